@@ -1,0 +1,150 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Rooms of peers that stay connected. Layout: Sources/ (contracts, pure machines, shells), Plugins/ (transport backends and the
+// C libraries under them), Tests/, Benchmarks/ (a package of its own).
+
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+/// `room` loads plugins that were built elsewhere. They link the dynamic product `RoomPluginAPI`; the executable answers to that
+/// name, so that there is one copy of the API in the process. Needs lld: gold drops the SONAME of an executable.
+let pluginHost: [LinkerSetting] = [
+    .unsafeFlags(
+        [
+            "-use-ld=lld", "-Xlinker", "--export-dynamic", "-Xlinker", "-soname=libRoomPluginAPI.so",
+            "-Xlinker", "-z", "-Xlinker", "nostart-stop-gc",
+        ], .when(platforms: [.linux]))
+]
+
+let log = Target.Dependency.product(name: "Logging", package: "swift-log")
+
+let package = Package(
+    name: "room",
+    products: [
+        .library(name: "RoomConnection", targets: ["RoomConnection"]),
+        .library(name: "RoomServer", targets: ["RoomServer"]),
+        .library(name: "InProcessTransport", targets: ["InProcessTransport"]),
+        .library(name: "TransportPluginAPI", targets: ["TransportPluginAPI"]),
+        .library(name: "TransportTestKit", targets: ["TransportTestKit"]),
+        .library(name: "SignalingLibwebsockets", targets: ["SignalingLibwebsockets"]),
+        .library(name: "PeerWebRTC", targets: ["PeerWebRTC", "ICELibnice"]),
+        .library(name: "RoomPluginAPI", type: .dynamic, targets: ["TransportPluginAPI"]),
+        .executable(name: "room", targets: ["room"]),
+    ],
+    traits: [
+        .trait(name: "Libwebsockets", description: "Signaling over libwebsockets (libwebsockets-dev, libglib2.0-dev)"),
+        .trait(
+            name: "WebRTC",
+            description: "Peers over WebRTC data channels (libnice-dev, libglib2.0-dev, libssl-dev, libusrsctp-dev)"),
+        .trait(name: "NIOSSL", description: "wss:// in the room server (builds BoringSSL, which takes minutes)"),
+        .default(enabledTraits: ["Libwebsockets", "WebRTC"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.2.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.86.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.33.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.6.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.8.0"),
+        .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.4.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
+    ],
+    targets: [
+        // Contracts and pure machines
+        .target(name: "CLinux"),
+        .target(name: "TransportPluginAPI", dependencies: ["CLinux", log]),
+        .target(name: "RoomProtocol"),
+        .target(name: "RoomCore", dependencies: ["RoomProtocol", "TransportPluginAPI"]),
+        .target(name: "RoomServerCore", dependencies: ["RoomProtocol", "TransportPluginAPI"]),
+        .target(name: "RoomSimulation", dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol"]),
+
+        // Shells
+        .target(
+            name: "RoomConnection",
+            dependencies: [
+                "RoomCore", "RoomProtocol", "TransportPluginAPI", log,
+                .product(name: "DequeModule", package: "swift-collections"),
+            ]),
+        .target(
+            name: "RoomServer",
+            dependencies: [
+                "RoomServerCore", "RoomProtocol", "COpenSSL", log,
+                .product(name: "Metrics", package: "swift-metrics"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOWebSocket", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["NIOSSL"])),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ]),
+        .target(name: "InProcessTransport", dependencies: ["TransportPluginAPI"]),
+        .target(name: "TransportTestKit", dependencies: ["TransportPluginAPI"]),
+        .target(
+            name: "TransportBenchmark", dependencies: ["RoomConnection", "TransportPluginAPI"]),
+        .executableTarget(
+            name: "room",
+            dependencies: [
+                "RoomConnection", "RoomServer", "TransportBenchmark", "InProcessTransport", "TransportPluginAPI",
+                .target(name: "SignalingLibwebsockets", condition: .when(traits: ["Libwebsockets"])),
+                .target(name: "PeerWebRTC", condition: .when(traits: ["WebRTC"])),
+                .target(name: "ICELibnice", condition: .when(traits: ["WebRTC"])), log,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Yams", package: "Yams"),
+            ], linkerSettings: pluginHost),
+
+        // Transport backends
+        .systemLibrary(
+            name: "COpenSSL", path: "Plugins/CLibraries/COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(
+            name: "CGLib", path: "Plugins/CLibraries/CGLib", pkgConfig: "gobject-2.0",
+            providers: [.apt(["libglib2.0-dev"])]),
+        .systemLibrary(
+            name: "CNice", path: "Plugins/CLibraries/CNice", pkgConfig: "nice", providers: [.apt(["libnice-dev"])]),
+        .systemLibrary(
+            name: "CUsrsctp", path: "Plugins/CLibraries/CUsrsctp", pkgConfig: "usrsctp",
+            providers: [.apt(["libusrsctp-dev"])]),
+        .systemLibrary(
+            name: "CLibwebsockets", path: "Plugins/CLibraries/CLibwebsockets", pkgConfig: "libwebsockets",
+            providers: [.apt(["libwebsockets-dev"])]),
+        .target(name: "GLibLoop", dependencies: ["TransportPluginAPI", "CGLib"], path: "Plugins/CLibraries/GLibLoop"),
+        .target(
+            name: "SignalingLibwebsockets", dependencies: ["TransportPluginAPI", "GLibLoop", "CGLib", "CLibwebsockets"],
+            path: "Plugins/SignalingLibwebsockets"),
+        .target(
+            name: "PeerWebRTC", dependencies: ["TransportPluginAPI", "COpenSSL", "CUsrsctp"], path: "Plugins/PeerWebRTC"),
+        .target(
+            name: "ICELibnice", dependencies: ["TransportPluginAPI", "GLibLoop", "CGLib", "CNice"],
+            path: "Plugins/ICELibnice"),
+
+        // Tests
+        .testTarget(name: "TransportPluginAPITests", dependencies: ["TransportPluginAPI"]),
+        .testTarget(name: "RoomProtocolTests", dependencies: ["RoomProtocol"]),
+        .testTarget(name: "RoomCoreTests", dependencies: ["RoomCore"]),
+        .testTarget(name: "RoomServerCoreTests", dependencies: ["RoomServerCore"]),
+        .testTarget(name: "RoomSimulationTests", dependencies: ["RoomSimulation"]),
+        .testTarget(name: "InProcessTransportTests", dependencies: ["InProcessTransport", "TransportTestKit"]),
+        .testTarget(name: "RoomConnectionTests", dependencies: ["RoomConnection", "InProcessTransport", "RoomServer"]),
+        .testTarget(
+            name: "RoomServerTests",
+            dependencies: [
+                "RoomServer", .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+            ]),
+        .testTarget(name: "SignalingLibwebsocketsTests", dependencies: ["SignalingLibwebsockets", "TransportTestKit"]),
+        .testTarget(
+            name: "PeerWebRTCTests", dependencies: ["PeerWebRTC", "ICELibnice", "InProcessTransport", "TransportTestKit"]),
+        .testTarget(name: "EndToEndTests", dependencies: ["TransportPluginAPI"]),
+    ],
+    swiftLanguageModes: [.v6]
+)
+
+for target in package.targets where ![.system, .plugin].contains(target.type) && !target.name.hasPrefix("C") {
+    target.swiftSettings = (target.swiftSettings ?? []) + strict
+}

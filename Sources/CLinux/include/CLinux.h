@@ -1,0 +1,34 @@
+// What TransportLoop needs of Linux that Swift's Glibc module does not export.
+#ifndef CLINUX_H
+#define CLINUX_H
+
+#include <sys/prctl.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+static inline int CLinux_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
+
+static inline int CLinux_epoll_ctl(int epoll, int operation, int descriptor, uint32_t events, uint64_t key) {
+    struct epoll_event event = {.events = events, .data = {.u64 = key}};
+    return epoll_ctl(epoll, operation, descriptor, &event);
+}
+
+/// `struct epoll_event` is packed on x86-64, which Swift cannot lay out: copy into a plain one.
+typedef struct { uint64_t key; uint32_t events; } CLinux_event;
+
+static inline int CLinux_epoll_wait(int epoll, CLinux_event *events, int capacity, int timeout_ms) {
+    struct epoll_event ready[64];
+    int count = epoll_wait(epoll, ready, capacity < 64 ? capacity : 64, timeout_ms);
+    for (int i = 0; i < count; i++) {
+        events[i].key = ready[i].data.u64;
+        events[i].events = ready[i].events;
+    }
+    return count;
+}
+
+static inline int CLinux_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+
+static inline void CLinux_set_thread_name(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+#endif

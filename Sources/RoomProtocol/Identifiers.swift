@@ -1,0 +1,44 @@
+/// A participant of a room, chosen by the server at the first join and kept through every resume and rejoin.
+/// Offerer and answerer of a pair are decided by the order of the two ids, byte by byte.
+public struct ParticipantID: Sendable, Hashable, Comparable, CustomStringConvertible {
+    public let rawValue: String
+    public init(_ rawValue: String) { self.rawValue = rawValue }
+    public var description: String { rawValue }
+    public static func < (left: Self, right: Self) -> Bool {
+        left.rawValue.utf8.lexicographicallyPrecedes(right.rawValue.utf8)
+    }
+}
+
+/// A room's name.
+public struct RoomName: Sendable, Hashable, CustomStringConvertible {
+    public let rawValue: String
+    public init(_ rawValue: String) { self.rawValue = rawValue }
+    public var description: String { rawValue }
+}
+
+/// One participant's stay in a room. A new one at every first join; kept by resume and rejoin. Delivery state between two
+/// participants belongs to the pair of their session ids, so that a new participant under an old name starts clean.
+public struct SessionID: Sendable, Hashable, CustomStringConvertible {
+    public let rawValue: String
+    public init(_ rawValue: String) { self.rawValue = rawValue }
+    public var description: String { rawValue }
+}
+
+/// Counts a session's connections that were not resumed; fences older ones.
+public typealias Epoch = UInt64
+
+/// Counts a room's hosts; the participant with the highest term is the host.
+public typealias HostTerm = UInt64
+
+/// One peer connection between two participants; new at each rebuild, chosen at random by the offerer.
+public struct PeerConnectionID: Sendable, Hashable, CustomStringConvertible {
+    public let rawValue: String
+    public init(_ rawValue: String) { self.rawValue = rawValue }
+    public var description: String { rawValue }
+}
+
+/// One offer/answer round of a peer connection; counts up from 1.
+public typealias NegotiationID = UInt64
+
+/// The number of a message in one direction of a session's signaling; counts up from 1. 0: none.
+public typealias SequenceNumber = UInt64

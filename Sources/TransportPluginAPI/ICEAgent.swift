@@ -1,0 +1,156 @@
+/// Makes ICE agents for a peer transport: the part of WebRTC that finds a path (RFC 8445).
+public protocol ICEAgentProvider: Sendable {
+    associatedtype Agent: ICEAgent
+
+    /// Makes an agent on `loop`, the loop of the peer transport; called on it. Throws `.unavailable`, `.resourceExhausted`,
+    /// `.invalidArgument` (an unusable server URL, which the message names).
+    func makeAgent(
+        _ configuration: ICEAgentConfiguration, on loop: TransportLoop, handler: any ICEAgentHandler
+    ) throws(TransportError) -> Agent
+}
+
+/// Finds a path for ONE set of credentials, and carries datagrams over it. An ICE restart is a new agent.
+///
+/// Synchronous: every method is called on the loop, every event comes on it, and no method calls the handler back before it
+/// returns. An agent that lost its path says so and stays usable: it never gives up by itself.
+public protocol ICEAgent: AnyObject {
+    /// The agent's own credentials (RFC 8445 §5.3), known from the start.
+    var localCredentials: ICECredentials { get }
+
+    /// Starts gathering. Candidates are told one by one, then `.gatheringDone`.
+    func gather() throws(TransportError)
+
+    /// Once. Checks begin as soon as there is a pair.
+    func setRemoteCredentials(_ credentials: ICECredentials) throws(TransportError)
+
+    /// A line as in RFC 8839 §5.1, without `a=`. May be called before `setRemoteCredentials`. What cannot be used is ignored;
+    /// malformed text throws `.protocolViolation`.
+    func addRemoteCandidate(_ candidate: String) throws(TransportError)
+
+    func endOfRemoteCandidates()
+
+    /// Sends the datagrams over the selected path, in order, and empties the batch. Without a path, or when the
+    /// system's buffer is full, they are dropped, as a network would.
+    func send(_ batch: DatagramBatch)
+
+    /// The selected pair, nil until there is one.
+    var selectedPath: PeerPath? { get }
+
+    /// Ends the agent; no event comes afterwards. TURN allocations are given back in the background. Idempotent.
+    func close()
+}
+
+/// Gets everything that happens to one ICE agent, on its loop.
+public protocol ICEAgentHandler: AnyObject {
+    func iceAgent(didEmit event: ICEAgentEvent)
+
+    /// Datagrams that came over the agent's paths, STUN excluded. The batch is valid until the call returns.
+    func iceAgent(didReceive batch: DatagramBatch)
+}
+
+public enum ICEAgentEvent: Sendable {
+    /// A local candidate, as in RFC 8839 §5.1, without `a=`.
+    case candidate(String)
+    case gatheringDone
+    case state(ICEAgentState)
+    /// A pair was selected or replaced.
+    case selected(PeerPath)
+}
+
+public enum ICEAgentState: Sendable, Hashable {
+    case new
+    case checking
+    /// A pair was found; datagrams can be sent.
+    case connected
+    /// No pair works now. It may come back.
+    case failed
+}
+
+/// An ICE user name fragment and password (RFC 8445 §5.3). The password is a secret.
+public struct ICECredentials: Sendable, Hashable, CustomStringConvertible {
+    public var usernameFragment: String
+    public var password: String
+
+    public init(usernameFragment: String, password: String) {
+        self.usernameFragment = usernameFragment
+        self.password = password
+    }
+
+    public var description: String { usernameFragment }
+}
+
+/// What a new ICE agent is given.
+public struct ICEAgentConfiguration: Sendable {
+    public var isControlling: Bool
+    public var servers: [ICEServer]
+    public var policy: ICEPolicy
+
+    public init(isControlling: Bool, servers: [ICEServer] = [], policy: ICEPolicy = .all) {
+        self.isControlling = isControlling
+        self.servers = servers
+        self.policy = policy
+    }
+}
+
+/// Datagrams one behind the other in one block of memory that is used again and again.
+///
+/// Belongs to one loop. Writers append, one reader looks at each and empties the batch.
+public final class DatagramBatch {
+    /// The block's size in bytes.
+    public let capacity: Int
+    /// The most datagrams that fit.
+    public let maximumCount: Int
+
+    private let bytes: UnsafeMutableRawPointer
+    private let ends: UnsafeMutablePointer<Int>
+    public private(set) var count = 0
+
+    public init(capacity: Int = 65_536 * 2, maximumCount: Int = 64) {
+        self.capacity = capacity
+        self.maximumCount = maximumCount
+        bytes = .allocate(byteCount: capacity, alignment: 64)
+        ends = .allocate(capacity: maximumCount)
+    }
+
+    deinit {
+        bytes.deallocate()
+        ends.deallocate()
+    }
+
+    public var isEmpty: Bool { count == 0 }
+
+    /// Bytes of all datagrams together.
+    public var byteCount: Int { count == 0 ? 0 : ends[count - 1] }
+
+    /// The datagram at `index`.
+    public subscript(index: Int) -> UnsafeMutableRawBufferPointer {
+        precondition(index >= 0 && index < count, "index out of the batch")
+        let start = index == 0 ? 0 : ends[index - 1]
+        return UnsafeMutableRawBufferPointer(start: bytes + start, count: ends[index] - start)
+    }
+
+    /// The free rest of the block, for writing a datagram in place; `commit` makes it part of the batch.
+    /// Empty when the batch is full.
+    public var free: UnsafeMutableRawBufferPointer {
+        guard count < maximumCount else { return UnsafeMutableRawBufferPointer(start: bytes, count: 0) }
+        return UnsafeMutableRawBufferPointer(start: bytes + byteCount, count: capacity - byteCount)
+    }
+
+    /// Takes the first `length` bytes of `free` as the next datagram.
+    public func commit(_ length: Int) {
+        precondition(length >= 0 && length <= free.count, "a datagram longer than the free part")
+        ends[count] = byteCount + length
+        count += 1
+    }
+
+    /// Copies a datagram in. False, and nothing done, when it does not fit.
+    public func append(_ datagram: UnsafeRawBufferPointer) -> Bool {
+        let free = free
+        guard count < maximumCount, datagram.count <= free.count else { return false }
+        free.copyMemory(from: datagram)
+        commit(datagram.count)
+        return true
+    }
+
+    public func removeAll() { count = 0 }
+}

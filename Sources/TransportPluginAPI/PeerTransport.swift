@@ -1,0 +1,265 @@
+/// Makes peer connections. Knows nothing of rooms, and never retries.
+///
+/// All connections of one transport live on its `loop`.
+public protocol PeerTransport: Sendable {
+    associatedtype Connection: PeerConnection
+
+    /// The thread of all connections of this transport.
+    var loop: TransportLoop { get }
+
+    /// Makes a connection in the state *new*. Called on `loop`.
+    ///
+    /// Everything that happens to it is told to `handler`, on `loop`, never from inside this call. The connection keeps
+    /// `handler` alive until `closed` was delivered. Throws `.resourceExhausted`, `.invalidArgument`, `.closed` after
+    /// `shutdown()`.
+    func makeConnection(
+        _ configuration: PeerConnectionConfiguration, handler: any PeerConnectionHandler
+    ) throws(TransportError) -> Connection
+
+    /// Closes what is still open and gives everything back, the loop excepted if it was handed in. Idempotent.
+    nonisolated(nonsending) func shutdown() async
+}
+
+/// One peer connection: an offer and an answer, candidates, channels.
+///
+/// **Isolation.** Every method is called on the transport's loop; every event comes on it. No method calls the handler back
+/// before it returns.
+///
+/// **Negotiation.** One side is the offerer for the whole life of the connection. `offer()` leads to the event
+/// `.localDescription` with the offer; the other side passes it to `setRemoteDescription` and gets `.localDescription` with
+/// the answer. A later `restart(iceServers:)` does the same round again with a new path under the living channels. Local
+/// candidates are told as they are found (trickle ICE, RFC 8838), remote ones may come at any time, also before the
+/// description they belong to: the connection keeps those of an unknown generation (`usernameFragment`), at most 64, and
+/// drops those of an old one.
+public protocol PeerConnection: AnyObject, Sendable {
+    /// Starts a negotiation as the offerer. Throws `.invalidState` when a description was set or asked for before.
+    func offer() throws(TransportError)
+
+    /// Takes the other side's offer or answer. An answer that fits no open offer throws `.invalidState` and changes
+    /// nothing. Malformed or unacceptable text throws `.protocolViolation` or `.notSupported` and changes nothing.
+    func setRemoteDescription(_ description: SessionDescription) throws(TransportError)
+
+    /// Takes a candidate of the other side. One that this side cannot use (an unknown transport, an unresolvable name)
+    /// is ignored; malformed text throws `.protocolViolation` and changes nothing.
+    func addRemoteCandidate(_ candidate: PeerCandidate) throws(TransportError)
+
+    /// The offerer gathers afresh with new ICE servers and offers again, as a new generation. The old path carries data until
+    /// the new one does (make before break); channels never notice. Throws `.notSupported` without the capability
+    /// `.pathRestart`, `.invalidState` on the answering side or before the first negotiation is complete.
+    func restart(iceServers: [ICEServer]) throws(TransportError)
+
+    /// The ICE servers that the answering side uses when the next offer brings a new generation.
+    func updateICEServers(_ servers: [ICEServer])
+
+    /// Asks the other side for a sign of life now, ahead of the schedule. Evidence shows in `.liveness` events.
+    func probe()
+
+    /// Opens a channel. It may be called at any time; `.channelOpened` tells when data can flow.
+    /// Throws `.resourceExhausted` when no id is left, `.invalidArgument` for a label or protocol over 65,535 bytes.
+    func openChannel(_ parameters: ChannelParameters) throws(TransportError) -> ChannelID
+
+    /// Sends one message, without waiting. The bytes are copied before the call returns.
+    ///
+    /// Throws `.wouldBlock` at the high-water mark (nothing was taken; `.channelWritable` tells when to go on),
+    /// `.messageTooLarge` over `maximumMessageSize`, `.closed` or `.invalidState` when the channel is not open.
+    func send(_ bytes: UnsafeRawBufferPointer, isText: Bool, on channel: ChannelID) throws(TransportError)
+
+    /// Bytes that `send` has taken and the other side has not yet acknowledged, or what comes closest.
+    func bufferedAmount(of channel: ChannelID) -> Int
+
+    /// Whether messages of the channel are read. While they are not, the window towards the other side closes, and nothing is
+    /// lost nor buffered without bound. Initially true.
+    func setReceiving(_ isReceiving: Bool, on channel: ChannelID)
+
+    /// Closes one channel after what was accepted has gone out. `.channelClosed` tells when it is done. Unknown: ignored.
+    func closeChannel(_ channel: ChannelID)
+
+    /// The largest message, in bytes, that the other side declared to accept, within this side's own limit.
+    var maximumMessageSize: Int { get }
+
+    /// What the connection counted so far.
+    var statistics: PeerConnectionStatistics { get }
+
+    /// Ends the connection; the other side is told where the protocol can. `.closed` is the last event. Idempotent.
+    func close()
+}
+
+/// Gets everything that happens to one peer connection, on its loop.
+public protocol PeerConnectionHandler: AnyObject {
+    func peerConnection(didEmit event: PeerConnectionEvent)
+
+    /// One whole message. The bytes are valid until the call returns: copy what is kept. The data path: no hop, no copy.
+    func peerConnection(didReceive bytes: UnsafeRawBufferPointer, isText: Bool, on channel: ChannelID)
+}
+
+/// What happens to a peer connection.
+public enum PeerConnectionEvent: Sendable {
+    /// To be passed to the other side.
+    case localDescription(SessionDescription)
+    /// To be passed to the other side.
+    case localCandidate(PeerCandidate)
+    /// Candidates of this generation are complete; to be passed to the other side.
+    case endOfLocalCandidates(usernameFragment: String)
+    /// The state changed.
+    case state(PeerConnectionState)
+    /// Evidence of life came after a while of suspicion, or is late. Managers act on it; the connection itself does not.
+    case liveness(PeerLiveness)
+    /// A path was chosen or replaced.
+    case pathChanged(PeerPath)
+    /// A channel can carry data: one of ours, or (`isRemote`) one that the other side opened.
+    case channelOpened(ChannelID, ChannelParameters, isRemote: Bool)
+    /// After `.wouldBlock`: the channel takes messages again.
+    case channelWritable(ChannelID)
+    /// The channel has ended.
+    case channelClosed(ChannelID)
+    /// The last event. Nil when `close()` was called here or the other side closed in order.
+    case closed(TransportError?)
+}
+
+public enum PeerConnectionState: Sendable, Hashable {
+    case new
+    /// Negotiating, checking paths, or in the handshake.
+    case connecting
+    /// Channels can carry data.
+    case connected
+    /// No path works at the moment. Channels are kept; `restart(iceServers:)` is the cure.
+    case disconnected
+}
+
+/// What is known of the other side being there.
+public enum PeerLiveness: Sendable, Hashable {
+    /// An authenticated datagram has come within the expected time.
+    case alive
+    /// Something was outstanding and nothing has come since `since`; the connection probes (every 250 ms).
+    case suspect(since: Timestamp)
+}
+
+/// A path, as far as it is known.
+public struct PeerPath: Sendable, Hashable {
+    public enum Kind: String, Sendable { case host, srflx, prflx, relay, none }
+    /// The local candidate's type (RFC 8445 §5.1.1).
+    public var local: Kind
+    public var remote: Kind
+    /// For logs: `udp 192.0.2.1:5000 → 192.0.2.2:6000`, or whatever the transport knows.
+    public var summary: String
+
+    public init(local: Kind, remote: Kind, summary: String = "") {
+        self.local = local
+        self.remote = remote
+        self.summary = summary
+    }
+}
+
+/// Names a channel of one connection, for its whole life. Never used again for another channel.
+public struct ChannelID: Sendable, Hashable {
+    public var rawValue: Int
+    public init(rawValue: Int) { self.rawValue = rawValue }
+}
+
+/// What a channel promises (RFC 8831 §6.4, RFC 8832 §5.1).
+public struct ChannelParameters: Sendable, Hashable {
+    public enum Reliability: Sendable, Hashable {
+        case reliable
+        /// A message is given up after this many retransmissions (0: none).
+        case retransmissions(UInt16)
+        /// A message is given up after this long.
+        case lifetime(milliseconds: UInt16)
+    }
+    public var label: String
+    /// The subprotocol's name.
+    public var `protocol`: String
+    public var isOrdered: Bool
+    public var reliability: Reliability
+    /// The stream id, when both sides have agreed on it beforehand and no open message is to be sent.
+    public var negotiatedID: UInt16?
+
+    public init(
+        label: String, protocol: String = "", isOrdered: Bool = true, reliability: Reliability = .reliable,
+        negotiatedID: UInt16? = nil
+    ) {
+        self.label = label
+        self.protocol = `protocol`
+        self.isOrdered = isOrdered
+        self.reliability = reliability
+        self.negotiatedID = negotiatedID
+    }
+}
+
+/// An offer or an answer, opaque to everybody but the peer transports at both ends (WebRTC: SDP, RFC 8829).
+public struct SessionDescription: Sendable, Hashable {
+    public enum Kind: String, Sendable { case offer, answer }
+    public var kind: Kind
+    public var text: String
+
+    public init(kind: Kind, text: String) {
+        self.kind = kind
+        self.text = text
+    }
+}
+
+/// A candidate, opaque to everybody but the peer transports at both ends (WebRTC: `candidate:…`, RFC 8839 §5.1).
+public struct PeerCandidate: Sendable, Hashable {
+    /// Empty: no more candidates will come for this generation (RFC 8838 §8).
+    public var text: String
+    public var mediaID: String?
+    public var mediaLineIndex: Int?
+    /// The generation that the candidate belongs to (RFC 8838 §4).
+    public var usernameFragment: String?
+
+    public init(text: String, mediaID: String? = nil, mediaLineIndex: Int? = nil, usernameFragment: String? = nil) {
+        self.text = text
+        self.mediaID = mediaID
+        self.mediaLineIndex = mediaLineIndex
+        self.usernameFragment = usernameFragment
+    }
+}
+
+/// What a new peer connection is given.
+public struct PeerConnectionConfiguration: Sendable {
+    public var iceServers: [ICEServer] = []
+    public var icePolicy = ICEPolicy.all
+    /// Bytes; the largest message that this side accepts (RFC 8841 §6).
+    public var maximumMessageSize = 262_144
+    /// Bytes in one channel's send buffer at which `send` says `.wouldBlock`.
+    public var sendHighWaterMark = 1 << 20
+    /// For logs.
+    public var label = ""
+
+    public init() {}
+}
+
+public enum ICEPolicy: String, Sendable, CaseIterable {
+    case all
+    /// Only relayed candidates: no address of this machine is told to anybody.
+    case relay
+}
+
+/// A STUN or TURN server with its credentials (W3C webrtc-pc §4.2.2).
+public struct ICEServer: Sendable, Hashable, CustomStringConvertible {
+    /// `stun:host:port`, `turn:host:port?transport=udp`, `turns:…` (RFC 7064, RFC 7065).
+    public var urls: [String]
+    public var username: String?
+    public var credential: String?
+
+    public init(urls: [String], username: String? = nil, credential: String? = nil) {
+        self.urls = urls
+        self.username = username
+        self.credential = credential
+    }
+
+    /// Without the credential.
+    public var description: String { urls.joined(separator: ", ") }
+}
+
+/// Counters of one peer connection.
+public struct PeerConnectionStatistics: Sendable, Hashable {
+    public var messagesSent: UInt64 = 0
+    public var messagesReceived: UInt64 = 0
+    public var bytesSent: UInt64 = 0
+    public var bytesReceived: UInt64 = 0
+    /// Smoothed round trip, where known.
+    public var roundTrip: Duration?
+    public var lastEvidence: Timestamp?
+
+    public init() {}
+}

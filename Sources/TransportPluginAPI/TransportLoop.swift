@@ -1,0 +1,486 @@
+internal import CLinux
+internal import Glibc
+
+/// One thread that owns C objects: an executor for actors and tasks, timers, and a watch on descriptors.
+///
+/// A transport puts everything that belongs to one connection on one loop, so that a payload passes from the socket to its
+/// receiver without a thread hop. The thread starts in `init` and ends in `shutdown()`.
+///
+/// **Isolation.** `enqueue`, `execute`, `run`, `isCurrent` and `shutdown` may be called from anywhere. Everything else is for the
+/// loop's own thread and traps elsewhere: `schedule`, `watch`, `atEndOfTurn`, `attach`. Closures given to the loop run on
+/// its thread, one at a time, and must not block.
+///
+/// **A turn** is: jobs, due timers, ready descriptors, end-of-turn work; then the loop sleeps until the next of these.
+///
+/// SAFETY of `@unchecked Sendable`: `shared` is behind its lock; all other state is touched only on the loop's thread.
+public final class TransportLoop: SerialExecutor, TaskExecutor, @unchecked Sendable {
+    /// What a watched descriptor is ready for.
+    public struct Readiness: OptionSet, Sendable {
+        public let rawValue: UInt32
+        public init(rawValue: UInt32) { self.rawValue = rawValue }
+        public static let readable = Readiness(rawValue: 1)
+        public static let writable = Readiness(rawValue: 2)
+        /// Error or hang-up; reported whether asked for or not.
+        public static let failed = Readiness(rawValue: 4)
+    }
+
+    /// The thread's name, shown by `top -H` (15 bytes at most are shown).
+    public let name: String
+
+    private enum Work {
+        case job(UnownedJob)
+        case closure(@Sendable () -> Void)
+    }
+
+    private struct Shared {
+        var queue: [Work] = []
+        var isSleeping = false
+        var isStopping = false
+        var hasEnded = false
+        var ended: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private let shared = Locked(Shared())
+    private let epoll: Int32
+    private let wakeup: Int32
+    /// Set by the thread before `init` returns, constant afterwards.
+    private nonisolated(unsafe) var thread: pthread_t = 0  // SAFETY: written before any other thread sees the loop.
+    private var working: [Work] = []
+    private var timers = TimerHeap()
+    private var watches: [WatchSlot] = []
+    private var freeWatches: [Int] = []
+    private var endOfTurn: [() -> Void] = []
+    private var endOfTurnRunning: [() -> Void] = []
+    private var sources: [any LoopSource] = []
+    private var turnStart = Timestamp.zero
+
+    /// Starts the thread. Throws `.resourceExhausted` when the system has no descriptor or thread left.
+    public init(name: String) throws(TransportError) {
+        self.name = name
+        let epoll = CLinux_epoll_create()
+        guard epoll >= 0 else {
+            throw TransportError(.resourceExhausted, "epoll for loop '\(name)': \(String(cString: strerror(errno)))")
+        }
+        let wakeup = CLinux_eventfd()
+        guard wakeup >= 0 else {
+            close(epoll)
+            throw TransportError(.resourceExhausted, "eventfd for loop '\(name)': \(String(cString: strerror(errno)))")
+        }
+        self.epoll = epoll
+        self.wakeup = wakeup
+        _ = CLinux_epoll_ctl(epoll, EPOLL_CTL_ADD, wakeup, EPOLLIN.rawValue, UInt64.max)
+
+        let start = ThreadStart(loop: self)
+        var thread = pthread_t()
+        let status = pthread_create(
+            &thread, nil,
+            { raw in
+                // Ownership: retained by `passRetained` below, released here, once.
+                let start = Unmanaged<ThreadStart>.fromOpaque(raw!).takeRetainedValue()
+                let loop = start.loop
+                loop.thread = pthread_self()
+                CLinux_set_thread_name(String(loop.name.utf8.prefix(15)) ?? "loop")
+                sem_post(start.ready)
+                loop.runUntilStopped()
+                return nil
+            }, Unmanaged.passRetained(start).toOpaque())
+        guard status == 0 else {
+            Unmanaged.passUnretained(start).release()
+            close(epoll)
+            close(wakeup)
+            throw TransportError(.resourceExhausted, "thread for loop '\(name)': \(String(cString: strerror(status)))")
+        }
+        while sem_wait(start.ready) != 0 {}
+        pthread_detach(thread)
+    }
+
+    deinit {
+        close(epoll)
+        close(wakeup)
+    }
+
+    // MARK: From any thread
+
+    /// Whether the caller runs on the loop's thread.
+    @inline(__always)
+    public var isCurrent: Bool { pthread_equal(pthread_self(), thread) != 0 }
+
+    /// Traps unless the caller runs on the loop's thread.
+    @inline(__always)
+    public func preconditionIsCurrent() {
+        precondition(isCurrent, "called off the transport loop that owns the object")
+    }
+
+    /// Runs `work` on the loop's thread in its next turn, in the order of the calls. Dropped once the loop has ended.
+    public func execute(_ work: @escaping @Sendable () -> Void) { push(.closure(work)) }
+
+    /// Runs `work` on the loop's thread and returns its result.
+    public func run<Result: Sendable>(_ work: @escaping @Sendable () -> Result) async -> Result {
+        if isCurrent { return work() }
+        return await withCheckedContinuation { continuation in
+            execute { continuation.resume(returning: work()) }
+        }
+    }
+
+    /// As `run(_:)`, for work that throws.
+    public func runThrowing<Result: Sendable>(
+        _ work: @escaping @Sendable () throws(TransportError) -> Result
+    ) async throws(TransportError) -> Result {
+        let outcome: Swift.Result<Result, TransportError> = await run {
+            do throws(TransportError) { return .success(try work()) } catch { return .failure(error) }
+        }
+        return try outcome.get()
+    }
+
+    /// Ends the loop after the work that is queued now and returns when its thread has left the loop. Idempotent.
+    /// Close everything that lives on the loop first: pending timers and watches are dropped.
+    public func shutdown() async {
+        precondition(!isCurrent, "a transport loop cannot wait for itself")
+        await withCheckedContinuation { continuation in
+            let (resumeNow, wake) = shared.withLock { shared -> (Bool, Bool) in
+                if shared.hasEnded { return (true, false) }
+                shared.ended.append(continuation)
+                let wake = shared.isSleeping && !shared.isStopping
+                shared.isStopping = true
+                return (false, wake)
+            }
+            if wake { signal() }
+            if resumeNow { continuation.resume() }
+        }
+    }
+
+    public func enqueue(_ job: consuming ExecutorJob) { push(.job(UnownedJob(job))) }
+
+    public func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
+
+    public func checkIsolated() { preconditionIsCurrent() }
+
+    // MARK: On the loop's thread
+
+    /// The time at which this turn began; cheaper than `Timestamp.now()` and good enough for timers.
+    public var turnTime: Timestamp { turnStart }
+
+    /// Calls `handler` once at `deadline` or soon after, unless the timer is cancelled. Resolution: 1 ms.
+    @discardableResult
+    public func schedule(at deadline: Timestamp, _ handler: @escaping () -> Void) -> LoopTimer {
+        preconditionIsCurrent()
+        let timer = LoopTimer(deadline: deadline, handler: handler)
+        timers.insert(timer)
+        return timer
+    }
+
+    @discardableResult
+    public func schedule(after delay: Duration, _ handler: @escaping () -> Void) -> LoopTimer {
+        schedule(at: .now() + delay, handler)
+    }
+
+    /// Calls `handler` whenever `descriptor` is ready for `interest` (level-triggered), until the watch is cancelled.
+    /// Cancel the watch before closing the descriptor. Throws `.invalidArgument` for a descriptor that epoll refuses.
+    public func watch(
+        _ descriptor: Int32, for interest: Readiness, _ handler: @escaping (Readiness) -> Void
+    ) throws(TransportError) -> LoopWatch {
+        preconditionIsCurrent()
+        let index: Int
+        if let free = freeWatches.popLast() {
+            index = free
+        } else {
+            index = watches.count
+            watches.append(WatchSlot())
+        }
+        let watch = LoopWatch(
+            loop: self, descriptor: descriptor, index: index, generation: watches[index].generation, interest: interest,
+            handler: handler)
+        guard CLinux_epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, interest.epollEvents, watch.key) == 0 else {
+            freeWatches.append(index)
+            throw TransportError(
+                .invalidArgument, "cannot watch descriptor \(descriptor): \(String(cString: strerror(errno)))")
+        }
+        watches[index].watch = watch
+        return watch
+    }
+
+    /// Runs `work` once at the end of the current turn: to flush what the turn's events have gathered.
+    public func atEndOfTurn(_ work: @escaping () -> Void) {
+        preconditionIsCurrent()
+        endOfTurn.append(work)
+    }
+
+    /// Embeds another library's event loop. The source is asked before every sleep, until it is detached.
+    public func attach(_ source: any LoopSource) {
+        preconditionIsCurrent()
+        sources.append(source)
+    }
+
+    public func detach(_ source: any LoopSource) {
+        preconditionIsCurrent()
+        sources.removeAll { $0 === source }
+    }
+
+    // MARK: The thread
+
+    private func push(_ work: Work) {
+        let wake = shared.withLock { shared in
+            guard !shared.hasEnded else { return false }
+            shared.queue.append(work)
+            guard shared.isSleeping else { return false }
+            shared.isSleeping = false
+            return true
+        }
+        if wake { signal() }
+    }
+
+    private func signal() {
+        var one: UInt64 = 1
+        _ = write(wakeup, &one, 8)
+    }
+
+    private func runUntilStopped() {
+        let capacity = 64
+        let events = UnsafeMutablePointer<CLinux_event>.allocate(capacity: capacity)
+        defer { events.deallocate() }
+        while true {
+            turnStart = .now()
+            runJobs()
+            fireTimers()
+            runEndOfTurn()
+            var deadline = timers.next ?? .distantFuture
+            for source in sources { deadline = min(deadline, source.loopWillSleep() ?? .distantFuture) }
+            if !endOfTurn.isEmpty { runEndOfTurn() }
+            deadline = min(deadline, timers.next ?? .distantFuture)
+
+            let (mustTurn, mustStop) = shared.withLock { shared in
+                let mustTurn = !shared.queue.isEmpty
+                shared.isSleeping = !mustTurn && !shared.isStopping
+                return (mustTurn, shared.isStopping && !mustTurn)
+            }
+            if mustStop { break }
+            let timeout = mustTurn ? 0 : milliseconds(until: deadline)
+            let count = CLinux_epoll_wait(epoll, events, Int32(capacity), timeout)
+            if !mustTurn { shared.withLock { $0.isSleeping = false } }
+            turnStart = .now()
+            for index in 0..<max(0, Int(count)) { dispatch(events[index]) }
+        }
+        end()
+    }
+
+    private func runJobs() {
+        shared.withLock { swap(&$0.queue, &working) }
+        guard !working.isEmpty else { return }
+        for work in working {
+            switch work {
+            case .job(let job):
+                job.runSynchronously(isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
+            case .closure(let closure): closure()
+            }
+        }
+        working.removeAll(keepingCapacity: true)
+    }
+
+    private func fireTimers() {
+        for timer in timers.removeDue(at: turnStart) {
+            let handler = timer.handler
+            timer.handler = nil
+            handler?()
+        }
+    }
+
+    private func runEndOfTurn() {
+        while !endOfTurn.isEmpty {
+            swap(&endOfTurn, &endOfTurnRunning)
+            for work in endOfTurnRunning { work() }
+            endOfTurnRunning.removeAll(keepingCapacity: true)
+        }
+    }
+
+    private func dispatch(_ event: CLinux_event) {
+        let key = event.key
+        if key == UInt64.max {
+            var count: UInt64 = 0
+            _ = read(wakeup, &count, 8)
+            return
+        }
+        let index = Int(key & 0xFFFF_FFFF)
+        // A watch that an earlier event of this turn cancelled has another generation by now.
+        guard index < watches.count, let watch = watches[index].watch, watch.key == key else { return }
+        watch.handler?(Readiness(epollEvents: event.events))
+    }
+
+    private func milliseconds(until deadline: Timestamp) -> Int32 {
+        if deadline == .distantFuture { return -1 }
+        let nanoseconds = (deadline - .now()).saturatedNanoseconds
+        return nanoseconds <= 0 ? 0 : Int32(min((nanoseconds + 999_999) / 1_000_000, 3_600_000))
+    }
+
+    private func end() {
+        timers.removeAll()
+        watches.removeAll()
+        sources.removeAll()
+        let ended = shared.withLock { shared in
+            shared.hasEnded = true
+            let ended = shared.ended
+            shared.ended = []
+            return ended
+        }
+        for continuation in ended { continuation.resume() }
+    }
+
+    // MARK: For LoopWatch
+
+    fileprivate func update(_ watch: LoopWatch) {
+        preconditionIsCurrent()
+        _ = CLinux_epoll_ctl(epoll, EPOLL_CTL_MOD, watch.descriptor, watch.interest.epollEvents, watch.key)
+    }
+
+    fileprivate func remove(_ watch: LoopWatch) {
+        preconditionIsCurrent()
+        guard watch.index < watches.count, watches[watch.index].watch === watch else { return }
+        _ = CLinux_epoll_ctl(epoll, EPOLL_CTL_DEL, watch.descriptor, 0, 0)
+        watches[watch.index].watch = nil
+        watches[watch.index].generation &+= 1
+        freeWatches.append(watch.index)
+    }
+
+    private struct WatchSlot {
+        var watch: LoopWatch?
+        var generation: UInt32 = 0
+    }
+
+    private final class ThreadStart {
+        let loop: TransportLoop
+        let ready = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
+        init(loop: TransportLoop) {
+            self.loop = loop
+            sem_init(ready, 0, 0)
+        }
+        deinit {
+            sem_destroy(ready)
+            ready.deallocate()
+        }
+    }
+}
+
+/// Another library's event loop, run inside a `TransportLoop`: GLib's main context, for one.
+public protocol LoopSource: AnyObject {
+    /// Called on the loop's thread before each sleep. Does the work that is due, brings the source's descriptor watches up
+    /// to date, and returns the time at which it must be called again if nothing else wakes the loop (nil: never).
+    func loopWillSleep() -> Timestamp?
+}
+
+/// A timer of a `TransportLoop`. It belongs to the loop's thread; dropping the reference does not cancel it.
+public final class LoopTimer {
+    fileprivate let deadline: Timestamp
+    fileprivate var handler: (() -> Void)?
+
+    fileprivate init(deadline: Timestamp, handler: @escaping () -> Void) {
+        self.deadline = deadline
+        self.handler = handler
+    }
+
+    /// After this the handler does not run. Idempotent, also from inside the handler.
+    public func cancel() { handler = nil }
+
+    public var isPending: Bool { handler != nil }
+}
+
+/// A descriptor's watch. It belongs to the loop's thread.
+public final class LoopWatch {
+    private unowned let loop: TransportLoop
+    public let descriptor: Int32
+    fileprivate let index: Int
+    fileprivate let key: UInt64
+    fileprivate var handler: ((TransportLoop.Readiness) -> Void)?
+
+    /// What the handler is called for. `failed` is always reported.
+    public var interest: TransportLoop.Readiness {
+        didSet { if interest != oldValue, handler != nil { loop.update(self) } }
+    }
+
+    fileprivate init(
+        loop: TransportLoop, descriptor: Int32, index: Int, generation: UInt32, interest: TransportLoop.Readiness,
+        handler: @escaping (TransportLoop.Readiness) -> Void
+    ) {
+        self.loop = loop
+        self.descriptor = descriptor
+        self.index = index
+        self.key = UInt64(generation & 0x7FFF_FFFF) << 32 | UInt64(index)
+        self.interest = interest
+        self.handler = handler
+    }
+
+    /// After this the handler does not run. Idempotent, also from inside the handler.
+    public func cancel() {
+        guard handler != nil else { return }
+        handler = nil
+        loop.remove(self)
+    }
+}
+
+extension TransportLoop.Readiness {
+    fileprivate var epollEvents: UInt32 {
+        (contains(.readable) ? EPOLLIN.rawValue : 0) | (contains(.writable) ? EPOLLOUT.rawValue : 0)
+    }
+
+    fileprivate init(epollEvents: UInt32) {
+        var readiness: Self = []
+        if epollEvents & (EPOLLIN.rawValue | EPOLLHUP.rawValue) != 0 { readiness.insert(.readable) }
+        if epollEvents & EPOLLOUT.rawValue != 0 { readiness.insert(.writable) }
+        if epollEvents & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0 { readiness.insert(.failed) }
+        self = readiness
+    }
+}
+
+/// A binary heap of timers by deadline. Cancelled timers stay until they come up or outnumber the living.
+private struct TimerHeap {
+    private var heap: [LoopTimer] = []
+
+    /// The earliest deadline of a timer that is still pending.
+    var next: Timestamp? {
+        mutating get {
+            while let first = heap.first, !first.isPending { removeFirst() }
+            return heap.first?.deadline
+        }
+    }
+
+    mutating func insert(_ timer: LoopTimer) {
+        if heap.count >= 64, heap.count == heap.capacity {
+            // About to grow: drop what was cancelled instead, if that is worth it.
+            let pending = heap.filter(\.isPending)
+            if pending.count < heap.count / 2 { heap = pending.sorted { $0.deadline < $1.deadline } }
+        }
+        heap.append(timer)
+        var child = heap.count - 1
+        while child > 0 {
+            let parent = (child - 1) / 2
+            guard heap[child].deadline < heap[parent].deadline else { break }
+            heap.swapAt(child, parent)
+            child = parent
+        }
+    }
+
+    /// Takes out what is due, in the order of deadlines. Timers that their handlers add wait for the next turn.
+    mutating func removeDue(at now: Timestamp) -> [LoopTimer] {
+        guard let next, next <= now else { return [] }
+        var due: [LoopTimer] = []
+        while let first = heap.first, first.deadline <= now { due.append(removeFirst()) }
+        return due
+    }
+
+    mutating func removeAll() { heap.removeAll() }
+
+    @discardableResult
+    private mutating func removeFirst() -> LoopTimer {
+        heap.swapAt(0, heap.count - 1)
+        let first = heap.removeLast()
+        var parent = 0
+        while true {
+            var smallest = parent
+            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count {
+                if heap[child].deadline < heap[smallest].deadline { smallest = child }
+            }
+            guard smallest != parent else { break }
+            heap.swapAt(parent, smallest)
+            parent = smallest
+        }
+        return first
+    }
+}

@@ -1,0 +1,197 @@
+public import Logging
+
+/// The transports that a program can choose from. A value: make one, register into it, hand it to the runtime.
+///
+/// ```swift
+/// var registry = TransportRegistry()
+/// registry.register(SignalingPlugin(descriptor) { context in MySignaling(context) })
+/// ```
+public struct TransportRegistry: Sendable {
+    public private(set) var signaling: [SignalingPlugin] = []
+    public private(set) var peer: [PeerPlugin] = []
+
+    public init() {}
+
+    /// Adds a backend. One of the same name is replaced: whoever registers last wins.
+    public mutating func register(_ plugin: SignalingPlugin) {
+        signaling.removeAll { $0.descriptor.name == plugin.descriptor.name }
+        signaling.append(plugin)
+    }
+
+    /// Adds a backend. One of the same name is replaced: whoever registers last wins.
+    public mutating func register(_ plugin: PeerPlugin) {
+        peer.removeAll { $0.descriptor.name == plugin.descriptor.name }
+        peer.append(plugin)
+    }
+
+    /// Throws `.invalidArgument` naming what there is.
+    public func signalingPlugin(named name: String) throws(TransportError) -> SignalingPlugin {
+        if let plugin = signaling.first(where: { $0.descriptor.name == name }) { return plugin }
+        throw Self.unknown("signaling", name, signaling.map(\.descriptor))
+    }
+
+    /// Throws `.invalidArgument` naming what there is.
+    public func peerPlugin(named name: String) throws(TransportError) -> PeerPlugin {
+        if let plugin = peer.first(where: { $0.descriptor.name == name }) { return plugin }
+        throw Self.unknown("peer", name, peer.map(\.descriptor))
+    }
+
+    private static func unknown(_ kind: String, _ name: String, _ known: [PluginDescriptor]) -> TransportError {
+        let names = known.isEmpty ? "none is registered" : "there is " + known.map(\.name).joined(separator: ", ")
+        return TransportError(.invalidArgument, "no \(kind) transport is called '\(name.prefix(64))': \(names)")
+    }
+}
+
+/// A signaling backend: what it is, and how to make it.
+public struct SignalingPlugin: Sendable {
+    public let descriptor: PluginDescriptor
+    /// Called once by a starting runtime, before any connection. Throws `.unavailable` or `.invalidArgument` (an option).
+    public let make: @Sendable (PluginContext) throws(TransportError) -> any SignalingTransport
+
+    public init(
+        _ descriptor: PluginDescriptor,
+        make: @escaping @Sendable (PluginContext) throws(TransportError) -> any SignalingTransport
+    ) {
+        self.descriptor = descriptor
+        self.make = make
+    }
+}
+
+/// A peer backend: what it is, and how to make it.
+public struct PeerPlugin: Sendable {
+    public let descriptor: PluginDescriptor
+    /// Called once by a starting runtime, before any connection. Throws `.unavailable` or `.invalidArgument` (an option).
+    public let make: @Sendable (PluginContext) throws(TransportError) -> any PeerTransport
+
+    public init(
+        _ descriptor: PluginDescriptor,
+        make: @escaping @Sendable (PluginContext) throws(TransportError) -> any PeerTransport
+    ) {
+        self.descriptor = descriptor
+        self.make = make
+    }
+}
+
+/// What a plugin says of itself, without being started.
+public struct PluginDescriptor: Sendable {
+    /// As written in configuration: lower case letters, digits, `-`.
+    public let name: String
+    /// One line for `room plugins`.
+    public let summary: String
+    public let capabilities: Capabilities
+    public let options: [PluginOption]
+    /// Whether it can run on this machine: nil, or one sentence that names what is missing and which package brings it.
+    public let unavailability: @Sendable () -> String?
+
+    public init(
+        name: String, summary: String, capabilities: Capabilities, options: [PluginOption] = [],
+        unavailability: @escaping @Sendable () -> String? = { nil }
+    ) {
+        self.name = name
+        self.summary = summary
+        self.capabilities = capabilities
+        self.options = options
+        self.unavailability = unavailability
+    }
+}
+
+/// What a backend can do beyond the core of its contract. The conformance kit tests what is declared.
+public struct Capabilities: OptionSet, Sendable, Hashable {
+    public let rawValue: UInt64
+    public init(rawValue: UInt64) { self.rawValue = rawValue }
+
+    // Signaling
+    /// `wss`, verified.
+    public static let tls = Capabilities(rawValue: 1 << 0)
+    /// permessage-deflate (RFC 7692).
+    public static let deflate = Capabilities(rawValue: 1 << 1)
+    /// HTTP proxies.
+    public static let proxy = Capabilities(rawValue: 1 << 2)
+    // Peer
+    /// `restart(iceServers:)`.
+    public static let pathRestart = Capabilities(rawValue: 1 << 16)
+    /// TURN.
+    public static let relay = Capabilities(rawValue: 1 << 17)
+    /// Unordered channels are unordered in fact.
+    public static let unordered = Capabilities(rawValue: 1 << 18)
+    /// Retransmission and lifetime limits of channels are honoured.
+    public static let partialReliability = Capabilities(rawValue: 1 << 19)
+    /// Data is encrypted and the other side authenticated by its description.
+    public static let encrypted = Capabilities(rawValue: 1 << 20)
+    /// Browsers can be at the other end.
+    public static let browserCompatible = Capabilities(rawValue: 1 << 21)
+
+    /// The names of what is declared, for people.
+    public var names: [String] {
+        let all: [(Capabilities, String)] = [
+            (.tls, "TLS"), (.deflate, "deflate"), (.proxy, "proxy"), (.pathRestart, "path restart"), (.relay, "relay"),
+            (.unordered, "unordered"), (.partialReliability, "partial reliability"), (.encrypted, "encrypted"),
+            (.browserCompatible, "browsers"),
+        ]
+        return all.filter { contains($0.0) }.map(\.1)
+    }
+}
+
+/// An option that a plugin understands.
+public struct PluginOption: Sendable, Hashable {
+    public let name: String
+    /// One line: meaning, unit, range, default.
+    public let help: String
+
+    public init(name: String, help: String) {
+        self.name = name
+        self.help = help
+    }
+}
+
+/// A value in a plugin's configuration.
+public indirect enum OptionValue: Sendable, Hashable {
+    case string(String)
+    case integer(Int)
+    case number(Double)
+    case boolean(Bool)
+    case list([OptionValue])
+    case table([String: OptionValue])
+}
+
+/// What a plugin gets when it is made.
+public struct PluginContext: Sendable {
+    /// The plugin's own part of the configuration; the names were checked against its descriptor.
+    public let options: [String: OptionValue]
+    /// Libraries log at trace and debug only, and never a secret.
+    public let logger: Logger
+
+    public init(options: [String: OptionValue] = [:], logger: Logger) {
+        self.options = options
+        self.logger = logger
+    }
+
+    /// The option's integer within `range`, or `standard` when it is not set. Throws `.invalidArgument` naming it.
+    public func integer(_ name: String, in range: ClosedRange<Int>, default standard: Int) throws(TransportError) -> Int {
+        guard let value = options[name] else { return standard }
+        guard case .integer(let integer) = value, range.contains(integer) else {
+            throw TransportError(
+                .invalidArgument,
+                "option '\(name)' must be a whole number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return integer
+    }
+
+    /// The option's truth value, or `standard` when it is not set. Throws `.invalidArgument` naming it.
+    public func boolean(_ name: String, default standard: Bool) throws(TransportError) -> Bool {
+        guard let value = options[name] else { return standard }
+        guard case .boolean(let boolean) = value else {
+            throw TransportError(.invalidArgument, "option '\(name)' must be true or false")
+        }
+        return boolean
+    }
+
+    /// The option's text, or nil when it is not set. Throws `.invalidArgument` naming it.
+    public func string(_ name: String) throws(TransportError) -> String? {
+        guard let value = options[name] else { return nil }
+        guard case .string(let string) = value else {
+            throw TransportError(.invalidArgument, "option '\(name)' must be text")
+        }
+        return string
+    }
+}
