@@ -136,7 +136,7 @@ final class PeerLink: @unchecked Sendable {
         return shared.withLock { $0.buffers[0].firstSequence > target }
     }
 
-    private nonisolated(nonsending) func wait(until isDone: @escaping (borrowing Shared) -> Bool) async {
+    private nonisolated(nonsending) func wait(until isDone: @escaping @Sendable (borrowing Shared) -> Bool) async {
         while !Task.isCancelled {
             let id = shared.withLock { shared -> UInt64? in isDone(shared) ? nil : shared.waiters.makeID() }
             guard let id else { return }

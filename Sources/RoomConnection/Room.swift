@@ -6,10 +6,13 @@ public import TransportPluginAPI
 /// All methods may be called from any task. A room comes from `TransportRuntime.connect(toRoom:as:host:)` and ends with `leave()`,
 /// with a terminal refusal by the server (kicked, room closed), or with its runtime.
 public final class Room: Sendable {
+    /// The room's name.
+    public let name: String
     private let engine: any RoomEngine
     private let hub: RoomHub
 
-    init(_ engine: any RoomEngine) {
+    init(name: String, _ engine: any RoomEngine) {
+        self.name = name
         self.engine = engine
         hub = engine.hub
     }

@@ -32,7 +32,8 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
         inboxes = RoomChannel.allCases.map { _ in Mailbox(limit: receiveLimit) }
         for channel in RoomChannel.allCases {
             inboxes[channel.index].setOnDrained { [weak self] in
-                loop.execute { self?.resume(channel) }
+                guard let self else { return }
+                loop.execute { self.resume(channel) }
             }
         }
     }

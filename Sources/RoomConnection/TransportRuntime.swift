@@ -1,4 +1,4 @@
-public import Logging
+internal import Logging
 internal import RoomProtocol
 public import TransportPluginAPI
 
@@ -92,7 +92,9 @@ public final class TransportRuntime: Sendable {
             capabilities: [DeliveryProtocol.capability])
         // The registry's existentials are opened here, once per room: everything below is generic or concrete.
         func make<Signaling: SignalingTransport, Peer: PeerTransport>(_ signaling: Signaling, _ peer: Peer) -> Room {
-            Room(RoomConnectionService(hello: hello, configuration: configuration, signaling: signaling, peer: peer))
+            Room(
+                name: name,
+                RoomConnectionService(hello: hello, configuration: configuration, signaling: signaling, peer: peer))
         }
         let room = make(signaling, peer)
         let isStopping = state.withLock { state in
