@@ -211,6 +211,6 @@ extension SignalingFailure {
 
 extension Payload {
     fileprivate func decodeServerMessage() throws(ProtocolError) -> Envelope<ServerMessage> {
-        try withUnsafeBytes { bytes throws(ProtocolError) in try RoomProtocolCodec.decodeServer(bytes) }
+        try withUnsafeBytes { bytes throws(ProtocolError) in try RoomProtocolCodec.decodeServerMessage(bytes) }
     }
 }

@@ -13,7 +13,7 @@ internal import TransportPluginAPI
 /// The backends that this executable was built with.
 enum Backends {
     /// `faults`: given, every ICE agent can have its path cut by it, for `room demo` and tests.
-    static func registry(faults: FaultControl? = nil) -> TransportRegistry {
+    static func registry(faults: ICEFaultControl? = nil) -> TransportRegistry {
         var registry = TransportRegistry()
         #if Libwebsockets
             registry.register(LibwebsocketsTransport.plugin())
@@ -25,12 +25,12 @@ enum Backends {
     }
 
     #if WebRTC
-        private static func webRTC(_ faults: FaultControl?) -> PeerPlugin {
+        private static func webRTC(_ faults: ICEFaultControl?) -> PeerPlugin {
             if let faults {
                 return WebRTCTransport.plugin(
                     name: "webrtc-libnice", summary: "WebRTC data channels: libnice, OpenSSL, usrsctp"
                 ) { context throws(TransportError) in
-                    FaultInjectingICEAgentProvider(base: try LibniceProvider(context), control: faults)
+                    FaultInjectingICEAgentProvider(try LibniceProvider(context), control: faults)
                 }
             }
             return WebRTCTransport.plugin(

@@ -36,7 +36,7 @@ struct ConnectCommand: AsyncParsableCommand {
             throw CommandError(.usage, "who are you? Give --name, ROOM_NAME or 'name' in the configuration file")
         }
         let configuration = try transport.configuration(settings, common)
-        let faults = faultInjection ? FaultControl() : nil
+        let faults = faultInjection ? ICEFaultControl() : nil
         let reporter = EventReporter(json: json)
         let status = try await TransportRuntime.withRunning(
             configuration, registry: Backends.registry(faults: faults)
@@ -98,7 +98,7 @@ struct TransportOptions: ParsableArguments {
 private struct Session: Sendable {
     let room: Room
     let reporter: EventReporter
-    let faults: FaultControl?
+    let faults: ICEFaultControl?
     let json: Bool
     let leaveAtEOF: Bool
 
