@@ -55,6 +55,11 @@ public final class Room: Sendable {
         await engine.loop.run { [hub] in hub.setHandler(handler) }
     }
 
+    /// Takes the `onMessage` handler away: messages go to the sequences again.
+    public func clearMessageHandler() async {
+        await engine.loop.run { [hub] in hub.setHandler(nil) }
+    }
+
     // MARK: Sending
 
     /// Sends to everybody in the room, or to one participant.

@@ -95,8 +95,9 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
         paused = [[], [], []]
     }
 
-    func setHandler(_ handler: @escaping @Sendable (borrowing BorrowedMessage) -> Void) {
+    func setHandler(_ handler: (@Sendable (borrowing BorrowedMessage) -> Void)?) {
         self.handler = handler
+        guard let handler else { return }
         for channel in RoomChannel.allCases {
             for message in inboxes[channel.index].takeNow() {
                 message.payload.withUnsafeBytes { bytes in

@@ -3,6 +3,7 @@ internal import Foundation
 internal import InProcessTransport
 internal import RoomConnection
 internal import RoomProtocol
+internal import TransportBenchmark
 internal import TransportPluginAPI
 
 struct ConnectCommand: AsyncParsableCommand {

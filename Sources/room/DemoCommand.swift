@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Foundation
+internal import TransportBenchmark
 internal import TransportPluginAPI
 
 struct DemoCommand: AsyncParsableCommand {

@@ -1,6 +1,7 @@
 internal import Foundation
 internal import RoomConnection
 internal import RoomProtocol
+internal import TransportBenchmark
 internal import TransportPluginAPI
 
 /// Prints what happens to a room: JSON Lines for programs, a timeline for people.

@@ -4,15 +4,15 @@ internal import TransportPluginAPI
 /// Another process of this executable, spoken to in JSON Lines: how `demo` and `bench` run their parts apart.
 ///
 /// SAFETY of `@unchecked Sendable`: the process and its pipes are set up once; writes are behind `input`'s lock.
-final class ChildProcess: @unchecked Sendable {
-    let name: String
+package final class ChildProcess: @unchecked Sendable {
+    package let name: String
     /// What the child printed, one object a line, in order. Ends with the child's output.
-    let lines: AsyncStream<[String: any Sendable]>
+    package let lines: AsyncStream<[String: any Sendable]>
     private let process = Process()
     private let input: Locked<FileHandle>
 
     /// Starts `room` with `arguments`. Its standard error is passed through when `isVerbose`, else it is dropped.
-    init(name: String, arguments: [String], isVerbose: Bool = false) throws {
+    package init(name: String, arguments: [String], isVerbose: Bool = false) throws {
         self.name = name
         let standardInput = Pipe()
         let standardOutput = Pipe()
@@ -28,7 +28,7 @@ final class ChildProcess: @unchecked Sendable {
         do {
             try process.run()
         } catch {
-            throw CommandError(.unavailable, "cannot start \(name): \(error.localizedDescription)")
+            throw BenchmarkError("cannot start \(name): \(error.localizedDescription)")
         }
         let thread = Thread {
             var rest = Data()
@@ -46,16 +46,16 @@ final class ChildProcess: @unchecked Sendable {
     }
 
     /// Sends one line. A child that is gone is noticed by the end of its lines.
-    func send(_ line: JSONLine) {
+    package func send(_ line: JSONLine) {
         input.withLock { try? $0.write(contentsOf: Data((line.finished + "\n").utf8)) }
     }
 
-    func endInput() { input.withLock { try? $0.close() } }
+    package func endInput() { input.withLock { try? $0.close() } }
 
-    func signal(_ number: Int32) { if process.isRunning { kill(process.processIdentifier, number) } }
+    package func signal(_ number: Int32) { if process.isRunning { kill(process.processIdentifier, number) } }
 
     /// Ends the child if it still runs, and reaps it.
-    func stop() {
+    package func stop() {
         signal(SIGKILL)
         process.waitUntilExit()
     }
