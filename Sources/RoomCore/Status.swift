@@ -108,13 +108,15 @@ package enum PeerStatus: Sendable, Hashable {
 }
 
 /// The rungs of the recovery ladder of one peer. Rejoining the room, the last rung, belongs to signaling.
-package enum RecoveryRung: String, Sendable, CaseIterable {
+package enum RecoveryRung: Int, Sendable, CaseIterable, Comparable {
     /// Evidence of life is merely late.
     case wait
     /// A new path under the living connection.
     case restart
     /// A new peer connection.
     case rebuild
+
+    package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
 }
 
 /// How a recovery went, step by step.
@@ -127,7 +129,7 @@ package struct Incident: Sendable, Hashable {
     package enum Cause: String, Sendable {
         case silence, pathLost, networkChanged, rejoined, peerRejoined, requestedByPeer, connectionFailed,
             connectionClosed
-        case connectTimeout, descriptionRefused, relayCredentials
+        case connectTimeout, descriptionRefused, relayCredentials, reconnectRequested
     }
     package struct Step: Sendable, Hashable {
         package enum Kind: String, Sendable {
