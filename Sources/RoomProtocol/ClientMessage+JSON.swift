@@ -13,6 +13,8 @@ extension ClientMessage {
         case "ping": self = .ping(id: try fields.integer("id"))
         case "pong": self = .pong(id: try fields.integer("id"))
         case "leave": self = .leave
+        case "closeRoom":
+            self = .closeRoom(reason: try fields.optionalString("reason", limit: Limits.reason) ?? "")
         default: throw .unknownType("The server does not know messages of the type \(type).")
         }
     }
@@ -42,6 +44,9 @@ extension ClientMessage {
             json.member("type", "pong")
             json.member("id", id)
         case .leave: json.member("type", "leave")
+        case .closeRoom(let reason):
+            json.member("type", "closeRoom")
+            json.member("reason", reason)
         }
     }
 }
@@ -82,6 +87,7 @@ extension Hello {
                 json.member("sessionToken", resume.sessionToken)
                 json.member("received", resume.received)
                 json.member("mustRejoin", resume.mustRejoin)
+                if resume.attempt > 0 { json.member("attempt", resume.attempt) }
             }
         }
         json.member("capabilities", capabilities)
@@ -93,6 +99,7 @@ extension Resume {
         self.init(
             sessionToken: try fields.string("sessionToken", limit: Limits.sessionToken, .token, minimum: 1),
             received: try fields.optionalInteger("received") ?? 0,
-            mustRejoin: try fields.boolean("mustRejoin", default: false))
+            mustRejoin: try fields.boolean("mustRejoin", default: false),
+            attempt: try fields.optionalInteger("attempt") ?? 0)
     }
 }

@@ -1,17 +1,17 @@
 /// Reads the fields of one JSON object, and says which field is missing, wrong or over its limit.
 ///
 /// `null` counts as absent. Fields that nobody asks for are ignored.
-struct FieldReader {
+package struct FieldReader {
     private let members: [String: JSONValue]
     /// What comes before a field's name in errors: `resume.`, `roster[3].`.
     private let path: String
 
-    init(_ members: [String: JSONValue], path: String = "") {
+    package init(_ members: [String: JSONValue], path: String = "") {
         self.members = members
         self.path = path
     }
 
-    enum Characters {
+    package enum Characters {
         /// No control characters but tab, line feed and carriage return.
         case text
         /// No control characters.
@@ -37,11 +37,11 @@ struct FieldReader {
 
     // MARK: Errors
 
-    func wrong(_ field: String, _ problem: StaticString) -> ProtocolError {
+    package func wrong(_ field: String, _ problem: StaticString) -> ProtocolError {
         .malformed("The field \(path)\(field) \(problem).")
     }
 
-    func tooMuch(_ field: String, _ limit: Int, _ unit: StaticString) -> ProtocolError {
+    package func tooMuch(_ field: String, _ limit: Int, _ unit: StaticString) -> ProtocolError {
         .limitExceeded("The field \(path)\(field) is over its limit of \(limit) \(unit).")
     }
 
@@ -67,7 +67,7 @@ struct FieldReader {
         guard text.utf8.allSatisfy(characters.allow) else { throw wrong(field, "has characters that it must not have") }
     }
 
-    func optionalString(
+    package func optionalString(
         _ field: String, limit: Int, _ characters: Characters = .text, minimum: Int = 0
     ) throws(ProtocolError) -> String? {
         guard let value = value(field) else { return nil }
@@ -76,17 +76,17 @@ struct FieldReader {
         return text
     }
 
-    func string(
+    package func string(
         _ field: String, limit: Int, _ characters: Characters = .text, minimum: Int = 0
     ) throws(ProtocolError) -> String {
         try required(field, optionalString(field, limit: limit, characters, minimum: minimum))
     }
 
-    func identifier(_ field: String) throws(ProtocolError) -> String {
+    package func identifier(_ field: String) throws(ProtocolError) -> String {
         try string(field, limit: Limits.identifier, .identifier, minimum: 1)
     }
 
-    func optionalInteger(_ field: String, limit: UInt64 = .max) throws(ProtocolError) -> UInt64? {
+    package func optionalInteger(_ field: String, limit: UInt64 = .max) throws(ProtocolError) -> UInt64? {
         guard let value = value(field) else { return nil }
         guard case .integer(let integer) = value else {
             throw wrong(field, "is not a whole number that is not negative")
@@ -95,17 +95,17 @@ struct FieldReader {
         return integer
     }
 
-    func integer(_ field: String, limit: UInt64 = .max) throws(ProtocolError) -> UInt64 {
+    package func integer(_ field: String, limit: UInt64 = .max) throws(ProtocolError) -> UInt64 {
         try required(field, optionalInteger(field, limit: limit))
     }
 
-    func boolean(_ field: String, default: Bool? = nil) throws(ProtocolError) -> Bool {
+    package func boolean(_ field: String, default: Bool? = nil) throws(ProtocolError) -> Bool {
         guard let value = value(field) else { return try required(field, `default`) }
         guard case .bool(let boolean) = value else { throw wrong(field, "is neither true nor false") }
         return boolean
     }
 
-    func optionalDuration(_ field: String) throws(ProtocolError) -> Duration? {
+    package func optionalDuration(_ field: String) throws(ProtocolError) -> Duration? {
         let seconds: Double
         switch value(field) {
         case nil: return nil
@@ -121,17 +121,17 @@ struct FieldReader {
         return .microseconds(Int64((seconds * 1e6).rounded()))
     }
 
-    func duration(_ field: String) throws(ProtocolError) -> Duration {
+    package func duration(_ field: String) throws(ProtocolError) -> Duration {
         try required(field, optionalDuration(field))
     }
 
-    func optionalObject(_ field: String) throws(ProtocolError) -> FieldReader? {
+    package func optionalObject(_ field: String) throws(ProtocolError) -> FieldReader? {
         guard let value = value(field) else { return nil }
         guard case .object(let members) = value else { throw wrong(field, "is not an object") }
         return FieldReader(members, path: "\(path)\(field).")
     }
 
-    func object(_ field: String) throws(ProtocolError) -> FieldReader {
+    package func object(_ field: String) throws(ProtocolError) -> FieldReader {
         try required(field, optionalObject(field))
     }
 
@@ -143,7 +143,7 @@ struct FieldReader {
     }
 
     /// An absent array is empty.
-    func strings(
+    package func strings(
         _ field: String, count: Int, limit: Int, _ characters: Characters, minimum: Int = 1
     ) throws(ProtocolError) -> [String] {
         var result: [String] = []
@@ -155,7 +155,7 @@ struct FieldReader {
         return result
     }
 
-    func objects(_ field: String, count: Int) throws(ProtocolError) -> [FieldReader] {
+    package func objects(_ field: String, count: Int) throws(ProtocolError) -> [FieldReader] {
         var result: [FieldReader] = []
         for (index, element) in (try required(field, elements(field, limit: count))).enumerated() {
             guard case .object(let members) = element else { throw wrong("\(field)[\(index)]", "is not an object") }
@@ -165,7 +165,7 @@ struct FieldReader {
     }
 
     /// Absent metadata are empty. Keys are lines of 1 byte at least.
-    func metadata(_ field: String = "metadata") throws(ProtocolError) -> [String: String] {
+    package func metadata(_ field: String = "metadata") throws(ProtocolError) -> [String: String] {
         guard let reader = try optionalObject(field) else { return [:] }
         guard reader.members.count <= Limits.metadataEntries else {
             throw tooMuch(field, Limits.metadataEntries, "entries")
@@ -193,11 +193,11 @@ struct FieldReader {
         return result
     }
 
-    func capabilities() throws(ProtocolError) -> [String] {
+    package func capabilities() throws(ProtocolError) -> [String] {
         try strings("capabilities", count: Limits.capabilities, limit: Limits.capability, .token)
     }
 
-    func hasField(_ field: String) -> Bool { value(field) != nil }
+    package func hasField(_ field: String) -> Bool { value(field) != nil }
 }
 
 extension Duration {

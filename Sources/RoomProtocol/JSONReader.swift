@@ -1,5 +1,5 @@
 /// A JSON value (RFC 8259). Numbers that are whole, not negative and written without fraction or exponent are kept exactly.
-enum JSONValue: Equatable {
+package enum JSONValue: Equatable {
     case null
     case bool(Bool)
     case integer(UInt64)
@@ -11,11 +11,12 @@ enum JSONValue: Equatable {
 }
 
 /// Why a text is no JSON that we accept. Never quotes the text: it may hold secrets.
-struct JSONError: Error, Equatable {
-    var reason: StaticString
-    var offset: Int
+package struct JSONError: Error, Equatable {
+    package var reason: StaticString
+    /// Bytes from the beginning of the text.
+    package var offset: Int
 
-    static func == (left: Self, right: Self) -> Bool {
+    package static func == (left: Self, right: Self) -> Bool {
         left.offset == right.offset && left.reason.description == right.reason.description
     }
 }
@@ -24,7 +25,7 @@ struct JSONError: Error, Equatable {
 /// mark, nothing behind the value, and limits on depth, number of values and length of numbers.
 ///
 /// Duplicate names are refused (RFC 8259 §4 leaves it open) so that no two readers ever see different messages.
-struct JSONReader {
+package struct JSONReader {
     private let bytes: UnsafeRawBufferPointer
     private var index = 0
     private var depth = 0
@@ -32,7 +33,7 @@ struct JSONReader {
 
     private init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
-    static func read(_ bytes: UnsafeRawBufferPointer) throws(JSONError) -> JSONValue {
+    package static func read(_ bytes: UnsafeRawBufferPointer) throws(JSONError) -> JSONValue {
         var reader = JSONReader(bytes)
         reader.skipWhitespace()
         let value = try reader.value()

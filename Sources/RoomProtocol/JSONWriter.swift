@@ -1,15 +1,17 @@
 /// Writes one JSON object, member by member, without spaces. Optional members that are nil are left out.
-struct JSONWriter {
-    private(set) var bytes: [UInt8] = []
+package struct JSONWriter {
+    package private(set) var bytes: [UInt8] = []
+
+    package init() {}
 
     /// Writes an object whose members `body` adds.
-    mutating func object(_ body: (inout JSONWriter) -> Void) {
+    package mutating func object(_ body: (inout JSONWriter) -> Void) {
         bytes.append(UInt8(ascii: "{"))
         body(&self)
         bytes.append(UInt8(ascii: "}"))
     }
 
-    mutating func name(_ name: StaticString) {
+    package mutating func name(_ name: StaticString) {
         separate()
         bytes.append(UInt8(ascii: "\""))
         bytes.append(contentsOf: UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
@@ -17,31 +19,31 @@ struct JSONWriter {
         bytes.append(UInt8(ascii: ":"))
     }
 
-    mutating func member(_ name: StaticString, _ value: String?) {
+    package mutating func member(_ name: StaticString, _ value: String?) {
         guard let value else { return }
         self.name(name)
         string(value)
     }
 
-    mutating func member(_ name: StaticString, _ value: UInt64?) {
+    package mutating func member(_ name: StaticString, _ value: UInt64?) {
         guard let value else { return }
         self.name(name)
         bytes.append(contentsOf: String(value).utf8)
     }
 
-    mutating func member(_ name: StaticString, _ value: Int?) {
+    package mutating func member(_ name: StaticString, _ value: Int?) {
         guard let value else { return }
         self.name(name)
         bytes.append(contentsOf: String(value).utf8)
     }
 
-    mutating func member(_ name: StaticString, _ value: Bool) {
+    package mutating func member(_ name: StaticString, _ value: Bool) {
         self.name(name)
         bytes.append(contentsOf: (value ? "true" : "false").utf8)
     }
 
     /// Seconds, rounded down to microseconds; a negative duration is written as 0.
-    mutating func member(_ name: StaticString, _ value: Duration?) {
+    package mutating func member(_ name: StaticString, _ value: Duration?) {
         guard let value else { return }
         self.name(name)
         let (seconds, attoseconds) = max(value, .zero).components
@@ -55,12 +57,12 @@ struct JSONWriter {
         bytes.append(contentsOf: digits.utf8)
     }
 
-    mutating func member(_ name: StaticString, _ value: [String]) {
+    package mutating func member(_ name: StaticString, _ value: [String]) {
         array(name, value) { writer, element in writer.string(element) }
     }
 
     /// Members in the order of their names, so that equal dictionaries give equal bytes.
-    mutating func member(_ name: StaticString, _ value: [String: String]) {
+    package mutating func member(_ name: StaticString, _ value: [String: String]) {
         self.name(name)
         object { writer in
             for (key, value) in value.sorted(by: { $0.key < $1.key }) {
@@ -72,12 +74,12 @@ struct JSONWriter {
         }
     }
 
-    mutating func member(_ name: StaticString, object body: (inout JSONWriter) -> Void) {
+    package mutating func member(_ name: StaticString, object body: (inout JSONWriter) -> Void) {
         self.name(name)
         object(body)
     }
 
-    mutating func array<Element>(
+    package mutating func array<Element>(
         _ name: StaticString, _ elements: [Element], _ body: (inout JSONWriter, Element) -> Void
     ) {
         self.name(name)

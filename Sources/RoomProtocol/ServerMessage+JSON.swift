@@ -13,7 +13,8 @@ extension ServerMessage {
         case "peerChanged": self = .peerChanged(try Participant(fields.object("participant")))
         case "hostChanged":
             self = .hostChanged(
-                ParticipantID(try fields.identifier("participant")), term: try fields.integer("hostTerm"))
+                ParticipantID(try fields.identifier("participant")), term: try fields.integer("hostTerm"),
+                sessionToken: try fields.string("sessionToken", limit: Limits.sessionToken, .token, minimum: 1))
         case "signal": self = .signal(try Signal(fields))
         case "iceServers": self = .iceServers(try ICEServerList(fields))
         case "ack": self = .ack(received: try fields.integer("received"))
@@ -42,10 +43,11 @@ extension ServerMessage {
         case .peerChanged(let participant):
             json.member("type", "peerChanged")
             json.member("participant") { participant.write(to: &$0) }
-        case .hostChanged(let participant, let term):
+        case .hostChanged(let participant, let term, let sessionToken):
             json.member("type", "hostChanged")
             json.member("participant", participant.rawValue)
             json.member("hostTerm", term)
+            json.member("sessionToken", sessionToken)
         case .signal(let signal):
             json.member("type", "signal")
             signal.write(to: &json)

@@ -34,11 +34,12 @@ struct RoundTripTests {
             .hello(
                 Hello(
                     room: RoomName("räum 1"), role: .guest, name: "bob", metadata: ["a": "b"], token: "abc.def.ghi",
-                    resume: Resume(sessionToken: "tok.en", received: 17, mustRejoin: true),
+                    resume: Resume(sessionToken: "tok.en", received: 17, mustRejoin: true, attempt: 4),
                     capabilities: [DeliveryProtocol.capability, "x"])),
             .kick(Kick(participant: ParticipantID("p-1"), reason: "spam")),
             .update(metadata: [:]), .update(metadata: ["k": "v", "l": ""]),
             .ack(received: .max), .ping(id: 0), .pong(id: .max), .leave,
+            .closeRoom(reason: "over"),
         ] + signals.map(ClientMessage.signal)
 
     static let serverMessages: [ServerMessage] =
@@ -55,7 +56,7 @@ struct RoundTripTests {
                         ], ttl: .seconds(600)),
                     pingInterval: .milliseconds(2500), pingDeadline: .microseconds(1), grace: .seconds(30))),
             .peerJoined(participant), .peerChanged(participant),
-            .hostChanged(ParticipantID("p-2"), term: 8),
+            .hostChanged(ParticipantID("p-2"), term: 8, sessionToken: "to.ken"),
             .iceServers(ICEServerList()),
             .ack(received: 3), .ping(id: 9), .pong(id: 9),
             .goingAway(retryAfter: RetryWindow(earliest: .zero, latest: .milliseconds(1250))),
