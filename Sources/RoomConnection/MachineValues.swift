@@ -43,7 +43,7 @@ extension PeerStatus {
         switch status {
         case .waiting, .connecting: self = .connecting
         case .connected(let path): self = .connected(path)
-        case .recovering(let rung, _, _): self = .recovering(rung: rung.rawValue)
+        case .recovering(let rung, _, _): self = .recovering(rung: String(describing: rung))
         }
     }
 }

@@ -189,6 +189,9 @@ public final class Room: Sendable {
     /// Removes a participant for good. For hosts; others get an `.error` event with `not_host`.
     public func kick(_ participant: ParticipantID, reason: String = "") { engine.kick(participant, reason: reason) }
 
+    /// Ends the room for everybody. For hosts; others get an `.error` event with `not_host`.
+    public func close(reason: String = "") { engine.close(reason: reason) }
+
     /// Counters of the connections to all participants.
     public func statistics() async -> [ParticipantID: PeerConnectionStatistics] { await engine.statistics() }
 

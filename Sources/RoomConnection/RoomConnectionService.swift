@@ -104,6 +104,8 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
 
     func update(metadata: [String: String]) { loop.execute { [self] in handle(.metadataUpdated(metadata)) } }
 
+    func close(reason: String) { loop.execute { [self] in handle(.closeRequested(reason: reason)) } }
+
     func kick(_ participant: ParticipantID, reason: String) {
         loop.execute { [self] in handle(.kickRequested(participant, reason: reason)) }
     }

@@ -14,6 +14,7 @@ protocol RoomEngine: AnyObject, Sendable {
     func reconnectNow()
     func restartPaths(to participant: ParticipantID?)
     func update(metadata: [String: String])
+    func close(reason: String)
     func kick(_ participant: ParticipantID, reason: String)
     nonisolated(nonsending) func statistics() async -> [ParticipantID: PeerConnectionStatistics]
 }

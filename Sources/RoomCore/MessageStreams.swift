@@ -75,7 +75,7 @@ package struct OutgoingStream: Sendable {
             var entry = entry
             entry.sequence = nil
             switch entry.message {
-            case .kick: return entry
+            case .kick, .closeRoom: return entry
             case .update: return index == latestUpdate ? entry : nil
             case .signal, .hello, .ack, .ping, .pong, .leave: return nil
             }
@@ -143,6 +143,7 @@ extension ClientMessage {
             case .restartRequest(let reason), .rebuildRequest(let reason): frame + reason.utf8.count
             }
         case .kick(let kick): return 64 + kick.reason.utf8.count
+        case .closeRoom(let reason): return 64 + reason.utf8.count
         case .update(let metadata): return metadata.reduce(64) { $0 + $1.key.utf8.count + $1.value.utf8.count + 8 }
         case .hello, .ack, .ping, .pong, .leave: return 64
         }

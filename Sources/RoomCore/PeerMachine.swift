@@ -90,6 +90,11 @@ package struct PeerMachine: Sendable {
         _ = self.generator.next()
     }
 
+    /// The application asks for a new path.
+    package mutating func restart(now: Timestamp, _ actions: inout [Action]) {
+        climb(now: now, &actions) { $0.restartRequested(.requested, now: now, &$1) }
+    }
+
     package mutating func hurry(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
         climb(now: now, &actions) { $0.hurry(cause, now: now, &$1) }
     }
@@ -173,7 +178,7 @@ package struct PeerMachine: Sendable {
             case .agreed:
                 agreedAt = now
                 climb(now: now, &actions) { $0.agreed(now: now, &$1) }
-            case .restartRequested: climb(now: now, &actions) { $0.restartRequested(now: now, &$1) }
+            case .restartRequested: climb(now: now, &actions) { $0.restartRequested(.requestedByPeer, now: now, &$1) }
             case .rebuildRequested:
                 climb(now: now, &actions) { $0.rebuildRequested(hasNone: false, now: now, &$1) }
             case .connectionRequested:

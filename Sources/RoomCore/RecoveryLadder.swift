@@ -226,23 +226,23 @@ package struct RecoveryLadder: Sendable {
         }
     }
 
-    /// The answering side asks for a new path.
-    package mutating func restartRequested(now: Timestamp, _ actions: inout [Action]) {
+    /// The other side, or the application, asks for a new path.
+    package mutating func restartRequested(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
         let earliest = lastRestartAt.map { $0 + configuration.restartSpacing } ?? now
         switch state {
         case .idle, .connecting, .delayed, .held: break
         case .healthy, .planned, .watching:
             if earliest <= now {
-                step(.restart, .requestedByPeer, now: now, &actions)
-            } else if case .watching(let deadline, let cause) = state {
-                enter(.watching(deadline: min(deadline, earliest), cause), &actions)
+                step(.restart, cause, now: now, &actions)
+            } else if case .watching(let deadline, let before) = state {
+                enter(.watching(deadline: min(deadline, earliest), before), &actions)
             } else {
-                enter(.planned(at: earliest, .requestedByPeer), &actions)
+                enter(.planned(at: earliest, cause), &actions)
             }
         case .restarting(var restarting):
             restarting.deadline = min(restarting.deadline, max(now, earliest))
             enter(.restarting(restarting), &actions)
-            if earliest <= now { step(.restart, .requestedByPeer, now: now, &actions) }
+            if earliest <= now { step(.restart, cause, now: now, &actions) }
         }
     }
 

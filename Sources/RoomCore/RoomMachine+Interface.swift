@@ -18,6 +18,7 @@ extension RoomMachine {
         case restartRequested(ParticipantID?)
         case metadataUpdated([String: String])
         case kickRequested(ParticipantID, reason: String)
+        case closeRequested(reason: String)
         case timerFired(TimerID)
 
         /// `connect` has returned. When the attempt was given up meanwhile, the answer is `abortTransport`.

@@ -53,6 +53,13 @@ package struct RoomMachine: Sendable {
             if membership != nil { say(.update(metadata: metadata), now, &actions) }
         case .kickRequested(let participant, let reason):
             say(.kick(Kick(participant: participant, reason: reason)), now, &actions)
+        case .closeRequested(let reason): say(.closeRoom(reason: reason), now, &actions)
+        case .restartRequested(let participant):
+            if let participant {
+                withPeer(participant, now, &actions) { $0.restart(now: now, &$1) }
+            } else {
+                eachPeer(now, &actions) { peer, _, actions in peer.restart(now: now, &actions) }
+            }
         case .timerFired(let timer): timerFired(timer, now, &actions)
         case .transportConnected(let generation):
             signal(now, &actions) { $0.transportConnected(generation, now: now, &$1) }

@@ -184,8 +184,9 @@ package struct RoomSessionMachine: Sendable {
             guard let member = stay.members[id], member.participant.session == session else { return }
             stay.members[id] = nil
             actions.append(.peerLeft(member.participant, reason: reason))
-        case .hostChanged(let id, let term):
-            guard term > stay.membership.hostTerm else { return }
+        case .hostChanged(let id, let term, let sessionToken):
+            stay.sessionToken = sessionToken
+            guard term > stay.membership.hostTerm else { break }
             stay.membership.hostTerm = term
             stay.membership.isHost = id == stay.membership.participant
             for other in stay.members.keys { stay.members[other]?.participant.isHost = other == id }

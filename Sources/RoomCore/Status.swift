@@ -127,7 +127,7 @@ package struct Incident: Sendable, Hashable {
         case participantLeft
     }
     package enum Cause: String, Sendable {
-        case silence, pathLost, networkChanged, rejoined, peerRejoined, requestedByPeer, connectionFailed,
+        case silence, pathLost, networkChanged, rejoined, peerRejoined, requestedByPeer, requested, connectionFailed,
             connectionClosed
         case connectTimeout, descriptionRefused, relayCredentials, reconnectRequested
     }
