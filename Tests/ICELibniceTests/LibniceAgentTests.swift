@@ -150,7 +150,7 @@ import TransportPluginAPI
             let others = await a.credentials()
             try await b.loop.runThrowing { () throws(TransportError) in
                 try b.agent.setRemoteCredentials(others)
-                b.onCandidate = { candidate in a.loop.execute { try! a.agent.addRemoteCandidate(candidate) } }
+                b.onCandidate = { candidate in a.loop.execute { try? a.agent.addRemoteCandidate(candidate) } }
                 try b.agent.gather()
             }
             await a.wait(until: \.isConnected)
