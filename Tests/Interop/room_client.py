@@ -57,7 +57,7 @@ class RoomClient:
                 "session": participant["session"],
                 "connection": connection,
                 "negotiation": negotiation,
-                "body": body,
+                **body,
             }
         )
 
@@ -139,34 +139,34 @@ class Pair:
 
     async def send_candidate(self, candidate, mid):
         """Not before the description that it belongs to."""
-        body = {"kind": "candidate", "candidate": candidate, "sdpMid": mid, "sdpMLineIndex": 0}
+        body = {"candidate": {"candidate": candidate, "sdpMid": mid, "sdpMLineIndex": 0}}
         if self._is_described:
             await self._send(body)
         else:
             self._late.append(body)
 
     async def take(self, signal):
-        body, kind = signal["body"], signal["body"]["kind"]
-        if kind == "offer":
-            if self.is_offerer or signal["negotiation"] <= self.negotiation and signal["connection"] == self.connection_id:
+        description = signal.get("description", {})
+        is_known = signal["connection"] == self.connection_id
+        if description.get("type") == "offer":
+            if self.is_offerer or is_known and signal["negotiation"] <= self.negotiation:
                 return
-            if signal["connection"] != self.connection_id:
+            if not is_known:
                 await self.close()
                 self.connection_id = signal["connection"]
                 self._has_remote = self._is_described = False
                 self._open()
             self.negotiation = signal["negotiation"]
-            await self._describe("answer", await self.connection.answer(body["sdp"]))
+            await self._describe("answer", await self.connection.answer(description["sdp"]))
             await self._take_early()
+        elif not is_known:
             return
-        if signal["connection"] != self.connection_id:
-            return
-        if kind == "answer":
+        elif description.get("type") == "answer":
             if self.is_offerer and signal["negotiation"] == self.negotiation:
-                await self.connection.accept(body["sdp"])
+                await self.connection.accept(description["sdp"])
                 await self._take_early()
-        elif kind in ("candidate", "endOfCandidates"):
-            candidate = body if kind == "candidate" else None
+        elif "candidate" in signal or "endOfCandidates" in signal:
+            candidate = signal.get("candidate")
             if self._has_remote:
                 await self.connection.add_candidate(candidate)
             else:
@@ -181,7 +181,7 @@ class Pair:
         self.connection = self.make_connection(self)
 
     async def _describe(self, kind, sdp):
-        await self._send({"kind": kind, "sdp": sdp})
+        await self._send({"description": {"type": kind, "sdp": sdp}})
         self._is_described = True
         late, self._late = self._late, []
         for body in late:

@@ -124,18 +124,17 @@ class Pair {
     async offer(iceRestart) {
         this.negotiation += 1;
         await this.connection.setLocalDescription(await this.connection.createOffer({ iceRestart }));
-        this.signal({ kind: "offer", sdp: this.connection.localDescription.sdp });
+        this.signal({ description: this.connection.localDescription });
     }
 
     async restart() {
         if (this.isOfferer) await this.offer(true);
-        else this.signal({ kind: "restartRequest", reason: "asked for by the test" });
+        else this.signal({ restartRequest: { reason: "asked for by the test" } });
     }
 
     async take(signal) {
-        const body = signal.body;
-        if (body.kind === "offer") {
-            const isKnown = signal.connection === this.connectionID;
+        const isKnown = signal.connection === this.connectionID;
+        if (signal.description?.type === "offer") {
             if (this.isOfferer || (isKnown && signal.negotiation <= this.negotiation)) return;
             if (!isKnown) {
                 this.close();
@@ -143,29 +142,22 @@ class Pair {
                 this.open();
             }
             this.negotiation = signal.negotiation;
-            await this.connection.setRemoteDescription({ type: "offer", sdp: body.sdp });
+            await this.connection.setRemoteDescription(signal.description);
             await this.connection.setLocalDescription();
-            this.signal({ kind: "answer", sdp: this.connection.localDescription.sdp });
+            this.signal({ description: this.connection.localDescription });
             await this.described();
+        } else if (!isKnown) {
             return;
-        }
-        if (signal.connection !== this.connectionID) return;
-        switch (body.kind) {
-            case "answer":
-                if (!this.isOfferer || signal.negotiation !== this.negotiation) return;
-                await this.connection.setRemoteDescription({ type: "answer", sdp: body.sdp });
-                await this.described();
-                break;
-            case "candidate":
-            case "endOfCandidates": {
-                const candidate = body.kind === "candidate" ? body : { candidate: "", sdpMLineIndex: 0 };
-                if (this.hasRemote) await this.connection.addIceCandidate(candidate);
-                else this.early.push(candidate);
-                break;
-            }
-            case "restartRequest":
-                if (this.isOfferer) await this.offer(true);
-                break;
+        } else if (signal.description) {
+            if (!this.isOfferer || signal.negotiation !== this.negotiation) return;
+            await this.connection.setRemoteDescription(signal.description);
+            await this.described();
+        } else if (signal.candidate || signal.endOfCandidates) {
+            const candidate = signal.candidate ?? { candidate: "", sdpMLineIndex: 0, ...signal.endOfCandidates };
+            if (this.hasRemote) await this.connection.addIceCandidate(candidate);
+            else this.early.push(candidate);
+        } else if (signal.restartRequest) {
+            if (this.isOfferer) await this.offer(true);
         }
     }
 
@@ -174,12 +166,8 @@ class Pair {
         this.hasRemote = false;
         this.connection.onicecandidate = ({ candidate }) => {
             if (!candidate) return;
-            if (candidate.candidate === "") {
-                this.signal({ kind: "endOfCandidates", usernameFragment: candidate.usernameFragment ?? "" });
-                return;
-            }
-            const { sdpMid, sdpMLineIndex, usernameFragment } = candidate;
-            this.signal({ kind: "candidate", candidate: candidate.candidate, sdpMid, sdpMLineIndex, usernameFragment });
+            if (candidate.candidate !== "") this.signal({ candidate });
+            else this.signal({ endOfCandidates: { usernameFragment: candidate.usernameFragment ?? "" } });
         };
         this.connection.ondatachannel = ({ channel }) => this.add(channel);
         this.connection.onconnectionstatechange = () =>
@@ -236,7 +224,7 @@ class Pair {
         sent += 1;
         write({
             type: "signal", seq: sent, ack: received, peer: this.peer, session, connection: this.connectionID,
-            negotiation: this.negotiation, body,
+            negotiation: this.negotiation, ...body,
         });
     }
 }
