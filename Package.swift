@@ -140,6 +140,8 @@ let package = Package(
         .testTarget(name: "SignalingLibwebsocketsTests", dependencies: ["SignalingLibwebsockets", "TransportTestKit"]),
         .testTarget(
             name: "PeerWebRTCTests", dependencies: ["PeerWebRTC", "ICELibnice", "InProcessTransport", "TransportTestKit"]),
+        .testTarget(
+            name: "ICELibniceTests", dependencies: ["ICELibnice", "GLibLoop", "CGLib", "TransportPluginAPI"]),
         .testTarget(name: "EndToEndTests", dependencies: ["TransportPluginAPI"]),
     ],
     swiftLanguageModes: [.v6]
