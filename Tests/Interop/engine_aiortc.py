@@ -4,6 +4,9 @@ candidates, and knows no ICE restart."""
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import candidate_from_sdp
 
+unordered = {"ordered": False}
+lossy = {"ordered": False, "maxRetransmits": 0}
+
 
 class Connection:
     def __init__(self, pair, peer):
@@ -14,7 +17,8 @@ class Connection:
         self.stack.on("datachannel", self._add)
 
     async def offer(self):
-        self._add(self.stack.createDataChannel("room.plain"), is_open=False)
+        for label, options in {"room.plain": {}, "room.unordered": unordered, "room.lossy": lossy}.items():
+            self._add(self.stack.createDataChannel(label, **options), is_open=False)
         await self.stack.setLocalDescription(await self.stack.createOffer())
         return self.stack.localDescription.sdp
 

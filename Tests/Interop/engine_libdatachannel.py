@@ -19,7 +19,9 @@ class Connection:
         self.stack.on_data_channel(lambda channel: self._add(channel, is_open=True))
 
     async def offer(self):
-        self._add(self.stack.create_data_channel("room.plain"), is_open=False)
+        # The binding can't open other than reliable, ordered channels; the labels are what the other side goes by.
+        for label in ("room.plain", "room.unordered", "room.lossy"):
+            self._add(self.stack.create_data_channel(label), is_open=False)
         return await self.described
 
     async def answer(self, sdp):

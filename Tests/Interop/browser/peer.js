@@ -118,6 +118,8 @@ class Pair {
         this.connectionID = crypto.randomUUID();
         this.open();
         this.add(this.connection.createDataChannel(labels.reliable));
+        this.add(this.connection.createDataChannel(labels.unordered, { ordered: false }));
+        this.add(this.connection.createDataChannel(labels.lossy, { ordered: false, maxRetransmits: 0 }));
         await this.offer(false);
     }
 
