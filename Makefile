@@ -51,7 +51,7 @@ fuzz: dependencies
 bench: dependencies
 	swift build -c release --product room
 	$(MAKE) -C Benchmarks/reference
-	@$$(swift build -c release --product room --show-bin-path)/room bench --reference Benchmarks/reference/reference
+	@$$(swift build -c release --product room --show-bin-path)/room bench --reference Benchmarks/.build/reference
 
 format:
 	swift format format -i -r Package.swift Sources Plugins Tests
