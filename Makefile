@@ -4,7 +4,7 @@ PACKAGES := libwebsockets-dev libnice-dev libglib2.0-dev libssl-dev libusrsctp-d
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 SANITIZED := TransportPluginAPI|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingLibwebsockets|ICELibnice|PeerWebRTC
 
-.PHONY: help demo test test-tsan test-asan test-interop fuzz bench format lint docs dependencies clean
+.PHONY: help demo test test-tsan test-asan test-plugin test-interop fuzz bench format lint docs dependencies clean
 
 help:
 	@echo "make demo          build and run the demo: a server and two peers that lose everything and heal"
@@ -39,6 +39,11 @@ test-tsan: dependencies
 test-asan: dependencies
 	ASAN_OPTIONS="detect_leaks=1" LSAN_OPTIONS="suppressions=$(CURDIR)/Tests/lsan.supp" \
 		swift test --sanitize=address --scratch-path .build-asan --filter '^($(SANITIZED))Tests'
+
+test-plugin: dependencies
+	swift build --product room
+	swift build --package-path Tests/TrivialPlugin --scratch-path .build-plugin
+	ROOM_PLUGINS=.build-plugin/debug/libTrivialPlugin.so $$(swift build --product room --show-bin-path)/room plugins | grep -A1 trivial
 
 test-interop: dependencies
 	swift build --product room

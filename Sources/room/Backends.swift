@@ -1,3 +1,4 @@
+internal import Foundation
 internal import InProcessTransport
 internal import Logging
 internal import TransportPluginAPI
@@ -13,7 +14,8 @@ internal import TransportPluginAPI
 /// The backends that this executable was built with.
 enum Backends {
     /// `faults`: given, every ICE agent can have its path cut by it, for `room demo` and tests.
-    static func registry(faults: ICEFaultControl? = nil) -> TransportRegistry {
+    /// `plugins`: shared libraries to load; those of the environment variable ROOM_PLUGINS (comma-separated) come first.
+    static func registry(faults: ICEFaultControl? = nil, plugins: [String] = []) throws -> TransportRegistry {
         var registry = TransportRegistry()
         #if Libwebsockets
             registry.register(LibwebsocketsTransport.plugin())
@@ -21,6 +23,8 @@ enum Backends {
         #if WebRTC
             registry.register(webRTC(faults))
         #endif
+        let named = ProcessInfo.processInfo.environment["ROOM_PLUGINS"]?.split(separator: ",").map(String.init) ?? []
+        for path in named + plugins { try PluginLoader.load(path, into: &registry) }
         return registry
     }
 

@@ -36,7 +36,7 @@ struct BenchCommand: AsyncParsableCommand {
 
     func run() async throws {
         signal(SIGPIPE, SIG_IGN)
-        let registry = Backends.registry()
+        let registry = try Backends.registry()
         let scenarios = try chosenScenarios()
         let signalings = try chosen(signaling, registry.signaling.map(\.descriptor), "signaling")
         let peers = try chosen(peer, registry.peer.map(\.descriptor), "peer")

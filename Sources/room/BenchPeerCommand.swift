@@ -26,7 +26,7 @@ struct BenchPeerCommand: AsyncParsableCommand {
             try await runBare(transport, requests)
             await transport.shutdown()
         } else {
-            try await TransportRuntime.withRunning(configuration, registry: Backends.registry()) { runtime in
+            try await TransportRuntime.withRunning(configuration, registry: try Backends.registry()) { runtime in
                 let room = try await runtime.open(room: "bench", as: name, host: asHost)
                 try await runRoom(room, requests)
             }

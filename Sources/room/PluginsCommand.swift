@@ -13,7 +13,7 @@ struct PluginsCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        let registry = Backends.registry()
+        let registry = try Backends.registry()
         for (kind, descriptors) in [
             ("signaling", registry.signaling.map(\.descriptor)), ("peer", registry.peer.map(\.descriptor)),
         ] {
