@@ -37,6 +37,8 @@ struct LivenessMachine: Equatable {
     /// Since when something has been outstanding.
     private var waitingSince: Timestamp?
     private var lastProbe: Timestamp?
+    /// Somebody asked, and waits for the answer.
+    private var isAsked = false
 
     /// The connection came up at `now`, which is evidence.
     init(settings: Settings = Settings(), at now: Timestamp) {
@@ -52,8 +54,9 @@ struct LivenessMachine: Equatable {
     @inline(__always)
     mutating func evidenceReceived(at now: Timestamp) -> Action? {
         lastEvidence = now
-        guard isSuspect else { return nil }
+        guard isSuspect || isAsked else { return nil }
         isSuspect = false
+        isAsked = false
         return .reportAlive
     }
 
@@ -64,8 +67,9 @@ struct LivenessMachine: Equatable {
         deadline = now + settings.probeInterval
     }
 
-    /// Somebody wants to know now.
+    /// Somebody wants to know now: the next evidence is reported, suspicion or not.
     mutating func probeRequested(at now: Timestamp) -> Action {
+        isAsked = true
         probed(at: now)
         deadline = min(deadline, now + settings.probeInterval)
         return .probe
