@@ -32,6 +32,8 @@ public final class LibniceAgent: ICEAgent {
     private var hasEndOfCandidates = false
     private var remoteCandidateCount = 0
     private var earlyCandidates: [CandidateLine] = []
+    /// The id of libnice's timer for checks, 0 while unknown.
+    private var checkTimer: guint = 0
 
     private var sockets: [DataSocket] = []
     /// Where datagrams leave while the selected path allows to bypass libnice.
@@ -97,7 +99,7 @@ public final class LibniceAgent: ICEAgent {
         // libnice's callbacks get an unretained pointer. It is valid until `dispose`, which disconnects them, because the
         // end handler of the context keeps this object until then.
         let pointer = Unmanaged.passUnretained(self).toOpaque()
-        CNice_connect(agent, onCandidate, onGatheringDone, onSelectedPair, onState, pointer)
+        CNice_connect(agent, onCandidate, onGatheringDone, onFirstRequest, onSelectedPair, onState, pointer)
         nice_agent_attach_recv(agent, stream, Self.component, context.mainContext, onReceive, pointer)
         context.atEnd(of: self) { self.close() }
     }
@@ -123,8 +125,8 @@ public final class LibniceAgent: ICEAgent {
             }
         }
         hasStartedGathering = true
-        let hasGathered = nice_agent_gather_candidates(agent, stream) != 0
-        context.setNeedsPass()
+        var hasGathered = false
+        beginAtOnce { hasGathered = nice_agent_gather_candidates(agent, stream) != 0 }
         guard hasGathered else {
             throw TransportError(
                 .resourceExhausted, "libnice could not bind a socket to any of \(addresses.count) local addresses",
@@ -222,8 +224,47 @@ public final class LibniceAgent: ICEAgent {
         // libnice copies the candidates, not the list.
         let list = g_slist_append(nil, candidate)
         defer { g_slist_free(list) }
-        nice_agent_set_remote_candidates(agent, stream, Self.component, list)
-        context.setNeedsPass()
+        beginAtOnce { _ = nice_agent_set_remote_candidates(agent, stream, Self.component, list) }
+    }
+
+    // MARK: Haste
+
+    /// Does what may give libnice its first pair to check, and lets it check at once.
+    ///
+    /// libnice paces its checks by a timer, the first one included, and so would add a period to every connection for each
+    /// side. It has no call to begin at once, but the timer is a source of our context like any other: its name and
+    /// the time of its creation tell which one. Where it is not found, the first checks are a period late, and no more.
+    private func beginAtOnce(_ call: () -> Void) {
+        defer { context.setNeedsPass() }
+        guard checkTimer == 0 else { return call() }
+        let mark = newestSource()
+        call()
+        for id in mark..<max(mark, newestSource()) where isCheckTimer(id) { checkTimer = id }
+        hurry()
+    }
+
+    /// Lets the next check go out now.
+    fileprivate func hurry() {
+        guard checkTimer > 0, let timer = g_main_context_find_source_by_id(context.mainContext, checkTimer) else {
+            return
+        }
+        g_source_set_ready_time(timer, 0)
+    }
+
+    private func isCheckTimer(_ id: guint) -> Bool {
+        guard let source = g_main_context_find_source_by_id(context.mainContext, id),
+            let name = g_source_get_name(source)
+        else { return false }
+        return strcmp(name, "Connectivity check schedule") == 0
+    }
+
+    /// An id above those of all sources so far.
+    private func newestSource() -> guint {
+        let probe = g_idle_source_new()
+        defer { g_source_unref(probe) }
+        let id = g_source_attach(probe, context.mainContext)
+        g_source_destroy(probe)
+        return id
     }
 
     // MARK: Events
@@ -351,7 +392,9 @@ private let onCandidate: CNice_candidate_callback = { _, candidate, data in
     if let candidate { agent(data)?.found(candidate) }
 }
 
-private let onGatheringDone: CNice_done_callback = { _, _, data in agent(data)?.gatheringDone() }
+private let onGatheringDone: CNice_stream_callback = { _, _, data in agent(data)?.gatheringDone() }
+
+private let onFirstRequest: CNice_stream_callback = { _, _, data in agent(data)?.hurry() }
 
 private let onSelectedPair: CNice_pair_callback = { _, _, _, local, remote, data in
     if let local, let remote { agent(data)?.selected(local: local, remote: remote) }
