@@ -38,7 +38,7 @@ public final class LibniceAgent: ICEAgent {
     private var sockets: [DataSocket] = []
     /// Where datagrams leave while the selected path allows to bypass libnice.
     private var outgoing: DataSocket?
-    private let remoteAddress = UnsafeMutablePointer<sockaddr_storage>.allocate(capacity: 1)
+    private let remoteAddress: UnsafeMutablePointer<sockaddr_storage>
     private var remoteAddressSize: socklen_t = 0
 
     /// Candidates of the other side beyond this many are ignored.
@@ -85,6 +85,7 @@ public final class LibniceAgent: ICEAgent {
         self.agent = agent
         self.stream = stream
         self.handler = handler
+        remoteAddress = .allocate(capacity: 1)
         remoteAddress.initialize(to: sockaddr_storage())
 
         if let stun = servers.stun { CNice_set_stun_server(agent, stun.host, guint(stun.port)) }
@@ -99,8 +100,7 @@ public final class LibniceAgent: ICEAgent {
         // libnice's callbacks get an unretained pointer. It is valid until `dispose`, which disconnects them, because the
         // end handler of the context keeps this object until then.
         let pointer = Unmanaged.passUnretained(self).toOpaque()
-        CNice_connect(agent, onCandidate, onGatheringDone, onFirstRequest, onSelectedPair, onState, pointer)
-        nice_agent_attach_recv(agent, stream, Self.component, context.mainContext, onReceive, pointer)
+        Callbacks.connect(agent, stream, context.mainContext, pointer)
         context.atEnd(of: self) { self.close() }
     }
 
@@ -202,7 +202,7 @@ public final class LibniceAgent: ICEAgent {
         for socket in sockets { socket.close() }
         sockets = []
         // TURN allocations are given back in the background; `onClosed` does the rest, once.
-        nice_agent_close_async(agent, onClosed, Unmanaged.passRetained(self).toOpaque())
+        nice_agent_close_async(agent, Callbacks.onClosed, Unmanaged.passRetained(self).toOpaque())
         context.setNeedsPass()
     }
 
@@ -244,7 +244,7 @@ public final class LibniceAgent: ICEAgent {
     }
 
     /// Lets the next check go out now.
-    fileprivate func hurry() {
+    func hurry() {
         guard checkTimer > 0, let timer = g_main_context_find_source_by_id(context.mainContext, checkTimer) else {
             return
         }
@@ -286,7 +286,7 @@ public final class LibniceAgent: ICEAgent {
         events.removeAll(keepingCapacity: true)
     }
 
-    fileprivate func found(_ candidate: UnsafeMutablePointer<NiceCandidate>) {
+    func found(_ candidate: UnsafeMutablePointer<NiceCandidate>) {
         guard handler != nil, let agent, let text = nice_agent_generate_local_candidate_sdp(agent, candidate) else {
             return
         }
@@ -295,9 +295,9 @@ public final class LibniceAgent: ICEAgent {
         emit(.candidate(line.hasPrefix("a=") ? String(line.dropFirst(2)) : line))
     }
 
-    fileprivate func gatheringDone() { emit(.gatheringDone) }
+    func gatheringDone() { emit(.gatheringDone) }
 
-    fileprivate func changed(to component: NiceComponentState) {
+    func changed(to component: NiceComponentState) {
         let new: ICEAgentState
         switch component {
         case NICE_COMPONENT_STATE_CONNECTING: new = .checking
@@ -316,7 +316,7 @@ public final class LibniceAgent: ICEAgent {
         emit(.state(new))
     }
 
-    fileprivate func selected(
+    func selected(
         local: UnsafeMutablePointer<NiceCandidate>, remote: UnsafeMutablePointer<NiceCandidate>
     ) {
         guard handler != nil, let agent else { return }
@@ -330,6 +330,9 @@ public final class LibniceAgent: ICEAgent {
                 remoteAddressSize = socklen_t(
                     Int32(address.pointee.sa_family) == AF_INET6
                         ? MemoryLayout<sockaddr_in6>.size : MemoryLayout<sockaddr_in>.size)
+                let remoteIP = IPAddress(address)
+                let isHere = remoteIP?.isLoopback == true || LocalAddress.all().contains { $0.address == remoteIP }
+                outgoing?.setAggregation(isHere)
             }
         }
         let name = local.pointee.transport == NICE_CANDIDATE_TRANSPORT_UDP ? "udp" : "tcp"
@@ -362,7 +365,7 @@ public final class LibniceAgent: ICEAgent {
     }
 
     /// The slow way: what libnice read and found not to be its own.
-    fileprivate func received(_ datagram: UnsafeRawBufferPointer) {
+    func received(_ datagram: UnsafeRawBufferPointer) {
         guard let handler else { return }
         receiver.batch.removeAll()
         guard receiver.batch.append(datagram) else { return }
@@ -371,46 +374,14 @@ public final class LibniceAgent: ICEAgent {
 
     // MARK: End
 
-    fileprivate func dispose() {
+    func dispose() {
         guard let agent else { return }
         self.agent = nil
-        CNice_disconnect(agent, Unmanaged.passUnretained(self).toOpaque())
-        nice_agent_attach_recv(agent, stream, Self.component, context.mainContext, nil, nil)
+        Callbacks.disconnect(agent, stream, context.mainContext, Unmanaged.passUnretained(self).toOpaque())
         nice_agent_remove_stream(agent, stream)
         g_object_unref(UnsafeMutableRawPointer(agent))
         context.removeAtEnd(of: self)
     }
-}
-
-// MARK: libnice's callbacks, all on the loop's thread
-
-private func agent(_ data: gpointer?) -> LibniceAgent? {
-    data.map { Unmanaged<LibniceAgent>.fromOpaque($0).takeUnretainedValue() }
-}
-
-private let onCandidate: CNice_candidate_callback = { _, candidate, data in
-    if let candidate { agent(data)?.found(candidate) }
-}
-
-private let onGatheringDone: CNice_stream_callback = { _, _, data in agent(data)?.gatheringDone() }
-
-private let onFirstRequest: CNice_stream_callback = { _, _, data in agent(data)?.hurry() }
-
-private let onSelectedPair: CNice_pair_callback = { _, _, _, local, remote, data in
-    if let local, let remote { agent(data)?.selected(local: local, remote: remote) }
-}
-
-private let onState: CNice_state_callback = { _, _, _, state, data in
-    agent(data)?.changed(to: NiceComponentState(rawValue: state))
-}
-
-private let onReceive: NiceAgentRecvFunc = { _, _, _, length, bytes, data in
-    agent(data)?.received(UnsafeRawBufferPointer(start: bytes, count: Int(length)))
-}
-
-private let onClosed: GAsyncReadyCallback = { _, _, data in
-    // Retained by `close()`.
-    if let data { Unmanaged<LibniceAgent>.fromOpaque(data).takeRetainedValue().dispose() }
 }
 
 private func kind(_ type: NiceCandidateType) -> PeerPath.Kind {
