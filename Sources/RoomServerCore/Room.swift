@@ -171,7 +171,7 @@ struct Room: Sendable {
         members[id]?.connection = connection
         members[id]?.disconnectedAt = nil
         members[id]?.unacknowledged = 0
-        members[id]?.lastAttempt = max(members[id]?.lastAttempt ?? 0, attempt)
+        if let last = members[id]?.lastAttempt, last < attempt { members[id]?.lastAttempt = attempt }
         let hasNewHost = (claims.map { reclaimHost($0, &effects) } ?? false) || electHostIfDue(&effects)
         let ice = effects.authority.iceServers(for: id)
         scheduleICERefresh(id, ice, &effects)
