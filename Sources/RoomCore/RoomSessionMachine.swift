@@ -82,12 +82,15 @@ package struct RoomSessionMachine: Sendable {
         return stay.members.values.map(\.participant).sorted { $0.id < $1.id }
     }
 
-    package func hello(token: String?, received: SequenceNumber, mustRejoin: Bool) -> Hello {
+    package func hello(
+        token: String?, received: SequenceNumber, mustRejoin: Bool, attempt: UInt64
+    ) -> Hello {
         var hello = Hello(
             room: configuration.room, role: configuration.role, name: configuration.name, metadata: metadata,
             token: token, capabilities: configuration.capabilities)
         if case .inside(let stay) = state, presentsSession {
-            hello.resume = Resume(sessionToken: stay.sessionToken, received: received, mustRejoin: mustRejoin)
+            hello.resume = Resume(
+                sessionToken: stay.sessionToken, received: received, mustRejoin: mustRejoin, attempt: attempt)
         }
         return hello
     }
@@ -269,7 +272,9 @@ package struct RoomSessionMachine: Sendable {
             wasStale = true
             return .rejoin
         default:
-            return error.isRetryable ? .tryAgain : .end(.refused(failure))
+            if error.isRetryable { return .tryAgain }
+            // In the room, it was a message of ours that the server could not take, not we.
+            return isGreeting ? .end(.refused(failure)) : .rejoin
         }
     }
 
