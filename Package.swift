@@ -141,6 +141,8 @@ let package = Package(
         .testTarget(
             name: "PeerWebRTCTests",
             dependencies: ["PeerWebRTC", "ICELibnice", "InProcessTransport", "TransportTestKit", "TransportPluginAPI", log]),
+        .testTarget(
+            name: "ICELibniceTests", dependencies: ["ICELibnice", "GLibLoop", "CGLib", "TransportPluginAPI"]),
         .testTarget(name: "EndToEndTests", dependencies: ["TransportPluginAPI"]),
     ],
     swiftLanguageModes: [.v6]

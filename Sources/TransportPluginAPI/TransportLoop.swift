@@ -216,6 +216,13 @@ public final class TransportLoop: SerialExecutor, TaskExecutor, @unchecked Senda
         sources.removeAll { $0 === source }
     }
 
+    /// The attached source of this type, if there is one. Lets several backends on one loop share it.
+    public func source<Source: LoopSource>(ofType type: Source.Type) -> Source? {
+        preconditionIsCurrent()
+        for source in sources { if let source = source as? Source { return source } }
+        return nil
+    }
+
     // MARK: The thread
 
     private func push(_ work: Work) {
@@ -312,6 +319,7 @@ public final class TransportLoop: SerialExecutor, TaskExecutor, @unchecked Senda
     }
 
     private func end() {
+        for source in sources { source.loopWillEnd() }
         timers.removeAll()
         watches.removeAll()
         sources.removeAll()
@@ -364,6 +372,14 @@ public protocol LoopSource: AnyObject {
     /// Called on the loop's thread before each sleep. Does the work that is due, brings the source's descriptor watches up
     /// to date, and returns the time at which it must be called again if nothing else wakes the loop (nil: never).
     func loopWillSleep() -> Timestamp?
+
+    /// Called once on the loop's thread when the loop ends, before it forgets its watches and timers: gives back what must
+    /// be given back on this thread. The default does nothing.
+    func loopWillEnd()
+}
+
+extension LoopSource {
+    public func loopWillEnd() {}
 }
 
 /// A timer of a `TransportLoop`. It belongs to the loop's thread; dropping the reference does not cancel it.

@@ -1,4 +1,31 @@
 // GLib for Swift: the headers, and what Swift cannot import of them (macros, variadics).
+#ifndef CGLIB_SHIM_H
+#define CGLIB_SHIM_H
+
+#include <errno.h>
 #include <glib-object.h>
 #include <glib-unix.h>
 #include <glib.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+
+// The private epoll set of a GLibContext. `struct epoll_event` is packed on x86-64, which Swift cannot lay out.
+
+static inline int CGLib_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
+
+/// Puts `descriptor` into the set or changes its events, whichever is needed: a descriptor may have been closed (which takes
+/// it out of the set) and its number used again since the last call. 0, or an errno.
+static inline int CGLib_epoll_put(int epoll, int descriptor, uint32_t events) {
+    struct epoll_event event = {.events = events, .data = {.fd = descriptor}};
+    if (epoll_ctl(epoll, EPOLL_CTL_MOD, descriptor, &event) == 0) return 0;
+    if (errno != ENOENT) return errno;
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event) == 0 ? 0 : errno;
+}
+
+/// Takes `descriptor` out of the set, if it is still there.
+static inline void CGLib_epoll_drop(int epoll, int descriptor) {
+    struct epoll_event event = {0};
+    (void)epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, &event);
+}
+
+#endif

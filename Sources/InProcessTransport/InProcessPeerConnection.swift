@@ -1,0 +1,371 @@
+public import TransportPluginAPI
+
+/// One end of an in-process peer connection.
+// SAFETY: like every peer connection, touched only on its network's loop.
+public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable {
+    let network: InProcessPeerNetwork
+    private let configuration: PeerConnectionConfiguration
+    private var handler: (any PeerConnectionHandler)?
+    private var id: UInt64 = 0
+    var onClosed: (() -> Void)?
+
+    // Negotiation
+    private enum Role { case undecided, offerer, answerer }
+    private var role = Role.undecided
+    private var generation = 0
+    /// Asked for by `offer` or `restart`, not answered yet.
+    private var hasOpenOffer = false
+    private var remote: InProcessDescription?
+    private var remoteCandidates: Set<String> = []
+
+    // Path
+    private(set) var path: InProcessPath?
+    private(set) weak var peer: InProcessPeerConnection?
+    private var state = PeerConnectionState.new
+    private var isClosed = false
+
+    // Channels
+    private var channels: [ChannelID: InProcessChannel] = [:]
+    private var nextChannel = 0
+    private var counters = PeerConnectionStatistics()
+
+    init(
+        network: InProcessPeerNetwork, configuration: PeerConnectionConfiguration, handler: any PeerConnectionHandler
+    ) {
+        self.network = network
+        self.configuration = configuration
+        self.handler = handler
+        id = network.add(self)
+    }
+
+    deinit { network.loop.execute { [network, id] in network.remove(id) } }
+
+    var label: String { configuration.label }
+
+    // MARK: Negotiation
+
+    public func offer() throws(TransportError) {
+        try checkOpen()
+        guard role == .undecided else { throw invalidState("an offer was made or taken before: use restart") }
+        role = .offerer
+        beginGeneration(.offer)
+    }
+
+    public func restart(iceServers: [ICEServer]) throws(TransportError) {
+        try checkOpen()
+        guard role == .offerer, remote != nil, !hasOpenOffer else {
+            throw invalidState("only the offerer restarts, after the last negotiation is complete")
+        }
+        generation += 1
+        beginGeneration(.offer)
+    }
+
+    public func updateICEServers(_ servers: [ICEServer]) {}
+
+    public func setRemoteDescription(_ description: SessionDescription) throws(TransportError) {
+        try checkOpen()
+        let parsed = try InProcessDescription(parsing: description.text)
+        switch description.kind {
+        case .offer:
+            guard role != .offerer else { throw invalidState("an offer came to the offerer") }
+            if let remote {
+                guard parsed.connection == remote.connection, parsed.generation > remote.generation else {
+                    throw invalidState("an old or foreign offer came")
+                }
+            }
+            role = .answerer
+            remote = parsed
+            generation = parsed.generation
+            beginGeneration(.answer)
+        case .answer:
+            guard role == .offerer, hasOpenOffer, parsed.generation == generation,
+                remote.map({ $0.connection == parsed.connection }) ?? true
+            else { throw invalidState("an answer came that fits no open offer") }
+            hasOpenOffer = false
+            remote = parsed
+        }
+        completeNegotiation()
+    }
+
+    public func addRemoteCandidate(_ candidate: PeerCandidate) throws(TransportError) {
+        try checkOpen()
+        guard !candidate.text.isEmpty else { return }
+        guard candidate.text.hasPrefix("in-process "), candidate.text.utf8.count <= 128 else {
+            throw TransportError(.protocolViolation, "this is no candidate of an in-process connection")
+        }
+        let fragment = candidate.usernameFragment ?? String(candidate.text.dropFirst(11))
+        if remoteCandidates.count < 64 { remoteCandidates.insert(fragment) }
+        completeNegotiation()
+    }
+
+    private func beginGeneration(_ kind: SessionDescription.Kind) {
+        hasOpenOffer = kind == .offer
+        let description = InProcessDescription(
+            connection: id, generation: generation, maximumMessageSize: configuration.maximumMessageSize)
+        let fragment = description.usernameFragment
+        emit(.localDescription(SessionDescription(kind: kind, text: description.text)))
+        if state == .new { change(to: .connecting) }
+        emit(.localCandidate(PeerCandidate(text: "in-process \(fragment)", mediaID: "0", usernameFragment: fragment)))
+        emit(.endOfLocalCandidates(usernameFragment: fragment))
+    }
+
+    /// Puts the generation's path under both ends, once both know each other and one has a candidate of the other.
+    func completeNegotiation() {
+        guard !isClosed, let remote, !hasOpenOffer, path?.generation != generation,
+            let other = network.connection(remote.connection), other !== self, !other.isClosed, !other.hasOpenOffer,
+            other.remote?.connection == id, other.generation == generation, !network.cutsNewPaths,
+            remoteCandidates.contains(remote.usernameFragment)
+                || other.remote.map({ other.remoteCandidates.contains($0.usernameFragment) }) ?? false
+        else { return }
+        let new = InProcessPath(generation: generation, isUp: true)
+        for (end, partner) in [(self, other), (other, self)] {
+            end.peer = partner
+            end.path = new
+            end.remoteCandidates = []
+            end.emit(
+                .pathChanged(PeerPath(local: .host, remote: .host, summary: "in-process \(end.id) → \(partner.id)")))
+        }
+        pathDidChange()
+        other.pathDidChange()
+    }
+
+    func pathDidChange() {
+        guard !isClosed, let path else { return }
+        if path.isUp, peer?.isClosed == false {
+            if state == .disconnected { emit(.liveness(.alive)) }
+            change(to: .connected)
+            for channel in channels.values.sorted(by: { $0.id.rawValue < $1.id.rawValue }) { settle(channel) }
+        } else if state == .connected {
+            emit(.liveness(.suspect(since: network.loop.turnTime)))
+            change(to: .disconnected)
+        }
+    }
+
+    private var isPathUp: Bool { !isClosed && path?.isUp == true && peer?.isClosed == false }
+
+    // MARK: Channels
+
+    public func openChannel(_ parameters: ChannelParameters) throws(TransportError) -> ChannelID {
+        try checkOpen()
+        guard parameters.label.utf8.count <= 65_535, parameters.protocol.utf8.count <= 65_535 else {
+            throw TransportError(.invalidArgument, "a channel's label and protocol have 65,535 bytes at most")
+        }
+        guard channels.count < 1024 else {
+            throw TransportError(.resourceExhausted, "the connection has 1,024 channels")
+        }
+        if let wanted = parameters.negotiatedID,
+            channels.values.contains(where: { $0.parameters.negotiatedID == wanted })
+        {
+            throw TransportError(.resourceExhausted, "channel id \(wanted) is taken")
+        }
+        let channel = makeChannel(parameters)
+        settle(channel)
+        return channel.id
+    }
+
+    private func makeChannel(_ parameters: ChannelParameters) -> InProcessChannel {
+        nextChannel += 1
+        let channel = InProcessChannel(id: ChannelID(rawValue: nextChannel), parameters: parameters)
+        channels[channel.id] = channel
+        return channel
+    }
+
+    /// Does for a channel what the path allows now: opens it, moves its messages, ends it.
+    private func settle(_ channel: InProcessChannel) {
+        guard isPathUp, let peer else { return }
+        if channel.partner == nil, !channel.isEnded {
+            if let wanted = channel.parameters.negotiatedID {
+                guard let match = peer.channels.values.first(where: { $0.parameters.negotiatedID == wanted }) else {
+                    return
+                }
+                link(channel, match, of: peer)
+                peer.opened(match, isRemote: false)
+            } else {
+                let match = peer.makeChannel(channel.parameters)
+                link(channel, match, of: peer)
+                peer.opened(match, isRemote: true)
+            }
+            opened(channel, isRemote: false)
+        }
+        schedulePump(channel)
+    }
+
+    private func link(_ channel: InProcessChannel, _ match: InProcessChannel, of peer: InProcessPeerConnection) {
+        channel.partner = match
+        match.partner = channel
+    }
+
+    private func opened(_ channel: InProcessChannel, isRemote: Bool) {
+        channel.isOpen = true
+        emit(.channelOpened(channel.id, channel.parameters, isRemote: isRemote))
+    }
+
+    public func send(_ bytes: UnsafeRawBufferPointer, isText: Bool, on channel: ChannelID) throws(TransportError) {
+        try checkOpen()
+        guard let channel = channels[channel], !channel.isEnded else {
+            throw TransportError(.closed, "the channel is closed")
+        }
+        guard channel.isOpen else { throw invalidState("the channel is not open yet: wait for channelOpened") }
+        guard bytes.count <= maximumMessageSize else {
+            throw TransportError(
+                .messageTooLarge, "a message of \(bytes.count) bytes is over the maximum of \(maximumMessageSize)")
+        }
+        let cost = bytes.count + InProcessChannel.overhead
+        guard channel.buffered == 0 || channel.buffered + cost <= max(configuration.sendHighWaterMark, 1) else {
+            channel.owesWritable = true
+            throw TransportError(
+                .wouldBlock, "the channel's buffer is full: wait for channelWritable", isRetriable: true)
+        }
+        channel.queue.append((Payload(copying: bytes), isText))
+        channel.buffered += cost
+        counters.messagesSent += 1
+        counters.bytesSent += UInt64(bytes.count)
+        schedulePump(channel)
+    }
+
+    private func schedulePump(_ channel: InProcessChannel) {
+        guard !channel.isPumpScheduled else { return }
+        channel.isPumpScheduled = true
+        network.loop.execute { [weak self, id = channel.id] in
+            guard let self, let channel = channels[id] else { return }
+            channel.isPumpScheduled = false
+            pump(channel)
+        }
+    }
+
+    /// Delivers to the other end what it reads, then ends the channel if that was asked for.
+    private func pump(_ channel: InProcessChannel) {
+        while isPathUp, let peer, let match = channel.partner, match.isReceiving, let (payload, isText) = channel.next()
+        {
+            peer.counters.messagesReceived += 1
+            peer.counters.bytesReceived += UInt64(payload.count)
+            peer.counters.lastEvidence = network.loop.turnTime
+            counters.lastEvidence = network.loop.turnTime
+            if !match.isEnded {
+                payload.withUnsafeBytes { bytes in
+                    peer.handler?.peerConnection(didReceive: bytes, isText: isText, on: match.id)
+                }
+            }
+        }
+        if channel.owesWritable, channel.buffered <= configuration.sendHighWaterMark / 2 {
+            channel.owesWritable = false
+            emit(.channelWritable(channel.id))
+        }
+        // Once the other end has finished the channel, nobody is left to read the rest.
+        if channel.isEnded, isPathUp, channel.queue.isEmpty || channel.partner == nil { finish(channel) }
+    }
+
+    private func finish(_ channel: InProcessChannel) {
+        guard channels.removeValue(forKey: channel.id) != nil else { return }
+        emit(.channelClosed(channel.id))
+        if let peer, let match = channel.partner, peer.channels[match.id] != nil {
+            match.isEnded = true
+            peer.schedulePump(match)
+        }
+    }
+
+    public func bufferedAmount(of channel: ChannelID) -> Int { channels[channel]?.buffered ?? 0 }
+
+    public func setReceiving(_ isReceiving: Bool, on channel: ChannelID) {
+        guard let channel = channels[channel] else { return }
+        channel.isReceiving = isReceiving
+        if isReceiving, let peer, let match = channel.partner { peer.schedulePump(match) }
+    }
+
+    public func closeChannel(_ channel: ChannelID) {
+        guard let channel = channels[channel], !channel.isEnded else { return }
+        channel.isEnded = true
+        if channel.partner == nil { finish(channel) } else { schedulePump(channel) }
+    }
+
+    // MARK: The rest
+
+    public func probe() {
+        guard isPathUp else { return }
+        counters.lastEvidence = network.loop.turnTime
+        emit(.liveness(.alive))
+    }
+
+    public var maximumMessageSize: Int {
+        min(configuration.maximumMessageSize, remote?.maximumMessageSize ?? configuration.maximumMessageSize)
+    }
+
+    public var statistics: PeerConnectionStatistics { counters }
+
+    public func close() {
+        guard !isClosed else { return }
+        // The other side hears of it only while there is a path.
+        let peer = isPathUp ? peer : nil
+        end()
+        peer?.end()
+    }
+
+    private func end() {
+        guard !isClosed else { return }
+        isClosed = true
+        for id in channels.keys.sorted(by: { $0.rawValue < $1.rawValue }) { emit(.channelClosed(id)) }
+        channels = [:]
+        network.remove(id)
+        emit(.closed(nil))
+        // Behind the events above, which need the handler.
+        network.loop.execute { [self] in
+            handler = nil
+            onClosed?()
+            onClosed = nil
+        }
+    }
+
+    private func change(to new: PeerConnectionState) {
+        guard state != new else { return }
+        state = new
+        emit(.state(new))
+    }
+
+    /// Tells the handler in a later turn: no method calls it back before it returns.
+    private func emit(_ event: PeerConnectionEvent) {
+        network.loop.execute { [self] in handler?.peerConnection(didEmit: event) }
+    }
+
+    private func checkOpen() throws(TransportError) {
+        network.loop.preconditionIsCurrent()
+        if isClosed { throw TransportError(.closed, "the connection is closed") }
+    }
+
+    private func invalidState(_ what: String) -> TransportError { TransportError(.invalidState, what) }
+}
+
+/// One end of a channel.
+final class InProcessChannel {
+    /// Counted for each message beside its bytes, so that empty ones are bounded too.
+    static let overhead = 64
+
+    let id: ChannelID
+    let parameters: ChannelParameters
+    weak var partner: InProcessChannel?
+    var isOpen = false
+    /// Closing was asked for, by either side.
+    var isEnded = false
+    var isReceiving = true
+    var owesWritable = false
+    var isPumpScheduled = false
+    var queue: [(Payload, isText: Bool)] = []
+    private var head = 0
+    var buffered = 0
+
+    init(id: ChannelID, parameters: ChannelParameters) {
+        self.id = id
+        self.parameters = parameters
+    }
+
+    func next() -> (Payload, isText: Bool)? {
+        guard head < queue.count else { return nil }
+        let message = queue[head]
+        head += 1
+        buffered -= message.0.count + Self.overhead
+        if head == queue.count || head >= 256 {
+            queue.removeFirst(head)
+            head = 0
+        }
+        return message
+    }
+}

@@ -1,0 +1,281 @@
+/// A bounded first-in-first-out buffer of WebSocket messages, for one direction of one connection: the part of a signaling
+/// backend that suspends, wakes and cancels.
+///
+/// A sender waits in `append` while the buffer is at its limit; a receiver waits in `next`. The side that drives a socket
+/// uses `appendNow` and `popFirst`, which never wait. All methods may be called from any thread or task.
+///
+/// A message counts with its bytes and 64 more, so that empty ones are bounded too. One message always fits into an empty
+/// buffer, whatever the limit.
+public final class MessageBuffer: Sendable {
+    private struct Sender {
+        let id: UInt64
+        let message: SignalingMessage
+        let continuation: CheckedContinuation<TransportError?, Never>
+    }
+
+    private enum Received: Sendable {
+        case message(SignalingMessage)
+        case end
+        case failure(TransportError)
+    }
+
+    private struct Receiver {
+        let id: UInt64
+        let continuation: CheckedContinuation<Received, Never>
+    }
+
+    private struct State {
+        var messages: [SignalingMessage?] = []
+        var head = 0
+        var cost = 0
+        var senders: [Sender] = []
+        var receiver: Receiver?
+        var nextID: UInt64 = 0
+        var end: Received?
+        var wasFull = false
+    }
+
+    private let limit: Int
+    private let state = Locked(State())
+    private let onMessage: (@Sendable () -> Void)?
+    private let onRoom: (@Sendable () -> Void)?
+
+    /// - Parameters:
+    ///   - limit: bytes.
+    ///   - onMessage: called after an `append`, outside the lock: there is something for `popFirst`.
+    ///   - onRoom: called after `next` took the buffer from its limit to half of it: `appendNow` may go on.
+    public init(limit: Int, onMessage: (@Sendable () -> Void)? = nil, onRoom: (@Sendable () -> Void)? = nil) {
+        self.limit = max(1, limit)
+        self.onMessage = onMessage
+        self.onRoom = onRoom
+    }
+
+    // MARK: Putting in
+
+    /// Takes the message, and waits before it does while the buffer is full. Senders are served in the order of their calls.
+    /// Throws what `finish` was given, `.closed` after an end in order, and `.cancelled`: then the message was not taken.
+    public nonisolated(nonsending) func append(_ message: SignalingMessage) async throws(TransportError) {
+        enum Step: Sendable { case taken(Receiver?), mustWait(UInt64), ended(TransportError) }
+        if Task.isCancelled { throw Self.cancelled }
+        let step = state.withLock { state -> Step in
+            if let error = Self.sendError(state) { return .ended(error) }
+            if state.senders.isEmpty, fits(message, state) { return .taken(push(message, &state)) }
+            state.nextID += 1
+            return .mustWait(state.nextID)
+        }
+        switch step {
+        case .taken(let receiver): hand(message, to: receiver)
+        case .ended(let error): throw error
+        case .mustWait(let id):
+            let error = await withTaskCancellationHandler {
+                await withCheckedContinuation { continuation in
+                    wait(Sender(id: id, message: message, continuation: continuation))
+                }
+            } onCancel: {
+                let sender = state.withLock { state -> Sender? in
+                    guard let index = state.senders.firstIndex(where: { $0.id == id }) else { return nil }
+                    return state.senders.remove(at: index)
+                }
+                sender?.continuation.resume(returning: Self.cancelled)
+            }
+            if let error { throw error }
+        }
+    }
+
+    private func wait(_ sender: Sender) {
+        // Cancelled before it could be found in the queue: the flag is set before the handler runs.
+        let isCancelled = Task.isCancelled
+        enum Step: Sendable { case waits, taken(Receiver?), ended(TransportError) }
+        let step = state.withLock { state -> Step in
+            if let error = Self.sendError(state) { return .ended(error) }
+            if isCancelled { return .ended(Self.cancelled) }
+            if state.senders.isEmpty, fits(sender.message, state) { return .taken(push(sender.message, &state)) }
+            state.senders.append(sender)
+            return .waits
+        }
+        switch step {
+        case .waits: break
+        case .taken(let receiver):
+            hand(sender.message, to: receiver)
+            sender.continuation.resume(returning: nil)
+        case .ended(let error): sender.continuation.resume(returning: error)
+        }
+    }
+
+    private func hand(_ message: SignalingMessage, to receiver: Receiver?) {
+        if let receiver { receiver.continuation.resume(returning: .message(message)) } else { onMessage?() }
+    }
+
+    /// Takes the message without waiting, whatever the limit. Returns whether there is room for more: when there is none,
+    /// stop reading until `onRoom`. After the end the message is dropped.
+    public func appendNow(_ message: SignalingMessage) -> Bool {
+        let (receiver, hasRoom) = state.withLock { state -> (Receiver?, Bool) in
+            guard state.end == nil else { return (nil, false) }
+            if let receiver = push(message, &state) { return (receiver, true) }
+            let hasRoom = state.cost < limit
+            if !hasRoom { state.wasFull = true }
+            return (nil, hasRoom)
+        }
+        receiver?.continuation.resume(returning: .message(message))
+        return hasRoom
+    }
+
+    // MARK: Taking out
+
+    /// The next message, after waiting for it; nil at an end in order. Throws what `finish` was given, `.cancelled`, and
+    /// `.invalidState` when somebody else waits already.
+    public nonisolated(nonsending) func next() async throws(TransportError) -> SignalingMessage? {
+        enum Step: Sendable { case got(Received), mustWait(UInt64) }
+        if Task.isCancelled { throw Self.cancelled }
+        let (step, admitted, hasRoom) = state.withLock { state -> (Step, [Sender], Bool) in
+            if let message = pop(&state) {
+                let admitted = admit(&state)
+                return (.got(.message(message)), admitted, hasNewRoom(&state))
+            }
+            if let end = state.end { return (.got(end), [], false) }
+            if state.receiver != nil { return (.got(.failure(Self.twoReceivers)), [], false) }
+            state.nextID += 1
+            return (.mustWait(state.nextID), [], false)
+        }
+        for sender in admitted { sender.continuation.resume(returning: nil) }
+        if hasRoom { onRoom?() }
+        let received: Received
+        switch step {
+        case .got(let result): received = result
+        case .mustWait(let id):
+            received = await withTaskCancellationHandler {
+                await withCheckedContinuation { continuation in wait(Receiver(id: id, continuation: continuation)) }
+            } onCancel: {
+                let receiver = state.withLock { state -> Receiver? in
+                    guard let receiver = state.receiver, receiver.id == id else { return nil }
+                    state.receiver = nil
+                    return receiver
+                }
+                receiver?.continuation.resume(returning: .failure(Self.cancelled))
+            }
+        }
+        switch received {
+        case .message(let message): return message
+        case .end: return nil
+        case .failure(let error): throw error
+        }
+    }
+
+    private func wait(_ receiver: Receiver) {
+        let isCancelled = Task.isCancelled
+        let (received, admitted, hasRoom) = state.withLock { state -> (Received?, [Sender], Bool) in
+            if let message = pop(&state) { return (.message(message), admit(&state), hasNewRoom(&state)) }
+            if let end = state.end { return (end, [], false) }
+            if isCancelled { return (.failure(Self.cancelled), [], false) }
+            if state.receiver != nil { return (.failure(Self.twoReceivers), [], false) }
+            state.receiver = receiver
+            return (nil, [], false)
+        }
+        for sender in admitted { sender.continuation.resume(returning: nil) }
+        if hasRoom { onRoom?() }
+        if let received { receiver.continuation.resume(returning: received) }
+    }
+
+    /// The next message, or nil when there is none now.
+    public func popFirst() -> SignalingMessage? {
+        let (message, admitted) = state.withLock { state -> (SignalingMessage?, [Sender]) in
+            let message = pop(&state)
+            return (message, message == nil ? [] : admit(&state))
+        }
+        for sender in admitted { sender.continuation.resume(returning: nil) }
+        return message
+    }
+
+    public var isEmpty: Bool { state.withLock { $0.head == $0.messages.count } }
+
+    /// Bytes waiting now, 64 per message included.
+    public var cost: Int { state.withLock { $0.cost } }
+
+    // MARK: The end
+
+    /// Ends the buffer: nothing more is taken, senders that wait get `error` (`.closed` when it is nil), and receivers get
+    /// what is left, then nil or `error`. The first call decides.
+    /// - Parameter discarding: drop what is left.
+    public func finish(_ error: TransportError? = nil, discarding: Bool = false) {
+        let (senders, receiver) = state.withLock { state -> ([Sender], Receiver?) in
+            if discarding {
+                state.messages = []
+                state.head = 0
+                state.cost = 0
+            }
+            guard state.end == nil else { return ([], nil) }
+            state.end = error.map(Received.failure) ?? .end
+            defer {
+                state.senders = []
+                state.receiver = nil
+            }
+            return (state.senders, state.receiver)
+        }
+        for sender in senders { sender.continuation.resume(returning: error ?? Self.closed) }
+        receiver?.continuation.resume(returning: error.map(Received.failure) ?? .end)
+    }
+
+    // MARK: Under the lock
+
+    private func fits(_ message: SignalingMessage, _ state: State) -> Bool {
+        state.receiver != nil || state.cost == 0 || state.cost + Self.cost(message) <= limit
+    }
+
+    /// Returns the receiver that must be handed the message, or nil when it was put into the buffer.
+    private func push(_ message: SignalingMessage, _ state: inout State) -> Receiver? {
+        if let receiver = state.receiver {
+            state.receiver = nil
+            return receiver
+        }
+        state.messages.append(message)
+        state.cost += Self.cost(message)
+        return nil
+    }
+
+    private func pop(_ state: inout State) -> SignalingMessage? {
+        guard state.head < state.messages.count, let message = state.messages[state.head] else { return nil }
+        state.messages[state.head] = nil
+        state.head += 1
+        state.cost -= Self.cost(message)
+        if state.head == state.messages.count {
+            state.messages.removeAll(keepingCapacity: state.head <= 64)
+            state.head = 0
+        } else if state.head >= 64, state.head * 2 >= state.messages.count {
+            state.messages.removeFirst(state.head)
+            state.head = 0
+        }
+        return message
+    }
+
+    private func admit(_ state: inout State) -> [Sender] {
+        var count = 0
+        while count < state.senders.count, fits(state.senders[count].message, state) {
+            _ = push(state.senders[count].message, &state)
+            count += 1
+        }
+        guard count > 0 else { return [] }
+        let admitted = Array(state.senders[..<count])
+        state.senders.removeFirst(count)
+        return admitted
+    }
+
+    private func hasNewRoom(_ state: inout State) -> Bool {
+        guard state.wasFull, state.cost <= limit / 2 else { return false }
+        state.wasFull = false
+        return true
+    }
+
+    private static func cost(_ message: SignalingMessage) -> Int { message.payload.count + 64 }
+
+    private static func sendError(_ state: State) -> TransportError? {
+        switch state.end {
+        case nil: nil
+        case .failure(let error): error
+        case .end, .message: closed
+        }
+    }
+
+    private static let cancelled = TransportError(.cancelled, "the task that waited was cancelled")
+    private static let closed = TransportError(.closed, "the connection is closed")
+    private static let twoReceivers = TransportError(.invalidState, "another task waits in receive() already")
+}
