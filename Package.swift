@@ -117,7 +117,8 @@ let package = Package(
             name: "SignalingLibwebsockets", dependencies: ["TransportPluginAPI", "GLibLoop", "CGLib", "CLibwebsockets"],
             path: "Plugins/SignalingLibwebsockets"),
         .target(
-            name: "PeerWebRTC", dependencies: ["TransportPluginAPI", "COpenSSL", "CUsrsctp", log], path: "Plugins/PeerWebRTC"),
+            name: "PeerWebRTC", dependencies: ["TransportPluginAPI", "COpenSSL", "CUsrsctp", log],
+            path: "Plugins/PeerWebRTC"),
         .target(
             name: "ICELibnice", dependencies: ["TransportPluginAPI", "GLibLoop", "CGLib", "CNice"],
             path: "Plugins/ICELibnice"),
@@ -140,7 +141,9 @@ let package = Package(
         .testTarget(name: "SignalingLibwebsocketsTests", dependencies: ["SignalingLibwebsockets", "TransportTestKit"]),
         .testTarget(
             name: "PeerWebRTCTests",
-            dependencies: ["PeerWebRTC", "ICELibnice", "InProcessTransport", "TransportTestKit", "TransportPluginAPI", log]),
+            dependencies: [
+                "PeerWebRTC", "ICELibnice", "InProcessTransport", "TransportTestKit", "TransportPluginAPI", "CUsrsctp", log,
+            ]),
         .testTarget(
             name: "ICELibniceTests", dependencies: ["ICELibnice", "GLibLoop", "CGLib", "TransportPluginAPI"]),
         .testTarget(name: "EndToEndTests", dependencies: ["TransportPluginAPI"]),

@@ -71,9 +71,8 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
     var livenessTimer: LoopTimer?
     var counters = PeerConnectionStatistics()
 
-    // Kept, so that none is made for each turn.
-    private lazy var flushWork: () -> Void = { [unowned self] in output.flush() }
-    private lazy var drainWork: () -> Void = { [self] in drainEvents() }
+    /// Kept, so that none is made for each turn.
+    private lazy var flushWork: () -> Void = { [weak self] in self?.output.flush() }
 
     init(
         _ core: TransportCore, _ configuration: PeerConnectionConfiguration, handler: any PeerConnectionHandler
@@ -134,7 +133,7 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
         events.append(event)
         guard !isDrainScheduled else { return }
         isDrainScheduled = true
-        core.loop.atEndOfTurn(drainWork)
+        core.loop.atEndOfTurn { [self] in drainEvents() }
     }
 
     func setState(_ state: PeerConnectionState) {
