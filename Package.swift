@@ -117,7 +117,7 @@ let package = Package(
             name: "SignalingLibwebsockets", dependencies: ["TransportPluginAPI", "GLibLoop", "CGLib", "CLibwebsockets"],
             path: "Plugins/SignalingLibwebsockets"),
         .target(
-            name: "PeerWebRTC", dependencies: ["TransportPluginAPI", "COpenSSL", "CUsrsctp"], path: "Plugins/PeerWebRTC"),
+            name: "PeerWebRTC", dependencies: ["TransportPluginAPI", "COpenSSL", "CUsrsctp", log], path: "Plugins/PeerWebRTC"),
         .target(
             name: "ICELibnice", dependencies: ["TransportPluginAPI", "GLibLoop", "CGLib", "CNice"],
             path: "Plugins/ICELibnice"),
@@ -139,7 +139,8 @@ let package = Package(
             ]),
         .testTarget(name: "SignalingLibwebsocketsTests", dependencies: ["SignalingLibwebsockets", "TransportTestKit"]),
         .testTarget(
-            name: "PeerWebRTCTests", dependencies: ["PeerWebRTC", "ICELibnice", "InProcessTransport", "TransportTestKit"]),
+            name: "PeerWebRTCTests",
+            dependencies: ["PeerWebRTC", "ICELibnice", "InProcessTransport", "TransportTestKit", "TransportPluginAPI", log]),
         .testTarget(
             name: "ICELibniceTests", dependencies: ["ICELibnice", "GLibLoop", "CGLib", "TransportPluginAPI"]),
         .testTarget(name: "EndToEndTests", dependencies: ["TransportPluginAPI"]),

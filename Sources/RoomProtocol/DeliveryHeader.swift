@@ -32,3 +32,95 @@ public enum DeliveryProtocol {
     /// The reliable channel towards a member without the capability: plain data-channel semantics.
     public static let plainLabel = "room.plain"
 }
+
+extension DeliveryProtocol {
+    /// Bytes of one frame, header included: what every browser accepts. A longer message travels in parts.
+    public static let maximumFrameLength = 262_144
+    /// Payload bytes that fit into one frame.
+    public static let maximumPartLength = maximumFrameLength - dataHeaderLength
+
+    public enum Kind: UInt8, Sendable {
+        case resume = 1
+        case binary = 2
+        case text = 3
+        case part = 4
+        case ack = 5
+    }
+
+    /// The first frame of each side on each new channel.
+    public struct ResumeFrame: Sendable, Hashable {
+        public var session: SessionID
+        /// The session of the other side that the numbers belong to.
+        public var peerSession: SessionID
+        /// The last number that has come in order; 0: none.
+        public var received: UInt64
+        /// The lowest number that can still be sent.
+        public var next: UInt64
+
+        public init(session: SessionID, peerSession: SessionID, received: UInt64, next: UInt64) {
+            self.session = session
+            self.peerSession = peerSession
+            self.received = received
+            self.next = next
+        }
+
+        public var encoded: [UInt8] {
+            var bytes: [UInt8] = [Kind.resume.rawValue, version]
+            for id in [session, peerSession] {
+                let text = Array(id.rawValue.utf8.prefix(255))
+                bytes.append(UInt8(text.count))
+                bytes += text
+            }
+            for number in [received, next] {
+                for shift in stride(from: 56, through: 0, by: -8) { bytes.append(UInt8(truncatingIfNeeded: number >> shift)) }
+            }
+            return bytes
+        }
+    }
+
+    /// A frame as it came; `payload` is where the rest begins.
+    public enum Frame: Sendable, Hashable {
+        case resume(ResumeFrame)
+        case data(kind: Kind, sequence: UInt32, ack: UInt32)
+        case ack(UInt32)
+    }
+
+    /// Reads a frame's header. Nil: not a frame of this version; the channel is to be closed.
+    public static func decode(_ bytes: UnsafeRawBufferPointer) -> Frame? {
+        guard let first = bytes.first, let kind = Kind(rawValue: first) else { return nil }
+        switch kind {
+        case .binary, .text, .part:
+            guard bytes.count >= dataHeaderLength else { return nil }
+            return .data(
+                kind: kind, sequence: UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: 1, as: UInt32.self)),
+                ack: UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: 5, as: UInt32.self)))
+        case .ack:
+            guard bytes.count == 5 else { return nil }
+            return .ack(UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: 1, as: UInt32.self)))
+        case .resume:
+            return decodeResume(bytes).map(Frame.resume)
+        }
+    }
+
+    private static func decodeResume(_ bytes: UnsafeRawBufferPointer) -> ResumeFrame? {
+        guard bytes.count >= 2, bytes[1] == version else { return nil }
+        var offset = 2
+        func text() -> String? {
+            guard offset < bytes.count else { return nil }
+            let length = Int(bytes[offset])
+            guard offset + 1 + length <= bytes.count else { return nil }
+            defer { offset += 1 + length }
+            return String(validating: bytes[(offset + 1)..<(offset + 1 + length)], as: UTF8.self)
+        }
+        func number() -> UInt64? {
+            guard offset + 8 <= bytes.count else { return nil }
+            defer { offset += 8 }
+            return UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+        }
+        guard let session = text(), let peerSession = text(), let received = number(), let next = number(),
+            offset == bytes.count
+        else { return nil }
+        return ResumeFrame(
+            session: SessionID(session), peerSession: SessionID(peerSession), received: received, next: next)
+    }
+}

@@ -16,8 +16,8 @@ public struct RoomName: Sendable, Hashable, CustomStringConvertible {
     public var description: String { rawValue }
 }
 
-/// One participant's stay in a room. A new one at every first join; kept by resume and rejoin. Delivery state between two
-/// participants belongs to the pair of their session ids, so that a new participant under an old name starts clean.
+/// One participant's stay in a room. A new one at every first join; kept by resume and rejoin, unless the others were told
+/// meanwhile that it has ended. Delivery state between two participants belongs to the pair of their session ids, so that a new participant under an old name starts clean.
 public struct SessionID: Sendable, Hashable, CustomStringConvertible {
     public let rawValue: String
     public init(_ rawValue: String) { self.rawValue = rawValue }

@@ -17,6 +17,8 @@ public enum ClientMessage: Sendable, Hashable {
     case pong(id: UInt64)
     /// The session ends; nobody waits for it to resume.
     case leave
+    /// The host ends the room for everybody; numbered and acknowledged.
+    case closeRoom(reason: String)
 }
 
 /// A message from the room server to a client.
@@ -27,7 +29,9 @@ public enum ServerMessage: Sendable, Hashable {
     case peerJoined(Participant)
     case peerLeft(ParticipantID, SessionID, reason: LeaveReason)
     case peerChanged(Participant)
-    case hostChanged(ParticipantID, term: HostTerm)
+    /// `sessionToken` is the receiver's own, signed anew: after a loss of the server's state the highest term wins, so everybody
+    /// must be able to show that they know of this one. A secret.
+    case hostChanged(ParticipantID, term: HostTerm, sessionToken: String)
     /// From another participant; `peer` is stamped by the server.
     case signal(Signal)
     /// Fresh ICE servers outside of a join.
@@ -100,11 +104,15 @@ public struct Resume: Sendable, Hashable {
     public var received: SequenceNumber
     /// True: never resume, take the rejoin with a higher epoch (the client has lost its place in the stream).
     public var mustRejoin: Bool
+    /// Counts the session's connection attempts up from 1, so that the late success of one that was given up cannot replace a
+    /// newer one. 0: the client does not count.
+    public var attempt: UInt64
 
-    public init(sessionToken: String, received: SequenceNumber, mustRejoin: Bool = false) {
+    public init(sessionToken: String, received: SequenceNumber, mustRejoin: Bool = false, attempt: UInt64 = 0) {
         self.sessionToken = sessionToken
         self.received = received
         self.mustRejoin = mustRejoin
+        self.attempt = attempt
     }
 }
 
@@ -114,6 +122,7 @@ public struct Joined: Sendable, Hashable {
     public var session: SessionID
     public var epoch: Epoch
     public var isHost: Bool
+    /// Of the host that the room has now; 0 while it waits for one.
     public var hostTerm: HostTerm
     /// True: the same epoch goes on, both streams are continued, and the others never saw a leave. False: a first join or a
     /// rejoin; both streams start again at 1.

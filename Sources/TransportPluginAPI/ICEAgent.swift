@@ -92,55 +92,73 @@ public struct ICEAgentConfiguration: Sendable {
     }
 }
 
-/// Datagrams one behind the other in one block of memory that is used again and again.
+/// Datagrams in one block of memory that is used again and again.
 ///
-/// Belongs to one loop. Writers append, one reader looks at each and empties the batch.
+/// Belongs to one loop. Writers append, one reader looks at each and empties the batch. Datagrams that are appended lie one
+/// behind the other; a writer that lets the system fill several places of the block at once names the places with
+/// `commit(_:at:)`.
 public final class DatagramBatch {
-    /// The block's size in bytes.
+    /// The block's size in bytes, at most 2^31 - 1.
     public let capacity: Int
     /// The most datagrams that fit.
     public let maximumCount: Int
-
-    private let bytes: UnsafeMutableRawPointer
-    private let ends: UnsafeMutablePointer<Int>
     public private(set) var count = 0
 
+    private let bytes: UnsafeMutableRawPointer
+    private let places: UnsafeMutablePointer<(start: Int32, length: Int32)>
+    /// Where the last datagram ends.
+    private var end = 0
+
     public init(capacity: Int = 65_536 * 2, maximumCount: Int = 64) {
+        precondition(capacity >= 0 && capacity <= Int(Int32.max) && maximumCount >= 0, "a batch's size is out of range")
         self.capacity = capacity
         self.maximumCount = maximumCount
         bytes = .allocate(byteCount: capacity, alignment: 64)
-        ends = .allocate(capacity: maximumCount)
+        places = .allocate(capacity: maximumCount)
     }
 
     deinit {
         bytes.deallocate()
-        ends.deallocate()
+        places.deallocate()
     }
 
     public var isEmpty: Bool { count == 0 }
 
     /// Bytes of all datagrams together.
-    public var byteCount: Int { count == 0 ? 0 : ends[count - 1] }
+    public var byteCount: Int {
+        var sum = 0
+        for index in 0..<count { sum += Int(places[index].length) }
+        return sum
+    }
 
     /// The datagram at `index`.
     public subscript(index: Int) -> UnsafeMutableRawBufferPointer {
         precondition(index >= 0 && index < count, "index out of the batch")
-        let start = index == 0 ? 0 : ends[index - 1]
-        return UnsafeMutableRawBufferPointer(start: bytes + start, count: ends[index] - start)
+        let place = places[index]
+        return UnsafeMutableRawBufferPointer(start: bytes + Int(place.start), count: Int(place.length))
     }
 
     /// The free rest of the block, for writing a datagram in place; `commit` makes it part of the batch.
     /// Empty when the batch is full.
     public var free: UnsafeMutableRawBufferPointer {
         guard count < maximumCount else { return UnsafeMutableRawBufferPointer(start: bytes, count: 0) }
-        return UnsafeMutableRawBufferPointer(start: bytes + byteCount, count: capacity - byteCount)
+        return UnsafeMutableRawBufferPointer(start: bytes + end, count: capacity - end)
     }
 
+    /// The whole block, for a writer that fills several places at once.
+    public var block: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: bytes, count: capacity) }
+
     /// Takes the first `length` bytes of `free` as the next datagram.
-    public func commit(_ length: Int) {
-        precondition(length >= 0 && length <= free.count, "a datagram longer than the free part")
-        ends[count] = byteCount + length
+    public func commit(_ length: Int) { commit(length, at: end) }
+
+    /// Takes `length` bytes of `block` from `offset` on as the next datagram. Traps when the batch has `maximumCount` of them.
+    public func commit(_ length: Int, at offset: Int) {
+        precondition(
+            count < maximumCount && length >= 0 && offset >= 0 && offset <= capacity && length <= capacity - offset,
+            "a datagram that does not fit the batch")
+        places[count] = (Int32(truncatingIfNeeded: offset), Int32(truncatingIfNeeded: length))
         count += 1
+        end = offset + length
     }
 
     /// Copies a datagram in. False, and nothing done, when it does not fit.
@@ -152,5 +170,8 @@ public final class DatagramBatch {
         return true
     }
 
-    public func removeAll() { count = 0 }
+    public func removeAll() {
+        count = 0
+        end = 0
+    }
 }

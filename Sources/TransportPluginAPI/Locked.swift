@@ -10,10 +10,11 @@ public struct Locked<Value>: @unchecked Sendable {
 
     public init(_ value: sending Value) { storage = Storage(value) }
 
-    /// Runs `body` with the value, holding the lock. `body` must not wait, call out, or take another lock.
+    /// Runs `body` with the value, holding the lock. `body` must not wait, call out, or take another lock,
+    /// and must not let a reference to something that is not `Sendable` out of it.
     public func withLock<Result, Failure: Error>(
-        _ body: (inout sending Value) throws(Failure) -> sending Result
-    ) throws(Failure) -> sending Result {
+        _ body: (inout Value) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
         pthread_mutex_lock(storage.mutex)
         defer { pthread_mutex_unlock(storage.mutex) }
         return try body(&storage.value)

@@ -57,7 +57,8 @@ public struct Payload: Sendable, Hashable {
     public func withBytes<Result, Failure: Error>(
         _ body: (RawSpan) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        try body(storage.bytes.bytes)
+        let bytes = storage.bytes
+        return try body(bytes.bytes)
     }
 
     /// The bytes as text, or nil when they are not valid UTF-8.

@@ -29,6 +29,7 @@ public final class GLibContext: LoopSource {
     private var descriptors: UnsafeMutableBufferPointer<GPollFD> = .allocate(capacity: 32)
 
     private var needsPass = true
+    private var isInPass = false
     private var deadline = Timestamp.zero
     private var lastAsked = Timestamp.zero
     private var endHandlers: [ObjectIdentifier: () -> Void] = [:]
@@ -36,6 +37,9 @@ public final class GLibContext: LoopSource {
 
     /// How often GLib was run. For tests: steady data flow must not raise it.
     public private(set) var passCount = 0
+
+    /// How long the end of a loop waits for its users to give back what they have.
+    public static let endPatience = Duration.milliseconds(250)
 
     /// Dispatches of one pass, after which the rest of the loop gets its turn.
     private static let maximumDispatches = 32
@@ -79,20 +83,25 @@ public final class GLibContext: LoopSource {
     /// changed a source: GLib does not tell the thread that owns a context about what that thread itself does.
     public func setNeedsPass() {
         loop.preconditionIsCurrent()
-        guard !needsPass else { return }
+        // A running pass goes on until nothing is left to do.
+        guard !needsPass, !isInPass else { return }
         needsPass = true
         // End-of-turn work may run after the loop has asked its sources: ask for one more turn.
         if lastAsked == loop.turnTime { loop.schedule(at: .zero) {} }
     }
 
-    /// Runs `handler` when the loop ends, for what must not outlive it, unless `key` removed it before.
-    public func atEnd(_ key: AnyObject, _ handler: @escaping () -> Void) {
+    /// Runs `handler` when the loop ends: it starts to give back what `owner` has. `owner` calls `removeAtEnd` when that is
+    /// done; the end waits for it, but no longer than `endPatience`. The closure keeps alive what it captures.
+    public func atEnd(of owner: AnyObject, _ handler: @escaping () -> Void) {
         loop.preconditionIsCurrent()
-        endHandlers[ObjectIdentifier(key)] = handler
+        endHandlers[ObjectIdentifier(owner)] = handler
     }
 
     /// Takes back `atEnd` of the same object.
-    public func removeAtEnd(_ key: AnyObject) { endHandlers[ObjectIdentifier(key)] = nil }
+    public func removeAtEnd(of owner: AnyObject) {
+        loop.preconditionIsCurrent()
+        endHandlers[ObjectIdentifier(owner)] = nil
+    }
 
     // MARK: For the loop
 
@@ -103,11 +112,17 @@ public final class GLibContext: LoopSource {
     }
 
     public func loopWillEnd() {
-        let handlers = endHandlers.values
-        endHandlers = [:]
-        for handler in handlers { handler() }
-        // What the handlers have started gets the chance to send its farewell; nobody waits for answers.
+        for handler in Array(endHandlers.values) { handler() }
+        // Farewells are sent and, within limits, answered: a TURN server is told that its allocation is free.
+        let patience = Timestamp.now() + Self.endPatience
         pass()
+        while !endHandlers.isEmpty, case let rest = patience - .now(), rest > .zero {
+            let wait = min(rest, max(.zero, deadline - .now()))
+            var event = pollfd(fd: epoll, events: Int16(POLLIN), revents: 0)
+            poll(&event, 1, Int32(clamping: wait.saturatedNanoseconds / 1_000_000 + 1))
+            pass()
+        }
+        endHandlers = [:]
         release()
     }
 
@@ -115,6 +130,8 @@ public final class GLibContext: LoopSource {
     private func pass() {
         guard !hasEnded else { return }
         passCount += 1
+        isInPass = true
+        defer { isInPass = false }
         for _ in 0..<Self.maximumDispatches {
             needsPass = false
             var priority: gint = 0

@@ -1,0 +1,74 @@
+# Rooms of peers that stay connected. `make demo` and `make test` are all a newcomer needs; both install what is missing.
+
+PACKAGES := libwebsockets-dev libnice-dev libglib2.0-dev libssl-dev libusrsctp-dev pkg-config
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+SANITIZED := TransportPluginAPI|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingLibwebsockets|ICELibnice|PeerWebRTC
+
+.PHONY: help demo test test-tsan test-asan test-plugin test-interop fuzz bench format lint docs dependencies clean
+
+help:
+	@echo "make demo          build and run the demo: a server and two peers that lose everything and heal"
+	@echo "make test          run every test"
+	@echo "make test-tsan     the tests under ThreadSanitizer (test-asan: AddressSanitizer)"
+	@echo "make test-interop  against Chromium, aiortc and libdatachannel"
+	@echo "make fuzz          every decoder, SECONDS=30 each"
+	@echo "make bench         release build, beside the C reference"
+	@echo "make lint          what CI checks besides the tests; make format repairs the format"
+
+dependencies:
+	@missing=""; for package in $(PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "Installing$$missing"; \
+		$(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing; \
+	fi
+
+demo: dependencies
+	swift build --product room
+	@$$(swift build --product room --show-bin-path)/room demo
+
+test: dependencies
+	swift build --build-tests
+	swift test --skip-build --parallel
+
+test-tsan: dependencies
+	TSAN_OPTIONS="suppressions=$(CURDIR)/Tests/tsan.supp halt_on_error=0" \
+		swift test --sanitize=thread --scratch-path .build-tsan --filter '^($(SANITIZED))Tests'
+
+test-asan: dependencies
+	ASAN_OPTIONS="detect_leaks=1" LSAN_OPTIONS="suppressions=$(CURDIR)/Tests/lsan.supp" \
+		swift test --sanitize=address --scratch-path .build-asan --filter '^($(SANITIZED))Tests'
+
+test-plugin: dependencies
+	swift build --product room
+	swift build --package-path Tests/TrivialPlugin --scratch-path .build-plugin
+	ROOM_PLUGINS=.build-plugin/debug/libTrivialPlugin.so $$(swift build --product room --show-bin-path)/room plugins | grep -A1 trivial
+
+test-interop: dependencies
+	swift build --product room
+	Tests/Interop/run
+
+SECONDS ?= 30
+fuzz: dependencies
+	Tests/Fuzz/run $(SECONDS)
+
+bench: dependencies
+	swift build -c release --product room
+	$(MAKE) -C Benchmarks/reference
+	@$$(swift build -c release --product room --show-bin-path)/room bench --reference Benchmarks/.build/reference
+
+format:
+	swift format format -i -r Package.swift Sources Plugins Tests
+
+lint:
+	.ci/lint
+
+docs: dependencies
+	for target in TransportPluginAPI RoomConnection RoomProtocol; do \
+		swift package --allow-writing-to-directory docs-build generate-documentation --target $$target \
+			--output-path docs-build/$$target --transform-for-static-hosting || exit 1; \
+	done
+
+clean:
+	rm -rf .build .build-tsan .build-asan docs-build

@@ -1,0 +1,84 @@
+internal import Glibc
+
+/// An IPv4 or IPv6 address, in network byte order.
+struct IPAddress: Sendable, Hashable, CustomStringConvertible {
+    let bytes: [UInt8]
+
+    /// Reads what `inet_pton` reads: no zones, no names.
+    init?(_ text: String) {
+        guard text.utf8.count < 64 else { return nil }
+        var buffer = [UInt8](repeating: 0, count: 16)
+        if inet_pton(AF_INET, text, &buffer) == 1 {
+            bytes = Array(buffer.prefix(4))
+        } else if inet_pton(AF_INET6, text, &buffer) == 1 {
+            bytes = buffer
+        } else {
+            return nil
+        }
+    }
+
+    init?(_ address: UnsafePointer<sockaddr>) {
+        switch Int32(address.pointee.sa_family) {
+        case AF_INET:
+            bytes = address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { address in
+                withUnsafeBytes(of: address.pointee.sin_addr) { Array($0) }
+            }
+        case AF_INET6:
+            bytes = address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { address in
+                withUnsafeBytes(of: address.pointee.sin6_addr) { Array($0) }
+            }
+        default: return nil
+        }
+    }
+
+    var isIPv6: Bool { bytes.count == 16 }
+
+    var isLoopback: Bool {
+        isIPv6 ? bytes.dropLast().allSatisfy { $0 == 0 } && bytes[15] == 1 : bytes[0] == 127
+    }
+
+    var isLinkLocal: Bool {
+        isIPv6 ? bytes[0] == 0xFE && bytes[1] & 0xC0 == 0x80 : bytes[0] == 169 && bytes[1] == 254
+    }
+
+    /// Neither unspecified, nor multicast, nor broadcast, nor an IPv4 address in IPv6 clothes.
+    var isUnicast: Bool {
+        if isIPv6 {
+            let isUnspecified = bytes.allSatisfy { $0 == 0 }
+            let isMapped = bytes.prefix(10).allSatisfy { $0 == 0 } && bytes[10] == 0xFF && bytes[11] == 0xFF
+            return !isUnspecified && !isMapped && bytes[0] != 0xFF
+        }
+        return bytes[0] != 0 && bytes[0] < 224
+    }
+
+    var description: String {
+        var text = [CChar](repeating: 0, count: 64)
+        guard inet_ntop(isIPv6 ? AF_INET6 : AF_INET, bytes, &text, 64) != nil else { return "?" }
+        return String(decoding: text.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+}
+
+/// An address of this machine.
+struct LocalAddress: Sendable, Hashable {
+    let interface: String
+    let address: IPAddress
+
+    /// The addresses of all interfaces that are up.
+    static func all() -> [LocalAddress] {
+        var first: UnsafeMutablePointer<ifaddrs>?
+        guard getifaddrs(&first) == 0 else { return [] }
+        defer { freeifaddrs(first) }
+        var found: [LocalAddress] = []
+        var next = first
+        while let entry = next {
+            next = entry.pointee.ifa_next
+            let flags = entry.pointee.ifa_flags
+            guard flags & UInt32(IFF_UP) != 0, flags & UInt32(IFF_RUNNING) != 0,
+                let raw = entry.pointee.ifa_addr, let address = IPAddress(raw)
+            else { continue }
+            let local = LocalAddress(interface: String(cString: entry.pointee.ifa_name), address: address)
+            if !found.contains(local) { found.append(local) }
+        }
+        return found
+    }
+}

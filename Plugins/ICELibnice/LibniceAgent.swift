@@ -1,0 +1,391 @@
+internal import CGLib
+internal import CNice
+internal import GLibLoop
+internal import Glibc
+public import TransportPluginAPI
+
+/// An ICE agent on libnice: one NiceAgent with one stream of one component.
+///
+/// libnice gathers, checks and keeps alive. Datagrams of the application bypass it on paths without a relay: see
+/// `DataSocket`. libnice's consent checks are off, since they end a path after ten seconds of silence: whoever uses the
+/// agent decides about life and death.
+///
+/// **Lifetime.** The agent keeps itself, and its handler, until `close()`. An agent that is still open when its loop ends is
+/// closed then.
+public final class LibniceAgent: ICEAgent {
+    public let localCredentials: ICECredentials
+    public private(set) var selectedPath: PeerPath?
+
+    let loop: TransportLoop
+    private let context: GLibContext
+    private let receiver: DatagramReceiver
+    private let options: LibniceProvider.Options
+    /// The NiceAgent; nil once given back.
+    private var agent: OpaquePointer?
+    private let stream: guint
+    private var handler: (any ICEAgentHandler)?
+
+    private var events: [ICEAgentEvent] = []
+    private var state = ICEAgentState.new
+    private var hasStartedGathering = false
+    private var hasRemoteCredentials = false
+    private var hasEndOfCandidates = false
+    private var remoteCandidateCount = 0
+    private var earlyCandidates: [CandidateLine] = []
+
+    private var sockets: [DataSocket] = []
+    /// Where datagrams leave while the selected path allows to bypass libnice.
+    private var outgoing: DataSocket?
+    private let remoteAddress = UnsafeMutablePointer<sockaddr_storage>.allocate(capacity: 1)
+    private var remoteAddressSize: socklen_t = 0
+
+    /// Candidates of the other side beyond this many are ignored.
+    static let maximumRemoteCandidates = 64
+    static let component: guint = 1
+    /// How long libnice goes on ticking when there is nothing left to check, in milliseconds: before a failure is told, and
+    /// after success.
+    private static let idleBeforeFailure: guint = 5000
+    private static let idleAfterSuccess: guint = 50
+
+    init(
+        _ configuration: ICEAgentConfiguration, _ options: LibniceProvider.Options, _ loop: TransportLoop,
+        _ handler: any ICEAgentHandler
+    ) throws(TransportError) {
+        let servers = try Servers(configuration.servers)
+        let context = try GLibContext.on(loop)
+        let receiver = try DatagramReceiver.on(loop)
+        guard
+            let agent = CNice_agent_new(
+                context.mainContext, configuration.isControlling ? 1 : 0, options.nomination == .aggressive ? 1 : 0,
+                configuration.policy == .relay ? 1 : 0, options.usesTCP ? 1 : 0,
+                guint(max(1, min(1000, options.pacing))),
+                Self.idleBeforeFailure)
+        else {
+            throw TransportError(.resourceExhausted, "libnice gave no agent")
+        }
+        let stream = nice_agent_add_stream(agent, 1)
+        var fragment: UnsafeMutablePointer<gchar>?
+        var password: UnsafeMutablePointer<gchar>?
+        guard stream > 0, nice_agent_get_local_credentials(agent, stream, &fragment, &password) != 0, let fragment,
+            let password
+        else {
+            g_object_unref(UnsafeMutableRawPointer(agent))
+            throw TransportError(.resourceExhausted, "libnice gave no stream")
+        }
+        localCredentials = ICECredentials(
+            usernameFragment: String(cString: fragment), password: String(cString: password))
+        g_free(fragment)
+        g_free(password)
+        self.loop = loop
+        self.context = context
+        self.receiver = receiver
+        self.options = options
+        self.agent = agent
+        self.stream = stream
+        self.handler = handler
+        remoteAddress.initialize(to: sockaddr_storage())
+
+        if let stun = servers.stun { CNice_set_stun_server(agent, stun.host, guint(stun.port)) }
+        for turn in servers.turn {
+            nice_agent_set_relay_info(
+                agent, stream, Self.component, turn.url.host, guint(turn.url.port), turn.username, turn.credential,
+                turn.url.transport == .udp ? NICE_RELAY_TYPE_TURN_UDP : NICE_RELAY_TYPE_TURN_TCP)
+        }
+        if let ports = options.ports {
+            nice_agent_set_port_range(agent, stream, Self.component, guint(ports.lowerBound), guint(ports.upperBound))
+        }
+        // libnice's callbacks get an unretained pointer. It is valid until `dispose`, which disconnects them, because the
+        // end handler of the context keeps this object until then.
+        let pointer = Unmanaged.passUnretained(self).toOpaque()
+        CNice_connect(agent, onCandidate, onGatheringDone, onSelectedPair, onState, pointer)
+        nice_agent_attach_recv(agent, stream, Self.component, context.mainContext, onReceive, pointer)
+        context.atEnd(of: self) { self.close() }
+    }
+
+    deinit { remoteAddress.deallocate() }
+
+    // MARK: ICEAgent
+
+    public func gather() throws(TransportError) {
+        let agent = try open()
+        guard !hasStartedGathering else {
+            throw TransportError(.invalidState, "this ICE agent has gathered; a fresh agent gathers anew")
+        }
+        let addresses = options.localAddresses(of: LocalAddress.all())
+        guard !addresses.isEmpty else {
+            throw TransportError(.unreachable, "this machine has no network address to offer", isRetriable: true)
+        }
+        for address in addresses {
+            guard let native = nice_address_new() else { continue }
+            defer { nice_address_free(native) }
+            if nice_address_set_from_string(native, address.description) != 0 {
+                nice_agent_add_local_address(agent, native)
+            }
+        }
+        hasStartedGathering = true
+        let hasGathered = nice_agent_gather_candidates(agent, stream) != 0
+        context.setNeedsPass()
+        guard hasGathered else {
+            throw TransportError(
+                .resourceExhausted, "libnice could not bind a socket to any of \(addresses.count) local addresses",
+                isRetriable: true)
+        }
+        splitSockets()
+    }
+
+    public func setRemoteCredentials(_ credentials: ICECredentials) throws(TransportError) {
+        let agent = try open()
+        guard !hasRemoteCredentials else {
+            throw TransportError(
+                .invalidState, "the remote ICE credentials were set before; a fresh agent takes new ones")
+        }
+        let (fragment, password) = (credentials.usernameFragment, credentials.password)
+        // RFC 8839 §5.4
+        guard (4...256).contains(fragment.utf8.count), fragment.utf8.allSatisfy(CandidateLine.isICECharacter),
+            (22...256).contains(password.utf8.count), password.utf8.allSatisfy(CandidateLine.isICECharacter)
+        else {
+            throw TransportError(.protocolViolation, "the remote ICE credentials are not 4 and 22 to 256 ice-chars")
+        }
+        guard nice_agent_set_remote_credentials(agent, stream, fragment, password) != 0 else {
+            throw TransportError(.protocolViolation, "libnice refused the remote ICE credentials")
+        }
+        hasRemoteCredentials = true
+        let early = earlyCandidates
+        earlyCandidates = []
+        for candidate in early { add(candidate) }
+        if hasEndOfCandidates { nice_agent_peer_candidate_gathering_done(agent, stream) }
+        context.setNeedsPass()
+    }
+
+    public func addRemoteCandidate(_ candidate: String) throws(TransportError) {
+        _ = try open()
+        let line = try CandidateLine(candidate)
+        guard line.isUsable, remoteCandidateCount < Self.maximumRemoteCandidates else { return }
+        remoteCandidateCount += 1
+        if hasRemoteCredentials { add(line) } else { earlyCandidates.append(line) }
+    }
+
+    public func endOfRemoteCandidates() {
+        guard let agent = try? open(), !hasEndOfCandidates else { return }
+        hasEndOfCandidates = true
+        guard hasRemoteCredentials else { return }
+        nice_agent_peer_candidate_gathering_done(agent, stream)
+        context.setNeedsPass()
+    }
+
+    public func send(_ batch: DatagramBatch) {
+        if let outgoing {
+            outgoing.send(batch, to: remoteAddress, size: remoteAddressSize)
+        } else if selectedPath != nil, let agent, handler != nil {
+            for index in 0..<batch.count {
+                let datagram = batch[index]
+                nice_agent_send(
+                    agent, stream, Self.component, guint(datagram.count),
+                    datagram.baseAddress?.assumingMemoryBound(to: gchar.self))
+            }
+            // A relay's permissions and channels have timers.
+            context.setNeedsPass()
+        }
+        batch.removeAll()
+    }
+
+    public func close() {
+        loop.preconditionIsCurrent()
+        guard handler != nil, let agent else { return }
+        handler = nil
+        events = []
+        earlyCandidates = []
+        selectedPath = nil
+        outgoing = nil
+        for socket in sockets { socket.close() }
+        sockets = []
+        // TURN allocations are given back in the background; `onClosed` does the rest, once.
+        nice_agent_close_async(agent, onClosed, Unmanaged.passRetained(self).toOpaque())
+        context.setNeedsPass()
+    }
+
+    /// How often GLib was run on the agent's loop. For tests: steady data flow must not raise it.
+    var passCount: Int { context.passCount }
+    /// Whether datagrams bypass libnice at the moment. For tests.
+    var isDirect: Bool { outgoing != nil }
+
+    private func open() throws(TransportError) -> OpaquePointer {
+        loop.preconditionIsCurrent()
+        guard handler != nil, let agent else { throw TransportError(.closed, "the ICE agent is closed") }
+        return agent
+    }
+
+    private func add(_ line: CandidateLine) {
+        guard let agent, let candidate = nice_agent_parse_remote_candidate_sdp(agent, stream, "a=" + line.description)
+        else { return }
+        defer { nice_candidate_free(candidate) }
+        // libnice copies the candidates, not the list.
+        let list = g_slist_append(nil, candidate)
+        defer { g_slist_free(list) }
+        nice_agent_set_remote_candidates(agent, stream, Self.component, list)
+        context.setNeedsPass()
+    }
+
+    // MARK: Events
+
+    /// Events wait for the end of the turn: libnice also emits them from inside of calls that came from the handler.
+    private func emit(_ event: ICEAgentEvent) {
+        guard handler != nil else { return }
+        if events.isEmpty { loop.atEndOfTurn { [self] in flushEvents() } }
+        events.append(event)
+    }
+
+    private func flushEvents() {
+        var index = 0
+        while index < events.count {
+            let event = events[index]
+            index += 1
+            handler?.iceAgent(didEmit: event)
+        }
+        events.removeAll(keepingCapacity: true)
+    }
+
+    fileprivate func found(_ candidate: UnsafeMutablePointer<NiceCandidate>) {
+        guard handler != nil, let agent, let text = nice_agent_generate_local_candidate_sdp(agent, candidate) else {
+            return
+        }
+        defer { g_free(text) }
+        let line = String(cString: text)
+        emit(.candidate(line.hasPrefix("a=") ? String(line.dropFirst(2)) : line))
+    }
+
+    fileprivate func gatheringDone() { emit(.gatheringDone) }
+
+    fileprivate func changed(to component: NiceComponentState) {
+        let new: ICEAgentState
+        switch component {
+        case NICE_COMPONENT_STATE_CONNECTING: new = .checking
+        case NICE_COMPONENT_STATE_CONNECTED, NICE_COMPONENT_STATE_READY: new = .connected
+        case NICE_COMPONENT_STATE_FAILED: new = .failed
+        default: return
+        }
+        // Nothing is left to check: ticking for five more seconds would only burn power.
+        if let agent, handler != nil {
+            let isReady = component == NICE_COMPONENT_STATE_READY
+            CNice_set_idle_timeout(agent, isReady ? Self.idleAfterSuccess : Self.idleBeforeFailure)
+        }
+        // libnice goes back to CONNECTING when a late candidate brings new checks; the selected pair still works.
+        guard new != state, !(new == .checking && selectedPath != nil) else { return }
+        state = new
+        emit(.state(new))
+    }
+
+    fileprivate func selected(
+        local: UnsafeMutablePointer<NiceCandidate>, remote: UnsafeMutablePointer<NiceCandidate>
+    ) {
+        guard handler != nil, let agent else { return }
+        outgoing = nil
+        if local.pointee.type != NICE_CANDIDATE_TYPE_RELAYED, local.pointee.transport == NICE_CANDIDATE_TRANSPORT_UDP {
+            let descriptor = CNice_selected_descriptor(agent, stream, Self.component)
+            if !sockets.contains(where: { $0.original == descriptor }) { splitSockets() }
+            outgoing = sockets.first { $0.original == descriptor }
+            remoteAddress.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                nice_address_copy_to_sockaddr(&remote.pointee.addr, address)
+                remoteAddressSize = socklen_t(
+                    Int32(address.pointee.sa_family) == AF_INET6
+                        ? MemoryLayout<sockaddr_in6>.size : MemoryLayout<sockaddr_in>.size)
+            }
+        }
+        let name = local.pointee.transport == NICE_CANDIDATE_TRANSPORT_UDP ? "udp" : "tcp"
+        let path = PeerPath(
+            local: kind(local.pointee.type), remote: kind(remote.pointee.type),
+            summary: "\(name) \(text(&local.pointee.addr)) → \(text(&remote.pointee.addr))")
+        guard path != selectedPath else { return }
+        selectedPath = path
+        emit(.selected(path))
+    }
+
+    // MARK: Datagrams
+
+    /// Gives every UDP socket of libnice a companion for data, before the other side can know of its address.
+    private func splitSockets() {
+        guard options.usesDirectPath, let agent else { return }
+        withUnsafeTemporaryAllocation(of: Int32.self, capacity: 64) { descriptors in
+            let count = CNice_descriptors(agent, stream, Self.component, descriptors.baseAddress, 64)
+            for descriptor in descriptors.prefix(Int(count))
+            where !sockets.contains(where: { $0.original == descriptor }) {
+                let socket = DataSocket(splitting: descriptor, on: loop) { [unowned self] in receive(from: $0) }
+                if let socket { sockets.append(socket) }
+            }
+        }
+    }
+
+    private func receive(from descriptor: Int32) {
+        guard let handler, receiver.receive(from: descriptor) else { return }
+        handler.iceAgent(didReceive: receiver.batch)
+    }
+
+    /// The slow way: what libnice read and found not to be its own.
+    fileprivate func received(_ datagram: UnsafeRawBufferPointer) {
+        guard let handler else { return }
+        receiver.batch.removeAll()
+        guard receiver.batch.append(datagram) else { return }
+        handler.iceAgent(didReceive: receiver.batch)
+    }
+
+    // MARK: End
+
+    fileprivate func dispose() {
+        guard let agent else { return }
+        self.agent = nil
+        CNice_disconnect(agent, Unmanaged.passUnretained(self).toOpaque())
+        nice_agent_attach_recv(agent, stream, Self.component, context.mainContext, nil, nil)
+        nice_agent_remove_stream(agent, stream)
+        g_object_unref(UnsafeMutableRawPointer(agent))
+        context.removeAtEnd(of: self)
+    }
+}
+
+// MARK: libnice's callbacks, all on the loop's thread
+
+private func agent(_ data: gpointer?) -> LibniceAgent? {
+    data.map { Unmanaged<LibniceAgent>.fromOpaque($0).takeUnretainedValue() }
+}
+
+private let onCandidate: CNice_candidate_callback = { _, candidate, data in
+    if let candidate { agent(data)?.found(candidate) }
+}
+
+private let onGatheringDone: CNice_done_callback = { _, _, data in agent(data)?.gatheringDone() }
+
+private let onSelectedPair: CNice_pair_callback = { _, _, _, local, remote, data in
+    if let local, let remote { agent(data)?.selected(local: local, remote: remote) }
+}
+
+private let onState: CNice_state_callback = { _, _, _, state, data in
+    agent(data)?.changed(to: NiceComponentState(rawValue: state))
+}
+
+private let onReceive: NiceAgentRecvFunc = { _, _, _, length, bytes, data in
+    agent(data)?.received(UnsafeRawBufferPointer(start: bytes, count: Int(length)))
+}
+
+private let onClosed: GAsyncReadyCallback = { _, _, data in
+    // Retained by `close()`.
+    if let data { Unmanaged<LibniceAgent>.fromOpaque(data).takeRetainedValue().dispose() }
+}
+
+private func kind(_ type: NiceCandidateType) -> PeerPath.Kind {
+    switch type {
+    case NICE_CANDIDATE_TYPE_HOST: .host
+    case NICE_CANDIDATE_TYPE_SERVER_REFLEXIVE: .srflx
+    case NICE_CANDIDATE_TYPE_PEER_REFLEXIVE: .prflx
+    case NICE_CANDIDATE_TYPE_RELAYED: .relay
+    default: .none
+    }
+}
+
+private func text(_ address: UnsafeMutablePointer<NiceAddress>) -> String {
+    withUnsafeTemporaryAllocation(of: gchar.self, capacity: 64) { buffer in
+        guard let start = buffer.baseAddress else { return "" }
+        nice_address_to_string(address, start)
+        let host = String(cString: start)
+        let port = nice_address_get_port(address)
+        return host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
+}

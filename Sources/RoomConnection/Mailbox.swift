@@ -1,0 +1,127 @@
+internal import TransportPluginAPI
+
+/// A bounded queue from the peer loop to one consuming task.
+///
+/// `append` never waits. Its result tells when the queue has reached its high-water mark; `onDrained` is called, outside of the
+/// lock and on the consumer's thread, when a full queue has fallen to half of it.
+final class Mailbox<Element: Sendable>: Sendable {
+    private struct State {
+        var elements: [Element] = []
+        var weight = 0
+        var isFull = false
+        var isFinished = false
+        var waiter: CheckedContinuation<Void, Never>?
+        var onDrained: (@Sendable () -> Void)?
+    }
+
+    private let state = Locked(State())
+    private let limit: Int
+
+    /// `limit` is in units of the weights given to `append`.
+    init(limit: Int) { self.limit = limit }
+
+    func setOnDrained(_ handler: @escaping @Sendable () -> Void) { state.withLock { $0.onDrained = handler } }
+
+    /// Adds an element, also above the limit. True while the queue is below its high-water mark.
+    @discardableResult
+    func append(_ element: Element, weight: Int) -> Bool {
+        let (hasRoom, waiter) = state.withLock { state -> (Bool, CheckedContinuation<Void, Never>?) in
+            guard !state.isFinished else { return (true, nil) }
+            state.elements.append(element)
+            state.weight += weight
+            if state.weight >= limit { state.isFull = true }
+            defer { state.waiter = nil }
+            return (!state.isFull, state.waiter)
+        }
+        waiter?.resume()
+        return hasRoom
+    }
+
+    /// Replaces the newest element that matches, else adds. For states of which only the last counts.
+    func coalesce(_ element: Element, where matches: (Element) -> Bool) {
+        let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+            guard !state.isFinished else { return nil }
+            if let index = state.elements.lastIndex(where: matches) {
+                state.elements.remove(at: index)
+                state.weight -= 1
+            }
+            state.elements.append(element)
+            state.weight += 1
+            defer { state.waiter = nil }
+            return state.waiter
+        }
+        waiter?.resume()
+    }
+
+    /// Everything that is there, without waiting.
+    func takeNow() -> [Element] {
+        if case .batch(let batch) = take() { return batch }
+        return []
+    }
+
+    var isFull: Bool { state.withLock { $0.isFull } }
+
+    var count: Int { state.withLock { $0.elements.count } }
+
+    /// No more elements will come; what is there can still be taken.
+    func finish() {
+        let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+            state.isFinished = true
+            defer { state.waiter = nil }
+            return state.waiter
+        }
+        waiter?.resume()
+    }
+
+    /// Everything that is there, or nil at the end. Suspends while there is nothing. One consumer at a time.
+    nonisolated(nonsending) func takeAll() async -> [Element]? {
+        while true {
+            switch take() {
+            case .batch(let batch): return batch
+            case .end: return nil
+            case .nothing:
+                if Task.isCancelled { return nil }
+                await wait()
+            }
+        }
+    }
+
+    private enum Taken {
+        case batch([Element])
+        case end
+        case nothing
+    }
+
+    private func take() -> Taken {
+        let (taken, drained) = state.withLock { state -> (Taken, (@Sendable () -> Void)?) in
+            guard !state.elements.isEmpty else { return (state.isFinished ? .end : .nothing, nil) }
+            var batch: [Element] = []
+            swap(&batch, &state.elements)
+            state.weight = 0
+            defer { state.isFull = false }
+            return (.batch(batch), state.isFull ? state.onDrained : nil)
+        }
+        drained?()
+        return taken
+    }
+
+    private nonisolated(nonsending) func wait() async {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let resumeNow = state.withLock { state -> Bool in
+                    guard state.elements.isEmpty, !state.isFinished, !Task.isCancelled else { return true }
+                    precondition(state.waiter == nil, "two tasks iterate over one sequence of a room")
+                    state.waiter = continuation
+                    return false
+                }
+                if resumeNow { continuation.resume() }
+            }
+        } onCancel: {
+            let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+                defer { state.waiter = nil }
+                return state.waiter
+            }
+            waiter?.resume()
+        }
+    }
+}

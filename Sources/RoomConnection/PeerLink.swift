@@ -1,0 +1,464 @@
+internal import RoomCore
+internal import RoomProtocol
+internal import TransportPluginAPI
+
+/// The data path to one participant's session: send buffers that outlive peer connections, and the channels of the current one.
+///
+/// Senders on any thread append to the buffers under the lock; everything else happens on the peer loop. No message takes a hop more than
+/// from the sender's thread to the loop, and none at all when it is sent from the loop (from an `onMessage` handler).
+///
+/// SAFETY of `@unchecked Sendable`: `shared` is behind its lock; all other state is touched only on the loop.
+final class PeerLink: @unchecked Sendable {
+    /// Limits of one participant's buffers, in bytes.
+    struct Limits: Sendable {
+        /// Of each channel's send buffer; senders wait above it.
+        var send: Int
+        /// Of one message.
+        var message: Int
+    }
+
+    enum SendOutcome {
+        case accepted
+        /// Nothing was taken: wait for credit.
+        case full
+        /// Nobody to send to now, and the channel keeps nothing (lossy), or the buffer of a broken peer is full.
+        case dropped
+        case gone
+        case tooLarge(limit: Int)
+    }
+
+    private struct Shared {
+        var buffers: [SendBuffer]
+        var isDrainScheduled = false
+        var isConnected = false
+        var isGone = false
+        var droppedCount = 0
+        var waiters = Waiters()
+        var maximumMessageSize: Int
+        var firstUnsent: [UInt64] = [1, 1, 1]
+        var acknowledged: UInt64 = 0
+    }
+
+    let participant: ParticipantID
+    let session: SessionID
+    /// Whether both sides speak the delivery protocol.
+    let isDelivery: Bool
+    private let loop: TransportLoop
+    private let limits: Limits
+    private let shared: Locked<Shared>
+
+    // On the loop only.
+    private var connection: (any PeerConnection)?
+    private var channels: [ChannelID?] = [nil, nil, nil]
+    private var isOpen = [false, false, false]
+    private var isBlocked = [false, false, false]
+    private var delivery: DeliveryMachine
+    private var assembled: [UInt8] = []
+    private var ackTimer: LoopTimer?
+    private var unreportedBytes = 0
+    private weak var receiver: (any PeerLinkReceiver)?
+
+    init(
+        participant: ParticipantID, session: SessionID, ownSession: SessionID, isDelivery: Bool, loop: TransportLoop,
+        limits: Limits, receiver: any PeerLinkReceiver
+    ) {
+        self.participant = participant
+        self.session = session
+        self.isDelivery = isDelivery
+        self.loop = loop
+        self.limits = limits
+        self.receiver = receiver
+        delivery = DeliveryMachine(session: ownSession, peerSession: session)
+        let header = isDelivery ? DeliveryProtocol.dataHeaderLength : 0
+        let buffers = [header, 0, 0].map { SendBuffer(headerLength: $0) }
+        shared = Locked(Shared(buffers: buffers, maximumMessageSize: 65_536))
+    }
+
+    // MARK: Sending, from any thread
+
+    /// Takes one message, without waiting. The bytes are copied.
+    func send(_ bytes: UnsafeRawBufferPointer, isText: Bool, channel: RoomChannel, mayDrop: Bool = false) -> SendOutcome {
+        let index = channel.index
+        let splits = isDelivery && channel == .reliable
+        guard bytes.count <= limits.message else { return .tooLarge(limit: limits.message) }
+        let isOnLoop = loop.isCurrent
+        let (outcome, mustSchedule) = shared.withLock { shared -> (SendOutcome, Bool) in
+            guard !shared.isGone else { return (.gone, false) }
+            if !splits, shared.isConnected, bytes.count > shared.maximumMessageSize {
+                return (.tooLarge(limit: shared.maximumMessageSize), false)
+            }
+            if channel == .lossy, !shared.isConnected || shared.buffers[index].byteCount > limits.send {
+                shared.droppedCount += 1
+                return (.dropped, false)
+            }
+            if shared.buffers[index].byteCount > 0, shared.buffers[index].byteCount + bytes.count > limits.send {
+                guard mayDrop, !shared.isConnected else { return (.full, false) }
+                shared.droppedCount += 1
+                return (.dropped, false)
+            }
+            let last: DeliveryProtocol.Kind = isText ? .text : .binary
+            if splits, bytes.count > DeliveryProtocol.maximumPartLength {
+                var rest = bytes
+                while rest.count > DeliveryProtocol.maximumPartLength {
+                    let part = UnsafeRawBufferPointer(rebasing: rest.prefix(DeliveryProtocol.maximumPartLength))
+                    shared.buffers[index].append(part, kind: .part)
+                    rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(DeliveryProtocol.maximumPartLength))
+                }
+                shared.buffers[index].append(rest, kind: last)
+            } else {
+                shared.buffers[index].append(bytes, kind: last)
+            }
+            if isOnLoop { return (.accepted, false) }
+            let mustSchedule = !shared.isDrainScheduled
+            shared.isDrainScheduled = true
+            return (.accepted, mustSchedule)
+        }
+        if mustSchedule {
+            loop.execute { self.drainAll() }
+        } else if isOnLoop, case .accepted = outcome {
+            drain(index)
+        }
+        return outcome
+    }
+
+    /// Returns when the channel has credit again, or the link is gone, or the task is cancelled.
+    nonisolated(nonsending) func waitForCredit(_ channel: RoomChannel) async {
+        await wait { shared in
+            shared.isGone || shared.buffers[channel.index].byteCount <= self.limits.send / 2
+        }
+    }
+
+    /// Returns when the other side has acknowledged what was sent before the call on the reliable channel (towards a plain member:
+    /// when its transport has taken it), the link is gone, or the task is cancelled. True when all arrived.
+    nonisolated(nonsending) func flush() async -> Bool {
+        let target = shared.withLock { $0.buffers[0].lastSequence }
+        await wait { $0.isGone || $0.buffers[0].firstSequence > target }
+        return shared.withLock { $0.buffers[0].firstSequence > target }
+    }
+
+    private nonisolated(nonsending) func wait(until isDone: @escaping @Sendable (borrowing Shared) -> Bool) async {
+        while !Task.isCancelled {
+            let id = shared.withLock { shared -> UInt64? in isDone(shared) ? nil : shared.waiters.makeID() }
+            guard let id else { return }
+            await withTaskCancellationHandler {
+                await withCheckedContinuation { continuation in
+                    let resumeNow = shared.withLock { shared -> Bool in
+                        if isDone(shared) || Task.isCancelled { return true }
+                        shared.waiters.add(id, continuation)
+                        return false
+                    }
+                    if resumeNow { continuation.resume() }
+                }
+            } onCancel: {
+                shared.withLock { $0.waiters.remove(id) }?.resume()
+            }
+        }
+    }
+
+    var isGone: Bool { shared.withLock { $0.isGone } }
+
+    /// Messages that were not kept, since the last call.
+    func takeDroppedCount() -> Int {
+        shared.withLock { shared in
+            defer { shared.droppedCount = 0 }
+            return shared.droppedCount
+        }
+    }
+
+    // MARK: The connection, on the loop
+
+    /// A new peer connection took the place of the last one. `opensChannels`: this side opens them (it is the offerer).
+    func attach(_ connection: any PeerConnection, opensChannels: Bool) throws(TransportError) {
+        detach()
+        self.connection = connection
+        guard opensChannels else { return }
+        for channel in RoomChannel.allCases {
+            channels[channel.index] = try connection.openChannel(channel.parameters(isDelivery: isDelivery))
+        }
+    }
+
+    /// The peer connection is no more. What was not acknowledged is kept for the next one.
+    func detach() {
+        guard connection != nil else { return }
+        connection = nil
+        channels = [nil, nil, nil]
+        isOpen = [false, false, false]
+        isBlocked = [false, false, false]
+        delivery.channelLost()
+        ackTimer?.cancel()
+        ackTimer = nil
+        shared.withLock { $0.isConnected = false }
+    }
+
+    /// The participant's session is no more: everything is given up. Returns how many messages were never acknowledged.
+    func close() -> Int {
+        detach()
+        let (lost, waiters) = shared.withLock { shared -> (Int, [CheckedContinuation<Void, Never>]) in
+            let lost = shared.isGone ? 0 : shared.buffers[0].count
+            shared.isGone = true
+            for index in shared.buffers.indices { shared.buffers[index].removeAll() }
+            return (lost, shared.waiters.removeAll())
+        }
+        for waiter in waiters { waiter.resume() }
+        return lost
+    }
+
+    func channelOpened(_ id: ChannelID, _ parameters: ChannelParameters) {
+        guard let connection, let channel = RoomChannel(parameters, isDelivery: isDelivery) else { return }
+        let index = channel.index
+        channels[index] = id
+        isOpen[index] = true
+        isBlocked[index] = false
+        shared.withLock { shared in
+            shared.isConnected = true
+            shared.maximumMessageSize = connection.maximumMessageSize
+            // Plain channels remember nothing: what the last connection had taken is gone, the rest goes out now.
+        }
+        if index == 0, isDelivery {
+            assembled = []
+            let frame = delivery.channelOpened().encoded
+            frame.withUnsafeBytes { bytes in
+                try? connection.send(bytes, isText: false, on: id)
+            }
+        }
+        drain(index)
+    }
+
+    func channelWritable(_ id: ChannelID) {
+        guard let index = channels.firstIndex(of: id) else { return }
+        isBlocked[index] = false
+        drain(index)
+    }
+
+    func channelClosed(_ id: ChannelID) {
+        guard let index = channels.firstIndex(of: id) else { return }
+        isOpen[index] = false
+        channels[index] = nil
+        guard index == 0 else { return }
+        delivery.channelLost()
+        shared.withLock { $0.isConnected = false }
+    }
+
+    func setReceiving(_ isReceiving: Bool, channel: RoomChannel) {
+        if let id = channels[channel.index] { connection?.setReceiving(isReceiving, on: id) }
+    }
+
+    // MARK: Transmitting, on the loop
+
+    private func drainAll() {
+        shared.withLock { $0.isDrainScheduled = false }
+        for index in 0..<3 { drain(index) }
+    }
+
+    private func drain(_ index: Int) {
+        guard isOpen[index], !isBlocked[index], let connection, let id = channels[index] else { return }
+        if index == 0, isDelivery {
+            drainDelivery(connection, id)
+        } else {
+            drainPlain(index, connection, id)
+        }
+    }
+
+    private func drainDelivery(_ connection: any PeerConnection, _ id: ChannelID) {
+        while true {
+            // A handful of frames per lock; the memory stays where it is until this loop releases it.
+            let batch = shared.withLock { shared -> FrameBatch in
+                delivery.framesAccepted(upTo: shared.buffers[0].lastSequence)
+                return FrameBatch(shared.buffers[0], from: delivery.nextToTransmit)
+            }
+            guard batch.count > 0 else { return }
+            for index in 0..<batch.count {
+                let bytes = batch.frames[index]
+                bytes.storeBytes(
+                    of: UInt32(truncatingIfNeeded: delivery.received).bigEndian, toByteOffset: 5, as: UInt32.self)
+                do throws(TransportError) {
+                    try connection.send(UnsafeRawBufferPointer(bytes), isText: false, on: id)
+                    delivery.frameTransmitted(batch.first + UInt64(index))
+                } catch {
+                    if error.code == .wouldBlock { isBlocked[0] = true } else { isOpen[0] = false }
+                    return
+                }
+            }
+        }
+    }
+
+    private func drainPlain(_ index: Int, _ connection: any PeerConnection, _ id: ChannelID) {
+        var sent: UInt64 = 0
+        sending: while true {
+            let batch = shared.withLock { shared -> FrameBatch in
+                if sent > 0 { shared.buffers[index].release(upTo: sent) }
+                return FrameBatch(shared.buffers[index], from: shared.buffers[index].firstSequence)
+            }
+            guard batch.count > 0 else { break }
+            for frame in 0..<batch.count {
+                do throws(TransportError) {
+                    try connection.send(
+                        UnsafeRawBufferPointer(batch.frames[frame]), isText: batch.kinds[frame] == .text, on: id)
+                } catch {
+                    if error.code == .wouldBlock {
+                        isBlocked[index] = true
+                        break sending
+                    }
+                    guard error.code == .messageTooLarge else {
+                        isOpen[index] = false
+                        break sending
+                    }
+                    // Accepted before the other side's limit was known.
+                    shared.withLock { $0.droppedCount += 1 }
+                }
+                sent = batch.first + UInt64(frame)
+            }
+        }
+        if sent > 0 { release(index, upTo: sent) }
+    }
+
+    private func release(_ index: Int, upTo sequence: UInt64) {
+        let waiters = shared.withLock { shared -> [CheckedContinuation<Void, Never>] in
+            shared.buffers[index].release(upTo: sequence)
+            return shared.waiters.isEmpty ? [] : shared.waiters.removeAll()
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    // MARK: Receiving, on the loop
+
+    /// A whole message of the transport. False: the other side broke the delivery protocol.
+    func received(_ bytes: UnsafeRawBufferPointer, isText: Bool, on id: ChannelID) -> Bool {
+        guard let receiver, let index = channels.firstIndex(of: id) else { return true }
+        if index == 0, isDelivery { return receivedFrame(bytes, receiver) }
+        receiver.deliver(
+            BorrowedMessage(from: participant, channel: RoomChannel.allCases[index], isText: isText, bytes: bytes),
+            link: self)
+        return true
+    }
+
+    private func receivedFrame(_ bytes: UnsafeRawBufferPointer, _ receiver: any PeerLinkReceiver) -> Bool {
+        guard let frame = DeliveryProtocol.decode(bytes) else { return false }
+        let before = delivery.acknowledged
+        switch frame {
+        case .data(let kind, let sequence, let ack):
+            let verdict = delivery.dataReceived(sequence: sequence, ack: ack)
+            if delivery.acknowledged != before { release(0, upTo: delivery.acknowledged) }
+            guard verdict != .violation else { return false }
+            if verdict == .deliver {
+                let body = UnsafeRawBufferPointer(rebasing: bytes[DeliveryProtocol.dataHeaderLength...])
+                guard deliver(body, kind, receiver) else { return false }
+            }
+            scheduleAck(bytes.count)
+        case .ack(let ack):
+            guard delivery.ackReceived(ack) else { return false }
+            if delivery.acknowledged != before { release(0, upTo: delivery.acknowledged) }
+        case .resume(let resume):
+            shared.withLock { delivery.framesAccepted(upTo: $0.buffers[0].lastSequence) }
+            guard delivery.resumeReceived(resume) else { return false }
+            if delivery.acknowledged != before { release(0, upTo: delivery.acknowledged) }
+            drain(0)
+        }
+        return true
+    }
+
+    private func deliver(
+        _ body: UnsafeRawBufferPointer, _ kind: DeliveryProtocol.Kind, _ receiver: any PeerLinkReceiver
+    ) -> Bool {
+        if kind == .part || !assembled.isEmpty {
+            guard assembled.count + body.count <= limits.message else { return false }
+            assembled.append(contentsOf: body)
+            if kind == .part { return true }
+            var whole: [UInt8] = []
+            swap(&whole, &assembled)
+            whole.withUnsafeBytes { bytes in
+                receiver.deliver(
+                    BorrowedMessage(from: participant, channel: .reliable, isText: kind == .text, bytes: bytes), link: self)
+            }
+            return true
+        }
+        receiver.deliver(
+            BorrowedMessage(from: participant, channel: .reliable, isText: kind == .text, bytes: body), link: self)
+        return true
+    }
+
+    /// Acknowledges now after much, soon after little; whatever is sent meanwhile carries it for nothing.
+    private func scheduleAck(_ length: Int) {
+        unreportedBytes += length
+        guard delivery.unreported > 0 else {
+            unreportedBytes = 0
+            return
+        }
+        if delivery.unreported >= 64 || unreportedBytes >= 262_144 {
+            sendAck()
+        } else if ackTimer == nil {
+            ackTimer = loop.schedule(at: loop.turnTime + .milliseconds(20)) { [weak self] in
+                self?.ackTimer = nil
+                self?.sendAck()
+            }
+        }
+    }
+
+    private func sendAck() {
+        unreportedBytes = 0
+        guard let connection, let id = channels[0], isOpen[0], let ack = delivery.ackToSend() else { return }
+        withUnsafeTemporaryAllocation(byteCount: 5, alignment: 1) { frame in
+            frame[0] = DeliveryProtocol.Kind.ack.rawValue
+            frame.storeBytes(of: ack.bigEndian, toByteOffset: 1, as: UInt32.self)
+            // Full: the next frame that goes out carries it.
+            try? connection.send(UnsafeRawBufferPointer(frame), isText: false, on: id)
+        }
+    }
+}
+
+/// Takes what a link delivers, on the loop.
+protocol PeerLinkReceiver: AnyObject {
+    func deliver(_ message: borrowing BorrowedMessage, link: PeerLink)
+}
+
+/// Up to 16 consecutive frames of a send buffer.
+private struct FrameBatch {
+    var first: UInt64 = 0
+    var count = 0
+    var frames: [16 of UnsafeMutableRawBufferPointer] = .init(repeating: .init(start: nil, count: 0))
+    var kinds: [16 of DeliveryProtocol.Kind] = .init(repeating: .binary)
+
+    init(_ buffer: borrowing SendBuffer, from sequence: UInt64?) {
+        guard let sequence else { return }
+        first = sequence
+        while count < 16, let (bytes, kind) = buffer.frame(sequence + UInt64(count)) {
+            frames[count] = bytes
+            kinds[count] = kind
+            count += 1
+        }
+    }
+}
+
+extension RoomChannel {
+    var index: Int {
+        switch self {
+        case .reliable: 0
+        case .unordered: 1
+        case .lossy: 2
+        }
+    }
+
+    func parameters(isDelivery: Bool) -> ChannelParameters {
+        switch self {
+        case .reliable where isDelivery:
+            ChannelParameters(label: DeliveryProtocol.channelLabel, protocol: DeliveryProtocol.channelProtocol)
+        case .reliable: ChannelParameters(label: DeliveryProtocol.plainLabel)
+        case .unordered: ChannelParameters(label: DeliveryProtocol.unorderedLabel, isOrdered: false)
+        case .lossy:
+            ChannelParameters(
+                label: DeliveryProtocol.lossyLabel, isOrdered: false, reliability: .retransmissions(0))
+        }
+    }
+
+    /// Which channel of the room a data channel is, nil for one that is none.
+    init?(_ parameters: ChannelParameters, isDelivery: Bool) {
+        switch (parameters.label, isDelivery) {
+        case (DeliveryProtocol.channelLabel, true) where parameters.protocol == DeliveryProtocol.channelProtocol:
+            self = .reliable
+        case (DeliveryProtocol.plainLabel, false): self = .reliable
+        case (DeliveryProtocol.unorderedLabel, _): self = .unordered
+        case (DeliveryProtocol.lossyLabel, _): self = .lossy
+        default: return nil
+        }
+    }
+}

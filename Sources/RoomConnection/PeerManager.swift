@@ -1,0 +1,210 @@
+internal import RoomCore
+internal import RoomProtocol
+internal import TransportPluginAPI
+
+/// Makes, feeds and closes peer connections as the room's machine says, and tells it what comes of them. It owns the links, which
+/// outlive the connections; payloads go from connection to link and past it.
+///
+/// SAFETY of `@unchecked Sendable`: all state is touched only on the loop.
+final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
+    typealias Report = (RoomMachine.Event) -> Void
+
+    private struct Entry {
+        let id: PeerConnectionID
+        let connection: Transport.Connection
+    }
+
+    private let transport: Transport
+    private let hub: RoomHub
+    private let template: PeerConnectionConfiguration
+    private let limits: PeerLink.Limits
+    private var connections: [ParticipantID: Entry] = [:]
+    private var links: [ParticipantID: PeerLink] = [:]
+    private var roster: [ParticipantID: RoomParticipant] = [:]
+    private var ownSession: SessionID?
+    private var isClosing: [ObjectIdentifier: PeerConnectionObserver] = [:]
+    private var onAllClosed: [() -> Void] = []
+    var report: Report = { _ in }
+
+    init(transport: Transport, hub: RoomHub, template: PeerConnectionConfiguration, limits: PeerLink.Limits) {
+        self.transport = transport
+        self.hub = hub
+        self.template = template
+        self.limits = limits
+    }
+
+    // MARK: Who is there
+
+    /// Our session: when it is another one than before, delivery starts afresh with everybody.
+    func joined(session: SessionID) {
+        guard ownSession != session else { return }
+        ownSession = session
+        for participant in roster.values { makeLink(participant) }
+    }
+
+    func peerJoined(_ participant: RoomParticipant) {
+        roster[participant.id] = participant
+        if links[participant.id]?.session != participant.session { makeLink(participant) }
+    }
+
+    func peerChanged(_ participant: RoomParticipant) { roster[participant.id] = participant }
+
+    func peerLeft(_ participant: ParticipantID) {
+        roster[participant] = nil
+        dropLink(participant)
+        hub.setLink(nil, for: participant)
+    }
+
+    private func makeLink(_ participant: RoomParticipant) {
+        dropLink(participant.id)
+        guard let ownSession else { return }
+        let link = PeerLink(
+            participant: participant.id, session: participant.session, ownSession: ownSession,
+            isDelivery: participant.hasDelivery, loop: transport.loop, limits: limits, receiver: hub)
+        links[participant.id] = link
+        hub.setLink(link, for: participant.id)
+    }
+
+    private func dropLink(_ participant: ParticipantID) {
+        guard let link = links.removeValue(forKey: participant) else { return }
+        let lost = link.close() + link.takeDroppedCount()
+        if lost > 0 { hub.emit(.undelivered(participant, count: lost)) }
+    }
+
+    /// Tells of messages that were given up while a participant's connection was broken.
+    func peerRecovered(_ participant: ParticipantID) {
+        guard let dropped = links[participant]?.takeDroppedCount(), dropped > 0 else { return }
+        hub.emit(.undelivered(participant, count: dropped))
+    }
+
+    // MARK: The machine's commands
+
+    func perform(_ command: RoomMachine.PeerCommand, _ participant: ParticipantID, _ id: PeerConnectionID) {
+        if case .create(let isOfferer, let iceServers) = command {
+            create(participant, id, isOfferer: isOfferer, iceServers)
+            return
+        }
+        guard let entry = connections[participant], entry.id == id else { return }
+        let connection = entry.connection
+        do throws(TransportError) {
+            switch command {
+            case .create: break
+            case .close:
+                connections[participant] = nil
+                links[participant]?.detach()
+                connection.close()
+            case .makeOffer: try connection.offer()
+            case .setRemoteDescription(let description): try connection.setRemoteDescription(description)
+            case .addRemoteCandidate(let candidate): try? connection.addRemoteCandidate(candidate)
+            case .restartPath(let iceServers): try connection.restart(iceServers: template.iceServers + iceServers)
+            case .updateICEServers(let iceServers): connection.updateICEServers(template.iceServers + iceServers)
+            case .probe: connection.probe()
+            }
+        } catch {
+            report(.peer(participant, id, .descriptionRefused(PeerFailure(error.message))))
+        }
+    }
+
+    private func create(
+        _ participant: ParticipantID, _ id: PeerConnectionID, isOfferer: Bool, _ iceServers: [ICEServer]
+    ) {
+        if let old = connections.removeValue(forKey: participant) {
+            links[participant]?.detach()
+            old.connection.close()
+        }
+        var configuration = template
+        configuration.iceServers += iceServers
+        configuration.label = participant.rawValue
+        let observer = PeerConnectionObserver()
+        isClosing[ObjectIdentifier(observer)] = observer
+        observer.onEvent = { [weak self, weak observer] event in
+            guard let self, let observer else { return }
+            self.emitted(event, participant, id, observer)
+        }
+        do throws(TransportError) {
+            let connection = try transport.makeConnection(configuration, handler: observer)
+            connections[participant] = Entry(id: id, connection: connection)
+            if let link = links[participant] {
+                observer.link = link
+                try link.attach(connection, opensChannels: isOfferer)
+            }
+        } catch {
+            if connections[participant] == nil { isClosing[ObjectIdentifier(observer)] = nil }
+            report(.peer(participant, id, .closed(PeerFailure(error.message))))
+        }
+    }
+
+    // MARK: What connections tell
+
+    private func emitted(
+        _ event: PeerConnectionEvent, _ participant: ParticipantID, _ id: PeerConnectionID,
+        _ observer: PeerConnectionObserver
+    ) {
+        if case .closed = event {
+            observer.onEvent = { _ in }
+            isClosing[ObjectIdentifier(observer)] = nil
+        }
+        if let entry = connections[participant], entry.id == id {
+            tell(event, participant, id, observer)
+        }
+        if isClosing.isEmpty, !onAllClosed.isEmpty {
+            let waiting = onAllClosed
+            onAllClosed = []
+            for resume in waiting { resume() }
+        }
+    }
+
+    private func tell(
+        _ event: PeerConnectionEvent, _ participant: ParticipantID, _ id: PeerConnectionID,
+        _ observer: PeerConnectionObserver
+    ) {
+        func fact(_ fact: RoomMachine.PeerFact) { report(.peer(participant, id, fact)) }
+        switch event {
+        case .localDescription(let description): fact(.localDescription(description))
+        case .localCandidate(let candidate): fact(.localCandidate(candidate))
+        case .endOfLocalCandidates(let fragment): fact(.endOfLocalCandidates(usernameFragment: fragment))
+        case .state(let state): fact(.state(state))
+        case .liveness(let liveness): fact(.liveness(liveness))
+        case .pathChanged(let path): fact(.pathChanged(path))
+        case .channelOpened(let channel, let parameters, _): observer.link?.channelOpened(channel, parameters)
+        case .channelWritable(let channel): observer.link?.channelWritable(channel)
+        case .channelClosed(let channel): observer.link?.channelClosed(channel)
+        case .closed(let error):
+            connections[participant] = nil
+            observer.link?.detach()
+            fact(.closed(error.map { PeerFailure($0.message) }))
+        }
+    }
+
+    // MARK: The end
+
+    /// Closes everything; `done` is called when the last connection is closed, on the loop.
+    func closeAll(_ done: @escaping () -> Void) {
+        for participant in links.keys.sorted() { dropLink(participant) }
+        let open = connections
+        connections = [:]
+        for entry in open.values { entry.connection.close() }
+        if isClosing.isEmpty { done() } else { onAllClosed.append(done) }
+    }
+
+    func statistics() -> [ParticipantID: PeerConnectionStatistics] { connections.mapValues(\.connection.statistics) }
+}
+
+/// Stands between one peer connection and the manager: events to the manager, messages straight to the link.
+///
+/// SAFETY of `@unchecked Sendable`: touched only on the loop.
+final class PeerConnectionObserver: PeerConnectionHandler, @unchecked Sendable {
+    var link: PeerLink?
+    var onEvent: (PeerConnectionEvent) -> Void = { _ in }
+
+    func peerConnection(didEmit event: PeerConnectionEvent) { onEvent(event) }
+
+    func peerConnection(didReceive bytes: UnsafeRawBufferPointer, isText: Bool, on channel: ChannelID) {
+        guard let link else { return }
+        if !link.received(bytes, isText: isText, on: channel) {
+            self.link = nil
+            onEvent(
+                .closed(TransportError(.protocolViolation, "\(link.participant) broke the delivery protocol")))
+        }
+    }
+}

@@ -1,0 +1,282 @@
+public import RoomProtocol
+public import TransportPluginAPI
+
+/// A room that this program is in: send, receive, and watch who is there. It heals itself; the application has no part in that.
+///
+/// All methods may be called from any task. A room comes from `TransportRuntime.connect(toRoom:as:host:)` and ends with `leave()`,
+/// with a terminal refusal by the server (kicked, room closed), or with its runtime.
+public final class Room: Sendable {
+    /// The room's name.
+    public let name: String
+    private let engine: any RoomEngine
+    private let hub: RoomHub
+
+    init(name: String, _ engine: any RoomEngine) {
+        self.name = name
+        self.engine = engine
+        hub = engine.hub
+    }
+
+    // MARK: State
+
+    /// This participant, once joined.
+    public var selfID: ParticipantID? { hub.snapshot().selfID }
+
+    /// The others who are in the room now.
+    public var participants: [RoomParticipant] { hub.snapshot().participants }
+
+    /// Whether this participant is the room's host.
+    public var isHost: Bool { hub.snapshot().isHost }
+
+    public var signalingStatus: SignalingStatus { hub.snapshot().signaling }
+
+    /// What happens to the room. States of which only the last counts (a status that was followed by another before you looked)
+    /// are coalesced, everything else is kept. For one consuming task; ends after `.left`.
+    public var events: RoomEvents { RoomEvents(mailbox: hub.events) }
+
+    // MARK: Receiving
+
+    /// The messages of one channel, for one consuming task. Senders are held back while you do not read: nothing is lost on
+    /// `.reliable` and `.unordered`; on `.lossy` the newest are dropped when the buffer is full. Ends when the room is left.
+    public func messages(on channel: RoomChannel = .reliable) -> RoomMessages {
+        RoomMessages(batches: RoomMessageBatches(mailbox: hub.inboxes[channel.index]))
+    }
+
+    /// As `messages(on:)`, all that has come since the last look at once.
+    public func messageBatches(on channel: RoomChannel = .reliable) -> RoomMessageBatches {
+        RoomMessageBatches(mailbox: hub.inboxes[channel.index])
+    }
+
+    /// Calls `handler` for every message of every channel, on the transport's loop, with the bytes in place: no thread hop, no copy.
+    ///
+    /// The handler must be quick and must not block: everything on the loop waits for it. It may call `trySend`, which then goes out
+    /// at once. Messages that came before are handed over first. The sequences get nothing from then on.
+    public func onMessage(_ handler: @escaping @Sendable (borrowing BorrowedMessage) -> Void) async {
+        await engine.loop.run { [hub] in hub.setHandler(handler) }
+    }
+
+    /// Takes the `onMessage` handler away: messages go to the sequences again.
+    public func clearMessageHandler() async {
+        await engine.loop.run { [hub] in hub.setHandler(nil) }
+    }
+
+    // MARK: Sending
+
+    /// Sends to everybody in the room, or to one participant.
+    ///
+    /// Returns when the message is in the bounded buffers: on `.reliable` it then arrives exactly once and in order, or, when the receiver
+    /// is gone for good, an `.undelivered` event tells how many did not. Waits while the buffer of a connected receiver is full. A
+    /// broadcast does not wait for a participant whose connection is broken: over the limit his messages are given up and
+    /// counted. Sending to an empty room succeeds.
+    ///
+    /// Throws `.left`, `.peerNotFound`, `.messageTooLarge`, `.cancelled` (then it was not sent to those that were still full).
+    public nonisolated(nonsending) func send(
+        _ bytes: UnsafeRawBufferPointer, isText: Bool = false, to participant: ParticipantID? = nil,
+        channel: RoomChannel = .reliable
+    ) async throws(RoomError) {
+        if let participant {
+            let link = try hub.link(to: participant)
+            try await send(bytes, isText, link, channel, mayDrop: false)
+        } else {
+            for link in try hub.links() {
+                do throws(RoomError) {
+                    try await send(bytes, isText, link, channel, mayDrop: true)
+                } catch {
+                    // Somebody who left meanwhile is no reason to fail the others.
+                    if error.code != .peerNotFound { throw error }
+                }
+            }
+        }
+    }
+
+    public nonisolated(nonsending) func send(
+        _ payload: Payload, isText: Bool = false, to participant: ParticipantID? = nil, channel: RoomChannel = .reliable
+    ) async throws(RoomError) {
+        // The storage is immutable and kept alive by `payload`; the pointer does not leave this call.
+        let bytes = payload.withUnsafeBytes { $0 }
+        try await send(bytes, isText: isText, to: participant, channel: channel)
+        withExtendedLifetime(payload) {}
+    }
+
+    /// Sends text.
+    public nonisolated(nonsending) func send(
+        _ text: String, to participant: ParticipantID? = nil, channel: RoomChannel = .reliable
+    ) async throws(RoomError) {
+        try await send(Payload(text), isText: true, to: participant, channel: channel)
+    }
+
+    /// As `send` to one participant, without waiting: throws `.wouldBlock`, and takes nothing, while his buffer is full. For
+    /// `onMessage` handlers and other places that cannot wait.
+    public func trySend(
+        _ bytes: UnsafeRawBufferPointer, isText: Bool = false, to participant: ParticipantID,
+        channel: RoomChannel = .reliable
+    ) throws(RoomError) {
+        let link = try hub.link(to: participant)
+        switch link.send(bytes, isText: isText, channel: channel) {
+        case .accepted, .dropped: return
+        case .full: throw RoomError(.wouldBlock, "the buffer towards \(participant) is full", isRetryable: true)
+        case .gone: throw Self.peerNotFound(participant)
+        case .tooLarge(let limit): throw Self.tooLarge(bytes.count, limit, participant)
+        }
+    }
+
+    private nonisolated(nonsending) func send(
+        _ bytes: UnsafeRawBufferPointer, _ isText: Bool, _ link: PeerLink, _ channel: RoomChannel, mayDrop: Bool
+    ) async throws(RoomError) {
+        while true {
+            switch link.send(bytes, isText: isText, channel: channel, mayDrop: mayDrop) {
+            case .accepted, .dropped: return
+            case .gone: throw Self.peerNotFound(link.participant)
+            case .tooLarge(let limit): throw Self.tooLarge(bytes.count, limit, link.participant)
+            case .full:
+                await link.waitForCredit(channel)
+                if Task.isCancelled {
+                    throw RoomError(.cancelled, "sending to \(link.participant) was cancelled while its buffer was full")
+                }
+            }
+        }
+    }
+
+    /// Returns when everything sent on `.reliable` before the call has been acknowledged by its receivers, those excepted who left.
+    /// Throws `.timedOut` naming those that did not answer within `deadline`, `.cancelled`.
+    public nonisolated(nonsending) func flush(within deadline: Duration = .seconds(30)) async throws(RoomError) {
+        let links = (try? hub.links()) ?? []
+        let waiting = Locked(Set(links.map(\.participant)))
+        await withTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                await withTaskGroup(of: Void.self) { flushes in
+                    for link in links {
+                        flushes.addTask {
+                            let isDone = await link.flush()
+                            if isDone || link.isGone { waiting.withLock { _ = $0.remove(link.participant) } }
+                        }
+                    }
+                }
+                return true
+            }
+            group.addTask {
+                try? await Task.sleep(for: deadline)
+                return false
+            }
+            _ = await group.next()
+            group.cancelAll()
+        }
+        if Task.isCancelled { throw RoomError(.cancelled, "the flush was cancelled") }
+        let late = waiting.withLock { $0 }
+        guard late.isEmpty else {
+            let names = late.map(\.rawValue).sorted().prefix(8).joined(separator: ", ")
+            throw RoomError(.timedOut, "no acknowledgement from \(names) within \(deadline)", isRetryable: true)
+        }
+    }
+
+    // MARK: Control
+
+    /// Leaves the room: flushes within `deadline`, tells the others, and ends all connections. Idempotent.
+    public nonisolated(nonsending) func leave(within deadline: Duration = .seconds(5)) async {
+        try? await flush(within: deadline)
+        await engine.leave()
+    }
+
+    /// Tells that the network may have changed: an attempt that waits is made now, and every connection is probed.
+    public func reconnectNow() { engine.reconnectNow() }
+
+    /// Asks for a new path to one participant, or to all: what the room does by itself when a path fails.
+    public func restartPaths(to participant: ParticipantID? = nil) { engine.restartPaths(to: participant) }
+
+    /// Replaces the metadata that the others see.
+    public func update(metadata: [String: String]) { engine.update(metadata: metadata) }
+
+    /// Removes a participant for good. For hosts; others get an `.error` event with `not_host`.
+    public func kick(_ participant: ParticipantID, reason: String = "") { engine.kick(participant, reason: reason) }
+
+    /// Ends the room for everybody. For hosts; others get an `.error` event with `not_host`.
+    public func close(reason: String = "") { engine.close(reason: reason) }
+
+    /// Counters of the connections to all participants.
+    public func statistics() async -> [ParticipantID: PeerConnectionStatistics] { await engine.statistics() }
+
+    // MARK: For the runtime
+
+    nonisolated(nonsending) func start() async { await engine.start() }
+
+    nonisolated(nonsending) func join(within deadline: Duration) async throws(RoomError) {
+        await engine.start()
+        try await engine.waitUntilJoined(within: deadline)
+    }
+
+    nonisolated(nonsending) func abandon() async { await engine.leave() }
+
+    private static func peerNotFound(_ participant: ParticipantID) -> RoomError {
+        RoomError(.peerNotFound, "\(participant) is not in the room (any more)")
+    }
+
+    private static func tooLarge(_ count: Int, _ limit: Int, _ participant: ParticipantID) -> RoomError {
+        RoomError(
+            .messageTooLarge, "a message of \(count) bytes is over the limit of \(limit) towards \(participant): split it")
+    }
+}
+
+/// The messages of one channel, one by one.
+public struct RoomMessages: AsyncSequence, Sendable {
+    public typealias Element = RoomMessage
+    public typealias Failure = Never
+    let batches: RoomMessageBatches
+
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        var batches: RoomMessageBatches.AsyncIterator
+        var rest: ArraySlice<RoomMessage> = []
+
+        public mutating func next() async -> RoomMessage? { await next(isolation: nil) }
+
+        public mutating func next(isolation actor: isolated (any Actor)?) async -> RoomMessage? {
+            if let message = rest.popFirst() { return message }
+            guard let batch = await batches.next(isolation: actor) else { return nil }
+            rest = batch[...]
+            return rest.popFirst()
+        }
+    }
+
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(batches: batches.makeAsyncIterator()) }
+}
+
+/// The messages of one channel, all that have come since the last look at once.
+public struct RoomMessageBatches: AsyncSequence, Sendable {
+    public typealias Element = [RoomMessage]
+    public typealias Failure = Never
+    let mailbox: Mailbox<RoomMessage>
+
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        let mailbox: Mailbox<RoomMessage>
+
+        public mutating func next() async -> [RoomMessage]? { await next(isolation: nil) }
+
+        public mutating func next(isolation actor: isolated (any Actor)?) async -> [RoomMessage]? {
+            await mailbox.takeAll()
+        }
+    }
+
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(mailbox: mailbox) }
+}
+
+/// What happens to a room.
+public struct RoomEvents: AsyncSequence, Sendable {
+    public typealias Element = RoomEvent
+    public typealias Failure = Never
+    let mailbox: Mailbox<RoomEvent>
+
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        let mailbox: Mailbox<RoomEvent>
+        var rest: ArraySlice<RoomEvent> = []
+
+        public mutating func next() async -> RoomEvent? { await next(isolation: nil) }
+
+        public mutating func next(isolation actor: isolated (any Actor)?) async -> RoomEvent? {
+            if let event = rest.popFirst() { return event }
+            guard let batch = await mailbox.takeAll() else { return nil }
+            rest = batch[...]
+            return rest.popFirst()
+        }
+    }
+
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(mailbox: mailbox) }
+}

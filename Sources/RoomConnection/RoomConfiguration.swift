@@ -1,0 +1,76 @@
+public import Logging
+public import TransportPluginAPI
+
+/// What a program chooses once: the backends, the server, and how to connect.
+public struct RoomConfiguration: Sendable {
+    /// A backend by its name in the registry, with its options.
+    public struct Backend: Sendable, ExpressibleByStringLiteral {
+        public var name: String
+        public var options: [String: OptionValue]
+
+        public init(name: String, options: [String: OptionValue] = [:]) {
+            self.name = name
+            self.options = options
+        }
+
+        public init(stringLiteral name: String) { self.init(name: name) }
+    }
+
+    /// What happens to peer connections after a rejoin, when the room server has lost its state.
+    public enum RejoinPolicy: String, Sendable, CaseIterable {
+        /// All paths are renewed, broken ones first, healthy ones spread over time and without a gap.
+        case all
+        /// Only those that are broken.
+        case broken
+        /// None; the recovery ladder alone decides.
+        case none
+    }
+
+    /// Where the room server is.
+    public var server: SignalingEndpoint
+    public var signaling: Backend = "libwebsockets"
+    public var peer: Backend = "webrtc-libnice"
+
+    /// Asked for a join token before each attempt that needs one. Keep it quick; it may throw, and is asked again later.
+    public var token: (@Sendable () async throws -> String)?
+    public var icePolicy = ICEPolicy.all
+    /// Added to those that the room server hands out.
+    public var iceServers: [ICEServer] = []
+    public var rejoinPolicy = RejoinPolicy.all
+
+    /// Bytes of unacknowledged messages to one participant and channel above which `send` waits. 64 KiB to 1 GiB.
+    public var sendLimit = 8 << 20
+    /// Bytes of messages that wait for the application above which senders are held back. 64 KiB to 1 GiB.
+    public var receiveLimit = 8 << 20
+    /// Bytes of one message on a reliable channel between members that speak the delivery protocol. 1 KiB to 64 MiB.
+    public var maximumMessageSize = 4 << 20
+    /// The first join is given up after this long; later outages are never given up.
+    public var joinTimeout: Duration = .seconds(30)
+
+    public var logger = Logger(label: "room") { _ in SwiftLogNoOpLogHandler() }
+
+    /// `server`: a `ws://` or `wss://` URL. Throws `.configuration` saying what is wrong with it.
+    public init(server: String) throws(RoomError) {
+        do throws(TransportError) {
+            self.server = try SignalingEndpoint(url: server)
+        } catch {
+            throw RoomError(.configuration, error.message)
+        }
+    }
+
+    func validate() throws(RoomError) {
+        func check(_ name: String, _ value: Int, _ range: ClosedRange<Int>) throws(RoomError) {
+            guard range.contains(value) else {
+                throw RoomError(
+                    .configuration,
+                    "\(name) is \(value); it must be from \(range.lowerBound) to \(range.upperBound) bytes")
+            }
+        }
+        try check("sendLimit", sendLimit, 65_536...1_073_741_824)
+        try check("receiveLimit", receiveLimit, 65_536...1_073_741_824)
+        try check("maximumMessageSize", maximumMessageSize, 1024...67_108_864)
+        guard maximumMessageSize <= sendLimit else {
+            throw RoomError(.configuration, "maximumMessageSize is over sendLimit: such a message could never be sent")
+        }
+    }
+}

@@ -1,0 +1,247 @@
+internal import Glibc
+internal import RoomCore
+internal import RoomProtocol
+internal import TransportPluginAPI
+
+/// The engine of one room: performs what its machine decides, over any pair of transports.
+///
+/// One isolation domain: everything happens on the peer transport's loop, so that a fact from a peer connection reaches the
+/// machine, and an action reaches the connection, without a hop. Decisions are the machine's, I/O is the managers'.
+///
+/// SAFETY of `@unchecked Sendable`: `join` is behind its lock, all other state is touched only on the loop.
+final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTransport>: RoomEngine, @unchecked Sendable {
+    private struct Join {
+        var outcome: Result<Void, RoomError>?
+        var waiters = Waiters()
+    }
+
+    let loop: TransportLoop
+    let hub: RoomHub
+    private let configuration: RoomConfiguration
+    private let signaling: SignalingManager<Signaling>
+    private let peers: PeerManager<Peer>
+    private var machine: RoomMachine
+    private var timers: [RoomMachine.TimerID: LoopTimer] = [:]
+    private var pending: [RoomMachine.Event] = []
+    private var isHandling = false
+    private var runner: Task<Void, Never>?
+    private var hasClosedPeers = false
+    private let join = Locked(Join())
+
+    init(hello: Hello, configuration: RoomConfiguration, signaling: Signaling, peer: Peer) {
+        self.configuration = configuration
+        loop = peer.loop
+        hub = RoomHub(loop: peer.loop, receiveLimit: configuration.receiveLimit)
+        self.signaling = SignalingManager(transport: signaling, loop: peer.loop)
+        var template = PeerConnectionConfiguration()
+        template.iceServers = configuration.iceServers
+        template.icePolicy = configuration.icePolicy
+        peers = PeerManager(
+            transport: peer, hub: hub, template: template,
+            limits: .init(send: configuration.sendLimit, message: configuration.maximumMessageSize))
+        var generator = SystemRandomNumberGenerator()
+        machine = RoomMachine(RoomCore.RoomConfiguration(hello, configuration), seed: generator.next())
+    }
+
+    // MARK: From any task
+
+    nonisolated(nonsending) func start() async {
+        await loop.run { [self] in
+            signaling.report = { [weak self] in self?.handle($0) }
+            peers.report = { [weak self] in self?.handle($0) }
+            // The one root task of the room: everything asynchronous is its child, on the loop's thread.
+            runner = Task(executorPreference: loop) { [signaling] in await signaling.run() }
+            handle(.started)
+        }
+    }
+
+    nonisolated(nonsending) func waitUntilJoined(within deadline: Duration) async throws(RoomError) {
+        let timer = await loop.run { [self] in
+            UncheckedTimer(
+                loop.schedule(after: deadline) { [weak self] in
+                    self?.finishJoin(
+                        .failure(
+                            RoomError(
+                                .timedOut, self?.timeoutMessage(deadline) ?? "timed out", isRetryable: true)))
+                })
+        }
+        let id = join.withLock { $0.waiters.makeID() }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let resumeNow = join.withLock { join -> Bool in
+                    if join.outcome != nil || Task.isCancelled { return true }
+                    join.waiters.add(id, continuation)
+                    return false
+                }
+                if resumeNow { continuation.resume() }
+            }
+        } onCancel: {
+            join.withLock { $0.waiters.remove(id) }?.resume()
+        }
+        loop.execute { timer.cancel() }
+        guard let outcome = join.withLock({ $0.outcome }) else {
+            throw RoomError(.cancelled, "joining the room was cancelled")
+        }
+        try outcome.get()
+    }
+
+    nonisolated(nonsending) func leave() async {
+        let runner = await loop.run { [self] in
+            handle(.leaveRequested)
+            return self.runner
+        }
+        await runner?.value
+        await withCheckedContinuation { continuation in
+            loop.execute { [self] in closePeers { continuation.resume() } }
+        }
+    }
+
+    func reconnectNow() { loop.execute { [self] in handle(.reconnectRequested) } }
+
+    func restartPaths(to participant: ParticipantID?) {
+        loop.execute { [self] in handle(.restartRequested(participant)) }
+    }
+
+    func update(metadata: [String: String]) { loop.execute { [self] in handle(.metadataUpdated(metadata)) } }
+
+    func close(reason: String) { loop.execute { [self] in handle(.closeRequested(reason: reason)) } }
+
+    func kick(_ participant: ParticipantID, reason: String) {
+        loop.execute { [self] in handle(.kickRequested(participant, reason: reason)) }
+    }
+
+    nonisolated(nonsending) func statistics() async -> [ParticipantID: PeerConnectionStatistics] {
+        await loop.run { [self] in peers.statistics() }
+    }
+
+    // MARK: On the loop
+
+    /// Takes in a fact and performs what the machine makes of it. Facts that arise meanwhile wait for their turn.
+    private func handle(_ event: RoomMachine.Event) {
+        loop.preconditionIsCurrent()
+        pending.append(event)
+        guard !isHandling else { return }
+        isHandling = true
+        while !pending.isEmpty {
+            let event = pending.removeFirst()
+            for action in machine.handle(event, now: .now()) { perform(action) }
+        }
+        isHandling = false
+    }
+
+    private func perform(_ action: RoomMachine.Action) {
+        switch action {
+        case .openTransport(let generation): signaling.open(generation, configuration.server)
+        case .abortTransport(let generation): signaling.abort(generation)
+        case .closeTransport(let generation, let reason): signaling.close(generation, reason)
+        case .send(let envelope, let generation): signaling.send(envelope, generation)
+        case .requestCredential: requestToken()
+        case .scheduleTimer(let id, let deadline):
+            timers[id]?.cancel()
+            timers[id] = loop.schedule(at: deadline) { [weak self] in
+                self?.timers[id] = nil
+                self?.handle(.timerFired(id))
+            }
+        case .cancelTimer(let id): timers.removeValue(forKey: id)?.cancel()
+        case .emit(let event): emit(event)
+        case .peer(let participant, let id, let command): peers.perform(command, participant, id)
+        }
+    }
+
+    private func requestToken() {
+        let provider = configuration.token
+        signaling.perform { [weak self] in
+            let event: RoomMachine.Event
+            do {
+                event = .credentialReady(token: try await provider?(), expiresAt: nil)
+            } catch {
+                event = .credentialFailed(SignalingFailure("the token provider failed: \(type(of: error))"))
+            }
+            guard let self else { return }
+            loop.execute { self.handle(event) }
+        }
+    }
+
+    private func emit(_ event: RoomCore.RoomEvent) {
+        switch event {
+        case .signalingStatus(let status):
+            let status = SignalingStatus(status)
+            hub.update { $0.signaling = status }
+            hub.emit(.signaling(status))
+        case .joined(let membership):
+            peers.joined(session: membership.session)
+            hub.update {
+                $0.selfID = membership.participant
+                $0.isHost = membership.isHost
+            }
+            hub.emit(.joined(RoomMembership(membership)))
+            finishJoin(.success(()))
+        case .peerJoined(let participant):
+            peers.peerJoined(RoomParticipant(participant))
+            updateRoster()
+            hub.emit(.peerJoined(RoomParticipant(participant)))
+        case .peerLeft(let participant, let reason):
+            peers.peerLeft(participant.id)
+            updateRoster()
+            hub.emit(.peerLeft(RoomParticipant(participant), reason: reason))
+        case .peerChanged(let participant):
+            peers.peerChanged(RoomParticipant(participant))
+            updateRoster()
+            hub.emit(.peerChanged(RoomParticipant(participant)))
+        case .hostChanged(let host, _):
+            hub.update { $0.isHost = $0.selfID == host }
+            updateRoster()
+            hub.emit(.hostChanged(host))
+        case .peerStatus(let participant, let status):
+            if case .connected = status { peers.peerRecovered(participant) }
+            hub.emit(.peer(participant, PeerStatus(status)))
+        case .incident(let incident): hub.emit(.incident(RoomIncident(incident)))
+        case .error(let error): hub.emit(.error(RoomError(error)))
+        case .left(let reason): end(RoomError(reason))
+        }
+    }
+
+    private func updateRoster() {
+        let participants = machine.participants.map(RoomParticipant.init)
+        hub.update { $0.participants = participants }
+    }
+
+    private func end(_ error: RoomError?) {
+        finishJoin(.failure(error ?? RoomError(.left, "the room was left before it was joined")))
+        hub.emit(.left(error))
+        for timer in timers.values { timer.cancel() }
+        timers = [:]
+        closePeers {}
+        hub.end()
+        // A close handshake that is under way still ends by itself.
+        signaling.finish()
+    }
+
+    private func closePeers(_ done: @escaping () -> Void) { peers.closeAll(done) }
+
+    private func finishJoin(_ outcome: Result<Void, RoomError>) {
+        let waiters = join.withLock { join -> [CheckedContinuation<Void, Never>] in
+            guard join.outcome == nil else { return [] }
+            join.outcome = outcome
+            return join.waiters.removeAll()
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    private func timeoutMessage(_ deadline: Duration) -> String {
+        var message = "not in the room within \(deadline): \(configuration.server.url) "
+        switch hub.snapshot().signaling {
+        case .connecting(_, _, let cause?), .disconnected(let cause?): message += "(\(cause))"
+        default: message += "did not answer"
+        }
+        return message
+    }
+}
+
+/// Carries a loop's timer to a place that only hands it back to the loop.
+private struct UncheckedTimer: @unchecked Sendable {
+    // SAFETY: cancelled only on the loop.
+    private let timer: LoopTimer
+    init(_ timer: LoopTimer) { self.timer = timer }
+    func cancel() { timer.cancel() }
+}

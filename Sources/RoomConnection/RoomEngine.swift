@@ -1,0 +1,20 @@
+internal import RoomProtocol
+internal import TransportPluginAPI
+
+/// What a `Room` needs of the service behind it, whatever its transports are.
+protocol RoomEngine: AnyObject, Sendable {
+    var loop: TransportLoop { get }
+    var hub: RoomHub { get }
+
+    /// Begins to connect. Once.
+    nonisolated(nonsending) func start() async
+    nonisolated(nonsending) func waitUntilJoined(within deadline: Duration) async throws(RoomError)
+    /// Says goodbye and returns when everything is closed. Idempotent.
+    nonisolated(nonsending) func leave() async
+    func reconnectNow()
+    func restartPaths(to participant: ParticipantID?)
+    func update(metadata: [String: String])
+    func close(reason: String)
+    func kick(_ participant: ParticipantID, reason: String)
+    nonisolated(nonsending) func statistics() async -> [ParticipantID: PeerConnectionStatistics]
+}

@@ -1,0 +1,133 @@
+internal import RoomProtocol
+internal import TransportPluginAPI
+
+/// What the application's side of a room and its engine share: the state that can be asked for, the links to send on, the queues.
+///
+/// SAFETY of `@unchecked Sendable`: `state` is behind its lock, queues are their own; `handler` and `paused` are touched only on the loop.
+final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
+    struct Snapshot {
+        var selfID: ParticipantID?
+        var isHost = false
+        var signaling = SignalingStatus.disconnected(cause: nil)
+        var participants: [RoomParticipant] = []
+    }
+
+    private struct State {
+        var snapshot = Snapshot()
+        var links: [ParticipantID: PeerLink] = [:]
+        var list: [PeerLink] = []
+        var hasEnded = false
+    }
+
+    let events = Mailbox<RoomEvent>(limit: 4096)
+    /// In the order of `RoomChannel.index`.
+    let inboxes: [Mailbox<RoomMessage>]
+    private let loop: TransportLoop
+    private let state = Locked(State())
+    private var handler: (@Sendable (borrowing BorrowedMessage) -> Void)?
+    private var paused: [[PeerLink]] = [[], [], []]
+
+    init(loop: TransportLoop, receiveLimit: Int) {
+        self.loop = loop
+        inboxes = RoomChannel.allCases.map { _ in Mailbox(limit: receiveLimit) }
+        for channel in RoomChannel.allCases {
+            inboxes[channel.index].setOnDrained { [weak self] in
+                guard let self else { return }
+                loop.execute { self.resume(channel) }
+            }
+        }
+    }
+
+    // MARK: From anywhere
+
+    func snapshot() -> Snapshot { state.withLock { $0.snapshot } }
+
+    func link(to participant: ParticipantID) throws(RoomError) -> PeerLink {
+        let (link, hasEnded) = state.withLock { ($0.links[participant], $0.hasEnded) }
+        if hasEnded { throw Self.left }
+        guard let link else {
+            throw RoomError(.peerNotFound, "\(participant) is not in the room (any more)")
+        }
+        return link
+    }
+
+    func links() throws(RoomError) -> [PeerLink] {
+        let (list, hasEnded) = state.withLock { ($0.list, $0.hasEnded) }
+        if hasEnded { throw Self.left }
+        return list
+    }
+
+    private static let left = RoomError(.left, "the room was left: join it again to send")
+
+    // MARK: On the loop
+
+    func update(_ change: (inout Snapshot) -> Void) { state.withLock { change(&$0.snapshot) } }
+
+    func setLink(_ link: PeerLink?, for participant: ParticipantID) {
+        state.withLock { state in
+            state.links[participant] = link
+            state.list = state.links.values.sorted { $0.participant < $1.participant }
+        }
+    }
+
+    func emit(_ event: RoomEvent) {
+        switch event {
+        case .signaling: events.coalesce(event) { if case .signaling = $0 { true } else { false } }
+        case .peer(let participant, _):
+            events.coalesce(event) { if case .peer(participant, _) = $0 { true } else { false } }
+        case .error, .incident, .undelivered:
+            // Can come in any number: never without bound.
+            if events.count < 4096 { events.append(event, weight: 1) }
+        default: events.append(event, weight: 1)
+        }
+    }
+
+    /// The room has ended: nothing more can be sent, what has come can still be read.
+    func end() {
+        state.withLock { state in
+            state.hasEnded = true
+            state.links = [:]
+            state.list = []
+        }
+        for inbox in inboxes { inbox.finish() }
+        events.finish()
+        handler = nil
+        paused = [[], [], []]
+    }
+
+    func setHandler(_ handler: (@Sendable (borrowing BorrowedMessage) -> Void)?) {
+        self.handler = handler
+        guard let handler else { return }
+        for channel in RoomChannel.allCases {
+            for message in inboxes[channel.index].takeNow() {
+                message.payload.withUnsafeBytes { bytes in
+                    handler(
+                        BorrowedMessage(
+                            from: message.from, channel: message.channel, isText: message.isText, bytes: bytes))
+                }
+            }
+            resume(channel)
+        }
+    }
+
+    func deliver(_ message: borrowing BorrowedMessage, link: PeerLink) {
+        if let handler {
+            handler(message)
+            return
+        }
+        let channel = message.channel
+        let inbox = inboxes[channel.index]
+        if channel == .lossy, inbox.isFull { return }
+        // The fixed part covers what an empty message costs.
+        if !inbox.append(message.copy(), weight: message.count + 64), channel != .lossy {
+            link.setReceiving(false, channel: channel)
+            paused[channel.index].append(link)
+        }
+    }
+
+    private func resume(_ channel: RoomChannel) {
+        let links = paused[channel.index]
+        paused[channel.index] = []
+        for link in links { link.setReceiving(true, channel: channel) }
+    }
+}

@@ -1,0 +1,109 @@
+internal import DequeModule
+internal import RoomProtocol
+internal import TransportPluginAPI
+
+/// Messages of one channel to one participant, in blocks of memory, from being accepted until they are done with.
+///
+/// Senders append from any thread, under the lock of the owner. Only the peer loop reads and releases, so a pointer it got under
+/// the lock stays valid after it: blocks never move, and nobody else frees them. Every message has a number, counting from 1.
+struct SendBuffer {
+    /// Space in front of each message for the delivery header; 0 for plain channels.
+    let headerLength: Int
+    private(set) var byteCount = 0
+    private(set) var lastSequence: UInt64 = 0
+    private var entries = Deque<Entry>()
+    private var blocks = Deque<Block>()
+    private var firstBlock = 0
+    private var spare: Block?
+
+    private struct Entry {
+        var block: Int
+        var offset: Int32
+        var length: Int32
+        var kind: DeliveryProtocol.Kind
+    }
+
+    private struct Block {
+        var memory: UnsafeMutableRawBufferPointer
+        var used = 0
+        var living = 0
+    }
+
+    private static let blockSize = 131_072
+
+    init(headerLength: Int) { self.headerLength = headerLength }
+
+    /// The number of the oldest message that is kept.
+    var firstSequence: UInt64 { lastSequence - UInt64(entries.count) + 1 }
+    var count: Int { entries.count }
+
+    /// Copies a message in and gives it the next number.
+    mutating func append(_ bytes: UnsafeRawBufferPointer, kind: DeliveryProtocol.Kind) {
+        let length = headerLength + bytes.count
+        if blocks.isEmpty || blocks[blocks.count - 1].memory.count - blocks[blocks.count - 1].used < length {
+            addBlock(atLeast: length)
+        }
+        let last = blocks.count - 1
+        let offset = blocks[last].used
+        let target = UnsafeMutableRawBufferPointer(rebasing: blocks[last].memory[offset..<(offset + length)])
+        lastSequence += 1
+        if headerLength > 0 {
+            target[0] = kind.rawValue
+            target.storeBytes(of: UInt32(truncatingIfNeeded: lastSequence).bigEndian, toByteOffset: 1, as: UInt32.self)
+        }
+        UnsafeMutableRawBufferPointer(rebasing: target[headerLength...]).copyMemory(from: bytes)
+        blocks[last].used += length
+        blocks[last].living += 1
+        byteCount += length
+        entries.append(
+            Entry(block: firstBlock + last, offset: Int32(offset), length: Int32(length), kind: kind))
+    }
+
+    /// The message with the number `sequence`, header included.
+    func frame(_ sequence: UInt64) -> (bytes: UnsafeMutableRawBufferPointer, kind: DeliveryProtocol.Kind)? {
+        guard sequence >= firstSequence, sequence <= lastSequence else { return nil }
+        let entry = entries[Int(sequence - firstSequence)]
+        let memory = blocks[entry.block - firstBlock].memory
+        let range = Int(entry.offset)..<(Int(entry.offset) + Int(entry.length))
+        return (UnsafeMutableRawBufferPointer(rebasing: memory[range]), entry.kind)
+    }
+
+    /// Frees everything up to and including `sequence`.
+    mutating func release(upTo sequence: UInt64) {
+        while !entries.isEmpty, firstSequence <= sequence {
+            let entry = entries.removeFirst()
+            byteCount -= Int(entry.length)
+            blocks[entry.block - firstBlock].living -= 1
+            while let block = blocks.first, block.living == 0, blocks.count > 1 || entries.isEmpty {
+                blocks.removeFirst()
+                firstBlock += 1
+                recycle(block)
+            }
+        }
+    }
+
+    /// Frees everything. Called by the owner at the end, on the peer loop.
+    mutating func removeAll() {
+        release(upTo: lastSequence)
+        spare?.memory.deallocate()
+        spare = nil
+    }
+
+    private mutating func addBlock(atLeast length: Int) {
+        if length <= Self.blockSize, let block = spare {
+            spare = nil
+            blocks.append(block)
+        } else {
+            let size = max(length, Self.blockSize)
+            blocks.append(Block(memory: .allocate(byteCount: size, alignment: 16)))
+        }
+    }
+
+    private mutating func recycle(_ block: Block) {
+        if spare == nil, block.memory.count == Self.blockSize {
+            spare = Block(memory: block.memory)
+        } else {
+            block.memory.deallocate()
+        }
+    }
+}

@@ -1,0 +1,216 @@
+internal import RoomCore
+internal import RoomProtocol
+internal import TransportPluginAPI
+
+/// Opens, feeds and ends signaling connections as the room's machine says, and tells it what comes of them.
+///
+/// It holds no retry logic and knows nothing of rooms. Everything runs on the peer loop; each attempt is a child task of `run()`.
+///
+/// SAFETY of `@unchecked Sendable`: all state is touched only on the loop.
+final class SignalingManager<Transport: SignalingTransport>: @unchecked Sendable {
+    typealias Report = (RoomMachine.Event) -> Void
+
+    /// One attempt, and the connection that came of it.
+    private final class Attempt: @unchecked Sendable {
+        // SAFETY: touched only on the loop, `outbox` excepted, which is its own.
+        var connection: Transport.Connection?
+        var isAbandoned = false
+        let outbox = Mailbox<Outgoing>(limit: .max)
+        /// Finished when the attempt is given up.
+        let abandonment = Mailbox<Never>(limit: 1)
+
+        func abandon() {
+            isAbandoned = true
+            abandonment.finish()
+        }
+    }
+
+    private enum Outgoing: Sendable {
+        case message(Payload)
+        case close(SignalingClose)
+    }
+
+    private enum Command: Sendable {
+        case open(ConnectionGeneration, SignalingEndpoint)
+        case work(@Sendable () async -> Void)
+    }
+
+    private let transport: Transport
+    private let loop: TransportLoop
+    private var attempts: [ConnectionGeneration: Attempt] = [:]
+    private let commands = Mailbox<Command>(limit: .max)
+    var report: Report = { _ in }
+
+    init(transport: Transport, loop: TransportLoop) {
+        self.transport = transport
+        self.loop = loop
+    }
+
+    // MARK: The machine's actions, on the loop
+
+    func open(_ generation: ConnectionGeneration, _ endpoint: SignalingEndpoint) {
+        attempts[generation] = Attempt()
+        commands.append(.open(generation, endpoint), weight: 0)
+    }
+
+    func send(_ envelope: Envelope<ClientMessage>, _ generation: ConnectionGeneration) {
+        guard let attempt = attempts[generation] else { return }
+        // What the machine keeps until it is acknowledged is bounded; so is this queue.
+        attempt.outbox.append(.message(Payload(RoomProtocolCodec.encode(envelope))), weight: 1)
+    }
+
+    /// Ends an attempt or a connection at once. Nothing of it is told any more.
+    func abort(_ generation: ConnectionGeneration) {
+        guard let attempt = attempts.removeValue(forKey: generation) else { return }
+        attempt.abandon()
+        attempt.outbox.finish()
+        attempt.connection?.abort()
+    }
+
+    /// Sends what was accepted and closes in order. Nothing of it is told any more.
+    func close(_ generation: ConnectionGeneration, _ reason: SignalingClose) {
+        guard let attempt = attempts.removeValue(forKey: generation) else { return }
+        if attempt.connection == nil { attempt.abandon() }
+        attempt.isAbandoned = true
+        attempt.outbox.append(.close(reason), weight: 1)
+        attempt.outbox.finish()
+    }
+
+    /// Runs something beside the attempts, until `finish()`.
+    func perform(_ work: @escaping @Sendable () async -> Void) { commands.append(.work(work), weight: 0) }
+
+    /// Lets `run()` end when what is under way has ended.
+    func finish() {
+        for generation in attempts.keys.sorted() { abort(generation) }
+        commands.finish()
+    }
+
+    // MARK: The tasks
+
+    /// Runs until `finish()`; all tasks of the signaling side are its children.
+    func run() async {
+        await withDiscardingTaskGroup { group in
+            while let batch = await commands.takeAll() {
+                for command in batch {
+                    switch command {
+                    case .open(let generation, let endpoint):
+                        guard let attempt = attempts[generation] else { continue }
+                        group.addTask { await self.run(attempt, generation, endpoint) }
+                    case .work(let work): group.addTask { await work() }
+                    }
+                }
+            }
+        }
+    }
+
+    private func run(_ attempt: Attempt, _ generation: ConnectionGeneration, _ endpoint: SignalingEndpoint) async {
+        let connection: Transport.Connection
+        do throws(TransportError) {
+            connection = try await connect(attempt, endpoint)
+        } catch {
+            guard !attempt.isAbandoned else { return }
+            attempts[generation] = nil
+            report(.transportFailed(generation, SignalingFailure(error)))
+            return
+        }
+        guard !attempt.isAbandoned else {
+            // A late success of an attempt that was given up.
+            connection.abort()
+            return
+        }
+        attempt.connection = connection
+        report(.transportConnected(generation))
+        await withDiscardingTaskGroup { group in
+            group.addTask { await self.write(attempt, connection) }
+            await self.read(attempt, generation, connection)
+            attempt.outbox.finish()
+        }
+    }
+
+    /// Opens a connection; an attempt that is given up is cancelled at once.
+    private func connect(
+        _ attempt: Attempt, _ endpoint: SignalingEndpoint
+    ) async throws(TransportError) -> Transport.Connection {
+        let outcome = await withTaskGroup(of: Result<Transport.Connection, TransportError>?.self) { group in
+            group.addTask { [transport] in
+                do throws(TransportError) {
+                    return .success(try await transport.connect(to: endpoint))
+                } catch {
+                    return .failure(error)
+                }
+            }
+            group.addTask {
+                _ = await attempt.abandonment.takeAll()
+                return nil
+            }
+            var outcome: Result<Transport.Connection, TransportError>?
+            for await result in group {
+                if let result { outcome = result }
+                group.cancelAll()
+            }
+            return outcome
+        }
+        guard let outcome else { throw TransportError(.cancelled, "the attempt was given up") }
+        return try outcome.get()
+    }
+
+    private func read(
+        _ attempt: Attempt, _ generation: ConnectionGeneration, _ connection: Transport.Connection
+    ) async {
+        var failure: SignalingFailure?
+        do throws(TransportError) {
+            while let message = try await connection.receive() {
+                guard !attempt.isAbandoned else { continue }
+                let payload = message.payload
+                do throws(ProtocolError) {
+                    report(.received(try payload.decodeServerMessage(), generation))
+                } catch {
+                    report(.receivedMalformed(error, generation))
+                }
+            }
+            failure = connection.closeReason.flatMap(SignalingFailure.init)
+        } catch {
+            failure = SignalingFailure(error)
+        }
+        guard !attempt.isAbandoned else { return }
+        attempts[generation] = nil
+        attempt.isAbandoned = true
+        connection.abort()
+        report(.transportClosed(generation, failure))
+    }
+
+    private func write(_ attempt: Attempt, _ connection: Transport.Connection) async {
+        while let batch = await attempt.outbox.takeAll() {
+            for outgoing in batch {
+                switch outgoing {
+                case .message(let payload):
+                    // A failure shows in `receive()`, which ends the connection.
+                    guard (try? await connection.send(.text(payload))) != nil else { return }
+                case .close(let reason):
+                    await connection.close(reason, within: .seconds(1))
+                    return
+                }
+            }
+        }
+    }
+}
+
+extension SignalingFailure {
+    init(_ error: TransportError) {
+        self.init(
+            error.description, isRetryable: true, status: error.status,
+            retryAfter: error.retryAfter.map { RetryWindow(earliest: $0, latest: $0 + $0 / 4) })
+    }
+
+    /// Nil for a close that says nothing: 1000, 1001, 1005.
+    init?(_ close: SignalingClose) {
+        guard ![1000, 1001, 1005].contains(close.code) else { return nil }
+        self.init("the server closed with \(close.code) \(close.reason)", status: Int(close.code))
+    }
+}
+
+extension Payload {
+    fileprivate func decodeServerMessage() throws(ProtocolError) -> Envelope<ServerMessage> {
+        try withUnsafeBytes { bytes throws(ProtocolError) in try RoomProtocolCodec.decodeServerMessage(bytes) }
+    }
+}

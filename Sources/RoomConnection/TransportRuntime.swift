@@ -1,0 +1,164 @@
+internal import Logging
+internal import RoomProtocol
+public import TransportPluginAPI
+
+/// The running transports: the only place where rooms come from.
+///
+/// `withRunning` makes the chosen backends and starts their loops *before* it calls its body, so that connecting before the
+/// runtime is ready does not compile. When the body returns or throws, rooms that are still connected are left, and everything
+/// is given back.
+///
+/// ```swift
+/// try await TransportRuntime.withRunning(configuration, registry: registry) { runtime in
+///     let room = try await runtime.connect(toRoom: "lobby", as: "alice", host: true)
+///     try await room.send("hello")
+/// }
+/// ```
+public final class TransportRuntime: Sendable {
+    private struct State {
+        var rooms: [ObjectIdentifier: Room] = [:]
+        var isStopping = false
+    }
+
+    private let configuration: RoomConfiguration
+    private let signaling: any SignalingTransport
+    private let peer: any PeerTransport
+    private let state = Locked(State())
+
+    private init(configuration: RoomConfiguration, signaling: any SignalingTransport, peer: any PeerTransport) {
+        self.configuration = configuration
+        self.signaling = signaling
+        self.peer = peer
+    }
+
+    /// Starts the backends that the configuration names, runs `body`, and stops them.
+    ///
+    /// Throws `RoomError` `.configuration` (unknown backend, bad option) or `.unavailable` (a backend cannot run on this
+    /// machine; the message names the package to install) before `body` is called, and whatever `body` throws.
+    public nonisolated(nonsending) static func withRunning<Result>(
+        _ configuration: RoomConfiguration, registry: TransportRegistry,
+        _ body: nonisolated(nonsending) (TransportRuntime) async throws -> Result
+    ) async throws -> Result {
+        let runtime = try await start(configuration, registry)
+        do {
+            let result = try await body(runtime)
+            await runtime.stop()
+            return result
+        } catch {
+            await runtime.stop()
+            throw error
+        }
+    }
+
+    /// Joins a room: the one entry for hosts and guests.
+    ///
+    /// - Parameters:
+    ///   - name: the room's name, 1 to 64 bytes.
+    ///   - participant: the name to be shown, unique in the room, 1 to 64 bytes.
+    ///   - host: true creates the room and is its host; false joins a room that exists.
+    ///   - metadata: shown to the others.
+    /// - Returns: the joined room. From here on outages are healed without end, until `leave()` or a terminal refusal.
+    /// - Throws: `RoomError` `.refused` with the server's code (`room_not_found`, `name_taken`, …), `.timedOut` when the server could
+    ///   not be reached within the configuration's `joinTimeout`, `.cancelled`, `.left` when the runtime is stopping.
+    public nonisolated(nonsending) func connect(
+        toRoom name: String, as participant: String, host: Bool = false, metadata: [String: String] = [:]
+    ) async throws(RoomError) -> Room {
+        let room = try makeRoom(name: name, participant: participant, host: host, metadata: metadata)
+        do throws(RoomError) {
+            try await room.join(within: configuration.joinTimeout)
+        } catch {
+            await room.abandon()
+            forget(room)
+            throw error
+        }
+        return room
+    }
+
+    /// As `connect`, but returns at once: watch `room.events` for the join and for refusals. For programs that show the first
+    /// connection's progress.
+    public nonisolated(nonsending) func open(
+        room name: String, as participant: String, host: Bool = false, metadata: [String: String] = [:]
+    ) async throws(RoomError) -> Room {
+        let room = try makeRoom(name: name, participant: participant, host: host, metadata: metadata)
+        await room.start()
+        return room
+    }
+
+    private func makeRoom(
+        name: String, participant: String, host: Bool, metadata: [String: String]
+    ) throws(RoomError) -> Room {
+        let hello = Hello(
+            room: RoomName(name), role: host ? .host : .guest, name: participant, metadata: metadata,
+            capabilities: [DeliveryProtocol.capability])
+        // The registry's existentials are opened here, once per room: everything below is generic or concrete.
+        func make<Signaling: SignalingTransport, Peer: PeerTransport>(_ signaling: Signaling, _ peer: Peer) -> Room {
+            Room(
+                name: name,
+                RoomConnectionService(hello: hello, configuration: configuration, signaling: signaling, peer: peer))
+        }
+        let room = make(signaling, peer)
+        let isStopping = state.withLock { state in
+            if !state.isStopping { state.rooms[ObjectIdentifier(room)] = room }
+            return state.isStopping
+        }
+        if isStopping { throw RoomError(.left, "the runtime is stopping: no room can be joined any more") }
+        return room
+    }
+
+    private func forget(_ room: Room) {
+        state.withLock { state in _ = state.rooms.removeValue(forKey: ObjectIdentifier(room)) }
+    }
+
+    private static func start(
+        _ configuration: RoomConfiguration, _ registry: TransportRegistry
+    ) async throws(RoomError) -> TransportRuntime {
+        try configuration.validate()
+        do throws(TransportError) {
+            let signalingPlugin = try registry.signalingPlugin(named: configuration.signaling.name)
+            let peerPlugin = try registry.peerPlugin(named: configuration.peer.name)
+            for (descriptor, backend) in [
+                (signalingPlugin.descriptor, configuration.signaling), (peerPlugin.descriptor, configuration.peer),
+            ] {
+                try descriptor.validate(backend.options)
+            }
+            let signaling = try signalingPlugin.make(
+                PluginContext(options: configuration.signaling.options, logger: configuration.logger))
+            do throws(TransportError) {
+                let peer = try peerPlugin.make(
+                    PluginContext(options: configuration.peer.options, logger: configuration.logger))
+                return TransportRuntime(configuration: configuration, signaling: signaling, peer: peer)
+            } catch {
+                await signaling.shutdown()
+                throw error
+            }
+        } catch {
+            throw RoomError(error.code == .unavailable ? .unavailable : .configuration, error.message)
+        }
+    }
+
+    private nonisolated(nonsending) func stop() async {
+        let rooms = state.withLock { state -> [Room] in
+            state.isStopping = true
+            defer { state.rooms = [:] }
+            return Array(state.rooms.values)
+        }
+        for room in rooms { await room.leave(within: .seconds(1)) }
+        await signaling.shutdown()
+        await peer.shutdown()
+    }
+}
+
+extension PluginDescriptor {
+    /// Throws when the backend cannot run here, or when an option has a name that it does not know.
+    fileprivate func validate(_ options: [String: OptionValue]) throws(TransportError) {
+        if let reason = unavailability() {
+            throw TransportError(.unavailable, "the backend '\(name)' cannot run on this machine: \(reason)")
+        }
+        let known = self.options.map(\.name)
+        if let unknown = options.keys.sorted().first(where: { !known.contains($0) }) {
+            let list = known.isEmpty ? "it has none" : "it has \(known.joined(separator: ", "))"
+            throw TransportError(
+                .invalidArgument, "the backend '\(name)' has no option '\(unknown.prefix(64))': \(list)")
+        }
+    }
+}

@@ -1,0 +1,115 @@
+package import RoomProtocol
+
+/// What a `RoomMachine` is told of the room to be in, and how patient it is.
+package struct RoomConfiguration: Sendable, Equatable {
+    package var room: RoomName
+    package var role: Hello.Role
+    /// The name to be shown; unique in the room.
+    package var name: String
+    package var metadata: [String: String] = [:]
+    /// `delivery.v1` when the shell speaks it.
+    package var capabilities: [String] = []
+    /// A fixed join token. A secret.
+    package var token: String?
+    /// Whether `requestCredential` is answered. When true, `token` is only the first one and may be nil.
+    package var hasCredentialProvider = false
+    package var signaling = SignalingConfiguration()
+    package var recovery = RecoveryConfiguration()
+
+    package init(room: RoomName, role: Hello.Role, name: String) {
+        self.room = room
+        self.role = role
+        self.name = name
+    }
+}
+
+/// Patience and limits of the signaling connection.
+package struct SignalingConfiguration: Sendable, Equatable {
+    package var backoff = BackoffConfiguration()
+    /// For one attempt of the transport; beyond the transport's own `connectTimeout`, which should end it first.
+    package var attemptTimeout: Duration = .seconds(10)
+    /// From `hello` to `joined`.
+    package var helloTimeout: Duration = .seconds(5)
+    /// How long an answer to a probe may take (network change, reconnect request, a timer that came far too late).
+    package var probeDeadline: Duration = .seconds(2)
+    /// How long a numbered message may wait for its acknowledgement to travel with something else.
+    package var ackDelay: Duration = .milliseconds(200)
+    /// Numbered messages after which an acknowledgement is sent at once.
+    package var ackEvery = 16
+    /// Messages that are kept until acknowledged, those that wait for a connection included.
+    package var queueLimit = 1024
+    /// The same in bytes (estimated).
+    package var queueByteLimit = 1 << 20
+    /// A timer that comes later than this tells of a suspended or starved process: nothing is declared dead by it.
+    package var timerTolerance: Duration = .seconds(1)
+    /// A credential that expires within this time is replaced before it is used.
+    package var credentialMargin: Duration = .seconds(30)
+    /// The share of the ICE servers' time to live after which fresh ones are fetched.
+    package var iceRefreshFraction = 0.7
+
+    package init() {}
+}
+
+/// Exponential backoff with full jitter.
+package struct BackoffConfiguration: Sendable, Equatable {
+    package var base: Duration = .milliseconds(100)
+    package var factor = 2.0
+    /// The longest delay while the outage is younger than `patience`.
+    package var cap: Duration = .seconds(1)
+    package var patience: Duration = .seconds(30)
+    /// After `patience` the cap grows in proportion to the outage's age, up to this.
+    package var maximum: Duration = .seconds(10)
+    /// A connection that held this long ends the outage.
+    package var stableAfter: Duration = .seconds(5)
+    /// Attempts of one outage after which the room is given up. Nil: never.
+    package var attemptLimit: Int?
+
+    package init() {}
+}
+
+/// Budgets of the recovery ladder.
+package struct RecoveryConfiguration: Sendable, Equatable {
+    /// What the offerer restarts after a rejoin.
+    package enum RejoinPolicy: String, Sendable, CaseIterable {
+        /// Every peer: broken ones at once, healthy ones spread over `rejoinJitter`.
+        case all
+        /// Those whose path does not work.
+        case broken
+        /// None; the ladder acts on evidence alone.
+        case none
+    }
+    package var rejoinPolicy = RejoinPolicy.all
+    package var rejoinJitter: Duration = .seconds(1)
+    /// Silence after which the path is restarted.
+    package var suspectBudget: Duration = .seconds(2)
+    /// How long a probe may go unanswered after a change of the network.
+    package var probeBudget: Duration = .milliseconds(500)
+    /// A restart that has not brought the path up is repeated after this, then after `restartBackoff` more each time.
+    package var restartBudget: Duration = .milliseconds(2500)
+    package var restartBackoff: Duration = .seconds(1)
+    package var restartMaximum: Duration = .seconds(10)
+    /// The least time between two restarts that the other side asks for.
+    package var restartSpacing: Duration = .milliseconds(500)
+    /// Restarts that were answered and yet brought no path for this long lead to a rebuild.
+    package var rebuildAfter: Duration = .seconds(15)
+    /// The same when the other side did not answer at all: it is away or frozen, and a rebuild would not help either.
+    package var rebuildUnansweredAfter: Duration = .seconds(60)
+    /// How long a new connection may take; grows by as much with every rebuild in a row.
+    package var connectBudget: Duration = .seconds(10)
+    package var connectMaximum: Duration = .seconds(60)
+    /// Delay before the second rebuild in a row of a connection that failed at once; doubles, up to `rebuildDelayMaximum`.
+    package var rebuildDelay: Duration = .seconds(1)
+    package var rebuildDelayMaximum: Duration = .seconds(30)
+    /// After a connection that the other side closed in order, for news of why.
+    package var closedBudget: Duration = .seconds(2)
+    /// How long a participant that a rejoin did not find in the roster is waited for, within the server's grace period.
+    package var absenceLimit: Duration = .seconds(30)
+    /// Peers of ours that may be connecting at a time.
+    package var maximumConnecting = 8
+    /// Remote candidates that are kept until their description has come.
+    package var candidateLimit = 64
+    /// As in `SignalingConfiguration`.
+    package var timerTolerance: Duration = .seconds(1)
+
+    package init() {}
+}

@@ -1,0 +1,349 @@
+package import RoomProtocol
+package import TransportPluginAPI
+
+/// Offers and answers with one participant. One side of a pair is the offerer for good; the other asks it for what it needs.
+///
+/// Whatever belongs to another connection or an older round is recognised and dropped.
+package struct NegotiationMachine: Sendable {
+    package enum Action: Sendable, Hashable {
+        case create(PeerConnectionID)
+        case close(PeerConnectionID)
+        case makeOffer(PeerConnectionID)
+        case restartPath(PeerConnectionID)
+        case setRemoteDescription(PeerConnectionID, SessionDescription)
+        case addRemoteCandidate(PeerConnectionID, PeerCandidate)
+        case signal(PeerConnectionID, NegotiationID, Signal.Body)
+        /// The other side has offered a new connection, which takes the place of ours.
+        case replaced
+        /// Our description of this round has gone out.
+        case described
+        /// Both descriptions of this round are known.
+        case agreed
+        case restartRequested
+        case rebuildRequested
+        /// The other side has no connection at all.
+        case connectionRequested
+        case gathered
+    }
+
+    private enum State: Sendable {
+        /// Can transition to: offering (offerer), answering (answerer).
+        case none
+        /// The transport was asked for an offer. Can transition to: offered, closed, offering (rebuild).
+        case offering(Round)
+        /// The offer is out. Can transition to: stable, offering (restart, rebuild), closed.
+        case offered(Round, restartsAfterwards: Bool)
+        /// The transport was asked for an answer; a newer offer waits for it.
+        /// Can transition to: stable, answering (the next offer, or one for a new connection), closed.
+        case answering(Round, next: Offer?)
+        /// Can transition to: offering (offerer), answering (answerer), closed.
+        case stable(Round)
+        /// The transport has ended the connection. Can transition to: offering (offerer), answering (answerer).
+        case closed(Round)
+    }
+    private struct Round: Sendable {
+        var connection: PeerConnectionID
+        var negotiation: NegotiationID = 1
+        /// An earlier round was answered: the path can be restarted.
+        var hasAgreed = false
+        /// Of this round or the next, before their description.
+        var early: [EarlyCandidate] = []
+    }
+    private struct Offer: Sendable {
+        var negotiation: NegotiationID
+        var description: SessionDescription
+    }
+    private struct EarlyCandidate: Sendable {
+        var connection: PeerConnectionID
+        var negotiation: NegotiationID
+        var candidate: PeerCandidate
+    }
+
+    package let isOfferer: Bool
+    private let candidateLimit: Int
+    private var state = State.none
+    /// Connections that are no more; their late signals are dropped.
+    private var retired: [PeerConnectionID] = []
+    /// For a connection that is not known yet.
+    private var early: [EarlyCandidate] = []
+
+    package init(isOfferer: Bool, candidateLimit: Int) {
+        self.isOfferer = isOfferer
+        self.candidateLimit = candidateLimit
+    }
+
+    /// The connection that lives.
+    package var connection: PeerConnectionID? {
+        switch state {
+        case .none, .closed: nil
+        case .offering(let round), .offered(let round, _), .answering(let round, _), .stable(let round):
+            round.connection
+        }
+    }
+
+    /// A round is under way.
+    package var isNegotiating: Bool {
+        switch state {
+        case .offering, .offered, .answering: true
+        case .none, .stable, .closed: false
+        }
+    }
+
+    // MARK: Our wishes
+
+    /// A new connection: offered, or asked for.
+    package mutating func rebuild(reason: String, using generator: inout SeededGenerator, _ actions: inout [Action]) {
+        guard isOfferer else {
+            switch state {
+            case .none:
+                // Round 0: there is no connection that could be named.
+                actions.append(.signal(.random(using: &generator), 0, .rebuildRequest(reason: reason)))
+            case .offering(let round), .offered(let round, _), .answering(let round, _), .stable(let round),
+                .closed(let round):
+                actions.append(.signal(round.connection, round.negotiation, .rebuildRequest(reason: reason)))
+            }
+            return
+        }
+        retire(&actions)
+        let connection = PeerConnectionID.random(using: &generator)
+        state = .offering(Round(connection: connection))
+        actions += [.create(connection), .makeOffer(connection)]
+    }
+
+    /// A new path under the connection: offered, or asked for. A round that is under way is waited for, unless it is to be
+    /// superseded (nothing came of it, or its messages are lost).
+    package mutating func restart(
+        superseding: Bool, reason: String, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
+        switch state {
+        case .none, .closed: rebuild(reason: reason, using: &generator, &actions)
+        case .offering: break
+        case .offered(let round, _):
+            if !superseding {
+                state = .offered(round, restartsAfterwards: true)
+            } else if round.hasAgreed {
+                restart(round, &actions)
+            } else {
+                rebuild(reason: reason, using: &generator, &actions)
+            }
+        case .answering(let round, _):
+            actions.append(.signal(round.connection, round.negotiation, .restartRequest(reason: reason)))
+        case .stable(let round):
+            if isOfferer {
+                restart(round, &actions)
+            } else {
+                actions.append(.signal(round.connection, round.negotiation, .restartRequest(reason: reason)))
+            }
+        }
+    }
+
+    private mutating func restart(_ round: Round, _ actions: inout [Action]) {
+        var round = round
+        round.negotiation += 1
+        round.early.removeAll { $0.negotiation < round.negotiation }
+        state = .offering(round)
+        actions.append(.restartPath(round.connection))
+    }
+
+    /// The participant is gone.
+    package mutating func close(_ actions: inout [Action]) {
+        retire(&actions)
+        state = .none
+    }
+
+    private mutating func retire(_ actions: inout [Action]) {
+        switch state {
+        case .none: return
+        case .closed(let round): retired.append(round.connection)
+        case .offering(let round), .offered(let round, _), .answering(let round, _), .stable(let round):
+            retired.append(round.connection)
+            actions.append(.close(round.connection))
+        }
+        if retired.count > 8 { retired.removeFirst() }
+    }
+
+    // MARK: What the transport says of the living connection
+
+    package mutating func localDescription(_ description: SessionDescription, _ actions: inout [Action]) {
+        let body = Signal.Body.description(description.signalBody)
+        switch (state, description.kind) {
+        case (.offering(let round), .offer):
+            state = .offered(round, restartsAfterwards: false)
+            actions += [.signal(round.connection, round.negotiation, body), .described]
+        case (.answering(var round, let next), .answer):
+            round.hasAgreed = true
+            state = .stable(round)
+            actions += [.signal(round.connection, round.negotiation, body), .described, .agreed]
+            if let next { answer(next, round, &actions) }
+        default: break
+        }
+    }
+
+    package mutating func localCandidate(_ candidate: PeerCandidate, _ actions: inout [Action]) {
+        guard let (connection, negotiation) = current else { return }
+        actions.append(
+            .signal(
+                connection, negotiation,
+                .candidate(
+                    Signal.Candidate(
+                        candidate: candidate.text, mediaID: candidate.mediaID, mediaLineIndex: candidate.mediaLineIndex,
+                        usernameFragment: candidate.usernameFragment))))
+    }
+
+    package mutating func endOfLocalCandidates(usernameFragment: String, _ actions: inout [Action]) {
+        guard let (connection, negotiation) = current else { return }
+        actions += [.signal(connection, negotiation, .endOfCandidates(usernameFragment: usernameFragment)), .gathered]
+    }
+
+    /// The transport has ended the connection.
+    package mutating func connectionClosed() {
+        switch state {
+        case .none, .closed: break
+        case .offering(let round), .offered(let round, _), .answering(let round, _), .stable(let round):
+            state = .closed(round)
+        }
+    }
+
+    private var current: (PeerConnectionID, NegotiationID)? {
+        switch state {
+        case .none, .closed: nil
+        case .offering(let round), .offered(let round, _), .answering(let round, _), .stable(let round):
+            (round.connection, round.negotiation)
+        }
+    }
+
+    // MARK: What the other side says
+
+    package mutating func received(_ signal: Signal, _ actions: inout [Action]) {
+        guard !retired.contains(signal.connection) else { return }
+        switch signal.body {
+        case .description(let description):
+            switch description.kind {
+            case .offer: if !isOfferer { receivedOffer(signal, description.sdp, &actions) }
+            case .answer: if isOfferer { receivedAnswer(signal, description.sdp, &actions) }
+            }
+        case .candidate(let candidate):
+            receivedCandidate(
+                PeerCandidate(
+                    text: candidate.candidate, mediaID: candidate.mediaID, mediaLineIndex: candidate.mediaLineIndex,
+                    usernameFragment: candidate.usernameFragment), signal, &actions)
+        case .endOfCandidates(let fragment):
+            receivedCandidate(PeerCandidate(text: "", usernameFragment: fragment), signal, &actions)
+        case .restartRequest:
+            // A round that is newer than the one that is complained of is the answer already.
+            if isOfferer, case .stable(let round) = state, round.connection == signal.connection,
+                round.negotiation == signal.negotiation
+            {
+                actions.append(.restartRequested)
+            }
+        case .rebuildRequest:
+            guard isOfferer else { return }
+            if signal.negotiation == 0 {
+                actions.append(.connectionRequested)
+            } else if let connection, connection == signal.connection {
+                actions.append(.rebuildRequested)
+            }
+        }
+    }
+
+    private mutating func receivedOffer(_ signal: Signal, _ sdp: String, _ actions: inout [Action]) {
+        let offer = Offer(negotiation: signal.negotiation, description: SessionDescription(kind: .offer, text: sdp))
+        switch state {
+        case .answering(let round, let next) where round.connection == signal.connection:
+            guard offer.negotiation > max(round.negotiation, next?.negotiation ?? 0) else { return }
+            // Two answers at a time could not be told apart.
+            state = .answering(round, next: offer)
+        case .stable(let round) where round.connection == signal.connection:
+            if offer.negotiation > round.negotiation { answer(offer, round, &actions) }
+        case .none, .offering, .offered, .answering, .stable, .closed:
+            guard offer.negotiation == 1, current?.0 != signal.connection else {
+                // A restart of a connection that is not here (any more).
+                actions.append(
+                    .signal(signal.connection, signal.negotiation, .rebuildRequest(reason: "unknown connection")))
+                return
+            }
+            retire(&actions)
+            var round = Round(connection: signal.connection)
+            round.early = early.filter { $0.connection == signal.connection }
+            early = []
+            actions += [.replaced, .create(signal.connection)]
+            answer(offer, round, &actions)
+        }
+    }
+
+    private mutating func answer(_ offer: Offer, _ round: Round, _ actions: inout [Action]) {
+        var round = round
+        round.negotiation = offer.negotiation
+        actions.append(.setRemoteDescription(round.connection, offer.description))
+        flush(&round, &actions)
+        state = .answering(round, next: nil)
+    }
+
+    private mutating func receivedAnswer(_ signal: Signal, _ sdp: String, _ actions: inout [Action]) {
+        guard case .offered(var round, let restartsAfterwards) = state, round.connection == signal.connection,
+            round.negotiation == signal.negotiation
+        else { return }
+        round.hasAgreed = true
+        actions.append(.setRemoteDescription(round.connection, SessionDescription(kind: .answer, text: sdp)))
+        flush(&round, &actions)
+        state = .stable(round)
+        actions.append(.agreed)
+        if restartsAfterwards { restart(round, &actions) }
+    }
+
+    private func flush(_ round: inout Round, _ actions: inout [Action]) {
+        for held in round.early where held.negotiation == round.negotiation {
+            actions.append(.addRemoteCandidate(round.connection, held.candidate))
+        }
+        let negotiation = round.negotiation
+        round.early.removeAll { $0.negotiation <= negotiation }
+    }
+
+    private mutating func receivedCandidate(_ candidate: PeerCandidate, _ signal: Signal, _ actions: inout [Action]) {
+        let held = EarlyCandidate(
+            connection: signal.connection, negotiation: signal.negotiation, candidate: candidate)
+        guard let (connection, negotiation) = current, connection == signal.connection else {
+            if !isOfferer {
+                // Of several unknown connections the latest counts.
+                early.removeAll { $0.connection != signal.connection }
+                if early.count < candidateLimit { early.append(held) }
+            }
+            return
+        }
+        guard signal.negotiation >= negotiation else { return }
+        func hold(_ round: inout Round) { if round.early.count < candidateLimit { round.early.append(held) } }
+        switch state {
+        case .offering(var round):
+            hold(&round)
+            state = .offering(round)
+        case .offered(var round, let restartsAfterwards):
+            hold(&round)
+            state = .offered(round, restartsAfterwards: restartsAfterwards)
+        case .answering(var round, let next) where signal.negotiation > negotiation:
+            hold(&round)
+            state = .answering(round, next: next)
+        case .stable(var round) where signal.negotiation > negotiation:
+            hold(&round)
+            state = .stable(round)
+        case .answering, .stable: actions.append(.addRemoteCandidate(connection, candidate))
+        case .none, .closed: break
+        }
+    }
+}
+
+extension PeerConnectionID {
+    /// 64 random bits in hexadecimal.
+    package static func random(using generator: inout SeededGenerator) -> PeerConnectionID {
+        let digits = String(generator.next(), radix: 16)
+        return PeerConnectionID(String(repeating: "0", count: 16 - digits.count) + digits)
+    }
+}
+
+extension SessionDescription {
+    fileprivate var signalBody: Signal.Description {
+        switch kind {
+        case .offer: Signal.Description(kind: .offer, sdp: text)
+        case .answer: Signal.Description(kind: .answer, sdp: text)
+        }
+    }
+}

@@ -1,0 +1,189 @@
+package import RoomProtocol
+package import TransportPluginAPI
+
+/// Everything about one other participant: its negotiation and its recovery, put together.
+package struct PeerMachine: Sendable {
+    package enum Action: Sendable, Hashable {
+        case command(PeerConnectionID, RoomMachine.PeerCommand)
+        case signal(Signal)
+        case scheduleTimer(at: Timestamp)
+        case changeStatus(PeerStatus)
+        case report(Incident)
+    }
+
+    package private(set) var participant: Participant
+    private var negotiation: NegotiationMachine
+    private var ladder: RecoveryLadder
+    private var generator: SeededGenerator
+    private var iceServers: [ICEServer]
+    private var path: PeerPath?
+    private var agreedAt: Timestamp?
+
+    /// The offerer is the one with the smaller id.
+    package init(
+        _ participant: Participant, us: ParticipantID, configuration: RecoveryConfiguration, iceServers: [ICEServer],
+        generator: SeededGenerator
+    ) {
+        self.participant = participant
+        self.generator = generator
+        self.iceServers = iceServers
+        let isOfferer = us < participant.id
+        negotiation = NegotiationMachine(isOfferer: isOfferer, candidateLimit: configuration.candidateLimit)
+        ladder = RecoveryLadder(configuration, participant: participant.id, isOfferer: isOfferer)
+    }
+
+    package var isOfferer: Bool { negotiation.isOfferer }
+    package var status: PeerStatus { ladder.status }
+    /// Its turn to connect has not come.
+    package var isIdle: Bool { ladder.isIdle }
+    /// It holds one of the places for those who connect at a time.
+    package var isConnectingFirst: Bool { isOfferer && ladder.isConnectingFirst }
+    package var connection: PeerConnectionID? { negotiation.connection }
+
+    package mutating func begin(now: Timestamp, _ actions: inout [Action]) {
+        guard ladder.isIdle else { return }
+        climb(now: now, &actions) { $0.begin(now: now, &$1) }
+        if isOfferer { negotiate(now: now, &actions) { $0.rebuild(reason: "", using: &$1, &$2) } }
+    }
+
+    package mutating func changed(_ participant: Participant) { self.participant = participant }
+
+    package mutating func received(_ signal: Signal, now: Timestamp, _ actions: inout [Action]) {
+        guard signal.session == participant.session else { return }
+        negotiate(now: now, &actions) { negotiation, _, actions in negotiation.received(signal, &actions) }
+    }
+
+    package mutating func handle(
+        _ fact: RoomMachine.PeerFact, of connection: PeerConnectionID, now: Timestamp, _ actions: inout [Action]
+    ) {
+        guard connection == negotiation.connection else { return }
+        switch fact {
+        case .localDescription(let description):
+            negotiate(now: now, &actions) { negotiation, _, actions in
+                negotiation.localDescription(description, &actions)
+            }
+        case .localCandidate(let candidate):
+            negotiate(now: now, &actions) { negotiation, _, actions in negotiation.localCandidate(candidate, &actions) }
+        case .endOfLocalCandidates(let fragment):
+            negotiate(now: now, &actions) { negotiation, _, actions in
+                negotiation.endOfLocalCandidates(usernameFragment: fragment, &actions)
+            }
+        case .state(let state): climb(now: now, &actions) { $0.stateChanged(state, now: now, &$1) }
+        case .liveness(let liveness): climb(now: now, &actions) { $0.livenessChanged(liveness, now: now, &$1) }
+        case .pathChanged(let path):
+            self.path = path
+            climb(now: now, &actions) { $0.pathChanged(path, &$1) }
+        case .closed(let failure):
+            negotiation.connectionClosed()
+            climb(now: now, &actions) { $0.closed(failure, now: now, &$1) }
+        case .descriptionRefused: climb(now: now, &actions) { $0.descriptionRefused(now: now, &$1) }
+        }
+    }
+
+    package mutating func setReachable(_ isReachable: Bool, now: Timestamp, _ actions: inout [Action]) {
+        climb(now: now, &actions) { $0.setReachable(isReachable, now: now, &$1) }
+    }
+
+    package mutating func rejoined(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
+        var generator = self.generator
+        climb(now: now, &actions) { $0.rejoined(cause, now: now, using: &generator, &$1) }
+        _ = self.generator.next()
+    }
+
+    /// The application asks for a new path.
+    package mutating func restart(now: Timestamp, _ actions: inout [Action]) {
+        climb(now: now, &actions) { $0.restartRequested(.requested, now: now, &$1) }
+    }
+
+    package mutating func hurry(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
+        climb(now: now, &actions) { $0.hurry(cause, now: now, &$1) }
+    }
+
+    /// Fresh ICE servers. A relayed path was allocated with old credentials: it is moved before they expire.
+    package mutating func iceServersChanged(
+        _ servers: [ICEServer], ttl: Duration?, now: Timestamp, _ actions: inout [Action]
+    ) {
+        iceServers = servers
+        guard let connection = negotiation.connection else { return }
+        actions.append(.command(connection, .updateICEServers(servers)))
+        guard path?.local == .relay, let ttl, let agreedAt, now - agreedAt >= ttl / 2 else { return }
+        var generator = self.generator
+        climb(now: now, &actions) { $0.plan(.relayCredentials, now: now, using: &generator, &$1) }
+        _ = self.generator.next()
+    }
+
+    package mutating func timerFired(now: Timestamp, _ actions: inout [Action]) {
+        climb(now: now, &actions) { $0.timerFired(now: now, &$1) }
+    }
+
+    /// The participant has left, or we have.
+    package mutating func end(now: Timestamp, _ actions: inout [Action]) {
+        negotiate(now: now, &actions) { negotiation, _, actions in negotiation.close(&actions) }
+        climb(now: now, &actions) { $0.end(now: now, &$1) }
+    }
+
+    // MARK: The two parts
+
+    /// Lets the ladder decide and does what it says.
+    private mutating func climb(
+        now: Timestamp, _ actions: inout [Action],
+        _ body: (inout RecoveryLadder, inout [RecoveryLadder.Action]) -> Void
+    ) {
+        var decisions: [RecoveryLadder.Action] = []
+        body(&ladder, &decisions)
+        for decision in decisions {
+            switch decision {
+            case .restart(let isSuperseding, let cause):
+                negotiate(now: now, &actions) {
+                    $0.restart(superseding: isSuperseding, reason: cause.rawValue, using: &$1, &$2)
+                }
+            case .rebuild(let cause):
+                negotiate(now: now, &actions) { $0.rebuild(reason: cause.rawValue, using: &$1, &$2) }
+            case .probe: if let connection { actions.append(.command(connection, .probe)) }
+            case .scheduleTimer(let time): actions.append(.scheduleTimer(at: time))
+            case .changeStatus(let status): actions.append(.changeStatus(status))
+            case .report(let incident): actions.append(.report(incident))
+            }
+        }
+    }
+
+    /// Lets the negotiation decide, does what it says, and tells the ladder.
+    private mutating func negotiate(
+        now: Timestamp, _ actions: inout [Action],
+        _ body: (inout NegotiationMachine, inout SeededGenerator, inout [NegotiationMachine.Action]) -> Void
+    ) {
+        var decisions: [NegotiationMachine.Action] = []
+        body(&negotiation, &generator, &decisions)
+        for decision in decisions {
+            switch decision {
+            case .create(let id):
+                path = nil
+                actions.append(.command(id, .create(isOfferer: isOfferer, iceServers: iceServers)))
+            case .close(let id): actions.append(.command(id, .close))
+            case .makeOffer(let id): actions.append(.command(id, .makeOffer))
+            case .restartPath(let id): actions.append(.command(id, .restartPath(iceServers: iceServers)))
+            case .setRemoteDescription(let id, let description):
+                actions.append(.command(id, .setRemoteDescription(description)))
+            case .addRemoteCandidate(let id, let candidate):
+                actions.append(.command(id, .addRemoteCandidate(candidate)))
+            case .signal(let id, let round, let body):
+                actions.append(
+                    .signal(
+                        Signal(
+                            peer: participant.id, session: participant.session, connection: id, negotiation: round,
+                            body: body)))
+            case .replaced: climb(now: now, &actions) { $0.replaced(now: now, &$1) }
+            case .described: ladder.described(now: now)
+            case .gathered: ladder.gathered(now: now)
+            case .agreed:
+                agreedAt = now
+                climb(now: now, &actions) { $0.agreed(now: now, &$1) }
+            case .restartRequested: climb(now: now, &actions) { $0.restartRequested(.requestedByPeer, now: now, &$1) }
+            case .rebuildRequested:
+                climb(now: now, &actions) { $0.rebuildRequested(hasNone: false, now: now, &$1) }
+            case .connectionRequested:
+                climb(now: now, &actions) { $0.rebuildRequested(hasNone: true, now: now, &$1) }
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+package import RoomProtocol
+package import TransportPluginAPI
+
+/// Counts the attempts to open a signaling connection. Whatever carries an older one is dropped.
+package typealias ConnectionGeneration = UInt64
+
+extension RoomMachine {
+    /// What has happened. Everything about a connection carries its generation; late news of an old one are dropped.
+    package enum Event: Sendable, Hashable {
+        /// Once, first.
+        case started
+        case leaveRequested
+        /// Somebody has reason to believe that it is worth trying now.
+        case reconnectRequested
+        /// The network of this machine changed (address, route, link); debounced by the shell.
+        case networkChanged
+        /// The application asks for a new path, to one participant or to all.
+        case restartRequested(ParticipantID?)
+        case metadataUpdated([String: String])
+        case kickRequested(ParticipantID, reason: String)
+        case closeRequested(reason: String)
+        case timerFired(TimerID)
+
+        /// `connect` has returned. When the attempt was given up meanwhile, the answer is `abortTransport`.
+        case transportConnected(ConnectionGeneration)
+        /// `connect` has thrown.
+        case transportFailed(ConnectionGeneration, SignalingFailure)
+        /// The open connection has ended. Nil: closed in order by the other side.
+        case transportClosed(ConnectionGeneration, SignalingFailure?)
+        case received(Envelope<ServerMessage>, ConnectionGeneration)
+        /// A message came that cannot be decoded.
+        case receivedMalformed(ProtocolError, ConnectionGeneration)
+        /// `expiresAt` nil: not known.
+        case credentialReady(token: String?, expiresAt: Timestamp?)
+        case credentialFailed(SignalingFailure)
+
+        case peer(ParticipantID, PeerConnectionID, PeerFact)
+    }
+
+    /// What has happened to one peer connection.
+    package enum PeerFact: Sendable, Hashable {
+        case localDescription(SessionDescription)
+        case localCandidate(PeerCandidate)
+        case endOfLocalCandidates(usernameFragment: String)
+        case state(PeerConnectionState)
+        /// After a `probe`, evidence is told even when there was no suspicion.
+        case liveness(PeerLiveness)
+        case pathChanged(PeerPath)
+        /// The last fact. Also when the connection could not be made at all.
+        case closed(PeerFailure?)
+        /// `setRemoteDescription`, `offer` or `restart` has thrown.
+        case descriptionRefused(PeerFailure)
+    }
+
+    /// What the shell must do, in this order.
+    package enum Action: Sendable, Hashable {
+        /// Answered by `transportConnected` or `transportFailed`.
+        case openTransport(ConnectionGeneration)
+        /// Cancels an attempt, or ends a connection without a close handshake. No answer is needed.
+        case abortTransport(ConnectionGeneration)
+        /// Sends what was accepted and closes in order. No answer is needed.
+        case closeTransport(ConnectionGeneration, SignalingClose)
+        case send(Envelope<ClientMessage>, ConnectionGeneration)
+        /// Answered by `credentialReady` or `credentialFailed`. Forced: not from a cache.
+        case requestCredential(forced: Bool)
+        /// Sets a timer, or moves the one of this name. A timer that fires too early, late, or twice does no harm.
+        case scheduleTimer(TimerID, at: Timestamp)
+        case cancelTimer(TimerID)
+        case emit(RoomEvent)
+        case peer(ParticipantID, PeerConnectionID, PeerCommand)
+    }
+
+    /// What the shell must do with one peer connection.
+    package enum PeerCommand: Sendable, Hashable {
+        /// Makes it. Delivery continues or begins by the sessions of the pair.
+        case create(isOfferer: Bool, iceServers: [ICEServer])
+        /// Closes it and forgets it; its facts are not wanted any more.
+        case close
+        case makeOffer
+        case setRemoteDescription(SessionDescription)
+        /// What is thrown is not told: a candidate that cannot be used is ignored.
+        case addRemoteCandidate(PeerCandidate)
+        /// `restart(iceServers:)`.
+        case restartPath(iceServers: [ICEServer])
+        case updateICEServers([ICEServer])
+        case probe
+    }
+
+    package enum TimerID: Sendable, Hashable {
+        /// Backoff, attempt and hello timeouts.
+        case attempt
+        /// The connection has held long enough.
+        case stability
+        case liveness
+        case acknowledgement
+        /// ICE servers to be refreshed; absent participants to be given up.
+        case session
+        /// The ladder of one participant.
+        case peer(ParticipantID)
+    }
+}

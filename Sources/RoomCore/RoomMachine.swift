@@ -1,0 +1,305 @@
+package import RoomProtocol
+package import TransportPluginAPI
+
+/// Every decision of one participant's stay in a room: signaling, session, negotiation and recovery of all peers.
+///
+/// A value without clock, I/O or randomness of its own: facts and the time go in, actions come out.
+package struct RoomMachine: Sendable {
+    private let configuration: RoomConfiguration
+    private var signaling: SignalingMachine
+    private var session: RoomSessionMachine
+    private var peers: [ParticipantID: PeerMachine] = [:]
+    /// Participants that the last rejoin did not find; they may come back.
+    private var missed: Set<ParticipantID> = []
+    private var generator: SeededGenerator
+    private var endReason: EndReason?
+
+    /// `seed` from the system's randomness in production, fixed in tests.
+    package init(_ configuration: RoomConfiguration, seed: UInt64) {
+        self.configuration = configuration
+        generator = SeededGenerator(seed: seed)
+        signaling = SignalingMachine(configuration, generator: SeededGenerator(seed: generator.next()))
+        session = RoomSessionMachine(configuration)
+    }
+
+    /// The room has ended; nothing will come of any further event.
+    package var isEnded: Bool { endReason != nil }
+    package var signalingStatus: SignalingStatus { signaling.status }
+    /// Nil before the first join.
+    package var membership: Membership? { session.membership }
+    /// Everybody else, in the order of their ids.
+    package var participants: [Participant] { session.participants }
+    package func peerStatus(of participant: ParticipantID) -> PeerStatus? { peers[participant]?.status }
+    /// Messages that wait for the server's acknowledgement or for a connection.
+    package var queuedMessages: Int { signaling.queuedMessages }
+
+    /// Takes in what has happened and says what to do, in order.
+    package mutating func handle(_ event: Event, now: Timestamp) -> [Action] {
+        var actions: [Action] = []
+        guard !isEnded else {
+            // A connection that was opened too late must not stay open.
+            if case .transportConnected(let generation) = event { actions.append(.abortTransport(generation)) }
+            return actions
+        }
+        let wasConnected = signaling.isConnected
+        switch event {
+        case .started: signal(now, &actions) { $0.start(now: now, &$1) }
+        case .leaveRequested: signal(now, &actions) { $0.leave(&$1) }
+        case .reconnectRequested: hurry(.reconnectRequested, now, &actions)
+        case .networkChanged: hurry(.networkChanged, now, &actions)
+        case .metadataUpdated(let metadata):
+            session.update(metadata: metadata)
+            // Before the first join, `hello` says it.
+            if membership != nil { say(.update(metadata: metadata), now, &actions) }
+        case .kickRequested(let participant, let reason):
+            say(.kick(Kick(participant: participant, reason: reason)), now, &actions)
+        case .closeRequested(let reason): say(.closeRoom(reason: reason), now, &actions)
+        case .restartRequested(let participant):
+            if let participant {
+                withPeer(participant, now, &actions) { $0.restart(now: now, &$1) }
+            } else {
+                eachPeer(now, &actions) { peer, _, actions in peer.restart(now: now, &actions) }
+            }
+        case .timerFired(let timer): timerFired(timer, now, &actions)
+        case .transportConnected(let generation):
+            signal(now, &actions) { $0.transportConnected(generation, now: now, &$1) }
+        case .transportFailed(let generation, let failure):
+            signal(now, &actions) { $0.transportFailed(generation, failure, now: now, &$1) }
+        case .transportClosed(let generation, let failure):
+            signal(now, &actions) { $0.transportClosed(generation, failure, now: now, &$1) }
+        case .received(let envelope, let generation):
+            signal(now, &actions) { $0.received(envelope, generation, now: now, &$1) }
+        case .receivedMalformed(let error, let generation):
+            actions.append(.emit(.error(.malformed(error))))
+            signal(now, &actions) { $0.receivedMalformed(error, generation, now: now, &$1) }
+        case .credentialReady(let token, let expiresAt):
+            signal(now, &actions) { $0.credentialReady(token: token, expiresAt: expiresAt, now: now, &$1) }
+        case .credentialFailed(let failure):
+            signal(now, &actions) { $0.credentialFailed(failure, now: now, &$1) }
+        case .peer(let participant, let connection, let fact):
+            let wasCurrent = peers[participant]?.connection == connection
+            withPeer(participant, now, &actions) { $0.handle(fact, of: connection, now: now, &$1) }
+            if wasCurrent, fact == .closed(nil) { attend(now, &actions) { $0.peerClosed(participant, &$1) } }
+        }
+        if wasConnected, !signaling.isConnected, !isEnded {
+            eachPeer(now, &actions) { peer, _, actions in peer.setReachable(false, now: now, &actions) }
+        }
+        beginPeers(now, &actions)
+        return actions
+    }
+
+    private mutating func timerFired(_ timer: TimerID, _ now: Timestamp, _ actions: inout [Action]) {
+        switch timer {
+        case .attempt, .stability, .liveness, .acknowledgement:
+            signal(now, &actions) { $0.timerFired(timer, now: now, &$1) }
+        case .session: attend(now, &actions) { $0.timerFired(now: now, &$1) }
+        case .peer(let participant): withPeer(participant, now, &actions) { $0.timerFired(now: now, &$1) }
+        }
+    }
+
+    private mutating func hurry(_ cause: Incident.Cause, _ now: Timestamp, _ actions: inout [Action]) {
+        signal(now, &actions) { $0.hurry(now: now, &$1) }
+        eachPeer(now, &actions) { peer, _, actions in peer.hurry(cause, now: now, &actions) }
+    }
+
+    // MARK: Signaling
+
+    private mutating func say(_ message: ClientMessage, _ now: Timestamp, _ actions: inout [Action]) {
+        signal(now, &actions) { $0.send(message, now: now, &$1) }
+    }
+
+    /// Lets signaling decide and does what it says.
+    private mutating func signal(
+        _ now: Timestamp, _ actions: inout [Action],
+        _ body: (inout SignalingMachine, inout [SignalingMachine.Action]) -> Void
+    ) {
+        var decisions: [SignalingMachine.Action] = []
+        body(&signaling, &decisions)
+        for decision in decisions {
+            switch decision {
+            case .openTransport(let generation): actions.append(.openTransport(generation))
+            case .abortTransport(let generation): actions.append(.abortTransport(generation))
+            case .closeTransport(let generation, let close): actions.append(.closeTransport(generation, close))
+            case .send(let envelope, let generation): actions.append(.send(envelope, generation))
+            case .requestCredential(let forced): actions.append(.requestCredential(forced: forced))
+            case .scheduleTimer(let timer, let time): actions.append(.scheduleTimer(timer, at: time))
+            case .cancelTimer(let timer): actions.append(.cancelTimer(timer))
+            case .changeStatus(let status):
+                actions.append(.emit(.signalingStatus(status)))
+                if case .closed(let reason) = status { end(reason, now, &actions) }
+            case .requestHello(let token, let received, let mustRejoin):
+                let hello = session.hello(token: token, received: received, mustRejoin: mustRejoin)
+                signal(now, &actions) { $0.greet(hello, &$1) }
+            case .deliver(let message): receive(message, now, &actions)
+            case .overflow(let dropped): actions.append(.emit(.error(.queueOverflow(dropped: dropped))))
+            }
+        }
+    }
+
+    private mutating func receive(_ message: ServerMessage, _ now: Timestamp, _ actions: inout [Action]) {
+        switch message {
+        case .joined(let joined): enter(joined, now, &actions)
+        case .error(let error): refused(error, now, &actions)
+        case .peerJoined, .peerLeft, .peerChanged, .hostChanged, .signal, .iceServers, .ack, .ping, .pong, .goingAway:
+            attend(now, &actions) { $0.received(message, now: now, &$1) }
+        }
+    }
+
+    private mutating func enter(_ joined: Joined, _ now: Timestamp, _ actions: inout [Action]) {
+        let before = Set(peers.keys)
+        if !joined.isResumed { missed = [] }
+        attend(now, &actions) { $0.joined(joined, now: now, &$1) }
+        let known = before.subtracting(missed)
+        eachPeer(now, &actions) { peer, participant, actions in
+            guard known.contains(participant) else { return }
+            if joined.isResumed {
+                peer.setReachable(true, now: now, &actions)
+            } else {
+                peer.rejoined(.rejoined, now: now, &actions)
+            }
+        }
+    }
+
+    private mutating func refused(_ error: ProtocolError, _ now: Timestamp, _ actions: inout [Action]) {
+        let failure = SignalingFailure(error)
+        switch session.judge(error, isGreeting: !signaling.isConnected, now: now) {
+        case .report: actions.append(.emit(.error(.refused(error))))
+        case .tryAgain: signal(now, &actions) { $0.abortAndRetry(failure, now: now, &$1) }
+        case .rejoin:
+            signaling.requireRejoin()
+            signal(now, &actions) { $0.abortAndRetry(failure, now: now, &$1) }
+        case .refreshCredential:
+            var isRefreshing = false
+            signal(now, &actions) { isRefreshing = $0.refreshCredential(failure, now: now, &$1) }
+            if isRefreshing { return }
+            if session.forgetSession() {
+                signaling.requireRejoin()
+                signal(now, &actions) { $0.abortAndRetry(failure, now: now, &$1) }
+            } else {
+                signal(now, &actions) { $0.close(.refused(failure), &$1) }
+            }
+        case .end(let reason): signal(now, &actions) { $0.close(reason, &$1) }
+        }
+    }
+
+    private mutating func end(_ reason: EndReason, _ now: Timestamp, _ actions: inout [Action]) {
+        endReason = reason
+        eachPeer(now, &actions) { peer, _, actions in peer.end(now: now, &actions) }
+        for participant in peers.keys.sorted() { actions.append(.cancelTimer(.peer(participant))) }
+        peers = [:]
+        actions += [.cancelTimer(.session), .emit(.left(reason))]
+    }
+
+    // MARK: Session
+
+    /// Lets the session decide and does what it says.
+    private mutating func attend(
+        _ now: Timestamp, _ actions: inout [Action],
+        _ body: (inout RoomSessionMachine, inout [RoomSessionMachine.Action]) -> Void
+    ) {
+        var decisions: [RoomSessionMachine.Action] = []
+        body(&session, &decisions)
+        for decision in decisions {
+            switch decision {
+            case .joined(let membership): actions.append(.emit(.joined(membership)))
+            case .peerJoined(let participant): join(participant, now, &actions)
+            case .peerReturned(let participant):
+                missed.remove(participant.id)
+                withPeer(participant.id, now, &actions) { $0.rejoined(.peerRejoined, now: now, &$1) }
+            case .peerMissed(let participant):
+                missed.insert(participant)
+                withPeer(participant, now, &actions) { $0.setReachable(false, now: now, &$1) }
+            case .peerLeft(let participant, let reason):
+                withPeer(participant.id, now, &actions) { $0.end(now: now, &$1) }
+                forget(participant.id)
+                actions += [.cancelTimer(.peer(participant.id)), .emit(.peerLeft(participant, reason: reason))]
+            case .peerChanged(let participant, let hasRejoined):
+                actions.append(.emit(.peerChanged(participant)))
+                withPeer(participant.id, now, &actions) {
+                    $0.changed(participant)
+                    if hasRejoined { $0.rejoined(.peerRejoined, now: now, &$1) }
+                }
+            case .hostChanged(let participant, let term):
+                actions.append(.emit(.hostChanged(participant, term: term)))
+            case .signal(let message):
+                withPeer(message.peer, now, &actions) { $0.received(message, now: now, &$1) }
+            case .iceServersChanged(let servers, let ttl):
+                eachPeer(now, &actions) { peer, _, actions in
+                    peer.iceServersChanged(servers, ttl: ttl, now: now, &actions)
+                }
+            case .refreshICEServers: signal(now, &actions) { $0.reconnectInOrder(now: now, &$1) }
+            case .scheduleTimer(let time): actions.append(.scheduleTimer(.session, at: time))
+            }
+        }
+    }
+
+    private mutating func join(_ participant: Participant, _ now: Timestamp, _ actions: inout [Action]) {
+        guard let us = membership?.participant else { return }
+        actions.append(.emit(.peerJoined(participant)))
+        peers[participant.id] = PeerMachine(
+            participant, us: us, configuration: configuration.recovery, iceServers: session.iceServers,
+            generator: SeededGenerator(seed: generator.next()))
+    }
+
+    private mutating func forget(_ participant: ParticipantID) {
+        peers[participant] = nil
+        missed.remove(participant)
+        signaling.removeUnsentSignals { $0.peer == participant }
+    }
+
+    // MARK: Peers
+
+    /// Answerers wait for their offers at once; offerers take their turns.
+    private mutating func beginPeers(_ now: Timestamp, _ actions: inout [Action]) {
+        guard signaling.isConnected, peers.values.contains(where: \.isIdle) else { return }
+        var connecting = peers.values.count(where: \.isConnectingFirst)
+        for participant in peers.keys.sorted() {
+            guard let peer = peers[participant], peer.isIdle else { continue }
+            if peer.isOfferer {
+                guard connecting < configuration.recovery.maximumConnecting else { continue }
+                connecting += 1
+            }
+            withPeer(participant, now, &actions) { $0.begin(now: now, &$1) }
+        }
+    }
+
+    private mutating func eachPeer(
+        _ now: Timestamp, _ actions: inout [Action],
+        _ body: (inout PeerMachine, ParticipantID, inout [PeerMachine.Action]) -> Void
+    ) {
+        for participant in peers.keys.sorted() {
+            withPeer(participant, now, &actions) { body(&$0, participant, &$1) }
+        }
+    }
+
+    /// Lets the machine of one participant decide and does what it says.
+    private mutating func withPeer(
+        _ participant: ParticipantID, _ now: Timestamp, _ actions: inout [Action],
+        _ body: (inout PeerMachine, inout [PeerMachine.Action]) -> Void
+    ) {
+        var decisions: [PeerMachine.Action] = []
+        guard var peer = peers.removeValue(forKey: participant) else { return }
+        body(&peer, &decisions)
+        peers[participant] = peer
+        for decision in decisions {
+            switch decision {
+            case .command(let connection, let command): actions.append(.peer(participant, connection, command))
+            case .signal(let message): send(message, now, &actions)
+            case .scheduleTimer(let time): actions.append(.scheduleTimer(.peer(participant), at: time))
+            case .changeStatus(let status): actions.append(.emit(.peerStatus(participant, status)))
+            case .report(let incident): actions.append(.emit(.incident(incident)))
+            }
+        }
+    }
+
+    /// A new description makes what waits for a connection and belongs to an older round worthless.
+    private mutating func send(_ message: Signal, _ now: Timestamp, _ actions: inout [Action]) {
+        if case .description = message.body {
+            signaling.removeUnsentSignals {
+                $0.peer == message.peer
+                    && ($0.connection != message.connection || $0.negotiation < message.negotiation)
+            }
+        }
+        say(.signal(message), now, &actions)
+    }
+}

@@ -1,0 +1,295 @@
+package import RoomProtocol
+package import TransportPluginAPI
+
+/// Our stay in the room: who we are, who else is there, which ICE servers are good, and what a refusal means.
+package struct RoomSessionMachine: Sendable {
+    package enum Action: Sendable, Hashable {
+        case joined(Membership)
+        case peerJoined(Participant)
+        /// After a rejoin that did not find it, the participant is there again; its session is the same.
+        case peerReturned(Participant)
+        /// A rejoin did not find the participant. It may just not be back yet (the server lost its state): it is waited for.
+        case peerMissed(ParticipantID)
+        case peerLeft(Participant, reason: LeaveReason)
+        /// `hasRejoined`: its epoch is higher; what was in flight between us may be lost.
+        case peerChanged(Participant, hasRejoined: Bool)
+        case hostChanged(ParticipantID, term: HostTerm)
+        case signal(Signal)
+        /// `ttl`: how long they are good from now on.
+        case iceServersChanged([ICEServer], ttl: Duration?)
+        /// The ICE servers are about to expire: come back over a new connection.
+        case refreshICEServers
+        case scheduleTimer(at: Timestamp)
+    }
+
+    /// What is to be done about a refusal.
+    package enum Verdict: Sendable, Hashable {
+        case tryAgain
+        /// Try again, as a rejoin.
+        case rejoin
+        /// A new credential first.
+        case refreshCredential
+        case end(EndReason)
+        /// Nothing ends by it.
+        case report
+    }
+
+    private struct Member: Sendable {
+        var participant: Participant
+        /// When it is given up, if it does not come back.
+        var missedUntil: Timestamp?
+    }
+
+    private struct Stay: Sendable {
+        var membership: Membership
+        var sessionToken: String
+        /// How long missed participants are waited for.
+        var patience: Duration
+        var members: [ParticipantID: Member] = [:]
+        var refreshAt: Timestamp?
+
+        var sortedMembers: [Member] { members.values.sorted { $0.participant.id < $1.participant.id } }
+    }
+
+    private enum State: Sendable {
+        /// Never let in. Can transition to: inside.
+        case outside
+        /// In the room as far as we know, whether signaling is up or not. Can transition to: inside.
+        case inside(Stay)
+    }
+
+    private let configuration: RoomConfiguration
+    private var state = State.outside
+    package private(set) var metadata: [String: String]
+    package private(set) var iceServers: [ICEServer] = []
+    /// The session token was not accepted: the next join is as a new participant.
+    private var presentsSession = true
+    private var lastReplaced: Timestamp?
+    private var wasStale = false
+
+    package init(_ configuration: RoomConfiguration) {
+        self.configuration = configuration
+        metadata = configuration.metadata
+    }
+
+    package var membership: Membership? {
+        if case .inside(let stay) = state { stay.membership } else { nil }
+    }
+
+    /// Everybody else, in the order of their ids.
+    package var participants: [Participant] {
+        guard case .inside(let stay) = state else { return [] }
+        return stay.members.values.map(\.participant).sorted { $0.id < $1.id }
+    }
+
+    package func hello(token: String?, received: SequenceNumber, mustRejoin: Bool) -> Hello {
+        var hello = Hello(
+            room: configuration.room, role: configuration.role, name: configuration.name, metadata: metadata,
+            token: token, capabilities: configuration.capabilities)
+        if case .inside(let stay) = state, presentsSession {
+            hello.resume = Resume(sessionToken: stay.sessionToken, received: received, mustRejoin: mustRejoin)
+        }
+        return hello
+    }
+
+    package mutating func update(metadata: [String: String]) { self.metadata = metadata }
+
+    // MARK: Joining
+
+    package mutating func joined(_ joined: Joined, now: Timestamp, _ actions: inout [Action]) {
+        presentsSession = true
+        wasStale = false
+        let kind: JoinKind
+        var stay: Stay
+        let membership: Membership
+        switch state {
+        case .outside:
+            kind = .first
+            membership = Membership(joined, kind)
+            stay = Stay(membership: membership, sessionToken: joined.sessionToken, patience: .zero)
+            actions.append(.joined(membership))
+        case .inside(let before):
+            kind = joined.isResumed ? .resumed : .rejoined
+            membership = Membership(joined, kind)
+            stay = before
+            stay.membership = membership
+            stay.sessionToken = joined.sessionToken
+            if before.membership.session != joined.session || before.membership.participant != joined.participant {
+                // Somebody new, to everybody else too.
+                for member in stay.sortedMembers { actions.append(.peerLeft(member.participant, reason: .left)) }
+                stay.members = [:]
+            }
+            actions.append(.joined(membership))
+            if joined.hostTerm != before.membership.hostTerm, let host = joined.host {
+                actions.append(.hostChanged(host, term: joined.hostTerm))
+            }
+        }
+        stay.patience = min(max(joined.grace, .zero), configuration.recovery.absenceLimit)
+        take(joined.iceServers, into: &stay, now: now, &actions)
+        reconcile(joined.roster, kind, of: &stay, now: now, &actions)
+        state = .inside(stay)
+        scheduleTimer(&actions)
+    }
+
+    private func reconcile(
+        _ roster: [Participant], _ kind: JoinKind, of stay: inout Stay, now: Timestamp, _ actions: inout [Action]
+    ) {
+        var present: [ParticipantID: Participant] = [:]
+        for participant in roster where participant.id != stay.membership.participant {
+            present[participant.id] = participant
+        }
+        for member in stay.sortedMembers where present[member.participant.id] == nil {
+            switch kind {
+            case .first, .resumed:
+                stay.members[member.participant.id] = nil
+                actions.append(.peerLeft(member.participant, reason: .left))
+            case .rejoined:
+                // A server that lost its state knows only those who are back already.
+                guard member.missedUntil == nil else { continue }
+                stay.members[member.participant.id]?.missedUntil = now + stay.patience
+                actions.append(.peerMissed(member.participant.id))
+            }
+        }
+        for participant in present.values.sorted(by: { $0.id < $1.id }) { admit(participant, to: &stay, &actions) }
+    }
+
+    /// The participant is in the room.
+    private func admit(_ participant: Participant, to stay: inout Stay, _ actions: inout [Action]) {
+        guard participant.id != stay.membership.participant else { return }
+        guard let member = stay.members[participant.id], member.participant.session == participant.session else {
+            if let former = stay.members[participant.id]?.participant {
+                actions.append(.peerLeft(former, reason: .left))
+            }
+            stay.members[participant.id] = Member(participant: participant)
+            actions.append(.peerJoined(participant))
+            return
+        }
+        stay.members[participant.id] = Member(participant: participant)
+        let hasRejoined = participant.epoch > member.participant.epoch
+        if member.participant != participant {
+            actions.append(.peerChanged(participant, hasRejoined: hasRejoined && member.missedUntil == nil))
+        }
+        if member.missedUntil != nil { actions.append(.peerReturned(participant)) }
+    }
+
+    // MARK: Messages
+
+    /// Takes a message other than `joined` and `error`.
+    package mutating func received(_ message: ServerMessage, now: Timestamp, _ actions: inout [Action]) {
+        guard case .inside(var stay) = state else { return }
+        switch message {
+        case .peerJoined(let participant), .peerChanged(let participant):
+            admit(participant, to: &stay, &actions)
+        case .peerLeft(let id, let session, let reason):
+            guard let member = stay.members[id], member.participant.session == session else { return }
+            stay.members[id] = nil
+            actions.append(.peerLeft(member.participant, reason: reason))
+        case .hostChanged(let id, let term, let sessionToken):
+            stay.sessionToken = sessionToken
+            guard term > stay.membership.hostTerm else { break }
+            stay.membership.hostTerm = term
+            stay.membership.isHost = id == stay.membership.participant
+            for other in stay.members.keys { stay.members[other]?.participant.isHost = other == id }
+            actions.append(.hostChanged(id, term: term))
+        case .signal(let signal):
+            guard stay.members[signal.peer]?.participant.session == signal.session else { return }
+            actions.append(.signal(signal))
+        case .iceServers(let list):
+            take(list, into: &stay, now: now, &actions)
+        case .joined, .ack, .ping, .pong, .goingAway, .error: return
+        }
+        state = .inside(stay)
+        scheduleTimer(&actions)
+    }
+
+    /// The peer connection to a missed participant was closed in order by the other side: it will not come back.
+    package mutating func peerClosed(_ id: ParticipantID, _ actions: inout [Action]) {
+        guard case .inside(var stay) = state, let member = stay.members[id], member.missedUntil != nil else { return }
+        stay.members[id] = nil
+        state = .inside(stay)
+        actions.append(.peerLeft(member.participant, reason: .left))
+    }
+
+    package mutating func timerFired(now: Timestamp, _ actions: inout [Action]) {
+        guard case .inside(var stay) = state else { return }
+        for member in stay.sortedMembers {
+            guard let until = member.missedUntil, until <= now else { continue }
+            stay.members[member.participant.id] = nil
+            actions.append(.peerLeft(member.participant, reason: .timedOut))
+        }
+        if let refreshAt = stay.refreshAt, refreshAt <= now {
+            stay.refreshAt = nil
+            actions.append(.refreshICEServers)
+        }
+        state = .inside(stay)
+        scheduleTimer(&actions)
+    }
+
+    private func scheduleTimer(_ actions: inout [Action]) {
+        guard case .inside(let stay) = state else { return }
+        let times = stay.members.values.compactMap(\.missedUntil) + (stay.refreshAt.map { [$0] } ?? [])
+        if let next = times.min() { actions.append(.scheduleTimer(at: next)) }
+    }
+
+    private mutating func take(
+        _ list: ICEServerList, into stay: inout Stay, now: Timestamp, _ actions: inout [Action]
+    ) {
+        stay.refreshAt = list.ttl.map { ttl in
+            // A server whose credentials last for moments only must not keep us reconnecting.
+            let seconds = min(max(ttl.inSeconds, 0), 1e8) * configuration.signaling.iceRefreshFraction
+            return now + max(.milliseconds(Int64(seconds * 1000)), .seconds(20))
+        }
+        let servers = list.servers.map { ICEServer(urls: $0.urls, username: $0.username, credential: $0.credential) }
+        guard servers != iceServers else { return }
+        iceServers = servers
+        actions.append(.iceServersChanged(servers, ttl: list.ttl))
+    }
+
+    // MARK: Refusals
+
+    /// What to do about an error of the server. `isGreeting`: it answers our `hello`.
+    package mutating func judge(_ error: ProtocolError, isGreeting: Bool, now: Timestamp) -> Verdict {
+        guard error.isFatal || isGreeting else { return .report }
+        let isFirstJoin = membership == nil
+        let failure = SignalingFailure(error)
+        switch error.code {
+        case .kicked: return .end(.kicked(message: error.message))
+        case .roomClosed: return .end(.roomClosed(message: error.message))
+        case .versionMismatch: return .end(.refused(failure))
+        case .unauthorized, .tokenExpired: return .refreshCredential
+        case .roomNotFound, .nameTaken, .roomExists, .roomFull:
+            return isFirstJoin ? .end(.refused(failure)) : .tryAgain
+        case .replaced:
+            // An attempt of ours that was given up may reach the server late and win: come back, but don't fight.
+            if let lastReplaced, now - lastReplaced < .seconds(30) { return .end(.replaced) }
+            lastReplaced = now
+            return .tryAgain
+        case .staleEpoch:
+            if wasStale { return .end(.staleEpoch(message: error.message)) }
+            wasStale = true
+            return .rejoin
+        default:
+            return error.isRetryable ? .tryAgain : .end(.refused(failure))
+        }
+    }
+
+    /// No other credential is to be had. A server that lost its key cannot know our session token: once more without it.
+    /// False: that was tried before.
+    package mutating func forgetSession() -> Bool {
+        guard membership != nil, presentsSession else { return false }
+        presentsSession = false
+        return true
+    }
+}
+
+extension Membership {
+    fileprivate init(_ joined: Joined, _ kind: JoinKind) {
+        self.init(
+            participant: joined.participant, session: joined.session, epoch: joined.epoch, isHost: joined.isHost,
+            hostTerm: joined.hostTerm, kind: kind)
+    }
+}
+
+extension Joined {
+    fileprivate var host: ParticipantID? { isHost ? participant : roster.first(where: \.isHost)?.id }
+}

@@ -1,0 +1,279 @@
+package import RoomProtocol
+package import TransportPluginAPI
+
+extension SignalingMachine {
+    /// Says something to the server: now, or as soon as there is a connection. Numbered, and kept until acknowledged.
+    package mutating func send(_ message: ClientMessage, now: Timestamp, _ actions: inout [Action]) {
+        guard !isClosed else { return }
+        if !outgoing.append(message) {
+            // Nothing is acknowledged, or nobody has come back for long: what was negotiated meanwhile is worth nothing any more.
+            let before = outgoing.count
+            mustRejoin = true
+            outgoing.restart()
+            if case .kick = message { _ = outgoing.append(message) }
+            actions.append(.overflow(dropped: before + 1 - outgoing.count))
+            if case .connected = state {
+                abortAndRetry(SignalingFailure("the server acknowledges nothing"), now: now, &actions)
+            }
+            return
+        }
+        guard case .connected(let connected) = state else { return }
+        for envelope in outgoing.takeUnsent() { transmit(envelope, connected.generation, &actions) }
+    }
+
+    /// Takes back what was not sent yet.
+    package mutating func removeUnsentSignals(where isSuperseded: (Signal) -> Bool) {
+        outgoing.removeUnsentSignals(where: isSuperseded)
+    }
+
+    package mutating func received(
+        _ envelope: Envelope<ServerMessage>, _ generation: ConnectionGeneration, now: Timestamp,
+        _ actions: inout [Action]
+    ) {
+        guard generation == currentGeneration else { return }
+        switch state {
+        case .idle, .waiting, .fetching, .opening, .closed: return
+        case .greeting(let greeting): receivedGreeting(envelope.message, greeting, now: now, &actions)
+        case .connected(let connected): receivedConnected(envelope, connected, now: now, &actions)
+        }
+    }
+
+    package mutating func receivedMalformed(
+        _ error: ProtocolError, _ generation: ConnectionGeneration, now: Timestamp, _ actions: inout [Action]
+    ) {
+        guard generation == currentGeneration else { return }
+        if error.code == .versionMismatch {
+            actions.append(.deliver(.error(error)))
+        } else if !error.isFatal, case .connected(let connected) = state {
+            // From a newer server, or over a limit of ours: counted, so that it is not sent again for ever, and passed over.
+            _ = arrived(sequence: error.sequence, connected, now: now, &actions)
+        } else {
+            // What it said is lost, and its number with it.
+            mustRejoin = true
+            abortAndRetry(SignalingFailure(error), now: now, &actions)
+        }
+    }
+
+    private mutating func receivedGreeting(
+        _ message: ServerMessage, _ greeting: Greeting, now: Timestamp, _ actions: inout [Action]
+    ) {
+        switch message {
+        case .joined(let joined): enter(joined, greeting, now: now, &actions)
+        case .error: actions.append(.deliver(message))
+        case .goingAway(let window): goAway(window, now: now, &actions)
+        case .ping(let id): actions.append(.send(Envelope(.pong(id: id)), greeting.generation))
+        case .pong, .ack, .iceServers, .peerJoined, .peerLeft, .peerChanged, .hostChanged, .signal: break
+        }
+    }
+
+    private mutating func enter(
+        _ joined: Joined, _ greeting: Greeting, now: Timestamp, _ actions: inout [Action]
+    ) {
+        let toSend: [Envelope<ClientMessage>]
+        if joined.isResumed {
+            guard !mustRejoin, hasBeenConnected, let again = outgoing.resume(received: joined.received) else {
+                mustRejoin = true
+                abortAndRetry(
+                    SignalingFailure("the server resumed at another place of the stream"), now: now, &actions)
+                return
+            }
+            toSend = again
+        } else {
+            incoming.restart()
+            outgoing.restart()
+            toSend = outgoing.takeUnsent()
+        }
+        mustRejoin = false
+        hasBeenConnected = true
+        credential.wasForced = false
+        cause = nil
+        let liveness = Liveness(
+            interval: joined.pingInterval, deadline: joined.pingDeadline, probeDeadline: configuration.probeDeadline,
+            tolerance: configuration.timerTolerance, now: now)
+        let stableAt = now + configuration.backoff.stableAfter
+        state = .connected(
+            Connected(
+                generation: greeting.generation, session: joined.session, stableAt: stableAt, liveness: liveness))
+        actions += [
+            .cancelTimer(.attempt), .scheduleTimer(.stability, at: stableAt),
+            .scheduleTimer(.liveness, at: liveness.nextCheck),
+        ]
+        changeStatus(.connected(joined.session), &actions)
+        for envelope in toSend { transmit(envelope, greeting.generation, &actions) }
+        actions.append(.deliver(.joined(joined)))
+    }
+
+    private mutating func receivedConnected(
+        _ envelope: Envelope<ServerMessage>, _ connected: Connected, now: Timestamp, _ actions: inout [Action]
+    ) {
+        if let ack = envelope.ack, !acknowledged(ack, now: now, &actions) { return }
+        guard arrived(sequence: envelope.sequence, connected, now: now, &actions) else { return }
+        switch envelope.message {
+        case .ack(let received): _ = acknowledged(received, now: now, &actions)
+        case .ping(let id): transmit(Envelope(.pong(id: id)), connected.generation, &actions)
+        case .pong, .joined: break
+        case .goingAway(let window): goAway(window, now: now, &actions)
+        case .peerJoined, .peerLeft, .peerChanged, .hostChanged, .signal, .iceServers, .error:
+            actions.append(.deliver(envelope.message))
+        }
+    }
+
+    /// A message is a sign of life, and takes its place in the stream. False: it is not to be acted upon.
+    private mutating func arrived(
+        sequence: SequenceNumber?, _ connected: Connected, now: Timestamp, _ actions: inout [Action]
+    ) -> Bool {
+        var connected = connected
+        if connected.liveness.evidence(now: now) {
+            actions.append(.scheduleTimer(.liveness, at: connected.liveness.nextCheck))
+        }
+        state = .connected(connected)
+        guard let sequence else { return true }
+        switch incoming.take(sequence) {
+        case .next:
+            acknowledge(now: now, &actions)
+            return true
+        case .duplicate:
+            acknowledge(now: now, &actions)
+            return false
+        case .gap:
+            mustRejoin = true
+            abortAndRetry(SignalingFailure("a message of the server is missing"), now: now, &actions)
+            return false
+        }
+    }
+
+    private mutating func acknowledged(
+        _ sequence: SequenceNumber, now: Timestamp, _ actions: inout [Action]
+    ) -> Bool {
+        if outgoing.acknowledge(sequence) { return true }
+        mustRejoin = true
+        abortAndRetry(SignalingFailure("the server acknowledged what was never sent"), now: now, &actions)
+        return false
+    }
+
+    /// The server ends in order: both sides know what the other has, so the connection is left at once.
+    private mutating func goAway(_ window: RetryWindow, now: Timestamp, _ actions: inout [Action]) {
+        if let generation = currentGeneration { actions.append(.closeTransport(generation, .goingAway)) }
+        retry(SignalingFailure("the server is going away", retryAfter: window), now: now, &actions)
+    }
+
+    /// Acknowledges what came: with the next message, after a while, or at once when there is much of it.
+    private mutating func acknowledge(now: Timestamp, _ actions: inout [Action]) {
+        guard case .connected(var connected) = state else { return }
+        if incoming.unacknowledged >= configuration.ackEvery {
+            sendAck(connected.generation, &actions)
+        } else if connected.ackDeadline == nil {
+            let deadline = now + configuration.ackDelay
+            connected.ackDeadline = deadline
+            state = .connected(connected)
+            actions.append(.scheduleTimer(.acknowledgement, at: deadline))
+        }
+    }
+
+    private mutating func sendAck(_ generation: ConnectionGeneration, _ actions: inout [Action]) {
+        incoming.acknowledge()
+        actions.append(.send(Envelope(.ack(received: incoming.received)), generation))
+    }
+
+    /// Every message carries the acknowledgement.
+    private mutating func transmit(
+        _ envelope: Envelope<ClientMessage>, _ generation: ConnectionGeneration, _ actions: inout [Action]
+    ) {
+        var envelope = envelope
+        if incoming.received > 0 { envelope.ack = incoming.received }
+        incoming.acknowledge()
+        actions.append(.send(envelope, generation))
+    }
+
+    // MARK: Time
+
+    package mutating func timerFired(_ timer: RoomMachine.TimerID, now: Timestamp, _ actions: inout [Action]) {
+        switch timer {
+        case .attempt: attemptTimerFired(now: now, &actions)
+        case .stability:
+            guard case .connected(var connected) = state, let stableAt = connected.stableAt else { return }
+            guard now >= stableAt else {
+                actions.append(.scheduleTimer(.stability, at: stableAt))
+                return
+            }
+            connected.stableAt = nil
+            state = .connected(connected)
+            backoff.stabilized()
+            attempt = 0
+        case .liveness:
+            guard case .connected(var connected) = state else { return }
+            let verdict = connected.liveness.check(now: now)
+            state = .connected(connected)
+            act(on: verdict, connected.generation, now: now, &actions)
+        case .acknowledgement:
+            guard case .connected(var connected) = state, let deadline = connected.ackDeadline else { return }
+            guard now >= deadline else {
+                actions.append(.scheduleTimer(.acknowledgement, at: deadline))
+                return
+            }
+            connected.ackDeadline = nil
+            state = .connected(connected)
+            if incoming.unacknowledged > 0 { sendAck(connected.generation, &actions) }
+        case .session, .peer: break
+        }
+    }
+
+    private mutating func attemptTimerFired(now: Timestamp, _ actions: inout [Action]) {
+        func notYet(_ deadline: Timestamp) -> Bool {
+            guard now < deadline else { return false }
+            actions.append(.scheduleTimer(.attempt, at: deadline))
+            return true
+        }
+        switch state {
+        case .idle, .fetching, .connected, .closed: break
+        case .waiting(let until):
+            if !notYet(until) { beginAttempt(now: now, &actions) }
+        case .opening(let opening):
+            if !notYet(opening.deadline) {
+                abortAndRetry(SignalingFailure("connecting took too long"), now: now, &actions)
+            }
+        case .greeting(let greeting):
+            if !notYet(greeting.deadline) {
+                abortAndRetry(SignalingFailure("the server did not answer the hello"), now: now, &actions)
+            }
+        }
+    }
+
+    private mutating func act(
+        on verdict: Liveness.Verdict, _ generation: ConnectionGeneration, now: Timestamp, _ actions: inout [Action]
+    ) {
+        switch verdict {
+        case .checkAt(let time): actions.append(.scheduleTimer(.liveness, at: time))
+        case .ping(let id, let time):
+            transmit(Envelope(.ping(id: id)), generation, &actions)
+            actions.append(.scheduleTimer(.liveness, at: time))
+        case .dead:
+            abortAndRetry(SignalingFailure("the server has been silent for too long"), now: now, &actions)
+        }
+    }
+
+    /// There is reason to act now: asks for a sign of life, or tries at once instead of waiting.
+    package mutating func hurry(now: Timestamp, _ actions: inout [Action]) {
+        switch state {
+        case .idle, .fetching, .closed: break
+        case .waiting: beginAttempt(now: now, &actions)
+        case .opening(let opening):
+            renew(opening.generation, since: opening.startedAt, now: now, &actions)
+        case .greeting(let greeting):
+            renew(greeting.generation, since: greeting.startedAt, now: now, &actions)
+        case .connected(var connected):
+            let verdict = connected.liveness.probe(now: now)
+            state = .connected(connected)
+            act(on: verdict, connected.generation, now: now, &actions)
+        }
+    }
+
+    /// An attempt that has been under way for a while may be bound to a network that is no more.
+    private mutating func renew(
+        _ generation: ConnectionGeneration, since: Timestamp, now: Timestamp, _ actions: inout [Action]
+    ) {
+        guard now - since > .milliseconds(500) else { return }
+        actions.append(.abortTransport(generation))
+        beginAttempt(now: now, &actions)
+    }
+}

@@ -1,0 +1,301 @@
+package import RoomProtocol
+package import TransportPluginAPI
+
+/// Keeps one signaling connection: attempts and backoff, liveness, the numbered stream in both directions, and a status that
+/// is never a lie. Knows nothing of rooms: it asks for the `hello`, and passes on what the server says.
+package struct SignalingMachine: Sendable {
+    package enum Action: Sendable, Hashable {
+        case openTransport(ConnectionGeneration)
+        case abortTransport(ConnectionGeneration)
+        case closeTransport(ConnectionGeneration, SignalingClose)
+        case send(Envelope<ClientMessage>, ConnectionGeneration)
+        case requestCredential(forced: Bool)
+        case scheduleTimer(RoomMachine.TimerID, at: Timestamp)
+        case cancelTimer(RoomMachine.TimerID)
+        case changeStatus(SignalingStatus)
+        /// Answered at once by `greet(_:)`.
+        case requestHello(token: String?, received: SequenceNumber, mustRejoin: Bool)
+        case deliver(ServerMessage)
+        /// Signals were given up; a rejoin follows.
+        case overflow(dropped: Int)
+    }
+
+    enum State: Sendable {
+        /// Nothing was begun. Can transition to: fetching, opening, closed.
+        case idle
+        /// Backoff. Can transition to: fetching, opening, closed.
+        case waiting(until: Timestamp)
+        /// A credential was asked for. Can transition to: opening, waiting, closed.
+        case fetching
+        /// The transport is connecting. Can transition to: greeting, waiting, fetching, closed.
+        case opening(Opening)
+        /// `hello` was sent. Can transition to: connected, waiting, fetching, closed.
+        case greeting(Greeting)
+        /// `joined` has come. Can transition to: waiting, fetching, opening, closed.
+        case connected(Connected)
+        /// Final.
+        case closed
+    }
+    struct Opening: Sendable {
+        var generation: ConnectionGeneration
+        var startedAt: Timestamp
+        var deadline: Timestamp
+    }
+    struct Greeting: Sendable {
+        var generation: ConnectionGeneration
+        var startedAt: Timestamp
+        var deadline: Timestamp
+    }
+    struct Connected: Sendable {
+        var generation: ConnectionGeneration
+        var session: SessionID
+        /// Nil when it has been reached.
+        var stableAt: Timestamp?
+        var liveness: Liveness
+        var ackDeadline: Timestamp?
+    }
+    struct Credential: Sendable {
+        var token: String?
+        var expiresAt: Timestamp?
+        var isFetched = false
+        var mustForce = false
+        /// A forced one was asked for since the server last let us in.
+        var wasForced = false
+    }
+
+    let configuration: SignalingConfiguration
+    let hasCredentialProvider: Bool
+    var state = State.idle
+    var generator: SeededGenerator
+    var backoff: Backoff
+    var credential: Credential
+    var outgoing: OutgoingStream
+    var incoming = IncomingStream()
+    /// The last generation that was used.
+    var generation: ConnectionGeneration = 0
+    /// Attempts of this outage.
+    var attempt = 0
+    /// Why the last attempt or connection ended.
+    var cause: SignalingFailure?
+    var mustRejoin = false
+    var hasBeenConnected = false
+    package private(set) var status = SignalingStatus.disconnected(cause: nil)
+
+    package init(_ configuration: RoomConfiguration, generator: SeededGenerator) {
+        self.configuration = configuration.signaling
+        hasCredentialProvider = configuration.hasCredentialProvider
+        self.generator = generator
+        backoff = Backoff(configuration.signaling.backoff)
+        credential = Credential(token: configuration.token)
+        outgoing = OutgoingStream(
+            countLimit: configuration.signaling.queueLimit, byteLimit: configuration.signaling.queueByteLimit)
+    }
+
+    package var isConnected: Bool {
+        if case .connected = state { true } else { false }
+    }
+
+    package var isClosed: Bool {
+        if case .closed = state { true } else { false }
+    }
+
+    /// Messages that wait for the server's acknowledgement or for a connection.
+    package var queuedMessages: Int { outgoing.count }
+
+    // MARK: Attempts
+
+    package mutating func start(now: Timestamp, _ actions: inout [Action]) {
+        guard case .idle = state else { return }
+        attempt = 1
+        beginAttempt(now: now, &actions)
+    }
+
+    /// Fetches a credential if one is needed, then opens a transport.
+    mutating func beginAttempt(now: Timestamp, _ actions: inout [Action]) {
+        changeStatus(.connecting(attempt: attempt, nextAttemptAt: nil, cause: cause), &actions)
+        if hasCredentialProvider, needsCredential(now: now) {
+            let forced = credential.mustForce
+            credential.mustForce = false
+            credential.wasForced = credential.wasForced || forced
+            state = .fetching
+            actions += [.cancelTimer(.attempt), .requestCredential(forced: forced)]
+        } else {
+            open(now: now, &actions)
+        }
+    }
+
+    private func needsCredential(now: Timestamp) -> Bool {
+        if credential.mustForce || (credential.token == nil && !credential.isFetched) { return true }
+        return credential.expiresAt.map { now + configuration.credentialMargin >= $0 } ?? false
+    }
+
+    private mutating func open(now: Timestamp, _ actions: inout [Action]) {
+        generation += 1
+        let deadline = now + configuration.attemptTimeout
+        state = .opening(Opening(generation: generation, startedAt: now, deadline: deadline))
+        actions += [.openTransport(generation), .scheduleTimer(.attempt, at: deadline)]
+    }
+
+    package mutating func credentialReady(
+        token: String?, expiresAt: Timestamp?, now: Timestamp, _ actions: inout [Action]
+    ) {
+        guard !isClosed else { return }
+        credential.token = token
+        credential.expiresAt = expiresAt
+        credential.isFetched = true
+        // One that is about to expire already is used nevertheless: the provider has no better one.
+        if let expiresAt, now + configuration.credentialMargin >= expiresAt { credential.expiresAt = nil }
+        if case .fetching = state { open(now: now, &actions) }
+    }
+
+    package mutating func credentialFailed(_ failure: SignalingFailure, now: Timestamp, _ actions: inout [Action]) {
+        guard case .fetching = state else { return }
+        if failure.isRetryable {
+            retry(failure, now: now, &actions)
+        } else {
+            close(.credentialFailed(failure), &actions)
+        }
+    }
+
+    package mutating func transportConnected(
+        _ generation: ConnectionGeneration, now: Timestamp, _ actions: inout [Action]
+    ) {
+        guard case .opening(let opening) = state, opening.generation == generation else {
+            // Late success of an attempt that was given up.
+            if generation != currentGeneration { actions.append(.abortTransport(generation)) }
+            return
+        }
+        let deadline = now + configuration.helloTimeout
+        state = .greeting(Greeting(generation: generation, startedAt: now, deadline: deadline))
+        actions += [
+            .scheduleTimer(.attempt, at: deadline),
+            .requestHello(token: credential.token, received: incoming.received, mustRejoin: mustRejoin),
+        ]
+    }
+
+    /// Sends the `hello` that was asked for.
+    package mutating func greet(_ hello: Hello, _ actions: inout [Action]) {
+        guard case .greeting(let greeting) = state else { return }
+        actions.append(.send(Envelope(.hello(hello)), greeting.generation))
+    }
+
+    package mutating func transportFailed(
+        _ generation: ConnectionGeneration, _ failure: SignalingFailure, now: Timestamp, _ actions: inout [Action]
+    ) {
+        guard case .opening(let opening) = state, opening.generation == generation else { return }
+        if failure.status == 401 || failure.status == 403 {
+            if !refreshCredential(failure, now: now, &actions) { close(.refused(failure), &actions) }
+        } else if failure.isRetryable || hasBeenConnected {
+            retry(failure, now: now, &actions)
+        } else {
+            close(.refused(failure), &actions)
+        }
+    }
+
+    package mutating func transportClosed(
+        _ generation: ConnectionGeneration, _ failure: SignalingFailure?, now: Timestamp, _ actions: inout [Action]
+    ) {
+        guard generation == currentGeneration else { return }
+        retry(failure ?? SignalingFailure("the server closed the connection"), now: now, &actions)
+    }
+
+    // MARK: Ends
+
+    /// Gives up what there is and waits for the next attempt. The transport is gone, or `abortTransport` was said.
+    package mutating func retry(_ failure: SignalingFailure, now: Timestamp, _ actions: inout [Action]) {
+        guard !isClosed else { return }
+        leaveConnected(&actions)
+        cause = failure
+        changeStatus(.disconnected(cause: failure), &actions)
+        guard var delay = backoff.nextDelay(now: now, using: &generator) else {
+            close(.gaveUp(failure), &actions)
+            return
+        }
+        attempt += 1
+        if let window = failure.retryAfter {
+            let earliest = min(max(window.earliest, .zero), .seconds(3600))
+            delay = earliest + generator.duration(upTo: min(max(window.latest, earliest), .seconds(3600)) - earliest)
+        }
+        let until = now + delay
+        state = .waiting(until: until)
+        changeStatus(.connecting(attempt: attempt, nextAttemptAt: until, cause: failure), &actions)
+        actions.append(.scheduleTimer(.attempt, at: until))
+    }
+
+    /// As `retry`, for a transport that may still be open: it is ended without a close handshake.
+    package mutating func abortAndRetry(_ failure: SignalingFailure, now: Timestamp, _ actions: inout [Action]) {
+        if let generation = currentGeneration { actions.append(.abortTransport(generation)) }
+        retry(failure, now: now, &actions)
+    }
+
+    /// Asks the provider for a new credential and tries again at once. False, and nothing done, when that was tried before.
+    package mutating func refreshCredential(
+        _ failure: SignalingFailure, now: Timestamp, _ actions: inout [Action]
+    ) -> Bool {
+        guard hasCredentialProvider, !credential.wasForced, !isClosed else { return false }
+        if let generation = currentGeneration { actions.append(.abortTransport(generation)) }
+        leaveConnected(&actions)
+        cause = failure
+        credential.mustForce = true
+        attempt += 1
+        beginAttempt(now: now, &actions)
+        return true
+    }
+
+    /// Drops the place in both streams: the next `hello` asks for a rejoin.
+    package mutating func requireRejoin() { mustRejoin = true }
+
+    /// Comes back over a new connection, for what only a `joined` brings.
+    package mutating func reconnectInOrder(now: Timestamp, _ actions: inout [Action]) {
+        guard case .connected(let connected) = state else { return }
+        actions.append(.closeTransport(connected.generation, .normal))
+        leaveConnected(&actions)
+        cause = nil
+        attempt += 1
+        beginAttempt(now: now, &actions)
+    }
+
+    package mutating func leave(_ actions: inout [Action]) {
+        if case .connected(let connected) = state {
+            actions.append(.send(Envelope(.leave), connected.generation))
+        }
+        close(.left, &actions)
+    }
+
+    package mutating func close(_ reason: EndReason, _ actions: inout [Action]) {
+        switch state {
+        case .closed: return
+        case .idle, .waiting, .fetching: break
+        case .opening(let opening): actions.append(.abortTransport(opening.generation))
+        case .greeting(let greeting): actions.append(.closeTransport(greeting.generation, .normal))
+        case .connected(let connected): actions.append(.closeTransport(connected.generation, .normal))
+        }
+        leaveConnected(&actions)
+        actions.append(.cancelTimer(.attempt))
+        state = .closed
+        changeStatus(.closed(reason), &actions)
+    }
+
+    // MARK: Small parts
+
+    /// The generation of the transport that is opening or open.
+    var currentGeneration: ConnectionGeneration? {
+        switch state {
+        case .idle, .waiting, .fetching, .closed: nil
+        case .opening(let opening): opening.generation
+        case .greeting(let greeting): greeting.generation
+        case .connected(let connected): connected.generation
+        }
+    }
+
+    func leaveConnected(_ actions: inout [Action]) {
+        guard case .connected = state else { return }
+        actions += [.cancelTimer(.stability), .cancelTimer(.liveness), .cancelTimer(.acknowledgement)]
+    }
+
+    mutating func changeStatus(_ new: SignalingStatus, _ actions: inout [Action]) {
+        guard new != status else { return }
+        status = new
+        actions.append(.changeStatus(new))
+    }
+}

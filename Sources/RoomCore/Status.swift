@@ -1,0 +1,214 @@
+package import RoomProtocol
+package import TransportPluginAPI
+
+/// Why a signaling connection, or an attempt, ended.
+package struct SignalingFailure: Sendable, Hashable {
+    /// One sentence; never a secret.
+    package var description: String
+    /// Whether the same attempt may succeed later.
+    package var isRetryable: Bool
+    /// The status of an HTTP answer or a WebSocket close code.
+    package var status: Int?
+    package var retryAfter: RetryWindow?
+    /// What the room server said, when it was the server.
+    package var code: ProtocolError.Code?
+
+    package init(
+        _ description: String, isRetryable: Bool = true, status: Int? = nil, retryAfter: RetryWindow? = nil,
+        code: ProtocolError.Code? = nil
+    ) {
+        self.description = description
+        self.isRetryable = isRetryable
+        self.status = status
+        self.retryAfter = retryAfter
+        self.code = code
+    }
+
+    package init(_ error: ProtocolError) {
+        self.init(error.message, isRetryable: error.isRetryable, retryAfter: error.retryAfter, code: error.code)
+    }
+}
+
+/// Why a peer connection ended or refused something.
+package struct PeerFailure: Sendable, Hashable {
+    /// One sentence; never a secret.
+    package var description: String
+    package init(_ description: String) { self.description = description }
+}
+
+/// What is known of the signaling connection.
+package enum SignalingStatus: Sendable, Hashable {
+    /// The `attempt`th attempt of this outage runs (`nextAttemptAt` nil) or waits until `nextAttemptAt`.
+    case connecting(attempt: Int, nextAttemptAt: Timestamp?, cause: SignalingFailure?)
+    /// The server has let us in, and has shown signs of life within the liveness window.
+    case connected(SessionID)
+    /// Not connected, and no attempt is under way yet.
+    case disconnected(cause: SignalingFailure?)
+    /// For good.
+    case closed(EndReason)
+}
+
+/// Why a room has ended for us.
+package enum EndReason: Sendable, Hashable {
+    /// `leave` was called.
+    case left
+    case kicked(message: String)
+    case roomClosed(message: String)
+    /// Another connection has taken over the session.
+    case replaced
+    /// The server knows a newer stay of ours.
+    case staleEpoch(message: String)
+    /// The server, or a proxy before it, refuses us, and asking again makes no sense: unauthorized, version mismatch, and at a
+    /// first join also room not found, name taken, room full.
+    case refused(SignalingFailure)
+    /// No credential was to be had.
+    case credentialFailed(SignalingFailure)
+    /// `attemptLimit` attempts have failed.
+    case gaveUp(SignalingFailure)
+}
+
+/// How a connection came back into the room.
+package enum JoinKind: Sendable, Hashable {
+    case first
+    /// The others never noticed.
+    case resumed
+    case rejoined
+}
+
+/// Us in the room.
+package struct Membership: Sendable, Hashable {
+    package var participant: ParticipantID
+    /// When it differs from the session before, the stay is a new one, and delivery starts afresh with everybody.
+    package var session: SessionID
+    package var epoch: Epoch
+    package var isHost: Bool
+    package var hostTerm: HostTerm
+    package var kind: JoinKind
+
+    package init(
+        participant: ParticipantID, session: SessionID, epoch: Epoch, isHost: Bool, hostTerm: HostTerm, kind: JoinKind
+    ) {
+        self.participant = participant
+        self.session = session
+        self.epoch = epoch
+        self.isHost = isHost
+        self.hostTerm = hostTerm
+        self.kind = kind
+    }
+}
+
+/// What is known of the connection to a participant.
+package enum PeerStatus: Sendable, Hashable {
+    /// Its turn has not come: others are connecting.
+    case waiting
+    case connecting
+    case connected(PeerPath?)
+    /// It was connected; channels are kept, and the ladder works on it.
+    case recovering(RecoveryRung, attempt: Int, since: Timestamp)
+}
+
+/// The rungs of the recovery ladder of one peer. Rejoining the room, the last rung, belongs to signaling.
+package enum RecoveryRung: Int, Sendable, CaseIterable, Comparable {
+    /// Evidence of life is merely late.
+    case wait
+    /// A new path under the living connection.
+    case restart
+    /// A new peer connection.
+    case rebuild
+
+    package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+}
+
+/// How a recovery went, step by step.
+package struct Incident: Sendable, Hashable {
+    package enum Outcome: String, Sendable {
+        case recovered
+        /// The participant left the room, or we did, before the path was up again.
+        case participantLeft
+    }
+    package enum Cause: String, Sendable {
+        case silence, pathLost, networkChanged, rejoined, peerRejoined, requestedByPeer, requested, connectionFailed,
+            connectionClosed
+        case connectTimeout, descriptionRefused, relayCredentials, reconnectRequested
+    }
+    package struct Step: Sendable, Hashable {
+        package enum Kind: String, Sendable {
+            /// The evidence came.
+            case detected
+            /// Signaling is down: the step waits for it.
+            case held
+            case probed
+            case restartRequested, rebuildRequested
+            /// A local description went out.
+            case described
+            /// The other side's description came.
+            case answered
+            /// Local candidates are complete.
+            case gathered
+            /// The path, or the new connection, is up.
+            case connected
+            case recovered
+        }
+        package var kind: Kind
+        package var at: Timestamp
+        package var cause: Cause?
+
+        package init(_ kind: Kind, at: Timestamp, cause: Cause? = nil) {
+            self.kind = kind
+            self.at = at
+            self.cause = cause
+        }
+    }
+    package var participant: ParticipantID
+    package var cause: Cause
+    package var startedAt: Timestamp
+    package var endedAt: Timestamp
+    /// The highest rung that was needed.
+    package var rung: RecoveryRung
+    package var outcome: Outcome
+    /// In the order of time; the first `stepLimit`.
+    package var steps: [Step]
+
+    package static let stepLimit = 64
+
+    package init(
+        participant: ParticipantID, cause: Cause, startedAt: Timestamp, endedAt: Timestamp, rung: RecoveryRung,
+        outcome: Outcome, steps: [Step]
+    ) {
+        self.participant = participant
+        self.cause = cause
+        self.startedAt = startedAt
+        self.endedAt = endedAt
+        self.rung = rung
+        self.outcome = outcome
+        self.steps = steps
+    }
+}
+
+/// What the application gets to know.
+package enum RoomEvent: Sendable, Hashable {
+    case signalingStatus(SignalingStatus)
+    case joined(Membership)
+    /// Never twice for one session without a `peerLeft` between.
+    case peerJoined(Participant)
+    case peerLeft(Participant, reason: LeaveReason)
+    /// Metadata, epoch, or host role changed; the session is the same.
+    case peerChanged(Participant)
+    case hostChanged(ParticipantID, term: HostTerm)
+    case peerStatus(ParticipantID, PeerStatus)
+    case incident(Incident)
+    /// Something was refused; the room goes on.
+    case error(RoomError)
+    /// The last event.
+    case left(EndReason)
+}
+
+/// What went wrong without ending the room.
+package enum RoomError: Error, Sendable, Hashable {
+    /// The server refused a message of ours.
+    case refused(ProtocolError)
+    /// More was to be said than the queue holds while signaling was down; the room is rejoined and everything renegotiated.
+    case queueOverflow(dropped: Int)
+    /// The server sent something that cannot be read.
+    case malformed(ProtocolError)
+}

@@ -1,0 +1,105 @@
+extension ClientMessage {
+    init(type: String, fields: FieldReader) throws(ProtocolError) {
+        switch type {
+        case "hello": self = .hello(try Hello(fields))
+        case "signal": self = .signal(try Signal(fields))
+        case "kick":
+            self = .kick(
+                Kick(
+                    participant: ParticipantID(try fields.identifier("participant")),
+                    reason: try fields.optionalString("reason", limit: Limits.reason) ?? ""))
+        case "update": self = .update(metadata: try fields.metadata())
+        case "ack": self = .ack(received: try fields.integer("received"))
+        case "ping": self = .ping(id: try fields.integer("id"))
+        case "pong": self = .pong(id: try fields.integer("id"))
+        case "leave": self = .leave
+        case "closeRoom":
+            self = .closeRoom(reason: try fields.optionalString("reason", limit: Limits.reason) ?? "")
+        default: throw .unknownType("The server does not know messages of the type \(type).")
+        }
+    }
+
+    func write(to json: inout JSONWriter) {
+        switch self {
+        case .hello(let hello):
+            json.member("type", "hello")
+            hello.write(to: &json)
+        case .signal(let signal):
+            json.member("type", "signal")
+            signal.write(to: &json)
+        case .kick(let kick):
+            json.member("type", "kick")
+            json.member("participant", kick.participant.rawValue)
+            json.member("reason", kick.reason)
+        case .update(let metadata):
+            json.member("type", "update")
+            json.member("metadata", metadata)
+        case .ack(let received):
+            json.member("type", "ack")
+            json.member("received", received)
+        case .ping(let id):
+            json.member("type", "ping")
+            json.member("id", id)
+        case .pong(let id):
+            json.member("type", "pong")
+            json.member("id", id)
+        case .leave: json.member("type", "leave")
+        case .closeRoom(let reason):
+            json.member("type", "closeRoom")
+            json.member("reason", reason)
+        }
+    }
+}
+
+extension Hello {
+    fileprivate init(_ fields: FieldReader) throws(ProtocolError) {
+        // First, since any other field may look different in another version.
+        let highest = try fields.integer("version")
+        let lowest = try fields.optionalInteger("minimumVersion") ?? highest
+        guard lowest <= highest else { throw fields.wrong("minimumVersion", "is above version") }
+        guard lowest <= UInt64(protocolVersion), highest >= UInt64(protocolVersion) else {
+            throw .versionMismatch(from: lowest, to: highest)
+        }
+        guard let role = Role(rawValue: try fields.string("role", limit: 16)) else {
+            throw fields.wrong("role", "is neither host nor guest")
+        }
+        self.init(
+            room: RoomName(try fields.string("room", limit: Limits.roomName, .line, minimum: 1)), role: role,
+            name: try fields.string("name", limit: Limits.participantName, .line, minimum: 1),
+            metadata: try fields.metadata(),
+            token: try fields.optionalString("token", limit: Limits.token, .token, minimum: 1),
+            resume: try fields.optionalObject("resume").map { resume throws(ProtocolError) in try Resume(resume) },
+            capabilities: try fields.capabilities())
+        version = Int(clamping: highest)
+        minimumVersion = Int(clamping: lowest)
+    }
+
+    fileprivate func write(to json: inout JSONWriter) {
+        json.member("version", version)
+        json.member("minimumVersion", minimumVersion)
+        json.member("room", room.rawValue)
+        json.member("role", role.rawValue)
+        json.member("name", name)
+        json.member("metadata", metadata)
+        json.member("token", token)
+        if let resume {
+            json.member("resume") { json in
+                json.member("sessionToken", resume.sessionToken)
+                json.member("received", resume.received)
+                json.member("mustRejoin", resume.mustRejoin)
+                if resume.attempt > 0 { json.member("attempt", resume.attempt) }
+            }
+        }
+        json.member("capabilities", capabilities)
+    }
+}
+
+extension Resume {
+    fileprivate init(_ fields: FieldReader) throws(ProtocolError) {
+        self.init(
+            sessionToken: try fields.string("sessionToken", limit: Limits.sessionToken, .token, minimum: 1),
+            received: try fields.optionalInteger("received") ?? 0,
+            mustRejoin: try fields.boolean("mustRejoin", default: false),
+            attempt: try fields.optionalInteger("attempt") ?? 0)
+    }
+}

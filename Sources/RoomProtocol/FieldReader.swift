@@ -1,0 +1,205 @@
+/// Reads the fields of one JSON object, and says which field is missing, wrong or over its limit.
+///
+/// `null` counts as absent. Fields that nobody asks for are ignored.
+package struct FieldReader {
+    private let members: [String: JSONValue]
+    /// What comes before a field's name in errors: `resume.`, `roster[3].`.
+    private let path: String
+
+    package init(_ members: [String: JSONValue], path: String = "") {
+        self.members = members
+        self.path = path
+    }
+
+    package enum Characters {
+        /// No control characters but tab, line feed and carriage return.
+        case text
+        /// No control characters.
+        case line
+        /// Printable ASCII without space.
+        case token
+        /// `A-Z a-z 0-9 - _`
+        case identifier
+
+        func allow(_ byte: UInt8) -> Bool {
+            switch self {
+            case .text: byte >= 0x20 && byte != 0x7F || byte == 0x09 || byte == 0x0A || byte == 0x0D
+            case .line: byte >= 0x20 && byte != 0x7F
+            case .token: byte > 0x20 && byte < 0x7F
+            case .identifier:
+                switch byte {
+                case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "_"): true
+                default: false
+                }
+            }
+        }
+    }
+
+    // MARK: Errors
+
+    package func wrong(_ field: String, _ problem: StaticString) -> ProtocolError {
+        .malformed("The field \(path)\(field) \(problem).")
+    }
+
+    package func tooMuch(_ field: String, _ limit: Int, _ unit: StaticString) -> ProtocolError {
+        .limitExceeded("The field \(path)\(field) is over its limit of \(limit) \(unit).")
+    }
+
+    // MARK: Fields
+
+    private func value(_ field: String) -> JSONValue? {
+        switch members[field] {
+        case nil, .null: nil
+        case .some(let value): value
+        }
+    }
+
+    private func required<Value>(_ field: String, _ value: Value?) throws(ProtocolError) -> Value {
+        guard let value else { throw wrong(field, "is missing") }
+        return value
+    }
+
+    private func check(
+        _ text: String, _ field: String, _ limit: Int, _ characters: Characters, _ minimum: Int
+    ) throws(ProtocolError) {
+        guard text.utf8.count <= limit else { throw tooMuch(field, limit, "bytes") }
+        guard text.utf8.count >= minimum else { throw wrong(field, "is empty") }
+        guard text.utf8.allSatisfy(characters.allow) else { throw wrong(field, "has characters that it must not have") }
+    }
+
+    package func optionalString(
+        _ field: String, limit: Int, _ characters: Characters = .text, minimum: Int = 0
+    ) throws(ProtocolError) -> String? {
+        guard let value = value(field) else { return nil }
+        guard case .string(let text) = value else { throw wrong(field, "is not a string") }
+        try check(text, field, limit, characters, minimum)
+        return text
+    }
+
+    package func string(
+        _ field: String, limit: Int, _ characters: Characters = .text, minimum: Int = 0
+    ) throws(ProtocolError) -> String {
+        try required(field, optionalString(field, limit: limit, characters, minimum: minimum))
+    }
+
+    package func identifier(_ field: String) throws(ProtocolError) -> String {
+        try string(field, limit: Limits.identifier, .identifier, minimum: 1)
+    }
+
+    package func optionalInteger(_ field: String, limit: UInt64 = .max) throws(ProtocolError) -> UInt64? {
+        guard let value = value(field) else { return nil }
+        guard case .integer(let integer) = value else {
+            throw wrong(field, "is not a whole number that is not negative")
+        }
+        guard integer <= limit else { throw tooMuch(field, Int(clamping: limit), "as a number") }
+        return integer
+    }
+
+    package func integer(_ field: String, limit: UInt64 = .max) throws(ProtocolError) -> UInt64 {
+        try required(field, optionalInteger(field, limit: limit))
+    }
+
+    package func boolean(_ field: String, default: Bool? = nil) throws(ProtocolError) -> Bool {
+        guard let value = value(field) else { return try required(field, `default`) }
+        guard case .bool(let boolean) = value else { throw wrong(field, "is neither true nor false") }
+        return boolean
+    }
+
+    package func optionalDuration(_ field: String) throws(ProtocolError) -> Duration? {
+        let seconds: Double
+        switch value(field) {
+        case nil: return nil
+        case .integer(let integer): seconds = Double(integer)
+        case .real(let real): seconds = real
+        default: throw wrong(field, "is not a number")
+        }
+        // Compared before it is converted: a conversion of an infinite or huge number would trap.
+        guard seconds >= 0 else { throw wrong(field, "is negative") }
+        guard seconds <= Limits.duration.wholeSeconds else {
+            throw tooMuch(field, Int(Limits.duration.wholeSeconds), "seconds")
+        }
+        return .microseconds(Int64((seconds * 1e6).rounded()))
+    }
+
+    package func duration(_ field: String) throws(ProtocolError) -> Duration {
+        try required(field, optionalDuration(field))
+    }
+
+    package func optionalObject(_ field: String) throws(ProtocolError) -> FieldReader? {
+        guard let value = value(field) else { return nil }
+        guard case .object(let members) = value else { throw wrong(field, "is not an object") }
+        return FieldReader(members, path: "\(path)\(field).")
+    }
+
+    package func object(_ field: String) throws(ProtocolError) -> FieldReader {
+        try required(field, optionalObject(field))
+    }
+
+    private func elements(_ field: String, limit: Int) throws(ProtocolError) -> [JSONValue]? {
+        guard let value = value(field) else { return nil }
+        guard case .array(let elements) = value else { throw wrong(field, "is not an array") }
+        guard elements.count <= limit else { throw tooMuch(field, limit, "entries") }
+        return elements
+    }
+
+    /// An absent array is empty.
+    package func strings(
+        _ field: String, count: Int, limit: Int, _ characters: Characters, minimum: Int = 1
+    ) throws(ProtocolError) -> [String] {
+        var result: [String] = []
+        for (index, element) in (try elements(field, limit: count) ?? []).enumerated() {
+            guard case .string(let text) = element else { throw wrong("\(field)[\(index)]", "is not a string") }
+            try check(text, "\(field)[\(index)]", limit, characters, minimum)
+            result.append(text)
+        }
+        return result
+    }
+
+    package func objects(_ field: String, count: Int) throws(ProtocolError) -> [FieldReader] {
+        var result: [FieldReader] = []
+        for (index, element) in (try required(field, elements(field, limit: count))).enumerated() {
+            guard case .object(let members) = element else { throw wrong("\(field)[\(index)]", "is not an object") }
+            result.append(FieldReader(members, path: "\(path)\(field)[\(index)]."))
+        }
+        return result
+    }
+
+    /// Absent metadata are empty. Keys are lines of 1 byte at least.
+    package func metadata(_ field: String = "metadata") throws(ProtocolError) -> [String: String] {
+        guard let reader = try optionalObject(field) else { return [:] }
+        guard reader.members.count <= Limits.metadataEntries else {
+            throw tooMuch(field, Limits.metadataEntries, "entries")
+        }
+        var result: [String: String] = [:]
+        var total = 0
+        for (key, value) in reader.members {
+            guard case .string(let text) = value else { throw wrong(field, "has a value that is not a string") }
+            guard key.utf8.count <= Limits.metadataKey else {
+                throw tooMuch(field, Limits.metadataKey, "bytes for a key")
+            }
+            guard !key.isEmpty, key.utf8.allSatisfy(Characters.line.allow) else {
+                throw wrong(field, "has a key that is empty or has control characters")
+            }
+            guard text.utf8.count <= Limits.metadataValue else {
+                throw tooMuch(field, Limits.metadataValue, "bytes for a value")
+            }
+            guard text.utf8.allSatisfy(Characters.text.allow) else {
+                throw wrong(field, "has a value with control characters")
+            }
+            total += key.utf8.count + text.utf8.count
+            result[key] = text
+        }
+        guard total <= Limits.metadataBytes else { throw tooMuch(field, Limits.metadataBytes, "bytes in all") }
+        return result
+    }
+
+    package func capabilities() throws(ProtocolError) -> [String] {
+        try strings("capabilities", count: Limits.capabilities, limit: Limits.capability, .token)
+    }
+
+    package func hasField(_ field: String) -> Bool { value(field) != nil }
+}
+
+extension Duration {
+    fileprivate var wholeSeconds: Double { Double(components.seconds) }
+}

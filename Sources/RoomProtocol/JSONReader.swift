@@ -1,0 +1,224 @@
+/// A JSON value (RFC 8259). Numbers that are whole, not negative and written without fraction or exponent are kept exactly.
+package enum JSONValue: Equatable {
+    case null
+    case bool(Bool)
+    case integer(UInt64)
+    /// Any other number. It may be infinite, where the text was out of range.
+    case real(Double)
+    case string(String)
+    case array([JSONValue])
+    case object([String: JSONValue])
+}
+
+/// Why a text is no JSON that we accept. Never quotes the text: it may hold secrets.
+package struct JSONError: Error, Equatable {
+    package var reason: StaticString
+    /// Bytes from the beginning of the text.
+    package var offset: Int
+
+    package static func == (left: Self, right: Self) -> Bool {
+        left.offset == right.offset && left.reason.description == right.reason.description
+    }
+}
+
+/// A strict reader of one JSON text: valid UTF-8 only, no duplicate names in an object, no lone surrogates, no byte order
+/// mark, nothing behind the value, and limits on depth, number of values and length of numbers.
+///
+/// Duplicate names are refused (RFC 8259 §4 leaves it open) so that no two readers ever see different messages.
+package struct JSONReader {
+    private let bytes: UnsafeRawBufferPointer
+    private var index = 0
+    private var depth = 0
+    private var values = 0
+
+    private init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+
+    package static func read(_ bytes: UnsafeRawBufferPointer) throws(JSONError) -> JSONValue {
+        var reader = JSONReader(bytes)
+        reader.skipWhitespace()
+        let value = try reader.value()
+        reader.skipWhitespace()
+        guard reader.index == bytes.count else { throw reader.error("something follows the value") }
+        return value
+    }
+
+    private func error(_ reason: StaticString) -> JSONError { JSONError(reason: reason, offset: index) }
+
+    /// The byte at the index; nil at the end. Every access goes through here: the buffer itself checks nothing in release.
+    private var current: UInt8? { index < bytes.count ? bytes[index] : nil }
+
+    private mutating func skipWhitespace() {
+        while let byte = current, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { index += 1 }
+    }
+
+    private mutating func take(_ byte: UInt8) -> Bool {
+        guard current == byte else { return false }
+        index += 1
+        return true
+    }
+
+    private mutating func value() throws(JSONError) -> JSONValue {
+        values += 1
+        guard values <= Limits.jsonValues else { throw error("too many values") }
+        switch current {
+        case UInt8(ascii: "{"): return .object(try object())
+        case UInt8(ascii: "["): return .array(try array())
+        case UInt8(ascii: "\""): return .string(try string())
+        case UInt8(ascii: "t"): return try literal("true", .bool(true))
+        case UInt8(ascii: "f"): return try literal("false", .bool(false))
+        case UInt8(ascii: "n"): return try literal("null", .null)
+        case UInt8(ascii: "-"), .some(UInt8(ascii: "0")...UInt8(ascii: "9")): return try number()
+        case nil: throw error("the text ends early")
+        default: throw error("a value was expected")
+        }
+    }
+
+    private mutating func literal(_ text: StaticString, _ value: JSONValue) throws(JSONError) -> JSONValue {
+        for offset in 0..<text.utf8CodeUnitCount {
+            guard take(text.utf8Start[offset]) else { throw error("a value was expected") }
+        }
+        return value
+    }
+
+    private mutating func enter() throws(JSONError) {
+        index += 1
+        depth += 1
+        guard depth <= Limits.jsonDepth else { throw error("nested too deeply") }
+        skipWhitespace()
+    }
+
+    private mutating func object() throws(JSONError) -> [String: JSONValue] {
+        try enter()
+        defer { depth -= 1 }
+        var members: [String: JSONValue] = [:]
+        if take(UInt8(ascii: "}")) { return members }
+        while true {
+            guard current == UInt8(ascii: "\"") else { throw error("a name was expected") }
+            let name = try string()
+            skipWhitespace()
+            guard take(UInt8(ascii: ":")) else { throw error("a colon was expected") }
+            skipWhitespace()
+            guard members.updateValue(try value(), forKey: name) == nil else { throw error("a name occurs twice") }
+            skipWhitespace()
+            if take(UInt8(ascii: "}")) { return members }
+            guard take(UInt8(ascii: ",")) else { throw error("a comma or brace was expected") }
+            skipWhitespace()
+        }
+    }
+
+    private mutating func array() throws(JSONError) -> [JSONValue] {
+        try enter()
+        defer { depth -= 1 }
+        var elements: [JSONValue] = []
+        if take(UInt8(ascii: "]")) { return elements }
+        while true {
+            elements.append(try value())
+            skipWhitespace()
+            if take(UInt8(ascii: "]")) { return elements }
+            guard take(UInt8(ascii: ",")) else { throw error("a comma or bracket was expected") }
+            skipWhitespace()
+        }
+    }
+
+    private mutating func string() throws(JSONError) -> String {
+        index += 1
+        let start = index
+        while let byte = current, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\"), byte >= 0x20 { index += 1 }
+        guard current != UInt8(ascii: "\"") else {
+            defer { index += 1 }
+            return try text(bytes[start..<index])
+        }
+        // Escapes: they only ever make a string shorter.
+        var unescaped = [UInt8](bytes[start..<index])
+        while let byte = current {
+            switch byte {
+            case UInt8(ascii: "\""):
+                index += 1
+                return try text(unescaped)
+            case UInt8(ascii: "\\"):
+                index += 1
+                try escape(into: &unescaped)
+            case 0..<0x20: throw error("a control character in a string")
+            default:
+                unescaped.append(byte)
+                index += 1
+            }
+        }
+        throw error("the text ends early")
+    }
+
+    private func text(_ bytes: some Collection<UInt8>) throws(JSONError) -> String {
+        guard let text = String(validating: bytes, as: UTF8.self) else { throw error("a string is not valid UTF-8") }
+        return text
+    }
+
+    private mutating func escape(into bytes: inout [UInt8]) throws(JSONError) {
+        guard let byte = current else { throw error("the text ends early") }
+        index += 1
+        switch byte {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): bytes.append(byte)
+        case UInt8(ascii: "b"): bytes.append(0x08)
+        case UInt8(ascii: "f"): bytes.append(0x0C)
+        case UInt8(ascii: "n"): bytes.append(0x0A)
+        case UInt8(ascii: "r"): bytes.append(0x0D)
+        case UInt8(ascii: "t"): bytes.append(0x09)
+        case UInt8(ascii: "u"):
+            var code = UInt32(try hexadecimal())
+            if code >= 0xD800 && code < 0xDC00 {
+                guard take(UInt8(ascii: "\\")), take(UInt8(ascii: "u")) else { throw error("a lone surrogate") }
+                let low = UInt32(try hexadecimal())
+                guard low >= 0xDC00 && low < 0xE000 else { throw error("a lone surrogate") }
+                code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
+            }
+            guard let scalar = Unicode.Scalar(code) else { throw error("a lone surrogate") }
+            bytes.append(contentsOf: UTF8.encode(scalar) ?? UTF8.encodedReplacementCharacter)
+        default: throw error("an unknown escape")
+        }
+    }
+
+    private mutating func hexadecimal() throws(JSONError) -> UInt16 {
+        var code: UInt16 = 0
+        for _ in 0..<4 {
+            let digit: UInt8
+            switch current {
+            case .some(let byte) where byte >= 0x30 && byte <= 0x39: digit = byte - 0x30
+            case .some(let byte) where byte >= 0x41 && byte <= 0x46: digit = byte - 0x41 + 10
+            case .some(let byte) where byte >= 0x61 && byte <= 0x66: digit = byte - 0x61 + 10
+            default: throw error("four hexadecimal digits were expected")
+            }
+            code = code << 4 | UInt16(digit)
+            index += 1
+        }
+        return code
+    }
+
+    private mutating func number() throws(JSONError) -> JSONValue {
+        let start = index
+        let isNegative = take(UInt8(ascii: "-"))
+        var isWhole = true
+        let first = index
+        let integerDigits = digits()
+        guard integerDigits == 1 || (integerDigits > 1 && bytes[first] != UInt8(ascii: "0")) else {
+            throw error("a number is not written as JSON asks")
+        }
+        if take(UInt8(ascii: ".")) {
+            isWhole = false
+            guard digits() > 0 else { throw error("digits were expected") }
+        }
+        if take(UInt8(ascii: "e")) || take(UInt8(ascii: "E")) {
+            isWhole = false
+            if !take(UInt8(ascii: "+")) { _ = take(UInt8(ascii: "-")) }
+            guard digits() > 0 else { throw error("digits were expected") }
+        }
+        guard index - start <= Limits.numberLength else { throw error("a number is too long") }
+        let text = String(decoding: bytes[start..<index], as: UTF8.self)
+        if isWhole, !isNegative, let integer = UInt64(text) { return .integer(integer) }
+        return .real(Double(text) ?? .infinity)
+    }
+
+    private mutating func digits() -> Int {
+        let start = index
+        while let byte = current, byte >= 0x30 && byte <= 0x39 { index += 1 }
+        return index - start
+    }
+}

@@ -1,0 +1,97 @@
+/// The JSON form of the messages: one object per WebSocket text message, told apart by `type`. See <doc:WireProtocol>.
+///
+/// Decoding never traps, whatever the bytes are. It throws a ``ProtocolError`` with one of these codes:
+///
+/// - `malformed` (fatal): no JSON, or a field that is missing or of the wrong kind;
+/// - `limit_exceeded`: a field over its limit (``Limits``), which the message names;
+/// - `unknown_type`: a type, or a kind of signal, that this version does not know;
+/// - `version_mismatch` (fatal): a `hello` or `joined` without a common version.
+///
+/// Where the envelope could be read, the error carries the message's number: whoever refuses a numbered message still counts it
+/// as received, so that it is not sent again for ever.
+public enum RoomProtocolCodec {
+    public static func encode(_ envelope: Envelope<ClientMessage>) -> [UInt8] {
+        EncodedBody(envelope.message).finished(sequence: envelope.sequence, ack: envelope.ack)
+    }
+
+    public static func encode(_ envelope: Envelope<ServerMessage>) -> [UInt8] {
+        EncodedBody(envelope.message).finished(sequence: envelope.sequence, ack: envelope.ack)
+    }
+
+    public static func decodeClientMessage(
+        _ bytes: UnsafeRawBufferPointer
+    ) throws(ProtocolError) -> Envelope<ClientMessage> {
+        try decode(bytes, limit: Limits.clientMessageBytes, ClientMessage.init)
+    }
+
+    public static func decodeServerMessage(
+        _ bytes: UnsafeRawBufferPointer
+    ) throws(ProtocolError) -> Envelope<ServerMessage> {
+        try decode(bytes, limit: Limits.serverMessageBytes, ServerMessage.init)
+    }
+
+    public static func decodeClientMessage(_ bytes: [UInt8]) throws(ProtocolError) -> Envelope<ClientMessage> {
+        try bytes.span.bytes.withUnsafeBytes { bytes throws(ProtocolError) in try decodeClientMessage(bytes) }
+    }
+
+    public static func decodeServerMessage(_ bytes: [UInt8]) throws(ProtocolError) -> Envelope<ServerMessage> {
+        try bytes.span.bytes.withUnsafeBytes { bytes throws(ProtocolError) in try decodeServerMessage(bytes) }
+    }
+
+    private static func decode<Message>(
+        _ bytes: UnsafeRawBufferPointer, limit: Int,
+        _ message: (_ type: String, _ fields: FieldReader) throws(ProtocolError) -> Message
+    ) throws(ProtocolError) -> Envelope<Message> {
+        guard bytes.count <= limit else {
+            var error = ProtocolError.limitExceeded("The message is over its limit of \(limit) bytes.")
+            error.isFatal = true
+            throw error
+        }
+        let value: JSONValue
+        do throws(JSONError) {
+            value = try JSONReader.read(bytes)
+        } catch {
+            throw .malformed("The message is not valid JSON at byte \(error.offset): \(error.reason).")
+        }
+        guard case .object(let members) = value else { throw .malformed("The message is not a JSON object.") }
+        let fields = FieldReader(members)
+        let sequence = try fields.optionalInteger("seq")
+        do throws(ProtocolError) {
+            if sequence == 0 { throw fields.wrong("seq", "is 0, numbers begin at 1") }
+            let type = try fields.string("type", limit: 64, .token, minimum: 1)
+            return Envelope(sequence: sequence, ack: try fields.optionalInteger("ack"), try message(type, fields))
+        } catch {
+            var error = error
+            error.sequence = sequence
+            throw error
+        }
+    }
+}
+
+/// A message's JSON without its number and acknowledgement: encoded once, sent to many.
+public struct EncodedBody: Sendable, Hashable {
+    /// The object without its closing brace.
+    private let bytes: [UInt8]
+
+    public init(_ message: ClientMessage) { self.init { message.write(to: &$0) } }
+
+    public init(_ message: ServerMessage) { self.init { message.write(to: &$0) } }
+
+    private init(_ write: (inout JSONWriter) -> Void) {
+        var writer = JSONWriter()
+        writer.object(write)
+        bytes = writer.bytes.dropLast()
+    }
+
+    public var count: Int { bytes.count }
+
+    /// The whole text.
+    public func finished(sequence: SequenceNumber? = nil, ack: SequenceNumber? = nil) -> [UInt8] {
+        var bytes = bytes
+        bytes.reserveCapacity(bytes.count + 64)
+        if let sequence { bytes.append(contentsOf: ",\"seq\":\(sequence)".utf8) }
+        if let ack { bytes.append(contentsOf: ",\"ack\":\(ack)".utf8) }
+        bytes.append(UInt8(ascii: "}"))
+        return bytes
+    }
+}

@@ -1,0 +1,192 @@
+extension ServerMessage {
+    init(type: String, fields: FieldReader) throws(ProtocolError) {
+        switch type {
+        case "joined": self = .joined(try Joined(fields))
+        case "peerJoined": self = .peerJoined(try Participant(fields.object("participant")))
+        case "peerLeft":
+            guard let reason = LeaveReason(rawValue: try fields.string("reason", limit: Limits.reason)) else {
+                throw fields.wrong("reason", "is no reason that is known")
+            }
+            self = .peerLeft(
+                ParticipantID(try fields.identifier("participant")), SessionID(try fields.identifier("session")),
+                reason: reason)
+        case "peerChanged": self = .peerChanged(try Participant(fields.object("participant")))
+        case "hostChanged":
+            self = .hostChanged(
+                ParticipantID(try fields.identifier("participant")), term: try fields.integer("hostTerm"),
+                sessionToken: try fields.string("sessionToken", limit: Limits.sessionToken, .token, minimum: 1))
+        case "signal": self = .signal(try Signal(fields))
+        case "iceServers": self = .iceServers(try ICEServerList(fields))
+        case "ack": self = .ack(received: try fields.integer("received"))
+        case "ping": self = .ping(id: try fields.integer("id"))
+        case "pong": self = .pong(id: try fields.integer("id"))
+        case "goingAway":
+            self = .goingAway(retryAfter: try RetryWindow(fields.object("retryAfter")))
+        case "error": self = .error(try ProtocolError(fields))
+        default: throw .unknownType("This client does not know messages of the type \(type).")
+        }
+    }
+
+    func write(to json: inout JSONWriter) {
+        switch self {
+        case .joined(let joined):
+            json.member("type", "joined")
+            joined.write(to: &json)
+        case .peerJoined(let participant):
+            json.member("type", "peerJoined")
+            json.member("participant") { participant.write(to: &$0) }
+        case .peerLeft(let participant, let session, let reason):
+            json.member("type", "peerLeft")
+            json.member("participant", participant.rawValue)
+            json.member("session", session.rawValue)
+            json.member("reason", reason.rawValue)
+        case .peerChanged(let participant):
+            json.member("type", "peerChanged")
+            json.member("participant") { participant.write(to: &$0) }
+        case .hostChanged(let participant, let term, let sessionToken):
+            json.member("type", "hostChanged")
+            json.member("participant", participant.rawValue)
+            json.member("hostTerm", term)
+            json.member("sessionToken", sessionToken)
+        case .signal(let signal):
+            json.member("type", "signal")
+            signal.write(to: &json)
+        case .iceServers(let list):
+            json.member("type", "iceServers")
+            list.write(to: &json)
+        case .ack(let received):
+            json.member("type", "ack")
+            json.member("received", received)
+        case .ping(let id):
+            json.member("type", "ping")
+            json.member("id", id)
+        case .pong(let id):
+            json.member("type", "pong")
+            json.member("id", id)
+        case .goingAway(let window):
+            json.member("type", "goingAway")
+            json.member("retryAfter") { window.write(to: &$0) }
+        case .error(let error):
+            json.member("type", "error")
+            error.write(to: &json)
+        }
+    }
+}
+
+extension Joined {
+    fileprivate init(_ fields: FieldReader) throws(ProtocolError) {
+        let version = try fields.integer("version")
+        guard version == UInt64(protocolVersion) else { throw .versionMismatch(from: version, to: version) }
+        var roster: [Participant] = []
+        for entry in try fields.objects("roster", count: Limits.participants) { roster.append(try Participant(entry)) }
+        self.init(
+            version: protocolVersion,
+            participant: ParticipantID(try fields.identifier("participant")),
+            session: SessionID(try fields.identifier("session")),
+            epoch: try fields.integer("epoch"), isHost: try fields.boolean("host"),
+            hostTerm: try fields.integer("hostTerm"), isResumed: try fields.boolean("resumed"),
+            received: try fields.optionalInteger("received") ?? 0,
+            sessionToken: try fields.string("sessionToken", limit: Limits.sessionToken, .token, minimum: 1),
+            roster: roster, iceServers: try ICEServerList(fields.object("iceServers")),
+            pingInterval: try fields.duration("pingInterval"), pingDeadline: try fields.duration("pingDeadline"),
+            grace: try fields.duration("grace"))
+    }
+
+    fileprivate func write(to json: inout JSONWriter) {
+        json.member("version", version)
+        json.member("participant", participant.rawValue)
+        json.member("session", session.rawValue)
+        json.member("epoch", epoch)
+        json.member("host", isHost)
+        json.member("hostTerm", hostTerm)
+        json.member("resumed", isResumed)
+        json.member("received", received)
+        json.member("sessionToken", sessionToken)
+        json.array("roster", roster) { json, entry in json.object { entry.write(to: &$0) } }
+        json.member("iceServers") { iceServers.write(to: &$0) }
+        json.member("pingInterval", pingInterval)
+        json.member("pingDeadline", pingDeadline)
+        json.member("grace", grace)
+    }
+}
+
+extension Participant {
+    fileprivate init(_ fields: FieldReader) throws(ProtocolError) {
+        self.init(
+            id: ParticipantID(try fields.identifier("id")), session: SessionID(try fields.identifier("session")),
+            epoch: try fields.integer("epoch"),
+            name: try fields.string("name", limit: Limits.participantName, .line, minimum: 1),
+            isHost: try fields.boolean("host", default: false), metadata: try fields.metadata(),
+            capabilities: try fields.capabilities())
+    }
+
+    fileprivate func write(to json: inout JSONWriter) {
+        json.member("id", id.rawValue)
+        json.member("session", session.rawValue)
+        json.member("epoch", epoch)
+        json.member("name", name)
+        json.member("host", isHost)
+        json.member("metadata", metadata)
+        json.member("capabilities", capabilities)
+    }
+}
+
+extension ICEServerList {
+    fileprivate init(_ fields: FieldReader) throws(ProtocolError) {
+        var servers: [Server] = []
+        for entry in try fields.objects("servers", count: Limits.iceServers) {
+            servers.append(
+                Server(
+                    urls: try entry.strings(
+                        "urls", count: Limits.iceServerURLs, limit: Limits.iceServerURL, .token),
+                    username: try entry.optionalString("username", limit: Limits.iceUsername, .line),
+                    credential: try entry.optionalString("credential", limit: Limits.iceCredential, .line)))
+        }
+        self.init(servers: servers, ttl: try fields.optionalDuration("ttl"))
+    }
+
+    fileprivate func write(to json: inout JSONWriter) {
+        json.array("servers", servers) { json, server in
+            json.object { json in
+                json.member("urls", server.urls)
+                json.member("username", server.username)
+                json.member("credential", server.credential)
+            }
+        }
+        json.member("ttl", ttl)
+    }
+}
+
+extension RetryWindow {
+    fileprivate init(_ fields: FieldReader) throws(ProtocolError) {
+        self.init(earliest: try fields.duration("earliest"), latest: try fields.duration("latest"))
+        guard earliest <= latest else { throw fields.wrong("earliest", "is after latest") }
+    }
+
+    fileprivate func write(to json: inout JSONWriter) {
+        json.member("earliest", earliest)
+        json.member("latest", latest)
+    }
+}
+
+extension ProtocolError {
+    fileprivate init(_ fields: FieldReader) throws(ProtocolError) {
+        self.init(
+            code: Code(rawValue: try fields.string("code", limit: Limits.errorCode, .token, minimum: 1)),
+            message: try fields.optionalString("message", limit: Limits.errorMessage) ?? "",
+            isRetryable: try fields.boolean("retryable", default: false),
+            isFatal: try fields.boolean("fatal", default: false),
+            retryAfter: try fields.optionalObject("retryAfter")
+                .map { window throws(ProtocolError) in try RetryWindow(window) },
+            sequence: try fields.optionalInteger("inReplyTo"))
+    }
+
+    fileprivate func write(to json: inout JSONWriter) {
+        json.member("code", code.rawValue)
+        json.member("message", message)
+        json.member("retryable", isRetryable)
+        json.member("fatal", isFatal)
+        if let retryAfter { json.member("retryAfter") { retryAfter.write(to: &$0) } }
+        json.member("inReplyTo", sequence)
+    }
+}

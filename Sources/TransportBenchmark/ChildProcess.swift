@@ -1,0 +1,77 @@
+internal import Foundation
+internal import TransportPluginAPI
+
+/// Another process of this executable, spoken to in JSON Lines: how `demo` and `bench` run their parts apart.
+///
+/// SAFETY of `@unchecked Sendable`: the process and its pipes are set up once; writes are behind `input`'s lock.
+package final class ChildProcess: @unchecked Sendable {
+    package let name: String
+    /// What the child printed, one object a line, in order. Ends with the child's output.
+    package let lines: AsyncStream<[String: any Sendable]>
+    private let process = Process()
+    private let input: Locked<FileHandle>
+
+    /// Starts `room` with `arguments`. Its standard error is passed through when `isVerbose`, else it is dropped.
+    package init(name: String, arguments: [String], isVerbose: Bool = false) throws {
+        self.name = name
+        let standardInput = Pipe()
+        let standardOutput = Pipe()
+        process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+        process.arguments = arguments
+        process.standardInput = standardInput
+        process.standardOutput = standardOutput
+        if !isVerbose { process.standardError = FileHandle.nullDevice }
+        input = Locked(standardInput.fileHandleForWriting)
+        let (lines, feed) = AsyncStream.makeStream(of: [String: any Sendable].self)
+        self.lines = lines
+        let reader = standardOutput.fileHandleForReading
+        do {
+            try process.run()
+        } catch {
+            throw BenchmarkError("cannot start \(name): \(error.localizedDescription)")
+        }
+        let thread = Thread {
+            var rest = Data()
+            while case let chunk = reader.availableData, !chunk.isEmpty {
+                rest += chunk
+                while let end = rest.firstIndex(of: 10) {
+                    if let object = Self.decode(rest[..<end]) { feed.yield(object) }
+                    rest = Data(rest[(end + 1)...])
+                }
+            }
+            feed.finish()
+        }
+        thread.name = name
+        thread.start()
+    }
+
+    /// Sends one line. A child that is gone is noticed by the end of its lines.
+    package func send(_ line: JSONLine) {
+        input.withLock { try? $0.write(contentsOf: Data((line.finished + "\n").utf8)) }
+    }
+
+    package func endInput() { input.withLock { try? $0.close() } }
+
+    package func signal(_ number: Int32) { if process.isRunning { kill(process.processIdentifier, number) } }
+
+    /// Ends the child if it still runs, and reaps it.
+    package func stop() {
+        signal(SIGKILL)
+        process.waitUntilExit()
+    }
+
+    private static func decode(_ line: Data) -> [String: any Sendable]? {
+        guard let object = try? JSONSerialization.jsonObject(with: line) as? [String: Any] else { return nil }
+        return object.compactMapValues(sendable)
+    }
+
+    private static func sendable(_ value: Any) -> (any Sendable)? {
+        switch value {
+        case let text as String: text
+        case let number as NSNumber: number.doubleValue
+        case let list as [Any]: list.compactMap(sendable)
+        case let object as [String: Any]: object.compactMapValues(sendable)
+        default: nil
+        }
+    }
+}

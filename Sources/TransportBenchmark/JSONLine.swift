@@ -1,0 +1,54 @@
+internal import Foundation
+internal import TransportPluginAPI
+
+/// One JSON object in the order in which its members were added.
+package struct JSONLine: Sendable {
+    private var text = "{"
+
+    package init(event: String) {
+        add("event", event)
+        add("t", Timestamp.now().seconds)
+    }
+
+    package init() {}
+
+    package mutating func add(_ name: String, _ value: String) { raw(name, Self.quote(value)) }
+    package mutating func add(_ name: String, _ value: Int) { raw(name, String(value)) }
+    package mutating func add(_ name: String, _ value: UInt64) { raw(name, String(value)) }
+    package mutating func add(_ name: String, _ value: Bool) { raw(name, value ? "true" : "false") }
+
+    package mutating func add(_ name: String, _ value: Double, digits: Int = 6) {
+        raw(name, value.isFinite ? String(format: "%.\(digits)f", value) : "null")
+    }
+
+    package mutating func add(_ name: String, _ value: JSONLine) { raw(name, value.finished) }
+    package mutating func add(_ name: String, _ values: [JSONLine]) {
+        raw(name, "[" + values.map(\.finished).joined(separator: ",") + "]")
+    }
+    package mutating func add(_ name: String, _ values: [String]) {
+        raw(name, "[" + values.map(Self.quote).joined(separator: ",") + "]")
+    }
+
+    private mutating func raw(_ name: String, _ value: String) {
+        if text.utf8.count > 1 { text += "," }
+        text += Self.quote(name) + ":" + value
+    }
+
+    package var finished: String { text + "}" }
+
+    private static func quote(_ text: String) -> String {
+        var quoted = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"": quoted += "\\\""
+            case "\\": quoted += "\\\\"
+            case "\n": quoted += "\\n"
+            case "\r": quoted += "\\r"
+            case "\t": quoted += "\\t"
+            case _ where scalar.value < 0x20: quoted += String(format: "\\u%04x", scalar.value)
+            default: quoted.unicodeScalars.append(scalar)
+            }
+        }
+        return quoted + "\""
+    }
+}

@@ -1,0 +1,34 @@
+package import RoomConnection
+package import RoomProtocol
+package import TransportPluginAPI
+
+/// The public `Room` with reliable delivery: what applications use.
+package final class RoomSubject: BenchmarkSubject {
+    private let room: Room
+    private let peer: ParticipantID
+    private let consumer = Locked<Task<Void, any Error>?>(nil)
+
+    package init(room: Room, peer: ParticipantID) {
+        self.room = room
+        self.peer = peer
+    }
+
+    package func setHandler(_ handler: @escaping Handler) async {
+        await room.onMessage { message in message.withUnsafeBytes(handler) }
+    }
+
+    package func reply(_ bytes: UnsafeRawBufferPointer) { try? room.trySend(bytes, to: peer) }
+
+    package func send(_ bytes: UnsafeRawBufferPointer) async throws { try await room.send(bytes, to: peer) }
+
+    package func flush() async throws { try await room.flush() }
+
+    package func consume(_ body: @escaping @Sendable (Payload) async throws -> Void) async throws {
+        await room.clearMessageHandler()
+        consumer.withLock { $0 }?.cancel()
+        let task = Task { [room] in
+            for await message in room.messages() { try await body(message.payload) }
+        }
+        consumer.withLock { $0 = task }
+    }
+}

@@ -1,0 +1,45 @@
+internal import Foundation
+internal import InProcessTransport
+internal import Logging
+internal import TransportPluginAPI
+
+#if Libwebsockets
+    internal import SignalingLibwebsockets
+#endif
+#if WebRTC
+    internal import ICELibnice
+    internal import PeerWebRTC
+#endif
+
+/// The backends that this executable was built with.
+enum Backends {
+    /// `faults`: given, every ICE agent can have its path cut by it, for `room demo` and tests.
+    /// `plugins`: shared libraries to load; those of the environment variable ROOM_PLUGINS (comma-separated) come first.
+    static func registry(faults: ICEFaultControl? = nil, plugins: [String] = []) throws -> TransportRegistry {
+        var registry = TransportRegistry()
+        #if Libwebsockets
+            registry.register(LibwebsocketsTransport.plugin())
+        #endif
+        #if WebRTC
+            registry.register(webRTC(faults))
+        #endif
+        let named = ProcessInfo.processInfo.environment["ROOM_PLUGINS"]?.split(separator: ",").map(String.init) ?? []
+        for path in named + plugins { try PluginLoader.load(path, into: &registry) }
+        return registry
+    }
+
+    #if WebRTC
+        private static func webRTC(_ faults: ICEFaultControl?) -> PeerPlugin {
+            if let faults {
+                return WebRTCTransport.plugin(
+                    name: "webrtc-libnice", summary: "WebRTC data channels: libnice, OpenSSL, usrsctp"
+                ) { context throws(TransportError) in
+                    FaultInjectingICEAgentProvider(try LibniceProvider(context), control: faults)
+                }
+            }
+            return WebRTCTransport.plugin(
+                name: "webrtc-libnice", summary: "WebRTC data channels: libnice, OpenSSL, usrsctp"
+            ) { context throws(TransportError) in try LibniceProvider(context) }
+        }
+    #endif
+}

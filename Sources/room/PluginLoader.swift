@@ -1,0 +1,36 @@
+internal import Foundation
+internal import Glibc
+internal import TransportPluginAPI
+
+/// Loads transports from shared libraries.
+enum PluginLoader {
+    /// Adds what the library at `path` registers. Libraries are never unloaded.
+    static func load(_ path: String, into registry: inout TransportRegistry) throws {
+        func refused(_ reason: String) -> CommandError { CommandError(.unavailable, "the plugin \(path) \(reason)") }
+        guard FileManager.default.fileExists(atPath: path) else { throw refused("does not exist") }
+        // All symbols now: a library for another version of the API must fail here, before its code runs.
+        guard let library = dlopen(path, RTLD_NOW | RTLD_LOCAL) else {
+            let reason = dlerror().map { String(cString: $0) } ?? "no reason given"
+            if reason.contains("transportPluginABI") {
+                throw refused("was built for another version of TransportPluginAPI: build it again against this one")
+            }
+            throw refused("cannot be loaded: \(reason)")
+        }
+        guard let symbol = dlsym(library, PluginExchange.entryPoint) else {
+            throw refused("has no function \(PluginExchange.entryPoint): it is no transport plugin")
+        }
+        typealias Entry = @convention(c) (UnsafeMutableRawPointer) -> Int32
+        let entry = unsafeBitCast(symbol, to: Entry.self)
+        let exchange = PluginExchange(registry)
+        let status = withExtendedLifetime(exchange) {
+            var arguments = (transportPluginAPIIdentity(), UnsafeRawPointer(Unmanaged.passUnretained(exchange).toOpaque()))
+            return withUnsafeMutableBytes(of: &arguments) { bytes in
+                bytes.baseAddress.map(entry) ?? PluginExchange.otherCopy
+            }
+        }
+        guard status == PluginExchange.success else {
+            throw refused("has a copy of TransportPluginAPI of its own: link the dynamic product RoomPluginAPI instead")
+        }
+        registry = exchange.registry
+    }
+}

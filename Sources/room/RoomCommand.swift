@@ -1,0 +1,88 @@
+internal import ArgumentParser
+internal import Foundation
+internal import RoomConnection
+
+/// `room`: the server, a participant for scripts and people, the demo, the benchmark.
+struct RoomCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "room", abstract: "Rooms of peers that stay connected.", version: "0.1.0",
+        subcommands: [
+            ServeCommand.self, ConnectCommand.self, DemoCommand.self, PluginsCommand.self, BenchCommand.self,
+            BenchPeerCommand.self,
+        ])
+}
+
+/// What the command's exit status says.
+enum ExitStatus: Int32, Error {
+    case done = 0
+    /// Usage or configuration error.
+    case usage = 2
+    /// Refused by the server; the code is in the last `error` event.
+    case refused = 3
+    /// A backend is unavailable on this machine.
+    case unavailable = 4
+    /// A check failed.
+    case checkFailed = 5
+    case interrupted = 130
+}
+
+/// An error that ends the command with one sentence on standard error.
+struct CommandError: Error {
+    var status: ExitStatus
+    var message: String
+
+    init(_ status: ExitStatus, _ message: String) {
+        self.status = status
+        self.message = message
+    }
+
+    init(_ error: RoomError) {
+        switch error.code {
+        case .configuration: self.init(.usage, error.message)
+        case .unavailable: self.init(.unavailable, error.message)
+        default: self.init(.refused, error.description)
+        }
+    }
+}
+
+@main
+enum Main {
+    static func main() async {
+        do {
+            var command = try RoomCommand.parseAsRoot()
+            if var command = command as? any AsyncParsableCommand {
+                try await command.run()
+            } else {
+                try command.run()
+            }
+        } catch let status as ExitStatus {
+            exit(status.rawValue)
+        } catch let error as CommandError {
+            Output.complain("room: \(error.message)")
+            exit(error.status.rawValue)
+        } catch let error as RoomError {
+            let error = CommandError(error)
+            Output.complain("room: \(error.message)")
+            exit(error.status.rawValue)
+        } catch {
+            // What the argument parser throws: help and version are no errors.
+            let message = RoomCommand.fullMessage(for: error)
+            if RoomCommand.exitCode(for: error) == .success {
+                print(message)
+                exit(0)
+            }
+            Output.complain(message)
+            exit(ExitStatus.usage.rawValue)
+        }
+        exit(0)
+    }
+}
+
+/// The options that all subcommands have.
+struct CommonOptions: ParsableArguments {
+    @Option(name: .customLong("config"), help: "A YAML or JSON file; environment (ROOM_…) and flags override it.")
+    var configFile: String?
+
+    @Option(help: "trace, debug, info, notice, warning, error or critical; to standard error.")
+    var logLevel: String?
+}

@@ -1,0 +1,108 @@
+internal import Foundation
+internal import Yams
+
+/// Values from a configuration file and the environment; flags, which win, are asked first by the caller.
+///
+/// The file is YAML, and JSON with it. A key that no command knows is an error that names the key, the file and its line.
+struct Settings {
+    private var file: [String: Node] = [:]
+    private var path = ""
+
+    /// What may stand in a file. The environment has the same names: `iceServers` is `ROOM_ICE_SERVERS`.
+    static let keys: Set<String> = [
+        "server", "signaling", "peer", "signalingOptions", "peerOptions", "icePolicy", "iceServers", "token", "name", "host",
+        "port", "tlsCert", "tlsKey", "tokenSecretFile", "sessionKeyFile", "turnUris", "turnSecretFile", "stunUris",
+        "grace", "logLevel", "maximumRooms", "maximumParticipants", "plugins",
+    ]
+
+    init(path: String?) throws {
+        guard let path else { return }
+        self.path = path
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
+            throw CommandError(.usage, "\(path): cannot be read; name a YAML or JSON file that exists")
+        }
+        let root: Node?
+        do {
+            root = try Yams.compose(yaml: text)
+        } catch {
+            throw CommandError(.usage, "\(path): not valid YAML or JSON: \(error)")
+        }
+        guard let root else { return }
+        guard let mapping = root.mapping else {
+            throw CommandError(.usage, "\(path):1: a configuration file holds keys with values, like 'server: ws://…'")
+        }
+        for (key, value) in mapping {
+            let name = key.string ?? ""
+            guard Self.keys.contains(name) else {
+                let nearest = Self.keys.min { Self.distance($0, name) < Self.distance($1, name) } ?? ""
+                throw CommandError(
+                    .usage,
+                    "\(path):\(key.mark?.line ?? 0): there is no key '\(name)'; did you mean '\(nearest)'? "
+                        + "There are \(Self.keys.sorted().joined(separator: ", "))")
+            }
+            file[name] = value
+        }
+    }
+
+    /// Text from the environment or else the file.
+    func string(_ key: String) throws -> String? {
+        if let value = environment(key) { return value }
+        guard let node = file[key] else { return nil }
+        guard let value = node.scalar?.string else { throw wrong(key, node, "must be text") }
+        return value
+    }
+
+    func integer(_ key: String, _ range: ClosedRange<Int>) throws -> Int? {
+        guard let text = try string(key) else { return nil }
+        guard let value = Int(text), range.contains(value) else {
+            throw wrong(key, file[key], "must be a whole number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return value
+    }
+
+    /// A list, or one text, from the file; comma-separated from the environment.
+    func strings(_ key: String) throws -> [String] {
+        if let value = environment(key) { return value.split(separator: ",").map(String.init) }
+        guard let node = file[key] else { return [] }
+        if let one = node.scalar?.string { return [one] }
+        guard let list = node.sequence?.map({ $0.scalar?.string }), !list.contains(nil) else {
+            throw wrong(key, node, "must be a list of texts")
+        }
+        return list.compactMap(\.self)
+    }
+
+    /// The nodes under a key that holds a list or a table, for values that nest.
+    func node(_ key: String) -> Node? { file[key] }
+
+    func wrong(_ key: String, _ node: Node?, _ what: String) -> CommandError {
+        if environment(key) != nil { return CommandError(.usage, "\(Self.variable(key)) \(what)") }
+        return CommandError(.usage, "\(path):\(node?.mark?.line ?? 0): '\(key)' \(what)")
+    }
+
+    private func environment(_ key: String) -> String? { ProcessInfo.processInfo.environment[Self.variable(key)] }
+
+    static func variable(_ key: String) -> String {
+        var name = "ROOM_"
+        for character in key {
+            if character.isUppercase { name += "_" }
+            name += character.uppercased()
+        }
+        return name
+    }
+
+    /// Levenshtein distance, for "did you mean".
+    private static func distance(_ left: String, _ right: String) -> Int {
+        let left = Array(left), right = Array(right)
+        var row = Array(0...right.count)
+        for i in left.indices {
+            var diagonal = row[0]
+            row[0] = i + 1
+            for j in right.indices {
+                let above = row[j + 1]
+                row[j + 1] = min(above + 1, row[j] + 1, diagonal + (left[i] == right[j] ? 0 : 1))
+                diagonal = above
+            }
+        }
+        return row[right.count]
+    }
+}

@@ -1,0 +1,54 @@
+"""The connection of `room_client.Pair` on aiortc. It gathers before it describes itself (no trickle of its own), takes trickled
+candidates, and knows no ICE restart."""
+
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.sdp import candidate_from_sdp
+
+unordered = {"ordered": False}
+lossy = {"ordered": False, "maxRetransmits": 0}
+
+
+class Connection:
+    def __init__(self, pair, peer):
+        self.pair = pair
+        self.peer = peer
+        self.channels = {}
+        self.stack = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.stack.on("datachannel", self._add)
+
+    async def offer(self):
+        for label, options in {"room.plain": {}, "room.unordered": unordered, "room.lossy": lossy}.items():
+            self._add(self.stack.createDataChannel(label, **options), is_open=False)
+        await self.stack.setLocalDescription(await self.stack.createOffer())
+        return self.stack.localDescription.sdp
+
+    async def answer(self, sdp):
+        await self.stack.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
+        await self.stack.setLocalDescription(await self.stack.createAnswer())
+        return self.stack.localDescription.sdp
+
+    async def accept(self, sdp):
+        await self.stack.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="answer"))
+
+    async def add_candidate(self, candidate):
+        if candidate is None:
+            await self.stack.addIceCandidate(None)
+            return
+        parsed = candidate_from_sdp(candidate["candidate"].removeprefix("candidate:"))
+        parsed.sdpMid = candidate.get("sdpMid")
+        parsed.sdpMLineIndex = candidate.get("sdpMLineIndex")
+        await self.stack.addIceCandidate(parsed)
+
+    def send(self, label, data):
+        self.channels[label].send(data)
+
+    async def close(self):
+        await self.stack.close()
+
+    def _add(self, channel, is_open=True):
+        self.channels[channel.label] = channel
+        channel.on("message", lambda data: self.peer.received(self.pair, channel.label, data, channel.send))
+        if is_open:
+            self.peer.opened(self.pair, channel.label)
+        else:
+            channel.on("open", lambda: self.peer.opened(self.pair, channel.label))

@@ -1,0 +1,176 @@
+import RoomCore
+import RoomProtocol
+import Testing
+
+@Suite struct DeliveryMachineTests {
+    private let alice = SessionID("alice-1")
+    private let bob = SessionID("bob-1")
+
+    /// Two machines whose resume frames were exchanged over a new channel.
+    private func openPair() -> (DeliveryMachine, DeliveryMachine) {
+        var left = DeliveryMachine(session: alice, peerSession: bob)
+        var right = DeliveryMachine(session: bob, peerSession: alice)
+        open(&left, &right)
+        return (left, right)
+    }
+
+    private func open(_ left: inout DeliveryMachine, _ right: inout DeliveryMachine) {
+        let fromLeft = left.channelOpened()
+        let fromRight = right.channelOpened()
+        let areAccepted = (left.resumeReceived(fromRight), right.resumeReceived(fromLeft))
+        #expect(areAccepted == (true, true))
+    }
+
+    /// Hands all frames that can be transmitted to the other side; what is `lost` never comes.
+    private func pump(
+        _ from: inout DeliveryMachine, _ to: inout DeliveryMachine, lost: ClosedRange<UInt64>? = nil
+    ) -> [UInt64] {
+        var delivered: [UInt64] = []
+        while let sequence = from.nextToTransmit {
+            let ack = UInt32(truncatingIfNeeded: from.received)
+            from.frameTransmitted(sequence)
+            if let lost, lost.contains(sequence) { continue }
+            if to.dataReceived(sequence: UInt32(truncatingIfNeeded: sequence), ack: ack) == .deliver {
+                delivered.append(sequence)
+            }
+        }
+        return delivered
+    }
+
+    @Test func framesArriveOnceAndInOrder() {
+        var (left, right) = openPair()
+        left.framesAccepted(upTo: 5)
+        let delivered = pump(&left, &right)
+        #expect(delivered == [1, 2, 3, 4, 5])
+        let acks = (right.ackToSend(), right.ackToSend())
+        #expect(acks == (5, nil))
+        let isAccepted = left.ackReceived(5)
+        #expect(isAccepted)
+        #expect(left.unacknowledged == 0)
+    }
+
+    @Test func whatTheOtherSideLacksIsSentAgainAfterARebuildAndNothingElse() {
+        var (left, right) = openPair()
+        left.framesAccepted(upTo: 10)
+        // Six of ten arrive, the acknowledgement does not, then the connection dies.
+        let first = pump(&left, &right, lost: 7...10)
+        #expect(first == [1, 2, 3, 4, 5, 6])
+        left.channelLost()
+        right.channelLost()
+        left.framesAccepted(upTo: 12)
+        #expect(left.nextToTransmit == nil)
+        open(&left, &right)
+        #expect(left.acknowledged == 6)
+        let second = pump(&left, &right)
+        #expect(second == [7, 8, 9, 10, 11, 12])
+    }
+
+    @Test func aFirstChannelDoesNotWaitForTheOtherSidesResumeFrame() {
+        var left = DeliveryMachine(session: alice, peerSession: bob)
+        left.framesAccepted(upTo: 1)
+        #expect(left.nextToTransmit == nil)
+        _ = left.channelOpened()
+        #expect(left.nextToTransmit == 1)
+    }
+
+    @Test func aLaterChannelWaitsForTheOtherSidesResumeFrame() {
+        var (left, right) = openPair()
+        left.framesAccepted(upTo: 1)
+        _ = pump(&left, &right)
+        left.channelLost()
+        left.framesAccepted(upTo: 2)
+        _ = left.channelOpened()
+        #expect(left.nextToTransmit == nil)
+    }
+
+    @Test func aDuplicateIsDroppedAndAGapIsAViolation() {
+        var (left, right) = openPair()
+        left.framesAccepted(upTo: 3)
+        _ = pump(&left, &right)
+        let verdicts = (right.dataReceived(sequence: 2, ack: 0), right.dataReceived(sequence: 5, ack: 0))
+        #expect(verdicts == (.duplicate, .violation))
+    }
+
+    @Test func anAcknowledgementOfWhatWasNeverSentIsAViolation() {
+        var (left, right) = openPair()
+        left.framesAccepted(upTo: 1)
+        _ = pump(&left, &right)
+        let areAccepted = (left.ackReceived(2), left.ackReceived(1), left.ackReceived(0))
+        #expect(areAccepted == (false, true, true))
+        #expect(left.acknowledged == 1)
+    }
+
+    @Test(arguments: [
+        DeliveryProtocol.ResumeFrame(
+            session: SessionID("bob-2"), peerSession: SessionID("alice-1"), received: 0, next: 1),
+        DeliveryProtocol.ResumeFrame(
+            session: SessionID("bob-1"), peerSession: SessionID("alice-2"), received: 0, next: 1),
+        DeliveryProtocol.ResumeFrame(
+            session: SessionID("bob-1"), peerSession: SessionID("alice-1"), received: 1, next: 1),
+        DeliveryProtocol.ResumeFrame(
+            session: SessionID("bob-1"), peerSession: SessionID("alice-1"), received: 0, next: 2),
+    ])
+    func aResumeFrameThatDoesNotFitIsRefused(_ frame: DeliveryProtocol.ResumeFrame) {
+        var left = DeliveryMachine(session: alice, peerSession: bob)
+        _ = left.channelOpened()
+        let isAccepted = left.resumeReceived(frame)
+        #expect(!isAccepted)
+    }
+
+    @Test func dataBeforeTheResumeFrameIsAViolation() {
+        var right = DeliveryMachine(session: bob, peerSession: alice)
+        _ = right.channelOpened()
+        let verdict = right.dataReceived(sequence: 1, ack: 0)
+        #expect(verdict == .violation)
+    }
+
+    @Test func framesSurviveTheWire() throws {
+        let resume = DeliveryProtocol.ResumeFrame(
+            session: alice, peerSession: bob, received: 1 << 40, next: UInt64.max)
+        let decoded = resume.encoded.withUnsafeBytes { DeliveryProtocol.decode($0) }
+        #expect(decoded == .resume(resume))
+        for length in 0..<resume.encoded.count {
+            #expect(resume.encoded.prefix(length).withUnsafeBytes { DeliveryProtocol.decode($0) } == nil)
+        }
+        let data: [UInt8] = [3, 0, 0, 1, 2, 0, 0, 0, 9, 65]
+        #expect(
+            data.withUnsafeBytes { DeliveryProtocol.decode($0) } == .data(kind: .text, sequence: 258, ack: 9))
+        #expect([UInt8](arrayLiteral: 5, 0, 0, 0, 7).withUnsafeBytes { DeliveryProtocol.decode($0) } == .ack(7))
+        #expect([UInt8](arrayLiteral: 9, 0, 0, 0, 7).withUnsafeBytes { DeliveryProtocol.decode($0) } == nil)
+    }
+
+    @Test(arguments: 0..<200) func nothingIsLostDoubledOrDisorderedOverAnyScheduleOfOutages(seed: UInt64) {
+        var generator = SeededGenerator(seed: seed)
+        var (left, right) = openPair()
+        var accepted: UInt64 = 0
+        var delivered: [UInt64] = []
+        for _ in 0..<200 {
+            switch Int.random(in: 0..<10, using: &generator) {
+            case 0..<5:
+                accepted += UInt64.random(in: 1...4, using: &generator)
+                left.framesAccepted(upTo: accepted)
+                // The tail of a burst may be lost with the connection.
+                let isCut = Int.random(in: 0..<6, using: &generator) == 0
+                let first = left.nextToTransmit ?? accepted
+                let cut = UInt64.random(in: first...max(first, accepted), using: &generator)
+                delivered += pump(&left, &right, lost: isCut ? cut...UInt64.max : nil)
+                if isCut {
+                    left.channelLost()
+                    right.channelLost()
+                    open(&left, &right)
+                }
+            case 5..<8:
+                if let ack = right.ackToSend() {
+                    let isAccepted = left.ackReceived(ack)
+                    #expect(isAccepted)
+                }
+            default:
+                left.channelLost()
+                right.channelLost()
+                open(&left, &right)
+            }
+        }
+        delivered += pump(&left, &right)
+        #expect(delivered == Array(1...max(1, accepted)), "seed \(seed)")
+    }
+}

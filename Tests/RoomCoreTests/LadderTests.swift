@@ -1,0 +1,300 @@
+import RoomProtocol
+import Testing
+import TransportPluginAPI
+
+@testable import RoomCore
+
+@Suite struct LadderTests {
+    private func makeConnected(_ configuration: RecoveryConfiguration = RecoveryConfiguration()) -> Pair {
+        var pair = Pair(configuration)
+        pair.connect()
+        pair.run(until: 20)
+        return pair
+    }
+
+    @Test func evidenceThatIsMerelyLateIsWaitedFor() {
+        var pair = makeConnected()
+        pair.fact(.a, .liveness(.suspect(since: at(20))))
+        #expect(pair.machines[.a]?.status == .recovering(.wait, attempt: 1, since: at(20)))
+        pair.run(until: 21.9)
+        let actions = pair.fact(.a, .liveness(.alive))
+        #expect(pair.machines[.a]?.status == .connected(nil))
+        #expect(actions.incidents.map(\.rung) == [.wait])
+        #expect(pair.run(until: 60)[.a]?.restarts == 0)
+    }
+
+    @Test func twoSecondsOfSilenceLeadToARestart() {
+        var pair = makeConnected()
+        pair.run(until: 21)
+        pair.fact(.a, .liveness(.suspect(since: at(20.5))))
+        #expect(pair.run(until: 22.4)[.a]?.restarts == 0)
+        #expect(pair.run(until: 22.5)[.a]?.restarts == 1)
+    }
+
+    @Test func theAnsweringSideAsksForARestartInstead() {
+        var pair = makeConnected()
+        pair.fact(.b, .liveness(.suspect(since: at(20))))
+        let actions = pair.run(until: 22)
+        #expect(actions[.b]?.restartRequests == 1)
+        #expect(actions[.a]?.restarts == 1)
+    }
+
+    @Test func aPathThatIsLostIsRestartedAtOnceAndAgainWhileItIsNotUpWithGrowingPatience() {
+        var pair = makeConnected()
+        pair.act(.b) { machine, _, _ in _ = machine }
+        #expect(pair.fact(.a, .state(.disconnected)).restarts == 1)
+        pair.inFlight = [.a: [], .b: []]
+        var times: [Double] = []
+        for tick in 1...300 {
+            let actions = pair.run(until: 20 + Double(tick) / 10, delivers: false)
+            if actions[.a]?.restarts == 1 { times.append(Double(tick) / 10) }
+        }
+        #expect(times.prefix(4) == [2.5, 6, 10.5, 16])
+    }
+
+    @Test func answeredRestartsThatBringNoPathLeadToARebuildAfterFifteenSeconds() {
+        var pair = makeConnected()
+        pair.fact(.a, .state(.disconnected))
+        let creationsBefore = pair.actions[.a]?.creations ?? 0
+        pair.run(until: 34.9)
+        #expect(pair.actions[.a]?.creations == creationsBefore)
+        pair.run(until: 36)
+        #expect(pair.actions[.a]?.creations == creationsBefore + 1)
+        #expect(pair.machines[.a]?.connection == pair.machines[.b]?.connection)
+        let actions = pair.fact(.a, .state(.connected))
+        pair.fact(.b, .state(.connected))
+        #expect(actions.incidents.map(\.rung) == [.rebuild])
+        #expect(pair.machines[.b]?.status == .connected(nil))
+    }
+
+    @Test func somebodyWhoDoesNotAnswerAtAllIsNotRebuiltBeforeAMinute() {
+        var pair = makeConnected()
+        pair.fact(.a, .state(.disconnected))
+        pair.inFlight[.b] = []
+        let creations = pair.actions[.a]?.creations
+        for tick in 1...58 {
+            pair.run(until: 20 + Double(tick), delivers: false)
+            pair.inFlight = [.a: [], .b: []]
+        }
+        #expect(pair.actions[.a]?.creations == creations)
+        pair.run(until: 100, delivers: false)
+        #expect(pair.actions[.a]?.creations != creations)
+    }
+
+    @Test func aFirstConnectionThatTakesTooLongIsRebuiltWithGrowingPatience() {
+        var pair = Pair()
+        pair.act(.a) { $0.begin(now: $1, &$2) }
+        var times: [Int] = []
+        for second in 1...120 {
+            if (pair.run(until: Double(second), delivers: false)[.a]?.creations ?? 0) > 0 { times.append(second) }
+        }
+        #expect(times == [10, 20, 40, 70, 110])
+    }
+
+    @Test func aConnectionThatFailsIsRebuiltAtOnceAndThenWithGrowingDelays() {
+        var pair = makeConnected()
+        var times: [Double] = []
+        #expect(pair.fact(.a, .closed(PeerFailure("boom"))).creations == 1)
+        for tick in 1...400 {
+            let time = 20 + Double(tick) / 10
+            if (pair.run(until: time, delivers: false)[.a]?.creations ?? 0) > 0 { times.append(Double(tick) / 10) }
+            pair.fact(.a, .closed(PeerFailure("boom")))
+        }
+        #expect(times == [1, 3, 7, 15, 31])
+    }
+
+    @Test func aFailureOfTheAnsweringSideIsARebuildRequest() {
+        var pair = makeConnected()
+        pair.fact(.b, .closed(PeerFailure("boom")))
+        pair.deliverAll()
+        #expect(pair.actions[.b]?.rebuildRequests == 1)
+        #expect(pair.actions[.a]?.creations == 2)
+        #expect(pair.machines[.a]?.connection == pair.machines[.b]?.connection)
+    }
+
+    @Test func aConnectionClosedInOrderIsRebuiltOnlyAfterAWhile() {
+        var pair = makeConnected()
+        #expect(pair.fact(.a, .closed(nil)).creations == 0)
+        #expect(pair.run(until: 21.9)[.a]?.creations == 0)
+        #expect(pair.run(until: 22)[.a]?.creations == 1)
+    }
+
+    @Test func aRefusedDescriptionLeadsToARebuildOnEitherSide() {
+        var pair = makeConnected()
+        #expect(pair.fact(.a, .descriptionRefused(PeerFailure("x"))).creations == 1)
+        var other = makeConnected()
+        #expect(other.fact(.b, .descriptionRefused(PeerFailure("x"))).rebuildRequests == 1)
+        other.deliverAll()
+        #expect(other.actions[.a]?.creations == 2)
+    }
+
+    @Test func whileSignalingIsDownStepsAreHeldAndMadeAtOnceWhenItIsBack() {
+        var pair = makeConnected()
+        pair.act(.a) { $0.setReachable(false, now: $1, &$2) }
+        #expect(pair.fact(.a, .state(.disconnected)).restarts == 0)
+        #expect(pair.run(until: 60)[.a]?.restarts == 0)
+        #expect(pair.machines[.a]?.status == .recovering(.restart, attempt: 1, since: at(20)))
+        #expect(pair.act(.a) { $0.setReachable(true, now: $1, &$2) }.restarts == 1)
+    }
+
+    @Test func aPathThatComesBackByItselfMakesAHeldStepNeedless() {
+        var pair = makeConnected()
+        pair.act(.a) { $0.setReachable(false, now: $1, &$2) }
+        pair.fact(.a, .state(.disconnected))
+        pair.fact(.a, .state(.connected))
+        #expect(pair.act(.a) { $0.setReachable(true, now: $1, &$2) }.isEmpty)
+        #expect(pair.machines[.a]?.status == .connected(nil))
+    }
+
+    @Test(arguments: RecoveryConfiguration.RejoinPolicy.allCases)
+    func aRejoinRestartsWhatThePolicySays(policy: RecoveryConfiguration.RejoinPolicy) {
+        var configuration = RecoveryConfiguration()
+        configuration.rejoinPolicy = policy
+        var healthy = makeConnected(configuration)
+        healthy.act(.a) { $0.rejoined(.rejoined, now: $1, &$2) }
+        healthy.act(.b) { $0.rejoined(.rejoined, now: $1, &$2) }
+        let actions = healthy.run(until: 21)
+        #expect(actions[.a]?.restarts == (policy == .all ? 1 : 0))
+        #expect(actions[.b]?.restartRequests == 0)
+        #expect(healthy.machines[.a]?.status == .connected(nil))
+        var suspect = makeConnected(configuration)
+        suspect.fact(.a, .liveness(.suspect(since: at(20))))
+        #expect(suspect.act(.a) { $0.rejoined(.rejoined, now: $1, &$2) }.restarts == (policy == .none ? 0 : 1))
+    }
+
+    @Test func aRoundWhoseMessagesARejoinLostIsSuperseded() {
+        var pair = makeConnected()
+        pair.fact(.a, .state(.disconnected))
+        pair.inFlight = [.a: [], .b: []]
+        #expect(pair.act(.a) { $0.rejoined(.rejoined, now: $1, &$2) }.restarts == 1)
+        pair.deliverAll()
+        pair.fact(.a, .state(.connected))
+        pair.fact(.b, .state(.connected))
+        #expect(pair.machines[.a]?.status == .connected(nil))
+        // A first round cannot be restarted: it is made anew.
+        var fresh = Pair()
+        fresh.act(.a) { $0.begin(now: $1, &$2) }
+        #expect(fresh.act(.a) { $0.rejoined(.rejoined, now: $1, &$2) }.creations == 1)
+    }
+
+    @Test func aChangeOfTheNetworkProbesAndRestartsWithoutAnAnswerOnly() {
+        var alive = makeConnected()
+        #expect(alive.act(.a) { $0.hurry(.networkChanged, now: $1, &$2) }.probes == 1)
+        #expect(alive.machines[.a]?.status == .connected(nil))
+        alive.fact(.a, .liveness(.alive))
+        #expect(alive.run(until: 30)[.a]?.restarts == 0)
+        var silent = makeConnected()
+        silent.act(.a) { $0.hurry(.networkChanged, now: $1, &$2) }
+        #expect(silent.run(until: 20.4)[.a]?.restarts == 0)
+        #expect(silent.run(until: 20.5)[.a]?.restarts == 1)
+    }
+
+    @Test func aTimerThatComesAnHourLateLeadsToAProbeFirst() {
+        var pair = makeConnected()
+        pair.fact(.a, .liveness(.suspect(since: at(20))))
+        pair.now = at(3620)
+        let actions = pair.act(.a) { $0.timerFired(now: $1, &$2) }
+        #expect(actions.probes == 1)
+        #expect(actions.restarts == 0)
+        pair.timers[.b] = nil
+        #expect(pair.run(until: 3620.5)[.a]?.restarts == 1)
+    }
+
+    @Test func timersThatFireTwiceOrTooEarlyDoNothing() {
+        var pair = makeConnected()
+        #expect(pair.act(.a) { $0.timerFired(now: $1, &$2) }.isEmpty)
+        pair.fact(.a, .liveness(.suspect(since: at(20))))
+        #expect(pair.act(.a) { $0.timerFired(now: $1, &$2) } == [.scheduleTimer(at: at(22))])
+    }
+
+    @Test func duplicateFactsChangeNothing() {
+        var pair = makeConnected()
+        pair.fact(.a, .state(.disconnected))
+        #expect(pair.fact(.a, .state(.disconnected)).isEmpty)
+        pair.fact(.a, .state(.connected))
+        #expect(pair.fact(.a, .state(.connected)).isEmpty)
+        #expect(pair.fact(.a, .liveness(.alive)).isEmpty)
+    }
+
+    @Test func aFloodOfRequestsIsPaced() throws {
+        var pair = makeConnected()
+        let id = try #require(pair.machines[.a]?.connection)
+        for tick in 0..<1000 {
+            pair.run(until: 20 + Double(tick) / 100)
+            for negotiation in 0..<30 {
+                for body in [Signal.Body.restartRequest(reason: "x"), .rebuildRequest(reason: "x")] {
+                    let signal = Signal(
+                        peer: ParticipantID("b"), session: SessionID("s-b"),
+                        connection: pair.machines[.a]?.connection ?? id, negotiation: NegotiationID(negotiation),
+                        body: body)
+                    pair.act(.a) { $0.received(signal, now: $1, &$2) }
+                }
+            }
+        }
+        // Ten seconds: a restart each half second at most, and rebuilds with doubling delays.
+        #expect((pair.actions[.a]?.restarts ?? 0) <= 21)
+        #expect((pair.actions[.a]?.creations ?? 0) <= 6)
+    }
+
+    @Test func anIncidentTellsItsStepsInOrder() throws {
+        var pair = makeConnected()
+        pair.fact(.a, .liveness(.suspect(since: at(20))))
+        pair.run(until: 22.3)
+        let incident = try #require(pair.fact(.a, .state(.connected)).incidents.first)
+        #expect(incident.cause == .silence)
+        #expect(incident.rung == .restart)
+        #expect(incident.outcome == .recovered)
+        #expect(
+            incident.steps.map(\.kind) == [.detected, .restartRequested, .described, .answered, .connected, .recovered])
+        #expect(incident.steps.map(\.at) == incident.steps.map(\.at).sorted())
+        #expect(incident.endedAt == at(22.3))
+    }
+
+    @Test func aParticipantThatLeavesEndsItsIncidentAndItsConnection() throws {
+        var pair = makeConnected()
+        pair.fact(.a, .state(.disconnected))
+        let id = try #require(pair.machines[.a]?.connection)
+        let actions = pair.act(.a) { $0.end(now: $1, &$2) }
+        #expect(actions.contains(.command(id, .close)))
+        #expect(actions.incidents.map(\.outcome) == [.participantLeft])
+        #expect(pair.run(until: 100)[.a]?.isEmpty == true)
+    }
+
+    @Test func aRelayedPathIsMovedToFreshCredentialsBeforeTheOldOnesExpire() {
+        var pair = makeConnected()
+        pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host)))
+        let servers = [ICEServer(urls: ["turn:x"])]
+        pair.act(.a) { $0.iceServersChanged(servers, ttl: .seconds(3600), now: $1, &$2) }
+        #expect(pair.run(until: 22)[.a]?.restarts == 0)
+        pair.now = at(2500)
+        pair.act(.a) { $0.iceServersChanged(servers, ttl: .seconds(3600), now: $1, &$2) }
+        #expect(pair.run(until: 2502)[.a]?.commands.contains(.restartPath(iceServers: servers)) == true)
+    }
+}
+
+@Suite struct PacingTests {
+    @Test func onlyEightOfOursConnectAtATime() {
+        var driver = RoomDriver()
+        driver.feed(.started)
+        let roster = (10..<30).map { makeParticipant("p\($0)") }
+        var created = driver.join(makeJoined("a", roster: roster)).commands.count {
+            if case .create = $0 { true } else { false }
+        }
+        #expect(created == 8)
+        #expect(driver.machine.peerStatus(of: ParticipantID("p29")) == .waiting)
+        let (peer, id) =
+            driver.all.lazy.compactMap { action -> (ParticipantID, PeerConnectionID)? in
+                if case .peer(let peer, let id, .create) = action { (peer, id) } else { nil }
+            }.first ?? (ParticipantID(""), PeerConnectionID(""))
+        created = driver.feed(.peer(peer, id, .state(.connected))).commands.count {
+            if case .create = $0 { true } else { false }
+        }
+        #expect(created == 1)
+        // Those that take too long give their places away.
+        for second in stride(from: 4.0, through: 12, by: 4) {
+            driver.run(until: second)
+            driver.receive(.ack(received: 0))
+        }
+        #expect(driver.machine.peerStatus(of: ParticipantID("p25")) == .connecting)
+    }
+}

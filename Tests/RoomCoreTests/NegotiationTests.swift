@@ -1,0 +1,195 @@
+import RoomProtocol
+import Testing
+import TransportPluginAPI
+
+@testable import RoomCore
+
+@Suite struct NegotiationTests {
+    private func makeSignal(
+        connection: PeerConnectionID, negotiation: NegotiationID, _ body: Signal.Body, from peer: String
+    ) -> Signal {
+        Signal(
+            peer: ParticipantID(peer), session: SessionID("s-\(peer)"), connection: connection,
+            negotiation: negotiation, body: body)
+    }
+
+    private func makeAnswer(_ text: String = "answer") -> Signal.Body { .description(.init(kind: .answer, sdp: text)) }
+    private func makeOffer(_ text: String = "offer") -> Signal.Body { .description(.init(kind: .offer, sdp: text)) }
+    private func makeCandidate(_ text: String) -> Signal.Body { .candidate(.init(candidate: text)) }
+
+    @Test func theSmallerIdOffersAndTheOtherAnswers() {
+        var pair = Pair()
+        pair.connect()
+        #expect(pair.actions[.a]?.bodies == [makeOffer()])
+        #expect(pair.actions[.b]?.bodies == [makeAnswer()])
+        #expect(pair.machines[.a]?.connection == pair.machines[.b]?.connection)
+        #expect(pair.machines[.a]?.status == .connected(nil))
+        #expect(pair.machines[.b]?.status == .connected(nil))
+    }
+
+    @Test func bothSidesRestartingInTheSameTickMakeOneRestart() {
+        for seed in 0..<200 {
+            var pair = Pair(seed: UInt64(seed))
+            pair.connect()
+            pair.now = at(1)
+            for side in [Pair.Side.a, .b] { pair.fact(side, .state(.disconnected)) }
+            var generator = SeededGenerator(seed: UInt64(seed))
+            for _ in 0..<40 { pair.deliver(to: Bool.random(using: &generator) ? .a : .b) }
+            #expect(pair.actions[.a]?.restarts == 1, "seed \(seed)")
+            #expect(pair.actions[.b]?.restartRequests == 1, "seed \(seed)")
+            for side in [Pair.Side.a, .b] { pair.fact(side, .state(.connected)) }
+            #expect(pair.machines[.a]?.status == .connected(nil))
+            #expect(pair.machines[.b]?.status == .connected(nil))
+        }
+    }
+
+    @Test func aStaleAnswerIsDropped() throws {
+        var pair = Pair()
+        pair.connect()
+        pair.fact(.a, .state(.disconnected))
+        let id = try #require(pair.machines[.a]?.connection)
+        pair.inFlight[.a] = []
+        for (connection, negotiation) in [(id, 1), (id, 3), (PeerConnectionID("x"), 2)]
+            as [(PeerConnectionID, NegotiationID)]
+        {
+            let stale = makeSignal(connection: connection, negotiation: negotiation, makeAnswer("stale"), from: "b")
+            #expect(pair.act(.a) { $0.received(stale, now: $1, &$2) }.commands.isEmpty)
+        }
+        let answer = makeSignal(connection: id, negotiation: 2, makeAnswer(), from: "b")
+        #expect(
+            pair.act(.a) { $0.received(answer, now: $1, &$2) }.commands
+                == [.setRemoteDescription(SessionDescription(kind: .answer, text: "answer"))])
+        // The same answer again is stale too.
+        #expect(pair.act(.a) { $0.received(answer, now: $1, &$2) }.commands.isEmpty)
+    }
+
+    @Test func signalsOfAnotherSessionAreDropped() throws {
+        var pair = Pair()
+        pair.act(.b) { $0.begin(now: $1, &$2) }
+        var offer = makeSignal(connection: PeerConnectionID("c"), negotiation: 1, makeOffer(), from: "a")
+        offer.session = SessionID("former")
+        #expect(pair.act(.b) { $0.received(offer, now: $1, &$2) }.isEmpty)
+    }
+
+    @Test func candidatesThatComeBeforeTheirDescriptionAreKeptWithinALimit() throws {
+        var pair = Pair()
+        pair.act(.b) { $0.begin(now: $1, &$2) }
+        let id = PeerConnectionID("c")
+        for number in 0..<100 {
+            let candidate = makeSignal(connection: id, negotiation: 1, makeCandidate("\(number)"), from: "a")
+            #expect(pair.act(.b) { $0.received(candidate, now: $1, &$2) }.isEmpty)
+        }
+        let offer = makeSignal(connection: id, negotiation: 1, makeOffer(), from: "a")
+        let commands = pair.act(.b) { $0.received(offer, now: $1, &$2) }.commands
+        #expect(
+            commands.prefix(2) == [
+                .create(isOfferer: false, iceServers: []),
+                .setRemoteDescription(SessionDescription(kind: .offer, text: "offer")),
+            ])
+        #expect(commands.dropFirst(2) == (0..<64).map { .addRemoteCandidate(PeerCandidate(text: "\($0)")) }[...])
+    }
+
+    @Test func candidatesOfTheNextRoundWaitForItAndThoseOfAnOldOneAreDropped() throws {
+        var pair = Pair()
+        pair.connect()
+        let id = try #require(pair.machines[.b]?.connection)
+        func receive(_ body: Signal.Body, _ negotiation: NegotiationID) -> [RoomMachine.PeerCommand] {
+            let signal = makeSignal(connection: id, negotiation: negotiation, body, from: "a")
+            return pair.act(.b) { $0.received(signal, now: $1, &$2) }.commands
+        }
+        #expect(receive(makeCandidate("new"), 2).isEmpty)
+        #expect(receive(makeCandidate("current"), 1) == [.addRemoteCandidate(PeerCandidate(text: "current"))])
+        #expect(
+            receive(makeOffer("again"), 2) == [
+                .setRemoteDescription(SessionDescription(kind: .offer, text: "again")),
+                .addRemoteCandidate(PeerCandidate(text: "new")),
+            ])
+        #expect(receive(makeCandidate("old"), 1).isEmpty)
+        #expect(
+            receive(.endOfCandidates(usernameFragment: "f"), 2)
+                == [.addRemoteCandidate(PeerCandidate(text: "", usernameFragment: "f"))])
+    }
+
+    @Test func aNewConnectionOfTheOffererReplacesTheOldOneAndItsLateSignalsAreDropped() throws {
+        var pair = Pair()
+        pair.connect()
+        let old = try #require(pair.machines[.b]?.connection)
+        let offer = makeSignal(connection: PeerConnectionID("new"), negotiation: 1, makeOffer(), from: "a")
+        let actions = pair.act(.b) { $0.received(offer, now: $1, &$2) }
+        #expect(actions.contains(.command(old, .close)))
+        #expect(pair.machines[.b]?.connection == PeerConnectionID("new"))
+        for negotiation in [1, 2] as [NegotiationID] {
+            let late = makeSignal(connection: old, negotiation: negotiation, makeOffer(), from: "a")
+            #expect(pair.act(.b) { $0.received(late, now: $1, &$2) }.isEmpty)
+        }
+        // So are late facts of the old connection.
+        #expect(pair.fact(.b, .state(.disconnected), old).isEmpty)
+        #expect(pair.fact(.b, .closed(PeerFailure("x")), old).isEmpty)
+    }
+
+    @Test func aRestartOfAConnectionThatIsUnknownIsAnsweredByARebuildRequest() throws {
+        var pair = Pair()
+        pair.act(.b) { $0.begin(now: $1, &$2) }
+        let offer = makeSignal(connection: PeerConnectionID("lost"), negotiation: 4, makeOffer(), from: "a")
+        #expect(pair.act(.b) { $0.received(offer, now: $1, &$2) }.rebuildRequests == 1)
+    }
+
+    @Test func aNewerOfferWaitsUntilTheOlderIsAnswered() throws {
+        var pair = Pair()
+        pair.connect()
+        pair.answersDescriptions = false
+        let id = try #require(pair.machines[.b]?.connection)
+        for negotiation in [2, 3, 4] as [NegotiationID] {
+            let offer = makeSignal(connection: id, negotiation: negotiation, makeOffer("\(negotiation)"), from: "a")
+            let commands = pair.act(.b) { $0.received(offer, now: $1, &$2) }.commands
+            #expect(commands.isEmpty == (negotiation > 2))
+        }
+        let actions = pair.fact(.b, .localDescription(SessionDescription(kind: .answer, text: "answer")))
+        #expect(actions.bodies == [makeAnswer()])
+        #expect(actions.commands == [.setRemoteDescription(SessionDescription(kind: .offer, text: "4"))])
+    }
+
+    @Test func aRestartThatIsAskedForWhileOneIsInFlightWaitsForItsAnswer() {
+        var machine = NegotiationMachine(isOfferer: true, candidateLimit: 64)
+        var generator = SeededGenerator(seed: 1)
+        var actions: [NegotiationMachine.Action] = []
+        machine.rebuild(reason: "", using: &generator, &actions)
+        machine.localDescription(SessionDescription(kind: .offer, text: "o"), &actions)
+        guard let id = machine.connection else {
+            Issue.record("no connection")
+            return
+        }
+        machine.received(makeSignal(connection: id, negotiation: 1, makeAnswer(), from: "b"), &actions)
+        machine.restart(superseding: false, reason: "", using: &generator, &actions)
+        machine.localDescription(SessionDescription(kind: .offer, text: "o2"), &actions)
+        actions = []
+        machine.restart(superseding: false, reason: "", using: &generator, &actions)
+        #expect(actions.isEmpty)
+        machine.received(makeSignal(connection: id, negotiation: 2, makeAnswer(), from: "b"), &actions)
+        #expect(actions.last == .restartPath(id))
+        #expect(machine.isNegotiating)
+    }
+
+    @Test func garbageFromTheOtherSideDoesNothing() throws {
+        var pair = Pair()
+        pair.connect()
+        let id = try #require(pair.machines[.a]?.connection)
+        let bodies: [Signal.Body] = [
+            makeOffer(), makeAnswer(), makeCandidate("c"), .endOfCandidates(usernameFragment: "f"),
+            .restartRequest(reason: "r"), .rebuildRequest(reason: "r"),
+        ]
+        for negotiation in [0, 2, .max] as [NegotiationID] {
+            for body in bodies {
+                for connection in [id, PeerConnectionID("unknown")] {
+                    for (side, peer) in [(Pair.Side.a, "b"), (.b, "a")] {
+                        var copy = pair
+                        copy.answersDescriptions = false
+                        let signal = makeSignal(connection: connection, negotiation: negotiation, body, from: peer)
+                        for _ in 0..<3 { copy.act(side) { $0.received(signal, now: $1, &$2) } }
+                        #expect((copy.actions[side]?.count ?? 0) - (pair.actions[side]?.count ?? 0) < 12)
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+import RoomProtocol
+import TransportPluginAPI
+
+@testable import RoomCore
+
+/// Two peer machines whose signals can be held back, lost or reordered by a test. `a` is the offerer.
+struct Pair {
+    enum Side: Hashable {
+        case a, b
+        var other: Side { self == .a ? .b : .a }
+    }
+    var machines: [Side: PeerMachine] = [:]
+    var now = Timestamp.zero
+    /// Signals on their way to the side.
+    var inFlight: [Side: [Signal]] = [.a: [], .b: []]
+    var timers: [Side: Timestamp] = [:]
+    var actions: [Side: [PeerMachine.Action]] = [.a: [], .b: []]
+    /// Connections answer descriptions by themselves.
+    var answersDescriptions = true
+
+    init(_ configuration: RecoveryConfiguration = RecoveryConfiguration(), seed: UInt64 = 1) {
+        var configuration = configuration
+        configuration.rejoinJitter = .zero
+        for (side, us, other) in [(Side.a, "a", "b"), (.b, "b", "a")] {
+            machines[side] = PeerMachine(
+                makeParticipant(other), us: ParticipantID(us), configuration: configuration, iceServers: [],
+                generator: SeededGenerator(seed: seed &+ UInt64(us.utf8.first ?? 0)))
+        }
+    }
+
+    @discardableResult
+    mutating func act(
+        _ side: Side, _ body: (inout PeerMachine, Timestamp, inout [PeerMachine.Action]) -> Void
+    ) -> [PeerMachine.Action] {
+        guard var machine = machines[side] else { return [] }
+        var out: [PeerMachine.Action] = []
+        body(&machine, now, &out)
+        machines[side] = machine
+        actions[side]?.append(contentsOf: out)
+        for action in out {
+            switch action {
+            case .signal(var signal):
+                // The server stamps the sender.
+                let sender = side == .a ? "a" : "b"
+                signal.peer = ParticipantID(sender)
+                signal.session = SessionID("s-\(sender)")
+                inFlight[side.other]?.append(signal)
+            case .scheduleTimer(let time): timers[side] = time
+            case .command(let id, let command): if answersDescriptions { perform(command, id, side) }
+            case .changeStatus, .report: break
+            }
+        }
+        return out
+    }
+
+    /// What a transport would do.
+    private mutating func perform(_ command: RoomMachine.PeerCommand, _ id: PeerConnectionID, _ side: Side) {
+        switch command {
+        case .makeOffer, .restartPath:
+            fact(side, .localDescription(SessionDescription(kind: .offer, text: "offer")), id)
+        case .setRemoteDescription(let description):
+            if description.kind == .offer {
+                fact(side, .localDescription(SessionDescription(kind: .answer, text: "answer")), id)
+            }
+        case .create, .close, .addRemoteCandidate, .updateICEServers, .probe: break
+        }
+    }
+
+    @discardableResult
+    mutating func fact(_ side: Side, _ fact: RoomMachine.PeerFact, _ id: PeerConnectionID? = nil) -> [PeerMachine
+        .Action]
+    {
+        guard let id = id ?? machines[side]?.connection else { return [] }
+        return act(side) { $0.handle(fact, of: id, now: $1, &$2) }
+    }
+
+    /// Delivers the oldest signal to the side. False: there was none.
+    @discardableResult
+    mutating func deliver(to side: Side) -> Bool {
+        guard let signal = inFlight[side]?.first else { return false }
+        inFlight[side]?.removeFirst()
+        act(side) { $0.received(signal, now: $1, &$2) }
+        return true
+    }
+
+    mutating func deliverAll() {
+        var count = 0
+        while deliver(to: .a) || deliver(to: .b) {
+            count += 1
+            if count > 1000 { return }
+        }
+    }
+
+    mutating func connect() {
+        act(.b) { $0.begin(now: $1, &$2) }
+        act(.a) { $0.begin(now: $1, &$2) }
+        deliverAll()
+        fact(.a, .state(.connected))
+        fact(.b, .state(.connected))
+    }
+
+    /// Fires timers in the order of time, up to `seconds`; signals are delivered at once when `delivers`.
+    @discardableResult
+    mutating func run(until seconds: Double, delivers: Bool = true) -> [Side: [PeerMachine.Action]] {
+        let before = actions
+        if delivers { deliverAll() }
+        while let (side, time) = timers.min(by: { ($0.value, $0.key == .a ? 0 : 1) < ($1.value, $1.key == .a ? 0 : 1) }
+        ),
+            time <= at(seconds)
+        {
+            timers[side] = nil
+            now = max(now, time)
+            act(side) { $0.timerFired(now: $1, &$2) }
+            if delivers { deliverAll() }
+        }
+        now = max(now, at(seconds))
+        var new: [Side: [PeerMachine.Action]] = [:]
+        for (side, list) in actions { new[side] = Array(list.dropFirst(before[side]?.count ?? 0)) }
+        return new
+    }
+}
+
+extension [PeerMachine.Action] {
+    var commands: [RoomMachine.PeerCommand] {
+        compactMap { if case .command(_, let command) = $0 { command } else { nil } }
+    }
+    var creations: Int { commands.count { if case .create = $0 { true } else { false } } }
+    var restarts: Int { commands.count { if case .restartPath = $0 { true } else { false } } }
+    var probes: Int { commands.count { $0 == .probe } }
+    var bodies: [Signal.Body] { compactMap { if case .signal(let signal) = $0 { signal.body } else { nil } } }
+    var restartRequests: Int { bodies.count { if case .restartRequest = $0 { true } else { false } } }
+    var rebuildRequests: Int { bodies.count { if case .rebuildRequest = $0 { true } else { false } } }
+    var incidents: [Incident] { compactMap { if case .report(let incident) = $0 { incident } else { nil } } }
+}

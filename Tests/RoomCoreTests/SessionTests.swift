@@ -1,0 +1,193 @@
+import RoomProtocol
+import Testing
+import TransportPluginAPI
+
+@testable import RoomCore
+
+@Suite struct SessionTests {
+    private func makeDriver(_ roster: [Participant] = [makeParticipant("a"), makeParticipant("z")]) -> RoomDriver {
+        var driver = RoomDriver()
+        driver.feed(.started)
+        driver.join(makeJoined(roster: roster))
+        return driver
+    }
+
+    /// Loses the connection and comes back.
+    private func comeBack(_ driver: inout RoomDriver, _ joined: Joined) -> [RoomEvent] {
+        driver.feed(.transportClosed(driver.generation, nil))
+        driver.run(until: driver.now.seconds + 0.5)
+        return driver.join(joined).events
+    }
+
+    private func rosterEvents(_ events: [RoomEvent]) -> [RoomEvent] {
+        events.filter {
+            switch $0 {
+            case .peerJoined, .peerLeft, .peerChanged, .hostChanged, .joined: true
+            case .signalingStatus, .peerStatus, .incident, .error, .left: false
+            }
+        }
+    }
+
+    @Test func theFirstHelloHasNoResumeAndLaterOnesShowTheTokenAndThePlace() {
+        var driver = RoomDriver()
+        driver.feed(.started)
+        #expect(driver.feed(.transportConnected(1)).hellos.first?.resume == nil)
+        driver.receive(.joined(makeJoined()))
+        driver.receive(.peerJoined(makeParticipant("a")), sequence: 1)
+        driver.feed(.transportClosed(1, nil))
+        driver.run(until: 1)
+        #expect(
+            driver.feed(.transportConnected(2)).hellos.first?.resume == Resume(sessionToken: "token-1", received: 1))
+    }
+
+    @Test func aResumeTellsTheDifferenceAndTheReplayTellsNothingTwice() {
+        var driver = makeDriver()
+        let events = comeBack(
+            &driver, makeJoined(isResumed: true, roster: [makeParticipant("b"), makeParticipant("z")]))
+        #expect(rosterEvents(events).contains(.peerLeft(makeParticipant("a"), reason: .left)))
+        #expect(rosterEvents(events).contains(.peerJoined(makeParticipant("b"))))
+        #expect(rosterEvents(events).count == 3)
+        #expect(
+            rosterEvents(
+                driver.receive(.peerLeft(ParticipantID("a"), SessionID("s-a"), reason: .left), sequence: 1).events
+            )
+            .isEmpty)
+        #expect(rosterEvents(driver.receive(.peerJoined(makeParticipant("b")), sequence: 2).events).isEmpty)
+        #expect(driver.machine.participants.map(\.id.rawValue) == ["b", "z"])
+    }
+
+    @Test func aNewSessionUnderAnOldIdIsALeaveAndAJoin() {
+        var driver = makeDriver()
+        let new = makeParticipant("z", session: "other")
+        let events = rosterEvents(comeBack(&driver, makeJoined(isResumed: true, roster: [makeParticipant("a"), new])))
+        #expect(events.dropFirst() == [.peerLeft(makeParticipant("z"), reason: .left), .peerJoined(new)])
+        // News of the former session change nothing.
+        #expect(
+            driver.receive(.peerLeft(ParticipantID("z"), SessionID("s-z"), reason: .left), sequence: 1).events.isEmpty)
+    }
+
+    @Test func aRejoinThatFindsAnEmptyRoomWaitsForTheOthersAndMissesNobody() {
+        var driver = makeDriver()
+        let events = rosterEvents(comeBack(&driver, makeJoined(epoch: 2, roster: [])))
+        #expect(events.count == 1)
+        let back = makeParticipant("a", epoch: 2)
+        #expect(rosterEvents(driver.receive(.peerJoined(back), sequence: 1).events) == [.peerChanged(back)])
+        let later = rosterEvents(driver.run(until: 40).events)
+        #expect(later.contains(.peerLeft(makeParticipant("z"), reason: .timedOut)))
+        #expect(!later.contains { if case .peerLeft(let peer, _) = $0 { peer.id.rawValue == "a" } else { false } })
+    }
+
+    @Test func aMissedParticipantWhoseConnectionClosedInOrderHasLeft() throws {
+        var driver = makeDriver([makeParticipant("z")])
+        let connection = try #require(
+            driver.all.compactMap { if case .peer(_, let id, .create) = $0 { id } else { nil } }.first)
+        _ = comeBack(&driver, makeJoined(epoch: 2, roster: []))
+        // After the rejoin the connection in the making was given up for a new one, or kept: the living one counts.
+        let living =
+            driver.all.compactMap { if case .peer(_, let id, .create) = $0 { id } else { nil } }.last ?? connection
+        let events = driver.feed(.peer(ParticipantID("z"), living, .closed(nil))).events
+        #expect(events.contains(.peerLeft(makeParticipant("z"), reason: .left)))
+    }
+
+    @Test func theHostOfTheHighestTermCounts() {
+        var driver = makeDriver()
+        #expect(
+            driver.receive(.hostChanged(ParticipantID("a"), term: 2), sequence: 1).events == [
+                .hostChanged(ParticipantID("a"), term: 2)
+            ])
+        #expect(driver.receive(.hostChanged(ParticipantID("z"), term: 2), sequence: 2).events.isEmpty)
+        #expect(driver.machine.participants.first(where: \.isHost)?.id.rawValue == "a")
+        driver.receive(.hostChanged(ParticipantID("m"), term: 3), sequence: 3)
+        #expect(driver.machine.membership?.isHost == true)
+    }
+
+    @Test(arguments: [ProtocolError.Code.roomNotFound, .nameTaken, .roomExists, .roomFull])
+    func aRefusalThatEndsAFirstJoinIsRetriedByARejoin(code: ProtocolError.Code) {
+        let error = makeError(code)
+        var fresh = RoomDriver()
+        fresh.feed(.started)
+        fresh.feed(.transportConnected(1))
+        #expect(fresh.receive(.error(error)).events.last == .left(.refused(SignalingFailure(error))))
+        var known = makeDriver()
+        known.feed(.transportClosed(1, nil))
+        known.run(until: 1)
+        known.feed(.transportConnected(2))
+        known.receive(.error(error))
+        #expect(!known.machine.isEnded)
+        #expect(known.run(until: 3).opened == [3])
+    }
+
+    @Test func kickedStaysKicked() {
+        var driver = makeDriver()
+        let events = driver.receive(.error(makeError(.kicked))).events
+        #expect(events.last == .left(.kicked(message: "no")))
+        #expect(driver.machine.signalingStatus == .closed(.kicked(message: "no")))
+        let before = driver.all.count
+        driver.feed(.transportClosed(1, nil))
+        driver.feed(.reconnectRequested)
+        driver.feed(.networkChanged)
+        driver.run(until: 100)
+        #expect(driver.all.count == before)
+    }
+
+    @Test(
+        arguments: [
+            (.versionMismatch, .refused(SignalingFailure(makeError(.versionMismatch)))),
+            (.roomClosed, .roomClosed(message: "no")),
+        ] as [(ProtocolError.Code, EndReason)])
+    func someRefusalsAreFinalForEverybody(code: ProtocolError.Code, reason: EndReason) {
+        var driver = makeDriver()
+        #expect(driver.receive(.error(makeError(code))).events.last == .left(reason))
+    }
+
+    @Test func anAttemptOfOursThatArrivedLateIsOutlivedButAFightOverTheSessionIsNotFought() {
+        var driver = makeDriver()
+        driver.receive(.error(makeError(.replaced)))
+        #expect(!driver.machine.isEnded)
+        driver.run(until: 1)
+        driver.join(makeJoined(isResumed: true))
+        #expect(driver.receive(.error(makeError(.replaced))).events.last == .left(.replaced))
+    }
+
+    @Test func aStaleEpochLeadsToARejoinAndASecondOneToTheEnd() {
+        var driver = makeDriver()
+        driver.receive(.error(makeError(.staleEpoch)))
+        driver.run(until: 1)
+        #expect(driver.feed(.transportConnected(2)).hellos.first?.resume?.mustRejoin == true)
+        #expect(driver.receive(.error(makeError(.staleEpoch))).events.last == .left(.staleEpoch(message: "no")))
+    }
+
+    @Test func anErrorThatIsNotFatalIsReportedAndNothingEnds() {
+        var driver = makeDriver()
+        let error = makeError(.notHost, isFatal: false)
+        #expect(driver.receive(.error(error)).events == [.error(.refused(error))])
+    }
+
+    @Test func freshICEServersAreFetchedBeforeTheOldOnesExpire() {
+        var driver = RoomDriver()
+        driver.feed(.started)
+        driver.join(makeJoined(servers: [.init(urls: ["turn:x"], username: "u", credential: "1")], ttl: .seconds(100)))
+        for second in stride(from: 4.0, to: 70, by: 4) {
+            #expect(driver.run(until: second).opened.isEmpty)
+            driver.receive(.ack(received: 0))
+        }
+        let actions = driver.run(until: 70)
+        #expect(actions.contains(.closeTransport(1, .normal)))
+        #expect(actions.opened == [2])
+    }
+
+    @Test func leavingSaysSoAndIsTheLastEvent() {
+        var driver = makeDriver()
+        let actions = driver.feed(.leaveRequested)
+        #expect(actions.sent == [.leave])
+        #expect(actions.contains(.closeTransport(1, .normal)))
+        #expect(actions.events.last == .left(.left))
+        #expect(actions.commands.contains(.close))
+        #expect(driver.feed(.leaveRequested).isEmpty)
+    }
+
+    @Test func ourOwnEntryInTheRosterIsNotAPeer() {
+        let driver = makeDriver([makeParticipant("m"), makeParticipant("z")])
+        #expect(driver.machine.participants.map(\.id.rawValue) == ["z"])
+    }
+}

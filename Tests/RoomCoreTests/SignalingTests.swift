@@ -1,0 +1,258 @@
+import RoomProtocol
+import Testing
+import TransportPluginAPI
+
+@testable import RoomCore
+
+/// Signaling, seen through the whole machine.
+@Suite struct SignalingTests {
+    private func makeJoinedDriver() -> RoomDriver {
+        var driver = RoomDriver()
+        driver.feed(.started)
+        driver.join(makeJoined())
+        return driver
+    }
+
+    @Test func itIsConnectedOnlyOnceTheServerHasLetUsIn() {
+        var driver = RoomDriver()
+        #expect(driver.feed(.started).opened == [1])
+        #expect(driver.machine.signalingStatus == .connecting(attempt: 1, nextAttemptAt: nil, cause: nil))
+        #expect(driver.feed(.transportConnected(1)).hellos.count == 1)
+        #expect(driver.machine.signalingStatus == .connecting(attempt: 1, nextAttemptAt: nil, cause: nil))
+        let events = driver.receive(.joined(makeJoined())).events
+        #expect(events.first == .signalingStatus(.connected(SessionID("s-m"))))
+    }
+
+    @Test func aFailedAttemptIsRepeatedAfterABackoffWithItsCauseAndTimeInTheStatus() throws {
+        var driver = RoomDriver()
+        driver.feed(.started)
+        let failure = SignalingFailure("refused")
+        let actions = driver.feed(.transportFailed(1, failure))
+        let until = try #require(driver.timers[.attempt])
+        #expect(
+            actions.events == [
+                .signalingStatus(.disconnected(cause: failure)),
+                .signalingStatus(.connecting(attempt: 2, nextAttemptAt: until, cause: failure)),
+            ])
+        #expect(until <= at(0.1))
+        #expect(driver.run(until: 0.1).opened == [2])
+    }
+
+    @Test func aNonRetryableFailureEndsAFirstJoinButNotARejoin() {
+        let failure = SignalingFailure("not found", isRetryable: false, status: 404)
+        var fresh = RoomDriver()
+        fresh.feed(.started)
+        #expect(fresh.feed(.transportFailed(1, failure)).events.last == .left(.refused(failure)))
+        #expect(fresh.machine.isEnded)
+        var known = makeJoinedDriver()
+        known.feed(.transportClosed(1, nil))
+        known.run(until: 1)
+        known.feed(.transportFailed(2, failure))
+        #expect(!known.machine.isEnded)
+        #expect(known.run(until: 3).opened == [3])
+    }
+
+    @Test func lateSuccessOfAnAbandonedAttemptIsAborted() {
+        var driver = RoomDriver()
+        driver.feed(.started)
+        #expect(driver.run(until: 11).contains(.abortTransport(1)))
+        #expect(driver.generation == 2)
+        #expect(driver.feed(.transportConnected(1)) == [.abortTransport(1)])
+        // The new attempt is not disturbed, neither by what the old one still says.
+        #expect(driver.feed(.received(Envelope(.joined(makeJoined())), 1)).isEmpty)
+        #expect(driver.feed(.transportClosed(1, nil)).isEmpty)
+        #expect(driver.feed(.transportFailed(1, SignalingFailure("late"))).isEmpty)
+        driver.join(makeJoined())
+        #expect(driver.machine.signalingStatus == .connected(SessionID("s-m")))
+    }
+
+    @Test func lateSuccessAfterTheEndIsAborted() {
+        var driver = RoomDriver()
+        driver.feed(.started)
+        #expect(driver.feed(.leaveRequested).contains(.abortTransport(1)))
+        #expect(driver.feed(.transportConnected(1)) == [.abortTransport(1)])
+    }
+
+    @Test func aServerThatDoesNotAnswerTheHelloIsLeft() {
+        var driver = RoomDriver()
+        driver.feed(.started)
+        driver.feed(.transportConnected(1))
+        #expect(!driver.run(until: 4.9).contains(.abortTransport(1)))
+        #expect(driver.run(until: 5).contains(.abortTransport(1)))
+    }
+
+    @Test func silenceIsAnsweredByAPingAndThenByAnAbort() {
+        var driver = makeJoinedDriver()
+        #expect(driver.run(until: 4.9).sent.isEmpty)
+        #expect(driver.run(until: 5).sent == [.ping(id: 1)])
+        let actions = driver.run(until: 10)
+        #expect(actions.contains(.abortTransport(1)))
+        #expect(!actions.contains { if case .closeTransport = $0 { true } else { false } })
+        #expect(driver.machine.signalingStatus != .connected(SessionID("s-m")))
+    }
+
+    @Test func anyMessageIsASignOfLife() {
+        var driver = makeJoinedDriver()
+        for second in stride(from: 4.0, through: 60, by: 4) {
+            #expect(driver.run(until: second).sent.isEmpty)
+            driver.receive(.ack(received: 0))
+        }
+        driver.run(until: 66)
+        driver.receive(.pong(id: 1))
+        driver.run(until: 70.9)
+        #expect(driver.machine.signalingStatus == .connected(SessionID("s-m")))
+    }
+
+    @Test func aPingOfTheServerIsAnswered() {
+        var driver = makeJoinedDriver()
+        #expect(driver.receive(.ping(id: 9)).sent == [.pong(id: 9)])
+    }
+
+    @Test func aTimerThatComesAnHourLateLeadsToAProbeAndNotToADeath() {
+        var driver = makeJoinedDriver()
+        driver.run(until: 5)
+        driver.now = at(3600)
+        let actions = driver.feed(.timerFired(.liveness))
+        #expect(actions.sent == [.ping(id: 2)])
+        #expect(driver.machine.signalingStatus == .connected(SessionID("s-m")))
+        // No answer to the probe either: now it is dead.
+        #expect(driver.run(until: 3602).contains(.abortTransport(1)))
+    }
+
+    @Test func timersThatFireTwiceTooEarlyOrWithoutReasonDoNothing() {
+        var driver = makeJoinedDriver()
+        for timer in [.attempt, .acknowledgement, .session, .peer(ParticipantID("x"))] as [RoomMachine.TimerID] {
+            #expect(driver.feed(.timerFired(timer)).isEmpty)
+        }
+        #expect(driver.feed(.timerFired(.liveness)) == [.scheduleTimer(.liveness, at: at(5))])
+        #expect(driver.feed(.timerFired(.stability)) == [.scheduleTimer(.stability, at: at(5))])
+        driver.run(until: 5)
+        #expect(driver.feed(.timerFired(.liveness)) == [.scheduleTimer(.liveness, at: at(10))])
+    }
+
+    @Test func theBackoffStartsAfreshOnlyAfterFiveStableSeconds() {
+        var driver = makeJoinedDriver()
+        driver.run(until: 1)
+        driver.feed(.transportClosed(1, nil))
+        guard case .connecting(let attempt, _, _) = driver.machine.signalingStatus else {
+            Issue.record("not connecting")
+            return
+        }
+        #expect(attempt == 2)
+        driver.run(until: 2)
+        driver.join(makeJoined(isResumed: true))
+        driver.run(until: 8)
+        driver.feed(.transportClosed(driver.generation, nil))
+        guard case .connecting(1, _, _) = driver.machine.signalingStatus else {
+            Issue.record("the outage goes on: \(driver.machine.signalingStatus)")
+            return
+        }
+    }
+
+    @Test func theServersRetryWindowOverridesTheBackoffAndAReconnectRequestOverridesIt() throws {
+        var driver = makeJoinedDriver()
+        let window = RetryWindow(earliest: .seconds(3), latest: .seconds(8))
+        let actions = driver.receive(.goingAway(retryAfter: window))
+        #expect(actions.contains(.closeTransport(1, .goingAway)))
+        let until = try #require(driver.timers[.attempt])
+        #expect(until >= at(3) && until <= at(8))
+        #expect(driver.feed(.reconnectRequested).opened == [2])
+    }
+
+    @Test func aReconnectRequestProbesALivingConnection() {
+        var driver = makeJoinedDriver()
+        driver.run(until: 1)
+        #expect(driver.feed(.reconnectRequested).sent == [.ping(id: 1)])
+        #expect(driver.feed(.networkChanged).sent.isEmpty)
+        #expect(driver.run(until: 3).contains(.abortTransport(1)))
+    }
+
+    @Test func duplicatesAreDroppedAndAcknowledged() {
+        var driver = makeJoinedDriver()
+        let message = ServerMessage.peerJoined(makeParticipant("a"))
+        #expect(driver.receive(message, sequence: 1).events.contains(.peerJoined(makeParticipant("a"))))
+        #expect(driver.receive(message, sequence: 1).events.isEmpty)
+        #expect(driver.run(until: 0.2).sent == [.ack(received: 1)])
+        #expect(driver.run(until: 1).sent.isEmpty)
+    }
+
+    @Test func acknowledgementsTravelWithOtherMessagesAndComeAtOnceAfterSixteen() {
+        var driver = makeJoinedDriver()
+        driver.receive(.peerChanged(makeParticipant("z")), sequence: 1)
+        let envelopes = driver.receive(.ping(id: 4)).envelopes
+        #expect(envelopes == [Envelope(ack: 1, .pong(id: 4))])
+        #expect(driver.run(until: 0.3).sent.isEmpty)
+        var sent: [ClientMessage] = []
+        for number in 2...17 {
+            sent += driver.receive(.hostChanged(ParticipantID("z"), term: 1), sequence: SequenceNumber(number)).sent
+        }
+        #expect(sent == [.ack(received: 17)])
+    }
+
+    @Test func aGapLeadsToARejoin() throws {
+        var driver = makeJoinedDriver()
+        driver.receive(.peerChanged(makeParticipant("z")), sequence: 1)
+        #expect(driver.receive(.peerChanged(makeParticipant("z")), sequence: 3).contains(.abortTransport(1)))
+        driver.run(until: 1)
+        let hello = try #require(driver.feed(.transportConnected(2)).hellos.first)
+        #expect(hello.resume == Resume(sessionToken: "token-1", received: 1, mustRejoin: true))
+    }
+
+    @Test func whatTheServerCannotHaveGotLeadsToARejoin() throws {
+        var driver = makeJoinedDriver()
+        #expect(driver.receive(.ack(received: 5)).contains(.abortTransport(1)))
+        driver.run(until: 1)
+        #expect(driver.feed(.transportConnected(2)).hellos.first?.resume?.mustRejoin == true)
+    }
+
+    @Test func whatWasWrittenIntoAHalfOpenConnectionIsSentAgain() {
+        var driver = makeJoinedDriver()
+        let kick = ClientMessage.kick(Kick(participant: ParticipantID("z"), reason: "r"))
+        #expect(driver.feed(.kickRequested(ParticipantID("z"), reason: "r")).envelopes == [Envelope(sequence: 1, kick)])
+        driver.run(until: 12)
+        let again = driver.join(makeJoined(isResumed: true, received: 0)).envelopes.dropFirst()
+        #expect(Array(again) == [Envelope(sequence: 1, kick)])
+        driver.receive(.ack(received: 1))
+        driver.feed(.transportClosed(driver.generation, nil))
+        driver.run(until: 14)
+        #expect(driver.join(makeJoined(isResumed: true, received: 1)).envelopes.count == 1)
+    }
+
+    @Test func aKickSurvivesARejoinUnderANewNumber() {
+        var driver = makeJoinedDriver()
+        driver.feed(.metadataUpdated(["a": "b"]))
+        driver.feed(.kickRequested(ParticipantID("z"), reason: "r"))
+        driver.receive(.ack(received: 1))
+        driver.feed(.transportClosed(1, nil))
+        driver.run(until: 1)
+        let envelopes = driver.join(makeJoined(epoch: 2)).envelopes
+        #expect(
+            envelopes.dropFirst().first
+                == Envelope(sequence: 1, .kick(Kick(participant: ParticipantID("z"), reason: "r"))))
+    }
+
+    @Test func anUnknownMessageIsCountedAndPassedOver() {
+        var driver = makeJoinedDriver()
+        var error = makeError(.unknownType, isFatal: false)
+        error.sequence = 1
+        driver.feed(.receivedMalformed(error, 1))
+        #expect(
+            driver.receive(.peerJoined(makeParticipant("a")), sequence: 2).events.contains(
+                .peerJoined(makeParticipant("a"))))
+        #expect(driver.feed(.receivedMalformed(makeError(.malformed), 1)).contains(.abortTransport(1)))
+    }
+
+    @Test func anOverflowingQueueIsGivenUpAndLeadsToARejoin() {
+        var configuration = makeConfiguration()
+        configuration.signaling.queueLimit = 4
+        var driver = RoomDriver(configuration)
+        driver.feed(.started)
+        driver.join(makeJoined())
+        driver.feed(.transportClosed(1, nil))
+        for number in 0..<5 { driver.feed(.metadataUpdated(["n": "\(number)"])) }
+        #expect(driver.all.events.contains { if case .error(.queueOverflow) = $0 { true } else { false } })
+        #expect(driver.machine.queuedMessages <= 4)
+        driver.run(until: 1)
+        #expect(driver.feed(.transportConnected(2)).hellos.first?.resume?.mustRejoin == true)
+    }
+}

@@ -1,0 +1,91 @@
+import RoomProtocol
+import Testing
+
+@Suite("Every message comes back from its JSON as it was")
+struct RoundTripTests {
+    static let participant = Participant(
+        id: ParticipantID("p-2"), session: SessionID("s_2"), epoch: 3, name: "bob \"the\" ünïcode 😀", isHost: true,
+        metadata: ["colour": "blue\n\tgreen\\", "empty": ""],
+        capabilities: [DeliveryProtocol.capability])
+
+    static func signal(_ body: Signal.Body) -> Signal {
+        Signal(
+            peer: ParticipantID("p-2"), session: SessionID("s-2"), connection: PeerConnectionID("c-9"), negotiation: 4,
+            body: body)
+    }
+
+    static let signals: [Signal] = [
+        signal(.description(.init(kind: .offer, sdp: "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\n"))),
+        signal(.description(.init(kind: .answer, sdp: "v=0\r\n"))),
+        signal(
+            .candidate(
+                .init(
+                    candidate: "candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ host", mediaID: "0", mediaLineIndex: 0,
+                    usernameFragment: "abcd"))),
+        signal(.candidate(.init(candidate: ""))),
+        signal(.endOfCandidates(usernameFragment: "ab+/")),
+        signal(.restartRequest(reason: "path lost")),
+        signal(.rebuildRequest(reason: "")),
+    ]
+
+    static let clientMessages: [ClientMessage] =
+        [
+            .hello(Hello(room: RoomName("lobby"), role: .host, name: "ann")),
+            .hello(
+                Hello(
+                    room: RoomName("räum 1"), role: .guest, name: "bob", metadata: ["a": "b"], token: "abc.def.ghi",
+                    resume: Resume(sessionToken: "tok.en", received: 17, mustRejoin: true, attempt: 4),
+                    capabilities: [DeliveryProtocol.capability, "x"])),
+            .kick(Kick(participant: ParticipantID("p-1"), reason: "spam")),
+            .update(metadata: [:]), .update(metadata: ["k": "v", "l": ""]),
+            .ack(received: .max), .ping(id: 0), .pong(id: .max), .leave,
+            .closeRoom(reason: "over"),
+        ] + signals.map(ClientMessage.signal)
+
+    static let serverMessages: [ServerMessage] =
+        [
+            .joined(
+                Joined(
+                    participant: ParticipantID("p-1"), session: SessionID("s-1"), epoch: 2, isHost: false, hostTerm: 7,
+                    isResumed: true, received: 5, sessionToken: "a.b", roster: [participant],
+                    iceServers: ICEServerList(
+                        servers: [
+                            .init(urls: ["stun:stun.example.org:3478"]),
+                            .init(
+                                urls: ["turn:t.example.org", "turns:t.example.org"], username: "1:u", credential: "p="),
+                        ], ttl: .seconds(600)),
+                    pingInterval: .milliseconds(2500), pingDeadline: .microseconds(1), grace: .seconds(30))),
+            .peerJoined(participant), .peerChanged(participant),
+            .hostChanged(ParticipantID("p-2"), term: 8, sessionToken: "to.ken"),
+            .iceServers(ICEServerList()),
+            .ack(received: 3), .ping(id: 9), .pong(id: 9),
+            .goingAway(retryAfter: RetryWindow(earliest: .zero, latest: .milliseconds(1250))),
+            .error(
+                ProtocolError(
+                    code: .nameTaken, message: "The name is taken.", isRetryable: true, isFatal: true,
+                    retryAfter: RetryWindow(earliest: .seconds(1), latest: .seconds(2)), sequence: 12)),
+            .error(ProtocolError(code: .internalError, message: "", isRetryable: false, isFatal: false)),
+        ] + signals.map(ServerMessage.signal)
+        + LeaveReason.allCases.map { .peerLeft(ParticipantID("p-2"), SessionID("s-2"), reason: $0) }
+
+    @Test(arguments: clientMessages)
+    func clientMessageSurvives(_ message: ClientMessage) throws {
+        for envelope in [Envelope(message), Envelope(sequence: 1, ack: 0, message), Envelope(sequence: .max, message)] {
+            #expect(try RoomProtocolCodec.decodeClientMessage(RoomProtocolCodec.encode(envelope)) == envelope)
+        }
+    }
+
+    @Test(arguments: serverMessages)
+    func serverMessageSurvives(_ message: ServerMessage) throws {
+        for envelope in [Envelope(message), Envelope(sequence: 1, ack: 0, message), Envelope(ack: .max, message)] {
+            #expect(try RoomProtocolCodec.decodeServerMessage(RoomProtocolCodec.encode(envelope)) == envelope)
+        }
+    }
+
+    @Test func bodyEncodedOnceGivesTheSameBytesAsTheWholeEnvelope() {
+        let body = EncodedBody(.peerJoined(Self.participant))
+        #expect(
+            body.finished(sequence: 4, ack: 5)
+                == RoomProtocolCodec.encode(Envelope(sequence: 4, ack: 5, .peerJoined(Self.participant))))
+    }
+}
