@@ -114,7 +114,7 @@ let package = Package(
             providers: [.apt(["libwebsockets-dev"])]),
         .target(name: "GLibLoop", dependencies: ["TransportPluginAPI", "CGLib"], path: "Plugins/CLibraries/GLibLoop"),
         .target(
-            name: "SignalingLibwebsockets", dependencies: ["TransportPluginAPI", "GLibLoop", "CGLib", "CLibwebsockets"],
+            name: "SignalingLibwebsockets", dependencies: ["TransportPluginAPI", "CLibwebsockets"],
             path: "Plugins/SignalingLibwebsockets"),
         .target(
             name: "PeerWebRTC", dependencies: ["TransportPluginAPI", "COpenSSL", "CUsrsctp", log],
@@ -138,7 +138,9 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ]),
-        .testTarget(name: "SignalingLibwebsocketsTests", dependencies: ["SignalingLibwebsockets", "TransportTestKit"]),
+        .testTarget(
+            name: "SignalingLibwebsocketsTests",
+            dependencies: ["SignalingLibwebsockets", "TransportTestKit", "CLibwebsockets"]),
         .testTarget(
             name: "PeerWebRTCTests",
             dependencies: [
