@@ -10,6 +10,8 @@ struct Main {
         ("session-description", { run(sessionDescription, $0, $1) }),
         ("candidate", { run(candidate, $0, $1) }),
         ("channel-open", { run(channelOpen, $0, $1) }),
+        ("websocket", { run(webSocket, $0, $1) }),
+        ("http-head", { run(httpHead, $0, $1) }),
     ]
 
     static func main() {
@@ -29,7 +31,9 @@ struct Main {
         _ = LLVMFuzzerRunDriver(&count, &pointer, target.run)
     }
 
-    private static func run(_ decode: (UnsafeRawBufferPointer) -> Void, _ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
+    private static func run(_ decode: (UnsafeRawBufferPointer) -> Void, _ bytes: UnsafePointer<UInt8>?, _ count: Int)
+        -> CInt
+    {
         decode(UnsafeRawBufferPointer(start: bytes, count: count))
         return 0
     }
