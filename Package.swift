@@ -100,7 +100,8 @@ let package = Package(
 
         // Transport backends
         .systemLibrary(
-            name: "COpenSSL", path: "Plugins/CLibraries/COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+            name: "COpenSSL", path: "Plugins/CLibraries/COpenSSL", pkgConfig: "openssl",
+            providers: [.apt(["libssl-dev"])]),
         .systemLibrary(
             name: "CGLib", path: "Plugins/CLibraries/CGLib", pkgConfig: "gobject-2.0",
             providers: [.apt(["libglib2.0-dev"])]),
@@ -144,7 +145,8 @@ let package = Package(
         .testTarget(
             name: "PeerWebRTCTests",
             dependencies: [
-                "PeerWebRTC", "ICELibnice", "InProcessTransport", "TransportTestKit", "TransportPluginAPI", "CUsrsctp", log,
+                "PeerWebRTC", "ICELibnice", "InProcessTransport", "TransportTestKit", "TransportPluginAPI", "CUsrsctp",
+                log,
             ]),
         .testTarget(
             name: "ICELibniceTests", dependencies: ["ICELibnice", "GLibLoop", "CGLib", "TransportPluginAPI"]),
