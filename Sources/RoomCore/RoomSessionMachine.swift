@@ -141,14 +141,14 @@ package struct RoomSessionMachine: Sendable {
         for participant in roster where participant.id != stay.membership.participant {
             present[participant.id] = participant
         }
-        for member in stay.sortedMembers where present[member.participant.id] == nil {
+        // Those who are missed already are waited for, whatever came between.
+        for member in stay.sortedMembers where present[member.participant.id] == nil && member.missedUntil == nil {
             switch kind {
             case .first, .resumed:
                 stay.members[member.participant.id] = nil
                 actions.append(.peerLeft(member.participant, reason: .left))
             case .rejoined:
                 // A server that lost its state knows only those who are back already.
-                guard member.missedUntil == nil else { continue }
                 stay.members[member.participant.id]?.missedUntil = now + stay.patience
                 actions.append(.peerMissed(member.participant.id))
             }
