@@ -18,6 +18,10 @@ final class Node {
     var roster: [ParticipantID: Participant] = [:]
     var end: EndReason?
     var hasLeft = false
+    /// The host has tried to remove it.
+    var isKicked = false
+    var refusesNext = false
+    var metadata: [String: String] = [:]
 
     // The network around it.
     var isSignalingCut = false

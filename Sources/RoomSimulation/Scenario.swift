@@ -8,12 +8,25 @@ package struct Scenario: Sendable {
     package var faultsBegin: Duration = .seconds(10)
     package var faultsEnd: Duration = .seconds(70)
     package var faults = 6
+    package var longestFault: Duration = .seconds(45)
     /// Which kinds may happen.
     package var kinds = Fault.Kind.allCases
     /// Afterwards everything must be well again within this.
     package var calm: Duration = .seconds(120)
 
     package init(seed: UInt64) { self.seed = seed }
+
+    /// Everything follows from the seed: from two participants and one fault to seven and a storm of short ones.
+    package static func mixed(seed: UInt64) -> Scenario {
+        var scenario = Scenario(seed: seed)
+        scenario.participants = 2 + Int(seed % 6)
+        scenario.faults = 1 + Int(seed % 14)
+        if seed % 5 == 0 {
+            scenario.faults = 40
+            scenario.longestFault = .seconds(8)
+        }
+        return scenario
+    }
 }
 
 /// Something that goes wrong.
@@ -39,6 +52,12 @@ package struct Fault: Sendable, CustomStringConvertible {
         case suspend
         /// A peer connection fails.
         case peerFailure
+        /// One end refuses the next description that it is given.
+        case refusal
+        /// Somebody tells new metadata.
+        case update
+        /// The host removes somebody.
+        case kick
         /// Somebody leaves, and somebody new comes under the same name.
         case leaveAndReturn
         /// Somebody presses the button.

@@ -37,7 +37,19 @@ extension Simulation {
             if let id = ids.randomElement(using: &random), let endpoint = node.endpoints[id] {
                 finish(endpoint, PeerFailure("the handshake failed"))
             }
+        case .refusal: node.refusesNext = true
+        case .update:
+            guard node.suspendedUntil <= now, node.end == nil, node.membership != nil else { return }
+            node.metadata = ["at": "\(now.nanoseconds)"]
+            feed(node, .metadataUpdated(node.metadata))
+        case .kick:
+            guard let target = nodes[fault.other].membership?.participant, node.roster[target] != nil,
+                node.machine.membership?.isHost == true, node.suspendedUntil <= now, node.end == nil
+            else { return }
+            nodes[fault.other].isKicked = true
+            feed(node, .kickRequested(target, reason: "test"))
         case .leaveAndReturn:
+            guard !node.isKicked else { return }
             guard node.suspendedUntil <= now, node.end == nil else { return }
             node.hasLeft = true
             feed(node, .leaveRequested)
@@ -64,7 +76,9 @@ extension Simulation {
             judgeLines(of: node)
             if chance(0.3) { hint(node, .networkChanged) }
         case .suspend: judgeLines(of: node)
-        case .signalingReset, .addressChange, .peerFailure, .leaveAndReturn, .reconnectNow, .falseHint: break
+        case .refusal: node.refusesNext = false
+        case .signalingReset, .addressChange, .peerFailure, .leaveAndReturn, .reconnectNow, .falseHint, .update, .kick:
+            break
         }
     }
 

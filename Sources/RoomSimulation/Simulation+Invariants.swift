@@ -76,6 +76,12 @@ extension Simulation {
             if Set(node.machine.participants.map(\.id)) != Set(node.roster.keys) {
                 complaints.append("\(node.name)'s events tell another roster than its machine")
             }
+            for peer in node.roster.values {
+                guard let other = directory[peer.id].map({ nodes[$0] }), other.metadata != peer.metadata else {
+                    continue
+                }
+                complaints.append("\(node.name) knows old metadata of \(peer.name): \(peer.metadata)")
+            }
             for peer in node.roster.values.sorted(by: { $0.id < $1.id }) {
                 complaints += complaintsOf(node, us.participant, about: peer)
             }

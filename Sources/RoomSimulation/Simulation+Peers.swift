@@ -73,6 +73,11 @@ extension Simulation {
     private func take(_ description: SessionDescription, at endpoint: Endpoint) {
         let line = endpoint.line
         guard let round = Int(description.text), line.rounds.indices.contains(round) else { return }
+        if endpoint.node.refusesNext {
+            endpoint.node.refusesNext = false
+            tell(endpoint, .descriptionRefused(PeerFailure("not acceptable")))
+            return
+        }
         switch description.kind {
         case .offer:
             line.rounds[round].answererNetwork = endpoint.node.network

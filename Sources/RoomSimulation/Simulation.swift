@@ -22,6 +22,8 @@ package final class Simulation {
     }
 
     package let scenario: Scenario
+    /// Gets a line for everything that happens, for the search after a fault.
+    package var trace: ((String) -> Void)?
     package private(set) var violations: [String] = []
     package let faults: [Fault]
     /// When everybody was connected to everybody for the last time that it became so.
@@ -56,7 +58,7 @@ package final class Simulation {
             let latest = scenario.faultsEnd - .seconds(5)
             let at = scenario.faultsBegin + random.duration(upTo: latest - scenario.faultsBegin)
             let duration = min(
-                random.duration(upTo: .seconds(Int.random(in: 1...45, using: &random))), scenario.faultsEnd - at)
+                random.duration(upTo: random.duration(upTo: scenario.longestFault)), scenario.faultsEnd - at)
             let node = Int.random(in: 0..<scenario.participants, using: &random)
             return Fault(
                 kind: scenario.kinds.randomElement(using: &random) ?? .reconnectNow, at: .zero + at, duration: duration,
@@ -87,6 +89,8 @@ package final class Simulation {
     }
 
     func latency() -> Duration { .milliseconds(Int.random(in: 1...40, using: &random)) }
+
+    func note(_ line: @autoclosure () -> String) { trace?("\(now.seconds) \(line())") }
 
     func report(_ violation: String) {
         if violations.count < 20 { violations.append("at \(now.seconds): \(violation)") }
@@ -125,8 +129,12 @@ package final class Simulation {
             arriveAtClient(link, frame)
         case .serverTimer: serverTimerFired()
         case .peer(let occurrence): happen(occurrence)
-        case .fault(let fault): begin(fault)
-        case .heal(let fault): heal(fault)
+        case .fault(let fault):
+            note("begins: \(fault)")
+            begin(fault)
+        case .heal(let fault):
+            note("ends: \(fault)")
+            heal(fault)
         case .inspect:
             inspect()
             queue.push(.inspect, at: now + .seconds(1))
@@ -150,6 +158,14 @@ package final class Simulation {
 
     func feed(_ node: Node, _ event: RoomMachine.Event) {
         let actions = node.machine.handle(event, now: now)
+        if trace != nil {
+            for action in actions {
+                switch action {
+                case .openTransport, .abortTransport, .closeTransport, .send, .peer: note("\(node.name) does \(action)")
+                case .requestCredential, .scheduleTimer, .cancelTimer, .emit: break
+                }
+            }
+        }
         if actions.count > 500 { report("\(node.name) does \(actions.count) things at once") }
         for action in actions { perform(action, of: node) }
     }
@@ -181,6 +197,7 @@ package final class Simulation {
 
     /// What an application would see, checked as it comes.
     private func observe(_ event: RoomEvent, of node: Node) {
+        note("\(node.name) \(event)")
         if node.end != nil { report("\(node.name) says something after its end: \(event)") }
         switch event {
         case .joined(let membership):
@@ -218,6 +235,8 @@ package final class Simulation {
         // A first join that comes at the wrong moment is tried again by its user.
         if node.membership == nil, case .refused(let failure) = reason {
             restart(node, as: failure.code == .roomNotFound ? .host : .guest, after: .seconds(1))
+        } else if case .kicked = reason, node.isKicked {
+            return
         } else {
             report("\(node.name) was thrown out: \(reason)")
         }
@@ -235,6 +254,7 @@ package final class Simulation {
         node.roster = [:]
         node.end = nil
         node.hasLeft = false
+        node.metadata = [:]
         queue.push(.machine(node: node.index, life: life, .started), at: now + delay)
     }
 

@@ -1,8 +1,9 @@
-import RoomCore
+import Glibc
 import RoomSimulation
 import Testing
-import TransportPluginAPI
 
+/// `SIMULATION_FROM` and `SIMULATION_COUNT` choose other and more seeds for `everybodyIsBackAfterFaultsOfAllKinds`;
+/// `SIMULATION_SEED` replays one of them with a trace.
 @Suite struct SimulationTests {
     private func check(_ scenario: Scenario) {
         let simulation = Simulation(scenario)
@@ -17,12 +18,23 @@ import TransportPluginAPI
             """)
     }
 
+    private static func number(_ name: String) -> UInt64? {
+        getenv(name).flatMap { UInt64(String(cString: $0)) }
+    }
+
+    /// Seeds in parts, so that they run side by side.
+    private static let parts: [Range<UInt64>] = {
+        let from = number("SIMULATION_FROM") ?? 1000
+        let count = number("SIMULATION_COUNT") ?? 120
+        return stride(from: from, to: from + count, by: 30).map { $0..<min($0 + 30, from + count) }
+    }()
+
     @Test func withoutFaultsEverybodyMeetsWithinASecond() {
         for seed in 0..<20 {
             var scenario = Scenario(seed: UInt64(seed))
             scenario.participants = 2 + seed % 6
             scenario.faults = 0
-            scenario.faultsEnd = .seconds(12)
+            scenario.faultsEnd = .seconds(2)
             scenario.calm = .zero
             check(scenario)
         }
@@ -39,21 +51,28 @@ import TransportPluginAPI
         }
     }
 
-    @Test(arguments: 0..<10)
-    func everybodyIsBackAfterFaultsOfAllKinds(part: Int) {
-        for seed in 0..<12 {
-            var scenario = Scenario(seed: UInt64(1000 + part * 100 + seed))
-            scenario.participants = 2 + seed % 4
-            check(scenario)
-        }
+    @Test(arguments: parts)
+    func everybodyIsBackAfterFaultsOfAllKinds(seeds: Range<UInt64>) {
+        for seed in seeds { check(.mixed(seed: seed)) }
     }
 
     @Test func theSameSeedMakesTheSameRun() {
         let runs = (0..<2).map { _ in
-            let simulation = Simulation(Scenario(seed: 7))
+            var trace: [String] = []
+            let simulation = Simulation(.mixed(seed: 7))
+            simulation.trace = { trace.append($0) }
             simulation.run()
-            return simulation.steps
+            return trace
         }
         #expect(runs[0] == runs[1])
+        #expect(runs[0].count > 100)
+    }
+
+    @Test(.enabled(if: number("SIMULATION_SEED") != nil))
+    func replay() {
+        let simulation = Simulation(.mixed(seed: Self.number("SIMULATION_SEED") ?? 0))
+        simulation.trace = { print($0) }
+        simulation.run()
+        #expect(simulation.violations.isEmpty)
     }
 }
