@@ -2,39 +2,63 @@ internal import TransportPluginAPI
 
 /// A binary heap of what is to happen, by time; what has the same time happens in the order in which it was put in.
 struct EventQueue<Element> {
-    private var heap: [(time: Timestamp, order: UInt64, element: Element)] = []
-    private var pushed: UInt64 = 0
+    /// The elements lie still, only their keys are moved.
+    private var elements: [Element?] = []
+    private var free: [Int] = []
+    private var keys = KeyHeap()
 
     mutating func push(_ element: Element, at time: Timestamp) {
-        heap.append((time, pushed, element))
-        pushed += 1
-        var child = heap.count - 1
-        while child > 0 {
-            let parent = (child - 1) / 2
-            guard precedes(child, parent) else { break }
-            heap.swapAt(child, parent)
-            child = parent
-        }
+        let slot = free.popLast() ?? elements.count
+        if slot == elements.count { elements.append(element) } else { elements[slot] = element }
+        keys.push(time: time.nanoseconds, slot: slot)
     }
 
     mutating func pop() -> (time: Timestamp, element: Element)? {
-        guard let first = heap.first else { return nil }
-        heap.swapAt(0, heap.count - 1)
-        heap.removeLast()
-        var parent = 0
-        while true {
-            var smallest = parent
-            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && precedes(child, smallest) {
-                smallest = child
-            }
-            guard smallest != parent else { break }
-            heap.swapAt(parent, smallest)
-            parent = smallest
+        guard let key = keys.pop(), let element = elements[key.slot] else { return nil }
+        elements[key.slot] = nil
+        free.append(key.slot)
+        return (Timestamp(nanoseconds: key.time), element)
+    }
+}
+
+private struct KeyHeap {
+    struct Key {
+        var time: Int64
+        var order: UInt64
+        var slot: Int
+
+        func precedes(_ other: Key) -> Bool { time == other.time ? order < other.order : time < other.time }
+    }
+    private var heap: [Key] = []
+    private var pushed: UInt64 = 0
+
+    mutating func push(time: Int64, slot: Int) {
+        let key = Key(time: time, order: pushed, slot: slot)
+        pushed += 1
+        heap.append(key)
+        var child = heap.count - 1
+        while child > 0 {
+            let parent = (child - 1) / 2
+            guard key.precedes(heap[parent]) else { break }
+            heap[child] = heap[parent]
+            child = parent
         }
-        return (first.time, first.element)
+        heap[child] = key
     }
 
-    private func precedes(_ left: Int, _ right: Int) -> Bool {
-        (heap[left].time, heap[left].order) < (heap[right].time, heap[right].order)
+    mutating func pop() -> Key? {
+        guard let first = heap.first, let last = heap.popLast() else { return nil }
+        guard !heap.isEmpty else { return first }
+        var parent = 0
+        while true {
+            var child = 2 * parent + 1
+            guard child < heap.count else { break }
+            if child + 1 < heap.count, heap[child + 1].precedes(heap[child]) { child += 1 }
+            guard heap[child].precedes(last) else { break }
+            heap[parent] = heap[child]
+            parent = child
+        }
+        heap[parent] = last
+        return first
     }
 }

@@ -18,7 +18,7 @@ extension Simulation {
             }
             inspectStatus(node)
         }
-        noteWell(isWell)
+        noteWell(now >= .zero + scenario.faultsEnd && isWell)
     }
 
     /// A status is never a lie for longer than the evidence allows.

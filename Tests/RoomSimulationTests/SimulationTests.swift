@@ -25,7 +25,7 @@ import Testing
     /// Seeds in parts, so that they run side by side.
     private static let parts: [Range<UInt64>] = {
         let from = number("SIMULATION_FROM") ?? 1000
-        let count = number("SIMULATION_COUNT") ?? 120
+        let count = number("SIMULATION_COUNT") ?? 90
         return stride(from: from, to: from + count, by: 30).map { $0..<min($0 + 30, from + count) }
     }()
 
@@ -42,7 +42,7 @@ import Testing
 
     @Test(arguments: Fault.Kind.allCases)
     func everybodyIsBackAfterFaultsOfOneKind(kind: Fault.Kind) {
-        for seed in 0..<8 {
+        for seed in 0..<5 {
             var scenario = Scenario(seed: UInt64(seed))
             scenario.participants = 3
             scenario.faults = 2
