@@ -199,9 +199,9 @@ package struct RecoveryLadder: Sendable {
         case .healthy, .planned:
             guard configuration.rejoinPolicy == .all, isOfferer else { return }
             enter(.planned(at: now + generator.duration(upTo: configuration.rejoinJitter), cause), &actions)
-        case .watching, .held:
+        case .watching:
             if configuration.rejoinPolicy != .none { step(.restart, cause, now: now, &actions) }
-        case .restarting: step(.restart, cause, now: now, &actions)
+        case .restarting, .held: step(.restart, cause, now: now, &actions)
         }
     }
 
