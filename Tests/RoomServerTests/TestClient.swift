@@ -30,23 +30,26 @@ final class TestClient {
         self.bytes = bytes.makeAsyncIterator()
     }
 
-    /// A TCP connection.
-    static func dial(_ server: RoomServer) async throws -> TestClient {
+    /// A TCP connection. `receiveBuffer`: bytes that the kernel may hold for it, which bounds what the server's kernel can get rid of.
+    static func dial(_ server: RoomServer, receiveBuffer: Int? = nil) async throws -> TestClient {
         let address = try await server.address
         let (stream, continuation) = AsyncStream<[UInt8]>.makeStream()
-        let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+        let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(Collector(continuation))
                 }
             }
-            .connect(host: address.host, port: address.port).get()
+        if let receiveBuffer {
+            _ = bootstrap.channelOption(.socketOption(.so_rcvbuf), value: SocketOptionValue(receiveBuffer))
+        }
+        let channel = try await bootstrap.connect(host: address.host, port: address.port).get()
         return TestClient(channel, stream)
     }
 
     /// A WebSocket connection.
-    static func open(_ server: RoomServer) async throws -> TestClient {
-        let client = try await dial(server)
+    static func open(_ server: RoomServer, receiveBuffer: Int? = nil) async throws -> TestClient {
+        let client = try await dial(server, receiveBuffer: receiveBuffer)
         try await client.send(raw: handshake)
         let head = try #require(await client.head())
         #expect(head.hasPrefix("HTTP/1.1 101 "))
@@ -210,9 +213,10 @@ private final class Collector: ChannelInboundHandler {
 
 extension TestClient {
     static func join(
-        _ server: RoomServer, _ name: String, _ role: Hello.Role = .guest, token: String? = nil, room: String = "lobby"
+        _ server: RoomServer, _ name: String, _ role: Hello.Role = .guest, token: String? = nil, room: String = "lobby",
+        receiveBuffer: Int? = nil
     ) async throws -> TestClient {
-        let client = try await open(server)
+        let client = try await open(server, receiveBuffer: receiveBuffer)
         try await client.say(.hello(Hello(room: RoomName(room), role: role, name: name, token: token)))
         guard case .joined = try #require(await client.next()) else {
             throw TestFailure(message: "\(name) did not join")
