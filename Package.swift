@@ -74,12 +74,10 @@ let package = Package(
         .target(
             name: "RoomServer",
             dependencies: [
-                "RoomServerCore", "RoomProtocol", "COpenSSL", log,
+                "RoomServerCore", "RoomProtocol", "TransportPluginAPI", "COpenSSL", log,
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOWebSocket", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["NIOSSL"])),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),
@@ -128,16 +126,16 @@ let package = Package(
         .testTarget(name: "TransportPluginAPITests", dependencies: ["TransportPluginAPI"]),
         .testTarget(name: "RoomProtocolTests", dependencies: ["RoomProtocol"]),
         .testTarget(name: "RoomCoreTests", dependencies: ["RoomCore"]),
-        .testTarget(name: "RoomServerCoreTests", dependencies: ["RoomServerCore"]),
+        .testTarget(
+            name: "RoomServerCoreTests", dependencies: ["RoomServerCore", "RoomProtocol", "TransportPluginAPI"]),
         .testTarget(name: "RoomSimulationTests", dependencies: ["RoomSimulation"]),
         .testTarget(name: "InProcessTransportTests", dependencies: ["InProcessTransport", "TransportTestKit"]),
         .testTarget(name: "RoomConnectionTests", dependencies: ["RoomConnection", "InProcessTransport", "RoomServer"]),
         .testTarget(
             name: "RoomServerTests",
             dependencies: [
-                "RoomServer", .product(name: "NIOCore", package: "swift-nio"),
+                "RoomServer", "RoomServerCore", "RoomProtocol", log, .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOEmbedded", package: "swift-nio"),
             ]),
         .testTarget(
             name: "SignalingLibwebsocketsTests",
