@@ -31,7 +31,7 @@ final class LoopbackAgent: ICEAgent, @unchecked Sendable {
     let isControlling: Bool
     let servers: [ICEServer]
     private let loop: TransportLoop
-    private weak var handler: (any ICEAgentHandler)?
+    private var handler: (any ICEAgentHandler)?
     private let descriptor: Int32
     private var port: UInt16 = 0
     private var watch: LoopWatch?
@@ -187,6 +187,7 @@ final class LoopbackAgent: ICEAgent, @unchecked Sendable {
     func close() {
         guard !isClosed else { return }
         isClosed = true
+        handler = nil
         timer?.cancel()
         watch?.cancel()
         Glibc.close(descriptor)
