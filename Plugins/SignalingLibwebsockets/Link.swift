@@ -89,15 +89,16 @@
             continuation?.resume(returning: outcome)
         }
 
+        /// Receivers are woken last: by then senders know too.
         private func finish(inbound error: TransportError?, discarding: Bool) {
+            outbound.finish(error.map(Self.asClosed), discarding: true)
             inbound.finish(error, discarding: discarding)
-            outbound.finish(error.map { $0.code == .cancelled ? Self.closed : $0 }.map(Self.asClosed), discarding: true)
         }
 
         /// Senders learn that the connection is closed, whatever the receiver learned.
         private static func asClosed(_ error: TransportError) -> TransportError {
-            error.code == .closed
-                ? error : TransportError(.closed, "the connection is closed: \(error.message)", cause: error)
+            error.code == .closed || error.code == .cancelled
+                ? closed : TransportError(.closed, "the connection is closed: \(error.message)", cause: error)
         }
 
         private func takeClosers() -> [@Sendable () -> Void] {
@@ -197,8 +198,7 @@
         /// Closes because of what the other side did: receivers get `error` after what came before it.
         private func violate(_ code: UInt16, _ error: TransportError) {
             guard let wsi else { return }
-            inbound.finish(error)
-            outbound.finish(Self.asClosed(error), discarding: true)
+            finish(inbound: error, discarding: false)
             sending = nil
             phase = .closing(SignalingClose(code: code, reason: ""))
             isParting = true

@@ -51,7 +51,7 @@
         private static let chunk = 65_536
         private let protocolName = strdup("signaling")
 
-        private var links: [UInt: Link] = [:]
+        private(set) var links: [UInt: Link] = [:]
         private var lastID: UInt = 0
         private var releases: [(owner: Owner, done: @Sendable () -> Void)] = []
         private let trust = TrustStore()
@@ -80,9 +80,9 @@
             protocols = .allocate(capacity: 2)
             protocols.initialize(repeating: lws_protocols(), count: 2)
             protocols[0].name = UnsafePointer(protocolName)
-            protocols[0].callback = { wsi, reason, _, input, length in
+            protocols[0].callback = { wsi, reason, user, input, length in
                 guard let wsi else { return 0 }
-                return Service.handle(wsi, reason, input, length)
+                return Service.handle(wsi, reason, user, input, length)
             }
             protocols[0].rx_buffer_size = 32_768
             alarm = .allocate(capacity: 1)
@@ -303,7 +303,7 @@
             lws_set_timeout(wsi, PENDING_TIMEOUT_KILLED_BY_PARENT, LWS_TO_KILL_ASYNC)
         }
 
-        private func forget(_ link: Link) {
+        func forget(_ link: Link) {
             links[link.id] = nil
             link.destroyed()
         }
@@ -326,81 +326,6 @@
             }
             if end < payload.count { flags |= LWS_WRITE_NO_FIN.rawValue }
             return (lws_write(wsi, start, end - offset, lws_write_protocol(flags)) >= 0, end)
-        }
-
-        // MARK: Callbacks
-
-        private static func handle(
-            _ wsi: OpaquePointer, _ reason: lws_callback_reasons, _ input: UnsafeMutableRawPointer?, _ length: Int
-        ) -> Int32 {
-            switch reason {
-            case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER, LWS_CALLBACK_CLIENT_FILTER_PRE_ESTABLISH,
-                LWS_CALLBACK_CLIENT_ESTABLISHED, LWS_CALLBACK_CLIENT_CONNECTION_ERROR, LWS_CALLBACK_CLIENT_RECEIVE,
-                LWS_CALLBACK_CLIENT_WRITEABLE, LWS_CALLBACK_WS_PEER_INITIATED_CLOSE, LWS_CALLBACK_CLIENT_CLOSED,
-                LWS_CALLBACK_WSI_DESTROY:
-                break
-            default: return 0
-            }
-            guard let user = lws_context_user(lws_get_context(wsi)) else { return 0 }
-            let service = Unmanaged<Service>.fromOpaque(user).takeUnretainedValue()
-            guard let link = service.links[UInt(bitPattern: lws_get_opaque_user_data(wsi))] else { return 0 }
-            return service.handle(link, wsi, reason, input, length)
-        }
-
-        private func handle(
-            _ link: Link, _ wsi: OpaquePointer, _ reason: lws_callback_reasons, _ input: UnsafeMutableRawPointer?,
-            _ length: Int
-        ) -> Int32 {
-            switch reason {
-            case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
-                link.hasSentRequest = true
-                return append(link.request.endpoint.headers, at: input, capacity: length)
-            case LWS_CALLBACK_CLIENT_FILTER_PRE_ESTABLISH:
-                guard !link.request.endpoint.subprotocols.isEmpty, lws_hdr_total_length(wsi, WSI_TOKEN_PROTOCOL) == 0
-                else {
-                    return 0
-                }
-                link.handshakeError = TransportError(
-                    .handshakeFailed,
-                    "\(link.request.endpoint.url) chose none of the subprotocols: is this the right server?")
-                return -1
-            case LWS_CALLBACK_CLIENT_ESTABLISHED:
-                guard case .connecting = link.phase else { return -1 }
-                link.established()
-            case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
-                guard case .connecting = link.phase else { return 0 }
-                let text = input.map {
-                    String(decoding: UnsafeRawBufferPointer(start: $0, count: length), as: UTF8.self)
-                }
-                link.failed(Failure.handshake(link, wsi, text ?? ""))
-            case LWS_CALLBACK_CLIENT_RECEIVE:
-                link.received(UnsafeRawBufferPointer(start: input, count: length), on: wsi)
-            case LWS_CALLBACK_CLIENT_WRITEABLE: return link.writeable(wsi)
-            case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-                let bytes = UnsafeRawBufferPointer(start: input, count: length)
-                let code = bytes.count >= 2 ? UInt16(bytes[0]) << 8 | UInt16(bytes[1]) : 1005
-                link.peerClosed(SignalingClose(code: code, reason: String(decoding: bytes.dropFirst(2), as: UTF8.self)))
-            case LWS_CALLBACK_CLIENT_CLOSED:
-                if case .open = link.phase { link.broke(Failure.broken(wsi)) }
-            case LWS_CALLBACK_WSI_DESTROY: if !link.isStarting { forget(link) }
-            default: break
-            }
-            return 0
-        }
-
-        /// `input` points to libwebsockets' write position.
-        private func append(
-            _ headers: [(name: String, value: String)], at input: UnsafeMutableRawPointer?, capacity: Int
-        ) -> Int32 {
-            let text = headers.map { "\($0.name): \($0.value)\r\n" }.joined()
-            guard let position = input?.assumingMemoryBound(to: UnsafeMutablePointer<UInt8>.self),
-                text.utf8.count <= capacity
-            else { return -1 }
-            for byte in text.utf8 {
-                position.pointee.pointee = byte
-                position.pointee += 1
-            }
-            return 0
         }
     }
 #endif

@@ -203,8 +203,9 @@ public final class InProcessSignalingConnection: SignalingConnection {
             defer { state.onEnd = nil }
             return state.onEnd
         }
-        outbound.finish(outboundError)
+        // The other end's receiver is woken last: by then its senders know too.
         inbound.finish(Self.closed, discarding: true)
+        outbound.finish(outboundError)
         onEnd?()
     }
 

@@ -10,21 +10,33 @@ public struct SignalingSubject<Transport: SignalingTransport>: Sendable {
     /// The server's side, for a transport that speaks no WebSocket over TCP. Clauses about frames are left out then.
     public var startServer: (@Sendable (SignalingServerBehaviour) async throws -> any SignalingTestServer)?
     /// Puts something in front of the kit's server, which listens on this port of 127.0.0.1: a TLS terminator, for one.
-    /// Called for each server; what it needs must live as long as the tests.
-    public var front: @Sendable (UInt16) async throws -> SignalingEndpoint
+    /// Called for each server.
+    public var front: @Sendable (UInt16) async throws -> SignalingFront
 
     public init(
         capabilities: Capabilities,
         makeTransport: @escaping @Sendable () throws -> Transport,
         startServer: (@Sendable (SignalingServerBehaviour) async throws -> any SignalingTestServer)? = nil,
-        front: @escaping @Sendable (UInt16) async throws -> SignalingEndpoint = { port in
-            try SignalingEndpoint(url: "ws://127.0.0.1:\(port)/")
+        front: @escaping @Sendable (UInt16) async throws -> SignalingFront = { port in
+            SignalingFront(try SignalingEndpoint(url: "ws://127.0.0.1:\(port)/"))
         }
     ) {
         self.capabilities = capabilities
         self.makeTransport = makeTransport
         self.startServer = startServer
         self.front = front
+    }
+}
+
+/// What clients connect to instead of the kit's server.
+public struct SignalingFront: Sendable {
+    public let endpoint: SignalingEndpoint
+    /// Called when the clause is over.
+    public let stop: @Sendable () -> Void
+
+    public init(_ endpoint: SignalingEndpoint, stop: @escaping @Sendable () -> Void = {}) {
+        self.endpoint = endpoint
+        self.stop = stop
     }
 }
 
@@ -54,9 +66,13 @@ public protocol SignalingTestServer: Sendable {
 /// The kit's own server behind the subject's front.
 struct ScriptedTestServer: SignalingTestServer {
     let server: ScriptedWebSocketServer
-    let endpoint: SignalingEndpoint
+    let front: SignalingFront
+    var endpoint: SignalingEndpoint { front.endpoint }
     func resume() { server.gate.open() }
-    func stop() { server.stop() }
+    func stop() {
+        server.stop()
+        front.stop()
+    }
 }
 
 extension SignalingSubject {
@@ -84,7 +100,7 @@ extension SignalingSubject {
         receiveBuffer: Int32? = nil, _ script: @escaping ScriptedWebSocketServer.Script
     ) async throws -> ScriptedTestServer {
         let server = try ScriptedWebSocketServer(receiveBuffer: receiveBuffer, script)
-        return ScriptedTestServer(server: server, endpoint: try await front(server.port))
+        return ScriptedTestServer(server: server, front: try await front(server.port))
     }
 
     /// Runs `body` with one open connection to a server of this behaviour.
