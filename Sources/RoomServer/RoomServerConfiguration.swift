@@ -83,8 +83,8 @@ public struct RoomServerConfiguration: Sendable {
         /// Messages that one connection may send, on average and at once.
         public var messagesPerSecond = 200
         public var messageBurst = 600
-        /// Bytes that may wait for a client that does not read. Over it the connection is closed; the session can be resumed.
-        public var sendBuffer = 4 << 20
+        /// Bytes that may wait for a client that does not read; 1 MiB at least. Over it the connection is closed; the session can be resumed.
+        public var sendBuffer = 1 << 20
         /// For the HTTP request and for the `hello`, each.
         public var handshakeTimeout: Duration = .seconds(10)
         /// How long a session may be resumed, and how long a room waits for its host.

@@ -138,6 +138,21 @@ struct ResumeTests {
         #expect(server.take("bob").compactMap(\.signalNegotiation) == [3, 4, 5])
     }
 
+    @Test func streamsTogetherAreBoundedToo() {
+        let server = lobby { $0.totalStreamBytes = 20_000 }
+        server.join("carol")
+        for name in ["bob", "carol"] { server.drop(name) }
+        for negotiation in 1...200 {
+            server.sayNumbered(server.signal(to: "bob", negotiation: NegotiationID(negotiation)), as: "ann")
+            server.sayNumbered(server.signal(to: "carol", negotiation: NegotiationID(negotiation)), as: "ann")
+            #expect(server.machine.streamBytes <= 20_000)
+        }
+        for name in ["bob", "carol"] {
+            server.comeBack(name)
+            #expect(server.joined(name)?.isResumed == false)
+        }
+    }
+
     @Test func graceExpiryIsALeaveAndAReturnBeginsANewSession() throws {
         let server = lobby()
         let before = try #require(server.joined("bob"))

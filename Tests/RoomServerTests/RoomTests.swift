@@ -128,16 +128,19 @@ struct RoomTests {
                 peer: bob.joined?.participant ?? ParticipantID("x"), session: bob.joined?.session ?? SessionID("x"),
                 connection: PeerConnectionID("c"), negotiation: 1,
                 body: .description(.init(kind: .offer, sdp: sdp)))
-            for negotiation in 1...50 {
+            var isClosed = false
+            for negotiation in 1...300 where !isClosed {
                 signal.negotiation = NegotiationID(negotiation)
                 try await ann.sayNumbered(.signal(signal))
+                guard negotiation.isMultiple(of: 20) else { continue }
+                // The server has worked off everything when it answers this.
+                try await ann.send(TestClient.frame(9, []))
+                while let frame = await ann.nextFrame(), frame.opcode != 10 {}
+                let health = try await TestClient.dial(server)
+                try await health.send(raw: "GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+                isClosed = await health.rest().contains(#""participants":2,"connections":1"#)
             }
-            // The server has worked off everything when it answers this.
-            try await ann.send(TestClient.frame(9, Array("done".utf8)))
-            while let frame = await ann.nextFrame(), frame.opcode != 10 {}
-            let health = try await TestClient.dial(server)
-            try await health.send(raw: "GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-            #expect(await health.rest().contains(#""participants":2,"connections":1"#))
+            #expect(isClosed, "18 MB were taken for a client that reads nothing")
             let again = try await TestClient.comeBack(server, "bob", from: bob)
             #expect(again.joined?.session == bob.joined?.session)
         }
