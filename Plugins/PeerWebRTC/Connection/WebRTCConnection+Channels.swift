@@ -192,7 +192,7 @@ extension WebRTCConnection {
         } else {
             box = core.outboxes.take()
             outbox = box
-            core.loop.atEndOfTurn(outboxWork)
+            if !output.isFlushPromised { core.loop.atEndOfTurn(outboxWork) }
         }
         if box.append(bytes, delivery, protocol: kind, slot: slot) { return true }
         guard sendOutbox() else { return false }

@@ -67,6 +67,12 @@ extension WebRTCConnection {
             return
         }
         core.stack.touch()
+        // What this leads to goes out when it is done, not at the end of the turn.
+        output.isFlushPromised = true
+        defer {
+            output.isFlushPromised = false
+            output.flush()
+        }
         let plain = core.plain
         var isEvidence = false
         dtls.beginInput(batch)
@@ -80,7 +86,10 @@ extension WebRTCConnection {
         }
         dtls.endInput()
         if isEvidence { noteEvidence() }
-        if dtls.isEstablished { pump() }
+        if dtls.isEstablished {
+            pump()
+            if outbox != nil { sendOutbox() }
+        }
         if let failure = dtls.failure { finish(failure.code == .closed ? nil : failure) }
     }
 

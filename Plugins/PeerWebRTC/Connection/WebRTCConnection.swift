@@ -7,19 +7,20 @@ public import TransportPluginAPI
 /// All of it lives on the transport's loop. Events are queued and told at the end of the turn, so that no method calls the
 /// handler back before it returns; messages are told as they are read.
 public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
-    // SAFETY: every member is touched on `core.loop` only; each public method checks.
+    // SAFETY: every member is touched on `core.loop` only; each public method checks. Members that every message touches are
+    // exempt from the run-time check of exclusive access: none is handed out `inout` across a call that leaves this class.
 
     /// The largest `maximumMessageSize` that a configuration may ask for.
     static let messageSizeLimit = 16 << 20
 
     let core: TransportCore
     let configuration: PeerConnectionConfiguration
-    var handler: (any PeerConnectionHandler)?
+    @exclusivity(unchecked) var handler: (any PeerConnectionHandler)?
     let log: Logger
-    private(set) var isClosed = false
+    @exclusivity(unchecked) private(set) var isClosed = false
 
     // Events
-    private(set) var events: [PeerConnectionEvent] = []
+    @exclusivity(unchecked) private(set) var events: [PeerConnectionEvent] = []
     private var isDrainScheduled = false
     private var isDraining = false
     private var state = PeerConnectionState.new
@@ -40,41 +41,41 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
     var retirement: LoopTimer?
 
     // DTLS
-    var dtls: DTLSSession?
+    @exclusivity(unchecked) var dtls: DTLSSession?
     var handshakeTimer: LoopTimer?
     let output: DatagramOutput
     /// What came before the remote description: the other side may be faster than signaling.
     var early: DatagramBatch?
 
     // SCTP and channels
-    var sctp: SCTPAssociation?
-    var channels = ChannelTable()
-    var ledger = SendLedger()
+    @exclusivity(unchecked) var sctp: SCTPAssociation?
+    @exclusivity(unchecked) var channels = ChannelTable()
+    @exclusivity(unchecked) var ledger = SendLedger()
     /// Small messages of this turn, or such that found the send buffer full.
-    var outbox: Outbox?
+    @exclusivity(unchecked) var outbox: Outbox?
     /// Kept, so that none is made for each turn. A cycle that `finish` breaks.
     lazy var outboxWork: () -> Void = { [self] in sendOutbox() }
     /// The outbox waits for room in the send buffer, not for the end of the turn.
-    var isOutboxBlocked = false
+    @exclusivity(unchecked) var isOutboxBlocked = false
     /// Channels whose end waits for the outbox.
     var closingAfterOutbox: [ChannelID] = []
     /// Open messages and acknowledgements that found the send buffer full.
-    var control: [ControlMessage] = []
-    var blockedCount = 0
+    @exclusivity(unchecked) var control: [ControlMessage] = []
+    @exclusivity(unchecked) var blockedCount = 0
     /// Bytes in the stashes of channels that are not read.
-    var stashedBytes = 0
+    @exclusivity(unchecked) var stashedBytes = 0
     /// Of streams on which no channel was opened yet.
     var strays = StrayMessages()
-    var reassembly: Reassembly?
-    var isPumping = false
-    var remoteMaximumMessageSize = DataDescription.defaultMaximumMessageSize
+    @exclusivity(unchecked) var reassembly: Reassembly?
+    @exclusivity(unchecked) var isPumping = false
+    @exclusivity(unchecked) var remoteMaximumMessageSize = DataDescription.defaultMaximumMessageSize
 
     // Liveness
-    var liveness: LivenessMachine?
+    @exclusivity(unchecked) var liveness: LivenessMachine?
     /// `liveness` knows that something is outstanding. Beside it, for speed.
-    var isWaitingForEvidence = false
+    @exclusivity(unchecked) var isWaitingForEvidence = false
     var livenessTimer: LoopTimer?
-    var counters = PeerConnectionStatistics()
+    @exclusivity(unchecked) var counters = PeerConnectionStatistics()
 
     init(
         _ core: TransportCore, _ configuration: PeerConnectionConfiguration, handler: any PeerConnectionHandler

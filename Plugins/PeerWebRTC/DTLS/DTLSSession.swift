@@ -13,14 +13,15 @@ final class DTLSSession {
 
     let role: Role
     let output: DatagramOutput
-    private(set) var isEstablished = false
+    @exclusivity(unchecked) private(set) var isEstablished = false
     /// Set once: the session is over, and why. `.closed` when the other side closed in order.
-    private(set) var failure: TransportError?
+    private(set) var failure: TransportError? { didSet { isOver = true } }
+    @exclusivity(unchecked) private var isOver = false
     private let ssl: OpaquePointer
     private let fingerprints: [Fingerprint]
     private var isMismatch = false
-    private var incoming: DatagramBatch?
-    private var cursor = 0
+    @exclusivity(unchecked) private var incoming: DatagramBatch?
+    @exclusivity(unchecked) private var cursor = 0
 
     /// Throws `.resourceExhausted`.
     init(
@@ -93,7 +94,7 @@ final class DTLSSession {
 
     /// The payload of the next record in the batch, 0 when there is none left or the session is over.
     func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
-        guard failure == nil, let incoming else { return 0 }
+        guard !isOver, let incoming else { return 0 }
         while true {
             // Mostly there is one record in a datagram; asking OpenSSL for a second one costs as much as the first.
             if cursor == incoming.count, SSL_has_pending(ssl) == 0 { return 0 }
@@ -104,14 +105,14 @@ final class DTLSSession {
             if count > 0 { return Int(count) }
             if isEstablished { note(count) }
             // A record that was dropped ends a read early now and then: go on while datagrams are left.
-            guard failure == nil, cursor != before else { return 0 }
+            guard !isOver, cursor != before else { return 0 }
         }
     }
 
     /// Encrypts one packet into the outgoing batch. What cannot be encrypted is lost, as a network would lose it.
     @inline(__always)
     func write(_ bytes: UnsafeRawPointer, count: Int) {
-        guard isEstablished, failure == nil else { return }
+        guard isEstablished, !isOver else { return }
         ERR_clear_error()
         _ = SSL_write(ssl, bytes, Int32(truncatingIfNeeded: count))
     }

@@ -5,10 +5,12 @@ internal import TransportPluginAPI
 /// The batch is lent by a pool that all connections of the loop share: an idle connection holds none.
 final class DatagramOutput {
     private let pool: BatchPool
-    private var batch: DatagramBatch?
+    @exclusivity(unchecked) private var batch: DatagramBatch?
     private let loop: TransportLoop
     /// Where batches go; without one they are dropped.
     var link: AgentLink?
+    /// Somebody will call `flush` before the turn ends.
+    @exclusivity(unchecked) var isFlushPromised = false
 
     init(pool: BatchPool, loop: TransportLoop) {
         self.pool = pool
@@ -29,7 +31,7 @@ final class DatagramOutput {
             let batch = pool.take()
             self.batch = batch
             _ = batch.append(datagram)
-            if let work { loop.atEndOfTurn(work) }
+            if !isFlushPromised, let work { loop.atEndOfTurn(work) }
         }
     }
 
@@ -56,12 +58,25 @@ final class DatagramOutput {
 /// Batches that nobody uses now.
 final class BatchPool {
     private static let maximumCount = 8
-    private var batches: [DatagramBatch] = []
+    @exclusivity(unchecked) private var spare: DatagramBatch?
+    private var others: [DatagramBatch] = []
 
-    func take() -> DatagramBatch { batches.popLast() ?? DatagramBatch() }
+    @inline(__always)
+    func take() -> DatagramBatch {
+        if let batch = spare {
+            spare = nil
+            return batch
+        }
+        return others.popLast() ?? DatagramBatch()
+    }
 
+    @inline(__always)
     func giveBack(_ batch: DatagramBatch) {
         batch.removeAll()
-        if batches.count < Self.maximumCount { batches.append(batch) }
+        if spare == nil {
+            spare = batch
+        } else if others.count < Self.maximumCount {
+            others.append(batch)
+        }
     }
 }

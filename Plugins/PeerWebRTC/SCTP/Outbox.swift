@@ -20,9 +20,9 @@ final class Outbox {
 
     private let bytes = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 64)
     private let entries = UnsafeMutablePointer<Entry>.allocate(capacity: maximumCount)
-    private var first = 0
-    private var end = 0
-    private var byteEnd = 0
+    @exclusivity(unchecked) private var first = 0
+    @exclusivity(unchecked) private var end = 0
+    @exclusivity(unchecked) private var byteEnd = 0
 
     deinit {
         bytes.deallocate()
@@ -70,12 +70,25 @@ final class Outbox {
 /// Outboxes that nobody uses now.
 final class OutboxPool {
     private static let maximumCount = 8
-    private var boxes: [Outbox] = []
+    @exclusivity(unchecked) private var spare: Outbox?
+    private var others: [Outbox] = []
 
-    func take() -> Outbox { boxes.popLast() ?? Outbox() }
+    @inline(__always)
+    func take() -> Outbox {
+        if let box = spare {
+            spare = nil
+            return box
+        }
+        return others.popLast() ?? Outbox()
+    }
 
+    @inline(__always)
     func giveBack(_ box: Outbox) {
         box.removeAll()
-        if boxes.count < Self.maximumCount { boxes.append(box) }
+        if spare == nil {
+            spare = box
+        } else if others.count < Self.maximumCount {
+            others.append(box)
+        }
     }
 }

@@ -39,7 +39,7 @@ final class SCTPAssociation {
     let checksumTable: UnsafePointer<UInt32>?
     private let stack: SCTPStack
     private(set) var id: UInt = 0
-    private var socket: OpaquePointer?
+    @exclusivity(unchecked) private var socket: OpaquePointer?
     private var remotePort: UInt16 = 5000
     private var timeoutLimit = SCTPAssociation.maximumTimeout
     private(set) var isEstablished = false

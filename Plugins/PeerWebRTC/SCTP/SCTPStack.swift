@@ -27,12 +27,12 @@ final class SCTPStack: @unchecked Sendable {
 
     /// Nil where the processor computes CRC32c itself.
     let checksumTable: UnsafePointer<UInt32>?
-    private(set) var loop: TransportLoop?
+    @exclusivity(unchecked) private(set) var loop: TransportLoop?
     private var freeSlots: [Int] = []
     private var timer: LoopTimer?
-    private var isFine = false
+    @exclusivity(unchecked) private var isFine = false
     private var lastTick = Timestamp.zero
-    private var lastActivity = Timestamp.zero
+    @exclusivity(unchecked) private var lastActivity = Timestamp.zero
 
     private init() {
         if CUsrsctp_has_crc_instruction() != 0 {
