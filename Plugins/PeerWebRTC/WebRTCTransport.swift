@@ -97,10 +97,13 @@ final class TransportCore: @unchecked Sendable {
     let makeAgent: MakeAgent
     let stack = SCTPStack.shared
     let pool = BatchPool()
+    let outboxes = OutboxPool()
     /// Where records are decrypted to; a record's payload is at most 16 KiB.
     let plain = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 14, alignment: 64)
     /// Where messages are read to; a larger one is put together by its connection.
     let message = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 64)
+    /// What an empty message is made of.
+    let zero = UnsafeMutableRawBufferPointer.allocate(byteCount: 1, alignment: 1)
     var connections: [ObjectIdentifier: WebRTCConnection] = [:]
     private(set) var isShutDown = false
 
@@ -112,11 +115,13 @@ final class TransportCore: @unchecked Sendable {
         self.options = options
         self.logger = logger
         self.makeAgent = makeAgent
+        zero[0] = 0
     }
 
     deinit {
         plain.deallocate()
         message.deallocate()
+        zero.deallocate()
     }
 
     /// Closes every connection. False when that was done before.

@@ -52,6 +52,10 @@ package struct RoomMachine: Sendable {
             // Before the first join, `hello` says it.
             if membership != nil { say(.update(metadata: metadata), now, &actions) }
         case .kickRequested(let participant, let reason):
+            guard participants.contains(where: { $0.id == participant }) else {
+                actions.append(.emit(.error(.refused(.nobodyToKick))))
+                break
+            }
             say(.kick(Kick(participant: participant, reason: reason)), now, &actions)
         case .closeRequested(let reason): say(.closeRoom(reason: reason), now, &actions)
         case .restartRequested(let participant):
@@ -127,8 +131,9 @@ package struct RoomMachine: Sendable {
             case .changeStatus(let status):
                 actions.append(.emit(.signalingStatus(status)))
                 if case .closed(let reason) = status { end(reason, now, &actions) }
-            case .requestHello(let token, let received, let mustRejoin):
-                let hello = session.hello(token: token, received: received, mustRejoin: mustRejoin)
+            case .requestHello(let token, let received, let mustRejoin, let attempt):
+                let hello = session.hello(
+                    token: token, received: received, mustRejoin: mustRejoin, attempt: attempt)
                 signal(now, &actions) { $0.greet(hello, &$1) }
             case .deliver(let message): receive(message, now, &actions)
             case .overflow(let dropped): actions.append(.emit(.error(.queueOverflow(dropped: dropped))))
@@ -163,7 +168,10 @@ package struct RoomMachine: Sendable {
     private mutating func refused(_ error: ProtocolError, _ now: Timestamp, _ actions: inout [Action]) {
         let failure = SignalingFailure(error)
         switch session.judge(error, isGreeting: !signaling.isConnected, now: now) {
-        case .report: actions.append(.emit(.error(.refused(error))))
+        case .report:
+            // A signal to somebody who has just left.
+            if error.code == .peerNotFound { return }
+            actions.append(.emit(.error(.refused(error))))
         case .tryAgain: signal(now, &actions) { $0.abortAndRetry(failure, now: now, &$1) }
         case .rejoin:
             signaling.requireRejoin()
@@ -302,4 +310,10 @@ package struct RoomMachine: Sendable {
         }
         say(.signal(message), now, &actions)
     }
+}
+
+extension ProtocolError {
+    fileprivate static let nobodyToKick = ProtocolError(
+        code: .peerNotFound, message: "The room has no other participant with this id.", isRetryable: false,
+        isFatal: false)
 }

@@ -47,6 +47,8 @@ package struct RoomSessionMachine: Sendable {
         var patience: Duration
         var members: [ParticipantID: Member] = [:]
         var refreshAt: Timestamp?
+        /// Of the latest host that was told. A server that has lost its state may for a while not know of it.
+        var knownTerm: HostTerm = 0
 
         var sortedMembers: [Member] { members.values.sorted { $0.participant.id < $1.participant.id } }
     }
@@ -82,12 +84,15 @@ package struct RoomSessionMachine: Sendable {
         return stay.members.values.map(\.participant).sorted { $0.id < $1.id }
     }
 
-    package func hello(token: String?, received: SequenceNumber, mustRejoin: Bool) -> Hello {
+    package func hello(
+        token: String?, received: SequenceNumber, mustRejoin: Bool, attempt: UInt64
+    ) -> Hello {
         var hello = Hello(
             room: configuration.room, role: configuration.role, name: configuration.name, metadata: metadata,
             token: token, capabilities: configuration.capabilities)
         if case .inside(let stay) = state, presentsSession {
-            hello.resume = Resume(sessionToken: stay.sessionToken, received: received, mustRejoin: mustRejoin)
+            hello.resume = Resume(
+                sessionToken: stay.sessionToken, received: received, mustRejoin: mustRejoin, attempt: attempt)
         }
         return hello
     }
@@ -118,12 +123,14 @@ package struct RoomSessionMachine: Sendable {
                 // Somebody new, to everybody else too.
                 for member in stay.sortedMembers { actions.append(.peerLeft(member.participant, reason: .left)) }
                 stay.members = [:]
+                stay.knownTerm = 0
             }
             actions.append(.joined(membership))
-            if joined.hostTerm != before.membership.hostTerm, let host = joined.host {
+            if joined.hostTerm > stay.knownTerm, let host = joined.host {
                 actions.append(.hostChanged(host, term: joined.hostTerm))
             }
         }
+        stay.knownTerm = max(stay.knownTerm, joined.hostTerm)
         stay.patience = min(max(joined.grace, .zero), configuration.recovery.absenceLimit)
         take(joined.iceServers, into: &stay, now: now, &actions)
         reconcile(joined.roster, kind, of: &stay, now: now, &actions)
@@ -138,14 +145,14 @@ package struct RoomSessionMachine: Sendable {
         for participant in roster where participant.id != stay.membership.participant {
             present[participant.id] = participant
         }
-        for member in stay.sortedMembers where present[member.participant.id] == nil {
+        // Those who are missed already are waited for, whatever came between.
+        for member in stay.sortedMembers where present[member.participant.id] == nil && member.missedUntil == nil {
             switch kind {
             case .first, .resumed:
                 stay.members[member.participant.id] = nil
                 actions.append(.peerLeft(member.participant, reason: .left))
             case .rejoined:
                 // A server that lost its state knows only those who are back already.
-                guard member.missedUntil == nil else { continue }
                 stay.members[member.participant.id]?.missedUntil = now + stay.patience
                 actions.append(.peerMissed(member.participant.id))
             }
@@ -159,6 +166,12 @@ package struct RoomSessionMachine: Sendable {
         guard let member = stay.members[participant.id], member.participant.session == participant.session else {
             if let former = stay.members[participant.id]?.participant {
                 actions.append(.peerLeft(former, reason: .left))
+            }
+            // Names are unique in a room: whoever had it and is missed will not come back under it.
+            for ghost in stay.sortedMembers
+            where ghost.missedUntil != nil && ghost.participant.name == participant.name {
+                stay.members[ghost.participant.id] = nil
+                actions.append(.peerLeft(ghost.participant, reason: .left))
             }
             stay.members[participant.id] = Member(participant: participant)
             actions.append(.peerJoined(participant))
@@ -187,10 +200,12 @@ package struct RoomSessionMachine: Sendable {
         case .hostChanged(let id, let term, let sessionToken):
             stay.sessionToken = sessionToken
             guard term > stay.membership.hostTerm else { break }
+            let isNew = term > stay.knownTerm
+            stay.knownTerm = max(stay.knownTerm, term)
             stay.membership.hostTerm = term
             stay.membership.isHost = id == stay.membership.participant
             for other in stay.members.keys { stay.members[other]?.participant.isHost = other == id }
-            actions.append(.hostChanged(id, term: term))
+            if isNew { actions.append(.hostChanged(id, term: term)) }
         case .signal(let signal):
             guard stay.members[signal.peer]?.participant.session == signal.session else { return }
             actions.append(.signal(signal))
@@ -269,7 +284,9 @@ package struct RoomSessionMachine: Sendable {
             wasStale = true
             return .rejoin
         default:
-            return error.isRetryable ? .tryAgain : .end(.refused(failure))
+            if error.isRetryable { return .tryAgain }
+            // In the room, it was a message of ours that the server could not take, not we.
+            return isGreeting ? .end(.refused(failure)) : .rejoin
         }
     }
 

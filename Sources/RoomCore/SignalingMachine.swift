@@ -13,8 +13,8 @@ package struct SignalingMachine: Sendable {
         case scheduleTimer(RoomMachine.TimerID, at: Timestamp)
         case cancelTimer(RoomMachine.TimerID)
         case changeStatus(SignalingStatus)
-        /// Answered at once by `greet(_:)`.
-        case requestHello(token: String?, received: SequenceNumber, mustRejoin: Bool)
+        /// Answered at once by `greet(_:)`. `attempt` counts the connections of this machine.
+        case requestHello(token: String?, received: SequenceNumber, mustRejoin: Bool, attempt: UInt64)
         case deliver(ServerMessage)
         /// Signals were given up; a rejoin follows.
         case overflow(dropped: Int)
@@ -169,7 +169,8 @@ package struct SignalingMachine: Sendable {
         state = .greeting(Greeting(generation: generation, startedAt: now, deadline: deadline))
         actions += [
             .scheduleTimer(.attempt, at: deadline),
-            .requestHello(token: credential.token, received: incoming.received, mustRejoin: mustRejoin),
+            .requestHello(
+                token: credential.token, received: incoming.received, mustRejoin: mustRejoin, attempt: generation),
         ]
     }
 

@@ -69,6 +69,8 @@ struct BenchPeerCommand: AsyncParsableCommand {
             }
             Output.line(line)
         }
+        // Signals that came before are kept until here.
+        try await subject.start(isOfferer: asHost)
         requests.onSignal { kind, text, mediaID, fragment in
             if let kind = SessionDescription.Kind(rawValue: kind) {
                 subject.receive(.description(SessionDescription(kind: kind, text: text)))
@@ -80,7 +82,6 @@ struct BenchPeerCommand: AsyncParsableCommand {
                             usernameFragment: fragment.isEmpty ? nil : fragment)))
             }
         }
-        try await subject.start(isOfferer: asHost)
         try await subject.waitUntilOpen()
         var line = JSONLine(event: "open")
         line.add("joinedAt", 0.0)
@@ -148,7 +149,11 @@ private final class Requests: Sendable {
                         switch value {
                         case let text as String: request[key] = text
                         case let number as NSNumber:
-                            request[key] = key == "seconds" ? number.doubleValue : key == "handler" ? number.boolValue : number.intValue
+                            switch key {
+                            case "seconds": request[key] = number.doubleValue
+                            case "handler": request[key] = number.boolValue
+                            default: request[key] = number.intValue
+                            }
                         default: break
                         }
                     }

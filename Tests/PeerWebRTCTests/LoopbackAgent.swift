@@ -13,7 +13,9 @@ final class TestNetwork: @unchecked Sendable {
     var agents: [LoopbackAgent] = []
     /// Agents do not become connected on their own while this is set.
     var holdsConnectivity = false { didSet { for agent in agents { agent.check() } } }
-    /// Datagrams that agents carried, by agent.
+    /// Agents take a path for working as soon as they know the other side, before the other side knows them.
+    var isHasty = false
+
     func dropsNext() -> Bool {
         counter += 1
         return isDown || loss > 0 && counter % loss == 0
@@ -29,7 +31,7 @@ final class LoopbackAgent: ICEAgent, @unchecked Sendable {
     let isControlling: Bool
     let servers: [ICEServer]
     private let loop: TransportLoop
-    private weak var handler: (any ICEAgentHandler)?
+    private var handler: (any ICEAgentHandler)?
     private let descriptor: Int32
     private var port: UInt16 = 0
     private var watch: LoopWatch?
@@ -118,6 +120,7 @@ final class LoopbackAgent: ICEAgent, @unchecked Sendable {
         let text = "\0\(remote.usernameFragment):\(remote.password):\(localCredentials.usernameFragment)"
         var bytes = Array(text.utf8)
         bytes.withUnsafeMutableBytes { transmit(UnsafeRawBufferPointer($0)) }
+        if network.isHasty { connect() }
         timer?.cancel()
         timer = loop.schedule(after: .milliseconds(5)) { [weak self] in self?.check() }
     }
@@ -162,6 +165,11 @@ final class LoopbackAgent: ICEAgent, @unchecked Sendable {
         else { return }
         // The last check tells the other side, whose own may have come too early.
         check()
+        connect()
+    }
+
+    private func connect() {
+        guard !isConnected else { return }
         isConnected = true
         timer?.cancel()
         loop.execute { [self] in
@@ -179,13 +187,19 @@ final class LoopbackAgent: ICEAgent, @unchecked Sendable {
     func close() {
         guard !isClosed else { return }
         isClosed = true
+        handler = nil
         timer?.cancel()
         watch?.cancel()
         Glibc.close(descriptor)
         network.agents.removeAll { $0 === self }
     }
 
-    var hasEnded: Bool { isClosed }
+    /// Hands datagrams to this side as if they had come.
+    func inject(_ datagrams: [[UInt8]]) {
+        let batch = DatagramBatch()
+        for datagram in datagrams { datagram.withUnsafeBytes { _ = batch.append($0) } }
+        if !isClosed { handler?.iceAgent(didReceive: batch) }
+    }
 }
 
 struct LoopbackProvider: ICEAgentProvider {

@@ -25,8 +25,8 @@ final class TestPeer: PeerConnectionHandler, @unchecked Sendable {
     var lastDescription: SessionDescription?
     var isInsideCall = false
     private let loop: TransportLoop
-    private var waiters: [(condition: () -> Bool, continuation: CheckedContinuation<Bool, Never>, timer: LoopTimer)] =
-        []
+    private var waiters: [Waiter] = []
+    private var isLooking = false
 
     init(_ name: String, loop: TransportLoop) {
         self.name = name
@@ -50,7 +50,7 @@ final class TestPeer: PeerConnectionHandler, @unchecked Sendable {
         } else {
             messages.append(Message(bytes: Array(bytes), isText: isText, channel: channel))
         }
-        if !waiters.isEmpty { evaluate() }
+        evaluate()
     }
 
     /// Hands signaling on in a later turn, as a network would.
@@ -83,37 +83,45 @@ final class TestPeer: PeerConnectionHandler, @unchecked Sendable {
         return try body(connection)
     }
 
-    func evaluate() {
-        var ready: [CheckedContinuation<Bool, Never>] = []
-        waiters.removeAll { waiter in
-            guard waiter.condition() else { return false }
-            waiter.timer.cancel()
-            ready.append(waiter.continuation)
-            return true
-        }
-        for continuation in ready { continuation.resume(returning: true) }
-    }
-
-    /// Waits until `condition` holds; looks after each event and message. False after `limit`.
+    /// Waits until `condition` holds: looks after each event and message, and each 2 ms. False after `limit`.
     func wait(
         _ limit: Duration = .seconds(20), until condition: @escaping @Sendable (TestPeer) -> Bool
     ) async -> Bool {
-        await withCheckedContinuation { continuation in
+        let deadline = Timestamp.now() + limit
+        return await withCheckedContinuation { continuation in
             loop.execute { [self] in
-                if condition(self) {
-                    continuation.resume(returning: true)
-                    return
-                }
-                let timer = loop.schedule(after: limit) { [self] in
-                    waiters.removeAll { waiter in
-                        guard !waiter.timer.isPending else { return false }
-                        waiter.continuation.resume(returning: waiter.condition())
-                        return true
-                    }
-                }
-                waiters.append(({ condition(self) }, continuation, timer))
+                waiters.append(Waiter(condition: { condition(self) }, deadline: deadline, continuation: continuation))
+                look()
             }
         }
+    }
+
+    private func look() {
+        evaluate()
+        guard !waiters.isEmpty, !isLooking else { return }
+        isLooking = true
+        loop.schedule(after: .milliseconds(2)) { [self] in
+            isLooking = false
+            look()
+        }
+    }
+
+    func evaluate() {
+        guard !waiters.isEmpty else { return }
+        let now = Timestamp.now()
+        var done: [(Waiter, Bool)] = []
+        waiters.removeAll { waiter in
+            let holds = waiter.condition()
+            if holds || waiter.deadline < now { done.append((waiter, holds)) }
+            return holds || waiter.deadline < now
+        }
+        for (waiter, holds) in done { waiter.continuation.resume(returning: holds) }
+    }
+
+    private struct Waiter {
+        var condition: () -> Bool
+        var deadline: Timestamp
+        var continuation: CheckedContinuation<Bool, Never>
     }
 
     // MARK: What has happened

@@ -37,7 +37,8 @@ import TransportPluginAPI
         driver.feed(.transportClosed(1, nil))
         driver.run(until: 1)
         #expect(
-            driver.feed(.transportConnected(2)).hellos.first?.resume == Resume(sessionToken: "token-1", received: 1))
+            driver.feed(.transportConnected(2)).hellos.first?.resume
+                == Resume(sessionToken: "token-1", received: 1, attempt: 2))
     }
 
     @Test func aResumeTellsTheDifferenceAndTheReplayTellsNothingTwice() {
@@ -92,12 +93,14 @@ import TransportPluginAPI
     @Test func theHostOfTheHighestTermCounts() {
         var driver = makeDriver()
         #expect(
-            driver.receive(.hostChanged(ParticipantID("a"), term: 2), sequence: 1).events == [
+            driver.receive(.hostChanged(ParticipantID("a"), term: 2, sessionToken: "token-h"), sequence: 1).events == [
                 .hostChanged(ParticipantID("a"), term: 2)
             ])
-        #expect(driver.receive(.hostChanged(ParticipantID("z"), term: 2), sequence: 2).events.isEmpty)
+        #expect(
+            driver.receive(.hostChanged(ParticipantID("z"), term: 2, sessionToken: "token-h"), sequence: 2).events
+                .isEmpty)
         #expect(driver.machine.participants.first(where: \.isHost)?.id.rawValue == "a")
-        driver.receive(.hostChanged(ParticipantID("m"), term: 3), sequence: 3)
+        driver.receive(.hostChanged(ParticipantID("m"), term: 3, sessionToken: "token-h"), sequence: 3)
         #expect(driver.machine.membership?.isHost == true)
     }
 

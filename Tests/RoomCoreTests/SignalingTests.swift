@@ -6,10 +6,10 @@ import TransportPluginAPI
 
 /// Signaling, seen through the whole machine.
 @Suite struct SignalingTests {
-    private func makeJoinedDriver() -> RoomDriver {
+    private func makeJoinedDriver(_ roster: [Participant] = []) -> RoomDriver {
         var driver = RoomDriver()
         driver.feed(.started)
-        driver.join(makeJoined())
+        driver.join(makeJoined(roster: roster))
         return driver
     }
 
@@ -184,7 +184,10 @@ import TransportPluginAPI
         #expect(driver.run(until: 0.3).sent.isEmpty)
         var sent: [ClientMessage] = []
         for number in 2...17 {
-            sent += driver.receive(.hostChanged(ParticipantID("z"), term: 1), sequence: SequenceNumber(number)).sent
+            sent +=
+                driver.receive(
+                    .hostChanged(ParticipantID("z"), term: 1, sessionToken: "token-h"), sequence: SequenceNumber(number)
+                ).sent
         }
         #expect(sent == [.ack(received: 17)])
     }
@@ -195,7 +198,7 @@ import TransportPluginAPI
         #expect(driver.receive(.peerChanged(makeParticipant("z")), sequence: 3).contains(.abortTransport(1)))
         driver.run(until: 1)
         let hello = try #require(driver.feed(.transportConnected(2)).hellos.first)
-        #expect(hello.resume == Resume(sessionToken: "token-1", received: 1, mustRejoin: true))
+        #expect(hello.resume == Resume(sessionToken: "token-1", received: 1, mustRejoin: true, attempt: 2))
     }
 
     @Test func whatTheServerCannotHaveGotLeadsToARejoin() throws {
@@ -206,26 +209,28 @@ import TransportPluginAPI
     }
 
     @Test func whatWasWrittenIntoAHalfOpenConnectionIsSentAgain() {
-        var driver = makeJoinedDriver()
+        var driver = makeJoinedDriver([makeParticipant("z")])
         let kick = ClientMessage.kick(Kick(participant: ParticipantID("z"), reason: "r"))
         #expect(driver.feed(.kickRequested(ParticipantID("z"), reason: "r")).envelopes == [Envelope(sequence: 1, kick)])
         driver.run(until: 12)
-        let again = driver.join(makeJoined(isResumed: true, received: 0)).envelopes.dropFirst()
+        let again = driver.join(makeJoined(isResumed: true, received: 0, roster: [makeParticipant("z")])).envelopes
+            .dropFirst()
         #expect(Array(again) == [Envelope(sequence: 1, kick)])
         driver.receive(.ack(received: 1))
         driver.feed(.transportClosed(driver.generation, nil))
         driver.run(until: 14)
-        #expect(driver.join(makeJoined(isResumed: true, received: 1)).envelopes.count == 1)
+        #expect(
+            driver.join(makeJoined(isResumed: true, received: 1, roster: [makeParticipant("z")])).envelopes.count == 1)
     }
 
     @Test func aKickSurvivesARejoinUnderANewNumber() {
-        var driver = makeJoinedDriver()
+        var driver = makeJoinedDriver([makeParticipant("z")])
         driver.feed(.metadataUpdated(["a": "b"]))
         driver.feed(.kickRequested(ParticipantID("z"), reason: "r"))
         driver.receive(.ack(received: 1))
         driver.feed(.transportClosed(1, nil))
         driver.run(until: 1)
-        let envelopes = driver.join(makeJoined(epoch: 2)).envelopes
+        let envelopes = driver.join(makeJoined(epoch: 2, roster: [makeParticipant("z")])).envelopes
         #expect(
             envelopes.dropFirst().first
                 == Envelope(sequence: 1, .kick(Kick(participant: ParticipantID("z"), reason: "r"))))

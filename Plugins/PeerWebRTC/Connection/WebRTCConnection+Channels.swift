@@ -24,35 +24,47 @@ extension WebRTCConnection {
                 "a message of \(bytes.count) bytes is over the \(maximumMessageSize) that the other side and this one accept"
             )
         }
-        guard channels.slots[slot].buffered < configuration.sendHighWaterMark, !ledger.isFull else {
-            throw blocked(slot)
+        if channels.slots[slot].buffered >= configuration.sendHighWaterMark || ledger.isFull {
+            releaseSent()
+            guard channels.slots[slot].buffered < configuration.sendHighWaterMark, !ledger.isFull else {
+                throw blocked(slot)
+            }
         }
-        core.stack.touch()
+        let kind: UInt32
+        let count = bytes.count
+        var bytes = bytes
+        if bytes.isEmpty {
+            // SCTP has no empty messages (RFC 8831 §6.6).
+            kind = isText ? DCEP.PayloadProtocol.emptyText : DCEP.PayloadProtocol.emptyBinary
+            bytes = UnsafeRawBufferPointer(core.zero)
+        } else {
+            kind = isText ? DCEP.PayloadProtocol.text : DCEP.PayloadProtocol.binary
+        }
         var delivery = channels.slots[slot].delivery
         delivery.unordered = channels.slots[slot].mayOvertake && !channels.slots[slot].parameters.isOrdered ? 1 : 0
-        let result: Int32
-        if bytes.isEmpty {
-            let kind = isText ? DCEP.PayloadProtocol.emptyText : DCEP.PayloadProtocol.emptyBinary
-            result = withUnsafeBytes(of: UInt8(0)) { sctp.send($0, &delivery, protocol: kind) }
+        if bytes.count <= Outbox.maximumMessage {
+            guard gather(bytes, delivery, kind, slot) else { throw blocked(slot) }
         } else {
-            let kind = isText ? DCEP.PayloadProtocol.text : DCEP.PayloadProtocol.binary
-            result = sctp.send(bytes, &delivery, protocol: kind)
+            // Nothing overtakes what was gathered before.
+            if outbox != nil, !sendOutbox() { throw blocked(slot) }
+            core.stack.touch()
+            let result = sctp.send(bytes, &delivery, protocol: kind)
+            guard result == 0 else {
+                if result == EWOULDBLOCK { throw blocked(slot) }
+                throw TransportError(.closed, "SCTP did not take the message: errno \(result)")
+            }
+            ledger.sent(bytes.count, slot: slot)
+            noteSent()
         }
-        guard result == 0 else {
-            if result == EWOULDBLOCK { throw blocked(slot) }
-            throw TransportError(.closed, "SCTP did not take the message: errno \(result)")
-        }
-        let count = max(1, bytes.count)
-        channels[slot].buffered &+= count
-        ledger.sent(count, slot: slot)
+        channels[slot].buffered &+= bytes.count
         counters.messagesSent &+= 1
-        counters.bytesSent &+= UInt64(bytes.count)
-        noteSent()
+        counters.bytesSent &+= UInt64(count)
     }
 
     public func bufferedAmount(of channel: ChannelID) -> Int {
         core.loop.preconditionIsCurrent()
-        guard let slot = channels.slot(of: channel) else { return 0 }
+        guard let slot = channels.slot(of: channel), channels.slots[slot].buffered > 0 else { return 0 }
+        releaseSent()
         return channels.slots[slot].buffered
     }
 
@@ -167,6 +179,63 @@ extension WebRTCConnection {
         }
     }
 
+    // MARK: Small messages
+
+    /// Keeps a small message until the end of the turn. False when there is no room.
+    @inline(__always)
+    private func gather(_ bytes: UnsafeRawBufferPointer, _ delivery: CUsrsctp_delivery, _ kind: UInt32, _ slot: Int)
+        -> Bool
+    {
+        let box: Outbox
+        if let outbox {
+            box = outbox
+        } else {
+            box = core.outboxes.take()
+            outbox = box
+            core.loop.atEndOfTurn(outboxWork)
+        }
+        if box.append(bytes, delivery, protocol: kind, slot: slot) { return true }
+        guard sendOutbox() else { return false }
+        return gather(bytes, delivery, kind, slot)
+    }
+
+    /// Hands the gathered messages to SCTP, which fills packets with them. False when the send buffer is full; the rest waits.
+    @discardableResult
+    func sendOutbox() -> Bool {
+        guard let box = outbox else { return true }
+        guard let sctp, !isClosed else { return false }
+        core.stack.touch()
+        var isCorked = false
+        isOutboxBlocked = false
+        while let entry = box.peek() {
+            // All but the last wait for a full packet.
+            if box.count > 1, !isCorked {
+                isCorked = true
+                sctp.setCork(true)
+            } else if box.count == 1, isCorked {
+                isCorked = false
+                sctp.setCork(false)
+            }
+            let result = sctp.send(box.payload(of: entry), &entry.pointee.delivery, protocol: entry.pointee.protocol)
+            isOutboxBlocked = result == EWOULDBLOCK
+            if isOutboxBlocked { break }
+            // Any other failure means that the association is gone, which is told by itself.
+            ledger.sent(Int(entry.pointee.count), slot: Int(entry.pointee.slot))
+            box.removeFirst()
+        }
+        if isCorked { sctp.setCork(false) }
+        noteSent()
+        guard !isOutboxBlocked else { return false }
+        outbox = nil
+        core.outboxes.giveBack(box)
+        if !closingAfterOutbox.isEmpty {
+            let waiting = closingAfterOutbox
+            closingAfterOutbox = []
+            for id in waiting { if let slot = channels.slot(of: id) { reset(slot) } }
+        }
+        return true
+    }
+
     // MARK: Back-pressure
 
     private func blocked(_ slot: Int) -> TransportError {
@@ -174,21 +243,31 @@ extension WebRTCConnection {
             channels[slot].isBlocked = true
             blockedCount += 1
         }
-        return TransportError(
-            .wouldBlock, "the channel's send buffer is at its high-water mark: go on after channelWritable",
-            isRetriable: true)
+        return Self.wouldBlock
+    }
+
+    private static let wouldBlock = TransportError(
+        .wouldBlock, "the channel's send buffer is at its high-water mark: go on after channelWritable",
+        isRetriable: true)
+
+    /// Whether somebody waits for room in the send buffer.
+    var isReleaseWaitedFor: Bool {
+        blockedCount > 0 || !control.isEmpty || isOutboxBlocked || ledger.messageCount >= SendLedger.maximumMessages / 4
     }
 
     /// Acknowledgements may have come: brings the channels' amounts up to date and wakes who waits.
     func releaseSent() {
-        guard let sctp, ledger.messageCount > 0 || blockedCount > 0 || !control.isEmpty else { return }
-        let remaining = sctp.buffered
-        while let entry = ledger.release(remaining: remaining) {
-            let slot = Int(entry.slot)
-            guard slot >= 0, channels.slots[slot].buffered >= Int(entry.count) else { continue }
-            channels[slot].buffered -= Int(entry.count)
+        guard let sctp else { return }
+        if ledger.messageCount > 0 {
+            let remaining = sctp.buffered
+            while let entry = ledger.release(remaining: remaining) {
+                let slot = Int(entry.slot)
+                guard slot >= 0, channels.slots[slot].buffered >= Int(entry.count) else { continue }
+                channels[slot].buffered -= Int(entry.count)
+            }
         }
         if !control.isEmpty { sendControl() }
+        if isOutboxBlocked, !sendOutbox() { return }
         guard blockedCount > 0, ledger.messageCount < SendLedger.maximumMessages / 2 else { return }
         for slot in channels.slots.indices where channels.slots[slot].isBlocked {
             guard channels.slots[slot].buffered <= configuration.sendHighWaterMark / 2 else { continue }
@@ -224,6 +303,15 @@ extension WebRTCConnection {
 
     private func beginClosing(_ slot: Int) {
         channels[slot].phase = .closing
+        if outbox != nil, !sendOutbox() {
+            closingAfterOutbox.append(channels.slots[slot].id)
+        } else {
+            reset(slot)
+        }
+    }
+
+    /// What was accepted for the channel is with SCTP, which resets the stream after it.
+    private func reset(_ slot: Int) {
         guard let sctp, let stream = channels.slots[slot].stream else { return }
         if !sctp.resetStream(stream) {
             // The other side can't reset streams: the channel ends here and now.

@@ -50,7 +50,6 @@ extension WebRTCConnection {
             receiveBuffer: max(1 << 20, 4 * largest))
         do throws(TransportError) {
             let association = try SCTPAssociation(core.stack, session: session, settings: settings)
-            association.needsReading = { [unowned self] in schedulePump() }
             sctp = association
             try association.connect(toPort: remote.sctpPort)
         } catch {
@@ -95,15 +94,6 @@ extension WebRTCConnection {
 
     // MARK: Messages in
 
-    func schedulePump() {
-        guard !isPumpScheduled, !isClosed else { return }
-        isPumpScheduled = true
-        core.loop.atEndOfTurn { [self] in
-            isPumpScheduled = false
-            pump()
-        }
-    }
-
     /// Reads what SCTP has, and hands it on. Never called from inside a method of the API.
     func pump() {
         guard !isPumping, let sctp, let handler else { return }
@@ -133,8 +123,8 @@ extension WebRTCConnection {
             }
         }
         isPumping = false
-        if !isClosed { releaseSent() }
-        drainEvents()
+        if !isClosed, isReleaseWaitedFor { releaseSent() }
+        if !events.isEmpty { drainEvents() }
     }
 
     @inline(__always)
@@ -172,7 +162,7 @@ extension WebRTCConnection {
             return
         }
         // A channel's opening is told before its first message.
-        drainEvents()
+        if !events.isEmpty { drainEvents() }
         handler.peerConnection(didReceive: bytes, isText: isText, on: channels.slots[slot].id)
     }
 

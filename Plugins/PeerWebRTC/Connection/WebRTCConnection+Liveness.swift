@@ -17,7 +17,7 @@ extension WebRTCConnection {
 
     @inline(__always)
     func noteSent() {
-        guard let machine = liveness, !machine.isWaiting else { return }
+        guard !isWaitingForEvidence, liveness != nil else { return }
         liveness?.dataSent(at: core.loop.turnTime)
         armLiveness()
     }
@@ -30,11 +30,14 @@ extension WebRTCConnection {
 
     private func armLiveness() {
         livenessTimer?.cancel()
+        isWaitingForEvidence = liveness?.isWaiting ?? false
         guard let deadline = liveness?.deadline else { return }
         livenessTimer = core.loop.schedule(at: deadline) { [unowned self] in livenessTimerFired() }
     }
 
     private func livenessTimerFired() {
+        // What usrsctp's timers brought, if they did.
+        pump()
         guard let sctp, !isClosed else { return }
         releaseSent()
         sctp.adaptTimeouts(isSuspect: liveness?.isSuspect ?? false)

@@ -19,7 +19,7 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
     private(set) var isClosed = false
 
     // Events
-    private var events: [PeerConnectionEvent] = []
+    private(set) var events: [PeerConnectionEvent] = []
     private var isDrainScheduled = false
     private var isDraining = false
     private var state = PeerConnectionState.new
@@ -32,7 +32,7 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
 
     // Paths
     /// Carries what is sent.
-    var active: AgentLink?
+    var active: AgentLink? { didSet { output.link = active } }
     /// Takes over as soon as it is connected.
     var pending: AgentLink?
     /// Was replaced, and still receives for a while.
@@ -42,11 +42,7 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
     // DTLS
     var dtls: DTLSSession?
     var handshakeTimer: LoopTimer?
-    private(set) lazy var output = DatagramOutput(
-        pool: core.pool, began: { [unowned self] in scheduleFlush() },
-        send: { [unowned self] in
-            if let active { active.send($0) } else { $0.removeAll() }
-        })
+    let output: DatagramOutput
     /// What came before the remote description: the other side may be faster than signaling.
     var early: DatagramBatch?
 
@@ -54,6 +50,14 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
     var sctp: SCTPAssociation?
     var channels = ChannelTable()
     var ledger = SendLedger()
+    /// Small messages of this turn, or such that found the send buffer full.
+    var outbox: Outbox?
+    /// Kept, so that none is made for each turn. A cycle that `finish` breaks.
+    lazy var outboxWork: () -> Void = { [self] in sendOutbox() }
+    /// The outbox waits for room in the send buffer, not for the end of the turn.
+    var isOutboxBlocked = false
+    /// Channels whose end waits for the outbox.
+    var closingAfterOutbox: [ChannelID] = []
     /// Open messages and acknowledgements that found the send buffer full.
     var control: [ControlMessage] = []
     var blockedCount = 0
@@ -63,17 +67,14 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
     var strays = StrayMessages()
     var reassembly: Reassembly?
     var isPumping = false
-    var isPumpScheduled = false
     var remoteMaximumMessageSize = DataDescription.defaultMaximumMessageSize
 
     // Liveness
     var liveness: LivenessMachine?
+    /// `liveness` knows that something is outstanding. Beside it, for speed.
+    var isWaitingForEvidence = false
     var livenessTimer: LoopTimer?
     var counters = PeerConnectionStatistics()
-
-    // Kept, so that none is made for each turn.
-    private lazy var flushWork: () -> Void = { [unowned self] in output.flush() }
-    private lazy var drainWork: () -> Void = { [self] in drainEvents() }
 
     init(
         _ core: TransportCore, _ configuration: PeerConnectionConfiguration, handler: any PeerConnectionHandler
@@ -86,6 +87,7 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
             throw TransportError(.invalidArgument, "sendHighWaterMark must be from 1 byte to 256 MiB")
         }
         self.core = core
+        output = DatagramOutput(pool: core.pool, loop: core.loop)
         self.configuration = configuration
         self.handler = handler
         iceServers = configuration.iceServers
@@ -134,7 +136,7 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
         events.append(event)
         guard !isDrainScheduled else { return }
         isDrainScheduled = true
-        core.loop.atEndOfTurn(drainWork)
+        core.loop.atEndOfTurn { [self] in drainEvents() }
     }
 
     func setState(_ state: PeerConnectionState) {
@@ -165,23 +167,22 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
         }
     }
 
-    // MARK: Output
-
-    private func scheduleFlush() { core.loop.atEndOfTurn(flushWork) }
-
     // MARK: The end
 
     /// Ends everything; `.closed` will be the last event. Idempotent.
     func finish(_ error: TransportError?) {
         guard !isClosed else { return }
+        sendOutbox()
         isClosed = true
         log.debug("peer connection closed", metadata: ["error": "\(error.map { "\($0)" } ?? "none")"])
         core.stack.touch()
         sctp?.close()
         dtls?.shutdown()
-        output.flush()
+        output.end()
         sctp = nil
         dtls = nil
+        if let outbox { core.outboxes.giveBack(outbox) }
+        outbox = nil
         for link in [active, pending, retired] { link?.close() }
         active = nil
         pending = nil
@@ -189,6 +190,8 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
         for timer in [retirement, handshakeTimer, livenessTimer] { timer?.cancel() }
         livenessTimer = nil
         liveness = nil
+        isWaitingForEvidence = false
+        outboxWork = {}
         early = nil
         control = []
         strays = StrayMessages()

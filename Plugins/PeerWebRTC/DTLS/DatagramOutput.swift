@@ -6,16 +6,17 @@ internal import TransportPluginAPI
 final class DatagramOutput {
     private let pool: BatchPool
     private var batch: DatagramBatch?
-    /// Called when the first datagram of a turn was gathered.
-    private let began: () -> Void
-    /// Sends a batch and empties it.
-    private let send: (DatagramBatch) -> Void
+    private let loop: TransportLoop
+    /// Where batches go; without one they are dropped.
+    var link: AgentLink?
 
-    init(pool: BatchPool, began: @escaping () -> Void, send: @escaping (DatagramBatch) -> Void) {
+    init(pool: BatchPool, loop: TransportLoop) {
         self.pool = pool
-        self.began = began
-        self.send = send
+        self.loop = loop
     }
+
+    /// Kept, so that none is made for each turn. A cycle that `end` breaks.
+    private lazy var work: (() -> Void)? = { [self] in flush() }
 
     /// Copies a datagram in; a full batch goes out at once. May be called with usrsctp's locks held.
     @inline(__always)
@@ -28,8 +29,19 @@ final class DatagramOutput {
             let batch = pool.take()
             self.batch = batch
             _ = batch.append(datagram)
-            began()
+            if let work { loop.atEndOfTurn(work) }
         }
+    }
+
+    private func send(_ batch: DatagramBatch) {
+        if let link { link.send(batch) } else { batch.removeAll() }
+    }
+
+    /// Sends what was gathered, for the last time.
+    func end() {
+        flush()
+        link = nil
+        work = nil
     }
 
     /// Sends what was gathered.

@@ -3,8 +3,8 @@ internal import TransportPluginAPI
 
 /// One SCTP association over one DTLS session (RFC 8261, RFC 8831 §6).
 ///
-/// Reads are pulled: packets go in by `input`, what they brought comes out of `receive`. Packets that usrsctp sends go to the
-/// session from inside usrsctp's calls.
+/// Reads are pulled: packets go in by `input`, what they brought comes out of `receive`, also what timers brought. Packets
+/// that usrsctp sends go to the session from inside usrsctp's calls.
 final class SCTPAssociation {
     /// Milliseconds. RFC 9260's 1 s minimum is made for delayed SACKs of 200 ms; ours are 20 ms.
     static let initialTimeout: UInt32 = 500
@@ -33,21 +33,22 @@ final class SCTPAssociation {
         case ended
     }
 
-    unowned let session: DTLSSession
+    // SAFETY: the connection lets go of the association before the session.
+    unowned(unsafe) let session: DTLSSession
+    /// Nil where the processor computes CRC32c itself.
+    let checksumTable: UnsafePointer<UInt32>?
     private let stack: SCTPStack
     private(set) var id: UInt = 0
     private var socket: OpaquePointer?
     private var remotePort: UInt16 = 5000
-    private var isInputting = false
     private var timeoutLimit = SCTPAssociation.maximumTimeout
     private(set) var isEstablished = false
-    /// Called when usrsctp has something to read although nothing was put in.
-    var needsReading: (() -> Void)?
 
     /// Throws `.resourceExhausted`.
     init(_ stack: SCTPStack, session: DTLSSession, settings: Settings) throws(TransportError) {
         self.stack = stack
         self.session = session
+        checksumTable = stack.checksumTable
         stack.touch()
         guard let socket = usrsctp_socket(AF_CONN, Int32(SOCK_STREAM.rawValue), Int32(IPPROTO_SCTP), nil, nil, 0, nil)
         else {
@@ -55,9 +56,7 @@ final class SCTPAssociation {
         }
         self.socket = socket
         id = stack.register(self)
-        let address = UnsafeMutableRawPointer(bitPattern: id)
-        usrsctp_register_address(address)
-        usrsctp_set_upcall(socket, sctpUpcall, address)
+        usrsctp_register_address(UnsafeMutableRawPointer(bitPattern: id))
         usrsctp_set_non_blocking(socket, 1)
         let results = [
             CUsrsctp_abort_on_close(socket),
@@ -103,8 +102,6 @@ final class SCTPAssociation {
         guard let socket else { return }
         self.socket = nil
         stack.touch()
-        needsReading = nil
-        usrsctp_set_upcall(socket, nil, nil)
         usrsctp_close(socket)
         usrsctp_deregister_address(UnsafeMutableRawPointer(bitPattern: id))
         stack.deregister(id)
@@ -114,13 +111,7 @@ final class SCTPAssociation {
 
     @inline(__always)
     func input(_ packet: UnsafeRawPointer, count: Int) {
-        isInputting = true
         usrsctp_conninput(UnsafeMutableRawPointer(bitPattern: id), packet, count, 0)
-        isInputting = false
-    }
-
-    func upcall() {
-        if !isInputting { needsReading?() }
     }
 
     /// Reads the next piece of a message, or event.
@@ -148,6 +139,13 @@ final class SCTPAssociation {
     func send(_ bytes: UnsafeRawBufferPointer, _ delivery: inout CUsrsctp_delivery, protocol: UInt32) -> Int32 {
         guard let socket else { return EPIPE }
         return CUsrsctp_send(socket, bytes.baseAddress, bytes.count, &delivery, `protocol`)
+    }
+
+    /// Between `true` and `false`, what is sent waits until it fills a packet; the next message sends what is left.
+    @inline(__always)
+    func setCork(_ isOn: Bool) {
+        guard let socket else { return }
+        _ = CUsrsctp_set_int(socket, Int32(IPPROTO_SCTP), SCTP_NODELAY, isOn ? 0 : 1)
     }
 
     /// Bytes sent and not acknowledged, with chunk headers.

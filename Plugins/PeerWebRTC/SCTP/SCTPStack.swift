@@ -28,19 +28,11 @@ final class SCTPStack: @unchecked Sendable {
     /// Nil where the processor computes CRC32c itself.
     let checksumTable: UnsafePointer<UInt32>?
     private(set) var loop: TransportLoop?
-    private var slots: ContiguousArray<Slot> = []
     private var freeSlots: [Int] = []
-    private var count = 0
     private var timer: LoopTimer?
     private var isFine = false
     private var lastTick = Timestamp.zero
     private var lastActivity = Timestamp.zero
-
-    private struct Slot {
-        // Ownership: unretained; the association takes itself out before it goes.
-        var association: Unmanaged<SCTPAssociation>?
-        var generation: UInt = 1
-    }
 
     private init() {
         if CUsrsctp_has_crc_instruction() != 0 {
@@ -140,34 +132,29 @@ final class SCTPStack: @unchecked Sendable {
 
     /// An id that names `association` to usrsctp, never used again.
     func register(_ association: SCTPAssociation) -> UInt {
-        let index: Int
-        if let free = freeSlots.popLast() {
-            index = free
-        } else {
-            index = slots.count
-            slots.append(Slot())
-        }
-        slots[index].association = Unmanaged.passUnretained(association)
-        count += 1
-        return slots[index].generation << 24 | UInt(index + 1)
+        if freeSlots.isEmpty { growRegistry() }
+        let index = freeSlots.removeLast()
+        registry[index].association = Unmanaged.passUnretained(association)
+        return registry[index].generation << 24 | UInt(index + 1)
     }
 
     func deregister(_ id: UInt) {
         let index = Int(id & 0xFF_FFFF) - 1
-        guard index >= 0, index < slots.count, slots[index].generation == id >> 24 else { return }
-        slots[index].association = nil
-        slots[index].generation += 1
+        guard index >= 0, index < registry.count, registry[index].generation == id >> 24 else { return }
+        registry[index].association = nil
+        registry[index].generation += 1
         freeSlots.append(index)
-        count -= 1
         touch()
     }
 
-    @inline(__always)
-    fileprivate func association(_ address: UnsafeMutableRawPointer?) -> Unmanaged<SCTPAssociation>? {
-        let id = UInt(bitPattern: address)
-        let index = Int(truncatingIfNeeded: id & 0xFF_FFFF) &- 1
-        guard index >= 0, index < slots.count, slots[index].generation == id >> 24 else { return nil }
-        return slots[index].association
+    private func growRegistry() {
+        let count = max(64, registry.count * 2)
+        let larger = UnsafeMutableBufferPointer<RegistrySlot>.allocate(capacity: count)
+        larger.initialize(repeating: RegistrySlot())
+        for index in registry.indices { larger[index] = registry[index] }
+        freeSlots.append(contentsOf: (registry.count..<count).reversed())
+        registry.deallocate()
+        registry = larger
     }
 
     // MARK: Time
@@ -211,7 +198,7 @@ final class SCTPStack: @unchecked Sendable {
     private func tick() {
         advance()
         if isFine, lastTick - lastActivity > Self.settleTime {
-            isFine = slots.contains { $0.association?._withUnsafeGuaranteedRef { $0.needsFineTicks } ?? false }
+            isFine = registry.contains { $0.association?._withUnsafeGuaranteedRef { $0.needsFineTicks } ?? false }
             // Asked again only after another while.
             if isFine { lastActivity = lastTick }
         }
@@ -228,20 +215,29 @@ final class SCTPStack: @unchecked Sendable {
     }
 }
 
+private struct RegistrySlot {
+    // Ownership: unretained; the association takes itself out before it goes.
+    var association: Unmanaged<SCTPAssociation>?
+    var generation: UInt = 1
+}
+
+/// Which association an id names. Not in the class: usrsctp's callback runs for every packet.
+// SAFETY: touched on the one loop that drives usrsctp, only.
+private nonisolated(unsafe) var registry = UnsafeMutableBufferPointer<RegistrySlot>(start: nil, count: 0)
+
 /// usrsctp sends a packet. Its locks are held: encrypt and gather, nothing else.
 private func sctpOutput(
     _ address: UnsafeMutableRawPointer?, _ packet: UnsafeMutableRawPointer?, _ count: Int, _ tos: UInt8, _ df: UInt8
 ) -> Int32 {
-    let stack = SCTPStack.shared
-    guard let packet, let association = stack.association(address) else { return 0 }  // late, after a close
-    assert(stack.loop?.isCurrent ?? true, "usrsctp ran on a thread that is not its loop")
-    CUsrsctp_fill_checksum(packet, count, stack.checksumTable)
-    association._withUnsafeGuaranteedRef { $0.session.write(packet, count: count) }
+    assert(SCTPStack.shared.loop?.isCurrent ?? true, "usrsctp ran on a thread that is not its loop")
+    let id = UInt(bitPattern: address)
+    let index = Int(truncatingIfNeeded: id & 0xFF_FFFF) &- 1
+    guard let packet, index >= 0, index < registry.count, registry[index].generation == id >> 24,
+        let association = registry[index].association
+    else { return 0 }  // late, after a close
+    association._withUnsafeGuaranteedRef { association in
+        CUsrsctp_fill_checksum(packet, count, association.checksumTable)
+        association.session.write(packet, count: count)
+    }
     return 0
-}
-
-/// usrsctp says that something happened to a socket. It says so for every packet that came in too.
-func sctpUpcall(_ socket: OpaquePointer?, _ id: UnsafeMutableRawPointer?, _ flags: Int32) {
-    guard let association = SCTPStack.shared.association(id) else { return }
-    association._withUnsafeGuaranteedRef { $0.upcall() }
 }

@@ -1,3 +1,6 @@
+/// The WebSocket subprotocol of this version. A client may offer it or none.
+public let webSocketSubprotocol = "room.v1"
+
 /// The WebSocket close codes that the server uses (RFC 6455 §7.4). Clients decide by the last `error` or `goingAway` message;
 /// where there was none, every code means: come back, and resume.
 public struct CloseCode: Sendable, Hashable, RawRepresentable {

@@ -1,0 +1,166 @@
+package import TransportPluginAPI
+
+extension RecoveryLadder {
+    mutating func step(
+        _ rung: RecoveryRung, _ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]
+    ) {
+        switch rung {
+        case .wait: break
+        case .restart: restart(cause, now: now, &actions)
+        case .rebuild: rebuild(cause, now: now, &actions)
+        }
+    }
+
+    mutating func hold(
+        _ rung: RecoveryRung, _ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]
+    ) {
+        note(.held, now: now, cause)
+        enter(.held(rung, cause), &actions)
+    }
+
+    mutating func restart(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
+        open(cause, now: now, rung: .restart)
+        if case .held(.rebuild, _) = state {
+            rebuild(cause, now: now, &actions)
+            return
+        }
+        guard isReachable else {
+            hold(.restart, cause, now: now, &actions)
+            return
+        }
+        note(.restartRequested, now: now, cause)
+        var restarting = Restarting(cause: cause, attempt: 0, deadline: now, startedAt: now, lastAt: now)
+        if case .restarting(let before) = state { restarting = before }
+        let wait = configuration.restartBudget + configuration.restartBackoff * restarting.attempt
+        let isSuperseding = restarting.attempt > 0 || cause == .rejoined || cause == .peerRejoined
+        restarting.attempt += 1
+        restarting.lastAt = now
+        restarting.deadline = now + min(wait, configuration.restartMaximum)
+        if restarting.isAnswered {
+            // Not beyond the time of the next rung.
+            let limit = max(restarting.startedAt + configuration.rebuildAfter, now + configuration.restartBudget)
+            restarting.deadline = min(restarting.deadline, limit)
+        }
+        lastRestartAt = now
+        enter(.restarting(restarting), &actions)
+        actions.append(.restart(isSuperseding: isSuperseding, cause))
+    }
+
+    /// Rebuilds now, or later when the last rebuild was only just made.
+    mutating func scheduleRebuild(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
+        if let healthySince, now - healthySince >= configuration.connectBudget { rebuilds = 0 }
+        healthySince = nil
+        open(cause, now: now, rung: .rebuild)
+        guard rebuilds > 0, let lastRebuildAt else {
+            rebuild(cause, now: now, &actions)
+            return
+        }
+        let delay = min(
+            configuration.rebuildDelay * (1 << min(rebuilds - 1, 16)), configuration.rebuildDelayMaximum)
+        if lastRebuildAt + delay <= now {
+            rebuild(cause, now: now, &actions)
+        } else {
+            enter(.delayed(until: lastRebuildAt + delay, cause), &actions)
+        }
+    }
+
+    mutating func rebuild(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
+        open(cause, now: now, rung: .rebuild)
+        guard isReachable else {
+            hold(.rebuild, cause, now: now, &actions)
+            return
+        }
+        note(.rebuildRequested, now: now, cause)
+        rebuilds += 1
+        lastRebuildAt = now
+        healthySince = nil
+        if isOfferer {
+            isUp = false
+            isSuspect = false
+        }
+        let budget = min(configuration.connectBudget * min(rebuilds, 1000), configuration.connectMaximum)
+        enter(.connecting(since: now, deadline: now + budget), &actions)
+        actions.append(.rebuild(cause))
+    }
+
+    /// Back to health when the facts say so.
+    mutating func settle(now: Timestamp, _ actions: inout [Action]) {
+        guard isUp, !isSuspect else {
+            updateStatus(&actions)
+            return
+        }
+        switch state {
+        case .idle, .healthy, .planned: updateStatus(&actions)
+        case .connecting, .restarting, .delayed, .held, .watching:
+            wasConnected = true
+            healthySince = now
+            note(.connected, now: now)
+            enter(.healthy, &actions)
+            finish(.recovered, now: now, &actions)
+        }
+    }
+
+    mutating func enter(_ new: State, _ actions: inout [Action]) {
+        state = new
+        hadGrace = false
+        if let deadline { actions.append(.scheduleTimer(at: deadline)) }
+        updateStatus(&actions)
+    }
+
+    // MARK: Status and incident
+
+    mutating func updateStatus(_ actions: inout [Action]) {
+        let new = currentStatus
+        guard new != status else { return }
+        status = new
+        actions.append(.changeStatus(new))
+    }
+
+    var currentStatus: PeerStatus {
+        if state == .idle { return .waiting }
+        guard wasConnected else { return .connecting }
+        let since = incident?.startedAt ?? .zero
+        let isAlive = isUp && !isSuspect
+        return switch state {
+        case .idle: .waiting
+        case .connecting: .recovering(.rebuild, attempt: rebuilds, since: since)
+        case .healthy, .planned: .connected(path)
+        case .watching: isAlive ? .connected(path) : .recovering(.wait, attempt: 1, since: since)
+        case .restarting(let restarting):
+            isAlive ? .connected(path) : .recovering(.restart, attempt: restarting.attempt, since: since)
+        case .delayed: .recovering(.rebuild, attempt: rebuilds, since: since)
+        case .held(let rung, _): isAlive ? .connected(path) : .recovering(rung, attempt: 1, since: since)
+        }
+    }
+
+    /// Begins the record of an incident unless one is open, and notes how far it goes.
+    mutating func open(_ cause: Incident.Cause, now: Timestamp, rung: RecoveryRung = .wait) {
+        if incident == nil {
+            incident = Incident(
+                participant: participant, cause: cause, startedAt: now, endedAt: now, rung: rung, outcome: .recovered,
+                steps: [Incident.Step(.detected, at: now, cause: cause)])
+        } else if let known = incident?.rung, rung > known {
+            incident?.rung = rung
+        }
+    }
+
+    mutating func note(_ kind: Incident.Step.Kind, now: Timestamp, _ cause: Incident.Cause? = nil) {
+        guard let count = incident?.steps.count, count < Incident.stepLimit else { return }
+        incident?.steps.append(Incident.Step(kind, at: now, cause: cause))
+    }
+
+    mutating func finish(_ outcome: Incident.Outcome, now: Timestamp, _ actions: inout [Action]) {
+        if outcome == .recovered { note(.recovered, now: now) }
+        guard var ended = incident else { return }
+        incident = nil
+        ended.endedAt = now
+        ended.outcome = outcome
+        actions.append(.report(ended))
+    }
+
+    /// The participant is gone, or we are.
+    package mutating func end(now: Timestamp, _ actions: inout [Action]) {
+        finish(.participantLeft, now: now, &actions)
+        state = .idle
+    }
+}

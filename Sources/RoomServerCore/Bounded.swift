@@ -1,0 +1,42 @@
+import TransportPluginAPI
+
+/// Remembers the latest keys, up to a limit.
+struct BoundedMemory<Key: Hashable & Sendable>: Sendable {
+    private let limit: Int
+    private var order: [Key] = []
+    private var keys: Set<Key> = []
+
+    init(limit: Int) { self.limit = limit }
+
+    func contains(_ key: Key) -> Bool { keys.contains(key) }
+
+    mutating func insert(_ key: Key) {
+        guard keys.insert(key).inserted else { return }
+        order.append(key)
+        if order.count > limit { keys.remove(order.removeFirst()) }
+    }
+
+    mutating func remove(_ key: Key) {
+        guard keys.remove(key) != nil else { return }
+        order.removeAll { $0 == key }
+    }
+}
+
+/// Allows `burst` at once and `rate` per second.
+struct TokenBucket: Sendable {
+    private var tokens: Double
+    private var updated: Timestamp
+
+    init(burst: Int, now: Timestamp) {
+        tokens = Double(burst)
+        updated = now
+    }
+
+    mutating func take(rate: Int, burst: Int, now: Timestamp) -> Bool {
+        tokens = min(Double(burst), tokens + max(0, (now - updated).inSeconds) * Double(rate))
+        updated = now
+        guard tokens >= 1 else { return false }
+        tokens -= 1
+        return true
+    }
+}

@@ -1,0 +1,76 @@
+import RoomProtocol
+
+/// The numbered messages for one participant, kept until they are acknowledged.
+///
+/// At its limit the oldest are given up: a participant that comes back without having had them must rejoin.
+struct OutboundStream: Sendable {
+    private let countLimit: Int
+    private let byteLimit: Int
+    private var entries: [(message: ServerMessage, size: Int)] = []
+    /// Entries before it are gone; they are removed now and then, many at once.
+    private var head = 0
+    private var bytes = 0
+    /// The number of the entry at `head`.
+    private var first: SequenceNumber = 1
+
+    init(limits: RoomServerLimits) {
+        countLimit = limits.streamMessages
+        byteLimit = limits.streamBytes
+    }
+
+    private var count: Int { entries.count - head }
+    /// The number of the last message; 0 before the first.
+    var last: SequenceNumber { first + SequenceNumber(count) - 1 }
+
+    mutating func append(_ message: ServerMessage) -> SequenceNumber {
+        let size = message.estimatedSize
+        entries.append((message, size))
+        bytes += size
+        while count > countLimit || bytes > byteLimit { removeFirst() }
+        return last
+    }
+
+    /// False: the number was never given.
+    mutating func acknowledge(_ sequence: SequenceNumber) -> Bool {
+        guard sequence <= last else { return false }
+        while first <= sequence { removeFirst() }
+        return true
+    }
+
+    /// What comes after `received`; nil where it is not known any more, or never was.
+    mutating func replay(after received: SequenceNumber) -> [(SequenceNumber, ServerMessage)]? {
+        guard received >= first - 1, acknowledge(received) else { return nil }
+        return entries[head...].enumerated().map { (first + SequenceNumber($0.offset), $0.element.message) }
+    }
+
+    private mutating func removeFirst() {
+        bytes -= entries[head].size
+        entries[head] = (.ping(id: 0), 0)
+        head += 1
+        first += 1
+        if head == entries.count {
+            entries.removeAll(keepingCapacity: entries.capacity <= 64)
+            head = 0
+        } else if head >= 64 && head * 2 >= entries.count {
+            entries.removeFirst(head)
+            head = 0
+        }
+    }
+}
+
+extension ServerMessage {
+    /// Bytes, roughly as encoded.
+    fileprivate var estimatedSize: Int {
+        switch self {
+        case .signal(let signal):
+            switch signal.body {
+            case .description(let description): 256 + description.sdp.utf8.count
+            case .candidate(let candidate): 256 + candidate.candidate.utf8.count
+            case .endOfCandidates, .restartRequest, .rebuildRequest: 512
+            }
+        case .peerJoined, .peerChanged: 512 + Limits.metadataBytes
+        case .hostChanged: 512 + Limits.sessionToken / 4
+        default: 512
+        }
+    }
+}

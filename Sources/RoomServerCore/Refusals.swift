@@ -1,0 +1,67 @@
+import RoomProtocol
+
+// What the server refuses, each in one place, so that the documentation can be checked against it.
+extension ProtocolError {
+    static let kicked = ProtocolError(
+        code: .kicked, message: "The host removed this participant from the room.", isRetryable: false, isFatal: true)
+
+    static let replaced = ProtocolError(
+        code: .replaced, message: "The session came back over a newer connection.", isRetryable: false, isFatal: true)
+
+    static let staleEpoch = ProtocolError(
+        code: .staleEpoch, message: "The session has ended, or has gone on over a newer connection.",
+        isRetryable: false, isFatal: true)
+
+    static func roomFull(isRejoin: Bool) -> ProtocolError {
+        ProtocolError(
+            code: .roomFull, message: "The room has as many participants as it may have.", isRetryable: isRejoin,
+            isFatal: true)
+    }
+
+    static func nameTaken(isRejoin: Bool) -> ProtocolError {
+        ProtocolError(
+            code: .nameTaken, message: "Another participant of the room has this name.", isRetryable: isRejoin,
+            isFatal: true)
+    }
+
+    static let roomNotFound = ProtocolError(
+        code: .roomNotFound, message: "There is no room of this name; a host creates it.", isRetryable: false,
+        isFatal: true)
+
+    static let roomExists = ProtocolError(
+        code: .roomExists, message: "There is a room of this name already; join it as a guest.", isRetryable: false,
+        isFatal: true)
+
+    static func roomClosed(_ reason: String) -> ProtocolError {
+        ProtocolError(
+            code: .roomClosed, message: "The host closed the room." + (reason.isEmpty ? "" : " Reason: \(reason)"),
+            isRetryable: false, isFatal: true)
+    }
+
+    static func notHost(_ sequence: SequenceNumber?) -> ProtocolError {
+        ProtocolError(
+            code: .notHost, message: "Only the room's host may do this.", isRetryable: false, isFatal: false,
+            sequence: sequence)
+    }
+
+    static func peerNotFound(_ sequence: SequenceNumber?) -> ProtocolError {
+        ProtocolError(
+            code: .peerNotFound, message: "The room has no other participant with this id and session.",
+            isRetryable: false, isFatal: false, sequence: sequence)
+    }
+
+    static func tooManyRequests(_ what: String, _ window: RetryWindow) -> ProtocolError {
+        ProtocolError(
+            code: .tooManyRequests, message: what, isRetryable: true, isFatal: true, retryAfter: window)
+    }
+
+    static func shuttingDown(_ window: RetryWindow) -> ProtocolError {
+        ProtocolError(
+            code: .shuttingDown, message: "The server is going away.", isRetryable: true, isFatal: true,
+            retryAfter: window)
+    }
+
+    static let invalidSessionToken = ProtocolError(
+        code: .unauthorized, message: "The session token was not signed by this server, or is for another room.",
+        isRetryable: false, isFatal: true)
+}

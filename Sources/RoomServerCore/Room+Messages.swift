@@ -1,0 +1,162 @@
+import RoomProtocol
+import TransportPluginAPI
+
+extension Room {
+    // MARK: To the participants
+
+    /// Numbers a message and keeps it until it is acknowledged; sends it where there is a connection.
+    mutating func deliver(_ message: ServerMessage, to id: ParticipantID, _ effects: inout Effects) {
+        guard let sequence = members[id]?.outbound.append(message) else { return }
+        transmit(message, sequence, to: id, &effects)
+    }
+
+    mutating func tellOthers(_ message: ServerMessage, than id: ParticipantID, _ effects: inout Effects) {
+        for member in inOrder where member.participant.id != id {
+            deliver(message, to: member.participant.id, &effects)
+        }
+    }
+
+    /// Sends with the acknowledgement of what has come.
+    func transmit(
+        _ message: ServerMessage, _ sequence: SequenceNumber?, to id: ParticipantID, _ effects: inout Effects
+    ) {
+        guard let member = members[id], let connection = member.connection else { return }
+        let ack = member.received > 0 ? member.received : nil
+        effects.actions.append(.send(Envelope(sequence: sequence, ack: ack, message), to: connection))
+    }
+
+    func report(_ error: ProtocolError, to id: ParticipantID, _ effects: inout Effects) {
+        transmit(.error(error), nil, to: id, &effects)
+    }
+
+    // MARK: From the participants
+
+    enum Verdict {
+        /// Act on it.
+        case next
+        /// It came before, or is not to be acted upon.
+        case ignore
+    }
+
+    /// Takes the number and the acknowledgement of a message. Throws where they make no sense.
+    mutating func take(
+        sequence: SequenceNumber?, ack: SequenceNumber?, from id: ParticipantID, _ effects: inout Effects
+    ) throws(ProtocolError) -> Verdict {
+        members[id]?.isConfirmed = true
+        if let ack, members[id]?.outbound.acknowledge(ack) == false {
+            throw .malformed("A message was acknowledged that was never sent.")
+        }
+        guard let sequence, let received = members[id]?.received else { return .next }
+        guard sequence > received else {
+            scheduleAck(id, &effects)
+            return .ignore
+        }
+        guard sequence - received == 1 else {
+            throw .malformed("The number \(sequence) came after \(received).", sequence: sequence)
+        }
+        members[id]?.received = sequence
+        scheduleAck(id, &effects)
+        return .next
+    }
+
+    private mutating func scheduleAck(_ id: ParticipantID, _ effects: inout Effects) {
+        members[id]?.unacknowledged += 1
+        guard let member = members[id] else { return }
+        if member.unacknowledged >= effects.limits.ackEvery {
+            sendAck(id, &effects)
+        } else if member.ackDue == nil {
+            let due = effects.now + effects.limits.ackDelay
+            members[id]?.ackDue = due
+            effects.deadlines.schedule(.member(name, id), at: due)
+        }
+    }
+
+    private mutating func sendAck(_ id: ParticipantID, _ effects: inout Effects) {
+        guard let member = members[id], let connection = member.connection else { return }
+        members[id]?.unacknowledged = 0
+        members[id]?.ackDue = nil
+        effects.actions.append(.send(Envelope(.ack(received: member.received)), to: connection))
+    }
+
+    mutating func signal(
+        _ signal: Signal, from id: ParticipantID, sequence: SequenceNumber?, _ effects: inout Effects
+    ) throws(ProtocolError) {
+        guard let sender = members[id]?.participant else { return }
+        guard signal.peer != id, members[signal.peer]?.participant.session == signal.session else {
+            throw .peerNotFound(sequence)
+        }
+        let target = signal.peer
+        var signal = signal
+        signal.peer = id
+        signal.session = sender.session
+        deliver(.signal(signal), to: target, &effects)
+    }
+
+    /// Returns the connection that has to be forgotten.
+    mutating func kick(
+        _ kick: Kick, by id: ParticipantID, sequence: SequenceNumber?, _ effects: inout Effects
+    ) throws(ProtocolError) -> ConnectionID? {
+        guard host?.id == id else { throw .notHost(sequence) }
+        guard kick.participant != id, let target = members[kick.participant] else { throw .peerNotFound(sequence) }
+        if let connection = target.connection {
+            var error = ProtocolError.kicked
+            if !kick.reason.isEmpty { error.message += " Reason: \(kick.reason)" }
+            effects.send(.error(error), to: connection)
+            effects.actions.append(.close(connection, .refused))
+        }
+        remove(kick.participant, .kicked, &effects)
+        return target.connection
+    }
+
+    mutating func update(_ metadata: [String: String], of id: ParticipantID, _ effects: inout Effects) {
+        guard members[id]?.participant.metadata != metadata else { return }
+        members[id]?.participant.metadata = metadata
+        guard let participant = members[id]?.participant else { return }
+        tellOthers(.peerChanged(participant), than: id, &effects)
+    }
+
+    // MARK: Time
+
+    mutating func memberDeadline(_ id: ParticipantID, _ effects: inout Effects) {
+        guard let member = members[id] else { return }
+        if let disconnectedAt = member.disconnectedAt {
+            let end = disconnectedAt + effects.limits.grace
+            if end <= effects.now {
+                remove(id, .timedOut, &effects)
+            } else {
+                effects.deadlines.schedule(.member(name, id), at: end)
+            }
+            return
+        }
+        if let due = member.ackDue {
+            if due <= effects.now {
+                sendAck(id, &effects)
+            } else {
+                effects.deadlines.schedule(.member(name, id), at: due)
+            }
+        }
+        if let time = member.iceRefreshAt {
+            if time <= effects.now {
+                let ice = effects.authority.iceServers(for: id)
+                scheduleICERefresh(id, ice, &effects)
+                transmit(.iceServers(ice), nil, to: id, &effects)
+            } else {
+                effects.deadlines.schedule(.member(name, id), at: time)
+            }
+        }
+    }
+
+    /// True: nobody has been here for long enough, the room is to be removed.
+    mutating func roomDeadline(_ effects: inout Effects) -> Bool {
+        if electHostIfDue(&effects) { announceHost(&effects) }
+        if let emptySince {
+            let end = emptySince + effects.limits.emptyRoomTTL
+            if end <= effects.now { return true }
+            effects.deadlines.schedule(.room(name), at: end)
+        }
+        if let hostDeadline, hostDeadline > effects.now {
+            effects.deadlines.schedule(.room(name), at: hostDeadline)
+        }
+        return false
+    }
+}

@@ -1,0 +1,257 @@
+import RoomProtocol
+import TransportPluginAPI
+
+/// A participant's place in a room. It outlives connections, for the grace period.
+struct Member: Sendable {
+    var participant: Participant
+    /// Counts up in the order of arrival; the lowest has been present for longest.
+    let order: UInt64
+    /// Nil while the session waits to be resumed.
+    var connection: ConnectionID?
+    var disconnectedAt: Timestamp?
+    /// Whether anything has come over a connection of this epoch: then the client has got its token.
+    var isConfirmed = false
+    /// The highest connection attempt that was seen.
+    var lastAttempt: UInt64 = 0
+    var outbound: OutboundStream
+    /// The last of the client's numbered messages that has come.
+    var received: SequenceNumber = 0
+    var unacknowledged = 0
+    var ackDue: Timestamp?
+    var iceRefreshAt: Timestamp?
+
+    init(_ participant: Participant, order: UInt64, limits: RoomServerLimits) {
+        self.participant = participant
+        self.order = order
+        outbound = OutboundStream(limits: limits)
+    }
+
+    /// The state of a new epoch: both streams begin again.
+    mutating func restart(epoch: Epoch, limits: RoomServerLimits) {
+        participant.epoch = epoch
+        isConfirmed = false
+        outbound = OutboundStream(limits: limits)
+        received = 0
+        unacknowledged = 0
+        ackDue = nil
+    }
+}
+
+/// One room: who is in it, who hosts it, and what is still to be delivered to whom.
+///
+/// Can transition: empty → occupied (join, rejoin) → empty (last leave or time-out) → removed by the machine after the TTL, or
+/// closed by its host.
+struct Room: Sendable {
+    let name: RoomName
+    var members: [ParticipantID: Member] = [:]
+    var arrivals: UInt64 = 0
+    /// The host with its term. The term may be below `knownTerm`: then a newer host is known of, but has not come back.
+    var host: (id: ParticipantID, term: HostTerm)?
+    /// The highest host term that was ever heard of.
+    var knownTerm: HostTerm = 0
+    /// When the room stops waiting for its host.
+    var hostDeadline: Timestamp?
+    var emptySince: Timestamp?
+    /// Sessions that the others were told have ended; who comes back with one gets a new session.
+    var endedSessions = BoundedMemory<SessionID>(limit: 1024)
+    /// Sessions whose participants have said `leave`; nobody can come back with one.
+    var leftSessions = BoundedMemory<SessionID>(limit: 1024)
+    var kickedSessions = BoundedMemory<SessionID>(limit: 1024)
+    var kickedNames = BoundedMemory<String>(limit: 1024)
+
+    init(name: RoomName) { self.name = name }
+
+    var inOrder: [Member] { members.values.sorted { $0.order < $1.order } }
+
+    // MARK: First join
+
+    mutating func join(
+        _ hello: Hello, _ connection: ConnectionID, _ effects: inout Effects
+    ) throws(ProtocolError) -> ParticipantID {
+        guard !kickedNames.contains(hello.name) else { throw .kicked }
+        guard members.count < effects.limits.participantsPerRoom else { throw .roomFull(isRejoin: false) }
+        try checkName(hello.name, isRejoin: false)
+        let participant = Participant(
+            id: ParticipantID(effects.makeIdentifier("p")), session: SessionID(effects.makeIdentifier("s")), epoch: 1,
+            name: hello.name, isHost: false, metadata: hello.metadata, capabilities: hello.capabilities)
+        insert(participant, &effects)
+        // The machine lets a host in only where nobody is.
+        if hello.role == .host { makeHost(participant.id, term: knownTerm + 1) }
+        enter(participant.id, connection, .new, claims: nil, attempt: 0, &effects)
+        return participant.id
+    }
+
+    private func checkName(
+        _ name: String, isRejoin: Bool, of id: ParticipantID? = nil
+    ) throws(ProtocolError) {
+        guard !members.values.contains(where: { $0.participant.name == name && $0.participant.id != id }) else {
+            throw .nameTaken(isRejoin: isRejoin)
+        }
+    }
+
+    private mutating func insert(_ participant: Participant, _ effects: inout Effects) {
+        members[participant.id] = Member(participant, order: arrivals, limits: effects.limits)
+        arrivals += 1
+        emptySince = nil
+    }
+
+    // MARK: Resume and rejoin
+
+    mutating func comeBack(
+        _ hello: Hello, _ resume: Resume, _ claims: SessionClaims, _ connection: ConnectionID, _ effects: inout Effects
+    ) throws(ProtocolError) -> ParticipantID {
+        guard !kickedSessions.contains(claims.session) else { throw .kicked }
+        guard !leftSessions.contains(claims.session) else { throw .staleEpoch }
+        knownTerm = max(knownTerm, claims.hostTerm)
+        if let member = members[claims.participant] {
+            if member.participant.session == claims.session || !member.isConfirmed {
+                try takeOver(member, hello, resume, claims, connection, &effects)
+                return claims.participant
+            }
+            guard claims.epoch > member.participant.epoch else { throw .staleEpoch }
+            replace(member.connection, &effects)
+            remove(claims.participant, .left, &effects)
+        }
+        guard members.count < effects.limits.participantsPerRoom else { throw .roomFull(isRejoin: true) }
+        try checkName(claims.name, isRejoin: true)
+        // The others have forgotten a session that has ended; one that this server has never heard of, they may remember.
+        let session =
+            endedSessions.contains(claims.session) ? SessionID(effects.makeIdentifier("s")) : claims.session
+        insert(
+            Participant(
+                id: claims.participant, session: session, epoch: claims.epoch + 1, name: claims.name, isHost: false,
+                metadata: hello.metadata, capabilities: hello.capabilities), &effects)
+        enter(claims.participant, connection, .new, claims: claims, attempt: resume.attempt, &effects)
+        return claims.participant
+    }
+
+    /// The session is known: resumes it where nothing was lost, else begins a new epoch.
+    private mutating func takeOver(
+        _ member: Member, _ hello: Hello, _ resume: Resume, _ claims: SessionClaims, _ connection: ConnectionID,
+        _ effects: inout Effects
+    ) throws(ProtocolError) {
+        let id = claims.participant
+        // The late success of an attempt that the client has given up.
+        guard resume.attempt == 0 || resume.attempt >= member.lastAttempt else { throw .staleEpoch }
+        // A client that has shown the newer epoch to be its own has no reason to come with the older one. Where it has not, the
+        // answer with the newer token may have been lost.
+        guard claims.epoch >= member.participant.epoch || !member.isConfirmed else { throw .staleEpoch }
+        replace(member.connection, &effects)
+        if claims.epoch == member.participant.epoch, claims.session == member.participant.session, !resume.mustRejoin,
+            let missed = members[id]?.outbound.replay(after: resume.received)
+        {
+            enter(id, connection, .resumed, claims: claims, attempt: resume.attempt, &effects)
+            for (sequence, message) in missed { transmit(message, sequence, to: id, &effects) }
+            return
+        }
+        let epoch = max(member.participant.epoch, claims.epoch) + 1
+        members[id]?.restart(epoch: epoch, limits: effects.limits)
+        members[id]?.participant.metadata = hello.metadata
+        members[id]?.participant.capabilities = hello.capabilities
+        enter(id, connection, .newEpoch, claims: claims, attempt: resume.attempt, &effects)
+    }
+
+    private func replace(_ connection: ConnectionID?, _ effects: inout Effects) {
+        guard let connection else { return }
+        effects.send(.error(.replaced), to: connection)
+        effects.actions.append(.close(connection, .refused))
+    }
+
+    private enum Entry {
+        case new
+        case newEpoch
+        case resumed
+    }
+
+    /// Connects the member and answers its hello; the others hear of it where there is news for them.
+    private mutating func enter(
+        _ id: ParticipantID, _ connection: ConnectionID, _ entry: Entry, claims: SessionClaims?, attempt: UInt64,
+        _ effects: inout Effects
+    ) {
+        members[id]?.connection = connection
+        members[id]?.disconnectedAt = nil
+        members[id]?.unacknowledged = 0
+        if let last = members[id]?.lastAttempt, last < attempt { members[id]?.lastAttempt = attempt }
+        let hasNewHost = (claims.map { reclaimHost($0, &effects) } ?? false) || electHostIfDue(&effects)
+        let ice = effects.authority.iceServers(for: id)
+        scheduleICERefresh(id, ice, &effects)
+        guard let member = members[id] else { return }
+        let joined = Joined(
+            participant: id, session: member.participant.session, epoch: member.participant.epoch,
+            isHost: member.participant.isHost, hostTerm: host?.term ?? 0, isResumed: entry == .resumed,
+            received: member.received, sessionToken: token(of: member, effects),
+            roster: inOrder.map(\.participant).filter { $0.id != id }, iceServers: ice,
+            pingInterval: effects.limits.pingInterval, pingDeadline: effects.limits.pingDeadline,
+            grace: effects.limits.grace)
+        effects.send(.joined(joined), to: connection)
+        switch entry {
+        case .new: tellOthers(.peerJoined(member.participant), than: id, &effects)
+        case .newEpoch: tellOthers(.peerChanged(member.participant), than: id, &effects)
+        case .resumed: break
+        }
+        if hasNewHost { announceHost(except: id, &effects) }
+    }
+
+    /// Half-way through their life, credentials are renewed.
+    mutating func scheduleICERefresh(_ id: ParticipantID, _ ice: ICEServerList, _ effects: inout Effects) {
+        let time = ice.ttl.map { effects.now + max($0 / 2, .seconds(1)) }
+        members[id]?.iceRefreshAt = time
+        if let time { effects.deadlines.schedule(.member(name, id), at: time) }
+    }
+
+    func token(of member: Member, _ effects: Effects) -> String {
+        let participant = member.participant
+        return effects.authority.sessionToken(
+            for: SessionClaims(
+                participant: participant.id, room: name, name: participant.name, session: participant.session,
+                epoch: participant.epoch,
+                hostTerm: participant.isHost ? host?.term ?? knownTerm : knownTerm, isHost: participant.isHost))
+    }
+
+    // MARK: Going
+
+    /// The connection has ended; the session waits for the grace period.
+    mutating func disconnected(_ id: ParticipantID, _ connection: ConnectionID, _ effects: inout Effects) {
+        guard members[id]?.connection == connection else { return }
+        members[id]?.connection = nil
+        members[id]?.disconnectedAt = effects.now
+        members[id]?.ackDue = nil
+        effects.deadlines.schedule(.member(name, id), at: effects.now + effects.limits.grace)
+    }
+
+    /// Ends a session for good.
+    mutating func remove(_ id: ParticipantID, _ reason: LeaveReason, _ effects: inout Effects) {
+        guard let member = members.removeValue(forKey: id) else { return }
+        let session = member.participant.session
+        switch reason {
+        case .left: leftSessions.insert(session)
+        case .timedOut, .roomClosed: endedSessions.insert(session)
+        case .kicked:
+            kickedSessions.insert(session)
+            kickedNames.insert(member.participant.name)
+        }
+        tellOthers(.peerLeft(id, session, reason: reason), than: id, &effects)
+        if host?.id == id {
+            host = nil
+            hostDeadline = effects.now
+            if electHostIfDue(&effects) { announceHost(&effects) }
+        }
+        if members.isEmpty {
+            emptySince = effects.now
+            effects.deadlines.schedule(.room(name), at: effects.now + effects.limits.emptyRoomTTL)
+        }
+    }
+
+    /// Ends every session; the machine removes the room.
+    mutating func close(reason: String, _ effects: inout Effects) -> [ConnectionID] {
+        let connections = inOrder.compactMap(\.connection)
+        for connection in connections {
+            effects.send(.error(.roomClosed(reason)), to: connection)
+            effects.actions.append(.close(connection, .refused))
+        }
+        members = [:]
+        host = nil
+        emptySince = effects.now
+        return connections
+    }
+}

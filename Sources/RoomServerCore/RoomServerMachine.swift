@@ -1,0 +1,297 @@
+package import RoomProtocol
+package import TransportPluginAPI
+
+/// Every decision of the room server: who is in which room, what goes to whom, and when somebody is gone.
+///
+/// A pure value: connections, decoded messages and the time go in, actions come out. The shell owns the sockets. It calls
+/// `timePassed` when `nextDeadline` has come; calling it early or late is harmless.
+///
+/// A connection can transition: open → joined (hello) → forgotten; open → forgotten (refused, too late, closed). A machine can
+/// transition: serving → draining.
+package struct RoomServerMachine: Sendable {
+    private struct Connection: Sendable {
+        enum Phase: Sendable {
+            case waitingForHello(until: Timestamp)
+            case joined(RoomName, ParticipantID)
+        }
+        var phase: Phase
+        var lastHeard: Timestamp
+        /// When a ping that nothing has answered yet was sent.
+        var pingedAt: Timestamp?
+        var bucket: TokenBucket
+    }
+
+    private var connections: [ConnectionID: Connection] = [:]
+    private var handshakes = 0
+    private var rooms: [RoomName: Room] = [:]
+    /// Rooms that their hosts have closed: nobody can come back to them.
+    private var closedRooms = BoundedMemory<RoomName>(limit: 1024)
+    private var lastPing: UInt64 = 0
+    private var goingAway: RetryWindow?
+    private var effects: Effects
+
+    package init(
+        limits: RoomServerLimits, authority: any RoomAuthority, random: any RandomNumberGenerator & Sendable
+    ) {
+        var limits = limits
+        limits.participantsPerRoom = min(max(limits.participantsPerRoom, 1), Limits.participants)
+        effects = Effects(limits: limits, authority: authority, random: random)
+    }
+
+    // MARK: What is there
+
+    package var roomCount: Int { rooms.count }
+    package var connectionCount: Int { connections.count }
+    /// Participants, those included that are expected back.
+    package var participantCount: Int { rooms.values.reduce(0) { $0 + $1.members.count } }
+    package func participants(of room: RoomName) -> [Participant] { rooms[room]?.inOrder.map(\.participant) ?? [] }
+
+    /// When `timePassed` wants to be called; nil: not before the next event.
+    package var nextDeadline: Timestamp? { effects.deadlines.next }
+
+    /// Whether another connection would be refused now, and when to come back.
+    package var refusal: RetryWindow? {
+        if let goingAway { return goingAway }
+        return connections.count >= effects.limits.connections || handshakes >= effects.limits.handshakes
+            ? effects.limits.retryAfter : nil
+    }
+
+    // MARK: Connections
+
+    /// A connection was opened.
+    package mutating func connected(_ id: ConnectionID, at now: Timestamp) -> [ServerAction] {
+        effects.now = now
+        if let refusal {
+            let error: ProtocolError =
+                goingAway == nil ? .tooManyRequests("The server is full.", refusal) : .shuttingDown(refusal)
+            effects.send(.error(error), to: id)
+            effects.actions.append(.close(id, .refused))
+            return effects.takeActions()
+        }
+        let until = now + effects.limits.helloDeadline
+        connections[id] = Connection(
+            phase: .waitingForHello(until: until), lastHeard: now,
+            bucket: TokenBucket(burst: effects.limits.messageBurst, now: now))
+        handshakes += 1
+        effects.deadlines.schedule(.connection(id), at: until)
+        return effects.takeActions()
+    }
+
+    /// The connection has ended, in whatever way; unknown ones are ignored.
+    package mutating func disconnected(_ id: ConnectionID, at now: Timestamp) -> [ServerAction] {
+        effects.now = now
+        forget(id)
+        return effects.takeActions()
+    }
+
+    /// Anything has come over the connection.
+    package mutating func heard(from id: ConnectionID, at now: Timestamp) {
+        connections[id]?.lastHeard = now
+        connections[id]?.pingedAt = nil
+    }
+
+    /// The server ends: everybody is told to come back within the window, and nobody is let in any more.
+    package mutating func drain(retryAfter window: RetryWindow, at now: Timestamp) -> [ServerAction] {
+        effects.now = now
+        goingAway = window
+        for id in connections.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
+            effects.send(.goingAway(retryAfter: window), to: id)
+            effects.actions.append(.close(id, .goingAway))
+            forget(id)
+        }
+        return effects.takeActions()
+    }
+
+    private mutating func forget(_ id: ConnectionID) {
+        guard let connection = connections.removeValue(forKey: id) else { return }
+        switch connection.phase {
+        case .waitingForHello: handshakes -= 1
+        case .joined(let room, let participant): rooms[room]?.disconnected(participant, id, &effects)
+        }
+    }
+
+    /// Says why, closes and forgets the connection. Its session, where it has one, can be resumed.
+    private mutating func refuse(_ error: ProtocolError, _ id: ConnectionID) {
+        var error = error
+        error.isFatal = true
+        effects.send(.error(error), to: id)
+        effects.actions.append(.close(id, .refused))
+        forget(id)
+    }
+
+    // MARK: Messages
+
+    /// A message has come.
+    package mutating func received(
+        _ envelope: Envelope<ClientMessage>, from id: ConnectionID, at now: Timestamp
+    ) -> [ServerAction] {
+        effects.now = now
+        guard let phase = admit(id) else { return effects.takeActions() }
+        switch (phase, envelope.message) {
+        case (.waitingForHello, .hello(let hello)):
+            do throws(ProtocolError) {
+                let participant = try greet(hello, id)
+                handshakes -= 1
+                connections[id]?.phase = .joined(hello.room, participant)
+                effects.deadlines.schedule(.connection(id), at: now + effects.limits.pingInterval)
+            } catch {
+                refuse(error, id)
+            }
+        case (.waitingForHello, .ping(let ping)): effects.send(.pong(id: ping), to: id)
+        case (.waitingForHello, _): refuse(.malformed("The first message of a connection is hello."), id)
+        case (.joined, .hello): refuse(.malformed("The second hello of a connection."), id)
+        case (.joined(let room, let participant), _):
+            do throws(ProtocolError) {
+                let verdict = try rooms[room]?
+                    .take(sequence: envelope.sequence, ack: envelope.ack, from: participant, &effects)
+                if verdict == .next { try act(on: envelope, from: participant, in: room, id) }
+            } catch {
+                if error.isFatal { refuse(error, id) } else { rooms[room]?.report(error, to: participant, &effects) }
+            }
+        }
+        return effects.takeActions()
+    }
+
+    /// A message has come that could not be decoded.
+    package mutating func receivedInvalid(
+        _ error: ProtocolError, from id: ConnectionID, at now: Timestamp
+    ) -> [ServerAction] {
+        effects.now = now
+        guard let phase = admit(id) else { return effects.takeActions() }
+        switch phase {
+        case .waitingForHello: refuse(error, id)
+        case .joined(let room, let participant):
+            do throws(ProtocolError) {
+                // Counted as received, or it would come again with every resume.
+                _ = try rooms[room]?.take(sequence: error.sequence, ack: nil, from: participant, &effects)
+                if error.isFatal { throw error }
+                rooms[room]?.report(error, to: participant, &effects)
+            } catch {
+                refuse(error, id)
+            }
+        }
+        return effects.takeActions()
+    }
+
+    /// Notes the sign of life, and refuses who sends too much. Nil: there is nothing more to do.
+    private mutating func admit(_ id: ConnectionID) -> Connection.Phase? {
+        heard(from: id, at: effects.now)
+        let limits = effects.limits
+        guard
+            let isAllowed = connections[id]?.bucket
+                .take(rate: limits.messagesPerSecond, burst: limits.messageBurst, now: effects.now)
+        else { return nil }
+        guard isAllowed else {
+            refuse(.tooManyRequests("Too many messages.", limits.retryAfter), id)
+            return nil
+        }
+        return connections[id]?.phase
+    }
+
+    private mutating func act(
+        on envelope: Envelope<ClientMessage>, from participant: ParticipantID, in room: RoomName, _ id: ConnectionID
+    ) throws(ProtocolError) {
+        switch envelope.message {
+        case .signal(let signal):
+            try rooms[room]?.signal(signal, from: participant, sequence: envelope.sequence, &effects)
+        case .kick(let kick):
+            let connection = try rooms[room]?.kick(kick, by: participant, sequence: envelope.sequence, &effects)
+            if let connection { connections[connection] = nil }
+        case .update(let metadata): rooms[room]?.update(metadata, of: participant, &effects)
+        case .ack(let received):
+            _ = try rooms[room]?.take(sequence: nil, ack: received, from: participant, &effects)
+        case .ping(let ping): rooms[room]?.transmit(.pong(id: ping), nil, to: participant, &effects)
+        case .pong: break
+        case .leave:
+            rooms[room]?.remove(participant, .left, &effects)
+            connections[id] = nil
+            effects.actions.append(.close(id, .normal))
+        case .closeRoom(let reason):
+            guard rooms[room]?.host?.id == participant else { throw .notHost(envelope.sequence) }
+            for connection in rooms[room]?.close(reason: reason, &effects) ?? [] { connections[connection] = nil }
+            rooms[room] = nil
+            closedRooms.insert(room)
+        case .hello: break
+        }
+    }
+
+    // MARK: Hello
+
+    private mutating func greet(_ hello: Hello, _ id: ConnectionID) throws(ProtocolError) -> ParticipantID {
+        let participant: ParticipantID?
+        if let resume = hello.resume {
+            guard let claims = effects.authority.claims(ofSessionToken: resume.sessionToken), claims.room == hello.room
+            else { throw .invalidSessionToken }
+            if rooms[hello.room] == nil {
+                // The server has lost its state, or everybody was gone for long: whoever holds a token makes the room anew.
+                guard !closedRooms.contains(hello.room) else { throw .roomClosed("") }
+                try makeRoom(hello.room)
+            }
+            let old = rooms[hello.room]?.members[claims.participant]?.connection
+            participant = try rooms[hello.room]?.comeBack(hello, resume, claims, id, &effects)
+            // The room has closed it.
+            if let old { connections[old] = nil }
+        } else {
+            try effects.authority.authorize(hello)
+            switch (hello.role, rooms[hello.room]) {
+            case (.guest, nil): throw .roomNotFound
+            case (.host, nil): try makeRoom(hello.room)
+            case (.host, .some(let room)) where !room.members.isEmpty: throw .roomExists
+            case (.host, .some), (.guest, .some): break
+            }
+            participant = try rooms[hello.room]?.join(hello, id, &effects)
+        }
+        guard let participant else { throw .roomNotFound }
+        return participant
+    }
+
+    private mutating func makeRoom(_ name: RoomName) throws(ProtocolError) {
+        guard rooms.count < effects.limits.rooms else {
+            throw .tooManyRequests("The server has as many rooms as it may have.", effects.limits.retryAfter)
+        }
+        rooms[name] = Room(name: name)
+        closedRooms.remove(name)
+    }
+
+    // MARK: Time
+
+    /// Does what is due.
+    package mutating func timePassed(to now: Timestamp) -> [ServerAction] {
+        effects.now = now
+        while let key = effects.deadlines.takeDue(now) {
+            switch key {
+            case .connection(let id): connectionDeadline(id)
+            case .member(let room, let participant): rooms[room]?.memberDeadline(participant, &effects)
+            case .room(let name):
+                if rooms[name]?.roomDeadline(&effects) == true { rooms[name] = nil }
+            }
+        }
+        return effects.takeActions()
+    }
+
+    private mutating func connectionDeadline(_ id: ConnectionID) {
+        guard let connection = connections[id] else { return }
+        let limits = effects.limits
+        switch connection.phase {
+        case .waitingForHello(let until):
+            guard until <= effects.now else { return effects.deadlines.schedule(.connection(id), at: until) }
+            var error = ProtocolError.malformed("No hello has come in time.")
+            error.isRetryable = true
+            refuse(error, id)
+        case .joined(let room, let participant):
+            if let pingedAt = connection.pingedAt {
+                let end = pingedAt + limits.pingDeadline
+                guard end <= effects.now else { return effects.deadlines.schedule(.connection(id), at: end) }
+                effects.actions.append(.abort(id))
+                forget(id)
+                return
+            }
+            let silentAt = connection.lastHeard + limits.pingInterval
+            guard silentAt <= effects.now else { return effects.deadlines.schedule(.connection(id), at: silentAt) }
+            lastPing += 1
+            connections[id]?.pingedAt = effects.now
+            rooms[room]?.transmit(.ping(id: lastPing), nil, to: participant, &effects)
+            effects.deadlines.schedule(.connection(id), at: effects.now + limits.pingDeadline)
+        }
+    }
+}

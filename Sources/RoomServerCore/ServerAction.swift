@@ -1,0 +1,74 @@
+package import RoomProtocol
+import TransportPluginAPI
+
+/// One WebSocket connection of the server; never used again for another one.
+package struct ConnectionID: Sendable, Hashable, CustomStringConvertible {
+    package let rawValue: UInt64
+    package init(_ rawValue: UInt64) { self.rawValue = rawValue }
+    package var description: String { "#\(rawValue)" }
+}
+
+/// What the machine tells its shell to do, in this order.
+package enum ServerAction: Sendable, Hashable {
+    case send(Envelope<ServerMessage>, to: ConnectionID)
+    /// Close with a close handshake, behind what was sent. The machine has already forgotten the connection.
+    case close(ConnectionID, CloseCode)
+    /// Close a dead link at once, without a close handshake. The machine has already forgotten the connection.
+    case abort(ConnectionID)
+}
+
+/// What the server may hold, and its times.
+package struct RoomServerLimits: Sendable, Hashable {
+    package var connections = 10_000
+    /// Connections that have not said `hello` yet.
+    package var handshakes = 512
+    package var helloDeadline: Duration = .seconds(10)
+    package var rooms = 1000
+    /// At most `Limits.participants`.
+    package var participantsPerRoom = 16
+    /// Messages that a connection may send: on average, and at once.
+    package var messagesPerSecond = 200
+    package var messageBurst = 600
+    /// What is kept for a participant until it is acknowledged.
+    package var streamMessages = 1024
+    package var streamBytes = 2 << 20
+    /// How long a session may be resumed, and how long a room waits for its host.
+    package var grace: Duration = .seconds(30)
+    /// How long a room without anybody in it is kept.
+    package var emptyRoomTTL: Duration = .seconds(30)
+    package var pingInterval: Duration = .seconds(5)
+    package var pingDeadline: Duration = .seconds(5)
+    package var ackDelay: Duration = .milliseconds(100)
+    /// Messages after which an acknowledgement is sent at once.
+    package var ackEvery = 16
+    /// Told to those who come too fast or too many.
+    package var retryAfter = RetryWindow(earliest: .milliseconds(500), latest: .seconds(3))
+
+    package init() {}
+}
+
+/// Everything that a transition may read and add to, apart from the rooms and connections themselves.
+struct Effects: Sendable {
+    let limits: RoomServerLimits
+    let authority: any RoomAuthority
+    var random: any RandomNumberGenerator & Sendable
+    var deadlines = Deadlines()
+    var now = Timestamp.zero
+    var actions: [ServerAction] = []
+
+    mutating func send(_ message: ServerMessage, to connection: ConnectionID) {
+        actions.append(.send(Envelope(message), to: connection))
+    }
+
+    mutating func takeActions() -> [ServerAction] {
+        defer { actions = [] }
+        return actions
+    }
+
+    /// A new id with 80 random bits.
+    mutating func makeIdentifier(_ prefix: String) -> String {
+        let alphabet = Array("abcdefghijklmnopqrstuvwxyz234567".utf8)
+        let letters = (0..<16).map { _ in alphabet[Int(random.next(upperBound: UInt32(32)))] }
+        return prefix + String(decoding: letters, as: UTF8.self)
+    }
+}

@@ -1,0 +1,124 @@
+internal import RoomCore
+internal import RoomProtocol
+internal import RoomServerCore
+internal import TransportPluginAPI
+
+/// One participant: its machine, and what an application would have seen of it.
+final class Node {
+    let index: Int
+    let name: String
+    var machine: RoomMachine
+    /// Which machine of this participant it is; what belongs to an older one is dropped.
+    var life = 0
+    var timers: [RoomMachine.TimerID: UInt64] = [:]
+    var links: [ConnectionGeneration: Link] = [:]
+    var endpoints: [PeerConnectionID: Endpoint] = [:]
+    var membership: Membership?
+    /// The roster as the events tell it.
+    var roster: [ParticipantID: Participant] = [:]
+    var end: EndReason?
+    var hasLeft = false
+    /// The host has tried to remove it.
+    var isKicked = false
+    var refusesNext = false
+    var metadata: [String: String] = [:]
+
+    // The network around it.
+    var isSignalingCut = false
+    var isPathCut = false
+    /// Counts addresses.
+    var network = 0
+    var suspendedUntil = Timestamp.zero
+
+    // What it did, for the bounds.
+    var opens: [Timestamp] = []
+    var restarts: [ParticipantID: [Timestamp]] = [:]
+    var incidents: [Incident] = []
+    var deadSince: Timestamp?
+
+    init(index: Int, machine: RoomMachine) {
+        self.index = index
+        self.machine = machine
+        name = "n\(index)"
+    }
+}
+
+/// One signaling connection between a participant and the server, with a mind of TCP: in order, and repeated while the
+/// network is cut, as long as both ends are there.
+final class Link {
+    enum Frame {
+        case message(Envelope<ClientMessage>)
+        case closed
+    }
+    enum ServerFrame {
+        case message(Envelope<ServerMessage>)
+        /// Nil: in order.
+        case closed(SignalingFailure?)
+    }
+    let id: ConnectionID
+    let node: Int
+    let life: Int
+    let generation: ConnectionGeneration
+    /// Which server it leads to.
+    var server: Int?
+    var isOpenAtClient = false
+    var isOpenAtServer = false
+    /// The attempt, or the connection, was given up by the machine.
+    var isAbandoned = false
+    /// Nothing comes through any more, and nobody is told.
+    var isDead = false
+    var lastUp = Timestamp.zero
+    var lastDown = Timestamp.zero
+    var heldUp: [Frame] = []
+    var heldDown: [ServerFrame] = []
+
+    init(id: ConnectionID, node: Int, life: Int, generation: ConnectionGeneration) {
+        self.id = id
+        self.node = node
+        self.life = life
+        self.generation = generation
+    }
+}
+
+/// One end of a peer connection.
+final class Endpoint {
+    let line: Line
+    let node: Node
+    let life: Int
+    let remote: ParticipantID
+    let isOfferer: Bool
+    var state = PeerConnectionState.new
+    var isSuspect = false
+    var isClosed = false
+    var deadSince: Timestamp?
+    /// Counts judgements of the path; an older one is void.
+    var judgement = 0
+
+    init(line: Line, node: Node, remote: ParticipantID, isOfferer: Bool) {
+        self.line = line
+        self.node = node
+        life = node.life
+        self.remote = remote
+        self.isOfferer = isOfferer
+    }
+}
+
+/// A peer connection as a whole: what the two ends have described to each other, and which round carries data.
+final class Line {
+    struct Round {
+        var offererNetwork: Int
+        var answererNetwork: Int?
+        var isAnswered = false
+        var candidates = 0
+        var tries = 0
+    }
+    let id: PeerConnectionID
+    var offerer: Endpoint?
+    var answerer: Endpoint?
+    var rounds: [Round] = []
+    var selected: Int?
+
+    init(id: PeerConnectionID) { self.id = id }
+
+    func other(than endpoint: Endpoint) -> Endpoint? { endpoint.isOfferer ? answerer : offerer }
+}

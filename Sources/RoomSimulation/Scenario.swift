@@ -1,0 +1,77 @@
+package import TransportPluginAPI
+
+/// What happens in one run besides the seed's own chances.
+package struct Scenario: Sendable {
+    package var seed: UInt64
+    package var participants = 4
+    /// Faults begin after everybody had time to meet, and are all healed when they end.
+    package var faultsBegin: Duration = .seconds(10)
+    package var faultsEnd: Duration = .seconds(70)
+    package var faults = 6
+    package var longestFault: Duration = .seconds(45)
+    /// Which kinds may happen.
+    package var kinds = Fault.Kind.allCases
+    /// Afterwards everything must be well again within this.
+    package var calm: Duration = .seconds(120)
+
+    package init(seed: UInt64) { self.seed = seed }
+
+    /// Everything follows from the seed: from two participants and one fault to seven and a storm of short ones.
+    package static func mixed(seed: UInt64) -> Scenario {
+        var scenario = Scenario(seed: seed)
+        scenario.participants = 2 + Int(seed % 6)
+        scenario.faults = 1 + Int(seed % 14)
+        if seed % 5 == 0 {
+            scenario.faults = 40
+            scenario.longestFault = .seconds(8)
+        }
+        return scenario
+    }
+}
+
+/// Something that goes wrong.
+package struct Fault: Sendable, CustomStringConvertible {
+    package enum Kind: String, Sendable, CaseIterable {
+        /// The server process dies and comes back with empty rooms.
+        case serverCrash
+        /// The server's machine dies without a word (no RST), and comes back with empty rooms.
+        case serverPowerLoss
+        /// The server says when to come back, and comes back with empty rooms.
+        case serverDrain
+        /// One participant's signaling is cut off silently: nothing comes through, both ends stay half-open.
+        case signalingCut
+        /// One participant's signaling connection is reset.
+        case signalingReset
+        /// The path between two participants is cut.
+        case pathCut
+        /// One participant is cut off from everybody: signaling and paths.
+        case nodeCut
+        /// One participant's address changes: its paths are dead for good, its signaling half-open.
+        case addressChange
+        /// One participant's machine sleeps.
+        case suspend
+        /// A peer connection fails.
+        case peerFailure
+        /// One end refuses the next description that it is given.
+        case refusal
+        /// Somebody tells new metadata.
+        case update
+        /// The host removes somebody.
+        case kick
+        /// Somebody leaves, and somebody new comes under the same name.
+        case leaveAndReturn
+        /// Somebody presses the button.
+        case reconnectNow
+        /// The network is said to have changed, but has not.
+        case falseHint
+    }
+    package var kind: Kind
+    package var at: Timestamp
+    package var duration: Duration
+    package var node: Int
+    package var other: Int
+
+    package var description: String {
+        "\(kind.rawValue) at \(at.seconds) for \(duration.inSeconds) s, participants \(node) and \(other)"
+    }
+}

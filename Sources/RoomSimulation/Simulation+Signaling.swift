@@ -1,0 +1,183 @@
+internal import RoomCore
+internal import RoomProtocol
+internal import RoomServerCore
+internal import TransportPluginAPI
+
+extension Simulation {
+    // MARK: The participants' ends
+
+    func open(_ generation: ConnectionGeneration, of node: Node) {
+        node.opens.append(now)
+        lastConnection += 1
+        let link = Link(id: ConnectionID(lastConnection), node: node.index, life: node.life, generation: generation)
+        node.links[generation] = link
+        queue.push(.connect(link, deadline: now + .seconds(5)), at: now + latency())
+    }
+
+    /// The opening handshake arrives at the server, or is repeated while the network is cut.
+    func connect(_ link: Link, deadline: Timestamp) {
+        // A bad transport does not notice that nobody waits any more.
+        if link.isAbandoned, chance(0.5) { return }
+        let node = nodes[link.node]
+        if node.isSignalingCut || isServerSilent {
+            if now >= deadline {
+                tell(link, .transportFailed(link.generation, SignalingFailure("timed out")))
+            } else {
+                queue.push(.connect(link, deadline: deadline), at: now + .milliseconds(500))
+            }
+            return
+        }
+        guard server != nil else {
+            tell(link, .transportFailed(link.generation, SignalingFailure("refused")))
+            return
+        }
+        link.server = serverLife
+        link.isOpenAtServer = true
+        link.isOpenAtClient = !link.isAbandoned
+        links[link.id] = link
+        serve { $0.connected(link.id, at: now) }
+        tell(link, .transportConnected(link.generation))
+    }
+
+    private func tell(_ link: Link, _ event: RoomMachine.Event) {
+        queue.push(.machine(node: link.node, life: link.life, event), at: now + latency())
+    }
+
+    func abort(_ generation: ConnectionGeneration, of node: Node) {
+        guard let link = node.links.removeValue(forKey: generation) else { return }
+        link.isAbandoned = true
+        link.isOpenAtClient = false
+        // What was written may still come through; the reset that follows gets lost where the network is cut.
+        if chance(0.7) { link.heldUp = [] }
+        if !node.isSignalingCut { sendUp(link, .closed) }
+    }
+
+    func close(_ generation: ConnectionGeneration, of node: Node) {
+        guard let link = node.links.removeValue(forKey: generation) else { return }
+        link.isAbandoned = true
+        link.isOpenAtClient = false
+        sendUp(link, .closed)
+    }
+
+    func sendUp(_ link: Link, _ frame: Link.Frame) {
+        if link.isDead { return }
+        if nodes[link.node].isSignalingCut || isServerSilent {
+            link.heldUp.append(frame)
+        } else {
+            link.lastUp = max(link.lastUp, now + latency())
+            queue.push(.toServer(link, frame), at: link.lastUp)
+        }
+    }
+
+    func sendDown(_ link: Link, _ frame: Link.ServerFrame) {
+        if link.isDead { return }
+        if nodes[link.node].isSignalingCut {
+            link.heldDown.append(frame)
+        } else {
+            link.lastDown = max(link.lastDown, now + latency())
+            queue.push(.toClient(link, frame), at: link.lastDown)
+        }
+    }
+
+    func arriveAtClient(_ link: Link, _ frame: Link.ServerFrame) {
+        let node = nodes[link.node]
+        if link.isDead { return }
+        if node.isSignalingCut {
+            link.heldDown.append(frame)
+            return
+        }
+        guard link.isOpenAtClient, node.life == link.life else {
+            sendUp(link, .closed)
+            return
+        }
+        switch frame {
+        case .message(let envelope): feed(node, .received(envelope, link.generation))
+        case .closed(let failure):
+            link.isOpenAtClient = false
+            node.links[link.generation] = nil
+            feed(node, .transportClosed(link.generation, failure))
+        }
+    }
+
+    /// The network of the node is back: TCP repeats what was lost.
+    func release(_ node: Node) {
+        for link in links.values.filter({ $0.node == node.index }).sorted(by: { $0.generation < $1.generation }) {
+            let (up, down) = (link.heldUp, link.heldDown)
+            link.heldUp = []
+            link.heldDown = []
+            for frame in up { sendUp(link, frame) }
+            for frame in down { sendDown(link, frame) }
+        }
+    }
+
+    // MARK: The server's end
+
+    func startServer() {
+        serverLife += 1
+        isServerSilent = false
+        var limits = RoomServerLimits()
+        limits.grace = .seconds(20)
+        server = RoomServerMachine(
+            limits: limits, authority: TrustingAuthority(), random: SeededGenerator(seed: random.next()))
+        serverTimerAt = nil
+        for node in nodes { release(node) }
+    }
+
+    /// The server's state is gone. With a word: whoever is connected is told by a reset.
+    func stopServer(isSilent: Bool) {
+        server = nil
+        isServerSilent = isSilent
+        for link in links.values.sorted(by: { $0.id.rawValue < $1.id.rawValue }) where link.isOpenAtServer {
+            link.isOpenAtServer = false
+            if !isSilent { sendDown(link, .closed(SignalingFailure("reset"))) }
+        }
+    }
+
+    func serve(_ body: (inout RoomServerMachine) -> [ServerAction]) {
+        guard var machine = server else { return }
+        let actions = body(&machine)
+        server = machine
+        for action in actions {
+            switch action {
+            case .send(let envelope, let id):
+                if let link = links[id], link.isOpenAtServer { sendDown(link, .message(envelope)) }
+            case .close(let id, _):
+                guard let link = links[id] else { break }
+                link.isOpenAtServer = false
+                sendDown(link, .closed(nil))
+            case .abort(let id):
+                guard let link = links[id] else { break }
+                link.isOpenAtServer = false
+                if !nodes[link.node].isSignalingCut { sendDown(link, .closed(SignalingFailure("reset"))) }
+            }
+        }
+        if let deadline = machine.nextDeadline, serverTimerAt.map({ deadline < $0 }) ?? true {
+            serverTimerAt = max(deadline, now)
+            queue.push(.serverTimer, at: max(deadline, now))
+        }
+    }
+
+    func serverTimerFired() {
+        serverTimerAt = nil
+        serve { $0.timePassed(to: now) }
+    }
+
+    func arriveAtServer(_ link: Link, _ frame: Link.Frame) {
+        if link.isDead { return }
+        if nodes[link.node].isSignalingCut || isServerSilent {
+            link.heldUp.append(frame)
+            return
+        }
+        guard link.isOpenAtServer, link.server == serverLife, server != nil else {
+            // Nobody knows this connection any more.
+            if case .message = frame, link.isOpenAtClient { sendDown(link, .closed(SignalingFailure("reset"))) }
+            return
+        }
+        switch frame {
+        case .message(let envelope): serve { $0.received(envelope, from: link.id, at: now) }
+        case .closed:
+            link.isOpenAtServer = false
+            serve { $0.disconnected(link.id, at: now) }
+        }
+    }
+}

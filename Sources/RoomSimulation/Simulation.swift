@@ -1,0 +1,267 @@
+internal import RoomCore
+internal import RoomProtocol
+internal import RoomServerCore
+package import TransportPluginAPI
+
+/// Several participants' machines, the server's machine, and a network between them, in virtual time.
+///
+/// Everything that is left to chance comes from the scenario's seed: the same scenario makes the same run.
+package final class Simulation {
+    enum Occurrence {
+        case start(Int)
+        case machine(node: Int, life: Int, RoomMachine.Event)
+        case timer(node: Int, life: Int, RoomMachine.TimerID, token: UInt64)
+        case connect(Link, deadline: Timestamp)
+        case toServer(Link, Link.Frame)
+        case toClient(Link, Link.ServerFrame)
+        case serverTimer
+        case peer(PeerOccurrence)
+        case fault(Fault)
+        case heal(Fault)
+        case inspect
+    }
+
+    package let scenario: Scenario
+    /// Gets a line for everything that happens, for the search after a fault.
+    package var trace: ((String) -> Void)?
+    package private(set) var violations: [String] = []
+    package let faults: [Fault]
+    /// When everybody was connected to everybody for the last time that it became so.
+    package private(set) var wellSince: Timestamp?
+    /// Events that were handled.
+    package private(set) var steps = 0
+    var now = Timestamp.zero
+    var queue = EventQueue<Occurrence>()
+    var random: SeededGenerator
+    var nodes: [Node] = []
+    var server: RoomServerMachine?
+    /// Counts the server's lives.
+    var serverLife = 0
+    /// Nothing comes back from the server's address, not even a refusal.
+    var isServerSilent = false
+    var serverTimerAt: Timestamp?
+    var links: [ConnectionID: Link] = [:]
+    var lastConnection: UInt64 = 0
+    var lastToken: UInt64 = 0
+    var lines: [PeerConnectionID: Line] = [:]
+    var directory: [ParticipantID: Int] = [:]
+    var cutPairs: Set<Set<Int>> = []
+    private let faultsEnd: Timestamp
+    private let end: Timestamp
+
+    package init(_ scenario: Scenario) {
+        self.scenario = scenario
+        var random = SeededGenerator(seed: scenario.seed)
+        faultsEnd = .zero + scenario.faultsEnd
+        end = .zero + scenario.faultsEnd + scenario.calm
+        faults = (0..<scenario.faults).map { _ in
+            let latest = scenario.faultsEnd - .seconds(5)
+            let at = scenario.faultsBegin + random.duration(upTo: latest - scenario.faultsBegin)
+            let duration = min(
+                random.duration(upTo: random.duration(upTo: scenario.longestFault)), scenario.faultsEnd - at)
+            let node = Int.random(in: 0..<scenario.participants, using: &random)
+            return Fault(
+                kind: scenario.kinds.randomElement(using: &random) ?? .reconnectNow, at: .zero + at, duration: duration,
+                node: node,
+                other: (node + Int.random(in: 1..<max(2, scenario.participants), using: &random))
+                    % scenario.participants)
+        }
+        .sorted { $0.at < $1.at }
+        self.random = random
+        for index in 0..<scenario.participants {
+            nodes.append(Node(index: index, machine: makeMachine(index, index == 0 ? .host : .guest)))
+            queue.push(.start(index), at: index == 0 ? .zero : .zero + .milliseconds(200) + latency() * 20)
+        }
+        for fault in faults {
+            queue.push(.fault(fault), at: fault.at)
+            queue.push(.heal(fault), at: fault.at + fault.duration)
+        }
+        startServer()
+        queue.push(.inspect, at: .zero + .seconds(1))
+    }
+
+    func makeMachine(_ index: Int, _ role: Hello.Role) -> RoomMachine {
+        var configuration = RoomConfiguration(
+            room: RoomName("lab"), role: role, name: "n\(index)")
+        configuration.recovery.rejoinPolicy =
+            RecoveryConfiguration.RejoinPolicy.allCases[Int(scenario.seed % 3)]
+        return RoomMachine(configuration, seed: random.next())
+    }
+
+    func latency() -> Duration { .milliseconds(Int.random(in: 1...40, using: &random)) }
+
+    func note(_ line: @autoclosure () -> String) { trace?("\(now.seconds) \(line())") }
+
+    func report(_ violation: String) {
+        if violations.count < 20 { violations.append("at \(now.seconds): \(violation)") }
+    }
+
+    /// Runs to the end. What is not as it must be is in `violations`.
+    package func run() {
+        while let (time, occurrence) = queue.pop(), time <= end {
+            now = time
+            steps += 1
+            happen(occurrence)
+            if violations.count >= 20 || steps > 2_000_000 { break }
+            // Well for long enough after the last fault.
+            if case .inspect = occurrence, let wellSince, now - max(wellSince, faultsEnd) >= .seconds(8) { break }
+        }
+        if steps > 2_000_000 { report("the run does not come to rest") }
+        inspectEnd()
+    }
+
+    private func happen(_ occurrence: Occurrence) {
+        switch occurrence {
+        case .start(let index): feed(nodes[index], .started)
+        case .machine(let index, let life, let event):
+            guard let node = awake(index, life, occurrence) else { return }
+            feed(node, event)
+        case .timer(let index, let life, let timer, let token):
+            guard let node = awake(index, life, occurrence) else { return }
+            // Now and then a timer that was moved or cancelled fires nevertheless, or one fires twice.
+            guard node.timers[timer] == token || chance(0.05) else { return }
+            feed(node, .timerFired(timer))
+            if chance(0.02) { feed(node, .timerFired(timer)) }
+        case .connect(let link, let deadline): connect(link, deadline: deadline)
+        case .toServer(let link, let frame): arriveAtServer(link, frame)
+        case .toClient(let link, let frame):
+            guard nodes[link.node].life != link.life || awake(link.node, link.life, occurrence) != nil else { return }
+            arriveAtClient(link, frame)
+        case .serverTimer: serverTimerFired()
+        case .peer(let occurrence): happen(occurrence)
+        case .fault(let fault):
+            note("begins: \(fault)")
+            begin(fault)
+        case .heal(let fault):
+            note("ends: \(fault)")
+            heal(fault)
+        case .inspect:
+            inspect()
+            queue.push(.inspect, at: now + .seconds(1))
+        }
+    }
+
+    func chance(_ probability: Double) -> Bool { Double.random(in: 0..<1, using: &random) < probability }
+
+    /// The node, if it is the one that is meant and not asleep. What comes to a sleeper waits for it.
+    private func awake(_ index: Int, _ life: Int, _ occurrence: Occurrence) -> Node? {
+        let node = nodes[index]
+        guard node.life == life else { return nil }
+        guard node.suspendedUntil <= now else {
+            queue.push(occurrence, at: node.suspendedUntil)
+            return nil
+        }
+        return node
+    }
+
+    // MARK: Machines
+
+    func feed(_ node: Node, _ event: RoomMachine.Event) {
+        let actions = node.machine.handle(event, now: now)
+        if trace != nil {
+            for action in actions {
+                switch action {
+                case .openTransport, .abortTransport, .closeTransport, .send, .peer: note("\(node.name) does \(action)")
+                case .requestCredential, .scheduleTimer, .cancelTimer, .emit: break
+                }
+            }
+        }
+        if actions.count > 500 { report("\(node.name) does \(actions.count) things at once") }
+        for action in actions { perform(action, of: node) }
+    }
+
+    private func perform(_ action: RoomMachine.Action, of node: Node) {
+        switch action {
+        case .openTransport(let generation): open(generation, of: node)
+        case .abortTransport(let generation): abort(generation, of: node)
+        case .closeTransport(let generation, _): close(generation, of: node)
+        case .send(let envelope, let generation):
+            guard let link = node.links[generation], link.isOpenAtClient else { return }
+            sendUp(link, .message(envelope))
+        case .requestCredential:
+            queue.push(
+                .machine(node: node.index, life: node.life, .credentialReady(token: "t", expiresAt: nil)),
+                at: now + .milliseconds(5))
+        case .scheduleTimer(let timer, let time):
+            lastToken += 1
+            node.timers[timer] = lastToken
+            let late = Duration.microseconds(Int.random(in: 0...3000, using: &random))
+            queue.push(
+                .timer(node: node.index, life: node.life, timer, token: lastToken), at: max(now, time) + late)
+        case .cancelTimer(let timer): node.timers[timer] = nil
+        case .emit(let event): observe(event, of: node)
+        case .peer(let participant, let connection, let command):
+            perform(command, on: connection, to: participant, of: node)
+        }
+    }
+
+    /// What an application would see, checked as it comes.
+    private func observe(_ event: RoomEvent, of node: Node) {
+        note("\(node.name) \(event)")
+        if node.end != nil { report("\(node.name) says something after its end: \(event)") }
+        switch event {
+        case .joined(let membership):
+            node.membership = membership
+            directory[membership.participant] = node.index
+        case .peerJoined(let participant):
+            if node.roster[participant.id] != nil { report("\(node.name) sees \(participant.name) join twice") }
+            if participant.id == node.membership?.participant { report("\(node.name) sees itself join") }
+            node.roster[participant.id] = participant
+        case .peerLeft(let participant, _):
+            if node.roster[participant.id]?.session != participant.session {
+                report("\(node.name) sees \(participant.name) leave who was not there")
+            }
+            node.roster[participant.id] = nil
+        case .peerChanged(let participant):
+            if node.roster[participant.id]?.session != participant.session {
+                report("\(node.name) sees \(participant.name) change who was not there")
+            }
+            node.roster[participant.id] = participant
+        case .peerStatus(let participant, _):
+            if node.roster[participant] == nil { report("\(node.name) hears of a peer that is not there") }
+        case .incident(let incident):
+            if incident.steps.map(\.at) != incident.steps.map(\.at).sorted() {
+                report("\(node.name) has an incident out of order")
+            }
+            node.incidents.append(incident)
+        case .left(let reason): ended(node, reason)
+        case .signalingStatus, .hostChanged, .error: break
+        }
+    }
+
+    private func ended(_ node: Node, _ reason: EndReason) {
+        node.end = reason
+        if node.hasLeft { return }
+        // A first join that comes at the wrong moment is tried again by its user.
+        if node.membership == nil, case .refused(let failure) = reason {
+            restart(node, as: failure.code == .roomNotFound ? .host : .guest, after: .seconds(1))
+        } else if case .kicked = reason, node.isKicked {
+            return
+        } else {
+            report("\(node.name) was thrown out: \(reason)")
+        }
+    }
+
+    /// The same user comes again, as somebody new.
+    func restart(_ node: Node, as role: Hello.Role = .guest, after delay: Duration) {
+        let life = node.life + 1
+        for endpoint in node.endpoints.values { vanish(endpoint) }
+        node.endpoints = [:]
+        node.machine = makeMachine(node.index, role)
+        node.life = life
+        node.timers = [:]
+        node.membership = nil
+        node.roster = [:]
+        node.end = nil
+        node.hasLeft = false
+        node.metadata = [:]
+        queue.push(.machine(node: node.index, life: life, .started), at: now + delay)
+    }
+
+    func noteWell(_ isWell: Bool) {
+        if !isWell { wellSince = nil } else if wellSince == nil { wellSince = now }
+    }
+
+    /// How long it took from the end of the last fault until everything was well.
+    package var recovery: Duration? { wellSince.map { max(.zero, $0 - faultsEnd) } }
+}

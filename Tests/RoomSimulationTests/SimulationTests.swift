@@ -1,0 +1,78 @@
+import Glibc
+import RoomSimulation
+import Testing
+
+/// `SIMULATION_FROM` and `SIMULATION_COUNT` choose other and more seeds for `everybodyIsBackAfterFaultsOfAllKinds`;
+/// `SIMULATION_SEED` replays one of them with a trace.
+@Suite struct SimulationTests {
+    private func check(_ scenario: Scenario) {
+        let simulation = Simulation(scenario)
+        simulation.run()
+        guard !simulation.violations.isEmpty else { return }
+        Issue.record(
+            """
+            seed \(scenario.seed), \(scenario.participants) participants:
+            \(simulation.violations.joined(separator: "\n"))
+            faults:
+            \(simulation.faults.map(\.description).joined(separator: "\n"))
+            """)
+    }
+
+    private static func number(_ name: String) -> UInt64? {
+        getenv(name).flatMap { UInt64(String(cString: $0)) }
+    }
+
+    /// Seeds in parts, so that they run side by side.
+    private static let parts: [Range<UInt64>] = {
+        let from = number("SIMULATION_FROM") ?? 1000
+        let count = number("SIMULATION_COUNT") ?? 90
+        return stride(from: from, to: from + count, by: 30).map { $0..<min($0 + 30, from + count) }
+    }()
+
+    @Test func withoutFaultsEverybodyMeetsWithinASecond() {
+        for seed in 0..<20 {
+            var scenario = Scenario(seed: UInt64(seed))
+            scenario.participants = 2 + seed % 6
+            scenario.faults = 0
+            scenario.faultsEnd = .seconds(2)
+            scenario.calm = .zero
+            check(scenario)
+        }
+    }
+
+    @Test(arguments: Fault.Kind.allCases)
+    func everybodyIsBackAfterFaultsOfOneKind(kind: Fault.Kind) {
+        for seed in 0..<5 {
+            var scenario = Scenario(seed: UInt64(seed))
+            scenario.participants = 3
+            scenario.faults = 2
+            scenario.kinds = [kind]
+            check(scenario)
+        }
+    }
+
+    @Test(arguments: parts)
+    func everybodyIsBackAfterFaultsOfAllKinds(seeds: Range<UInt64>) {
+        for seed in seeds { check(.mixed(seed: seed)) }
+    }
+
+    @Test func theSameSeedMakesTheSameRun() {
+        let runs = (0..<2).map { _ in
+            var trace: [String] = []
+            let simulation = Simulation(.mixed(seed: 7))
+            simulation.trace = { trace.append($0) }
+            simulation.run()
+            return trace
+        }
+        #expect(runs[0] == runs[1])
+        #expect(runs[0].count > 100)
+    }
+
+    @Test(.enabled(if: number("SIMULATION_SEED") != nil))
+    func replay() {
+        let simulation = Simulation(.mixed(seed: Self.number("SIMULATION_SEED") ?? 0))
+        simulation.trace = { print($0) }
+        simulation.run()
+        #expect(simulation.violations.isEmpty)
+    }
+}
