@@ -47,6 +47,7 @@
         private var context: OpaquePointer!
         private let protocols: UnsafeMutablePointer<lws_protocols>
         private let alarm: UnsafeMutablePointer<lws_sorted_usec_list_t>
+        private var alarmTime: Timestamp?
         private let scratch: UnsafeMutablePointer<UInt8>
         private static let chunk = 65_536
         private let protocolName = strdup("signaling")
@@ -221,10 +222,12 @@
             return isLast
         }
 
+        /// The alarm only ends the wait. A delay of -1 cancels it (LWS_SET_TIMER_USEC_CANCEL).
         private func setAlarm() {
-            let deadline = links.values.compactMap(\.deadline).min()
+            let deadline = links.values.lazy.compactMap(\.deadline).min()
+            guard deadline != alarmTime else { return }
+            alarmTime = deadline
             let delay = deadline.map { max(1, ($0 - .now()).saturatedNanoseconds / 1000) }
-            // The alarm only ends the wait. A delay of -1 cancels it (LWS_SET_TIMER_USEC_CANCEL).
             lws_sul_schedule(context, 0, alarm, { _ in }, delay ?? -1)
         }
 
