@@ -14,13 +14,18 @@ final class DTLSContext: @unchecked Sendable {
         "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
         + "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 
+    /// Not for media, there is none: aiortc, for one, ends a handshake without the extension (RFC 5764 §4.1.1).
+    private static let mediaProfiles = "SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_SHA1_80"
+
     /// Throws `.resourceExhausted` when OpenSSL cannot make a key or a context.
     init() throws(TransportError) {
         guard let context = SSL_CTX_new(DTLS_method()) else { throw Self.failure("a context") }
         var isDone = false
         defer { if !isDone { SSL_CTX_free(context) } }
         guard COpenSSL_restrict_to_dtls12(context) == 1, SSL_CTX_set_cipher_list(context, Self.ciphers) == 1,
-            COpenSSL_set_groups(context, "X25519:P-256:P-384") == 1
+            COpenSSL_set_groups(context, "X25519:P-256:P-384") == 1,
+            // 0: no error.
+            SSL_CTX_set_tlsext_use_srtp(context, Self.mediaProfiles) == 0
         else { throw Self.failure("the protocol settings") }
 
         guard let key = COpenSSL_generate_p256() else { throw Self.failure("a key") }
