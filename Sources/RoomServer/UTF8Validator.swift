@@ -8,7 +8,20 @@ struct UTF8Validator {
     var isComplete: Bool { remaining == 0 }
 
     /// False: no valid text begins with what has come so far.
-    mutating func append(_ byte: UInt8) -> Bool {
+    mutating func append(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
+        var index = 0
+        while index < bytes.count {
+            if remaining == 0, bytes[index] < 0x80 {
+                index += 1
+                continue
+            }
+            guard append(bytes[index]) else { return false }
+            index += 1
+        }
+        return true
+    }
+
+    private mutating func append(_ byte: UInt8) -> Bool {
         guard remaining == 0 else {
             guard byte >= lowest && byte <= highest else { return false }
             remaining -= 1

@@ -34,8 +34,8 @@ package struct WebSocketParser: Sendable {
         var isFinal: Bool
         var opcode: Opcode
         var remaining: Int
+        /// The masking key, turned so that its first byte is the next one's.
         var mask: (UInt8, UInt8, UInt8, UInt8)
-        var maskIndex = 0
     }
 
     private enum State {
@@ -139,24 +139,36 @@ package struct WebSocketParser: Sendable {
     private mutating func append(
         _ bytes: UnsafeRawBufferPointer, _ start: Int, _ count: Int, _ frame: inout Frame
     ) throws(Violation) {
-        let isText = !frame.opcode.isControl && (frame.opcode == .text || messageOpcode == .text)
-        for index in start..<(start + count) {
-            let key =
-                switch frame.maskIndex {
-                case 0: frame.mask.0
-                case 1: frame.mask.1
-                case 2: frame.mask.2
-                default: frame.mask.3
+        guard !frame.opcode.isControl else {
+            Self.unmask(bytes, start, count, &frame, into: &control)
+            return
+        }
+        let first = message.count
+        Self.unmask(bytes, start, count, &frame, into: &message)
+        guard (messageOpcode ?? frame.opcode) == .text else { return }
+        let isValid = message.withUnsafeBufferPointer { validator.append(UnsafeBufferPointer(rebasing: $0[first...])) }
+        guard isValid else { throw Violation(code: 1007, reason: "text that is not UTF-8") }
+    }
+
+    private static func unmask(
+        _ bytes: UnsafeRawBufferPointer, _ start: Int, _ count: Int, _ frame: inout Frame, into target: inout [UInt8]
+    ) {
+        let first = target.count
+        target.append(contentsOf: bytes[start..<(start + count)])
+        let mask = [frame.mask.0, frame.mask.1, frame.mask.2, frame.mask.3]
+        target.withUnsafeMutableBufferPointer { target in
+            mask.withUnsafeBufferPointer { mask in
+                var index = first
+                var turn = 0
+                while index < target.count {
+                    target[index] ^= mask[turn & 3]
+                    index += 1
+                    turn += 1
                 }
-            frame.maskIndex = (frame.maskIndex + 1) & 3
-            let byte = bytes[index] ^ key
-            if frame.opcode.isControl {
-                control.append(byte)
-            } else {
-                if isText, !validator.append(byte) { throw Violation(code: 1007, reason: "text that is not UTF-8") }
-                message.append(byte)
             }
         }
+        let turn = count & 3
+        frame.mask = (mask[turn], mask[(turn + 1) & 3], mask[(turn + 2) & 3], mask[(turn + 3) & 3])
     }
 
     private mutating func finish(_ frame: Frame, _ events: inout [Event]) throws(Violation) {

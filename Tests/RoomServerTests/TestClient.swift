@@ -31,12 +31,16 @@ final class TestClient {
     }
 
     /// A TCP connection. `receiveBuffer`: bytes that the kernel may hold for it, which bounds what the server's kernel can get rid of.
-    static func dial(_ server: RoomServer, receiveBuffer: Int? = nil) async throws -> TestClient {
+    static func dial(
+        _ server: RoomServer, receiveBuffer: Int? = nil,
+        tls: @escaping @Sendable (any Channel) throws -> Void = { _ in }
+    ) async throws -> TestClient {
         let address = try await server.address
         let (stream, continuation) = AsyncStream<[UInt8]>.makeStream()
         let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    try tls(channel)
                     try channel.pipeline.syncOperations.addHandler(Collector(continuation))
                 }
             }
@@ -50,12 +54,16 @@ final class TestClient {
     /// A WebSocket connection.
     static func open(_ server: RoomServer, receiveBuffer: Int? = nil) async throws -> TestClient {
         let client = try await dial(server, receiveBuffer: receiveBuffer)
-        try await client.send(raw: handshake)
-        let head = try #require(await client.head())
+        try await client.upgrade()
+        return client
+    }
+
+    func upgrade() async throws {
+        try await send(raw: Self.handshake)
+        let head = try #require(await head())
         #expect(head.hasPrefix("HTTP/1.1 101 "))
         // RFC 6455 §1.3
         #expect(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="))
-        return client
     }
 
     static let handshake = """
@@ -89,7 +97,15 @@ final class TestClient {
         }
         guard isMasked else { return frame + payload }
         let key: [UInt8] = [0x12, 0x34, 0x56, 0x78]
-        return frame + key + payload.enumerated().map { $0.element ^ key[$0.offset % 4] }
+        var masked = payload
+        masked.withUnsafeMutableBufferPointer { masked in
+            var index = 0
+            while index < masked.count {
+                masked[index] ^= key[index & 3]
+                index += 1
+            }
+        }
+        return frame + key + masked
     }
 
     func send(text: String) async throws { try await send(Self.frame(1, Array(text.utf8))) }
