@@ -29,16 +29,18 @@ enum Backends {
     }
 
     #if WebRTC
+        private static let summary = "WebRTC data channels: libnice, OpenSSL, usrsctp"
+
         private static func webRTC(_ faults: ICEFaultControl?) -> PeerPlugin {
             if let faults {
                 return WebRTCTransport.plugin(
-                    name: "webrtc-libnice", summary: "WebRTC data channels: libnice, OpenSSL, usrsctp"
+                    name: "webrtc-libnice", summary: summary, options: LibniceProvider.pluginOptions
                 ) { context throws(TransportError) in
                     FaultInjectingICEAgentProvider(try LibniceProvider(context), control: faults)
                 }
             }
             return WebRTCTransport.plugin(
-                name: "webrtc-libnice", summary: "WebRTC data channels: libnice, OpenSSL, usrsctp"
+                name: "webrtc-libnice", summary: summary, options: LibniceProvider.pluginOptions
             ) { context throws(TransportError) in try LibniceProvider(context) }
         }
     #endif

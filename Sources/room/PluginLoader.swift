@@ -8,6 +8,10 @@ enum PluginLoader {
     static func load(_ path: String, into registry: inout TransportRegistry) throws {
         func refused(_ reason: String) -> CommandError { CommandError(.unavailable, "the plugin \(path) \(reason)") }
         guard FileManager.default.fileExists(atPath: path) else { throw refused("does not exist") }
+        // Without it the library would bring a Swift runtime of its own, and crash.
+        guard dlopen("libswiftCore.so", RTLD_NOW | RTLD_NOLOAD) != nil else {
+            throw refused("cannot be loaded: this executable was linked with --static-swift-stdlib; link it dynamically")
+        }
         // All symbols now: a library for another version of the API must fail here, before its code runs.
         guard let library = dlopen(path, RTLD_NOW | RTLD_LOCAL) else {
             let reason = dlerror().map { String(cString: $0) } ?? "no reason given"
