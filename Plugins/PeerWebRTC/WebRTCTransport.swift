@@ -62,21 +62,31 @@ public final class WebRTCTransport<Provider: ICEAgentProvider>: PeerTransport {
 public struct WebRTCOptions: Sendable, Hashable {
     /// Bytes; the largest UDP payload that is sent, 576 to 1452. The default keeps IPv6 packets within 1280.
     public var maximumDatagramSize = 1229
+    /// SCTP streams in each direction, 16 to 16,384: channels have ids below, half of which each side can give. Memory is taken
+    /// for all of them when a connection is made, 112 bytes each (RFC 8831 §6.2 would have 65,535).
+    public var streams = 256
 
     public init() {}
 
     static let pluginOptions = [
         PluginOption(
-            name: "max-datagram-size", help: "bytes of the largest UDP payload that is sent, 576 to 1452; default 1229")
+            name: "max-datagram-size", help: "bytes of the largest UDP payload that is sent, 576 to 1452; default 1229"),
+        PluginOption(
+            name: "streams",
+            help: "channels of a connection, both sides together, 16 to 16384, 112 bytes each; default 256"),
     ]
 
     init(_ context: PluginContext) throws(TransportError) {
         maximumDatagramSize = try context.integer("max-datagram-size", in: 576...1452, default: 1229)
+        streams = try context.integer("streams", in: 16...16_384, default: 256)
     }
 
     func check() throws(TransportError) {
         guard (576...1452).contains(maximumDatagramSize) else {
             throw TransportError(.invalidArgument, "maximumDatagramSize must be from 576 to 1452 bytes")
+        }
+        guard (16...16_384).contains(streams) else {
+            throw TransportError(.invalidArgument, "streams must be from 16 to 16384")
         }
     }
 

@@ -206,7 +206,7 @@ struct SendLedgerTests {
 
 struct ChannelTableTests {
     @Test func idsFollowTheRoleAndTheLowestIsUsedAgain() throws {
-        var table = ChannelTable()
+        var table = ChannelTable(streamCount: 1024)
         let fixed = try table.open(ChannelParameters(label: "fixed", negotiatedID: 1))
         let first = try table.open(ChannelParameters(label: "a"))
         #expect(table[first].stream == nil)
@@ -225,7 +225,7 @@ struct ChannelTableTests {
     }
 
     @Test func channelsAreLimitedAndTheOthersIDsAreNotTaken() throws {
-        var table = ChannelTable()
+        var table = ChannelTable(streamCount: 1024)
         _ = table.rolesSettled(isClient: true)
         #expect(table.opened(ChannelParameters(label: "x"), stream: 4) != nil)
         #expect(table.opened(ChannelParameters(label: "x"), stream: 4) == nil)

@@ -46,12 +46,12 @@ struct ChannelTable {
     private var uses: [Int] = []
     private var free: [Int] = []
     /// Streams that can be sent on; no channel has a higher id.
-    private(set) var streamCount = Int(SCTPAssociation.streamCount)
+    private(set) var streamCount: Int
     private var slotOfStream: ContiguousArray<Int16> = []
     /// Even ids are the DTLS client's, odd ones the server's (RFC 8832 §6). Nil while the roles are not settled.
     private(set) var parity: Int?
 
-    static let maximumChannels = Int(SCTPAssociation.streamCount)
+    init(streamCount: Int) { self.streamCount = streamCount }
 
     @inline(__always)
     subscript(slot: Int) -> Channel {
@@ -93,7 +93,7 @@ struct ChannelTable {
             stream = wanted
         } else if parity != nil {
             stream = try freeStream()
-        } else if slots.count - free.count >= Self.maximumChannels / 2 {
+        } else if slots.count - free.count >= streamCount / 2 {
             throw TransportError(.resourceExhausted, "no channel id is left")
         }
         return insert(parameters, stream: stream)

@@ -46,6 +46,7 @@ extension WebRTCConnection {
         let largest = configuration.maximumMessageSize
         let settings = SCTPAssociation.Settings(
             localPort: writer.sctpPort, pathMTU: core.options.pathMTU,
+            streams: UInt16(core.options.streams),
             sendBuffer: max(2 << 20, 2 * configuration.sendHighWaterMark + largest),
             receiveBuffer: max(1 << 20, 4 * largest))
         do throws(TransportError) {

@@ -49,7 +49,7 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
 
     // SCTP and channels
     @exclusivity(unchecked) var sctp: SCTPAssociation?
-    @exclusivity(unchecked) var channels = ChannelTable()
+    @exclusivity(unchecked) var channels: ChannelTable
     @exclusivity(unchecked) var ledger = SendLedger()
     /// Small messages of this turn, or such that found the send buffer full.
     @exclusivity(unchecked) var outbox: Outbox?
@@ -88,6 +88,7 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
             throw TransportError(.invalidArgument, "sendHighWaterMark must be from 1 byte to 256 MiB")
         }
         self.core = core
+        channels = ChannelTable(streamCount: core.options.streams)
         output = DatagramOutput(pool: core.pool, loop: core.loop)
         self.configuration = configuration
         self.handler = handler

@@ -12,13 +12,13 @@ final class SCTPAssociation {
     static let maximumTimeout: UInt32 = 1000
     /// While the other side is silent: data resumes this soon after the path is back.
     static let suspectTimeout: UInt32 = 300
-    /// Streams in each direction (RFC 8831 §6.2 wants 65535; each costs 120 bytes).
-    static let streamCount: UInt16 = 1024
 
     struct Settings {
         var localPort: UInt16 = 5000
         /// The largest SCTP packet is 12 bytes larger (the common header); DTLS, UDP and IPv6 add 85.
         var pathMTU: UInt32 = 1180
+        /// In each direction.
+        var streams: UInt16
         var sendBuffer: Int
         var receiveBuffer: Int
     }
@@ -65,7 +65,7 @@ final class SCTPAssociation {
             CUsrsctp_set_int(socket, Int32(IPPROTO_SCTP), SCTP_FRAGMENT_INTERLEAVE, 0),
             CUsrsctp_set_int(socket, SOL_SOCKET, SO_SNDBUF, Int32(clamping: settings.sendBuffer)),
             CUsrsctp_set_int(socket, SOL_SOCKET, SO_RCVBUF, Int32(clamping: settings.receiveBuffer)),
-            CUsrsctp_set_streams(socket, Self.streamCount, Self.streamCount),
+            CUsrsctp_set_streams(socket, settings.streams, settings.streams),
             CUsrsctp_enable_stream_reset(socket),
             CUsrsctp_set_association_limit(socket, 0xFFFF),
             CUsrsctp_set_path(socket, settings.pathMTU),
