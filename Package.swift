@@ -74,12 +74,10 @@ let package = Package(
         .target(
             name: "RoomServer",
             dependencies: [
-                "RoomServerCore", "RoomProtocol", "COpenSSL", log,
+                "RoomServerCore", "RoomProtocol", "TransportPluginAPI", "COpenSSL", log,
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOWebSocket", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["NIOSSL"])),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),
@@ -100,7 +98,8 @@ let package = Package(
 
         // Transport backends
         .systemLibrary(
-            name: "COpenSSL", path: "Plugins/CLibraries/COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+            name: "COpenSSL", path: "Plugins/CLibraries/COpenSSL", pkgConfig: "openssl",
+            providers: [.apt(["libssl-dev"])]),
         .systemLibrary(
             name: "CGLib", path: "Plugins/CLibraries/CGLib", pkgConfig: "gobject-2.0",
             providers: [.apt(["libglib2.0-dev"])]),
@@ -114,10 +113,11 @@ let package = Package(
             providers: [.apt(["libwebsockets-dev"])]),
         .target(name: "GLibLoop", dependencies: ["TransportPluginAPI", "CGLib"], path: "Plugins/CLibraries/GLibLoop"),
         .target(
-            name: "SignalingLibwebsockets", dependencies: ["TransportPluginAPI", "GLibLoop", "CGLib", "CLibwebsockets"],
+            name: "SignalingLibwebsockets", dependencies: ["TransportPluginAPI", "CLibwebsockets"],
             path: "Plugins/SignalingLibwebsockets"),
         .target(
-            name: "PeerWebRTC", dependencies: ["TransportPluginAPI", "COpenSSL", "CUsrsctp"], path: "Plugins/PeerWebRTC"),
+            name: "PeerWebRTC", dependencies: ["TransportPluginAPI", "COpenSSL", "CUsrsctp", log],
+            path: "Plugins/PeerWebRTC"),
         .target(
             name: "ICELibnice", dependencies: ["TransportPluginAPI", "GLibLoop", "CGLib", "CNice"],
             path: "Plugins/ICELibnice"),
@@ -126,20 +126,26 @@ let package = Package(
         .testTarget(name: "TransportPluginAPITests", dependencies: ["TransportPluginAPI"]),
         .testTarget(name: "RoomProtocolTests", dependencies: ["RoomProtocol"]),
         .testTarget(name: "RoomCoreTests", dependencies: ["RoomCore"]),
-        .testTarget(name: "RoomServerCoreTests", dependencies: ["RoomServerCore"]),
+        .testTarget(
+            name: "RoomServerCoreTests", dependencies: ["RoomServerCore", "RoomProtocol", "TransportPluginAPI"]),
         .testTarget(name: "RoomSimulationTests", dependencies: ["RoomSimulation"]),
         .testTarget(name: "InProcessTransportTests", dependencies: ["InProcessTransport", "TransportTestKit"]),
         .testTarget(name: "RoomConnectionTests", dependencies: ["RoomConnection", "InProcessTransport", "RoomServer"]),
         .testTarget(
             name: "RoomServerTests",
             dependencies: [
-                "RoomServer", .product(name: "NIOCore", package: "swift-nio"),
+                "RoomServer", "RoomServerCore", "RoomProtocol", log, .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOEmbedded", package: "swift-nio"),
             ]),
-        .testTarget(name: "SignalingLibwebsocketsTests", dependencies: ["SignalingLibwebsockets", "TransportTestKit"]),
         .testTarget(
-            name: "PeerWebRTCTests", dependencies: ["PeerWebRTC", "ICELibnice", "InProcessTransport", "TransportTestKit"]),
+            name: "SignalingLibwebsocketsTests",
+            dependencies: ["SignalingLibwebsockets", "TransportTestKit", "CLibwebsockets"]),
+        .testTarget(
+            name: "PeerWebRTCTests",
+            dependencies: [
+                "PeerWebRTC", "ICELibnice", "InProcessTransport", "TransportTestKit", "TransportPluginAPI", "CUsrsctp",
+                log,
+            ]),
         .testTarget(
             name: "ICELibniceTests", dependencies: ["ICELibnice", "GLibLoop", "CGLib", "TransportPluginAPI"]),
         .testTarget(name: "EndToEndTests", dependencies: ["TransportPluginAPI"]),

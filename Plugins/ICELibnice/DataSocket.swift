@@ -34,6 +34,11 @@ final class DataSocket {
         }
     }
 
+    /// Lets the kernel hand over many datagrams in one piece (GRO), which only pays, and is only safe, when the other side
+    /// is on this machine: what it sent in one piece arrives in one piece. On a network's packets the kernel puts pieces
+    /// together before it sorts them, and STUN could end up in the middle of data.
+    func setAggregation(_ isOn: Bool) { CNice_set_aggregation(descriptor, isOn ? 1 : 0) }
+
     func close() {
         guard let watch else { return }
         watch.cancel()

@@ -32,11 +32,13 @@ public final class LibniceAgent: ICEAgent {
     private var hasEndOfCandidates = false
     private var remoteCandidateCount = 0
     private var earlyCandidates: [CandidateLine] = []
+    /// The id of libnice's timer for checks, 0 while unknown.
+    private var checkTimer: guint = 0
 
     private var sockets: [DataSocket] = []
     /// Where datagrams leave while the selected path allows to bypass libnice.
     private var outgoing: DataSocket?
-    private let remoteAddress = UnsafeMutablePointer<sockaddr_storage>.allocate(capacity: 1)
+    private let remoteAddress: UnsafeMutablePointer<sockaddr_storage>
     private var remoteAddressSize: socklen_t = 0
 
     /// Candidates of the other side beyond this many are ignored.
@@ -83,6 +85,7 @@ public final class LibniceAgent: ICEAgent {
         self.agent = agent
         self.stream = stream
         self.handler = handler
+        remoteAddress = .allocate(capacity: 1)
         remoteAddress.initialize(to: sockaddr_storage())
 
         if let stun = servers.stun { CNice_set_stun_server(agent, stun.host, guint(stun.port)) }
@@ -97,8 +100,7 @@ public final class LibniceAgent: ICEAgent {
         // libnice's callbacks get an unretained pointer. It is valid until `dispose`, which disconnects them, because the
         // end handler of the context keeps this object until then.
         let pointer = Unmanaged.passUnretained(self).toOpaque()
-        CNice_connect(agent, onCandidate, onGatheringDone, onSelectedPair, onState, pointer)
-        nice_agent_attach_recv(agent, stream, Self.component, context.mainContext, onReceive, pointer)
+        Callbacks.connect(agent, stream, context.mainContext, pointer)
         context.atEnd(of: self) { self.close() }
     }
 
@@ -123,8 +125,8 @@ public final class LibniceAgent: ICEAgent {
             }
         }
         hasStartedGathering = true
-        let hasGathered = nice_agent_gather_candidates(agent, stream) != 0
-        context.setNeedsPass()
+        var hasGathered = false
+        beginAtOnce { hasGathered = nice_agent_gather_candidates(agent, stream) != 0 }
         guard hasGathered else {
             throw TransportError(
                 .resourceExhausted, "libnice could not bind a socket to any of \(addresses.count) local addresses",
@@ -200,7 +202,7 @@ public final class LibniceAgent: ICEAgent {
         for socket in sockets { socket.close() }
         sockets = []
         // TURN allocations are given back in the background; `onClosed` does the rest, once.
-        nice_agent_close_async(agent, onClosed, Unmanaged.passRetained(self).toOpaque())
+        nice_agent_close_async(agent, Callbacks.onClosed, Unmanaged.passRetained(self).toOpaque())
         context.setNeedsPass()
     }
 
@@ -222,8 +224,47 @@ public final class LibniceAgent: ICEAgent {
         // libnice copies the candidates, not the list.
         let list = g_slist_append(nil, candidate)
         defer { g_slist_free(list) }
-        nice_agent_set_remote_candidates(agent, stream, Self.component, list)
-        context.setNeedsPass()
+        beginAtOnce { _ = nice_agent_set_remote_candidates(agent, stream, Self.component, list) }
+    }
+
+    // MARK: Haste
+
+    /// Does what may give libnice its first pair to check, and lets it check at once.
+    ///
+    /// libnice paces its checks by a timer, the first one included, and so would add a period to every connection for each
+    /// side. It has no call to begin at once, but the timer is a source of our context like any other: its name and
+    /// the time of its creation tell which one. Where it is not found, the first checks are a period late, and no more.
+    private func beginAtOnce(_ call: () -> Void) {
+        defer { context.setNeedsPass() }
+        guard checkTimer == 0 else { return call() }
+        let mark = newestSource()
+        call()
+        for id in mark..<max(mark, newestSource()) where isCheckTimer(id) { checkTimer = id }
+        hurry()
+    }
+
+    /// Lets the next check go out now.
+    func hurry() {
+        guard checkTimer > 0, let timer = g_main_context_find_source_by_id(context.mainContext, checkTimer) else {
+            return
+        }
+        g_source_set_ready_time(timer, 0)
+    }
+
+    private func isCheckTimer(_ id: guint) -> Bool {
+        guard let source = g_main_context_find_source_by_id(context.mainContext, id),
+            let name = g_source_get_name(source)
+        else { return false }
+        return strcmp(name, "Connectivity check schedule") == 0
+    }
+
+    /// An id above those of all sources so far.
+    private func newestSource() -> guint {
+        let probe = g_idle_source_new()
+        defer { g_source_unref(probe) }
+        let id = g_source_attach(probe, context.mainContext)
+        g_source_destroy(probe)
+        return id
     }
 
     // MARK: Events
@@ -245,7 +286,7 @@ public final class LibniceAgent: ICEAgent {
         events.removeAll(keepingCapacity: true)
     }
 
-    fileprivate func found(_ candidate: UnsafeMutablePointer<NiceCandidate>) {
+    func found(_ candidate: UnsafeMutablePointer<NiceCandidate>) {
         guard handler != nil, let agent, let text = nice_agent_generate_local_candidate_sdp(agent, candidate) else {
             return
         }
@@ -254,9 +295,9 @@ public final class LibniceAgent: ICEAgent {
         emit(.candidate(line.hasPrefix("a=") ? String(line.dropFirst(2)) : line))
     }
 
-    fileprivate func gatheringDone() { emit(.gatheringDone) }
+    func gatheringDone() { emit(.gatheringDone) }
 
-    fileprivate func changed(to component: NiceComponentState) {
+    func changed(to component: NiceComponentState) {
         let new: ICEAgentState
         switch component {
         case NICE_COMPONENT_STATE_CONNECTING: new = .checking
@@ -275,7 +316,7 @@ public final class LibniceAgent: ICEAgent {
         emit(.state(new))
     }
 
-    fileprivate func selected(
+    func selected(
         local: UnsafeMutablePointer<NiceCandidate>, remote: UnsafeMutablePointer<NiceCandidate>
     ) {
         guard handler != nil, let agent else { return }
@@ -289,6 +330,9 @@ public final class LibniceAgent: ICEAgent {
                 remoteAddressSize = socklen_t(
                     Int32(address.pointee.sa_family) == AF_INET6
                         ? MemoryLayout<sockaddr_in6>.size : MemoryLayout<sockaddr_in>.size)
+                let remoteIP = IPAddress(address)
+                let isHere = remoteIP?.isLoopback == true || LocalAddress.all().contains { $0.address == remoteIP }
+                outgoing?.setAggregation(isHere)
             }
         }
         let name = local.pointee.transport == NICE_CANDIDATE_TRANSPORT_UDP ? "udp" : "tcp"
@@ -321,7 +365,7 @@ public final class LibniceAgent: ICEAgent {
     }
 
     /// The slow way: what libnice read and found not to be its own.
-    fileprivate func received(_ datagram: UnsafeRawBufferPointer) {
+    func received(_ datagram: UnsafeRawBufferPointer) {
         guard let handler else { return }
         receiver.batch.removeAll()
         guard receiver.batch.append(datagram) else { return }
@@ -330,44 +374,14 @@ public final class LibniceAgent: ICEAgent {
 
     // MARK: End
 
-    fileprivate func dispose() {
+    func dispose() {
         guard let agent else { return }
         self.agent = nil
-        CNice_disconnect(agent, Unmanaged.passUnretained(self).toOpaque())
-        nice_agent_attach_recv(agent, stream, Self.component, context.mainContext, nil, nil)
+        Callbacks.disconnect(agent, stream, context.mainContext, Unmanaged.passUnretained(self).toOpaque())
         nice_agent_remove_stream(agent, stream)
         g_object_unref(UnsafeMutableRawPointer(agent))
         context.removeAtEnd(of: self)
     }
-}
-
-// MARK: libnice's callbacks, all on the loop's thread
-
-private func agent(_ data: gpointer?) -> LibniceAgent? {
-    data.map { Unmanaged<LibniceAgent>.fromOpaque($0).takeUnretainedValue() }
-}
-
-private let onCandidate: CNice_candidate_callback = { _, candidate, data in
-    if let candidate { agent(data)?.found(candidate) }
-}
-
-private let onGatheringDone: CNice_done_callback = { _, _, data in agent(data)?.gatheringDone() }
-
-private let onSelectedPair: CNice_pair_callback = { _, _, _, local, remote, data in
-    if let local, let remote { agent(data)?.selected(local: local, remote: remote) }
-}
-
-private let onState: CNice_state_callback = { _, _, _, state, data in
-    agent(data)?.changed(to: NiceComponentState(rawValue: state))
-}
-
-private let onReceive: NiceAgentRecvFunc = { _, _, _, length, bytes, data in
-    agent(data)?.received(UnsafeRawBufferPointer(start: bytes, count: Int(length)))
-}
-
-private let onClosed: GAsyncReadyCallback = { _, _, data in
-    // Retained by `close()`.
-    if let data { Unmanaged<LibniceAgent>.fromOpaque(data).takeRetainedValue().dispose() }
 }
 
 private func kind(_ type: NiceCandidateType) -> PeerPath.Kind {

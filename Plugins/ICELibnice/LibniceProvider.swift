@@ -26,7 +26,7 @@ public struct LibniceProvider: ICEAgentProvider {
         public var acceptsAddress: (@Sendable (_ interface: String, _ address: String) -> Bool)?
         /// Milliseconds between two checks, 1 to 1000 (Ta of RFC 8445 §14).
         public var pacing = 5
-        public var nomination = Nomination.regular
+        public var nomination = Nomination.aggressive
         /// Whether TCP candidates are offered (RFC 6544).
         public var usesTCP = false
         /// The local ports of host candidates. Nil: the system's choice.
@@ -47,7 +47,7 @@ public struct LibniceProvider: ICEAgentProvider {
             name: "ice-loopback",
             help: "offer 127.0.0.1 and ::1: never, alone (no other address), always; default alone"),
         PluginOption(name: "ice-pacing", help: "milliseconds between connectivity checks, 1 to 1000; default 5"),
-        PluginOption(name: "ice-nomination", help: "regular or aggressive; default regular"),
+        PluginOption(name: "ice-nomination", help: "regular or aggressive; default aggressive"),
         PluginOption(name: "ice-tcp", help: "offer TCP candidates too; default false"),
         PluginOption(name: "ice-port-min", help: "lowest local UDP port, 1 to 65535; default: the system's choice"),
         PluginOption(name: "ice-port-max", help: "highest local UDP port, 1 to 65535; default: the system's choice"),

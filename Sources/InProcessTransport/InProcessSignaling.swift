@@ -47,7 +47,7 @@ public final class InProcessSignalingNetwork: Sendable {
 public final class InProcessSignalingListener: AsyncSequence, Sendable {
     public typealias Element = InProcessSignalingConnection
 
-    private let network: InProcessSignalingNetwork
+    private weak let network: InProcessSignalingNetwork?
     public let host: String
     public let port: UInt16
     private let stream: AsyncStream<InProcessSignalingConnection>
@@ -68,7 +68,7 @@ public final class InProcessSignalingListener: AsyncSequence, Sendable {
 
     /// Refuses from now on and ends the sequence after what waits in the backlog. Accepted connections stay. Idempotent.
     public func close() {
-        network.remove(self)
+        network?.remove(self)
         accepted.finish()
     }
 
@@ -203,8 +203,9 @@ public final class InProcessSignalingConnection: SignalingConnection {
             defer { state.onEnd = nil }
             return state.onEnd
         }
-        outbound.finish(outboundError)
+        // The other end's receiver is woken last: by then its senders know too.
         inbound.finish(Self.closed, discarding: true)
+        outbound.finish(outboundError)
         onEnd?()
     }
 

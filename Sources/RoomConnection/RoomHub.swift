@@ -16,6 +16,8 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
         var snapshot = Snapshot()
         var links: [ParticipantID: PeerLink] = [:]
         var list: [PeerLink] = []
+        /// The last one that was asked for: most senders talk to one participant at a time.
+        var recent: PeerLink?
         var hasEnded = false
     }
 
@@ -43,7 +45,11 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
     func snapshot() -> Snapshot { state.withLock { $0.snapshot } }
 
     func link(to participant: ParticipantID) throws(RoomError) -> PeerLink {
-        let (link, hasEnded) = state.withLock { ($0.links[participant], $0.hasEnded) }
+        let (link, hasEnded) = state.withLock { state -> (PeerLink?, Bool) in
+            if let recent = state.recent, recent.participant == participant { return (recent, state.hasEnded) }
+            state.recent = state.links[participant]
+            return (state.recent, state.hasEnded)
+        }
         if hasEnded { throw Self.left }
         guard let link else {
             throw RoomError(.peerNotFound, "\(participant) is not in the room (any more)")
@@ -66,6 +72,7 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
     func setLink(_ link: PeerLink?, for participant: ParticipantID) {
         state.withLock { state in
             state.links[participant] = link
+            state.recent = nil
             state.list = state.links.values.sorted { $0.participant < $1.participant }
         }
     }
@@ -87,6 +94,7 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
         state.withLock { state in
             state.hasEnded = true
             state.links = [:]
+            state.recent = nil
             state.list = []
         }
         for inbox in inboxes { inbox.finish() }

@@ -123,7 +123,7 @@ package struct JSONReader {
     private mutating func string() throws(JSONError) -> String {
         index += 1
         let start = index
-        while let byte = current, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\"), byte >= 0x20 { index += 1 }
+        skipPlain()
         guard current != UInt8(ascii: "\"") else {
             defer { index += 1 }
             return try text(bytes[start..<index])
@@ -140,11 +140,23 @@ package struct JSONReader {
                 try escape(into: &unescaped)
             case 0..<0x20: throw error("a control character in a string")
             default:
-                unescaped.append(byte)
-                index += 1
+                let first = index
+                skipPlain()
+                unescaped.append(contentsOf: bytes[first..<index])
             }
         }
         throw error("the text ends early")
+    }
+
+    /// To the next byte that means something inside a string, or to the end.
+    private mutating func skipPlain() {
+        var next = index
+        while next < bytes.count {
+            let byte = bytes[next]
+            if byte == 0x22 || byte == 0x5C || byte < 0x20 { break }
+            next += 1
+        }
+        index = next
     }
 
     private func text(_ bytes: some Collection<UInt8>) throws(JSONError) -> String {

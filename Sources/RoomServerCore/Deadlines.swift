@@ -7,7 +7,8 @@ import TransportPluginAPI
 struct Deadlines: Sendable {
     enum Key: Hashable {
         case connection(ConnectionID)
-        case member(RoomName, ParticipantID)
+        case grace(RoomName, ParticipantID)
+        case acknowledgement(RoomName, ParticipantID)
         case room(RoomName)
     }
 

@@ -2,10 +2,12 @@ import RoomProtocol
 
 /// The numbered messages for one participant, kept until they are acknowledged.
 ///
-/// At its limit the oldest are given up: a participant that comes back without having had them must rejoin.
+/// At its limit the oldest are given up, and all of them when the streams together are over theirs: a participant that comes back
+/// without having had them must rejoin. Every method keeps the sum over all streams, `total`, true.
 struct OutboundStream: Sendable {
     private let countLimit: Int
     private let byteLimit: Int
+    private let totalLimit: Int
     private var entries: [(message: ServerMessage, size: Int)] = []
     /// Entries before it are gone; they are removed now and then, many at once.
     private var head = 0
@@ -16,35 +18,43 @@ struct OutboundStream: Sendable {
     init(limits: RoomServerLimits) {
         countLimit = limits.streamMessages
         byteLimit = limits.streamBytes
+        totalLimit = limits.totalStreamBytes
     }
 
     private var count: Int { entries.count - head }
     /// The number of the last message; 0 before the first.
     var last: SequenceNumber { first + SequenceNumber(count) - 1 }
 
-    mutating func append(_ message: ServerMessage) -> SequenceNumber {
+    mutating func append(_ message: ServerMessage, _ total: inout Int) -> SequenceNumber {
         let size = message.estimatedSize
         entries.append((message, size))
         bytes += size
-        while count > countLimit || bytes > byteLimit { removeFirst() }
+        total += size
+        while count > countLimit || bytes > byteLimit { removeFirst(&total) }
+        if total > totalLimit { removeAll(&total) }
         return last
     }
 
+    mutating func removeAll(_ total: inout Int) { while count > 0 { removeFirst(&total) } }
+
     /// False: the number was never given.
-    mutating func acknowledge(_ sequence: SequenceNumber) -> Bool {
+    mutating func acknowledge(_ sequence: SequenceNumber, _ total: inout Int) -> Bool {
         guard sequence <= last else { return false }
-        while first <= sequence { removeFirst() }
+        while first <= sequence { removeFirst(&total) }
         return true
     }
 
     /// What comes after `received`; nil where it is not known any more, or never was.
-    mutating func replay(after received: SequenceNumber) -> [(SequenceNumber, ServerMessage)]? {
-        guard received >= first - 1, acknowledge(received) else { return nil }
+    mutating func replay(
+        after received: SequenceNumber, _ total: inout Int
+    ) -> [(SequenceNumber, ServerMessage)]? {
+        guard received >= first - 1, acknowledge(received, &total) else { return nil }
         return entries[head...].enumerated().map { (first + SequenceNumber($0.offset), $0.element.message) }
     }
 
-    private mutating func removeFirst() {
+    private mutating func removeFirst(_ total: inout Int) {
         bytes -= entries[head].size
+        total -= entries[head].size
         entries[head] = (.ping(id: 0), 0)
         head += 1
         first += 1

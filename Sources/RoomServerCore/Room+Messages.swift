@@ -6,7 +6,7 @@ extension Room {
 
     /// Numbers a message and keeps it until it is acknowledged; sends it where there is a connection.
     mutating func deliver(_ message: ServerMessage, to id: ParticipantID, _ effects: inout Effects) {
-        guard let sequence = members[id]?.outbound.append(message) else { return }
+        guard let sequence = members[id]?.outbound.append(message, &effects.streamBytes) else { return }
         transmit(message, sequence, to: id, &effects)
     }
 
@@ -43,7 +43,7 @@ extension Room {
         sequence: SequenceNumber?, ack: SequenceNumber?, from id: ParticipantID, _ effects: inout Effects
     ) throws(ProtocolError) -> Verdict {
         members[id]?.isConfirmed = true
-        if let ack, members[id]?.outbound.acknowledge(ack) == false {
+        if let ack, members[id]?.outbound.acknowledge(ack, &effects.streamBytes) == false {
             throw .malformed("A message was acknowledged that was never sent.")
         }
         guard let sequence, let received = members[id]?.received else { return .next }
@@ -67,7 +67,7 @@ extension Room {
         } else if member.ackDue == nil {
             let due = effects.now + effects.limits.ackDelay
             members[id]?.ackDue = due
-            effects.deadlines.schedule(.member(name, id), at: due)
+            effects.deadlines.schedule(.acknowledgement(name, id), at: due)
         }
     }
 
@@ -117,33 +117,31 @@ extension Room {
 
     // MARK: Time
 
-    mutating func memberDeadline(_ id: ParticipantID, _ effects: inout Effects) {
-        guard let member = members[id] else { return }
-        if let disconnectedAt = member.disconnectedAt {
-            let end = disconnectedAt + effects.limits.grace
-            if end <= effects.now {
-                remove(id, .timedOut, &effects)
-            } else {
-                effects.deadlines.schedule(.member(name, id), at: end)
-            }
-            return
+    mutating func graceDeadline(_ id: ParticipantID, _ effects: inout Effects) {
+        guard let disconnectedAt = members[id]?.disconnectedAt else { return }
+        let end = disconnectedAt + effects.limits.grace
+        if end <= effects.now {
+            remove(id, .timedOut, &effects)
+        } else {
+            effects.deadlines.schedule(.grace(name, id), at: end)
         }
-        if let due = member.ackDue {
-            if due <= effects.now {
-                sendAck(id, &effects)
-            } else {
-                effects.deadlines.schedule(.member(name, id), at: due)
-            }
+    }
+
+    mutating func acknowledgementDeadline(_ id: ParticipantID, _ effects: inout Effects) {
+        guard let due = members[id]?.ackDue else { return }
+        if due <= effects.now {
+            sendAck(id, &effects)
+        } else {
+            effects.deadlines.schedule(.acknowledgement(name, id), at: due)
         }
-        if let time = member.iceRefreshAt {
-            if time <= effects.now {
-                let ice = effects.authority.iceServers(for: id)
-                scheduleICERefresh(id, ice, &effects)
-                transmit(.iceServers(ice), nil, to: id, &effects)
-            } else {
-                effects.deadlines.schedule(.member(name, id), at: time)
-            }
-        }
+    }
+
+    /// Renews the credentials of the ICE servers, where half of their life is over.
+    mutating func refreshICEServers(of id: ParticipantID, _ effects: inout Effects) {
+        guard let time = members[id]?.iceRefreshAt, time <= effects.now else { return }
+        let ice = effects.authority.iceServers(for: id)
+        noteICERefresh(id, ice, effects)
+        transmit(.iceServers(ice), nil, to: id, &effects)
     }
 
     /// True: nobody has been here for long enough, the room is to be removed.

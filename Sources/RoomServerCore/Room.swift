@@ -27,10 +27,11 @@ struct Member: Sendable {
     }
 
     /// The state of a new epoch: both streams begin again.
-    mutating func restart(epoch: Epoch, limits: RoomServerLimits) {
+    mutating func restart(epoch: Epoch, _ effects: inout Effects) {
         participant.epoch = epoch
         isConfirmed = false
-        outbound = OutboundStream(limits: limits)
+        outbound.removeAll(&effects.streamBytes)
+        outbound = OutboundStream(limits: effects.limits)
         received = 0
         unacknowledged = 0
         ackDue = nil
@@ -71,8 +72,10 @@ struct Room: Sendable {
         guard !kickedNames.contains(hello.name) else { throw .kicked }
         guard members.count < effects.limits.participantsPerRoom else { throw .roomFull(isRejoin: false) }
         try checkName(hello.name, isRejoin: false)
+        var id = ParticipantID(effects.makeIdentifier("p"))
+        while members[id] != nil { id = ParticipantID(effects.makeIdentifier("p")) }
         let participant = Participant(
-            id: ParticipantID(effects.makeIdentifier("p")), session: SessionID(effects.makeIdentifier("s")), epoch: 1,
+            id: id, session: SessionID(effects.makeIdentifier("s")), epoch: 1,
             name: hello.name, isHost: false, metadata: hello.metadata, capabilities: hello.capabilities)
         insert(participant, &effects)
         // The machine lets a host in only where nobody is.
@@ -138,14 +141,14 @@ struct Room: Sendable {
         guard claims.epoch >= member.participant.epoch || !member.isConfirmed else { throw .staleEpoch }
         replace(member.connection, &effects)
         if claims.epoch == member.participant.epoch, claims.session == member.participant.session, !resume.mustRejoin,
-            let missed = members[id]?.outbound.replay(after: resume.received)
+            let missed = members[id]?.outbound.replay(after: resume.received, &effects.streamBytes)
         {
             enter(id, connection, .resumed, claims: claims, attempt: resume.attempt, &effects)
             for (sequence, message) in missed { transmit(message, sequence, to: id, &effects) }
             return
         }
         let epoch = max(member.participant.epoch, claims.epoch) + 1
-        members[id]?.restart(epoch: epoch, limits: effects.limits)
+        members[id]?.restart(epoch: epoch, &effects)
         members[id]?.participant.metadata = hello.metadata
         members[id]?.participant.capabilities = hello.capabilities
         enter(id, connection, .newEpoch, claims: claims, attempt: resume.attempt, &effects)
@@ -171,10 +174,10 @@ struct Room: Sendable {
         members[id]?.connection = connection
         members[id]?.disconnectedAt = nil
         members[id]?.unacknowledged = 0
-        members[id]?.lastAttempt = max(members[id]?.lastAttempt ?? 0, attempt)
+        if let last = members[id]?.lastAttempt, last < attempt { members[id]?.lastAttempt = attempt }
         let hasNewHost = (claims.map { reclaimHost($0, &effects) } ?? false) || electHostIfDue(&effects)
         let ice = effects.authority.iceServers(for: id)
-        scheduleICERefresh(id, ice, &effects)
+        noteICERefresh(id, ice, effects)
         guard let member = members[id] else { return }
         let joined = Joined(
             participant: id, session: member.participant.session, epoch: member.participant.epoch,
@@ -193,10 +196,8 @@ struct Room: Sendable {
     }
 
     /// Half-way through their life, credentials are renewed.
-    mutating func scheduleICERefresh(_ id: ParticipantID, _ ice: ICEServerList, _ effects: inout Effects) {
-        let time = ice.ttl.map { effects.now + max($0 / 2, .seconds(1)) }
-        members[id]?.iceRefreshAt = time
-        if let time { effects.deadlines.schedule(.member(name, id), at: time) }
+    mutating func noteICERefresh(_ id: ParticipantID, _ ice: ICEServerList, _ effects: Effects) {
+        members[id]?.iceRefreshAt = ice.ttl.map { effects.now + $0 / 2 }
     }
 
     func token(of member: Member, _ effects: Effects) -> String {
@@ -216,12 +217,13 @@ struct Room: Sendable {
         members[id]?.connection = nil
         members[id]?.disconnectedAt = effects.now
         members[id]?.ackDue = nil
-        effects.deadlines.schedule(.member(name, id), at: effects.now + effects.limits.grace)
+        effects.deadlines.schedule(.grace(name, id), at: effects.now + effects.limits.grace)
     }
 
     /// Ends a session for good.
     mutating func remove(_ id: ParticipantID, _ reason: LeaveReason, _ effects: inout Effects) {
-        guard let member = members.removeValue(forKey: id) else { return }
+        guard var member = members.removeValue(forKey: id) else { return }
+        member.outbound.removeAll(&effects.streamBytes)
         let session = member.participant.session
         switch reason {
         case .left: leftSessions.insert(session)
@@ -249,6 +251,7 @@ struct Room: Sendable {
             effects.send(.error(.roomClosed(reason)), to: connection)
             effects.actions.append(.close(connection, .refused))
         }
+        for id in members.keys { members[id]?.outbound.removeAll(&effects.streamBytes) }
         members = [:]
         host = nil
         emptySince = effects.now

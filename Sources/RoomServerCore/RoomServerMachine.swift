@@ -44,6 +44,8 @@ package struct RoomServerMachine: Sendable {
     package var connectionCount: Int { connections.count }
     /// Participants, those included that are expected back.
     package var participantCount: Int { rooms.values.reduce(0) { $0 + $1.members.count } }
+    /// Bytes, roughly, that are kept for participants until they acknowledge them.
+    package var streamBytes: Int { effects.streamBytes }
     package func participants(of room: RoomName) -> [Participant] { rooms[room]?.inOrder.map(\.participant) ?? [] }
 
     /// When `timePassed` wants to be called; nil: not before the next event.
@@ -261,7 +263,9 @@ package struct RoomServerMachine: Sendable {
         while let key = effects.deadlines.takeDue(now) {
             switch key {
             case .connection(let id): connectionDeadline(id)
-            case .member(let room, let participant): rooms[room]?.memberDeadline(participant, &effects)
+            case .grace(let room, let participant): rooms[room]?.graceDeadline(participant, &effects)
+            case .acknowledgement(let room, let participant):
+                rooms[room]?.acknowledgementDeadline(participant, &effects)
             case .room(let name):
                 if rooms[name]?.roomDeadline(&effects) == true { rooms[name] = nil }
             }
@@ -279,6 +283,7 @@ package struct RoomServerMachine: Sendable {
             error.isRetryable = true
             refuse(error, id)
         case .joined(let room, let participant):
+            rooms[room]?.refreshICEServers(of: participant, &effects)
             if let pingedAt = connection.pingedAt {
                 let end = pingedAt + limits.pingDeadline
                 guard end <= effects.now else { return effects.deadlines.schedule(.connection(id), at: end) }

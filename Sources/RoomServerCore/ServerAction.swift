@@ -32,6 +32,8 @@ package struct RoomServerLimits: Sendable, Hashable {
     /// What is kept for a participant until it is acknowledged.
     package var streamMessages = 1024
     package var streamBytes = 2 << 20
+    /// The same for all participants together.
+    package var totalStreamBytes = 256 << 20
     /// How long a session may be resumed, and how long a room waits for its host.
     package var grace: Duration = .seconds(30)
     /// How long a room without anybody in it is kept.
@@ -54,6 +56,8 @@ struct Effects: Sendable {
     var random: any RandomNumberGenerator & Sendable
     var deadlines = Deadlines()
     var now = Timestamp.zero
+    /// Bytes in all outbound streams.
+    var streamBytes = 0
     var actions: [ServerAction] = []
 
     mutating func send(_ message: ServerMessage, to connection: ConnectionID) {

@@ -84,6 +84,22 @@ package final class BareSubject<Transport: PeerTransport>: BenchmarkSubject, Pee
         }
     }
 
+    /// On the loop, as a program that has nothing but the transport would: no hop per message.
+    package func flood(_ bytes: UnsafeRawBufferPointer, until end: Timestamp) async throws -> Int {
+        let payload = Payload(copying: bytes)
+        var sent = 0
+        while Timestamp.now() < end {
+            let count = try await transport.loop.runThrowing { [self] () throws(TransportError) in
+                var count = 0
+                while count < 256, try trySend(payload) { count += 1 }
+                return count
+            }
+            sent += count
+            if count < 256 { await wait { !$0.isBlocked || $0.failure != nil } }
+        }
+        return sent
+    }
+
     private func trySend(_ payload: Payload) throws(TransportError) -> Bool {
         guard let connection, let channel else { throw TransportError(.closed, "the connection is closed") }
         do throws(TransportError) {

@@ -64,7 +64,19 @@ package final class BenchmarkEnd: Sendable {
         line.add("bytes", count.bytes)
         line.add("seconds", (count.last - count.first).inSeconds)
         line.add("cpu", cpuTime() - count.cpuAtStart)
-        line.add("memory", residentMemory())
+        line.add("memory", proportionalSetSize())
+        return line
+    }
+
+    package static func proportionalMemory() -> Int { proportionalSetSize() }
+
+    /// What doing nothing costs, in per cent of a core.
+    package func idle(seconds: Double) async throws -> JSONLine {
+        let cpu = cpuTime()
+        try await Task.sleep(for: .milliseconds(Int(seconds * 1000)))
+        var line = JSONLine()
+        line.add("event", "idled")
+        line.add("cpu_percent", (cpuTime() - cpu) / seconds * 100, digits: 3)
         return line
     }
 
@@ -75,19 +87,14 @@ package final class BenchmarkEnd: Sendable {
         let payload = Payload(bytes)
         let pointer = payload.withUnsafeBytes { $0 }
         let end = Timestamp.now() + .nanoseconds(Int64(seconds * 1e9))
-        var sent = 0
-        while true {
-            for _ in 0..<32 { try await subject.send(pointer) }
-            sent += 32
-            if Timestamp.now() >= end { break }
-        }
+        let sent = try await subject.flood(pointer, until: end)
         withExtendedLifetime(payload) {}
         try await subject.flush()
         var line = JSONLine()
         line.add("event", "flooded")
         line.add("messages", sent)
         line.add("cpu", cpuTime() - cpu)
-        line.add("memory", residentMemory())
+        line.add("memory", proportionalSetSize())
         return line
     }
 

@@ -20,7 +20,7 @@ package struct BenchmarkRunner: Sendable {
     }
 
     package enum Scenario: String, Sendable, CaseIterable {
-        case connect, rtt, throughput, small
+        case connect, rtt, throughput, small, reconnect, many
     }
 
     package var subjects: [Subject]
@@ -86,7 +86,7 @@ package struct BenchmarkRunner: Sendable {
             }
             for subject in subjects {
                 progress("round \(round) of \(rounds): \(subject.name)")
-                for (scenario, values) in try await run(subject) {
+                for (scenario, values) in try await run(subject, round: round) {
                     record(subject.name, subject.signaling, subject.peer, scenario, values)
                 }
             }
@@ -96,7 +96,7 @@ package struct BenchmarkRunner: Sendable {
 
     // MARK: One round of one subject
 
-    private func run(_ subject: Subject) async throws -> [(String, [String: Double])] {
+    private func run(_ subject: Subject, round: Int) async throws -> [(String, [String: Double])] {
         var measured: [(String, [String: Double])] = []
         if scenarios.contains(.connect), !subject.isBare {
             var samples: [Double] = []
@@ -108,7 +108,10 @@ package struct BenchmarkRunner: Sendable {
             samples.sort()
             measured.append(("connect", ["open_ms": samples[samples.count / 2], "max_ms": samples[samples.count - 1]]))
         }
-        guard !scenarios.filter({ $0 != .connect }).isEmpty else { return measured }
+        // Minutes long, with 20 samples of its own: once is enough.
+        if scenarios.contains(.reconnect), !subject.isBare, round == 1 { measured += try await reconnect(subject) }
+        if scenarios.contains(.many), subject.isBare { measured.append(("many", try await many(subject))) }
+        guard !Set(scenarios).isDisjoint(with: [.rtt, .throughput, .small]) else { return measured }
         let pair = try await BenchmarkPair(subject)
         defer { pair.stop() }
         _ = try await pair.waitUntilOpen()
@@ -124,6 +127,43 @@ package struct BenchmarkRunner: Sendable {
         }
         if scenarios.contains(.small) { measured.append(("small 64 B", try await flood(pair, size: 64))) }
         return measured
+    }
+
+    /// The server is killed and comes back after a while, its state lost: from its listening to being in the room again.
+    private func reconnect(_ subject: Subject) async throws -> [(String, [String: Double])] {
+        let pair = try await BenchmarkPair(subject)
+        defer { pair.stop() }
+        _ = try await pair.waitUntilOpen()
+        var measured: [(String, [String: Double])] = []
+        for seconds in [0.2, 2, 5] {
+            var times: [Double] = []
+            while times.count < 20 {
+                // Each outage is one of its own: the backoff begins anew after a connection that held for 5 s.
+                try await Task.sleep(for: .milliseconds(5500))
+                times += try await pair.restartServer(downFor: seconds)
+            }
+            times.sort()
+            measured.append(
+                (
+                    "reconnect, down \(seconds) s",
+                    ["rejoin_ms": times[times.count / 2] * 1000, "rejoin_max_ms": times[times.count - 1] * 1000]
+                ))
+        }
+        return measured
+    }
+
+    /// 100 connections in each process: what each of them costs, and what doing nothing costs.
+    private func many(_ subject: Subject) async throws -> [String: Double] {
+        let pair = try await BenchmarkPair(subject, connections: 101)
+        defer { pair.stop() }
+        let opened = try await pair.opening()
+        let growth = opened.map { ($0["memory"] as? Double ?? .nan) - ($0["memoryOfOne"] as? Double ?? .nan) }
+        try await Task.sleep(for: .seconds(2))
+        let idled = try await pair.a.ask("idled") { line in
+            line.add("do", "idle")
+            line.add("seconds", 10.0)
+        }
+        return ["memory_MB": (growth.max() ?? .nan) / 1e6, "idle_percent": idled["cpu_percent"] as? Double ?? .nan]
     }
 
     private func roundTrips(_ pair: BenchmarkPair, _ fromHandler: Bool) async throws -> [String: Double] {

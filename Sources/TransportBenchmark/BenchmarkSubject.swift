@@ -17,10 +17,23 @@ package protocol BenchmarkSubject: Sendable {
     func reply(_ bytes: UnsafeRawBufferPointer)
     /// Sends from any task; waits at the high-water mark.
     func send(_ bytes: UnsafeRawBufferPointer) async throws
+    /// Sends the same message over and over; returns how often.
+    func flood(_ bytes: UnsafeRawBufferPointer, until end: Timestamp) async throws -> Int
     /// Returns when everything has arrived, or at least left.
     func flush() async throws
     /// The messages as an async sequence, echoed or counted by `body` in a task. Nil where there is none.
     func consume(_ body: @escaping @Sendable (Payload) async throws -> Void) async throws
+}
+
+extension BenchmarkSubject {
+    package func flood(_ bytes: UnsafeRawBufferPointer, until end: Timestamp) async throws -> Int {
+        var sent = 0
+        repeat {
+            for _ in 0..<32 { try await send(bytes) }
+            sent += 32
+        } while Timestamp.now() < end
+        return sent
+    }
 }
 
 /// CPU time of this process so far, user and system, all threads.
@@ -31,13 +44,15 @@ func cpuTime() -> Double {
     return seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
-/// Resident memory of this process, bytes.
-func residentMemory() -> Int {
-    guard let file = fopen("/proc/self/statm", "r") else { return 0 }
+/// Memory of this process, bytes: its own pages and its share of those that it shares (PSS).
+func proportionalSetSize() -> Int {
+    guard let file = fopen("/proc/self/smaps_rollup", "r") else { return 0 }
     defer { fclose(file) }
-    var buffer = [CChar](repeating: 0, count: 256)
-    guard fgets(&buffer, 256, file) != nil else { return 0 }
-    let text = String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    let fields = text.split(separator: " ")
-    return fields.count > 1 ? (Int(fields[1]) ?? 0) * Int(sysconf(Int32(_SC_PAGESIZE))) : 0
+    var line = [CChar](repeating: 0, count: 256)
+    while fgets(&line, 256, file) != nil {
+        let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        guard text.hasPrefix("Pss:") else { continue }
+        return (Int(text.split(separator: " ").dropFirst().first ?? "0") ?? 0) * 1024
+    }
+    return 0
 }

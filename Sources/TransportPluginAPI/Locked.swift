@@ -4,36 +4,56 @@ internal import Glibc
 ///
 /// `Synchronization.Mutex` would do, but ThreadSanitizer does not model the futex it is made of and reports races that
 /// are none. Prefer isolation to locks; where a lock is right, this is the one.
+@frozen
 public struct Locked<Value>: @unchecked Sendable {
-    // SAFETY: `value` is reached only between `pthread_mutex_lock` and `pthread_mutex_unlock`.
-    private let storage: Storage
+    // SAFETY: `storage.value` is reached only between `lock()` and `unlock()` of `storage`.
+    @usableFromInline
+    let storage: Storage
 
+    @inlinable
     public init(_ value: sending Value) { storage = Storage(value) }
 
     /// Runs `body` with the value, holding the lock. `body` must not wait, call out, or take another lock,
     /// and must not let a reference to something that is not `Sendable` out of it.
+    @inlinable
     public func withLock<Result, Failure: Error>(
         _ body: (inout Value) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        pthread_mutex_lock(storage.mutex)
-        defer { pthread_mutex_unlock(storage.mutex) }
+        storage.lock()
+        defer { storage.unlock() }
         return try body(&storage.value)
     }
 
-    private final class Storage {
-        let mutex: UnsafeMutablePointer<pthread_mutex_t>
+    @usableFromInline
+    final class Storage: PlatformLock {
+        @usableFromInline
         var value: Value
 
-        init(_ value: sending Value) {
-            self.value = value
-            mutex = .allocate(capacity: 1)
-            mutex.initialize(to: pthread_mutex_t())
-            pthread_mutex_init(mutex, nil)
-        }
+        @usableFromInline
+        init(_ value: sending Value) { self.value = value }
+    }
+}
 
-        deinit {
-            pthread_mutex_destroy(mutex)
-            mutex.deallocate()
-        }
+/// The lock itself, apart from what it guards, so that users of `Locked` are specialised and only the two calls are not.
+@usableFromInline
+class PlatformLock {
+    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
+
+    @usableFromInline
+    init() {
+        mutex = .allocate(capacity: 1)
+        mutex.initialize(to: pthread_mutex_t())
+        pthread_mutex_init(mutex, nil)
+    }
+
+    @usableFromInline
+    final func lock() { pthread_mutex_lock(mutex) }
+
+    @usableFromInline
+    final func unlock() { pthread_mutex_unlock(mutex) }
+
+    deinit {
+        pthread_mutex_destroy(mutex)
+        mutex.deallocate()
     }
 }

@@ -51,7 +51,8 @@ public protocol PeerConnection: AnyObject, Sendable {
     /// The ICE servers that the answering side uses when the next offer brings a new generation.
     func updateICEServers(_ servers: [ICEServer])
 
-    /// Asks the other side for a sign of life now, ahead of the schedule. Evidence shows in `.liveness` events.
+    /// Asks the other side for a sign of life now, ahead of the schedule. The next evidence is told as `.liveness(.alive)`, also
+    /// when there was no suspicion.
     func probe()
 
     /// Opens a channel. It may be called at any time; `.channelOpened` tells when data can flow.

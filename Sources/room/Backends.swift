@@ -18,7 +18,7 @@ enum Backends {
     static func registry(faults: ICEFaultControl? = nil, plugins: [String] = []) throws -> TransportRegistry {
         var registry = TransportRegistry()
         #if Libwebsockets
-            registry.register(LibwebsocketsTransport.plugin())
+            registry.register(LibwebsocketsSignaling.plugin())
         #endif
         #if WebRTC
             registry.register(webRTC(faults))

@@ -15,6 +15,8 @@ struct BenchPeerCommand: AsyncParsableCommand {
     @Flag var asHost = false
     /// The peer transport alone, without a room; signals travel over standard input and output.
     @Flag var bare = false
+    /// How many connections, bare only; the first is the one that is measured.
+    @Option var connections = 1
 
     func run() async throws {
         let configuration = try transport.configuration(Settings(path: common.configFile), common)
@@ -34,59 +36,98 @@ struct BenchPeerCommand: AsyncParsableCommand {
     }
 
     private func runRoom(_ room: Room, _ requests: Requests) async throws {
-        var others: [ParticipantID: Timestamp] = [:]
-        var joinedAt = Timestamp.zero
-        for await event in room.events {
-            switch event {
-            case .joined: joinedAt = .now()
-            case .peerJoined(let participant): others[participant.id] = .now()
-            case .peer(let id, .connected):
-                let since = max(joinedAt, others[id] ?? joinedAt)
-                var line = JSONLine(event: "open")
-                line.add("joinedAt", since.seconds, digits: 9)
-                Output.line(line)
-                try await BenchmarkEnd(RoomSubject(room: room, peer: id)).serve(requests)
-                return
-            case .error(let error): throw error
-            case .left(let error): throw error ?? RoomError(.left, "the room was left")
-            default: break
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            var others: [ParticipantID: Timestamp] = [:]
+            var joinedAt = Timestamp.zero
+            var isServing = false
+            for await event in room.events {
+                switch event {
+                case .joined:
+                    joinedAt = .now()
+                    Output.line(JSONLine(event: "joined"))
+                case .peerJoined(let participant): others[participant.id] = .now()
+                case .peer(let id, .connected) where !isServing:
+                    isServing = true
+                    let since = max(joinedAt, others[id] ?? joinedAt)
+                    var line = JSONLine(event: "open")
+                    line.add("joinedAt", since.seconds, digits: 9)
+                    Output.line(line)
+                    group.addTask { try await BenchmarkEnd(RoomSubject(room: room, peer: id)).serve(requests) }
+                case .left(let error): throw error ?? RoomError(.left, "the room was left")
+                default: break
+                }
             }
         }
     }
 
     private func runBare<Transport: PeerTransport>(_ transport: Transport, _ requests: Requests) async throws {
-        let subject = BareSubject(transport) { signal in
-            var line = JSONLine(event: "signal")
-            switch signal {
-            case .description(let description):
-                line.add("kind", description.kind.rawValue)
-                line.add("text", description.text)
-            case .candidate(let candidate):
-                line.add("kind", "candidate")
-                line.add("text", candidate.text)
-                line.add("mid", candidate.mediaID ?? "")
-                line.add("ufrag", candidate.usernameFragment ?? "")
-            }
-            Output.line(line)
+        let subjects = (0..<max(1, connections)).map { index in
+            BareSubject(transport) { signal in Output.line(signal.line(index)) }
         }
-        requests.onSignal { kind, text, mediaID, fragment in
-            if let kind = SessionDescription.Kind(rawValue: kind) {
-                subject.receive(.description(SessionDescription(kind: kind, text: text)))
-            } else {
-                subject.receive(
-                    .candidate(
-                        PeerCandidate(
-                            text: text, mediaID: mediaID, mediaLineIndex: 0,
-                            usernameFragment: fragment.isEmpty ? nil : fragment)))
+        var memoryOfOne = 0
+        for (index, subject) in subjects.enumerated() {
+            try await subject.start(isOfferer: asHost)
+            if index == 0 {
+                // Signals that came before are kept until here.
+                requests.onSignal { signal in
+                    if signal.index < subjects.count { subjects[signal.index].receive(signal.value()) }
+                }
             }
+            try await subject.waitUntilOpen()
+            if index == 0 { memoryOfOne = BenchmarkEnd.proportionalMemory() }
         }
-        try await subject.start(isOfferer: asHost)
-        try await subject.waitUntilOpen()
         var line = JSONLine(event: "open")
         line.add("joinedAt", 0.0)
+        line.add("memoryOfOne", memoryOfOne)
+        line.add("memory", BenchmarkEnd.proportionalMemory())
         Output.line(line)
-        try await BenchmarkEnd(subject).serve(requests)
-        await subject.close()
+        try await BenchmarkEnd(subjects[0]).serve(requests)
+        for subject in subjects { await subject.close() }
+    }
+}
+
+/// A signal of the bare transport as it travels between the two processes.
+private struct WireSignal: Sendable {
+    var index: Int
+    var kind: String
+    var text: String
+    var mediaID: String
+    var fragment: String
+
+    init(_ object: [String: Any]) {
+        func text(_ key: String) -> String { object[key] as? String ?? "" }
+        index = Int(text("index")) ?? 0
+        kind = text("kind")
+        self.text = text("text")
+        mediaID = text("mid")
+        fragment = text("ufrag")
+    }
+
+    func value<Transport>() -> BareSubject<Transport>.Signal {
+        if let kind = SessionDescription.Kind(rawValue: kind) {
+            return .description(SessionDescription(kind: kind, text: text))
+        }
+        return .candidate(
+            PeerCandidate(
+                text: text, mediaID: mediaID, mediaLineIndex: 0, usernameFragment: fragment.isEmpty ? nil : fragment))
+    }
+}
+
+extension BareSubject.Signal {
+    fileprivate func line(_ index: Int) -> JSONLine {
+        var line = JSONLine(event: "signal")
+        line.add("index", String(index))
+        switch self {
+        case .description(let description):
+            line.add("kind", description.kind.rawValue)
+            line.add("text", description.text)
+        case .candidate(let candidate):
+            line.add("kind", "candidate")
+            line.add("text", candidate.text)
+            line.add("mid", candidate.mediaID ?? "")
+            line.add("ufrag", candidate.usernameFragment ?? "")
+        }
+        return line
     }
 }
 
@@ -102,6 +143,7 @@ extension BenchmarkEnd {
                 await startCounting()
                 Output.line(JSONLine(event: "ok"))
             case "counted": Output.line(counted())
+            case "idle": Output.line(try await idle(seconds: request["seconds"] as? Double ?? 5))
             case "flood":
                 Output.line(
                     try await flood(size: request["size"] as? Int ?? 64, seconds: request["seconds"] as? Double ?? 1))
@@ -118,8 +160,8 @@ extension BenchmarkEnd {
 /// Requests from standard input, and signals for the bare transport among them.
 private final class Requests: Sendable {
     private struct State {
-        var early: [(String, String, String, String)] = []
-        var onSignal: (@Sendable (String, String, String, String) -> Void)?
+        var early: [WireSignal] = []
+        var onSignal: (@Sendable (WireSignal) -> Void)?
     }
 
     let stream: AsyncStream<[String: any Sendable]>
@@ -135,24 +177,14 @@ private final class Requests: Sendable {
                     continue
                 }
                 if object["do"] as? String == "signal" {
-                    func text(_ key: String) -> String { object[key] as? String ?? "" }
-                    let signal = (text("kind"), text("text"), text("mid"), text("ufrag"))
+                    let signal = WireSignal(object)
                     let handler = state.withLock { state in
                         if state.onSignal == nil { state.early.append(signal) }
                         return state.onSignal
                     }
-                    handler?(signal.0, signal.1, signal.2, signal.3)
+                    handler?(signal)
                 } else {
-                    var request: [String: any Sendable] = [:]
-                    for (key, value) in object {
-                        switch value {
-                        case let text as String: request[key] = text
-                        case let number as NSNumber:
-                            request[key] = key == "seconds" ? number.doubleValue : key == "handler" ? number.boolValue : number.intValue
-                        default: break
-                        }
-                    }
-                    feed.yield(request)
+                    feed.yield(Self.request(object))
                 }
             }
             feed.finish()
@@ -160,12 +192,26 @@ private final class Requests: Sendable {
         thread.start()
     }
 
-    func onSignal(_ handler: @escaping @Sendable (String, String, String, String) -> Void) {
+    private static func request(_ object: [String: Any]) -> [String: any Sendable] {
+        var request: [String: any Sendable] = [:]
+        for (key, value) in object {
+            switch (key, value) {
+            case (_, let text as String): request[key] = text
+            case ("seconds", let number as NSNumber): request[key] = number.doubleValue
+            case ("handler", let number as NSNumber): request[key] = number.boolValue
+            case (_, let number as NSNumber): request[key] = number.intValue
+            default: break
+            }
+        }
+        return request
+    }
+
+    func onSignal(_ handler: @escaping @Sendable (WireSignal) -> Void) {
         let early = state.withLock { state in
             state.onSignal = handler
             defer { state.early = [] }
             return state.early
         }
-        for signal in early { handler(signal.0, signal.1, signal.2, signal.3) }
+        for signal in early { handler(signal) }
     }
 }

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+@preconcurrency internal import Dispatch
 internal import Foundation
 internal import InProcessTransport
 internal import RoomConnection

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Foundation
+internal import Glibc
 internal import TransportBenchmark
 internal import TransportPluginAPI
 
@@ -16,7 +17,7 @@ struct DemoCommand: AsyncParsableCommand {
         let demo = try Demo()
         let interrupt = SignalWatch(SIGINT) { _ in
             demo.stopAll()
-            exit(ExitStatus.interrupted.rawValue)
+            Glibc.exit(ExitStatus.interrupted.rawValue)
         }
         defer { interrupt.cancel() }
         let hasPassed: Bool
@@ -62,7 +63,7 @@ private final class Demo: Sendable {
         // The key that signs sessions outlives the server, so that a restarted one knows its guests.
         let key = (0..<32).map { _ in String(format: "%02x", UInt8.random(in: 0...255)) }.joined()
         let file = directory.appendingPathComponent("session.key").path
-        FileManager.default.createFile(
+        _ = FileManager.default.createFile(
             atPath: file, contents: Data(key.utf8), attributes: [.posixPermissions: 0o600])
     }
 

@@ -7,7 +7,8 @@ struct RoomCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "room", abstract: "Rooms of peers that stay connected.", version: "0.1.0",
         subcommands: [
-            ServeCommand.self, ConnectCommand.self, DemoCommand.self, PluginsCommand.self, BenchCommand.self,
+            ServeCommand.self,
+            ConnectCommand.self, DemoCommand.self, PluginsCommand.self, BenchCommand.self,
             BenchPeerCommand.self,
         ])
 }

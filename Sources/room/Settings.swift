@@ -1,4 +1,5 @@
 internal import Foundation
+internal import TransportPluginAPI
 internal import Yams
 
 /// Values from a configuration file and the environment; flags, which win, are asked first by the caller.
@@ -71,8 +72,54 @@ struct Settings {
         return list.compactMap(\.self)
     }
 
-    /// The nodes under a key that holds a list or a table, for values that nest.
-    func node(_ key: String) -> Node? { file[key] }
+    /// A backend's options: a table.
+    func options(_ key: String) throws -> [String: OptionValue] {
+        guard let node = file[key] else { return [:] }
+        guard case .table(let table) = try value(key, node) else { throw wrong(key, node, "must be a table") }
+        return table
+    }
+
+    /// ICE servers: a list of URLs, or of tables with `urls`, `username`, `credential`.
+    func iceServers() throws -> [ICEServer] {
+        if let value = environment("iceServers") {
+            return value.split(separator: ",").map { ICEServer(urls: [String($0)]) }
+        }
+        guard let node = file["iceServers"] else { return [] }
+        guard let list = node.sequence else { throw wrong("iceServers", node, "must be a list") }
+        return try list.map { entry in
+            if let url = entry.scalar?.string { return ICEServer(urls: [url]) }
+            guard let table = entry.mapping else { throw wrong("iceServers", entry, "holds URLs or tables with urls") }
+            var server = ICEServer(urls: [])
+            for (key, value) in table {
+                switch key.string {
+                case "urls": server.urls = value.sequence?.compactMap(\.string) ?? [value.string ?? ""]
+                case "username": server.username = value.string
+                case "credential": server.credential = value.string
+                default: throw wrong("iceServers", key, "has urls, username and credential, no '\(key.string ?? "")'")
+                }
+            }
+            guard !server.urls.isEmpty, !server.urls.contains("") else {
+                throw wrong("iceServers", entry, "needs urls")
+            }
+            return server
+        }
+    }
+
+    private func value(_ key: String, _ node: Node) throws -> OptionValue {
+        switch node {
+        case .scalar(let scalar):
+            if let boolean = Bool.construct(from: scalar) { return .boolean(boolean) }
+            if let integer = Int.construct(from: scalar) { return .integer(integer) }
+            if let number = Double.construct(from: scalar) { return .number(number) }
+            return .string(scalar.string)
+        case .sequence(let sequence): return .list(try sequence.map { try value(key, $0) })
+        case .mapping(let mapping):
+            var table: [String: OptionValue] = [:]
+            for (name, node) in mapping { table[name.string ?? ""] = try value(key, node) }
+            return .table(table)
+        case .alias: throw wrong(key, node, "cannot hold an alias")
+        }
+    }
 
     func wrong(_ key: String, _ node: Node?, _ what: String) -> CommandError {
         if environment(key) != nil { return CommandError(.usage, "\(Self.variable(key)) \(what)") }

@@ -284,6 +284,7 @@ import TransportPluginAPI
                     b.send(count: 50, size: 500)
                 }
             }
+            await a.close()
             await b.close()
             #expect(await loops[0].run { a.eventsAfterClose } == 0)
         }

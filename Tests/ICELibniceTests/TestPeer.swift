@@ -72,6 +72,8 @@ final class TestPeer: ICEAgentHandler, @unchecked Sendable {
         await loop.run {
             self.agent.close()
             self.isClosed = true
+            // They hold the other peer.
+            (self.onCandidate, self.onGatheringDone, self.onBatch) = (nil, nil, nil)
         }
     }
 

@@ -90,7 +90,7 @@ class Interop:
     def run(self):
         try:
             if self.options.subject == "room":
-                arguments = [self.options.room, "serve", "--host", "127.0.0.1", "--port", "0", "--json"]
+                arguments = [self.options.room, "serve", "--host", "127.0.0.1", "--port", "0"]
             else:
                 arguments = [self.options.python, str(FOLDER / "fake_server.py")]
             server = Process("server", arguments, self.log("server"))

@@ -1,2 +1,59 @@
-// libwebsockets for Swift: the header, and what Swift cannot import of it (macros).
+// libwebsockets for Swift: the header, and what Swift cannot import of it (macros) or of the OpenSSL that it is built on.
+#ifndef CLIBWEBSOCKETS_SHIM_H
+#define CLIBWEBSOCKETS_SHIM_H
+
 #include <libwebsockets.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
+#include <sys/socket.h>
+
+/// Bytes that lws_write needs in front of a payload.
+static const int CLibwebsockets_pre = LWS_PRE;
+
+static const uint64_t CLibwebsockets_option_tls = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
+static const uint64_t CLibwebsockets_option_explicit_vhosts = LWS_SERVER_OPTION_EXPLICIT_VHOSTS;
+
+/// Whether the other side has ended the TCP connection, by FIN or RST.
+static inline int CLibwebsockets_peer_has_ended(int descriptor) {
+    struct tcp_info info;
+    socklen_t length = sizeof(info);
+    if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return 1;
+    return info.tcpi_state != TCP_ESTABLISHED && info.tcpi_state != TCP_FIN_WAIT1 && info.tcpi_state != TCP_FIN_WAIT2;
+}
+
+/// Makes closing the descriptor send RST: whatever waits in the system's buffers is dropped.
+static inline void CLibwebsockets_reset_on_close(int descriptor) {
+    struct linger linger = {.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
+/// A client context that verifies; nothing is trusted yet.
+static inline SSL_CTX *CLibwebsockets_tls_new(void) {
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    if (!context) return NULL;
+    SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_mode(context, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    return context;
+}
+
+/// Replaces what the context trusts: the authorities in a PEM file, or (NULL) those of the system. 1 on success.
+static inline int CLibwebsockets_tls_trust(SSL_CTX *context, const char *file) {
+    X509_STORE *store = X509_STORE_new();
+    if (!store) return 0;
+    int done = file ? X509_STORE_load_file(store, file) : X509_STORE_set_default_paths(store);
+    ERR_clear_error();
+    if (done == 1) SSL_CTX_set_cert_store(context, store);
+    else X509_STORE_free(store);
+    return done;
+}
+
+/// Why verification failed, from the user pointer of LWS_CALLBACK_OPENSSL_PERFORM_SERVER_CERT_VERIFICATION.
+static inline const char *CLibwebsockets_verify_error(void *store_context) {
+    int error = X509_STORE_CTX_get_error((X509_STORE_CTX *)store_context);
+    return error == X509_V_OK ? NULL : X509_verify_cert_error_string(error);
+}
+
+#endif

@@ -85,9 +85,12 @@ static inline int CNice_split(int descriptor, int buffer_bytes) {
     }
     CNice_grow_buffer(twin, SO_RCVBUFFORCE, SO_RCVBUF, buffer_bytes);
     CNice_grow_buffer(twin, SO_SNDBUFFORCE, SO_SNDBUF, buffer_bytes);
-    // Several datagrams of one flow in one buffer, where the kernel can.
-    setsockopt(twin, IPPROTO_UDP, UDP_GRO, &one, sizeof one);
     return twin;
+}
+
+/// Whether several datagrams of one flow may come in one buffer (GRO).
+static inline void CNice_set_aggregation(int descriptor, int on) {
+    setsockopt(descriptor, IPPROTO_UDP, UDP_GRO, &on, sizeof on);
 }
 
 enum { CNice_slots = 32 };

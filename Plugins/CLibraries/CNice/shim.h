@@ -8,7 +8,7 @@
 #include "datagrams.h"
 
 typedef void (*CNice_candidate_callback)(NiceAgent *, NiceCandidate *, gpointer);
-typedef void (*CNice_done_callback)(NiceAgent *, guint stream, gpointer);
+typedef void (*CNice_stream_callback)(NiceAgent *, guint stream, gpointer);
 typedef void (*CNice_pair_callback)(
     NiceAgent *, guint stream, guint component, NiceCandidate *local, NiceCandidate *remote, gpointer);
 typedef void (*CNice_state_callback)(NiceAgent *, guint stream, guint component, guint state, gpointer);
@@ -37,10 +37,11 @@ static inline void CNice_set_idle_timeout(NiceAgent *agent, guint idle_ms) {
 }
 
 static inline void CNice_connect(
-    NiceAgent *agent, CNice_candidate_callback candidate, CNice_done_callback done, CNice_pair_callback pair,
-    CNice_state_callback state, gpointer data) {
+    NiceAgent *agent, CNice_candidate_callback candidate, CNice_stream_callback done, CNice_stream_callback request,
+    CNice_pair_callback pair, CNice_state_callback state, gpointer data) {
     g_signal_connect(agent, "new-candidate-full", G_CALLBACK(candidate), data);
     g_signal_connect(agent, "candidate-gathering-done", G_CALLBACK(done), data);
+    g_signal_connect(agent, "initial-binding-request-received", G_CALLBACK(request), data);
     g_signal_connect(agent, "new-selected-pair-full", G_CALLBACK(pair), data);
     g_signal_connect(agent, "component-state-changed", G_CALLBACK(state), data);
 }

@@ -1,4 +1,4 @@
-// OpenSSL 3 for Swift: the headers, and what Swift cannot import of them (macros).
+// OpenSSL 3 for Swift: the headers, and what Swift cannot import of them (macros, variadics).
 #include <openssl/bio.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
@@ -7,3 +7,46 @@
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <stdint.h>
+#include <sys/time.h>
+
+/// A new key pair on P-256, or NULL.
+static inline EVP_PKEY *COpenSSL_generate_p256(void) { return EVP_EC_gen("P-256"); }
+
+/// DTLS 1.2 only, no compression, no tickets, no renegotiation, no session cache. 1 when all was accepted.
+static inline int COpenSSL_restrict_to_dtls12(SSL_CTX *context) {
+    SSL_CTX_set_options(
+        context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_QUERY_MTU
+                     | SSL_OP_SINGLE_ECDH_USE | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    return SSL_CTX_set_min_proto_version(context, DTLS1_2_VERSION) == 1
+        && SSL_CTX_set_max_proto_version(context, DTLS1_2_VERSION) == 1;
+}
+
+static inline int COpenSSL_set_groups(SSL_CTX *context, const char *list) {
+    return (int)SSL_CTX_set1_groups_list(context, list);
+}
+
+/// The largest packet of the link, and the largest record: smaller ones make smaller buffers.
+static inline void COpenSSL_set_sizes(SSL *ssl, long link_mtu, long max_fragment) {
+    DTLS_set_link_mtu(ssl, link_mtu);
+    SSL_set_max_send_fragment(ssl, max_fragment);
+}
+
+/// Microseconds until the handshake's retransmission timer runs out, or -1 when it does not run.
+static inline int64_t COpenSSL_timeout(SSL *ssl) {
+    struct timeval left;
+    if (DTLSv1_get_timeout(ssl, &left) != 1) return -1;
+    return (int64_t)left.tv_sec * 1000000 + left.tv_usec;
+}
+
+static inline int COpenSSL_handle_timeout(SSL *ssl) { return (int)DTLSv1_handle_timeout(ssl); }
+
+/// What a BIO's read says when there is nothing now.
+static inline void COpenSSL_retry_read(BIO *bio) { BIO_set_retry_read(bio); }
+static inline void COpenSSL_clear_retry(BIO *bio) { BIO_clear_retry_flags(bio); }
+
+static inline const char *COpenSSL_error_text(unsigned long code) {
+    const char *text = ERR_reason_error_string(code);
+    return text ? text : "unknown";
+}

@@ -1,0 +1,53 @@
+internal import TransportPluginAPI
+
+/// One ICE agent of a connection, and what is known of it. A restart makes a second one beside the first.
+final class AgentLink: ICEAgentHandler {
+    /// Strong until `close`, which breaks the cycle.
+    private var connection: WebRTCConnection?
+    private var agent: (any ICEAgent)?
+    private(set) var local = ICECredentials(usernameFragment: "", password: "")
+    private(set) var remote: ICECredentials?
+    var isConnected = false
+    var hasFailed = false
+
+    init(_ connection: WebRTCConnection) { self.connection = connection }
+
+    /// The agent, made for this link. Separate from `init` since the agent wants its handler when it is made.
+    func adopt(_ agent: any ICEAgent) {
+        self.agent = agent
+        local = agent.localCredentials
+    }
+
+    func setRemote(_ credentials: ICECredentials) throws(TransportError) {
+        try agent?.setRemoteCredentials(credentials)
+        remote = credentials
+    }
+
+    func gather() throws(TransportError) { try agent?.gather() }
+
+    func add(_ item: RemoteCandidates.Item) {
+        switch item {
+        // The line's form was checked when it came; what the agent cannot use is of no consequence.
+        case .candidate(let line): try? agent?.addRemoteCandidate(line)
+        case .end: agent?.endOfRemoteCandidates()
+        }
+    }
+
+    var path: PeerPath? { agent?.selectedPath }
+
+    @inline(__always)
+    func send(_ batch: DatagramBatch) {
+        if let agent { agent.send(batch) }
+        batch.removeAll()
+    }
+
+    func close() {
+        connection = nil
+        agent?.close()
+        agent = nil
+    }
+
+    func iceAgent(didEmit event: ICEAgentEvent) { connection?.agent(self, didEmit: event) }
+
+    func iceAgent(didReceive batch: DatagramBatch) { connection?.receive(batch) }
+}

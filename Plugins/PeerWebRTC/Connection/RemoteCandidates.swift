@@ -1,0 +1,58 @@
+internal import TransportPluginAPI
+
+/// Matches remote candidates to generations by their user name fragment (RFC 8838 §4.1). Pure.
+///
+/// Those that came ahead of their description are kept, at most `maximumWaiting`, the oldest dropped first; those of a
+/// generation that was replaced are dropped.
+struct RemoteCandidates: Equatable {
+    enum Item: Equatable {
+        case candidate(String)
+        case end
+    }
+
+    static let maximumWaiting = 64
+    private static let maximumOld = 16
+
+    private var current: [String] = []
+    private var old: [String] = []
+    private var waiting: [(fragment: String?, item: Item)] = []
+
+    /// What to do with a candidate: nil to do nothing now, else the generation that it belongs to.
+    mutating func route(_ item: Item, fragment: String?) -> String? {
+        if let fragment {
+            if current.contains(fragment) { return fragment }
+            if old.contains(fragment) { return nil }
+        } else if let newest = current.last {
+            return newest
+        }
+        if waiting.count == Self.maximumWaiting { waiting.removeFirst() }
+        waiting.append((fragment, item))
+        return nil
+    }
+
+    /// A description brought a new generation; returns what was waiting for it.
+    mutating func began(_ fragment: String) -> [Item] {
+        current.removeAll { $0 == fragment }
+        current.append(fragment)
+        let items = waiting.filter { $0.fragment == fragment || $0.fragment == nil }.map(\.item)
+        waiting.removeAll { $0.fragment == fragment || $0.fragment == nil }
+        return items
+    }
+
+    /// A generation was replaced.
+    mutating func ended(_ fragment: String) {
+        current.removeAll { $0 == fragment }
+        guard !old.contains(fragment) else { return }
+        if old.count == Self.maximumOld { old.removeFirst() }
+        old.append(fragment)
+    }
+
+    func isCurrent(_ fragment: String) -> Bool { current.contains(fragment) }
+    func isOld(_ fragment: String) -> Bool { old.contains(fragment) }
+    var waitingCount: Int { waiting.count }
+
+    static func == (left: RemoteCandidates, right: RemoteCandidates) -> Bool {
+        left.current == right.current && left.old == right.old
+            && left.waiting.elementsEqual(right.waiting) { $0.fragment == $1.fragment && $0.item == $1.item }
+    }
+}

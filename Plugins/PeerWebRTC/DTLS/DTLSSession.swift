@@ -1,0 +1,180 @@
+internal import COpenSSL
+internal import TransportPluginAPI
+
+/// One DTLS association (RFC 6347), without sockets and without threads: it reads datagrams out of a batch and writes records to
+/// an output. Lives as long as its connection, under however many ICE agents.
+final class DTLSSession {
+    enum Role { case client, server }
+
+    /// IP packets of this size pass everywhere that IPv6 does (RFC 8200 §5).
+    static let linkMTU = 1280
+    /// SCTP packets are far smaller; less makes OpenSSL's buffers smaller.
+    private static let maximumFragment = 2048
+
+    let role: Role
+    let output: DatagramOutput
+    @exclusivity(unchecked) private(set) var isEstablished = false
+    /// Set once: the session is over, and why. `.closed` when the other side closed in order.
+    private(set) var failure: TransportError? { didSet { isOver = true } }
+    @exclusivity(unchecked) private var isOver = false
+    private let ssl: OpaquePointer
+    private let fingerprints: [Fingerprint]
+    private var isMismatch = false
+    @exclusivity(unchecked) private var incoming: DatagramBatch?
+    @exclusivity(unchecked) private var cursor = 0
+
+    /// Throws `.resourceExhausted`.
+    init(
+        _ context: DTLSContext, role: Role, fingerprints: [Fingerprint], output: DatagramOutput
+    ) throws(TransportError) {
+        self.role = role
+        self.output = output
+        // RFC 8122 §5: of several hash functions the strongest that is known counts.
+        let strongest = Fingerprint.Algorithm.allCases.last { algorithm in
+            fingerprints.contains { $0.algorithm == algorithm }
+        }
+        self.fingerprints = fingerprints.filter { $0.algorithm == strongest }
+        guard let ssl = SSL_new(context.context) else {
+            throw TransportError(.resourceExhausted, "OpenSSL could not make a DTLS session")
+        }
+        guard let bio = BIO_new(context.method) else {
+            SSL_free(ssl)
+            throw TransportError(.resourceExhausted, "OpenSSL could not make a BIO")
+        }
+        self.ssl = ssl
+        // Ownership: unretained, both freed in `deinit` below.
+        let data = Unmanaged.passUnretained(self).toOpaque()
+        BIO_set_data(bio, data)
+        SSL_set_ex_data(ssl, 0, data)
+        SSL_set_bio(ssl, bio, bio)
+        COpenSSL_set_sizes(ssl, Self.linkMTU, Self.maximumFragment)
+        DTLS_set_timer_cb(ssl, dtlsTimer)
+        switch role {
+        case .client: SSL_set_connect_state(ssl)
+        case .server: SSL_set_accept_state(ssl)
+        }
+    }
+
+    deinit { SSL_free(ssl) }
+
+    // MARK: Handshake
+
+    /// Begins or goes on with the handshake.
+    func handshake() {
+        guard failure == nil, !isEstablished else { return }
+        ERR_clear_error()
+        note(SSL_do_handshake(ssl))
+    }
+
+    /// Microseconds until `handleTimeout` is to be called, nil when no flight waits for an answer.
+    var timeout: Int64? {
+        guard failure == nil, !isEstablished else { return nil }
+        let left = COpenSSL_timeout(ssl)
+        return left < 0 ? nil : left
+    }
+
+    /// Sends the last flight again if it is time to.
+    func handleTimeout() {
+        guard failure == nil, !isEstablished else { return }
+        ERR_clear_error()
+        if COpenSSL_handle_timeout(ssl) < 0 { note(-1) }
+    }
+
+    // MARK: Data
+
+    /// Reads from `batch` until `endInput`.
+    @inline(__always)
+    func beginInput(_ batch: DatagramBatch) {
+        incoming = batch
+        cursor = 0
+    }
+
+    @inline(__always)
+    func endInput() { incoming = nil }
+
+    /// The payload of the next record in the batch, 0 when there is none left or the session is over.
+    func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
+        guard !isOver, let incoming else { return 0 }
+        while true {
+            // Mostly there is one record in a datagram; asking OpenSSL for a second one costs as much as the first.
+            if cursor == incoming.count, SSL_has_pending(ssl) == 0 { return 0 }
+            let before = cursor
+            ERR_clear_error()
+            let count = SSL_read(ssl, buffer.baseAddress, Int32(truncatingIfNeeded: buffer.count))
+            if !isEstablished { note(count) }
+            if count > 0 { return Int(count) }
+            if isEstablished { note(count) }
+            // A record that was dropped ends a read early now and then: go on while datagrams are left.
+            guard !isOver, cursor != before else { return 0 }
+        }
+    }
+
+    /// Encrypts one packet into the outgoing batch. What cannot be encrypted is lost, as a network would lose it.
+    @inline(__always)
+    func write(_ bytes: UnsafeRawPointer, count: Int) {
+        guard isEstablished, !isOver else { return }
+        ERR_clear_error()
+        _ = SSL_write(ssl, bytes, Int32(truncatingIfNeeded: count))
+    }
+
+    /// Tells the other side that nothing more will come (close_notify).
+    func shutdown() {
+        guard isEstablished, failure == nil else { return }
+        ERR_clear_error()
+        _ = SSL_shutdown(ssl)
+        ERR_clear_error()
+    }
+
+    // MARK: For the callbacks
+
+    func accepts(_ certificate: OpaquePointer) -> Bool {
+        for fingerprint in fingerprints {
+            if DTLSContext.digest(of: certificate, fingerprint.algorithm) == fingerprint.bytes { return true }
+        }
+        isMismatch = true
+        return false
+    }
+
+    /// Copies the next datagram of the batch, 0 when there is none. Anything but DTLS is passed over (RFC 7983 §7).
+    @inline(__always)
+    func takeDatagram(into buffer: UnsafeMutableRawBufferPointer) -> Int {
+        guard let incoming else { return 0 }
+        while cursor < incoming.count {
+            let datagram = incoming[cursor]
+            cursor += 1
+            guard datagram.count > 0, datagram.count <= buffer.count, (20...63).contains(datagram[0]) else { continue }
+            buffer.copyMemory(from: UnsafeRawBufferPointer(datagram))
+            return datagram.count
+        }
+        return 0
+    }
+
+    private func note(_ result: Int32) {
+        if result > 0 || SSL_is_init_finished(ssl) == 1 { isEstablished = true }
+        guard result <= 0 else { return }
+        switch SSL_get_error(ssl, result) {
+        case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: break
+        case SSL_ERROR_ZERO_RETURN:
+            failure = TransportError(.closed, "the other side closed the connection")
+        default:
+            let reason = String(cString: COpenSSL_error_text(ERR_peek_error()))
+            ERR_clear_error()
+            failure =
+                if isMismatch {
+                    TransportError(
+                        .fingerprintMismatch,
+                        "the other side's certificate is not the one that its description announced: do not trust it")
+                } else if isEstablished {
+                    TransportError(.protocolViolation, "DTLS failed: \(reason)", isRetriable: true)
+                } else {
+                    TransportError(.handshakeFailed, "the DTLS handshake failed: \(reason)", isRetriable: true)
+                }
+        }
+    }
+}
+
+/// Microseconds until the next retransmission of a flight: 100 ms first, not RFC 6347's 1 s, which a single lost packet would
+/// cost; then doubled, up to 3 s.
+private func dtlsTimer(_ ssl: OpaquePointer?, _ previous: UInt32) -> UInt32 {
+    previous == 0 ? 100_000 : min(previous &* 2, 3_000_000)
+}

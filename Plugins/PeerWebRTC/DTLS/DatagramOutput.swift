@@ -1,0 +1,82 @@
+internal import TransportPluginAPI
+
+/// Gathers the datagrams that one connection sends in one turn of its loop.
+///
+/// The batch is lent by a pool that all connections of the loop share: an idle connection holds none.
+final class DatagramOutput {
+    private let pool: BatchPool
+    @exclusivity(unchecked) private var batch: DatagramBatch?
+    private let loop: TransportLoop
+    /// Where batches go; without one they are dropped.
+    var link: AgentLink?
+    /// Somebody will call `flush` before the turn ends.
+    @exclusivity(unchecked) var isFlushPromised = false
+
+    init(pool: BatchPool, loop: TransportLoop) {
+        self.pool = pool
+        self.loop = loop
+    }
+
+    /// Kept, so that none is made for each turn. A cycle that `end` breaks.
+    private lazy var work: (() -> Void)? = { [self] in flush() }
+
+    /// Copies a datagram in; a full batch goes out at once. May be called with usrsctp's locks held.
+    @inline(__always)
+    func append(_ datagram: UnsafeRawBufferPointer) {
+        if let batch {
+            if batch.append(datagram) { return }
+            send(batch)
+            _ = batch.append(datagram)
+        } else {
+            let batch = pool.take()
+            self.batch = batch
+            _ = batch.append(datagram)
+            if !isFlushPromised, let work { loop.atEndOfTurn(work) }
+        }
+    }
+
+    private func send(_ batch: DatagramBatch) {
+        if let link { link.send(batch) } else { batch.removeAll() }
+    }
+
+    /// Sends what was gathered, for the last time.
+    func end() {
+        flush()
+        link = nil
+        work = nil
+    }
+
+    /// Sends what was gathered.
+    func flush() {
+        guard let batch else { return }
+        self.batch = nil
+        send(batch)
+        pool.giveBack(batch)
+    }
+}
+
+/// Batches that nobody uses now.
+final class BatchPool {
+    private static let maximumCount = 8
+    @exclusivity(unchecked) private var spare: DatagramBatch?
+    private var others: [DatagramBatch] = []
+
+    @inline(__always)
+    func take() -> DatagramBatch {
+        if let batch = spare {
+            spare = nil
+            return batch
+        }
+        return others.popLast() ?? DatagramBatch()
+    }
+
+    @inline(__always)
+    func giveBack(_ batch: DatagramBatch) {
+        batch.removeAll()
+        if spare == nil {
+            spare = batch
+        } else if others.count < Self.maximumCount {
+            others.append(batch)
+        }
+    }
+}

@@ -1,0 +1,206 @@
+internal import CUsrsctp
+internal import TransportPluginAPI
+
+/// One SCTP association over one DTLS session (RFC 8261, RFC 8831 §6).
+///
+/// Reads are pulled: packets go in by `input`, what they brought comes out of `receive`, also what timers brought. Packets
+/// that usrsctp sends go to the session from inside usrsctp's calls.
+final class SCTPAssociation {
+    /// Milliseconds. RFC 9260's 1 s minimum is made for delayed SACKs of 200 ms; ours are 20 ms.
+    static let initialTimeout: UInt32 = 500
+    static let minimumTimeout: UInt32 = 200
+    static let maximumTimeout: UInt32 = 1000
+    /// While the other side is silent: data resumes this soon after the path is back.
+    static let suspectTimeout: UInt32 = 300
+    /// Streams in each direction (RFC 8831 §6.2 wants 65535; each costs 120 bytes).
+    static let streamCount: UInt16 = 1024
+
+    struct Settings {
+        var localPort: UInt16 = 5000
+        /// The largest SCTP packet is 12 bytes larger (the common header); DTLS, UDP and IPv6 add 85.
+        var pathMTU: UInt32 = 1180
+        var sendBuffer: Int
+        var receiveBuffer: Int
+    }
+
+    enum Read {
+        /// A piece of a message; `isEnd` with the last.
+        case data(count: Int, stream: UInt16, protocol: UInt32, isEnd: Bool)
+        case notification(SCTPNotification)
+        /// Nothing now.
+        case empty
+        /// The association is over.
+        case ended
+    }
+
+    // SAFETY: the connection lets go of the association before the session.
+    unowned(unsafe) let session: DTLSSession
+    /// Nil where the processor computes CRC32c itself.
+    let checksumTable: UnsafePointer<UInt32>?
+    private let stack: SCTPStack
+    private(set) var id: UInt = 0
+    @exclusivity(unchecked) private var socket: OpaquePointer?
+    private var remotePort: UInt16 = 5000
+    private var timeoutLimit = SCTPAssociation.maximumTimeout
+    private(set) var isEstablished = false
+
+    /// Throws `.resourceExhausted`.
+    init(_ stack: SCTPStack, session: DTLSSession, settings: Settings) throws(TransportError) {
+        self.stack = stack
+        self.session = session
+        checksumTable = stack.checksumTable
+        stack.touch()
+        guard let socket = usrsctp_socket(AF_CONN, Int32(SOCK_STREAM.rawValue), Int32(IPPROTO_SCTP), nil, nil, 0, nil)
+        else {
+            throw TransportError(.resourceExhausted, "usrsctp could not make a socket")
+        }
+        self.socket = socket
+        id = stack.register(self)
+        usrsctp_register_address(UnsafeMutableRawPointer(bitPattern: id))
+        usrsctp_set_non_blocking(socket, 1)
+        let results = [
+            CUsrsctp_abort_on_close(socket),
+            CUsrsctp_set_int(socket, Int32(IPPROTO_SCTP), SCTP_NODELAY, 1),
+            CUsrsctp_set_int(socket, Int32(IPPROTO_SCTP), SCTP_RECVRCVINFO, 1),
+            CUsrsctp_set_int(socket, Int32(IPPROTO_SCTP), SCTP_FRAGMENT_INTERLEAVE, 0),
+            CUsrsctp_set_int(socket, SOL_SOCKET, SO_SNDBUF, Int32(clamping: settings.sendBuffer)),
+            CUsrsctp_set_int(socket, SOL_SOCKET, SO_RCVBUF, Int32(clamping: settings.receiveBuffer)),
+            CUsrsctp_set_streams(socket, Self.streamCount, Self.streamCount),
+            CUsrsctp_enable_stream_reset(socket),
+            CUsrsctp_set_association_limit(socket, 0xFFFF),
+            CUsrsctp_set_path(socket, settings.pathMTU),
+            CUsrsctp_subscribe(socket, UInt16(SCTP_ASSOC_CHANGE)),
+            CUsrsctp_subscribe(socket, UInt16(SCTP_STREAM_RESET_EVENT)),
+            CUsrsctp_subscribe(socket, UInt16(SCTP_PARTIAL_DELIVERY_EVENT)),
+            CUsrsctp_bind(socket, id, settings.localPort),
+        ]
+        guard results.allSatisfy({ $0 == 0 }) else {
+            close()
+            throw TransportError(.resourceExhausted, "usrsctp refused a setting of a new socket")
+        }
+        pathMTU = settings.pathMTU
+    }
+    private var pathMTU: UInt32 = 0
+
+    deinit { close() }
+
+    /// Sends INIT. Both sides do (RFC 8831 §6.1); the collision is part of the protocol (RFC 9260 §5.2.1).
+    /// Throws `.io`.
+    func connect(toPort port: UInt16) throws(TransportError) {
+        guard let socket else { return }
+        stack.touch()
+        remotePort = port
+        guard CUsrsctp_connect(socket, id, port) == 0 else {
+            throw TransportError(.io, "usrsctp could not begin the SCTP handshake")
+        }
+        // The destination exists only now.
+        _ = CUsrsctp_set_path(socket, pathMTU)
+    }
+
+    /// Aborts the association; a packet that says so goes out from inside this call. Idempotent.
+    func close() {
+        guard let socket else { return }
+        self.socket = nil
+        stack.touch()
+        usrsctp_close(socket)
+        usrsctp_deregister_address(UnsafeMutableRawPointer(bitPattern: id))
+        stack.deregister(id)
+    }
+
+    // MARK: Packets in
+
+    @inline(__always)
+    func input(_ packet: UnsafeRawPointer, count: Int) {
+        usrsctp_conninput(UnsafeMutableRawPointer(bitPattern: id), packet, count, 0)
+    }
+
+    /// Reads the next piece of a message, or event.
+    @inline(__always)
+    func receive(into buffer: UnsafeMutableRawBufferPointer) -> Read {
+        guard let socket else { return .ended }
+        var what = CUsrsctp_received()
+        let count = CUsrsctp_receive(socket, buffer.baseAddress, buffer.count, &what)
+        guard count > 0 else {
+            // ENOTCONN: connecting.
+            return count == -Int(EWOULDBLOCK) || count == -Int(ENOTCONN) && !isEstablished ? .empty : .ended
+        }
+        if what.is_notification == 0 {
+            return .data(count: count, stream: what.stream, protocol: what.protocol, isEnd: what.is_end != 0)
+        }
+        let notification = SCTPNotification(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+        if case .up = notification { isEstablished = true }
+        return .notification(notification)
+    }
+
+    // MARK: Messages out
+
+    /// 0, `EWOULDBLOCK` when the buffer is full, or another errno.
+    @inline(__always)
+    func send(_ bytes: UnsafeRawBufferPointer, _ delivery: inout CUsrsctp_delivery, protocol: UInt32) -> Int32 {
+        guard let socket else { return EPIPE }
+        return CUsrsctp_send(socket, bytes.baseAddress, bytes.count, &delivery, `protocol`)
+    }
+
+    /// Between `true` and `false`, what is sent waits until it fills a packet; the next message sends what is left.
+    @inline(__always)
+    func setCork(_ isOn: Bool) {
+        guard let socket else { return }
+        _ = CUsrsctp_set_int(socket, Int32(IPPROTO_SCTP), SCTP_NODELAY, isOn ? 0 : 1)
+    }
+
+    /// Bytes sent and not acknowledged, with chunk headers.
+    @inline(__always)
+    var buffered: Int {
+        guard let socket else { return 0 }
+        return max(0, Int(CUsrsctp_buffered(socket)))
+    }
+
+    /// Whether a timer of usrsctp may be running that something waits for.
+    var needsFineTicks: Bool { socket != nil && (!isEstablished || buffered > 0) }
+
+    /// Ends this side's direction of a stream when its queue is empty. False when the other side can't (RFC 6525).
+    func resetStream(_ stream: UInt16) -> Bool {
+        guard let socket else { return false }
+        stack.touch()
+        return CUsrsctp_reset_stream(socket, stream) == 0
+    }
+
+    // MARK: Path
+
+    /// Asks for a sign of life, ahead of all data.
+    func probe() {
+        guard let socket, isEstablished else { return }
+        stack.touch()
+        _ = CUsrsctp_send_heartbeat(socket, id, remotePort)
+    }
+
+    /// Smoothed; milliseconds are all that usrsctp tells.
+    var roundTrip: Duration? {
+        guard let socket, isEstablished else { return nil }
+        let milliseconds = CUsrsctp_round_trip(socket)
+        return milliseconds < 0 ? nil : .milliseconds(milliseconds)
+    }
+
+    /// Streams that can be sent on: what both sides agreed to.
+    var outgoingStreams: UInt16 {
+        guard let socket else { return 0 }
+        return CUsrsctp_outgoing_streams(socket)
+    }
+
+    /// Adapts the longest pause between retransmissions: max(1 s, 4 round trips), or short while the other side is silent, so
+    /// that data resumes at once when it is back.
+    func adaptTimeouts(isSuspect: Bool) {
+        guard let socket, isEstablished else { return }
+        var limit = Self.suspectTimeout
+        let roundTrip = UInt32(clamping: CUsrsctp_round_trip(socket))
+        if isSuspect {
+            // Never below what a round trip takes, or everything would be sent twice.
+            limit = min(max(limit, 2 &* min(roundTrip, 30_000)), Self.maximumTimeout)
+        } else {
+            limit = max(Self.maximumTimeout, 4 &* min(roundTrip, 15_000))
+        }
+        guard limit != timeoutLimit else { return }
+        timeoutLimit = limit
+        _ = CUsrsctp_set_timeouts(socket, min(Self.initialTimeout, limit), Self.minimumTimeout, limit)
+    }
+}

@@ -1,0 +1,134 @@
+public import Logging
+public import TransportPluginAPI
+
+/// WebRTC data channels (RFC 8831): SDP, DTLS by OpenSSL, SCTP by usrsctp, over whatever finds the path.
+///
+/// Browsers can be at the other end. Socket, ICE, DTLS and SCTP of all connections run on one loop without a thread hop.
+/// usrsctp is global to a process: transports that are handed no loop share one, all others must be handed the same.
+public final class WebRTCTransport<Provider: ICEAgentProvider>: PeerTransport {
+    public let loop: TransportLoop
+    private let core: TransportCore
+
+    /// Makes the certificate, and starts or joins the loop.
+    /// Throws `.resourceExhausted`, `.invalidArgument` (an option), `.invalidState` when another loop drives usrsctp.
+    public init(
+        provider: Provider, loop: TransportLoop? = nil, options: WebRTCOptions = WebRTCOptions(), logger: Logger
+    ) throws(TransportError) {
+        try options.check()
+        let dtls = try DTLSContext()
+        let loop = try SCTPStack.shared.acquire(loop)
+        self.loop = loop
+        core = TransportCore(loop: loop, dtls: dtls, options: options, logger: logger) {
+            (configuration, handler) throws(TransportError) -> any ICEAgent in
+            try provider.makeAgent(configuration, on: loop, handler: handler)
+        }
+    }
+
+    public func makeConnection(
+        _ configuration: PeerConnectionConfiguration, handler: any PeerConnectionHandler
+    ) throws(TransportError) -> WebRTCConnection {
+        loop.preconditionIsCurrent()
+        guard !core.isShutDown else { throw TransportError(.closed, "the WebRTC transport is shut down") }
+        let connection = try WebRTCConnection(core, configuration, handler: handler)
+        core.connections[ObjectIdentifier(connection)] = connection
+        return connection
+    }
+
+    public nonisolated(nonsending) func shutdown() async {
+        let isFirst = await loop.run { [core] in core.shutDown() }
+        if isFirst { await SCTPStack.shared.release() }
+    }
+
+    /// The transport as a backend for a registry. `provider` is called when the runtime starts it.
+    public static func plugin(
+        name: String, summary: String, options: [PluginOption] = [], relay: Bool = true, loop: TransportLoop? = nil,
+        provider: @escaping @Sendable (PluginContext) throws(TransportError) -> Provider
+    ) -> PeerPlugin {
+        var capabilities: Capabilities = [
+            .pathRestart, .unordered, .partialReliability, .encrypted, .browserCompatible,
+        ]
+        if relay { capabilities.insert(.relay) }
+        let descriptor = PluginDescriptor(
+            name: name, summary: summary, capabilities: capabilities, options: WebRTCOptions.pluginOptions + options)
+        return PeerPlugin(descriptor) { context throws(TransportError) in
+            try WebRTCTransport(
+                provider: try provider(context), loop: loop, options: try WebRTCOptions(context), logger: context.logger
+            )
+        }
+    }
+}
+
+/// What can be set for all connections of a `WebRTCTransport`.
+public struct WebRTCOptions: Sendable, Hashable {
+    /// Bytes; the largest UDP payload that is sent, 576 to 1452. The default keeps IPv6 packets within 1280.
+    public var maximumDatagramSize = 1229
+
+    public init() {}
+
+    static let pluginOptions = [
+        PluginOption(
+            name: "max-datagram-size", help: "bytes of the largest UDP payload that is sent, 576 to 1452; default 1229")
+    ]
+
+    init(_ context: PluginContext) throws(TransportError) {
+        maximumDatagramSize = try context.integer("max-datagram-size", in: 576...1452, default: 1229)
+    }
+
+    func check() throws(TransportError) {
+        guard (576...1452).contains(maximumDatagramSize) else {
+            throw TransportError(.invalidArgument, "maximumDatagramSize must be from 576 to 1452 bytes")
+        }
+    }
+
+    /// DTLS 1.2 with AES-GCM adds 37 bytes, usrsctp 12 to what it calls the path MTU; chunks are multiples of 4.
+    var pathMTU: UInt32 { UInt32(maximumDatagramSize - 37 - 12) & ~3 }
+}
+
+/// What the connections of one transport share. Belongs to the loop, but for what `init` sets.
+final class TransportCore: @unchecked Sendable {
+    // SAFETY: the constants are set in `init`; everything else is touched on `loop` only.
+    typealias MakeAgent =
+        @Sendable (ICEAgentConfiguration, any ICEAgentHandler) throws(TransportError) -> any ICEAgent
+
+    let loop: TransportLoop
+    let dtls: DTLSContext
+    let options: WebRTCOptions
+    let logger: Logger
+    let makeAgent: MakeAgent
+    let stack = SCTPStack.shared
+    let pool = BatchPool()
+    let outboxes = OutboxPool()
+    /// Where records are decrypted to; a record's payload is at most 16 KiB.
+    let plain = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 14, alignment: 64)
+    /// Where messages are read to; a larger one is put together by its connection.
+    let message = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 64)
+    /// What an empty message is made of.
+    let zero = UnsafeMutableRawBufferPointer.allocate(byteCount: 1, alignment: 1)
+    var connections: [ObjectIdentifier: WebRTCConnection] = [:]
+    private(set) var isShutDown = false
+
+    init(
+        loop: TransportLoop, dtls: DTLSContext, options: WebRTCOptions, logger: Logger, makeAgent: @escaping MakeAgent
+    ) {
+        self.loop = loop
+        self.dtls = dtls
+        self.options = options
+        self.logger = logger
+        self.makeAgent = makeAgent
+        zero[0] = 0
+    }
+
+    deinit {
+        plain.deallocate()
+        message.deallocate()
+        zero.deallocate()
+    }
+
+    /// Closes every connection. False when that was done before.
+    func shutDown() -> Bool {
+        guard !isShutDown else { return false }
+        isShutDown = true
+        for connection in connections.values { connection.close() }
+        return true
+    }
+}

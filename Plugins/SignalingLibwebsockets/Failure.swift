@@ -1,0 +1,75 @@
+#if Libwebsockets
+    internal import CLibwebsockets
+    internal import Glibc
+    internal import TransportPluginAPI
+
+    /// What libwebsockets' failures mean in the terms of the contract.
+    enum Failure {
+        /// libwebsockets gave up at once.
+        static func connecting(_ link: Link, errno: Int32) -> TransportError {
+            let url = "\(link.request.endpoint.url) (\(link.request.address))"
+            switch errno {
+            case ECONNREFUSED:
+                return TransportError(.refused, "nobody listens at \(url): is the server running?", isRetriable: true)
+            case EMFILE, ENFILE, ENOMEM, ENOBUFS:
+                return TransportError(.resourceExhausted, "no socket for \(url): \(text(errno))", isRetriable: true)
+            case 0: return TransportError(.unreachable, "\(url) could not be reached", isRetriable: true)
+            default:
+                return TransportError(.unreachable, "\(url) could not be reached: \(text(errno))", isRetriable: true)
+            }
+        }
+
+        /// The attempt failed later; `reason` is libwebsockets' text.
+        static func handshake(_ link: Link, _ wsi: OpaquePointer, _ reason: String) -> TransportError {
+            let url = link.request.endpoint.url
+            if let error = link.handshakeError { return error }
+            if let why = link.verifyError {
+                return TransportError(.tlsFailed, "the certificate of \(url) was not accepted: \(why)")
+            }
+            let status = Int(lws_http_client_http_response(wsi))
+            if status != 0, status != 101 {
+                return TransportError(
+                    .refused, "\(url) answered with HTTP status \(status)",
+                    isRetriable: status >= 500 || status == 429 || status == 408, status: status,
+                    retryAfter: retryAfter(wsi))
+            }
+            if reason.hasPrefix("Unable to connect") {
+                // libwebsockets keeps the error to itself; a reset by a host whose server is down is by far the most common.
+                return TransportError(
+                    .refused, "\(url) (\(link.request.address)) could not be connected to: is the server running?",
+                    isRetriable: true)
+            }
+            if link.request.endpoint.isSecure, !link.hasSentRequest {
+                return TransportError(.tlsFailed, "TLS with \(url) failed: \(reason)", isRetriable: true)
+            }
+            let isAnswer = reason.hasPrefix("HS:") || reason.contains("parsing")
+            return TransportError(
+                .handshakeFailed,
+                isAnswer
+                    ? "\(url) did not answer as a WebSocket server: \(reason)"
+                    : "\(url) hung up during the handshake (\(reason))",
+                isRetriable: !isAnswer)
+        }
+
+        /// An open connection ended without a close frame.
+        static func broken(_ wsi: OpaquePointer) -> TransportError {
+            // libwebsockets does not say why. When the other side has not ended the TCP connection, libwebsockets did: it does
+            // that for frames that break the protocol.
+            CLibwebsockets_peer_has_ended(lws_get_socket_fd(wsi)) != 0
+                ? TransportError(.closed, "the server ended the connection without a close frame", isRetriable: true)
+                : TransportError(.protocolViolation, "the server sent an invalid WebSocket frame", isRetriable: true)
+        }
+
+        private static func retryAfter(_ wsi: OpaquePointer) -> Duration? {
+            var buffer = [CChar](repeating: 0, count: 32)
+            let length = lws_hdr_copy(wsi, &buffer, Int32(buffer.count), WSI_TOKEN_HTTP_RETRY_AFTER)
+            guard length > 0,
+                let seconds = Int(String(decoding: buffer.prefix(Int(length)).map(UInt8.init), as: UTF8.self)),
+                (0...86_400).contains(seconds)
+            else { return nil }
+            return .seconds(seconds)
+        }
+
+        private static func text(_ errno: Int32) -> String { String(cString: strerror(errno)) }
+    }
+#endif

@@ -1,0 +1,216 @@
+#if Libwebsockets
+    internal import Glibc
+    public import TransportPluginAPI
+
+    /// WebSocket connections over libwebsockets 4.1: `ws` and `wss`, verified.
+    ///
+    /// All instances of a process share one thread that runs libwebsockets (see `Service`). Names are resolved on threads of
+    /// their own. Where a name has several addresses they are tried one after the other, each with its share of the time left.
+    public final class LibwebsocketsSignaling: SignalingTransport {
+        private enum State: Sendable {
+            case running
+            case ending([CheckedContinuation<Void, Never>])
+            case ended
+        }
+        private let service: Service
+        private let owner = Owner()
+        private let state = Locked(State.running)
+
+        /// Throws `.resourceExhausted` when the system has no descriptor or thread left.
+        public init() throws(TransportError) { service = try Service.acquire() }
+
+        /// What to register: the backend called `libwebsockets`.
+        public static func plugin() -> SignalingPlugin {
+            SignalingPlugin(
+                PluginDescriptor(
+                    name: "libwebsockets", summary: "WebSocket by libwebsockets, TLS by OpenSSL", capabilities: [.tls])
+            ) { (_) throws(TransportError) in try LibwebsocketsSignaling() }
+        }
+
+        deinit {
+            let isRunning = state.withLock { state in
+                if case .running = state { return true }
+                return false
+            }
+            // Nobody called shutdown(): the thread ends what is open, nobody waits for it.
+            if isRunning { service.release(owner: owner) {} }
+        }
+
+        public nonisolated(nonsending) func connect(
+            to endpoint: SignalingEndpoint
+        ) async throws(TransportError) -> LibwebsocketsConnection {
+            try checkRunning()
+            if Task.isCancelled { throw TransportError(.cancelled, "connecting to \(endpoint.url) was cancelled") }
+            try ConnectRequest.check(endpoint)
+            let deadline = Timestamp.now() + endpoint.connectTimeout
+            var addresses = try await Resolver.resolve(endpoint.host, url: endpoint.url, deadline: deadline)[...]
+            while true {
+                let address = addresses.removeFirst()
+                let now = Timestamp.now()
+                let share = Duration.nanoseconds((deadline - now).saturatedNanoseconds / Int64(addresses.count + 1))
+                do throws(TransportError) {
+                    return try await attempt(endpoint, address: address, deadline: now + share)
+                } catch {
+                    let mayTryNext = [.refused, .unreachable, .timedOut].contains(error.code) && error.status == nil
+                    if addresses.isEmpty || !mayTryNext || Timestamp.now() >= deadline { throw error }
+                }
+            }
+        }
+
+        private nonisolated(nonsending) func attempt(
+            _ endpoint: SignalingEndpoint, address: String, deadline: Timestamp
+        ) async throws(TransportError) -> LibwebsocketsConnection {
+            try checkRunning()
+            let link = Link(
+                service: service, owner: owner,
+                request: ConnectRequest(endpoint: endpoint, address: address, deadline: deadline))
+            let outcome = await withTaskCancellationHandler {
+                await withCheckedContinuation { continuation in link.open(continuation) }
+            } onCancel: {
+                link.abandon(TransportError(.cancelled, "connecting to \(endpoint.url) was cancelled"))
+            }
+            try outcome.get()
+            return LibwebsocketsConnection(link)
+        }
+
+        public nonisolated(nonsending) func shutdown() async {
+            enum Step: Sendable { case first, wait, done }
+            let step = state.withLock { state -> Step in
+                switch state {
+                case .running:
+                    state = .ending([])
+                    return .first
+                case .ending: return .wait
+                case .ended: return .done
+                }
+            }
+            switch step {
+            case .done: break
+            case .wait:
+                await withCheckedContinuation { continuation in
+                    let isOver = state.withLock { state in
+                        guard case .ending(let waiting) = state else { return true }
+                        state = .ending(waiting + [continuation])
+                        return false
+                    }
+                    if isOver { continuation.resume() }
+                }
+            case .first:
+                await withCheckedContinuation { continuation in
+                    service.release(owner: owner) { continuation.resume() }
+                }
+                let waiting = state.withLock { state in
+                    guard case .ending(let waiting) = state else { return [CheckedContinuation<Void, Never>]() }
+                    state = .ended
+                    return waiting
+                }
+                for continuation in waiting { continuation.resume() }
+            }
+        }
+
+        private func checkRunning() throws(TransportError) {
+            let isRunning = state.withLock { state in
+                if case .running = state { return true }
+                return false
+            }
+            guard isRunning else { throw TransportError(.closed, "the transport was shut down") }
+        }
+    }
+
+    /// One open connection of a `LibwebsocketsSignaling`. Dropping the last reference aborts it.
+    public final class LibwebsocketsConnection: SignalingConnection {
+        private let link: Link
+
+        init(_ link: Link) { self.link = link }
+
+        deinit { link.abandon(Link.closed) }
+
+        public nonisolated(nonsending) func send(_ message: SignalingMessage) async throws(TransportError) {
+            let size = message.payload.count
+            let maximum = link.request.endpoint.maximumMessageSize
+            guard size <= maximum else {
+                throw TransportError(.messageTooLarge, "a message of \(size) bytes is over the maximum of \(maximum)")
+            }
+            try await link.outbound.append(message)
+        }
+
+        public nonisolated(nonsending) func receive() async throws(TransportError) -> SignalingMessage? {
+            try await link.inbound.next()
+        }
+
+        public var closeReason: SignalingClose? { link.closeReason }
+
+        public nonisolated(nonsending) func close(_ reason: SignalingClose, within deadline: Duration) async {
+            let limit = Timestamp.now() + deadline
+            await withCheckedContinuation { continuation in
+                link.close(reason, deadline: limit) { continuation.resume() }
+            }
+        }
+
+        public func abort() { link.abandon(Link.closed) }
+    }
+
+    /// What one connection attempt needs.
+    struct ConnectRequest: Sendable {
+        let endpoint: SignalingEndpoint
+        /// Numeric.
+        let address: String
+        let deadline: Timestamp
+
+        /// The name for SNI, for the certificate, and for the request's Host. libwebsockets knows only one for all three.
+        var serverName: String { endpoint.tls.serverName ?? endpoint.host }
+
+        /// The request's Host, whose port libwebsockets strips for SNI and the certificate.
+        var hostHeader: String {
+            let name = serverName.contains(":") ? "[\(serverName)]" : serverName
+            return endpoint.port == (endpoint.isSecure ? 443 : 80) ? name : "\(name):\(endpoint.port)"
+        }
+
+        /// Refuses what libwebsockets would truncate, copy unchecked into the request, or take for something else.
+        static func check(_ endpoint: SignalingEndpoint) throws(TransportError) {
+            func refuse(_ what: String) -> TransportError {
+                TransportError(.invalidArgument, "\(what); nothing was sent")
+            }
+            guard endpoint.proxy == nil else {
+                throw TransportError(
+                    .notSupported, "the libwebsockets backend has no proxies: leave out the endpoint's proxy")
+            }
+            for name in [endpoint.host, endpoint.tls.serverName ?? endpoint.host] {
+                let isPlain = name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "/") }
+                guard !name.isEmpty, name.utf8.count <= 100, isPlain else {
+                    throw refuse("a host name must have 1 to 100 visible ASCII characters")
+                }
+            }
+            // libwebsockets cuts the name at its first ':' before it compares it with the certificate.
+            if endpoint.isSecure, (endpoint.tls.serverName ?? endpoint.host).contains(":") {
+                throw TransportError(
+                    .notSupported, "wss to a numeric IPv6 address: give the certificate's name in tls.serverName")
+            }
+            guard endpoint.path.hasPrefix("/"), endpoint.path.utf8.count <= 2000,
+                endpoint.path.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
+            else { throw refuse("a path must begin with '/' and have 2,000 visible ASCII characters at most") }
+            guard endpoint.subprotocols.allSatisfy({ isToken($0) }), endpoint.subprotocols.joined().utf8.count <= 1024
+            else {
+                throw refuse("subprotocols must be HTTP tokens, 1,024 bytes together at most")
+            }
+            var size = 0
+            for (name, value) in endpoint.headers {
+                guard isToken(name), value.utf8.allSatisfy({ $0 == 0x09 || ($0 >= 0x20 && $0 != 0x7F) }) else {
+                    throw refuse("a header's name must be an HTTP token and its value must have no control characters")
+                }
+                size += name.utf8.count + value.utf8.count + 4
+            }
+            guard size <= 16_384 else { throw refuse("the headers have more than 16,384 bytes together") }
+        }
+
+        /// RFC 9110 §5.6.2.
+        private static func isToken(_ text: String) -> Bool {
+            let marks = Set("!#$%&'*+-.^_`|~".utf8)
+            return !text.isEmpty
+                && text.utf8.allSatisfy { byte in
+                    marks.contains(byte) || (byte >= 0x30 && byte <= 0x39)
+                        || (byte | 0x20 >= 0x61 && byte | 0x20 <= 0x7A)
+                }
+        }
+    }
+#endif

@@ -1,0 +1,298 @@
+#if Libwebsockets
+    internal import CLibwebsockets
+    internal import Glibc
+    internal import TransportPluginAPI
+
+    /// One connection, from the attempt to the end: what both the caller's tasks and the service's thread know of it.
+    // SAFETY: `shared` is behind its lock, the buffers lock for themselves; everything under "On the service's thread" is touched
+    // only there.
+    final class Link: @unchecked Sendable {
+        private struct Shared {
+            var opening: CheckedContinuation<Result<Void, TransportError>, Never>?
+            /// The outcome of the attempt, or why it was abandoned.
+            var outcome: Result<Void, TransportError>?
+            var closeReason: SignalingClose?
+            var closers: [@Sendable () -> Void] = []
+            var isClosing = false
+            var isOver = false
+        }
+
+        let service: Service
+        let owner: Owner
+        let request: ConnectRequest
+        private let shared = Locked(Shared())
+        private(set) var inbound: MessageBuffer! = nil
+        private(set) var outbound: MessageBuffer! = nil
+
+        static let closed = TransportError(.closed, "the connection is closed")
+
+        init(service: Service, owner: Owner, request: ConnectRequest) {
+            self.service = service
+            self.owner = owner
+            self.request = request
+            let limit = request.endpoint.bufferLimit
+            inbound = MessageBuffer(
+                limit: limit,
+                onRoom: { [weak self] in if let self { self.service.post(.resume(self)) } })
+            outbound = MessageBuffer(
+                limit: limit,
+                onMessage: { [weak self] in if let self { self.service.requestWrite(self) } })
+        }
+
+        // MARK: From any thread
+
+        var closeReason: SignalingClose? { shared.withLock { $0.closeReason } }
+
+        func open(_ continuation: CheckedContinuation<Result<Void, TransportError>, Never>) {
+            let outcome = shared.withLock { shared -> Result<Void, TransportError>? in
+                if shared.outcome == nil { shared.opening = continuation }
+                return shared.outcome
+            }
+            if let outcome { return continuation.resume(returning: outcome) }
+            if !service.post(.start(self)) { settle(.failure(Self.closed)) }
+        }
+
+        /// Ends attempt or connection at once; whoever waits gets `error`.
+        func abandon(_ error: TransportError) {
+            settle(.failure(error))
+            finish(inbound: error, discarding: true)
+            for closer in takeClosers() { closer() }
+            service.post(.kill(self))
+        }
+
+        /// Calls `done` when the connection is gone.
+        func close(_ reason: SignalingClose, deadline: Timestamp, _ done: @escaping @Sendable () -> Void) {
+            enum Step: Sendable { case over, waits, first }
+            let step = shared.withLock { shared -> Step in
+                if shared.isOver { return .over }
+                shared.closers.append(done)
+                defer { shared.isClosing = true }
+                return shared.isClosing ? .waits : .first
+            }
+            switch step {
+            case .over: done()
+            case .waits: break
+            case .first:
+                // What was accepted still goes out; whoever waits to send or receive is woken.
+                outbound.finish()
+                inbound.finish(Self.closed, discarding: true)
+                service.post(.close(self, reason, deadline))
+            }
+        }
+
+        private func settle(_ outcome: Result<Void, TransportError>) {
+            let continuation = shared.withLock { shared -> CheckedContinuation<Result<Void, TransportError>, Never>? in
+                if shared.outcome == nil { shared.outcome = outcome }
+                defer { shared.opening = nil }
+                return shared.opening
+            }
+            continuation?.resume(returning: outcome)
+        }
+
+        /// Receivers are woken last: by then senders know too.
+        private func finish(inbound error: TransportError?, discarding: Bool) {
+            outbound.finish(error.map(Self.asClosed), discarding: true)
+            inbound.finish(error, discarding: discarding)
+        }
+
+        /// Senders learn that the connection is closed, whatever the receiver learned.
+        private static func asClosed(_ error: TransportError) -> TransportError {
+            error.code == .closed || error.code == .cancelled
+                ? closed : TransportError(.closed, "the connection is closed: \(error.message)", cause: error)
+        }
+
+        private func takeClosers() -> [@Sendable () -> Void] {
+            shared.withLock { shared in
+                defer { shared.closers = [] }
+                return shared.closers
+            }
+        }
+
+        // MARK: On the service's thread
+
+        enum Phase {
+            case connecting
+            case open
+            /// We close: when everything is sent, the close frame follows; then libwebsockets waits for the answer.
+            case closing(SignalingClose)
+            /// The other side closed or the connection broke; libwebsockets is about to end it.
+            case ended
+        }
+        var phase = Phase.connecting
+        var id: UInt = 0
+        var wsi: OpaquePointer?
+        var deadline: Timestamp?
+        /// The last frame, an answer to a close or the reason of ours, is on its way although nobody waits for it any more.
+        var isParting = false
+        /// Inside libwebsockets' connect function, which may destroy the connection before it returns.
+        var isStarting = false
+        /// TLS is done: the request is being written.
+        var hasSentRequest = false
+        var verifyError: String?
+        var handshakeError: TransportError?
+        private var sending: (message: SignalingMessage, offset: Int)?
+        private var assembly = Assembly()
+
+        func established() {
+            phase = .open
+            deadline = nil
+            settle(.success(()))
+        }
+
+        func failed(_ error: TransportError) {
+            phase = .ended
+            settle(.failure(error))
+            finish(inbound: error, discarding: true)
+        }
+
+        /// The connection broke after it was open.
+        func broke(_ error: TransportError) {
+            phase = .ended
+            finish(inbound: error, discarding: false)
+        }
+
+        /// libwebsockets has forgotten the connection.
+        func destroyed() {
+            wsi = nil
+            phase = .ended
+            settle(.failure(Self.closed))
+            finish(inbound: Self.closed, discarding: false)
+            shared.withLock { $0.isOver = true }
+            for closer in takeClosers() { closer() }
+        }
+
+        func peerClosed(_ reason: SignalingClose) {
+            phase = .ended
+            isParting = true
+            shared.withLock { $0.closeReason = reason }
+            finish(inbound: nil, discarding: false)
+        }
+
+        func received(_ bytes: UnsafeRawBufferPointer, on wsi: OpaquePointer) {
+            guard case .open = phase else { return }
+            let maximum = request.endpoint.maximumMessageSize
+            let (announced, overflow) = lws_remaining_packet_payload(wsi).addingReportingOverflow(
+                assembly.count + bytes.count)
+            guard !overflow, announced <= maximum else {
+                return violate(
+                    1009,
+                    TransportError(
+                        .messageTooLarge, "a message of more than \(maximum) bytes came; the connection was closed",
+                        status: 1009))
+            }
+            let isWhole = lws_is_final_fragment(wsi) != 0
+            guard let payload = assembly.add(bytes, isWhole: isWhole) else { return }
+            let isText = lws_frame_is_binary(wsi) == 0
+            guard !isText || payload.isValidUTF8 else {
+                return violate(
+                    1007,
+                    TransportError(
+                        .protocolViolation, "text that is not UTF-8 came; the connection was closed", status: 1007))
+            }
+            if !inbound.appendNow(isText ? .text(payload) : .binary(payload)) {
+                // Stops reading from the socket; `onRoom` posts `.resume`, which cannot run before this returns.
+                lws_rx_flow_control(wsi, 0)
+            }
+        }
+
+        /// Closes because of what the other side did: receivers get `error` after what came before it.
+        private func violate(_ code: UInt16, _ error: TransportError) {
+            guard let wsi else { return }
+            finish(inbound: error, discarding: false)
+            sending = nil
+            phase = .closing(SignalingClose(code: code, reason: ""))
+            isParting = true
+            deadline = .now() + .seconds(2)
+            lws_callback_on_writable(wsi)
+        }
+
+        /// Writes one frame, or the close frame. What it returns goes back to libwebsockets: -1 ends the connection.
+        func writeable(_ wsi: OpaquePointer) -> Int32 {
+            switch phase {
+            case .open, .closing: break
+            case .connecting, .ended: return 0
+            }
+            if sending == nil, let message = outbound.popFirst() { sending = (message, 0) }
+            guard let (message, offset) = sending else {
+                guard case .closing(let reason) = phase else { return 0 }
+                phase = .ended
+                var bytes = Array(reason.limitedReason.utf8)
+                lws_close_reason(wsi, lws_close_status(UInt32(reason.code)), &bytes, bytes.count)
+                return -1
+            }
+            let (written, end) = service.write(message, from: offset, to: wsi)
+            guard written else { return -1 }
+            sending = end < message.payload.count ? (message, end) : nil
+            var hasMore = sending != nil || !outbound.isEmpty
+            if case .closing = phase { hasMore = true }
+            if hasMore { lws_callback_on_writable(wsi) }
+            return 0
+        }
+
+        func startClosing(_ reason: SignalingClose, deadline: Timestamp) -> Bool {
+            guard case .open = phase, let wsi else { return false }
+            phase = .closing(reason)
+            self.deadline = deadline
+            // The answer to the close frame must be read, whatever waits in front of it.
+            lws_rx_flow_control(wsi, 1)
+            lws_callback_on_writable(wsi)
+            return true
+        }
+    }
+
+    /// Puts the pieces of one message together.
+    private struct Assembly: ~Copyable {
+        private var buffer: UnsafeMutableRawPointer?
+        private var capacity = 0
+        private(set) var count = 0
+
+        init() {}
+
+        deinit { free(buffer) }
+
+        /// The whole message, with its last piece. The caller bounds the sum.
+        mutating func add(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) -> Payload? {
+            if isWhole, count == 0 { return Payload(copying: bytes) }
+            if count + bytes.count > capacity {
+                capacity = max(count + bytes.count, capacity * 2, 16_384)
+                buffer = realloc(buffer, capacity)
+            }
+            if let start = bytes.baseAddress, let buffer { memcpy(buffer + count, start, bytes.count) }
+            count += bytes.count
+            guard isWhole else { return nil }
+            defer {
+                buffer = nil
+                capacity = 0
+                count = 0
+            }
+            return Payload(adopting: UnsafeRawBufferPointer(start: buffer, count: count)) {
+                free(UnsafeMutableRawPointer(mutating: $0.baseAddress))
+            }
+        }
+    }
+
+    extension Payload {
+        fileprivate var isValidUTF8: Bool {
+            withUnsafeBytes { bytes in
+                (try? UTF8Span(validating: bytes.bindMemory(to: UInt8.self).span)) != nil
+            }
+        }
+    }
+
+    extension SignalingClose {
+        /// The reason cut to what a close frame holds: 123 bytes, at a character's border (RFC 6455 §5.5).
+        fileprivate var limitedReason: String {
+            var cut = ""
+            for character in reason {
+                guard cut.utf8.count + character.utf8.count <= 123 else { break }
+                cut.append(character)
+            }
+            return cut
+        }
+    }
+
+    /// A transport as the service sees it.
+    final class Owner: Sendable {
+        let isReleased = Locked(false)
+    }
+#endif

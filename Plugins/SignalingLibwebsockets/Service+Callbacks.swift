@@ -1,0 +1,86 @@
+#if Libwebsockets
+    internal import CLibwebsockets
+    internal import TransportPluginAPI
+
+    extension Service {
+        /// What libwebsockets calls, on the thread. Only calls about one connection are of interest.
+        static func handle(
+            _ wsi: OpaquePointer, _ reason: lws_callback_reasons, _ user: UnsafeMutableRawPointer?,
+            _ input: UnsafeMutableRawPointer?, _ length: Int
+        ) -> Int32 {
+            switch reason {
+            case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER, LWS_CALLBACK_CLIENT_FILTER_PRE_ESTABLISH,
+                LWS_CALLBACK_CLIENT_ESTABLISHED, LWS_CALLBACK_CLIENT_CONNECTION_ERROR, LWS_CALLBACK_CLIENT_RECEIVE,
+                LWS_CALLBACK_CLIENT_WRITEABLE, LWS_CALLBACK_WS_PEER_INITIATED_CLOSE, LWS_CALLBACK_CLIENT_CLOSED,
+                LWS_CALLBACK_WSI_DESTROY, LWS_CALLBACK_OPENSSL_PERFORM_SERVER_CERT_VERIFICATION:
+                break
+            default: return 0
+            }
+            guard let context = lws_context_user(lws_get_context(wsi)) else { return 0 }
+            let service = Unmanaged<Service>.fromOpaque(context).takeUnretainedValue()
+            guard let link = service.links[UInt(bitPattern: lws_get_opaque_user_data(wsi))] else { return 0 }
+            if reason == LWS_CALLBACK_OPENSSL_PERFORM_SERVER_CERT_VERIFICATION {
+                // Says nothing itself: 0 leaves OpenSSL's verdict as it is.
+                if let user, let why = CLibwebsockets_verify_error(user) { link.verifyError = String(cString: why) }
+                return 0
+            }
+            return service.handle(link, wsi, reason, input, length)
+        }
+
+        private func handle(
+            _ link: Link, _ wsi: OpaquePointer, _ reason: lws_callback_reasons, _ input: UnsafeMutableRawPointer?,
+            _ length: Int
+        ) -> Int32 {
+            switch reason {
+            case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
+                link.hasSentRequest = true
+                return append(link.request.endpoint.headers, at: input, capacity: length)
+            case LWS_CALLBACK_CLIENT_FILTER_PRE_ESTABLISH:
+                guard !link.request.endpoint.subprotocols.isEmpty, lws_hdr_total_length(wsi, WSI_TOKEN_PROTOCOL) == 0
+                else {
+                    return 0
+                }
+                link.handshakeError = TransportError(
+                    .handshakeFailed,
+                    "\(link.request.endpoint.url) chose none of the subprotocols: is this the right server?")
+                return -1
+            case LWS_CALLBACK_CLIENT_ESTABLISHED:
+                guard case .connecting = link.phase else { return -1 }
+                link.established()
+            case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
+                guard case .connecting = link.phase else { return 0 }
+                let text = input.map {
+                    String(decoding: UnsafeRawBufferPointer(start: $0, count: length), as: UTF8.self)
+                }
+                link.failed(Failure.handshake(link, wsi, text ?? ""))
+            case LWS_CALLBACK_CLIENT_RECEIVE:
+                link.received(UnsafeRawBufferPointer(start: input, count: length), on: wsi)
+            case LWS_CALLBACK_CLIENT_WRITEABLE: return link.writeable(wsi)
+            case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+                let bytes = UnsafeRawBufferPointer(start: input, count: length)
+                let code = bytes.count >= 2 ? UInt16(bytes[0]) << 8 | UInt16(bytes[1]) : 1005
+                link.peerClosed(SignalingClose(code: code, reason: String(decoding: bytes.dropFirst(2), as: UTF8.self)))
+            case LWS_CALLBACK_CLIENT_CLOSED:
+                if case .open = link.phase { link.broke(Failure.broken(wsi)) }
+            case LWS_CALLBACK_WSI_DESTROY: if !link.isStarting { forget(link) }
+            default: break
+            }
+            return 0
+        }
+
+        /// `input` points to libwebsockets' write position.
+        private func append(
+            _ headers: [(name: String, value: String)], at input: UnsafeMutableRawPointer?, capacity: Int
+        ) -> Int32 {
+            let text = headers.map { "\($0.name): \($0.value)\r\n" }.joined()
+            guard let position = input?.assumingMemoryBound(to: UnsafeMutablePointer<UInt8>.self),
+                text.utf8.count <= capacity
+            else { return -1 }
+            for byte in text.utf8 {
+                position.pointee.pointee = byte
+                position.pointee += 1
+            }
+            return 0
+        }
+    }
+#endif

@@ -1,0 +1,334 @@
+#if Libwebsockets
+    internal import CLibwebsockets
+    internal import Glibc
+    internal import TransportPluginAPI
+
+    /// The thread that runs libwebsockets, and everything that libwebsockets owns.
+    ///
+    /// **Why a thread with `lws_service`, not a `TransportLoop` through GLib.** libwebsockets' own poll loop is its best worn
+    /// path: it needs no event library that is loaded at run time (`libwebsockets-evlib-glib`), and no source per socket in a second
+    /// event loop. What it lacks, timers of ours and work from other threads, is a queue, `lws_cancel_service` and one entry in
+    /// its timer list. Nothing else shares a thread with signaling, so a common loop would gain nothing.
+    ///
+    /// **Why one for all transports of the process.** Each libwebsockets context sets OpenSSL's ex_data indices, which are global
+    /// variables of libwebsockets, anew: with a second context, handshakes of the first fail and its TLS contexts leak.
+    ///
+    /// **Callbacks that come late.** libwebsockets knows a connection by a number only; one that is not in `links` any more is
+    /// nobody's. A link stays in `links` until libwebsockets has destroyed it.
+    // SAFETY: `shared` is behind its lock; `context` is set before the thread starts, and read by other threads only with `shared`
+    // locked and `isRunning` true, which the thread makes false before it destroys it. Everything else is the thread's.
+    final class Service: @unchecked Sendable {
+        enum Command {
+            case start(Link)
+            case write(Link)
+            /// There is room in the inbound buffer again.
+            case resume(Link)
+            case close(Link, SignalingClose, Timestamp)
+            case kill(Link)
+            case release(Owner, @Sendable () -> Void)
+        }
+
+        private struct Shared {
+            var commands: [Command] = []
+            var isSignalled = false
+            var isRunning = true
+            /// Links that have a `.write` in the queue.
+            var writing: Set<ObjectIdentifier> = []
+        }
+
+        private struct Current {
+            var service: Service?
+            var users = 0
+        }
+        /// The process's service. The lock is held while a context is made or destroyed: there must never be two.
+        private static let current = Locked(Current())
+
+        private let shared = Locked(Shared())
+        private var context: OpaquePointer!
+        private let protocols: UnsafeMutablePointer<lws_protocols>
+        private let alarm: UnsafeMutablePointer<lws_sorted_usec_list_t>
+        private var alarmTime: Timestamp?
+        private let scratch: UnsafeMutablePointer<UInt8>
+        private static let chunk = 65_536
+        private let protocolName = strdup("signaling")
+
+        private(set) var links: [UInt: Link] = [:]
+        private var lastID: UInt = 0
+        private var releases: [(owner: Owner, done: @Sendable () -> Void)] = []
+        private let trust = TrustStore()
+
+        // MARK: Life
+
+        static func acquire() throws(TransportError) -> Service {
+            try current.withLock { current throws(TransportError) in
+                if let service = current.service {
+                    current.users += 1
+                    return service
+                }
+                let service = try Service()
+                current = Current(service: service, users: 1)
+                return service
+            }
+        }
+
+        /// Ends the owner's connections, and the thread with the last owner; then calls `done`, on the thread.
+        func release(owner: Owner, _ done: @escaping @Sendable () -> Void) {
+            owner.isReleased.withLock { $0 = true }
+            post(.release(owner, done))
+        }
+
+        private init() throws(TransportError) {
+            protocols = .allocate(capacity: 2)
+            protocols.initialize(repeating: lws_protocols(), count: 2)
+            protocols[0].name = UnsafePointer(protocolName)
+            protocols[0].callback = { wsi, reason, user, input, length in
+                guard let wsi else { return 0 }
+                return Service.handle(wsi, reason, user, input, length)
+            }
+            protocols[0].rx_buffer_size = 32_768
+            alarm = .allocate(capacity: 1)
+            alarm.initialize(to: lws_sorted_usec_list_t())
+            scratch = .allocate(capacity: Int(CLibwebsockets_pre) + Self.chunk)
+
+            lws_set_log_level(0, nil)
+            var info = Self.makeInfo(protocols)
+            info.options = CLibwebsockets_option_tls | CLibwebsockets_option_explicit_vhosts
+            // Ownership: unretained; the thread keeps the service until it has destroyed the context.
+            info.user = Unmanaged.passUnretained(self).toOpaque()
+            // The limits of requests and answers; a request of ours has at most 20 kB (`ConnectRequest.check`).
+            info.pt_serv_buf_size = 65_792
+            info.max_http_header_data2 = 24_576
+            info.fd_limit_per_thread = 4096
+            // Deadlines are ours.
+            info.timeout_secs = 3600
+            info.connect_timeout_secs = 3600
+            context = lws_create_context(&info)
+            let outOfResources = TransportError(
+                .resourceExhausted, "libwebsockets could not start: no descriptor, memory or thread is left",
+                isRetriable: true)
+            guard context != nil else { throw outOfResources }
+            trust.context = context
+            trust.protocols = protocols
+            guard trust.makePlainHost(), runThread({ self.run() }) else {
+                lws_context_destroy(context)
+                throw outOfResources
+            }
+        }
+
+        deinit {
+            protocols.deallocate()
+            alarm.deallocate()
+            scratch.deallocate()
+            free(protocolName)
+        }
+
+        static func makeInfo(_ protocols: UnsafeMutablePointer<lws_protocols>) -> lws_context_creation_info {
+            var info = lws_context_creation_info()
+            info.port = -1  // CONTEXT_PORT_NO_LISTEN
+            info.protocols = UnsafePointer(protocols)
+            info.gid = -1
+            info.uid = -1
+            return info
+        }
+
+        // MARK: From any thread
+
+        /// False when the thread has ended.
+        @discardableResult
+        func post(_ command: Command) -> Bool {
+            shared.withLock { shared in
+                guard shared.isRunning else { return false }
+                shared.commands.append(command)
+                wake(&shared)
+                return true
+            }
+        }
+
+        func requestWrite(_ link: Link) {
+            shared.withLock { shared in
+                guard shared.isRunning, shared.writing.insert(ObjectIdentifier(link)).inserted else { return }
+                shared.commands.append(.write(link))
+                wake(&shared)
+            }
+        }
+
+        private func wake(_ shared: inout Shared) {
+            guard !shared.isSignalled else { return }
+            shared.isSignalled = true
+            lws_cancel_service(context)
+        }
+
+        // MARK: The thread
+
+        private func run() {
+            while true {
+                runCommands()
+                let now = Timestamp.now()
+                for link in links.values {
+                    if let deadline = link.deadline, deadline <= now { deadlinePassed(link) }
+                }
+                if finishReleases() { break }
+                setAlarm()
+                _ = lws_service(context, 0)
+            }
+        }
+
+        private func runCommands() {
+            let commands = shared.withLock { shared in
+                shared.isSignalled = false
+                shared.writing.removeAll(keepingCapacity: true)
+                defer { shared.commands = [] }
+                return shared.commands
+            }
+            for command in commands {
+                switch command {
+                case .start(let link): start(link)
+                case .write(let link): if let wsi = link.wsi { lws_callback_on_writable(wsi) }
+                case .resume(let link): if let wsi = link.wsi { lws_rx_flow_control(wsi, 1) }
+                case .close(let link, let reason, let deadline):
+                    if !link.startClosing(reason, deadline: deadline) { kill(link) }
+                case .kill(let link): kill(link)
+                case .release(let owner, let done):
+                    releases.append((owner, done))
+                    for link in links.values where link.owner === owner {
+                        link.abandon(Link.closed)
+                        kill(link, atOnce: true)
+                    }
+                }
+            }
+        }
+
+        /// Tells the owners whose connections are gone. True when the last one left and the context is destroyed.
+        private func finishReleases() -> Bool {
+            guard !releases.isEmpty else { return false }
+            let finished = releases.filter { release in !links.values.contains { $0.owner === release.owner } }
+            guard !finished.isEmpty else { return false }
+            releases.removeAll { release in finished.contains { $0.owner === release.owner } }
+            let isLast = Self.current.withLock { current in
+                current.users -= finished.count
+                guard current.users == 0 else { return false }
+                current.service = nil
+                let late = shared.withLock { shared in
+                    shared.isRunning = false
+                    return shared.commands
+                }
+                for case .start(let link) in late { link.failed(Link.closed) }
+                lws_sul_schedule(context, 0, alarm, { _ in }, -1)
+                lws_context_destroy(context)
+                trust.destroy()
+                return true
+            }
+            for release in finished { release.done() }
+            return isLast
+        }
+
+        /// The alarm only ends the wait. A delay of -1 cancels it (LWS_SET_TIMER_USEC_CANCEL).
+        private func setAlarm() {
+            let deadline = links.values.lazy.compactMap(\.deadline).min()
+            guard deadline != alarmTime else { return }
+            alarmTime = deadline
+            let delay = deadline.map { max(1, ($0 - .now()).saturatedNanoseconds / 1000) }
+            lws_sul_schedule(context, 0, alarm, { _ in }, delay ?? -1)
+        }
+
+        private func deadlinePassed(_ link: Link) {
+            link.deadline = nil
+            if case .connecting = link.phase {
+                link.failed(
+                    TransportError(
+                        .timedOut, "\(link.request.endpoint.url) (\(link.request.address)) did not answer in time",
+                        isRetriable: true))
+            }
+            kill(link, atOnce: true)
+        }
+
+        private func start(_ link: Link) {
+            guard case .connecting = link.phase else { return }
+            guard !link.owner.isReleased.withLock({ $0 }) else {
+                return link.failed(TransportError(.closed, "the transport was shut down"))
+            }
+            let endpoint = link.request.endpoint
+            var info = lws_client_connect_info()
+            do throws(TransportError) { info.vhost = try trust.host(for: endpoint) } catch { return link.failed(error) }
+            lastID += 1
+            link.id = lastID
+            link.deadline = link.request.deadline
+            links[link.id] = link
+            info.context = context
+            info.port = Int32(endpoint.port)
+            info.ssl_connection = Int32(LCCSCF_HTTP_NO_FOLLOW_REDIRECT.rawValue)
+            if endpoint.isSecure { info.ssl_connection |= Int32(LCCSCF_USE_SSL.rawValue) }
+            info.ietf_version_or_minus_one = -1
+            info.local_protocol_name = UnsafePointer(protocolName)
+            info.opaque_user_data = UnsafeMutableRawPointer(bitPattern: link.id)
+            link.isStarting = true
+            defer { link.isStarting = false }
+            errno = 0
+            let wsi = link.request.address.withCString { address in
+                link.request.hostHeader.withCString { host in
+                    endpoint.path.withCString { path in
+                        endpoint.subprotocols.joined(separator: ",").withCString { subprotocols in
+                            "http/1.1".withCString { alpn in
+                                info.address = address
+                                info.host = host
+                                info.path = path
+                                info.alpn = alpn
+                                if !endpoint.subprotocols.isEmpty { info.`protocol` = subprotocols }
+                                return lws_client_connect_via_info(&info)
+                            }
+                        }
+                    }
+                }
+            }
+            if let wsi {
+                link.wsi = wsi
+            } else {
+                let error = errno
+                link.failed(Failure.connecting(link, errno: error))
+                forget(link)
+            }
+        }
+
+        /// Ends the connection without a handshake. One that is parting gets another moment for its last frame, unless `atOnce`.
+        private func kill(_ link: Link, atOnce: Bool = false) {
+            guard let wsi = link.wsi else {
+                link.phase = .ended
+                return
+            }
+            if link.isParting, !atOnce {
+                link.deadline = min(link.deadline ?? .distantFuture, .now() + .seconds(1))
+                return
+            }
+            link.deadline = nil
+            link.phase = .ended
+            CLibwebsockets_reset_on_close(lws_get_socket_fd(wsi))
+            // As a timeout: without a close handshake, and without flushing what is stuck.
+            lws_set_timeout(wsi, PENDING_TIMEOUT_KILLED_BY_PARENT, LWS_TO_KILL_ASYNC)
+        }
+
+        func forget(_ link: Link) {
+            links[link.id] = nil
+            link.destroyed()
+        }
+
+        /// Writes one frame of the message from `offset` on, and returns where the next one begins.
+        func write(_ message: SignalingMessage, from offset: Int, to wsi: OpaquePointer) -> (Bool, Int) {
+            let payload = message.payload
+            let end = min(payload.count, offset + Self.chunk)
+            // libwebsockets puts the header in front and masks in place: a copy for each write.
+            let start = scratch + Int(CLibwebsockets_pre)
+            payload.withUnsafeBytes { bytes in
+                UnsafeMutableRawBufferPointer(start: start, count: end - offset).copyMemory(
+                    from: UnsafeRawBufferPointer(rebasing: bytes[offset..<end]))
+            }
+            var flags: UInt32
+            switch message {
+            case _ where offset > 0: flags = LWS_WRITE_CONTINUATION.rawValue
+            case .text: flags = LWS_WRITE_TEXT.rawValue
+            case .binary: flags = LWS_WRITE_BINARY.rawValue
+            }
+            if end < payload.count { flags |= LWS_WRITE_NO_FIN.rawValue }
+            return (lws_write(wsi, start, end - offset, lws_write_protocol(flags)) >= 0, end)
+        }
+    }
+#endif

@@ -1,0 +1,108 @@
+#if Libwebsockets
+    internal import CLibwebsockets
+    internal import Glibc
+    internal import TransportPluginAPI
+
+    /// libwebsockets' virtual hosts: one for `ws`, and one with a TLS context of ours for each set of trusted authorities.
+    ///
+    /// The TLS contexts are ours because libwebsockets' own would also trust what lies in `../share` of the working directory, and
+    /// would not say when a file cannot be read. Belongs to the service's thread.
+    final class TrustStore {
+        private struct Entry {
+            let host: OpaquePointer
+            let tls: OpaquePointer
+            var stamp: Stamp
+        }
+        /// What tells that the file has changed.
+        private struct Stamp: Equatable {
+            var device: UInt = 0
+            var node: UInt = 0
+            var size: Int = 0
+            var seconds: Int = 0
+            var nanoseconds: Int = 0
+        }
+        /// Different files that may be named in the life of the process.
+        private static let limit = 64
+
+        var context: OpaquePointer?
+        var protocols: UnsafeMutablePointer<lws_protocols>?
+        private var plain: OpaquePointer?
+        private var entries: [String?: Entry] = [:]
+
+        func makePlainHost() -> Bool {
+            plain = makeHost(tls: nil)
+            return plain != nil
+        }
+
+        /// Throws `.tlsFailed` for a file that cannot be read, `.resourceExhausted`.
+        func host(for endpoint: SignalingEndpoint) throws(TransportError) -> OpaquePointer? {
+            guard endpoint.isSecure else { return plain }
+            let file = endpoint.tls.authoritiesFile
+            let stamp = try stamp(of: file)
+            if var entry = entries[file] {
+                if entry.stamp != stamp {
+                    try trust(file, entry.tls)
+                    entry.stamp = stamp
+                    entries[file] = entry
+                }
+                return entry.host
+            }
+            guard entries.count < Self.limit else {
+                throw TransportError(
+                    .resourceExhausted, "more than \(Self.limit) different files of authorities were named")
+            }
+            let failed = TransportError(.resourceExhausted, "OpenSSL or libwebsockets could not make a TLS context")
+            guard let tls = CLibwebsockets_tls_new() else { throw failed }
+            do throws(TransportError) { try trust(file, tls) } catch {
+                SSL_CTX_free(tls)
+                throw error
+            }
+            guard let host = makeHost(tls: tls) else {
+                SSL_CTX_free(tls)
+                throw failed
+            }
+            entries[file] = Entry(host: host, tls: tls, stamp: stamp)
+            return host
+        }
+
+        /// After the context, which destroys the hosts.
+        func destroy() {
+            for entry in entries.values { SSL_CTX_free(entry.tls) }
+            entries = [:]
+            plain = nil
+        }
+
+        private func makeHost(tls: OpaquePointer?) -> OpaquePointer? {
+            guard let context, let protocols else { return nil }
+            var info = Service.makeInfo(protocols)
+            if let tls {
+                info.options = CLibwebsockets_option_tls
+                info.provided_client_ssl_ctx = tls
+            }
+            return "signaling-\(entries.count)".withCString { name in
+                info.vhost_name = name
+                return lws_create_vhost(context, &info)
+            }
+        }
+
+        private func trust(_ file: String?, _ tls: OpaquePointer) throws(TransportError) {
+            guard CLibwebsockets_tls_trust(tls, file) == 1 else {
+                throw TransportError(
+                    .tlsFailed,
+                    "no certificates could be read from \(file.map { "'\($0)'" } ?? "the system's store"): is it PEM?")
+            }
+        }
+
+        private func stamp(of file: String?) throws(TransportError) -> Stamp {
+            guard let file else { return Stamp() }
+            var status = stat()
+            guard stat(file, &status) == 0 else {
+                throw TransportError(
+                    .tlsFailed, "the file of authorities '\(file)' cannot be read: \(String(cString: strerror(errno)))")
+            }
+            return Stamp(
+                device: UInt(status.st_dev), node: UInt(status.st_ino), size: Int(status.st_size),
+                seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec)
+        }
+    }
+#endif

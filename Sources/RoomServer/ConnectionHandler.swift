@@ -1,0 +1,221 @@
+internal import Logging
+internal import NIOCore
+internal import RoomProtocol
+internal import RoomServerCore
+internal import TransportPluginAPI
+
+/// One socket of the server: an HTTP request, and where that asks for it, a WebSocket connection.
+///
+/// Can transition: request → open (upgrade) → closing (a close frame was sent) → done; request → closing (answered) → done;
+/// any → done (the socket has ended).
+final class ConnectionHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private enum State {
+        /// The head of the request, as far as it has come.
+        case request([UInt8])
+        case open(ConnectionID)
+        /// A close frame was sent; the other side's is awaited, for a while.
+        case closing
+        /// Nothing that comes is read any more; the other side is to close, within a while.
+        case ending
+        case done
+    }
+
+    private let loop: ServerLoop
+    private var state = State.request([])
+    private var parser = WebSocketParser(maximumMessageSize: Limits.clientMessageBytes)
+    private var context: ChannelHandlerContext?
+    private var deadline: Scheduled<Void>?
+
+    init(loop: ServerLoop) { self.loop = loop }
+
+    // MARK: The channel
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        guard loop.opened(self) else {
+            state = .done
+            context.close(promise: nil)
+            return
+        }
+        setDeadline(loop.limits.handshakeTimeout)
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) { ended() }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        ended()
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        loop.logger.debug("socket failed", metadata: ["error": "\(error)"])
+        context.close(promise: nil)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        unwrapInboundIn(data).withUnsafeReadableBytes { read($0) }
+    }
+
+    private func ended() {
+        deadline?.cancel()
+        deadline = nil
+        let before = state
+        state = .done
+        context = nil
+        if case .open(let id) = before { loop.disconnected(id) }
+        loop.closed(self)
+    }
+
+    private func setDeadline(_ duration: Duration) {
+        deadline?.cancel()
+        deadline = loop.eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(duration.saturatedNanoseconds)) {
+            self.abort()
+        }
+    }
+
+    // MARK: Reading
+
+    private func read(_ bytes: UnsafeRawBufferPointer) {
+        switch state {
+        case .request(let head): readRequest(head, bytes)
+        case .open(let id): readFrames(id, bytes)
+        case .closing:
+            var events: [WebSocketParser.Event] = []
+            let violation = parser.consume(bytes, into: &events)
+            let isAnswered = events.contains { if case .close = $0 { true } else { false } }
+            if isAnswered || violation != nil { abort() }
+        case .ending, .done: break
+        }
+    }
+
+    private func readRequest(_ before: [UInt8], _ bytes: UnsafeRawBufferPointer) {
+        var head = before
+        head.append(contentsOf: bytes.prefix(HTTPRequest.maximumHeadBytes - before.count))
+        // Only the last three bytes of what was there can belong to the end that is looked for.
+        let start = max(0, before.count - 3)
+        guard let end = head[start...].indices.first(where: { head[$0...].starts(with: [13, 10, 13, 10]) }) else {
+            state = .request(head)
+            if head.count >= HTTPRequest.maximumHeadBytes {
+                answer(HTTPResponse(status: "431 Request Header Fields Too Large"))
+            }
+            return
+        }
+        guard let request = HTTPRequest(head: head[..<end]) else {
+            answer(HTTPResponse(status: "400 Bad Request"))
+            return
+        }
+        let response = HTTPResponse(to: request, loop.status)
+        guard response.isUpgrade else {
+            answer(response)
+            return
+        }
+        deadline?.cancel()
+        send(ByteBuffer(bytes: response.bytes))
+        flush()
+        let id = loop.register(self)
+        state = .open(id)
+        loop.connected(id)
+        let consumed = end + 4 - before.count
+        if consumed < bytes.count { read(UnsafeRawBufferPointer(rebasing: bytes[consumed...])) }
+    }
+
+    private func answer(_ response: HTTPResponse) {
+        send(ByteBuffer(bytes: response.bytes))
+        end()
+    }
+
+    private func readFrames(_ id: ConnectionID, _ bytes: UnsafeRawBufferPointer) {
+        loop.heard(from: id)
+        var events: [WebSocketParser.Event] = []
+        let violation = parser.consume(bytes, into: &events)
+        for event in events {
+            guard case .open = state else { return }
+            switch event {
+            case .text(let text): loop.received(text, from: id)
+            case .binary: fail(id, .unsupportedData, "binary messages are not spoken here")
+            case .ping(let payload): send(WebSocketFrame.pong(payload))
+            case .pong: break
+            case .close(let code):
+                send(WebSocketFrame.close(code))
+                finish(id)
+            }
+        }
+        flush()
+        if let violation, case .open = state {
+            loop.metrics.violated()
+            fail(id, CloseCode(rawValue: violation.code), violation.reason)
+        }
+    }
+
+    /// The other side has broken a rule: it is told which, and nothing more is read.
+    private func fail(_ id: ConnectionID, _ code: CloseCode, _ reason: String) {
+        loop.logger.debug(
+            "failed", metadata: ["connection": "\(id)", "code": "\(code.rawValue)", "reason": "\(reason)"])
+        send(WebSocketFrame.close(code.rawValue, reason))
+        finish(id)
+    }
+
+    private func finish(_ id: ConnectionID) {
+        end()
+        loop.disconnected(id)
+    }
+
+    /// Flushes, says that nothing more will come, and waits for the other side to close: closing at once could take back
+    /// what it has not read yet.
+    private func end() {
+        state = .ending
+        flush()
+        context?.close(mode: .output, promise: nil)
+        setDeadline(loop.limits.closeTimeout)
+    }
+
+    // MARK: Writing
+
+    /// Writes a text message, without a flush.
+    func write(_ text: [UInt8]) { send(WebSocketFrame.text(text)) }
+
+    func flush() { context?.flush() }
+
+    private func send(_ frame: ByteBuffer) {
+        guard let context else { return }
+        guard context.channel.isWritable else {
+            overflowed()
+            return
+        }
+        context.write(wrapOutboundOut(frame), promise: nil)
+    }
+
+    /// The client does not read what it is sent.
+    private func overflowed() {
+        guard case .open(let id) = state else { return }
+        loop.metrics.overflowed()
+        loop.logger.debug("does not read", metadata: ["connection": "\(id)"])
+        abort()
+        loop.disconnected(id)
+    }
+
+    // MARK: Closing from this side
+
+    /// Closes with a close handshake, behind what was written.
+    func close(_ code: CloseCode) {
+        guard case .open = state else { return }
+        send(WebSocketFrame.close(code.rawValue))
+        guard case .open = state else { return }
+        state = .closing
+        flush()
+        setDeadline(loop.limits.closeTimeout)
+    }
+
+    /// Closes where there is no connection that the machine knows of.
+    func closeIfIdle() {
+        if case .request = state { abort() }
+    }
+
+    func abort() {
+        if case .open = state {} else { state = .ending }
+        context?.close(promise: nil)
+    }
+}

@@ -1,0 +1,101 @@
+/// The head of an HTTP/1 request (RFC 9112), as far as this server needs one: it answers one request per connection, without a body.
+struct HTTPRequest: Equatable {
+    struct Header: Equatable {
+        /// In lower case.
+        var name: String
+        var value: String
+    }
+
+    static let maximumHeadBytes = 16 << 10
+    static let maximumHeaders = 100
+
+    var method: String
+    /// Without the query.
+    var path: String
+    var isHTTP11: Bool
+    var headers: [Header]
+
+    /// Reads a head without its final empty line; nil when it is malformed.
+    init?(head: some Collection<UInt8>) {
+        var lines = Self.lines(head).makeIterator()
+        guard let first = lines.next() else { return nil }
+        let parts = first.split(separator: " ", omittingEmptySubsequences: false)
+        guard parts.count == 3, !parts[0].isEmpty, parts[0].utf8.allSatisfy(Self.isToken), parts[1].hasPrefix("/"),
+            parts[1].utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }), parts[2] == "HTTP/1.1" || parts[2] == "HTTP/1.0"
+        else { return nil }
+        method = String(parts[0])
+        path = String(parts[1].prefix { $0 != "?" })
+        isHTTP11 = parts[2] == "HTTP/1.1"
+        headers = []
+        while let line = lines.next() {
+            // RFC 9112 §5: no space before the colon, no folded lines.
+            guard let colon = line.firstIndex(of: ":"), headers.count < Self.maximumHeaders else { return nil }
+            let name = line[..<colon]
+            guard !name.isEmpty, name.utf8.allSatisfy(Self.isToken) else { return nil }
+            let value = line[line.index(after: colon)...]
+            guard value.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 }) else { return nil }
+            headers.append(Header(name: name.lowercased(), value: Self.trimmed(value)))
+        }
+    }
+
+    /// All values of a header, split at commas, in lower case.
+    func tokens(of name: String) -> [String] {
+        headers.filter { $0.name == name }.flatMap { $0.value.split(separator: ",") }
+            .map { Self.trimmed($0).lowercased() }
+    }
+
+    func value(of name: String) -> String? {
+        let values = headers.filter { $0.name == name }
+        return values.count == 1 ? values[0].value : nil
+    }
+
+    private static func lines(_ head: some Collection<UInt8>) -> [String] {
+        var lines: [String] = []
+        var line: [UInt8] = []
+        var previous: UInt8 = 0
+        for byte in head {
+            if byte == 0x0A, previous == 0x0D {
+                line.removeLast()
+                lines.append(String(decoding: line, as: UTF8.self))
+                line = []
+            } else {
+                line.append(byte)
+            }
+            previous = byte
+        }
+        if !line.isEmpty { lines.append(String(decoding: line, as: UTF8.self)) }
+        return lines
+    }
+
+    private static func trimmed(_ text: Substring) -> String {
+        let isBlank: (Character) -> Bool = { $0 == " " || $0 == "\t" }
+        var text = text.drop(while: isBlank)
+        while let last = text.last, isBlank(last) { text.removeLast() }
+        return String(text)
+    }
+
+    private static func isToken(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+        default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
+        }
+    }
+}
+
+/// What the server answers to a request.
+struct HTTPResponse: Equatable {
+    var status: String
+    var headers: [(name: String, value: String)] = []
+    var body = ""
+
+    static func == (left: Self, right: Self) -> Bool { left.bytes == right.bytes }
+
+    var isUpgrade: Bool { status.hasPrefix("101") }
+
+    var bytes: [UInt8] {
+        var text = "HTTP/1.1 \(status)\r\n"
+        for (name, value) in headers { text += "\(name): \(value)\r\n" }
+        if !isUpgrade { text += "Content-Length: \(body.utf8.count)\r\nConnection: close\r\n" }
+        return Array((text + "\r\n" + body).utf8)
+    }
+}

@@ -1,0 +1,252 @@
+public import Logging
+internal import NIOCore
+internal import NIOPosix
+internal import RoomProtocol
+public import ServiceLifecycle
+
+#if NIOSSL
+    internal import NIOSSL
+#endif
+
+/// A room server: rooms in memory, sessions that survive connections, signaling between participants over WebSocket.
+///
+/// ```swift
+/// let server = RoomServer(configuration: RoomServerConfiguration(), logger: logger)
+/// try await withThrowingTaskGroup { group in
+///     group.addTask { try await server.run() }
+///     print(try await server.address)
+///     …
+/// }
+/// ```
+///
+/// `GET /health` answers with counts as JSON; a WebSocket handshake on any path opens a connection. The protocol is described in
+/// the article *Wire protocol* of the module RoomProtocol.
+public actor RoomServer: Service {
+    /// Where a server listens.
+    public struct Address: Sendable, Hashable {
+        public var host: String
+        public var port: Int
+        public var isSecure: Bool
+
+        /// `ws://127.0.0.1:41234/`
+        public var url: String {
+            "\(isSecure ? "wss" : "ws")://\(host.contains(":") ? "[\(host)]" : host):\(port)/"
+        }
+    }
+
+    /// How a server was asked to end.
+    private enum Ending {
+        case graceful
+    }
+
+    private enum State {
+        case idle
+        case starting
+        case listening(Address)
+        case ended
+    }
+
+    private let configuration: RoomServerConfiguration
+    private let logger: Logger
+    private var state = State.idle
+    private var waiting: [UInt64: CheckedContinuation<Address, any Error>] = [:]
+    private var lastWaiting: UInt64 = 0
+    private let endings: AsyncStream<Ending>
+    private let requestEnding: AsyncStream<Ending>.Continuation
+
+    public init(configuration: RoomServerConfiguration, logger: Logger) {
+        self.configuration = configuration
+        self.logger = logger
+        (endings, requestEnding) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(1))
+    }
+
+    /// Where the server listens; waits until it does. Throws what `run()` throws, or `RoomServerError` when the server has ended,
+    /// and `CancellationError`.
+    public var address: Address {
+        get async throws {
+            switch state {
+            case .listening(let address): return address
+            case .ended: throw RoomServerError(message: "The server has ended.")
+            case .idle, .starting: break
+            }
+            lastWaiting += 1
+            let id = lastWaiting
+            return try await withTaskCancellationHandler {
+                try await withCheckedThrowingContinuation { continuation in
+                    if Task.isCancelled {
+                        continuation.resume(throwing: CancellationError())
+                    } else {
+                        waiting[id] = continuation
+                    }
+                }
+            } onCancel: {
+                Task { await self.cancelWaiting(id) }
+            }
+        }
+    }
+
+    private func cancelWaiting(_ id: UInt64) {
+        waiting.removeValue(forKey: id)?.resume(throwing: CancellationError())
+    }
+
+    private func enter(_ new: State, _ result: Result<Address, any Error>) {
+        state = new
+        for continuation in waiting.values { continuation.resume(with: result) }
+        waiting = [:]
+    }
+
+    /// Ends the server gracefully: `run()` returns when everybody was told to come back later. Idempotent.
+    public nonisolated func shutdown() { requestEnding.yield(.graceful) }
+
+    /// Listens and serves until `shutdown()` or a graceful shutdown of the service group: then clients are told to come back
+    /// later, and connections get a moment to close. When the task is cancelled, the server stops at once. Runs once.
+    ///
+    /// Throws `RoomServerError` when the configuration cannot be used or the address cannot be listened on.
+    public func run() async throws {
+        guard case .idle = state else { throw RoomServerError(message: "A room server runs only once.") }
+        state = .starting
+        do {
+            try await serve()
+            enter(.ended, .failure(RoomServerError(message: "The server has ended.")))
+        } catch {
+            enter(.ended, .failure(error))
+            throw error
+        }
+    }
+
+    private func serve() async throws {
+        let authority = ServerAuthority(
+            sessionKey: try configuration.sessionKey.load(), joinTokenSecret: configuration.joinTokenSecret,
+            ice: configuration.ice)
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let eventLoop = group.next()
+        do {
+            let listener = try await Listener.start(
+                configuration: configuration, authority: authority, logger: logger, on: eventLoop)
+            enter(.listening(listener.address), .success(listener.address))
+            logger.info("listening", metadata: ["url": "\(listener.address.url)"])
+            await withGracefulShutdownHandler {
+                var endings = endings.makeAsyncIterator()
+                if await endings.next() != nil, !Task.isCancelled {
+                    await listener.drain(within: configuration.limits.closeTimeout)
+                }
+            } onGracefulShutdown: {
+                self.shutdown()
+            }
+            await listener.stop()
+        } catch {
+            try? await group.shutdownGracefully()
+            throw error
+        }
+        try await group.shutdownGracefully()
+    }
+}
+
+/// The listening socket with the loop behind it.
+struct Listener: Sendable {
+    let address: RoomServer.Address
+    private let channel: any Channel
+    private let loop: NIOLoopBound<ServerLoop>
+
+    static func start(
+        configuration: RoomServerConfiguration, authority: ServerAuthority, logger: Logger, on eventLoop: any EventLoop
+    ) async throws -> Listener {
+        let tls = try TLSContext(configuration.tls)
+        let loop = try await eventLoop.submit {
+            NIOLoopBound(
+                ServerLoop(
+                    eventLoop: eventLoop, limits: configuration.limits, authority: authority, logger: logger),
+                eventLoop: eventLoop)
+        }.get()
+        let highWaterMark = max(configuration.limits.sendBuffer, Limits.serverMessageBytes)
+        let bootstrap = ServerBootstrap(group: eventLoop)
+            .serverChannelOption(.backlog, value: 1024)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelOption(
+                .writeBufferWaterMark, value: .init(low: highWaterMark / 2, high: highWaterMark)
+            )
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try tls.addHandler(to: channel)
+                    try channel.pipeline.syncOperations.addHandler(ConnectionHandler(loop: loop.value))
+                }
+            }
+        let channel: any Channel
+        do {
+            channel = try await bootstrap.bind(host: configuration.host, port: configuration.port).get()
+        } catch {
+            throw RoomServerError(
+                message: "Cannot listen on \(configuration.host), port \(configuration.port): \(error)")
+        }
+        let address = RoomServer.Address(
+            host: channel.localAddress?.ipAddress ?? configuration.host,
+            port: channel.localAddress?.port ?? configuration.port, isSecure: configuration.tls != nil)
+        return Listener(address: address, channel: channel, loop: loop)
+    }
+
+    /// Takes no further connections, tells the others to come back later, and waits for them to close.
+    func drain(within limit: Duration) async {
+        try? await channel.close().get()
+        let drained = channel.eventLoop.makePromise(of: Void.self)
+        let timer = channel.eventLoop.scheduleTask(in: .nanoseconds(limit.nanosecondsForNIO)) { drained.succeed() }
+        channel.eventLoop.execute { loop.value.drain().cascade(to: drained) }
+        // Cancelled: the server stops at once.
+        await withTaskCancellationHandler {
+            try? await drained.futureResult.get()
+        } onCancel: {
+            drained.succeed()
+        }
+        timer.cancel()
+    }
+
+    func stop() async {
+        try? await channel.close().get()
+        try? await channel.eventLoop.submit { loop.value.stop() }.get()
+    }
+}
+
+extension Duration {
+    fileprivate var nanosecondsForNIO: Int64 {
+        let (seconds, attoseconds) = components
+        return min(max(seconds, 0), 86_400) * 1_000_000_000 + attoseconds / 1_000_000_000
+    }
+}
+
+/// TLS where it is configured and built in.
+private struct TLSContext: Sendable {
+    #if NIOSSL
+        private let context: NIOSSLContext?
+
+        init(_ files: RoomServerConfiguration.TLS?) throws(RoomServerError) {
+            guard let files else {
+                context = nil
+                return
+            }
+            do {
+                let chain = try NIOSSLCertificate.fromPEMFile(files.certificateChainFile).map {
+                    NIOSSLCertificateSource.certificate($0)
+                }
+                let key = try NIOSSLPrivateKey(file: files.privateKeyFile, format: .pem)
+                context = try NIOSSLContext(
+                    configuration: .makeServerConfiguration(certificateChain: chain, privateKey: .privateKey(key)))
+            } catch {
+                throw RoomServerError(
+                    message: "Cannot use the certificate \(files.certificateChainFile) with its key: \(error)")
+            }
+        }
+
+        func addHandler(to channel: any Channel) throws {
+            guard let context else { return }
+            try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: context))
+        }
+    #else
+        init(_ files: RoomServerConfiguration.TLS?) throws(RoomServerError) {
+            guard files == nil else {
+                throw RoomServerError(message: "This build has no TLS; build it with the trait NIOSSL.")
+            }
+        }
+
+        func addHandler(to channel: any Channel) throws {}
+    #endif
+}

@@ -1,0 +1,170 @@
+internal import Glibc
+internal import RoomProtocol
+internal import RoomServerCore
+
+/// Where a room server listens, whom it believes, and what it may hold.
+public struct RoomServerConfiguration: Sendable {
+    /// A numeric address or a name.
+    public var host = "127.0.0.1"
+    /// 0: any free port; `RoomServer.address` tells which.
+    public var port = 0
+    /// Nil: `ws://` only. Needs the trait `NIOSSL`.
+    public var tls: TLS?
+    /// Nil: everybody may join. Otherwise first joins need a ``JoinToken`` signed with this secret.
+    public var joinTokenSecret: [UInt8]?
+    public var sessionKey = SessionKey.generated
+    public var ice = ICE()
+    public var limits = Limits()
+
+    public init() {}
+
+    /// PEM files.
+    public struct TLS: Sendable, Hashable {
+        public var certificateChainFile: String
+        public var privateKeyFile: String
+        public init(certificateChainFile: String, privateKeyFile: String) {
+            self.certificateChainFile = certificateChainFile
+            self.privateKeyFile = privateKeyFile
+        }
+    }
+
+    /// The key that signs session tokens. A server that is restarted with the same one rebuilds its rooms from those who come back;
+    /// with another one, they can only join anew.
+    public enum SessionKey: Sendable {
+        /// A new one for each process.
+        case generated
+        /// 32 bytes at least.
+        case bytes([UInt8])
+        /// A file of 32 bytes at least; made, readable by its owner only, where there is none.
+        case file(String)
+    }
+
+    /// The ICE servers that clients are given.
+    public struct ICE: Sendable {
+        public struct Server: Sendable, Hashable {
+            /// `stun:host:port`, `turn:host:port?transport=udp`, …
+            public var urls: [String]
+            public var username: String?
+            public var credential: String?
+            public init(urls: [String], username: String? = nil, credential: String? = nil) {
+                self.urls = urls
+                self.username = username
+                self.credential = credential
+            }
+        }
+
+        /// TURN servers that share a secret with this server, as coturn does with `use-auth-secret`: every participant gets
+        /// credentials of its own, and new ones half-way through their life.
+        public struct TURN: Sendable {
+            public var urls: [String]
+            public var secret: [UInt8]
+            /// One minute at least.
+            public var ttl: Duration
+            public init(urls: [String], secret: [UInt8], ttl: Duration = .seconds(3600)) {
+                self.urls = urls
+                self.secret = secret
+                self.ttl = ttl
+            }
+        }
+        public var servers: [Server] = []
+        public var turn: TURN?
+
+        public init() {}
+    }
+
+    public struct Limits: Sendable, Hashable {
+        /// WebSocket connections.
+        public var connections = 10_000
+        /// Connections that have not said `hello` yet.
+        public var handshakes = 512
+        public var rooms = 1000
+        /// 64 at most.
+        public var participantsPerRoom = 16
+        /// Messages that one connection may send, on average and at once.
+        public var messagesPerSecond = 200
+        public var messageBurst = 600
+        /// Bytes that may wait for a client that does not read; 1 MiB at least. Over it the connection is closed; the session can be resumed.
+        public var sendBuffer = 1 << 20
+        /// For the HTTP request and for the `hello`, each.
+        public var handshakeTimeout: Duration = .seconds(10)
+        /// How long a session may be resumed, and how long a room waits for its host.
+        public var grace: Duration = .seconds(30)
+        public var emptyRoomTTL: Duration = .seconds(30)
+        public var pingInterval: Duration = .seconds(5)
+        public var pingDeadline: Duration = .seconds(5)
+        /// For the closing handshake of WebSocket.
+        public var closeTimeout: Duration = .seconds(2)
+        /// When the server ends, clients come back at random within this time.
+        public var drainWindow: Duration = .seconds(2)
+
+        public init() {}
+
+        var core: RoomServerLimits {
+            var limits = RoomServerLimits()
+            limits.connections = connections
+            limits.handshakes = handshakes
+            limits.helloDeadline = handshakeTimeout
+            limits.rooms = rooms
+            limits.participantsPerRoom = participantsPerRoom
+            limits.messagesPerSecond = messagesPerSecond
+            limits.messageBurst = messageBurst
+            limits.grace = grace
+            limits.emptyRoomTTL = emptyRoomTTL
+            limits.pingInterval = pingInterval
+            limits.pingDeadline = pingDeadline
+            return limits
+        }
+    }
+}
+
+/// Why a server cannot be started, in one sentence that says what to do.
+public struct RoomServerError: Error, Sendable, Hashable, CustomStringConvertible {
+    public var message: String
+    public var description: String { message }
+}
+
+extension RoomServerConfiguration.SessionKey {
+    static let minimumBytes = 32
+
+    /// The key itself. Blocks for as long as the file system does.
+    func load() throws(RoomServerError) -> [UInt8] {
+        let key: [UInt8]
+        switch self {
+        case .generated: return Crypto.randomBytes(Self.minimumBytes)
+        case .bytes(let bytes): key = bytes
+        case .file(let path):
+            if let bytes = try Self.read(path) { key = bytes } else { key = try Self.make(path) }
+        }
+        guard key.count >= Self.minimumBytes, key.count <= 4096 else {
+            throw RoomServerError(
+                message: "The session key has \(key.count) bytes; give it \(Self.minimumBytes) to 4096.")
+        }
+        return key
+    }
+
+    private static func read(_ path: String) throws(RoomServerError) -> [UInt8]? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            if errno == ENOENT { return nil }
+            throw failure("read", path)
+        }
+        defer { close(descriptor) }
+        var bytes = [UInt8](repeating: 0, count: 4097)
+        let count = Glibc.read(descriptor, &bytes, bytes.count)
+        guard count >= 0 else { throw failure("read", path) }
+        return Array(bytes.prefix(count))
+    }
+
+    private static func make(_ path: String) throws(RoomServerError) -> [UInt8] {
+        let key = Crypto.randomBytes(minimumBytes)
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw failure("make", path) }
+        defer { close(descriptor) }
+        guard write(descriptor, key, key.count) == key.count else { throw failure("write", path) }
+        return key
+    }
+
+    private static func failure(_ what: String, _ path: String) -> RoomServerError {
+        RoomServerError(message: "Cannot \(what) the session key file \(path): \(String(cString: strerror(errno))).")
+    }
+}

@@ -1,0 +1,58 @@
+internal import Glibc
+internal import RoomProtocol
+internal import RoomServerCore
+
+/// Session tokens signed with HMAC-SHA256, join tokens, and ICE servers with fresh TURN credentials.
+struct ServerAuthority: RoomAuthority {
+    let sessionKey: [UInt8]
+    let joinTokenSecret: [UInt8]?
+    let ice: RoomServerConfiguration.ICE
+    /// Seconds since 1970.
+    var now: @Sendable () -> Int = { Int(time(nil)) }
+
+    /// Keeps signatures of session tokens apart from any other use of the key.
+    private static let purpose = Array("room session v1 ".utf8)
+
+    func sessionToken(for claims: SessionClaims) -> String {
+        let payload = claims.encoded
+        return Base64.encodeURL(payload) + "." + Base64.encodeURL(signature(of: payload))
+    }
+
+    func claims(ofSessionToken token: String) -> SessionClaims? {
+        let parts = token.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 2, let payload = Base64.decodeURL(String(parts[0])),
+            let code = Base64.decodeURL(String(parts[1])), Crypto.areEqual(code, signature(of: payload))
+        else { return nil }
+        return payload.withUnsafeBytes { SessionClaims(encoded: $0) }
+    }
+
+    private func signature(of payload: [UInt8]) -> [UInt8] {
+        Crypto.hmac(.sha256, key: sessionKey, Self.purpose + payload)
+    }
+
+    func authorize(_ hello: Hello) throws(ProtocolError) {
+        guard let joinTokenSecret else { return }
+        guard let text = hello.token else { throw .unauthorized("This server asks for a join token.") }
+        let token = try JoinToken(verifying: text, secret: joinTokenSecret, now: now())
+        guard token.room == hello.room.rawValue else { throw .unauthorized("The join token is for another room.") }
+        if let name = token.name, name != hello.name {
+            throw .unauthorized("The join token is for another name.")
+        }
+        if let role = token.role, role.rawValue != hello.role.rawValue {
+            throw .unauthorized("The join token is for the role \(role.rawValue).")
+        }
+    }
+
+    /// Credentials as coturn's `use-auth-secret` checks them: the user name is `expiry:user`, the password its HMAC-SHA1.
+    func iceServers(for participant: ParticipantID) -> ICEServerList {
+        var servers = ice.servers.map {
+            ICEServerList.Server(urls: $0.urls, username: $0.username, credential: $0.credential)
+        }
+        guard let turn = ice.turn, !turn.urls.isEmpty else { return ICEServerList(servers: servers) }
+        let ttl = min(max(turn.ttl, .seconds(60)), Limits.duration)
+        let username = "\(now() + Int(ttl.components.seconds)):\(participant)"
+        let credential = Base64.encode(Crypto.hmac(.sha1, key: turn.secret, Array(username.utf8)))
+        servers.append(ICEServerList.Server(urls: turn.urls, username: username, credential: credential))
+        return ICEServerList(servers: servers, ttl: ttl)
+    }
+}

@@ -1,0 +1,176 @@
+internal import Logging
+internal import NIOCore
+internal import RoomProtocol
+internal import RoomServerCore
+internal import TransportPluginAPI
+
+/// The machine with the connections that it decides over. Lives on one event loop, and so do all connections.
+final class ServerLoop {
+    let eventLoop: any EventLoop
+    let limits: RoomServerConfiguration.Limits
+    let logger: Logger
+    let metrics = ServerMetrics()
+
+    private var machine: RoomServerMachine
+    private var connections: [ConnectionID: ConnectionHandler] = [:]
+    private var lastConnection: UInt64 = 0
+    /// Every open socket, those included that have not become a WebSocket.
+    private var sockets: [ObjectIdentifier: ConnectionHandler] = [:]
+    private var whenEmpty: EventLoopPromise<Void>?
+
+    private var actions: [ServerAction] = []
+    private var isPerforming = false
+    private var timer: (task: Scheduled<Void>, time: Timestamp)?
+    /// The last message that was encoded for more than one receiver.
+    private var shared: (message: ServerMessage, body: EncodedBody)?
+
+    init(
+        eventLoop: any EventLoop, limits: RoomServerConfiguration.Limits, authority: ServerAuthority, logger: Logger
+    ) {
+        self.eventLoop = eventLoop
+        self.limits = limits
+        self.logger = logger
+        machine = RoomServerMachine(
+            limits: limits.core, authority: authority, random: SystemRandomNumberGenerator())
+    }
+
+    var status: ServerStatus {
+        ServerStatus(
+            rooms: machine.roomCount, participants: machine.participantCount, connections: machine.connectionCount,
+            retryAfter: machine.refusal)
+    }
+
+    // MARK: Sockets
+
+    /// False: there are too many already.
+    func opened(_ socket: ConnectionHandler) -> Bool {
+        guard whenEmpty == nil, sockets.count < limits.connections + limits.handshakes else { return false }
+        sockets[ObjectIdentifier(socket)] = socket
+        return true
+    }
+
+    func closed(_ socket: ConnectionHandler) {
+        sockets[ObjectIdentifier(socket)] = nil
+        if sockets.isEmpty { whenEmpty?.succeed() }
+    }
+
+    // MARK: Connections
+
+    /// The socket has become a WebSocket connection; `connected` is to follow.
+    func register(_ handler: ConnectionHandler) -> ConnectionID {
+        lastConnection += 1
+        let id = ConnectionID(lastConnection)
+        connections[id] = handler
+        return id
+    }
+
+    func connected(_ id: ConnectionID) {
+        logger.trace("connected", metadata: ["connection": "\(id)"])
+        step { $0.connected(id, at: $1) }
+        metrics.record(status)
+    }
+
+    func disconnected(_ id: ConnectionID) {
+        guard connections.removeValue(forKey: id) != nil else { return }
+        logger.trace("disconnected", metadata: ["connection": "\(id)"])
+        step { $0.disconnected(id, at: $1) }
+        metrics.record(status)
+    }
+
+    func heard(from id: ConnectionID) { machine.heard(from: id, at: .now()) }
+
+    func received(_ text: [UInt8], from id: ConnectionID) {
+        metrics.received()
+        do throws(ProtocolError) {
+            let envelope = try RoomProtocolCodec.decodeClientMessage(text)
+            if case .hello(let hello) = envelope.message {
+                logger.debug("hello", metadata: ["connection": "\(id)", "room": "\(hello.room)"])
+            }
+            step { $0.received(envelope, from: id, at: $1) }
+        } catch {
+            step { $0.receivedInvalid(error, from: id, at: $1) }
+        }
+    }
+
+    // MARK: The machine
+
+    private func step(_ transition: (inout RoomServerMachine, Timestamp) -> [ServerAction]) {
+        actions += transition(&machine, .now())
+        guard !isPerforming else { return }
+        isPerforming = true
+        var next = 0
+        var written: [ObjectIdentifier: ConnectionHandler] = [:]
+        while next < actions.count {
+            let action = actions[next]
+            next += 1
+            switch action {
+            case .send(let envelope, let id):
+                guard let handler = connections[id] else { continue }
+                note(envelope.message, id)
+                written[ObjectIdentifier(handler)] = handler
+                handler.write(encode(envelope))
+            case .close(let id, let code): connections.removeValue(forKey: id)?.close(code)
+            case .abort(let id): connections.removeValue(forKey: id)?.abort()
+            }
+        }
+        actions.removeAll(keepingCapacity: true)
+        shared = nil
+        isPerforming = false
+        for handler in written.values { handler.flush() }
+        schedule()
+    }
+
+    private func note(_ message: ServerMessage, _ id: ConnectionID) {
+        metrics.sent()
+        guard case .error(let error) = message else { return }
+        metrics.refused(error.code)
+        logger.debug("refused", metadata: ["connection": "\(id)", "code": "\(error.code.rawValue)"])
+    }
+
+    private func encode(_ envelope: Envelope<ServerMessage>) -> [UInt8] {
+        let body: EncodedBody
+        switch envelope.message {
+        case .peerJoined, .peerLeft, .peerChanged, .goingAway:
+            if let shared, shared.message == envelope.message {
+                body = shared.body
+            } else {
+                body = EncodedBody(envelope.message)
+                shared = (envelope.message, body)
+            }
+        default: body = EncodedBody(envelope.message)
+        }
+        return body.finished(sequence: envelope.sequence, ack: envelope.ack)
+    }
+
+    private func schedule() {
+        guard let next = machine.nextDeadline else { return }
+        if let timer, timer.time <= next { return }
+        timer?.task.cancel()
+        let delay = max(next - .now(), .zero).saturatedNanoseconds
+        let task = eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(delay)) {
+            self.timer = nil
+            self.step { $0.timePassed(to: $1) }
+        }
+        timer = (task, next)
+    }
+
+    // MARK: The end
+
+    /// Tells everybody to come back later, and closes. The future succeeds when all sockets are gone.
+    func drain() -> EventLoopFuture<Void> {
+        let window = RetryWindow(earliest: .zero, latest: limits.drainWindow)
+        let promise = whenEmpty ?? eventLoop.makePromise()
+        whenEmpty = promise
+        step { $0.drain(retryAfter: window, at: $1) }
+        for socket in Array(sockets.values) { socket.closeIfIdle() }
+        if sockets.isEmpty { promise.succeed() }
+        return promise.futureResult
+    }
+
+    func stop() {
+        timer?.task.cancel()
+        timer = nil
+        for socket in Array(sockets.values) { socket.abort() }
+        whenEmpty?.succeed()
+    }
+}

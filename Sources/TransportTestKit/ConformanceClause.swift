@@ -1,0 +1,155 @@
+internal import Glibc
+internal import TransportPluginAPI
+
+/// One sentence of a transport's contract, as a test. Run it under any test framework, one clause per case:
+///
+/// ```swift
+/// @Test(arguments: SignalingConformance.clauses(of: subject))
+/// func keepsTheContract(_ clause: ConformanceClause) async throws { try await clause.run() }
+/// ```
+public struct ConformanceClause: Sendable, CustomStringConvertible {
+    /// Stable: `signaling.connect.03`.
+    public let id: String
+    /// What the contract says.
+    public let sentence: String
+    private let body: @Sendable () async throws -> Void
+
+    init(_ id: String, _ sentence: String, _ body: @escaping @Sendable () async throws -> Void) {
+        self.id = id
+        self.sentence = sentence
+        self.body = body
+    }
+
+    /// Returns when the transport keeps the clause; throws a `ConformanceFailure` otherwise, after 60 s at the latest.
+    public func run() async throws {
+        do {
+            try await within(.seconds(60), "the whole clause", body)
+        } catch let failure as ConformanceFailure {
+            throw ConformanceFailure("\(id) (\(sentence)): \(failure.message)")
+        } catch {
+            throw ConformanceFailure("\(id) (\(sentence)): unexpected error: \(error)")
+        }
+    }
+
+    public var description: String { "\(id): \(sentence)" }
+}
+
+/// A clause that a transport does not keep.
+public struct ConformanceFailure: Error, CustomStringConvertible {
+    public let message: String
+    init(_ message: String) { self.message = message }
+    public var description: String { message }
+}
+
+func expect(_ condition: Bool, _ message: @autoclosure () -> String) throws {
+    if !condition { throw ConformanceFailure(message()) }
+}
+
+/// Runs `body`, which must throw a `TransportError` with one of `codes`, and returns it.
+@discardableResult
+func expectError(
+    _ codes: TransportError.Code..., from what: String, _ body: @Sendable () async throws -> some Sendable
+) async throws -> TransportError {
+    let result: any Sendable
+    do { result = try await body() } catch let error as TransportError {
+        try expect(codes.contains(error.code), "\(what) must throw \(codes), but threw \(error)")
+        return error
+    }
+    throw ConformanceFailure("\(what) must throw \(codes), but returned \(result)")
+}
+
+/// Runs `body` and fails when it has not returned after `limit`. A body that does not react to being cancelled is left
+/// behind, so that a transport that hangs cannot hang the suite.
+func within<Result: Sendable>(
+    _ limit: Duration, _ what: String, _ body: @escaping @Sendable () async throws -> Result
+) async throws -> Result {
+    let first = FirstOutcome<Result>()
+    let work = Task {
+        do { first.settle(.success(try await body())) } catch { first.settle(.failure(error)) }
+    }
+    let timer = Task {
+        try await Task.sleep(for: limit)
+        first.settle(.failure(ConformanceFailure("\(what) did not finish within \(limit)")))
+    }
+    defer {
+        work.cancel()
+        timer.cancel()
+    }
+    return try await withTaskCancellationHandler {
+        try await first.value()
+    } onCancel: {
+        work.cancel()
+    }
+}
+
+/// Waits until `condition` holds, looking again and again, and fails after `limit`.
+func eventually(
+    within limit: Duration = .seconds(10), _ what: String, _ condition: @Sendable () async throws -> Bool
+) async throws {
+    let deadline = Timestamp.now() + limit
+    while try await !condition() {
+        try expect(Timestamp.now() < deadline, "\(what) did not come true within \(limit)")
+        try await Task.sleep(for: .milliseconds(5))
+    }
+}
+
+/// Waits until `value` has not changed for a while, and returns it.
+func settled(_ value: @Sendable () -> Int) async throws -> Int {
+    var last = value()
+    var unchanged = 0
+    while unchanged < 15 {
+        try await Task.sleep(for: .milliseconds(20))
+        let now = value()
+        unchanged = now == last ? unchanged + 1 : 0
+        last = now
+    }
+    return last
+}
+
+/// The first outcome of two contenders.
+private final class FirstOutcome<Value: Sendable>: Sendable {
+    private struct State {
+        var outcome: Swift.Result<Value, any Error>?
+        var waiter: CheckedContinuation<Value, any Error>?
+    }
+    private let state = Locked(State())
+
+    func settle(_ outcome: Swift.Result<Value, any Error>) {
+        let waiter = state.withLock { state -> CheckedContinuation<Value, any Error>? in
+            guard state.outcome == nil else { return nil }
+            state.outcome = outcome
+            defer { state.waiter = nil }
+            return state.waiter
+        }
+        waiter?.resume(with: outcome)
+    }
+
+    func value() async throws -> Value {
+        try await withCheckedThrowingContinuation { continuation in
+            let outcome = state.withLock { state -> Swift.Result<Value, any Error>? in
+                if state.outcome == nil { state.waiter = continuation }
+                return state.outcome
+            }
+            if let outcome { continuation.resume(with: outcome) }
+        }
+    }
+}
+
+/// A counter that tasks and threads share.
+final class Counter: Sendable {
+    private let count = Locked(0)
+    var value: Int { count.withLock { $0 } }
+    func add(_ amount: Int = 1) { count.withLock { $0 += amount } }
+}
+
+/// What this process holds of the system: open descriptors and threads.
+func processResources() -> (descriptors: Int, threads: Int) {
+    func count(_ path: String) -> Int {
+        guard let directory = opendir(path) else { return 0 }
+        defer { closedir(directory) }
+        var entries = 0
+        while readdir(directory) != nil { entries += 1 }
+        return entries
+    }
+    return (count("/proc/self/fd"), count("/proc/self/task"))
+}

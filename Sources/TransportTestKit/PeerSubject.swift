@@ -1,0 +1,256 @@
+public import TransportPluginAPI
+
+/// A peer transport under test.
+public struct PeerSubject<Transport: PeerTransport>: Sendable {
+    /// Makes the transports of the two sides; called for each clause. They may be one and the same, and may share a loop.
+    public var makeTransports: @Sendable () async throws -> (Transport, Transport)
+    /// What the plugin's descriptor declares. Clauses of undeclared capabilities are left out.
+    public var capabilities: Capabilities
+    /// Configures both connections.
+    public var configuration: PeerConnectionConfiguration
+    /// Called at the end of each clause, after the transports' `shutdown()`: ends the loops, if they were handed in.
+    public var tearDown: @Sendable (Transport, Transport) async -> Void
+
+    public init(
+        capabilities: Capabilities, configuration: PeerConnectionConfiguration = PeerConnectionConfiguration(),
+        makeTransports: @escaping @Sendable () async throws -> (Transport, Transport),
+        tearDown: @escaping @Sendable (Transport, Transport) async -> Void = { _, _ in }
+    ) {
+        self.makeTransports = makeTransports
+        self.capabilities = capabilities
+        self.configuration = configuration
+        self.tearDown = tearDown
+    }
+}
+
+/// What a test saw of one connection, for waiting on it from tasks.
+final class PeerLog: PeerConnectionHandler, Sendable {
+    struct Message: Sendable, Equatable {
+        var payload: Payload
+        var isText: Bool
+        var channel: ChannelID
+    }
+    struct State: Sendable {
+        var states: [PeerConnectionState] = []
+        var opened: [(id: ChannelID, parameters: ChannelParameters, isRemote: Bool)] = []
+        var closedChannels: [ChannelID] = []
+        var writable: [ChannelID] = []
+        var messages: [Message] = []
+        var received = 0
+        var bytes = 0
+        var paths = 0
+        var hasClosed = false
+        var closeError: TransportError?
+        var eventsAfterClose = 0
+        var fragments: Set<String> = []
+    }
+    let state = Locked(State())
+    /// Passes descriptions and candidates to the other side; called on the connection's loop.
+    let forward: @Sendable (PeerConnectionEvent) -> Void
+    let keepsMessages: Bool
+
+    init(keepsMessages: Bool = true, forward: @escaping @Sendable (PeerConnectionEvent) -> Void) {
+        self.keepsMessages = keepsMessages
+        self.forward = forward
+    }
+
+    var now: State { state.withLock { $0 } }
+
+    func peerConnection(didEmit event: PeerConnectionEvent) {
+        state.withLock { state in
+            if state.hasClosed { state.eventsAfterClose += 1 }
+            switch event {
+            case .state(let new): state.states.append(new)
+            case .pathChanged: state.paths += 1
+            case .channelOpened(let id, let parameters, let isRemote): state.opened.append((id, parameters, isRemote))
+            case .channelWritable(let id): state.writable.append(id)
+            case .channelClosed(let id): state.closedChannels.append(id)
+            case .closed(let error):
+                state.hasClosed = true
+                state.closeError = error
+            case .endOfLocalCandidates(let fragment): state.fragments.insert(fragment)
+            case .localDescription, .localCandidate, .liveness: break
+            }
+        }
+        forward(event)
+    }
+
+    func peerConnection(didReceive bytes: UnsafeRawBufferPointer, isText: Bool, on channel: ChannelID) {
+        let payload = keepsMessages ? Payload(copying: bytes) : Payload([])
+        state.withLock { state in
+            if state.hasClosed { state.eventsAfterClose += 1 }
+            state.received += 1
+            state.bytes += bytes.count
+            if keepsMessages { state.messages.append(Message(payload: payload, isText: isText, channel: channel)) }
+        }
+    }
+}
+
+/// One side of a pair: a connection on its loop, with what it saw.
+struct PeerSide<Connection: PeerConnection>: Sendable {
+    let connection: Connection
+    let loop: TransportLoop
+    let log: PeerLog
+
+    /// Runs `body` with the connection, on its loop.
+    func on<Result: Sendable>(
+        _ body: @escaping @Sendable (Connection) throws(TransportError) -> Result
+    ) async throws(TransportError) -> Result {
+        let connection = connection
+        return try await loop.runThrowing { () throws(TransportError) in try body(connection) }
+    }
+
+    func send(_ payload: Payload, isText: Bool = false, on channel: ChannelID) async throws(TransportError) {
+        try await on { connection throws(TransportError) in
+            try payload.withUnsafeBytes { bytes throws(TransportError) in
+                try connection.send(bytes, isText: isText, on: channel)
+            }
+        }
+    }
+
+    /// As `send`; false when there is no room.
+    func trySend(_ payload: Payload, on channel: ChannelID) async throws -> Bool {
+        do throws(TransportError) {
+            try await send(payload, on: channel)
+            return true
+        } catch {
+            guard error.code == .wouldBlock else { throw error }
+            return false
+        }
+    }
+
+    /// As `send`, waiting for room where there is none.
+    func sendWhenWritable(_ payload: Payload, on channel: ChannelID) async throws {
+        var seen = log.now.writable.count
+        while try await !trySend(payload, on: channel) {
+            let last = seen
+            try await eventually("channelWritable after wouldBlock") { log.now.writable.count > last }
+            seen = log.now.writable.count
+        }
+    }
+
+    func openChannel(_ label: String, _ change: @Sendable (inout ChannelParameters) -> Void = { _ in }) async throws
+        -> ChannelID
+    {
+        var parameters = ChannelParameters(label: label)
+        change(&parameters)
+        let id = try await on { [parameters] connection throws(TransportError) in try connection.openChannel(parameters)
+        }
+        try await eventually("channel '\(label)' opening") { log.now.opened.contains { $0.id == id } }
+        return id
+    }
+
+    /// The channel of this label that the other side opened.
+    func remoteChannel(_ label: String) async throws -> ChannelID {
+        try await eventually("the other side's channel '\(label)'") { channel(label) != nil }
+        return channel(label) ?? ChannelID(rawValue: -1)
+    }
+
+    private func channel(_ label: String) -> ChannelID? { log.now.opened.first { $0.parameters.label == label }?.id }
+
+    func waitForConnected() async throws {
+        try await eventually(within: .seconds(20), "the state connected") { log.now.states.last == .connected }
+    }
+
+    func close() async { await loop.run { [connection] in connection.close() } }
+}
+
+/// Two connections whose descriptions and candidates are passed to each other.
+struct PeerPair<Transport: PeerTransport>: Sendable {
+    let offerer: PeerSide<Transport.Connection>
+    let answerer: PeerSide<Transport.Connection>
+    let errors: Locked<[TransportError]>
+    /// Breaks the circle of each side's log knowing the other side.
+    let unlink: @Sendable () -> Void
+}
+
+extension PeerSubject {
+    /// Runs `body` with two connections, not yet negotiated.
+    func withPair(
+        keepsMessages: Bool = true,
+        _ configure: @Sendable (inout PeerConnectionConfiguration) -> Void = { _ in },
+        _ body: @Sendable (PeerPair<Transport>) async throws -> Void
+    ) async throws {
+        let (left, right) = try await makeTransports()
+        var configuration = configuration
+        configure(&configuration)
+        do {
+            let pair = try await makePair(left, right, configuration, keepsMessages)
+            defer { pair.unlink() }
+            try await body(pair)
+            let errors = pair.errors.withLock { $0 }
+            try expect(errors.isEmpty, "passing descriptions and candidates to the other side threw \(errors)")
+            await pair.offerer.close()
+            await pair.answerer.close()
+            for side in [pair.offerer, pair.answerer] {
+                try await eventually("the event closed") { side.log.now.hasClosed }
+                await side.loop.run {}
+                try expect(side.log.now.eventsAfterClose == 0, "closed must be the last event")
+            }
+        } catch {
+            await left.shutdown()
+            await right.shutdown()
+            await tearDown(left, right)
+            throw error
+        }
+        await left.shutdown()
+        await right.shutdown()
+        await tearDown(left, right)
+    }
+
+    /// Runs `body` with two connections that are connected.
+    func withConnected(
+        keepsMessages: Bool = true,
+        _ configure: @Sendable (inout PeerConnectionConfiguration) -> Void = { _ in },
+        _ body: @Sendable (PeerPair<Transport>) async throws -> Void
+    ) async throws {
+        try await withPair(keepsMessages: keepsMessages, configure) { pair in
+            try await pair.offerer.on { connection throws(TransportError) in try connection.offer() }
+            try await pair.offerer.waitForConnected()
+            try await pair.answerer.waitForConnected()
+            try await body(pair)
+        }
+    }
+
+    private func makePair(
+        _ left: Transport, _ right: Transport, _ configuration: PeerConnectionConfiguration, _ keepsMessages: Bool
+    ) async throws -> PeerPair<Transport> {
+        let errors = Locked<[TransportError]>([])
+        let offererBox = Locked<PeerSide<Transport.Connection>?>(nil)
+        let answererBox = Locked<PeerSide<Transport.Connection>?>(nil)
+        func makeSide(
+            _ transport: Transport, to other: Locked<PeerSide<Transport.Connection>?>
+        ) async throws -> PeerSide<Transport.Connection> {
+            let log = PeerLog(keepsMessages: keepsMessages) { event in
+                guard let other = other.withLock({ $0 }) else { return }
+                other.loop.execute { [connection = other.connection] in
+                    do throws(TransportError) {
+                        switch event {
+                        case .localDescription(let description): try connection.setRemoteDescription(description)
+                        case .localCandidate(let candidate): try connection.addRemoteCandidate(candidate)
+                        case .endOfLocalCandidates(let fragment):
+                            try connection.addRemoteCandidate(PeerCandidate(text: "", usernameFragment: fragment))
+                        default: break
+                        }
+                    } catch {
+                        // A candidate may come after the other side has closed.
+                        if error.code != .closed { errors.withLock { $0.append(error) } }
+                    }
+                }
+            }
+            let loop = transport.loop
+            let connection = try await loop.runThrowing { () throws(TransportError) in
+                try transport.makeConnection(configuration, handler: log)
+            }
+            return PeerSide(connection: connection, loop: loop, log: log)
+        }
+        let offerer = try await makeSide(left, to: answererBox)
+        let answerer = try await makeSide(right, to: offererBox)
+        offererBox.withLock { $0 = offerer }
+        answererBox.withLock { $0 = answerer }
+        return PeerPair(offerer: offerer, answerer: answerer, errors: errors) {
+            offererBox.withLock { $0 = nil }
+            answererBox.withLock { $0 = nil }
+        }
+    }
+}

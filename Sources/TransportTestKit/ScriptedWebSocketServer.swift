@@ -1,0 +1,365 @@
+internal import Glibc
+internal import TransportPluginAPI
+
+/// A tiny WebSocket server on 127.0.0.1 that does exactly what a script says, right or wrong.
+///
+/// One thread accepts, one thread per connection runs the script with blocking reads and writes, each with a deadline.
+// SAFETY: mutable state is behind `state`; descriptors are closed by the thread that uses them.
+final class ScriptedWebSocketServer: @unchecked Sendable {
+    typealias Script = @Sendable (ScriptedConnection) throws -> Void
+
+    private struct State {
+        var isStopped = false
+        var running: [ObjectIdentifier: ScriptedConnection] = [:]
+        var threads = 0
+    }
+    private let state = Locked(State())
+    private let listener: Int32
+    let port: UInt16
+    private let script: Script
+    let events = ServerEvents()
+    let gate = Gate()
+
+    /// - Parameter receiveBuffer: bytes of the sockets' SO_RCVBUF; small, so that back-pressure shows early.
+    init(receiveBuffer: Int32? = nil, _ script: @escaping Script) throws {
+        self.script = script
+        listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard listener >= 0 else { throw ConformanceFailure("the test server has no socket: errno \(errno)") }
+        if var size = receiveBuffer { setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &size, 4) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let listener = listener
+        let status = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                bind(listener, address, length) == 0 && listen(listener, 256) == 0
+                    && getsockname(listener, address, &length) == 0
+            }
+        }
+        port = UInt16(bigEndian: address.sin_port)
+        guard status else {
+            Glibc.close(listener)
+            throw ConformanceFailure("the test server cannot listen on 127.0.0.1: errno \(errno)")
+        }
+        runThread { self.acceptAll() }
+    }
+
+    /// Ends all scripts. Idempotent.
+    func stop() {
+        let running = state.withLock { state in
+            guard !state.isStopped else { return [ScriptedConnection]() }
+            state.isStopped = true
+            return Array(state.running.values)
+        }
+        shutdown(listener, Int32(SHUT_RDWR))
+        for connection in running { connection.interrupt() }
+        gate.open()
+        events.finish()
+    }
+
+    private func acceptAll() {
+        while true {
+            let descriptor = accept(listener, nil, nil)
+            if descriptor < 0 {
+                if errno == EINTR || errno == ECONNABORTED { continue }
+                break
+            }
+            let connection = ScriptedConnection(descriptor, events: events, gate: gate)
+            let isStopped = state.withLock { state in
+                if !state.isStopped { state.running[ObjectIdentifier(connection)] = connection }
+                return state.isStopped
+            }
+            if isStopped {
+                connection.close()
+                continue
+            }
+            runThread {
+                do { try self.script(connection) } catch { connection.report("failed: \(error)") }
+                _ = self.state.withLock { $0.running.removeValue(forKey: ObjectIdentifier(connection)) }
+                connection.close()
+            }
+        }
+        Glibc.close(listener)
+    }
+}
+
+/// What scripts tell the clause, in order.
+final class ServerEvents: Sendable {
+    private let buffer = MessageBuffer(limit: 64 << 20)
+
+    func report(_ event: String) { _ = buffer.appendNow(.text(Payload(event))) }
+    func finish() { buffer.finish() }
+
+    func next(within limit: Duration = .seconds(10)) async throws -> String {
+        try await TransportTestKit.within(limit, "the server's next report") { [buffer] in
+            guard let event = try await buffer.next() else { throw ConformanceFailure("the server ended") }
+            return event.payload.utf8Text ?? ""
+        }
+    }
+
+    func expect(_ expected: String) async throws {
+        let event = try await next()
+        try TransportTestKit.expect(event == expected, "the server should have reported '\(expected)', not '\(event)'")
+    }
+}
+
+/// A door that stays open once it is opened.
+final class Gate: @unchecked Sendable {
+    // SAFETY: `isOpen` is touched only with `mutex` held.
+    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private var isOpen = false
+
+    init() {
+        pthread_mutex_init(mutex, nil)
+        pthread_cond_init(condition, nil)
+    }
+
+    deinit {
+        pthread_cond_destroy(condition)
+        pthread_mutex_destroy(mutex)
+        condition.deallocate()
+        mutex.deallocate()
+    }
+
+    func open() {
+        pthread_mutex_lock(mutex)
+        isOpen = true
+        pthread_cond_broadcast(condition)
+        pthread_mutex_unlock(mutex)
+    }
+
+    /// Blocks the thread.
+    func pass() {
+        pthread_mutex_lock(mutex)
+        while !isOpen { pthread_cond_wait(condition, mutex) }
+        pthread_mutex_unlock(mutex)
+    }
+}
+
+/// The server's end of one connection. Everything blocks the script's thread, for 20 s at most.
+// SAFETY: used by the script's thread only, `interrupt` and `report` excepted, which touch nothing mutable but `state`.
+final class ScriptedConnection: @unchecked Sendable {
+    private let state: Locked<Int32>
+    private let descriptor: Int32
+    private let events: ServerEvents
+    let gate: Gate
+    private var input: [UInt8] = []
+    private var consumed = 0
+
+    init(_ descriptor: Int32, events: ServerEvents, gate: Gate) {
+        self.descriptor = descriptor
+        self.events = events
+        self.gate = gate
+        state = Locked(descriptor)
+        var limit = timeval(tv_sec: 20, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        var on: Int32 = 1
+        setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, 4)
+    }
+
+    func report(_ event: String) { events.report(event) }
+
+    // MARK: Handshake
+
+    func readRequest() throws -> WebSocketRequest {
+        let end = Array("\r\n\r\n".utf8)
+        while true {
+            if let found = input.indices.first(where: { input[$0...].starts(with: end) }) {
+                defer { input.removeFirst(found + 4) }
+                guard let request = WebSocketRequest(head: Array(input[..<found])) else {
+                    throw ConformanceFailure("the client's request is malformed")
+                }
+                return request
+            }
+            guard input.count < 65_536, try fill() else { throw ConformanceFailure("no request came") }
+        }
+    }
+
+    /// Answers 101. With `accept`, a wrong proof can be given.
+    func open(_ request: WebSocketRequest, accept: String? = nil, headers: [String] = []) throws {
+        guard let proof = accept ?? request.accept else { throw ConformanceFailure("the client sent no key") }
+        let lines =
+            ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
+            + ["Sec-WebSocket-Accept: \(proof)"] + headers
+        try write(Array((lines.joined(separator: "\r\n") + "\r\n\r\n").utf8))
+    }
+
+    @discardableResult
+    func open() throws -> WebSocketRequest {
+        let request = try readRequest()
+        try open(request)
+        return request
+    }
+
+    func answer(status: String, headers: [String] = []) throws {
+        let lines = ["HTTP/1.1 \(status)"] + headers + ["Content-Length: 0", "Connection: close", "", ""]
+        try write(Array(lines.joined(separator: "\r\n").utf8))
+        finishWriting()
+        try drain()
+    }
+
+    // MARK: Frames
+
+    func send(_ frames: WebSocketFrame...) throws { try write(frames.flatMap(\.bytes)) }
+
+    func send(text: String) throws { try send(WebSocketFrame(opcode: .text, payload: Array(text.utf8))) }
+
+    /// The next frame, unmasked; nil when the client ended the TCP connection, by a reset too.
+    func readFrame() throws -> WebSocketFrame? {
+        guard let head = try take(2) else { return nil }
+        guard head[1] & 0x80 != 0 else { throw ConformanceFailure("the client's frame is not masked (RFC 6455 §5.1)") }
+        guard let opcode = WebSocketFrame.Opcode(rawValue: head[0] & 0x0F), head[0] & 0x70 == 0 else {
+            throw ConformanceFailure("the client's frame has a reserved bit or opcode")
+        }
+        var length = Int(head[1] & 0x7F)
+        if length >= 126 {
+            guard let more = try take(length == 126 ? 2 : 8) else { return nil }
+            length = more.reduce(0) { ($0 & 0xFFFF_FFFF) << 8 | Int($1) }
+        }
+        guard let mask = try take(4), var payload = try take(length) else { return nil }
+        unmask(&payload, mask)
+        return WebSocketFrame(opcode: opcode, payload: payload, isFinal: head[0] & 0x80 != 0)
+    }
+
+    /// Word by word: a loop over bytes takes a second for 30 MB in debug builds.
+    private func unmask(_ payload: inout [UInt8], _ mask: [UInt8]) {
+        payload.withUnsafeMutableBytes { bytes in
+            let word = (mask + mask).withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) }
+            var index = 0
+            while index + 8 <= bytes.count {
+                let value = bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self) ^ word
+                bytes.storeBytes(of: value, toByteOffset: index, as: UInt64.self)
+                index += 8
+            }
+            while index < bytes.count {
+                bytes[index] ^= mask[index & 3]
+                index += 1
+            }
+        }
+    }
+
+    /// The next whole message or control frame; fragments are put together. Nil at the end.
+    func readMessage() throws -> WebSocketFrame? {
+        guard var message = try readFrame() else { return nil }
+        if message.opcode.rawValue >= 8 { return message }
+        while !message.isFinal {
+            guard let next = try readFrame() else { return nil }
+            if next.opcode.rawValue >= 8 { continue }
+            message.payload += next.payload
+            message.isFinal = next.isFinal
+        }
+        return message
+    }
+
+    /// Sends messages back, answers pings and the close frame, and returns when the connection ends. Reports the close frame
+    /// as `close <code> <reason>`, and the end as `end`.
+    func echo() throws {
+        while let message = try readMessage() {
+            switch message.opcode {
+            case .ping: try send(WebSocketFrame(opcode: .pong, payload: message.payload))
+            case .pong: break
+            case .close:
+                report("close \(message.closeCode ?? 1005) \(message.closeReason)")
+                try? send(message)
+                finishWriting()
+            default: try send(message)
+            }
+        }
+        report("end")
+    }
+
+    /// Reads and forgets until the client ends the connection.
+    func drain() throws {
+        input = []
+        consumed = 0
+        while try fill() {
+            input = []
+        }
+    }
+
+    // MARK: The socket
+
+    func write(_ bytes: [UInt8]) throws {
+        var written = 0
+        while written < bytes.count {
+            let count = bytes.withUnsafeBytes { buffer in
+                Glibc.send(
+                    descriptor, buffer.baseAddress! + written, bytes.count - written, Int32(MSG_NOSIGNAL))
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw ConformanceFailure("writing to the client failed: errno \(errno)") }
+            written += count
+        }
+    }
+
+    /// Sends FIN.
+    func finishWriting() { shutdown(descriptor, Int32(SHUT_WR)) }
+
+    /// Sends RST.
+    func reset() {
+        var linger = Glibc.linger(l_onoff: 1, l_linger: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<Glibc.linger>.size))
+        close()
+    }
+
+    func close() {
+        let descriptor = state.withLock { state in
+            defer { state = -1 }
+            return state
+        }
+        if descriptor >= 0 { Glibc.close(descriptor) }
+    }
+
+    /// From another thread: makes blocking calls return.
+    func interrupt() {
+        state.withLock { descriptor in
+            if descriptor >= 0 { _ = shutdown(descriptor, Int32(SHUT_RDWR)) }
+        }
+    }
+
+    private func take(_ count: Int) throws -> [UInt8]? {
+        while input.count - consumed < count {
+            if consumed > 0 {
+                input.removeFirst(consumed)
+                consumed = 0
+            }
+            guard try fill() else { return nil }
+        }
+        defer { consumed += count }
+        return Array(input[consumed..<consumed + count])
+    }
+
+    private func fill() throws -> Bool {
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = recv(descriptor, &chunk, chunk.count, 0)
+            if count > 0 {
+                input += chunk[..<count]
+                return true
+            }
+            if count == 0 || errno == ECONNRESET || errno == EPIPE || errno == EBADF { return false }
+            if errno != EINTR { throw ConformanceFailure("reading from the client failed: errno \(errno)") }
+        }
+    }
+}
+
+/// Runs `body` on a thread of its own, which nobody joins.
+func runThread(_ body: @escaping @Sendable () -> Void) {
+    final class Box: Sendable {
+        let body: @Sendable () -> Void
+        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    }
+    var thread = pthread_t()
+    // Ownership: the box is retained here and released by the thread, or here when there is no thread.
+    let box = Unmanaged.passRetained(Box(body))
+    let status = pthread_create(
+        &thread, nil,
+        { raw in
+            Unmanaged<Box>.fromOpaque(raw!).takeRetainedValue().body()
+            return nil
+        }, box.toOpaque())
+    if status == 0 { pthread_detach(thread) } else { box.release() }
+}

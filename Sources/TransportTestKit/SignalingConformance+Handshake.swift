@@ -1,0 +1,210 @@
+internal import TransportPluginAPI
+
+extension SignalingConformance {
+    // MARK: signaling.handshake
+
+    static func handshakeClauses<Transport>(_ subject: SignalingSubject<Transport>) -> [ConformanceClause] {
+        [
+            ConformanceClause("signaling.handshake.01", "a server that is silent leads to .timedOut in time") {
+                try await subject.withServer { connection in
+                    _ = try connection.readRequest()
+                    try connection.drain()
+                    connection.report("gone")
+                } client: { transport, endpoint, server in
+                    var endpoint = endpoint
+                    endpoint.connectTimeout = .milliseconds(1500)
+                    let start = Timestamp.now()
+                    let error = try await expectError(.timedOut, from: "connect") { [endpoint] in
+                        try await transport.connect(to: endpoint)
+                    }
+                    let elapsed = Timestamp.now() - start
+                    try expect(elapsed < .seconds(5), "the timeout of 1.5 s took \(elapsed)")
+                    try expect(error.isRetriable, "a timeout may not happen again: isRetriable")
+                    // An attempt that was given up is aborted, not left behind.
+                    try await server.events.expect("gone")
+                }
+            },
+            ConformanceClause("signaling.handshake.02", "a wrong Sec-WebSocket-Accept leads to .handshakeFailed") {
+                try await subject.withServer { connection in
+                    try connection.open(try connection.readRequest(), accept: "d3JvbmcgcHJvb2Ygb2YgdGhlIGtleQ==")
+                    try connection.drain()
+                } client: { transport, endpoint, _ in
+                    try await expectError(.handshakeFailed, from: "connect") {
+                        try await transport.connect(to: endpoint)
+                    }
+                }
+            },
+            ConformanceClause("signaling.handshake.03", "an HTTP status leads to .refused, which carries it") {
+                for status in [401, 403, 404, 500] {
+                    try await subject.withServer { connection in
+                        _ = try connection.readRequest()
+                        try connection.answer(status: "\(status) No")
+                    } client: { transport, endpoint, _ in
+                        let error = try await expectError(.refused, from: "connect") {
+                            try await transport.connect(to: endpoint)
+                        }
+                        try expect(
+                            error.status == status,
+                            "the status should be \(status), not \(String(describing: error.status))")
+                    }
+                }
+            },
+            ConformanceClause("signaling.handshake.04", "Retry-After of a 503 is told") {
+                try await subject.withServer { connection in
+                    _ = try connection.readRequest()
+                    try connection.answer(status: "503 Service Unavailable", headers: ["Retry-After: 7"])
+                } client: { transport, endpoint, _ in
+                    let error = try await expectError(.refused, from: "connect") {
+                        try await transport.connect(to: endpoint)
+                    }
+                    try expect(error.status == 503, "the status should be 503, not \(String(describing: error.status))")
+                    try expect(
+                        error.retryAfter == .seconds(7),
+                        "retryAfter should be 7 s, not \(String(describing: error.retryAfter))")
+                    try expect(error.isRetriable, "a busy server may take us later: isRetriable")
+                }
+            },
+            ConformanceClause("signaling.handshake.05", "a redirection is not followed, but told as .refused") {
+                try await subject.withServer { connection in
+                    _ = try connection.readRequest()
+                    connection.report("asked")
+                    try connection.answer(status: "302 Found", headers: ["Location: /elsewhere"])
+                } client: { transport, endpoint, server in
+                    let error = try await expectError(.refused, from: "connect") {
+                        try await transport.connect(to: endpoint)
+                    }
+                    try expect(error.status == 302, "the status should be 302, not \(String(describing: error.status))")
+                    try await server.events.expect("asked")
+                }
+            },
+            ConformanceClause("signaling.handshake.06", "an answer that is not HTTP leads to .handshakeFailed") {
+                try await subject.withServer { connection in
+                    _ = try connection.readRequest()
+                    try connection.write(Array("SSH-2.0-OpenSSH_9.2\r\n\r\n".utf8))
+                    connection.finishWriting()
+                    try connection.drain()
+                } client: { transport, endpoint, _ in
+                    try await expectError(.handshakeFailed, .closed, from: "connect") {
+                        try await transport.connect(to: endpoint)
+                    }
+                }
+            },
+            ConformanceClause("signaling.handshake.07", "a server that hangs up during the handshake fails the attempt")
+            {
+                try await subject.withServer { connection in
+                    _ = try connection.readRequest()
+                } client: { transport, endpoint, _ in
+                    let error = try await expectError(.handshakeFailed, .closed, .io, from: "connect") {
+                        try await transport.connect(to: endpoint)
+                    }
+                    try expect(error.isRetriable, "a server that hung up may be there later: isRetriable")
+                }
+            },
+            ConformanceClause("signaling.handshake.08", "path, headers and subprotocols of the endpoint are sent") {
+                try await subject.withServer { connection in
+                    let request = try connection.readRequest()
+                    connection.report(request.path)
+                    connection.report(request.header("authorization") ?? "none")
+                    connection.report(request.header("x-room") ?? "none")
+                    connection.report(request.header("sec-websocket-protocol") ?? "none")
+                    connection.report(request.header("sec-websocket-extensions") ?? "none")
+                    try connection.open(request, headers: ["Sec-WebSocket-Protocol: room.v1"])
+                    try connection.echo()
+                } client: { transport, endpoint, server in
+                    var endpoint = endpoint
+                    endpoint.path = "/rooms/a%20b?x=1&y=2"
+                    endpoint.headers = [("Authorization", "Bearer abc"), ("X-Room", "a: b")]
+                    endpoint.subprotocols = ["room.v2", "room.v1"]
+                    try await transport.connect(to: endpoint).expectEcho(.text(Payload("x")))
+                    try await server.events.expect("/rooms/a%20b?x=1&y=2")
+                    try await server.events.expect("Bearer abc")
+                    try await server.events.expect("a: b")
+                    let offered = try await server.events.next()
+                    try expect(
+                        offered.filter { $0 != " " } == "room.v2,room.v1",
+                        "the subprotocols were offered as '\(offered)'")
+                    if !subject.capabilities.contains(.deflate) { try await server.events.expect("none") }
+                }
+            },
+            ConformanceClause(
+                "signaling.handshake.09", "a server that chooses none of the subprotocols is not accepted"
+            ) {
+                for chosen in [[], ["Sec-WebSocket-Protocol: other"]] {
+                    try await subject.withServer { connection in
+                        try connection.open(try connection.readRequest(), headers: chosen)
+                        try connection.drain()
+                    } client: { transport, endpoint, _ in
+                        var endpoint = endpoint
+                        endpoint.subprotocols = ["room.v1"]
+                        try await expectError(.handshakeFailed, from: "connect") { [endpoint] in
+                            try await transport.connect(to: endpoint)
+                        }
+                    }
+                }
+            },
+            ConformanceClause(
+                "signaling.handshake.10", "cancelling connect() throws .cancelled soon and aborts the attempt"
+            ) {
+                try await subject.withServer { connection in
+                    _ = try connection.readRequest()
+                    connection.report("asked")
+                    try connection.drain()
+                    connection.report("gone")
+                } client: { transport, endpoint, server in
+                    let task = Task { try await transport.connect(to: endpoint) }
+                    try await server.events.expect("asked")
+                    let start = Timestamp.now()
+                    task.cancel()
+                    try await expectError(.cancelled, from: "connect") { try await task.value }
+                    try expect(Timestamp.now() - start < .seconds(2), "it took \(Timestamp.now() - start)")
+                    try await server.events.expect("gone")
+                }
+            },
+            ConformanceClause("signaling.handshake.11", "a name that does not exist leads to .nameNotResolved") {
+                let transport = try subject.makeTransport()
+                // RFC 6761 §6.4: never resolves.
+                var endpoint = try SignalingEndpoint(url: "ws://no-such-host.invalid:9/")
+                endpoint.connectTimeout = .seconds(20)
+                let error = try await expectError(.nameNotResolved, from: "connect") { [endpoint] in
+                    try await transport.connect(to: endpoint)
+                }
+                try expect(error.isRetriable, "the resolver may be back later: isRetriable")
+                await transport.shutdown()
+            },
+            ConformanceClause("signaling.handshake.13", "shutdown() ends an attempt that is under way with .closed") {
+                try await subject.withServer { connection in
+                    _ = try connection.readRequest()
+                    connection.report("asked")
+                    try connection.drain()
+                    connection.report("gone")
+                } client: { transport, endpoint, server in
+                    let task = Task { try await transport.connect(to: endpoint) }
+                    try await server.events.expect("asked")
+                    await transport.shutdown()
+                    try await expectError(.closed, from: "connect") { try await task.value }
+                    try await server.events.expect("gone")
+                }
+            },
+            ConformanceClause(
+                "signaling.handshake.12", "a frame in the same segment as the handshake's answer is not lost"
+            ) {
+                try await subject.withServer { connection in
+                    let request = try connection.readRequest()
+                    let head = [
+                        "HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade",
+                        "Sec-WebSocket-Accept: \(request.accept ?? "")", "", "",
+                    ]
+                    let frames = (0..<3).flatMap { WebSocketFrame(opcode: .text, payload: Array("\($0)".utf8)).bytes }
+                    try connection.write(Array(head.joined(separator: "\r\n").utf8) + frames)
+                    try connection.echo()
+                } client: { transport, endpoint, _ in
+                    let connection = try await transport.connect(to: endpoint)
+                    for number in 0..<3 {
+                        let text = try await connection.receiveText()
+                        try expect(text == "\(number)", "\(text) came where \(number) was due")
+                    }
+                }
+            },
+        ]
+    }
+}

@@ -1,0 +1,148 @@
+internal import ArgumentParser
+internal import Foundation
+internal import RoomServer
+internal import TransportBenchmark
+
+struct ServeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "serve", abstract: "Run a room server.")
+
+    @OptionGroup var common: CommonOptions
+
+    @Option(help: "The address to listen on. Default: 127.0.0.1.")
+    var host: String?
+
+    @Option(help: "The port to listen on; 0: any free port. Default: 8080.")
+    var port: Int?
+
+    @Option(help: "The certificate chain for wss, PEM. Needs a build with the trait NIOSSL.")
+    var tlsCert: String?
+
+    @Option(help: "The private key for wss, PEM.")
+    var tlsKey: String?
+
+    @Option(help: "A file with the secret of join tokens (HS256). Without it everybody may join.")
+    var tokenSecretFile: String?
+
+    @Option(help: "A file with the key that signs sessions, made where there is none: a restarted server knows its guests by it.")
+    var sessionKeyFile: String?
+
+    @Option(help: "stun:host:port, told to every participant. Repeatable.")
+    var stunUri: [String] = []
+
+    @Option(help: "turn:host:port?transport=udp, told to every participant. Repeatable.")
+    var turnUri: [String] = []
+
+    @Option(help: "A file with the secret shared with the TURN server (coturn: use-auth-secret).")
+    var turnSecretFile: String?
+
+    @Option(help: "Seconds for which a lost participant can come back unnoticed. Default: 30.")
+    var grace: Double?
+
+    @Option(help: "Rooms at a time. Default: 1000.")
+    var maximumRooms: Int?
+
+    @Option(help: "Participants in one room, 2 to 64. Default: 16.")
+    var maximumParticipants: Int?
+
+    func run() async throws {
+        let settings = try Settings(path: common.configFile)
+        let server = RoomServer(
+            configuration: try configuration(settings),
+            logger: try LogLevels.logger(common.logLevel ?? settings.string("logLevel")))
+        do {
+            let wasInterrupted = try await serve(server)
+            if wasInterrupted { throw ExitStatus.interrupted }
+        } catch let error as RoomServerError {
+            throw CommandError(.usage, error.message)
+        }
+    }
+
+    /// Serves until a signal: SIGTERM drains, SIGINT stops. True for SIGINT.
+    private func serve(_ server: RoomServer) async throws -> Bool {
+        let (signals, feed) = AsyncStream.makeStream(of: Int32.self)
+        let watches = [SIGINT, SIGTERM].map { SignalWatch($0) { feed.yield($0) } }
+        defer { for watch in watches { watch.cancel() } }
+        return try await withThrowingTaskGroup(of: Int32?.self) { group in
+            group.addTask {
+                try await server.run()
+                return nil
+            }
+            group.addTask {
+                let address = try await server.address
+                var line = JSONLine(event: "listening")
+                line.add("url", address.url)
+                Output.line(line)
+                for await signal in signals { return signal }
+                return nil
+            }
+            while let signal = try await group.next() {
+                switch signal {
+                case SIGTERM?: server.shutdown()
+                case SIGINT?:
+                    group.cancelAll()
+                    return true
+                default:
+                    // The server has ended, or the wait for signals was cancelled.
+                    group.cancelAll()
+                    return false
+                }
+            }
+            return false
+        }
+    }
+
+    private func configuration(_ settings: Settings) throws -> RoomServerConfiguration {
+        var configuration = RoomServerConfiguration()
+        configuration.host = try host ?? settings.string("host") ?? "127.0.0.1"
+        configuration.port = try port ?? settings.integer("port", 0...65_535) ?? 8080
+        guard (0...65_535).contains(configuration.port) else {
+            throw CommandError(.usage, "--port is from 0 to 65535")
+        }
+        let certificate = try tlsCert ?? settings.string("tlsCert")
+        let key = try tlsKey ?? settings.string("tlsKey")
+        if let certificate, let key {
+            configuration.tls = .init(certificateChainFile: certificate, privateKeyFile: key)
+        } else if certificate != nil || key != nil {
+            throw CommandError(.usage, "--tls-cert and --tls-key belong together: one of them is missing")
+        }
+        if let path = try tokenSecretFile ?? settings.string("tokenSecretFile") {
+            configuration.joinTokenSecret = try secret(path)
+        }
+        if let path = try sessionKeyFile ?? settings.string("sessionKeyFile") { configuration.sessionKey = .file(path) }
+        let stun = try stunUri + settings.strings("stunUris")
+        if !stun.isEmpty { configuration.ice.servers.append(.init(urls: stun)) }
+        let turn = try turnUri + settings.strings("turnUris")
+        if let path = try turnSecretFile ?? settings.string("turnSecretFile") {
+            guard !turn.isEmpty else { throw CommandError(.usage, "--turn-secret-file needs a --turn-uri") }
+            configuration.ice.turn = .init(urls: turn, secret: try secret(path))
+        } else if !turn.isEmpty {
+            throw CommandError(.usage, "--turn-uri needs --turn-secret-file: the secret shared with the TURN server")
+        }
+        if let seconds = try grace ?? settings.string("grace").flatMap(Double.init) {
+            guard seconds >= 0, seconds <= 86_400 else {
+                throw CommandError(.usage, "--grace is from 0 to 86400 seconds")
+            }
+            configuration.limits.grace = .milliseconds(Int(seconds * 1000))
+        }
+        if let rooms = try maximumRooms ?? settings.integer("maximumRooms", 1...1_000_000) {
+            configuration.limits.rooms = rooms
+        }
+        if let participants = try maximumParticipants ?? settings.integer("maximumParticipants", 2...64) {
+            guard (2...64).contains(participants) else {
+                throw CommandError(.usage, "--maximum-participants is from 2 to 64")
+            }
+            configuration.limits.participantsPerRoom = participants
+        }
+        return configuration
+    }
+
+    private func secret(_ path: String) throws -> [UInt8] {
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw CommandError(.usage, "\(path): cannot be read; name a file that holds the secret")
+        }
+        // Editors end files with a newline, which is no part of a secret.
+        let bytes = [UInt8](data).reversed().drop { $0 == 10 || $0 == 13 }.reversed()
+        guard !bytes.isEmpty else { throw CommandError(.usage, "\(path): the file is empty") }
+        return Array(bytes)
+    }
+}

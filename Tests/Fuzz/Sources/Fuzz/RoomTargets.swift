@@ -1,0 +1,42 @@
+import RoomProtocol
+
+@testable import RoomCore
+
+/// What a client sends to the server.
+func clientMessage(_ bytes: UnsafeRawBufferPointer) {
+    guard let envelope = try? RoomProtocolCodec.decodeClientMessage(bytes) else { return }
+    let again = try? RoomProtocolCodec.decodeClientMessage(RoomProtocolCodec.encode(envelope))
+    require(again == envelope, "what was decoded can be encoded and decoded to the same")
+}
+
+/// What the server sends to a client.
+func serverMessage(_ bytes: UnsafeRawBufferPointer) {
+    guard let envelope = try? RoomProtocolCodec.decodeServerMessage(bytes) else { return }
+    let again = try? RoomProtocolCodec.decodeServerMessage(RoomProtocolCodec.encode(envelope))
+    require(again == envelope, "what was decoded can be encoded and decoded to the same")
+}
+
+/// A reliable channel's frames, and the machine behind them: each frame of the input has its length, two bytes, in front.
+func delivery(_ bytes: UnsafeRawBufferPointer) {
+    var machine = DeliveryMachine(session: SessionID("a"), peerSession: SessionID("b"))
+    machine.framesAccepted(upTo: 20)
+    _ = machine.channelOpened()
+    var rest = bytes[...]
+    while rest.count >= 2 {
+        let length = min(Int(rest[rest.startIndex]) << 8 | Int(rest[rest.startIndex + 1]), rest.count - 2)
+        let frame = UnsafeRawBufferPointer(rebasing: rest.dropFirst(2).prefix(length))
+        rest = rest.dropFirst(2 + length)
+        switch DeliveryProtocol.decode(frame) {
+        case .resume(let resume):
+            let again = resume.encoded.withUnsafeBytes { DeliveryProtocol.decode($0) }
+            require(again == .resume(resume), "a resume frame can be encoded and decoded to the same")
+            _ = machine.resumeReceived(resume)
+        case .data(_, let sequence, let ack): _ = machine.dataReceived(sequence: sequence, ack: ack)
+        case .ack(let ack): _ = machine.ackReceived(ack)
+        case nil:
+            machine.channelLost()
+            _ = machine.channelOpened()
+        }
+        _ = machine.ackToSend()
+    }
+}

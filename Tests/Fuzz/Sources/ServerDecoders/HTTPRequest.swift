@@ -1,0 +1,1 @@
+../../../../Sources/RoomServer/HTTPRequest.swift

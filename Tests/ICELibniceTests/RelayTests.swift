@@ -1,0 +1,121 @@
+import Glibc
+import Testing
+import TransportPluginAPI
+
+@testable import ICELibnice
+
+extension LibniceAgentTests {
+    private static let reason: Comment =
+        "SKIPPED: relays are not tested, since /usr/bin/turnserver is missing (apt-get install coturn)"
+
+    @Test(.enabled(if: TurnServer.isInstalled, reason), arguments: ["udp", "tcp"])
+    func relayedPairsConnectAndCarryDataBothWays(transport: String) async throws {
+        let turn = try TurnServer()
+        defer { turn.stop() }
+        try await withLoops(2) { loops in
+            let a = try await TestPeer.make(
+                on: loops[0], controlling: true, servers: [turn.server(transport)], policy: .relay)
+            let b = try await TestPeer.make(
+                on: loops[1], controlling: false, servers: [turn.server(transport)], policy: .relay)
+            try await connect(a, b)
+            for peer in [a, b] {
+                #expect(await peer.loop.run { peer.candidates.allSatisfy { $0.contains(" typ relay") } })
+                #expect(await peer.loop.run { peer.agent.selectedPath?.local } == .relay)
+                #expect(await peer.loop.run { peer.agent.isDirect } == false)
+            }
+            for (sender, receiver) in [(a, b), (b, a)] {
+                await sender.loop.run { sender.send(count: 30, size: 1000) }
+                await receiver.wait { $0.received.count == 30 }
+            }
+            await a.close()
+            await b.close()
+        }
+    }
+
+    @Test(.enabled(if: TurnServer.isInstalled, reason))
+    func aServerReflexiveCandidateComesFromAStunServerGivenByName() async throws {
+        let turn = try TurnServer()
+        defer { turn.stop() }
+        try await withLoops(1) { loops in
+            let a = try await TestPeer.make(
+                on: loops[0], controlling: true, servers: [ICEServer(urls: ["stun:localhost:\(turn.port)"])])
+            try await a.loop.runThrowing { () throws(TransportError) in try a.agent.gather() }
+            await a.wait(until: \.isGatheringDone)
+            // On loopback the reflexive address equals the host's, so none is told (RFC 8445 §5.1.3): gathering must end.
+            #expect(await a.loop.run { a.candidates.contains { $0.contains(" typ host") } })
+            await a.close()
+        }
+    }
+
+    @Test(.enabled(if: TurnServer.isInstalled, reason))
+    func wrongTurnCredentialsEndInNoCandidateAndNotInAnError() async throws {
+        let turn = try TurnServer()
+        defer { turn.stop() }
+        try await withLoops(1) { loops in
+            var server = turn.server("udp")
+            server.credential = "wrong"
+            let a = try await TestPeer.make(on: loops[0], controlling: true, servers: [server], policy: .relay)
+            try await a.loop.runThrowing { () throws(TransportError) in try a.agent.gather() }
+            await a.wait(until: \.isGatheringDone)
+            #expect(await a.loop.run { a.candidates.isEmpty })
+            await a.close()
+        }
+    }
+
+    @Test func aTurnServerThatDoesNotAnswerDelaysNeitherHostCandidatesNorTheEnd() async throws {
+        // A socket that never answers.
+        let silent = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+        defer { close(silent) }
+        var address = loopback(0)
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        _ = withUnsafeSockaddr(&address) { bind(silent, $0, $1) }
+        _ = withUnsafeSockaddr(&address) { pointer, _ in getsockname(silent, pointer, &size) }
+        let port = UInt16(bigEndian: address.sin_port)
+        try await withLoops(2) { loops in
+            let server = ICEServer(urls: ["turn:127.0.0.1:\(port)"], username: "u", credential: "p")
+            let a = try await TestPeer.make(on: loops[0], controlling: true, servers: [server])
+            let b = try await TestPeer.make(on: loops[1], controlling: false, servers: [server])
+            try await connect(a, b)
+            #expect(await a.loop.run { !a.isGatheringDone })
+            await a.close()
+            await b.close()
+            let start = Timestamp.now()
+            for loop in loops { await loop.shutdown() }
+            #expect(Timestamp.now() - start < .seconds(1))
+        }
+    }
+
+    @Test func aNameThatDoesNotResolveEndsInNoCandidate() async throws {
+        try await withLoops(1) { loops in
+            // RFC 6761 §6.4: never resolves.
+            let servers = [
+                ICEServer(urls: ["stun:nobody.invalid"]),
+                ICEServer(urls: ["turn:nobody.invalid"], username: "u", credential: "p"),
+            ]
+            let a = try await TestPeer.make(on: loops[0], controlling: true, servers: servers)
+            try await a.loop.runThrowing { () throws(TransportError) in try a.agent.gather() }
+            await a.wait { !$0.candidates.isEmpty }
+            await a.close()
+        }
+    }
+
+    @Test func unusableServersAreRefusedByName() async throws {
+        try await withLoops(1) { loops in
+            let loop = loops[0]
+            for (servers, name) in [
+                ([ICEServer(urls: ["http://x"])], "http://x"),
+                ([ICEServer(urls: ["turn:192.0.2.1"])], "turn:192.0.2.1"),
+            ] {
+                let peer = TestPeer(loop: loop)
+                let error: TransportError? = await loop.run {
+                    do throws(TransportError) {
+                        _ = try peer.make(controlling: true, servers: servers)
+                        return nil
+                    } catch { return error }
+                }
+                #expect(error?.code == .invalidArgument)
+                #expect(error?.message.contains(name) == true)
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+import InProcessTransport
+import Testing
+import TransportPluginAPI
+import TransportTestKit
+
+@Suite struct InProcessSignalingConformance {
+    static let network = InProcessSignalingNetwork()
+
+    static let subject = SignalingSubject(
+        capabilities: [], makeTransport: { InProcessSignalingTransport(network: network) },
+        startServer: { try InProcessTestServer(network: network, behaviour: $0) })
+
+    @Test(arguments: SignalingConformance.clauses(of: subject))
+    func keepsTheContract(_ clause: ConformanceClause) async throws { try await clause.run() }
+
+    /// The decorator without a fault must be invisible.
+    static let decorated = SignalingSubject(
+        capabilities: [],
+        makeTransport: {
+            FaultInjectingSignalingTransport(
+                InProcessSignalingTransport(network: network), control: SignalingFaultControl())
+        },
+        startServer: { try InProcessTestServer(network: network, behaviour: $0) })
+
+    @Test(arguments: SignalingConformance.clauses(of: decorated))
+    func keepsTheContractBehindTheFaultDecorator(_ clause: ConformanceClause) async throws { try await clause.run() }
+}
+
+@Suite struct InProcessPeerConformance {
+    static let subject = PeerSubject(
+        capabilities: [.pathRestart],
+        makeTransports: {
+            let network = InProcessPeerNetwork(loop: try TransportLoop(name: "peers"))
+            return (InProcessPeerTransport(network: network), InProcessPeerTransport(network: network))
+        },
+        tearDown: { left, _ in await left.loop.shutdown() })
+
+    @Test(arguments: PeerConformance.clauses(of: subject))
+    func keepsTheContract(_ clause: ConformanceClause) async throws { try await clause.run() }
+}
+
+/// What the kit's server does, in memory.
+struct InProcessTestServer: SignalingTestServer {
+    let endpoint: SignalingEndpoint
+    private let listener: InProcessSignalingListener
+    private let gate = AsyncStream<Void>.makeStream()
+    private let task: Task<Void, Never>
+
+    init(network: InProcessSignalingNetwork, behaviour: SignalingServerBehaviour) throws {
+        let listener = try network.listen()
+        let gate = gate
+        self.listener = listener
+        endpoint = try SignalingEndpoint(url: listener.url)
+        task = Task {
+            await withTaskGroup(of: Void.self) { group in
+                for await connection in listener {
+                    group.addTask { try? await Self.serve(connection, behaviour, gate.stream) }
+                }
+            }
+        }
+    }
+
+    func resume() { gate.continuation.finish() }
+
+    func stop() {
+        listener.close()
+        gate.continuation.finish()
+        task.cancel()
+    }
+
+    private static func serve(
+        _ connection: InProcessSignalingConnection, _ behaviour: SignalingServerBehaviour, _ gate: AsyncStream<Void>
+    ) async throws {
+        switch behaviour {
+        case .echo: break
+        case .numbers(let count):
+            for number in 0..<count { try await connection.send(.text(Payload(String(number)))) }
+        case .closes(let close):
+            if let message = try await connection.receive() { try await connection.send(message) }
+            return await connection.close(close, within: .seconds(1))
+        case .breaks:
+            _ = try await connection.receive()
+            return connection.abort()
+        case .stalls: for await _ in gate {}
+        }
+        while let message = try await connection.receive() { try await connection.send(message) }
+    }
+}

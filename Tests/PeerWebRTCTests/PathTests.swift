@@ -1,0 +1,342 @@
+internal import PeerWebRTC
+internal import Testing
+internal import TransportPluginAPI
+
+/// Paths that are silent, replaced, or hostile.
+@Suite(.timeLimit(.minutes(1)))
+struct PathTests {
+    @Test(arguments: [true, false]) func wrongFingerprintIsRefusedBeforeAnyData(atOfferer: Bool) async throws {
+        let pair = try TestPair()
+        try await pair.start { pair in
+            (atOfferer ? pair.b : pair.a).alterDescription = { description in
+                var description = description
+                guard let range = description.text.firstRange(of: "a=fingerprint:sha-256 ") else { return description }
+                let digits = range.upperBound..<description.text.index(range.upperBound, offsetBy: 2)
+                description.text.replaceSubrange(digits, with: description.text[digits] == "00" ? "01" : "00")
+                return description
+            }
+            for peer in [pair.a, pair.b] { _ = try peer.call { try $0.openChannel(ChannelParameters(label: "x")) } }
+        }
+        #expect(await pair.a.wait { $0.isClosed })
+        #expect(await pair.b.wait { $0.isClosed })
+        try await pair.on { pair in
+            let (deceived, other) = atOfferer ? (pair.a, pair.b) : (pair.b, pair.a)
+            #expect(deceived.closing??.code == .fingerprintMismatch)
+            #expect(other.closing??.code == .handshakeFailed)
+            for peer in [pair.a, pair.b] {
+                #expect(peer.opened.isEmpty && peer.messages.isEmpty && !peer.states.contains(.connected))
+            }
+        }
+        await pair.end()
+    }
+
+    @Test func dataResumesPromptlyAndCompletelyAfterSilence() async throws {
+        let pair = try TestPair()
+        let ids = try await pair.connect()
+        let source = try await pair.on { pair in
+            // A message each 20 ms, each way.
+            let source = Source(pair.a, ids.a, pair.b, ids.b, every: .milliseconds(20), count: 200)
+            pair.network.isDown = true
+            source.start(on: pair.loop)
+            return source
+        }
+        #expect(await pair.a.wait { $0.liveness.count == 1 })
+        #expect(await pair.b.wait { $0.liveness.count == 1 })
+        // 3 s of silence, then how long until the first message comes.
+        let resumed = Resumption()
+        try await pair.on { pair in
+            _ = pair.loop.schedule(after: .seconds(3)) {
+                pair.network.isDown = false
+                resumed.begin = .now()
+                pair.b.onMessage = { bytes, _, _ in
+                    if resumed.end == nil { resumed.end = .now() }
+                    resumed.count += 1
+                }
+            }
+        }
+        #expect(await pair.a.wait { $0.messages.count == 200 })
+        #expect(await pair.b.wait { _ in resumed.count == 200 })
+        #expect(await pair.a.wait { $0.liveness.last == .alive })
+        #expect(await pair.b.wait { $0.liveness.last == .alive })
+        try await pair.on { pair in
+            let delay = try #require(resumed.end) - resumed.begin
+            #expect(delay < .milliseconds(600), "resumed after \(delay)")
+            #expect(pair.a.messages.map { $0.bytes } == source.expected)
+            #expect(!pair.a.isClosed && !pair.b.isClosed)
+            guard case .suspect = pair.a.liveness.first else {
+                Issue.record("silence was not reported")
+                return
+            }
+        }
+        await pair.end()
+    }
+
+    @Test func restartUnderLiveDataLosesNothingAndLeavesNoGap() async throws {
+        let pair = try TestPair()
+        let ids = try await pair.connect()
+        let source = try await pair.on { pair in
+            let source = Source(pair.a, ids.a, pair.b, ids.b, every: .milliseconds(2), count: 600)
+            source.start(on: pair.loop)
+            return source
+        }
+        #expect(await pair.b.wait { $0.messages.count > 20 })
+        let old = try await pair.on { pair in
+            let old = pair.network.agents.map(\.localCredentials.usernameFragment)
+            pair.network.holdsConnectivity = true
+            try pair.a.call { try $0.restart(iceServers: [ICEServer(urls: ["stun:127.0.0.1:9"])]) }
+            return old
+        }
+        #expect(await pair.a.wait { _ in pair.network.agents.count == 4 })
+        // The new path is not up: data goes on over the old one.
+        let seen = try await pair.on { pair in pair.b.messages.count }
+        #expect(await pair.b.wait { $0.messages.count > seen + 50 })
+        try await pair.on { pair in pair.network.holdsConnectivity = false }
+        #expect(await pair.a.wait { $0.paths.count == 2 })
+        #expect(await pair.b.wait { $0.paths.count == 2 })
+        #expect(await pair.a.wait { $0.messages.count == 600 })
+        #expect(await pair.b.wait { $0.messages.count == 600 })
+        try await pair.on { pair in
+            #expect(pair.a.messages.map(\.bytes) == source.expected)
+            #expect(pair.b.messages.map(\.bytes) == source.expected)
+            #expect(pair.a.states.last == .connected && pair.b.states.last == .connected)
+            #expect(!pair.a.states.contains(.disconnected))
+            #expect(pair.a.liveness.isEmpty && pair.b.liveness.isEmpty, "data paused")
+            // Same certificate, same section, new credentials.
+            let (first, second) = (pair.a.descriptions[0].text, pair.a.descriptions[1].text)
+            #expect(value("a=fingerprint:", in: first) == value("a=fingerprint:", in: second))
+            #expect(value("a=mid:", in: first) == value("a=mid:", in: second))
+            #expect(value("a=ice-ufrag:", in: first) != value("a=ice-ufrag:", in: second))
+            let fresh = pair.network.agents.filter { !old.contains($0.localCredentials.usernameFragment) }
+            #expect(fresh.count == 2 && fresh.allSatisfy { $0.sentCount > 0 })
+            #expect(fresh.contains { $0.servers.first?.urls == ["stun:127.0.0.1:9"] })
+        }
+        // The replaced agents are closed after a while.
+        #expect(await pair.a.wait { _ in pair.network.agents.count == 2 })
+        await pair.end()
+        try await pair.on { pair in #expect(pair.network.agents.isEmpty) }
+    }
+
+    @Test func secondRestartReplacesOneThatIsUnderWay() async throws {
+        let pair = try TestPair()
+        let ids = try await pair.connect()
+        try await pair.on { pair in
+            pair.network.holdsConnectivity = true
+            try pair.a.call { try $0.restart(iceServers: []) }
+        }
+        #expect(await pair.b.wait { $0.descriptions.count == 2 })
+        try await pair.on { pair in
+            try pair.a.call { try $0.restart(iceServers: []) }
+            pair.network.holdsConnectivity = false
+        }
+        #expect(await pair.a.wait { $0.paths.count == 2 })
+        #expect(await pair.b.wait { $0.paths.count == 2 })
+        try await pair.on { pair in try pair.a.connection.send([1], on: ids.a) }
+        #expect(await pair.b.wait { $0.messages.count == 1 })
+        try await pair.on { pair in
+            // Two live, at most two retiring; the one in the middle is gone.
+            #expect(pair.network.agents.count <= 4)
+            #expect(pair.a.errors.isEmpty && pair.b.errors.isEmpty)
+        }
+        await pair.end()
+    }
+
+    @Test func deadPathIsReplacedByARestart() async throws {
+        let pair = try TestPair()
+        let ids = try await pair.connect()
+        try await pair.on { pair in for agent in pair.network.agents { agent.tell(.failed) } }
+        #expect(await pair.a.wait { $0.states.last == .disconnected })
+        #expect(await pair.b.wait { $0.states.last == .disconnected })
+        try await pair.on { pair in try pair.a.call { try $0.restart(iceServers: []) } }
+        #expect(await pair.a.wait { $0.states.last == .connected })
+        #expect(await pair.b.wait { $0.states.last == .connected })
+        try await pair.on { pair in try pair.b.connection.send([1], on: ids.b) }
+        #expect(await pair.a.wait { $0.messages.count == 1 })
+        await pair.end()
+    }
+
+    @Test func staleDescriptionsAreRefusedAndChangeNothing() async throws {
+        let pair = try TestPair()
+        try await pair.start(offer: false)
+        try await pair.on { pair in
+            let bogus = SessionDescription(kind: .answer, text: "v=1\r\n")
+            expect(.invalidState) { try pair.a.connection.setRemoteDescription(bogus) }
+            expect(.invalidState) { try pair.a.connection.restart(iceServers: []) }
+            try pair.a.call { try $0.offer() }
+            expect(.invalidState) { try pair.a.connection.offer() }
+            expect(.invalidState) { try pair.a.connection.restart(iceServers: []) }
+            expect(.protocolViolation) { try pair.a.connection.setRemoteDescription(bogus) }
+        }
+        #expect(await pair.a.wait { $0.isConnected })
+        #expect(await pair.b.wait { $0.isConnected })
+        try await pair.on { pair in
+            let answer = try #require(pair.b.lastDescription)
+            expect(.invalidState) { try pair.a.connection.setRemoteDescription(answer) }
+            try pair.a.call { try $0.restart(iceServers: []) }
+            // The answer to the first offer does not fit the second.
+            expect(.invalidState) { try pair.a.connection.setRemoteDescription(answer) }
+            // Neither side changes its part.
+            expect(.invalidState) { try pair.b.connection.restart(iceServers: []) }
+            expect(.invalidState) {
+                try pair.a.connection.setRemoteDescription(try #require(pair.a.lastDescription))
+            }
+        }
+        #expect(await pair.a.wait { $0.paths.count == 2 })
+        await pair.end()
+    }
+
+    @Test func repeatedOfferIsAnsweredAgainWithTheSameAnswer() async throws {
+        let pair = try TestPair()
+        _ = try await pair.connect()
+        try await pair.on { pair in
+            pair.b.passesSignaling = false
+            let offer = try #require(pair.a.lastDescription)
+            try pair.b.call { try $0.setRemoteDescription(offer) }
+        }
+        #expect(await pair.b.wait { $0.descriptions.count == 2 })
+        try await pair.on { pair in
+            #expect(pair.b.descriptions[0] == pair.b.descriptions[1])
+            #expect(pair.network.agents.count == 2)
+        }
+        await pair.end()
+    }
+
+    @Test func candidatesAheadOfTheirDescriptionAreKept() async throws {
+        let pair = try TestPair()
+        try await pair.start { pair in
+            pair.a.passesSignaling = false
+            pair.a.onEvent = { event in
+                switch event {
+                case .localCandidate, .endOfLocalCandidates: pair.a.pass(event)
+                default: break
+                }
+            }
+        }
+        #expect(
+            await pair.a.wait { peer in
+                peer.events.contains { if case .endOfLocalCandidates = $0 { true } else { false } }
+            })
+        try await pair.on { pair in
+            for event in pair.a.events { if case .localDescription = event { pair.a.pass(event) } }
+            pair.a.onEvent = nil
+            pair.a.passesSignaling = true
+        }
+        #expect(await pair.a.wait { $0.isConnected })
+        #expect(await pair.b.wait { $0.isConnected })
+        try await pair.on { pair in #expect(pair.network.agents.allSatisfy { $0.sawEndOfCandidates }) }
+        await pair.end()
+    }
+
+    @Test func handshakeThatBeginsBeforeTheAnswerIsKeptForIt() async throws {
+        let pair = try TestPair()
+        try await pair.start { pair in
+            pair.network.isHasty = true
+            pair.b.passesSignaling = false
+        }
+        // The client hello is out, and the offerer does not know the other side yet.
+        #expect(await pair.b.wait { _ in pair.network.agents.last.map { $0.sentCount > 0 } ?? false })
+        try await pair.on { pair in
+            let clients = pair.network.agents
+            #expect(clients.count == 2)
+            for event in pair.b.events { pair.b.pass(event) }
+            pair.b.passesSignaling = true
+        }
+        #expect(await pair.a.wait { $0.isConnected })
+        #expect(await pair.b.wait { $0.isConnected })
+        await pair.end()
+    }
+
+    @Test func garbageDatagramsDisturbNothing() async throws {
+        let pair = try TestPair()
+        let ids = try await pair.connect()
+        try await pair.on { pair in
+            var generator = SystemRandomNumberGenerator()
+            for agent in pair.network.agents {
+                var datagrams: [[UInt8]] = [[], [20], [22, 254, 253], [UInt8](repeating: 63, count: 2000)]
+                for _ in 0..<40 {
+                    var bytes = (0..<Int.random(in: 1...1500)).map { _ in UInt8.random(in: 0...255, using: &generator) }
+                    bytes[0] = UInt8.random(in: 20...63)
+                    datagrams.append(bytes)
+                    // A record header that looks right in every way.
+                    datagrams.append(
+                        [
+                            [20, 21, 22, 23].randomElement() ?? 23, 254, 253, 0, UInt8.random(in: 0...2), 0, 0, 0, 0, 0,
+                            9, 0, 40,
+                        ]
+                            + bytes.prefix(40))
+                }
+                agent.inject(Array(datagrams.prefix(60)))
+                agent.inject(Array(datagrams.suffix(60)))
+            }
+            try pair.a.connection.send([1], on: ids.a)
+            try pair.b.connection.send([2], on: ids.b)
+        }
+        #expect(await pair.a.wait { $0.messages.map(\.bytes) == [[2]] })
+        #expect(await pair.b.wait { $0.messages.map(\.bytes) == [[1]] })
+        await pair.end()
+    }
+
+    @Test func probeOfALivingPeerRaisesNoSuspicion() async throws {
+        let pair = try TestPair()
+        _ = try await pair.connect()
+        let before = try await pair.on { pair in
+            let before = pair.b.connection.statistics.lastEvidence
+            try pair.a.call { $0.probe() }
+            return before
+        }
+        #expect(await pair.b.wait { $0.connection.statistics.lastEvidence != before })
+        try await pair.on { pair in #expect(pair.a.liveness.isEmpty && pair.b.liveness.isEmpty) }
+        await pair.end()
+    }
+
+    private func value(_ key: String, in text: String) -> Substring? {
+        text.split(whereSeparator: \.isNewline).first { $0.hasPrefix(key) }
+    }
+}
+
+func expect(_ code: TransportError.Code, _ body: () throws -> Void) {
+    do {
+        try body()
+        Issue.record("no error")
+    } catch let error as TransportError {
+        #expect(error.code == code, "\(error)")
+    } catch { Issue.record(error) }
+}
+
+/// When data came again.
+private final class Resumption: @unchecked Sendable {
+    // SAFETY: touched on the loop of the test only.
+    var begin = Timestamp.zero
+    var end: Timestamp?
+    var count = 0
+}
+
+/// Sends numbered messages both ways in a steady rhythm.
+private final class Source: @unchecked Sendable {
+    // SAFETY: touched on the loop of the test only.
+    private let a: TestPeer
+    private let b: TestPeer
+    private let ids: (ChannelID, ChannelID)
+    private let interval: Duration
+    private let count: Int
+    private var sent = 0
+
+    init(_ a: TestPeer, _ idA: ChannelID, _ b: TestPeer, _ idB: ChannelID, every interval: Duration, count: Int) {
+        self.a = a
+        self.b = b
+        ids = (idA, idB)
+        self.interval = interval
+        self.count = count
+    }
+
+    var expected: [[UInt8]] { (0..<count).map { Array("\($0)".utf8) } }
+
+    func start(on loop: TransportLoop) {
+        guard sent < count else { return }
+        do {
+            try a.connection.send(Array("\(sent)".utf8), on: ids.0)
+            try b.connection.send(Array("\(sent)".utf8), on: ids.1)
+        } catch { Issue.record(error) }
+        sent += 1
+        loop.schedule(after: interval) { [self] in start(on: loop) }
+    }
+}

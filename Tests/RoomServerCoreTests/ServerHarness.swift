@@ -1,0 +1,186 @@
+import RoomProtocol
+import RoomServerCore
+import TransportPluginAPI
+
+/// A machine with virtual time and clients that remember what they were sent.
+final class ServerHarness {
+    struct Client {
+        var connection: ConnectionID
+        var inbox: [Envelope<ServerMessage>] = []
+        /// Nil: open. A close code, or 0 for an abort.
+        var closed: UInt16?
+        var joined: Joined?
+        var nextSequence: SequenceNumber = 1
+        /// The highest number that came.
+        var received: SequenceNumber = 0
+    }
+
+    var machine: RoomServerMachine
+    var now = Timestamp(nanoseconds: 1_000_000_000)
+    var clients: [String: Client] = [:]
+    private var owners: [ConnectionID: String] = [:]
+    private var lastConnection: UInt64 = 0
+    let authority: TrustingAuthority
+    private var limits: RoomServerLimits
+    var answersPings = true
+
+    struct Generator: RandomNumberGenerator, Sendable {
+        var state: UInt64
+        mutating func next() -> UInt64 {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return state ^ state >> 29
+        }
+    }
+
+    init(
+        seed: UInt64 = 1, authority: TrustingAuthority = TrustingAuthority(),
+        _ configure: (inout RoomServerLimits) -> Void = { _ in }
+    ) {
+        var limits = RoomServerLimits()
+        configure(&limits)
+        self.authority = authority
+        self.limits = limits
+        machine = RoomServerMachine(limits: limits, authority: authority, random: Generator(state: seed))
+    }
+
+    /// The server is killed and started again with nothing but its key. Every connection ends.
+    func restartServer(seed: UInt64 = 99, _ configure: (inout RoomServerLimits) -> Void = { _ in }) {
+        configure(&limits)
+        machine = RoomServerMachine(limits: limits, authority: authority, random: Generator(state: seed))
+        for name in clients.keys where clients[name]?.closed == nil { clients[name]?.closed = 0 }
+    }
+
+    // MARK: Doing
+
+    func open(_ name: String) {
+        lastConnection += 1
+        let id = ConnectionID(lastConnection)
+        owners[id] = name
+        var client = Client(connection: id)
+        client.joined = clients[name]?.joined
+        client.nextSequence = clients[name]?.nextSequence ?? 1
+        client.received = clients[name]?.received ?? 0
+        clients[name] = client
+        perform(machine.connected(id, at: now))
+    }
+
+    func say(
+        _ message: ClientMessage, as name: String, sequence: SequenceNumber? = nil, ack: SequenceNumber? = nil
+    ) {
+        guard let client = clients[name], client.closed == nil else { return }
+        perform(machine.received(Envelope(sequence: sequence, ack: ack, message), from: client.connection, at: now))
+    }
+
+    /// Says a numbered message under the next number.
+    func sayNumbered(_ message: ClientMessage, as name: String) {
+        let sequence = clients[name]?.nextSequence ?? 1
+        clients[name]?.nextSequence = sequence + 1
+        say(message, as: name, sequence: sequence)
+    }
+
+    func join(
+        _ name: String, _ role: Hello.Role = .guest, room: String = "lobby", metadata: [String: String] = [:]
+    ) {
+        open(name)
+        say(.hello(Hello(room: RoomName(room), role: role, name: name, metadata: metadata)), as: name)
+    }
+
+    func comeBack(
+        _ name: String, role: Hello.Role = .guest, token: String? = nil, received: SequenceNumber? = nil,
+        mustRejoin: Bool = false, attempt: UInt64 = 0, room: String = "lobby"
+    ) {
+        let token = token ?? clients[name]?.joined?.sessionToken ?? "none"
+        let received = received ?? clients[name]?.received ?? 0
+        open(name)
+        var hello = Hello(room: RoomName(room), role: role, name: name)
+        hello.resume = Resume(sessionToken: token, received: received, mustRejoin: mustRejoin, attempt: attempt)
+        say(.hello(hello), as: name)
+    }
+
+    /// The connection breaks, and the server notices.
+    func drop(_ name: String) {
+        guard let client = clients[name] else { return }
+        clients[name]?.closed = 0
+        perform(machine.disconnected(client.connection, at: now))
+    }
+
+    func pass(_ duration: Duration) {
+        let end = now + duration
+        while let next = machine.nextDeadline, next <= end {
+            now = max(now, next)
+            perform(machine.timePassed(to: now))
+        }
+        now = end
+    }
+
+    func perform(_ actions: [ServerAction]) {
+        for action in actions {
+            switch action {
+            case .send(let envelope, let id):
+                guard let name = owners[id], clients[name]?.connection == id, clients[name]?.closed == nil else {
+                    continue
+                }
+                if case .ping(let ping) = envelope.message, answersPings {
+                    perform(machine.received(Envelope(.pong(id: ping)), from: id, at: now))
+                    continue
+                }
+                clients[name]?.inbox.append(envelope)
+                if case .joined(let joined) = envelope.message {
+                    clients[name]?.joined = joined
+                    if !joined.isResumed {
+                        clients[name]?.nextSequence = 1
+                        clients[name]?.received = 0
+                    }
+                }
+                if case .hostChanged(_, _, let token) = envelope.message { clients[name]?.joined?.sessionToken = token }
+                if let sequence = envelope.sequence {
+                    if let last = clients[name]?.received, last < sequence { clients[name]?.received = sequence }
+                }
+            case .close(let id, let code):
+                if let name = owners[id], clients[name]?.connection == id { clients[name]?.closed = code.rawValue }
+            case .abort(let id):
+                if let name = owners[id], clients[name]?.connection == id { clients[name]?.closed = 0 }
+            }
+        }
+    }
+
+    // MARK: Looking
+
+    /// What came since the last look.
+    func take(_ name: String) -> [ServerMessage] {
+        defer { clients[name]?.inbox = [] }
+        return clients[name]?.inbox.map(\.message) ?? []
+    }
+
+    func forgetAll() { for name in clients.keys { clients[name]?.inbox = [] } }
+
+    func joined(_ name: String) -> Joined? { clients[name]?.joined }
+
+    func lastError(_ name: String) -> ProtocolError? {
+        for message in take(name).reversed() { if case .error(let error) = message { return error } }
+        return nil
+    }
+
+    func token(_ name: String) -> String { clients[name]?.joined?.sessionToken ?? "none" }
+
+    var names: [String] { machine.participants(of: RoomName("lobby")).map(\.name) }
+    var host: String? { machine.participants(of: RoomName("lobby")).first(where: \.isHost)?.name }
+
+    func signal(to name: String, negotiation: NegotiationID = 1) -> ClientMessage {
+        let joined = clients[name]?.joined
+        return .signal(
+            Signal(
+                peer: joined?.participant ?? ParticipantID("nobody"), session: joined?.session ?? SessionID("none"),
+                connection: PeerConnectionID("c"), negotiation: negotiation, body: .restartRequest(reason: "test")))
+    }
+}
+
+extension ServerMessage {
+    var signalNegotiation: NegotiationID? {
+        if case .signal(let signal) = self { signal.negotiation } else { nil }
+    }
+    var hostTerm: HostTerm? { if case .hostChanged(_, let term, _) = self { term } else { nil } }
+    var left: LeaveReason? { if case .peerLeft(_, _, let reason) = self { reason } else { nil } }
+    var arrived: Participant? { if case .peerJoined(let participant) = self { participant } else { nil } }
+    var changed: Participant? { if case .peerChanged(let participant) = self { participant } else { nil } }
+}

@@ -1,0 +1,97 @@
+import RoomProtocol
+import RoomServer
+import Testing
+
+@testable import RoomServer
+
+@Suite("HTTP", .timeLimit(.minutes(1)))
+struct HTTPTests {
+    @Test func healthTellsCounts() async throws {
+        try await withServer { server in
+            let ann = try await TestClient.join(server, "ann", .host)
+            let client = try await TestClient.dial(server)
+            try await client.send(raw: "GET /health?x HTTP/1.1\r\nHost: x\r\n\r\n")
+            let head = try #require(await client.head())
+            #expect(head.hasPrefix("HTTP/1.1 200 OK\r\n"))
+            #expect(await client.rest() == #"{"status":"ok","rooms":1,"participants":1,"connections":1}"# + "\n")
+            try await ann.abort()
+        }
+    }
+
+    @Test(arguments: [
+        ("GET /health HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        ("HEAD /health HTTP/1.0\r\n\r\n", 200),
+        ("GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 426),
+        ("POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", 405),
+        ("NONSENSE\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost : x\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n", 400),
+        ("GET / HTTP/2.0\r\nHost: x\r\n\r\n", 400),
+        (TestClient.handshake.replacing("Version: 13", with: "Version: 8"), 426),
+        (TestClient.handshake.replacing("dGhlIHNhbXBsZSBub25jZQ==", with: "c2hvcnQ="), 400),
+        (TestClient.handshake.replacing("keep-alive, Upgrade", with: "close"), 400),
+        (TestClient.handshake.replacing("HTTP/1.1", with: "HTTP/1.0"), 400),
+        (TestClient.handshake.replacing("GET", with: "POST"), 405),
+        (TestClient.handshake, 101),
+        ("GET /" + String(repeating: "a", count: 20_000), 431),
+    ])
+    func requestIsAnsweredWithItsStatus(_ request: String, _ status: Int) async throws {
+        try await withServer { server in
+            let client = try await TestClient.dial(server)
+            try await client.send(raw: request)
+            let head = try #require(await client.head())
+            #expect(head.hasPrefix("HTTP/1.1 \(status) "))
+        }
+    }
+
+    @Test func requestMayComeByteByByteWithAMessageBehindIt() async throws {
+        try await withServer { server in
+            let client = try await TestClient.dial(server)
+            let hello = Hello(room: RoomName("lobby"), role: .host, name: "ann")
+            let bytes =
+                Array(TestClient.handshake.utf8)
+                + TestClient.frame(1, RoomProtocolCodec.encode(Envelope(.hello(hello))))
+            for byte in bytes.prefix(200) { try await client.send([byte]) }
+            try await client.send(Array(bytes.dropFirst(200)))
+            #expect(try #require(await client.head()).hasPrefix("HTTP/1.1 101"))
+            guard case .joined = try await client.next() else {
+                Issue.record("not joined")
+                return
+            }
+        }
+    }
+
+    @Test func subprotocolIsChosenWhereItIsOffered() {
+        let status = ServerStatus(rooms: 0, participants: 0, connections: 0, retryAfter: nil)
+        func answer(_ offer: String) -> [String] {
+            let text = TestClient.handshake.dropLast(2) + "\r\nSec-WebSocket-Protocol: \(offer)"
+            guard let request = HTTPRequest(head: text.utf8) else { return ["malformed"] }
+            return HTTPResponse(to: request, status).headers.filter { $0.name == "Sec-WebSocket-Protocol" }.map(\.value)
+        }
+        #expect(answer("other, room.v1") == ["room.v1"])
+        #expect(answer("other") == [])
+    }
+
+    @Test func fullServerSaysWhenToComeBack() async throws {
+        try await withServer {
+            $0.limits.connections = 1
+        } _: { server in
+            let first = try await TestClient.open(server)
+            let second = try await TestClient.dial(server)
+            try await second.send(raw: TestClient.handshake)
+            let head = try #require(await second.head())
+            #expect(head.hasPrefix("HTTP/1.1 503 ") && head.contains("\r\nRetry-After: 3\r\n"))
+            try await first.abort()
+        }
+    }
+
+    @Test func silentSocketIsClosedInTime() async throws {
+        try await withServer {
+            $0.limits.handshakeTimeout = .milliseconds(50)
+        } _: { server in
+            let client = try await TestClient.dial(server)
+            #expect(await client.isClosedByServer())
+        }
+    }
+}

@@ -1,0 +1,27 @@
+import Logging
+import RoomServer
+import Testing
+
+/// Runs `body` beside a server on a free port; the server is stopped afterwards.
+func withServer(
+    _ configure: (inout RoomServerConfiguration) -> Void = { _ in },
+    isolation: isolated (any Actor)? = #isolation,
+    _ body: (RoomServer) async throws -> Void
+) async throws {
+    var configuration = RoomServerConfiguration()
+    configure(&configuration)
+    var logger = Logger(label: "test")
+    logger.logLevel = .error
+    let server = RoomServer(configuration: configuration, logger: logger)
+    let running = Task { try await server.run() }
+    do {
+        _ = try await server.address
+        try await body(server)
+    } catch {
+        running.cancel()
+        _ = await running.result
+        throw error
+    }
+    running.cancel()
+    try await running.value
+}
