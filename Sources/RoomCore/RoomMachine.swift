@@ -152,7 +152,6 @@ package struct RoomMachine: Sendable {
 
     private mutating func enter(_ joined: Joined, _ now: Timestamp, _ actions: inout [Action]) {
         let before = Set(peers.keys)
-        if !joined.isResumed { missed = [] }
         attend(now, &actions) { $0.joined(joined, now: now, &$1) }
         let known = before.subtracting(missed)
         eachPeer(now, &actions) { peer, participant, actions in

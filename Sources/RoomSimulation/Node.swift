@@ -21,6 +21,8 @@ final class Node {
     /// The host has tried to remove it.
     var isKicked = false
     var refusesNext = false
+    /// The server has called its epoch stale: it may ask for a rejoin.
+    var isStale = false
     var metadata: [String: String] = [:]
 
     // The network around it.
@@ -69,8 +71,9 @@ final class Link {
     var isDead = false
     var lastUp = Timestamp.zero
     var lastDown = Timestamp.zero
-    var heldUp: [Frame] = []
-    var heldDown: [ServerFrame] = []
+    /// On their way; the oldest first. They wait here while the network is cut.
+    var up: [Frame] = []
+    var down: [ServerFrame] = []
 
     init(id: ConnectionID, node: Int, life: Int, generation: ConnectionGeneration) {
         self.id = id

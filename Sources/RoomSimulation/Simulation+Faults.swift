@@ -30,7 +30,8 @@ extension Simulation {
             for link in node.links.values { link.isDead = true }
             if chance(0.6) { hint(node, .networkChanged) }
         case .suspend:
-            node.suspendedUntil = max(node.suspendedUntil, now + fault.duration)
+            guard node.suspendedUntil <= now else { return }
+            node.suspendedUntil = now + fault.duration
             judgeLines(of: node)
         case .peerFailure:
             let ids = node.endpoints.keys.sorted { $0.rawValue < $1.rawValue }

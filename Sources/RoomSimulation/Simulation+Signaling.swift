@@ -48,7 +48,7 @@ extension Simulation {
         link.isAbandoned = true
         link.isOpenAtClient = false
         // What was written may still come through; the reset that follows gets lost where the network is cut.
-        if chance(0.7) { link.heldUp = [] }
+        if isCut(link), chance(0.7) { link.up = [] }
         if !node.isSignalingCut { sendUp(link, .closed) }
     }
 
@@ -59,39 +59,43 @@ extension Simulation {
         sendUp(link, .closed)
     }
 
+    private func isCut(_ link: Link) -> Bool { nodes[link.node].isSignalingCut || isServerSilent }
+
     func sendUp(_ link: Link, _ frame: Link.Frame) {
         if link.isDead { return }
-        if nodes[link.node].isSignalingCut || isServerSilent {
-            link.heldUp.append(frame)
-        } else {
-            link.lastUp = max(link.lastUp, now + latency())
-            queue.push(.toServer(link, frame), at: link.lastUp)
-        }
+        link.up.append(frame)
+        if !isCut(link) { scheduleUp(link) }
     }
 
     func sendDown(_ link: Link, _ frame: Link.ServerFrame) {
         if link.isDead { return }
-        if nodes[link.node].isSignalingCut {
-            link.heldDown.append(frame)
-        } else {
-            link.lastDown = max(link.lastDown, now + latency())
-            queue.push(.toClient(link, frame), at: link.lastDown)
-        }
+        link.down.append(frame)
+        if !isCut(link) { scheduleDown(link) }
     }
 
-    func arriveAtClient(_ link: Link, _ frame: Link.ServerFrame) {
+    private func scheduleUp(_ link: Link) {
+        link.lastUp = max(link.lastUp, now + latency())
+        queue.push(.toServer(link), at: link.lastUp)
+    }
+
+    private func scheduleDown(_ link: Link) {
+        link.lastDown = max(link.lastDown, now + latency())
+        queue.push(.toClient(link), at: link.lastDown)
+    }
+
+    func arriveAtClient(_ link: Link) {
         let node = nodes[link.node]
-        if link.isDead { return }
-        if node.isSignalingCut {
-            link.heldDown.append(frame)
-            return
-        }
+        if link.isDead || isCut(link) || link.down.isEmpty { return }
+        let frame = link.down.removeFirst()
         guard link.isOpenAtClient, node.life == link.life else {
             sendUp(link, .closed)
             return
         }
         switch frame {
-        case .message(let envelope): feed(node, .received(envelope, link.generation))
+        case .message(let envelope):
+            // Evidence, however late it comes.
+            node.deadSince = nil
+            feed(node, .received(envelope, link.generation))
         case .closed(let failure):
             link.isOpenAtClient = false
             node.links[link.generation] = nil
@@ -101,12 +105,10 @@ extension Simulation {
 
     /// The network of the node is back: TCP repeats what was lost.
     func release(_ node: Node) {
-        for link in links.values.filter({ $0.node == node.index }).sorted(by: { $0.generation < $1.generation }) {
-            let (up, down) = (link.heldUp, link.heldDown)
-            link.heldUp = []
-            link.heldDown = []
-            for frame in up { sendUp(link, frame) }
-            for frame in down { sendDown(link, frame) }
+        for link in links.values.filter({ $0.node == node.index }).sorted(by: { $0.id.rawValue < $1.id.rawValue })
+        where !isCut(link) {
+            for _ in link.up { scheduleUp(link) }
+            for _ in link.down { scheduleDown(link) }
         }
     }
 
@@ -162,12 +164,9 @@ extension Simulation {
         serve { $0.timePassed(to: now) }
     }
 
-    func arriveAtServer(_ link: Link, _ frame: Link.Frame) {
-        if link.isDead { return }
-        if nodes[link.node].isSignalingCut || isServerSilent {
-            link.heldUp.append(frame)
-            return
-        }
+    func arriveAtServer(_ link: Link) {
+        if link.isDead || isCut(link) || link.up.isEmpty { return }
+        let frame = link.up.removeFirst()
         guard link.isOpenAtServer, link.server == serverLife, server != nil else {
             // Nobody knows this connection any more.
             if case .message = frame, link.isOpenAtClient { sendDown(link, .closed(SignalingFailure("reset"))) }

@@ -12,8 +12,8 @@ package final class Simulation {
         case machine(node: Int, life: Int, RoomMachine.Event)
         case timer(node: Int, life: Int, RoomMachine.TimerID, token: UInt64)
         case connect(Link, deadline: Timestamp)
-        case toServer(Link, Link.Frame)
-        case toClient(Link, Link.ServerFrame)
+        case toServer(Link)
+        case toClient(Link)
         case serverTimer
         case peer(PeerOccurrence)
         case fault(Fault)
@@ -123,10 +123,10 @@ package final class Simulation {
             feed(node, .timerFired(timer))
             if chance(0.02) { feed(node, .timerFired(timer)) }
         case .connect(let link, let deadline): connect(link, deadline: deadline)
-        case .toServer(let link, let frame): arriveAtServer(link, frame)
-        case .toClient(let link, let frame):
+        case .toServer(let link): arriveAtServer(link)
+        case .toClient(let link):
             guard nodes[link.node].life != link.life || awake(link.node, link.life, occurrence) != nil else { return }
-            arriveAtClient(link, frame)
+            arriveAtClient(link)
         case .serverTimer: serverTimerFired()
         case .peer(let occurrence): happen(occurrence)
         case .fault(let fault):
@@ -166,6 +166,16 @@ package final class Simulation {
                 }
             }
         }
+        if case .transportConnected(let generation) = event, node.links[generation] == nil,
+            !actions.contains(.abortTransport(generation))
+        {
+            report("\(node.name) keeps a connection that it had given up")
+        }
+        if case .received(let envelope, _) = event, case .error(let error) = envelope.message {
+            // Nobody is malformed here; a hello may come too late.
+            if error.code == .malformed, !error.isRetryable { report("\(node.name) is told: \(error.message)") }
+            if error.code == .staleEpoch { node.isStale = true }
+        }
         if actions.count > 500 { report("\(node.name) does \(actions.count) things at once") }
         for action in actions { perform(action, of: node) }
     }
@@ -177,6 +187,9 @@ package final class Simulation {
         case .closeTransport(let generation, _): close(generation, of: node)
         case .send(let envelope, let generation):
             guard let link = node.links[generation], link.isOpenAtClient else { return }
+            if case .hello(let hello) = envelope.message, hello.resume?.mustRejoin == true, !node.isStale {
+                report("\(node.name) has lost its place in the stream")
+            }
             sendUp(link, .message(envelope))
         case .requestCredential:
             queue.push(

@@ -137,6 +137,19 @@ import TransportPluginAPI
         #expect(pair.act(.a) { $0.setReachable(true, now: $1, &$2) }.restarts == 1)
     }
 
+    @Test(arguments: RecoveryConfiguration.RejoinPolicy.allCases)
+    func aStepThatWasHeldIsMadeAfterARejoinWhateverThePolicy(policy: RecoveryConfiguration.RejoinPolicy) {
+        var configuration = RecoveryConfiguration()
+        configuration.rejoinPolicy = policy
+        var pair = makeConnected(configuration)
+        pair.act(.a) { $0.setReachable(false, now: $1, &$2) }
+        pair.fact(.a, .state(.disconnected))
+        #expect(pair.act(.a) { $0.rejoined(.rejoined, now: $1, &$2) }.restarts == 1)
+        pair.act(.b) { $0.setReachable(false, now: $1, &$2) }
+        pair.fact(.b, .closed(PeerFailure("boom")))
+        #expect(pair.act(.b) { $0.rejoined(.peerRejoined, now: $1, &$2) }.rebuildRequests == 1)
+    }
+
     @Test func aPathThatComesBackByItselfMakesAHeldStepNeedless() {
         var pair = makeConnected()
         pair.act(.a) { $0.setReachable(false, now: $1, &$2) }

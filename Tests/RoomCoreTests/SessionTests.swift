@@ -193,4 +193,54 @@ import TransportPluginAPI
         let driver = makeDriver([makeParticipant("m"), makeParticipant("z")])
         #expect(driver.machine.participants.map(\.id.rawValue) == ["z"])
     }
+
+    @Test func whoIsMissedIsWaitedForAlsoWhenAResumeComesBetween() {
+        var driver = makeDriver([makeParticipant("z")])
+        _ = comeBack(&driver, makeJoined(epoch: 2, roster: []))
+        let events = comeBack(&driver, makeJoined(epoch: 2, isResumed: true, roster: []))
+        #expect(rosterEvents(events).count == 1)
+        #expect(driver.machine.participants.count == 1)
+    }
+
+    @Test func whoIsMissedIsGivenUpWhenSomebodyElseHasTheName() {
+        var driver = makeDriver([makeParticipant("z")])
+        _ = comeBack(&driver, makeJoined(epoch: 2, roster: []))
+        var other = makeParticipant("y")
+        other.name = "z"
+        let events = rosterEvents(driver.receive(.peerJoined(other), sequence: 1).events)
+        #expect(events == [.peerLeft(makeParticipant("z"), reason: .left), .peerJoined(other)])
+    }
+
+    @Test func aHostThatAServerWithoutStateHasToLearnAgainIsNoNews() {
+        var driver = makeDriver()
+        let events = rosterEvents(comeBack(&driver, makeJoined(epoch: 2, hostTerm: 0)))
+        #expect(!events.contains { if case .hostChanged = $0 { true } else { false } })
+        #expect(
+            driver.receive(.hostChanged(ParticipantID("a"), term: 1, sessionToken: "token-h"), sequence: 1).events
+                .isEmpty)
+        #expect(
+            driver.receive(.hostChanged(ParticipantID("z"), term: 2, sessionToken: "token-h"), sequence: 2).events
+                == [.hostChanged(ParticipantID("z"), term: 2)])
+        // The token that came with it is the one that is shown.
+        driver.feed(.transportClosed(driver.generation, nil))
+        driver.run(until: driver.now.seconds + 1)
+        let hello = driver.feed(.transportConnected(driver.generation)).hellos.first
+        #expect(hello?.resume?.sessionToken == "token-h")
+    }
+
+    @Test func aMessageOfOursThatTheServerCannotTakeLeadsToARejoin() {
+        var driver = makeDriver()
+        driver.receive(.error(makeError(.malformed)))
+        #expect(!driver.machine.isEnded)
+        driver.run(until: 1)
+        #expect(driver.feed(.transportConnected(2)).hellos.first?.resume?.mustRejoin == true)
+    }
+
+    @Test func onlyWhoIsThereCanBeKickedAndASignalThatComesTooLateIsNoError() {
+        var driver = makeDriver()
+        let actions = driver.feed(.kickRequested(ParticipantID("nobody"), reason: ""))
+        #expect(actions.sent.isEmpty)
+        #expect(actions.events.count == 1)
+        #expect(driver.receive(.error(makeError(.peerNotFound, isFatal: false))).events.isEmpty)
+    }
 }
