@@ -23,6 +23,8 @@ package final class BareSubject<Transport: PeerTransport>: BenchmarkSubject, Pee
     private let onSignal: @Sendable (Signal) -> Void
     private var connection: Transport.Connection?
     private var channel: ChannelID?
+    /// What came before `start`.
+    private var early: [Signal] = []
     private var handler: Handler = { _ in }
     private var consumer: (@Sendable (Payload) async throws -> Void)?
     private let consumerTask = Locked<Task<Void, any Error>?>(nil)
@@ -36,6 +38,8 @@ package final class BareSubject<Transport: PeerTransport>: BenchmarkSubject, Pee
         try await transport.loop.runThrowing { [self] () throws(TransportError) in
             let connection = try transport.makeConnection(PeerConnectionConfiguration(), handler: self)
             self.connection = connection
+            for signal in early { take(signal) }
+            early = []
             guard isOfferer else { return }
             channel = try connection.openChannel(ChannelParameters(label: "bench"))
             try connection.offer()
@@ -44,10 +48,14 @@ package final class BareSubject<Transport: PeerTransport>: BenchmarkSubject, Pee
 
     package func receive(_ signal: Signal) {
         transport.loop.execute { [self] in
-            switch signal {
-            case .description(let description): try? connection?.setRemoteDescription(description)
-            case .candidate(let candidate): try? connection?.addRemoteCandidate(candidate)
-            }
+            if connection == nil { early.append(signal) } else { take(signal) }
+        }
+    }
+
+    private func take(_ signal: Signal) {
+        switch signal {
+        case .description(let description): try? connection?.setRemoteDescription(description)
+        case .candidate(let candidate): try? connection?.addRemoteCandidate(candidate)
         }
     }
 
