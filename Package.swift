@@ -136,6 +136,7 @@ let package = Package(
             dependencies: [
                 "RoomServer", "RoomServerCore", "RoomProtocol", log, .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["NIOSSL"])),
             ]),
         .testTarget(
             name: "SignalingLibwebsocketsTests",

@@ -34,9 +34,12 @@ public actor RoomServer: Service {
         }
     }
 
-    /// How a server was asked to end.
+    /// Why a server ends.
     private enum Ending {
+        /// It was asked to.
         case graceful
+        /// Nobody asked, and yet it listens no more.
+        case listenerClosed
     }
 
     private enum State {
@@ -49,7 +52,7 @@ public actor RoomServer: Service {
     private let configuration: RoomServerConfiguration
     private let logger: Logger
     private var state = State.idle
-    private var waiting: [UInt64: CheckedContinuation<Address, any Error>] = [:]
+    private var waiting: [UInt64: AsyncStream<Result<Address, any Error>>.Continuation] = [:]
     private var lastWaiting: UInt64 = 0
     private let endings: AsyncStream<Ending>
     private let requestEnding: AsyncStream<Ending>.Continuation
@@ -71,28 +74,17 @@ public actor RoomServer: Service {
             }
             lastWaiting += 1
             let id = lastWaiting
-            return try await withTaskCancellationHandler {
-                try await withCheckedThrowingContinuation { continuation in
-                    if Task.isCancelled {
-                        continuation.resume(throwing: CancellationError())
-                    } else {
-                        waiting[id] = continuation
-                    }
-                }
-            } onCancel: {
-                Task { await self.cancelWaiting(id) }
-            }
+            let (results, continuation) = AsyncStream<Result<Address, any Error>>.makeStream()
+            waiting[id] = continuation
+            defer { waiting[id] = nil }
+            for await result in results { return try result.get() }
+            throw CancellationError()
         }
-    }
-
-    private func cancelWaiting(_ id: UInt64) {
-        waiting.removeValue(forKey: id)?.resume(throwing: CancellationError())
     }
 
     private func enter(_ new: State, _ result: Result<Address, any Error>) {
         state = new
-        for continuation in waiting.values { continuation.resume(with: result) }
-        waiting = [:]
+        for continuation in waiting.values { continuation.yield(result) }
     }
 
     /// Ends the server gracefully: `run()` returns when everybody was told to come back later. Idempotent.
@@ -125,15 +117,17 @@ public actor RoomServer: Service {
                 configuration: configuration, authority: authority, logger: logger, on: eventLoop)
             enter(.listening(listener.address), .success(listener.address))
             logger.info("listening", metadata: ["url": "\(listener.address.url)"])
-            await withGracefulShutdownHandler {
+            listener.whenClosed { [requestEnding] in requestEnding.yield(.listenerClosed) }
+            let ending = await withGracefulShutdownHandler {
                 var endings = endings.makeAsyncIterator()
-                if await endings.next() != nil, !Task.isCancelled {
-                    await listener.drain(within: configuration.limits.closeTimeout)
-                }
+                let ending = await endings.next()
+                if ending == .graceful { await listener.drain(within: configuration.limits.closeTimeout) }
+                return ending
             } onGracefulShutdown: {
                 self.shutdown()
             }
             await listener.stop()
+            if ending == .listenerClosed { throw RoomServerError(message: "The listening socket was closed.") }
         } catch {
             try? await group.shutdownGracefully()
             throw error
@@ -184,6 +178,8 @@ struct Listener: Sendable {
             port: channel.localAddress?.port ?? configuration.port, isSecure: configuration.tls != nil)
         return Listener(address: address, channel: channel, loop: loop)
     }
+
+    func whenClosed(_ body: @escaping @Sendable () -> Void) { channel.closeFuture.whenComplete { _ in body() } }
 
     /// Takes no further connections, tells the others to come back later, and waits for them to close.
     func drain(within limit: Duration) async {
