@@ -200,12 +200,15 @@ package struct RoomSessionMachine: Sendable {
         case .hostChanged(let id, let term, let sessionToken):
             stay.sessionToken = sessionToken
             guard term > stay.membership.hostTerm else { break }
-            let isNew = term > stay.knownTerm
+            let isHost = id == stay.membership.participant
+            let isKnown =
+                term <= stay.knownTerm && stay.membership.isHost == isHost
+                && stay.members.values.allSatisfy { $0.participant.isHost == ($0.participant.id == id) }
             stay.knownTerm = max(stay.knownTerm, term)
             stay.membership.hostTerm = term
-            stay.membership.isHost = id == stay.membership.participant
+            stay.membership.isHost = isHost
             for other in stay.members.keys { stay.members[other]?.participant.isHost = other == id }
-            if isNew { actions.append(.hostChanged(id, term: term)) }
+            if !isKnown { actions.append(.hostChanged(id, term: term)) }
         case .signal(let signal):
             guard stay.members[signal.peer]?.participant.session == signal.session else { return }
             actions.append(.signal(signal))

@@ -213,7 +213,8 @@ import TransportPluginAPI
 
     @Test func aHostThatAServerWithoutStateHasToLearnAgainIsNoNews() {
         var driver = makeDriver()
-        let events = rosterEvents(comeBack(&driver, makeJoined(epoch: 2, hostTerm: 0)))
+        let roster = [makeParticipant("a", isHost: true), makeParticipant("z")]
+        let events = rosterEvents(comeBack(&driver, makeJoined(epoch: 2, roster: roster, hostTerm: 0)))
         #expect(!events.contains { if case .hostChanged = $0 { true } else { false } })
         #expect(
             driver.receive(.hostChanged(ParticipantID("a"), term: 1, sessionToken: "token-h"), sequence: 1).events
