@@ -31,7 +31,7 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "The C reference's executable (make -C Benchmarks/reference), run in the same rounds.")
     var reference: String?
 
-    @Flag(help: "Keep the cores awake with a busy loop beside.")
+    @Flag(help: "Keep a core awake with a busy loop beside.")
     var busy = false
 
     func run() async throws {
@@ -172,22 +172,20 @@ struct BenchCommand: AsyncParsableCommand {
     }
 }
 
-/// Two threads that do nothing, eagerly, at the lowest priority: cores that never sleep.
+/// A thread that does nothing, eagerly, at the lowest priority: a core that never sleeps.
 private final class BusyLoop: Sendable {
     private let isStopped = Locked(false)
 
     init() {
-        for _ in 0..<2 {
-            let thread = Thread { [isStopped] in
-                nice(19)
-                var turns: UInt64 = 0
-                while true {
-                    turns &+= 1
-                    if turns & 0xFFFFF == 0, isStopped.withLock({ $0 }) { return }
-                }
+        let thread = Thread { [isStopped] in
+            nice(19)
+            var turns: UInt64 = 0
+            while true {
+                turns &+= 1
+                if turns & 0xFFFFF == 0, isStopped.withLock({ $0 }) { return }
             }
-            thread.start()
         }
+        thread.start()
     }
 
     func stop() { isStopped.withLock { $0 = true } }
