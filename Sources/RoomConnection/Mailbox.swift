@@ -37,16 +37,17 @@ final class Mailbox<Element: Sendable>: Sendable {
         return hasRoom
     }
 
-    /// Replaces the newest element that matches, else adds. For states of which only the last counts.
-    func coalesce(_ element: Element, where matches: (Element) -> Bool) {
+    /// Replaces the newest element that matches, else adds; over `limit` the oldest is dropped. For news of which only the last
+    /// counts, and which nobody may be reading.
+    func coalesce(_ element: Element, where matches: (Element) -> Bool = { _ in false }) {
         let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
             guard !state.isFinished else { return nil }
             if let index = state.elements.lastIndex(where: matches) {
                 state.elements.remove(at: index)
-                state.weight -= 1
+            } else if state.elements.count >= limit {
+                state.elements.removeFirst()
             }
             state.elements.append(element)
-            state.weight += 1
             defer { state.waiter = nil }
             return state.waiter
         }

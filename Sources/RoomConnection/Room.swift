@@ -31,7 +31,7 @@ public final class Room: Sendable {
     public var signalingStatus: SignalingStatus { hub.snapshot().signaling }
 
     /// What happens to the room. States of which only the last counts (a status that was followed by another before you looked)
-    /// are coalesced, everything else is kept. For one consuming task; ends after `.left`.
+    /// are coalesced; of everything else the last 4096 are kept for a late reader. For one consuming task; ends after `.left`.
     public var events: RoomEvents { RoomEvents(mailbox: hub.events) }
 
     // MARK: Receiving

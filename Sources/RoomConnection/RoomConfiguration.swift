@@ -31,8 +31,9 @@ public struct RoomConfiguration: Sendable {
     public var signaling: Backend = "libwebsockets"
     public var peer: Backend = "webrtc-libnice"
 
-    /// Asked for a join token before each attempt that needs one. Keep it quick; it may throw, and is asked again later.
-    public var token: (@Sendable () async throws -> String)?
+    /// Asked for a join token before each attempt that needs one. `mustBeFresh`: the last one was refused, so not from a cache. Keep
+    /// it quick; it may throw, and is asked again later.
+    public var token: (@Sendable (_ mustBeFresh: Bool) async throws -> String)?
     public var icePolicy = ICEPolicy.all
     /// Added to those that the room server hands out.
     public var iceServers: [ICEServer] = []

@@ -135,7 +135,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         case .abortTransport(let generation): signaling.abort(generation)
         case .closeTransport(let generation, let reason): signaling.close(generation, reason)
         case .send(let envelope, let generation): signaling.send(envelope, generation)
-        case .requestCredential: requestToken()
+        case .requestCredential(let forced): requestToken(mustBeFresh: forced)
         case .scheduleTimer(let id, let deadline):
             timers[id]?.cancel()
             timers[id] = loop.schedule(at: deadline) { [weak self] in
@@ -148,12 +148,12 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         }
     }
 
-    private func requestToken() {
+    private func requestToken(mustBeFresh: Bool) {
         let provider = configuration.token
         signaling.perform { [weak self] in
             let event: RoomMachine.Event
             do {
-                event = .credentialReady(token: try await provider?(), expiresAt: nil)
+                event = .credentialReady(token: try await provider?(mustBeFresh), expiresAt: nil)
             } catch {
                 event = .credentialFailed(SignalingFailure("the token provider failed: \(type(of: error))"))
             }

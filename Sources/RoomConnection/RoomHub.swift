@@ -82,10 +82,7 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
         case .signaling: events.coalesce(event) { if case .signaling = $0 { true } else { false } }
         case .peer(let participant, _):
             events.coalesce(event) { if case .peer(participant, _) = $0 { true } else { false } }
-        case .error, .incident, .undelivered:
-            // Can come in any number: never without bound.
-            if events.count < 4096 { events.append(event, weight: 1) }
-        default: events.append(event, weight: 1)
+        default: events.coalesce(event)
         }
     }
 

@@ -197,8 +197,16 @@ final class SignalingManager<Transport: SignalingTransport>: @unchecked Sendable
 
 extension SignalingFailure {
     init(_ error: TransportError) {
+        let isRetryable =
+            switch error.code {
+            // The same attempt will fail the same way: a wrong URL, an untrusted certificate, a backend that cannot do it.
+            case .invalidArgument, .notSupported, .unavailable, .tlsFailed: false
+            // An HTTP answer that blames the request (RFC 9110 §15.5), apart from those that ask to come again.
+            case .refused: !(400..<500).contains(error.status ?? 0) || [408, 425, 429].contains(error.status)
+            default: true
+            }
         self.init(
-            error.description, isRetryable: true, status: error.status,
+            error.description, isRetryable: isRetryable, status: error.status,
             retryAfter: error.retryAfter.map { RetryWindow(earliest: $0, latest: $0 + $0 / 4) })
     }
 

@@ -142,7 +142,9 @@ public final class TransportRuntime: Sendable {
             defer { state.rooms = [:] }
             return Array(state.rooms.values)
         }
-        for room in rooms { await room.leave(within: .seconds(1)) }
+        await withDiscardingTaskGroup { group in
+            for room in rooms { group.addTask { await room.leave(within: .seconds(1)) } }
+        }
         await signaling.shutdown()
         await peer.shutdown()
     }

@@ -90,7 +90,7 @@ struct TransportOptions: ParsableArguments {
             configuration.icePolicy = policy
         }
         configuration.iceServers = try settings.iceServers() + iceServer.map { ICEServer(urls: [$0]) }
-        if let token = try token ?? settings.string("token") { configuration.token = { token } }
+        if let token = try token ?? settings.string("token") { configuration.token = { _ in token } }
         configuration.logger = try LogLevels.logger(common.logLevel ?? settings.string("logLevel"))
         return configuration
     }

@@ -45,6 +45,12 @@ import TransportPluginAPI
         #expect(await mailbox.takeAll() == [1])
     }
 
+    @Test func newsThatNobodyReadsAreBounded() async {
+        let mailbox = Mailbox<Int>(limit: 3)
+        for value in 1...5 { mailbox.coalesce(value) }
+        #expect(await mailbox.takeAll() == [3, 4, 5])
+    }
+
     @Test func onlyTheLastOfCoalescedElementsIsKept() async {
         let mailbox = Mailbox<Int>(limit: 10)
         for value in [1, 10, 2, 3] { mailbox.coalesce(value) { ($0 < 10) == (value < 10) } }
