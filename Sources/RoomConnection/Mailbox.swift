@@ -62,8 +62,6 @@ final class Mailbox<Element: Sendable>: Sendable {
 
     var isFull: Bool { state.withLock { $0.isFull } }
 
-    var count: Int { state.withLock { $0.elements.count } }
-
     /// No more elements will come; what is there can still be taken.
     func finish() {
         let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
