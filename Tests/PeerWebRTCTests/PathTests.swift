@@ -245,6 +245,19 @@ struct PathTests {
         await pair.end()
     }
 
+    @Test func handshakeOverALossyPathIsNotHeldUpForSeconds() async throws {
+        let pair = try TestPair()
+        let begin = Timestamp.now()
+        try await pair.start { pair in
+            pair.network.loss = 4
+            _ = try pair.a.call { try $0.openChannel(ChannelParameters(label: "x")) }
+        }
+        #expect(await pair.b.wait { $0.channel("x") != nil })
+        // OpenSSL's own first retransmission would come after a second, usrsctp's after three.
+        #expect(Timestamp.now() - begin < .seconds(5))
+        await pair.end()
+    }
+
     @Test func garbageDatagramsDisturbNothing() async throws {
         let pair = try TestPair()
         let ids = try await pair.connect()
