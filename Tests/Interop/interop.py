@@ -83,6 +83,7 @@ class Interop:
         if self.options.subject != "room":
             return self.foreign(self.options.subject, room, host=True, echo=False)
         arguments = [self.options.room, "connect", room, "--name", "ours", "--as-host", "--json", "--server", self.server]
+        arguments += ["--log-level", "trace"]
         return self.start(Process("ours", arguments, self.log("ours")))
 
     # The run
@@ -220,6 +221,7 @@ class Meeting:
             if self.is_new_path(before, after):
                 break
             if time.monotonic() > deadline:
+                print(*self.pairs, sep="\n")
                 raise Failure(f"data does not run over the new path: before {before}, after {after}")
             sent = self.stream(sent, lambda: True)
         sent = self.stream(sent, lambda: False, limit=sent + 20)
@@ -251,6 +253,7 @@ class Meeting:
         since = len(self.foreign.events)
         self.foreign.command(do="path", peer=self.us)
         event = self.foreign.expect("the path event", lambda e: e["event"] == "path", since)
+        self.pairs = event.get("pairs")
         return {"local": event.get("local"), "remote": event.get("remote")}
 
     def compare_echoes(self, expected, since):

@@ -212,7 +212,8 @@ class Pair {
         const transport = [...stats.values()].find((entry) => entry.type === "transport");
         const pair = stats.get(transport?.selectedCandidatePairId);
         const name = (candidate) => candidate && `${candidate.usernameFragment} ${candidate.address}:${candidate.port}`;
-        return { local: name(stats.get(pair?.localCandidateId)), remote: name(stats.get(pair?.remoteCandidateId)) };
+        const pairs = [...stats.values()].filter((e) => e.type === "candidate-pair").map((e) => [e.state, e.nominated, e.priority, e.requestsSent, e.responsesReceived, e.requestsReceived, e.responsesSent, stats.get(e.localCandidateId), stats.get(e.remoteCandidateId)].map((x) => x?.id ? `${x.usernameFragment} ${x.candidateType} ${x.address}:${x.port} ${x.priority}` : x).join(" "));
+        return { pairs, local: name(stats.get(pair?.localCandidateId)), remote: name(stats.get(pair?.remoteCandidateId)) };
     }
 
     close() {
