@@ -77,7 +77,8 @@ final class PeerLink: @unchecked Sendable {
     // MARK: Sending, from any thread
 
     /// Takes one message, without waiting. The bytes are copied.
-    func send(_ bytes: UnsafeRawBufferPointer, isText: Bool, channel: RoomChannel, mayDrop: Bool = false) -> SendOutcome {
+    func send(_ bytes: UnsafeRawBufferPointer, isText: Bool, channel: RoomChannel, mayDrop: Bool = false) -> SendOutcome
+    {
         let index = channel.index
         let splits = isDelivery && channel == .reliable
         guard bytes.count <= limits.message else { return .tooLarge(limit: limits.message) }
@@ -368,7 +369,8 @@ final class PeerLink: @unchecked Sendable {
             swap(&whole, &assembled)
             whole.withUnsafeBytes { bytes in
                 receiver.deliver(
-                    BorrowedMessage(from: participant, channel: .reliable, isText: kind == .text, bytes: bytes), link: self)
+                    BorrowedMessage(from: participant, channel: .reliable, isText: kind == .text, bytes: bytes),
+                    link: self)
             }
             return true
         }

@@ -131,7 +131,8 @@ public final class Room: Sendable {
             case .full:
                 await link.waitForCredit(channel)
                 if Task.isCancelled {
-                    throw RoomError(.cancelled, "sending to \(link.participant) was cancelled while its buffer was full")
+                    throw RoomError(
+                        .cancelled, "sending to \(link.participant) was cancelled while its buffer was full")
                 }
             }
         }
@@ -212,7 +213,8 @@ public final class Room: Sendable {
 
     private static func tooLarge(_ count: Int, _ limit: Int, _ participant: ParticipantID) -> RoomError {
         RoomError(
-            .messageTooLarge, "a message of \(count) bytes is over the limit of \(limit) towards \(participant): split it")
+            .messageTooLarge,
+            "a message of \(count) bytes is over the limit of \(limit) towards \(participant): split it")
     }
 }
 

@@ -72,7 +72,9 @@ extension DeliveryProtocol {
                 bytes += text
             }
             for number in [received, next] {
-                for shift in stride(from: 56, through: 0, by: -8) { bytes.append(UInt8(truncatingIfNeeded: number >> shift)) }
+                for shift in stride(from: 56, through: 0, by: -8) {
+                    bytes.append(UInt8(truncatingIfNeeded: number >> shift))
+                }
             }
             return bytes
         }

@@ -3,7 +3,8 @@ package import TransportPluginAPI
 /// One reliable channel of a peer transport with nothing above it: what the room adds is the difference.
 ///
 /// SAFETY of `@unchecked Sendable`: `shared` is behind its lock; all other state is touched only on the loop.
-package final class BareSubject<Transport: PeerTransport>: BenchmarkSubject, PeerConnectionHandler, @unchecked Sendable {
+package final class BareSubject<Transport: PeerTransport>: BenchmarkSubject, PeerConnectionHandler, @unchecked Sendable
+{
     /// To be passed to the other end, in order.
     package enum Signal: Sendable {
         case description(SessionDescription)

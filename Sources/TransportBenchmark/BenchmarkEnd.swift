@@ -102,7 +102,8 @@ package final class BenchmarkEnd: Sendable {
     package func roundTrips(_ count: Int, fromHandler: Bool) async throws -> JSONLine {
         let warmUp = count / 10
         let cpu = cpuTime()
-        var samples = fromHandler ? await handlerRoundTrips(count + warmUp) : try await sequenceRoundTrips(count + warmUp)
+        var samples =
+            fromHandler ? await handlerRoundTrips(count + warmUp) : try await sequenceRoundTrips(count + warmUp)
         samples.removeFirst(min(warmUp, samples.count))
         samples.sort()
         func percentile(_ share: Double) -> Double {
@@ -190,7 +191,8 @@ package final class BenchmarkEnd: Sendable {
 
 extension [UInt8] {
     /// The bytes as one stable block for the duration of an async call.
-    func withUnsafeBytesAsync<Result>(_ body: (UnsafeRawBufferPointer) async throws -> Result) async rethrows -> Result {
+    func withUnsafeBytesAsync<Result>(_ body: (UnsafeRawBufferPointer) async throws -> Result) async rethrows -> Result
+    {
         let payload = Payload(self)
         let bytes = payload.withUnsafeBytes { $0 }
         let result = try await body(bytes)

@@ -16,7 +16,8 @@ final class BenchmarkPair: Sendable {
             (server, port, keyFile) = (Locked(nil), 0, nil)
             common += ["--bare", "--connections", "\(connections)"]
         } else {
-            let file = FileManager.default.temporaryDirectory.appendingPathComponent("room-bench-\(UUID().uuidString).key")
+            let file = FileManager.default.temporaryDirectory.appendingPathComponent(
+                "room-bench-\(UUID().uuidString).key")
             let (child, url) = try await Self.startServer(port: 0, keyFile: file)
             (server, port, keyFile) = (Locked(child), URL(string: url)?.port ?? 0, file)
             common += ["--signaling", subject.signaling, "--server", url]

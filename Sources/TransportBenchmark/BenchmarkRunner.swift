@@ -68,7 +68,9 @@ package struct BenchmarkRunner: Sendable {
     package func run() async throws -> [Result] {
         var results: [String: Result] = [:]
         var order: [String] = []
-        func record(_ subject: String, _ signaling: String, _ peer: String, _ scenario: String, _ values: [String: Double]) {
+        func record(
+            _ subject: String, _ signaling: String, _ peer: String, _ scenario: String, _ values: [String: Double]
+        ) {
             let key = subject + "|" + scenario
             if results[key] == nil {
                 order.append(key)

@@ -28,7 +28,8 @@ public final class PluginExchange {
 
 /// An address that tells one copy of this module from another.
 // SAFETY: written once, never read through: only its value counts.
-private nonisolated(unsafe) let identity = UnsafeRawPointer(UnsafeMutableRawPointer.allocate(byteCount: 1, alignment: 1))
+private nonisolated(unsafe) let identity = UnsafeRawPointer(
+    UnsafeMutableRawPointer.allocate(byteCount: 1, alignment: 1))
 
 /// The address that belongs to the copy of this module that answers the call.
 @inline(never)

@@ -158,7 +158,9 @@ public struct TLSTrust: Sendable, Hashable {
 extension SignalingEndpoint {
     private static func parse(_ url: String) throws(TransportError) -> SignalingEndpoint {
         func invalid(_ what: String) -> TransportError {
-            TransportError(.invalidArgument, "'\(url.prefix(200))' is not a WebSocket URL: \(what); write ws://host:port/ or wss://host:port/")
+            TransportError(
+                .invalidArgument,
+                "'\(url.prefix(200))' is not a WebSocket URL: \(what); write ws://host:port/ or wss://host:port/")
         }
         guard url.utf8.count <= 2048 else { throw invalid("it is longer than 2048 bytes") }
         guard url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {

@@ -167,7 +167,8 @@ public struct PluginContext: Sendable {
     }
 
     /// The option's integer within `range`, or `standard` when it is not set. Throws `.invalidArgument` naming it.
-    public func integer(_ name: String, in range: ClosedRange<Int>, default standard: Int) throws(TransportError) -> Int {
+    public func integer(_ name: String, in range: ClosedRange<Int>, default standard: Int) throws(TransportError) -> Int
+    {
         guard let value = options[name] else { return standard }
         guard case .integer(let integer) = value, range.contains(integer) else {
             throw TransportError(

@@ -92,7 +92,8 @@ struct BenchCommand: AsyncParsableCommand {
     private func printTable(_ results: [BenchmarkRunner.Result]) {
         let columns = [
             ("open_ms", "open ms"), ("rejoin_ms", "back ms"), ("rejoin_max_ms", "worst ms"),
-            ("memory_MB", "MB per 100"), ("idle_percent", "idle % of core"), ("p50_us", "p50 µs"), ("p99_us", "p99 µs"), ("MB_s", "MB/s"),
+            ("memory_MB", "MB per 100"), ("idle_percent", "idle % of core"), ("p50_us", "p50 µs"), ("p99_us", "p99 µs"),
+            ("MB_s", "MB/s"),
             ("cpu_s_GB", "CPU s/GB"), ("msg_s", "msg/s"), ("cpu_us_msg", "CPU µs/msg"), ("lost", "lost"),
         ]
         let scenarios = results.reduce(into: [String]()) { if !$0.contains($1.scenario) { $0.append($1.scenario) } }

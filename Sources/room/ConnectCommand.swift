@@ -209,7 +209,8 @@ private struct Session: Sendable {
     }
 
     @discardableResult
-    private func send(_ payload: Payload, isText: Bool, to participant: ParticipantID?, channel: RoomChannel) async -> Bool
+    private func send(_ payload: Payload, isText: Bool, to participant: ParticipantID?, channel: RoomChannel) async
+        -> Bool
     {
         do throws(RoomError) {
             try await room.send(payload, isText: isText, to: participant, channel: channel)

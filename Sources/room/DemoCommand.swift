@@ -82,7 +82,9 @@ private final class Demo: Sendable {
         try await wait("alice and bob to be connected") {
             $0.isConnected["alice"] == true && $0.isConnected["bob"] == true
         }
-        say("alice and bob are in the room, connected peer to peer, encrypted", Output.green, took: Timestamp.now() - began)
+        say(
+            "alice and bob are in the room, connected peer to peer, encrypted", Output.green,
+            took: Timestamp.now() - began)
 
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await self.talk() }
@@ -161,7 +163,8 @@ private final class Demo: Sendable {
         let child = try ChildProcess(
             name: "server",
             arguments: [
-                "serve", "--port", "\(port)", "--session-key-file", directory.appendingPathComponent("session.key").path,
+                "serve", "--port", "\(port)", "--session-key-file",
+                directory.appendingPathComponent("session.key").path,
             ])
         state.withLock { state in
             state.children.append(child)
@@ -205,7 +208,9 @@ private final class Demo: Sendable {
     }
 
     /// Reads a child's lines into the state and wakes whoever waits for it. The thread of the child's pipe ends it.
-    private func follow(_ child: ChildProcess, _ update: @escaping @Sendable (inout State, [String: any Sendable]) -> Void) {
+    private func follow(
+        _ child: ChildProcess, _ update: @escaping @Sendable (inout State, [String: any Sendable]) -> Void
+    ) {
         Task {
             for await line in child.lines {
                 let ready = state.withLock { state -> [CheckedContinuation<Void, Never>] in

@@ -173,7 +173,8 @@ struct EventReporter: Sendable {
             note("\(how) \(room.name)" + (membership.isHost ? " as host" : ""), Output.green)
         case .peerJoined(let participant):
             note("\(participant.name) joined" + (participant.isHost ? " (host)" : ""), Output.bold)
-        case .peerLeft(let participant, let reason): note("\(participant.name) left (\(reason.rawValue))", Output.yellow)
+        case .peerLeft(let participant, let reason):
+            note("\(participant.name) left (\(reason.rawValue))", Output.yellow)
         case .peerChanged, .hostChanged: break
         case .peer(let id, .connected(let path)):
             note("\(name(of: id, room)) connected" + (path.map { " over \($0.local.rawValue)" } ?? ""), Output.green)

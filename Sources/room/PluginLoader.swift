@@ -10,7 +10,8 @@ enum PluginLoader {
         guard FileManager.default.fileExists(atPath: path) else { throw refused("does not exist") }
         // Without it the library would bring a Swift runtime of its own, and crash.
         guard dlopen("libswiftCore.so", RTLD_NOW | RTLD_NOLOAD) != nil else {
-            throw refused("cannot be loaded: this executable was linked with --static-swift-stdlib; link it dynamically")
+            throw refused(
+                "cannot be loaded: this executable was linked with --static-swift-stdlib; link it dynamically")
         }
         // All symbols now: a library for another version of the API must fail here, before its code runs.
         guard let library = dlopen(path, RTLD_NOW | RTLD_LOCAL) else {
@@ -27,7 +28,9 @@ enum PluginLoader {
         let entry = unsafeBitCast(symbol, to: Entry.self)
         let exchange = PluginExchange(registry)
         let status = withExtendedLifetime(exchange) {
-            var arguments = (transportPluginAPIIdentity(), UnsafeRawPointer(Unmanaged.passUnretained(exchange).toOpaque()))
+            var arguments = (
+                transportPluginAPIIdentity(), UnsafeRawPointer(Unmanaged.passUnretained(exchange).toOpaque())
+            )
             return withUnsafeMutableBytes(of: &arguments) { bytes in
                 bytes.baseAddress.map(entry) ?? PluginExchange.otherCopy
             }

@@ -23,7 +23,10 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "A file with the secret of join tokens (HS256). Without it everybody may join.")
     var tokenSecretFile: String?
 
-    @Option(help: "A file with the key that signs sessions, made where there is none: a restarted server knows its guests by it.")
+    @Option(
+        help:
+            "A file with the key that signs sessions, made where there is none: a restarted server knows its guests by it."
+    )
     var sessionKeyFile: String?
 
     @Option(help: "stun:host:port, told to every participant. Repeatable.")

@@ -11,7 +11,8 @@ struct Settings {
 
     /// What may stand in a file. The environment has the same names: `iceServers` is `ROOM_ICE_SERVERS`.
     static let keys: Set<String> = [
-        "server", "signaling", "peer", "signalingOptions", "peerOptions", "icePolicy", "iceServers", "token", "name", "host",
+        "server", "signaling", "peer", "signalingOptions", "peerOptions", "icePolicy", "iceServers", "token", "name",
+        "host",
         "port", "tlsCert", "tlsKey", "tokenSecretFile", "sessionKeyFile", "turnUris", "turnSecretFile", "stunUris",
         "grace", "logLevel", "maximumRooms", "maximumParticipants", "plugins",
     ]
