@@ -149,7 +149,8 @@ let package = Package(
             ]),
         .testTarget(
             name: "ICELibniceTests", dependencies: ["ICELibnice", "GLibLoop", "CGLib", "TransportPluginAPI"]),
-        .testTarget(name: "EndToEndTests", dependencies: ["TransportPluginAPI"]),
+        .testTarget(
+            name: "EndToEndTests", dependencies: ["room", "TransportBenchmark", "TransportPluginAPI"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -11,12 +11,17 @@ package final class ChildProcess: @unchecked Sendable {
     private let process = Process()
     private let input: Locked<FileHandle>
 
+    /// This executable.
+    package static var ownPath: String { URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().path }
+
     /// Starts `room` with `arguments`. Its standard error is passed through when `isVerbose`, else it is dropped.
-    package init(name: String, arguments: [String], isVerbose: Bool = false) throws {
+    package init(
+        name: String, arguments: [String], executable: String = ChildProcess.ownPath, isVerbose: Bool = false
+    ) throws {
         self.name = name
         let standardInput = Pipe()
         let standardOutput = Pipe()
-        process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+        process.executableURL = URL(fileURLWithPath: executable)
         process.arguments = arguments
         process.standardInput = standardInput
         process.standardOutput = standardOutput
@@ -53,6 +58,14 @@ package final class ChildProcess: @unchecked Sendable {
     package func endInput() { input.withLock { try? $0.close() } }
 
     package func signal(_ number: Int32) { if process.isRunning { kill(process.processIdentifier, number) } }
+
+    package var identifier: Int32 { process.processIdentifier }
+
+    /// The exit status, once the child has ended; blocks until then.
+    package func waitUntilExit() -> Int32 {
+        process.waitUntilExit()
+        return process.terminationStatus
+    }
 
     /// Ends the child if it still runs, and reaps it.
     package func stop() {
