@@ -30,7 +30,7 @@ demo: dependencies
 
 test: dependencies
 	swift build --build-tests
-	swift test --skip-build --parallel
+	swift test --skip-build --no-parallel
 
 test-tsan: dependencies
 	TSAN_OPTIONS="suppressions=$(CURDIR)/Tests/tsan.supp halt_on_error=0" \

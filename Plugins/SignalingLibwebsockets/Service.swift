@@ -47,7 +47,7 @@
         private var context: OpaquePointer!
         private let protocols: UnsafeMutablePointer<lws_protocols>
         private let alarm: UnsafeMutablePointer<lws_sorted_usec_list_t>
-        private var alarmTime: Timestamp?
+        private var hasAlarm = false
         private let scratch: UnsafeMutablePointer<UInt8>
         private static let chunk = 65_536
         private let protocolName = strdup("signaling")
@@ -223,11 +223,13 @@
         }
 
         /// The alarm only ends the wait. A delay of -1 cancels it (LWS_SET_TIMER_USEC_CANCEL).
+        ///
+        /// Set anew before every wait: one that came a moment before its deadline is gone, and nothing else would end the wait.
         private func setAlarm() {
             let deadline = links.values.lazy.compactMap(\.deadline).min()
-            guard deadline != alarmTime else { return }
-            alarmTime = deadline
-            let delay = deadline.map { max(1, ($0 - .now()).saturatedNanoseconds / 1000) }
+            guard deadline != nil || hasAlarm else { return }
+            hasAlarm = deadline != nil
+            let delay = deadline.map { max(1, (($0 - .now()).saturatedNanoseconds + 999) / 1000) }
             lws_sul_schedule(context, 0, alarm, { _ in }, delay ?? -1)
         }
 

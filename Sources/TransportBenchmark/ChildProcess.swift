@@ -61,10 +61,14 @@ package final class ChildProcess: @unchecked Sendable {
 
     package var identifier: Int32 { process.processIdentifier }
 
-    /// The exit status, once the child has ended; blocks until then.
-    package func waitUntilExit() -> Int32 {
-        process.waitUntilExit()
-        return process.terminationStatus
+    /// The exit status, once the child has ended. Waits on a thread of its own: the wait blocks.
+    package func exitStatus() async -> Int32 {
+        await withCheckedContinuation { continuation in
+            Thread.detachNewThread { [process] in
+                process.waitUntilExit()
+                continuation.resume(returning: process.terminationStatus)
+            }
+        }
     }
 
     /// Ends the child if it still runs, and reaps it.

@@ -117,27 +117,24 @@ private struct Session: Sendable {
         readLines(into: feed)
 
         await room.onMessage { [reporter] message in reporter.message(message) }
-        return await withTaskGroup(of: ExitStatus?.self) { group in
+        return await withTaskGroup(of: (ExitStatus?, isEnd: Bool).self) { group in
             group.addTask {
                 var status = ExitStatus.done
                 for await event in room.events {
                     reporter.event(event, in: room)
                     if case .left(.some) = event { status = .refused }
                 }
-                return status
+                return (status, isEnd: true)
             }
-            group.addTask {
-                await take(inputs)
-            }
+            group.addTask { (await take(inputs), isEnd: false) }
             // The events end when the room ends; the inputs may go on for ever.
             var status = ExitStatus.done
-            while let result = await group.next() {
-                guard let result else { continue }
-                if status == .done { status = result }
-                feed.finish()
-                if result == .refused || result == .done { break }
+            var hasEnded = false
+            while let (result, isEnd) = await group.next() {
+                if let result, status == .done { status = result }
+                if isEnd { hasEnded = true }
+                if hasEnded { feed.finish() }
             }
-            group.cancelAll()
             return status
         }
     }

@@ -10,7 +10,7 @@ import TransportBenchmark
             let guest = stage.add(try .peer("guest", url, room: "nowhere"))
             try await guest.wait(event: "left")
             #expect(guest.lines.contains { $0["code"] as? String == "room_not_found" })
-            #expect(guest.child.waitUntilExit() == 3)
+            #expect(await guest.child.exitStatus() == 3)
         }
     }
 
@@ -22,7 +22,7 @@ import TransportBenchmark
             let second = stage.add(try .peer("alice", url))
             try await second.wait(event: "left")
             #expect(second.lines.contains { $0["code"] as? String == "name_taken" })
-            #expect(second.child.waitUntilExit() == 3)
+            #expect(await second.child.exitStatus() == 3)
             #expect(!first.lines.contains { $0["event"] as? String == "error" }, "the first one is undisturbed")
         }
     }
@@ -34,7 +34,7 @@ import TransportBenchmark
     func aWrongArgumentEndsTheCommandWithStatusTwo(_ arguments: [String]) async throws {
         try await Stage.play { stage in
             let actor = stage.add(try Actor("wrong", ["connect", "stage", "--name", "a", "--json"] + arguments))
-            #expect(actor.child.waitUntilExit() == 2)
+            #expect(await actor.child.exitStatus() == 2)
         }
     }
 
@@ -43,7 +43,7 @@ import TransportBenchmark
             let file = try stage.file("room.yaml", "server: ws://127.0.0.1:9/\nsignalling: libwebsockets\n")
             let actor = stage.add(
                 try Actor("wrong", ["connect", "stage", "--name", "a", "--json", "--config", file]))
-            #expect(actor.child.waitUntilExit() == 2)
+            #expect(await actor.child.exitStatus() == 2)
         }
     }
 
@@ -56,7 +56,7 @@ import TransportBenchmark
             try await bob.waitUntilConnected(to: 1)
             bob.child.signal(SIGINT)
             try await alice.wait("bob's leave") { $0.contains { $0["state"] as? String == "left" } }
-            #expect(bob.child.waitUntilExit() == 130)
+            #expect(await bob.child.exitStatus() == 130)
             #expect(bob.lines.last?["event"] as? String == "left")
         }
     }

@@ -92,6 +92,8 @@
             let front = try authority.front(certificate, backend: 1)
             defer { front.stop() }
             var endpoint = try authority.endpoint(front, host: host)
+            // The refusal is the subject, not the pace of a loaded machine.
+            endpoint.connectTimeout = .seconds(60)
             change(&endpoint)
             let transport = try LibwebsocketsSignaling()
             var error: TransportError?
@@ -163,6 +165,7 @@
             try FileManager.default.copyItem(atPath: authority.file, toPath: file)
             var endpoint = try authority.endpoint(front)
             endpoint.tls.authoritiesFile = file
+            endpoint.connectTimeout = .seconds(60)
             let transport = try LibwebsocketsSignaling()
             func code() async -> TransportError.Code? {
                 do throws(TransportError) {
