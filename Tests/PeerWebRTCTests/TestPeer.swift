@@ -211,7 +211,17 @@ final class TestPair: @unchecked Sendable {
         try await loop.run { [self] in Swift.Result { try body(self) } }.get()
     }
 
-    func end() async { await transport.shutdown() }
+    func end() async {
+        await transport.shutdown()
+        // Closures of the tests hold what holds them.
+        await loop.run { [self] in
+            for peer in [a, b] {
+                peer.onMessage = nil
+                peer.onEvent = nil
+                peer.alterDescription = { $0 }
+            }
+        }
+    }
 }
 
 extension WebRTCConnection {
