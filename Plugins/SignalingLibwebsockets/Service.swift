@@ -46,7 +46,7 @@
         private let shared = Locked(Shared())
         private var context: OpaquePointer!
         private let protocols: UnsafeMutablePointer<lws_protocols>
-        private let alarm: UnsafeMutablePointer<lws_sorted_usec_list_t>
+        private let alarm: UnsafeMutablePointer<CLibwebsockets_alarm>
         private var hasAlarm = false
         private let scratch: UnsafeMutablePointer<UInt8>
         private static let chunk = 65_536
@@ -87,7 +87,7 @@
             }
             protocols[0].rx_buffer_size = 32_768
             alarm = .allocate(capacity: 1)
-            alarm.initialize(to: lws_sorted_usec_list_t())
+            alarm.initialize(to: CLibwebsockets_alarm())
             scratch = .allocate(capacity: Int(CLibwebsockets_pre) + Self.chunk)
 
             lws_set_log_level(0, nil)
@@ -107,6 +107,7 @@
                 .resourceExhausted, "libwebsockets could not start: no descriptor, memory or thread is left",
                 isRetriable: true)
             guard context != nil else { throw outOfResources }
+            alarm.pointee.context = context
             trust.context = context
             trust.protocols = protocols
             guard trust.makePlainHost(), runThread({ self.run() }) else {
@@ -213,7 +214,7 @@
                     return shared.commands
                 }
                 for case .start(let link) in late { link.failed(Link.closed) }
-                lws_sul_schedule(context, 0, alarm, { _ in }, -1)
+                CLibwebsockets_alarm_stop(alarm)
                 lws_context_destroy(context)
                 trust.destroy()
                 return true
@@ -222,15 +223,14 @@
             return isLast
         }
 
-        /// The alarm only ends the wait. A delay of -1 cancels it (LWS_SET_TIMER_USEC_CANCEL).
-        ///
-        /// Set anew before every wait: one that came a moment before its deadline is gone, and nothing else would end the wait.
+        /// Set anew before every wait: one that came a moment before its deadline is gone.
         private func setAlarm() {
-            let deadline = links.values.lazy.compactMap(\.deadline).min()
-            guard deadline != nil || hasAlarm else { return }
-            hasAlarm = deadline != nil
-            let delay = deadline.map { max(1, (($0 - .now()).saturatedNanoseconds + 999) / 1000) }
-            lws_sul_schedule(context, 0, alarm, { _ in }, delay ?? -1)
+            guard let deadline = links.values.lazy.compactMap(\.deadline).min() else {
+                if hasAlarm { CLibwebsockets_alarm_stop(alarm) }
+                return hasAlarm = false
+            }
+            hasAlarm = true
+            CLibwebsockets_alarm_set(alarm, ((deadline - .now()).saturatedNanoseconds + 999) / 1000)
         }
 
         private func deadlinePassed(_ link: Link) {

@@ -153,6 +153,9 @@ public final class MessageBuffer: Sendable {
                 }
                 receiver?.continuation.resume(returning: .failure(Self.cancelled))
             }
+            // ThreadSanitizer does not see what orders a continuation that was resumed before it was awaited (the concurrency
+            // library is not instrumented); it sees this lock, which the sender held after it made the message.
+            state.withLock { _ in }
         }
         switch received {
         case .message(let message): return message

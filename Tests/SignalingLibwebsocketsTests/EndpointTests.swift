@@ -4,6 +4,31 @@
     import Testing
     import TransportPluginAPI
 
+    /// Takes connections, by its backlog, and says nothing.
+    private struct SilentServer: ~Copyable {
+        private let descriptor: Int32
+        let port: UInt16
+
+        init() throws {
+            descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+            var address = sockaddr_in()
+            address.sin_family = sa_family_t(AF_INET)
+            address.sin_addr.s_addr = in_addr_t(INADDR_LOOPBACK).bigEndian
+            var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+            let descriptor = descriptor
+            let result = withUnsafeMutablePointer(to: &address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
+                    bind(descriptor, pointer, length) | listen(descriptor, 128)
+                        | getsockname(descriptor, pointer, &length)
+                }
+            }
+            try #require(result == 0)
+            port = UInt16(bigEndian: address.sin_port)
+        }
+
+        deinit { close(descriptor) }
+    }
+
     @Suite struct LibwebsocketsEndpoints {
         private func code(_ change: (inout SignalingEndpoint) -> Void) async throws -> TransportError.Code? {
             // Port 1: nothing must be sent there anyway.
@@ -43,6 +68,21 @@
         @Test func aRefusedPortIsToldAsRefused() async throws {
             #expect(try await code { $0.host = "127.0.0.1" } == .refused)
             #expect(try await code { $0.host = "localhost" } == .refused)
+        }
+
+        /// libwebsockets looks for timers that are due once before it waits: one that comes due there must not be lost.
+        @Test func aDeadlineThatIsNearlyOverWhenTheWaitBeginsIsKept() async throws {
+            let silent = try SilentServer()
+            let transport = try LibwebsocketsSignaling()
+            let endpoint = try SignalingEndpoint(url: "ws://127.0.0.1:\(silent.port)/")
+            for step in 1...100 {
+                var endpoint = endpoint
+                endpoint.connectTimeout = .microseconds(1_000 + step * 10)
+                let start = Timestamp.now()
+                await #expect(throws: TransportError.self) { _ = try await transport.connect(to: endpoint) }
+                #expect(Timestamp.now() - start < .seconds(2), "attempt \(step)")
+            }
+            await transport.shutdown()
         }
 
         @Test func transportsComeAndGoWhileOthersConnect() async throws {

@@ -15,6 +15,26 @@ static const int CLibwebsockets_pre = LWS_PRE;
 static const uint64_t CLibwebsockets_option_tls = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
 static const uint64_t CLibwebsockets_option_explicit_vhosts = LWS_SERVER_OPTION_EXPLICIT_VHOSTS;
 
+/// A timer that ends the wait of `lws_service`. libwebsockets looks for timers that are due once before it waits: a callback that
+/// came there and did nothing would leave it waiting for the next timer, or for ever. So the callback cancels the wait.
+struct CLibwebsockets_alarm {
+    lws_sorted_usec_list_t timer;
+    struct lws_context *context;
+};
+
+static inline void CLibwebsockets_alarm_rings(lws_sorted_usec_list_t *timer) {
+    lws_cancel_service(lws_container_of(timer, struct CLibwebsockets_alarm, timer)->context);
+}
+
+/// Sets the alarm anew, in microseconds from now. On the service's thread.
+static inline void CLibwebsockets_alarm_set(struct CLibwebsockets_alarm *alarm, lws_usec_t delay) {
+    lws_sul_schedule(alarm->context, 0, &alarm->timer, CLibwebsockets_alarm_rings, delay > 0 ? delay : 1);
+}
+
+static inline void CLibwebsockets_alarm_stop(struct CLibwebsockets_alarm *alarm) {
+    lws_sul_schedule(alarm->context, 0, &alarm->timer, NULL, LWS_SET_TIMER_USEC_CANCEL);
+}
+
 /// Whether the other side has ended the TCP connection, by FIN or RST.
 static inline int CLibwebsockets_peer_has_ended(int descriptor) {
     struct tcp_info info;
