@@ -86,7 +86,7 @@ let package = Package(
         .target(name: "InProcessTransport", dependencies: ["TransportPluginAPI"]),
         .target(name: "TransportTestKit", dependencies: ["TransportPluginAPI"]),
         .target(
-            name: "TransportBenchmark", dependencies: ["RoomConnection", "TransportPluginAPI"]),
+            name: "TransportBenchmark", dependencies: ["RoomConnection", "TransportPluginAPI", "COpenSSL"]),
         .executableTarget(
             name: "room",
             dependencies: [

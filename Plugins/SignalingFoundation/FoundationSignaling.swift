@@ -59,6 +59,9 @@ public final class FoundationSignaling: SignalingTransport {
         return FoundationConnection(link)
     }
 
+    /// The loop of this transport.
+    public var preferredExecutor: (any TaskExecutor)? { shared.loop }
+
     public nonisolated(nonsending) func shutdown() async {
         shared.end()
         await shared.shutdown()
@@ -75,7 +78,7 @@ public final class FoundationSignaling: SignalingTransport {
 
 /// One open connection of a `FoundationSignaling`. Dropping the last reference aborts it.
 public final class FoundationConnection: SignalingConnection {
-    private let link: Link
+    let link: Link
 
     init(_ link: Link) { self.link = link }
 

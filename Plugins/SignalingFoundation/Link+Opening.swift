@@ -96,7 +96,7 @@ extension Link {
                 self.handshake = nil
                 head = HeadBuffer()
                 phase = .open
-                setDeadline(nil)
+                setDeadline(.distantFuture)
                 allowDirectWrite()
                 settle(.success(()))
             }

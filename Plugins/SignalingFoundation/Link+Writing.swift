@@ -56,13 +56,14 @@ extension Link {
     /// There is something to send.
     func requestFlush() {
         enum Step: Sendable { case none, write, post }
+        let isOnLoop = loop.isCurrent
         let step = claim.withLock { claim -> Step in
             guard claim.isOpen, !claim.isBlocked, !claim.isBroken else { return .none }
             if claim.isHeld {
                 claim.isWanted = true
                 return .none
             }
-            if claim.mayWriteDirectly {
+            if claim.mayWriteDirectly, !isOnLoop {
                 claim.mayWriteDirectly = false
                 claim.isHeld = true
                 return .write
@@ -74,7 +75,8 @@ extension Link {
         switch step {
         case .none: break
         case .write: write()
-        case .post: loop.execute { self.flush() }
+        // On the loop, what the turn gathers goes out at its end.
+        case .post: if isOnLoop { loop.atEndOfTurn { self.flush() } } else { loop.execute { self.flush() } }
         }
     }
 

@@ -133,36 +133,38 @@ final class Link: @unchecked Sendable {
         case parting
         case over
     }
-    var phase = Phase.connecting
+    @exclusivity(unchecked) var phase = Phase.connecting
     var connector: Connector?
     var handshake: Handshake?
     var head = HeadBuffer()
-    var parser: FrameParser
-    var watch: LoopWatch?
+    @exclusivity(unchecked) var parser: FrameParser
+    @exclusivity(unchecked) var watch: LoopWatch?
     /// Reading stopped because nobody receives.
-    var isPaused = false
+    @exclusivity(unchecked) var isPaused = false
     /// What was read and is not parsed yet, while reading is paused.
     var unparsed: [UInt8] = []
+    private var deadline = Timestamp.distantFuture
     private var timer: LoopTimer?
     #if OpenSSL
-        var tls: TLSSession?
+        @exclusivity(unchecked) var tls: TLSSession?
     #endif
 
     // MARK: By the writer
 
     /// -1 before the socket is connected. Written on the loop before anybody may write.
-    var descriptor: Int32 = -1
-    var output = OutputBuffer()
+    @exclusivity(unchecked) var descriptor: Int32 = -1
+    @exclusivity(unchecked) var output = OutputBuffer()
     /// What TLS made of the output.
-    var wire = OutputBuffer()
-    var sending: OutgoingFrame?
-    var masks = MaskSource()
+    @exclusivity(unchecked) var wire = OutputBuffer()
+    @exclusivity(unchecked) var sending: OutgoingFrame?
+    @exclusivity(unchecked) var masks = MaskSource()
 
     // MARK: The end, on the loop
 
-    func setDeadline(_ deadline: Timestamp?) {
+    func setDeadline(_ deadline: Timestamp) {
+        self.deadline = deadline
         timer?.cancel()
-        timer = deadline.map { deadline in loop.schedule(at: deadline) { [weak self] in self?.deadlinePassed() } }
+        timer = deadline == .distantFuture ? nil : loop.schedule(at: deadline) { [weak self] in self?.deadlinePassed() }
     }
 
     private func deadlinePassed() {
@@ -192,7 +194,7 @@ final class Link: @unchecked Sendable {
         case .over: break
         // The other side was first, or broke a rule: its end is being waited for.
         case .parting, .closing, .connecting, .asksProxy, .startsTLS, .upgrades:
-            if deadline < (timer?.isPending == true ? partingDeadline : .distantFuture) { setDeadline(deadline) }
+            setDeadline(min(self.deadline, deadline))
         case .open:
             phase = .closing
             setDeadline(deadline)
@@ -205,13 +207,11 @@ final class Link: @unchecked Sendable {
 
     /// How long the other side may take to end the connection after our last frame.
     static let partingTime = Duration.seconds(2)
-    private var partingDeadline = Timestamp.distantFuture
 
     /// Sends the close frame as the last one, after what is half sent, and waits for the end.
     func part(with reason: SignalingClose?) {
         phase = .parting
-        partingDeadline = .now() + Self.partingTime
-        setDeadline(partingDeadline)
+        setDeadline(min(deadline, .now() + Self.partingTime))
         if let reason {
             claim.withLock { claim in
                 claim.closeFrame = reason
@@ -228,7 +228,7 @@ final class Link: @unchecked Sendable {
         phase = .over
         connector?.cancel()
         connector = nil
-        setDeadline(nil)
+        setDeadline(.distantFuture)
         watch?.cancel()
         watch = nil
         unparsed = []

@@ -11,7 +11,8 @@
         let authority = TestAuthority.shared!
 
         static let subject = SignalingSubject(
-            capabilities: [.tls], makeTransport: { try FoundationSignaling() },
+            capabilities: FoundationSignaling.plugin().descriptor.capabilities,
+            makeTransport: { try FoundationSignaling() },
             front: { port in
                 guard let authority = TestAuthority.shared else { throw TransportError(.unavailable, "no openssl") }
                 let front = try authority.front("good", backend: port)
