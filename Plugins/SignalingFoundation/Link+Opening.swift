@@ -109,7 +109,8 @@ extension Link {
         switch phase {
         case .startsTLS:
             failed(
-                TransportError(.tlsFailed, "\(endpoint.url) ended the connection during TLS: \(why)", isRetriable: true))
+                TransportError(.tlsFailed, "\(endpoint.url) ended the connection during TLS: \(why)", isRetriable: true)
+            )
         default:
             failed(
                 TransportError(.handshakeFailed, "\(target) hung up during the handshake: \(why)", isRetriable: true))

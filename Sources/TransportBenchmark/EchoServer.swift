@@ -151,7 +151,8 @@ private final class EchoConnection {
         }
     }
 
-    private func unmask(_ source: UnsafeMutableRawPointer, to target: UnsafeMutableRawPointer, count: Int, key: UInt32) {
+    private func unmask(_ source: UnsafeMutableRawPointer, to target: UnsafeMutableRawPointer, count: Int, key: UInt32)
+    {
         let word = UInt64(key) << 32 | UInt64(key)
         var index = 0
         while index + 8 <= count {

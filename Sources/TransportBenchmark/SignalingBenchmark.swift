@@ -53,6 +53,7 @@ package struct SignalingBenchmark: Sendable {
         await connection.close(.normal, within: .seconds(1))
 
         var line = JSONLine(event: "measured")
+        line.add("hasExecutor", transport.preferredExecutor != nil)
         line.add("p50_us", Double(samples[samples.count / 2]) / 1000)
         line.add("p99_us", Double(samples[samples.count * 99 / 100]) / 1000)
         line.add("msg_s", Double(count) / elapsed)
@@ -74,7 +75,8 @@ package struct SignalingBenchmark: Sendable {
 
 extension BenchmarkRunner {
     /// The signaling backends one after the other against one server, each in a process of its own; before them libwebsockets' own
-    /// client in C, where its executable lies beside the reference's.
+    /// client in C, where its executable lies beside the reference's. A backend with an executor of its own is measured twice: from
+    /// a task in the pool, and from one that prefers that executor.
     func signaling() async throws -> [(subject: String, scenario: String, [String: Double])] {
         let server = try ChildProcess(name: "echo", arguments: ["bench-signaling", "--serve"])
         defer { server.stop() }
@@ -82,7 +84,7 @@ extension BenchmarkRunner {
         guard let port = await lines.next()?["port"] as? Double else { throw BenchmarkError("no echo server started") }
         let url = "ws://127.0.0.1:\(Int(port))/"
         var measured: [(String, String, [String: Double])] = []
-        func note(_ subject: String, _ child: ChildProcess) async throws {
+        func note(_ subject: String, _ child: ChildProcess) async throws -> [String: Double] {
             defer { child.stop() }
             var lines = child.lines.makeAsyncIterator()
             guard let answer = await lines.next()?.compactMapValues({ $0 as? Double }), answer["msg_s"] != nil else {
@@ -90,18 +92,24 @@ extension BenchmarkRunner {
             }
             measured.append((subject, "signaling rtt", answer.filter { $0.key.hasSuffix("_us") }))
             measured.append(
-                (subject, "signaling \(SignalingBenchmark.inFlight) in flight", answer.filter { $0.key.contains("msg") }))
+                (
+                    subject, "signaling \(SignalingBenchmark.inFlight) in flight",
+                    answer.filter { $0.key.contains("msg") }
+                ))
+            return answer
         }
         if let reference, case let client = reference + "-websocket", access(client, X_OK) == 0 {
             progress("signaling: libwebsockets in C")
-            try await note(
+            _ = try await note(
                 "C reference", ChildProcess(name: client, arguments: [url, "\(seconds)"], executable: client))
         }
         var seen: Set<String> = []
         for name in subjects.map(\.signaling) where !name.isEmpty && seen.insert(name).inserted {
             progress("signaling: \(name)")
             let arguments = ["bench-signaling", "--signaling", name, "--url", url, "--seconds", "\(seconds)"]
-            try await note(name, ChildProcess(name: name, arguments: arguments))
+            let answer = try await note(name, ChildProcess(name: name, arguments: arguments))
+            guard answer["hasExecutor"] == 1 else { continue }
+            _ = try await note("\(name) on its loop", ChildProcess(name: name, arguments: arguments + ["--on-loop"]))
         }
         return measured
     }

@@ -13,6 +13,8 @@ struct BenchSignalingCommand: AsyncParsableCommand {
     @Option var signaling = "foundation"
     @Option var url = ""
     @Option var seconds = 1.0
+    /// In a task that prefers the backend's executor.
+    @Flag var onLoop = false
 
     func run() async throws {
         guard !serve else {
@@ -31,7 +33,7 @@ struct BenchSignalingCommand: AsyncParsableCommand {
         }
         let plugin = try Backends.registry().signalingPlugin(named: signaling)
         let transport = try plugin.make(PluginContext(logger: Logger(label: "bench")))
-        Output.line(try await SignalingBenchmark(url: url, seconds: seconds).run(transport))
+        Output.line(try await SignalingBenchmark(url: url, seconds: seconds).run(transport, onLoop: onLoop))
         await transport.shutdown()
     }
 }

@@ -26,7 +26,9 @@ import TransportPluginAPI
     }
 
     /// RFC 4648 §10.
-    @Test(arguments: [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE=")])
+    @Test(arguments: [
+        ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="),
+    ])
     func base64IsThatOfTheStandard(_ text: String, _ encoded: String) { #expect(base64(Array(text.utf8)) == encoded) }
 
     /// RFC 6455 §1.3.
@@ -63,7 +65,8 @@ import TransportPluginAPI
                 for start in stride(from: 0, to: length, by: part) {
                     let end = min(length, start + part)
                     FrameEncoder.mask(
-                        UnsafeRawBufferPointer(rebasing: bytes[start..<end]), to: target + count, key: key, offset: start)
+                        UnsafeRawBufferPointer(rebasing: bytes[start..<end]), to: target + count, key: key,
+                        offset: start)
                     count += end - start
                 }
             }
@@ -127,9 +130,12 @@ import TransportPluginAPI
     @Test(
         arguments: [
             "SSH-2.0-x\r\n\r\n", "HTTP/2 200\r\n\r\n", "HTTP/1.1 99 x\r\n\r\n", "HTTP/1.1 1o1 x\r\n\r\n",
-            "HTTP/1.1 1011\r\n\r\n", "HTTP/1.1\r\n\r\n", "HTTP/1.1 101 x\r\nname\r\n\r\n", "HTTP/1.1 101 x\r\n: v\r\n\r\n",
-            "HTTP/1.1 101 x\r\na b: v\r\n\r\n", "HTTP/1.1 101 x\r\na : v\r\n\r\n", "HTTP/1.1 101 x\r\na: v\r\n folded\r\n\r\n",
-            "HTTP/1.1 101 x\r\na: \u{1}\r\n\r\n", "HTTP/1.1 101 x\r\n" + String(repeating: "a: b\r\n", count: 101) + "\r\n",
+            "HTTP/1.1 1011\r\n\r\n", "HTTP/1.1\r\n\r\n", "HTTP/1.1 101 x\r\nname\r\n\r\n",
+            "HTTP/1.1 101 x\r\n: v\r\n\r\n",
+            "HTTP/1.1 101 x\r\na b: v\r\n\r\n", "HTTP/1.1 101 x\r\na : v\r\n\r\n",
+            "HTTP/1.1 101 x\r\na: v\r\n folded\r\n\r\n",
+            "HTTP/1.1 101 x\r\na: \u{1}\r\n\r\n",
+            "HTTP/1.1 101 x\r\n" + String(repeating: "a: b\r\n", count: 101) + "\r\n",
             "HTTP/1.1 101 x\r\na: " + String(repeating: "b", count: 17_000) + "\r\n\r\n", "\r\n\r\n", "H\n\n",
         ])
     func whatIsNoHeadIsRefused(_ text: String) {
@@ -171,7 +177,8 @@ import TransportPluginAPI
             $0.headers = [("Authorization", "Bearer x")]
             $0.subprotocols = ["a", "b"]
         }
-        let request = String(decoding: Handshake(endpoint, nonce: Array("the sample nonce".utf8)).request, as: UTF8.self)
+        let request = String(
+            decoding: Handshake(endpoint, nonce: Array("the sample nonce".utf8)).request, as: UTF8.self)
         #expect(
             request
                 == "GET /room?x=1 HTTP/1.1\r\nHost: example.org:8080\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

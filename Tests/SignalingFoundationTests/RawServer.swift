@@ -33,13 +33,13 @@ final class RawServer: @unchecked Sendable {
     func stop() { shutdown(listener, Int32(SHUT_RDWR)) }
 }
 
-/// The server's end, used by its script's thread only. Every call gives up after 20 s.
+/// The server's end, used by its script's thread only. Every call gives up after 60 s.
 final class RawConnection {
     let descriptor: Int32
 
     init(_ descriptor: Int32) {
         self.descriptor = descriptor
-        var limit = timeval(tv_sec: 20, tv_usec: 0)
+        var limit = timeval(tv_sec: 60, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
@@ -57,7 +57,8 @@ final class RawConnection {
     /// Reads the request and answers it.
     func open() {
         guard let request = readHead(),
-            let line = request.split(separator: "\r\n").first(where: { $0.lowercased().hasPrefix("sec-websocket-key:") })
+            let line = request.split(separator: "\r\n").first(where: { $0.lowercased().hasPrefix("sec-websocket-key:") }
+            )
         else { return }
         let key = String(line.split(separator: ":")[1].drop { $0 == " " })
         write(
@@ -71,6 +72,7 @@ final class RawConnection {
         var done = 0
         while done < count {
             let got = bytes.withUnsafeMutableBytes { recv(descriptor, $0.baseAddress! + done, count - done, 0) }
+            if got < 0, errno == EINTR { continue }
             guard got > 0 else { return nil }
             done += got
         }
@@ -97,6 +99,7 @@ final class RawConnection {
             let count = bytes.withUnsafeBytes {
                 send(descriptor, $0.baseAddress! + done, bytes.count - done, Int32(MSG_NOSIGNAL))
             }
+            if count < 0, errno == EINTR { continue }
             guard count > 0 else { return false }
             done += count
         }

@@ -97,7 +97,7 @@
         @Test func aChangedFileOfAuthoritiesTakesEffect() async throws {
             let front = try authority.front("self", backend: 1)
             defer { front.stop() }
-            let file = authority.directory + "/changing.pem"
+            let file = authority.directory + "/changing-\(UUID().uuidString).pem"
             try FileManager.default.copyItem(atPath: authority.file, toPath: file)
             var endpoint = try authority.endpoint(front)
             endpoint.tls.authoritiesFile = file

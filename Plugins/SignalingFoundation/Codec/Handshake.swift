@@ -40,7 +40,8 @@ struct Handshake {
     }
 
     var request: [UInt8] {
-        var text = "GET \(endpoint.path) HTTP/1.1\r\nHost: \(authority)\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        var text =
+            "GET \(endpoint.path) HTTP/1.1\r\nHost: \(authority)\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         text += "Sec-WebSocket-Key: \(key)\r\nSec-WebSocket-Version: 13\r\n"
         if !endpoint.subprotocols.isEmpty {
             text += "Sec-WebSocket-Protocol: \(endpoint.subprotocols.joined(separator: ", "))\r\n"
