@@ -130,7 +130,11 @@ let package = Package(
             name: "RoomServerCoreTests", dependencies: ["RoomServerCore", "RoomProtocol", "TransportPluginAPI"]),
         .testTarget(name: "RoomSimulationTests", dependencies: ["RoomSimulation"]),
         .testTarget(name: "InProcessTransportTests", dependencies: ["InProcessTransport", "TransportTestKit"]),
-        .testTarget(name: "RoomConnectionTests", dependencies: ["RoomConnection", "InProcessTransport", "RoomServer"]),
+        .testTarget(
+            name: "RoomConnectionTests",
+            dependencies: [
+                "RoomConnection", "InProcessTransport", "RoomProtocol", "RoomServerCore", "TransportPluginAPI",
+            ]),
         .testTarget(
             name: "RoomServerTests",
             dependencies: [
