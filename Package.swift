@@ -154,7 +154,8 @@ let package = Package(
         .testTarget(
             name: "ICELibniceTests", dependencies: ["ICELibnice", "GLibLoop", "CGLib", "TransportPluginAPI"]),
         .testTarget(
-            name: "EndToEndTests", dependencies: ["room", "TransportBenchmark", "TransportPluginAPI"]),
+            name: "EndToEndTests",
+            dependencies: ["room", "TransportBenchmark", "TransportPluginAPI", "TransportTestKit"]),
     ],
     swiftLanguageModes: [.v6]
 )
