@@ -65,10 +65,11 @@ let package = Package(
         .target(name: "RoomSimulation", dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol"]),
 
         // Shells
+        .target(name: "NetworkMonitor", dependencies: ["CLinux", "TransportPluginAPI"]),
         .target(
             name: "RoomConnection",
             dependencies: [
-                "RoomCore", "RoomProtocol", "TransportPluginAPI", log,
+                "NetworkMonitor", "RoomCore", "RoomProtocol", "TransportPluginAPI", log,
                 .product(name: "DequeModule", package: "swift-collections"),
             ]),
         .target(
@@ -128,6 +129,7 @@ let package = Package(
         .testTarget(name: "RoomCoreTests", dependencies: ["RoomCore"]),
         .testTarget(
             name: "RoomServerCoreTests", dependencies: ["RoomServerCore", "RoomProtocol", "TransportPluginAPI"]),
+        .testTarget(name: "NetworkMonitorTests", dependencies: ["NetworkMonitor", "TransportPluginAPI"]),
         .testTarget(name: "RoomSimulationTests", dependencies: ["RoomSimulation"]),
         .testTarget(name: "InProcessTransportTests", dependencies: ["InProcessTransport", "TransportTestKit"]),
         .testTarget(
