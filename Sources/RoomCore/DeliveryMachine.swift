@@ -16,10 +16,16 @@ package struct DeliveryMachine: Sendable, Equatable {
         case open
     }
 
-    /// What to do with a data frame.
+    /// What to do with a data frame. The shell keeps the payloads of a message in parts, also from one channel to the next.
     package enum Verdict: Sendable, Equatable {
-        /// The next one in order: hand it on.
+        /// The next one in order, a whole message: hand it on.
         case deliver
+        /// The first part of a message: keep its payload, and nothing that was kept before.
+        case begin
+        /// Another part: keep its payload too.
+        case append
+        /// The last part: hand on what was kept and its payload as one message.
+        case complete
         /// It came before: drop it, but acknowledge.
         case duplicate
         /// It cannot be: the channel is ordered. Close the peer connection.
@@ -40,6 +46,10 @@ package struct DeliveryMachine: Sendable, Equatable {
     package private(set) var received: UInt64 = 0
     /// The last `received` that the other side was told.
     private var reported: UInt64 = 0
+    /// Of frames that came since then.
+    private var unreportedBytes = 0
+    /// Parts of a message have come, its end has not.
+    private var isAssembling = false
 
     package init(session: SessionID, peerSession: SessionID) {
         self.session = session
@@ -66,7 +76,7 @@ package struct DeliveryMachine: Sendable, Equatable {
     /// The frame `sequence` was handed to the channel, carrying `received` as its acknowledgement.
     package mutating func frameTransmitted(_ sequence: UInt64) {
         transmitted = sequence
-        reported = received
+        ackTransmitted()
     }
 
     /// Frames that were accepted and not yet confirmed.
@@ -78,7 +88,7 @@ package struct DeliveryMachine: Sendable, Equatable {
     package mutating func channelOpened() -> DeliveryProtocol.ResumeFrame {
         state = .opening
         transmitted = acknowledged
-        reported = received
+        ackTransmitted()
         return DeliveryProtocol.ResumeFrame(
             session: session, peerSession: peerSession, received: received, next: acknowledged + 1)
     }
@@ -102,15 +112,16 @@ package struct DeliveryMachine: Sendable, Equatable {
 
     // MARK: Receiving
 
-    /// A data frame with the lower 32 bits of its number.
-    package mutating func dataReceived(sequence: UInt32, ack: UInt32) -> Verdict {
+    /// A data frame with the lower 32 bits of its number; `kind` is `.binary`, `.text` or `.part`.
+    package mutating func dataReceived(kind: DeliveryProtocol.Kind, sequence: UInt32, ack: UInt32) -> Verdict {
         guard state == .open, ackReceived(ack) else { return .violation }
         let distance = Int32(bitPattern: sequence &- UInt32(truncatingIfNeeded: received))
-        if distance == 1 {
-            received += 1
-            return .deliver
-        }
-        return distance <= 0 ? .duplicate : .violation
+        guard distance == 1 else { return distance <= 0 ? .duplicate : .violation }
+        received += 1
+        let wasAssembling = isAssembling
+        isAssembling = kind == .part
+        if isAssembling { return wasAssembling ? .append : .begin }
+        return wasAssembling ? .complete : .deliver
     }
 
     /// An acknowledgement with the lower 32 bits of its number. False: it confirms what was never sent.
@@ -123,14 +134,43 @@ package struct DeliveryMachine: Sendable, Equatable {
         return true
     }
 
+    // MARK: Acknowledging
+
+    /// When an acknowledgement of its own is due; whatever is sent before carries it for nothing.
+    package enum AckUrgency: Sendable, Equatable {
+        case none
+        /// Within `ackDelay`.
+        case soon
+        case now
+    }
+
+    package static let ackDelay: Duration = .milliseconds(20)
+    /// Frames, and bytes, after which an acknowledgement is sent at once.
+    package static let ackEvery: UInt64 = 64
+    package static let ackEveryBytes = 262_144
+
+    /// A data frame of `length` bytes was dealt with.
+    package mutating func ackUrgency(afterFrameOf length: Int) -> AckUrgency {
+        unreportedBytes += length
+        guard unreported > 0 else {
+            unreportedBytes = 0
+            return .none
+        }
+        return unreported >= Self.ackEvery || unreportedBytes >= Self.ackEveryBytes ? .now : .soon
+    }
+
     /// Frames that came and that the other side was not told of.
     package var unreported: UInt64 { received - reported }
 
     /// An acknowledgement of its own: nil when there is nothing to report or nobody to report to.
-    package mutating func ackToSend() -> UInt32? {
-        guard state == .open, unreported > 0 else { return nil }
+    package var ackToSend: UInt32? {
+        state == .open && unreported > 0 ? UInt32(truncatingIfNeeded: received) : nil
+    }
+
+    /// An acknowledgement of everything that came was handed to the channel. One that the channel did not take is still to be sent.
+    package mutating func ackTransmitted() {
         reported = received
-        return UInt32(truncatingIfNeeded: received)
+        unreportedBytes = 0
     }
 
     package var isOpen: Bool { state == .open }

@@ -30,7 +30,7 @@ import Testing
             let ack = UInt32(truncatingIfNeeded: from.received)
             from.frameTransmitted(sequence)
             if let lost, lost.contains(sequence) { continue }
-            if to.dataReceived(sequence: UInt32(truncatingIfNeeded: sequence), ack: ack) == .deliver {
+            if to.dataReceived(kind: .binary, sequence: UInt32(truncatingIfNeeded: sequence), ack: ack) == .deliver {
                 delivered.append(sequence)
             }
         }
@@ -42,8 +42,10 @@ import Testing
         left.framesAccepted(upTo: 5)
         let delivered = pump(&left, &right)
         #expect(delivered == [1, 2, 3, 4, 5])
-        let acks = (right.ackToSend(), right.ackToSend())
-        #expect(acks == (5, nil))
+        let ack = right.ackToSend
+        right.ackTransmitted()
+        #expect(ack == 5)
+        #expect(right.ackToSend == nil)
         let isAccepted = left.ackReceived(5)
         #expect(isAccepted)
         #expect(left.unacknowledged == 0)
@@ -87,7 +89,7 @@ import Testing
         var (left, right) = openPair()
         left.framesAccepted(upTo: 3)
         _ = pump(&left, &right)
-        let verdicts = (right.dataReceived(sequence: 2, ack: 0), right.dataReceived(sequence: 5, ack: 0))
+        let verdicts = (right.dataReceived(kind: .binary, sequence: 2, ack: 0), right.dataReceived(kind: .binary, sequence: 5, ack: 0))
         #expect(verdicts == (.duplicate, .violation))
     }
 
@@ -120,8 +122,57 @@ import Testing
     @Test func dataBeforeTheResumeFrameIsAViolation() {
         var right = DeliveryMachine(session: bob, peerSession: alice)
         _ = right.channelOpened()
-        let verdict = right.dataReceived(sequence: 1, ack: 0)
+        let verdict = right.dataReceived(kind: .binary, sequence: 1, ack: 0)
         #expect(verdict == .violation)
+    }
+
+    /// A connection that dies between two parts must not make a message of the rest.
+    @Test func theRestOfAMessageInPartsComesOverTheNextConnection() {
+        var (left, right) = openPair()
+        left.framesAccepted(upTo: 5)
+        func take(_ kinds: [DeliveryProtocol.Kind]) -> [DeliveryMachine.Verdict] {
+            kinds.map { kind in
+                let sequence = left.nextToTransmit ?? 0
+                left.frameTransmitted(sequence)
+                return right.dataReceived(kind: kind, sequence: UInt32(sequence), ack: 0)
+            }
+        }
+        let before = take([.part, .part])
+        #expect(before == [.begin, .append])
+        left.channelLost()
+        right.channelLost()
+        open(&left, &right)
+        let after = take([.part, .text, .binary])
+        #expect(after == [.append, .complete, .deliver])
+    }
+
+    @Test func anAcknowledgementThatTheChannelDidNotTakeIsStillToBeSent() {
+        var (left, right) = openPair()
+        left.framesAccepted(upTo: 1)
+        _ = pump(&left, &right)
+        let urgency = right.ackUrgency(afterFrameOf: 10)
+        #expect(urgency == .soon)
+        #expect(right.ackToSend == 1)
+        right.ackTransmitted()
+        #expect(right.ackToSend == nil)
+        let later = right.ackUrgency(afterFrameOf: 10)
+        #expect(later == .none)
+    }
+
+    @Test func muchIsAcknowledgedAtOnce() {
+        var (left, right) = openPair()
+        left.framesAccepted(upTo: DeliveryMachine.ackEvery)
+        while let sequence = left.nextToTransmit {
+            left.frameTransmitted(sequence)
+            _ = right.dataReceived(kind: .binary, sequence: UInt32(sequence), ack: 0)
+            let urgency = right.ackUrgency(afterFrameOf: 10)
+            #expect(urgency == (sequence == DeliveryMachine.ackEvery ? .now : .soon))
+        }
+        right.ackTransmitted()
+        left.framesAccepted(upTo: DeliveryMachine.ackEvery + 1)
+        _ = pump(&left, &right)
+        let urgency = right.ackUrgency(afterFrameOf: DeliveryMachine.ackEveryBytes)
+        #expect(urgency == .now)
     }
 
     @Test func framesSurviveTheWire() throws {
@@ -160,7 +211,8 @@ import Testing
                     open(&left, &right)
                 }
             case 5..<8:
-                if let ack = right.ackToSend() {
+                if let ack = right.ackToSend {
+                    right.ackTransmitted()
                     let isAccepted = left.ackReceived(ack)
                     #expect(isAccepted)
                 }
