@@ -245,7 +245,7 @@ package struct RoomMachine: Sendable {
         actions.append(.emit(.peerJoined(participant)))
         peers[participant.id] = PeerMachine(
             participant, us: us, configuration: configuration.recovery, iceServers: session.iceServers,
-            generator: SeededGenerator(seed: generator.next()))
+            iceServersAt: session.iceServersAt, generator: SeededGenerator(seed: generator.next()))
     }
 
     private mutating func forget(_ participant: ParticipantID) {

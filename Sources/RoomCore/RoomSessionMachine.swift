@@ -64,6 +64,8 @@ package struct RoomSessionMachine: Sendable {
     private var state = State.outside
     package private(set) var metadata: [String: String]
     package private(set) var iceServers: [ICEServer] = []
+    /// When they came.
+    package private(set) var iceServersAt: Timestamp?
     /// The session token was not accepted: the next join is as a new participant.
     private var presentsSession = true
     private var lastReplaced: Timestamp?
@@ -260,6 +262,7 @@ package struct RoomSessionMachine: Sendable {
         let servers = list.servers.map { ICEServer(urls: $0.urls, username: $0.username, credential: $0.credential) }
         guard servers != iceServers else { return }
         iceServers = servers
+        iceServersAt = now
         actions.append(.iceServersChanged(servers, ttl: list.ttl))
     }
 
