@@ -52,24 +52,30 @@ final class PeerLink: @unchecked Sendable {
     private var channels: [ChannelID?] = [nil, nil, nil]
     private var isOpen = [false, false, false]
     private var isBlocked = [false, false, false]
-    private var delivery: DeliveryMachine
-    private var assembled: [UInt8] = []
+    private(set) var delivery: DeliveryMachine
+    /// Parts of a message.
+    private(set) var assembled: [UInt8]
     private var ackTimer: LoopTimer?
     private weak var receiver: (any PeerLinkReceiver)?
 
+    /// `delivery` and `parts`: from the memory of earlier streams.
     init(
-        participant: ParticipantID, session: SessionID, ownSession: SessionID, isDelivery: Bool, loop: TransportLoop,
+        participant: ParticipantID, delivery: DeliveryMachine, parts: [UInt8], isDelivery: Bool, loop: TransportLoop,
         limits: Limits, receiver: any PeerLinkReceiver
     ) {
         self.participant = participant
-        self.session = session
+        session = delivery.peerSession
+        self.delivery = delivery
+        assembled = parts
         self.isDelivery = isDelivery
         self.loop = loop
         self.limits = limits
         self.receiver = receiver
-        delivery = DeliveryMachine(session: ownSession, peerSession: session)
         let header = isDelivery ? DeliveryProtocol.dataHeaderLength : 0
-        let buffers = [header, 0, 0].map { SendBuffer(headerLength: $0) }
+        let buffers = [
+            SendBuffer(headerLength: header, lastSequence: delivery.accepted), SendBuffer(headerLength: 0),
+            SendBuffer(headerLength: 0),
+        ]
         shared = Locked(Shared(buffers: buffers, maximumMessageSize: 65_536))
     }
 
@@ -193,6 +199,7 @@ final class PeerLink: @unchecked Sendable {
     /// The participant's session is no more: everything is given up. Returns how many messages were never acknowledged.
     func close() -> Int {
         detach()
+        shared.withLock { delivery.framesAccepted(upTo: $0.buffers[0].lastSequence) }
         let (lost, waiters) = shared.withLock { shared -> (Int, [CheckedContinuation<Void, Never>]) in
             let lost = shared.isGone ? 0 : shared.buffers[0].count
             shared.isGone = true

@@ -4,7 +4,8 @@ package import RoomProtocol
 ///
 /// Pure: numbers only. The bytes are kept by the shell, by sequence number, from `accepted` until `acknowledged`. The machine
 /// outlives peer connections: each new channel begins with a resume frame of each side, after which exactly the frames that the
-/// other side lacks are sent again. It belongs to one pair of sessions; a new session of the participant gets a new machine.
+/// other side lacks are sent again. It belongs to one pair of sessions, for good: a new session of the participant gets a new machine,
+/// one that was given up and comes back gets its old one from the `DeliveryMemory`.
 package struct DeliveryMachine: Sendable, Equatable {
     /// Where the current channel stands.
     private enum State: Sendable, Equatable {
@@ -40,8 +41,10 @@ package struct DeliveryMachine: Sendable, Equatable {
     package private(set) var accepted: UInt64 = 0
     /// The last number handed to the current channel.
     package private(set) var transmitted: UInt64 = 0
-    /// The last number that the other side has confirmed.
+    /// The last number that the other side has confirmed, or that was given up.
     package private(set) var acknowledged: UInt64 = 0
+    /// The last number that the other side has confirmed.
+    private var confirmed: UInt64 = 0
     /// The last number that has come, in order.
     package private(set) var received: UInt64 = 0
     /// The last `received` that the other side was told.
@@ -98,12 +101,24 @@ package struct DeliveryMachine: Sendable, Equatable {
         state = .detached
     }
 
+    /// Nobody waits for what was accepted and not confirmed: it is not sent any more.
+    package mutating func abandon() {
+        channelLost()
+        acknowledged = accepted
+    }
+
     /// The other side's resume frame. False: it belongs to other sessions or does not fit; close the peer connection.
     package mutating func resumeReceived(_ frame: DeliveryProtocol.ResumeFrame) -> Bool {
         guard state == .opening, frame.session == peerSession, frame.peerSession == session,
-            frame.received >= acknowledged, frame.received <= accepted, frame.next <= received + 1
+            frame.received >= confirmed, frame.received <= accepted, (1...UInt64.max / 2).contains(frame.next)
         else { return false }
-        acknowledged = frame.received
+        if frame.next - 1 > received {
+            // It has given up what is between, and its application knows.
+            received = frame.next - 1
+            isAssembling = false
+        }
+        confirmed = frame.received
+        acknowledged = max(acknowledged, frame.received)
         transmitted = max(transmitted, acknowledged)
         isFirstChannel = false
         state = .open
@@ -131,6 +146,7 @@ package struct DeliveryMachine: Sendable, Equatable {
         guard distance > 0 else { return true }
         guard UInt64(distance) <= transmitted - acknowledged else { return false }
         acknowledged += UInt64(distance)
+        confirmed = acknowledged
         return true
     }
 

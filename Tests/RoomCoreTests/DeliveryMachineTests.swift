@@ -110,7 +110,9 @@ import Testing
         DeliveryProtocol.ResumeFrame(
             session: SessionID("bob-1"), peerSession: SessionID("alice-1"), received: 1, next: 1),
         DeliveryProtocol.ResumeFrame(
-            session: SessionID("bob-1"), peerSession: SessionID("alice-1"), received: 0, next: 2),
+            session: SessionID("bob-1"), peerSession: SessionID("alice-1"), received: 0, next: 0),
+        DeliveryProtocol.ResumeFrame(
+            session: SessionID("bob-1"), peerSession: SessionID("alice-1"), received: 0, next: .max),
     ])
     func aResumeFrameThatDoesNotFitIsRefused(_ frame: DeliveryProtocol.ResumeFrame) {
         var left = DeliveryMachine(session: alice, peerSession: bob)
@@ -173,6 +175,73 @@ import Testing
         _ = pump(&left, &right)
         let urgency = right.ackUrgency(afterFrameOf: DeliveryMachine.ackEveryBytes)
         #expect(urgency == .now)
+    }
+
+    @Test func aPeerThatForgetsWhatItHadIsRefused() {
+        var (left, right) = openPair()
+        left.framesAccepted(upTo: 3)
+        _ = pump(&left, &right)
+        let isAccepted = left.ackReceived(2)
+        #expect(isAccepted)
+        left.channelLost()
+        _ = left.channelOpened()
+        let isResumed = left.resumeReceived(.init(session: bob, peerSession: alice, received: 1, next: 1))
+        #expect(!isResumed)
+    }
+
+    /// One side has given the other one up and meets it again with the same session; the other side never noticed.
+    @Test func aStreamThatWasGivenUpGoesOnBehindWhatWasLost() {
+        var (left, right) = openPair()
+        left.framesAccepted(upTo: 4)
+        right.framesAccepted(upTo: 2)
+        _ = pump(&left, &right, lost: 3...4)
+        _ = pump(&right, &left, lost: 2...2)
+        var memory = DeliveryMemory<[UInt8]>()
+        memory.store(left, [7])
+        right.channelLost()
+        let (machine, parts) = memory.take(session: alice, peerSession: bob)
+        left = machine
+        #expect(parts == [7])
+        #expect(left.unacknowledged == 0)
+        open(&left, &right)
+        left.framesAccepted(upTo: 6)
+        let toRight = pump(&left, &right)
+        let toLeft = pump(&right, &left)
+        #expect(toRight == [5, 6])
+        #expect(toLeft == [2])
+    }
+
+    @Test func whatWasGivenUpInTheMiddleOfAMessageEndsIt() {
+        var (left, right) = openPair()
+        left.framesAccepted(upTo: 2)
+        left.frameTransmitted(1)
+        let first = right.dataReceived(kind: .part, sequence: 1, ack: 0)
+        #expect(first == .begin)
+        left.abandon()
+        right.channelLost()
+        open(&left, &right)
+        left.framesAccepted(upTo: 3)
+        left.frameTransmitted(3)
+        let next = right.dataReceived(kind: .binary, sequence: 3, ack: 0)
+        #expect(next == .deliver)
+    }
+
+    @Test func theMemoryIsBoundedAndTellsSessionsApart() {
+        var memory = DeliveryMemory<[UInt8]>()
+        for number in 0...DeliveryMemory<[UInt8]>.limit {
+            var machine = DeliveryMachine(session: alice, peerSession: SessionID("bob-\(number)"))
+            machine.framesAccepted(upTo: 9)
+            memory.store(machine, [])
+        }
+        let (oldest, nothing) = memory.take(session: alice, peerSession: SessionID("bob-0"))
+        #expect(oldest.accepted == 0)
+        #expect(nothing == nil)
+        let (other, _) = memory.take(session: SessionID("alice-2"), peerSession: SessionID("bob-1"))
+        #expect(other.accepted == 0)
+        let (known, _) = memory.take(session: alice, peerSession: SessionID("bob-1"))
+        #expect(known.accepted == 9)
+        let (again, _) = memory.take(session: alice, peerSession: SessionID("bob-1"))
+        #expect(again.accepted == 0)
     }
 
     @Test func framesSurviveTheWire() throws {
