@@ -83,7 +83,7 @@ package struct RoomMachine: Sendable {
         case .peer(let participant, let connection, let fact):
             let wasCurrent = peers[participant]?.connection == connection
             withPeer(participant, now, &actions) { $0.handle(fact, of: connection, now: now, &$1) }
-            if wasCurrent, fact == .closed(nil) { attend(now, &actions) { $0.peerClosed(participant, &$1) } }
+            if wasCurrent, fact == .closed(nil) { attend(now, &actions) { $0.peerClosed(participant, now: now, &$1) } }
         }
         if wasConnected, !signaling.isConnected, !isEnded {
             eachPeer(now, &actions) { peer, _, actions in peer.setReachable(false, now: now, &actions) }
@@ -96,7 +96,9 @@ package struct RoomMachine: Sendable {
         switch timer {
         case .attempt, .stability, .liveness, .acknowledgement:
             signal(now, &actions) { $0.timerFired(timer, now: now, &$1) }
-        case .session: attend(now, &actions) { $0.timerFired(now: now, &$1) }
+        case .session:
+            let isConnected = signaling.isConnected
+            attend(now, &actions) { $0.timerFired(isConnected: isConnected, now: now, &$1) }
         case .peer(let participant): withPeer(participant, now, &actions) { $0.timerFired(now: now, &$1) }
         }
     }

@@ -52,6 +52,7 @@ final class Node {
     var deadSince: Timestamp?
     /// It is in the room and in touch with the server.
     var calmSince: Timestamp?
+    var lastInTouch: Timestamp?
 
     struct Timer {
         var token: UInt64

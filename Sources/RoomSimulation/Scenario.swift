@@ -33,7 +33,7 @@ package struct Scenario: Sendable {
             scenario.faults = 40
             scenario.longestFault = .seconds(8)
         }
-        if seed % 4 == 1 { scenario.tokenLife = .seconds(20) }
+        if seed % 4 == 1 { scenario.tokenLife = .seconds(45) }
         if seed % 8 == 3 {
             scenario.relayLife = .seconds(60)
             scenario.wellFor = .seconds(60)

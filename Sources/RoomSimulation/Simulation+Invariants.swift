@@ -23,6 +23,20 @@ extension Simulation {
         noteWell(now >= .zero + scenario.faultsEnd && isWell)
     }
 
+    /// Nobody is given up who is in the room, or was a moment ago.
+    func inspectLeaves(_ actions: [RoomMachine.Action], of node: Node) {
+        for case .emit(.peerLeft(let participant, let reason)) in actions where node.end == nil {
+            guard let other = directory[participant.id].map({ nodes[$0] }), !other.isKicked, other.end == nil,
+                other.membership?.session == participant.session, let last = other.lastInTouch,
+                now - last < (reason == .left ? .seconds(4) : Self.grace - .seconds(5))
+            else { continue }
+            report("\(node.name) gives up \(other.name) (\(reason)), who was in the room \((now - last).inSeconds) s ago")
+        }
+    }
+
+    /// The server's.
+    static var grace: Duration { .seconds(20) }
+
     private func inspectTraffic(_ node: Node) {
         node.sends.removeAll { now - $0 > .seconds(10) }
         mostSends = max(mostSends, node.sends.count)
@@ -40,6 +54,7 @@ extension Simulation {
             node.signalingUpCuts == 0 && node.signalingDownCuts == 0 && !isServerSilent
             && node.links.values.contains { $0.isOpenAtClient && $0.isOpenAtServer && !$0.isDead }
         let isConnected = if case .connected = node.machine.signalingStatus { true } else { false }
+        if isConnected, isHealthy { node.lastInTouch = now }
         node.calmSince = isConnected && isHealthy ? node.calmSince ?? now : nil
         if isConnected, !isHealthy {
             node.deadSince = node.deadSince ?? now

@@ -130,7 +130,7 @@ extension Simulation {
             return
         }
         var limits = RoomServerLimits()
-        limits.grace = .seconds(20)
+        limits.grace = Self.grace
         server = RoomServerMachine(
             limits: limits, authority: authority, random: SeededGenerator(seed: random.next()))
         for node in nodes { release(node) }

@@ -242,7 +242,10 @@ package final class Simulation {
             if error.code == .staleEpoch { node.isStale = true }
         }
         if actions.count > 500 { report("\(node.name) does \(actions.count) things at once") }
+        let session = node.membership?.session
         for action in actions { perform(action, of: node) }
+        // Where our own session is another one now, so is everybody for us.
+        if node.membership?.session == session { inspectLeaves(actions, of: node) }
     }
 
     private func perform(_ action: RoomMachine.Action, of node: Node) {
