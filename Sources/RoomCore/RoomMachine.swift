@@ -87,7 +87,7 @@ package struct RoomMachine: Sendable {
         case .peer(let participant, let connection, let fact):
             let wasCurrent = peers[participant]?.connection == connection
             withPeer(participant, now, &actions) { $0.handle(fact, of: connection, now: now, &$1) }
-            if wasCurrent, fact == .closed(nil) { attend(now, &actions) { $0.peerClosed(participant, &$1) } }
+            if wasCurrent, fact == .closed(nil) { attend(now, &actions) { $0.peerClosed(participant, now: now, &$1) } }
         }
         if wasConnected, !signaling.isConnected, !isEnded {
             eachPeer(now, &actions) { peer, _, actions in peer.setReachable(false, now: now, &actions) }
@@ -100,7 +100,9 @@ package struct RoomMachine: Sendable {
         switch timer {
         case .attempt, .stability, .liveness, .acknowledgement:
             signal(now, &actions) { $0.timerFired(timer, now: now, &$1) }
-        case .session: attend(now, &actions) { $0.timerFired(now: now, &$1) }
+        case .session:
+            let isConnected = signaling.isConnected
+            attend(now, &actions) { $0.timerFired(isConnected: isConnected, now: now, &$1) }
         case .peer(let participant): withPeer(participant, now, &actions) { $0.timerFired(now: now, &$1) }
         }
     }
@@ -244,7 +246,7 @@ package struct RoomMachine: Sendable {
         actions.append(.emit(.peerJoined(participant)))
         peers[participant.id] = PeerMachine(
             participant, us: us, configuration: configuration.recovery, iceServers: session.iceServers,
-            generator: SeededGenerator(seed: generator.next()))
+            iceServersAt: session.iceServersAt, generator: SeededGenerator(seed: generator.next()))
     }
 
     private mutating func forget(_ participant: ParticipantID) {

@@ -85,7 +85,7 @@ extension SignalingMachine {
         }
         mustRejoin = false
         hasBeenConnected = true
-        credential.wasForced = false
+        credential.forcedAt = nil
         cause = nil
         let liveness = Liveness(
             interval: joined.pingInterval, deadline: joined.pingDeadline, probeDeadline: configuration.probeDeadline,

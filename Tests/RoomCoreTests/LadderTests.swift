@@ -307,6 +307,37 @@ import TransportPluginAPI
         pair.act(.a) { $0.iceServersChanged(servers, ttl: .seconds(3600), now: $1, &$2) }
         #expect(pair.run(until: 2502)[.a]?.commands.contains(.restartPath(iceServers: servers)) == true)
     }
+
+    /// The server hands out fresh ones at half of their life: a path that was made shortly before must not wait for the next.
+    @Test func aRelayedPathThatIsYoungerThanItsCredentialsIsMovedInTime() {
+        var pair = makeConnected()
+        pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host)))
+        func fresh(at time: Double) -> Int? {
+            pair.run(until: time)
+            let servers = [ICEServer(urls: ["turn:x"], credential: "\(time)")]
+            pair.act(.a) { $0.iceServersChanged(servers, ttl: .seconds(200), now: $1, &$2) }
+            return pair.run(until: time + 2)[.a]?.restarts
+        }
+        let first = fresh(at: 30)
+        #expect(first == 0)
+        // A new round, with the credentials of 30 s.
+        pair.run(until: 80)
+        pair.fact(.a, .state(.disconnected))
+        pair.fact(.a, .state(.connected))
+        let second = fresh(at: 90)
+        #expect(second == 1)
+    }
+
+    @Test func aPathThatIsBrokenWhenFreshCredentialsComeIsMovedWhenItIsBack() {
+        var pair = makeConnected()
+        pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host)))
+        pair.fact(.a, .liveness(.suspect(since: at(20))))
+        pair.act(.a) {
+            $0.iceServersChanged([ICEServer(urls: ["turn:x"])], ttl: .seconds(60), now: $1, &$2)
+        }
+        pair.fact(.a, .liveness(.alive))
+        #expect(pair.run(until: 22)[.a]?.restarts == 1)
+    }
 }
 
 @Suite struct PacingTests {
