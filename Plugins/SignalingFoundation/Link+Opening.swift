@@ -35,6 +35,7 @@ extension Link {
         do throws(TransportError) {
             watch = try loop.watch(descriptor, for: .readable) { [weak self] ready in self?.isReady(ready) }
         } catch { return failed(error) }
+        note(localAddress: SocketAddress.local(of: descriptor))
         var generator = SystemRandomNumberGenerator()
         let nonce = (0..<16).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
         let handshake = Handshake(endpoint, nonce: nonce)

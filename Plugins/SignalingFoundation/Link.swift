@@ -9,6 +9,7 @@ final class Link: @unchecked Sendable {
         /// The outcome of the attempt, or why it was abandoned.
         var outcome: Result<Void, TransportError>?
         var closeReason: SignalingClose?
+        var localAddress: String?
         var closers: [@Sendable () -> Void] = []
         var isClosing = false
         var isOver = false
@@ -43,6 +44,7 @@ final class Link: @unchecked Sendable {
     // MARK: From any thread
 
     var closeReason: SignalingClose? { shared.withLock { $0.closeReason } }
+    var localAddress: String? { shared.withLock { $0.localAddress } }
 
     func open(
         _ addresses: [String], port: UInt16, _ continuation: CheckedContinuation<Result<Void, TransportError>, Never>
@@ -103,6 +105,7 @@ final class Link: @unchecked Sendable {
     }
 
     func note(closeReason: SignalingClose) { shared.withLock { $0.closeReason = closeReason } }
+    func note(localAddress: String?) { shared.withLock { $0.localAddress = localAddress } }
 
     /// Senders learn that the connection is closed, whatever the receiver learned.
     static func asClosed(_ error: TransportError) -> TransportError {

@@ -161,6 +161,7 @@ import TransportPluginAPI
                 server.write([0x81, UInt8(frame.payload.count)] + frame.payload)
             }
         } _: { connection in
+            #expect(connection.localAddress == "127.0.0.1")
             for number in 0..<5000 {
                 let message = SignalingMessage.text(Payload("\(number)"))
                 try await connection.send(message)
