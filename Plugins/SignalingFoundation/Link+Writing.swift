@@ -159,15 +159,20 @@ extension Link {
         }
     }
 
+    private var isEncrypted: Bool {
+        #if OpenSSL
+            tls != nil
+        #else
+            false
+        #endif
+    }
+
     private func transmit() -> Progress {
         var left = Self.share
         while true {
             if wire.isEmpty { gather() }
             #if OpenSSL
                 if wire.isEmpty, let tls { tls.encrypt(&output, to: &wire) }
-                let isEncrypted = tls != nil
-            #else
-                let isEncrypted = false
             #endif
             let bytes = isEncrypted ? wire.bytes : output.bytes
             guard !bytes.isEmpty else {

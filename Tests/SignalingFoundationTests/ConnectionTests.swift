@@ -154,7 +154,7 @@ import TransportPluginAPI
     }
 
     /// One request, one answer, thousands of times: the sender's own write and the loop's must not wait for each other.
-    @Test func roundTripsDoNotStall() async throws {
+    @Test(arguments: [false, true]) func roundTripsDoNotStall(onLoop: Bool) async throws {
         try await withConnection({ _ in }) { server in
             server.open()
             while let frame = server.readFrame(), frame.opcode == 1 {
@@ -162,11 +162,14 @@ import TransportPluginAPI
             }
         } _: { connection in
             #expect(connection.localAddress == "127.0.0.1")
-            for number in 0..<5000 {
-                let message = SignalingMessage.text(Payload("\(number)"))
-                try await connection.send(message)
-                let back = try await connection.receive()
-                #expect(back == message)
+            let loop: TransportLoop? = onLoop ? connection.link.loop : nil
+            try await withTaskExecutorPreference(loop) {
+                for number in 0..<5000 {
+                    let message = SignalingMessage.text(Payload("\(number)"))
+                    try await connection.send(message)
+                    let back = try await connection.receive()
+                    #expect(back == message)
+                }
             }
         }
     }

@@ -25,6 +25,12 @@ private final class TestProxy: Sendable {
                 return client.drain()
             }
             client.write(Array("HTTP/1.1 200 Connection established\r\n\r\n".utf8))
+            // Small, so that back-pressure passes through.
+            for descriptor in [client.descriptor, target] {
+                var size: Int32 = 65_536
+                setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, 4)
+                setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, 4)
+            }
             let isDone = Latch()
             let client = client.descriptor
             startThread {
