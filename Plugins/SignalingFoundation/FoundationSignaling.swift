@@ -60,7 +60,7 @@ public final class FoundationSignaling: SignalingTransport {
     }
 
     /// The loop of this transport.
-    public var preferredExecutor: (any TaskExecutor)? { shared.loop }
+    public var preferredExecutor: (any TaskExecutor)? { shared.taskExecutor }
 
     public nonisolated(nonsending) func shutdown() async {
         shared.end()

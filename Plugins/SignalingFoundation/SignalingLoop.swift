@@ -11,6 +11,7 @@ final class SignalingLoop: @unchecked Sendable {
     }
 
     let loop: TransportLoop
+    let taskExecutor: LoopTaskExecutor
     private let members = Locked(Members())
 
     // MARK: On the loop
@@ -24,7 +25,10 @@ final class SignalingLoop: @unchecked Sendable {
         let plaintext = UnsafeMutableRawBufferPointer.allocate(byteCount: 16 << 10, alignment: 16)
     #endif
 
-    init() throws(TransportError) { loop = try TransportLoop(name: "ws-foundation") }
+    init() throws(TransportError) {
+        loop = try TransportLoop(name: "ws-foundation")
+        taskExecutor = LoopTaskExecutor(loop)
+    }
 
     deinit {
         input.deallocate()

@@ -162,8 +162,7 @@ import TransportPluginAPI
             }
         } _: { connection in
             #expect(connection.localAddress == "127.0.0.1")
-            let loop: TransportLoop? = onLoop ? connection.link.loop : nil
-            try await withTaskExecutorPreference(loop) {
+            try await withTaskExecutorPreference(onLoop ? connection.link.group.taskExecutor : nil) {
                 for number in 0..<5000 {
                     let message = SignalingMessage.text(Payload("\(number)"))
                     try await connection.send(message)
