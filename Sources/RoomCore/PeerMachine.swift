@@ -82,6 +82,7 @@ package struct PeerMachine: Sendable {
             negotiation.connectionClosed()
             climb(now: now, &actions) { $0.closed(failure, now: now, &$1) }
         case .descriptionRefused: climb(now: now, &actions) { $0.descriptionRefused(now: now, &$1) }
+        case .serverIsBack: break
         }
         renewRelay(now: now, &actions)
     }
@@ -103,6 +104,11 @@ package struct PeerMachine: Sendable {
 
     package mutating func hurry(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
         climb(now: now, &actions) { $0.hurry(cause, now: now, &$1) }
+    }
+
+    /// Others may still be waiting for their next attempt.
+    package func tellServerIsBack(_ actions: inout [Action]) {
+        if let connection, case .connected = status { actions.append(.command(connection, .tellServerIsBack)) }
     }
 
     package mutating func networkChanged(

@@ -40,6 +40,8 @@ package struct RecoveryLadder: Sendable {
         var startedAt: Timestamp
         var lastAt: Timestamp
         var isAnswered = false
+        /// A new path was found, whether or not it carries anything.
+        var hasPath = false
     }
 
     let configuration: RecoveryConfiguration
@@ -129,6 +131,10 @@ package struct RecoveryLadder: Sendable {
 
     package mutating func pathChanged(_ path: PeerPath, _ actions: inout [Action]) {
         self.path = path
+        if case .restarting(var restarting) = state {
+            restarting.hasPath = true
+            state = .restarting(restarting)
+        }
         updateStatus(&actions)
     }
 
@@ -312,8 +318,7 @@ package struct RecoveryLadder: Sendable {
         case .planned(_, let cause), .watching(_, let cause): step(.restart, cause, now: now, &actions)
         case .restarting(let restarting):
             let elapsed = now - restarting.startedAt
-            let budget =
-                restarting.isAnswered ? configuration.rebuildAfter : configuration.rebuildUnansweredAfter
+            let budget = rebuildBudget(restarting)
             step(elapsed >= budget ? .rebuild : .restart, restarting.cause, now: now, &actions)
         case .delayed(_, let cause): step(.rebuild, cause, now: now, &actions)
         }

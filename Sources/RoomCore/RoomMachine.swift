@@ -84,6 +84,7 @@ package struct RoomMachine: Sendable {
             signal(now, &actions) { $0.credentialReady(token: token, expiresAt: expiresAt, now: now, &$1) }
         case .credentialFailed(let failure):
             signal(now, &actions) { $0.credentialFailed(failure, now: now, &$1) }
+        case .peer(_, _, .serverIsBack): signal(now, &actions) { $0.serverIsBack(now: now, &$1) }
         case .peer(let participant, let connection, let fact):
             let wasCurrent = peers[participant]?.connection == connection
             withPeer(participant, now, &actions) { $0.handle(fact, of: connection, now: now, &$1) }
@@ -162,6 +163,7 @@ package struct RoomMachine: Sendable {
             } else {
                 peer.rejoined(.rejoined, now: now, &actions)
             }
+            peer.tellServerIsBack(&actions)
         }
     }
 

@@ -52,9 +52,21 @@ import TransportPluginAPI
         #expect(times.prefix(4) == [2.5, 6, 10.5, 16])
     }
 
-    @Test func answeredRestartsThatBringNoPathLeadToARebuildAfterFifteenSeconds() {
+    @Test func answeredRestartsThatFindNoPathAreNotRebuiltBeforeAMinute() {
         var pair = makeConnected()
         pair.fact(.a, .state(.disconnected))
+        let creations = pair.actions[.a]?.creations
+        pair.run(until: 79)
+        #expect(pair.actions[.a]?.creations == creations, "a new connection would find no path either")
+        #expect(pair.actions[.a]?.restarts ?? 0 >= 8)
+        pair.run(until: 91)
+        #expect(pair.actions[.a]?.creations ?? 0 > creations ?? 0)
+    }
+
+    @Test func aNewPathThatCarriesNothingLeadsToARebuildAfterFifteenSeconds() {
+        var pair = makeConnected()
+        pair.fact(.a, .state(.disconnected))
+        pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host)))
         let creationsBefore = pair.actions[.a]?.creations ?? 0
         pair.run(until: 34.9)
         #expect(pair.actions[.a]?.creations == creationsBefore)

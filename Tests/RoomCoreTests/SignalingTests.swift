@@ -177,6 +177,16 @@ import TransportPluginAPI
         #expect(actions.opened == [2])
     }
 
+    @Test func somebodyElsesWordThatTheServerIsBackEndsTheWaitOnceASecond() {
+        var driver = makeJoinedDriver()
+        let word = RoomMachine.Event.peer(ParticipantID("x"), PeerConnectionID("c"), .serverIsBack)
+        #expect(driver.feed(word).isEmpty, "we are connected")
+        driver.feed(.transportClosed(1, nil))
+        #expect(driver.feed(word).opened == [2])
+        driver.feed(.transportFailed(2, SignalingFailure("refused")))
+        #expect(driver.feed(word).opened.isEmpty, "nobody drives us")
+    }
+
     @Test func duplicatesAreDroppedAndAcknowledged() {
         var driver = makeJoinedDriver()
         let message = ServerMessage.peerJoined(makeParticipant("a"))
