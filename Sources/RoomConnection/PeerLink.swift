@@ -359,7 +359,9 @@ final class PeerLink: @unchecked Sendable {
             case .complete:
                 guard assembled.count + body.count <= limits.message else { return false }
                 assembled.append(contentsOf: body)
-                deliverAssembled(kind, receiver)
+                var whole: [UInt8] = []
+                swap(&whole, &assembled)
+                whole.withUnsafeBytes { deliver($0, kind, receiver) }
             case .duplicate: break
             case .violation: return false
             }
@@ -381,22 +383,13 @@ final class PeerLink: @unchecked Sendable {
         return true
     }
 
+    // Not inlined: the optimizer of Swift 6.3 crashes on it ("forwardToInit").
+    @inline(never)
     private func deliver(
         _ body: UnsafeRawBufferPointer, _ kind: DeliveryProtocol.Kind, _ receiver: any PeerLinkReceiver
     ) {
         receiver.deliver(
             BorrowedMessage(from: participant, channel: .reliable, isText: kind == .text, bytes: body), link: self)
-    }
-
-    // Not inlined: Swift 6.3's optimizer crashes when it finds a second path to `deliver` in one function.
-    @inline(never)
-    private func deliverAssembled(_ kind: DeliveryProtocol.Kind, _ receiver: any PeerLinkReceiver) {
-        var whole: [UInt8] = []
-        swap(&whole, &assembled)
-        whole.withUnsafeBytes { bytes in
-            receiver.deliver(
-                BorrowedMessage(from: participant, channel: .reliable, isText: kind == .text, bytes: bytes), link: self)
-        }
     }
 
     private func scheduleAck() {
