@@ -1,0 +1,2 @@
+NAMES = {}
+def chosen(patterns, short): return []
