@@ -124,6 +124,8 @@ def main():
         for name, title in links.NAMES.items():
             print(f"{name:24} {'link':6} {title}")
         return 0
+    # Also where a shell started this in the background, with the interrupt ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     tools = Tools(options.room, options.forwarder, options.folder)
     repeat = options.repeat or (1 if options.short else 5)

@@ -18,6 +18,7 @@ CLONE_NEWNET = 0x40000000
 SERVER = "203.0.113.2"
 PROBE = "203.0.113.5"
 TURN = "203.0.113.3"
+GATEWAY = "203.0.113.1"
 PORT = 8080
 NAT_KINDS = ("none", "full-cone", "address-restricted", "port-restricted", "symmetric")
 
@@ -152,7 +153,7 @@ class Site:
         network.attach(self.router, "wan0", f"site{index}", self.filter)
         self.router.ip(
             f"addr add {self._address(1)} dev lan0", "link set lan0 up",
-            f"addr add {self.public}/24 dev wan0", "link set wan0 up",
+            f"addr add {self.public}/24 dev wan0", "link set wan0 up", f"route add default via {GATEWAY} dev wan0",
         )
         self.router.sysctl("ipv4/ip_forward", "1")
         self.router.nft(nat_rules(kind) + OUTAGE_TABLE)
@@ -212,7 +213,8 @@ class Site:
         """The provider gives the router another address; masquerading forgets its mappings with the old one."""
         old = self.public
         self.public = f"203.0.113.{int(old.rsplit('.', 1)[1]) + 100}"
-        self.router.ip(f"addr del {old}/24 dev wan0", f"addr add {self.public}/24 dev wan0")
+        self.router.ip(f"addr del {old}/24 dev wan0", f"addr add {self.public}/24 dev wan0",
+                       f"route replace default via {GATEWAY} dev wan0")
 
     def forget_mappings(self):
         """The router's table is empty, as after its restart."""
@@ -238,7 +240,8 @@ class Network:
         self._namespaces = []
         try:
             self.core = self.namespace(self.prefix + "net")
-            self.core.ip("link add br0 type bridge", "link set br0 up")
+            # Everybody's way to everywhere else: what has no place here, a foreign private address say, is gone without a word.
+            self.core.ip("link add br0 type bridge", f"addr add {GATEWAY}/24 dev br0", "link set br0 up")
             self.server = self._host("srv", (SERVER, PROBE))
             self.turn = self._host("turn", (TURN,))
             self.sites = [
@@ -272,7 +275,8 @@ class Network:
     def _host(self, name, addresses):
         host = self.namespace(self.prefix + name)
         self.attach(host, "eth0", name)
-        host.ip(*[f"addr add {address}/24 dev eth0" for address in addresses], "link set eth0 up")
+        host.ip(*[f"addr add {address}/24 dev eth0" for address in addresses], "link set eth0 up",
+                f"route add default via {GATEWAY} dev eth0")
         return host
 
     def _route_open_sites(self):

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import select
 import signal
 import socket
 import subprocess
@@ -67,12 +68,28 @@ class Child:
         return self.wait(name, lambda child: next((e for e in child.events if e.get("event") == name), None), seconds)
 
     def command(self, **fields):
-        """False: its pipe is full (it is stopped) or gone."""
+        """False: its pipe is full (it is stopped) or gone. A line below 4 KiB is written whole or not at all."""
         try:
             os.write(self.process.stdin.fileno(), json.dumps(fields).encode() + b"\n")
             return True
         except (BlockingIOError, BrokenPipeError):
             return False
+
+    def command_patiently(self, until, **fields):
+        """Waits while the pipe is full. False: `until` has come (in the middle of a line, perhaps), or the process is gone."""
+        line = json.dumps(fields).encode() + b"\n"
+        pipe = self.process.stdin.fileno()
+        while line:
+            _, writable, _ = select.select([], [pipe], [], max(0, until - time.monotonic()))
+            if not writable:
+                return False
+            try:
+                line = line[os.write(pipe, line):]
+            except BlockingIOError:
+                continue
+            except BrokenPipeError:
+                return False
+        return True
 
     def signal(self, number):
         if self.process.poll() is None:
@@ -98,13 +115,13 @@ class Child:
 class Peer(Child):
     """`room connect --json`. Numbered messages are kept apart from the other events, by sender."""
 
-    def __init__(self, name, site, room, folder, host=False, policy="all", arguments=()):
+    def __init__(self, name, site, room, folder, host=False, policy="all", in_room="lab"):
         self.site = site
         self.received = {}
         self.sent_count = 0
         self.id = None
-        command = [room, "connect", "lab", "--name", name, "--json", "--server", f"ws://{SERVER}:{PORT}/",
-                   "--ice-policy", policy, "--log-level", "debug", *arguments]
+        command = [room, "connect", in_room, "--name", name, "--json", "--server", f"ws://{SERVER}:{PORT}/",
+                   "--ice-policy", policy, "--log-level", "debug"]
         super().__init__(name, site.peer, command + (["--as-host"] if host else []), folder)
 
     def take(self, event):

@@ -144,7 +144,7 @@ class Session:
         self._wait_until_healed(moments)
         time.sleep(SETTLING)
         self.traffic.stop()
-        self._wait_until_delivered()
+        self.wait_until_delivered()
         result = self._facts(moments, counts)
         result["paths"] = paths
         self._write_events(result, counts)
@@ -158,7 +158,7 @@ class Session:
                 return
             time.sleep(0.05)
 
-    def _wait_until_delivered(self, seconds=20.0):
+    def wait_until_delivered(self, seconds=20.0):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if all(
@@ -171,12 +171,7 @@ class Session:
             time.sleep(0.05)
 
     def _facts(self, moments, counts):
-        result = {"lost": 0, "doubled": 0, "disordered": 0, "paths_whole": True}
-        for sender, receiver in self.pairs():
-            numbers = [number for _, number in receiver.received.get(sender.id, [])]
-            result["lost"] += len(set(range(1, len(self.traffic.sent_at[sender]) + 1)) - set(numbers))
-            result["doubled"] += len(numbers) - len(set(numbers))
-            result["disordered"] += sum(later < earlier for earlier, later in zip(numbers, numbers[1:]))
+        result = {**self.delivery(), "paths_whole": True}
         hit = [pair for pair in self.pairs() if self.is_hit(pair, moments)]
         healthy = [pair for pair in self.pairs() if not self.is_hit(pair, moments)]
         firsts = [self.first_message(pair, moments) for pair in hit]
@@ -187,8 +182,8 @@ class Session:
         result["noticed"] = max(notices, default=None)
         figures = [result[name] for name in moments.measures]
         result["seconds"] = worst(figures)
-        result["healthy_gap"] = max((self._largest_gap(pair, moments.begin) for pair in healthy), default=None)
-        result["outage_gap"] = max((self._largest_gap(pair, moments.begin) for pair in hit), default=None)
+        result["healthy_gap"] = max((self.largest_gap(pair, moments.begin) for pair in healthy), default=None)
+        result["outage_gap"] = max((self.largest_gap(pair, moments.begin) for pair in hit), default=None)
         result["stall"] = self.traffic.largest_stall(moments.begin - 1)
         result["duration"] = moments.end - moments.begin
         result["unwritten"] = max(len(self.traffic.ticks) - len(sent) for sent in self.traffic.sent_at.values())
@@ -204,10 +199,26 @@ class Session:
         result["begin"], result["end"] = moments.begin, moments.end
         return result
 
-    def _largest_gap(self, pair, since):
+    def delivery(self):
+        """Over all pairs: what never came, what came twice, what came after something that was sent later."""
+        lost = doubled = disordered = 0
+        for sender, receiver in self.pairs():
+            numbers = [number for _, number in receiver.received.get(sender.id, [])]
+            lost += len(set(range(1, len(self.traffic.sent_at[sender]) + 1)) - set(numbers))
+            doubled += len(numbers) - len(set(numbers))
+            disordered += sum(later < earlier for earlier, later in zip(numbers, numbers[1:]))
+        return {"lost": lost, "doubled": doubled, "disordered": disordered}
+
+    def largest_gap(self, pair, since):
+        """The longest time between two messages, without what the harness itself was late with sending them."""
         sender, receiver = pair
-        times = [at for at, _ in receiver.received.get(sender.id, []) if at >= since - 1]
-        return max((later - earlier for earlier, later in zip(times, times[1:])), default=None) or 0.0
+        sent_at = self.traffic.sent_at[sender]
+        arrived = [(at, number) for at, number in receiver.received.get(sender.id, []) if at >= since - 1]
+        largest = 0.0
+        for (earlier, first), (later, second) in zip(arrived, arrived[1:]):
+            late = sent_at[second - 1] - sent_at[first - 1] - INTERVAL if first < second <= len(sent_at) else 0.0
+            largest = max(largest, later - earlier - max(0.0, late))
+        return largest
 
     def _write_events(self, result, counts):
         """For whoever looks for a cause: times relative to the end of the outage."""
