@@ -100,7 +100,7 @@ def choose(patterns, short):
     if patterns:
         chosen = [row for row in ROWS
                   if any(fnmatch.fnmatch(row.name, p) or row.group == p for p in patterns.split(","))]
-        if not chosen and not any(pattern in links.NAMES for pattern in patterns.split(",")):
+        if not chosen and not links.chosen(patterns, short):
             raise SystemExit(f"there is no row {patterns}: there is {', '.join(row.name for row in ROWS)}")
         return chosen
     return [row for row in ROWS if row.is_short] if short else ROWS
@@ -148,7 +148,7 @@ def main():
         passed, failed = passed + (not summary["faults"]), failed + bool(summary["faults"])
     write_table(summaries, link_results, sys.stdout)
     document = {
-        "machine": {"cpus": os.cpu_count(), "kernel": platform.release(), "load": os.getloadavg()},
+        "machine": {"cpus": os.cpu_count(), "kernel": platform.release().split("-")[0], "load": os.getloadavg()},
         "repeat": repeat, "seconds": round(time.monotonic() - started), "rows": summaries, "links": link_results,
     }
     if options.json:

@@ -25,6 +25,7 @@ class Child:
         self.changed = threading.Condition()
         self.has_ended = False
         self._log = open(folder / f"{name}.log", "ab")
+        self.log_name = f"{folder.parent.name}/{folder.name}/{name}.log"
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ROOM_")}
         self.process = subprocess.Popen(
             namespace.command(arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=environment)
@@ -61,7 +62,7 @@ class Child:
                     why = "it ended" if self.has_ended else f"not within {seconds:g} s"
                     errors = [event for event in self.events if event.get("event") in ("error", "failed")]
                     said = f" It said: {json.dumps(errors[-1])}" if errors else ""
-                    raise LabError(f"{self.name}: no {what}: {why}.{said} Its log: {self._log.name}")
+                    raise LabError(f"{self.name}: no {what}: {why}.{said} Its log: {self.log_name}")
                 self.changed.wait(left)
 
     def wait_event(self, name, seconds=DEADLINE):
@@ -220,7 +221,7 @@ class TurnServer:
             deadline = time.monotonic() + DEADLINE
             while time.monotonic() < deadline:
                 if self._process.poll() is not None:
-                    raise LabError(f"turnserver ended with status {self._process.returncode}: see {self._log.name}")
+                    raise LabError(f"turnserver ended with status {self._process.returncode}: see turn.log")
                 try:
                     probe.sendto(request, (TURN, 3478))
                     if probe.recv(1500)[8:20] == request[8:20]:
@@ -229,7 +230,7 @@ class TurnServer:
                     time.sleep(0.005)
                 except TimeoutError:
                     pass
-        raise LabError(f"turnserver does not answer: see {self._log.name}")
+        raise LabError(f"turnserver does not answer: see turn.log")
 
     def kill(self):
         self._process.kill()
@@ -250,7 +251,7 @@ class Forwarder:
             site.filter.command([str(executable), "near", "far"]), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=open(folder / f"forwarder-{site.index}.log", "ab"), text=True, bufsize=1)
         if self._child.stdout.readline() != "ok\n":
-            raise LabError(f"the forwarder of site {site.index} did not start: see {folder}/forwarder-{site.index}.log")
+            raise LabError(f"the forwarder of site {site.index} did not start: see forwarder-{site.index}.log")
 
     def set(self, direction="both", **settings):
         words = " ".join(f"{key}={value:g}" for key, value in settings.items())
