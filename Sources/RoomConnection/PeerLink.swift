@@ -53,6 +53,7 @@ final class PeerLink: @unchecked Sendable {
     private var isOpen = [false, false, false]
     private var isBlocked = [false, false, false]
     private var delivery: DeliveryMachine
+    /// The parts so far of a message that is not whole. They were acknowledged, so they outlive the channel they came on.
     private var assembled: [UInt8] = []
     private var ackTimer: LoopTimer?
     private var unreportedBytes = 0
@@ -216,7 +217,6 @@ final class PeerLink: @unchecked Sendable {
             // Plain channels remember nothing: what the last connection had taken is gone, the rest goes out now.
         }
         if index == 0, isDelivery {
-            assembled = []
             let frame = delivery.channelOpened().encoded
             frame.withUnsafeBytes { bytes in
                 try? connection.send(bytes, isText: false, on: id)

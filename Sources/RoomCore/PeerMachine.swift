@@ -99,6 +99,13 @@ package struct PeerMachine: Sendable {
         climb(now: now, &actions) { $0.hurry(cause, now: now, &$1) }
     }
 
+    package mutating func networkChanged(
+        _ change: RoomMachine.NetworkChange, now: Timestamp, _ actions: inout [Action]
+    ) {
+        let isLost = change.hasLost(path?.localAddress)
+        climb(now: now, &actions) { $0.networkChanged(isPathLost: isLost, now: now, &$1) }
+    }
+
     /// Fresh ICE servers. A relayed path was allocated with old credentials: it is moved before they expire.
     package mutating func iceServersChanged(
         _ servers: [ICEServer], ttl: Duration?, now: Timestamp, _ actions: inout [Action]

@@ -45,8 +45,12 @@ package struct RoomMachine: Sendable {
         switch event {
         case .started: signal(now, &actions) { $0.start(now: now, &$1) }
         case .leaveRequested: signal(now, &actions) { $0.leave(&$1) }
-        case .reconnectRequested: hurry(.reconnectRequested, now, &actions)
-        case .networkChanged: hurry(.networkChanged, now, &actions)
+        case .reconnectRequested:
+            signal(now, &actions) { $0.hurry(now: now, &$1) }
+            eachPeer(now, &actions) { peer, _, actions in peer.hurry(.reconnectRequested, now: now, &actions) }
+        case .networkChanged(let change):
+            signal(now, &actions) { $0.networkChanged(isLost: change.hasLost(change.signalingAddress), now: now, &$1) }
+            eachPeer(now, &actions) { peer, _, actions in peer.networkChanged(change, now: now, &actions) }
         case .metadataUpdated(let metadata):
             session.update(metadata: metadata)
             // Before the first join, `hello` says it.
@@ -99,11 +103,6 @@ package struct RoomMachine: Sendable {
         case .session: attend(now, &actions) { $0.timerFired(now: now, &$1) }
         case .peer(let participant): withPeer(participant, now, &actions) { $0.timerFired(now: now, &$1) }
         }
-    }
-
-    private mutating func hurry(_ cause: Incident.Cause, _ now: Timestamp, _ actions: inout [Action]) {
-        signal(now, &actions) { $0.hurry(now: now, &$1) }
-        eachPeer(now, &actions) { peer, _, actions in peer.hurry(cause, now: now, &actions) }
     }
 
     // MARK: Signaling

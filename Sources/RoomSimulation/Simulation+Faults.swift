@@ -28,7 +28,7 @@ extension Simulation {
             judgeLines(of: node)
             // The old connection's packets go nowhere from now on; a new one works.
             for link in node.links.values { link.isDead = true }
-            if chance(0.6) { hint(node, .networkChanged) }
+            if chance(0.6) { hint(node, .networkChanged(.init())) }
         case .suspend:
             guard node.suspendedUntil <= now else { return }
             node.suspendedUntil = now + fault.duration
@@ -56,7 +56,7 @@ extension Simulation {
             feed(node, .leaveRequested)
             restart(node, after: .milliseconds(300) + fault.duration)
         case .reconnectNow: hint(node, .reconnectRequested)
-        case .falseHint: hint(node, .networkChanged)
+        case .falseHint: hint(node, .networkChanged(.init()))
         }
     }
 
@@ -75,7 +75,7 @@ extension Simulation {
             node.isPathCut = false
             release(node)
             judgeLines(of: node)
-            if chance(0.3) { hint(node, .networkChanged) }
+            if chance(0.3) { hint(node, .networkChanged(.init())) }
         case .suspend: judgeLines(of: node)
         case .refusal: node.refusesNext = false
         case .signalingReset, .addressChange, .peerFailure, .leaveAndReturn, .reconnectNow, .falseHint, .update, .kick:
