@@ -12,6 +12,8 @@ from session import Session
 PAIR = ("port-restricted",) * 2
 OPEN_PAIR = ("none",) * 2
 ROUND_TRIP = 0.05
+# Milliseconds.
+LATE = 10
 
 NAMES = {
     "setup-25": "set-up with 25 ms each way, both behind NATs",
@@ -33,21 +35,28 @@ def chosen(patterns, short):
 
 
 def measure(name, tools, repeat, say):
-    runs = []
-    for index in range(repeat):
-        folder = tools.folder / name / str(index + 1)
-        try:
-            if name.startswith("setup"):
-                run = setup(tools, folder, OPEN_PAIR if name.endswith("open") else PAIR)
-            elif name.startswith("throughput"):
-                run = throughput(tools, folder, int(name.rsplit("-", 1)[1]) * 1024)
-            else:
-                run = quiet(tools, folder, name)
-        except LabError as error:
-            run = {"error": str(error)}
+    """A run in which the forwarder itself was late is made again, at most three times more in all."""
+    runs, disturbed = [], 0
+    while len(runs) < repeat:
+        run = measure_once(name, tools, tools.folder / name / str(len(runs) + 1))
+        if run.get("late_ms", 0) > LATE and disturbed < 3:
+            disturbed += 1
+            say(f"… {name}: the forwarder was late by {run['late_ms']:.0f} ms: once more")
+            continue
         runs.append(run)
-        say(f"… {name} {index + 1}/{repeat}: {describe(run)}")
+        say(f"… {name} {len(runs)}/{repeat}: {describe(run)}")
     return summarize(name, runs)
+
+
+def measure_once(name, tools, folder):
+    try:
+        if name.startswith("setup"):
+            return setup(tools, folder, OPEN_PAIR if name.endswith("open") else PAIR)
+        if name.startswith("throughput"):
+            return throughput(tools, folder, int(name.rsplit("-", 1)[1]) * 1024)
+        return quiet(tools, folder, name)
+    except LabError as error:
+        return {"error": str(error)}
 
 
 def describe(run):
@@ -63,8 +72,9 @@ def summarize(name, runs):
     if name.startswith("setup"):
         values = [run["round_trips"] for run in good]
         result["asked"] = "≤ 4.5 round trips"
+        both = statistics.median(run["both_round_trips"] for run in good)
         result["measured"] = (f"{statistics.median(values):.1f} round trips ({max(values):.1f}), "
-                              f"{statistics.median(run['seconds'] for run in good) * 1000:.0f} ms")
+                              f"{statistics.median(run['seconds'] for run in good) * 1000:.0f} ms; both sides {both:.1f}")
         if statistics.median(values) > 4.5:
             result["faults"].append("slower than asked")
     elif name.startswith("throughput"):
@@ -86,14 +96,18 @@ def summarize(name, runs):
 
 
 def setup(tools, folder, kinds):
-    """From the moment both are in the room until both can send. One access link has the delay; signaling crosses it too."""
+    """From the offerer's learning of the other until its channel is open, and until both can send. One access link has the delay,
+    and signaling crosses it too."""
     session = Session(tools, folder, kinds, forwarders=(1,), before=lambda s: s.forwarders[1].set(delay=25))
     try:
+        begins = [first(peer, lambda e: e["event"] == "peer" and e["state"] == "joined") for peer in session.peers]
         ends = [first(peer, lambda e: e["event"] == "peer" and e["state"] == "connected") for peer in session.peers]
-        begin = min(first(session.peer(1), lambda e: e["event"] == "peer" and e["state"] == "joined"),
-                    first(session.peer(2), lambda e: e["event"] == "joined"))
-        seconds = max(ends) - begin
-        return {"seconds": seconds, "round_trips": seconds / ROUND_TRIP, "first_side": min(ends) - begin}
+        # The one with the smaller id offers.
+        offerer = min((0, 1), key=lambda index: session.peers[index].id)
+        seconds = ends[offerer] - begins[offerer]
+        return {"seconds": seconds, "round_trips": seconds / ROUND_TRIP,
+                "both_round_trips": (max(ends) - min(begins)) / ROUND_TRIP, "delayed_offers": offerer == 0,
+                "late_ms": session.forwarders[1].statistics()["late"], "path": session.peers[offerer].paths().get(session.peers[1 - offerer].id)}
     finally:
         session.close()
 
@@ -125,7 +139,7 @@ def throughput(tools, folder, size, seconds=8):
         counted = receiver.wait_event("counted")
         statistics = session.forwarders[1].statistics()
         return {"MB_s": counted["bytes"] / counted["seconds"] / 1e6, "messages": counted["messages"],
-                "overflowed": statistics["ab"]["overflowed"] + statistics["ab"]["unsent"]}
+                "late_ms": statistics["late"], "overflowed": statistics["ab"]["overflowed"] + statistics["ab"]["unsent"]}
     finally:
         for end in ends:
             end.stop()
@@ -165,6 +179,7 @@ def quiet(tools, folder, name, seconds=20.0):
         run["suspicions"] = sum(event["event"] == "peer" and event["state"] == "recovering" for event in news)
         run["bulk_MB_s"] = received * Flood.SIZE / seconds / 1e6
         run["link"] = session.forwarders[1].statistics()
+        run["late_ms"] = run["link"]["late"]
         return run
     finally:
         for peer in bulk:
