@@ -39,6 +39,7 @@ package struct PeerMachine: Sendable {
 
     package var isOfferer: Bool { negotiation.isOfferer }
     package var status: PeerStatus { ladder.status }
+    package var isRecovering: Bool { if case .recovering = status { true } else { false } }
     /// Its turn to connect has not come.
     package var isIdle: Bool { ladder.isIdle }
     /// It holds one of the places for those who connect at a time.

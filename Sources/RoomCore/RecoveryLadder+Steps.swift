@@ -36,19 +36,14 @@ extension RecoveryLadder {
         restarting.attempt += 1
         restarting.lastAt = now
         restarting.deadline = now + min(wait, configuration.restartMaximum)
-        // Not beyond the time of the next rung.
-        let limit = max(restarting.startedAt + rebuildBudget(restarting), now + configuration.restartBudget)
-        restarting.deadline = min(restarting.deadline, limit)
+        if restarting.isWorthRebuilding {
+            // Not beyond the time of the next rung.
+            let limit = max(restarting.startedAt + configuration.rebuildAfter, now + configuration.restartBudget)
+            restarting.deadline = min(restarting.deadline, limit)
+        }
         lastRestartAt = now
         enter(.restarting(restarting), &actions)
         actions.append(.restart(isSuperseding: isSuperseding, cause))
-    }
-
-    /// How long restarts are tried before the connection is rebuilt. Where no path was found at all, the network lets nothing through,
-    /// and where nobody answered, the other side is away: a rebuild would fare no better, and cost the connection its state.
-    func rebuildBudget(_ restarting: Restarting) -> Duration {
-        restarting.isAnswered && restarting.hasPath
-            ? configuration.rebuildAfter : configuration.rebuildUnansweredAfter
     }
 
     /// Rebuilds now, or later when the last rebuild was only just made.
