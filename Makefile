@@ -4,13 +4,14 @@ PACKAGES := libwebsockets-dev libnice-dev libglib2.0-dev libssl-dev libusrsctp-d
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 SANITIZED := TransportPluginAPI|NetworkMonitor|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingFoundation|SignalingLibwebsockets|ICELibnice|PeerWebRTC
 
-.PHONY: help demo test test-tsan test-asan test-plugin test-interop fuzz bench format lint docs dependencies clean
+.PHONY: help demo test test-tsan test-asan test-plugin test-interop test-lab lab fuzz bench format lint docs dependencies clean
 
 help:
 	@echo "make demo          build and run the demo: a server and two peers that lose everything and heal"
 	@echo "make test          run every test"
 	@echo "make test-tsan     the tests under ThreadSanitizer (test-asan: AddressSanitizer)"
 	@echo "make test-interop  against Chromium, aiortc and libdatachannel"
+	@echo "make test-lab      outages in network namespaces, the short table (root); make lab: all of it, two hours"
 	@echo "make fuzz          every decoder, SECONDS=30 each"
 	@echo "make bench         release build, beside the C reference"
 	@echo "make lint          what CI checks besides the tests; make format repairs the format"
@@ -48,6 +49,15 @@ test-plugin: dependencies
 test-interop: dependencies
 	swift build --product room
 	Tests/Interop/run
+
+test-lab: dependencies
+	swift build -c release --product room
+	ROOM=$$(swift build -c release --product room --show-bin-path)/room Tests/NetworkLab/run --short
+
+lab: dependencies
+	swift build -c release --product room
+	ROOM=$$(swift build -c release --product room --show-bin-path)/room Tests/NetworkLab/run $(LAB) \
+		--json Benchmarks/reports/network-lab.json --markdown Benchmarks/reports/network-lab.md
 
 SECONDS ?= 30
 fuzz: dependencies

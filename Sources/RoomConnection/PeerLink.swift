@@ -56,6 +56,8 @@ final class PeerLink: @unchecked Sendable {
     /// The parts so far of a message that is not whole. They were acknowledged, so they outlive the channel they came on.
     private(set) var assembled: [UInt8]
     private var ackTimer: LoopTimer?
+    /// Called on the loop.
+    var onHint: (DeliveryProtocol.Hint) -> Void = { _ in }
     private weak var receiver: (any PeerLinkReceiver)?
 
     /// `delivery` and `parts`: from the memory of earlier streams.
@@ -371,6 +373,7 @@ final class PeerLink: @unchecked Sendable {
         case .ack(let ack):
             guard delivery.ackReceived(ack) else { return false }
             if delivery.acknowledged != before { release(0, upTo: delivery.acknowledged) }
+        case .hint(let hint): if let hint { onHint(hint) }
         case .resume(let resume):
             shared.withLock { delivery.framesAccepted(upTo: $0.buffers[0].lastSequence) }
             guard delivery.resumeReceived(resume) else { return false }
@@ -380,6 +383,8 @@ final class PeerLink: @unchecked Sendable {
         return true
     }
 
+    // Not inlined: the optimizer of Swift 6.3 crashes on it ("forwardToInit").
+    @inline(never)
     private func deliver(
         _ body: UnsafeRawBufferPointer, _ kind: DeliveryProtocol.Kind, _ receiver: any PeerLinkReceiver
     ) {
@@ -392,6 +397,20 @@ final class PeerLink: @unchecked Sendable {
         ackTimer = loop.schedule(at: loop.turnTime + DeliveryMachine.ackDelay) { [weak self] in
             self?.ackTimer = nil
             self?.sendAck()
+        }
+    }
+
+    /// Sends a hint if that is possible now.
+    func send(_ hint: DeliveryProtocol.Hint) {
+        guard isDelivery, delivery.isOpen, isOpen[0], !isBlocked[0], let connection, let id = channels[0] else {
+            return
+        }
+        Payload(hint.encoded).withUnsafeBytes { bytes in
+            do throws(TransportError) {
+                try connection.send(bytes, isText: false, on: id)
+            } catch {
+                if error.code == .wouldBlock { isBlocked[0] = true }
+            }
         }
     }
 

@@ -36,6 +36,15 @@ public final class Room: Sendable {
 
     // MARK: Receiving
 
+    /// The thread that messages arrive on, as a task executor: a task that prefers it reads `messages` and sends without a thread hop.
+    ///
+    /// ```swift
+    /// Task(executorPreference: room.executor) { for await message in room.messages() { … } }
+    /// ```
+    /// For consumers that count microseconds. Everything else on the loop waits while such a task computes, so keep its steps short and never
+    /// block in them.
+    public var executor: any TaskExecutor { engine.loop }
+
     /// The messages of one channel, for one consuming task. Senders are held back while you do not read: nothing is lost on
     /// `.reliable` and `.unordered`; on `.lossy` the newest are dropped when the buffer is full. Ends when the room is left.
     public func messages(on channel: RoomChannel = .reliable) -> RoomMessages {

@@ -13,7 +13,9 @@
 /// | 0x03 | text data | sequence u32, ack u32, payload |
 /// | 0x04 | part of a message: more follows | sequence u32, ack u32, payload; the last part is 0x02 or 0x03 |
 /// | 0x05 | ack | ack u32 |
+/// | 0x06 | hint | code u8: 1 = the sender has just come back to the room server |
 ///
+/// A hint is advice, neither numbered nor repeated; a code that is not known is ignored.
 /// Every data frame has its own sequence number, counting from 1; on the wire the lower 32 bits. `ack` is cumulative.
 /// Resume is the first frame of each side on each new channel: `received` is the last number that has come from the other side in
 /// order, `next` the lowest number that this side can still send.
@@ -45,6 +47,15 @@ extension DeliveryProtocol {
         case text = 3
         case part = 4
         case ack = 5
+        case hint = 6
+    }
+
+    /// Advice from one side to the other.
+    public enum Hint: UInt8, Sendable, Hashable {
+        /// The sender has just come back to the room server: it may be worth trying now.
+        case serverIsBack = 1
+
+        public var encoded: [UInt8] { [Kind.hint.rawValue, rawValue] }
     }
 
     /// The first frame of each side on each new channel.
@@ -85,6 +96,8 @@ extension DeliveryProtocol {
         case resume(ResumeFrame)
         case data(kind: Kind, sequence: UInt32, ack: UInt32)
         case ack(UInt32)
+        /// Nil: a code that is not known.
+        case hint(Hint?)
     }
 
     /// Reads a frame's header. Nil: not a frame of this version; the channel is to be closed.
@@ -99,6 +112,9 @@ extension DeliveryProtocol {
         case .ack:
             guard bytes.count == 5 else { return nil }
             return .ack(UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: 1, as: UInt32.self)))
+        case .hint:
+            guard bytes.count == 2 else { return nil }
+            return .hint(Hint(rawValue: bytes[1]))
         case .resume:
             return decodeResume(bytes).map(Frame.resume)
         }

@@ -91,7 +91,7 @@ public struct RoomServerConfiguration: Sendable {
         public var grace: Duration = .seconds(30)
         public var emptyRoomTTL: Duration = .seconds(30)
         public var pingInterval: Duration = .seconds(5)
-        public var pingDeadline: Duration = .seconds(5)
+        public var pingDeadline: Duration = .seconds(4)
         /// For the closing handshake of WebSocket.
         public var closeTimeout: Duration = .seconds(2)
         /// When the server ends, clients come back at random within this time.

@@ -68,7 +68,8 @@ public final class TransportLoop: SerialExecutor, TaskExecutor, @unchecked Senda
         }
         self.epoll = epoll
         self.wakeup = wakeup
-        _ = CLinux_epoll_ctl(epoll, EPOLL_CTL_ADD, wakeup, EPOLLIN.rawValue, UInt64.max)
+        // Edge-triggered: every write wakes the loop once, and the counter need not be read.
+        _ = CLinux_epoll_ctl(epoll, EPOLL_CTL_ADD, wakeup, EPOLLIN.rawValue | EPOLLET.rawValue, UInt64.max)
 
         let start = ThreadStart(loop: self)
         var thread = pthread_t()
@@ -301,11 +302,7 @@ public final class TransportLoop: SerialExecutor, TaskExecutor, @unchecked Senda
 
     private func dispatch(_ event: CLinux_event) {
         let key = event.key
-        if key == UInt64.max {
-            var count: UInt64 = 0
-            _ = read(wakeup, &count, 8)
-            return
-        }
+        guard key != UInt64.max else { return }
         let index = Int(key & 0xFFFF_FFFF)
         // A watch that an earlier event of this turn cancelled has another generation by now.
         guard index < watches.count, let watch = watches[index].watch, watch.key == key else { return }
