@@ -54,7 +54,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.33.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.6.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.8.0"),
-        .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.4.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
     ],
     targets: [
@@ -167,6 +166,14 @@ let package = Package(
             ]),
         .testTarget(
             name: "ICELibniceTests", dependencies: ["ICELibnice", "GLibLoop", "CGLib", "TransportPluginAPI"]),
+        .testTarget(
+            name: "DocumentationTests",
+            dependencies: [
+                "RoomConnection", "RoomServer", "InProcessTransport", "TransportTestKit", "TransportPluginAPI", log,
+                .target(name: "SignalingLibwebsockets", condition: .when(traits: ["Libwebsockets"])),
+                .target(name: "PeerWebRTC", condition: .when(traits: ["WebRTC"])),
+                .target(name: "ICELibnice", condition: .when(traits: ["WebRTC"])),
+            ]),
         .testTarget(
             name: "EndToEndTests",
             dependencies: ["room", "TransportBenchmark", "TransportPluginAPI", "TransportTestKit"]),

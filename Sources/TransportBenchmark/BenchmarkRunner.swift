@@ -188,7 +188,7 @@ package struct BenchmarkRunner: Sendable {
 
     private func flood(_ pair: BenchmarkPair, size: Int) async throws -> [String: Double] {
         _ = try await pair.b.ask("ok") { $0.add("do", "count") }
-        let sent = try await pair.a.ask("flooded") { line in
+        let sent = try await pair.a.ask("flooded", within: .seconds(60 + seconds)) { line in
             line.add("do", "flood")
             line.add("size", size)
             line.add("seconds", seconds)
