@@ -73,6 +73,10 @@ public final class TLSFront: @unchecked Sendable {
             _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL, 0) | O_NONBLOCK)
             var on: Int32 = 1
             setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, 4)
+            // Small, so that back-pressure passes through whatever the system's limits are.
+            var size: Int32 = 65_536
+            setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, 4)
+            setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, 4)
         }
         var pump = Pump(ssl: ssl, client: client, server: server)
         pump.run()
