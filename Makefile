@@ -2,15 +2,16 @@
 
 PACKAGES := libwebsockets-dev libnice-dev libglib2.0-dev libssl-dev libusrsctp-dev pkg-config
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-SANITIZED := TransportPluginAPI|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingLibwebsockets|ICELibnice|PeerWebRTC
+SANITIZED := TransportPluginAPI|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingLibwebsockets|SignalingNIO|ICELibnice|PeerWebRTC
 
-.PHONY: help demo test test-tsan test-asan test-plugin test-interop fuzz bench format lint docs dependencies clean
+.PHONY: help demo test test-tsan test-asan test-plugin test-interop test-autobahn fuzz bench format lint docs dependencies clean
 
 help:
 	@echo "make demo          build and run the demo: a server and two peers that lose everything and heal"
 	@echo "make test          run every test"
 	@echo "make test-tsan     the tests under ThreadSanitizer (test-asan: AddressSanitizer)"
 	@echo "make test-interop  against Chromium, aiortc and libdatachannel"
+	@echo "make test-autobahn every WebSocket implementation here against Autobahn's test suite (needs Python 2.7)"
 	@echo "make fuzz          every decoder, SECONDS=30 each"
 	@echo "make bench         release build, beside the C reference"
 	@echo "make lint          what CI checks besides the tests; make format repairs the format"
@@ -48,6 +49,9 @@ test-plugin: dependencies
 test-interop: dependencies
 	swift build --product room
 	Tests/Interop/run
+
+test-autobahn: dependencies
+	Tests/Autobahn/run $(SUBJECTS)
 
 SECONDS ?= 30
 fuzz: dependencies

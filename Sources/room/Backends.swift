@@ -6,6 +6,9 @@ internal import TransportPluginAPI
 #if Libwebsockets
     internal import SignalingLibwebsockets
 #endif
+#if NIO
+    internal import SignalingNIO
+#endif
 #if WebRTC
     internal import ICELibnice
     internal import PeerWebRTC
@@ -19,6 +22,9 @@ enum Backends {
         var registry = TransportRegistry()
         #if Libwebsockets
             registry.register(LibwebsocketsSignaling.plugin())
+        #endif
+        #if NIO
+            registry.register(NIOSignaling.plugin())
         #endif
         #if WebRTC
             registry.register(webRTC(faults))
