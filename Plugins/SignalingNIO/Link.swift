@@ -123,6 +123,7 @@
         private var attemptTimer: Scheduled<Void>?
         /// The server's answer was right; `established` follows.
         var isAccepted = false
+        var isEstablished: Bool { handler != nil }
         private var isOver = false
 
         private var isAbandoned: Bool {

@@ -22,6 +22,7 @@
         static func addHandlers(to channel: any Channel, _ link: Link) throws {
             let handshake = OpeningHandshake(link)
             let bound = NIOLoopBound(handshake, eventLoop: channel.eventLoop)
+            try channel.pipeline.syncOperations.addHandler(UpgradeGate(link))
             try channel.pipeline.syncOperations.addHTTPClientHandlers(
                 leftOverBytesStrategy: .forwardBytes,
                 withClientUpgrade: (
@@ -60,14 +61,27 @@
         }
 
         func errorCaught(context: ChannelHandlerContext, error: any Error) {
-            link.failed(Failure.handshake(link.request, error, isThroughTLS: isThroughTLS))
+            if !link.isAccepted { link.failed(Failure.handshake(link.request, error, isThroughTLS: isThroughTLS)) }
             link.abortSocket()
         }
 
         func channelInactive(context: ChannelHandlerContext) {
-            // SwiftNIO swaps handlers a moment after a right answer: what came behind it in the same read is delivered then.
-            if !link.isAccepted { link.failed(Failure.hungUp(link.request, isThroughTLS: isThroughTLS)) }
+            link.failed(Failure.hungUp(link.request, isThroughTLS: isThroughTLS))
             context.fireChannelInactive()
+        }
+    }
+
+    /// Keeps the end of the socket from SwiftNIO's HTTP decoder while that is on its way out. It leaves the pipeline a moment after the
+    /// answer that switches protocols, and hands on then what came behind it; told of the end before, it would drop it. The
+    /// `FrameHandler` that takes its place learns of the end when it is removed itself.
+    private final class UpgradeGate: ChannelInboundHandler {
+        typealias InboundIn = ByteBuffer
+        private let link: Link
+
+        init(_ link: Link) { self.link = link }
+
+        func channelInactive(context: ChannelHandlerContext) {
+            if !link.isAccepted || link.isEstablished { context.fireChannelInactive() }
         }
     }
 
