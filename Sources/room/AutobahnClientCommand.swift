@@ -54,7 +54,8 @@ struct AutobahnClientCommand: AsyncParsableCommand {
     private func endpoint(_ path: String) throws -> SignalingEndpoint {
         var endpoint = try SignalingEndpoint(url: server)
         endpoint.path = path
-        endpoint.connectTimeout = .seconds(30)
+        // Autobahn writes the report of a large case before it answers again.
+        endpoint.connectTimeout = .seconds(120)
         endpoint.maximumMessageSize = Self.largestMessage
         endpoint.bufferLimit = Self.largestMessage
         return endpoint

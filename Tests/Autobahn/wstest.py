@@ -10,9 +10,8 @@ from twisted.internet import reactor
 listen = reactor.listenTCP
 
 
-def listen_on_loopback(port, factory, *arguments, **options):
-    options["interface"] = "127.0.0.1"
-    listening = listen(0, factory, *arguments, **options)
+def listen_on_loopback(port, factory, backlog=50, interface=""):
+    listening = listen(0, factory, backlog, "127.0.0.1")
     # The port that requests must name.
     factory.externalPort = listening.getHost().port
     print("LISTENING", factory.externalPort)
