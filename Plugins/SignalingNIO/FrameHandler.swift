@@ -73,15 +73,13 @@
 
         func channelReadComplete(context: ChannelHandlerContext) {
             flushOutput()
+            answerLatest()
             context.fireChannelReadComplete()
         }
 
         func channelWritabilityChanged(context: ChannelHandlerContext) {
             if context.channel.isWritable {
-                if let ping = unanswered {
-                    unanswered = nil
-                    writer.writePong(ping, to: &output)
-                }
+                answerLatest()
                 drain()
             }
             context.fireChannelWritabilityChanged()
@@ -134,10 +132,17 @@
             writer.writePong(ping, to: &output)
         }
 
+        private func answerLatest() {
+            guard let ping = unanswered else { return }
+            unanswered = nil
+            answer(ping)
+            flushOutput()
+        }
+
         private func peerClosed(_ reason: SignalingClose) {
             if case .awaitingClose = phase {
-                // The answer to ours: both sides have said everything.
-                ended()
+                // The answer to ours: both sides have said everything. TLS may have a last word, until the deadline.
+                phase = .parting
                 context?.close(promise: nil)
                 return
             }
@@ -203,9 +208,15 @@
 
         private func flushOutput() {
             guard output.readableBytes > 0, let context else { return }
-            context.writeAndFlush(wrapOutboundOut(output), promise: nil)
+            // Out of the way first: the flush may call `channelWritabilityChanged`, and that `drain`.
+            var frames = ByteBuffer()
+            swap(&frames, &output)
+            context.writeAndFlush(wrapOutboundOut(frames), promise: nil)
             // Usually the socket has taken it and the memory serves again.
-            if output.capacity <= 2 * Self.batch { output.clear() } else { output = ByteBuffer() }
+            if output.readableBytes == 0, frames.capacity <= 2 * Self.batch {
+                frames.clear()
+                output = frames
+            }
         }
 
         // MARK: Closing
@@ -233,11 +244,7 @@
 
         private func setTimer(_ deadline: Timestamp) {
             timer?.cancel()
-            let delay = max(deadline - .now(), .zero).saturatedNanoseconds
-            timer = link.loop.eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(delay)) {
-                self.ended()
-                self.link.abortSocket()
-            }
+            timer = link.loop.schedule(at: deadline) { [link] in link.abortSocket() }
         }
     }
 #endif

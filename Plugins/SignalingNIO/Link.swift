@@ -12,6 +12,7 @@
             /// The outcome of the attempt, or why it was abandoned.
             var outcome: Result<Void, TransportError>?
             var closeReason: SignalingClose?
+            var localAddress: String?
             var closers: [@Sendable () -> Void] = []
             var isClosing = false
             var isOver = false
@@ -38,6 +39,8 @@
         // MARK: From any thread
 
         var closeReason: SignalingClose? { shared.withLock { $0.closeReason } }
+
+        var localAddress: String? { shared.withLock { $0.localAddress } }
 
         func open(_ continuation: CheckedContinuation<Result<Void, TransportError>, Never>) {
             let outcome = shared.withLock { shared -> Result<Void, TransportError>? in
@@ -135,8 +138,7 @@
         private func start() {
             guard !isAbandoned else { return }
             guard loop.register(self) else { return failed(Loop.shutDown) }
-            let delay = max(request.deadline - .now(), .zero).saturatedNanoseconds
-            attemptTimer = loop.eventLoop.scheduleTask(in: .nanoseconds(delay)) { self.attemptTimedOut() }
+            attemptTimer = loop.schedule(at: request.deadline) { self.attemptTimedOut() }
             let address: SocketAddress
             do {
                 // Numeric: nothing is looked up.
@@ -185,6 +187,8 @@
         func established(_ handler: FrameHandler) {
             attemptTimer?.cancel()
             self.handler = handler
+            let address = channel?.localAddress?.ipAddress
+            shared.withLock { $0.localAddress = address }
             settle(.success(()))
             // The caller may have given up in the meantime.
             if isAbandoned { kill() }

@@ -65,6 +65,11 @@
 
         // MARK: On the event loop
 
+        func schedule(at deadline: Timestamp, _ work: @escaping @Sendable () -> Void) -> Scheduled<Void> {
+            let delay = min(max(deadline - .now(), .zero), .seconds(365 * 86_400))
+            return eventLoop.scheduleTask(in: .nanoseconds(delay.saturatedNanoseconds), work)
+        }
+
         /// False when the transport ends.
         func register(_ link: Link) -> Bool {
             guard !isEnding else { return false }

@@ -7,7 +7,7 @@ Known failures that are not this project's are listed in leftovers.txt, by subje
 import argparse
 import json
 import os
-import select
+import queue
 import shutil
 import subprocess
 import sys
@@ -29,19 +29,23 @@ class Child:
         self.process = subprocess.Popen(
             command, cwd=directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True
         )
+        self.ports = queue.Queue()
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        """Autobahn prints a line for each case: unread, they would stop it."""
+        for line in self.process.stdout:
+            self.log.write(line)
+            self.log.flush()
+            if line.startswith("LISTENING "):
+                self.ports.put(int(line.split()[1]))
+        self.ports.put(None)
 
     def port(self):
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            ready, _, _ = select.select([self.process.stdout], [], [], 1)
-            line = self.process.stdout.readline() if ready else ""
-            if line.startswith("LISTENING "):
-                # Autobahn prints a line for each case: unread, they would stop it.
-                threading.Thread(target=shutil.copyfileobj, args=(self.process.stdout, self.log), daemon=True).start()
-                return int(line.split()[1])
-            if ready and not line:
-                break
-        raise RuntimeError(f"{self.process.args} does not listen; see {self.log.name}")
+        port = self.ports.get(timeout=120)
+        if port is None:
+            raise RuntimeError(f"{self.process.args} does not listen; see {self.log.name}")
+        return port
 
     def end(self):
         self.process.stdin.close()
@@ -72,7 +76,7 @@ def finish(command, log):
 def run_backend(name, options, directory):
     """Autobahn is the server."""
     spec, index = specification(directory, url="ws://127.0.0.1:9001")
-    server = Child([options.python, str(HERE / "wstest.py"), "-m", "fuzzingserver", "-u", "0", "-s", str(spec)], directory)
+    server = Child([options.python, "-u", str(HERE / "wstest.py"), "-m", "fuzzingserver", "-u", "0", "-s", str(spec)], directory)
     try:
         url = f"ws://127.0.0.1:{server.port()}/"
         command = [str(options.build / "room"), "autobahn-client", "--signaling", name, "--server", url]
@@ -90,7 +94,7 @@ def run_server(options, directory):
             directory, servers=[{"agent": "server", "url": f"ws://127.0.0.1:{server.port()}"}]
         )
         finish(
-            [options.python, str(HERE / "wstest.py"), "-m", "fuzzingclient", "-s", str(spec)], directory / "run.log"
+            [options.python, "-u", str(HERE / "wstest.py"), "-m", "fuzzingclient", "-s", str(spec)], directory / "run.log"
         )
     finally:
         server.end()
@@ -160,7 +164,7 @@ def main():
         start = time.monotonic()
         try:
             results = run_server(options, directory) if subject == "server" else run_backend(subject, options, directory)
-        except (RuntimeError, OSError, KeyError, subprocess.TimeoutExpired) as error:
+        except (RuntimeError, OSError, queue.Empty, KeyError, subprocess.TimeoutExpired) as error:
             totals["failed"] += 1
             print(f"FAILED: {subject}: {error}")
             continue
