@@ -2,7 +2,7 @@
 
 PACKAGES := libwebsockets-dev libnice-dev libglib2.0-dev libssl-dev libusrsctp-dev pkg-config
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-SANITIZED := TransportPluginAPI|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingLibwebsockets|SignalingNIO|ICELibnice|PeerWebRTC
+SANITIZED := TransportPluginAPI|NetworkMonitor|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingLibwebsockets|SignalingNIO|ICELibnice|PeerWebRTC
 
 .PHONY: help demo test test-tsan test-asan test-plugin test-interop test-autobahn fuzz bench format lint docs dependencies clean
 
@@ -35,11 +35,11 @@ test: dependencies
 
 test-tsan: dependencies
 	TSAN_OPTIONS="suppressions=$(CURDIR)/Tests/tsan.supp halt_on_error=0" \
-		swift test --sanitize=thread --scratch-path .build-tsan --filter '^($(SANITIZED))Tests'
+		swift test --sanitize=thread --scratch-path .build-tsan --no-parallel --filter '^($(SANITIZED))Tests'
 
 test-asan: dependencies
 	ASAN_OPTIONS="detect_leaks=1" LSAN_OPTIONS="suppressions=$(CURDIR)/Tests/lsan.supp" \
-		swift test --sanitize=address --scratch-path .build-asan --filter '^($(SANITIZED))Tests'
+		swift test --sanitize=address --scratch-path .build-asan --no-parallel --filter '^($(SANITIZED))Tests'
 
 test-plugin: dependencies
 	swift build --product room

@@ -69,10 +69,11 @@ let package = Package(
         .target(name: "RoomSimulation", dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol"]),
 
         // Shells
+        .target(name: "NetworkMonitor", dependencies: ["CLinux", "TransportPluginAPI"]),
         .target(
             name: "RoomConnection",
             dependencies: [
-                "RoomCore", "RoomProtocol", "TransportPluginAPI", log,
+                "NetworkMonitor", "RoomCore", "RoomProtocol", "TransportPluginAPI", log,
                 .product(name: "DequeModule", package: "swift-collections"),
             ]),
         .target(
@@ -144,9 +145,14 @@ let package = Package(
         .testTarget(name: "RoomCoreTests", dependencies: ["RoomCore"]),
         .testTarget(
             name: "RoomServerCoreTests", dependencies: ["RoomServerCore", "RoomProtocol", "TransportPluginAPI"]),
+        .testTarget(name: "NetworkMonitorTests", dependencies: ["NetworkMonitor", "TransportPluginAPI"]),
         .testTarget(name: "RoomSimulationTests", dependencies: ["RoomSimulation"]),
         .testTarget(name: "InProcessTransportTests", dependencies: ["InProcessTransport", "TransportTestKit"]),
-        .testTarget(name: "RoomConnectionTests", dependencies: ["RoomConnection", "InProcessTransport", "RoomServer"]),
+        .testTarget(
+            name: "RoomConnectionTests",
+            dependencies: [
+                "RoomConnection", "InProcessTransport", "RoomProtocol", "RoomServerCore", "TransportPluginAPI",
+            ]),
         .testTarget(
             name: "RoomServerTests",
             dependencies: [
@@ -181,7 +187,8 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
             ], path: "Tests/Autobahn/EchoServer"),
         .testTarget(
-            name: "EndToEndTests", dependencies: ["room", "TransportBenchmark", "TransportPluginAPI"]),
+            name: "EndToEndTests",
+            dependencies: ["room", "TransportBenchmark", "TransportPluginAPI", "TransportTestKit"]),
     ],
     swiftLanguageModes: [.v6]
 )

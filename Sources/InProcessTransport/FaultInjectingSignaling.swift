@@ -170,6 +170,8 @@ public final class FaultInjectingSignalingConnection<Base: SignalingConnection>:
 
     public var closeReason: SignalingClose? { base.closeReason }
 
+    public var localAddress: String? { base.localAddress }
+
     public nonisolated(nonsending) func close(_ reason: SignalingClose, within deadline: Duration) async {
         if isCut {
             // The close frame gets no answer: all that is left is the deadline.

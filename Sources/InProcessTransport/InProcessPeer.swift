@@ -40,6 +40,15 @@ public final class InProcessPeerNetwork: @unchecked Sendable {
         }
     }
 
+    /// Ends connections as a transport does that cannot go on: both ends get `.closed` with an error, and what waited in their buffers
+    /// is lost.
+    public func fail(where isAffected: @escaping @Sendable (String) -> Bool = { _ in true }) {
+        loop.execute { [self] in
+            let failure = TransportError(.io, "the connection failed (injected)")
+            for connection in living where isAffected(connection.label) { connection.fail(failure) }
+        }
+    }
+
     private var living: [InProcessPeerConnection] { connections.values.compactMap(\.connection) }
 
     private func refresh() {

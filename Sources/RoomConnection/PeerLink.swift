@@ -52,25 +52,30 @@ final class PeerLink: @unchecked Sendable {
     private var channels: [ChannelID?] = [nil, nil, nil]
     private var isOpen = [false, false, false]
     private var isBlocked = [false, false, false]
-    private var delivery: DeliveryMachine
-    private var assembled: [UInt8] = []
+    private(set) var delivery: DeliveryMachine
+    /// The parts so far of a message that is not whole. They were acknowledged, so they outlive the channel they came on.
+    private(set) var assembled: [UInt8]
     private var ackTimer: LoopTimer?
-    private var unreportedBytes = 0
     private weak var receiver: (any PeerLinkReceiver)?
 
+    /// `delivery` and `parts`: from the memory of earlier streams.
     init(
-        participant: ParticipantID, session: SessionID, ownSession: SessionID, isDelivery: Bool, loop: TransportLoop,
+        participant: ParticipantID, delivery: DeliveryMachine, parts: [UInt8], isDelivery: Bool, loop: TransportLoop,
         limits: Limits, receiver: any PeerLinkReceiver
     ) {
         self.participant = participant
-        self.session = session
+        session = delivery.peerSession
+        self.delivery = delivery
+        assembled = parts
         self.isDelivery = isDelivery
         self.loop = loop
         self.limits = limits
         self.receiver = receiver
-        delivery = DeliveryMachine(session: ownSession, peerSession: session)
         let header = isDelivery ? DeliveryProtocol.dataHeaderLength : 0
-        let buffers = [header, 0, 0].map { SendBuffer(headerLength: $0) }
+        let buffers = [
+            SendBuffer(headerLength: header, lastSequence: delivery.accepted), SendBuffer(headerLength: 0),
+            SendBuffer(headerLength: 0),
+        ]
         shared = Locked(Shared(buffers: buffers, maximumMessageSize: 65_536))
     }
 
@@ -194,6 +199,7 @@ final class PeerLink: @unchecked Sendable {
     /// The participant's session is no more: everything is given up. Returns how many messages were never acknowledged.
     func close() -> Int {
         detach()
+        shared.withLock { delivery.framesAccepted(upTo: $0.buffers[0].lastSequence) }
         let (lost, waiters) = shared.withLock { shared -> (Int, [CheckedContinuation<Void, Never>]) in
             let lost = shared.isGone ? 0 : shared.buffers[0].count
             shared.isGone = true
@@ -216,7 +222,6 @@ final class PeerLink: @unchecked Sendable {
             // Plain channels remember nothing: what the last connection had taken is gone, the rest goes out now.
         }
         if index == 0, isDelivery {
-            assembled = []
             let frame = delivery.channelOpened().encoded
             frame.withUnsafeBytes { bytes in
                 try? connection.send(bytes, isText: false, on: id)
@@ -229,6 +234,8 @@ final class PeerLink: @unchecked Sendable {
         guard let index = channels.firstIndex(of: id) else { return }
         isBlocked[index] = false
         drain(index)
+        // What was drained carries it.
+        if index == 0, delivery.ackToSend != nil, ackTimer == nil { sendAck() }
     }
 
     func channelClosed(_ id: ChannelID) {
@@ -338,14 +345,29 @@ final class PeerLink: @unchecked Sendable {
         let before = delivery.acknowledged
         switch frame {
         case .data(let kind, let sequence, let ack):
-            let verdict = delivery.dataReceived(sequence: sequence, ack: ack)
+            let verdict = delivery.dataReceived(kind: kind, sequence: sequence, ack: ack)
             if delivery.acknowledged != before { release(0, upTo: delivery.acknowledged) }
-            guard verdict != .violation else { return false }
-            if verdict == .deliver {
-                let body = UnsafeRawBufferPointer(rebasing: bytes[DeliveryProtocol.dataHeaderLength...])
-                guard deliver(body, kind, receiver) else { return false }
+            let body = UnsafeRawBufferPointer(rebasing: bytes.dropFirst(DeliveryProtocol.dataHeaderLength))
+            switch verdict {
+            case .deliver: deliver(body, kind, receiver)
+            case .begin, .append:
+                if verdict == .begin { assembled.removeAll(keepingCapacity: true) }
+                guard assembled.count + body.count <= limits.message else { return false }
+                assembled.append(contentsOf: body)
+            case .complete:
+                guard assembled.count + body.count <= limits.message else { return false }
+                assembled.append(contentsOf: body)
+                var whole: [UInt8] = []
+                swap(&whole, &assembled)
+                whole.withUnsafeBytes { deliver($0, kind, receiver) }
+            case .duplicate: break
+            case .violation: return false
             }
-            scheduleAck(bytes.count)
+            switch delivery.ackUrgency(afterFrameOf: bytes.count) {
+            case .none: break
+            case .soon: scheduleAck()
+            case .now: sendAck()
+            }
         case .ack(let ack):
             guard delivery.ackReceived(ack) else { return false }
             if delivery.acknowledged != before { release(0, upTo: delivery.acknowledged) }
@@ -360,50 +382,33 @@ final class PeerLink: @unchecked Sendable {
 
     private func deliver(
         _ body: UnsafeRawBufferPointer, _ kind: DeliveryProtocol.Kind, _ receiver: any PeerLinkReceiver
-    ) -> Bool {
-        if kind == .part || !assembled.isEmpty {
-            guard assembled.count + body.count <= limits.message else { return false }
-            assembled.append(contentsOf: body)
-            if kind == .part { return true }
-            var whole: [UInt8] = []
-            swap(&whole, &assembled)
-            whole.withUnsafeBytes { bytes in
-                receiver.deliver(
-                    BorrowedMessage(from: participant, channel: .reliable, isText: kind == .text, bytes: bytes),
-                    link: self)
-            }
-            return true
-        }
+    ) {
         receiver.deliver(
             BorrowedMessage(from: participant, channel: .reliable, isText: kind == .text, bytes: body), link: self)
-        return true
     }
 
-    /// Acknowledges now after much, soon after little; whatever is sent meanwhile carries it for nothing.
-    private func scheduleAck(_ length: Int) {
-        unreportedBytes += length
-        guard delivery.unreported > 0 else {
-            unreportedBytes = 0
-            return
-        }
-        if delivery.unreported >= 64 || unreportedBytes >= 262_144 {
-            sendAck()
-        } else if ackTimer == nil {
-            ackTimer = loop.schedule(at: loop.turnTime + .milliseconds(20)) { [weak self] in
-                self?.ackTimer = nil
-                self?.sendAck()
-            }
+    private func scheduleAck() {
+        guard ackTimer == nil else { return }
+        ackTimer = loop.schedule(at: loop.turnTime + DeliveryMachine.ackDelay) { [weak self] in
+            self?.ackTimer = nil
+            self?.sendAck()
         }
     }
 
     private func sendAck() {
-        unreportedBytes = 0
-        guard let connection, let id = channels[0], isOpen[0], let ack = delivery.ackToSend() else { return }
+        guard !isBlocked[0], isOpen[0], let connection, let id = channels[0], let ack = delivery.ackToSend else {
+            return
+        }
         withUnsafeTemporaryAllocation(byteCount: 5, alignment: 1) { frame in
             frame[0] = DeliveryProtocol.Kind.ack.rawValue
             frame.storeBytes(of: ack.bigEndian, toByteOffset: 1, as: UInt32.self)
-            // Full: the next frame that goes out carries it.
-            try? connection.send(UnsafeRawBufferPointer(frame), isText: false, on: id)
+            do throws(TransportError) {
+                try connection.send(UnsafeRawBufferPointer(frame), isText: false, on: id)
+                delivery.ackTransmitted()
+            } catch {
+                // Full: sent when the channel takes messages again, unless a frame carries it before.
+                if error.code == .wouldBlock { isBlocked[0] = true }
+            }
         }
     }
 }

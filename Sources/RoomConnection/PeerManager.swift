@@ -21,6 +21,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
     private var connections: [ParticipantID: Entry] = [:]
     private var links: [ParticipantID: PeerLink] = [:]
     private var roster: [ParticipantID: RoomParticipant] = [:]
+    private var memory = DeliveryMemory<[UInt8]>()
     private var ownSession: SessionID?
     private var isClosing: [ObjectIdentifier: PeerConnectionObserver] = [:]
     private var onAllClosed: [() -> Void] = []
@@ -58,9 +59,10 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
     private func makeLink(_ participant: RoomParticipant) {
         dropLink(participant.id)
         guard let ownSession else { return }
+        let (delivery, parts) = memory.take(session: ownSession, peerSession: participant.session)
         let link = PeerLink(
-            participant: participant.id, session: participant.session, ownSession: ownSession,
-            isDelivery: participant.hasDelivery, loop: transport.loop, limits: limits, receiver: hub)
+            participant: participant.id, delivery: delivery, parts: parts ?? [], isDelivery: participant.hasDelivery,
+            loop: transport.loop, limits: limits, receiver: hub)
         links[participant.id] = link
         hub.setLink(link, for: participant.id)
     }
@@ -68,6 +70,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
     private func dropLink(_ participant: ParticipantID) {
         guard let link = links.removeValue(forKey: participant) else { return }
         let lost = link.close() + link.takeDroppedCount()
+        memory.store(link.delivery, link.assembled)
         if lost > 0 { hub.emit(.undelivered(participant, count: lost)) }
     }
 
@@ -121,6 +124,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             guard let self, let observer else { return }
             self.emitted(event, participant, id, observer)
         }
+        observer.onViolation = { [weak self] in self?.violated(participant, id) }
         do throws(TransportError) {
             let connection = try transport.makeConnection(configuration, handler: observer)
             connections[participant] = Entry(id: id, connection: connection)
@@ -176,6 +180,16 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         }
     }
 
+    /// The other side broke the delivery protocol: the connection ends here, whatever the transport thinks of it.
+    private func violated(_ participant: ParticipantID, _ id: PeerConnectionID) {
+        guard let entry = connections[participant], entry.id == id else { return }
+        connections[participant] = nil
+        links[participant]?.detach()
+        // Not from inside the transport's call.
+        transport.loop.execute { entry.connection.close() }
+        report(.peer(participant, id, .closed(PeerFailure("\(participant) broke the delivery protocol"))))
+    }
+
     // MARK: The end
 
     /// Closes everything; `done` is called when the last connection is closed, on the loop.
@@ -196,6 +210,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
 final class PeerConnectionObserver: PeerConnectionHandler, @unchecked Sendable {
     var link: PeerLink?
     var onEvent: (PeerConnectionEvent) -> Void = { _ in }
+    var onViolation: () -> Void = {}
 
     func peerConnection(didEmit event: PeerConnectionEvent) { onEvent(event) }
 
@@ -203,8 +218,7 @@ final class PeerConnectionObserver: PeerConnectionHandler, @unchecked Sendable {
         guard let link else { return }
         if !link.received(bytes, isText: isText, on: channel) {
             self.link = nil
-            onEvent(
-                .closed(TransportError(.protocolViolation, "\(link.participant) broke the delivery protocol")))
+            onViolation()
         }
     }
 }

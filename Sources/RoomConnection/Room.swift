@@ -198,6 +198,8 @@ public final class Room: Sendable {
 
     // MARK: For the runtime
 
+    func networkChanged(addresses: Set<String>) { engine.networkChanged(addresses: addresses) }
+
     nonisolated(nonsending) func start() async { await engine.start() }
 
     nonisolated(nonsending) func join(within deadline: Duration) async throws(RoomError) {

@@ -38,6 +38,8 @@ public struct RoomConfiguration: Sendable {
     /// Added to those that the room server hands out.
     public var iceServers: [ICEServer] = []
     public var rejoinPolicy = RejoinPolicy.all
+    public var recovery = RecoveryBudgets()
+    public var reconnect = ReconnectBackoff()
 
     /// Bytes of unacknowledged messages to one participant and channel above which `send` waits. 64 KiB to 1 GiB.
     public var sendLimit = 8 << 20
@@ -70,6 +72,8 @@ public struct RoomConfiguration: Sendable {
         try check("sendLimit", sendLimit, 65_536...1_073_741_824)
         try check("receiveLimit", receiveLimit, 65_536...1_073_741_824)
         try check("maximumMessageSize", maximumMessageSize, 1024...67_108_864)
+        try recovery.validate()
+        try reconnect.validate()
         guard maximumMessageSize <= sendLimit else {
             throw RoomError(.configuration, "maximumMessageSize is over sendLimit: such a message could never be sent")
         }

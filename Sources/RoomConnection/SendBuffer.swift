@@ -10,7 +10,7 @@ struct SendBuffer {
     /// Space in front of each message for the delivery header; 0 for plain channels.
     let headerLength: Int
     private(set) var byteCount = 0
-    private(set) var lastSequence: UInt64 = 0
+    private(set) var lastSequence: UInt64
     private var entries = Deque<Entry>()
     private var blocks = Deque<Block>()
     private var firstBlock = 0
@@ -31,7 +31,11 @@ struct SendBuffer {
 
     private static let blockSize = 131_072
 
-    init(headerLength: Int) { self.headerLength = headerLength }
+    /// The first message gets the number after `lastSequence`.
+    init(headerLength: Int, lastSequence: UInt64 = 0) {
+        self.headerLength = headerLength
+        self.lastSequence = lastSequence
+    }
 
     /// The number of the oldest message that is kept.
     var firstSequence: UInt64 { lastSequence - UInt64(entries.count) + 1 }

@@ -90,6 +90,8 @@ package struct RecoveryConfiguration: Sendable, Equatable {
     package var restartMaximum: Duration = .seconds(10)
     /// The least time between two restarts that the other side asks for.
     package var restartSpacing: Duration = .milliseconds(500)
+    /// The least time between two restarts for changes of this machine's network.
+    package var networkSpacing: Duration = .milliseconds(100)
     /// Restarts that were answered and yet brought no path for this long lead to a rebuild.
     package var rebuildAfter: Duration = .seconds(15)
     /// The same when the other side did not answer at all: it is away or frozen, and a rebuild would not help either.
@@ -104,6 +106,8 @@ package struct RecoveryConfiguration: Sendable, Equatable {
     package var closedBudget: Duration = .seconds(2)
     /// How long a participant that a rejoin did not find in the roster is waited for, within the server's grace period.
     package var absenceLimit: Duration = .seconds(30)
+    /// The same for one that has closed its peer connection meanwhile.
+    package var closedAbsenceLimit: Duration = .seconds(5)
     /// Peers of ours that may be connecting at a time.
     package var maximumConnecting = 8
     /// Remote candidates that are kept until their description has come.

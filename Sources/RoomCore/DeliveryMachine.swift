@@ -4,7 +4,8 @@ package import RoomProtocol
 ///
 /// Pure: numbers only. The bytes are kept by the shell, by sequence number, from `accepted` until `acknowledged`. The machine
 /// outlives peer connections: each new channel begins with a resume frame of each side, after which exactly the frames that the
-/// other side lacks are sent again. It belongs to one pair of sessions; a new session of the participant gets a new machine.
+/// other side lacks are sent again. It belongs to one pair of sessions, for good: a new session of the participant gets a new machine,
+/// one that was given up and comes back gets its old one from the `DeliveryMemory`.
 package struct DeliveryMachine: Sendable, Equatable {
     /// Where the current channel stands.
     private enum State: Sendable, Equatable {
@@ -16,10 +17,16 @@ package struct DeliveryMachine: Sendable, Equatable {
         case open
     }
 
-    /// What to do with a data frame.
+    /// What to do with a data frame. The shell keeps the payloads of a message in parts, also from one channel to the next.
     package enum Verdict: Sendable, Equatable {
-        /// The next one in order: hand it on.
+        /// The next one in order, a whole message: hand it on.
         case deliver
+        /// The first part of a message: keep its payload, and nothing that was kept before.
+        case begin
+        /// Another part: keep its payload too.
+        case append
+        /// The last part: hand on what was kept and its payload as one message.
+        case complete
         /// It came before: drop it, but acknowledge.
         case duplicate
         /// It cannot be: the channel is ordered. Close the peer connection.
@@ -34,12 +41,18 @@ package struct DeliveryMachine: Sendable, Equatable {
     package private(set) var accepted: UInt64 = 0
     /// The last number handed to the current channel.
     package private(set) var transmitted: UInt64 = 0
-    /// The last number that the other side has confirmed.
+    /// The last number that the other side has confirmed, or that was given up.
     package private(set) var acknowledged: UInt64 = 0
+    /// The last number that the other side has confirmed.
+    private var confirmed: UInt64 = 0
     /// The last number that has come, in order.
     package private(set) var received: UInt64 = 0
     /// The last `received` that the other side was told.
     private var reported: UInt64 = 0
+    /// Of frames that came since then.
+    private var unreportedBytes = 0
+    /// Parts of a message have come, its end has not.
+    private var isAssembling = false
 
     package init(session: SessionID, peerSession: SessionID) {
         self.session = session
@@ -66,7 +79,7 @@ package struct DeliveryMachine: Sendable, Equatable {
     /// The frame `sequence` was handed to the channel, carrying `received` as its acknowledgement.
     package mutating func frameTransmitted(_ sequence: UInt64) {
         transmitted = sequence
-        reported = received
+        ackTransmitted()
     }
 
     /// Frames that were accepted and not yet confirmed.
@@ -78,7 +91,7 @@ package struct DeliveryMachine: Sendable, Equatable {
     package mutating func channelOpened() -> DeliveryProtocol.ResumeFrame {
         state = .opening
         transmitted = acknowledged
-        reported = received
+        ackTransmitted()
         return DeliveryProtocol.ResumeFrame(
             session: session, peerSession: peerSession, received: received, next: acknowledged + 1)
     }
@@ -88,12 +101,24 @@ package struct DeliveryMachine: Sendable, Equatable {
         state = .detached
     }
 
+    /// Nobody waits for what was accepted and not confirmed: it is not sent any more.
+    package mutating func abandon() {
+        channelLost()
+        acknowledged = accepted
+    }
+
     /// The other side's resume frame. False: it belongs to other sessions or does not fit; close the peer connection.
     package mutating func resumeReceived(_ frame: DeliveryProtocol.ResumeFrame) -> Bool {
         guard state == .opening, frame.session == peerSession, frame.peerSession == session,
-            frame.received >= acknowledged, frame.received <= accepted, frame.next <= received + 1
+            frame.received >= confirmed, frame.received <= accepted, (1...UInt64.max / 2).contains(frame.next)
         else { return false }
-        acknowledged = frame.received
+        if frame.next - 1 > received {
+            // It has given up what is between, and its application knows.
+            received = frame.next - 1
+            isAssembling = false
+        }
+        confirmed = frame.received
+        acknowledged = max(acknowledged, frame.received)
         transmitted = max(transmitted, acknowledged)
         isFirstChannel = false
         state = .open
@@ -102,15 +127,16 @@ package struct DeliveryMachine: Sendable, Equatable {
 
     // MARK: Receiving
 
-    /// A data frame with the lower 32 bits of its number.
-    package mutating func dataReceived(sequence: UInt32, ack: UInt32) -> Verdict {
+    /// A data frame with the lower 32 bits of its number; `kind` is `.binary`, `.text` or `.part`.
+    package mutating func dataReceived(kind: DeliveryProtocol.Kind, sequence: UInt32, ack: UInt32) -> Verdict {
         guard state == .open, ackReceived(ack) else { return .violation }
         let distance = Int32(bitPattern: sequence &- UInt32(truncatingIfNeeded: received))
-        if distance == 1 {
-            received += 1
-            return .deliver
-        }
-        return distance <= 0 ? .duplicate : .violation
+        guard distance == 1 else { return distance <= 0 ? .duplicate : .violation }
+        received += 1
+        let wasAssembling = isAssembling
+        isAssembling = kind == .part
+        if isAssembling { return wasAssembling ? .append : .begin }
+        return wasAssembling ? .complete : .deliver
     }
 
     /// An acknowledgement with the lower 32 bits of its number. False: it confirms what was never sent.
@@ -120,17 +146,47 @@ package struct DeliveryMachine: Sendable, Equatable {
         guard distance > 0 else { return true }
         guard UInt64(distance) <= transmitted - acknowledged else { return false }
         acknowledged += UInt64(distance)
+        confirmed = acknowledged
         return true
+    }
+
+    // MARK: Acknowledging
+
+    /// When an acknowledgement of its own is due; whatever is sent before carries it for nothing.
+    package enum AckUrgency: Sendable, Equatable {
+        case none
+        /// Within `ackDelay`.
+        case soon
+        case now
+    }
+
+    package static let ackDelay: Duration = .milliseconds(20)
+    /// Frames, and bytes, after which an acknowledgement is sent at once.
+    package static let ackEvery: UInt64 = 64
+    package static let ackEveryBytes = 262_144
+
+    /// A data frame of `length` bytes was dealt with.
+    package mutating func ackUrgency(afterFrameOf length: Int) -> AckUrgency {
+        unreportedBytes += length
+        guard unreported > 0 else {
+            unreportedBytes = 0
+            return .none
+        }
+        return unreported >= Self.ackEvery || unreportedBytes >= Self.ackEveryBytes ? .now : .soon
     }
 
     /// Frames that came and that the other side was not told of.
     package var unreported: UInt64 { received - reported }
 
     /// An acknowledgement of its own: nil when there is nothing to report or nobody to report to.
-    package mutating func ackToSend() -> UInt32? {
-        guard state == .open, unreported > 0 else { return nil }
+    package var ackToSend: UInt32? {
+        state == .open && unreported > 0 ? UInt32(truncatingIfNeeded: received) : nil
+    }
+
+    /// An acknowledgement of everything that came was handed to the channel. One that the channel did not take is still to be sent.
+    package mutating func ackTransmitted() {
         reported = received
-        return UInt32(truncatingIfNeeded: received)
+        unreportedBytes = 0
     }
 
     package var isOpen: Bool { state == .open }

@@ -17,14 +17,19 @@ package struct PeerMachine: Sendable {
     private var generator: SeededGenerator
     private var iceServers: [ICEServer]
     private var path: PeerPath?
-    private var agreedAt: Timestamp?
+    /// Of the ICE servers: how long they were good when they came.
+    private var credentialLife: Duration?
+    /// When the ICE servers came, and when those came that the present round uses.
+    private var iceServersAt: Timestamp?
+    private var roundServersAt: Timestamp?
 
     /// The offerer is the one with the smaller id.
     package init(
         _ participant: Participant, us: ParticipantID, configuration: RecoveryConfiguration, iceServers: [ICEServer],
-        generator: SeededGenerator
+        iceServersAt: Timestamp? = nil, generator: SeededGenerator
     ) {
         self.participant = participant
+        self.iceServersAt = iceServersAt
         self.generator = generator
         self.iceServers = iceServers
         let isOfferer = us < participant.id
@@ -78,6 +83,7 @@ package struct PeerMachine: Sendable {
             climb(now: now, &actions) { $0.closed(failure, now: now, &$1) }
         case .descriptionRefused: climb(now: now, &actions) { $0.descriptionRefused(now: now, &$1) }
         }
+        renewRelay(now: now, &actions)
     }
 
     package mutating func setReachable(_ isReachable: Bool, now: Timestamp, _ actions: inout [Action]) {
@@ -99,14 +105,32 @@ package struct PeerMachine: Sendable {
         climb(now: now, &actions) { $0.hurry(cause, now: now, &$1) }
     }
 
-    /// Fresh ICE servers. A relayed path was allocated with old credentials: it is moved before they expire.
+    package mutating func networkChanged(
+        _ change: RoomMachine.NetworkChange, now: Timestamp, _ actions: inout [Action]
+    ) {
+        let isLost = change.hasLost(path?.localAddress)
+        climb(now: now, &actions) { $0.networkChanged(isPathLost: isLost, now: now, &$1) }
+    }
+
+    /// Fresh ICE servers. A relay lets nothing through any more when the credentials that it was allocated with expire: a relayed path
+    /// is moved to fresh ones before.
     package mutating func iceServersChanged(
         _ servers: [ICEServer], ttl: Duration?, now: Timestamp, _ actions: inout [Action]
     ) {
         iceServers = servers
+        iceServersAt = now
+        credentialLife = ttl
         guard let connection = negotiation.connection else { return }
         actions.append(.command(connection, .updateICEServers(servers)))
-        guard path?.local == .relay, let ttl, let agreedAt, now - agreedAt >= ttl / 2 else { return }
+        renewRelay(now: now, &actions)
+    }
+
+    /// Plans a new path when the present one uses relays whose credentials have lived for a quarter of their life or more, and there
+    /// are fresh ones: fresh ones may come as rarely as after 0.7 of it.
+    private mutating func renewRelay(now: Timestamp, _ actions: inout [Action]) {
+        guard path?.local == .relay, let credentialLife, let iceServersAt, let roundServersAt,
+            roundServersAt < iceServersAt, now - roundServersAt >= credentialLife / 4
+        else { return }
         var generator = self.generator
         climb(now: now, &actions) { $0.plan(.relayCredentials, now: now, using: &generator, &$1) }
         _ = self.generator.next()
@@ -158,11 +182,15 @@ package struct PeerMachine: Sendable {
             switch decision {
             case .create(let id):
                 path = nil
+                roundServersAt = iceServersAt ?? now
                 actions.append(.command(id, .create(isOfferer: isOfferer, iceServers: iceServers)))
             case .close(let id): actions.append(.command(id, .close))
             case .makeOffer(let id): actions.append(.command(id, .makeOffer))
-            case .restartPath(let id): actions.append(.command(id, .restartPath(iceServers: iceServers)))
+            case .restartPath(let id):
+                roundServersAt = iceServersAt ?? now
+                actions.append(.command(id, .restartPath(iceServers: iceServers)))
             case .setRemoteDescription(let id, let description):
+                if !isOfferer { roundServersAt = iceServersAt }
                 actions.append(.command(id, .setRemoteDescription(description)))
             case .addRemoteCandidate(let id, let candidate):
                 actions.append(.command(id, .addRemoteCandidate(candidate)))
@@ -175,9 +203,7 @@ package struct PeerMachine: Sendable {
             case .replaced: climb(now: now, &actions) { $0.replaced(now: now, &$1) }
             case .described: ladder.described(now: now)
             case .gathered: ladder.gathered(now: now)
-            case .agreed:
-                agreedAt = now
-                climb(now: now, &actions) { $0.agreed(now: now, &$1) }
+            case .agreed: climb(now: now, &actions) { $0.agreed(now: now, &$1) }
             case .restartRequested: climb(now: now, &actions) { $0.restartRequested(.requestedByPeer, now: now, &$1) }
             case .rebuildRequested:
                 climb(now: now, &actions) { $0.rebuildRequested(hasNone: false, now: now, &$1) }

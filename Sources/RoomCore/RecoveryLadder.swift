@@ -226,6 +226,25 @@ package struct RecoveryLadder: Sendable {
         }
     }
 
+    /// The network of this machine has changed. `isPathLost`: the path leaves from an address that is gone.
+    package mutating func networkChanged(isPathLost: Bool, now: Timestamp, _ actions: inout [Action]) {
+        switch state {
+        case .healthy, .planned, .watching:
+            if isPathLost {
+                step(.restart, .networkChanged, now: now, &actions)
+            } else {
+                hurry(.networkChanged, now: now, &actions)
+            }
+        case .restarting(var restarting):
+            // What is being gathered is of the old network.
+            let earliest = restarting.lastAt + configuration.networkSpacing
+            restarting.deadline = min(restarting.deadline, max(now, earliest))
+            enter(.restarting(restarting), &actions)
+            if earliest <= now { step(.restart, .networkChanged, now: now, &actions) }
+        case .idle, .connecting, .delayed, .held: hurry(.networkChanged, now: now, &actions)
+        }
+    }
+
     /// The other side, or the application, asks for a new path.
     package mutating func restartRequested(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
         let earliest = lastRestartAt.map { $0 + configuration.restartSpacing } ?? now

@@ -45,8 +45,12 @@ package struct RoomMachine: Sendable {
         switch event {
         case .started: signal(now, &actions) { $0.start(now: now, &$1) }
         case .leaveRequested: signal(now, &actions) { $0.leave(&$1) }
-        case .reconnectRequested: hurry(.reconnectRequested, now, &actions)
-        case .networkChanged: hurry(.networkChanged, now, &actions)
+        case .reconnectRequested:
+            signal(now, &actions) { $0.hurry(now: now, &$1) }
+            eachPeer(now, &actions) { peer, _, actions in peer.hurry(.reconnectRequested, now: now, &actions) }
+        case .networkChanged(let change):
+            signal(now, &actions) { $0.networkChanged(isLost: change.hasLost(change.signalingAddress), now: now, &$1) }
+            eachPeer(now, &actions) { peer, _, actions in peer.networkChanged(change, now: now, &actions) }
         case .metadataUpdated(let metadata):
             session.update(metadata: metadata)
             // Before the first join, `hello` says it.
@@ -83,7 +87,7 @@ package struct RoomMachine: Sendable {
         case .peer(let participant, let connection, let fact):
             let wasCurrent = peers[participant]?.connection == connection
             withPeer(participant, now, &actions) { $0.handle(fact, of: connection, now: now, &$1) }
-            if wasCurrent, fact == .closed(nil) { attend(now, &actions) { $0.peerClosed(participant, &$1) } }
+            if wasCurrent, fact == .closed(nil) { attend(now, &actions) { $0.peerClosed(participant, now: now, &$1) } }
         }
         if wasConnected, !signaling.isConnected, !isEnded {
             eachPeer(now, &actions) { peer, _, actions in peer.setReachable(false, now: now, &actions) }
@@ -96,14 +100,11 @@ package struct RoomMachine: Sendable {
         switch timer {
         case .attempt, .stability, .liveness, .acknowledgement:
             signal(now, &actions) { $0.timerFired(timer, now: now, &$1) }
-        case .session: attend(now, &actions) { $0.timerFired(now: now, &$1) }
+        case .session:
+            let isConnected = signaling.isConnected
+            attend(now, &actions) { $0.timerFired(isConnected: isConnected, now: now, &$1) }
         case .peer(let participant): withPeer(participant, now, &actions) { $0.timerFired(now: now, &$1) }
         }
-    }
-
-    private mutating func hurry(_ cause: Incident.Cause, _ now: Timestamp, _ actions: inout [Action]) {
-        signal(now, &actions) { $0.hurry(now: now, &$1) }
-        eachPeer(now, &actions) { peer, _, actions in peer.hurry(cause, now: now, &actions) }
     }
 
     // MARK: Signaling
@@ -245,7 +246,7 @@ package struct RoomMachine: Sendable {
         actions.append(.emit(.peerJoined(participant)))
         peers[participant.id] = PeerMachine(
             participant, us: us, configuration: configuration.recovery, iceServers: session.iceServers,
-            generator: SeededGenerator(seed: generator.next()))
+            iceServersAt: session.iceServersAt, generator: SeededGenerator(seed: generator.next()))
     }
 
     private mutating func forget(_ participant: ParticipantID) {

@@ -38,6 +38,10 @@ package struct RoomSessionMachine: Sendable {
         var participant: Participant
         /// When it is given up, if it does not come back.
         var missedUntil: Timestamp?
+        /// It has closed its peer connection meanwhile, and so has probably left.
+        var hasClosed = false
+        /// The time has once come far too late.
+        var hadGrace = false
     }
 
     private struct Stay: Sendable {
@@ -64,6 +68,8 @@ package struct RoomSessionMachine: Sendable {
     private var state = State.outside
     package private(set) var metadata: [String: String]
     package private(set) var iceServers: [ICEServer] = []
+    /// When they came.
+    package private(set) var iceServersAt: Timestamp?
     /// The session token was not accepted: the next join is as a new participant.
     private var presentsSession = true
     private var lastReplaced: Timestamp?
@@ -145,17 +151,17 @@ package struct RoomSessionMachine: Sendable {
         for participant in roster where participant.id != stay.membership.participant {
             present[participant.id] = participant
         }
-        // Those who are missed already are waited for, whatever came between.
-        for member in stay.sortedMembers where present[member.participant.id] == nil && member.missedUntil == nil {
-            switch kind {
-            case .first, .resumed:
+        for member in stay.sortedMembers where present[member.participant.id] == nil {
+            let isMissed = member.missedUntil != nil
+            if kind != .rejoined, !isMissed {
                 stay.members[member.participant.id] = nil
                 actions.append(.peerLeft(member.participant, reason: .left))
-            case .rejoined:
-                // A server that lost its state knows only those who are back already.
-                stay.members[member.participant.id]?.missedUntil = now + stay.patience
-                actions.append(.peerMissed(member.participant.id))
+                continue
             }
+            // A server that lost its state knows only those who are back already. Who was missed before could perhaps not come back
+            // while we could not.
+            if !member.hasClosed { stay.members[member.participant.id]?.missedUntil = now + stay.patience }
+            if !isMissed { actions.append(.peerMissed(member.participant.id)) }
         }
         for participant in present.values.sorted(by: { $0.id < $1.id }) { admit(participant, to: &stay, &actions) }
     }
@@ -164,7 +170,7 @@ package struct RoomSessionMachine: Sendable {
     private func admit(_ participant: Participant, to stay: inout Stay, _ actions: inout [Action]) {
         guard participant.id != stay.membership.participant else { return }
         guard let member = stay.members[participant.id], member.participant.session == participant.session else {
-            if let former = stay.members[participant.id]?.participant {
+            if let former = stay.members.removeValue(forKey: participant.id)?.participant {
                 actions.append(.peerLeft(former, reason: .left))
             }
             // Names are unique in a room: whoever had it and is missed will not come back under it.
@@ -220,20 +226,33 @@ package struct RoomSessionMachine: Sendable {
         scheduleTimer(&actions)
     }
 
-    /// The peer connection to a missed participant was closed in order by the other side: it will not come back.
-    package mutating func peerClosed(_ id: ParticipantID, _ actions: inout [Action]) {
-        guard case .inside(var stay) = state, let member = stay.members[id], member.missedUntil != nil else { return }
-        stay.members[id] = nil
+    /// The peer connection to a missed participant was closed by the other side. It has left, or the connection has failed there and it
+    /// comes back at once.
+    package mutating func peerClosed(_ id: ParticipantID, now: Timestamp, _ actions: inout [Action]) {
+        guard case .inside(var stay) = state, var member = stay.members[id], let until = member.missedUntil else {
+            return
+        }
+        member.missedUntil = min(until, now + configuration.recovery.closedAbsenceLimit)
+        member.hasClosed = true
+        stay.members[id] = member
         state = .inside(stay)
-        actions.append(.peerLeft(member.participant, reason: .left))
+        scheduleTimer(&actions)
     }
 
-    package mutating func timerFired(now: Timestamp, _ actions: inout [Action]) {
-        guard case .inside(var stay) = state else { return }
+    /// `isConnected`: signaling is. Without it, nobody is given up.
+    package mutating func timerFired(isConnected: Bool, now: Timestamp, _ actions: inout [Action]) {
+        guard case .inside(var stay) = state, isConnected else { return }
         for member in stay.sortedMembers {
             guard let until = member.missedUntil, until <= now else { continue }
+            if now - until > configuration.recovery.timerTolerance, !member.hadGrace {
+                // This process slept, or its clock jumped: news may be waiting behind the timer.
+                stay.members[member.participant.id]?.hadGrace = true
+                stay.members[member.participant.id]?.missedUntil =
+                    now + (member.hasClosed ? configuration.recovery.closedAbsenceLimit : stay.patience)
+                continue
+            }
             stay.members[member.participant.id] = nil
-            actions.append(.peerLeft(member.participant, reason: .timedOut))
+            actions.append(.peerLeft(member.participant, reason: member.hasClosed ? .left : .timedOut))
         }
         if let refreshAt = stay.refreshAt, refreshAt <= now {
             stay.refreshAt = nil
@@ -260,6 +279,7 @@ package struct RoomSessionMachine: Sendable {
         let servers = list.servers.map { ICEServer(urls: $0.urls, username: $0.username, credential: $0.credential) }
         guard servers != iceServers else { return }
         iceServers = servers
+        iceServersAt = now
         actions.append(.iceServersChanged(servers, ttl: list.ttl))
     }
 

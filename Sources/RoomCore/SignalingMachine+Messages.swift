@@ -85,7 +85,7 @@ extension SignalingMachine {
         }
         mustRejoin = false
         hasBeenConnected = true
-        credential.wasForced = false
+        credential.forcedAt = nil
         cause = nil
         let liveness = Liveness(
             interval: joined.pingInterval, deadline: joined.pingDeadline, probeDeadline: configuration.probeDeadline,
@@ -266,6 +266,17 @@ extension SignalingMachine {
             state = .connected(connected)
             act(on: verdict, connected.generation, now: now, &actions)
         }
+    }
+
+    /// As `hurry`. `isLost`: the connection leaves from an address that this machine does not have any more. It would be silent for ever.
+    package mutating func networkChanged(isLost: Bool, now: Timestamp, _ actions: inout [Action]) {
+        guard isLost, case .connected(let connected) = state else { return hurry(now: now, &actions) }
+        actions.append(.abortTransport(connected.generation))
+        leaveConnected(&actions)
+        cause = SignalingFailure("the connection's local address is gone")
+        changeStatus(.disconnected(cause: cause), &actions)
+        attempt += 1
+        beginAttempt(now: now, &actions)
     }
 
     /// An attempt that has been under way for a while may be bound to a network that is no more.

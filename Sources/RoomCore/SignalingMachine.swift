@@ -59,8 +59,10 @@ package struct SignalingMachine: Sendable {
         var expiresAt: Timestamp?
         var isFetched = false
         var mustForce = false
-        /// A forced one was asked for since the server last let us in.
-        var wasForced = false
+        /// A forced one is being fetched.
+        var isForcing = false
+        /// When a forced one came that has not let us in yet.
+        var forcedAt: Timestamp?
     }
 
     let configuration: SignalingConfiguration
@@ -114,11 +116,9 @@ package struct SignalingMachine: Sendable {
     mutating func beginAttempt(now: Timestamp, _ actions: inout [Action]) {
         changeStatus(.connecting(attempt: attempt, nextAttemptAt: nil, cause: cause), &actions)
         if hasCredentialProvider, needsCredential(now: now) {
-            let forced = credential.mustForce
-            credential.mustForce = false
-            credential.wasForced = credential.wasForced || forced
+            credential.isForcing = credential.mustForce
             state = .fetching
-            actions += [.cancelTimer(.attempt), .requestCredential(forced: forced)]
+            actions += [.cancelTimer(.attempt), .requestCredential(forced: credential.isForcing)]
         } else {
             open(now: now, &actions)
         }
@@ -143,6 +143,11 @@ package struct SignalingMachine: Sendable {
         credential.token = token
         credential.expiresAt = expiresAt
         credential.isFetched = true
+        if credential.isForcing {
+            credential.isForcing = false
+            credential.mustForce = false
+            credential.forcedAt = now
+        }
         // One that is about to expire already is used nevertheless: the provider has no better one.
         if let expiresAt, now + configuration.credentialMargin >= expiresAt { credential.expiresAt = nil }
         if case .fetching = state { open(now: now, &actions) }
@@ -229,11 +234,13 @@ package struct SignalingMachine: Sendable {
         retry(failure, now: now, &actions)
     }
 
-    /// Asks the provider for a new credential and tries again at once. False, and nothing done, when that was tried before.
+    /// Asks the provider for a new credential and tries again at once. False, and nothing done, when the one that was refused is
+    /// new: it came of such a question, not long ago.
     package mutating func refreshCredential(
         _ failure: SignalingFailure, now: Timestamp, _ actions: inout [Action]
     ) -> Bool {
-        guard hasCredentialProvider, !credential.wasForced, !isClosed else { return false }
+        let isNew = credential.forcedAt.map { now - $0 <= configuration.credentialMargin } ?? false
+        guard hasCredentialProvider, !isNew, !isClosed else { return false }
         if let generation = currentGeneration { actions.append(.abortTransport(generation)) }
         leaveConnected(&actions)
         cause = failure

@@ -10,9 +10,11 @@ final class Node {
     var machine: RoomMachine
     /// Which machine of this participant it is; what belongs to an older one is dropped.
     var life = 0
-    var timers: [RoomMachine.TimerID: UInt64] = [:]
+    var timers: [RoomMachine.TimerID: Timer] = [:]
     var links: [ConnectionGeneration: Link] = [:]
     var endpoints: [PeerConnectionID: Endpoint] = [:]
+    var streams: [ParticipantID: ReliableStream] = [:]
+    var memory = DeliveryMemory<[Body]>()
     var membership: Membership?
     /// The roster as the events tell it.
     var roster: [ParticipantID: Participant] = [:]
@@ -25,18 +27,38 @@ final class Node {
     var isStale = false
     var metadata: [String: String] = [:]
 
-    // The network around it.
-    var isSignalingCut = false
-    var isPathCut = false
+    /// A join token from the provider's cache: when it expires.
+    var cachedToken: Timestamp?
+
+    // The network around it. Faults may overlap, so cuts are counted.
+    var signalingUpCuts = 0
+    var signalingDownCuts = 0
+    var pathCuts = 0
+    var slowness: Duration = .zero
+    var losses = 0
     /// Counts addresses.
     var network = 0
     var suspendedUntil = Timestamp.zero
+    /// Asleep, not stopped: its clock stands still.
+    var isAsleep = false
+    /// How far its clock is ahead.
+    var clockOffset: Duration = .zero
 
     // What it did, for the bounds.
     var opens: [Timestamp] = []
+    var sends: [Timestamp] = []
     var restarts: [ParticipantID: [Timestamp]] = [:]
     var incidents: [Incident] = []
     var deadSince: Timestamp?
+    /// It is in the room and in touch with the server.
+    var calmSince: Timestamp?
+    var lastInTouch: Timestamp?
+
+    struct Timer {
+        var token: UInt64
+        /// By the participant's clock.
+        var deadline: Timestamp
+    }
 
     init(index: Int, machine: RoomMachine) {
         self.index = index
@@ -72,8 +94,8 @@ final class Link {
     var lastUp = Timestamp.zero
     var lastDown = Timestamp.zero
     /// On their way; the oldest first. They wait here while the network is cut.
-    var up: [Frame] = []
-    var down: [ServerFrame] = []
+    var up = Fifo<Frame>()
+    var down = Fifo<ServerFrame>()
 
     init(id: ConnectionID, node: Int, life: Int, generation: ConnectionGeneration) {
         self.id = id
@@ -90,6 +112,9 @@ final class Endpoint {
     let life: Int
     let remote: ParticipantID
     let isOfferer: Bool
+    let stream: ReliableStream?
+    /// When the credentials of the relays that it uses now expire.
+    var relayExpiry = Timestamp.distantFuture
     var state = PeerConnectionState.new
     var isSuspect = false
     var isClosed = false
@@ -98,6 +123,7 @@ final class Endpoint {
     var judgement = 0
 
     init(line: Line, node: Node, remote: ParticipantID, isOfferer: Bool) {
+        stream = node.streams[remote]
         self.line = line
         self.node = node
         life = node.life
@@ -111,6 +137,8 @@ final class Line {
     struct Round {
         var offererNetwork: Int
         var answererNetwork: Int?
+        /// Until when the relays of both ends let data through.
+        var expiry: Timestamp
         var isAnswered = false
         var candidates = 0
         var tries = 0
@@ -120,8 +148,14 @@ final class Line {
     var answerer: Endpoint?
     var rounds: [Round] = []
     var selected: Int?
+    /// The association, from the offerer and from the answerer.
+    var isEstablished = false
+    private let fromOfferer = Pipe()
+    private let fromAnswerer = Pipe()
 
     init(id: PeerConnectionID) { self.id = id }
 
+    func pipe(fromOfferer isFromOfferer: Bool) -> Pipe { isFromOfferer ? fromOfferer : fromAnswerer }
+    func end(isOfferer: Bool) -> Endpoint? { isOfferer ? offerer : answerer }
     func other(than endpoint: Endpoint) -> Endpoint? { endpoint.isOfferer ? answerer : offerer }
 }

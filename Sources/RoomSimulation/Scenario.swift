@@ -13,6 +13,14 @@ package struct Scenario: Sendable {
     package var kinds = Fault.Kind.allCases
     /// Afterwards everything must be well again within this.
     package var calm: Duration = .seconds(120)
+    /// And stay well for this long.
+    package var wellFor: Duration = .seconds(8)
+    /// Between two bursts of messages of one participant, on average. Nil: nobody says anything.
+    package var chatter: Duration? = .seconds(2)
+    /// Life of join tokens. Nil: none are needed.
+    package var tokenLife: Duration?
+    /// All paths are relayed, with credentials that live this long. Nil: none are.
+    package var relayLife: Duration?
 
     package init(seed: UInt64) { self.seed = seed }
 
@@ -24,6 +32,11 @@ package struct Scenario: Sendable {
         if seed % 5 == 0 {
             scenario.faults = 40
             scenario.longestFault = .seconds(8)
+        }
+        if seed % 4 == 1 { scenario.tokenLife = .seconds(45) }
+        if seed % 8 == 3 {
+            scenario.relayLife = .seconds(60)
+            scenario.wellFor = .seconds(60)
         }
         return scenario
     }
@@ -38,18 +51,39 @@ package struct Fault: Sendable, CustomStringConvertible {
         case serverPowerLoss
         /// The server says when to come back, and comes back with empty rooms.
         case serverDrain
+        /// All of the server's connections are reset and it cannot be reached, but its state is kept.
+        case serverIsolation
+        /// The server process is stopped, and goes on later.
+        case serverFreeze
         /// One participant's signaling is cut off silently: nothing comes through, both ends stay half-open.
         case signalingCut
+        /// The same in one direction only.
+        case signalingUpCut
+        case signalingDownCut
         /// One participant's signaling connection is reset.
         case signalingReset
         /// The path between two participants is cut.
         case pathCut
+        /// The same in one direction only.
+        case pathOneWayCut
+        /// The path between two participants comes and goes.
+        case pathFlap
+        /// No paths between two groups.
+        case partition
         /// One participant is cut off from everybody: signaling and paths.
         case nodeCut
+        /// Everything from and to one participant takes long.
+        case slowness
+        /// Much of what one participant sends or gets is lost on the way, and repeated where a transport repeats it.
+        case loss
         /// One participant's address changes: its paths are dead for good, its signaling half-open.
         case addressChange
-        /// One participant's machine sleeps.
+        /// One participant's process is stopped, and goes on later: time passes meanwhile.
+        case freeze
+        /// One participant's machine sleeps: its clock stands still.
         case suspend
+        /// One participant's clock jumps forward.
+        case clockJump
         /// A peer connection fails.
         case peerFailure
         /// One end refuses the next description that it is given.
@@ -70,6 +104,8 @@ package struct Fault: Sendable, CustomStringConvertible {
     package var duration: Duration
     package var node: Int
     package var other: Int
+    /// Who is on the one side of a partition, by bits.
+    package var group: UInt64
 
     package var description: String {
         "\(kind.rawValue) at \(at.seconds) for \(duration.inSeconds) s, participants \(node) and \(other)"

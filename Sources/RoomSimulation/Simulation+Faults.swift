@@ -10,29 +10,47 @@ extension Simulation {
         case .serverCrash: if server != nil { stopServer(isSilent: false) }
         case .serverPowerLoss: if server != nil { stopServer(isSilent: true) }
         case .serverDrain:
-            guard server != nil else { return }
+            guard server != nil, !isServerStopped else { return }
             let window = RetryWindow(earliest: fault.duration, latest: fault.duration + .seconds(2))
             serve { $0.drain(retryAfter: window, at: now) }
             stopServer(isSilent: false)
-        case .signalingCut: node.isSignalingCut = true
+        case .serverIsolation:
+            guard let machine = server, !isServerStopped else { return }
+            let open = links.values.filter(\.isOpenAtServer).map(\.id).sorted { $0.rawValue < $1.rawValue }
+            stopServer(isSilent: false)
+            isolated = (machine, open)
+        case .serverFreeze:
+            guard server != nil else { return }
+            isServerStopped = true
+            isServerSilent = true
+        case .signalingCut: cutSignaling(node, up: 1, down: 1)
+        case .signalingUpCut: cutSignaling(node, up: 1, down: 0)
+        case .signalingDownCut: cutSignaling(node, up: 0, down: 1)
         case .signalingReset: reset(node)
-        case .pathCut:
-            cutPairs.insert([fault.node, fault.other])
-            judgeLines(of: node)
+        case .pathCut: cutPaths([fault.node], [fault.other], by: 1)
+        case .pathOneWayCut: cutPaths([fault.node], [fault.other], by: 1, isOneWay: true)
+        case .pathFlap: flap(fault, isCut: true)
+        case .partition: cutPaths(members(fault, true), members(fault, false), by: 1)
         case .nodeCut:
-            node.isSignalingCut = true
-            node.isPathCut = true
+            cutSignaling(node, up: 1, down: 1)
+            node.pathCuts += 1
             judgeLines(of: node)
+        case .slowness: node.slowness += .milliseconds(300)
+        case .loss: node.losses += 1
         case .addressChange:
             node.network += 1
             judgeLines(of: node)
             // The old connection's packets go nowhere from now on; a new one works.
             for link in node.links.values { link.isDead = true }
-            if chance(0.6) { hint(node, .networkChanged) }
-        case .suspend:
+            if chance(0.6) { hint(node, .networkChanged(.init())) }
+        case .freeze, .suspend:
             guard node.suspendedUntil <= now else { return }
             node.suspendedUntil = now + fault.duration
+            node.isAsleep = fault.kind == .suspend
             judgeLines(of: node)
+        case .clockJump:
+            node.clockOffset += fault.duration
+            rescheduleTimers(of: node)
         case .peerFailure:
             let ids = node.endpoints.keys.sorted { $0.rawValue < $1.rawValue }
             if let id = ids.randomElement(using: &random), let endpoint = node.endpoints[id] {
@@ -56,30 +74,78 @@ extension Simulation {
             feed(node, .leaveRequested)
             restart(node, after: .milliseconds(300) + fault.duration)
         case .reconnectNow: hint(node, .reconnectRequested)
-        case .falseHint: hint(node, .networkChanged)
+        case .falseHint: hint(node, .networkChanged(.init()))
         }
     }
 
     func heal(_ fault: Fault) {
         let node = nodes[fault.node]
         switch fault.kind {
-        case .serverCrash, .serverPowerLoss, .serverDrain: if server == nil { startServer() }
-        case .signalingCut:
-            node.isSignalingCut = false
-            release(node)
-        case .pathCut:
-            cutPairs.remove([fault.node, fault.other])
-            judgeLines(of: node)
+        case .serverCrash, .serverPowerLoss, .serverDrain, .serverIsolation: if server == nil { startServer() }
+        case .serverFreeze:
+            guard isServerStopped else { return }
+            isServerStopped = false
+            isServerSilent = false
+            for node in nodes { release(node) }
+        case .signalingCut: cutSignaling(node, up: -1, down: -1)
+        case .signalingUpCut: cutSignaling(node, up: -1, down: 0)
+        case .signalingDownCut: cutSignaling(node, up: 0, down: -1)
+        case .pathCut: cutPaths([fault.node], [fault.other], by: -1)
+        case .pathOneWayCut: cutPaths([fault.node], [fault.other], by: -1, isOneWay: true)
+        case .partition: cutPaths(members(fault, true), members(fault, false), by: -1)
         case .nodeCut:
-            node.isSignalingCut = false
-            node.isPathCut = false
-            release(node)
+            cutSignaling(node, up: -1, down: -1)
+            node.pathCuts -= 1
             judgeLines(of: node)
-            if chance(0.3) { hint(node, .networkChanged) }
-        case .suspend: judgeLines(of: node)
+            if chance(0.3) { hint(node, .networkChanged(.init())) }
+        case .slowness: node.slowness -= .milliseconds(300)
+        case .loss: node.losses -= 1
+        case .freeze, .suspend:
+            guard node.suspendedUntil <= now else { return }
+            if node.isAsleep {
+                node.isAsleep = false
+                node.clockOffset -= fault.duration
+                rescheduleTimers(of: node)
+            }
+            judgeLines(of: node)
         case .refusal: node.refusesNext = false
-        case .signalingReset, .addressChange, .peerFailure, .leaveAndReturn, .reconnectNow, .falseHint, .update, .kick:
+        case .signalingReset, .pathFlap, .addressChange, .clockJump, .peerFailure, .leaveAndReturn, .reconnectNow,
+            .falseHint, .update, .kick:
             break
+        }
+    }
+
+    // MARK: Cuts
+
+    private func cutSignaling(_ node: Node, up: Int, down: Int) {
+        node.signalingUpCuts += up
+        node.signalingDownCuts += down
+        if up < 0 || down < 0 { release(node) }
+    }
+
+    private func cutPaths(_ left: [Int], _ right: [Int], by change: Int, isOneWay: Bool = false) {
+        for from in left {
+            for to in right {
+                pathCuts[from * nodes.count + to] += change
+                if !isOneWay { pathCuts[to * nodes.count + from] += change }
+            }
+        }
+        for index in left { judgeLines(of: nodes[index]) }
+    }
+
+    private func members(_ fault: Fault, _ isInside: Bool) -> [Int] {
+        nodes.indices.filter { (fault.group >> UInt64($0) & 1 == 1) == isInside }
+    }
+
+    /// The path is there for a moment, then it is not.
+    func flap(_ fault: Fault, isCut: Bool) {
+        cutPaths([fault.node], [fault.other], by: isCut ? 1 : -1)
+        let end = fault.at + fault.duration
+        if isCut {
+            let pause = min(random.duration(upTo: .seconds(4)), max(.zero, end - now))
+            queue.push(.flap(fault, isCut: false), at: now + pause)
+        } else if now < end {
+            queue.push(.flap(fault, isCut: true), at: now + .milliseconds(100) + random.duration(upTo: .seconds(2)))
         }
     }
 

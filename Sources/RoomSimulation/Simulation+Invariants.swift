@@ -9,8 +9,10 @@ extension Simulation {
             guard node.suspendedUntil <= now else {
                 // Asleep, it can't know.
                 node.deadSince = nil
+                node.calmSince = nil
                 continue
             }
+            inspectTraffic(node)
             node.opens.removeAll { now - $0 > .seconds(10) }
             if node.opens.count > 40 { report("\(node.name) opened \(node.opens.count) connections in ten seconds") }
             if node.machine.queuedMessages > SignalingConfiguration().queueLimit {
@@ -21,11 +23,40 @@ extension Simulation {
         noteWell(now >= .zero + scenario.faultsEnd && isWell)
     }
 
+    /// Nobody is given up who is in the room, or was a moment ago.
+    func inspectLeaves(_ actions: [RoomMachine.Action], of node: Node) {
+        for case .emit(.peerLeft(let participant, let reason)) in actions where node.end == nil {
+            guard let other = directory[participant.id].map({ nodes[$0] }), !other.isKicked, other.end == nil,
+                other.membership?.session == participant.session, let last = other.lastInTouch,
+                now - last < (reason == .left ? .seconds(4) : Self.grace - .seconds(5))
+            else { continue }
+            report("\(node.name) gives up \(other.name) (\(reason)), who was in the room \((now - last).inSeconds) s ago")
+        }
+    }
+
+    /// The server's.
+    static var grace: Duration { .seconds(20) }
+
+    private func inspectTraffic(_ node: Node) {
+        node.sends.removeAll { now - $0 > .seconds(10) }
+        mostSends = max(mostSends, node.sends.count)
+        if node.sends.count > Self.sendLimit {
+            report("\(node.name) sent \(node.sends.count) messages to the server in ten seconds")
+        }
+    }
+
+    /// Messages of one participant to the server in ten seconds.
+    static var sendLimit: Int { 600 }
+
     /// A status is never a lie for longer than the evidence allows.
     private func inspectStatus(_ node: Node) {
         let isHealthy =
-            node.links.values.contains { $0.isOpenAtClient && $0.isOpenAtServer && !$0.isDead } && !node.isSignalingCut
-        if case .connected = node.machine.signalingStatus, !isHealthy, !isServerSilent {
+            node.signalingUpCuts == 0 && node.signalingDownCuts == 0 && !isServerSilent
+            && node.links.values.contains { $0.isOpenAtClient && $0.isOpenAtServer && !$0.isDead }
+        let isConnected = if case .connected = node.machine.signalingStatus { true } else { false }
+        if isConnected, isHealthy { node.lastInTouch = now }
+        node.calmSince = isConnected && isHealthy ? node.calmSince ?? now : nil
+        if isConnected, !isHealthy {
             node.deadSince = node.deadSince ?? now
             // Ping interval and deadline, and the second between two looks.
             if let since = node.deadSince, now - since > .seconds(12) {
@@ -37,7 +68,7 @@ extension Simulation {
         for endpoint in node.endpoints.values {
             var isCalledConnected = false
             if case .connected = node.machine.peerStatus(of: endpoint.remote) { isCalledConnected = true }
-            if !isCalledConnected || endpoint.isClosed || works(endpoint.line) {
+            if !isCalledConnected || endpoint.isClosed || hears(endpoint) {
                 endpoint.deadSince = nil
                 continue
             }
@@ -100,6 +131,14 @@ extension Simulation {
         }
         guard works(endpoint.line), let other = endpoint.line.other(than: endpoint), other.remote == us else {
             return ["\(node.name)'s connection to \(peer.name) carries nothing"]
+        }
+        guard let stream = node.streams[peer.id] else { return ["\(node.name) has no stream to \(peer.name)"] }
+        if stream.machine.unacknowledged > 0 || !stream.kept.isEmpty {
+            return ["\(stream.machine.unacknowledged) frames of \(node.name) to \(peer.name) are not acknowledged"]
+        }
+        let ledger = ledgers[stream.outgoing]
+        if ledger.delivered < ledger.sent, !ledger.isGivenUp(ledger.sent) {
+            return ["\(peer.name) got \(ledger.delivered) of \(ledger.sent) messages of \(node.name)"]
         }
         return []
     }

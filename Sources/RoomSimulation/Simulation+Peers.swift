@@ -11,6 +11,8 @@ enum PeerOccurrence {
     case recover(Endpoint, judgement: Int)
     case answerProbe(Endpoint)
     case remoteClosed(Endpoint)
+    /// Relays take the credentials of the round no more (RFC 8656 §7).
+    case expire(Line, round: Int)
 }
 
 // A model of a WebRTC connection: offer and answer name their round; a path comes up when both ends have described a round on
@@ -19,8 +21,9 @@ extension Simulation {
     func perform(
         _ command: RoomMachine.PeerCommand, on id: PeerConnectionID, to remote: ParticipantID, of node: Node
     ) {
-        if case .create(let isOfferer, _) = command {
+        if case .create(let isOfferer, let servers) = command {
             create(id, isOfferer: isOfferer, to: remote, of: node)
+            node.endpoints[id]?.relayExpiry = SimulatedAuthority.expiry(of: servers)
             return
         }
         guard let endpoint = node.endpoints[id] else {
@@ -30,14 +33,16 @@ extension Simulation {
         if endpoint.isClosed, command != .close { return }
         let line = endpoint.line
         switch command {
-        case .create, .updateICEServers: break
+        case .create: break
+        case .updateICEServers(let servers): endpoint.relayExpiry = SimulatedAuthority.expiry(of: servers)
         case .close:
             node.endpoints[id] = nil
             vanish(endpoint)
         case .makeOffer:
             if !line.rounds.isEmpty { report("\(node.name) offers twice") }
             offer(endpoint)
-        case .restartPath:
+        case .restartPath(let servers):
+            endpoint.relayExpiry = SimulatedAuthority.expiry(of: servers)
             note(restartOf: endpoint)
             guard line.rounds.contains(where: \.isAnswered) else {
                 report("\(node.name) restarts before the first round is complete")
@@ -49,7 +54,9 @@ extension Simulation {
             guard let round = Int(candidate.usernameFragment ?? ""), line.rounds.indices.contains(round) else { return }
             line.rounds[round].candidates += 1
             schedule(.tryPath(line, round: round), after: .milliseconds(5))
-        case .probe: schedule(.answerProbe(endpoint), after: latency())
+        case .probe:
+            // What is lost is asked again.
+            schedule(.answerProbe(endpoint), after: latency(endpoint.node))
         }
     }
 
@@ -62,10 +69,15 @@ extension Simulation {
         let endpoint = Endpoint(line: line, node: node, remote: remote, isOfferer: isOfferer)
         if isOfferer { line.offerer = endpoint } else { line.answerer = endpoint }
         node.endpoints[id] = endpoint
+        if let stream = endpoint.stream {
+            if let old = stream.endpoint { detach(old) }
+            stream.endpoint = endpoint
+        }
     }
 
     private func offer(_ endpoint: Endpoint) {
-        endpoint.line.rounds.append(Line.Round(offererNetwork: endpoint.node.network))
+        endpoint.line.rounds.append(
+            Line.Round(offererNetwork: endpoint.node.network, expiry: endpoint.relayExpiry))
         let round = endpoint.line.rounds.count - 1
         schedule(.describe(endpoint, round: round, .offer), after: .milliseconds(2))
     }
@@ -81,6 +93,7 @@ extension Simulation {
         switch description.kind {
         case .offer:
             line.rounds[round].answererNetwork = endpoint.node.network
+            line.rounds[round].expiry = min(line.rounds[round].expiry, endpoint.relayExpiry)
             schedule(.describe(endpoint, round: round, .answer), after: .milliseconds(2))
         case .answer:
             if round != line.rounds.count - 1 || line.rounds[round].isAnswered {
@@ -112,7 +125,7 @@ extension Simulation {
         case .becomeSuspect(let endpoint, let judgement, let since):
             guard endpoint.judgement == judgement, !endpoint.isClosed else { return }
             endpoint.isSuspect = true
-            tell(endpoint, .liveness(.suspect(since: since)))
+            tell(endpoint, .liveness(.suspect(since: since + endpoint.node.clockOffset)))
         case .becomeDisconnected(let endpoint, let judgement):
             guard endpoint.judgement == judgement, !endpoint.isClosed, endpoint.state == .connected else { return }
             endpoint.state = .disconnected
@@ -128,6 +141,7 @@ extension Simulation {
         case .answerProbe(let endpoint):
             if !endpoint.isClosed, works(endpoint.line) { tell(endpoint, .liveness(.alive)) }
         case .remoteClosed(let endpoint): finish(endpoint, nil)
+        case .expire(let line, let round): expire(line, round)
         }
     }
 
@@ -142,21 +156,39 @@ extension Simulation {
 
     // MARK: Paths
 
-    private func areLinked(_ left: Node, _ right: Node) -> Bool {
-        !left.isPathCut && !right.isPathCut && !cutPairs.contains([left.index, right.index])
-            && left.suspendedUntil <= now && right.suspendedUntil <= now
+    private func isLinked(from: Node, to: Node) -> Bool {
+        from.pathCuts == 0 && to.pathCuts == 0 && pathCuts[from.index * nodes.count + to.index] == 0
+            && from.suspendedUntil <= now && to.suspendedUntil <= now
     }
 
-    private func isPossible(_ line: Line, _ round: Int) -> Bool {
+    /// Both ends of the round are where they were when they described it.
+    private func isCurrent(_ line: Line, _ round: Int) -> Bool {
         guard let offerer = line.offerer, let answerer = line.answerer, !offerer.isClosed, !answerer.isClosed,
             line.rounds.indices.contains(round)
         else { return false }
         let known = line.rounds[round]
         return known.isAnswered && known.candidates > 0 && known.offererNetwork == offerer.node.network
-            && known.answererNetwork == answerer.node.network && areLinked(offerer.node, answerer.node)
+            && known.answererNetwork == answerer.node.network && now < known.expiry
+    }
+
+    /// A path is found by checks that are answered: it must work both ways (RFC 8445 §7.2.5.2.1).
+    private func isPossible(_ line: Line, _ round: Int) -> Bool {
+        isCurrent(line, round) && areLinked(line, fromOfferer: true) && areLinked(line, fromOfferer: false)
+    }
+
+    private func areLinked(_ line: Line, fromOfferer: Bool) -> Bool {
+        guard let offerer = line.offerer, let answerer = line.answerer else { return false }
+        return fromOfferer ? isLinked(from: offerer.node, to: answerer.node) : isLinked(from: answerer.node, to: offerer.node)
     }
 
     func works(_ line: Line) -> Bool { line.selected.map { isPossible(line, $0) } ?? false }
+
+    /// The selected path lets data through in one direction.
+    func carries(_ line: Line, fromOfferer: Bool) -> Bool {
+        line.selected.map { isCurrent(line, $0) && areLinked(line, fromOfferer: fromOfferer) } ?? false
+    }
+
+    func hears(_ endpoint: Endpoint) -> Bool { carries(endpoint.line, fromOfferer: !endpoint.isOfferer) }
 
     private func tryPath(_ line: Line, _ round: Int) {
         guard line.rounds.indices.contains(round), line.selected.map({ $0 < round }) ?? true else { return }
@@ -168,25 +200,28 @@ extension Simulation {
             }
             return
         }
+        if line.selected == nil { queue.push(.delivery(.establish(line)), at: now + latency() * 2) }
         line.selected = round
         judge(line)
+        let kind: PeerPath.Kind = scenario.relayLife == nil ? .host : .relay
         for endpoint in [line.offerer, line.answerer].compactMap(\.self) {
-            tell(endpoint, .pathChanged(PeerPath(local: .host, remote: .host, summary: "round \(round)")))
+            tell(endpoint, .pathChanged(PeerPath(local: kind, remote: kind, summary: "round \(round)")))
         }
+        if kind == .relay { queue.push(.peer(.expire(line, round: round)), at: line.rounds[round].expiry) }
     }
 
     /// The conditions have changed: each end notices in its time.
     func judge(_ line: Line) {
         guard line.selected != nil else { return }
-        let works = works(line)
+        resumeCarrying(line)
         for endpoint in [line.offerer, line.answerer].compactMap(\.self) where !endpoint.isClosed {
             endpoint.judgement += 1
-            if works {
-                schedule(.recover(endpoint, judgement: endpoint.judgement), after: latency())
+            if hears(endpoint) {
+                schedule(.recover(endpoint, judgement: endpoint.judgement), after: latency(endpoint.node))
             } else if endpoint.state == .connected {
                 schedule(
                     .becomeSuspect(endpoint, judgement: endpoint.judgement, since: now),
-                    after: .milliseconds(500) + latency())
+                    after: .milliseconds(500) + latency(endpoint.node))
                 schedule(.becomeDisconnected(endpoint, judgement: endpoint.judgement), after: .seconds(5) + latency())
             }
         }
@@ -202,6 +237,8 @@ extension Simulation {
     func vanish(_ endpoint: Endpoint) {
         guard !endpoint.isClosed else { return }
         let isHeard = works(endpoint.line) && chance(0.9)
+        cutAssociation(endpoint)
+        detach(endpoint)
         endpoint.isClosed = true
         let line = endpoint.line
         if let other = line.other(than: endpoint), !other.isClosed {
@@ -216,6 +253,19 @@ extension Simulation {
         guard !endpoint.isClosed else { return }
         vanish(endpoint)
         tell(endpoint, .closed(failure))
+    }
+
+    private func expire(_ line: Line, _ round: Int) {
+        guard line.selected == round else { return }
+        judge(line)
+        for endpoint in [line.offerer, line.answerer].compactMap(\.self) where !endpoint.isClosed {
+            let node = endpoint.node
+            if let since = node.calmSince, now - since > .seconds(40), let other = line.other(than: endpoint),
+                let otherSince = other.node.calmSince, now - otherSince > .seconds(40), !other.isClosed
+            {
+                report("\(node.name) lets a relayed path expire")
+            }
+        }
     }
 
     private func note(restartOf endpoint: Endpoint) {

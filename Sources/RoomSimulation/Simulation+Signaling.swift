@@ -11,7 +11,7 @@ extension Simulation {
         lastConnection += 1
         let link = Link(id: ConnectionID(lastConnection), node: node.index, life: node.life, generation: generation)
         node.links[generation] = link
-        queue.push(.connect(link, deadline: now + .seconds(5)), at: now + latency())
+        queue.push(.connect(link, deadline: now + .seconds(5)), at: now + latency(node))
     }
 
     /// The opening handshake arrives at the server, or is repeated while the network is cut.
@@ -19,7 +19,7 @@ extension Simulation {
         // A bad transport does not notice that nobody waits any more.
         if link.isAbandoned, chance(0.5) { return }
         let node = nodes[link.node]
-        if node.isSignalingCut || isServerSilent {
+        if isUpCut(link) || isDownCut(link) {
             if now >= deadline {
                 tell(link, .transportFailed(link.generation, SignalingFailure("timed out")))
             } else {
@@ -31,6 +31,11 @@ extension Simulation {
             tell(link, .transportFailed(link.generation, SignalingFailure("refused")))
             return
         }
+        if scenario.seed % 8 == 1, let expiry = node.cachedToken, expiry <= now {
+            // Tokens are looked at before the WebSocket is there.
+            tell(link, .transportFailed(link.generation, SignalingFailure("expired", isRetryable: false, status: 401)))
+            return
+        }
         link.server = serverLife
         link.isOpenAtServer = true
         link.isOpenAtClient = !link.isAbandoned
@@ -40,7 +45,7 @@ extension Simulation {
     }
 
     private func tell(_ link: Link, _ event: RoomMachine.Event) {
-        queue.push(.machine(node: link.node, life: link.life, event), at: now + latency())
+        queue.push(.machine(node: link.node, life: link.life, event), at: now + latency(nodes[link.node]))
     }
 
     func abort(_ generation: ConnectionGeneration, of node: Node) {
@@ -48,8 +53,8 @@ extension Simulation {
         link.isAbandoned = true
         link.isOpenAtClient = false
         // What was written may still come through; the reset that follows gets lost where the network is cut.
-        if isCut(link), chance(0.7) { link.up = [] }
-        if !node.isSignalingCut { sendUp(link, .closed) }
+        if isUpCut(link), chance(0.7) { link.up.removeAll() }
+        if !isUpCut(link) { sendUp(link, .closed) }
     }
 
     func close(_ generation: ConnectionGeneration, of node: Node) {
@@ -59,34 +64,34 @@ extension Simulation {
         sendUp(link, .closed)
     }
 
-    private func isCut(_ link: Link) -> Bool { nodes[link.node].isSignalingCut || isServerSilent }
+    private func isUpCut(_ link: Link) -> Bool { nodes[link.node].signalingUpCuts > 0 || isServerSilent }
+    private func isDownCut(_ link: Link) -> Bool { nodes[link.node].signalingDownCuts > 0 || isServerSilent }
 
     func sendUp(_ link: Link, _ frame: Link.Frame) {
         if link.isDead { return }
         link.up.append(frame)
-        if !isCut(link) { scheduleUp(link) }
+        if !isUpCut(link) { scheduleUp(link) }
     }
 
     func sendDown(_ link: Link, _ frame: Link.ServerFrame) {
         if link.isDead { return }
         link.down.append(frame)
-        if !isCut(link) { scheduleDown(link) }
+        if !isDownCut(link) { scheduleDown(link) }
     }
 
     private func scheduleUp(_ link: Link) {
-        link.lastUp = max(link.lastUp, now + latency())
+        link.lastUp = max(link.lastUp, now + latency(nodes[link.node]))
         queue.push(.toServer(link), at: link.lastUp)
     }
 
     private func scheduleDown(_ link: Link) {
-        link.lastDown = max(link.lastDown, now + latency())
+        link.lastDown = max(link.lastDown, now + latency(nodes[link.node]))
         queue.push(.toClient(link), at: link.lastDown)
     }
 
     func arriveAtClient(_ link: Link) {
         let node = nodes[link.node]
-        if link.isDead || isCut(link) || link.down.isEmpty { return }
-        let frame = link.down.removeFirst()
+        guard !link.isDead, !isDownCut(link), let frame = link.down.popFirst() else { return }
         guard link.isOpenAtClient, node.life == link.life else {
             sendUp(link, .closed)
             return
@@ -105,10 +110,9 @@ extension Simulation {
 
     /// The network of the node is back: TCP repeats what was lost.
     func release(_ node: Node) {
-        for link in links.values.filter({ $0.node == node.index }).sorted(by: { $0.id.rawValue < $1.id.rawValue })
-        where !isCut(link) {
-            for _ in link.up { scheduleUp(link) }
-            for _ in link.down { scheduleDown(link) }
+        for link in links.values.filter({ $0.node == node.index }).sorted(by: { $0.id.rawValue < $1.id.rawValue }) {
+            if !isUpCut(link) { for _ in 0..<link.up.count { scheduleUp(link) } }
+            if !isDownCut(link) { for _ in 0..<link.down.count { scheduleDown(link) } }
         }
     }
 
@@ -117,17 +121,25 @@ extension Simulation {
     func startServer() {
         serverLife += 1
         isServerSilent = false
-        var limits = RoomServerLimits()
-        limits.grace = .seconds(20)
-        server = RoomServerMachine(
-            limits: limits, authority: TrustingAuthority(), random: SeededGenerator(seed: random.next()))
         serverTimerAt = nil
+        if let (machine, connections) = isolated {
+            isolated = nil
+            server = machine
+            for id in connections { serve { $0.disconnected(id, at: now) } }
+            for node in nodes { release(node) }
+            return
+        }
+        var limits = RoomServerLimits()
+        limits.grace = Self.grace
+        server = RoomServerMachine(
+            limits: limits, authority: authority, random: SeededGenerator(seed: random.next()))
         for node in nodes { release(node) }
     }
 
     /// The server's state is gone. With a word: whoever is connected is told by a reset.
     func stopServer(isSilent: Bool) {
         server = nil
+        isServerStopped = false
         isServerSilent = isSilent
         for link in links.values.sorted(by: { $0.id.rawValue < $1.id.rawValue }) where link.isOpenAtServer {
             link.isOpenAtServer = false
@@ -137,6 +149,8 @@ extension Simulation {
 
     func serve(_ body: (inout RoomServerMachine) -> [ServerAction]) {
         guard var machine = server else { return }
+        server = nil
+        authority.now = now
         let actions = body(&machine)
         server = machine
         for action in actions {
@@ -150,7 +164,7 @@ extension Simulation {
             case .abort(let id):
                 guard let link = links[id] else { break }
                 link.isOpenAtServer = false
-                if !nodes[link.node].isSignalingCut { sendDown(link, .closed(SignalingFailure("reset"))) }
+                if !isDownCut(link) { sendDown(link, .closed(SignalingFailure("reset"))) }
             }
         }
         if let deadline = machine.nextDeadline, serverTimerAt.map({ deadline < $0 }) ?? true {
@@ -161,12 +175,16 @@ extension Simulation {
 
     func serverTimerFired() {
         serverTimerAt = nil
+        if isServerStopped {
+            serverTimerAt = now + .milliseconds(200)
+            queue.push(.serverTimer, at: now + .milliseconds(200))
+            return
+        }
         serve { $0.timePassed(to: now) }
     }
 
     func arriveAtServer(_ link: Link) {
-        if link.isDead || isCut(link) || link.up.isEmpty { return }
-        let frame = link.up.removeFirst()
+        guard !link.isDead, !isUpCut(link), let frame = link.up.popFirst() else { return }
         guard link.isOpenAtServer, link.server == serverLife, server != nil else {
             // Nobody knows this connection any more.
             if case .message = frame, link.isOpenAtClient { sendDown(link, .closed(SignalingFailure("reset"))) }

@@ -16,6 +16,8 @@ package final class Simulation {
         case toClient(Link)
         case serverTimer
         case peer(PeerOccurrence)
+        case delivery(DeliveryOccurrence)
+        case flap(Fault, isCut: Bool)
         case fault(Fault)
         case heal(Fault)
         case inspect
@@ -45,15 +47,32 @@ package final class Simulation {
     var lastToken: UInt64 = 0
     var lines: [PeerConnectionID: Line] = [:]
     var directory: [ParticipantID: Int] = [:]
-    var cutPairs: Set<Set<Int>> = []
-    private let faultsEnd: Timestamp
+    var ledgers: [Ledger] = []
+    var ledgerIndex: [SessionPair: Int] = [:]
+    /// Messages that came whole and in order.
+    package var messagesDelivered = 0
+    /// The most messages that one participant sent to the server in ten seconds.
+    package var mostSends = 0
+    /// Nobody says anything from then on.
+    let lastChatter: Timestamp
+    /// How many faults cut the path from one participant to another: row by row.
+    var pathCuts: [Int]
+    let authority: SimulatedAuthority
+    /// The server process is stopped.
+    var isServerStopped = false
+    /// A server that cannot be reached, and its connections.
+    var isolated: (machine: RoomServerMachine, connections: [ConnectionID])?
+    let faultsEnd: Timestamp
     private let end: Timestamp
 
     package init(_ scenario: Scenario) {
         self.scenario = scenario
         var random = SeededGenerator(seed: scenario.seed)
         faultsEnd = .zero + scenario.faultsEnd
-        end = .zero + scenario.faultsEnd + scenario.calm
+        end = .zero + scenario.faultsEnd + scenario.calm + scenario.wellFor
+        lastChatter = .zero + scenario.faultsEnd + .seconds(5)
+        pathCuts = Array(repeating: 0, count: scenario.participants * scenario.participants)
+        authority = SimulatedAuthority(relayLife: scenario.relayLife, needsToken: scenario.tokenLife != nil)
         faults = (0..<scenario.faults).map { _ in
             let latest = scenario.faultsEnd - .seconds(5)
             let at = scenario.faultsBegin + random.duration(upTo: latest - scenario.faultsBegin)
@@ -64,13 +83,14 @@ package final class Simulation {
                 kind: scenario.kinds.randomElement(using: &random) ?? .reconnectNow, at: .zero + at, duration: duration,
                 node: node,
                 other: (node + Int.random(in: 1..<max(2, scenario.participants), using: &random))
-                    % scenario.participants)
+                    % scenario.participants, group: random.next())
         }
         .sorted { $0.at < $1.at }
         self.random = random
         for index in 0..<scenario.participants {
             nodes.append(Node(index: index, machine: makeMachine(index, index == 0 ? .host : .guest)))
             queue.push(.start(index), at: index == 0 ? .zero : .zero + .milliseconds(200) + latency() * 20)
+            queue.push(.delivery(.chat(node: index, life: 0)), at: .zero + latency() * 50)
         }
         for fault in faults {
             queue.push(.fault(fault), at: fault.at)
@@ -83,12 +103,21 @@ package final class Simulation {
     func makeMachine(_ index: Int, _ role: Hello.Role) -> RoomMachine {
         var configuration = RoomConfiguration(
             room: RoomName("lab"), role: role, name: "n\(index)")
+        configuration.hasCredentialProvider = scenario.tokenLife != nil
         configuration.recovery.rejoinPolicy =
             RecoveryConfiguration.RejoinPolicy.allCases[Int(scenario.seed % 3)]
         return RoomMachine(configuration, seed: random.next())
     }
 
-    func latency() -> Duration { .milliseconds(Int.random(in: 1...40, using: &random)) }
+    func latency() -> Duration { .microseconds(Int.random(in: 1000...40_000, using: &random)) }
+
+    /// As `latency`, with what faults add at one participant. A transport repeats what is lost on the way.
+    func latency(_ node: Node) -> Duration {
+        let repetitions = node.losses > 0 && chance(0.3) ? Duration.milliseconds(Int.random(in: 200...1000, using: &random)) : .zero
+        return latency() + node.slowness + repetitions
+    }
+
+    func latency(between left: Node, _ right: Node) -> Duration { max(latency(left), latency(right)) }
 
     func note(_ line: @autoclosure () -> String) { trace?("\(now.seconds) \(line())") }
 
@@ -104,7 +133,7 @@ package final class Simulation {
             happen(occurrence)
             if violations.count >= 20 || steps > 2_000_000 { break }
             // Well for long enough after the last fault.
-            if case .inspect = occurrence, let wellSince, now - max(wellSince, faultsEnd) >= .seconds(8) { break }
+            if case .inspect = occurrence, let wellSince, now - max(wellSince, lastChatter) >= scenario.wellFor { break }
         }
         if steps > 2_000_000 { report("the run does not come to rest") }
         inspectEnd()
@@ -118,8 +147,13 @@ package final class Simulation {
             feed(node, event)
         case .timer(let index, let life, let timer, let token):
             guard let node = awake(index, life, occurrence) else { return }
+            if let current = node.timers[timer], current.token == token, now + node.clockOffset < current.deadline {
+                // Its clock has stood still.
+                queue.push(occurrence, at: current.deadline - node.clockOffset)
+                return
+            }
             // Now and then a timer that was moved or cancelled fires nevertheless, or one fires twice.
-            guard node.timers[timer] == token || chance(0.05) else { return }
+            guard node.timers[timer]?.token == token || chance(0.05) else { return }
             feed(node, .timerFired(timer))
             if chance(0.02) { feed(node, .timerFired(timer)) }
         case .connect(let link, let deadline): connect(link, deadline: deadline)
@@ -129,6 +163,8 @@ package final class Simulation {
             arriveAtClient(link)
         case .serverTimer: serverTimerFired()
         case .peer(let occurrence): happen(occurrence)
+        case .delivery(let occurrence): happen(occurrence)
+        case .flap(let fault, let isCut): flap(fault, isCut: isCut)
         case .fault(let fault):
             note("begins: \(fault)")
             begin(fault)
@@ -156,8 +192,37 @@ package final class Simulation {
 
     // MARK: Machines
 
+    private func schedule(_ timer: RoomMachine.TimerID, of node: Node, at deadline: Timestamp) {
+        lastToken += 1
+        node.timers[timer] = Node.Timer(token: lastToken, deadline: deadline)
+        let late = Duration.microseconds(Int.random(in: 0...3000, using: &random))
+        queue.push(
+            .timer(node: node.index, life: node.life, timer, token: lastToken),
+            at: max(now, deadline - node.clockOffset) + late)
+    }
+
+    /// The participant's clock has moved: its timers come due by it.
+    func rescheduleTimers(of node: Node) {
+        for (timer, known) in node.timers.sorted(by: { $0.value.token < $1.value.token }) {
+            schedule(timer, of: node, at: known.deadline)
+        }
+    }
+
+    /// The application's provider has a cache, and may fail.
+    private func provideToken(_ node: Node, forced: Bool) {
+        var event = RoomMachine.Event.credentialFailed(SignalingFailure("the token service is down"))
+        if !chance(0.1) {
+            if forced || node.cachedToken == nil { node.cachedToken = now + (scenario.tokenLife ?? .seconds(3600)) }
+            let expiry = node.cachedToken ?? now
+            // The provider may not know when it expires.
+            event = .credentialReady(
+                token: "\(expiry.nanoseconds)", expiresAt: scenario.seed % 2 == 0 ? expiry + node.clockOffset : nil)
+        }
+        queue.push(.machine(node: node.index, life: node.life, event), at: now + .milliseconds(5))
+    }
+
     func feed(_ node: Node, _ event: RoomMachine.Event) {
-        let actions = node.machine.handle(event, now: now)
+        let actions = node.machine.handle(event, now: now + node.clockOffset)
         if trace != nil {
             for action in actions {
                 switch action {
@@ -177,7 +242,10 @@ package final class Simulation {
             if error.code == .staleEpoch { node.isStale = true }
         }
         if actions.count > 500 { report("\(node.name) does \(actions.count) things at once") }
+        let session = node.membership?.session
         for action in actions { perform(action, of: node) }
+        // Where our own session is another one now, so is everybody for us.
+        if node.membership?.session == session { inspectLeaves(actions, of: node) }
     }
 
     private func perform(_ action: RoomMachine.Action, of node: Node) {
@@ -186,21 +254,14 @@ package final class Simulation {
         case .abortTransport(let generation): abort(generation, of: node)
         case .closeTransport(let generation, _): close(generation, of: node)
         case .send(let envelope, let generation):
+            node.sends.append(now)
             guard let link = node.links[generation], link.isOpenAtClient else { return }
             if case .hello(let hello) = envelope.message, hello.resume?.mustRejoin == true, !node.isStale {
                 report("\(node.name) has lost its place in the stream")
             }
             sendUp(link, .message(envelope))
-        case .requestCredential:
-            queue.push(
-                .machine(node: node.index, life: node.life, .credentialReady(token: "t", expiresAt: nil)),
-                at: now + .milliseconds(5))
-        case .scheduleTimer(let timer, let time):
-            lastToken += 1
-            node.timers[timer] = lastToken
-            let late = Duration.microseconds(Int.random(in: 0...3000, using: &random))
-            queue.push(
-                .timer(node: node.index, life: node.life, timer, token: lastToken), at: max(now, time) + late)
+        case .requestCredential(let forced): provideToken(node, forced: forced)
+        case .scheduleTimer(let timer, let deadline): schedule(timer, of: node, at: deadline)
         case .cancelTimer(let timer): node.timers[timer] = nil
         case .emit(let event): observe(event, of: node)
         case .peer(let participant, let connection, let command):
@@ -214,17 +275,23 @@ package final class Simulation {
         if node.end != nil { report("\(node.name) says something after its end: \(event)") }
         switch event {
         case .joined(let membership):
+            let isNew = node.membership?.session != membership.session
             node.membership = membership
             directory[membership.participant] = node.index
+            if isNew {
+                for participant in node.roster.values.sorted(by: { $0.id < $1.id }) { makeStream(node, to: participant) }
+            }
         case .peerJoined(let participant):
             if node.roster[participant.id] != nil { report("\(node.name) sees \(participant.name) join twice") }
             if participant.id == node.membership?.participant { report("\(node.name) sees itself join") }
             node.roster[participant.id] = participant
+            makeStream(node, to: participant)
         case .peerLeft(let participant, _):
             if node.roster[participant.id]?.session != participant.session {
                 report("\(node.name) sees \(participant.name) leave who was not there")
             }
             node.roster[participant.id] = nil
+            dropStream(node, to: participant.id)
         case .peerChanged(let participant):
             if node.roster[participant.id]?.session != participant.session {
                 report("\(node.name) sees \(participant.name) change who was not there")
@@ -237,7 +304,9 @@ package final class Simulation {
                 report("\(node.name) has an incident out of order")
             }
             node.incidents.append(incident)
-        case .left(let reason): ended(node, reason)
+        case .left(let reason):
+            for id in node.streams.keys.sorted() { dropStream(node, to: id) }
+            ended(node, reason)
         case .signalingStatus, .hostChanged, .error: break
         }
     }
@@ -258,17 +327,22 @@ package final class Simulation {
     /// The same user comes again, as somebody new.
     func restart(_ node: Node, as role: Hello.Role = .guest, after delay: Duration) {
         let life = node.life + 1
-        for endpoint in node.endpoints.values { vanish(endpoint) }
+        for id in node.endpoints.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
+            if let endpoint = node.endpoints[id] { vanish(endpoint) }
+        }
         node.endpoints = [:]
+        for id in node.streams.keys.sorted() { dropStream(node, to: id) }
         node.machine = makeMachine(node.index, role)
         node.life = life
         node.timers = [:]
+        node.memory = DeliveryMemory()
         node.membership = nil
         node.roster = [:]
         node.end = nil
         node.hasLeft = false
         node.metadata = [:]
         queue.push(.machine(node: node.index, life: life, .started), at: now + delay)
+        queue.push(.delivery(.chat(node: node.index, life: life)), at: now + delay)
     }
 
     func noteWell(_ isWell: Bool) {

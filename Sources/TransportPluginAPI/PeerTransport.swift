@@ -143,11 +143,15 @@ public struct PeerPath: Sendable, Hashable {
     public var remote: Kind
     /// For logs: `udp 192.0.2.1:5000 → 192.0.2.2:6000`, or whatever the transport knows.
     public var summary: String
+    /// The address of this machine that the path's packets leave from, numeric and without a port. When the machine loses it, the path is
+    /// given up at once. Nil when it is not known, or not the path's end (relayed paths).
+    public var localAddress: String?
 
-    public init(local: Kind, remote: Kind, summary: String = "") {
+    public init(local: Kind, remote: Kind, summary: String = "", localAddress: String? = nil) {
         self.local = local
         self.remote = remote
         self.summary = summary
+        self.localAddress = localAddress
     }
 }
 

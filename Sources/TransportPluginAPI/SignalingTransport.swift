@@ -44,12 +44,20 @@ public protocol SignalingConnection: AnyObject, Sendable {
     /// How the other side closed, once `receive()` has returned nil (RFC 6455 §7.4).
     var closeReason: SignalingClose? { get }
 
+    /// The address of this machine that the connection leaves from, numeric and without a port. When the machine loses it, the connection
+    /// is given up at once instead of waiting for silence. Nil (the default) when it is not known.
+    var localAddress: String? { get }
+
     /// Sends what was accepted, closes with a close handshake, and returns when it is done or `deadline` (from now) has
     /// passed; then it aborts. Idempotent.
     nonisolated(nonsending) func close(_ reason: SignalingClose, within deadline: Duration) async
 
     /// Ends the connection at once, without a close handshake, and wakes whoever waits. For dead links. Idempotent.
     func abort()
+}
+
+extension SignalingConnection {
+    public var localAddress: String? { nil }
 }
 
 /// A whole WebSocket message.

@@ -69,6 +69,30 @@ import TransportPluginAPI
         }
     }
 
+    @Test func aForcedRefreshThatFailsForNowIsAskedForAgainByForce() {
+        var driver = makeDriver()
+        driver.feed(.started)
+        driver.feed(.credentialReady(token: "old", expiresAt: nil))
+        let failure = SignalingFailure("401", isRetryable: false, status: 401)
+        #expect(driver.feed(.transportFailed(1, failure)).contains(.requestCredential(forced: true)))
+        driver.feed(.credentialFailed(SignalingFailure("later")))
+        #expect(driver.run(until: 1).contains(.requestCredential(forced: true)))
+        #expect(driver.feed(.credentialReady(token: "new", expiresAt: nil)).opened == [2])
+    }
+
+    @Test func aCredentialThatExpiresDuringALongOutageIsRefreshedByForceAgain() {
+        var driver = makeDriver()
+        driver.feed(.started)
+        driver.feed(.credentialReady(token: "a", expiresAt: nil))
+        let failure = SignalingFailure("401", isRetryable: false, status: 401)
+        driver.feed(.transportFailed(1, failure))
+        driver.feed(.credentialReady(token: "b", expiresAt: nil))
+        driver.feed(.transportFailed(2, SignalingFailure("refused")))
+        driver.now = at(3600)
+        driver.run(until: 3601)
+        #expect(driver.feed(.transportFailed(3, failure)).contains(.requestCredential(forced: true)))
+    }
+
     @Test func aProviderThatFailsForNowIsAskedAgainAndOneThatFailsForGoodEndsTheRoom() {
         var driver = makeDriver()
         driver.feed(.started)

@@ -30,7 +30,7 @@ import Testing
             let ack = UInt32(truncatingIfNeeded: from.received)
             from.frameTransmitted(sequence)
             if let lost, lost.contains(sequence) { continue }
-            if to.dataReceived(sequence: UInt32(truncatingIfNeeded: sequence), ack: ack) == .deliver {
+            if to.dataReceived(kind: .binary, sequence: UInt32(truncatingIfNeeded: sequence), ack: ack) == .deliver {
                 delivered.append(sequence)
             }
         }
@@ -42,8 +42,10 @@ import Testing
         left.framesAccepted(upTo: 5)
         let delivered = pump(&left, &right)
         #expect(delivered == [1, 2, 3, 4, 5])
-        let acks = (right.ackToSend(), right.ackToSend())
-        #expect(acks == (5, nil))
+        let ack = right.ackToSend
+        right.ackTransmitted()
+        #expect(ack == 5)
+        #expect(right.ackToSend == nil)
         let isAccepted = left.ackReceived(5)
         #expect(isAccepted)
         #expect(left.unacknowledged == 0)
@@ -87,7 +89,7 @@ import Testing
         var (left, right) = openPair()
         left.framesAccepted(upTo: 3)
         _ = pump(&left, &right)
-        let verdicts = (right.dataReceived(sequence: 2, ack: 0), right.dataReceived(sequence: 5, ack: 0))
+        let verdicts = (right.dataReceived(kind: .binary, sequence: 2, ack: 0), right.dataReceived(kind: .binary, sequence: 5, ack: 0))
         #expect(verdicts == (.duplicate, .violation))
     }
 
@@ -108,7 +110,9 @@ import Testing
         DeliveryProtocol.ResumeFrame(
             session: SessionID("bob-1"), peerSession: SessionID("alice-1"), received: 1, next: 1),
         DeliveryProtocol.ResumeFrame(
-            session: SessionID("bob-1"), peerSession: SessionID("alice-1"), received: 0, next: 2),
+            session: SessionID("bob-1"), peerSession: SessionID("alice-1"), received: 0, next: 0),
+        DeliveryProtocol.ResumeFrame(
+            session: SessionID("bob-1"), peerSession: SessionID("alice-1"), received: 0, next: .max),
     ])
     func aResumeFrameThatDoesNotFitIsRefused(_ frame: DeliveryProtocol.ResumeFrame) {
         var left = DeliveryMachine(session: alice, peerSession: bob)
@@ -120,8 +124,124 @@ import Testing
     @Test func dataBeforeTheResumeFrameIsAViolation() {
         var right = DeliveryMachine(session: bob, peerSession: alice)
         _ = right.channelOpened()
-        let verdict = right.dataReceived(sequence: 1, ack: 0)
+        let verdict = right.dataReceived(kind: .binary, sequence: 1, ack: 0)
         #expect(verdict == .violation)
+    }
+
+    /// A connection that dies between two parts must not make a message of the rest.
+    @Test func theRestOfAMessageInPartsComesOverTheNextConnection() {
+        var (left, right) = openPair()
+        left.framesAccepted(upTo: 5)
+        func take(_ kinds: [DeliveryProtocol.Kind]) -> [DeliveryMachine.Verdict] {
+            kinds.map { kind in
+                let sequence = left.nextToTransmit ?? 0
+                left.frameTransmitted(sequence)
+                return right.dataReceived(kind: kind, sequence: UInt32(sequence), ack: 0)
+            }
+        }
+        let before = take([.part, .part])
+        #expect(before == [.begin, .append])
+        left.channelLost()
+        right.channelLost()
+        open(&left, &right)
+        let after = take([.part, .text, .binary])
+        #expect(after == [.append, .complete, .deliver])
+    }
+
+    @Test func anAcknowledgementThatTheChannelDidNotTakeIsStillToBeSent() {
+        var (left, right) = openPair()
+        left.framesAccepted(upTo: 1)
+        _ = pump(&left, &right)
+        let urgency = right.ackUrgency(afterFrameOf: 10)
+        #expect(urgency == .soon)
+        #expect(right.ackToSend == 1)
+        right.ackTransmitted()
+        #expect(right.ackToSend == nil)
+        let later = right.ackUrgency(afterFrameOf: 10)
+        #expect(later == .none)
+    }
+
+    @Test func muchIsAcknowledgedAtOnce() {
+        var (left, right) = openPair()
+        left.framesAccepted(upTo: DeliveryMachine.ackEvery)
+        while let sequence = left.nextToTransmit {
+            left.frameTransmitted(sequence)
+            _ = right.dataReceived(kind: .binary, sequence: UInt32(sequence), ack: 0)
+            let urgency = right.ackUrgency(afterFrameOf: 10)
+            #expect(urgency == (sequence == DeliveryMachine.ackEvery ? .now : .soon))
+        }
+        right.ackTransmitted()
+        left.framesAccepted(upTo: DeliveryMachine.ackEvery + 1)
+        _ = pump(&left, &right)
+        let urgency = right.ackUrgency(afterFrameOf: DeliveryMachine.ackEveryBytes)
+        #expect(urgency == .now)
+    }
+
+    @Test func aPeerThatForgetsWhatItHadIsRefused() {
+        var (left, right) = openPair()
+        left.framesAccepted(upTo: 3)
+        _ = pump(&left, &right)
+        let isAccepted = left.ackReceived(2)
+        #expect(isAccepted)
+        left.channelLost()
+        _ = left.channelOpened()
+        let isResumed = left.resumeReceived(.init(session: bob, peerSession: alice, received: 1, next: 1))
+        #expect(!isResumed)
+    }
+
+    /// One side has given the other one up and meets it again with the same session; the other side never noticed.
+    @Test func aStreamThatWasGivenUpGoesOnBehindWhatWasLost() {
+        var (left, right) = openPair()
+        left.framesAccepted(upTo: 4)
+        right.framesAccepted(upTo: 2)
+        _ = pump(&left, &right, lost: 3...4)
+        _ = pump(&right, &left, lost: 2...2)
+        var memory = DeliveryMemory<[UInt8]>()
+        memory.store(left, [7])
+        right.channelLost()
+        let (machine, parts) = memory.take(session: alice, peerSession: bob)
+        left = machine
+        #expect(parts == [7])
+        #expect(left.unacknowledged == 0)
+        open(&left, &right)
+        left.framesAccepted(upTo: 6)
+        let toRight = pump(&left, &right)
+        let toLeft = pump(&right, &left)
+        #expect(toRight == [5, 6])
+        #expect(toLeft == [2])
+    }
+
+    @Test func whatWasGivenUpInTheMiddleOfAMessageEndsIt() {
+        var (left, right) = openPair()
+        left.framesAccepted(upTo: 2)
+        left.frameTransmitted(1)
+        let first = right.dataReceived(kind: .part, sequence: 1, ack: 0)
+        #expect(first == .begin)
+        left.abandon()
+        right.channelLost()
+        open(&left, &right)
+        left.framesAccepted(upTo: 3)
+        left.frameTransmitted(3)
+        let next = right.dataReceived(kind: .binary, sequence: 3, ack: 0)
+        #expect(next == .deliver)
+    }
+
+    @Test func theMemoryIsBoundedAndTellsSessionsApart() {
+        var memory = DeliveryMemory<[UInt8]>()
+        for number in 0...DeliveryMemory<[UInt8]>.limit {
+            var machine = DeliveryMachine(session: alice, peerSession: SessionID("bob-\(number)"))
+            machine.framesAccepted(upTo: 9)
+            memory.store(machine, [])
+        }
+        let (oldest, nothing) = memory.take(session: alice, peerSession: SessionID("bob-0"))
+        #expect(oldest.accepted == 0)
+        #expect(nothing == nil)
+        let (other, _) = memory.take(session: SessionID("alice-2"), peerSession: SessionID("bob-1"))
+        #expect(other.accepted == 0)
+        let (known, _) = memory.take(session: alice, peerSession: SessionID("bob-1"))
+        #expect(known.accepted == 9)
+        let (again, _) = memory.take(session: alice, peerSession: SessionID("bob-1"))
+        #expect(again.accepted == 0)
     }
 
     @Test func framesSurviveTheWire() throws {
@@ -160,7 +280,8 @@ import Testing
                     open(&left, &right)
                 }
             case 5..<8:
-                if let ack = right.ackToSend() {
+                if let ack = right.ackToSend {
+                    right.ackTransmitted()
                     let isAccepted = left.ackReceived(ack)
                     #expect(isAccepted)
                 }

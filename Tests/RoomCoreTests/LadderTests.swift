@@ -202,6 +202,30 @@ import TransportPluginAPI
         #expect(silent.run(until: 20.5)[.a]?.restarts == 1)
     }
 
+    @Test func aPathWhoseAddressIsGoneIsReplacedAtOnceAndAgainWithTheNextChange() {
+        var pair = makeConnected()
+        pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host, localAddress: "192.0.2.1")))
+        let other = RoomMachine.NetworkChange(addresses: ["192.0.2.1", "192.0.2.9"])
+        let actions = pair.act(.a) { $0.networkChanged(other, now: $1, &$2) }
+        #expect(actions.probes == 1 && actions.restarts == 0, "the path's address is still there")
+        pair.fact(.a, .liveness(.alive))
+        let gone = RoomMachine.NetworkChange(addresses: [])
+        #expect(pair.act(.a) { $0.networkChanged(gone, now: $1, &$2) }.restarts == 1)
+        pair.inFlight = [.a: [], .b: []]
+        // What was gathered on the old network is of no use on the new one.
+        let new = RoomMachine.NetworkChange(addresses: ["192.0.2.2"])
+        #expect(pair.act(.a) { $0.networkChanged(new, now: $1, &$2) }.restarts == 0, "not twice in a moment")
+        #expect(pair.run(until: 20.1, delivers: false)[.a]?.restarts == 1)
+        pair.run(until: 20.3, delivers: false)
+        #expect(pair.act(.a) { $0.networkChanged(gone, now: $1, &$2) }.restarts == 1)
+    }
+
+    @Test func aPathOfThisMachineAloneOutlivesEveryNetwork() {
+        var pair = makeConnected()
+        pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host, localAddress: "127.0.0.1")))
+        #expect(pair.act(.a) { $0.networkChanged(.init(addresses: []), now: $1, &$2) }.restarts == 0)
+    }
+
     @Test func aTimerThatComesAnHourLateLeadsToAProbeFirst() {
         var pair = makeConnected()
         pair.fact(.a, .liveness(.suspect(since: at(20))))
@@ -282,6 +306,37 @@ import TransportPluginAPI
         pair.now = at(2500)
         pair.act(.a) { $0.iceServersChanged(servers, ttl: .seconds(3600), now: $1, &$2) }
         #expect(pair.run(until: 2502)[.a]?.commands.contains(.restartPath(iceServers: servers)) == true)
+    }
+
+    /// The server hands out fresh ones at half of their life: a path that was made shortly before must not wait for the next.
+    @Test func aRelayedPathThatIsYoungerThanItsCredentialsIsMovedInTime() {
+        var pair = makeConnected()
+        pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host)))
+        func fresh(at time: Double) -> Int? {
+            pair.run(until: time)
+            let servers = [ICEServer(urls: ["turn:x"], credential: "\(time)")]
+            pair.act(.a) { $0.iceServersChanged(servers, ttl: .seconds(200), now: $1, &$2) }
+            return pair.run(until: time + 2)[.a]?.restarts
+        }
+        let first = fresh(at: 30)
+        #expect(first == 0)
+        // A new round, with the credentials of 30 s.
+        pair.run(until: 80)
+        pair.fact(.a, .state(.disconnected))
+        pair.fact(.a, .state(.connected))
+        let second = fresh(at: 90)
+        #expect(second == 1)
+    }
+
+    @Test func aPathThatIsBrokenWhenFreshCredentialsComeIsMovedWhenItIsBack() {
+        var pair = makeConnected()
+        pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host)))
+        pair.fact(.a, .liveness(.suspect(since: at(20))))
+        pair.act(.a) {
+            $0.iceServersChanged([ICEServer(urls: ["turn:x"])], ttl: .seconds(60), now: $1, &$2)
+        }
+        pair.fact(.a, .liveness(.alive))
+        #expect(pair.run(until: 22)[.a]?.restarts == 1)
     }
 }
 

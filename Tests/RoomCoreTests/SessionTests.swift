@@ -19,6 +19,16 @@ import TransportPluginAPI
         return driver.join(joined).events
     }
 
+    /// The server shows signs of life all the time.
+    private func run(_ driver: inout RoomDriver, until seconds: Double) -> [RoomMachine.Action] {
+        var actions: [RoomMachine.Action] = []
+        while driver.now.seconds < seconds {
+            actions += driver.run(until: min(seconds, driver.now.seconds + 4))
+            driver.receive(.ack(received: 0))
+        }
+        return actions
+    }
+
     private func rosterEvents(_ events: [RoomEvent]) -> [RoomEvent] {
         events.filter {
             switch $0 {
@@ -73,12 +83,12 @@ import TransportPluginAPI
         #expect(events.count == 1)
         let back = makeParticipant("a", epoch: 2)
         #expect(rosterEvents(driver.receive(.peerJoined(back), sequence: 1).events) == [.peerChanged(back)])
-        let later = rosterEvents(driver.run(until: 40).events)
+        let later = rosterEvents(run(&driver, until: 40).events)
         #expect(later.contains(.peerLeft(makeParticipant("z"), reason: .timedOut)))
         #expect(!later.contains { if case .peerLeft(let peer, _) = $0 { peer.id.rawValue == "a" } else { false } })
     }
 
-    @Test func aMissedParticipantWhoseConnectionClosedInOrderHasLeft() throws {
+    @Test func aMissedParticipantWhoseConnectionClosedInOrderIsWaitedForForAMomentOnly() throws {
         var driver = makeDriver([makeParticipant("z")])
         let connection = try #require(
             driver.all.compactMap { if case .peer(_, let id, .create) = $0 { id } else { nil } }.first)
@@ -86,8 +96,45 @@ import TransportPluginAPI
         // After the rejoin the connection in the making was given up for a new one, or kept: the living one counts.
         let living =
             driver.all.compactMap { if case .peer(_, let id, .create) = $0 { id } else { nil } }.last ?? connection
+        // It may also have failed there.
         let events = driver.feed(.peer(ParticipantID("z"), living, .closed(nil))).events
-        #expect(events.contains(.peerLeft(makeParticipant("z"), reason: .left)))
+        #expect(rosterEvents(events).isEmpty)
+        let later = run(&driver, until: driver.now.seconds + 5).events
+        #expect(later.contains(.peerLeft(makeParticipant("z"), reason: .left)))
+    }
+
+    @Test func whoIsMissedIsNotGivenUpWhileTheServerIsAwayAndHasItsTimeAgainAfterwards() {
+        var driver = makeDriver([makeParticipant("z")])
+        _ = comeBack(&driver, makeJoined(epoch: 2, roster: []))
+        _ = run(&driver, until: 15)
+        driver.feed(.transportClosed(driver.generation, nil))
+        let meanwhile = driver.run(until: 100).events
+        #expect(rosterEvents(meanwhile).isEmpty)
+        driver.feed(.reconnectRequested)
+        #expect(rosterEvents(driver.join(makeJoined(epoch: 3, roster: [])).events).count == 1)
+        let soon = run(&driver, until: 119).events
+        #expect(rosterEvents(soon).isEmpty)
+        let late = run(&driver, until: 125).events
+        #expect(rosterEvents(late) == [.peerLeft(makeParticipant("z"), reason: .timedOut)])
+    }
+
+    @Test func nobodyIsGivenUpByAClockThatJumps() {
+        var driver = makeDriver([makeParticipant("z")])
+        _ = comeBack(&driver, makeJoined(epoch: 2, roster: []))
+        driver.now = driver.now + .seconds(300)
+        let events = driver.feed(.timerFired(.session)).events
+        #expect(rosterEvents(events).isEmpty)
+        driver.receive(.ack(received: 0))
+        let later = run(&driver, until: driver.now.seconds + 25).events
+        #expect(rosterEvents(later) == [.peerLeft(makeParticipant("z"), reason: .timedOut)])
+    }
+
+    @Test func whoIsMissedAndReturnsAsSomebodyNewLeavesOnce() {
+        var driver = makeDriver([makeParticipant("z")])
+        _ = comeBack(&driver, makeJoined(epoch: 2, roster: []))
+        let new = makeParticipant("z", session: "other")
+        let events = rosterEvents(driver.receive(.peerJoined(new), sequence: 1).events)
+        #expect(events == [.peerLeft(makeParticipant("z"), reason: .left), .peerJoined(new)])
     }
 
     @Test func theHostOfTheHighestTermCounts() {
@@ -128,7 +175,7 @@ import TransportPluginAPI
         let before = driver.all.count
         driver.feed(.transportClosed(1, nil))
         driver.feed(.reconnectRequested)
-        driver.feed(.networkChanged)
+        driver.feed(.networkChanged(.init()))
         driver.run(until: 100)
         #expect(driver.all.count == before)
     }

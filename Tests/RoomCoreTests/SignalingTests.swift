@@ -163,8 +163,18 @@ import TransportPluginAPI
         var driver = makeJoinedDriver()
         driver.run(until: 1)
         #expect(driver.feed(.reconnectRequested).sent == [.ping(id: 1)])
-        #expect(driver.feed(.networkChanged).sent.isEmpty)
+        #expect(driver.feed(.networkChanged(.init())).sent.isEmpty)
         #expect(driver.run(until: 3).contains(.abortTransport(1)))
+    }
+
+    @Test func aConnectionWhoseAddressIsGoneIsReplacedAtOnce() {
+        var driver = makeJoinedDriver()
+        let here = RoomMachine.NetworkChange(addresses: ["192.0.2.1"], signalingAddress: "192.0.2.1")
+        #expect(driver.feed(.networkChanged(here)).opened.isEmpty)
+        let gone = RoomMachine.NetworkChange(addresses: ["192.0.2.2"], signalingAddress: "192.0.2.1")
+        let actions = driver.feed(.networkChanged(gone))
+        #expect(actions.contains(.abortTransport(1)))
+        #expect(actions.opened == [2])
     }
 
     @Test func duplicatesAreDroppedAndAcknowledged() {

@@ -31,12 +31,14 @@ func delivery(_ bytes: UnsafeRawBufferPointer) {
             let again = resume.encoded.withUnsafeBytes { DeliveryProtocol.decode($0) }
             require(again == .resume(resume), "a resume frame can be encoded and decoded to the same")
             _ = machine.resumeReceived(resume)
-        case .data(_, let sequence, let ack): _ = machine.dataReceived(sequence: sequence, ack: ack)
+        case .data(let kind, let sequence, let ack):
+            _ = machine.dataReceived(kind: kind, sequence: sequence, ack: ack)
+            _ = machine.ackUrgency(afterFrameOf: frame.count)
         case .ack(let ack): _ = machine.ackReceived(ack)
         case nil:
             machine.channelLost()
             _ = machine.channelOpened()
         }
-        _ = machine.ackToSend()
+        if machine.ackToSend != nil { machine.ackTransmitted() }
     }
 }
