@@ -56,11 +56,11 @@ class Child:
             self.process.wait()
 
 
-def specification(directory, **more):
+def specification(directory, cases, **more):
     path = directory / "spec.json"
     outdir = directory / "reports"
     path.write_text(
-        json.dumps({"outdir": str(outdir), "cases": CASES, "exclude-cases": [], "exclude-agent-cases": {}, **more})
+        json.dumps({"outdir": str(outdir), "cases": cases, "exclude-cases": [], "exclude-agent-cases": {}, **more})
     )
     return path, outdir / "index.json"
 
@@ -75,7 +75,7 @@ def finish(command, log):
 
 def run_backend(name, options, directory):
     """Autobahn is the server."""
-    spec, index = specification(directory, url="ws://127.0.0.1:9001")
+    spec, index = specification(directory, options.cases, url="ws://127.0.0.1:9001")
     server = Child([options.python, "-u", str(HERE / "wstest.py"), "-m", "fuzzingserver", "-u", "0", "-s", str(spec)], directory)
     try:
         url = f"ws://127.0.0.1:{server.port()}/"
@@ -91,7 +91,7 @@ def run_server(options, directory):
     server = Child([str(options.build / "AutobahnEchoServer")], directory)
     try:
         spec, index = specification(
-            directory, servers=[{"agent": "server", "url": f"ws://127.0.0.1:{server.port()}"}]
+            directory, options.cases, servers=[{"agent": "server", "url": f"ws://127.0.0.1:{server.port()}"}]
         )
         finish(
             [options.python, "-u", str(HERE / "wstest.py"), "-m", "fuzzingclient", "-s", str(spec)], directory / "run.log"
@@ -146,6 +146,7 @@ def main():
     parser.add_argument("--python", required=True)
     parser.add_argument("--build", required=True, type=Path)
     parser.add_argument("--reports", required=True, type=Path)
+    parser.add_argument("--cases", type=lambda text: text.split(","), default=CASES)
     parser.add_argument("subjects", nargs="*")
     options = parser.parse_args()
     options.python, options.build = os.path.abspath(options.python), options.build.resolve()
