@@ -106,7 +106,7 @@
             static func failure(_ request: ConnectRequest, _ error: any Error, isThroughTLS: Bool) -> TransportError? {
                 let url = request.endpoint.url
                 switch error {
-                case NIOSSLExtraError.failedToValidateHostname:
+                case let extra as NIOSSLExtraError where extra == .failedToValidateHostname:
                     return TransportError(
                         .tlsFailed,
                         "the certificate of \(url) was not accepted: hostname mismatch, it is not for '\(request.endpoint.tls.serverName ?? request.endpoint.host)'",

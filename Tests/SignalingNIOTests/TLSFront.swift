@@ -25,7 +25,7 @@
                 .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .childChannelInitializer { client in
                     client.eventLoop.makeCompletedFuture {
-                        let names = SNIHandler { result, client in
+                        let names = SNIHandler { result in
                             client.eventLoop.makeCompletedFuture {
                                 if case .hostname(let name) = result { log.withLock { $0.append(name) } }
                                 let pipeline = client.pipeline.syncOperations
