@@ -4,13 +4,15 @@ PACKAGES := libwebsockets-dev libnice-dev libglib2.0-dev libssl-dev libusrsctp-d
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 SANITIZED := TransportPluginAPI|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingLibwebsockets|ICELibnice|PeerWebRTC
 
-.PHONY: help demo test test-tsan test-asan test-plugin test-interop fuzz bench format lint docs dependencies clean
+.PHONY: help demo test test-tsan test-asan test-plugin test-interop test-mutations simulate fuzz bench format lint docs dependencies clean
 
 help:
 	@echo "make demo          build and run the demo: a server and two peers that lose everything and heal"
 	@echo "make test          run every test"
 	@echo "make test-tsan     the tests under ThreadSanitizer (test-asan: AddressSanitizer)"
 	@echo "make test-interop  against Chromium, aiortc and libdatachannel"
+	@echo "make simulate      rooms with all their faults in virtual time, RUNS=10000 seeds from SEED=1"
+	@echo "make test-mutations  proves that the simulation finds bugs"
 	@echo "make fuzz          every decoder, SECONDS=30 each"
 	@echo "make bench         release build, beside the C reference"
 	@echo "make lint          what CI checks besides the tests; make format repairs the format"
@@ -49,6 +51,15 @@ test-interop: dependencies
 	swift build --product room
 	Tests/Interop/run
 
+RUNS ?= 10000
+SEED ?= 1
+simulate: dependencies
+	swift build -c release --product room
+	@$$(swift build -c release --product room --show-bin-path)/room simulate --seed $(SEED) --runs $(RUNS)
+
+test-mutations:
+	Tests/Mutations/run
+
 SECONDS ?= 30
 fuzz: dependencies
 	Tests/Fuzz/run $(SECONDS)
@@ -71,4 +82,4 @@ docs: dependencies
 	done
 
 clean:
-	rm -rf .build .build-tsan .build-asan docs-build
+	rm -rf .build .build-tsan .build-asan .build-mutations docs-build

@@ -88,7 +88,8 @@ let package = Package(
         .executableTarget(
             name: "room",
             dependencies: [
-                "RoomConnection", "RoomServer", "TransportBenchmark", "InProcessTransport", "TransportPluginAPI",
+                "RoomConnection", "RoomServer", "RoomSimulation", "TransportBenchmark", "InProcessTransport",
+                "TransportPluginAPI",
                 .target(name: "SignalingLibwebsockets", condition: .when(traits: ["Libwebsockets"])),
                 .target(name: "PeerWebRTC", condition: .when(traits: ["WebRTC"])),
                 .target(name: "ICELibnice", condition: .when(traits: ["WebRTC"])), log,

@@ -60,6 +60,8 @@ final class Node {
         var deadline: Timestamp
     }
 
+    var isHost: Bool { machine.membership?.isHost ?? false }
+
     init(index: Int, machine: RoomMachine) {
         self.index = index
         self.machine = machine

@@ -30,7 +30,8 @@ extension Simulation {
                 other.membership?.session == participant.session, let last = other.lastInTouch,
                 now - last < (reason == .left ? .seconds(4) : Self.grace - .seconds(5))
             else { continue }
-            report("\(node.name) gives up \(other.name) (\(reason)), who was in the room \((now - last).inSeconds) s ago")
+            report(
+                "\(node.name) gives up \(other.name) (\(reason)), who was in the room \((now - last).inSeconds) s ago")
         }
     }
 
@@ -89,6 +90,12 @@ extension Simulation {
     private var complaints: [String] {
         var complaints: [String] = []
         let present = nodes.filter { $0.end == nil }
+        let hosts = Set(present.map(host(accordingTo:)))
+        if hosts.count > 1
+            || !present.isEmpty && hosts != Set(present.filter(\.isHost).map { $0.membership?.participant })
+        {
+            complaints.append("there is no agreement about the host: \(present.map { "\($0.name): \($0.isHost)" })")
+        }
         for node in present {
             guard let us = node.membership else {
                 complaints.append("\(node.name) never got in: \(node.machine.signalingStatus)")
@@ -118,6 +125,10 @@ extension Simulation {
             }
         }
         return complaints
+    }
+
+    private func host(accordingTo node: Node) -> ParticipantID? {
+        node.isHost ? node.membership?.participant : node.machine.participants.first(where: \.isHost)?.id
     }
 
     private func complaintsOf(_ node: Node, _ us: ParticipantID, about peer: Participant) -> [String] {

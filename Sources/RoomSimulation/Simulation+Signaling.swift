@@ -94,6 +94,12 @@ extension Simulation {
         guard !link.isDead, !isDownCut(link), let frame = link.down.popFirst() else { return }
         guard link.isOpenAtClient, node.life == link.life else {
             sendUp(link, .closed)
+            // A bad shell tells news of a connection that was given up.
+            guard node.life == link.life, chance(0.3) else { return }
+            switch frame {
+            case .message(let envelope): feed(node, .received(envelope, link.generation))
+            case .closed(let failure): feed(node, .transportClosed(link.generation, failure))
+            }
             return
         }
         switch frame {

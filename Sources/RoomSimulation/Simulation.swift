@@ -32,7 +32,7 @@ package final class Simulation {
     package private(set) var wellSince: Timestamp?
     /// Events that were handled.
     package private(set) var steps = 0
-    var now = Timestamp.zero
+    package internal(set) var now = Timestamp.zero
     var queue = EventQueue<Occurrence>()
     var random: SeededGenerator
     var nodes: [Node] = []
@@ -113,7 +113,8 @@ package final class Simulation {
 
     /// As `latency`, with what faults add at one participant. A transport repeats what is lost on the way.
     func latency(_ node: Node) -> Duration {
-        let repetitions = node.losses > 0 && chance(0.3) ? Duration.milliseconds(Int.random(in: 200...1000, using: &random)) : .zero
+        let repetitions =
+            node.losses > 0 && chance(0.3) ? Duration.milliseconds(Int.random(in: 200...1000, using: &random)) : .zero
         return latency() + node.slowness + repetitions
     }
 
@@ -133,7 +134,9 @@ package final class Simulation {
             happen(occurrence)
             if violations.count >= 20 || steps > 2_000_000 { break }
             // Well for long enough after the last fault.
-            if case .inspect = occurrence, let wellSince, now - max(wellSince, lastChatter) >= scenario.wellFor { break }
+            if case .inspect = occurrence, let wellSince, now - max(wellSince, lastChatter) >= scenario.wellFor {
+                break
+            }
         }
         if steps > 2_000_000 { report("the run does not come to rest") }
         inspectEnd()
@@ -236,10 +239,14 @@ package final class Simulation {
         {
             report("\(node.name) keeps a connection that it had given up")
         }
-        if case .received(let envelope, _) = event, case .error(let error) = envelope.message {
+        if case .received(let envelope, let generation) = event, case .error(let error) = envelope.message {
             // Nobody is malformed here; a hello may come too late.
             if error.code == .malformed, !error.isRetryable { report("\(node.name) is told: \(error.message)") }
             if error.code == .staleEpoch { node.isStale = true }
+            // Nobody else has its session.
+            if error.code == .replaced, node.links[generation] != nil {
+                report("\(node.name)'s connection was replaced by an older one")
+            }
         }
         if actions.count > 500 { report("\(node.name) does \(actions.count) things at once") }
         let session = node.membership?.session
@@ -279,7 +286,9 @@ package final class Simulation {
             node.membership = membership
             directory[membership.participant] = node.index
             if isNew {
-                for participant in node.roster.values.sorted(by: { $0.id < $1.id }) { makeStream(node, to: participant) }
+                for participant in node.roster.values.sorted(by: { $0.id < $1.id }) {
+                    makeStream(node, to: participant)
+                }
             }
         case .peerJoined(let participant):
             if node.roster[participant.id] != nil { report("\(node.name) sees \(participant.name) join twice") }
