@@ -157,6 +157,12 @@ final class Line {
 
     init(id: PeerConnectionID) { self.id = id }
 
+    /// Both ends are closed. They and the line own each other.
+    func dissolve() {
+        offerer = nil
+        answerer = nil
+    }
+
     func pipe(fromOfferer isFromOfferer: Bool) -> Pipe { isFromOfferer ? fromOfferer : fromAnswerer }
     func end(isOfferer: Bool) -> Endpoint? { isOfferer ? offerer : answerer }
     func other(than endpoint: Endpoint) -> Endpoint? { endpoint.isOfferer ? answerer : offerer }

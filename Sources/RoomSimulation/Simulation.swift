@@ -100,6 +100,15 @@ package final class Simulation {
         queue.push(.inspect, at: .zero + .seconds(1))
     }
 
+    deinit {
+        // What own each other.
+        for line in lines.values { line.dissolve() }
+        for node in nodes {
+            node.endpoints = [:]
+            node.streams = [:]
+        }
+    }
+
     func makeMachine(_ index: Int, _ role: Hello.Role) -> RoomMachine {
         var configuration = RoomConfiguration(
             room: RoomName("lab"), role: role, name: "n\(index)")
