@@ -2,9 +2,9 @@
 
 PACKAGES := libwebsockets-dev libnice-dev libglib2.0-dev libssl-dev libusrsctp-dev pkg-config
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-SANITIZED := TransportPluginAPI|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingLibwebsockets|ICELibnice|PeerWebRTC
+SANITIZED := TransportPluginAPI|NetworkMonitor|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingLibwebsockets|ICELibnice|PeerWebRTC
 
-.PHONY: help demo test test-tsan test-asan test-plugin test-interop test-mutations simulate fuzz bench format lint docs dependencies clean
+.PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-interop test-lab lab test-mutations simulate fuzz bench format lint docs dependencies clean
 
 help:
 	@echo "make demo          build and run the demo: a server and two peers that lose everything and heal"
@@ -13,8 +13,10 @@ help:
 	@echo "make test-interop  against Chromium, aiortc and libdatachannel"
 	@echo "make simulate      rooms with all their faults in virtual time, RUNS=10000 seeds from SEED=1"
 	@echo "make test-mutations  proves that the simulation finds bugs"
+	@echo "make test-lab      outages in network namespaces, the short table (root); make lab: all of it, two hours"
 	@echo "make fuzz          every decoder, SECONDS=30 each"
 	@echo "make bench         release build, beside the C reference"
+	@echo "make docs          the documentation of every product, into docs-build/"
 	@echo "make lint          what CI checks besides the tests; make format repairs the format"
 
 dependencies:
@@ -36,16 +38,19 @@ test: dependencies
 
 test-tsan: dependencies
 	TSAN_OPTIONS="suppressions=$(CURDIR)/Tests/tsan.supp halt_on_error=0" \
-		swift test --sanitize=thread --scratch-path .build-tsan --filter '^($(SANITIZED))Tests'
+		swift test --sanitize=thread --scratch-path .build-tsan --no-parallel --filter '^($(SANITIZED))Tests'
 
 test-asan: dependencies
 	ASAN_OPTIONS="detect_leaks=1" LSAN_OPTIONS="suppressions=$(CURDIR)/Tests/lsan.supp" \
-		swift test --sanitize=address --scratch-path .build-asan --filter '^($(SANITIZED))Tests'
+		swift test --sanitize=address --scratch-path .build-asan --no-parallel --filter '^($(SANITIZED))Tests'
 
 test-plugin: dependencies
 	swift build --product room
 	swift build --package-path Tests/TrivialPlugin --scratch-path .build-plugin
 	ROOM_PLUGINS=.build-plugin/debug/libTrivialPlugin.so $$(swift build --product room --show-bin-path)/room plugins | grep -A1 trivial
+
+test-tutorial: dependencies
+	swift test --package-path Tests/TutorialPlugin --scratch-path .build-tutorial
 
 test-interop: dependencies
 	swift build --product room
@@ -59,6 +64,15 @@ simulate: dependencies
 
 test-mutations:
 	Tests/Mutations/run
+
+test-lab: dependencies
+	swift build -c release --product room
+	ROOM=$$(swift build -c release --product room --show-bin-path)/room Tests/NetworkLab/run --short
+
+lab: dependencies
+	swift build -c release --product room
+	ROOM=$$(swift build -c release --product room --show-bin-path)/room Tests/NetworkLab/run $(LAB) \
+		--json Benchmarks/reports/network-lab.json --markdown Benchmarks/reports/network-lab.md
 
 SECONDS ?= 30
 fuzz: dependencies
@@ -76,10 +90,7 @@ lint:
 	.ci/lint
 
 docs: dependencies
-	for target in TransportPluginAPI RoomConnection RoomProtocol; do \
-		swift package --allow-writing-to-directory docs-build generate-documentation --target $$target \
-			--output-path docs-build/$$target --transform-for-static-hosting || exit 1; \
-	done
+	.ci/docs
 
 clean:
-	rm -rf .build .build-tsan .build-asan .build-mutations docs-build
+	rm -rf .build .build-tsan .build-asan .build-plugin .build-tutorial .build-mutations docs-build

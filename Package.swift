@@ -52,7 +52,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.33.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.6.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.8.0"),
-        .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.4.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
     ],
     targets: [
@@ -65,10 +64,11 @@ let package = Package(
         .target(name: "RoomSimulation", dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol"]),
 
         // Shells
+        .target(name: "NetworkMonitor", dependencies: ["CLinux", "TransportPluginAPI"]),
         .target(
             name: "RoomConnection",
             dependencies: [
-                "RoomCore", "RoomProtocol", "TransportPluginAPI", log,
+                "NetworkMonitor", "RoomCore", "RoomProtocol", "TransportPluginAPI", log,
                 .product(name: "DequeModule", package: "swift-collections"),
             ]),
         .target(
@@ -129,9 +129,14 @@ let package = Package(
         .testTarget(name: "RoomCoreTests", dependencies: ["RoomCore"]),
         .testTarget(
             name: "RoomServerCoreTests", dependencies: ["RoomServerCore", "RoomProtocol", "TransportPluginAPI"]),
+        .testTarget(name: "NetworkMonitorTests", dependencies: ["NetworkMonitor", "TransportPluginAPI"]),
         .testTarget(name: "RoomSimulationTests", dependencies: ["RoomSimulation"]),
         .testTarget(name: "InProcessTransportTests", dependencies: ["InProcessTransport", "TransportTestKit"]),
-        .testTarget(name: "RoomConnectionTests", dependencies: ["RoomConnection", "InProcessTransport", "RoomServer"]),
+        .testTarget(
+            name: "RoomConnectionTests",
+            dependencies: [
+                "RoomConnection", "InProcessTransport", "RoomProtocol", "RoomServerCore", "TransportPluginAPI",
+            ]),
         .testTarget(
             name: "RoomServerTests",
             dependencies: [
@@ -151,7 +156,16 @@ let package = Package(
         .testTarget(
             name: "ICELibniceTests", dependencies: ["ICELibnice", "GLibLoop", "CGLib", "TransportPluginAPI"]),
         .testTarget(
-            name: "EndToEndTests", dependencies: ["room", "TransportBenchmark", "TransportPluginAPI"]),
+            name: "DocumentationTests",
+            dependencies: [
+                "RoomConnection", "RoomServer", "InProcessTransport", "TransportTestKit", "TransportPluginAPI", log,
+                .target(name: "SignalingLibwebsockets", condition: .when(traits: ["Libwebsockets"])),
+                .target(name: "PeerWebRTC", condition: .when(traits: ["WebRTC"])),
+                .target(name: "ICELibnice", condition: .when(traits: ["WebRTC"])),
+            ]),
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: ["room", "TransportBenchmark", "TransportPluginAPI", "TransportTestKit"]),
     ],
     swiftLanguageModes: [.v6]
 )

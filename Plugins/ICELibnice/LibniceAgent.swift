@@ -338,7 +338,8 @@ public final class LibniceAgent: ICEAgent {
         let name = local.pointee.transport == NICE_CANDIDATE_TRANSPORT_UDP ? "udp" : "tcp"
         let path = PeerPath(
             local: kind(local.pointee.type), remote: kind(remote.pointee.type),
-            summary: "\(name) \(text(&local.pointee.addr)) → \(text(&remote.pointee.addr))")
+            summary: "\(name) \(text(&local.pointee.addr)) → \(text(&remote.pointee.addr))",
+            localAddress: local.pointee.type == NICE_CANDIDATE_TYPE_RELAYED ? nil : host(&local.pointee.base_addr))
         guard path != selectedPath else { return }
         selectedPath = path
         emit(.selected(path))
@@ -395,11 +396,15 @@ private func kind(_ type: NiceCandidateType) -> PeerPath.Kind {
 }
 
 private func text(_ address: UnsafeMutablePointer<NiceAddress>) -> String {
+    let host = host(address)
+    let port = nice_address_get_port(address)
+    return host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+}
+
+private func host(_ address: UnsafeMutablePointer<NiceAddress>) -> String {
     withUnsafeTemporaryAllocation(of: gchar.self, capacity: 64) { buffer in
         guard let start = buffer.baseAddress else { return "" }
         nice_address_to_string(address, start)
-        let host = String(cString: start)
-        let port = nice_address_get_port(address)
-        return host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+        return String(cString: start)
     }
 }

@@ -140,6 +140,8 @@
 
         public var closeReason: SignalingClose? { link.closeReason }
 
+        public var localAddress: String? { link.localAddress }
+
         public nonisolated(nonsending) func close(_ reason: SignalingClose, within deadline: Duration) async {
             let limit = Timestamp.now() + deadline
             await withCheckedContinuation { continuation in

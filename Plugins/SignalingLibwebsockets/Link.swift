@@ -12,6 +12,7 @@
             /// The outcome of the attempt, or why it was abandoned.
             var outcome: Result<Void, TransportError>?
             var closeReason: SignalingClose?
+            var localAddress: String?
             var closers: [@Sendable () -> Void] = []
             var isClosing = false
             var isOver = false
@@ -42,6 +43,8 @@
         // MARK: From any thread
 
         var closeReason: SignalingClose? { shared.withLock { $0.closeReason } }
+
+        var localAddress: String? { shared.withLock { $0.localAddress } }
 
         func open(_ continuation: CheckedContinuation<Result<Void, TransportError>, Never>) {
             let outcome = shared.withLock { shared -> Result<Void, TransportError>? in
@@ -133,7 +136,8 @@
         private var sending: (message: SignalingMessage, offset: Int)?
         private var assembly = Assembly()
 
-        func established() {
+        func established(from localAddress: String?) {
+            shared.withLock { $0.localAddress = localAddress }
             phase = .open
             deadline = nil
             settle(.success(()))

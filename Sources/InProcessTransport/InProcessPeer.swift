@@ -6,6 +6,7 @@ public import TransportPluginAPI
 /// effect on the loop, in the order of the calls.
 // SAFETY: `loop` is constant; everything else is touched only on it.
 public final class InProcessPeerNetwork: @unchecked Sendable {
+    /// The loop of all its transports.
     public let loop: TransportLoop
     private var connections: [UInt64: WeakConnection] = [:]
     private var nextID: UInt64 = 1
@@ -40,6 +41,15 @@ public final class InProcessPeerNetwork: @unchecked Sendable {
         }
     }
 
+    /// Ends connections as a transport does that cannot go on: both ends get `.closed` with an error, and what waited in their buffers
+    /// is lost.
+    public func fail(where isAffected: @escaping @Sendable (String) -> Bool = { _ in true }) {
+        loop.execute { [self] in
+            let failure = TransportError(.io, "the connection failed (injected)")
+            for connection in living where isAffected(connection.label) { connection.fail(failure) }
+        }
+    }
+
     private var living: [InProcessPeerConnection] { connections.values.compactMap(\.connection) }
 
     private func refresh() {
@@ -67,8 +77,10 @@ public final class InProcessPeerTransport: PeerTransport {
     private let network: InProcessPeerNetwork
     private let state = Locked(State())
 
+    /// A transport of this network.
     public init(network: InProcessPeerNetwork) { self.network = network }
 
+    /// What to register: the backend called `in-process`.
     public static func plugin(network: InProcessPeerNetwork) -> PeerPlugin {
         PeerPlugin(
             PluginDescriptor(

@@ -300,13 +300,19 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
         peer?.end()
     }
 
-    private func end() {
+    func fail(_ error: TransportError) {
+        let peer = peer
+        end(error)
+        peer?.end(error)
+    }
+
+    private func end(_ error: TransportError? = nil) {
         guard !isClosed else { return }
         isClosed = true
         for id in channels.keys.sorted(by: { $0.rawValue < $1.rawValue }) { emit(.channelClosed(id)) }
         channels = [:]
         network.remove(id)
-        emit(.closed(nil))
+        emit(.closed(error))
         // Behind the events above, which need the handler.
         network.loop.execute { [self] in
             handler = nil

@@ -15,6 +15,14 @@ extension RoomCore.RoomConfiguration {
         case .broken: recovery.rejoinPolicy = .broken
         case .none: recovery.rejoinPolicy = .none
         }
+        recovery.suspectBudget = configuration.recovery.silence
+        recovery.restartBudget = configuration.recovery.restart
+        recovery.rebuildAfter = configuration.recovery.rebuild
+        recovery.connectBudget = configuration.recovery.connect
+        signaling.backoff.base = configuration.reconnect.base
+        signaling.backoff.cap = configuration.reconnect.cap
+        signaling.backoff.maximum = configuration.reconnect.maximum
+        signaling.backoff.attemptLimit = configuration.reconnect.attemptLimit
     }
 }
 

@@ -98,6 +98,11 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
 
     func reconnectNow() { loop.execute { [self] in handle(.reconnectRequested) } }
 
+    func networkChanged(addresses: Set<String>) {
+        let change = RoomMachine.NetworkChange(addresses: addresses, signalingAddress: signaling.localAddress)
+        handle(.networkChanged(change))
+    }
+
     func restartPaths(to participant: ParticipantID?) {
         loop.execute { [self] in handle(.restartRequested(participant)) }
     }

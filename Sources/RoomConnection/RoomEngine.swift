@@ -12,6 +12,8 @@ protocol RoomEngine: AnyObject, Sendable {
     /// Says goodbye and returns when everything is closed. Idempotent.
     nonisolated(nonsending) func leave() async
     func reconnectNow()
+    /// On the loop: the machine's network has changed; the addresses that there are now.
+    func networkChanged(addresses: Set<String>)
     func restartPaths(to participant: ParticipantID?)
     func update(metadata: [String: String])
     func close(reason: String)

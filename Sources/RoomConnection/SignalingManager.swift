@@ -46,6 +46,9 @@ final class SignalingManager<Transport: SignalingTransport>: @unchecked Sendable
         self.loop = loop
     }
 
+    /// The address that the open connection leaves from, where its transport knows.
+    var localAddress: String? { attempts.values.lazy.compactMap { $0.connection?.localAddress }.first }
+
     // MARK: The machine's actions, on the loop
 
     func open(_ generation: ConnectionGeneration, _ endpoint: SignalingEndpoint) {

@@ -1,4 +1,5 @@
 internal import Logging
+internal import NetworkMonitor
 internal import RoomProtocol
 public import TransportPluginAPI
 
@@ -16,6 +17,7 @@ public import TransportPluginAPI
 /// ```
 public final class TransportRuntime: Sendable {
     private struct State {
+        var monitor: NetworkMonitor?
         var rooms: [ObjectIdentifier: Room] = [:]
         var isStopping = false
     }
@@ -40,6 +42,7 @@ public final class TransportRuntime: Sendable {
         _ body: nonisolated(nonsending) (TransportRuntime) async throws -> Result
     ) async throws -> Result {
         let runtime = try await start(configuration, registry)
+        await runtime.watchNetwork()
         do {
             let result = try await body(runtime)
             await runtime.stop()
@@ -53,10 +56,10 @@ public final class TransportRuntime: Sendable {
     /// Joins a room: the one entry for hosts and guests.
     ///
     /// - Parameters:
-    ///   - name: the room's name, 1 to 64 bytes.
-    ///   - participant: the name to be shown, unique in the room, 1 to 64 bytes.
+    ///   - name: the room's name, 1 to 128 bytes of UTF-8.
+    ///   - participant: the name to be shown, unique in the room, 1 to 128 bytes of UTF-8.
     ///   - host: true creates the room and is its host; false joins a room that exists.
-    ///   - metadata: shown to the others.
+    ///   - metadata: shown to the others: 16 entries at most, keys of 64 bytes, values of 1024, 4096 in all.
     /// - Returns: the joined room. From here on outages are healed without end, until `leave()` or a terminal refusal.
     /// - Throws: `RoomError` `.refused` with the server's code (`room_not_found`, `name_taken`, …), `.timedOut` when the server could
     ///   not be reached within the configuration's `joinTimeout`, `.cancelled`, `.left` when the runtime is stopping.
@@ -105,6 +108,20 @@ public final class TransportRuntime: Sendable {
         return room
     }
 
+    /// Tells the rooms of changes of this machine's network, so that they need not wait for silence.
+    private nonisolated(nonsending) func watchNetwork() async {
+        let loop = peer.loop
+        await loop.run { [self] in
+            let monitor = NetworkMonitor(on: loop) { [weak self] network in
+                guard let self else { return }
+                let rooms = state.withLock { Array($0.rooms.values) }
+                for room in rooms { room.networkChanged(addresses: network.addresses) }
+            }
+            monitor.start()
+            state.withLock { $0.monitor = monitor }
+        }
+    }
+
     private func forget(_ room: Room) {
         state.withLock { state in _ = state.rooms.removeValue(forKey: ObjectIdentifier(room)) }
     }
@@ -145,6 +162,7 @@ public final class TransportRuntime: Sendable {
         await withDiscardingTaskGroup { group in
             for room in rooms { group.addTask { await room.leave(within: .seconds(1)) } }
         }
+        await peer.loop.run { [self] in state.withLock { $0.monitor }?.stop() }
         await signaling.shutdown()
         await peer.shutdown()
     }

@@ -90,10 +90,13 @@ package struct RecoveryConfiguration: Sendable, Equatable {
     package var restartMaximum: Duration = .seconds(10)
     /// The least time between two restarts that the other side asks for.
     package var restartSpacing: Duration = .milliseconds(500)
-    /// Restarts that were answered and yet brought no path for this long lead to a rebuild.
+    /// The least time between two restarts for changes of this machine's network.
+    package var networkSpacing: Duration = .milliseconds(100)
+    /// Restarts that brought a path, over which nothing came for this long, lead to a rebuild.
     package var rebuildAfter: Duration = .seconds(15)
-    /// The same when the other side did not answer at all: it is away or frozen, and a rebuild would not help either.
-    package var rebuildUnansweredAfter: Duration = .seconds(60)
+    /// The same when no path was found: the other side is away or frozen, or the network is shut, and a rebuild would not help
+    /// either.
+    package var rebuildWithoutPathAfter: Duration = .seconds(60)
     /// How long a new connection may take; grows by as much with every rebuild in a row.
     package var connectBudget: Duration = .seconds(10)
     package var connectMaximum: Duration = .seconds(60)

@@ -40,6 +40,11 @@ package struct RecoveryLadder: Sendable {
         var startedAt: Timestamp
         var lastAt: Timestamp
         var isAnswered = false
+        /// A fresh path was found: what is silent now is the connection over it.
+        var hasPath = false
+        /// Only a path that carries nothing speaks for a new connection. Where none is found, a new connection would find none
+        /// either, and the old one goes on at once when its path is back.
+        var isWorthRebuilding: Bool { isAnswered && hasPath }
     }
 
     let configuration: RecoveryConfiguration
@@ -129,6 +134,10 @@ package struct RecoveryLadder: Sendable {
 
     package mutating func pathChanged(_ path: PeerPath, _ actions: inout [Action]) {
         self.path = path
+        if case .restarting(var restarting) = state, restarting.isAnswered {
+            restarting.hasPath = true
+            state = .restarting(restarting)
+        }
         updateStatus(&actions)
     }
 
@@ -226,6 +235,25 @@ package struct RecoveryLadder: Sendable {
         }
     }
 
+    /// The network of this machine has changed. `isPathLost`: the path leaves from an address that is gone.
+    package mutating func networkChanged(isPathLost: Bool, now: Timestamp, _ actions: inout [Action]) {
+        switch state {
+        case .healthy, .planned, .watching:
+            if isPathLost {
+                step(.restart, .networkChanged, now: now, &actions)
+            } else {
+                hurry(.networkChanged, now: now, &actions)
+            }
+        case .restarting(var restarting):
+            // What is being gathered is of the old network.
+            let earliest = restarting.lastAt + configuration.networkSpacing
+            restarting.deadline = min(restarting.deadline, max(now, earliest))
+            enter(.restarting(restarting), &actions)
+            if earliest <= now { step(.restart, .networkChanged, now: now, &actions) }
+        case .idle, .connecting, .delayed, .held: hurry(.networkChanged, now: now, &actions)
+        }
+    }
+
     /// The other side, or the application, asks for a new path.
     package mutating func restartRequested(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
         let earliest = lastRestartAt.map { $0 + configuration.restartSpacing } ?? now
@@ -294,7 +322,7 @@ package struct RecoveryLadder: Sendable {
         case .restarting(let restarting):
             let elapsed = now - restarting.startedAt
             let budget =
-                restarting.isAnswered ? configuration.rebuildAfter : configuration.rebuildUnansweredAfter
+                restarting.isWorthRebuilding ? configuration.rebuildAfter : configuration.rebuildWithoutPathAfter
             step(elapsed >= budget ? .rebuild : .restart, restarting.cause, now: now, &actions)
         case .delayed(_, let cause): step(.rebuild, cause, now: now, &actions)
         }

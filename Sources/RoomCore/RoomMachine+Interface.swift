@@ -13,7 +13,7 @@ extension RoomMachine {
         /// Somebody has reason to believe that it is worth trying now.
         case reconnectRequested
         /// The network of this machine changed (address, route, link); debounced by the shell.
-        case networkChanged
+        case networkChanged(NetworkChange)
         /// The application asks for a new path, to one participant or to all.
         case restartRequested(ParticipantID?)
         case metadataUpdated([String: String])
@@ -37,6 +37,25 @@ extension RoomMachine {
         case peer(ParticipantID, PeerConnectionID, PeerFact)
     }
 
+    /// What is known after a change of this machine's network.
+    package struct NetworkChange: Sendable, Hashable {
+        /// The numeric addresses that packets can leave from now; nil when not known.
+        package var addresses: Set<String>?
+        /// The one that the open signaling connection leaves from.
+        package var signalingAddress: String?
+
+        package init(addresses: Set<String>? = nil, signalingAddress: String? = nil) {
+            self.addresses = addresses
+            self.signalingAddress = signalingAddress
+        }
+
+        /// Whether what leaves from `address` goes nowhere any more.
+        package func hasLost(_ address: String?) -> Bool {
+            guard let addresses, let address else { return false }
+            return !addresses.contains(address) && !address.hasPrefix("127.") && address != "::1"
+        }
+    }
+
     /// What has happened to one peer connection.
     package enum PeerFact: Sendable, Hashable {
         case localDescription(SessionDescription)
@@ -50,6 +69,8 @@ extension RoomMachine {
         case closed(PeerFailure?)
         /// `setRemoteDescription`, `offer` or `restart` has thrown.
         case descriptionRefused(PeerFailure)
+        /// The other side says over its channel that it has come back to the room server.
+        case serverIsBack
     }
 
     /// What the shell must do, in this order.
@@ -84,6 +105,8 @@ extension RoomMachine {
         case restartPath(iceServers: [ICEServer])
         case updateICEServers([ICEServer])
         case probe
+        /// Over the connection's channel, if it has one that works.
+        case tellServerIsBack
     }
 
     package enum TimerID: Sendable, Hashable {

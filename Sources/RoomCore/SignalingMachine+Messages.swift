@@ -268,6 +268,28 @@ extension SignalingMachine {
         }
     }
 
+    /// As `hurry`. `isLost`: the connection leaves from an address that this machine does not have any more. It would be silent for ever.
+    package mutating func networkChanged(isLost: Bool, now: Timestamp, _ actions: inout [Action]) {
+        guard isLost, case .connected(let connected) = state else { return hurry(now: now, &actions) }
+        actions.append(.abortTransport(connected.generation))
+        leaveConnected(&actions)
+        cause = SignalingFailure("the connection's local address is gone")
+        changeStatus(.disconnected(cause: cause), &actions)
+        attempt += 1
+        beginAttempt(now: now, &actions)
+    }
+
+    /// Somebody else has just reached the server: the next attempt is made now. Believed once a second, so that nobody can drive us.
+    package mutating func serverIsBack(now: Timestamp, _ actions: inout [Action]) {
+        if let lastHintAt, now - lastHintAt < .seconds(1) { return }
+        switch state {
+        case .waiting, .opening:
+            lastHintAt = now
+            hurry(now: now, &actions)
+        case .idle, .fetching, .greeting, .connected, .closed: break
+        }
+    }
+
     /// An attempt that has been under way for a while may be bound to a network that is no more.
     private mutating func renew(
         _ generation: ConnectionGeneration, since: Timestamp, now: Timestamp, _ actions: inout [Action]

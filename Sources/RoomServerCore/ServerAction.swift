@@ -39,7 +39,7 @@ package struct RoomServerLimits: Sendable, Hashable {
     /// How long a room without anybody in it is kept.
     package var emptyRoomTTL: Duration = .seconds(30)
     package var pingInterval: Duration = .seconds(5)
-    package var pingDeadline: Duration = .seconds(5)
+    package var pingDeadline: Duration = .seconds(4)
     package var ackDelay: Duration = .milliseconds(100)
     /// Messages after which an acknowledgement is sent at once.
     package var ackEvery = 16

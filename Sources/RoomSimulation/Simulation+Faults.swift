@@ -42,7 +42,7 @@ extension Simulation {
             judgeLines(of: node)
             // The old connection's packets go nowhere from now on; a new one works.
             for link in node.links.values { link.isDead = true }
-            if chance(0.6) { hint(node, .networkChanged) }
+            if chance(0.6) { hint(node, .networkChanged(.init())) }
         case .freeze, .suspend:
             guard node.suspendedUntil <= now else { return }
             node.suspendedUntil = now + fault.duration
@@ -74,7 +74,7 @@ extension Simulation {
             feed(node, .leaveRequested)
             restart(node, after: .milliseconds(300) + fault.duration)
         case .reconnectNow: hint(node, .reconnectRequested)
-        case .falseHint: hint(node, .networkChanged)
+        case .falseHint: hint(node, .networkChanged(.init()))
         }
     }
 
@@ -97,7 +97,7 @@ extension Simulation {
             cutSignaling(node, up: -1, down: -1)
             node.pathCuts -= 1
             judgeLines(of: node)
-            if chance(0.3) { hint(node, .networkChanged) }
+            if chance(0.3) { hint(node, .networkChanged(.init())) }
         case .slowness: node.slowness -= .milliseconds(300)
         case .loss: node.losses -= 1
         case .freeze, .suspend:

@@ -57,6 +57,7 @@ extension Simulation {
         case .probe:
             // What is lost is asked again.
             schedule(.answerProbe(endpoint), after: latency(endpoint.node))
+        case .tellServerIsBack: if works(line), let other = line.other(than: endpoint) { tell(other, .serverIsBack) }
         }
     }
 

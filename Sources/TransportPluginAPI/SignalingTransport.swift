@@ -2,6 +2,7 @@
 ///
 /// One instance serves any number of connections at a time. Its methods may be called from any task.
 public protocol SignalingTransport: Sendable {
+    /// What `connect(to:)` returns.
     associatedtype Connection: SignalingConnection
 
     /// Opens one connection: name resolution, TCP, TLS where the endpoint says `wss`, and the opening handshake.
@@ -44,6 +45,10 @@ public protocol SignalingConnection: AnyObject, Sendable {
     /// How the other side closed, once `receive()` has returned nil (RFC 6455 §7.4).
     var closeReason: SignalingClose? { get }
 
+    /// The address of this machine that the connection leaves from, numeric and without a port. When the machine loses it, the connection
+    /// is given up at once instead of waiting for silence. Nil (the default) when it is not known.
+    var localAddress: String? { get }
+
     /// Sends what was accepted, closes with a close handshake, and returns when it is done or `deadline` (from now) has
     /// passed; then it aborts. Idempotent.
     nonisolated(nonsending) func close(_ reason: SignalingClose, within deadline: Duration) async
@@ -52,12 +57,19 @@ public protocol SignalingConnection: AnyObject, Sendable {
     func abort()
 }
 
+extension SignalingConnection {
+    /// Not known.
+    public var localAddress: String? { nil }
+}
+
 /// A whole WebSocket message.
 public enum SignalingMessage: Sendable, Hashable {
     /// Valid UTF-8; a connection refuses any other with `.protocolViolation` and close code 1007 (RFC 6455 §8.1).
     case text(Payload)
+    /// Any bytes.
     case binary(Payload)
 
+    /// The content, whatever its kind.
     public var payload: Payload {
         switch self {
         case .text(let payload), .binary(let payload): payload
@@ -72,12 +84,15 @@ public struct SignalingClose: Sendable, Hashable {
     /// 123 bytes of UTF-8 at most; cut when it is longer.
     public var reason: String
 
+    /// Takes both as they are.
     public init(code: UInt16, reason: String = "") {
         self.code = code
         self.reason = reason
     }
 
+    /// 1000: the purpose is fulfilled.
     public static let normal = SignalingClose(code: 1000)
+    /// 1001: this side ends.
     public static let goingAway = SignalingClose(code: 1001)
 }
 
@@ -87,9 +102,11 @@ public struct SignalingEndpoint: Sendable, Hashable {
     public var isSecure: Bool
     /// A name or a numeric address (IPv6 without brackets).
     public var host: String
+    /// 1 to 65,535.
     public var port: UInt16
     /// Path and query, beginning with `/`.
     public var path: String
+    /// Which certificates are trusted, where `isSecure`.
     public var tls = TLSTrust()
     /// Additional request headers. Values may be secrets: never log them.
     public var headers: [(name: String, value: String)] = []
@@ -124,8 +141,11 @@ public struct SignalingEndpoint: Sendable, Hashable {
 
     /// An HTTP proxy (RFC 9110 §9.3.6).
     public struct Proxy: Sendable, Hashable {
+        /// A name or a numeric address (IPv6 without brackets).
         public var host: String
+        /// 1 to 65,535.
         public var port: UInt16
+        /// The proxy at this host and port.
         public init(host: String, port: UInt16) {
             self.host = host
             self.port = port
@@ -149,6 +169,7 @@ public struct TLSTrust: Sendable, Hashable {
     /// The name that the certificate must carry. Nil: the endpoint's host.
     public var serverName: String?
 
+    /// Trusts what is given, and only that; nil stands for the system's authorities and the endpoint's host.
     public init(authoritiesFile: String? = nil, serverName: String? = nil) {
         self.authoritiesFile = authoritiesFile
         self.serverName = serverName

@@ -52,9 +52,11 @@ import TransportPluginAPI
         #expect(times.prefix(4) == [2.5, 6, 10.5, 16])
     }
 
-    @Test func answeredRestartsThatBringNoPathLeadToARebuildAfterFifteenSeconds() {
+    @Test func restartsThatBringAPathWithoutASignOfLifeLeadToARebuildAfterFifteenSeconds() {
         var pair = makeConnected()
         pair.fact(.a, .state(.disconnected))
+        pair.deliverAll()
+        pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host)))
         let creationsBefore = pair.actions[.a]?.creations ?? 0
         pair.run(until: 34.9)
         #expect(pair.actions[.a]?.creations == creationsBefore)
@@ -65,6 +67,23 @@ import TransportPluginAPI
         pair.fact(.b, .state(.connected))
         #expect(actions.incidents.map(\.rung) == [.rebuild])
         #expect(pair.machines[.b]?.status == .connected(nil))
+    }
+
+    /// A new connection would find no path either, and the old one would be gone when its path is back.
+    @Test func restartsThatBringNoPathKeepTheConnectionForAMinute() {
+        var pair = makeConnected()
+        pair.fact(.a, .liveness(.suspect(since: at(20))))
+        pair.fact(.b, .liveness(.suspect(since: at(20))))
+        let creations = pair.actions[.a]?.creations
+        pair.run(until: 79)
+        #expect((pair.actions[.a]?.restarts ?? 0) > 8)
+        #expect(pair.actions[.a]?.creations == creations)
+        #expect(pair.actions[.b]?.rebuildRequests == 0)
+        let actions = pair.fact(.a, .liveness(.alive))
+        #expect(actions.incidents.map(\.rung) == [.restart])
+        pair.fact(.b, .liveness(.suspect(since: at(20))))
+        pair.run(until: 100)
+        #expect(pair.actions[.b]?.rebuildRequests == 1, "not for ever")
     }
 
     @Test func somebodyWhoDoesNotAnswerAtAllIsNotRebuiltBeforeAMinute() {
@@ -200,6 +219,30 @@ import TransportPluginAPI
         silent.act(.a) { $0.hurry(.networkChanged, now: $1, &$2) }
         #expect(silent.run(until: 20.4)[.a]?.restarts == 0)
         #expect(silent.run(until: 20.5)[.a]?.restarts == 1)
+    }
+
+    @Test func aPathWhoseAddressIsGoneIsReplacedAtOnceAndAgainWithTheNextChange() {
+        var pair = makeConnected()
+        pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host, localAddress: "192.0.2.1")))
+        let other = RoomMachine.NetworkChange(addresses: ["192.0.2.1", "192.0.2.9"])
+        let actions = pair.act(.a) { $0.networkChanged(other, now: $1, &$2) }
+        #expect(actions.probes == 1 && actions.restarts == 0, "the path's address is still there")
+        pair.fact(.a, .liveness(.alive))
+        let gone = RoomMachine.NetworkChange(addresses: [])
+        #expect(pair.act(.a) { $0.networkChanged(gone, now: $1, &$2) }.restarts == 1)
+        pair.inFlight = [.a: [], .b: []]
+        // What was gathered on the old network is of no use on the new one.
+        let new = RoomMachine.NetworkChange(addresses: ["192.0.2.2"])
+        #expect(pair.act(.a) { $0.networkChanged(new, now: $1, &$2) }.restarts == 0, "not twice in a moment")
+        #expect(pair.run(until: 20.1, delivers: false)[.a]?.restarts == 1)
+        pair.run(until: 20.3, delivers: false)
+        #expect(pair.act(.a) { $0.networkChanged(gone, now: $1, &$2) }.restarts == 1)
+    }
+
+    @Test func aPathOfThisMachineAloneOutlivesEveryNetwork() {
+        var pair = makeConnected()
+        pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host, localAddress: "127.0.0.1")))
+        #expect(pair.act(.a) { $0.networkChanged(.init(addresses: []), now: $1, &$2) }.restarts == 0)
     }
 
     @Test func aTimerThatComesAnHourLateLeadsToAProbeFirst() {

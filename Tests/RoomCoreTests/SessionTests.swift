@@ -175,7 +175,7 @@ import TransportPluginAPI
         let before = driver.all.count
         driver.feed(.transportClosed(1, nil))
         driver.feed(.reconnectRequested)
-        driver.feed(.networkChanged)
+        driver.feed(.networkChanged(.init()))
         driver.run(until: 100)
         #expect(driver.all.count == before)
     }

@@ -3,6 +3,7 @@
 #define CLIBWEBSOCKETS_SHIM_H
 
 #include <libwebsockets.h>
+#include <netdb.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -41,6 +42,14 @@ static inline int CLibwebsockets_peer_has_ended(int descriptor) {
     socklen_t length = sizeof(info);
     if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return 1;
     return info.tcpi_state != TCP_ESTABLISHED && info.tcpi_state != TCP_FIN_WAIT1 && info.tcpi_state != TCP_FIN_WAIT2;
+}
+
+/// Writes the numeric address that a connected socket leaves from. 1 on success.
+static inline int CLibwebsockets_local_address(int descriptor, char *text, socklen_t size) {
+    struct sockaddr_storage address;
+    socklen_t length = sizeof(address);
+    return getsockname(descriptor, (struct sockaddr *)&address, &length) == 0
+        && getnameinfo((struct sockaddr *)&address, length, text, size, NULL, 0, NI_NUMERICHOST) == 0;
 }
 
 /// Makes closing the descriptor send RST: whatever waits in the system's buffers is dropped.

@@ -2,10 +2,10 @@
 #ifndef CLINUX_H
 #define CLINUX_H
 
-#include <sys/prctl.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 
 static inline int CLinux_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
 
@@ -30,5 +30,11 @@ static inline int CLinux_epoll_wait(int epoll, CLinux_event *events, int capacit
 static inline int CLinux_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
 static inline void CLinux_set_thread_name(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+/// A descriptor that is readable when an address, a link or a route of this network namespace has changed; -1 where there is none.
+int CLinux_netlink_open(void);
+
+/// Throws away what waits: the messages only say that something has changed (ENOBUFS says so too).
+void CLinux_netlink_drain(int descriptor);
 
 #endif

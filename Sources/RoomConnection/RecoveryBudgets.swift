@@ -1,0 +1,54 @@
+/// How patient each rung of the recovery ladder is. The defaults suit almost everybody.
+public struct RecoveryBudgets: Sendable, Hashable {
+    /// Silence after which a path is replaced by a fresh one (an ICE restart). 250 ms to 60 s.
+    public var silence: Duration = .seconds(2)
+    /// A fresh path that is not up after this is tried again; one second more with every try. 250 ms to 60 s.
+    public var restart: Duration = .milliseconds(2500)
+    /// Once restarts brought a path over which nothing came for this long, the connection is rebuilt. Where they bring no path, a
+    /// new connection would find none either: it is rebuilt after a minute. 1 s to 10 min.
+    public var rebuild: Duration = .seconds(15)
+    /// How long a new connection may take before it is made anew. 1 s to 5 min.
+    public var connect: Duration = .seconds(10)
+
+    /// The defaults.
+    public init() {}
+
+    func validate() throws(RoomError) {
+        try check("recovery.silence", silence, .milliseconds(250), .seconds(60))
+        try check("recovery.restart", restart, .milliseconds(250), .seconds(60))
+        try check("recovery.rebuild", rebuild, .seconds(1), .seconds(600))
+        try check("recovery.connect", connect, .seconds(1), .seconds(300))
+    }
+}
+
+/// How attempts to reach the room server are spread: exponential with full jitter, each delay random between zero and the step.
+public struct ReconnectBackoff: Sendable, Hashable {
+    /// The first step; it doubles with every attempt. 1 ms to 60 s.
+    public var base: Duration = .milliseconds(100)
+    /// The longest step in the first half minute of an outage. `base` to 60 s.
+    public var cap: Duration = .seconds(1)
+    /// The longest step of all, reached as an outage grows old. `cap` to 10 min.
+    public var maximum: Duration = .seconds(10)
+    /// Attempts of one outage after which the room is given up. Nil: never. At least 1.
+    public var attemptLimit: Int?
+
+    /// The defaults.
+    public init() {}
+
+    func validate() throws(RoomError) {
+        try check("reconnect.base", base, .milliseconds(1), .seconds(60))
+        try check("reconnect.cap", cap, base, .seconds(60))
+        try check("reconnect.maximum", maximum, cap, .seconds(600))
+        if let attemptLimit, attemptLimit < 1 {
+            throw RoomError(.configuration, "reconnect.attemptLimit is \(attemptLimit); it must be at least 1, or nil")
+        }
+    }
+}
+
+private func check(
+    _ name: String, _ value: Duration, _ least: Duration, _ most: Duration
+) throws(RoomError) {
+    guard value >= least, value <= most else {
+        throw RoomError(.configuration, "\(name) is \(value); it must be from \(least) to \(most)")
+    }
+}

@@ -1,0 +1,151 @@
+import Foundation
+import Testing
+import TransportPluginAPI
+
+/// Stands between clients and a server on 127.0.0.1 and makes connections half-open: what is sent is taken and lost, nothing
+/// arrives, and neither side is told.
+///
+/// SAFETY of `@unchecked Sendable`: `state` is behind its lock, `pairs` is touched only by the thread, the rest is constant.
+final class TestProxy: @unchecked Sendable {
+    private struct Pair {
+        let client: Int32
+        let server: Int32
+        var isCut = false
+        /// One side has gone while the other must not know.
+        var hasEnded = false
+    }
+
+    private struct State {
+        /// Cuts what is open at the thread's next turn.
+        var mustCut = false
+        var takesNew = true
+        var mustRestore = false
+        var isStopped = false
+    }
+
+    let port: UInt16
+    private let target: UInt16
+    private let listener: Int32
+    private let wakeup: (read: Int32, write: Int32)
+    private let state = Locked(State())
+    private var pairs: [Pair] = []
+
+    init(to target: Int) throws {
+        self.target = try #require(UInt16(exactly: target))
+        listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        var address = Self.loopback(port: 0)
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let listener = listener
+        let status = withUnsafeMutablePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(listener, $0, length) | listen(listener, 32) | getsockname(listener, $0, &length)
+            }
+        }
+        var ends: [Int32] = [0, 0]
+        try #require(status == 0 && pipe(&ends) == 0)
+        port = UInt16(bigEndian: address.sin_port)
+        wakeup = (ends[0], ends[1])
+        let thread = Thread { self.run() }
+        thread.name = "proxy"
+        thread.start()
+    }
+
+    var url: String { "ws://127.0.0.1:\(port)/" }
+
+    /// The connections that there are become half-open. `newToo`: nothing answers new ones either.
+    func cut(newToo: Bool = false) {
+        change {
+            $0.mustCut = true
+            $0.takesNew = !newToo
+        }
+    }
+
+    /// New connections work, and the half-open ones break, as TCP connections that have lost data must.
+    func restore() {
+        change {
+            $0.mustRestore = true
+            $0.takesNew = true
+        }
+    }
+
+    func stop() { change { $0.isStopped = true } }
+
+    private func change(_ change: (inout State) -> Void) {
+        state.withLock { change(&$0) }
+        var byte: UInt8 = 1
+        _ = write(wakeup.write, &byte, 1)
+    }
+
+    private func run() {
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let now = state.withLock { state in
+                defer {
+                    state.mustCut = false
+                    state.mustRestore = false
+                }
+                return state
+            }
+            if now.isStopped { break }
+            if now.mustCut { for index in pairs.indices { pairs[index].isCut = true } }
+            if now.mustRestore { close { $0.isCut } }
+            var polls = [pollfd(fd: wakeup.read, events: Int16(POLLIN), revents: 0)]
+            polls.append(pollfd(fd: now.takesNew ? listener : -1, events: Int16(POLLIN), revents: 0))
+            for pair in pairs {
+                for descriptor in [pair.client, pair.server] {
+                    polls.append(pollfd(fd: pair.hasEnded ? -1 : descriptor, events: Int16(POLLIN), revents: 0))
+                }
+            }
+            guard poll(&polls, nfds_t(polls.count), -1) > 0 else { continue }
+            if polls[0].revents != 0 { _ = read(wakeup.read, &buffer, buffer.count) }
+            for index in pairs.indices {
+                if polls[2 + 2 * index].revents != 0 { forward(index, fromClient: true, &buffer) }
+                if polls[3 + 2 * index].revents != 0 { forward(index, fromClient: false, &buffer) }
+            }
+            close { $0.hasEnded && !$0.isCut }
+            if polls[1].revents != 0 { take() }
+        }
+        close { _ in true }
+        for descriptor in [listener, wakeup.read, wakeup.write] { Glibc.close(descriptor) }
+    }
+
+    private func forward(_ index: Int, fromClient: Bool, _ buffer: inout [UInt8]) {
+        let pair = pairs[index]
+        let count = recv(fromClient ? pair.client : pair.server, &buffer, buffer.count, 0)
+        guard count > 0 else { return pairs[index].hasEnded = true }
+        guard !pair.isCut else { return }
+        if send(fromClient ? pair.server : pair.client, &buffer, count, Int32(MSG_NOSIGNAL)) != count {
+            pairs[index].hasEnded = true
+        }
+    }
+
+    private func take() {
+        let client = accept(listener, nil, nil)
+        guard client >= 0 else { return }
+        let server = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        var address = Self.loopback(port: target)
+        let status = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(server, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        pairs.append(Pair(client: client, server: server, hasEnded: status != 0))
+        close { $0.hasEnded && !$0.isCut }
+    }
+
+    private func close(where isOver: (Pair) -> Bool) {
+        for pair in pairs where isOver(pair) {
+            Glibc.close(pair.client)
+            Glibc.close(pair.server)
+        }
+        pairs.removeAll(where: isOver)
+    }
+
+    private static func loopback(port: UInt16) -> sockaddr_in {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = in_port_t(port).bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        return address
+    }
+}

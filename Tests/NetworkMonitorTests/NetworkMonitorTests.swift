@@ -1,0 +1,91 @@
+import Glibc
+import NetworkMonitor
+import Testing
+import TransportPluginAPI
+
+@Suite struct NetworkSnapshotTests {
+    @Test func defaultRoutesOfIPv4AreThoseWithoutDestinationThatAreUp() {
+        let table = """
+            Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+            eth0\t00000000\t010011AC\t0003\t0\t0\t0\t00000000\t0\t0\t0
+            eth0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
+            wlan0\t00000000\t0100A8C0\t0002\t0\t0\t600\t00000000\t0\t0\t0
+            docker0\t00000000\t0100A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0
+            """
+        #expect(NetworkSnapshot.defaultRoutes(ofIPv4Table: table) == ["eth0 010011AC"])
+    }
+
+    @Test func defaultRoutesOfIPv6AreThoseOfLengthZeroThatDoNotReject() {
+        let zero = String(repeating: "0", count: 32)
+        let gateway = "fe800000000000000000000000000001"
+        let table = """
+            \(zero) 00 \(zero) 00 \(gateway) 00000400 00000001 00000000 00000003     eth0
+            \(zero) 00 \(zero) 00 \(zero) ffffffff 00000001 00000000 00200200       lo
+            20010db8000000000000000000000000 40 \(zero) 00 \(zero) 00000100 00000001 00000000 00000001     eth0
+            """
+        #expect(NetworkSnapshot.defaultRoutes(ofIPv6Table: table) == ["eth0 \(gateway)"])
+    }
+
+    @Test(arguments: ["", "\n", "eth0", "Iface\n\t\t\t", "x y z 1 2 3 4 5 6 7 8 9"])
+    func tablesOfAnotherFormHoldNoRoutes(_ text: String) {
+        #expect(NetworkSnapshot.defaultRoutes(ofIPv4Table: text).isEmpty)
+        #expect(NetworkSnapshot.defaultRoutes(ofIPv6Table: text).isEmpty)
+    }
+
+    @Test func thisMachineHasALoopback() { #expect(NetworkSnapshot.current().addresses.contains("127.0.0.1")) }
+}
+
+@Suite(.timeLimit(.minutes(1))) struct NetworkMonitorTests {
+    /// What a monitor is shown, from any thread.
+    private final class Stage: Sendable {
+        let network = Locked(NetworkSnapshot(addresses: ["192.0.2.1"]))
+    }
+
+    @Test func aMachineThatSaysNothingIsLookedAt() async throws {
+        let loop = try TransportLoop(name: "monitor")
+        let stage = Stage()
+        let (changes, feed) = AsyncStream.makeStream(of: NetworkSnapshot.self)
+        let monitor = await loop.run {
+            let monitor = NetworkMonitor(
+                on: loop, interval: (.milliseconds(20), .milliseconds(20)),
+                look: { stage.network.withLock { $0 } }, onChange: { feed.yield($0) })
+            monitor.start()
+            return monitor
+        }
+        stage.network.withLock { $0.addresses = ["192.0.2.2"] }
+        var iterator = changes.makeAsyncIterator()
+        #expect(await iterator.next()?.addresses == ["192.0.2.2"])
+        await loop.run {
+            monitor.stop()
+            monitor.stop()
+        }
+        await loop.shutdown()
+    }
+
+    @Test func theKernelsMessagesBringALookAtOnce() async throws {
+        guard geteuid() == 0 else { return }
+        let loop = try TransportLoop(name: "monitor")
+        let (changes, feed) = AsyncStream.makeStream(of: NetworkSnapshot.self)
+        let monitor = await loop.run {
+            let monitor = NetworkMonitor(on: loop, onChange: { feed.yield($0) })
+            monitor.start()
+            return monitor
+        }
+        let hasMessages = await loop.run { monitor.hasMessages }
+        // An address of the loopback range, which disturbs nobody; it goes with the test.
+        let address = "127.77.\(getpid() % 250).\(getpid() / 250 % 250)"
+        func ip(_ verb: String) -> Bool { system("ip address \(verb) \(address)/32 dev lo 2>/dev/null") == 0 }
+        if hasMessages, ip("add") {
+            let start = Timestamp.now()
+            var iterator = changes.makeAsyncIterator()
+            while let network = await iterator.next(), !network.addresses.contains(address) {}
+            #expect(Timestamp.now() - start < .seconds(2))
+            #expect(ip("del"))
+            while let network = await iterator.next(), network.addresses.contains(address) {}
+        } else {
+            print("SKIPPED: the kernel's messages: no netlink, or no right to add an address to lo")
+        }
+        await loop.run { monitor.stop() }
+        await loop.shutdown()
+    }
+}

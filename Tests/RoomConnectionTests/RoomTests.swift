@@ -1,0 +1,293 @@
+import InProcessTransport
+import RoomProtocol
+import RoomServerCore
+import Testing
+import TransportPluginAPI
+
+@testable import RoomConnection
+
+/// The whole engine over the in-process transports: everything but the network is real.
+@Suite(.timeLimit(.minutes(1))) struct RoomTests {
+    @Test func membersMeetAndTalkOnEveryChannel() async throws {
+        try await World.run { world in
+            try await world.pair { alice, bob in
+                #expect(alice.room.isHost && !bob.room.isHost)
+                #expect(alice.room.participants.map(\.name) == ["bob"])
+                try await alice.room.send("to all")
+                try await bob.room.send("to alice", to: alice.room.selfID)
+                try await bob.messages.wait("a message") { $0.map(\.text) == ["to all"] }
+                try await alice.messages.wait("a message") { $0.map(\.text) == ["to alice"] }
+                for channel in [RoomChannel.unordered, .lossy] {
+                    try await alice.room.send(channel.rawValue, channel: channel)
+                    var iterator = bob.room.messages(on: channel).makeAsyncIterator()
+                    #expect(await iterator.next()?.text == channel.rawValue)
+                }
+                try await alice.room.flush(within: .seconds(5))
+            }
+        }
+    }
+
+    @Test func aHandlerGetsWhatCameBeforeItAndAnswersOnTheLoop() async throws {
+        try await World.run { world in
+            try await world.pair(bobReads: false) { alice, bob in
+                try await alice.room.send("one")
+                try await alice.room.flush()
+                let room = bob.room
+                await bob.room.onMessage { message in
+                    message.withUnsafeBytes { bytes in
+                        // Its buffer is empty: there is credit.
+                        try? room.trySend(bytes, isText: message.isText, to: message.from)
+                    }
+                }
+                try await alice.room.send("two")
+                try await alice.messages.wait("both echoes") { $0.map(\.text) == ["one", "two"] }
+            }
+        }
+    }
+
+    @Test func refusalsOfAFirstJoinAreTyped() async throws {
+        try await World.run { world in
+            await #expect(throws: RoomError.self) { try await world.member("guest") { _ in } }
+            try await world.member("alice", host: true) { _ in
+                do {
+                    try await world.member("alice") { _ in Issue.record("two of one name") }
+                } catch let error as RoomError {
+                    #expect(error.code == .refused && error.protocolCode == "name_taken")
+                }
+            }
+        }
+    }
+
+    @Test func aServerThatCannotBeReachedEndsAFirstJoinInTime() async throws {
+        try await World.run { world in
+            await world.killServer()
+            do {
+                try await world.member("alice", host: true, { $0.joinTimeout = .milliseconds(300) }) { _ in }
+                Issue.record("joined nothing")
+            } catch let error as RoomError {
+                #expect(error.code == .timedOut && error.message.contains("ws://localhost:\(world.port)/"))
+            }
+            try world.startServer()
+        }
+    }
+
+    @Test(arguments: ["unknown backend", "unknown option", "bad limit", "bad budget"])
+    func aWrongConfigurationIsSaidBeforeAnythingStarts(_ what: String) async throws {
+        try await World.run { world in
+            do {
+                try await world.member("alice", host: true) { configuration in
+                    switch what {
+                    case "unknown backend": configuration.signaling = "pigeon"
+                    case "unknown option": configuration.peer.options["speed"] = .integer(9)
+                    case "bad limit": configuration.sendLimit = 1
+                    default: configuration.recovery.silence = .zero
+                    }
+                } _: { _ in
+                    Issue.record("started with \(what)")
+                }
+            } catch let error as RoomError {
+                #expect(error.code == .configuration, "\(error)")
+            }
+        }
+    }
+
+    @Test func aSignalingResetIsResumedAndNobodyNotices() async throws {
+        try await World.run { world in
+            try await world.pair { alice, bob in
+                bob.faults.reset()
+                try await bob.events.wait("a resumed join") { Member.joins($0).contains { $0.isResumed } }
+                try await bob.room.send("still here")
+                try await alice.messages.wait("a message") { $0.map(\.text) == ["still here"] }
+                #expect(Member.left(alice.events.entries) == 0)
+                #expect(Member.left(bob.events.entries) == 0)
+            }
+        }
+    }
+
+    @Test func whatWentIntoAHalfOpenConnectionArrivesAfterTheResume() async throws {
+        var limits = RoomServerLimits()
+        limits.pingInterval = .milliseconds(200)
+        limits.pingDeadline = .milliseconds(200)
+        try await World.run(limits: limits) { world in
+            try await world.pair { alice, bob in
+                // The offer and its candidates go into a connection that takes everything and delivers nothing.
+                alice.faults.cut()
+                bob.faults.cut()
+                alice.room.restartPaths()
+                bob.room.restartPaths()
+                for member in [alice, bob] {
+                    try await member.events.wait("a resumed join") { Member.joins($0).contains { $0.isResumed } }
+                }
+                for member in [alice, bob] {
+                    try await member.events.wait("the end of the restart") { events in
+                        events.contains {
+                            if case .incident(let incident) = $0, incident.participant != nil {
+                                incident.hasRecovered
+                            } else {
+                                false
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    @Test func aServerThatForgotEverythingIsRebuiltByWhoeverReturnsFirst() async throws {
+        try await World.run { world in
+            try await world.pair { alice, bob in
+                let ids = (alice.room.selfID, bob.room.selfID)
+                await world.killServer()
+                alice.faults.admission = .refused()
+                try await bob.room.send("without a server")
+                try await alice.messages.wait("a message") { $0.count == 1 }
+                try world.startServer()
+                try await bob.events.wait("the guest's rejoin") { Member.joins($0).count == 2 }
+                alice.faults.restore()
+                try await alice.events.wait("the host's rejoin") { Member.joins($0).count == 2 }
+                try await bob.room.send("back")
+                try await alice.messages.wait("a message") { $0.map(\.text) == ["without a server", "back"] }
+                #expect(alice.room.selfID == ids.0 && bob.room.selfID == ids.1)
+                #expect(alice.room.isHost)
+                #expect(Member.left(alice.events.entries) == 0, "a rejoin is not a leave")
+            }
+        }
+    }
+
+    @Test func messagesOfEverySizeOutliveRebuiltConnections() async throws {
+        try await World.run { world in
+            try await world.pair { alice, bob in
+                // Each is split into parts; the connection fails while they are on their way, again and again.
+                let texts = (0..<60).map { "\($0) " + String(repeating: "x", count: ($0 * 37_171) % 400_000) }
+                let id = try #require(bob.room.selfID)
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    // To him alone: a message to everybody does not wait for somebody whose connection is broken.
+                    group.addTask { for text in texts { try await alice.room.send(text, to: id) } }
+                    for count in [10, 25, 40] {
+                        try await bob.messages.wait("\(count) messages") { $0.count >= count }
+                        world.peers.fail()
+                        try await bob.waitUntilConnected()
+                    }
+                    try await group.waitForAll()
+                }
+                try await bob.messages.wait("all messages") { $0.count >= texts.count }
+                try await alice.room.flush()
+                let received = bob.messages.entries.map { $0.text ?? "" }
+                #expect(received.map(\.utf8.count) == texts.map(\.utf8.count))
+                #expect(received == texts)
+            }
+        }
+    }
+
+    @Test func aPathThatIsCutIsReplacedAndLosesNothing() async throws {
+        try await World.run { world in
+            try await world.pair({ $0.recovery.silence = .milliseconds(250) }) { alice, bob in
+                world.peers.cut(newPathsToo: true)
+                try await alice.events.wait("a recovery") { events in
+                    events.contains { if case .peer(_, .recovering) = $0 { true } else { false } }
+                }
+                for number in 1...100 { try await alice.room.send("\(number)") }
+                world.peers.restore()
+                try await bob.messages.wait("all messages") { $0.count >= 100 }
+                #expect(bob.messages.entries.compactMap(\.text) == (1...100).map(String.init))
+            }
+        }
+    }
+
+    @Test func aReceiverThatDoesNotReadHoldsTheSenderBack() async throws {
+        try await World.run { world in
+            func limit(_ configuration: inout RoomConfiguration) {
+                configuration.sendLimit = 1 << 20
+                configuration.receiveLimit = 1 << 20
+                configuration.maximumMessageSize = 1 << 20
+            }
+            try await world.pair(limit, bobReads: false) { alice, bob in
+                let id = try #require(bob.room.selfID)
+                let chunk = Payload([UInt8](repeating: 7, count: 100_000))
+                var accepted = 0
+                // Each side's limit, what the transport keeps, and the message that may exceed each.
+                var isFull = false
+                while !isFull, accepted < 1000 {
+                    do throws(RoomError) {
+                        try chunk.withUnsafeBytes { bytes throws(RoomError) in try alice.room.trySend(bytes, to: id) }
+                        accepted += 1
+                    } catch {
+                        isFull = error.code == .wouldBlock
+                    }
+                }
+                #expect(isFull && accepted < 60, "accepted \(accepted)")
+                let waiting = Locked(false)
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask {
+                        try await alice.room.send(Payload([1, 2, 3]), to: id)
+                        waiting.withLock { $0 = true }
+                    }
+                    let total = accepted + 1
+                    group.addTask {
+                        var iterator = bob.room.messages().makeAsyncIterator()
+                        for _ in 0..<total { _ = await iterator.next() }
+                    }
+                    try await group.waitForAll()
+                }
+                #expect(waiting.withLock { $0 })
+            }
+        }
+    }
+
+    @Test func aParticipantThatIsKickedIsToldAndStaysAway() async throws {
+        try await World.run { world in
+            try await world.pair { alice, bob in
+                alice.room.kick(try #require(bob.room.selfID), reason: "enough")
+                try await bob.events.wait("the end") { events in
+                    if case .left(let error?)? = events.last { error.protocolCode == "kicked" } else { false }
+                }
+                try await alice.events.wait("bob's leave") { Member.left($0) == 1 }
+                await #expect(throws: RoomError.self) { try await bob.room.send("but") }
+                #expect(alice.room.participants.isEmpty)
+            }
+        }
+    }
+
+    @Test func messagesToSomebodyWhoLeavesForGoodAreCounted() async throws {
+        try await World.run { world in
+            try await world.pair(bobReads: true) { alice, bob in
+                let id = try #require(bob.room.selfID)
+                world.peers.cut(newPathsToo: true)
+                for number in 1...5 { try await alice.room.send("\(number)", to: id) }
+                alice.room.kick(id)
+                try await alice.events.wait("the count") { events in
+                    events.contains { if case .undelivered(id, count: 5) = $0 { true } else { false } }
+                }
+                world.peers.restore()
+            }
+        }
+    }
+
+    @Test func aRuntimeThatEndsLeavesItsRooms() async throws {
+        try await World.run { world in
+            let faults = SignalingFaultControl()
+            try await world.member("alice", host: true) { alice in
+                let room = try await TransportRuntime.withRunning(world.configuration, registry: world.registry(faults))
+                { runtime in
+                    try await runtime.connect(toRoom: "lab", as: "bob")
+                }
+                try await alice.events.wait("bob's leave") { Member.left($0) == 1 }
+                await #expect(throws: RoomError.self) { try await room.send("too late") }
+            }
+        }
+    }
+
+    @Test func leavingTwiceAndReadingAfterTheEndAreHarmless() async throws {
+        try await World.run { world in
+            try await world.member("alice", host: true) { alice in
+                await alice.room.leave()
+                await alice.room.leave()
+                var iterator = alice.room.messages(on: .unordered).makeAsyncIterator()
+                #expect(await iterator.next() == nil)
+                #expect(throws: RoomError.self) {
+                    try alice.room.trySend(UnsafeRawBufferPointer(start: nil, count: 0), to: ParticipantID("x"))
+                }
+            }
+        }
+    }
+}
