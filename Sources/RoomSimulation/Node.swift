@@ -93,6 +93,8 @@ final class Link {
     var isAbandoned = false
     /// Nothing comes through any more, and nobody is told.
     var isDead = false
+    /// By the participant's clock.
+    var openedAt = Timestamp.zero
     var lastUp = Timestamp.zero
     var lastDown = Timestamp.zero
     /// On their way; the oldest first. They wait here while the network is cut.

@@ -77,6 +77,12 @@ extension Simulation {
         }
     }
 
+    /// Much at once, in parts.
+    func burst(_ stream: ReliableStream) {
+        for _ in 0..<3 { say(stream, parts: 5) }
+        drain(stream)
+    }
+
     private func say(_ stream: ReliableStream, parts: UInt8) {
         guard stream.kept.count + Int(parts) <= ReliableStream.limit else { return }
         ledgers[stream.outgoing].sent += 1

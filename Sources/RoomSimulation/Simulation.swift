@@ -257,6 +257,14 @@ package final class Simulation {
                 report("\(node.name)'s connection was replaced by an older one")
             }
         }
+        if case .timerFired(.attempt) = event {
+            for case .abortTransport(let generation) in actions {
+                guard let link = node.links[generation], now + node.clockOffset - link.openedAt < .seconds(5) else {
+                    continue
+                }
+                report("\(node.name) gives an attempt up before its time")
+            }
+        }
         if actions.count > 500 { report("\(node.name) does \(actions.count) things at once") }
         let session = node.membership?.session
         for action in actions { perform(action, of: node) }
