@@ -157,7 +157,9 @@ extension Simulation {
     func cutAssociation(_ endpoint: Endpoint) {
         endpoint.line.pipe(fromOfferer: !endpoint.isOfferer).frames.removeAll()
         let pipe = endpoint.line.pipe(fromOfferer: endpoint.isOfferer)
-        if !pipe.frames.isEmpty { pipe.frames.truncate(to: Int.random(in: 0...pipe.frames.count, using: &random)) }
+        guard !pipe.frames.isEmpty else { return }
+        pipe.frames.truncate(to: Int.random(in: 0...pipe.frames.count, using: &random))
+        carry(endpoint.line, fromOfferer: endpoint.isOfferer)
     }
 
     private func carry(_ line: Line, fromOfferer: Bool) {
