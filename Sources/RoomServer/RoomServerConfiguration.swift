@@ -108,7 +108,7 @@ public struct RoomServerConfiguration: Sendable {
         /// For the HTTP request and for the `hello`, each.
         public var handshakeTimeout: Duration = .seconds(10)
         /// How long a session may be resumed, and how long a room waits for its host.
-        public var grace: Duration = .seconds(30)
+        public var grace: Duration = .seconds(60)
         /// How long a room without participants is kept.
         public var emptyRoomTTL: Duration = .seconds(30)
         /// Silence after which a client is asked for a sign of life; clients are told to do the same.

@@ -20,7 +20,7 @@ package struct BenchmarkRunner: Sendable {
     }
 
     package enum Scenario: String, Sendable, CaseIterable {
-        case connect, rtt, throughput, small, reconnect, many
+        case connect, rtt, throughput, small, reconnect, many, signaling
     }
 
     package var subjects: [Subject]
@@ -80,6 +80,11 @@ package struct BenchmarkRunner: Sendable {
             for (metric, value) in values { results[key]?.metrics[metric, default: []].append(value) }
         }
         for round in 1...max(1, rounds) {
+            if scenarios.contains(.signaling) {
+                for (subject, scenario, values) in try await signaling() {
+                    record(subject, subject == "C reference" ? "" : subject, "", scenario, values)
+                }
+            }
             if let reference {
                 progress("round \(round) of \(rounds): C reference")
                 for (scenario, values) in try runReference(reference) {

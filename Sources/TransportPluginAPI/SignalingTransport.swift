@@ -18,8 +18,20 @@ public protocol SignalingTransport: Sendable {
     /// the backend does not declare), `.closed` after `shutdown()`, `.resourceExhausted`.
     nonisolated(nonsending) func connect(to endpoint: SignalingEndpoint) async throws(TransportError) -> Connection
 
+    /// Where the connections live, when that is an executor: tasks that prefer it send and receive without a thread hop. Work on
+    /// it must not block. Nil, the default: there is none.
+    ///
+    /// ```swift
+    /// await withTaskExecutorPreference(transport.preferredExecutor) { … }
+    /// ```
+    var preferredExecutor: (any TaskExecutor)? { get }
+
     /// Aborts what is still open and gives back threads and descriptors. Returns when they are gone. Idempotent.
     nonisolated(nonsending) func shutdown() async
+}
+
+extension SignalingTransport {
+    public var preferredExecutor: (any TaskExecutor)? { nil }
 }
 
 /// One open WebSocket connection: whole messages out and in.
