@@ -94,8 +94,8 @@ let package = Package(
         .executableTarget(
             name: "room",
             dependencies: [
-                "RoomConnection", "RoomServer", "TransportBenchmark", "InProcessTransport", "TransportPluginAPI",
-                "SignalingFoundation",
+                "RoomConnection", "RoomServer", "RoomSimulation", "TransportBenchmark", "InProcessTransport",
+                "TransportPluginAPI", "SignalingFoundation",
                 .target(name: "SignalingLibwebsockets", condition: .when(traits: ["Libwebsockets"])),
                 .target(name: "SignalingNIO", condition: .when(traits: ["NIO"])),
                 .target(name: "PeerWebRTC", condition: .when(traits: ["WebRTC"])),
