@@ -2,9 +2,9 @@
 
 PACKAGES := libwebsockets-dev libnice-dev libglib2.0-dev libssl-dev libusrsctp-dev pkg-config
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-SANITIZED := TransportPluginAPI|NetworkMonitor|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingLibwebsockets|SignalingNIO|ICELibnice|PeerWebRTC
+SANITIZED := TransportPluginAPI|NetworkMonitor|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingFoundation|SignalingLibwebsockets|SignalingNIO|ICELibnice|PeerWebRTC
 
-.PHONY: help demo test test-tsan test-asan test-plugin test-interop test-autobahn fuzz bench format lint docs dependencies clean
+.PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-interop test-autobahn test-lab lab fuzz bench format lint docs dependencies clean
 
 help:
 	@echo "make demo          build and run the demo: a server and two peers that lose everything and heal"
@@ -12,8 +12,10 @@ help:
 	@echo "make test-tsan     the tests under ThreadSanitizer (test-asan: AddressSanitizer)"
 	@echo "make test-interop  against Chromium, aiortc and libdatachannel"
 	@echo "make test-autobahn every WebSocket implementation here against Autobahn's test suite (needs Python 2.7)"
+	@echo "make test-lab      outages in network namespaces, the short table (root); make lab: all of it, two hours"
 	@echo "make fuzz          every decoder, SECONDS=30 each"
 	@echo "make bench         release build, beside the C reference"
+	@echo "make docs          the documentation of every product, into docs-build/"
 	@echo "make lint          what CI checks besides the tests; make format repairs the format"
 
 dependencies:
@@ -46,12 +48,24 @@ test-plugin: dependencies
 	swift build --package-path Tests/TrivialPlugin --scratch-path .build-plugin
 	ROOM_PLUGINS=.build-plugin/debug/libTrivialPlugin.so $$(swift build --product room --show-bin-path)/room plugins | grep -A1 trivial
 
+test-tutorial: dependencies
+	swift test --package-path Tests/TutorialPlugin --scratch-path .build-tutorial
+
 test-interop: dependencies
 	swift build --product room
 	Tests/Interop/run
 
 test-autobahn: dependencies
 	Tests/Autobahn/run $(SUBJECTS)
+
+test-lab: dependencies
+	swift build -c release --product room
+	ROOM=$$(swift build -c release --product room --show-bin-path)/room Tests/NetworkLab/run --short
+
+lab: dependencies
+	swift build -c release --product room
+	ROOM=$$(swift build -c release --product room --show-bin-path)/room Tests/NetworkLab/run $(LAB) \
+		--json Benchmarks/reports/network-lab.json --markdown Benchmarks/reports/network-lab.md
 
 SECONDS ?= 30
 fuzz: dependencies
@@ -69,10 +83,7 @@ lint:
 	.ci/lint
 
 docs: dependencies
-	for target in TransportPluginAPI RoomConnection RoomProtocol; do \
-		swift package --allow-writing-to-directory docs-build generate-documentation --target $$target \
-			--output-path docs-build/$$target --transform-for-static-hosting || exit 1; \
-	done
+	.ci/docs
 
 clean:
-	rm -rf .build .build-tsan .build-asan docs-build
+	rm -rf .build .build-tsan .build-asan .build-plugin .build-tutorial docs-build

@@ -56,6 +56,8 @@ final class PeerLink: @unchecked Sendable {
     /// The parts so far of a message that is not whole. They were acknowledged, so they outlive the channel they came on.
     private(set) var assembled: [UInt8]
     private var ackTimer: LoopTimer?
+    /// Called on the loop.
+    var onHint: (DeliveryProtocol.Hint) -> Void = { _ in }
     private weak var receiver: (any PeerLinkReceiver)?
 
     /// `delivery` and `parts`: from the memory of earlier streams.
@@ -287,6 +289,8 @@ final class PeerLink: @unchecked Sendable {
                     return
                 }
             }
+            // That was all: whoever has appended since makes the loop come again.
+            if batch.count < FrameBatch.capacity { return }
         }
     }
 
@@ -371,6 +375,7 @@ final class PeerLink: @unchecked Sendable {
         case .ack(let ack):
             guard delivery.ackReceived(ack) else { return false }
             if delivery.acknowledged != before { release(0, upTo: delivery.acknowledged) }
+        case .hint(let hint): if let hint { onHint(hint) }
         case .resume(let resume):
             shared.withLock { delivery.framesAccepted(upTo: $0.buffers[0].lastSequence) }
             guard delivery.resumeReceived(resume) else { return false }
@@ -380,6 +385,8 @@ final class PeerLink: @unchecked Sendable {
         return true
     }
 
+    // Not inlined: the optimizer of Swift 6.3 crashes on it ("forwardToInit").
+    @inline(never)
     private func deliver(
         _ body: UnsafeRawBufferPointer, _ kind: DeliveryProtocol.Kind, _ receiver: any PeerLinkReceiver
     ) {
@@ -392,6 +399,20 @@ final class PeerLink: @unchecked Sendable {
         ackTimer = loop.schedule(at: loop.turnTime + DeliveryMachine.ackDelay) { [weak self] in
             self?.ackTimer = nil
             self?.sendAck()
+        }
+    }
+
+    /// Sends a hint if that is possible now.
+    func send(_ hint: DeliveryProtocol.Hint) {
+        guard isDelivery, delivery.isOpen, isOpen[0], !isBlocked[0], let connection, let id = channels[0] else {
+            return
+        }
+        Payload(hint.encoded).withUnsafeBytes { bytes in
+            do throws(TransportError) {
+                try connection.send(bytes, isText: false, on: id)
+            } catch {
+                if error.code == .wouldBlock { isBlocked[0] = true }
+            }
         }
     }
 
@@ -422,13 +443,14 @@ protocol PeerLinkReceiver: AnyObject {
 private struct FrameBatch {
     var first: UInt64 = 0
     var count = 0
+    static let capacity = 16
     var frames: [16 of UnsafeMutableRawBufferPointer] = .init(repeating: .init(start: nil, count: 0))
     var kinds: [16 of DeliveryProtocol.Kind] = .init(repeating: .binary)
 
     init(_ buffer: borrowing SendBuffer, from sequence: UInt64?) {
         guard let sequence else { return }
         first = sequence
-        while count < 16, let (bytes, kind) = buffer.frame(sequence + UInt64(count)) {
+        while count < Self.capacity, let (bytes, kind) = buffer.frame(sequence + UInt64(count)) {
             frames[count] = bytes
             kinds[count] = kind
             count += 1

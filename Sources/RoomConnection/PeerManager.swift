@@ -63,6 +63,12 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         let link = PeerLink(
             participant: participant.id, delivery: delivery, parts: parts ?? [], isDelivery: participant.hasDelivery,
             loop: transport.loop, limits: limits, receiver: hub)
+        link.onHint = { [weak self] hint in
+            guard let self, let id = connections[participant.id]?.id else { return }
+            switch hint {
+            case .serverIsBack: report(.peer(participant.id, id, .serverIsBack))
+            }
+        }
         links[participant.id] = link
         hub.setLink(link, for: participant.id)
     }
@@ -102,8 +108,11 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             case .restartPath(let iceServers): try connection.restart(iceServers: template.iceServers + iceServers)
             case .updateICEServers(let iceServers): connection.updateICEServers(template.iceServers + iceServers)
             case .probe: connection.probe()
+            case .tellServerIsBack: links[participant]?.send(.serverIsBack)
             }
         } catch {
+            // This machine has no network at this moment. The ladder tries again when it has one; a new connection would not help.
+            if error.code == .unreachable { return }
             report(.peer(participant, id, .descriptionRefused(PeerFailure(error.message))))
         }
     }

@@ -4,11 +4,13 @@ public struct RecoveryBudgets: Sendable, Hashable {
     public var silence: Duration = .seconds(2)
     /// A fresh path that is not up after this is tried again; one second more with every try. 250 ms to 60 s.
     public var restart: Duration = .milliseconds(2500)
-    /// Once restarts were answered and yet brought no path for this long, the connection is rebuilt. 1 s to 10 min.
+    /// Once restarts brought a path over which nothing came for this long, the connection is rebuilt. Where they bring no path, a
+    /// new connection would find none either: it is rebuilt after a minute. 1 s to 10 min.
     public var rebuild: Duration = .seconds(15)
     /// How long a new connection may take before it is made anew. 1 s to 5 min.
     public var connect: Duration = .seconds(10)
 
+    /// The defaults.
     public init() {}
 
     func validate() throws(RoomError) {
@@ -30,6 +32,7 @@ public struct ReconnectBackoff: Sendable, Hashable {
     /// Attempts of one outage after which the room is given up. Nil: never. At least 1.
     public var attemptLimit: Int?
 
+    /// The defaults.
     public init() {}
 
     func validate() throws(RoomError) {

@@ -28,6 +28,7 @@ public final class Room: Sendable {
     /// Whether this participant is the room's host.
     public var isHost: Bool { hub.snapshot().isHost }
 
+    /// What is known of the connection to the room server now.
     public var signalingStatus: SignalingStatus { hub.snapshot().signaling }
 
     /// What happens to the room. States of which only the last counts (a status that was followed by another before you looked)
@@ -35,6 +36,15 @@ public final class Room: Sendable {
     public var events: RoomEvents { RoomEvents(mailbox: hub.events) }
 
     // MARK: Receiving
+
+    /// The thread that messages arrive on, as a task executor: a task that prefers it reads `messages` and sends without a thread hop.
+    ///
+    /// ```swift
+    /// Task(executorPreference: room.executor) { for await message in room.messages() { … } }
+    /// ```
+    /// For consumers that count microseconds. Everything else on the loop waits while such a task computes, so keep its steps short and never
+    /// block in them.
+    public var executor: any TaskExecutor { engine.loop }
 
     /// The messages of one channel, for one consuming task. Senders are held back while you do not read: nothing is lost on
     /// `.reliable` and `.unordered`; on `.lossy` the newest are dropped when the buffer is full. Ends when the room is left.
@@ -89,6 +99,7 @@ public final class Room: Sendable {
         }
     }
 
+    /// As `send` of bytes, for a payload.
     public nonisolated(nonsending) func send(
         _ payload: Payload, isText: Bool = false, to participant: ParticipantID? = nil, channel: RoomChannel = .reliable
     ) async throws(RoomError) {

@@ -92,10 +92,11 @@ package struct RecoveryConfiguration: Sendable, Equatable {
     package var restartSpacing: Duration = .milliseconds(500)
     /// The least time between two restarts for changes of this machine's network.
     package var networkSpacing: Duration = .milliseconds(100)
-    /// Restarts that were answered and yet brought no path for this long lead to a rebuild.
+    /// Restarts that brought a path, over which nothing came for this long, lead to a rebuild.
     package var rebuildAfter: Duration = .seconds(15)
-    /// The same when the other side did not answer at all: it is away or frozen, and a rebuild would not help either.
-    package var rebuildUnansweredAfter: Duration = .seconds(60)
+    /// The same when no path was found: the other side is away or frozen, or the network is shut, and a rebuild would not help
+    /// either.
+    package var rebuildWithoutPathAfter: Duration = .seconds(60)
     /// How long a new connection may take; grows by as much with every rebuild in a row.
     package var connectBudget: Duration = .seconds(10)
     package var connectMaximum: Duration = .seconds(60)
@@ -105,7 +106,7 @@ package struct RecoveryConfiguration: Sendable, Equatable {
     /// After a connection that the other side closed in order, for news of why.
     package var closedBudget: Duration = .seconds(2)
     /// How long a participant that a rejoin did not find in the roster is waited for, within the server's grace period.
-    package var absenceLimit: Duration = .seconds(30)
+    package var absenceLimit: Duration = .seconds(60)
     /// The same for one that has closed its peer connection meanwhile.
     package var closedAbsenceLimit: Duration = .seconds(5)
     /// Peers of ours that may be connecting at a time.

@@ -39,6 +39,7 @@ package struct PeerMachine: Sendable {
 
     package var isOfferer: Bool { negotiation.isOfferer }
     package var status: PeerStatus { ladder.status }
+    package var isRecovering: Bool { if case .recovering = status { true } else { false } }
     /// Its turn to connect has not come.
     package var isIdle: Bool { ladder.isIdle }
     /// It holds one of the places for those who connect at a time.
@@ -82,6 +83,7 @@ package struct PeerMachine: Sendable {
             negotiation.connectionClosed()
             climb(now: now, &actions) { $0.closed(failure, now: now, &$1) }
         case .descriptionRefused: climb(now: now, &actions) { $0.descriptionRefused(now: now, &$1) }
+        case .serverIsBack: break
         }
         renewRelay(now: now, &actions)
     }
@@ -103,6 +105,11 @@ package struct PeerMachine: Sendable {
 
     package mutating func hurry(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
         climb(now: now, &actions) { $0.hurry(cause, now: now, &$1) }
+    }
+
+    /// Others may still be waiting for their next attempt.
+    package func tellServerIsBack(_ actions: inout [Action]) {
+        if let connection, case .connected = status { actions.append(.command(connection, .tellServerIsBack)) }
     }
 
     package mutating func networkChanged(

@@ -36,7 +36,7 @@ extension RecoveryLadder {
         restarting.attempt += 1
         restarting.lastAt = now
         restarting.deadline = now + min(wait, configuration.restartMaximum)
-        if restarting.isAnswered {
+        if restarting.isWorthRebuilding {
             // Not beyond the time of the next rung.
             let limit = max(restarting.startedAt + configuration.rebuildAfter, now + configuration.restartBudget)
             restarting.deadline = min(restarting.deadline, limit)

@@ -40,6 +40,11 @@ package struct RecoveryLadder: Sendable {
         var startedAt: Timestamp
         var lastAt: Timestamp
         var isAnswered = false
+        /// A fresh path was found: what is silent now is the connection over it.
+        var hasPath = false
+        /// Only a path that carries nothing speaks for a new connection. Where none is found, a new connection would find none
+        /// either, and the old one goes on at once when its path is back.
+        var isWorthRebuilding: Bool { isAnswered && hasPath }
     }
 
     let configuration: RecoveryConfiguration
@@ -129,6 +134,10 @@ package struct RecoveryLadder: Sendable {
 
     package mutating func pathChanged(_ path: PeerPath, _ actions: inout [Action]) {
         self.path = path
+        if case .restarting(var restarting) = state, restarting.isAnswered {
+            restarting.hasPath = true
+            state = .restarting(restarting)
+        }
         updateStatus(&actions)
     }
 
@@ -313,7 +322,7 @@ package struct RecoveryLadder: Sendable {
         case .restarting(let restarting):
             let elapsed = now - restarting.startedAt
             let budget =
-                restarting.isAnswered ? configuration.rebuildAfter : configuration.rebuildUnansweredAfter
+                restarting.isWorthRebuilding ? configuration.rebuildAfter : configuration.rebuildWithoutPathAfter
             step(elapsed >= budget ? .rebuild : .restart, restarting.cause, now: now, &actions)
         case .delayed(_, let cause): step(.rebuild, cause, now: now, &actions)
         }

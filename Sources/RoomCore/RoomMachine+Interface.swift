@@ -69,6 +69,8 @@ extension RoomMachine {
         case closed(PeerFailure?)
         /// `setRemoteDescription`, `offer` or `restart` has thrown.
         case descriptionRefused(PeerFailure)
+        /// The other side says over its channel that it has come back to the room server.
+        case serverIsBack
     }
 
     /// What the shell must do, in this order.
@@ -103,6 +105,8 @@ extension RoomMachine {
         case restartPath(iceServers: [ICEServer])
         case updateICEServers([ICEServer])
         case probe
+        /// Over the connection's channel, if it has one that works.
+        case tellServerIsBack
     }
 
     package enum TimerID: Sendable, Hashable {

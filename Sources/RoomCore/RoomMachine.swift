@@ -84,16 +84,35 @@ package struct RoomMachine: Sendable {
             signal(now, &actions) { $0.credentialReady(token: token, expiresAt: expiresAt, now: now, &$1) }
         case .credentialFailed(let failure):
             signal(now, &actions) { $0.credentialFailed(failure, now: now, &$1) }
+        case .peer(_, _, .serverIsBack): signal(now, &actions) { $0.serverIsBack(now: now, &$1) }
         case .peer(let participant, let connection, let fact):
-            let wasCurrent = peers[participant]?.connection == connection
+            let before = peers[participant]
             withPeer(participant, now, &actions) { $0.handle(fact, of: connection, now: now, &$1) }
-            if wasCurrent, fact == .closed(nil) { attend(now, &actions) { $0.peerClosed(participant, now: now, &$1) } }
+            guard before?.connection == connection else { break }
+            if fact == .closed(nil) { attend(now, &actions) { $0.peerClosed(participant, now: now, &$1) } }
+            conclude(from: fact, wasRecovering: before?.isRecovering ?? false, now, &actions)
         }
         if wasConnected, !signaling.isConnected, !isEnded {
             eachPeer(now, &actions) { peer, _, actions in peer.setReachable(false, now: now, &actions) }
         }
         beginPeers(now, &actions)
         return actions
+    }
+
+    /// What a path tells of the network under it is true of signaling too: it is asked for a sign of life when a peer falls silent,
+    /// and tried at once when one is heard again.
+    private mutating func conclude(
+        from fact: RoomMachine.PeerFact, wasRecovering: Bool, _ now: Timestamp, _ actions: inout [Action]
+    ) {
+        switch fact {
+        case .liveness(.suspect), .state(.disconnected):
+            if signaling.isConnected { signal(now, &actions) { $0.hurry(now: now, &$1) } }
+        case .liveness(.alive), .state(.connected):
+            if wasRecovering, !signaling.isConnected { signal(now, &actions) { $0.hurry(now: now, &$1) } }
+        case .localDescription, .localCandidate, .endOfLocalCandidates, .state, .pathChanged, .closed,
+            .descriptionRefused, .serverIsBack:
+            break
+        }
     }
 
     private mutating func timerFired(_ timer: TimerID, _ now: Timestamp, _ actions: inout [Action]) {
@@ -162,6 +181,7 @@ package struct RoomMachine: Sendable {
             } else {
                 peer.rejoined(.rejoined, now: now, &actions)
             }
+            peer.tellServerIsBack(&actions)
         }
     }
 

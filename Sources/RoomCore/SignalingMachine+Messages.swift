@@ -279,6 +279,17 @@ extension SignalingMachine {
         beginAttempt(now: now, &actions)
     }
 
+    /// Somebody else has just reached the server: the next attempt is made now. Believed once a second, so that nobody can drive us.
+    package mutating func serverIsBack(now: Timestamp, _ actions: inout [Action]) {
+        if let lastHintAt, now - lastHintAt < .seconds(1) { return }
+        switch state {
+        case .waiting, .opening:
+            lastHintAt = now
+            hurry(now: now, &actions)
+        case .idle, .fetching, .greeting, .connected, .closed: break
+        }
+    }
+
     /// An attempt that has been under way for a while may be bound to a network that is no more.
     private mutating func renew(
         _ generation: ConnectionGeneration, since: Timestamp, now: Timestamp, _ actions: inout [Action]

@@ -81,6 +81,8 @@ package struct SignalingMachine: Sendable {
     var cause: SignalingFailure?
     var mustRejoin = false
     var hasBeenConnected = false
+    /// When a participant's word was last believed that the server is back.
+    var lastHintAt: Timestamp?
     package private(set) var status = SignalingStatus.disconnected(cause: nil)
 
     package init(_ configuration: RoomConfiguration, generator: SeededGenerator) {

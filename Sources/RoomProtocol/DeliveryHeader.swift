@@ -13,21 +13,26 @@
 /// | 0x03 | text data | sequence u32, ack u32, payload |
 /// | 0x04 | part of a message: more follows | sequence u32, ack u32, payload; the last part is 0x02 or 0x03 |
 /// | 0x05 | ack | ack u32 |
+/// | 0x06 | hint | code u8: 1 = the sender has just come back to the room server |
 ///
+/// A hint is advice, neither numbered nor repeated; a code that is not known is ignored.
 /// Every data frame has its own sequence number, counting from 1; on the wire the lower 32 bits. `ack` is cumulative.
 /// Resume is the first frame of each side on each new channel: `received` is the last number that has come from the other side in
 /// order, `next` the lowest number that this side can still send.
 public enum DeliveryProtocol {
     /// Label and protocol string of the channel.
     public static let channelLabel = "room.reliable"
+    /// The protocol string of the channel: it tells the version.
     public static let channelProtocol = "room.delivery.v1"
     /// The capability in `hello` and in the roster.
     public static let capability = "delivery.v1"
+    /// In the resume frame.
     public static let version: UInt8 = 1
     /// Kind, sequence, ack.
     public static let dataHeaderLength = 9
     /// Labels of the plain channels beside it, with an empty protocol string.
     public static let unorderedLabel = "room.unordered"
+    /// As `unorderedLabel`.
     public static let lossyLabel = "room.lossy"
     /// The reliable channel towards a member without the capability: plain data-channel semantics.
     public static let plainLabel = "room.plain"
@@ -39,16 +44,32 @@ extension DeliveryProtocol {
     /// Payload bytes that fit into one frame.
     public static let maximumPartLength = maximumFrameLength - dataHeaderLength
 
+    /// The first byte of a frame.
     public enum Kind: UInt8, Sendable {
+        /// The first frame of each side on each new channel.
         case resume = 1
+        /// A message of bytes, or the last part of one.
         case binary = 2
+        /// A message of text, or the last part of one.
         case text = 3
+        /// A part of a message; more follow.
         case part = 4
+        /// An acknowledgement that travels alone.
         case ack = 5
+        case hint = 6
+    }
+
+    /// Advice from one side to the other.
+    public enum Hint: UInt8, Sendable, Hashable {
+        /// The sender has just come back to the room server: it may be worth trying now.
+        case serverIsBack = 1
+
+        public var encoded: [UInt8] { [Kind.hint.rawValue, rawValue] }
     }
 
     /// The first frame of each side on each new channel.
     public struct ResumeFrame: Sendable, Hashable {
+        /// The sender's session.
         public var session: SessionID
         /// The session of the other side that the numbers belong to.
         public var peerSession: SessionID
@@ -57,6 +78,7 @@ extension DeliveryProtocol {
         /// The lowest number that can still be sent.
         public var next: UInt64
 
+        /// A frame of these values.
         public init(session: SessionID, peerSession: SessionID, received: UInt64, next: UInt64) {
             self.session = session
             self.peerSession = peerSession
@@ -64,6 +86,7 @@ extension DeliveryProtocol {
             self.next = next
         }
 
+        /// The frame as bytes.
         public var encoded: [UInt8] {
             var bytes: [UInt8] = [Kind.resume.rawValue, version]
             for id in [session, peerSession] {
@@ -82,9 +105,14 @@ extension DeliveryProtocol {
 
     /// A frame as it came; `payload` is where the rest begins.
     public enum Frame: Sendable, Hashable {
+        /// The first frame of a side.
         case resume(ResumeFrame)
+        /// The header of a data frame; its payload begins after `dataHeaderLength` bytes.
         case data(kind: Kind, sequence: UInt32, ack: UInt32)
+        /// The lower 32 bits of the last number that has come in order.
         case ack(UInt32)
+        /// Nil: a code that is not known.
+        case hint(Hint?)
     }
 
     /// Reads a frame's header. Nil: not a frame of this version; the channel is to be closed.
@@ -99,6 +127,9 @@ extension DeliveryProtocol {
         case .ack:
             guard bytes.count == 5 else { return nil }
             return .ack(UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: 1, as: UInt32.self)))
+        case .hint:
+            guard bytes.count == 2 else { return nil }
+            return .hint(Hint(rawValue: bytes[1]))
         case .resume:
             return decodeResume(bytes).map(Frame.resume)
         }

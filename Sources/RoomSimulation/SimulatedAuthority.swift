@@ -26,7 +26,8 @@ final class SimulatedAuthority: RoomAuthority, @unchecked Sendable {
             throw ProtocolError(code: .unauthorized, message: "no token", isRetryable: false, isFatal: true)
         }
         guard now.nanoseconds < expiry else {
-            throw ProtocolError(code: .tokenExpired, message: "the token has expired", isRetryable: false, isFatal: true)
+            throw ProtocolError(
+                code: .tokenExpired, message: "the token has expired", isRetryable: false, isFatal: true)
         }
     }
 

@@ -30,7 +30,8 @@ extension Simulation {
                 other.membership?.session == participant.session, let last = other.lastInTouch,
                 now - last < (reason == .left ? .seconds(4) : Self.grace - .seconds(5))
             else { continue }
-            report("\(node.name) gives up \(other.name) (\(reason)), who was in the room \((now - last).inSeconds) s ago")
+            report(
+                "\(node.name) gives up \(other.name) (\(reason)), who was in the room \((now - last).inSeconds) s ago")
         }
     }
 

@@ -57,6 +57,7 @@ extension Simulation {
         case .probe:
             // What is lost is asked again.
             schedule(.answerProbe(endpoint), after: latency(endpoint.node))
+        case .tellServerIsBack: if works(line), let other = line.other(than: endpoint) { tell(other, .serverIsBack) }
         }
     }
 
@@ -178,7 +179,8 @@ extension Simulation {
 
     private func areLinked(_ line: Line, fromOfferer: Bool) -> Bool {
         guard let offerer = line.offerer, let answerer = line.answerer else { return false }
-        return fromOfferer ? isLinked(from: offerer.node, to: answerer.node) : isLinked(from: answerer.node, to: offerer.node)
+        return fromOfferer
+            ? isLinked(from: offerer.node, to: answerer.node) : isLinked(from: answerer.node, to: offerer.node)
     }
 
     func works(_ line: Line) -> Bool { line.selected.map { isPossible(line, $0) } ?? false }

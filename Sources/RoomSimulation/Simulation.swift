@@ -113,7 +113,8 @@ package final class Simulation {
 
     /// As `latency`, with what faults add at one participant. A transport repeats what is lost on the way.
     func latency(_ node: Node) -> Duration {
-        let repetitions = node.losses > 0 && chance(0.3) ? Duration.milliseconds(Int.random(in: 200...1000, using: &random)) : .zero
+        let repetitions =
+            node.losses > 0 && chance(0.3) ? Duration.milliseconds(Int.random(in: 200...1000, using: &random)) : .zero
         return latency() + node.slowness + repetitions
     }
 
@@ -133,7 +134,9 @@ package final class Simulation {
             happen(occurrence)
             if violations.count >= 20 || steps > 2_000_000 { break }
             // Well for long enough after the last fault.
-            if case .inspect = occurrence, let wellSince, now - max(wellSince, lastChatter) >= scenario.wellFor { break }
+            if case .inspect = occurrence, let wellSince, now - max(wellSince, lastChatter) >= scenario.wellFor {
+                break
+            }
         }
         if steps > 2_000_000 { report("the run does not come to rest") }
         inspectEnd()
@@ -279,7 +282,9 @@ package final class Simulation {
             node.membership = membership
             directory[membership.participant] = node.index
             if isNew {
-                for participant in node.roster.values.sorted(by: { $0.id < $1.id }) { makeStream(node, to: participant) }
+                for participant in node.roster.values.sorted(by: { $0.id < $1.id }) {
+                    makeStream(node, to: participant)
+                }
             }
         case .peerJoined(let participant):
             if node.roster[participant.id] != nil { report("\(node.name) sees \(participant.name) join twice") }

@@ -129,12 +129,14 @@ package final class BareSubject<Transport: PeerTransport>: BenchmarkSubject, Pee
         }
     }
 
-    package func consume(_ body: @escaping @Sendable (Payload) async throws -> Void) async throws {
+    package func consume(onLoop: Bool, _ body: @escaping @Sendable (Payload) async throws -> Void) async throws {
         consumerTask.withLock { $0 }?.cancel()
         await transport.loop.run { [self] in consumer = body }
-        let task = Task { [self] in
+        let task = Task(executorPreference: onLoop ? transport.loop : nil) { [self] in
             while !Task.isCancelled {
                 await wait { !$0.messages.isEmpty || $0.failure != nil }
+                // Another consumer has taken over: the messages are his.
+                if Task.isCancelled { return }
                 let batch = shared.withLock { shared in
                     defer { shared.messages = [] }
                     return shared.messages

@@ -24,12 +24,12 @@ package final class BenchmarkEnd: Sendable {
     package init(_ subject: any BenchmarkSubject) { self.subject = subject }
 
     /// Echoes every message, from the handler or from a task that reads the async sequence.
-    package func echo(fromHandler: Bool) async throws {
+    package func echo(from receiver: BenchmarkReceiver) async throws {
         let subject = subject
-        if fromHandler {
+        if receiver == .handler {
             await subject.setHandler { subject.reply($0) }
         } else {
-            try await subject.consume { payload in
+            try await subject.consume(onLoop: receiver == .loopSequence) { payload in
                 let bytes = payload.withUnsafeBytes { $0 }
                 try await subject.send(bytes)
                 withExtendedLifetime(payload) {}
@@ -99,11 +99,13 @@ package final class BenchmarkEnd: Sendable {
     }
 
     /// Ping-pong of `count` messages of 64 bytes; latencies in microseconds.
-    package func roundTrips(_ count: Int, fromHandler: Bool) async throws -> JSONLine {
+    package func roundTrips(_ count: Int, at receiver: BenchmarkReceiver) async throws -> JSONLine {
         let warmUp = count / 10
         let cpu = cpuTime()
         var samples =
-            fromHandler ? await handlerRoundTrips(count + warmUp) : try await sequenceRoundTrips(count + warmUp)
+            receiver == .handler
+            ? await handlerRoundTrips(count + warmUp)
+            : try await sequenceRoundTrips(count + warmUp, onLoop: receiver == .loopSequence)
         samples.removeFirst(min(warmUp, samples.count))
         samples.sort()
         func percentile(_ share: Double) -> Double {
@@ -151,12 +153,12 @@ package final class BenchmarkEnd: Sendable {
         }
     }
 
-    private func sequenceRoundTrips(_ count: Int) async throws -> [Int64] {
+    private func sequenceRoundTrips(_ count: Int, onLoop: Bool) async throws -> [Int64] {
         let subject = subject
         let pingPong = pingPong
         let ping = [UInt8](repeating: 1, count: 64)
         let ended = Locked(false)
-        try await subject.consume { payload in
+        try await subject.consume(onLoop: onLoop) { payload in
             let now = Timestamp.now()
             let done = pingPong.withLock { state -> (CheckedContinuation<[Int64], Never>, [Int64])? in
                 guard state.remaining > 0 else { return nil }

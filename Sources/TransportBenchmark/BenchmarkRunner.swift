@@ -20,7 +20,7 @@ package struct BenchmarkRunner: Sendable {
     }
 
     package enum Scenario: String, Sendable, CaseIterable {
-        case connect, rtt, throughput, small, reconnect, many
+        case connect, rtt, throughput, small, reconnect, many, signaling
     }
 
     package var subjects: [Subject]
@@ -80,6 +80,11 @@ package struct BenchmarkRunner: Sendable {
             for (metric, value) in values { results[key]?.metrics[metric, default: []].append(value) }
         }
         for round in 1...max(1, rounds) {
+            if scenarios.contains(.signaling) {
+                for (subject, scenario, values) in try await signaling() {
+                    record(subject, subject == "C reference" ? "" : subject, "", scenario, values)
+                }
+            }
             if let reference {
                 progress("round \(round) of \(rounds): C reference")
                 for (scenario, values) in try runReference(reference) {
@@ -118,8 +123,8 @@ package struct BenchmarkRunner: Sendable {
         defer { pair.stop() }
         _ = try await pair.waitUntilOpen()
         if scenarios.contains(.rtt) {
-            for fromHandler in [true, false] {
-                measured.append((fromHandler ? "rtt" : "rtt sequence", try await roundTrips(pair, fromHandler)))
+            for receiver in BenchmarkReceiver.allCases {
+                measured.append((receiver.scenario, try await roundTrips(pair, receiver)))
             }
         }
         if scenarios.contains(.throughput) {
@@ -168,22 +173,22 @@ package struct BenchmarkRunner: Sendable {
         return ["memory_MB": (growth.max() ?? .nan) / 1e6, "idle_percent": idled["cpu_percent"] as? Double ?? .nan]
     }
 
-    private func roundTrips(_ pair: BenchmarkPair, _ fromHandler: Bool) async throws -> [String: Double] {
+    private func roundTrips(_ pair: BenchmarkPair, _ receiver: BenchmarkReceiver) async throws -> [String: Double] {
         _ = try await pair.b.ask("ok") { line in
             line.add("do", "echo")
-            line.add("handler", fromHandler)
+            line.add("receiver", receiver.rawValue)
         }
         let answer = try await pair.a.ask("roundTrips") { line in
             line.add("do", "roundTrips")
             line.add("count", 5000)
-            line.add("handler", fromHandler)
+            line.add("receiver", receiver.rawValue)
         }
         return answer.compactMapValues { $0 as? Double }.filter { $0.key.hasSuffix("_us") }
     }
 
     private func flood(_ pair: BenchmarkPair, size: Int) async throws -> [String: Double] {
         _ = try await pair.b.ask("ok") { $0.add("do", "count") }
-        let sent = try await pair.a.ask("flooded") { line in
+        let sent = try await pair.a.ask("flooded", within: .seconds(60 + seconds)) { line in
             line.add("do", "flood")
             line.add("size", size)
             line.add("seconds", seconds)

@@ -6,6 +6,25 @@ package struct BenchmarkError: Error, CustomStringConvertible {
     package init(_ description: String) { self.description = description }
 }
 
+/// Where messages are received.
+package enum BenchmarkReceiver: String, Sendable, CaseIterable {
+    /// In the handler, on the loop.
+    case handler
+    /// From the async sequence, by a task on the pool.
+    case sequence
+    /// From the async sequence, by a task that prefers the loop's thread.
+    case loopSequence
+
+    /// As it is named in results.
+    package var scenario: String {
+        switch self {
+        case .handler: "rtt"
+        case .sequence: "rtt sequence"
+        case .loopSequence: "rtt sequence on the loop"
+        }
+    }
+}
+
 /// What is measured: one end of a connection, whatever it is made of.
 ///
 /// The handler runs where the messages arrive, with the bytes in place; it may answer with `reply`, which sends at once.
@@ -21,8 +40,8 @@ package protocol BenchmarkSubject: Sendable {
     func flood(_ bytes: UnsafeRawBufferPointer, until end: Timestamp) async throws -> Int
     /// Returns when everything has arrived, or at least left.
     func flush() async throws
-    /// The messages as an async sequence, echoed or counted by `body` in a task. Nil where there is none.
-    func consume(_ body: @escaping @Sendable (Payload) async throws -> Void) async throws
+    /// The messages as an async sequence, echoed or counted by `body` in a task: on the loop's thread, or on the pool as every task.
+    func consume(onLoop: Bool, _ body: @escaping @Sendable (Payload) async throws -> Void) async throws
 }
 
 extension BenchmarkSubject {

@@ -23,10 +23,10 @@ package final class RoomSubject: BenchmarkSubject {
 
     package func flush() async throws { try await room.flush() }
 
-    package func consume(_ body: @escaping @Sendable (Payload) async throws -> Void) async throws {
+    package func consume(onLoop: Bool, _ body: @escaping @Sendable (Payload) async throws -> Void) async throws {
         await room.clearMessageHandler()
         consumer.withLock { $0 }?.cancel()
-        let task = Task { [room] in
+        let task = Task(executorPreference: onLoop ? room.executor : nil) { [room] in
             for await message in room.messages() { try await body(message.payload) }
         }
         consumer.withLock { $0 = task }

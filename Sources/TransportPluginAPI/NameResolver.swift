@@ -1,6 +1,7 @@
 internal import Glibc
 
-/// Resolves names on threads of their own, for transports whose library would block the thread that carries data.
+/// Resolves names on threads of their own: `getaddrinfo` blocks, and must do so neither on a transport loop nor in the cooperative
+/// pool.
 public enum NameResolver {
     /// Look-ups that may be under way at a time in this process; `getaddrinfo` cannot be cancelled.
     private static let limit = 64
@@ -8,11 +9,11 @@ public enum NameResolver {
 
     private typealias Outcome = Result<[String], TransportError>
 
-    /// The host's numeric addresses, in the system's order (RFC 6724), each once, 8 at most; never empty. `url` is what the errors
-    /// name. May be called from anywhere; a look-up that is given up ends on its own, later.
+    /// The host's numeric addresses, in the system's order (RFC 6724), each once, 8 at most; a numeric host is its own.
     ///
-    /// Throws `.nameNotResolved`, `.timedOut` when `deadline` passes, `.cancelled`, `.resourceExhausted` (64 look-ups are under way in
-    /// this process already, or no thread is left).
+    /// Throws `.nameNotResolved`, `.timedOut`, `.cancelled`, and `.resourceExhausted` when 64 look-ups are under way in this process
+    /// or no thread is left. A look-up that is given up ends on its own, later.
+    /// - Parameter url: what errors name.
     public nonisolated(nonsending) static func resolve(
         _ host: String, url: String, deadline: Timestamp
     ) async throws(TransportError) -> [String] {

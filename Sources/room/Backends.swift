@@ -1,6 +1,7 @@
 internal import Foundation
 internal import InProcessTransport
 internal import Logging
+internal import SignalingFoundation
 internal import TransportPluginAPI
 
 #if Libwebsockets
@@ -26,6 +27,7 @@ enum Backends {
         #if NIO
             registry.register(NIOSignaling.plugin())
         #endif
+        registry.register(FoundationSignaling.plugin())
         #if WebRTC
             registry.register(webRTC(faults))
         #endif

@@ -137,7 +137,7 @@ extension BenchmarkEnd {
         for await request in requests.stream {
             switch request["do"] as? String {
             case "echo":
-                try await echo(fromHandler: request["handler"] as? Bool ?? true)
+                try await echo(from: BenchmarkReceiver(rawValue: request["receiver"] as? String ?? "") ?? .handler)
                 Output.line(JSONLine(event: "ok"))
             case "count":
                 await startCounting()
@@ -150,7 +150,8 @@ extension BenchmarkEnd {
             case "roundTrips":
                 Output.line(
                     try await roundTrips(
-                        request["count"] as? Int ?? 1000, fromHandler: request["handler"] as? Bool ?? true))
+                        request["count"] as? Int ?? 1000,
+                        at: BenchmarkReceiver(rawValue: request["receiver"] as? String ?? "") ?? .handler))
             default: return
             }
         }

@@ -111,7 +111,7 @@ import TransportBenchmark
             try await alice.waitUntilConnected(to: 1)
             try await bob.waitUntilConnected(to: 1)
             server.child.signal(SIGSTOP)
-            // Half-open: pings every 5 s, 5 s to answer.
+            // Half-open: pings every 5 s, 4 s to answer.
             try await alice.wait("the dead server to be noticed", within: .seconds(15)) { lines in
                 lines.last { $0["event"] as? String == "signaling" }?["status"] as? String != "connected"
             }

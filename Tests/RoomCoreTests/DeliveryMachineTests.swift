@@ -89,7 +89,10 @@ import Testing
         var (left, right) = openPair()
         left.framesAccepted(upTo: 3)
         _ = pump(&left, &right)
-        let verdicts = (right.dataReceived(kind: .binary, sequence: 2, ack: 0), right.dataReceived(kind: .binary, sequence: 5, ack: 0))
+        let verdicts = (
+            right.dataReceived(kind: .binary, sequence: 2, ack: 0),
+            right.dataReceived(kind: .binary, sequence: 5, ack: 0)
+        )
         #expect(verdicts == (.duplicate, .violation))
     }
 

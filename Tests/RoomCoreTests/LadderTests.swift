@@ -52,9 +52,11 @@ import TransportPluginAPI
         #expect(times.prefix(4) == [2.5, 6, 10.5, 16])
     }
 
-    @Test func answeredRestartsThatBringNoPathLeadToARebuildAfterFifteenSeconds() {
+    @Test func restartsThatBringAPathWithoutASignOfLifeLeadToARebuildAfterFifteenSeconds() {
         var pair = makeConnected()
         pair.fact(.a, .state(.disconnected))
+        pair.deliverAll()
+        pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host)))
         let creationsBefore = pair.actions[.a]?.creations ?? 0
         pair.run(until: 34.9)
         #expect(pair.actions[.a]?.creations == creationsBefore)
@@ -65,6 +67,23 @@ import TransportPluginAPI
         pair.fact(.b, .state(.connected))
         #expect(actions.incidents.map(\.rung) == [.rebuild])
         #expect(pair.machines[.b]?.status == .connected(nil))
+    }
+
+    /// A new connection would find no path either, and the old one would be gone when its path is back.
+    @Test func restartsThatBringNoPathKeepTheConnectionForAMinute() {
+        var pair = makeConnected()
+        pair.fact(.a, .liveness(.suspect(since: at(20))))
+        pair.fact(.b, .liveness(.suspect(since: at(20))))
+        let creations = pair.actions[.a]?.creations
+        pair.run(until: 79)
+        #expect((pair.actions[.a]?.restarts ?? 0) > 8)
+        #expect(pair.actions[.a]?.creations == creations)
+        #expect(pair.actions[.b]?.rebuildRequests == 0)
+        let actions = pair.fact(.a, .liveness(.alive))
+        #expect(actions.incidents.map(\.rung) == [.restart])
+        pair.fact(.b, .liveness(.suspect(since: at(20))))
+        pair.run(until: 100)
+        #expect(pair.actions[.b]?.rebuildRequests == 1, "not for ever")
     }
 
     @Test func somebodyWhoDoesNotAnswerAtAllIsNotRebuiltBeforeAMinute() {

@@ -91,6 +91,35 @@ import TransportPluginAPI
         #expect(driver.machine.signalingStatus != .connected(SessionID("s-m")))
     }
 
+    @Test func aPeerThatFallsSilentIsAReasonToAskTheServer() throws {
+        let other = ParticipantID("z")
+        for fact in [.liveness(.suspect(since: at(1))), .state(.disconnected)] as [RoomMachine.PeerFact] {
+            var driver = makeJoinedDriver([makeParticipant("z")])
+            let connection = try #require(driver.connection(to: other))
+            driver.feed(.peer(other, connection, .state(.connected)))
+            driver.run(until: 1)
+            #expect(driver.feed(.peer(other, connection, fact)).sent.contains(.ping(id: 1)))
+            // The same silence again does not put the answer off.
+            driver.run(until: 2)
+            #expect(!driver.feed(.peer(other, connection, fact)).sent.contains(.ping(id: 2)))
+            #expect(driver.run(until: 3).contains(.abortTransport(1)))
+        }
+    }
+
+    @Test func aPeerThatIsHeardAgainIsAReasonToTryTheServerAtOnce() throws {
+        let other = ParticipantID("z")
+        var driver = makeJoinedDriver([makeParticipant("z")])
+        let connection = try #require(driver.connection(to: other))
+        driver.feed(.peer(other, connection, .state(.connected)))
+        driver.feed(.transportClosed(1, nil))
+        driver.feed(.peer(other, connection, .liveness(.suspect(since: driver.now))))
+        #expect(driver.generation == 1, "the next attempt waits")
+        #expect(driver.feed(.peer(other, connection, .liveness(.alive))).opened == [2])
+        // Nobody was missed: no reason.
+        driver.feed(.transportFailed(2, SignalingFailure("refused")))
+        #expect(driver.feed(.peer(other, connection, .liveness(.alive))).opened.isEmpty)
+    }
+
     @Test func anyMessageIsASignOfLife() {
         var driver = makeJoinedDriver()
         for second in stride(from: 4.0, through: 60, by: 4) {
@@ -175,6 +204,16 @@ import TransportPluginAPI
         let actions = driver.feed(.networkChanged(gone))
         #expect(actions.contains(.abortTransport(1)))
         #expect(actions.opened == [2])
+    }
+
+    @Test func somebodyElsesWordThatTheServerIsBackEndsTheWaitOnceASecond() {
+        var driver = makeJoinedDriver()
+        let word = RoomMachine.Event.peer(ParticipantID("x"), PeerConnectionID("c"), .serverIsBack)
+        #expect(driver.feed(word).isEmpty, "we are connected")
+        driver.feed(.transportClosed(1, nil))
+        #expect(driver.feed(word).opened == [2])
+        driver.feed(.transportFailed(2, SignalingFailure("refused")))
+        #expect(driver.feed(word).opened.isEmpty, "nobody drives us")
     }
 
     @Test func duplicatesAreDroppedAndAcknowledged() {

@@ -86,6 +86,13 @@ struct RoomDriver {
             ?? 0
     }
 
+    /// The latest connection that was made to a participant.
+    func connection(to participant: ParticipantID) -> PeerConnectionID? {
+        all.reversed().lazy.compactMap { action -> PeerConnectionID? in
+            if case .peer(participant, let connection, .create) = action { connection } else { nil }
+        }.first
+    }
+
     @discardableResult
     mutating func receive(_ message: ServerMessage, sequence: SequenceNumber? = nil) -> [RoomMachine.Action] {
         feed(.received(Envelope(sequence: sequence, message), generation))

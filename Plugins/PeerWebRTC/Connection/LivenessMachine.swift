@@ -6,19 +6,21 @@ internal import TransportPluginAPI
 /// acknowledgement, or a probe. It counts from the last evidence or from when that something went out, whichever is later, so
 /// that an idle peer that is written to does not look dead.
 ///
-/// RFC 7675 would stop sending 30 s after the last consent. We go on with one probe each 2.5 s instead, so that a peer that was
-/// cut off for a minute is found again; each is a datagram of some 80 bytes to an address that had given consent.
+/// RFC 7675 would stop sending 30 s after the last consent. We go on with four probes a second instead, so that a peer that was
+/// cut off for a minute is found again at once; each is a datagram of some 80 bytes to an address that had given consent.
 struct LivenessMachine: Equatable {
     struct Settings: Equatable {
         /// Silence after which the first probe is sent, and the pause between probes.
         var probeInterval = Duration.milliseconds(250)
+        /// The pause between probes of a suspect peer: how late its return may be noticed.
+        var suspectInterval = Duration.milliseconds(100)
         /// Silence after which the peer is suspect; at least three round trips.
         var suspectAfter = Duration.milliseconds(750)
         /// An idle peer is asked this long after the last evidence.
         var idleInterval = Duration.seconds(5)
         /// After this long without evidence probes become rare (RFC 7675's 30 s).
         var quietAfter = Duration.seconds(30)
-        var quietInterval = Duration.milliseconds(2500)
+        var quietInterval = Duration.milliseconds(250)
         /// A timer that comes later than this shows that this side stood still: what came meanwhile is still to be read.
         var tolerance = Duration.milliseconds(100)
     }
@@ -101,7 +103,10 @@ struct LivenessMachine: Equatable {
             isSuspect = true
             actions.append(.reportSuspect(since: silentSince))
         }
-        let interval = silence >= settings.quietAfter ? settings.quietInterval : settings.probeInterval
+        let interval =
+            silence >= settings.quietAfter
+            ? settings.quietInterval
+            : isSuspect ? max(settings.suspectInterval, roundTrip ?? .zero) : settings.probeInterval
         // Probes of before the silence don't count.
         let earliest = max(silentSince + settings.probeInterval, (lastProbe ?? silentSince) + interval)
         if earliest <= now {

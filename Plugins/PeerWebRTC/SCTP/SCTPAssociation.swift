@@ -11,7 +11,7 @@ final class SCTPAssociation {
     static let minimumTimeout: UInt32 = 200
     static let maximumTimeout: UInt32 = 1000
     /// While the other side is silent: data resumes this soon after the path is back.
-    static let suspectTimeout: UInt32 = 300
+    static let suspectTimeout: UInt32 = 100
 
     struct Settings {
         var localPort: UInt16 = 5000
@@ -201,6 +201,7 @@ final class SCTPAssociation {
         }
         guard limit != timeoutLimit else { return }
         timeoutLimit = limit
-        _ = CUsrsctp_set_timeouts(socket, min(Self.initialTimeout, limit), Self.minimumTimeout, limit)
+        _ = CUsrsctp_set_timeouts(
+            socket, min(Self.initialTimeout, limit), min(Self.minimumTimeout, limit), limit)
     }
 }

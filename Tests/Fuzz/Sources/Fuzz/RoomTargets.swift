@@ -35,6 +35,7 @@ func delivery(_ bytes: UnsafeRawBufferPointer) {
             _ = machine.dataReceived(kind: kind, sequence: sequence, ack: ack)
             _ = machine.ackUrgency(afterFrameOf: frame.count)
         case .ack(let ack): _ = machine.ackReceived(ack)
+        case .hint: break
         case nil:
             machine.channelLost()
             _ = machine.channelOpened()

@@ -17,7 +17,9 @@ for seed in from..<(from + count) {
     steps += simulation.steps
     messages += simulation.messagesDelivered
     mostSends = max(mostSends, simulation.mostSends)
-    if let recovery = simulation.recovery { recoveries.append(recovery.components.0 == 0 ? 0.5 : Double(recovery.components.0)) }
+    if let recovery = simulation.recovery {
+        recoveries.append(recovery.components.0 == 0 ? 0.5 : Double(recovery.components.0))
+    }
     guard !simulation.violations.isEmpty else { continue }
     print("seed \(seed):")
     for violation in simulation.violations { print("  \(violation)") }
@@ -25,7 +27,11 @@ for seed in from..<(from + count) {
     if !CommandLine.arguments.contains("--all") { exit(5) }
 }
 let seconds = Double(clock() - start) / Double(CLOCKS_PER_SEC)
-print("\(count) schedules, \(failed) failed, \(steps) events, \(seconds) s of CPU, \(Double(count) / seconds) schedules/s")
+print(
+    "\(count) schedules, \(failed) failed, \(steps) events, \(seconds) s of CPU, \(Double(count) / seconds) schedules/s"
+)
 recoveries.sort()
-print("\(messages) messages, most sends in 10 s \(mostSends), recovery median \(recoveries[recoveries.count / 2]) p99 \(recoveries[recoveries.count * 99 / 100]) max \(recoveries.last ?? 0)")
+print(
+    "\(messages) messages, most sends in 10 s \(mostSends), recovery median \(recoveries[recoveries.count / 2]) p99 \(recoveries[recoveries.count * 99 / 100]) max \(recoveries.last ?? 0)"
+)
 exit(failed > 0 ? 5 : 0)

@@ -1,0 +1,213 @@
+"""What is asked below the table: a link with delay, loss, or a queue that is too long. No outage; nothing may be restarted."""
+
+import fnmatch
+import statistics
+import threading
+import time
+
+from network import PORT, SERVER, LabError
+from processes import Child, Peer
+from session import Session
+
+PAIR = ("port-restricted",) * 2
+OPEN_PAIR = ("none",) * 2
+ROUND_TRIP = 0.05
+# Milliseconds.
+LATE = 10
+
+NAMES = {
+    "setup-25": "set-up with 25 ms each way, both behind NATs",
+    "setup-25-open": "set-up with 25 ms each way, no NATs",
+    "throughput-25-16": "throughput with 25 ms each way, messages of 16 KiB",
+    "throughput-25-64": "throughput with 25 ms each way, messages of 64 KiB",
+    "loss-1": "1 % loss, 25 ms each way, 20 s: restarts",
+    "loss-1-bulk": "1 % loss, 25 ms each way, bulk data beside, 20 s: restarts",
+    "bufferbloat-300": "300 ms of queue filled by bulk data, 20 Mbit/s, 20 s: restarts",
+    "reordering": "5 % reordered, 2 % doubled, 10 ms each way, 20 s: restarts",
+}
+
+
+def chosen(patterns, short):
+    if patterns:
+        return [name for name in NAMES
+                if any(fnmatch.fnmatch(name, pattern) or pattern == "link" for pattern in patterns.split(","))]
+    return [] if short else list(NAMES)
+
+
+def measure(name, tools, repeat, say):
+    """A run in which the forwarder itself was late is made again, at most three times more in all."""
+    runs, disturbed = [], 0
+    while len(runs) < repeat:
+        run = measure_once(name, tools, tools.folder / name / str(len(runs) + 1))
+        if run.get("late_ms", 0) > LATE and disturbed < 3:
+            disturbed += 1
+            say(f"… {name}: the forwarder was late by {run['late_ms']:.0f} ms: once more")
+            continue
+        runs.append(run)
+        say(f"… {name} {len(runs)}/{repeat}: {describe(run)}")
+    return summarize(name, runs)
+
+
+def measure_once(name, tools, folder):
+    try:
+        if name.startswith("setup"):
+            return setup(tools, folder, OPEN_PAIR if name.endswith("open") else PAIR)
+        if name.startswith("throughput"):
+            return throughput(tools, folder, int(name.rsplit("-", 1)[1]) * 1024)
+        return quiet(tools, folder, name)
+    except LabError as error:
+        return {"error": str(error)}
+
+
+def describe(run):
+    return ", ".join(f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in run.items())
+
+
+def summarize(name, runs):
+    result = {"name": name, "title": NAMES[name], "runs": runs, "asked": "–", "measured": "–"}
+    result["faults"] = [f"error: {run['error']}" for run in runs if "error" in run]
+    good = [run for run in runs if "error" not in run]
+    if not good:
+        return result
+    if name.startswith("setup"):
+        values = [run["round_trips"] for run in good]
+        result["asked"] = "≤ 4.5 round trips"
+        both = statistics.median(run["both_round_trips"] for run in good)
+        result["measured"] = (f"{statistics.median(values):.1f} round trips ({max(values):.1f}), "
+                              f"{statistics.median(run['seconds'] for run in good) * 1000:.0f} ms; both sides {both:.1f}")
+        if statistics.median(values) > 4.5:
+            result["faults"].append("slower than asked")
+    elif name.startswith("throughput"):
+        values = [run["MB_s"] for run in good]
+        result["asked"] = "≥ 15 MB/s"
+        result["measured"] = f"{statistics.median(values):.1f} MB/s ({min(values):.1f} to {max(values):.1f})"
+        if statistics.median(values) < 15:
+            result["faults"].append("slower than asked")
+    else:
+        result["asked"] = "0 restarts, 0 lost, 0 doubled, 0 disordered"
+        total = {key: sum(run[key] for run in good) for key in ("restarts", "suspicions", "lost", "doubled", "disordered")}
+        result["measured"] = (f"{total['restarts']} restarts, {total['suspicions']} suspicions, {total['lost']} lost, "
+                              f"{total['doubled']} doubled, {total['disordered']} disordered; longest gap "
+                              f"{max(run['gap'] for run in good) * 1000:.0f} ms")
+        if good[0]["bulk_MB_s"]:
+            result["measured"] += f"; bulk {statistics.median(run['bulk_MB_s'] for run in good):.1f} MB/s"
+        result["faults"] += [f"{total[key]} {key}" for key in ("restarts", "lost", "doubled", "disordered") if total[key]]
+    return result
+
+
+def setup(tools, folder, kinds):
+    """From the offerer's learning of the other until its channel is open, and until both can send. One access link has the delay,
+    and signaling crosses it too."""
+    session = Session(tools, folder, kinds, forwarders=(1,), before=lambda s: s.forwarders[1].set(delay=25))
+    try:
+        begins = [first(peer, lambda e: e["event"] == "peer" and e["state"] == "joined") for peer in session.peers]
+        ends = [first(peer, lambda e: e["event"] == "peer" and e["state"] == "connected") for peer in session.peers]
+        # The one with the smaller id offers.
+        offerer = min((0, 1), key=lambda index: session.peers[index].id)
+        seconds = ends[offerer] - begins[offerer]
+        return {"seconds": seconds, "round_trips": seconds / ROUND_TRIP,
+                "both_round_trips": (max(ends) - min(begins)) / ROUND_TRIP, "delayed_offers": offerer == 0,
+                "late_ms": session.forwarders[1].statistics()["late"], "path": session.peers[offerer].paths().get(session.peers[1 - offerer].id)}
+    finally:
+        session.close()
+
+
+def first(peer, matches):
+    return next(event["t"] for event in peer.events if matches(event))
+
+
+def throughput(tools, folder, size, seconds=8):
+    """`room bench-peer` at both ends; counted by the receiver."""
+    session = Session(tools, folder, PAIR, forwarders=(1,), before=lambda s: s.forwarders[1].set(delay=25))
+    ends = []
+    try:
+        for index in (1, 2):
+            site = session.site(index)
+            ends.append(Child(
+                f"bench{index}", site.peer,
+                [tools.room, "bench-peer", "--name", f"bench{index}", "--server", f"ws://{SERVER}:{PORT}/"]
+                + (["--as-host"] if index == 1 else []), session.folder))
+            ends[-1].wait_event("joined")
+        for end in ends:
+            end.wait_event("open", 30)
+        sender, receiver = ends
+        receiver.command(do="count")
+        receiver.wait_event("ok")
+        sender.command(do="flood", size=size, seconds=seconds)
+        sender.wait_event("flooded", seconds + 30)
+        receiver.command(do="counted")
+        counted = receiver.wait_event("counted")
+        statistics = session.forwarders[1].statistics()
+        return {"MB_s": counted["bytes"] / counted["seconds"] / 1e6, "messages": counted["messages"],
+                "late_ms": statistics["late"], "overflowed": statistics["ab"]["overflowed"] + statistics["ab"]["unsent"]}
+    finally:
+        for end in ends:
+            end.stop()
+        session.close()
+
+
+LINKS = {
+    "loss-1": {"delay": 25, "loss": 1},
+    "loss-1-bulk": {"delay": 25, "loss": 1},
+    "bufferbloat-300": {"delay": 5, "rate": 20, "queue": 300},
+    "reordering": {"delay": 10, "reorder": 5, "dup": 2},
+}
+
+
+def quiet(tools, folder, name, seconds=20.0):
+    """20 messages a second each way over a bad link, with bulk data of a second pair in the same link where the name says so."""
+    session = Session(tools, folder, PAIR, forwarders=(1,))
+    bulk = []
+    try:
+        if name.endswith("bulk") or name.startswith("bufferbloat"):
+            bulk = bulk_pair(session, tools)
+        session.start_traffic()
+        session.forwarders[1].set(**LINKS[name])
+        begin = time.monotonic()
+        flood = Flood(bulk[0], begin + seconds) if bulk else None
+        time.sleep(max(0, begin + seconds - time.monotonic()))
+        session.traffic.stop()
+        received = sum(len(messages) for messages in bulk[1].received.values()) if bulk else 0
+        if flood:
+            flood.join()
+        session.wait_until_delivered()
+        run = session.delivery()
+        run["gap"] = max(session.largest_gap(pair, begin) for pair in session.pairs())
+        news = [event for peer in [*session.peers, *bulk] for event in peer.events if event["t"] > begin]
+        steps = [step for event in news if event["event"] == "incident" for step in event["steps"]]
+        run["restarts"] = sum(step["step"] in ("restartRequested", "rebuildRequested") for step in steps)
+        run["suspicions"] = sum(event["event"] == "peer" and event["state"] == "recovering" for event in news)
+        run["bulk_MB_s"] = received * Flood.SIZE / seconds / 1e6
+        run["link"] = session.forwarders[1].statistics()
+        run["late_ms"] = run["link"]["late"]
+        return run
+    finally:
+        for peer in bulk:
+            peer.stop()
+        session.close()
+
+
+def bulk_pair(session, tools):
+    pair = []
+    for index in (1, 2):
+        pair.append(Peer(f"bulk{index}", session.site(index), tools.room, session.folder, host=index == 1, in_room="bulk"))
+        pair[-1].wait_event("joined")
+    for peer in pair:
+        peer.wait("connection", lambda p: p.connected(), 30)
+    return pair
+
+
+class Flood(threading.Thread):
+    """Numbered messages of 16 KiB, as fast as they are accepted."""
+
+    SIZE = 16_384
+
+    def __init__(self, peer, until):
+        super().__init__(daemon=True)
+        self._peer, self._until = peer, until
+        self.start()
+
+    def run(self):
+        number = 1
+        while self._peer.command_patiently(self._until, do="send", text=f"{number} ".ljust(self.SIZE, "x")):
+            number += 1

@@ -1,0 +1,93 @@
+"""What the figures are held against, and how they are shown."""
+
+# A recovery must not cost the healthy.
+HEALTHY_GAP = 0.1
+
+
+def verdict(summary):
+    """Sentences about what is not as asked; none: passed."""
+    faults = [f"error: {error}" for error in summary["errors"]]
+    if summary["never"] > len(summary["errors"]):
+        faults.append(f"{summary['never'] - len(summary['errors'])} runs never healed")
+    for key in ("lost", "doubled", "disordered", "undelivered"):
+        if summary[key]:
+            faults.append(f"{summary[key]} messages {key}")
+    if not summary["paths_whole"]:
+        faults.append("at the end not everybody is connected to everybody, or a participant is seen who is not there")
+    asked = summary["asked"]
+    if asked["median"] is not None and summary["median"] is not None and summary["median"] > asked["median"]:
+        faults.append(f"median {summary['median']:.2f} s, asked {asked['median']} s")
+    if asked["worst"] is not None and summary["worst"] is not None and summary["worst"] > asked["worst"]:
+        faults.append(f"worst {summary['worst']:.2f} s, asked {asked['worst']} s")
+    limit = summary.get("noticed_asked")
+    if limit is not None and (summary["noticed"] is None or summary["noticed"] > limit):
+        faults.append(f"noticed after {shown(summary['noticed'])} s, asked {limit} s")
+    if summary["healthy_gap"] is not None and summary["healthy_gap"] > HEALTHY_GAP:
+        faults.append(f"a healthy pair waited {summary['healthy_gap'] * 1000:.0f} ms, asked {HEALTHY_GAP * 1000:.0f} ms")
+    return faults
+
+
+def shown(value, digits=2):
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def asked(summary):
+    wanted = summary["asked"]
+    return "–" if wanted["median"] is None else f"{wanted['median']} ({wanted['worst']})"
+
+
+def cells(summary):
+    return [
+        summary["title"], asked(summary),
+        f"{shown(summary['median'])} ({'never' if summary['never'] else shown(summary['worst'])})",
+        f"{summary['lost']} / {summary['doubled']} / {summary['disordered']}",
+        "–" if summary["healthy_gap"] is None else f"{summary['healthy_gap'] * 1000:.0f}",
+        shown(summary["noticed"], 1), shown(summary["signaling"]) if summary["noticed"] is not None else "–",
+        f"{summary['restarts'] or 0:g} / {summary['rebuilds'] or 0:g}",
+        "; ".join(summary["faults"]) or "as asked",
+    ]
+
+
+HEAD = ["outage", "asked", "median (worst)", "lost / doubled / disordered", "healthy gap ms", "noticed s", "room whole s",
+        "restarts / rebuilds", "verdict"]
+LINK_HEAD = ["link", "asked", "measured", "verdict"]
+
+
+def link_cells(result):
+    return [result["title"], result["asked"], result["measured"], "; ".join(result["faults"]) or "as asked"]
+
+
+def write_table(summaries, links, file):
+    if summaries:
+        write_columns(HEAD, [cells(summary) for summary in summaries], file)
+    if links:
+        write_columns(LINK_HEAD, [link_cells(result) for result in links], file)
+
+
+def write_columns(head, rows, file):
+    widths = [max(len(row[index]) for row in [head, *rows]) for index in range(len(head))]
+    widths[-1] = 0
+    for row in [head, *rows]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip(), file=file)
+    print(file=file)
+
+
+def markdown(document):
+    machine = document["machine"]
+    lines = [
+        "# Network lab", "",
+        "Seconds from the end of the outage (for changes: from the change) to the first message in both directions of every pair"
+        " that was hit; for the rows about the room server: to the last participant's being back in the room. Peers behind"
+        " port-restricted NATs where nothing else is said, 20 messages a second from each to each on the reliable channel.",
+        "", f"{document['repeat']} runs per row, each with new processes and a new network; median (worst)."
+        f" {machine['cpus']} CPUs, Linux {machine['kernel']}, load at the end {machine['load'][0]:.1f}.", "",
+    ]
+    if document["rows"]:
+        lines += table(HEAD, [cells(summary) for summary in document["rows"]])
+    if document["links"]:
+        lines += [""] + table(LINK_HEAD, [link_cells(result) for result in document["links"]])
+    return "\n".join(lines) + "\n"
+
+
+def table(head, rows):
+    return ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
