@@ -2,9 +2,9 @@
 
 PACKAGES := libwebsockets-dev libnice-dev libglib2.0-dev libssl-dev libusrsctp-dev pkg-config
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-SANITIZED := TransportPluginAPI|NetworkMonitor|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingLibwebsockets|ICELibnice|PeerWebRTC
+SANITIZED := TransportPluginAPI|NetworkMonitor|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingFoundation|SignalingLibwebsockets|ICELibnice|PeerWebRTC
 
-.PHONY: help demo test test-tsan test-asan test-plugin test-interop test-lab lab fuzz bench format lint docs dependencies clean
+.PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-interop test-lab lab fuzz bench format lint docs dependencies clean
 
 help:
 	@echo "make demo          build and run the demo: a server and two peers that lose everything and heal"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-lab      outages in network namespaces, the short table (root); make lab: all of it, two hours"
 	@echo "make fuzz          every decoder, SECONDS=30 each"
 	@echo "make bench         release build, beside the C reference"
+	@echo "make docs          the documentation of every product, into docs-build/"
 	@echo "make lint          what CI checks besides the tests; make format repairs the format"
 
 dependencies:
@@ -46,6 +47,9 @@ test-plugin: dependencies
 	swift build --package-path Tests/TrivialPlugin --scratch-path .build-plugin
 	ROOM_PLUGINS=.build-plugin/debug/libTrivialPlugin.so $$(swift build --product room --show-bin-path)/room plugins | grep -A1 trivial
 
+test-tutorial: dependencies
+	swift test --package-path Tests/TutorialPlugin --scratch-path .build-tutorial
+
 test-interop: dependencies
 	swift build --product room
 	Tests/Interop/run
@@ -75,10 +79,7 @@ lint:
 	.ci/lint
 
 docs: dependencies
-	for target in TransportPluginAPI RoomConnection RoomProtocol; do \
-		swift package --allow-writing-to-directory docs-build generate-documentation --target $$target \
-			--output-path docs-build/$$target --transform-for-static-hosting || exit 1; \
-	done
+	.ci/docs
 
 clean:
-	rm -rf .build .build-tsan .build-asan docs-build
+	rm -rf .build .build-tsan .build-asan .build-plugin .build-tutorial docs-build

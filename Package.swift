@@ -31,6 +31,7 @@ let package = Package(
         .library(name: "InProcessTransport", targets: ["InProcessTransport"]),
         .library(name: "TransportPluginAPI", targets: ["TransportPluginAPI"]),
         .library(name: "TransportTestKit", targets: ["TransportTestKit"]),
+        .library(name: "SignalingFoundation", targets: ["SignalingFoundation"]),
         .library(name: "SignalingLibwebsockets", targets: ["SignalingLibwebsockets"]),
         .library(name: "PeerWebRTC", targets: ["PeerWebRTC", "ICELibnice"]),
         .library(name: "RoomPluginAPI", type: .dynamic, targets: ["TransportPluginAPI"]),
@@ -41,8 +42,9 @@ let package = Package(
         .trait(
             name: "WebRTC",
             description: "Peers over WebRTC data channels (libnice-dev, libglib2.0-dev, libssl-dev, libusrsctp-dev)"),
+        .trait(name: "OpenSSL", description: "wss:// in SignalingFoundation (libssl-dev)"),
         .trait(name: "NIOSSL", description: "wss:// in the room server (builds BoringSSL, which takes minutes)"),
-        .default(enabledTraits: ["Libwebsockets", "WebRTC"]),
+        .default(enabledTraits: ["Libwebsockets", "OpenSSL", "WebRTC"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
@@ -52,7 +54,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.33.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.6.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.8.0"),
-        .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.4.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
     ],
     targets: [
@@ -85,11 +86,12 @@ let package = Package(
         .target(name: "InProcessTransport", dependencies: ["TransportPluginAPI"]),
         .target(name: "TransportTestKit", dependencies: ["TransportPluginAPI"]),
         .target(
-            name: "TransportBenchmark", dependencies: ["RoomConnection", "TransportPluginAPI"]),
+            name: "TransportBenchmark", dependencies: ["RoomConnection", "TransportPluginAPI", "COpenSSL"]),
         .executableTarget(
             name: "room",
             dependencies: [
                 "RoomConnection", "RoomServer", "TransportBenchmark", "InProcessTransport", "TransportPluginAPI",
+                "SignalingFoundation",
                 .target(name: "SignalingLibwebsockets", condition: .when(traits: ["Libwebsockets"])),
                 .target(name: "PeerWebRTC", condition: .when(traits: ["WebRTC"])),
                 .target(name: "ICELibnice", condition: .when(traits: ["WebRTC"])), log,
@@ -113,6 +115,10 @@ let package = Package(
             name: "CLibwebsockets", path: "Plugins/CLibraries/CLibwebsockets", pkgConfig: "libwebsockets",
             providers: [.apt(["libwebsockets-dev"])]),
         .target(name: "GLibLoop", dependencies: ["TransportPluginAPI", "CGLib"], path: "Plugins/CLibraries/GLibLoop"),
+        .target(
+            name: "SignalingFoundation",
+            dependencies: ["TransportPluginAPI", .target(name: "COpenSSL", condition: .when(traits: ["OpenSSL"]))],
+            path: "Plugins/SignalingFoundation"),
         .target(
             name: "SignalingLibwebsockets", dependencies: ["TransportPluginAPI", "CLibwebsockets"],
             path: "Plugins/SignalingLibwebsockets"),
@@ -144,9 +150,14 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["NIOSSL"])),
             ]),
+        .target(
+            name: "TLSTestSupport", dependencies: ["TransportPluginAPI", "COpenSSL"], path: "Tests/TLSTestSupport"),
+        .testTarget(
+            name: "SignalingFoundationTests",
+            dependencies: ["SignalingFoundation", "TransportPluginAPI", "TransportTestKit", "TLSTestSupport"]),
         .testTarget(
             name: "SignalingLibwebsocketsTests",
-            dependencies: ["SignalingLibwebsockets", "TransportTestKit", "CLibwebsockets"]),
+            dependencies: ["SignalingLibwebsockets", "TransportTestKit", "TLSTestSupport"]),
         .testTarget(
             name: "PeerWebRTCTests",
             dependencies: [
@@ -155,6 +166,14 @@ let package = Package(
             ]),
         .testTarget(
             name: "ICELibniceTests", dependencies: ["ICELibnice", "GLibLoop", "CGLib", "TransportPluginAPI"]),
+        .testTarget(
+            name: "DocumentationTests",
+            dependencies: [
+                "RoomConnection", "RoomServer", "InProcessTransport", "TransportTestKit", "TransportPluginAPI", log,
+                .target(name: "SignalingLibwebsockets", condition: .when(traits: ["Libwebsockets"])),
+                .target(name: "PeerWebRTC", condition: .when(traits: ["WebRTC"])),
+                .target(name: "ICELibnice", condition: .when(traits: ["WebRTC"])),
+            ]),
         .testTarget(
             name: "EndToEndTests",
             dependencies: ["room", "TransportBenchmark", "TransportPluginAPI", "TransportTestKit"]),

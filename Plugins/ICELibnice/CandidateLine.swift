@@ -16,10 +16,13 @@ public struct CandidateLine: Sendable, Hashable, CustomStringConvertible {
     public let priority: Int
     /// An IP address or a name.
     public let address: String
+    /// 0 to 65,535; active TCP candidates carry 9 (RFC 6544 §4.5).
     public let port: UInt16
     /// `host`, `srflx`, `prflx`, `relay` or whatever else came.
     public let kind: String
+    /// The address that the candidate was made from (`raddr`), where the line tells it.
     public let relatedAddress: String?
+    /// The port that belongs to `relatedAddress` (`rport`).
     public let relatedPort: UInt16?
     /// `active`, `passive` or `so` (RFC 6544 §4.5).
     public let tcpType: String?

@@ -2,9 +2,26 @@ public import TransportPluginAPI
 
 /// The URL of a STUN or TURN server (RFC 7064 §3.1, RFC 7065 §3.1).
 public struct ICEServerURL: Sendable, Hashable {
-    public enum Scheme: String, Sendable { case stun, stuns, turn, turns }
-    public enum Transport: String, Sendable { case udp, tcp }
+    /// What kind of server it is, and whether TLS is spoken.
+    public enum Scheme: String, Sendable {
+        /// STUN.
+        case stun
+        /// STUN over TLS.
+        case stuns
+        /// TURN.
+        case turn
+        /// TURN over TLS.
+        case turns
+    }
+    /// What carries the messages.
+    public enum Transport: String, Sendable {
+        /// Datagrams.
+        case udp
+        /// A stream, with TLS or without.
+        case tcp
+    }
 
+    /// What kind of server it is.
     public let scheme: Scheme
     /// A name or an IP address, without brackets.
     public let host: String

@@ -35,6 +35,8 @@ public final class LibniceAgent: ICEAgent {
     /// The id of libnice's timer for checks, 0 while unknown.
     private var checkTimer: guint = 0
 
+    private var relays: RelayInquiry
+
     private var sockets: [DataSocket] = []
     /// Where datagrams leave while the selected path allows to bypass libnice.
     private var outgoing: DataSocket?
@@ -85,15 +87,12 @@ public final class LibniceAgent: ICEAgent {
         self.agent = agent
         self.stream = stream
         self.handler = handler
+        relays = RelayInquiry(servers.turn)
         remoteAddress = .allocate(capacity: 1)
         remoteAddress.initialize(to: sockaddr_storage())
 
         if let stun = servers.stun { CNice_set_stun_server(agent, stun.host, guint(stun.port)) }
-        for turn in servers.turn {
-            nice_agent_set_relay_info(
-                agent, stream, Self.component, turn.url.host, guint(turn.url.port), turn.username, turn.credential,
-                turn.url.transport == .udp ? NICE_RELAY_TYPE_TURN_UDP : NICE_RELAY_TYPE_TURN_TCP)
-        }
+        for turn in servers.turn { ask(turn, agent) }
         if let ports = options.ports {
             nice_agent_set_port_range(agent, stream, Self.component, guint(ports.lowerBound), guint(ports.upperBound))
         }
@@ -133,6 +132,24 @@ public final class LibniceAgent: ICEAgent {
                 isRetriable: true)
         }
         splitSockets()
+        askRelaysAgain()
+    }
+
+    private func ask(_ relay: Servers.Relay, _ agent: OpaquePointer) {
+        nice_agent_set_relay_info(
+            agent, stream, Self.component, relay.url.host, guint(relay.url.port), relay.username, relay.credential,
+            relay.url.transport == .udp ? NICE_RELAY_TYPE_TURN_UDP : NICE_RELAY_TYPE_TURN_TCP)
+    }
+
+    /// While relays are silent, asks them anew every now and then.
+    private func askRelaysAgain() {
+        guard let pause = relays.nextPause else { return }
+        relays.timer = loop.schedule(after: pause) { [weak self] in
+            guard let self, let agent, handler != nil, let relay = relays.next() else { return }
+            ask(relay, agent)
+            context.setNeedsPass()
+            askRelaysAgain()
+        }
     }
 
     public func setRemoteCredentials(_ credentials: ICECredentials) throws(TransportError) {
@@ -199,6 +216,7 @@ public final class LibniceAgent: ICEAgent {
         earlyCandidates = []
         selectedPath = nil
         outgoing = nil
+        relays.end()
         for socket in sockets { socket.close() }
         sockets = []
         // TURN allocations are given back in the background; `onClosed` does the rest, once.
@@ -292,10 +310,14 @@ public final class LibniceAgent: ICEAgent {
         }
         defer { g_free(text) }
         let line = String(cString: text)
+        if candidate.pointee.type == NICE_CANDIDATE_TYPE_RELAYED { relays.end() }
         emit(.candidate(line.hasPrefix("a=") ? String(line.dropFirst(2)) : line))
     }
 
-    func gatheringDone() { emit(.gatheringDone) }
+    func gatheringDone() {
+        relays.end()
+        emit(.gatheringDone)
+    }
 
     func changed(to component: NiceComponentState) {
         let new: ICEAgentState

@@ -6,12 +6,16 @@ public import TransportPluginAPI
 public struct LibniceProvider: ICEAgentProvider {
     /// How the agents of a provider behave.
     public struct Options: Sendable {
+        /// When candidates on 127.0.0.1 and ::1 are offered.
         public enum Loopback: String, Sendable, CaseIterable {
+            /// Not at all.
             case never
             /// Only where the machine has no other address: two processes on a machine without a network meet.
             case alone
+            /// On every machine.
             case always
         }
+        /// How a pair is chosen (RFC 8445 §8).
         public enum Nomination: String, Sendable, CaseIterable {
             /// Checks first, then the best pair once more with the nomination (RFC 8445 §8.1.1).
             case regular
@@ -26,6 +30,7 @@ public struct LibniceProvider: ICEAgentProvider {
         public var acceptsAddress: (@Sendable (_ interface: String, _ address: String) -> Bool)?
         /// Milliseconds between two checks, 1 to 1000 (Ta of RFC 8445 §14).
         public var pacing = 5
+        /// How a pair is chosen.
         public var nomination = Nomination.aggressive
         /// Whether TCP candidates are offered (RFC 6544).
         public var usesTCP = false
@@ -34,11 +39,14 @@ public struct LibniceProvider: ICEAgentProvider {
         /// Whether data bypasses libnice where the system allows it (Linux 4.6 and later). Off only for comparison.
         public var usesDirectPath = true
 
+        /// The defaults.
         public init() {}
     }
 
+    /// How its agents behave.
     public var options: Options
 
+    /// A provider of agents that behave so.
     public init(options: Options = Options()) { self.options = options }
 
     /// What `init(_:)` understands, for a descriptor.

@@ -66,6 +66,7 @@ public struct WebRTCOptions: Sendable, Hashable {
     /// for all of them when a connection is made, 112 bytes each (RFC 8831 §6.2 would have 65,535).
     public var streams = 256
 
+    /// The defaults.
     public init() {}
 
     static let pluginOptions = [

@@ -43,7 +43,7 @@
             if Task.isCancelled { throw TransportError(.cancelled, "connecting to \(endpoint.url) was cancelled") }
             try ConnectRequest.check(endpoint)
             let deadline = Timestamp.now() + endpoint.connectTimeout
-            var addresses = try await Resolver.resolve(endpoint.host, url: endpoint.url, deadline: deadline)[...]
+            var addresses = try await NameResolver.resolve(endpoint.host, url: endpoint.url, deadline: deadline)[...]
             while true {
                 let address = addresses.removeFirst()
                 let now = Timestamp.now()

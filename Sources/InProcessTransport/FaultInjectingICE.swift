@@ -12,6 +12,7 @@ public final class ICEFaultControl: Sendable {
     }
     private let state = Locked(State())
 
+    /// No path is cut.
     public init() {}
 
     /// Drops every datagram of the agents that there are, in both directions, and hides what they learn.
@@ -54,6 +55,7 @@ public struct FaultInjectingICEAgentProvider<Base: ICEAgentProvider>: ICEAgentPr
     private let base: Base
     private let control: ICEFaultControl
 
+    /// Agents of `base`, whose paths `control` can cut.
     public init(_ base: Base, control: ICEFaultControl) {
         self.base = base
         self.control = control

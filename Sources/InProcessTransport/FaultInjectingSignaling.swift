@@ -4,6 +4,7 @@ public import TransportPluginAPI
 public final class SignalingFaultControl: Sendable {
     /// What happens to new connection attempts.
     public enum Admission: Sendable {
+        /// Connections are made.
         case open
         /// Refused, as by a server that answers with an HTTP status.
         case refused(status: Int? = nil, retryAfter: Duration? = nil)
@@ -23,6 +24,7 @@ public final class SignalingFaultControl: Sendable {
     }
     private let state = Locked(State())
 
+    /// No fault.
     public init() {}
 
     /// The policy for new attempts; those that wait in a black hole stay there.
@@ -88,6 +90,7 @@ public final class FaultInjectingSignalingTransport<Base: SignalingTransport>: S
     private let base: Base
     private let control: SignalingFaultControl
 
+    /// Connections of `base`, to which `control` can do harm.
     public init(_ base: Base, control: SignalingFaultControl) {
         self.base = base
         self.control = control

@@ -6,6 +6,7 @@ public import TransportPluginAPI
 /// effect on the loop, in the order of the calls.
 // SAFETY: `loop` is constant; everything else is touched only on it.
 public final class InProcessPeerNetwork: @unchecked Sendable {
+    /// The loop of all its transports.
     public let loop: TransportLoop
     private var connections: [UInt64: WeakConnection] = [:]
     private var nextID: UInt64 = 1
@@ -76,8 +77,10 @@ public final class InProcessPeerTransport: PeerTransport {
     private let network: InProcessPeerNetwork
     private let state = Locked(State())
 
+    /// A transport of this network.
     public init(network: InProcessPeerNetwork) { self.network = network }
 
+    /// What to register: the backend called `in-process`.
     public static func plugin(network: InProcessPeerNetwork) -> PeerPlugin {
         PeerPlugin(
             PluginDescriptor(

@@ -10,6 +10,7 @@ public final class InProcessSignalingNetwork: Sendable {
     }
     private let state = Locked(State())
 
+    /// A network in which nobody listens.
     public init() {}
 
     /// Starts to listen on `host` (without a port: a free one). Throws `.invalidArgument` when somebody does already.
@@ -48,7 +49,9 @@ public final class InProcessSignalingListener: AsyncSequence, Sendable {
     public typealias Element = InProcessSignalingConnection
 
     private weak let network: InProcessSignalingNetwork?
+    /// The name that clients connect to.
     public let host: String
+    /// The port that clients connect to.
     public let port: UInt16
     private let stream: AsyncStream<InProcessSignalingConnection>
     private let accepted: AsyncStream<InProcessSignalingConnection>.Continuation
@@ -90,8 +93,10 @@ public final class InProcessSignalingTransport: SignalingTransport {
     private let network: InProcessSignalingNetwork
     private let state = Locked(State())
 
+    /// A transport of this network.
     public init(network: InProcessSignalingNetwork) { self.network = network }
 
+    /// What to register: the backend called `in-process`.
     public static func plugin(network: InProcessSignalingNetwork) -> SignalingPlugin {
         SignalingPlugin(
             PluginDescriptor(name: "in-process", summary: "no network: both ends in this process", capabilities: [])

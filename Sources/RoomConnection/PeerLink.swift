@@ -289,6 +289,8 @@ final class PeerLink: @unchecked Sendable {
                     return
                 }
             }
+            // That was all: whoever has appended since makes the loop come again.
+            if batch.count < FrameBatch.capacity { return }
         }
     }
 
@@ -441,13 +443,14 @@ protocol PeerLinkReceiver: AnyObject {
 private struct FrameBatch {
     var first: UInt64 = 0
     var count = 0
+    static let capacity = 16
     var frames: [16 of UnsafeMutableRawBufferPointer] = .init(repeating: .init(start: nil, count: 0))
     var kinds: [16 of DeliveryProtocol.Kind] = .init(repeating: .binary)
 
     init(_ buffer: borrowing SendBuffer, from sequence: UInt64?) {
         guard let sequence else { return }
         first = sequence
-        while count < 16, let (bytes, kind) = buffer.frame(sequence + UInt64(count)) {
+        while count < Self.capacity, let (bytes, kind) = buffer.frame(sequence + UInt64(count)) {
             frames[count] = bytes
             kinds[count] = kind
             count += 1

@@ -10,6 +10,7 @@ public struct RecoveryBudgets: Sendable, Hashable {
     /// How long a new connection may take before it is made anew. 1 s to 5 min.
     public var connect: Duration = .seconds(10)
 
+    /// The defaults.
     public init() {}
 
     func validate() throws(RoomError) {
@@ -31,6 +32,7 @@ public struct ReconnectBackoff: Sendable, Hashable {
     /// Attempts of one outage after which the room is given up. Nil: never. At least 1.
     public var attemptLimit: Int?
 
+    /// The defaults.
     public init() {}
 
     func validate() throws(RoomError) {

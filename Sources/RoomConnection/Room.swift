@@ -28,6 +28,7 @@ public final class Room: Sendable {
     /// Whether this participant is the room's host.
     public var isHost: Bool { hub.snapshot().isHost }
 
+    /// What is known of the connection to the room server now.
     public var signalingStatus: SignalingStatus { hub.snapshot().signaling }
 
     /// What happens to the room. States of which only the last counts (a status that was followed by another before you looked)
@@ -98,6 +99,7 @@ public final class Room: Sendable {
         }
     }
 
+    /// As `send` of bytes, for a payload.
     public nonisolated(nonsending) func send(
         _ payload: Payload, isText: Bool = false, to participant: ParticipantID? = nil, channel: RoomChannel = .reliable
     ) async throws(RoomError) {

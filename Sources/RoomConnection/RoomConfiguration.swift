@@ -5,14 +5,18 @@ public import TransportPluginAPI
 public struct RoomConfiguration: Sendable {
     /// A backend by its name in the registry, with its options.
     public struct Backend: Sendable, ExpressibleByStringLiteral {
+        /// As it was registered.
         public var name: String
+        /// What the backend is to do otherwise than by default; `room plugins` lists what it understands.
         public var options: [String: OptionValue]
 
+        /// The backend of this name.
         public init(name: String, options: [String: OptionValue] = [:]) {
             self.name = name
             self.options = options
         }
 
+        /// The backend of this name, without options.
         public init(stringLiteral name: String) { self.init(name: name) }
     }
 
@@ -28,17 +32,23 @@ public struct RoomConfiguration: Sendable {
 
     /// Where the room server is.
     public var server: SignalingEndpoint
+    /// The backend that carries messages to and from the room server.
     public var signaling: Backend = "libwebsockets"
+    /// The backend that carries messages to and from the other participants.
     public var peer: Backend = "webrtc-libnice"
 
     /// Asked for a join token before each attempt that needs one. `mustBeFresh`: the last one was refused, so not from a cache. Keep
     /// it quick; it may throw, and is asked again later.
     public var token: (@Sendable (_ mustBeFresh: Bool) async throws -> String)?
+    /// Whether any path will do, or only relayed ones, which tell nobody an address of this machine.
     public var icePolicy = ICEPolicy.all
     /// Added to those that the room server hands out.
     public var iceServers: [ICEServer] = []
+    /// What happens to peer connections after a rejoin.
     public var rejoinPolicy = RejoinPolicy.all
+    /// How patient the recovery of peer connections is.
     public var recovery = RecoveryBudgets()
+    /// How attempts to reach the room server are spread.
     public var reconnect = ReconnectBackoff()
 
     /// Bytes of unacknowledged messages to one participant and channel above which `send` waits. 64 KiB to 1 GiB.
@@ -50,6 +60,7 @@ public struct RoomConfiguration: Sendable {
     /// The first join is given up after this long; later outages are never given up.
     public var joinTimeout: Duration = .seconds(30)
 
+    /// Gets what the room and its transports log, at trace and debug. Silent unless it is set.
     public var logger = Logger(label: "room") { _ in SwiftLogNoOpLogHandler() }
 
     /// `server`: a `ws://` or `wss://` URL. Throws `.configuration` saying what is wrong with it.

@@ -25,7 +25,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     private var pending: [RoomMachine.Event] = []
     private var isHandling = false
     private var runner: Task<Void, Never>?
-    private var hasClosedPeers = false
+    private var hasJoined = false
     private let join = Locked(Join())
 
     init(hello: Hello, configuration: RoomConfiguration, signaling: Signaling, peer: Peer) {
@@ -130,6 +130,11 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         while !pending.isEmpty {
             let event = pending.removeFirst()
             for action in machine.handle(event, now: .now()) { perform(action) }
+            // With the roster, which comes behind the news of the join: whoever waited can send to those that are there.
+            if machine.membership != nil, !hasJoined {
+                hasJoined = true
+                finishJoin(.success(()))
+            }
         }
         isHandling = false
     }
@@ -180,7 +185,6 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
                 $0.isHost = membership.isHost
             }
             hub.emit(.joined(RoomMembership(membership)))
-            finishJoin(.success(()))
         case .peerJoined(let participant):
             peers.peerJoined(RoomParticipant(participant))
             updateRoster()

@@ -3,15 +3,19 @@ public import TransportPluginAPI
 
 /// What happens to a room. New cases may be added: always have a `default`.
 public enum RoomEvent: Sendable {
+    /// The connection to the room server came, went, or is being tried.
     case signaling(SignalingStatus)
     /// We are in the room: for the first time, or back.
     case joined(RoomMembership)
     /// Never twice for one stay without a `peerLeft` between, also across outages.
     case peerJoined(RoomParticipant)
+    /// The participant left, was removed, or did not come back in time.
     case peerLeft(RoomParticipant, reason: LeaveReason)
     /// Metadata or the host role changed.
     case peerChanged(RoomParticipant)
+    /// The room has another host.
     case hostChanged(ParticipantID)
+    /// The connection to a participant came, went, or is being healed.
     case peer(ParticipantID, PeerStatus)
     /// A recovery has ended; its steps with their times.
     case incident(RoomIncident)
@@ -27,7 +31,9 @@ public enum RoomEvent: Sendable {
 public enum SignalingStatus: Sendable, Hashable {
     /// The attempt runs (`nextAttemptAt` nil) or waits.
     case connecting(attempt: Int, nextAttemptAt: Timestamp?, cause: String?)
+    /// In the room, with signs of life within the deadline.
     case connected
+    /// Not connected, and no attempt is under way yet.
     case disconnected(cause: String?)
     /// For good.
     case closed(reason: String)
@@ -35,8 +41,11 @@ public enum SignalingStatus: Sendable, Hashable {
 
 /// How we are in the room.
 public struct RoomMembership: Sendable, Hashable {
+    /// Our id: kept through every resume and rejoin.
     public let participant: ParticipantID
+    /// Whether we are the room's host.
     public let isHost: Bool
+    /// Counts our connections that were not resumed.
     public let epoch: Epoch
     /// The others never noticed that we were away.
     public let isResumed: Bool
@@ -44,11 +53,15 @@ public struct RoomMembership: Sendable, Hashable {
 
 /// Somebody else in the room.
 public struct RoomParticipant: Sendable, Hashable {
+    /// Chosen by the server; kept through every resume and rejoin.
     public let id: ParticipantID
     /// One stay in the room; a new one begins with a clean delivery state.
     public let session: SessionID
+    /// The name to be shown, unique in the room.
     public let name: String
+    /// Whether this is the room's host.
     public let isHost: Bool
+    /// What the participant shows of itself.
     public let metadata: [String: String]
     /// Whether `.reliable` outlives peer connections towards this participant.
     public let hasDelivery: Bool
@@ -67,6 +80,7 @@ public struct RoomParticipant: Sendable, Hashable {
 public enum PeerStatus: Sendable, Hashable {
     /// Waits for its turn or for the handshake.
     case connecting
+    /// Messages flow. The path, where the transport has told it.
     case connected(PeerPath?)
     /// It was connected and is being healed; messages on `.reliable` are kept.
     case recovering(rung: String)
@@ -74,19 +88,28 @@ public enum PeerStatus: Sendable, Hashable {
 
 /// How a recovery went.
 public struct RoomIncident: Sendable, Hashable {
+    /// One step of a recovery.
     public struct Step: Sendable, Hashable {
+        /// `detected`, `restartRequested`, `connected`, …
         public let name: String
+        /// When it happened.
         public let at: Timestamp
+        /// Why, where the step has a reason of its own.
         public let cause: String?
     }
     /// Nil: the connection to the room server.
     public let participant: ParticipantID?
     /// `silence`, `pathLost`, `networkChanged`, …
     public let cause: String
+    /// When the trouble was noticed.
     public let startedAt: Timestamp
+    /// When the path was up again, or the participant gone.
     public let endedAt: Timestamp
+    /// False: the participant, or we, left before it was healed.
     public let hasRecovered: Bool
+    /// In the order of time; the first 64.
     public let steps: [Step]
 
+    /// From being noticed to being healed.
     public var duration: Duration { endedAt - startedAt }
 }

@@ -15,10 +15,13 @@ public enum RoomChannel: String, Sendable, Hashable, CaseIterable {
 
 /// A message that came from another participant.
 public struct RoomMessage: Sendable, Hashable {
+    /// The sender.
     public let from: ParticipantID
+    /// The channel that it came on.
     public let channel: RoomChannel
     /// Whether the sender sent text.
     public let isText: Bool
+    /// The bytes.
     public let payload: Payload
 
     /// The payload as text, nil when it is not valid UTF-8.
@@ -27,11 +30,15 @@ public struct RoomMessage: Sendable, Hashable {
 
 /// A message as the `onMessage` handler sees it: the bytes are borrowed from the transport and valid until the handler returns.
 public struct BorrowedMessage: ~Copyable {
+    /// The sender.
     public let from: ParticipantID
+    /// The channel that it came on.
     public let channel: RoomChannel
+    /// Whether the sender sent text.
     public let isText: Bool
     let bytes: UnsafeRawBufferPointer
 
+    /// Bytes.
     public var count: Int { bytes.count }
 
     /// The bytes, which must not escape `body`.
@@ -81,6 +88,7 @@ public struct RoomError: Error, Sendable, Hashable, CustomStringConvertible {
         public static let unavailable = Code(name: "unavailable")
     }
 
+    /// The kind of the failure: what programs look at.
     public var code: Code
     /// One sentence: what happened, to what, and what to do.
     public var message: String
@@ -89,6 +97,7 @@ public struct RoomError: Error, Sendable, Hashable, CustomStringConvertible {
     /// Whether the same call may succeed later.
     public var isRetryable: Bool
 
+    /// An error that is not worth a retry, but for what is given.
     public init(_ code: Code, _ message: String, protocolCode: String? = nil, isRetryable: Bool = false) {
         self.code = code
         self.message = message

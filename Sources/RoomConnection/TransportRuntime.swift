@@ -56,10 +56,10 @@ public final class TransportRuntime: Sendable {
     /// Joins a room: the one entry for hosts and guests.
     ///
     /// - Parameters:
-    ///   - name: the room's name, 1 to 64 bytes.
-    ///   - participant: the name to be shown, unique in the room, 1 to 64 bytes.
+    ///   - name: the room's name, 1 to 128 bytes of UTF-8.
+    ///   - participant: the name to be shown, unique in the room, 1 to 128 bytes of UTF-8.
     ///   - host: true creates the room and is its host; false joins a room that exists.
-    ///   - metadata: shown to the others.
+    ///   - metadata: shown to the others: 16 entries at most, keys of 64 bytes, values of 1024, 4096 in all.
     /// - Returns: the joined room. From here on outages are healed without end, until `leave()` or a terminal refusal.
     /// - Throws: `RoomError` `.refused` with the server's code (`room_not_found`, `name_taken`, …), `.timedOut` when the server could
     ///   not be reached within the configuration's `joinTimeout`, `.cancelled`, `.left` when the runtime is stopping.

@@ -106,7 +106,7 @@ package struct RecoveryConfiguration: Sendable, Equatable {
     /// After a connection that the other side closed in order, for news of why.
     package var closedBudget: Duration = .seconds(2)
     /// How long a participant that a rejoin did not find in the roster is waited for, within the server's grace period.
-    package var absenceLimit: Duration = .seconds(30)
+    package var absenceLimit: Duration = .seconds(60)
     /// The same for one that has closed its peer connection meanwhile.
     package var closedAbsenceLimit: Duration = .seconds(5)
     /// Peers of ours that may be connecting at a time.

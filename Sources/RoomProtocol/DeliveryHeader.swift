@@ -22,14 +22,17 @@
 public enum DeliveryProtocol {
     /// Label and protocol string of the channel.
     public static let channelLabel = "room.reliable"
+    /// The protocol string of the channel: it tells the version.
     public static let channelProtocol = "room.delivery.v1"
     /// The capability in `hello` and in the roster.
     public static let capability = "delivery.v1"
+    /// In the resume frame.
     public static let version: UInt8 = 1
     /// Kind, sequence, ack.
     public static let dataHeaderLength = 9
     /// Labels of the plain channels beside it, with an empty protocol string.
     public static let unorderedLabel = "room.unordered"
+    /// As `unorderedLabel`.
     public static let lossyLabel = "room.lossy"
     /// The reliable channel towards a member without the capability: plain data-channel semantics.
     public static let plainLabel = "room.plain"
@@ -41,11 +44,17 @@ extension DeliveryProtocol {
     /// Payload bytes that fit into one frame.
     public static let maximumPartLength = maximumFrameLength - dataHeaderLength
 
+    /// The first byte of a frame.
     public enum Kind: UInt8, Sendable {
+        /// The first frame of each side on each new channel.
         case resume = 1
+        /// A message of bytes, or the last part of one.
         case binary = 2
+        /// A message of text, or the last part of one.
         case text = 3
+        /// A part of a message; more follow.
         case part = 4
+        /// An acknowledgement that travels alone.
         case ack = 5
         case hint = 6
     }
@@ -60,6 +69,7 @@ extension DeliveryProtocol {
 
     /// The first frame of each side on each new channel.
     public struct ResumeFrame: Sendable, Hashable {
+        /// The sender's session.
         public var session: SessionID
         /// The session of the other side that the numbers belong to.
         public var peerSession: SessionID
@@ -68,6 +78,7 @@ extension DeliveryProtocol {
         /// The lowest number that can still be sent.
         public var next: UInt64
 
+        /// A frame of these values.
         public init(session: SessionID, peerSession: SessionID, received: UInt64, next: UInt64) {
             self.session = session
             self.peerSession = peerSession
@@ -75,6 +86,7 @@ extension DeliveryProtocol {
             self.next = next
         }
 
+        /// The frame as bytes.
         public var encoded: [UInt8] {
             var bytes: [UInt8] = [Kind.resume.rawValue, version]
             for id in [session, peerSession] {
@@ -93,8 +105,11 @@ extension DeliveryProtocol {
 
     /// A frame as it came; `payload` is where the rest begins.
     public enum Frame: Sendable, Hashable {
+        /// The first frame of a side.
         case resume(ResumeFrame)
+        /// The header of a data frame; its payload begins after `dataHeaderLength` bytes.
         case data(kind: Kind, sequence: UInt32, ack: UInt32)
+        /// The lower 32 bits of the last number that has come in order.
         case ack(UInt32)
         /// Nil: a code that is not known.
         case hint(Hint?)

@@ -1,7 +1,9 @@
 /// A participant of a room, chosen by the server at the first join and kept through every resume and rejoin.
 /// Offerer and answerer of a pair are decided by the order of the two ids, byte by byte.
 public struct ParticipantID: Sendable, Hashable, Comparable, CustomStringConvertible {
+    /// As it travels: 1 to 64 characters of `A-Z a-z 0-9 - _`.
     public let rawValue: String
+    /// Takes the text as it is: the codec checks it.
     public init(_ rawValue: String) { self.rawValue = rawValue }
     public var description: String { rawValue }
     public static func < (left: Self, right: Self) -> Bool {
@@ -11,7 +13,9 @@ public struct ParticipantID: Sendable, Hashable, Comparable, CustomStringConvert
 
 /// A room's name.
 public struct RoomName: Sendable, Hashable, CustomStringConvertible {
+    /// As it travels: 1 to 128 bytes of UTF-8 without control characters.
     public let rawValue: String
+    /// Takes the text as it is: the codec checks it.
     public init(_ rawValue: String) { self.rawValue = rawValue }
     public var description: String { rawValue }
 }
@@ -19,7 +23,9 @@ public struct RoomName: Sendable, Hashable, CustomStringConvertible {
 /// One participant's stay in a room. A new one at every first join; kept by resume and rejoin, unless the others were told
 /// meanwhile that it has ended. Delivery state between two participants belongs to the pair of their session ids, so that a new participant under an old name starts clean.
 public struct SessionID: Sendable, Hashable, CustomStringConvertible {
+    /// As it travels: 1 to 64 characters of `A-Z a-z 0-9 - _`.
     public let rawValue: String
+    /// Takes the text as it is: the codec checks it.
     public init(_ rawValue: String) { self.rawValue = rawValue }
     public var description: String { rawValue }
 }
@@ -32,7 +38,9 @@ public typealias HostTerm = UInt64
 
 /// One peer connection between two participants; new at each rebuild, chosen at random by the offerer.
 public struct PeerConnectionID: Sendable, Hashable, CustomStringConvertible {
+    /// As it travels: 1 to 64 characters of `A-Z a-z 0-9 - _`.
     public let rawValue: String
+    /// Takes the text as it is: the codec checks it.
     public init(_ rawValue: String) { self.rawValue = rawValue }
     public var description: String { rawValue }
 }

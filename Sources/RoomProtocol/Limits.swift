@@ -19,37 +19,52 @@ public enum Limits {
     public static let participantName = 128
     /// Participant, session and peer connection ids: 1 at least, `A-Z a-z 0-9 - _` only.
     public static let identifier = 64
+    /// Entries of one participant's metadata.
     public static let metadataEntries = 16
+    /// A key of metadata; 1 at least.
     public static let metadataKey = 64
+    /// A value of metadata.
     public static let metadataValue = 1024
     /// All keys and values of one participant together.
     public static let metadataBytes = 4096
+    /// Capabilities of one participant.
     public static let capabilities = 16
     /// One capability; 1 at least.
     public static let capability = 64
     /// A join token.
     public static let token = 8192
+    /// A session token.
     public static let sessionToken = 2048
     /// Participants in one room, whatever the server is configured for; also the entries of a roster.
     public static let participants = 64
 
+    /// The text of an offer or an answer.
     public static let sdp = 64 << 10
+    /// A candidate's line.
     public static let candidate = 2048
     /// `sdpMid`.
     public static let mediaID = 64
+    /// The highest `sdpMLineIndex`.
     public static let mediaLineIndex = 65_535
     /// RFC 8839 §5.4: at most 256.
     public static let usernameFragment = 256
     /// Of a kick, a restart request or a rebuild request.
     public static let reason = 256
 
+    /// ICE servers in one list.
     public static let iceServers = 16
+    /// URLs of one ICE server.
     public static let iceServerURLs = 8
+    /// One of them.
     public static let iceServerURL = 512
+    /// A TURN user name.
     public static let iceUsername = 512
+    /// A TURN password.
     public static let iceCredential = 512
 
+    /// The code of an error.
     public static let errorCode = 64
+    /// The message of an error.
     public static let errorMessage = 512
     /// Any duration. Durations travel in seconds and are rounded to microseconds.
     public static let duration = Duration.seconds(366 * 86_400)

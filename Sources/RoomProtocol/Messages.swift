@@ -13,7 +13,9 @@ public enum ClientMessage: Sendable, Hashable {
     case update(metadata: [String: String])
     /// All of the server's numbered messages up to `received` have come.
     case ack(received: SequenceNumber)
+    /// Asks for a sign of life; answered by a `pong` with the same id.
     case ping(id: UInt64)
+    /// The answer to a `ping`.
     case pong(id: UInt64)
     /// The session ends; nobody waits for it to resume.
     case leave
@@ -27,7 +29,9 @@ public enum ServerMessage: Sendable, Hashable {
     case joined(Joined)
     /// Numbered and acknowledged, as are `peerLeft`, `peerChanged`, `hostChanged` and `signal`.
     case peerJoined(Participant)
+    /// A session has ended for good.
     case peerLeft(ParticipantID, SessionID, reason: LeaveReason)
+    /// New metadata, another host role, or a higher epoch: the participant has rejoined.
     case peerChanged(Participant)
     /// `sessionToken` is the receiver's own, signed anew: after a loss of the server's state the highest term wins, so everybody
     /// must be able to show that they know of this one. A secret.
@@ -38,7 +42,9 @@ public enum ServerMessage: Sendable, Hashable {
     case iceServers(ICEServerList)
     /// All of the client's numbered messages up to `received` have come.
     case ack(received: SequenceNumber)
+    /// Asks for a sign of life; answered by a `pong` with the same id.
     case ping(id: UInt64)
+    /// The answer to a `ping`.
     case pong(id: UInt64)
     /// The server ends; come back after a delay chosen at random within the window.
     case goingAway(retryAfter: RetryWindow)
@@ -52,8 +58,10 @@ public struct Envelope<Message: Sendable & Hashable>: Sendable, Hashable {
     public var sequence: SequenceNumber?
     /// All numbered messages of the other side up to this have come.
     public var ack: SequenceNumber?
+    /// What is said.
     public var message: Message
 
+    /// Without a number and an acknowledgement unless they are given.
     public init(sequence: SequenceNumber? = nil, ack: SequenceNumber? = nil, _ message: Message) {
         self.sequence = sequence
         self.ack = ack
@@ -61,7 +69,9 @@ public struct Envelope<Message: Sendable & Hashable>: Sendable, Hashable {
     }
 }
 
+/// Who wants to be in which room.
 public struct Hello: Sendable, Hashable {
+    /// How somebody comes into a room for the first time.
     public enum Role: String, Sendable {
         /// Creates the room and is its host. A rejoin as host becomes guest where a newer host term exists.
         case host
@@ -70,18 +80,24 @@ public struct Hello: Sendable, Hashable {
     }
     /// The highest version that the client speaks, and the lowest.
     public var version = protocolVersion
+    /// The lowest version that the client speaks.
     public var minimumVersion = protocolVersion
+    /// The room to be in.
     public var room: RoomName
+    /// Host or guest. Means nothing with `resume`.
     public var role: Role
     /// The name to be shown; unique in a room.
     public var name: String
+    /// What the participant shows of itself.
     public var metadata: [String: String]
     /// A join token, where the server asks for one. A secret.
     public var token: String?
+    /// For those who were in the room before.
     public var resume: Resume?
     /// What the client can do: `delivery.v1`.
     public var capabilities: [String]
 
+    /// A hello of this version.
     public init(
         room: RoomName, role: Role, name: String, metadata: [String: String] = [:], token: String? = nil,
         resume: Resume? = nil, capabilities: [String] = []
@@ -108,6 +124,7 @@ public struct Resume: Sendable, Hashable {
     /// newer one. 0: the client does not count.
     public var attempt: UInt64
 
+    /// What was received last, with the token.
     public init(sessionToken: String, received: SequenceNumber, mustRejoin: Bool = false, attempt: UInt64 = 0) {
         self.sessionToken = sessionToken
         self.received = received
@@ -116,11 +133,17 @@ public struct Resume: Sendable, Hashable {
     }
 }
 
+/// The answer to `hello`: who the client is, and what it needs to know.
 public struct Joined: Sendable, Hashable {
+    /// The version that both speak.
     public var version: Int
+    /// The client's own id; kept for ever.
     public var participant: ParticipantID
+    /// The client's own session.
     public var session: SessionID
+    /// Of the client's own session.
     public var epoch: Epoch
+    /// Whether the client is the room's host.
     public var isHost: Bool
     /// Of the host that the room has now; 0 while it waits for one.
     public var hostTerm: HostTerm
@@ -133,13 +156,16 @@ public struct Joined: Sendable, Hashable {
     public var sessionToken: String
     /// Everybody else, as of now.
     public var roster: [Participant]
+    /// Good from now on for their time to live.
     public var iceServers: ICEServerList
     /// A client that heard nothing for `pingInterval` pings, and gives the connection up `pingDeadline` later.
     public var pingInterval: Duration
+    /// See `pingInterval`.
     public var pingDeadline: Duration
     /// For how long a session may be resumed.
     public var grace: Duration
 
+    /// An answer of these values.
     public init(
         version: Int = protocolVersion, participant: ParticipantID, session: SessionID, epoch: Epoch, isHost: Bool,
         hostTerm: HostTerm, isResumed: Bool, received: SequenceNumber = 0, sessionToken: String,
@@ -165,14 +191,22 @@ public struct Joined: Sendable, Hashable {
 
 /// A roster entry.
 public struct Participant: Sendable, Hashable {
+    /// Kept through every resume and rejoin.
     public var id: ParticipantID
+    /// One stay; a new one is somebody new, whatever the id.
     public var session: SessionID
+    /// Higher after each rejoin.
     public var epoch: Epoch
+    /// To be shown; unique in the room.
     public var name: String
+    /// Whether this is the room's host.
     public var isHost: Bool
+    /// What the participant shows of itself.
     public var metadata: [String: String]
+    /// What the participant's client can do: `delivery.v1`.
     public var capabilities: [String]
 
+    /// An entry of these values.
     public init(
         id: ParticipantID, session: SessionID, epoch: Epoch, name: String, isHost: Bool,
         metadata: [String: String] = [:], capabilities: [String] = []
@@ -194,13 +228,20 @@ public struct Signal: Sendable, Hashable {
     /// The session of the receiver that is meant (to the server) or of the sender (from the server). A signal for a session
     /// that is no more is dropped.
     public var session: SessionID
+    /// The peer connection that is meant; one that was replaced is recognised by it.
     public var connection: PeerConnectionID
+    /// The round of this connection that is meant.
     public var negotiation: NegotiationID
+    /// What is said.
     public var body: Body
 
+    /// What one peer says to another.
     public enum Body: Sendable, Hashable {
+        /// An offer or an answer.
         case description(Description)
+        /// A candidate (trickle ICE, RFC 8838).
         case candidate(Candidate)
+        /// All candidates of this generation were told.
         case endOfCandidates(usernameFragment: String)
         /// The answering side asks the offerer for a new path.
         case restartRequest(reason: String)
@@ -208,21 +249,37 @@ public struct Signal: Sendable, Hashable {
         case rebuildRequest(reason: String)
     }
 
+    /// As a browser's `RTCSessionDescription` gives it as JSON.
     public struct Description: Sendable, Hashable {
-        public enum Kind: String, Sendable { case offer, answer }
+        /// Which of the two it is.
+        public enum Kind: String, Sendable {
+            /// Of the offerer.
+            case offer
+            /// Of the other side, to an offer.
+            case answer
+        }
+        /// Offer or answer.
         public var kind: Kind
+        /// The session description (RFC 8829). It holds an ICE password: a secret.
         public var sdp: String
+        /// A description of these values.
         public init(kind: Kind, sdp: String) {
             self.kind = kind
             self.sdp = sdp
         }
     }
 
+    /// As a browser's `RTCIceCandidate` gives it as JSON.
     public struct Candidate: Sendable, Hashable {
+        /// A line as in RFC 8839 §5.1, without `a=`.
         public var candidate: String
+        /// `sdpMid`.
         public var mediaID: String?
+        /// `sdpMLineIndex`.
         public var mediaLineIndex: Int?
+        /// The generation that the candidate belongs to.
         public var usernameFragment: String?
+        /// A candidate of these values.
         public init(
             candidate: String, mediaID: String? = nil, mediaLineIndex: Int? = nil, usernameFragment: String? = nil
         ) {
@@ -233,6 +290,7 @@ public struct Signal: Sendable, Hashable {
         }
     }
 
+    /// A signal of these values.
     public init(
         peer: ParticipantID, session: SessionID, connection: PeerConnectionID, negotiation: NegotiationID, body: Body
     ) {
@@ -244,9 +302,13 @@ public struct Signal: Sendable, Hashable {
     }
 }
 
+/// Whom the host removes, and why.
 public struct Kick: Sendable, Hashable {
+    /// Who is to go.
     public var participant: ParticipantID
+    /// Shown to the one who goes; may be empty.
     public var reason: String
+    /// A kick of these values.
     public init(participant: ParticipantID, reason: String) {
         self.participant = participant
         self.reason = reason
@@ -255,27 +317,34 @@ public struct Kick: Sendable, Hashable {
 
 /// ICE servers with the time for which their credentials are good, counted from the message's arrival.
 public struct ICEServerList: Sendable, Hashable {
+    /// One STUN or TURN server.
     public struct Server: Sendable, Hashable {
+        /// `stun:host:port`, `turn:host:port?transport=udp`, …
         public var urls: [String]
+        /// Nil for STUN.
         public var username: String?
         /// A secret.
         public var credential: String?
+        /// A server of these values.
         public init(urls: [String], username: String? = nil, credential: String? = nil) {
             self.urls = urls
             self.username = username
             self.credential = credential
         }
     }
+    /// The servers.
     public var servers: [Server]
     /// Nil: they do not expire.
     public var ttl: Duration?
 
+    /// A list of these values.
     public init(servers: [Server] = [], ttl: Duration? = nil) {
         self.servers = servers
         self.ttl = ttl
     }
 }
 
+/// Why a session has ended.
 public enum LeaveReason: String, Sendable, CaseIterable {
     /// The participant left.
     case left
@@ -289,8 +358,11 @@ public enum LeaveReason: String, Sendable, CaseIterable {
 
 /// Seconds within which clients spread their return.
 public struct RetryWindow: Sendable, Hashable {
+    /// Not before this.
     public var earliest: Duration
+    /// Not after this.
     public var latest: Duration
+    /// A window between the two.
     public init(earliest: Duration, latest: Duration) {
         self.earliest = earliest
         self.latest = latest
@@ -299,33 +371,53 @@ public struct RetryWindow: Sendable, Hashable {
 
 /// What the server refuses, and whether it makes sense to ask again.
 public struct ProtocolError: Error, Sendable, Hashable {
+    /// What was wrong. Codes that are not known here are kept as they came.
     public struct Code: Sendable, Hashable, RawRepresentable {
         public let rawValue: String
+        /// Takes the text as it is.
         public init(rawValue: String) { self.rawValue = rawValue }
 
+        /// No JSON, a field that is missing or of the wrong kind, numbers that make no sense.
         public static let malformed = Code(rawValue: "malformed")
+        /// A type, or a body of a signal, that is not known.
         public static let unknownType = Code(rawValue: "unknown_type")
+        /// A field, or a whole message, over its limit.
         public static let limitExceeded = Code(rawValue: "limit_exceeded")
+        /// No common version.
         public static let versionMismatch = Code(rawValue: "version_mismatch")
+        /// The join token or the session token is missing, not signed by this server, or for something else.
         public static let unauthorized = Code(rawValue: "unauthorized")
+        /// The join token has expired.
         public static let tokenExpired = Code(rawValue: "token_expired")
+        /// A first join as guest of a room that does not exist.
         public static let roomNotFound = Code(rawValue: "room_not_found")
+        /// A first join as host of a room that exists.
         public static let roomExists = Code(rawValue: "room_exists")
+        /// As many participants as the room may have.
         public static let roomFull = Code(rawValue: "room_full")
+        /// Somebody else in the room has this name.
         public static let nameTaken = Code(rawValue: "name_taken")
         /// The connection belongs to an older epoch than the one the server knows.
         public static let staleEpoch = Code(rawValue: "stale_epoch")
         /// The same session came back over a newer connection: this one ends, silently for the application.
         public static let replaced = Code(rawValue: "replaced")
+        /// The host has removed the participant, or somebody of this name.
         public static let kicked = Code(rawValue: "kicked")
+        /// The host has closed the room.
         public static let roomClosed = Code(rawValue: "room_closed")
+        /// Only the host may do this.
         public static let notHost = Code(rawValue: "not_host")
+        /// A signal or a kick for nobody.
         public static let peerNotFound = Code(rawValue: "peer_not_found")
+        /// Too many messages, rooms or connections.
         public static let tooManyRequests = Code(rawValue: "too_many_requests")
+        /// The server ends.
         public static let shuttingDown = Code(rawValue: "shutting_down")
+        /// The server's own mistake.
         public static let internalError = Code(rawValue: "internal")
     }
 
+    /// What programs look at.
     public var code: Code
     /// One sentence for people.
     public var message: String
@@ -333,10 +425,12 @@ public struct ProtocolError: Error, Sendable, Hashable {
     public var isRetryable: Bool
     /// Whether the connection ends with this.
     public var isFatal: Bool
+    /// When to come back, where the server asks for it.
     public var retryAfter: RetryWindow?
     /// The number of the client's message that is answered, where there is one.
     public var sequence: SequenceNumber?
 
+    /// An error of these values.
     public init(
         code: Code, message: String, isRetryable: Bool, isFatal: Bool, retryAfter: RetryWindow? = nil,
         sequence: SequenceNumber? = nil

@@ -10,30 +10,36 @@
 /// Where the envelope could be read, the error carries the message's number: whoever refuses a numbered message still counts it
 /// as received, so that it is not sent again for ever.
 public enum RoomProtocolCodec {
+    /// The text of a client's message, without a limit: it is the receiver that checks.
     public static func encode(_ envelope: Envelope<ClientMessage>) -> [UInt8] {
         EncodedBody(envelope.message).finished(sequence: envelope.sequence, ack: envelope.ack)
     }
 
+    /// The text of a server's message, without a limit: it is the receiver that checks.
     public static func encode(_ envelope: Envelope<ServerMessage>) -> [UInt8] {
         EncodedBody(envelope.message).finished(sequence: envelope.sequence, ack: envelope.ack)
     }
 
+    /// Reads a client's message. Throws as this type says.
     public static func decodeClientMessage(
         _ bytes: UnsafeRawBufferPointer
     ) throws(ProtocolError) -> Envelope<ClientMessage> {
         try decode(bytes, limit: Limits.clientMessageBytes, ClientMessage.init)
     }
 
+    /// Reads a server's message. Throws as this type says.
     public static func decodeServerMessage(
         _ bytes: UnsafeRawBufferPointer
     ) throws(ProtocolError) -> Envelope<ServerMessage> {
         try decode(bytes, limit: Limits.serverMessageBytes, ServerMessage.init)
     }
 
+    /// Reads a client's message. Throws as this type says.
     public static func decodeClientMessage(_ bytes: [UInt8]) throws(ProtocolError) -> Envelope<ClientMessage> {
         try bytes.span.bytes.withUnsafeBytes { bytes throws(ProtocolError) in try decodeClientMessage(bytes) }
     }
 
+    /// Reads a server's message. Throws as this type says.
     public static func decodeServerMessage(_ bytes: [UInt8]) throws(ProtocolError) -> Envelope<ServerMessage> {
         try bytes.span.bytes.withUnsafeBytes { bytes throws(ProtocolError) in try decodeServerMessage(bytes) }
     }
@@ -73,8 +79,10 @@ public struct EncodedBody: Sendable, Hashable {
     /// The object without its closing brace.
     private let bytes: [UInt8]
 
+    /// Encodes the message.
     public init(_ message: ClientMessage) { self.init { message.write(to: &$0) } }
 
+    /// Encodes the message.
     public init(_ message: ServerMessage) { self.init { message.write(to: &$0) } }
 
     private init(_ write: (inout JSONWriter) -> Void) {
@@ -83,6 +91,7 @@ public struct EncodedBody: Sendable, Hashable {
         bytes = writer.bytes.dropLast()
     }
 
+    /// Bytes, without number and acknowledgement.
     public var count: Int { bytes.count }
 
     /// The whole text.

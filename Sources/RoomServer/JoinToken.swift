@@ -6,13 +6,23 @@ internal import RoomProtocol
 /// Claims: `exp` (seconds since 1970, required), `room` (required), `name` and `role` (`host` or `guest`; where they are there, the
 /// hello must agree; a token without a role lets its holder be either).
 public struct JoinToken: Sendable, Hashable {
-    public enum Role: String, Sendable { case host, guest }
+    /// What its holder may be.
+    public enum Role: String, Sendable {
+        /// Creates the room.
+        case host
+        /// Joins a room that exists.
+        case guest
+    }
+    /// The room that its holder may join.
     public var room: String
+    /// The name that its holder must have. Nil: any.
     public var name: String?
+    /// What its holder must be. Nil: host or guest.
     public var role: Role?
     /// Seconds since 1970.
     public var expiry: Int
 
+    /// A token of these claims, not yet signed.
     public init(room: String, name: String? = nil, role: Role? = nil, expiry: Int) {
         self.room = room
         self.name = name

@@ -24,8 +24,11 @@ public import ServiceLifecycle
 public actor RoomServer: Service {
     /// Where a server listens.
     public struct Address: Sendable, Hashable {
+        /// A numeric address.
         public var host: String
+        /// The port, also where the configuration left the choice to the system.
         public var port: Int
+        /// Whether it is `wss`.
         public var isSecure: Bool
 
         /// `ws://127.0.0.1:41234/`
@@ -57,6 +60,7 @@ public actor RoomServer: Service {
     private let endings: AsyncStream<Ending>
     private let requestEnding: AsyncStream<Ending>.Continuation
 
+    /// A server that does nothing before `run()`.
     public init(configuration: RoomServerConfiguration, logger: Logger) {
         self.configuration = configuration
         self.logger = logger

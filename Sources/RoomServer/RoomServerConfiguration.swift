@@ -12,16 +12,23 @@ public struct RoomServerConfiguration: Sendable {
     public var tls: TLS?
     /// Nil: everybody may join. Otherwise first joins need a ``JoinToken`` signed with this secret.
     public var joinTokenSecret: [UInt8]?
+    /// Signs what participants come back with. `.file` for a server that is to know its guests after a restart.
     public var sessionKey = SessionKey.generated
+    /// STUN and TURN servers for the participants.
     public var ice = ICE()
+    /// What the server may hold, and its times.
     public var limits = Limits()
 
+    /// The defaults: `ws://` on 127.0.0.1, any free port, open to everybody.
     public init() {}
 
     /// PEM files.
     public struct TLS: Sendable, Hashable {
+        /// The server's certificate first, then those that lead to an authority.
         public var certificateChainFile: String
+        /// The key of the server's certificate.
         public var privateKeyFile: String
+        /// The files are read when the server starts.
         public init(certificateChainFile: String, privateKeyFile: String) {
             self.certificateChainFile = certificateChainFile
             self.privateKeyFile = privateKeyFile
@@ -41,11 +48,15 @@ public struct RoomServerConfiguration: Sendable {
 
     /// The ICE servers that clients are given.
     public struct ICE: Sendable {
+        /// A STUN or TURN server that is told to everybody as it stands here.
         public struct Server: Sendable, Hashable {
             /// `stun:host:port`, `turn:host:port?transport=udp`, …
             public var urls: [String]
+            /// Nil for STUN.
             public var username: String?
+            /// A password that everybody gets: use `TURN` instead where the server can.
             public var credential: String?
+            /// A server of these values.
             public init(urls: [String], username: String? = nil, credential: String? = nil) {
                 self.urls = urls
                 self.username = username
@@ -56,47 +67,60 @@ public struct RoomServerConfiguration: Sendable {
         /// TURN servers that share a secret with this server, as coturn does with `use-auth-secret`: every participant gets
         /// credentials of its own, and new ones half-way through their life.
         public struct TURN: Sendable {
+            /// `turn:host:port?transport=udp`, …; 8 at most.
             public var urls: [String]
+            /// What the TURN servers call `static-auth-secret`.
             public var secret: [UInt8]
             /// One minute at least.
             public var ttl: Duration
+            /// TURN servers that share `secret`; credentials are good for `ttl`, 1 minute to 366 days.
             public init(urls: [String], secret: [UInt8], ttl: Duration = .seconds(3600)) {
                 self.urls = urls
                 self.secret = secret
                 self.ttl = ttl
             }
         }
+        /// Told to everybody as they are; 15 at most beside `turn`.
         public var servers: [Server] = []
+        /// TURN servers with credentials for each participant.
         public var turn: TURN?
 
+        /// None.
         public init() {}
     }
 
+    /// What a server may hold, and its times.
     public struct Limits: Sendable, Hashable {
         /// WebSocket connections.
         public var connections = 10_000
         /// Connections that have not said `hello` yet.
         public var handshakes = 512
+        /// Rooms at a time.
         public var rooms = 1000
         /// 64 at most.
         public var participantsPerRoom = 16
         /// Messages that one connection may send, on average and at once.
         public var messagesPerSecond = 200
+        /// See `messagesPerSecond`.
         public var messageBurst = 600
         /// Bytes that may wait for a client that does not read; 1 MiB at least. Over it the connection is closed; the session can be resumed.
         public var sendBuffer = 1 << 20
         /// For the HTTP request and for the `hello`, each.
         public var handshakeTimeout: Duration = .seconds(10)
         /// How long a session may be resumed, and how long a room waits for its host.
-        public var grace: Duration = .seconds(30)
+        public var grace: Duration = .seconds(60)
+        /// How long a room without participants is kept.
         public var emptyRoomTTL: Duration = .seconds(30)
+        /// Silence after which a client is asked for a sign of life; clients are told to do the same.
         public var pingInterval: Duration = .seconds(5)
+        /// How long the answer may take; then the connection is given up, and the session can be resumed.
         public var pingDeadline: Duration = .seconds(4)
         /// For the closing handshake of WebSocket.
         public var closeTimeout: Duration = .seconds(2)
         /// When the server ends, clients come back at random within this time.
         public var drainWindow: Duration = .seconds(2)
 
+        /// The defaults.
         public init() {}
 
         var core: RoomServerLimits {
@@ -119,6 +143,7 @@ public struct RoomServerConfiguration: Sendable {
 
 /// Why a server cannot be started, in one sentence that says what to do.
 public struct RoomServerError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// One sentence.
     public var message: String
     public var description: String { message }
 }

@@ -35,7 +35,7 @@ package struct RoomServerLimits: Sendable, Hashable {
     /// The same for all participants together.
     package var totalStreamBytes = 256 << 20
     /// How long a session may be resumed, and how long a room waits for its host.
-    package var grace: Duration = .seconds(30)
+    package var grace: Duration = .seconds(60)
     /// How long a room without anybody in it is kept.
     package var emptyRoomTTL: Duration = .seconds(30)
     package var pingInterval: Duration = .seconds(5)

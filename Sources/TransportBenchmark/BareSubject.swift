@@ -135,6 +135,8 @@ package final class BareSubject<Transport: PeerTransport>: BenchmarkSubject, Pee
         let task = Task(executorPreference: onLoop ? transport.loop : nil) { [self] in
             while !Task.isCancelled {
                 await wait { !$0.messages.isEmpty || $0.failure != nil }
+                // Another consumer has taken over: the messages are his.
+                if Task.isCancelled { return }
                 let batch = shared.withLock { shared in
                     defer { shared.messages = [] }
                     return shared.messages

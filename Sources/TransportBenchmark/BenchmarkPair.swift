@@ -135,10 +135,18 @@ final class Conversation: Sendable {
         }
     }
 
-    func ask(_ event: String, _ build: (inout JSONLine) -> Void) async throws -> [String: any Sendable] {
+    /// A child that does not answer within `deadline` is ended, which is then the error.
+    func ask(
+        _ event: String, within deadline: Duration = .seconds(60), _ build: (inout JSONLine) -> Void
+    ) async throws -> [String: any Sendable] {
         var line = JSONLine()
         build(&line)
         child.send(line)
+        let alarm = Task { [child] in
+            try await Task.sleep(for: deadline)
+            child.stop()
+        }
+        defer { alarm.cancel() }
         return try await next(event)
     }
 

@@ -20,7 +20,7 @@ package struct BenchmarkRunner: Sendable {
     }
 
     package enum Scenario: String, Sendable, CaseIterable {
-        case connect, rtt, throughput, small, reconnect, many
+        case connect, rtt, throughput, small, reconnect, many, signaling
     }
 
     package var subjects: [Subject]
@@ -80,6 +80,11 @@ package struct BenchmarkRunner: Sendable {
             for (metric, value) in values { results[key]?.metrics[metric, default: []].append(value) }
         }
         for round in 1...max(1, rounds) {
+            if scenarios.contains(.signaling) {
+                for (subject, scenario, values) in try await signaling() {
+                    record(subject, subject == "C reference" ? "" : subject, "", scenario, values)
+                }
+            }
             if let reference {
                 progress("round \(round) of \(rounds): C reference")
                 for (scenario, values) in try runReference(reference) {
@@ -183,7 +188,7 @@ package struct BenchmarkRunner: Sendable {
 
     private func flood(_ pair: BenchmarkPair, size: Int) async throws -> [String: Double] {
         _ = try await pair.b.ask("ok") { $0.add("do", "count") }
-        let sent = try await pair.a.ask("flooded") { line in
+        let sent = try await pair.a.ask("flooded", within: .seconds(60 + seconds)) { line in
             line.add("do", "flood")
             line.add("size", size)
             line.add("seconds", seconds)

@@ -1,5 +1,6 @@
 /// Makes ICE agents for a peer transport: the part of WebRTC that finds a path (RFC 8445).
 public protocol ICEAgentProvider: Sendable {
+    /// What it makes.
     associatedtype Agent: ICEAgent
 
     /// Makes an agent on `loop`, the loop of the peer transport; called on it. Throws `.unavailable`, `.resourceExhausted`,
@@ -27,6 +28,7 @@ public protocol ICEAgent: AnyObject {
     /// malformed text throws `.protocolViolation`.
     func addRemoteCandidate(_ candidate: String) throws(TransportError)
 
+    /// No more candidates of the other side will come (RFC 8838): an agent without a working pair may fail from now on.
     func endOfRemoteCandidates()
 
     /// Sends the datagrams over the selected path, in order, and empties the batch. Without a path, or when the
@@ -42,23 +44,30 @@ public protocol ICEAgent: AnyObject {
 
 /// Gets everything that happens to one ICE agent, on its loop.
 public protocol ICEAgentHandler: AnyObject {
+    /// Something happened to the agent. Called on the loop.
     func iceAgent(didEmit event: ICEAgentEvent)
 
     /// Datagrams that came over the agent's paths, STUN excluded. The batch is valid until the call returns.
     func iceAgent(didReceive batch: DatagramBatch)
 }
 
+/// What happens to an ICE agent. New cases may be added: always have a `default`.
 public enum ICEAgentEvent: Sendable {
     /// A local candidate, as in RFC 8839 §5.1, without `a=`.
     case candidate(String)
+    /// All local candidates were told.
     case gatheringDone
+    /// The state changed.
     case state(ICEAgentState)
     /// A pair was selected or replaced.
     case selected(PeerPath)
 }
 
+/// How far an ICE agent is. New cases may be added: always have a `default`.
 public enum ICEAgentState: Sendable, Hashable {
+    /// Checks have not begun.
     case new
+    /// Checks run; no pair works yet.
     case checking
     /// A pair was found; datagrams can be sent.
     case connected
@@ -68,9 +77,12 @@ public enum ICEAgentState: Sendable, Hashable {
 
 /// An ICE user name fragment and password (RFC 8445 §5.3). The password is a secret.
 public struct ICECredentials: Sendable, Hashable, CustomStringConvertible {
+    /// 4 to 256 characters of `A-Z a-z 0-9 + /`.
     public var usernameFragment: String
+    /// 22 to 256 characters of the same. A secret.
     public var password: String
 
+    /// Takes both as they are: they are checked by the agent that uses them.
     public init(usernameFragment: String, password: String) {
         self.usernameFragment = usernameFragment
         self.password = password
@@ -81,10 +93,14 @@ public struct ICECredentials: Sendable, Hashable, CustomStringConvertible {
 
 /// What a new ICE agent is given.
 public struct ICEAgentConfiguration: Sendable {
+    /// Whether the agent chooses the pair (RFC 8445 §6.1.1).
     public var isControlling: Bool
+    /// Those of the room server and of the configuration.
     public var servers: [ICEServer]
+    /// Which candidates may be gathered.
     public var policy: ICEPolicy
 
+    /// The configuration of one agent.
     public init(isControlling: Bool, servers: [ICEServer] = [], policy: ICEPolicy = .all) {
         self.isControlling = isControlling
         self.servers = servers
@@ -102,6 +118,7 @@ public final class DatagramBatch {
     public let capacity: Int
     /// The most datagrams that fit.
     public let maximumCount: Int
+    /// Datagrams in the batch.
     public private(set) var count = 0
 
     private let bytes: UnsafeMutableRawPointer
@@ -109,6 +126,7 @@ public final class DatagramBatch {
     /// Where the last datagram ends.
     private var end = 0
 
+    /// An empty batch. `capacity` in bytes, at most 2^31 - 1; `maximumCount` datagrams. Traps outside of these.
     public init(capacity: Int = 65_536 * 2, maximumCount: Int = 64) {
         precondition(capacity >= 0 && capacity <= Int(Int32.max) && maximumCount >= 0, "a batch's size is out of range")
         self.capacity = capacity
@@ -122,6 +140,7 @@ public final class DatagramBatch {
         places.deallocate()
     }
 
+    /// Whether there is no datagram in it.
     public var isEmpty: Bool { count == 0 }
 
     /// Bytes of all datagrams together.
@@ -170,6 +189,7 @@ public final class DatagramBatch {
         return true
     }
 
+    /// Empties the batch; its memory is used again.
     public func removeAll() {
         count = 0
         end = 0

@@ -10,6 +10,7 @@ public struct Locked<Value>: @unchecked Sendable {
     @usableFromInline
     let storage: Storage
 
+    /// Puts `value` behind a lock of its own.
     @inlinable
     public init(_ value: sending Value) { storage = Storage(value) }
 

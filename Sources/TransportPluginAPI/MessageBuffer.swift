@@ -189,6 +189,7 @@ public final class MessageBuffer: Sendable {
         return message
     }
 
+    /// Whether nothing waits now.
     public var isEmpty: Bool { state.withLock { $0.head == $0.messages.count } }
 
     /// Bytes waiting now, 64 per message included.

@@ -18,6 +18,7 @@ public struct Payload: Sendable, Hashable {
         }
     }
 
+    /// Copies the bytes of a collection.
     public init(_ bytes: some Collection<UInt8>) {
         storage = Storage(count: bytes.count) { target in
             target.copyBytes(from: bytes)
@@ -41,7 +42,9 @@ public struct Payload: Sendable, Hashable {
         storage = Storage(adopting: bytes, deallocate)
     }
 
+    /// Bytes.
     public var count: Int { storage.bytes.count }
+    /// Whether there are no bytes.
     public var isEmpty: Bool { storage.bytes.isEmpty }
 
     /// The bytes, valid until `body` returns.

@@ -2,6 +2,7 @@
 ///
 /// All connections of one transport live on its `loop`.
 public protocol PeerTransport: Sendable {
+    /// What `makeConnection` makes.
     associatedtype Connection: PeerConnection
 
     /// The thread of all connections of this transport.
@@ -87,6 +88,7 @@ public protocol PeerConnection: AnyObject, Sendable {
 
 /// Gets everything that happens to one peer connection, on its loop.
 public protocol PeerConnectionHandler: AnyObject {
+    /// Something happened to the connection. Called on its loop, in the order in which things happen.
     func peerConnection(didEmit event: PeerConnectionEvent)
 
     /// One whole message. The bytes are valid until the call returns: copy what is kept. The data path: no hop, no copy.
@@ -117,7 +119,9 @@ public enum PeerConnectionEvent: Sendable {
     case closed(TransportError?)
 }
 
+/// How far a peer connection is. New cases may be added: always have a `default`.
 public enum PeerConnectionState: Sendable, Hashable {
+    /// Nothing was begun.
     case new
     /// Negotiating, checking paths, or in the handshake.
     case connecting
@@ -137,9 +141,22 @@ public enum PeerLiveness: Sendable, Hashable {
 
 /// A path, as far as it is known.
 public struct PeerPath: Sendable, Hashable {
-    public enum Kind: String, Sendable { case host, srflx, prflx, relay, none }
+    /// Candidate types (RFC 8445 §5.1.1).
+    public enum Kind: String, Sendable {
+        /// An address of the machine itself.
+        case host
+        /// Server-reflexive: what a STUN server saw.
+        case srflx
+        /// Peer-reflexive: what the other side saw.
+        case prflx
+        /// On a TURN server.
+        case relay
+        /// The transport has no candidates.
+        case none
+    }
     /// The local candidate's type (RFC 8445 §5.1.1).
     public var local: Kind
+    /// The remote candidate's type.
     public var remote: Kind
     /// For logs: `udp 192.0.2.1:5000 → 192.0.2.2:6000`, or whatever the transport knows.
     public var summary: String
@@ -147,6 +164,7 @@ public struct PeerPath: Sendable, Hashable {
     /// given up at once. Nil when it is not known, or not the path's end (relayed paths).
     public var localAddress: String?
 
+    /// A path between candidates of these types.
     public init(local: Kind, remote: Kind, summary: String = "", localAddress: String? = nil) {
         self.local = local
         self.remote = remote
@@ -157,27 +175,35 @@ public struct PeerPath: Sendable, Hashable {
 
 /// Names a channel of one connection, for its whole life. Never used again for another channel.
 public struct ChannelID: Sendable, Hashable {
+    /// A number of the connection's choice.
     public var rawValue: Int
+    /// For transports: the id of a channel that they open.
     public init(rawValue: Int) { self.rawValue = rawValue }
 }
 
 /// What a channel promises (RFC 8831 §6.4, RFC 8832 §5.1).
 public struct ChannelParameters: Sendable, Hashable {
+    /// Whether a message may be given up, and when (RFC 8832 §5.1).
     public enum Reliability: Sendable, Hashable {
+        /// Never.
         case reliable
         /// A message is given up after this many retransmissions (0: none).
         case retransmissions(UInt16)
         /// A message is given up after this long.
         case lifetime(milliseconds: UInt16)
     }
+    /// The channel's name, up to 65,535 bytes. Several channels may have the same.
     public var label: String
     /// The subprotocol's name.
     public var `protocol`: String
+    /// Whether messages arrive in the order in which they were sent.
     public var isOrdered: Bool
+    /// Whether a message may be given up.
     public var reliability: Reliability
     /// The stream id, when both sides have agreed on it beforehand and no open message is to be sent.
     public var negotiatedID: UInt16?
 
+    /// An ordered, reliable channel, but for what is given.
     public init(
         label: String, protocol: String = "", isOrdered: Bool = true, reliability: Reliability = .reliable,
         negotiatedID: UInt16? = nil
@@ -192,10 +218,19 @@ public struct ChannelParameters: Sendable, Hashable {
 
 /// An offer or an answer, opaque to everybody but the peer transports at both ends (WebRTC: SDP, RFC 8829).
 public struct SessionDescription: Sendable, Hashable {
-    public enum Kind: String, Sendable { case offer, answer }
+    /// Which of the two it is.
+    public enum Kind: String, Sendable {
+        /// Of the offerer.
+        case offer
+        /// Of the other side, to an offer.
+        case answer
+    }
+    /// Whether it is an offer or an answer.
     public var kind: Kind
+    /// As the transport wrote it. It may hold an ICE password: a secret.
     public var text: String
 
+    /// Takes the text as it is: the connection checks it.
     public init(kind: Kind, text: String) {
         self.kind = kind
         self.text = text
@@ -206,11 +241,14 @@ public struct SessionDescription: Sendable, Hashable {
 public struct PeerCandidate: Sendable, Hashable {
     /// Empty: no more candidates will come for this generation (RFC 8838 §8).
     public var text: String
+    /// The `mid` of the media section it belongs to, where the transport has such (RFC 8839 §5.1, W3C `sdpMid`).
     public var mediaID: String?
+    /// The index of that section, from 0 (W3C `sdpMLineIndex`).
     public var mediaLineIndex: Int?
     /// The generation that the candidate belongs to (RFC 8838 §4).
     public var usernameFragment: String?
 
+    /// Takes the text as it is: the connection checks it.
     public init(text: String, mediaID: String? = nil, mediaLineIndex: Int? = nil, usernameFragment: String? = nil) {
         self.text = text
         self.mediaID = mediaID
@@ -221,7 +259,9 @@ public struct PeerCandidate: Sendable, Hashable {
 
 /// What a new peer connection is given.
 public struct PeerConnectionConfiguration: Sendable {
+    /// STUN and TURN servers to gather candidates from.
     public var iceServers: [ICEServer] = []
+    /// Which candidates may be gathered.
     public var icePolicy = ICEPolicy.all
     /// Bytes; the largest message that this side accepts (RFC 8841 §6).
     public var maximumMessageSize = 262_144
@@ -230,10 +270,13 @@ public struct PeerConnectionConfiguration: Sendable {
     /// For logs.
     public var label = ""
 
+    /// The defaults.
     public init() {}
 }
 
+/// Which candidates may be gathered.
 public enum ICEPolicy: String, Sendable, CaseIterable {
+    /// Every kind.
     case all
     /// Only relayed candidates: no address of this machine is told to anybody.
     case relay
@@ -243,9 +286,12 @@ public enum ICEPolicy: String, Sendable, CaseIterable {
 public struct ICEServer: Sendable, Hashable, CustomStringConvertible {
     /// `stun:host:port`, `turn:host:port?transport=udp`, `turns:…` (RFC 7064, RFC 7065).
     public var urls: [String]
+    /// Nil for STUN.
     public var username: String?
+    /// A password. A secret.
     public var credential: String?
 
+    /// A server with the credentials for it.
     public init(urls: [String], username: String? = nil, credential: String? = nil) {
         self.urls = urls
         self.username = username
@@ -258,13 +304,19 @@ public struct ICEServer: Sendable, Hashable, CustomStringConvertible {
 
 /// Counters of one peer connection.
 public struct PeerConnectionStatistics: Sendable, Hashable {
+    /// Messages that `send` has taken, of all channels.
     public var messagesSent: UInt64 = 0
+    /// Messages that came whole.
     public var messagesReceived: UInt64 = 0
+    /// Bytes of these messages, without headers.
     public var bytesSent: UInt64 = 0
+    /// Bytes of these messages, without headers.
     public var bytesReceived: UInt64 = 0
     /// Smoothed round trip, where known.
     public var roundTrip: Duration?
+    /// When the last authenticated datagram came, where known.
     public var lastEvidence: Timestamp?
 
+    /// All zero.
     public init() {}
 }

@@ -16,6 +16,7 @@ public final class PluginExchange {
     /// What the plugin adds to.
     public var registry: TransportRegistry
 
+    /// For the program that loads a plugin: what the plugin is to add to.
     public init(_ registry: TransportRegistry) { self.registry = registry }
 
     /// The name of the function that a plugin exports.

@@ -2,6 +2,7 @@
 ///
 /// One instance serves any number of connections at a time. Its methods may be called from any task.
 public protocol SignalingTransport: Sendable {
+    /// What `connect(to:)` returns.
     associatedtype Connection: SignalingConnection
 
     /// Opens one connection: name resolution, TCP, TLS where the endpoint says `wss`, and the opening handshake.
@@ -17,8 +18,20 @@ public protocol SignalingTransport: Sendable {
     /// the backend does not declare), `.closed` after `shutdown()`, `.resourceExhausted`.
     nonisolated(nonsending) func connect(to endpoint: SignalingEndpoint) async throws(TransportError) -> Connection
 
+    /// Where the connections live, when that is an executor: tasks that prefer it send and receive without a thread hop. Work on
+    /// it must not block. Nil, the default: there is none.
+    ///
+    /// ```swift
+    /// await withTaskExecutorPreference(transport.preferredExecutor) { … }
+    /// ```
+    var preferredExecutor: (any TaskExecutor)? { get }
+
     /// Aborts what is still open and gives back threads and descriptors. Returns when they are gone. Idempotent.
     nonisolated(nonsending) func shutdown() async
+}
+
+extension SignalingTransport {
+    public var preferredExecutor: (any TaskExecutor)? { nil }
 }
 
 /// One open WebSocket connection: whole messages out and in.
@@ -57,6 +70,7 @@ public protocol SignalingConnection: AnyObject, Sendable {
 }
 
 extension SignalingConnection {
+    /// Not known.
     public var localAddress: String? { nil }
 }
 
@@ -64,8 +78,10 @@ extension SignalingConnection {
 public enum SignalingMessage: Sendable, Hashable {
     /// Valid UTF-8; a connection refuses any other with `.protocolViolation` and close code 1007 (RFC 6455 §8.1).
     case text(Payload)
+    /// Any bytes.
     case binary(Payload)
 
+    /// The content, whatever its kind.
     public var payload: Payload {
         switch self {
         case .text(let payload), .binary(let payload): payload
@@ -80,12 +96,15 @@ public struct SignalingClose: Sendable, Hashable {
     /// 123 bytes of UTF-8 at most; cut when it is longer.
     public var reason: String
 
+    /// Takes both as they are.
     public init(code: UInt16, reason: String = "") {
         self.code = code
         self.reason = reason
     }
 
+    /// 1000: the purpose is fulfilled.
     public static let normal = SignalingClose(code: 1000)
+    /// 1001: this side ends.
     public static let goingAway = SignalingClose(code: 1001)
 }
 
@@ -95,9 +114,11 @@ public struct SignalingEndpoint: Sendable, Hashable {
     public var isSecure: Bool
     /// A name or a numeric address (IPv6 without brackets).
     public var host: String
+    /// 1 to 65,535.
     public var port: UInt16
     /// Path and query, beginning with `/`.
     public var path: String
+    /// Which certificates are trusted, where `isSecure`.
     public var tls = TLSTrust()
     /// Additional request headers. Values may be secrets: never log them.
     public var headers: [(name: String, value: String)] = []
@@ -132,8 +153,11 @@ public struct SignalingEndpoint: Sendable, Hashable {
 
     /// An HTTP proxy (RFC 9110 §9.3.6).
     public struct Proxy: Sendable, Hashable {
+        /// A name or a numeric address (IPv6 without brackets).
         public var host: String
+        /// 1 to 65,535.
         public var port: UInt16
+        /// The proxy at this host and port.
         public init(host: String, port: UInt16) {
             self.host = host
             self.port = port
@@ -157,6 +181,7 @@ public struct TLSTrust: Sendable, Hashable {
     /// The name that the certificate must carry. Nil: the endpoint's host.
     public var serverName: String?
 
+    /// Trusts what is given, and only that; nil stands for the system's authorities and the endpoint's host.
     public init(authoritiesFile: String? = nil, serverName: String? = nil) {
         self.authoritiesFile = authoritiesFile
         self.serverName = serverName

@@ -9,6 +9,7 @@ public struct Timestamp: Sendable, Hashable, Comparable {
     /// Nanoseconds since an arbitrary, fixed point (on Linux: boot, without suspends).
     public var nanoseconds: Int64
 
+    /// The point this many nanoseconds after the clock's origin.
     @inlinable
     public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
@@ -35,8 +36,10 @@ public struct Timestamp: Sendable, Hashable, Comparable {
         return overflow ? (right < .zero ? .init(nanoseconds: .min) : .distantFuture) : .init(nanoseconds: sum)
     }
 
+    /// Saturates instead of trapping.
     public static func - (left: Timestamp, right: Duration) -> Timestamp { left + (.zero - right) }
 
+    /// The time from `right` to `left`; negative when `left` is the earlier one.
     public static func - (left: Timestamp, right: Timestamp) -> Duration {
         .nanoseconds(left.nanoseconds.subtractingReportingOverflow(right.nanoseconds).partialValue)
     }

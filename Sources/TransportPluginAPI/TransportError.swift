@@ -51,6 +51,7 @@ public struct TransportError: Error, Sendable, CustomStringConvertible {
         public static let io = Code(kind: .io)
     }
 
+    /// The kind of the failure: what programs look at.
     public var code: Code
     /// One sentence: what happened, to what, and what to do.
     public var message: String
@@ -63,6 +64,7 @@ public struct TransportError: Error, Sendable, CustomStringConvertible {
     /// How long the other side asked to wait (HTTP `Retry-After`), where it did.
     public var retryAfter: Duration?
 
+    /// An error that is not worth a retry, but for what is given.
     public init(
         _ code: Code, _ message: String, isRetriable: Bool = false, status: Int? = nil, retryAfter: Duration? = nil,
         cause: (any Error)? = nil

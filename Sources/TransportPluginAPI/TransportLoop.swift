@@ -18,7 +18,9 @@ public final class TransportLoop: SerialExecutor, TaskExecutor, @unchecked Senda
     public struct Readiness: OptionSet, Sendable {
         public let rawValue: UInt32
         public init(rawValue: UInt32) { self.rawValue = rawValue }
+        /// `read` will not block.
         public static let readable = Readiness(rawValue: 1)
+        /// `write` will not block.
         public static let writable = Readiness(rawValue: 2)
         /// Error or hang-up; reported whether asked for or not.
         public static let failed = Readiness(rawValue: 4)
@@ -170,6 +172,7 @@ public final class TransportLoop: SerialExecutor, TaskExecutor, @unchecked Senda
         return timer
     }
 
+    /// As `schedule(at:_:)`, `delay` from now.
     @discardableResult
     public func schedule(after delay: Duration, _ handler: @escaping () -> Void) -> LoopTimer {
         schedule(at: .now() + delay, handler)
@@ -212,6 +215,7 @@ public final class TransportLoop: SerialExecutor, TaskExecutor, @unchecked Senda
         sources.append(source)
     }
 
+    /// Asks the source no more. Unknown ones are ignored.
     public func detach(_ source: any LoopSource) {
         preconditionIsCurrent()
         sources.removeAll { $0 === source }
@@ -392,12 +396,14 @@ public final class LoopTimer {
     /// After this the handler does not run. Idempotent, also from inside the handler.
     public func cancel() { handler = nil }
 
+    /// Whether the handler is still to run.
     public var isPending: Bool { handler != nil }
 }
 
 /// A descriptor's watch. It belongs to the loop's thread.
 public final class LoopWatch {
     private unowned let loop: TransportLoop
+    /// The descriptor that is watched. It belongs to whoever made the watch.
     public let descriptor: Int32
     fileprivate let index: Int
     fileprivate let key: UInt64

@@ -7,9 +7,12 @@ public import Logging
 /// registry.register(SignalingPlugin(descriptor) { context in MySignaling(context) })
 /// ```
 public struct TransportRegistry: Sendable {
+    /// The signaling backends, in the order of registration.
     public private(set) var signaling: [SignalingPlugin] = []
+    /// The peer backends, in the order of registration.
     public private(set) var peer: [PeerPlugin] = []
 
+    /// An empty registry.
     public init() {}
 
     /// Adds a backend. One of the same name is replaced: whoever registers last wins.
@@ -44,10 +47,12 @@ public struct TransportRegistry: Sendable {
 
 /// A signaling backend: what it is, and how to make it.
 public struct SignalingPlugin: Sendable {
+    /// What it says of itself.
     public let descriptor: PluginDescriptor
     /// Called once by a starting runtime, before any connection. Throws `.unavailable` or `.invalidArgument` (an option).
     public let make: @Sendable (PluginContext) throws(TransportError) -> any SignalingTransport
 
+    /// A signaling backend of this description.
     public init(
         _ descriptor: PluginDescriptor,
         make: @escaping @Sendable (PluginContext) throws(TransportError) -> any SignalingTransport
@@ -59,10 +64,12 @@ public struct SignalingPlugin: Sendable {
 
 /// A peer backend: what it is, and how to make it.
 public struct PeerPlugin: Sendable {
+    /// What it says of itself.
     public let descriptor: PluginDescriptor
     /// Called once by a starting runtime, before any connection. Throws `.unavailable` or `.invalidArgument` (an option).
     public let make: @Sendable (PluginContext) throws(TransportError) -> any PeerTransport
 
+    /// A peer backend of this description.
     public init(
         _ descriptor: PluginDescriptor,
         make: @escaping @Sendable (PluginContext) throws(TransportError) -> any PeerTransport
@@ -78,11 +85,14 @@ public struct PluginDescriptor: Sendable {
     public let name: String
     /// One line for `room plugins`.
     public let summary: String
+    /// What it can do beyond the core of its contract.
     public let capabilities: Capabilities
+    /// What can be set in its part of the configuration; any other name is refused.
     public let options: [PluginOption]
     /// Whether it can run on this machine: nil, or one sentence that names what is missing and which package brings it.
     public let unavailability: @Sendable () -> String?
 
+    /// A description. Nothing is started by it.
     public init(
         name: String, summary: String, capabilities: Capabilities, options: [PluginOption] = [],
         unavailability: @escaping @Sendable () -> String? = { nil }
@@ -134,10 +144,12 @@ public struct Capabilities: OptionSet, Sendable, Hashable {
 
 /// An option that a plugin understands.
 public struct PluginOption: Sendable, Hashable {
+    /// As written in configuration.
     public let name: String
     /// One line: meaning, unit, range, default.
     public let help: String
 
+    /// An option of this name.
     public init(name: String, help: String) {
         self.name = name
         self.help = help
@@ -146,11 +158,17 @@ public struct PluginOption: Sendable, Hashable {
 
 /// A value in a plugin's configuration.
 public indirect enum OptionValue: Sendable, Hashable {
+    /// Text.
     case string(String)
+    /// A whole number.
     case integer(Int)
+    /// A number that is not whole.
     case number(Double)
+    /// True or false.
     case boolean(Bool)
+    /// Values in order.
     case list([OptionValue])
+    /// Values by name.
     case table([String: OptionValue])
 }
 
@@ -161,6 +179,7 @@ public struct PluginContext: Sendable {
     /// Libraries log at trace and debug only, and never a secret.
     public let logger: Logger
 
+    /// What a runtime hands to `make`; in tests, whatever you like.
     public init(options: [String: OptionValue] = [:], logger: Logger) {
         self.options = options
         self.logger = logger

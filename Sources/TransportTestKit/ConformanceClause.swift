@@ -36,6 +36,7 @@ public struct ConformanceClause: Sendable, CustomStringConvertible {
 
 /// A clause that a transport does not keep.
 public struct ConformanceFailure: Error, CustomStringConvertible {
+    /// The clause, and what was seen instead.
     public let message: String
     init(_ message: String) { self.message = message }
     public var description: String { message }

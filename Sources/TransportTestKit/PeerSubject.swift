@@ -11,6 +11,7 @@ public struct PeerSubject<Transport: PeerTransport>: Sendable {
     /// Called at the end of each clause, after the transports' `shutdown()`: ends the loops, if they were handed in.
     public var tearDown: @Sendable (Transport, Transport) async -> Void
 
+    /// A subject; see its properties.
     public init(
         capabilities: Capabilities, configuration: PeerConnectionConfiguration = PeerConnectionConfiguration(),
         makeTransports: @escaping @Sendable () async throws -> (Transport, Transport),

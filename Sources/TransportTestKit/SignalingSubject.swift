@@ -13,6 +13,7 @@ public struct SignalingSubject<Transport: SignalingTransport>: Sendable {
     /// Called for each server.
     public var front: @Sendable (UInt16) async throws -> SignalingFront
 
+    /// A subject; see its properties.
     public init(
         capabilities: Capabilities,
         makeTransport: @escaping @Sendable () throws -> Transport,
@@ -30,10 +31,12 @@ public struct SignalingSubject<Transport: SignalingTransport>: Sendable {
 
 /// What clients connect to instead of the kit's server.
 public struct SignalingFront: Sendable {
+    /// Where clients connect.
     public let endpoint: SignalingEndpoint
     /// Called when the clause is over.
     public let stop: @Sendable () -> Void
 
+    /// A front at this endpoint.
     public init(_ endpoint: SignalingEndpoint, stop: @escaping @Sendable () -> Void = {}) {
         self.endpoint = endpoint
         self.stop = stop
@@ -56,6 +59,7 @@ public enum SignalingServerBehaviour: Sendable {
 
 /// The server's side of a clause.
 public protocol SignalingTestServer: Sendable {
+    /// Where clients connect.
     var endpoint: SignalingEndpoint { get }
     /// Ends the stall.
     func resume()

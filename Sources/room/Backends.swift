@@ -1,6 +1,7 @@
 internal import Foundation
 internal import InProcessTransport
 internal import Logging
+internal import SignalingFoundation
 internal import TransportPluginAPI
 
 #if Libwebsockets
@@ -20,6 +21,7 @@ enum Backends {
         #if Libwebsockets
             registry.register(LibwebsocketsSignaling.plugin())
         #endif
+        registry.register(FoundationSignaling.plugin())
         #if WebRTC
             registry.register(webRTC(faults))
         #endif

@@ -16,7 +16,7 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "Peer backends, comma-separated. Default: all that can run here.")
     var peer: String?
 
-    @Option(help: "connect, rtt, throughput, small, reconnect, many; comma-separated. Default: all.")
+    @Option(help: "connect, rtt, throughput, small, reconnect, many, signaling; comma-separated. Default: all.")
     var scenario: String?
 
     @Option(help: "Seconds of each measurement that runs for a time.")

@@ -41,7 +41,8 @@ struct ConnectCommand: AsyncParsableCommand {
         let faults = faultInjection ? ICEFaultControl() : nil
         let reporter = EventReporter(json: json)
         let status = try await TransportRuntime.withRunning(
-            configuration, registry: try Backends.registry(faults: faults)
+            configuration,
+            registry: try Backends.registry(faults: faults, plugins: settings.strings("plugins"))
         ) { runtime in
             reporter.ready()
             let room = try await runtime.open(room: room, as: name, host: asHost)

@@ -13,7 +13,8 @@ struct PluginsCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        let registry = try Backends.registry()
+        let settings = try Settings(path: common.configFile)
+        let registry = try Backends.registry(plugins: settings.strings("plugins"))
         for (kind, descriptors) in [
             ("signaling", registry.signaling.map(\.descriptor)), ("peer", registry.peer.map(\.descriptor)),
         ] {

@@ -9,7 +9,7 @@ struct RoomCommand: AsyncParsableCommand {
         subcommands: [
             ServeCommand.self,
             ConnectCommand.self, DemoCommand.self, PluginsCommand.self, BenchCommand.self,
-            BenchPeerCommand.self,
+            BenchPeerCommand.self, BenchSignalingCommand.self,
         ])
 }
 

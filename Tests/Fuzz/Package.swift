@@ -16,7 +16,7 @@ let package = Package(
             name: "Fuzz",
             dependencies: [
                 "CFuzzer", "ServerDecoders", .product(name: "RoomConnection", package: "room"),
-                .product(name: "PeerWebRTC", package: "room"),
+                .product(name: "PeerWebRTC", package: "room"), .product(name: "SignalingFoundation", package: "room"),
             ],
             swiftSettings: [.enableUpcomingFeature("ExistentialAny"), .treatAllWarnings(as: .error)]),
     ],

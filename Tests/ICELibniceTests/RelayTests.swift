@@ -47,6 +47,25 @@ extension LibniceAgentTests {
         }
     }
 
+    /// libnice alone would ask again after 3.5 s at the latest, and then never.
+    @Test(.enabled(if: TurnServer.isInstalled, reason))
+    func aRelayThatComesBackIsFoundWhileItIsWaitedFor() async throws {
+        let port = try freePort()
+        try await withLoops(1) { loops in
+            let a = try await TestPeer.make(
+                on: loops[0], controlling: true, servers: [TurnServer.server("udp", port: port)], policy: .relay)
+            try await a.loop.runThrowing { () throws(TransportError) in try a.agent.gather() }
+            // The outage itself.
+            try await Task.sleep(for: .milliseconds(1800))
+            let turn = try TurnServer(port: port)
+            defer { turn.stop() }
+            let start = Timestamp.now()
+            await a.wait { !$0.candidates.isEmpty }
+            #expect(Timestamp.now() - start < .milliseconds(1200))
+            await a.close()
+        }
+    }
+
     @Test(.enabled(if: TurnServer.isInstalled, reason))
     func wrongTurnCredentialsEndInNoCandidateAndNotInAnError() async throws {
         let turn = try TurnServer()

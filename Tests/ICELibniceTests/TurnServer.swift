@@ -8,10 +8,11 @@ struct TurnServer {
 
     let port: UInt16
     private let pid: pid_t
-    let credentials = (username: "alice", credential: "secret")
+    private static let credentials = (username: "alice", credential: "secret")
 
-    init() throws {
-        port = try freePort()
+    /// On `port`, or on one that is free.
+    init(port: UInt16? = nil) throws {
+        self.port = try port ?? freePort()
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
@@ -19,9 +20,10 @@ struct TurnServer {
             posix_spawn_file_actions_addopen(&actions, descriptor, "/dev/null", O_WRONLY, 0)
         }
         let arguments = [
-            Self.path, "-n", "-L", "127.0.0.1", "-E", "127.0.0.1", "-p", "\(port)", "--no-tls", "--no-dtls", "--no-cli",
+            Self.path, "-n", "-L", "127.0.0.1", "-E", "127.0.0.1", "-p", "\(self.port)", "--no-tls", "--no-dtls",
+            "--no-cli",
             "-a",
-            "-u", "\(credentials.username):\(credentials.credential)", "-r", "test", "--allow-loopback-peers",
+            "-u", "\(Self.credentials.username):\(Self.credentials.credential)", "-r", "test", "--allow-loopback-peers",
             "--log-file", "/dev/null", "--pidfile", "/dev/null",
         ]
         var pointers: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
@@ -36,7 +38,9 @@ struct TurnServer {
         }
     }
 
-    func server(_ transport: String) -> ICEServer {
+    func server(_ transport: String) -> ICEServer { Self.server(transport, port: port) }
+
+    static func server(_ transport: String, port: UInt16) -> ICEServer {
         ICEServer(
             urls: ["turn:127.0.0.1:\(port)?transport=\(transport)"], username: credentials.username,
             credential: credentials.credential)
@@ -83,7 +87,7 @@ func withUnsafeSockaddr<Result>(
 }
 
 /// A port on which nobody listens now, for UDP and TCP.
-private func freePort() throws -> UInt16 {
+func freePort() throws -> UInt16 {
     for _ in 0..<20 {
         let datagrams = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
         let stream = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)

@@ -27,6 +27,22 @@ import TransportPluginAPI
         }
     }
 
+    @Test func whoeverHasJoinedKnowsWhoIsThere() async throws {
+        try await World.run { world in
+            try await world.member("alice", host: true) { alice in
+                for number in 1...20 {
+                    try await world.member("bob-\(number)") { bob in
+                        #expect(bob.room.participants.map(\.name) == ["alice"])
+                        try await bob.room.send("hello", to: alice.room.selfID)
+                        try await alice.messages.wait("the message") { $0.count == number }
+                    }
+                    // A name is free again when its owner has left.
+                    try await alice.events.wait("the leave") { Member.left($0) == number }
+                }
+            }
+        }
+    }
+
     @Test func aHandlerGetsWhatCameBeforeItAndAnswersOnTheLoop() async throws {
         try await World.run { world in
             try await world.pair(bobReads: false) { alice, bob in

@@ -37,6 +37,7 @@ final class ServerHarness {
         _ configure: (inout RoomServerLimits) -> Void = { _ in }
     ) {
         var limits = RoomServerLimits()
+        limits.grace = .seconds(30)
         configure(&limits)
         self.authority = authority
         self.limits = limits

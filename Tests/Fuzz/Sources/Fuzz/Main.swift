@@ -12,6 +12,8 @@ struct Main {
         ("channel-open", { run(channelOpen, $0, $1) }),
         ("websocket", { run(webSocket, $0, $1) }),
         ("http-head", { run(httpHead, $0, $1) }),
+        ("websocket-client", { run(webSocketClient, $0, $1) }),
+        ("response-head", { run(responseHead, $0, $1) }),
     ]
 
     static func main() {

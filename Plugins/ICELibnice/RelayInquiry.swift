@@ -1,0 +1,33 @@
+internal import TransportPluginAPI
+
+/// When to ask the relays again, as long as none has answered.
+///
+/// libnice repeats an allocation's request after 0.5, 1.5 and 3.5 s and then gives up. A relay that is being restarted would be found
+/// seconds late, or only by the next ICE restart. Asked anew, it is found within half a second, and nobody else hears of it.
+struct RelayInquiry {
+    private let relays: [Servers.Relay]
+    private var asked = 0
+    private var hasEnded = false
+    var timer: LoopTimer?
+
+    init(_ relays: [Servers.Relay]) { self.relays = relays }
+
+    /// Until the next request; nil when there are no relays, one has answered, or libnice takes no more requests.
+    var nextPause: Duration? {
+        guard !hasEnded, !relays.isEmpty, relays.count + asked < Servers.maximumRelays else { return nil }
+        return asked < 4 ? .milliseconds(500) : .seconds(1)
+    }
+
+    /// The relay to ask now.
+    mutating func next() -> Servers.Relay? {
+        guard !hasEnded, !relays.isEmpty else { return nil }
+        defer { asked += 1 }
+        return relays[asked % relays.count]
+    }
+
+    mutating func end() {
+        hasEnded = true
+        timer?.cancel()
+        timer = nil
+    }
+}

@@ -1,0 +1,117 @@
+internal import TransportPluginAPI
+
+/// The client's part of the opening handshake (RFC 6455 §4.1): what is asked, and whether the answer is one to it. Pure.
+struct Handshake {
+    private let endpoint: SignalingEndpoint
+    private let key: String
+
+    /// - Parameter nonce: 16 random bytes.
+    init(_ endpoint: SignalingEndpoint, nonce: [UInt8]) {
+        self.endpoint = endpoint
+        key = base64(nonce)
+    }
+
+    // MARK: What is asked
+
+    /// Refuses what would break out of its line in the request, and what is out of all proportion. Throws `.invalidArgument`.
+    static func check(_ endpoint: SignalingEndpoint) throws(TransportError) {
+        func refuse(_ what: String) -> TransportError { TransportError(.invalidArgument, "\(what); nothing was sent") }
+        let names = [endpoint.host, endpoint.tls.serverName ?? endpoint.host, endpoint.proxy?.host ?? endpoint.host]
+        for name in names {
+            let isPlain = name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "/") }
+            guard !name.isEmpty, name.utf8.count <= 255, isPlain else {
+                throw refuse("a host name must have 1 to 255 visible ASCII characters")
+            }
+        }
+        guard endpoint.path.hasPrefix("/"), endpoint.path.utf8.count <= 8192,
+            endpoint.path.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
+        else { throw refuse("a path must begin with '/' and have 8,192 visible ASCII characters at most") }
+        guard endpoint.subprotocols.allSatisfy({ Token.isValid($0.utf8) }),
+            endpoint.subprotocols.joined().utf8.count <= 1024
+        else { throw refuse("subprotocols must be HTTP tokens, 1,024 bytes together at most") }
+        var size = 0
+        for (name, value) in endpoint.headers {
+            guard Token.isValid(name.utf8), value.utf8.allSatisfy({ $0 == 0x09 || $0 >= 0x20 && $0 != 0x7F }) else {
+                throw refuse("a header's name must be an HTTP token and its value must have no control characters")
+            }
+            size += name.utf8.count + value.utf8.count + 4
+        }
+        guard size <= 16_384 else { throw refuse("the headers have more than 16,384 bytes together") }
+    }
+
+    var request: [UInt8] {
+        var text =
+            "GET \(endpoint.path) HTTP/1.1\r\nHost: \(authority)\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        text += "Sec-WebSocket-Key: \(key)\r\nSec-WebSocket-Version: 13\r\n"
+        if !endpoint.subprotocols.isEmpty {
+            text += "Sec-WebSocket-Protocol: \(endpoint.subprotocols.joined(separator: ", "))\r\n"
+        }
+        for (name, value) in endpoint.headers { text += "\(name): \(value)\r\n" }
+        return Array((text + "\r\n").utf8)
+    }
+
+    /// Asks a proxy for a connection to the endpoint (RFC 9110 §9.3.6).
+    var proxyRequest: [UInt8] {
+        let target = "\(host):\(endpoint.port)"
+        return Array("CONNECT \(target) HTTP/1.1\r\nHost: \(target)\r\n\r\n".utf8)
+    }
+
+    private var host: String { endpoint.host.contains(":") ? "[\(endpoint.host)]" : endpoint.host }
+
+    private var authority: String {
+        endpoint.port == (endpoint.isSecure ? 443 : 80) ? host : "\(host):\(endpoint.port)"
+    }
+
+    // MARK: Whether the answer is one to it
+
+    /// Nil: the connection is open. Else `.refused` for another status than 101, `.handshakeFailed`.
+    func error(in head: ResponseHead) -> TransportError? {
+        guard head.status == 101 else {
+            return refusal(head, "\(endpoint.url) answered with HTTP status \(head.status)")
+        }
+        func failed(_ what: String) -> TransportError {
+            TransportError(.handshakeFailed, "\(endpoint.url) did not answer as a WebSocket server: \(what)")
+        }
+        guard head.values("upgrade").map({ $0.lowercased() }) == ["websocket"] else {
+            return failed("it did not upgrade to websocket")
+        }
+        guard head.members("connection").contains(where: { $0.lowercased() == "upgrade" }) else {
+            return failed("its Connection has no Upgrade")
+        }
+        guard head.values("sec-websocket-accept") == [Self.accept(key)] else {
+            return failed("its Sec-WebSocket-Accept is not the answer to the key")
+        }
+        guard head.members("sec-websocket-extensions").isEmpty else { return failed("it chose an extension") }
+        let chosen = head.values("sec-websocket-protocol")
+        if endpoint.subprotocols.isEmpty {
+            guard chosen.isEmpty else { return failed("it chose a subprotocol, although none was offered") }
+        } else {
+            guard chosen.count == 1, endpoint.subprotocols.contains(chosen[0]) else {
+                return failed(
+                    "it chose none of the subprotocols \(endpoint.subprotocols.joined(separator: ", "))")
+            }
+        }
+        return nil
+    }
+
+    /// Nil: the proxy has made the connection.
+    func proxyError(in head: ResponseHead) -> TransportError? {
+        guard !(200...299).contains(head.status) else { return nil }
+        return refusal(head, "the proxy answered with HTTP status \(head.status) when asked for \(endpoint.url)")
+    }
+
+    private func refusal(_ head: ResponseHead, _ message: String) -> TransportError {
+        var retryAfter: Duration?
+        if let text = head.values("retry-after").first, let seconds = Int(text), (0...86_400).contains(seconds) {
+            retryAfter = .seconds(seconds)
+        }
+        return TransportError(
+            .refused, message, isRetriable: head.status >= 500 || head.status == 429 || head.status == 408,
+            status: head.status, retryAfter: retryAfter)
+    }
+
+    /// RFC 6455 §4.2.2.
+    static func accept(_ key: String) -> String {
+        base64(SHA1.digest(of: (key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8))
+    }
+}

@@ -1,0 +1,192 @@
+internal import Glibc
+internal import TransportPluginAPI
+
+/// From the socket to `inbound`. On the loop.
+extension Link {
+    func isReady(_ ready: TransportLoop.Readiness) {
+        if ready.contains(.writable) { socketIsWritable() }
+        if ready.contains(.readable) || ready.contains(.failed) {
+            if isPaused {
+                // An end is reported whether asked for or not: it waits, without a watch, until somebody receives.
+                if ready.contains(.failed) {
+                    watch?.cancel()
+                    watch = nil
+                    outbound.finish(Self.closed, discarding: true)
+                }
+            } else {
+                read()
+            }
+        }
+    }
+
+    /// What the watch waits for.
+    func updateInterest() {
+        guard phase != .over, let watch else { return }
+        var interest: TransportLoop.Readiness = []
+        if !isPaused { interest.insert(.readable) }
+        if claim.withLock({ $0.isBlocked }) { interest.insert(.writable) }
+        watch.interest = interest
+    }
+
+    func resumeReading() {
+        guard isPaused, phase != .over else { return }
+        isPaused = false
+        let left = unparsed
+        unparsed = []
+        left.withUnsafeBytes { take($0) }
+        #if OpenSSL
+            decrypt()
+        #endif
+        guard !isPaused, phase != .over else { return }
+        if watch == nil { read() } else { updateInterest() }
+    }
+
+    private func read() {
+        var isFirst = true
+        // Others on the loop come after a few blocks; the watch reports what is left.
+        for _ in 0..<4 {
+            guard phase != .over, !isPaused else { return }
+            let count = recv(descriptor, group.input.baseAddress, group.input.count, 0)
+            if count > 0 {
+                if isFirst { allowDirectWrite() }
+                isFirst = false
+                received(UnsafeRawBufferPointer(rebasing: group.input[..<count]))
+                // Less than asked for: that was all.
+                if count < group.input.count, watch != nil { return }
+            } else if count == 0 {
+                return ended(nil)
+            } else if errno == EAGAIN {
+                return
+            } else if errno != EINTR {
+                return ended(errno)
+            }
+        }
+        // Without a watch nobody would come back.
+        if watch == nil, phase != .over, !isPaused { loop.execute { self.read() } }
+    }
+
+    private func received(_ bytes: UnsafeRawBufferPointer) {
+        #if OpenSSL
+            if let tls, phase != .asksProxy {
+                guard tls.receive(bytes) else {
+                    return ended(ENOMEM)
+                }
+                if phase == .startsTLS { shakeHands() }
+                if phase != .startsTLS { decrypt() }
+                return
+            }
+        #endif
+        take(bytes)
+    }
+
+    #if OpenSSL
+        private func decrypt() {
+            guard let tls else { return }
+            while phase != .over, !isPaused {
+                let count = tls.read(into: group.plaintext)
+                guard count > 0 else { break }
+                take(UnsafeRawBufferPointer(rebasing: group.plaintext[..<count]))
+            }
+            guard phase != .over else { return }
+            // What TLS itself answers: key updates.
+            if tls.hasOutput { flush() }
+            if !isPaused, let end = tls.end { endOfTLS(end) }
+        }
+
+        private func endOfTLS(_ end: TLSSession.End) {
+            switch end {
+            case .inOrder: ended(nil)
+            case .failed(let error):
+                switch phase {
+                case .connecting, .asksProxy, .startsTLS, .upgrades: failed(error)
+                case .open, .closing, .parting: broke(error)
+                case .over: break
+                }
+            }
+        }
+    #endif
+
+    /// Takes plain bytes, all of them: what must wait is kept in `unparsed`.
+    private func take(_ bytes: UnsafeRawBufferPointer) {
+        var bytes = bytes
+        while !bytes.isEmpty {
+            switch phase {
+            case .asksProxy, .upgrades: guard takeAnswer(&bytes) else { return }
+            case .startsTLS:
+                // A server does not speak first in TLS: what the proxy sent behind its answer is nothing that may be here.
+                return failed(
+                    TransportError(.handshakeFailed, "the proxy sent more than its answer for \(endpoint.url)"))
+            case .open, .closing:
+                guard takeEvent(&bytes) else { return }
+            case .connecting, .parting, .over: return
+            }
+        }
+    }
+
+    /// False: nothing more can be taken now.
+    private func takeEvent(_ bytes: inout UnsafeRawBufferPointer) -> Bool {
+        let event: FrameParser.Event?
+        do throws(FrameViolation) { event = try parser.next(&bytes) } catch {
+            violated(error)
+            return false
+        }
+        switch event {
+        case nil, .pong: return true
+        case .ping(let payload):
+            if phase == .open { answer(ping: payload) }
+            return true
+        case .message(let message):
+            guard phase == .open, !inbound.appendNow(message) else { return true }
+            // `onRoom` calls `resumeReading` on this loop, hence not before this returns.
+            isPaused = true
+            unparsed = Array(bytes)
+            updateInterest()
+            return false
+        case .close(let reason):
+            otherSideClosed(reason)
+            return false
+        }
+    }
+
+    private func violated(_ violation: FrameViolation) {
+        let isTooLarge = violation.closeCode == 1009
+        let error = TransportError(
+            isTooLarge ? .messageTooLarge : .protocolViolation,
+            "\(endpoint.url) sent \(violation.description); the connection was closed", isRetriable: !isTooLarge,
+            status: Int(violation.closeCode))
+        let isOurs = phase == .closing
+        finish(inbound: error, discarding: false)
+        // Once our own close frame is out, no other may follow it (RFC 6455 §5.5.1).
+        part(with: isOurs ? nil : SignalingClose(code: violation.closeCode))
+        if isOurs { tearDown(withReset: false) }
+    }
+
+    private func otherSideClosed(_ reason: SignalingClose) {
+        note(closeReason: reason)
+        let hasSent = claim.withLock { $0.hasSentClose }
+        finish(inbound: nil, discarding: false)
+        if hasSent {
+            // The answer to ours: the handshake is done.
+            tearDown(withReset: false)
+        } else {
+            part(with: SignalingClose(code: reason.code))
+        }
+    }
+
+    /// The TCP connection ended: in order, or with an error.
+    private func ended(_ error: Int32?) {
+        let why = error.map(systemText) ?? "end of the connection"
+        switch phase {
+        case .connecting, .over: break
+        case .asksProxy, .startsTLS, .upgrades: hungUp(why)
+        case .parting: tearDown(withReset: false)
+        case .open, .closing:
+            guard let error, error != ECONNRESET, error != EPIPE else {
+                return broke(
+                    TransportError(
+                        .closed, "\(endpoint.url) ended the connection without a close frame", isRetriable: true))
+            }
+            broke(TransportError(.io, "the connection to \(endpoint.url) failed: \(why)", isRetriable: true))
+        }
+    }
+}

@@ -1,0 +1,329 @@
+internal import Glibc
+internal import TransportPluginAPI
+
+/// Who may write to the socket, and what for besides the messages in `outbound`.
+///
+/// Mostly the loop writes, once a turn, whatever has gathered. A sender that comes first after something was received writes itself:
+/// that saves an exchange of requests and answers the hop to the loop, and costs a stream of messages nothing.
+struct WriteClaim {
+    /// There is a socket to write to.
+    var isOpen = false
+    var isHeld = false
+    /// Something came while the claim was held: its holder looks again.
+    var isWanted = false
+    /// The loop will look.
+    var isPosted = false
+    var mayWriteDirectly = false
+    /// The socket is full; the loop waits until it is not.
+    var isBlocked = false
+    var isBroken = false
+    /// The connection is over: whoever holds the claim closes the descriptor.
+    var isDead = false
+    /// Bytes that go in front of the next message: the opening handshake, answers to pings.
+    var urgent: [UInt8] = []
+    /// A ping whose answer found no room in `urgent`: only the last one counts (RFC 6455 §5.5.3).
+    var lastPing: Payload?
+    /// Goes out when the messages have.
+    var closeFrame: SignalingClose?
+    /// Nothing is sent after the close frame, and nothing is waited for but the end.
+    var isLast = false
+    var hasSentClose = false
+}
+
+/// A message on its way into the output.
+struct OutgoingFrame {
+    let payload: Payload
+    let key: UInt32
+    var offset = 0
+}
+
+extension Link {
+    private enum Progress {
+        case drained
+        /// The socket takes no more now.
+        case blocked
+        /// Others on the loop come first.
+        case mustYield
+        case failed
+    }
+
+    private static let urgentLimit = 8192
+    /// Bytes for one connection before others have their turn.
+    private static let share = 1 << 20
+
+    // MARK: From any thread
+
+    /// There is something to send.
+    func requestFlush() {
+        enum Step: Sendable { case none, write, post }
+        let isOnLoop = loop.isCurrent
+        let step = claim.withLock { claim -> Step in
+            guard claim.isOpen, !claim.isBlocked, !claim.isBroken else { return .none }
+            if claim.isHeld {
+                claim.isWanted = true
+                return .none
+            }
+            if claim.mayWriteDirectly, !isOnLoop {
+                claim.mayWriteDirectly = false
+                claim.isHeld = true
+                return .write
+            }
+            guard !claim.isPosted else { return .none }
+            claim.isPosted = true
+            return .post
+        }
+        switch step {
+        case .none: break
+        case .write: write()
+        // On the loop, what the turn gathers goes out at its end.
+        case .post: if isOnLoop { loop.atEndOfTurn { self.flush() } } else { loop.execute { self.flush() } }
+        }
+    }
+
+    // MARK: On the loop
+
+    /// Sends bytes in front of the messages.
+    func sendUrgently(_ bytes: [UInt8]) {
+        claim.withLock { $0.urgent += bytes }
+        requestFlush()
+    }
+
+    func answer(ping payload: Payload) {
+        let key = group.masks.next()
+        let frame = payload.withUnsafeBytes { FrameEncoder.control(.pong, $0, key: key) }
+        claim.withLock { claim in
+            if claim.urgent.count < Self.urgentLimit { claim.urgent += frame } else { claim.lastPing = payload }
+        }
+        requestFlush()
+    }
+
+    /// The next sender need not wait for the loop.
+    func allowDirectWrite() {
+        #if OpenSSL
+            if tls != nil { return }
+        #endif
+        claim.withLock { $0.mayWriteDirectly = true }
+    }
+
+    /// Writes, unless somebody does: then it looks again.
+    func flush() {
+        let mayWrite = claim.withLock { claim in
+            claim.isPosted = false
+            guard claim.isOpen, !claim.isBlocked, !claim.isBroken else { return false }
+            if claim.isHeld { claim.isWanted = true }
+            defer { claim.isHeld = true }
+            return !claim.isHeld
+        }
+        if mayWrite { write() }
+    }
+
+    func socketIsWritable() {
+        claim.withLock { $0.isBlocked = false }
+        updateInterest()
+        flush()
+    }
+
+    // MARK: By the writer
+
+    /// Writes until nothing is left or the socket is full, and gives up the claim.
+    private func write() {
+        while true {
+            let progress = transmit()
+            enum Step: Sendable { case again, left, tellLoop, post, closeDescriptor }
+            let step = claim.withLock { claim -> Step in
+                if progress == .drained, claim.isWanted, !claim.isDead {
+                    claim.isWanted = false
+                    return .again
+                }
+                claim.isHeld = false
+                claim.isWanted = false
+                if claim.isDead { return .closeDescriptor }
+                switch progress {
+                case .drained: return claim.hasSentClose ? .tellLoop : .left
+                case .blocked: claim.isBlocked = true
+                case .failed: claim.isBroken = true
+                case .mustYield:
+                    claim.isPosted = true
+                    return .post
+                }
+                return .tellLoop
+            }
+            switch step {
+            case .again: continue
+            case .left: break
+            case .tellLoop: if loop.isCurrent { writerStopped() } else { loop.execute { self.writerStopped() } }
+            case .post: loop.execute { self.flush() }
+            case .closeDescriptor: closeDescriptor()
+            }
+            return
+        }
+    }
+
+    private var isEncrypted: Bool {
+        #if OpenSSL
+            tls != nil
+        #else
+            false
+        #endif
+    }
+
+    private func transmit() -> Progress {
+        var left = Self.share
+        while true {
+            if wire.isEmpty { gather() }
+            #if OpenSSL
+                if wire.isEmpty, let tls { tls.encrypt(&output, to: &wire) }
+            #endif
+            let bytes = isEncrypted ? wire.bytes : output.bytes
+            guard !bytes.isEmpty else {
+                output.trim()
+                wire.trim()
+                return .drained
+            }
+            guard left > 0 else { return .mustYield }
+            let count = send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+            if count < 0 {
+                if errno == EINTR { continue }
+                if errno == EAGAIN { return .blocked }
+                output.removeAll()
+                wire.removeAll()
+                return .failed
+            }
+            let isWhole = count == bytes.count
+            if isEncrypted { wire.removeFirst(count) } else { output.removeFirst(count) }
+            guard isWhole else { return .blocked }
+            left -= count
+        }
+    }
+
+    /// Fills the output: what is half sent, what is urgent, messages, the close frame.
+    private func gather() {
+        if let frame = sending, !append(frame) { return }
+        takeUrgent()
+        while output.room >= FrameEncoder.maximumHeader + 128 {
+            guard let message = outbound.popFirst() else { return takeCloseFrame() }
+            begin(message)
+            if let frame = sending, !append(frame) { return }
+        }
+    }
+
+    private func takeUrgent() {
+        let (urgent, ping) = claim.withLock { claim -> ([UInt8], Payload?) in
+            guard !claim.urgent.isEmpty || claim.lastPing != nil else { return ([], nil) }
+            defer {
+                claim.urgent = []
+                claim.lastPing = nil
+            }
+            return (claim.urgent, claim.lastPing)
+        }
+        guard !urgent.isEmpty else { return }
+        urgent.withUnsafeBytes { output.append($0) }
+        if let ping { appendControl(.pong, ping) }
+    }
+
+    private func appendControl(_ opcode: Opcode, _ payload: Payload) {
+        let frame = payload.withUnsafeBytes { FrameEncoder.control(opcode, $0, key: masks.next()) }
+        frame.withUnsafeBytes { output.append($0) }
+    }
+
+    private func begin(_ message: SignalingMessage) {
+        let key = masks.next()
+        let payload = message.payload
+        let opcode: Opcode
+        if case .text = message { opcode = .text } else { opcode = .binary }
+        let count = payload.count
+        if FrameEncoder.maximumHeader + count <= output.room {
+            output.append(atMost: FrameEncoder.maximumHeader + count) { target in
+                let header = FrameEncoder.writeHeader(opcode, length: count, key: key, to: target)
+                payload.withUnsafeBytes { FrameEncoder.mask($0, to: target + header, key: key, offset: 0) }
+                return header + count
+            }
+        } else {
+            output.append(atMost: FrameEncoder.maximumHeader) { target in
+                FrameEncoder.writeHeader(opcode, length: count, key: key, to: target)
+            }
+            sending = OutgoingFrame(payload: payload, key: key)
+        }
+    }
+
+    /// False: there is no room for all of it.
+    private func append(_ frame: OutgoingFrame) -> Bool {
+        let count = min(output.room, frame.payload.count - frame.offset)
+        guard count > 0 else { return false }
+        output.append(atMost: count) { target in
+            frame.payload.withUnsafeBytes { bytes in
+                let part = UnsafeRawBufferPointer(rebasing: bytes[frame.offset..<(frame.offset + count)])
+                FrameEncoder.mask(part, to: target, key: frame.key, offset: frame.offset)
+            }
+            return count
+        }
+        let end = frame.offset + count
+        sending = end < frame.payload.count ? OutgoingFrame(payload: frame.payload, key: frame.key, offset: end) : nil
+        return sending == nil
+    }
+
+    private func takeCloseFrame() {
+        let reason = claim.withLock { claim -> SignalingClose? in
+            guard let reason = claim.closeFrame else { return nil }
+            claim.closeFrame = nil
+            claim.hasSentClose = true
+            return reason
+        }
+        if let reason { appendControl(.close, reason.payload) }
+    }
+
+    /// The descriptor is nobody else's any more: the connection is over and the claim is free.
+    func closeDescriptor() {
+        guard descriptor >= 0 else { return }
+        Glibc.close(descriptor)
+        descriptor = -1
+    }
+
+    // MARK: On the loop, after the writer
+
+    private func writerStopped() {
+        guard phase != .over else { return }
+        let (isBroken, isLast) = claim.withLock { claim in
+            (claim.isBroken, claim.hasSentClose && claim.isLast && !claim.isBlocked)
+        }
+        if isBroken {
+            // What came before the connection broke is still to be read; the reason is found at its end.
+            outbound.finish(Link.closed, discarding: true)
+        }
+        if isLast { finishWriting() }
+        updateInterest()
+    }
+
+    /// Nothing more will be sent.
+    private func finishWriting() {
+        #if OpenSSL
+            if let tls {
+                tls.shutdown()
+                tls.encrypt(&output, to: &wire)
+                let bytes = wire.bytes
+                // Best effort: the WebSocket's own close frame is out.
+                _ = send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+                wire.removeAll()
+            }
+        #endif
+        _ = shutdown(descriptor, Int32(SHUT_WR))
+    }
+}
+
+func resetOnClose(_ descriptor: Int32) {
+    var linger = linger(l_onoff: 1, l_linger: 0)
+    setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<Glibc.linger>.size))
+}
+
+extension SignalingClose {
+    /// Of a close frame: the code, and the reason cut to 123 bytes at a character's border (RFC 6455 §5.5).
+    var payload: Payload {
+        guard code != 1005 else { return Payload([]) }
+        var cut = ""
+        for character in reason {
+            guard cut.utf8.count + character.utf8.count <= 123 else { break }
+            cut.append(character)
+        }
+        return Payload([UInt8(code >> 8), UInt8(code & 0xFF)] + Array(cut.utf8))
+    }
+}

@@ -1,0 +1,92 @@
+internal import Glibc
+
+/// Bytes that wait for a socket, in one block that grows to what a turn writes and is given back when it is large and empty.
+struct OutputBuffer: ~Copyable {
+    /// More is not gathered before it is written.
+    static let limit = 65_536
+    private static let keptCapacity = 16_384
+
+    private var base: UnsafeMutableRawPointer?
+    private var capacity = 0
+    private var start = 0
+    private var end = 0
+
+    init() {}
+
+    deinit { base?.deallocate() }
+
+    var isEmpty: Bool { start == end }
+    var room: Int { Self.limit - (end - start) }
+
+    /// Valid until the next change.
+    var bytes: UnsafeRawBufferPointer {
+        guard let base else { return UnsafeRawBufferPointer(start: nil, count: 0) }
+        return UnsafeRawBufferPointer(start: base + start, count: end - start)
+    }
+
+    /// Lets `fill` write at most `count` bytes at the end; it returns how many it wrote.
+    mutating func append(atMost count: Int, _ fill: (UnsafeMutableRawPointer) -> Int) {
+        if end + count > capacity { reserve(count) }
+        guard let base else { return }
+        end += fill(base + end)
+    }
+
+    mutating func append(_ bytes: UnsafeRawBufferPointer) {
+        guard let source = bytes.baseAddress else { return }
+        append(atMost: bytes.count) { target in
+            target.copyMemory(from: source, byteCount: bytes.count)
+            return bytes.count
+        }
+    }
+
+    mutating func removeFirst(_ count: Int) {
+        start += count
+        guard start == end else { return }
+        start = 0
+        end = 0
+    }
+
+    mutating func removeAll() { removeFirst(end - start) }
+
+    /// Gives back what only a burst needed.
+    mutating func trim() {
+        guard isEmpty, capacity > Self.keptCapacity else { return }
+        base?.deallocate()
+        base = nil
+        capacity = 0
+    }
+
+    private mutating func reserve(_ count: Int) {
+        let used = end - start
+        if used + count > capacity {
+            capacity = max(4096, 2 * (used + count))
+            let larger = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 16)
+            if let base {
+                larger.copyMemory(from: base + start, byteCount: used)
+                base.deallocate()
+            }
+            base = larger
+        } else if let base {
+            memmove(base, base + start, used)
+        }
+        start = 0
+        end = used
+    }
+}
+
+/// Masking keys, drawn from the system in batches: a system call for each frame would cost more than the frame.
+struct MaskSource {
+    private var keys: [UInt32] = []
+
+    mutating func next() -> UInt32 {
+        if let key = keys.popLast() { return key }
+        keys = [UInt32](repeating: 0, count: 64)
+        let isFilled = keys.withUnsafeMutableBytes { getentropy($0.baseAddress, $0.count) } == 0
+        if !isFilled {
+            // No getrandom(2): the standard library knows other ways.
+            var system = SystemRandomNumberGenerator()
+            for index in keys.indices { keys[index] = system.next() }
+        }
+        return keys.removeLast()
+    }
+}

@@ -1,0 +1,71 @@
+internal import Glibc
+internal import TransportPluginAPI
+
+/// The loop of one transport, and what its connections share on it.
+// SAFETY: `members` is behind its lock, the rest is constant or, below "On the loop", touched only there.
+final class SignalingLoop: @unchecked Sendable {
+    private struct Members {
+        var isRunning = true
+        var isShutDown = false
+        var links: [ObjectIdentifier: Link] = [:]
+    }
+
+    let loop: TransportLoop
+    let taskExecutor: LoopTaskExecutor
+    private let members = Locked(Members())
+
+    // MARK: On the loop
+
+    /// What one read takes in at the most.
+    let input = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 16)
+    var masks = MaskSource()
+    #if OpenSSL
+        let trust = TrustStore()
+        /// What is decrypted at a time: a record holds 16 KiB (RFC 8446 §5.1).
+        let plaintext = UnsafeMutableRawBufferPointer.allocate(byteCount: 16 << 10, alignment: 16)
+    #endif
+
+    init() throws(TransportError) {
+        loop = try TransportLoop(name: "ws-foundation")
+        taskExecutor = LoopTaskExecutor(loop)
+    }
+
+    deinit {
+        input.deallocate()
+        #if OpenSSL
+            plaintext.deallocate()
+        #endif
+    }
+
+    // MARK: From any thread
+
+    var isRunning: Bool { members.withLock { $0.isRunning } }
+
+    /// Whether `shutdown` has begun.
+    var isShutDown: Bool { members.withLock { $0.isShutDown } }
+
+    /// False after the shutdown.
+    func add(_ link: Link) -> Bool {
+        members.withLock { members in
+            if members.isRunning { members.links[ObjectIdentifier(link)] = link }
+            return members.isRunning
+        }
+    }
+
+    func remove(_ link: Link) { _ = members.withLock { $0.links.removeValue(forKey: ObjectIdentifier(link)) } }
+
+    /// Aborts all connections; no new one is taken from here on.
+    func end() {
+        let links = members.withLock { members in
+            members.isRunning = false
+            return Array(members.links.values)
+        }
+        for link in links { link.abandon(Link.closed) }
+    }
+
+    /// Returns when the thread is gone. Call `end` first.
+    func shutdown() async {
+        members.withLock { $0.isShutDown = true }
+        await loop.shutdown()
+    }
+}

@@ -1,0 +1,69 @@
+internal import Glibc
+
+/// A numeric address with its port, as the system takes it.
+struct SocketAddress {
+    let text: String
+    let family: Int32
+    private let storage: sockaddr_storage
+    private let length: socklen_t
+
+    /// Nil: `text` is no numeric address.
+    init?(_ text: String, port: UInt16) {
+        var hints = addrinfo()
+        hints.ai_family = AF_UNSPEC
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV
+        var list: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(text, String(port), &hints, &list) == 0, let found = list else { return nil }
+        defer { freeaddrinfo(list) }
+        let entry = found.pointee
+        guard Int(entry.ai_addrlen) <= MemoryLayout<sockaddr_storage>.size, let address = entry.ai_addr else {
+            return nil
+        }
+        var storage = sockaddr_storage()
+        withUnsafeMutableBytes(of: &storage) { target in
+            target.copyMemory(from: UnsafeRawBufferPointer(start: address, count: Int(entry.ai_addrlen)))
+        }
+        self.text = text
+        self.family = entry.ai_family
+        self.storage = storage
+        length = entry.ai_addrlen
+    }
+
+    /// Begins to connect a non-blocking socket: 0, or errno.
+    func connect(_ descriptor: Int32) -> Int32 {
+        withUnsafePointer(to: storage) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                while Glibc.connect(descriptor, address, length) != 0 { if errno != EINTR { return errno } }
+                return 0
+            }
+        }
+    }
+
+    /// The numeric address that a connected socket's packets leave from, without a port.
+    static func local(of descriptor: Int32) -> String? {
+        var address = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
+        let isKnown = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                getsockname(descriptor, address, &length) == 0
+                    && getnameinfo(address, length, &text, socklen_t(text.count), nil, 0, NI_NUMERICHOST) == 0
+            }
+        }
+        return isKnown ? String(decoding: text.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self) : nil
+    }
+
+    /// The families in turn, beginning with the first one's (RFC 8305 §4).
+    static func interleaved(_ addresses: [SocketAddress]) -> [SocketAddress] {
+        guard let first = addresses.first?.family else { return [] }
+        var preferred = addresses.filter { $0.family == first }[...]
+        var others = addresses.filter { $0.family != first }[...]
+        var result: [SocketAddress] = []
+        while !preferred.isEmpty || !others.isEmpty {
+            if let address = preferred.popFirst() { result.append(address) }
+            if let address = others.popFirst() { result.append(address) }
+        }
+        return result
+    }
+}

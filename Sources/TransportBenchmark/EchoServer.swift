@@ -1,0 +1,171 @@
+internal import COpenSSL
+internal import Foundation
+internal import TransportPluginAPI
+
+/// Sends every WebSocket message back, as fast as one thread can: the other end of the scenario `signaling`. It checks nothing that
+/// a client of ours gets right, and is for loopback only.
+// SAFETY: everything but the constant port belongs to the loop's thread.
+package final class EchoServer: @unchecked Sendable {
+    package let port: UInt16
+    private let loop: TransportLoop
+    private let listener: Int32
+    private var connections: [Int32: EchoConnection] = [:]
+
+    package init() async throws {
+        loop = try TransportLoop(name: "echo")
+        listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let listener = listener
+        let isListening = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                bind(listener, address, length) == 0 && listen(listener, 1024) == 0
+                    && getsockname(listener, address, &length) == 0
+            }
+        }
+        guard isListening else { throw BenchmarkError("the echo server cannot listen on 127.0.0.1") }
+        port = UInt16(bigEndian: address.sin_port)
+        try await loop.runThrowing { () throws(TransportError) in
+            _ = try self.loop.watch(self.listener, for: .readable) { _ in self.acceptAll() }
+        }
+    }
+
+    private func acceptAll() {
+        while true {
+            let descriptor = accept(listener, nil, nil)
+            guard descriptor >= 0 else { return }
+            _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
+            var on: Int32 = 1
+            setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, 4)
+            let connection = EchoConnection(descriptor)
+            connections[descriptor] = connection
+            connection.watch = try? loop.watch(descriptor, for: .readable) { _ in
+                guard !connection.isReady() else { return }
+                connection.watch?.cancel()
+                close(descriptor)
+                self.connections[descriptor] = nil
+            }
+        }
+    }
+}
+
+/// One client, from its handshake on.
+private final class EchoConnection {
+    private static let capacity = 4 << 20
+
+    var watch: LoopWatch?
+    private let descriptor: Int32
+    private let input = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 16)
+    private var start = 0
+    private var end = 0
+    private let output = UnsafeMutableRawPointer.allocate(byteCount: capacity + 64, alignment: 16)
+    private var pending = 0
+    private var isOpen = false
+
+    init(_ descriptor: Int32) { self.descriptor = descriptor }
+
+    deinit {
+        input.deallocate()
+        output.deallocate()
+    }
+
+    /// False: the connection is over.
+    func isReady() -> Bool {
+        guard write() else { return false }
+        if pending == 0 {
+            if start > 0 {
+                memmove(input, input + start, end - start)
+                end -= start
+                start = 0
+            }
+            let count = recv(descriptor, input + end, min(256 << 10, Self.capacity - end), 0)
+            guard count > 0 || count < 0 && errno == EAGAIN else { return false }
+            end += max(0, count)
+            guard isOpen || shakeHands() else { return true }
+            echo()
+            guard write() else { return false }
+        }
+        watch?.interest = pending > 0 ? .writable : .readable
+        return true
+    }
+
+    private func write() -> Bool {
+        guard pending > 0 else { return true }
+        let count = send(descriptor, output, pending, Int32(MSG_NOSIGNAL))
+        guard count >= 0 else { return errno == EAGAIN }
+        memmove(output, output + count, pending - count)
+        pending -= count
+        return true
+    }
+
+    private func shakeHands() -> Bool {
+        let head = String(decoding: UnsafeRawBufferPointer(start: input, count: end), as: UTF8.self)
+        guard head.hasSuffix("\r\n\r\n"), let field = head.range(of: "Sec-WebSocket-Key: ", options: .caseInsensitive),
+            let lineEnd = head.range(of: "\r\n", range: field.upperBound..<head.endIndex)
+        else { return false }
+        let proof = Array((head[field.upperBound..<lineEnd.lowerBound] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8)
+        var digest = [UInt8](repeating: 0, count: 20)
+        SHA1(proof, proof.count, &digest)
+        let answer =
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            + "Sec-WebSocket-Accept: \(Data(digest).base64EncodedString())\r\n\r\n"
+        append(Array(answer.utf8))
+        end = 0
+        isOpen = true
+        return true
+    }
+
+    private func append(_ bytes: [UInt8]) {
+        bytes.withUnsafeBytes { (output + pending).copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+        pending += bytes.count
+    }
+
+    /// Moves whole frames to the output, unmasked.
+    private func echo() {
+        while end - start >= 6 {
+            let frame = input + start
+            let first = frame.load(as: UInt8.self)
+            var length = Int(frame.load(fromByteOffset: 1, as: UInt8.self) & 0x7F)
+            var header = 2
+            if length == 126 {
+                length = Int(UInt16(bigEndian: frame.loadUnaligned(fromByteOffset: 2, as: UInt16.self)))
+                header = 4
+            } else if length == 127 {
+                guard end - start >= 14 else { return }
+                length = Int(UInt64(bigEndian: frame.loadUnaligned(fromByteOffset: 2, as: UInt64.self)) & 0xFFFF_FFFF)
+                header = 10
+            }
+            guard end - start >= header + 4 + length else { return }
+            let target = output + pending
+            target.copyMemory(from: frame, byteCount: header)
+            // A ping is answered; the mask bit is gone.
+            target.storeBytes(of: first & 0x0F == 9 ? first + 1 : first, as: UInt8.self)
+            target.storeBytes(
+                of: frame.load(fromByteOffset: 1, as: UInt8.self) & 0x7F, toByteOffset: 1, as: UInt8.self)
+            let key = frame.loadUnaligned(fromByteOffset: header, as: UInt32.self)
+            unmask(frame + header + 4, to: target + header, count: length, key: key)
+            pending += header + length
+            start += header + 4 + length
+        }
+    }
+
+    private func unmask(_ source: UnsafeMutableRawPointer, to target: UnsafeMutableRawPointer, count: Int, key: UInt32)
+    {
+        let word = UInt64(key) << 32 | UInt64(key)
+        var index = 0
+        while index + 8 <= count {
+            let value = source.loadUnaligned(fromByteOffset: index, as: UInt64.self) ^ word
+            target.storeBytes(of: value, toByteOffset: index, as: UInt64.self)
+            index += 8
+        }
+        var rest = word
+        while index < count {
+            let value = source.load(fromByteOffset: index, as: UInt8.self) ^ UInt8(truncatingIfNeeded: rest)
+            target.storeBytes(of: value, toByteOffset: index, as: UInt8.self)
+            rest >>= 8
+            index += 1
+        }
+    }
+}

@@ -1,0 +1,158 @@
+internal import Glibc
+
+/// Resolves names on threads of their own: `getaddrinfo` blocks, and must do so neither on a transport loop nor in the cooperative
+/// pool.
+public enum NameResolver {
+    /// Look-ups that may be under way at a time in this process; `getaddrinfo` cannot be cancelled.
+    private static let limit = 64
+    private static let running = Locked(0)
+
+    private typealias Outcome = Result<[String], TransportError>
+
+    /// The host's numeric addresses, in the system's order (RFC 6724), each once, 8 at most; a numeric host is its own.
+    ///
+    /// Throws `.nameNotResolved`, `.timedOut`, `.cancelled`, and `.resourceExhausted` when 64 look-ups are under way in this process
+    /// or no thread is left. A look-up that is given up ends on its own, later.
+    /// - Parameter url: what errors name.
+    public nonisolated(nonsending) static func resolve(
+        _ host: String, url: String, deadline: Timestamp
+    ) async throws(TransportError) -> [String] {
+        // No thread for what is numeric already.
+        if case .success(let addresses) = lookUp(host, flags: AI_NUMERICHOST, url: url) { return addresses }
+        let pending = Pending()
+        let outcome = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                pending.begin(continuation)
+                start(host, url: url, pending)
+                if Task.isCancelled { pending.settle(.failure(cancelled(url))) }
+                let timer = Task {
+                    try? await Task.sleep(for: deadline - .now())
+                    pending.settle(
+                        .failure(
+                            TransportError(
+                                .timedOut,
+                                "the name in \(url) was not resolved in time: is the resolver reachable?",
+                                isRetriable: true)))
+                }
+                pending.onSettled { timer.cancel() }
+            }
+        } onCancel: {
+            pending.settle(.failure(cancelled(url)))
+        }
+        return try outcome.get()
+    }
+
+    private static func cancelled(_ url: String) -> TransportError {
+        TransportError(.cancelled, "connecting to \(url) was cancelled")
+    }
+
+    private static func start(_ host: String, url: String, _ pending: Pending) {
+        let mayStart = running.withLock { running in
+            guard running < limit else { return false }
+            running += 1
+            return true
+        }
+        let started =
+            mayStart
+            && runThread {
+                pending.settle(lookUp(host, flags: 0, url: url))
+                running.withLock { $0 -= 1 }
+            }
+        guard !started else { return }
+        if mayStart { running.withLock { $0 -= 1 } }
+        pending.settle(
+            .failure(
+                TransportError(
+                    .resourceExhausted, "no thread is left to resolve the name in \(url)", isRetriable: true)))
+    }
+
+    private static func lookUp(_ host: String, flags: Int32, url: String) -> Outcome {
+        var hints = addrinfo()
+        hints.ai_family = AF_UNSPEC
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        hints.ai_flags = flags
+        var list: UnsafeMutablePointer<addrinfo>?
+        let status = getaddrinfo(host, nil, &hints, &list)
+        defer { if list != nil { freeaddrinfo(list) } }
+        var addresses: [String] = []
+        var next = status == 0 ? list : nil
+        while let entry = next?.pointee {
+            next = entry.ai_next
+            var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
+            if getnameinfo(
+                entry.ai_addr, entry.ai_addrlen, &text, socklen_t(text.count), nil, 0, NI_NUMERICHOST) == 0
+            {
+                let address = text.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+                if !addresses.contains(address) { addresses.append(address) }
+            }
+        }
+        guard addresses.isEmpty else { return .success(Array(addresses.prefix(8))) }
+        let why = status == 0 ? "it has no address" : String(cString: gai_strerror(status))
+        return .failure(
+            TransportError(.nameNotResolved, "the name in \(url) was not resolved: \(why)", isRetriable: true))
+    }
+
+    /// One waiting caller; the first outcome counts.
+    private final class Pending: Sendable {
+        private struct State {
+            var continuation: CheckedContinuation<Outcome, Never>?
+            var outcome: Outcome?
+            var onSettled: (@Sendable () -> Void)?
+        }
+        private let state = Locked(State())
+
+        func begin(_ continuation: CheckedContinuation<Outcome, Never>) {
+            let outcome = state.withLock { state -> Outcome? in
+                if state.outcome == nil { state.continuation = continuation }
+                return state.outcome
+            }
+            if let outcome { continuation.resume(returning: outcome) }
+        }
+
+        func onSettled(_ action: @escaping @Sendable () -> Void) {
+            let isSettled = state.withLock { state in
+                if state.outcome == nil { state.onSettled = action }
+                return state.outcome != nil
+            }
+            if isSettled { action() }
+        }
+
+        func settle(_ outcome: Outcome) {
+            let (continuation, action) = state.withLock {
+                state -> (CheckedContinuation<Outcome, Never>?, (@Sendable () -> Void)?) in
+                guard state.outcome == nil else { return (nil, nil) }
+                state.outcome = outcome
+                defer {
+                    state.continuation = nil
+                    state.onSettled = nil
+                }
+                return (state.continuation, state.onSettled)
+            }
+            continuation?.resume(returning: outcome)
+            action?()
+        }
+    }
+}
+
+/// Runs `body` on a thread of its own, which nobody joins. False when the system has none left.
+private func runThread(_ body: @escaping @Sendable () -> Void) -> Bool {
+    final class Box: Sendable {
+        let body: @Sendable () -> Void
+        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    }
+    var thread = pthread_t()
+    // Ownership: the box is retained here and released by the thread, or here when there is no thread.
+    let box = Unmanaged.passRetained(Box(body))
+    let status = pthread_create(
+        &thread, nil,
+        { raw in
+            if let raw { Unmanaged<Box>.fromOpaque(raw).takeRetainedValue().body() }
+            return nil
+        }, box.toOpaque())
+    guard status == 0 else {
+        box.release()
+        return false
+    }
+    pthread_detach(thread)
+    return true
+}

@@ -1,0 +1,72 @@
+import Foundation
+import InProcessTransport
+import Testing
+import TransportPluginAPI
+import TransportTestKit
+
+/// The code of the articles and of the README is code that compiles: each block stands, whole, in a file of the tests.
+@Suite struct ArticlesTests {
+    private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    /// What articles quote: the examples of these tests, and the plugin of the tutorial.
+    private static let quoted = ["Tests/DocumentationTests", "Tests/TutorialPlugin"]
+
+    private static func files(under folder: String, withExtension name: String) throws -> [URL] {
+        let all = try #require(
+            FileManager.default.enumerator(
+                at: root.appending(path: folder), includingPropertiesForKeys: nil, options: .skipsHiddenFiles))
+        return all.compactMap { $0 as? URL }.filter { $0.pathExtension == name }
+    }
+
+    /// Words and signs with one blank between them: how lines are broken does not matter.
+    private static func normalized(_ text: some StringProtocol) -> String {
+        " " + text.split(whereSeparator: \.isWhitespace).joined(separator: " ") + " "
+    }
+
+    private static func articles() throws -> [URL] {
+        try files(under: "Sources", withExtension: "md") + [root.appending(path: "README.md")]
+    }
+
+    @Test func everySwiftBlockIsCompiledSomewhere() throws {
+        let sources = try Self.quoted.flatMap { try Self.files(under: $0, withExtension: "swift") }
+            .map { Self.normalized(try String(contentsOf: $0, encoding: .utf8)) }
+        var count = 0
+        for article in try Self.articles() {
+            let parts = try String(contentsOf: article, encoding: .utf8).components(separatedBy: "```")
+            for block in stride(from: 1, to: parts.count, by: 2).map({ parts[$0] }) where block.hasPrefix("swift\n") {
+                // A program begins with its imports, which stand elsewhere in a test.
+                let lines = block.dropFirst(6).split(separator: "\n").drop { $0.hasPrefix("import ") }
+                let code = Self.normalized(lines.joined(separator: "\n"))
+                #expect(
+                    sources.contains { $0.contains(code) },
+                    "\(article.lastPathComponent): no file of the tests has this code:\(code)")
+                count += 1
+            }
+        }
+        #expect(count >= 20, "the articles' code was not found")
+    }
+
+    @Test func theContractListsEveryClauseOfTheKit() throws {
+        let article = Self.normalized(
+            try String(
+                contentsOf: Self.root.appending(
+                    path: "Sources/TransportPluginAPI/TransportPluginAPI.docc/TheContract.md"), encoding: .utf8))
+        let signaling = SignalingSubject(
+            capabilities: [.tls, .deflate, .proxy],
+            makeTransport: { InProcessSignalingTransport(network: InProcessSignalingNetwork()) })
+        let peer = PeerSubject(
+            capabilities: [.pathRestart, .relay, .unordered, .partialReliability, .encrypted, .browserCompatible],
+            makeTransports: {
+                let network = InProcessPeerNetwork(loop: try TransportLoop(name: "unused"))
+                return (InProcessPeerTransport(network: network), InProcessPeerTransport(network: network))
+            })
+        let clauses = SignalingConformance.clauses(of: signaling) + PeerConformance.clauses(of: peer)
+        #expect(clauses.count >= 68)
+        for clause in clauses {
+            #expect(
+                article.contains(Self.normalized("| `\(clause.id)` | \(clause.sentence) |")),
+                "the article lacks the clause \(clause)")
+        }
+    }
+}

@@ -1,0 +1,62 @@
+import TransportPluginAPI
+
+/// What goes over the socket: one byte that says what it is, four that say how long it is, and the content.
+enum Frame {
+    case message(SignalingMessage)
+    case close(SignalingClose)
+
+    var bytes: [UInt8] {
+        switch self {
+        case .message(.text(let payload)): Self.bytes(1, payload.withUnsafeBytes { Array($0) })
+        case .message(.binary(let payload)): Self.bytes(2, payload.withUnsafeBytes { Array($0) })
+        case .close(let close):
+            Self.bytes(3, [UInt8(close.code >> 8), UInt8(close.code & 0xFF)] + Array(close.reason.utf8.prefix(123)))
+        }
+    }
+
+    private static func bytes(_ kind: UInt8, _ content: [UInt8]) -> [UInt8] {
+        let count = UInt32(content.count)
+        return [kind, UInt8(count >> 24), UInt8(count >> 16 & 0xFF), UInt8(count >> 8 & 0xFF), UInt8(count & 0xFF)]
+            + content
+    }
+}
+
+/// Puts frames together from the pieces in which they arrive. Everything in here was sent by somebody else: it is checked before
+/// it is believed, and never more is kept than one frame and one piece.
+struct FrameReader {
+    let maximumMessageSize: Int
+    private var bytes: [UInt8] = []
+
+    init(maximumMessageSize: Int) { self.maximumMessageSize = maximumMessageSize }
+
+    /// Takes a piece and returns the frames that are complete.
+    mutating func append(_ piece: UnsafeRawBufferPointer) throws(TransportError) -> [Frame] {
+        bytes += piece
+        var frames: [Frame] = []
+        var start = 0
+        while bytes.count - start >= 5 {
+            let count = bytes[start + 1..<start + 5].reduce(0) { $0 << 8 | Int($1) }
+            guard count <= max(maximumMessageSize, 125) else {
+                throw TransportError(
+                    .messageTooLarge, "a message of \(count) bytes came; the maximum is \(maximumMessageSize)")
+            }
+            guard bytes.count - start - 5 >= count else { break }
+            frames.append(try Self.frame(bytes[start], bytes[start + 5..<start + 5 + count]))
+            start += 5 + count
+        }
+        bytes.removeFirst(start)
+        return frames
+    }
+
+    private static func frame(_ kind: UInt8, _ content: ArraySlice<UInt8>) throws(TransportError) -> Frame {
+        let payload = Payload(content)
+        switch kind {
+        case 1 where payload.utf8Text != nil: return .message(.text(payload))
+        case 2: return .message(.binary(payload))
+        case 3 where content.count >= 2:
+            let code = content.prefix(2).reduce(0) { $0 << 8 | UInt16($1) }
+            return .close(SignalingClose(code: code, reason: String(decoding: content.dropFirst(2), as: UTF8.self)))
+        default: throw TransportError(.protocolViolation, "a frame of kind \(kind) came that makes no sense")
+        }
+    }
+}
