@@ -2,16 +2,19 @@
 
 PACKAGES := libwebsockets-dev libnice-dev libglib2.0-dev libssl-dev libusrsctp-dev pkg-config
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-SANITIZED := TransportPluginAPI|NetworkMonitor|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingFoundation|SignalingLibwebsockets|ICELibnice|PeerWebRTC
+SANITIZED := TransportPluginAPI|NetworkMonitor|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingFoundation|SignalingLibwebsockets|SignalingNIO|ICELibnice|PeerWebRTC
 
-.PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-interop test-lab lab fuzz bench format lint docs dependencies clean
+.PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-interop test-autobahn test-lab lab test-mutations simulate fuzz bench format lint docs dependencies clean
 
 help:
 	@echo "make demo          build and run the demo: a server and two peers that lose everything and heal"
 	@echo "make test          run every test"
 	@echo "make test-tsan     the tests under ThreadSanitizer (test-asan: AddressSanitizer)"
 	@echo "make test-interop  against Chromium, aiortc and libdatachannel"
+	@echo "make simulate      rooms with all their faults in virtual time, RUNS=10000 seeds from SEED=1"
+	@echo "make test-mutations  proves that the simulation finds bugs"
 	@echo "make test-lab      outages in network namespaces, the short table (root); make lab: all of it, two hours"
+	@echo "make test-autobahn every WebSocket implementation here against Autobahn's test suite (needs Python 2.7)"
 	@echo "make fuzz          every decoder, SECONDS=30 each"
 	@echo "make bench         release build, beside the C reference"
 	@echo "make docs          the documentation of every product, into docs-build/"
@@ -54,6 +57,15 @@ test-interop: dependencies
 	swift build --product room
 	Tests/Interop/run
 
+RUNS ?= 10000
+SEED ?= 1
+simulate: dependencies
+	swift build -c release --product room
+	@$$(swift build -c release --product room --show-bin-path)/room simulate --seed $(SEED) --runs $(RUNS)
+
+test-mutations:
+	Tests/Mutations/run
+
 test-lab: dependencies
 	swift build -c release --product room
 	ROOM=$$(swift build -c release --product room --show-bin-path)/room Tests/NetworkLab/run --short
@@ -62,6 +74,9 @@ lab: dependencies
 	swift build -c release --product room
 	ROOM=$$(swift build -c release --product room --show-bin-path)/room Tests/NetworkLab/run $(LAB) \
 		--json Benchmarks/reports/network-lab.json --markdown Benchmarks/reports/network-lab.md
+
+test-autobahn: dependencies
+	Tests/Autobahn/run $(SUBJECTS)
 
 SECONDS ?= 30
 fuzz: dependencies
@@ -82,4 +97,4 @@ docs: dependencies
 	.ci/docs
 
 clean:
-	rm -rf .build .build-tsan .build-asan .build-plugin .build-tutorial docs-build
+	rm -rf .build .build-tsan .build-asan .build-plugin .build-tutorial .build-mutations docs-build

@@ -33,6 +33,7 @@ let package = Package(
         .library(name: "TransportTestKit", targets: ["TransportTestKit"]),
         .library(name: "SignalingFoundation", targets: ["SignalingFoundation"]),
         .library(name: "SignalingLibwebsockets", targets: ["SignalingLibwebsockets"]),
+        .library(name: "SignalingNIO", targets: ["SignalingNIO"]),
         .library(name: "PeerWebRTC", targets: ["PeerWebRTC", "ICELibnice"]),
         .library(name: "RoomPluginAPI", type: .dynamic, targets: ["TransportPluginAPI"]),
         .executable(name: "room", targets: ["room"]),
@@ -43,8 +44,11 @@ let package = Package(
             name: "WebRTC",
             description: "Peers over WebRTC data channels (libnice-dev, libglib2.0-dev, libssl-dev, libusrsctp-dev)"),
         .trait(name: "OpenSSL", description: "wss:// in SignalingFoundation (libssl-dev)"),
-        .trait(name: "NIOSSL", description: "wss:// in the room server (builds BoringSSL, which takes minutes)"),
-        .default(enabledTraits: ["Libwebsockets", "OpenSSL", "WebRTC"]),
+        .trait(name: "NIO", description: "Signaling over SwiftNIO, which the room server builds anyway"),
+        .trait(
+            name: "NIOSSL",
+            description: "wss:// in the room server and in SignalingNIO (builds BoringSSL, which takes minutes)"),
+        .default(enabledTraits: ["Libwebsockets", "OpenSSL", "WebRTC", "NIO"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
@@ -90,9 +94,10 @@ let package = Package(
         .executableTarget(
             name: "room",
             dependencies: [
-                "RoomConnection", "RoomServer", "TransportBenchmark", "InProcessTransport", "TransportPluginAPI",
-                "SignalingFoundation",
+                "RoomConnection", "RoomServer", "RoomSimulation", "TransportBenchmark", "InProcessTransport",
+                "TransportPluginAPI", "SignalingFoundation",
                 .target(name: "SignalingLibwebsockets", condition: .when(traits: ["Libwebsockets"])),
+                .target(name: "SignalingNIO", condition: .when(traits: ["NIO"])),
                 .target(name: "PeerWebRTC", condition: .when(traits: ["WebRTC"])),
                 .target(name: "ICELibnice", condition: .when(traits: ["WebRTC"])), log,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -122,6 +127,17 @@ let package = Package(
         .target(
             name: "SignalingLibwebsockets", dependencies: ["TransportPluginAPI", "CLibwebsockets"],
             path: "Plugins/SignalingLibwebsockets"),
+        .target(
+            name: "SignalingNIO",
+            dependencies: [
+                "TransportPluginAPI",
+                .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["NIO"])),
+                .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["NIO"])),
+                .product(name: "NIOHTTP1", package: "swift-nio", condition: .when(traits: ["NIO"])),
+                .product(name: "NIOTLS", package: "swift-nio", condition: .when(traits: ["NIO"])),
+                .product(name: "NIOWebSocket", package: "swift-nio", condition: .when(traits: ["NIO"])),
+                .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["NIOSSL"])),
+            ], path: "Plugins/SignalingNIO"),
         .target(
             name: "PeerWebRTC", dependencies: ["TransportPluginAPI", "COpenSSL", "CUsrsctp", log],
             path: "Plugins/PeerWebRTC"),
@@ -159,6 +175,15 @@ let package = Package(
             name: "SignalingLibwebsocketsTests",
             dependencies: ["SignalingLibwebsockets", "TransportTestKit", "TLSTestSupport"]),
         .testTarget(
+            name: "SignalingNIOTests",
+            dependencies: [
+                "SignalingNIO", "TransportTestKit",
+                .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["NIO"])),
+                .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["NIO"])),
+                .product(name: "NIOTLS", package: "swift-nio", condition: .when(traits: ["NIO"])),
+                .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["NIOSSL"])),
+            ]),
+        .testTarget(
             name: "PeerWebRTCTests",
             dependencies: [
                 "PeerWebRTC", "ICELibnice", "InProcessTransport", "TransportTestKit", "TransportPluginAPI", "CUsrsctp",
@@ -166,6 +191,12 @@ let package = Package(
             ]),
         .testTarget(
             name: "ICELibniceTests", dependencies: ["ICELibnice", "GLibLoop", "CGLib", "TransportPluginAPI"]),
+        .executableTarget(
+            name: "AutobahnEchoServer",
+            dependencies: [
+                "RoomServer", .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ], path: "Tests/Autobahn/EchoServer"),
         .testTarget(
             name: "DocumentationTests",
             dependencies: [

@@ -60,6 +60,8 @@ final class Node {
         var deadline: Timestamp
     }
 
+    var isHost: Bool { machine.membership?.isHost ?? false }
+
     init(index: Int, machine: RoomMachine) {
         self.index = index
         self.machine = machine
@@ -91,6 +93,8 @@ final class Link {
     var isAbandoned = false
     /// Nothing comes through any more, and nobody is told.
     var isDead = false
+    /// By the participant's clock.
+    var openedAt = Timestamp.zero
     var lastUp = Timestamp.zero
     var lastDown = Timestamp.zero
     /// On their way; the oldest first. They wait here while the network is cut.
@@ -154,6 +158,12 @@ final class Line {
     private let fromAnswerer = Pipe()
 
     init(id: PeerConnectionID) { self.id = id }
+
+    /// Both ends are closed. They and the line own each other.
+    func dissolve() {
+        offerer = nil
+        answerer = nil
+    }
 
     func pipe(fromOfferer isFromOfferer: Bool) -> Pipe { isFromOfferer ? fromOfferer : fromAnswerer }
     func end(isOfferer: Bool) -> Endpoint? { isOfferer ? offerer : answerer }

@@ -77,6 +77,12 @@ extension Simulation {
         }
     }
 
+    /// Much at once, in parts.
+    func burst(_ stream: ReliableStream) {
+        for _ in 0..<3 { say(stream, parts: 5) }
+        drain(stream)
+    }
+
     private func say(_ stream: ReliableStream, parts: UInt8) {
         guard stream.kept.count + Int(parts) <= ReliableStream.limit else { return }
         ledgers[stream.outgoing].sent += 1
@@ -151,7 +157,9 @@ extension Simulation {
     func cutAssociation(_ endpoint: Endpoint) {
         endpoint.line.pipe(fromOfferer: !endpoint.isOfferer).frames.removeAll()
         let pipe = endpoint.line.pipe(fromOfferer: endpoint.isOfferer)
-        if !pipe.frames.isEmpty { pipe.frames.truncate(to: Int.random(in: 0...pipe.frames.count, using: &random)) }
+        guard !pipe.frames.isEmpty else { return }
+        pipe.frames.truncate(to: Int.random(in: 0...pipe.frames.count, using: &random))
+        carry(endpoint.line, fromOfferer: endpoint.isOfferer)
     }
 
     private func carry(_ line: Line, fromOfferer: Bool) {

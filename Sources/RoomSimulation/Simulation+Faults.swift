@@ -54,6 +54,10 @@ extension Simulation {
         case .peerFailure:
             let ids = node.endpoints.keys.sorted { $0.rawValue < $1.rawValue }
             if let id = ids.randomElement(using: &random), let endpoint = node.endpoints[id] {
+                // In the middle of a conversation.
+                if node.suspendedUntil <= now, let stream = endpoint.stream, stream.endpoint === endpoint {
+                    burst(stream)
+                }
                 finish(endpoint, PeerFailure("the handshake failed"))
             }
         case .refusal: node.refusesNext = true

@@ -90,6 +90,12 @@ extension Simulation {
     private var complaints: [String] {
         var complaints: [String] = []
         let present = nodes.filter { $0.end == nil }
+        let hosts = Set(present.map(host(accordingTo:)))
+        if hosts.count > 1
+            || !present.isEmpty && hosts != Set(present.filter(\.isHost).map { $0.membership?.participant })
+        {
+            complaints.append("there is no agreement about the host: \(present.map { "\($0.name): \($0.isHost)" })")
+        }
         for node in present {
             guard let us = node.membership else {
                 complaints.append("\(node.name) never got in: \(node.machine.signalingStatus)")
@@ -119,6 +125,10 @@ extension Simulation {
             }
         }
         return complaints
+    }
+
+    private func host(accordingTo node: Node) -> ParticipantID? {
+        node.isHost ? node.membership?.participant : node.machine.participants.first(where: \.isHost)?.id
     }
 
     private func complaintsOf(_ node: Node, _ us: ParticipantID, about peer: Participant) -> [String] {

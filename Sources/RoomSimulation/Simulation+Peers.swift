@@ -247,6 +247,7 @@ extension Simulation {
             if isHeard { schedule(.remoteClosed(other), after: latency()) } else { judge(line) }
         } else {
             lines[line.id] = nil
+            line.dissolve()
         }
     }
 

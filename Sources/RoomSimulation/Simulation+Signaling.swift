@@ -10,6 +10,7 @@ extension Simulation {
         node.opens.append(now)
         lastConnection += 1
         let link = Link(id: ConnectionID(lastConnection), node: node.index, life: node.life, generation: generation)
+        link.openedAt = now + node.clockOffset
         node.links[generation] = link
         queue.push(.connect(link, deadline: now + .seconds(5)), at: now + latency(node))
     }
@@ -52,6 +53,8 @@ extension Simulation {
         guard let link = node.links.removeValue(forKey: generation) else { return }
         link.isAbandoned = true
         link.isOpenAtClient = false
+        // A bad shell tells of the end that it was asked for.
+        if chance(0.2) { tell(link, .transportClosed(generation, nil)) }
         // What was written may still come through; the reset that follows gets lost where the network is cut.
         if isUpCut(link), chance(0.7) { link.up.removeAll() }
         if !isUpCut(link) { sendUp(link, .closed) }
@@ -94,6 +97,12 @@ extension Simulation {
         guard !link.isDead, !isDownCut(link), let frame = link.down.popFirst() else { return }
         guard link.isOpenAtClient, node.life == link.life else {
             sendUp(link, .closed)
+            // A bad shell tells news of a connection that was given up.
+            guard node.life == link.life, chance(0.3) else { return }
+            switch frame {
+            case .message(let envelope): feed(node, .received(envelope, link.generation))
+            case .closed(let failure): feed(node, .transportClosed(link.generation, failure))
+            }
             return
         }
         switch frame {

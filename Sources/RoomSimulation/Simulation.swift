@@ -32,7 +32,7 @@ package final class Simulation {
     package private(set) var wellSince: Timestamp?
     /// Events that were handled.
     package private(set) var steps = 0
-    var now = Timestamp.zero
+    package internal(set) var now = Timestamp.zero
     var queue = EventQueue<Occurrence>()
     var random: SeededGenerator
     var nodes: [Node] = []
@@ -98,6 +98,15 @@ package final class Simulation {
         }
         startServer()
         queue.push(.inspect, at: .zero + .seconds(1))
+    }
+
+    deinit {
+        // What own each other.
+        for line in lines.values { line.dissolve() }
+        for node in nodes {
+            node.endpoints = [:]
+            node.streams = [:]
+        }
     }
 
     func makeMachine(_ index: Int, _ role: Hello.Role) -> RoomMachine {
@@ -239,10 +248,22 @@ package final class Simulation {
         {
             report("\(node.name) keeps a connection that it had given up")
         }
-        if case .received(let envelope, _) = event, case .error(let error) = envelope.message {
+        if case .received(let envelope, let generation) = event, case .error(let error) = envelope.message {
             // Nobody is malformed here; a hello may come too late.
             if error.code == .malformed, !error.isRetryable { report("\(node.name) is told: \(error.message)") }
             if error.code == .staleEpoch { node.isStale = true }
+            // Nobody else has its session.
+            if error.code == .replaced, node.links[generation] != nil {
+                report("\(node.name)'s connection was replaced by an older one")
+            }
+        }
+        if case .timerFired(.attempt) = event {
+            for case .abortTransport(let generation) in actions {
+                guard let link = node.links[generation], now + node.clockOffset - link.openedAt < .seconds(5) else {
+                    continue
+                }
+                report("\(node.name) gives an attempt up before its time")
+            }
         }
         if actions.count > 500 { report("\(node.name) does \(actions.count) things at once") }
         let session = node.membership?.session

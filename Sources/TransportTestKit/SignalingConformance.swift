@@ -113,6 +113,8 @@ public enum SignalingConformance {
                     for size in [1, 125, 126, 127, 4095, 4096, 16_384, 65_535, 65_536, 65_537, 300_000] {
                         try await connection.expectEcho(.binary(Payload((0..<size).map { UInt8(($0 &* 31) & 0xFF) })))
                     }
+                    // Nothing came twice.
+                    try await connection.expectEcho(.text(Payload("last")))
                 }
             },
             ConformanceClause("signaling.message.03", "a message of exactly the maximum size passes, both ways") {

@@ -7,6 +7,9 @@ internal import TransportPluginAPI
 #if Libwebsockets
     internal import SignalingLibwebsockets
 #endif
+#if NIO
+    internal import SignalingNIO
+#endif
 #if WebRTC
     internal import ICELibnice
     internal import PeerWebRTC
@@ -22,6 +25,9 @@ enum Backends {
             registry.register(LibwebsocketsSignaling.plugin())
         #endif
         registry.register(FoundationSignaling.plugin())
+        #if NIO
+            registry.register(NIOSignaling.plugin())
+        #endif
         #if WebRTC
             registry.register(webRTC(faults))
         #endif

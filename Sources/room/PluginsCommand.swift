@@ -44,7 +44,8 @@ struct PluginsCommand: ParsableCommand {
 
     private func tell(_ kind: String, _ descriptor: PluginDescriptor) {
         Output.line("\(Output.coloured(descriptor.name, Output.bold))  \(kind)  \(descriptor.summary)")
-        Output.line("    can: \(descriptor.capabilities.names.joined(separator: ", "))")
+        let names = descriptor.capabilities.names
+        if !names.isEmpty { Output.line("    can: \(names.joined(separator: ", "))") }
         if let reason = descriptor.unavailability() {
             Output.line("    " + Output.coloured("cannot run here: \(reason)", Output.red))
         }

@@ -9,7 +9,7 @@ struct RoomCommand: AsyncParsableCommand {
         subcommands: [
             ServeCommand.self,
             ConnectCommand.self, DemoCommand.self, PluginsCommand.self, BenchCommand.self,
-            BenchPeerCommand.self, BenchSignalingCommand.self,
+            SimulateCommand.self, BenchPeerCommand.self, BenchSignalingCommand.self, AutobahnClientCommand.self,
         ])
 }
 

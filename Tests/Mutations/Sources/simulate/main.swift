@@ -1,37 +1,30 @@
 import Glibc
 import RoomSimulation
 
-// simulate FROM COUNT [--trace]: runs seeds until one shows a violation; the exit status is 5 then.
-let from = UInt64(CommandLine.arguments[1]) ?? 0
-let count = UInt64(CommandLine.arguments[2]) ?? 1
-let start = clock()
-var steps = 0
+// simulate FROM COUNT [--all] [--trace]: runs seeds until one of them shows a violation; the exit status is 5 then.
+guard CommandLine.arguments.count > 2, let from = UInt64(CommandLine.arguments[1]),
+    let count = UInt64(CommandLine.arguments[2])
+else {
+    print("usage: simulate FROM COUNT [--all] [--trace]")
+    exit(2)
+}
+var statistics = SimulationStatistics()
 var failed = 0
-var messages = 0
-var mostSends = 0
-var recoveries: [Double] = []
 for seed in from..<(from + count) {
     let simulation = Simulation(.mixed(seed: seed))
     if CommandLine.arguments.contains("--trace") { simulation.trace = { print($0) } }
     simulation.run()
-    steps += simulation.steps
-    messages += simulation.messagesDelivered
-    mostSends = max(mostSends, simulation.mostSends)
-    if let recovery = simulation.recovery {
-        recoveries.append(recovery.components.0 == 0 ? 0.5 : Double(recovery.components.0))
-    }
+    statistics.add(simulation)
     guard !simulation.violations.isEmpty else { continue }
-    print("seed \(seed):")
-    for violation in simulation.violations { print("  \(violation)") }
+    print("seed \(seed), \(seed - from + 1) of \(count): \(simulation.violations.joined(separator: "\n  "))")
     failed += 1
     if !CommandLine.arguments.contains("--all") { exit(5) }
 }
-let seconds = Double(clock() - start) / Double(CLOCKS_PER_SEC)
+let seconds = Double(clock()) / Double(CLOCKS_PER_SEC)
 print(
-    "\(count) schedules, \(failed) failed, \(steps) events, \(seconds) s of CPU, \(Double(count) / seconds) schedules/s"
-)
-recoveries.sort()
-print(
-    "\(messages) messages, most sends in 10 s \(mostSends), recovery median \(recoveries[recoveries.count / 2]) p99 \(recoveries[recoveries.count * 99 / 100]) max \(recoveries.last ?? 0)"
-)
+    """
+    \(count) schedules, \(failed) failed, \(statistics.events) events, \(statistics.messages) messages, \
+    \(seconds) s of CPU, \(Double(count) / seconds) schedules/s, recovery \(statistics.recovery(share: 0.5)) \
+    \(statistics.recovery(share: 0.99)) \(statistics.recovery(share: 1)), sends \(statistics.mostSends)
+    """)
 exit(failed > 0 ? 5 : 0)

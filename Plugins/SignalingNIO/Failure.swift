@@ -1,0 +1,89 @@
+#if NIO
+    internal import Glibc
+    internal import NIOCore
+    internal import NIOHTTP1
+    internal import TransportPluginAPI
+
+    /// What SwiftNIO's failures mean in the terms of the contract.
+    enum Failure {
+        static func connecting(_ request: ConnectRequest, _ error: any Error) -> TransportError {
+            let place = request.place
+            guard let error = error as? IOError else {
+                return TransportError(
+                    .unreachable, "\(place) could not be reached: \(error)", isRetriable: true, cause: error)
+            }
+            switch error.errnoCode {
+            case ECONNREFUSED:
+                return TransportError(
+                    .refused, "nobody listens at \(place): is the server running?", isRetriable: true, cause: error)
+            case EMFILE, ENFILE, ENOMEM, ENOBUFS:
+                return TransportError(
+                    .resourceExhausted, "no socket for \(place): \(text(error))", isRetriable: true, cause: error)
+            case ECONNRESET:
+                return TransportError(
+                    .refused, "\(place) reset the connection: is the server running?", isRetriable: true, cause: error)
+            default:
+                return TransportError(
+                    .unreachable, "\(place) could not be reached: \(text(error))", isRetriable: true, cause: error)
+            }
+        }
+
+        /// An HTTP status other than 101.
+        static func refused(_ request: ConnectRequest, status: Int, _ retryAfter: String?) -> TransportError {
+            let seconds = retryAfter.flatMap { Int($0) }.flatMap { (0...86_400).contains($0) ? $0 : nil }
+            return TransportError(
+                .refused, "\(request.endpoint.url) answered with HTTP status \(status)",
+                isRetriable: status >= 500 || status == 429 || status == 408, status: status,
+                retryAfter: seconds.map { .seconds($0) })
+        }
+
+        static func notWebSocket(_ request: ConnectRequest, _ reason: String) -> TransportError {
+            TransportError(
+                .handshakeFailed, "\(request.endpoint.url) did not answer as a WebSocket server: \(reason)")
+        }
+
+        /// An error on the way through the pipeline, before the connection was open.
+        static func handshake(_ request: ConnectRequest, _ error: any Error, isThroughTLS: Bool) -> TransportError {
+            if let error = TrustStore.failure(request, error, isThroughTLS: isThroughTLS) { return error }
+            switch error {
+            case HTTPParserError.invalidEOFState, is IOError, is ChannelError:
+                return hungUp(request, isThroughTLS: isThroughTLS, error)
+            case let error as HTTPParserError:
+                return notWebSocket(request, "\(error.debugDescription)")
+            default: return notWebSocket(request, "\(error)")
+            }
+        }
+
+        static func hungUp(
+            _ request: ConnectRequest, isThroughTLS: Bool, _ cause: (any Error)? = nil
+        ) -> TransportError {
+            isThroughTLS
+                ? TransportError(
+                    .handshakeFailed, "\(request.endpoint.url) hung up during the handshake", isRetriable: true,
+                    cause: cause)
+                : TransportError(
+                    .tlsFailed, "\(request.endpoint.url) hung up during the TLS handshake: does it speak TLS?",
+                    isRetriable: true, cause: cause)
+        }
+
+        /// The TCP connection of an open connection ended.
+        static let ended = TransportError(
+            .closed, "the server ended the connection without a close frame", isRetriable: true)
+
+        /// An open connection broke.
+        static func broken(_ error: any Error) -> TransportError {
+            if let error = TrustStore.failure(error) { return error }
+            guard let error = error as? IOError, ![ECONNRESET, EPIPE].contains(error.errnoCode) else { return ended }
+            return TransportError(.io, "the connection broke: \(text(error))", isRetriable: true, cause: error)
+        }
+
+        static func violation(_ violation: FrameReader.Violation) -> TransportError {
+            TransportError(
+                violation.code == 1009 ? .messageTooLarge : .protocolViolation,
+                "\(violation.what) came; the connection was closed", isRetriable: violation.code != 1009,
+                status: Int(violation.code))
+        }
+
+        private static func text(_ error: IOError) -> String { String(cString: strerror(error.errnoCode)) }
+    }
+#endif

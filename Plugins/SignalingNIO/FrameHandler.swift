@@ -1,0 +1,250 @@
+#if NIO
+    internal import NIOCore
+    internal import TransportPluginAPI
+
+    /// An open connection on its event loop: frames in, frames out, and the close handshake.
+    ///
+    /// Can transition: open → closing (we close: accepted messages go out first) → awaitingClose (our close frame went out) → done;
+    /// open, closing → parting (the other side closed, or broke the protocol: our last frame went out) → done;
+    /// any → done (the socket has ended).
+    final class FrameHandler: ChannelInboundHandler {
+        typealias InboundIn = ByteBuffer
+        typealias OutboundOut = ByteBuffer
+
+        private enum Phase {
+            case open
+            case closing(SignalingClose)
+            case awaitingClose
+            /// Nothing that comes is read any more; the other side is to end the TCP connection, within a while.
+            case parting
+            case done
+        }
+
+        /// Bytes that SwiftNIO may hold of what the system does not take.
+        static let waterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 32 << 10, high: 128 << 10)
+        /// Bytes that are gathered before they are handed to SwiftNIO.
+        private static let batch = 64 << 10
+
+        private let link: Link
+        private var phase = Phase.open
+        private var context: ChannelHandlerContext?
+        private var reader: FrameReader
+        private var writer = FrameWriter()
+        private var output = ByteBuffer()
+        /// The latest ping that could not be answered yet; older ones need no answer then (RFC 6455 §5.5.3).
+        private var unanswered: [UInt8]?
+        private var isReading = true
+        private var timer: Scheduled<Void>?
+
+        init(_ link: Link) {
+            self.link = link
+            reader = FrameReader(maximumMessageSize: link.request.endpoint.maximumMessageSize)
+        }
+
+        // MARK: The channel
+
+        func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+        func handlerRemoved(context: ChannelHandlerContext) {
+            // Without `channelInactive` before where the socket ended while this handler was on its way.
+            socketEnded()
+            self.context = nil
+        }
+
+        func channelInactive(context: ChannelHandlerContext) {
+            socketEnded()
+            context.fireChannelInactive()
+        }
+
+        private func socketEnded() {
+            if case .open = phase { link.broke(Failure.ended) }
+            ended()
+        }
+
+        func errorCaught(context: ChannelHandlerContext, error: any Error) {
+            if case .open = phase { link.broke(Failure.broken(error)) }
+            ended()
+            link.abortSocket()
+        }
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            unwrapInboundIn(data).withUnsafeReadableBytes { read($0) }
+        }
+
+        func channelReadComplete(context: ChannelHandlerContext) {
+            flushOutput()
+            answerLatest()
+            context.fireChannelReadComplete()
+        }
+
+        func channelWritabilityChanged(context: ChannelHandlerContext) {
+            if context.channel.isWritable {
+                answerLatest()
+                drain()
+            }
+            context.fireChannelWritabilityChanged()
+        }
+
+        private func ended() {
+            phase = .done
+            timer?.cancel()
+            timer = nil
+        }
+
+        // MARK: Reading
+
+        private func read(_ bytes: UnsafeRawBufferPointer) {
+            var rest = bytes
+            do throws(FrameReader.Violation) {
+                while isParsing, let event = try reader.next(&rest) { handle(event) }
+            } catch {
+                violated(error)
+            }
+        }
+
+        private var isParsing: Bool {
+            switch phase {
+            case .open, .closing, .awaitingClose: true
+            case .parting, .done: false
+            }
+        }
+
+        private func handle(_ event: FrameReader.Event) {
+            switch event {
+            case .message(let message):
+                if case .open = phase, !link.inbound.appendNow(message) { pauseReading() }
+            case .ping(let payload): answer(payload)
+            case .pong: break
+            case .close(let reason): peerClosed(reason)
+            }
+        }
+
+        private func answer(_ ping: [UInt8]) {
+            guard let context else { return }
+            switch phase {
+            case .open, .closing: break
+            case .awaitingClose, .parting, .done: return
+            }
+            guard context.channel.isWritable, output.readableBytes < Self.batch else {
+                unanswered = ping
+                return
+            }
+            writer.writePong(ping, to: &output)
+        }
+
+        private func answerLatest() {
+            guard let ping = unanswered else { return }
+            unanswered = nil
+            answer(ping)
+            flushOutput()
+        }
+
+        private func peerClosed(_ reason: SignalingClose) {
+            if case .awaitingClose = phase {
+                // The answer to ours: both sides have said everything. TLS may have a last word, until the deadline.
+                phase = .parting
+                context?.close(promise: nil)
+                return
+            }
+            if case .open = phase { link.peerClosed(reason) }
+            part(SignalingClose(code: reason.code))
+        }
+
+        private func violated(_ violation: FrameReader.Violation) {
+            if case .open = phase { link.broke(Failure.violation(violation)) }
+            if case .awaitingClose = phase {
+                ended()
+                return link.abortSocket()
+            }
+            part(SignalingClose(code: violation.code))
+        }
+
+        /// Sends the last frame, and lets the other side end the TCP connection: ending it at once could take the frame back.
+        private func part(_ close: SignalingClose) {
+            writer.writeClose(close, to: &output)
+            phase = .parting
+            flushOutput()
+            setTimer(.now() + .seconds(2))
+            resumeReading()
+        }
+
+        /// The buffer is at its limit; `onRoom` posts `resumeReading`, which cannot run before this returns.
+        private func pauseReading() { setReading(false) }
+
+        func resumeReading() { setReading(true) }
+
+        private func setReading(_ isOn: Bool) {
+            guard isReading != isOn, let context else { return }
+            isReading = isOn
+            try? context.channel.syncOptions?.setOption(.autoRead, value: isOn)
+        }
+
+        // MARK: Writing
+
+        /// Writes what was accepted, as far as the socket takes it; then the close frame where we close.
+        func drain() {
+            guard let context else { return }
+            while context.channel.isWritable {
+                switch phase {
+                case .open, .closing: break
+                case .awaitingClose, .parting, .done: return flushOutput()
+                }
+                var isEmpty = false
+                while output.readableBytes < Self.batch, !isEmpty {
+                    if let message = link.outbound.popFirst() {
+                        writer.write(message, to: &output)
+                    } else {
+                        isEmpty = true
+                    }
+                }
+                if isEmpty, case .closing(let reason) = phase {
+                    writer.writeClose(reason, to: &output)
+                    phase = .awaitingClose
+                }
+                flushOutput()
+                if isEmpty { return }
+            }
+        }
+
+        private func flushOutput() {
+            guard output.readableBytes > 0, let context else { return }
+            // Out of the way first: the flush may call `channelWritabilityChanged`, and that `drain`.
+            var frames = ByteBuffer()
+            swap(&frames, &output)
+            context.writeAndFlush(wrapOutboundOut(frames), promise: nil)
+            // Usually the socket has taken it and the memory serves again.
+            if output.readableBytes == 0, frames.capacity <= 2 * Self.batch {
+                frames.clear()
+                output = frames
+            }
+        }
+
+        // MARK: Closing
+
+        func startClosing(_ reason: SignalingClose, deadline: Timestamp) {
+            switch phase {
+            case .open:
+                phase = .closing(reason)
+                setTimer(deadline)
+                // The answer to the close frame must be read, whatever waits in front of it.
+                resumeReading()
+                drain()
+            case .closing, .awaitingClose: break
+            case .parting: setTimer(deadline)
+            case .done: link.abortSocket()
+            }
+        }
+
+        /// True: the last frame is on its way, and the connection ends by itself within a moment.
+        func mayPart() -> Bool {
+            guard case .parting = phase else { return false }
+            setTimer(.now() + .seconds(1))
+            return true
+        }
+
+        private func setTimer(_ deadline: Timestamp) {
+            timer?.cancel()
+            timer = link.loop.schedule(at: deadline) { [link] in link.abortSocket() }
+        }
+    }
+#endif

@@ -1,0 +1,181 @@
+#if NIO
+    internal import Glibc
+    internal import NIOCore
+    internal import TransportPluginAPI
+
+    #if NIOSSL
+        internal import Dispatch
+        internal import NIOSSL
+
+        /// What one `wss` connection needs.
+        struct TLSClient: Sendable {
+            let context: NIOSSLContext
+
+            func addHandler(to channel: any Channel, _ endpoint: SignalingEndpoint) throws {
+                let name = endpoint.tls.serverName ?? endpoint.host
+                // A numeric address is no name for SNI (RFC 6066 §3): SwiftNIO compares the certificate with the socket's address then.
+                let handler = try NIOSSLClientHandler(
+                    context: context, serverHostname: name.isNumericAddress ? nil : name)
+                try channel.pipeline.syncOperations.addHandler(handler)
+            }
+        }
+
+        /// The authorities that are trusted: a context for each file, read again when the file has changed.
+        final class TrustStore: Sendable {
+            private struct Entry: Sendable {
+                let stamp: Stamp
+                let context: NIOSSLContext
+            }
+            /// What tells that the file has changed.
+            private struct Stamp: Sendable, Equatable {
+                var device: UInt = 0
+                var node: UInt = 0
+                var size = 0
+                var seconds = 0
+                var nanoseconds = 0
+            }
+            /// Different files that are remembered.
+            private static let limit = 64
+
+            static let summary = "WebSocket by SwiftNIO, TLS by BoringSSL"
+            static let capabilities: Capabilities = [.tls]
+
+            private let entries = Locked<[String?: Entry]>([:])
+
+            /// Nil for `ws`. Reads files on a thread of its own. Throws `.tlsFailed` for a file that cannot be used.
+            nonisolated(nonsending) func client(
+                for endpoint: SignalingEndpoint
+            ) async throws(TransportError) -> TLSClient? {
+                guard endpoint.isSecure else { return nil }
+                if let name = endpoint.tls.serverName, name.isNumericAddress, name != endpoint.host {
+                    throw TransportError(
+                        .notSupported,
+                        "wss with a numeric tls.serverName other than the host: the nio backend compares certificates with names, or with the address that it connects to"
+                    )
+                }
+                let file = endpoint.tls.authoritiesFile
+                let outcome = await withCheckedContinuation {
+                    (continuation: CheckedContinuation<Result<TLSClient, TransportError>, Never>) in
+                    DispatchQueue.global().async {
+                        continuation.resume(
+                            returning: Result { () throws(TransportError) in try self.client(trusting: file) })
+                    }
+                }
+                return try outcome.get()
+            }
+
+            private func client(trusting file: String?) throws(TransportError) -> TLSClient {
+                let stamp = try stamp(of: file)
+                if let entry = entries.withLock({ $0[file] }), entry.stamp == stamp {
+                    return TLSClient(context: entry.context)
+                }
+                var configuration = TLSConfiguration.makeClientConfiguration()
+                configuration.minimumTLSVersion = .tlsv12
+                configuration.applicationProtocols = ["http/1.1"]
+                if let file { configuration.trustRoots = .file(file) }
+                let context: NIOSSLContext
+                do { context = try NIOSSLContext(configuration: configuration) } catch {
+                    throw TransportError(
+                        .tlsFailed,
+                        "no certificates could be read from \(file.map { "'\($0)'" } ?? "the system's store"): is it PEM?",
+                        cause: error)
+                }
+                entries.withLock { entries in
+                    if entries[file] == nil, entries.count >= Self.limit { entries.removeAll() }
+                    entries[file] = Entry(stamp: stamp, context: context)
+                }
+                return TLSClient(context: context)
+            }
+
+            private func stamp(of file: String?) throws(TransportError) -> Stamp {
+                guard let file else { return Stamp() }
+                var status = stat()
+                guard stat(file, &status) == 0 else {
+                    throw TransportError(
+                        .tlsFailed,
+                        "the file of authorities '\(file)' cannot be read: \(String(cString: strerror(errno)))")
+                }
+                return Stamp(
+                    device: UInt(status.st_dev), node: UInt(status.st_ino), size: Int(status.st_size),
+                    seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec)
+            }
+
+            // MARK: Failures
+
+            /// A failure of TLS before the connection was open, or nil when the error is another.
+            static func failure(_ request: ConnectRequest, _ error: any Error, isThroughTLS: Bool) -> TransportError? {
+                let url = request.endpoint.url
+                switch error {
+                case let extra as NIOSSLExtraError where extra == .failedToValidateHostname:
+                    return TransportError(
+                        .tlsFailed,
+                        "the certificate of \(url) was not accepted: hostname mismatch, it is not for '\(request.endpoint.tls.serverName ?? request.endpoint.host)'",
+                        cause: error)
+                case NIOSSLError.unableToValidateCertificate, NIOSSLError.noCertificateToValidate:
+                    return TransportError(
+                        .tlsFailed, "the certificate of \(url) was not accepted: \(error)", cause: error)
+                case NIOSSLError.uncleanShutdown: return Failure.hungUp(request, isThroughTLS: isThroughTLS, error)
+                case NIOSSLError.handshakeFailed:
+                    let text = "\(error)"
+                    if text.contains("CERTIFICATE_VERIFY_FAILED") {
+                        return TransportError(
+                            .tlsFailed,
+                            "the certificate of \(url) was not accepted: it is expired, or no trusted authority stands behind it",
+                            cause: error)
+                    }
+                    return TransportError(
+                        .tlsFailed, "TLS with \(url) failed: \(text)", isRetriable: true, cause: error)
+                case is NIOSSLError, is BoringSSLError:
+                    return TransportError(
+                        .tlsFailed, "TLS with \(url) failed: \(error)", isRetriable: true, cause: error)
+                default: return nil
+                }
+            }
+
+            /// A failure of TLS of an open connection, or nil when the error is another.
+            static func failure(_ error: any Error) -> TransportError? {
+                switch error {
+                case NIOSSLError.uncleanShutdown: Failure.ended
+                case is NIOSSLError, is BoringSSLError:
+                    TransportError(.tlsFailed, "TLS failed: \(error)", isRetriable: true, cause: error)
+                default: nil
+                }
+            }
+        }
+
+        extension String {
+            fileprivate var isNumericAddress: Bool {
+                var address = in6_addr()
+                return inet_pton(AF_INET, self, &address) == 1 || inet_pton(AF_INET6, self, &address) == 1
+            }
+        }
+    #else
+        /// There is none in this build: nobody can make one.
+        struct TLSClient: Sendable {
+            private init() {}
+
+            func addHandler(to channel: any Channel, _ endpoint: SignalingEndpoint) throws {}
+        }
+
+        /// Says that there is no TLS in this build.
+        final class TrustStore: Sendable {
+            static let summary = "WebSocket by SwiftNIO (for wss build with the trait NIOSSL)"
+            static let capabilities: Capabilities = []
+
+            nonisolated(nonsending) func client(
+                for endpoint: SignalingEndpoint
+            ) async throws(TransportError) -> TLSClient? {
+                guard endpoint.isSecure else { return nil }
+                throw TransportError(
+                    .notSupported,
+                    "\(endpoint.url) needs TLS, which the nio backend of this build has not: choose the backend libwebsockets, or "
+                        + "foundation where it was built with OpenSSL, or build with the trait NIOSSL")
+            }
+
+            static func failure(_ request: ConnectRequest, _ error: any Error, isThroughTLS: Bool) -> TransportError? {
+                nil
+            }
+            static func failure(_ error: any Error) -> TransportError? { nil }
+        }
+    #endif
+#endif

@@ -1,0 +1,14 @@
+#if NIO
+    import SignalingNIO
+    import Testing
+    import TransportPluginAPI
+    import TransportTestKit
+
+    @Suite struct NIOConformance {
+        static let subject = SignalingSubject(
+            capabilities: NIOSignaling.plugin().descriptor.capabilities, makeTransport: { NIOSignaling() })
+
+        @Test(arguments: SignalingConformance.clauses(of: subject))
+        func keepsTheContract(_ clause: ConformanceClause) async throws { try await clause.run() }
+    }
+#endif

@@ -1,0 +1,74 @@
+#if NIO
+    import SignalingNIO
+    import Testing
+    import TransportPluginAPI
+
+    @Suite struct NIOEndpoints {
+        private func error(_ change: (inout SignalingEndpoint) -> Void) async throws -> TransportError? {
+            // Port 1: nothing must be sent there anyway.
+            var endpoint = try SignalingEndpoint(url: "ws://127.0.0.1:1/")
+            change(&endpoint)
+            let transport = NIOSignaling()
+            var error: TransportError?
+            do throws(TransportError) { _ = try await transport.connect(to: endpoint) } catch let caught {
+                error = caught
+            }
+            await transport.shutdown()
+            return error
+        }
+
+        private func code(_ change: (inout SignalingEndpoint) -> Void) async throws -> TransportError.Code? {
+            try await error(change)?.code
+        }
+
+        @Test func headersCannotSmuggleLines() async throws {
+            #expect(try await code { $0.headers = [("X", "a\r\nEvil: 1")] } == .invalidArgument)
+            #expect(try await code { $0.headers = [("X\r\nEvil", "1")] } == .invalidArgument)
+            #expect(try await code { $0.path = "/ HTTP/1.1\r\nEvil: 1" } == .invalidArgument)
+            #expect(try await code { $0.subprotocols = ["a\r\nb"] } == .invalidArgument)
+            #expect(try await code { $0.host = "127.0.0.1\r\n" } == .invalidArgument)
+            #expect(try await code { $0.tls.serverName = "" } == .invalidArgument)
+        }
+
+        @Test func aRefusedPortIsToldAsRefused() async throws {
+            #expect(try await code { $0.host = "127.0.0.1" } == .refused)
+            #expect(try await code { $0.host = "localhost" } == .refused)
+        }
+
+        #if !NIOSSL
+            @Test func wssWithoutTLSNamesTheBackendsThatHaveIt() async throws {
+                let error = try await error { $0.isSecure = true }
+                #expect(error?.code == .notSupported)
+                #expect(error?.message.contains("libwebsockets") == true)
+                #expect(error?.message.contains("NIOSSL") == true)
+            }
+        #endif
+
+        @Test func transportsComeAndGoWhileOthersConnect() async throws {
+            await withTaskGroup(of: Void.self) { group in
+                for _ in 0..<8 {
+                    group.addTask {
+                        for _ in 0..<20 {
+                            guard let endpoint = try? SignalingEndpoint(url: "ws://127.0.0.1:1/") else { continue }
+                            let transport = NIOSignaling()
+                            async let first: Void = { _ = try? await transport.connect(to: endpoint) }()
+                            async let second: Void = transport.shutdown()
+                            _ = await (first, second)
+                        }
+                    }
+                }
+            }
+        }
+
+        @Test func aTransportThatIsDroppedEndsWithoutShutdown() async throws {
+            weak var dropped: NIOSignaling?
+            do {
+                let transport = NIOSignaling()
+                dropped = transport
+                #expect(try await code { _ in } == .refused)
+                _ = try? await transport.connect(to: try SignalingEndpoint(url: "ws://127.0.0.1:1/"))
+            }
+            #expect(dropped == nil)
+        }
+    }
+#endif
