@@ -237,6 +237,11 @@ package struct RecoveryLadder: Sendable {
 
     /// The network of this machine has changed. `isPathLost`: the path leaves from an address that is gone.
     package mutating func networkChanged(isPathLost: Bool, now: Timestamp, _ actions: inout [Action]) {
+        if isPathLost, isUp {
+            // Nothing comes over it any more: the next sign of life, which the probe asks for, is one of a new path.
+            isSuspect = true
+            actions.append(.probe)
+        }
         switch state {
         case .healthy, .planned, .watching:
             if isPathLost {

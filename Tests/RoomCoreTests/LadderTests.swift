@@ -239,6 +239,24 @@ import TransportPluginAPI
         #expect(pair.act(.a) { $0.networkChanged(gone, now: $1, &$2) }.restarts == 1)
     }
 
+    /// The old address goes and the new one comes a moment later: the other side may have answered in between.
+    @Test func anAnswerIsNoPathWhereTheOldOneIsLost() {
+        var pair = makeConnected()
+        pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host, localAddress: "192.0.2.1")))
+        let actions = pair.act(.a) { $0.networkChanged(.init(addresses: []), now: $1, &$2) }
+        #expect(actions.restarts == 1 && actions.probes == 1)
+        pair.deliverAll()
+        #expect(pair.machines[.a]?.status == .recovering(.restart, attempt: 1, since: at(20)), "nothing works yet")
+        #expect(pair.actions[.a]?.incidents.isEmpty == true)
+        pair.now = at(20.01)
+        pair.act(.a) { $0.networkChanged(.init(addresses: ["192.0.2.2"]), now: $1, &$2) }
+        #expect(pair.run(until: 20.2)[.a]?.restarts == 1, "what was gathered in between was of no network")
+        pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host, localAddress: "192.0.2.2")))
+        let incidents = pair.fact(.a, .liveness(.alive)).incidents
+        #expect(incidents.map(\.cause) == [.networkChanged])
+        #expect(pair.run(until: 60)[.a]?.restarts == 0)
+    }
+
     @Test func aPathOfThisMachineAloneOutlivesEveryNetwork() {
         var pair = makeConnected()
         pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host, localAddress: "127.0.0.1")))
