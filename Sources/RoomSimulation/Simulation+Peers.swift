@@ -261,6 +261,8 @@ extension Simulation {
     private func expire(_ line: Line, _ round: Int) {
         guard line.selected == round else { return }
         judge(line)
+        // An old path that came back while a newer round found none is healed when it dies, by evidence.
+        guard round == line.rounds.count - 1 else { return }
         for endpoint in [line.offerer, line.answerer].compactMap(\.self) where !endpoint.isClosed {
             let node = endpoint.node
             if let since = node.calmSince, now - since > .seconds(40), let other = line.other(than: endpoint),
