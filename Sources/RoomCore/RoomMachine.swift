@@ -121,7 +121,11 @@ package struct RoomMachine: Sendable {
             signal(now, &actions) { $0.timerFired(timer, now: now, &$1) }
         case .session:
             let isConnected = signaling.isConnected
-            attend(now, &actions) { $0.timerFired(isConnected: isConnected, now: now, &$1) }
+            let peers = peers
+            func isAlive(_ participant: ParticipantID) -> Bool {
+                if case .connected = peers[participant]?.status { true } else { false }
+            }
+            attend(now, &actions) { $0.timerFired(isConnected: isConnected, isAlive: isAlive, now: now, &$1) }
         case .peer(let participant): withPeer(participant, now, &actions) { $0.timerFired(now: now, &$1) }
         }
     }

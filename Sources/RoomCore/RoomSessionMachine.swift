@@ -49,6 +49,8 @@ package struct RoomSessionMachine: Sendable {
         var sessionToken: String
         /// How long missed participants are waited for.
         var patience: Duration
+        /// As the newest `joined` or `hostChanged` has it. What is replayed after a resume may be older.
+        var host: ParticipantID?
         var members: [ParticipantID: Member] = [:]
         var refreshAt: Timestamp?
         /// Of the latest host that was told. A server that has lost its state may for a while not know of it.
@@ -137,6 +139,7 @@ package struct RoomSessionMachine: Sendable {
             }
         }
         stay.knownTerm = max(stay.knownTerm, joined.hostTerm)
+        stay.host = joined.host
         stay.patience = min(max(joined.grace, .zero), configuration.recovery.absenceLimit)
         take(joined.iceServers, into: &stay, now: now, &actions)
         reconcile(joined.roster, kind, of: &stay, now: now, &actions)
@@ -197,11 +200,14 @@ package struct RoomSessionMachine: Sendable {
     package mutating func received(_ message: ServerMessage, now: Timestamp, _ actions: inout [Action]) {
         guard case .inside(var stay) = state else { return }
         switch message {
-        case .peerJoined(let participant), .peerChanged(let participant):
+        case .peerJoined(var participant), .peerChanged(var participant):
+            if let host = stay.host { participant.isHost = participant.id == host }
+            if participant.isHost { stay.host = participant.id }
             admit(participant, to: &stay, &actions)
         case .peerLeft(let id, let session, let reason):
             guard let member = stay.members[id], member.participant.session == session else { return }
             stay.members[id] = nil
+            if stay.host == id { stay.host = nil }
             actions.append(.peerLeft(member.participant, reason: reason))
         case .hostChanged(let id, let term, let sessionToken):
             stay.sessionToken = sessionToken
@@ -213,6 +219,7 @@ package struct RoomSessionMachine: Sendable {
             stay.knownTerm = max(stay.knownTerm, term)
             stay.membership.hostTerm = term
             stay.membership.isHost = isHost
+            stay.host = id
             for other in stay.members.keys { stay.members[other]?.participant.isHost = other == id }
             if !isKnown { actions.append(.hostChanged(id, term: term)) }
         case .signal(let signal):
@@ -240,7 +247,10 @@ package struct RoomSessionMachine: Sendable {
     }
 
     /// `isConnected`: signaling is. Without it, nobody is given up.
-    package mutating func timerFired(isConnected: Bool, now: Timestamp, _ actions: inout [Action]) {
+    /// `isAlive`: whether a participant's peer connection works. Whoever talks to us is not given up, whatever the server does not say.
+    package mutating func timerFired(
+        isConnected: Bool, isAlive: (ParticipantID) -> Bool, now: Timestamp, _ actions: inout [Action]
+    ) {
         guard case .inside(var stay) = state, isConnected else { return }
         for member in stay.sortedMembers {
             guard let until = member.missedUntil, until <= now else { continue }
@@ -249,6 +259,10 @@ package struct RoomSessionMachine: Sendable {
                 stay.members[member.participant.id]?.hadGrace = true
                 stay.members[member.participant.id]?.missedUntil =
                     now + (member.hasClosed ? configuration.recovery.closedAbsenceLimit : stay.patience)
+                continue
+            }
+            if !member.hasClosed, isAlive(member.participant.id) {
+                stay.members[member.participant.id]?.missedUntil = now + .seconds(1)
                 continue
             }
             stay.members[member.participant.id] = nil

@@ -43,6 +43,7 @@ final class Node {
     var isAsleep = false
     /// How far its clock is ahead.
     var clockOffset: Duration = .zero
+    var clockJumps: [(at: Timestamp, by: Duration)] = []
 
     // What it did, for the bounds.
     var opens: [Timestamp] = []

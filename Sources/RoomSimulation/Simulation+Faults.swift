@@ -50,6 +50,7 @@ extension Simulation {
             judgeLines(of: node)
         case .clockJump:
             node.clockOffset += fault.duration
+            node.clockJumps.append((now, fault.duration))
             rescheduleTimers(of: node)
         case .peerFailure:
             let ids = node.endpoints.keys.sorted { $0.rawValue < $1.rawValue }

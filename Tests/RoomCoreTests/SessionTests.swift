@@ -19,6 +19,33 @@ import TransportPluginAPI
         return driver.join(joined).events
     }
 
+    /// Seed 9770 of the simulation: after the resume two participants were the host, or none.
+    @Test func whatIsReplayedAfterAResumeDoesNotUndoANewerHost() {
+        var driver = makeDriver()
+        var host = makeParticipant("z")
+        host.isHost = true
+        _ = comeBack(&driver, makeJoined(isResumed: true, roster: [makeParticipant("a"), host], hostTerm: 2))
+        // From before the hand-over, and the hand-over itself, which the roster knew already.
+        driver.receive(.peerChanged(makeParticipant("z")), sequence: 1)
+        driver.receive(.hostChanged(ParticipantID("z"), term: 2, sessionToken: "t"), sequence: 2)
+        #expect(driver.machine.participants.filter(\.isHost).map(\.id) == [ParticipantID("z")])
+        var old = makeParticipant("a")
+        old.isHost = true
+        driver.receive(.peerChanged(old), sequence: 3)
+        #expect(driver.machine.participants.filter(\.isHost).map(\.id) == [ParticipantID("z")])
+    }
+
+    @Test func whoeverTalksToUsIsNotGivenUpByTheServersSilence() throws {
+        var driver = makeDriver([makeParticipant("z")])
+        let id = try #require(driver.connection(to: ParticipantID("z")))
+        driver.feed(.peer(ParticipantID("z"), id, .state(.connected)))
+        // The server has lost its state, and z has not been there yet.
+        _ = comeBack(&driver, makeJoined(epoch: 2, roster: []))
+        #expect(!run(&driver, until: 60).events.contains { if case .peerLeft = $0 { true } else { false } })
+        driver.feed(.peer(ParticipantID("z"), id, .state(.disconnected)))
+        #expect(run(&driver, until: 64).events.contains { if case .peerLeft = $0 { true } else { false } })
+    }
+
     /// The server shows signs of life all the time.
     private func run(_ driver: inout RoomDriver, until seconds: Double) -> [RoomMachine.Action] {
         var actions: [RoomMachine.Action] = []
