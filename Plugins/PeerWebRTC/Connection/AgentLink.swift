@@ -8,6 +8,10 @@ final class AgentLink: ICEAgentHandler {
     private(set) var local = ICECredentials(usernameFragment: "", password: "")
     private(set) var remote: ICECredentials?
     var isConnected = false
+    private var isHolding = false
+    private var held: [RemoteCandidates.Item] = []
+    /// More than an agent takes.
+    private static let maximumHeld = 128
     var hasFailed = false
 
     init(_ connection: WebRTCConnection) { self.connection = connection }
@@ -25,7 +29,21 @@ final class AgentLink: ICEAgentHandler {
 
     func gather() throws(TransportError) { try agent?.gather() }
 
+    /// Keeps the other side's candidates until `release`: this agent answers checks, and begins none.
+    func hold() { isHolding = true }
+
+    func release() {
+        isHolding = false
+        let items = held
+        held = []
+        for item in items { add(item) }
+    }
+
     func add(_ item: RemoteCandidates.Item) {
+        guard !isHolding else {
+            if held.count < Self.maximumHeld { held.append(item) }
+            return
+        }
         switch item {
         // The line's form was checked when it came; what the agent cannot use is of no consequence.
         case .candidate(let line): try? agent?.addRemoteCandidate(line)
@@ -43,6 +61,7 @@ final class AgentLink: ICEAgentHandler {
 
     func close() {
         connection = nil
+        held = []
         agent?.close()
         agent = nil
     }

@@ -114,6 +114,7 @@ extension WebRTCConnection {
             setState(.connecting)
         } else {
             replacePending(by: link)
+            if liveness?.isSuspect == false { letCandidatesArriveFirst(link) }
         }
         let setup: DTLSSetup = dtls?.role == .server ? .passive : .active
         let answer = writer.answer(to: offer, link.local, setup: setup)
@@ -124,6 +125,15 @@ extension WebRTCConnection {
         emit(.localDescription(answer))
         try link.gather()
     }
+
+    /// A check that overtakes our candidate makes the browser invent one (peer reflexive, of lower priority), which it gives up at once
+    /// beside a path that works, and with it the path: so, while there is time, it is let to check first. libwebrtc's pruning of
+    /// connections; measured: one ICE restart in three did not move the path.
+    private func letCandidatesArriveFirst(_ link: AgentLink) {
+        link.hold()
+        core.loop.schedule(after: Self.candidateHeadStart) { link.release() }
+    }
+    private static let candidateHeadStart = Duration.milliseconds(100)
 
     // MARK: Both
 
