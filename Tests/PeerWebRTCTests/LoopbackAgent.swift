@@ -45,6 +45,8 @@ final class LoopbackAgent: ICEAgent, @unchecked Sendable {
     private(set) var sentCount = 0
     private(set) var receivedCount = 0
     private(set) var sawEndOfCandidates = false
+    let madeAt = Timestamp.now()
+    private(set) var firstCandidateAt: Timestamp?
 
     init(
         _ configuration: ICEAgentConfiguration, on loop: TransportLoop, handler: any ICEAgentHandler,
@@ -102,6 +104,7 @@ final class LoopbackAgent: ICEAgent, @unchecked Sendable {
     }
 
     func addRemoteCandidate(_ candidate: String) throws(TransportError) {
+        firstCandidateAt = firstCandidateAt ?? .now()
         let words = candidate.split(separator: " ")
         guard words.count > 5, words[4] == "127.0.0.1", let port = UInt16(words[5]) else { return }
         remoteAddress = Self.address(port: port)

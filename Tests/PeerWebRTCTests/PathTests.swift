@@ -71,6 +71,29 @@ struct PathTests {
         await pair.end()
     }
 
+    /// A browser gives up a path that it learns of by a check before it learns of it by a candidate.
+    @Test(arguments: [true, false])
+    func anAnsweringSideBeginsNoCheckAtOnceWhileItsPathWorks(works: Bool) async throws {
+        let pair = try TestPair()
+        _ = try await pair.connect()
+        if !works {
+            try await pair.on { pair in
+                pair.network.isDown = true
+                pair.b.connection.probe()
+            }
+            #expect(await pair.b.wait { $0.liveness.count == 1 })
+        }
+        try await pair.on { pair in try pair.a.call { try $0.restart(iceServers: []) } }
+        #expect(await pair.b.wait { _ in pair.network.agents.last?.firstCandidateAt != nil })
+        try await pair.on { pair in
+            let agent = try #require(pair.network.agents.last)
+            #expect(!agent.isControlling)
+            let delay = try #require(agent.firstCandidateAt) - agent.madeAt
+            #expect(works ? delay >= .milliseconds(100) : delay < .milliseconds(100))
+        }
+        await pair.end()
+    }
+
     @Test func restartUnderLiveDataLosesNothingAndLeavesNoGap() async throws {
         let pair = try TestPair()
         let ids = try await pair.connect()
