@@ -13,8 +13,10 @@ final class PeerLink: @unchecked Sendable {
     struct Limits: Sendable {
         /// Of each channel's send buffer; senders wait above it.
         var send: Int
-        /// Of one message.
+        /// Of one message that comes.
         var message: Int
+        /// Of one message to this participant: what both sides take.
+        var outgoing: Int
     }
 
     enum SendOutcome {
@@ -88,7 +90,7 @@ final class PeerLink: @unchecked Sendable {
     {
         let index = channel.index
         let splits = isDelivery && channel == .reliable
-        guard bytes.count <= limits.message else { return .tooLarge(limit: limits.message) }
+        guard bytes.count <= limits.outgoing else { return .tooLarge(limit: limits.outgoing) }
         let isOnLoop = loop.isCurrent
         let (outcome, mustSchedule) = shared.withLock { shared -> (SendOutcome, Bool) in
             guard !shared.isGone else { return (.gone, false) }

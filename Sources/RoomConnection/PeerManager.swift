@@ -60,6 +60,8 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         dropLink(participant.id)
         guard let ownSession else { return }
         let (delivery, parts) = memory.take(session: ownSession, peerSession: participant.session)
+        var limits = limits
+        limits.outgoing = min(limits.outgoing, participant.maximumMessageSize ?? limits.outgoing)
         let link = PeerLink(
             participant: participant.id, delivery: delivery, parts: parts ?? [], isDelivery: participant.hasDelivery,
             loop: transport.loop, limits: limits, receiver: hub)

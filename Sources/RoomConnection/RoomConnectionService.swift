@@ -38,7 +38,9 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         template.icePolicy = configuration.icePolicy
         peers = PeerManager(
             transport: peer, hub: hub, template: template,
-            limits: .init(send: configuration.sendLimit, message: configuration.maximumMessageSize))
+            limits: .init(
+                send: configuration.sendLimit, message: configuration.maximumMessageSize,
+                outgoing: configuration.maximumMessageSize))
         var generator = SystemRandomNumberGenerator()
         machine = RoomMachine(RoomCore.RoomConfiguration(hello, configuration), seed: generator.next())
     }

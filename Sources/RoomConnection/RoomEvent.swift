@@ -65,6 +65,8 @@ public struct RoomParticipant: Sendable, Hashable {
     public let metadata: [String: String]
     /// Whether `.reliable` outlives peer connections towards this participant.
     public let hasDelivery: Bool
+    /// Bytes of the longest message that this participant takes on `.reliable`, where it says so.
+    public let maximumMessageSize: Int?
 
     init(_ participant: Participant) {
         id = participant.id
@@ -73,6 +75,7 @@ public struct RoomParticipant: Sendable, Hashable {
         isHost = participant.isHost
         metadata = participant.metadata
         hasDelivery = participant.capabilities.contains(DeliveryProtocol.capability)
+        maximumMessageSize = DeliveryProtocol.messageLimit(in: participant.capabilities)
     }
 }
 

@@ -92,7 +92,10 @@ public final class TransportRuntime: Sendable {
     ) throws(RoomError) -> Room {
         let hello = Hello(
             room: RoomName(name), role: host ? .host : .guest, name: participant, metadata: metadata,
-            capabilities: [DeliveryProtocol.capability])
+            capabilities: [
+                DeliveryProtocol.capability,
+                DeliveryProtocol.messageLimitCapability(configuration.maximumMessageSize),
+            ])
         // The registry's existentials are opened here, once per room: everything below is generic or concrete.
         func make<Signaling: SignalingTransport, Peer: PeerTransport>(_ signaling: Signaling, _ peer: Peer) -> Room {
             Room(

@@ -28,6 +28,16 @@ public enum DeliveryProtocol {
     public static let capability = "delivery.v1"
     /// In the resume frame.
     public static let version: UInt8 = 1
+    /// The capability that tells the longest message that its owner takes on the reliable channel, in bytes: `message.max.4194304`.
+    public static func messageLimitCapability(_ bytes: Int) -> String { "\(messageLimitPrefix)\(bytes)" }
+    /// What the capabilities of a member say of that; nil when they do not.
+    public static func messageLimit(in capabilities: [String]) -> Int? {
+        for capability in capabilities where capability.hasPrefix(messageLimitPrefix) {
+            if let bytes = Int(capability.dropFirst(messageLimitPrefix.count)), bytes > 0 { return bytes }
+        }
+        return nil
+    }
+    private static let messageLimitPrefix = "message.max."
     /// Kind, sequence, ack.
     public static let dataHeaderLength = 9
     /// Labels of the plain channels beside it, with an empty protocol string.
@@ -56,6 +66,7 @@ extension DeliveryProtocol {
         case part = 4
         /// An acknowledgement that travels alone.
         case ack = 5
+        /// Advice, neither numbered nor repeated.
         case hint = 6
     }
 
@@ -64,6 +75,7 @@ extension DeliveryProtocol {
         /// The sender has just come back to the room server: it may be worth trying now.
         case serverIsBack = 1
 
+        /// The whole frame.
         public var encoded: [UInt8] { [Kind.hint.rawValue, rawValue] }
     }
 

@@ -94,7 +94,7 @@ public struct Hello: Sendable, Hashable {
     public var token: String?
     /// For those who were in the room before.
     public var resume: Resume?
-    /// What the client can do: `delivery.v1`.
+    /// What the client can do: `delivery.v1`, `message.max.4194304`.
     public var capabilities: [String]
 
     /// A hello of this version.
@@ -203,7 +203,7 @@ public struct Participant: Sendable, Hashable {
     public var isHost: Bool
     /// What the participant shows of itself.
     public var metadata: [String: String]
-    /// What the participant's client can do: `delivery.v1`.
+    /// What the participant's client can do: `delivery.v1`, `message.max.4194304`.
     public var capabilities: [String]
 
     /// An entry of these values.

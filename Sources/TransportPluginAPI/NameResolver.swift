@@ -13,7 +13,10 @@ public enum NameResolver {
     ///
     /// Throws `.nameNotResolved`, `.timedOut`, `.cancelled`, and `.resourceExhausted` when 64 look-ups are under way in this process
     /// or no thread is left. A look-up that is given up ends on its own, later.
-    /// - Parameter url: what errors name.
+    /// - Parameters:
+    ///   - host: a name, or a numeric address.
+    ///   - url: what errors name.
+    ///   - deadline: when to give up.
     public nonisolated(nonsending) static func resolve(
         _ host: String, url: String, deadline: Timestamp
     ) async throws(TransportError) -> [String] {

@@ -195,6 +195,27 @@ import TransportPluginAPI
         }
     }
 
+    /// A message that the other side does not take would break the connection, be sent again, and break the next one.
+    @Test func aMessageThatTheOtherSideWouldNotTakeIsRefusedHere() async throws {
+        try await World.run { world in
+            try await world.member("alice", host: true) { alice in
+                try await world.member("bob", { $0.maximumMessageSize = 65_536 }) { bob in
+                    try await alice.waitUntilConnected()
+                    let id = try #require(bob.room.selfID)
+                    #expect(alice.room.participants.first?.maximumMessageSize == 65_536)
+                    do {
+                        try await alice.room.send(Payload([UInt8](repeating: 1, count: 65_537)), to: id)
+                        Issue.record("taken")
+                    } catch let error as RoomError {
+                        #expect(error.code == .messageTooLarge && error.message.contains("65536"))
+                    }
+                    try await alice.room.send(Payload([UInt8](repeating: 1, count: 65_536)), to: id)
+                    try await bob.messages.wait("the message") { $0.count == 1 }
+                }
+            }
+        }
+    }
+
     @Test func aPathThatIsCutIsReplacedAndLosesNothing() async throws {
         try await World.run { world in
             try await world.pair({ $0.recovery.silence = .milliseconds(250) }) { alice, bob in
