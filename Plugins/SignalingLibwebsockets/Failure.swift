@@ -53,9 +53,9 @@
 
         /// An open connection ended without a close frame.
         static func broken(_ wsi: OpaquePointer) -> TransportError {
-            // libwebsockets does not say why. When the other side has not ended the TCP connection, libwebsockets did: it does
-            // that for frames that break the protocol.
-            CLibwebsockets_peer_has_ended(lws_get_socket_fd(wsi)) != 0
+            // libwebsockets does not say why. When the other side has not ended the connection, libwebsockets did: it does that
+            // for frames that break the protocol.
+            CLibwebsockets_peer_has_ended(wsi) != 0
                 ? TransportError(.closed, "the server ended the connection without a close frame", isRetriable: true)
                 : TransportError(.protocolViolation, "the server sent an invalid WebSocket frame", isRetriable: true)
         }

@@ -155,7 +155,9 @@ private struct Pump {
             }
             if clientHasEnded, toServer.isEmpty { return }
             if serverHasEnded, toClient.isEmpty {
+                // close_notify ends the stream (RFC 8446 §6.1); TCP's own end must add nothing to it, so it comes after the client's.
                 SSL_shutdown(ssl)
+                while wait(clientHasEnded, serverHasEnded), SSL_read(ssl, &block, Int32(block.count)) > 0 {}
                 return
             }
             if !hasMoved, !wait(clientHasEnded, serverHasEnded) { return }

@@ -36,11 +36,13 @@ static inline void CLibwebsockets_alarm_stop(struct CLibwebsockets_alarm *alarm)
     lws_sul_schedule(alarm->context, 0, &alarm->timer, NULL, LWS_SET_TIMER_USEC_CANCEL);
 }
 
-/// Whether the other side has ended the TCP connection, by FIN or RST.
-static inline int CLibwebsockets_peer_has_ended(int descriptor) {
+/// Whether the other side has ended the connection: by TLS's close_notify, which comes before TCP knows, by FIN or by RST.
+static inline int CLibwebsockets_peer_has_ended(struct lws *wsi) {
+    SSL *tls = lws_get_ssl(wsi);
+    if (tls && SSL_get_shutdown(tls) & SSL_RECEIVED_SHUTDOWN) return 1;
     struct tcp_info info;
     socklen_t length = sizeof(info);
-    if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return 1;
+    if (getsockopt(lws_get_socket_fd(wsi), IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return 1;
     return info.tcpi_state != TCP_ESTABLISHED && info.tcpi_state != TCP_FIN_WAIT1 && info.tcpi_state != TCP_FIN_WAIT2;
 }
 
