@@ -12,9 +12,13 @@ final class DatagramReceiver: LoopSource {
     /// Not a power of two, so that the beginnings of the slots do not share the same lines of the processor's caches.
     private static let stride = slotSize + 2_112
     /// How many slots one call fills: many while each holds one datagram, few while each holds dozens, which keeps the
-    /// time of one call short and its memory within the caches.
+    /// time of one call short and its memory within the caches, and one while datagrams come one at a time, which saves
+    /// the kernel a look for a second one.
     private var slots = CNice_slots
     private static let aggregatedSlots = 3
+    /// Datagrams that come within this time of each other are not taken one at a time.
+    private static let burst = 15_000
+    private var lastTime = Timestamp.zero
 
     /// The receiver of `loop`. Called on it.
     static func on(_ loop: TransportLoop) throws(TransportError) -> DatagramReceiver {
@@ -38,9 +42,11 @@ final class DatagramReceiver: LoopSource {
 
     func loopWillSleep() -> Timestamp? { nil }
 
-    /// Fills `batch` from `descriptor`, without waiting. False when nothing came.
-    func receive(from descriptor: Int32) -> Bool {
+    /// Fills `batch` from `descriptor`, without waiting. False when nothing came. `time`: when this turn of the loop began.
+    func receive(from descriptor: Int32, at time: Timestamp) -> Bool {
         batch.removeAll()
+        if slots == 1, time.nanoseconds - lastTime.nanoseconds < Self.burst { slots = CNice_slots }
+        lastTime = time
         let filled = Int(CNice_receive(receiver, descriptor, Int32(slots)))
         guard filled > 0 else { return false }
         var isAggregated = false
@@ -62,7 +68,7 @@ final class DatagramReceiver: LoopSource {
                 }
             }
         }
-        slots = isAggregated ? Self.aggregatedSlots : CNice_slots
+        slots = isAggregated ? Self.aggregatedSlots : filled == 1 ? 1 : CNice_slots
         return !batch.isEmpty
     }
 }

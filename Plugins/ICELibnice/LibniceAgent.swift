@@ -383,7 +383,7 @@ public final class LibniceAgent: ICEAgent {
     }
 
     private func receive(from descriptor: Int32) {
-        guard let handler, receiver.receive(from: descriptor) else { return }
+        guard let handler, receiver.receive(from: descriptor, at: loop.turnTime) else { return }
         handler.iceAgent(didReceive: receiver.batch)
     }
 

@@ -11,7 +11,7 @@ final class SignalingLoop: @unchecked Sendable {
     }
 
     let loop: TransportLoop
-    let taskExecutor: LoopTaskExecutor
+    let taskExecutor: any TaskExecutor
     private let members = Locked(Members())
 
     // MARK: On the loop
@@ -27,7 +27,7 @@ final class SignalingLoop: @unchecked Sendable {
 
     init() throws(TransportError) {
         loop = try TransportLoop(name: "ws-foundation")
-        taskExecutor = LoopTaskExecutor(loop)
+        taskExecutor = loop.taskExecutor
     }
 
     deinit {

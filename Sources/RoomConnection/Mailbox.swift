@@ -10,7 +10,8 @@ final class Mailbox<Element: Sendable>: Sendable {
         var weight = 0
         var isFull = false
         var isFinished = false
-        var waiter: CheckedContinuation<Void, Never>?
+        /// Waits only while there are no elements. Each one that is taken out of here is resumed, once.
+        var waiter: UnsafeContinuation<[Element]?, Never>?
         var onDrained: (@Sendable () -> Void)?
     }
 
@@ -25,63 +26,62 @@ final class Mailbox<Element: Sendable>: Sendable {
     /// Adds an element, also above the limit. True while the queue is below its high-water mark.
     @discardableResult
     func append(_ element: Element, weight: Int) -> Bool {
-        let (hasRoom, waiter) = state.withLock { state -> (Bool, CheckedContinuation<Void, Never>?) in
+        let (hasRoom, waiter) = state.withLock { state -> (Bool, UnsafeContinuation<[Element]?, Never>?) in
             guard !state.isFinished else { return (true, nil) }
+            if let waiter = state.waiter {
+                state.waiter = nil
+                return (true, waiter)
+            }
             state.elements.append(element)
             state.weight += weight
             if state.weight >= limit { state.isFull = true }
-            defer { state.waiter = nil }
-            return (!state.isFull, state.waiter)
+            return (!state.isFull, nil)
         }
-        waiter?.resume()
+        waiter?.resume(returning: [element])
         return hasRoom
     }
 
     /// Replaces the newest element that matches, else adds; over `limit` the oldest is dropped. For news of which only the last
     /// counts, and which nobody may be reading.
     func coalesce(_ element: Element, where matches: (Element) -> Bool = { _ in false }) {
-        let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+        let waiter = state.withLock { state -> UnsafeContinuation<[Element]?, Never>? in
             guard !state.isFinished else { return nil }
+            if let waiter = state.waiter {
+                state.waiter = nil
+                return waiter
+            }
             if let index = state.elements.lastIndex(where: matches) {
                 state.elements.remove(at: index)
             } else if state.elements.count >= limit {
                 state.elements.removeFirst()
             }
             state.elements.append(element)
-            defer { state.waiter = nil }
-            return state.waiter
+            return nil
         }
-        waiter?.resume()
+        waiter?.resume(returning: [element])
     }
 
     /// Everything that is there, without waiting.
-    func takeNow() -> [Element] {
-        if case .batch(let batch) = take() { return batch }
-        return []
-    }
+    func takeNow() -> [Element] { takeNowOrEnd() ?? [] }
 
     var isFull: Bool { state.withLock { $0.isFull } }
 
     /// No more elements will come; what is there can still be taken.
     func finish() {
-        let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+        let waiter = state.withLock { state -> UnsafeContinuation<[Element]?, Never>? in
             state.isFinished = true
-            defer { state.waiter = nil }
-            return state.waiter
+            return state.waiter.take()
         }
-        waiter?.resume()
+        waiter?.resume(returning: nil)
     }
 
-    /// Everything that is there, or nil at the end. Suspends while there is nothing. One consumer at a time.
+    /// Everything that is there, or nil at the end and when the task is cancelled. Suspends while there is nothing. One consumer at
+    /// a time.
     nonisolated(nonsending) func takeAll() async -> [Element]? {
-        while true {
-            switch take() {
-            case .batch(let batch): return batch
-            case .end: return nil
-            case .nothing:
-                if Task.isCancelled { return nil }
-                await wait()
-            }
+        switch take() {
+        case .batch(let batch): batch
+        case .end: nil
+        case .nothing: await wait()
         }
     }
 
@@ -104,23 +104,25 @@ final class Mailbox<Element: Sendable>: Sendable {
         return taken
     }
 
-    private nonisolated(nonsending) func wait() async {
+    private nonisolated(nonsending) func wait() async -> [Element]? {
         await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                let resumeNow = state.withLock { state -> Bool in
-                    guard state.elements.isEmpty, !state.isFinished, !Task.isCancelled else { return true }
+            await withUnsafeContinuation { continuation in
+                let isWaiting = state.withLock { state -> Bool in
+                    guard state.elements.isEmpty, !state.isFinished, !Task.isCancelled else { return false }
                     precondition(state.waiter == nil, "two tasks iterate over one sequence of a room")
                     state.waiter = continuation
-                    return false
+                    return true
                 }
-                if resumeNow { continuation.resume() }
+                // Elements that came meanwhile are not lost to a cancelled task: another one may read on.
+                if !isWaiting { continuation.resume(returning: Task.isCancelled ? nil : takeNowOrEnd()) }
             }
         } onCancel: {
-            let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
-                defer { state.waiter = nil }
-                return state.waiter
-            }
-            waiter?.resume()
+            state.withLock { $0.waiter.take() }?.resume(returning: nil)
         }
+    }
+
+    private func takeNowOrEnd() -> [Element]? {
+        if case .batch(let batch) = take() { return batch }
+        return nil
     }
 }

@@ -203,7 +203,7 @@ final class PeerLink: @unchecked Sendable {
     /// The participant's session is no more: everything is given up. Returns how many messages were never acknowledged.
     func close() -> Int {
         detach()
-        shared.withLock { delivery.framesAccepted(upTo: $0.buffers[0].lastSequence) }
+        _ = shared.withLock { delivery.framesAccepted(upTo: $0.buffers[0].lastSequence) }
         let (lost, waiters) = shared.withLock { shared -> (Int, [CheckedContinuation<Void, Never>]) in
             let lost = shared.isGone ? 0 : shared.buffers[0].count
             shared.isGone = true
@@ -275,8 +275,8 @@ final class PeerLink: @unchecked Sendable {
         while true {
             // A handful of frames per lock; the memory stays where it is until this loop releases it.
             let batch = shared.withLock { shared -> FrameBatch in
-                delivery.framesAccepted(upTo: shared.buffers[0].lastSequence)
-                return FrameBatch(shared.buffers[0], from: delivery.nextToTransmit)
+                let next = delivery.framesAccepted(upTo: shared.buffers[0].lastSequence)
+                return FrameBatch(shared.buffers[0], from: next)
             }
             guard batch.count > 0 else { return }
             for index in 0..<batch.count {
@@ -379,7 +379,7 @@ final class PeerLink: @unchecked Sendable {
             if delivery.acknowledged != before { release(0, upTo: delivery.acknowledged) }
         case .hint(let hint): if let hint { onHint(hint) }
         case .resume(let resume):
-            shared.withLock { delivery.framesAccepted(upTo: $0.buffers[0].lastSequence) }
+            _ = shared.withLock { delivery.framesAccepted(upTo: $0.buffers[0].lastSequence) }
             guard delivery.resumeReceived(resume) else { return false }
             if delivery.acknowledged != before { release(0, upTo: delivery.acknowledged) }
             drain(0)

@@ -44,7 +44,7 @@ public final class Room: Sendable {
     /// ```
     /// For consumers that count microseconds. Everything else on the loop waits while such a task computes, so keep its steps short and never
     /// block in them.
-    public var executor: any TaskExecutor { engine.loop }
+    public var executor: any TaskExecutor { engine.loop.taskExecutor }
 
     /// The messages of one channel, for one consuming task. Senders are held back while you do not read: nothing is lost on
     /// `.reliable` and `.unordered`; on `.lossy` the newest are dropped when the buffer is full. Ends when the room is left.

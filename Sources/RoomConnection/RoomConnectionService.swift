@@ -52,7 +52,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
             signaling.report = { [weak self] in self?.handle($0) }
             peers.report = { [weak self] in self?.handle($0) }
             // The one root task of the room: everything asynchronous is its child, on the loop's thread.
-            runner = Task(executorPreference: loop) { [signaling] in await signaling.run() }
+            runner = Task(executorPreference: loop.taskExecutor) { [signaling] in await signaling.run() }
             handle(.started)
         }
     }

@@ -61,8 +61,12 @@ package struct DeliveryMachine: Sendable, Equatable {
 
     // MARK: Sending
 
-    /// Frames up to `sequence` are in the shell's buffer.
-    package mutating func framesAccepted(upTo sequence: UInt64) { accepted = max(accepted, sequence) }
+    /// Frames up to `sequence` are in the shell's buffer. Returns `nextToTransmit`.
+    @discardableResult
+    package mutating func framesAccepted(upTo sequence: UInt64) -> UInt64? {
+        accepted = max(accepted, sequence)
+        return nextToTransmit
+    }
 
     /// The next frame to hand to the channel, nil when there is none or the channel does not take any yet.
     package var nextToTransmit: UInt64? {

@@ -132,7 +132,7 @@ package final class BareSubject<Transport: PeerTransport>: BenchmarkSubject, Pee
     package func consume(onLoop: Bool, _ body: @escaping @Sendable (Payload) async throws -> Void) async throws {
         consumerTask.withLock { $0 }?.cancel()
         await transport.loop.run { [self] in consumer = body }
-        let task = Task(executorPreference: onLoop ? transport.loop : nil) { [self] in
+        let task = Task(executorPreference: onLoop ? transport.loop.taskExecutor : nil) { [self] in
             while !Task.isCancelled {
                 await wait { !$0.messages.isEmpty || $0.failure != nil }
                 // Another consumer has taken over: the messages are his.

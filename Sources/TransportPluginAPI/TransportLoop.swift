@@ -1,7 +1,7 @@
 internal import CLinux
 internal import Glibc
 
-/// One thread that owns C objects: an executor for actors and tasks, timers, and a watch on descriptors.
+/// One thread that owns C objects: an executor for actors (`taskExecutor`: for tasks), timers, and a watch on descriptors.
 ///
 /// A transport puts everything that belongs to one connection on one loop, so that a payload passes from the socket to its
 /// receiver without a thread hop. The thread starts in `init` and ends in `shutdown()`.
@@ -10,10 +10,11 @@ internal import Glibc
 /// loop's own thread and traps elsewhere: `schedule`, `watch`, `atEndOfTurn`, `attach`. Closures given to the loop run on
 /// its thread, one at a time, and must not block.
 ///
-/// **A turn** is: jobs, due timers, ready descriptors, end-of-turn work; then the loop sleeps until the next of these.
+/// **A turn** is: ready descriptors, jobs, due timers, end-of-turn work, and the jobs that these bring on; then the loop sleeps until
+/// the next of these.
 ///
 /// SAFETY of `@unchecked Sendable`: `shared` is behind its lock; all other state is touched only on the loop's thread.
-public final class TransportLoop: SerialExecutor, TaskExecutor, @unchecked Sendable {
+public final class TransportLoop: SerialExecutor, @unchecked Sendable {
     /// What a watched descriptor is ready for.
     public struct Readiness: OptionSet, Sendable {
         public let rawValue: UInt32
@@ -31,6 +32,7 @@ public final class TransportLoop: SerialExecutor, TaskExecutor, @unchecked Senda
 
     private enum Work {
         case job(UnownedJob)
+        case task(UnownedJob, LoopTaskExecutor)
         case closure(@Sendable () -> Void)
     }
 
@@ -41,6 +43,9 @@ public final class TransportLoop: SerialExecutor, TaskExecutor, @unchecked Senda
         var hasEnded = false
         var ended: [CheckedContinuation<Void, Never>] = []
     }
+
+    /// Of jobs brought on by jobs, in one turn.
+    private static let passes = 8
 
     private let shared = Locked(Shared())
     private let epoll: Int32
@@ -154,6 +159,12 @@ public final class TransportLoop: SerialExecutor, TaskExecutor, @unchecked Senda
 
     public func enqueue(_ job: consuming ExecutorJob) { push(.job(UnownedJob(job))) }
 
+    /// The loop as the executor of tasks: what such a task does outside of actors runs on the loop's thread.
+    ///
+    /// It is an object apart from the loop, because the loop runs its own jobs isolated to itself: a task that merely prefers
+    /// the thread would leave that isolation at each `await`, by way of the loop's queue.
+    public var taskExecutor: any TaskExecutor { LoopTaskExecutor(self) }
+
     public func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
 
     public func checkIsolated() { preconditionIsCurrent() }
@@ -230,6 +241,8 @@ public final class TransportLoop: SerialExecutor, TaskExecutor, @unchecked Senda
 
     // MARK: The thread
 
+    fileprivate func enqueue(_ job: UnownedJob, on executor: LoopTaskExecutor) { push(.task(job, executor)) }
+
     private func push(_ work: Work) {
         let wake = shared.withLock { shared in
             guard !shared.hasEnded else { return false }
@@ -255,6 +268,8 @@ public final class TransportLoop: SerialExecutor, TaskExecutor, @unchecked Senda
             runJobs()
             fireTimers()
             runEndOfTurn()
+            // What these have brought on belongs to the turn, within bounds: descriptors get their turn too.
+            for _ in 0..<Self.passes where runJobs() { runEndOfTurn() }
             var deadline = timers.next ?? .distantFuture
             for source in sources { deadline = min(deadline, source.loopWillSleep() ?? .distantFuture) }
             if !endOfTurn.isEmpty { runEndOfTurn() }
@@ -275,17 +290,20 @@ public final class TransportLoop: SerialExecutor, TaskExecutor, @unchecked Senda
         end()
     }
 
-    private func runJobs() {
+    /// Runs what is queued now; false if that was nothing.
+    @discardableResult
+    private func runJobs() -> Bool {
         shared.withLock { swap(&$0.queue, &working) }
-        guard !working.isEmpty else { return }
+        guard !working.isEmpty else { return false }
         for work in working {
             switch work {
-            case .job(let job):
-                job.runSynchronously(isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
+            case .job(let job): job.runSynchronously(on: asUnownedSerialExecutor())
+            case .task(let job, let executor): job.runSynchronously(on: executor.asUnownedTaskExecutor())
             case .closure(let closure): closure()
             }
         }
         working.removeAll(keepingCapacity: true)
+        return true
     }
 
     private func fireTimers() {
@@ -315,8 +333,9 @@ public final class TransportLoop: SerialExecutor, TaskExecutor, @unchecked Senda
 
     private func milliseconds(until deadline: Timestamp) -> Int32 {
         if deadline == .distantFuture { return -1 }
-        let nanoseconds = (deadline - .now()).saturatedNanoseconds
-        return nanoseconds <= 0 ? 0 : Int32(min((nanoseconds + 999_999) / 1_000_000, 3_600_000))
+        let now = Timestamp.now().nanoseconds
+        guard deadline.nanoseconds > now else { return 0 }
+        return Int32(min((deadline.nanoseconds &- now &+ 999_999) / 1_000_000, 3_600_000))
     }
 
     private func end() {
@@ -366,6 +385,15 @@ public final class TransportLoop: SerialExecutor, TaskExecutor, @unchecked Senda
             ready.deallocate()
         }
     }
+}
+
+/// The executor of tasks that prefer a loop's thread. Whoever runs a task on it keeps it, and it keeps the loop.
+private final class LoopTaskExecutor: TaskExecutor {
+    private let loop: TransportLoop
+
+    init(_ loop: TransportLoop) { self.loop = loop }
+
+    func enqueue(_ job: consuming ExecutorJob) { loop.enqueue(UnownedJob(job), on: self) }
 }
 
 /// Another library's event loop, run inside a `TransportLoop`: GLib's main context, for one.

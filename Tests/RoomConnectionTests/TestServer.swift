@@ -31,7 +31,7 @@ final class TestServer: @unchecked Sendable {
         self.port = listener.port
         machine = RoomServerMachine(
             limits: limits, authority: TrustingAuthority(), random: SystemRandomNumberGenerator())
-        runner = Task(executorPreference: loop) { [self] in await serveAll() }
+        runner = Task(executorPreference: loop.taskExecutor) { [self] in await serveAll() }
     }
 
     /// Ends as a process that is killed: connections break, and all that was known is gone.

@@ -126,8 +126,15 @@ static inline void CNice_receiver_free(CNice_receiver *receiver) { free(receiver
 
 /// Reads into the first `slots` slots, without waiting. How many were filled, or -errno.
 static inline int CNice_receive(CNice_receiver *receiver, int descriptor, int slots) {
-    int count = (int)syscall(SYS_recvmmsg, descriptor, receiver->headers, (unsigned)slots, MSG_DONTWAIT, NULL);
-    if (count < 0) return -errno;
+    int count = 1;
+    if (slots == 1) {
+        ssize_t length = recvmsg(descriptor, &receiver->headers[0].msg_hdr, MSG_DONTWAIT);
+        if (length < 0) return -errno;
+        receiver->headers[0].msg_len = (unsigned)length;
+    } else {
+        count = (int)syscall(SYS_recvmmsg, descriptor, receiver->headers, (unsigned)slots, MSG_DONTWAIT, NULL);
+        if (count < 0) return -errno;
+    }
     for (int i = 0; i < count; i++) {
         struct msghdr *header = &receiver->headers[i].msg_hdr;
         // What did not fit a slot was not a datagram of ours.

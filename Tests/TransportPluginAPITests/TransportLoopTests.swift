@@ -1,0 +1,64 @@
+import Foundation
+import Testing
+import TransportPluginAPI
+
+@Suite struct TransportLoopTests {
+    @Test func aTaskThatPrefersTheLoopStaysOnItsThread() async throws {
+        let loop = try TransportLoop(name: "test")
+        let places = await Task(executorPreference: loop.taskExecutor) {
+            var places = [loop.isCurrent]
+            await Task.yield()
+            places.append(loop.isCurrent)
+            await elsewhere()
+            places.append(loop.isCurrent)
+            return places
+        }.value
+        #expect(places == [true, true, true])
+        await loop.shutdown()
+    }
+
+    /// Nobody but the task holds the executor.
+    @Test func aTaskKeepsItsExecutor() async throws {
+        let loop = try TransportLoop(name: "test")
+        let name = await Task(executorPreference: loop.taskExecutor) {
+            for _ in 0..<100 { await Task.yield() }
+            return threadName()
+        }.value
+        #expect(name == "test")
+        await loop.shutdown()
+    }
+
+    /// Jobs brought on by jobs get their turn at once, and descriptors theirs beside an endless chain of jobs.
+    @Test(.timeLimit(.minutes(1))) func jobsThatBringOnJobsDoNotStarveDescriptors() async throws {
+        let loop = try TransportLoop(name: "test")
+        let isDone = Locked(false)
+        let chain = Task(executorPreference: loop.taskExecutor) {
+            while !isDone.withLock({ $0 }) { await Task.yield() }
+        }
+        var ends: [Int32] = [-1, -1]
+        try #require(pipe(&ends) == 0)
+        let (reader, writer) = (ends[0], ends[1])
+        let watch = await loop.run {
+            Watch(try? loop.watch(reader, for: .readable) { _ in isDone.withLock { $0 = true } })
+        }
+        close(writer)
+        await chain.value
+        await loop.run { watch.watch?.cancel() }
+        close(reader)
+        await loop.shutdown()
+    }
+
+    /// Carries a watch from the loop and back to it.
+    // SAFETY: touched on the loop only.
+    private struct Watch: @unchecked Sendable {
+        let watch: LoopWatch?
+        init(_ watch: LoopWatch?) { self.watch = watch }
+    }
+}
+
+@concurrent private func elsewhere() async {}
+
+private func threadName() -> String {
+    guard let name = try? String(contentsOfFile: "/proc/thread-self/comm", encoding: .utf8) else { return "" }
+    return name.trimmingCharacters(in: .newlines)
+}
