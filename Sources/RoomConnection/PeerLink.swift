@@ -51,10 +51,10 @@ final class PeerLink: @unchecked Sendable {
 
     // On the loop only.
     private var connection: (any PeerConnection)?
-    private var channels: [ChannelID?] = [nil, nil, nil]
+    @exclusivity(unchecked) private var channels: [ChannelID?] = [nil, nil, nil]
     private var isOpen = [false, false, false]
     private var isBlocked = [false, false, false]
-    private(set) var delivery: DeliveryMachine
+    @exclusivity(unchecked) private(set) var delivery: DeliveryMachine
     /// The parts so far of a message that is not whole. They were acknowledged, so they outlive the channel they came on.
     private(set) var assembled: [UInt8]
     private var ackTimer: LoopTimer?

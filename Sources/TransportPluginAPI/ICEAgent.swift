@@ -119,12 +119,12 @@ public final class DatagramBatch {
     /// The most datagrams that fit.
     public let maximumCount: Int
     /// Datagrams in the batch.
-    public private(set) var count = 0
+    @exclusivity(unchecked) public private(set) var count = 0
 
     private let bytes: UnsafeMutableRawPointer
     private let places: UnsafeMutablePointer<(start: Int32, length: Int32)>
     /// Where the last datagram ends.
-    private var end = 0
+    @exclusivity(unchecked) private var end = 0
 
     /// An empty batch. `capacity` in bytes, at most 2^31 - 1; `maximumCount` datagrams. Traps outside of these.
     public init(capacity: Int = 65_536 * 2, maximumCount: Int = 64) {

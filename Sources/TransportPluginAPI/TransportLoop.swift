@@ -52,14 +52,14 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
     private let wakeup: Int32
     /// Set by the thread before `init` returns, constant afterwards.
     private nonisolated(unsafe) var thread: pthread_t = 0  // SAFETY: written before any other thread sees the loop.
-    private var working: [Work] = []
+    @exclusivity(unchecked) private var working: [Work] = []
     private var timers = TimerHeap()
     private var watches: [WatchSlot] = []
     private var freeWatches: [Int] = []
-    private var endOfTurn: [() -> Void] = []
-    private var endOfTurnRunning: [() -> Void] = []
+    @exclusivity(unchecked) private var endOfTurn: [() -> Void] = []
+    @exclusivity(unchecked) private var endOfTurnRunning: [() -> Void] = []
     private var sources: [any LoopSource] = []
-    private var turnStart = Timestamp.zero
+    @exclusivity(unchecked) private var turnStart = Timestamp.zero
 
     /// Starts the thread. Throws `.resourceExhausted` when the system has no descriptor or thread left.
     public init(name: String) throws(TransportError) {

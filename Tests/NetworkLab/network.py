@@ -9,6 +9,7 @@ made inside the mount and PID namespace that `run` opened: when that ends, nothi
 """
 
 import ctypes
+import json
 import os
 import socket
 import subprocess
@@ -47,6 +48,9 @@ class Namespace:
     def ip(self, *lines):
         """Several `ip` commands in one process, so that they happen within a millisecond."""
         run(["ip", "-n", self.name, "-batch", "-"], "\n".join(lines) + "\n")
+
+    def link_address(self, interface):
+        return json.loads(run(["ip", "-n", self.name, "-json", "link", "show", "dev", interface]))[0]["address"]
 
     def nft(self, text):
         run(["ip", "netns", "exec", self.name, "nft", "-f", "-"], text)
@@ -138,6 +142,7 @@ class Site:
 
     def __init__(self, network, index, kind, has_forwarder):
         prefix = network.prefix
+        self._network = network
         self.index = index
         self.kind = kind
         self.lan_host = 2
@@ -215,6 +220,7 @@ class Site:
         self.public = f"203.0.113.{int(old.rsplit('.', 1)[1]) + 100}"
         self.router.ip(f"addr del {old}/24 dev wan0", f"addr add {self.public}/24 dev wan0",
                        f"route replace default via {GATEWAY} dev wan0")
+        self._network.introduce_neighbours()
 
     def forget_mappings(self):
         """The router's table is empty, as after its restart."""
@@ -238,6 +244,7 @@ class Network:
         Network._serial += 1
         self.prefix = f"l{Network._serial}"
         self._namespaces = []
+        self._link_addresses = {}
         try:
             self.core = self.namespace(self.prefix + "net")
             # Everybody's way to everywhere else: what has no place here, a foreign private address say, is gone without a word.
@@ -248,6 +255,7 @@ class Network:
                 Site(self, index, kind, index in forwarders) for index, kind in enumerate(kinds, 1)
             ]
             self._route_open_sites()
+            self.introduce_neighbours()
             if forwarders:
                 self._switch_offloads_off()
         except BaseException:
@@ -285,6 +293,19 @@ class Network:
                 continue
             for host in [self.server, self.turn] + [other.router for other in self.sites if other is not site]:
                 host.ip(f"route add {site.subnet}/{site.subnet_bits} via {site.public}")
+
+    def introduce_neighbours(self):
+        """Everybody on the network knows everybody's link address. It stands for the internet, where no packet waits a round
+        trip for its first hop."""
+        nodes = [(self.core, "br0", (GATEWAY,)), (self.server, "eth0", (SERVER, PROBE)), (self.turn, "eth0", (TURN,))]
+        nodes += [(site.router, "wan0", (site.public,)) for site in self.sites]
+        for namespace, interface, _ in nodes:
+            if namespace.name not in self._link_addresses:
+                self._link_addresses[namespace.name] = namespace.link_address(interface)
+        for namespace, interface, _ in nodes:
+            namespace.ip(*[
+                f"neigh replace {address} lladdr {self._link_addresses[other.name]} dev {interface} nud permanent"
+                for other, _, addresses in nodes if other is not namespace for address in addresses])
 
     def _switch_offloads_off(self):
         """The forwarder is to see packets as they would be on a wire: checksummed, and no larger than the MTU."""

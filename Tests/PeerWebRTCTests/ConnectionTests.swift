@@ -33,6 +33,31 @@ struct ConnectionTests {
         await pair.end()
     }
 
+    /// What the offerer sends leaves with the third packet of SCTP's handshake, a round trip before the fourth has come.
+    @Test func theFirstMessageDoesNotWaitForTheEndOfTheHandshake() async throws {
+        let pair = try TestPair()
+        try await pair.start { pair in
+            let id = try pair.a.call { try $0.openChannel(ChannelParameters(label: "x")) }
+            pair.a.onEvent = { [unowned pair] event in
+                guard case .channelOpened = event else { return }
+                #expect(!pair.a.isConnected)
+                // The other side's INIT and INIT ACK still come through, and nothing after them.
+                let agent = pair.network.agents.first { $0.isControlling }
+                agent?.receiveLimit = (agent?.receivedCount ?? 0) + 2
+                #expect(throws: Never.self) { try pair.a.connection.send([1, 2, 3], on: id) }
+            }
+        }
+        #expect(await pair.b.wait { $0.messages.map(\.bytes) == [[1, 2, 3]] })
+        #expect(await pair.a.wait { $0.isConnected })
+        try await pair.on { pair in
+            pair.a.onEvent = nil
+            for agent in pair.network.agents { agent.receiveLimit = .max }
+            if let id = pair.b.channel("x") { try pair.b.connection.send([4], on: id) }
+        }
+        #expect(await pair.a.wait { $0.messages.map(\.bytes) == [[4]] })
+        await pair.end()
+    }
+
     @Test func channelsKeepTheirParametersWhoeverOpensThemAndWhenever() async throws {
         let pair = try TestPair()
         let early = [
@@ -152,7 +177,11 @@ struct ConnectionTests {
     @Test(arguments: [true, false]) func closeIsNoticedByTheOtherSide(offererCloses: Bool) async throws {
         let pair = try TestPair()
         let ids = try await pair.connect()
+        // An answer says that the handshakes are over on both sides: what is sent from here on leaves at once.
+        try await pair.on { pair in try pair.b.connection.send([0], on: ids.b) }
+        #expect(await pair.a.wait { $0.messages.count == 1 })
         try await pair.on { pair in
+            pair.a.messages = []
             let (closer, id) = offererCloses ? (pair.a, ids.a) : (pair.b, ids.b)
             try closer.connection.send([1, 2], on: id)
             try closer.call { $0.close() }

@@ -15,6 +15,8 @@ final class TestNetwork: @unchecked Sendable {
     var holdsConnectivity = false { didSet { for agent in agents { agent.check() } } }
     /// Agents take a path for working as soon as they know the other side, before the other side knows them.
     var isHasty = false
+    /// An agent learns of the first candidate of the other side.
+    var onFirstCandidate: (LoopbackAgent) -> Void = { _ in }
 
     func dropsNext() -> Bool {
         counter += 1
@@ -44,6 +46,8 @@ final class LoopbackAgent: ICEAgent, @unchecked Sendable {
     private let incoming = DatagramBatch()
     private(set) var sentCount = 0
     private(set) var receivedCount = 0
+    /// Datagrams beyond this many are lost.
+    var receiveLimit = Int.max
     private(set) var sawEndOfCandidates = false
     let madeAt = Timestamp.now()
     private(set) var firstCandidateAt: Timestamp?
@@ -104,7 +108,10 @@ final class LoopbackAgent: ICEAgent, @unchecked Sendable {
     }
 
     func addRemoteCandidate(_ candidate: String) throws(TransportError) {
-        firstCandidateAt = firstCandidateAt ?? .now()
+        if firstCandidateAt == nil {
+            firstCandidateAt = .now()
+            network.onFirstCandidate(self)
+        }
         let words = candidate.split(separator: " ")
         guard words.count > 5, words[4] == "127.0.0.1", let port = UInt16(words[5]) else { return }
         remoteAddress = Self.address(port: port)
@@ -153,11 +160,11 @@ final class LoopbackAgent: ICEAgent, @unchecked Sendable {
             guard count > 0 else { break }
             if free[0] == 0 {
                 if !isConnected { checkReceived(String(decoding: free[1..<count], as: UTF8.self)) }
-            } else {
+            } else if receivedCount < receiveLimit {
                 incoming.commit(count)
+                receivedCount += 1
             }
         }
-        receivedCount += incoming.count
         if !incoming.isEmpty, !isClosed { handler?.iceAgent(didReceive: incoming) }
     }
 

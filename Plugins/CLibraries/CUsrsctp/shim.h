@@ -184,6 +184,15 @@ static inline int64_t CUsrsctp_buffered(struct socket *so) {
     return use.send;
 }
 
+/// The association's state (SCTP_COOKIE_ECHOED, …), or -1.
+static inline int32_t CUsrsctp_state(struct socket *so) {
+    struct sctp_status status;
+    socklen_t length = sizeof status;
+    memset(&status, 0, sizeof status);
+    if (usrsctp_getsockopt(so, IPPROTO_SCTP, SCTP_STATUS, &status, &length) != 0) return -1;
+    return status.sstat_state;
+}
+
 /// Smoothed round trip in milliseconds, or -1.
 static inline int64_t CUsrsctp_round_trip(struct socket *so) {
     struct sctp_status status;

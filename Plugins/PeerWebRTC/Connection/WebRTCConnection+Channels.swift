@@ -8,7 +8,7 @@ extension WebRTCConnection {
         core.loop.preconditionIsCurrent()
         try checkOpen()
         let slot = try channels.open(parameters)
-        if sctp?.isEstablished == true { openWaiting(slot) }
+        if sctp != nil { openWaiting(slot) }
         return channels.slots[slot].id
     }
 

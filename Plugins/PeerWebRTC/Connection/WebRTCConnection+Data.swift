@@ -53,6 +53,8 @@ extension WebRTCConnection {
             let association = try SCTPAssociation(core.stack, session: session, settings: settings)
             sctp = association
             try association.connect(toPort: remote.sctpPort)
+            // What is sent from here on leaves with the third packet of the handshake (RFC 9260 §5.1), a round trip before it is over.
+            openAllWaiting()
         } catch {
             finish(error)
         }
@@ -88,6 +90,7 @@ extension WebRTCConnection {
         dtls.endInput()
         if isEvidence { noteEvidence() }
         if dtls.isEstablished {
+            if !canCarryData, let sctp, sctp.isAnswered { associationIsUp() }
             pump()
             if outbox != nil { sendOutbox() }
         }
@@ -221,11 +224,17 @@ extension WebRTCConnection {
         }
     }
 
+    /// What is sent from here on arrives: the other side has answered, or has finished the handshake.
     private func associationIsUp() {
-        guard let sctp else { return }
+        guard let sctp, !canCarryData else { return }
+        canCarryData = true
         for slot in channels.limitStreams(to: Int(sctp.outgoingStreams)) { channelEnded(slot) }
         beginLiveness()
         if active?.hasFailed != true { setState(.connected) }
+        openAllWaiting()
+    }
+
+    private func openAllWaiting() {
         for slot in channels.used where channels.slots[slot].phase == .waiting { openWaiting(slot) }
     }
 }

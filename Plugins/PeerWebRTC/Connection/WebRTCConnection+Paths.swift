@@ -62,7 +62,7 @@ extension WebRTCConnection {
     }
 
     private func pathIsUp() {
-        if sctp?.isEstablished == true {
+        if canCarryData {
             setState(.connected)
         } else {
             setState(.connecting)

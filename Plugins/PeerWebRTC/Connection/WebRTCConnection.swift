@@ -68,6 +68,8 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
     var strays = StrayMessages()
     @exclusivity(unchecked) var reassembly: Reassembly?
     @exclusivity(unchecked) var isPumping = false
+    /// Whether the other side has taken part in SCTP's handshake: from then on what is sent arrives.
+    @exclusivity(unchecked) var canCarryData = false
     @exclusivity(unchecked) var remoteMaximumMessageSize = DataDescription.defaultMaximumMessageSize
 
     // Liveness

@@ -167,6 +167,12 @@ final class SCTPAssociation {
 
     // MARK: Path
 
+    /// Whether the other side has answered this side's INIT. A system call's worth of work: for the handshake.
+    var isAnswered: Bool {
+        guard let socket else { return false }
+        return isEstablished || CUsrsctp_state(socket) == Int32(SCTP_COOKIE_ECHOED)
+    }
+
     /// Asks for a sign of life, ahead of all data.
     func probe() {
         guard let socket, isEstablished else { return }
