@@ -9,6 +9,8 @@ package struct RoomMachine: Sendable {
     private var signaling: SignalingMachine
     private var session: RoomSessionMachine
     private var peers: [ParticipantID: PeerMachine] = [:]
+    /// Somebody's turn to connect may have to come.
+    private var mayHaveIdlePeers = false
     /// Participants that the last rejoin did not find; they may come back.
     private var missed: Set<ParticipantID> = []
     private var generator: SeededGenerator
@@ -86,11 +88,16 @@ package struct RoomMachine: Sendable {
             signal(now, &actions) { $0.credentialFailed(failure, now: now, &$1) }
         case .peer(_, _, .serverIsBack): signal(now, &actions) { $0.serverIsBack(now: now, &$1) }
         case .peer(let participant, let connection, let fact):
-            let before = peers[participant]
-            withPeer(participant, now, &actions) { $0.handle(fact, of: connection, now: now, &$1) }
-            guard before?.connection == connection else { break }
+            var isCurrent = false
+            var wasRecovering = false
+            withPeer(participant, now, &actions) {
+                isCurrent = $0.connection == connection
+                wasRecovering = $0.isRecovering
+                $0.handle(fact, of: connection, now: now, &$1)
+            }
+            guard isCurrent else { break }
             if fact == .closed(nil) { attend(now, &actions) { $0.peerClosed(participant, now: now, &$1) } }
-            conclude(from: fact, wasRecovering: before?.isRecovering ?? false, now, &actions)
+            conclude(from: fact, wasRecovering: wasRecovering, now, &actions)
         }
         if wasConnected, !signaling.isConnected, !isEnded {
             eachPeer(now, &actions) { peer, _, actions in peer.setReachable(false, now: now, &actions) }
@@ -268,6 +275,7 @@ package struct RoomMachine: Sendable {
     private mutating func join(_ participant: Participant, _ now: Timestamp, _ actions: inout [Action]) {
         guard let us = membership?.participant else { return }
         actions.append(.emit(.peerJoined(participant)))
+        mayHaveIdlePeers = true
         peers[participant.id] = PeerMachine(
             participant, us: us, configuration: configuration.recovery, iceServers: session.iceServers,
             iceServersAt: session.iceServersAt, generator: SeededGenerator(seed: generator.next()))
@@ -283,12 +291,16 @@ package struct RoomMachine: Sendable {
 
     /// Answerers wait for their offers at once; offerers take their turns.
     private mutating func beginPeers(_ now: Timestamp, _ actions: inout [Action]) {
-        guard signaling.isConnected, peers.values.contains(where: \.isIdle) else { return }
+        guard signaling.isConnected, mayHaveIdlePeers else { return }
+        mayHaveIdlePeers = false
         var connecting = peers.values.count(where: \.isConnectingFirst)
         for participant in peers.keys.sorted() {
             guard let peer = peers[participant], peer.isIdle else { continue }
             if peer.isOfferer {
-                guard connecting < configuration.recovery.maximumConnecting else { continue }
+                guard connecting < configuration.recovery.maximumConnecting else {
+                    mayHaveIdlePeers = true
+                    continue
+                }
                 connecting += 1
             }
             withPeer(participant, now, &actions) { $0.begin(now: now, &$1) }
@@ -310,9 +322,8 @@ package struct RoomMachine: Sendable {
         _ body: (inout PeerMachine, inout [PeerMachine.Action]) -> Void
     ) {
         var decisions: [PeerMachine.Action] = []
-        guard var peer = peers.removeValue(forKey: participant) else { return }
-        body(&peer, &decisions)
-        peers[participant] = peer
+        guard let index = peers.index(forKey: participant) else { return }
+        body(&peers.values[index], &decisions)
         for decision in decisions {
             switch decision {
             case .command(let connection, let command): actions.append(.peer(participant, connection, command))

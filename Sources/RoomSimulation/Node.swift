@@ -61,7 +61,10 @@ final class Node {
         var deadline: Timestamp
     }
 
-    var isHost: Bool { machine.membership?.isHost ?? false }
+    var isHost: Bool { reading { $0.membership?.isHost ?? false } }
+
+    /// Looks at the machine where it is. A plain read of a property would copy all of it.
+    func reading<Value>(_ body: (inout RoomMachine) -> Value) -> Value { body(&machine) }
 
     init(index: Int, machine: RoomMachine) {
         self.index = index
@@ -108,6 +111,12 @@ final class Link {
         self.life = life
         self.generation = generation
     }
+}
+
+/// The server's machine, where it can be changed in place.
+final class Server {
+    var machine: RoomServerMachine
+    init(_ machine: RoomServerMachine) { self.machine = machine }
 }
 
 /// One end of a peer connection.

@@ -60,8 +60,8 @@ final class ReliableStream {
     let incoming: Int
     /// Accepted and not yet acknowledged, the oldest first.
     var kept = Fifo<Body>()
-    /// Its peer connection.
-    weak var endpoint: Endpoint?
+    /// Its peer connection. They own each other until they are detached.
+    var endpoint: Endpoint?
     var isOpen = false
     var isBlocked = false
     /// Counts ack timers; nil: none is set.

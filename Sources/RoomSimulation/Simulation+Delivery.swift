@@ -267,7 +267,7 @@ extension Simulation {
     /// What an application gets, checked as it comes.
     private func deliver(_ bodies: [Body], _ stream: ReliableStream) {
         guard let last = bodies.last else { return }
-        let name = nodes[directory[stream.remote] ?? 0].name
+        var name: String { nodes[directory[stream.remote] ?? 0].name }
         guard last.ledger == stream.incoming else {
             return report("\(stream.node.name) gets a message of another session from \(name)")
         }

@@ -15,10 +15,10 @@ extension Simulation {
             serve { $0.drain(retryAfter: window, at: now) }
             stopServer(isSilent: false)
         case .serverIsolation:
-            guard let machine = server, !isServerStopped else { return }
+            guard let isolatedServer = server, !isServerStopped else { return }
             let open = links.values.filter(\.isOpenAtServer).map(\.id).sorted { $0.rawValue < $1.rawValue }
             stopServer(isSilent: false)
-            isolated = (machine, open)
+            isolated = (isolatedServer, open)
         case .serverFreeze:
             guard server != nil else { return }
             isServerStopped = true

@@ -131,17 +131,17 @@ extension Simulation {
         serverLife += 1
         isServerSilent = false
         serverTimerAt = nil
-        if let (machine, connections) = isolated {
+        if let (isolatedServer, connections) = isolated {
             isolated = nil
-            server = machine
+            server = isolatedServer
             for id in connections { serve { $0.disconnected(id, at: now) } }
             for node in nodes { release(node) }
             return
         }
         var limits = RoomServerLimits()
         limits.grace = Self.grace
-        server = RoomServerMachine(
-            limits: limits, authority: authority, random: SeededGenerator(seed: random.next()))
+        server = Server(
+            RoomServerMachine(limits: limits, authority: authority, random: SeededGenerator(seed: random.next())))
         for node in nodes { release(node) }
     }
 
@@ -157,11 +157,9 @@ extension Simulation {
     }
 
     func serve(_ body: (inout RoomServerMachine) -> [ServerAction]) {
-        guard var machine = server else { return }
-        server = nil
+        guard let server else { return }
         authority.now = now
-        let actions = body(&machine)
-        server = machine
+        let actions = body(&server.machine)
         for action in actions {
             switch action {
             case .send(let envelope, let id):
@@ -176,19 +174,19 @@ extension Simulation {
                 if !isDownCut(link) { sendDown(link, .closed(SignalingFailure("reset"))) }
             }
         }
-        if let deadline = machine.nextDeadline, serverTimerAt.map({ deadline < $0 }) ?? true {
-            serverTimerAt = max(deadline, now)
-            queue.push(.serverTimer, at: max(deadline, now))
+        if let deadline = server.machine.nextDeadline, serverTimerAt.map({ deadline < $0 }) ?? true {
+            scheduleServerTimer(at: max(deadline, now))
         }
+    }
+
+    private func scheduleServerTimer(at time: Timestamp) {
+        serverTimerAt = time
+        queue.push(.serverTimer(at: time), at: time)
     }
 
     func serverTimerFired() {
         serverTimerAt = nil
-        if isServerStopped {
-            serverTimerAt = now + .milliseconds(200)
-            queue.push(.serverTimer, at: now + .milliseconds(200))
-            return
-        }
+        if isServerStopped { return scheduleServerTimer(at: now + .milliseconds(200)) }
         serve { $0.timePassed(to: now) }
     }
 

@@ -9,12 +9,13 @@ package import TransportPluginAPI
 package final class Simulation {
     enum Occurrence {
         case start(Int)
-        case machine(node: Int, life: Int, RoomMachine.Event)
+        /// In a box, since it is large and rare.
+        indirect case machine(node: Int, life: Int, RoomMachine.Event)
         case timer(node: Int, life: Int, RoomMachine.TimerID, token: UInt64)
         case connect(Link, deadline: Timestamp)
         case toServer(Link)
         case toClient(Link)
-        case serverTimer
+        case serverTimer(at: Timestamp)
         case peer(PeerOccurrence)
         case delivery(DeliveryOccurrence)
         case flap(Fault, isCut: Bool)
@@ -36,7 +37,7 @@ package final class Simulation {
     var queue = EventQueue<Occurrence>()
     var random: SeededGenerator
     var nodes: [Node] = []
-    var server: RoomServerMachine?
+    var server: Server?
     /// Counts the server's lives.
     var serverLife = 0
     /// Nothing comes back from the server's address, not even a refusal.
@@ -61,7 +62,7 @@ package final class Simulation {
     /// The server process is stopped.
     var isServerStopped = false
     /// A server that cannot be reached, and its connections.
-    var isolated: (machine: RoomServerMachine, connections: [ConnectionID])?
+    var isolated: (server: Server, connections: [ConnectionID])?
     let faultsEnd: Timestamp
     private let end: Timestamp
 
@@ -104,6 +105,7 @@ package final class Simulation {
         // What own each other.
         for line in lines.values { line.dissolve() }
         for node in nodes {
+            for stream in node.streams.values { stream.endpoint = nil }
             node.endpoints = [:]
             node.streams = [:]
         }
@@ -173,7 +175,8 @@ package final class Simulation {
         case .toClient(let link):
             guard nodes[link.node].life != link.life || awake(link.node, link.life, occurrence) != nil else { return }
             arriveAtClient(link)
-        case .serverTimer: serverTimerFired()
+        // An earlier deadline has taken the place of an older one.
+        case .serverTimer(let time): if serverTimerAt == time { serverTimerFired() }
         case .peer(let occurrence): happen(occurrence)
         case .delivery(let occurrence): happen(occurrence)
         case .flap(let fault, let isCut): flap(fault, isCut: isCut)
@@ -333,7 +336,9 @@ package final class Simulation {
         case .left(let reason):
             for id in node.streams.keys.sorted() { dropStream(node, to: id) }
             ended(node, reason)
-        case .signalingStatus, .hostChanged, .error: break
+        case .hostChanged(let host, _):
+            for id in node.roster.keys { node.roster[id]?.isHost = id == host }
+        case .signalingStatus, .error: break
         }
     }
 
