@@ -25,6 +25,13 @@ final class Node {
     var refusesNext = false
     /// The server has called its epoch stale: it may ask for a rejoin.
     var isStale = false
+    /// Of its machine's connections and attempts.
+    var newestGeneration: ConnectionGeneration?
+    /// It counts its attempts in `hello`.
+    var countsAttempts = true
+    /// The latest of the numbered messages of its streams: what it has sent, and what the server has.
+    var sentUp: [Envelope<ClientMessage>] = []
+    var sentDown: [Envelope<ServerMessage>] = []
     var metadata: [String: String] = [:]
 
     /// A join token from the provider's cache: when it expires.
@@ -101,6 +108,11 @@ final class Link {
     var openedAt = Timestamp.zero
     var lastUp = Timestamp.zero
     var lastDown = Timestamp.zero
+    /// What is on its way takes another one, and does not come before.
+    var isLateUntil = Timestamp.zero
+    /// What its `hello` has presented, and what the server has answered.
+    var resume: Resume?
+    var joined: (session: SessionID, epoch: Epoch)?
     /// On their way; the oldest first. They wait here while the network is cut.
     var up = Fifo<Frame>()
     var down = Fifo<ServerFrame>()
@@ -116,6 +128,8 @@ final class Link {
 /// The server's machine, where it can be changed in place.
 final class Server {
     var machine: RoomServerMachine
+    /// The highest epoch of a session whose client has said something over it.
+    var confirmed: [SessionID: Epoch] = [:]
     init(_ machine: RoomServerMachine) { self.machine = machine }
 }
 

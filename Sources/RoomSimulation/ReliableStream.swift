@@ -68,6 +68,8 @@ final class ReliableStream {
     var ackTimer: UInt64?
     /// Parts of a message.
     var parts: [Body]
+    /// The latest frames that were sent.
+    var sent: [(body: Body, sequence: UInt64)] = []
 
     /// Frames that are kept; above it an application would wait.
     static let limit = 200

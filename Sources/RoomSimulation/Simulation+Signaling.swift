@@ -12,6 +12,7 @@ extension Simulation {
         let link = Link(id: ConnectionID(lastConnection), node: node.index, life: node.life, generation: generation)
         link.openedAt = now + node.clockOffset
         node.links[generation] = link
+        node.newestGeneration = generation
         queue.push(.connect(link, deadline: now + .seconds(5)), at: now + latency(node))
     }
 
@@ -40,6 +41,7 @@ extension Simulation {
         link.server = serverLife
         link.isOpenAtServer = true
         link.isOpenAtClient = !link.isAbandoned
+        if now < faultsEnd, chance(0.02) { link.isLateUntil = now + random.duration(upTo: .seconds(15)) }
         links[link.id] = link
         serve { $0.connected(link.id, at: now) }
         tell(link, .transportConnected(link.generation))
@@ -94,6 +96,7 @@ extension Simulation {
 
     func arriveAtClient(_ link: Link) {
         let node = nodes[link.node]
+        guard now >= link.isLateUntil else { return queue.push(.toClient(link), at: link.isLateUntil) }
         guard !link.isDead, !isDownCut(link), let frame = link.down.popFirst() else { return }
         guard link.isOpenAtClient, node.life == link.life else {
             sendUp(link, .closed)
@@ -163,7 +166,7 @@ extension Simulation {
         for action in actions {
             switch action {
             case .send(let envelope, let id):
-                if let link = links[id], link.isOpenAtServer { sendDown(link, .message(envelope)) }
+                if let link = links[id], link.isOpenAtServer { sendDown(link, envelope) }
             case .close(let id, _):
                 guard let link = links[id] else { break }
                 link.isOpenAtServer = false
@@ -191,6 +194,7 @@ extension Simulation {
     }
 
     func arriveAtServer(_ link: Link) {
+        guard now >= link.isLateUntil else { return queue.push(.toServer(link), at: link.isLateUntil) }
         guard !link.isDead, !isUpCut(link), let frame = link.up.popFirst() else { return }
         guard link.isOpenAtServer, link.server == serverLife, server != nil else {
             // Nobody knows this connection any more.
@@ -198,7 +202,13 @@ extension Simulation {
             return
         }
         switch frame {
-        case .message(let envelope): serve { $0.received(envelope, from: link.id, at: now) }
+        case .message(let envelope):
+            let wasIn = link.joined != nil
+            if let joined = link.joined {
+                server?.confirmed[joined.session] = max(joined.epoch, server?.confirmed[joined.session] ?? 0)
+            }
+            serve { $0.received(envelope, from: link.id, at: now) }
+            if !wasIn, link.joined != nil { inspectEpoch(of: link) }
         case .closed:
             link.isOpenAtServer = false
             serve { $0.disconnected(link.id, at: now) }

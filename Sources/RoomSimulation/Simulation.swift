@@ -89,7 +89,9 @@ package final class Simulation {
         .sorted { $0.at < $1.at }
         self.random = random
         for index in 0..<scenario.participants {
-            nodes.append(Node(index: index, machine: makeMachine(index, index == 0 ? .host : .guest)))
+            let node = Node(index: index, machine: makeMachine(index, index == 0 ? .host : .guest))
+            node.countsAttempts = !scenario.hidesAttempts || index.isMultiple(of: 2)
+            nodes.append(node)
             queue.push(.start(index), at: index == 0 ? .zero : .zero + .milliseconds(200) + latency() * 20)
             queue.push(.delivery(.chat(node: index, life: 0)), at: .zero + latency() * 50)
         }
@@ -246,6 +248,7 @@ package final class Simulation {
                 }
             }
         }
+        inspectLateNews(event, actions, of: node)
         if case .transportConnected(let generation) = event, node.links[generation] == nil,
             !actions.contains(.abortTransport(generation))
         {
@@ -255,8 +258,8 @@ package final class Simulation {
             // Nobody is malformed here; a hello may come too late.
             if error.code == .malformed, !error.isRetryable { report("\(node.name) is told: \(error.message)") }
             if error.code == .staleEpoch { node.isStale = true }
-            // Nobody else has its session.
-            if error.code == .replaced, node.links[generation] != nil {
+            // Nobody else has its session. Of connections that are not counted, the server cannot know which is the newer one.
+            if error.code == .replaced, node.links[generation] != nil, node.countsAttempts {
                 report("\(node.name)'s connection was replaced by an older one")
             }
         }
@@ -269,6 +272,11 @@ package final class Simulation {
             }
         }
         if actions.count > 500 { report("\(node.name) does \(actions.count) things at once") }
+        if case .received(let envelope, let generation) = event, case .joined(let joined) = envelope.message,
+            let link = node.links[generation]
+        {
+            repeatUp(link, behind: joined)
+        }
         let session = node.membership?.session
         for action in actions { perform(action, of: node) }
         // Where our own session is another one now, so is everybody for us.
@@ -283,9 +291,16 @@ package final class Simulation {
         case .send(let envelope, let generation):
             node.sends.append(now)
             guard let link = node.links[generation], link.isOpenAtClient else { return }
-            if case .hello(let hello) = envelope.message, hello.resume?.mustRejoin == true, !node.isStale {
-                report("\(node.name) has lost its place in the stream")
+            var envelope = envelope
+            if case .hello(var hello) = envelope.message {
+                if hello.resume?.mustRejoin == true, !node.isStale {
+                    report("\(node.name) has lost its place in the stream")
+                }
+                if !node.countsAttempts { hello.resume?.attempt = 0 }
+                link.resume = hello.resume
+                envelope.message = .hello(hello)
             }
+            if envelope.sequence != nil { note(envelope, sentBy: node) }
             sendUp(link, .message(envelope))
         case .requestCredential(let forced): provideToken(node, forced: forced)
         case .scheduleTimer(let timer, let deadline): schedule(timer, of: node, at: deadline)
@@ -303,6 +318,12 @@ package final class Simulation {
         switch event {
         case .joined(let membership):
             let isNew = node.membership?.session != membership.session
+            if let before = node.membership, before.participant == membership.participant {
+                let isHigher = membership.epoch > before.epoch
+                if membership.kind == .resumed ? membership.epoch != before.epoch || isNew : !isHigher {
+                    report("\(node.name) is \(membership.kind) in epoch \(membership.epoch) after \(before.epoch)")
+                }
+            }
             node.membership = membership
             directory[membership.participant] = node.index
             if isNew {
@@ -367,6 +388,8 @@ package final class Simulation {
         node.life = life
         node.timers = [:]
         node.memory = DeliveryMemory()
+        node.sentUp = []
+        node.newestGeneration = nil
         node.membership = nil
         node.roster = [:]
         node.end = nil
