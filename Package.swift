@@ -79,6 +79,7 @@ let package = Package(
             dependencies: [
                 "NetworkMonitor", "RoomCore", "RoomProtocol", "TransportPluginAPI", log,
                 .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Metrics", package: "swift-metrics"),
             ]),
         .target(
             name: "RoomServer",
@@ -160,7 +161,8 @@ let package = Package(
         .testTarget(
             name: "RoomConnectionTests",
             dependencies: [
-                "RoomConnection", "InProcessTransport", "RoomProtocol", "RoomServerCore", "TransportPluginAPI",
+                "RoomConnection", "RoomCore", "InProcessTransport", "RoomProtocol", "RoomServerCore",
+                "TransportPluginAPI", .product(name: "CoreMetrics", package: "swift-metrics"),
             ]),
         .testTarget(
             name: "RoomServerTests",

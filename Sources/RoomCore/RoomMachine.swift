@@ -15,6 +15,7 @@ package struct RoomMachine: Sendable {
     private var missed: Set<ParticipantID> = []
     private var generator: SeededGenerator
     private var endReason: EndReason?
+    private var recovery = SignalingRecovery()
 
     /// `seed` from the system's randomness in production, fixed in tests.
     package init(_ configuration: RoomConfiguration, seed: UInt64) {
@@ -53,6 +54,10 @@ package struct RoomMachine: Sendable {
         case .networkChanged(let change):
             signal(now, &actions) { $0.networkChanged(isLost: change.hasLost(change.signalingAddress), now: now, &$1) }
             eachPeer(now, &actions) { peer, _, actions in peer.networkChanged(change, now: now, &actions) }
+        case .woke(let sleep):
+            signal(now, &actions) { $0.woke(after: sleep, now: now, &$1) }
+            attend(now, &actions) { $0.woke(after: sleep, now: now, &$1) }
+            eachPeer(now, &actions) { peer, _, actions in peer.woke(after: sleep, now: now, &actions) }
         case .metadataUpdated(let metadata):
             session.update(metadata: metadata)
             // Before the first join, `hello` says it.
@@ -152,7 +157,9 @@ package struct RoomMachine: Sendable {
         body(&signaling, &decisions)
         for decision in decisions {
             switch decision {
-            case .openTransport(let generation): actions.append(.openTransport(generation))
+            case .openTransport(let generation):
+                recovery.attempted(now: now)
+                actions.append(.openTransport(generation))
             case .abortTransport(let generation): actions.append(.abortTransport(generation))
             case .closeTransport(let generation, let close): actions.append(.closeTransport(generation, close))
             case .send(let envelope, let generation): actions.append(.send(envelope, generation))
@@ -161,8 +168,10 @@ package struct RoomMachine: Sendable {
             case .cancelTimer(let timer): actions.append(.cancelTimer(timer))
             case .changeStatus(let status):
                 actions.append(.emit(.signalingStatus(status)))
+                noteStatus(status, now, &actions)
                 if case .closed(let reason) = status { end(reason, now, &actions) }
             case .requestHello(let token, let received, let mustRejoin, let attempt):
+                recovery.connected(now: now)
                 let hello = session.hello(
                     token: token, received: received, mustRejoin: mustRejoin, attempt: attempt)
                 signal(now, &actions) { $0.greet(hello, &$1) }
@@ -172,9 +181,23 @@ package struct RoomMachine: Sendable {
         }
     }
 
+    /// What is told of an outage in the end.
+    private mutating func noteStatus(_ status: SignalingStatus, _ now: Timestamp, _ actions: inout [Action]) {
+        switch status {
+        case .connected: break
+        case .disconnected(let cause), .connecting(_, _, let cause):
+            if membership != nil { recovery.lost(cause, now: now) }
+        case .closed: if let incident = recovery.ended(now: now) { actions.append(.emit(.incident(incident))) }
+        }
+    }
+
     private mutating func receive(_ message: ServerMessage, _ now: Timestamp, _ actions: inout [Action]) {
         switch message {
-        case .joined(let joined): enter(joined, now, &actions)
+        case .joined(let joined):
+            enter(joined, now, &actions)
+            if let incident = recovery.back(isResumed: joined.isResumed, now: now) {
+                actions.append(.emit(.incident(incident)))
+            }
         case .error(let error): refused(error, now, &actions)
         case .peerJoined, .peerLeft, .peerChanged, .hostChanged, .signal, .iceServers, .ack, .ping, .pong, .goingAway:
             attend(now, &actions) { $0.received(message, now: now, &$1) }
