@@ -32,6 +32,8 @@ final class Node {
     /// The latest of the numbered messages of its streams: what it has sent, and what the server has.
     var sentUp: [Envelope<ClientMessage>] = []
     var sentDown: [Envelope<ServerMessage>] = []
+    /// The last number of the server's stream that its machine was given.
+    var taken: SequenceNumber = 0
     var metadata: [String: String] = [:]
 
     /// A join token from the provider's cache: when it expires.
@@ -130,6 +132,8 @@ final class Server {
     var machine: RoomServerMachine
     /// The highest epoch of a session whose client has said something over it.
     var confirmed: [SessionID: Epoch] = [:]
+    /// The last number of a session's stream that the machine was given.
+    var taken: [SessionID: SequenceNumber] = [:]
     init(_ machine: RoomServerMachine) { self.machine = machine }
 }
 
@@ -169,6 +173,8 @@ final class Line {
         var expiry: Timestamp
         var isAnswered = false
         var candidates = 0
+        /// How often a path is looked for.
+        var patience: Int
         var tries = 0
     }
     let id: PeerConnectionID
@@ -176,6 +182,8 @@ final class Line {
     var answerer: Endpoint?
     var rounds: [Round] = []
     var selected: Int?
+    /// Since when the selected path has worked both ways.
+    var worksSince: Timestamp?
     /// The association, from the offerer and from the answerer.
     var isEstablished = false
     private let fromOfferer = Pipe()

@@ -111,6 +111,10 @@ extension Simulation {
                 node.isAsleep = false
                 node.clockOffset -= fault.duration
                 rescheduleTimers(of: node)
+                // Told at once, or by the next look.
+                let delay = chance(0.8) ? Duration.milliseconds(2) : random.duration(upTo: .seconds(10))
+                queue.push(
+                    .machine(node: node.index, life: node.life, .woke(after: fault.duration)), at: now + delay)
             }
             judgeLines(of: node)
         case .refusal: node.refusesNext = false

@@ -28,7 +28,10 @@ extension Simulation {
         sendDown(link, .message(envelope))
         if case .joined(let joined) = envelope.message {
             link.joined = (joined.session, joined.epoch)
-            if !joined.isResumed { node.sentDown = [] }
+            if !joined.isResumed {
+                node.sentDown = []
+                server?.taken[joined.session] = nil
+            }
             let received = link.resume?.received ?? 0
             for repeated in node.sentDown where (repeated.sequence ?? .max) <= received {
                 sendDown(link, .message(repeated))
@@ -45,6 +48,34 @@ extension Simulation {
             let confirmed = server?.confirmed[claims.session], claims.epoch < confirmed
         else { return }
         report("\(nodes[link.node].name) is let in with epoch \(claims.epoch) after \(confirmed)")
+    }
+
+    /// What has come before is acknowledged, and that is all.
+    func inspectRepetition(_ event: RoomMachine.Event, _ actions: [RoomMachine.Action], of node: Node) {
+        guard case .received(let envelope, let generation) = event, node.links[generation] != nil else { return }
+        if case .joined(let joined) = envelope.message, !joined.isResumed { node.taken = 0 }
+        guard let sequence = envelope.sequence else { return }
+        defer { node.taken = max(node.taken, sequence) }
+        guard sequence <= node.taken else { return }
+        for action in actions {
+            switch action {
+            case .scheduleTimer, .cancelTimer: continue
+            case .send(let answer, _): if case .ack = answer.message { continue }
+            default: break
+            }
+            report("\(node.name) acts on message \(sequence), which came before: \(action)")
+        }
+    }
+
+    func inspectRepetition(_ envelope: Envelope<ClientMessage>, _ actions: [ServerAction], from link: Link) {
+        guard let sequence = envelope.sequence, let session = link.joined?.session, let server else { return }
+        let taken = server.taken[session] ?? 0
+        server.taken[session] = max(taken, sequence)
+        guard sequence <= taken else { return }
+        for action in actions {
+            if case .send(let answer, link.id) = action, case .ack = answer.message { continue }
+            report("the server acts on message \(sequence) of \(nodes[link.node].name), which came before: \(action)")
+        }
     }
 
     /// What a connection says that was given up changes nothing.

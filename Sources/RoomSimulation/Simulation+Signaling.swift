@@ -41,7 +41,7 @@ extension Simulation {
         link.server = serverLife
         link.isOpenAtServer = true
         link.isOpenAtClient = !link.isAbandoned
-        if now < faultsEnd, chance(0.02) { link.isLateUntil = now + random.duration(upTo: .seconds(15)) }
+        if now < faultsEnd, chance(0.05) { link.isLateUntil = now + random.duration(upTo: .seconds(12)) }
         links[link.id] = link
         serve { $0.connected(link.id, at: now) }
         tell(link, .transportConnected(link.generation))
@@ -159,8 +159,9 @@ extension Simulation {
         }
     }
 
-    func serve(_ body: (inout RoomServerMachine) -> [ServerAction]) {
-        guard let server else { return }
+    @discardableResult
+    func serve(_ body: (inout RoomServerMachine) -> [ServerAction]) -> [ServerAction] {
+        guard let server else { return [] }
         authority.now = now
         let actions = body(&server.machine)
         for action in actions {
@@ -180,6 +181,7 @@ extension Simulation {
         if let deadline = server.machine.nextDeadline, serverTimerAt.map({ deadline < $0 }) ?? true {
             scheduleServerTimer(at: max(deadline, now))
         }
+        return actions
     }
 
     private func scheduleServerTimer(at time: Timestamp) {
@@ -207,7 +209,8 @@ extension Simulation {
             if let joined = link.joined {
                 server?.confirmed[joined.session] = max(joined.epoch, server?.confirmed[joined.session] ?? 0)
             }
-            serve { $0.received(envelope, from: link.id, at: now) }
+            let actions = serve { $0.received(envelope, from: link.id, at: now) }
+            inspectRepetition(envelope, actions, from: link)
             if !wasIn, link.joined != nil { inspectEpoch(of: link) }
         case .closed:
             link.isOpenAtServer = false

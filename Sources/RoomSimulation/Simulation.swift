@@ -249,6 +249,7 @@ package final class Simulation {
             }
         }
         inspectLateNews(event, actions, of: node)
+        inspectRepetition(event, actions, of: node)
         if case .transportConnected(let generation) = event, node.links[generation] == nil,
             !actions.contains(.abortTransport(generation))
         {
@@ -389,6 +390,7 @@ package final class Simulation {
         node.timers = [:]
         node.memory = DeliveryMemory()
         node.sentUp = []
+        node.taken = 0
         node.newestGeneration = nil
         node.membership = nil
         node.roster = [:]
