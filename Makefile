@@ -61,7 +61,7 @@ RUNS ?= 10000
 SEED ?= 1
 simulate: dependencies
 	swift build -c release --product room
-	@$$(swift build -c release --product room --show-bin-path)/room simulate --seed $(SEED) --runs $(RUNS)
+	@$$(swift build -c release --product room --show-bin-path)/room simulate --seed $(SEED) --runs $(RUNS) $(if $(REPORT),--report $(REPORT))
 
 test-mutations:
 	Tests/Mutations/run

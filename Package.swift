@@ -67,7 +67,10 @@ let package = Package(
         .target(name: "RoomProtocol"),
         .target(name: "RoomCore", dependencies: ["RoomProtocol", "TransportPluginAPI"]),
         .target(name: "RoomServerCore", dependencies: ["RoomProtocol", "TransportPluginAPI"]),
-        .target(name: "RoomSimulation", dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol"]),
+        .target(
+            name: "RoomSimulation", dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol"],
+            // Its objects are used by one thread; debug builds, and so the tests, check every access.
+            swiftSettings: [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]),
 
         // Shells
         .target(name: "NetworkMonitor", dependencies: ["CLinux", "TransportPluginAPI"]),
@@ -76,6 +79,7 @@ let package = Package(
             dependencies: [
                 "NetworkMonitor", "RoomCore", "RoomProtocol", "TransportPluginAPI", log,
                 .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Metrics", package: "swift-metrics"),
             ]),
         .target(
             name: "RoomServer",
@@ -157,7 +161,8 @@ let package = Package(
         .testTarget(
             name: "RoomConnectionTests",
             dependencies: [
-                "RoomConnection", "InProcessTransport", "RoomProtocol", "RoomServerCore", "TransportPluginAPI",
+                "RoomConnection", "RoomCore", "InProcessTransport", "RoomProtocol", "RoomServerCore",
+                "TransportPluginAPI", .product(name: "CoreMetrics", package: "swift-metrics"),
             ]),
         .testTarget(
             name: "RoomServerTests",

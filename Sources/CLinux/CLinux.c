@@ -2,7 +2,9 @@
 
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <stdint.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 int CLinux_netlink_open(void) {
@@ -22,4 +24,30 @@ void CLinux_netlink_drain(int descriptor) {
     for (int i = 0; i < 64; i++) {
         if (recv(descriptor, bytes, sizeof bytes, MSG_DONTWAIT) < 0) break;
     }
+}
+
+#ifndef TFD_TIMER_CANCEL_ON_SET
+#define TFD_TIMER_CANCEL_ON_SET (1 << 1)
+#endif
+
+// The time itself never comes (year 2242): the kernel cancels the timer when the clock jumps, and says so by making it readable.
+static int arm(int descriptor) {
+    struct itimerspec never = {.it_value = {.tv_sec = 8589934592}};
+    return timerfd_settime(descriptor, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, 0);
+}
+
+int CLinux_clock_jumps_open(void) {
+    int descriptor = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (descriptor >= 0 && arm(descriptor) != 0) {
+        close(descriptor);
+        return -1;
+    }
+    return descriptor;
+}
+
+void CLinux_clock_jumps_rearm(int descriptor) {
+    uint64_t expirations;
+    // Fails with ECANCELED after a jump, which is what it is for.
+    if (read(descriptor, &expirations, sizeof expirations) < 0) { /* nothing to do */ }
+    arm(descriptor);
 }

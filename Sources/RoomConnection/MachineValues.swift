@@ -61,7 +61,11 @@ extension RoomIncident {
         self.init(
             participant: incident.participant, cause: incident.cause.rawValue, startedAt: incident.startedAt,
             endedAt: incident.endedAt, hasRecovered: incident.outcome == .recovered,
-            steps: incident.steps.map { Step(name: $0.kind.rawValue, at: $0.at, cause: $0.cause?.rawValue) })
+            steps: incident.steps.map { step in
+                Step(
+                    name: step.kind.rawValue, at: step.at, cause: step.text ?? step.cause?.rawValue,
+                    number: step.number)
+            })
     }
 }
 

@@ -211,6 +211,9 @@ public final class Room: Sendable {
 
     func networkChanged(addresses: Set<String>) { engine.networkChanged(addresses: addresses) }
 
+    /// On the loop.
+    func woke(after sleep: Duration) { engine.woke(after: sleep) }
+
     nonisolated(nonsending) func start() async { await engine.start() }
 
     nonisolated(nonsending) func join(within deadline: Duration) async throws(RoomError) {

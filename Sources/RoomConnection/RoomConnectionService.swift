@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Logging
 internal import RoomCore
 internal import RoomProtocol
 internal import TransportPluginAPI
@@ -27,6 +28,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     private var runner: Task<Void, Never>?
     private var hasJoined = false
     private let join = Locked(Join())
+    private let metrics = RoomMetrics()
 
     init(hello: Hello, configuration: RoomConfiguration, signaling: Signaling, peer: Peer) {
         self.configuration = configuration
@@ -104,6 +106,8 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         let change = RoomMachine.NetworkChange(addresses: addresses, signalingAddress: signaling.localAddress)
         handle(.networkChanged(change))
     }
+
+    func woke(after sleep: Duration) { handle(.woke(after: sleep)) }
 
     func restartPaths(to participant: ParticipantID?) {
         loop.execute { [self] in handle(.restartRequested(participant)) }
@@ -206,10 +210,24 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         case .peerStatus(let participant, let status):
             if case .connected = status { peers.peerRecovered(participant) }
             hub.emit(.peer(participant, PeerStatus(status)))
-        case .incident(let incident): hub.emit(.incident(RoomIncident(incident)))
+        case .incident(let incident): report(incident)
         case .error(let error): hub.emit(.error(RoomError(error)))
         case .left(let reason): end(RoomError(reason))
         }
+    }
+
+    private func report(_ incident: Incident) {
+        metrics.record(incident)
+        configuration.logger.debug(
+            "incident",
+            metadata: [
+                "of": "\(incident.participant?.rawValue ?? "signaling")", "cause": "\(incident.cause.rawValue)",
+                "outcome": "\(incident.outcome.rawValue)",
+                "seconds": "\((incident.endedAt - incident.startedAt).inSeconds)",
+                "steps": .array(
+                    incident.steps.map { "\(($0.at - incident.startedAt).inSeconds) \($0.kind.rawValue)" }),
+            ])
+        hub.emit(.incident(RoomIncident(incident)))
     }
 
     private func updateRoster() {

@@ -14,6 +14,8 @@ protocol RoomEngine: AnyObject, Sendable {
     func reconnectNow()
     /// On the loop: the machine's network has changed; the addresses that there are now.
     func networkChanged(addresses: Set<String>)
+    /// On the loop: the machine has slept for so long.
+    func woke(after sleep: Duration)
     func restartPaths(to participant: ParticipantID?)
     func update(metadata: [String: String])
     func close(reason: String)

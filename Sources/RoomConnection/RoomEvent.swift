@@ -93,24 +93,27 @@ public enum PeerStatus: Sendable, Hashable {
 public struct RoomIncident: Sendable, Hashable {
     /// One step of a recovery.
     public struct Step: Sendable, Hashable {
-        /// `detected`, `restartRequested`, `connected`, …
+        /// Of a peer: `detected`, `probed`, `held`, `restartRequested`, `rebuildRequested`, `described`, `answered`, `gathered`,
+        /// `connected`, `recovered`. Of signaling: `lost`, `attempt`, `connected`, `resumed`, `rejoined`.
         public let name: String
         /// When it happened.
         public let at: Timestamp
         /// Why, where the step has a reason of its own.
         public let cause: String?
+        /// Of an `attempt`: which one it is, from 1.
+        public let number: Int?
     }
     /// Nil: the connection to the room server.
     public let participant: ParticipantID?
-    /// `silence`, `pathLost`, `networkChanged`, …
+    /// `silence`, `pathLost`, `networkChanged`, `connectionLost`, …
     public let cause: String
     /// When the trouble was noticed.
     public let startedAt: Timestamp
-    /// When the path was up again, or the participant gone.
+    /// When the path was up again or the server had let us in, or when the participant was gone.
     public let endedAt: Timestamp
     /// False: the participant, or we, left before it was healed.
     public let hasRecovered: Bool
-    /// In the order of time; the first 64.
+    /// In the order of time; at most 64. Of a peer the first ones; of signaling the first and the latest.
     public let steps: [Step]
 
     /// From being noticed to being healed.

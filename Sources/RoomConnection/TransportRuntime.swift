@@ -111,7 +111,7 @@ public final class TransportRuntime: Sendable {
         return room
     }
 
-    /// Tells the rooms of changes of this machine's network, so that they need not wait for silence.
+    /// Tells the rooms of changes of this machine's network, and that it has slept, so that they need not wait for silence.
     private nonisolated(nonsending) func watchNetwork() async {
         let loop = peer.loop
         await loop.run { [self] in
@@ -119,6 +119,11 @@ public final class TransportRuntime: Sendable {
                 guard let self else { return }
                 let rooms = state.withLock { Array($0.rooms.values) }
                 for room in rooms { room.networkChanged(addresses: network.addresses) }
+            } onWake: { [weak self] sleep in
+                guard let self else { return }
+                configuration.logger.debug("this machine has slept", metadata: ["seconds": "\(sleep.inSeconds)"])
+                let rooms = state.withLock { Array($0.rooms.values) }
+                for room in rooms { room.woke(after: sleep) }
             }
             monitor.start()
             state.withLock { $0.monitor = monitor }

@@ -56,6 +56,9 @@ struct Liveness: Sendable {
         return ping(answerWithin: probeDeadline, now: now)
     }
 
+    /// This machine has slept: an answer to an older ping may have come and gone. Asks anew.
+    mutating func woke(now: Timestamp) -> Verdict { ping(answerWithin: probeDeadline, now: now) }
+
     private mutating func ping(answerWithin limit: Duration, now: Timestamp) -> Verdict {
         lastPing += 1
         answerDue = now + limit

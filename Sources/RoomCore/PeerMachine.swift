@@ -19,9 +19,13 @@ package struct PeerMachine: Sendable {
     private var path: PeerPath?
     /// Of the ICE servers: how long they were good when they came.
     private var credentialLife: Duration?
-    /// When the ICE servers came, and when those came that the present round uses.
+    /// When the ICE servers came, when those came that the latest round uses, and when those that the present path uses: a round that
+    /// finds no path leaves the older path where it is.
     private var iceServersAt: Timestamp?
     private var roundServersAt: Timestamp?
+    private var pathServersAt: Timestamp?
+    /// When a path was last to be moved to fresh credentials.
+    private var renewedAt: Timestamp?
 
     /// The offerer is the one with the smaller id.
     package init(
@@ -57,6 +61,7 @@ package struct PeerMachine: Sendable {
     package mutating func received(_ signal: Signal, now: Timestamp, _ actions: inout [Action]) {
         guard signal.session == participant.session else { return }
         negotiate(now: now, &actions) { negotiation, _, actions in negotiation.received(signal, &actions) }
+        renewRelay(now: now, &actions)
     }
 
     package mutating func handle(
@@ -78,7 +83,11 @@ package struct PeerMachine: Sendable {
         case .liveness(let liveness): climb(now: now, &actions) { $0.livenessChanged(liveness, now: now, &$1) }
         case .pathChanged(let path):
             self.path = path
-            climb(now: now, &actions) { $0.pathChanged(path, &$1) }
+            pathServersAt = roundServersAt
+            climb(now: now, &actions) {
+                $0.pathChanged(path, &$1)
+                $0.callOff(.relayCredentials, &$1)
+            }
         case .closed(let failure):
             negotiation.connectionClosed()
             climb(now: now, &actions) { $0.closed(failure, now: now, &$1) }
@@ -112,6 +121,14 @@ package struct PeerMachine: Sendable {
         if let connection, case .connected = status { actions.append(.command(connection, .tellServerIsBack)) }
     }
 
+    /// This machine has slept for so long. Credentials have aged meanwhile.
+    package mutating func woke(after sleep: Duration, now: Timestamp, _ actions: inout [Action]) {
+        iceServersAt = iceServersAt.map { $0 - sleep }
+        roundServersAt = roundServersAt.map { $0 - sleep }
+        pathServersAt = pathServersAt.map { $0 - sleep }
+        climb(now: now, &actions) { $0.woke(now: now, &$1) }
+    }
+
     package mutating func networkChanged(
         _ change: RoomMachine.NetworkChange, now: Timestamp, _ actions: inout [Action]
     ) {
@@ -135,11 +152,16 @@ package struct PeerMachine: Sendable {
     /// Plans a new path when the present one uses relays whose credentials have lived for a quarter of their life or more, and there
     /// are fresh ones: fresh ones may come as rarely as after 0.7 of it.
     private mutating func renewRelay(now: Timestamp, _ actions: inout [Action]) {
-        guard path?.local == .relay, let credentialLife, let iceServersAt, let roundServersAt,
-            roundServersAt < iceServersAt, now - roundServersAt >= credentialLife / 4
+        guard path?.local == .relay, let credentialLife, let iceServersAt, let pathServersAt,
+            pathServersAt < iceServersAt, now - pathServersAt >= credentialLife / 4, ladder.canPlan
         else { return }
         var generator = self.generator
-        climb(now: now, &actions) { $0.plan(.relayCredentials, now: now, using: &generator, &$1) }
+        // Where the last round has found no path, another one is not made at once.
+        let earliest = max(now, renewedAt.map { $0 + max(.seconds(5), credentialLife / 8) } ?? now)
+        renewedAt = earliest
+        climb(now: now, &actions) {
+            $0.plan(.relayCredentials, from: earliest, using: &generator, &$1)
+        }
         _ = self.generator.next()
     }
 

@@ -136,12 +136,21 @@ extension RecoveryLadder {
     /// Begins the record of an incident unless one is open, and notes how far it goes.
     mutating func open(_ cause: Incident.Cause, now: Timestamp, rung: RecoveryRung = .wait) {
         if incident == nil {
+            // Where it began with a probe, that is when it began.
+            let start = probedAt ?? now
             incident = Incident(
-                participant: participant, cause: cause, startedAt: now, endedAt: now, rung: rung, outcome: .recovered,
-                steps: [Incident.Step(.detected, at: now, cause: cause)])
+                participant: participant, cause: cause, startedAt: start, endedAt: now, rung: rung,
+                outcome: .recovered, steps: [Incident.Step(.detected, at: start, cause: cause)])
+            if probedAt != nil { note(.probed, now: start) }
         } else if let known = incident?.rung, rung > known {
             incident?.rung = rung
         }
+    }
+
+    /// Asks for a sign of life.
+    mutating func probe(now: Timestamp, _ actions: inout [Action]) {
+        actions.append(.probe)
+        if incident == nil { probedAt = now } else { note(.probed, now: now) }
     }
 
     mutating func note(_ kind: Incident.Step.Kind, now: Timestamp, _ cause: Incident.Cause? = nil) {
@@ -150,6 +159,7 @@ extension RecoveryLadder {
     }
 
     mutating func finish(_ outcome: Incident.Outcome, now: Timestamp, _ actions: inout [Action]) {
+        probedAt = nil
         if outcome == .recovered { note(.recovered, now: now) }
         guard var ended = incident else { return }
         incident = nil

@@ -18,7 +18,7 @@ package struct RecoveryLadder: Sendable {
     enum State: Sendable, Hashable {
         /// Nothing was begun. Can transition to: connecting.
         case idle
-        /// A connection is being made. Can transition to: healthy, connecting (rebuild), delayed, held.
+        /// A connection is being made. Can transition to: healthy, restarting, connecting (rebuild), delayed, held.
         case connecting(since: Timestamp, deadline: Timestamp)
         /// Evidence of life is there. Can transition to: planned, watching, restarting, delayed, connecting, held.
         case healthy
@@ -65,6 +65,8 @@ package struct RecoveryLadder: Sendable {
     /// The timer of this state has been late once.
     var hadGrace = false
     var incident: Incident?
+    /// A sign of life was asked for before there was an incident.
+    var probedAt: Timestamp?
     package internal(set) var status = PeerStatus.waiting
 
     package init(_ configuration: RecoveryConfiguration, participant: ParticipantID, isOfferer: Bool) {
@@ -97,8 +99,9 @@ package struct RecoveryLadder: Sendable {
         case .disconnected:
             isUp = false
             switch state {
-            case .healthy, .planned, .watching: step(.restart, .pathLost, now: now, &actions)
-            case .idle, .connecting, .restarting, .delayed, .held: updateStatus(&actions)
+            // Also of a connection that was never up: its agent has tried everything that it knew.
+            case .connecting, .healthy, .planned, .watching: step(.restart, .pathLost, now: now, &actions)
+            case .idle, .restarting, .delayed, .held: updateStatus(&actions)
             }
         case .new, .connecting:
             guard isUp else { return }
@@ -160,6 +163,10 @@ package struct RecoveryLadder: Sendable {
                     Restarting(
                         cause: cause, attempt: 1, deadline: deadline, startedAt: now, lastAt: now, isAnswered: true)),
                 &actions)
+        case .connecting(let since, let deadline) where !isOfferer:
+            // The other side looks for a path anew, and will do so again.
+            let later = now + configuration.connectBudget + configuration.restartBudget
+            enter(.connecting(since: since, deadline: max(deadline, later)), &actions)
         case .idle, .connecting, .healthy, .planned, .watching, .delayed, .held: break
         }
     }
@@ -214,16 +221,26 @@ package struct RecoveryLadder: Sendable {
         }
     }
 
+    /// This machine has slept. Its clock has stood still, so whatever was about to be judged by it knows nothing of the other side's
+    /// time: the path is asked, and has its time to answer.
+    package mutating func woke(now: Timestamp, _ actions: inout [Action]) {
+        switch state {
+        case .idle, .delayed, .held: break
+        case .healthy, .planned: hurry(.suspended, now: now, &actions)
+        case .watching, .connecting, .restarting: _ = grantGrace(now: now, &actions)
+        }
+    }
+
     /// There is reason to look at once: the network changed, or somebody asked.
     package mutating func hurry(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
         let deadline = now + configuration.probeBudget
         switch state {
         case .idle, .delayed, .held: break
         case .healthy, .planned:
-            actions.append(.probe)
+            probe(now: now, &actions)
             enter(.watching(deadline: deadline, cause), &actions)
         case .watching(let before, let oldCause):
-            actions.append(.probe)
+            probe(now: now, &actions)
             enter(.watching(deadline: min(before, deadline), oldCause), &actions)
         case .restarting(var restarting):
             // What is being gathered may be of the old network.
@@ -240,7 +257,7 @@ package struct RecoveryLadder: Sendable {
         if isPathLost, isUp {
             // Nothing comes over it any more: the next sign of life, which the probe asks for, is one of a new path.
             isSuspect = true
-            actions.append(.probe)
+            probe(now: now, &actions)
         }
         switch state {
         case .healthy, .planned, .watching:
@@ -263,7 +280,9 @@ package struct RecoveryLadder: Sendable {
     package mutating func restartRequested(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
         let earliest = lastRestartAt.map { $0 + configuration.restartSpacing } ?? now
         switch state {
-        case .idle, .connecting, .delayed, .held: break
+        case .idle, .delayed, .held: break
+        // The other side has found no path for what both have described.
+        case .connecting: if cause == .requestedByPeer, earliest <= now { step(.restart, cause, now: now, &actions) }
         case .healthy, .planned, .watching:
             if earliest <= now {
                 step(.restart, cause, now: now, &actions)
@@ -292,12 +311,21 @@ package struct RecoveryLadder: Sendable {
         }
     }
 
-    /// A restart of a path that works, soon.
+    /// Whether `plan` would do anything.
+    package var canPlan: Bool { state == .healthy }
+
+    /// A restart of a path that works, soon after `earliest`.
     package mutating func plan(
-        _ cause: Incident.Cause, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+        _ cause: Incident.Cause, from earliest: Timestamp, using generator: inout SeededGenerator,
+        _ actions: inout [Action]
     ) {
-        guard state == .healthy else { return }
-        enter(.planned(at: now + generator.duration(upTo: configuration.rejoinJitter), cause), &actions)
+        guard canPlan else { return }
+        enter(.planned(at: earliest + generator.duration(upTo: configuration.rejoinJitter), cause), &actions)
+    }
+
+    /// What was planned for this reason is done.
+    package mutating func callOff(_ cause: Incident.Cause, _ actions: inout [Action]) {
+        if case .planned(_, cause) = state { enter(.healthy, &actions) }
     }
 
     // MARK: Time
@@ -341,10 +369,10 @@ package struct RecoveryLadder: Sendable {
         case .connecting(let since, _):
             enter(.connecting(since: since, deadline: now + configuration.connectBudget / 2), &actions)
         case .watching(_, let cause):
-            actions.append(.probe)
+            probe(now: now, &actions)
             enter(.watching(deadline: now + configuration.probeBudget, cause), &actions)
         case .restarting(var restarting):
-            actions.append(.probe)
+            probe(now: now, &actions)
             restarting.deadline = now + configuration.probeBudget
             enter(.restarting(restarting), &actions)
         }

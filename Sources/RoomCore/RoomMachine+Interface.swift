@@ -14,6 +14,8 @@ extension RoomMachine {
         case reconnectRequested
         /// The network of this machine changed (address, route, link); debounced by the shell.
         case networkChanged(NetworkChange)
+        /// This machine has slept for so long, by CLOCK_BOOTTIME against CLOCK_MONOTONIC.
+        case woke(after: Duration)
         /// The application asks for a new path, to one participant or to all.
         case restartRequested(ParticipantID?)
         case metadataUpdated([String: String])

@@ -9,10 +9,13 @@ package struct RoomMachine: Sendable {
     private var signaling: SignalingMachine
     private var session: RoomSessionMachine
     private var peers: [ParticipantID: PeerMachine] = [:]
+    /// Somebody's turn to connect may have to come.
+    private var mayHaveIdlePeers = false
     /// Participants that the last rejoin did not find; they may come back.
     private var missed: Set<ParticipantID> = []
     private var generator: SeededGenerator
     private var endReason: EndReason?
+    private var recovery = SignalingRecovery()
 
     /// `seed` from the system's randomness in production, fixed in tests.
     package init(_ configuration: RoomConfiguration, seed: UInt64) {
@@ -51,6 +54,10 @@ package struct RoomMachine: Sendable {
         case .networkChanged(let change):
             signal(now, &actions) { $0.networkChanged(isLost: change.hasLost(change.signalingAddress), now: now, &$1) }
             eachPeer(now, &actions) { peer, _, actions in peer.networkChanged(change, now: now, &actions) }
+        case .woke(let sleep):
+            signal(now, &actions) { $0.woke(after: sleep, now: now, &$1) }
+            attend(now, &actions) { $0.woke(after: sleep, now: now, &$1) }
+            eachPeer(now, &actions) { peer, _, actions in peer.woke(after: sleep, now: now, &actions) }
         case .metadataUpdated(let metadata):
             session.update(metadata: metadata)
             // Before the first join, `hello` says it.
@@ -86,11 +93,16 @@ package struct RoomMachine: Sendable {
             signal(now, &actions) { $0.credentialFailed(failure, now: now, &$1) }
         case .peer(_, _, .serverIsBack): signal(now, &actions) { $0.serverIsBack(now: now, &$1) }
         case .peer(let participant, let connection, let fact):
-            let before = peers[participant]
-            withPeer(participant, now, &actions) { $0.handle(fact, of: connection, now: now, &$1) }
-            guard before?.connection == connection else { break }
+            var isCurrent = false
+            var wasRecovering = false
+            withPeer(participant, now, &actions) {
+                isCurrent = $0.connection == connection
+                wasRecovering = $0.isRecovering
+                $0.handle(fact, of: connection, now: now, &$1)
+            }
+            guard isCurrent else { break }
             if fact == .closed(nil) { attend(now, &actions) { $0.peerClosed(participant, now: now, &$1) } }
-            conclude(from: fact, wasRecovering: before?.isRecovering ?? false, now, &actions)
+            conclude(from: fact, wasRecovering: wasRecovering, now, &actions)
         }
         if wasConnected, !signaling.isConnected, !isEnded {
             eachPeer(now, &actions) { peer, _, actions in peer.setReachable(false, now: now, &actions) }
@@ -145,7 +157,9 @@ package struct RoomMachine: Sendable {
         body(&signaling, &decisions)
         for decision in decisions {
             switch decision {
-            case .openTransport(let generation): actions.append(.openTransport(generation))
+            case .openTransport(let generation):
+                recovery.attempted(now: now)
+                actions.append(.openTransport(generation))
             case .abortTransport(let generation): actions.append(.abortTransport(generation))
             case .closeTransport(let generation, let close): actions.append(.closeTransport(generation, close))
             case .send(let envelope, let generation): actions.append(.send(envelope, generation))
@@ -154,8 +168,10 @@ package struct RoomMachine: Sendable {
             case .cancelTimer(let timer): actions.append(.cancelTimer(timer))
             case .changeStatus(let status):
                 actions.append(.emit(.signalingStatus(status)))
+                noteStatus(status, now, &actions)
                 if case .closed(let reason) = status { end(reason, now, &actions) }
             case .requestHello(let token, let received, let mustRejoin, let attempt):
+                recovery.connected(now: now)
                 let hello = session.hello(
                     token: token, received: received, mustRejoin: mustRejoin, attempt: attempt)
                 signal(now, &actions) { $0.greet(hello, &$1) }
@@ -165,9 +181,23 @@ package struct RoomMachine: Sendable {
         }
     }
 
+    /// What is told of an outage in the end.
+    private mutating func noteStatus(_ status: SignalingStatus, _ now: Timestamp, _ actions: inout [Action]) {
+        switch status {
+        case .connected: break
+        case .disconnected(let cause), .connecting(_, _, let cause):
+            if membership != nil { recovery.lost(cause, now: now) }
+        case .closed: if let incident = recovery.ended(now: now) { actions.append(.emit(.incident(incident))) }
+        }
+    }
+
     private mutating func receive(_ message: ServerMessage, _ now: Timestamp, _ actions: inout [Action]) {
         switch message {
-        case .joined(let joined): enter(joined, now, &actions)
+        case .joined(let joined):
+            enter(joined, now, &actions)
+            if let incident = recovery.back(isResumed: joined.isResumed, now: now) {
+                actions.append(.emit(.incident(incident)))
+            }
         case .error(let error): refused(error, now, &actions)
         case .peerJoined, .peerLeft, .peerChanged, .hostChanged, .signal, .iceServers, .ack, .ping, .pong, .goingAway:
             attend(now, &actions) { $0.received(message, now: now, &$1) }
@@ -268,6 +298,7 @@ package struct RoomMachine: Sendable {
     private mutating func join(_ participant: Participant, _ now: Timestamp, _ actions: inout [Action]) {
         guard let us = membership?.participant else { return }
         actions.append(.emit(.peerJoined(participant)))
+        mayHaveIdlePeers = true
         peers[participant.id] = PeerMachine(
             participant, us: us, configuration: configuration.recovery, iceServers: session.iceServers,
             iceServersAt: session.iceServersAt, generator: SeededGenerator(seed: generator.next()))
@@ -283,12 +314,16 @@ package struct RoomMachine: Sendable {
 
     /// Answerers wait for their offers at once; offerers take their turns.
     private mutating func beginPeers(_ now: Timestamp, _ actions: inout [Action]) {
-        guard signaling.isConnected, peers.values.contains(where: \.isIdle) else { return }
+        guard signaling.isConnected, mayHaveIdlePeers else { return }
+        mayHaveIdlePeers = false
         var connecting = peers.values.count(where: \.isConnectingFirst)
         for participant in peers.keys.sorted() {
             guard let peer = peers[participant], peer.isIdle else { continue }
             if peer.isOfferer {
-                guard connecting < configuration.recovery.maximumConnecting else { continue }
+                guard connecting < configuration.recovery.maximumConnecting else {
+                    mayHaveIdlePeers = true
+                    continue
+                }
                 connecting += 1
             }
             withPeer(participant, now, &actions) { $0.begin(now: now, &$1) }
@@ -310,9 +345,8 @@ package struct RoomMachine: Sendable {
         _ body: (inout PeerMachine, inout [PeerMachine.Action]) -> Void
     ) {
         var decisions: [PeerMachine.Action] = []
-        guard var peer = peers.removeValue(forKey: participant) else { return }
-        body(&peer, &decisions)
-        peers[participant] = peer
+        guard let index = peers.index(forKey: participant) else { return }
+        body(&peers.values[index], &decisions)
         for decision in decisions {
             switch decision {
             case .command(let connection, let command): actions.append(.peer(participant, connection, command))

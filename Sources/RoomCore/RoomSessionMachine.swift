@@ -233,6 +233,19 @@ package struct RoomSessionMachine: Sendable {
         scheduleTimer(&actions)
     }
 
+    /// This machine has slept for so long: credentials have aged, and nobody is given up before there was time for news.
+    package mutating func woke(after sleep: Duration, now: Timestamp, _ actions: inout [Action]) {
+        iceServersAt = iceServersAt.map { $0 - sleep }
+        guard case .inside(var stay) = state else { return }
+        stay.refreshAt = stay.refreshAt.map { max(now, $0 - sleep) }
+        for member in stay.sortedMembers where member.missedUntil != nil {
+            let patience = member.hasClosed ? configuration.recovery.closedAbsenceLimit : stay.patience
+            stay.members[member.participant.id]?.missedUntil = now + patience
+        }
+        state = .inside(stay)
+        scheduleTimer(&actions)
+    }
+
     /// The peer connection to a missed participant was closed by the other side. It has left, or the connection has failed there and it
     /// comes back at once.
     package mutating func peerClosed(_ id: ParticipantID, now: Timestamp, _ actions: inout [Action]) {

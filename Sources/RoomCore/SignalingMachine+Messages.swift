@@ -154,7 +154,9 @@ extension SignalingMachine {
     /// The server ends in order: both sides know what the other has, so the connection is left at once.
     private mutating func goAway(_ window: RetryWindow, now: Timestamp, _ actions: inout [Action]) {
         if let generation = currentGeneration { actions.append(.closeTransport(generation, .goingAway)) }
-        retry(SignalingFailure("the server is going away", retryAfter: window), now: now, &actions)
+        retry(
+            SignalingFailure("the server is going away", retryAfter: window, cause: .serverGoingAway), now: now,
+            &actions)
     }
 
     /// Acknowledges what came: with the next message, after a while, or at once when there is much of it.
@@ -248,7 +250,8 @@ extension SignalingMachine {
             transmit(Envelope(.ping(id: id)), generation, &actions)
             actions.append(.scheduleTimer(.liveness, at: time))
         case .dead:
-            abortAndRetry(SignalingFailure("the server has been silent for too long"), now: now, &actions)
+            abortAndRetry(
+                SignalingFailure("the server has been silent for too long", cause: .silence), now: now, &actions)
         }
     }
 
@@ -268,12 +271,29 @@ extension SignalingMachine {
         }
     }
 
+    /// This machine has slept for so long. An open connection is asked for a sign of life, and has its time for it; an attempt that was
+    /// under way is made anew; a credential has aged.
+    package mutating func woke(after sleep: Duration, now: Timestamp, _ actions: inout [Action]) {
+        credential.expiresAt = credential.expiresAt.map { $0 - sleep }
+        switch state {
+        case .idle, .fetching, .closed: break
+        case .waiting: beginAttempt(now: now, &actions)
+        case .opening, .greeting:
+            if let generation = currentGeneration { actions.append(.abortTransport(generation)) }
+            beginAttempt(now: now, &actions)
+        case .connected(var connected):
+            let verdict = connected.liveness.woke(now: now)
+            state = .connected(connected)
+            act(on: verdict, connected.generation, now: now, &actions)
+        }
+    }
+
     /// As `hurry`. `isLost`: the connection leaves from an address that this machine does not have any more. It would be silent for ever.
     package mutating func networkChanged(isLost: Bool, now: Timestamp, _ actions: inout [Action]) {
         guard isLost, case .connected(let connected) = state else { return hurry(now: now, &actions) }
         actions.append(.abortTransport(connected.generation))
         leaveConnected(&actions)
-        cause = SignalingFailure("the connection's local address is gone")
+        cause = SignalingFailure("the connection's local address is gone", cause: .networkChanged)
         changeStatus(.disconnected(cause: cause), &actions)
         attempt += 1
         beginAttempt(now: now, &actions)

@@ -12,11 +12,14 @@ package struct SignalingFailure: Sendable, Hashable {
     package var retryAfter: RetryWindow?
     /// What the room server said, when it was the server.
     package var code: ProtocolError.Code?
+    /// The kind of it, for the record of an incident.
+    package var cause: Incident.Cause
 
     package init(
         _ description: String, isRetryable: Bool = true, status: Int? = nil, retryAfter: RetryWindow? = nil,
-        code: ProtocolError.Code? = nil
+        code: ProtocolError.Code? = nil, cause: Incident.Cause = .connectionLost
     ) {
+        self.cause = cause
         self.description = description
         self.isRetryable = isRetryable
         self.status = status
@@ -25,7 +28,9 @@ package struct SignalingFailure: Sendable, Hashable {
     }
 
     package init(_ error: ProtocolError) {
-        self.init(error.message, isRetryable: error.isRetryable, retryAfter: error.retryAfter, code: error.code)
+        self.init(
+            error.message, isRetryable: error.isRetryable, retryAfter: error.retryAfter, code: error.code,
+            cause: .refused)
     }
 }
 
@@ -119,7 +124,7 @@ package enum RecoveryRung: Int, Sendable, CaseIterable, Comparable {
     package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
 }
 
-/// How a recovery went, step by step.
+/// How a recovery of a peer connection or of signaling went, step by step.
 package struct Incident: Sendable, Hashable {
     package enum Outcome: String, Sendable {
         case recovered
@@ -129,7 +134,9 @@ package struct Incident: Sendable, Hashable {
     package enum Cause: String, Sendable {
         case silence, pathLost, networkChanged, rejoined, peerRejoined, requestedByPeer, requested, connectionFailed,
             connectionClosed
-        case connectTimeout, descriptionRefused, relayCredentials, reconnectRequested
+        case connectTimeout, descriptionRefused, relayCredentials, reconnectRequested, suspended
+        /// Of signaling, besides `silence` and `networkChanged`.
+        case connectionLost, serverGoingAway, refused
     }
     package struct Step: Sendable, Hashable {
         package enum Kind: String, Sendable {
@@ -137,6 +144,7 @@ package struct Incident: Sendable, Hashable {
             case detected
             /// Signaling is down: the step waits for it.
             case held
+            /// A sign of life was asked for.
             case probed
             case restartRequested, rebuildRequested
             /// A local description went out.
@@ -145,26 +153,35 @@ package struct Incident: Sendable, Hashable {
             case answered
             /// Local candidates are complete.
             case gathered
-            /// The path, or the new connection, is up.
+            /// The path, or the new connection, is up. Of signaling: `hello` goes out.
             case connected
             case recovered
+            /// Signaling's: the connection is gone; an attempt begins; the server has let us in.
+            case lost, attempt, resumed, rejoined
         }
         package var kind: Kind
         package var at: Timestamp
         package var cause: Cause?
+        /// Of an attempt, from 1.
+        package var number: Int?
+        /// What was said about the cause.
+        package var text: String?
 
-        package init(_ kind: Kind, at: Timestamp, cause: Cause? = nil) {
+        package init(_ kind: Kind, at: Timestamp, cause: Cause? = nil, number: Int? = nil, text: String? = nil) {
             self.kind = kind
             self.at = at
             self.cause = cause
+            self.number = number
+            self.text = text
         }
     }
-    package var participant: ParticipantID
+    /// Nil: signaling.
+    package var participant: ParticipantID?
     package var cause: Cause
     package var startedAt: Timestamp
     package var endedAt: Timestamp
-    /// The highest rung that was needed.
-    package var rung: RecoveryRung
+    /// The highest rung that was needed; nil for signaling.
+    package var rung: RecoveryRung?
     package var outcome: Outcome
     /// In the order of time; the first `stepLimit`.
     package var steps: [Step]
@@ -172,7 +189,7 @@ package struct Incident: Sendable, Hashable {
     package static let stepLimit = 64
 
     package init(
-        participant: ParticipantID, cause: Cause, startedAt: Timestamp, endedAt: Timestamp, rung: RecoveryRung,
+        participant: ParticipantID?, cause: Cause, startedAt: Timestamp, endedAt: Timestamp, rung: RecoveryRung?,
         outcome: Outcome, steps: [Step]
     ) {
         self.participant = participant

@@ -14,9 +14,12 @@ struct EventQueue<Element> {
     }
 
     mutating func pop() -> (time: Timestamp, element: Element)? {
-        guard let key = keys.pop(), let element = elements[key.slot] else { return nil }
-        elements[key.slot] = nil
+        guard let key = keys.pop() else { return nil }
+        // Taken out, not copied.
+        var taken: Element?
+        swap(&taken, &elements[key.slot])
         free.append(key.slot)
+        guard let element = taken else { return nil }
         return (Timestamp(nanoseconds: key.time), element)
     }
 }

@@ -25,6 +25,15 @@ final class Node {
     var refusesNext = false
     /// The server has called its epoch stale: it may ask for a rejoin.
     var isStale = false
+    /// Of its machine's connections and attempts.
+    var newestGeneration: ConnectionGeneration?
+    /// It counts its attempts in `hello`.
+    var countsAttempts = true
+    /// The latest of the numbered messages of its streams: what it has sent, and what the server has.
+    var sentUp: [Envelope<ClientMessage>] = []
+    var sentDown: [Envelope<ServerMessage>] = []
+    /// The last number of the server's stream that its machine was given.
+    var taken: SequenceNumber = 0
     var metadata: [String: String] = [:]
 
     /// A join token from the provider's cache: when it expires.
@@ -61,7 +70,10 @@ final class Node {
         var deadline: Timestamp
     }
 
-    var isHost: Bool { machine.membership?.isHost ?? false }
+    var isHost: Bool { reading { $0.membership?.isHost ?? false } }
+
+    /// Looks at the machine where it is. A plain read of a property would copy all of it.
+    func reading<Value>(_ body: (inout RoomMachine) -> Value) -> Value { body(&machine) }
 
     init(index: Int, machine: RoomMachine) {
         self.index = index
@@ -98,6 +110,11 @@ final class Link {
     var openedAt = Timestamp.zero
     var lastUp = Timestamp.zero
     var lastDown = Timestamp.zero
+    /// What is on its way takes another one, and does not come before.
+    var isLateUntil = Timestamp.zero
+    /// What its `hello` has presented, and what the server has answered.
+    var resume: Resume?
+    var joined: (session: SessionID, epoch: Epoch)?
     /// On their way; the oldest first. They wait here while the network is cut.
     var up = Fifo<Frame>()
     var down = Fifo<ServerFrame>()
@@ -108,6 +125,16 @@ final class Link {
         self.life = life
         self.generation = generation
     }
+}
+
+/// The server's machine, where it can be changed in place.
+final class Server {
+    var machine: RoomServerMachine
+    /// The highest epoch of a session whose client has said something over it.
+    var confirmed: [SessionID: Epoch] = [:]
+    /// The last number of a session's stream that the machine was given.
+    var taken: [SessionID: SequenceNumber] = [:]
+    init(_ machine: RoomServerMachine) { self.machine = machine }
 }
 
 /// One end of a peer connection.
@@ -146,6 +173,8 @@ final class Line {
         var expiry: Timestamp
         var isAnswered = false
         var candidates = 0
+        /// How often a path is looked for.
+        var patience: Int
         var tries = 0
     }
     let id: PeerConnectionID
@@ -153,6 +182,8 @@ final class Line {
     var answerer: Endpoint?
     var rounds: [Round] = []
     var selected: Int?
+    /// Since when the selected path has worked both ways.
+    var worksSince: Timestamp?
     /// The association, from the offerer and from the answerer.
     var isEstablished = false
     private let fromOfferer = Pipe()

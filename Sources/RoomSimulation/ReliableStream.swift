@@ -60,14 +60,16 @@ final class ReliableStream {
     let incoming: Int
     /// Accepted and not yet acknowledged, the oldest first.
     var kept = Fifo<Body>()
-    /// Its peer connection.
-    weak var endpoint: Endpoint?
+    /// Its peer connection. They own each other until they are detached.
+    var endpoint: Endpoint?
     var isOpen = false
     var isBlocked = false
     /// Counts ack timers; nil: none is set.
     var ackTimer: UInt64?
     /// Parts of a message.
     var parts: [Body]
+    /// The latest frames that were sent.
+    var sent: [(body: Body, sequence: UInt64)] = []
 
     /// Frames that are kept; above it an application would wait.
     static let limit = 200

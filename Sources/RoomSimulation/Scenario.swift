@@ -21,6 +21,10 @@ package struct Scenario: Sendable {
     package var tokenLife: Duration?
     /// All paths are relayed, with credentials that live this long. Nil: none are.
     package var relayLife: Duration?
+    /// Whoever resumes a stream repeats some of what the other side has already, as an implementation may.
+    package var repeats = false
+    /// Every second participant does not count its attempts, as a client may.
+    package var hidesAttempts = false
 
     package init(seed: UInt64) { self.seed = seed }
 
@@ -38,6 +42,8 @@ package struct Scenario: Sendable {
             scenario.relayLife = .seconds(60)
             scenario.wellFor = .seconds(60)
         }
+        scenario.repeats = seed % 3 == 0
+        scenario.hidesAttempts = seed % 4 == 2
         return scenario
     }
 }

@@ -193,15 +193,21 @@ extension Simulation {
                 return
             }
             let body = stream.kept[Int(sequence - stream.first)]
-            let frame = Frame.data(
-                body, sequence: UInt32(truncatingIfNeeded: sequence),
-                ack: UInt32(truncatingIfNeeded: stream.machine.received))
-            guard push(frame, from: endpoint) else {
+            guard push(data(body, sequence, of: stream), from: endpoint) else {
                 stream.isBlocked = true
                 return
             }
             stream.machine.frameTransmitted(sequence)
+            guard scenario.repeats else { continue }
+            stream.sent.append((body, sequence))
+            if stream.sent.count > 3 { stream.sent.removeFirst() }
         }
+    }
+
+    private func data(_ body: Body, _ sequence: UInt64, of stream: ReliableStream) -> Frame {
+        .data(
+            body, sequence: UInt32(truncatingIfNeeded: sequence),
+            ack: UInt32(truncatingIfNeeded: stream.machine.received))
     }
 
     private func release(_ stream: ReliableStream) {
@@ -220,6 +226,9 @@ extension Simulation {
                 return violated(stream, endpoint, "resume frame \(resume.frame)")
             }
             release(stream)
+            for (body, sequence) in stream.sent where sequence <= resume.frame.received {
+                _ = push(data(body, sequence, of: stream), from: endpoint)
+            }
             drain(stream)
         case .ack(let ack):
             guard stream.machine.ackReceived(ack) else { return violated(stream, endpoint, "acknowledgement \(ack)") }
@@ -267,7 +276,7 @@ extension Simulation {
     /// What an application gets, checked as it comes.
     private func deliver(_ bodies: [Body], _ stream: ReliableStream) {
         guard let last = bodies.last else { return }
-        let name = nodes[directory[stream.remote] ?? 0].name
+        var name: String { nodes[directory[stream.remote] ?? 0].name }
         guard last.ledger == stream.incoming else {
             return report("\(stream.node.name) gets a message of another session from \(name)")
         }

@@ -15,10 +15,10 @@ extension Simulation {
             serve { $0.drain(retryAfter: window, at: now) }
             stopServer(isSilent: false)
         case .serverIsolation:
-            guard let machine = server, !isServerStopped else { return }
+            guard let isolatedServer = server, !isServerStopped else { return }
             let open = links.values.filter(\.isOpenAtServer).map(\.id).sorted { $0.rawValue < $1.rawValue }
             stopServer(isSilent: false)
-            isolated = (machine, open)
+            isolated = (isolatedServer, open)
         case .serverFreeze:
             guard server != nil else { return }
             isServerStopped = true
@@ -111,6 +111,10 @@ extension Simulation {
                 node.isAsleep = false
                 node.clockOffset -= fault.duration
                 rescheduleTimers(of: node)
+                // Told at once, or by the next look.
+                let delay = chance(0.8) ? Duration.milliseconds(2) : random.duration(upTo: .seconds(10))
+                queue.push(
+                    .machine(node: node.index, life: node.life, .woke(after: fault.duration)), at: now + delay)
             }
             judgeLines(of: node)
         case .refusal: node.refusesNext = false

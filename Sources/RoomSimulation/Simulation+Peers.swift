@@ -78,7 +78,9 @@ extension Simulation {
 
     private func offer(_ endpoint: Endpoint) {
         endpoint.line.rounds.append(
-            Line.Round(offererNetwork: endpoint.node.network, expiry: endpoint.relayExpiry))
+            Line.Round(
+                offererNetwork: endpoint.node.network, expiry: endpoint.relayExpiry,
+                patience: Int.random(in: 15...100, using: &random)))
         let round = endpoint.line.rounds.count - 1
         schedule(.describe(endpoint, round: round, .offer), after: .milliseconds(2))
     }
@@ -196,9 +198,12 @@ extension Simulation {
         guard line.rounds.indices.contains(round), line.selected.map({ $0 < round }) ?? true else { return }
         guard isPossible(line, round) else {
             // Checks go on for a while, for the latest round.
+            guard round == line.rounds.count - 1, line.rounds[round].isAnswered else { return }
             line.rounds[round].tries += 1
-            if line.rounds[round].tries < 100, round == line.rounds.count - 1, line.rounds[round].isAnswered {
+            if line.rounds[round].tries < line.rounds[round].patience {
                 schedule(.tryPath(line, round: round), after: .milliseconds(200))
+            } else {
+                fail(line)
             }
             return
         }
@@ -212,9 +217,19 @@ extension Simulation {
         if kind == .relay { queue.push(.peer(.expire(line, round: round)), at: line.rounds[round].expiry) }
     }
 
+    /// The agents have tried everything that they knew. Only where nothing carried before, it is told.
+    private func fail(_ line: Line) {
+        for endpoint in [line.offerer, line.answerer].compactMap(\.self)
+        where !endpoint.isClosed && endpoint.state == .connecting {
+            endpoint.state = .disconnected
+            tell(endpoint, .state(.disconnected))
+        }
+    }
+
     /// The conditions have changed: each end notices in its time.
     func judge(_ line: Line) {
         guard line.selected != nil else { return }
+        line.worksSince = works(line) ? line.worksSince ?? now : nil
         resumeCarrying(line)
         for endpoint in [line.offerer, line.answerer].compactMap(\.self) where !endpoint.isClosed {
             endpoint.judgement += 1
@@ -260,9 +275,10 @@ extension Simulation {
 
     private func expire(_ line: Line, _ round: Int) {
         guard line.selected == round else { return }
+        let worksSince = line.worksSince
         judge(line)
-        // An old path that came back while a newer round found none is healed when it dies, by evidence.
-        guard round == line.rounds.count - 1 else { return }
+        // Whatever round it belongs to. There must have been time for a new one, over networks that let it through.
+        guard let worksSince, now - worksSince > .seconds(25) else { return }
         for endpoint in [line.offerer, line.answerer].compactMap(\.self) where !endpoint.isClosed {
             let node = endpoint.node
             if let since = node.calmSince, now - since > .seconds(40), let other = line.other(than: endpoint),

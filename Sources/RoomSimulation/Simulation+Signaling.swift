@@ -12,6 +12,7 @@ extension Simulation {
         let link = Link(id: ConnectionID(lastConnection), node: node.index, life: node.life, generation: generation)
         link.openedAt = now + node.clockOffset
         node.links[generation] = link
+        node.newestGeneration = generation
         queue.push(.connect(link, deadline: now + .seconds(5)), at: now + latency(node))
     }
 
@@ -40,6 +41,7 @@ extension Simulation {
         link.server = serverLife
         link.isOpenAtServer = true
         link.isOpenAtClient = !link.isAbandoned
+        if now < faultsEnd, chance(0.05) { link.isLateUntil = now + random.duration(upTo: .seconds(12)) }
         links[link.id] = link
         serve { $0.connected(link.id, at: now) }
         tell(link, .transportConnected(link.generation))
@@ -94,6 +96,7 @@ extension Simulation {
 
     func arriveAtClient(_ link: Link) {
         let node = nodes[link.node]
+        guard now >= link.isLateUntil else { return queue.push(.toClient(link), at: link.isLateUntil) }
         guard !link.isDead, !isDownCut(link), let frame = link.down.popFirst() else { return }
         guard link.isOpenAtClient, node.life == link.life else {
             sendUp(link, .closed)
@@ -131,17 +134,17 @@ extension Simulation {
         serverLife += 1
         isServerSilent = false
         serverTimerAt = nil
-        if let (machine, connections) = isolated {
+        if let (isolatedServer, connections) = isolated {
             isolated = nil
-            server = machine
+            server = isolatedServer
             for id in connections { serve { $0.disconnected(id, at: now) } }
             for node in nodes { release(node) }
             return
         }
         var limits = RoomServerLimits()
         limits.grace = Self.grace
-        server = RoomServerMachine(
-            limits: limits, authority: authority, random: SeededGenerator(seed: random.next()))
+        server = Server(
+            RoomServerMachine(limits: limits, authority: authority, random: SeededGenerator(seed: random.next())))
         for node in nodes { release(node) }
     }
 
@@ -156,16 +159,15 @@ extension Simulation {
         }
     }
 
-    func serve(_ body: (inout RoomServerMachine) -> [ServerAction]) {
-        guard var machine = server else { return }
-        server = nil
+    @discardableResult
+    func serve(_ body: (inout RoomServerMachine) -> [ServerAction]) -> [ServerAction] {
+        guard let server else { return [] }
         authority.now = now
-        let actions = body(&machine)
-        server = machine
+        let actions = body(&server.machine)
         for action in actions {
             switch action {
             case .send(let envelope, let id):
-                if let link = links[id], link.isOpenAtServer { sendDown(link, .message(envelope)) }
+                if let link = links[id], link.isOpenAtServer { sendDown(link, envelope) }
             case .close(let id, _):
                 guard let link = links[id] else { break }
                 link.isOpenAtServer = false
@@ -176,23 +178,25 @@ extension Simulation {
                 if !isDownCut(link) { sendDown(link, .closed(SignalingFailure("reset"))) }
             }
         }
-        if let deadline = machine.nextDeadline, serverTimerAt.map({ deadline < $0 }) ?? true {
-            serverTimerAt = max(deadline, now)
-            queue.push(.serverTimer, at: max(deadline, now))
+        if let deadline = server.machine.nextDeadline, serverTimerAt.map({ deadline < $0 }) ?? true {
+            scheduleServerTimer(at: max(deadline, now))
         }
+        return actions
+    }
+
+    private func scheduleServerTimer(at time: Timestamp) {
+        serverTimerAt = time
+        queue.push(.serverTimer(at: time), at: time)
     }
 
     func serverTimerFired() {
         serverTimerAt = nil
-        if isServerStopped {
-            serverTimerAt = now + .milliseconds(200)
-            queue.push(.serverTimer, at: now + .milliseconds(200))
-            return
-        }
+        if isServerStopped { return scheduleServerTimer(at: now + .milliseconds(200)) }
         serve { $0.timePassed(to: now) }
     }
 
     func arriveAtServer(_ link: Link) {
+        guard now >= link.isLateUntil else { return queue.push(.toServer(link), at: link.isLateUntil) }
         guard !link.isDead, !isUpCut(link), let frame = link.up.popFirst() else { return }
         guard link.isOpenAtServer, link.server == serverLife, server != nil else {
             // Nobody knows this connection any more.
@@ -200,7 +204,14 @@ extension Simulation {
             return
         }
         switch frame {
-        case .message(let envelope): serve { $0.received(envelope, from: link.id, at: now) }
+        case .message(let envelope):
+            let wasIn = link.joined != nil
+            if let joined = link.joined {
+                server?.confirmed[joined.session] = max(joined.epoch, server?.confirmed[joined.session] ?? 0)
+            }
+            let actions = serve { $0.received(envelope, from: link.id, at: now) }
+            inspectRepetition(envelope, actions, from: link)
+            if !wasIn, link.joined != nil { inspectEpoch(of: link) }
         case .closed:
             link.isOpenAtServer = false
             serve { $0.disconnected(link.id, at: now) }

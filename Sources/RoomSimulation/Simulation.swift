@@ -9,12 +9,13 @@ package import TransportPluginAPI
 package final class Simulation {
     enum Occurrence {
         case start(Int)
-        case machine(node: Int, life: Int, RoomMachine.Event)
+        /// In a box, since it is large and rare.
+        indirect case machine(node: Int, life: Int, RoomMachine.Event)
         case timer(node: Int, life: Int, RoomMachine.TimerID, token: UInt64)
         case connect(Link, deadline: Timestamp)
         case toServer(Link)
         case toClient(Link)
-        case serverTimer
+        case serverTimer(at: Timestamp)
         case peer(PeerOccurrence)
         case delivery(DeliveryOccurrence)
         case flap(Fault, isCut: Bool)
@@ -36,7 +37,7 @@ package final class Simulation {
     var queue = EventQueue<Occurrence>()
     var random: SeededGenerator
     var nodes: [Node] = []
-    var server: RoomServerMachine?
+    var server: Server?
     /// Counts the server's lives.
     var serverLife = 0
     /// Nothing comes back from the server's address, not even a refusal.
@@ -61,7 +62,7 @@ package final class Simulation {
     /// The server process is stopped.
     var isServerStopped = false
     /// A server that cannot be reached, and its connections.
-    var isolated: (machine: RoomServerMachine, connections: [ConnectionID])?
+    var isolated: (server: Server, connections: [ConnectionID])?
     let faultsEnd: Timestamp
     private let end: Timestamp
 
@@ -88,7 +89,9 @@ package final class Simulation {
         .sorted { $0.at < $1.at }
         self.random = random
         for index in 0..<scenario.participants {
-            nodes.append(Node(index: index, machine: makeMachine(index, index == 0 ? .host : .guest)))
+            let node = Node(index: index, machine: makeMachine(index, index == 0 ? .host : .guest))
+            node.countsAttempts = !scenario.hidesAttempts || index.isMultiple(of: 2)
+            nodes.append(node)
             queue.push(.start(index), at: index == 0 ? .zero : .zero + .milliseconds(200) + latency() * 20)
             queue.push(.delivery(.chat(node: index, life: 0)), at: .zero + latency() * 50)
         }
@@ -104,6 +107,7 @@ package final class Simulation {
         // What own each other.
         for line in lines.values { line.dissolve() }
         for node in nodes {
+            for stream in node.streams.values { stream.endpoint = nil }
             node.endpoints = [:]
             node.streams = [:]
         }
@@ -173,7 +177,8 @@ package final class Simulation {
         case .toClient(let link):
             guard nodes[link.node].life != link.life || awake(link.node, link.life, occurrence) != nil else { return }
             arriveAtClient(link)
-        case .serverTimer: serverTimerFired()
+        // An earlier deadline has taken the place of an older one.
+        case .serverTimer(let time): if serverTimerAt == time { serverTimerFired() }
         case .peer(let occurrence): happen(occurrence)
         case .delivery(let occurrence): happen(occurrence)
         case .flap(let fault, let isCut): flap(fault, isCut: isCut)
@@ -243,6 +248,8 @@ package final class Simulation {
                 }
             }
         }
+        inspectLateNews(event, actions, of: node)
+        inspectRepetition(event, actions, of: node)
         if case .transportConnected(let generation) = event, node.links[generation] == nil,
             !actions.contains(.abortTransport(generation))
         {
@@ -252,8 +259,8 @@ package final class Simulation {
             // Nobody is malformed here; a hello may come too late.
             if error.code == .malformed, !error.isRetryable { report("\(node.name) is told: \(error.message)") }
             if error.code == .staleEpoch { node.isStale = true }
-            // Nobody else has its session.
-            if error.code == .replaced, node.links[generation] != nil {
+            // Nobody else has its session. Of connections that are not counted, the server cannot know which is the newer one.
+            if error.code == .replaced, node.links[generation] != nil, node.countsAttempts {
                 report("\(node.name)'s connection was replaced by an older one")
             }
         }
@@ -266,6 +273,11 @@ package final class Simulation {
             }
         }
         if actions.count > 500 { report("\(node.name) does \(actions.count) things at once") }
+        if case .received(let envelope, let generation) = event, case .joined(let joined) = envelope.message,
+            let link = node.links[generation]
+        {
+            repeatUp(link, behind: joined)
+        }
         let session = node.membership?.session
         for action in actions { perform(action, of: node) }
         // Where our own session is another one now, so is everybody for us.
@@ -280,9 +292,16 @@ package final class Simulation {
         case .send(let envelope, let generation):
             node.sends.append(now)
             guard let link = node.links[generation], link.isOpenAtClient else { return }
-            if case .hello(let hello) = envelope.message, hello.resume?.mustRejoin == true, !node.isStale {
-                report("\(node.name) has lost its place in the stream")
+            var envelope = envelope
+            if case .hello(var hello) = envelope.message {
+                if hello.resume?.mustRejoin == true, !node.isStale {
+                    report("\(node.name) has lost its place in the stream")
+                }
+                if !node.countsAttempts { hello.resume?.attempt = 0 }
+                link.resume = hello.resume
+                envelope.message = .hello(hello)
             }
+            if envelope.sequence != nil { note(envelope, sentBy: node) }
             sendUp(link, .message(envelope))
         case .requestCredential(let forced): provideToken(node, forced: forced)
         case .scheduleTimer(let timer, let deadline): schedule(timer, of: node, at: deadline)
@@ -291,84 +310,6 @@ package final class Simulation {
         case .peer(let participant, let connection, let command):
             perform(command, on: connection, to: participant, of: node)
         }
-    }
-
-    /// What an application would see, checked as it comes.
-    private func observe(_ event: RoomEvent, of node: Node) {
-        note("\(node.name) \(event)")
-        if node.end != nil { report("\(node.name) says something after its end: \(event)") }
-        switch event {
-        case .joined(let membership):
-            let isNew = node.membership?.session != membership.session
-            node.membership = membership
-            directory[membership.participant] = node.index
-            if isNew {
-                for participant in node.roster.values.sorted(by: { $0.id < $1.id }) {
-                    makeStream(node, to: participant)
-                }
-            }
-        case .peerJoined(let participant):
-            if node.roster[participant.id] != nil { report("\(node.name) sees \(participant.name) join twice") }
-            if participant.id == node.membership?.participant { report("\(node.name) sees itself join") }
-            node.roster[participant.id] = participant
-            makeStream(node, to: participant)
-        case .peerLeft(let participant, _):
-            if node.roster[participant.id]?.session != participant.session {
-                report("\(node.name) sees \(participant.name) leave who was not there")
-            }
-            node.roster[participant.id] = nil
-            dropStream(node, to: participant.id)
-        case .peerChanged(let participant):
-            if node.roster[participant.id]?.session != participant.session {
-                report("\(node.name) sees \(participant.name) change who was not there")
-            }
-            node.roster[participant.id] = participant
-        case .peerStatus(let participant, _):
-            if node.roster[participant] == nil { report("\(node.name) hears of a peer that is not there") }
-        case .incident(let incident):
-            if incident.steps.map(\.at) != incident.steps.map(\.at).sorted() {
-                report("\(node.name) has an incident out of order")
-            }
-            node.incidents.append(incident)
-        case .left(let reason):
-            for id in node.streams.keys.sorted() { dropStream(node, to: id) }
-            ended(node, reason)
-        case .signalingStatus, .hostChanged, .error: break
-        }
-    }
-
-    private func ended(_ node: Node, _ reason: EndReason) {
-        node.end = reason
-        if node.hasLeft { return }
-        // A first join that comes at the wrong moment is tried again by its user.
-        if node.membership == nil, case .refused(let failure) = reason {
-            restart(node, as: failure.code == .roomNotFound ? .host : .guest, after: .seconds(1))
-        } else if case .kicked = reason, node.isKicked {
-            return
-        } else {
-            report("\(node.name) was thrown out: \(reason)")
-        }
-    }
-
-    /// The same user comes again, as somebody new.
-    func restart(_ node: Node, as role: Hello.Role = .guest, after delay: Duration) {
-        let life = node.life + 1
-        for id in node.endpoints.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
-            if let endpoint = node.endpoints[id] { vanish(endpoint) }
-        }
-        node.endpoints = [:]
-        for id in node.streams.keys.sorted() { dropStream(node, to: id) }
-        node.machine = makeMachine(node.index, role)
-        node.life = life
-        node.timers = [:]
-        node.memory = DeliveryMemory()
-        node.membership = nil
-        node.roster = [:]
-        node.end = nil
-        node.hasLeft = false
-        node.metadata = [:]
-        queue.push(.machine(node: node.index, life: life, .started), at: now + delay)
-        queue.push(.delivery(.chat(node: node.index, life: life)), at: now + delay)
     }
 
     func noteWell(_ isWell: Bool) {

@@ -127,6 +127,7 @@ struct EventReporter: Sendable {
                     line.add("at", step.at.seconds)
                     line.add("step", step.name)
                     if let cause = step.cause { line.add("cause", cause) }
+                    if let number = step.number { line.add("number", number) }
                     return line
                 })
             line.add("recoveredIn", incident.duration.inSeconds)

@@ -24,6 +24,14 @@ struct SimulateCommand: AsyncParsableCommand {
     @Option(help: "Runs side by side. Default: one for each processor.")
     var jobs = ProcessInfo.processInfo.activeProcessorCount
 
+    @Option(
+        name: .customLong("report"),
+        help: """
+            Write the result into this file as JSON, and what there is of it every ten seconds: an interrupted run leaves it behind, \
+            with the seed to go on from.
+            """)
+    var reportFile: String?
+
     @Flag(help: "Print everything that happens (without it: the last lines before a violation).")
     var trace = false
 
@@ -38,15 +46,17 @@ struct SimulateCommand: AsyncParsableCommand {
         let search = Locked(Search(next: seed, end: seed + runs))
         let isTracing = trace && runs == 1
         if isTracing { replay(seed, lines: .max) }
-        var statistics = SimulationStatistics()
-        await withTaskGroup(of: SimulationStatistics.self) { group in
-            for _ in 0..<min(UInt64(jobs), runs) { group.addTask { Self.work(search, since: start) } }
-            for await part in group { statistics.add(part) }
+        let record = Record(file: reportFile, seed: seed, runs: runs, jobs: jobs)
+        try record.write(Search(next: seed, end: seed + runs), .zero)
+        await withTaskGroup(of: Void.self) { group in
+            for _ in 0..<min(UInt64(jobs), runs) { group.addTask { Self.work(search, since: start, record) } }
         }
         let elapsed = Timestamp.now() - start
-        let failed = search.withLock { $0.failed }
+        let result = search.withLock { $0 }
+        try record.write(result, elapsed)
+        let failed = result.failed
         if let failed, !isTracing { replay(failed, lines: trace ? .max : 100) }
-        report(statistics, elapsed, failed)
+        report(result, elapsed, record)
         if failed != nil { throw ExitStatus.checkFailed }
     }
 
@@ -55,33 +65,86 @@ struct SimulateCommand: AsyncParsableCommand {
         let end: UInt64
         /// The lowest seed that showed a violation.
         var failed: UInt64?
-        var finished = 0
+        var running: Set<UInt64> = []
+        var statistics = SimulationStatistics()
         var toldAt = Timestamp.zero
+
+        /// All seeds before it are done.
+        var reached: UInt64 { running.min() ?? next }
     }
 
     /// Takes seeds until there are no more, or one of them has failed.
-    private static func work(_ search: Locked<Search>, since start: Timestamp) -> SimulationStatistics {
-        var statistics = SimulationStatistics()
+    private static func work(_ search: Locked<Search>, since start: Timestamp, _ record: Record) {
         while let seed = search.withLock({ search -> UInt64? in
             guard search.next < search.end, search.failed == nil else { return nil }
             search.next += 1
+            search.running.insert(search.next - 1)
             return search.next - 1
         }) {
             let simulation = Simulation(.mixed(seed: seed))
             simulation.run()
+            var statistics = SimulationStatistics()
             statistics.add(simulation)
             let hasFailed = !simulation.violations.isEmpty
             let now = Timestamp.now()
-            let finished = search.withLock { search -> Int? in
-                search.finished += 1
+            let progress = search.withLock { search -> Search? in
+                search.statistics.add(statistics)
+                search.running.remove(seed)
                 if hasFailed { search.failed = min(seed, search.failed ?? seed) }
                 guard now - max(search.toldAt, start) >= .seconds(10) else { return nil }
                 search.toldAt = now
-                return search.finished
+                return search
             }
-            if let finished { Output.complain("… \(finished) schedules") }
+            guard let progress else { continue }
+            Output.complain("… \(progress.statistics.runs) of \(record.runs) schedules")
+            // A disk that is full for a moment ends nothing: the last one is written again.
+            try? record.write(progress, now - start)
         }
-        return statistics
+    }
+
+    /// What was found, for a program or a file.
+    private struct Record: Sendable {
+        var file: String?
+        var seed: UInt64
+        var runs: UInt64
+        var jobs: Int
+
+        /// The file is there whole or not at all.
+        func write(_ search: Search, _ elapsed: Duration) throws {
+            guard let file else { return }
+            do {
+                try Data((line(search, elapsed).finished + "\n").utf8)
+                    .write(to: URL(fileURLWithPath: file), options: .atomic)
+            } catch {
+                throw CommandError(
+                    .usage, "the report cannot be written to '\(file)': \(error.localizedDescription)")
+            }
+        }
+
+        func line(_ search: Search, _ elapsed: Duration) -> JSONLine {
+            let statistics = search.statistics
+            var line = JSONLine()
+            line.add("event", "simulated")
+            line.add("seed", seed)
+            line.add("runs", statistics.runs)
+            line.add("asked", runs)
+            line.add("nextSeed", search.reached)
+            line.add("violations", search.failed == nil ? 0 : 1)
+            if let failed = search.failed { line.add("failedSeed", failed) }
+            line.add("faults", statistics.faults)
+            line.add("events", statistics.events)
+            line.add("messages", statistics.messages)
+            line.add("virtualSeconds", statistics.virtualTime.inSeconds, digits: 0)
+            line.add("mostSendsInTenSeconds", statistics.mostSends)
+            line.add("recoveryP50", statistics.recovery(share: 0.5))
+            line.add("recoveryP99", statistics.recovery(share: 0.99))
+            line.add("recoveryMaximum", statistics.recovery(share: 1))
+            line.add("jobs", jobs)
+            line.add("processors", ProcessInfo.processInfo.activeProcessorCount)
+            line.add("seconds", elapsed.inSeconds, digits: 3)
+            line.add("schedulesPerSecond", Double(statistics.runs) / max(elapsed.inSeconds, 1e-9), digits: 1)
+            return line
+        }
     }
 
     /// Runs a seed again and prints the last lines of its trace, and what is wrong.
@@ -116,25 +179,11 @@ struct SimulateCommand: AsyncParsableCommand {
         Output.line("again: room simulate --seed \(seed) --trace")
     }
 
-    private func report(_ statistics: SimulationStatistics, _ elapsed: Duration, _ failed: UInt64?) {
+    private func report(_ result: Search, _ elapsed: Duration, _ record: Record) {
+        let (statistics, failed) = (result.statistics, result.failed)
         let perSecond = Double(statistics.runs) / max(elapsed.inSeconds, 1e-9)
         if json {
-            var line = JSONLine()
-            line.add("event", "simulated")
-            line.add("seed", seed)
-            line.add("runs", statistics.runs)
-            line.add("violations", failed == nil ? 0 : 1)
-            line.add("faults", statistics.faults)
-            line.add("events", statistics.events)
-            line.add("messages", statistics.messages)
-            line.add("virtualSeconds", statistics.virtualTime.inSeconds, digits: 0)
-            line.add("mostSendsInTenSeconds", statistics.mostSends)
-            line.add("recoveryP50", statistics.recovery(share: 0.5))
-            line.add("recoveryP99", statistics.recovery(share: 0.99))
-            line.add("recoveryMaximum", statistics.recovery(share: 1))
-            line.add("seconds", elapsed.inSeconds, digits: 3)
-            line.add("schedulesPerSecond", perSecond, digits: 1)
-            Output.line(line)
+            Output.line(record.line(result, elapsed))
             return
         }
         let hours = String(format: "%.1f", statistics.virtualTime.inSeconds / 3600)

@@ -22,7 +22,7 @@ let package = Package(
         .target(name: "RoomServerCore", dependencies: ["RoomProtocol", "TransportPluginAPI"], swiftSettings: strict),
         .target(
             name: "RoomSimulation", dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol"],
-            swiftSettings: strict),
+            swiftSettings: strict + [.unsafeFlags(["-enforce-exclusivity=unchecked"])]),
         .executableTarget(name: "simulate", dependencies: ["RoomSimulation"], swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]

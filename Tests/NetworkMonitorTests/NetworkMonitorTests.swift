@@ -62,6 +62,48 @@ import TransportPluginAPI
         await loop.shutdown()
     }
 
+    @Test func aSleepIsToldOnceWithItsLength() async throws {
+        let loop = try TransportLoop(name: "monitor")
+        let slept = Locked(Duration.seconds(100))
+        let (sleeps, feed) = AsyncStream.makeStream(of: Duration.self)
+        let looks = Locked(0)
+        let monitor = await loop.run {
+            let monitor = NetworkMonitor(
+                on: loop, interval: (.milliseconds(10), .milliseconds(10)), look: { NetworkSnapshot() },
+                sleptUntilNow: {
+                    looks.withLock { $0 += 1 }
+                    return slept.withLock { $0 }
+                }, onChange: { _ in }, onWake: { feed.yield($0) })
+            monitor.start()
+            return monitor
+        }
+        slept.withLock { $0 += .milliseconds(99) }
+        var seen = looks.withLock { $0 }
+        while looks.withLock({ $0 }) < seen + 2 { await Task.yield() }
+        slept.withLock { $0 += .seconds(3600) }
+        var iterator = sleeps.makeAsyncIterator()
+        #expect(await iterator.next() == .seconds(3600), "99 ms are no sleep")
+        seen = looks.withLock { $0 }
+        while looks.withLock({ $0 }) < seen + 2 { await Task.yield() }
+        slept.withLock { $0 += .seconds(7) }
+        #expect(await iterator.next() == .seconds(7))
+        await loop.run { monitor.stop() }
+        await loop.shutdown()
+    }
+
+    @Test func thisMachineTellsOfJumpsOfItsClock() async throws {
+        let loop = try TransportLoop(name: "monitor")
+        let hasMessages = await loop.run {
+            let monitor = NetworkMonitor(on: loop, onChange: { _ in })
+            monitor.start()
+            defer { monitor.stop() }
+            return monitor.hasClockMessages
+        }
+        #expect(hasMessages)
+        #expect(NetworkMonitor.sleptUntilNow() > .milliseconds(-1))
+        await loop.shutdown()
+    }
+
     @Test func theKernelsMessagesBringALookAtOnce() async throws {
         guard geteuid() == 0 else { return }
         let loop = try TransportLoop(name: "monitor")

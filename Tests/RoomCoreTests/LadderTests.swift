@@ -324,6 +324,93 @@ import TransportPluginAPI
         #expect(incident.endedAt == at(22.3))
     }
 
+    /// What became of a first connection whose agent has failed, and how the machine gets there.
+    enum Failure: CaseIterable { case ofTheOfferer, ofTheAnswerer, ofBoth, twice }
+
+    @Test(arguments: Failure.allCases)
+    func aFirstConnectionThatFindsNoPathIsGivenANewOneAtOnce(failure: Failure) {
+        var pair = Pair()
+        pair.act(.b) { $0.begin(now: $1, &$2) }
+        pair.act(.a) { $0.begin(now: $1, &$2) }
+        pair.deliverAll()
+        pair.run(until: 3)
+        if failure != .ofTheAnswerer { pair.fact(.a, .state(.disconnected)) }
+        if failure == .ofTheAnswerer || failure == .ofBoth { pair.fact(.b, .state(.disconnected)) }
+        if failure == .twice { pair.fact(.a, .state(.disconnected)) }
+        pair.deliverAll()
+        #expect(pair.actions[.a]?.restarts == 1, "one new attempt, whoever asks for it")
+        #expect(pair.actions[.a]?.creations == 1)
+        #expect(pair.machines[.a]?.status == .connecting, "nothing has recovered that never was")
+        // As with a connection that was up: repeated with growing patience, and no rebuild while no path is found.
+        let repeated = pair.run(until: 13.4)[.a]?.restarts ?? 0
+        #expect((2...3).contains(repeated))
+        #expect(pair.run(until: 60)[.a]?.creations == 0)
+        #expect((pair.actions[.a]?.restarts ?? 0) < 20)
+        pair.fact(.a, .state(.connected))
+        pair.fact(.b, .state(.connected))
+        #expect(pair.machines[.a]?.status == .connected(nil))
+        #expect(pair.machines[.b]?.status == .connected(nil))
+    }
+
+    @Test func aRebuiltConnectionThatFindsNoPathIsGivenANewOneAtOnce() {
+        var pair = makeConnected()
+        pair.fact(.a, .closed(PeerFailure("boom")))
+        pair.deliverAll()
+        #expect(pair.actions[.a]?.creations == 2)
+        let actions = pair.fact(.a, .state(.disconnected))
+        #expect(actions.restarts == 1)
+        #expect(pair.machines[.a]?.status == .recovering(.restart, attempt: 1, since: at(20)))
+    }
+
+    @Test func anApplicationsWishDoesNotDisturbAFirstConnection() {
+        var pair = Pair()
+        pair.act(.a) { $0.begin(now: $1, &$2) }
+        #expect(pair.act(.a) { $0.restart(now: $1, &$2) }.isEmpty)
+    }
+
+    // MARK: Sleep
+
+    @Test func afterASleepAPathIsAskedAndLivesOnWhenItAnswers() {
+        var pair = makeConnected()
+        let actions = pair.act(.a) { $0.woke(after: .seconds(3600), now: $1, &$2) }
+        #expect(actions.probes == 1)
+        #expect(pair.machines[.a]?.status == .connected(nil))
+        let incidents = pair.fact(.a, .liveness(.alive)).incidents
+        #expect(incidents.isEmpty, "nothing was wrong")
+        #expect(pair.run(until: 60)[.a]?.restarts == 0)
+    }
+
+    @Test func afterASleepAPathThatDoesNotAnswerIsRestarted() {
+        var pair = makeConnected()
+        pair.act(.a) { $0.woke(after: .seconds(3600), now: $1, &$2) }
+        #expect(pair.run(until: 20.4)[.a]?.restarts == 0)
+        #expect(pair.run(until: 20.5)[.a]?.restarts == 1)
+    }
+
+    /// A moment before the sleep ended, each of these was about to be judged by the clock.
+    @Test func nothingIsJudgedByTheClockOfASleeper() {
+        var watching = makeConnected()
+        watching.fact(.a, .liveness(.suspect(since: at(20))))
+        watching.run(until: 21.99)
+        #expect(watching.act(.a) { $0.woke(after: .seconds(60), now: $1, &$2) }.probes == 1)
+        #expect(watching.run(until: 22.4)[.a]?.restarts == 0)
+        #expect(watching.run(until: 22.5)[.a]?.restarts == 1)
+
+        var restarting = makeConnected()
+        restarting.fact(.a, .state(.disconnected))
+        restarting.run(until: 22.49)
+        #expect(restarting.act(.a) { $0.woke(after: .seconds(60), now: $1, &$2) }.probes == 1)
+        #expect(restarting.run(until: 22.9)[.a]?.restarts == 0)
+        #expect(restarting.run(until: 23)[.a]?.restarts == 1)
+
+        var connecting = Pair()
+        connecting.act(.a) { $0.begin(now: $1, &$2) }
+        connecting.run(until: 9.99, delivers: false)
+        connecting.act(.a) { $0.woke(after: .seconds(60), now: $1, &$2) }
+        #expect(connecting.run(until: 14.9, delivers: false)[.a]?.creations == 0)
+        #expect(connecting.run(until: 15, delivers: false)[.a]?.creations == 1)
+    }
+
     @Test func aParticipantThatLeavesEndsItsIncidentAndItsConnection() throws {
         var pair = makeConnected()
         pair.fact(.a, .state(.disconnected))
@@ -360,9 +447,29 @@ import TransportPluginAPI
         // A new round, with the credentials of 30 s.
         pair.run(until: 80)
         pair.fact(.a, .state(.disconnected))
+        pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host)))
         pair.fact(.a, .state(.connected))
         let second = fresh(at: 90)
         #expect(second == 1)
+    }
+
+    /// A restart that found nothing has not changed what the old path lives on.
+    @Test func anOldRelayedPathThatOutlivesANewerRoundIsMovedInTimeAndNotAllTheTime() {
+        var pair = makeConnected()
+        pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host)))
+        pair.run(until: 30)
+        pair.act(.a) { $0.iceServersChanged([ICEServer(urls: ["turn:x"])], ttl: .seconds(200), now: $1, &$2) }
+        pair.run(until: 80)
+        pair.fact(.a, .state(.disconnected))
+        pair.deliverAll()
+        #expect(pair.fact(.a, .state(.connected)).restarts == 0)
+        let actions = pair.run(until: 82)
+        #expect(actions[.a]?.restarts == 1)
+        // No path comes of it either: again after an eighth of their life.
+        #expect(pair.run(until: 104.9)[.a]?.restarts == 0)
+        #expect(pair.run(until: 107)[.a]?.restarts == 1)
+        pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host)))
+        #expect(pair.run(until: 190)[.a]?.restarts == 0)
     }
 
     @Test func aPathThatIsBrokenWhenFreshCredentialsComeIsMovedWhenItIsBack() {

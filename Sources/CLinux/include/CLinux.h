@@ -37,4 +37,11 @@ int CLinux_netlink_open(void);
 /// Throws away what waits: the messages only say that something has changed (ENOBUFS says so too).
 void CLinux_netlink_drain(int descriptor);
 
+/// A descriptor that is readable when the wall clock has jumped, as it does when this machine resumes from a sleep; -1 where there is
+/// none (before Linux 3.0).
+int CLinux_clock_jumps_open(void);
+
+/// Waits for the next jump.
+void CLinux_clock_jumps_rearm(int descriptor);
+
 #endif

@@ -1,0 +1,31 @@
+internal import Metrics
+internal import RoomCore
+internal import TransportPluginAPI
+
+/// What a monitoring system gets to see of a room's recoveries. Names begin with `room_incident`. `kind` is `path` or `signaling`.
+struct RoomMetrics: Sendable {
+    private let factory: any MetricsFactory
+
+    init(factory: any MetricsFactory = MetricsSystem.factory) { self.factory = factory }
+
+    func record(_ incident: Incident) {
+        let kind = ("kind", incident.participant == nil ? "signaling" : "path")
+        let cause = ("cause", incident.cause.rawValue)
+        Counter(
+            label: "room_incidents", dimensions: [kind, cause, ("outcome", incident.outcome.rawValue)],
+            factory: factory
+        ).increment()
+        guard incident.outcome == .recovered else { return }
+        record(incident.endedAt - incident.startedAt, "room_incident_duration", [kind, cause])
+        // Of a step that was made again and again, the last one counts: it is the one that led on.
+        var times: [Incident.Step.Kind: Timestamp] = [:]
+        for step in incident.steps { times[step.kind] = step.at }
+        for (step, time) in times {
+            record(time - incident.startedAt, "room_incident_step", [kind, ("step", step.rawValue)])
+        }
+    }
+
+    private func record(_ duration: Duration, _ label: String, _ dimensions: [(String, String)]) {
+        Timer(label: label, dimensions: dimensions, factory: factory).recordNanoseconds(duration.saturatedNanoseconds)
+    }
+}

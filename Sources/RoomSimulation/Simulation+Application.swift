@@ -1,0 +1,94 @@
+internal import RoomCore
+internal import RoomProtocol
+internal import TransportPluginAPI
+
+extension Simulation {
+    /// What an application would see, checked as it comes.
+    func observe(_ event: RoomEvent, of node: Node) {
+        note("\(node.name) \(event)")
+        if node.end != nil { report("\(node.name) says something after its end: \(event)") }
+        switch event {
+        case .joined(let membership):
+            let isNew = node.membership?.session != membership.session
+            if let before = node.membership, before.participant == membership.participant {
+                let isHigher = membership.epoch > before.epoch
+                if membership.kind == .resumed ? membership.epoch != before.epoch || isNew : !isHigher {
+                    report("\(node.name) is \(membership.kind) in epoch \(membership.epoch) after \(before.epoch)")
+                }
+            }
+            node.membership = membership
+            directory[membership.participant] = node.index
+            if isNew {
+                for participant in node.roster.values.sorted(by: { $0.id < $1.id }) {
+                    makeStream(node, to: participant)
+                }
+            }
+        case .peerJoined(let participant):
+            if node.roster[participant.id] != nil { report("\(node.name) sees \(participant.name) join twice") }
+            if participant.id == node.membership?.participant { report("\(node.name) sees itself join") }
+            node.roster[participant.id] = participant
+            makeStream(node, to: participant)
+        case .peerLeft(let participant, _):
+            if node.roster[participant.id]?.session != participant.session {
+                report("\(node.name) sees \(participant.name) leave who was not there")
+            }
+            node.roster[participant.id] = nil
+            dropStream(node, to: participant.id)
+        case .peerChanged(let participant):
+            if node.roster[participant.id]?.session != participant.session {
+                report("\(node.name) sees \(participant.name) change who was not there")
+            }
+            node.roster[participant.id] = participant
+        case .peerStatus(let participant, _):
+            if node.roster[participant] == nil { report("\(node.name) hears of a peer that is not there") }
+        case .incident(let incident):
+            if incident.steps.map(\.at) != incident.steps.map(\.at).sorted() {
+                report("\(node.name) has an incident out of order")
+            }
+            node.incidents.append(incident)
+        case .left(let reason):
+            for id in node.streams.keys.sorted() { dropStream(node, to: id) }
+            ended(node, reason)
+        case .hostChanged(let host, _):
+            for id in node.roster.keys { node.roster[id]?.isHost = id == host }
+        case .signalingStatus, .error: break
+        }
+    }
+
+    private func ended(_ node: Node, _ reason: EndReason) {
+        node.end = reason
+        if node.hasLeft { return }
+        // A first join that comes at the wrong moment is tried again by its user.
+        if node.membership == nil, case .refused(let failure) = reason {
+            restart(node, as: failure.code == .roomNotFound ? .host : .guest, after: .seconds(1))
+        } else if case .kicked = reason, node.isKicked {
+            return
+        } else {
+            report("\(node.name) was thrown out: \(reason)")
+        }
+    }
+
+    /// The same user comes again, as somebody new.
+    func restart(_ node: Node, as role: Hello.Role = .guest, after delay: Duration) {
+        let life = node.life + 1
+        for id in node.endpoints.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
+            if let endpoint = node.endpoints[id] { vanish(endpoint) }
+        }
+        node.endpoints = [:]
+        for id in node.streams.keys.sorted() { dropStream(node, to: id) }
+        node.machine = makeMachine(node.index, role)
+        node.life = life
+        node.timers = [:]
+        node.memory = DeliveryMemory()
+        node.sentUp = []
+        node.taken = 0
+        node.newestGeneration = nil
+        node.membership = nil
+        node.roster = [:]
+        node.end = nil
+        node.hasLeft = false
+        node.metadata = [:]
+        queue.push(.machine(node: node.index, life: life, .started), at: now + delay)
+        queue.push(.delivery(.chat(node: node.index, life: life)), at: now + delay)
+    }
+}

@@ -1,0 +1,91 @@
+internal import RoomCore
+internal import RoomProtocol
+internal import RoomServerCore
+
+// Both sides of a signaling stream may repeat after a resume what the other one has already, and a connection that was given up may
+// still say something: none of it may have any effect.
+extension Simulation {
+    private static var kept: Int { 4 }
+
+    func note(_ envelope: Envelope<ClientMessage>, sentBy node: Node) {
+        guard scenario.repeats else { return }
+        node.sentUp.append(envelope)
+        if node.sentUp.count > Self.kept { node.sentUp.removeFirst() }
+    }
+
+    /// The client has come back.
+    func repeatUp(_ link: Link, behind joined: Joined) {
+        let node = nodes[link.node]
+        if !joined.isResumed { node.sentUp = [] }
+        for envelope in node.sentUp where (envelope.sequence ?? .max) <= joined.received {
+            sendUp(link, .message(envelope))
+        }
+    }
+
+    /// What the server sends.
+    func sendDown(_ link: Link, _ envelope: Envelope<ServerMessage>) {
+        let node = nodes[link.node]
+        sendDown(link, .message(envelope))
+        if case .joined(let joined) = envelope.message {
+            link.joined = (joined.session, joined.epoch)
+            if !joined.isResumed {
+                node.sentDown = []
+                server?.taken[joined.session] = nil
+            }
+            let received = link.resume?.received ?? 0
+            for repeated in node.sentDown where (repeated.sequence ?? .max) <= received {
+                sendDown(link, .message(repeated))
+            }
+        } else if envelope.sequence != nil, scenario.repeats {
+            node.sentDown.append(envelope)
+            if node.sentDown.count > Self.kept { node.sentDown.removeFirst() }
+        }
+    }
+
+    /// Nobody is let in with an epoch that is older than one that its client has used.
+    func inspectEpoch(of link: Link) {
+        guard let resume = link.resume, let claims = authority.claims(ofSessionToken: resume.sessionToken),
+            let confirmed = server?.confirmed[claims.session], claims.epoch < confirmed
+        else { return }
+        report("\(nodes[link.node].name) is let in with epoch \(claims.epoch) after \(confirmed)")
+    }
+
+    /// What has come before is acknowledged, and that is all.
+    func inspectRepetition(_ event: RoomMachine.Event, _ actions: [RoomMachine.Action], of node: Node) {
+        guard case .received(let envelope, let generation) = event, node.links[generation] != nil else { return }
+        if case .joined(let joined) = envelope.message, !joined.isResumed { node.taken = 0 }
+        guard let sequence = envelope.sequence else { return }
+        defer { node.taken = max(node.taken, sequence) }
+        guard sequence <= node.taken else { return }
+        for action in actions {
+            switch action {
+            case .scheduleTimer, .cancelTimer: continue
+            case .send(let answer, _): if case .ack = answer.message { continue }
+            default: break
+            }
+            report("\(node.name) acts on message \(sequence), which came before: \(action)")
+        }
+    }
+
+    func inspectRepetition(_ envelope: Envelope<ClientMessage>, _ actions: [ServerAction], from link: Link) {
+        guard let sequence = envelope.sequence, let session = link.joined?.session, let server else { return }
+        let taken = server.taken[session] ?? 0
+        server.taken[session] = max(taken, sequence)
+        guard sequence <= taken else { return }
+        for action in actions {
+            if case .send(let answer, link.id) = action, case .ack = answer.message { continue }
+            report("the server acts on message \(sequence) of \(nodes[link.node].name), which came before: \(action)")
+        }
+    }
+
+    /// What a connection says that was given up changes nothing.
+    func inspectLateNews(_ event: RoomMachine.Event, _ actions: [RoomMachine.Action], of node: Node) {
+        let generation: ConnectionGeneration
+        switch event {
+        case .received(_, let of), .receivedMalformed(_, let of), .transportClosed(let of, _): generation = of
+        default: return
+        }
+        guard let newest = node.newestGeneration, generation < newest, !actions.isEmpty else { return }
+        report("\(node.name) acts on news of a connection that was given up: \(actions)")
+    }
+}
