@@ -15,12 +15,12 @@ package struct BenchmarkMetric: Sendable {
 
     /// In the order in which they are shown.
     package static let all: [BenchmarkMetric] = [
-        .init("open_ms", "open ms", "Both in the room until the channel is open", "ms"),
+        .init("open_ms", "open ms", "Both in the room → channel open", "ms"),
         .init("max_ms", "slowest ms", "The slowest of five", "ms", isJudged: false),
-        .init("data_ms", "data ms", "End of the outage until data has come both ways", "ms"),
-        .init("rejoin_ms", "back ms", "The server listens again until both are back in the room", "ms"),
+        .init("data_ms", "data ms", "Outage over → data both ways", "ms"),
+        .init("rejoin_ms", "back ms", "Server listens → both in the room", "ms"),
         .init("rejoin_max_ms", "worst ms", "The slowest return to the room", "ms", isJudged: false),
-        .init("gap_ms", "silence ms", "The longest silence between two messages, from the outage on", "ms"),
+        .init("gap_ms", "silence ms", "Longest silence between messages", "ms"),
         .init("p50_us", "p50 µs", "Latency, median", "µs"),
         .init("p90_us", "p90 µs", "Latency, 90th percentile", "µs"),
         .init("p99_us", "p99 µs", "Latency, 99th percentile", "µs"),
@@ -32,10 +32,10 @@ package struct BenchmarkMetric: Sendable {
         .init("cpu_us_msg", "CPU µs/msg", "CPU per message, both processes", "µs"),
         .init("cpu_us_sender", "sender µs/msg", "CPU per message, the sender's part", "µs"),
         .init("connections", "connections", "Connections that opened", "", isHigherBetter: true),
-        .init("each_ms", "ms each", "Opening one connection after the other, each", "ms"),
-        .init("memory_MB", "MB more", "Memory that the connections added to a process", "MB"),
+        .init("each_ms", "ms each", "Opening one after the other, each", "ms"),
+        .init("memory_MB", "MB more", "Memory that they add to a process", "MB"),
         .init("process_MB", "MB process", "Memory of the larger process", "MB"),
-        .init("idle_percent", "idle % of core", "CPU of a process that only keeps its connections, of a core", "%"),
+        .init("idle_percent", "idle % of core", "CPU of a process that just keeps them", "% of a core"),
         .init("lost", "lost", "Messages lost", "", isCount: true),
         .init("duplicated", "duplicated", "Messages that came twice", "", isCount: true),
     ]
@@ -69,7 +69,7 @@ package struct BenchmarkMetric: Sendable {
     /// A value as people read it: three digits or so, thousands apart, no unit.
     package static func text(_ value: Double) -> String {
         let magnitude = abs(value)
-        if magnitude >= 100 || value == value.rounded() && magnitude >= 10 || value == 0 {
+        if magnitude >= 100 || value == value.rounded() {
             let digits = String(Int(magnitude.rounded()))
             var grouped = ""
             for (index, digit) in digits.enumerated() {

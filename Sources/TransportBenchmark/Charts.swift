@@ -103,7 +103,7 @@ struct LatencyChart {
 
     private func points(of histogram: LatencyHistogram) -> [(nines: Double, microseconds: Double)] {
         let last = log10(Double(max(2, histogram.count)))
-        return stride(from: 0, through: last, by: 0.04).compactMap { nines in
+        return stride(from: 0, through: last, by: 0.02).compactMap { nines in
             histogram.percentile(1 - pow(10, -nines)).map { (nines, $0 / 1000) }
         }
     }

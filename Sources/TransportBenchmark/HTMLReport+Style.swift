@@ -26,6 +26,7 @@ extension HTMLReport {
             font:15px/1.5 system-ui,"Segoe UI",Roboto,"Helvetica Neue","DejaVu Sans",sans-serif}
             h1{font-size:1.7rem;margin:0 0 .75rem;letter-spacing:-.01em}
             h2{font-size:1.3rem;margin:2.6rem 0 .2rem;padding-top:1rem;border-top:1px solid var(--line)}
+            .legend+section>h2{border-top:0;margin-top:.6rem}
             h3{font-size:1rem;margin:1.4rem 0 .6rem}
             p{margin:.3rem 0 .6rem;max-width:46rem}
             .muted{color:var(--muted)}
@@ -42,7 +43,7 @@ extension HTMLReport {
             .panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(320px,1fr));gap:.75rem}
             figure{margin:0;background:var(--panel);border-radius:10px;padding:.75rem 1rem}
             figure.wide{grid-column:1/-1}
-            figcaption{font-weight:600;font-size:.88rem;margin-bottom:.35rem}figcaption .muted{font-weight:400}
+            figcaption{font-weight:600;font-size:.88rem;margin-bottom:.35rem}figcaption .muted{display:block;font-weight:400;font-size:.8rem}
             figure.good p{color:var(--good);font-size:1.4rem;font-weight:650;margin:0}
             svg{display:block;width:100%;font-size:12.5px}
             svg text{fill:var(--ink)}svg .dim{fill:var(--muted)}

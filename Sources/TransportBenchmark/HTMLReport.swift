@@ -172,9 +172,20 @@ struct HTMLReport {
                     "<figure class=\"wide\"><figcaption>Latency by percentile <span class=\"muted\">µs, both axes "
                         + "logarithmic</span></figcaption>\(LatencyChart(curves: curves).svg)</figure>")
             }
+            var none: [String] = []
             for name in chapter.metrics {
                 guard let metric = BenchmarkMetric.all.first(where: { $0.name == name }) else { continue }
-                panels += panel(metric, rows).map { [$0] } ?? []
+                let values = rows.compactMap(metric.value(in:))
+                if metric.isCount, !values.isEmpty, values.allSatisfy({ $0 == 0 }) {
+                    none.append(metric.label)
+                } else {
+                    panels += panel(metric, rows).map { [$0] } ?? []
+                }
+            }
+            if !none.isEmpty {
+                panels.append(
+                    "<figure class=\"good\"><figcaption>Messages \(none.joined(separator: " or "))</figcaption>"
+                        + "<p>none</p></figure>")
             }
             parts += "<h3>\(Self.escape(scenario))</h3><div class=\"panels\">\(panels.joined(separator: "\n"))</div>"
         }
@@ -190,10 +201,6 @@ struct HTMLReport {
                 note: metric.ratio(of: row, to: reference).map { "×\(BenchmarkMetric.text($0))" } ?? "")
         }
         guard !bars.isEmpty else { return nil }
-        // Nothing lost is said in words.
-        if metric.isCount, bars.allSatisfy({ $0.value == 0 }) {
-            return "<figure class=\"good\"><figcaption>\(metric.title)</figcaption><p>none</p></figure>"
-        }
         let direction = metric.isHigherBetter ? "more is better" : "less is better"
         return """
             <figure><figcaption>\(metric.title) <span class="muted">\(metric.unit.isEmpty ? "" : metric.unit + ", ")\
