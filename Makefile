@@ -4,7 +4,7 @@ PACKAGES := libwebsockets-dev libnice-dev libglib2.0-dev libssl-dev libusrsctp-d
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 SANITIZED := TransportPluginAPI|NetworkMonitor|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingFoundation|SignalingLibwebsockets|SignalingNIO|ICELibnice|PeerWebRTC
 
-.PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-interop test-autobahn test-lab lab test-mutations simulate fuzz bench format lint docs dependencies clean
+.PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-interop test-autobahn test-lab lab test-mutations simulate fuzz bench micro format lint docs dependencies clean
 
 help:
 	@echo "make demo          build and run the demo: a server and two peers that lose everything and heal"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-autobahn every WebSocket implementation here against Autobahn's test suite (needs Python 2.7)"
 	@echo "make fuzz          every decoder, SECONDS=30 each"
 	@echo "make bench         release build, beside the C reference"
+	@echo "make micro         micro-benchmarks of hot paths (FILTER=REGEX)"
 	@echo "make docs          the documentation of every product, into docs-build/"
 	@echo "make lint          what CI checks besides the tests; make format repairs the format"
 
@@ -85,10 +86,14 @@ fuzz: dependencies
 bench: dependencies
 	swift build -c release --product room
 	$(MAKE) -C Benchmarks/reference
-	@$$(swift build -c release --product room --show-bin-path)/room bench --reference Benchmarks/.build/reference
+	@$$(swift build -c release --product room --show-bin-path)/room bench --reference Benchmarks/.build/reference $(BENCH)
+
+FILTER ?= .*
+micro: dependencies
+	cd Benchmarks && swift package --disable-sandbox benchmark --filter '$(FILTER)'
 
 format:
-	swift format format -i -r Package.swift Sources Plugins Tests
+	swift format format -i -r Package.swift Sources Plugins Tests Benchmarks/Package.swift Benchmarks/HotPaths Benchmarks/Subjects
 
 lint:
 	.ci/lint

@@ -157,6 +157,7 @@ let package = Package(
             name: "RoomServerCoreTests", dependencies: ["RoomServerCore", "RoomProtocol", "TransportPluginAPI"]),
         .testTarget(name: "NetworkMonitorTests", dependencies: ["NetworkMonitor", "TransportPluginAPI"]),
         .testTarget(name: "RoomSimulationTests", dependencies: ["RoomSimulation"]),
+        .testTarget(name: "TransportBenchmarkTests", dependencies: ["TransportBenchmark"]),
         .testTarget(name: "InProcessTransportTests", dependencies: ["InProcessTransport", "TransportTestKit"]),
         .testTarget(
             name: "RoomConnectionTests",

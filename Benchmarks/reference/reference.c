@@ -36,6 +36,8 @@
 #include <unistd.h>
 #include <usrsctp.h>
 
+#include "histogram.h"
+
 enum {
     pathMTU = 1200,
     smallMessage = 64,
@@ -334,9 +336,12 @@ static void measureRTT(void) {
     qsort(measured, measuredRounds, sizeof *measured, ascending);
     double p50 = measured[measuredRounds / 2] * 1e6, p99 = measured[measuredRounds * 99 / 100] * 1e6;
     const char *format = json
-        ? "{\"scenario\":\"rtt\",\"size\":%d,\"rounds\":%d,\"p50_us\":%.2f,\"p99_us\":%.2f}\n"
+        ? "{\"scenario\":\"rtt\",\"size\":%d,\"rounds\":%d,\"p50_us\":%.2f,\"p99_us\":%.2f,"
         : "rtt %d B, %d rounds: p50 %.1f us, p99 %.1f us\n";
     printf(format, smallMessage, measuredRounds, p50, p99);
+    if (!json) return;
+    printHistogram(measured, measuredRounds);
+    printf("}\n");
 }
 
 static void measureOneWay(const char *scenario, size_t size) {

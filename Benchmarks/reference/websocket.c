@@ -16,6 +16,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "histogram.h"
+
 enum { messageSize = 64, inFlight = 100, warmUp = 1000, maximumSamples = 8 << 20 };
 
 static struct lws *connection;
@@ -119,8 +121,10 @@ int main(int count, char **arguments) {
     double used = clockOf(CLOCK_PROCESS_CPUTIME_ID) - cpuStart;
     if (!hasFailed && sampleCount > 0) {
         qsort(samples, sampleCount, sizeof(double), order);
-        printf("{\"p50_us\":%.3f,\"p99_us\":%.3f,\"msg_s\":%.0f,\"cpu_us_msg\":%.3f}\n", samples[sampleCount / 2] * 1e6,
+        printf("{\"p50_us\":%.3f,\"p99_us\":%.3f,\"msg_s\":%.0f,\"cpu_us_msg\":%.3f,", samples[sampleCount / 2] * 1e6,
                samples[sampleCount * 99L / 100] * 1e6, received / elapsed, used * 1e6 / received);
+        printHistogram(samples, sampleCount);
+        printf("}\n");
         fflush(stdout);
     }
     lws_context_destroy(context);

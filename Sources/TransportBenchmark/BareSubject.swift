@@ -65,6 +65,9 @@ package final class BareSubject<Transport: PeerTransport>: BenchmarkSubject, Pee
         if let failure = shared.withLock({ $0.failure }) { throw failure }
     }
 
+    /// Whoever waits for the connection gets this error, unless it has failed already.
+    package func giveUp(_ error: TransportError) { change { $0.failure = $0.failure ?? error } }
+
     package func close() async { await transport.loop.run { [self] in connection?.close() } }
 
     // MARK: BenchmarkSubject

@@ -11,17 +11,39 @@ package final class BenchmarkEnd: Sendable {
     }
 
     private struct PingPong {
-        var samples: [Int64] = []
+        var histogram = LatencyHistogram()
+        /// Round trips that are not recorded yet.
+        var warmUp = 0
+        /// Round trips to come, those of the warm-up included.
         var remaining = 0
         var sentAt = Timestamp.zero
-        var done: CheckedContinuation<[Int64], Never>?
+        var done: CheckedContinuation<LatencyHistogram, Never>?
+
+        /// A round trip has ended. When it was the last one: whom to tell, and what.
+        mutating func ended(at now: Timestamp) -> (CheckedContinuation<LatencyHistogram, Never>, LatencyHistogram)? {
+            guard remaining > 0 else { return nil }
+            remaining -= 1
+            if warmUp > 0 {
+                warmUp -= 1
+            } else {
+                histogram.record(nanoseconds: (now - sentAt).saturatedNanoseconds)
+            }
+            guard remaining == 0, let done else { return nil }
+            self.done = nil
+            return (done, histogram)
+        }
     }
 
+    /// For scenarios with outages.
+    package let talk: BenchmarkTalk
     private let subject: any BenchmarkSubject
     private let count = Locked(Count())
     private let pingPong = Locked(PingPong())
 
-    package init(_ subject: any BenchmarkSubject) { self.subject = subject }
+    package init(_ subject: any BenchmarkSubject) {
+        self.subject = subject
+        talk = BenchmarkTalk(subject)
+    }
 
     /// Echoes every message, from the handler or from a task that reads the async sequence.
     package func echo(from receiver: BenchmarkReceiver) async throws {
@@ -68,7 +90,14 @@ package final class BenchmarkEnd: Sendable {
         return line
     }
 
-    package static func proportionalMemory() -> Int { proportionalSetSize() }
+    /// CPU time of this process so far, seconds, and its memory, bytes.
+    package func usage() -> JSONLine {
+        var line = JSONLine()
+        line.add("event", "usage")
+        line.add("cpu", cpuTime())
+        line.add("memory", proportionalSetSize())
+        return line
+    }
 
     /// What doing nothing costs, in per cent of a core.
     package func idle(seconds: Double) async throws -> JSONLine {
@@ -98,45 +127,32 @@ package final class BenchmarkEnd: Sendable {
         return line
     }
 
-    /// Ping-pong of `count` messages of 64 bytes; latencies in microseconds.
+    /// Ping-pong of `count` messages of 64 bytes.
     package func roundTrips(_ count: Int, at receiver: BenchmarkReceiver) async throws -> JSONLine {
         let warmUp = count / 10
-        let cpu = cpuTime()
-        var samples =
+        let histogram =
             receiver == .handler
-            ? await handlerRoundTrips(count + warmUp)
-            : try await sequenceRoundTrips(count + warmUp, onLoop: receiver == .loopSequence)
-        samples.removeFirst(min(warmUp, samples.count))
-        samples.sort()
-        func percentile(_ share: Double) -> Double {
-            samples.isEmpty ? .nan : Double(samples[min(samples.count - 1, Int(Double(samples.count) * share))]) / 1000
-        }
+            ? await handlerRoundTrips(count, warmUp)
+            : try await sequenceRoundTrips(count, warmUp, onLoop: receiver == .loopSequence)
         var line = JSONLine()
         line.add("event", "roundTrips")
-        line.add("p50_us", percentile(0.5), digits: 1)
-        line.add("p90_us", percentile(0.9), digits: 1)
-        line.add("p99_us", percentile(0.99), digits: 1)
-        line.add("cpu", cpuTime() - cpu)
+        line.add("messages", 2 * (count + warmUp))
+        try line.add("histogram", encoding: histogram)
         return line
     }
 
-    private func handlerRoundTrips(_ count: Int) async -> [Int64] {
+    private func handlerRoundTrips(_ count: Int, _ warmUp: Int) async -> LatencyHistogram {
         let subject = subject
         let pingPong = pingPong
         let ping = [UInt8](repeating: 1, count: 64)
         await subject.setHandler { bytes in
             let now = Timestamp.now()
-            let done = pingPong.withLock { state -> (CheckedContinuation<[Int64], Never>, [Int64])? in
-                guard state.remaining > 0 else { return nil }
-                state.samples.append((now - state.sentAt).saturatedNanoseconds)
-                state.remaining -= 1
-                state.sentAt = now
-                guard state.remaining == 0, let done = state.done else { return nil }
-                state.done = nil
-                return (done, state.samples)
+            let done = pingPong.withLock { state in
+                defer { state.sentAt = now }
+                return state.ended(at: now)
             }
-            if let (continuation, samples) = done {
-                continuation.resume(returning: samples)
+            if let (continuation, histogram) = done {
+                continuation.resume(returning: histogram)
             } else {
                 subject.reply(bytes)
             }
@@ -144,8 +160,8 @@ package final class BenchmarkEnd: Sendable {
         return await withCheckedContinuation { continuation in
             pingPong.withLock { state in
                 state = PingPong()
-                state.samples.reserveCapacity(count)
-                state.remaining = count
+                state.warmUp = warmUp
+                state.remaining = count + warmUp
                 state.done = continuation
                 state.sentAt = .now()
             }
@@ -153,24 +169,17 @@ package final class BenchmarkEnd: Sendable {
         }
     }
 
-    private func sequenceRoundTrips(_ count: Int, onLoop: Bool) async throws -> [Int64] {
+    private func sequenceRoundTrips(_ count: Int, _ warmUp: Int, onLoop: Bool) async throws -> LatencyHistogram {
         let subject = subject
         let pingPong = pingPong
         let ping = [UInt8](repeating: 1, count: 64)
         let ended = Locked(false)
         try await subject.consume(onLoop: onLoop) { payload in
             let now = Timestamp.now()
-            let done = pingPong.withLock { state -> (CheckedContinuation<[Int64], Never>, [Int64])? in
-                guard state.remaining > 0 else { return nil }
-                state.samples.append((now - state.sentAt).saturatedNanoseconds)
-                state.remaining -= 1
-                guard state.remaining == 0, let done = state.done else { return nil }
-                state.done = nil
-                return (done, state.samples)
-            }
-            if let (continuation, samples) = done {
+            let done = pingPong.withLock { $0.ended(at: now) }
+            if let (continuation, histogram) = done {
                 ended.withLock { $0 = true }
-                continuation.resume(returning: samples)
+                continuation.resume(returning: histogram)
             } else if !ended.withLock({ $0 }) {
                 pingPong.withLock { $0.sentAt = .now() }
                 let bytes = payload.withUnsafeBytes { $0 }
@@ -181,8 +190,8 @@ package final class BenchmarkEnd: Sendable {
         return await withCheckedContinuation { continuation in
             pingPong.withLock { state in
                 state = PingPong()
-                state.samples.reserveCapacity(count)
-                state.remaining = count
+                state.warmUp = warmUp
+                state.remaining = count + warmUp
                 state.done = continuation
                 state.sentAt = .now()
             }

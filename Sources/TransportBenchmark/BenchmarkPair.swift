@@ -9,12 +9,16 @@ final class BenchmarkPair: Sendable {
     private let port: Int
     private let keyFile: URL?
 
-    /// Starts the pair. `connections`: of each process, bare pairs only; their signals are passed on by this process.
-    init(_ subject: BenchmarkRunner.Subject, connections: Int = 1) async throws {
-        var common = ["--peer", subject.peer]
+    /// Starts the pair; the signals of a bare one are passed on by this process.
+    /// - Parameters:
+    ///   - options: of every child, beside what the subject says.
+    ///   - canCutPath: the ends obey `cut` and `restore`.
+    init(_ subject: BenchmarkRunner.Subject, options: [String], canCutPath: Bool = false) async throws {
+        var common = ["--peer", subject.peer] + options
+        if canCutPath { common.append("--fault-injection") }
         if subject.isBare {
             (server, port, keyFile) = (Locked(nil), 0, nil)
-            common += ["--bare", "--connections", "\(connections)"]
+            common.append("--bare")
         } else {
             let file = FileManager.default.temporaryDirectory.appendingPathComponent(
                 "room-bench-\(UUID().uuidString).key")
@@ -39,34 +43,52 @@ final class BenchmarkPair: Sendable {
         return (child, url)
     }
 
-    /// Kills the server with its state, starts it again after `seconds`, and returns how long it then took until both were back.
-    func restartServer(downFor seconds: Double) async throws -> [Double] {
-        guard let keyFile else { return [] }
-        server.withLock { $0 }?.stop()
-        try await Task.sleep(for: .milliseconds(Int(seconds * 1000)))
+    /// Kills the server, and its state with it.
+    func killServer() { server.withLock { $0 }?.stop() }
+
+    /// Starts the server again where it was; returns when it listens.
+    func startServerAgain() async throws {
+        guard let keyFile else { return }
         let (child, _) = try await Self.startServer(port: port, keyFile: keyFile)
-        let back = Timestamp.now().seconds
         server.withLock { $0 = child }
+    }
+
+    /// How long after `back`, when the server listened again, each end was in the room.
+    func rejoins(since back: Timestamp) async throws -> [Double] {
         var times: [Double] = []
         for end in [a, b] {
             var joined = 0.0
             // Lines of an earlier join may still be there.
-            while joined < back - 0.05 { joined = try await end.next("joined")["t"] as? Double ?? 0 }
-            times.append(max(0, joined - back))
+            while joined < back.seconds - 0.05 { joined = try await end.next("joined")["t"] as? Double ?? 0 }
+            times.append(max(0, joined - back.seconds))
         }
         return times
     }
 
     /// Seconds from both being in the room to the channel being open; nil for a bare pair.
     func waitUntilOpen() async throws -> Double {
-        let opened = try await opening()
+        let opened = [try await a.next("open"), try await b.next("open")]
         let joined = opened.compactMap { $0["joinedAt"] as? Double }.max() ?? 0
         let open = opened.compactMap { $0["t"] as? Double }.max() ?? 0
         return open - joined
     }
 
-    /// What both said when their channels were open.
-    func opening() async throws -> [[String: any Sendable]] { [try await a.next("open"), try await b.next("open")] }
+    /// CPU time of both processes together, seconds, and the memory of the larger one, bytes.
+    func usage() async throws -> (cpu: Double, memory: Double) {
+        let usages = try await both("usage") { $0.add("do", "usage") }
+        return (usages.reduce(0) { $0 + $1.number("cpu") }, usages.map { $0.number("memory") }.max() ?? .nan)
+    }
+
+    /// The answers of both ends, asked at the same time.
+    func both(
+        _ event: String, within deadline: Duration = .seconds(60), _ build: (inout JSONLine) -> Void
+    ) async throws -> [BenchmarkAnswer] {
+        var line = JSONLine()
+        build(&line)
+        a.child.send(line)
+        b.child.send(line)
+        return [try await a.next(event, within: deadline), try await b.next(event, within: deadline)]
+    }
 
     func stop() {
         a.child.stop()
@@ -76,11 +98,31 @@ final class BenchmarkPair: Sendable {
     }
 }
 
+/// A line that a child printed.
+typealias BenchmarkAnswer = [String: any Sendable]
+
+extension BenchmarkAnswer {
+    /// NaN where there is no such number.
+    func number(_ key: String) -> Double { self[key] as? Double ?? .nan }
+
+    /// What `JSONLine.add(_:encoding:)` wrote under `histogram`.
+    func histogram() -> LatencyHistogram? {
+        guard let object = self["histogram"], let data = try? JSONSerialization.data(withJSONObject: object) else {
+            return nil
+        }
+        return try? JSONDecoder().decode(LatencyHistogram.self, from: data)
+    }
+}
+
 /// Requests to a child and its answers, one at a time.
 final class Conversation: Sendable {
     private struct State {
-        var lines: [[String: any Sendable]] = []
+        var lines: [BenchmarkAnswer] = []
+        /// A line has come since `next` looked.
+        var hasNews = false
         var hasEnded = false
+        /// What the child said when it failed.
+        var failure: String?
         var waiting: CheckedContinuation<Void, Never>?
         var signals: [JSONLine] = []
         var onSignal: (@Sendable (JSONLine) -> Void)?
@@ -93,7 +135,11 @@ final class Conversation: Sendable {
         self.child = child
         Task { [state] in
             for await line in child.lines {
-                if line["event"] as? String == "signal" { Self.pass(line, state) } else { Self.keep(line, state) }
+                switch line["event"] as? String {
+                case "signal": Self.pass(line, state)
+                case "failed": state.withLock { $0.failure = line["reason"] as? String }
+                default: Self.keep(line, state)
+                }
             }
             let waiting = state.withLock { state -> CheckedContinuation<Void, Never>? in
                 state.hasEnded = true
@@ -113,20 +159,35 @@ final class Conversation: Sendable {
         early.forEach(handler)
     }
 
-    /// The next line with this event; others are skipped. Throws when the child ends or reports an error.
-    func next(_ event: String) async throws -> [String: any Sendable] {
+    /// The first line with this event that was not taken yet. Throws when the child ends or says nothing of the kind within
+    /// `deadline`, after which it is ended.
+    func next(_ event: String, within deadline: Duration = .seconds(60)) async throws -> BenchmarkAnswer {
+        let isLate = Locked(false)
+        let alarm = Task { [child] in
+            try await Task.sleep(for: deadline)
+            isLate.withLock { $0 = true }
+            child.stop()
+        }
+        defer { alarm.cancel() }
         while true {
-            let (line, hasEnded) = state.withLock { state -> ([String: any Sendable]?, Bool) in
-                (state.lines.isEmpty ? nil : state.lines.removeFirst(), state.hasEnded)
+            let (line, hasEnded) = state.withLock { state -> (BenchmarkAnswer?, Bool) in
+                state.hasNews = false
+                guard let index = state.lines.firstIndex(where: { $0["event"] as? String == event }) else {
+                    return (nil, state.hasEnded)
+                }
+                return (state.lines.remove(at: index), false)
             }
-            if let line {
-                if line["event"] as? String == event { return line }
-                continue
+            if let line { return line }
+            if hasEnded {
+                if let reason = state.withLock({ $0.failure }) { throw BenchmarkError(reason) }
+                throw BenchmarkError(
+                    "the process '\(child.name)' "
+                        + (isLate.withLock { $0 }
+                            ? "did not say '\(event)' within \(deadline)" : "ended before it said '\(event)'"))
             }
-            if hasEnded { throw BenchmarkError("the process '\(child.name)' ended before it said '\(event)'") }
             await withCheckedContinuation { continuation in
                 let isReady = state.withLock { state -> Bool in
-                    if !state.lines.isEmpty || state.hasEnded { return true }
+                    if state.hasNews || state.hasEnded { return true }
                     state.waiting = continuation
                     return false
                 }
@@ -135,24 +196,20 @@ final class Conversation: Sendable {
         }
     }
 
-    /// A child that does not answer within `deadline` is ended, which is then the error.
+    /// Sends a request and returns its answer.
     func ask(
         _ event: String, within deadline: Duration = .seconds(60), _ build: (inout JSONLine) -> Void
-    ) async throws -> [String: any Sendable] {
+    ) async throws -> BenchmarkAnswer {
         var line = JSONLine()
         build(&line)
         child.send(line)
-        let alarm = Task { [child] in
-            try await Task.sleep(for: deadline)
-            child.stop()
-        }
-        defer { alarm.cancel() }
-        return try await next(event)
+        return try await next(event, within: deadline)
     }
 
     private static func keep(_ line: [String: any Sendable], _ state: Locked<State>) {
         let waiting = state.withLock { state -> CheckedContinuation<Void, Never>? in
             state.lines.append(line)
+            state.hasNews = true
             defer { state.waiting = nil }
             return state.waiting
         }

@@ -9,18 +9,24 @@ package struct BenchmarkRunner: Sendable {
         package var peer: String
         /// The peer transport alone, without a room.
         package var isBare = false
+        /// Its paths can be cut from inside of the process: an ICE agent of ours is under it.
+        package var canCutPath = false
 
-        package init(signaling: String, peer: String, isBare: Bool = false) {
+        package init(signaling: String, peer: String, isBare: Bool = false, canCutPath: Bool = false) {
             self.signaling = signaling
             self.peer = peer
             self.isBare = isBare
+            self.canCutPath = canCutPath
         }
 
         package var name: String { isBare ? "\(peer) alone" : "\(signaling) + \(peer)" }
     }
 
     package enum Scenario: String, Sendable, CaseIterable {
-        case connect, rtt, throughput, small, reconnect, many, signaling
+        case connect, rtt, throughput, small, signaling, many, reconnect, recovery
+
+        /// Takes many minutes.
+        package var isLong: Bool { [.many, .reconnect, .recovery].contains(self) }
     }
 
     package var subjects: [Subject]
@@ -30,160 +36,144 @@ package struct BenchmarkRunner: Sendable {
     package var rounds: Int
     /// The C reference's executable, run in the same rounds.
     package var reference: String?
+    /// Options that every child is started with: the configuration file, the plugins to load.
+    package var childOptions: [String]
     package var progress: @Sendable (String) -> Void
 
     package init(
-        subjects: [Subject], scenarios: [Scenario], seconds: Double, rounds: Int, reference: String?,
-        progress: @escaping @Sendable (String) -> Void
+        subjects: [Subject], scenarios: [Scenario], seconds: Double, rounds: Int, reference: String? = nil,
+        childOptions: [String] = [], progress: @escaping @Sendable (String) -> Void
     ) {
         self.subjects = subjects
         self.scenarios = scenarios
         self.seconds = seconds
         self.rounds = rounds
         self.reference = reference
+        self.childOptions = childOptions
         self.progress = progress
     }
 
-    /// One measurement: what, of whom, and the values of its rounds by metric.
-    package struct Result: Sendable {
-        package var subject: String
-        package var signaling: String
-        package var peer: String
-        package var scenario: String
-        package var metrics: [String: [Double]]
-
-        /// The median over the rounds.
-        package func median(_ metric: String) -> Double? {
-            guard let values = metrics[metric]?.filter(\.isFinite).sorted(), !values.isEmpty else { return nil }
-            return values[values.count / 2]
-        }
-
-        package func spread(_ metric: String) -> (Double, Double)? {
-            guard let values = metrics[metric]?.filter(\.isFinite), let low = values.min(), let high = values.max()
-            else { return nil }
-            return (low, high)
-        }
-    }
-
-    package func run() async throws -> [Result] {
-        var results: [String: Result] = [:]
-        var order: [String] = []
-        func record(
-            _ subject: String, _ signaling: String, _ peer: String, _ scenario: String, _ values: [String: Double]
-        ) {
-            let key = subject + "|" + scenario
-            if results[key] == nil {
-                order.append(key)
-                results[key] = Result(
-                    subject: subject, signaling: signaling, peer: peer, scenario: scenario, metrics: [:])
+    /// What was measured, and who could not be: one that fails is left out of the rounds that follow.
+    package func run() async throws -> (results: [BenchmarkReport.Result], failures: [BenchmarkReport.Failure]) {
+        var results: [BenchmarkReport.Result] = []
+        var failures: [BenchmarkReport.Failure] = []
+        func record(_ subject: String, _ signaling: String, _ peer: String, _ measured: [Measured]) {
+            for round in measured {
+                let index =
+                    results.firstIndex { $0.subject == subject && $0.scenario == round.scenario } ?? results.endIndex
+                if index == results.endIndex {
+                    results.append(
+                        .init(subject: subject, signaling: signaling, peer: peer, scenario: round.scenario))
+                }
+                results[index].add(round)
             }
-            for (metric, value) in values { results[key]?.metrics[metric, default: []].append(value) }
         }
         for round in 1...max(1, rounds) {
+            func tell(_ what: String) { progress("round \(round) of \(rounds): \(what)") }
+            func attempt(_ subject: String, _ body: () async throws -> Void) async throws {
+                guard !failures.contains(where: { $0.subject == subject }) else { return }
+                do {
+                    try await body()
+                } catch let error as BenchmarkError {
+                    tell("\(subject) failed: \(error)")
+                    failures.append(.init(subject: subject, reason: error.description))
+                }
+            }
             if scenarios.contains(.signaling) {
-                for (subject, scenario, values) in try await signaling() {
-                    record(subject, subject == "C reference" ? "" : subject, "", scenario, values)
+                let server = try await SignalingEcho()
+                defer { server.stop() }
+                if let reference, case let client = reference + "-websocket", access(client, X_OK) == 0 {
+                    tell("signaling: \(BenchmarkReport.reference)")
+                    record(BenchmarkReport.reference, "", "", try await server.measure(client, ["\(seconds)"]))
+                }
+                for name in Set(subjects.map(\.signaling)).sorted() where !name.isEmpty {
+                    for isOnLoop in [false, true] {
+                        let subject = isOnLoop ? "\(name) on its loop" : name
+                        try await attempt(subject) {
+                            tell("signaling: \(subject)")
+                            record(subject, name, "", try await signaling(name, server, onLoop: isOnLoop))
+                        }
+                    }
                 }
             }
             if let reference {
-                progress("round \(round) of \(rounds): C reference")
-                for (scenario, values) in try runReference(reference) {
-                    record("C reference", "", "", scenario, values)
-                }
+                tell(BenchmarkReport.reference)
+                record(BenchmarkReport.reference, "", "", try runReference(reference))
             }
             for subject in subjects {
-                progress("round \(round) of \(rounds): \(subject.name)")
-                for (scenario, values) in try await run(subject, round: round) {
-                    record(subject.name, subject.signaling, subject.peer, scenario, values)
+                try await attempt(subject.name) {
+                    try await run(subject, isFirst: round == 1) {
+                        tell("\(subject.name): \($0)")
+                    } record: {
+                        record(subject.name, subject.signaling, subject.peer, $0)
+                    }
                 }
             }
         }
-        return order.compactMap { results[$0] }
+        return (results, failures)
     }
 
     // MARK: One round of one subject
 
-    private func run(_ subject: Subject, round: Int) async throws -> [(String, [String: Double])] {
-        var measured: [(String, [String: Double])] = []
+    private func run(
+        _ subject: Subject, isFirst: Bool, _ tell: (String) -> Void, record: ([Measured]) -> Void
+    ) async throws {
         if scenarios.contains(.connect), !subject.isBare {
+            tell("connect")
             var samples: [Double] = []
             for _ in 0..<5 {
-                let pair = try await BenchmarkPair(subject)
+                let pair = try await BenchmarkPair(subject, options: childOptions)
                 defer { pair.stop() }
                 samples.append(try await pair.waitUntilOpen() * 1000)
             }
             samples.sort()
-            measured.append(("connect", ["open_ms": samples[samples.count / 2], "max_ms": samples[samples.count - 1]]))
+            record([
+                Measured("connect", ["open_ms": samples[samples.count / 2], "max_ms": samples[samples.count - 1]])
+            ])
         }
         // Minutes long, with 20 samples of its own: once is enough.
-        if scenarios.contains(.reconnect), !subject.isBare, round == 1 { measured += try await reconnect(subject) }
-        if scenarios.contains(.many), subject.isBare { measured.append(("many", try await many(subject))) }
-        guard !Set(scenarios).isDisjoint(with: [.rtt, .throughput, .small]) else { return measured }
-        let pair = try await BenchmarkPair(subject)
+        if scenarios.contains(.reconnect), !subject.isBare, isFirst { record(try await reconnect(subject, tell)) }
+        if scenarios.contains(.recovery), !subject.isBare { record(try await recovery(subject, tell)) }
+        if scenarios.contains(.many), subject.isBare { record(try await many(subject, tell)) }
+        guard !Set(scenarios).isDisjoint(with: [.rtt, .throughput, .small]) else { return }
+        let pair = try await BenchmarkPair(subject, options: childOptions)
         defer { pair.stop() }
         _ = try await pair.waitUntilOpen()
         if scenarios.contains(.rtt) {
             for receiver in BenchmarkReceiver.allCases {
-                measured.append((receiver.scenario, try await roundTrips(pair, receiver)))
+                tell(receiver.scenario)
+                record([try await roundTrips(pair, receiver)])
             }
         }
         if scenarios.contains(.throughput) {
             for size in [16_384, 65_536] {
-                measured.append(("throughput \(size / 1024) KiB", try await flood(pair, size: size)))
+                let name = "throughput \(size / 1024) KiB"
+                tell(name)
+                record([Measured(name, try await flood(pair, size: size))])
             }
         }
-        if scenarios.contains(.small) { measured.append(("small 64 B", try await flood(pair, size: 64))) }
-        return measured
-    }
-
-    /// The server is killed and comes back after a while, its state lost: from its listening to being in the room again.
-    private func reconnect(_ subject: Subject) async throws -> [(String, [String: Double])] {
-        let pair = try await BenchmarkPair(subject)
-        defer { pair.stop() }
-        _ = try await pair.waitUntilOpen()
-        var measured: [(String, [String: Double])] = []
-        for seconds in [0.2, 2, 5] {
-            var times: [Double] = []
-            while times.count < 20 {
-                // Each outage is one of its own: the backoff begins anew after a connection that held for 5 s.
-                try await Task.sleep(for: .milliseconds(5500))
-                times += try await pair.restartServer(downFor: seconds)
-            }
-            times.sort()
-            measured.append(
-                (
-                    "reconnect, down \(seconds) s",
-                    ["rejoin_ms": times[times.count / 2] * 1000, "rejoin_max_ms": times[times.count - 1] * 1000]
-                ))
+        if scenarios.contains(.small) {
+            tell("small 64 B")
+            record([Measured("small 64 B", try await flood(pair, size: 64))])
         }
-        return measured
     }
 
-    /// 100 connections in each process: what each of them costs, and what doing nothing costs.
-    private func many(_ subject: Subject) async throws -> [String: Double] {
-        let pair = try await BenchmarkPair(subject, connections: 101)
-        defer { pair.stop() }
-        let opened = try await pair.opening()
-        let growth = opened.map { ($0["memory"] as? Double ?? .nan) - ($0["memoryOfOne"] as? Double ?? .nan) }
-        try await Task.sleep(for: .seconds(2))
-        let idled = try await pair.a.ask("idled") { line in
-            line.add("do", "idle")
-            line.add("seconds", 10.0)
-        }
-        return ["memory_MB": (growth.max() ?? .nan) / 1e6, "idle_percent": idled["cpu_percent"] as? Double ?? .nan]
-    }
-
-    private func roundTrips(_ pair: BenchmarkPair, _ receiver: BenchmarkReceiver) async throws -> [String: Double] {
+    private func roundTrips(_ pair: BenchmarkPair, _ receiver: BenchmarkReceiver) async throws -> Measured {
         _ = try await pair.b.ask("ok") { line in
             line.add("do", "echo")
             line.add("receiver", receiver.rawValue)
         }
+        let before = try await pair.usage()
         let answer = try await pair.a.ask("roundTrips") { line in
             line.add("do", "roundTrips")
             line.add("count", 5000)
             line.add("receiver", receiver.rawValue)
         }
-        return answer.compactMapValues { $0 as? Double }.filter { $0.key.hasSuffix("_us") }
+        let after = try await pair.usage()
+        guard let histogram = answer.histogram() else { throw BenchmarkError("a peer measured no round trips") }
+        var metrics = histogram.metrics
+        metrics["cpu_us_msg"] = (after.cpu - before.cpu) * 1e6 / answer.number("messages")
+        return Measured(receiver.scenario, metrics, histogram)
     }
 
     private func flood(_ pair: BenchmarkPair, size: Int) async throws -> [String: Double] {
@@ -194,38 +184,34 @@ package struct BenchmarkRunner: Sendable {
             line.add("seconds", seconds)
         }
         let got = try await pair.b.ask("counted") { $0.add("do", "counted") }
-        func value(_ answer: [String: any Sendable], _ key: String) -> Double { answer[key] as? Double ?? .nan }
-        let messages = value(got, "messages")
-        let bytes = value(got, "bytes")
-        let time = value(got, "seconds")
-        let cpu = value(sent, "cpu") + value(got, "cpu")
-        var metrics = [
+        let messages = got.number("messages")
+        let bytes = got.number("bytes")
+        let time = got.number("seconds")
+        let cpu = sent.number("cpu") + got.number("cpu")
+        return [
             "MB_s": bytes / 1e6 / time, "msg_s": messages / time, "cpu_s_GB": cpu / (bytes / 1e9),
-            "cpu_us_msg": cpu * 1e6 / messages, "lost": value(sent, "messages") - messages,
+            "cpu_us_msg": cpu * 1e6 / messages, "cpu_us_sender": sent.number("cpu") * 1e6 / messages,
+            "lost": sent.number("messages") - messages,
+            "process_MB": max(sent.number("memory"), got.number("memory")) / 1e6,
         ]
-        metrics["cpu_us_sender"] = value(sent, "cpu") * 1e6 / messages
-        return metrics
     }
 
     // MARK: The C reference
 
-    private func runReference(_ path: String) throws -> [(String, [String: Double])] {
-        var measured: [(String, [String: Double])] = []
-        if scenarios.contains(.rtt) {
-            let line = try reference(path, ["rtt"])
-            measured.append(("rtt", ["p50_us": line["p50_us"] ?? .nan, "p99_us": line["p99_us"] ?? .nan]))
-        }
+    private func runReference(_ path: String) throws -> [Measured] {
+        var measured: [Measured] = []
+        if scenarios.contains(.rtt) { measured.append(try reference(path, ["rtt"], "rtt")) }
         if scenarios.contains(.throughput) {
             for size in [16_384, 65_536] {
-                let line = try reference(path, ["throughput", "\(size)"])
-                measured.append(("throughput \(size / 1024) KiB", line))
+                measured.append(
+                    try reference(path, ["throughput", "\(size)"], "throughput \(size / 1024) KiB"))
             }
         }
-        if scenarios.contains(.small) { measured.append(("small 64 B", try reference(path, ["small"]))) }
+        if scenarios.contains(.small) { measured.append(try reference(path, ["small"], "small 64 B")) }
         return measured
     }
 
-    private func reference(_ path: String, _ arguments: [String]) throws -> [String: Double] {
+    private func reference(_ path: String, _ arguments: [String], _ scenario: String) throws -> Measured {
         let process = Process()
         let output = Pipe()
         process.executableURL = URL(fileURLWithPath: path)
@@ -237,17 +223,15 @@ package struct BenchmarkRunner: Sendable {
         let data = output.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
         // One object a line; the first tells of the connection, the last of the scenario.
-        guard let last = data.split(separator: 10).last,
-            let object = try? JSONSerialization.jsonObject(with: Data(last)) as? [String: Any]
-        else { throw BenchmarkError("the C reference said nothing that can be read") }
+        guard let last = data.split(separator: 10).last, let line = ChildProcess.decode(last) else {
+            throw BenchmarkError("the C reference said nothing that can be read")
+        }
         let names = [
             "mb_per_s": "MB_s", "msg_per_s": "msg_s", "cpu_s_per_gb": "cpu_s_GB", "cpu_us_per_msg": "cpu_us_msg",
-            "p50_us": "p50_us", "p99_us": "p99_us",
         ]
-        var metrics: [String: Double] = [:]
-        for (name, value) in object {
-            if let metric = names[name], let number = value as? NSNumber { metrics[metric] = number.doubleValue }
-        }
-        return metrics
+        let histogram = line.histogram()
+        var metrics = histogram?.metrics ?? [:]
+        for (name, metric) in names { metrics[metric] = line.number(name) }
+        return Measured(scenario, metrics, histogram)
     }
 }

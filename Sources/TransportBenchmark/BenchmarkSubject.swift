@@ -3,7 +3,12 @@ package import TransportPluginAPI
 
 package struct BenchmarkError: Error, CustomStringConvertible {
     package var description: String
-    package init(_ description: String) { self.description = description }
+    /// What was asked for cannot be done, as opposed to: it went wrong.
+    package var isUsage: Bool
+    package init(_ description: String, isUsage: Bool = false) {
+        self.description = description
+        self.isUsage = isUsage
+    }
 }
 
 /// Where messages are received.

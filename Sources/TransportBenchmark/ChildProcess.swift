@@ -11,6 +11,16 @@ package final class ChildProcess: @unchecked Sendable {
     private let process = Process()
     private let input: Locked<FileHandle>
 
+    private struct Living {
+        weak var child: ChildProcess?
+    }
+    private static let living = Locked<[Living]>([])
+
+    /// Ends every child that still runs: for whoever is interrupted.
+    package static func stopAll() {
+        for child in living.withLock({ $0.compactMap(\.child) }) { child.stop() }
+    }
+
     /// This executable.
     package static var ownPath: String { URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().path }
 
@@ -34,6 +44,10 @@ package final class ChildProcess: @unchecked Sendable {
             try process.run()
         } catch {
             throw BenchmarkError("cannot start \(name): \(error.localizedDescription)")
+        }
+        Self.living.withLock { living in
+            living.removeAll { $0.child == nil }
+            living.append(Living(child: self))
         }
         let thread = Thread {
             var rest = Data()
@@ -77,7 +91,7 @@ package final class ChildProcess: @unchecked Sendable {
         process.waitUntilExit()
     }
 
-    private static func decode(_ line: Data) -> [String: any Sendable]? {
+    static func decode(_ line: Data) -> [String: any Sendable]? {
         guard let object = try? JSONSerialization.jsonObject(with: line) as? [String: Any] else { return nil }
         return object.compactMapValues(sendable)
     }

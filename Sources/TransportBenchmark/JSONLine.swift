@@ -29,6 +29,10 @@ package struct JSONLine: Sendable {
         raw(name, "[" + values.map(Self.quote).joined(separator: ",") + "]")
     }
 
+    package mutating func add(_ name: String, encoding value: some Encodable) throws {
+        raw(name, String(decoding: try JSONEncoder().encode(value), as: UTF8.self))
+    }
+
     private mutating func raw(_ name: String, _ value: String) {
         if text.utf8.count > 1 { text += "," }
         text += Self.quote(name) + ":" + value

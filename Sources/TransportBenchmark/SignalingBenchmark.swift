@@ -16,9 +16,10 @@ package struct SignalingBenchmark: Sendable {
         self.seconds = seconds
     }
 
-    /// - Parameter onLoop: measure in a task that runs where the backend's connections live, if it has such a place.
+    /// - Parameter onLoop: measure in a task that runs where the backend's connections live; nothing when it has no such place.
     package func run(_ transport: some SignalingTransport, onLoop: Bool) async throws -> JSONLine {
-        try await withTaskExecutorPreference(onLoop ? transport.preferredExecutor : nil) {
+        if onLoop, transport.preferredExecutor == nil { return JSONLine(event: "measured") }
+        return try await withTaskExecutorPreference(onLoop ? transport.preferredExecutor : nil) {
             try await measure(transport)
         }
     }
@@ -28,13 +29,12 @@ package struct SignalingBenchmark: Sendable {
         let message = SignalingMessage.text(Payload(String(repeating: "x", count: Self.size)))
         for _ in 0..<Self.warmUp { try await exchange(message, connection) }
 
-        var samples: [Int64] = []
+        var histogram = LatencyHistogram()
         let end = Timestamp.now() + .seconds(seconds)
         while case let start = Timestamp.now(), start < end {
             try await exchange(message, connection)
-            samples.append((Timestamp.now() - start).saturatedNanoseconds)
+            histogram.record(nanoseconds: (Timestamp.now() - start).saturatedNanoseconds)
         }
-        samples.sort()
 
         for _ in 0..<Self.inFlight { try await connection.send(message) }
         var count = 0
@@ -54,8 +54,7 @@ package struct SignalingBenchmark: Sendable {
 
         var line = JSONLine(event: "measured")
         line.add("hasExecutor", transport.preferredExecutor != nil)
-        line.add("p50_us", Double(samples[samples.count / 2]) / 1000)
-        line.add("p99_us", Double(samples[samples.count * 99 / 100]) / 1000)
+        try line.add("histogram", encoding: histogram)
         line.add("msg_s", Double(count) / elapsed)
         line.add("cpu_us_msg", used * 1e6 / Double(count))
         return line
@@ -73,44 +72,46 @@ package struct SignalingBenchmark: Sendable {
     }
 }
 
+/// The echo server of the scenario `signaling`, in a process of its own.
+final class SignalingEcho: Sendable {
+    let url: String
+    private let server: ChildProcess
+
+    init() async throws {
+        server = try ChildProcess(name: "echo", arguments: ["bench-signaling", "--serve"])
+        url = "ws://127.0.0.1:\(Int(try await Conversation(server).next("listening").number("port")))/"
+    }
+
+    func stop() { server.stop() }
+
+    /// What the C client measures.
+    func measure(_ client: String, _ options: [String]) async throws -> [Measured] {
+        let child = try ChildProcess(name: client, arguments: [url] + options, executable: client)
+        defer { child.stop() }
+        var lines = child.lines.makeAsyncIterator()
+        guard let answer = await lines.next() else { throw BenchmarkError("\(client) measured nothing") }
+        return try measured(answer)
+    }
+
+    fileprivate func measured(_ answer: BenchmarkAnswer) throws -> [Measured] {
+        guard let histogram = answer.histogram() else { throw BenchmarkError("no round trips were measured") }
+        let rate = ["msg_s": answer.number("msg_s"), "cpu_us_msg": answer.number("cpu_us_msg")]
+        return [
+            Measured("signaling rtt", histogram.metrics, histogram),
+            Measured("signaling \(SignalingBenchmark.inFlight) in flight", rate),
+        ]
+    }
+}
+
 extension BenchmarkRunner {
-    /// The signaling backends one after the other against one server, each in a process of its own; before them libwebsockets' own
-    /// client in C, where its executable lies beside the reference's. A backend with an executor of its own is measured twice: from
-    /// a task in the pool, and from one that prefers that executor.
-    func signaling() async throws -> [(subject: String, scenario: String, [String: Double])] {
-        let server = try ChildProcess(name: "echo", arguments: ["bench-signaling", "--serve"])
-        defer { server.stop() }
-        var lines = server.lines.makeAsyncIterator()
-        guard let port = await lines.next()?["port"] as? Double else { throw BenchmarkError("no echo server started") }
-        let url = "ws://127.0.0.1:\(Int(port))/"
-        var measured: [(String, String, [String: Double])] = []
-        func note(_ subject: String, _ child: ChildProcess) async throws -> [String: Double] {
-            defer { child.stop() }
-            var lines = child.lines.makeAsyncIterator()
-            guard let answer = await lines.next()?.compactMapValues({ $0 as? Double }), answer["msg_s"] != nil else {
-                throw BenchmarkError("\(subject) measured nothing in the scenario signaling")
-            }
-            measured.append((subject, "signaling rtt", answer.filter { $0.key.hasSuffix("_us") }))
-            measured.append(
-                (
-                    subject, "signaling \(SignalingBenchmark.inFlight) in flight",
-                    answer.filter { $0.key.contains("msg") }
-                ))
-            return answer
-        }
-        if let reference, case let client = reference + "-websocket", access(client, X_OK) == 0 {
-            progress("signaling: libwebsockets in C")
-            _ = try await note(
-                "C reference", ChildProcess(name: client, arguments: [url, "\(seconds)"], executable: client))
-        }
-        var seen: Set<String> = []
-        for name in subjects.map(\.signaling) where !name.isEmpty && seen.insert(name).inserted {
-            progress("signaling: \(name)")
-            let arguments = ["bench-signaling", "--signaling", name, "--url", url, "--seconds", "\(seconds)"]
-            let answer = try await note(name, ChildProcess(name: name, arguments: arguments))
-            guard answer["hasExecutor"] == 1 else { continue }
-            _ = try await note("\(name) on its loop", ChildProcess(name: name, arguments: arguments + ["--on-loop"]))
-        }
-        return measured
+    /// A signaling backend against the echo server, in a process of its own: from a task in the pool, or, where it has an executor
+    /// of its own, from one that prefers that executor. Nothing where it has none.
+    func signaling(_ name: String, _ server: SignalingEcho, onLoop: Bool) async throws -> [Measured] {
+        let arguments = ["bench-signaling", "--signaling", name, "--url", server.url, "--seconds", "\(seconds)"]
+        let child = try ChildProcess(
+            name: name, arguments: arguments + childOptions + (onLoop ? ["--on-loop"] : []))
+        defer { child.stop() }
+        let answer = try await Conversation(child).next("measured", within: .seconds(60 + 2 * seconds))
+        return onLoop && answer.number("hasExecutor") != 1 ? [] : try server.measured(answer)
     }
 }

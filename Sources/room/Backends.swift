@@ -17,6 +17,9 @@ internal import TransportPluginAPI
 
 /// The backends that this executable was built with.
 enum Backends {
+    /// Peer backends whose paths `faults` can cut.
+    static let faultable: Set = ["webrtc-libnice"]
+
     /// `faults`: given, every ICE agent can have its path cut by it, for `room demo` and tests.
     /// `plugins`: shared libraries to load; those of the environment variable ROOM_PLUGINS (comma-separated) come first.
     static func registry(faults: ICEFaultControl? = nil, plugins: [String] = []) throws -> TransportRegistry {

@@ -6,7 +6,13 @@ internal import TransportPluginAPI
 
 struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "bench", abstract: "Measure backends side by side, each pair in processes of its own.")
+        commandName: "bench", abstract: "Measure backends side by side, each pair in processes of its own.",
+        discussion: """
+            Scenarios: connect, rtt, throughput, small, signaling; and those that take minutes for each backend: many (100 and \
+            1,000 connections), reconnect (the server killed, back after 0.2, 2 and 5 s), recovery (the server killed, the path \
+            silent, both). The backends are those of `room plugins`: the configuration file's plugins are loaded here too, and \
+            its options reach the backends that it names.
+            """)
 
     @OptionGroup var common: CommonOptions
 
@@ -16,7 +22,7 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "Peer backends, comma-separated. Default: all that can run here.")
     var peer: String?
 
-    @Option(help: "connect, rtt, throughput, small, reconnect, many, signaling; comma-separated. Default: all.")
+    @Option(help: "Scenarios, comma-separated, or all. Default: those that do not take minutes.")
     var scenario: String?
 
     @Option(help: "Seconds of each measurement that runs for a time.")
@@ -28,6 +34,22 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "Write the results to this file as JSON.")
     var json: String?
 
+    @Option(help: "Write the results to this file as a page of HTML, to be looked at with any browser.")
+    var report: String?
+
+    @Option(
+        help: """
+            Compare with this file, which --json wrote: exit status 5 when a median is worse by more than both spreads together \
+            and by more than --tolerance.
+            """)
+    var check: String?
+
+    @Option(help: "For --check: a change of fewer per cent is none.")
+    var tolerance = 5.0
+
+    @Option(help: "Take the results from this file, which --json wrote, instead of measuring.")
+    var from: String?
+
     @Option(help: "The C reference's executable (make -C Benchmarks/reference), run in the same rounds.")
     var reference: String?
 
@@ -36,39 +58,69 @@ struct BenchCommand: AsyncParsableCommand {
 
     func run() async throws {
         signal(SIGPIPE, SIG_IGN)
-        let registry = try Backends.registry()
+        guard duration > 0, duration <= 600, (1...1000).contains(rounds), tolerance >= 0 else {
+            throw CommandError(
+                .usage, "--duration is from 0 to 600 seconds, --rounds from 1 to 1000, --tolerance 0 per cent or more")
+        }
+        let watches = [SIGINT, SIGTERM].map { number in
+            SignalWatch(number) { _ in
+                ChildProcess.stopAll()
+                Foundation.exit(ExitStatus.interrupted.rawValue)
+            }
+        }
+        defer { for watch in watches { watch.cancel() } }
+        do {
+            // A baseline that cannot be read is known before minutes of measuring.
+            let baseline = try check.map(BenchmarkReport.init(contentsOf:))
+            let results =
+                if let from { try BenchmarkReport(contentsOf: from) } else { try await measure() }
+            BenchTable.print(results)
+            if let json { try write(results.json(), to: json) }
+            if let report { try write(results.html(), to: report) }
+            for failure in results.failures ?? [] { Output.complain("room: \(failure.subject): \(failure.reason)") }
+            let isWorse = baseline.map { compare($0, results) } ?? false
+            if isWorse || results.failures?.isEmpty == false { throw ExitStatus.checkFailed }
+        } catch let error as BenchmarkError {
+            throw CommandError(error.isUsage ? .usage : .checkFailed, error.description)
+        }
+    }
+
+    private func measure() async throws -> BenchmarkReport {
+        let settings = try Settings(path: common.configFile)
+        let registry = try Backends.registry(plugins: settings.strings("plugins"))
         let scenarios = try chosenScenarios()
         let signalings = try chosen(signaling, registry.signaling.map(\.descriptor), "signaling")
         let peers = try chosen(peer, registry.peer.map(\.descriptor), "peer")
         var subjects: [BenchmarkRunner.Subject] = []
         for peer in peers {
-            subjects += signalings.map { .init(signaling: $0, peer: peer) }
+            subjects += signalings.map {
+                .init(signaling: $0, peer: peer, canCutPath: Backends.faultable.contains(peer))
+            }
             subjects.append(.init(signaling: "", peer: peer, isBare: true))
-        }
-        guard duration > 0, duration <= 600, (1...1000).contains(rounds) else {
-            throw CommandError(.usage, "--duration is from 0 to 600 seconds, --rounds from 1 to 1000")
         }
         let runner = BenchmarkRunner(
             subjects: subjects, scenarios: scenarios, seconds: duration, rounds: rounds, reference: reference,
-            progress: { Output.complain("… \($0)") })
+            childOptions: common.configFile.map { ["--config", $0] } ?? [], progress: { Output.complain("… \($0)") })
+        let machine = BenchmarkReport.Machine.current(busyLoopBeside: busy)
+        let began = Date()
         let spinner = busy ? BusyLoop() : nil
         defer { spinner?.stop() }
-        let results: [BenchmarkRunner.Result]
-        do {
-            results = try await runner.run()
-        } catch let error as BenchmarkError {
-            throw CommandError(.checkFailed, error.description)
-        }
-        printTable(results)
-        if let json { try report(results).finished.write(toFile: json, atomically: true, encoding: .utf8) }
+        let (results, failures) = try await runner.run()
+        return BenchmarkReport(
+            machine: machine,
+            run: .init(
+                seconds: duration, rounds: rounds, began: began.formatted(.iso8601),
+                version: RoomCommand.configuration.version),
+            results: results, failures: failures.isEmpty ? nil : failures)
     }
 
     private func chosenScenarios() throws -> [BenchmarkRunner.Scenario] {
-        guard let scenario else { return BenchmarkRunner.Scenario.allCases }
+        guard let scenario else { return BenchmarkRunner.Scenario.allCases.filter { !$0.isLong } }
+        if scenario == "all" { return BenchmarkRunner.Scenario.allCases }
         return try scenario.split(separator: ",").map { name in
             guard let scenario = BenchmarkRunner.Scenario(rawValue: String(name)) else {
                 let all = BenchmarkRunner.Scenario.allCases.map(\.rawValue).joined(separator: ", ")
-                throw CommandError(.usage, "there is no scenario '\(name)': there is \(all)")
+                throw CommandError(.usage, "there is no scenario '\(name)': there is \(all), and all of them: all")
             }
             return scenario
         }
@@ -87,89 +139,37 @@ struct BenchCommand: AsyncParsableCommand {
         }
     }
 
-    // MARK: Results
+    private func write(_ text: String, to file: String) throws {
+        do {
+            try text.write(toFile: file, atomically: true, encoding: .utf8)
+        } catch {
+            throw CommandError(.usage, "\(file) cannot be written: \(error.localizedDescription)")
+        }
+    }
 
-    private func printTable(_ results: [BenchmarkRunner.Result]) {
-        let columns = [
-            ("open_ms", "open ms"), ("rejoin_ms", "back ms"), ("rejoin_max_ms", "worst ms"),
-            ("memory_MB", "MB per 100"), ("idle_percent", "idle % of core"), ("p50_us", "p50 µs"), ("p99_us", "p99 µs"),
-            ("MB_s", "MB/s"),
-            ("cpu_s_GB", "CPU s/GB"), ("msg_s", "msg/s"), ("cpu_us_msg", "CPU µs/msg"), ("lost", "lost"),
-        ]
-        let scenarios = results.reduce(into: [String]()) { if !$0.contains($1.scenario) { $0.append($1.scenario) } }
-        for scenario in scenarios {
-            let rows = results.filter { $0.scenario == scenario }
-            let used = columns.filter { column in rows.contains { $0.median(column.0) != nil } }
-            let reference = rows.first { $0.subject == "C reference" }
-            Output.line("")
-            var header = pad(scenario, 34)
-            for column in used { header += pad(column.1, 22, left: true) }
-            Output.line(Output.coloured(header, Output.bold))
-            for row in rows {
-                var line = pad("  " + row.subject, 34)
-                for column in used { line += pad(cell(row, column.0, reference), 22, left: true) }
-                Output.line(line)
-            }
+    /// Says how the run compares; returns whether the check fails.
+    private func compare(_ baseline: BenchmarkReport, _ results: BenchmarkReport) -> Bool {
+        let comparison = BaselineComparison(baseline: baseline, current: results, tolerance: tolerance / 100)
+        let name = check ?? ""
+        func list(_ head: String, _ lines: [String], _ colour: Int? = nil) {
+            guard !lines.isEmpty else { return }
+            Output.line(colour.map { Output.coloured(head, $0) } ?? head)
+            for line in lines { Output.line("  \(line)") }
         }
         Output.line("")
-        Output.line("Medians of \(rounds) rounds; × is the ratio to the C reference of the same run.")
-    }
-
-    private func cell(
-        _ row: BenchmarkRunner.Result, _ metric: String, _ reference: BenchmarkRunner.Result?
-    ) -> String {
-        guard let value = row.median(metric) else { return "" }
-        let digits = value >= 1000 ? 0 : value >= 100 ? 1 : 2
-        var text = String(format: "%.\(digits)f", value)
-        if let base = reference?.median(metric), base > 0, row.subject != reference?.subject, metric != "lost" {
-            text += String(format: " (×%.2f)", value / base)
-        }
-        return text
-    }
-
-    private func pad(_ text: String, _ width: Int, left: Bool = false) -> String {
-        let blanks = String(repeating: " ", count: max(1, width - text.count))
-        return left ? blanks + text : text + blanks
-    }
-
-    private func report(_ results: [BenchmarkRunner.Result]) -> JSONLine {
-        var machine = JSONLine()
-        machine.add("cores", ProcessInfo.processInfo.activeProcessorCount)
-        machine.add("memory", UInt64(ProcessInfo.processInfo.physicalMemory))
-        machine.add("system", ProcessInfo.processInfo.operatingSystemVersionString)
-        machine.add("busyLoopBeside", busy)
-        #if DEBUG
-            machine.add("build", "debug")
-        #else
-            machine.add("build", "release")
-        #endif
-        var report = JSONLine()
-        report.add("machine", machine)
-        report.add(
-            "results",
-            results.map { result in
-                var metrics = JSONLine()
-                for metric in result.metrics.keys.sorted() {
-                    metrics.add(metric, result.median(metric) ?? .nan, digits: 3)
-                }
-                let count = result.metrics.values.map(\.count).max() ?? 0
-                let rounds = (0..<count).map { round in
-                    var line = JSONLine()
-                    for (metric, values) in result.metrics.sorted(by: { $0.key < $1.key }) where round < values.count {
-                        line.add(metric, values[round], digits: 3)
-                    }
-                    return line
-                }
-                var line = JSONLine()
-                line.add("subject", result.subject)
-                line.add("signaling", result.signaling)
-                line.add("peer", result.peer)
-                line.add("scenario", result.scenario)
-                line.add("metrics", metrics)
-                line.add("rounds", rounds)
-                return line
-            })
-        return report
+        list("Beware, \(name) was not measured as this run was:", comparison.differences, Output.yellow)
+        list("Better than \(name):", comparison.better.map(\.text), Output.green)
+        list("In \(name), but not run now:", comparison.notRun)
+        list("Run now, but not in \(name):", comparison.unknown)
+        list("Not judged, since a single round has no spread:", comparison.notJudged)
+        list("In \(name), but not measured now:", comparison.missing, Output.red)
+        list("Worse than \(name), beyond the spread of both:", comparison.worse.map(\.text), Output.red)
+        let sum =
+            "\(comparison.judged) figures compared with \(name): \(comparison.worse.count) worse, "
+            + "\(comparison.better.count) better, \(comparison.missing.count) missing"
+        Output.line(Output.coloured(sum, comparison.passes ? Output.green : Output.red))
+        if comparison.judged == 0 { Output.complain("room: nothing in this run can be compared with \(name)") }
+        return !comparison.passes
     }
 }
 

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Foundation
+internal import InProcessTransport
 internal import RoomConnection
 internal import RoomProtocol
 internal import TransportBenchmark
@@ -15,27 +16,48 @@ struct BenchPeerCommand: AsyncParsableCommand {
     @Flag var asHost = false
     /// The peer transport alone, without a room; signals travel over standard input and output.
     @Flag var bare = false
-    /// How many connections, bare only; the first is the one that is measured.
-    @Option var connections = 1
+    /// Obey `cut` and `restore`.
+    @Flag var faultInjection = false
 
     func run() async throws {
-        let configuration = try transport.configuration(Settings(path: common.configFile), common)
-        let requests = Requests()
+        do { try await serve() } catch {
+            var line = JSONLine(event: "failed")
+            line.add("reason", (error as? CommandError)?.message ?? "\(error)")
+            Output.line(line)
+            throw error
+        }
+    }
+
+    private func serve() async throws {
+        raiseDescriptorLimit()
+        let settings = try Settings(path: common.configFile)
+        let configuration = try transport.configuration(settings, common)
+        let faults = faultInjection ? ICEFaultControl() : nil
+        let registry = try Backends.registry(faults: faults, plugins: settings.strings("plugins"))
+        let requests = BenchRequests()
         if bare {
-            let plugin = try Backends.registry().peerPlugin(named: configuration.peer.name)
+            let plugin = try registry.peerPlugin(named: configuration.peer.name)
             let transport = try plugin.make(
                 PluginContext(options: configuration.peer.options, logger: configuration.logger))
             try await runBare(transport, requests)
             await transport.shutdown()
         } else {
-            try await TransportRuntime.withRunning(configuration, registry: try Backends.registry()) { runtime in
+            try await TransportRuntime.withRunning(configuration, registry: registry) { runtime in
                 let room = try await runtime.open(room: "bench", as: name, host: asHost)
-                try await runRoom(room, requests)
+                try await runRoom(room, requests, faults)
             }
         }
     }
 
-    private func runRoom(_ room: Room, _ requests: Requests) async throws {
+    /// Each connection has sockets of its own: as many descriptors as the system lets us have.
+    private func raiseDescriptorLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+
+    private func runRoom(_ room: Room, _ requests: BenchRequests, _ faults: ICEFaultControl?) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             var others: [ParticipantID: Timestamp] = [:]
             var joinedAt = Timestamp.zero
@@ -52,7 +74,9 @@ struct BenchPeerCommand: AsyncParsableCommand {
                     var line = JSONLine(event: "open")
                     line.add("joinedAt", since.seconds, digits: 9)
                     Output.line(line)
-                    group.addTask { try await BenchmarkEnd(RoomSubject(room: room, peer: id)).serve(requests) }
+                    group.addTask {
+                        try await BenchmarkEnd(RoomSubject(room: room, peer: id)).serve(requests, faults: faults)
+                    }
                 case .left(let error): throw error ?? RoomError(.left, "the room was left")
                 default: break
                 }
@@ -60,159 +84,60 @@ struct BenchPeerCommand: AsyncParsableCommand {
         }
     }
 
-    private func runBare<Transport: PeerTransport>(_ transport: Transport, _ requests: Requests) async throws {
-        let subjects = (0..<max(1, connections)).map { index in
-            BareSubject(transport) { signal in Output.line(signal.line(index)) }
-        }
-        var memoryOfOne = 0
-        for (index, subject) in subjects.enumerated() {
-            try await subject.start(isOfferer: asHost)
-            if index == 0 {
-                // Signals that came before are kept until here.
-                requests.onSignal { signal in
-                    if signal.index < subjects.count { subjects[signal.index].receive(signal.value()) }
-                }
-            }
-            try await subject.waitUntilOpen()
-            if index == 0 { memoryOfOne = BenchmarkEnd.proportionalMemory() }
-        }
+    private func runBare<Transport: PeerTransport>(_ transport: Transport, _ requests: BenchRequests) async throws {
+        let connections = BareConnections(transport, isOfferer: asHost)
+        requests.onSignal { connections.receive($0) }
+        let first = try await connections.open(0)
         var line = JSONLine(event: "open")
         line.add("joinedAt", 0.0)
-        line.add("memoryOfOne", memoryOfOne)
-        line.add("memory", BenchmarkEnd.proportionalMemory())
         Output.line(line)
-        try await BenchmarkEnd(subjects[0]).serve(requests)
-        for subject in subjects { await subject.close() }
-    }
-}
-
-/// A signal of the bare transport as it travels between the two processes.
-private struct WireSignal: Sendable {
-    var index: Int
-    var kind: String
-    var text: String
-    var mediaID: String
-    var fragment: String
-
-    init(_ object: [String: Any]) {
-        func text(_ key: String) -> String { object[key] as? String ?? "" }
-        index = Int(text("index")) ?? 0
-        kind = text("kind")
-        self.text = text("text")
-        mediaID = text("mid")
-        fragment = text("ufrag")
-    }
-
-    func value<Transport>() -> BareSubject<Transport>.Signal {
-        if let kind = SessionDescription.Kind(rawValue: kind) {
-            return .description(SessionDescription(kind: kind, text: text))
-        }
-        return .candidate(
-            PeerCandidate(
-                text: text, mediaID: mediaID, mediaLineIndex: 0, usernameFragment: fragment.isEmpty ? nil : fragment))
-    }
-}
-
-extension BareSubject.Signal {
-    fileprivate func line(_ index: Int) -> JSONLine {
-        var line = JSONLine(event: "signal")
-        line.add("index", String(index))
-        switch self {
-        case .description(let description):
-            line.add("kind", description.kind.rawValue)
-            line.add("text", description.text)
-        case .candidate(let candidate):
-            line.add("kind", "candidate")
-            line.add("text", candidate.text)
-            line.add("mid", candidate.mediaID ?? "")
-            line.add("ufrag", candidate.usernameFragment ?? "")
-        }
-        return line
+        try await BenchmarkEnd(first).serve(requests) { await connections.open(upTo: $0) }
+        await connections.close()
     }
 }
 
 extension BenchmarkEnd {
     /// Performs requests until there are no more.
-    fileprivate func serve(_ requests: Requests) async throws {
+    fileprivate func serve(
+        _ requests: BenchRequests, faults: ICEFaultControl? = nil,
+        open: (_ count: Int) async -> JSONLine = { _ in JSONLine(event: "opened") }
+    ) async throws {
         for await request in requests.stream {
+            let count = request["count"] as? Int ?? 1000
+            let seconds = request["seconds"] as? Double ?? 1
+            let receiver = BenchmarkReceiver(rawValue: request["receiver"] as? String ?? "") ?? .handler
+            var answer = JSONLine(event: "ok")
             switch request["do"] as? String {
-            case "echo":
-                try await echo(from: BenchmarkReceiver(rawValue: request["receiver"] as? String ?? "") ?? .handler)
-                Output.line(JSONLine(event: "ok"))
-            case "count":
-                await startCounting()
-                Output.line(JSONLine(event: "ok"))
-            case "counted": Output.line(counted())
-            case "idle": Output.line(try await idle(seconds: request["seconds"] as? Double ?? 5))
-            case "flood":
-                Output.line(
-                    try await flood(size: request["size"] as? Int ?? 64, seconds: request["seconds"] as? Double ?? 1))
-            case "roundTrips":
-                Output.line(
-                    try await roundTrips(
-                        request["count"] as? Int ?? 1000,
-                        at: BenchmarkReceiver(rawValue: request["receiver"] as? String ?? "") ?? .handler))
+            case "echo": try await echo(from: receiver)
+            case "count": await startCounting()
+            case "counted": answer = counted()
+            case "usage": answer = usage()
+            case "idle": answer = try await idle(seconds: seconds)
+            case "flood": answer = try await flood(size: request["size"] as? Int ?? 64, seconds: seconds)
+            case "roundTrips": answer = try await roundTrips(count, at: receiver)
+            case "open": answer = await open(count)
+            case "cut": faults?.cut()
+            case "restore": faults?.restore()
+            case "talk": await talk.start()
+            case "arm": talk.arm()
+            case "first":
+                answer = JSONLine(event: "first")
+                answer.add("at", await talk.firstArrival().seconds, digits: 9)
+            case "silence":
+                answer = JSONLine(event: "silence")
+                answer.add("seconds", talk.longestSilence.inSeconds)
+            case "stopTalking":
+                let sent = try await talk.stop()
+                answer = JSONLine(event: "talked")
+                answer.add("sent", sent)
+            case "books":
+                let books = talk.books(of: count)
+                answer = JSONLine(event: "books")
+                answer.add("lost", books.lost)
+                answer.add("duplicated", books.duplicated)
             default: return
             }
+            Output.line(answer)
         }
-    }
-}
-
-/// Requests from standard input, and signals for the bare transport among them.
-private final class Requests: Sendable {
-    private struct State {
-        var early: [WireSignal] = []
-        var onSignal: (@Sendable (WireSignal) -> Void)?
-    }
-
-    let stream: AsyncStream<[String: any Sendable]>
-    private let state = Locked(State())
-
-    init() {
-        let (stream, feed) = AsyncStream.makeStream(of: [String: any Sendable].self)
-        self.stream = stream
-        let state = state
-        let thread = Thread {
-            while let line = readLine() {
-                guard let object = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] else {
-                    continue
-                }
-                if object["do"] as? String == "signal" {
-                    let signal = WireSignal(object)
-                    let handler = state.withLock { state in
-                        if state.onSignal == nil { state.early.append(signal) }
-                        return state.onSignal
-                    }
-                    handler?(signal)
-                } else {
-                    feed.yield(Self.request(object))
-                }
-            }
-            feed.finish()
-        }
-        thread.start()
-    }
-
-    private static func request(_ object: [String: Any]) -> [String: any Sendable] {
-        var request: [String: any Sendable] = [:]
-        for (key, value) in object {
-            switch (key, value) {
-            case (_, let text as String): request[key] = text
-            case ("seconds", let number as NSNumber): request[key] = number.doubleValue
-            case ("handler", let number as NSNumber): request[key] = number.boolValue
-            case (_, let number as NSNumber): request[key] = number.intValue
-            default: break
-            }
-        }
-        return request
-    }
-
-    func onSignal(_ handler: @escaping @Sendable (WireSignal) -> Void) {
-        let early = state.withLock { state in
-            state.onSignal = handler
-            defer { state.early = [] }
-            return state.early
-        }
-        for signal in early { handler(signal) }
     }
 }

@@ -8,6 +8,7 @@ internal import TransportPluginAPI
 struct BenchSignalingCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "bench-signaling", shouldDisplay: false)
 
+    @OptionGroup var common: CommonOptions
     /// The echo server; ends with standard input.
     @Flag var serve = false
     @Option var signaling = "foundation"
@@ -31,9 +32,20 @@ struct BenchSignalingCommand: AsyncParsableCommand {
             }
             return
         }
-        let plugin = try Backends.registry().signalingPlugin(named: signaling)
-        let transport = try plugin.make(PluginContext(logger: Logger(label: "bench")))
-        Output.line(try await SignalingBenchmark(url: url, seconds: seconds).run(transport, onLoop: onLoop))
-        await transport.shutdown()
+        let settings = try Settings(path: common.configFile)
+        let plugin = try Backends.registry(plugins: settings.strings("plugins")).signalingPlugin(named: signaling)
+        let context = PluginContext(
+            options: try settings.options("signalingOptions", ofBackend: "signaling", signaling),
+            logger: Logger(label: "bench"))
+        do {
+            let transport = try plugin.make(context)
+            Output.line(try await SignalingBenchmark(url: url, seconds: seconds).run(transport, onLoop: onLoop))
+            await transport.shutdown()
+        } catch {
+            var line = JSONLine(event: "failed")
+            line.add("reason", "\(error)")
+            Output.line(line)
+            throw error
+        }
     }
 }

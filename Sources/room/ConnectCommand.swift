@@ -82,8 +82,9 @@ struct TransportOptions: ParsableArguments {
         configuration.server.tls.authoritiesFile = tlsAuthorities
         if let name = try signaling ?? settings.string("signaling") { configuration.signaling.name = name }
         if let name = try peer ?? settings.string("peer") { configuration.peer.name = name }
-        configuration.signaling.options = try settings.options("signalingOptions")
-        configuration.peer.options = try settings.options("peerOptions")
+        configuration.signaling.options = try settings.options(
+            "signalingOptions", ofBackend: "signaling", configuration.signaling.name)
+        configuration.peer.options = try settings.options("peerOptions", ofBackend: "peer", configuration.peer.name)
         if let policy = try icePolicy ?? settings.string("icePolicy") {
             guard let policy = ICEPolicy(rawValue: policy) else {
                 throw CommandError(.usage, "'\(policy)' is no ICE policy: write all or relay")

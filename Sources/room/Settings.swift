@@ -80,6 +80,12 @@ struct Settings {
         return table
     }
 
+    /// The options under `key` for the backend `name`; none when the settings name another backend under `kind`: they are its.
+    func options(_ key: String, ofBackend kind: String, _ name: String) throws -> [String: OptionValue] {
+        if let named = try string(kind), named != name { return [:] }
+        return try options(key)
+    }
+
     /// ICE servers: a list of URLs, or of tables with `urls`, `username`, `credential`.
     func iceServers() throws -> [ICEServer] {
         if let value = environment("iceServers") {

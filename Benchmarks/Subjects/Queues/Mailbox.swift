@@ -1,0 +1,1 @@
+../../../Sources/RoomConnection/Mailbox.swift

@@ -1,0 +1,1 @@
+../../../Sources/RoomServer/UTF8Validator.swift

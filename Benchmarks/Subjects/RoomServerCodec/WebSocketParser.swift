@@ -1,0 +1,1 @@
+../../../Sources/RoomServer/WebSocketParser.swift

@@ -1,0 +1,1 @@
+../../../Plugins/PeerWebRTC/SDP/DataDescription.swift

@@ -1,0 +1,1 @@
+../../../Plugins/SignalingFoundation/Codec/FrameEncoder.swift

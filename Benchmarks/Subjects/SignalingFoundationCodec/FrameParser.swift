@@ -1,0 +1,1 @@
+../../../Plugins/SignalingFoundation/Codec/FrameParser.swift

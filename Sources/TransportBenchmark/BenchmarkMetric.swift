@@ -1,0 +1,87 @@
+/// What a metric of a report means: how it is written, and which direction is the good one.
+package struct BenchmarkMetric: Sendable {
+    /// As in the JSON file.
+    package var name: String
+    /// For the head of a column.
+    package var label: String
+    /// For people who see it the first time.
+    package var title: String
+    package var unit: String
+    package var isHigherBetter = false
+    /// Messages that went wrong: what counts is the worst round, and it is to be 0.
+    package var isCount = false
+    /// A comparison with a baseline judges it. A figure that one single sample decides is shown, not judged.
+    package var isJudged = true
+
+    /// In the order in which they are shown.
+    package static let all: [BenchmarkMetric] = [
+        .init("open_ms", "open ms", "Both in the room → channel open", "ms"),
+        .init("max_ms", "slowest ms", "The slowest of five", "ms", isJudged: false),
+        .init("data_ms", "data ms", "Outage over → data both ways", "ms"),
+        .init("rejoin_ms", "back ms", "Server listens → both in the room", "ms"),
+        .init("rejoin_max_ms", "worst ms", "The slowest return to the room", "ms", isJudged: false),
+        .init("gap_ms", "silence ms", "Longest silence between messages", "ms"),
+        .init("p50_us", "p50 µs", "Latency, median", "µs"),
+        .init("p90_us", "p90 µs", "Latency, 90th percentile", "µs"),
+        .init("p99_us", "p99 µs", "Latency, 99th percentile", "µs"),
+        .init("p999_us", "p99.9 µs", "Latency, 99.9th percentile", "µs", isJudged: false),
+        .init("max_us", "max µs", "Latency, the longest", "µs", isJudged: false),
+        .init("MB_s", "MB/s", "Data", "MB/s", isHigherBetter: true),
+        .init("msg_s", "msg/s", "Messages", "/s", isHigherBetter: true),
+        .init("cpu_s_GB", "CPU s/GB", "CPU per GB, both processes", "s"),
+        .init("cpu_us_msg", "CPU µs/msg", "CPU per message, both processes", "µs"),
+        .init("cpu_us_sender", "sender µs/msg", "CPU per message, the sender's part", "µs"),
+        .init("connections", "connections", "Connections that opened", "", isHigherBetter: true),
+        .init("each_ms", "ms each", "Opening one after the other, each", "ms"),
+        .init("memory_MB", "MB more", "Memory that they add to a process", "MB"),
+        .init("process_MB", "MB process", "Memory of the larger process", "MB"),
+        .init("idle_percent", "idle % of core", "CPU of a process that just keeps them", "% of a core"),
+        .init("lost", "lost", "Messages lost", "", isCount: true),
+        .init("duplicated", "duplicated", "Messages that came twice", "", isCount: true),
+    ]
+
+    private init(
+        _ name: String, _ label: String, _ title: String, _ unit: String, isHigherBetter: Bool = false,
+        isCount: Bool = false, isJudged: Bool = true
+    ) {
+        self.name = name
+        self.label = label
+        self.title = title
+        self.unit = unit
+        self.isHigherBetter = isHigherBetter
+        self.isCount = isCount
+        self.isJudged = isJudged
+    }
+
+    /// What is shown of a result: the median of its rounds, of counts the worst round.
+    package func value(in result: BenchmarkReport.Result) -> Double? {
+        isCount ? result.range(name)?.upperBound : result.median(name)
+    }
+
+    /// How many times the reference's value a result's is; nil for the reference itself, and where it says nothing.
+    package func ratio(of result: BenchmarkReport.Result, to reference: BenchmarkReport.Result?) -> Double? {
+        guard !result.isReference, !isCount, let value = value(in: result), let base = reference.flatMap(value(in:)),
+            base > 0
+        else { return nil }
+        return value / base
+    }
+
+    /// A value as people read it: three digits or so, thousands apart, no unit.
+    package static func text(_ value: Double) -> String {
+        let magnitude = abs(value)
+        if magnitude >= 100 || value == value.rounded() {
+            let digits = String(Int(magnitude.rounded()))
+            var grouped = ""
+            for (index, digit) in digits.enumerated() {
+                if index > 0, (digits.count - index).isMultiple(of: 3) { grouped += "," }
+                grouped.append(digit)
+            }
+            return (value < 0 ? "-" : "") + grouped
+        }
+        let places = magnitude >= 10 ? 10.0 : 100.0
+        let scaled = Int((magnitude * places).rounded())
+        var fraction = String(scaled % Int(places))
+        while fraction.count < (places == 10 ? 1 : 2) { fraction = "0" + fraction }
+        return (value < 0 ? "-" : "") + "\(scaled / Int(places)).\(fraction)"
+    }
+}

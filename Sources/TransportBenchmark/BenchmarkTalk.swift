@@ -1,0 +1,100 @@
+package import TransportPluginAPI
+
+/// Numbered messages at a steady pace through outages, and the books about those of the other side.
+package final class BenchmarkTalk: Sendable {
+    private struct State {
+        var book = SequenceBook()
+        var sent = 0
+        var lastArrival = Timestamp.now()
+        var longestSilence = Duration.zero
+        /// The first arrival since `arm`.
+        var first: Timestamp?
+        var waiting: CheckedContinuation<Timestamp, Never>?
+        var sender: Task<Void, any Error>?
+    }
+
+    /// How far apart the messages are, and how exact a time of arrival therefore is.
+    package static let interval = Duration.milliseconds(5)
+    private let subject: any BenchmarkSubject
+    private let state = Locked(State())
+
+    package init(_ subject: any BenchmarkSubject) { self.subject = subject }
+
+    package func start() async {
+        let subject = subject
+        let state = state
+        state.withLock { $0 = State() }
+        await subject.setHandler { bytes in
+            guard bytes.count >= 8 else { return }
+            let number = Int(truncatingIfNeeded: bytes.loadUnaligned(as: UInt64.self))
+            let now = Timestamp.now()
+            let waiting = state.withLock { state -> CheckedContinuation<Timestamp, Never>? in
+                state.book.received(number)
+                state.longestSilence = max(state.longestSilence, now - state.lastArrival)
+                state.lastArrival = now
+                guard state.first == nil else { return nil }
+                state.first = now
+                defer { state.waiting = nil }
+                return state.waiting
+            }
+            waiting?.resume(returning: now)
+        }
+        let task = Task {
+            var message = [UInt8](repeating: 0, count: 64)
+            var next = ContinuousClock.now
+            while !Task.isCancelled {
+                let number = state.withLock { $0.sent + 1 }
+                message.withUnsafeMutableBytes { $0.storeBytes(of: UInt64(number), as: UInt64.self) }
+                do {
+                    try await message.withUnsafeBytesAsync { try await subject.send($0) }
+                } catch  where Task.isCancelled { return }
+                state.withLock { $0.sent = number }
+                next = next.advanced(by: Self.interval)
+                try? await Task.sleep(until: next)
+            }
+        }
+        state.withLock { $0.sender = task }
+    }
+
+    /// The next arrival is the first, and the longest silence is the one that is going on.
+    package func arm() {
+        state.withLock { state in
+            state.first = nil
+            state.longestSilence = .zero
+        }
+    }
+
+    /// When the first message since `arm` came; waits for it.
+    package func firstArrival() async -> Timestamp {
+        await withCheckedContinuation { continuation in
+            let first = state.withLock { state -> Timestamp? in
+                if state.first == nil { state.waiting = continuation }
+                return state.first
+            }
+            if let first { continuation.resume(returning: first) }
+        }
+    }
+
+    package var longestSilence: Duration { state.withLock { $0.longestSilence } }
+
+    /// Stops sending, and returns how many messages were sent, once they have arrived or ten seconds have passed.
+    package func stop() async throws -> Int {
+        let sender = state.withLock { $0.sender }
+        sender?.cancel()
+        try await sender?.value
+        let subject = subject
+        await withTaskGroup(of: Void.self) { group in
+            // What has not arrived by then is lost, and counted by the other side.
+            group.addTask { try? await subject.flush() }
+            group.addTask { try? await Task.sleep(for: .seconds(10)) }
+            await group.next()
+            group.cancelAll()
+        }
+        return state.withLock { $0.sent }
+    }
+
+    /// What came of the `sent` messages of the other side.
+    package func books(of sent: Int) -> (lost: Int, duplicated: Int) {
+        state.withLock { ($0.book.lost(of: sent), $0.book.duplicated) }
+    }
+}
