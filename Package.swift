@@ -88,14 +88,14 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),
         .target(name: "InProcessTransport", dependencies: ["TransportPluginAPI"]),
-        .target(name: "TransportTestKit", dependencies: ["TransportPluginAPI"]),
+        .target(name: "TransportTestKit", dependencies: ["CLinux", "TransportPluginAPI"]),
         .target(
             name: "TransportBenchmark", dependencies: ["RoomConnection", "TransportPluginAPI", "COpenSSL"]),
         .executableTarget(
             name: "room",
             dependencies: [
                 "RoomConnection", "RoomServer", "RoomSimulation", "TransportBenchmark", "InProcessTransport",
-                "TransportPluginAPI", "SignalingFoundation",
+                "TransportPluginAPI", "TransportTestKit", "SignalingFoundation",
                 .target(name: "SignalingLibwebsockets", condition: .when(traits: ["Libwebsockets"])),
                 .target(name: "SignalingNIO", condition: .when(traits: ["NIO"])),
                 .target(name: "PeerWebRTC", condition: .when(traits: ["WebRTC"])),
