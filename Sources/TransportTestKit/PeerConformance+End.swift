@@ -36,10 +36,20 @@ extension PeerConformance {
                 await left.shutdown()
                 await left.shutdown()
                 try expect(log.now.hasClosed, "shutdown() returns after closed was delivered")
-                try await expectError(.closed, from: "makeConnection") {
-                    try await loop.runThrowing { () throws(TransportError) in
+                // A loop of the transport's own has ended with it: then nothing can be made, nor asked for.
+                let answer = Locked<Result<Void, TransportError>?>(nil)
+                loop.execute {
+                    let result = Result { () throws(TransportError) in
                         _ = try left.makeConnection(configuration, handler: log)
                     }
+                    answer.withLock { $0 = result }
+                }
+                _ = try await settled { answer.withLock { $0 == nil ? 0 : 1 } }
+                switch answer.withLock({ $0 }) {
+                case .success: throw ConformanceFailure("makeConnection must throw .closed, but made a connection")
+                case .failure(let error):
+                    try expect(error.code == .closed, "makeConnection must throw .closed, not \(error)")
+                case nil: break
                 }
                 await right.shutdown()
                 await subject.tearDown(left, right)
