@@ -5,23 +5,20 @@ import TransportPluginAPI
 /// A peer transport that breaks the contract in one way.
 struct BrokenPeers: PeerTransport {
     enum Fault: String, Sendable, CaseIterable {
-        case swapsMessages, losesEmptyMessages, ignoresTheReader, opensTooLate, takesGarbage, hasNoMaximum
-        case forgetsTheEnd, leaksMemory, leaksADescriptor, givesUpByItself, isRestartedByTheAnswerer
+        case losesEmptyMessages, opensTooLate, takesGarbage, hasNoMaximum, leaksMemory, givesUpByItself
+        case isRestartedByTheAnswerer, ignoresTheReader
 
         /// The clauses that it breaks.
         var breaks: Set<String> {
             switch self {
-            case .swapsMessages: []
             case .losesEmptyMessages: ["peer.channel.01"]
-            case .ignoresTheReader: []
-            case .opensTooLate: []
+            case .opensTooLate: ["peer.channel.07"]
             case .takesGarbage: ["peer.negotiation.02"]
             case .hasNoMaximum: ["peer.channel.02"]
-            case .forgetsTheEnd: []
             case .leaksMemory: ["peer.end.04"]
-            case .leaksADescriptor: []
-            case .givesUpByItself: []
+            case .givesUpByItself: ["peer.path.01", "peer.path.02"]
             case .isRestartedByTheAnswerer: ["peer.restart.02"]
+            case .ignoresTheReader: ["peer.channel.07", "peer.pressure.01", "peer.pressure.02"]
             }
         }
     }
@@ -35,7 +32,6 @@ struct BrokenPeers: PeerTransport {
     ) throws(TransportError) -> BrokenPeerConnection {
         let filter = BrokenHandler(handler, fault, loop)
         if fault == .leaksMemory { _ = malloc(100) }
-        if fault == .leaksADescriptor { _ = dup(0) }
         let connection = BrokenPeerConnection(try base.makeConnection(configuration, handler: filter), fault)
         filter.connection = connection
         return connection
@@ -102,7 +98,6 @@ private final class BrokenHandler: PeerConnectionHandler, @unchecked Sendable {
     private let base: any PeerConnectionHandler
     private let fault: BrokenPeers.Fault
     private let loop: TransportLoop
-    private var held: [ChannelID: (Payload, Bool)] = [:]
 
     init(_ base: any PeerConnectionHandler, _ fault: BrokenPeers.Fault, _ loop: TransportLoop) {
         self.base = base
@@ -112,7 +107,6 @@ private final class BrokenHandler: PeerConnectionHandler, @unchecked Sendable {
 
     func peerConnection(didEmit event: PeerConnectionEvent) {
         switch (event, fault) {
-        case (.channelClosed, .forgetsTheEnd): return
         case (.channelOpened(_, _, isRemote: true), .opensTooLate):
             loop.execute { [self] in loop.execute { [self] in base.peerConnection(didEmit: event) } }
             return
@@ -126,19 +120,6 @@ private final class BrokenHandler: PeerConnectionHandler, @unchecked Sendable {
 
     func peerConnection(didReceive bytes: UnsafeRawBufferPointer, isText: Bool, on channel: ChannelID) {
         if fault == .losesEmptyMessages, bytes.isEmpty { return }
-        guard fault == .swapsMessages else {
-            return base.peerConnection(didReceive: bytes, isText: isText, on: channel)
-        }
-        // The first of two that come in one turn is told after the second.
-        if let (earlier, wasText) = held.removeValue(forKey: channel) {
-            base.peerConnection(didReceive: bytes, isText: isText, on: channel)
-            earlier.withUnsafeBytes { base.peerConnection(didReceive: $0, isText: wasText, on: channel) }
-        } else {
-            held[channel] = (Payload(copying: bytes), isText)
-            loop.execute { [self] in
-                guard let (alone, wasText) = held.removeValue(forKey: channel) else { return }
-                alone.withUnsafeBytes { base.peerConnection(didReceive: $0, isText: wasText, on: channel) }
-            }
-        }
+        base.peerConnection(didReceive: bytes, isText: isText, on: channel)
     }
 }

@@ -5,43 +5,51 @@ import TransportPluginAPI
 /// A signaling transport that breaks the contract in one way.
 struct BrokenSignaling: SignalingTransport {
     enum Fault: String, Sendable, CaseIterable {
-        case swapsMessages, forgetsTheCloseReason, hasNoMaximum, turnsTextIntoBinary, neverWaits, connectsAfterShutdown
-        case leaksADescriptor, leaksMemory, ignoresAbort, losesWhatCameEarly
+        case swapsMessages, forgetsTheCloseReason, hasNoMaximum, losesEmptyMessages, connectsAfterShutdown
+        case leaksMemory, losesWhatCameEarly
 
         /// The clauses that it breaks.
         var breaks: Set<String> {
             switch self {
-            case .swapsMessages: []
+            case .swapsMessages: ["signaling.message.05"]
             case .forgetsTheCloseReason: ["signaling.end.01"]
             case .hasNoMaximum: ["signaling.message.04"]
-            case .turnsTextIntoBinary: []
-            case .neverWaits: []
-            case .connectsAfterShutdown: []
-            case .leaksADescriptor: []
+            case .losesEmptyMessages: ["signaling.message.01"]
+            case .connectsAfterShutdown: ["signaling.connect.04"]
             case .leaksMemory: ["signaling.life.04"]
-            case .ignoresAbort: []
             case .losesWhatCameEarly: ["signaling.message.07"]
             }
         }
     }
 
     let base: InProcessSignalingTransport
+    let spare: InProcessSignalingTransport
     let fault: Fault
+    private let isOver = Locked(false)
+
+    init(network: InProcessSignalingNetwork, fault: Fault) {
+        base = InProcessSignalingTransport(network: network)
+        spare = InProcessSignalingTransport(network: network)
+        self.fault = fault
+    }
 
     nonisolated(nonsending) func connect(to endpoint: SignalingEndpoint) async throws(TransportError)
         -> BrokenConnection
     {
+        if fault == .connectsAfterShutdown, isOver.withLock({ $0 }) {
+            // Somewhere else, where nobody shut anything down.
+            return BrokenConnection(base: try await spare.connect(to: endpoint), fault: fault)
+        }
         var endpoint = endpoint
         if fault == .hasNoMaximum { endpoint.maximumMessageSize = .max }
-        if fault == .neverWaits { endpoint.bufferLimit = 1 << 30 }
         let connection = BrokenConnection(base: try await base.connect(to: endpoint), fault: fault)
-        if fault == .leaksADescriptor { _ = dup(0) }
         if fault == .leaksMemory { _ = malloc(100) }
         return connection
     }
 
     nonisolated(nonsending) func shutdown() async {
-        if fault != .connectsAfterShutdown { await base.shutdown() }
+        isOver.withLock { $0 = true }
+        await base.shutdown()
     }
 }
 
@@ -49,7 +57,7 @@ final class BrokenConnection: SignalingConnection {
     let base: InProcessSignalingConnection
     let fault: BrokenSignaling.Fault
     private let held = Locked<SignalingMessage?>(nil)
-    private let hasSent = Locked(false)
+    private let hasSentLast = Locked(false)
 
     init(base: InProcessSignalingConnection, fault: BrokenSignaling.Fault) {
         self.base = base
@@ -57,25 +65,22 @@ final class BrokenConnection: SignalingConnection {
     }
 
     nonisolated(nonsending) func send(_ message: SignalingMessage) async throws(TransportError) {
-        hasSent.withLock { $0 = true }
-        guard fault == .swapsMessages else {
-            return try await base.send(fault == .turnsTextIntoBinary ? .binary(message.payload) : message)
+        if message == .text(Payload("last")) { hasSentLast.withLock { $0 = true } }
+        switch fault {
+        case .losesEmptyMessages where message.payload.isEmpty: return
+        case .swapsMessages where message == .text(Payload("1000")): held.withLock { $0 = message }
+        default:
+            try await base.send(message)
+            if let earlier = held.withLock({ $0.take() }) { try await base.send(earlier) }
         }
-        // Every other message goes out before the one that came first; a message alone goes out when it is asked for.
-        let earlier = held.withLock { held in
-            defer { held = held == nil ? message : nil }
-            return held
-        }
-        guard let earlier else { return }
-        try await base.send(message)
-        try await base.send(earlier)
     }
 
     nonisolated(nonsending) func receive() async throws(TransportError) -> SignalingMessage? {
-        if let alone = held.withLock({ $0.take() }) { try await base.send(alone) }
         let message = try await base.receive()
-        // The first of several that came before anybody asked.
-        if fault == .losesWhatCameEarly, message?.payload == Payload("0") { return try await base.receive() }
+        // Of a server that counts, the first.
+        if fault == .losesWhatCameEarly, message == .text(Payload("0")), hasSentLast.withLock({ $0 }) {
+            return try await base.receive()
+        }
         return message
     }
 
@@ -85,5 +90,5 @@ final class BrokenConnection: SignalingConnection {
         await base.close(reason, within: deadline)
     }
 
-    func abort() { if fault != .ignoresAbort { base.abort() } }
+    func abort() { base.abort() }
 }

@@ -10,7 +10,7 @@ import TransportTestKit
         let network = InProcessSignalingNetwork()
         let subject = SignalingSubject(
             capabilities: [],
-            makeTransport: { BrokenSignaling(base: InProcessSignalingTransport(network: network), fault: fault) },
+            makeTransport: { BrokenSignaling(network: network, fault: fault) },
             startServer: { try InProcessTestServer(network: network, behaviour: $0) })
         let failed = try await Self.failures(of: SignalingConformance.clauses(of: subject))
         #expect(failed == fault.breaks)
