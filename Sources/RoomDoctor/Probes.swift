@@ -11,7 +11,7 @@ package enum Probes {
         var next = list
         while let entry = next?.pointee {
             next = entry.ifa_next
-            guard let address = entry.ifa_addr, entry.ifa_flags & UInt32(IFF_UP.rawValue) != 0 else { continue }
+            guard let address = entry.ifa_addr, entry.ifa_flags & UInt32(IFF_UP) != 0 else { continue }
             let family = Int32(address.pointee.sa_family)
             let size = family == AF_INET ? MemoryLayout<sockaddr_in>.size : MemoryLayout<sockaddr_in6>.size
             guard family == AF_INET || family == AF_INET6 else { continue }
@@ -24,7 +24,7 @@ package enum Probes {
                 MachineAddress(
                     interface: String(cString: entry.ifa_name),
                     address: String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self),
-                    isLoopback: entry.ifa_flags & UInt32(IFF_LOOPBACK.rawValue) != 0))
+                    isLoopback: entry.ifa_flags & UInt32(IFF_LOOPBACK) != 0))
         }
         return addresses
     }
@@ -137,8 +137,15 @@ package enum HTTPHead {
 
     /// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7).
     private static func date(_ text: String) -> Double? {
+        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+        let parts = text.split { " :".contains($0) }
+        guard parts.count == 8, let day = Int32(parts[1]), let month = months.firstIndex(of: String(parts[2])),
+            let year = Int32(parts[3]), let hour = Int32(parts[4]), let minute = Int32(parts[5]),
+            let second = Int32(parts[6]), (1970...9999).contains(year)
+        else { return nil }
         var time = tm()
-        guard strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &time) != nil else { return nil }
+        (time.tm_year, time.tm_mon, time.tm_mday) = (year - 1900, Int32(month), day)
+        (time.tm_hour, time.tm_min, time.tm_sec) = (hour, minute, second)
         return Double(timegm(&time))
     }
 }

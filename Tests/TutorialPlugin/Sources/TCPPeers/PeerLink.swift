@@ -1,8 +1,10 @@
 import Glibc
 import TransportPluginAPI
 
-/// A TCP connection on 127.0.0.1 that carries frames. Lives on the loop.
-final class PeerLink {
+/// A TCP connection on 127.0.0.1 that carries frames.
+///
+/// SAFETY of `@unchecked Sendable`: touched only on the loop.
+final class PeerLink: @unchecked Sendable {
     /// Bytes that may wait for the socket before messages do; and as many again before reading stops.
     private static let limit = 256 << 10
 

@@ -53,8 +53,10 @@ final class PeerListener {
     }
 
     private func accept() {
-        let socket = accept4(descriptor, nil, nil, Int32(SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue))
+        let socket = Glibc.accept(descriptor, nil, nil)
         guard socket >= 0 else { return }
+        _ = fcntl(socket, F_SETFL, O_NONBLOCK)
+        _ = fcntl(socket, F_SETFD, FD_CLOEXEC)
         guard strangers.count < Self.maximumStrangers else {
             Glibc.close(socket)
             return
