@@ -147,7 +147,7 @@ struct DoctorCommand: AsyncParsableCommand {
             let cure =
                 switch error.code {
                 case .tlsFailed: "check the server's certificate, the clock, and --tls-authorities"
-                case .refused: "check the URL's path, and whether a token is asked for"
+                case .refused where error.status != nil: "check the URL's path, and whether a token is asked for"
                 case .notSupported: "choose another signaling backend"
                 default: "check that the server runs and that what stands between lets WebSockets through"
                 }
