@@ -63,7 +63,10 @@ extension PeerConformance {
                     return now.descriptors < before.descriptors + 10 && now.threads < before.threads + 10
                 }
             },
-            ConformanceClause("peer.end.04", "1,000 connections leave no descriptor, no thread and no byte behind", limit: .seconds(240)) {
+            ConformanceClause(
+                "peer.end.04", "1,000 connections leave no descriptor, no thread and no byte behind",
+                limit: .seconds(240)
+            ) {
                 let (left, right) = try await subject.makeTransports()
                 do {
                     try await expectNoLeak { number in

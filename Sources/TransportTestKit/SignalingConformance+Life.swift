@@ -54,7 +54,8 @@ extension SignalingConformance {
                 }
             },
             ConformanceClause(
-                "signaling.life.04", "1,000 connections leave no descriptor, no thread and no byte behind", limit: .seconds(240)
+                "signaling.life.04", "1,000 connections leave no descriptor, no thread and no byte behind",
+                limit: .seconds(240)
             ) {
                 let server = try await subject.start(.echo)
                 defer { server.stop() }

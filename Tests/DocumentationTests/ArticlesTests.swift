@@ -62,7 +62,7 @@ import TransportTestKit
                 return (InProcessPeerTransport(network: network), InProcessPeerTransport(network: network))
             })
         let clauses = SignalingConformance.allClauses(of: signaling) + PeerConformance.allClauses(of: peer)
-        #expect(clauses.count >= 88)
+        #expect(clauses.count >= 87)
         for clause in clauses {
             #expect(
                 article.contains(Self.normalized("| `\(clause.id)` | \(clause.sentence) |")),
