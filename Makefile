@@ -50,6 +50,9 @@ test-plugin: dependencies
 	swift build --product room
 	swift build --package-path Tests/TrivialPlugin --scratch-path .build-plugin
 	ROOM_PLUGINS=.build-plugin/debug/libTrivialPlugin.so $$(swift build --product room --show-bin-path)/room plugins | grep -A1 trivial
+	LOADABLE=1 swift build --package-path Tests/TutorialPlugin --product TCPPeers --scratch-path .build-loadable
+	$$(swift build --product room --show-bin-path)/room conform .build-loadable/debug/libTCPPeers.so
+	$$(swift build --product room --show-bin-path)/room conform .build-plugin/debug/libTrivialPlugin.so; [ $$? = 5 ]
 
 test-tutorial: dependencies
 	swift test --package-path Tests/TutorialPlugin --scratch-path .build-tutorial
@@ -102,4 +105,4 @@ docs: dependencies
 	.ci/docs
 
 clean:
-	rm -rf .build .build-tsan .build-asan .build-plugin .build-tutorial .build-mutations docs-build
+	rm -rf .build .build-tsan .build-asan .build-plugin .build-tutorial .build-loadable .build-mutations docs-build

@@ -92,14 +92,15 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),
         .target(name: "InProcessTransport", dependencies: ["TransportPluginAPI"]),
-        .target(name: "TransportTestKit", dependencies: ["TransportPluginAPI"]),
+        .target(name: "TransportTestKit", dependencies: ["CLinux", "TransportPluginAPI"]),
+        .target(name: "RoomDoctor", dependencies: ["TransportPluginAPI"]),
         .target(
             name: "TransportBenchmark", dependencies: ["RoomConnection", "TransportPluginAPI", "COpenSSL"]),
         .executableTarget(
             name: "room",
             dependencies: [
-                "RoomConnection", "RoomServer", "RoomSimulation", "TransportBenchmark", "InProcessTransport",
-                "TransportPluginAPI", "SignalingFoundation",
+                "RoomConnection", "RoomDoctor", "RoomServer", "RoomSimulation", "TransportBenchmark",
+                "InProcessTransport", "TransportPluginAPI", "TransportTestKit", "SignalingFoundation",
                 .target(name: "SignalingLibwebsockets", condition: .when(traits: ["Libwebsockets"])),
                 .target(name: "SignalingNIO", condition: .when(traits: ["NIO"])),
                 .target(name: "PeerWebRTC", condition: .when(traits: ["WebRTC"])),
@@ -156,6 +157,7 @@ let package = Package(
         .testTarget(
             name: "RoomServerCoreTests", dependencies: ["RoomServerCore", "RoomProtocol", "TransportPluginAPI"]),
         .testTarget(name: "NetworkMonitorTests", dependencies: ["NetworkMonitor", "TransportPluginAPI"]),
+        .testTarget(name: "RoomDoctorTests", dependencies: ["RoomDoctor"]),
         .testTarget(name: "RoomSimulationTests", dependencies: ["RoomSimulation"]),
         .testTarget(name: "TransportBenchmarkTests", dependencies: ["TransportBenchmark"]),
         .testTarget(name: "InProcessTransportTests", dependencies: ["InProcessTransport", "TransportTestKit"]),

@@ -74,7 +74,8 @@ public final class InProcessPeerTransport: PeerTransport {
         var isShutDown = false
         var connections: [ObjectIdentifier: InProcessPeerConnection] = [:]
     }
-    private let network: InProcessPeerNetwork
+    /// Where its connections find others.
+    public let network: InProcessPeerNetwork
     private let state = Locked(State())
 
     /// A transport of this network.

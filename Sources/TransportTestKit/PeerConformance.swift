@@ -4,8 +4,17 @@ public import TransportPluginAPI
 public enum PeerConformance {
     /// The clauses that apply to the subject.
     public static func clauses<Transport: PeerTransport>(of subject: PeerSubject<Transport>) -> [ConformanceClause] {
-        negotiationClauses(subject) + channelClauses(subject) + pressureClauses(subject) + endClauses(subject)
-            + (subject.capabilities.contains(.pathRestart) ? restartClauses(subject) : [])
+        allClauses(of: subject).filter { $0.omission == nil }
+    }
+
+    /// Every clause there is; `omission` tells which do not apply to the subject, and why.
+    public static func allClauses<Transport: PeerTransport>(of subject: PeerSubject<Transport>) -> [ConformanceClause] {
+        negotiationClauses(subject) + lateAnswerClauses(subject) + channelClauses(subject)
+            + channelLifeClauses(subject) + pressureClauses(subject) + endClauses(subject)
+            + restartClauses(subject).requiring(.pathRestart, in: subject.capabilities)
+            + (pathClauses(subject)
+            + lossClauses(subject).requiring(.partialReliability, in: subject.capabilities))
+            .omitted(subject.setPath == nil ? "the subject gives no way to cut its paths" : nil)
     }
 
     // MARK: peer.negotiation
@@ -199,62 +208,6 @@ public enum PeerConformance {
         ]
     }
 
-    // MARK: peer.pressure
-
-    static func pressureClauses<Transport>(_ subject: PeerSubject<Transport>) -> [ConformanceClause] {
-        [
-            ConformanceClause(
-                "peer.pressure.01",
-                "while the other side does not read, send comes to .wouldBlock; then nothing is lost"
-            ) {
-                try await subject.withConnected {
-                    $0.sendHighWaterMark = 256 << 10
-                } _: { pair in
-                    let channel = try await pair.offerer.openChannel("a")
-                    let remote = try await pair.answerer.remoteChannel("a")
-                    try await pair.answerer.on { connection throws(TransportError) in
-                        connection.setReceiving(false, on: remote)
-                    }
-                    // Until there is no room for good: buffers on the way take some.
-                    var sent = 0
-                    let limit = 4000
-                    blocked: while sent < limit {
-                        let seen = pair.offerer.log.now.writable.count
-                        if try await pair.offerer.trySend(pattern(16_000 + sent % 7), on: channel) {
-                            sent += 1
-                        } else if try await settled({ pair.offerer.log.now.writable.count }) == seen {
-                            break blocked
-                        }
-                    }
-                    try expect(sent < limit, "\(sent) messages were taken although nobody read any")
-                    let early = pair.answerer.log.now.received
-                    try expect(early < sent, "messages were delivered while receiving was off")
-                    let amount = try await pair.offerer.on { connection throws(TransportError) in
-                        connection.bufferedAmount(of: channel)
-                    }
-                    try expect(amount > 0, "bufferedAmount tells what waits")
-                    try await pair.answerer.on { connection throws(TransportError) in
-                        connection.setReceiving(true, on: remote)
-                    }
-                    let total = sent
-                    try await eventually(within: .seconds(20), "all messages") {
-                        pair.answerer.log.now.received == total
-                    }
-                    for (number, message) in pair.answerer.log.now.messages.enumerated() {
-                        try expect(
-                            message.payload == pattern(16_000 + number % 7), "message \(number) is not what was sent")
-                    }
-                    try await eventually("channelWritable") { !pair.offerer.log.now.writable.isEmpty }
-                    try await eventually("bufferedAmount going back to nothing") {
-                        try await pair.offerer.on { connection throws(TransportError) in
-                            connection.bufferedAmount(of: channel)
-                        } == 0
-                    }
-                }
-            }
-        ]
-    }
-
     // MARK: peer.restart
 
     static func restartClauses<Transport>(_ subject: PeerSubject<Transport>) -> [ConformanceClause] {
@@ -308,69 +261,14 @@ public enum PeerConformance {
         ]
     }
 
-    // MARK: peer.end
-
-    static func endClauses<Transport>(_ subject: PeerSubject<Transport>) -> [ConformanceClause] {
-        [
-            ConformanceClause(
-                "peer.end.01", "close() ends both sides; closed is the last event; methods then throw .closed"
-            ) {
-                try await subject.withConnected { pair in
-                    let channel = try await pair.offerer.openChannel("a")
-                    await pair.offerer.close()
-                    await pair.offerer.close()
-                    try await eventually("closed here") { pair.offerer.log.now.hasClosed }
-                    try await eventually("closed there") { pair.answerer.log.now.hasClosed }
-                    try expect(pair.offerer.log.now.closeError == nil, "our own close is no error")
-                    try await expectError(.closed, from: "send") {
-                        try await pair.offerer.send(Payload("x"), on: channel)
-                    }
-                    try await expectError(.closed, from: "openChannel") {
-                        try await pair.offerer.on { connection throws(TransportError) in
-                            try connection.openChannel(ChannelParameters(label: "late"))
-                        }
-                    }
-                }
-            },
-            ConformanceClause("peer.end.02", "shutdown() closes what is open; makeConnection then throws .closed") {
-                let (left, right) = try await subject.makeTransports()
-                let log = PeerLog { _ in }
-                let loop = left.loop
-                let configuration = subject.configuration
-                _ = try await loop.runThrowing { () throws(TransportError) in
-                    try left.makeConnection(configuration, handler: log)
-                }
-                await left.shutdown()
-                await left.shutdown()
-                try expect(log.now.hasClosed, "shutdown() returns after closed was delivered")
-                try await expectError(.closed, from: "makeConnection") {
-                    try await loop.runThrowing { () throws(TransportError) in
-                        _ = try left.makeConnection(configuration, handler: log)
-                    }
-                }
-                await right.shutdown()
-                await subject.tearDown(left, right)
-            },
-            ConformanceClause("peer.end.03", "connections that come and go leave no descriptor and no thread behind") {
-                try await subject.withConnected { _ in }
-                let before = processResources()
-                for _ in 0..<10 { try await subject.withConnected { pair in try await expectEcho(pair) } }
-                try await eventually("giving descriptors and threads back") {
-                    let now = processResources()
-                    return now.descriptors < before.descriptors + 10 && now.threads < before.threads + 10
-                }
-            },
-        ]
-    }
-
-    private static func connect<Transport>(_ pair: PeerPair<Transport>) async throws {
+    static func connect<Transport>(_ pair: PeerPair<Transport>) async throws {
         try await pair.offerer.on { connection throws(TransportError) in try connection.offer() }
         try await pair.offerer.waitForConnected()
         try await pair.answerer.waitForConnected()
     }
 
     /// Proves that the connection works: a new channel, a message each way.
-    private static func expectEcho<Transport>(_ pair: PeerPair<Transport>) async throws {
+    static func expectEcho<Transport>(_ pair: PeerPair<Transport>) async throws {
         let label = "echo \(pair.offerer.log.now.opened.count)"
         let channel = try await pair.offerer.openChannel(label)
         let remote = try await pair.answerer.remoteChannel(label)
@@ -381,7 +279,7 @@ public enum PeerConformance {
     }
 }
 
-private func pattern(_ size: Int) -> Payload {
+func pattern(_ size: Int) -> Payload {
     Payload(count: size) { bytes in
         for index in bytes.indices { bytes[index] = UInt8(truncatingIfNeeded: size &+ index / 253) }
     }

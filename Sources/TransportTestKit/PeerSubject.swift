@@ -8,6 +8,9 @@ public struct PeerSubject<Transport: PeerTransport>: Sendable {
     public var capabilities: Capabilities
     /// Configures both connections.
     public var configuration: PeerConnectionConfiguration
+    /// Cuts (false) or restores (true) every path between connections of the two transports, which are not told: datagrams vanish.
+    /// Returns when that is in force. Nil: the subject cannot; clauses about broken paths are left out.
+    public var setPath: (@Sendable (_ isUp: Bool, Transport, Transport) async -> Void)?
     /// Called at the end of each clause, after the transports' `shutdown()`: ends the loops, if they were handed in.
     public var tearDown: @Sendable (Transport, Transport) async -> Void
 
@@ -15,11 +18,13 @@ public struct PeerSubject<Transport: PeerTransport>: Sendable {
     public init(
         capabilities: Capabilities, configuration: PeerConnectionConfiguration = PeerConnectionConfiguration(),
         makeTransports: @escaping @Sendable () async throws -> (Transport, Transport),
+        setPath: (@Sendable (_ isUp: Bool, Transport, Transport) async -> Void)? = nil,
         tearDown: @escaping @Sendable (Transport, Transport) async -> Void = { _, _ in }
     ) {
         self.makeTransports = makeTransports
         self.capabilities = capabilities
         self.configuration = configuration
+        self.setPath = setPath
         self.tearDown = tearDown
     }
 }
@@ -38,13 +43,20 @@ final class PeerLog: PeerConnectionHandler, Sendable {
         var writable: [ChannelID] = []
         var messages: [Message] = []
         var received = 0
-        var bytes = 0
         var paths = 0
         var hasClosed = false
         var closeError: TransportError?
         var eventsAfterClose = 0
         var fragments: Set<String> = []
+        var events = 0
+        /// Messages of channels that were not told to be open before.
+        var earlyMessages = 0
+        var suspicions = 0
+        /// Evidence of life after a suspicion.
+        var reassurances = 0
     }
+    /// Called on the loop, when a channel has opened, before the next event.
+    let whenOpened = Locked<(@Sendable (ChannelID) -> Void)?>(nil)
     let state = Locked(State())
     /// Passes descriptions and candidates to the other side; called on the connection's loop.
     let forward: @Sendable (PeerConnectionEvent) -> Void
@@ -60,6 +72,7 @@ final class PeerLog: PeerConnectionHandler, Sendable {
     func peerConnection(didEmit event: PeerConnectionEvent) {
         state.withLock { state in
             if state.hasClosed { state.eventsAfterClose += 1 }
+            state.events += 1
             switch event {
             case .state(let new): state.states.append(new)
             case .pathChanged: state.paths += 1
@@ -70,9 +83,12 @@ final class PeerLog: PeerConnectionHandler, Sendable {
                 state.hasClosed = true
                 state.closeError = error
             case .endOfLocalCandidates(let fragment): state.fragments.insert(fragment)
-            case .localDescription, .localCandidate, .liveness: break
+            case .liveness(.suspect): state.suspicions += 1
+            case .liveness(.alive): state.reassurances += 1
+            case .localDescription, .localCandidate: break
             }
         }
+        if case .channelOpened(let id, _, _) = event { whenOpened.withLock { $0 }?(id) }
         forward(event)
     }
 
@@ -81,7 +97,7 @@ final class PeerLog: PeerConnectionHandler, Sendable {
         state.withLock { state in
             if state.hasClosed { state.eventsAfterClose += 1 }
             state.received += 1
-            state.bytes += bytes.count
+            if !state.opened.contains(where: { $0.id == channel }) { state.earlyMessages += 1 }
             if keepsMessages { state.messages.append(Message(payload: payload, isText: isText, channel: channel)) }
         }
     }
@@ -161,8 +177,44 @@ struct PeerPair<Transport: PeerTransport>: Sendable {
     let offerer: PeerSide<Transport.Connection>
     let answerer: PeerSide<Transport.Connection>
     let errors: Locked<[TransportError]>
+    /// What each side says to the other passes through here.
+    let fromOfferer: Valve
+    let fromAnswerer: Valve
+    /// As the subject's; nil when it cannot.
+    let setPath: (@Sendable (_ isUp: Bool) async -> Void)?
     /// Breaks the circle of each side's log knowing the other side.
     let unlink: @Sendable () -> Void
+}
+
+/// Lets descriptions and candidates pass, or keeps them until it is opened again.
+final class Valve: Sendable {
+    private struct State {
+        var isShut = false
+        var kept: [@Sendable () -> Void] = []
+    }
+    private let state = Locked(State())
+
+    /// How many wait.
+    var count: Int { state.withLock { $0.kept.count } }
+
+    func shut() { state.withLock { $0.isShut = true } }
+
+    func open() {
+        let kept = state.withLock { state in
+            state.isShut = false
+            defer { state.kept = [] }
+            return state.kept
+        }
+        for action in kept { action() }
+    }
+
+    func pass(_ action: @escaping @Sendable () -> Void) {
+        let isShut = state.withLock { state in
+            if state.isShut { state.kept.append(action) }
+            return state.isShut
+        }
+        if !isShut { action() }
+    }
 }
 
 extension PeerSubject {
@@ -173,27 +225,38 @@ extension PeerSubject {
         _ body: @Sendable (PeerPair<Transport>) async throws -> Void
     ) async throws {
         let (left, right) = try await makeTransports()
-        var configuration = configuration
-        configure(&configuration)
         do {
-            let pair = try await makePair(left, right, configuration, keepsMessages)
-            defer { pair.unlink() }
-            try await body(pair)
-            let errors = pair.errors.withLock { $0 }
-            try expect(errors.isEmpty, "passing descriptions and candidates to the other side threw \(errors)")
-            await pair.offerer.close()
-            await pair.answerer.close()
-            for side in [pair.offerer, pair.answerer] {
-                try await eventually("the event closed") { side.log.now.hasClosed }
-                await side.loop.run {}
-                try expect(side.log.now.eventsAfterClose == 0, "closed must be the last event")
-            }
+            try await withPair(left, right, keepsMessages: keepsMessages, configure, body)
         } catch {
-            await left.shutdown()
-            await right.shutdown()
-            await tearDown(left, right)
+            await end(left, right)
             throw error
         }
+        await end(left, right)
+    }
+
+    /// As above, with transports that go on afterwards.
+    func withPair(
+        _ left: Transport, _ right: Transport, keepsMessages: Bool = true,
+        _ configure: @Sendable (inout PeerConnectionConfiguration) -> Void = { _ in },
+        _ body: @Sendable (PeerPair<Transport>) async throws -> Void
+    ) async throws {
+        var configuration = configuration
+        configure(&configuration)
+        let pair = try await makePair(left, right, configuration, keepsMessages)
+        defer { pair.unlink() }
+        try await body(pair)
+        let errors = pair.errors.withLock { $0 }
+        try expect(errors.isEmpty, "passing descriptions and candidates to the other side threw \(errors)")
+        await pair.offerer.close()
+        await pair.answerer.close()
+        for side in [pair.offerer, pair.answerer] {
+            try await eventually("the event closed") { side.log.now.hasClosed }
+            await side.loop.run {}
+            try expect(side.log.now.eventsAfterClose == 0, "closed must be the last event")
+        }
+    }
+
+    func end(_ left: Transport, _ right: Transport) async {
         await left.shutdown()
         await right.shutdown()
         await tearDown(left, right)
@@ -219,24 +282,30 @@ extension PeerSubject {
         let errors = Locked<[TransportError]>([])
         let offererBox = Locked<PeerSide<Transport.Connection>?>(nil)
         let answererBox = Locked<PeerSide<Transport.Connection>?>(nil)
+        let fromOfferer = Valve()
+        let fromAnswerer = Valve()
+        @Sendable func pass(_ event: PeerConnectionEvent, to connection: Transport.Connection) {
+            do throws(TransportError) {
+                switch event {
+                case .localDescription(let description): try connection.setRemoteDescription(description)
+                case .localCandidate(let candidate): try connection.addRemoteCandidate(candidate)
+                case .endOfLocalCandidates(let fragment):
+                    try connection.addRemoteCandidate(PeerCandidate(text: "", usernameFragment: fragment))
+                default: break
+                }
+            } catch {
+                // A description or candidate may come after the other side has closed.
+                if error.code != .closed { errors.withLock { $0.append(error) } }
+            }
+        }
         func makeSide(
-            _ transport: Transport, to other: Locked<PeerSide<Transport.Connection>?>
+            _ transport: Transport, _ valve: Valve, to other: Locked<PeerSide<Transport.Connection>?>
         ) async throws -> PeerSide<Transport.Connection> {
             let log = PeerLog(keepsMessages: keepsMessages) { event in
-                guard let other = other.withLock({ $0 }) else { return }
-                other.loop.execute { [connection = other.connection] in
-                    do throws(TransportError) {
-                        switch event {
-                        case .localDescription(let description): try connection.setRemoteDescription(description)
-                        case .localCandidate(let candidate): try connection.addRemoteCandidate(candidate)
-                        case .endOfLocalCandidates(let fragment):
-                            try connection.addRemoteCandidate(PeerCandidate(text: "", usernameFragment: fragment))
-                        default: break
-                        }
-                    } catch {
-                        // A candidate may come after the other side has closed.
-                        if error.code != .closed { errors.withLock { $0.append(error) } }
-                    }
+                guard event.isForTheOtherSide else { return }
+                valve.pass {
+                    guard let other = other.withLock({ $0 }) else { return }
+                    other.loop.execute { [connection = other.connection] in pass(event, to: connection) }
                 }
             }
             let loop = transport.loop
@@ -245,13 +314,26 @@ extension PeerSubject {
             }
             return PeerSide(connection: connection, loop: loop, log: log)
         }
-        let offerer = try await makeSide(left, to: answererBox)
-        let answerer = try await makeSide(right, to: offererBox)
+        let offerer = try await makeSide(left, fromOfferer, to: answererBox)
+        let answerer = try await makeSide(right, fromAnswerer, to: offererBox)
         offererBox.withLock { $0 = offerer }
         answererBox.withLock { $0 = answerer }
-        return PeerPair(offerer: offerer, answerer: answerer, errors: errors) {
+        let setPath = setPath.map { setPath in { @Sendable isUp in await setPath(isUp, left, right) } }
+        return PeerPair(
+            offerer: offerer, answerer: answerer, errors: errors, fromOfferer: fromOfferer, fromAnswerer: fromAnswerer,
+            setPath: setPath
+        ) {
             offererBox.withLock { $0 = nil }
             answererBox.withLock { $0 = nil }
+        }
+    }
+}
+
+extension PeerConnectionEvent {
+    fileprivate var isForTheOtherSide: Bool {
+        switch self {
+        case .localDescription, .localCandidate, .endOfLocalCandidates: true
+        default: false
         }
     }
 }

@@ -255,20 +255,20 @@ final class ScriptedConnection: @unchecked Sendable {
     }
 
     /// Sends messages back, answers pings and the close frame, and returns when the connection ends. Reports the close frame
-    /// as `close <code> <reason>`, and the end as `end`.
-    func echo() throws {
+    /// as `close <code> <reason>`, and the end as `end`, unless nobody is there to hear it.
+    func echo(reporting: Bool = true) throws {
         while let message = try readMessage() {
             switch message.opcode {
             case .ping: try send(WebSocketFrame(opcode: .pong, payload: message.payload))
             case .pong: break
             case .close:
-                report("close \(message.closeCode ?? 1005) \(message.closeReason)")
+                if reporting { report("close \(message.closeCode ?? 1005) \(message.closeReason)") }
                 try? send(message)
                 finishWriting()
             default: try send(message)
             }
         }
-        report("end")
+        if reporting { report("end") }
     }
 
     /// Reads and forgets until the client ends the connection.

@@ -205,6 +205,59 @@ extension SignalingConformance {
                     }
                 }
             },
+        ] + lostAnswerClauses(subject)
+    }
+
+    private static func lostAnswerClauses<Transport>(_ subject: SignalingSubject<Transport>) -> [ConformanceClause] {
+        [
+            ConformanceClause(
+                "signaling.handshake.14", "a host that answers nothing, not even TCP's SYN, leads to .timedOut in time"
+            ) {
+                let hole = try BlackHole()
+                let front = try await subject.front(hole.port)
+                defer { front.stop() }
+                let transport = try subject.makeTransport()
+                var endpoint = front.endpoint
+                endpoint.connectTimeout = .milliseconds(1500)
+                let start = Timestamp.now()
+                let error = try await expectError(.timedOut, from: "connect") { [endpoint] in
+                    try await transport.connect(to: endpoint)
+                }
+                let elapsed = Timestamp.now() - start
+                try expect(elapsed < .seconds(5), "the timeout of 1.5 s took \(elapsed)")
+                try expect(error.isRetriable, "a timeout may not happen again: isRetriable")
+                await transport.shutdown()
+            },
+            ConformanceClause(
+                "signaling.handshake.15",
+                "an answer that comes after the timeout makes no connection, and disturbs none"
+            ) {
+                let asked = Counter()
+                try await subject.withServer { connection in
+                    let request = try connection.readRequest()
+                    asked.add()
+                    guard asked.value == 1 else {
+                        try connection.open(request)
+                        return try connection.echo(reporting: false)
+                    }
+                    connection.gate.pass()
+                    // The client may be gone by now, or not have noticed yet.
+                    try? connection.open(request)
+                    try? connection.send(text: "late")
+                    try connection.drain()
+                    connection.report("gone")
+                } client: { transport, endpoint, server in
+                    var impatient = endpoint
+                    impatient.connectTimeout = .milliseconds(400)
+                    try await expectError(.timedOut, from: "connect") { [impatient] in
+                        try await transport.connect(to: impatient)
+                    }
+                    let connection = try await transport.connect(to: endpoint)
+                    server.gate.open()
+                    try await server.events.expect("gone")
+                    try await connection.expectEcho(.text(Payload("ours")))
+                }
+            },
         ]
     }
 }

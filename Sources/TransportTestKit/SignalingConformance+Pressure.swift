@@ -96,6 +96,32 @@ extension SignalingConformance {
                     try await expectError(.closed, from: "the send that waited") { try await sender.value }
                 }
             },
+            ConformanceClause(
+                "signaling.pressure.05", "a send() that is cancelled while it waits leaves the messages around it whole"
+            ) {
+                let size = 64 << 10
+                try await subject.withConnection(.stalls, { $0.bufferLimit = 64 << 10 }) { connection, server in
+                    let taken = Counter()
+                    let sender = Task {
+                        for number in 0..<(systemBuffers / size) {
+                            try await connection.send(.binary(numbered(number, size: size)))
+                            taken.add()
+                        }
+                    }
+                    let count = try await settled { taken.value }
+                    sender.cancel()
+                    try await expectError(.cancelled, from: "the cancelled send") { try await sender.value }
+                    server.resume()
+                    let next = Task { try await connection.send(text: "next") }
+                    for number in 0..<count {
+                        let message = try await connection.receive()
+                        try expect(isNumbered(message, number, size: size), "message \(number) is not what was sent")
+                    }
+                    try await next.value
+                    let text = try await connection.receiveText()
+                    try expect(text == "next", "'\(text)' came after the messages that were taken, not 'next'")
+                }
+            },
         ]
     }
 }

@@ -238,6 +238,28 @@ extension SignalingConformance {
                     try await server.events.expect("gone")
                 }
             },
+            ConformanceClause(
+                "signaling.end.17", "a reset of the TCP connection wakes a send() that waits, and receive()"
+            ) {
+                try await subject.withWire { connection in
+                    connection.gate.pass()
+                    connection.reset()
+                } client: { connection, server in
+                    let payload = Payload(count: 64 << 10) { _ in }
+                    let taken = Counter()
+                    let sender = Task {
+                        while true {
+                            try await connection.send(.binary(payload))
+                            taken.add()
+                        }
+                    }
+                    _ = try await settled { taken.value }
+                    let receiver = Task { try await connection.receive() }
+                    server.gate.open()
+                    try await expectError(.closed, from: "the send that waited") { try await sender.value }
+                    try await expectError(.closed, .io, .tlsFailed, from: "receive") { try await receiver.value }
+                }
+            },
         ]
     }
 }

@@ -96,7 +96,7 @@ extension SignalingSubject {
                 return connection.reset()
             case .stalls: connection.gate.pass()
             }
-            try connection.echo()
+            try connection.echo(reporting: false)
         }
     }
 

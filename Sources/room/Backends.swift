@@ -39,6 +39,9 @@ enum Backends {
         return registry
     }
 
+    /// Whether the backend's paths can be cut by the `faults` of its registry.
+    static func hasFaults(_ name: String) -> Bool { name == "webrtc-libnice" }
+
     #if WebRTC
         private static let summary = "WebRTC data channels: libnice, OpenSSL, usrsctp"
 

@@ -8,8 +8,9 @@ struct RoomCommand: AsyncParsableCommand {
         commandName: "room", abstract: "Rooms of peers that stay connected.", version: "0.1.0",
         subcommands: [
             ServeCommand.self,
-            ConnectCommand.self, DemoCommand.self, PluginsCommand.self, BenchCommand.self,
-            SimulateCommand.self, BenchPeerCommand.self, BenchSignalingCommand.self, AutobahnClientCommand.self,
+            ConnectCommand.self, DemoCommand.self, PluginsCommand.self, ConformCommand.self, DoctorCommand.self,
+            BenchCommand.self, SimulateCommand.self, BenchPeerCommand.self, BenchSignalingCommand.self,
+            AutobahnClientCommand.self,
         ])
 }
 

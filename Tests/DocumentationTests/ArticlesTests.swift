@@ -61,8 +61,8 @@ import TransportTestKit
                 let network = InProcessPeerNetwork(loop: try TransportLoop(name: "unused"))
                 return (InProcessPeerTransport(network: network), InProcessPeerTransport(network: network))
             })
-        let clauses = SignalingConformance.clauses(of: signaling) + PeerConformance.clauses(of: peer)
-        #expect(clauses.count >= 68)
+        let clauses = SignalingConformance.allClauses(of: signaling) + PeerConformance.allClauses(of: peer)
+        #expect(clauses.count >= 87)
         for clause in clauses {
             #expect(
                 article.contains(Self.normalized("| `\(clause.id)` | \(clause.sentence) |")),

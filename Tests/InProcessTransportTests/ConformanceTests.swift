@@ -33,6 +33,10 @@ import TransportTestKit
             let network = InProcessPeerNetwork(loop: try TransportLoop(name: "peers"))
             return (InProcessPeerTransport(network: network), InProcessPeerTransport(network: network))
         },
+        setPath: { isUp, left, _ in
+            if isUp { left.network.restore() } else { left.network.cut() }
+            await left.loop.run {}
+        },
         tearDown: { left, _ in await left.loop.shutdown() })
 
     @Test(arguments: PeerConformance.clauses(of: subject))
@@ -52,7 +56,7 @@ struct InProcessTestServer: SignalingTestServer {
         self.listener = listener
         endpoint = try SignalingEndpoint(url: listener.url)
         task = Task {
-            await withTaskGroup(of: Void.self) { group in
+            await withDiscardingTaskGroup { group in
                 for await connection in listener {
                     group.addTask { try? await Self.serve(connection, behaviour, gate.stream) }
                 }

@@ -3,84 +3,76 @@ import Testing
 import TransportPluginAPI
 import TransportTestKit
 
-/// Transports that break the contract: the kit must notice.
-@Suite struct TheKit {
-    enum Fault: String, Sendable, CaseIterable {
-        case swapsMessages = "signaling.message.05"
-        case forgetsTheCloseReason = "signaling.end.01"
-        case hasNoMaximum = "signaling.message.04"
-        case turnsTextIntoBinary = "signaling.message.01"
-        case neverWaits = "signaling.pressure.01"
-        case connectsAfterShutdown = "signaling.connect.04"
-    }
-
-    @Test(arguments: Fault.allCases)
-    func noticesATransportThat(_ fault: Fault) async throws {
+/// Transports that break the contract in one way each: the kit must notice, at the clauses that they break and at no other.
+@Suite(.serialized) struct TheKit {
+    @Test(arguments: BrokenSignaling.Fault.allCases)
+    func failsASignalingTransportThat(_ fault: BrokenSignaling.Fault) async throws {
         let network = InProcessSignalingNetwork()
         let subject = SignalingSubject(
             capabilities: [],
-            makeTransport: { BrokenTransport(base: InProcessSignalingTransport(network: network), fault: fault) },
+            makeTransport: { BrokenSignaling(network: network, fault: fault) },
             startServer: { try InProcessTestServer(network: network, behaviour: $0) })
-        let clause = try #require(SignalingConformance.clauses(of: subject).first { $0.id == fault.rawValue })
-        await #expect(throws: ConformanceFailure.self) { try await clause.run() }
+        let failed = try await Self.failures(of: SignalingConformance.clauses(of: subject))
+        #expect(failed == fault.breaks)
+    }
+
+    @Test(arguments: BrokenPeers.Fault.allCases)
+    func failsAPeerTransportThat(_ fault: BrokenPeers.Fault) async throws {
+        let subject = PeerSubject(
+            capabilities: [.pathRestart],
+            makeTransports: {
+                let network = InProcessPeerNetwork(loop: try TransportLoop(name: "peers"))
+                return (
+                    BrokenPeers(base: InProcessPeerTransport(network: network), fault: fault),
+                    BrokenPeers(base: InProcessPeerTransport(network: network), fault: fault)
+                )
+            },
+            setPath: { isUp, left, _ in
+                let network = left.base.network
+                if isUp { network.restore() } else { network.cut() }
+                await left.loop.run {}
+            },
+            tearDown: { left, _ in await left.loop.shutdown() })
+        let failed = try await Self.failures(of: PeerConformance.clauses(of: subject))
+        #expect(failed == fault.breaks)
+    }
+
+    private static func failures(of clauses: [ConformanceClause]) async throws -> Set<String> {
+        var failed: Set<String> = []
+        for clause in clauses {
+            do { try await clause.run() } catch is ConformanceFailure { failed.insert(clause.id) }
+        }
+        return failed
     }
 
     @Test func givesEachClauseAnIdentifierOfItsOwn() {
-        let subject = SignalingSubject(
+        let signaling = SignalingSubject(
             capabilities: [],
             makeTransport: { InProcessSignalingTransport(network: InProcessSignalingNetwork()) })
-        let identifiers = SignalingConformance.clauses(of: subject).map(\.id)
-        #expect(Set(identifiers).count == identifiers.count && identifiers.count > 40)
-    }
-}
-
-private struct BrokenTransport: SignalingTransport {
-    let base: InProcessSignalingTransport
-    let fault: TheKit.Fault
-
-    nonisolated(nonsending) func connect(to endpoint: SignalingEndpoint) async throws(TransportError)
-        -> BrokenConnection
-    {
-        var endpoint = endpoint
-        if fault == .hasNoMaximum { endpoint.maximumMessageSize = .max }
-        if fault == .neverWaits { endpoint.bufferLimit = 1 << 30 }
-        return BrokenConnection(base: try await base.connect(to: endpoint), fault: fault)
+        let peers = PeerSubject(
+            capabilities: [],
+            makeTransports: {
+                let network = InProcessPeerNetwork(loop: try TransportLoop(name: "unused"))
+                return (InProcessPeerTransport(network: network), InProcessPeerTransport(network: network))
+            })
+        let clauses = SignalingConformance.allClauses(of: signaling) + PeerConformance.allClauses(of: peers)
+        let identifiers = clauses.map(\.id)
+        #expect(Set(identifiers).count == identifiers.count && identifiers.count > 85)
     }
 
-    nonisolated(nonsending) func shutdown() async {
-        if fault != .connectsAfterShutdown { await base.shutdown() }
+    @Test func saysWhyAClauseDoesNotApply() async throws {
+        let subject = PeerSubject(
+            capabilities: [],
+            makeTransports: {
+                let network = InProcessPeerNetwork(loop: try TransportLoop(name: "unused"))
+                return (InProcessPeerTransport(network: network), InProcessPeerTransport(network: network))
+            })
+        let omitted = PeerConformance.allClauses(of: subject).filter { $0.omission != nil }
+        #expect(omitted.first { $0.id == "peer.restart.01" }?.omission == "path restart is not declared")
+        #expect(omitted.first { $0.id == "peer.path.03" }?.omission == "partial reliability is not declared")
+        #expect(omitted.contains { $0.id == "peer.path.01" })
+        #expect(PeerConformance.clauses(of: subject).allSatisfy { $0.omission == nil })
+        // Nothing is run, and nothing fails.
+        for clause in omitted { try await clause.run() }
     }
-}
-
-private final class BrokenConnection: SignalingConnection {
-    let base: InProcessSignalingConnection
-    let fault: TheKit.Fault
-    private let held = Locked<SignalingMessage?>(nil)
-
-    init(base: InProcessSignalingConnection, fault: TheKit.Fault) {
-        self.base = base
-        self.fault = fault
-    }
-
-    nonisolated(nonsending) func send(_ message: SignalingMessage) async throws(TransportError) {
-        if fault == .swapsMessages {
-            let earlier = held.withLock { held in
-                defer { held = held == nil ? message : nil }
-                return held
-            }
-            guard let earlier else { return }
-            try await base.send(message)
-            return try await base.send(earlier)
-        }
-        try await base.send(fault == .turnsTextIntoBinary ? .binary(message.payload) : message)
-    }
-
-    nonisolated(nonsending) func receive() async throws(TransportError) -> SignalingMessage? {
-        try await base.receive()
-    }
-    var closeReason: SignalingClose? { fault == .forgetsTheCloseReason ? nil : base.closeReason }
-    nonisolated(nonsending) func close(_ reason: SignalingClose, within deadline: Duration) async {
-        await base.close(reason, within: deadline)
-    }
-    func abort() { base.abort() }
 }

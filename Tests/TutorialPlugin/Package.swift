@@ -7,14 +7,29 @@ let api = Target.Dependency.product(name: isLoadable ? "RoomPluginAPI" : "Transp
 
 let package = Package(
     name: "UnixSignaling",
-    products: [.library(name: "UnixSignaling", type: isLoadable ? .dynamic : nil, targets: ["UnixSignaling"])],
+    products: [
+        .library(name: "UnixSignaling", type: isLoadable ? .dynamic : nil, targets: ["UnixSignaling"]),
+        .library(name: "TCPPeers", type: isLoadable ? .dynamic : nil, targets: ["TCPPeers"]),
+    ],
     dependencies: [.package(name: "room", path: "../..")],
-    targets: [.target(name: "UnixSignaling", dependencies: [api])]
+    targets: [
+        .target(name: "UnixSignaling", dependencies: [api]),
+        .target(name: "TCPPeers", dependencies: [api], swiftSettings: isLoadable ? [.define("LOADABLE")] : []),
+    ]
 )
 
+func room(_ product: String) -> Target.Dependency { .product(name: product, package: "room") }
+
 if !isLoadable {
-    package.targets.append(
+    package.targets += [
+        // A program that has both, chosen by its configuration file.
+        .target(
+            name: "LocalRoom",
+            dependencies: [api, "UnixSignaling", "TCPPeers", room("RoomConnection"), room("SignalingFoundation")]),
+        .executableTarget(name: "local-room", dependencies: ["LocalRoom", room("RoomConnection")]),
+        .testTarget(name: "UnixSignalingTests", dependencies: ["UnixSignaling", room("TransportTestKit")]),
+        .testTarget(name: "TCPPeersTests", dependencies: ["TCPPeers", room("TransportTestKit")]),
         .testTarget(
-            name: "UnixSignalingTests",
-            dependencies: ["UnixSignaling", .product(name: "TransportTestKit", package: "room")]))
+            name: "LocalRoomTests", dependencies: ["LocalRoom", room("RoomConnection"), room("RoomServer")]),
+    ]
 }

@@ -66,7 +66,11 @@ static inline int CNice_descriptors(NiceAgent *agent, guint stream, guint compon
 /// The descriptor of the selected pair's socket, or -1.
 static inline int CNice_selected_descriptor(NiceAgent *agent, guint stream, guint component) {
     GSocket *socket = nice_agent_get_selected_socket(agent, stream, component);
-    return socket == NULL ? -1 : g_socket_get_fd(socket);
+    if (socket == NULL) return -1;
+    int descriptor = g_socket_get_fd(socket);
+    // The reference is ours: the agent keeps its own.
+    g_object_unref(socket);
+    return descriptor;
 }
 
 static inline void CNice_swallow(const gchar *domain, GLogLevelFlags level, const gchar *message, gpointer data) {}

@@ -169,13 +169,16 @@ extension WebRTCConnection {
         }
         counters.messagesReceived &+= 1
         counters.bytesReceived &+= UInt64(bytes.count)
+        // A channel's opening is told before its first message; who is told may want none yet.
+        if !events.isEmpty {
+            drainEvents()
+            guard !isClosed, channels.slot(ofStream: stream) == slot else { return }
+        }
         guard channels.slots[slot].isReceiving, channels.slots[slot].stash.isEmpty else {
             channels[slot].stash.append(StashedMessage(payload: Payload(copying: bytes), isText: isText))
             stashedBytes += bytes.count + 64
             return
         }
-        // A channel's opening is told before its first message.
-        if !events.isEmpty { drainEvents() }
         handler.peerConnection(didReceive: bytes, isText: isText, on: channels.slots[slot].id)
     }
 

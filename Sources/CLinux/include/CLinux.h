@@ -1,7 +1,8 @@
-// What TransportLoop needs of Linux that Swift's Glibc module does not export.
+// What is needed of Linux that Swift's Glibc module does not export.
 #ifndef CLINUX_H
 #define CLINUX_H
 
+#include <malloc.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -30,6 +31,12 @@ static inline int CLinux_epoll_wait(int epoll, CLinux_event *events, int capacit
 static inline int CLinux_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
 static inline void CLinux_set_thread_name(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+/// Bytes that malloc has given out and not got back, of all arenas; 0 where another allocator stands in for it.
+static inline size_t CLinux_allocated_bytes(void) {
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
 
 /// A descriptor that is readable when an address, a link or a route of this network namespace has changed; -1 where there is none.
 int CLinux_netlink_open(void);

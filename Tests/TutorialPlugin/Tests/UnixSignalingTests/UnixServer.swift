@@ -25,7 +25,7 @@ final class UnixServer: SignalingTestServer {
         }
         let gate = gate.stream
         task = Task {
-            await withTaskGroup { group in
+            await withDiscardingTaskGroup { group in
                 for await connection in accepted {
                     group.addTask { try? await Self.serve(connection, behaviour, gate) }
                 }

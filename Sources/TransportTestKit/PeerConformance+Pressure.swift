@@ -1,0 +1,107 @@
+internal import TransportPluginAPI
+
+extension PeerConformance {
+    // MARK: peer.pressure
+
+    static func pressureClauses<Transport>(_ subject: PeerSubject<Transport>) -> [ConformanceClause] {
+        [
+            ConformanceClause(
+                "peer.pressure.01",
+                "while the other side does not read, send comes to .wouldBlock; then nothing is lost"
+            ) {
+                try await subject.withConnected {
+                    $0.sendHighWaterMark = 256 << 10
+                } _: { pair in
+                    let channel = try await pair.offerer.openChannel("a")
+                    let remote = try await pair.answerer.remoteChannel("a")
+                    try await pair.answerer.on { connection throws(TransportError) in
+                        connection.setReceiving(false, on: remote)
+                    }
+                    // Until there is no room for good: buffers on the way take some.
+                    var sent = 0
+                    let limit = 4000
+                    blocked: while sent < limit {
+                        let seen = pair.offerer.log.now.writable.count
+                        if try await pair.offerer.trySend(pattern(16_000 + sent % 7), on: channel) {
+                            sent += 1
+                        } else if try await settled({ pair.offerer.log.now.writable.count }) == seen {
+                            break blocked
+                        }
+                    }
+                    try expect(sent < limit, "\(sent) messages were taken although nobody read any")
+                    let early = pair.answerer.log.now.received
+                    try expect(early < sent, "messages were delivered while receiving was off")
+                    let amount = try await pair.offerer.on { connection throws(TransportError) in
+                        connection.bufferedAmount(of: channel)
+                    }
+                    try expect(amount > 0, "bufferedAmount tells what waits")
+                    try await pair.answerer.on { connection throws(TransportError) in
+                        connection.setReceiving(true, on: remote)
+                    }
+                    let total = sent
+                    try await eventually(within: .seconds(20), "all messages") {
+                        pair.answerer.log.now.received == total
+                    }
+                    for (number, message) in pair.answerer.log.now.messages.enumerated() {
+                        try expect(
+                            message.payload == pattern(16_000 + number % 7), "message \(number) is not what was sent")
+                    }
+                    try await eventually("channelWritable") { !pair.offerer.log.now.writable.isEmpty }
+                    try await eventually("bufferedAmount going back to nothing") {
+                        try await pair.offerer.on { connection throws(TransportError) in
+                            connection.bufferedAmount(of: channel)
+                        } == 0
+                    }
+                }
+            },
+            ConformanceClause("peer.pressure.02", "close() while much is unsent ends the connection at once") {
+                try await subject.withConnected(keepsMessages: false) {
+                    $0.sendHighWaterMark = 256 << 10
+                } _: { pair in
+                    let channel = try await pair.offerer.openChannel("a")
+                    let remote = try await pair.answerer.remoteChannel("a")
+                    try await pair.answerer.on { connection throws(TransportError) in
+                        connection.setReceiving(false, on: remote)
+                    }
+                    try await fill(pair.offerer, channel)
+                    let start = Timestamp.now()
+                    await pair.offerer.close()
+                    try await eventually("closed here") { pair.offerer.log.now.hasClosed }
+                    try expect(Timestamp.now() - start < .seconds(3), "close() took \(Timestamp.now() - start)")
+                    try await expectError(.closed, from: "send") {
+                        try await pair.offerer.send(Payload("x"), on: channel)
+                    }
+                }
+            },
+            ConformanceClause("peer.pressure.03", "one channel that is not read does not hold up another") {
+                try await subject.withConnected {
+                    $0.sendHighWaterMark = 64 << 10
+                } _: { pair in
+                    let slow = try await pair.offerer.openChannel("slow")
+                    let remote = try await pair.answerer.remoteChannel("slow")
+                    try await pair.answerer.on { connection throws(TransportError) in
+                        connection.setReceiving(false, on: remote)
+                    }
+                    for number in 0..<3 { try await pair.offerer.send(pattern(10_000 + number), on: slow) }
+                    try await expectEcho(pair)
+                    try await pair.answerer.on { connection throws(TransportError) in
+                        connection.setReceiving(true, on: remote)
+                    }
+                    try await eventually("the messages that were held back") {
+                        pair.answerer.log.now.messages.count { $0.channel == remote } == 3
+                    }
+                }
+            },
+        ]
+    }
+
+    /// Sends until the channel takes nothing more for good.
+    private static func fill(_ side: PeerSide<some PeerConnection>, _ channel: ChannelID) async throws {
+        for _ in 0..<4000 {
+            let seen = side.log.now.writable.count
+            if try await side.trySend(pattern(16_000), on: channel) { continue }
+            if try await settled({ side.log.now.writable.count }) == seen { return }
+        }
+        throw ConformanceFailure("4,000 messages were taken although nobody read any")
+    }
+}

@@ -1,0 +1,54 @@
+internal import CLinux
+internal import Glibc
+internal import TransportPluginAPI
+
+/// What this process holds of the system.
+struct ProcessResources {
+    var descriptors: Int
+    var threads: Int
+    /// Bytes that `malloc` has given out. Zero under a sanitizer, which has an allocator (and a leak checker) of its own.
+    var bytes: Int
+
+    static func now() -> ProcessResources {
+        func count(_ path: String) -> Int {
+            guard let directory = opendir(path) else { return 0 }
+            defer { closedir(directory) }
+            var entries = 0
+            while readdir(directory) != nil { entries += 1 }
+            return entries
+        }
+        return ProcessResources(
+            descriptors: count("/proc/self/fd"), threads: count("/proc/self/task"),
+            bytes: CLinux_allocated_bytes())
+    }
+}
+
+/// Runs `cycle` a thousand times and fails when each time leaves a descriptor, a thread or memory behind.
+///
+/// Other tests may run in this process, and caches fill up: what is looked for is growth with the number of cycles. Memory counts
+/// as leaked when it has grown in every quarter of the run, by more than `bytesPerCycle`.
+func expectNoLeak(bytesPerCycle: Int = 32, _ cycle: @Sendable (Int) async throws -> Void) async throws {
+    let quarter = 250
+    for number in 0..<50 { try await cycle(number) }
+    try await pause()
+    let before = ProcessResources.now()
+    var least = Int.max
+    var last = before.bytes
+    for part in 0..<4 {
+        for number in 0..<quarter { try await cycle(part * quarter + number) }
+        try await pause()
+        let bytes = ProcessResources.now().bytes
+        least = min(least, bytes - last)
+        last = bytes
+    }
+    try expect(
+        least <= quarter * bytesPerCycle,
+        "1,000 cycles leave memory behind: \(least / quarter) bytes or more each, in every quarter of them")
+    try await eventually("giving 1,000 cycles' descriptors and threads back") {
+        let now = ProcessResources.now()
+        return now.descriptors < before.descriptors + 100 && now.threads < before.threads + 100
+    }
+}
+
+/// Gives what ends in the background time to end.
+private func pause() async throws { try await Task.sleep(for: .milliseconds(100)) }

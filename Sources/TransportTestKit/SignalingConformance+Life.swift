@@ -1,0 +1,98 @@
+internal import TransportPluginAPI
+
+extension SignalingConformance {
+    // MARK: signaling.life
+
+    static func lifeClauses<Transport>(_ subject: SignalingSubject<Transport>) -> [ConformanceClause] {
+        [
+            ConformanceClause("signaling.life.01", "shutdown() aborts what is open and wakes whoever waits") {
+                let server = try await subject.start(.echo)
+                defer { server.stop() }
+                let transport = try subject.makeTransport()
+                let connection = try await transport.connect(to: server.endpoint)
+                let task = Task { try await connection.receive() }
+                await Task.yield()
+                await transport.shutdown()
+                try await expectError(.closed, from: "receive") { try await task.value }
+                try await expectError(.closed, from: "send") { try await connection.send(text: "late") }
+            },
+            ConformanceClause(
+                "signaling.life.02", "connections that come and go leave no descriptor and no thread behind"
+            ) {
+                let server = try await subject.start(.echo)
+                defer { server.stop() }
+                let transport = try subject.makeTransport()
+                try await transport.connect(to: server.endpoint).expectEcho(.text(Payload("warm")))
+                let before = ProcessResources.now()
+                for round in 0..<60 {
+                    let connection = try await transport.connect(to: server.endpoint)
+                    try await connection.expectEcho(.text(Payload("\(round)")))
+                    if round % 2 == 0 {
+                        connection.abort()
+                    } else {
+                        await connection.close(.normal, within: .seconds(5))
+                    }
+                }
+                // Other tests may run in this process: what is looked for is growth with the number of rounds.
+                try await eventually("giving the connections' descriptors and threads back") {
+                    let now = ProcessResources.now()
+                    return now.descriptors < before.descriptors + 30 && now.threads < before.threads + 30
+                }
+                await transport.shutdown()
+            },
+            ConformanceClause(
+                "signaling.life.03", "a transport that is shut down leaves no descriptor and no thread behind"
+            ) {
+                let before = ProcessResources.now()
+                for _ in 0..<30 {
+                    let transport = try subject.makeTransport()
+                    await transport.shutdown()
+                }
+                try await eventually("giving the transports' descriptors and threads back") {
+                    let now = ProcessResources.now()
+                    return now.descriptors < before.descriptors + 25 && now.threads < before.threads + 25
+                }
+            },
+            ConformanceClause(
+                "signaling.life.04", "1,000 connections leave no descriptor, no thread and no byte behind",
+                limit: .seconds(240)
+            ) {
+                let server = try await subject.start(.echo)
+                defer { server.stop() }
+                let transport = try subject.makeTransport()
+                try await expectNoLeak { number in
+                    let connection = try await transport.connect(to: server.endpoint)
+                    try await connection.expectEcho(.text(Payload("\(number)")))
+                    if number % 2 == 0 {
+                        connection.abort()
+                    } else {
+                        await connection.close(.normal, within: .seconds(5))
+                    }
+                }
+                await transport.shutdown()
+            },
+            ConformanceClause(
+                "signaling.life.05", "shutdown() while connections are being made: each ends, none is left open"
+            ) {
+                let server = try await subject.start(.echo)
+                defer { server.stop() }
+                for _ in 0..<10 {
+                    let transport = try subject.makeTransport()
+                    let attempts = (0..<8).map { _ in
+                        Task {
+                            let connection = try await transport.connect(to: server.endpoint)
+                            // It was made in time: then shutdown() must end it.
+                            while try await connection.receive() != nil {}
+                            throw ConformanceFailure("receive() returned nil, as if the other side had closed")
+                        }
+                    }
+                    await Task.yield()
+                    await transport.shutdown()
+                    for attempt in attempts {
+                        try await expectError(.closed, from: "connect or receive") { try await attempt.value }
+                    }
+                }
+            },
+        ]
+    }
+}

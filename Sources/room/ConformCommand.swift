@@ -1,0 +1,218 @@
+internal import ArgumentParser
+internal import Foundation
+internal import InProcessTransport
+internal import TransportBenchmark
+internal import TransportPluginAPI
+internal import TransportTestKit
+
+struct ConformCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "conform",
+        abstract: "Run the conformance kit against a backend: does it keep the contract of transports?",
+        discussion: """
+            One line for each clause of the contract as it finishes. Clauses about what the backend does not declare, or the kit cannot \
+            do to it from outside, are skipped and say so. Exits with 5 when a clause fails, with 4 when the backend cannot run here.
+            """)
+
+    @OptionGroup var common: CommonOptions
+
+    @Argument(help: "A backend's name (`room plugins` lists them), or a shared library: all that it registers.")
+    var subject: String
+
+    @Option(help: "Only the clauses whose identifiers begin like this: peer.end, signaling.life.04.")
+    var only: String?
+
+    @Flag(help: "One JSON object a line.")
+    var json = false
+
+    func run() async throws {
+        signal(SIGPIPE, SIG_IGN)
+        let settings = try Settings(path: common.configFile)
+        let logger = try LogLevels.logger(common.logLevel ?? settings.string("logLevel"))
+        let faults = ICEFaultControl()
+        let (signaling, peers) = try chosen(settings, faults)
+        var report = ConformanceReport(json: json)
+        if let only, !["signaling.", "peer."].contains(where: { only.hasPrefix($0) || $0.hasPrefix(only) }) {
+            throw CommandError(.usage, "--only '\(only)': clauses are called signaling.… and peer.…")
+        }
+        for plugin in signaling {
+            let context = PluginContext(options: try settings.options("signalingOptions"), logger: logger)
+            let transport = try made(plugin.descriptor) { () throws(TransportError) in try plugin.make(context) }
+            await judge(transport, plugin, context, &report)
+        }
+        for plugin in peers {
+            let context = PluginContext(options: try settings.options("peerOptions"), logger: logger)
+            let transport = try made(plugin.descriptor) { () throws(TransportError) in try plugin.make(context) }
+            await judge(transport, plugin, context, faults, &report)
+        }
+        // What a clause left behind may still run: an orderly exit would take from under it what it uses.
+        if report.hasFailed { _exit(ExitStatus.checkFailed.rawValue) }
+    }
+
+    // MARK: The subject
+
+    private func chosen(
+        _ settings: Settings, _ faults: ICEFaultControl
+    ) throws -> (signaling: [SignalingPlugin], peers: [PeerPlugin]) {
+        var registry: TransportRegistry
+        let isFile = subject.contains("/") || subject.hasSuffix(".so")
+        if isFile {
+            registry = TransportRegistry()
+            try PluginLoader.load(subject, into: &registry)
+            guard !registry.signaling.isEmpty || !registry.peer.isEmpty else {
+                throw CommandError(.unavailable, "the plugin \(subject) registers no backend")
+            }
+        } else {
+            registry = try Backends.registry(faults: faults, plugins: settings.strings("plugins"))
+        }
+        let signaling = registry.signaling.filter { isFile || $0.descriptor.name == subject }
+        let peers = registry.peer.filter { isFile || $0.descriptor.name == subject }
+        guard !signaling.isEmpty || !peers.isEmpty else {
+            let names = registry.signaling.map(\.descriptor.name) + registry.peer.map(\.descriptor.name)
+            throw CommandError(.usage, "no backend is called '\(subject)': there is \(names.joined(separator: ", "))")
+        }
+        return (signaling, peers)
+    }
+
+    private func made<Transport>(
+        _ descriptor: PluginDescriptor, _ make: () throws(TransportError) -> Transport
+    ) throws -> Transport {
+        if let reason = descriptor.unavailability() {
+            throw CommandError(.unavailable, "'\(descriptor.name)': \(reason)")
+        }
+        do throws(TransportError) { return try make() } catch {
+            let status = error.code == .invalidArgument ? ExitStatus.usage : .unavailable
+            throw CommandError(status, "'\(descriptor.name)': \(error.message)")
+        }
+    }
+
+    // MARK: The kit
+
+    /// `first` tells the type; the clauses make their own.
+    private func judge<Transport: SignalingTransport>(
+        _ first: Transport, _ plugin: SignalingPlugin, _ context: PluginContext, _ report: inout ConformanceReport
+    ) async {
+        await first.shutdown()
+        let subject = SignalingSubject<Transport>(
+            capabilities: plugin.descriptor.capabilities,
+            makeTransport: { try Self.cast(try plugin.make(context), plugin.descriptor) })
+        await report.run(
+            wanted(SignalingConformance.allClauses(of: subject)), of: plugin.descriptor.name, kind: "signaling",
+            hint: "a transport that speaks no WebSocket over TCP runs the kit in tests of its own, which bring a server"
+        )
+    }
+
+    private func judge<Transport: PeerTransport>(
+        _ first: Transport, _ plugin: PeerPlugin, _ context: PluginContext, _ faults: ICEFaultControl,
+        _ report: inout ConformanceReport
+    ) async {
+        await first.shutdown()
+        let make: @Sendable () throws -> Transport = { try Self.cast(try plugin.make(context), plugin.descriptor) }
+        let setPath: @Sendable (Bool, Transport, Transport) async -> Void = { isUp, left, right in
+            if isUp { faults.restore() } else { faults.cut() }
+            // The agents are told on their loops.
+            await left.loop.run {}
+            await right.loop.run {}
+        }
+        let subject = PeerSubject<Transport>(
+            capabilities: plugin.descriptor.capabilities, makeTransports: { (try make(), try make()) },
+            setPath: Backends.hasFaults(plugin.descriptor.name) ? setPath : nil)
+        await report.run(
+            wanted(PeerConformance.allClauses(of: subject)), of: plugin.descriptor.name, kind: "peer",
+            hint: "two connections in this process did not find each other")
+    }
+
+    private func wanted(_ clauses: [ConformanceClause]) -> [ConformanceClause] {
+        guard let only else { return clauses }
+        return clauses.filter { $0.id.hasPrefix(only) }
+    }
+
+    private static func cast<Transport>(_ transport: Any, _ descriptor: PluginDescriptor) throws -> Transport {
+        guard let transport = transport as? Transport else {
+            throw TransportError(.invalidState, "'\(descriptor.name)' makes transports of several types")
+        }
+        return transport
+    }
+}
+
+/// Tells each clause as it finishes, and what it comes to.
+private struct ConformanceReport {
+    let json: Bool
+    var hasFailed = false
+
+    private enum Outcome: String { case passed, failed, skipped }
+
+    init(json: Bool) { self.json = json }
+
+    /// Runs the clauses one after the other. When the first fails, the others say nothing: they are left.
+    mutating func run(_ clauses: [ConformanceClause], of name: String, kind: String, hint: String) async {
+        var counts: [Outcome: Int] = [:]
+        let start = Timestamp.now()
+        for (number, clause) in clauses.enumerated() {
+            let began = Timestamp.now()
+            var outcome = clause.omission == nil ? Outcome.passed : .skipped
+            var reason = clause.omission
+            do { try await clause.run() } catch {
+                outcome = .failed
+                reason = (error as? ConformanceFailure)?.reason ?? "\(error)"
+            }
+            counts[outcome, default: 0] += 1
+            tell(clause, outcome, reason, Timestamp.now() - began, name, kind)
+            if number == 0, outcome == .failed, clauses.count > 1, clause.id.hasSuffix(".01") {
+                hasFailed = true
+                summarize(counts, clauses.count - 1, Timestamp.now() - start, name, kind, hint)
+                return
+            }
+        }
+        if counts[.failed] != nil { hasFailed = true }
+        summarize(counts, 0, Timestamp.now() - start, name, kind, nil)
+    }
+
+    private func tell(
+        _ clause: ConformanceClause, _ outcome: Outcome, _ reason: String?, _ time: Duration, _ name: String,
+        _ kind: String
+    ) {
+        if json {
+            var line = JSONLine(event: "clause")
+            line.add("kind", kind)
+            line.add("backend", name)
+            line.add("id", clause.id)
+            line.add("sentence", clause.sentence)
+            line.add("result", outcome.rawValue)
+            if let reason { line.add("reason", reason) }
+            line.add("seconds", time.inSeconds, digits: 3)
+            return Output.line(line)
+        }
+        let colour = [Outcome.passed: Output.green, .failed: Output.red, .skipped: Output.grey][outcome] ?? Output.bold
+        let word = outcome == .failed ? "FAILED " : outcome.rawValue.padding(toLength: 7, withPad: " ", startingAt: 0)
+        Output.line(
+            Output.coloured(word, colour) + String(format: " %6.2f s  ", time.inSeconds)
+                + "\(clause.id)  \(clause.sentence)")
+        if let reason { Output.line("                  " + Output.coloured(reason, colour)) }
+    }
+
+    private func summarize(
+        _ counts: [Outcome: Int], _ left: Int, _ time: Duration, _ name: String, _ kind: String, _ hint: String?
+    ) {
+        let (passed, failed, skipped) = (counts[.passed] ?? 0, counts[.failed] ?? 0, counts[.skipped] ?? 0)
+        if json {
+            var line = JSONLine(event: "conform")
+            line.add("kind", kind)
+            line.add("backend", name)
+            line.add("conforms", failed == 0)
+            line.add("passed", passed)
+            line.add("failed", failed)
+            line.add("skipped", skipped)
+            line.add("notRun", left)
+            if let hint { line.add("hint", hint) }
+            line.add("seconds", time.inSeconds, digits: 3)
+            return Output.line(line)
+        }
+        let verdict = failed == 0 ? "keeps the contract" : "does not keep the contract"
+        Output.line(
+            Output.coloured("\(name) (\(kind)) \(verdict)", failed == 0 ? Output.green : Output.red)
+                + ": \(passed) clauses passed, \(failed) failed, \(skipped) skipped"
+                + (left > 0 ? ", \(left) not run" : "") + String(format: ", in %.1f s", time.inSeconds))
+        if let hint { Output.line("    nothing works without the first clause: \(hint)") }
+    }
+}
