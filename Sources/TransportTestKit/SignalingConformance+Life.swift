@@ -60,7 +60,7 @@ extension SignalingConformance {
                 let server = try await subject.start(.echo)
                 defer { server.stop() }
                 let transport = try subject.makeTransport()
-                try await expectNoLeak { number in
+                try await expectNoLeak(bytesPerCycle: subject.bytesPerConnection) { number in
                     let connection = try await transport.connect(to: server.endpoint)
                     try await connection.expectEcho(.text(Payload("\(number)")))
                     if number % 2 == 0 {

@@ -12,6 +12,9 @@ public struct SignalingSubject<Transport: SignalingTransport>: Sendable {
     /// Puts something in front of the kit's server, which listens on this port of 127.0.0.1: a TLS terminator, for one.
     /// Called for each server.
     public var front: @Sendable (UInt16) async throws -> SignalingFront
+    /// Bytes that each connection may leave behind in this process: more than a little only where the front runs in it and
+    /// keeps some of its own.
+    public var bytesPerConnection = 32
 
     /// A subject; see its properties.
     public init(

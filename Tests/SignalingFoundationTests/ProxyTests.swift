@@ -13,7 +13,7 @@ private final class TestProxy: Sendable {
         let requests = requests
         server = try RawServer { client in
             guard let request = client.readHead(), request.hasPrefix("CONNECT ") else { return }
-            requests.withLock { $0.append(request) }
+            requests.withLock { $0 = $0.suffix(63) + [request] }
             if let answer {
                 client.write(Array(answer.utf8))
                 return client.drain()
