@@ -266,7 +266,7 @@ public struct PeerConnectionConfiguration: Sendable {
     /// Bytes; the largest message that this side accepts (RFC 8841 §6).
     public var maximumMessageSize = 262_144
     /// Bytes in one channel's send buffer at which `send` says `.wouldBlock`.
-    public var sendHighWaterMark = 1 << 20
+    public var sendHighWaterMark = 2 << 20
     /// For logs.
     public var label = ""
 

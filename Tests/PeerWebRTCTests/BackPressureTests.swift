@@ -27,7 +27,8 @@ struct BackPressureTests {
             let taken = try Self.fill(pair.a, ids.a, with: message)
             let buffered = pair.a.connection.bufferedAmount(of: ids.a)
             #expect(buffered == taken * size)
-            #expect(buffered < (1 << 20) + size && (buffered >= 1 << 20 || (16_384...16_640).contains(taken)))
+            let mark = PeerConnectionConfiguration().sendHighWaterMark
+            #expect(buffered < mark + size && (buffered >= mark || (16_384...16_640).contains(taken)))
             #expect(pair.a.writable.isEmpty)
             pair.network.isDown = false
             return taken

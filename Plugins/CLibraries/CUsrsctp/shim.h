@@ -223,8 +223,13 @@ struct CUsrsctp_delivery {
 };
 
 /// 0, or errno.
+///
+/// `restarts_timer`: while nothing that waits for its acknowledgement has a policy, usrsctp 0.9.5 leaves the retransmission timer
+/// running when acknowledgements come (RFC 9260 §6.3.2 R3 restarts it), and takes what is in flight for lost when it expires.
+/// With a policy it restarts it. The one that is set here never drops anything.
 static inline int CUsrsctp_send(
-    struct socket *so, const void *bytes, size_t count, const struct CUsrsctp_delivery *how, uint32_t protocol
+    struct socket *so, const void *bytes, size_t count, const struct CUsrsctp_delivery *how, uint32_t protocol,
+    int restarts_timer
 ) {
     struct sctp_sendv_spa spa;
     memset(&spa, 0, sizeof spa);
@@ -236,6 +241,10 @@ static inline int CUsrsctp_send(
         spa.sendv_flags |= SCTP_SEND_PRINFO_VALID;
         spa.sendv_prinfo.pr_policy = how->policy;
         spa.sendv_prinfo.pr_value = how->limit;
+    } else if (restarts_timer) {
+        spa.sendv_flags |= SCTP_SEND_PRINFO_VALID;
+        spa.sendv_prinfo.pr_policy = SCTP_PR_SCTP_RTX;
+        spa.sendv_prinfo.pr_value = UINT32_MAX;
     }
     if (usrsctp_sendv(so, bytes, count, NULL, 0, &spa, sizeof spa, SCTP_SENDV_SPA, 0) < 0) return errno;
     return 0;

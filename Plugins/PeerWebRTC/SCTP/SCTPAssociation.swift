@@ -43,6 +43,10 @@ final class SCTPAssociation {
     private var remotePort: UInt16 = 5000
     private var timeoutLimit = SCTPAssociation.maximumTimeout
     private(set) var isEstablished = false
+    /// Whether bulk data is in flight for longer than usrsctp's retransmission timer runs. On a short path it is not, and the
+    /// cheaper way of taking acknowledgements does.
+    @exclusivity(unchecked) private var isFar = false
+    private static let farRoundTrip: UInt32 = 5
 
     /// Throws `.resourceExhausted`.
     init(_ stack: SCTPStack, session: DTLSSession, settings: Settings) throws(TransportError) {
@@ -138,7 +142,7 @@ final class SCTPAssociation {
     @inline(__always)
     func send(_ bytes: UnsafeRawBufferPointer, _ delivery: inout CUsrsctp_delivery, protocol: UInt32) -> Int32 {
         guard let socket else { return EPIPE }
-        return CUsrsctp_send(socket, bytes.baseAddress, bytes.count, &delivery, `protocol`)
+        return CUsrsctp_send(socket, bytes.baseAddress, bytes.count, &delivery, `protocol`, isFar ? 1 : 0)
     }
 
     /// Between `true` and `false`, what is sent waits until it fills a packet; the next message sends what is left.
@@ -199,6 +203,7 @@ final class SCTPAssociation {
         guard let socket, isEstablished else { return }
         var limit = Self.suspectTimeout
         let roundTrip = UInt32(clamping: CUsrsctp_round_trip(socket))
+        isFar = roundTrip >= Self.farRoundTrip
         if isSuspect {
             // Never below what a round trip takes, or everything would be sent twice.
             limit = min(max(limit, 2 &* min(roundTrip, 30_000)), Self.maximumTimeout)
