@@ -166,7 +166,9 @@ extension Simulation {
         let pipe = line.pipe(fromOfferer: fromOfferer)
         pipe.isScheduled = false
         let isAcknowledged = carries(line, fromOfferer: !fromOfferer)
-        while carries(line, fromOfferer: fromOfferer), let reader = line.end(isOfferer: !fromOfferer) {
+        while !pipe.frames.isEmpty, carries(line, fromOfferer: fromOfferer),
+            let reader = line.end(isOfferer: !fromOfferer)
+        {
             if !isAcknowledged {
                 // The window closes.
                 if pipe.credit == 0 { return }

@@ -158,7 +158,12 @@ extension Simulation {
         }
         guard let stream = node.streams[peer.id] else { return ["\(node.name) has no stream to \(peer.name)"] }
         if stream.machine.unacknowledged > 0 || !stream.kept.isEmpty {
-            return ["\(stream.machine.unacknowledged) frames of \(node.name) to \(peer.name) are not acknowledged"]
+            let pipe = endpoint.line.pipe(fromOfferer: endpoint.isOfferer)
+            return [
+                "\(stream.machine.unacknowledged) frames of \(node.name) to \(peer.name) are not acknowledged (the stream is "
+                    + "\(stream.isOpen ? stream.isBlocked ? "blocked" : "open" : "closed"), \(pipe.frames.count) frames under "
+                    + "way, \(stream.endpoint === endpoint ? "on" : "not on") the connection, next \(stream.machine.nextToTransmit.map { "\($0)" } ?? "none"))"
+            ]
         }
         let ledger = ledgers[stream.outgoing]
         if ledger.delivered < ledger.sent, !ledger.isGivenUp(ledger.sent) {

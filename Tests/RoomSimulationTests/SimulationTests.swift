@@ -56,6 +56,9 @@ import Testing
         for seed in seeds { check(.mixed(seed: seed)) }
     }
 
+    /// A stream that was blocked when the last frame went through a closing window stayed blocked: the model's mistake.
+    @Test func aStreamGoesOnAfterItsLastFrameUsedUpTheWindow() { check(.mixed(seed: 6128)) }
+
     @Test func theSameSeedMakesTheSameRun() {
         let runs = (0..<2).map { _ in
             var trace: [String] = []
