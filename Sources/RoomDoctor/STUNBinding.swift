@@ -43,31 +43,3 @@ package struct STUNBinding: Sendable {
         }
     }
 }
-
-/// Where a `stun:` or `turn:` URL leads (RFC 7064, RFC 7065).
-package struct ICEServerURL: Sendable, Hashable {
-    package var scheme: String
-    package var host: String
-    package var port: UInt16
-
-    /// Nil for text that is no such URL.
-    package init?(_ text: String) {
-        guard let colon = text.firstIndex(of: ":") else { return nil }
-        scheme = text[..<colon].lowercased()
-        guard ["stun", "stuns", "turn", "turns"].contains(scheme) else { return nil }
-        var rest = text[text.index(after: colon)...].prefix { $0 != "?" }
-        port = scheme.hasSuffix("s") ? 5349 : 3478
-        if rest.hasPrefix("[") {
-            guard let close = rest.firstIndex(of: "]") else { return nil }
-            host = String(rest[rest.index(after: rest.startIndex)..<close])
-            rest = rest[rest.index(after: close)...]
-        } else {
-            host = String(rest.prefix { $0 != ":" })
-            rest = rest.drop { $0 != ":" }
-        }
-        guard !host.isEmpty else { return nil }
-        if rest.isEmpty { return }
-        guard rest.hasPrefix(":"), let number = UInt16(rest.dropFirst()), number > 0 else { return nil }
-        port = number
-    }
-}

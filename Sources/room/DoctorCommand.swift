@@ -160,12 +160,16 @@ struct DoctorCommand: AsyncParsableCommand {
     private func check(
         _ url: String, _ server: ICEServer, _ peer: PeerPlugin, _ configuration: RoomConfiguration
     ) async -> Finding {
-        guard let parsed = ICEServerURL(url) else {
+        let parsed: ICEServerURL
+        do throws(TransportError) { parsed = try ICEServerURL(url) } catch {
             return Finding(
-                "stun", .problem, "'\(url)' is no ICE server",
-                cure: "write stun:host:port or turn:host:port?transport=udp")
+                "stun", .problem, error.message, cure: "write stun:host:port or turn:host:port?transport=udp")
         }
-        if parsed.scheme.hasPrefix("turn") { return await allocation(url, server, peer, configuration) }
+        switch parsed.scheme {
+        case .turn, .turns: return await allocation(url, server, peer, configuration)
+        case .stuns: return Finding("stun", .warning, "\(url) was not asked: only STUN over UDP is")
+        case .stun: break
+        }
         do throws(TransportError) {
             let addresses = try await NameResolver.resolve(parsed.host, url: url, deadline: .now() + .seconds(5))
             let binding = STUNBinding(transaction: (0..<12).map { _ in UInt8.random(in: 0...255) })

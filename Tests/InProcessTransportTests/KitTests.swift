@@ -1,4 +1,3 @@
-import Glibc
 import InProcessTransport
 import Testing
 import TransportPluginAPI
@@ -6,10 +5,7 @@ import TransportTestKit
 
 /// Transports that break the contract in one way each: the kit must notice, at the clauses that they break and at no other.
 @Suite(.serialized) struct TheKit {
-    /// The allocators of the sanitizers do not tell glibc what is in use: no clause about memory can fail there (`make test-tsan`, `-asan`).
-    static let memoryIsCounted = getenv("TSAN_OPTIONS") == nil && getenv("ASAN_OPTIONS") == nil
-
-    @Test(arguments: BrokenSignaling.Fault.allCases.filter { $0 != .leaksMemory || memoryIsCounted })
+    @Test(arguments: BrokenSignaling.Fault.allCases.filter { $0 != .leaksMemory || ProcessResources.countsMemory })
     func failsASignalingTransportThat(_ fault: BrokenSignaling.Fault) async throws {
         let network = InProcessSignalingNetwork()
         let subject = SignalingSubject(
@@ -20,7 +16,7 @@ import TransportTestKit
         #expect(failed == fault.breaks)
     }
 
-    @Test(arguments: BrokenPeers.Fault.allCases.filter { $0 != .leaksMemory || memoryIsCounted })
+    @Test(arguments: BrokenPeers.Fault.allCases.filter { $0 != .leaksMemory || ProcessResources.countsMemory })
     func failsAPeerTransportThat(_ fault: BrokenPeers.Fault) async throws {
         let subject = PeerSubject(
             capabilities: [.pathRestart],

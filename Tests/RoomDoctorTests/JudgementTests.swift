@@ -79,16 +79,4 @@ import Testing
         other[10] ^= 1
         #expect(binding.mappedAddress(in: other) == nil, "an answer to another request")
     }
-
-    @Test(arguments: [
-        ("stun:stun.example.org", "stun.example.org", UInt16(3478)), ("turns:[2001:db8::1]", "2001:db8::1", 5349),
-        ("turn:192.0.2.1:99?transport=tcp", "192.0.2.1", 99),
-    ])
-    func urls(_ text: String, _ host: String, _ port: UInt16) {
-        let url = ICEServerURL(text)
-        #expect(url?.host == host && url?.port == port)
-    }
-
-    @Test(arguments: ["", "stun:", "http://x", "stun:x:0", "stun:x:y", "turn:[::1"])
-    func whatIsNoURLIsRefused(_ text: String) { #expect(ICEServerURL(text) == nil) }
 }

@@ -1,4 +1,4 @@
-public import TransportPluginAPI
+internal import Glibc
 
 /// The URL of a STUN or TURN server (RFC 7064 §3.1, RFC 7065 §3.1).
 public struct ICEServerURL: Sendable, Hashable {
@@ -62,7 +62,7 @@ public struct ICEServerURL: Sendable, Hashable {
             let after = rest[rest.index(after: end)...]
             guard after.isEmpty || after.first == ":" else { throw unusable("its port is not a number") }
             if !after.isEmpty { portText = after.dropFirst() }
-            guard IPAddress(host)?.isIPv6 == true else { throw unusable("in brackets there is no IPv6 address") }
+            guard Self.isIPv6(host) else { throw unusable("in brackets there is no IPv6 address") }
         } else {
             let end = rest.firstIndex(of: ":") ?? rest.endIndex
             host = String(rest[..<end])
@@ -79,6 +79,11 @@ public struct ICEServerURL: Sendable, Hashable {
         } else {
             port = isSecure ? 5349 : 3478
         }
+    }
+
+    private static func isIPv6(_ text: String) -> Bool {
+        var address = in6_addr()
+        return inet_pton(AF_INET6, text, &address) == 1
     }
 
     private static func isHostCharacter(_ byte: UInt8) -> Bool {
