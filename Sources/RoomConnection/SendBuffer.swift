@@ -111,3 +111,22 @@ struct SendBuffer {
         }
     }
 }
+
+/// Up to 16 consecutive frames of a send buffer.
+struct FrameBatch {
+    var first: UInt64 = 0
+    var count = 0
+    static let capacity = 16
+    var frames: [16 of UnsafeMutableRawBufferPointer] = .init(repeating: .init(start: nil, count: 0))
+    var kinds: [16 of DeliveryProtocol.Kind] = .init(repeating: .binary)
+
+    init(_ buffer: borrowing SendBuffer, from sequence: UInt64?) {
+        guard let sequence else { return }
+        first = sequence
+        while count < Self.capacity, let (bytes, kind) = buffer.frame(sequence + UInt64(count)) {
+            frames[count] = bytes
+            kinds[count] = kind
+            count += 1
+        }
+    }
+}
