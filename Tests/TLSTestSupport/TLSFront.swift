@@ -40,6 +40,9 @@ public final class TLSFront: @unchecked Sendable {
         spawn { [self] in acceptAll() }
     }
 
+    // The context belongs to the object, which every thread retains: a connection may begin after `stop()`.
+    deinit { SSL_CTX_free(tls) }
+
     public func stop() { shutdown(listener, Int32(SHUT_RDWR)) }
 
     private func acceptAll() {
@@ -50,12 +53,10 @@ public final class TLSFront: @unchecked Sendable {
             spawn { [self] in serve(client) }
         }
         close(listener)
-        SSL_CTX_free(tls)
     }
 
     private func serve(_ client: Int32) {
         defer { close(client) }
-        // The context is freed by `stop()`, which may come first.
         guard let ssl = SSL_new(tls) else { return }
         defer { SSL_free(ssl) }
         SSL_set_fd(ssl, client)
