@@ -37,6 +37,7 @@ demo: dependencies
 test: dependencies
 	swift build --build-tests
 	swift test --skip-build --no-parallel
+	ROOM=$$(swift build --show-bin-path)/room Tests/NetworkLab/run --short --untimed
 
 test-tsan: dependencies
 	TSAN_OPTIONS="suppressions=$(CURDIR)/Tests/tsan.supp halt_on_error=0" \

@@ -71,7 +71,7 @@ def number(value):
     return "never" if value is None else f"{value:.2f} s"
 
 
-def summarize(row, runs):
+def summarize(row, runs, timed):
     good = [run for run in runs if "error" not in run]
     seconds = [run["seconds"] for run in good]
     healed = [value for value in seconds if value is not None]
@@ -92,7 +92,7 @@ def summarize(row, runs):
     summary["noticed_asked"] = row.noticed
     summary["paths_whole"] = all(run["paths_whole"] for run in good)
     summary["runs"] = runs
-    summary["faults"] = verdict(summary)
+    summary["faults"] = verdict(summary, timed)
     return summary
 
 
@@ -114,6 +114,7 @@ def main():
     parser.add_argument("--rows", help="names, patterns, or groups (table, more, link), comma-separated")
     parser.add_argument("--short", action="store_true", help="the short table, each row once")
     parser.add_argument("--repeat", type=int, help="runs per row; default 5, with --short 1")
+    parser.add_argument("--untimed", action="store_true", help="hold nothing against the figures asked for, only loss and healing")
     parser.add_argument("--json", help="write everything to this file")
     parser.add_argument("--markdown", help="write the table to this file")
     parser.add_argument("--list", action="store_true")
@@ -139,7 +140,7 @@ def main():
     link_results = []
     try:
         for row in choose(options.rows, options.short):
-            summaries.append(summarize(row, run_row(row, tools, repeat)))
+            summaries.append(summarize(row, run_row(row, tools, repeat), not options.untimed))
         for name in links.chosen(options.rows, options.short):
             link_results.append(links.measure(name, tools, repeat, say))
     except KeyboardInterrupt:

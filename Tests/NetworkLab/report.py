@@ -4,8 +4,8 @@
 HEALTHY_GAP = 0.1
 
 
-def verdict(summary):
-    """Sentences about what is not as asked; none: passed."""
+def verdict(summary, timed=True):
+    """Sentences about what is not as asked; none: passed. Not timed: that everybody heals and nothing is lost, however slowly."""
     faults = [f"error: {error}" for error in summary["errors"]]
     if summary["never"] > len(summary["errors"]):
         faults.append(f"{summary['never'] - len(summary['errors'])} runs never healed")
@@ -14,6 +14,8 @@ def verdict(summary):
             faults.append(f"{summary[key]} messages {key}")
     if not summary["paths_whole"]:
         faults.append("at the end not everybody is connected to everybody, or a participant is seen who is not there")
+    if not timed:
+        return faults
     asked = summary["asked"]
     if asked["median"] is not None and summary["median"] is not None and summary["median"] > asked["median"]:
         faults.append(f"median {summary['median']:.2f} s, asked {asked['median']} s")
