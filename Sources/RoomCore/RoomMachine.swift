@@ -209,13 +209,14 @@ package struct RoomMachine: Sendable {
         attend(now, &actions) { $0.joined(joined, now: now, &$1) }
         let known = before.subtracting(missed)
         eachPeer(now, &actions) { peer, participant, actions in
+            // Those first of all whom the server does not know: they have not come back yet.
+            peer.tellServerIsBack(&actions)
             guard known.contains(participant) else { return }
             if joined.isResumed {
                 peer.setReachable(true, now: now, &actions)
             } else {
                 peer.rejoined(.rejoined, now: now, &actions)
             }
-            peer.tellServerIsBack(&actions)
         }
     }
 

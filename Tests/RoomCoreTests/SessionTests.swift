@@ -104,6 +104,18 @@ import TransportPluginAPI
             driver.receive(.peerLeft(ParticipantID("z"), SessionID("s-z"), reason: .left), sequence: 1).events.isEmpty)
     }
 
+    /// With lost state the server knows nobody who is not back yet: they are the ones who wait for the word.
+    @Test func whoIsFirstBackAtAServerWithoutStateTellsTheOthers() throws {
+        var driver = makeDriver([makeParticipant("z")])
+        driver.run(until: 1)
+        let connection = try #require(driver.connection(to: ParticipantID("z")))
+        driver.feed(.peer(ParticipantID("z"), connection, .state(.connected)))
+        driver.feed(.transportClosed(driver.generation, nil))
+        driver.run(until: 2)
+        let actions = driver.join(makeJoined(epoch: 2))
+        #expect(actions.contains(.peer(ParticipantID("z"), connection, .tellServerIsBack)))
+    }
+
     @Test func aRejoinThatFindsAnEmptyRoomWaitsForTheOthersAndMissesNobody() {
         var driver = makeDriver()
         let events = rosterEvents(comeBack(&driver, makeJoined(epoch: 2, roster: [])))
