@@ -197,7 +197,23 @@ final class PeerLink: @unchecked Sendable {
         delivery.channelLost()
         ackTimer?.cancel()
         ackTimer = nil
-        shared.withLock { $0.isConnected = false }
+        shared.withLock { shared in
+            shared.isConnected = false
+            // Lossy messages are for now or never: the next connection does not bring them.
+            let lossy = RoomChannel.lossy.index
+            shared.droppedCount += shared.buffers[lossy].count
+            shared.buffers[lossy].release(upTo: shared.buffers[lossy].lastSequence)
+        }
+    }
+
+    /// The transport is connected, and the application hears of it. What it sends from now on is taken, on the lossy channel too: a
+    /// channel that the other side opens follows by half a round trip.
+    func connected() {
+        guard let connection else { return }
+        shared.withLock { shared in
+            shared.isConnected = true
+            shared.maximumMessageSize = connection.maximumMessageSize
+        }
     }
 
     /// The participant's session is no more: everything is given up. Returns how many messages were never acknowledged.
@@ -220,11 +236,8 @@ final class PeerLink: @unchecked Sendable {
         channels[index] = id
         isOpen[index] = true
         isBlocked[index] = false
-        shared.withLock { shared in
-            shared.isConnected = true
-            shared.maximumMessageSize = connection.maximumMessageSize
-            // Plain channels remember nothing: what the last connection had taken is gone, the rest goes out now.
-        }
+        connected()
+        // Plain channels remember nothing: what the last connection had taken is gone, the rest goes out now.
         if index == 0, isDelivery {
             let frame = delivery.channelOpened().encoded
             frame.withUnsafeBytes { bytes in

@@ -178,7 +178,9 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         case .localDescription(let description): fact(.localDescription(description))
         case .localCandidate(let candidate): fact(.localCandidate(candidate))
         case .endOfLocalCandidates(let fragment): fact(.endOfLocalCandidates(usernameFragment: fragment))
-        case .state(let state): fact(.state(state))
+        case .state(let state):
+            if state == .connected { observer.link?.connected() }
+            fact(.state(state))
         case .liveness(let liveness): fact(.liveness(liveness))
         case .pathChanged(let path): fact(.pathChanged(path))
         case .channelOpened(let channel, let parameters, _): observer.link?.channelOpened(channel, parameters)

@@ -1,0 +1,93 @@
+import RoomCore
+import RoomProtocol
+import Testing
+import TransportPluginAPI
+
+@testable import RoomConnection
+
+/// One link over a connection that does what it is told to.
+@Suite struct PeerLinkTests {
+    /// Remembers what it was given. SAFETY of `@unchecked Sendable`: touched only on the loop.
+    private final class Connection: PeerConnection, @unchecked Sendable {
+        var sent: [(text: String, channel: ChannelID)] = []
+        let maximumMessageSize = 65_536
+        let statistics = PeerConnectionStatistics()
+
+        func send(_ bytes: UnsafeRawBufferPointer, isText: Bool, on channel: ChannelID) throws(TransportError) {
+            if isText { sent.append((String(decoding: bytes, as: UTF8.self), channel)) }
+        }
+        func openChannel(_ parameters: ChannelParameters) throws(TransportError) -> ChannelID {
+            throw TransportError(.notSupported, "the other side opens channels")
+        }
+        func offer() {}
+        func setRemoteDescription(_ description: SessionDescription) {}
+        func addRemoteCandidate(_ candidate: PeerCandidate) {}
+        func restart(iceServers: [ICEServer]) {}
+        func updateICEServers(_ servers: [ICEServer]) {}
+        func probe() {}
+        func bufferedAmount(of channel: ChannelID) -> Int { 0 }
+        func setReceiving(_ isReceiving: Bool, on channel: ChannelID) {}
+        func closeChannel(_ channel: ChannelID) {}
+        func close() {}
+    }
+
+    private final class Receiver: PeerLinkReceiver {
+        func deliver(_ message: borrowing BorrowedMessage, link: PeerLink) {}
+    }
+
+    private func withLink(_ body: @escaping @Sendable (PeerLink, Connection) throws -> Void) async throws {
+        let loop = try TransportLoop(name: "link-tests")
+        let result = await loop.run { () -> Result<Void, any Error> in
+            let receiver = Receiver()
+            let link = PeerLink(
+                participant: ParticipantID("a"),
+                delivery: DeliveryMachine(session: SessionID("s-m"), peerSession: SessionID("s-a")), parts: [],
+                isDelivery: true, loop: loop, limits: PeerLink.Limits(send: 1024, message: 65_536, outgoing: 65_536),
+                receiver: receiver)
+            defer { _ = link.close() }
+            return Result { try body(link, Connection()) }
+        }
+        await loop.shutdown()
+        try result.get()
+    }
+
+    private static func send(_ text: String, _ link: PeerLink) -> Bool {
+        var copy = text
+        return copy.withUTF8 { bytes in
+            if case .accepted = link.send(UnsafeRawBufferPointer(bytes), isText: true, channel: .lossy) {
+                true
+            } else {
+                false
+            }
+        }
+    }
+
+    /// The answerer is connected before the offerer's channels are there.
+    @Test func aLossyMessageThatIsSentOnceConnectedWaitsForItsChannel() async throws {
+        try await withLink { link, connection in
+            #expect(!Self.send("before there is anybody", link))
+            try link.attach(connection, opensChannels: false)
+            #expect(!Self.send("before it is connected", link))
+            link.connected()
+            #expect(Self.send("now", link))
+            link.channelOpened(ChannelID(rawValue: 5), RoomChannel.lossy.parameters(isDelivery: true))
+            #expect(connection.sent.map(\.text) == ["now"])
+            #expect(link.takeDroppedCount() == 2)
+        }
+    }
+
+    @Test func aLossyMessageIsNotKeptForTheNextConnection() async throws {
+        try await withLink { link, connection in
+            try link.attach(connection, opensChannels: false)
+            link.connected()
+            #expect(Self.send("late", link))
+            let next = Connection()
+            try link.attach(next, opensChannels: false)
+            #expect(link.takeDroppedCount() == 1)
+            link.channelOpened(ChannelID(rawValue: 5), RoomChannel.lossy.parameters(isDelivery: true))
+            #expect(Self.send("fresh", link))
+            #expect(next.sent.map(\.text) == ["fresh"])
+            #expect(connection.sent.isEmpty)
+        }
+    }
+}
