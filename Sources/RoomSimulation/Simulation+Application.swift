@@ -63,6 +63,9 @@ extension Simulation {
             restart(node, as: failure.code == .roomNotFound ? .host : .guest, after: .seconds(1))
         } else if case .kicked = reason, node.isKicked {
             return
+        } else if case .replaced = reason, !node.countsAttempts {
+            // Late attempts of its own have won twice, and it cannot be told that they were its own: its user joins again.
+            restart(node, after: .seconds(1))
         } else {
             report("\(node.name) was thrown out: \(reason)")
         }
