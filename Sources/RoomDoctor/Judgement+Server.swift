@@ -47,8 +47,8 @@ extension Judgement {
         switch failure {
         case .timedOut?:
             Finding(
-                "tls", .problem, "\(host), port \(port), took the connection and is silent",
-                cure: "look at the server, or at what stands in between: it may hang")
+                "tls", .problem, "\(host), port \(port), took the connection and did not answer TLS in time",
+                cure: "if what listens there speaks no TLS, write ws:// in --server; else look at it: it may hang")
         case .failed(let why)?:
             Finding(
                 "tls", .problem, "TLS with \(host), port \(port), failed: \(why)",
