@@ -12,8 +12,8 @@ extension Probes {
         for address in addresses {
             do throws(ProbeFailure) {
                 // One address that swallows packets must leave time for the others.
-                let patience = addresses.count > 1 ? limit / Int(addresses.count) : limit
-                let stream = try ProbeStream(address, port: port, connectWithin: patience, deadline: deadline)
+                let stream = try ProbeStream(
+                    address, port: port, connectWithin: limit / addresses.count, deadline: deadline)
                 answer.address = address
                 if let tls { answer.certificate = try stream.startTLS(host: host, trust: tls) }
                 let name = host.contains(":") ? "[\(host)]" : host

@@ -11,10 +11,11 @@ extension Probes {
         var outcome = TURNOutcome.failed(.failed("it has no address"))
         for address in addresses where Timestamp.now() < deadline {
             do throws(ProbeFailure) {
+                let share = min(deadline, .now() + limit / addresses.count)
                 outcome =
                     switch url.transport {
-                    case .udp: try byDatagrams(allocation, address, url.port, deadline)
-                    case .tcp: try byStream(allocation, address, url, trust, deadline)
+                    case .udp: try byDatagrams(allocation, address, url.port, share)
+                    case .tcp: try byStream(allocation, address, url, trust, share)
                     }
             } catch {
                 outcome = .failed(error)
@@ -46,7 +47,7 @@ extension Probes {
         _ allocation: TURNAllocation, _ address: String, _ url: ICEServerURL, _ trust: TLSTrust, _ deadline: Timestamp
     ) throws(ProbeFailure) -> TURNOutcome {
         let stream = try ProbeStream(
-            address, port: url.port, connectWithin: .milliseconds(3500), deadline: deadline)
+            address, port: url.port, connectWithin: deadline - .now(), deadline: deadline)
         if url.scheme == .turns {
             let certificate = try stream.startTLS(host: url.host, trust: trust)
             // Credentials go to nobody whom the certificate does not name.

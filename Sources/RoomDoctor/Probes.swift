@@ -67,7 +67,8 @@ package enum Probes {
         for address in addresses where Timestamp.now() < deadline {
             do throws(ProbeFailure) {
                 let binding = STUNBinding(transaction: STUNMessage.newTransaction())
-                let socket = try ProbeDatagrams(address, port: port, deadline: deadline)
+                let share = min(deadline, .now() + limit / addresses.count)
+                let socket = try ProbeDatagrams(address, port: port, deadline: share)
                 let answer = try socket.exchange(binding.request, attempts: 3) {
                     STUNMessage($0, answering: binding.transaction) != nil
                 }

@@ -129,6 +129,13 @@ import TransportPluginAPI
         #expect(try result.get().hasPrefix("127.0.0.1:"))
     }
 
+    @Test func anAddressThatRefusesIsNotTheLast() async throws {
+        let server = try CannedSTUN(.address)
+        defer { server.stop() }
+        let result = await offPool { Probes.binding(["127.0.0.2", "127.0.0.1"], port: server.port) }
+        #expect(try result.get().hasPrefix("127.0.0.1:"))
+    }
+
     @Test func aStunServerThatTellsNothingIsWaitedForInVain() async throws {
         let silent = try CannedSTUN(.silence)
         defer { silent.stop() }
