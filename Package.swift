@@ -93,7 +93,7 @@ let package = Package(
             ]),
         .target(name: "InProcessTransport", dependencies: ["TransportPluginAPI"]),
         .target(name: "TransportTestKit", dependencies: ["CLinux", "TransportPluginAPI"]),
-        .target(name: "RoomDoctor", dependencies: ["TransportPluginAPI"]),
+        .target(name: "RoomDoctor", dependencies: ["TransportPluginAPI", "COpenSSL"]),
         .target(
             name: "TransportBenchmark", dependencies: ["RoomConnection", "TransportPluginAPI", "COpenSSL"]),
         .executableTarget(
@@ -157,7 +157,9 @@ let package = Package(
         .testTarget(
             name: "RoomServerCoreTests", dependencies: ["RoomServerCore", "RoomProtocol", "TransportPluginAPI"]),
         .testTarget(name: "NetworkMonitorTests", dependencies: ["NetworkMonitor", "TransportPluginAPI"]),
-        .testTarget(name: "RoomDoctorTests", dependencies: ["RoomDoctor"]),
+        .testTarget(
+            name: "RoomDoctorTests",
+            dependencies: ["RoomDoctor", "TransportPluginAPI", "TLSTestSupport", "TURNTestSupport"]),
         .testTarget(name: "RoomSimulationTests", dependencies: ["RoomSimulation"]),
         .testTarget(name: "TransportBenchmarkTests", dependencies: ["TransportBenchmark"]),
         .testTarget(name: "InProcessTransportTests", dependencies: ["InProcessTransport", "TransportTestKit"]),
@@ -176,6 +178,7 @@ let package = Package(
             ]),
         .target(
             name: "TLSTestSupport", dependencies: ["TransportPluginAPI", "COpenSSL"], path: "Tests/TLSTestSupport"),
+        .target(name: "TURNTestSupport", dependencies: ["TransportPluginAPI"], path: "Tests/TURNTestSupport"),
         .testTarget(
             name: "SignalingFoundationTests",
             dependencies: ["SignalingFoundation", "TransportPluginAPI", "TransportTestKit", "TLSTestSupport"]),
@@ -198,7 +201,8 @@ let package = Package(
                 log,
             ]),
         .testTarget(
-            name: "ICELibniceTests", dependencies: ["ICELibnice", "GLibLoop", "CGLib", "TransportPluginAPI"]),
+            name: "ICELibniceTests",
+            dependencies: ["ICELibnice", "GLibLoop", "CGLib", "TransportPluginAPI", "TURNTestSupport"]),
         .executableTarget(
             name: "AutobahnEchoServer",
             dependencies: [
@@ -215,7 +219,10 @@ let package = Package(
             ]),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["room", "TransportBenchmark", "TransportPluginAPI", "TransportTestKit"]),
+            dependencies: [
+                "room", "TransportBenchmark", "TransportPluginAPI", "TransportTestKit", "TLSTestSupport",
+                "TURNTestSupport",
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )

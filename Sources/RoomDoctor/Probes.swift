@@ -43,85 +43,42 @@ package enum Probes {
         return UInt64(limit.rlim_cur)
     }
 
-    /// How far the clock that can be set and the one that cannot went apart, and in how long, in seconds.
-    package static func clockDrift() -> (drift: Double, elapsed: Double) {
-        func read(_ clock: clockid_t) -> Double {
-            var time = timespec()
-            clock_gettime(clock, &time)
-            return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
-        }
-        let before = (read(CLOCK_REALTIME), read(CLOCK_MONOTONIC))
-        usleep(300_000)
-        let after = (read(CLOCK_REALTIME), read(CLOCK_MONOTONIC))
-        let elapsed = after.1 - before.1
-        return (after.0 - before.0 - elapsed, elapsed)
-    }
-
-    /// Sends a datagram from one socket of this machine to another. Nil: it works; else what failed.
+    /// Sends a datagram from a socket of this machine to itself. Nil: it arrived; else why not.
     package static func udpFailure() -> String? {
-        exchange([1], with: "127.0.0.1", port: nil, attempts: 1) == nil
-            ? "a datagram to this machine itself did not come back: \(String(cString: strerror(errno)))" : nil
+        do throws(ProbeFailure) {
+            let socket = try ProbeDatagrams()
+            _ = try socket.exchange([1], attempts: 1) { _ in true }
+            return nil
+        } catch {
+            switch error {
+            case .failed(let why): return why
+            case .refused: return "it was refused"
+            case .timedOut: return "it was lost"
+            }
+        }
     }
 
-    /// Sends `request` by UDP, again after 0.5, 1 and 2 s, and returns the first answer. Without a port, to itself.
-    package static func exchange(_ request: [UInt8], with address: String, port: UInt16?, attempts: Int = 3) -> [UInt8]?
-    {
-        var hints = addrinfo()
-        hints.ai_flags = AI_NUMERICHOST
-        hints.ai_socktype = Int32(SOCK_DGRAM.rawValue)
-        var found: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(address, String(port ?? 0), &hints, &found) == 0, let target = found else { return nil }
-        defer { freeaddrinfo(found) }
-        let descriptor = socket(target.pointee.ai_family, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        if port == nil {
-            var length = target.pointee.ai_addrlen
-            guard bind(descriptor, target.pointee.ai_addr, length) == 0,
-                getsockname(descriptor, target.pointee.ai_addr, &length) == 0
-            else { return nil }
+    /// Asks a STUN server by UDP what address it sees, for `limit` at most: the first of `addresses` that answers.
+    package static func binding(
+        _ addresses: [String], port: UInt16, within limit: Duration = .milliseconds(3500)
+    ) -> Result<String, ProbeFailure> {
+        var failure = ProbeFailure.failed("it has no address")
+        let deadline = Timestamp.now() + limit
+        for address in addresses where Timestamp.now() < deadline {
+            do throws(ProbeFailure) {
+                let binding = STUNBinding(transaction: STUNMessage.newTransaction())
+                let share = min(deadline, .now() + limit / addresses.count)
+                let socket = try ProbeDatagrams(address, port: port, deadline: share)
+                let answer = try socket.exchange(binding.request, attempts: 3) {
+                    STUNMessage($0, answering: binding.transaction) != nil
+                }
+                if let mapped = binding.mappedAddress(in: answer) { return .success(mapped) }
+                throw .failed("it answers, but tells no address")
+            } catch {
+                failure = error
+            }
         }
-        var answer = [UInt8](repeating: 0, count: 1500)
-        for attempt in 0..<attempts {
-            guard sendto(descriptor, request, request.count, 0, target.pointee.ai_addr, target.pointee.ai_addrlen) >= 0
-            else { return nil }
-            var poller = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-            guard poll(&poller, 1, 500 << attempt) > 0 else { continue }
-            let count = recv(descriptor, &answer, answer.count, 0)
-            if count >= 0 { return Array(answer.prefix(count)) }
-        }
-        return nil
-    }
-
-    /// Asks by plain HTTP, for 5 s at most: the status, and the server's time in seconds since 1970 where it tells it.
-    package static func get(_ path: String, host: String, address: String, port: UInt16) -> (
-        status: Int?, date: Double?
-    )? {
-        var hints = addrinfo()
-        hints.ai_flags = AI_NUMERICHOST
-        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-        var found: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(address, String(port), &hints, &found) == 0, let target = found else { return nil }
-        defer { freeaddrinfo(found) }
-        let descriptor = socket(target.pointee.ai_family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        var patience = timeval(tv_sec: 5, tv_usec: 0)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
-        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
-        let request = Array("GET \(path) HTTP/1.1\r\nHost: \(host):\(port)\r\nConnection: close\r\n\r\n".utf8)
-        guard connect(descriptor, target.pointee.ai_addr, target.pointee.ai_addrlen) == 0,
-            send(descriptor, request, request.count, Int32(MSG_NOSIGNAL)) == request.count
-        else { return nil }
-        var head: [UInt8] = []
-        var piece = [UInt8](repeating: 0, count: 4096)
-        while head.count < 16_384 {
-            let count = recv(descriptor, &piece, piece.count, 0)
-            guard count > 0 else { break }
-            head += piece.prefix(count)
-            if String(decoding: head, as: UTF8.self).contains("\r\n\r\n") { break }
-        }
-        return HTTPHead.parse(String(decoding: head, as: UTF8.self))
+        return .failure(failure)
     }
 }
 

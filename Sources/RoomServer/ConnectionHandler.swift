@@ -123,7 +123,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
 
     private func answer(_ response: HTTPResponse) {
-        send(ByteBuffer(bytes: response.bytes))
+        send(ByteBuffer(bytes: response.dated(loop.now()).bytes))
         end()
     }
 

@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// The head of an HTTP/1 request (RFC 9112), as far as this server needs one: it answers one request per connection, without a body.
 struct HTTPRequest: Equatable {
     struct Header: Equatable {
@@ -97,5 +99,25 @@ struct HTTPResponse: Equatable {
         for (name, value) in headers { text += "\(name): \(value)\r\n" }
         if !isUpgrade { text += "Content-Length: \(body.utf8.count)\r\nConnection: close\r\n" }
         return Array((text + "\r\n" + body).utf8)
+    }
+
+    /// With the time of the answer in it (RFC 9110 §6.6.1). `time`: seconds since 1970.
+    func dated(_ time: Int) -> HTTPResponse {
+        var response = self
+        response.headers.append(("Date", Self.date(time)))
+        return response
+    }
+
+    /// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7). `time`: seconds since 1970.
+    static func date(_ time: Int) -> String {
+        let weekdays = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
+        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+        func padded(_ number: Int32) -> String { number < 10 ? "0\(number)" : "\(number)" }
+        var seconds = time_t(time)
+        var parts = tm()
+        gmtime_r(&seconds, &parts)
+        let clock = [parts.tm_hour, parts.tm_min, parts.tm_sec].map(padded).joined(separator: ":")
+        let (weekday, month) = (weekdays[Int(parts.tm_wday)], months[Int(parts.tm_mon)])
+        return "\(weekday), \(padded(parts.tm_mday)) \(month) \(parts.tm_year + 1900) \(clock) GMT"
     }
 }

@@ -10,6 +10,8 @@ final class ServerLoop {
     let limits: RoomServerConfiguration.Limits
     let logger: Logger
     let metrics = ServerMetrics()
+    /// Seconds since 1970.
+    let now: @Sendable () -> Int
 
     private var machine: RoomServerMachine
     private var connections: [ConnectionID: ConnectionHandler] = [:]
@@ -30,6 +32,7 @@ final class ServerLoop {
         self.eventLoop = eventLoop
         self.limits = limits
         self.logger = logger
+        now = authority.now
         machine = RoomServerMachine(
             limits: limits.core, authority: authority, random: SystemRandomNumberGenerator())
     }

@@ -31,19 +31,23 @@ struct ConformCommand: AsyncParsableCommand {
         let logger = try LogLevels.logger(common.logLevel ?? settings.string("logLevel"))
         let faults = ICEFaultControl()
         let (signaling, peers) = try chosen(settings, faults)
-        var report = ConformanceReport(json: json)
+        var report = ConformanceReport(json: json, isPartial: only != nil)
         if let only, !["signaling.", "peer."].contains(where: { only.hasPrefix($0) || $0.hasPrefix(only) }) {
             throw CommandError(.usage, "--only '\(only)': clauses are called signaling.… and peer.…")
         }
+        var judged = 0
         for plugin in signaling {
             let context = PluginContext(options: try settings.options("signalingOptions"), logger: logger)
-            let transport = try made(plugin.descriptor) { () throws(TransportError) in try plugin.make(context) }
-            await judge(transport, plugin, context, &report)
+            let transport = try Self.made(plugin.descriptor) { () throws(TransportError) in try plugin.make(context) }
+            judged += await judge(transport, plugin, context, &report)
         }
         for plugin in peers {
             let context = PluginContext(options: try settings.options("peerOptions"), logger: logger)
-            let transport = try made(plugin.descriptor) { () throws(TransportError) in try plugin.make(context) }
-            await judge(transport, plugin, context, faults, &report)
+            let transport = try Self.made(plugin.descriptor) { () throws(TransportError) in try plugin.make(context) }
+            judged += await judge(transport, plugin, context, faults, &report)
+        }
+        guard judged > 0 else {
+            throw CommandError(.usage, "--only '\(only ?? "")': '\(subject)' has no clause whose identifier begins so")
         }
         // What a clause left behind may still run: an orderly exit would take from under it what it uses.
         if report.hasFailed { _exit(ExitStatus.checkFailed.rawValue) }
@@ -74,7 +78,8 @@ struct ConformCommand: AsyncParsableCommand {
         return (signaling, peers)
     }
 
-    private func made<Transport>(
+    /// Exits with 4 by what it throws when the backend cannot run here, and with 2 when its options are wrong.
+    static func made<Transport>(
         _ descriptor: PluginDescriptor, _ make: () throws(TransportError) -> Transport
     ) throws -> Transport {
         if let reason = descriptor.unavailability() {
@@ -88,24 +93,26 @@ struct ConformCommand: AsyncParsableCommand {
 
     // MARK: The kit
 
-    /// `first` tells the type; the clauses make their own.
+    /// `first` tells the type; the clauses make their own. Returns how many clauses there were.
     private func judge<Transport: SignalingTransport>(
         _ first: Transport, _ plugin: SignalingPlugin, _ context: PluginContext, _ report: inout ConformanceReport
-    ) async {
+    ) async -> Int {
         await first.shutdown()
         let subject = SignalingSubject<Transport>(
             capabilities: plugin.descriptor.capabilities,
             makeTransport: { try Self.cast(try plugin.make(context), plugin.descriptor) })
+        let clauses = wanted(SignalingConformance.allClauses(of: subject))
         await report.run(
-            wanted(SignalingConformance.allClauses(of: subject)), of: plugin.descriptor.name, kind: "signaling",
+            clauses, of: plugin.descriptor.name, kind: "signaling",
             hint: "a transport that speaks no WebSocket over TCP runs the kit in tests of its own, which bring a server"
         )
+        return clauses.count
     }
 
     private func judge<Transport: PeerTransport>(
         _ first: Transport, _ plugin: PeerPlugin, _ context: PluginContext, _ faults: ICEFaultControl,
         _ report: inout ConformanceReport
-    ) async {
+    ) async -> Int {
         await first.shutdown()
         let make: @Sendable () throws -> Transport = { try Self.cast(try plugin.make(context), plugin.descriptor) }
         let setPath: @Sendable (Bool, Transport, Transport) async -> Void = { isUp, left, right in
@@ -117,9 +124,11 @@ struct ConformCommand: AsyncParsableCommand {
         let subject = PeerSubject<Transport>(
             capabilities: plugin.descriptor.capabilities, makeTransports: { (try make(), try make()) },
             setPath: Backends.hasFaults(plugin.descriptor.name) ? setPath : nil)
+        let clauses = wanted(PeerConformance.allClauses(of: subject))
         await report.run(
-            wanted(PeerConformance.allClauses(of: subject)), of: plugin.descriptor.name, kind: "peer",
+            clauses, of: plugin.descriptor.name, kind: "peer",
             hint: "two connections in this process did not find each other")
+        return clauses.count
     }
 
     private func wanted(_ clauses: [ConformanceClause]) -> [ConformanceClause] {
@@ -138,14 +147,20 @@ struct ConformCommand: AsyncParsableCommand {
 /// Tells each clause as it finishes, and what it comes to.
 private struct ConformanceReport {
     let json: Bool
+    /// Only some clauses were asked for: they say nothing about the contract as a whole.
+    let isPartial: Bool
     var hasFailed = false
 
     private enum Outcome: String { case passed, failed, skipped }
 
-    init(json: Bool) { self.json = json }
+    init(json: Bool, isPartial: Bool) {
+        self.json = json
+        self.isPartial = isPartial
+    }
 
     /// Runs the clauses one after the other. When the first fails, the others say nothing: they are left.
     mutating func run(_ clauses: [ConformanceClause], of name: String, kind: String, hint: String) async {
+        guard !clauses.isEmpty else { return }
         var counts: [Outcome: Int] = [:]
         let start = Timestamp.now()
         for (number, clause) in clauses.enumerated() {
@@ -200,6 +215,7 @@ private struct ConformanceReport {
             line.add("kind", kind)
             line.add("backend", name)
             line.add("conforms", failed == 0)
+            line.add("partial", isPartial)
             line.add("passed", passed)
             line.add("failed", failed)
             line.add("skipped", skipped)
@@ -208,7 +224,8 @@ private struct ConformanceReport {
             line.add("seconds", time.inSeconds, digits: 3)
             return Output.line(line)
         }
-        let verdict = failed == 0 ? "keeps the contract" : "does not keep the contract"
+        let kept = isPartial ? "these clauses of the contract" : "the contract"
+        let verdict = failed == 0 ? "keeps \(kept)" : "does not keep \(kept)"
         Output.line(
             Output.coloured("\(name) (\(kind)) \(verdict)", failed == 0 ? Output.green : Output.red)
                 + ": \(passed) clauses passed, \(failed) failed, \(skipped) skipped"

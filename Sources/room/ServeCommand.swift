@@ -38,7 +38,7 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "A file with the secret shared with the TURN server (coturn: use-auth-secret).")
     var turnSecretFile: String?
 
-    @Option(help: "Seconds for which a lost participant can come back unnoticed. Default: 30.")
+    @Option(help: "Seconds for which a lost participant can come back unnoticed. Default: 60.")
     var grace: Double?
 
     @Option(help: "Rooms at a time. Default: 1000.")

@@ -93,6 +93,12 @@ final class Actor: Sendable {
         try await wait(event, within: deadline) { $0.contains { $0["event"] as? String == event } }
     }
 
+    /// Until it has said all that it will.
+    func waitForEnd() async {
+        // Nothing is looked for, so the end of its lines ends the wait.
+        try? await wait("the end") { _ in false }
+    }
+
     /// Until so many others are connected at the same time.
     func waitUntilConnected(to count: Int) async throws {
         try await wait("\(count) connected peers", within: .seconds(40)) { lines in

@@ -1,4 +1,5 @@
 import Glibc
+import TURNTestSupport
 import Testing
 import TransportPluginAPI
 

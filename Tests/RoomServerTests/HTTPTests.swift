@@ -1,3 +1,4 @@
+import Glibc
 import RoomProtocol
 import RoomServer
 import Testing
@@ -16,6 +17,29 @@ struct HTTPTests {
             #expect(await client.rest() == #"{"status":"ok","rooms":1,"participants":1,"connections":1}"# + "\n")
             try await ann.abort()
         }
+    }
+
+    /// RFC 9110 §6.6.1: in every answer of a server that has a clock; 101 may do without.
+    @Test(arguments: ["/health", "/", "/elsewhere"])
+    func answersTellTheServersTime(_ path: String) async throws {
+        try await withServer { server in
+            let before = Int(time(nil))
+            let client = try await TestClient.dial(server)
+            try await client.send(raw: "GET \(path) HTTP/1.1\r\nHost: x\r\n\r\n")
+            let head = try #require(await client.head())
+            let dates = head.split(separator: "\r\n").filter { $0.hasPrefix("Date: ") }.map { $0.dropFirst(6) }
+            #expect((before...Int(time(nil))).map(HTTPResponse.date).contains { [$0[...]] == dates }, "\(head)")
+        }
+    }
+
+    @Test(arguments: [
+        (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+        (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"), (951_782_399, "Mon, 28 Feb 2000 23:59:59 GMT"),
+        (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"), (1_704_067_199, "Sun, 31 Dec 2023 23:59:59 GMT"),
+        (1_709_164_800, "Thu, 29 Feb 2024 00:00:00 GMT"), (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
+    ])
+    func dateIsWrittenLikeMail(_ seconds: Int, _ text: String) {
+        #expect(HTTPResponse.date(seconds) == text)
     }
 
     @Test(arguments: [

@@ -1,17 +1,18 @@
-import Glibc
-import TransportPluginAPI
+public import Glibc
+public import TransportPluginAPI
 
 /// coturn on 127.0.0.1, for one test. It ends with `stop()`.
-struct TurnServer {
-    static let path = "/usr/bin/turnserver"
-    static var isInstalled: Bool { access(path, X_OK) == 0 }
+public struct TurnServer: Sendable {
+    public static let path = "/usr/bin/turnserver"
+    /// Where it is not, tests that need it are to say that they skip.
+    public static var isInstalled: Bool { access(path, X_OK) == 0 }
 
-    let port: UInt16
+    public let port: UInt16
     private let pid: pid_t
     private static let credentials = (username: "alice", credential: "secret")
 
     /// On `port`, or on one that is free.
-    init(port: UInt16? = nil) throws {
+    public init(port: UInt16? = nil) throws {
         self.port = try port ?? freePort()
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
@@ -38,15 +39,16 @@ struct TurnServer {
         }
     }
 
-    func server(_ transport: String) -> ICEServer { Self.server(transport, port: port) }
+    /// With its credentials. `transport`: `udp` or `tcp`.
+    public func server(_ transport: String) -> ICEServer { Self.server(transport, port: port) }
 
-    static func server(_ transport: String, port: UInt16) -> ICEServer {
+    public static func server(_ transport: String, port: UInt16) -> ICEServer {
         ICEServer(
             urls: ["turn:127.0.0.1:\(port)?transport=\(transport)"], username: credentials.username,
             credential: credentials.credential)
     }
 
-    func stop() {
+    public func stop() {
         kill(pid, SIGKILL)
         var status: Int32 = 0
         waitpid(pid, &status, 0)
@@ -70,7 +72,7 @@ struct TurnServer {
     }
 }
 
-func loopback(_ port: UInt16) -> sockaddr_in {
+public func loopback(_ port: UInt16) -> sockaddr_in {
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_port = port.bigEndian
@@ -78,7 +80,7 @@ func loopback(_ port: UInt16) -> sockaddr_in {
     return address
 }
 
-func withUnsafeSockaddr<Result>(
+public func withUnsafeSockaddr<Result>(
     _ address: inout sockaddr_in, _ body: (UnsafeMutablePointer<sockaddr>, socklen_t) -> Result
 ) -> Result {
     withUnsafeMutablePointer(to: &address) {
@@ -87,7 +89,7 @@ func withUnsafeSockaddr<Result>(
 }
 
 /// A port on which nobody listens now, for UDP and TCP.
-func freePort() throws -> UInt16 {
+public func freePort() throws -> UInt16 {
     for _ in 0..<20 {
         let datagrams = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
         let stream = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)

@@ -1,0 +1,80 @@
+extension Judgement {
+    /// What asking a STUN server for this machine's address came to.
+    package static func stun(_ result: Result<String, ProbeFailure>, url: String) -> Finding {
+        func warning(_ message: String, cure: String) -> Finding {
+            Finding(
+                "stun", .warning, "\(url) \(message)",
+                cure: cure + "; without it only local addresses and relays are tried")
+        }
+        switch result {
+        case .success(let address): return Finding("stun", .ok, "\(url) sees this machine as \(address)")
+        case .failure(.refused):
+            return warning("is not there: its machine says that the port is closed", cure: "check its address and port")
+        case .failure(.timedOut):
+            return warning("did not answer", cure: "check its address, and that UDP to it is let through")
+        case .failure(.failed(let why)): return warning("cannot be used: \(why)", cure: "check its address")
+        }
+    }
+
+    /// A TURN server from which the peer backend wanted a relayed address.
+    /// - Parameters:
+    ///   - hasRelay: the backend got one.
+    ///   - outcome: what the server said to the doctor itself.
+    ///   - now: seconds since 1970, as the server of the room counts them if that is known.
+    package static func turn(
+        hasRelay: Bool, url: String, backend: String, outcome: TURNOutcome, username: String? = nil, now: Double
+    ) -> Finding {
+        func problem(_ message: String, cure: String) -> Finding {
+            Finding("turn", .problem, "\(url) \(message)", cure: cure)
+        }
+        if hasRelay { return Finding("turn", .ok, "\(url) gave a relayed address") }
+        let isTLS = url.lowercased().hasPrefix("turns:")
+        switch outcome {
+        case .allocated where isTLS:
+            return Finding(
+                "turn", .warning, "\(url) gives relayed addresses, but none to \(backend)",
+                cure: "\(backend) may speak no TLS to relays: name the server as turn: too")
+        case .allocated:
+            return problem(
+                "gives relayed addresses, but none to \(backend)",
+                cure:
+                    "see what \(backend) says (--log-level trace); a relay on this machine is best named by an address "
+                    + "that others see, not by 127.0.0.1")
+        case .needsCredentials:
+            return problem(
+                "asks for a username and a credential", cure: "write them into the configuration file, under iceServers"
+            )
+        case .unauthorized:
+            if let end = expiry(ofUsername: username), end < now {
+                return problem(
+                    "refuses the credential: it expired \(span(now - end)) ago",
+                    cure: "get a fresh one: the part of the username before the colon is the time of its end")
+            }
+            return problem(
+                "refuses the username or the credential (401)",
+                cure:
+                    "check both; for time-limited ones check the shared secret, and the clocks of whoever makes and judges them"
+            )
+        case .refused(let code, let reason):
+            return problem(
+                "refuses to relay: \(code) \(reason)", cure: "look at the TURN server's configuration, limits and log")
+        case .failed(.refused):
+            return problem(
+                "is not there: its machine says that the port is closed",
+                cure: "start the TURN server, or check its address, port and transport")
+        case .failed(.timedOut):
+            let protocolName = isTLS || url.lowercased().hasSuffix("transport=tcp") ? "TCP" : "UDP"
+            return problem(
+                "did not answer in time", cure: "check its address, and that \(protocolName) to it is let through")
+        case .failed(.failed(let why)):
+            return problem("cannot be used: \(why)", cure: "check its address and transport")
+        }
+    }
+
+    /// When a username of a time-limited credential ends (`SECONDS:NAME`, as coturn's use-auth-secret takes it), in seconds since 1970.
+    package static func expiry(ofUsername username: String?) -> Double? {
+        let digits = (username ?? "").prefix { $0 != ":" }
+        guard digits.utf8.count == 10, digits.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) else { return nil }
+        return Double(digits)
+    }
+}

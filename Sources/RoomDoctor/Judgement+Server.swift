@@ -1,0 +1,171 @@
+extension Judgement {
+    /// What asking the room server for its health came to, in the order in which things happened. `here`: this machine's time, in
+    /// seconds since 1970.
+    package static func server(
+        _ answer: ServerAnswer, host: String, port: UInt16, isSecure: Bool, here: Double
+    ) -> [Finding] {
+        guard let address = answer.address else { return [unreachable(answer.failure, host: host, port: port)] }
+        var findings = [Finding("port", .ok, "\(address), port \(port), takes connections")]
+        let ahead = answer.clockOffset
+        if let certificate = answer.certificate {
+            findings.append(self.certificate(certificate, host: host, here: here, ahead: ahead?.ahead))
+        } else if isSecure {
+            findings.append(tls(answer.failure, host: host, port: port))
+            return findings
+        }
+        let url = "\(isSecure ? "https" : "http")://\(host.contains(":") ? "[\(host)]" : host):\(port)/health"
+        findings.append(health(answer, url: url))
+        if let ahead {
+            findings.append(
+                clock(ahead: ahead.ahead, precision: ahead.precision, here: here, certificate: answer.certificate))
+        } else if answer.status != nil {
+            findings.append(
+                Finding("clock", .warning, "the clocks were not compared: the server's answer has no Date header"))
+        }
+        return findings
+    }
+
+    private static func unreachable(_ failure: ProbeFailure?, host: String, port: UInt16) -> Finding {
+        switch failure {
+        case .refused?:
+            Finding(
+                "port", .problem, "nothing listens on \(host), port \(port): the connection was refused",
+                cure: "start the server (room serve --port \(port)), or check the port in --server")
+        case .timedOut?:
+            Finding(
+                "port", .problem, "\(host), port \(port), did not answer in time",
+                cure: "check the address, and that firewalls let TCP to port \(port) through")
+        case .failed(let why)?:
+            Finding(
+                "port", .problem, "\(host), port \(port), cannot be reached: \(why)",
+                cure: "check the address, and this machine's routes (ip route)")
+        case nil: Finding("port", .problem, "\(host) has no address")
+        }
+    }
+
+    private static func tls(_ failure: ProbeFailure?, host: String, port: UInt16) -> Finding {
+        switch failure {
+        case .timedOut?:
+            Finding(
+                "tls", .problem, "\(host), port \(port), took the connection and did not answer TLS in time",
+                cure: "if what listens there speaks no TLS, write ws:// in --server; else look at it: it may hang")
+        case .failed(let why)?:
+            Finding(
+                "tls", .problem, "TLS with \(host), port \(port), failed: \(why)",
+                cure: "if what listens there speaks no TLS, write ws:// in --server")
+        case .refused?, nil:
+            Finding(
+                "tls", .problem, "\(host), port \(port), ended the connection instead of speaking TLS",
+                cure: "if what listens there speaks no TLS, write ws:// in --server")
+        }
+    }
+
+    /// `here` and `ahead` as in `clock`.
+    package static func certificate(
+        _ certificate: CertificateReport, host: String, here: Double, ahead: Double?
+    ) -> Finding {
+        func problem(_ message: String, cure: String) -> Finding {
+            Finding("certificate", .problem, message, cure: cure)
+        }
+        // Who looks at the wrong clock is told so by the finding about the clock.
+        let isRightByServer = ahead.map { certificate.isValid(at: here - $0) } ?? false
+        let clockCure = "set this machine's clock (timedatectl set-ntp true)"
+        switch certificate.verdict {
+        case .trusted:
+            let left = certificate.until - here
+            if left < (certificate.until - certificate.from) / 10 {
+                return Finding(
+                    "certificate", .warning, "the certificate of \(host) expires in \(span(left))",
+                    cure: "renew it on the server, and restart what reads it at its start only")
+            }
+            return Finding("certificate", .ok, "the certificate of \(host) is trusted, for \(span(left)) more")
+        case .expired where here <= certificate.until:
+            return problem(
+                "a certificate that signed the one of \(host) has expired",
+                cure: "renew the chain on the server, or check this machine's clock and authorities (ca-certificates)")
+        case .expired:
+            return problem(
+                "the certificate of \(host) has expired, \(span(here - certificate.until)) ago by this machine's clock",
+                cure: isRightByServer ? clockCure : "renew it on the server")
+        case .notYetValid:
+            return problem(
+                "the certificate of \(host) is not yet valid, for \(span(certificate.from - here)) by this machine's clock",
+                cure: isRightByServer ? clockCure : "check the clocks of this machine and of the one that made it")
+        case .wrongName:
+            return problem(
+                "the certificate is not for \(host), but for \(certificate.names.isEmpty ? "nobody" : certificate.names)",
+                cure: "write a name in --server that the certificate has, or get a certificate for \(host)")
+        case .untrusted(let why):
+            return problem(
+                "the certificate of \(host) is not trusted: \(why) (its issuer: \(certificate.issuer))",
+                cure: "name its authority with --tls-authorities FILE, or get a certificate of a public authority")
+        }
+    }
+
+    private static func health(_ answer: ServerAnswer, url: String) -> Finding {
+        switch answer.status {
+        case 200?: return Finding("health", .ok, "\(url) says that the server is well")
+        case 503?:
+            return Finding(
+                "health", .problem, "\(url) says 503: the server, or what it is behind, is ending or full",
+                cure: "wait, or look at the server's log")
+        case let status?:
+            return Finding(
+                "health", .warning, "\(url) says \(status): what listens there may be no room server",
+                cure: "compare the address with what `room serve` prints")
+        case nil where answer.failure == .timedOut:
+            return Finding(
+                "health", .problem, "\(url) took the connection and did not answer in time",
+                cure: "look at the server, or at what stands in between: it may hang")
+        case nil:
+            return Finding(
+                "health", .warning, "\(url) gave no HTTP answer",
+                cure: "compare the address with what `room serve` prints; a server with a certificate wants wss://")
+        }
+    }
+
+    /// This machine's clock against the server's.
+    ///
+    /// A client needs its clock for certificates only: the lives of TURN credentials come to it as spans. But who makes or judges what
+    /// ends at a time needs a right clock: join tokens may be 30 s off; TURN credentials are good for an hour and are renewed half-way.
+    /// - Parameters:
+    ///   - ahead: seconds by which this machine's clock is ahead of the server's.
+    ///   - precision: how exactly that is known, in seconds.
+    ///   - here: this machine's time, in seconds since 1970.
+    package static func clock(
+        ahead: Double, precision: Double, here: Double, certificate: CertificateReport? = nil
+    ) -> Finding {
+        let distance = max(0, abs(ahead) - precision)
+        let text = "this machine's clock is \(span(abs(ahead))) \(ahead > 0 ? "ahead of" : "behind") the server's"
+        let cure = "set the clock that is wrong, and keep both right (timedatectl set-ntp true)"
+        if let certificate, certificate.isValid(at: here - ahead), !certificate.isValid(at: here) {
+            let what = here > certificate.until ? "has expired" : "is not yet valid"
+            return Finding("clock", .problem, "\(text): by it, the server's certificate \(what)", cure: cure)
+        }
+        switch distance {
+        case ...30:
+            let bound = Int((abs(ahead) + precision).rounded(.up))
+            return Finding("clock", .ok, "this machine's clock and the server's agree, to \(bound) s")
+        case ..<1800:
+            return Finding(
+                "clock", .warning, "\(text): join tokens that are made by it may be refused", cure: cure)
+        default:
+            return Finding(
+                "clock", .problem,
+                "\(text): TURN credentials and join tokens that are made or judged by it count as expired or not yet valid",
+                cure: cure)
+        }
+    }
+
+    /// A span of time for people, in its largest unit.
+    static func span(_ seconds: Double) -> String {
+        let seconds = max(0, seconds)
+        switch seconds {
+        case ..<120: return "\(Int(seconds.rounded())) s"
+        case ..<7200: return "\(Int((seconds / 60).rounded())) min"
+        case ..<172_800: return "\(Int((seconds / 3600).rounded())) h"
+        case ..<1e11: return "\(Int((seconds / 86_400).rounded())) days"
+        default: return "ever"
+        }
+    }
+}

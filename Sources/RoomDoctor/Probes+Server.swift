@@ -1,0 +1,62 @@
+internal import Glibc
+package import TransportPluginAPI
+
+extension Probes {
+    /// Asks for `/health` over HTTP: the first of `addresses` that takes the connection, for `limit` at most in all. Sends nothing that
+    /// is secret, so the answer is read even where the certificate is not trusted: it may tell why.
+    package static func health(
+        host: String, addresses: [String], port: UInt16, tls: TLSTrust?, within limit: Duration = .seconds(5)
+    ) -> ServerAnswer {
+        let deadline = Timestamp.now() + limit
+        var answer = ServerAnswer()
+        for address in addresses {
+            do throws(ProbeFailure) {
+                // One address that swallows packets must leave time for the others.
+                let stream = try ProbeStream(
+                    address, port: port, connectWithin: limit / addresses.count, deadline: deadline)
+                answer.address = address
+                if let tls { answer.certificate = try stream.startTLS(host: host, trust: tls) }
+                let name = host.contains(":") ? "[\(host)]" : host
+                answer.times.sent = realTime()
+                try stream.write(
+                    Array("GET /health HTTP/1.1\r\nHost: \(name):\(port)\r\nConnection: close\r\n\r\n".utf8))
+                var head: [UInt8] = []
+                repeat {
+                    let bytes = try stream.read()
+                    if bytes.isEmpty { break }
+                    head += bytes
+                } while head.count < 16_384 && !String(decoding: head, as: UTF8.self).contains("\r\n\r\n")
+                answer.times.received = realTime()
+                (answer.status, answer.date) = HTTPHead.parse(String(decoding: head, as: UTF8.self))
+                answer.failure = nil
+            } catch {
+                answer.failure = error
+            }
+            if answer.address != nil { break }
+        }
+        return answer
+    }
+
+    /// Seconds since 1970.
+    package static func realTime() -> Double { read(CLOCK_REALTIME) }
+
+    static func read(_ clock: clockid_t) -> Double {
+        var time = timespec()
+        clock_gettime(clock, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+    }
+}
+
+/// Watches from its creation on how far the clock that can be set and the one that cannot go apart.
+package struct ClockWatch: Sendable {
+    private let real = Probes.read(CLOCK_REALTIME)
+    private let monotonic = Probes.read(CLOCK_MONOTONIC)
+
+    package init() {}
+
+    /// In seconds.
+    package func stop() -> (drift: Double, elapsed: Double) {
+        let elapsed = Probes.read(CLOCK_MONOTONIC) - monotonic
+        return (Probes.read(CLOCK_REALTIME) - real - elapsed, elapsed)
+    }
+}

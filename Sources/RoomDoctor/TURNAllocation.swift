@@ -1,0 +1,105 @@
+internal import COpenSSL
+
+/// What a TURN server said to an Allocate request.
+package enum TURNOutcome: Sendable, Hashable {
+    case allocated
+    /// It asks for credentials, and there are none.
+    case needsCredentials
+    /// It did not take the credentials (401).
+    case unauthorized
+    /// An error of any other kind.
+    case refused(code: Int, reason: String)
+    case failed(ProbeFailure)
+
+    /// Nobody else who asks with the same credentials can get more.
+    package var isFinal: Bool {
+        switch self {
+        case .needsCredentials, .unauthorized, .failed(.refused), .failed(.timedOut): true
+        case .allocated, .refused, .failed(.failed): false
+        }
+    }
+}
+
+/// Allocates with long-term credentials (RFC 8656 §7, RFC 8489 §9.2) and gives the allocation back at once.
+struct TURNAllocation {
+    private enum Method {
+        static let allocate: UInt16 = 0x0003
+        static let refresh: UInt16 = 0x0004
+    }
+
+    let username: String?
+    let password: String?
+
+    /// `exchange` sends a request and returns the answer to its transaction; `send` sends without waiting.
+    func run(
+        exchange: (STUNMessage, [UInt8]) throws(ProbeFailure) -> STUNMessage,
+        send: ([UInt8]) throws(ProbeFailure) -> Void
+    ) -> TURNOutcome {
+        do throws(ProbeFailure) {
+            // RFC 8656 §7.1: the relay is to speak UDP, 17.
+            let udp = STUNMessage.Attribute(
+                type: STUNMessage.AttributeType.requestedTransport, value: [17, 0, 0, 0])
+            var request = STUNMessage(
+                type: Method.allocate, transaction: STUNMessage.newTransaction(), attributes: [udp])
+            var answer = try exchange(request, request.bytes)
+            var key: [UInt8]?
+            // A nonce may have become stale in between (438): the server gives a new one, once.
+            for _ in 0..<2 {
+                guard let error = answer.error, error.code == 401 && key == nil || error.code == 438,
+                    let realm = answer.value(of: STUNMessage.AttributeType.realm),
+                    let nonce = answer.value(of: STUNMessage.AttributeType.nonce)
+                else { break }
+                guard let username, let password else { return .needsCredentials }
+                let newKey = Self.key(username, realm, password)
+                request = STUNMessage(
+                    type: Method.allocate, transaction: STUNMessage.newTransaction(),
+                    attributes: [udp] + Self.credentials(username, realm, nonce))
+                answer = try exchange(request, request.signed { Self.hmac(newKey, $0) })
+                key = newKey
+            }
+            if answer.isSuccess {
+                if let key { try send(release(request, key)) }
+                return .allocated
+            }
+            guard let error = answer.error else { return .failed(.failed("the answer is no answer to Allocate")) }
+            return error.code == 401 ? .unauthorized : .refused(code: error.code, reason: error.reason)
+        } catch {
+            return .failed(error)
+        }
+    }
+
+    /// RFC 8656 §8: a lifetime of 0 ends the allocation.
+    private func release(_ allocate: STUNMessage, _ key: [UInt8]) -> [UInt8] {
+        let credentials = allocate.attributes.filter {
+            $0.type != STUNMessage.AttributeType.requestedTransport
+        }
+        let lifetime = STUNMessage.Attribute(type: STUNMessage.AttributeType.lifetime, value: [0, 0, 0, 0])
+        return STUNMessage(
+            type: Method.refresh, transaction: STUNMessage.newTransaction(), attributes: [lifetime] + credentials
+        ).signed { Self.hmac(key, $0) }
+    }
+
+    static func credentials(
+        _ username: String, _ realm: [UInt8], _ nonce: [UInt8]
+    ) -> [STUNMessage.Attribute] {
+        [
+            .init(type: STUNMessage.AttributeType.username, value: Array(username.utf8)),
+            .init(type: STUNMessage.AttributeType.realm, value: realm),
+            .init(type: STUNMessage.AttributeType.nonce, value: nonce),
+        ]
+    }
+
+    /// RFC 8489 §9.2.2; without SASLprep, which leaves ASCII as it is.
+    static func key(_ username: String, _ realm: [UInt8], _ password: String) -> [UInt8] {
+        let text = Array("\(username):".utf8) + realm + Array(":\(password)".utf8)
+        var digest = [UInt8](repeating: 0, count: 16)
+        EVP_Digest(text, text.count, &digest, nil, EVP_md5(), nil)
+        return digest
+    }
+
+    static func hmac(_ key: [UInt8], _ message: [UInt8]) -> [UInt8] {
+        var code = [UInt8](repeating: 0, count: 20)
+        HMAC(EVP_sha1(), key, Int32(key.count), message, message.count, &code, nil)
+        return code
+    }
+}

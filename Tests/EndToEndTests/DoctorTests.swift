@@ -1,0 +1,185 @@
+import Foundation
+import TLSTestSupport
+import TURNTestSupport
+import Testing
+import TransportBenchmark
+import TransportPluginAPI
+
+/// `room doctor` against living servers: what it finds, and with which exit status.
+@Suite(.serialized, .timeLimit(.minutes(1))) struct DoctorTests {
+    private struct Report {
+        var findings: [Line]
+        var exitStatus: Int32
+
+        /// Of all findings of this check.
+        func statuses(_ check: String) -> [String] {
+            findings.filter { $0["check"] as? String == check }.compactMap { $0["status"] as? String }
+        }
+
+        func message(_ check: String) -> String {
+            findings.first { $0["check"] as? String == check }?["message"] as? String ?? ""
+        }
+    }
+
+    private func examine(_ stage: Stage, _ arguments: [String]) async throws -> Report {
+        let doctor = stage.add(try Actor("doctor", ["doctor", "--json"] + arguments))
+        try await doctor.wait(event: "doctor")
+        let status = await doctor.child.exitStatus()
+        let findings = doctor.lines.filter { $0["event"] as? String == "check" }
+        let problems = findings.count { $0["status"] as? String == "problem" }
+        // The machine that runs this may have problems of its own: no network, for one.
+        #expect(status == (problems > 0 ? 5 : 0))
+        #expect(doctor.lines.last?["problems"] as? Double == Double(problems))
+        for finding in findings where finding["status"] as? String == "problem" {
+            #expect(finding["cure"] != nil, "\(finding)")
+        }
+        return Report(findings: findings, exitStatus: status)
+    }
+
+    @Test func aServerThatIsWellIsFoundWell() async throws {
+        try await Stage.play { stage in
+            let (_, url, port) = try await stage.server()
+            for server in [url, "ws://localhost:\(port)/"] {
+                let report = try await examine(stage, ["--server", server])
+                for check in ["name", "port", "health", "handshake"] { #expect(report.statuses(check) == ["ok"]) }
+                // Against the server's clock, and evenly.
+                #expect(report.statuses("clock") == ["ok", "ok"])
+                #expect(report.statuses("libraries").allSatisfy { $0 == "ok" })
+                #expect(report.statuses("udp") == ["ok"])
+            }
+        }
+    }
+
+    @Test(arguments: ["foundation", "libwebsockets"])
+    func certificatesOfAServerAreJudged(_ backend: String) async throws {
+        guard let authority = TestAuthority.shared else { return }
+        try await Stage.play { stage in
+            let (_, _, port) = try await stage.server()
+            for (name, text) in [
+                ("good", "is trusted"), ("self", "is not trusted"),
+                ("other", "not for localhost, but for DNS:other.example"),
+                ("expired", "has expired"),
+            ] {
+                let front = try authority.front(name, backend: try #require(UInt16(exactly: port)))
+                defer { front.stop() }
+                let report = try await examine(
+                    stage,
+                    [
+                        "--server", "wss://localhost:\(front.port)/", "--tls-authorities", authority.file,
+                        "--signaling", backend,
+                    ])
+                let status = name == "good" ? "ok" : "problem"
+                #expect(report.statuses("certificate") == [status])
+                #expect(report.message("certificate").contains(text), "\(report.message("certificate"))")
+                #expect(report.statuses("handshake") == [status], "\(report.message("handshake"))")
+                #expect(report.statuses("health") == ["ok"])
+                #expect(report.statuses("clock") == ["ok", "ok"])
+            }
+        }
+    }
+
+    @Test func aServerWithoutTLSIsNoServerForWSS() async throws {
+        try await Stage.play { stage in
+            let (_, _, port) = try await stage.server()
+            let report = try await examine(stage, ["--server", "wss://127.0.0.1:\(port)/"])
+            #expect(report.statuses("tls") == ["problem"] && report.statuses("handshake") == ["problem"])
+            #expect(report.exitStatus == 5)
+        }
+    }
+
+    @Test func aClosedPortIsOneProblem() async throws {
+        try await Stage.play { stage in
+            let report = try await examine(stage, ["--server", "ws://127.0.0.1:\(try freePort())/"])
+            #expect(report.statuses("port") == ["problem"] && report.exitStatus == 5)
+            #expect(report.statuses("health") == [] && report.statuses("handshake") == [])
+        }
+    }
+
+    /// RFC 6761 §6.4: never resolves.
+    @Test func aNameThatDoesNotResolveIsOneProblem() async throws {
+        try await Stage.play { stage in
+            let report = try await examine(
+                stage,
+                ["--server", "ws://nobody.invalid/", "--ice-server", "stun:nobody.invalid"])
+            #expect(report.statuses("name") == ["problem"] && report.exitStatus == 5)
+            #expect(report.statuses("port") == [] && report.statuses("stun") == ["warning"])
+        }
+    }
+
+    @Test func aSilentServerIsLeftInTime() async throws {
+        try await Stage.play { stage in
+            // Takes connections into its backlog, and never looks at them.
+            let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            defer { close(listener) }
+            var address = loopback(0)
+            let isListening = withUnsafeSockaddr(&address) { pointer, length in
+                var length = length
+                return bind(listener, pointer, length) == 0 && listen(listener, 16) == 0
+                    && getsockname(listener, pointer, &length) == 0
+            }
+            try #require(isListening)
+            let start = Timestamp.now()
+            let report = try await examine(
+                stage, ["--server", "ws://127.0.0.1:\(UInt16(bigEndian: address.sin_port))/"])
+            #expect(Timestamp.now() - start < .seconds(15))
+            #expect(report.statuses("port") == ["ok"])
+            #expect(report.statuses("health") == ["problem"] && report.statuses("handshake") == ["problem"])
+        }
+    }
+
+    @Test func aWrongURLOfAnICEServerIsAProblem() async throws {
+        try await Stage.play { stage in
+            let report = try await examine(
+                stage,
+                ["--ice-server", "stun:127.0.0.1:\(try freePort())", "--ice-server", "http://127.0.0.1"])
+            #expect(report.statuses("stun") == ["warning", "problem"])
+        }
+    }
+
+    private static let reason: Comment =
+        "SKIPPED: TURN is not tested, since /usr/bin/turnserver is missing (apt-get install coturn)"
+
+    @Test(.enabled(if: TurnServer.isInstalled, reason))
+    func turnServersAndCredentialsAreTried() async throws {
+        try await Stage.play { stage in
+            let turn = try TurnServer()
+            defer { turn.stop() }
+            let host = "127.0.0.1:\(turn.port)"
+            let file = try stage.file(
+                "room.yaml",
+                """
+                peerOptions: {ice-loopback: always}
+                iceServers:
+                  - stun:\(host)
+                  - {urls: ['turn:\(host)', 'turn:\(host)?transport=tcp'], username: alice, credential: secret}
+                  - {urls: ['turn:\(host)', 'turn:\(host)?transport=tcp'], username: alice, credential: wrong}
+                  - {urls: 'turn:\(host)', username: '1700000000:alice', credential: wrong}
+                  - turn:\(host)
+                  - {urls: 'turn:127.0.0.1:\(try freePort())', username: alice, credential: secret}
+                """)
+            let report = try await examine(stage, ["--config", file])
+            #expect(report.statuses("stun") == ["ok"])
+            #expect(report.statuses("turn") == ["ok", "ok"] + Array(repeating: "problem", count: 5))
+            let messages = report.findings.filter { $0["check"] as? String == "turn" }.compactMap {
+                $0["message"] as? String
+            }
+            for (message, text) in zip(
+                messages,
+                [
+                    "relayed address", "relayed address", "(401)", "(401)", "it expired", "asks for a username",
+                    "port is closed",
+                ])
+            {
+                #expect(message.contains(text), "\(message)")
+            }
+        }
+    }
+
+    @Test(arguments: [["--peer", "pigeon"], ["--server", "http://example"], ["--nonsense"]])
+    func aWrongArgumentIsNoFinding(_ arguments: [String]) async throws {
+        try await Stage.play { stage in
+            let doctor = stage.add(try Actor("doctor", ["doctor", "--json"] + arguments))
+            #expect(await doctor.child.exitStatus() == 2)
+        }
+    }
+}

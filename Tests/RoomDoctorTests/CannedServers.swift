@@ -1,0 +1,128 @@
+import Glibc
+import TURNTestSupport
+import TransportPluginAPI
+
+/// A TCP server on 127.0.0.1 that gives every connection the same answer, whatever it asks. Serves one connection at a time.
+// SAFETY: constant; the descriptor is used by its thread, and shut down by `stop()`.
+final class CannedServer: Sendable {
+    enum Answer: Sendable {
+        /// After the first bytes of the request; then it ends the connection.
+        case bytes(String)
+        /// One byte after the other without an end.
+        case trickle
+        /// Nothing, until the client goes.
+        case silence
+    }
+
+    let port: UInt16
+    private let listener: Int32
+
+    init(_ answer: Answer) throws {
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        var address = loopback(0)
+        let isListening = withUnsafeSockaddr(&address) { pointer, length in
+            var length = length
+            return bind(listener, pointer, length) == 0 && listen(listener, 16) == 0
+                && getsockname(listener, pointer, &length) == 0
+        }
+        guard isListening else { throw TransportError(.io, "cannot listen") }
+        port = UInt16(bigEndian: address.sin_port)
+        self.listener = listener
+        detach {
+            while case let client = accept(listener, nil, nil), client >= 0 {
+                Self.serve(client, answer)
+                close(client)
+            }
+            close(listener)
+        }
+    }
+
+    func stop() { shutdown(listener, Int32(SHUT_RDWR)) }
+
+    private static func serve(_ client: Int32, _ answer: Answer) {
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        guard recv(client, &bytes, bytes.count, 0) > 0 else { return }
+        switch answer {
+        case .bytes(let text): send(client, text, text.utf8.count, Int32(MSG_NOSIGNAL))
+        case .trickle:
+            // The pace of the fault itself: many bytes within any deadline, none of them the last.
+            while send(client, "H", 1, Int32(MSG_NOSIGNAL)) == 1 { usleep(10_000) }
+        case .silence: while recv(client, &bytes, bytes.count, 0) > 0 {}
+        }
+    }
+}
+
+/// A STUN server on 127.0.0.1, as far as a Binding request goes.
+final class CannedSTUN: Sendable {
+    enum Answer: Sendable {
+        case address
+        /// An answer to a transaction of somebody else, and then the right one.
+        case forgedFirst
+        case silence
+        /// An error response.
+        case error
+    }
+
+    let port: UInt16
+    private let descriptor: Int32
+
+    init(_ answer: Answer) throws {
+        let descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        var address = loopback(0)
+        let isBound = withUnsafeSockaddr(&address) { pointer, length in
+            var length = length
+            return bind(descriptor, pointer, length) == 0 && getsockname(descriptor, pointer, &length) == 0
+        }
+        guard isBound else { throw TransportError(.io, "cannot bind") }
+        port = UInt16(bigEndian: address.sin_port)
+        self.descriptor = descriptor
+        detach {
+            var bytes = [UInt8](repeating: 0, count: 1500)
+            while true {
+                var from = sockaddr_in()
+                let count = withUnsafeSockaddr(&from) { pointer, length in
+                    var length = length
+                    return recvfrom(descriptor, &bytes, bytes.count, 0, pointer, &length)
+                }
+                guard count >= 20 else { break }
+                for reply in Self.replies(Array(bytes.prefix(count)), from, answer) {
+                    withUnsafeSockaddr(&from) { _ = sendto(descriptor, reply, reply.count, 0, $0, $1) }
+                }
+            }
+            close(descriptor)
+        }
+    }
+
+    func stop() { shutdown(descriptor, Int32(SHUT_RDWR)) }
+
+    private static func replies(_ request: [UInt8], _ from: sockaddr_in, _ answer: Answer) -> [[UInt8]] {
+        // XOR-MAPPED-ADDRESS (RFC 8489 §14.2).
+        let port = withUnsafeBytes(of: from.sin_port) { zip($0, [0x21, 0x12]).map { $0 ^ $1 } }
+        let host = withUnsafeBytes(of: from.sin_addr.s_addr) { zip($0, [0x21, 0x12, 0xA4, 0x42]).map { $0 ^ $1 } }
+        let good: [UInt8] = [1, 1, 0, 12] + request[4..<20] + [0, 0x20, 0, 8, 0, 1] + port + host
+        switch answer {
+        case .address: return [good]
+        case .forgedFirst:
+            var forged = good
+            forged[19] ^= 1
+            return [forged, good]
+        case .silence: return []
+        case .error: return [[1, 0x11, 0, 8] + request[4..<20] + [0, 9, 0, 4, 0, 0, 4, 0]]
+        }
+    }
+}
+
+func detach(_ body: @escaping @Sendable () -> Void) {
+    final class Box: Sendable {
+        let body: @Sendable () -> Void
+        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    }
+    var thread = pthread_t()
+    let status = pthread_create(
+        &thread, nil,
+        { raw in
+            Unmanaged<Box>.fromOpaque(raw!).takeRetainedValue().body()
+            return nil
+        }, Unmanaged.passRetained(Box(body)).toOpaque())
+    if status == 0 { pthread_detach(thread) }
+}
