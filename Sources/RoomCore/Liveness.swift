@@ -18,6 +18,8 @@ struct Liveness: Sendable {
     private var answerDue: Timestamp?
     private var wasLate = false
     private var lastPing: UInt64 = 0
+    /// The ping whose answer comes behind everything that waited while this process did not run.
+    private var catchUp: UInt64?
 
     /// Interval and deadline come from the server and are brought into a sane range.
     init(interval: Duration, deadline: Duration, probeDeadline: Duration, tolerance: Duration, now: Timestamp) {
@@ -43,11 +45,21 @@ struct Liveness: Sendable {
     mutating func check(now: Timestamp) -> Verdict {
         let due = nextCheck
         guard now >= due else { return .checkAt(due) }
-        let isLate = now - due > tolerance
-        guard answerDue != nil else { return ping(answerWithin: isLate ? probeDeadline : deadline, now: now) }
-        guard isLate, !wasLate else { return .dead }
-        wasLate = true
-        return ping(answerWithin: probeDeadline, now: now)
+        return answerDue == nil ? ping(answerWithin: deadline, now: now) : .dead
+    }
+
+    /// To be asked first whatever has happened. Not nil when a check is far overdue, once in a row.
+    mutating func checkLateness(now: Timestamp) -> Verdict? {
+        guard now - nextCheck > tolerance, answerDue == nil || !wasLate else { return nil }
+        if answerDue != nil { wasLate = true }
+        return woke(now: now)
+    }
+
+    /// Whether what the other side has said lately may still be unread.
+    var isCatchingUp: Bool { catchUp != nil }
+
+    mutating func pong(id: UInt64) {
+        if let ping = catchUp, id >= ping { catchUp = nil }
     }
 
     /// Asks now.
@@ -57,7 +69,10 @@ struct Liveness: Sendable {
     }
 
     /// This machine has slept: an answer to an older ping may have come and gone. Asks anew.
-    mutating func woke(now: Timestamp) -> Verdict { ping(answerWithin: probeDeadline, now: now) }
+    mutating func woke(now: Timestamp) -> Verdict {
+        catchUp = lastPing + 1
+        return ping(answerWithin: probeDeadline, now: now)
+    }
 
     private mutating func ping(answerWithin limit: Duration, now: Timestamp) -> Verdict {
         lastPing += 1

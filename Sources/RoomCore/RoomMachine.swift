@@ -45,6 +45,7 @@ package struct RoomMachine: Sendable {
             return actions
         }
         let wasConnected = signaling.isConnected
+        signal(now, &actions) { $0.checkLateness(now: now, &$1) }
         switch event {
         case .started: signal(now, &actions) { $0.start(now: now, &$1) }
         case .leaveRequested: signal(now, &actions) { $0.leave(&$1) }
@@ -137,7 +138,11 @@ package struct RoomMachine: Sendable {
             func isAlive(_ participant: ParticipantID) -> Bool {
                 if case .connected = peers[participant]?.status { true } else { false }
             }
-            attend(now, &actions) { $0.timerFired(isConnected: isConnected, isAlive: isAlive, now: now, &$1) }
+            let isCatchingUp = signaling.isCatchingUp
+            attend(now, &actions) {
+                $0.timerFired(
+                    isConnected: isConnected, isCatchingUp: isCatchingUp, isAlive: isAlive, now: now, &$1)
+            }
         case .peer(let participant): withPeer(participant, now, &actions) { $0.timerFired(now: now, &$1) }
         }
     }

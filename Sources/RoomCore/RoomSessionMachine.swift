@@ -260,9 +260,11 @@ package struct RoomSessionMachine: Sendable {
     }
 
     /// `isConnected`: signaling is. Without it, nobody is given up.
+    /// `isCatchingUp`: what the server has said lately may still be unread. Whoever is to be given up may be back.
     /// `isAlive`: whether a participant's peer connection works. Whoever talks to us is not given up, whatever the server does not say.
     package mutating func timerFired(
-        isConnected: Bool, isAlive: (ParticipantID) -> Bool, now: Timestamp, _ actions: inout [Action]
+        isConnected: Bool, isCatchingUp: Bool, isAlive: (ParticipantID) -> Bool, now: Timestamp,
+        _ actions: inout [Action]
     ) {
         guard case .inside(var stay) = state, isConnected else { return }
         for member in stay.sortedMembers {
@@ -274,7 +276,7 @@ package struct RoomSessionMachine: Sendable {
                     now + (member.hasClosed ? configuration.recovery.closedAbsenceLimit : stay.patience)
                 continue
             }
-            if !member.hasClosed, isAlive(member.participant.id) {
+            if isCatchingUp || !member.hasClosed && isAlive(member.participant.id) {
                 stay.members[member.participant.id]?.missedUntil = now + .seconds(1)
                 continue
             }

@@ -111,7 +111,12 @@ extension SignalingMachine {
         switch envelope.message {
         case .ack(let received): _ = acknowledged(received, now: now, &actions)
         case .ping(let id): transmit(Envelope(.pong(id: id)), connected.generation, &actions)
-        case .pong, .joined: break
+        case .pong(let id):
+            // As `arrived` has left it.
+            guard case .connected(var connected) = state else { return }
+            connected.liveness.pong(id: id)
+            state = .connected(connected)
+        case .joined: break
         case .goingAway(let window): goAway(window, now: now, &actions)
         case .peerJoined, .peerLeft, .peerChanged, .hostChanged, .signal, .iceServers, .error:
             actions.append(.deliver(envelope.message))
@@ -269,6 +274,15 @@ extension SignalingMachine {
             state = .connected(connected)
             act(on: verdict, connected.generation, now: now, &actions)
         }
+    }
+
+    /// Whatever has happened: first it is seen whether this process did not run for a while (stopped, starved) without having slept.
+    package mutating func checkLateness(now: Timestamp, _ actions: inout [Action]) {
+        guard case .connected(var connected) = state, let verdict = connected.liveness.checkLateness(now: now) else {
+            return
+        }
+        state = .connected(connected)
+        act(on: verdict, connected.generation, now: now, &actions)
     }
 
     /// This machine has slept for so long. An open connection is asked for a sign of life, and has its time for it; an attempt that was

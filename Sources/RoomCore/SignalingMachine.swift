@@ -95,6 +95,11 @@ package struct SignalingMachine: Sendable {
             countLimit: configuration.signaling.queueLimit, byteLimit: configuration.signaling.queueByteLimit)
     }
 
+    /// Whether what the server has said lately may still be unread: this process did not run for a while.
+    package var isCatchingUp: Bool {
+        if case .connected(let connected) = state { connected.liveness.isCatchingUp } else { false }
+    }
+
     package var isConnected: Bool {
         if case .connected = state { true } else { false }
     }

@@ -1,3 +1,5 @@
+// Optimized builds count `tm` as a part of the first C module that includes its header.
+internal import COpenSSL
 internal import Glibc
 internal import TransportPluginAPI
 

@@ -48,6 +48,8 @@ final class Node {
     /// Counts addresses.
     var network = 0
     var suspendedUntil = Timestamp.zero
+    /// When that began, the last time.
+    var suspendedSince = Timestamp.zero
     /// Asleep, not stopped: its clock stands still.
     var isAsleep = false
     /// How far its clock is ahead.

@@ -46,6 +46,7 @@ extension Simulation {
         case .freeze, .suspend:
             guard node.suspendedUntil <= now else { return }
             node.suspendedUntil = now + fault.duration
+            node.suspendedSince = now
             node.isAsleep = fault.kind == .suspend
             judgeLines(of: node)
         case .clockJump:

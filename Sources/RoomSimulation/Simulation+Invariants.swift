@@ -23,11 +23,15 @@ extension Simulation {
     }
 
     /// Nobody is given up who is in the room, or was a moment ago.
-    func inspectLeaves(_ actions: [RoomMachine.Action], of node: Node) {
+    func inspectLeaves(_ event: RoomMachine.Event, _ actions: [RoomMachine.Action], of node: Node) {
+        var isNews = false
+        if case .received = event { isNews = true }
         for case .emit(.peerLeft(let participant, let reason)) in actions where node.end == nil {
             guard let other = directory[participant.id].map({ nodes[$0] }), !other.isKicked, other.end == nil,
                 other.membership?.session == participant.session, let last = other.lastInTouch
             else { continue }
+            // What the server said while the node did not run was true then.
+            if isNews, last > node.suspendedSince, now - node.suspendedUntil < .seconds(1) { continue }
             // By the clock of whoever waited: a machine cannot know that the time it is told has jumped. Except where the jump is longer
             // than its patience: its timer then comes far too late, and it waits once more.
             var jumps = node.clockJumps.filter { $0.at > last }.map(\.by)

@@ -281,7 +281,7 @@ package final class Simulation {
         let session = node.membership?.session
         for action in actions { perform(action, of: node) }
         // Where our own session is another one now, so is everybody for us.
-        if node.membership?.session == session { inspectLeaves(actions, of: node) }
+        if node.membership?.session == session { inspectLeaves(event, actions, of: node) }
     }
 
     private func perform(_ action: RoomMachine.Action, of node: Node) {

@@ -50,8 +50,10 @@ import TransportPluginAPI
     private func run(_ driver: inout RoomDriver, until seconds: Double) -> [RoomMachine.Action] {
         var actions: [RoomMachine.Action] = []
         while driver.now.seconds < seconds {
-            actions += driver.run(until: min(seconds, driver.now.seconds + 4))
+            let part = driver.run(until: min(seconds, driver.now.seconds + 4))
             driver.receive(.ack(received: 0))
+            for case .ping(let id) in part.sent { driver.receive(.pong(id: id)) }
+            actions += part
         }
         return actions
     }
@@ -142,6 +144,33 @@ import TransportPluginAPI
         #expect(later.contains(.peerLeft(makeParticipant("z"), reason: .left)))
     }
 
+    /// Seed 24229 of the simulation: the time was up while this process was stopped, and its news were unread.
+    @Test func nobodyIsGivenUpBeforeTheNewsOfAStopAreRead() throws {
+        var driver = makeDriver([makeParticipant("z")])
+        let last = comeBackAndStayFor(14, &driver)
+        driver.now = at(last + 6.5)
+        let woken = driver.feed(.timerFired(.session))
+        #expect(rosterEvents(woken.events).isEmpty)
+        let id = try #require(woken.sent.compactMap { if case .ping(let id) = $0 { id } else { nil } }.first)
+        // What was said before.
+        driver.receive(.ping(id: 9))
+        #expect(rosterEvents(driver.run(until: driver.now.seconds + 1).events).isEmpty)
+        driver.receive(.pong(id: id))
+        #expect(
+            rosterEvents(driver.run(until: driver.now.seconds + 2).events).contains(
+                .peerLeft(makeParticipant("z"), reason: .timedOut)))
+    }
+
+    /// Rejoins an empty room, whose server then says something every second. Returns the last time.
+    private func comeBackAndStayFor(_ seconds: Int, _ driver: inout RoomDriver) -> Double {
+        _ = comeBack(&driver, makeJoined(epoch: 2, roster: [], grace: .seconds(20)))
+        for number in 1...seconds {
+            driver.run(until: driver.now.seconds + 1)
+            driver.receive(.ping(id: UInt64(number)))
+        }
+        return driver.now.seconds
+    }
+
     @Test func whoIsMissedIsNotGivenUpWhileTheServerIsAwayAndHasItsTimeAgainAfterwards() {
         var driver = makeDriver([makeParticipant("z")])
         _ = comeBack(&driver, makeJoined(epoch: 2, roster: []))
@@ -163,7 +192,7 @@ import TransportPluginAPI
         driver.now = driver.now + .seconds(300)
         let events = driver.feed(.timerFired(.session)).events
         #expect(rosterEvents(events).isEmpty)
-        driver.receive(.ack(received: 0))
+        driver.receive(.pong(id: 1))
         let later = run(&driver, until: driver.now.seconds + 25).events
         #expect(rosterEvents(later) == [.peerLeft(makeParticipant("z"), reason: .timedOut)])
     }

@@ -56,6 +56,7 @@ import TransportPluginAPI
         driver.receive(.pong(id: 1))
         driver.run(until: 12)
         driver.feed(.woke(after: .seconds(3600)))
+        driver.receive(.pong(id: 2))
         var left = false
         for second in 12..<40 where !left {
             let events = driver.run(until: Double(second)).events
