@@ -35,7 +35,14 @@ public final class LibniceAgent: ICEAgent {
     /// The id of libnice's timer for checks, 0 while unknown.
     private var checkTimer: guint = 0
 
-    private var relays: RelayInquiry
+    private var relays = RelayInquiry()
+    /// Relays with names: their addresses are asked for when gathering begins.
+    private var namedRelays: [Servers.Relay] = []
+    /// Names whose addresses are not known yet.
+    private var lookUps = 0
+    /// What libnice says; it knows nothing of the look-ups.
+    private var hasGathered = false
+    private static let lookUpTime = Duration.seconds(10)
 
     private var sockets: [DataSocket] = []
     /// Where datagrams leave while the selected path allows to bypass libnice.
@@ -87,12 +94,13 @@ public final class LibniceAgent: ICEAgent {
         self.agent = agent
         self.stream = stream
         self.handler = handler
-        relays = RelayInquiry(servers.turn)
         remoteAddress = .allocate(capacity: 1)
         remoteAddress.initialize(to: sockaddr_storage())
 
         if let stun = servers.stun { CNice_set_stun_server(agent, stun.host, guint(stun.port)) }
-        for turn in servers.turn { ask(turn, agent) }
+        for turn in servers.turn {
+            if let address = turn.address { ask(turn, at: address, agent) } else { namedRelays.append(turn) }
+        }
         if let ports = options.ports {
             nice_agent_set_port_range(agent, stream, Self.component, guint(ports.lowerBound), guint(ports.upperBound))
         }
@@ -124,9 +132,11 @@ public final class LibniceAgent: ICEAgent {
             }
         }
         hasStartedGathering = true
-        var hasGathered = false
-        beginAtOnce { hasGathered = nice_agent_gather_candidates(agent, stream) != 0 }
-        guard hasGathered else {
+        // Before: libnice may tell of the end at once.
+        for relay in namedRelays { lookUp(relay) }
+        var isGathering = false
+        beginAtOnce { isGathering = nice_agent_gather_candidates(agent, stream) != 0 }
+        guard isGathering else {
             throw TransportError(
                 .resourceExhausted, "libnice could not bind a socket to any of \(addresses.count) local addresses",
                 isRetriable: true)
@@ -135,10 +145,55 @@ public final class LibniceAgent: ICEAgent {
         askRelaysAgain()
     }
 
-    private func ask(_ relay: Servers.Relay, _ agent: OpaquePointer) {
+    // MARK: Relays
+
+    /// Asks a relay for the first time.
+    private func ask(_ relay: Servers.Relay, at address: IPAddress, _ agent: OpaquePointer) {
+        var relay = relay
+        relay.host = address.description
+        if relays.add(relay) { request(relay, agent) }
+    }
+
+    private func request(_ relay: Servers.Relay, _ agent: OpaquePointer) {
         nice_agent_set_relay_info(
-            agent, stream, Self.component, relay.url.host, guint(relay.url.port), relay.username, relay.credential,
+            agent, stream, Self.component, relay.host, guint(relay.url.port), relay.username, relay.credential,
             relay.url.transport == .udp ? NICE_RELAY_TYPE_TURN_UDP : NICE_RELAY_TYPE_TURN_TCP)
+    }
+
+    /// libnice 0.1.21 takes names, but of several addresses it asks all but the first at port 0 (`turn_server_copy`). So the first
+    /// address of each family is a relay of its own.
+    private func lookUp(_ relay: Servers.Relay) {
+        lookUps += 1
+        let inquirer = Inquirer(self)
+        let (loop, deadline) = (loop, Timestamp.now() + Self.lookUpTime)
+        Task {
+            let addresses = await addresses(of: relay.url.host, deadline)
+            loop.execute { inquirer.take(relay, addresses) }
+        }
+    }
+
+    private func resolved(_ relay: Servers.Relay, _ texts: [String]) {
+        guard let agent, handler != nil else { return }
+        lookUps -= 1
+        let addresses = texts.compactMap { IPAddress($0) }
+        let chosen = [addresses.first { !$0.isIPv6 }, addresses.first { $0.isIPv6 }].compactMap { $0 }
+        let mine = options.localAddresses(of: LocalAddress.all())
+        for address in chosen where mine.contains(where: { $0.isIPv6 == address.isIPv6 }) {
+            // libnice gathers anew, and tells of the end again.
+            hasGathered = false
+            ask(relay, at: address, agent)
+        }
+        context.setNeedsPass()
+        if relays.timer == nil { askRelaysAgain() }
+        finishGathering()
+    }
+
+    /// Where the answer of a look-up goes.
+    /// SAFETY of `@unchecked Sendable`: `agent` is read on the loop only.
+    private final class Inquirer: @unchecked Sendable {
+        private weak var agent: LibniceAgent?
+        init(_ agent: LibniceAgent) { self.agent = agent }
+        func take(_ relay: Servers.Relay, _ addresses: [String]) { agent?.resolved(relay, addresses) }
     }
 
     /// While relays are silent, asks them anew every now and then.
@@ -146,7 +201,7 @@ public final class LibniceAgent: ICEAgent {
         guard let pause = relays.nextPause else { return }
         relays.timer = loop.schedule(after: pause) { [weak self] in
             guard let self, let agent, handler != nil, let relay = relays.next() else { return }
-            ask(relay, agent)
+            request(relay, agent)
             context.setNeedsPass()
             askRelaysAgain()
         }
@@ -315,6 +370,12 @@ public final class LibniceAgent: ICEAgent {
     }
 
     func gatheringDone() {
+        hasGathered = true
+        finishGathering()
+    }
+
+    private func finishGathering() {
+        guard hasGathered, lookUps == 0 else { return }
         relays.end()
         emit(.gatheringDone)
     }
@@ -405,6 +466,13 @@ public final class LibniceAgent: ICEAgent {
         g_object_unref(UnsafeMutableRawPointer(agent))
         context.removeAtEnd(of: self)
     }
+}
+
+/// None when the name is not resolved.
+private func addresses(of name: String, _ deadline: Timestamp) async -> [String] {
+    do throws(TransportError) {
+        return try await NameResolver.resolve(name, url: name, deadline: deadline)
+    } catch { return [] }
 }
 
 private func kind(_ type: NiceCandidateType) -> PeerPath.Kind {

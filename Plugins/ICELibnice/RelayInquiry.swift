@@ -6,12 +6,17 @@ internal import TransportPluginAPI
 /// seconds late, or only by the next ICE restart. Asked anew in pairs, 0.25 s apart, one pair a second, whose repetitions fall between
 /// each other, it hears a request every 0.25 s for almost 4 s, and nobody else hears of it.
 struct RelayInquiry {
-    private let relays: [Servers.Relay]
+    private var relays: [Servers.Relay] = []
     private var asked = 0
     private var hasEnded = false
     var timer: LoopTimer?
 
-    init(_ relays: [Servers.Relay]) { self.relays = relays }
+    /// One more that libnice has been told of. False: it takes no more.
+    mutating func add(_ relay: Servers.Relay) -> Bool {
+        guard relays.count + asked < Servers.maximumRelays else { return false }
+        relays.append(relay)
+        return true
+    }
 
     /// Until the next request; nil when there are no relays, one has answered, or libnice takes no more requests.
     var nextPause: Duration? {

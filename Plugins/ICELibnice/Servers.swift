@@ -4,8 +4,13 @@ internal import TransportPluginAPI
 struct Servers {
     struct Relay {
         var url: ICEServerURL
+        /// The URL's, or one of its addresses.
+        var host: String
         var username: String
         var credential: String
+
+        /// Nil where it has a name.
+        var address: IPAddress? { IPAddress(url.host) }
     }
     /// libnice asks one STUN server.
     private(set) var stun: ICEServerURL?
@@ -36,7 +41,7 @@ struct Servers {
                             .invalidArgument, "the credentials of the ICE server '\(text.prefix(256))' are malformed")
                     }
                     if turn.count < Self.maximumRelays {
-                        turn.append(Relay(url: url, username: username, credential: credential))
+                        turn.append(Relay(url: url, host: url.host, username: username, credential: credential))
                     }
                 }
             }

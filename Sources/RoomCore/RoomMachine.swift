@@ -45,7 +45,6 @@ package struct RoomMachine: Sendable {
             return actions
         }
         let wasConnected = signaling.isConnected
-        signal(now, &actions) { $0.checkLateness(now: now, &$1) }
         switch event {
         case .started: signal(now, &actions) { $0.start(now: now, &$1) }
         case .leaveRequested: signal(now, &actions) { $0.leave(&$1) }
@@ -129,6 +128,7 @@ package struct RoomMachine: Sendable {
     }
 
     private mutating func timerFired(_ timer: TimerID, _ now: Timestamp, _ actions: inout [Action]) {
+        signal(now, &actions) { $0.checkLateness(now: now, &$1) }
         switch timer {
         case .attempt, .stability, .liveness, .acknowledgement:
             signal(now, &actions) { $0.timerFired(timer, now: now, &$1) }

@@ -31,6 +31,7 @@ extension SignalingMachine {
         _ actions: inout [Action]
     ) {
         guard generation == currentGeneration else { return }
+        checkLateness(now: now, &actions)
         switch state {
         case .idle, .waiting, .fetching, .opening, .closed: return
         case .greeting(let greeting): receivedGreeting(envelope.message, greeting, now: now, &actions)
@@ -276,7 +277,7 @@ extension SignalingMachine {
         }
     }
 
-    /// Whatever has happened: first it is seen whether this process did not run for a while (stopped, starved) without having slept.
+    /// Before anything else: whether this process did not run for a while (stopped, starved) without having slept.
     package mutating func checkLateness(now: Timestamp, _ actions: inout [Action]) {
         guard case .connected(var connected) = state, let verdict = connected.liveness.checkLateness(now: now) else {
             return

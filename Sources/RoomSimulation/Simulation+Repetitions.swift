@@ -50,7 +50,7 @@ extension Simulation {
         report("\(nodes[link.node].name) is let in with epoch \(claims.epoch) after \(confirmed)")
     }
 
-    /// What has come before is acknowledged, and that is all.
+    /// What has come before is acknowledged, and that is all; a machine that did not run for a while also asks the server first.
     func inspectRepetition(_ event: RoomMachine.Event, _ actions: [RoomMachine.Action], of node: Node) {
         guard case .received(let envelope, let generation) = event, node.links[generation] != nil else { return }
         if case .joined(let joined) = envelope.message, !joined.isResumed { node.taken = 0 }
@@ -60,7 +60,11 @@ extension Simulation {
         for action in actions {
             switch action {
             case .scheduleTimer, .cancelTimer: continue
-            case .send(let answer, _): if case .ack = answer.message { continue }
+            case .send(let answer, _):
+                switch answer.message {
+                case .ack, .ping: continue
+                default: break
+                }
             default: break
             }
             report("\(node.name) acts on message \(sequence), which came before: \(action)")

@@ -48,6 +48,22 @@ extension LibniceAgentTests {
         }
     }
 
+    /// The name has an IPv6 address too, where nobody listens.
+    @Test(.enabled(if: TurnServer.isInstalled, reason), arguments: ["udp", "tcp"])
+    func aRelayGivenByNameIsAskedAtAllItsAddresses(transport: String) async throws {
+        let turn = try TurnServer()
+        defer { turn.stop() }
+        try await withLoops(1) { loops in
+            var server = turn.server(transport)
+            server.urls = server.urls.map { $0.replacing("127.0.0.1", with: "localhost") }
+            let a = try await TestPeer.make(on: loops[0], controlling: true, servers: [server], policy: .relay)
+            try await a.loop.runThrowing { () throws(TransportError) in try a.agent.gather() }
+            await a.wait(until: \.isGatheringDone)
+            #expect(await a.loop.run { a.candidates.count { $0.contains(" typ relay") } } == 1)
+            await a.close()
+        }
+    }
+
     /// libnice alone would ask again after 3.5 s at the latest, and then never.
     @Test(.enabled(if: TurnServer.isInstalled, reason))
     func aRelayThatComesBackIsFoundWhileItIsWaitedFor() async throws {
