@@ -295,6 +295,7 @@ package struct RoomMachine: Sendable {
                 eachPeer(now, &actions) { peer, _, actions in
                     peer.iceServersChanged(servers, ttl: ttl, now: now, &actions)
                 }
+            case .askServer: signal(now, &actions) { $0.catchUp(now: now, &$1) }
             case .refreshICEServers: signal(now, &actions) { $0.reconnectInOrder(now: now, &$1) }
             case .scheduleTimer(let time): actions.append(.scheduleTimer(.session, at: time))
             }

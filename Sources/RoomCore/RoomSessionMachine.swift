@@ -19,6 +19,8 @@ package struct RoomSessionMachine: Sendable {
         case iceServersChanged([ICEServer], ttl: Duration?)
         /// The ICE servers are about to expire: come back over a new connection.
         case refreshICEServers
+        /// Nothing is decided before the server has answered, behind all the news that it has.
+        case askServer
         case scheduleTimer(at: Timestamp)
     }
 
@@ -42,6 +44,8 @@ package struct RoomSessionMachine: Sendable {
         var hasClosed = false
         /// The time has once come far too late.
         var hadGrace = false
+        /// When its time was up, and the server was asked for the last news.
+        var askedAt: Timestamp?
     }
 
     private struct Stay: Sendable {
@@ -267,6 +271,7 @@ package struct RoomSessionMachine: Sendable {
         _ actions: inout [Action]
     ) {
         guard case .inside(var stay) = state, isConnected else { return }
+        var isAsking = false
         for member in stay.sortedMembers {
             guard let until = member.missedUntil, until <= now else { continue }
             if now - until > configuration.recovery.timerTolerance, !member.hadGrace {
@@ -278,6 +283,14 @@ package struct RoomSessionMachine: Sendable {
             }
             if isCatchingUp || !member.hasClosed && isAlive(member.participant.id) {
                 stay.members[member.participant.id]?.missedUntil = now + .seconds(1)
+                continue
+            }
+            guard let askedAt = member.askedAt, now - askedAt < .seconds(5) else {
+                // Its return may be news that has not come, over a connection that hears nothing any more.
+                stay.members[member.participant.id]?.askedAt = now
+                stay.members[member.participant.id]?.missedUntil = now + .seconds(1)
+                if !isAsking { actions.append(.askServer) }
+                isAsking = true
                 continue
             }
             stay.members[member.participant.id] = nil

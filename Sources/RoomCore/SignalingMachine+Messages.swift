@@ -296,11 +296,16 @@ extension SignalingMachine {
         case .opening, .greeting:
             if let generation = currentGeneration { actions.append(.abortTransport(generation)) }
             beginAttempt(now: now, &actions)
-        case .connected(var connected):
-            let verdict = connected.liveness.woke(now: now)
-            state = .connected(connected)
-            act(on: verdict, connected.generation, now: now, &actions)
+        case .connected: catchUp(now: now, &actions)
         }
+    }
+
+    /// Asks an open connection for an answer, which comes behind all news that the server has told before.
+    package mutating func catchUp(now: Timestamp, _ actions: inout [Action]) {
+        guard case .connected(var connected) = state else { return }
+        let verdict = connected.liveness.woke(now: now)
+        state = .connected(connected)
+        act(on: verdict, connected.generation, now: now, &actions)
     }
 
     /// As `hurry`. `isLost`: the connection leaves from an address that this machine does not have any more. It would be silent for ever.

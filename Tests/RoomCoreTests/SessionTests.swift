@@ -50,9 +50,9 @@ import TransportPluginAPI
     private func run(_ driver: inout RoomDriver, until seconds: Double) -> [RoomMachine.Action] {
         var actions: [RoomMachine.Action] = []
         while driver.now.seconds < seconds {
-            let part = driver.run(until: min(seconds, driver.now.seconds + 4))
+            let part = driver.run(until: min(seconds, driver.now.seconds + 0.5))
             driver.receive(.ack(received: 0))
-            for case .ping(let id) in part.sent { driver.receive(.pong(id: id)) }
+            driver.answerPings(in: part)
             actions += part
         }
         return actions
@@ -140,7 +140,7 @@ import TransportPluginAPI
         // It may also have failed there.
         let events = driver.feed(.peer(ParticipantID("z"), living, .closed(nil))).events
         #expect(rosterEvents(events).isEmpty)
-        let later = run(&driver, until: driver.now.seconds + 5).events
+        let later = run(&driver, until: driver.now.seconds + 7).events
         #expect(later.contains(.peerLeft(makeParticipant("z"), reason: .left)))
     }
 
@@ -156,9 +156,23 @@ import TransportPluginAPI
         driver.receive(.ping(id: 9))
         #expect(rosterEvents(driver.run(until: driver.now.seconds + 1).events).isEmpty)
         driver.receive(.pong(id: id))
-        #expect(
-            rosterEvents(driver.run(until: driver.now.seconds + 2).events).contains(
-                .peerLeft(makeParticipant("z"), reason: .timedOut)))
+        let later = run(&driver, until: driver.now.seconds + 4).events
+        #expect(rosterEvents(later) == [.peerLeft(makeParticipant("z"), reason: .timedOut)])
+    }
+
+    /// Seed 34715 of the simulation: signaling was half-open when the time was up, and the participant had come back.
+    @Test func nobodyIsGivenUpBeforeTheServerHasAnswered() throws {
+        var driver = makeDriver([makeParticipant("z")])
+        let last = comeBackAndStayFor(19, &driver)
+        let asked = driver.run(until: last + 1.2)
+        #expect(rosterEvents(asked.events).isEmpty)
+        #expect(asked.sent.contains { if case .ping = $0 { true } else { false } })
+        #expect(rosterEvents(driver.run(until: last + 2.5).events).isEmpty)
+        // What the answer comes behind.
+        let back = makeParticipant("z", epoch: 2)
+        #expect(rosterEvents(driver.receive(.peerJoined(back), sequence: 1).events) == [.peerChanged(back)])
+        driver.answerPings(in: asked)
+        #expect(rosterEvents(run(&driver, until: last + 9).events).isEmpty)
     }
 
     /// Rejoins an empty room, whose server then says something every second. Returns the last time.

@@ -93,6 +93,11 @@ struct RoomDriver {
         }.first
     }
 
+    /// As a server does.
+    mutating func answerPings(in actions: [RoomMachine.Action]) {
+        for case .ping(let id) in actions.sent { receive(.pong(id: id)) }
+    }
+
     @discardableResult
     mutating func receive(_ message: ServerMessage, sequence: SequenceNumber? = nil) -> [RoomMachine.Action] {
         feed(.received(Envelope(sequence: sequence, message), generation))
