@@ -54,6 +54,7 @@ test-plugin: dependencies
 	LOADABLE=1 swift build --package-path Tests/TutorialPlugin --product TCPPeers --scratch-path .build-loadable
 	$$(swift build --product room --show-bin-path)/room conform .build-loadable/debug/libTCPPeers.so
 	$$(swift build --product room --show-bin-path)/room conform .build-plugin/debug/libTrivialPlugin.so; [ $$? = 5 ]
+	ROOM_PLUGINS=$(CURDIR)/.build-loadable/debug/libTCPPeers.so swift test --no-parallel --filter MatrixTests
 
 test-tutorial: dependencies
 	swift test --package-path Tests/TutorialPlugin --scratch-path .build-tutorial
