@@ -179,6 +179,14 @@ package struct NegotiationMachine: Sendable {
         }
     }
 
+    /// The transport has not taken the other side's description. Where it was the offer of a new path, the connection is what it was,
+    /// no answer will come, and the next offer has its turn.
+    package mutating func descriptionRefused(_ actions: inout [Action]) {
+        guard case .answering(let round, let next) = state, round.hasAgreed else { return }
+        state = .stable(round)
+        if let next { answer(next, round, &actions) }
+    }
+
     package mutating func localCandidate(_ candidate: PeerCandidate, _ actions: inout [Action]) {
         guard let (connection, negotiation) = current else { return }
         actions.append(

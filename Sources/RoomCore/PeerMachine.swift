@@ -91,7 +91,9 @@ package struct PeerMachine: Sendable {
         case .closed(let failure):
             negotiation.connectionClosed()
             climb(now: now, &actions) { $0.closed(failure, now: now, &$1) }
-        case .descriptionRefused: climb(now: now, &actions) { $0.descriptionRefused(now: now, &$1) }
+        case .descriptionRefused:
+            negotiate(now: now, &actions) { negotiation, _, actions in negotiation.descriptionRefused(&actions) }
+            climb(now: now, &actions) { $0.descriptionRefused(now: now, &$1) }
         case .serverIsBack: break
         }
         renewRelay(now: now, &actions)

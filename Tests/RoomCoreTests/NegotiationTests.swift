@@ -43,6 +43,21 @@ import TransportPluginAPI
         }
     }
 
+    /// Seed 42331 of the simulation: the old path came back, and every later offer waited for the refused one's answer.
+    @Test func anOfferThatWasRefusedDoesNotKeepTheNextOneWaiting() throws {
+        var pair = Pair()
+        pair.connect()
+        let id = try #require(pair.machines[.b]?.connection)
+        let refused = makeSignal(connection: id, negotiation: 2, makeOffer("refused"), from: "a")
+        #expect(!pair.act(.b) { $0.received(refused, now: $1, &$2) }.commands.isEmpty)
+        pair.fact(.b, .descriptionRefused(PeerFailure("not acceptable")))
+        pair.fact(.b, .state(.connected))
+        let offer = makeSignal(connection: id, negotiation: 3, makeOffer("new"), from: "a")
+        #expect(
+            pair.act(.b) { $0.received(offer, now: $1, &$2) }.commands.contains(
+                .setRemoteDescription(SessionDescription(kind: .offer, text: "new"))))
+    }
+
     @Test func aStaleAnswerIsDropped() throws {
         var pair = Pair()
         pair.connect()
