@@ -94,7 +94,21 @@ func expectError(
         try expect(codes.contains(error.code), "\(what) must throw \(codes), but threw \(error)")
         return error
     }
-    throw ConformanceFailure("\(what) must throw \(codes), but returned \(result)")
+    throw ConformanceFailure("\(what) must throw \(codes), but returned \(told(result))")
+}
+
+/// A result in a sentence: not the bytes of a message.
+private func told(_ result: any Sendable) -> String {
+    switch result {
+    case is Void: "()"
+    case let message as SignalingMessage?:
+        switch message {
+        case .text(let payload): "a text of \(payload.count) bytes"
+        case .binary(let payload): "a binary message of \(payload.count) bytes"
+        case nil: "nil"
+        }
+    default: String("\(result)".prefix(120))
+    }
 }
 
 /// Shuts the transport down, which must not take long.

@@ -62,7 +62,7 @@ extension SignalingConformance {
                     for attempt in attempts { attempt.cancel() }
                     for attempt in attempts {
                         try await expectError(
-                            .cancelled, from: "connect, cancelled after \(moment),", within: .seconds(8)
+                            .cancelled, from: "connect (cancelled after \(moment))", within: .seconds(8)
                         ) {
                             try await attempt.value
                         }
@@ -89,7 +89,7 @@ extension SignalingConformance {
                     try await shutDown(transport)
                     for attempt in attempts {
                         try await expectError(
-                            .closed, from: "connect, whose transport was shut down after \(moment),",
+                            .closed, from: "connect (its transport shut down after \(moment))",
                             within: .seconds(8)
                         ) {
                             try await attempt.value
@@ -174,8 +174,12 @@ extension SignalingConformance {
     ) async throws {
         let server = try await subject.startUnchecked([.text(Payload("before")), message])
         try await subject.withConnection(to: server, { $0.maximumMessageSize = 65_536 }) { connection, _ in
-            let text = try await connection.receiveText()
-            try expect(text == "before", "what came before is delivered first, not '\(text)'")
+            do {
+                let text = try await connection.receiveText()
+                try expect(text == "before", "what came before is delivered first, not '\(text)'")
+            } catch let error as TransportError {
+                throw ConformanceFailure("what came before is delivered first, but receive threw \(error)")
+            }
             try await expectError(code, from: "receive of \(message.payload.count) bad bytes") {
                 try await connection.receive()
             }

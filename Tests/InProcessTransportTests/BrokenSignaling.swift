@@ -6,8 +6,10 @@ import TransportPluginAPI
 /// bytes) it plays: without a fault it does that right.
 struct BrokenSignaling: SignalingTransport {
     enum Fault: String, Sendable, CaseIterable {
+        // First: what others leave behind to be freed later would hide it.
+        case leaksMemory
         case swapsMessages, forgetsTheCloseReason, hasNoMaximum, losesEmptyMessages, connectsAfterShutdown
-        case leaksMemory, losesWhatCameEarly
+        case losesWhatCameEarly
         case forgetsTheTimeout, ignoresCancellation, forgetsAttemptsInShutdown, leaksAttempts, callsUnknownNamesRefused
         case ignoresHeaders, ignoresSubprotocols, believesText, takesAnySize, losesWhatCameBeforeTheEnd
 
