@@ -14,9 +14,9 @@ extension Link {
                 }
             }
         #endif
-        let connector = Connector(
-            loop: loop, addresses: addresses.compactMap { SocketAddress($0, port: port) }, url: target
-        ) { [weak self] outcome in self?.connected(outcome) }
+        let connector = TCPConnector(loop: loop, addresses: addresses, port: port, url: target) { [weak self] outcome in
+            self?.connected(outcome)
+        }
         self.connector = connector
         connector.start()
     }
@@ -35,7 +35,7 @@ extension Link {
         do throws(TransportError) {
             watch = try loop.watch(descriptor, for: .readable) { [weak self] ready in self?.isReady(ready) }
         } catch { return failed(error) }
-        note(localAddress: SocketAddress.local(of: descriptor))
+        note(localAddress: TCPConnector.localAddress(of: descriptor))
         var generator = SystemRandomNumberGenerator()
         let nonce = (0..<16).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
         let handshake = Handshake(endpoint, nonce: nonce)

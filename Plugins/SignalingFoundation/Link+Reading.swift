@@ -190,3 +190,5 @@ extension Link {
         }
     }
 }
+
+func systemText(_ error: Int32) -> String { String(cString: strerror(error)) }

@@ -137,7 +137,7 @@ final class Link: @unchecked Sendable {
         case over
     }
     @exclusivity(unchecked) var phase = Phase.connecting
-    var connector: Connector?
+    var connector: TCPConnector?
     var handshake: Handshake?
     var head = HeadBuffer()
     @exclusivity(unchecked) var parser: FrameParser

@@ -120,9 +120,11 @@ public struct SignalingEndpoint: Sendable, Hashable {
     public var path: String
     /// Which certificates are trusted, where `isSecure`.
     public var tls = TLSTrust()
-    /// Additional request headers. Values may be secrets: never log them.
+    /// Additional request headers; refused with `.notSupported` by a transport that cannot carry them. Values may be secrets: never
+    /// log them.
     public var headers: [(name: String, value: String)] = []
-    /// Offered in `Sec-WebSocket-Protocol`; the server must choose one of them when there are any.
+    /// Offered in `Sec-WebSocket-Protocol`; the server must choose one of them when there are any. Refused with `.notSupported` by a
+    /// transport that cannot carry them.
     public var subprotocols: [String] = []
     /// An HTTP proxy that is asked to CONNECT, where the backend declares `.proxy`.
     public var proxy: Proxy?

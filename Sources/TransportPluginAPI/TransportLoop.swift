@@ -40,6 +40,9 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
         var queue: [Work] = []
         var isSleeping = false
         var isStopping = false
+        /// From here on nothing is taken.
+        var isClosed = false
+        /// The thread has left the loop.
         var hasEnded = false
         var ended: [CheckedContinuation<Void, Never>] = []
     }
@@ -119,10 +122,12 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
         precondition(isCurrent, "called off the transport loop that owns the object")
     }
 
-    /// Runs `work` on the loop's thread in its next turn, in the order of the calls. Dropped once the loop has ended.
-    public func execute(_ work: @escaping @Sendable () -> Void) { push(.closure(work)) }
+    /// Runs `work` on the loop's thread in its next turn, in the order of the calls. Returns whether it was taken: what was taken runs;
+    /// once the loop has ended nothing is, and `work` is dropped. Whoever queues what must wake somebody looks at the result.
+    @discardableResult
+    public func execute(_ work: @escaping @Sendable () -> Void) -> Bool { push(.closure(work)) }
 
-    /// Runs `work` on the loop's thread and returns its result.
+    /// Runs `work` on the loop's thread and returns its result. Do not call it on a loop that may have ended: there it waits for ever.
     public func run<Result: Sendable>(_ work: @escaping @Sendable () -> Result) async -> Result {
         if isCurrent { return work() }
         return await withCheckedContinuation { continuation in
@@ -243,15 +248,17 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
 
     fileprivate func enqueue(_ job: UnownedJob, on executor: LoopTaskExecutor) { push(.task(job, executor)) }
 
-    private func push(_ work: Work) {
-        let wake = shared.withLock { shared in
-            guard !shared.hasEnded else { return false }
+    @discardableResult
+    private func push(_ work: Work) -> Bool {
+        let (isTaken, wake) = shared.withLock { shared in
+            guard !shared.isClosed else { return (false, false) }
             shared.queue.append(work)
-            guard shared.isSleeping else { return false }
+            guard shared.isSleeping else { return (true, false) }
             shared.isSleeping = false
-            return true
+            return (true, true)
         }
         if wake { signal() }
+        return isTaken
     }
 
     private func signal() {
@@ -278,6 +285,8 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
             let (mustTurn, mustStop) = shared.withLock { shared in
                 let mustTurn = !shared.queue.isEmpty
                 shared.isSleeping = !mustTurn && !shared.isStopping
+                // In the same breath as the last look at the queue: what is taken runs.
+                shared.isClosed = shared.isStopping && !mustTurn
                 return (mustTurn, shared.isStopping && !mustTurn)
             }
             if mustStop { break }

@@ -81,17 +81,39 @@ func expect(_ condition: Bool, _ message: @autoclosure () -> String) throws {
     if !condition { throw ConformanceFailure(message()) }
 }
 
-/// Runs `body`, which must throw a `TransportError` with one of `codes`, and returns it.
+/// Runs `body`, which must throw a `TransportError` with one of `codes` within `limit`, and returns it.
 @discardableResult
 func expectError(
-    _ codes: TransportError.Code..., from what: String, _ body: @Sendable () async throws -> some Sendable
+    _ codes: TransportError.Code..., from what: String, within limit: Duration = .seconds(30),
+    _ body: @escaping @Sendable () async throws -> some Sendable
 ) async throws -> TransportError {
     let result: any Sendable
-    do { result = try await body() } catch let error as TransportError {
+    do { result = try await within(limit, "\(what), which must throw \(codes),", body) } catch let error
+        as TransportError
+    {
         try expect(codes.contains(error.code), "\(what) must throw \(codes), but threw \(error)")
         return error
     }
-    throw ConformanceFailure("\(what) must throw \(codes), but returned \(result)")
+    throw ConformanceFailure("\(what) must throw \(codes), but returned \(told(result))")
+}
+
+/// A result in a sentence: not the bytes of a message.
+private func told(_ result: any Sendable) -> String {
+    switch result {
+    case is Void: "()"
+    case let message as SignalingMessage?:
+        switch message {
+        case .text(let payload): "a text of \(payload.count) bytes"
+        case .binary(let payload): "a binary message of \(payload.count) bytes"
+        case nil: "nil"
+        }
+    default: String("\(result)".prefix(120))
+    }
+}
+
+/// Shuts the transport down, which must not take long.
+func shutDown(_ transport: some SignalingTransport) async throws {
+    try await within(.seconds(20), "shutdown()") { await transport.shutdown() }
 }
 
 /// Runs `body` and fails when it has not returned after `limit`. A body that does not react to being cancelled is left

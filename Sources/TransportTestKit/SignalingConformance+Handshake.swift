@@ -169,7 +169,7 @@ extension SignalingConformance {
                     try await transport.connect(to: endpoint)
                 }
                 try expect(error.isRetriable, "the resolver may be back later: isRetriable")
-                await transport.shutdown()
+                try await shutDown(transport)
             },
             ConformanceClause("signaling.handshake.13", "shutdown() ends an attempt that is under way with .closed") {
                 try await subject.withServer { connection in
@@ -180,7 +180,7 @@ extension SignalingConformance {
                 } client: { transport, endpoint, server in
                     let task = Task { try await transport.connect(to: endpoint) }
                     try await server.events.expect("asked")
-                    await transport.shutdown()
+                    try await shutDown(transport)
                     try await expectError(.closed, from: "connect") { try await task.value }
                     try await server.events.expect("gone")
                 }
@@ -226,7 +226,7 @@ extension SignalingConformance {
                 let elapsed = Timestamp.now() - start
                 try expect(elapsed < .seconds(5), "the timeout of 1.5 s took \(elapsed)")
                 try expect(error.isRetriable, "a timeout may not happen again: isRetriable")
-                await transport.shutdown()
+                try await shutDown(transport)
             },
             ConformanceClause(
                 "signaling.handshake.15",

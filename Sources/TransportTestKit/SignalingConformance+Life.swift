@@ -12,7 +12,7 @@ extension SignalingConformance {
                 let connection = try await transport.connect(to: server.endpoint)
                 let task = Task { try await connection.receive() }
                 await Task.yield()
-                await transport.shutdown()
+                try await shutDown(transport)
                 try await expectError(.closed, from: "receive") { try await task.value }
                 try await expectError(.closed, from: "send") { try await connection.send(text: "late") }
             },
@@ -38,7 +38,7 @@ extension SignalingConformance {
                     let now = ProcessResources.now()
                     return now.descriptors < before.descriptors + 30 && now.threads < before.threads + 30
                 }
-                await transport.shutdown()
+                try await shutDown(transport)
             },
             ConformanceClause(
                 "signaling.life.03", "a transport that is shut down leaves no descriptor and no thread behind"
@@ -46,7 +46,7 @@ extension SignalingConformance {
                 let before = ProcessResources.now()
                 for _ in 0..<30 {
                     let transport = try subject.makeTransport()
-                    await transport.shutdown()
+                    try await shutDown(transport)
                 }
                 try await eventually("giving the transports' descriptors and threads back") {
                     let now = ProcessResources.now()
@@ -69,14 +69,14 @@ extension SignalingConformance {
                         await connection.close(.normal, within: .seconds(5))
                     }
                 }
-                await transport.shutdown()
+                try await shutDown(transport)
             },
             ConformanceClause(
                 "signaling.life.05", "shutdown() while connections are being made: each ends, none is left open"
             ) {
                 let server = try await subject.start(.echo)
                 defer { server.stop() }
-                for _ in 0..<10 {
+                for round in 1...10 {
                     let transport = try subject.makeTransport()
                     let attempts = (0..<8).map { _ in
                         Task {
@@ -87,9 +87,13 @@ extension SignalingConformance {
                         }
                     }
                     await Task.yield()
-                    await transport.shutdown()
-                    for attempt in attempts {
-                        try await expectError(.closed, from: "connect or receive") { try await attempt.value }
+                    try await shutDown(transport)
+                    for (number, attempt) in attempts.enumerated() {
+                        try await expectError(
+                            .closed, from: "attempt \(number + 1) of 8 (connect, or receive after it) in round \(round)"
+                        ) {
+                            try await attempt.value
+                        }
                     }
                 }
             },

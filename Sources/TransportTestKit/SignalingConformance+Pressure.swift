@@ -1,8 +1,60 @@
 internal import Glibc
 internal import TransportPluginAPI
 
-/// What systems hold between two ends at the most: socket buffers of both, those of a TLS terminator between them.
-private let systemBuffers = 24 << 20
+/// More than systems hold between two ends: the buffers of both and of a terminator of TLS between them, for both directions, and what a
+/// test server reads ahead. That much is sent only to a transport that does not wait.
+private let systemBuffers: Int = {
+    // The last of three numbers is the most that one socket may hold.
+    func maximum(_ name: String) -> Int {
+        guard let file = fopen("/proc/sys/net/ipv4/\(name)", "r") else { return 8 << 20 }
+        defer { fclose(file) }
+        var line = [CChar](repeating: 0, count: 128)
+        guard fgets(&line, Int32(line.count), file) != nil else { return 8 << 20 }
+        let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return text.split(whereSeparator: \.isWhitespace).last.flatMap { Int($0) } ?? 8 << 20
+    }
+    return min(max(4 * (maximum("tcp_rmem") + maximum("tcp_wmem")) + (16 << 20), 24 << 20), 512 << 20)
+}()
+
+/// Sends numbered messages of 64 KiB, which nobody receives, until `send` waits, and then as many more as it is told.
+private struct Flood: Sendable {
+    static let size = 64 << 10
+    private static let limit = systemBuffers / size
+    private let taken = Counter()
+    private let goal = Locked(Self.limit)
+    let task: Task<Void, any Error>
+
+    init(_ connection: some SignalingConnection) {
+        let (taken, goal) = (taken, goal)
+        task = Task {
+            while taken.value < goal.withLock({ $0 }) {
+                try await connection.send(.binary(numbered(taken.value, size: Self.size)))
+                taken.add()
+            }
+        }
+    }
+
+    /// Returns how many messages were taken before `send` had to wait.
+    func untilItWaits() async throws -> Int {
+        let count = try await settled { taken.value }
+        try expect(
+            count < Self.limit,
+            "send() took \(systemBuffers >> 20) MiB that nobody read and never waited: is what it buffers bounded (bufferLimit)? Does "
+                + "the test server bound its sockets' receive buffers (SO_RCVBUF, before listen) and what it reads ahead?"
+        )
+        return count
+    }
+
+    /// Lets it end after this many messages.
+    func end(after count: Int) { goal.withLock { $0 = count } }
+}
+
+private func expectNumbered(_ connection: some SignalingConnection, upTo count: Int) async throws {
+    for number in 0..<count {
+        let message = try await connection.receive()
+        try expect(isNumbered(message, number, size: Flood.size), "message \(number) is not what was sent")
+    }
+}
 
 extension SignalingConformance {
     static func pressureClauses<Transport>(_ subject: SignalingSubject<Transport>) -> [ConformanceClause] {
@@ -11,112 +63,68 @@ extension SignalingConformance {
                 "signaling.pressure.01",
                 "send() suspends while the other side does not read; nothing is lost or reordered"
             ) {
-                let size = 64 << 10
-                let total = (systemBuffers + (4 << 20)) / size
                 try await subject.withConnection(.stalls, { $0.bufferLimit = 256 << 10 }) { connection, server in
-                    let taken = Counter()
-                    let sender = Task {
-                        for number in 0..<total {
-                            try await connection.send(.binary(numbered(number, size: size)))
-                            taken.add()
-                        }
-                    }
-                    let before = try await settled { taken.value }
-                    try expect(before < total, "send() took \(before) messages of 64 KiB that nobody read")
+                    let flood = Flood(connection)
+                    let total = try await flood.untilItWaits() + 64
+                    flood.end(after: total)
                     server.resume()
-                    for number in 0..<total {
-                        let message = try await connection.receive()
-                        try expect(isNumbered(message, number, size: size), "message \(number) is not what was sent")
-                    }
-                    try await sender.value
+                    try await expectNumbered(connection, upTo: total)
+                    try await flood.task.value
                 }
             },
             ConformanceClause(
                 "signaling.pressure.02",
                 "what nobody receives stops the other side; nothing is lost when receive() goes on"
             ) {
-                let size = 64 << 10
-                let total = (systemBuffers + (4 << 20)) / size
                 try await subject.withConnection(.echo, { $0.bufferLimit = 256 << 10 }) { connection, _ in
-                    let taken = Counter()
-                    let sender = Task {
-                        for number in 0..<total {
-                            try await connection.send(.binary(numbered(number, size: size)))
-                            taken.add()
-                        }
-                    }
+                    let flood = Flood(connection)
                     // The echo stops reading when its own writes block.
-                    let before = try await settled { taken.value }
-                    try expect(before < total, "\(before) messages of 64 KiB were taken although nobody received any")
-                    for number in 0..<total {
-                        let message = try await connection.receive()
-                        try expect(isNumbered(message, number, size: size), "message \(number) is not what was sent")
-                    }
-                    try await sender.value
+                    let total = try await flood.untilItWaits() + 64
+                    flood.end(after: total)
+                    try await expectNumbered(connection, upTo: total)
+                    try await flood.task.value
                 }
             },
             ConformanceClause(
                 "signaling.pressure.03",
                 "a send() that waits ends with .cancelled or .closed when it is cancelled or aborted"
             ) {
-                let payload = Payload(Array(repeating: 1, count: 64 << 10))
                 try await subject.withConnection(.stalls, { $0.bufferLimit = 64 << 10 }) { connection, _ in
-                    let taken = Counter()
-                    @Sendable func fill() async throws {
-                        for _ in 0..<(systemBuffers / payload.count) {
-                            try await connection.send(.binary(payload))
-                            taken.add()
-                        }
-                    }
-                    let first = Task { try await fill() }
-                    _ = try await settled { taken.value }
-                    first.cancel()
-                    try await expectError(.cancelled, from: "the cancelled send") { try await first.value }
-                    let second = Task { try await fill() }
-                    _ = try await settled { taken.value }
+                    let first = Flood(connection)
+                    _ = try await first.untilItWaits()
+                    first.task.cancel()
+                    try await expectError(.cancelled, from: "the cancelled send") { try await first.task.value }
+                    let second = Flood(connection)
+                    _ = try await second.untilItWaits()
                     connection.abort()
-                    try await expectError(.closed, from: "the aborted send") { try await second.value }
+                    try await expectError(.closed, from: "the aborted send") { try await second.task.value }
                 }
             },
             ConformanceClause(
                 "signaling.pressure.04", "close() returns at its deadline when the other side does not answer"
             ) {
                 try await subject.withConnection(.stalls, { $0.bufferLimit = 64 << 10 }) { connection, _ in
-                    let taken = Counter()
-                    let sender = Task {
-                        while true {
-                            try await connection.send(.binary(Payload(Array(repeating: 1, count: 64 << 10))))
-                            taken.add()
-                        }
-                    }
-                    _ = try await settled { taken.value }
+                    let flood = Flood(connection)
+                    _ = try await flood.untilItWaits()
                     let start = Timestamp.now()
-                    await connection.close(.normal, within: .milliseconds(300))
+                    try await within(.seconds(20), "close(within: .milliseconds(300))") {
+                        await connection.close(.normal, within: .milliseconds(300))
+                    }
                     try expect(Timestamp.now() - start < .seconds(5), "close() took \(Timestamp.now() - start)")
-                    try await expectError(.closed, from: "the send that waited") { try await sender.value }
+                    try await expectError(.closed, from: "the send that waited") { try await flood.task.value }
                 }
             },
             ConformanceClause(
                 "signaling.pressure.05", "a send() that is cancelled while it waits leaves the messages around it whole"
             ) {
-                let size = 64 << 10
                 try await subject.withConnection(.stalls, { $0.bufferLimit = 64 << 10 }) { connection, server in
-                    let taken = Counter()
-                    let sender = Task {
-                        for number in 0..<(systemBuffers / size) {
-                            try await connection.send(.binary(numbered(number, size: size)))
-                            taken.add()
-                        }
-                    }
-                    let count = try await settled { taken.value }
-                    sender.cancel()
-                    try await expectError(.cancelled, from: "the cancelled send") { try await sender.value }
+                    let flood = Flood(connection)
+                    let count = try await flood.untilItWaits()
+                    flood.task.cancel()
+                    try await expectError(.cancelled, from: "the cancelled send") { try await flood.task.value }
                     server.resume()
                     let next = Task { try await connection.send(text: "next") }
-                    for number in 0..<count {
-                        let message = try await connection.receive()
-                        try expect(isNumbered(message, number, size: size), "message \(number) is not what was sent")
-                    }
+                    try await expectNumbered(connection, upTo: count)
                     try await next.value
                     let text = try await connection.receiveText()
                     try expect(text == "next", "'\(text)' came after the messages that were taken, not 'next'")

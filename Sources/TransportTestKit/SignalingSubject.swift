@@ -15,6 +15,18 @@ public struct SignalingSubject<Transport: SignalingTransport>: Sendable {
     /// Bytes that each connection may leave behind in this process: more than a little only where the front runs in it and
     /// keeps some of its own.
     public var bytesPerConnection = 32
+    /// Where an attempt to connect gets no answer, not even a refusal, for as long as the clause runs. Called for each clause that
+    /// needs one; `stop` is called when it is over. For a transport over TCP that is ``SignalingFront/silentTCP()``. Nil: connecting
+    /// never waits, and the clauses about waiting are left out; with the kit's own server there is always one.
+    public var silentEndpoint: (@Sendable () async throws -> SignalingFront)?
+    /// Whether a transport with its own server looks up the endpoint's host as a name; those that speak WebSocket always do.
+    public var resolvesNames = false
+    /// Whether the headers and subprotocols of an endpoint reach the other side, for a transport with its own server; one that does
+    /// not carry them must refuse them.
+    public var carriesHeaders = false
+    /// For a transport with its own server: one that sends these messages to each connection, unchecked, and then echoes. Texts that
+    /// are no UTF-8 and messages over the client's maximum are among them. Nil: clauses about such messages are left out.
+    public var startUncheckedServer: (@Sendable ([SignalingMessage]) async throws -> any SignalingTestServer)?
 
     /// A subject; see its properties.
     public init(
@@ -46,7 +58,19 @@ public struct SignalingFront: Sendable {
     }
 }
 
-/// What a test server does with each connection that it accepts.
+extension SignalingFront {
+    /// A port of 127.0.0.1 that answers nothing, not even TCP's SYN: the ``SignalingSubject/silentEndpoint`` of transports over TCP.
+    public static func silentTCP() throws -> SignalingFront {
+        let hole = try BlackHole()
+        return SignalingFront(try SignalingEndpoint(url: "ws://127.0.0.1:\(hole.port)/")) {
+            // Keeps the port until the clause is over.
+            withExtendedLifetime(hole) {}
+        }
+    }
+}
+
+/// What a test server does with each connection that it accepts. Over TCP, its sockets' SO_RCVBUF should be small (64 KiB, set on
+/// the listening socket), and so should what it reads ahead: what the server's side takes while nobody reads must end some time.
 public enum SignalingServerBehaviour: Sendable {
     /// Sends every message back.
     case echo
@@ -56,7 +80,7 @@ public enum SignalingServerBehaviour: Sendable {
     case closes(SignalingClose)
     /// Waits for one message and ends without a close frame.
     case breaks
-    /// Reads nothing before `resume()`, then echoes.
+    /// Takes nothing before `resume()` but what its buffers hold, then echoes.
     case stalls
 }
 
@@ -66,7 +90,7 @@ public protocol SignalingTestServer: Sendable {
     var endpoint: SignalingEndpoint { get }
     /// Ends the stall.
     func resume()
-    /// Ends everything. Idempotent.
+    /// Ends everything. When it returns, connecting is refused; what is open may end a little later. Idempotent.
     func stop()
 }
 
@@ -103,6 +127,40 @@ extension SignalingSubject {
         }
     }
 
+    /// A server that sends these to each connection as they are, and then echoes.
+    func startUnchecked(_ messages: [SignalingMessage]) async throws -> any SignalingTestServer {
+        if let startUncheckedServer { return try await startUncheckedServer(messages) }
+        return try await start { connection in
+            try connection.open()
+            for message in messages {
+                let opcode: WebSocketFrame.Opcode =
+                    switch message {
+                    case .text: .text
+                    case .binary: .binary
+                    }
+                try connection.send(
+                    WebSocketFrame(opcode: opcode, payload: message.payload.withUnsafeBytes { Array($0) }))
+            }
+            try connection.echo(reporting: false)
+        }
+    }
+
+    /// The subject's, or the kit's own black hole in the place of the subject's front: whatever is connected to first is silent.
+    func startSilence() async throws -> SignalingFront {
+        if let silentEndpoint { return try await silentEndpoint() }
+        let hole = try BlackHole()
+        let front = try await front(hole.port)
+        front.stop()
+        var endpoint = front.endpoint
+        if endpoint.proxy != nil {
+            endpoint.proxy = SignalingEndpoint.Proxy(host: "127.0.0.1", port: hole.port)
+        } else {
+            endpoint.host = "127.0.0.1"
+            endpoint.port = hole.port
+        }
+        return SignalingFront(endpoint) { withExtendedLifetime(hole) {} }
+    }
+
     func start(
         receiveBuffer: Int32? = nil, _ script: @escaping ScriptedWebSocketServer.Script
     ) async throws -> ScriptedTestServer {
@@ -115,7 +173,14 @@ extension SignalingSubject {
         _ behaviour: SignalingServerBehaviour, _ configure: @Sendable (inout SignalingEndpoint) -> Void = { _ in },
         _ body: @Sendable (Transport.Connection, any SignalingTestServer) async throws -> Void
     ) async throws {
-        let server = try await start(behaviour)
+        try await withConnection(to: try await start(behaviour), configure, body)
+    }
+
+    /// Runs `body` with one open connection to this server, which it stops.
+    func withConnection(
+        to server: any SignalingTestServer, _ configure: @Sendable (inout SignalingEndpoint) -> Void = { _ in },
+        _ body: @Sendable (Transport.Connection, any SignalingTestServer) async throws -> Void
+    ) async throws {
         defer { server.stop() }
         let transport = try makeTransport()
         var endpoint = server.endpoint
@@ -123,10 +188,10 @@ extension SignalingSubject {
         do {
             try await body(try await transport.connect(to: endpoint), server)
         } catch {
-            await transport.shutdown()
+            try? await shutDown(transport)
             throw error
         }
-        await transport.shutdown()
+        try await shutDown(transport)
     }
 
     /// Runs `client` with one open connection to a server that has answered the handshake and does what the script says.
@@ -155,10 +220,10 @@ extension SignalingSubject {
         do {
             try await client(transport, server.endpoint, server.server)
         } catch {
-            await transport.shutdown()
+            try? await shutDown(transport)
             throw error
         }
-        await transport.shutdown()
+        try await shutDown(transport)
     }
 }
 

@@ -2,11 +2,16 @@ import Glibc
 import InProcessTransport
 import TransportPluginAPI
 
-/// A signaling transport that breaks the contract in one way.
+/// A signaling transport that breaks the contract in one way. What is in-process cannot show (a host that is silent, names, hostile
+/// bytes) it plays: without a fault it does that right.
 struct BrokenSignaling: SignalingTransport {
     enum Fault: String, Sendable, CaseIterable {
+        // First: what others leave behind to be freed later would hide it.
+        case leaksMemory
         case swapsMessages, forgetsTheCloseReason, hasNoMaximum, losesEmptyMessages, connectsAfterShutdown
-        case leaksMemory, losesWhatCameEarly
+        case losesWhatCameEarly
+        case forgetsTheTimeout, ignoresCancellation, forgetsAttemptsInShutdown, leaksAttempts, callsUnknownNamesRefused
+        case ignoresHeaders, ignoresSubprotocols, believesText, takesAnySize, losesWhatCameBeforeTheEnd
 
         /// The clauses that it breaks.
         var breaks: Set<String> {
@@ -18,16 +23,29 @@ struct BrokenSignaling: SignalingTransport {
             case .connectsAfterShutdown: ["signaling.connect.04"]
             case .leaksMemory: ["signaling.life.04"]
             case .losesWhatCameEarly: ["signaling.message.07"]
+            case .forgetsTheTimeout: ["signaling.connect.07"]
+            case .ignoresCancellation: ["signaling.connect.08"]
+            case .forgetsAttemptsInShutdown: ["signaling.connect.09"]
+            case .leaksAttempts: ["signaling.connect.07", "signaling.connect.08", "signaling.connect.09"]
+            case .callsUnknownNamesRefused: ["signaling.connect.10"]
+            case .ignoresHeaders, .ignoresSubprotocols: ["signaling.connect.11"]
+            case .believesText: ["signaling.message.08"]
+            case .takesAnySize: ["signaling.message.09"]
+            case .losesWhatCameBeforeTheEnd: ["signaling.message.08", "signaling.message.09"]
             }
         }
     }
 
+    /// A host that answers nothing.
+    static let silentHost = "silent"
+
     let base: InProcessSignalingTransport
     let spare: InProcessSignalingTransport
-    let fault: Fault
+    let fault: Fault?
     private let isOver = Locked(false)
+    private let attempts = Locked<[MessageBuffer]>([])
 
-    init(network: InProcessSignalingNetwork, fault: Fault) {
+    init(network: InProcessSignalingNetwork, fault: Fault?) {
         base = InProcessSignalingTransport(network: network)
         spare = InProcessSignalingTransport(network: network)
         self.fault = fault
@@ -36,35 +54,77 @@ struct BrokenSignaling: SignalingTransport {
     nonisolated(nonsending) func connect(to endpoint: SignalingEndpoint) async throws(TransportError)
         -> BrokenConnection
     {
+        guard endpoint.headers.isEmpty || fault == .ignoresHeaders,
+            endpoint.subprotocols.isEmpty || fault == .ignoresSubprotocols
+        else { throw TransportError(.notSupported, "no headers and no subprotocols are carried") }
+        if endpoint.host == Self.silentHost { try await waitInVain(endpoint.connectTimeout) }
+        if endpoint.host.hasSuffix(".invalid"), fault != .callsUnknownNamesRefused {
+            throw TransportError(.nameNotResolved, "there is no \(endpoint.host)", isRetriable: true)
+        }
         if fault == .connectsAfterShutdown, isOver.withLock({ $0 }) {
             // Somewhere else, where nobody shut anything down.
-            return BrokenConnection(base: try await spare.connect(to: endpoint), fault: fault)
+            return BrokenConnection(base: try await spare.connect(to: endpoint), endpoint, fault: fault)
         }
-        var endpoint = endpoint
-        if fault == .hasNoMaximum { endpoint.maximumMessageSize = .max }
-        let connection = BrokenConnection(base: try await base.connect(to: endpoint), fault: fault)
+        // The server's end has the same endpoint, and must be able to send too much.
+        var unlimited = endpoint
+        unlimited.maximumMessageSize = .max
+        let connection = BrokenConnection(base: try await base.connect(to: unlimited), endpoint, fault: fault)
         if fault == .leaksMemory { _ = malloc(100) }
         return connection
     }
 
+    private nonisolated(nonsending) func waitInVain(_ limit: Duration) async throws(TransportError) {
+        let attempt = MessageBuffer(limit: 1)
+        // As a socket would be.
+        let descriptor = open("/dev/null", O_RDONLY | O_CLOEXEC)
+        defer { if fault != .leaksAttempts { close(descriptor) } }
+        attempts.withLock { $0.append(attempt) }
+        if isOver.withLock({ $0 }) { attempt.finish(TransportError(.closed, "the transport is shut down")) }
+        let timer = Task { [fault] in
+            try await Task.sleep(for: limit)
+            if fault != .forgetsTheTimeout {
+                attempt.finish(TransportError(.timedOut, "nobody answered", isRetriable: true))
+            }
+        }
+        defer { timer.cancel() }
+        guard fault == .ignoresCancellation else {
+            _ = try await attempt.next()
+            return
+        }
+        let outcome = await Task { () -> Result<Void, TransportError> in
+            do throws(TransportError) { return .success(_ = try await attempt.next()) } catch { return .failure(error) }
+        }.value
+        try outcome.get()
+    }
+
     nonisolated(nonsending) func shutdown() async {
         isOver.withLock { $0 = true }
+        if fault != .forgetsAttemptsInShutdown {
+            for attempt in attempts.withLock({ $0 }) {
+                attempt.finish(TransportError(.closed, "the transport is shut down"))
+            }
+        }
         await base.shutdown()
     }
 }
 
 final class BrokenConnection: SignalingConnection {
     let base: InProcessSignalingConnection
-    let fault: BrokenSignaling.Fault
+    let fault: BrokenSignaling.Fault?
+    private let maximum: Int
     private let held = Locked<SignalingMessage?>(nil)
     private let hasSentLast = Locked(false)
 
-    init(base: InProcessSignalingConnection, fault: BrokenSignaling.Fault) {
+    init(base: InProcessSignalingConnection, _ endpoint: SignalingEndpoint, fault: BrokenSignaling.Fault?) {
         self.base = base
         self.fault = fault
+        maximum = endpoint.maximumMessageSize
     }
 
     nonisolated(nonsending) func send(_ message: SignalingMessage) async throws(TransportError) {
+        guard message.payload.count <= maximum || fault == .hasNoMaximum else {
+            throw TransportError(.messageTooLarge, "\(message.payload.count) bytes are too many")
+        }
         if message == .text(Payload("last")) { hasSentLast.withLock { $0 = true } }
         switch fault {
         case .losesEmptyMessages where message.payload.isEmpty: return
@@ -80,6 +140,15 @@ final class BrokenConnection: SignalingConnection {
         // Of a server that counts, the first.
         if fault == .losesWhatCameEarly, message == .text(Payload("0")), hasSentLast.withLock({ $0 }) {
             return try await base.receive()
+        }
+        if fault == .losesWhatCameBeforeTheEnd, message == .text(Payload("before")) { return try await receive() }
+        if case .text(let payload) = message, payload.utf8Text == nil, fault != .believesText {
+            base.abort()
+            throw TransportError(.protocolViolation, "a text came that is no UTF-8")
+        }
+        if let message, message.payload.count > maximum, fault != .takesAnySize {
+            base.abort()
+            throw TransportError(.messageTooLarge, "\(message.payload.count) bytes came")
         }
         return message
     }

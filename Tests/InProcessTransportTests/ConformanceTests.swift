@@ -6,21 +6,32 @@ import TransportTestKit
 @Suite struct InProcessSignalingConformance {
     static let network = InProcessSignalingNetwork()
 
-    static let subject = SignalingSubject(
-        capabilities: [], makeTransport: { InProcessSignalingTransport(network: network) },
-        startServer: { try InProcessTestServer(network: network, behaviour: $0) })
+    static let subject = carryingHeaders(
+        SignalingSubject(
+            capabilities: [], makeTransport: { InProcessSignalingTransport(network: network) },
+            startServer: { try InProcessTestServer(network: network, behaviour: $0) }))
+
+    /// The server's end sees the endpoint itself.
+    private static func carryingHeaders<Transport>(
+        _ subject: SignalingSubject<Transport>
+    ) -> SignalingSubject<Transport> {
+        var subject = subject
+        subject.carriesHeaders = true
+        return subject
+    }
 
     @Test(arguments: SignalingConformance.clauses(of: subject))
     func keepsTheContract(_ clause: ConformanceClause) async throws { try await clause.run() }
 
     /// The decorator without a fault must be invisible.
-    static let decorated = SignalingSubject(
-        capabilities: [],
-        makeTransport: {
-            FaultInjectingSignalingTransport(
-                InProcessSignalingTransport(network: network), control: SignalingFaultControl())
-        },
-        startServer: { try InProcessTestServer(network: network, behaviour: $0) })
+    static let decorated = carryingHeaders(
+        SignalingSubject(
+            capabilities: [],
+            makeTransport: {
+                FaultInjectingSignalingTransport(
+                    InProcessSignalingTransport(network: network), control: SignalingFaultControl())
+            },
+            startServer: { try InProcessTestServer(network: network, behaviour: $0) }))
 
     @Test(arguments: SignalingConformance.clauses(of: decorated))
     func keepsTheContractBehindTheFaultDecorator(_ clause: ConformanceClause) async throws { try await clause.run() }
@@ -50,7 +61,11 @@ struct InProcessTestServer: SignalingTestServer {
     private let gate = AsyncStream<Void>.makeStream()
     private let task: Task<Void, Never>
 
-    init(network: InProcessSignalingNetwork, behaviour: SignalingServerBehaviour) throws {
+    /// - Parameter messages: what it sends first, to each connection.
+    init(
+        network: InProcessSignalingNetwork, behaviour: SignalingServerBehaviour,
+        saying messages: [SignalingMessage] = []
+    ) throws {
         let listener = try network.listen()
         let gate = gate
         self.listener = listener
@@ -58,7 +73,10 @@ struct InProcessTestServer: SignalingTestServer {
         task = Task {
             await withDiscardingTaskGroup { group in
                 for await connection in listener {
-                    group.addTask { try? await Self.serve(connection, behaviour, gate.stream) }
+                    group.addTask {
+                        for message in messages { try? await connection.send(message) }
+                        try? await Self.serve(connection, behaviour, gate.stream)
+                    }
                 }
             }
         }

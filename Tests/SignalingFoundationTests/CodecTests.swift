@@ -245,13 +245,4 @@ import TransportPluginAPI
         #expect(try isRefused { $0.tls.serverName = "" })
         #expect(try isRefused { $0.proxy = .init(host: "a b", port: 1) })
     }
-
-    // MARK: Addresses
-
-    @Test func familiesTakeTurns() {
-        let texts = ["::1", "::2", "127.0.0.1", "::3", "127.0.0.2"]
-        let addresses = texts.compactMap { SocketAddress($0, port: 1) }
-        #expect(SocketAddress.interleaved(addresses).map(\.text) == ["::1", "127.0.0.1", "::2", "127.0.0.2", "::3"])
-        #expect(SocketAddress("localhost", port: 1) == nil)
-    }
 }

@@ -48,6 +48,29 @@ import TransportPluginAPI
         await loop.shutdown()
     }
 
+    /// Whoever queues while the loop ends must know whether anybody will be woken.
+    @Test(.timeLimit(.minutes(1))) func whatTheLoopTakesRunsAndTheRestIsToldSo() async throws {
+        for _ in 0..<200 {
+            let loop = try TransportLoop(name: "test")
+            let ran = Locked(0)
+            let taken = Locked(0)
+            await withTaskGroup(of: Void.self) { group in
+                for _ in 0..<2 {
+                    group.addTask {
+                        while loop.execute({ ran.withLock { $0 += 1 } }) {
+                            taken.withLock { $0 += 1 }
+                            // An endless queue would keep the loop from its end.
+                            await Task.yield()
+                        }
+                    }
+                }
+                group.addTask { await loop.shutdown() }
+            }
+            #expect(ran.withLock { $0 } == taken.withLock { $0 })
+            #expect(!loop.execute {})
+        }
+    }
+
     /// Carries a watch from the loop and back to it.
     // SAFETY: touched on the loop only.
     private struct Watch: @unchecked Sendable {

@@ -26,6 +26,9 @@ if !isLoadable {
         .target(
             name: "LocalRoom",
             dependencies: [api, "UnixSignaling", "TCPPeers", room("RoomConnection"), room("SignalingFoundation")]),
+        // What a room server's side of `unix` needs.
+        .executableTarget(
+            name: "unix-bridge", dependencies: ["UnixSignaling", api, room("SignalingFoundation")]),
         .executableTarget(name: "local-room", dependencies: ["LocalRoom", room("RoomConnection")]),
         .testTarget(name: "UnixSignalingTests", dependencies: ["UnixSignaling", room("TransportTestKit")]),
         .testTarget(name: "TCPPeersTests", dependencies: ["TCPPeers", room("TransportTestKit")]),

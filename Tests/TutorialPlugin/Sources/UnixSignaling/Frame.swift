@@ -26,26 +26,28 @@ enum Frame {
 struct FrameReader {
     let maximumMessageSize: Int
     private var bytes: [UInt8] = []
+    private var consumed = 0
 
     init(maximumMessageSize: Int) { self.maximumMessageSize = maximumMessageSize }
 
-    /// Takes a piece and returns the frames that are complete.
-    mutating func append(_ piece: UnsafeRawBufferPointer) throws(TransportError) -> [Frame] {
+    mutating func append(_ piece: UnsafeRawBufferPointer) {
+        bytes.removeFirst(consumed)
+        consumed = 0
         bytes += piece
-        var frames: [Frame] = []
-        var start = 0
-        while bytes.count - start >= 5 {
-            let count = bytes[start + 1..<start + 5].reduce(0) { $0 << 8 | Int($1) }
-            guard count <= max(maximumMessageSize, 125) else {
-                throw TransportError(
-                    .messageTooLarge, "a message of \(count) bytes came; the maximum is \(maximumMessageSize)")
-            }
-            guard bytes.count - start - 5 >= count else { break }
-            frames.append(try Self.frame(bytes[start], bytes[start + 5..<start + 5 + count]))
-            start += 5 + count
+    }
+
+    /// The next frame that is complete, one at a time: what came before a bad one counts.
+    mutating func next() throws(TransportError) -> Frame? {
+        let rest = bytes[consumed...]
+        guard rest.count >= 5, let kind = rest.first else { return nil }
+        let count = rest.prefix(5).dropFirst().reduce(0) { $0 << 8 | Int($1) }
+        guard count <= max(maximumMessageSize, 125) else {
+            throw TransportError(
+                .messageTooLarge, "a message of \(count) bytes came; the maximum is \(maximumMessageSize)")
         }
-        bytes.removeFirst(start)
-        return frames
+        guard rest.count - 5 >= count else { return nil }
+        consumed += 5 + count
+        return try Self.frame(kind, rest.dropFirst(5).prefix(count))
     }
 
     private static func frame(_ kind: UInt8, _ content: ArraySlice<UInt8>) throws(TransportError) -> Frame {

@@ -4,11 +4,11 @@ import TransportPluginAPI
 /// Signaling over Unix-domain sockets: `ws://localhost/run/room.sock` leads to the socket `/run/room.sock`.
 public final class UnixTransport: SignalingTransport {
     private struct State {
-        var connections: [ObjectIdentifier: UnixConnection] = [:]
+        var connections: [ObjectIdentifier: FrameConnection] = [:]
         var isShutDown = false
     }
 
-    private let loop: TransportLoop
+    let loop: TransportLoop
     private let state = Locked(State())
 
     /// Throws `.resourceExhausted` when the system has no descriptor or thread left.
@@ -16,13 +16,20 @@ public final class UnixTransport: SignalingTransport {
 
     public nonisolated(nonsending) func connect(
         to endpoint: SignalingEndpoint
-    ) async throws(TransportError) -> UnixConnection {
-        if Task.isCancelled { throw TransportError(.cancelled, "connecting to \(endpoint.path) was cancelled") }
-        guard !endpoint.isSecure, endpoint.proxy == nil else {
-            throw TransportError(
-                .notSupported, "a Unix-domain socket has no TLS and no proxy: use a ws:// URL without a proxy")
-        }
+    ) async throws(TransportError) -> FrameConnection {
+        try Self.check(endpoint)
         return try adopt(try Self.open(endpoint.path), endpoint)
+    }
+
+    /// What cannot be done is refused, never ignored.
+    static func check(_ endpoint: SignalingEndpoint) throws(TransportError) {
+        if Task.isCancelled { throw TransportError(.cancelled, "connecting to \(endpoint.url) was cancelled") }
+        guard !endpoint.isSecure, endpoint.proxy == nil else {
+            throw TransportError(.notSupported, "there is no TLS and no proxy here: use a ws:// URL without a proxy")
+        }
+        guard endpoint.headers.isEmpty, endpoint.subprotocols.isEmpty else {
+            throw TransportError(.notSupported, "there are no headers and no subprotocols here: leave them out")
+        }
     }
 
     public nonisolated(nonsending) func shutdown() async {
@@ -36,8 +43,8 @@ public final class UnixTransport: SignalingTransport {
     }
 
     /// Makes a connection of an open socket, which then belongs to it.
-    func adopt(_ descriptor: Int32, _ endpoint: SignalingEndpoint) throws(TransportError) -> UnixConnection {
-        let connection = UnixConnection(descriptor, endpoint, loop) { [weak self] connection in
+    package func adopt(_ descriptor: Int32, _ endpoint: SignalingEndpoint) throws(TransportError) -> FrameConnection {
+        let connection = FrameConnection(descriptor, endpoint, loop) { [weak self] connection in
             _ = self?.state.withLock { $0.connections.removeValue(forKey: ObjectIdentifier(connection)) }
         }
         let isShutDown = state.withLock { state in
@@ -48,6 +55,7 @@ public final class UnixTransport: SignalingTransport {
             close(descriptor)
             throw TransportError(.closed, "the transport is shut down")
         }
+        // Taken for sure: `shutdown` ends the loop only behind the connections that it found.
         loop.execute { connection.start() }
         return connection
     }

@@ -40,7 +40,6 @@ struct SocketAddress {
         }
     }
 
-    /// The numeric address that a connected socket's packets leave from, without a port.
     static func local(of descriptor: Int32) -> String? {
         var address = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
@@ -48,6 +47,7 @@ struct SocketAddress {
         let isKnown = withUnsafeMutablePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
                 getsockname(descriptor, address, &length) == 0
+                    && [AF_INET, AF_INET6].contains(Int32(address.pointee.sa_family))
                     && getnameinfo(address, length, &text, socklen_t(text.count), nil, 0, NI_NUMERICHOST) == 0
             }
         }
@@ -66,4 +66,10 @@ struct SocketAddress {
         }
         return result
     }
+}
+
+extension TCPConnector {
+    /// The numeric address that a connected socket's packets leave from, without a port:
+    /// ``SignalingConnection/localAddress``. Nil when the socket has none, as one of the Unix domain.
+    public static func localAddress(of descriptor: Int32) -> String? { SocketAddress.local(of: descriptor) }
 }

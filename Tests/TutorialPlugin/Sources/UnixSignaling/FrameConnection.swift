@@ -4,13 +4,15 @@ import TransportPluginAPI
 /// One open connection.
 ///
 /// SAFETY of `@unchecked Sendable`: the buffers and `state` have locks of their own; everything else is touched only on the loop.
-public final class UnixConnection: SignalingConnection, @unchecked Sendable {
+public final class FrameConnection: SignalingConnection, @unchecked Sendable {
     private struct State {
         var closeReason: SignalingClose?
         var hasEnded = false
         var waiting: [CheckedContinuation<Void, Never>] = []
     }
 
+    /// Of a socket that has one: rooms learn from it at once that this machine has lost the address.
+    public let localAddress: String?
     private let endpoint: SignalingEndpoint
     private let loop: TransportLoop
     private let inbound: MessageBuffer
@@ -19,7 +21,7 @@ public final class UnixConnection: SignalingConnection, @unchecked Sendable {
 
     // On the loop only.
     private let descriptor: Int32
-    private let onEnd: (UnixConnection) -> Void
+    private let onEnd: (FrameConnection) -> Void
     private var watch: LoopWatch?
     private var deadline: LoopTimer?
     private var reader: FrameReader
@@ -31,12 +33,13 @@ public final class UnixConnection: SignalingConnection, @unchecked Sendable {
 
     init(
         _ descriptor: Int32, _ endpoint: SignalingEndpoint, _ loop: TransportLoop,
-        onEnd: @escaping (UnixConnection) -> Void
+        onEnd: @escaping (FrameConnection) -> Void
     ) {
         self.descriptor = descriptor
         self.endpoint = endpoint
         self.loop = loop
         self.onEnd = onEnd
+        localAddress = TCPConnector.localAddress(of: descriptor)
         reader = FrameReader(maximumMessageSize: endpoint.maximumMessageSize)
         let reference = Reference()
         inbound = MessageBuffer(
@@ -49,7 +52,7 @@ public final class UnixConnection: SignalingConnection, @unchecked Sendable {
     /// Lets the buffers reach the connection that is made after them.
     private final class Reference: @unchecked Sendable {
         // SAFETY: set once in `init`, read only on the loop afterwards.
-        weak var connection: UnixConnection?
+        weak var connection: FrameConnection?
     }
 
     // MARK: From any task
@@ -117,11 +120,8 @@ public final class UnixConnection: SignalingConnection, @unchecked Sendable {
                 if count < 0, errno == EAGAIN || errno == EINTR { return }
                 return end(isClosing ? Self.closed : Self.broken)
             }
-            do throws(TransportError) {
-                for frame in try reader.append(UnsafeRawBufferPointer(rebasing: piece[..<count])) { take(frame) }
-            } catch {
-                end(error)
-            }
+            reader.append(UnsafeRawBufferPointer(rebasing: piece[..<count]))
+            do throws(TransportError) { while let frame = try reader.next() { take(frame) } } catch { end(error) }
         }
     }
 
@@ -197,7 +197,8 @@ public final class UnixConnection: SignalingConnection, @unchecked Sendable {
         watch = nil
         deadline?.cancel()
         Glibc.close(descriptor)
-        outbound.finish(error, discarding: true)
+        outbound.finish(error.code == .closed ? error : Self.closed, discarding: true)
+        // What came before is delivered first.
         inbound.finish(error)
         onEnd(self)
         for continuation in waiting { continuation.resume() }

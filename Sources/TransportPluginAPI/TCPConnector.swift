@@ -1,0 +1,248 @@
+internal import Glibc
+
+/// Connects a TCP socket to the first of several addresses that answers (RFC 8305 §5): each gets a head start of 250 ms on the
+/// next, which begins at once when it fails. Belongs to the loop's thread.
+///
+/// For transports that go on with it on their loop; ``TransportLoop/connect(to:port:url:deadline:)`` is for all others.
+public final class TCPConnector {
+    static let headStart = Duration.milliseconds(250)
+
+    private let loop: TransportLoop
+    private let url: String
+    private var waiting: ArraySlice<SocketAddress>
+    private var attempts: [Int32: LoopWatch] = [:]
+    private var failures: [(address: String, error: Int32)] = []
+    private var next: LoopTimer?
+    private var done: ((Result<Int32, TransportError>) -> Void)?
+
+    /// - Parameters:
+    ///   - loop: where the attempt is made.
+    ///   - addresses: numeric, as ``NameResolver`` finds them; families take turns.
+    ///   - port: 1 to 65,535.
+    ///   - url: what errors name.
+    ///   - done: called once, maybe inside `start`, not after `cancel`. The socket, which does not block, is the callee's from then
+    ///     on. Fails with `.refused`, `.unreachable` or `.resourceExhausted`.
+    public convenience init(
+        loop: TransportLoop, addresses: [String], port: UInt16, url: String,
+        done: @escaping (Result<Int32, TransportError>) -> Void
+    ) {
+        self.init(
+            loop: loop, addresses: addresses.compactMap { SocketAddress($0, port: port) }, url: url, done: done)
+    }
+
+    init(
+        loop: TransportLoop, addresses: [SocketAddress], url: String,
+        done: @escaping (Result<Int32, TransportError>) -> Void
+    ) {
+        self.loop = loop
+        self.url = url
+        waiting = SocketAddress.interleaved(addresses)[...]
+        self.done = done
+    }
+
+    /// Begins.
+    public func start() {
+        next?.cancel()
+        next = nil
+        guard done != nil else { return }
+        while let address = waiting.popFirst() {
+            guard begin(address) else { continue }
+            if !waiting.isEmpty { next = loop.schedule(after: Self.headStart) { self.start() } }
+            return
+        }
+        if attempts.isEmpty { finish(.failure(failure())) }
+    }
+
+    /// Closes what is under way. Idempotent.
+    public func cancel() {
+        done = nil
+        next?.cancel()
+        next = nil
+        for (descriptor, watch) in attempts {
+            watch.cancel()
+            close(descriptor)
+        }
+        attempts = [:]
+    }
+
+    private func begin(_ address: SocketAddress) -> Bool {
+        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
+        let descriptor = socket(address.family, type, 0)
+        guard descriptor >= 0 else { return note(address, errno) }
+        var on: Int32 = 1
+        setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
+        let error = address.connect(descriptor)
+        // Connected at once or not: the watch tells.
+        guard error == 0 || error == EINPROGRESS else {
+            close(descriptor)
+            return note(address, error)
+        }
+        do throws(TransportError) {
+            attempts[descriptor] = try loop.watch(descriptor, for: .writable) { _ in
+                self.ended(descriptor, address)
+            }
+            return true
+        } catch {
+            close(descriptor)
+            return note(address, ENOMEM)
+        }
+    }
+
+    private func ended(_ descriptor: Int32, _ address: SocketAddress) {
+        attempts.removeValue(forKey: descriptor)?.cancel()
+        var error: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &length)
+        if error == 0 { return finish(.success(descriptor)) }
+        close(descriptor)
+        _ = note(address, error)
+        start()
+    }
+
+    private func note(_ address: SocketAddress, _ error: Int32) -> Bool {
+        failures.append((address.text, error))
+        return false
+    }
+
+    private func finish(_ outcome: Result<Int32, TransportError>) {
+        let done = done
+        cancel()
+        done?(outcome)
+    }
+
+    /// The last failure that says most.
+    private func failure() -> TransportError {
+        let ranks: [Int32] = [ECONNREFUSED, EMFILE, ENFILE, ENOMEM, ENOBUFS]
+        let told = failures.last { ranks.contains($0.error) } ?? failures.last ?? ("no address", EADDRNOTAVAIL)
+        let target = "\(url) (\(told.address))"
+        switch told.error {
+        case ECONNREFUSED:
+            return TransportError(.refused, "nobody listens at \(target): is the server running?", isRetriable: true)
+        case EMFILE, ENFILE, ENOMEM, ENOBUFS:
+            return TransportError(
+                .resourceExhausted, "no socket for \(target): \(systemText(told.error))", isRetriable: true)
+        default:
+            return TransportError(
+                .unreachable, "\(target) could not be reached: \(systemText(told.error))", isRetriable: true)
+        }
+    }
+}
+
+private func systemText(_ error: Int32) -> String { String(cString: strerror(error)) }
+
+extension TransportLoop {
+    /// Opens a TCP connection to the first of `addresses` that answers: what a transport does between ``NameResolver`` and its own
+    /// handshake. Returns the socket, which does not block and belongs to the caller.
+    ///
+    /// Throws `.refused`, `.unreachable`, `.resourceExhausted`, `.timedOut` at `deadline`, `.cancelled` as soon as the task is, and
+    /// `.closed` when the loop is shut down meanwhile or was before. An attempt that is given up is closed.
+    /// - Parameters:
+    ///   - addresses: numeric; families take turns, and each address has 250 ms before the next is tried too (RFC 8305).
+    ///   - port: 1 to 65,535.
+    ///   - url: what errors name.
+    ///   - deadline: when to give up; the same that the resolver was given.
+    public nonisolated(nonsending) func connect(
+        to addresses: [String], port: UInt16, url: String, deadline: Timestamp
+    ) async throws(TransportError) -> Int32 {
+        let attempt = TCPAttempt(self, addresses, port, url, deadline)
+        let outcome = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in attempt.begin(continuation) }
+        } onCancel: {
+            attempt.cancel()
+        }
+        return try outcome.get()
+    }
+}
+
+/// One call of `connect`: what its task and the loop know of it. The first outcome counts.
+// SAFETY: `state` is behind its lock, what is under "On the loop" is touched only there.
+private final class TCPAttempt: LoopSource, @unchecked Sendable {
+    typealias Outcome = Result<Int32, TransportError>
+    private struct State {
+        var outcome: Outcome?
+        var continuation: CheckedContinuation<Outcome, Never>?
+    }
+
+    private let loop: TransportLoop
+    private let addresses: [String]
+    private let port: UInt16
+    private let url: String
+    private let deadline: Timestamp
+    private let state = Locked(State())
+
+    // MARK: On the loop
+
+    private var connector: TCPConnector?
+    private var timer: LoopTimer?
+
+    init(_ loop: TransportLoop, _ addresses: [String], _ port: UInt16, _ url: String, _ deadline: Timestamp) {
+        self.loop = loop
+        self.addresses = addresses
+        self.port = port
+        self.url = url
+        self.deadline = deadline
+    }
+
+    func begin(_ continuation: CheckedContinuation<Outcome, Never>) {
+        let outcome = state.withLock { state in
+            if state.outcome == nil { state.continuation = continuation }
+            return state.outcome
+        }
+        if let outcome { return continuation.resume(returning: outcome) }
+        // What a loop that has ended does not take must not be waited for.
+        if !loop.execute({ self.start() }) { settle(.failure(closed)) }
+    }
+
+    func cancel() {
+        guard settle(.failure(TransportError(.cancelled, "connecting to \(url) was cancelled"))) else { return }
+        // Not taken: then the loop's end has closed it.
+        loop.execute { self.clear() }
+    }
+
+    private var closed: TransportError {
+        TransportError(.closed, "connecting to \(url) was given up: the transport is shut down")
+    }
+
+    /// False: it was settled before.
+    @discardableResult
+    private func settle(_ outcome: Outcome) -> Bool {
+        let (isFirst, continuation) = state.withLock { state -> (Bool, CheckedContinuation<Outcome, Never>?) in
+            guard state.outcome == nil else { return (false, nil) }
+            state.outcome = outcome
+            defer { state.continuation = nil }
+            return (true, state.continuation)
+        }
+        continuation?.resume(returning: outcome)
+        return isFirst
+    }
+
+    private func start() {
+        guard state.withLock({ $0.outcome == nil }) else { return }
+        // As a source it hears of the loop's end.
+        loop.attach(self)
+        timer = loop.schedule(at: deadline) { [self] in
+            end(.failure(TransportError(.timedOut, "\(url) did not answer in time", isRetriable: true)))
+        }
+        let connector = TCPConnector(loop: loop, addresses: addresses, port: port, url: url) { self.end($0) }
+        self.connector = connector
+        connector.start()
+    }
+
+    private func end(_ outcome: Outcome) {
+        clear()
+        // Whoever waited was cancelled in the same moment: nobody takes the socket.
+        if !settle(outcome), case .success(let descriptor) = outcome { close(descriptor) }
+    }
+
+    private func clear() {
+        timer?.cancel()
+        timer = nil
+        connector?.cancel()
+        connector = nil
+        loop.detach(self)
+    }
+
+    func loopWillSleep() -> Timestamp? { nil }
+
+    func loopWillEnd() { end(.failure(closed)) }
+}
