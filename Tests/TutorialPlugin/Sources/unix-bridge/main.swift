@@ -5,11 +5,15 @@ import UnixSignaling
 
 // unix-bridge SOCKET URL: passes messages between a Unix-domain socket and a room server's WebSocket.
 let arguments = CommandLine.arguments
-guard arguments.count == 3 else { fatalError("usage: unix-bridge /tmp/room.sock ws://127.0.0.1:8080/") }
+guard arguments.count == 3 else {
+    print("usage: unix-bridge SOCKET URL")
+    exit(2)
+}
 let near = try SignalingEndpoint(url: "ws://localhost\(arguments[1])")
 let far = try SignalingEndpoint(url: arguments[2])
-// What a bridge that was killed left behind.
-unlink(near.path)
+// What a bridge that was killed left behind; nothing else is removed.
+var status = stat()
+if stat(near.path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK { unlink(near.path) }
 let listener = try await Listener(Listener.listen(near.path), near)
 let transport = try FoundationSignaling()
 print("from \(near.path) to \(far.url)")
