@@ -109,13 +109,15 @@ extension Simulation {
         case .freeze, .suspend:
             guard node.suspendedUntil <= now else { return }
             if node.isAsleep {
+                // Not the fault's duration: one that found it asleep already may end at the same moment, and end it.
+                let slept = now - node.suspendedSince
                 node.isAsleep = false
-                node.clockOffset -= fault.duration
+                node.clockOffset -= slept
                 rescheduleTimers(of: node)
                 // Told at once, or by the next look.
                 let delay = chance(0.8) ? Duration.milliseconds(2) : random.duration(upTo: .seconds(10))
                 queue.push(
-                    .machine(node: node.index, life: node.life, .woke(after: fault.duration)), at: now + delay)
+                    .machine(node: node.index, life: node.life, .woke(after: slept)), at: now + delay)
             }
             judgeLines(of: node)
         case .refusal: node.refusesNext = false

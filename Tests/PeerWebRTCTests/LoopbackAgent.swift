@@ -15,6 +15,8 @@ final class TestNetwork: @unchecked Sendable {
     var holdsConnectivity = false { didSet { for agent in agents { agent.check() } } }
     /// Agents take a path for working as soon as they know the other side, before the other side knows them.
     var isHasty = false
+    /// Agents that become connected when the test calls `becomeConnected`, and not before.
+    var isLate: (LoopbackAgent) -> Bool = { _ in false }
     /// An agent learns of the first candidate of the other side.
     var onFirstCandidate: (LoopbackAgent) -> Void = { _ in }
 
@@ -179,14 +181,18 @@ final class LoopbackAgent: ICEAgent, @unchecked Sendable {
     }
 
     private func connect() {
-        guard !isConnected else { return }
+        guard !isConnected, !network.isLate(self) else { return }
         isConnected = true
         timer?.cancel()
-        loop.execute { [self] in
-            guard !isClosed else { return }
-            handler?.iceAgent(didEmit: .selected(PeerPath(local: .host, remote: .host, summary: "udp \(port)")))
-            handler?.iceAgent(didEmit: .state(.connected))
-        }
+        loop.execute { [self] in becomeConnected() }
+    }
+
+    func becomeConnected() {
+        guard !isClosed else { return }
+        isConnected = true
+        timer?.cancel()
+        handler?.iceAgent(didEmit: .selected(PeerPath(local: .host, remote: .host, summary: "udp \(port)")))
+        handler?.iceAgent(didEmit: .state(.connected))
     }
 
     /// The path is said to be lost, or to be back.

@@ -30,6 +30,24 @@ struct PathTests {
         await pair.end()
     }
 
+    /// The other side's first flight often comes a moment before this side's own check is answered.
+    @Test func anAnswerToAHandshakeWaitsForThePath() async throws {
+        let pair = try TestPair()
+        try await pair.start { pair in
+            pair.network.isLate = { $0.isControlling }
+            _ = try pair.a.call { try $0.openChannel(ChannelParameters(label: "data")) }
+        }
+        #expect(await pair.a.wait { _ in pair.network.agents.first { $0.isControlling }?.receivedCount == 1 })
+        try await pair.on { pair in
+            let agent = try #require(pair.network.agents.first { $0.isControlling })
+            let before = agent.sentCount
+            agent.becomeConnected()
+            #expect(agent.sentCount > before, "the answer is lost until DTLS repeats it")
+        }
+        #expect(await pair.b.wait { $0.channel("data") != nil })
+        await pair.end()
+    }
+
     @Test func dataResumesPromptlyAndCompletelyAfterSilence() async throws {
         let pair = try TestPair()
         let ids = try await pair.connect()

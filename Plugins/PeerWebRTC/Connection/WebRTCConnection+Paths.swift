@@ -62,6 +62,7 @@ extension WebRTCConnection {
     }
 
     private func pathIsUp() {
+        output.pathIsUp()
         if canCarryData {
             setState(.connected)
         } else {

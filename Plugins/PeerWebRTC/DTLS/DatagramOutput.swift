@@ -9,6 +9,9 @@ final class DatagramOutput {
     private let loop: TransportLoop
     /// Where batches go; without one they are dropped.
     var link: AgentLink?
+    @exclusivity(unchecked) private var isWaitingForPath = true
+    /// What waits for it: the other side may have its path first, and begin the handshake.
+    private var latest: DatagramBatch?
     /// Somebody will call `flush` before the turn ends.
     @exclusivity(unchecked) var isFlushPromised = false
 
@@ -42,6 +45,8 @@ final class DatagramOutput {
     /// Sends what was gathered, for the last time.
     func end() {
         flush()
+        if let latest { pool.giveBack(latest) }
+        latest = nil
         link = nil
         work = nil
     }
@@ -50,8 +55,25 @@ final class DatagramOutput {
     func flush() {
         guard let batch else { return }
         self.batch = nil
+        guard !isWaitingForPath else { return keep(batch) }
         send(batch)
         pool.giveBack(batch)
+    }
+
+    /// Only the latest flight: DTLS repeats all of a flight.
+    private func keep(_ batch: DatagramBatch) {
+        if let latest { pool.giveBack(latest) }
+        latest = batch
+    }
+
+    /// Sends what has waited for the first path.
+    func pathIsUp() {
+        guard isWaitingForPath else { return }
+        isWaitingForPath = false
+        guard let latest else { return }
+        self.latest = nil
+        send(latest)
+        pool.giveBack(latest)
     }
 }
 
