@@ -26,6 +26,8 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
 
     // Channels
     private var channels: [ChannelID: InProcessChannel] = [:]
+    /// Channels of a connection that was closed here, with what they had sent.
+    private var leftovers: [InProcessChannel] = []
     private var nextChannel = 0
     private var counters = PeerConnectionStatistics()
 
@@ -294,10 +296,26 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
 
     public func close() {
         guard !isClosed else { return }
-        // The other side hears of it only while there is a path.
+        // The other side hears of it only while there is a path, and behind what was sent.
         let peer = isPathUp ? peer : nil
+        leftovers = channels.values.filter { !$0.queue.isEmpty }.sorted { $0.id.rawValue < $1.id.rawValue }
         end()
-        peer?.end()
+        network.loop.execute { [self] in
+            for channel in leftovers { peer?.takeLast(of: channel) }
+            leftovers = []
+            peer?.end()
+        }
+    }
+
+    /// What the other side sent before it closed, as far as it is read.
+    private func takeLast(of channel: InProcessChannel) {
+        while !isClosed, let match = channel.partner, match.isReceiving, !match.isEnded,
+            let (payload, isText) = channel.next()
+        {
+            counters.messagesReceived += 1
+            counters.bytesReceived += UInt64(payload.count)
+            payload.withUnsafeBytes { handler?.peerConnection(didReceive: $0, isText: isText, on: match.id) }
+        }
     }
 
     func fail(_ error: TransportError) {

@@ -69,6 +69,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             guard let self, let id = connections[participant.id]?.id else { return }
             switch hint {
             case .serverIsBack: report(.peer(participant.id, id, .serverIsBack))
+            case .leaving: report(.peer(participant.id, id, .leaving))
             }
         }
         links[participant.id] = link
@@ -111,6 +112,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             case .updateICEServers(let iceServers): connection.updateICEServers(template.iceServers + iceServers)
             case .probe: connection.probe()
             case .tellServerIsBack: links[participant]?.send(.serverIsBack)
+            case .tellLeaving: links[participant]?.send(.leaving)
             }
         } catch {
             // This machine has no network at this moment. The ladder tries again when it has one; a new connection would not help.

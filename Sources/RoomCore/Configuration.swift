@@ -107,8 +107,6 @@ package struct RecoveryConfiguration: Sendable, Equatable {
     package var closedBudget: Duration = .seconds(2)
     /// How long a participant that a rejoin did not find in the roster is waited for, within the server's grace period.
     package var absenceLimit: Duration = .seconds(60)
-    /// The same for one that has closed its peer connection meanwhile.
-    package var closedAbsenceLimit: Duration = .seconds(5)
     /// Peers of ours that may be connecting at a time.
     package var maximumConnecting = 8
     /// Remote candidates that are kept until their description has come.

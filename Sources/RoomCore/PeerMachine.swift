@@ -94,7 +94,7 @@ package struct PeerMachine: Sendable {
         case .descriptionRefused:
             negotiate(now: now, &actions) { negotiation, _, actions in negotiation.descriptionRefused(&actions) }
             climb(now: now, &actions) { $0.descriptionRefused(now: now, &$1) }
-        case .serverIsBack: break
+        case .serverIsBack, .leaving: break
         }
         renewRelay(now: now, &actions)
     }
@@ -118,9 +118,9 @@ package struct PeerMachine: Sendable {
         climb(now: now, &actions) { $0.hurry(cause, now: now, &$1) }
     }
 
-    /// Others may still be waiting for their next attempt.
-    package func tellServerIsBack(_ actions: inout [Action]) {
-        if let connection, case .connected = status { actions.append(.command(connection, .tellServerIsBack)) }
+    /// A word over the connection, if it works.
+    package func tell(_ word: RoomMachine.PeerCommand, _ actions: inout [Action]) {
+        if let connection, case .connected = status { actions.append(.command(connection, word)) }
     }
 
     /// This machine has slept for so long. Credentials have aged meanwhile.

@@ -73,6 +73,8 @@ extension RoomMachine {
         case descriptionRefused(PeerFailure)
         /// The other side says over its channel that it has come back to the room server.
         case serverIsBack
+        /// The other side says over its channel that it leaves the room for good.
+        case leaving
     }
 
     /// What the shell must do, in this order.
@@ -109,6 +111,8 @@ extension RoomMachine {
         case probe
         /// Over the connection's channel, if it has one that works.
         case tellServerIsBack
+        /// In the same way.
+        case tellLeaving
     }
 
     package enum TimerID: Sendable, Hashable {

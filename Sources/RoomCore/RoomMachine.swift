@@ -101,7 +101,7 @@ package struct RoomMachine: Sendable {
                 $0.handle(fact, of: connection, now: now, &$1)
             }
             guard isCurrent else { break }
-            if fact == .closed(nil) { attend(now, &actions) { $0.peerClosed(participant, now: now, &$1) } }
+            if fact == .leaving { attend(now, &actions) { $0.peerLeaving(participant, &$1) } }
             conclude(from: fact, wasRecovering: wasRecovering, now, &actions)
         }
         if wasConnected, !signaling.isConnected, !isEnded {
@@ -122,7 +122,7 @@ package struct RoomMachine: Sendable {
         case .liveness(.alive), .state(.connected):
             if wasRecovering, !signaling.isConnected { signal(now, &actions) { $0.hurry(now: now, &$1) } }
         case .localDescription, .localCandidate, .endOfLocalCandidates, .state, .pathChanged, .closed,
-            .descriptionRefused, .serverIsBack:
+            .descriptionRefused, .serverIsBack, .leaving:
             break
         }
     }
@@ -215,7 +215,7 @@ package struct RoomMachine: Sendable {
         let known = before.subtracting(missed)
         eachPeer(now, &actions) { peer, participant, actions in
             // Those first of all whom the server does not know: they have not come back yet.
-            peer.tellServerIsBack(&actions)
+            peer.tell(.tellServerIsBack, &actions)
             guard known.contains(participant) else { return }
             if joined.isResumed {
                 peer.setReachable(true, now: now, &actions)
@@ -252,7 +252,11 @@ package struct RoomMachine: Sendable {
 
     private mutating func end(_ reason: EndReason, _ now: Timestamp, _ actions: inout [Action]) {
         endReason = reason
-        eachPeer(now, &actions) { peer, _, actions in peer.end(now: now, &actions) }
+        eachPeer(now, &actions) { peer, _, actions in
+            // The server may not be there to say so.
+            if reason == .left { peer.tell(.tellLeaving, &actions) }
+            peer.end(now: now, &actions)
+        }
         for participant in peers.keys.sorted() { actions.append(.cancelTimer(.peer(participant))) }
         peers = [:]
         actions += [.cancelTimer(.session), .emit(.left(reason))]

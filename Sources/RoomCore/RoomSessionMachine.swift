@@ -40,8 +40,8 @@ package struct RoomSessionMachine: Sendable {
         var participant: Participant
         /// When it is given up, if it does not come back.
         var missedUntil: Timestamp?
-        /// It has closed its peer connection meanwhile, and so has probably left.
-        var hasClosed = false
+        /// It has said so over its peer connection. Its session is over, whatever the server knows of it.
+        var isLeaving = false
         /// The time has once come far too late.
         var hadGrace = false
         /// When its time was up, and the server was asked for the last news.
@@ -160,14 +160,14 @@ package struct RoomSessionMachine: Sendable {
         }
         for member in stay.sortedMembers where present[member.participant.id] == nil {
             let isMissed = member.missedUntil != nil
-            if kind != .rejoined, !isMissed {
+            if member.isLeaving || kind != .rejoined && !isMissed {
                 stay.members[member.participant.id] = nil
                 actions.append(.peerLeft(member.participant, reason: .left))
                 continue
             }
             // A server that lost its state knows only those who are back already. Who was missed before could perhaps not come back
             // while we could not.
-            if !member.hasClosed { stay.members[member.participant.id]?.missedUntil = now + stay.patience }
+            stay.members[member.participant.id]?.missedUntil = now + stay.patience
             if !isMissed { actions.append(.peerMissed(member.participant.id)) }
         }
         for participant in present.values.sorted(by: { $0.id < $1.id }) { admit(participant, to: &stay, &actions) }
@@ -190,7 +190,7 @@ package struct RoomSessionMachine: Sendable {
             actions.append(.peerJoined(participant))
             return
         }
-        stay.members[participant.id] = Member(participant: participant)
+        stay.members[participant.id] = Member(participant: participant, isLeaving: member.isLeaving)
         let hasRejoined = participant.epoch > member.participant.epoch
         if member.participant != participant {
             actions.append(.peerChanged(participant, hasRejoined: hasRejoined && member.missedUntil == nil))
@@ -243,24 +243,22 @@ package struct RoomSessionMachine: Sendable {
         guard case .inside(var stay) = state else { return }
         stay.refreshAt = stay.refreshAt.map { max(now, $0 - sleep) }
         for member in stay.sortedMembers where member.missedUntil != nil {
-            let patience = member.hasClosed ? configuration.recovery.closedAbsenceLimit : stay.patience
-            stay.members[member.participant.id]?.missedUntil = now + patience
+            stay.members[member.participant.id]?.missedUntil = now + stay.patience
         }
         state = .inside(stay)
         scheduleTimer(&actions)
     }
 
-    /// The peer connection to a missed participant was closed by the other side. It has left, or the connection has failed there and it
-    /// comes back at once.
-    package mutating func peerClosed(_ id: ParticipantID, now: Timestamp, _ actions: inout [Action]) {
-        guard case .inside(var stay) = state, var member = stay.members[id], let until = member.missedUntil else {
-            return
+    /// A participant says over its peer connection that it leaves. As long as the server is there, its word counts.
+    package mutating func peerLeaving(_ id: ParticipantID, _ actions: inout [Action]) {
+        guard case .inside(var stay) = state, let member = stay.members[id] else { return }
+        if member.missedUntil == nil {
+            stay.members[id]?.isLeaving = true
+        } else {
+            stay.members[id] = nil
+            actions.append(.peerLeft(member.participant, reason: .left))
         }
-        member.missedUntil = min(until, now + configuration.recovery.closedAbsenceLimit)
-        member.hasClosed = true
-        stay.members[id] = member
         state = .inside(stay)
-        scheduleTimer(&actions)
     }
 
     /// `isConnected`: signaling is. Without it, nobody is given up.
@@ -277,11 +275,10 @@ package struct RoomSessionMachine: Sendable {
             if now - until > configuration.recovery.timerTolerance, !member.hadGrace {
                 // This process slept, or its clock jumped: news may be waiting behind the timer.
                 stay.members[member.participant.id]?.hadGrace = true
-                stay.members[member.participant.id]?.missedUntil =
-                    now + (member.hasClosed ? configuration.recovery.closedAbsenceLimit : stay.patience)
+                stay.members[member.participant.id]?.missedUntil = now + stay.patience
                 continue
             }
-            if isCatchingUp || !member.hasClosed && isAlive(member.participant.id) {
+            if isCatchingUp || isAlive(member.participant.id) {
                 stay.members[member.participant.id]?.missedUntil = now + .seconds(1)
                 continue
             }
@@ -294,7 +291,7 @@ package struct RoomSessionMachine: Sendable {
                 continue
             }
             stay.members[member.participant.id] = nil
-            actions.append(.peerLeft(member.participant, reason: member.hasClosed ? .left : .timedOut))
+            actions.append(.peerLeft(member.participant, reason: .timedOut))
         }
         if let refreshAt = stay.refreshAt, refreshAt <= now {
             stay.refreshAt = nil

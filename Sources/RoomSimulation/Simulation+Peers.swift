@@ -58,6 +58,7 @@ extension Simulation {
             // What is lost is asked again.
             schedule(.answerProbe(endpoint), after: latency(endpoint.node))
         case .tellServerIsBack: if works(line), let other = line.other(than: endpoint) { tell(other, .serverIsBack) }
+        case .tellLeaving: if works(line), let other = line.other(than: endpoint) { tell(other, .leaving) }
         }
     }
 
@@ -234,6 +235,8 @@ extension Simulation {
         for endpoint in [line.offerer, line.answerer].compactMap(\.self) where !endpoint.isClosed {
             endpoint.judgement += 1
             if hears(endpoint) {
+                // Between two looks of the inspection.
+                endpoint.deadSince = nil
                 schedule(.recover(endpoint, judgement: endpoint.judgement), after: latency(endpoint.node))
             } else if endpoint.state == .connected {
                 schedule(

@@ -61,6 +61,24 @@ import TransportBenchmark
         }
     }
 
+    @Test func whoLeavesWhileTheServerIsAwayIsGoneWhenItIsBack() async throws {
+        try await Stage.play { stage in
+            let (server, url, port) = try await stage.server()
+            let alice = stage.add(try .peer("alice", url, host: true))
+            try await alice.wait(event: "joined")
+            let bob = stage.add(try .peer("bob", url))
+            try await bob.waitUntilConnected(to: 1)
+            try await alice.waitUntilConnected(to: 1)
+            server.child.stop()
+            bob.child.signal(SIGINT)
+            #expect(await bob.child.exitStatus() == 130)
+            _ = try await stage.server(port: port)
+            try await alice.wait("the host's rejoin") { Actor.count($0, "joined") == 2 }
+            // Long before its time would be up.
+            try await alice.wait("bob's leave") { $0.contains { $0["state"] as? String == "left" } }
+        }
+    }
+
     @Test func garbageToTheServerDisturbsNobody() async throws {
         try await Stage.play { stage in
             let (_, url, port) = try await stage.server()

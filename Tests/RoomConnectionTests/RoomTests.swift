@@ -170,6 +170,24 @@ import TransportPluginAPI
         }
     }
 
+    /// No server knows of it: the others know because they were told.
+    @Test func whoLeavesWhileTheServerIsAwayIsNotWaitedForWhenItIsBack() async throws {
+        try await World.run { world in
+            try await world.pair { alice, bob in
+                let id = bob.room.selfID
+                await world.killServer()
+                await bob.room.leave(within: .seconds(1))
+                try world.startServer()
+                try await alice.events.wait("the host's rejoin") { Member.joins($0).count == 2 }
+                try await alice.events.wait("the guest's leaving") { Member.left($0) == 1 }
+                let reasons = alice.events.entries.compactMap {
+                    if case .peerLeft(let participant, let reason) = $0, participant.id == id { reason } else { nil }
+                }
+                #expect(reasons == [.left], "and not waited for until its time was up")
+            }
+        }
+    }
+
     @Test func messagesOfEverySizeOutliveRebuiltConnections() async throws {
         try await World.run { world in
             try await world.pair { alice, bob in

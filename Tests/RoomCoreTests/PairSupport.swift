@@ -62,7 +62,7 @@ struct Pair {
             if description.kind == .offer {
                 fact(side, .localDescription(SessionDescription(kind: .answer, text: "answer")), id)
             }
-        case .create, .close, .addRemoteCandidate, .updateICEServers, .probe, .tellServerIsBack: break
+        case .create, .close, .addRemoteCandidate, .updateICEServers, .probe, .tellServerIsBack, .tellLeaving: break
         }
     }
 

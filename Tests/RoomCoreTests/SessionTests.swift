@@ -129,19 +129,40 @@ import TransportPluginAPI
         #expect(!later.contains { if case .peerLeft(let peer, _) = $0 { peer.id.rawValue == "a" } else { false } })
     }
 
-    @Test func aMissedParticipantWhoseConnectionClosedInOrderIsWaitedForForAMomentOnly() throws {
+    /// Seed 260940 of the simulation: its connection had failed there, and it did not know yet that the server had lost its state.
+    @Test func aMissedParticipantWhoseConnectionClosedIsWaitedForAsLongAsOthers() throws {
         var driver = makeDriver([makeParticipant("z")])
-        let connection = try #require(
-            driver.all.compactMap { if case .peer(_, let id, .create) = $0 { id } else { nil } }.first)
-        _ = comeBack(&driver, makeJoined(epoch: 2, roster: []))
-        // After the rejoin the connection in the making was given up for a new one, or kept: the living one counts.
-        let living =
-            driver.all.compactMap { if case .peer(_, let id, .create) = $0 { id } else { nil } }.last ?? connection
-        // It may also have failed there.
-        let events = driver.feed(.peer(ParticipantID("z"), living, .closed(nil))).events
-        #expect(rosterEvents(events).isEmpty)
-        let later = run(&driver, until: driver.now.seconds + 7).events
-        #expect(later.contains(.peerLeft(makeParticipant("z"), reason: .left)))
+        _ = comeBack(&driver, makeJoined(epoch: 2, roster: [], grace: .seconds(20)))
+        let connection = try #require(driver.connection(to: ParticipantID("z")))
+        driver.feed(.peer(ParticipantID("z"), connection, .closed(nil)))
+        let last = driver.now.seconds
+        #expect(rosterEvents(run(&driver, until: last + 19).events).isEmpty)
+        let later = rosterEvents(run(&driver, until: last + 25).events)
+        #expect(later == [.peerLeft(makeParticipant("z"), reason: .timedOut)])
+    }
+
+    @Test func whoSaysThatItLeavesIsNotWaitedFor() throws {
+        let left = RoomEvent.peerLeft(makeParticipant("z"), reason: .left)
+        // A server without state does not know it.
+        var driver = makeDriver([makeParticipant("z")])
+        let connection = try #require(driver.connection(to: ParticipantID("z")))
+        #expect(rosterEvents(driver.feed(.peer(ParticipantID("z"), connection, .leaving)).events).isEmpty)
+        #expect(rosterEvents(comeBack(&driver, makeJoined(epoch: 2, roster: []))).dropFirst() == [left])
+        // It is missed already.
+        var other = makeDriver([makeParticipant("z")])
+        _ = comeBack(&other, makeJoined(epoch: 2, roster: []))
+        let living = try #require(other.connection(to: ParticipantID("z")))
+        #expect(rosterEvents(other.feed(.peer(ParticipantID("z"), living, .leaving)).events) == [left])
+    }
+
+    @Test func whoLeavesSaysSoToEverybody() throws {
+        var driver = makeDriver([makeParticipant("z")])
+        let connection = try #require(driver.connection(to: ParticipantID("z")))
+        driver.feed(.peer(ParticipantID("z"), connection, .state(.connected)))
+        let commands = driver.feed(.leaveRequested).compactMap {
+            if case .peer(_, connection, let command) = $0 { command } else { nil }
+        }
+        #expect(commands == [.tellLeaving, .close])
     }
 
     /// Seed 24229 of the simulation: the time was up while this process was stopped, and its news were unread.

@@ -59,6 +59,15 @@ import Testing
     /// A stream that was blocked when the last frame went through a closing window stayed blocked: the model's mistake.
     @Test func aStreamGoesOnAfterItsLastFrameUsedUpTheWindow() { check(.mixed(seed: 6128)) }
 
+    /// A freeze that found a sleeper asleep ended with its sleep, and turned its clock back by its own duration: the model's mistake.
+    @Test func aSleepIsAsLongAsItWas() { check(.mixed(seed: 167312)) }
+
+    /// Its connection had failed, and it did not know yet that the server had lost its state: it had not left.
+    @Test func whoHasNotSaidSoHasNotLeft() { check(.mixed(seed: 260940)) }
+
+    /// A path that flaps faster than silence is noticed is no dead one: the inspection's mistake.
+    @Test func aPathThatFlapsIsNotDead() { check(.mixed(seed: 263112)) }
+
     @Test func theSameSeedMakesTheSameRun() {
         let runs = (0..<2).map { _ in
             var trace: [String] = []
