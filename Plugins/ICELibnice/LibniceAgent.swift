@@ -36,13 +36,19 @@ public final class LibniceAgent: ICEAgent {
     private var checkTimer: guint = 0
 
     private var relays = RelayInquiry()
-    /// Relays with names: their addresses are asked for when gathering begins.
-    private var namedRelays: [Servers.Relay] = []
-    /// Names whose addresses are not known yet.
-    private var lookUps = 0
-    /// What libnice says; it knows nothing of the look-ups.
+    /// Relays that are told to libnice when it has begun to gather: their names are looked up, or a STUN server is asked first.
+    private var laterRelays: [Servers.Relay] = []
+    /// How many of them libnice does not know of yet.
+    private var pendingRelays = 0
+    /// Those of them whose addresses are known.
+    private var resolvedRelays: [(relay: Servers.Relay, addresses: [IPAddress])] = []
+    private let asksStunServer: Bool
+    /// Runs while a STUN server is waited for. See `waitForStun`.
+    private var stunTimer: LoopTimer?
+    /// What libnice says; it knows nothing of pending relays.
     private var hasGathered = false
     private static let lookUpTime = Duration.seconds(10)
+    private static let stunPatience = Duration.milliseconds(100)
 
     private var sockets: [DataSocket] = []
     /// Where datagrams leave while the selected path allows to bypass libnice.
@@ -94,12 +100,17 @@ public final class LibniceAgent: ICEAgent {
         self.agent = agent
         self.stream = stream
         self.handler = handler
+        asksStunServer = servers.stun != nil && configuration.policy != .relay
         remoteAddress = .allocate(capacity: 1)
         remoteAddress.initialize(to: sockaddr_storage())
 
         if let stun = servers.stun { CNice_set_stun_server(agent, stun.host, guint(stun.port)) }
         for turn in servers.turn {
-            if let address = turn.address { ask(turn, at: address, agent) } else { namedRelays.append(turn) }
+            if let address = turn.address, !asksStunServer {
+                ask(turn, at: address, agent)
+            } else {
+                laterRelays.append(turn)
+            }
         }
         if let ports = options.ports {
             nice_agent_set_port_range(agent, stream, Self.component, guint(ports.lowerBound), guint(ports.upperBound))
@@ -133,7 +144,8 @@ public final class LibniceAgent: ICEAgent {
         }
         hasStartedGathering = true
         // Before: libnice may tell of the end at once.
-        for relay in namedRelays { lookUp(relay) }
+        pendingRelays = laterRelays.count
+        let mark = newestSource()
         var isGathering = false
         beginAtOnce { isGathering = nice_agent_gather_candidates(agent, stream) != 0 }
         guard isGathering else {
@@ -142,6 +154,8 @@ public final class LibniceAgent: ICEAgent {
                 isRetriable: true)
         }
         splitSockets()
+        if asksStunServer, !laterRelays.isEmpty { waitForStun(from: mark) }
+        for relay in laterRelays { lookUp(relay) }
         askRelaysAgain()
     }
 
@@ -163,29 +177,62 @@ public final class LibniceAgent: ICEAgent {
     /// libnice 0.1.21 takes names, but of several addresses it asks all but the first at port 0 (`turn_server_copy`). So the first
     /// address of each family is a relay of its own.
     private func lookUp(_ relay: Servers.Relay) {
-        lookUps += 1
+        if let address = relay.address { return resolved(relay, [address]) }
         let inquirer = Inquirer(self)
         let (loop, deadline) = (loop, Timestamp.now() + Self.lookUpTime)
         Task {
             let addresses = await addresses(of: relay.url.host, deadline)
-            loop.execute { inquirer.take(relay, addresses) }
+            loop.execute { inquirer.take(relay, addresses.compactMap { IPAddress($0) }) }
         }
     }
 
-    private func resolved(_ relay: Servers.Relay, _ texts: [String]) {
-        guard let agent, handler != nil else { return }
-        lookUps -= 1
-        let addresses = texts.compactMap { IPAddress($0) }
+    private func resolved(_ relay: Servers.Relay, _ addresses: [IPAddress]) {
+        guard handler != nil else { return }
         let chosen = [addresses.first { !$0.isIPv6 }, addresses.first { $0.isIPv6 }].compactMap { $0 }
+        resolvedRelays.append((relay, chosen))
+        if stunTimer == nil { askResolvedRelays() }
+    }
+
+    private func askResolvedRelays() {
+        guard let agent, handler != nil, !resolvedRelays.isEmpty else { return }
         let mine = options.localAddresses(of: LocalAddress.all())
-        for address in chosen where mine.contains(where: { $0.isIPv6 == address.isIPv6 }) {
-            // libnice gathers anew, and tells of the end again.
-            hasGathered = false
-            ask(relay, at: address, agent)
+        for (relay, addresses) in resolvedRelays {
+            pendingRelays -= 1
+            for address in addresses where mine.contains(where: { $0.isIPv6 == address.isIPv6 }) {
+                // libnice gathers anew, and tells of the end again.
+                hasGathered = false
+                ask(relay, at: address, agent)
+            }
         }
+        resolvedRelays = []
         context.setNeedsPass()
         if relays.timer == nil { askRelaysAgain() }
         finishGathering()
+    }
+
+    /// libnice 0.1.21 drops the answer of a STUN server as long as a relay is before it in its list (the relay's check of the answer
+    /// misses RFC 8489's magic cookie, which the question did not have, and the list ends there). So relays come behind it. A
+    /// server-reflexive candidate is there after one round trip then, and not with the relay's, after two.
+    ///
+    /// libnice looks up the server's name by itself and tells nobody, but its first question makes a source with a name.
+    private func waitForStun(from mark: guint) {
+        stunTimer = loop.schedule(after: Self.stunPatience) { [weak self] in self?.stunIsAsked() }
+        context.afterPasses(of: self) { [unowned self] in
+            if (mark..<max(mark, newestSource())).contains(where: { isSource($0, named: "Candidate discovery tick") }) {
+                stunIsAsked()
+            }
+        }
+    }
+
+    private func stunIsAsked() {
+        endWaitForStun()
+        askResolvedRelays()
+    }
+
+    private func endWaitForStun() {
+        stunTimer?.cancel()
+        stunTimer = nil
+        context.removeAfterPasses(of: self)
     }
 
     /// Where the answer of a look-up goes.
@@ -193,7 +240,7 @@ public final class LibniceAgent: ICEAgent {
     private final class Inquirer: @unchecked Sendable {
         private weak var agent: LibniceAgent?
         init(_ agent: LibniceAgent) { self.agent = agent }
-        func take(_ relay: Servers.Relay, _ addresses: [String]) { agent?.resolved(relay, addresses) }
+        func take(_ relay: Servers.Relay, _ addresses: [IPAddress]) { agent?.resolved(relay, addresses) }
     }
 
     /// While relays are silent, asks them anew every now and then.
@@ -272,6 +319,7 @@ public final class LibniceAgent: ICEAgent {
         selectedPath = nil
         outgoing = nil
         relays.end()
+        endWaitForStun()
         for socket in sockets { socket.close() }
         sockets = []
         // TURN allocations are given back in the background; `onClosed` does the rest, once.
@@ -312,7 +360,9 @@ public final class LibniceAgent: ICEAgent {
         guard checkTimer == 0 else { return call() }
         let mark = newestSource()
         call()
-        for id in mark..<max(mark, newestSource()) where isCheckTimer(id) { checkTimer = id }
+        for id in mark..<max(mark, newestSource()) where isSource(id, named: "Connectivity check schedule") {
+            checkTimer = id
+        }
         hurry()
     }
 
@@ -324,11 +374,11 @@ public final class LibniceAgent: ICEAgent {
         g_source_set_ready_time(timer, 0)
     }
 
-    private func isCheckTimer(_ id: guint) -> Bool {
+    private func isSource(_ id: guint, named wanted: String) -> Bool {
         guard let source = g_main_context_find_source_by_id(context.mainContext, id),
             let name = g_source_get_name(source)
         else { return false }
-        return strcmp(name, "Connectivity check schedule") == 0
+        return strcmp(name, wanted) == 0
     }
 
     /// An id above those of all sources so far.
@@ -375,7 +425,7 @@ public final class LibniceAgent: ICEAgent {
     }
 
     private func finishGathering() {
-        guard hasGathered, lookUps == 0 else { return }
+        guard hasGathered, pendingRelays == 0 else { return }
         relays.end()
         emit(.gatheringDone)
     }

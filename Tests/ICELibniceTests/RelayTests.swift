@@ -100,13 +100,8 @@ extension LibniceAgentTests {
 
     @Test func aTurnServerThatDoesNotAnswerDelaysNeitherHostCandidatesNorTheEnd() async throws {
         // A socket that never answers.
-        let silent = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+        let (silent, port) = try bound()
         defer { close(silent) }
-        var address = loopback(0)
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        _ = withUnsafeSockaddr(&address) { bind(silent, $0, $1) }
-        _ = withUnsafeSockaddr(&address) { pointer, _ in getsockname(silent, pointer, &size) }
-        let port = UInt16(bigEndian: address.sin_port)
         try await withLoops(2) { loops in
             let server = ICEServer(urls: ["turn:127.0.0.1:\(port)"], username: "u", credential: "p")
             let a = try await TestPeer.make(on: loops[0], controlling: true, servers: [server])
@@ -118,6 +113,28 @@ extension LibniceAgentTests {
             let start = Timestamp.now()
             for loop in loops { await loop.shutdown() }
             #expect(Timestamp.now() - start < .seconds(1))
+        }
+    }
+
+    /// libnice alone drops what a STUN server says while it waits for a relay: two round trips instead of one behind every NAT.
+    @Test(arguments: ["127.0.0.1", "localhost"])
+    func whatAStunServerSaysIsToldBeforeTheRelayAnswers(host: String) async throws {
+        let (silent, relayPort) = try bound()
+        defer { close(silent) }
+        try await withLoops(1) { loops in
+            let stun = try StunServer(loops[0])
+            try await loops[0].runThrowing { () throws(TransportError) in try stun.start() }
+            let servers = [
+                ICEServer(urls: ["turn:127.0.0.1:\(relayPort)"], username: "u", credential: "p"),
+                ICEServer(urls: ["stun:\(host):\(stun.port)"]),
+            ]
+            let a = try await TestPeer.make(on: loops[0], controlling: true, servers: servers)
+            try await a.loop.runThrowing { () throws(TransportError) in try a.agent.gather() }
+            await a.wait { $0.isGatheringDone || $0.candidates.contains { $0.contains(" typ srflx") } }
+            #expect(
+                await a.loop.run { !a.isGatheringDone && a.candidates.contains { $0.contains("203.0.113.9 4660") } })
+            await a.close()
+            await loops[0].run { stun.stop() }
         }
     }
 
@@ -152,6 +169,53 @@ extension LibniceAgentTests {
                 #expect(error?.code == .invalidArgument)
                 #expect(error?.message.contains(name) == true)
             }
+        }
+    }
+}
+
+/// A UDP socket on a port of 127.0.0.1 that the kernel chose.
+private func bound() throws -> (descriptor: Int32, port: UInt16) {
+    let descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
+    var address = loopback(0)
+    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+    try #require(withUnsafeSockaddr(&address) { bind(descriptor, $0, $1) } == 0)
+    _ = withUnsafeSockaddr(&address) { pointer, _ in getsockname(descriptor, pointer, &size) }
+    return (descriptor, UInt16(bigEndian: address.sin_port))
+}
+
+/// Says to every binding request that it came from 203.0.113.9:4660 (RFC 3489 §11.2.1: MAPPED-ADDRESS).
+private final class StunServer: @unchecked Sendable {
+    // SAFETY: `watch` is touched on the loop only, between `start` and `stop`.
+    let port: UInt16
+    private let descriptor: Int32
+    private let loop: TransportLoop
+    private var watch: LoopWatch?
+
+    init(_ loop: TransportLoop) throws {
+        (descriptor, port) = try bound()
+        self.loop = loop
+    }
+
+    func start() throws(TransportError) {
+        watch = try loop.watch(descriptor, for: .readable) { [unowned self] _ in answer() }
+    }
+
+    func stop() {
+        watch?.cancel()
+        close(descriptor)
+    }
+
+    private func answer() {
+        var request = [UInt8](repeating: 0, count: 512)
+        var address = sockaddr_in()
+        while true {
+            let count = withUnsafeSockaddr(&address) { pointer, size in
+                var size = size
+                return recvfrom(descriptor, &request, request.count, 0, pointer, &size)
+            }
+            guard count >= 20 else { return }
+            let answer: [UInt8] = [1, 1, 0, 12] + request[4..<20] + [0, 1, 0, 8, 0, 1, 0x12, 0x34, 203, 0, 113, 9]
+            withUnsafeSockaddr(&address) { _ = sendto(descriptor, answer, answer.count, 0, $0, $1) }
         }
     }
 }

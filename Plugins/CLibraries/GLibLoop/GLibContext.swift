@@ -33,6 +33,7 @@ public final class GLibContext: LoopSource {
     private var deadline = Timestamp.zero
     private var lastAsked = Timestamp.zero
     private var endHandlers: [ObjectIdentifier: () -> Void] = [:]
+    private var passHandlers: [ObjectIdentifier: () -> Void] = [:]
     private var hasEnded = false
 
     /// How often GLib was run. For tests: steady data flow must not raise it.
@@ -103,11 +104,27 @@ public final class GLibContext: LoopSource {
         endHandlers[ObjectIdentifier(owner)] = nil
     }
 
+    /// Runs `handler` each time that GLib was run, until `removeAfterPasses` of the same owner: where GLib does something of which
+    /// a library has no way to tell. The closure keeps alive what it captures.
+    public func afterPasses(of owner: AnyObject, _ handler: @escaping () -> Void) {
+        loop.preconditionIsCurrent()
+        passHandlers[ObjectIdentifier(owner)] = handler
+    }
+
+    /// Takes back `afterPasses` of the same object.
+    public func removeAfterPasses(of owner: AnyObject) {
+        loop.preconditionIsCurrent()
+        passHandlers[ObjectIdentifier(owner)] = nil
+    }
+
     // MARK: For the loop
 
     public func loopWillSleep() -> Timestamp? {
         lastAsked = loop.turnTime
-        if needsPass || deadline <= lastAsked { pass() }
+        if needsPass || deadline <= lastAsked {
+            pass()
+            if !passHandlers.isEmpty { for handler in Array(passHandlers.values) { handler() } }
+        }
         return deadline == .distantFuture ? nil : deadline
     }
 
@@ -123,6 +140,7 @@ public final class GLibContext: LoopSource {
             pass()
         }
         endHandlers = [:]
+        passHandlers = [:]
         release()
     }
 
