@@ -24,7 +24,7 @@ package struct PeerMachine: Sendable {
     private var iceServersAt: Timestamp?
     private var roundServersAt: Timestamp?
     private var pathServersAt: Timestamp?
-    /// When a path was last to be moved to fresh credentials.
+    /// When a new path with fresh credentials was last asked for.
     private var renewedAt: Timestamp?
 
     /// The offerer is the one with the smaller id.
@@ -160,7 +160,6 @@ package struct PeerMachine: Sendable {
         var generator = self.generator
         // Where the last round has found no path, another one is not made at once.
         let earliest = max(now, renewedAt.map { $0 + max(.seconds(5), credentialLife / 8) } ?? now)
-        renewedAt = earliest
         climb(now: now, &actions) {
             $0.plan(.relayCredentials, from: earliest, using: &generator, &$1)
         }
@@ -189,6 +188,7 @@ package struct PeerMachine: Sendable {
         for decision in decisions {
             switch decision {
             case .restart(let isSuperseding, let cause):
+                if cause == .relayCredentials { renewedAt = now }
                 negotiate(now: now, &actions) {
                     $0.restart(superseding: isSuperseding, reason: cause.rawValue, using: &$1, &$2)
                 }

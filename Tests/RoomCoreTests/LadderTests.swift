@@ -472,6 +472,20 @@ import TransportPluginAPI
         #expect(pair.run(until: 190)[.a]?.restarts == 0)
     }
 
+    /// Seed 569627 of the simulation: each interruption put the new path off by an eighth of the credentials' life, beyond their end.
+    @Test func aPathThatFlapsIsMovedInTimeAllTheSame() {
+        var pair = makeConnected()
+        pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host)))
+        pair.run(until: 30)
+        pair.act(.a) { $0.iceServersChanged([ICEServer(urls: ["turn:x"])], ttl: .seconds(200), now: $1, &$2) }
+        pair.run(until: 80)
+        for _ in 0..<6 {
+            pair.fact(.a, .liveness(.suspect(since: pair.now)))
+            pair.fact(.a, .liveness(.alive))
+        }
+        #expect(pair.run(until: 82)[.a]?.restarts == 1)
+    }
+
     @Test func aPathThatIsBrokenWhenFreshCredentialsComeIsMovedWhenItIsBack() {
         var pair = makeConnected()
         pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host)))

@@ -65,6 +65,9 @@ import Testing
     /// Its connection had failed, and it did not know yet that the server had lost its state: it had not left.
     @Test func whoHasNotSaidSoHasNotLeft() { check(.mixed(seed: 260940)) }
 
+    /// Each interruption put a relayed path's renewal off, beyond the end of its credentials.
+    @Test func aRelayedPathThatFlapsIsMovedInTime() { check(.mixed(seed: 569627)) }
+
     /// A path that flaps faster than silence is noticed is no dead one: the inspection's mistake.
     @Test func aPathThatFlapsIsNotDead() { check(.mixed(seed: 263112)) }
 
