@@ -65,11 +65,17 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         let link = PeerLink(
             participant: participant.id, delivery: delivery, parts: parts ?? [], isDelivery: participant.hasDelivery,
             loop: transport.loop, limits: limits, receiver: hub)
-        link.onHint = { [weak self] hint in
+        link.onHint = { [weak self, weak link] hint in
             guard let self, let id = connections[participant.id]?.id else { return }
-            switch hint {
-            case .serverIsBack: report(.peer(participant.id, id, .serverIsBack))
-            case .leaving: report(.peer(participant.id, id, .leaving))
+            let fact: RoomMachine.PeerFact =
+                switch hint {
+                case .serverIsBack: .serverIsBack
+                case .leaving: .leaving
+                }
+            // Not from inside the transport's call: who leaves has its connection closed.
+            transport.loop.execute { [weak self, weak link] in
+                guard let self, let link, links[participant.id] === link else { return }
+                report(.peer(participant.id, id, fact))
             }
         }
         links[participant.id] = link

@@ -111,7 +111,7 @@ extension RoomMachine {
         case probe
         /// Over the connection's channel, if it has one that works.
         case tellServerIsBack
-        /// In the same way.
+        /// Over the connection's channel, if it has one that works; it may be lost.
         case tellLeaving
     }
 

@@ -92,6 +92,8 @@ package struct RoomMachine: Sendable {
         case .credentialFailed(let failure):
             signal(now, &actions) { $0.credentialFailed(failure, now: now, &$1) }
         case .peer(_, _, .serverIsBack): signal(now, &actions) { $0.serverIsBack(now: now, &$1) }
+        // True also when the connection is closed already: it was the last word.
+        case .peer(let participant, _, .leaving): attend(now, &actions) { $0.peerLeaving(participant, &$1) }
         case .peer(let participant, let connection, let fact):
             var isCurrent = false
             var wasRecovering = false
@@ -101,7 +103,6 @@ package struct RoomMachine: Sendable {
                 $0.handle(fact, of: connection, now: now, &$1)
             }
             guard isCurrent else { break }
-            if fact == .leaving { attend(now, &actions) { $0.peerLeaving(participant, &$1) } }
             conclude(from: fact, wasRecovering: wasRecovering, now, &actions)
         }
         if wasConnected, !signaling.isConnected, !isEnded {
@@ -253,7 +254,7 @@ package struct RoomMachine: Sendable {
     private mutating func end(_ reason: EndReason, _ now: Timestamp, _ actions: inout [Action]) {
         endReason = reason
         eachPeer(now, &actions) { peer, _, actions in
-            // The server may not be there to say so.
+            // The server may not be there to say so, or the word on its way to it be lost.
             if reason == .left { peer.tell(.tellLeaving, &actions) }
             peer.end(now: now, &actions)
         }

@@ -40,8 +40,6 @@ package struct RoomSessionMachine: Sendable {
         var participant: Participant
         /// When it is given up, if it does not come back.
         var missedUntil: Timestamp?
-        /// It has said so over its peer connection. Its session is over, whatever the server knows of it.
-        var isLeaving = false
         /// The time has once come far too late.
         var hadGrace = false
         /// When its time was up, and the server was asked for the last news.
@@ -56,6 +54,8 @@ package struct RoomSessionMachine: Sendable {
         /// As the newest `joined` or `hostChanged` has it. What is replayed after a resume may be older.
         var host: ParticipantID?
         var members: [ParticipantID: Member] = [:]
+        /// The latest sessions that said over their peer connections that they end. The server may not know it yet.
+        var endedSessions: [SessionID] = []
         var refreshAt: Timestamp?
         /// Of the latest host that was told. A server that has lost its state may for a while not know of it.
         var knownTerm: HostTerm = 0
@@ -70,6 +70,7 @@ package struct RoomSessionMachine: Sendable {
         case inside(Stay)
     }
 
+    private static let maximumEndedSessions = 64
     private let configuration: RoomConfiguration
     private var state = State.outside
     package private(set) var metadata: [String: String]
@@ -160,7 +161,7 @@ package struct RoomSessionMachine: Sendable {
         }
         for member in stay.sortedMembers where present[member.participant.id] == nil {
             let isMissed = member.missedUntil != nil
-            if member.isLeaving || kind != .rejoined && !isMissed {
+            if kind != .rejoined, !isMissed {
                 stay.members[member.participant.id] = nil
                 actions.append(.peerLeft(member.participant, reason: .left))
                 continue
@@ -175,7 +176,9 @@ package struct RoomSessionMachine: Sendable {
 
     /// The participant is in the room.
     private func admit(_ participant: Participant, to stay: inout Stay, _ actions: inout [Action]) {
-        guard participant.id != stay.membership.participant else { return }
+        guard participant.id != stay.membership.participant, !stay.endedSessions.contains(participant.session) else {
+            return
+        }
         guard let member = stay.members[participant.id], member.participant.session == participant.session else {
             if let former = stay.members.removeValue(forKey: participant.id)?.participant {
                 actions.append(.peerLeft(former, reason: .left))
@@ -190,7 +193,7 @@ package struct RoomSessionMachine: Sendable {
             actions.append(.peerJoined(participant))
             return
         }
-        stay.members[participant.id] = Member(participant: participant, isLeaving: member.isLeaving)
+        stay.members[participant.id] = Member(participant: participant)
         let hasRejoined = participant.epoch > member.participant.epoch
         if member.participant != participant {
             actions.append(.peerChanged(participant, hasRejoined: hasRejoined && member.missedUntil == nil))
@@ -249,16 +252,14 @@ package struct RoomSessionMachine: Sendable {
         scheduleTimer(&actions)
     }
 
-    /// A participant says over its peer connection that it leaves. As long as the server is there, its word counts.
+    /// A participant says over its peer connection that it leaves for good: nobody knows it better.
     package mutating func peerLeaving(_ id: ParticipantID, _ actions: inout [Action]) {
-        guard case .inside(var stay) = state, let member = stay.members[id] else { return }
-        if member.missedUntil == nil {
-            stay.members[id]?.isLeaving = true
-        } else {
-            stay.members[id] = nil
-            actions.append(.peerLeft(member.participant, reason: .left))
-        }
+        guard case .inside(var stay) = state, let member = stay.members.removeValue(forKey: id) else { return }
+        stay.endedSessions.append(member.participant.session)
+        if stay.endedSessions.count > Self.maximumEndedSessions { stay.endedSessions.removeFirst() }
+        if stay.host == id { stay.host = nil }
         state = .inside(stay)
+        actions.append(.peerLeft(member.participant, reason: .left))
     }
 
     /// `isConnected`: signaling is. Without it, nobody is given up.

@@ -40,7 +40,7 @@ extension Simulation {
                 jumps.remove(at: longest)
             }
             let jumped = jumps.reduce(Duration.zero, +)
-            guard now - last + jumped < (reason == .left ? .seconds(4) : Self.grace - .seconds(5)) else { continue }
+            guard now - last + jumped < Self.grace - .seconds(5) else { continue }
             report(
                 "\(node.name) gives up \(other.name) (\(reason)), who was in the room \((now - last).inSeconds) s ago")
         }

@@ -58,7 +58,11 @@ extension Simulation {
             // What is lost is asked again.
             schedule(.answerProbe(endpoint), after: latency(endpoint.node))
         case .tellServerIsBack: if works(line), let other = line.other(than: endpoint) { tell(other, .serverIsBack) }
-        case .tellLeaving: if works(line), let other = line.other(than: endpoint) { tell(other, .leaving) }
+        case .tellLeaving:
+            // It is not repeated. One in eight is lost.
+            if works(line), (line.rounds.count + node.index) % 8 != 0, let other = line.other(than: endpoint) {
+                tell(other, .leaving)
+            }
         }
     }
 

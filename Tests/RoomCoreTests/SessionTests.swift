@@ -141,28 +141,39 @@ import TransportPluginAPI
         #expect(later == [.peerLeft(makeParticipant("z"), reason: .timedOut)])
     }
 
-    @Test func whoSaysThatItLeavesIsNotWaitedFor() throws {
-        let left = RoomEvent.peerLeft(makeParticipant("z"), reason: .left)
-        // A server without state does not know it.
-        var driver = makeDriver([makeParticipant("z")])
-        let connection = try #require(driver.connection(to: ParticipantID("z")))
-        #expect(rosterEvents(driver.feed(.peer(ParticipantID("z"), connection, .leaving)).events).isEmpty)
-        #expect(rosterEvents(comeBack(&driver, makeJoined(epoch: 2, roster: []))).dropFirst() == [left])
-        // It is missed already.
-        var other = makeDriver([makeParticipant("z")])
+    @Test func whoSaysThatItLeavesHasLeftWhateverTheServerKnows() throws {
+        let z = makeParticipant("z")
+        let left = RoomEvent.peerLeft(z, reason: .left)
+        func say(_ driver: inout RoomDriver) throws -> [RoomEvent] {
+            let connection = try #require(driver.connection(to: z.id))
+            return rosterEvents(driver.feed(.peer(z.id, connection, .leaving)).events)
+        }
+        var driver = makeDriver([z])
+        #expect(try say(&driver) == [left])
+        // The server says it too, or does not know it yet, or has forgotten everything.
+        #expect(driver.receive(.peerLeft(z.id, z.session, reason: .timedOut), sequence: 1).events.isEmpty)
+        #expect(driver.receive(.peerChanged(z), sequence: 2).events.isEmpty)
+        #expect(rosterEvents(comeBack(&driver, makeJoined(isResumed: true, roster: [z]))).count == 1)
+        #expect(rosterEvents(comeBack(&driver, makeJoined(epoch: 2, roster: []))).count == 1)
+        // As somebody new it is welcome.
+        let new = makeParticipant("z", session: "other")
+        #expect(rosterEvents(driver.receive(.peerJoined(new), sequence: 1).events) == [.peerJoined(new)])
+        // One that is missed already.
+        var other = makeDriver([z])
         _ = comeBack(&other, makeJoined(epoch: 2, roster: []))
-        let living = try #require(other.connection(to: ParticipantID("z")))
-        #expect(rosterEvents(other.feed(.peer(ParticipantID("z"), living, .leaving)).events) == [left])
+        #expect(try say(&other) == [left])
     }
 
-    @Test func whoLeavesSaysSoToEverybody() throws {
-        var driver = makeDriver([makeParticipant("z")])
-        let connection = try #require(driver.connection(to: ParticipantID("z")))
-        driver.feed(.peer(ParticipantID("z"), connection, .state(.connected)))
-        let commands = driver.feed(.leaveRequested).compactMap {
-            if case .peer(_, connection, let command) = $0 { command } else { nil }
+    @Test func whoLeavesSaysSoToEverybodyWhoseConnectionWorks() throws {
+        let ids = ["y", "z"].map { ParticipantID($0) }
+        var driver = makeDriver(ids.map { makeParticipant($0.rawValue) })
+        for id in ids { driver.feed(.peer(id, try #require(driver.connection(to: id)), .state(.connected))) }
+        driver.feed(.peer(ids[0], try #require(driver.connection(to: ids[0])), .state(.disconnected)))
+        let actions = driver.feed(.leaveRequested)
+        let commands = ids.map { id in
+            actions.compactMap { if case .peer(id, _, let command) = $0 { command } else { nil } }
         }
-        #expect(commands == [.tellLeaving, .close])
+        #expect(commands == [[.close], [.tellLeaving, .close]])
     }
 
     /// Seed 24229 of the simulation: the time was up while this process was stopped, and its news were unread.
