@@ -17,13 +17,13 @@ public final class LibniceAgent: ICEAgent {
     public private(set) var selectedPath: PeerPath?
 
     let loop: TransportLoop
-    private let context: GLibContext
+    let context: GLibContext
     private let receiver: DatagramReceiver
-    private let options: LibniceProvider.Options
+    let options: LibniceProvider.Options
     /// The NiceAgent; nil once given back.
-    private var agent: OpaquePointer?
-    private let stream: guint
-    private var handler: (any ICEAgentHandler)?
+    private(set) var agent: OpaquePointer?
+    let stream: guint
+    private(set) var handler: (any ICEAgentHandler)?
 
     private var events: [ICEAgentEvent] = []
     private var state = ICEAgentState.new
@@ -35,20 +35,19 @@ public final class LibniceAgent: ICEAgent {
     /// The id of libnice's timer for checks, 0 while unknown.
     private var checkTimer: guint = 0
 
-    private var relays = RelayInquiry()
+    var relays = RelayInquiry()
     /// Relays that are told to libnice when it has begun to gather: their names are looked up, or a STUN server is asked first.
     private var laterRelays: [Servers.Relay] = []
     /// How many of them libnice does not know of yet.
-    private var pendingRelays = 0
+    var pendingRelays = 0
     /// Those of them whose addresses are known.
-    private var resolvedRelays: [(relay: Servers.Relay, addresses: [IPAddress])] = []
-    private let asksStunServer: Bool
+    var resolvedRelays: [(relay: Servers.Relay, addresses: [IPAddress])] = []
+    private let stunServer: ICEServerURL?
     /// Runs while a STUN server is waited for. See `waitForStun`.
-    private var stunTimer: LoopTimer?
+    var stunTimer: LoopTimer?
     /// What libnice says; it knows nothing of pending relays.
-    private var hasGathered = false
-    private static let lookUpTime = Duration.seconds(10)
-    private static let stunPatience = Duration.milliseconds(100)
+    var hasGathered = false
+    private var hasToldEnd = false
 
     private var sockets: [DataSocket] = []
     /// Where datagrams leave while the selected path allows to bypass libnice.
@@ -100,13 +99,13 @@ public final class LibniceAgent: ICEAgent {
         self.agent = agent
         self.stream = stream
         self.handler = handler
-        asksStunServer = servers.stun != nil && configuration.policy != .relay
+        stunServer = configuration.policy == .relay ? nil : servers.stun
         remoteAddress = .allocate(capacity: 1)
         remoteAddress.initialize(to: sockaddr_storage())
 
         if let stun = servers.stun { CNice_set_stun_server(agent, stun.host, guint(stun.port)) }
         for turn in servers.turn {
-            if let address = turn.address, !asksStunServer {
+            if let address = turn.address, stunServer == nil {
                 ask(turn, at: address, agent)
             } else {
                 laterRelays.append(turn)
@@ -154,104 +153,9 @@ public final class LibniceAgent: ICEAgent {
                 isRetriable: true)
         }
         splitSockets()
-        if asksStunServer, !laterRelays.isEmpty { waitForStun(from: mark) }
+        if let stunServer, !laterRelays.isEmpty { waitForStun(stunServer, from: mark) }
         for relay in laterRelays { lookUp(relay) }
         askRelaysAgain()
-    }
-
-    // MARK: Relays
-
-    /// Asks a relay for the first time.
-    private func ask(_ relay: Servers.Relay, at address: IPAddress, _ agent: OpaquePointer) {
-        var relay = relay
-        relay.host = address.description
-        if relays.add(relay) { request(relay, agent) }
-    }
-
-    private func request(_ relay: Servers.Relay, _ agent: OpaquePointer) {
-        nice_agent_set_relay_info(
-            agent, stream, Self.component, relay.host, guint(relay.url.port), relay.username, relay.credential,
-            relay.url.transport == .udp ? NICE_RELAY_TYPE_TURN_UDP : NICE_RELAY_TYPE_TURN_TCP)
-    }
-
-    /// libnice 0.1.21 takes names, but of several addresses it asks all but the first at port 0 (`turn_server_copy`). So the first
-    /// address of each family is a relay of its own.
-    private func lookUp(_ relay: Servers.Relay) {
-        if let address = relay.address { return resolved(relay, [address]) }
-        let inquirer = Inquirer(self)
-        let (loop, deadline) = (loop, Timestamp.now() + Self.lookUpTime)
-        Task {
-            let addresses = await addresses(of: relay.url.host, deadline)
-            loop.execute { inquirer.take(relay, addresses.compactMap { IPAddress($0) }) }
-        }
-    }
-
-    private func resolved(_ relay: Servers.Relay, _ addresses: [IPAddress]) {
-        guard handler != nil else { return }
-        let chosen = [addresses.first { !$0.isIPv6 }, addresses.first { $0.isIPv6 }].compactMap { $0 }
-        resolvedRelays.append((relay, chosen))
-        if stunTimer == nil { askResolvedRelays() }
-    }
-
-    private func askResolvedRelays() {
-        guard let agent, handler != nil, !resolvedRelays.isEmpty else { return }
-        let mine = options.localAddresses(of: LocalAddress.all())
-        for (relay, addresses) in resolvedRelays {
-            pendingRelays -= 1
-            for address in addresses where mine.contains(where: { $0.isIPv6 == address.isIPv6 }) {
-                // libnice gathers anew, and tells of the end again.
-                hasGathered = false
-                ask(relay, at: address, agent)
-            }
-        }
-        resolvedRelays = []
-        context.setNeedsPass()
-        if relays.timer == nil { askRelaysAgain() }
-        finishGathering()
-    }
-
-    /// libnice 0.1.21 drops the answer of a STUN server as long as a relay is before it in its list (the relay's check of the answer
-    /// misses RFC 8489's magic cookie, which the question did not have, and the list ends there). So relays come behind it. A
-    /// server-reflexive candidate is there after one round trip then, and not with the relay's, after two.
-    ///
-    /// libnice looks up the server's name by itself and tells nobody, but its first question makes a source with a name.
-    private func waitForStun(from mark: guint) {
-        stunTimer = loop.schedule(after: Self.stunPatience) { [weak self] in self?.stunIsAsked() }
-        context.afterPasses(of: self) { [unowned self] in
-            if (mark..<max(mark, newestSource())).contains(where: { isSource($0, named: "Candidate discovery tick") }) {
-                stunIsAsked()
-            }
-        }
-    }
-
-    private func stunIsAsked() {
-        endWaitForStun()
-        askResolvedRelays()
-    }
-
-    private func endWaitForStun() {
-        stunTimer?.cancel()
-        stunTimer = nil
-        context.removeAfterPasses(of: self)
-    }
-
-    /// Where the answer of a look-up goes.
-    /// SAFETY of `@unchecked Sendable`: `agent` is read on the loop only.
-    private final class Inquirer: @unchecked Sendable {
-        private weak var agent: LibniceAgent?
-        init(_ agent: LibniceAgent) { self.agent = agent }
-        func take(_ relay: Servers.Relay, _ addresses: [IPAddress]) { agent?.resolved(relay, addresses) }
-    }
-
-    /// While relays are silent, asks them anew every now and then.
-    private func askRelaysAgain() {
-        guard let pause = relays.nextPause else { return }
-        relays.timer = loop.schedule(after: pause) { [weak self] in
-            guard let self, let agent, handler != nil, let relay = relays.next() else { return }
-            request(relay, agent)
-            context.setNeedsPass()
-            askRelaysAgain()
-        }
     }
 
     public func setRemoteCredentials(_ credentials: ICECredentials) throws(TransportError) {
@@ -374,7 +278,7 @@ public final class LibniceAgent: ICEAgent {
         g_source_set_ready_time(timer, 0)
     }
 
-    private func isSource(_ id: guint, named wanted: String) -> Bool {
+    func isSource(_ id: guint, named wanted: String) -> Bool {
         guard let source = g_main_context_find_source_by_id(context.mainContext, id),
             let name = g_source_get_name(source)
         else { return false }
@@ -382,7 +286,7 @@ public final class LibniceAgent: ICEAgent {
     }
 
     /// An id above those of all sources so far.
-    private func newestSource() -> guint {
+    func newestSource() -> guint {
         let probe = g_idle_source_new()
         defer { g_source_unref(probe) }
         let id = g_source_attach(probe, context.mainContext)
@@ -421,11 +325,14 @@ public final class LibniceAgent: ICEAgent {
 
     func gatheringDone() {
         hasGathered = true
+        // The STUN server was not asked at all, or has answered already.
+        if stunTimer != nil { stunIsAsked() }
         finishGathering()
     }
 
-    private func finishGathering() {
-        guard hasGathered, pendingRelays == 0 else { return }
+    func finishGathering() {
+        guard hasGathered, pendingRelays == 0, !hasToldEnd else { return }
+        hasToldEnd = true
         relays.end()
         emit(.gatheringDone)
     }
@@ -516,13 +423,6 @@ public final class LibniceAgent: ICEAgent {
         g_object_unref(UnsafeMutableRawPointer(agent))
         context.removeAtEnd(of: self)
     }
-}
-
-/// None when the name is not resolved.
-private func addresses(of name: String, _ deadline: Timestamp) async -> [String] {
-    do throws(TransportError) {
-        return try await NameResolver.resolve(name, url: name, deadline: deadline)
-    } catch { return [] }
 }
 
 private func kind(_ type: NiceCandidateType) -> PeerPath.Kind {

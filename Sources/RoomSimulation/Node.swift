@@ -151,6 +151,8 @@ final class Endpoint {
     var relayExpiry = Timestamp.distantFuture
     var state = PeerConnectionState.new
     var isSuspect = false
+    /// It hears nothing, and will notice in its time, whatever else happens meanwhile.
+    var isInSilence = false
     var isClosed = false
     var deadSince: Timestamp?
     /// Counts judgements of the path; an older one is void.

@@ -214,6 +214,8 @@ extension Simulation {
         }
         if line.selected == nil { queue.push(.delivery(.establish(line)), at: now + latency() * 2) }
         line.selected = round
+        // A new path is probed at once.
+        for endpoint in [line.offerer, line.answerer] { endpoint?.isInSilence = false }
         judge(line)
         let kind: PeerPath.Kind = scenario.relayLife == nil ? .host : .relay
         for endpoint in [line.offerer, line.answerer].compactMap(\.self) {
@@ -237,12 +239,16 @@ extension Simulation {
         line.worksSince = works(line) ? line.worksSince ?? now : nil
         resumeCarrying(line)
         for endpoint in [line.offerer, line.answerer].compactMap(\.self) where !endpoint.isClosed {
-            endpoint.judgement += 1
             if hears(endpoint) {
+                endpoint.judgement += 1
+                endpoint.isInSilence = false
                 // Between two looks of the inspection.
                 endpoint.deadSince = nil
                 schedule(.recover(endpoint, judgement: endpoint.judgement), after: latency(endpoint.node))
-            } else if endpoint.state == .connected {
+            } else if !endpoint.isInSilence {
+                endpoint.judgement += 1
+                endpoint.isInSilence = true
+                guard endpoint.state == .connected else { continue }
                 schedule(
                     .becomeSuspect(endpoint, judgement: endpoint.judgement, since: now),
                     after: .milliseconds(500) + latency(endpoint.node))

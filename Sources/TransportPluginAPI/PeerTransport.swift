@@ -82,7 +82,8 @@ public protocol PeerConnection: AnyObject, Sendable {
     /// What the connection counted so far.
     var statistics: PeerConnectionStatistics { get }
 
-    /// Ends the connection; the other side is told where the protocol can. `.closed` is the last event. Idempotent.
+    /// Ends the connection; the other side is told where the protocol can. What was accepted before goes out first as far as the path
+    /// takes it at once, and is not repeated. `.closed` is the last event. Idempotent.
     func close()
 }
 

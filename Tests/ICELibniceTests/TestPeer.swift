@@ -66,6 +66,9 @@ final class TestPeer: ICEAgentHandler, @unchecked Sendable {
         }
     }
 
+    /// On the loop.
+    func hasCandidate(_ part: String) -> Bool { candidates.contains { $0.contains(part) } }
+
     func credentials() async -> ICECredentials { await loop.run { self.agent.localCredentials } }
 
     func close() async {

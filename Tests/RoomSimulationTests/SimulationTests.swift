@@ -71,6 +71,9 @@ import Testing
     /// A path that flaps faster than silence is noticed is no dead one: the inspection's mistake.
     @Test func aPathThatFlapsIsNotDead() { check(.mixed(seed: 263112)) }
 
+    /// Every further cut put off the time at which a silence is noticed: the model's mistake.
+    @Test func aSilenceIsNoticedWhateverElseHappens() { check(.mixed(seed: 58985)) }
+
     @Test func theSameSeedMakesTheSameRun() {
         let runs = (0..<2).map { _ in
             var trace: [String] = []

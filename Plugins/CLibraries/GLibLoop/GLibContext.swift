@@ -104,8 +104,9 @@ public final class GLibContext: LoopSource {
         endHandlers[ObjectIdentifier(owner)] = nil
     }
 
-    /// Runs `handler` each time that GLib was run, until `removeAfterPasses` of the same owner: where GLib does something of which
-    /// a library has no way to tell. The closure keeps alive what it captures.
+    /// Runs `handler` each time that GLib was run and has nothing left to do for now, but not while the loop ends. For libraries that
+    /// do not tell when they have done something. The closure keeps alive what it captures, until `removeAfterPasses` of the same
+    /// owner.
     public func afterPasses(of owner: AnyObject, _ handler: @escaping () -> Void) {
         loop.preconditionIsCurrent()
         passHandlers[ObjectIdentifier(owner)] = handler
@@ -123,7 +124,7 @@ public final class GLibContext: LoopSource {
         lastAsked = loop.turnTime
         if needsPass || deadline <= lastAsked {
             pass()
-            if !passHandlers.isEmpty { for handler in Array(passHandlers.values) { handler() } }
+            if !needsPass, !passHandlers.isEmpty { for handler in Array(passHandlers.values) { handler() } }
         }
         return deadline == .distantFuture ? nil : deadline
     }

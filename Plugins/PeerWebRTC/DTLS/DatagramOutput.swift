@@ -2,15 +2,15 @@ internal import TransportPluginAPI
 
 /// Gathers the datagrams that one connection sends in one turn of its loop.
 ///
-/// The batch is lent by a pool that all connections of the loop share: an idle connection holds none.
+/// The batch is lent by a pool that all connections of the loop share: an idle connection holds none. Until the first path is up,
+/// the latest batch is kept: the other side may have its path first and begin the handshake, whose answer must not be lost.
 final class DatagramOutput {
     private let pool: BatchPool
     @exclusivity(unchecked) private var batch: DatagramBatch?
     private let loop: TransportLoop
-    /// Where batches go; without one they are dropped.
+    /// Where batches go once there was a path; without a link they are dropped.
     var link: AgentLink?
     @exclusivity(unchecked) private var isWaitingForPath = true
-    /// What waits for it: the other side may have its path first, and begin the handshake.
     private var latest: DatagramBatch?
     /// Somebody will call `flush` before the turn ends.
     @exclusivity(unchecked) var isFlushPromised = false
@@ -42,7 +42,7 @@ final class DatagramOutput {
         if let link { link.send(batch) } else { batch.removeAll() }
     }
 
-    /// Sends what was gathered, for the last time.
+    /// Sends what was gathered, for the last time, and gives up what was kept.
     func end() {
         flush()
         if let latest { pool.giveBack(latest) }
@@ -51,7 +51,7 @@ final class DatagramOutput {
         work = nil
     }
 
-    /// Sends what was gathered.
+    /// Sends what was gathered, or keeps it until there is a path.
     func flush() {
         guard let batch else { return }
         self.batch = nil
@@ -60,7 +60,7 @@ final class DatagramOutput {
         pool.giveBack(batch)
     }
 
-    /// Only the latest flight: DTLS repeats all of a flight.
+    /// Only the latest: DTLS repeats all of a flight.
     private func keep(_ batch: DatagramBatch) {
         if let latest { pool.giveBack(latest) }
         latest = batch
