@@ -4,12 +4,15 @@ extension NetworkSnapshot {
     /// The network as it is now. What cannot be read is left out.
     package static func current() -> NetworkSnapshot {
         NetworkSnapshot(
-            addresses: addresses(),
+            addresses: addresses(includingIgnored: false),
             defaultRoutes: defaultRoutes(ofIPv4Table: text(of: "/proc/net/route"))
                 .union(defaultRoutes(ofIPv6Table: text(of: "/proc/net/ipv6_route"))))
     }
 
-    private static func addresses() -> Set<String> {
+    /// All addresses of interfaces that are up, also those that a snapshot leaves out: a connection may leave from any of them.
+    package static func usableAddresses() -> Set<String> { addresses(includingIgnored: true) }
+
+    private static func addresses(includingIgnored: Bool) -> Set<String> {
         var list: UnsafeMutablePointer<ifaddrs>?
         guard getifaddrs(&list) == 0 else { return [] }
         defer { freeifaddrs(list) }
@@ -19,10 +22,13 @@ extension NetworkSnapshot {
         while let entry = next {
             next = entry.pointee.ifa_next
             guard entry.pointee.ifa_flags & needed == needed, let address = entry.pointee.ifa_addr,
-                !isIgnored(interface: String(cString: entry.pointee.ifa_name)), let text = numeric(address),
-                !text.hasPrefix("fe80:"), !text.hasPrefix("169.254.")
+                let text = numeric(address)
             else { continue }
-            addresses.insert(text)
+            let isIgnored =
+                isIgnored(interface: String(cString: entry.pointee.ifa_name)) || text.hasPrefix("fe80:")
+                || text.hasPrefix("169.254.")
+            // Without the zone of a link-local address (RFC 4007 §11).
+            if includingIgnored || !isIgnored { addresses.insert(String(text.prefix { $0 != "%" })) }
         }
         return addresses
     }

@@ -19,7 +19,7 @@ final class PeerLink: @unchecked Sendable {
         var outgoing: Int
     }
 
-    enum SendOutcome {
+    enum SendOutcome: Equatable {
         case accepted
         /// Nothing was taken: wait for credit.
         case full
@@ -33,10 +33,14 @@ final class PeerLink: @unchecked Sendable {
         var buffers: [SendBuffer]
         var isDrainScheduled = false
         var isConnected = false
+        /// There is a connection, but no path: it is being replaced.
+        var isBroken = false
         var isGone = false
         var droppedCount = 0
         var waiters = Waiters()
         var maximumMessageSize: Int
+        /// What is sent to everybody does not wait for this participant.
+        var mayDrop: Bool { !isConnected || isBroken }
         var firstUnsent: [UInt64] = [1, 1, 1]
         var acknowledged: UInt64 = 0
     }
@@ -102,17 +106,20 @@ final class PeerLink: @unchecked Sendable {
                 return (.dropped, false)
             }
             if shared.buffers[index].byteCount > 0, shared.buffers[index].byteCount + bytes.count > limits.send {
-                guard mayDrop, !shared.isConnected else { return (.full, false) }
+                guard mayDrop, shared.mayDrop else { return (.full, false) }
                 shared.droppedCount += 1
                 return (.dropped, false)
             }
             let last: DeliveryProtocol.Kind = isText ? .text : .binary
-            if splits, bytes.count > DeliveryProtocol.maximumPartLength {
+            // No frame is longer than what the other side's transport takes.
+            let partLength = min(
+                DeliveryProtocol.maximumPartLength, shared.maximumMessageSize - DeliveryProtocol.dataHeaderLength)
+            if splits, bytes.count > partLength, partLength > 0 {
                 var rest = bytes
-                while rest.count > DeliveryProtocol.maximumPartLength {
-                    let part = UnsafeRawBufferPointer(rebasing: rest.prefix(DeliveryProtocol.maximumPartLength))
+                while rest.count > partLength {
+                    let part = UnsafeRawBufferPointer(rebasing: rest.prefix(partLength))
                     shared.buffers[index].append(part, kind: .part)
-                    rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(DeliveryProtocol.maximumPartLength))
+                    rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(partLength))
                 }
                 shared.buffers[index].append(rest, kind: last)
             } else {
@@ -131,10 +138,11 @@ final class PeerLink: @unchecked Sendable {
         return outcome
     }
 
-    /// Returns when the channel has credit again, or the link is gone, or the task is cancelled.
-    nonisolated(nonsending) func waitForCredit(_ channel: RoomChannel) async {
+    /// Returns when the channel has credit again, or the link is gone, or the task is cancelled. `mayDrop`: or none is needed.
+    nonisolated(nonsending) func waitForCredit(_ channel: RoomChannel, mayDrop: Bool = false) async {
         await wait { shared in
             shared.isGone || shared.buffers[channel.index].byteCount <= self.limits.send / 2
+                || mayDrop && shared.mayDrop
         }
     }
 
@@ -197,8 +205,8 @@ final class PeerLink: @unchecked Sendable {
         delivery.channelLost()
         ackTimer?.cancel()
         ackTimer = nil
+        disconnected()
         shared.withLock { shared in
-            shared.isConnected = false
             // Lossy messages are for now or never: the next connection does not bring them.
             let lossy = RoomChannel.lossy.index
             shared.droppedCount += shared.buffers[lossy].count
@@ -214,6 +222,23 @@ final class PeerLink: @unchecked Sendable {
             shared.isConnected = true
             shared.maximumMessageSize = connection.maximumMessageSize
         }
+    }
+
+    /// `isBroken`: the path is being replaced, which may take long.
+    func setBroken(_ isBroken: Bool) {
+        let waiters = shared.withLock { shared in
+            shared.isBroken = isBroken
+            return isBroken ? shared.waiters.removeAll() : []
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    private func disconnected() {
+        let waiters = shared.withLock { shared in
+            shared.isConnected = false
+            return shared.waiters.removeAll()
+        }
+        for waiter in waiters { waiter.resume() }
     }
 
     /// The participant's session is no more: everything is given up. Returns how many messages were never acknowledged.
@@ -261,7 +286,7 @@ final class PeerLink: @unchecked Sendable {
         channels[index] = nil
         guard index == 0 else { return }
         delivery.channelLost()
-        shared.withLock { $0.isConnected = false }
+        disconnected()
     }
 
     func setReceiving(_ isReceiving: Bool, channel: RoomChannel) {

@@ -89,6 +89,9 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         if lost > 0 { hub.emit(.undelivered(participant, count: lost)) }
     }
 
+    /// A participant's path is being replaced, or works again.
+    func setBroken(_ participant: ParticipantID, _ isBroken: Bool) { links[participant]?.setBroken(isBroken) }
+
     /// Tells of messages that were given up while a participant's connection was broken.
     func peerRecovered(_ participant: ParticipantID) {
         guard let dropped = links[participant]?.takeDroppedCount(), dropped > 0 else { return }

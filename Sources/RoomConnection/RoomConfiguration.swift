@@ -38,7 +38,7 @@ public struct RoomConfiguration: Sendable {
     public var peer: Backend = "webrtc-libnice"
 
     /// Asked for a join token before each attempt that needs one. `mustBeFresh`: the last one was refused, so not from a cache. Keep
-    /// it quick; it may throw, and is asked again later.
+    /// it quick; it may throw, and is asked again later. A call that has not returned after 30 s is cancelled and has failed.
     public var token: (@Sendable (_ mustBeFresh: Bool) async throws -> String)?
     /// Whether any path will do, or only relayed ones, which tell nobody an address of this machine.
     public var icePolicy = ICEPolicy.all

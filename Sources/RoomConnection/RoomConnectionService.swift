@@ -30,6 +30,16 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     private let join = Locked(Join())
     private let metrics = RoomMetrics()
 
+    // The token provider
+    private var tokenTask: Task<Void, Never>?
+    private var tokenTimer: LoopTimer?
+    /// Counts requests: only the latest one's answer is heard.
+    private var tokenRequest: UInt64 = 0
+    /// Calls that have not returned, given up or not.
+    private var runningProviders = 0
+    private static var maximumProviders: Int { 4 }
+    private static var tokenPatience: Duration { .seconds(30) }
+
     init(hello: Hello, configuration: RoomConfiguration, signaling: Signaling, peer: Peer) {
         self.configuration = configuration
         loop = peer.loop
@@ -92,6 +102,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     nonisolated(nonsending) func leave() async {
         let runner = await loop.run { [self] in
             handle(.leaveRequested)
+            giveUpToken()
             return self.runner
         }
         await runner?.value
@@ -164,18 +175,50 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         }
     }
 
+    // MARK: Tokens
+
     private func requestToken(mustBeFresh: Bool) {
-        let provider = configuration.token
-        signaling.perform { [weak self] in
+        giveUpToken()
+        guard let provider = configuration.token else {
+            return handle(.credentialReady(token: nil, expiresAt: nil))
+        }
+        guard runningProviders < Self.maximumProviders else {
+            return handle(.credentialFailed(SignalingFailure("\(runningProviders) calls of the token provider hang")))
+        }
+        runningProviders += 1
+        tokenRequest += 1
+        let request = tokenRequest
+        // Not a child of the room's root task: a provider that hangs must not keep the room from ending. It is cancelled when it is
+        // given up, and what it says then is not heard.
+        tokenTask = Task { [loop, weak self] in
             let event: RoomMachine.Event
             do {
-                event = .credentialReady(token: try await provider?(mustBeFresh), expiresAt: nil)
+                event = .credentialReady(token: try await provider(mustBeFresh), expiresAt: nil)
             } catch {
                 event = .credentialFailed(SignalingFailure("the token provider failed: \(type(of: error))"))
             }
-            guard let self else { return }
-            loop.execute { self.handle(event) }
+            loop.execute { [weak self] in self?.tokenProviderEnded(request, event) }
         }
+        tokenTimer = loop.schedule(after: Self.tokenPatience) { [weak self] in
+            guard let self else { return }
+            giveUpToken()
+            let seconds = Int(Self.tokenPatience.inSeconds)
+            handle(.credentialFailed(SignalingFailure("the token provider has not answered within \(seconds) s")))
+        }
+    }
+
+    private func tokenProviderEnded(_ request: UInt64, _ event: RoomMachine.Event) {
+        runningProviders -= 1
+        guard request == tokenRequest, tokenTask != nil else { return }
+        giveUpToken()
+        handle(event)
+    }
+
+    private func giveUpToken() {
+        tokenTask?.cancel()
+        tokenTask = nil
+        tokenTimer?.cancel()
+        tokenTimer = nil
     }
 
     private func emit(_ event: RoomCore.RoomEvent) {
@@ -208,7 +251,14 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
             updateRoster()
             hub.emit(.hostChanged(host))
         case .peerStatus(let participant, let status):
-            if case .connected = status { peers.peerRecovered(participant) }
+            switch status {
+            case .connected:
+                peers.setBroken(participant, false)
+                peers.peerRecovered(participant)
+            // At first it may only be slow.
+            case .recovering(let rung, _, _): peers.setBroken(participant, rung != .wait)
+            default: break
+            }
             hub.emit(.peer(participant, PeerStatus(status)))
         case .incident(let incident): report(incident)
         case .error(let error): hub.emit(.error(RoomError(error)))

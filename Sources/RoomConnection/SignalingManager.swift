@@ -15,6 +15,7 @@ final class SignalingManager<Transport: SignalingTransport>: @unchecked Sendable
         // SAFETY: touched only on the loop, `outbox` excepted, which is its own.
         var connection: Transport.Connection?
         var isAbandoned = false
+        var closeTimer: LoopTimer?
         let outbox = Mailbox<Outgoing>(limit: .max)
         /// Finished when the attempt is given up.
         let abandonment = Mailbox<Never>(limit: 1)
@@ -30,15 +31,12 @@ final class SignalingManager<Transport: SignalingTransport>: @unchecked Sendable
         case close(SignalingClose)
     }
 
-    private enum Command: Sendable {
-        case open(ConnectionGeneration, SignalingEndpoint)
-        case work(@Sendable () async -> Void)
-    }
-
+    private static var closePatience: Duration { .seconds(3) }
     private let transport: Transport
     private let loop: TransportLoop
     private var attempts: [ConnectionGeneration: Attempt] = [:]
-    private let commands = Mailbox<Command>(limit: .max)
+    /// Attempts that are to be made.
+    private let openings = Mailbox<(ConnectionGeneration, SignalingEndpoint)>(limit: .max)
     var report: Report = { _ in }
 
     init(transport: Transport, loop: TransportLoop) {
@@ -53,7 +51,7 @@ final class SignalingManager<Transport: SignalingTransport>: @unchecked Sendable
 
     func open(_ generation: ConnectionGeneration, _ endpoint: SignalingEndpoint) {
         attempts[generation] = Attempt()
-        commands.append(.open(generation, endpoint), weight: 0)
+        openings.append((generation, endpoint), weight: 0)
     }
 
     func send(_ envelope: Envelope<ClientMessage>, _ generation: ConnectionGeneration) {
@@ -77,15 +75,14 @@ final class SignalingManager<Transport: SignalingTransport>: @unchecked Sendable
         attempt.isAbandoned = true
         attempt.outbox.append(.close(reason), weight: 1)
         attempt.outbox.finish()
+        // What was sent before may never go out, over a connection that is half-open.
+        attempt.closeTimer = loop.schedule(after: Self.closePatience) { attempt.connection?.abort() }
     }
-
-    /// Runs something beside the attempts, until `finish()`.
-    func perform(_ work: @escaping @Sendable () async -> Void) { commands.append(.work(work), weight: 0) }
 
     /// Lets `run()` end when what is under way has ended.
     func finish() {
         for generation in attempts.keys.sorted() { abort(generation) }
-        commands.finish()
+        openings.finish()
     }
 
     // MARK: The tasks
@@ -93,14 +90,10 @@ final class SignalingManager<Transport: SignalingTransport>: @unchecked Sendable
     /// Runs until `finish()`; all tasks of the signaling side are its children.
     func run() async {
         await withDiscardingTaskGroup { group in
-            while let batch = await commands.takeAll() {
-                for command in batch {
-                    switch command {
-                    case .open(let generation, let endpoint):
-                        guard let attempt = attempts[generation] else { continue }
-                        group.addTask { await self.run(attempt, generation, endpoint) }
-                    case .work(let work): group.addTask { await work() }
-                    }
+            while let batch = await openings.takeAll() {
+                for (generation, endpoint) in batch {
+                    guard let attempt = attempts[generation] else { continue }
+                    group.addTask { await self.run(attempt, generation, endpoint) }
                 }
             }
         }
@@ -128,6 +121,8 @@ final class SignalingManager<Transport: SignalingTransport>: @unchecked Sendable
             await self.read(attempt, generation, connection)
             attempt.outbox.finish()
         }
+        attempt.closeTimer?.cancel()
+        attempt.closeTimer = nil
     }
 
     /// Opens a connection; an attempt that is given up is cancelled at once.

@@ -115,10 +115,12 @@ public final class TransportRuntime: Sendable {
     private nonisolated(nonsending) func watchNetwork() async {
         let loop = peer.loop
         await loop.run { [self] in
-            let monitor = NetworkMonitor(on: loop) { [weak self] network in
+            let monitor = NetworkMonitor(on: loop) { [weak self] _ in
                 guard let self else { return }
                 let rooms = state.withLock { Array($0.rooms.values) }
-                for room in rooms { room.networkChanged(addresses: network.addresses) }
+                // What is no reason to look may still carry a connection: a container's bridge, a link-local address.
+                let addresses = NetworkSnapshot.usableAddresses()
+                for room in rooms { room.networkChanged(addresses: addresses) }
             } onWake: { [weak self] sleep in
                 guard let self else { return }
                 configuration.logger.debug("this machine has slept", metadata: ["seconds": "\(sleep.inSeconds)"])

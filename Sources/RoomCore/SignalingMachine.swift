@@ -271,8 +271,11 @@ package struct SignalingMachine: Sendable {
     }
 
     package mutating func leave(_ actions: inout [Action]) {
-        if case .connected(let connected) = state {
-            actions.append(.send(Envelope(.leave), connected.generation))
+        switch state {
+        case .connected(let connected): actions.append(.send(Envelope(.leave), connected.generation))
+        // Behind the `hello`, which the server may take.
+        case .greeting(let greeting): actions.append(.send(Envelope(.leave), greeting.generation))
+        case .idle, .waiting, .fetching, .opening, .closed: break
         }
         close(.left, &actions)
     }

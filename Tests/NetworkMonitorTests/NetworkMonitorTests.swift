@@ -32,6 +32,11 @@ import TransportPluginAPI
         #expect(NetworkSnapshot.defaultRoutes(ofIPv6Table: text).isEmpty)
     }
 
+    /// A connection from an address that no snapshot has is not lost.
+    @Test func whatIsNoReasonToLookIsThereAllTheSame() {
+        #expect(NetworkSnapshot.usableAddresses().isSuperset(of: NetworkSnapshot.current().addresses))
+    }
+
     @Test func thisMachineHasALoopback() { #expect(NetworkSnapshot.current().addresses.contains("127.0.0.1")) }
 }
 

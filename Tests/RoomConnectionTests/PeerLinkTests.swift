@@ -10,11 +10,17 @@ import TransportPluginAPI
     /// Remembers what it was given. SAFETY of `@unchecked Sendable`: touched only on the loop.
     private final class Connection: PeerConnection, @unchecked Sendable {
         var sent: [(text: String, channel: ChannelID)] = []
-        let maximumMessageSize = 65_536
+        /// Sizes of what was not text.
+        var frames: [Int] = []
+        var maximumMessageSize = 65_536
         let statistics = PeerConnectionStatistics()
 
         func send(_ bytes: UnsafeRawBufferPointer, isText: Bool, on channel: ChannelID) throws(TransportError) {
-            if isText { sent.append((String(decoding: bytes, as: UTF8.self), channel)) }
+            if isText {
+                sent.append((String(decoding: bytes, as: UTF8.self), channel))
+            } else {
+                frames.append(bytes.count)
+            }
         }
         func openChannel(_ parameters: ChannelParameters) throws(TransportError) -> ChannelID {
             throw TransportError(.notSupported, "the other side opens channels")
@@ -73,6 +79,41 @@ import TransportPluginAPI
             link.channelOpened(ChannelID(rawValue: 5), RoomChannel.lossy.parameters(isDelivery: true))
             #expect(connection.sent.map(\.text) == ["now"])
             #expect(link.takeDroppedCount() == 2)
+        }
+    }
+
+    /// To everybody: a participant whose path is being replaced holds up nobody else.
+    @Test func aBroadcastDoesNotWaitForAPathThatIsBroken() async throws {
+        try await withLink { link, connection in
+            func send(_ count: Int, mayDrop: Bool) -> PeerLink.SendOutcome {
+                [UInt8](repeating: 7, count: count).withUnsafeBytes {
+                    link.send($0, isText: false, channel: .reliable, mayDrop: mayDrop)
+                }
+            }
+            try link.attach(connection, opensChannels: false)
+            link.connected()
+            #expect(send(1000, mayDrop: true) == .accepted)
+            #expect(send(1000, mayDrop: true) == .full)
+            link.setBroken(true)
+            #expect(send(1000, mayDrop: true) == .dropped)
+            #expect(send(1000, mayDrop: false) == .full)
+            link.setBroken(false)
+            #expect(send(1000, mayDrop: true) == .full)
+            #expect(link.takeDroppedCount() == 1)
+        }
+    }
+
+    @Test func noFrameIsLongerThanWhatTheOtherSideTakes() async throws {
+        try await withLink { link, connection in
+            connection.maximumMessageSize = 100
+            try link.attach(connection, opensChannels: false)
+            link.connected()
+            link.channelOpened(ChannelID(rawValue: 0), RoomChannel.reliable.parameters(isDelivery: true))
+            let outcome = [UInt8](repeating: 7, count: 1000).withUnsafeBytes {
+                link.send($0, isText: false, channel: .reliable)
+            }
+            #expect(outcome == .accepted)
+            #expect(connection.frames.count > 10 && connection.frames.allSatisfy { $0 <= 100 })
         }
     }
 

@@ -87,6 +87,26 @@ import TransportPluginAPI
         }
     }
 
+    @Test(.timeLimit(.minutes(1))) func aTokenProviderThatHangsKeepsNobodyFromLeaving() async throws {
+        let calls = Locked<[UnsafeContinuation<Void, Never>]>([])
+        try await World.run { world in
+            var configuration = try world.configuration
+            configuration.joinTimeout = .milliseconds(200)
+            configuration.token = { _ in
+                await withUnsafeContinuation { call in calls.withLock { $0.append(call) } }
+                return "late"
+            }
+            try await TransportRuntime.withRunning(configuration, registry: world.registry(SignalingFaultControl())) {
+                runtime in
+                let error = await #expect(throws: RoomError.self) {
+                    try await runtime.connect(toRoom: "lab", as: "alice", host: true)
+                }
+                #expect(error?.code == .timedOut)
+            }
+        }
+        for call in calls.withLock({ $0 }) { call.resume() }
+    }
+
     @Test(arguments: ["unknown backend", "unknown option", "bad limit", "bad budget"])
     func aWrongConfigurationIsSaidBeforeAnythingStarts(_ what: String) async throws {
         try await World.run { world in
@@ -245,6 +265,31 @@ import TransportPluginAPI
                 world.peers.restore()
                 try await bob.messages.wait("all messages") { $0.count >= 100 }
                 #expect(bob.messages.entries.compactMap(\.text) == (1...100).map(String.init))
+            }
+        }
+    }
+
+    @Test func aBroadcastGoesOnPastAPeerWhosePathIsCut() async throws {
+        func limit(_ configuration: inout RoomConfiguration) {
+            configuration.sendLimit = 1 << 16
+            configuration.maximumMessageSize = 1 << 16
+            configuration.recovery.silence = .milliseconds(250)
+        }
+        try await World.run { world in
+            try await world.pair(limit) { alice, bob in
+                try await world.member("carol", limit) { carol in
+                    try await alice.waitUntilConnected(to: 2)
+                    try await carol.waitUntilConnected(to: 2)
+                    let id = try #require(bob.room.selfID).rawValue
+                    world.peers.cut(newPathsToo: true) { $0 == id }
+                    let chunk = Payload([UInt8](repeating: 7, count: 10_000))
+                    for _ in 0..<100 { try await alice.room.send(chunk) }
+                    try await carol.messages.wait("everything") { $0.count == 100 }
+                    world.peers.restore()
+                    try await alice.events.wait("the count of what bob missed") { events in
+                        events.contains { if case .undelivered(_, let count) = $0 { count > 50 } else { false } }
+                    }
+                }
             }
         }
     }

@@ -73,6 +73,16 @@ import TransportPluginAPI
         #expect(driver.feed(.transportConnected(1)) == [.abortTransport(1)])
     }
 
+    /// The server may take the `hello` that is under way: without a word it would keep the place for the grace period.
+    @Test func whoLeavesWhileTheHelloIsUnderWaySaysSoBehindIt() {
+        var driver = RoomDriver()
+        driver.feed(.started)
+        driver.feed(.transportConnected(1))
+        let actions = driver.feed(.leaveRequested)
+        #expect(actions.sent == [.leave])
+        #expect(actions.contains(.closeTransport(1, .normal)))
+    }
+
     @Test func aServerThatDoesNotAnswerTheHelloIsLeft() {
         var driver = RoomDriver()
         driver.feed(.started)
