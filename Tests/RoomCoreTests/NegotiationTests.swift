@@ -28,7 +28,7 @@ import TransportPluginAPI
     }
 
     @Test func bothSidesRestartingInTheSameTickMakeOneRestart() {
-        for seed in 0..<200 {
+        for seed in 0..<1000 {
             var pair = Pair(seed: UInt64(seed))
             pair.connect()
             pair.now = at(1)
