@@ -30,6 +30,8 @@ extension Simulation {
             guard let other = directory[participant.id].map({ nodes[$0] }), !other.isKicked, other.end == nil,
                 other.membership?.session == participant.session, let last = other.lastInTouch
             else { continue }
+            // The news of its return are still under way.
+            if let since = other.calmSince, now - since < .seconds(1) { continue }
             // What the server said while the node did not run was true then.
             if isNews, last > node.suspendedSince, now - node.suspendedUntil < .seconds(1) { continue }
             // By the clock of whoever waited: a machine cannot know that the time it is told has jumped. Except where the jump is longer

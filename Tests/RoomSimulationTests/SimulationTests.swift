@@ -74,6 +74,9 @@ import Testing
     /// Every further cut put off the time at which a silence is noticed: the model's mistake.
     @Test func aSilenceIsNoticedWhateverElseHappens() { check(.mixed(seed: 58985)) }
 
+    /// Somebody came back from a long sleep a moment before it was given up, and nobody could know: the invariant's mistake.
+    @Test func aReturnIsNewsThatTakesItsTime() { check(.mixed(seed: 991376)) }
+
     @Test func theSameSeedMakesTheSameRun() {
         let runs = (0..<2).map { _ in
             var trace: [String] = []
