@@ -64,6 +64,10 @@ final class PeerLink: @unchecked Sendable {
     private var ackTimer: LoopTimer?
     /// Called on the loop.
     var onHint: (DeliveryProtocol.Hint) -> Void = { _ in }
+    /// The next message, of whatever kind, is told by `onData`, once.
+    @exclusivity(unchecked) var isAwaited = false
+    /// Called on the loop.
+    var onData: () -> Void = {}
     private weak var receiver: (any PeerLinkReceiver)?
 
     /// `delivery` and `parts`: from the memory of earlier streams.
@@ -377,6 +381,10 @@ final class PeerLink: @unchecked Sendable {
     /// A whole message of the transport. False: the other side broke the delivery protocol.
     func received(_ bytes: UnsafeRawBufferPointer, isText: Bool, on id: ChannelID) -> Bool {
         guard let receiver, let index = channels.firstIndex(of: id) else { return true }
+        if isAwaited {
+            isAwaited = false
+            onData()
+        }
         if index == 0, isDelivery { return receivedFrame(bytes, receiver) }
         receiver.deliver(
             BorrowedMessage(from: participant, channel: RoomChannel.allCases[index], isText: isText, bytes: bytes),

@@ -78,6 +78,14 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
                 report(.peer(participant.id, id, fact))
             }
         }
+        link.onData = { [weak self, weak link, loop = transport.loop] in
+            // Not from inside the transport's call.
+            loop.execute { [weak self, weak link] in
+                guard let self, let link, links[participant.id] === link, let id = connections[participant.id]?.id
+                else { return }
+                report(.peer(participant.id, id, .dataArrived))
+            }
+        }
         links[participant.id] = link
         hub.setLink(link, for: participant.id)
     }
@@ -91,6 +99,9 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
 
     /// A participant's path is being replaced, or works again.
     func setBroken(_ participant: ParticipantID, _ isBroken: Bool) { links[participant]?.setBroken(isBroken) }
+
+    /// A participant's connection is broken: the next message of his is news.
+    func awaitData(_ participant: ParticipantID) { links[participant]?.isAwaited = true }
 
     /// Tells of messages that were given up while a participant's connection was broken.
     func peerRecovered(_ participant: ParticipantID) {
@@ -193,6 +204,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             if state == .connected { observer.link?.connected() }
             fact(.state(state))
         case .liveness(let liveness): fact(.liveness(liveness))
+        case .pathChecked: fact(.checked)
         case .pathChanged(let path): fact(.pathChanged(path))
         case .channelOpened(let channel, let parameters, _): observer.link?.channelOpened(channel, parameters)
         case .channelWritable(let channel): observer.link?.channelWritable(channel)

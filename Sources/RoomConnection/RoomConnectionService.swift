@@ -256,7 +256,9 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
                 peers.setBroken(participant, false)
                 peers.peerRecovered(participant)
             // At first it may only be slow.
-            case .recovering(let rung, _, _): peers.setBroken(participant, rung != .wait)
+            case .recovering(let rung, _, _):
+                peers.setBroken(participant, rung != .wait)
+                peers.awaitData(participant)
             default: break
             }
             hub.emit(.peer(participant, PeerStatus(status)))
@@ -275,7 +277,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
                 "outcome": "\(incident.outcome.rawValue)",
                 "seconds": "\((incident.endedAt - incident.startedAt).inSeconds)",
                 "steps": .array(
-                    incident.steps.map { "\(($0.at - incident.startedAt).inSeconds) \($0.kind.rawValue)" }),
+                    incident.steps.map { .string($0.description(since: incident.startedAt)) }),
             ])
         hub.emit(.incident(RoomIncident(incident)))
     }

@@ -107,6 +107,8 @@ package struct RecoveryConfiguration: Sendable, Equatable {
     package var closedBudget: Duration = .seconds(2)
     /// How long a participant that a rejoin did not find in the roster is waited for, within the server's grace period.
     package var absenceLimit: Duration = .seconds(60)
+    /// How long a recovery that has ended waits for its first message before it is told.
+    package var firstDataBudget: Duration = .seconds(1)
     /// Peers of ours that may be connecting at a time.
     package var maximumConnecting = 8
     /// Remote candidates that are kept until their description has come.

@@ -43,7 +43,7 @@ package struct PeerMachine: Sendable {
 
     package var isOfferer: Bool { negotiation.isOfferer }
     package var status: PeerStatus { ladder.status }
-    package var isRecovering: Bool { if case .recovering = status { true } else { false } }
+    package var isRecovering: Bool { status.isRecovering }
     /// Its turn to connect has not come.
     package var isIdle: Bool { ladder.isIdle }
     /// It holds one of the places for those who connect at a time.
@@ -85,7 +85,7 @@ package struct PeerMachine: Sendable {
             self.path = path
             pathServersAt = roundServersAt
             climb(now: now, &actions) {
-                $0.pathChanged(path, &$1)
+                $0.pathChanged(path, now: now, &$1)
                 $0.callOff(.relayCredentials, &$1)
             }
         case .closed(let failure):
@@ -94,6 +94,8 @@ package struct PeerMachine: Sendable {
         case .descriptionRefused:
             negotiate(now: now, &actions) { negotiation, _, actions in negotiation.descriptionRefused(&actions) }
             climb(now: now, &actions) { $0.descriptionRefused(now: now, &$1) }
+        case .checked: ladder.checked(now: now)
+        case .dataArrived: climb(now: now, &actions) { $0.dataArrived(now: now, &$1) }
         case .serverIsBack, .leaving: break
         }
         renewRelay(now: now, &actions)
@@ -168,6 +170,7 @@ package struct PeerMachine: Sendable {
 
     package mutating func timerFired(now: Timestamp, _ actions: inout [Action]) {
         climb(now: now, &actions) { $0.timerFired(now: now, &$1) }
+        renewRelay(now: now, &actions)
     }
 
     /// The participant has left, or we have.

@@ -30,7 +30,11 @@ extension RecoveryLadder {
         }
         note(.restartRequested, now: now, cause)
         var restarting = Restarting(cause: cause, attempt: 0, deadline: now, startedAt: now, lastAt: now)
-        if case .restarting(let before) = state { restarting = before }
+        switch state {
+        case .restarting(let before): restarting = before
+        case .healthy, .planned: restarting.isOptional = isUp && !isSuspect
+        case .idle, .connecting, .watching, .delayed, .held: break
+        }
         let wait = configuration.restartBudget + configuration.restartBackoff * restarting.attempt
         let isSuperseding = restarting.attempt > 0 || cause == .rejoined || cause == .peerRejoined
         restarting.attempt += 1
@@ -103,7 +107,7 @@ extension RecoveryLadder {
     mutating func enter(_ new: State, _ actions: inout [Action]) {
         state = new
         hadGrace = false
-        if let deadline { actions.append(.scheduleTimer(at: deadline)) }
+        if let nextTimer { actions.append(.scheduleTimer(at: nextTimer)) }
         updateStatus(&actions)
     }
 
@@ -112,8 +116,10 @@ extension RecoveryLadder {
     mutating func updateStatus(_ actions: inout [Action]) {
         let new = currentStatus
         guard new != status else { return }
+        let wasBroken = status.isRecovering
         status = new
         actions.append(.changeStatus(new))
+        if new.isRecovering, !wasBroken { awaitsData = true }
     }
 
     var currentStatus: PeerStatus {
@@ -165,12 +171,25 @@ extension RecoveryLadder {
         incident = nil
         ended.endedAt = now
         ended.outcome = outcome
-        actions.append(.report(ended))
+        reportHealed(&actions)
+        if outcome == .recovered, awaitsData {
+            healed = ended
+            if let nextTimer { actions.append(.scheduleTimer(at: nextTimer)) }
+        } else {
+            actions.append(.report(ended))
+        }
+    }
+
+    mutating func reportHealed(_ actions: inout [Action]) {
+        guard let incident = healed else { return }
+        healed = nil
+        actions.append(.report(incident))
     }
 
     /// The participant is gone, or we are.
     package mutating func end(now: Timestamp, _ actions: inout [Action]) {
         finish(.participantLeft, now: now, &actions)
+        reportHealed(&actions)
         state = .idle
     }
 }

@@ -40,6 +40,8 @@ package struct RecoveryLadder: Sendable {
         var startedAt: Timestamp
         var lastAt: Timestamp
         var isAnswered = false
+        /// The path worked when the restart was begun, and nothing was asked of it: it goes on where no better one is found.
+        var isOptional = false
         /// A fresh path was found: what is silent now is the connection over it.
         var hasPath = false
         /// Only a path that carries nothing speaks for a new connection. Where none is found, a new connection would find none
@@ -65,6 +67,9 @@ package struct RecoveryLadder: Sendable {
     /// The timer of this state has been late once.
     var hadGrace = false
     var incident: Incident?
+    /// Has ended, and is told when the first message has come, or has had its time.
+    var healed: Incident?
+    var awaitsData = false
     /// A sign of life was asked for before there was an incident.
     var probedAt: Timestamp?
     package internal(set) var status = PeerStatus.waiting
@@ -135,16 +140,29 @@ package struct RecoveryLadder: Sendable {
         }
     }
 
-    package mutating func pathChanged(_ path: PeerPath, _ actions: inout [Action]) {
+    package mutating func pathChanged(_ path: PeerPath, now: Timestamp, _ actions: inout [Action]) {
         self.path = path
-        if case .restarting(var restarting) = state, restarting.isAnswered {
-            restarting.hasPath = true
-            state = .restarting(restarting)
+        note(.nominated, now: now)
+        guard case .restarting(var restarting) = state, restarting.isAnswered else {
+            updateStatus(&actions)
+            return
         }
-        updateStatus(&actions)
+        restarting.hasPath = true
+        state = .restarting(restarting)
+        settle(now: now, &actions)
     }
 
     package mutating func described(now: Timestamp) { note(.described, now: now) }
+    package mutating func checked(now: Timestamp) { note(.checked, now: now) }
+
+    /// The first message since it was awaited has come.
+    package mutating func dataArrived(now: Timestamp, _ actions: inout [Action]) {
+        guard awaitsData else { return }
+        awaitsData = false
+        note(.firstData, now: now)
+        healed?.steps.append(Incident.Step(.firstData, at: now))
+        reportHealed(&actions)
+    }
     package mutating func gathered(now: Timestamp) { note(.gathered, now: now) }
 
     /// Both sides have described the round.
@@ -154,7 +172,6 @@ package struct RecoveryLadder: Sendable {
         case .restarting(var restarting):
             restarting.isAnswered = true
             state = .restarting(restarting)
-            settle(now: now, &actions)
         case .watching(_, let cause) where !isOfferer:
             // The other side is ahead of us.
             let deadline = now + configuration.restartBudget
@@ -341,10 +358,20 @@ package struct RecoveryLadder: Sendable {
         }
     }
 
+    var nextTimer: Timestamp? {
+        guard let healedUntil else { return deadline }
+        return min(healedUntil, deadline ?? healedUntil)
+    }
+
+    private var healedUntil: Timestamp? { healed.map { $0.endedAt + configuration.firstDataBudget } }
+
     package mutating func timerFired(now: Timestamp, _ actions: inout [Action]) {
-        guard let deadline else { return }
-        guard now >= deadline else {
-            actions.append(.scheduleTimer(at: deadline))
+        if let healedUntil, now >= healedUntil {
+            awaitsData = incident != nil
+            reportHealed(&actions)
+        }
+        guard let deadline, now >= deadline else {
+            if let nextTimer { actions.append(.scheduleTimer(at: nextTimer)) }
             return
         }
         if now - deadline > configuration.timerTolerance, !hadGrace, grantGrace(now: now, &actions) { return }
@@ -352,6 +379,8 @@ package struct RecoveryLadder: Sendable {
         case .idle, .healthy, .held: break
         case .connecting: scheduleRebuild(.connectTimeout, now: now, &actions)
         case .planned(_, let cause), .watching(_, let cause): step(.restart, cause, now: now, &actions)
+        case .restarting(let restarting) where restarting.isOptional && restarting.isAnswered && isUp && !isSuspect:
+            settle(now: now, &actions)
         case .restarting(let restarting):
             let elapsed = now - restarting.startedAt
             let budget =

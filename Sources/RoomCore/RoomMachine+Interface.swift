@@ -66,7 +66,11 @@ extension RoomMachine {
         case state(PeerConnectionState)
         /// After a `probe`, evidence is told even when there was no suspicion.
         case liveness(PeerLiveness)
+        /// A connectivity check of the latest round has succeeded.
+        case checked
         case pathChanged(PeerPath)
+        /// The first message since the status was last `recovering` has come.
+        case dataArrived
         /// The last fact. Also when the connection could not be made at all.
         case closed(PeerFailure?)
         /// `setRemoteDescription`, `offer` or `restart` has thrown.

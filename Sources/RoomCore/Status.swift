@@ -110,6 +110,8 @@ package enum PeerStatus: Sendable, Hashable {
     case connected(PeerPath?)
     /// It was connected; channels are kept, and the ladder works on it.
     case recovering(RecoveryRung, attempt: Int, since: Timestamp)
+
+    package var isRecovering: Bool { if case .recovering = self { true } else { false } }
 }
 
 /// The rungs of the recovery ladder of one peer. Rejoining the room, the last rung, belongs to signaling.
@@ -153,9 +155,15 @@ package struct Incident: Sendable, Hashable {
             case answered
             /// Local candidates are complete.
             case gathered
+            /// A connectivity check of the new candidates has succeeded.
+            case checked
+            /// A pair was selected.
+            case nominated
             /// The path, or the new connection, is up. Of signaling: `hello` goes out.
             case connected
             case recovered
+            /// The first message since the path was broken. It may come a moment after `recovered`.
+            case firstData
             /// Signaling's: the connection is gone; an attempt begins; the server has let us in.
             case lost, attempt, resumed, rejoined
         }
@@ -173,6 +181,14 @@ package struct Incident: Sendable, Hashable {
             self.cause = cause
             self.number = number
             self.text = text
+        }
+
+        /// For logs: `2.51 s restartRequested (silence)`.
+        package func description(since start: Timestamp) -> String {
+            var description = "\((at - start).inSeconds) s \(kind.rawValue)"
+            if let number { description += " \(number)" }
+            if let reason = text ?? cause?.rawValue { description += " (\(reason))" }
+            return description
         }
     }
     /// Nil: signaling.

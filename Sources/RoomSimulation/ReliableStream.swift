@@ -63,6 +63,8 @@ final class ReliableStream {
     /// Its peer connection. They own each other until they are detached.
     var endpoint: Endpoint?
     var isOpen = false
+    /// The next frame is told to the participant's machine.
+    var isAwaited = false
     var isBlocked = false
     /// Counts ack timers; nil: none is set.
     var ackTimer: UInt64?

@@ -39,8 +39,9 @@ extension Simulation {
                 report("\(node.name) sees \(participant.name) change who was not there")
             }
             node.roster[participant.id] = participant
-        case .peerStatus(let participant, _):
+        case .peerStatus(let participant, let status):
             if node.roster[participant] == nil { report("\(node.name) hears of a peer that is not there") }
+            if status.isRecovering { node.streams[participant]?.isAwaited = true }
         case .incident(let incident):
             if incident.steps.map(\.at) != incident.steps.map(\.at).sorted() {
                 report("\(node.name) has an incident out of order")

@@ -221,6 +221,10 @@ extension Simulation {
 
     private func receive(_ frame: Frame, at endpoint: Endpoint) {
         guard let stream = endpoint.stream, stream.endpoint === endpoint else { return }
+        if stream.isAwaited {
+            stream.isAwaited = false
+            tell(endpoint, .dataArrived)
+        }
         switch frame {
         case .open: opened(stream, endpoint)
         case .resume(let resume):

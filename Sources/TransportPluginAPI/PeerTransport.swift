@@ -108,6 +108,9 @@ public enum PeerConnectionEvent: Sendable {
     case state(PeerConnectionState)
     /// Evidence of life came after a while of suspicion, or is late. Managers act on it; the connection itself does not.
     case liveness(PeerLiveness)
+    /// A connectivity check of the latest generation has succeeded (RFC 8445 §7.2.5). For the record of recoveries; a transport
+    /// without checks never tells it.
+    case pathChecked
     /// A path was chosen or replaced.
     case pathChanged(PeerPath)
     /// A channel can carry data: one of ours, or (`isRemote`) one that the other side opened.

@@ -17,8 +17,9 @@ import TransportPluginAPI
         pair.fact(.a, .liveness(.suspect(since: at(20))))
         #expect(pair.machines[.a]?.status == .recovering(.wait, attempt: 1, since: at(20)))
         pair.run(until: 21.9)
-        let actions = pair.fact(.a, .liveness(.alive))
+        pair.fact(.a, .liveness(.alive))
         #expect(pair.machines[.a]?.status == .connected(nil))
+        let actions = pair.fact(.a, .dataArrived)
         #expect(actions.incidents.map(\.rung) == [.wait])
         #expect(pair.run(until: 60)[.a]?.restarts == 0)
     }
@@ -63,8 +64,9 @@ import TransportPluginAPI
         pair.run(until: 36)
         #expect(pair.actions[.a]?.creations == creationsBefore + 1)
         #expect(pair.machines[.a]?.connection == pair.machines[.b]?.connection)
-        let actions = pair.fact(.a, .state(.connected))
+        pair.fact(.a, .state(.connected))
         pair.fact(.b, .state(.connected))
+        let actions = pair.fact(.a, .dataArrived)
         #expect(actions.incidents.map(\.rung) == [.rebuild])
         #expect(pair.machines[.b]?.status == .connected(nil))
     }
@@ -79,7 +81,8 @@ import TransportPluginAPI
         #expect((pair.actions[.a]?.restarts ?? 0) > 8)
         #expect(pair.actions[.a]?.creations == creations)
         #expect(pair.actions[.b]?.rebuildRequests == 0)
-        let actions = pair.fact(.a, .liveness(.alive))
+        pair.fact(.a, .liveness(.alive))
+        let actions = pair.fact(.a, .dataArrived)
         #expect(actions.incidents.map(\.rung) == [.restart])
         pair.fact(.b, .liveness(.suspect(since: at(20))))
         pair.run(until: 100)
@@ -252,7 +255,8 @@ import TransportPluginAPI
         pair.act(.a) { $0.networkChanged(.init(addresses: ["192.0.2.2"]), now: $1, &$2) }
         #expect(pair.run(until: 20.2)[.a]?.restarts == 1, "what was gathered in between was of no network")
         pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host, localAddress: "192.0.2.2")))
-        let incidents = pair.fact(.a, .liveness(.alive)).incidents
+        pair.fact(.a, .liveness(.alive))
+        let incidents = pair.fact(.a, .dataArrived).incidents
         #expect(incidents.map(\.cause) == [.networkChanged])
         #expect(pair.run(until: 60)[.a]?.restarts == 0)
     }
@@ -313,15 +317,82 @@ import TransportPluginAPI
     @Test func anIncidentTellsItsStepsInOrder() throws {
         var pair = makeConnected()
         pair.fact(.a, .liveness(.suspect(since: at(20))))
+        pair.run(until: 22.1)
+        pair.fact(.a, .endOfLocalCandidates(usernameFragment: "f"))
+        pair.fact(.a, .checked)
+        pair.run(until: 22.2)
+        pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host)))
         pair.run(until: 22.3)
-        let incident = try #require(pair.fact(.a, .state(.connected)).incidents.first)
+        #expect(pair.fact(.a, .state(.connected)).incidents.isEmpty, "its first data is to come")
+        pair.now = at(22.4)
+        let incident = try #require(pair.fact(.a, .dataArrived).incidents.first)
         #expect(incident.cause == .silence)
         #expect(incident.rung == .restart)
         #expect(incident.outcome == .recovered)
         #expect(
-            incident.steps.map(\.kind) == [.detected, .restartRequested, .described, .answered, .connected, .recovered])
+            incident.steps.map(\.kind) == [
+                .detected, .restartRequested, .described, .answered, .gathered, .checked, .nominated, .connected,
+                .recovered, .firstData,
+            ])
         #expect(incident.steps.map(\.at) == incident.steps.map(\.at).sorted())
         #expect(incident.endedAt == at(22.3))
+        #expect(incident.steps.last?.at == at(22.4))
+        #expect(pair.fact(.a, .dataArrived).isEmpty, "told once")
+    }
+
+    @Test func anIncidentOfAPairThatSaysNothingIsToldASecondLater() throws {
+        var pair = makeConnected()
+        pair.fact(.a, .liveness(.suspect(since: at(20))))
+        pair.run(until: 21)
+        pair.fact(.a, .liveness(.alive))
+        #expect(pair.run(until: 21.9)[.a]?.incidents.isEmpty == true)
+        let incident = try #require(pair.run(until: 22)[.a]?.incidents.first)
+        #expect(incident.endedAt == at(21))
+        #expect(incident.steps.last?.kind == .recovered)
+        #expect(pair.fact(.a, .dataArrived).isEmpty, "too late to be of it")
+    }
+
+    @Test func anOutageBeforeTheFirstDataOfTheLastOneLosesNeitherRecord() {
+        var pair = makeConnected()
+        pair.fact(.a, .liveness(.suspect(since: at(20))))
+        pair.run(until: 21)
+        pair.fact(.a, .liveness(.alive))
+        pair.run(until: 21.5)
+        pair.fact(.a, .liveness(.suspect(since: at(21.5))))
+        #expect(pair.run(until: 22)[.a]?.incidents.map(\.endedAt) == [at(21)])
+        pair.fact(.a, .liveness(.alive))
+        let second = pair.fact(.a, .dataArrived).incidents
+        #expect(second.map(\.startedAt) == [at(21.5)])
+        #expect(second.first?.steps.last?.kind == .firstData)
+    }
+
+    /// The record of a path that is moved without need ends with the new path, not with the answer.
+    @Test func aPlannedRestartHasEndedWhenItsPathIsThere() {
+        var pair = makeConnected()
+        pair.act(.a) { $0.restart(now: $1, &$2) }
+        pair.run(until: 20.2)
+        #expect(pair.actions[.a]?.incidents.isEmpty == true, "answered, and no path yet")
+        #expect(pair.machines[.a]?.status == .connected(nil))
+        let actions = pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host)))
+        #expect(actions.incidents.map(\.endedAt) == [at(20.2)])
+        #expect(pair.run(until: 60)[.a]?.restarts == 0)
+    }
+
+    @Test func aPlannedRestartThatFindsNoPathLeavesTheOldOneAndIsNotRepeated() {
+        var pair = makeConnected()
+        pair.act(.a) { $0.restart(now: $1, &$2) }
+        #expect(pair.run(until: 60)[.a]?.restarts == 0)
+        #expect(pair.actions[.a]?.incidents.map(\.endedAt) == [at(22.5)])
+        #expect(pair.machines[.a]?.status == .connected(nil))
+    }
+
+    /// A probe went unanswered before: an answer of the other side's signaling shows nothing of the path.
+    @Test func aRestartForAnUnansweredProbeIsNotHealedByTheAnswer() {
+        var pair = makeConnected()
+        pair.act(.a) { $0.hurry(.networkChanged, now: $1, &$2) }
+        #expect(pair.run(until: 22)[.a]?.restarts == 1)
+        #expect(pair.actions[.a]?.incidents.isEmpty == true)
+        #expect(pair.run(until: 24)[.a]?.restarts == 1, "again, since no path came of it")
     }
 
     /// What became of a first connection whose agent has failed, and how the machine gets there.

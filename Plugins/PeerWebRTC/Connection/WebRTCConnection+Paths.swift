@@ -30,6 +30,7 @@ extension WebRTCConnection {
         switch state {
         case .new, .checking: break
         case .connected:
+            if !link.isConnected, link !== retired { emit(.pathChecked) }
             link.isConnected = true
             link.hasFailed = false
             if link === pending {
