@@ -16,9 +16,13 @@ extension RoomCore.RoomConfiguration {
         case .none: recovery.rejoinPolicy = .none
         }
         recovery.suspectBudget = configuration.recovery.silence
+        recovery.probeBudget = min(configuration.recovery.probe, configuration.recovery.silence)
         recovery.restartBudget = configuration.recovery.restart
         recovery.rebuildAfter = configuration.recovery.rebuild
+        recovery.rebuildWithoutPathAfter = configuration.recovery.rebuildWithoutPath
         recovery.connectBudget = configuration.recovery.connect
+        recovery.absenceLimit = configuration.recovery.absence
+        recovery.rejoinJitter = configuration.recovery.spread
         signaling.backoff.base = configuration.reconnect.base
         signaling.backoff.cap = configuration.reconnect.cap
         signaling.backoff.maximum = configuration.reconnect.maximum

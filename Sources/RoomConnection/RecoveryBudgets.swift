@@ -2,22 +2,37 @@
 public struct RecoveryBudgets: Sendable, Hashable {
     /// Silence after which a path is replaced by a fresh one (an ICE restart). 250 ms to 60 s.
     public var silence: Duration = .seconds(2)
+    /// The same after a change of this machine's network, a suspend, or ``Room/reconnectNow()``, from the probe on; never more
+    /// than `silence`. 100 ms to 60 s.
+    public var probe: Duration = .milliseconds(500)
     /// A fresh path that is not up after this is tried again; one second more with every try. 250 ms to 60 s.
     public var restart: Duration = .milliseconds(2500)
-    /// Once restarts brought a path over which nothing came for this long, the connection is rebuilt. Where they bring no path, a
-    /// new connection would find none either: it is rebuilt after a minute. 1 s to 10 min.
+    /// Once restarts brought a path over which nothing came for this long, the connection is rebuilt. 1 s to 10 min.
     public var rebuild: Duration = .seconds(15)
+    /// The same where restarts find no path: a new connection would find none either, and the old one goes on at once when its path
+    /// is back. `rebuild` to 1 h.
+    public var rebuildWithoutPath: Duration = .seconds(60)
     /// How long a new connection may take before it is made anew. 1 s to 5 min.
     public var connect: Duration = .seconds(10)
+    /// How long a participant is waited for that the room server does not know after its restart, if its connection does not work;
+    /// not longer than the server's grace period. 0 to 1 h.
+    public var absence: Duration = .seconds(60)
+    /// Healthy paths that are renewed after a rejoin (``RoomConfiguration/RejoinPolicy/all``), or before relay credentials end, are
+    /// spread over this time. 0 to 60 s.
+    public var spread: Duration = .seconds(1)
 
     /// The defaults.
     public init() {}
 
     func validate() throws(RoomError) {
         try check("recovery.silence", silence, .milliseconds(250), .seconds(60))
+        try check("recovery.probe", probe, .milliseconds(100), .seconds(60))
         try check("recovery.restart", restart, .milliseconds(250), .seconds(60))
         try check("recovery.rebuild", rebuild, .seconds(1), .seconds(600))
+        try check("recovery.rebuildWithoutPath", rebuildWithoutPath, rebuild, .seconds(3600))
         try check("recovery.connect", connect, .seconds(1), .seconds(300))
+        try check("recovery.absence", absence, .zero, .seconds(3600))
+        try check("recovery.spread", spread, .zero, .seconds(60))
     }
 }
 

@@ -1,5 +1,6 @@
 internal import Glibc
 internal import Logging
+internal import NetworkMonitor
 internal import RoomCore
 internal import RoomProtocol
 internal import TransportPluginAPI
@@ -54,7 +55,9 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
                 send: configuration.sendLimit, message: configuration.maximumMessageSize,
                 outgoing: configuration.maximumMessageSize))
         var generator = SystemRandomNumberGenerator()
-        machine = RoomMachine(RoomCore.RoomConfiguration(hello, configuration), seed: generator.next())
+        machine = RoomMachine(
+            RoomCore.RoomConfiguration(hello, configuration), addresses: NetworkSnapshot.usableAddresses(),
+            seed: generator.next())
     }
 
     // MARK: From any task

@@ -94,7 +94,8 @@ public struct RoomIncident: Sendable, Hashable {
     /// One step of a recovery.
     public struct Step: Sendable, Hashable {
         /// Of a peer: `detected`, `probed`, `held`, `restartRequested`, `rebuildRequested`, `described`, `answered`, `gathered`,
-        /// `connected`, `recovered`. Of signaling: `lost`, `attempt`, `connected`, `resumed`, `rejoined`.
+        /// `checked`, `nominated`, `connected`, `recovered`, `firstData`. Of signaling: `lost`, `attempt`, `connected`, `resumed`,
+        /// `rejoined`.
         public let name: String
         /// When it happened.
         public let at: Timestamp
@@ -113,7 +114,8 @@ public struct RoomIncident: Sendable, Hashable {
     public let endedAt: Timestamp
     /// False: the participant, or we, left before it was healed.
     public let hasRecovered: Bool
-    /// In the order of time; at most 64. Of a peer the first ones; of signaling the first and the latest.
+    /// In the order of time; at most 65. Of a peer the first ones; of signaling the first and the latest. `firstData` may come up to a
+    /// second after `endedAt`: the record waits for it so long.
     public let steps: [Step]
 
     /// From being noticed to being healed.

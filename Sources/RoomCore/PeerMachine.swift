@@ -134,10 +134,10 @@ package struct PeerMachine: Sendable {
     }
 
     package mutating func networkChanged(
-        _ change: RoomMachine.NetworkChange, now: Timestamp, _ actions: inout [Action]
+        _ change: RoomMachine.NetworkChange, isOther: Bool = false, now: Timestamp, _ actions: inout [Action]
     ) {
         let isLost = change.hasLost(path?.localAddress)
-        climb(now: now, &actions) { $0.networkChanged(isPathLost: isLost, now: now, &$1) }
+        climb(now: now, &actions) { $0.networkChanged(isPathLost: isLost, isOther: isOther, now: now, &$1) }
     }
 
     /// Fresh ICE servers. A relay lets nothing through any more when the credentials that it was allocated with expire: a relayed path

@@ -216,7 +216,19 @@ package struct RecoveryLadder: Sendable {
     /// Signaling to the participant came or went.
     package mutating func setReachable(_ reachable: Bool, now: Timestamp, _ actions: inout [Action]) {
         isReachable = reachable
-        if reachable, case .held(let rung, let cause) = state { step(rung, cause, now: now, &actions) }
+        guard reachable else { return }
+        if case .held(let rung, let cause) = state {
+            step(rung, cause, now: now, &actions)
+        } else {
+            ask(now: now, &actions)
+        }
+    }
+
+    /// What interrupted signaling may have hit a path over which nothing is said.
+    private mutating func ask(now: Timestamp, _ actions: inout [Action]) {
+        guard state == .healthy else { return }
+        probe(now: now, &actions)
+        enter(.watching(deadline: now + configuration.suspectBudget, .silence), &actions)
     }
 
     // MARK: Triggers
@@ -230,7 +242,10 @@ package struct RecoveryLadder: Sendable {
         case .idle, .delayed: break
         case .connecting: if isOfferer { rebuild(cause, now: now, &actions) }
         case .healthy, .planned:
-            guard configuration.rejoinPolicy == .all, isOfferer else { return }
+            guard configuration.rejoinPolicy == .all, isOfferer else {
+                ask(now: now, &actions)
+                return
+            }
             enter(.planned(at: now + generator.duration(upTo: configuration.rejoinJitter), cause), &actions)
         case .watching:
             if configuration.rejoinPolicy != .none { step(.restart, cause, now: now, &actions) }
@@ -269,8 +284,11 @@ package struct RecoveryLadder: Sendable {
         }
     }
 
-    /// The network of this machine has changed. `isPathLost`: the path leaves from an address that is gone.
-    package mutating func networkChanged(isPathLost: Bool, now: Timestamp, _ actions: inout [Action]) {
+    /// The network of this machine has changed. `isPathLost`: the path leaves from an address that is gone. `isOther`: there are other
+    /// addresses than before.
+    package mutating func networkChanged(
+        isPathLost: Bool, isOther: Bool, now: Timestamp, _ actions: inout [Action]
+    ) {
         if isPathLost, isUp {
             // Nothing comes over it any more: the next sign of life, which the probe asks for, is one of a new path.
             isSuspect = true
@@ -289,6 +307,9 @@ package struct RecoveryLadder: Sendable {
             restarting.deadline = min(restarting.deadline, max(now, earliest))
             enter(.restarting(restarting), &actions)
             if earliest <= now { step(.restart, .networkChanged, now: now, &actions) }
+        case .connecting(let since, let before) where isOther:
+            // What it tries is of the old network: unless that comes to something at once, it begins anew.
+            enter(.connecting(since: since, deadline: min(before, now + configuration.probeBudget)), &actions)
         case .idle, .connecting, .delayed, .held: hurry(.networkChanged, now: now, &actions)
         }
     }

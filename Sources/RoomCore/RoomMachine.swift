@@ -16,10 +16,13 @@ package struct RoomMachine: Sendable {
     private var generator: SeededGenerator
     private var endReason: EndReason?
     private var recovery = SignalingRecovery()
+    /// Those of this machine, where they are known.
+    private var addresses: Set<String>?
 
-    /// `seed` from the system's randomness in production, fixed in tests.
-    package init(_ configuration: RoomConfiguration, seed: UInt64) {
+    /// `seed` from the system's randomness in production, fixed in tests. `addresses`: of this machine, now.
+    package init(_ configuration: RoomConfiguration, addresses: Set<String>? = nil, seed: UInt64) {
         self.configuration = configuration
+        self.addresses = addresses
         generator = SeededGenerator(seed: seed)
         signaling = SignalingMachine(configuration, generator: SeededGenerator(seed: generator.next()))
         session = RoomSessionMachine(configuration)
@@ -53,7 +56,11 @@ package struct RoomMachine: Sendable {
             eachPeer(now, &actions) { peer, _, actions in peer.hurry(.reconnectRequested, now: now, &actions) }
         case .networkChanged(let change):
             signal(now, &actions) { $0.networkChanged(isLost: change.hasLost(change.signalingAddress), now: now, &$1) }
-            eachPeer(now, &actions) { peer, _, actions in peer.networkChanged(change, now: now, &actions) }
+            let isOther = change.addresses != nil && change.addresses != addresses
+            addresses = change.addresses ?? addresses
+            eachPeer(now, &actions) { peer, _, actions in
+                peer.networkChanged(change, isOther: isOther, now: now, &actions)
+            }
         case .woke(let sleep):
             signal(now, &actions) { $0.woke(after: sleep, now: now, &$1) }
             attend(now, &actions) { $0.woke(after: sleep, now: now, &$1) }

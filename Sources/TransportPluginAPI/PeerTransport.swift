@@ -46,7 +46,8 @@ public protocol PeerConnection: AnyObject, Sendable {
 
     /// The offerer gathers afresh with new ICE servers and offers again, as a new generation. The old path carries data until
     /// the new one does (make before break); channels never notice. Throws `.notSupported` without the capability
-    /// `.pathRestart`, `.invalidState` on the answering side or before the first negotiation is complete.
+    /// `.pathRestart`, `.invalidState` on the answering side or before the first negotiation is complete, `.unreachable` while this
+    /// machine has no network: nothing has changed then, and the manager tries again.
     func restart(iceServers: [ICEServer]) throws(TransportError)
 
     /// The ICE servers that the answering side uses when the next offer brings a new generation.

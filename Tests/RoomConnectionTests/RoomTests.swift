@@ -107,7 +107,7 @@ import TransportPluginAPI
         for call in calls.withLock({ $0 }) { call.resume() }
     }
 
-    @Test(arguments: ["unknown backend", "unknown option", "bad limit", "bad budget"])
+    @Test(arguments: ["unknown backend", "unknown option", "bad limit", "bad budget", "bad order of budgets"])
     func aWrongConfigurationIsSaidBeforeAnythingStarts(_ what: String) async throws {
         try await World.run { world in
             do {
@@ -116,7 +116,8 @@ import TransportPluginAPI
                     case "unknown backend": configuration.signaling = "pigeon"
                     case "unknown option": configuration.peer.options["speed"] = .integer(9)
                     case "bad limit": configuration.sendLimit = 1
-                    default: configuration.recovery.silence = .zero
+                    case "bad budget": configuration.recovery.silence = .zero
+                    default: configuration.recovery.rebuildWithoutPath = .seconds(5)
                     }
                 } _: { _ in
                     Issue.record("started with \(what)")

@@ -177,7 +177,7 @@ import TransportPluginAPI
         pair.act(.a) { $0.setReachable(false, now: $1, &$2) }
         pair.fact(.a, .state(.disconnected))
         pair.fact(.a, .state(.connected))
-        #expect(pair.act(.a) { $0.setReachable(true, now: $1, &$2) }.isEmpty)
+        #expect(pair.act(.a) { $0.setReachable(true, now: $1, &$2) }.restarts == 0)
         #expect(pair.machines[.a]?.status == .connected(nil))
     }
 
@@ -259,6 +259,40 @@ import TransportPluginAPI
         let incidents = pair.fact(.a, .dataArrived).incidents
         #expect(incidents.map(\.cause) == [.networkChanged])
         #expect(pair.run(until: 60)[.a]?.restarts == 0)
+    }
+
+    /// What a first connection tries is of the network that there was.
+    @Test func aFirstConnectionBeginsAnewWhenTheAddressesChange() {
+        for isOther in [true, false] {
+            var pair = Pair()
+            pair.act(.b) { $0.begin(now: $1, &$2) }
+            pair.act(.a) { $0.begin(now: $1, &$2) }
+            pair.run(until: 1)
+            pair.act(.a) { $0.networkChanged(.init(addresses: ["192.0.2.2"]), isOther: isOther, now: $1, &$2) }
+            #expect(pair.run(until: 1.4)[.a]?.creations == 0, "it has a moment to come to an end")
+            #expect(pair.run(until: 1.5)[.a]?.creations == (isOther ? 1 : 0))
+        }
+    }
+
+    /// What interrupted signaling may have hit a path over which nothing is said.
+    @Test func aHealthyPathIsProbedWhenSignalingIsBack() {
+        var pair = makeConnected()
+        pair.act(.a) { $0.setReachable(false, now: $1, &$2) }
+        #expect(pair.run(until: 23)[.a]?.isEmpty == true)
+        let actions = pair.act(.a) { $0.setReachable(true, now: $1, &$2) }
+        #expect(actions.probes == 1)
+        #expect(pair.machines[.a]?.status == .connected(nil))
+        #expect(pair.run(until: 24.9)[.a]?.restarts == 0)
+        #expect(pair.run(until: 25)[.a]?.restarts == 1)
+    }
+
+    @Test func anAnsweredProbeOfAReturnOfSignalingLeavesNothingBehind() {
+        var pair = makeConnected()
+        pair.act(.a) { $0.setReachable(false, now: $1, &$2) }
+        pair.act(.a) { $0.setReachable(true, now: $1, &$2) }
+        pair.fact(.a, .liveness(.alive))
+        let actions = pair.run(until: 60)[.a] ?? []
+        #expect(actions.restarts == 0 && actions.incidents.isEmpty)
     }
 
     @Test func aPathOfThisMachineAloneOutlivesEveryNetwork() {
