@@ -71,6 +71,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
                 switch hint {
                 case .serverIsBack: .serverIsBack
                 case .leaving: .leaving
+                case .unheard: .unheard
                 }
             // Not from inside the transport's call: who leaves has its connection closed.
             transport.loop.execute { [weak self, weak link] in
@@ -133,6 +134,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             case .probe: connection.probe()
             case .tellServerIsBack: links[participant]?.send(.serverIsBack)
             case .tellLeaving: links[participant]?.send(.leaving)
+            case .tellUnheard: links[participant]?.send(.unheard)
             }
         } catch {
             // This machine has no network at this moment. The ladder tries again when it has one; a new connection would not help.

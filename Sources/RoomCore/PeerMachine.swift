@@ -80,7 +80,10 @@ package struct PeerMachine: Sendable {
                 negotiation.endOfLocalCandidates(usernameFragment: fragment, &actions)
             }
         case .state(let state): climb(now: now, &actions) { $0.stateChanged(state, now: now, &$1) }
-        case .liveness(let liveness): climb(now: now, &actions) { $0.livenessChanged(liveness, now: now, &$1) }
+        case .liveness(let liveness):
+            climb(now: now, &actions) { $0.livenessChanged(liveness, now: now, &$1) }
+            // It may hear us all the same, and then cannot know that its packets go nowhere.
+            if case .suspect = liveness { actions.append(.command(connection, .tellUnheard)) }
         case .pathChanged(let path):
             self.path = path
             pathServersAt = roundServersAt
@@ -96,7 +99,7 @@ package struct PeerMachine: Sendable {
             climb(now: now, &actions) { $0.descriptionRefused(now: now, &$1) }
         case .checked: ladder.checked(now: now)
         case .dataArrived: climb(now: now, &actions) { $0.dataArrived(now: now, &$1) }
-        case .serverIsBack, .leaving: break
+        case .serverIsBack, .leaving, .unheard: break
         }
         renewRelay(now: now, &actions)
     }

@@ -79,6 +79,8 @@ extension RoomMachine {
         case serverIsBack
         /// The other side says over its channel that it leaves the room for good.
         case leaving
+        /// The other side says over its channel that it hears nothing of us.
+        case unheard
     }
 
     /// What the shell must do, in this order.
@@ -117,6 +119,8 @@ extension RoomMachine {
         case tellServerIsBack
         /// Over the connection's channel, if it has one that works; it may be lost.
         case tellLeaving
+        /// The same.
+        case tellUnheard
     }
 
     package enum TimerID: Sendable, Hashable {

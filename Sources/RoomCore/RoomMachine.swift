@@ -129,6 +129,7 @@ package struct RoomMachine: Sendable {
             if signaling.isConnected { signal(now, &actions) { $0.hurry(now: now, &$1) } }
         case .liveness(.alive), .state(.connected):
             if wasRecovering, !signaling.isConnected { signal(now, &actions) { $0.hurry(now: now, &$1) } }
+        case .unheard: signal(now, &actions) { $0.unheard(now: now, &$1) }
         case .localDescription, .localCandidate, .endOfLocalCandidates, .state, .checked, .pathChanged, .dataArrived,
             .closed, .descriptionRefused, .serverIsBack, .leaving:
             break

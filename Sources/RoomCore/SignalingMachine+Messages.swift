@@ -330,6 +330,14 @@ extension SignalingMachine {
         }
     }
 
+    /// Somebody else hears nothing of us, and we hear him: what we send may go nowhere, to the server too. Believed once a second.
+    package mutating func unheard(now: Timestamp, _ actions: inout [Action]) {
+        if let lastHintAt, now - lastHintAt < .seconds(1) { return }
+        guard isConnected else { return }
+        lastHintAt = now
+        hurry(now: now, &actions)
+    }
+
     /// An attempt that has been under way for a while may be bound to a network that is no more.
     private mutating func renew(
         _ generation: ConnectionGeneration, since: Timestamp, now: Timestamp, _ actions: inout [Action]

@@ -76,6 +76,8 @@ extension DeliveryProtocol {
         case serverIsBack = 1
         /// The sender leaves the room, and its session ends: a server that has lost its state will not say so.
         case leaving = 2
+        /// The sender hears nothing of the other side, which may not know it: where only one direction is cut.
+        case unheard = 3
 
         /// The whole frame.
         public var encoded: [UInt8] { [Kind.hint.rawValue, rawValue] }

@@ -63,6 +63,10 @@ extension Simulation {
             if works(line), (line.rounds.count + node.index) % 8 != 0, let other = line.other(than: endpoint) {
                 tell(other, .leaving)
             }
+        case .tellUnheard:
+            if carries(line, fromOfferer: endpoint.isOfferer), let other = line.other(than: endpoint) {
+                tell(other, .unheard)
+            }
         }
     }
 

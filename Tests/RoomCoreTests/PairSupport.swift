@@ -62,7 +62,9 @@ struct Pair {
             if description.kind == .offer {
                 fact(side, .localDescription(SessionDescription(kind: .answer, text: "answer")), id)
             }
-        case .create, .close, .addRemoteCandidate, .updateICEServers, .probe, .tellServerIsBack, .tellLeaving: break
+        case .create, .close, .addRemoteCandidate, .updateICEServers, .probe, .tellServerIsBack, .tellLeaving,
+            .tellUnheard:
+            break
         }
     }
 

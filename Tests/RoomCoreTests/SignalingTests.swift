@@ -226,6 +226,31 @@ import TransportPluginAPI
         #expect(driver.feed(word).opened.isEmpty, "nobody drives us")
     }
 
+    /// Where only what we send is lost, nobody else can tell us: the server would be asked at the next heartbeat only.
+    @Test func whoIsNotHeardAsksTheServerForASignOfLifeOnceASecond() throws {
+        var driver = makeJoinedDriver()
+        driver.receive(.peerJoined(makeParticipant("z")), sequence: 1)
+        driver.run(until: 1)
+        let connection = try #require(driver.connection(to: ParticipantID("z")))
+        driver.feed(.peer(ParticipantID("z"), connection, .state(.connected)))
+        func pings(_ actions: [RoomMachine.Action]) -> Int {
+            actions.sent.count { if case .ping = $0 { true } else { false } }
+        }
+        #expect(pings(driver.feed(.peer(ParticipantID("z"), PeerConnectionID("old"), .unheard))) == 0)
+        #expect(pings(driver.feed(.peer(ParticipantID("z"), connection, .unheard))) == 1)
+        #expect(driver.feed(.peer(ParticipantID("z"), connection, .unheard)).isEmpty, "nobody drives us")
+        #expect(driver.run(until: 3.1).contains(.abortTransport(1)), "no answer came")
+    }
+
+    @Test func whoHearsNothingOfAParticipantTellsHim() throws {
+        var driver = makeJoinedDriver()
+        driver.receive(.peerJoined(makeParticipant("z")), sequence: 1)
+        let connection = try #require(driver.connection(to: ParticipantID("z")))
+        driver.feed(.peer(ParticipantID("z"), connection, .state(.connected)))
+        let actions = driver.feed(.peer(ParticipantID("z"), connection, .liveness(.suspect(since: driver.now))))
+        #expect(actions.contains(.peer(ParticipantID("z"), connection, .tellUnheard)))
+    }
+
     @Test func duplicatesAreDroppedAndAcknowledged() {
         var driver = makeJoinedDriver()
         let message = ServerMessage.peerJoined(makeParticipant("a"))
