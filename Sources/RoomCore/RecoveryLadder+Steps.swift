@@ -119,7 +119,7 @@ extension RecoveryLadder {
         let wasBroken = status.isRecovering
         status = new
         actions.append(.changeStatus(new))
-        if new.isRecovering, !wasBroken { awaitsData = true }
+        if new.isRecovering, !wasBroken { expectsData = true }
     }
 
     var currentStatus: PeerStatus {
@@ -172,7 +172,7 @@ extension RecoveryLadder {
         ended.endedAt = now
         ended.outcome = outcome
         reportHealed(&actions)
-        if outcome == .recovered, awaitsData {
+        if outcome == .recovered, expectsData {
             healed = ended
             if let nextTimer { actions.append(.scheduleTimer(at: nextTimer)) }
         } else {

@@ -69,7 +69,7 @@ package struct RecoveryLadder: Sendable {
     var incident: Incident?
     /// Has ended, and is told when the first message has come, or has had its time.
     var healed: Incident?
-    var awaitsData = false
+    var expectsData = false
     /// A sign of life was asked for before there was an incident.
     var probedAt: Timestamp?
     package internal(set) var status = PeerStatus.waiting
@@ -155,10 +155,10 @@ package struct RecoveryLadder: Sendable {
     package mutating func described(now: Timestamp) { note(.described, now: now) }
     package mutating func checked(now: Timestamp) { note(.checked, now: now) }
 
-    /// The first message since it was awaited has come.
+    /// The first message since one was expected has come.
     package mutating func dataArrived(now: Timestamp, _ actions: inout [Action]) {
-        guard awaitsData else { return }
-        awaitsData = false
+        guard expectsData else { return }
+        expectsData = false
         note(.firstData, now: now)
         healed?.steps.append(Incident.Step(.firstData, at: now))
         reportHealed(&actions)
@@ -388,7 +388,7 @@ package struct RecoveryLadder: Sendable {
 
     package mutating func timerFired(now: Timestamp, _ actions: inout [Action]) {
         if let healedUntil, now >= healedUntil {
-            awaitsData = incident != nil
+            expectsData = incident != nil
             reportHealed(&actions)
         }
         guard let deadline, now >= deadline else {

@@ -13,7 +13,7 @@
 /// | 0x03 | text data | sequence u32, ack u32, payload |
 /// | 0x04 | part of a message: more follows | sequence u32, ack u32, payload; the last part is 0x02 or 0x03 |
 /// | 0x05 | ack | ack u32 |
-/// | 0x06 | hint | code u8: 1 = the sender has just come back to the room server, 2 = the sender leaves the room for good |
+/// | 0x06 | hint | code u8: 1 = the sender has just come back to the room server, 2 = the sender leaves the room for good, 3 = the sender hears nothing of the other side |
 ///
 /// A hint is advice, neither numbered nor repeated; a code that is not known is ignored.
 /// Every data frame has its own sequence number, counting from 1; on the wire the lower 32 bits. `ack` is cumulative.
