@@ -62,12 +62,12 @@ public final class Room: Sendable {
     /// The handler must be quick and must not block: everything on the loop waits for it. It may call `trySend`, which then goes out
     /// at once. Messages that came before are handed over first. The sequences get nothing from then on.
     public func onMessage(_ handler: @escaping @Sendable (borrowing BorrowedMessage) -> Void) async {
-        await engine.loop.run { [hub] in hub.setHandler(handler) }
+        _ = await engine.loop.runUnlessEnded { [hub] in hub.setHandler(handler) }
     }
 
     /// Takes the `onMessage` handler away: messages go to the sequences again.
     public func clearMessageHandler() async {
-        await engine.loop.run { [hub] in hub.setHandler(nil) }
+        _ = await engine.loop.runUnlessEnded { [hub] in hub.setHandler(nil) }
     }
 
     // MARK: Sending

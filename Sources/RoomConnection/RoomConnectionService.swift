@@ -103,14 +103,17 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     }
 
     nonisolated(nonsending) func leave() async {
-        let runner = await loop.run { [self] in
+        // Whoever holds the room longer than its runtime has left with that.
+        let runner = await loop.runUnlessEnded { [self] in
             handle(.leaveRequested)
             giveUpToken()
             return self.runner
         }
+        guard let runner else { return }
         await runner?.value
         await withCheckedContinuation { continuation in
-            loop.execute { [self] in closePeers { continuation.resume() } }
+            let isTaken = loop.execute { [self] in closePeers { continuation.resume() } }
+            if !isTaken { continuation.resume() }
         }
     }
 
@@ -136,7 +139,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     }
 
     nonisolated(nonsending) func statistics() async -> [ParticipantID: PeerConnectionStatistics] {
-        await loop.run { [self] in peers.statistics() }
+        await loop.runUnlessEnded { [self] in peers.statistics() } ?? [:]
     }
 
     // MARK: On the loop

@@ -128,10 +128,20 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
     public func execute(_ work: @escaping @Sendable () -> Void) -> Bool { push(.closure(work)) }
 
     /// Runs `work` on the loop's thread and returns its result. Do not call it on a loop that may have ended: there it waits for ever.
+    /// `runUnlessEnded(_:)` does not.
     public func run<Result: Sendable>(_ work: @escaping @Sendable () -> Result) async -> Result {
         if isCurrent { return work() }
         return await withCheckedContinuation { continuation in
             execute { continuation.resume(returning: work()) }
+        }
+    }
+
+    /// As `run(_:)`, on a loop that may have ended: nil, and `work` is dropped, when it has.
+    public func runUnlessEnded<Result: Sendable>(_ work: @escaping @Sendable () -> Result) async -> Result? {
+        if isCurrent { return work() }
+        return await withCheckedContinuation { continuation in
+            let isTaken = execute { continuation.resume(returning: work()) }
+            if !isTaken { continuation.resume(returning: nil) }
         }
     }
 

@@ -43,6 +43,20 @@ import TransportPluginAPI
         }
     }
 
+    /// A program may hold its room longer than the runtime that it came from, whose loop has ended then.
+    @Test(.timeLimit(.minutes(1))) func aRoomThatOutlivesItsRuntimeKeepsNobodyWaiting() async throws {
+        let kept = Locked<Room?>(nil)
+        try await World.run { world in
+            try await world.member("alice", host: true) { alice in kept.withLock { $0 = alice.room } }
+        }
+        let room = try #require(kept.withLock { $0 })
+        await room.leave()
+        #expect(await room.statistics().isEmpty)
+        await room.onMessage { _ in }
+        await room.clearMessageHandler()
+        await #expect(throws: RoomError.self) { try await room.send("too late") }
+    }
+
     @Test func aHandlerGetsWhatCameBeforeItAndAnswersOnTheLoop() async throws {
         try await World.run { world in
             try await world.pair(bobReads: false) { alice, bob in
