@@ -142,6 +142,16 @@ struct PathTests {
         #expect(await pair.a.wait { $0.messages.count == 600 })
         #expect(await pair.b.wait { $0.messages.count == 600 })
         try await pair.on { pair in
+            for peer in [pair.a, pair.b] {
+                let steps = peer.events.compactMap { event -> String? in
+                    switch event {
+                    case .pathChecked: "checked"
+                    case .pathChanged: "changed"
+                    default: nil
+                    }
+                }
+                #expect(steps == ["checked", "changed", "checked", "changed"])
+            }
             #expect(pair.a.messages.map(\.bytes) == source.expected)
             #expect(pair.b.messages.map(\.bytes) == source.expected)
             #expect(pair.a.states.last == .connected && pair.b.states.last == .connected)

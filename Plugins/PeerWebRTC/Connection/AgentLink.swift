@@ -8,6 +8,8 @@ final class AgentLink: ICEAgentHandler {
     private(set) var local = ICECredentials(usernameFragment: "", password: "")
     private(set) var remote: ICECredentials?
     var isConnected = false
+    /// A check has succeeded, and it was told.
+    var isChecked = false
     private var isHolding = false
     private var held: [RemoteCandidates.Item] = []
     /// More than an agent takes.

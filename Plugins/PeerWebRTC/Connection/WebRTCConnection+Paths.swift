@@ -20,6 +20,7 @@ extension WebRTCConnection {
             guard link !== retired else { return }
             emit(.endOfLocalCandidates(usernameFragment: link.local.usernameFragment))
         case .selected(let path):
+            tellChecked(link)
             if link === active { emit(.pathChanged(path)) }
         case .state(let state): stateChanged(state, of: link)
         }
@@ -30,7 +31,7 @@ extension WebRTCConnection {
         switch state {
         case .new, .checking: break
         case .connected:
-            if !link.isConnected, link !== retired { emit(.pathChecked) }
+            tellChecked(link)
             link.isConnected = true
             link.hasFailed = false
             if link === pending {
@@ -43,6 +44,12 @@ extension WebRTCConnection {
             link.hasFailed = true
             if link === active { setState(.disconnected) }
         }
+    }
+
+    private func tellChecked(_ link: AgentLink) {
+        guard !link.isChecked, link !== retired else { return }
+        link.isChecked = true
+        emit(.pathChecked)
     }
 
     /// From here on everything is sent over `link`.
