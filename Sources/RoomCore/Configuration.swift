@@ -13,6 +13,8 @@ package struct RoomConfiguration: Sendable, Equatable {
     package var token: String?
     /// Whether `requestCredential` is answered. When true, `token` is only the first one and may be nil.
     package var hasCredentialProvider = false
+    /// Whether `requestICEServers` is answered.
+    package var hasICEServerProvider = false
     package var signaling = SignalingConfiguration()
     package var recovery = RecoveryConfiguration()
 
@@ -44,6 +46,8 @@ package struct SignalingConfiguration: Sendable, Equatable {
     package var timerTolerance: Duration = .seconds(1)
     /// A credential that expires within this time is replaced before it is used.
     package var credentialMargin: Duration = .seconds(30)
+    /// How long an attempt to come back waits for such a replacement.
+    package var credentialPatience: Duration = .seconds(2)
     /// The share of the ICE servers' time to live after which fresh ones are fetched.
     package var iceRefreshFraction = 0.7
 

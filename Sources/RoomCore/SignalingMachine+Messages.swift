@@ -87,6 +87,7 @@ extension SignalingMachine {
         mustRejoin = false
         hasBeenConnected = true
         credential.forcedAt = nil
+        credential.refusedToken = nil
         cause = nil
         let liveness = Liveness(
             interval: joined.pingInterval, deadline: joined.pingDeadline, probeDeadline: configuration.probeDeadline,
@@ -233,7 +234,10 @@ extension SignalingMachine {
             return true
         }
         switch state {
-        case .idle, .fetching, .connected, .closed: break
+        case .idle, .connected, .closed: break
+        case .fetching(let until):
+            // What the provider says later is for the next attempt, or for the hello of this one.
+            if let until, !notYet(until) { open(now: now, &actions) }
         case .waiting(let until):
             if !notYet(until) { beginAttempt(now: now, &actions) }
         case .opening(let opening):

@@ -25,8 +25,9 @@ package struct SignalingMachine: Sendable {
         case idle
         /// Backoff. Can transition to: fetching, opening, closed.
         case waiting(until: Timestamp)
-        /// A credential was asked for. Can transition to: opening, waiting, closed.
-        case fetching
+        /// A credential was asked for; `until`: when the attempt is made without, where it can be. Can transition to: opening,
+        /// waiting, closed.
+        case fetching(until: Timestamp?)
         /// The transport is connecting. Can transition to: greeting, waiting, fetching, closed.
         case opening(Opening)
         /// `hello` was sent. Can transition to: connected, waiting, fetching, closed.
@@ -63,6 +64,8 @@ package struct SignalingMachine: Sendable {
         var isForcing = false
         /// When a forced one came that has not let us in yet.
         var forcedAt: Timestamp?
+        /// The last one that was refused.
+        var refusedToken: String?
     }
 
     let configuration: SignalingConfiguration
@@ -124,8 +127,15 @@ package struct SignalingMachine: Sendable {
         changeStatus(.connecting(attempt: attempt, nextAttemptAt: nil, cause: cause), &actions)
         if hasCredentialProvider, needsCredential(now: now) {
             credential.isForcing = credential.mustForce
-            state = .fetching
-            actions += [.cancelTimer(.attempt), .requestCredential(forced: credential.isForcing)]
+            // Whoever was in the room shows a session token, and must not be kept outside by a provider that is slow or broken.
+            let until = hasBeenConnected && !credential.isForcing ? now + configuration.credentialPatience : nil
+            state = .fetching(until: until)
+            if let until {
+                actions.append(.scheduleTimer(.attempt, at: until))
+            } else {
+                actions.append(.cancelTimer(.attempt))
+            }
+            actions.append(.requestCredential(forced: credential.isForcing))
         } else {
             open(now: now, &actions)
         }
@@ -136,7 +146,7 @@ package struct SignalingMachine: Sendable {
         return credential.expiresAt.map { now + configuration.credentialMargin >= $0 } ?? false
     }
 
-    private mutating func open(now: Timestamp, _ actions: inout [Action]) {
+    mutating func open(now: Timestamp, _ actions: inout [Action]) {
         generation += 1
         let deadline = now + configuration.attemptTimeout
         state = .opening(Opening(generation: generation, startedAt: now, deadline: deadline))
@@ -155,17 +165,19 @@ package struct SignalingMachine: Sendable {
             credential.mustForce = false
             credential.forcedAt = now
         }
-        // One that is about to expire already is used nevertheless: the provider has no better one.
-        if let expiresAt, now + configuration.credentialMargin >= expiresAt { credential.expiresAt = nil }
+        // One that is about to expire already is used nevertheless: the provider has no better one. It is asked again before the
+        // next attempt.
         if case .fetching = state { open(now: now, &actions) }
     }
 
     package mutating func credentialFailed(_ failure: SignalingFailure, now: Timestamp, _ actions: inout [Action]) {
-        guard case .fetching = state else { return }
-        if failure.isRetryable {
-            retry(failure, now: now, &actions)
-        } else {
+        guard case .fetching(let until) = state else { return }
+        if !failure.isRetryable {
             close(.credentialFailed(failure), &actions)
+        } else if until != nil {
+            open(now: now, &actions)
+        } else {
+            retry(failure, now: now, &actions)
         }
     }
 
@@ -196,7 +208,8 @@ package struct SignalingMachine: Sendable {
         _ generation: ConnectionGeneration, _ failure: SignalingFailure, now: Timestamp, _ actions: inout [Action]
     ) {
         guard case .opening(let opening) = state, opening.generation == generation else { return }
-        if failure.status == 401 || failure.status == 403 {
+        // Who was let in before is not shut out by a 403 of something on the way (a proxy, a portal): it may pass.
+        if failure.status == 401 || (failure.status == 403 && !hasBeenConnected) {
             if !refreshCredential(failure, now: now, &actions) { close(.refused(failure), &actions) }
         } else if failure.isRetryable || hasBeenConnected {
             retry(failure, now: now, &actions)
@@ -241,17 +254,24 @@ package struct SignalingMachine: Sendable {
         retry(failure, now: now, &actions)
     }
 
-    /// Asks the provider for a new credential and tries again at once. False, and nothing done, when the one that was refused is
-    /// new: it came of such a question, not long ago.
+    /// Asks the provider for a new credential and tries again: at once, and behind a backoff when that was done not long ago. False,
+    /// and nothing done, when another one would not help: a new one was refused, for another reason than its age, or the provider
+    /// has no newer one than the one that is too old.
     package mutating func refreshCredential(
         _ failure: SignalingFailure, now: Timestamp, _ actions: inout [Action]
     ) -> Bool {
         let isNew = credential.forcedAt.map { now - $0 <= configuration.credentialMargin } ?? false
-        guard hasCredentialProvider, !isNew, !isClosed else { return false }
+        let isOld = failure.code == .tokenExpired && credential.token != credential.refusedToken
+        guard hasCredentialProvider, !isNew || isOld, !isClosed else { return false }
+        credential.refusedToken = credential.token
+        credential.mustForce = true
+        if isNew {
+            abortAndRetry(failure, now: now, &actions)
+            return true
+        }
         if let generation = currentGeneration { actions.append(.abortTransport(generation)) }
         leaveConnected(&actions)
         cause = failure
-        credential.mustForce = true
         attempt += 1
         beginAttempt(now: now, &actions)
         return true

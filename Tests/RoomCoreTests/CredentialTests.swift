@@ -31,18 +31,107 @@ import TransportPluginAPI
         #expect(actions.contains(.requestCredential(forced: false)))
     }
 
-    @Test(arguments: [ProtocolError.Code.unauthorized, .tokenExpired])
-    func aRefusedCredentialIsRefreshedByForceOnceAndThenTheRoomEnds(code: ProtocolError.Code) {
+    @Test func aCredentialThatNeverLivesLongIsFetchedBeforeEachAttemptAndUsed() {
+        var driver = makeDriver()
+        driver.feed(.started)
+        #expect(driver.feed(.credentialReady(token: "a", expiresAt: at(5))).opened == [1])
+        driver.join(makeJoined())
+        driver.feed(.transportClosed(1, nil))
+        #expect(driver.run(until: 1).contains(.requestCredential(forced: false)))
+        #expect(driver.feed(.credentialReady(token: "b", expiresAt: at(6))).opened == [2])
+        #expect(driver.feed(.transportConnected(2)).hellos.first?.token == "b")
+    }
+
+    @Test func whoWasInTheRoomIsNotKeptOutsideByAProviderThatIsBrokenOrSlow() {
+        var driver = makeDriver()
+        driver.feed(.started)
+        driver.feed(.credentialReady(token: "a", expiresAt: at(5)))
+        driver.join(makeJoined())
+        driver.feed(.transportClosed(1, nil))
+        #expect(driver.run(until: 1).contains(.requestCredential(forced: false)))
+        #expect(driver.feed(.credentialFailed(SignalingFailure("down"))).opened == [2])
+        #expect(driver.feed(.transportConnected(2)).hellos.first?.token == "a")
+        driver.receive(.joined(makeJoined(isResumed: true)))
+        driver.now = at(10)
+        driver.feed(.transportClosed(2, nil))
+        let asked = driver.run(until: 11.1)
+        #expect(asked.contains(.requestCredential(forced: false)) && asked.opened.isEmpty)
+        #expect(driver.run(until: 13.2).opened == [3])
+        // Late, and in time for the hello.
+        driver.feed(.credentialReady(token: "b", expiresAt: nil))
+        #expect(driver.feed(.transportConnected(3)).hellos.first?.token == "b")
+    }
+
+    @Test func aRefusedCredentialIsRefreshedByForceOnceAndThenTheRoomEnds() {
         var driver = makeDriver()
         driver.feed(.started)
         driver.feed(.credentialReady(token: "old", expiresAt: nil))
         driver.feed(.transportConnected(1))
-        let actions = driver.receive(.error(makeError(code)))
+        let error = makeError(.unauthorized)
+        let actions = driver.receive(.error(error))
         #expect(actions.contains(.requestCredential(forced: true)))
         driver.feed(.credentialReady(token: "new", expiresAt: nil))
         #expect(driver.feed(.transportConnected(2)).hellos.first?.token == "new")
-        let error = makeError(code)
         #expect(driver.receive(.error(error)).events.last == .left(.refused(SignalingFailure(error))))
+    }
+
+    /// The first time at once, then behind a backoff.
+    @Test func anExpiredCredentialIsReplacedForAsLongAsTheProviderHasANewOne() {
+        var driver = makeDriver()
+        driver.feed(.started)
+        driver.feed(.credentialReady(token: "0", expiresAt: nil))
+        let error = makeError(.tokenExpired)
+        for round in 1...50 {
+            driver.feed(.transportConnected(driver.generation))
+            var actions = driver.receive(.error(error))
+            #expect(actions.contains(.requestCredential(forced: true)) == (round == 1))
+            if round > 1 { actions = driver.run(until: driver.now.seconds + 10) }
+            #expect(actions.contains(.requestCredential(forced: true)))
+            driver.feed(.credentialReady(token: "\(round)", expiresAt: nil))
+        }
+        driver.feed(.transportConnected(driver.generation))
+        driver.receive(.error(error))
+        driver.run(until: driver.now.seconds + 10)
+        // Nothing better is to be had.
+        driver.feed(.credentialReady(token: "50", expiresAt: nil))
+        driver.feed(.transportConnected(driver.generation))
+        #expect(driver.receive(.error(error)).events.last == .left(.refused(SignalingFailure(error))))
+    }
+
+    @Test func anExpiredCredentialThatIsFollowedByOneThatIsRefusedEndsTheRoom() {
+        var driver = makeDriver()
+        driver.feed(.started)
+        driver.feed(.credentialReady(token: "old", expiresAt: nil))
+        driver.feed(.transportConnected(1))
+        driver.receive(.error(makeError(.tokenExpired)))
+        driver.feed(.credentialReady(token: "new", expiresAt: nil))
+        driver.feed(.transportConnected(2))
+        let error = makeError(.unauthorized)
+        #expect(driver.receive(.error(error)).events.last == .left(.refused(SignalingFailure(error))))
+    }
+
+    @Test func a403EndsAFirstJoinAndIsOutlivedByWhoWasInTheRoom() {
+        let forbidden = SignalingFailure("403", isRetryable: false, status: 403)
+        var fresh = RoomDriver()
+        fresh.feed(.started)
+        #expect(fresh.feed(.transportFailed(1, forbidden)).events.last == .left(.refused(forbidden)))
+        var known = RoomDriver()
+        known.feed(.started)
+        known.join(makeJoined())
+        known.feed(.transportClosed(1, nil))
+        for _ in 1...5 {
+            known.run(until: known.now.seconds + 10)
+            known.feed(.transportFailed(known.generation, forbidden))
+            #expect(!known.machine.isEnded)
+        }
+        known.run(until: known.now.seconds + 10)
+        #expect(!known.join(makeJoined(isResumed: true)).events.isEmpty)
+        // A 401 asks for another credential, and there is none.
+        known.feed(.transportClosed(known.generation, nil))
+        known.run(until: known.now.seconds + 10)
+        let unauthorized = SignalingFailure("401", isRetryable: false, status: 401)
+        #expect(
+            known.feed(.transportFailed(known.generation, unauthorized)).events.last == .left(.refused(unauthorized)))
     }
 
     @Test func aRefusalByHTTPIsTreatedAlike() {
