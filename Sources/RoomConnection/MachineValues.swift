@@ -10,6 +10,7 @@ extension RoomCore.RoomConfiguration {
         metadata = hello.metadata
         capabilities = hello.capabilities
         hasCredentialProvider = configuration.token != nil
+        hasICEServerProvider = configuration.iceServerProvider != nil
         switch configuration.rejoinPolicy {
         case .all: recovery.rejoinPolicy = .all
         case .broken: recovery.rejoinPolicy = .broken

@@ -31,21 +31,16 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     private let join = Locked(Join())
     private let metrics = RoomMetrics()
 
-    // The token provider
-    private var tokenTask: Task<Void, Never>?
-    private var tokenTimer: LoopTimer?
-    /// Counts requests: only the latest one's answer is heard.
-    private var tokenRequest: UInt64 = 0
-    /// Calls that have not returned, given up or not.
-    private var runningProviders = 0
-    private static var maximumProviders: Int { 4 }
-    private static var tokenPatience: Duration { .seconds(30) }
+    private let tokenProvider: ProviderCalls<any JoinCredentialConvertible>
+    private let iceServerProvider: ProviderCalls<ProvidedICEServers>
 
     init(hello: Hello, configuration: RoomConfiguration, signaling: Signaling, peer: Peer) {
         self.configuration = configuration
         loop = peer.loop
         hub = RoomHub(loop: peer.loop, receiveLimit: configuration.receiveLimit)
         self.signaling = SignalingManager(transport: signaling, loop: peer.loop)
+        tokenProvider = ProviderCalls("token provider", loop: peer.loop)
+        iceServerProvider = ProviderCalls("ICE server provider", loop: peer.loop)
         var template = PeerConnectionConfiguration()
         template.iceServers = configuration.iceServers
         template.icePolicy = configuration.icePolicy
@@ -106,7 +101,6 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         // Whoever holds the room longer than its runtime has left with that.
         let runner = await loop.runUnlessEnded { [self] in
             handle(.leaveRequested)
-            giveUpToken()
             return self.runner
         }
         guard let runner else { return }
@@ -169,6 +163,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         case .closeTransport(let generation, let reason): signaling.close(generation, reason)
         case .send(let envelope, let generation): signaling.send(envelope, generation)
         case .requestCredential(let forced): requestToken(mustBeFresh: forced)
+        case .requestICEServers: requestICEServers()
         case .scheduleTimer(let id, let deadline):
             timers[id]?.cancel()
             timers[id] = loop.schedule(at: deadline) { [weak self] in
@@ -181,50 +176,35 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         }
     }
 
-    // MARK: Tokens
+    // MARK: The application's providers
 
     private func requestToken(mustBeFresh: Bool) {
-        giveUpToken()
         guard let provider = configuration.token else {
             return handle(.credentialReady(token: nil, expiresAt: nil))
         }
-        guard runningProviders < Self.maximumProviders else {
-            return handle(.credentialFailed(SignalingFailure("\(runningProviders) calls of the token provider hang")))
-        }
-        runningProviders += 1
-        tokenRequest += 1
-        let request = tokenRequest
-        // Not a child of the room's root task: a provider that hangs must not keep the room from ending. It is cancelled when it is
-        // given up, and what it says then is not heard.
-        tokenTask = Task { [loop, weak self] in
-            let event: RoomMachine.Event
-            do {
-                event = .credentialReady(token: try await provider(mustBeFresh), expiresAt: nil)
-            } catch {
-                event = .credentialFailed(SignalingFailure("the token provider failed: \(type(of: error))"))
+        tokenProvider.ask {
+            try await provider(mustBeFresh)
+        } _: { [weak self] answer in
+            switch answer {
+            case .success(let token):
+                let credential = token.joinCredential
+                self?.handle(.credentialReady(token: credential.value, expiresAt: credential.expiresAt))
+            case .failure(let failure): self?.handle(.credentialFailed(SignalingFailure(failure.description)))
             }
-            loop.execute { [weak self] in self?.tokenProviderEnded(request, event) }
-        }
-        tokenTimer = loop.schedule(after: Self.tokenPatience) { [weak self] in
-            guard let self else { return }
-            giveUpToken()
-            let seconds = Int(Self.tokenPatience.inSeconds)
-            handle(.credentialFailed(SignalingFailure("the token provider has not answered within \(seconds) s")))
         }
     }
 
-    private func tokenProviderEnded(_ request: UInt64, _ event: RoomMachine.Event) {
-        runningProviders -= 1
-        guard request == tokenRequest, tokenTask != nil else { return }
-        giveUpToken()
-        handle(event)
-    }
-
-    private func giveUpToken() {
-        tokenTask?.cancel()
-        tokenTask = nil
-        tokenTimer?.cancel()
-        tokenTimer = nil
+    private func requestICEServers() {
+        guard let provider = configuration.iceServerProvider else { return }
+        iceServerProvider.ask(provider) { [weak self] answer in
+            switch answer {
+            case .success(let provided):
+                self?.handle(
+                    .iceServersProvided(
+                        provided.servers, ttl: provided.expiresAt.map { max($0 - .now(), .zero) }))
+            case .failure(let failure): self?.handle(.iceServersFailed(SignalingFailure(failure.description)))
+            }
+        }
     }
 
     private func emit(_ event: RoomCore.RoomEvent) {
@@ -298,6 +278,8 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         hub.emit(.left(error))
         for timer in timers.values { timer.cancel() }
         timers = [:]
+        tokenProvider.giveUp()
+        iceServerProvider.giveUp()
         closePeers {}
         hub.end()
         // A close handshake that is under way still ends by itself.

@@ -35,6 +35,9 @@ extension RoomMachine {
         /// `expiresAt` nil: not known.
         case credentialReady(token: String?, expiresAt: Timestamp?)
         case credentialFailed(SignalingFailure)
+        /// `ttl`: for how long from now; nil: for ever.
+        case iceServersProvided([ICEServer], ttl: Duration?)
+        case iceServersFailed(SignalingFailure)
 
         case peer(ParticipantID, PeerConnectionID, PeerFact)
     }
@@ -94,6 +97,8 @@ extension RoomMachine {
         case send(Envelope<ClientMessage>, ConnectionGeneration)
         /// Answered by `credentialReady` or `credentialFailed`. Forced: not from a cache.
         case requestCredential(forced: Bool)
+        /// Answered by `iceServersProvided` or `iceServersFailed`. Nothing waits for it.
+        case requestICEServers
         /// Sets a timer, or moves the one of this name. A timer that fires too early, late, or twice does no harm.
         case scheduleTimer(TimerID, at: Timestamp)
         case cancelTimer(TimerID)
@@ -130,7 +135,7 @@ extension RoomMachine {
         case stability
         case liveness
         case acknowledgement
-        /// ICE servers to be refreshed; absent participants to be given up.
+        /// ICE servers to be refreshed or asked for; absent participants to be given up.
         case session
         /// The ladder of one participant.
         case peer(ParticipantID)

@@ -49,7 +49,9 @@ package struct RoomMachine: Sendable {
         }
         let wasConnected = signaling.isConnected
         switch event {
-        case .started: signal(now, &actions) { $0.start(now: now, &$1) }
+        case .started:
+            attend(now, &actions) { $0.attempted(now: now, &$1) }
+            signal(now, &actions) { $0.start(now: now, &$1) }
         case .leaveRequested: signal(now, &actions) { $0.leave(&$1) }
         case .reconnectRequested:
             signal(now, &actions) { $0.hurry(now: now, &$1) }
@@ -98,6 +100,10 @@ package struct RoomMachine: Sendable {
             signal(now, &actions) { $0.credentialReady(token: token, expiresAt: expiresAt, now: now, &$1) }
         case .credentialFailed(let failure):
             signal(now, &actions) { $0.credentialFailed(failure, now: now, &$1) }
+        case .iceServersProvided(let servers, let ttl):
+            attend(now, &actions) { $0.iceServersProvided(servers, ttl: ttl, now: now, &$1) }
+        case .iceServersFailed(let failure):
+            attend(now, &actions) { $0.iceServersFailed(failure, now: now, &$1) }
         case .peer(_, _, .serverIsBack): signal(now, &actions) { $0.serverIsBack(now: now, &$1) }
         // True also when the connection is closed already: it was the last word.
         case .peer(let participant, _, .leaving): attend(now, &actions) { $0.peerLeaving(participant, &$1) }
@@ -173,6 +179,7 @@ package struct RoomMachine: Sendable {
             switch decision {
             case .openTransport(let generation):
                 recovery.attempted(now: now)
+                attend(now, &actions) { $0.attempted(now: now, &$1) }
                 actions.append(.openTransport(generation))
             case .abortTransport(let generation): actions.append(.abortTransport(generation))
             case .closeTransport(let generation, let close): actions.append(.closeTransport(generation, close))
@@ -308,6 +315,9 @@ package struct RoomMachine: Sendable {
                 eachPeer(now, &actions) { peer, _, actions in
                     peer.iceServersChanged(servers, ttl: ttl, now: now, &actions)
                 }
+            case .requestICEServers: actions.append(.requestICEServers)
+            case .iceServersFailed(let failure):
+                actions.append(.emit(.error(.refused(.iceProviderFailed(failure)))))
             case .askServer: signal(now, &actions) { $0.catchUp(now: now, &$1) }
             case .refreshICEServers: signal(now, &actions) { $0.reconnectInOrder(now: now, &$1) }
             case .scheduleTimer(let time): actions.append(.scheduleTimer(.session, at: time))
@@ -394,4 +404,11 @@ extension ProtocolError {
     fileprivate static let nobodyToKick = ProtocolError(
         code: .peerNotFound, message: "The room has no other participant with this id.", isRetryable: false,
         isFatal: false)
+
+    fileprivate static func iceProviderFailed(_ failure: SignalingFailure) -> ProtocolError {
+        ProtocolError(
+            code: Code(rawValue: "ice_provider_failed"),
+            message: "\(failure.description); the room goes on with the ICE servers that it has.", isRetryable: true,
+            isFatal: false)
+    }
 }

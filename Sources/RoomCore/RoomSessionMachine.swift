@@ -17,8 +17,12 @@ package struct RoomSessionMachine: Sendable {
         case signal(Signal)
         /// `ttl`: how long they are good from now on.
         case iceServersChanged([ICEServer], ttl: Duration?)
-        /// The ICE servers are about to expire: come back over a new connection.
+        /// The room server's ICE servers are about to expire: come back over a new connection.
         case refreshICEServers
+        /// Ask the application's provider.
+        case requestICEServers
+        /// The provider has failed; what there is is kept.
+        case iceServersFailed(SignalingFailure)
         /// Nothing is decided before the server has answered, behind all the news that it has.
         case askServer
         case scheduleTimer(at: Timestamp)
@@ -56,7 +60,6 @@ package struct RoomSessionMachine: Sendable {
         var members: [ParticipantID: Member] = [:]
         /// The latest sessions that said over their peer connections that they end. The server may not know it yet.
         var endedSessions: [SessionID] = []
-        var refreshAt: Timestamp?
         /// Of the latest host that was told. A server that has lost its state may for a while not know of it.
         var knownTerm: HostTerm = 0
 
@@ -74,9 +77,7 @@ package struct RoomSessionMachine: Sendable {
     private let configuration: RoomConfiguration
     private var state = State.outside
     package private(set) var metadata: [String: String]
-    package private(set) var iceServers: [ICEServer] = []
-    /// When they came.
-    package private(set) var iceServersAt: Timestamp?
+    private var ice: ICEServerMachine
     /// The session token was not accepted: the next join is as a new participant.
     private var presentsSession = true
     private var lastReplaced: Timestamp?
@@ -85,7 +86,12 @@ package struct RoomSessionMachine: Sendable {
     package init(_ configuration: RoomConfiguration) {
         self.configuration = configuration
         metadata = configuration.metadata
+        ice = ICEServerMachine(configuration)
     }
+
+    package var iceServers: [ICEServer] { ice.servers }
+    /// When the latest of them came.
+    package var iceServersAt: Timestamp? { ice.changedAt }
 
     package var membership: Membership? {
         if case .inside(let stay) = state { stay.membership } else { nil }
@@ -146,7 +152,7 @@ package struct RoomSessionMachine: Sendable {
         stay.knownTerm = max(stay.knownTerm, joined.hostTerm)
         stay.host = joined.host
         stay.patience = min(max(joined.grace, .zero), configuration.recovery.absenceLimit)
-        take(joined.iceServers, into: &stay, now: now, &actions)
+        attend(&actions) { $0.received(joined.iceServers, now: now, &$1) }
         reconcile(joined.roster, kind, of: &stay, now: now, &actions)
         state = .inside(stay)
         scheduleTimer(&actions)
@@ -232,8 +238,7 @@ package struct RoomSessionMachine: Sendable {
         case .signal(let signal):
             guard stay.members[signal.peer]?.participant.session == signal.session else { return }
             actions.append(.signal(signal))
-        case .iceServers(let list):
-            take(list, into: &stay, now: now, &actions)
+        case .iceServers(let list): attend(&actions) { $0.received(list, now: now, &$1) }
         case .joined, .ack, .ping, .pong, .goingAway, .error: return
         }
         state = .inside(stay)
@@ -242,9 +247,8 @@ package struct RoomSessionMachine: Sendable {
 
     /// This machine has slept for so long: credentials have aged, and nobody is given up before there was time for news.
     package mutating func woke(after sleep: Duration, now: Timestamp, _ actions: inout [Action]) {
-        iceServersAt = iceServersAt.map { $0 - sleep }
-        guard case .inside(var stay) = state else { return }
-        stay.refreshAt = stay.refreshAt.map { max(now, $0 - sleep) }
+        ice.woke(after: sleep)
+        guard case .inside(var stay) = state else { return scheduleTimer(&actions) }
         for member in stay.sortedMembers where member.missedUntil != nil {
             stay.members[member.participant.id]?.missedUntil = now + stay.patience
         }
@@ -269,7 +273,12 @@ package struct RoomSessionMachine: Sendable {
         isConnected: Bool, isCatchingUp: Bool, isAlive: (ParticipantID) -> Bool, now: Timestamp,
         _ actions: inout [Action]
     ) {
-        guard case .inside(var stay) = state, isConnected else { return }
+        attend(&actions) { $0.timePassed(isConnected: isConnected, now: now, &$1) }
+        guard case .inside(var stay) = state, isConnected else {
+            // Nobody is given up meanwhile.
+            if let next = ice.nextDeadline(isConnected: false) { actions.append(.scheduleTimer(at: next)) }
+            return
+        }
         var isAsking = false
         for member in stay.sortedMembers {
             guard let until = member.missedUntil, until <= now else { continue }
@@ -294,33 +303,50 @@ package struct RoomSessionMachine: Sendable {
             stay.members[member.participant.id] = nil
             actions.append(.peerLeft(member.participant, reason: .timedOut))
         }
-        if let refreshAt = stay.refreshAt, refreshAt <= now {
-            stay.refreshAt = nil
-            actions.append(.refreshICEServers)
-        }
         state = .inside(stay)
         scheduleTimer(&actions)
     }
 
+    /// At once for what is overdue: `timerFired` knows what can be done now.
     private func scheduleTimer(_ actions: inout [Action]) {
-        guard case .inside(let stay) = state else { return }
-        let times = stay.members.values.compactMap(\.missedUntil) + (stay.refreshAt.map { [$0] } ?? [])
+        var times = [ice.nextDeadline(isConnected: membership != nil)].compactMap { $0 }
+        if case .inside(let stay) = state { times += stay.members.values.compactMap(\.missedUntil) }
         if let next = times.min() { actions.append(.scheduleTimer(at: next)) }
     }
 
-    private mutating func take(
-        _ list: ICEServerList, into stay: inout Stay, now: Timestamp, _ actions: inout [Action]
+    // MARK: ICE servers
+
+    /// The room is about to be reached.
+    package mutating func attempted(now: Timestamp, _ actions: inout [Action]) {
+        attend(&actions) { $0.attempted(now: now, &$1) }
+    }
+
+    /// The application's provider has answered.
+    package mutating func iceServersProvided(
+        _ servers: [ICEServer], ttl: Duration?, now: Timestamp, _ actions: inout [Action]
     ) {
-        stay.refreshAt = list.ttl.map { ttl in
-            // A server whose credentials last for moments only must not keep us reconnecting.
-            let seconds = min(max(ttl.inSeconds, 0), 1e8) * configuration.signaling.iceRefreshFraction
-            return now + max(.milliseconds(Int64(seconds * 1000)), .seconds(20))
+        attend(&actions) { $0.provided(servers, ttl: ttl, now: now, &$1) }
+        scheduleTimer(&actions)
+    }
+
+    package mutating func iceServersFailed(_ failure: SignalingFailure, now: Timestamp, _ actions: inout [Action]) {
+        attend(&actions) { $0.providerFailed(failure, now: now, &$1) }
+        scheduleTimer(&actions)
+    }
+
+    private mutating func attend(
+        _ actions: inout [Action], _ body: (inout ICEServerMachine, inout [ICEServerMachine.Action]) -> Void
+    ) {
+        var decisions: [ICEServerMachine.Action] = []
+        body(&ice, &decisions)
+        for decision in decisions {
+            switch decision {
+            case .changed(let servers, let ttl): actions.append(.iceServersChanged(servers, ttl: ttl))
+            case .refreshFromServer: actions.append(.refreshICEServers)
+            case .requestFromProvider: actions.append(.requestICEServers)
+            case .providerFailed(let failure): actions.append(.iceServersFailed(failure))
+            }
         }
-        let servers = list.servers.map { ICEServer(urls: $0.urls, username: $0.username, credential: $0.credential) }
-        guard servers != iceServers else { return }
-        iceServers = servers
-        iceServersAt = now
-        actions.append(.iceServersChanged(servers, ttl: list.ttl))
     }
 
     // MARK: Refusals

@@ -244,7 +244,7 @@ package final class Simulation {
             for action in actions {
                 switch action {
                 case .openTransport, .abortTransport, .closeTransport, .send, .peer: note("\(node.name) does \(action)")
-                case .requestCredential, .scheduleTimer, .cancelTimer, .emit: break
+                case .requestCredential, .requestICEServers, .scheduleTimer, .cancelTimer, .emit: break
                 }
             }
         }
@@ -304,6 +304,8 @@ package final class Simulation {
             if envelope.sequence != nil { note(envelope, sentBy: node) }
             sendUp(link, .message(envelope))
         case .requestCredential(let forced): provideToken(node, forced: forced)
+        // Nobody here has a provider.
+        case .requestICEServers: break
         case .scheduleTimer(let timer, let deadline): schedule(timer, of: node, at: deadline)
         case .cancelTimer(let timer): node.timers[timer] = nil
         case .emit(let event): observe(event, of: node)

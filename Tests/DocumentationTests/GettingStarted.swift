@@ -102,6 +102,27 @@
         configuration.token = { mustBeFresh in try await fetchToken(mustBeFresh) }
     }
 
+    func withExpiringToken(
+        _ configuration: inout RoomConfiguration,
+        fetchExpiringToken: @escaping @Sendable (Bool) async throws -> (String, Int)
+    ) {
+        configuration.token = { mustBeFresh in
+            let (token, seconds) = try await fetchExpiringToken(mustBeFresh)
+            return JoinCredential(token, validFor: .seconds(seconds))
+        }
+    }
+
+    func withRelays(
+        _ configuration: inout RoomConfiguration,
+        fetchRelayCredentials: @escaping @Sendable () async throws -> (String, String)
+    ) {
+        configuration.iceServerProvider = {
+            let (username, credential) = try await fetchRelayCredentials()
+            let server = ICEServer(urls: ["turn:turn.example.org:3478"], username: username, credential: credential)
+            return ProvidedICEServers([server], validFor: .seconds(3600))
+        }
+    }
+
     func join(_ runtime: TransportRuntime) async throws -> Room? {
         do throws(RoomError) {
             return try await runtime.connect(toRoom: "lobby", as: "bob")

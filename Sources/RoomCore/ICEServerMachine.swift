@@ -1,0 +1,137 @@
+package import RoomProtocol
+package import TransportPluginAPI
+
+/// The ICE servers that there are now, the room server's and those of the application's provider, and when fresh ones are to be had.
+///
+/// Neither waits for the other, and nothing waits for either of them: a connection is made with what there is.
+package struct ICEServerMachine: Sendable {
+    package enum Action: Sendable, Hashable {
+        /// All of them. `ttl`: how long the shorter-lived are good for.
+        case changed([ICEServer], ttl: Duration?)
+        /// The room server's are about to expire: only a `joined` brings fresh ones.
+        case refreshFromServer
+        /// Answered by `provided` or `providerFailed`.
+        case requestFromProvider
+        /// The first failure in a row. What there is is kept.
+        case providerFailed(SignalingFailure)
+    }
+
+    private struct Source: Sendable {
+        var servers: [ICEServer] = []
+        var ttl: Duration?
+        /// When fresh ones are to be had.
+        var refreshAt: Timestamp?
+        /// When half of their life is over: whoever reconnects then takes fresh ones along.
+        var agedAt: Timestamp?
+
+        mutating func take(_ servers: [ICEServer], ttl: Duration?, fraction: Double, now: Timestamp) {
+            self.servers = servers
+            self.ttl = ttl
+            // A ttl of moments only must not keep us asking.
+            func share(_ fraction: Double) -> Timestamp? {
+                ttl.map { ttl in
+                    let seconds = min(max(ttl.inSeconds, 0), 1e8) * fraction
+                    return now + max(.milliseconds(Int64(seconds * 1000)), .seconds(20))
+                }
+            }
+            refreshAt = share(fraction)
+            agedAt = share(min(fraction, 0.5))
+        }
+
+        mutating func woke(after sleep: Duration) {
+            refreshAt = refreshAt.map { $0 - sleep }
+            agedAt = agedAt.map { $0 - sleep }
+        }
+    }
+
+    /// The least time between two questions to the provider.
+    private static var spacing: Duration { .seconds(5) }
+    private static var longestDelay: Duration { .seconds(60) }
+
+    private let hasProvider: Bool
+    private let fraction: Double
+    private var server = Source()
+    private var provider = Source()
+    private var isAsking = false
+    private var askedAt: Timestamp?
+    /// In a row.
+    private var failures = 0
+    package private(set) var servers: [ICEServer] = []
+    /// When the latest came.
+    package private(set) var changedAt: Timestamp?
+
+    package init(_ configuration: RoomConfiguration) {
+        hasProvider = configuration.hasICEServerProvider
+        fraction = configuration.signaling.iceRefreshFraction
+    }
+
+    /// When `timePassed` wants to be called. Without the room server, only the provider can be asked.
+    package func nextDeadline(isConnected: Bool) -> Timestamp? {
+        [isConnected ? server.refreshAt : nil, isAsking ? nil : provider.refreshAt].compactMap { $0 }.min()
+    }
+
+    /// The room is about to be reached, for the first time or again.
+    package mutating func attempted(now: Timestamp, _ actions: inout [Action]) {
+        guard hasProvider, !isAsking else { return }
+        guard let askedAt else { return ask(now: now, &actions) }
+        let isAged = provider.agedAt.map { $0 <= now } ?? false
+        if failures > 0 || isAged, now - askedAt >= Self.spacing { ask(now: now, &actions) }
+    }
+
+    private mutating func ask(now: Timestamp, _ actions: inout [Action]) {
+        isAsking = true
+        askedAt = now
+        actions.append(.requestFromProvider)
+    }
+
+    /// The room server's list.
+    package mutating func received(_ list: ICEServerList, now: Timestamp, _ actions: inout [Action]) {
+        let servers = list.servers.map { ICEServer(urls: $0.urls, username: $0.username, credential: $0.credential) }
+        server.take(servers, ttl: list.ttl, fraction: fraction, now: now)
+        merge(now: now, &actions)
+    }
+
+    package mutating func provided(
+        _ servers: [ICEServer], ttl: Duration?, now: Timestamp, _ actions: inout [Action]
+    ) {
+        guard isAsking else { return }
+        isAsking = false
+        failures = 0
+        provider.take(servers, ttl: ttl, fraction: fraction, now: now)
+        merge(now: now, &actions)
+    }
+
+    package mutating func providerFailed(_ failure: SignalingFailure, now: Timestamp, _ actions: inout [Action]) {
+        guard isAsking else { return }
+        isAsking = false
+        failures += 1
+        provider.refreshAt = now + min(Self.spacing * (1 << min(failures - 1, 6)), Self.longestDelay)
+        if failures == 1 { actions.append(.providerFailed(failure)) }
+    }
+
+    private mutating func merge(now: Timestamp, _ actions: inout [Action]) {
+        let all = server.servers + provider.servers.filter { !server.servers.contains($0) }
+        guard all != servers else { return }
+        servers = all
+        changedAt = now
+        actions.append(.changed(all, ttl: [server.ttl, provider.ttl].compactMap { $0 }.min()))
+    }
+
+    package mutating func timePassed(isConnected: Bool, now: Timestamp, _ actions: inout [Action]) {
+        if isConnected, let refreshAt = server.refreshAt, refreshAt <= now {
+            server.refreshAt = nil
+            actions.append(.refreshFromServer)
+        }
+        if !isAsking, let refreshAt = provider.refreshAt, refreshAt <= now {
+            provider.refreshAt = nil
+            ask(now: now, &actions)
+        }
+    }
+
+    /// This machine has slept for so long, and credentials have aged.
+    package mutating func woke(after sleep: Duration) {
+        changedAt = changedAt.map { $0 - sleep }
+        server.woke(after: sleep)
+        provider.woke(after: sleep)
+    }
+}

@@ -1,0 +1,184 @@
+import InProcessTransport
+import RoomProtocol
+import RoomServerCore
+import Testing
+import TransportPluginAPI
+
+@testable import RoomConnection
+
+/// What the application is asked for while a room is connected and reconnected.
+@Suite(.timeLimit(.minutes(1))) struct ProviderTests {
+    /// Breaks the connection to the server, and waits until it is back.
+    private func reconnect(_ member: Member, times: Int = 1) async throws {
+        try await member.events.wait("the first join") { !Member.joins($0).isEmpty }
+        for _ in 0..<times {
+            let count = Member.joins(member.events.entries).count
+            member.faults.reset()
+            try await member.events.wait("the way back") { Member.joins($0).count > count }
+        }
+    }
+
+    @Test func aTokenThatIsNearItsEndIsAskedForAnewAndOneWithLifeLeftIsNot() async throws {
+        try await World.run { world in
+            let asked = Locked(0)
+            let lives: [Duration] = [.seconds(10), .seconds(20), .seconds(3600)]
+            try await world.member(
+                "alice", host: true,
+                {
+                    $0.token = { _ in
+                        let count = asked.withLock { count in
+                            defer { count += 1 }
+                            return count
+                        }
+                        return JoinCredential("token-\(count)", validFor: lives[min(count, lives.count - 1)])
+                    }
+                }
+            ) { alice in
+                #expect(asked.withLock { $0 } == 1)
+                try await reconnect(alice, times: 2)
+                #expect(asked.withLock { $0 } == 3, "each of the first two was near its end")
+                try await reconnect(alice, times: 2)
+                #expect(asked.withLock { $0 } == 3, "the third is good for an hour")
+            }
+        }
+    }
+
+    @Test func aPlainStringIsAToken() async throws {
+        try await World.run { world in
+            let asked = Locked(0)
+            try await world.member(
+                "alice", host: true,
+                {
+                    $0.token = { _ in
+                        asked.withLock { $0 += 1 }
+                        return "token"
+                    }
+                }
+            ) { alice in
+                try await reconnect(alice, times: 2)
+                #expect(asked.withLock { $0 } == 1)
+            }
+        }
+    }
+
+    @Test func aTokenProviderThatFailsKeepsNobodyOutsideWhoWasInTheRoom() async throws {
+        struct Down: Error {}
+        try await World.run { world in
+            let isDown = Locked(false)
+            try await world.member(
+                "alice", host: true,
+                {
+                    $0.token = { _ in
+                        if isDown.withLock({ $0 }) { throw Down() }
+                        return JoinCredential("short", validFor: .seconds(1))
+                    }
+                }
+            ) { alice in
+                isDown.withLock { $0 = true }
+                try await reconnect(alice, times: 2)
+            }
+        }
+    }
+
+    @Test func aProviderOfICEServersThatHangsDelaysNobody() async throws {
+        let calls = Locked<[UnsafeContinuation<Void, Never>]>([])
+        try await World.run { world in
+            try await world.pair {
+                $0.iceServerProvider = {
+                    await withUnsafeContinuation { call in calls.withLock { $0.append(call) } }
+                    return ProvidedICEServers([])
+                }
+            } _: { alice, bob in
+                try await alice.room.send("hello")
+                try await bob.messages.wait("a message") { $0.count == 1 }
+                try await reconnect(bob)
+            }
+        }
+        for call in calls.withLock({ $0 }) { call.resume() }
+    }
+
+    @Test func whatTheProviderHasGetsToThePeerTransport() async throws {
+        try await World.run { world in
+            let made = Journal<[ICEServer]>()
+            let turn = ICEServer(urls: ["turn:192.0.2.1:3478"], username: "u", credential: "c")
+            let fixed = ICEServer(urls: ["stun:192.0.2.1:3478"])
+            var configuration = try world.configuration
+            configuration.peer = "recording"
+            configuration.iceServers = [fixed]
+            let asked = Journal<Bool>()
+            configuration.iceServerProvider = {
+                defer { asked.append(true) }
+                return ProvidedICEServers([turn], validFor: .seconds(600))
+            }
+            var registry = world.registry(SignalingFaultControl())
+            registry.register(
+                PeerPlugin(PluginDescriptor(name: "recording", summary: "", capabilities: [])) {
+                    [peers = world.peers] _ in
+                    RecordingTransport(inner: InProcessPeerTransport(network: peers), made: made)
+                })
+            try await TransportRuntime.withRunning(configuration, registry: registry) { runtime in
+                _ = try await runtime.connect(toRoom: "lab", as: "alice", host: true)
+                try await asked.wait("the question") { !$0.isEmpty }
+                // Behind the answer, which is on its way to the loop.
+                try await world.member("bob") { bob in
+                    try await bob.waitUntilConnected()
+                    #expect(made.entries.first == [fixed, turn])
+                }
+            }
+        }
+    }
+
+    @Test func aProviderOfICEServersThatFailsIsToldAndTheRoomGoesOn() async throws {
+        struct Down: Error {}
+        try await World.run { world in
+            try await world.pair {
+                $0.iceServerProvider = { throw Down() }
+            } _: { alice, bob in
+                try await alice.events.wait("the failure") { events in
+                    events.contains {
+                        if case .error(let error) = $0 { error.protocolCode == "ice_provider_failed" } else { false }
+                    }
+                }
+                try await alice.room.send("hello")
+                try await bob.messages.wait("a message") { $0.count == 1 }
+            }
+        }
+    }
+
+    @Test func aListThatIsHalfOverIsAskedForAnewWithAReconnect() async throws {
+        try await World.run { world in
+            let asked = Journal<Int>()
+            try await world.member(
+                "alice", host: true,
+                {
+                    $0.iceServerProvider = {
+                        asked.append(1)
+                        return ProvidedICEServers(
+                            [ICEServer(urls: ["turn:192.0.2.1:3478"], username: "u", credential: "c")],
+                            validFor: .seconds(3600))
+                    }
+                }
+            ) { alice in
+                try await asked.wait("the first question") { $0.count == 1 }
+                try await reconnect(alice, times: 2)
+                #expect(asked.entries.count == 1, "it is good for an hour")
+            }
+        }
+    }
+}
+
+/// Writes down the ICE servers of each connection.
+private struct RecordingTransport: PeerTransport {
+    let inner: InProcessPeerTransport
+    let made: Journal<[ICEServer]>
+    var loop: TransportLoop { inner.loop }
+
+    func makeConnection(
+        _ configuration: PeerConnectionConfiguration, handler: any PeerConnectionHandler
+    ) throws(TransportError) -> InProcessPeerConnection {
+        made.append(configuration.iceServers)
+        return try inner.makeConnection(configuration, handler: handler)
+    }
+
+    nonisolated(nonsending) func shutdown() async { await inner.shutdown() }
+}

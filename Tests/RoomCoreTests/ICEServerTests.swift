@@ -1,0 +1,154 @@
+import RoomProtocol
+import Testing
+import TransportPluginAPI
+
+@testable import RoomCore
+
+@Suite struct ICEServerTests {
+    private func makeDriver() -> RoomDriver {
+        var configuration = makeConfiguration()
+        configuration.hasICEServerProvider = true
+        return RoomDriver(configuration)
+    }
+
+    private let own = ICEServer(urls: ["turn:own"], username: "u", credential: "1")
+    private let fresh = ICEServer(urls: ["turn:own"], username: "u", credential: "2")
+
+    /// The server shows signs of life all the time.
+    private func run(_ driver: inout RoomDriver, until seconds: Double) -> [RoomMachine.Action] {
+        var actions: [RoomMachine.Action] = []
+        while driver.now.seconds < seconds {
+            let part = driver.run(until: min(seconds, driver.now.seconds + 0.5))
+            driver.receive(.ack(received: 0))
+            driver.answerPings(in: part)
+            actions += part
+        }
+        return actions
+    }
+
+    private func created(_ actions: [RoomMachine.Action]) -> [[ICEServer]] {
+        actions.commands.compactMap { if case .create(_, let servers) = $0 { servers } else { nil } }
+    }
+
+    private func updated(_ actions: [RoomMachine.Action]) -> [[ICEServer]] {
+        actions.commands.compactMap { if case .updateICEServers(let servers) = $0 { servers } else { nil } }
+    }
+
+    @Test func theProviderIsAskedAtTheStartAndNothingWaitsForIt() {
+        var driver = makeDriver()
+        let actions = driver.feed(.started)
+        #expect(actions.contains(.requestICEServers) && actions.opened == [1])
+        // Its list comes late, and is used beside the server's.
+        let joined = driver.join(
+            makeJoined(roster: [makeParticipant("z")], servers: [.init(urls: ["stun:server"])]))
+        let servers = ICEServer(urls: ["stun:server"], username: nil, credential: nil)
+        #expect(created(joined) == [[servers]])
+        let later = driver.feed(.iceServersProvided([own, servers], ttl: .seconds(600)))
+        #expect(updated(later) == [[servers, own]], "what both have is there once")
+    }
+
+    @Test func aListThatCameBeforeTheRoomIsThereForTheFirstConnection() {
+        var driver = makeDriver()
+        driver.feed(.started)
+        driver.feed(.iceServersProvided([own], ttl: nil))
+        #expect(created(driver.join(makeJoined(roster: [makeParticipant("z")]))) == [[own]])
+    }
+
+    @Test func theProviderIsAskedAgainBeforeItsListExpires() {
+        var driver = makeDriver()
+        driver.feed(.started)
+        driver.feed(.iceServersProvided([own], ttl: .seconds(100)))
+        driver.join(makeJoined(roster: [makeParticipant("z")]))
+        #expect(!run(&driver, until: 69.5).contains(.requestICEServers))
+        let actions = run(&driver, until: 71)
+        #expect(actions.contains(.requestICEServers))
+        #expect(actions.opened.isEmpty, "the room is not left for it, as it is for the server's")
+        #expect(updated(driver.feed(.iceServersProvided([fresh], ttl: .seconds(100)))) == [[fresh]])
+        #expect(run(&driver, until: 142).contains(.requestICEServers))
+    }
+
+    @Test func theProviderIsAskedAgainAlsoWhileTheServerIsAway() {
+        var driver = makeDriver()
+        driver.feed(.started)
+        driver.feed(.iceServersProvided([own], ttl: .seconds(100)))
+        driver.join(makeJoined(ttl: .seconds(100)))
+        driver.feed(.transportClosed(1, nil))
+        driver.run(until: 2)
+        let actions = driver.run(until: 75)
+        #expect(actions.contains(.requestICEServers))
+    }
+
+    @Test func anAttemptToComeBackTakesAFreshListAlongWhereHalfOfItsLifeIsOver() {
+        var driver = makeDriver()
+        driver.feed(.started)
+        driver.feed(.iceServersProvided([own], ttl: .seconds(100)))
+        driver.join(makeJoined())
+        _ = run(&driver, until: 40)
+        driver.feed(.transportClosed(driver.generation, nil))
+        #expect(!driver.run(until: 41).contains(.requestICEServers))
+        driver.join(makeJoined(isResumed: true))
+        _ = run(&driver, until: 55)
+        driver.feed(.transportClosed(driver.generation, nil))
+        let actions = driver.run(until: 56)
+        #expect(actions.contains(.requestICEServers) && !actions.opened.isEmpty)
+    }
+
+    @Test func aProviderThatFailsIsToldOnceAndAskedAgainMoreRarely() {
+        var driver = makeDriver()
+        driver.feed(.started)
+        driver.join(makeJoined())
+        let failure = SignalingFailure("down")
+        var errors = driver.feed(.iceServersFailed(failure)).events
+        var times: [Double] = []
+        while times.count < 8 {
+            if run(&driver, until: driver.now.seconds + 0.5).contains(.requestICEServers) {
+                times.append(driver.now.seconds)
+                errors += driver.feed(.iceServersFailed(failure)).events
+            }
+        }
+        #expect(errors.count == 1)
+        guard case .error(.refused(let error))? = errors.first else {
+            Issue.record("\(errors)")
+            return
+        }
+        #expect(error.code.rawValue == "ice_provider_failed" && error.message.hasPrefix("down"))
+        let gaps = zip(times.dropFirst(), times).map { $0 - $1 }
+        #expect(times[0] < 6 && gaps.allSatisfy { $0 > 9 && $0 < 61 } && gaps[6] > 59)
+        // The next failure after a success is told again.
+        _ = run(&driver, until: driver.now.seconds + 61)
+        driver.feed(.iceServersProvided([own], ttl: .seconds(100)))
+        _ = run(&driver, until: driver.now.seconds + 71)
+        #expect(driver.feed(.iceServersFailed(failure)).events.count == 1)
+    }
+
+    @Test func aFailureKeepsWhatThereIsAndAnAttemptAsksAgain() {
+        var driver = makeDriver()
+        driver.feed(.started)
+        driver.feed(.iceServersProvided([own], ttl: .seconds(100)))
+        driver.join(makeJoined())
+        _ = run(&driver, until: 71)
+        #expect(updated(driver.feed(.iceServersFailed(SignalingFailure("down")))).isEmpty)
+        #expect(created(driver.receive(.peerJoined(makeParticipant("z")), sequence: 1)) == [[own]])
+        // It was asked only just now.
+        driver.feed(.transportClosed(driver.generation, nil))
+        #expect(!driver.feed(.reconnectRequested).contains(.requestICEServers))
+    }
+
+    @Test func credentialsAgeWhileTheMachineSleeps() {
+        var driver = makeDriver()
+        driver.feed(.started)
+        driver.feed(.iceServersProvided([own], ttl: .seconds(100)))
+        driver.join(makeJoined())
+        _ = run(&driver, until: 10)
+        driver.feed(.woke(after: .seconds(80)))
+        #expect(run(&driver, until: 11).contains(.requestICEServers))
+    }
+
+    @Test func anAnswerThatNobodyAskedForIsNotTaken() {
+        var driver = RoomDriver()
+        driver.feed(.started)
+        #expect(!driver.all.contains(.requestICEServers))
+        driver.feed(.iceServersProvided([own], ttl: nil))
+        #expect(created(driver.join(makeJoined(roster: [makeParticipant("z")]))) == [[]])
+    }
+}
