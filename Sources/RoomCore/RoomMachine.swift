@@ -196,7 +196,7 @@ package struct RoomMachine: Sendable {
                 let hello = session.hello(
                     token: token, received: received, mustRejoin: mustRejoin, attempt: attempt)
                 signal(now, &actions) { $0.greet(hello, &$1) }
-            case .deliver(let message): receive(message, now, &actions)
+            case .deliver(let message, let isReplayed): receive(message, isReplayed: isReplayed, now, &actions)
             case .overflow(let dropped): actions.append(.emit(.error(.queueOverflow(dropped: dropped))))
             }
         }
@@ -212,7 +212,9 @@ package struct RoomMachine: Sendable {
         }
     }
 
-    private mutating func receive(_ message: ServerMessage, _ now: Timestamp, _ actions: inout [Action]) {
+    private mutating func receive(
+        _ message: ServerMessage, isReplayed: Bool, _ now: Timestamp, _ actions: inout [Action]
+    ) {
         switch message {
         case .joined(let joined):
             enter(joined, now, &actions)
@@ -221,7 +223,7 @@ package struct RoomMachine: Sendable {
             }
         case .error(let error): refused(error, now, &actions)
         case .peerJoined, .peerLeft, .peerChanged, .hostChanged, .signal, .iceServers, .ack, .ping, .pong, .goingAway:
-            attend(now, &actions) { $0.received(message, now: now, &$1) }
+            attend(now, &actions) { $0.received(message, isReplayed: isReplayed, now: now, &$1) }
         }
     }
 

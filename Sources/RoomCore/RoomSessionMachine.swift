@@ -57,6 +57,8 @@ package struct RoomSessionMachine: Sendable {
         var patience: Duration
         /// As the newest `joined` or `hostChanged` has it. What is replayed after a resume may be older.
         var host: ParticipantID?
+        /// The server does not say what is older than the roster.
+        var mayReplayUnsaid = false
         var members: [ParticipantID: Member] = [:]
         /// The latest sessions that said over their peer connections that they end. The server may not know it yet.
         var endedSessions: [SessionID] = []
@@ -151,6 +153,7 @@ package struct RoomSessionMachine: Sendable {
         }
         stay.knownTerm = max(stay.knownTerm, joined.hostTerm)
         stay.host = joined.host
+        stay.mayReplayUnsaid = joined.isResumed && joined.sent == nil
         stay.patience = min(max(joined.grace, .zero), configuration.recovery.absenceLimit)
         attend(&actions) { $0.received(joined.iceServers, now: now, &$1) }
         reconcile(joined.roster, kind, of: &stay, now: now, &actions)
@@ -209,11 +212,22 @@ package struct RoomSessionMachine: Sendable {
 
     // MARK: Messages
 
-    /// Takes a message other than `joined` and `error`.
-    package mutating func received(_ message: ServerMessage, now: Timestamp, _ actions: inout [Action]) {
+    /// Takes a message other than `joined` and `error`. `isReplayed`: the roster knew better already.
+    package mutating func received(
+        _ message: ServerMessage, isReplayed: Bool = false, now: Timestamp, _ actions: inout [Action]
+    ) {
         guard case .inside(var stay) = state else { return }
         switch message {
+        case .peerJoined, .peerChanged, .peerLeft, .hostChanged: if isReplayed { return }
+        case .signal, .iceServers, .joined, .ack, .ping, .pong, .goingAway, .error: break
+        }
+        switch message {
         case .peerJoined(var participant), .peerChanged(var participant):
+            if stay.mayReplayUnsaid, let known = stay.members[participant.id], known.missedUntil == nil,
+                known.participant.session == participant.session, known.participant.epoch > participant.epoch
+            {
+                return
+            }
             if let host = stay.host { participant.isHost = participant.id == host }
             if participant.isHost { stay.host = participant.id }
             admit(participant, to: &stay, &actions)

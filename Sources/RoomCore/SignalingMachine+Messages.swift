@@ -44,7 +44,7 @@ extension SignalingMachine {
     ) {
         guard generation == currentGeneration else { return }
         if error.code == .versionMismatch {
-            actions.append(.deliver(.error(error)))
+            actions.append(.deliver(.error(error), isReplayed: false))
         } else if !error.isFatal, case .connected(let connected) = state {
             // From a newer server, or over a limit of ours: counted, so that it is not sent again for ever, and passed over.
             _ = arrived(sequence: error.sequence, connected, now: now, &actions)
@@ -60,7 +60,7 @@ extension SignalingMachine {
     ) {
         switch message {
         case .joined(let joined): enter(joined, greeting, now: now, &actions)
-        case .error: actions.append(.deliver(message))
+        case .error: actions.append(.deliver(message, isReplayed: false))
         case .goingAway(let window): goAway(window, now: now, &actions)
         case .ping(let id): actions.append(.send(Envelope(.pong(id: id)), greeting.generation))
         case .pong, .ack, .iceServers, .peerJoined, .peerLeft, .peerChanged, .hostChanged, .signal: break
@@ -95,14 +95,15 @@ extension SignalingMachine {
         let stableAt = now + configuration.backoff.stableAfter
         state = .connected(
             Connected(
-                generation: greeting.generation, session: joined.session, stableAt: stableAt, liveness: liveness))
+                generation: greeting.generation, session: joined.session,
+                replayedUpTo: joined.isResumed ? joined.sent ?? 0 : 0, stableAt: stableAt, liveness: liveness))
         actions += [
             .cancelTimer(.attempt), .scheduleTimer(.stability, at: stableAt),
             .scheduleTimer(.liveness, at: liveness.nextCheck),
         ]
         changeStatus(.connected(joined.session), &actions)
         for envelope in toSend { transmit(envelope, greeting.generation, &actions) }
-        actions.append(.deliver(.joined(joined)))
+        actions.append(.deliver(.joined(joined), isReplayed: false))
     }
 
     private mutating func receivedConnected(
@@ -121,7 +122,8 @@ extension SignalingMachine {
         case .joined: break
         case .goingAway(let window): goAway(window, now: now, &actions)
         case .peerJoined, .peerLeft, .peerChanged, .hostChanged, .signal, .iceServers, .error:
-            actions.append(.deliver(envelope.message))
+            let isReplayed = envelope.sequence.map { $0 <= connected.replayedUpTo } ?? false
+            actions.append(.deliver(envelope.message, isReplayed: isReplayed))
         }
     }
 

@@ -15,7 +15,8 @@ package struct SignalingMachine: Sendable {
         case changeStatus(SignalingStatus)
         /// Answered at once by `greet(_:)`. `attempt` counts the connections of this machine.
         case requestHello(token: String?, received: SequenceNumber, mustRejoin: Bool, attempt: UInt64)
-        case deliver(ServerMessage)
+        /// `isReplayed`: the roster of the `joined` before it is newer.
+        case deliver(ServerMessage, isReplayed: Bool)
         /// Signals were given up; a rejoin follows.
         case overflow(dropped: Int)
     }
@@ -50,6 +51,8 @@ package struct SignalingMachine: Sendable {
     struct Connected: Sendable {
         var generation: ConnectionGeneration
         var session: SessionID
+        /// Numbered messages up to this one are older than the roster of `joined`.
+        var replayedUpTo: SequenceNumber
         /// Nil when it has been reached.
         var stableAt: Timestamp?
         var liveness: Liveness

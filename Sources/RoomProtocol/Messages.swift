@@ -152,6 +152,9 @@ public struct Joined: Sendable, Hashable {
     public var isResumed: Bool
     /// All of the client's numbered messages up to this have come (a resume only).
     public var received: SequenceNumber
+    /// The number of the server's last message before this one (a resume only): what is sent again up to it is older than the
+    /// roster. Nil: the server does not say.
+    public var sent: SequenceNumber?
     /// For the next `Resume`. A secret.
     public var sessionToken: String
     /// Everybody else, as of now.
@@ -168,8 +171,8 @@ public struct Joined: Sendable, Hashable {
     /// An answer of these values.
     public init(
         version: Int = protocolVersion, participant: ParticipantID, session: SessionID, epoch: Epoch, isHost: Bool,
-        hostTerm: HostTerm, isResumed: Bool, received: SequenceNumber = 0, sessionToken: String,
-        roster: [Participant], iceServers: ICEServerList, pingInterval: Duration = .seconds(5),
+        hostTerm: HostTerm, isResumed: Bool, received: SequenceNumber = 0, sent: SequenceNumber? = nil,
+        sessionToken: String, roster: [Participant], iceServers: ICEServerList, pingInterval: Duration = .seconds(5),
         pingDeadline: Duration = .seconds(5), grace: Duration
     ) {
         self.version = version
@@ -180,6 +183,7 @@ public struct Joined: Sendable, Hashable {
         self.hostTerm = hostTerm
         self.isResumed = isResumed
         self.received = received
+        self.sent = sent
         self.sessionToken = sessionToken
         self.roster = roster
         self.iceServers = iceServers

@@ -85,7 +85,7 @@ extension Joined {
             session: SessionID(try fields.identifier("session")),
             epoch: try fields.integer("epoch"), isHost: try fields.boolean("host"),
             hostTerm: try fields.integer("hostTerm"), isResumed: try fields.boolean("resumed"),
-            received: try fields.optionalInteger("received") ?? 0,
+            received: try fields.optionalInteger("received") ?? 0, sent: try fields.optionalInteger("sent"),
             sessionToken: try fields.string("sessionToken", limit: Limits.sessionToken, .token, minimum: 1),
             roster: roster, iceServers: try ICEServerList(fields.object("iceServers")),
             pingInterval: try fields.duration("pingInterval"), pingDeadline: try fields.duration("pingDeadline"),
@@ -101,6 +101,7 @@ extension Joined {
         json.member("hostTerm", hostTerm)
         json.member("resumed", isResumed)
         json.member("received", received)
+        json.member("sent", sent)
         json.member("sessionToken", sessionToken)
         json.array("roster", roster) { json, entry in json.object { entry.write(to: &$0) } }
         json.member("iceServers") { iceServers.write(to: &$0) }

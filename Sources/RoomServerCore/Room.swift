@@ -182,7 +182,8 @@ struct Room: Sendable {
         let joined = Joined(
             participant: id, session: member.participant.session, epoch: member.participant.epoch,
             isHost: member.participant.isHost, hostTerm: host?.term ?? 0, isResumed: entry == .resumed,
-            received: member.received, sessionToken: token(of: member, effects),
+            received: member.received, sent: entry == .resumed ? member.outbound.last : nil,
+            sessionToken: token(of: member, effects),
             roster: inOrder.map(\.participant).filter { $0.id != id }, iceServers: ice,
             pingInterval: effects.limits.pingInterval, pingDeadline: effects.limits.pingDeadline,
             grace: effects.limits.grace)

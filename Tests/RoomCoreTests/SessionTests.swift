@@ -35,6 +35,39 @@ import TransportPluginAPI
         #expect(driver.machine.participants.filter(\.isHost).map(\.id) == [ParticipantID("z")])
     }
 
+    /// Of a newer server, which says how far the replay goes: nothing of it is news.
+    @Test func whatIsReplayedIsOlderThanTheRosterAndTellsNothing() {
+        var driver = makeDriver()
+        let z = makeParticipant("z", epoch: 3, metadata: ["a": "new"])
+        _ = comeBack(&driver, makeJoined(isResumed: true, sent: 6, roster: [makeParticipant("b"), z]))
+        let replay: [ServerMessage] = [
+            .peerChanged(makeParticipant("z", epoch: 2, metadata: ["a": "old"])),
+            .peerJoined(makeParticipant("c")), .peerLeft(ParticipantID("c"), SessionID("s-c"), reason: .left),
+            .peerLeft(ParticipantID("a"), SessionID("s-a"), reason: .left), .peerJoined(makeParticipant("b")),
+            .hostChanged(ParticipantID("z"), term: 1, sessionToken: "old"),
+        ]
+        for (index, message) in replay.enumerated() {
+            #expect(rosterEvents(driver.receive(message, sequence: SequenceNumber(index + 1)).events).isEmpty)
+        }
+        #expect(driver.machine.participants == [makeParticipant("b"), z])
+        let live = makeParticipant("z", epoch: 3, metadata: ["a": "newer"])
+        #expect(rosterEvents(driver.receive(.peerChanged(live), sequence: 7).events) == [.peerChanged(live)])
+        driver.feed(.transportClosed(driver.generation, nil))
+        driver.run(until: driver.now.seconds + 0.5)
+        let resume = driver.feed(.transportConnected(driver.generation)).hellos.first?.resume
+        #expect(resume?.received == 7 && resume?.sessionToken == "token-1")
+    }
+
+    /// Of an older server, which does not say it.
+    @Test func aReplayThatIsNotMarkedTakesNoEpochBack() {
+        var driver = makeDriver()
+        let z = makeParticipant("z", epoch: 3, metadata: ["a": "new"])
+        _ = comeBack(&driver, makeJoined(isResumed: true, roster: [z]))
+        let old = makeParticipant("z", epoch: 2, metadata: ["a": "old"])
+        #expect(rosterEvents(driver.receive(.peerChanged(old), sequence: 1).events).isEmpty)
+        #expect(driver.machine.participants == [z])
+    }
+
     @Test func whoeverTalksToUsIsNotGivenUpByTheServersSilence() throws {
         var driver = makeDriver([makeParticipant("z")])
         let id = try #require(driver.connection(to: ParticipantID("z")))

@@ -47,7 +47,7 @@ struct RoundTripTests {
             .joined(
                 Joined(
                     participant: ParticipantID("p-1"), session: SessionID("s-1"), epoch: 2, isHost: false, hostTerm: 7,
-                    isResumed: true, received: 5, sessionToken: "a.b", roster: [participant],
+                    isResumed: true, received: 5, sent: 12, sessionToken: "a.b", roster: [participant],
                     iceServers: ICEServerList(
                         servers: [
                             .init(urls: ["stun:stun.example.org:3478"]),

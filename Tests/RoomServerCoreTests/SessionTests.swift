@@ -29,6 +29,7 @@ struct ResumeTests {
         let inbox = server.clients["bob"]?.inbox ?? []
         #expect(inbox.compactMap(\.message.signalNegotiation) == [2, 3])
         #expect(inbox.compactMap(\.sequence) == [2, 3])
+        #expect(before.sent == nil && after.sent == 3, "what is sent again is older than the roster")
         #expect(server.take("ann").compactMap(\.left).isEmpty)
         #expect(server.take("ann").compactMap(\.changed).isEmpty)
     }
