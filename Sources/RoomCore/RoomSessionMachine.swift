@@ -377,6 +377,8 @@ package struct RoomSessionMachine: Sendable {
         case .unauthorized, .tokenExpired: return .refreshCredential
         case .roomNotFound, .nameTaken, .roomExists, .roomFull:
             return isFirstJoin ? .end(.refused(failure)) : .tryAgain
+        // It has our name now, and we don't come back to fight for it.
+        case .replaced where error.replacedBy == .participant: return .end(.refused(failure))
         case .replaced:
             // An attempt of ours that was given up may reach the server late and win: come back, but don't fight.
             if let lastReplaced, now - lastReplaced < .seconds(30) { return .end(.replaced) }

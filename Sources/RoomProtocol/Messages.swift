@@ -375,6 +375,18 @@ public struct RetryWindow: Sendable, Hashable {
 
 /// What the server refuses, and whether it makes sense to ask again.
 public struct ProtocolError: Error, Sendable, Hashable {
+    /// Who has taken a connection's place.
+    public struct Replacement: Sendable, Hashable, RawRepresentable {
+        public let rawValue: String
+        /// Takes the text as it is.
+        public init(rawValue: String) { self.rawValue = rawValue }
+
+        /// The same session, over a newer connection.
+        public static let session = Replacement(rawValue: "session")
+        /// Another participant, who has joined under the same name. The older one is out for good.
+        public static let participant = Replacement(rawValue: "participant")
+    }
+
     /// What was wrong. Codes that are not known here are kept as they came.
     public struct Code: Sendable, Hashable, RawRepresentable {
         public let rawValue: String
@@ -403,7 +415,8 @@ public struct ProtocolError: Error, Sendable, Hashable {
         public static let nameTaken = Code(rawValue: "name_taken")
         /// The connection belongs to an older epoch than the one the server knows.
         public static let staleEpoch = Code(rawValue: "stale_epoch")
-        /// The same session came back over a newer connection: this one ends, silently for the application.
+        /// The same session came back over a newer connection, and this one ends, silently for the application; or somebody else has
+        /// taken the name: `replacedBy` tells.
         public static let replaced = Code(rawValue: "replaced")
         /// The host has removed the participant, or somebody of this name.
         public static let kicked = Code(rawValue: "kicked")
@@ -433,11 +446,13 @@ public struct ProtocolError: Error, Sendable, Hashable {
     public var retryAfter: RetryWindow?
     /// The number of the client's message that is answered, where there is one.
     public var sequence: SequenceNumber?
+    /// Of `replaced`: by whom. Nil: the server does not say.
+    public var replacedBy: Replacement?
 
     /// An error of these values.
     public init(
         code: Code, message: String, isRetryable: Bool, isFatal: Bool, retryAfter: RetryWindow? = nil,
-        sequence: SequenceNumber? = nil
+        sequence: SequenceNumber? = nil, replacedBy: Replacement? = nil
     ) {
         self.code = code
         self.message = message
@@ -445,5 +460,6 @@ public struct ProtocolError: Error, Sendable, Hashable {
         self.isFatal = isFatal
         self.retryAfter = retryAfter
         self.sequence = sequence
+        self.replacedBy = replacedBy
     }
 }

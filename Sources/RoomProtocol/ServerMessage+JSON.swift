@@ -179,7 +179,9 @@ extension ProtocolError {
             isFatal: try fields.boolean("fatal", default: false),
             retryAfter: try fields.optionalObject("retryAfter")
                 .map { window throws(ProtocolError) in try RetryWindow(window) },
-            sequence: try fields.optionalInteger("inReplyTo"))
+            sequence: try fields.optionalInteger("inReplyTo"),
+            replacedBy: try fields.optionalString("replacedBy", limit: Limits.errorCode, .token)
+                .map(Replacement.init))
     }
 
     fileprivate func write(to json: inout JSONWriter) {
@@ -189,5 +191,6 @@ extension ProtocolError {
         json.member("fatal", isFatal)
         if let retryAfter { json.member("retryAfter") { retryAfter.write(to: &$0) } }
         json.member("inReplyTo", sequence)
+        json.member("replacedBy", replacedBy?.rawValue)
     }
 }

@@ -153,7 +153,7 @@ struct Listener: Sendable {
         let loop = try await eventLoop.submit {
             NIOLoopBound(
                 ServerLoop(
-                    eventLoop: eventLoop, limits: configuration.limits, authority: authority, logger: logger),
+                    eventLoop: eventLoop, configuration: configuration, authority: authority, logger: logger),
                 eventLoop: eventLoop)
         }.get()
         let highWaterMark = max(configuration.limits.sendBuffer, Limits.serverMessageBytes)

@@ -16,11 +16,23 @@ public struct RoomServerConfiguration: Sendable {
     public var sessionKey = SessionKey.generated
     /// STUN and TURN servers for the participants.
     public var ice = ICE()
+    /// What happens to a name that is in use already.
+    public var duplicateNames = DuplicateNames.reject
     /// What the server may hold, and its times.
     public var limits = Limits()
 
     /// The defaults: `ws://` on 127.0.0.1, any free port, open to everybody.
     public init() {}
+
+    /// What happens when somebody joins anew under the name of a participant of the room. Where join tokens are asked for, nobody
+    /// gives way to a newcomer whose token is not for this very name.
+    public enum DuplicateNames: String, Sendable, CaseIterable {
+        /// The newcomer gets `name_taken` while the participant is connected. One whose connection is gone gives way, though it
+        /// could still come back: so a program that was started anew has its name, and its place as host, at once.
+        case reject
+        /// The newest has the name. The older one gets `replaced`, for good.
+        case replace
+    }
 
     /// PEM files.
     public struct TLS: Sendable, Hashable {
@@ -123,8 +135,9 @@ public struct RoomServerConfiguration: Sendable {
         /// The defaults.
         public init() {}
 
-        var core: RoomServerLimits {
+        func core(_ duplicateNames: DuplicateNames) -> RoomServerLimits {
             var limits = RoomServerLimits()
+            limits.duplicateNames = duplicateNames == .replace ? .replace : .reject
             limits.connections = connections
             limits.handshakes = handshakes
             limits.helloDeadline = handshakeTimeout

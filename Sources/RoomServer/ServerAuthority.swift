@@ -30,8 +30,9 @@ struct ServerAuthority: RoomAuthority {
         Crypto.hmac(.sha256, key: sessionKey, Self.purpose + payload)
     }
 
-    func authorize(_ hello: Hello) throws(ProtocolError) {
-        guard let joinTokenSecret else { return }
+    /// Where nobody is asked for a token, everybody is believed. A token that is good for any name proves none.
+    func authorize(_ hello: Hello) throws(ProtocolError) -> Bool {
+        guard let joinTokenSecret else { return true }
         guard let text = hello.token else { throw .unauthorized("This server asks for a join token.") }
         let token = try JoinToken(verifying: text, secret: joinTokenSecret, now: now())
         guard token.room == hello.room.rawValue else { throw .unauthorized("The join token is for another room.") }
@@ -41,6 +42,7 @@ struct ServerAuthority: RoomAuthority {
         if let role = token.role, role.rawValue != hello.role.rawValue {
             throw .unauthorized("The join token is for the role \(role.rawValue).")
         }
+        return token.name != nil
     }
 
     /// Credentials as coturn's `use-auth-secret` checks them: the user name is `expiry:user`, the password its HMAC-SHA1.

@@ -27,14 +27,15 @@ final class ServerLoop {
     private var shared: (message: ServerMessage, body: EncodedBody)?
 
     init(
-        eventLoop: any EventLoop, limits: RoomServerConfiguration.Limits, authority: ServerAuthority, logger: Logger
+        eventLoop: any EventLoop, configuration: RoomServerConfiguration, authority: ServerAuthority, logger: Logger
     ) {
         self.eventLoop = eventLoop
-        self.limits = limits
+        limits = configuration.limits
         self.logger = logger
         now = authority.now
         machine = RoomServerMachine(
-            limits: limits.core, authority: authority, random: SystemRandomNumberGenerator())
+            limits: configuration.limits.core(configuration.duplicateNames), authority: authority,
+            random: SystemRandomNumberGenerator())
     }
 
     var status: ServerStatus {

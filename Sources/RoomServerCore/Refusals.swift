@@ -6,7 +6,12 @@ extension ProtocolError {
         code: .kicked, message: "The host removed this participant from the room.", isRetryable: false, isFatal: true)
 
     static let replaced = ProtocolError(
-        code: .replaced, message: "The session came back over a newer connection.", isRetryable: false, isFatal: true)
+        code: .replaced, message: "The session came back over a newer connection.", isRetryable: false, isFatal: true,
+        replacedBy: .session)
+
+    static let nameGone = ProtocolError(
+        code: .replaced, message: "Another participant has joined the room under this name.", isRetryable: false,
+        isFatal: true, replacedBy: .participant)
 
     static let staleEpoch = ProtocolError(
         code: .staleEpoch, message: "The session has ended, or has gone on over a newer connection.",

@@ -42,7 +42,7 @@ extension Room {
     mutating func take(
         sequence: SequenceNumber?, ack: SequenceNumber?, from id: ParticipantID, _ effects: inout Effects
     ) throws(ProtocolError) -> Verdict {
-        members[id]?.isConfirmed = true
+        confirm(id)
         if let ack, members[id]?.outbound.acknowledge(ack, &effects.streamBytes) == false {
             throw .malformed("A message was acknowledged that was never sent.")
         }

@@ -19,6 +19,8 @@ struct Member: Sendable {
     var unacknowledged = 0
     var ackDue: Timestamp?
     var iceRefreshAt: Timestamp?
+    /// Whose name it has taken, until it has said something.
+    var formerSession: SessionID?
 
     init(_ participant: Participant, order: UInt64, limits: RoomServerLimits) {
         self.participant = participant
@@ -57,6 +59,8 @@ struct Room: Sendable {
     var endedSessions = BoundedMemory<SessionID>(limit: 1024)
     /// Sessions whose participants have said `leave`; nobody can come back with one.
     var leftSessions = BoundedMemory<SessionID>(limit: 1024)
+    /// Sessions whose names others have taken; nobody can come back with one.
+    var replacedSessions = BoundedMemory<SessionID>(limit: 1024)
     var kickedSessions = BoundedMemory<SessionID>(limit: 1024)
     var kickedNames = BoundedMemory<String>(limit: 1024)
 
@@ -67,29 +71,59 @@ struct Room: Sendable {
     // MARK: First join
 
     mutating func join(
-        _ hello: Hello, _ connection: ConnectionID, _ effects: inout Effects
+        _ hello: Hello, ownsName: Bool, _ connection: ConnectionID, _ effects: inout Effects
     ) throws(ProtocolError) -> ParticipantID {
         guard !kickedNames.contains(hello.name) else { throw .kicked }
-        guard members.count < effects.limits.participantsPerRoom else { throw .roomFull(isRejoin: false) }
-        try checkName(hello.name, isRejoin: false)
+        let former = holder(of: hello.name)
+        if let former, !givesWay(former, ownsName: ownsName, effects) { throw .nameTaken(isRejoin: false) }
+        guard members.count - (former == nil ? 0 : 1) < effects.limits.participantsPerRoom else {
+            throw .roomFull(isRejoin: false)
+        }
+        if let former { giveWay(former, isSucceeded: hello.role == .host, &effects) }
         var id = ParticipantID(effects.makeIdentifier("p"))
         while members[id] != nil { id = ParticipantID(effects.makeIdentifier("p")) }
         let participant = Participant(
             id: id, session: SessionID(effects.makeIdentifier("s")), epoch: 1,
             name: hello.name, isHost: false, metadata: hello.metadata, capabilities: hello.capabilities)
         insert(participant, &effects)
-        // The machine lets a host in only where nobody is.
+        members[id]?.formerSession = former?.participant.session
+        // The machine lets a host in only where nobody is, or where it was the host itself.
         if hello.role == .host { makeHost(participant.id, term: knownTerm + 1) }
         enter(participant.id, connection, .new, claims: nil, attempt: 0, &effects)
+        if hello.role == .host, former != nil { announceHost(except: id, &effects) }
         return participant.id
     }
 
-    private func checkName(
-        _ name: String, isRejoin: Bool, of id: ParticipantID? = nil
-    ) throws(ProtocolError) {
-        guard !members.values.contains(where: { $0.participant.name == name && $0.participant.id != id }) else {
-            throw .nameTaken(isRejoin: isRejoin)
-        }
+    private func holder(of name: String) -> Member? { members.values.first { $0.participant.name == name } }
+
+    /// Whether somebody new may have the name.
+    private func givesWay(_ holder: Member, ownsName: Bool, _ effects: Effects) -> Bool {
+        ownsName && (holder.connection == nil || effects.limits.duplicateNames == .replace)
+    }
+
+    /// Whether who says this hello was the host, and is expected back: a program that was started anew.
+    func isReturningHost(_ hello: Hello, ownsName: Bool, _ effects: Effects) -> Bool {
+        guard let holder = holder(of: hello.name), holder.participant.isHost else { return false }
+        return givesWay(holder, ownsName: ownsName, effects)
+    }
+
+    /// Its session ends for somebody new, who takes its name, and the host's place where it had that.
+    private mutating func giveWay(_ former: Member, isSucceeded: Bool, _ effects: inout Effects) {
+        let session = former.participant.session
+        if isSucceeded, host?.id == former.participant.id { host = nil }
+        replace(former.connection, with: .nameGone, &effects)
+        remove(former.participant.id, former.connection == nil ? .timedOut : .left, &effects)
+        // Until the newcomer has said something, it may be the late hello of an attempt that was given up.
+        leftSessions.remove(session)
+        endedSessions.insert(session)
+    }
+
+    /// The newcomer is there: whose name it has taken cannot come back.
+    mutating func confirm(_ id: ParticipantID) {
+        members[id]?.isConfirmed = true
+        guard let session = members[id]?.formerSession else { return }
+        members[id]?.formerSession = nil
+        replacedSessions.insert(session)
     }
 
     private mutating func insert(_ participant: Participant, _ effects: inout Effects) {
@@ -105,6 +139,11 @@ struct Room: Sendable {
     ) throws(ProtocolError) -> ParticipantID {
         guard !kickedSessions.contains(claims.session) else { throw .kicked }
         guard !leftSessions.contains(claims.session) else { throw .staleEpoch }
+        guard !replacedSessions.contains(claims.session) else { throw .nameGone }
+        if let holder = holder(of: claims.name), holder.formerSession == claims.session {
+            replace(holder.connection, with: .nameGone, &effects)
+            remove(holder.participant.id, .left, &effects)
+        }
         knownTerm = max(knownTerm, claims.hostTerm)
         if let member = members[claims.participant] {
             if member.participant.session == claims.session || !member.isConfirmed {
@@ -112,11 +151,11 @@ struct Room: Sendable {
                 return claims.participant
             }
             guard claims.epoch > member.participant.epoch else { throw .staleEpoch }
-            replace(member.connection, &effects)
+            replace(member.connection, with: .replaced, &effects)
             remove(claims.participant, .left, &effects)
         }
         guard members.count < effects.limits.participantsPerRoom else { throw .roomFull(isRejoin: true) }
-        try checkName(claims.name, isRejoin: true)
+        guard holder(of: claims.name) == nil else { throw .nameTaken(isRejoin: true) }
         // The others have forgotten a session that has ended; one that this server has never heard of, they may remember.
         let session =
             endedSessions.contains(claims.session) ? SessionID(effects.makeIdentifier("s")) : claims.session
@@ -139,7 +178,7 @@ struct Room: Sendable {
         // A client that has shown the newer epoch to be its own has no reason to come with the older one. Where it has not, the
         // answer with the newer token may have been lost.
         guard claims.epoch >= member.participant.epoch || !member.isConfirmed else { throw .staleEpoch }
-        replace(member.connection, &effects)
+        replace(member.connection, with: .replaced, &effects)
         if claims.epoch == member.participant.epoch, claims.session == member.participant.session, !resume.mustRejoin,
             let missed = members[id]?.outbound.replay(after: resume.received, &effects.streamBytes)
         {
@@ -154,10 +193,11 @@ struct Room: Sendable {
         enter(id, connection, .newEpoch, claims: claims, attempt: resume.attempt, &effects)
     }
 
-    private func replace(_ connection: ConnectionID?, _ effects: inout Effects) {
+    private func replace(_ connection: ConnectionID?, with error: ProtocolError, _ effects: inout Effects) {
         guard let connection else { return }
-        effects.send(.error(.replaced), to: connection)
+        effects.send(.error(error), to: connection)
         effects.actions.append(.close(connection, .refused))
+        effects.replaced.append(connection)
     }
 
     private enum Entry {

@@ -66,8 +66,9 @@ package protocol RoomAuthority: Sendable {
     func sessionToken(for claims: SessionClaims) -> String
     /// The claims of a token that this authority has signed, else nil.
     func claims(ofSessionToken token: String) -> SessionClaims?
-    /// Whether a first join is allowed. Throws `.unauthorized` or `.tokenExpired`.
-    func authorize(_ hello: Hello) throws(ProtocolError)
+    /// Whether a first join is allowed. Throws `.unauthorized` or `.tokenExpired`. The answer: whether the name is the newcomer's
+    /// own, as far as anybody is asked, so that another participant of this name must be an older self of it.
+    func authorize(_ hello: Hello) throws(ProtocolError) -> Bool
     /// Fresh ICE servers.
     func iceServers(for participant: ParticipantID) -> ICEServerList
 }
@@ -95,7 +96,10 @@ package struct TrustingAuthority: RoomAuthority {
         return bytes.withUnsafeBytes(SessionClaims.init(encoded:))
     }
 
-    package func authorize(_ hello: Hello) throws(ProtocolError) {}
+    /// What `authorize` says of names.
+    package var trustsNames = true
+
+    package func authorize(_ hello: Hello) throws(ProtocolError) -> Bool { trustsNames }
 
     package func iceServers(for participant: ParticipantID) -> ICEServerList { iceServers }
 }

@@ -220,6 +220,10 @@ package struct RoomServerMachine: Sendable {
     // MARK: Hello
 
     private mutating func greet(_ hello: Hello, _ id: ConnectionID) throws(ProtocolError) -> ParticipantID {
+        defer {
+            for connection in effects.replaced { connections[connection] = nil }
+            effects.replaced = []
+        }
         let participant: ParticipantID?
         if let resume = hello.resume {
             guard let claims = effects.authority.claims(ofSessionToken: resume.sessionToken), claims.room == hello.room
@@ -229,19 +233,18 @@ package struct RoomServerMachine: Sendable {
                 guard !closedRooms.contains(hello.room) else { throw .roomClosed("") }
                 try makeRoom(hello.room)
             }
-            let old = rooms[hello.room]?.members[claims.participant]?.connection
             participant = try rooms[hello.room]?.comeBack(hello, resume, claims, id, &effects)
-            // The room has closed it.
-            if let old { connections[old] = nil }
         } else {
-            try effects.authority.authorize(hello)
+            let ownsName = try effects.authority.authorize(hello)
             switch (hello.role, rooms[hello.room]) {
             case (.guest, nil): throw .roomNotFound
             case (.host, nil): try makeRoom(hello.room)
-            case (.host, .some(let room)) where !room.members.isEmpty: throw .roomExists
+            case (.host, .some(let room))
+            where !room.members.isEmpty && !room.isReturningHost(hello, ownsName: ownsName, effects):
+                throw .roomExists
             case (.host, .some), (.guest, .some): break
             }
-            participant = try rooms[hello.room]?.join(hello, id, &effects)
+            participant = try rooms[hello.room]?.join(hello, ownsName: ownsName, id, &effects)
         }
         guard let participant else { throw .roomNotFound }
         return participant

@@ -17,6 +17,14 @@ package enum ServerAction: Sendable, Hashable {
     case abort(ConnectionID)
 }
 
+/// What happens when somebody joins under a name that is taken already, and proves it to be his own.
+package enum DuplicateNames: Sendable, Hashable {
+    /// Who is connected keeps the name. Who is not, and is only waited for, gives way.
+    case reject
+    /// The newcomer has it.
+    case replace
+}
+
 /// What the server may hold, and its times.
 package struct RoomServerLimits: Sendable, Hashable {
     package var connections = 10_000
@@ -45,6 +53,7 @@ package struct RoomServerLimits: Sendable, Hashable {
     package var ackEvery = 16
     /// Told to those who come too fast or too many.
     package var retryAfter = RetryWindow(earliest: .milliseconds(500), latest: .seconds(3))
+    package var duplicateNames = DuplicateNames.reject
 
     package init() {}
 }
@@ -59,6 +68,8 @@ struct Effects: Sendable {
     /// Bytes in all outbound streams.
     var streamBytes = 0
     var actions: [ServerAction] = []
+    /// Connections that a room has closed, to be forgotten.
+    var replaced: [ConnectionID] = []
 
     mutating func send(_ message: ServerMessage, to connection: ConnectionID) {
         actions.append(.send(Envelope(message), to: connection))

@@ -20,8 +20,8 @@ final class SimulatedAuthority: RoomAuthority, @unchecked Sendable {
 
     func claims(ofSessionToken token: String) -> SessionClaims? { trusting.claims(ofSessionToken: token) }
 
-    func authorize(_ hello: Hello) throws(ProtocolError) {
-        guard needsToken else { return }
+    func authorize(_ hello: Hello) throws(ProtocolError) -> Bool {
+        guard needsToken else { return true }
         guard let token = hello.token, let expiry = Int64(token) else {
             throw ProtocolError(code: .unauthorized, message: "no token", isRetryable: false, isFatal: true)
         }
@@ -29,6 +29,7 @@ final class SimulatedAuthority: RoomAuthority, @unchecked Sendable {
             throw ProtocolError(
                 code: .tokenExpired, message: "the token has expired", isRetryable: false, isFatal: true)
         }
+        return true
     }
 
     func iceServers(for participant: ParticipantID) -> ICEServerList {

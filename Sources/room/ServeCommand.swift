@@ -41,6 +41,12 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "Seconds for which a lost participant can come back unnoticed. Default: 60.")
     var grace: Double?
 
+    @Option(
+        help:
+            "A newcomer with the name of a participant: reject (while that one is connected; default) or replace (the newest wins)."
+    )
+    var duplicateNames: String?
+
     @Option(help: "Rooms at a time. Default: 1000.")
     var maximumRooms: Int?
 
@@ -126,6 +132,12 @@ struct ServeCommand: AsyncParsableCommand {
                 throw CommandError(.usage, "--grace is from 0 to 86400 seconds")
             }
             configuration.limits.grace = .milliseconds(Int(seconds * 1000))
+        }
+        if let policy = try duplicateNames ?? settings.string("duplicateNames") {
+            guard let policy = RoomServerConfiguration.DuplicateNames(rawValue: policy) else {
+                throw CommandError(.usage, "--duplicate-names is reject or replace")
+            }
+            configuration.duplicateNames = policy
         }
         if let rooms = try maximumRooms ?? settings.integer("maximumRooms", 1...1_000_000) {
             configuration.limits.rooms = rooms

@@ -14,7 +14,7 @@ struct Settings {
         "server", "signaling", "peer", "signalingOptions", "peerOptions", "icePolicy", "iceServers", "token", "name",
         "host",
         "port", "tlsCert", "tlsKey", "tokenSecretFile", "sessionKeyFile", "turnUris", "turnSecretFile", "stunUris",
-        "grace", "logLevel", "maximumRooms", "maximumParticipants", "plugins",
+        "grace", "duplicateNames", "logLevel", "maximumRooms", "maximumParticipants", "plugins",
     ]
 
     init(path: String?) throws {

@@ -346,6 +346,24 @@ import TransportPluginAPI
         #expect(driver.receive(.error(makeError(.replaced))).events.last == .left(.replaced))
     }
 
+    @Test func whoseNameSomebodyElseHasDoesNotComeBackToFight() {
+        var error = makeError(.replaced)
+        error.replacedBy = .participant
+        var driver = makeDriver()
+        #expect(driver.receive(.error(error)).events.last == .left(.refused(SignalingFailure(error))))
+        // The same in answer to a hello.
+        var other = makeDriver()
+        other.feed(.transportClosed(1, nil))
+        other.run(until: 1)
+        other.feed(.transportConnected(2))
+        #expect(other.receive(.error(error)).events.last == .left(.refused(SignalingFailure(error))))
+        // Our own session over a newer connection.
+        error.replacedBy = .session
+        var own = makeDriver()
+        own.receive(.error(error))
+        #expect(!own.machine.isEnded)
+    }
+
     @Test func aStaleEpochLeadsToARejoinAndASecondOneToTheEnd() {
         var driver = makeDriver()
         driver.receive(.error(makeError(.staleEpoch)))

@@ -64,6 +64,9 @@ struct RoundTripTests {
                 ProtocolError(
                     code: .nameTaken, message: "The name is taken.", isRetryable: true, isFatal: true,
                     retryAfter: RetryWindow(earliest: .seconds(1), latest: .seconds(2)), sequence: 12)),
+            .error(
+                ProtocolError(
+                    code: .replaced, message: "", isRetryable: false, isFatal: true, replacedBy: .participant)),
             .error(ProtocolError(code: .internalError, message: "", isRetryable: false, isFatal: false)),
         ] + signals.map(ServerMessage.signal)
         + LeaveReason.allCases.map { .peerLeft(ParticipantID("p-2"), SessionID("s-2"), reason: $0) }

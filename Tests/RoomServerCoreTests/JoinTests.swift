@@ -45,16 +45,6 @@ struct JoinTests {
         #expect(!server.names.contains("eve"))
     }
 
-    @Test func nameOfAnAbsentMemberStaysTakenDuringItsGrace() {
-        let server = ServerHarness()
-        server.join("ann", .host)
-        server.join("bob")
-        server.drop("bob")
-        server.open("eve")
-        server.say(.hello(Hello(room: RoomName("lobby"), role: .guest, name: "bob")), as: "eve")
-        #expect(server.lastError("eve")?.code == .nameTaken)
-    }
-
     @Test func messageBeforeHelloAndSecondHelloEndTheConnection() {
         let server = ServerHarness()
         server.open("eve")

@@ -83,12 +83,12 @@ struct ResumeTests {
         let actions = server.machine.received(Envelope(.hello(hello)), from: id, at: server.now)
         let errors = actions.compactMap { action in
             if case .send(let envelope, old) = action, case .error(let error) = envelope.message {
-                error.code
+                error
             } else {
                 nil
             }
         }
-        #expect(errors == [.replaced])
+        #expect(errors.map(\.code) == [.replaced] && errors.map(\.replacedBy) == [.session])
         #expect(actions.contains(.close(old, .refused)))
     }
 

@@ -113,6 +113,33 @@ struct RoomTests {
         }
     }
 
+    @Test func aNameThatIsWaitedForGoesToWhoHasATokenForIt() async throws {
+        let secret = Array("a secret of the application".utf8)
+        func token(_ name: String?) -> String {
+            JoinToken(room: "lobby", name: name, expiry: 4_000_000_000).signed(with: secret)
+        }
+        try await withServer {
+            $0.joinTokenSecret = secret
+        } _: { server in
+            let ann = try await TestClient.join(server, "ann", .host, token: token(nil))
+            let bob = try await TestClient.join(server, "bob", token: token("bob"))
+            #expect(ann.joined?.isHost == true)
+            // In order, but without a `leave`: he is waited for.
+            try await bob.send(TestClient.frame(8, [3, 232]))
+            #expect(await bob.isClosedByServer())
+            let anybody = try await TestClient.open(server)
+            try await anybody.say(
+                .hello(Hello(room: RoomName("lobby"), role: .guest, name: "bob", token: token(nil))))
+            guard case .error(let error) = try await anybody.next() else {
+                Issue.record("no error")
+                return
+            }
+            #expect(error.code == .nameTaken)
+            let again = try await TestClient.join(server, "bob", token: token("bob"))
+            #expect(again.joined?.participant != bob.joined?.participant)
+        }
+    }
+
     @Test func slowReaderIsClosedAndItsSessionStaysResumable() async throws {
         try await withServer {
             $0.limits.sendBuffer = 1 << 20
