@@ -21,17 +21,19 @@ final class TestProxy: @unchecked Sendable {
         var takesNew = true
         var mustRestore = false
         var isStopped = false
+        var target: UInt16
+        /// Breaks what is open.
+        var mustBreak = false
     }
 
     let port: UInt16
-    private let target: UInt16
     private let listener: Int32
     private let wakeup: (read: Int32, write: Int32)
-    private let state = Locked(State())
+    private let state: Locked<State>
     private var pairs: [Pair] = []
 
     init(to target: Int) throws {
-        self.target = try #require(UInt16(exactly: target))
+        state = Locked(State(target: try #require(UInt16(exactly: target))))
         listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         var address = Self.loopback(port: 0)
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
@@ -68,6 +70,15 @@ final class TestProxy: @unchecked Sendable {
         }
     }
 
+    /// What is open breaks, and new connections lead to another server.
+    func move(to target: Int) throws {
+        let target = try #require(UInt16(exactly: target))
+        change {
+            $0.target = target
+            $0.mustBreak = true
+        }
+    }
+
     func stop() { change { $0.isStopped = true } }
 
     private func change(_ change: (inout State) -> Void) {
@@ -83,12 +94,14 @@ final class TestProxy: @unchecked Sendable {
                 defer {
                     state.mustCut = false
                     state.mustRestore = false
+                    state.mustBreak = false
                 }
                 return state
             }
             if now.isStopped { break }
             if now.mustCut { for index in pairs.indices { pairs[index].isCut = true } }
             if now.mustRestore { close { $0.isCut } }
+            if now.mustBreak { close { _ in true } }
             var polls = [pollfd(fd: wakeup.read, events: Int16(POLLIN), revents: 0)]
             polls.append(pollfd(fd: now.takesNew ? listener : -1, events: Int16(POLLIN), revents: 0))
             for pair in pairs {
@@ -103,7 +116,7 @@ final class TestProxy: @unchecked Sendable {
                 if polls[3 + 2 * index].revents != 0 { forward(index, fromClient: false, &buffer) }
             }
             close { $0.hasEnded && !$0.isCut }
-            if polls[1].revents != 0 { take() }
+            if polls[1].revents != 0 { take(to: now.target) }
         }
         close { _ in true }
         for descriptor in [listener, wakeup.read, wakeup.write] { Glibc.close(descriptor) }
@@ -119,7 +132,7 @@ final class TestProxy: @unchecked Sendable {
         }
     }
 
-    private func take() {
+    private func take(to target: UInt16) {
         let client = accept(listener, nil, nil)
         guard client >= 0 else { return }
         let server = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
