@@ -68,16 +68,19 @@ final class World: Sendable {
     private let server: Locked<TestServer>
     let port: UInt16
 
-    private init(_ limits: RoomServerLimits) throws {
+    private init(_ limits: RoomServerLimits, _ authority: any RoomAuthority) throws {
         loop = try TransportLoop(name: "test-peers")
         peers = InProcessPeerNetwork(loop: loop)
-        let first = try TestServer(on: signaling, limits: limits)
+        let first = try TestServer(on: signaling, limits: limits, authority: authority)
         server = Locked(first)
         port = first.port
     }
 
-    static func run(limits: RoomServerLimits = RoomServerLimits(), _ body: (World) async throws -> Void) async throws {
-        let world = try World(limits)
+    static func run(
+        limits: RoomServerLimits = RoomServerLimits(), authority: any RoomAuthority = TrustingAuthority(),
+        _ body: (World) async throws -> Void
+    ) async throws {
+        let world = try World(limits, authority)
         do { try await body(world) } catch {
             await world.end()
             throw error

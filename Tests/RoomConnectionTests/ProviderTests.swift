@@ -43,6 +43,59 @@ import TransportPluginAPI
         }
     }
 
+    /// The answers of a provider, in order, the last one for ever; and what it was asked.
+    private func provider(
+        _ tokens: [String], _ asked: Journal<Bool>
+    ) -> @Sendable (Bool) async throws -> any JoinCredentialConvertible {
+        { mustBeFresh in
+            let count = asked.entries.count
+            asked.append(mustBeFresh)
+            return tokens[min(count, tokens.count - 1)]
+        }
+    }
+
+    @Test func anExpiredTokenIsReplacedUntilTheProviderHasAGoodOne() async throws {
+        try await World.run(authority: TokenAuthority()) { world in
+            let asked = Journal<Bool>()
+            let provider = provider(["expired-1", "expired-2", "expired-3", "good"], asked)
+            try await world.member("alice", host: true, { $0.token = provider }) { _ in
+                #expect(asked.entries == [false, true, true, true])
+            }
+        }
+    }
+
+    @Test(arguments: [["revoked"], ["expired", "revoked"], ["expired"]])
+    func aTokenThatIsRefusedIsReplacedOnceAndTheReasonIsTold(_ tokens: [String]) async throws {
+        try await World.run(authority: TokenAuthority()) { world in
+            let asked = Journal<Bool>()
+            let provider = provider(tokens, asked)
+            let error = await #expect(throws: RoomError.self) {
+                try await world.member("alice", host: true, { $0.token = provider }) { _ in }
+            }
+            #expect(error?.code == .refused)
+            #expect(error?.protocolCode == (tokens == ["expired"] ? "token_expired" : "unauthorized"))
+            #expect(error?.message == "refused: \(tokens.last ?? "")")
+            #expect(asked.entries == [false, true])
+        }
+    }
+
+    @Test func a403OnTheWayEndsNoRoom() async throws {
+        try await World.run { world in
+            try await world.pair { alice, bob in
+                alice.faults.admission = .refused(status: 403)
+                alice.faults.reset()
+                try await alice.events.wait("a few attempts") { events in
+                    events.contains {
+                        if case .signaling(.connecting(let attempt, _, _)) = $0 { attempt > 4 } else { false }
+                    }
+                }
+                alice.faults.restore()
+                try await alice.events.wait("the way back") { Member.joins($0).count == 2 }
+                #expect(Member.left(bob.events.entries) == 0)
+            }
+        }
+    }
+
     @Test func aPlainStringIsAToken() async throws {
         try await World.run { world in
             let asked = Locked(0)
@@ -164,6 +217,23 @@ import TransportPluginAPI
                 #expect(asked.entries.count == 1, "it is good for an hour")
             }
         }
+    }
+}
+
+/// Judges join tokens by their first word.
+private struct TokenAuthority: RoomAuthority {
+    private let trusting = TrustingAuthority()
+
+    func sessionToken(for claims: SessionClaims) -> String { trusting.sessionToken(for: claims) }
+    func claims(ofSessionToken token: String) -> SessionClaims? { trusting.claims(ofSessionToken: token) }
+    func iceServers(for participant: ParticipantID) -> ICEServerList { ICEServerList() }
+
+    func authorize(_ hello: Hello) throws(ProtocolError) -> Bool {
+        let token = hello.token ?? ""
+        if token == "good" { return true }
+        throw ProtocolError(
+            code: token.hasPrefix("expired") ? .tokenExpired : .unauthorized, message: "refused: \(token)",
+            isRetryable: false, isFatal: true)
     }
 }
 

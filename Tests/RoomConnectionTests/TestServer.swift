@@ -24,13 +24,14 @@ final class TestServer: @unchecked Sendable {
     private var hasStopped = false
 
     init(
-        on network: InProcessSignalingNetwork, port: UInt16? = nil, limits: RoomServerLimits = RoomServerLimits()
+        on network: InProcessSignalingNetwork, port: UInt16? = nil, limits: RoomServerLimits = RoomServerLimits(),
+        authority: any RoomAuthority = TrustingAuthority()
     ) throws {
         loop = try TransportLoop(name: "test-server")
         listener = try network.listen(port: port)
         self.port = listener.port
         machine = RoomServerMachine(
-            limits: limits, authority: TrustingAuthority(), random: SystemRandomNumberGenerator())
+            limits: limits, authority: authority, random: SystemRandomNumberGenerator())
         runner = Task(executorPreference: loop.taskExecutor) { [self] in await serveAll() }
     }
 
