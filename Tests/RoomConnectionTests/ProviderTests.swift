@@ -99,15 +99,11 @@ import TransportPluginAPI
     @Test func aPlainStringIsAToken() async throws {
         try await World.run { world in
             let asked = Locked(0)
-            try await world.member(
-                "alice", host: true,
-                {
-                    $0.token = { _ in
-                        asked.withLock { $0 += 1 }
-                        return "token"
-                    }
-                }
-            ) { alice in
+            let provider: @Sendable (Bool) async throws -> String = { _ in
+                asked.withLock { $0 += 1 }
+                return "token"
+            }
+            try await world.member("alice", host: true, { $0.token = provider }) { alice in
                 try await reconnect(alice, times: 2)
                 #expect(asked.withLock { $0 } == 1)
             }
