@@ -36,7 +36,8 @@ final class PeerLink: @unchecked Sendable {
         /// There is a connection, but no path: it is being replaced.
         var isBroken = false
         var isGone = false
-        var droppedCount = 0
+        /// Messages of the reliable and the unordered channel that were given up.
+        var givenUpCount = 0
         var waiters = Waiters()
         var maximumMessageSize: Int
         /// What is sent to everybody does not wait for this participant.
@@ -70,10 +71,13 @@ final class PeerLink: @unchecked Sendable {
     var onData: () -> Void = {}
     private weak var receiver: (any PeerLinkReceiver)?
 
+    /// Called on any thread with a number of lossy messages that were not sent.
+    private let onLossyDropped: @Sendable (Int) -> Void
+
     /// `delivery` and `parts`: from the memory of earlier streams.
     init(
         participant: ParticipantID, delivery: DeliveryMachine, parts: [UInt8], isDelivery: Bool, loop: TransportLoop,
-        limits: Limits, receiver: any PeerLinkReceiver
+        limits: Limits, receiver: any PeerLinkReceiver, onLossyDropped: @escaping @Sendable (Int) -> Void
     ) {
         self.participant = participant
         session = delivery.peerSession
@@ -83,6 +87,7 @@ final class PeerLink: @unchecked Sendable {
         self.loop = loop
         self.limits = limits
         self.receiver = receiver
+        self.onLossyDropped = onLossyDropped
         let header = isDelivery ? DeliveryProtocol.dataHeaderLength : 0
         let buffers = [
             SendBuffer(headerLength: header, lastSequence: delivery.accepted), SendBuffer(headerLength: 0),
@@ -106,12 +111,11 @@ final class PeerLink: @unchecked Sendable {
                 return (.tooLarge(limit: shared.maximumMessageSize), false)
             }
             if channel == .lossy, !shared.isConnected || shared.buffers[index].byteCount > limits.send {
-                shared.droppedCount += 1
                 return (.dropped, false)
             }
             if shared.buffers[index].byteCount > 0, shared.buffers[index].byteCount + bytes.count > limits.send {
                 guard mayDrop, shared.mayDrop else { return (.full, false) }
-                shared.droppedCount += 1
+                if channel != .lossy { shared.givenUpCount += 1 }
                 return (.dropped, false)
             }
             let last: DeliveryProtocol.Kind = isText ? .text : .binary
@@ -134,6 +138,7 @@ final class PeerLink: @unchecked Sendable {
             shared.isDrainScheduled = true
             return (.accepted, mustSchedule)
         }
+        if channel == .lossy, case .dropped = outcome { onLossyDropped(1) }
         if mustSchedule {
             loop.execute { self.drainAll() }
         } else if isOnLoop, case .accepted = outcome {
@@ -179,11 +184,11 @@ final class PeerLink: @unchecked Sendable {
 
     var isGone: Bool { shared.withLock { $0.isGone } }
 
-    /// Messages that were not kept, since the last call.
-    func takeDroppedCount() -> Int {
+    /// Messages of the reliable and the unordered channel that were given up, since the last call.
+    func takeGivenUpCount() -> Int {
         shared.withLock { shared in
-            defer { shared.droppedCount = 0 }
-            return shared.droppedCount
+            defer { shared.givenUpCount = 0 }
+            return shared.givenUpCount
         }
     }
 
@@ -210,12 +215,13 @@ final class PeerLink: @unchecked Sendable {
         ackTimer?.cancel()
         ackTimer = nil
         disconnected()
-        shared.withLock { shared in
+        let dropped = shared.withLock { shared in
             // Lossy messages are for now or never: the next connection does not bring them.
             let lossy = RoomChannel.lossy.index
-            shared.droppedCount += shared.buffers[lossy].count
-            shared.buffers[lossy].release(upTo: shared.buffers[lossy].lastSequence)
+            defer { shared.buffers[lossy].release(upTo: shared.buffers[lossy].lastSequence) }
+            return shared.buffers[lossy].messageCount
         }
+        if dropped > 0 { onLossyDropped(dropped) }
     }
 
     /// The transport is connected, and the application hears of it. What it sends from now on is taken, on the lossy channel too: a
@@ -245,12 +251,15 @@ final class PeerLink: @unchecked Sendable {
         for waiter in waiters { waiter.resume() }
     }
 
-    /// The participant's session is no more: everything is given up. Returns how many messages were never acknowledged.
+    /// The participant's session is no more: everything is given up. Returns how many messages that is, with those of before: of the
+    /// reliable channel what was never acknowledged, of the unordered one what no transport had taken.
     func close() -> Int {
         detach()
         _ = shared.withLock { delivery.framesAccepted(upTo: $0.buffers[0].lastSequence) }
         let (lost, waiters) = shared.withLock { shared -> (Int, [CheckedContinuation<Void, Never>]) in
-            let lost = shared.isGone ? 0 : shared.buffers[0].count
+            var lost = shared.givenUpCount
+            shared.givenUpCount = 0
+            for channel in [RoomChannel.reliable, .unordered] { lost += shared.buffers[channel.index].messageCount }
             shared.isGone = true
             for index in shared.buffers.indices { shared.buffers[index].removeAll() }
             return (lost, shared.waiters.removeAll())
@@ -360,7 +369,11 @@ final class PeerLink: @unchecked Sendable {
                         break sending
                     }
                     // Accepted before the other side's limit was known.
-                    shared.withLock { $0.droppedCount += 1 }
+                    if index == RoomChannel.lossy.index {
+                        onLossyDropped(1)
+                    } else {
+                        shared.withLock { $0.givenUpCount += 1 }
+                    }
                 }
                 sent = batch.first + UInt64(frame)
             }

@@ -18,6 +18,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
     private let hub: RoomHub
     private let template: PeerConnectionConfiguration
     private let limits: PeerLink.Limits
+    private let metrics: RoomMetrics
     private var connections: [ParticipantID: Entry] = [:]
     private var links: [ParticipantID: PeerLink] = [:]
     private var roster: [ParticipantID: RoomParticipant] = [:]
@@ -27,11 +28,15 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
     private var onAllClosed: [() -> Void] = []
     var report: Report = { _ in }
 
-    init(transport: Transport, hub: RoomHub, template: PeerConnectionConfiguration, limits: PeerLink.Limits) {
+    init(
+        transport: Transport, hub: RoomHub, template: PeerConnectionConfiguration, limits: PeerLink.Limits,
+        metrics: RoomMetrics
+    ) {
         self.transport = transport
         self.hub = hub
         self.template = template
         self.limits = limits
+        self.metrics = metrics
     }
 
     // MARK: Who is there
@@ -64,7 +69,8 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         limits.outgoing = min(limits.outgoing, participant.maximumMessageSize ?? limits.outgoing)
         let link = PeerLink(
             participant: participant.id, delivery: delivery, parts: parts ?? [], isDelivery: participant.hasDelivery,
-            loop: transport.loop, limits: limits, receiver: hub)
+            loop: transport.loop, limits: limits, receiver: hub,
+            onLossyDropped: metrics.lossyDropped)
         link.onHint = { [weak self, weak link] hint in
             guard let self, let id = connections[participant.id]?.id else { return }
             let fact: RoomMachine.PeerFact =
@@ -93,7 +99,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
 
     private func dropLink(_ participant: ParticipantID) {
         guard let link = links.removeValue(forKey: participant) else { return }
-        let lost = link.close() + link.takeDroppedCount()
+        let lost = link.close()
         memory.store(link.delivery, link.assembled)
         if lost > 0 { hub.emit(.undelivered(participant, count: lost)) }
     }
@@ -106,8 +112,8 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
 
     /// Tells of messages that were given up while a participant's connection was broken.
     func peerRecovered(_ participant: ParticipantID) {
-        guard let dropped = links[participant]?.takeDroppedCount(), dropped > 0 else { return }
-        hub.emit(.undelivered(participant, count: dropped))
+        guard let lost = links[participant]?.takeGivenUpCount(), lost > 0 else { return }
+        hub.emit(.undelivered(participant, count: lost))
     }
 
     // MARK: The machine's commands

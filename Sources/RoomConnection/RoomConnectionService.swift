@@ -48,7 +48,8 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
             transport: peer, hub: hub, template: template,
             limits: .init(
                 send: configuration.sendLimit, message: configuration.maximumMessageSize,
-                outgoing: configuration.maximumMessageSize))
+                outgoing: configuration.maximumMessageSize),
+            metrics: metrics)
         var generator = SystemRandomNumberGenerator()
         machine = RoomMachine(
             RoomCore.RoomConfiguration(hello, configuration), addresses: NetworkSnapshot.usableAddresses(),

@@ -19,7 +19,9 @@ public enum RoomEvent: Sendable {
     case peer(ParticipantID, PeerStatus)
     /// A recovery has ended; its steps with their times.
     case incident(RoomIncident)
-    /// Messages towards a participant that will never arrive: he left for good, or was broken with a full buffer.
+    /// Messages of `.reliable` and `.unordered` towards a participant that were given up: he left for good, or was broken with a full
+    /// buffer. A long message counts once. Of `.reliable` that is what was never acknowledged (the last of them may have arrived); of
+    /// `.unordered` what no connection had taken. Lossy messages are not counted here.
     case undelivered(ParticipantID, count: Int)
     /// Something was refused; the room goes on.
     case error(RoomError)

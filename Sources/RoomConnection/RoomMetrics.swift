@@ -2,11 +2,18 @@ internal import Metrics
 internal import RoomCore
 internal import TransportPluginAPI
 
-/// What a monitoring system gets to see of a room's recoveries. Names begin with `room_incident`. `kind` is `path` or `signaling`.
+/// What a monitoring system gets to see of a room: its recoveries, whose names begin with `room_incident` (`kind` is `path` or
+/// `signaling`), and the lossy messages that were not sent.
 struct RoomMetrics: Sendable {
     private let factory: any MetricsFactory
+    /// Counts messages of a lossy channel that were not sent: nobody was connected, or the buffer was full.
+    let lossyDropped: @Sendable (Int) -> Void
 
-    init(factory: any MetricsFactory = MetricsSystem.factory) { self.factory = factory }
+    init(factory: any MetricsFactory = MetricsSystem.factory) {
+        self.factory = factory
+        let counter = Counter(label: "room_lossy_dropped", dimensions: [], factory: factory)
+        lossyDropped = { counter.increment(by: $0) }
+    }
 
     func record(_ incident: Incident) {
         let kind = ("kind", incident.participant == nil ? "signaling" : "path")

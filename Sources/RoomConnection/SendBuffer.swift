@@ -5,11 +5,14 @@ internal import TransportPluginAPI
 /// Messages of one channel to one participant, in blocks of memory, from being accepted until they are done with.
 ///
 /// Senders append from any thread, under the lock of the owner. Only the peer loop reads and releases, so a pointer it got under
-/// the lock stays valid after it: blocks never move, and nobody else frees them. Every message has a number, counting from 1.
+/// the lock stays valid after it: blocks never move, and nobody else frees them. Every message, or part of a long one, has a number,
+/// counting from 1.
 struct SendBuffer {
     /// Space in front of each message for the delivery header; 0 for plain channels.
     let headerLength: Int
     private(set) var byteCount = 0
+    /// Whole messages, and ends of messages whose first parts are done with: what an application counts.
+    private(set) var messageCount = 0
     private(set) var lastSequence: UInt64
     private var entries = Deque<Entry>()
     private var blocks = Deque<Block>()
@@ -39,9 +42,10 @@ struct SendBuffer {
 
     /// The number of the oldest message that is kept.
     var firstSequence: UInt64 { lastSequence - UInt64(entries.count) + 1 }
+    /// Messages and parts of messages.
     var count: Int { entries.count }
 
-    /// Copies a message in and gives it the next number.
+    /// Copies a message, or a part of one, in and gives it the next number.
     mutating func append(_ bytes: UnsafeRawBufferPointer, kind: DeliveryProtocol.Kind) {
         let length = headerLength + bytes.count
         if blocks.isEmpty || blocks[blocks.count - 1].memory.count - blocks[blocks.count - 1].used < length {
@@ -59,6 +63,7 @@ struct SendBuffer {
         blocks[last].used += length
         blocks[last].living += 1
         byteCount += length
+        if kind != .part { messageCount += 1 }
         entries.append(
             Entry(block: firstBlock + last, offset: Int32(offset), length: Int32(length), kind: kind))
     }
@@ -77,6 +82,7 @@ struct SendBuffer {
         while !entries.isEmpty, firstSequence <= sequence {
             let entry = entries.removeFirst()
             byteCount -= Int(entry.length)
+            if entry.kind != .part { messageCount -= 1 }
             blocks[entry.block - firstBlock].living -= 1
             while let block = blocks.first, block.living == 0, blocks.count > 1 || entries.isEmpty {
                 blocks.removeFirst()

@@ -41,6 +41,14 @@ import TransportPluginAPI
 
     private func at(_ milliseconds: Int64) -> Timestamp { .zero + .milliseconds(milliseconds) }
 
+    @Test func lossyMessagesThatWereNotSentAreCounted() {
+        let recorder = Recorder()
+        let metrics = RoomMetrics(factory: recorder)
+        metrics.lossyDropped(2)
+        metrics.lossyDropped(1)
+        #expect(recorder.values.withLock { $0 } == ["room_lossy_dropped": [2, 1]])
+    }
+
     @Test func anIncidentIsCountedAndItsStepsAreTimed() {
         let recorder = Recorder()
         let metrics = RoomMetrics(factory: recorder)

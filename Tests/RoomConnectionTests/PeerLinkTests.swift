@@ -41,17 +41,20 @@ import TransportPluginAPI
         func deliver(_ message: borrowing BorrowedMessage, link: PeerLink) {}
     }
 
-    private func withLink(_ body: @escaping @Sendable (PeerLink, Connection) throws -> Void) async throws {
+    private func withLink(
+        limit: Int = 1024, _ body: @escaping @Sendable (PeerLink, Connection, _ lossy: Locked<Int>) throws -> Void
+    ) async throws {
         let loop = try TransportLoop(name: "link-tests")
         let result = await loop.run { () -> Result<Void, any Error> in
             let receiver = Receiver()
+            let lossy = Locked(0)
             let link = PeerLink(
                 participant: ParticipantID("a"),
                 delivery: DeliveryMachine(session: SessionID("s-m"), peerSession: SessionID("s-a")), parts: [],
-                isDelivery: true, loop: loop, limits: PeerLink.Limits(send: 1024, message: 65_536, outgoing: 65_536),
-                receiver: receiver)
+                isDelivery: true, loop: loop, limits: PeerLink.Limits(send: limit, message: 1 << 20, outgoing: 1 << 20),
+                receiver: receiver, onLossyDropped: { count in lossy.withLock { $0 += count } })
             defer { _ = link.close() }
-            return Result { try body(link, Connection()) }
+            return Result { try body(link, Connection(), lossy) }
         }
         await loop.shutdown()
         try result.get()
@@ -70,7 +73,7 @@ import TransportPluginAPI
 
     /// The answerer is connected before the offerer's channels are there.
     @Test func aLossyMessageThatIsSentOnceConnectedWaitsForItsChannel() async throws {
-        try await withLink { link, connection in
+        try await withLink { link, connection, lossy in
             #expect(!Self.send("before there is anybody", link))
             try link.attach(connection, opensChannels: false)
             #expect(!Self.send("before it is connected", link))
@@ -78,13 +81,14 @@ import TransportPluginAPI
             #expect(Self.send("now", link))
             link.channelOpened(ChannelID(rawValue: 5), RoomChannel.lossy.parameters(isDelivery: true))
             #expect(connection.sent.map(\.text) == ["now"])
-            #expect(link.takeDroppedCount() == 2)
+            #expect(lossy.withLock { $0 } == 2)
+            #expect(link.takeGivenUpCount() == 0, "lossy messages are not among those that were given up")
         }
     }
 
     /// To everybody: a participant whose path is being replaced holds up nobody else.
     @Test func aBroadcastDoesNotWaitForAPathThatIsBroken() async throws {
-        try await withLink { link, connection in
+        try await withLink { link, connection, lossy in
             func send(_ count: Int, mayDrop: Bool) -> PeerLink.SendOutcome {
                 [UInt8](repeating: 7, count: count).withUnsafeBytes {
                     link.send($0, isText: false, channel: .reliable, mayDrop: mayDrop)
@@ -99,12 +103,46 @@ import TransportPluginAPI
             #expect(send(1000, mayDrop: false) == .full)
             link.setBroken(false)
             #expect(send(1000, mayDrop: true) == .full)
-            #expect(link.takeDroppedCount() == 1)
+            #expect(link.takeGivenUpCount() == 1)
+        }
+    }
+
+    /// Of a message in parts some may be acknowledged: it counts as long as its end is not.
+    @Test func aLongMessageThatIsGivenUpCountsOnce() async throws {
+        try await withLink(limit: 1 << 20) { link, connection, lossy in
+            connection.maximumMessageSize = 100
+            try link.attach(connection, opensChannels: false)
+            link.connected()
+            link.channelOpened(ChannelID(rawValue: 0), RoomChannel.reliable.parameters(isDelivery: true))
+            func send(_ count: Int, _ channel: RoomChannel) {
+                let outcome = [UInt8](repeating: 7, count: count).withUnsafeBytes {
+                    link.send($0, isText: false, channel: channel)
+                }
+                #expect(outcome == .accepted)
+            }
+            func answer(_ frame: [UInt8]) {
+                #expect(frame.withUnsafeBytes { link.received($0, isText: false, on: ChannelID(rawValue: 0)) })
+            }
+            answer(
+                DeliveryProtocol.ResumeFrame(
+                    session: SessionID("s-a"), peerSession: SessionID("s-m"), received: 0, next: 1
+                ).encoded)
+            send(1000, .reliable)
+            send(10, .reliable)
+            send(1000, .reliable)
+            send(10, .unordered)
+            send(10, .lossy)
+            #expect(connection.frames.count > 20)
+            // All of the first message, the second, and one part of the third.
+            answer([DeliveryProtocol.Kind.ack.rawValue, 0, 0, 0, 13])
+            #expect(link.close() == 2, "the third, and the one that no channel had taken")
+            #expect(lossy.withLock { $0 } == 1)
+            #expect(link.close() == 0)
         }
     }
 
     @Test func noFrameIsLongerThanWhatTheOtherSideTakes() async throws {
-        try await withLink { link, connection in
+        try await withLink { link, connection, lossy in
             connection.maximumMessageSize = 100
             try link.attach(connection, opensChannels: false)
             link.connected()
@@ -118,13 +156,14 @@ import TransportPluginAPI
     }
 
     @Test func aLossyMessageIsNotKeptForTheNextConnection() async throws {
-        try await withLink { link, connection in
+        try await withLink { link, connection, lossy in
             try link.attach(connection, opensChannels: false)
             link.connected()
             #expect(Self.send("late", link))
             let next = Connection()
             try link.attach(next, opensChannels: false)
-            #expect(link.takeDroppedCount() == 1)
+            #expect(lossy.withLock { $0 } == 1)
+            #expect(link.takeGivenUpCount() == 0)
             link.channelOpened(ChannelID(rawValue: 5), RoomChannel.lossy.parameters(isDelivery: true))
             #expect(Self.send("fresh", link))
             #expect(next.sent.map(\.text) == ["fresh"])
