@@ -38,7 +38,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         self.configuration = configuration
         loop = peer.loop
         hub = RoomHub(loop: peer.loop, receiveLimit: configuration.receiveLimit)
-        self.signaling = SignalingManager(transport: signaling, loop: peer.loop)
+        self.signaling = SignalingManager(transport: signaling, loop: peer.loop, limits: .init())
         tokenProvider = ProviderCalls("token provider", loop: peer.loop)
         iceServerProvider = ProviderCalls("ICE server provider", loop: peer.loop)
         var template = PeerConnectionConfiguration()

@@ -16,9 +16,11 @@ final class SignalingManager<Transport: SignalingTransport>: @unchecked Sendable
         var connection: Transport.Connection?
         var isAbandoned = false
         var closeTimer: LoopTimer?
-        let outbox = Mailbox<Outgoing>(limit: .max)
+        let outbox: Mailbox<Outgoing>
         /// Finished when the attempt is given up.
         let abandonment = Mailbox<Never>(limit: 1)
+
+        init(limit: Int) { outbox = Mailbox(limit: limit) }
 
         func abandon() {
             isAbandoned = true
@@ -31,7 +33,16 @@ final class SignalingManager<Transport: SignalingTransport>: @unchecked Sendable
         case close(SignalingClose)
     }
 
-    private static var closePatience: Duration { .seconds(3) }
+    /// When a connection is given up that does not take what is to be sent.
+    struct Limits: Sendable {
+        /// Bytes that wait for the transport. Far above what the machine keeps until it is acknowledged (1 MiB), which may be sent at
+        /// once: what is over that are answers to a server that goes on asking and does not read.
+        var outbox = 4 << 20
+        /// From `close` until `abort`.
+        var closePatience: Duration = .seconds(3)
+    }
+
+    private let limits: Limits
     private let transport: Transport
     private let loop: TransportLoop
     private var attempts: [ConnectionGeneration: Attempt] = [:]
@@ -39,9 +50,10 @@ final class SignalingManager<Transport: SignalingTransport>: @unchecked Sendable
     private let openings = Mailbox<(ConnectionGeneration, SignalingEndpoint)>(limit: .max)
     var report: Report = { _ in }
 
-    init(transport: Transport, loop: TransportLoop) {
+    init(transport: Transport, loop: TransportLoop, limits: Limits) {
         self.transport = transport
         self.loop = loop
+        self.limits = limits
     }
 
     /// The address that the open connection leaves from, where its transport knows.
@@ -50,14 +62,21 @@ final class SignalingManager<Transport: SignalingTransport>: @unchecked Sendable
     // MARK: The machine's actions, on the loop
 
     func open(_ generation: ConnectionGeneration, _ endpoint: SignalingEndpoint) {
-        attempts[generation] = Attempt()
+        attempts[generation] = Attempt(limit: limits.outbox)
         openings.append((generation, endpoint), weight: 0)
     }
 
     func send(_ envelope: Envelope<ClientMessage>, _ generation: ConnectionGeneration) {
         guard let attempt = attempts[generation] else { return }
-        // What the machine keeps until it is acknowledged is bounded; so is this queue.
-        attempt.outbox.append(.message(Payload(RoomProtocolCodec.encode(envelope))), weight: 1)
+        let payload = Payload(RoomProtocolCodec.encode(envelope))
+        // The fixed part covers what a short message costs.
+        guard !attempt.outbox.append(.message(payload), weight: payload.count + 64) else { return }
+        abort(generation)
+        report(
+            .transportClosed(
+                generation,
+                SignalingFailure(
+                    "the connection takes no messages: over \(limits.outbox) bytes wait to be sent")))
     }
 
     /// Ends an attempt or a connection at once. Nothing of it is told any more.
@@ -73,10 +92,10 @@ final class SignalingManager<Transport: SignalingTransport>: @unchecked Sendable
         guard let attempt = attempts.removeValue(forKey: generation) else { return }
         if attempt.connection == nil { attempt.abandon() }
         attempt.isAbandoned = true
-        attempt.outbox.append(.close(reason), weight: 1)
+        attempt.outbox.append(.close(reason), weight: 0)
         attempt.outbox.finish()
         // What was sent before may never go out, over a connection that is half-open.
-        attempt.closeTimer = loop.schedule(after: Self.closePatience) { attempt.connection?.abort() }
+        attempt.closeTimer = loop.schedule(after: limits.closePatience) { attempt.connection?.abort() }
     }
 
     /// Lets `run()` end when what is under way has ended.
