@@ -146,6 +146,35 @@ struct LivenessTests {
     }
 }
 
+/// How long usrsctp waits between retransmissions.
+struct TimeoutLimitTests {
+    @Test func limitIsAtLeastASecondWhileThePeerAnswers() {
+        #expect(SCTPAssociation.timeoutLimit(silence: nil, roundTrip: 0) == 1000)
+        #expect(SCTPAssociation.timeoutLimit(silence: nil, roundTrip: 400) == 1600)
+        #expect(SCTPAssociation.timeoutLimit(silence: nil, roundTrip: .max) == 60_000)
+    }
+
+    @Test func silenceShortensItForAWhile() {
+        #expect(SCTPAssociation.timeoutLimit(silence: .zero, roundTrip: 0) == 100)
+        #expect(SCTPAssociation.timeoutLimit(silence: .seconds(100), roundTrip: 0) == 100)
+        #expect(SCTPAssociation.timeoutLimit(silence: .zero, roundTrip: 80) == 160)
+        #expect(SCTPAssociation.timeoutLimit(silence: .zero, roundTrip: 5000) == 1000)
+        #expect(SCTPAssociation.timeoutLimit(silence: .seconds(3600), roundTrip: 0) == 3600)
+        #expect(SCTPAssociation.timeoutLimit(silence: .seconds(3600 * 24 * 365), roundTrip: .max) == 60_000)
+    }
+
+    /// usrsctp counts timeouts in 16 bits, and ends the association when there are more.
+    @Test func aMonthOfSilenceDoesNotEndAnAssociation() {
+        var silence = Duration.zero
+        var timeouts = 0
+        while silence < .seconds(3600 * 24 * 30) {
+            silence += .milliseconds(Int64(SCTPAssociation.timeoutLimit(silence: silence, roundTrip: 0)))
+            timeouts += 1
+        }
+        #expect(timeouts < 0xFFFF, "\(timeouts)")
+    }
+}
+
 /// Candidates and their generations.
 struct RemoteCandidatesTests {
     @Test func candidateOfAKnownGenerationGoesThere() {

@@ -49,6 +49,11 @@ struct LivenessMachine: Equatable {
         deadline = now + settings.idleInterval
     }
 
+    /// How long a suspect peer has been silent.
+    func silence(at now: Timestamp) -> Duration? { isSuspect ? now - silentSince : nil }
+
+    private var silentSince: Timestamp { max(lastEvidence, waitingSince ?? lastEvidence) }
+
     /// Whether `dataSent` changes anything.
     var isWaiting: Bool { waitingSince != nil }
 
@@ -92,9 +97,8 @@ struct LivenessMachine: Equatable {
             deadline = now + settings.probeInterval
             return [.probe]
         }
-        let waiting = waitingSince ?? now
-        waitingSince = waiting
-        let silentSince = max(lastEvidence, waiting)
+        if waitingSince == nil { waitingSince = now }
+        let silentSince = silentSince
         let silence = now - silentSince
         let patience = max(settings.suspectAfter, (roundTrip ?? .zero) * 3)
 

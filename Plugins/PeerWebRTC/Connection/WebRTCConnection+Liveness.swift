@@ -40,7 +40,7 @@ extension WebRTCConnection {
         pump()
         guard let sctp, !isClosed else { return }
         releaseSent()
-        sctp.adaptTimeouts(isSuspect: liveness?.isSuspect ?? false)
+        sctp.adaptTimeouts(silence: liveness?.silence(at: .now()))
         let actions = liveness?.timerFired(
             at: .now(), hasUnacknowledgedData: sctp.buffered > 0, roundTrip: sctp.roundTrip)
         perform(actions ?? [])
@@ -53,11 +53,11 @@ extension WebRTCConnection {
             case .probe: sctp?.probe()
             case .reportSuspect(let since):
                 log.debug("peer is silent")
-                sctp?.adaptTimeouts(isSuspect: true)
+                sctp?.adaptTimeouts(silence: .zero)
                 emit(.liveness(.suspect(since: since)))
             case .reportAlive:
                 log.debug("peer is alive again")
-                sctp?.adaptTimeouts(isSuspect: false)
+                sctp?.adaptTimeouts(silence: nil)
                 emit(.liveness(.alive))
             }
         }

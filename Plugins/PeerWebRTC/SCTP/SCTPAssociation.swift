@@ -12,6 +12,8 @@ final class SCTPAssociation {
     static let maximumTimeout: UInt32 = 1000
     /// While the other side is silent: data resumes this soon after the path is back.
     static let suspectTimeout: UInt32 = 100
+    /// However long it is silent (RFC 9260 §16: RTO.Max).
+    static let silentTimeout: UInt32 = 60_000
 
     struct Settings {
         var localPort: UInt16 = 5000
@@ -197,19 +199,25 @@ final class SCTPAssociation {
         return CUsrsctp_outgoing_streams(socket)
     }
 
-    /// Adapts the longest pause between retransmissions: max(1 s, 4 round trips), or short while the other side is silent, so
-    /// that data resumes at once when it is back.
-    func adaptTimeouts(isSuspect: Bool) {
+    /// The longest pause between retransmissions, in milliseconds: max(1 s, 4 round trips); short while the other side is silent, so
+    /// that data resumes at once when it is back, and then a thousandth of the silence.
+    ///
+    /// usrsctp gives an association up after 65,535 timeouts without an acknowledgement, a heartbeat's or data in between, and that
+    /// number cannot be made larger: at 100 ms that is 1.8 hours. In proportion to the silence it takes 40 days.
+    static func timeoutLimit(silence: Duration?, roundTrip: UInt32) -> UInt32 {
+        let roundTrip = min(roundTrip, 15_000)
+        guard let silence else { return max(maximumTimeout, 4 * roundTrip) }
+        // Never below what a round trip takes, or everything would be sent twice.
+        let soon = min(max(suspectTimeout, 2 * roundTrip), maximumTimeout)
+        return min(max(soon, UInt32(clamping: silence.components.seconds)), silentTimeout)
+    }
+
+    /// Adapts the pause between retransmissions. `silence`: how long the other side has been silent, nil when it is not suspect.
+    func adaptTimeouts(silence: Duration?) {
         guard let socket, isEstablished else { return }
-        var limit = Self.suspectTimeout
         let roundTrip = UInt32(clamping: CUsrsctp_round_trip(socket))
         isFar = roundTrip >= Self.farRoundTrip
-        if isSuspect {
-            // Never below what a round trip takes, or everything would be sent twice.
-            limit = min(max(limit, 2 &* min(roundTrip, 30_000)), Self.maximumTimeout)
-        } else {
-            limit = max(Self.maximumTimeout, 4 &* min(roundTrip, 15_000))
-        }
+        let limit = Self.timeoutLimit(silence: silence, roundTrip: roundTrip)
         guard limit != timeoutLimit else { return }
         timeoutLimit = limit
         _ = CUsrsctp_set_timeouts(
