@@ -60,10 +60,10 @@ struct LivenessTests {
         return log
     }
 
-    @Test func idlePeerThatAnswersIsAskedEveryFiveSeconds() {
+    @Test func idlePeersThatAnswerAreAskedTogether() {
         var machine = LivenessMachine(at: at(0))
         var probes: [Int64] = []
-        while machine.deadline <= at(21_000) {
+        while machine.deadline <= at(11_000) {
             let now = machine.deadline
             for action in machine.timerFired(at: now, hasUnacknowledgedData: false, roundTrip: nil) {
                 #expect(action == .probe)
@@ -71,8 +71,10 @@ struct LivenessTests {
                 #expect(machine.evidenceReceived(at: now + .milliseconds(1)) == nil)
             }
         }
-        #expect(probes == [5000, 10_001, 15_002, 20_003])
+        #expect(probes == [2500, 5000, 7500, 10_000])
         #expect(!machine.isSuspect)
+        #expect(LivenessMachine(at: at(400)).deadline == at(2500), "of another connection")
+        #expect(LivenessMachine(at: at(600)).deadline == at(3000))
     }
 
     @Test func silenceWithDataOutstandingIsProbedAndReportedOnce() {
@@ -90,13 +92,13 @@ struct LivenessTests {
 
     @Test func unansweredProbeOfAnIdlePeerIsSilenceToo() {
         var machine = LivenessMachine(at: at(0))
-        let log = run(&machine, until: 6000, unacknowledged: false)
-        #expect(log.first?.0 == 5000)
-        #expect(log.first { $0.1 != .probe }?.0 == 5750)
-        #expect(log.first { $0.1 != .probe }?.1 == .reportSuspect(since: at(5000)))
+        let log = run(&machine, until: 4000, unacknowledged: false)
+        #expect(log.first?.0 == 2500)
+        #expect(log.first { $0.1 != .probe }?.0 == 3250)
+        #expect(log.first { $0.1 != .probe }?.1 == .reportSuspect(since: at(2500)))
     }
 
-    @Test func afterThirtySecondsProbesAreRare() {
+    @Test func afterThirtySecondsProbesAreLimitedAndThenRare() {
         var machine = LivenessMachine(at: at(0))
         machine.dataSent(at: at(0))
         let log = run(&machine, until: 45_000, unacknowledged: true).filter { $0.1 == .probe }.map(\.0)
@@ -105,6 +107,10 @@ struct LivenessTests {
         let late = log.filter { $0 > 30_000 }
         #expect(late.count == 60)
         #expect(zip(late, late.dropFirst()).allSatisfy { $1 - $0 == 250 })
+        let hours = run(&machine, until: 36_000_000, unacknowledged: true).filter { $0.1 == .probe }.map(\.0)
+        let pauses = zip(hours, hours.dropFirst()).map { (at: $0, length: $1 - $0) }
+        #expect(pauses.allSatisfy { abs($0.length - min(max(250, $0.at / 1000), 5000)) <= 1 })
+        #expect(pauses.last?.length == 5000)
     }
 
     @Test func bulkDataWithAcknowledgementsRaisesNoAlarm() {
@@ -134,7 +140,44 @@ struct LivenessTests {
         machine.dataSent(at: at(0))
         #expect(machine.timerFired(at: at(3000), hasUnacknowledgedData: true, roundTrip: nil).isEmpty)
         #expect(machine.deadline == at(3020))
-        #expect(machine.timerFired(at: at(3020), hasUnacknowledgedData: true, roundTrip: nil).contains(.probe))
+        #expect(machine.timerFired(at: at(3020), hasUnacknowledgedData: true, roundTrip: nil) == [.probe])
+        let log = run(&machine, until: 5000, unacknowledged: true)
+        #expect(log.first { $0.1 != .probe }?.0 == 3750, "the silence counts from when this side could listen again")
+    }
+
+    @Test func aSideThatIsAlwaysLateJudgesNevertheless() {
+        var machine = LivenessMachine(at: at(0))
+        machine.dataSent(at: at(0))
+        var log: [(Int64, LivenessMachine.Action)] = []
+        while machine.deadline < at(5000) {
+            let now = machine.deadline + .milliseconds(150)
+            for action in machine.timerFired(at: now, hasUnacknowledgedData: true, roundTrip: nil) {
+                log.append((now.nanoseconds / 1_000_000, action))
+            }
+        }
+        #expect(log.first?.1 == .probe)
+        let suspected = log.first { $0.1 != .probe }
+        #expect(log.count { $0.0 < suspected?.0 ?? 0 } >= 2, "it has had two chances to answer")
+        #expect(suspected.map { $0.0 < 2000 } == true, "\(log)")
+        #expect(machine.isSuspect)
+        // An answer gives it all its graces back.
+        #expect(machine.evidenceReceived(at: at(6000)) == .reportAlive)
+        machine.dataSent(at: at(6000))
+        #expect(machine.timerFired(at: at(9000), hasUnacknowledgedData: true, roundTrip: nil).isEmpty)
+    }
+
+    /// Stopped and continued, again and again: what comes while it is stopped is read after each.
+    @Test func aSideThatStandsStillOftenSuspectsNobodyWhoAnswers() {
+        var machine = LivenessMachine(at: at(0))
+        var now: Int64 = 0
+        for _ in 0..<20 {
+            machine.dataSent(at: at(now))
+            now += 3000
+            #expect(machine.timerFired(at: at(now), hasUnacknowledgedData: true, roundTrip: nil).isEmpty)
+            #expect(machine.evidenceReceived(at: at(now + 1)) == nil)
+            _ = machine.timerFired(at: at(now + 20), hasUnacknowledgedData: false, roundTrip: nil)
+            #expect(!machine.isSuspect)
+        }
     }
 
     @Test func probeOnDemandGoesOutAtOnce() {

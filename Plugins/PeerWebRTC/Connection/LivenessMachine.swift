@@ -6,8 +6,9 @@ internal import TransportPluginAPI
 /// acknowledgement, or a probe. It counts from the last evidence or from when that something went out, whichever is later, so
 /// that an idle peer that is written to does not look dead.
 ///
-/// RFC 7675 would stop sending 30 s after the last consent. We go on with four probes a second instead, so that a peer that was
-/// cut off for a minute is found again at once; each is a datagram of some 80 bytes to an address that had given consent.
+/// RFC 7675 would stop sending 30 s after the last consent. We go on with at most four probes a second instead, so that a peer that was
+/// cut off for a minute is found again at once; each is a datagram of some 80 bytes to an address that had given consent. After
+/// minutes they become rarer, to one in five seconds.
 struct LivenessMachine: Equatable {
     struct Settings: Equatable {
         /// Silence after which the first probe is sent, and the pause between probes.
@@ -16,13 +17,20 @@ struct LivenessMachine: Equatable {
         var suspectInterval = Duration.milliseconds(100)
         /// Silence after which the peer is suspect; at least three round trips.
         var suspectAfter = Duration.milliseconds(750)
-        /// An idle peer is asked this long after the last evidence.
-        var idleInterval = Duration.seconds(5)
-        /// After this long without evidence probes become rare (RFC 7675's 30 s).
+        /// An idle peer is asked this long after the last evidence, or a little earlier: at a multiple of `idleGrid`, where all
+        /// connections of a loop ask at once. One that wakes up for each of them would hardly sleep.
+        var idleInterval = Duration.milliseconds(2500)
+        var idleGrid = Duration.milliseconds(500)
+        /// After this long without evidence probes are limited (RFC 7675's 30 s): the pause is `quietInterval`, then a thousandth of
+        /// the silence, and `quietLimit` in the end.
         var quietAfter = Duration.seconds(30)
         var quietInterval = Duration.milliseconds(250)
+        var quietLimit = Duration.seconds(5)
         /// A timer that comes later than this shows that this side stood still: what came meanwhile is still to be read.
         var tolerance = Duration.milliseconds(100)
+        /// What it is given for that, and how often without evidence in between: a side that is always late judges nevertheless.
+        var grace = Duration.milliseconds(20)
+        var graceLimit = 3
     }
 
     enum Action: Equatable {
@@ -39,6 +47,10 @@ struct LivenessMachine: Equatable {
     /// Since when something has been outstanding.
     private var waitingSince: Timestamp?
     private var lastProbe: Timestamp?
+    /// When this side last noticed that it had stood still. Silence of before is no silence.
+    private var resumedAt: Timestamp
+    /// How often that was, since the last evidence.
+    private var graces = 0
     /// Somebody asked, and waits for the answer.
     private var isAsked = false
 
@@ -46,13 +58,21 @@ struct LivenessMachine: Equatable {
     init(settings: Settings = Settings(), at now: Timestamp) {
         self.settings = settings
         lastEvidence = now
-        deadline = now + settings.idleInterval
+        resumedAt = now
+        deadline = now
+        deadline = idleDeadline
+    }
+
+    private var idleDeadline: Timestamp {
+        let latest = lastEvidence + settings.idleInterval
+        let grid = (Timestamp.zero + settings.idleGrid).nanoseconds
+        return Timestamp(nanoseconds: latest.nanoseconds - latest.nanoseconds % max(grid, 1))
     }
 
     /// How long a suspect peer has been silent.
     func silence(at now: Timestamp) -> Duration? { isSuspect ? now - silentSince : nil }
 
-    private var silentSince: Timestamp { max(lastEvidence, waitingSince ?? lastEvidence) }
+    private var silentSince: Timestamp { max(lastEvidence, waitingSince ?? lastEvidence, resumedAt) }
 
     /// Whether `dataSent` changes anything.
     var isWaiting: Bool { waitingSince != nil }
@@ -84,14 +104,11 @@ struct LivenessMachine: Equatable {
 
     /// The deadline has come. `hasUnacknowledgedData`: whether data is outstanding now.
     mutating func timerFired(at now: Timestamp, hasUnacknowledgedData: Bool, roundTrip: Duration?) -> [Action] {
-        if now > deadline + settings.tolerance {
-            deadline = now + .milliseconds(20)
-            return []
-        }
+        if now > deadline + settings.tolerance, stoodStill(at: now) { return [] }
         let isProbeOpen = lastProbe.map { $0 > lastEvidence } ?? false
         guard hasUnacknowledgedData || isProbeOpen else {
             waitingSince = nil
-            deadline = lastEvidence + settings.idleInterval
+            deadline = idleDeadline
             guard deadline <= now else { return [] }
             probed(at: now)
             deadline = now + settings.probeInterval
@@ -107,22 +124,43 @@ struct LivenessMachine: Equatable {
             isSuspect = true
             actions.append(.reportSuspect(since: silentSince))
         }
-        let interval =
-            silence >= settings.quietAfter
-            ? settings.quietInterval
-            : isSuspect ? max(settings.suspectInterval, roundTrip ?? .zero) : settings.probeInterval
+        // After standing still, it is asked before anything is thought of its silence.
+        let mustAsk = graces > 0 && !isSuspect && (lastProbe ?? .zero) < resumedAt
         // Probes of before the silence don't count.
-        let earliest = max(silentSince + settings.probeInterval, (lastProbe ?? silentSince) + interval)
+        let earliest =
+            mustAsk
+            ? now
+            : max(
+                silentSince + settings.probeInterval,
+                lastProbe.map { $0 + pause(after: $0 - silentSince, roundTrip) } ?? silentSince)
         if earliest <= now {
             probed(at: now)
             actions.append(.probe)
-            deadline = now + interval
+            deadline = now + pause(after: silence, roundTrip)
         } else {
             deadline = earliest
         }
         if !isSuspect { deadline = min(deadline, silentSince + patience) }
         if deadline <= now { deadline = now + .milliseconds(1) }
         return actions
+    }
+
+    /// From a probe after so long a silence to the next.
+    private func pause(after silence: Duration, _ roundTrip: Duration?) -> Duration {
+        if silence >= settings.quietAfter {
+            return min(max(settings.quietInterval, silence / 1000), settings.quietLimit)
+        }
+        return isSuspect ? max(settings.suspectInterval, roundTrip ?? .zero) : settings.probeInterval
+    }
+
+    /// Whether this side is given time to read before it judges.
+    private mutating func stoodStill(at now: Timestamp) -> Bool {
+        if lastEvidence > resumedAt { graces = 0 }
+        guard graces < settings.graceLimit else { return false }
+        graces += 1
+        if !isSuspect { resumedAt = now }
+        deadline = now + settings.grace
+        return true
     }
 
     private mutating func probed(at now: Timestamp) {
