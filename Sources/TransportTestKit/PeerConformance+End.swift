@@ -110,6 +110,32 @@ extension PeerConformance {
                     }
                 }
             },
+            ConformanceClause("peer.end.06", "what was accepted just before close() reaches the other side first") {
+                for offererCloses in [true, false] {
+                    try await subject.withConnected { pair in
+                        let opened = try await pair.offerer.openChannel("a")
+                        let remote = try await pair.answerer.remoteChannel("a")
+                        let (side, channel) = offererCloses ? (pair.offerer, opened) : (pair.answerer, remote)
+                        let other = offererCloses ? pair.answerer : pair.offerer
+                        // No more than any path takes at once, and in one call, so that nothing can go out in between.
+                        let messages = [1000, 1, 1000].map(pattern)
+                        try await side.on { connection throws(TransportError) in
+                            for message in messages {
+                                try message.withUnsafeBytes { bytes throws(TransportError) in
+                                    try connection.send(bytes, isText: false, on: channel)
+                                }
+                            }
+                            connection.close()
+                        }
+                        try await eventually("closed there") { other.log.now.hasClosed }
+                        let received = other.log.now.messages.map(\.payload)
+                        try expect(
+                            received == messages,
+                            "\(received.count) of the \(messages.count) messages that were accepted before close() arrived"
+                        )
+                    }
+                }
+            },
         ]
     }
 

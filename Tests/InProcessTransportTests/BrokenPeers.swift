@@ -6,7 +6,7 @@ import TransportPluginAPI
 struct BrokenPeers: PeerTransport {
     enum Fault: String, Sendable, CaseIterable {
         case losesEmptyMessages, opensTooLate, takesGarbage, hasNoMaximum, leaksMemory, givesUpByItself
-        case isRestartedByTheAnswerer, ignoresTheReader
+        case isRestartedByTheAnswerer, ignoresTheReader, forgetsWhatItHasSent
 
         /// The clauses that it breaks.
         var breaks: Set<String> {
@@ -18,21 +18,42 @@ struct BrokenPeers: PeerTransport {
             case .leaksMemory: ["peer.end.04"]
             case .givesUpByItself: ["peer.path.01", "peer.path.02"]
             case .isRestartedByTheAnswerer: ["peer.restart.02"]
+            case .forgetsWhatItHasSent: ["peer.end.06"]
             case .ignoresTheReader: ["peer.channel.07", "peer.pressure.01", "peer.pressure.02"]
+            }
+        }
+    }
+
+    /// Tells each connection of that of the other side: they are made one after the other.
+    final class Pairs: Sendable {
+        // SAFETY of `@unchecked Sendable`: touched only on the loop.
+        final class Pair: @unchecked Sendable {
+            var hasClosed = false
+        }
+        private let waiting = Locked<Pair?>(nil)
+
+        func next() -> Pair {
+            waiting.withLock { waiting in
+                if let pair = waiting.take() { return pair }
+                let pair = Pair()
+                waiting = pair
+                return pair
             }
         }
     }
 
     let base: InProcessPeerTransport
     let fault: Fault
+    let pairs: Pairs
     var loop: TransportLoop { base.loop }
 
     func makeConnection(
         _ configuration: PeerConnectionConfiguration, handler: any PeerConnectionHandler
     ) throws(TransportError) -> BrokenPeerConnection {
-        let filter = BrokenHandler(handler, fault, loop)
+        let pair = pairs.next()
+        let filter = BrokenHandler(handler, fault, loop, pair)
         if fault == .leaksMemory { _ = malloc(100) }
-        let connection = BrokenPeerConnection(try base.makeConnection(configuration, handler: filter), fault)
+        let connection = BrokenPeerConnection(try base.makeConnection(configuration, handler: filter), fault, pair)
         filter.connection = connection
         return connection
     }
@@ -44,10 +65,12 @@ struct BrokenPeers: PeerTransport {
 final class BrokenPeerConnection: PeerConnection, @unchecked Sendable {
     private let base: InProcessPeerConnection
     private let fault: BrokenPeers.Fault
+    private let pair: BrokenPeers.Pairs.Pair
 
-    init(_ base: InProcessPeerConnection, _ fault: BrokenPeers.Fault) {
+    init(_ base: InProcessPeerConnection, _ fault: BrokenPeers.Fault, _ pair: BrokenPeers.Pairs.Pair) {
         self.base = base
         self.fault = fault
+        self.pair = pair
     }
 
     func offer() throws(TransportError) { try base.offer() }
@@ -88,7 +111,10 @@ final class BrokenPeerConnection: PeerConnection, @unchecked Sendable {
     func closeChannel(_ channel: ChannelID) { base.closeChannel(channel) }
     var maximumMessageSize: Int { base.maximumMessageSize }
     var statistics: PeerConnectionStatistics { base.statistics }
-    func close() { base.close() }
+    func close() {
+        pair.hasClosed = true
+        base.close()
+    }
 }
 
 /// What happens to a connection, broken.
@@ -98,9 +124,14 @@ private final class BrokenHandler: PeerConnectionHandler, @unchecked Sendable {
     private let base: any PeerConnectionHandler
     private let fault: BrokenPeers.Fault
     private let loop: TransportLoop
+    private let pair: BrokenPeers.Pairs.Pair
 
-    init(_ base: any PeerConnectionHandler, _ fault: BrokenPeers.Fault, _ loop: TransportLoop) {
+    init(
+        _ base: any PeerConnectionHandler, _ fault: BrokenPeers.Fault, _ loop: TransportLoop,
+        _ pair: BrokenPeers.Pairs.Pair
+    ) {
         self.base = base
+        self.pair = pair
         self.fault = fault
         self.loop = loop
     }
@@ -120,6 +151,7 @@ private final class BrokenHandler: PeerConnectionHandler, @unchecked Sendable {
 
     func peerConnection(didReceive bytes: UnsafeRawBufferPointer, isText: Bool, on channel: ChannelID) {
         if fault == .losesEmptyMessages, bytes.isEmpty { return }
+        if fault == .forgetsWhatItHasSent, pair.hasClosed { return }
         base.peerConnection(didReceive: bytes, isText: isText, on: channel)
     }
 }

@@ -44,9 +44,10 @@ import TransportTestKit
             capabilities: [.pathRestart],
             makeTransports: {
                 let network = InProcessPeerNetwork(loop: try TransportLoop(name: "peers"))
+                let pairs = BrokenPeers.Pairs()
                 return (
-                    BrokenPeers(base: InProcessPeerTransport(network: network), fault: fault),
-                    BrokenPeers(base: InProcessPeerTransport(network: network), fault: fault)
+                    BrokenPeers(base: InProcessPeerTransport(network: network), fault: fault, pairs: pairs),
+                    BrokenPeers(base: InProcessPeerTransport(network: network), fault: fault, pairs: pairs)
                 )
             },
             setPath: { isUp, left, _ in
