@@ -30,7 +30,7 @@ package struct SignalingConfiguration: Sendable, Equatable {
     package var backoff = BackoffConfiguration()
     /// For one attempt of the transport; beyond the transport's own `connectTimeout`, which should end it first.
     package var attemptTimeout: Duration = .seconds(10)
-    /// From `hello` to `joined`.
+    /// From `hello` until the whole of `joined` has come: 70 KB where everybody's metadata is at its limit.
     package var helloTimeout: Duration = .seconds(5)
     /// How long an answer to a probe may take (network change, reconnect request, a timer that came far too late).
     package var probeDeadline: Duration = .seconds(2)

@@ -34,6 +34,9 @@ struct Liveness: Sendable {
     var nextCheck: Timestamp { answerDue ?? lastEvidence + interval }
 
     /// A message has come. True when a ping was unanswered: the check moves.
+    ///
+    /// Single bytes would be evidence too, but transports tell of whole messages only: one that takes longer than `interval` and
+    /// `deadline` together is taken for silence. The article Wire protocol says what that means for metadata.
     mutating func evidence(now: Timestamp) -> Bool {
         lastEvidence = now
         wasLate = false

@@ -299,6 +299,20 @@ struct LimitTests {
         #expect(try RoomProtocolCodec.decodeServerMessage(bytes).message == .joined(joined))
     }
 
+    /// The article Wire protocol says so: it is what must come through within the deadline of the `hello`.
+    @Test func rosterOfSixteenWithFullMetadataIsSeventyKilobytes() {
+        let metadata = Dictionary(
+            uniqueKeysWithValues: (0..<4).map { ("k\($0)", Self.text((Limits.metadataBytes - 8) / 4)) })
+        let participant = Participant(
+            id: ParticipantID(Self.text(22)), session: SessionID(Self.text(22)), epoch: 1, name: Self.text(16),
+            isHost: false, metadata: metadata, capabilities: [DeliveryProtocol.capability, "message.max.4194304"])
+        let joined = Joined(
+            participant: participant.id, session: participant.session, epoch: 1, isHost: false, hostTerm: 1,
+            isResumed: false, sessionToken: Self.text(300), roster: Array(repeating: participant, count: 15),
+            iceServers: ICEServerList(), grace: .seconds(30))
+        #expect((60_000...75_000).contains(RoomProtocolCodec.encode(Envelope(.joined(joined))).count))
+    }
+
     @Test func durationsAreRoundedToMicrosecondsAndNeverTrap() throws {
         func decoded(_ seconds: String) -> Duration? {
             let text = #"{"type":"iceServers","servers":[],"ttl":\#(seconds)}"#
