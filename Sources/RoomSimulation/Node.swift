@@ -38,6 +38,15 @@ final class Node {
 
     /// A join token from the provider's cache: when it expires.
     var cachedToken: Timestamp?
+    /// Counts calls of the token provider.
+    var lastTokenRequest: UInt64 = 0
+    /// The call that is waited for.
+    var tokenRequest: UInt64?
+    /// Calls that have not come back; those that were given up included.
+    var hangingProviders = 0
+    var tokenHangs = 0
+    var tokenFailures = 0
+    var tokenRequests: [Timestamp] = []
 
     // The network around it. Faults may overlap, so cuts are counted.
     var signalingUpCuts = 0
@@ -47,6 +56,13 @@ final class Node {
     var losses = 0
     /// Counts addresses.
     var network = 0
+    /// How many faults leave its machine without a network.
+    var downs = 0
+    /// Of its one interface; nil while there is no network.
+    var address: String? { downs > 0 ? nil : "10.0.\(index).\(network)" }
+    var reachableNetwork: Int? { downs > 0 ? nil : network }
+    /// Those of interfaces that lead nowhere included.
+    var addresses: Set<String> { Set([address, index % 2 == 1 ? "172.17.0.1" : nil].compactMap(\.self)) }
     var suspendedUntil = Timestamp.zero
     /// When that began, the last time.
     var suspendedSince = Timestamp.zero
@@ -102,6 +118,8 @@ final class Link {
     let generation: ConnectionGeneration
     /// Which server it leads to.
     var server: Int?
+    /// What it leaves from.
+    var localAddress: String?
     var isOpenAtClient = false
     var isOpenAtServer = false
     /// The attempt, or the connection, was given up by the machine.
@@ -151,10 +169,13 @@ final class Endpoint {
     var relayExpiry = Timestamp.distantFuture
     var state = PeerConnectionState.new
     var isSuspect = false
+    /// Of the path that its machine was told of.
+    var pathAddress: String?
     /// It hears nothing, and will notice in its time, whatever else happens meanwhile.
     var isInSilence = false
     var isClosed = false
     var deadSince: Timestamp?
+    var plainPipe: PlainPipe { line.plainPipe(fromOfferer: isOfferer) }
     /// Counts judgements of the path; an older one is void.
     var judgement = 0
 
@@ -171,8 +192,11 @@ final class Endpoint {
 /// A peer connection as a whole: what the two ends have described to each other, and which round carries data.
 final class Line {
     struct Round {
-        var offererNetwork: Int
+        /// Nil: there was none when the round was described, or it is not described yet.
+        var offererNetwork: Int?
         var answererNetwork: Int?
+        var offererAddress: String?
+        var answererAddress: String?
         /// Until when the relays of both ends let data through.
         var expiry: Timestamp
         var isAnswered = false
@@ -188,10 +212,14 @@ final class Line {
     var selected: Int?
     /// Since when the selected path has worked both ways.
     var worksSince: Timestamp?
+    /// Single heartbeats are looked at, since some are lost.
+    var isBeating = false
     /// The association, from the offerer and from the answerer.
     var isEstablished = false
     private let fromOfferer = Pipe()
     private let fromAnswerer = Pipe()
+    private let plainFromOfferer = PlainPipe()
+    private let plainFromAnswerer = PlainPipe()
 
     init(id: PeerConnectionID) { self.id = id }
 
@@ -202,6 +230,9 @@ final class Line {
     }
 
     func pipe(fromOfferer isFromOfferer: Bool) -> Pipe { isFromOfferer ? fromOfferer : fromAnswerer }
+    func plainPipe(fromOfferer isFromOfferer: Bool) -> PlainPipe {
+        isFromOfferer ? plainFromOfferer : plainFromAnswerer
+    }
     func end(isOfferer: Bool) -> Endpoint? { isOfferer ? offerer : answerer }
     func other(than endpoint: Endpoint) -> Endpoint? { endpoint.isOfferer ? answerer : offerer }
 }

@@ -62,6 +62,8 @@ final class ReliableStream {
     var kept = Fifo<Body>()
     /// Its peer connection. They own each other until they are detached.
     var endpoint: Endpoint?
+    /// Messages of the unordered channel that wait for a connection, or for room in it.
+    var waiting = Fifo<UInt64>()
     var isOpen = false
     /// The next frame is told to the participant's machine.
     var isAwaited = false

@@ -25,6 +25,12 @@ package struct Scenario: Sendable {
     package var repeats = false
     /// Every second participant does not count its attempts, as a client may.
     package var hidesAttempts = false
+    /// The share of the datagrams between two participants that is lost on the way, each for itself.
+    package var datagramLoss = 0.0
+    /// And the share of those that come twice.
+    package var datagramDuplication = 0.0
+    /// The shells know their addresses: a change of the network says which are left, and a path from which one it goes out.
+    package var knowsAddresses = true
 
     package init(seed: UInt64) { self.seed = seed }
 
@@ -44,6 +50,9 @@ package struct Scenario: Sendable {
         }
         scenario.repeats = seed % 3 == 0
         scenario.hidesAttempts = seed % 4 == 2
+        scenario.datagramLoss = [0, 0, 0.02, 0, 0.15, 0, 0.05][Int(seed % 7)]
+        scenario.datagramDuplication = seed % 7 >= 3 ? 0.1 : 0
+        scenario.knowsAddresses = seed % 11 < 8
         return scenario
     }
 }
@@ -80,10 +89,15 @@ package struct Fault: Sendable, CustomStringConvertible {
         case nodeCut
         /// Everything from and to one participant takes long.
         case slowness
-        /// Much of what one participant sends or gets is lost on the way, and repeated where a transport repeats it.
+        /// Much of what one participant sends or gets is lost on the way, datagram by datagram, and repeated where a transport
+        /// repeats it.
         case loss
         /// One participant's address changes: its paths are dead for good, its signaling half-open.
         case addressChange
+        /// One participant's machine has no network, and may come back with another address.
+        case networkLoss
+        /// One participant's token provider does not answer, or fails.
+        case tokenOutage
         /// One participant's process is stopped, and goes on later: time passes meanwhile.
         case freeze
         /// One participant's machine sleeps: its clock stands still.

@@ -91,6 +91,8 @@ extension Simulation {
         node.roster = [:]
         node.end = nil
         node.hasLeft = false
+        node.tokenRequest = nil
+        node.hangingProviders = 0
         node.metadata = [:]
         queue.push(.machine(node: node.index, life: life, .started), at: now + delay)
         queue.push(.delivery(.chat(node: node.index, life: life)), at: now + delay)

@@ -10,6 +10,8 @@ enum DeliveryOccurrence {
     case establish(Line)
     case carry(Line, fromOfferer: Bool)
     case ackTimer(ReliableStream, UInt64)
+    /// A datagram with the message of this number.
+    case plain(Line, fromOfferer: Bool, UInt64)
 }
 
 // The reliable streams, driven as `PeerLink` and `PeerManager` drive them, over a model of SCTP: in order and without loss while the
@@ -20,6 +22,7 @@ extension Simulation {
         case .chat(let index, let life): chat(index, life)
         case .establish(let line): establish(line)
         case .carry(let line, let fromOfferer): carry(line, fromOfferer: fromOfferer)
+        case .plain(let line, let fromOfferer, let number): arrivePlain(line, fromOfferer: fromOfferer, number)
         case .ackTimer(let stream, let token):
             guard stream.ackTimer == token else { return }
             guard stream.node.suspendedUntil <= now else {
@@ -46,6 +49,7 @@ extension Simulation {
         let pair = SessionPair(from: from, to: to)
         if let index = ledgerIndex[pair] { return index }
         ledgers.append(Ledger())
+        plainLedgers += [PlainLedger(), PlainLedger()]
         ledgerIndex[pair] = ledgers.count - 1
         return ledgers.count - 1
     }
@@ -58,6 +62,7 @@ extension Simulation {
             ledgers[stream.outgoing].givenUp.append(oldest.number...ledgers[stream.outgoing].sent)
         }
         stream.kept.removeAll()
+        stream.waiting.removeAll()
         node.memory.store(stream.machine, stream.parts)
     }
 
@@ -74,12 +79,14 @@ extension Simulation {
             guard let stream = node.streams[id] else { continue }
             for _ in 0..<count { say(stream, parts: chance(0.1) ? UInt8.random(in: 2...5, using: &random) : 1) }
             drain(stream)
+            if chance(0.3) { sayPlain(stream) }
         }
     }
 
     /// Much at once, in parts.
     func burst(_ stream: ReliableStream) {
         for _ in 0..<3 { say(stream, parts: 5) }
+        sayPlain(stream)
         drain(stream)
     }
 
@@ -124,6 +131,7 @@ extension Simulation {
         let frame = stream.machine.channelOpened()
         _ = push(.resume(Frame.Resume(frame)), from: endpoint)
         drain(stream)
+        drainPlain(stream)
     }
 
     /// False: nothing was taken.
@@ -150,11 +158,13 @@ extension Simulation {
         for fromOfferer in [true, false] {
             line.pipe(fromOfferer: fromOfferer).credit = Pipe.window
             scheduleCarry(line, fromOfferer: fromOfferer)
+            resumePlain(line, fromOfferer: fromOfferer)
         }
     }
 
     /// The association has lost one end: what was under way to it is lost, and from it all that was not there yet.
     func cutAssociation(_ endpoint: Endpoint) {
+        cutPlain(endpoint)
         endpoint.line.pipe(fromOfferer: !endpoint.isOfferer).frames.removeAll()
         let pipe = endpoint.line.pipe(fromOfferer: endpoint.isOfferer)
         guard !pipe.frames.isEmpty else { return }

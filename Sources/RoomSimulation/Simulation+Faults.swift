@@ -36,13 +36,22 @@ extension Simulation {
             node.pathCuts += 1
             judgeLines(of: node)
         case .slowness: node.slowness += .milliseconds(300)
-        case .loss: node.losses += 1
+        case .loss:
+            node.losses += 1
+            beatLines(of: node)
         case .addressChange:
             node.network += 1
             judgeLines(of: node)
             // The old connection's packets go nowhere from now on; a new one works.
             for link in node.links.values { link.isDead = true }
-            if chance(0.6) { hint(node, .networkChanged(.init())) }
+            tellOfNetwork(node)
+        case .networkLoss:
+            node.downs += 1
+            cutSignaling(node, up: 1, down: 1)
+            node.pathCuts += 1
+            judgeLines(of: node)
+            tellOfNetwork(node)
+        case .tokenOutage: if fault.group & 1 == 0 { node.tokenHangs += 1 } else { node.tokenFailures += 1 }
         case .freeze, .suspend:
             guard node.suspendedUntil <= now else { return }
             node.suspendedUntil = now + fault.duration
@@ -80,7 +89,7 @@ extension Simulation {
             feed(node, .leaveRequested)
             restart(node, after: .milliseconds(300) + fault.duration)
         case .reconnectNow: hint(node, .reconnectRequested)
-        case .falseHint: hint(node, .networkChanged(.init()))
+        case .falseHint: look(node, after: .zero)
         }
     }
 
@@ -103,7 +112,20 @@ extension Simulation {
             cutSignaling(node, up: -1, down: -1)
             node.pathCuts -= 1
             judgeLines(of: node)
-            if chance(0.3) { hint(node, .networkChanged(.init())) }
+            if chance(0.3) { look(node, after: .zero) }
+        case .networkLoss:
+            node.downs -= 1
+            if node.downs == 0, fault.group & 1 == 0 {
+                node.network += 1
+                for link in node.links.values { link.isDead = true }
+            }
+            cutSignaling(node, up: -1, down: -1)
+            node.pathCuts -= 1
+            judgeLines(of: node)
+            tellOfNetwork(node)
+        case .tokenOutage:
+            if fault.group & 1 == 0 { node.tokenHangs -= 1 } else { node.tokenFailures -= 1 }
+            if node.tokenHangs == 0 { comeBack(providersOf: node) }
         case .slowness: node.slowness -= .milliseconds(300)
         case .loss: node.losses -= 1
         case .freeze, .suspend:
@@ -159,6 +181,26 @@ extension Simulation {
         } else if now < end {
             queue.push(.flap(fault, isCut: true), at: now + .milliseconds(100) + random.duration(upTo: .seconds(2)))
         }
+    }
+
+    /// A shell that knows its addresses looks when the kernel says so, or now and then; another one may not hear of it.
+    private func tellOfNetwork(_ node: Node) {
+        let isTold = chance(0.6)
+        guard scenario.knowsAddresses || isTold else { return }
+        look(node, after: isTold ? .milliseconds(20) : random.duration(upTo: .seconds(10)))
+    }
+
+    private func look(_ node: Node, after delay: Duration) {
+        queue.push(.network(node: node.index, life: node.life), at: now + delay)
+    }
+
+    func networkChange(of node: Node) -> RoomMachine.NetworkChange {
+        guard scenario.knowsAddresses else { return .init() }
+        return .init(
+            addresses: node.addresses,
+            signalingAddress: node.newestGeneration.flatMap { node.links[$0] }.flatMap {
+                $0.isOpenAtClient ? $0.localAddress : nil
+            })
     }
 
     private func hint(_ node: Node, _ event: RoomMachine.Event) {

@@ -51,6 +51,23 @@ extension Simulation {
     /// The server's.
     static var grace: Duration { .seconds(20) }
 
+    /// What goes out from an address that is gone is not called connected.
+    func inspectAddresses(_ event: RoomMachine.Event, of node: Node) {
+        switch event {
+        case .peer(_, let id, .pathChanged(let path)): node.endpoints[id]?.pathAddress = path.localAddress
+        case .networkChanged(let change):
+            if change.hasLost(change.signalingAddress), case .connected = node.reading({ $0.signalingStatus }) {
+                report("\(node.name) calls signaling connected over an address that it has lost")
+            }
+            for endpoint in node.endpoints.values where !endpoint.isClosed && change.hasLost(endpoint.pathAddress) {
+                if case .connected = node.reading({ $0.peerStatus(of: endpoint.remote) }) {
+                    report("\(node.name) calls a peer connected over an address that it has lost")
+                }
+            }
+        default: break
+        }
+    }
+
     private func inspectTraffic(_ node: Node) {
         node.sends.removeAll { now - $0 > .seconds(10) }
         mostSends = max(mostSends, node.sends.count)
@@ -175,6 +192,8 @@ extension Simulation {
         if ledger.delivered < ledger.sent, !ledger.isGivenUp(ledger.sent) {
             return ["\(peer.name) got \(ledger.delivered) of \(ledger.sent) messages of \(node.name)"]
         }
+        let open = plainLedgers[plainLedger(stream.outgoing, .unordered)].open.count + stream.waiting.count
+        if open > 0 { return ["\(open) unordered messages of \(node.name) have not come to \(peer.name)"] }
         return []
     }
 }

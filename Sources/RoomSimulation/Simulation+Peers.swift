@@ -6,6 +6,8 @@ internal import TransportPluginAPI
 enum PeerOccurrence {
     case describe(Endpoint, round: Int, SessionDescription.Kind)
     case tryPath(Line, round: Int)
+    case hearOfPath(Endpoint, round: Int)
+    case beat(Line)
     case becomeSuspect(Endpoint, judgement: Int, since: Timestamp)
     case becomeDisconnected(Endpoint, judgement: Int)
     case recover(Endpoint, judgement: Int)
@@ -88,7 +90,8 @@ extension Simulation {
     private func offer(_ endpoint: Endpoint) {
         endpoint.line.rounds.append(
             Line.Round(
-                offererNetwork: endpoint.node.network, expiry: endpoint.relayExpiry,
+                offererNetwork: endpoint.node.reachableNetwork, offererAddress: endpoint.node.address,
+                expiry: endpoint.relayExpiry,
                 patience: Int.random(in: 15...100, using: &random)))
         let round = endpoint.line.rounds.count - 1
         schedule(.describe(endpoint, round: round, .offer), after: .milliseconds(2))
@@ -104,7 +107,8 @@ extension Simulation {
         }
         switch description.kind {
         case .offer:
-            line.rounds[round].answererNetwork = endpoint.node.network
+            line.rounds[round].answererNetwork = endpoint.node.reachableNetwork
+            line.rounds[round].answererAddress = endpoint.node.address
             line.rounds[round].expiry = min(line.rounds[round].expiry, endpoint.relayExpiry)
             schedule(.describe(endpoint, round: round, .answer), after: .milliseconds(2))
         case .answer:
@@ -134,6 +138,8 @@ extension Simulation {
         switch occurrence {
         case .describe(let endpoint, let round, let kind): describe(endpoint, round, kind)
         case .tryPath(let line, let round): tryPath(line, round)
+        case .hearOfPath(let endpoint, let round): hearOfPath(endpoint, round)
+        case .beat(let line): beat(line)
         case .becomeSuspect(let endpoint, let judgement, let since):
             guard endpoint.judgement == judgement, !endpoint.isClosed else { return }
             endpoint.isSuspect = true
@@ -151,7 +157,14 @@ extension Simulation {
             }
             tell(endpoint, .liveness(.alive))
         case .answerProbe(let endpoint):
-            if !endpoint.isClosed, works(endpoint.line) { tell(endpoint, .liveness(.alive)) }
+            // Where the path does not work, its return will be told.
+            guard !endpoint.isClosed, works(endpoint.line) else { return }
+            guard !isRoundTripLost(endpoint.line) else {
+                return schedule(.answerProbe(endpoint), after: .milliseconds(250))
+            }
+            tell(endpoint, .liveness(.alive))
+            // It is asked again before the first answer is there.
+            if chance(scenario.datagramDuplication) { tell(endpoint, .liveness(.alive)) }
         case .remoteClosed(let endpoint): finish(endpoint, nil)
         case .expire(let line, let round): expire(line, round)
         }
@@ -160,6 +173,9 @@ extension Simulation {
     private func describe(_ endpoint: Endpoint, _ round: Int, _ kind: SessionDescription.Kind) {
         guard !endpoint.isClosed, round == endpoint.line.rounds.count - 1 || kind == .answer else { return }
         tell(endpoint, .localDescription(SessionDescription(kind: kind, text: "\(round)")))
+        // Nothing to offer: the shell does not tell of it, and the next round has more.
+        let known = endpoint.line.rounds[round]
+        guard (endpoint.isOfferer ? known.offererNetwork : known.answererNetwork) != nil else { return }
         for _ in 0..<2 {
             tell(endpoint, .localCandidate(PeerCandidate(text: "candidate", usernameFragment: "\(round)")))
         }
@@ -205,7 +221,7 @@ extension Simulation {
 
     private func tryPath(_ line: Line, _ round: Int) {
         guard line.rounds.indices.contains(round), line.selected.map({ $0 < round }) ?? true else { return }
-        guard isPossible(line, round) else {
+        guard isPossible(line, round), !isRoundTripLost(line) else {
             // Checks go on for a while, for the latest round.
             guard round == line.rounds.count - 1, line.rounds[round].isAnswered else { return }
             line.rounds[round].tries += 1
@@ -221,11 +237,87 @@ extension Simulation {
         // A new path is probed at once.
         for endpoint in [line.offerer, line.answerer] { endpoint?.isInSilence = false }
         judge(line)
-        let kind: PeerPath.Kind = scenario.relayLife == nil ? .host : .relay
         for endpoint in [line.offerer, line.answerer].compactMap(\.self) {
-            tell(endpoint, .pathChanged(PeerPath(local: kind, remote: kind, summary: "round \(round)")))
+            // The offerer nominates, the other end is told by a check (RFC 8445 §8.1.1).
+            schedule(
+                .hearOfPath(endpoint, round: round),
+                after: endpoint.isOfferer ? .zero : latency(endpoint.node) + repetitions(line))
+            guard chance(0.1) else { continue }
+            // A transport that sees more of the same path tells of it again.
+            schedule(
+                .hearOfPath(endpoint, round: round), after: .milliseconds(300) + random.duration(upTo: .seconds(5)))
         }
-        if kind == .relay { queue.push(.peer(.expire(line, round: round)), at: line.rounds[round].expiry) }
+        if scenario.relayLife != nil { queue.push(.peer(.expire(line, round: round)), at: line.rounds[round].expiry) }
+        beginBeating(line)
+    }
+
+    private func hearOfPath(_ endpoint: Endpoint, _ round: Int) {
+        guard !endpoint.isClosed, endpoint.line.selected == round else { return }
+        let known = endpoint.line.rounds[round]
+        let isRelayed = scenario.relayLife != nil
+        let address = endpoint.isOfferer ? known.offererAddress : known.answererAddress
+        let kind: PeerPath.Kind = isRelayed ? .relay : .host
+        tell(
+            endpoint,
+            .pathChanged(
+                PeerPath(
+                    local: kind, remote: kind, summary: "round \(round)",
+                    localAddress: scenario.knowsAddresses && !isRelayed ? address : nil)))
+    }
+
+    // MARK: Single datagrams
+
+    private func lossChance(_ line: Line) -> Double {
+        // In the end enough comes through that silence means something.
+        guard now < faultsEnd else { return min(0.01, scenario.datagramLoss) }
+        let isFaulty = (line.offerer?.node.losses ?? 0) > 0 || (line.answerer?.node.losses ?? 0) > 0
+        return isFaulty ? max(0.35, scenario.datagramLoss) : scenario.datagramLoss
+    }
+
+    func isLost(_ line: Line) -> Bool {
+        let probability = lossChance(line)
+        return probability > 0 && chance(probability)
+    }
+
+    /// Question or answer.
+    private func isRoundTripLost(_ line: Line) -> Bool { isLost(line) || isLost(line) }
+
+    /// What it takes until one has come through that is repeated.
+    func repetitions(_ line: Line) -> Duration {
+        var delay = Duration.zero
+        while delay < .seconds(3), isLost(line) { delay += .milliseconds(100) + delay }
+        return delay
+    }
+
+    func beatLines(of node: Node) {
+        for id in node.endpoints.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
+            if let line = node.endpoints[id]?.line { beginBeating(line) }
+        }
+    }
+
+    private func beginBeating(_ line: Line) {
+        guard !line.isBeating, line.selected != nil, lossChance(line) > 0 else { return }
+        line.isBeating = true
+        schedule(.beat(line), after: .milliseconds(500))
+    }
+
+    /// Heartbeats over a path that works get lost one by one; three of them, or their answers, make an end suspicious.
+    private func beat(_ line: Line) {
+        line.isBeating = false
+        guard lines[line.id] === line else { return }
+        for endpoint in [line.offerer, line.answerer].compactMap(\.self)
+        where !endpoint.isClosed && endpoint.state == .connected && !endpoint.isInSilence && hears(endpoint) {
+            var missing = 0
+            while missing < 30, isRoundTripLost(line) { missing += 1 }
+            guard missing >= 3 else { continue }
+            endpoint.judgement += 1
+            schedule(
+                .becomeSuspect(endpoint, judgement: endpoint.judgement, since: now), after: .milliseconds(750))
+            schedule(
+                .recover(endpoint, judgement: endpoint.judgement),
+                after: .milliseconds(760 + (missing - 3) * 100) + latency(endpoint.node))
+        }
+        beginBeating(line)
     }
 
     /// The agents have tried everything that they knew. Only where nothing carried before, it is told.

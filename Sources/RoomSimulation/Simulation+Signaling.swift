@@ -11,6 +11,7 @@ extension Simulation {
         lastConnection += 1
         let link = Link(id: ConnectionID(lastConnection), node: node.index, life: node.life, generation: generation)
         link.openedAt = now + node.clockOffset
+        link.localAddress = node.address
         node.links[generation] = link
         node.newestGeneration = generation
         queue.push(.connect(link, deadline: now + .seconds(5)), at: now + latency(node))
@@ -21,6 +22,10 @@ extension Simulation {
         // A bad transport does not notice that nobody waits any more.
         if link.isAbandoned, chance(0.5) { return }
         let node = nodes[link.node]
+        guard node.downs == 0 else {
+            tell(link, .transportFailed(link.generation, SignalingFailure("this machine has no network")))
+            return
+        }
         if isUpCut(link) || isDownCut(link) {
             if now >= deadline {
                 tell(link, .transportFailed(link.generation, SignalingFailure("timed out")))

@@ -12,6 +12,9 @@ package final class Simulation {
         /// In a box, since it is large and rare.
         indirect case machine(node: Int, life: Int, RoomMachine.Event)
         case timer(node: Int, life: Int, RoomMachine.TimerID, token: UInt64)
+        /// The shell looks at its machine's network.
+        case network(node: Int, life: Int)
+        case token(node: Int, life: Int, request: UInt64, TokenAnswer)
         case connect(Link, deadline: Timestamp)
         case toServer(Link)
         case toClient(Link)
@@ -49,6 +52,9 @@ package final class Simulation {
     var lines: [PeerConnectionID: Line] = [:]
     var directory: [ParticipantID: Int] = [:]
     var ledgers: [Ledger] = []
+    /// Two for each of them: of the unordered channel, and of the lossy one.
+    var plainLedgers: [PlainLedger] = []
+    package internal(set) var plainStatistics = PlainStatistics()
     var ledgerIndex: [SessionPair: Int] = [:]
     /// Messages that came whole and in order.
     package var messagesDelivered = 0
@@ -172,6 +178,12 @@ package final class Simulation {
             guard node.timers[timer]?.token == token || chance(0.05) else { return }
             feed(node, .timerFired(timer))
             if chance(0.02) { feed(node, .timerFired(timer)) }
+        case .network(let index, let life):
+            guard let node = awake(index, life, occurrence) else { return }
+            feed(node, .networkChanged(networkChange(of: node)))
+        case .token(let index, let life, let request, let answer):
+            guard let node = awake(index, life, occurrence) else { return }
+            tokenAnswered(node, request, answer)
         case .connect(let link, let deadline): connect(link, deadline: deadline)
         case .toServer(let link): arriveAtServer(link)
         case .toClient(let link):
@@ -225,19 +237,6 @@ package final class Simulation {
         }
     }
 
-    /// The application's provider has a cache, and may fail.
-    private func provideToken(_ node: Node, forced: Bool) {
-        var event = RoomMachine.Event.credentialFailed(SignalingFailure("the token service is down"))
-        if !chance(0.1) {
-            if forced || node.cachedToken == nil { node.cachedToken = now + (scenario.tokenLife ?? .seconds(3600)) }
-            let expiry = node.cachedToken ?? now
-            // The provider may not know when it expires.
-            event = .credentialReady(
-                token: "\(expiry.nanoseconds)", expiresAt: scenario.seed % 2 == 0 ? expiry + node.clockOffset : nil)
-        }
-        queue.push(.machine(node: node.index, life: node.life, event), at: now + .milliseconds(5))
-    }
-
     func feed(_ node: Node, _ event: RoomMachine.Event) {
         let actions = node.machine.handle(event, now: now + node.clockOffset)
         if trace != nil {
@@ -249,6 +248,7 @@ package final class Simulation {
             }
         }
         inspectLateNews(event, actions, of: node)
+        inspectAddresses(event, of: node)
         inspectRepetition(event, actions, of: node)
         if case .transportConnected(let generation) = event, node.links[generation] == nil,
             !actions.contains(.abortTransport(generation))
