@@ -263,6 +263,9 @@ package struct NegotiationMachine: Sendable {
             state = .answering(round, next: offer)
         case .stable(let round) where round.connection == signal.connection:
             if offer.negotiation > round.negotiation { answer(offer, round, &actions) }
+        // Said again: it would make anew what has ended.
+        case .closed(let round) where round.connection == signal.connection && offer.negotiation <= round.negotiation:
+            break
         case .none, .offering, .offered, .answering, .stable, .closed:
             guard offer.negotiation == 1, current?.0 != signal.connection else {
                 // A restart of a connection that is not here (any more).

@@ -310,7 +310,9 @@ package struct RecoveryLadder: Sendable {
         case .connecting(let since, let before) where isOther:
             // What it tries is of the old network: unless that comes to something at once, it begins anew.
             enter(.connecting(since: since, deadline: min(before, now + configuration.probeBudget)), &actions)
-        case .idle, .connecting, .delayed, .held: hurry(.networkChanged, now: now, &actions)
+        case .idle, .connecting, .delayed, .held:
+            hurry(.networkChanged, now: now, &actions)
+            updateStatus(&actions)
         }
     }
 

@@ -179,7 +179,8 @@ struct Room: Sendable {
         // answer with the newer token may have been lost.
         guard claims.epoch >= member.participant.epoch || !member.isConfirmed else { throw .staleEpoch }
         replace(member.connection, with: .replaced, &effects)
-        if claims.epoch == member.participant.epoch, claims.session == member.participant.session, !resume.mustRejoin,
+        if claims.epoch == member.participant.epoch, claims.session == member.participant.session,
+            claims.server == effects.serverID, !resume.mustRejoin,
             let missed = members[id]?.outbound.replay(after: resume.received, &effects.streamBytes)
         {
             enter(id, connection, .resumed, claims: claims, attempt: resume.attempt, &effects)
@@ -247,7 +248,8 @@ struct Room: Sendable {
             for: SessionClaims(
                 participant: participant.id, room: name, name: participant.name, session: participant.session,
                 epoch: participant.epoch,
-                hostTerm: participant.isHost ? host?.term ?? knownTerm : knownTerm, isHost: participant.isHost))
+                hostTerm: participant.isHost ? host?.term ?? knownTerm : knownTerm, isHost: participant.isHost,
+                server: effects.serverID))
     }
 
     // MARK: Going

@@ -10,10 +10,13 @@ package struct SessionClaims: Sendable, Hashable {
     /// The highest host term that the room had known when the token was signed; the holder's own if `isHost`.
     package var hostTerm: HostTerm
     package var isHost: Bool
+    /// The life of the server that has signed it. Two servers with the same key may both have begun an epoch of the same number; only the
+    /// one that the holder was in can be resumed.
+    package var server: String
 
     package init(
         participant: ParticipantID, room: RoomName, name: String, session: SessionID, epoch: Epoch, hostTerm: HostTerm,
-        isHost: Bool
+        isHost: Bool, server: String
     ) {
         self.participant = participant
         self.room = room
@@ -22,6 +25,7 @@ package struct SessionClaims: Sendable, Hashable {
         self.epoch = epoch
         self.hostTerm = hostTerm
         self.isHost = isHost
+        self.server = server
     }
 
     /// The claims as JSON.
@@ -35,6 +39,7 @@ package struct SessionClaims: Sendable, Hashable {
             json.member("epoch", epoch)
             json.member("hostTerm", hostTerm)
             json.member("host", isHost)
+            json.member("server", server)
         }
         return json.bytes
     }
@@ -51,7 +56,9 @@ package struct SessionClaims: Sendable, Hashable {
                 session: SessionID(try fields.identifier("session")),
                 // Never so high that counting on could overflow.
                 epoch: try fields.integer("epoch", limit: .max / 2),
-                hostTerm: try fields.integer("hostTerm", limit: .max / 2), isHost: try fields.boolean("host"))
+                hostTerm: try fields.integer("hostTerm", limit: .max / 2), isHost: try fields.boolean("host"),
+                // Not there in tokens of earlier versions: nothing can be resumed with them.
+                server: try fields.optionalString("server", limit: Limits.identifier, .line) ?? "")
         } catch {
             return nil
         }

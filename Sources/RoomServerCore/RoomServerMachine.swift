@@ -36,6 +36,7 @@ package struct RoomServerMachine: Sendable {
         var limits = limits
         limits.participantsPerRoom = min(max(limits.participantsPerRoom, 1), Limits.participants)
         effects = Effects(limits: limits, authority: authority, random: random)
+        effects.serverID = effects.makeIdentifier("v")
     }
 
     // MARK: What is there

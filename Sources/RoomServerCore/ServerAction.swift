@@ -63,6 +63,8 @@ struct Effects: Sendable {
     let limits: RoomServerLimits
     let authority: any RoomAuthority
     var random: any RandomNumberGenerator & Sendable
+    /// Names this life of the server.
+    var serverID = ""
     var deadlines = Deadlines()
     var now = Timestamp.zero
     /// Bytes in all outbound streams.

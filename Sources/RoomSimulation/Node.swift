@@ -16,6 +16,8 @@ final class Node {
     var streams: [ParticipantID: ReliableStream] = [:]
     var memory = DeliveryMemory<[Body]>()
     var membership: Membership?
+    /// Whose streams its machine has a place in.
+    var stream: Server?
     /// The roster as the events tell it.
     var roster: [ParticipantID: Participant] = [:]
     var end: EndReason?
@@ -49,6 +51,8 @@ final class Node {
     var tokenRequests: [Timestamp] = []
 
     // The network around it. Faults may overlap, so cuts are counted.
+    /// Its way leads to the second server.
+    var usesSecond = false
     var signalingUpCuts = 0
     var signalingDownCuts = 0
     var pathCuts = 0
@@ -116,8 +120,8 @@ final class Link {
     let node: Int
     let life: Int
     let generation: ConnectionGeneration
-    /// Which server it leads to.
-    var server: Int?
+    /// Which server it leads to; nil before it is there.
+    var server: Server?
     /// What it leaves from.
     var localAddress: String?
     var isOpenAtClient = false
@@ -154,6 +158,7 @@ final class Server {
     var confirmed: [SessionID: Epoch] = [:]
     /// The last number of a session's stream that the machine was given.
     var taken: [SessionID: SequenceNumber] = [:]
+    var timerAt: Timestamp?
     init(_ machine: RoomServerMachine) { self.machine = machine }
 }
 

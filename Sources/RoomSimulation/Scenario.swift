@@ -70,6 +70,9 @@ package struct Fault: Sendable, CustomStringConvertible {
         case serverIsolation
         /// The server process is stopped, and goes on later.
         case serverFreeze
+        /// A second server with the same key and no state takes over for some participants, while the first lives on; later all go to one
+        /// of them.
+        case serverSplit
         /// One participant's signaling is cut off silently: nothing comes through, both ends stay half-open.
         case signalingCut
         /// The same in one direction only.

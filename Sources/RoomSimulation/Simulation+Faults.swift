@@ -12,13 +12,15 @@ extension Simulation {
         case .serverDrain:
             guard server != nil, !isServerStopped else { return }
             let window = RetryWindow(earliest: fault.duration, latest: fault.duration + .seconds(2))
-            serve { $0.drain(retryAfter: window, at: now) }
+            serve(server) { $0.drain(retryAfter: window, at: now) }
             stopServer(isSilent: false)
         case .serverIsolation:
             guard let isolatedServer = server, !isServerStopped else { return }
-            let open = links.values.filter(\.isOpenAtServer).map(\.id).sorted { $0.rawValue < $1.rawValue }
+            let open = links.values.filter { $0.isOpenAtServer && $0.server === isolatedServer }.map(\.id)
+                .sorted { $0.rawValue < $1.rawValue }
             stopServer(isSilent: false)
             isolated = (isolatedServer, open)
+        case .serverSplit: split(fault)
         case .serverFreeze:
             guard server != nil else { return }
             isServerStopped = true
@@ -97,6 +99,7 @@ extension Simulation {
         let node = nodes[fault.node]
         switch fault.kind {
         case .serverCrash, .serverPowerLoss, .serverDrain, .serverIsolation: if server == nil { startServer() }
+        case .serverSplit: unite(fault)
         case .serverFreeze:
             guard isServerStopped else { return }
             isServerStopped = false

@@ -30,6 +30,8 @@ extension Simulation {
             guard let other = directory[participant.id].map({ nodes[$0] }), !other.isKicked, other.end == nil,
                 other.membership?.session == participant.session, let last = other.lastInTouch
             else { continue }
+            // Each of two servers gives up those who are with the other one.
+            if second != nil || lastSplit.map({ now - $0 < Self.grace * 2 }) ?? false { continue }
             // The news of its return are still under way.
             if let since = other.calmSince, now - since < .seconds(1) { continue }
             // What the server said while the node did not run was true then.
@@ -82,8 +84,8 @@ extension Simulation {
     /// A status is never a lie for longer than the evidence allows.
     private func inspectStatus(_ node: Node) {
         let isHealthy =
-            node.signalingUpCuts == 0 && node.signalingDownCuts == 0 && !isServerSilent
-            && node.links.values.contains { $0.isOpenAtClient && $0.isOpenAtServer && !$0.isDead }
+            node.signalingUpCuts == 0 && node.signalingDownCuts == 0
+            && node.links.values.contains { $0.isOpenAtClient && $0.isOpenAtServer && !$0.isDead && !isSilent($0) }
         let isConnected = if case .connected = node.reading({ $0.signalingStatus }) { true } else { false }
         if isConnected, isHealthy { node.lastInTouch = now }
         node.calmSince = isConnected && isHealthy ? node.calmSince ?? now : nil

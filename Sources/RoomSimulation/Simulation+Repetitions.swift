@@ -30,7 +30,7 @@ extension Simulation {
             link.joined = (joined.session, joined.epoch)
             if !joined.isResumed {
                 node.sentDown = []
-                server?.taken[joined.session] = nil
+                link.server?.taken[joined.session] = nil
             }
             let received = link.resume?.received ?? 0
             for repeated in node.sentDown where (repeated.sequence ?? .max) <= received {
@@ -45,7 +45,7 @@ extension Simulation {
     /// Nobody is let in with an epoch that is older than one that its client has used.
     func inspectEpoch(of link: Link) {
         guard let resume = link.resume, let claims = authority.claims(ofSessionToken: resume.sessionToken),
-            let confirmed = server?.confirmed[claims.session], claims.epoch < confirmed
+            let confirmed = link.server?.confirmed[claims.session], claims.epoch < confirmed
         else { return }
         report("\(nodes[link.node].name) is let in with epoch \(claims.epoch) after \(confirmed)")
     }
@@ -72,7 +72,9 @@ extension Simulation {
     }
 
     func inspectRepetition(_ envelope: Envelope<ClientMessage>, _ actions: [ServerAction], from link: Link) {
-        guard let sequence = envelope.sequence, let session = link.joined?.session, let server else { return }
+        guard let sequence = envelope.sequence, let session = link.joined?.session, let server = link.server else {
+            return
+        }
         let taken = server.taken[session] ?? 0
         server.taken[session] = max(taken, sequence)
         guard sequence <= taken else { return }

@@ -34,7 +34,7 @@ extension Simulation {
             }
             return
         }
-        guard server != nil else {
+        guard let server = node.usesSecond ? second?.server : server else {
             tell(link, .transportFailed(link.generation, SignalingFailure("refused")))
             return
         }
@@ -43,12 +43,12 @@ extension Simulation {
             tell(link, .transportFailed(link.generation, SignalingFailure("expired", isRetryable: false, status: 401)))
             return
         }
-        link.server = serverLife
+        link.server = server
         link.isOpenAtServer = true
         link.isOpenAtClient = !link.isAbandoned
         if now < faultsEnd, chance(0.05) { link.isLateUntil = now + random.duration(upTo: .seconds(12)) }
         links[link.id] = link
-        serve { $0.connected(link.id, at: now) }
+        serve(server) { $0.connected(link.id, at: now) }
         tell(link, .transportConnected(link.generation))
     }
 
@@ -74,8 +74,15 @@ extension Simulation {
         sendUp(link, .closed)
     }
 
-    private func isUpCut(_ link: Link) -> Bool { nodes[link.node].signalingUpCuts > 0 || isServerSilent }
-    private func isDownCut(_ link: Link) -> Bool { nodes[link.node].signalingDownCuts > 0 || isServerSilent }
+    private func isUpCut(_ link: Link) -> Bool { nodes[link.node].signalingUpCuts > 0 || isSilent(link) }
+    private func isDownCut(_ link: Link) -> Bool { nodes[link.node].signalingDownCuts > 0 || isSilent(link) }
+
+    /// Its server's address is silent.
+    func isSilent(_ link: Link) -> Bool {
+        guard isServerSilent else { return false }
+        guard let server = link.server else { return !nodes[link.node].usesSecond }
+        return server !== second?.server
+    }
 
     func sendUp(_ link: Link, _ frame: Link.Frame) {
         if link.isDead { return }
@@ -136,36 +143,82 @@ extension Simulation {
     // MARK: The server's end
 
     func startServer() {
-        serverLife += 1
         isServerSilent = false
-        serverTimerAt = nil
         if let (isolatedServer, connections) = isolated {
             isolated = nil
             server = isolatedServer
-            for id in connections { serve { $0.disconnected(id, at: now) } }
+            for id in connections { serve(server) { $0.disconnected(id, at: now) } }
+            if isolatedServer.timerAt == nil { scheduleTimer(of: isolatedServer, at: now) }
             for node in nodes { release(node) }
             return
         }
+        server = makeServer()
+        for node in nodes { release(node) }
+    }
+
+    private func makeServer() -> Server {
         var limits = RoomServerLimits()
         limits.grace = Self.grace
-        server = Server(
+        return Server(
             RoomServerMachine(limits: limits, authority: authority, random: SeededGenerator(seed: random.next())))
+    }
+
+    // MARK: Two servers
+
+    /// Some participants' ways lead to a second server from now on.
+    func split(_ fault: Fault) {
+        guard second == nil else { return }
+        second = (makeServer(), fault.at)
+        for node in nodes where fault.group >> UInt64(node.index) & 1 == 1 {
+            node.usesSecond = true
+            // Told by a reset, or left half-open: what is sent goes nowhere.
+            cutOff(linksOf: node, isSilent: chance(0.5))
+        }
+    }
+
+    /// All ways lead to one server again: to the first one, or the second one takes its place.
+    func unite(_ fault: Fault) {
+        guard let second, second.since == fault.at else { return }
+        lastSplit = now
+        let staysSecond = fault.group >> 62 & 1 == 1
+        for node in nodes where node.usesSecond != staysSecond { cutOff(linksOf: node, isSilent: chance(0.5)) }
+        for node in nodes { node.usesSecond = false }
+        self.second = nil
+        guard staysSecond else { return }
+        server = second.server
+        isolated = nil
+        isServerStopped = false
+        isServerSilent = false
         for node in nodes { release(node) }
+    }
+
+    private func cutOff(linksOf node: Node, isSilent: Bool) {
+        for link in links.values.filter({ $0.node == node.index }).sorted(by: { $0.id.rawValue < $1.id.rawValue })
+        where link.isOpenAtServer {
+            if isSilent {
+                link.isDead = true
+            } else {
+                sendDown(link, .closed(SignalingFailure("reset")))
+                sendUp(link, .closed)
+            }
+        }
     }
 
     /// The server's state is gone. With a word: whoever is connected is told by a reset.
     func stopServer(isSilent: Bool) {
+        guard let stopped = server else { return }
         server = nil
         isServerStopped = false
         isServerSilent = isSilent
-        for link in links.values.sorted(by: { $0.id.rawValue < $1.id.rawValue }) where link.isOpenAtServer {
+        for link in links.values.sorted(by: { $0.id.rawValue < $1.id.rawValue })
+        where link.isOpenAtServer && link.server === stopped {
             link.isOpenAtServer = false
             if !isSilent { sendDown(link, .closed(SignalingFailure("reset"))) }
         }
     }
 
     @discardableResult
-    func serve(_ body: (inout RoomServerMachine) -> [ServerAction]) -> [ServerAction] {
+    func serve(_ server: Server?, _ body: (inout RoomServerMachine) -> [ServerAction]) -> [ServerAction] {
         guard let server else { return [] }
         authority.now = now
         let actions = body(&server.machine)
@@ -183,27 +236,30 @@ extension Simulation {
                 if !isDownCut(link) { sendDown(link, .closed(SignalingFailure("reset"))) }
             }
         }
-        if let deadline = server.machine.nextDeadline, serverTimerAt.map({ deadline < $0 }) ?? true {
-            scheduleServerTimer(at: max(deadline, now))
+        if let deadline = server.machine.nextDeadline, server.timerAt.map({ deadline < $0 }) ?? true {
+            scheduleTimer(of: server, at: max(deadline, now))
         }
         return actions
     }
 
-    private func scheduleServerTimer(at time: Timestamp) {
-        serverTimerAt = time
-        queue.push(.serverTimer(at: time), at: time)
+    private func scheduleTimer(of server: Server, at time: Timestamp) {
+        server.timerAt = time
+        queue.push(.serverTimer(server, at: time), at: time)
     }
 
-    func serverTimerFired() {
-        serverTimerAt = nil
-        if isServerStopped { return scheduleServerTimer(at: now + .milliseconds(200)) }
-        serve { $0.timePassed(to: now) }
+    func timerFired(of server: Server) {
+        server.timerAt = nil
+        guard isRunning(server) else { return }
+        if isServerStopped, server === self.server { return scheduleTimer(of: server, at: now + .milliseconds(200)) }
+        serve(server) { $0.timePassed(to: now) }
     }
+
+    private func isRunning(_ server: Server) -> Bool { server === self.server || server === second?.server }
 
     func arriveAtServer(_ link: Link) {
         guard now >= link.isLateUntil else { return queue.push(.toServer(link), at: link.isLateUntil) }
         guard !link.isDead, !isUpCut(link), let frame = link.up.popFirst() else { return }
-        guard link.isOpenAtServer, link.server == serverLife, server != nil else {
+        guard link.isOpenAtServer, let server = link.server, isRunning(server) else {
             // Nobody knows this connection any more.
             if case .message = frame, link.isOpenAtClient { sendDown(link, .closed(SignalingFailure("reset"))) }
             return
@@ -212,14 +268,14 @@ extension Simulation {
         case .message(let envelope):
             let wasIn = link.joined != nil
             if let joined = link.joined {
-                server?.confirmed[joined.session] = max(joined.epoch, server?.confirmed[joined.session] ?? 0)
+                server.confirmed[joined.session] = max(joined.epoch, server.confirmed[joined.session] ?? 0)
             }
-            let actions = serve { $0.received(envelope, from: link.id, at: now) }
+            let actions = serve(server) { $0.received(envelope, from: link.id, at: now) }
             inspectRepetition(envelope, actions, from: link)
             if !wasIn, link.joined != nil { inspectEpoch(of: link) }
         case .closed:
             link.isOpenAtServer = false
-            serve { $0.disconnected(link.id, at: now) }
+            serve(server) { $0.disconnected(link.id, at: now) }
         }
     }
 }

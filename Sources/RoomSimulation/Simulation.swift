@@ -18,7 +18,7 @@ package final class Simulation {
         case connect(Link, deadline: Timestamp)
         case toServer(Link)
         case toClient(Link)
-        case serverTimer(at: Timestamp)
+        case serverTimer(Server, at: Timestamp)
         case peer(PeerOccurrence)
         case delivery(DeliveryOccurrence)
         case flap(Fault, isCut: Bool)
@@ -41,11 +41,12 @@ package final class Simulation {
     var random: SeededGenerator
     var nodes: [Node] = []
     var server: Server?
-    /// Counts the server's lives.
-    var serverLife = 0
-    /// Nothing comes back from the server's address, not even a refusal.
+    /// Another one, for those whose way leads there, and when it came.
+    var second: (server: Server, since: Timestamp)?
+    /// There were two servers then, for the last time.
+    var lastSplit: Timestamp?
+    /// Nothing comes back from the (first) server's address, not even a refusal.
     var isServerSilent = false
-    var serverTimerAt: Timestamp?
     var links: [ConnectionID: Link] = [:]
     var lastConnection: UInt64 = 0
     var lastToken: UInt64 = 0
@@ -190,7 +191,7 @@ package final class Simulation {
             guard nodes[link.node].life != link.life || awake(link.node, link.life, occurrence) != nil else { return }
             arriveAtClient(link)
         // An earlier deadline has taken the place of an older one.
-        case .serverTimer(let time): if serverTimerAt == time { serverTimerFired() }
+        case .serverTimer(let server, let time): if server.timerAt == time { timerFired(of: server) }
         case .peer(let occurrence): happen(occurrence)
         case .delivery(let occurrence): happen(occurrence)
         case .flap(let fault, let isCut): flap(fault, isCut: isCut)
@@ -277,6 +278,10 @@ package final class Simulation {
             let link = node.links[generation]
         {
             repeatUp(link, behind: joined)
+            if joined.isResumed, node.stream !== link.server {
+                report("\(node.name)'s session is resumed by a server that it was not in")
+            }
+            node.stream = link.server
         }
         let session = node.membership?.session
         for action in actions { perform(action, of: node) }
@@ -317,6 +322,8 @@ package final class Simulation {
     func noteWell(_ isWell: Bool) {
         if !isWell { wellSince = nil } else if wellSince == nil { wellSince = now }
     }
+
+    package var incidentCount: Int { nodes.reduce(0) { $0 + $1.incidents.count } }
 
     /// How long it took from the end of the last fault until everything was well.
     package var recovery: Duration? { wellSince.map { max(.zero, $0 - faultsEnd) } }

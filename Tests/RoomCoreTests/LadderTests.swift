@@ -295,6 +295,20 @@ import TransportPluginAPI
         #expect(actions.restarts == 0 && actions.incidents.isEmpty)
     }
 
+    /// Found by the simulation: it was called connected until the silence was noticed.
+    @Test func aPathWhoseAddressIsGoneIsNotConnectedWhileItsStepWaitsForSignaling() {
+        var pair = makeConnected()
+        pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host, localAddress: "192.0.2.1")))
+        pair.act(.a) { $0.setReachable(false, now: $1, &$2) }
+        pair.act(.a) { $0.restart(now: $1, &$2) }
+        guard case .connected = pair.machines[.a]?.status else {
+            Issue.record("the old path carries until there is a new one")
+            return
+        }
+        pair.act(.a) { $0.networkChanged(.init(addresses: []), now: $1, &$2) }
+        if case .connected = pair.machines[.a]?.status { Issue.record("over an address that is gone") }
+    }
+
     @Test func aPathOfThisMachineAloneOutlivesEveryNetwork() {
         var pair = makeConnected()
         pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host, localAddress: "127.0.0.1")))

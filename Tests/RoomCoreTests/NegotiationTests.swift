@@ -142,6 +142,17 @@ import TransportPluginAPI
         #expect(pair.fact(.b, .closed(PeerFailure("x")), old).isEmpty)
     }
 
+    @Test func anOfferThatComesAgainDoesNotMakeAnewWhatHasEnded() throws {
+        var pair = Pair()
+        pair.connect()
+        let id = try #require(pair.machines[.b]?.connection)
+        pair.fact(.b, .closed(PeerFailure("failed")))
+        let again = makeSignal(connection: id, negotiation: 1, makeOffer(), from: "a")
+        #expect(pair.act(.b) { $0.received(again, now: $1, &$2) }.isEmpty)
+        let restart = makeSignal(connection: id, negotiation: 2, makeOffer(), from: "a")
+        #expect(pair.act(.b) { $0.received(restart, now: $1, &$2) }.rebuildRequests == 1)
+    }
+
     @Test func aRestartOfAConnectionThatIsUnknownIsAnsweredByARebuildRequest() throws {
         var pair = Pair()
         pair.act(.b) { $0.begin(now: $1, &$2) }

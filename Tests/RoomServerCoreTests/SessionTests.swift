@@ -206,6 +206,24 @@ struct EpochTests {
         #expect(server.names == ["ann", "bob"])
     }
 
+    /// Two servers with the same key, each with some of the participants: both count on from the same epoch.
+    @Test func epochThatAnotherServerHasBegunIsNotResumed() throws {
+        let server = ServerHarness()
+        server.join("ann", .host)
+        server.join("bob")
+        let token = server.token("bob")
+        // The answer is lost, and the next attempt comes to the other server.
+        server.comeBack("bob", mustRejoin: true)
+        let other = ServerHarness(seed: 99)
+        other.comeBack("bob", token: token)
+        let presented = try #require(other.joined("bob"))
+        #expect(presented.epoch == server.joined("bob")?.epoch, "the same number")
+        server.drop("bob")
+        server.comeBack("bob", token: presented.sessionToken, received: 0)
+        let joined = try #require(server.joined("bob"))
+        #expect(!joined.isResumed && joined.epoch == presented.epoch + 1 && joined.session == presented.session)
+    }
+
     @Test func epochIsAboveBothKnownAndPresented() {
         let server = ServerHarness()
         server.join("ann", .host)

@@ -25,7 +25,7 @@ struct CryptoTests {
         sessionKey: [UInt8](repeating: 1, count: 32), joinTokenSecret: nil, ice: .init())
     private let claims = SessionClaims(
         participant: ParticipantID("p1"), room: RoomName("lobby \" ü"), name: "ann", session: SessionID("s1"), epoch: 3,
-        hostTerm: 2, isHost: true)
+        hostTerm: 2, isHost: true, server: "v1")
 
     @Test func sessionTokenComesBackAsItWas() {
         let token = authority.sessionToken(for: claims)
@@ -37,6 +37,7 @@ struct CryptoTests {
         var longest = claims
         longest.participant = ParticipantID(String(repeating: "p", count: Limits.identifier))
         longest.session = SessionID(String(repeating: "p", count: Limits.identifier))
+        longest.server = String(repeating: "p", count: Limits.identifier)
         longest.room = RoomName(String(repeating: "\"", count: Limits.roomName))
         longest.name = String(repeating: "\\", count: Limits.participantName)
         longest.epoch = .max / 2

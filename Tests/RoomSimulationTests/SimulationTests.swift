@@ -47,8 +47,37 @@ import Testing
             scenario.participants = 3
             scenario.faults = 2
             scenario.kinds = [kind]
+            if kind == .tokenOutage { scenario.tokenLife = .seconds(20) }
             check(scenario)
         }
+    }
+
+    /// Two servers with the same key and different knowledge, several times in a run.
+    private func makeSplit(seed: UInt64) -> Scenario {
+        var scenario = Scenario.mixed(seed: seed)
+        scenario.kinds = [.serverSplit]
+        scenario.faults = 2 + Int(seed % 6)
+        scenario.longestFault = .seconds(60)
+        return scenario
+    }
+
+    @Test func everybodyIsBackAfterTwoServersBecameOne() { for seed in 0..<60 { check(makeSplit(seed: UInt64(seed))) } }
+
+    /// Both servers had begun an epoch of the same number, and the one resumed what the other had said.
+    @Test func nobodyIsResumedByAServerThatHeWasNotIn() { check(makeSplit(seed: 135)) }
+
+    /// What the model can do is done: without it, the invariants about it would say nothing.
+    @Test func singleDatagramsGetLostDoubledAndOvertaken() {
+        var scenario = Scenario(seed: 1)
+        scenario.faults = 0
+        scenario.datagramLoss = 0.1
+        scenario.datagramDuplication = 0.1
+        let simulation = Simulation(scenario)
+        simulation.run()
+        #expect(simulation.violations.isEmpty)
+        let plain = simulation.plainStatistics
+        #expect(plain.delivered > 100 && plain.overtaken > 20 && plain.repeated > 20 && plain.lost > 5)
+        #expect(simulation.incidentCount > 0, "heartbeats were lost in a row")
     }
 
     @Test(arguments: parts)
