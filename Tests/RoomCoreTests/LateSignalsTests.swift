@@ -155,9 +155,17 @@ private final class UnreliablePair {
         return id
     }
 
-    /// A path comes up.
+    /// A path comes up; or an end whose other end is gone hears nothing any more.
     private func settle() {
-        guard let id = agreed else { return }
+        guard let id = agreed else {
+            for side in [Side.a, .b] {
+                guard let id = machines[side]?.connection, case .connected = machines[side]?.status,
+                    connections[side.other]?[id]?.isClosed ?? true
+                else { continue }
+                act(side) { $0.handle(.liveness(.suspect(since: $1)), of: id, now: $1, &$2) }
+            }
+            return
+        }
         for side in [Side.a, .b] {
             act(side) { $0.handle(.pathChanged(PeerPath(local: .host, remote: .host)), of: id, now: $1, &$2) }
             act(side) { $0.handle(.state(.connected), of: id, now: $1, &$2) }
