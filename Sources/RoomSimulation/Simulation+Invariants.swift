@@ -58,10 +58,14 @@ extension Simulation {
         switch event {
         case .peer(_, let id, .pathChanged(let path)): node.endpoints[id]?.pathAddress = path.localAddress
         case .networkChanged(let change):
-            if change.hasLost(change.signalingAddress), case .connected = node.reading({ $0.signalingStatus }) {
+            func isLost(_ address: String?) -> Bool {
+                guard let addresses = change.addresses, let address else { return false }
+                return !addresses.contains(address)
+            }
+            if isLost(change.signalingAddress), case .connected = node.reading({ $0.signalingStatus }) {
                 report("\(node.name) calls signaling connected over an address that it has lost")
             }
-            for endpoint in node.endpoints.values where !endpoint.isClosed && change.hasLost(endpoint.pathAddress) {
+            for endpoint in node.endpoints.values where !endpoint.isClosed && isLost(endpoint.pathAddress) {
                 if case .connected = node.reading({ $0.peerStatus(of: endpoint.remote) }) {
                     report("\(node.name) calls a peer connected over an address that it has lost")
                 }
