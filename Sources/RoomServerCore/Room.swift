@@ -109,13 +109,17 @@ struct Room: Sendable {
 
     /// Its session ends for somebody new, who takes its name, and the host's place where it had that.
     private mutating func giveWay(_ former: Member, isSucceeded: Bool, _ effects: inout Effects) {
-        let session = former.participant.session
         if isSucceeded, host?.id == former.participant.id { host = nil }
         replace(former.connection, with: .nameGone, &effects)
-        remove(former.participant.id, former.connection == nil ? .timedOut : .left, &effects)
         // Until the newcomer has said something, it may be the late hello of an attempt that was given up.
-        leftSessions.remove(session)
-        endedSessions.insert(session)
+        end(former, former.connection == nil ? .timedOut : .left, &effects)
+    }
+
+    /// As `remove`; but whoever it was can come back, as a new session.
+    private mutating func end(_ member: Member, _ reason: LeaveReason, _ effects: inout Effects) {
+        remove(member.participant.id, reason, &effects)
+        leftSessions.remove(member.participant.session)
+        endedSessions.insert(member.participant.session)
     }
 
     /// The newcomer is there: whose name it has taken cannot come back.
@@ -141,8 +145,9 @@ struct Room: Sendable {
         guard !leftSessions.contains(claims.session) else { throw .staleEpoch }
         guard !replacedSessions.contains(claims.session) else { throw .nameGone }
         if let holder = holder(of: claims.name), holder.formerSession == claims.session {
-            replace(holder.connection, with: .nameGone, &effects)
-            remove(holder.participant.id, .left, &effects)
+            // Which of the two hellos is the late one is not known: the newcomer may ask again, and is let in when the name is free.
+            replace(holder.connection, with: .replaced, &effects)
+            end(holder, .left, &effects)
         }
         knownTerm = max(knownTerm, claims.hostTerm)
         if let member = members[claims.participant] {

@@ -74,8 +74,25 @@ struct NameTests {
         // The others were told that the session has ended.
         #expect(again.session != former.session)
         #expect(server.names == ["ann", "carol", "bob"])
-        #expect(server.lastError("late")?.replacedBy == .participant)
+        #expect(
+            server.lastError("late")?.replacedBy == .session,
+            "which of the two hellos was the late one is not known yet")
         #expect(server.machine.connectionCount == 3)
+    }
+
+    /// Seed 30375 of the simulation: the late hello, and the leave behind it, were those of the program that had ended.
+    @Test func aLateHelloOfAProgramThatWasStartedAnewDoesNotShutOutTheNewOne() throws {
+        let server = lobby()
+        server.drop("bob")
+        join(server, as: "bob", by: "bob2")
+        server.comeBack("bob")
+        #expect(server.lastError("bob2")?.replacedBy == .session, "worth another try")
+        server.comeBack("bob2")
+        #expect(server.lastError("bob2")?.isRetryable == true, "the name is in use")
+        server.say(.leave, as: "bob")
+        server.comeBack("bob2")
+        #expect(server.clients["bob2"]?.closed == nil)
+        #expect(server.names == ["ann", "carol", "bob"])
     }
 
     @Test func aHostThatWasStartedAnewIsHostAgain() throws {

@@ -106,6 +106,9 @@ import Testing
     /// Somebody came back from a long sleep a moment before it was given up, and nobody could know: the invariant's mistake.
     @Test func aReturnIsNewsThatTakesItsTime() { check(.mixed(seed: 991376)) }
 
+    /// The late hello of a program that has ended comes behind that of the one that was started anew, whose name it takes.
+    @Test(arguments: [30375, 30971]) func aLateHelloShutsNobodyOut(seed: UInt64) { check(.mixed(seed: seed)) }
+
     @Test func theSameSeedMakesTheSameRun() {
         let runs = (0..<2).map { _ in
             var trace: [String] = []
