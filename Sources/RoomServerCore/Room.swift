@@ -145,9 +145,9 @@ struct Room: Sendable {
         guard !leftSessions.contains(claims.session) else { throw .staleEpoch }
         guard !replacedSessions.contains(claims.session) else { throw .nameGone }
         if let holder = holder(of: claims.name), holder.formerSession == claims.session {
-            // Which of the two hellos is the late one is not known: the newcomer may ask again, and is let in when the name is free.
-            replace(holder.connection, with: .replaced, &effects)
-            end(holder, .left, &effects)
+            // Which of the two hellos is the late one shows soon: the newcomer says something, or its connection ends.
+            guard holder.connection == nil else { throw .nameTaken(isRejoin: true) }
+            end(holder, .timedOut, &effects)
         }
         knownTerm = max(knownTerm, claims.hostTerm)
         if let member = members[claims.participant] {

@@ -125,6 +125,7 @@ private final class BrokenHandler: PeerConnectionHandler, @unchecked Sendable {
     private let fault: BrokenPeers.Fault
     private let loop: TransportLoop
     private let pair: BrokenPeers.Pairs.Pair
+    private var hasClosed = false
 
     init(
         _ base: any PeerConnectionHandler, _ fault: BrokenPeers.Fault, _ loop: TransportLoop,
@@ -139,8 +140,14 @@ private final class BrokenHandler: PeerConnectionHandler, @unchecked Sendable {
     func peerConnection(didEmit event: PeerConnectionEvent) {
         switch (event, fault) {
         case (.channelOpened(_, _, isRemote: true), .opensTooLate):
-            loop.execute { [self] in loop.execute { [self] in base.peerConnection(didEmit: event) } }
+            loop.execute { [self] in
+                // Late, but not behind the last event: that would be another fault.
+                loop.execute { [self] in if !hasClosed { base.peerConnection(didEmit: event) } }
+            }
             return
+        case (.closed, _):
+            hasClosed = true
+            base.peerConnection(didEmit: event)
         case (.liveness(.suspect), .givesUpByItself):
             base.peerConnection(didEmit: event)
             connection?.close()

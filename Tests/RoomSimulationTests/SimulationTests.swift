@@ -107,7 +107,7 @@ import Testing
     @Test func aReturnIsNewsThatTakesItsTime() { check(.mixed(seed: 991376)) }
 
     /// The late hello of a program that has ended comes behind that of the one that was started anew, whose name it takes.
-    @Test(arguments: [30375, 30971]) func aLateHelloShutsNobodyOut(seed: UInt64) { check(.mixed(seed: seed)) }
+    @Test(arguments: [30375, 30971, 140078]) func aLateHelloShutsNobodyOut(seed: UInt64) { check(.mixed(seed: seed)) }
 
     @Test func theSameSeedMakesTheSameRun() {
         let runs = (0..<2).map { _ in
