@@ -24,6 +24,8 @@ package struct PeerMachine: Sendable {
     private var iceServersAt: Timestamp?
     private var roundServersAt: Timestamp?
     private var pathServersAt: Timestamp?
+    /// The generation of the latest local candidates.
+    private var fragment: String?
     /// When a new path with fresh credentials was last asked for.
     private var renewedAt: Timestamp?
 
@@ -74,8 +76,10 @@ package struct PeerMachine: Sendable {
                 negotiation.localDescription(description, &actions)
             }
         case .localCandidate(let candidate):
+            fragment = candidate.usernameFragment ?? fragment
             negotiate(now: now, &actions) { negotiation, _, actions in negotiation.localCandidate(candidate, &actions) }
         case .endOfLocalCandidates(let fragment):
+            self.fragment = fragment
             negotiate(now: now, &actions) { negotiation, _, actions in
                 negotiation.endOfLocalCandidates(usernameFragment: fragment, &actions)
             }
@@ -86,10 +90,12 @@ package struct PeerMachine: Sendable {
             if case .suspect = liveness { actions.append(.command(connection, .tellUnheard)) }
         case .pathChanged(let path):
             self.path = path
-            pathServersAt = roundServersAt
+            // While the latest round looks for a path, an older one may find another.
+            let isLatest = path.usernameFragment == nil || fragment == nil || path.usernameFragment == fragment
+            if isLatest { pathServersAt = roundServersAt }
             climb(now: now, &actions) {
-                $0.pathChanged(path, now: now, &$1)
-                $0.callOff(.relayCredentials, &$1)
+                $0.pathChanged(path, isLatest: isLatest, now: now, &$1)
+                if isLatest { $0.callOff(.relayCredentials, &$1) }
             }
         case .closed(let failure):
             negotiation.connectionClosed()

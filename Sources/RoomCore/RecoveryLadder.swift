@@ -140,10 +140,13 @@ package struct RecoveryLadder: Sendable {
         }
     }
 
-    package mutating func pathChanged(_ path: PeerPath, now: Timestamp, _ actions: inout [Action]) {
+    /// `isLatest`: of the latest round.
+    package mutating func pathChanged(
+        _ path: PeerPath, isLatest: Bool = true, now: Timestamp, _ actions: inout [Action]
+    ) {
         self.path = path
-        note(.nominated, now: now)
-        guard case .restarting(var restarting) = state, restarting.isAnswered else {
+        if isLatest { note(.nominated, now: now) }
+        guard isLatest, case .restarting(var restarting) = state, restarting.isAnswered else {
             updateStatus(&actions)
             return
         }

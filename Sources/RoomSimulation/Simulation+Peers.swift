@@ -262,7 +262,8 @@ extension Simulation {
             .pathChanged(
                 PeerPath(
                     local: kind, remote: kind, summary: "round \(round)",
-                    localAddress: scenario.knowsAddresses && !isRelayed ? address : nil)))
+                    localAddress: scenario.knowsAddresses && !isRelayed ? address : nil,
+                    usernameFragment: "\(round)")))
     }
 
     // MARK: Single datagrams

@@ -168,9 +168,15 @@ public struct PeerPath: Sendable, Hashable {
     /// The address of this machine that the path's packets leave from, numeric and without a port. When the machine loses it, the path is
     /// given up at once. Nil when it is not known, or not the path's end (relayed paths).
     public var localAddress: String?
+    /// The generation that the path belongs to, as in the local candidates (RFC 8838 §4): an older one may still change while a newer
+    /// one looks for its own. Nil: the latest.
+    public var usernameFragment: String?
 
     /// A path between candidates of these types.
-    public init(local: Kind, remote: Kind, summary: String = "", localAddress: String? = nil) {
+    public init(
+        local: Kind, remote: Kind, summary: String = "", localAddress: String? = nil, usernameFragment: String? = nil
+    ) {
+        self.usernameFragment = usernameFragment
         self.local = local
         self.remote = remote
         self.summary = summary

@@ -426,6 +426,21 @@ import TransportPluginAPI
         #expect(pair.run(until: 60)[.a]?.restarts == 0)
     }
 
+    /// The old agent changes its pair while the new one has none yet.
+    @Test func aPathOfAnOlderGenerationIsNotTakenForTheNewOnes() {
+        var pair = makeConnected()
+        pair.fact(.a, .localCandidate(PeerCandidate(text: "x", usernameFragment: "old")))
+        pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host, usernameFragment: "old")))
+        pair.act(.a) { $0.restart(now: $1, &$2) }
+        pair.fact(.a, .localCandidate(PeerCandidate(text: "x", usernameFragment: "new")))
+        pair.deliverAll()
+        let told = pair.actions[.a]?.incidents.count ?? 0
+        pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .srflx, usernameFragment: "old")))
+        #expect(pair.actions[.a]?.incidents.count == told, "the restart goes on")
+        pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host, usernameFragment: "new")))
+        #expect(pair.actions[.a]?.incidents.count == told + 1)
+    }
+
     @Test func aPlannedRestartThatFindsNoPathLeavesTheOldOneAndIsNotRepeated() {
         var pair = makeConnected()
         pair.act(.a) { $0.restart(now: $1, &$2) }

@@ -109,6 +109,9 @@ import Testing
     /// The late hello of a program that has ended comes behind that of the one that was started anew, whose name it takes.
     @Test(arguments: [30375, 30971, 140078]) func aLateHelloShutsNobodyOut(seed: UInt64) { check(.mixed(seed: seed)) }
 
+    /// An old path was told of again while a newer round looked for its own, and taken for the newer one's.
+    @Test func anOldPathIsNotTakenForTheNewRounds() { check(.mixed(seed: 292131)) }
+
     @Test func theSameSeedMakesTheSameRun() {
         let runs = (0..<2).map { _ in
             var trace: [String] = []

@@ -53,7 +53,14 @@ final class AgentLink: ICEAgentHandler {
         }
     }
 
-    var path: PeerPath? { agent?.selectedPath }
+    var path: PeerPath? { agent?.selectedPath.map(named) }
+
+    /// The agent's path, of this generation.
+    func named(_ path: PeerPath) -> PeerPath {
+        var path = path
+        path.usernameFragment = local.usernameFragment
+        return path
+    }
 
     @inline(__always)
     func send(_ batch: DatagramBatch) {

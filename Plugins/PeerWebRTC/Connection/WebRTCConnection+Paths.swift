@@ -21,7 +21,7 @@ extension WebRTCConnection {
             emit(.endOfLocalCandidates(usernameFragment: link.local.usernameFragment))
         case .selected(let path):
             tellChecked(link)
-            if link === active { emit(.pathChanged(path)) }
+            if link === active { emit(.pathChanged(link.named(path))) }
         case .state(let state): stateChanged(state, of: link)
         }
     }
