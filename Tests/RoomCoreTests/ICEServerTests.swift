@@ -14,18 +14,6 @@ import TransportPluginAPI
     private let own = ICEServer(urls: ["turn:own"], username: "u", credential: "1")
     private let fresh = ICEServer(urls: ["turn:own"], username: "u", credential: "2")
 
-    /// The server shows signs of life all the time.
-    private func run(_ driver: inout RoomDriver, until seconds: Double) -> [RoomMachine.Action] {
-        var actions: [RoomMachine.Action] = []
-        while driver.now.seconds < seconds {
-            let part = driver.run(until: min(seconds, driver.now.seconds + 0.5))
-            driver.receive(.ack(received: 0))
-            driver.answerPings(in: part)
-            actions += part
-        }
-        return actions
-    }
-
     private func created(_ actions: [RoomMachine.Action]) -> [[ICEServer]] {
         actions.commands.compactMap { if case .create(_, let servers) = $0 { servers } else { nil } }
     }
@@ -59,12 +47,12 @@ import TransportPluginAPI
         driver.feed(.started)
         driver.feed(.iceServersProvided([own], ttl: .seconds(100)))
         driver.join(makeJoined(roster: [makeParticipant("z")]))
-        #expect(!run(&driver, until: 69.5).contains(.requestICEServers))
-        let actions = run(&driver, until: 71)
+        #expect(!driver.runAnswered(until: 69.5).contains(.requestICEServers))
+        let actions = driver.runAnswered(until: 71)
         #expect(actions.contains(.requestICEServers))
         #expect(actions.opened.isEmpty, "the room is not left for it, as it is for the server's")
         #expect(updated(driver.feed(.iceServersProvided([fresh], ttl: .seconds(100)))) == [[fresh]])
-        #expect(run(&driver, until: 142).contains(.requestICEServers))
+        #expect(driver.runAnswered(until: 142).contains(.requestICEServers))
     }
 
     @Test func theProviderIsAskedAgainAlsoWhileTheServerIsAway() {
@@ -83,11 +71,11 @@ import TransportPluginAPI
         driver.feed(.started)
         driver.feed(.iceServersProvided([own], ttl: .seconds(100)))
         driver.join(makeJoined())
-        _ = run(&driver, until: 40)
+        _ = driver.runAnswered(until: 40)
         driver.feed(.transportClosed(driver.generation, nil))
         #expect(!driver.run(until: 41).contains(.requestICEServers))
         driver.join(makeJoined(isResumed: true))
-        _ = run(&driver, until: 55)
+        _ = driver.runAnswered(until: 55)
         driver.feed(.transportClosed(driver.generation, nil))
         let actions = driver.run(until: 56)
         #expect(actions.contains(.requestICEServers) && !actions.opened.isEmpty)
@@ -101,7 +89,7 @@ import TransportPluginAPI
         var errors = driver.feed(.iceServersFailed(failure)).events
         var times: [Double] = []
         while times.count < 8 {
-            if run(&driver, until: driver.now.seconds + 0.5).contains(.requestICEServers) {
+            if driver.runAnswered(until: driver.now.seconds + 0.5).contains(.requestICEServers) {
                 times.append(driver.now.seconds)
                 errors += driver.feed(.iceServersFailed(failure)).events
             }
@@ -115,9 +103,9 @@ import TransportPluginAPI
         let gaps = zip(times.dropFirst(), times).map { $0 - $1 }
         #expect(times[0] < 6 && gaps.allSatisfy { $0 > 9 && $0 < 61 } && gaps[6] > 59)
         // The next failure after a success is told again.
-        _ = run(&driver, until: driver.now.seconds + 61)
+        _ = driver.runAnswered(until: driver.now.seconds + 61)
         driver.feed(.iceServersProvided([own], ttl: .seconds(100)))
-        _ = run(&driver, until: driver.now.seconds + 71)
+        _ = driver.runAnswered(until: driver.now.seconds + 71)
         #expect(driver.feed(.iceServersFailed(failure)).events.count == 1)
     }
 
@@ -126,7 +114,7 @@ import TransportPluginAPI
         driver.feed(.started)
         driver.feed(.iceServersProvided([own], ttl: .seconds(100)))
         driver.join(makeJoined())
-        _ = run(&driver, until: 71)
+        _ = driver.runAnswered(until: 71)
         #expect(updated(driver.feed(.iceServersFailed(SignalingFailure("down")))).isEmpty)
         #expect(created(driver.receive(.peerJoined(makeParticipant("z")), sequence: 1)) == [[own]])
         // It was asked only just now.
@@ -139,9 +127,9 @@ import TransportPluginAPI
         driver.feed(.started)
         driver.feed(.iceServersProvided([own], ttl: .seconds(100)))
         driver.join(makeJoined())
-        _ = run(&driver, until: 10)
+        _ = driver.runAnswered(until: 10)
         driver.feed(.woke(after: .seconds(80)))
-        #expect(run(&driver, until: 11).contains(.requestICEServers))
+        #expect(driver.runAnswered(until: 11).contains(.requestICEServers))
     }
 
     @Test func anAnswerThatNobodyAskedForIsNotTaken() {

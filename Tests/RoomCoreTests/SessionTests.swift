@@ -74,21 +74,9 @@ import TransportPluginAPI
         driver.feed(.peer(ParticipantID("z"), id, .state(.connected)))
         // The server has lost its state, and z has not been there yet.
         _ = comeBack(&driver, makeJoined(epoch: 2, roster: []))
-        #expect(!run(&driver, until: 60).events.contains { if case .peerLeft = $0 { true } else { false } })
+        #expect(!driver.runAnswered(until: 60).events.contains { if case .peerLeft = $0 { true } else { false } })
         driver.feed(.peer(ParticipantID("z"), id, .state(.disconnected)))
-        #expect(run(&driver, until: 64).events.contains { if case .peerLeft = $0 { true } else { false } })
-    }
-
-    /// The server shows signs of life all the time.
-    private func run(_ driver: inout RoomDriver, until seconds: Double) -> [RoomMachine.Action] {
-        var actions: [RoomMachine.Action] = []
-        while driver.now.seconds < seconds {
-            let part = driver.run(until: min(seconds, driver.now.seconds + 0.5))
-            driver.receive(.ack(received: 0))
-            driver.answerPings(in: part)
-            actions += part
-        }
-        return actions
+        #expect(driver.runAnswered(until: 64).events.contains { if case .peerLeft = $0 { true } else { false } })
     }
 
     private func rosterEvents(_ events: [RoomEvent]) -> [RoomEvent] {
@@ -157,7 +145,7 @@ import TransportPluginAPI
         #expect(events.count == 1)
         let back = makeParticipant("a", epoch: 2)
         #expect(rosterEvents(driver.receive(.peerJoined(back), sequence: 1).events) == [.peerChanged(back)])
-        let later = rosterEvents(run(&driver, until: 40).events)
+        let later = rosterEvents(driver.runAnswered(until: 40).events)
         #expect(later.contains(.peerLeft(makeParticipant("z"), reason: .timedOut)))
         #expect(!later.contains { if case .peerLeft(let peer, _) = $0 { peer.id.rawValue == "a" } else { false } })
     }
@@ -169,8 +157,8 @@ import TransportPluginAPI
         let connection = try #require(driver.connection(to: ParticipantID("z")))
         driver.feed(.peer(ParticipantID("z"), connection, .closed(nil)))
         let last = driver.now.seconds
-        #expect(rosterEvents(run(&driver, until: last + 19).events).isEmpty)
-        let later = rosterEvents(run(&driver, until: last + 25).events)
+        #expect(rosterEvents(driver.runAnswered(until: last + 19).events).isEmpty)
+        let later = rosterEvents(driver.runAnswered(until: last + 25).events)
         #expect(later == [.peerLeft(makeParticipant("z"), reason: .timedOut)])
     }
 
@@ -221,7 +209,7 @@ import TransportPluginAPI
         driver.receive(.ping(id: 9))
         #expect(rosterEvents(driver.run(until: driver.now.seconds + 1).events).isEmpty)
         driver.receive(.pong(id: id))
-        let later = run(&driver, until: driver.now.seconds + 4).events
+        let later = driver.runAnswered(until: driver.now.seconds + 4).events
         #expect(rosterEvents(later) == [.peerLeft(makeParticipant("z"), reason: .timedOut)])
     }
 
@@ -237,7 +225,7 @@ import TransportPluginAPI
         let back = makeParticipant("z", epoch: 2)
         #expect(rosterEvents(driver.receive(.peerJoined(back), sequence: 1).events) == [.peerChanged(back)])
         driver.answerPings(in: asked)
-        #expect(rosterEvents(run(&driver, until: last + 9).events).isEmpty)
+        #expect(rosterEvents(driver.runAnswered(until: last + 9).events).isEmpty)
     }
 
     /// Rejoins an empty room, whose server then says something every second. Returns the last time.
@@ -253,15 +241,15 @@ import TransportPluginAPI
     @Test func whoIsMissedIsNotGivenUpWhileTheServerIsAwayAndHasItsTimeAgainAfterwards() {
         var driver = makeDriver([makeParticipant("z")])
         _ = comeBack(&driver, makeJoined(epoch: 2, roster: []))
-        _ = run(&driver, until: 15)
+        _ = driver.runAnswered(until: 15)
         driver.feed(.transportClosed(driver.generation, nil))
         let meanwhile = driver.run(until: 100).events
         #expect(rosterEvents(meanwhile).isEmpty)
         driver.feed(.reconnectRequested)
         #expect(rosterEvents(driver.join(makeJoined(epoch: 3, roster: [])).events).count == 1)
-        let soon = run(&driver, until: 119).events
+        let soon = driver.runAnswered(until: 119).events
         #expect(rosterEvents(soon).isEmpty)
-        let late = run(&driver, until: 125).events
+        let late = driver.runAnswered(until: 125).events
         #expect(rosterEvents(late) == [.peerLeft(makeParticipant("z"), reason: .timedOut)])
     }
 
@@ -272,7 +260,7 @@ import TransportPluginAPI
         let events = driver.feed(.timerFired(.session)).events
         #expect(rosterEvents(events).isEmpty)
         driver.receive(.pong(id: 1))
-        let later = run(&driver, until: driver.now.seconds + 25).events
+        let later = driver.runAnswered(until: driver.now.seconds + 25).events
         #expect(rosterEvents(later) == [.peerLeft(makeParticipant("z"), reason: .timedOut)])
     }
 

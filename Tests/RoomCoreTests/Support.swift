@@ -95,6 +95,19 @@ struct RoomDriver {
         }.first
     }
 
+    /// As `run`, while the server shows signs of life all the time.
+    @discardableResult
+    mutating func runAnswered(until seconds: Double) -> [RoomMachine.Action] {
+        var actions: [RoomMachine.Action] = []
+        while now.seconds < seconds {
+            let part = run(until: min(seconds, now.seconds + 0.5))
+            receive(.ack(received: 0))
+            answerPings(in: part)
+            actions += part
+        }
+        return actions
+    }
+
     /// As a server does.
     mutating func answerPings(in actions: [RoomMachine.Action]) {
         for case .ping(let id) in actions.sent { receive(.pong(id: id)) }
