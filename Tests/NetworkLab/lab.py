@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 
+import fieldcases
 import links
 import natprobe
 from network import LabError
@@ -112,7 +113,8 @@ def main():
     parser.add_argument("--forwarder", required=True)
     parser.add_argument("--folder", required=True, help="for logs and traces, one folder per run")
     parser.add_argument("--rows", help="names, patterns, or groups (table, more, link), comma-separated")
-    parser.add_argument("--short", action="store_true", help="the short table, each row once")
+    parser.add_argument("--cases", nargs="?", const="*", metavar="PATTERN", help="only the field cases, or some of them")
+    parser.add_argument("--short", action="store_true", help="the short table, each row once, and the field cases")
     parser.add_argument("--repeat", type=int, help="runs per row; default 5, with --short 1")
     parser.add_argument("--untimed", action="store_true", help="hold nothing against the figures asked for, only loss and healing")
     parser.add_argument("--json", help="write everything to this file")
@@ -124,6 +126,8 @@ def main():
             print(f"{row.name:24} {row.group:6} {row.title}")
         for name, title in links.NAMES.items():
             print(f"{name:24} {'link':6} {title}")
+        for case in fieldcases.load():
+            print(f"{case.name:24} {'case':6} {case.title}")
         return 0
     # Also where a shell started this in the background, with the interrupt ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -133,30 +137,37 @@ def main():
     started = time.monotonic()
 
     passed = failed = 0
-    for what, wrong in natprobe.check_all():
+    has_rows = options.rows is not None or options.cases is None
+    for what, wrong in natprobe.check_all() if has_rows else ():
         passed, failed = passed + (not wrong), failed + bool(wrong)
         say(f"… {what}: {'; '.join(wrong) or 'as named'}")
-    summaries = []
-    link_results = []
+    summaries, link_results, case_results = [], [], []
     try:
-        for row in choose(options.rows, options.short):
-            summaries.append(summarize(row, run_row(row, tools, repeat), not options.untimed))
-        for name in links.chosen(options.rows, options.short):
-            link_results.append(links.measure(name, tools, repeat, say))
+        if has_rows:
+            for row in choose(options.rows, options.short):
+                summaries.append(summarize(row, run_row(row, tools, repeat), not options.untimed))
+            for name in links.chosen(options.rows, options.short):
+                link_results.append(links.measure(name, tools, repeat, say))
+        if options.cases is not None or options.rows is None:
+            for case in fieldcases.load(options.cases or "*"):
+                case_results.append(fieldcases.measure(case, tools, say))
     except KeyboardInterrupt:
         say("interrupted: the rows that were finished follow")
-    for summary in summaries + link_results:
+    skipped = sum(result["skipped"] for result in case_results)
+    passed -= skipped
+    for summary in summaries + link_results + case_results:
         passed, failed = passed + (not summary["faults"]), failed + bool(summary["faults"])
-    write_table(summaries, link_results, sys.stdout)
+    write_table(summaries, link_results, case_results, sys.stdout)
     document = {
         "machine": {"cpus": os.cpu_count(), "kernel": platform.release().split("-")[0], "load": os.getloadavg()},
         "repeat": repeat, "seconds": round(time.monotonic() - started), "rows": summaries, "links": link_results,
+        "cases": case_results,
     }
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(document, indent=1) + "\n")
     if options.markdown:
         pathlib.Path(options.markdown).write_text(markdown(document))
-    print(f"{passed} passed, {failed} failed, 0 skipped")
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
 
 

@@ -38,12 +38,14 @@ def run(arguments, text=None):
 
 
 class Namespace:
-    def __init__(self, name):
+    def __init__(self, name, has_ipv6=False):
         self.name = name
         run(["ip", "netns", "add", name])
-        self.ip("link set lo up")
+        # IPv6 addresses are usable at once: nobody else could have the same.
+        setting = ("accept_dad", "0") if has_ipv6 else ("disable_ipv6", "1")
         for key in ("all", "default"):
-            self.sysctl(f"ipv6/conf/{key}/disable_ipv6", "1", optional=True)
+            self.sysctl(f"ipv6/conf/{key}/{setting[0]}", setting[1], optional=True)
+        self.ip("link set lo up")
 
     def ip(self, *lines):
         """Several `ip` commands in one process, so that they happen within a millisecond."""
@@ -234,6 +236,51 @@ class Site:
         if self.filter:
             yield self.filter, "near"
             yield self.filter, "far"
+
+
+class Cable:
+    """Two machines, `a` and `b`, and one cable between their `eth0`: no router, no default route, nothing else.
+
+    `a` and `b` are the addresses of each ("10.1.1.1/24", "fd00:1::1/64"). Both have IPv6 and the link-local address that goes with it.
+    """
+
+    _serial = 0
+
+    def __init__(self, a=(), b=(), mtu=1500):
+        Cable._serial += 1
+        self._hosts = []
+        try:
+            for name in "ab":
+                self._hosts.append(Namespace(f"c{Cable._serial}{name}", has_ipv6=True))
+            run(["ip", "link", "add", "eth0", "netns", self.a.name, "type", "veth", "peer", "name", "eth0",
+                 "netns", self.b.name])
+            for host, addresses in ((self.a, a), (self.b, b)):
+                host.ip(f"link set eth0 mtu {mtu}", *[f"addr add {address} dev eth0" for address in addresses])
+            # Both ends before either is used: a carrier needs two.
+            for host in self._hosts:
+                host.ip("link set eth0 up")
+        except BaseException:
+            self.remove()
+            raise
+
+    @property
+    def a(self):
+        return self._hosts[0]
+
+    @property
+    def b(self):
+        return self._hosts[1]
+
+    def switch_offloads_off(self):
+        """Packets are as they would be on a wire: checksummed, and no larger than the MTU."""
+        for host in self._hosts:
+            run(host.command(["ethtool", "-K", "eth0", "rx", "off", "tx", "off", "tso", "off", "gso", "off", "gro", "off",
+                              "tx-udp-segmentation", "off"]))
+
+    def remove(self):
+        for host in self._hosts:
+            host.remove()
+        self._hosts = []
 
 
 class Network:

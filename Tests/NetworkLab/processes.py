@@ -113,17 +113,60 @@ class Child:
         self._log.close()
 
 
-class Peer(Child):
-    """`room connect --json`. Numbered messages are kept apart from the other events, by sender."""
+class Participant(Child):
+    """`room connect --json`."""
+
+    def __init__(self, name, namespace, room, folder, server, arguments=(), in_room="lab", under=()):
+        """`server`: its URL. `under`: a command that runs the command that follows it."""
+        self.id = None
+        super().__init__(
+            name, namespace,
+            [*under, room, "connect", in_room, "--name", name, "--json", "--server", server, *arguments], folder)
+
+    def take(self, event):
+        if event.get("event") == "joined":
+            self.id = event["self"]
+        self.events.append(event)
+
+    def named(self, kind):
+        """The events of one kind so far."""
+        return [event for event in self.events if event.get("event") == kind]
+
+    def wait_connected(self, count=1, seconds=DEADLINE):
+        self.wait(f"connection to {count} others", lambda child: len(child.connected()) >= count, seconds)
+
+    def wait_message(self, text, seconds=DEADLINE):
+        self.wait("message", lambda child: any(event.get("text") == text for event in child.named("message")), seconds)
+
+    def connected(self):
+        """The ids of the peers to which the path works now."""
+        return {peer for peer, state in self.peer_states().items() if state == "connected"}
+
+    def peer_states(self):
+        states = {}
+        for event in self.named("peer"):
+            if event["state"] == "left":
+                states.pop(event["id"], None)
+            elif event["state"] != "changed" and not (event["state"] == "joined" and event["id"] in states):
+                states[event["id"]] = event["state"]
+        return states
+
+    def paths(self):
+        return {event["id"]: event.get("path") for event in self.named("peer") if event["state"] == "connected"}
+
+    def signaling(self):
+        return self.named("signaling")
+
+
+class Peer(Participant):
+    """A participant behind a NAT. Numbered messages are kept apart from the other events, by sender."""
 
     def __init__(self, name, site, room, folder, host=False, policy="all", in_room="lab"):
         self.site = site
         self.received = {}
         self.sent_count = 0
-        self.id = None
-        command = [room, "connect", in_room, "--name", name, "--json", "--server", f"ws://{SERVER}:{PORT}/",
-                   "--ice-policy", policy, "--log-level", "debug"]
-        super().__init__(name, site.peer, command + (["--as-host"] if host else []), folder)
+        arguments = ["--ice-policy", policy, "--log-level", "debug"] + (["--as-host"] if host else [])
+        super().__init__(name, site.peer, room, folder, f"ws://{SERVER}:{PORT}/", arguments, in_room)
 
     def take(self, event):
         kind = event.get("event")
@@ -135,36 +178,10 @@ class Peer(Child):
         elif kind == "sent":
             self.sent_count = event["count"]
             return
-        elif kind == "joined":
-            self.id = event["self"]
-        self.events.append(event)
+        super().take(event)
 
     def send(self, number, padding=""):
         return self.command(do="send", text=f"{number}{padding}")
-
-    def connected(self):
-        """The ids of the peers to which the path works now."""
-        return {peer for peer, state in self.peer_states().items() if state == "connected"}
-
-    def peer_states(self):
-        states = {}
-        for event in self.events:
-            if event.get("event") == "peer":
-                if event["state"] == "left":
-                    states.pop(event["id"], None)
-                elif event["state"] != "changed" and not (event["state"] == "joined" and event["id"] in states):
-                    states[event["id"]] = event["state"]
-        return states
-
-    def paths(self):
-        paths = {}
-        for event in self.events:
-            if event.get("event") == "peer" and event["state"] == "connected":
-                paths[event["id"]] = event.get("path")
-        return paths
-
-    def signaling(self):
-        return [event for event in self.events if event.get("event") == "signaling"]
 
 
 class RoomServer:

@@ -53,17 +53,25 @@ def cells(summary):
 HEAD = ["outage", "asked", "median (worst)", "lost / doubled / disordered", "healthy gap ms", "noticed s", "room whole s",
         "restarts / rebuilds", "verdict"]
 LINK_HEAD = ["link", "asked", "measured", "verdict"]
+CASE_HEAD = ["case", "rule", "seconds", "verdict"]
 
 
 def link_cells(result):
     return [result["title"], result["asked"], result["measured"], "; ".join(result["faults"]) or "as asked"]
 
 
-def write_table(summaries, links, file):
+def case_cells(result):
+    verdict = "SKIPPED: " + result["why_skipped"] if result["skipped"] else "; ".join(result["faults"]) or "as asked"
+    return [result["name"], result["title"], shown(result["seconds"], 1), verdict]
+
+
+def write_table(summaries, links, cases, file):
     if summaries:
         write_columns(HEAD, [cells(summary) for summary in summaries], file)
     if links:
         write_columns(LINK_HEAD, [link_cells(result) for result in links], file)
+    if cases:
+        write_columns(CASE_HEAD, [case_cells(result) for result in cases], file)
 
 
 def write_columns(head, rows, file):
@@ -88,6 +96,8 @@ def markdown(document):
         lines += table(HEAD, [cells(summary) for summary in document["rows"]])
     if document["links"]:
         lines += [""] + table(LINK_HEAD, [link_cells(result) for result in document["links"]])
+    if document["cases"]:
+        lines += [""] + table(CASE_HEAD, [case_cells(result) for result in document["cases"]])
     return "\n".join(lines) + "\n"
 
 
