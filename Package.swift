@@ -68,7 +68,7 @@ let package = Package(
         .target(name: "RoomCore", dependencies: ["RoomProtocol", "TransportPluginAPI"]),
         .target(name: "RoomServerCore", dependencies: ["RoomProtocol", "TransportPluginAPI"]),
         .target(
-            name: "RoomSimulation", dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol"],
+            name: "RoomSimulation", dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol", "TransportPluginAPI"],
             // Its objects are used by one thread; debug builds, and so the tests, check every access.
             swiftSettings: [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]),
 
@@ -95,11 +95,12 @@ let package = Package(
         .target(name: "TransportTestKit", dependencies: ["CLinux", "TransportPluginAPI"]),
         .target(name: "RoomDoctor", dependencies: ["TransportPluginAPI", "COpenSSL"]),
         .target(
-            name: "TransportBenchmark", dependencies: ["RoomConnection", "TransportPluginAPI", "COpenSSL"]),
+            name: "TransportBenchmark",
+            dependencies: ["RoomConnection", "RoomProtocol", "TransportPluginAPI", "COpenSSL"]),
         .executableTarget(
             name: "room",
             dependencies: [
-                "RoomConnection", "RoomDoctor", "RoomServer", "RoomSimulation", "TransportBenchmark",
+                "RoomConnection", "RoomDoctor", "RoomProtocol", "RoomServer", "RoomSimulation", "TransportBenchmark",
                 "InProcessTransport", "TransportPluginAPI", "TransportTestKit", "SignalingFoundation",
                 .target(name: "SignalingLibwebsockets", condition: .when(traits: ["Libwebsockets"])),
                 .target(name: "SignalingNIO", condition: .when(traits: ["NIO"])),
@@ -153,7 +154,7 @@ let package = Package(
         // Tests
         .testTarget(name: "TransportPluginAPITests", dependencies: ["TransportPluginAPI"]),
         .testTarget(name: "RoomProtocolTests", dependencies: ["RoomProtocol"]),
-        .testTarget(name: "RoomCoreTests", dependencies: ["RoomCore"]),
+        .testTarget(name: "RoomCoreTests", dependencies: ["RoomCore", "RoomProtocol", "TransportPluginAPI"]),
         .testTarget(
             name: "RoomServerCoreTests", dependencies: ["RoomServerCore", "RoomProtocol", "TransportPluginAPI"]),
         .testTarget(name: "NetworkMonitorTests", dependencies: ["NetworkMonitor", "TransportPluginAPI"]),
@@ -162,7 +163,9 @@ let package = Package(
             dependencies: ["RoomDoctor", "TransportPluginAPI", "TLSTestSupport", "TURNTestSupport"]),
         .testTarget(name: "RoomSimulationTests", dependencies: ["RoomSimulation"]),
         .testTarget(name: "TransportBenchmarkTests", dependencies: ["TransportBenchmark"]),
-        .testTarget(name: "InProcessTransportTests", dependencies: ["InProcessTransport", "TransportTestKit"]),
+        .testTarget(
+            name: "InProcessTransportTests",
+            dependencies: ["InProcessTransport", "TransportPluginAPI", "TransportTestKit"]),
         .testTarget(
             name: "RoomConnectionTests",
             dependencies: [
@@ -184,11 +187,11 @@ let package = Package(
             dependencies: ["SignalingFoundation", "TransportPluginAPI", "TransportTestKit", "TLSTestSupport"]),
         .testTarget(
             name: "SignalingLibwebsocketsTests",
-            dependencies: ["SignalingLibwebsockets", "TransportTestKit", "TLSTestSupport"]),
+            dependencies: ["SignalingLibwebsockets", "TransportPluginAPI", "TransportTestKit", "TLSTestSupport"]),
         .testTarget(
             name: "SignalingNIOTests",
             dependencies: [
-                "SignalingNIO", "TransportTestKit",
+                "SignalingNIO", "TransportPluginAPI", "TransportTestKit",
                 .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["NIO"])),
                 .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["NIO"])),
                 .product(name: "NIOTLS", package: "swift-nio", condition: .when(traits: ["NIO"])),
