@@ -194,7 +194,7 @@ package struct RoomSessionMachine: Sendable {
             }
             // Names are unique in a room: whoever had it and is missed will not come back under it.
             for ghost in stay.sortedMembers
-            where ghost.missedUntil != nil && ghost.participant.name == participant.name {
+            where ghost.missedUntil != nil && ghost.participant.name.hasSameBytes(as: participant.name) {
                 stay.members[ghost.participant.id] = nil
                 actions.append(.peerLeft(ghost.participant, reason: .left))
             }

@@ -7,14 +7,14 @@ extension ClientMessage {
             self = .kick(
                 Kick(
                     participant: ParticipantID(try fields.identifier("participant")),
-                    reason: try fields.optionalString("reason", limit: Limits.reason) ?? ""))
+                    reason: try fields.freeText("reason", limit: Limits.reason) ?? ""))
         case "update": self = .update(metadata: try fields.metadata())
         case "ack": self = .ack(received: try fields.integer("received"))
         case "ping": self = .ping(id: try fields.integer("id"))
         case "pong": self = .pong(id: try fields.integer("id"))
         case "leave": self = .leave
         case "closeRoom":
-            self = .closeRoom(reason: try fields.optionalString("reason", limit: Limits.reason) ?? "")
+            self = .closeRoom(reason: try fields.freeText("reason", limit: Limits.reason) ?? "")
         default: throw .unknownType("The server does not know messages of the type \(type).")
         }
     }
@@ -64,8 +64,8 @@ extension Hello {
             throw fields.wrong("role", "is neither host nor guest")
         }
         self.init(
-            room: RoomName(try fields.string("room", limit: Limits.roomName, .line, minimum: 1)), role: role,
-            name: try fields.string("name", limit: Limits.participantName, .line, minimum: 1),
+            room: RoomName(try fields.name("room", limit: Limits.roomName)), role: role,
+            name: try fields.name("name", limit: Limits.participantName),
             metadata: try fields.metadata(),
             token: try fields.optionalString("token", limit: Limits.token, .token, minimum: 1),
             resume: try fields.optionalObject("resume").map { resume throws(ProtocolError) in try Resume(resume) },

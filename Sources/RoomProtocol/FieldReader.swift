@@ -2,11 +2,11 @@
 ///
 /// `null` counts as absent. Fields that nobody asks for are ignored.
 package struct FieldReader {
-    private let members: [String: JSONValue]
+    private let members: [ByteText: JSONValue]
     /// What comes before a field's name in errors: `resume.`, `roster[3].`.
     private let path: String
 
-    package init(_ members: [String: JSONValue], path: String = "") {
+    package init(_ members: [ByteText: JSONValue], path: String = "") {
         self.members = members
         self.path = path
     }
@@ -48,7 +48,7 @@ package struct FieldReader {
     // MARK: Fields
 
     private func value(_ field: String) -> JSONValue? {
-        switch members[field] {
+        switch members[ByteText(field)] {
         case nil, .null: nil
         case .some(let value): value
         }
@@ -70,8 +70,7 @@ package struct FieldReader {
     package func optionalString(
         _ field: String, limit: Int, _ characters: Characters = .text, minimum: Int = 0
     ) throws(ProtocolError) -> String? {
-        guard let value = value(field) else { return nil }
-        guard case .string(let text) = value else { throw wrong(field, "is not a string") }
+        guard let text = try text(field) else { return nil }
         try check(text, field, limit, characters, minimum)
         return text
     }
@@ -82,14 +81,52 @@ package struct FieldReader {
         try required(field, optionalString(field, limit: limit, characters, minimum: minimum))
     }
 
+    /// Text for people: control characters but tab, line feed and carriage return become U+FFFD, which counts for the limit.
+    package func freeText(_ field: String, limit: Int) throws(ProtocolError) -> String? {
+        guard let text = try text(field) else { return nil }
+        let shown = Self.withoutControls(text)
+        guard shown.utf8.count <= limit else { throw tooMuch(field, limit, "bytes") }
+        return shown
+    }
+
+    private static func withoutControls(_ text: String) -> String {
+        guard !text.utf8.allSatisfy(Characters.text.allow) else { return text }
+        var bytes: [UInt8] = []
+        for byte in text.utf8 {
+            if Characters.text.allow(byte) { bytes.append(byte) } else { bytes += [0xEF, 0xBF, 0xBD] }
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// A name of a room or participant that somebody chooses. Throws `invalid_name`, which names the character.
+    package func name(_ field: String, limit: Int) throws(ProtocolError) -> String {
+        let text = try required(field, text(field))
+        guard text.utf8.count <= limit else { throw tooMuch(field, limit, "bytes") }
+        guard !text.isEmpty else { throw wrong(field, "is empty") }
+        if let scalar = text.unicodeScalars.first(where: \.isForbiddenInNames) {
+            throw .invalidName("\(path)\(field)", scalar)
+        }
+        return text
+    }
+
+    private func text(_ field: String) throws(ProtocolError) -> String? {
+        guard let value = value(field) else { return nil }
+        guard case .string(let text) = value else { throw wrong(field, "is not a string") }
+        return text
+    }
+
     package func identifier(_ field: String) throws(ProtocolError) -> String {
         try string(field, limit: Limits.identifier, .identifier, minimum: 1)
     }
 
     package func optionalInteger(_ field: String, limit: UInt64 = .max) throws(ProtocolError) -> UInt64? {
         guard let value = value(field) else { return nil }
-        guard case .integer(let integer) = value else {
-            throw wrong(field, "is not a whole number that is not negative")
+        let integer: UInt64
+        switch value {
+        case .integer(let exact): integer = exact
+        // `1.0` and `1e3`, as far as every whole number has one form as a floating-point number.
+        case .real(let real) where real >= 0 && real < 0x1p53 && real.rounded() == real: integer = UInt64(real)
+        default: throw wrong(field, "is not a whole number that is not negative")
         }
         guard integer <= limit else { throw tooMuch(field, Int(clamping: limit), "as a number") }
         return integer
@@ -172,8 +209,9 @@ package struct FieldReader {
         }
         var result: [String: String] = [:]
         var total = 0
-        for (key, value) in reader.members {
-            guard case .string(let text) = value else { throw wrong(field, "has a value that is not a string") }
+        for (name, value) in reader.members {
+            guard case .string(let raw) = value else { throw wrong(field, "has a value that is not a string") }
+            let (key, text) = (name.text, Self.withoutControls(raw))
             guard key.utf8.count <= Limits.metadataKey else {
                 throw tooMuch(field, Limits.metadataKey, "bytes for a key")
             }
@@ -183,11 +221,11 @@ package struct FieldReader {
             guard text.utf8.count <= Limits.metadataValue else {
                 throw tooMuch(field, Limits.metadataValue, "bytes for a value")
             }
-            guard text.utf8.allSatisfy(Characters.text.allow) else {
-                throw wrong(field, "has a value with control characters")
-            }
             total += key.utf8.count + text.utf8.count
-            result[key] = text
+            // Different bytes, but one key for `String`, and for people.
+            guard result.updateValue(text, forKey: key) == nil else {
+                throw wrong(field, "has two keys that are canonically equivalent")
+            }
         }
         guard total <= Limits.metadataBytes else { throw tooMuch(field, Limits.metadataBytes, "bytes in all") }
         return result

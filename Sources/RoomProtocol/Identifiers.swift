@@ -11,13 +11,15 @@ public struct ParticipantID: Sendable, Hashable, Comparable, CustomStringConvert
     }
 }
 
-/// A room's name.
+/// A room's name. Two are the same where their bytes are.
 public struct RoomName: Sendable, Hashable, CustomStringConvertible {
-    /// As it travels: 1 to 128 bytes of UTF-8 without control characters.
+    /// As it travels: 1 to 128 bytes of UTF-8, without control characters and others that names must not have.
     public let rawValue: String
     /// Takes the text as it is: the codec checks it.
     public init(_ rawValue: String) { self.rawValue = rawValue }
     public var description: String { rawValue }
+    public static func == (left: Self, right: Self) -> Bool { left.rawValue.hasSameBytes(as: right.rawValue) }
+    public func hash(into hasher: inout Hasher) { rawValue.hashBytes(into: &hasher) }
 }
 
 /// One participant's stay in a room. A new one at every first join; kept by resume and rejoin, unless the others were told

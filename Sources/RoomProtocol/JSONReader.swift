@@ -7,7 +7,8 @@ package enum JSONValue: Equatable {
     case real(Double)
     case string(String)
     case array([JSONValue])
-    case object([String: JSONValue])
+    /// By the bytes of the names.
+    case object([ByteText: JSONValue])
 }
 
 /// Why a text is no JSON that we accept. Never quotes the text: it may hold secrets.
@@ -21,25 +22,49 @@ package struct JSONError: Error, Equatable {
     }
 }
 
-/// A strict reader of one JSON text: valid UTF-8 only, no duplicate names in an object, no lone surrogates, no byte order
-/// mark, nothing behind the value, and limits on depth, number of values and length of numbers.
+/// A reader of one JSON text: valid UTF-8 only, nothing behind the value, and limits on depth, number of values and length of
+/// numbers. The time is linear in the bytes.
 ///
-/// Duplicate names are refused (RFC 8259 §4 leaves it open) so that no two readers ever see different messages.
+/// A byte order mark is passed over (RFC 8259 §8.1). Half a surrogate pair, which `JSON.stringify` writes as an escape, is read as
+/// U+FFFD. Duplicate names are refused (RFC 8259 §4 leaves it open) so that no two readers ever see different messages.
 package struct JSONReader {
     private let bytes: UnsafeRawBufferPointer
+    private let nameLimit: Int
     private var index = 0
+    private var flaw: Flaw?
     private var depth = 0
     private var values = 0
 
-    private init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+    /// What is wrong with a text that is JSON all the same: it can be read to its end, but must not be acted upon.
+    package enum Flaw: Equatable {
+        case duplicateName(JSONError)
+        case longName
+    }
 
+    private init(_ bytes: UnsafeRawBufferPointer, nameLimit: Int) {
+        self.bytes = bytes
+        self.nameLimit = nameLimit
+    }
+
+    /// Reads a text without a flaw.
     package static func read(_ bytes: UnsafeRawBufferPointer) throws(JSONError) -> JSONValue {
-        var reader = JSONReader(bytes)
+        let (value, flaw) = try read(bytes, nameLimit: .max)
+        if case .duplicateName(let error)? = flaw { throw error }
+        return value
+    }
+
+    /// Reads a text, and tells its first flaw. Of a name that occurs twice, the first value is kept; members whose names are longer than
+    /// `nameLimit` bytes are left out.
+    package static func read(
+        _ bytes: UnsafeRawBufferPointer, nameLimit: Int
+    ) throws(JSONError) -> (JSONValue, Flaw?) {
+        var reader = JSONReader(bytes, nameLimit: nameLimit)
+        if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { reader.index = 3 }
         reader.skipWhitespace()
         let value = try reader.value()
         reader.skipWhitespace()
         guard reader.index == bytes.count else { throw reader.error("something follows the value") }
-        return value
+        return (value, reader.flaw)
     }
 
     private func error(_ reason: StaticString) -> JSONError { JSONError(reason: reason, offset: index) }
@@ -87,10 +112,10 @@ package struct JSONReader {
         skipWhitespace()
     }
 
-    private mutating func object() throws(JSONError) -> [String: JSONValue] {
+    private mutating func object() throws(JSONError) -> [ByteText: JSONValue] {
         try enter()
         defer { depth -= 1 }
-        var members: [String: JSONValue] = [:]
+        var members: [ByteText: JSONValue] = [:]
         if take(UInt8(ascii: "}")) { return members }
         while true {
             guard current == UInt8(ascii: "\"") else { throw error("a name was expected") }
@@ -98,7 +123,14 @@ package struct JSONReader {
             skipWhitespace()
             guard take(UInt8(ascii: ":")) else { throw error("a colon was expected") }
             skipWhitespace()
-            guard members.updateValue(try value(), forKey: name) == nil else { throw error("a name occurs twice") }
+            let value = try value()
+            if name.utf8.count > nameLimit {
+                flaw = flaw ?? .longName
+            } else if members[ByteText(name)] == nil {
+                members[ByteText(name)] = value
+            } else {
+                flaw = flaw ?? .duplicateName(error("a name occurs twice"))
+            }
             skipWhitespace()
             if take(UInt8(ascii: "}")) { return members }
             guard take(UInt8(ascii: ",")) else { throw error("a comma or brace was expected") }
@@ -177,13 +209,18 @@ package struct JSONReader {
         case UInt8(ascii: "u"):
             var code = UInt32(try hexadecimal())
             if code >= 0xD800 && code < 0xDC00 {
-                guard take(UInt8(ascii: "\\")), take(UInt8(ascii: "u")) else { throw error("a lone surrogate") }
-                let low = UInt32(try hexadecimal())
-                guard low >= 0xDC00 && low < 0xE000 else { throw error("a lone surrogate") }
-                code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
+                let next = index
+                if take(UInt8(ascii: "\\")), take(UInt8(ascii: "u")) {
+                    let low = UInt32(try hexadecimal())
+                    if low >= 0xDC00 && low < 0xE000 {
+                        code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
+                    }
+                }
+                // Without its other half: what follows stands for itself.
+                if code < 0x10000 { index = next }
             }
-            guard let scalar = Unicode.Scalar(code) else { throw error("a lone surrogate") }
-            bytes.append(contentsOf: UTF8.encode(scalar) ?? UTF8.encodedReplacementCharacter)
+            // There is no scalar for half of a surrogate pair.
+            bytes.append(contentsOf: Unicode.Scalar(code).flatMap(UTF8.encode) ?? UTF8.encodedReplacementCharacter)
         default: throw error("an unknown escape")
         }
     }

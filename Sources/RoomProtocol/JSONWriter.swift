@@ -65,7 +65,8 @@ package struct JSONWriter {
     package mutating func member(_ name: StaticString, _ value: [String: String]) {
         self.name(name)
         object { writer in
-            for (key, value) in value.sorted(by: { $0.key < $1.key }) {
+            let members = value.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
+            for (key, value) in members {
                 writer.separate()
                 writer.string(key)
                 writer.bytes.append(UInt8(ascii: ":"))

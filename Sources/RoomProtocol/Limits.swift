@@ -10,6 +10,8 @@ public enum Limits {
     public static let jsonDepth = 16
     /// Values in one message, all levels together.
     public static let jsonValues = 32_768
+    /// The name of a member, whether it is known or not.
+    public static let memberName = 64
     /// Characters of one number.
     public static let numberLength = 64
 

@@ -223,6 +223,19 @@ public struct Participant: Sendable, Hashable {
         self.metadata = metadata
         self.capabilities = capabilities
     }
+
+    // Names and metadata are the same where their bytes are.
+    public static func == (left: Self, right: Self) -> Bool {
+        left.id == right.id && left.session == right.session && left.epoch == right.epoch && left.isHost == right.isHost
+            && left.capabilities == right.capabilities && left.name.hasSameBytes(as: right.name)
+            && left.metadata.hasSameBytes(as: right.metadata)
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(id)
+        hasher.combine(session)
+        hasher.combine(epoch)
+    }
 }
 
 /// Negotiation between two participants, relayed by the server.
@@ -393,12 +406,15 @@ public struct ProtocolError: Error, Sendable, Hashable {
         /// Takes the text as it is.
         public init(rawValue: String) { self.rawValue = rawValue }
 
-        /// No JSON, a field that is missing or of the wrong kind, numbers that make no sense.
+        /// No JSON, a field that is missing or of the wrong kind, numbers that make no sense. Fatal only where the message's number
+        /// could not be read.
         public static let malformed = Code(rawValue: "malformed")
         /// A type, or a body of a signal, that is not known.
         public static let unknownType = Code(rawValue: "unknown_type")
         /// A field, or a whole message, over its limit.
         public static let limitExceeded = Code(rawValue: "limit_exceeded")
+        /// The name of a room or participant has a character that no name may have.
+        public static let invalidName = Code(rawValue: "invalid_name")
         /// No common version.
         public static let versionMismatch = Code(rawValue: "version_mismatch")
         /// The join token or the session token is missing, not signed by this server, or for something else.

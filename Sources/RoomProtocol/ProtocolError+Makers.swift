@@ -14,6 +14,18 @@ extension ProtocolError {
         ProtocolError(code: .unknownType, message: message, isRetryable: false, isFatal: false)
     }
 
+    /// A name has a character that no name may have.
+    static func invalidName(_ field: String, _ scalar: Unicode.Scalar) -> ProtocolError {
+        let digits = String(scalar.value, radix: 16, uppercase: true)
+        let code = String(repeating: "0", count: max(0, 4 - digits.utf8.count)) + digits
+        return ProtocolError(
+            code: .invalidName,
+            message:
+                "The field \(field) has the character U+\(code). A name has no control characters, line ends, invisible or "
+                + "zero-width characters, and none that change the direction of text.",
+            isRetryable: false, isFatal: false)
+    }
+
     static func versionMismatch(from lowest: UInt64, to highest: UInt64) -> ProtocolError {
         let asked = lowest == highest ? "\(highest)" : "\(lowest) to \(highest)"
         return ProtocolError(

@@ -2,7 +2,9 @@
 ///
 /// Decoding never traps, whatever the bytes are. It throws a ``ProtocolError`` with one of these codes:
 ///
-/// - `malformed` (fatal): no JSON, or a field that is missing or of the wrong kind;
+/// - `malformed`: no JSON, or a field that is missing or of the wrong kind. Not fatal in a client's message whose number could be read:
+///   then it costs that message only;
+/// - `invalid_name`: a name with a character that no name may have;
 /// - `limit_exceeded`: a field over its limit (``Limits``), which the message names;
 /// - `unknown_type`: a type, or a kind of signal, that this version does not know;
 /// - `version_mismatch` (fatal): a `hello` or `joined` without a common version.
@@ -24,14 +26,14 @@ public enum RoomProtocolCodec {
     public static func decodeClientMessage(
         _ bytes: UnsafeRawBufferPointer
     ) throws(ProtocolError) -> Envelope<ClientMessage> {
-        try decode(bytes, limit: Limits.clientMessageBytes, ClientMessage.init)
+        try decode(bytes, limit: Limits.clientMessageBytes, isFieldFatal: false, ClientMessage.init)
     }
 
     /// Reads a server's message. Throws as this type says.
     public static func decodeServerMessage(
         _ bytes: UnsafeRawBufferPointer
     ) throws(ProtocolError) -> Envelope<ServerMessage> {
-        try decode(bytes, limit: Limits.serverMessageBytes, ServerMessage.init)
+        try decode(bytes, limit: Limits.serverMessageBytes, isFieldFatal: true, ServerMessage.init)
     }
 
     /// Reads a client's message. Throws as this type says.
@@ -45,7 +47,7 @@ public enum RoomProtocolCodec {
     }
 
     private static func decode<Message>(
-        _ bytes: UnsafeRawBufferPointer, limit: Int,
+        _ bytes: UnsafeRawBufferPointer, limit: Int, isFieldFatal: Bool,
         _ message: (_ type: String, _ fields: FieldReader) throws(ProtocolError) -> Message
     ) throws(ProtocolError) -> Envelope<Message> {
         guard bytes.count <= limit else {
@@ -54,21 +56,29 @@ public enum RoomProtocolCodec {
             throw error
         }
         let value: JSONValue
+        let flaw: JSONReader.Flaw?
         do throws(JSONError) {
-            value = try JSONReader.read(bytes)
+            (value, flaw) = try JSONReader.read(bytes, nameLimit: Limits.memberName)
         } catch {
             throw .malformed("The message is not valid JSON at byte \(error.offset): \(error.reason).")
         }
         guard case .object(let members) = value else { throw .malformed("The message is not a JSON object.") }
         let fields = FieldReader(members)
         let sequence = try fields.optionalInteger("seq")
+        if sequence == 0 { throw .malformed("The field seq is 0, numbers begin at 1.") }
         do throws(ProtocolError) {
-            if sequence == 0 { throw fields.wrong("seq", "is 0, numbers begin at 1") }
+            switch flaw {
+            case .duplicateName(let error)?:
+                throw .malformed("The message has a name twice in one object, at byte \(error.offset).")
+            case .longName?: throw .limitExceeded("A member's name is over its limit of \(Limits.memberName) bytes.")
+            case nil: break
+            }
             let type = try fields.string("type", limit: 64, .token, minimum: 1)
             return Envelope(sequence: sequence, ack: try fields.optionalInteger("ack"), try message(type, fields))
         } catch {
             var error = error
             error.sequence = sequence
+            if error.code == .malformed { error.isFatal = isFieldFatal }
             throw error
         }
     }

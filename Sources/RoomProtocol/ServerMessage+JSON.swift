@@ -174,7 +174,7 @@ extension ProtocolError {
     fileprivate init(_ fields: FieldReader) throws(ProtocolError) {
         self.init(
             code: Code(rawValue: try fields.string("code", limit: Limits.errorCode, .token, minimum: 1)),
-            message: try fields.optionalString("message", limit: Limits.errorMessage) ?? "",
+            message: try fields.freeText("message", limit: Limits.errorMessage) ?? "",
             isRetryable: try fields.boolean("retryable", default: false),
             isFatal: try fields.boolean("fatal", default: false),
             retryAfter: try fields.optionalObject("retryAfter")

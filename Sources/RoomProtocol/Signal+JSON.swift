@@ -50,8 +50,8 @@ extension Signal.Body {
             self = .endOfCandidates(
                 usernameFragment: try body.string("usernameFragment", limit: Limits.usernameFragment, .token))
         case "restartRequest":
-            self = .restartRequest(reason: try body.optionalString("reason", limit: Limits.reason) ?? "")
-        default: self = .rebuildRequest(reason: try body.optionalString("reason", limit: Limits.reason) ?? "")
+            self = .restartRequest(reason: try body.freeText("reason", limit: Limits.reason) ?? "")
+        default: self = .rebuildRequest(reason: try body.freeText("reason", limit: Limits.reason) ?? "")
         }
     }
 }

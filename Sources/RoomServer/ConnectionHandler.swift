@@ -80,7 +80,10 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     private func read(_ bytes: UnsafeRawBufferPointer) {
         switch state {
-        case .request(let head): readRequest(head, bytes)
+        case .request(let head):
+            // The only reference to it: what comes byte by byte is not copied each time.
+            state = .request([])
+            readRequest(head, bytes)
         case .open(let id): readFrames(id, bytes)
         case .closing:
             var events: [WebSocketParser.Event] = []
@@ -91,11 +94,12 @@ final class ConnectionHandler: ChannelInboundHandler {
         }
     }
 
-    private func readRequest(_ before: [UInt8], _ bytes: UnsafeRawBufferPointer) {
+    private func readRequest(_ before: consuming [UInt8], _ bytes: UnsafeRawBufferPointer) {
+        let count = before.count
         var head = before
-        head.append(contentsOf: bytes.prefix(HTTPRequest.maximumHeadBytes - before.count))
+        head.append(contentsOf: bytes.prefix(HTTPRequest.maximumHeadBytes - count))
         // Only the last three bytes of what was there can belong to the end that is looked for.
-        let start = max(0, before.count - 3)
+        let start = max(0, count - 3)
         guard let end = head[start...].indices.first(where: { head[$0...].starts(with: [13, 10, 13, 10]) }) else {
             state = .request(head)
             if head.count >= HTTPRequest.maximumHeadBytes {
@@ -118,7 +122,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         let id = loop.register(self)
         state = .open(id)
         loop.connected(id)
-        let consumed = end + 4 - before.count
+        let consumed = end + 4 - count
         if consumed < bytes.count { read(UnsafeRawBufferPointer(rebasing: bytes[consumed...])) }
     }
 

@@ -5,6 +5,7 @@ struct HTTPRequest: Equatable {
     struct Header: Equatable {
         /// In lower case.
         var name: String
+        /// ASCII: every other byte is a question mark (RFC 9110 §5.5 calls them opaque), so that no comparison has to normalise.
         var value: String
     }
 
@@ -21,22 +22,25 @@ struct HTTPRequest: Equatable {
     init?(head: some Collection<UInt8>) {
         var lines = Self.lines(head).makeIterator()
         guard let first = lines.next() else { return nil }
-        let parts = first.split(separator: " ", omittingEmptySubsequences: false)
-        guard parts.count == 3, !parts[0].isEmpty, parts[0].utf8.allSatisfy(Self.isToken), parts[1].hasPrefix("/"),
-            parts[1].utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }), parts[2] == "HTTP/1.1" || parts[2] == "HTTP/1.0"
+        let parts = first.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
+        guard parts.count == 3, !parts[0].isEmpty, parts[0].allSatisfy(Self.isToken),
+            parts[1].first == UInt8(ascii: "/"), parts[1].allSatisfy({ $0 > 0x20 && $0 < 0x7F }),
+            parts[2].elementsEqual("HTTP/1.1".utf8) || parts[2].elementsEqual("HTTP/1.0".utf8)
         else { return nil }
-        method = String(parts[0])
-        path = String(parts[1].prefix { $0 != "?" })
-        isHTTP11 = parts[2] == "HTTP/1.1"
+        method = Self.text(parts[0])
+        path = Self.text(parts[1].prefix { $0 != UInt8(ascii: "?") })
+        isHTTP11 = parts[2].last == UInt8(ascii: "1")
         headers = []
         while let line = lines.next() {
             // RFC 9112 §5: no space before the colon, no folded lines.
-            guard let colon = line.firstIndex(of: ":"), headers.count < Self.maximumHeaders else { return nil }
+            guard let colon = line.firstIndex(of: UInt8(ascii: ":")), headers.count < Self.maximumHeaders else {
+                return nil
+            }
             let name = line[..<colon]
-            guard !name.isEmpty, name.utf8.allSatisfy(Self.isToken) else { return nil }
-            let value = line[line.index(after: colon)...]
-            guard value.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 }) else { return nil }
-            headers.append(Header(name: name.lowercased(), value: Self.trimmed(value)))
+            guard !name.isEmpty, name.allSatisfy(Self.isToken) else { return nil }
+            let value = line[(colon + 1)...]
+            guard value.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 }) else { return nil }
+            headers.append(Header(name: Self.text(name).lowercased(), value: Self.trimmed(Self.text(value)[...])))
         }
     }
 
@@ -51,22 +55,26 @@ struct HTTPRequest: Equatable {
         return values.count == 1 ? values[0].value : nil
     }
 
-    private static func lines(_ head: some Collection<UInt8>) -> [String] {
-        var lines: [String] = []
+    private static func lines(_ head: some Collection<UInt8>) -> [[UInt8]] {
+        var lines: [[UInt8]] = []
         var line: [UInt8] = []
         var previous: UInt8 = 0
         for byte in head {
             if byte == 0x0A, previous == 0x0D {
                 line.removeLast()
-                lines.append(String(decoding: line, as: UTF8.self))
+                lines.append(line)
                 line = []
             } else {
                 line.append(byte)
             }
             previous = byte
         }
-        if !line.isEmpty { lines.append(String(decoding: line, as: UTF8.self)) }
+        if !line.isEmpty { lines.append(line) }
         return lines
+    }
+
+    private static func text(_ bytes: ArraySlice<UInt8>) -> String {
+        String(decoding: bytes.map { $0 < 0x80 ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
     }
 
     private static func trimmed(_ text: Substring) -> String {

@@ -35,8 +35,10 @@ struct ServerAuthority: RoomAuthority {
         guard let joinTokenSecret else { return true }
         guard let text = hello.token else { throw .unauthorized("This server asks for a join token.") }
         let token = try JoinToken(verifying: text, secret: joinTokenSecret, now: now())
-        guard token.room == hello.room.rawValue else { throw .unauthorized("The join token is for another room.") }
-        if let name = token.name, name != hello.name {
+        guard token.room.hasSameBytes(as: hello.room.rawValue) else {
+            throw .unauthorized("The join token is for another room.")
+        }
+        if let name = token.name, !name.hasSameBytes(as: hello.name) {
             throw .unauthorized("The join token is for another name.")
         }
         if let role = token.role, role.rawValue != hello.role.rawValue {

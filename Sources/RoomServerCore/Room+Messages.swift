@@ -109,7 +109,7 @@ extension Room {
     }
 
     mutating func update(_ metadata: [String: String], of id: ParticipantID, _ effects: inout Effects) {
-        guard members[id]?.participant.metadata != metadata else { return }
+        guard let former = members[id]?.participant.metadata, !former.hasSameBytes(as: metadata) else { return }
         members[id]?.participant.metadata = metadata
         guard let participant = members[id]?.participant else { return }
         tellOthers(.peerChanged(participant), than: id, &effects)

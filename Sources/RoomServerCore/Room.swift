@@ -62,7 +62,7 @@ struct Room: Sendable {
     /// Sessions whose names others have taken; nobody can come back with one.
     var replacedSessions = BoundedMemory<SessionID>(limit: 1024)
     var kickedSessions = BoundedMemory<SessionID>(limit: 1024)
-    var kickedNames = BoundedMemory<String>(limit: 1024)
+    var kickedNames = BoundedMemory<ByteText>(limit: 1024)
 
     init(name: RoomName) { self.name = name }
 
@@ -73,7 +73,7 @@ struct Room: Sendable {
     mutating func join(
         _ hello: Hello, ownsName: Bool, _ connection: ConnectionID, _ effects: inout Effects
     ) throws(ProtocolError) -> ParticipantID {
-        guard !kickedNames.contains(hello.name) else { throw .kicked }
+        guard !kickedNames.contains(ByteText(hello.name)) else { throw .kicked }
         let former = holder(of: hello.name)
         if let former, !givesWay(former, ownsName: ownsName, effects) { throw .nameTaken(isRejoin: false) }
         guard members.count - (former == nil ? 0 : 1) < effects.limits.participantsPerRoom else {
@@ -94,7 +94,9 @@ struct Room: Sendable {
         return participant.id
     }
 
-    private func holder(of name: String) -> Member? { members.values.first { $0.participant.name == name } }
+    private func holder(of name: String) -> Member? {
+        members.values.first { $0.participant.name.hasSameBytes(as: name) }
+    }
 
     /// Whether somebody new may have the name.
     private func givesWay(_ holder: Member, ownsName: Bool, _ effects: Effects) -> Bool {
@@ -278,7 +280,7 @@ struct Room: Sendable {
         case .timedOut, .roomClosed: endedSessions.insert(session)
         case .kicked:
             kickedSessions.insert(session)
-            kickedNames.insert(member.participant.name)
+            kickedNames.insert(ByteText(member.participant.name))
         }
         tellOthers(.peerLeft(id, session, reason: reason), than: id, &effects)
         if host?.id == id {

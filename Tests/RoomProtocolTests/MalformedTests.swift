@@ -26,25 +26,50 @@ private let hello = #""type":"hello","version":1,"room":"r","role":"guest","name
 @Suite("Texts that are no messages")
 struct MalformedTests {
     @Test(arguments: [
-        "", " ", "{", "}", "[]", "null", "1", "\"x\"", "{}", "{\"type\"}", "{\"type\":}", "{\"type\":\"leave\",}",
-        "{\"type\":\"leave\"}x", "{\"type\":\"leave\"} {}", "{'type':'leave'}", "{type:1}", "{\"type\":1}",
-        "{\"type\":null}",
-        "{\"type\":\"\"}", "{\"type\":\"leave\",\"type\":\"leave\"}", "{\"type\":\"leave\",\"x\":01}",
+        "", " ", "{", "}", "[]", "null", "1", "\"x\"", "{\"type\"}", "{\"type\":}", "{\"type\":\"leave\",}",
+        "{\"type\":\"leave\"}x", "{\"type\":\"leave\"} {}", "{'type':'leave'}", "{type:1}",
+        "{\"type\":\"leave\",\"x\":01}",
         "{\"type\":\"leave\",\"x\":1.}", "{\"type\":\"leave\",\"x\":.5}", "{\"type\":\"leave\",\"x\":-}",
         "{\"type\":\"leave\",\"x\":+1}", "{\"type\":\"leave\",\"x\":1e}", "{\"type\":\"leave\",\"x\":NaN}",
         "{\"type\":\"leave\",\"x\":tru}", "{\"type\":\"leave\",\"x\":\"\\x\"}", "{\"type\":\"leave\",\"x\":\"\\u12\"}",
-        "{\"type\":\"leave\",\"x\":\"\\ud800\"}", "{\"type\":\"leave\",\"x\":\"\\ud800\\u0041\"}",
-        "{\"type\":\"leave\",\"x\":\"\\udc00\"}", "{\"type\":\"leave\",\"x\":\"\n\"}", "{\"type\":\"leave\",\"x\":\"",
+        "{\"type\":\"leave\",\"x\":\"\\ud8\"}", "{\"type\":\"leave\",\"x\":\"\n\"}", "{\"type\":\"leave\",\"x\":\"",
         "{\"type\":\"leave\",\"x\":\"\\", "{\"type\":\"leave\" \"x\":1}", "{\"type\":\"leave\",\"x\":[1 2]}",
         "{\"type\":\"leave\",\"x\":[1,]}", "{\"type\":\"leave\",\"seq\":0}", "{\"type\":\"leave\",\"seq\":-1}",
-        "{\"type\":\"leave\",\"seq\":1.0}", "{\"type\":\"leave\",\"seq\":\"1\"}",
-        "{\"type\":\"leave\",\"seq\":18446744073709551616}", "{\"type\":\"ack\"}", "{\"type\":\"ping\",\"id\":1e400}",
-        "\u{FEFF}{\"type\":\"leave\"}",
+        "{\"type\":\"leave\",\"seq\":1.5}", "{\"type\":\"leave\",\"seq\":\"1\"}",
+        "{\"type\":\"leave\",\"seq\":18446744073709551616}", "\u{FEFF}\u{FEFF}{\"type\":\"leave\"}",
     ])
     func malformedTextIsAFatalTypedError(_ text: String) throws {
         let error = try #require(clientError(text))
         #expect(error.code == .malformed && error.isFatal && !error.isRetryable)
         #expect(error.message.utf8.count <= Limits.errorMessage)
+    }
+
+    /// The number of such a message could be read: it costs itself, not the connection.
+    @Test(arguments: [
+        #"{"seq":7}"#, #"{"seq":7,"type":1}"#, #"{"seq":7,"type":null}"#, #"{"seq":7,"type":""}"#,
+        #"{"seq":7,"type":"leave","type":"leave"}"#, #"{"seq":7,"type":"leave","x":[{"a":1,"a":2}]}"#,
+        #"{"seq":7,"type":"ack"}"#, #"{"seq":7,"type":"ping","id":1e400}"#, #"{"seq":7,"type":"ping","id":1.5}"#,
+        #"{"seq":7,"type":"ping","id":9007199254740992.0}"#, #"{"seq":7,"type":"kick","participant":"\ud800"}"#,
+        #"{"seq":7,"type":"update","metadata":{"x":1}}"#, #"{"seq":7,"type":"leave","ack":"1"}"#,
+        #"{"seq":7,"type":"update","metadata":{"\u00e9":"","e\u0301":""}}"#,
+    ])
+    func aMessageWithAWrongFieldCostsThatMessageOnly(_ text: String) throws {
+        let error = try #require(clientError(text))
+        #expect(error.code == .malformed && !error.isFatal && !error.isRetryable && error.sequence == 7)
+        #expect(error.message.utf8.count <= Limits.errorMessage)
+    }
+
+    /// From the server it may be a change that the client must know of: it asks for the whole state again.
+    @Test func aServersMessageWithAWrongFieldIsFatal() throws {
+        let error = try #require(serverError(#"{"type":"peerLeft","participant":"p","session":"s","reason":"new"}"#))
+        #expect(error.code == .malformed && error.isFatal)
+    }
+
+    @Test func aLongNameOfAMemberIsOverTheLimitAndCostsItsMessageOnly() throws {
+        let name = String(repeating: "x", count: Limits.memberName)
+        #expect(clientError("{\"type\":\"leave\",\"\(name)\":1}") == nil)
+        let error = try #require(clientError("{\"\(name)y\":1,\"type\":\"leave\",\"seq\":7}"))
+        #expect(error.code == .limitExceeded && !error.isFatal && error.sequence == 7)
     }
 
     @Test func bytesThatAreNotUTF8AreMalformed() {
@@ -76,7 +101,7 @@ struct MalformedTests {
     @Test(arguments: [
         #"{"type":"leave","x":1e999999999}"#, #"{"type":"leave","x":-1E-99999,"y":[{"z":null}],"seq":null}"#,
         #" { "type" : "leave" , "unknown" : { "deep" : [ true , false , null , 1.5e+3 , -0 ] } } "#,
-        #"{"type":"\u006ceave"}"#,
+        #"{"type":"\u006ceave"}"#, "\u{FEFF}{\"type\":\"leave\"}", #"{"type":"leave","\ud83d":"\udc00 \ud83d","\/":1}"#,
     ])
     func unknownFieldsAndOddFormsAreIgnored(_ text: String) { #expect(clientError(text) == nil) }
 
@@ -84,6 +109,27 @@ struct MalformedTests {
         let text = Array(#"{"type":"ping","id":18446744073709551615,"seq":9007199254740993}"#.utf8)
         let envelope = try RoomProtocolCodec.decodeClientMessage(text)
         #expect(envelope == Envelope(sequence: 9_007_199_254_740_993, .ping(id: .max)))
+    }
+
+    @Test(arguments: [("7.0", 7), ("7e0", 7), ("70e-1", 7), ("-0", 0), ("4.5e15", 4_500_000_000_000_000)])
+    func wholeNumbersInOtherFormsAreTaken(_ text: String, _ id: UInt64) throws {
+        let bytes = Array("{\"type\":\"ping\",\"id\":\(text)}".utf8)
+        #expect(try RoomProtocolCodec.decodeClientMessage(bytes).message == .ping(id: id))
+    }
+
+    /// `JSON.stringify` of half a surrogate pair gives an escape (ECMAScript, well-formed JSON.stringify), and JSON may escape any
+    /// control character: neither is text.
+    @Test(arguments: [
+        (#"cut \ud83d"#, "cut \u{FFFD}"), (#"\ude00x"#, "\u{FFFD}x"), (#"\ud83d\ud83d\ude00"#, "\u{FFFD}😀"),
+        (#"\ud83d\u0041"#, "\u{FFFD}A"), (#"\ud83d\n"#, "\u{FFFD}\n"), (#"a\u0000b\u007f\t"#, "a\u{FFFD}b\u{FFFD}\t"),
+    ])
+    func whatIsNoTextIsShownAsReplacementCharacter(_ escaped: String, _ shown: String) throws {
+        let update = Array("{\"type\":\"update\",\"metadata\":{\"note\":\"\(escaped)\"}}".utf8)
+        #expect(try RoomProtocolCodec.decodeClientMessage(update).message == .update(metadata: ["note": shown]))
+        let kick = Array("{\"type\":\"kick\",\"participant\":\"p\",\"reason\":\"\(escaped)\"}".utf8)
+        #expect(
+            try RoomProtocolCodec.decodeClientMessage(kick).message
+                == .kick(Kick(participant: ParticipantID("p"), reason: shown)))
     }
 
     @Test func escapesAreUnderstood() throws {
@@ -174,7 +220,7 @@ struct LimitTests {
         Case("capabilities", Limits.capabilities) { "{\(hello),\"capabilities\":\(array($0, "\"c\""))}" },
         Case("capabilities[0]", Limits.capability) { "{\(hello),\"capabilities\":[\"\(text($0))\"]}" },
         Case("metadata", Limits.metadataEntries) { "{\(hello),\"metadata\":\(metadata($0))}" },
-        Case("metadata", Limits.metadataKey) { "{\(hello),\"metadata\":\(metadata(1, key: $0))}" },
+        Case("member's name", Limits.metadataKey) { "{\(hello),\"metadata\":\(metadata(1, key: $0))}" },
         Case("metadata", Limits.metadataValue) { "{\(hello),\"metadata\":\(metadata(1, $0))}" },
         Case("metadata", Limits.metadataBytes / 16 - 2) { "{\"type\":\"update\",\"metadata\":\(metadata(16, $0))}" },
         Case("participant", Limits.identifier) { "{\"type\":\"kick\",\"participant\":\"\(text($0))\"}" },
@@ -266,12 +312,10 @@ struct LimitTests {
 
     @Test(arguments: [
         #"{"type":"kick","participant":"ü"}"#, #"{"type":"kick","participant":""}"#,
-        #"{"type":"hello","version":1,"role":"host","room":"a\u0000b","name":"n"}"#,
-        #"{"type":"hello","version":1,"role":"host","room":"a","name":"n\n"}"#,
         #"{"type":"hello","version":1,"role":"host","room":"","name":"n"}"#,
         #"{"type":"hello","version":1,"role":"king","room":"a","name":"n"}"#,
         #"{"type":"update","metadata":{"":"x"}}"#, #"{"type":"update","metadata":{"x":1}}"#,
-        #"{"type":"update","metadata":{"x":"\u0007"}}"#, #"{"type":"update","metadata":[]}"#,
+        #"{"type":"update","metadata":{"x\u0007":""}}"#, #"{"type":"update","metadata":[]}"#,
         #"{"type":"signal","peer":"p","session":"s","connection":"c","negotiation":1,"candidate":{},"description":{}}"#,
         #"{"type":"signal","peer":"p","session":"s","connection":"c","negotiation":1,"candidate":{"candidate":"a\r\nb"}}"#,
     ])

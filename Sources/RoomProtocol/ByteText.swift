@@ -1,0 +1,40 @@
+/// A text whose identity is its bytes: two are equal where their UTF-8 is the same, and to compare or hash them takes linear time.
+///
+/// `String` compares by canonical equivalence: it sorts combining marks, in a time that grows with the square of their number,
+/// and takes texts for the same that differ on the wire. Whatever came from the other side is a key only as this type.
+package struct ByteText: Sendable, Hashable, CustomStringConvertible {
+    package let text: String
+
+    package init(_ text: String) { self.text = text }
+
+    package var description: String { text }
+
+    package static func == (left: Self, right: Self) -> Bool { left.text.hasSameBytes(as: right.text) }
+
+    package func hash(into hasher: inout Hasher) { text.hashBytes(into: &hasher) }
+}
+
+extension String {
+    /// Whether the UTF-8 of both is the same.
+    package func hasSameBytes(as other: String) -> Bool {
+        utf8.count == other.utf8.count && utf8.elementsEqual(other.utf8)
+    }
+
+    package func hashBytes(into hasher: inout Hasher) {
+        var text = self
+        text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+        // As `String` does, so that two texts one after the other are not one.
+        hasher.combine(0xFF as UInt8)
+    }
+}
+
+extension [String: String] {
+    /// Whether the bytes of all keys and values are the same.
+    package func hasSameBytes(as other: [String: String]) -> Bool {
+        count == other.count
+            && allSatisfy { key, value in
+                guard let index = other.index(forKey: key) else { return false }
+                return other[index].key.hasSameBytes(as: key) && other[index].value.hasSameBytes(as: value)
+            }
+    }
+}
