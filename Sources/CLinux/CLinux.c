@@ -3,6 +3,7 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -24,6 +25,15 @@ void CLinux_netlink_drain(int descriptor) {
     for (int i = 0; i < 64; i++) {
         if (recv(descriptor, bytes, sizeof bytes, MSG_DONTWAIT) < 0) break;
     }
+}
+
+uint64_t CLinux_raise_descriptor_limit(uint64_t at_most) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+    struct rlimit raised = limit;
+    raised.rlim_cur = limit.rlim_max < at_most ? limit.rlim_max : at_most;
+    if (raised.rlim_cur <= limit.rlim_cur || setrlimit(RLIMIT_NOFILE, &raised) != 0) return limit.rlim_cur;
+    return raised.rlim_cur;
 }
 
 #ifndef TFD_TIMER_CANCEL_ON_SET

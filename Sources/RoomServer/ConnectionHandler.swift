@@ -21,11 +21,16 @@ final class ConnectionHandler: ChannelInboundHandler {
         /// Nothing that comes is read any more; the other side is to close, within a while.
         case ending
         case done
+
+        var headBytes: Int { if case .request(let head) = self { head.capacity } else { 0 } }
     }
 
     private let loop: ServerLoop
     private var state = State.request([])
     private var parser = WebSocketParser(maximumMessageSize: Limits.clientMessageBytes)
+    private var outgoing = Outgoing()
+    /// Memory that this connection takes with what it has not sent, and what has not come whole, as the loop knows it.
+    private(set) var memory = 0
     private var context: ChannelHandlerContext?
     private var deadline: Scheduled<Void>?
 
@@ -65,6 +70,9 @@ final class ConnectionHandler: ChannelInboundHandler {
         let before = state
         state = .done
         context = nil
+        outgoing = Outgoing()
+        parser = WebSocketParser(maximumMessageSize: 0)
+        account()
         if case .open(let id) = before { loop.disconnected(id) }
         loop.closed(self)
     }
@@ -79,6 +87,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     // MARK: Reading
 
     private func read(_ bytes: UnsafeRawBufferPointer) {
+        defer { account() }
         switch state {
         case .request(let head):
             // The only reference to it: what comes byte by byte is not copied each time.
@@ -117,7 +126,7 @@ final class ConnectionHandler: ChannelInboundHandler {
             return
         }
         deadline?.cancel()
-        send(ByteBuffer(bytes: response.bytes))
+        outgoing.append(response.bytes)
         flush()
         let id = loop.register(self)
         state = .open(id)
@@ -127,7 +136,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
 
     private func answer(_ response: HTTPResponse) {
-        send(ByteBuffer(bytes: response.dated(loop.now()).bytes))
+        outgoing.append(response.dated(loop.now()).bytes)
         end()
     }
 
@@ -140,10 +149,10 @@ final class ConnectionHandler: ChannelInboundHandler {
             switch event {
             case .text(let text): loop.received(text, from: id)
             case .binary: fail(id, .unsupportedData, "binary messages are not spoken here")
-            case .ping(let payload): send(WebSocketFrame.pong(payload))
+            case .ping(let payload): outgoing.append(pong: payload)
             case .pong: break
             case .close(let code):
-                send(WebSocketFrame.close(code))
+                outgoing.append(close: code)
                 finish(id)
             }
         }
@@ -158,7 +167,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     private func fail(_ id: ConnectionID, _ code: CloseCode, _ reason: String) {
         loop.logger.debug(
             "failed", metadata: ["connection": "\(id)", "code": "\(code.rawValue)", "reason": "\(reason)"])
-        send(WebSocketFrame.close(code.rawValue, reason))
+        outgoing.append(close: code.rawValue, reason)
         finish(id)
     }
 
@@ -171,7 +180,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// what it has not read yet.
     private func end() {
         state = .ending
-        flush()
+        parser = WebSocketParser(maximumMessageSize: 0)
+        flush(mustHurry: true)
         context?.close(mode: .output, promise: nil)
         setDeadline(loop.limits.closeTimeout)
     }
@@ -179,26 +189,45 @@ final class ConnectionHandler: ChannelInboundHandler {
     // MARK: Writing
 
     /// Writes a text message, without a flush.
-    func write(_ text: [UInt8]) { send(WebSocketFrame.text(text)) }
-
-    func flush() { context?.flush() }
-
-    private func send(_ frame: ByteBuffer) {
-        guard let context else { return }
-        guard context.channel.isWritable else {
-            overflowed()
+    func write(_ text: [UInt8]) {
+        guard context != nil else { return }
+        guard outgoing.count < max(loop.limits.sendBuffer, Limits.serverMessageBytes) else {
+            cut("does not read")
             return
         }
-        context.write(wrapOutboundOut(frame), promise: nil)
+        outgoing.append(text: text)
+        account()
     }
 
-    /// The client does not read what it is sent.
-    private func overflowed() {
-        guard case .open(let id) = state else { return }
+    func flush() { flush(mustHurry: false) }
+
+    /// Hands over what waits, as one write. What comes while it is under way waits for its end.
+    private func flush(mustHurry: Bool) {
+        guard let context, let bytes = outgoing.take(mustHurry: mustHurry) else { return }
+        let count = bytes.readableBytes
+        context.writeAndFlush(wrapOutboundOut(bytes)).assumeIsolated().whenComplete { _ in
+            guard self.context != nil else { return }
+            self.outgoing.written(count)
+            self.account()
+            self.flush()
+        }
+    }
+
+    /// Tells the loop how much memory this connection takes.
+    private func account() {
+        let now = state.headBytes + parser.heldBytes + outgoing.memory
+        let change = now - memory
+        memory = now
+        if change != 0 { loop.memoryChanged(by: change) }
+    }
+
+    /// Ends a connection that takes more than it may.
+    func cut(_ reason: String) {
         loop.metrics.overflowed()
-        loop.logger.debug("does not read", metadata: ["connection": "\(id)"])
+        if case .open(let id) = state {
+            loop.logger.debug("cut", metadata: ["connection": "\(id)", "reason": "\(reason)"])
+        }
         abort()
-        loop.disconnected(id)
     }
 
     // MARK: Closing from this side
@@ -206,8 +235,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Closes with a close handshake, behind what was written.
     func close(_ code: CloseCode) {
         guard case .open = state else { return }
-        send(WebSocketFrame.close(code.rawValue))
-        guard case .open = state else { return }
+        outgoing.append(close: code.rawValue)
         state = .closing
         flush()
         setDeadline(loop.limits.closeTimeout)
@@ -219,7 +247,10 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
 
     func abort() {
-        if case .open = state {} else { state = .ending }
-        context?.close(promise: nil)
+        guard let context else { return }
+        let before = state
+        state = .ending
+        context.close(promise: nil)
+        if case .open(let id) = before { loop.disconnected(id) }
     }
 }

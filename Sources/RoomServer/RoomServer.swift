@@ -156,14 +156,10 @@ struct Listener: Sendable {
                     eventLoop: eventLoop, configuration: configuration, authority: authority, logger: logger),
                 eventLoop: eventLoop)
         }.get()
-        let highWaterMark = max(configuration.limits.sendBuffer, Limits.serverMessageBytes)
         let bootstrap = ServerBootstrap(group: eventLoop)
             .serverChannelOption(.backlog, value: 1024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .childChannelOption(
-                .writeBufferWaterMark, value: .init(low: highWaterMark / 2, high: highWaterMark)
-            )
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try tls.addHandler(to: channel)

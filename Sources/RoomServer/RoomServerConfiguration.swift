@@ -117,6 +117,9 @@ public struct RoomServerConfiguration: Sendable {
         public var messageBurst = 600
         /// Bytes that may wait for a client that does not read; 1 MiB at least. Over it the connection is closed; the session can be resumed.
         public var sendBuffer = 1 << 20
+        /// Bytes that may wait for all clients together, parts of messages that have come from them included. Over it the connection
+        /// that takes most is closed; its session can be resumed.
+        public var totalBuffer = 64 << 20
         /// For the HTTP request and for the `hello`, each.
         public var handshakeTimeout: Duration = .seconds(10)
         /// How long a session may be resumed, and how long a room waits for its host.

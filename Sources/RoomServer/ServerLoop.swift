@@ -18,6 +18,8 @@ final class ServerLoop {
     private var lastConnection: UInt64 = 0
     /// Every open socket, those included that have not become a WebSocket.
     private var sockets: [ObjectIdentifier: ConnectionHandler] = [:]
+    /// Memory of all sockets together: what waits to be sent, and what has come in part.
+    private(set) var memory = 0
     private var whenEmpty: EventLoopPromise<Void>?
 
     private var actions: [ServerAction] = []
@@ -56,6 +58,13 @@ final class ServerLoop {
     func closed(_ socket: ConnectionHandler) {
         sockets[ObjectIdentifier(socket)] = nil
         if sockets.isEmpty { whenEmpty?.succeed() }
+    }
+
+    /// A socket takes more memory than before, or less. Over the limit of all together the one that takes most is cut.
+    func memoryChanged(by change: Int) {
+        memory += change
+        guard change > 0, memory > limits.totalBuffer else { return }
+        sockets.values.max { $0.memory < $1.memory }?.cut("too much waits for all clients together")
     }
 
     // MARK: Connections

@@ -2,21 +2,20 @@ internal import NIOCore
 
 /// Frames as a server writes them: whole, without a mask (RFC 6455 §5.1).
 enum WebSocketFrame {
-    static func text(_ payload: [UInt8]) -> ByteBuffer { frame(opcode: 1, payload) }
+    static func writeText(_ payload: [UInt8], into buffer: inout ByteBuffer) { write(opcode: 1, payload, &buffer) }
 
-    static func pong(_ payload: [UInt8]) -> ByteBuffer { frame(opcode: 10, payload) }
+    static func writePong(_ payload: [UInt8], into buffer: inout ByteBuffer) { write(opcode: 10, payload, &buffer) }
 
     /// `reason` is cut to what a control frame holds.
-    static func close(_ code: UInt16?, _ reason: String = "") -> ByteBuffer {
-        guard let code else { return frame(opcode: 8, []) }
+    static func writeClose(_ code: UInt16?, _ reason: String = "", into buffer: inout ByteBuffer) {
+        guard let code else { return write(opcode: 8, [], &buffer) }
         var text = reason
         while text.utf8.count > 123 { text.removeLast() }
-        return frame(opcode: 8, [UInt8(code >> 8), UInt8(code & 0xFF)] + text.utf8)
+        write(opcode: 8, [UInt8(code >> 8), UInt8(code & 0xFF)] + text.utf8, &buffer)
     }
 
-    private static func frame(opcode: UInt8, _ payload: [UInt8]) -> ByteBuffer {
-        var buffer = ByteBuffer()
-        buffer.reserveCapacity(payload.count + 10)
+    private static func write(opcode: UInt8, _ payload: [UInt8], _ buffer: inout ByteBuffer) {
+        buffer.reserveCapacity(minimumWritableBytes: payload.count + 10)
         buffer.writeInteger(0x80 | opcode)
         switch payload.count {
         case ...125: buffer.writeInteger(UInt8(payload.count))
@@ -28,6 +27,5 @@ enum WebSocketFrame {
             buffer.writeInteger(UInt64(payload.count))
         }
         buffer.writeBytes(payload)
-        return buffer
     }
 }

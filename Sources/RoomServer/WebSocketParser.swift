@@ -55,6 +55,9 @@ package struct WebSocketParser: Sendable {
     /// The payload of a control frame: 125 bytes at most.
     private var control: [UInt8] = []
 
+    /// The memory of a message that has come in part.
+    package var heldBytes: Int { message.capacity + control.capacity }
+
     package init(maximumMessageSize: Int) { self.maximumMessageSize = maximumMessageSize }
 
     /// Takes bytes, appends what they complete, and says what was wrong with them: then `events` are what came before.

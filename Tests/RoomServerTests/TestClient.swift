@@ -148,12 +148,13 @@ final class TestClient {
     /// The next frame; nil when the server has closed the socket.
     func nextFrame() async -> Frame? {
         while true {
-            if let frame = takeFrame() { return frame }
+            if let frame = Self.takeFrame(&buffer) { return frame }
             guard await more() else { return nil }
         }
     }
 
-    private func takeFrame() -> Frame? {
+    /// Takes a frame without a mask.
+    static func takeFrame(_ buffer: inout [UInt8]) -> Frame? {
         guard buffer.count >= 2 else { return nil }
         var length = Int(buffer[1])
         var start = 2

@@ -38,6 +38,11 @@ static inline size_t CLinux_allocated_bytes(void) {
     return info.uordblks + info.hblkhd;
 }
 
+/// Raises the soft limit of open descriptors to the hard limit, or to `at_most` where that is lower; never lowers it. Libraries that
+/// make a table with a place for every possible descriptor are the reason for `at_most`. Returns the soft limit that holds now; 0: it
+/// cannot be read.
+uint64_t CLinux_raise_descriptor_limit(uint64_t at_most);
+
 /// A descriptor that is readable when an address, a link or a route of this network namespace has changed; -1 where there is none.
 int CLinux_netlink_open(void);
 

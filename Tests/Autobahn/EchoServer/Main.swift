@@ -54,27 +54,33 @@
             let violation = parser.consume(bytes, into: &events)
             for event in events {
                 switch event {
-                case .text(let text): write(WebSocketFrame.text(text), context)
+                case .text(let text): write(context) { WebSocketFrame.writeText(text, into: &$0) }
                 case .binary(let bytes):
                     // The room server sends none: a text frame with the other opcode.
-                    var frame = WebSocketFrame.text(bytes)
-                    frame.setInteger(UInt8(0x82), at: frame.readerIndex)
-                    write(frame, context)
-                case .ping(let payload): write(WebSocketFrame.pong(payload), context)
+                    write(context) {
+                        WebSocketFrame.writeText(bytes, into: &$0)
+                        $0.setInteger(UInt8(0x82), at: $0.readerIndex)
+                    }
+                case .ping(let payload): write(context) { WebSocketFrame.writePong(payload, into: &$0) }
                 case .pong: break
-                case .close(let code): end(WebSocketFrame.close(code), context)
+                case .close(let code): end(context) { WebSocketFrame.writeClose(code, into: &$0) }
                 }
             }
-            if let violation { end(WebSocketFrame.close(violation.code, violation.reason), context) }
+            if let violation {
+                end(context) { WebSocketFrame.writeClose(violation.code, violation.reason, into: &$0) }
+            }
         }
 
-        private func write(_ frame: ByteBuffer, _ context: ChannelHandlerContext) {
-            context.write(wrapOutboundOut(frame), promise: nil)
+        private func write(_ context: ChannelHandlerContext, _ frame: (inout ByteBuffer) -> Void) {
+            var buffer = ByteBuffer()
+            frame(&buffer)
+            context.write(wrapOutboundOut(buffer), promise: nil)
         }
 
-        private func end(_ frame: ByteBuffer, _ context: ChannelHandlerContext) {
+        private func end(_ context: ChannelHandlerContext, _ frame: (inout ByteBuffer) -> Void) {
             state = .ending
-            context.writeAndFlush(wrapOutboundOut(frame), promise: nil)
+            write(context, frame)
+            context.flush()
             context.close(mode: .output, promise: nil)
         }
     }

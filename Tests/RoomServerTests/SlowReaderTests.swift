@@ -1,0 +1,179 @@
+import Logging
+import NIOCore
+import NIOEmbedded
+import RoomProtocol
+import Testing
+
+@testable import RoomServer
+
+/// Connections whose client reads nothing: every write stays under way.
+@Suite("Slow readers")
+struct SlowReaderTests {
+    @Test func ofPongsThatWaitOnlyTheNewestIsKept() {
+        var outgoing = Outgoing()
+        outgoing.append(pong: [1])
+        let first = outgoing.take()
+        for number in 0..<10_000 { outgoing.append(pong: [UInt8(number & 0xFF), 7]) }
+        #expect(outgoing.take() == nil)
+        #expect(outgoing.memory < 100)
+        outgoing.written(first?.readableBytes ?? 0)
+        #expect(outgoing.take() == ByteBuffer(bytes: [0x8A, 2, UInt8(9999 & 0xFF), 7]))
+        #expect(outgoing.take() == nil)
+    }
+
+    @Test func messagesThatWaitForAWriteBecomeOneWriteInTheirOrder() {
+        var outgoing = Outgoing()
+        outgoing.append(text: [0x61])
+        let first = outgoing.take()
+        outgoing.append(text: [0x62])
+        outgoing.append(pong: [])
+        outgoing.append(close: 1000)
+        #expect(outgoing.take() == nil && outgoing.count == 3 + 3 + 2 + 4)
+        outgoing.written(first?.readableBytes ?? 0)
+        #expect(outgoing.take() == ByteBuffer(bytes: [0x81, 1, 0x62, 0x8A, 0, 0x88, 2, 3, 232]))
+    }
+
+    @Test func smallFramesTakeTheMemoryOfTheirBytes() {
+        var outgoing = Outgoing()
+        outgoing.append(text: [0x61])
+        let first = outgoing.take()
+        for _ in 0..<100_000 { outgoing.append(text: []) }
+        // A buffer grows by doubling.
+        #expect(outgoing.count == 200_003 && outgoing.memory < 2 * 262_144)
+        outgoing.written(first?.readableBytes ?? 0)
+    }
+
+    @Test func pingsWhosePongsAreNotReadTakeNoMemory() throws {
+        let server = EmbeddedServer { _ in }
+        let clients = try (0..<20).map { try server.join("room\($0)", "ann", .host) }
+        let before = server.loop.memory
+        let pings = [UInt8]((0..<500).flatMap { _ in TestClient.frame(9, []) })
+        for client in clients { try client.receive(pings) }
+        #expect(server.loop.memory - before < 20 * 1000)
+        #expect(clients.allSatisfy { $0.isActive })
+    }
+
+    @Test func clientThatDoesNotReadIsCutAtItsLimit() throws {
+        let server = EmbeddedServer { $0.limits.messageBurst = 1_000_000 }
+        let ann = try server.join("lobby", "ann", .host)
+        let bob = try server.join("lobby", "bob", .guest)
+        let other = try server.join("elsewhere", "carol", .host)
+        for _ in 0..<100 where bob.isActive { try ann.signal(bob) }
+        #expect(!bob.isActive)
+        #expect(ann.isActive && other.isActive)
+        #expect(server.loop.memory < 1 << 20)
+    }
+
+    @Test func overTheLimitOfAllTogetherTheOneThatTakesMostIsCut() throws {
+        let server = EmbeddedServer {
+            $0.limits.totalBuffer = 1_400_000
+            $0.limits.messageBurst = 1_000_000
+        }
+        let ann = try server.join("lobby", "ann", .host)
+        let bob = try server.join("lobby", "bob", .guest)
+        let carol = try server.join("lobby", "carol", .guest)
+        // The last one that is sent to is not the one that takes most.
+        for _ in 0..<16 { try ann.signal(bob) }
+        for _ in 0..<100 where bob.isActive {
+            try ann.signal(carol)
+            #expect(server.loop.memory <= 1_400_000)
+        }
+        #expect(!bob.isActive)
+        #expect(carol.isActive && ann.isActive)
+    }
+
+    /// A message of which only a part has come is memory, too.
+    @Test func partsOfMessagesCountAsWell() throws {
+        let server = EmbeddedServer { $0.limits.totalBuffer = 1 << 20 }
+        let clients = try (0..<10).map { try server.join("room\($0)", "ann", .host) }
+        let part = Array(TestClient.frame(1, [UInt8](repeating: 0x20, count: 250_000)).dropLast())
+        for client in clients where client.isActive { try client.receive(part) }
+        #expect(server.loop.memory <= 1 << 20)
+        #expect(clients.count { $0.isActive } < 10)
+    }
+}
+
+/// The server's loop with connections that have no sockets.
+private final class EmbeddedServer {
+    let loop: ServerLoop
+    private let eventLoop = EmbeddedEventLoop()
+
+    init(_ configure: (inout RoomServerConfiguration) -> Void) {
+        var configuration = RoomServerConfiguration()
+        configure(&configuration)
+        loop = ServerLoop(
+            eventLoop: eventLoop, configuration: configuration,
+            authority: ServerAuthority(
+                sessionKey: [UInt8](repeating: 1, count: 32), joinTokenSecret: nil, ice: configuration.ice),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    }
+
+    /// A participant that reads nothing from now on.
+    func join(_ room: String, _ name: String, _ role: Hello.Role) throws -> Client {
+        let outlet = Outlet()
+        let channel = EmbeddedChannel(handlers: [outlet, ConnectionHandler(loop: loop)], loop: eventLoop)
+        channel.connect(to: try SocketAddress(ipAddress: "127.0.0.1", port: 1), promise: nil)
+        let client = Client(channel)
+        try client.receive(Array(TestClient.handshake.utf8))
+        _ = try channel.readOutbound(as: ByteBuffer.self)
+        try client.say(.hello(Hello(room: RoomName(room), role: role, name: name)))
+        let answer = try #require(try channel.readOutbound(as: ByteBuffer.self))
+        var bytes = Array(answer.readableBytesView)
+        let frame = try #require(TestClient.takeFrame(&bytes))
+        guard case .joined(let joined) = try RoomProtocolCodec.decodeServerMessage(frame.payload).message else {
+            throw TestFailure(message: "\(name) did not join: \(frame.text)")
+        }
+        client.joined = joined
+        outlet.isOpen = false
+        return client
+    }
+}
+
+private final class Client {
+    private let channel: EmbeddedChannel
+    var joined: Joined?
+    private var sequence: SequenceNumber = 0
+
+    init(_ channel: EmbeddedChannel) { self.channel = channel }
+
+    var isActive: Bool { channel.isActive }
+
+    func receive(_ bytes: [UInt8]) throws { try channel.writeInbound(ByteBuffer(bytes: bytes)) }
+
+    func say(_ message: ClientMessage, sequence: SequenceNumber? = nil) throws {
+        try receive(TestClient.frame(1, RoomProtocolCodec.encode(Envelope(sequence: sequence, message))))
+    }
+
+    /// 40 KB for another one.
+    func signal(_ other: Client) throws {
+        let peer = try #require(other.joined)
+        sequence += 1
+        try say(
+            .signal(
+                Signal(
+                    peer: peer.participant, session: peer.session, connection: PeerConnectionID("c"),
+                    negotiation: NegotiationID(sequence),
+                    body: .description(.init(kind: .offer, sdp: String(repeating: "x", count: 40_000))))),
+            sequence: sequence)
+    }
+}
+
+/// Keeps the promises of all writes while it is closed: nothing is sent then.
+private final class Outlet: ChannelOutboundHandler {
+    typealias OutboundIn = ByteBuffer
+    var isOpen = true
+    private var promises: [EventLoopPromise<Void>] = []
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        if isOpen {
+            context.write(data, promise: promise)
+        } else if let promise {
+            promises.append(promise)
+        }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        for promise in promises { promise.fail(ChannelError.ioOnClosedChannel) }
+        promises = []
+    }
+}
