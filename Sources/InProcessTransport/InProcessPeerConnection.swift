@@ -294,6 +294,17 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
 
     public var statistics: PeerConnectionStatistics { counters }
 
+    public var stall: PeerStall? {
+        guard !isPathUp, let remote, !hasOpenOffer else { return nil }
+        if path != nil || network.cutsNewPaths {
+            return PeerStall(
+                .checksUnanswered, "the in-process network is cut between the two ends", cure: "restore the network")
+        }
+        guard !remoteCandidates.contains(remote.usernameFragment) else { return nil }
+        return PeerStall(
+            .noRemoteCandidates, "no candidate of the other end has come", cure: "pass its candidates to this end")
+    }
+
     public func close() {
         guard !isClosed else { return }
         // The other side hears of it only while there is a path, and behind what was sent.

@@ -24,6 +24,7 @@ extension RoomCore.RoomConfiguration {
         recovery.connectBudget = configuration.recovery.connect
         recovery.absenceLimit = configuration.recovery.absence
         recovery.rejoinJitter = configuration.recovery.spread
+        recovery.stallPatience = configuration.recovery.stall
         signaling.backoff.base = configuration.reconnect.base
         signaling.backoff.cap = configuration.reconnect.cap
         signaling.backoff.maximum = configuration.reconnect.maximum

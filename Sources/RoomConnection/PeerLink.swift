@@ -9,7 +9,7 @@ internal import TransportPluginAPI
 ///
 /// SAFETY of `@unchecked Sendable`: `shared` is behind its lock; all other state is touched only on the loop.
 final class PeerLink: @unchecked Sendable {
-    /// Limits of one participant's buffers, in bytes.
+    /// Limits of one participant's buffers, in bytes, and of waiting.
     struct Limits: Sendable {
         /// Of each channel's send buffer; senders wait above it.
         var send: Int
@@ -17,6 +17,8 @@ final class PeerLink: @unchecked Sendable {
         var message: Int
         /// Of one message to this participant: what both sides take.
         var outgoing: Int
+        /// How long data may go unacknowledged until it is told.
+        var acknowledgement: Duration = .seconds(8)
     }
 
     enum SendOutcome: Equatable {
@@ -63,6 +65,15 @@ final class PeerLink: @unchecked Sendable {
     /// The parts so far of a message that is not whole. They were acknowledged, so they outlive the channel they came on.
     private(set) var assembled: [UInt8]
     private var ackTimer: LoopTimer?
+    /// Of the reliable and the unordered channel.
+    private var watches = [AcknowledgementWatch(), AcknowledgementWatch()]
+    /// Runs while something is outstanding.
+    private var watchTimer: LoopTimer?
+    private var isUnacknowledged = false
+    /// Bytes that the current connection has taken on the plain channels.
+    @exclusivity(unchecked) private var plainBytes: [UInt64] = [0, 0, 0]
+    /// Called on the loop when data is not acknowledged for some seconds, and when it is again.
+    var onAcknowledgement: (_ isMissing: Bool) -> Void = { _ in }
     /// Called on the loop.
     var onHint: (DeliveryProtocol.Hint) -> Void = { _ in }
     /// The next message, of whatever kind, is told by `onData`, once.
@@ -214,6 +225,11 @@ final class PeerLink: @unchecked Sendable {
         delivery.channelLost()
         ackTimer?.cancel()
         ackTimer = nil
+        watchTimer?.cancel()
+        watchTimer = nil
+        watches = [AcknowledgementWatch(), AcknowledgementWatch()]
+        isUnacknowledged = false
+        plainBytes = [0, 0, 0]
         disconnected()
         let dropped = shared.withLock { shared in
             // Lossy messages are for now or never: the next connection does not bring them.
@@ -320,6 +336,39 @@ final class PeerLink: @unchecked Sendable {
         } else {
             drainPlain(index, connection, id)
         }
+        // Nobody waits for lossy messages.
+        if watchTimer == nil, index != RoomChannel.lossy.index { watchAcknowledgements() }
+    }
+
+    // MARK: Acknowledgements that do not come
+
+    private func watchAcknowledgements() {
+        watchTimer = loop.schedule(after: limits.acknowledgement / AcknowledgementWatch.patience) { [weak self] in
+            self?.lookForAcknowledgements()
+        }
+    }
+
+    private func lookForAcknowledgements() {
+        watchTimer = nil
+        var isOutstanding = false
+        for index in watches.indices {
+            let acknowledged = acknowledged(on: index)
+            watches[index].look(acknowledged: acknowledged)
+            if acknowledged != nil { isOutstanding = true }
+        }
+        if isOutstanding { watchAcknowledgements() }
+        let isMissing = watches.contains(where: \.isUnacknowledged)
+        guard isMissing != isUnacknowledged else { return }
+        isUnacknowledged = isMissing
+        onAcknowledgement(isMissing)
+    }
+
+    /// What of the channel's data was acknowledged, in frames or bytes; nil when nothing is outstanding.
+    private func acknowledged(on index: Int) -> UInt64? {
+        guard isOpen[index], let connection, let id = channels[index] else { return nil }
+        if index == 0, isDelivery { return delivery.unacknowledged > 0 ? delivery.acknowledged : nil }
+        let outstanding = connection.bufferedAmount(of: id)
+        return outstanding > 0 ? plainBytes[index] &- UInt64(outstanding) : nil
     }
 
     private func drainDelivery(_ connection: any PeerConnection, _ id: ChannelID) {
@@ -359,6 +408,7 @@ final class PeerLink: @unchecked Sendable {
                 do throws(TransportError) {
                     try connection.send(
                         UnsafeRawBufferPointer(batch.frames[frame]), isText: batch.kinds[frame] == .text, on: id)
+                    plainBytes[index] &+= UInt64(batch.frames[frame].count)
                 } catch {
                     if error.code == .wouldBlock {
                         isBlocked[index] = true

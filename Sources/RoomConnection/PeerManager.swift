@@ -12,6 +12,8 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
     private struct Entry {
         let id: PeerConnectionID
         let connection: Transport.Connection
+        /// The machine's network was missing when something was last asked of the connection.
+        var noNetwork: TransportError?
     }
 
     private let transport: Transport
@@ -93,6 +95,10 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
                 report(.peer(participant.id, id, .dataArrived))
             }
         }
+        link.onAcknowledgement = { [weak self] isMissing in
+            guard let self, let id = connections[participant.id]?.id else { return }
+            report(.peer(participant.id, id, isMissing ? .unacknowledged : .acknowledged))
+        }
         links[participant.id] = link
         hub.setLink(link, for: participant.id)
     }
@@ -138,14 +144,25 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             case .restartPath(let iceServers): try connection.restart(iceServers: template.iceServers + iceServers)
             case .updateICEServers(let iceServers): connection.updateICEServers(template.iceServers + iceServers)
             case .probe: connection.probe()
+            case .diagnose:
+                let noNetwork = entry.noNetwork.map { PeerStall(PeerFailure($0)) }
+                report(.peer(participant, id, .diagnosed(connection.stall ?? noNetwork)))
             case .tellServerIsBack: links[participant]?.send(.serverIsBack)
             case .tellLeaving: links[participant]?.send(.leaving)
             case .tellUnheard: links[participant]?.send(.unheard)
             }
+            if case .restartPath = command { connections[participant]?.noNetwork = nil }
         } catch {
             // This machine has no network at this moment. The ladder tries again when it has one; a new connection would not help.
-            if error.code == .unreachable { return }
-            report(.peer(participant, id, .descriptionRefused(PeerFailure(error.message))))
+            if error.code == .unreachable {
+                connections[participant]?.noNetwork = error
+                return
+            }
+            var failure = PeerFailure(error)
+            if case .setRemoteDescription = command {
+                failure.isRefusal = [.protocolViolation, .notSupported].contains(error.code)
+            }
+            report(.peer(participant, id, .descriptionRefused(failure)))
         }
     }
 
@@ -175,7 +192,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             }
         } catch {
             if connections[participant] == nil { isClosing[ObjectIdentifier(observer)] = nil }
-            report(.peer(participant, id, .closed(PeerFailure(error.message))))
+            report(.peer(participant, id, .closed(PeerFailure(error))))
         }
     }
 
@@ -220,7 +237,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         case .closed(let error):
             connections[participant] = nil
             observer.link?.detach()
-            fact(.closed(error.map { PeerFailure($0.message) }))
+            fact(.closed(error.map(PeerFailure.init)))
         }
     }
 
@@ -246,6 +263,10 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
     }
 
     func statistics() -> [ParticipantID: PeerConnectionStatistics] { connections.mapValues(\.connection.statistics) }
+}
+
+extension PeerFailure {
+    fileprivate init(_ error: TransportError) { self.init(error.message, code: error.code) }
 }
 
 /// Stands between one peer connection and the manager: events to the manager, messages straight to the link.

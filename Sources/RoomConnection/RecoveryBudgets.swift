@@ -20,6 +20,9 @@ public struct RecoveryBudgets: Sendable, Hashable {
     /// Healthy paths that are renewed after a rejoin (``RoomConfiguration/RejoinPolicy/all``), or before relay credentials end, are
     /// spread over this time. 0 to 60 s.
     public var spread: Duration = .seconds(1)
+    /// How long a participant may be without a connection, or data to it without an acknowledgement, until the event
+    /// ``RoomEvent/stalled(_:_:)`` tells why. 250 ms to 10 min.
+    public var stall: Duration = .seconds(8)
 
     /// The defaults.
     public init() {}
@@ -33,6 +36,7 @@ public struct RecoveryBudgets: Sendable, Hashable {
         try check("recovery.connect", connect, .seconds(1), .seconds(300))
         try check("recovery.absence", absence, .zero, .seconds(3600))
         try check("recovery.spread", spread, .zero, .seconds(60))
+        try check("recovery.stall", stall, .milliseconds(250), .seconds(600))
     }
 }
 

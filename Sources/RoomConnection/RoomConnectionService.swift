@@ -48,7 +48,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
             transport: peer, hub: hub, template: template,
             limits: .init(
                 send: configuration.sendLimit, message: configuration.maximumMessageSize,
-                outgoing: configuration.maximumMessageSize),
+                outgoing: configuration.maximumMessageSize, acknowledgement: configuration.recovery.stall),
             metrics: metrics)
         var generator = SystemRandomNumberGenerator()
         machine = RoomMachine(
@@ -249,6 +249,14 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
             default: break
             }
             hub.emit(.peer(participant, PeerStatus(status)))
+        case .stalled(let participant, let stall):
+            configuration.logger.debug(
+                "peer stalled",
+                metadata: [
+                    "peer": "\(participant)", "code": "\(stall.code)", "message": "\(stall.message)",
+                ])
+            hub.emit(.stalled(participant, stall))
+        case .resolved(let participant, let stall): hub.emit(.resolved(participant, stall))
         case .incident(let incident): report(incident)
         case .error(let error): hub.emit(.error(RoomError(error)))
         case .left(let reason): end(RoomError(reason))

@@ -17,6 +17,11 @@ public enum RoomEvent: Sendable {
     case hostChanged(ParticipantID)
     /// The connection to a participant came, went, or is being healed.
     case peer(ParticipantID, PeerStatus)
+    /// A participant has not been connected, or data to it has not been acknowledged, for eight to ten seconds: the reason, and what to
+    /// do about it. Told again when the reason changes, and every two minutes while it does not. The room goes on trying.
+    case stalled(ParticipantID, PeerStall)
+    /// What `stalled` told is over: the participant is connected, or acknowledges again.
+    case resolved(ParticipantID, PeerStall)
     /// A recovery has ended; its steps with their times.
     case incident(RoomIncident)
     /// Messages of `.reliable` and `.unordered` towards a participant that were given up: he left for good, or was broken with a full

@@ -82,6 +82,8 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
         case .signaling: events.coalesce(event) { if case .signaling = $0 { true } else { false } }
         case .peer(let participant, _):
             events.coalesce(event) { if case .peer(participant, _) = $0 { true } else { false } }
+        case .stalled(let participant, _):
+            events.coalesce(event) { if case .stalled(participant, _) = $0 { true } else { false } }
         default: events.coalesce(event)
         }
     }

@@ -113,6 +113,11 @@ package struct RecoveryConfiguration: Sendable, Equatable {
     package var absenceLimit: Duration = .seconds(60)
     /// How long a recovery that has ended waits for its first message before it is told.
     package var firstDataBudget: Duration = .seconds(1)
+    /// How long a pair may be without a connection, or data without an acknowledgement, before the reason is told; also the pause
+    /// between two looks at the reason.
+    package var stallPatience: Duration = .seconds(8)
+    /// When a reason that has not changed is told again.
+    package var stallReminder: Duration = .seconds(120)
     /// Peers of ours that may be connecting at a time.
     package var maximumConnecting = 8
     /// Remote candidates that are kept until their description has come.

@@ -81,6 +81,30 @@ package struct NegotiationMachine: Sendable {
         }
     }
 
+    /// How far the present round is.
+    enum Progress: Sendable {
+        /// There was no connection yet.
+        case none
+        /// The transport writes our description.
+        case describing
+        /// Our offer waits for its answer.
+        case offered
+        /// Both sides have described the round.
+        case agreed
+        /// The connection has ended.
+        case ended
+    }
+
+    var progress: Progress {
+        switch state {
+        case .none: .none
+        case .offering, .answering: .describing
+        case .offered: .offered
+        case .stable: .agreed
+        case .closed: .ended
+        }
+    }
+
     /// A round is under way.
     package var isNegotiating: Bool {
         switch state {

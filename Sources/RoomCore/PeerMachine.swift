@@ -9,11 +9,17 @@ package struct PeerMachine: Sendable {
         case scheduleTimer(at: Timestamp)
         case changeStatus(PeerStatus)
         case report(Incident)
+        case scheduleStallTimer(at: Timestamp)
+        case cancelStallTimer
+        case reportStall(PeerStall)
+        case resolveStall(PeerStall)
     }
 
     package private(set) var participant: Participant
     private var negotiation: NegotiationMachine
     private var ladder: RecoveryLadder
+    private var stall: StallMachine
+    private var obstacle = StallObstacle()
     private var generator: SeededGenerator
     private var iceServers: [ICEServer]
     private var path: PeerPath?
@@ -41,16 +47,23 @@ package struct PeerMachine: Sendable {
         let isOfferer = us < participant.id
         negotiation = NegotiationMachine(isOfferer: isOfferer, candidateLimit: configuration.candidateLimit)
         ladder = RecoveryLadder(configuration, participant: participant.id, isOfferer: isOfferer)
+        stall = StallMachine(configuration)
     }
 
     package var isOfferer: Bool { negotiation.isOfferer }
     package var status: PeerStatus { ladder.status }
     package var isRecovering: Bool { status.isRecovering }
+    private var isConnected: Bool { if case .connected = status { true } else { false } }
     /// Its turn to connect has not come.
     package var isIdle: Bool { ladder.isIdle }
     /// It holds one of the places for those who connect at a time.
     package var isConnectingFirst: Bool { isOfferer && ladder.isConnectingFirst }
     package var connection: PeerConnectionID? { negotiation.connection }
+
+    /// The participant is in the room: from now on it is to be connected.
+    package mutating func appeared(now: Timestamp, _ actions: inout [Action]) {
+        watch(now: now, &actions) { $0.disconnected(now: now, &$1) }
+    }
 
     package mutating func begin(now: Timestamp, _ actions: inout [Action]) {
         guard ladder.isIdle else { return }
@@ -62,6 +75,9 @@ package struct PeerMachine: Sendable {
 
     package mutating func received(_ signal: Signal, now: Timestamp, _ actions: inout [Action]) {
         guard signal.session == participant.session else { return }
+        if case .rebuildRequest(let reason) = signal.body, reason == Incident.Cause.descriptionRefused.rawValue {
+            obstacle.isRefusedByPeer = true
+        }
         negotiate(now: now, &actions) { negotiation, _, actions in negotiation.received(signal, &actions) }
         renewRelay(now: now, &actions)
     }
@@ -99,12 +115,19 @@ package struct PeerMachine: Sendable {
             }
         case .closed(let failure):
             negotiation.connectionClosed()
+            obstacle.failed(failure ?? PeerFailure("the other side has closed it", code: .closed))
             climb(now: now, &actions) { $0.closed(failure, now: now, &$1) }
-        case .descriptionRefused:
+        case .descriptionRefused(let failure):
+            obstacle.failed(failure)
             negotiate(now: now, &actions) { negotiation, _, actions in negotiation.descriptionRefused(&actions) }
             climb(now: now, &actions) { $0.descriptionRefused(now: now, &$1) }
         case .checked: ladder.checked(now: now)
         case .dataArrived: climb(now: now, &actions) { $0.dataArrived(now: now, &$1) }
+        case .diagnosed(let found):
+            let stalled = found ?? (isConnected ? .notAcknowledged : .notConnected)
+            watch(now: now, &actions) { $0.found(stalled, now: now, &$1) }
+        case .unacknowledged: watch(now: now, &actions) { $0.unacknowledged(now: now, &$1) }
+        case .acknowledged: watch(now: now, &actions) { $0.acknowledged(&$1) }
         case .serverIsBack, .leaving, .unheard: break
         }
         renewRelay(now: now, &actions)
@@ -131,7 +154,7 @@ package struct PeerMachine: Sendable {
 
     /// A word over the connection, if it works.
     package func tell(_ word: RoomMachine.PeerCommand, _ actions: inout [Action]) {
-        if let connection, case .connected = status { actions.append(.command(connection, word)) }
+        if let connection, isConnected { actions.append(.command(connection, word)) }
     }
 
     /// This machine has slept for so long. Credentials have aged meanwhile.
@@ -140,6 +163,7 @@ package struct PeerMachine: Sendable {
         roundServersAt = roundServersAt.map { $0 - sleep }
         pathServersAt = pathServersAt.map { $0 - sleep }
         climb(now: now, &actions) { $0.woke(now: now, &$1) }
+        watch(now: now, &actions) { $0.woke(now: now, &$1) }
     }
 
     package mutating func networkChanged(
@@ -182,13 +206,48 @@ package struct PeerMachine: Sendable {
         renewRelay(now: now, &actions)
     }
 
+    /// It is time to look why the pair is not connected. `isSignalingUp`: the room server is reached.
+    package mutating func stallTimerFired(isSignalingUp: Bool, now: Timestamp, _ actions: inout [Action]) {
+        watch(now: now, isSignalingUp: isSignalingUp, &actions) { $0.timerFired(now: now, &$1) }
+    }
+
     /// The participant has left, or we have.
     package mutating func end(now: Timestamp, _ actions: inout [Action]) {
         negotiate(now: now, &actions) { negotiation, _, actions in negotiation.close(&actions) }
         climb(now: now, &actions) { $0.end(now: now, &$1) }
     }
 
-    // MARK: The two parts
+    // MARK: The parts
+
+    /// Lets the stall machine decide and does what it says. `isSignalingUp`: the room server is reached.
+    private mutating func watch(
+        now: Timestamp, isSignalingUp: Bool = true, _ actions: inout [Action],
+        _ body: (inout StallMachine, inout [StallMachine.Action]) -> Void
+    ) {
+        var decisions: [StallMachine.Action] = []
+        body(&stall, &decisions)
+        for decision in decisions {
+            switch decision {
+            case .inquire: inquire(now: now, isSignalingUp: isSignalingUp, &actions)
+            case .scheduleTimer(let time): actions.append(.scheduleStallTimer(at: time))
+            case .cancelTimer: actions.append(.cancelStallTimer)
+            case .report(let stall): actions.append(.reportStall(stall))
+            case .resolve(let stall): actions.append(.resolveStall(stall))
+            }
+        }
+    }
+
+    /// What the room does not know, the transport is asked for.
+    private mutating func inquire(now: Timestamp, isSignalingUp: Bool, _ actions: inout [Action]) {
+        let situation = StallObstacle.Situation(
+            isSignalingUp: isSignalingUp, isReachable: ladder.isReachable, isIdle: ladder.isIdle,
+            isHeld: ladder.isHeld, progress: negotiation.progress)
+        if !isConnected, let reason = obstacle.reason(in: situation, now: now) {
+            watch(now: now, &actions) { $0.found(reason, now: now, &$1) }
+        } else if let connection {
+            actions.append(.command(connection, .diagnose))
+        }
+    }
 
     /// Lets the ladder decide and does what it says.
     private mutating func climb(
@@ -208,7 +267,14 @@ package struct PeerMachine: Sendable {
                 negotiate(now: now, &actions) { $0.rebuild(reason: cause.rawValue, using: &$1, &$2) }
             case .probe: if let connection { actions.append(.command(connection, .probe)) }
             case .scheduleTimer(let time): actions.append(.scheduleTimer(at: time))
-            case .changeStatus(let status): actions.append(.changeStatus(status))
+            case .changeStatus(let status):
+                actions.append(.changeStatus(status))
+                switch status {
+                case .waiting, .connecting, .recovering: watch(now: now, &actions) { $0.disconnected(now: now, &$1) }
+                case .connected:
+                    obstacle = StallObstacle()
+                    watch(now: now, &actions) { $0.connected(now: now, &$1) }
+                }
             case .report(let incident): actions.append(.report(incident))
             }
         }
@@ -225,6 +291,9 @@ package struct PeerMachine: Sendable {
             switch decision {
             case .create(let id):
                 path = nil
+                obstacle.made(at: now)
+                // What was said of the last one's data.
+                watch(now: now, &actions) { $0.acknowledged(&$1) }
                 roundServersAt = iceServersAt ?? now
                 actions.append(.command(id, .create(isOfferer: isOfferer, iceServers: iceServers)))
             case .close(let id): actions.append(.command(id, .close))

@@ -81,6 +81,8 @@ package struct RecoveryLadder: Sendable {
     }
 
     package var isIdle: Bool { state == .idle }
+    /// The next step waits for signaling.
+    var isHeld: Bool { if case .held = state { true } else { false } }
 
     /// Its first connection is being made, and has not taken too long so far.
     package var isConnectingFirst: Bool {

@@ -78,6 +78,12 @@ extension RoomMachine {
         case closed(PeerFailure?)
         /// `setRemoteDescription`, `offer` or `restart` has thrown.
         case descriptionRefused(PeerFailure)
+        /// What the connection answers to `diagnose`.
+        case diagnosed(PeerStall?)
+        /// Data was sent, and none of it has been acknowledged for `stallPatience`; told once until `acknowledged`.
+        case unacknowledged
+        /// The other side acknowledges again, or nothing is left that it could acknowledge.
+        case acknowledged
         /// The other side says over its channel that it has come back to the room server.
         case serverIsBack
         /// The other side says over its channel that it leaves the room for good.
@@ -120,6 +126,8 @@ extension RoomMachine {
         case restartPath(iceServers: [ICEServer])
         case updateICEServers([ICEServer])
         case probe
+        /// Answered by `diagnosed`.
+        case diagnose
         /// Over the connection's channel, if it has one that works.
         case tellServerIsBack
         /// Over the connection's channel, if it has one that works; it may be lost.
@@ -139,5 +147,7 @@ extension RoomMachine {
         case session
         /// The ladder of one participant.
         case peer(ParticipantID)
+        /// The next look at why the pair with a participant is not connected.
+        case stall(ParticipantID)
     }
 }

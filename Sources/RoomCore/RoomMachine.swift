@@ -137,7 +137,7 @@ package struct RoomMachine: Sendable {
             if wasRecovering, !signaling.isConnected { signal(now, &actions) { $0.hurry(now: now, &$1) } }
         case .unheard: signal(now, &actions) { $0.unheard(now: now, &$1) }
         case .localDescription, .localCandidate, .endOfLocalCandidates, .state, .checked, .pathChanged, .dataArrived,
-            .closed, .descriptionRefused, .serverIsBack, .leaving:
+            .closed, .descriptionRefused, .diagnosed, .unacknowledged, .acknowledged, .serverIsBack, .leaving:
             break
         }
     }
@@ -159,6 +159,11 @@ package struct RoomMachine: Sendable {
                     isConnected: isConnected, isCatchingUp: isCatchingUp, isAlive: isAlive, now: now, &$1)
             }
         case .peer(let participant): withPeer(participant, now, &actions) { $0.timerFired(now: now, &$1) }
+        case .stall(let participant):
+            let isSignalingUp = signaling.isConnected
+            withPeer(participant, now, &actions) {
+                $0.stallTimerFired(isSignalingUp: isSignalingUp, now: now, &$1)
+            }
         }
     }
 
@@ -275,7 +280,9 @@ package struct RoomMachine: Sendable {
             if reason == .left { peer.tell(.tellLeaving, &actions) }
             peer.end(now: now, &actions)
         }
-        for participant in peers.keys.sorted() { actions.append(.cancelTimer(.peer(participant))) }
+        for participant in peers.keys.sorted() {
+            actions += [.cancelTimer(.peer(participant)), .cancelTimer(.stall(participant))]
+        }
         peers = [:]
         actions += [.cancelTimer(.session), .emit(.left(reason))]
     }
@@ -302,7 +309,10 @@ package struct RoomMachine: Sendable {
             case .peerLeft(let participant, let reason):
                 withPeer(participant.id, now, &actions) { $0.end(now: now, &$1) }
                 forget(participant.id)
-                actions += [.cancelTimer(.peer(participant.id)), .emit(.peerLeft(participant, reason: reason))]
+                actions += [
+                    .cancelTimer(.peer(participant.id)), .cancelTimer(.stall(participant.id)),
+                    .emit(.peerLeft(participant, reason: reason)),
+                ]
             case .peerChanged(let participant, let hasRejoined):
                 actions.append(.emit(.peerChanged(participant)))
                 withPeer(participant.id, now, &actions) {
@@ -334,6 +344,7 @@ package struct RoomMachine: Sendable {
         peers[participant.id] = PeerMachine(
             participant, us: us, configuration: configuration.recovery, iceServers: session.iceServers,
             iceServersAt: session.iceServersAt, generator: SeededGenerator(seed: generator.next()))
+        withPeer(participant.id, now, &actions) { $0.appeared(now: now, &$1) }
     }
 
     private mutating func forget(_ participant: ParticipantID) {
@@ -386,6 +397,10 @@ package struct RoomMachine: Sendable {
             case .scheduleTimer(let time): actions.append(.scheduleTimer(.peer(participant), at: time))
             case .changeStatus(let status): actions.append(.emit(.peerStatus(participant, status)))
             case .report(let incident): actions.append(.emit(.incident(incident)))
+            case .scheduleStallTimer(let time): actions.append(.scheduleTimer(.stall(participant), at: time))
+            case .cancelStallTimer: actions.append(.cancelTimer(.stall(participant)))
+            case .reportStall(let stall): actions.append(.emit(.stalled(participant, stall)))
+            case .resolveStall(let stall): actions.append(.emit(.resolved(participant, stall)))
             }
         }
     }

@@ -38,7 +38,16 @@ package struct SignalingFailure: Sendable, Hashable {
 package struct PeerFailure: Sendable, Hashable {
     /// One sentence; never a secret.
     package var description: String
-    package init(_ description: String) { self.description = description }
+    /// What the transport says that it is.
+    package var code: TransportError.Code?
+    /// It is the other side's description that was refused.
+    package var isRefusal: Bool
+
+    package init(_ description: String, code: TransportError.Code? = nil, isRefusal: Bool = false) {
+        self.description = description
+        self.code = code
+        self.isRefusal = isRefusal
+    }
 }
 
 /// What is known of the signaling connection.
@@ -229,6 +238,11 @@ package enum RoomEvent: Sendable, Hashable {
     case peerChanged(Participant)
     case hostChanged(ParticipantID, term: HostTerm)
     case peerStatus(ParticipantID, PeerStatus)
+    /// The pair has not been connected, or has carried no data, for a while: the reason. Repeated when the reason changes, and rarely when
+    /// it does not.
+    case stalled(ParticipantID, PeerStall)
+    /// What was told by `stalled` is over.
+    case resolved(ParticipantID, PeerStall)
     case incident(Incident)
     /// Something was refused; the room goes on.
     case error(RoomError)

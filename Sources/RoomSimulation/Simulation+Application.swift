@@ -42,6 +42,10 @@ extension Simulation {
         case .peerStatus(let participant, let status):
             if node.roster[participant] == nil { report("\(node.name) hears of a peer that is not there") }
             if status.isRecovering { node.streams[participant]?.isAwaited = true }
+        case .stalled(let participant, let stall):
+            if case .connected = node.machine.peerStatus(of: participant), stall.code != .notAcknowledged {
+                report("\(node.name) says that \(participant) is not connected, and it is: \(stall)")
+            }
         case .incident(let incident):
             if incident.steps.map(\.at) != incident.steps.map(\.at).sorted() {
                 report("\(node.name) has an incident out of order")
@@ -52,7 +56,7 @@ extension Simulation {
             ended(node, reason)
         case .hostChanged(let host, _):
             for id in node.roster.keys { node.roster[id]?.isHost = id == host }
-        case .signalingStatus, .error: break
+        case .signalingStatus, .resolved, .error: break
         }
     }
 

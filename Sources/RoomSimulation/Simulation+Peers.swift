@@ -59,6 +59,7 @@ extension Simulation {
         case .probe:
             // What is lost is asked again.
             schedule(.answerProbe(endpoint), after: latency(endpoint.node))
+        case .diagnose: tell(endpoint, .diagnosed(nil))
         case .tellServerIsBack: if works(line), let other = line.other(than: endpoint) { tell(other, .serverIsBack) }
         case .tellLeaving:
             // It is not repeated. One in eight is lost.

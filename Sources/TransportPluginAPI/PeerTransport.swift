@@ -83,9 +83,18 @@ public protocol PeerConnection: AnyObject, Sendable {
     /// What the connection counted so far.
     var statistics: PeerConnectionStatistics { get }
 
+    /// The reason why the connection is not up, or carries no data although it is, as far as it is known here; nil when nothing is
+    /// missing or nothing is known. The manager asks when it has waited for some seconds, and tells the answer to the application.
+    /// Optional: the default is nil.
+    var stall: PeerStall? { get }
+
     /// Ends the connection; the other side is told where the protocol can. What was accepted before goes out first as far as the path
     /// takes it at once, and is not repeated. `.closed` is the last event. Idempotent.
     func close()
+}
+
+extension PeerConnection {
+    public var stall: PeerStall? { nil }
 }
 
 /// Gets everything that happens to one peer connection, on its loop.

@@ -115,6 +115,19 @@ struct EventReporter: Sendable {
                 line.add("rung", rung)
             }
             Output.line(line)
+        case .stalled(let id, let stall):
+            var line = JSONLine(event: "error")
+            line.add("peer", id.rawValue)
+            line.add("code", stall.code.rawValue)
+            line.add("message", stall.message)
+            line.add("cure", stall.cure)
+            line.add("retryable", true)
+            Output.line(line)
+        case .resolved(let id, let stall):
+            var line = JSONLine(event: "resolved")
+            line.add("peer", id.rawValue)
+            line.add("code", stall.code.rawValue)
+            Output.line(line)
         case .incident(let incident):
             var line = JSONLine(event: "incident")
             if let participant = incident.participant { line.add("peer", participant.rawValue) }
@@ -181,6 +194,9 @@ struct EventReporter: Sendable {
             note("\(name(of: id, room)) connected" + (path.map { " over \($0.local.rawValue)" } ?? ""), Output.green)
         case .peer(let id, .recovering(let rung)): note("\(name(of: id, room)) recovering: \(rung)", Output.yellow)
         case .peer(_, .connecting): break
+        case .stalled(let id, let stall):
+            note("\(name(of: id, room)) not connected (\(stall.code)): \(stall.message); \(stall.cure)", Output.red)
+        case .resolved: break
         case .incident(let incident):
             note(String(format: "recovered in %.2f s (\(incident.cause))", incident.duration.inSeconds), Output.green)
         case .undelivered(let id, let count):

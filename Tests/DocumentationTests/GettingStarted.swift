@@ -48,6 +48,7 @@
             case .peerJoined(let participant): print("\(participant.name) is here")
             case .peerLeft(let participant, let reason): print("\(participant.name) has left: \(reason)")
             case .peer(let id, .recovering(let rung)): print("the connection to \(id) is being healed: \(rung)")
+            case .stalled(let id, let stall): print("\(id) is not reached: \(stall.message); \(stall.cure)")
             case .incident(let incident): print("healed in \(incident.duration), after: \(incident.cause)")
             case .undelivered(let id, let count): print("\(count) messages never reached \(id)")
             case .left(let error): print("the end: \(error?.message ?? "we left")")

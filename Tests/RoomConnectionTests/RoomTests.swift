@@ -57,6 +57,49 @@ import TransportPluginAPI
         await #expect(throws: RoomError.self) { try await room.send("too late") }
     }
 
+    @Test func aPairThatIsNotConnectedTellsWhyAndThatItIsOver() async throws {
+        try await World.run { world in
+            try await world.pair({ $0.recovery.stall = .milliseconds(300) }) { alice, bob in
+                world.peers.cut(newPathsToo: true)
+                try await alice.events.wait("the reason") { events in
+                    events.contains {
+                        if case .stalled(_, let stall) = $0 { stall.code == .checksUnanswered } else { false }
+                    }
+                }
+                world.peers.restore()
+                try await alice.events.wait("the end of it") { events in
+                    events.contains {
+                        if case .resolved(_, let stall) = $0 { stall.code == .checksUnanswered } else { false }
+                    }
+                }
+            }
+        }
+    }
+
+    @Test func dataThatNobodyReadsIsTold() async throws {
+        try await World.run { world in
+            try await world.pair(
+                {
+                    $0.recovery.stall = .milliseconds(300); $0.receiveLimit = 65_536
+                }, bobReads: false
+            ) { alice, bob in
+                for _ in 0..<4 { try await alice.room.send(Payload([UInt8](repeating: 0, count: 40_000))) }
+                try await alice.events.wait("the reason") { events in
+                    events.contains {
+                        if case .stalled(_, let stall) = $0 { stall.code == .notAcknowledged } else { false }
+                    }
+                }
+                #expect(Member.connected(alice.events.entries).count == 1)
+                await bob.room.onMessage { _ in }
+                try await alice.events.wait("the end of it") { events in
+                    events.contains {
+                        if case .resolved(_, let stall) = $0 { stall.code == .notAcknowledged } else { false }
+                    }
+                }
+            }
+        }
+    }
+
     @Test func aHandlerGetsWhatCameBeforeItAndAnswersOnTheLoop() async throws {
         try await World.run { world in
             try await world.pair(bobReads: false) { alice, bob in

@@ -188,7 +188,7 @@ private final class UnreliablePair {
                 onTheWay[side.other]?.append(signal)
             case .scheduleTimer(let time): timers[side] = time
             case .command(let id, let command): perform(command, id, side)
-            case .changeStatus, .report: break
+            case .changeStatus, .report, .scheduleStallTimer, .cancelStallTimer, .reportStall, .resolveStall: break
             }
         }
     }
@@ -233,7 +233,7 @@ private final class UnreliablePair {
             if candidate.usernameFragment != connections[side]?[id]?.remote {
                 complaints.append("\(side) takes a candidate of an earlier round: \(candidate)")
             }
-        case .updateICEServers, .probe, .tellServerIsBack, .tellLeaving, .tellUnheard: break
+        case .updateICEServers, .probe, .diagnose, .tellServerIsBack, .tellLeaving, .tellUnheard: break
         }
     }
 

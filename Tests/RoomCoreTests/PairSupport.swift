@@ -47,7 +47,7 @@ struct Pair {
                 inFlight[side.other]?.append(signal)
             case .scheduleTimer(let time): timers[side] = time
             case .command(let id, let command): if answersDescriptions { perform(command, id, side) }
-            case .changeStatus, .report: break
+            case .changeStatus, .report, .scheduleStallTimer, .cancelStallTimer, .reportStall, .resolveStall: break
             }
         }
         return out
@@ -62,7 +62,8 @@ struct Pair {
             if description.kind == .offer {
                 fact(side, .localDescription(SessionDescription(kind: .answer, text: "answer")), id)
             }
-        case .create, .close, .addRemoteCandidate, .updateICEServers, .probe, .tellServerIsBack, .tellLeaving,
+        case .create, .close, .addRemoteCandidate, .updateICEServers, .probe, .diagnose, .tellServerIsBack,
+            .tellLeaving,
             .tellUnheard:
             break
         }

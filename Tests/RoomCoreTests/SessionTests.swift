@@ -83,7 +83,7 @@ import TransportPluginAPI
         events.filter {
             switch $0 {
             case .peerJoined, .peerLeft, .peerChanged, .hostChanged, .joined: true
-            case .signalingStatus, .peerStatus, .incident, .error, .left: false
+            case .signalingStatus, .peerStatus, .stalled, .resolved, .incident, .error, .left: false
             }
         }
     }
