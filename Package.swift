@@ -100,7 +100,8 @@ let package = Package(
         .executableTarget(
             name: "room",
             dependencies: [
-                "RoomConnection", "RoomDoctor", "RoomProtocol", "RoomServer", "RoomSimulation", "TransportBenchmark",
+                "CLinux", "RoomConnection", "RoomDoctor", "RoomProtocol", "RoomServer", "RoomSimulation",
+                "TransportBenchmark",
                 "InProcessTransport", "TransportPluginAPI", "TransportTestKit", "SignalingFoundation",
                 .target(name: "SignalingLibwebsockets", condition: .when(traits: ["Libwebsockets"])),
                 .target(name: "SignalingNIO", condition: .when(traits: ["NIO"])),

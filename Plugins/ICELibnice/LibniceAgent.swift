@@ -68,6 +68,7 @@ public final class LibniceAgent: ICEAgent {
         _ handler: any ICEAgentHandler
     ) throws(TransportError) {
         let servers = try Servers(configuration.servers)
+        try AgentBudget.shared.check()
         let context = try GLibContext.on(loop)
         let receiver = try DatagramReceiver.on(loop)
         guard
@@ -119,6 +120,7 @@ public final class LibniceAgent: ICEAgent {
         let pointer = Unmanaged.passUnretained(self).toOpaque()
         Callbacks.connect(agent, stream, context.mainContext, pointer)
         context.atEnd(of: self) { self.close() }
+        AgentBudget.shared.made()
     }
 
     deinit { remoteAddress.deallocate() }
@@ -226,6 +228,7 @@ public final class LibniceAgent: ICEAgent {
         endWaitForStun()
         for socket in sockets { socket.close() }
         sockets = []
+        AgentBudget.shared.closing()
         // TURN allocations are given back in the background; `onClosed` does the rest, once.
         nice_agent_close_async(agent, Callbacks.onClosed, Unmanaged.passRetained(self).toOpaque())
         context.setNeedsPass()
@@ -422,6 +425,7 @@ public final class LibniceAgent: ICEAgent {
         nice_agent_remove_stream(agent, stream)
         g_object_unref(UnsafeMutableRawPointer(agent))
         context.removeAtEnd(of: self)
+        AgentBudget.shared.closed()
     }
 }
 

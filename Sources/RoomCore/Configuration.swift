@@ -120,6 +120,12 @@ package struct RecoveryConfiguration: Sendable, Equatable {
     package var stallReminder: Duration = .seconds(120)
     /// Peers of ours that may be connecting at a time.
     package var maximumConnecting = 8
+    /// Offers of one participant that are answered at once, and the pace of those that follow. See `OfferPace`.
+    package var offerBurst = 8
+    package var offerInterval: Duration = .milliseconds(500)
+    /// The same of all participants together.
+    package var offerBurstOfAll = 64
+    package var offerIntervalOfAll: Duration = .milliseconds(30)
     /// Remote candidates that are kept until their description has come.
     package var candidateLimit = 64
     /// As in `SignalingConfiguration`.

@@ -278,6 +278,18 @@ package struct NegotiationMachine: Sendable {
         }
     }
 
+    /// Whether the offer is answered when it is received, unless a newer one comes: it is neither ours to answer, nor late.
+    package func willAnswer(_ offer: Signal) -> Bool {
+        guard !isOfferer, !retired.contains(offer.connection) else { return false }
+        switch state {
+        case .answering(let round, _) where round.connection == offer.connection,
+            .stable(let round) where round.connection == offer.connection:
+            return offer.negotiation > round.negotiation
+        case .none, .offering, .offered, .answering, .stable, .closed:
+            return offer.negotiation == 1 && current?.0 != offer.connection
+        }
+    }
+
     private mutating func receivedOffer(_ signal: Signal, _ sdp: String, _ actions: inout [Action]) {
         let offer = Offer(negotiation: signal.negotiation, description: SessionDescription(kind: .offer, text: sdp))
         switch state {

@@ -82,6 +82,11 @@ package struct PeerMachine: Sendable {
         renewRelay(now: now, &actions)
     }
 
+    /// Whether the offer leads to a new agent. See `OfferPace`.
+    package func willAnswer(_ offer: Signal) -> Bool {
+        offer.session == participant.session && negotiation.willAnswer(offer)
+    }
+
     package mutating func handle(
         _ fact: RoomMachine.PeerFact, of connection: PeerConnectionID, now: Timestamp, _ actions: inout [Action]
     ) {

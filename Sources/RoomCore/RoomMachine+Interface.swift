@@ -149,5 +149,7 @@ extension RoomMachine {
         case peer(ParticipantID)
         /// The next look at why the pair with a participant is not connected.
         case stall(ParticipantID)
+        /// Offers that wait for their turn.
+        case offers
     }
 }

@@ -14,6 +14,7 @@ package struct RoomMachine: Sendable {
     /// Participants that the last rejoin did not find; they may come back.
     private var missed: Set<ParticipantID> = []
     private var generator: SeededGenerator
+    private var pace: OfferPace
     private var endReason: EndReason?
     private var recovery = SignalingRecovery()
     /// Those of this machine, where they are known.
@@ -26,6 +27,7 @@ package struct RoomMachine: Sendable {
         generator = SeededGenerator(seed: seed)
         signaling = SignalingMachine(configuration, generator: SeededGenerator(seed: generator.next()))
         session = RoomSessionMachine(configuration)
+        pace = OfferPace(configuration.recovery)
     }
 
     /// The room has ended; nothing will come of any further event.
@@ -164,6 +166,11 @@ package struct RoomMachine: Sendable {
             withPeer(participant, now, &actions) {
                 $0.stallTimerFired(isSignalingUp: isSignalingUp, now: now, &$1)
             }
+        case .offers:
+            while let offer = pace.next(now: now) {
+                withPeer(offer.peer, now, &actions) { $0.received(offer, now: now, &$1) }
+            }
+            if let deadline = pace.nextDeadline { actions.append(.scheduleTimer(.offers, at: deadline)) }
         }
     }
 
@@ -322,6 +329,7 @@ package struct RoomMachine: Sendable {
             case .hostChanged(let participant, let term):
                 actions.append(.emit(.hostChanged(participant, term: term)))
             case .signal(let message):
+                guard mayBeTaken(message, now, &actions) else { break }
                 withPeer(message.peer, now, &actions) { $0.received(message, now: now, &$1) }
             case .iceServersChanged(let servers, let ttl):
                 eachPeer(now, &actions) { peer, _, actions in
@@ -347,7 +355,17 @@ package struct RoomMachine: Sendable {
         withPeer(participant.id, now, &actions) { $0.appeared(now: now, &$1) }
     }
 
+    /// False: an offer that waits for its turn. Its candidates, which come behind it, wait in its peer's machine.
+    private mutating func mayBeTaken(_ signal: Signal, _ now: Timestamp, _ actions: inout [Action]) -> Bool {
+        guard case .description(let description) = signal.body, description.kind == .offer,
+            peers[signal.peer]?.willAnswer(signal) == true, !pace.admits(signal, now: now)
+        else { return true }
+        if let deadline = pace.nextDeadline { actions.append(.scheduleTimer(.offers, at: deadline)) }
+        return false
+    }
+
     private mutating func forget(_ participant: ParticipantID) {
+        pace.forget(participant)
         peers[participant] = nil
         missed.remove(participant)
         signaling.removeUnsentSignals { $0.peer == participant }

@@ -225,7 +225,7 @@ extension SignalingMachine {
             connected.ackDeadline = nil
             state = .connected(connected)
             if incoming.unacknowledged > 0 { sendAck(connected.generation, &actions) }
-        case .session, .peer, .stall: break
+        case .session, .peer, .stall, .offers: break
         }
     }
 

@@ -46,7 +46,7 @@ package enum Judgement {
     package static func descriptors(limit: UInt64) -> Finding {
         let cure = "ulimit -n 4096, or LimitNOFILE=4096 in the service's unit"
         switch limit {
-        case ..<64: return Finding("descriptors", .problem, "only \(limit) descriptors may be open", cure: cure)
+        case ..<128: return Finding("descriptors", .problem, "only \(limit) descriptors may be open", cure: cure)
         case ..<1024: return Finding("descriptors", .warning, "only \(limit) descriptors may be open", cure: cure)
         default: return Finding("descriptors", .ok, "\(limit) descriptors may be open")
         }

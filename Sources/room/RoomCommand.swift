@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import CLinux
 internal import Foundation
 internal import RoomConnection
 
@@ -49,7 +50,11 @@ struct CommandError: Error {
 
 @main
 enum Main {
+    /// Descriptors for some ten thousand peers. More would only make the tables of some libraries larger.
+    private static let descriptors: UInt64 = 65_536
+
     static func main() async {
+        _ = CLinux_raise_descriptor_limit(descriptors)
         do {
             var command = try RoomCommand.parseAsRoot()
             if var command = command as? any AsyncParsableCommand {

@@ -8,10 +8,21 @@
 #include <glib.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 // The private epoll set of a GLibContext. `struct epoll_event` is packed on x86-64, which Swift cannot lay out.
 
 static inline int CGLib_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
+
+/// Whether a descriptor for a wake-up can be had: `g_main_context_new` ends the process where not. 0, or an errno.
+static inline int CGLib_try_wakeup(void) {
+    int first = eventfd(0, EFD_CLOEXEC), second = eventfd(0, EFD_CLOEXEC);
+    int error = first < 0 || second < 0 ? errno : 0;
+    if (first >= 0) close(first);
+    if (second >= 0) close(second);
+    return error;
+}
 
 /// Puts `descriptor` into the set or changes its events, whichever is needed: a descriptor may have been closed (which takes
 /// it out of the set) and its number used again since the last call. 0, or an errno.

@@ -6,6 +6,7 @@
 #include <nice/agent.h>
 
 #include "datagrams.h"
+#include "descriptors.h"
 
 typedef void (*CNice_candidate_callback)(NiceAgent *, NiceCandidate *, gpointer);
 typedef void (*CNice_stream_callback)(NiceAgent *, guint stream, gpointer);

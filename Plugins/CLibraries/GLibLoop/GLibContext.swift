@@ -58,6 +58,12 @@ public final class GLibContext: LoopSource {
         guard epoll >= 0 else {
             throw TransportError(.resourceExhausted, "epoll for GLib on loop '\(loop.name)': \(errorText(errno))")
         }
+        let error = CGLib_try_wakeup()
+        guard error == 0 else {
+            close(epoll)
+            throw TransportError(
+                .resourceExhausted, "no descriptor for GLib on loop '\(loop.name)': \(errorText(error))")
+        }
         guard let mainContext = g_main_context_new(), let mainLoop = g_main_loop_new(mainContext, 0) else {
             close(epoll)
             throw TransportError(.resourceExhausted, "GLib gave no main context for loop '\(loop.name)'")

@@ -1,0 +1,59 @@
+internal import CNice
+internal import Glibc
+internal import TransportPluginAPI
+
+/// What the agents of this process may take of it.
+///
+/// An agent that is closed still has its sockets until the loop's next turn, or until its relays have answered. And GLib ends the whole
+/// process when it gets no descriptor for a wake-up, which each agent has of its own: so there must be enough of them before it is asked.
+final class AgentBudget: Sendable {
+    static let shared = AgentBudget()
+
+    /// Those that are closing included.
+    static let maximumAgents = 16_384
+    static let maximumClosing = 1024
+    /// Descriptors that must be free for another agent: its wake-ups, two sockets for each of 16 addresses, and some for everybody else.
+    private static let descriptors: Int32 = 64
+
+    private struct Counts {
+        var agents = 0
+        var closing = 0
+    }
+    private let counts = Locked(Counts())
+
+    /// Agents that were made and have not yet given everything back.
+    var agentCount: Int { counts.withLock { $0.agents } }
+
+    /// Throws `.resourceExhausted` when there is no room for another agent now.
+    func check() throws(TransportError) {
+        let (agents, closing) = counts.withLock { ($0.agents, $0.closing) }
+        guard agents < Self.maximumAgents else {
+            throw exhausted("it has \(agents) of them, which is the limit")
+        }
+        guard closing < Self.maximumClosing else {
+            throw exhausted("\(closing) of them are still closing: try again in a moment")
+        }
+        let error = CNice_try_descriptors(Self.descriptors)
+        guard error == 0 else {
+            throw exhausted(
+                error == ENFILE
+                    ? "the system is out of file descriptors (fs.file-max)"
+                    : "it is almost out of file descriptors: raise their limit (ulimit -n, LimitNOFILE=)")
+        }
+    }
+
+    private func exhausted(_ why: String) -> TransportError {
+        TransportError(.resourceExhausted, "this process cannot make another ICE agent: \(why)", isRetriable: true)
+    }
+
+    func made() { counts.withLock { $0.agents += 1 } }
+
+    func closing() { counts.withLock { $0.closing += 1 } }
+
+    func closed() {
+        counts.withLock {
+            $0.agents -= 1
+            $0.closing -= 1
+        }
+    }
+}
