@@ -31,8 +31,13 @@ final class ConnectionHandler: ChannelInboundHandler {
     private var outgoing = Outgoing()
     /// Memory that this connection takes with what it has not sent, and what has not come whole, as the loop knows it.
     private(set) var memory = 0
+    /// Of a connection that has been told to end, so much is still taken before it is closed in the middle of it.
+    private var bytesLeft = 1 << 20
+    private var framesLeft = 1000
     private var context: ChannelHandlerContext?
     private var deadline: Scheduled<Void>?
+
+    private static let framesAtOnce = 64
 
     init(loop: ServerLoop) { self.loop = loop }
 
@@ -87,35 +92,41 @@ final class ConnectionHandler: ChannelInboundHandler {
     // MARK: Reading
 
     private func read(_ bytes: UnsafeRawBufferPointer) {
-        defer { account() }
-        switch state {
-        case .request(let head):
-            // The only reference to it: what comes byte by byte is not copied each time.
-            state = .request([])
-            readRequest(head, bytes)
-        case .open(let id): readFrames(id, bytes)
-        case .closing:
-            var events: [WebSocketParser.Event] = []
-            let violation = parser.consume(bytes, into: &events)
-            let isAnswered = events.contains { if case .close = $0 { true } else { false } }
-            if isAnswered || violation != nil { abort() }
-        case .ending, .done: break
+        var rest = bytes
+        while !rest.isEmpty {
+            switch state {
+            case .request(let head):
+                // The only reference to it: what comes byte by byte is not copied each time.
+                state = .request([])
+                readRequest(head, &rest)
+            case .open(let id): readFrames(id, &rest)
+            case .closing: readUntilClose(&rest)
+            case .ending:
+                bytesLeft -= rest.count
+                rest = UnsafeRawBufferPointer(rebasing: rest[..<0])
+                if bytesLeft < 0 { abort() }
+            case .done: return
+            }
         }
+        flush()
+        account()
     }
 
-    private func readRequest(_ before: consuming [UInt8], _ bytes: UnsafeRawBufferPointer) {
+    /// Takes up to the end of the head from `bytes`.
+    private func readRequest(_ before: consuming [UInt8], _ bytes: inout UnsafeRawBufferPointer) {
         let count = before.count
         var head = before
         head.append(contentsOf: bytes.prefix(HTTPRequest.maximumHeadBytes - count))
         // Only the last three bytes of what was there can belong to the end that is looked for.
         let start = max(0, count - 3)
         guard let end = head[start...].indices.first(where: { head[$0...].starts(with: [13, 10, 13, 10]) }) else {
+            let isTooLong = head.count >= HTTPRequest.maximumHeadBytes
             state = .request(head)
-            if head.count >= HTTPRequest.maximumHeadBytes {
-                answer(HTTPResponse(status: "431 Request Header Fields Too Large"))
-            }
+            bytes = UnsafeRawBufferPointer(rebasing: bytes[..<0])
+            if isTooLong { answer(HTTPResponse(status: "431 Request Header Fields Too Large")) }
             return
         }
+        bytes = UnsafeRawBufferPointer(rebasing: bytes[(end + 4 - count)...])
         guard let request = HTTPRequest(head: head[..<end]) else {
             answer(HTTPResponse(status: "400 Bad Request"))
             return
@@ -131,8 +142,6 @@ final class ConnectionHandler: ChannelInboundHandler {
         let id = loop.register(self)
         state = .open(id)
         loop.connected(id)
-        let consumed = end + 4 - count
-        if consumed < bytes.count { read(UnsafeRawBufferPointer(rebasing: bytes[consumed...])) }
     }
 
     private func answer(_ response: HTTPResponse) {
@@ -140,27 +149,39 @@ final class ConnectionHandler: ChannelInboundHandler {
         end()
     }
 
-    private func readFrames(_ id: ConnectionID, _ bytes: UnsafeRawBufferPointer) {
-        loop.heard(from: id)
+    /// Takes some frames from `bytes`. Every one is charged to the sender's limit; over it, no further ones are looked at.
+    private func readFrames(_ id: ConnectionID, _ bytes: inout UnsafeRawBufferPointer) {
         var events: [WebSocketParser.Event] = []
-        let violation = parser.consume(bytes, into: &events)
+        let violation = parser.consume(&bytes, into: &events, upTo: Self.framesAtOnce)
         for event in events {
             guard case .open = state else { return }
             switch event {
             case .text(let text): loop.received(text, from: id)
             case .binary: fail(id, .unsupportedData, "binary messages are not spoken here")
-            case .ping(let payload): outgoing.append(pong: payload)
-            case .pong: break
+            case .fragment, .pong: loop.receivedFrame(from: id)
+            case .ping(let payload):
+                outgoing.append(pong: payload)
+                loop.receivedFrame(from: id)
             case .close(let code):
                 outgoing.append(close: code)
                 finish(id)
             }
         }
-        flush()
         if let violation, case .open = state {
             loop.metrics.violated()
             fail(id, CloseCode(rawValue: violation.code), violation.reason)
         }
+    }
+
+    /// Takes some frames from `bytes`, and closes with the other side's close frame.
+    private func readUntilClose(_ bytes: inout UnsafeRawBufferPointer) {
+        var events: [WebSocketParser.Event] = []
+        let before = bytes.count
+        let violation = parser.consume(&bytes, into: &events, upTo: Self.framesAtOnce)
+        bytesLeft -= before - bytes.count
+        framesLeft -= events.count
+        let isAnswered = events.contains { if case .close = $0 { true } else { false } }
+        if isAnswered || violation != nil || bytesLeft < 0 || framesLeft < 0 { abort() }
     }
 
     /// The other side has broken a rule: it is told which, and nothing more is read.

@@ -90,7 +90,8 @@ final class ServerLoop {
         metrics.record(status)
     }
 
-    func heard(from id: ConnectionID) { machine.heard(from: id, at: .now()) }
+    /// A frame that is no message.
+    func receivedFrame(from id: ConnectionID) { step { $0.receivedFrame(from: id, at: $1) } }
 
     func received(_ text: [UInt8], from id: ConnectionID) {
         metrics.received()
@@ -99,9 +100,9 @@ final class ServerLoop {
             if case .hello(let hello) = envelope.message {
                 logger.debug("hello", metadata: ["connection": "\(id)", "room": "\(hello.room)"])
             }
-            step { $0.received(envelope, from: id, at: $1) }
+            step { $0.received(envelope, bytes: text.count, from: id, at: $1) }
         } catch {
-            step { $0.receivedInvalid(error, from: id, at: $1) }
+            step { $0.receivedInvalid(error, bytes: text.count, from: id, at: $1) }
         }
     }
 

@@ -7,6 +7,8 @@ package struct WebSocketParser: Sendable {
         /// Valid UTF-8.
         case text([UInt8])
         case binary([UInt8])
+        /// A frame that does not end its message.
+        case fragment
         case ping([UInt8])
         case pong([UInt8])
         /// Nil: without a code. The code is one that may be sent (RFC 6455 §7.4.1).
@@ -44,6 +46,8 @@ package struct WebSocketParser: Sendable {
         case ended
     }
 
+    /// Some libraries end a message with an empty frame, or begin it with one; nobody needs many of them.
+    private static let maximumEmptyFragments = 8
     private let maximumMessageSize: Int
     private var state = State.header
     /// The bytes of a header that has come in part: 14 at most.
@@ -52,6 +56,8 @@ package struct WebSocketParser: Sendable {
     private var messageOpcode: Opcode?
     private var message: [UInt8] = []
     private var validator = UTF8Validator()
+    /// Frames of the message that have added nothing to it.
+    private var emptyFragments = 0
     /// The payload of a control frame: 125 bytes at most.
     private var control: [UInt8] = []
 
@@ -62,11 +68,22 @@ package struct WebSocketParser: Sendable {
 
     /// Takes bytes, appends what they complete, and says what was wrong with them: then `events` are what came before.
     package mutating func consume(_ bytes: UnsafeRawBufferPointer, into events: inout [Event]) -> Violation? {
+        var bytes = bytes
+        return consume(&bytes, into: &events, upTo: .max)
+    }
+
+    /// Takes bytes until `events` has `limit` elements, and leaves the others in `bytes`.
+    package mutating func consume(
+        _ bytes: inout UnsafeRawBufferPointer, into events: inout [Event], upTo limit: Int
+    ) -> Violation? {
+        var index = 0
+        defer { bytes = UnsafeRawBufferPointer(rebasing: bytes[index...]) }
         do throws(Violation) {
-            var index = 0
-            while index < bytes.count {
+            while index < bytes.count, events.count < limit {
                 switch state {
-                case .ended: return nil
+                case .ended:
+                    index = bytes.count
+                    return nil
                 case .header:
                     header.append(bytes[index])
                     index += 1
@@ -97,7 +114,7 @@ package struct WebSocketParser: Sendable {
     // MARK: Header
 
     /// The frame whose header is complete, or nil. RFC 6455 §5.2.
-    private func parseHeader() throws(Violation) -> Frame? {
+    private mutating func parseHeader() throws(Violation) -> Frame? {
         guard header.count >= 2 else {
             guard header[0] & 0x70 == 0 else { throw protocolError("a reserved bit is set") }
             return nil
@@ -121,6 +138,12 @@ package struct WebSocketParser: Sendable {
         let length = try length(shortLength, header[2..<(2 + extended)])
         if !opcode.isControl, length > maximumMessageSize - message.count {
             throw Violation(code: 1009, reason: "a message over \(maximumMessageSize) bytes")
+        }
+        if !opcode.isControl, !isFinal, length == 0 {
+            emptyFragments += 1
+            guard emptyFragments <= Self.maximumEmptyFragments else {
+                throw Violation(code: 1008, reason: "more than \(Self.maximumEmptyFragments) empty fragments")
+            }
         }
         let mask = header.suffix(4)
         let start = mask.startIndex
@@ -191,6 +214,7 @@ package struct WebSocketParser: Sendable {
             let opcode = messageOpcode ?? frame.opcode
             guard frame.isFinal else {
                 messageOpcode = opcode
+                events.append(.fragment)
                 return
             }
             if opcode == .text {
@@ -201,6 +225,7 @@ package struct WebSocketParser: Sendable {
             }
             messageOpcode = nil
             message = []
+            emptyFragments = 0
             validator = UTF8Validator()
         }
     }

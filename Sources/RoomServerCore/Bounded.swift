@@ -32,11 +32,13 @@ struct TokenBucket: Sendable {
         updated = now
     }
 
-    mutating func take(rate: Int, burst: Int, now: Timestamp) -> Bool {
+    /// Takes `amount`, or all that the bucket can hold where that is less. False: there is not enough yet.
+    mutating func take(_ amount: Int = 1, rate: Int, burst: Int, now: Timestamp) -> Bool {
         tokens = min(Double(burst), tokens + max(0, (now - updated).inSeconds) * Double(rate))
         updated = now
-        guard tokens >= 1 else { return false }
-        tokens -= 1
+        let amount = Double(min(amount, burst))
+        guard tokens >= amount else { return false }
+        tokens -= amount
         return true
     }
 }

@@ -87,12 +87,6 @@ package struct RoomServerMachine: Sendable {
         return effects.takeActions()
     }
 
-    /// Anything has come over the connection.
-    package mutating func heard(from id: ConnectionID, at now: Timestamp) {
-        connections[id]?.lastHeard = now
-        connections[id]?.pingedAt = nil
-    }
-
     /// The server ends: everybody is told to come back within the window, and nobody is let in any more.
     package mutating func drain(retryAfter window: RetryWindow, at now: Timestamp) -> [ServerAction] {
         effects.now = now
@@ -124,12 +118,20 @@ package struct RoomServerMachine: Sendable {
 
     // MARK: Messages
 
-    /// A message has come.
+    /// A frame has come that is no message: a ping, a pong, a part of a message. It is charged like a message, and is no sign of life.
+    package mutating func receivedFrame(from id: ConnectionID, at now: Timestamp) -> [ServerAction] {
+        effects.now = now
+        _ = admit(id, bytes: 0)
+        return effects.takeActions()
+    }
+
+    /// A message has come that had so many bytes.
     package mutating func received(
-        _ envelope: Envelope<ClientMessage>, from id: ConnectionID, at now: Timestamp
+        _ envelope: Envelope<ClientMessage>, bytes: Int = 0, from id: ConnectionID, at now: Timestamp
     ) -> [ServerAction] {
         effects.now = now
-        guard let phase = admit(id) else { return effects.takeActions() }
+        heard(from: id)
+        guard let phase = admit(id, bytes: bytes) else { return effects.takeActions() }
         switch (phase, envelope.message) {
         case (.waitingForHello, .hello(let hello)):
             do throws(ProtocolError) {
@@ -157,10 +159,11 @@ package struct RoomServerMachine: Sendable {
 
     /// A message has come that could not be decoded.
     package mutating func receivedInvalid(
-        _ error: ProtocolError, from id: ConnectionID, at now: Timestamp
+        _ error: ProtocolError, bytes: Int = 0, from id: ConnectionID, at now: Timestamp
     ) -> [ServerAction] {
         effects.now = now
-        guard let phase = admit(id) else { return effects.takeActions() }
+        heard(from: id)
+        guard let phase = admit(id, bytes: bytes) else { return effects.takeActions() }
         switch phase {
         case .waitingForHello: refuse(error, id)
         case .joined(let room, let participant):
@@ -176,13 +179,20 @@ package struct RoomServerMachine: Sendable {
         return effects.takeActions()
     }
 
-    /// Notes the sign of life, and refuses who sends too much. Nil: there is nothing more to do.
-    private mutating func admit(_ id: ConnectionID) -> Connection.Phase? {
-        heard(from: id, at: effects.now)
+    /// Only whole messages are a sign of life.
+    private mutating func heard(from id: ConnectionID) {
+        connections[id]?.lastHeard = effects.now
+        connections[id]?.pingedAt = nil
+    }
+
+    /// Charges a frame or a message, and refuses who sends too much. Nil: there is nothing more to do.
+    private mutating func admit(_ id: ConnectionID, bytes: Int) -> Connection.Phase? {
         let limits = effects.limits
         guard
             let isAllowed = connections[id]?.bucket
-                .take(rate: limits.messagesPerSecond, burst: limits.messageBurst, now: effects.now)
+                .take(
+                    1 + bytes / limits.bytesPerMessage, rate: limits.messagesPerSecond, burst: limits.messageBurst,
+                    now: effects.now)
         else { return nil }
         guard isAllowed else {
             refuse(.tooManyRequests("Too many messages.", limits.retryAfter), id)

@@ -37,6 +37,8 @@ package struct RoomServerLimits: Sendable, Hashable {
     /// Messages that a connection may send: on average, and at once.
     package var messagesPerSecond = 200
     package var messageBurst = 600
+    /// A message counts once, and once more for each of so many bytes.
+    package var bytesPerMessage = 4096
     /// What is kept for a participant until it is acknowledged.
     package var streamMessages = 1024
     package var streamBytes = 2 << 20

@@ -66,10 +66,18 @@ final class ServerHarness {
     }
 
     func say(
-        _ message: ClientMessage, as name: String, sequence: SequenceNumber? = nil, ack: SequenceNumber? = nil
+        _ message: ClientMessage, bytes: Int = 0, as name: String, sequence: SequenceNumber? = nil,
+        ack: SequenceNumber? = nil
     ) {
         guard let client = clients[name], client.closed == nil else { return }
-        perform(machine.received(Envelope(sequence: sequence, ack: ack, message), from: client.connection, at: now))
+        let envelope = Envelope(sequence: sequence, ack: ack, message)
+        perform(machine.received(envelope, bytes: bytes, from: client.connection, at: now))
+    }
+
+    /// A frame that is no message.
+    func frame(from name: String) {
+        guard let client = clients[name], client.closed == nil else { return }
+        perform(machine.receivedFrame(from: client.connection, at: now))
     }
 
     /// Says a numbered message under the next number.

@@ -173,6 +173,48 @@ struct LimitTests {
         #expect(server.clients["ann"]?.closed == nil)
     }
 
+    /// Pings, pongs and fragments of WebSocket cost as much as messages do, whoever sends them.
+    @Test func framesThatAreNoMessagesAreCountedLikeMessages() throws {
+        let server = ServerHarness {
+            $0.messageBurst = 10
+            $0.messagesPerSecond = 10
+        }
+        server.join("ann", .host)
+        server.open("new")
+        for name in ["ann", "new"] {
+            for _ in 0..<8 { server.frame(from: name) }
+            #expect(server.clients[name]?.closed == nil)
+            for _ in 0..<3 { server.frame(from: name) }
+            #expect(try #require(server.lastError(name)).code == .tooManyRequests)
+            #expect(server.clients[name]?.closed != nil)
+        }
+    }
+
+    @Test func largeMessagesCountMoreThanOnce() {
+        let server = ServerHarness {
+            $0.messageBurst = 100
+            $0.messagesPerSecond = 1
+        }
+        server.join("ann", .host)
+        server.say(.ping(id: 1), bytes: 50 * 4096, as: "ann")
+        #expect(server.clients["ann"]?.closed == nil)
+        server.say(.ping(id: 2), bytes: 50 * 4096, as: "ann")
+        #expect(server.lastError("ann")?.code == .tooManyRequests)
+    }
+
+    /// What comes in parts, or between messages, does not keep a connection.
+    @Test func onlyWholeMessagesAreASignOfLife() {
+        let server = ServerHarness()
+        server.answersPings = false
+        server.join("ann", .host)
+        for _ in 0..<10 {
+            server.frame(from: "ann")
+            server.pass(.seconds(1))
+        }
+        #expect(server.clients["ann"]?.closed == 0)
+        #expect(server.names == ["ann"])
+    }
+
     @Test func roomsHandshakesAndConnectionsAreLimited() {
         let server = ServerHarness {
             $0.rooms = 1

@@ -41,7 +41,7 @@ struct WebSocketParserTests {
         for step in [1, 2, 3, .max] {
             #expect(
                 parse(bytes, step: step).events
-                    == [.ping([1, 2]), .pong([]), .text(Array("one two three".utf8))])
+                    == [.fragment, .ping([1, 2]), .fragment, .pong([]), .text(Array("one two three".utf8))])
         }
     }
 
@@ -71,6 +71,31 @@ struct WebSocketParserTests {
     @Test func whatCameBeforeAViolationIsDelivered() {
         let result = parse(Self.frame(1, [0x61]) + Self.frame(3, []) + Self.frame(1, [0x62]))
         #expect(result.events == [.text([0x61])] && result.code == 1002)
+    }
+
+    @Test func fewEmptyFragmentsAreTakenAndManyAreAViolation() {
+        let empty = Self.frame(0, [], isFinal: false)
+        let some = Self.frame(1, [], isFinal: false) + Array(repeatElement(empty, count: 7).joined())
+        for step in [1, .max] {
+            #expect(parse(some + Self.frame(0, [0x61]), step: step).events.last == .text([0x61]))
+            // Each message has its own.
+            #expect(parse(some + Self.frame(0, []) + some + Self.frame(0, []), step: step).code == nil)
+            let many = parse(some + empty + Self.frame(0, [0x61]), step: step)
+            #expect(many.code == 1008 && many.events == Array(repeatElement(.fragment, count: 8)))
+        }
+    }
+
+    @Test func framesOverTheNumberAskedForAreLeft() {
+        let bytes = Array(repeatElement(Self.frame(9, [1]), count: 10).joined())
+        var parser = WebSocketParser(maximumMessageSize: 1000)
+        var events: [WebSocketParser.Event] = []
+        bytes.withUnsafeBytes { all in
+            var rest = all
+            #expect(parser.consume(&rest, into: &events, upTo: 3) == nil)
+            #expect(events.count == 3 && rest.count == 7 * all.count / 10)
+            #expect(parser.consume(&rest, into: &events, upTo: 100) == nil)
+        }
+        #expect(events == Array(repeatElement(.ping([1]), count: 10)))
     }
 
     @Test func messageOverTheLimitIsRefusedBeforeItsPayloadComes() {

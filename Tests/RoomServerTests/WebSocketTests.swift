@@ -50,6 +50,27 @@ struct WebSocketTests {
         }
     }
 
+    /// Neither pings, pongs nor fragments are free, and what comes after the end is not looked at for long.
+    @Test(
+        arguments: [
+            ("pings", TestClient.frame(9, []), nil), ("pongs", TestClient.frame(10, []), nil),
+            ("fragments", TestClient.frame(0, [0x20], isFinal: false), nil),
+            ("empty fragments", TestClient.frame(0, [], isFinal: false), 1008),
+        ] as [(String, [UInt8], UInt16?)])
+    func endlessFramesEndTheConnection(_ what: String, _ frame: [UInt8], _ code: UInt16?) async throws {
+        try await withServer {
+            $0.limits.closeTimeout = .seconds(3600)
+        } _: { server in
+            let client = try await TestClient.join(server, "ann", .host)
+            if what.hasSuffix("fragments") { try await client.send(TestClient.frame(1, [0x20], isFinal: false)) }
+            try await client.send(Array(repeatElement(frame, count: 2000).joined()))
+            #expect(await client.closeCode() == code ?? CloseCode.refused.rawValue)
+            #expect(await client.isClosedByServer())
+            let other = try await TestClient.join(server, "ann", .host)
+            try await other.abort()
+        }
+    }
+
     @Test func closeHandshakeIsAnsweredWithTheSameCode() async throws {
         try await withServer { server in
             let client = try await TestClient.open(server)

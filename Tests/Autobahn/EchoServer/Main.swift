@@ -62,7 +62,7 @@
                         $0.setInteger(UInt8(0x82), at: $0.readerIndex)
                     }
                 case .ping(let payload): write(context) { WebSocketFrame.writePong(payload, into: &$0) }
-                case .pong: break
+                case .pong, .fragment: break
                 case .close(let code): end(context) { WebSocketFrame.writeClose(code, into: &$0) }
                 }
             }
