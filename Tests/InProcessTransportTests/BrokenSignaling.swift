@@ -36,6 +36,19 @@ struct BrokenSignaling: SignalingTransport {
         }
     }
 
+    /// Attempts that nobody answers. Some faults never end theirs, so the test does: else their tasks outlive it.
+    final class Attempts: Sendable {
+        private let waiting = Locked<[MessageBuffer]>([])
+
+        func add(_ attempt: MessageBuffer) { waiting.withLock { $0.append(attempt) } }
+
+        func end() {
+            for attempt in waiting.withLock({ $0 }) {
+                attempt.finish(TransportError(.closed, "the transport is shut down"))
+            }
+        }
+    }
+
     /// A host that answers nothing.
     static let silentHost = "silent"
 
@@ -43,9 +56,11 @@ struct BrokenSignaling: SignalingTransport {
     let spare: InProcessSignalingTransport
     let fault: Fault?
     private let isOver = Locked(false)
-    private let attempts = Locked<[MessageBuffer]>([])
+    private let attempts = Attempts()
+    private let allAttempts: Attempts
 
-    init(network: InProcessSignalingNetwork, fault: Fault?) {
+    init(network: InProcessSignalingNetwork, fault: Fault?, allAttempts: Attempts) {
+        self.allAttempts = allAttempts
         base = InProcessSignalingTransport(network: network)
         spare = InProcessSignalingTransport(network: network)
         self.fault = fault
@@ -78,7 +93,8 @@ struct BrokenSignaling: SignalingTransport {
         // As a socket would be.
         let descriptor = open("/dev/null", O_RDONLY | O_CLOEXEC)
         defer { if fault != .leaksAttempts { close(descriptor) } }
-        attempts.withLock { $0.append(attempt) }
+        attempts.add(attempt)
+        allAttempts.add(attempt)
         if isOver.withLock({ $0 }) { attempt.finish(TransportError(.closed, "the transport is shut down")) }
         let timer = Task { [fault] in
             try await Task.sleep(for: limit)
@@ -99,11 +115,7 @@ struct BrokenSignaling: SignalingTransport {
 
     nonisolated(nonsending) func shutdown() async {
         isOver.withLock { $0 = true }
-        if fault != .forgetsAttemptsInShutdown {
-            for attempt in attempts.withLock({ $0 }) {
-                attempt.finish(TransportError(.closed, "the transport is shut down"))
-            }
-        }
+        if fault != .forgetsAttemptsInShutdown { attempts.end() }
         await base.shutdown()
     }
 }

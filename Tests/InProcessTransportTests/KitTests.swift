@@ -8,7 +8,9 @@ import TransportTestKit
     @Test(arguments: BrokenSignaling.Fault.allCases.filter { $0 != .leaksMemory || ProcessResources.countsMemory })
     func failsASignalingTransportThat(_ fault: BrokenSignaling.Fault) async throws {
         // The longest clause, only for whom it is about.
-        let clauses = SignalingConformance.clauses(of: Self.subject(fault)).filter {
+        let attempts = BrokenSignaling.Attempts()
+        defer { attempts.end() }
+        let clauses = SignalingConformance.clauses(of: Self.subject(fault, attempts)).filter {
             $0.id != "signaling.life.04" || fault == .leaksMemory
         }
         let failed = try await Self.failures(of: clauses)
@@ -16,11 +18,13 @@ import TransportTestKit
     }
 
     /// All that a subject with its own server can supply: every clause that is not about WebSocket applies.
-    private static func subject(_ fault: BrokenSignaling.Fault?) -> SignalingSubject<BrokenSignaling> {
+    private static func subject(
+        _ fault: BrokenSignaling.Fault?, _ attempts: BrokenSignaling.Attempts
+    ) -> SignalingSubject<BrokenSignaling> {
         let network = InProcessSignalingNetwork()
         var subject = SignalingSubject(
             capabilities: [],
-            makeTransport: { BrokenSignaling(network: network, fault: fault) },
+            makeTransport: { BrokenSignaling(network: network, fault: fault, allAttempts: attempts) },
             startServer: { try InProcessTestServer(network: network, behaviour: $0) })
         subject.silentEndpoint = {
             SignalingFront(try SignalingEndpoint(url: "ws://\(BrokenSignaling.silentHost)/"))
@@ -33,7 +37,9 @@ import TransportTestKit
     }
 
     @Test func passesTheSameTransportWithoutAFault() async throws {
-        let clauses = SignalingConformance.clauses(of: Self.subject(nil))
+        let attempts = BrokenSignaling.Attempts()
+        defer { attempts.end() }
+        let clauses = SignalingConformance.clauses(of: Self.subject(nil, attempts))
         #expect(clauses.count == 34)
         for clause in clauses { try await clause.run() }
     }
