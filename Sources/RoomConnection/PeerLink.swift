@@ -46,6 +46,10 @@ final class PeerLink: @unchecked Sendable {
         var mayDrop: Bool { !isConnected || isBroken }
         var firstUnsent: [UInt64] = [1, 1, 1]
         var acknowledged: UInt64 = 0
+
+        func isReleased(upTo sequences: [UInt64]) -> Bool {
+            zip(buffers, sequences).allSatisfy { $0.firstSequence > $1 }
+        }
     }
 
     let participant: ParticipantID
@@ -76,6 +80,8 @@ final class PeerLink: @unchecked Sendable {
     var onAcknowledgement: (_ isMissing: Bool) -> Void = { _ in }
     /// Called on the loop.
     var onHint: (DeliveryProtocol.Hint) -> Void = { _ in }
+    /// The participant has said that it leaves.
+    private(set) var isLeaving = false
     /// The next message, of whatever kind, is told by `onData`, once.
     @exclusivity(unchecked) var isAwaited = false
     /// Called on the loop.
@@ -166,12 +172,28 @@ final class PeerLink: @unchecked Sendable {
         }
     }
 
-    /// Returns when the other side has acknowledged what was sent before the call on the reliable channel (towards a plain member:
-    /// when its transport has taken it), the link is gone, or the task is cancelled. True when all arrived.
+    /// Returns when what was accepted before the call has arrived, the link is gone, or the task is cancelled. True when all arrived: the
+    /// delivery protocol or, on channels without it, the transport has the other side's acknowledgement.
     nonisolated(nonsending) func flush() async -> Bool {
-        let target = shared.withLock { $0.buffers[0].lastSequence }
-        await wait { $0.isGone || $0.buffers[0].firstSequence > target }
-        return shared.withLock { $0.buffers[0].firstSequence > target }
+        let targets = shared.withLock { $0.buffers.map(\.lastSequence) }
+        await wait { $0.isGone || $0.isReleased(upTo: targets) }
+        guard shared.withLock({ $0.isReleased(upTo: targets) }) else { return false }
+        // Transports do not tell when; there is seldom anything to wait for.
+        while !Task.isCancelled {
+            let isDone = await loop.runUnlessEnded { [self] in isAcknowledgedByTransport }
+            if isDone ?? true { return true }
+            try? await Task.sleep(for: .milliseconds(10))
+        }
+        return false
+    }
+
+    /// On the loop. What a connection that is no more had taken is not known any more.
+    private var isAcknowledgedByTransport: Bool {
+        guard let connection else { return true }
+        for channel in [RoomChannel.reliable, .unordered] where channel != .reliable || !isDelivery {
+            if let id = channels[channel.index], connection.bufferedAmount(of: id) > 0 { return false }
+        }
+        return true
     }
 
     private nonisolated(nonsending) func wait(until isDone: @escaping @Sendable (borrowing Shared) -> Bool) async {
@@ -486,7 +508,10 @@ final class PeerLink: @unchecked Sendable {
         case .ack(let ack):
             guard delivery.ackReceived(ack) else { return false }
             if delivery.acknowledged != before { release(0, upTo: delivery.acknowledged) }
-        case .hint(let hint): if let hint { onHint(hint) }
+        case .hint(let hint):
+            guard let hint else { break }
+            if hint == .leaving { isLeaving = true }
+            onHint(hint)
         case .resume(let resume):
             _ = shared.withLock { delivery.framesAccepted(upTo: $0.buffers[0].lastSequence) }
             guard delivery.resumeReceived(resume) else { return false }
@@ -527,7 +552,8 @@ final class PeerLink: @unchecked Sendable {
         }
     }
 
-    private func sendAck() {
+    /// Sends the acknowledgement that is due, if there is one.
+    func sendAck() {
         guard !isBlocked[0], isOpen[0], let connection, let id = channels[0], let ack = delivery.ackToSend else {
             return
         }

@@ -148,7 +148,10 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
                 let noNetwork = entry.noNetwork.map { PeerStall(PeerFailure($0)) }
                 report(.peer(participant, id, .diagnosed(connection.stall ?? noNetwork)))
             case .tellServerIsBack: links[participant]?.send(.serverIsBack)
-            case .tellLeaving: links[participant]?.send(.leaving)
+            case .tellLeaving:
+                // The other side would count what it has sent as undelivered.
+                links[participant]?.sendAck()
+                links[participant]?.send(.leaving)
             case .tellUnheard: links[participant]?.send(.unheard)
             }
             if case .restartPath = command { connections[participant]?.noNetwork = nil }
@@ -237,6 +240,8 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         case .closed(let error):
             connections[participant] = nil
             observer.link?.detach()
+            // It is no outage: the end comes right behind the word, and would overtake it.
+            if error == nil, observer.link?.isLeaving == true { fact(.leaving) }
             fact(.closed(error.map(PeerFailure.init)))
         }
     }

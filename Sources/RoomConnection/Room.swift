@@ -72,57 +72,77 @@ public final class Room: Sendable {
 
     // MARK: Sending
 
-    /// Sends to everybody in the room, or to one participant.
+    /// Sends to everybody in the room, or to one participant. Returns how many participants it was accepted for.
     ///
-    /// Returns when the message is in the bounded buffers: on `.reliable` it then arrives exactly once and in order, or, when the receiver
-    /// is gone for good, an `.undelivered` event tells how many did not. Waits while the buffer of a connected receiver is full. A
-    /// broadcast does not wait for a participant whose connection is broken: over the limit his messages are given up and
-    /// counted. Sending to an empty room succeeds.
+    /// Waits until the room is joined. A message to everybody is for those that are in the room then, also for those whose connection is
+    /// still being made: on `.reliable` and `.unordered` it waits for the connection. In an empty room it is for nobody: the result is 0.
     ///
-    /// Throws `.left`, `.peerNotFound`, `.messageTooLarge`, `.cancelled` (then it was not sent to those that were still full).
+    /// Accepted is a message that is in the bounded buffers: on `.reliable` it then arrives exactly once and in order, or, when the
+    /// receiver is gone for good, an `.undelivered` event tells how many did not. Waits while the buffer of a connected receiver is full. A
+    /// broadcast does not wait for a participant whose connection is broken: over the limit its messages are dropped and counted. On
+    /// `.lossy` nothing is accepted for a participant that is not connected, or whose buffer is full.
+    ///
+    /// Throws `.left`, `.peerNotFound`, `.messageTooLarge`, `.cancelled` (then it was not sent to those that were still full), and why the
+    /// room could not be joined (`.refused`).
+    @discardableResult
     public nonisolated(nonsending) func send(
         _ bytes: UnsafeRawBufferPointer, isText: Bool = false, to participant: ParticipantID? = nil,
         channel: RoomChannel = .reliable
-    ) async throws(RoomError) {
+    ) async throws(RoomError) -> Int {
         if let participant {
-            let link = try hub.link(to: participant)
-            try await send(bytes, isText, link, channel, mayDrop: false)
-        } else {
-            for link in try hub.links() {
-                do throws(RoomError) {
-                    try await send(bytes, isText, link, channel, mayDrop: true)
-                } catch {
-                    // Somebody who left meanwhile is no reason to fail the others.
-                    if error.code != .peerNotFound { throw error }
-                }
+            var link = try hub.link(to: participant)
+            if link == nil {
+                try await engine.waitUntilJoined(within: nil)
+                link = try hub.link(to: participant)
+            }
+            guard let link else { throw Self.peerNotFound(participant) }
+            return try await send(bytes, isText, link, channel, mayDrop: false) ? 1 : 0
+        }
+        var links = try hub.links()
+        if links == nil {
+            try await engine.waitUntilJoined(within: nil)
+            links = try hub.links()
+        }
+        var count = 0
+        for link in links ?? [] {
+            do throws(RoomError) {
+                if try await send(bytes, isText, link, channel, mayDrop: true) { count += 1 }
+            } catch {
+                // Somebody who left meanwhile is no reason to fail the others.
+                if error.code != .peerNotFound { throw error }
             }
         }
+        return count
     }
 
     /// As `send` of bytes, for a payload.
+    @discardableResult
     public nonisolated(nonsending) func send(
         _ payload: Payload, isText: Bool = false, to participant: ParticipantID? = nil, channel: RoomChannel = .reliable
-    ) async throws(RoomError) {
+    ) async throws(RoomError) -> Int {
         // The storage is immutable and kept alive by `payload`; the pointer does not leave this call.
         let bytes = payload.withUnsafeBytes { $0 }
-        try await send(bytes, isText: isText, to: participant, channel: channel)
-        withExtendedLifetime(payload) {}
+        defer { withExtendedLifetime(payload) {} }
+        return try await send(bytes, isText: isText, to: participant, channel: channel)
     }
 
-    /// Sends text.
+    /// As `send` of bytes, for text.
+    @discardableResult
     public nonisolated(nonsending) func send(
         _ text: String, to participant: ParticipantID? = nil, channel: RoomChannel = .reliable
-    ) async throws(RoomError) {
+    ) async throws(RoomError) -> Int {
         try await send(Payload(text), isText: true, to: participant, channel: channel)
     }
 
-    /// As `send` to one participant, without waiting: throws `.wouldBlock`, and takes nothing, while his buffer is full. For
-    /// `onMessage` handlers and other places that cannot wait.
+    /// As `send` to one participant, without waiting: throws `.wouldBlock`, and takes nothing, while its buffer is full or the room is not
+    /// joined yet. For `onMessage` handlers and other places that cannot wait.
     public func trySend(
         _ bytes: UnsafeRawBufferPointer, isText: Bool = false, to participant: ParticipantID,
         channel: RoomChannel = .reliable
     ) throws(RoomError) {
-        let link = try hub.link(to: participant)
+        guard let link = try hub.link(to: participant) else {
+            throw RoomError(.wouldBlock, "the room '\(name)' is not joined yet", isRetryable: true)
+        }
         switch link.send(bytes, isText: isText, channel: channel) {
         case .accepted, .dropped: return
         case .full: throw RoomError(.wouldBlock, "the buffer towards \(participant) is full", isRetryable: true)
@@ -131,12 +151,14 @@ public final class Room: Sendable {
         }
     }
 
+    /// False: it was dropped.
     private nonisolated(nonsending) func send(
         _ bytes: UnsafeRawBufferPointer, _ isText: Bool, _ link: PeerLink, _ channel: RoomChannel, mayDrop: Bool
-    ) async throws(RoomError) {
+    ) async throws(RoomError) -> Bool {
         while true {
             switch link.send(bytes, isText: isText, channel: channel, mayDrop: mayDrop) {
-            case .accepted, .dropped: return
+            case .accepted: return true
+            case .dropped: return false
             case .gone: throw Self.peerNotFound(link.participant)
             case .tooLarge(let limit): throw Self.tooLarge(bytes.count, limit, link.participant)
             case .full:
@@ -149,10 +171,13 @@ public final class Room: Sendable {
         }
     }
 
-    /// Returns when everything sent on `.reliable` before the call has been acknowledged by its receivers, those excepted who left.
+    /// Returns when everything accepted before the call has arrived, except at participants that left: what was sent on `.reliable` is
+    /// acknowledged by its receivers, what was sent on `.unordered` (towards a plain member also on `.reliable`) by their transports;
+    /// what was sent on `.lossy` has gone out.
+    ///
     /// Throws `.timedOut` naming those that did not answer within `deadline`, `.cancelled`.
     public nonisolated(nonsending) func flush(within deadline: Duration = .seconds(30)) async throws(RoomError) {
-        let links = (try? hub.links()) ?? []
+        let links = (try? hub.links()) ?? nil ?? []
         let waiting = Locked(Set(links.map(\.participant)))
         await withTaskGroup(of: Bool.self) { group in
             group.addTask {

@@ -68,15 +68,18 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         }
     }
 
-    nonisolated(nonsending) func waitUntilJoined(within deadline: Duration) async throws(RoomError) {
-        let timer = await loop.run { [self] in
-            UncheckedTimer(
-                loop.schedule(after: deadline) { [weak self] in
-                    self?.finishJoin(
-                        .failure(
-                            RoomError(
-                                .timedOut, self?.timeoutMessage(deadline) ?? "timed out", isRetryable: true)))
-                })
+    nonisolated(nonsending) func waitUntilJoined(within deadline: Duration?) async throws(RoomError) {
+        var timer: UncheckedTimer?
+        if let deadline {
+            timer = await loop.run { [self] in
+                UncheckedTimer(
+                    loop.schedule(after: deadline) { [weak self] in
+                        self?.finishJoin(
+                            .failure(
+                                RoomError(
+                                    .timedOut, self?.timeoutMessage(deadline) ?? "timed out", isRetryable: true)))
+                    })
+            }
         }
         let id = join.withLock { $0.waiters.makeID() }
         await withTaskCancellationHandler {
@@ -91,7 +94,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         } onCancel: {
             join.withLock { $0.waiters.remove(id) }?.resume()
         }
-        loop.execute { timer.cancel() }
+        if let timer { loop.execute { timer.cancel() } }
         guard let outcome = join.withLock({ $0.outcome }) else {
             throw RoomError(.cancelled, "joining the room was cancelled")
         }
@@ -151,6 +154,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
             // With the roster, which comes behind the news of the join: whoever waited can send to those that are there.
             if machine.membership != nil, !hasJoined {
                 hasJoined = true
+                hub.joined()
                 finishJoin(.success(()))
             }
         }
@@ -284,12 +288,13 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
 
     private func end(_ error: RoomError?) {
         finishJoin(.failure(error ?? RoomError(.left, "the room was left before it was joined")))
-        hub.emit(.left(error))
         for timer in timers.values { timer.cancel() }
         timers = [:]
         tokenProvider.giveUp()
         iceServerProvider.giveUp()
+        // Tells of what was not delivered.
         closePeers {}
+        hub.emit(.left(error))
         hub.end()
         // A close handshake that is under way still ends by itself.
         signaling.finish()

@@ -18,6 +18,7 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
         var list: [PeerLink] = []
         /// The last one that was asked for: most senders talk to one participant at a time.
         var recent: PeerLink?
+        var hasJoined = false
         var hasEnded = false
     }
 
@@ -44,21 +45,22 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
 
     func snapshot() -> Snapshot { state.withLock { $0.snapshot } }
 
-    func link(to participant: ParticipantID) throws(RoomError) -> PeerLink {
-        let (link, hasEnded) = state.withLock { state -> (PeerLink?, Bool) in
-            if let recent = state.recent, recent.participant == participant { return (recent, state.hasEnded) }
-            state.recent = state.links[participant]
-            return (state.recent, state.hasEnded)
+    /// Nil: the room is not joined yet.
+    func link(to participant: ParticipantID) throws(RoomError) -> PeerLink? {
+        let (link, hasJoined, hasEnded) = state.withLock { state -> (PeerLink?, Bool, Bool) in
+            if state.recent?.participant != participant { state.recent = state.links[participant] }
+            return (state.recent, state.hasJoined, state.hasEnded)
         }
         if hasEnded { throw Self.left }
-        guard let link else {
+        if link == nil, hasJoined {
             throw RoomError(.peerNotFound, "\(participant) is not in the room (any more)")
         }
         return link
     }
 
-    func links() throws(RoomError) -> [PeerLink] {
-        let (list, hasEnded) = state.withLock { ($0.list, $0.hasEnded) }
+    /// To everybody else. Nil: the room is not joined yet.
+    func links() throws(RoomError) -> [PeerLink]? {
+        let (list, hasEnded) = state.withLock { ($0.hasJoined ? $0.list : nil, $0.hasEnded) }
         if hasEnded { throw Self.left }
         return list
     }
@@ -66,6 +68,9 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
     private static let left = RoomError(.left, "the room was left: join it again to send")
 
     // MARK: On the loop
+
+    /// The room is joined, and there is a link to everybody in it.
+    func joined() { state.withLock { $0.hasJoined = true } }
 
     func update(_ change: (inout Snapshot) -> Void) { state.withLock { change(&$0.snapshot) } }
 
