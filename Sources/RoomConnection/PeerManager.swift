@@ -61,6 +61,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         roster[participant] = nil
         dropLink(participant)
         hub.setLink(nil, for: participant)
+        hub.update { $0.security[participant] = nil }
     }
 
     private func makeLink(_ participant: RoomParticipant) {
@@ -229,7 +230,11 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         case .localCandidate(let candidate): fact(.localCandidate(candidate))
         case .endOfLocalCandidates(let fragment): fact(.endOfLocalCandidates(usernameFragment: fragment))
         case .state(let state):
-            if state == .connected { observer.link?.connected() }
+            if state == .connected {
+                observer.link?.connected()
+                let security = connections[participant]?.connection.security
+                hub.update { $0.security[participant] = security }
+            }
             fact(.state(state))
         case .liveness(let liveness): fact(.liveness(liveness))
         case .pathChecked: fact(.checked)

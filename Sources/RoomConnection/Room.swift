@@ -229,6 +229,10 @@ public final class Room: Sendable {
     /// Ends the room for everybody. For hosts; others get an `.error` event with `not_host`.
     public func close(reason: String = "") { engine.close(reason: reason) }
 
+    /// The certificates of the connection to a participant, and the code by which two people can compare them. Nil while there has been
+    /// no connection, and where the transport has no certificates.
+    public func security(of participant: ParticipantID) -> PeerSecurity? { hub.snapshot().security[participant] }
+
     /// Counters of the connections to all participants.
     public func statistics() async -> [ParticipantID: PeerConnectionStatistics] { await engine.statistics() }
 

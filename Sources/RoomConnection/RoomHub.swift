@@ -10,6 +10,7 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
         var isHost = false
         var signaling = SignalingStatus.disconnected(cause: nil)
         var participants: [RoomParticipant] = []
+        var security: [ParticipantID: PeerSecurity] = [:]
     }
 
     private struct State {

@@ -88,6 +88,9 @@ public protocol PeerConnection: AnyObject, Sendable {
     /// Optional: the default is nil.
     var stall: PeerStall? { get }
 
+    /// The certificates of both sides, once the connection was `.connected`. Optional: the default is nil, for transports without.
+    var security: PeerSecurity? { get }
+
     /// Ends the connection; the other side is told where the protocol can. What was accepted before goes out first as far as the path
     /// takes it at once, and is not repeated. `.closed` is the last event. Idempotent.
     func close()
@@ -95,6 +98,7 @@ public protocol PeerConnection: AnyObject, Sendable {
 
 extension PeerConnection {
     public var stall: PeerStall? { nil }
+    public var security: PeerSecurity? { nil }
 }
 
 /// Gets everything that happens to one peer connection, on its loop.

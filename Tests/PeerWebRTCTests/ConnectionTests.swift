@@ -84,6 +84,23 @@ struct ConnectionTests {
         await pair.end()
     }
 
+    @Test func bothSidesKnowBothCertificatesAndTheSameVerificationCode() async throws {
+        let pair = try TestPair()
+        try await pair.start { pair in
+            #expect(pair.a.connection.security == nil, "nothing is known before the handshake")
+            _ = try pair.a.call { try $0.openChannel(ChannelParameters(label: "x")) }
+        }
+        #expect(await pair.a.wait { $0.channel("x") != nil })
+        #expect(await pair.b.wait { $0.channel("x") != nil })
+        try await pair.on { pair in
+            let a = try #require(pair.a.connection.security)
+            let b = try #require(pair.b.connection.security)
+            #expect(a.verificationCode == b.verificationCode)
+            #expect(a.localFingerprint == b.remoteFingerprint && a.remoteFingerprint == b.localFingerprint)
+        }
+        await pair.end()
+    }
+
     @Test func channelAgreedOnBeforehandNeedsNoOpenMessage() async throws {
         let pair = try TestPair()
         let parameters = ChannelParameters(label: "fixed", negotiatedID: 40)

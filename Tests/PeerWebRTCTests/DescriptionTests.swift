@@ -273,4 +273,14 @@ struct DescriptionTests {
             fingerprint: Fingerprint(algorithm: .sha256, bytes: [UInt8](repeating: 0xAB, count: 32)),
             sctpPort: 5000, maximumMessageSize: 1234)
     }
+
+    /// WireProtocol.md describes the code; computed there, by hand, of two fingerprints.
+    @Test func theVerificationCodeIsMadeAsDocumented() throws {
+        let one = try #require(
+            Fingerprint(parsing: "sha-256 " + Array(repeating: "0A", count: 32).joined(separator: ":")))
+        let other = try #require(
+            Fingerprint(parsing: "sha-256 " + Array(repeating: "F0", count: 32).joined(separator: ":")))
+        #expect(VerificationCode.text(one, other) == "55202 28504 29632 53695 43336 95221")
+        #expect(VerificationCode.text(other, one) == VerificationCode.text(one, other))
+    }
 }

@@ -117,6 +117,15 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
         return statistics
     }
 
+    public var security: PeerSecurity? {
+        core.loop.preconditionIsCurrent()
+        guard let remote = dtls?.remoteFingerprint else { return nil }
+        let local = core.dtls.fingerprint
+        return PeerSecurity(
+            localFingerprint: local.text, remoteFingerprint: remote.text,
+            verificationCode: VerificationCode.text(local, remote))
+    }
+
     public func probe() {
         core.loop.preconditionIsCurrent()
         guard !isClosed, liveness != nil else { return }

@@ -80,6 +80,14 @@ final class DTLSSession {
         if COpenSSL_handle_timeout(ssl) < 0 { note(-1) }
     }
 
+    /// Of the certificate that the other side has shown in the handshake. Nil before its end.
+    var remoteFingerprint: Fingerprint? {
+        guard isEstablished, let certificate = SSL_get0_peer_certificate(ssl),
+            let bytes = DTLSContext.digest(of: certificate, .sha256)
+        else { return nil }
+        return Fingerprint(algorithm: .sha256, bytes: bytes)
+    }
+
     // MARK: Data
 
     /// Reads from `batch` until `endInput`.
