@@ -93,6 +93,7 @@ let package = Package(
             ]),
         .target(name: "InProcessTransport", dependencies: ["TransportPluginAPI"]),
         .target(name: "TransportTestKit", dependencies: ["CLinux", "TransportPluginAPI"]),
+        .target(name: "CommandLineIO", dependencies: ["CLinux", "TransportPluginAPI"]),
         .target(name: "RoomDoctor", dependencies: ["TransportPluginAPI", "COpenSSL"]),
         .target(
             name: "TransportBenchmark",
@@ -100,7 +101,8 @@ let package = Package(
         .executableTarget(
             name: "room",
             dependencies: [
-                "CLinux", "RoomConnection", "RoomDoctor", "RoomProtocol", "RoomServer", "RoomSimulation",
+                "CLinux", "CommandLineIO", "RoomConnection", "RoomDoctor", "RoomProtocol", "RoomServer",
+                "RoomSimulation",
                 "TransportBenchmark",
                 "InProcessTransport", "TransportPluginAPI", "TransportTestKit", "SignalingFoundation",
                 .target(name: "SignalingLibwebsockets", condition: .when(traits: ["Libwebsockets"])),
@@ -154,6 +156,7 @@ let package = Package(
 
         // Tests
         .testTarget(name: "TransportPluginAPITests", dependencies: ["TransportPluginAPI"]),
+        .testTarget(name: "CommandLineIOTests", dependencies: ["CommandLineIO", "TransportPluginAPI"]),
         .testTarget(name: "RoomProtocolTests", dependencies: ["RoomProtocol"]),
         .testTarget(name: "RoomCoreTests", dependencies: ["RoomCore", "RoomProtocol", "TransportPluginAPI"]),
         .testTarget(

@@ -57,7 +57,6 @@ struct BenchCommand: AsyncParsableCommand {
     var busy = false
 
     func run() async throws {
-        signal(SIGPIPE, SIG_IGN)
         guard duration > 0, duration <= 600, (1...1000).contains(rounds), tolerance >= 0 else {
             throw CommandError(
                 .usage, "--duration is from 0 to 600 seconds, --rounds from 1 to 1000, --tolerance 0 per cent or more")
@@ -153,7 +152,7 @@ struct BenchCommand: AsyncParsableCommand {
         let name = check ?? ""
         func list(_ head: String, _ lines: [String], _ colour: Int? = nil) {
             guard !lines.isEmpty else { return }
-            Output.line(colour.map { Output.coloured(head, $0) } ?? head)
+            Output.line(StyledText(head, colour: colour))
             for line in lines { Output.line("  \(line)") }
         }
         Output.line("")

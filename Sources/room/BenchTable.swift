@@ -14,7 +14,7 @@ enum BenchTable {
             for row in rows {
                 var line = pad("  " + row.subject, 34)
                 for metric in used { line += pad(cell(row, metric, reference), width(metric), left: true) }
-                Output.line(line)
+                Output.line("\(line)")
             }
         }
         Output.line("")

@@ -27,7 +27,6 @@ struct ConformCommand: AsyncParsableCommand {
     var json = false
 
     func run() async throws {
-        signal(SIGPIPE, SIG_IGN)
         let settings = try Settings(path: common.configFile)
         let logger = try LogLevels.logger(common.logLevel ?? settings.string("logLevel"))
         let faults = ICEFaultControl()

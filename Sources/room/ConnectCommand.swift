@@ -1,15 +1,21 @@
 internal import ArgumentParser
-@preconcurrency internal import Dispatch
+internal import CommandLineIO
 internal import Foundation
 internal import InProcessTransport
 internal import RoomConnection
-internal import RoomProtocol
-internal import TransportBenchmark
 internal import TransportPluginAPI
 
 struct ConnectCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "connect", abstract: "Join a room: lines from standard input are sent, what happens is printed.")
+        commandName: "connect", abstract: "Join a room: lines from standard input are sent, what happens is printed.",
+        discussion: """
+            Standard input waits until the room is joined. Each line is sent to everybody who is in the room then, on the reliable \
+            channel; with --json each line is a command. In an empty room there is nobody to send to, and that is said.
+
+            The exit status is 0 when the room was left, 1 when --leave-at-eof was given and something did not reach everybody in \
+            the room (or nobody was there), 2 for wrong usage, 3 when the server refused, 4 when a backend cannot run here, 130 after \
+            SIGINT, 141 when nobody reads standard output any more. SIGTERM and SIGHUP leave the room; a second SIGINT ends at once.
+            """)
 
     @OptionGroup var common: CommonOptions
     @OptionGroup var transport: TransportOptions
@@ -26,7 +32,7 @@ struct ConnectCommand: AsyncParsableCommand {
     @Flag(help: "One JSON object a line, on standard input and output.")
     var json = false
 
-    @Flag(help: "Leave the room when standard input ends.")
+    @Flag(help: "Leave the room when standard input ends and everybody has what was sent (30 seconds at most).")
     var leaveAtEof = false
 
     @Flag(help: .hidden)
@@ -39,16 +45,27 @@ struct ConnectCommand: AsyncParsableCommand {
         }
         let configuration = try transport.configuration(settings, common)
         let faults = faultInjection ? ICEFaultControl() : nil
-        let reporter = EventReporter(json: json)
+        // Before anything is joined that would have to be left.
+        let stops = StopSignals()
+        defer { stops.cancel() }
+        let (pressure, pressureFeed) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let output = OutputQueue(
+            descriptor: 1, onPressureChange: { pressureFeed.yield() }, onReaderGone: { stops.readerIsGone() })
+        let reporter = EventReporter(json: json, output: output)
         let status = try await TransportRuntime.withRunning(
             configuration,
             registry: try Backends.registry(faults: faults, plugins: settings.strings("plugins"))
         ) { runtime in
             reporter.ready()
             let room = try await runtime.open(room: room, as: name, host: asHost)
-            return await Session(room: room, reporter: reporter, faults: faults, json: json, leaveAtEOF: leaveAtEof)
-                .run()
+            let session = ConnectSession(
+                room: room, reporter: reporter, output: output, faults: faults, json: json, leaveAtEOF: leaveAtEof,
+                messageLimit: configuration.maximumMessageSize)
+            return await session.run(until: stops.stops, pressure)
         }
+        // The room is left: a reader that pauses is waited for, until a signal says otherwise.
+        stops.isOver()
+        await output.finish(within: stops.hasStopped ? .seconds(1) : nil)
         if status != .done { throw status }
     }
 }
@@ -67,7 +84,14 @@ struct TransportOptions: ParsableArguments {
     @Option(help: "all, or relay: only TURN, no address of this machine is told to anybody.")
     var icePolicy: String?
 
-    @Option(help: "A join token, where the server asks for one.")
+    @Option(
+        help: "A file with a join token, where the server asks for one. It is read again for each join that needs one.")
+    var tokenFile: String?
+
+    @Option(
+        help:
+            "A join token. Every user of this machine sees it in the list of processes: better is --token-file or ROOM_TOKEN."
+    )
     var token: String?
 
     @Option(help: "stun:host:port or turn:host:port, added to the server's. Repeatable.")
@@ -92,159 +116,39 @@ struct TransportOptions: ParsableArguments {
             configuration.icePolicy = policy
         }
         configuration.iceServers = try settings.iceServers() + iceServer.map { ICEServer(urls: [$0]) }
-        if let token = try token ?? settings.string("token") { configuration.token = { _ in token } }
+        configuration.token = try tokenProvider(settings)
         configuration.logger = try LogLevels.logger(common.logLevel ?? settings.string("logLevel"))
         return configuration
     }
-}
 
-/// One room on standard input and output.
-private struct Session: Sendable {
-    let room: Room
-    let reporter: EventReporter
-    let faults: ICEFaultControl?
-    let json: Bool
-    let leaveAtEOF: Bool
-
-    private enum Input: Sendable {
-        case line(String, DispatchSemaphore)
-        case end
-        case signal(Int32)
-    }
-
-    func run() async -> ExitStatus {
-        let (inputs, feed) = AsyncStream.makeStream(of: Input.self)
-        let signals = [SIGINT, SIGTERM].map { SignalWatch($0) { feed.yield(.signal($0)) } }
-        defer { for signal in signals { signal.cancel() } }
-        readLines(into: feed)
-
-        await room.onMessage { [reporter] message in reporter.message(message) }
-        return await withTaskGroup(of: (ExitStatus?, isEnd: Bool).self) { group in
-            group.addTask {
-                var status = ExitStatus.done
-                for await event in room.events {
-                    reporter.event(event, in: room)
-                    if case .left(.some) = event { status = .refused }
-                }
-                return (status, isEnd: true)
-            }
-            group.addTask { (await take(inputs), isEnd: false) }
-            // The events end when the room ends; the inputs may go on for ever.
-            var status = ExitStatus.done
-            var hasEnded = false
-            while let (result, isEnd) = await group.next() {
-                if let result, status == .done { status = result }
-                if isEnd { hasEnded = true }
-                if hasEnded { feed.finish() }
-            }
-            return status
+    private func tokenProvider(
+        _ settings: Settings
+    ) throws -> (@Sendable (_ mustBeFresh: Bool) async throws -> any JoinCredentialConvertible)? {
+        if token != nil, tokenFile != nil {
+            throw CommandError(.usage, "--token and --token-file are both given: keep one, better the file")
         }
-    }
-
-    /// Performs what comes in. Nil at the end of input; `.interrupted` when a signal made it leave.
-    private func take(_ inputs: AsyncStream<Input>) async -> ExitStatus? {
-        var count = 0
-        for await input in inputs {
-            switch input {
-            case .line(let line, let done):
-                if json {
-                    if await !perform(line, &count) { return nil }
-                } else if !line.isEmpty {
-                    await send(Payload(line), isText: true, to: nil, channel: .reliable)
-                }
-                done.signal()
-            case .end:
-                if leaveAtEOF {
-                    await room.leave()
-                    return nil
-                }
-            case .signal(let number):
-                await room.leave(within: .seconds(2))
-                return number == SIGINT ? .interrupted : nil
-            }
+        let hasFlag = token != nil || tokenFile != nil
+        let token = try hasFlag ? token : settings.string("token")
+        guard let path = try hasFlag ? tokenFile : settings.string("tokenFile") else {
+            guard let token else { return nil }
+            return { _ in token }
         }
-        return nil
-    }
-
-    /// False: the room was left.
-    private func perform(_ line: String, _ count: inout Int) async -> Bool {
-        guard let object = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any],
-            let verb = object["do"] as? String
-        else {
-            reporter.problem("usage", "not a command: write one JSON object with \"do\" per line", isRetryable: false)
-            return true
+        if token != nil {
+            throw CommandError(
+                .usage, "both 'token' and 'tokenFile' are set (keys, or ROOM_TOKEN and ROOM_TOKEN_FILE): keep one")
         }
-        let participant = (object["to"] as? String).map { ParticipantID($0) }
-        switch verb {
-        case "send":
-            let channel = RoomChannel(rawValue: object["channel"] as? String ?? "reliable")
-            let text = object["text"] as? String
-            let data = (object["data"] as? String).flatMap { Data(base64Encoded: $0) }
-            guard let channel, text != nil || data != nil else {
-                reporter.problem(
-                    "usage", "send takes \"text\" or \"data\" (base64), and \"channel\" reliable, unordered or lossy",
-                    isRetryable: false)
-                return true
-            }
-            let payload = text.map { Payload($0) } ?? Payload(data ?? Data())
-            if await send(payload, isText: text != nil, to: participant, channel: channel) {
-                count += 1
-                reporter.sent(count)
-            }
-        case "leave":
-            await room.leave()
-            return false
-        case "reconnect": room.reconnectNow()
-        case "restart": room.restartPaths(to: (object["peer"] as? String).map { ParticipantID($0) })
-        case "stats": reporter.statistics(await room.statistics())
-        case "fault" where faults != nil:
-            if object["path"] as? String == "cut" { faults?.cut() } else { faults?.restore() }
-        default:
-            reporter.problem(
-                "usage", "there is no command '\(verb.prefix(32))': send, leave, reconnect, restart, stats",
-                isRetryable: false)
+        _ = try Self.token(inFile: path)
+        return { _ in try Self.token(inFile: path) }
+    }
+
+    private static func token(inFile path: String) throws -> String {
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
+            throw CommandError(.usage, "\(path): cannot be read; name a file that holds a join token")
         }
-        return true
-    }
-
-    @discardableResult
-    private func send(_ payload: Payload, isText: Bool, to participant: ParticipantID?, channel: RoomChannel) async
-        -> Bool
-    {
-        do throws(RoomError) {
-            try await room.send(payload, isText: isText, to: participant, channel: channel)
-            return true
-        } catch {
-            reporter.problem(error)
-            return false
+        let token = text.trimmingCharacters(in: .whitespacesAndNewlines)
+        guard !token.isEmpty else {
+            throw CommandError(.usage, "\(path): the file is empty; it must hold a join token")
         }
+        return token
     }
-
-    /// A thread of its own reads: `readLine` blocks. It waits until a line was taken before it reads the next.
-    private func readLines(into feed: AsyncStream<Input>.Continuation) {
-        let thread = Thread {
-            let done = DispatchSemaphore(value: 0)
-            while let line = readLine() {
-                guard case .enqueued = feed.yield(.line(line, done)) else { return }
-                done.wait()
-            }
-            feed.yield(.end)
-        }
-        thread.name = "stdin"
-        thread.start()
-    }
-}
-
-/// Calls back for a signal that would end the process otherwise.
-final class SignalWatch: Sendable {
-    private let source: any DispatchSourceSignal
-
-    init(_ number: Int32, _ handler: @escaping @Sendable (Int32) -> Void) {
-        signal(number, SIG_IGN)
-        source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-        source.setEventHandler { handler(number) }
-        source.activate()
-    }
-
-    func cancel() { source.cancel() }
 }

@@ -12,8 +12,6 @@ struct DemoCommand: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
-        // A child that ends takes its pipe with it: an error to be seen, not a signal.
-        signal(SIGPIPE, SIG_IGN)
         let demo = try Demo()
         let interrupt = SignalWatch(SIGINT) { _ in
             demo.stopAll()
@@ -317,6 +315,6 @@ private final class Demo: Sendable {
     private func say(_ text: String, _ colour: Int? = nil, took: Duration? = nil) {
         let time = Output.coloured(String(format: "%7.2f s", (Timestamp.now() - start).inSeconds), Output.grey)
         let suffix = took.map { String(format: "  (%.3f s)", $0.inSeconds) } ?? ""
-        Output.line("\(time)  \(colour.map { Output.coloured(text, $0) } ?? text)\(suffix)")
+        Output.line("\(time)  \(StyledText(text, colour: colour))\(suffix)")
     }
 }

@@ -20,7 +20,6 @@ struct DoctorCommand: AsyncParsableCommand {
     var json = false
 
     func run() async throws {
-        signal(SIGPIPE, SIG_IGN)
         let settings = try Settings(path: common.configFile)
         let configuration = try transport.configuration(settings, common)
         let watch = ClockWatch()

@@ -1,3 +1,4 @@
+internal import CommandLineIO
 internal import Foundation
 internal import RoomConnection
 internal import RoomProtocol
@@ -5,18 +6,53 @@ internal import TransportBenchmark
 internal import TransportPluginAPI
 
 /// Prints what happens to a room: JSON Lines for programs, a timeline for people.
+///
+/// It never waits: everything goes into the queue of standard output.
 struct EventReporter: Sendable {
-    let json: Bool
-    private let start = Timestamp.now()
+    private struct Known {
+        /// Of those in the room.
+        var names: [ParticipantID: String] = [:]
+        /// Whose verification code was shown.
+        var isVerified: Set<ParticipantID> = []
+        var hasConnected = false
+    }
 
-    init(json: Bool) { self.json = json }
+    let json: Bool
+    private let output: OutputQueue
+    private let start = Timestamp.now()
+    private let known = Locked(Known())
+
+    init(json: Bool, output: OutputQueue) {
+        self.json = json
+        self.output = output
+    }
+
+    /// Whether anybody was ever connected.
+    var hasConnected: Bool { known.withLock { $0.hasConnected } }
 
     func ready() {
-        if json { Output.line(JSONLine(event: "ready")) } else { note("ready", Output.grey) }
+        if json { print(JSONLine(event: "ready")) } else { note("ready", Output.grey) }
     }
 
     func event(_ event: RoomEvent, in room: Room) {
+        switch event {
+        case .peerJoined(let participant): known.withLock { $0.names[participant.id] = participant.name }
+        case .peer(_, .connected): known.withLock { $0.hasConnected = true }
+        default: break
+        }
         if json { report(event, room) } else { tell(event, room) }
+        if case .peerLeft(let participant, _) = event {
+            known.withLock { known in
+                known.names[participant.id] = nil
+                known.isVerified.remove(participant.id)
+            }
+        }
+    }
+
+    /// The last event. `error`: why the room has ended; nil where it was left.
+    func left(_ error: RoomError?) {
+        if let error { problem(error) }
+        if json { print(JSONLine(event: "left")) } else { note("left", Output.grey) }
     }
 
     func message(_ message: borrowing BorrowedMessage) {
@@ -31,17 +67,19 @@ struct EventReporter: Sendable {
             } else {
                 line.add("data", message.withUnsafeBytes { Data($0) }.base64EncodedString())
             }
-            Output.line(line)
+            print(line)
         } else {
-            note("\(from): \(text ?? "\(message.count) bytes")", nil)
+            note("\(name(of: from)): \(text ?? "\(message.count) bytes")", nil)
         }
     }
 
-    func sent(_ count: Int) {
+    /// `receivers`: how many participants the last message was accepted for.
+    func sent(_ count: Int, to receivers: Int) {
         guard json else { return }
         var line = JSONLine(event: "sent")
         line.add("count", count)
-        Output.line(line)
+        line.add("to", receivers)
+        print(line)
     }
 
     func problem(_ error: RoomError) {
@@ -54,7 +92,7 @@ struct EventReporter: Sendable {
             line.add("code", code)
             line.add("message", message)
             line.add("retryable", isRetryable)
-            Output.line(line)
+            print(line)
         } else {
             note("\(code): \(message)", Output.red)
         }
@@ -74,14 +112,14 @@ struct EventReporter: Sendable {
                 if let roundTrip = counters.roundTrip { peer.add("roundTrip", roundTrip.inSeconds) }
                 return peer
             })
-        if json { Output.line(line) } else { note(line.finished, Output.grey) }
+        if json { print(line) } else { note(line.finished, Output.grey) }
     }
 
     // MARK: For programs
 
     private func report(_ event: RoomEvent, _ room: Room) {
         switch event {
-        case .signaling(let status): Output.line(status.line)
+        case .signaling(let status): print(status.line)
         case .joined(let membership):
             var line = JSONLine(event: "joined")
             line.add("room", room.name)
@@ -89,32 +127,37 @@ struct EventReporter: Sendable {
             line.add("host", membership.isHost)
             line.add("epoch", membership.epoch)
             line.add("resumed", membership.isResumed)
-            Output.line(line)
-        case .peerJoined(let participant): Output.line(line(participant, "joined"))
+            print(line)
+        case .peerJoined(let participant): print(line(participant, "joined"))
         case .peerLeft(let participant, let reason):
             var line = line(participant, "left")
             line.add("reason", reason.rawValue)
-            Output.line(line)
+            print(line)
         case .peerChanged(let participant):
-            Output.line(line(participant, "changed"))
+            print(line(participant, "changed"))
         case .hostChanged(let host):
             var line = JSONLine(event: "host")
             line.add("id", host.rawValue)
-            Output.line(line)
+            print(line)
         case .peer(let id, let status):
             var line = JSONLine(event: "peer")
             line.add("id", id.rawValue)
-            line.add("name", name(of: id, room))
+            line.add("name", name(of: id))
             switch status {
             case .connecting: line.add("state", "connecting")
             case .connected(let path):
                 line.add("state", "connected")
                 line.add("path", (path?.local ?? .none).rawValue)
+                if let security = room.security(of: id) {
+                    line.add("verification", security.verificationCode)
+                    line.add("localFingerprint", security.localFingerprint)
+                    line.add("remoteFingerprint", security.remoteFingerprint)
+                }
             case .recovering(let rung):
                 line.add("state", "recovering")
                 line.add("rung", rung)
             }
-            Output.line(line)
+            print(line)
         case .stalled(let id, let stall):
             var line = JSONLine(event: "error")
             line.add("peer", id.rawValue)
@@ -122,12 +165,12 @@ struct EventReporter: Sendable {
             line.add("message", stall.message)
             line.add("cure", stall.cure)
             line.add("retryable", true)
-            Output.line(line)
+            print(line)
         case .resolved(let id, let stall):
             var line = JSONLine(event: "resolved")
             line.add("peer", id.rawValue)
             line.add("code", stall.code.rawValue)
-            Output.line(line)
+            print(line)
         case .incident(let incident):
             var line = JSONLine(event: "incident")
             if let participant = incident.participant { line.add("peer", participant.rawValue) }
@@ -144,16 +187,14 @@ struct EventReporter: Sendable {
                     return line
                 })
             line.add("recoveredIn", incident.duration.inSeconds)
-            Output.line(line)
+            print(line)
         case .undelivered(let participant, let count):
             var line = JSONLine(event: "undelivered")
             line.add("id", participant.rawValue)
             line.add("count", count)
-            Output.line(line)
+            print(line)
         case .error(let error): problem(error)
-        case .left(let error):
-            if let error { problem(error) }
-            Output.line(JSONLine(event: "left"))
+        case .left: break
         }
     }
 
@@ -166,9 +207,10 @@ struct EventReporter: Sendable {
         return line
     }
 
-    private func name(of id: ParticipantID, _ room: Room) -> String {
-        room.participants.first { $0.id == id }?.name ?? ""
-    }
+    /// The id, for somebody who has left.
+    private func name(of id: ParticipantID) -> String { known.withLock { $0.names[id] } ?? id.rawValue }
+
+    private func print(_ line: JSONLine) { output.append(line.finished + "\n") }
 
     // MARK: For people
 
@@ -191,26 +233,28 @@ struct EventReporter: Sendable {
             note("\(participant.name) left (\(reason.rawValue))", Output.yellow)
         case .peerChanged, .hostChanged: break
         case .peer(let id, .connected(let path)):
-            note("\(name(of: id, room)) connected" + (path.map { " over \($0.local.rawValue)" } ?? ""), Output.green)
-        case .peer(let id, .recovering(let rung)): note("\(name(of: id, room)) recovering: \(rung)", Output.yellow)
+            let isFirst = known.withLock { $0.isVerified.insert(id).inserted }
+            var text = "\(name(of: id)) connected" + (path.map { " over \($0.local.rawValue)" } ?? "")
+            if isFirst, let code = room.security(of: id)?.verificationCode { text += ", verification code \(code)" }
+            note(text, Output.green)
+        case .peer(let id, .recovering(let rung)): note("\(name(of: id)) recovering: \(rung)", Output.yellow)
         case .peer(_, .connecting): break
         case .stalled(let id, let stall):
-            note("\(name(of: id, room)) not connected (\(stall.code)): \(stall.message); \(stall.cure)", Output.red)
+            note("\(name(of: id)) not connected (\(stall.code)): \(stall.message); \(stall.cure)", Output.red)
         case .resolved: break
         case .incident(let incident):
             note(String(format: "recovered in %.2f s (\(incident.cause))", incident.duration.inSeconds), Output.green)
         case .undelivered(let id, let count):
-            note("\(count) messages to \(name(of: id, room)) were not delivered", Output.red)
+            note("\(count) messages to \(name(of: id)) were not delivered", Output.red)
         case .error(let error): problem(error)
-        case .left(let error):
-            if let error { problem(error) }
-            note("left", Output.grey)
+        case .left: break
         }
     }
 
     private func note(_ text: String, _ colour: Int?) {
-        let time = String(format: "%8.3f", (Timestamp.now() - start).inSeconds)
-        Output.line(Output.coloured(time, Output.grey) + "  " + (colour.map { Output.coloured(text, $0) } ?? text))
+        let time = Output.coloured(String(format: "%8.3f", (Timestamp.now() - start).inSeconds), Output.grey)
+        let line: StyledText = "\(time)  \(StyledText(text, colour: colour))\n"
+        output.append(line.rendered)
     }
 }
 

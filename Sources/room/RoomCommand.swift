@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import CLinux
 internal import Foundation
 internal import RoomConnection
+internal import TransportBenchmark
 
 /// `room`: the server, a participant for scripts and people, the demo, the benchmark.
 struct RoomCommand: AsyncParsableCommand {
@@ -18,6 +19,8 @@ struct RoomCommand: AsyncParsableCommand {
 /// What the command's exit status says.
 enum ExitStatus: Int32, Error {
     case done = 0
+    /// Something that was to be sent did not reach everybody, or nobody was there.
+    case undelivered = 1
     /// Usage or configuration error.
     case usage = 2
     /// Refused by the server; the code is in the last `error` event.
@@ -27,6 +30,8 @@ enum ExitStatus: Int32, Error {
     /// A check failed.
     case checkFailed = 5
     case interrupted = 130
+    /// Nobody reads standard output any more: as of a program that SIGPIPE ends.
+    case readerGone = 141
 }
 
 /// An error that ends the command with one sentence on standard error.
@@ -54,34 +59,58 @@ enum Main {
     private static let descriptors: UInt64 = 65_536
 
     static func main() async {
+        openStandardDescriptors()
+        // Some libraries ignore it for the whole process, some don't: a write that nobody reads is an error for all of them.
+        signal(SIGPIPE, SIG_IGN)
         _ = CLinux_raise_descriptor_limit(descriptors)
+        let status = await run()
+        await LogLevels.finish()
+        exit(status.rawValue)
+    }
+
+    private static func run() async -> ExitStatus {
         do {
             var command = try RoomCommand.parseAsRoot()
+            // A server serves on; whoever is in a room leaves it first.
+            if !(command is ServeCommand), !(command is ConnectCommand) {
+                Output.whenReaderIsGone {
+                    ChildProcess.stopAll()
+                    _exit(ExitStatus.readerGone.rawValue)
+                }
+            }
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()
             } else {
                 try command.run()
             }
         } catch let status as ExitStatus {
-            exit(status.rawValue)
+            return status
         } catch let error as CommandError {
             Output.complain("room: \(error.message)")
-            exit(error.status.rawValue)
+            return error.status
         } catch let error as RoomError {
             let error = CommandError(error)
             Output.complain("room: \(error.message)")
-            exit(error.status.rawValue)
+            return error.status
         } catch {
             // What the argument parser throws: help and version are no errors.
             let message = RoomCommand.fullMessage(for: error)
             if RoomCommand.exitCode(for: error) == .success {
                 print(message)
-                exit(0)
+                return .done
             }
             Output.complain(message)
-            exit(ExitStatus.usage.rawValue)
+            return .usage
         }
-        exit(0)
+        return .done
+    }
+
+    /// A descriptor that was closed by whoever started this process would be given to the next socket, and the output go there.
+    private static func openStandardDescriptors() {
+        for descriptor in 0...2 as ClosedRange<Int32> where fcntl(descriptor, F_GETFD) < 0 && errno == EBADF {
+            // The lowest free number is taken: this one.
+            _ = open("/dev/null", descriptor == 0 ? O_RDONLY : O_WRONLY)
+        }
     }
 }
 

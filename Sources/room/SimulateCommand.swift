@@ -170,7 +170,7 @@ struct SimulateCommand: AsyncParsableCommand {
             Output.line(line)
             return
         }
-        for line in lines { Output.line(line) }
+        for line in lines { Output.line("\(line)") }
         guard !simulation.violations.isEmpty else { return }
         Output.line(Output.coloured("seed \(seed), \(simulation.scenario.participants) participants:", Output.red))
         for violation in simulation.violations { Output.line("  \(violation)") }

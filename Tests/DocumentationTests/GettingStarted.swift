@@ -77,6 +77,11 @@
         await room.leave(within: .seconds(2))
     }
 
+    func verify(_ event: RoomEvent, in room: Room) {
+        guard case .peer(let id, .connected) = event else { return }
+        if let security = room.security(of: id) { print("read this to each other: \(security.verificationCode)") }
+    }
+
     func together(registry: TransportRegistry, configuration: RoomConfiguration) async throws {
         try await TransportRuntime.withRunning(configuration, registry: registry) { runtime in
             let room = try await runtime.connect(toRoom: "lobby", as: "alice", host: true)

@@ -1,0 +1,264 @@
+internal import CommandLineIO
+@preconcurrency internal import Dispatch
+internal import Foundation
+internal import InProcessTransport
+internal import RoomConnection
+internal import RoomProtocol
+internal import TransportPluginAPI
+
+/// One room on standard input and output.
+struct ConnectSession: Sendable {
+    let room: Room
+    let reporter: EventReporter
+    let output: OutputQueue
+    let faults: ICEFaultControl?
+    let json: Bool
+    let leaveAtEOF: Bool
+    /// Bytes.
+    let messageLimit: Int
+    private let counts = Locked(Counts())
+
+    /// How long `--leave-at-eof` waits for acknowledgements.
+    private static let patience = Duration.seconds(30)
+
+    private struct Counts {
+        /// Send commands that were accepted, and lines and commands that were not.
+        var accepted = 0
+        var refused = 0
+        var undelivered = 0
+    }
+
+    private enum Input: Sendable {
+        case line(LineReader.Line, DispatchSemaphore)
+        case end
+    }
+
+    private enum Outcome: Sendable {
+        /// The room has ended; of itself where there is an error.
+        case ended(RoomError?)
+        case stopped(ExitStatus)
+        case nothing
+    }
+
+    init(
+        room: Room, reporter: EventReporter, output: OutputQueue, faults: ICEFaultControl?, json: Bool,
+        leaveAtEOF: Bool,
+        messageLimit: Int
+    ) {
+        self.room = room
+        self.reporter = reporter
+        self.output = output
+        self.faults = faults
+        self.json = json
+        self.leaveAtEOF = leaveAtEOF
+        self.messageLimit = messageLimit
+    }
+
+    /// Returns when the room has ended, and everything that is to be said of it is in the queue.
+    func run(until stops: AsyncStream<StopSignals.Stop>, _ pressure: AsyncStream<Void>) async -> ExitStatus {
+        let (inputs, feed) = AsyncStream.makeStream(of: Input.self)
+        readLines(into: feed)
+        await printMessages()
+        let (status, error) = await withTaskGroup(of: Outcome.self) { group in
+            group.addTask { .ended(await printEvents()) }
+            group.addTask { await stop(stops) }
+            group.addTask {
+                await take(inputs)
+                return .nothing
+            }
+            group.addTask {
+                for await _ in pressure { await holdBack(output.isFull) }
+                return .nothing
+            }
+            var status = ExitStatus.done
+            var error: RoomError?
+            for await outcome in group {
+                switch outcome {
+                case .ended(let reason):
+                    error = reason
+                    // Of the others, one may wait for ever.
+                    group.cancelAll()
+                case .stopped(let reason): status = reason
+                case .nothing: break
+                }
+            }
+            return (status, error)
+        }
+        // What was held back comes before the last event.
+        await printMessages()
+        reporter.left(error)
+        if status != .done { return status }
+        if error != nil { return .refused }
+        return leaveAtEOF ? sum() : .done
+    }
+
+    // MARK: Output
+
+    private func printMessages() async { await room.onMessage { [reporter] message in reporter.message(message) } }
+
+    /// While the output is full, messages stay with the room, which holds senders back in its turn; its loop goes on.
+    private func holdBack(_ isFull: Bool) async {
+        if isFull { await room.clearMessageHandler() } else { await printMessages() }
+    }
+
+    /// Nil at the end: the room was left by us.
+    private func printEvents() async -> RoomError? {
+        for await event in room.events {
+            await output.waitUntilOpen()
+            switch event {
+            case .left(let error): return error
+            case .undelivered(_, let count): counts.withLock { $0.undelivered += count }
+            default: break
+            }
+            reporter.event(event, in: room)
+        }
+        return nil
+    }
+
+    private func sum() -> ExitStatus {
+        let counts = counts.withLock { $0 }
+        guard counts.refused + counts.undelivered > 0 else { return .done }
+        let what = json ? "commands" : "lines"
+        if counts.refused > 0 {
+            Output.complain("room: \(counts.refused) of \(counts.accepted + counts.refused) \(what) were not sent")
+        }
+        if counts.undelivered > 0 { Output.complain("room: \(counts.undelivered) messages were not delivered") }
+        return .undelivered
+    }
+
+    // MARK: The end
+
+    /// Leaves the room when something from outside ends the command.
+    private func stop(_ stops: AsyncStream<StopSignals.Stop>) async -> Outcome {
+        for await stop in stops {
+            output.stopHoldingBack()
+            await room.leave(within: .seconds(2))
+            return switch stop {
+            case .signal(SIGINT): .stopped(.interrupted)
+            case .signal: .stopped(.done)
+            case .readerGone: .stopped(.readerGone)
+            }
+        }
+        return .nothing
+    }
+
+    // MARK: Input
+
+    /// Performs what comes in, line by line, until the input ends or the room is left.
+    private func take(_ inputs: AsyncStream<Input>) async {
+        for await input in inputs {
+            switch input {
+            case .line(let line, let done):
+                switch line {
+                case .tooLong(let length): refuse(line: length)
+                case .line(let bytes) where json: if await !perform(bytes) { return }
+                // Nobody who presses Enter at a terminal means an empty message.
+                case .line(let bytes) where !bytes.isEmpty || isatty(0) == 0:
+                    let isText = String(validating: bytes, as: UTF8.self) != nil
+                    await send(Payload(bytes), isText: isText, to: nil, channel: .reliable)
+                case .line: break
+                }
+                done.signal()
+            case .end:
+                guard leaveAtEOF else { continue }
+                return await room.leave(within: Self.patience)
+            }
+        }
+    }
+
+    private func refuse(line length: Int) {
+        counts.withLock { $0.refused += 1 }
+        reporter.problem(
+            RoomError.Code.messageTooLarge.description,
+            "a line of \(length) bytes was not sent: a message has at most \(messageLimit) bytes; split it",
+            isRetryable: false)
+    }
+
+    /// False: the room was left.
+    private func perform(_ line: [UInt8]) async -> Bool {
+        let instruction: ConnectInstruction
+        do throws(ConnectInstruction.Malformed) {
+            instruction = try ConnectInstruction(line, allowsFaults: faults != nil)
+        } catch {
+            counts.withLock { $0.refused += 1 }
+            await output.waitUntilOpen()
+            reporter.problem("usage", error.message, isRetryable: false)
+            return true
+        }
+        switch instruction {
+        case .send(let payload, let isText, let participant, let channel):
+            await output.waitUntilOpen()
+            await send(payload, isText: isText, to: participant, channel: channel)
+        case .leave:
+            await room.leave()
+            return false
+        case .reconnect: room.reconnectNow()
+        case .restart(let participant): room.restartPaths(to: participant)
+        case .statistics: reporter.statistics(await room.statistics())
+        case .cutPath: faults?.cut()
+        case .restorePath: faults?.restore()
+        }
+        return true
+    }
+
+    /// Each command is answered: by `sent`, or by an error.
+    private func send(_ payload: Payload, isText: Bool, to participant: ParticipantID?, channel: RoomChannel) async {
+        do throws(RoomError) {
+            var receivers = try await room.send(payload, isText: isText, to: participant, channel: channel)
+            if receivers == 0, channel == .lossy, await waitForFirstConnection() {
+                receivers = try await room.send(payload, isText: isText, to: participant, channel: channel)
+            }
+            if receivers > 0 {
+                let count = counts.withLock { counts -> Int in
+                    counts.accepted += 1
+                    return counts.accepted
+                }
+                return reporter.sent(count, to: receivers)
+            }
+            counts.withLock { $0.refused += 1 }
+            let isEmpty = room.participants.isEmpty
+            reporter.problem(
+                "no_receiver",
+                isEmpty
+                    ? "no other participant is in the room: the message was not sent"
+                    : "no other participant is connected, and the lossy channel keeps nothing: the message was not sent",
+                isRetryable: true)
+        } catch {
+            counts.withLock { $0.refused += 1 }
+            switch error.code {
+            // The room's end says so.
+            case .left, .refused, .cancelled: break
+            default: reporter.problem(error)
+            }
+        }
+    }
+
+    /// What is lossy is not kept for those whose first connection is still being made: at the start they are waited for. False: there
+    /// is nothing to wait for, or not for so long.
+    private func waitForFirstConnection() async -> Bool {
+        guard !room.participants.isEmpty, !reporter.hasConnected else { return false }
+        let deadline = Timestamp.now() + .seconds(5)
+        while .now() < deadline, !room.participants.isEmpty, !Task.isCancelled {
+            if reporter.hasConnected { return true }
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+        return false
+    }
+
+    /// A thread of its own reads, since reading blocks. It waits until a line was taken before it reads the next.
+    private func readLines(into feed: AsyncStream<Input>.Continuation) {
+        // A character may be an escape of six bytes; the rest is for the other fields.
+        let limit = json ? messageLimit * 6 + 65_536 : messageLimit
+        let thread = Thread {
+            var reader = LineReader(descriptor: 0, limit: limit)
+            let done = DispatchSemaphore(value: 0)
+            while let line = reader.next() {
+                guard case .enqueued = feed.yield(.line(line, done)) else { return }
+                done.wait()
+            }
+            feed.yield(.end)
+        }
+        thread.name = "stdin"
+        thread.start()
+    }
+}

@@ -1,0 +1,76 @@
+@preconcurrency internal import Dispatch
+internal import Glibc
+internal import TransportPluginAPI
+
+/// Calls back for a signal that would end the process otherwise.
+final class SignalWatch: Sendable {
+    private let source: any DispatchSourceSignal
+
+    init(_ number: Int32, _ handler: @escaping @Sendable (Int32) -> Void) {
+        signal(number, SIG_IGN)
+        source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+        source.setEventHandler { handler(number) }
+        source.activate()
+    }
+
+    func cancel() { source.cancel() }
+
+    /// Whether whoever started this process wants the signal ignored, as `nohup` does.
+    static func isIgnored(_ number: Int32) -> Bool {
+        var action = sigaction()
+        guard sigaction(number, nil, &action) == 0, action.sa_flags & SA_SIGINFO == 0 else { return false }
+        return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+            == unsafeBitCast(SIG_IGN, to: Int.self)
+    }
+}
+
+/// What ends a command from outside: SIGINT, SIGTERM, SIGHUP, and that nobody reads what it prints.
+final class StopSignals: Sendable {
+    enum Stop: Sendable {
+        case signal(Int32)
+        case readerGone
+    }
+
+    private struct State {
+        var firstAt: Timestamp?
+        var isOver = false
+        var watches: [SignalWatch] = []
+    }
+
+    let stops: AsyncStream<Stop>
+    private let feed: AsyncStream<Stop>.Continuation
+    private let state = Locked(State())
+
+    init() {
+        (stops, feed) = AsyncStream.makeStream(of: Stop.self)
+        let signals = [SIGINT, SIGTERM, SIGHUP].filter { $0 != SIGHUP || !SignalWatch.isIgnored($0) }
+        let watches = signals.map { SignalWatch($0) { [weak self] number in self?.came(number) } }
+        state.withLock { $0.watches = watches }
+    }
+
+    var hasStopped: Bool { state.withLock { $0.firstAt != nil } }
+
+    func readerIsGone() {
+        state.withLock { $0.firstAt = $0.firstAt ?? .now() }
+        feed.yield(.readerGone)
+    }
+
+    /// Everything is done but to say so: the next signal ends the process.
+    func isOver() { state.withLock { $0.isOver = true } }
+
+    func cancel() { for watch in state.withLock({ $0.watches }) { watch.cancel() } }
+
+    private func came(_ number: Int32) {
+        let mustEnd = state.withLock { state -> Bool in
+            if state.isOver { return true }
+            guard let first = state.firstAt else {
+                state.firstAt = .now()
+                return false
+            }
+            // Whoever signals a process and its group at once means it once.
+            return number == SIGINT && .now() - first > .milliseconds(200)
+        }
+        if mustEnd { _exit(128 + number) }
+        feed.yield(.signal(number))
+    }
+}

@@ -1,0 +1,120 @@
+import Foundation
+import Testing
+import TransportBenchmark
+import TransportPluginAPI
+
+/// Command lines, run by a shell; `$ROOM` is the executable.
+final class Shell: Sendable {
+    struct Result: Sendable {
+        var status: Int32
+        var output: String
+        var errors: String
+
+        /// Of the output, those lines that are events of this name.
+        func events(_ name: String) -> [Line] {
+            output.split(separator: "\n").compactMap { line -> Line? in
+                guard let object = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any],
+                    object["event"] as? String == name
+                else { return nil }
+                return object.compactMapValues { value in
+                    (value as? String) ?? (value as? NSNumber)?.doubleValue
+                }
+            }
+        }
+    }
+
+    private let process: Process
+    private let output: FileHandle
+
+    private init(_ command: String, _ configure: (Process) throws -> FileHandle) throws {
+        process = Process()
+        process.executableURL = URL(fileURLWithPath: "/bin/sh")
+        process.arguments = ["-c", command]
+        var environment = ProcessInfo.processInfo.environment
+        environment["ROOM"] =
+            URL(fileURLWithPath: ChildProcess.ownPath).deletingLastPathComponent()
+            .appendingPathComponent("room").path
+        process.environment = environment
+        output = try configure(process)
+        try process.run()
+    }
+
+    /// Starts a command whose output is read by nobody but `readLines`. Its input stays open.
+    static func start(_ command: String) throws -> Shell {
+        try Shell(command) { process in
+            let pipe = Pipe()
+            process.standardOutput = pipe
+            process.standardInput = Pipe()
+            return pipe.fileHandleForReading
+        }
+    }
+
+    /// Runs a command to its end. `input`: what it reads; nil: an input that does not end before it does.
+    static func run(_ command: String, input: String? = "") async throws -> Result {
+        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("room-shell-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let files = ["in", "out", "err"].map { directory.appendingPathComponent($0) }
+        for file in files { try Data((file.lastPathComponent == "in" ? input ?? "" : "").utf8).write(to: file) }
+        let open = Pipe()
+        let shell = try Shell(command) { process in
+            process.standardInput = input == nil ? open : try FileHandle(forReadingFrom: files[0])
+            process.standardOutput = try FileHandle(forWritingTo: files[1])
+            process.standardError = try FileHandle(forWritingTo: files[2])
+            return .nullDevice
+        }
+        let status = await shell.status()
+        try open.fileHandleForWriting.close()
+        let texts = try files.map { String(decoding: try Data(contentsOf: $0), as: UTF8.self) }
+        return Result(status: status, output: texts[1], errors: texts[2])
+    }
+
+    /// Returns when what stands in the file fulfils the condition.
+    static func waitForFile(_ path: String, until isDone: (String) -> Bool) async throws {
+        let deadline = Timestamp.now() + .seconds(20)
+        while true {
+            let text = try String(contentsOfFile: path, encoding: .utf8)
+            if isDone(text) { return }
+            guard .now() < deadline else { throw Timeout(description: "\(path) does not hold it: \(text.suffix(500))") }
+            try await Task.sleep(for: .milliseconds(10))
+        }
+    }
+
+    func signal(_ number: Int32) { if process.isRunning { kill(process.processIdentifier, number) } }
+
+    func status() async -> Int32 {
+        await withCheckedContinuation { continuation in
+            Thread.detachNewThread { [process] in
+                process.waitUntilExit()
+                continuation.resume(returning: process.terminationStatus)
+            }
+        }
+    }
+
+    func stop() {
+        signal(SIGKILL)
+        process.waitUntilExit()
+    }
+
+    /// The lines of the output, read when they are asked for. Blocks.
+    func readLines() -> Lines { Lines(output: output) }
+
+    struct Lines {
+        let output: FileHandle
+        private var rest = Data()
+
+        init(output: FileHandle) { self.output = output }
+
+        mutating func next() -> String? {
+            while true {
+                if let end = rest.firstIndex(of: 10) {
+                    defer { rest = Data(rest[(end + 1)...]) }
+                    return String(decoding: rest[..<end], as: UTF8.self)
+                }
+                let chunk = output.availableData
+                guard !chunk.isEmpty else { return nil }
+                rest += chunk
+            }
+        }
+    }
+}
