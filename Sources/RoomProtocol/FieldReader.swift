@@ -142,6 +142,19 @@ package struct FieldReader {
         return boolean
     }
 
+    /// Seconds since 1970, which may have a fraction (RFC 7519 §2: NumericDate).
+    package func optionalDate(_ field: String) throws(ProtocolError) -> Double? {
+        let seconds: Double
+        switch value(field) {
+        case nil: return nil
+        case .integer(let integer): seconds = Double(integer)
+        case .real(let real): seconds = real
+        default: throw wrong(field, "is not a number of seconds")
+        }
+        guard seconds >= 0, seconds <= 0x1p53 else { throw wrong(field, "is not a time, in seconds since 1970") }
+        return seconds
+    }
+
     package func optionalDuration(_ field: String) throws(ProtocolError) -> Duration? {
         let seconds: Double
         switch value(field) {

@@ -3,8 +3,8 @@ internal import RoomProtocol
 /// A permission to join a room for the first time: a JSON Web Token (RFC 7519) signed with HS256, which an application hands to its
 /// users.
 ///
-/// Claims: `exp` (seconds since 1970, required), `room` (required), `name` and `role` (`host` or `guest`; where they are there, the
-/// hello must agree; a token without a role lets its holder be either).
+/// Claims: `exp` (seconds since 1970, may have a fraction; required), `nbf` (the same), `room` (required), `name` and `role` (`host` or
+/// `guest`; where they are there, the hello must agree; a token without a role lets its holder be either). Others are not looked at.
 public struct JoinToken: Sendable, Hashable {
     /// What its holder may be.
     public enum Role: String, Sendable {
@@ -57,13 +57,17 @@ public struct JoinToken: Sendable, Hashable {
             let headerFields = Self.fields(header), let fields = Self.fields(payload),
             (try? headerFields.string("alg", limit: 16)) == "HS256"
         else { throw .unauthorized("The join token was not signed by this server's token secret.") }
-        let claims: (room: String, name: String?, role: String?, expiry: UInt64, notBefore: UInt64?)
+        // RFC 7515 §4.1.11: what must be understood, and is not.
+        guard !headerFields.hasField("crit") else {
+            throw .unauthorized("The join token's header has crit: it asks for an extension that is not known here.")
+        }
+        let claims: (room: String, name: String?, role: String?, expiry: Double?, notBefore: Double?)
         do throws(ProtocolError) {
             claims = (
                 try fields.string("room", limit: Limits.roomName),
                 try fields.optionalString("name", limit: Limits.participantName),
-                try fields.optionalString("role", limit: 16), try fields.integer("exp"),
-                try fields.optionalInteger("nbf")
+                try fields.optionalString("role", limit: 16), try fields.optionalDate("exp"),
+                try fields.optionalDate("nbf")
             )
         } catch {
             throw .unauthorized("The join token lacks a claim, or has one of the wrong kind: \(error.message)")
@@ -71,14 +75,14 @@ public struct JoinToken: Sendable, Hashable {
         if let role = claims.role, Role(rawValue: role) == nil {
             throw .unauthorized("The join token's role is neither host nor guest.")
         }
-        let seconds = UInt64(clamping: now)
-        guard claims.expiry > seconds || seconds - claims.expiry < UInt64(Self.leeway) else { throw .tokenExpired }
-        guard (claims.notBefore ?? 0) <= seconds + UInt64(Self.leeway) else {
+        guard let expiry = claims.expiry else { throw .unauthorized("The join token lacks the claim exp.") }
+        guard expiry + Double(Self.leeway) > Double(now) else { throw .tokenExpired }
+        guard (claims.notBefore ?? 0) <= Double(now + Self.leeway) else {
             throw .unauthorized("The join token is not valid yet.")
         }
         self.init(
             room: claims.room, name: claims.name, role: claims.role.flatMap(Role.init),
-            expiry: Int(clamping: claims.expiry))
+            expiry: Int(expiry))
     }
 
     private static func fields(_ bytes: [UInt8]) -> FieldReader? {

@@ -111,7 +111,7 @@ public struct RoomServerConfiguration: Sendable {
         public var rooms = 1000
         /// 64 at most.
         public var participantsPerRoom = 16
-        /// Messages that one connection may send, on average and at once.
+        /// Messages that one participant may send over all of its connections, on average and at once.
         public var messagesPerSecond = 200
         /// See `messagesPerSecond`.
         public var messageBurst = 600
@@ -124,6 +124,9 @@ public struct RoomServerConfiguration: Sendable {
         public var handshakeTimeout: Duration = .seconds(10)
         /// How long a session may be resumed, and how long a room waits for its host.
         public var grace: Duration = .seconds(60)
+        /// How long what a participant comes back with is good, unless it is renewed: a participant that is here has it renewed half-way.
+        /// Never less than twice `grace`.
+        public var sessionLifetime: Duration = .seconds(86_400)
         /// How long a room without participants is kept.
         public var emptyRoomTTL: Duration = .seconds(30)
         /// Silence after which a client is asked for a sign of life; clients are told to do the same.
@@ -149,6 +152,7 @@ public struct RoomServerConfiguration: Sendable {
             limits.messagesPerSecond = messagesPerSecond
             limits.messageBurst = messageBurst
             limits.grace = grace
+            limits.sessionLifetime = sessionLifetime
             limits.emptyRoomTTL = emptyRoomTTL
             limits.pingInterval = pingInterval
             limits.pingDeadline = pingDeadline

@@ -10,10 +10,13 @@ struct ServerAuthority: RoomAuthority {
     /// Seconds since 1970.
     var now: @Sendable () -> Int = { Int(time(nil)) }
 
-    /// Keeps signatures of session tokens apart from any other use of the key.
-    private static let purpose = Array("room session v1 ".utf8)
+    /// Keeps signatures of session tokens apart from any other use of the key, and from tokens of earlier versions, which never
+    /// expire.
+    private static let purpose = Array("room session v2 ".utf8)
 
-    func sessionToken(for claims: SessionClaims) -> String {
+    func sessionToken(for claims: SessionClaims, lifetime: Duration) -> String {
+        var claims = claims
+        claims.expiry = UInt64(clamping: now()) + UInt64(clamping: lifetime.components.seconds)
         let payload = claims.encoded
         return Base64.encodeURL(payload) + "." + Base64.encodeURL(signature(of: payload))
     }
@@ -23,7 +26,10 @@ struct ServerAuthority: RoomAuthority {
         guard parts.count == 2, let payload = Base64.decodeURL(String(parts[0])),
             let code = Base64.decodeURL(String(parts[1])), Crypto.areEqual(code, signature(of: payload))
         else { return nil }
-        return payload.withUnsafeBytes { SessionClaims(encoded: $0) }
+        guard let claims = payload.withUnsafeBytes({ SessionClaims(encoded: $0) }), let expiry = claims.expiry,
+            UInt64(clamping: now()) < expiry
+        else { return nil }
+        return claims
     }
 
     private func signature(of payload: [UInt8]) -> [UInt8] {
@@ -31,8 +37,8 @@ struct ServerAuthority: RoomAuthority {
     }
 
     /// Where nobody is asked for a token, everybody is believed. A token that is good for any name proves none.
-    func authorize(_ hello: Hello) throws(ProtocolError) -> Bool {
-        guard let joinTokenSecret else { return true }
+    func authorize(_ hello: Hello) throws(ProtocolError) -> Admission {
+        guard let joinTokenSecret else { return Admission(ownsName: true) }
         guard let text = hello.token else { throw .unauthorized("This server asks for a join token.") }
         let token = try JoinToken(verifying: text, secret: joinTokenSecret, now: now())
         guard token.room.hasSameBytes(as: hello.room.rawValue) else {
@@ -44,7 +50,7 @@ struct ServerAuthority: RoomAuthority {
         if let role = token.role, role.rawValue != hello.role.rawValue {
             throw .unauthorized("The join token is for the role \(role.rawValue).")
         }
-        return token.name != nil
+        return Admission(ownsName: token.name != nil, role: token.role.map { $0 == .host ? .host : .guest })
     }
 
     /// Credentials as coturn's `use-auth-secret` checks them: the user name is `expiry:user`, the password its HMAC-SHA1.

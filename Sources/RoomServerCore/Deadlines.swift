@@ -9,6 +9,7 @@ struct Deadlines: Sendable {
         case connection(ConnectionID)
         case grace(RoomName, ParticipantID)
         case acknowledgement(RoomName, ParticipantID)
+        case update(RoomName, ParticipantID)
         case room(RoomName)
     }
 

@@ -11,7 +11,8 @@ struct OutboundStream: Sendable {
     private var entries: [(message: ServerMessage, size: Int)] = []
     /// Entries before it are gone; they are removed now and then, many at once.
     private var head = 0
-    private var bytes = 0
+    /// Of all that is kept.
+    private(set) var bytes = 0
     /// The number of the entry at `head`.
     private var first: SequenceNumber = 1
 

@@ -67,6 +67,7 @@ extension ProtocolError {
     }
 
     static let invalidSessionToken = ProtocolError(
-        code: .unauthorized, message: "The session token was not signed by this server, or is for another room.",
+        code: .unauthorized,
+        message: "The session token has expired, was not signed by this server, or is for another room.",
         isRetryable: false, isFatal: true)
 }

@@ -42,7 +42,7 @@ extension Room {
     mutating func take(
         sequence: SequenceNumber?, ack: SequenceNumber?, from id: ParticipantID, _ effects: inout Effects
     ) throws(ProtocolError) -> Verdict {
-        confirm(id)
+        confirm(id, &effects)
         if let ack, members[id]?.outbound.acknowledge(ack, &effects.streamBytes) == false {
             throw .malformed("A message was acknowledged that was never sent.")
         }
@@ -111,8 +111,21 @@ extension Room {
     mutating func update(_ metadata: [String: String], of id: ParticipantID, _ effects: inout Effects) {
         guard let former = members[id]?.participant.metadata, !former.hasSameBytes(as: metadata) else { return }
         members[id]?.participant.metadata = metadata
-        guard let participant = members[id]?.participant else { return }
-        tellOthers(.peerChanged(participant), than: id, &effects)
+        members[id]?.hasUntoldUpdate = true
+        tellUpdate(of: id, &effects)
+    }
+
+    /// Tells the others of the newest metadata, as soon as the participant may cost them that much.
+    mutating func tellUpdate(of id: ParticipantID, _ effects: inout Effects) {
+        guard let member = members[id], member.hasUntoldUpdate else { return }
+        let bytes = member.participant.metadata.reduce(512) { $0 + $1.key.utf8.count + $1.value.utf8.count }
+        let cost = bytes * (members.count - 1)
+        if let time = members[id]?.allowance.takeUpdate(cost, effects) {
+            effects.deadlines.schedule(.update(name, id), at: time)
+            return
+        }
+        members[id]?.hasUntoldUpdate = false
+        tellOthers(.peerChanged(member.participant), than: id, &effects)
     }
 
     // MARK: Time

@@ -4,6 +4,9 @@ import TransportPluginAPI
 /// A participant's place in a room. It outlives connections, for the grace period.
 struct Member: Sendable {
     var participant: Participant
+    /// What its join token allows it to be. Nil: either.
+    var role: Hello.Role?
+    var allowance = Allowance()
     /// Counts up in the order of arrival; the lowest has been present for longest.
     let order: UInt64
     /// Nil while the session waits to be resumed.
@@ -19,6 +22,10 @@ struct Member: Sendable {
     var unacknowledged = 0
     var ackDue: Timestamp?
     var iceRefreshAt: Timestamp?
+    /// When its session token is half-way through its life.
+    var tokenRenewalAt: Timestamp?
+    /// Whether there are metadata that the others were not told of yet.
+    var hasUntoldUpdate = false
     /// Whose name it has taken, until it has said something.
     var formerSession: SessionID?
 
@@ -27,6 +34,9 @@ struct Member: Sendable {
         self.order = order
         outbound = OutboundStream(limits: limits)
     }
+
+    /// Whether what has to be sent again is within what the participant may cost.
+    mutating func takeReplay(_ effects: Effects) -> Bool { allowance.takeReplay(outbound.bytes, effects) }
 
     /// The state of a new epoch: both streams begin again.
     mutating func restart(epoch: Epoch, _ effects: inout Effects) {
@@ -57,11 +67,8 @@ struct Room: Sendable {
     var emptySince: Timestamp?
     /// Sessions that the others were told have ended; who comes back with one gets a new session.
     var endedSessions = BoundedMemory<SessionID>(limit: 1024)
-    /// Sessions whose participants have said `leave`; nobody can come back with one.
-    var leftSessions = BoundedMemory<SessionID>(limit: 1024)
-    /// Sessions whose names others have taken; nobody can come back with one.
-    var replacedSessions = BoundedMemory<SessionID>(limit: 1024)
-    var kickedSessions = BoundedMemory<SessionID>(limit: 1024)
+    /// What those who are gone have used up, by their names.
+    var allowances = BoundedMap<ByteText, Allowance>(limit: 1024)
     var kickedNames = BoundedMemory<ByteText>(limit: 1024)
 
     init(name: RoomName) { self.name = name }
@@ -71,26 +78,28 @@ struct Room: Sendable {
     // MARK: First join
 
     mutating func join(
-        _ hello: Hello, ownsName: Bool, _ connection: ConnectionID, _ effects: inout Effects
+        _ hello: Hello, _ admission: Admission, _ connection: ConnectionID, _ effects: inout Effects
     ) throws(ProtocolError) -> ParticipantID {
-        guard !kickedNames.contains(ByteText(hello.name)) else { throw .kicked }
+        // Who was kicked by a participant that only stood in for the host comes back with a host's token.
+        guard admission.role == .host || !kickedNames.contains(ByteText(hello.name)) else { throw .kicked }
         let former = holder(of: hello.name)
-        if let former, !givesWay(former, ownsName: ownsName, effects) { throw .nameTaken(isRejoin: false) }
+        if let former, !givesWay(former, to: admission, effects) { throw .nameTaken(isRejoin: false) }
         guard members.count - (former == nil ? 0 : 1) < effects.limits.participantsPerRoom else {
             throw .roomFull(isRejoin: false)
         }
+        let allowance = try takeReturn(of: former, under: hello.name, effects)
         if let former { giveWay(former, isSucceeded: hello.role == .host, &effects) }
         var id = ParticipantID(effects.makeIdentifier("p"))
         while members[id] != nil { id = ParticipantID(effects.makeIdentifier("p")) }
         let participant = Participant(
             id: id, session: SessionID(effects.makeIdentifier("s")), epoch: 1,
             name: hello.name, isHost: false, metadata: hello.metadata, capabilities: hello.capabilities)
-        insert(participant, &effects)
+        insert(participant, admission.role, allowance, &effects)
         members[id]?.formerSession = former?.participant.session
-        // The machine lets a host in only where nobody is, or where it was the host itself.
+        // The machine lets a host in only where nobody is, where it was the host itself, or where its token gives it the place.
         if hello.role == .host { makeHost(participant.id, term: knownTerm + 1) }
         enter(participant.id, connection, .new, claims: nil, attempt: 0, &effects)
-        if hello.role == .host, former != nil { announceHost(except: id, &effects) }
+        if hello.role == .host { announceHost(except: id, &effects) }
         return participant.id
     }
 
@@ -98,15 +107,32 @@ struct Room: Sendable {
         members.values.first { $0.participant.name.hasSameBytes(as: name) }
     }
 
-    /// Whether somebody new may have the name.
-    private func givesWay(_ holder: Member, ownsName: Bool, _ effects: Effects) -> Bool {
-        ownsName && (holder.connection == nil || effects.limits.duplicateNames == .replace)
+    /// Whether somebody new may have the name. A host's token is proof enough that it was this host's.
+    private func givesWay(_ holder: Member, to admission: Admission, _ effects: Effects) -> Bool {
+        (admission.ownsName || (admission.role == .host && holder.participant.isHost))
+            && (holder.connection == nil || effects.limits.duplicateNames == .replace)
     }
 
-    /// Whether who says this hello was the host, and is expected back: a program that was started anew.
-    func isReturningHost(_ hello: Hello, ownsName: Bool, _ effects: Effects) -> Bool {
-        guard let holder = holder(of: hello.name), holder.participant.isHost else { return false }
-        return givesWay(holder, ownsName: ownsName, effects)
+    /// Whether who says this hello takes the host's place: it was the host and is expected back, a program that was started anew; or
+    /// its token makes it the host, and nobody is here who is the host by such a token.
+    func yieldsHost(to hello: Hello, _ admission: Admission, _ effects: Effects) -> Bool {
+        if let holder = holder(of: hello.name), holder.participant.isHost, givesWay(holder, to: admission, effects) {
+            return true
+        }
+        guard admission.role == .host else { return false }
+        guard let present = host.flatMap({ members[$0.id] }) else { return true }
+        return present.role != .host || present.connection == nil
+    }
+
+    /// One more return of a participant. `former`: who is here under the name. Throws where it comes back too often.
+    private func takeReturn(
+        of former: Member?, under name: String, _ effects: Effects
+    ) throws(ProtocolError) -> Allowance {
+        var allowance = former?.allowance ?? allowances[ByteText(name)] ?? Allowance()
+        guard allowance.takeReturn(effects) else {
+            throw .tooManyRequests("This participant comes back too often.", effects.limits.retryAfter)
+        }
+        return allowance
     }
 
     /// Its session ends for somebody new, who takes its name, and the host's place where it had that.
@@ -120,20 +146,25 @@ struct Room: Sendable {
     /// As `remove`; but whoever it was can come back, as a new session.
     private mutating func end(_ member: Member, _ reason: LeaveReason, _ effects: inout Effects) {
         remove(member.participant.id, reason, &effects)
-        leftSessions.remove(member.participant.session)
+        effects.leftSessions.remove(member.participant.session)
         endedSessions.insert(member.participant.session)
     }
 
     /// The newcomer is there: whose name it has taken cannot come back.
-    mutating func confirm(_ id: ParticipantID) {
+    mutating func confirm(_ id: ParticipantID, _ effects: inout Effects) {
         members[id]?.isConfirmed = true
         guard let session = members[id]?.formerSession else { return }
         members[id]?.formerSession = nil
-        replacedSessions.insert(session)
+        effects.replacedSessions.insert(session)
     }
 
-    private mutating func insert(_ participant: Participant, _ effects: inout Effects) {
-        members[participant.id] = Member(participant, order: arrivals, limits: effects.limits)
+    private mutating func insert(
+        _ participant: Participant, _ role: Hello.Role?, _ allowance: Allowance, _ effects: inout Effects
+    ) {
+        var member = Member(participant, order: arrivals, limits: effects.limits)
+        member.role = role
+        member.allowance = allowance
+        members[participant.id] = member
         arrivals += 1
         emptySince = nil
     }
@@ -143,16 +174,18 @@ struct Room: Sendable {
     mutating func comeBack(
         _ hello: Hello, _ resume: Resume, _ claims: SessionClaims, _ connection: ConnectionID, _ effects: inout Effects
     ) throws(ProtocolError) -> ParticipantID {
-        guard !kickedSessions.contains(claims.session) else { throw .kicked }
-        guard !leftSessions.contains(claims.session) else { throw .staleEpoch }
-        guard !replacedSessions.contains(claims.session) else { throw .nameGone }
+        guard !effects.kickedSessions.contains(claims.session) else { throw .kicked }
+        guard !effects.leftSessions.contains(claims.session) else { throw .staleEpoch }
+        guard !effects.replacedSessions.contains(claims.session) else { throw .nameGone }
         if let holder = holder(of: claims.name), holder.formerSession == claims.session {
             // Which of the two hellos is the late one shows soon: the newcomer says something, or its connection ends.
             guard holder.connection == nil else { throw .nameTaken(isRejoin: true) }
             end(holder, .timedOut, &effects)
         }
+        let allowance = try takeReturn(of: members[claims.participant], under: claims.name, effects)
         knownTerm = max(knownTerm, claims.hostTerm)
         if let member = members[claims.participant] {
+            members[claims.participant]?.allowance = allowance
             if member.participant.session == claims.session || !member.isConfirmed {
                 try takeOver(member, hello, resume, claims, connection, &effects)
                 return claims.participant
@@ -169,7 +202,7 @@ struct Room: Sendable {
         insert(
             Participant(
                 id: claims.participant, session: session, epoch: claims.epoch + 1, name: claims.name, isHost: false,
-                metadata: hello.metadata, capabilities: hello.capabilities), &effects)
+                metadata: hello.metadata, capabilities: hello.capabilities), claims.role, allowance, &effects)
         enter(claims.participant, connection, .new, claims: claims, attempt: resume.attempt, &effects)
         return claims.participant
     }
@@ -188,7 +221,8 @@ struct Room: Sendable {
         replace(member.connection, with: .replaced, &effects)
         if claims.epoch == member.participant.epoch, claims.session == member.participant.session,
             claims.server == effects.serverID, !resume.mustRejoin,
-            let missed = members[id]?.outbound.replay(after: resume.received, &effects.streamBytes)
+            let missed = members[id]?.outbound.replay(after: resume.received, &effects.streamBytes),
+            members[id]?.takeReplay(effects) == true
         {
             enter(id, connection, .resumed, claims: claims, attempt: resume.attempt, &effects)
             for (sequence, message) in missed { transmit(message, sequence, to: id, &effects) }
@@ -198,6 +232,7 @@ struct Room: Sendable {
         members[id]?.restart(epoch: epoch, &effects)
         members[id]?.participant.metadata = hello.metadata
         members[id]?.participant.capabilities = hello.capabilities
+        members[id]?.hasUntoldUpdate = false
         enter(id, connection, .newEpoch, claims: claims, attempt: resume.attempt, &effects)
     }
 
@@ -231,7 +266,7 @@ struct Room: Sendable {
             participant: id, session: member.participant.session, epoch: member.participant.epoch,
             isHost: member.participant.isHost, hostTerm: host?.term ?? 0, isResumed: entry == .resumed,
             received: member.received, sent: entry == .resumed ? member.outbound.last : nil,
-            sessionToken: token(of: member, effects),
+            sessionToken: makeToken(of: member, effects),
             roster: inOrder.map(\.participant).filter { $0.id != id }, iceServers: ice,
             pingInterval: effects.limits.pingInterval, pingDeadline: effects.limits.pingDeadline,
             grace: effects.limits.grace)
@@ -249,14 +284,18 @@ struct Room: Sendable {
         members[id]?.iceRefreshAt = ice.ttl.map { effects.now + $0 / 2 }
     }
 
-    func token(of member: Member, _ effects: Effects) -> String {
+    /// A session token as of now; half-way through its life it is renewed.
+    mutating func makeToken(of member: Member, _ effects: Effects) -> String {
         let participant = member.participant
+        let lifetime = max(effects.limits.sessionLifetime, effects.limits.grace * 2)
+        members[participant.id]?.tokenRenewalAt = effects.now + lifetime / 2
         return effects.authority.sessionToken(
             for: SessionClaims(
                 participant: participant.id, room: name, name: participant.name, session: participant.session,
                 epoch: participant.epoch,
                 hostTerm: participant.isHost ? host?.term ?? knownTerm : knownTerm, isHost: participant.isHost,
-                server: effects.serverID))
+                role: member.role,
+                server: effects.serverID), lifetime: lifetime)
     }
 
     // MARK: Going
@@ -274,12 +313,13 @@ struct Room: Sendable {
     mutating func remove(_ id: ParticipantID, _ reason: LeaveReason, _ effects: inout Effects) {
         guard var member = members.removeValue(forKey: id) else { return }
         member.outbound.removeAll(&effects.streamBytes)
+        allowances.insert(member.allowance, for: ByteText(member.participant.name))
         let session = member.participant.session
         switch reason {
-        case .left: leftSessions.insert(session)
+        case .left: effects.leftSessions.insert(session)
         case .timedOut, .roomClosed: endedSessions.insert(session)
         case .kicked:
-            kickedSessions.insert(session)
+            effects.kickedSessions.insert(session)
             kickedNames.insert(ByteText(member.participant.name))
         }
         tellOthers(.peerLeft(id, session, reason: reason), than: id, &effects)

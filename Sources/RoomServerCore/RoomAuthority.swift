@@ -10,13 +10,17 @@ package struct SessionClaims: Sendable, Hashable {
     /// The highest host term that the room had known when the token was signed; the holder's own if `isHost`.
     package var hostTerm: HostTerm
     package var isHost: Bool
+    /// What the join token allowed its holder to be. Nil: either.
+    package var role: Hello.Role?
     /// The life of the server that has signed it. Two servers with the same key may both have begun an epoch of the same number; only the
     /// one that the holder was in can be resumed.
     package var server: String
+    /// Seconds since 1970; of who signs.
+    package var expiry: UInt64?
 
     package init(
         participant: ParticipantID, room: RoomName, name: String, session: SessionID, epoch: Epoch, hostTerm: HostTerm,
-        isHost: Bool, server: String
+        isHost: Bool, role: Hello.Role? = nil, server: String, expiry: UInt64? = nil
     ) {
         self.participant = participant
         self.room = room
@@ -25,7 +29,9 @@ package struct SessionClaims: Sendable, Hashable {
         self.epoch = epoch
         self.hostTerm = hostTerm
         self.isHost = isHost
+        self.role = role
         self.server = server
+        self.expiry = expiry
     }
 
     /// The claims as JSON.
@@ -39,7 +45,9 @@ package struct SessionClaims: Sendable, Hashable {
             json.member("epoch", epoch)
             json.member("hostTerm", hostTerm)
             json.member("host", isHost)
+            json.member("role", role?.rawValue)
             json.member("server", server)
+            json.member("exp", expiry)
         }
         return json.bytes
     }
@@ -57,11 +65,28 @@ package struct SessionClaims: Sendable, Hashable {
                 // Never so high that counting on could overflow.
                 epoch: try fields.integer("epoch", limit: .max / 2),
                 hostTerm: try fields.integer("hostTerm", limit: .max / 2), isHost: try fields.boolean("host"),
-                // Not there in tokens of earlier versions: nothing can be resumed with them.
-                server: try fields.optionalString("server", limit: Limits.identifier, .line) ?? "")
+                role: try fields.optionalString("role", limit: 16).map { role throws(ProtocolError) in
+                    guard let role = Hello.Role(rawValue: role) else { throw fields.wrong("role", "is none") }
+                    return role
+                },
+                server: try fields.string("server", limit: Limits.identifier, .line),
+                expiry: try fields.optionalInteger("exp"))
         } catch {
             return nil
         }
+    }
+}
+
+/// What a newcomer has proved with its first join.
+package struct Admission: Sendable, Hashable {
+    /// The name is the newcomer's own, as far as anybody is asked: another participant of this name must be an older self of it.
+    package var ownsName: Bool
+    /// The one role that its join token allows. Nil: either.
+    package var role: Hello.Role?
+
+    package init(ownsName: Bool, role: Hello.Role? = nil) {
+        self.ownsName = ownsName
+        self.role = role
     }
 }
 
@@ -69,13 +94,12 @@ package struct SessionClaims: Sendable, Hashable {
 ///
 /// Calls are synchronous and come from the machine's own thread. A simulation hands in one that is deterministic.
 package protocol RoomAuthority: Sendable {
-    /// A token of `Limits.sessionToken` bytes at most, of printable ASCII.
-    func sessionToken(for claims: SessionClaims) -> String
-    /// The claims of a token that this authority has signed, else nil.
+    /// A token of `Limits.sessionToken` bytes at most, of printable ASCII, that is good for `lifetime` from now on.
+    func sessionToken(for claims: SessionClaims, lifetime: Duration) -> String
+    /// The claims of a token that this authority has signed and that has not expired, else nil.
     func claims(ofSessionToken token: String) -> SessionClaims?
-    /// Whether a first join is allowed. Throws `.unauthorized` or `.tokenExpired`. The answer: whether the name is the newcomer's
-    /// own, as far as anybody is asked, so that another participant of this name must be an older self of it.
-    func authorize(_ hello: Hello) throws(ProtocolError) -> Bool
+    /// Whether a first join is allowed, and as what. Throws `.unauthorized` or `.tokenExpired`.
+    func authorize(_ hello: Hello) throws(ProtocolError) -> Admission
     /// Fresh ICE servers.
     func iceServers(for participant: ParticipantID) -> ICEServerList
 }
@@ -86,7 +110,7 @@ package struct TrustingAuthority: RoomAuthority {
 
     package init() {}
 
-    package func sessionToken(for claims: SessionClaims) -> String {
+    package func sessionToken(for claims: SessionClaims, lifetime: Duration) -> String {
         claims.encoded.map { $0 < 16 ? "0" + String($0, radix: 16) : String($0, radix: 16) }.joined()
     }
 
@@ -105,8 +129,12 @@ package struct TrustingAuthority: RoomAuthority {
 
     /// What `authorize` says of names.
     package var trustsNames = true
+    /// The roles that join tokens allow.
+    package var roles: [String: Hello.Role] = [:]
 
-    package func authorize(_ hello: Hello) throws(ProtocolError) -> Bool { trustsNames }
+    package func authorize(_ hello: Hello) throws(ProtocolError) -> Admission {
+        Admission(ownsName: trustsNames, role: hello.token.flatMap { roles[$0] })
+    }
 
     package func iceServers(for participant: ParticipantID) -> ICEServerList { iceServers }
 }

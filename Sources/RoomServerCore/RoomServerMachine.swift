@@ -18,7 +18,8 @@ package struct RoomServerMachine: Sendable {
         var lastHeard: Timestamp
         /// When a ping that nothing has answered yet was sent.
         var pingedAt: Timestamp?
-        var bucket: TokenBucket
+        /// Of the messages before the hello has been accepted; afterwards, the participant's counts.
+        var bucket = TokenBucket()
     }
 
     private var connections: [ConnectionID: Connection] = [:]
@@ -73,8 +74,7 @@ package struct RoomServerMachine: Sendable {
         }
         let until = now + effects.limits.helloDeadline
         connections[id] = Connection(
-            phase: .waitingForHello(until: until), lastHeard: now,
-            bucket: TokenBucket(burst: effects.limits.messageBurst, now: now))
+            phase: .waitingForHello(until: until), lastHeard: now)
         handshakes += 1
         effects.deadlines.schedule(.connection(id), at: until)
         return effects.takeActions()
@@ -188,17 +188,21 @@ package struct RoomServerMachine: Sendable {
     /// Charges a frame or a message, and refuses who sends too much. Nil: there is nothing more to do.
     private mutating func admit(_ id: ConnectionID, bytes: Int) -> Connection.Phase? {
         let limits = effects.limits
-        guard
-            let isAllowed = connections[id]?.bucket
-                .take(
-                    1 + bytes / limits.bytesPerMessage, rate: limits.messagesPerSecond, burst: limits.messageBurst,
-                    now: effects.now)
-        else { return nil }
-        guard isAllowed else {
+        guard let phase = connections[id]?.phase else { return nil }
+        let cost = 1 + bytes / limits.bytesPerMessage
+        let isAllowed =
+            switch phase {
+            case .waitingForHello:
+                connections[id]?.bucket
+                    .take(cost, rate: limits.messagesPerSecond, burst: limits.messageBurst, now: effects.now)
+            case .joined(let room, let participant):
+                rooms[room]?.members[participant]?.allowance.takeMessages(cost, effects)
+            }
+        guard isAllowed != false else {
             refuse(.tooManyRequests("Too many messages.", limits.retryAfter), id)
             return nil
         }
-        return connections[id]?.phase
+        return phase
     }
 
     private mutating func act(
@@ -246,16 +250,16 @@ package struct RoomServerMachine: Sendable {
             }
             participant = try rooms[hello.room]?.comeBack(hello, resume, claims, id, &effects)
         } else {
-            let ownsName = try effects.authority.authorize(hello)
+            let admission = try effects.authority.authorize(hello)
             switch (hello.role, rooms[hello.room]) {
             case (.guest, nil): throw .roomNotFound
             case (.host, nil): try makeRoom(hello.room)
             case (.host, .some(let room))
-            where !room.members.isEmpty && !room.isReturningHost(hello, ownsName: ownsName, effects):
+            where !room.members.isEmpty && !room.yieldsHost(to: hello, admission, effects):
                 throw .roomExists
             case (.host, .some), (.guest, .some): break
             }
-            participant = try rooms[hello.room]?.join(hello, ownsName: ownsName, id, &effects)
+            participant = try rooms[hello.room]?.join(hello, admission, id, &effects)
         }
         guard let participant else { throw .roomNotFound }
         return participant
@@ -280,6 +284,7 @@ package struct RoomServerMachine: Sendable {
             case .grace(let room, let participant): rooms[room]?.graceDeadline(participant, &effects)
             case .acknowledgement(let room, let participant):
                 rooms[room]?.acknowledgementDeadline(participant, &effects)
+            case .update(let room, let participant): rooms[room]?.tellUpdate(of: participant, &effects)
             case .room(let name):
                 if rooms[name]?.roomDeadline(&effects) == true { rooms[name] = nil }
             }
@@ -298,6 +303,7 @@ package struct RoomServerMachine: Sendable {
             refuse(error, id)
         case .joined(let room, let participant):
             rooms[room]?.refreshICEServers(of: participant, &effects)
+            rooms[room]?.renewToken(of: participant, &effects)
             if let pingedAt = connection.pingedAt {
                 let end = pingedAt + limits.pingDeadline
                 guard end <= effects.now else { return effects.deadlines.schedule(.connection(id), at: end) }

@@ -34,11 +34,24 @@ package struct RoomServerLimits: Sendable, Hashable {
     package var rooms = 1000
     /// At most `Limits.participants`.
     package var participantsPerRoom = 16
-    /// Messages that a connection may send: on average, and at once.
+    /// Messages that a participant may send, over all of its connections: on average, and at once. A connection that has not joined
+    /// yet has the same for itself.
     package var messagesPerSecond = 200
     package var messageBurst = 600
     /// A message counts once, and once more for each of so many bytes.
     package var bytesPerMessage = 4096
+    /// How often a participant may come back: on average, and at once.
+    package var returnsPerSecond = 1
+    package var returnBurst = 20
+    /// What is sent again to a participant that resumes: on average, and at once. Whoever is over it rejoins.
+    package var replayBytesPerSecond = 64 << 10
+    package var replayBurst = 4 << 20
+    /// What the others are sent of a participant's new metadata, all of them together: on average, and at once. What is over it waits,
+    /// and only the newest is sent.
+    package var updateBytesPerSecond = 256 << 10
+    package var updateBurst = 2 << 20
+    /// How long a session token is good; a living session gets a new one half-way. Never less than twice the grace period.
+    package var sessionLifetime: Duration = .seconds(86_400)
     /// What is kept for a participant until it is acknowledged.
     package var streamMessages = 1024
     package var streamBytes = 2 << 20
@@ -71,6 +84,11 @@ struct Effects: Sendable {
     var now = Timestamp.zero
     /// Bytes in all outbound streams.
     var streamBytes = 0
+    /// Sessions whose participants have said `leave`; nobody can come back with one. Rooms that are gone are remembered, too.
+    var leftSessions = BoundedMemory<SessionID>(limit: 8192)
+    var kickedSessions = BoundedMemory<SessionID>(limit: 8192)
+    /// Sessions whose names others have taken; nobody can come back with one.
+    var replacedSessions = BoundedMemory<SessionID>(limit: 8192)
     var actions: [ServerAction] = []
     /// Connections that a room has closed, to be forgotten.
     var replaced: [ConnectionID] = []

@@ -16,12 +16,14 @@ final class SimulatedAuthority: RoomAuthority, @unchecked Sendable {
         self.needsToken = needsToken
     }
 
-    func sessionToken(for claims: SessionClaims) -> String { trusting.sessionToken(for: claims) }
+    func sessionToken(for claims: SessionClaims, lifetime: Duration) -> String {
+        trusting.sessionToken(for: claims, lifetime: lifetime)
+    }
 
     func claims(ofSessionToken token: String) -> SessionClaims? { trusting.claims(ofSessionToken: token) }
 
-    func authorize(_ hello: Hello) throws(ProtocolError) -> Bool {
-        guard needsToken else { return true }
+    func authorize(_ hello: Hello) throws(ProtocolError) -> Admission {
+        guard needsToken else { return Admission(ownsName: true) }
         guard let token = hello.token, let expiry = Int64(token) else {
             throw ProtocolError(code: .unauthorized, message: "no token", isRetryable: false, isFatal: true)
         }
@@ -29,7 +31,7 @@ final class SimulatedAuthority: RoomAuthority, @unchecked Sendable {
             throw ProtocolError(
                 code: .tokenExpired, message: "the token has expired", isRetryable: false, isFatal: true)
         }
-        return true
+        return Admission(ownsName: true)
     }
 
     func iceServers(for participant: ParticipantID) -> ICEServerList {

@@ -220,13 +220,15 @@ import TransportPluginAPI
 private struct TokenAuthority: RoomAuthority {
     private let trusting = TrustingAuthority()
 
-    func sessionToken(for claims: SessionClaims) -> String { trusting.sessionToken(for: claims) }
+    func sessionToken(for claims: SessionClaims, lifetime: Duration) -> String {
+        trusting.sessionToken(for: claims, lifetime: lifetime)
+    }
     func claims(ofSessionToken token: String) -> SessionClaims? { trusting.claims(ofSessionToken: token) }
     func iceServers(for participant: ParticipantID) -> ICEServerList { ICEServerList() }
 
-    func authorize(_ hello: Hello) throws(ProtocolError) -> Bool {
+    func authorize(_ hello: Hello) throws(ProtocolError) -> Admission {
         let token = hello.token ?? ""
-        if token == "good" { return true }
+        if token == "good" { return Admission(ownsName: true) }
         throw ProtocolError(
             code: token.hasPrefix("expired") ? .tokenExpired : .unauthorized, message: "refused: \(token)",
             isRetryable: false, isFatal: true)

@@ -286,6 +286,17 @@ import TransportPluginAPI
         #expect(driver.machine.membership?.isHost == true)
     }
 
+    /// The server renews the token of a living session with the host that is known already, or with none.
+    @Test(arguments: [("z", 1), ("-", 0)])
+    func aTokenIsRenewedUnnoticed(host: String, term: HostTerm) {
+        var driver = makeDriver()
+        let message = ServerMessage.hostChanged(ParticipantID(host), term: term, sessionToken: "renewed")
+        #expect(driver.receive(message, sequence: 1).events.isEmpty)
+        driver.feed(.transportClosed(1, nil))
+        driver.run(until: 1)
+        #expect(driver.feed(.transportConnected(2)).hellos.first?.resume?.sessionToken == "renewed")
+    }
+
     @Test(arguments: [ProtocolError.Code.roomNotFound, .nameTaken, .roomExists, .roomFull])
     func aRefusalThatEndsAFirstJoinIsRetriedByARejoin(code: ProtocolError.Code) {
         let error = makeError(code)

@@ -46,7 +46,8 @@ struct ArticleTests {
     @Test func everyErrorCodeIsExplained() throws {
         let article = try article
         let codes: [ProtocolError.Code] = [
-            .malformed, .unknownType, .limitExceeded, .versionMismatch, .unauthorized, .tokenExpired, .roomNotFound,
+            .malformed, .unknownType, .limitExceeded, .invalidName, .versionMismatch, .unauthorized, .tokenExpired,
+            .roomNotFound,
             .roomExists, .roomFull, .nameTaken, .staleEpoch, .replaced, .kicked, .roomClosed, .notHost, .peerNotFound,
             .tooManyRequests, .shuttingDown, .internalError,
         ]

@@ -88,10 +88,12 @@ final class ServerHarness {
     }
 
     func join(
-        _ name: String, _ role: Hello.Role = .guest, room: String = "lobby", metadata: [String: String] = [:]
+        _ name: String, _ role: Hello.Role = .guest, room: String = "lobby", metadata: [String: String] = [:],
+        token: String? = nil
     ) {
         open(name)
-        say(.hello(Hello(room: RoomName(room), role: role, name: name, metadata: metadata)), as: name)
+        let hello = Hello(room: RoomName(room), role: role, name: name, metadata: metadata, token: token)
+        say(.hello(hello), as: name)
     }
 
     func comeBack(

@@ -160,7 +160,7 @@ struct LimitTests {
             $0.messagesPerSecond = 10
         }
         server.join("ann", .host)
-        for _ in 0..<10 { server.say(.ping(id: 1), as: "ann") }
+        for _ in 0...10 { server.say(.ping(id: 1), as: "ann") }
         let error = try #require(server.lastError("ann"))
         #expect(error.code == .tooManyRequests && error.isRetryable && error.retryAfter != nil)
         #expect(server.clients["ann"]?.closed != nil)
