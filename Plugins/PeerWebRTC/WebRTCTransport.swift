@@ -60,8 +60,9 @@ public final class WebRTCTransport<Provider: ICEAgentProvider>: PeerTransport {
 
 /// What can be set for all connections of a `WebRTCTransport`.
 public struct WebRTCOptions: Sendable, Hashable {
-    /// Bytes; the largest UDP payload that is sent, 576 to 1452. The default keeps IPv6 packets within 1280.
-    public var maximumDatagramSize = 1229
+    /// Bytes; the largest UDP payload that is sent, 576 to 1452. The default, 1225, keeps IPv6 packets within 1280, also over a TURN
+    /// server. A path that drops packets of this size is noticed, and gets packets of half of it where that is at least 537.
+    public var maximumDatagramSize = PacketSizes.defaultMaximumDatagram
     /// SCTP streams in each direction, 16 to 16,384: channels have ids below, half of which each side can give. Memory is taken
     /// for all of them when a connection is made, 112 bytes each (RFC 8831 §6.2 would have 65,535).
     public var streams = 256
@@ -71,14 +72,18 @@ public struct WebRTCOptions: Sendable, Hashable {
 
     static let pluginOptions = [
         PluginOption(
-            name: "max-datagram-size", help: "bytes of the largest UDP payload that is sent, 576 to 1452; default 1229"),
+            name: "max-datagram-size",
+            help:
+                "bytes of the largest UDP payload that is sent, 576 to 1452; default \(PacketSizes.defaultMaximumDatagram)"
+        ),
         PluginOption(
             name: "streams",
             help: "channels of a connection, both sides together, 16 to 16384, 112 bytes each; default 256"),
     ]
 
     init(_ context: PluginContext) throws(TransportError) {
-        maximumDatagramSize = try context.integer("max-datagram-size", in: 576...1452, default: 1229)
+        maximumDatagramSize = try context.integer(
+            "max-datagram-size", in: 576...1452, default: PacketSizes.defaultMaximumDatagram)
         streams = try context.integer("streams", in: 16...16_384, default: 256)
     }
 
@@ -91,8 +96,7 @@ public struct WebRTCOptions: Sendable, Hashable {
         }
     }
 
-    /// DTLS 1.2 with AES-GCM adds 37 bytes, usrsctp 12 to what it calls the path MTU; chunks are multiples of 4.
-    var pathMTU: UInt32 { UInt32(maximumDatagramSize - 37 - 12) & ~3 }
+    var sizes: PacketSizes { PacketSizes(maximumDatagram: maximumDatagramSize) }
 }
 
 /// What the connections of one transport share. Belongs to the loop, but for what `init` sets.

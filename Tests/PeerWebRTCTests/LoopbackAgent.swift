@@ -9,6 +9,10 @@ final class TestNetwork: @unchecked Sendable {
     /// Every n-th datagram is lost; 0: none.
     var loss = 0
     var counter = 0
+    /// Larger datagrams are lost.
+    var largest = Int.max
+    /// The size of the largest datagram that was sent since this was set.
+    var largestSent = 0
     /// All agents ever made, in order.
     var agents: [LoopbackAgent] = []
     /// Agents do not become connected on their own while this is set.
@@ -20,9 +24,10 @@ final class TestNetwork: @unchecked Sendable {
     /// An agent learns of the first candidate of the other side.
     var onFirstCandidate: (LoopbackAgent) -> Void = { _ in }
 
-    func dropsNext() -> Bool {
+    func dropsNext(_ size: Int) -> Bool {
         counter += 1
-        return isDown || loss > 0 && counter % loss == 0
+        largestSent = max(largestSent, size)
+        return isDown || size > largest || loss > 0 && counter % loss == 0
     }
 }
 
@@ -145,7 +150,7 @@ final class LoopbackAgent: ICEAgent, @unchecked Sendable {
 
     /// Puts a datagram of anybody's making on the way to the other side.
     func transmit(_ bytes: UnsafeRawBufferPointer) {
-        guard !isClosed, var address = remoteAddress, !network.dropsNext() else { return }
+        guard !isClosed, var address = remoteAddress, !network.dropsNext(bytes.count) else { return }
         withUnsafePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
                 _ = sendto(

@@ -167,9 +167,10 @@ final class TestPair: @unchecked Sendable {
     let a: TestPeer
     let b: TestPeer
 
-    init() throws {
+    init(options: WebRTCOptions = WebRTCOptions()) throws {
         transport = try WebRTCTransport(
-            provider: LoopbackProvider(network: network), loop: Self.loop, logger: Logger(label: "test"))
+            provider: LoopbackProvider(network: network), loop: Self.loop, options: options,
+            logger: Logger(label: "test"))
         a = TestPeer("a", loop: Self.loop)
         b = TestPeer("b", loop: Self.loop)
         a.other = b

@@ -123,9 +123,14 @@ static inline int CUsrsctp_subscribe(struct socket *so, uint16_t type) {
 }
 
 /// No heartbeats of its own, no path MTU discovery, a fixed MTU (usrsctp's packets are 12 bytes larger), no path limit.
-static inline int CUsrsctp_set_path(struct socket *so, uint32_t mtu) {
+/// `id` and `port` name the other side of an association; 0: for associations to come.
+static inline int CUsrsctp_set_path(struct socket *so, uintptr_t id, uint16_t port, uint32_t mtu) {
     struct sctp_paddrparams path;
     memset(&path, 0, sizeof path);
+    if (id != 0) {
+        struct sockaddr_conn address = CUsrsctp_address(id, port);
+        memcpy(&path.spp_address, &address, sizeof address);
+    }
     path.spp_flags = SPP_PMTUD_DISABLE | SPP_HB_DISABLE;
     path.spp_pathmtu = mtu;
     path.spp_pathmaxrxt = 0xFFFF;
@@ -150,14 +155,11 @@ static inline int CUsrsctp_set_timeouts(struct socket *so, uint32_t initial, uin
     return usrsctp_setsockopt(so, IPPROTO_SCTP, SCTP_RTOINFO, &info, sizeof info);
 }
 
-/// Sends a HEARTBEAT now, whatever waits in the queues.
-static inline int CUsrsctp_send_heartbeat(struct socket *so, uintptr_t id, uint16_t port) {
-    struct sctp_paddrparams path;
-    struct sockaddr_conn address = CUsrsctp_address(id, port);
-    memset(&path, 0, sizeof path);
-    memcpy(&path.spp_address, &address, sizeof address);
-    path.spp_flags = SPP_HB_DEMAND;
-    return usrsctp_setsockopt(so, IPPROTO_SCTP, SCTP_PEER_ADDR_PARAMS, &path, sizeof path);
+/// The largest part of a message in one chunk, in bytes; 0: as much as a packet holds. Of messages that are sent from now on.
+static inline int CUsrsctp_set_chunk(struct socket *so, uint32_t payload) {
+    // usrsctp adds the headers of IPv4, SCTP and DATA (48 bytes), and takes off those of SCTP and DATA (28).
+    struct sctp_assoc_value value = {SCTP_FUTURE_ASSOC, payload ? payload - 20 : 0};
+    return usrsctp_setsockopt(so, IPPROTO_SCTP, SCTP_MAXSEG, &value, sizeof value);
 }
 
 /// Closes this side's direction of a stream once its queue is empty (RFC 6525 §4.1).

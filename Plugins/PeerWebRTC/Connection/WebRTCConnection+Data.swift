@@ -12,7 +12,8 @@ extension WebRTCConnection {
     // MARK: DTLS
 
     func makeSession(_ role: DTLSSession.Role, for description: DataDescription) throws(TransportError) {
-        let session = try DTLSSession(core.dtls, role: role, fingerprints: description.fingerprints, output: output)
+        let session = try DTLSSession(
+            core.dtls, role: role, fingerprints: description.fingerprints, sizes: core.options.sizes, output: output)
         dtls = session
         for slot in channels.rolesSettled(isClient: role == .client) { channelEnded(slot) }
         guard let early else { return }
@@ -45,8 +46,7 @@ extension WebRTCConnection {
         guard let remote = negotiation.remote else { return }
         let largest = configuration.maximumMessageSize
         let settings = SCTPAssociation.Settings(
-            localPort: writer.sctpPort, pathMTU: core.options.pathMTU,
-            streams: UInt16(core.options.streams),
+            localPort: writer.sctpPort, sizes: core.options.sizes, streams: UInt16(core.options.streams),
             sendBuffer: max(2 << 20, 2 * configuration.sendHighWaterMark + largest),
             receiveBuffer: max(1 << 20, 4 * largest))
         do throws(TransportError) {
@@ -69,7 +69,6 @@ extension WebRTCConnection {
             keepEarly(batch)
             return
         }
-        core.stack.touch()
         // What this leads to goes out when it is done, not at the end of the turn.
         output.isFlushPromised = true
         defer {
@@ -78,6 +77,7 @@ extension WebRTCConnection {
         }
         let plain = core.plain
         var isEvidence = false
+        var isForSCTP = false
         dtls.beginInput(batch)
         while true {
             let wasEstablished = dtls.isEstablished
@@ -85,15 +85,23 @@ extension WebRTCConnection {
             if !wasEstablished { handshakeWentOn() }
             guard count > 0, let base = plain.baseAddress else { break }
             isEvidence = true
-            sctp?.input(base, count: count)
+            guard let sctp else { continue }
+            switch sctp.takeHeartbeat(UnsafeRawBufferPointer(start: base, count: count), at: core.loop.turnTime) {
+            case .answered: break
+            case .came(let heartbeat): heartbeatAnswered(heartbeat)
+            case .other:
+                if !isForSCTP { core.stack.touch() }
+                isForSCTP = true
+                sctp.input(base, count: count)
+            }
         }
         dtls.endInput()
         if isEvidence { noteEvidence() }
-        if dtls.isEstablished {
+        if isForSCTP {
             if !canCarryData, let sctp, sctp.isAnswered { associationIsUp() }
             pump()
-            if outbox != nil { sendOutbox() }
         }
+        if outbox != nil { sendOutbox() }
         if let failure = dtls.failure { finish(failure.code == .closed ? nil : failure) }
     }
 
@@ -211,7 +219,9 @@ extension WebRTCConnection {
 
     private func take(_ notification: SCTPNotification) {
         switch notification {
-        case .up: associationIsUp()
+        case .up:
+            associationIsUp()
+            beginPathSize()
         case .closedByPeer: finish(nil)
         case .lost(let cause):
             finish(

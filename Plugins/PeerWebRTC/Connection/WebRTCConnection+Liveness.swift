@@ -41,8 +41,11 @@ extension WebRTCConnection {
         guard let sctp, !isClosed else { return }
         releaseSent()
         sctp.adaptTimeouts(silence: liveness?.silence(at: .now()))
+        let isOutstanding = sctp.buffered > 0
+        watchProgress(isOutstanding: isOutstanding)
+        guard !isClosed else { return }
         let actions = liveness?.timerFired(
-            at: .now(), hasUnacknowledgedData: sctp.buffered > 0, roundTrip: sctp.roundTrip)
+            at: .now(), hasUnacknowledgedData: isOutstanding, roundTrip: sctp.roundTrip)
         perform(actions ?? [])
         armLiveness()
     }
@@ -50,7 +53,7 @@ extension WebRTCConnection {
     private func perform(_ actions: [LivenessMachine.Action]) {
         for action in actions {
             switch action {
-            case .probe: sctp?.probe()
+            case .probe: sctp?.probe(at: .now())
             case .reportSuspect(let since):
                 log.debug("peer is silent")
                 sctp?.adaptTimeouts(silence: .zero)

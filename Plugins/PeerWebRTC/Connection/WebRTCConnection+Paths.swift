@@ -67,6 +67,7 @@ extension WebRTCConnection {
         pathIsUp()
         // The new path shows at once whether it carries, and data that waits for a timer goes on.
         if liveness != nil { requestProbe() }
+        pathReplaced()
     }
 
     private func pathIsUp() {

@@ -77,6 +77,10 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
     /// `liveness` knows that something is outstanding. Beside it, for speed.
     @exclusivity(unchecked) var isWaitingForEvidence = false
     var livenessTimer: LoopTimer?
+
+    // How large packets may be
+    @exclusivity(unchecked) var pathSize: PathSizeMachine?
+    var pathSizeTimer: LoopTimer?
     @exclusivity(unchecked) var counters = PeerConnectionStatistics()
 
     init(
@@ -200,9 +204,10 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
         active = nil
         pending = nil
         retired = nil
-        for timer in [retirement, handshakeTimer, livenessTimer] { timer?.cancel() }
+        for timer in [retirement, handshakeTimer, livenessTimer, pathSizeTimer] { timer?.cancel() }
         livenessTimer = nil
         liveness = nil
+        pathSize = nil
         isWaitingForEvidence = false
         outboxWork = {}
         early = nil

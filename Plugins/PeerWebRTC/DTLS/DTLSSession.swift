@@ -6,8 +6,10 @@ internal import TransportPluginAPI
 final class DTLSSession {
     enum Role { case client, server }
 
-    /// IP packets of this size pass everywhere that IPv6 does (RFC 8200 §5).
-    static let linkMTU = 1280
+    /// What the BIO says of the headers below: IPv6 and UDP.
+    static let overhead = 48
+    /// A flight that was sent so often without an answer is cut into smaller datagrams.
+    private static let timeoutsOfFullSize = 2
     /// SCTP packets are far smaller; less makes OpenSSL's buffers smaller.
     private static let maximumFragment = 2048
 
@@ -22,12 +24,16 @@ final class DTLSSession {
     private var isMismatch = false
     @exclusivity(unchecked) private var incoming: DatagramBatch?
     @exclusivity(unchecked) private var cursor = 0
+    /// The largest datagrams of the handshake: at first, and after timeouts.
+    let sizes: PacketSizes
+    private var timeouts = 0
 
     /// Throws `.resourceExhausted`.
     init(
-        _ context: DTLSContext, role: Role, fingerprints: [Fingerprint], output: DatagramOutput
+        _ context: DTLSContext, role: Role, fingerprints: [Fingerprint], sizes: PacketSizes, output: DatagramOutput
     ) throws(TransportError) {
         self.role = role
+        self.sizes = sizes
         self.output = output
         // RFC 8122 §5: of several hash functions the strongest that is known counts.
         let strongest = Fingerprint.Algorithm.allCases.last { algorithm in
@@ -47,7 +53,7 @@ final class DTLSSession {
         BIO_set_data(bio, data)
         SSL_set_ex_data(ssl, 0, data)
         SSL_set_bio(ssl, bio, bio)
-        COpenSSL_set_sizes(ssl, Self.linkMTU, Self.maximumFragment)
+        COpenSSL_set_sizes(ssl, sizes.datagram(.full) + Self.overhead, Self.maximumFragment)
         DTLS_set_timer_cb(ssl, dtlsTimer)
         switch role {
         case .client: SSL_set_connect_state(ssl)
@@ -77,6 +83,11 @@ final class DTLSSession {
     func handleTimeout() {
         guard failure == nil, !isEstablished else { return }
         ERR_clear_error()
+        timeouts += 1
+        // RFC 6347 §4.1.1.1: nobody can tell a lost packet from one that is too large for the path.
+        if timeouts == Self.timeoutsOfFullSize {
+            COpenSSL_set_sizes(ssl, sizes.datagram(.half) + Self.overhead, Self.maximumFragment)
+        }
         if COpenSSL_handle_timeout(ssl) < 0 { note(-1) }
     }
 

@@ -48,8 +48,7 @@ private func datagramControl(
     switch command {
     case BIO_CTRL_FLUSH, BIO_CTRL_DUP: 1
     // IPv6 and UDP headers; the larger of the two families.
-    case BIO_CTRL_DGRAM_GET_MTU_OVERHEAD: 48
-    case BIO_CTRL_DGRAM_QUERY_MTU, BIO_CTRL_DGRAM_GET_FALLBACK_MTU: DTLSSession.linkMTU - 48
+    case BIO_CTRL_DGRAM_GET_MTU_OVERHEAD: DTLSSession.overhead
     default: 0
     }
 }

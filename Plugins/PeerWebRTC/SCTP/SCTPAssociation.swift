@@ -17,8 +17,8 @@ final class SCTPAssociation {
 
     struct Settings {
         var localPort: UInt16 = 5000
-        /// The largest SCTP packet is 12 bytes larger (the common header); DTLS, UDP and IPv6 add 85.
-        var pathMTU: UInt32 = 1180
+        /// Sizes of packets.
+        var sizes = PacketSizes(maximumDatagram: PacketSizes.defaultMaximumDatagram)
         /// In each direction.
         var streams: UInt16
         var sendBuffer: Int
@@ -43,6 +43,12 @@ final class SCTPAssociation {
     private(set) var id: UInt = 0
     @exclusivity(unchecked) private var socket: OpaquePointer?
     private var remotePort: UInt16 = 5000
+    /// Ports and verification tag of what this side sends, as on the wire; 0 while the other side's tag is unknown.
+    @exclusivity(unchecked) private var header: UInt64 = 0
+    @exclusivity(unchecked) private var heartbeats = HeartbeatBook()
+    /// The cumulative TSN of the last SACK (RFC 9260 §3.3.4): what moves while data arrives.
+    @exclusivity(unchecked) private(set) var acknowledged: UInt32 = 0
+    private let sizes: PacketSizes
     private var timeoutLimit = SCTPAssociation.maximumTimeout
     private(set) var isEstablished = false
     /// Whether bulk data is in flight for longer than usrsctp's retransmission timer runs. On a short path it is not, and the
@@ -54,6 +60,7 @@ final class SCTPAssociation {
     init(_ stack: SCTPStack, session: DTLSSession, settings: Settings) throws(TransportError) {
         self.stack = stack
         self.session = session
+        sizes = settings.sizes
         checksumTable = stack.checksumTable
         stack.touch()
         guard let socket = usrsctp_socket(AF_CONN, Int32(SOCK_STREAM.rawValue), Int32(IPPROTO_SCTP), nil, nil, 0, nil)
@@ -74,7 +81,7 @@ final class SCTPAssociation {
             CUsrsctp_set_streams(socket, settings.streams, settings.streams),
             CUsrsctp_enable_stream_reset(socket),
             CUsrsctp_set_association_limit(socket, 0xFFFF),
-            CUsrsctp_set_path(socket, settings.pathMTU),
+            CUsrsctp_set_path(socket, 0, 0, sizes.pathMTU(.full)),
             CUsrsctp_subscribe(socket, UInt16(SCTP_ASSOC_CHANGE)),
             CUsrsctp_subscribe(socket, UInt16(SCTP_STREAM_RESET_EVENT)),
             CUsrsctp_subscribe(socket, UInt16(SCTP_PARTIAL_DELIVERY_EVENT)),
@@ -84,9 +91,7 @@ final class SCTPAssociation {
             close()
             throw TransportError(.resourceExhausted, "usrsctp refused a setting of a new socket")
         }
-        pathMTU = settings.pathMTU
     }
-    private var pathMTU: UInt32 = 0
 
     deinit { close() }
 
@@ -100,7 +105,7 @@ final class SCTPAssociation {
             throw TransportError(.io, "usrsctp could not begin the SCTP handshake")
         }
         // The destination exists only now.
-        _ = CUsrsctp_set_path(socket, pathMTU)
+        use(chunks: sizes.canHalve ? .half : .full, packets: .full)
     }
 
     /// Aborts the association; a packet that says so goes out from inside this call. Idempotent.
@@ -117,7 +122,49 @@ final class SCTPAssociation {
 
     @inline(__always)
     func input(_ packet: UnsafeRawPointer, count: Int) {
+        let selectiveAcknowledgement: UInt8 = 3
+        if count >= 20, packet.load(fromByteOffset: 12, as: UInt8.self) == selectiveAcknowledgement {
+            acknowledged = packet.loadUnaligned(fromByteOffset: 16, as: UInt32.self)
+        }
         usrsctp_conninput(UnsafeMutableRawPointer(bitPattern: id), packet, count, 0)
+    }
+
+    /// What became of a packet that holds nothing but a heartbeat or its answer.
+    enum HeartbeatOutcome: Equatable {
+        /// It is something else, or none of ours: for `input`.
+        case other
+        /// The other side has its answer.
+        case answered
+        /// The other side has answered.
+        case came(HeartbeatBook.Entry)
+    }
+
+    /// Deals with a heartbeat ahead of usrsctp, which an idle connection so leaves alone.
+    @inline(__always)
+    func takeHeartbeat(_ packet: UnsafeRawBufferPointer, at now: Timestamp) -> HeartbeatOutcome {
+        guard let kind = Heartbeat.parse(packet), isEstablished, header != 0 else { return .other }
+        switch kind {
+        case .request:
+            withUnsafeTemporaryAllocation(byteCount: packet.count, alignment: 8) { copy in
+                copy.copyMemory(from: packet)
+                Heartbeat.turn(copy, header: header)
+                finishAndWrite(copy)
+            }
+            return .answered
+        case .answer(let id): return heartbeats.answered(id, at: now).map { .came($0) } ?? .other
+        }
+    }
+
+    private func finishAndWrite(_ packet: UnsafeMutableRawBufferPointer) {
+        guard let base = packet.baseAddress else { return }
+        CUsrsctp_fill_checksum(base, packet.count, checksumTable)
+        session.write(base, count: packet.count)
+    }
+
+    /// usrsctp sends this packet, before the association is established: the last one has the other side's tag.
+    func noteHeader(_ packet: UnsafeRawPointer, count: Int) {
+        guard count >= 12, packet.loadUnaligned(fromByteOffset: 4, as: UInt32.self) != 0 else { return }
+        header = packet.loadUnaligned(as: UInt64.self)
     }
 
     /// Reads the next piece of a message, or event.
@@ -179,16 +226,32 @@ final class SCTPAssociation {
         return isEstablished || CUsrsctp_state(socket) == Int32(SCTP_COOKIE_ECHOED)
     }
 
-    /// Asks for a sign of life, ahead of all data.
-    func probe() {
-        guard let socket, isEstablished else { return }
-        stack.touch()
-        _ = CUsrsctp_send_heartbeat(socket, id, remotePort)
+    /// Asks for a sign of life, ahead of all data, with a packet of `size` where that matters.
+    func probe(_ size: PathSizeMachine.Size? = nil, at now: Timestamp) {
+        guard socket != nil, isEstablished, header != 0 else { return }
+        let id = heartbeats.sent(size, at: now)
+        withUnsafeTemporaryAllocation(
+            byteCount: size.map(sizes.packet) ?? Heartbeat.minimumSize, alignment: 8
+        ) { packet in
+            Heartbeat.write(id, header: header, into: packet)
+            finishAndWrite(packet)
+        }
     }
 
-    /// Smoothed; milliseconds are all that usrsctp tells.
+    /// Cuts messages into chunks that fill a packet of size `chunks`, and fills packets up to size `packets`.
+    func use(chunks: PathSizeMachine.Size, packets: PathSizeMachine.Size) {
+        guard let socket else { return }
+        _ = CUsrsctp_set_path(socket, id, remotePort, sizes.pathMTU(packets))
+        _ = CUsrsctp_set_chunk(socket, chunks == .full ? 0 : sizes.chunkPayload(.half))
+    }
+
+    /// Another path carries the packets: what was measured is of the old one.
+    func pathChanged() { heartbeats.pathChanged() }
+
+    /// Smoothed, of heartbeats on this path; before the first answer usrsctp's, in whole milliseconds.
     var roundTrip: Duration? {
         guard let socket, isEstablished else { return nil }
+        if let roundTrip = heartbeats.roundTrip { return roundTrip }
         let milliseconds = CUsrsctp_round_trip(socket)
         return milliseconds < 0 ? nil : .milliseconds(milliseconds)
     }

@@ -236,6 +236,7 @@ private func sctpOutput(
         let association = registry[index].association
     else { return 0 }  // late, after a close
     association._withUnsafeGuaranteedRef { association in
+        if !association.isEstablished { association.noteHeader(packet, count: count) }
         CUsrsctp_fill_checksum(packet, count, association.checksumTable)
         association.session.write(packet, count: count)
     }

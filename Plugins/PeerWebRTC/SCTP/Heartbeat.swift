@@ -1,0 +1,100 @@
+internal import TransportPluginAPI
+
+/// SCTP packets of one HEARTBEAT, or of the answer to one (RFC 9260 §3.3.5, §3.3.6). Pure.
+///
+/// They are made and answered without usrsctp: its own have one size, start a timer each, and make it walk through the timers of all
+/// associations. The information field is opaque to the other side, which sends it back as it is: a number that names the
+/// heartbeat, and padding up to the size of the path that is asked for (RFC 8899 §6.2). A PAD chunk (RFC 4820) would be for one
+/// direction only, but some implementations drop the whole packet when they do not know a chunk.
+enum Heartbeat {
+    /// Common header, chunk header, parameter header, identifier.
+    static let minimumSize = 12 + 4 + 4 + 8
+    /// Larger ones are left to usrsctp.
+    static let maximumSize = 2048
+
+    private static let request: UInt8 = 4
+    private static let answer: UInt8 = 5
+    private static let informationType: UInt16 = 1
+
+    /// A packet, as far as it matters here.
+    enum Packet: Equatable {
+        case request
+        case answer(UInt64)
+    }
+
+    /// Fills all of `packet` but the checksum. `header`: ports and verification tag, as on the wire.
+    static func write(_ id: UInt64, header: UInt64, into packet: UnsafeMutableRawBufferPointer) {
+        precondition((minimumSize...maximumSize).contains(packet.count))
+        packet.initializeMemory(as: UInt8.self, repeating: 0)
+        packet.storeBytes(of: header, as: UInt64.self)
+        packet[12] = request
+        packet.storeBytes(of: UInt16(packet.count - 12).bigEndian, toByteOffset: 14, as: UInt16.self)
+        packet.storeBytes(of: informationType.bigEndian, toByteOffset: 16, as: UInt16.self)
+        packet.storeBytes(of: UInt16(packet.count - 16).bigEndian, toByteOffset: 18, as: UInt16.self)
+        packet.storeBytes(of: id, toByteOffset: 20, as: UInt64.self)
+    }
+
+    /// Turns a copy of a request into its answer, but for the checksum.
+    static func turn(_ packet: UnsafeMutableRawBufferPointer, header: UInt64) {
+        packet.storeBytes(of: header, as: UInt64.self)
+        packet.storeBytes(of: 0, toByteOffset: 8, as: UInt32.self)
+        packet[12] = answer
+    }
+
+    /// Nil for a packet that is anything else, or holds more than that.
+    @inline(__always)
+    static func parse(_ packet: UnsafeRawBufferPointer) -> Packet? {
+        guard packet.count >= 20, packet[12] == request || packet[12] == answer else { return nil }
+        return parseChunk(packet)
+    }
+
+    private static func parseChunk(_ packet: UnsafeRawBufferPointer) -> Packet? {
+        let length = Int(UInt16(bigEndian: packet.loadUnaligned(fromByteOffset: 14, as: UInt16.self)))
+        guard length >= 8, packet.count <= maximumSize, (length + 3) & ~3 == packet.count - 12 else { return nil }
+        if packet[12] == request { return .request }
+        guard length >= minimumSize - 12,
+            UInt16(bigEndian: packet.loadUnaligned(fromByteOffset: 16, as: UInt16.self)) == informationType
+        else { return nil }
+        return .answer(packet.loadUnaligned(fromByteOffset: 20, as: UInt64.self))
+    }
+}
+
+/// The heartbeats that wait for their answers, and what the answers tell. Pure.
+struct HeartbeatBook: Equatable {
+    struct Entry: Equatable {
+        var id: UInt64
+        var size: PathSizeMachine.Size?
+        var sentAt: Timestamp
+    }
+
+    /// Older ones are forgotten: at four a second, of a path with a round trip of four seconds.
+    private static let maximumEntries = 16
+
+    private var entries: [Entry] = []
+    private var lastID: UInt64 = 0
+    /// Smoothed as in RFC 6298 §2.
+    private(set) var roundTrip: Duration?
+
+    /// The identifier of a heartbeat that leaves at `now`; `size` where it asks for the path's size.
+    mutating func sent(_ size: PathSizeMachine.Size?, at now: Timestamp) -> UInt64 {
+        if entries.count >= Self.maximumEntries { entries.removeFirst() }
+        lastID += 1
+        entries.append(Entry(id: lastID, size: size, sentAt: now))
+        return lastID
+    }
+
+    /// Nil when the identifier is none of a heartbeat that waits.
+    mutating func answered(_ id: UInt64, at now: Timestamp) -> Entry? {
+        guard let index = entries.firstIndex(where: { $0.id == id }) else { return nil }
+        let entry = entries.remove(at: index)
+        let sample = max(.zero, now - entry.sentAt)
+        roundTrip = roundTrip.map { ($0 * 7 + sample) / 8 } ?? sample
+        return entry
+    }
+
+    /// What is measured on another path says nothing of this one.
+    mutating func pathChanged() {
+        entries = []
+        roundTrip = nil
+    }
+}
