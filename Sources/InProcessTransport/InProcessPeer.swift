@@ -50,6 +50,15 @@ public final class InProcessPeerNetwork: @unchecked Sendable {
         }
     }
 
+    /// Closes the channels with this label at one end of each connection, as a program does that has no use for them; the connections go on.
+    public func closeChannels(
+        labelled label: String, where isAffected: @escaping @Sendable (String) -> Bool = { _ in true }
+    ) {
+        loop.execute { [self] in
+            for connection in living where isAffected(connection.label) { connection.closeChannels(labelled: label) }
+        }
+    }
+
     private var living: [InProcessPeerConnection] { connections.values.compactMap(\.connection) }
 
     private func refresh() {

@@ -280,6 +280,10 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
         if channel.partner == nil { finish(channel) } else { schedulePump(channel) }
     }
 
+    func closeChannels(labelled label: String) {
+        for channel in channels.values.filter({ $0.parameters.label == label }) { closeChannel(channel.id) }
+    }
+
     // MARK: The rest
 
     public func probe() {

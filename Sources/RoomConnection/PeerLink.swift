@@ -65,6 +65,12 @@ final class PeerLink: @unchecked Sendable {
     @exclusivity(unchecked) private var channels: [ChannelID?] = [nil, nil, nil]
     private var isOpen = [false, false, false]
     private var isBlocked = [false, false, false]
+    /// Further channels of the other side that stand for one of the three; what comes on them is read too.
+    private var doubles: [ChannelID: Int] = [:]
+    private static let maximumDoubles = 16
+    private var opensChannels = false
+    private var reopenings = [ReopeningBackoff(), ReopeningBackoff(), ReopeningBackoff()]
+    private var reopeningTimers: [LoopTimer?] = [nil, nil, nil]
     @exclusivity(unchecked) private(set) var delivery: DeliveryMachine
     /// The parts so far of a message that is not whole. They were acknowledged, so they outlive the channel they came on.
     private(set) var assembled: [UInt8]
@@ -78,6 +84,8 @@ final class PeerLink: @unchecked Sendable {
     @exclusivity(unchecked) private var plainBytes: [UInt64] = [0, 0, 0]
     /// Called on the loop when data is not acknowledged for some seconds, and when it is again.
     var onAcknowledgement: (_ isMissing: Bool) -> Void = { _ in }
+    /// Called on the loop when a channel that was thought to be open takes nothing.
+    var onUnusable: () -> Void = {}
     /// Called on the loop.
     var onHint: (DeliveryProtocol.Hint) -> Void = { _ in }
     /// The participant has said that it leaves.
@@ -231,6 +239,7 @@ final class PeerLink: @unchecked Sendable {
     func attach(_ connection: any PeerConnection, opensChannels: Bool) throws(TransportError) {
         detach()
         self.connection = connection
+        self.opensChannels = opensChannels
         guard opensChannels else { return }
         for channel in RoomChannel.allCases {
             channels[channel.index] = try connection.openChannel(channel.parameters(isDelivery: isDelivery))
@@ -242,8 +251,11 @@ final class PeerLink: @unchecked Sendable {
         guard connection != nil else { return }
         connection = nil
         channels = [nil, nil, nil]
+        doubles = [:]
         isOpen = [false, false, false]
         isBlocked = [false, false, false]
+        for timer in reopeningTimers { timer?.cancel() }
+        reopeningTimers = [nil, nil, nil]
         delivery.channelLost()
         ackTimer?.cancel()
         ackTimer = nil
@@ -306,12 +318,30 @@ final class PeerLink: @unchecked Sendable {
         return lost
     }
 
+    /// The channel of `.reliable` can carry data, both ways.
+    var isReady: Bool { isOpen[0] }
+
     func channelOpened(_ id: ChannelID, _ parameters: ChannelParameters) {
-        guard let connection, let channel = RoomChannel(parameters, isDelivery: isDelivery) else { return }
+        guard let channel = RoomChannel(parameters, isDelivery: isDelivery) else { return }
         let index = channel.index
+        if isOpen[index], channels[index] != id {
+            guard index == 0, isDelivery else {
+                if doubles.count < Self.maximumDoubles { doubles[id] = index }
+                return
+            }
+            // Both sides begin anew on the newest; that the one before has ended may come later.
+            delivery.channelLost()
+        }
+        open(index, on: id)
+    }
+
+    private func open(_ index: Int, on id: ChannelID) {
+        guard let connection else { return }
         channels[index] = id
         isOpen[index] = true
         isBlocked[index] = false
+        reopeningTimers[index]?.cancel()
+        reopeningTimers[index] = nil
         connected()
         // Plain channels remember nothing: what the last connection had taken is gone, the rest goes out now.
         if index == 0, isDelivery {
@@ -332,12 +362,42 @@ final class PeerLink: @unchecked Sendable {
     }
 
     func channelClosed(_ id: ChannelID) {
+        if doubles.removeValue(forKey: id) != nil { return }
         guard let index = channels.firstIndex(of: id) else { return }
         isOpen[index] = false
         channels[index] = nil
-        guard index == 0 else { return }
-        delivery.channelLost()
-        disconnected()
+        plainBytes[index] = 0
+        if index == 0 { delivery.channelLost() }
+        if let double = doubles.first(where: { $0.value == index })?.key {
+            doubles[double] = nil
+            open(index, on: double)
+            return
+        }
+        if index == 0 { disconnected() }
+        reopen(index)
+    }
+
+    /// The other side has closed a channel, and the connection lives. Who opened it opens it again; the other one does only where it makes
+    /// no difference when both do.
+    private func reopen(_ index: Int) {
+        guard opensChannels || index != 0 || !isDelivery else { return }
+        let delay = reopenings[index].delay(now: loop.turnTime) + (opensChannels ? .zero : Self.openersHeadStart)
+        reopeningTimers[index] = loop.schedule(after: delay) { [weak self] in
+            guard let self else { return }
+            reopeningTimers[index] = nil
+            guard channels[index] == nil, let connection else { return }
+            channels[index] = try? connection.openChannel(
+                RoomChannel.allCases[index].parameters(isDelivery: isDelivery))
+            if channels[index] == nil { reopen(index) }
+        }
+    }
+    private static let openersHeadStart = Duration.seconds(1)
+
+    /// A channel that does not take what it should is over, though nothing was told of its end.
+    private func unusable(_ index: Int) {
+        isOpen[index] = false
+        if let id = channels[index] { connection?.closeChannel(id) }
+        if index == 0 { loop.execute { [weak self] in self?.onUnusable() } }
     }
 
     func setReceiving(_ isReceiving: Bool, channel: RoomChannel) {
@@ -409,7 +469,7 @@ final class PeerLink: @unchecked Sendable {
                     try connection.send(UnsafeRawBufferPointer(bytes), isText: false, on: id)
                     delivery.frameTransmitted(batch.first + UInt64(index))
                 } catch {
-                    if error.code == .wouldBlock { isBlocked[0] = true } else { isOpen[0] = false }
+                    if error.code == .wouldBlock { isBlocked[0] = true } else { unusable(0) }
                     return
                 }
             }
@@ -437,7 +497,7 @@ final class PeerLink: @unchecked Sendable {
                         break sending
                     }
                     guard error.code == .messageTooLarge else {
-                        isOpen[index] = false
+                        unusable(index)
                         break sending
                     }
                     // Accepted before the other side's limit was known.
@@ -465,7 +525,7 @@ final class PeerLink: @unchecked Sendable {
 
     /// A whole message of the transport. False: the other side broke the delivery protocol.
     func received(_ bytes: UnsafeRawBufferPointer, isText: Bool, on id: ChannelID) -> Bool {
-        guard let receiver, let index = channels.firstIndex(of: id) else { return true }
+        guard let receiver, let index = channels.firstIndex(of: id) ?? doubles[id] else { return true }
         if isAwaited {
             isAwaited = false
             onData()

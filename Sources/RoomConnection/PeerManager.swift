@@ -12,6 +12,8 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
     private struct Entry {
         let id: PeerConnectionID
         let connection: Transport.Connection
+        /// Of the transport. The machine hears that it is `connected` when the channel of `.reliable` is open, too.
+        var state = PeerConnectionState.new
         /// The machine's network was missing when something was last asked of the connection.
         var noNetwork: TransportError?
     }
@@ -96,6 +98,12 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
                 report(.peer(participant.id, id, .dataArrived))
             }
         }
+        link.onUnusable = { [weak self, weak link] in
+            guard let self, let link, links[participant.id] === link, let id = connections[participant.id]?.id else {
+                return
+            }
+            if !link.isReady { report(.peer(participant.id, id, .channelClosed)) }
+        }
         link.onAcknowledgement = { [weak self] isMissing in
             guard let self, let id = connections[participant.id]?.id else { return }
             report(.peer(participant.id, id, isMissing ? .unacknowledged : .acknowledged))
@@ -147,7 +155,11 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             case .probe: connection.probe()
             case .diagnose:
                 let noNetwork = entry.noNetwork.map { PeerStall(PeerFailure($0)) }
-                report(.peer(participant, id, .diagnosed(connection.stall ?? noNetwork)))
+                let noChannel = entry.state == .connected && links[participant]?.isReady == false
+                report(
+                    .peer(
+                        participant, id,
+                        .diagnosed(connection.stall ?? noNetwork ?? (noChannel ? .channelNotOpen : nil))))
             case .tellServerIsBack: links[participant]?.send(.serverIsBack)
             case .tellLeaving:
                 // The other side would count what it has sent as undelivered.
@@ -230,18 +242,26 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         case .localCandidate(let candidate): fact(.localCandidate(candidate))
         case .endOfLocalCandidates(let fragment): fact(.endOfLocalCandidates(usernameFragment: fragment))
         case .state(let state):
-            if state == .connected {
-                observer.link?.connected()
-                let security = connections[participant]?.connection.security
-                hub.update { $0.security[participant] = security }
-            }
-            fact(.state(state))
+            connections[participant]?.state = state
+            guard state == .connected else { return fact(.state(state)) }
+            let security = connections[participant]?.connection.security
+            hub.update { $0.security[participant] = security }
+            guard let link = observer.link else { return fact(.state(state)) }
+            link.connected()
+            if link.isReady { fact(.state(.connected)) }
         case .liveness(let liveness): fact(.liveness(liveness))
         case .pathChecked: fact(.checked)
         case .pathChanged(let path): fact(.pathChanged(path))
-        case .channelOpened(let channel, let parameters, _): observer.link?.channelOpened(channel, parameters)
+        case .channelOpened(let channel, let parameters, _):
+            guard let link = observer.link else { return }
+            let wasReady = link.isReady
+            link.channelOpened(channel, parameters)
+            if !wasReady, link.isReady, connections[participant]?.state == .connected { fact(.state(.connected)) }
         case .channelWritable(let channel): observer.link?.channelWritable(channel)
-        case .channelClosed(let channel): observer.link?.channelClosed(channel)
+        case .channelClosed(let channel):
+            guard let link = observer.link else { return }
+            link.channelClosed(channel)
+            if !link.isReady { fact(.channelClosed) }
         case .closed(let error):
             connections[participant] = nil
             observer.link?.detach()
@@ -273,6 +293,13 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
     }
 
     func statistics() -> [ParticipantID: PeerConnectionStatistics] { connections.mapValues(\.connection.statistics) }
+}
+
+extension PeerStall {
+    fileprivate static let channelNotOpen = PeerStall(
+        .channelNotOpen,
+        "the connection is up, but the other side has not opened the channel for messages, or closes it",
+        cure: "check that its program opens the room's channels and leaves them open")
 }
 
 extension PeerFailure {

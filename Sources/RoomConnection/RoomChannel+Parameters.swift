@@ -25,7 +25,9 @@ extension RoomChannel {
     /// Which channel of the room a data channel is, nil for one that is none.
     init?(_ parameters: ChannelParameters, isDelivery: Bool) {
         switch (parameters.label, isDelivery) {
-        case (DeliveryProtocol.channelLabel, true) where parameters.protocol == DeliveryProtocol.channelProtocol:
+        case (DeliveryProtocol.channelLabel, true)
+        where parameters.protocol == DeliveryProtocol.channelProtocol && parameters.isOrdered
+            && parameters.reliability == .reliable:
             self = .reliable
         case (DeliveryProtocol.plainLabel, false): self = .reliable
         case (DeliveryProtocol.unorderedLabel, _): self = .unordered

@@ -105,6 +105,7 @@ package struct PeerMachine: Sendable {
                 negotiation.endOfLocalCandidates(usernameFragment: fragment, &actions)
             }
         case .state(let state): climb(now: now, &actions) { $0.stateChanged(state, now: now, &$1) }
+        case .channelClosed: climb(now: now, &actions) { $0.channelClosed(now: now, &$1) }
         case .liveness(let liveness):
             climb(now: now, &actions) { $0.livenessChanged(liveness, now: now, &$1) }
             // It may hear us all the same, and then cannot know that its packets go nowhere.

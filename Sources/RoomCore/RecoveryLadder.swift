@@ -28,7 +28,7 @@ package struct RecoveryLadder: Sendable {
         case watching(deadline: Timestamp, Incident.Cause)
         /// A new path was asked for. Can transition to: healthy, restarting (again), connecting (rebuild), delayed, held.
         case restarting(Restarting)
-        /// A rebuild waits. Can transition to: connecting, held, healthy.
+        /// A rebuild waits, for its turn or for a channel that is opened again. Can transition to: connecting, held, healthy.
         case delayed(until: Timestamp, Incident.Cause)
         /// The step waits for signaling. Can transition to: restarting, connecting, delayed, healthy.
         case held(RecoveryRung, Incident.Cause)
@@ -114,6 +114,19 @@ package struct RecoveryLadder: Sendable {
             guard isUp else { return }
             isUp = false
             suspect(since: now, now: now, &actions)
+        }
+    }
+
+    /// Nothing can be sent, though the path works. The side that opened the channel opens it again; where that does not come about, the
+    /// connection is made anew.
+    package mutating func channelClosed(now: Timestamp, _ actions: inout [Action]) {
+        guard isUp else { return }
+        isUp = false
+        switch state {
+        case .healthy, .planned, .watching:
+            open(.channelClosed, now: now, rung: .rebuild)
+            enter(.delayed(until: now + configuration.closedBudget, .channelClosed), &actions)
+        case .idle, .connecting, .restarting, .delayed, .held: updateStatus(&actions)
         }
     }
 

@@ -66,7 +66,10 @@ extension RoomMachine {
         case localDescription(SessionDescription)
         case localCandidate(PeerCandidate)
         case endOfLocalCandidates(usernameFragment: String)
+        /// `connected`: and the channel of `.reliable` is open.
         case state(PeerConnectionState)
+        /// The channel of `.reliable` has ended, and the connection lives. `state(.connected)` follows when it is open again.
+        case channelClosed
         /// After a `probe`, evidence is told even when there was no suspicion.
         case liveness(PeerLiveness)
         /// A connectivity check of the latest round has succeeded.

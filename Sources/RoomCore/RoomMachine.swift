@@ -138,7 +138,8 @@ package struct RoomMachine: Sendable {
         case .liveness(.alive), .state(.connected):
             if wasRecovering, !signaling.isConnected { signal(now, &actions) { $0.hurry(now: now, &$1) } }
         case .unheard: signal(now, &actions) { $0.unheard(now: now, &$1) }
-        case .localDescription, .localCandidate, .endOfLocalCandidates, .state, .checked, .pathChanged, .dataArrived,
+        case .localDescription, .localCandidate, .endOfLocalCandidates, .state, .channelClosed, .checked, .pathChanged,
+            .dataArrived,
             .closed, .descriptionRefused, .diagnosed, .unacknowledged, .acknowledged, .serverIsBack, .leaving:
             break
         }

@@ -145,7 +145,7 @@ package struct Incident: Sendable, Hashable {
     package enum Cause: String, Sendable {
         case silence, pathLost, networkChanged, rejoined, peerRejoined, requestedByPeer, requested, connectionFailed,
             connectionClosed
-        case connectTimeout, descriptionRefused, relayCredentials, reconnectRequested, suspended
+        case connectTimeout, channelClosed, descriptionRefused, relayCredentials, reconnectRequested, suspended
         /// Of signaling, besides `silence` and `networkChanged`.
         case connectionLost, serverGoingAway, refused
     }

@@ -76,6 +76,8 @@ extension PeerStall.Code {
     public static let fingerprintMismatch = Self(rawValue: "fingerprintMismatch")
     /// The encryption is up, but the other side is silent in the handshake of the channels (SCTP).
     public static let channelsUnanswered = Self(rawValue: "channelsUnanswered")
+    /// A path was found, and nothing comes over it.
+    public static let pathSilent = Self(rawValue: "pathSilent")
     /// Large datagrams do not come through, small ones do.
     public static let datagramsTooLarge = Self(rawValue: "datagramsTooLarge")
 }

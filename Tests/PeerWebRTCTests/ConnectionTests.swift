@@ -240,7 +240,7 @@ struct ConnectionTests {
     }
 
     @Test(arguments: [1001, 300_000, 3_000_000])
-    func messageBeyondThisSidesLimitEndsTheConnection(size: Int) async throws {
+    func messageBeyondThisSidesLimitCostsItsChannel(size: Int) async throws {
         let pair = try TestPair()
         var small = PeerConnectionConfiguration()
         small.maximumMessageSize = 1000
@@ -256,14 +256,17 @@ struct ConnectionTests {
         }
         let ids = try await pair.connect(large, other: small)
         try await pair.on { pair in
+            _ = try pair.a.call { try $0.openChannel(ChannelParameters(label: "other")) }
             try pair.a.connection.send([UInt8](repeating: 0, count: size), on: ids.a)
         }
-        #expect(await pair.b.wait { $0.isClosed })
-        #expect(await pair.a.wait { $0.isClosed })
+        #expect(await pair.b.wait { $0.ended == [ids.b] })
+        #expect(await pair.a.wait { $0.ended == [ids.a] })
+        #expect(await pair.b.wait { $0.channel("other") != nil })
         try await pair.on { pair in
-            #expect(pair.b.closing??.code == .messageTooLarge)
-            #expect(pair.b.messages.isEmpty)
+            let other = try #require(pair.a.channel("other"))
+            try pair.a.connection.send([1], on: other)
         }
+        #expect(await pair.b.wait { $0.messages.map(\.bytes) == [[1]] })
         await pair.end()
     }
 

@@ -280,7 +280,7 @@ struct SendLedgerTests {
 }
 
 struct ChannelTableTests {
-    @Test func idsFollowTheRoleAndTheLowestIsUsedAgain() throws {
+    @Test func idsFollowTheRoleAndAreUsedAgainWhenNoneIsUnused() throws {
         var table = ChannelTable(streamCount: 1024)
         let fixed = try table.open(ChannelParameters(label: "fixed", negotiatedID: 1))
         let first = try table.open(ChannelParameters(label: "a"))
@@ -293,7 +293,10 @@ struct ChannelTableTests {
         table.remove(first)
         #expect(table.slot(of: id) == nil && table.slot(ofStream: 3) == nil)
         let third = try table.open(ChannelParameters(label: "c"))
-        #expect(table[third].stream == 3 && table[third].id != id)
+        #expect(table[third].stream == 7 && table[third].id != id)
+        var streams: [UInt16] = []
+        while let slot = try? table.open(ChannelParameters(label: "d")) { streams.append(table[slot].stream ?? 0) }
+        #expect(streams.count == 509 && streams.last == 3)
         #expect(table.slot(of: table[fixed].id) == fixed)
         expect(.resourceExhausted) { _ = try table.open(ChannelParameters(label: "d", negotiatedID: 5)) }
         expect(.resourceExhausted) { _ = try table.open(ChannelParameters(label: "d", negotiatedID: 1024)) }

@@ -141,6 +141,30 @@ import TransportPluginAPI
         #expect(pair.run(until: 22)[.a]?.creations == 1)
     }
 
+    @Test func aClosedChannelIsNoConnectionUntilItIsOpenAgain() {
+        var pair = makeConnected()
+        pair.fact(.a, .channelClosed)
+        #expect(pair.machines[.a]?.isRecovering == true)
+        pair.fact(.a, .liveness(.alive))
+        #expect(pair.machines[.a]?.isRecovering == true, "a sign of life carries no messages")
+        pair.run(until: 21)
+        pair.fact(.a, .state(.connected))
+        #expect(pair.machines[.a]?.status == .connected(nil))
+        let actions = pair.fact(.a, .dataArrived)
+        #expect(actions.incidents.map(\.cause) == [.channelClosed])
+        #expect(pair.run(until: 60)[.a]?.creations == 0)
+    }
+
+    @Test func aChannelThatIsNotOpenedAgainLeadsToARebuildAskedForByEitherSide() {
+        var pair = makeConnected()
+        pair.fact(.a, .channelClosed)
+        #expect(pair.run(until: 21.9)[.a]?.creations == 0)
+        #expect(pair.run(until: 22)[.a]?.creations == 1)
+        var other = makeConnected()
+        other.fact(.b, .channelClosed)
+        #expect(other.run(until: 22, delivers: false)[.b]?.rebuildRequests == 1)
+    }
+
     @Test func aRefusedDescriptionLeadsToARebuildOnEitherSide() {
         var pair = makeConnected()
         #expect(pair.fact(.a, .descriptionRefused(PeerFailure("x"))).creations == 1)

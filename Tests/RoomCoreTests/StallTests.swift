@@ -213,6 +213,13 @@ import TransportPluginAPI
         #expect(driver.timers[.stall(ParticipantID("a"))] == nil)
     }
 
+    @Test func aChannelIsOpenedAgainAtOnceAndThenMoreAndMoreRarely() {
+        var backoff = ReopeningBackoff()
+        let delays = (0..<8).map { backoff.delay(now: at(Double($0))) }
+        #expect(delays == [0, 1, 2, 4, 8, 16, 30, 30].map { .seconds($0) })
+        #expect(backoff.delay(now: at(100)) == .zero, "it was open for a while")
+    }
+
     @Test func dataIsUnacknowledgedAfterFourLooksWithoutProgress() {
         var watch = AcknowledgementWatch()
         for _ in 0..<4 {

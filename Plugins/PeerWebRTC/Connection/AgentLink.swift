@@ -15,6 +15,9 @@ final class AgentLink: ICEAgentHandler {
     /// More than an agent takes.
     private static let maximumHeld = 128
     var hasFailed = false
+    /// What the agent has found, and what the other side has told of this generation.
+    private(set) var localCandidates = CandidateTally()
+    private(set) var remoteCandidates = CandidateTally()
 
     init(_ connection: WebRTCConnection) { self.connection = connection }
 
@@ -38,10 +41,18 @@ final class AgentLink: ICEAgentHandler {
         isHolding = false
         let items = held
         held = []
-        for item in items { add(item) }
+        for item in items { pass(item) }
     }
 
     func add(_ item: RemoteCandidates.Item) {
+        switch item {
+        case .candidate(let line): remoteCandidates.add(line)
+        case .end: remoteCandidates.isComplete = true
+        }
+        pass(item)
+    }
+
+    private func pass(_ item: RemoteCandidates.Item) {
         guard !isHolding else {
             if held.count < Self.maximumHeld { held.append(item) }
             return
@@ -75,7 +86,14 @@ final class AgentLink: ICEAgentHandler {
         agent = nil
     }
 
-    func iceAgent(didEmit event: ICEAgentEvent) { connection?.agent(self, didEmit: event) }
+    func iceAgent(didEmit event: ICEAgentEvent) {
+        switch event {
+        case .candidate(let line): localCandidates.add(line)
+        case .gatheringDone: localCandidates.isComplete = true
+        default: break
+        }
+        connection?.agent(self, didEmit: event)
+    }
 
     func iceAgent(didReceive batch: DatagramBatch) { connection?.receive(batch) }
 }

@@ -50,6 +50,9 @@ struct ChannelTable {
     private var slotOfStream: ContiguousArray<Int16> = []
     /// Even ids are the DTLS client's, odd ones the server's (RFC 8832 §6). Nil while the roles are not settled.
     private(set) var parity: Int?
+    /// Where the search for a free stream begins: one that was used is left alone for as long as others are free, since what the other
+    /// side says of its end may still be under way.
+    private var nextStream = 0
 
     init(streamCount: Int) { self.streamCount = streamCount }
 
@@ -167,8 +170,13 @@ struct ChannelTable {
         slotOfStream[Int(stream)] = Int16(truncatingIfNeeded: slot)
     }
 
-    private func freeStream() throws(TransportError) -> UInt16 {
-        for stream in stride(from: parity ?? 0, to: streamCount, by: 2) where slot(ofStream: UInt16(stream)) == nil {
+    private mutating func freeStream() throws(TransportError) -> UInt16 {
+        let first = parity ?? 0
+        let count = max(0, streamCount - first + 1) / 2
+        for offset in 0..<count {
+            let stream = first + (nextStream + offset) % count * 2
+            guard slot(ofStream: UInt16(stream)) == nil else { continue }
+            nextStream = (stream - first) / 2 + 1
             return UInt16(stream)
         }
         throw TransportError(.resourceExhausted, "no channel id is left: \(streamCount) streams are in use")

@@ -113,19 +113,27 @@ extension WebRTCConnection {
         emit(.channelOpened(channels.slots[slot].id, channels.slots[slot].parameters, isRemote: isRemote))
     }
 
-    /// A message of the establishment protocol came in on `stream`.
+    /// A message of the establishment protocol came in on `stream`. What cannot be used costs the channel, not the connection.
     func takeControl(_ bytes: UnsafeRawBufferPointer, stream: UInt16) {
         let message: DCEP.Message
         do throws(TransportError) { message = try DCEP.decode(bytes) } catch {
-            finish(error)
+            log.debug("a message of the channel protocol was refused", metadata: ["error": "\(error)"])
+            refuse(stream)
             return
         }
         switch message {
         case .acknowledge:
             if let slot = channels.slot(ofStream: stream) { channels[slot].mayOvertake = true }
         case .open(let parameters):
+            // The other side uses the stream again: for it, the channel before has ended.
+            if let old = channels.slot(ofStream: stream), channels.slots[old].phase == .closing,
+                channels.slots[old].hasResetIncoming, channels.slots[old].stash.isEmpty
+            {
+                channelEnded(old)
+            }
             guard let slot = channels.opened(parameters, stream: stream) else {
                 log.trace("an open message for a stream in use", metadata: ["stream": "\(stream)"])
+                if channels.slot(ofStream: stream) == nil { refuse(stream) }
                 return
             }
             send(
@@ -133,6 +141,15 @@ extension WebRTCConnection {
                     slot: slot, id: channels.slots[slot].id, bytes: DCEP.encode(.acknowledge), isOpen: false))
             opened(slot, isRemote: true)
             for message in strays.take(stream: stream) { redeliver(message) }
+        }
+    }
+
+    /// Closes the channel on `stream`, or, where there is none, tells the other side that there will be none (RFC 8832 §6).
+    func refuse(_ stream: UInt16) {
+        if let slot = channels.slot(ofStream: stream) {
+            if channels.slots[slot].phase == .open { beginClosing(slot) }
+        } else {
+            _ = sctp?.resetStream(stream)
         }
     }
 
@@ -326,6 +343,8 @@ extension WebRTCConnection {
 
     /// One direction of these streams has ended; none named: of all.
     func streamsReset(_ streams: [UInt16], incoming: Bool) {
+        // The rest of a message that came in part will not come.
+        if incoming, let message = reassembly, streams.isEmpty || streams.contains(message.stream) { reassembly = nil }
         let slots = streams.isEmpty ? channels.used : streams.compactMap { channels.slot(ofStream: $0) }
         for slot in slots where channels.slots[slot].phase == .open || channels.slots[slot].phase == .closing {
             if incoming {

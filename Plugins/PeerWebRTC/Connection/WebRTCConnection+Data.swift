@@ -125,8 +125,8 @@ extension WebRTCConnection {
             case .data(let count, let stream, let protocolID, let isEnd):
                 if isEnd, reassembly == nil {
                     guard count <= configuration.maximumMessageSize else {
-                        tooLarge()
-                        break reading
+                        tooLarge(on: stream)
+                        continue
                     }
                     deliver(
                         UnsafeRawBufferPointer(rebasing: buffer[..<count]), stream: stream, protocol: protocolID,
@@ -168,11 +168,7 @@ extension WebRTCConnection {
         default: return
         }
         guard let slot = channels.slot(ofStream: stream), channels.slots[slot].phase != .waiting else {
-            let message = StrayMessages.Message(stream: stream, protocol: protocolID, payload: Payload(copying: bytes))
-            if !strays.add(message) {
-                finish(
-                    TransportError(.protocolViolation, "the other side sends on streams on which it opened no channel"))
-            }
+            strays.add(StrayMessages.Message(stream: stream, protocol: protocolID, payload: Payload(copying: bytes)))
             return
         }
         counters.messagesReceived &+= 1
@@ -197,24 +193,26 @@ extension WebRTCConnection {
     ) {
         var message = reassembly ?? Reassembly(stream: stream, protocol: protocolID, bytes: [])
         reassembly = nil
-        guard message.bytes.count + bytes.count <= configuration.maximumMessageSize else {
-            tooLarge()
-            return
+        if message.bytes.count + bytes.count > configuration.maximumMessageSize {
+            message.isTooLarge = true
+            message.bytes = []
+        } else if !message.isTooLarge {
+            message.bytes.append(contentsOf: bytes)
         }
-        message.bytes.append(contentsOf: bytes)
         guard isEnd else {
             reassembly = message
             return
         }
+        guard !message.isTooLarge else { return tooLarge(on: message.stream) }
         message.bytes.withUnsafeBytes { deliver($0, stream: message.stream, protocol: message.protocol, to: handler) }
     }
 
-    private func tooLarge() {
-        finish(
-            TransportError(
-                .messageTooLarge,
-                "the other side sent a message over the \(configuration.maximumMessageSize) bytes that this side announced"
-            ))
+    /// The message is gone, so the channel has broken its promise: it ends, and the others go on.
+    private func tooLarge(on stream: UInt16) {
+        log.debug(
+            "a message over the announced size was dropped, and its channel is closed",
+            metadata: ["stream": "\(stream)", "limit": "\(configuration.maximumMessageSize)"])
+        refuse(stream)
     }
 
     private func take(_ notification: SCTPNotification) {

@@ -232,10 +232,12 @@ struct Reassembly {
     var stream: UInt16
     var `protocol`: UInt32
     var bytes: [UInt8]
+    /// The rest is dropped.
+    var isTooLarge = false
 }
 
 /// Messages on streams without a channel: unordered ones may come ahead of the open message, and those of a channel that was
-/// agreed on beforehand before this side opened it. Bounded.
+/// agreed on beforehand before this side opened it. Bounded: where no channel comes, the oldest are dropped.
 struct StrayMessages {
     struct Message {
         var stream: UInt16
@@ -249,14 +251,13 @@ struct StrayMessages {
     private(set) var messages: [Message] = []
     private var byteCount = 0
 
-    /// False when there is no room.
-    mutating func add(_ message: Message) -> Bool {
-        guard messages.count < Self.maximumCount, byteCount + message.payload.count <= Self.maximumBytes else {
-            return false
-        }
+    mutating func add(_ message: Message) {
+        guard message.payload.count <= Self.maximumBytes else { return }
         messages.append(message)
         byteCount += message.payload.count
-        return true
+        while messages.count > Self.maximumCount || byteCount > Self.maximumBytes {
+            byteCount -= messages.removeFirst().payload.count
+        }
     }
 
     mutating func take(stream: UInt16) -> [Message] {
