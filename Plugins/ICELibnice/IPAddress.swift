@@ -37,10 +37,6 @@ struct IPAddress: Sendable, Hashable, CustomStringConvertible {
         isIPv6 ? bytes.dropLast().allSatisfy { $0 == 0 } && bytes[15] == 1 : bytes[0] == 127
     }
 
-    var isLinkLocal: Bool {
-        isIPv6 ? bytes[0] == 0xFE && bytes[1] & 0xC0 == 0x80 : bytes[0] == 169 && bytes[1] == 254
-    }
-
     /// Neither unspecified, nor multicast, nor broadcast, nor an IPv4 address in IPv6 clothes.
     var isUnicast: Bool {
         if isIPv6 {
@@ -55,30 +51,5 @@ struct IPAddress: Sendable, Hashable, CustomStringConvertible {
         var text = [CChar](repeating: 0, count: 64)
         guard inet_ntop(isIPv6 ? AF_INET6 : AF_INET, bytes, &text, 64) != nil else { return "?" }
         return String(decoding: text.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-    }
-}
-
-/// An address of this machine.
-struct LocalAddress: Sendable, Hashable {
-    let interface: String
-    let address: IPAddress
-
-    /// The addresses of all interfaces that are up.
-    static func all() -> [LocalAddress] {
-        var first: UnsafeMutablePointer<ifaddrs>?
-        guard getifaddrs(&first) == 0 else { return [] }
-        defer { freeifaddrs(first) }
-        var found: [LocalAddress] = []
-        var next = first
-        while let entry = next {
-            next = entry.pointee.ifa_next
-            let flags = entry.pointee.ifa_flags
-            guard flags & UInt32(IFF_UP) != 0, flags & UInt32(IFF_RUNNING) != 0,
-                let raw = entry.pointee.ifa_addr, let address = IPAddress(raw)
-            else { continue }
-            let local = LocalAddress(interface: String(cString: entry.pointee.ifa_name), address: address)
-            if !found.contains(local) { found.append(local) }
-        }
-        return found
     }
 }

@@ -42,7 +42,7 @@ extension LibniceAgent {
 
     private func askResolvedRelays() {
         guard let agent, handler != nil, !resolvedRelays.isEmpty else { return }
-        let mine = options.localAddresses(of: LocalAddress.all())
+        let mine = options.localAddresses()
         let wasDone = hasGathered
         let mark = newestSource()
         for (relay, addresses) in resolvedRelays {

@@ -29,9 +29,8 @@ public final class LibniceAgent: ICEAgent {
     private var state = ICEAgentState.new
     private var hasStartedGathering = false
     private var hasRemoteCredentials = false
-    private var hasEndOfCandidates = false
     private var remoteCandidateCount = 0
-    private var earlyCandidates: [CandidateLine] = []
+    private var pacing: CandidatePacing
     /// The id of libnice's timer for checks, 0 while unknown.
     private var checkTimer: guint = 0
 
@@ -57,6 +56,10 @@ public final class LibniceAgent: ICEAgent {
 
     /// Candidates of the other side beyond this many are ignored.
     static let maximumRemoteCandidates = 64
+    /// The pairs that libnice keeps: enough for all remote candidates with all that a machine gathers (RFC 8445 §6.1.2.5 asks for a limit
+    /// and leaves it open; what bounds the checks that others can ask for is the number of their candidates). libnice's own limit of 100
+    /// drops the pairs of the lowest priority, among them all relays', before anything is known of the others.
+    private static let maximumPairs: guint = 2048
     static let component: guint = 1
     /// How long libnice goes on ticking when there is nothing left to check, in milliseconds: before a failure is told, and
     /// after success.
@@ -76,7 +79,7 @@ public final class LibniceAgent: ICEAgent {
                 context.mainContext, configuration.isControlling ? 1 : 0, options.nomination == .aggressive ? 1 : 0,
                 configuration.policy == .relay ? 1 : 0, options.usesTCP ? 1 : 0,
                 guint(max(1, min(1000, options.pacing))),
-                Self.idleBeforeFailure)
+                Self.idleBeforeFailure, Self.maximumPairs)
         else {
             throw TransportError(.resourceExhausted, "libnice gave no agent")
         }
@@ -97,6 +100,7 @@ public final class LibniceAgent: ICEAgent {
         self.context = context
         self.receiver = receiver
         self.options = options
+        pacing = CandidatePacing(interval: .milliseconds(max(1, min(1000, options.pacing))))
         self.agent = agent
         self.stream = stream
         self.handler = handler
@@ -132,17 +136,12 @@ public final class LibniceAgent: ICEAgent {
         guard !hasStartedGathering else {
             throw TransportError(.invalidState, "this ICE agent has gathered; a fresh agent gathers anew")
         }
-        let addresses = options.localAddresses(of: LocalAddress.all())
+        let addresses = options.localAddresses()
         guard !addresses.isEmpty else {
             throw TransportError(.unreachable, "this machine has no network address to offer", isRetriable: true)
         }
-        for address in addresses {
-            guard let native = nice_address_new() else { continue }
-            defer { nice_address_free(native) }
-            if nice_address_set_from_string(native, address.description) != 0 {
-                nice_agent_add_local_address(agent, native)
-            }
-        }
+        for address in addresses { address.add(to: agent) }
+        pacing.localCount = addresses.count
         hasStartedGathering = true
         // Before: libnice may tell of the end at once.
         pendingRelays = laterRelays.count
@@ -177,11 +176,7 @@ public final class LibniceAgent: ICEAgent {
             throw TransportError(.protocolViolation, "libnice refused the remote ICE credentials")
         }
         hasRemoteCredentials = true
-        let early = earlyCandidates
-        earlyCandidates = []
-        for candidate in early { add(candidate) }
-        if hasEndOfCandidates { nice_agent_peer_candidate_gathering_done(agent, stream) }
-        context.setNeedsPass()
+        addWaitingCandidates()
     }
 
     public func addRemoteCandidate(_ candidate: String) throws(TransportError) {
@@ -189,15 +184,14 @@ public final class LibniceAgent: ICEAgent {
         let line = try CandidateLine(candidate)
         guard line.isUsable, remoteCandidateCount < Self.maximumRemoteCandidates else { return }
         remoteCandidateCount += 1
-        if hasRemoteCredentials { add(line) } else { earlyCandidates.append(line) }
+        pacing.append(line)
+        addWaitingCandidates()
     }
 
     public func endOfRemoteCandidates() {
-        guard let agent = try? open(), !hasEndOfCandidates else { return }
-        hasEndOfCandidates = true
-        guard hasRemoteCredentials else { return }
-        nice_agent_peer_candidate_gathering_done(agent, stream)
-        context.setNeedsPass()
+        guard (try? open()) != nil else { return }
+        pacing.end()
+        addWaitingCandidates()
     }
 
     public func send(_ batch: DatagramBatch) {
@@ -221,7 +215,7 @@ public final class LibniceAgent: ICEAgent {
         guard handler != nil, let agent else { return }
         handler = nil
         events = []
-        earlyCandidates = []
+        pacing.close()
         selectedPath = nil
         outgoing = nil
         relays.end()
@@ -243,6 +237,19 @@ public final class LibniceAgent: ICEAgent {
         loop.preconditionIsCurrent()
         guard handler != nil, let agent else { throw TransportError(.closed, "the ICE agent is closed") }
         return agent
+    }
+
+    /// Gives libnice of the other side's candidates as many as it can check soon.
+    private func addWaitingCandidates() {
+        guard let agent, handler != nil, hasRemoteCredentials else { return }
+        while let line = pacing.next(at: loop.turnTime, isConnected: selectedPath != nil) { add(line) }
+        if pacing.takeEnd() { nice_agent_peer_candidate_gathering_done(agent, stream) }
+        context.setNeedsPass()
+        guard pacing.timer == nil, let pause = pacing.pause(at: loop.turnTime) else { return }
+        pacing.timer = loop.schedule(after: pause) { [weak self] in
+            self?.pacing.timer = nil
+            self?.addWaitingCandidates()
+        }
     }
 
     private func add(_ line: CandidateLine) {
@@ -374,7 +381,7 @@ public final class LibniceAgent: ICEAgent {
                     Int32(address.pointee.sa_family) == AF_INET6
                         ? MemoryLayout<sockaddr_in6>.size : MemoryLayout<sockaddr_in>.size)
                 let remoteIP = IPAddress(address)
-                let isHere = remoteIP?.isLoopback == true || LocalAddress.all().contains { $0.address == remoteIP }
+                let isHere = remoteIP?.isLoopback == true || LocalAddress.all().contains { $0.bytes == remoteIP?.bytes }
                 outgoing?.setAggregation(isHere)
             }
         }
@@ -385,6 +392,7 @@ public final class LibniceAgent: ICEAgent {
             localAddress: local.pointee.type == NICE_CANDIDATE_TYPE_RELAYED ? nil : host(&local.pointee.base_addr))
         guard path != selectedPath else { return }
         selectedPath = path
+        addWaitingCandidates()
         emit(.selected(path))
     }
 

@@ -25,8 +25,8 @@ public struct LibniceProvider: ICEAgentProvider {
         }
         /// Whether candidates on 127.0.0.1 and ::1 are offered.
         public var loopback = Loopback.alone
-        /// Which local addresses are offered, of those that are neither loopback nor link-local; called with the interface's
-        /// name and the address, on the loop. Nil: all, at most 16.
+        /// Which local addresses are offered, of those that are no loopback addresses; called with the interface's name and the
+        /// address, on the loop. Nil: all. Of those the 16 most promising ones are taken: see ``LocalAddress/ranked(_:preferring:)``.
         public var acceptsAddress: (@Sendable (_ interface: String, _ address: String) -> Bool)?
         /// Milliseconds between two checks, 1 to 1000 (Ta of RFC 8445 §14).
         public var pacing = 5
@@ -100,20 +100,4 @@ public struct LibniceProvider: ICEAgentProvider {
     }
 
     private static let silenced: Void = CNice_silence()
-}
-
-extension LibniceProvider.Options {
-    /// The addresses that an agent binds to.
-    func localAddresses(of all: [LocalAddress]) -> [IPAddress] {
-        let maximum = 16
-        var outside = all.filter { !$0.address.isLoopback && !$0.address.isLinkLocal && $0.address.isUnicast }
-        if let acceptsAddress {
-            outside = outside.filter { acceptsAddress($0.interface, $0.address.description) }
-        }
-        var chosen = outside.map(\.address)
-        if loopback == .always || (loopback == .alone && chosen.isEmpty) {
-            chosen += all.map(\.address).filter(\.isLoopback)
-        }
-        return Array(chosen.prefix(maximum))
-    }
 }

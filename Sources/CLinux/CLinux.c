@@ -2,11 +2,55 @@
 
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
+
+// netdevice(7)
+int CLinux_ipv4_addresses(CLinux_ipv4_address *addresses, int capacity) {
+    int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return -1;
+    struct ifreq *requests = calloc((size_t)capacity, sizeof *requests);
+    struct ifconf list = {.ifc_len = (int)((size_t)capacity * sizeof *requests), .ifc_req = requests};
+    int count = -1;
+    if (requests != NULL && ioctl(descriptor, SIOCGIFCONF, &list) == 0) {
+        count = 0;
+        for (int i = 0; i < list.ifc_len / (int)sizeof *requests; i++) {
+            struct ifreq request = requests[i];
+            if (request.ifr_addr.sa_family != AF_INET) continue;
+            CLinux_ipv4_address *found = &addresses[count++];
+            memset(found, 0, sizeof *found);
+            memcpy(found->interface, request.ifr_name, sizeof found->interface - 1);
+            memcpy(found->address, &((struct sockaddr_in *)&request.ifr_addr)->sin_addr, sizeof found->address);
+            found->prefix_length = -1;
+            // The kernel looks for this very address on the interface.
+            if (ioctl(descriptor, SIOCGIFNETMASK, &request) == 0)
+                found->prefix_length = __builtin_popcount(((struct sockaddr_in *)&request.ifr_netmask)->sin_addr.s_addr);
+            if (ioctl(descriptor, SIOCGIFFLAGS, &request) == 0) found->flags = (unsigned short)request.ifr_flags;
+        }
+    }
+    free(requests);
+    close(descriptor);
+    return count;
+}
+
+unsigned CLinux_interface_flags(const char *interface) {
+    struct ifreq request = {0};
+    strncpy(request.ifr_name, interface, sizeof request.ifr_name - 1);
+    int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) descriptor = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return 0;
+    unsigned flags = ioctl(descriptor, SIOCGIFFLAGS, &request) == 0 ? (unsigned short)request.ifr_flags : 0;
+    close(descriptor);
+    return flags;
+}
 
 int CLinux_netlink_open(void) {
     int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);

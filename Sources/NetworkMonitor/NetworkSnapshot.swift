@@ -1,7 +1,9 @@
+package import TransportPluginAPI
+
 /// What of this machine's network decides over connections: the addresses that packets can leave from, and the default routes.
 ///
-/// Left out are interfaces that are down or without a carrier, link-local addresses, and the interfaces of containers and virtual
-/// machines, which come and go without any meaning for the connections of this process.
+/// Left out are interfaces that are down or without a carrier, addresses that peers are not offered, and the interfaces of containers and
+/// virtual machines, which come and go without any meaning for the connections of this process; unless there is nothing else.
 package struct NetworkSnapshot: Sendable, Hashable {
     /// Numeric.
     package var addresses: Set<String> = []
@@ -13,8 +15,11 @@ package struct NetworkSnapshot: Sendable, Hashable {
         self.defaultRoutes = defaultRoutes
     }
 
-    static func isIgnored(interface: String) -> Bool {
-        ["docker", "veth", "virbr", "vnet", "br-", "cni", "flannel"].contains { interface.hasPrefix($0) }
+    /// The addresses of `all` that count.
+    package static func counted(of all: [LocalAddress]) -> [String] {
+        let offered = LocalAddress.ranked(all, preferring: [])
+        let real = offered.filter { !$0.isVirtual }
+        return (all.filter(\.isLoopback) + (real.isEmpty ? offered : real)).map(\.address)
     }
 
     /// The default routes in the text of `/proc/net/route` (IPv4): destination and mask are zero, the route is up.
@@ -23,7 +28,8 @@ package struct NetworkSnapshot: Sendable, Hashable {
         for line in text.split(separator: "\n").dropFirst() {
             let fields = line.split(whereSeparator: { $0 == "\t" || $0 == " " })
             guard fields.count >= 8, fields[1] == "00000000", fields[7] == "00000000",
-                let flags = UInt32(fields[3], radix: 16), flags & 1 != 0, !isIgnored(interface: String(fields[0]))
+                let flags = UInt32(fields[3], radix: 16), flags & 1 != 0,
+                !LocalAddress.isVirtual(interface: String(fields[0]))
             else { continue }
             routes.insert("\(fields[0]) \(fields[2])")
         }
@@ -37,7 +43,7 @@ package struct NetworkSnapshot: Sendable, Hashable {
             let fields = line.split(separator: " ")
             guard fields.count >= 10, fields[0].allSatisfy({ $0 == "0" }), fields[1] == "00",
                 let flags = UInt32(fields[8], radix: 16), flags & 0x1 != 0, flags & 0x200 == 0, fields[9] != "lo",
-                !isIgnored(interface: String(fields[9]))
+                !LocalAddress.isVirtual(interface: String(fields[9]))
             else { continue }
             routes.insert("\(fields[9]) \(fields[4])")
         }

@@ -22,22 +22,3 @@ package struct Finding: Sendable, Hashable {
         self.cure = cure
     }
 }
-
-/// An address of this machine.
-package struct MachineAddress: Sendable, Hashable {
-    package var interface: String
-    package var address: String
-    package var isLoopback: Bool
-
-    package init(interface: String, address: String, isLoopback: Bool) {
-        self.interface = interface
-        self.address = address
-        self.isLoopback = isLoopback
-    }
-
-    /// libnice offers no address of these: they lead to containers and virtual machines on this machine only.
-    var isVirtual: Bool { ["docker", "veth", "virbr", "vnet"].contains { interface.hasPrefix($0) } }
-
-    /// IPv4 and IPv6 addresses that the system gives itself when nobody else does (RFC 3927, RFC 4291 §2.5.6).
-    var isLinkLocal: Bool { address.hasPrefix("169.254.") || address.lowercased().hasPrefix("fe80:") }
-}

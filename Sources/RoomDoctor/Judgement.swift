@@ -1,23 +1,53 @@
+package import TransportPluginAPI
+
 /// Judges what was measured. Pure: the probes measure.
 package enum Judgement {
-    package static func interfaces(_ addresses: [MachineAddress]) -> Finding {
-        let usable = addresses.filter { !$0.isLoopback && !$0.isVirtual && !$0.isLinkLocal }
-        if !usable.isEmpty {
-            let list = usable.map { "\($0.address) (\($0.interface))" }.joined(separator: ", ")
-            return Finding("interfaces", .ok, "addresses to offer to peers: \(list)")
-        }
-        let virtual = addresses.filter(\.isVirtual)
-        if !virtual.isEmpty {
-            let names = Set(virtual.map(\.interface)).sorted().joined(separator: ", ")
-            return Finding(
-                "interfaces", .problem, "the only addresses are on \(names), which libnice ignores",
-                cure:
-                    "connect the machine to a network, or rename the interface: veth*, docker*, virbr* and vnet* count as internal"
+    /// What the peers of this machine are offered.
+    /// - Parameters:
+    ///   - all: every address of an interface that is up and has a carrier.
+    ///   - preferred: those that packets to elsewhere leave from.
+    ///   - netlinkRefusal: why the system gives no netlink sockets, where it does not.
+    package static func interfaces(
+        _ all: [LocalAddress], preferring preferred: [String], netlinkRefusal: String? = nil
+    ) -> Finding {
+        let offered = LocalAddress.ranked(all, preferring: preferred)
+        let sandbox = netlinkRefusal.map {
+            (
+                what: "the system refuses netlink sockets (\($0)), as a sandbox without AF_NETLINK does",
+                cure: "allow them: RestrictAddressFamilies=AF_NETLINK AF_INET AF_INET6 AF_UNIX in the service's unit"
             )
         }
-        return Finding(
-            "interfaces", .problem, "this machine has no network address to offer to peers",
-            cure: "bring a network interface up and give it an address (ip address; dhclient)")
+        guard !offered.isEmpty else {
+            return Finding(
+                "interfaces", .problem,
+                "this machine has no network address to offer to peers" + (sandbox.map { ": \($0.what)" } ?? ""),
+                cure: sandbox?.cure ?? "bring a network interface up and give it an address (ip address; dhclient)")
+        }
+        let shown = 16
+        let names = offered.prefix(shown).map {
+            $0.interface.isEmpty ? $0.address : "\($0.address) (\($0.interface))"
+        }
+        let more = offered.count > shown ? ", and \(offered.count - shown) more, which are left out" : ""
+        let list = "addresses to offer to peers: \(names.joined(separator: ", "))\(more)"
+        if let sandbox {
+            return Finding(
+                "interfaces", .warning,
+                "\(list); \(sandbox.what): changes of the network are noticed seconds late, and an address may be missing",
+                cure: sandbox.cure)
+        }
+        if offered.allSatisfy(\.isLinkLocal) {
+            return Finding(
+                "interfaces", .warning,
+                "\(list): link-local ones only, which reach machines on the same cable and no others",
+                cure: "if there are others: connect the machine to a network that gives it an address (DHCP)")
+        }
+        if offered.allSatisfy(\.isVirtual) {
+            return Finding(
+                "interfaces", .warning,
+                "\(list): they may lead to containers and virtual machines on this machine only",
+                cure: "if peers are elsewhere: bring up an interface that leads to them")
+        }
+        return Finding("interfaces", .ok, list)
     }
 
     /// `failure`: why a datagram from this machine to itself did not arrive.

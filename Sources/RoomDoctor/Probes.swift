@@ -5,32 +5,6 @@ internal import TransportPluginAPI
 
 /// Measures what `Judgement` judges. Each blocks its thread for a few seconds at most: not for the cooperative pool.
 package enum Probes {
-    package static func addresses() -> [MachineAddress] {
-        var list: UnsafeMutablePointer<ifaddrs>?
-        guard getifaddrs(&list) == 0 else { return [] }
-        defer { freeifaddrs(list) }
-        var addresses: [MachineAddress] = []
-        var next = list
-        while let entry = next?.pointee {
-            next = entry.ifa_next
-            guard let address = entry.ifa_addr, entry.ifa_flags & UInt32(IFF_UP) != 0 else { continue }
-            let family = Int32(address.pointee.sa_family)
-            let size = family == AF_INET ? MemoryLayout<sockaddr_in>.size : MemoryLayout<sockaddr_in6>.size
-            guard family == AF_INET || family == AF_INET6 else { continue }
-            var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
-            guard getnameinfo(address, socklen_t(size), &text, socklen_t(text.count), nil, 0, NI_NUMERICHOST) == 0
-            else {
-                continue
-            }
-            addresses.append(
-                MachineAddress(
-                    interface: String(cString: entry.ifa_name),
-                    address: String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self),
-                    isLoopback: entry.ifa_flags & UInt32(IFF_LOOPBACK) != 0))
-        }
-        return addresses
-    }
-
     package static func receiveBufferMaximum() -> Int? {
         guard let file = fopen("/proc/sys/net/core/rmem_max", "r") else { return nil }
         defer { fclose(file) }

@@ -38,7 +38,8 @@ struct DoctorCommand: AsyncParsableCommand {
             tell([library(descriptor, isChosen: isChosen)])
         }
         tell([
-            Judgement.interfaces(Probes.addresses()),
+            Judgement.interfaces(
+                LocalAddress.all(), preferring: LocalAddress.preferred(), netlinkRefusal: LocalAddress.netlinkRefusal()),
             Judgement.udp(failure: await blocking { Probes.udpFailure() }),
             Judgement.receiveBuffers(maximum: Probes.receiveBufferMaximum()),
             Judgement.descriptors(limit: Probes.descriptorLimit()),

@@ -60,23 +60,80 @@ import TransportPluginAPI
         }
     }
 
+    private func address(_ interface: String, _ text: String) throws -> LocalAddress {
+        try #require(LocalAddress(text, interface: interface))
+    }
+
     @Test func loopbackIsOfferedOnlyWhereThereIsNothingElse() throws {
-        func address(_ interface: String, _ text: String) throws -> LocalAddress {
-            LocalAddress(interface: interface, address: try #require(IPAddress(text)))
+        func offered(_ options: LibniceProvider.Options, _ all: [LocalAddress]) -> [String] {
+            options.localAddresses(of: all, preferring: []).map(\.address)
         }
         let loopback = [try address("lo", "127.0.0.1"), try address("lo", "::1")]
         let outside = [
             try address("eth0", "192.0.2.2"), try address("eth0", "fe80::1"), try address("eth0", "fd00::2"),
         ]
         var options = LibniceProvider.Options()
-        #expect(options.localAddresses(of: loopback).map(\.description) == ["127.0.0.1", "::1"])
-        #expect(options.localAddresses(of: loopback + outside).map(\.description) == ["192.0.2.2", "fd00::2"])
+        #expect(offered(options, loopback) == ["127.0.0.1", "::1"])
+        #expect(offered(options, loopback + outside) == ["192.0.2.2", "fd00::2"])
         options.loopback = .never
-        #expect(options.localAddresses(of: loopback).isEmpty)
+        #expect(offered(options, loopback).isEmpty)
         options.loopback = .always
-        #expect(options.localAddresses(of: loopback + outside).count == 4)
+        #expect(offered(options, loopback + outside).count == 4)
         options.loopback = .alone
         options.acceptsAddress = { interface, _ in interface != "eth0" }
-        #expect(options.localAddresses(of: loopback + outside).count == 2)
+        #expect(offered(options, loopback + outside).count == 2)
+    }
+
+    @Test func theBestSixteenAddressesAreOffered() throws {
+        var all = try (1...40).map { try address("br-\($0)", "172.18.\($0).1") }
+        all += [try address("eth0", "192.0.2.2")]
+        let offered = LibniceProvider.Options().localAddresses(of: all, preferring: ["192.0.2.2"])
+        #expect(offered.count == 16 && offered.first?.address == "192.0.2.2")
+    }
+
+    /// libnice would end the process.
+    @Test func addressesFarBehindInLibnicesListAreNotOffered() throws {
+        let system = (1...100).map { "10.77.1.\($0)" } + ["192.0.2.2"]
+        let all =
+            try [address("eth1", "192.0.2.2"), address("docker0", "172.17.0.1")]
+            + system.map { try address("eth0", $0) }
+        let offered = LibniceProvider.Options().localAddresses(
+            of: all, preferring: [], safe: SafeAddresses(ofSystem: system))
+        #expect(offered.map(\.address) == (1...16).map { "10.77.1.\($0)" })
+    }
+}
+
+@Suite struct CandidatePacingTests {
+    private func line(_ kind: String, _ number: Int) throws -> CandidateLine {
+        try CandidateLine("candidate:\(number) 1 UDP \(number) 192.0.2.1 \(number) typ \(kind)")
+    }
+
+    private func drain(_ pacing: inout CandidatePacing, at milliseconds: Int, isConnected: Bool = false) -> [Int] {
+        var numbers: [Int] = []
+        let now = Timestamp.zero + .milliseconds(milliseconds)
+        while let line = pacing.next(at: now, isConnected: isConnected) { numbers.append(line.priority) }
+        return numbers
+    }
+
+    @Test func withFewAddressesNoCandidateWaits() throws {
+        var pacing = CandidatePacing(interval: .milliseconds(5))
+        pacing.localCount = 2
+        for number in 1...12 { pacing.append(try line("host", number)) }
+        #expect(drain(&pacing, at: 0) == Array(1...12) && pacing.pause(at: .zero) == nil)
+    }
+
+    @Test func withManyAddressesKindsTakeTurnsAsFastAsPairsAreChecked() throws {
+        var pacing = CandidatePacing(interval: .milliseconds(5))
+        pacing.localCount = 16
+        for number in 1...5 { pacing.append(try line("host", number)) }
+        pacing.append(try line("srflx", 6))
+        pacing.append(try line("relay", 7))
+        pacing.end()
+        #expect(drain(&pacing, at: 0) == [1, 6])
+        #expect(pacing.pause(at: .zero) == .milliseconds(10) && !pacing.takeEnd())
+        #expect(drain(&pacing, at: 11) == [7])
+        #expect(drain(&pacing, at: 91).count == 1)
+        #expect(drain(&pacing, at: 92, isConnected: true).count == 3)
+        #expect(pacing.takeEnd() && !pacing.takeEnd())
     }
 }

@@ -55,6 +55,7 @@ class Case:
         self.room = tools.room
         self.folder = make_folder(folder)
         self._ends = contextlib.ExitStack()
+        self._children = []
 
     def cable(self, a=(), b=(), mtu=1500):
         """Two machines with these addresses on one cable."""
@@ -73,6 +74,7 @@ class Case:
         return self._started(kind(name, host, command, self.folder))
 
     def _started(self, child):
+        self._children.append(child)
         self._ends.callback(child.stop)
         return child
 
@@ -121,6 +123,9 @@ class Case:
 
     def close(self):
         self._ends.close()
+        for child in self._children:
+            with open(self.folder / f"{child.name}.jsonl", "w") as file:
+                file.writelines(json.dumps(event) + "\n" for event in child.events)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 
 CLONE_NEWNET = 0x40000000
 SERVER = "203.0.113.2"
@@ -53,6 +54,13 @@ class Namespace:
 
     def link_address(self, interface):
         return json.loads(run(["ip", "-n", self.name, "-json", "link", "show", "dev", interface]))[0]["address"]
+
+    def wait_for_carrier(self, interface):
+        for _ in range(250):
+            if json.loads(run(["ip", "-n", self.name, "-json", "link", "show", "dev", interface]))[0]["operstate"] == "UP":
+                return
+            time.sleep(0.02)
+        raise LabError(f"{interface} of {self.name} has no carrier")
 
     def nft(self, text):
         run(["ip", "netns", "exec", self.name, "nft", "-f", "-"], text)
@@ -256,9 +264,11 @@ class Cable:
                  "netns", self.b.name])
             for host, addresses in ((self.a, a), (self.b, b)):
                 host.ip(f"link set eth0 mtu {mtu}", *[f"addr add {address} dev eth0" for address in addresses])
-            # Both ends before either is used: a carrier needs two.
             for host in self._hosts:
                 host.ip("link set eth0 up")
+            # The kernel takes up to a second to tell of a carrier.
+            for host in self._hosts:
+                host.wait_for_carrier("eth0")
         except BaseException:
             self.remove()
             raise

@@ -32,6 +32,20 @@ import TransportPluginAPI
         #expect(NetworkSnapshot.defaultRoutes(ofIPv6Table: text).isEmpty)
     }
 
+    /// Containers come and go; but a machine's only address counts wherever it is, and its coming is a reason to look.
+    @Test func addressesThatPeersAreOfferedCount() throws {
+        func address(_ interface: String, _ text: String) throws -> LocalAddress {
+            try #require(LocalAddress(text, interface: interface))
+        }
+        let lone = [
+            try address("lo", "127.0.0.1"), try address("docker0", "172.17.0.1"), try address("eth0", "fe80::1"),
+        ]
+        #expect(NetworkSnapshot.counted(of: lone) == ["127.0.0.1", "172.17.0.1"])
+        let cable = lone + [try address("eth0", "169.254.10.1")]
+        #expect(NetworkSnapshot.counted(of: cable) == ["127.0.0.1", "169.254.10.1"])
+        #expect(NetworkSnapshot.counted(of: cable + [try address("eth0", "192.0.2.7")]) == ["127.0.0.1", "192.0.2.7"])
+    }
+
     /// A connection from an address that no snapshot has is not lost.
     @Test func whatIsNoReasonToLookIsThereAllTheSame() {
         #expect(NetworkSnapshot.usableAddresses().isSuperset(of: NetworkSnapshot.current().addresses))

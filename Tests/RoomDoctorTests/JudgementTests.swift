@@ -1,28 +1,47 @@
 import RoomDoctor
 import Testing
+import TransportPluginAPI
 
 @Suite struct JudgementTests {
-    private func address(_ interface: String, _ address: String, loopback: Bool = false) -> MachineAddress {
-        MachineAddress(interface: interface, address: address, isLoopback: loopback)
+    private func address(_ interface: String, _ address: String) throws -> LocalAddress {
+        try #require(LocalAddress(address, interface: interface))
     }
 
-    @Test func anAddressOfARealInterfaceIsEnough() {
-        let finding = Judgement.interfaces([
-            address("lo", "127.0.0.1", loopback: true), address("docker0", "172.17.0.1"), address("eth0", "192.0.2.7"),
+    private func interfaces(_ addresses: [LocalAddress], netlinkRefusal: String? = nil) -> Finding {
+        Judgement.interfaces(addresses, preferring: [], netlinkRefusal: netlinkRefusal)
+    }
+
+    @Test func anAddressOfARealInterfaceIsEnough() throws {
+        let finding = interfaces([
+            try address("lo", "127.0.0.1"), try address("docker0", "172.17.0.1"), try address("eth0", "192.0.2.7"),
         ])
-        #expect(finding.status == .ok && finding.message.contains("192.0.2.7 (eth0)"))
-        #expect(!finding.message.contains("docker0"))
+        #expect(finding.status == .ok && finding.message.contains("192.0.2.7 (eth0), 172.17.0.1 (docker0)"))
     }
 
+    /// They are offered, and may be what leads to the peers.
     @Test(arguments: ["docker0", "veth12ab", "virbr0", "vnet3"])
-    func anInterfaceThatLibniceIgnoresIsAProblemWhenThereIsNoOther(_ name: String) {
-        let finding = Judgement.interfaces([address("lo", "127.0.0.1", loopback: true), address(name, "172.17.0.1")])
-        #expect(finding.status == .problem && finding.message.contains(name) && finding.cure != nil)
+    func addressesOfContainersAloneAreNoProblem(_ name: String) throws {
+        let finding = interfaces([try address("lo", "127.0.0.1"), try address(name, "172.17.0.1")])
+        #expect(finding.status == .warning && finding.message.contains(name) && finding.cure != nil)
     }
 
-    @Test func linkLocalAddressesAloneAreAProblem() {
-        let finding = Judgement.interfaces([address("eth0", "fe80::1%eth0"), address("eth0", "169.254.3.4")])
-        #expect(finding.status == .problem)
+    @Test func linkLocalAddressesAloneReachOneCable() throws {
+        let finding = interfaces([try address("eth0", "fe80::1%eth0"), try address("eth0", "169.254.3.4")])
+        #expect(finding.status == .warning && finding.message.contains("169.254.3.4 (eth0)"))
+        #expect(!finding.message.contains("fe80") && finding.message.contains("same cable"))
+    }
+
+    @Test func aMachineWithoutAddressesIsAProblem() throws {
+        let finding = interfaces([try address("lo", "127.0.0.1")])
+        #expect(finding.status == .problem && finding.cure?.contains("bring a network interface up") == true)
+    }
+
+    @Test func aSandboxWithoutNetlinkIsNamed() throws {
+        let refusal = "Address family not supported by protocol"
+        let blind = interfaces([], netlinkRefusal: refusal)
+        #expect(blind.status == .problem && blind.cure?.contains("RestrictAddressFamilies=AF_NETLINK") == true)
+        let found = interfaces([try address("eth0", "192.0.2.7")], netlinkRefusal: refusal)
+        #expect(found.status == .warning && found.message.contains("192.0.2.7") && found.message.contains(refusal))
     }
 
     @Test func smallBuffersAreAWarningWithTheCommandThatHelps() {

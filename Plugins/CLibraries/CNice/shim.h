@@ -4,6 +4,7 @@
 #define CNICE_SHIM_H
 
 #include <nice/agent.h>
+#include <nice/interfaces.h>
 
 #include "datagrams.h"
 #include "descriptors.h"
@@ -17,7 +18,7 @@ typedef void (*CNice_state_callback)(NiceAgent *, guint stream, guint component,
 /// An agent with trickle (RFC 8838), without consent freshness: the peer transport owns liveness. Null when libnice refuses.
 static inline NiceAgent *CNice_agent_new(
     GMainContext *context, gboolean controlling, gboolean aggressive, gboolean relay_only, gboolean tcp, guint pacing_ms,
-    guint idle_ms) {
+    guint idle_ms, guint pairs) {
     NiceAgentOption options = NICE_AGENT_OPTION_ICE_TRICKLE;
     if (!aggressive) options |= NICE_AGENT_OPTION_REGULAR_NOMINATION;
     NiceAgent *agent = nice_agent_new_full(context, NICE_COMPATIBILITY_RFC5245, options);
@@ -25,7 +26,8 @@ static inline NiceAgent *CNice_agent_new(
     // Debian builds with UPnP, which is on by default and would talk to the router.
     g_object_set(
         agent, "controlling-mode", controlling, "force-relay", relay_only, "upnp", FALSE, "ice-udp", TRUE, "ice-tcp", tcp,
-        "stun-pacing-timer", pacing_ms, "idle-timeout", idle_ms, "keepalive-conncheck", FALSE, NULL);
+        "stun-pacing-timer", pacing_ms, "idle-timeout", idle_ms, "keepalive-conncheck", FALSE, "max-connectivity-checks", pairs,
+        NULL);
     return agent;
 }
 

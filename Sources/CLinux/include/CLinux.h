@@ -43,6 +43,19 @@ static inline size_t CLinux_allocated_bytes(void) {
 /// cannot be read.
 uint64_t CLinux_raise_descriptor_limit(uint64_t at_most);
 
+typedef struct {
+    char interface[16];
+    uint8_t address[4];
+    int prefix_length;
+    unsigned flags;
+} CLinux_ipv4_address;
+
+/// The IPv4 addresses of this machine's interfaces, at most `capacity` of them, asked for without netlink; -1: even that is refused.
+int CLinux_ipv4_addresses(CLinux_ipv4_address *addresses, int capacity);
+
+/// The flags (IFF_…) of an interface, asked for without netlink; 0: not known.
+unsigned CLinux_interface_flags(const char *interface);
+
 /// A descriptor that is readable when an address, a link or a route of this network namespace has changed; -1 where there is none.
 int CLinux_netlink_open(void);
 

@@ -1,0 +1,60 @@
+internal import TransportPluginAPI
+
+/// When libnice is told of which remote candidate.
+///
+/// libnice checks one pair in each interval, in an order of its own: by each machine's list of interfaces. With sixteen addresses on both
+/// sides that is more than a second for all, and the pair that works may be the last one. So it gets no more candidates at a time than it can check in a
+/// moment, in the order in which the other side told of them, but of each kind in turn: a relayed candidate does not wait for all others.
+struct CandidatePacing {
+    /// What libnice may have before it.
+    private static let horizon = Duration.milliseconds(150)
+
+    private let interval: Duration
+    /// The sockets from which each candidate is checked.
+    var localCount = 1
+    var timer: LoopTimer?
+    private var waiting: [CandidateLine] = []
+    private var added: [String: Int] = [:]
+    /// When libnice has checked everything, as far as can be told.
+    private var busyUntil = Timestamp.zero
+    private var ending = End.open
+
+    private enum End { case open, waiting, told }
+
+    init(interval: Duration) { self.interval = interval }
+
+    mutating func append(_ line: CandidateLine) { waiting.append(line) }
+
+    /// The candidate that libnice is told of now. Connected, it is told of all: one of them may be better.
+    mutating func next(at now: Timestamp, isConnected: Bool) -> CandidateLine? {
+        guard isConnected || busyUntil - now < Self.horizon else { return nil }
+        guard let index = waiting.indices.min(by: { rank($0) < rank($1) }) else { return nil }
+        let line = waiting.remove(at: index)
+        added[line.kind, default: 0] += 1
+        busyUntil = max(busyUntil, now) + interval * localCount
+        return line
+    }
+
+    private func rank(_ index: Int) -> (Int, Int) { (added[waiting[index].kind, default: 0], index) }
+
+    /// Until `next` has something again; nil when nothing waits.
+    func pause(at now: Timestamp) -> Duration? {
+        waiting.isEmpty ? nil : max(.milliseconds(1), busyUntil - now - Self.horizon)
+    }
+
+    /// No candidates follow.
+    mutating func end() { if ending == .open { ending = .waiting } }
+
+    /// Whether libnice is to be told of the end now; true once.
+    mutating func takeEnd() -> Bool {
+        guard ending == .waiting, waiting.isEmpty else { return false }
+        ending = .told
+        return true
+    }
+
+    mutating func close() {
+        timer?.cancel()
+        timer = nil
+        waiting = []
+    }
+}
