@@ -94,7 +94,7 @@ let package = Package(
         .target(name: "InProcessTransport", dependencies: ["TransportPluginAPI"]),
         .target(name: "TransportTestKit", dependencies: ["CLinux", "TransportPluginAPI"]),
         .target(name: "CommandLineIO", dependencies: ["CLinux", "TransportPluginAPI"]),
-        .target(name: "RoomDoctor", dependencies: ["TransportPluginAPI", "COpenSSL"]),
+        .target(name: "RoomDoctor", dependencies: ["RoomConnection", "TransportPluginAPI", "COpenSSL"]),
         .target(
             name: "TransportBenchmark",
             dependencies: ["RoomConnection", "RoomProtocol", "TransportPluginAPI", "COpenSSL"]),
@@ -164,7 +164,7 @@ let package = Package(
         .testTarget(name: "NetworkMonitorTests", dependencies: ["NetworkMonitor", "TransportPluginAPI"]),
         .testTarget(
             name: "RoomDoctorTests",
-            dependencies: ["RoomDoctor", "TransportPluginAPI", "TLSTestSupport", "TURNTestSupport"]),
+            dependencies: ["RoomConnection", "RoomDoctor", "TransportPluginAPI", "TLSTestSupport", "TURNTestSupport"]),
         .testTarget(name: "RoomSimulationTests", dependencies: ["RoomSimulation"]),
         .testTarget(name: "TransportBenchmarkTests", dependencies: ["TransportBenchmark"]),
         .testTarget(

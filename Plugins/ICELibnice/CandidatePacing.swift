@@ -23,6 +23,8 @@ struct CandidatePacing {
 
     init(interval: Duration) { self.interval = interval }
 
+    var isWaiting: Bool { !waiting.isEmpty }
+
     mutating func append(_ line: CandidateLine) { waiting.append(line) }
 
     /// The candidate that libnice is told of now. Connected, it is told of all: one of them may be better.

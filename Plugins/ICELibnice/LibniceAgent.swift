@@ -392,7 +392,8 @@ public final class LibniceAgent: ICEAgent {
             localAddress: local.pointee.type == NICE_CANDIDATE_TYPE_RELAYED ? nil : host(&local.pointee.base_addr))
         guard path != selectedPath else { return }
         selectedPath = path
-        addWaitingCandidates()
+        // Not from inside of libnice.
+        if pacing.isWaiting { loop.atEndOfTurn { [self] in addWaitingCandidates() } }
         emit(.selected(path))
     }
 

@@ -8,7 +8,7 @@ package struct Finding: Sendable, Hashable {
         case problem
     }
     /// `libraries`, `interfaces`, `udp`, `buffers`, `descriptors`, `clock`, `name`, `port`, `tls`, `certificate`, `health`,
-    /// `handshake`, `stun`, `turn`.
+    /// `handshake`, `stun`, `turn`, `join`, `ice`, `dtls`, `messages`.
     package var check: String
     package var status: Status
     package var message: String

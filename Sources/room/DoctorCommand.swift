@@ -10,11 +10,18 @@ struct DoctorCommand: AsyncParsableCommand {
         commandName: "doctor", abstract: "Say what would stop this machine from connecting, and what to do about it.",
         discussion: """
             Looks at the backends' libraries, the network interfaces, UDP, buffer and descriptor limits, the clock, the room server \
-            (with --server, or one in the configuration) and each STUN and TURN server. Exits with 5 when something would stop it.
+            (with --server, or one in the configuration) and each STUN and TURN server. With --room, two participants in this process \
+            also join a room, connect directly and by relay, and exchange messages. Exits with 5 when something would stop it.
             """)
 
     @OptionGroup var common: CommonOptions
     @OptionGroup var transport: TransportOptions
+
+    @Option(
+        help:
+            "Join a room whose name begins like that, and try everything in it. With a token: the room of that very name, which must be empty."
+    )
+    var room: String?
 
     @Flag(help: "One JSON object a line.")
     var json = false
@@ -46,14 +53,30 @@ struct DoctorCommand: AsyncParsableCommand {
         ])
         let network = NetworkChecks(configuration: configuration)
         var clockAhead = 0.0
-        if try transport.server ?? settings.string("server") != nil {
+        var isReached = false
+        if try room != nil || transport.server ?? settings.string("server") != nil {
             let (findings, ahead) = await network.server(signaling)
             tell(findings)
             clockAhead = ahead ?? 0
+            isReached = findings.contains { $0.check == "handshake" && $0.status == .ok }
         }
-        for iceServer in configuration.iceServers {
-            for url in iceServer.urls {
-                tell([await network.check(url, iceServer, peer, clockAhead: clockAhead)])
+        func check(_ servers: [ICEServer]) async {
+            for iceServer in servers {
+                for url in iceServer.urls {
+                    tell([await network.check(url, iceServer, peer, clockAhead: clockAhead)])
+                }
+            }
+        }
+        await check(configuration.iceServers)
+        if let room {
+            if isReached {
+                let trials = RoomTrials(configuration, registry: registry, name: room)
+                let first = try await trials.first()
+                await check(first.record.iceServers.filter { !configuration.iceServers.contains($0) })
+                tell(first.findings)
+                tell(try await trials.byRelay(after: first.record))
+            } else {
+                tell([Judgement.roomNotTried()])
             }
         }
         let (drift, elapsed) = watch.stop()

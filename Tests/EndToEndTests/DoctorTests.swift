@@ -175,6 +175,58 @@ import TransportPluginAPI
         }
     }
 
+    @Test func aRoomIsJoinedAndTriedByTwo() async throws {
+        try await Stage.play { stage in
+            let (_, url, _) = try await stage.server()
+            let report = try await examine(stage, ["--server", url, "--room", "check"])
+            for check in ["join", "ice", "dtls", "messages"] {
+                #expect(report.statuses(check) == ["ok"], "\(report.message(check))")
+            }
+            #expect(report.statuses("turn") == ["warning"])
+            #expect(report.message("join").contains("check-") && report.message("messages").contains("1 MiB"))
+        }
+    }
+
+    /// The relay that the room server hands out is asked, and then used by the two.
+    @Test(.enabled(if: TurnServer.isInstalled, reason))
+    func theRoomServersRelaysAreTried() async throws {
+        try await Stage.play { stage in
+            let turn = try TurnServer()
+            defer { turn.stop() }
+            let file = try stage.file(
+                "room.yaml",
+                """
+                peerOptions: {ice-loopback: always}
+                iceServers:
+                  - {urls: 'turn:127.0.0.1:\(turn.port)', username: alice, credential: secret}
+                """)
+            let (_, url, _) = try await stage.server()
+            let report = try await examine(stage, ["--server", url, "--room", "check", "--config", file])
+            for check in ["join", "ice", "dtls", "messages"] {
+                #expect(report.statuses(check) == ["ok", "ok"], "\(report.findings)")
+            }
+            #expect(report.statuses("turn") == ["ok"])
+            #expect(report.findings.contains { ($0["message"] as? String ?? "").contains("relay to relay") })
+        }
+    }
+
+    @Test func aRoomThatTheServerRefusesIsAProblem() async throws {
+        try await Stage.play { stage in
+            let secret = try stage.file("secret", "a secret of tokens")
+            let (_, url, _) = try await stage.server(more: ["--token-secret-file", secret])
+            let report = try await examine(stage, ["--server", url, "--room", "check", "--token", "none"])
+            #expect(report.statuses("join") == ["problem"] && report.exitStatus == 5)
+        }
+    }
+
+    @Test func withoutAServerNoRoomIsTried() async throws {
+        try await Stage.play { stage in
+            let report = try await examine(
+                stage, ["--server", "ws://127.0.0.1:\(try freePort())/", "--room", "check"])
+            #expect(report.statuses("join") == ["problem"] && report.statuses("ice") == [])
+        }
+    }
+
     @Test(arguments: [["--peer", "pigeon"], ["--server", "http://example"], ["--nonsense"]])
     func aWrongArgumentIsNoFinding(_ arguments: [String]) async throws {
         try await Stage.play { stage in
