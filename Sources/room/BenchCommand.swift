@@ -61,7 +61,7 @@ struct BenchCommand: AsyncParsableCommand {
             throw CommandError(
                 .usage, "--duration is from 0 to 600 seconds, --rounds from 1 to 1000, --tolerance 0 per cent or more")
         }
-        let watches = [SIGINT, SIGTERM].map { number in
+        let watches = SignalWatch.ending.map { number in
             SignalWatch(number) { _ in
                 ChildProcess.stopAll()
                 Foundation.exit(ExitStatus.interrupted.rawValue)

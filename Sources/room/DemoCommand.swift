@@ -13,11 +13,13 @@ struct DemoCommand: AsyncParsableCommand {
 
     func run() async throws {
         let demo = try Demo()
-        let interrupt = SignalWatch(SIGINT) { _ in
-            demo.stopAll()
-            Glibc.exit(ExitStatus.interrupted.rawValue)
+        let watches = SignalWatch.ending.map { number in
+            SignalWatch(number) { _ in
+                demo.stopAll()
+                Glibc.exit(ExitStatus.interrupted.rawValue)
+            }
         }
-        defer { interrupt.cancel() }
+        defer { for watch in watches { watch.cancel() } }
         let hasPassed: Bool
         do {
             hasPassed = try await demo.run()

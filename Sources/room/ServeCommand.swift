@@ -66,37 +66,30 @@ struct ServeCommand: AsyncParsableCommand {
         }
     }
 
-    /// Serves until a signal: SIGTERM drains, SIGINT stops. True for SIGINT.
+    /// Serves until a signal: SIGTERM and SIGHUP drain, SIGINT stops, also a server that drains. True for SIGINT.
     private func serve(_ server: RoomServer) async throws -> Bool {
         let (signals, feed) = AsyncStream.makeStream(of: Int32.self)
-        let watches = [SIGINT, SIGTERM].map { SignalWatch($0) { feed.yield($0) } }
+        let watches = SignalWatch.ending.map { SignalWatch($0) { feed.yield($0) } }
         defer { for watch in watches { watch.cancel() } }
-        return try await withThrowingTaskGroup(of: Int32?.self) { group in
+        return try await withThrowingTaskGroup(of: Bool.self) { group in
             group.addTask {
                 try await server.run()
-                return nil
+                return false
             }
             group.addTask {
                 let address = try await server.address
                 var line = JSONLine(event: "listening")
                 line.add("url", address.url)
                 Output.line(line)
-                for await signal in signals { return signal }
-                return nil
-            }
-            while let signal = try await group.next() {
-                switch signal {
-                case SIGTERM?: server.shutdown()
-                case SIGINT?:
-                    group.cancelAll()
-                    return true
-                default:
-                    // The server has ended, or the wait for signals was cancelled.
-                    group.cancelAll()
-                    return false
+                for await signal in signals {
+                    if signal == SIGINT { return true }
+                    server.shutdown()
                 }
+                return false
             }
-            return false
+            let wasInterrupted = try await group.next() ?? false
+            group.cancelAll()
+            return wasInterrupted
         }
     }
 

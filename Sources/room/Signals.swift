@@ -15,8 +15,11 @@ final class SignalWatch: Sendable {
 
     func cancel() { source.cancel() }
 
+    /// Those that end a command: SIGINT, SIGTERM, and SIGHUP, by which a terminal that closes ends what runs in it.
+    static let ending = [SIGINT, SIGTERM] + (isIgnored(SIGHUP) ? [] : [SIGHUP])
+
     /// Whether whoever started this process wants the signal ignored, as `nohup` does.
-    static func isIgnored(_ number: Int32) -> Bool {
+    private static func isIgnored(_ number: Int32) -> Bool {
         var action = sigaction()
         guard sigaction(number, nil, &action) == 0, action.sa_flags & SA_SIGINFO == 0 else { return false }
         return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
@@ -43,8 +46,7 @@ final class StopSignals: Sendable {
 
     init() {
         (stops, feed) = AsyncStream.makeStream(of: Stop.self)
-        let signals = [SIGINT, SIGTERM, SIGHUP].filter { $0 != SIGHUP || !SignalWatch.isIgnored($0) }
-        let watches = signals.map { SignalWatch($0) { [weak self] number in self?.came(number) } }
+        let watches = SignalWatch.ending.map { SignalWatch($0) { [weak self] number in self?.came(number) } }
         state.withLock { $0.watches = watches }
     }
 

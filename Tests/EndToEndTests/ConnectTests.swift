@@ -189,6 +189,8 @@ import TransportPluginAPI
 
     @Test(arguments: [(SIGHUP, 0), (SIGTERM, 0), (SIGINT, 130)] as [(Int32, Int32)])
     func aSignalLeavesTheRoom(_ signal: Int32, _ status: Int32) async throws {
+        // Whoever runs this may ignore it, and so would its children.
+        Foundation.signal(SIGHUP, SIG_DFL)
         try await Stage.play { stage in
             let (_, url, _) = try await stage.server()
             let alice = stage.add(try .peer("alice", url, host: true))
@@ -200,6 +202,17 @@ import TransportPluginAPI
                 $0.contains { $0["state"] as? String == "left" && $0["reason"] as? String == "left" }
             }
             #expect(await bob.child.exitStatus() == status)
+        }
+    }
+
+    @Test(arguments: [(SIGHUP, 0), (SIGTERM, 0), (SIGINT, 130)] as [(Int32, Int32)])
+    func aSignalEndsTheServer(_ signal: Int32, _ status: Int32) async throws {
+        // Whoever runs this may ignore it, and so would its children.
+        Foundation.signal(SIGHUP, SIG_DFL)
+        try await Stage.play { stage in
+            let (server, _, _) = try await stage.server()
+            server.child.signal(signal)
+            #expect(await server.child.exitStatus() == status)
         }
     }
 
