@@ -4,12 +4,15 @@ internal import TransportPluginAPI
 
 /// A second socket on the address and port of one of libnice's, for the datagrams that are none of ICE's business.
 ///
-/// The kernel sorts by the first byte (RFC 7983): DTLS comes here, everything else goes to libnice. So a payload never passes
-/// through libnice or GLib, and ICE sees all of its own packets. Where the system cannot sort (`init` returns nil),
+/// The kernel sorts by the first byte (RFC 7983): DTLS comes here, as do the answers of STUN servers that were asked from here;
+/// everything else goes to libnice. So a payload never passes through libnice or GLib, and ICE sees all of its own packets. Where the system cannot sort (`init` returns nil),
 /// everything goes the slow way, through libnice.
 final class DataSocket {
     /// libnice's descriptor.
     let original: Int32
+    /// Of both.
+    let localAddress: IPAddress
+    let localPort: UInt16
     private let descriptor: Int32
     private var watch: LoopWatch?
     private var canSegment = true
@@ -22,9 +25,15 @@ final class DataSocket {
 
     /// `onReadable` is called on the loop for each turn in which datagrams wait.
     init?(splitting original: Int32, on loop: TransportLoop, onReadable: @escaping (Int32) -> Void) {
-        let descriptor = CNice_split(original, Self.bufferSize)
+        let descriptor = CNice_split(original, Self.bufferSize, StunBinding.mark)
         guard descriptor >= 0 else { return nil }
+        guard let (address, port) = localName(of: descriptor) else {
+            Glibc.close(descriptor)
+            return nil
+        }
         self.original = original
+        localAddress = address
+        localPort = port
         self.descriptor = descriptor
         do throws(TransportError) {
             watch = try loop.watch(descriptor, for: .readable) { _ in onReadable(descriptor) }
@@ -44,6 +53,30 @@ final class DataSocket {
         watch.cancel()
         self.watch = nil
         Glibc.close(descriptor)
+    }
+
+    /// Whether this system can sort. Tried once.
+    static let isSupported: Bool = {
+        let socket = socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        defer { if socket >= 0 { Glibc.close(socket) } }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let isBound = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+            }
+        }
+        guard isBound, case let twin = CNice_split(socket, 4096, StunBinding.mark), twin >= 0 else { return false }
+        Glibc.close(twin)
+        return true
+    }()
+
+    /// Sends one small datagram to somebody other than the peer. What the kernel does not take is lost.
+    func ask(_ bytes: [UInt8], _ host: IPAddress, _ port: UInt16) {
+        host.withSocketAddress(port: port) { address, size in
+            _ = sendto(descriptor, bytes, bytes.count, Int32(MSG_DONTWAIT), address, size)
+        }
     }
 
     /// Sends all of `batch`. Neighbours of equal size leave in one call (GSO). What the kernel does not take is dropped.
@@ -124,6 +157,18 @@ final class DataSocket {
             let sent = CNice_send(descriptor, address, size, &single, 1)
             if sent == -EAGAIN || sent == -ENOBUFS { return }
             offset += length
+        }
+    }
+}
+
+/// The address and port that a socket is bound to.
+private func localName(of descriptor: Int32) -> (IPAddress, UInt16)? {
+    var storage = sockaddr_storage()
+    var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
+    return withUnsafeMutablePointer(to: &storage) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+            guard getsockname(descriptor, address, &size) == 0, let host = IPAddress(address) else { return nil }
+            return (host, IPAddress.port(of: address))
         }
     }
 }

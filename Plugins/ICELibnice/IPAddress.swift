@@ -1,3 +1,4 @@
+internal import CNice
 internal import Glibc
 
 /// An IPv4 or IPv6 address, in network byte order.
@@ -17,6 +18,9 @@ struct IPAddress: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
+    /// `bytes`: 4 or 16, in network byte order.
+    init(_ bytes: [UInt8]) { self.bytes = bytes }
+
     init?(_ address: UnsafePointer<sockaddr>) {
         switch Int32(address.pointee.sa_family) {
         case AF_INET:
@@ -29,6 +33,39 @@ struct IPAddress: Sendable, Hashable, CustomStringConvertible {
             }
         default: return nil
         }
+    }
+
+    static func port(of address: UnsafePointer<sockaddr>) -> UInt16 {
+        switch Int32(address.pointee.sa_family) {
+        case AF_INET:
+            address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { UInt16(bigEndian: $0.pointee.sin_port) }
+        case AF_INET6:
+            address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { UInt16(bigEndian: $0.pointee.sin6_port) }
+        default: 0
+        }
+    }
+
+    /// As the system's calls take it.
+    func withSocketAddress<Value>(port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Value) -> Value {
+        func call<Address>(_ address: Address) -> Value {
+            withUnsafePointer(to: address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    body($0, socklen_t(MemoryLayout<Address>.size))
+                }
+            }
+        }
+        if isIPv6 {
+            var address = sockaddr_in6()
+            address.sin6_family = sa_family_t(AF_INET6)
+            address.sin6_port = port.bigEndian
+            withUnsafeMutableBytes(of: &address.sin6_addr) { $0.copyBytes(from: bytes) }
+            return call(address)
+        }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        withUnsafeMutableBytes(of: &address.sin_addr) { $0.copyBytes(from: bytes) }
+        return call(address)
     }
 
     var isIPv6: Bool { bytes.count == 16 }

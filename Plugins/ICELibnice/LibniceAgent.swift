@@ -30,25 +30,32 @@ public final class LibniceAgent: ICEAgent {
     private var hasStartedGathering = false
     private var hasRemoteCredentials = false
     private var remoteCandidateCount = 0
+    private lazy var offersLoopback = options.localAddresses().contains(where: \.isLoopback)
     private var pacing: CandidatePacing
     /// The id of libnice's timer for checks, 0 while unknown.
     private var checkTimer: guint = 0
 
     var relays = RelayInquiry()
-    /// Relays that are told to libnice when it has begun to gather: their names are looked up, or a STUN server is asked first.
+    /// Relays whose names are looked up when libnice has begun to gather.
     private var laterRelays: [Servers.Relay] = []
     /// How many of them libnice does not know of yet.
     var pendingRelays = 0
-    /// Those of them whose addresses are known.
-    var resolvedRelays: [(relay: Servers.Relay, addresses: [IPAddress])] = []
-    private let stunServer: ICEServerURL?
-    /// Runs while a STUN server is waited for. See `waitForStun`.
+    let stunServers: [ICEServerURL]
+    var stun = StunInquiry()
     var stunTimer: LoopTimer?
+    /// When the last answer will have come.
+    var stunEnd = Timestamp.zero
+    /// Of host candidates, by address and port.
+    private(set) var hostPriorities: [String: UInt32] = [:]
+    /// Addresses and ports of server-reflexive candidates that were told.
+    var reflexive: Set<String> = []
     /// What libnice says; it knows nothing of pending relays.
     var hasGathered = false
     private var hasToldEnd = false
+    /// Neither a STUN server nor a relay with a name was asked so far.
+    private var isStarting = true
 
-    private var sockets: [DataSocket] = []
+    private(set) var sockets: [DataSocket] = []
     /// Where datagrams leave while the selected path allows to bypass libnice.
     private var outgoing: DataSocket?
     private let remoteAddress: UnsafeMutablePointer<sockaddr_storage>
@@ -70,7 +77,7 @@ public final class LibniceAgent: ICEAgent {
         _ configuration: ICEAgentConfiguration, _ options: LibniceProvider.Options, _ loop: TransportLoop,
         _ handler: any ICEAgentHandler
     ) throws(TransportError) {
-        let servers = try Servers(configuration.servers)
+        let servers = Servers(configuration.servers)
         try AgentBudget.shared.check()
         let context = try GLibContext.on(loop)
         let receiver = try DatagramReceiver.on(loop)
@@ -104,13 +111,16 @@ public final class LibniceAgent: ICEAgent {
         self.agent = agent
         self.stream = stream
         self.handler = handler
-        stunServer = configuration.policy == .relay ? nil : servers.stun
+        stunServers = configuration.policy == .relay ? [] : servers.stun
         remoteAddress = .allocate(capacity: 1)
         remoteAddress.initialize(to: sockaddr_storage())
 
-        if let stun = servers.stun { CNice_set_stun_server(agent, stun.host, guint(stun.port)) }
+        // Where there are no twins to ask from, libnice asks, the first one only.
+        if !options.usesDirectPath || !DataSocket.isSupported, let stun = stunServers.first {
+            CNice_set_stun_server(agent, stun.host, guint(stun.port))
+        }
         for turn in servers.turn {
-            if let address = turn.address, stunServer == nil {
+            if let address = turn.address {
                 ask(turn, at: address, agent)
             } else {
                 laterRelays.append(turn)
@@ -145,7 +155,6 @@ public final class LibniceAgent: ICEAgent {
         hasStartedGathering = true
         // Before: libnice may tell of the end at once.
         pendingRelays = laterRelays.count
-        let mark = newestSource()
         var isGathering = false
         beginAtOnce { isGathering = nice_agent_gather_candidates(agent, stream) != 0 }
         guard isGathering else {
@@ -154,9 +163,11 @@ public final class LibniceAgent: ICEAgent {
                 isRetriable: true)
         }
         splitSockets()
-        if let stunServer, !laterRelays.isEmpty { waitForStun(stunServer, from: mark) }
+        askStunServers()
+        isStarting = false
         for relay in laterRelays { lookUp(relay) }
         askRelaysAgain()
+        finishGathering()
     }
 
     public func setRemoteCredentials(_ credentials: ICECredentials) throws(TransportError) {
@@ -166,11 +177,14 @@ public final class LibniceAgent: ICEAgent {
                 .invalidState, "the remote ICE credentials were set before; a fresh agent takes new ones")
         }
         let (fragment, password) = (credentials.usernameFragment, credentials.password)
-        // RFC 8839 §5.4
-        guard (4...256).contains(fragment.utf8.count), fragment.utf8.allSatisfy(CandidateLine.isICECharacter),
-            (22...256).contains(password.utf8.count), password.utf8.allSatisfy(CandidateLine.isICECharacter)
+        // RFC 8839 §5.4 has ice-chars only. Others send base64 with its padding, or its variant for URLs, and libnice minds neither.
+        func isVisible(_ text: String) -> Bool { text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F } }
+        guard (4...256).contains(fragment.utf8.count), isVisible(fragment), (22...256).contains(password.utf8.count),
+            isVisible(password)
         else {
-            throw TransportError(.protocolViolation, "the remote ICE credentials are not 4 and 22 to 256 ice-chars")
+            throw TransportError(
+                .protocolViolation,
+                "the remote ICE credentials are not 4 to 256 and 22 to 256 characters of visible ASCII")
         }
         guard nice_agent_set_remote_credentials(agent, stream, fragment, password) != 0 else {
             throw TransportError(.protocolViolation, "libnice refused the remote ICE credentials")
@@ -183,6 +197,8 @@ public final class LibniceAgent: ICEAgent {
         _ = try open()
         let line = try CandidateLine(candidate)
         guard line.isUsable, remoteCandidateCount < Self.maximumRemoteCandidates else { return }
+        // What listens there is none of the other side's business, unless both are on this machine and have nothing else.
+        if IPAddress(line.address)?.isLoopback == true, !offersLoopback { return }
         remoteCandidateCount += 1
         pacing.append(line)
         addWaitingCandidates()
@@ -219,7 +235,9 @@ public final class LibniceAgent: ICEAgent {
         selectedPath = nil
         outgoing = nil
         relays.end()
-        endWaitForStun()
+        stun.end()
+        stunTimer?.cancel()
+        stunTimer = nil
         for socket in sockets { socket.close() }
         sockets = []
         AgentBudget.shared.closing()
@@ -232,6 +250,8 @@ public final class LibniceAgent: ICEAgent {
     var passCount: Int { context.passCount }
     /// Whether datagrams bypass libnice at the moment. For tests.
     var isDirect: Bool { outgoing != nil }
+
+    var isOpen: Bool { handler != nil }
 
     private func open() throws(TransportError) -> OpaquePointer {
         loop.preconditionIsCurrent()
@@ -329,19 +349,29 @@ public final class LibniceAgent: ICEAgent {
         }
         defer { g_free(text) }
         let line = String(cString: text)
-        if candidate.pointee.type == NICE_CANDIDATE_TYPE_RELAYED { relays.end() }
-        emit(.candidate(line.hasPrefix("a=") ? String(line.dropFirst(2)) : line))
+        let name = "\(host(&candidate.pointee.addr)) \(nice_address_get_port(&candidate.pointee.addr))"
+        switch candidate.pointee.type {
+        case NICE_CANDIDATE_TYPE_RELAYED: relays.end()
+        // A relay has said the same as a STUN server.
+        case NICE_CANDIDATE_TYPE_SERVER_REFLEXIVE: if !reflexive.insert(name).inserted { return }
+        case NICE_CANDIDATE_TYPE_HOST:
+            if candidate.pointee.transport == NICE_CANDIDATE_TRANSPORT_UDP {
+                hostPriorities[name] = candidate.pointee.priority
+            }
+        default: break
+        }
+        tell(line.hasPrefix("a=") ? String(line.dropFirst(2)) : line)
     }
+
+    func tell(_ candidate: String) { emit(.candidate(candidate)) }
 
     func gatheringDone() {
         hasGathered = true
-        // The STUN server was not asked at all, or has answered already.
-        if stunTimer != nil { stunIsAsked() }
         finishGathering()
     }
 
     func finishGathering() {
-        guard hasGathered, pendingRelays == 0, !hasToldEnd else { return }
+        guard hasGathered, !isStarting, pendingRelays == 0, stun.isOver, !hasToldEnd else { return }
         hasToldEnd = true
         relays.end()
         emit(.gatheringDone)
@@ -386,8 +416,12 @@ public final class LibniceAgent: ICEAgent {
             }
         }
         let name = local.pointee.transport == NICE_CANDIDATE_TRANSPORT_UDP ? "udp" : "tcp"
+        // libnice has learnt from the check's answer what we know from a STUN server.
+        let isReflexive =
+            local.pointee.type == NICE_CANDIDATE_TYPE_PEER_REFLEXIVE
+            && reflexive.contains("\(host(&local.pointee.addr)) \(nice_address_get_port(&local.pointee.addr))")
         let path = PeerPath(
-            local: kind(local.pointee.type), remote: kind(remote.pointee.type),
+            local: isReflexive ? .srflx : kind(local.pointee.type), remote: kind(remote.pointee.type),
             summary: "\(name) \(text(&local.pointee.addr)) → \(text(&remote.pointee.addr))",
             localAddress: local.pointee.type == NICE_CANDIDATE_TYPE_RELAYED ? nil : host(&local.pointee.base_addr))
         guard path != selectedPath else { return }
@@ -414,7 +448,10 @@ public final class LibniceAgent: ICEAgent {
 
     private func receive(from descriptor: Int32) {
         guard let handler, receiver.receive(from: descriptor, at: loop.turnTime) else { return }
-        handler.iceAgent(didReceive: receiver.batch)
+        // Answers come in the first seconds, and as long as there is no path.
+        let mayBeAnswers = selectedPath == nil || loop.turnTime < stunEnd
+        let batch = mayBeAnswers ? takeStunAnswers(receiver.batch) : receiver.batch
+        if !batch.isEmpty { handler.iceAgent(didReceive: batch) }
     }
 
     /// The slow way: what libnice read and found not to be its own.

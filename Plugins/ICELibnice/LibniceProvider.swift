@@ -6,7 +6,7 @@ public import TransportPluginAPI
 public struct LibniceProvider: ICEAgentProvider {
     /// How the agents of a provider behave.
     public struct Options: Sendable {
-        /// When candidates on 127.0.0.1 and ::1 are offered.
+        /// When candidates on 127.0.0.1 and ::1 are offered, and those of the other side are used.
         public enum Loopback: String, Sendable, CaseIterable {
             /// Not at all.
             case never
@@ -23,7 +23,7 @@ public struct LibniceProvider: ICEAgentProvider {
             /// (RFC 5245 §8.1.1.2).
             case aggressive
         }
-        /// Whether candidates on 127.0.0.1 and ::1 are offered.
+        /// Whether candidates on 127.0.0.1 and ::1 are offered, and those of the other side are used.
         public var loopback = Loopback.alone
         /// Which local addresses are offered, of those that are no loopback addresses; called with the interface's name and the
         /// address, on the loop. Nil: all. Of those the 16 most promising ones are taken: see ``LocalAddress/ranked(_:preferring:)``.
@@ -53,7 +53,9 @@ public struct LibniceProvider: ICEAgentProvider {
     public static let pluginOptions: [PluginOption] = [
         PluginOption(
             name: "ice-loopback",
-            help: "offer 127.0.0.1 and ::1: never, alone (no other address), always; default alone"),
+            help:
+                "offer 127.0.0.1 and ::1, and take them from peers: never, alone (no other address), always; default alone"
+        ),
         PluginOption(name: "ice-pacing", help: "milliseconds between connectivity checks, 1 to 1000; default 5"),
         PluginOption(name: "ice-nomination", help: "regular or aggressive; default aggressive"),
         PluginOption(name: "ice-tcp", help: "offer TCP candidates too; default false"),

@@ -1,6 +1,6 @@
 internal import TransportPluginAPI
 
-/// What libnice can use of a list of ICE servers.
+/// What can be used here of a list of ICE servers. What cannot is left out: whoever made the list has been told of it.
 struct Servers {
     struct Relay {
         var url: ICEServerURL
@@ -12,39 +12,40 @@ struct Servers {
         /// Nil where it has a name.
         var address: IPAddress? { IPAddress(url.host) }
     }
-    /// libnice asks one STUN server.
-    private(set) var stun: ICEServerURL?
+    /// Those that are asked for server-reflexive addresses, each once: the STUN servers, and behind them the TURN servers on UDP, which
+    /// answer such questions too (RFC 8656 §7.3).
+    private(set) var stun: [ICEServerURL] = []
     private(set) var turn: [Relay] = []
 
     /// libnice's limit per component.
     static let maximumRelays = 8
+    static let maximumSTUN = 8
 
-    /// Throws `.invalidArgument` for a URL that is none, and for a TURN server without credentials. STUN and TURN over TLS are
-    /// left out, since libnice does not speak TLS; lists usually name the plain ones beside them.
-    init(_ servers: [ICEServer]) throws(TransportError) {
+    /// STUN and TURN over TLS are left out, since libnice does not speak TLS; lists usually name the plain ones beside them.
+    init(_ servers: [ICEServer]) {
         for server in servers {
             for text in server.urls {
-                let url = try ICEServerURL(text)
+                guard let url = try? ICEServerURL(text, of: server) else { continue }
                 switch url.scheme {
                 case .stuns, .turns: continue
-                case .stun: if stun == nil { stun = url }
+                case .stun: ask(url)
                 case .turn:
-                    guard let username = server.username, let credential = server.credential, !username.isEmpty else {
-                        throw TransportError(
-                            .invalidArgument, "the ICE server '\(text.prefix(256))' needs a username and a credential")
+                    guard let username = server.username, let credential = server.credential else { continue }
+                    let isKnown = turn.contains {
+                        $0.url == url && $0.username == username && $0.credential == credential
                     }
-                    // They go to C as strings that end with a zero.
-                    guard username.utf8.count <= 512, credential.utf8.count <= 512, !username.utf8.contains(0),
-                        !credential.utf8.contains(0)
-                    else {
-                        throw TransportError(
-                            .invalidArgument, "the credentials of the ICE server '\(text.prefix(256))' are malformed")
-                    }
-                    if turn.count < Self.maximumRelays {
+                    if !isKnown, turn.count < Self.maximumRelays {
                         turn.append(Relay(url: url, host: url.host, username: username, credential: credential))
                     }
                 }
             }
         }
+        for relay in turn where relay.url.transport == .udp { ask(relay.url) }
+    }
+
+    private mutating func ask(_ url: ICEServerURL) {
+        guard stun.count < Self.maximumSTUN, !stun.contains(where: { $0.host == url.host && $0.port == url.port })
+        else { return }
+        stun.append(url)
     }
 }

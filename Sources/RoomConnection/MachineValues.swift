@@ -5,12 +5,16 @@ internal import TransportPluginAPI
 // The machine's values as the application sees them.
 
 extension RoomCore.RoomConfiguration {
-    init(_ hello: Hello, _ configuration: RoomConfiguration) {
+    init(_ hello: Hello, _ configuration: RoomConfiguration, peer capabilities: TransportPluginAPI.Capabilities) {
         self.init(room: hello.room, role: hello.role, name: hello.name)
         metadata = hello.metadata
-        capabilities = hello.capabilities
+        self.capabilities = hello.capabilities
         hasCredentialProvider = configuration.token != nil
         hasICEServerProvider = configuration.iceServerProvider != nil
+        ice.servers = configuration.iceServers
+        ice.policy = configuration.icePolicy
+        ice.usesServers = capabilities.contains(.relay)
+        ice.usesTLS = capabilities.contains(.secureRelay)
         switch configuration.rejoinPolicy {
         case .all: recovery.rejoinPolicy = .all
         case .broken: recovery.rejoinPolicy = .broken
@@ -89,6 +93,8 @@ extension RoomError {
             self.init(
                 .refused, "the room server sent something unreadable: \(error.message)",
                 protocolCode: error.code.rawValue, isRetryable: true)
+        case .iceServers(let fault):
+            self.init(.configuration, fault.description, protocolCode: fault.code)
         }
     }
 

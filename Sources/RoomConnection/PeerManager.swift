@@ -150,8 +150,8 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             case .makeOffer: try connection.offer()
             case .setRemoteDescription(let description): try connection.setRemoteDescription(description)
             case .addRemoteCandidate(let candidate): try? connection.addRemoteCandidate(candidate)
-            case .restartPath(let iceServers): try connection.restart(iceServers: template.iceServers + iceServers)
-            case .updateICEServers(let iceServers): connection.updateICEServers(template.iceServers + iceServers)
+            case .restartPath(let iceServers): try connection.restart(iceServers: iceServers)
+            case .updateICEServers(let iceServers): connection.updateICEServers(iceServers)
             case .probe: connection.probe()
             case .diagnose:
                 let noNetwork = entry.noNetwork.map { PeerStall(PeerFailure($0)) }
@@ -190,7 +190,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             old.connection.close()
         }
         var configuration = template
-        configuration.iceServers += iceServers
+        configuration.iceServers = iceServers
         configuration.label = participant.rawValue
         let observer = PeerConnectionObserver()
         isClosing[ObjectIdentifier(observer)] = observer

@@ -47,7 +47,9 @@ public struct RoomConfiguration: Sendable {
     public var token: (@Sendable (_ mustBeFresh: Bool) async throws -> any JoinCredentialConvertible)?
     /// Whether any path will do, or only relayed ones, which tell nobody an address of this machine.
     public var icePolicy = ICEPolicy.all
-    /// Added to those that the room server hands out.
+    /// Added to those that the room server hands out. One that cannot be used is refused at the start. What the room server or the
+    /// provider hands out and cannot be used is left out, with an event `.error` (`ice_server_unusable`); where the peer backend can use
+    /// none of them, another one says so (`no_usable_ice_server`, `no_usable_relay`).
     public var iceServers: [ICEServer] = []
     /// Asked for more of them, as a TURN service hands them out: at the start, when 0.7 of their life is over, and with an attempt to
     /// come back to the room where half of it is over.
@@ -95,6 +97,13 @@ public struct RoomConfiguration: Sendable {
         try check("sendLimit", sendLimit, 65_536...1_073_741_824)
         try check("receiveLimit", receiveLimit, 65_536...1_073_741_824)
         try check("maximumMessageSize", maximumMessageSize, 1024...67_108_864)
+        for server in iceServers {
+            for url in server.urls {
+                do throws(TransportError) { _ = try ICEServerURL(url, of: server) } catch {
+                    throw RoomError(.configuration, "iceServers: \(error.message)")
+                }
+            }
+        }
         try recovery.validate()
         try reconnect.validate()
         guard maximumMessageSize <= sendLimit else {

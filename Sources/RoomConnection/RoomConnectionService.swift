@@ -34,7 +34,10 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     private let tokenProvider: ProviderCalls<any JoinCredentialConvertible>
     private let iceServerProvider: ProviderCalls<ProvidedICEServers>
 
-    init(hello: Hello, configuration: RoomConfiguration, signaling: Signaling, peer: Peer) {
+    init(
+        hello: Hello, configuration: RoomConfiguration, signaling: Signaling, peer: Peer,
+        peerCapabilities: Capabilities
+    ) {
         self.configuration = configuration
         loop = peer.loop
         hub = RoomHub(loop: peer.loop, receiveLimit: configuration.receiveLimit)
@@ -42,7 +45,6 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         tokenProvider = ProviderCalls("token provider", loop: peer.loop)
         iceServerProvider = ProviderCalls("ICE server provider", loop: peer.loop)
         var template = PeerConnectionConfiguration()
-        template.iceServers = configuration.iceServers
         template.icePolicy = configuration.icePolicy
         peers = PeerManager(
             transport: peer, hub: hub, template: template,
@@ -52,7 +54,8 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
             metrics: metrics)
         var generator = SystemRandomNumberGenerator()
         machine = RoomMachine(
-            RoomCore.RoomConfiguration(hello, configuration), addresses: NetworkSnapshot.usableAddresses(),
+            RoomCore.RoomConfiguration(hello, configuration, peer: peerCapabilities),
+            addresses: NetworkSnapshot.usableAddresses(),
             seed: generator.next())
     }
 

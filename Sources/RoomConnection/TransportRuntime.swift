@@ -25,12 +25,17 @@ public final class TransportRuntime: Sendable {
     private let configuration: RoomConfiguration
     private let signaling: any SignalingTransport
     private let peer: any PeerTransport
+    private let peerCapabilities: Capabilities
     private let state = Locked(State())
 
-    private init(configuration: RoomConfiguration, signaling: any SignalingTransport, peer: any PeerTransport) {
+    private init(
+        configuration: RoomConfiguration, signaling: any SignalingTransport, peer: any PeerTransport,
+        peerCapabilities: Capabilities
+    ) {
         self.configuration = configuration
         self.signaling = signaling
         self.peer = peer
+        self.peerCapabilities = peerCapabilities
     }
 
     /// Starts the backends that the configuration names, runs `body`, and stops them.
@@ -100,7 +105,9 @@ public final class TransportRuntime: Sendable {
         func make<Signaling: SignalingTransport, Peer: PeerTransport>(_ signaling: Signaling, _ peer: Peer) -> Room {
             Room(
                 name: name,
-                RoomConnectionService(hello: hello, configuration: configuration, signaling: signaling, peer: peer))
+                RoomConnectionService(
+                    hello: hello, configuration: configuration, signaling: signaling, peer: peer,
+                    peerCapabilities: peerCapabilities))
         }
         let room = make(signaling, peer)
         let isStopping = state.withLock { state in
@@ -153,7 +160,9 @@ public final class TransportRuntime: Sendable {
             do throws(TransportError) {
                 let peer = try peerPlugin.make(
                     PluginContext(options: configuration.peer.options, logger: configuration.logger))
-                return TransportRuntime(configuration: configuration, signaling: signaling, peer: peer)
+                return TransportRuntime(
+                    configuration: configuration, signaling: signaling, peer: peer,
+                    peerCapabilities: peerPlugin.descriptor.capabilities)
             } catch {
                 await signaling.shutdown()
                 throw error

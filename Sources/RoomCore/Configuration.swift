@@ -1,4 +1,5 @@
 package import RoomProtocol
+package import TransportPluginAPI
 
 /// What a `RoomMachine` is told of the room to be in, and how patient it is.
 package struct RoomConfiguration: Sendable, Equatable {
@@ -15,6 +16,7 @@ package struct RoomConfiguration: Sendable, Equatable {
     package var hasCredentialProvider = false
     /// Whether `requestICEServers` is answered.
     package var hasICEServerProvider = false
+    package var ice = ICEConfiguration()
     package var signaling = SignalingConfiguration()
     package var recovery = RecoveryConfiguration()
 
@@ -23,6 +25,19 @@ package struct RoomConfiguration: Sendable, Equatable {
         self.role = role
         self.name = name
     }
+}
+
+/// ICE servers, and what the peer transport makes of them.
+package struct ICEConfiguration: Sendable, Equatable {
+    /// Beside the room server's and the provider's.
+    package var servers: [ICEServer] = []
+    package var policy = ICEPolicy.all
+    /// The transport uses ICE servers at all.
+    package var usesServers = true
+    /// The transport speaks TLS to them.
+    package var usesTLS = true
+
+    package init() {}
 }
 
 /// Patience and limits of the signaling connection.

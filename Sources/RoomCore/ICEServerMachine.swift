@@ -1,9 +1,10 @@
 package import RoomProtocol
 package import TransportPluginAPI
 
-/// The ICE servers that there are now, the room server's and those of the application's provider, and when fresh ones are to be had.
+/// The ICE servers that there are now, of the configuration, the room server and the application's provider, and when fresh ones are to
+/// be had.
 ///
-/// Neither waits for the other, and nothing waits for either of them: a connection is made with what there is.
+/// None waits for another, and nothing waits for any of them: a connection is made with what there is. What cannot be used is left out.
 package struct ICEServerMachine: Sendable {
     package enum Action: Sendable, Hashable {
         /// All of them. `ttl`: how long the shorter-lived are good for.
@@ -14,6 +15,8 @@ package struct ICEServerMachine: Sendable {
         case requestFromProvider
         /// The first failure in a row. What there is is kept.
         case providerFailed(SignalingFailure)
+        /// Something is left out, or nothing is left.
+        case unusable(ICEServerFault)
     }
 
     private struct Source: Sendable {
@@ -50,9 +53,13 @@ package struct ICEServerMachine: Sendable {
 
     private let hasProvider: Bool
     private let fraction: Double
+    private var selection: ICEServerSelection
+    private let fixed: [ICEServer]
     private var server = Source()
     private var provider = Source()
     private var isAsking = false
+    /// The room server has told its list.
+    private var isJoined = false
     private var askedAt: Timestamp?
     /// In a row.
     private var failures = 0
@@ -63,6 +70,9 @@ package struct ICEServerMachine: Sendable {
     package init(_ configuration: RoomConfiguration) {
         hasProvider = configuration.hasICEServerProvider
         fraction = configuration.signaling.iceRefreshFraction
+        selection = ICEServerSelection(configuration.ice)
+        fixed = selection.usable(of: configuration.ice.servers)
+        servers = fixed
     }
 
     /// When `timePassed` wants to be called. Without the room server, only the provider can be asked.
@@ -86,9 +96,11 @@ package struct ICEServerMachine: Sendable {
 
     /// The room server's list.
     package mutating func received(_ list: ICEServerList, now: Timestamp, _ actions: inout [Action]) {
+        isJoined = true
         let servers = list.servers.map { ICEServer(urls: $0.urls, username: $0.username, credential: $0.credential) }
-        server.take(servers, ttl: list.ttl, fraction: fraction, now: now)
+        server.take(selection.usable(of: servers), ttl: list.ttl, fraction: fraction, now: now)
         merge(now: now, &actions)
+        judge(&actions)
     }
 
     package mutating func provided(
@@ -97,8 +109,9 @@ package struct ICEServerMachine: Sendable {
         guard isAsking else { return }
         isAsking = false
         failures = 0
-        provider.take(servers, ttl: ttl, fraction: fraction, now: now)
+        provider.take(selection.usable(of: servers), ttl: ttl, fraction: fraction, now: now)
         merge(now: now, &actions)
+        judge(&actions)
     }
 
     package mutating func providerFailed(_ failure: SignalingFailure, now: Timestamp, _ actions: inout [Action]) {
@@ -107,14 +120,24 @@ package struct ICEServerMachine: Sendable {
         failures += 1
         provider.refreshAt = now + min(Self.spacing * (1 << min(failures - 1, 6)), Self.longestDelay)
         if failures == 1 { actions.append(.providerFailed(failure)) }
+        judge(&actions)
     }
 
     private mutating func merge(now: Timestamp, _ actions: inout [Action]) {
-        let all = server.servers + provider.servers.filter { !server.servers.contains($0) }
+        var all: [ICEServer] = []
+        for server in fixed + server.servers + provider.servers where !all.contains(server) { all.append(server) }
         guard all != servers else { return }
         servers = all
         changedAt = now
         actions.append(.changed(all, ttl: [server.ttl, provider.ttl].compactMap { $0 }.min()))
+    }
+
+    /// Says what is left out, and whether something is left. Before the room server's list is here, and while the provider is asked for
+    /// the first time, something may still come.
+    private mutating func judge(_ actions: inout [Action]) {
+        actions += selection.faults().map { .unusable($0) }
+        guard isJoined, !hasProvider || failures > 0 || !isAsking else { return }
+        if let fault = selection.judge(servers) { actions.append(.unusable(fault)) }
     }
 
     package mutating func timePassed(isConnected: Bool, now: Timestamp, _ actions: inout [Action]) {

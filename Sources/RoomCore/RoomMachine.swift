@@ -339,6 +339,7 @@ package struct RoomMachine: Sendable {
             case .requestICEServers: actions.append(.requestICEServers)
             case .iceServersFailed(let failure):
                 actions.append(.emit(.error(.refused(.iceProviderFailed(failure)))))
+            case .iceServersUnusable(let fault): actions.append(.emit(.error(.iceServers(fault))))
             case .askServer: signal(now, &actions) { $0.catchUp(now: now, &$1) }
             case .refreshICEServers: signal(now, &actions) { $0.reconnectInOrder(now: now, &$1) }
             case .scheduleTimer(let time): actions.append(.scheduleTimer(.session, at: time))

@@ -23,6 +23,8 @@ package struct RoomSessionMachine: Sendable {
         case requestICEServers
         /// The provider has failed; what there is is kept.
         case iceServersFailed(SignalingFailure)
+        /// ICE servers are left out, or none is left.
+        case iceServersUnusable(ICEServerFault)
         /// Nothing is decided before the server has answered, behind all the news that it has.
         case askServer
         case scheduleTimer(at: Timestamp)
@@ -359,6 +361,7 @@ package struct RoomSessionMachine: Sendable {
             case .refreshFromServer: actions.append(.refreshICEServers)
             case .requestFromProvider: actions.append(.requestICEServers)
             case .providerFailed(let failure): actions.append(.iceServersFailed(failure))
+            case .unusable(let fault): actions.append(.iceServersUnusable(fault))
             }
         }
     }

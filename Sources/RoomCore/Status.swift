@@ -258,4 +258,6 @@ package enum RoomError: Error, Sendable, Hashable {
     case queueOverflow(dropped: Int)
     /// The server sent something that cannot be read.
     case malformed(ProtocolError)
+    /// ICE servers are left out, or none is left.
+    case iceServers(ICEServerFault)
 }

@@ -3,8 +3,8 @@ public protocol ICEAgentProvider: Sendable {
     /// What it makes.
     associatedtype Agent: ICEAgent
 
-    /// Makes an agent on `loop`, the loop of the peer transport; called on it. Throws `.unavailable`, `.resourceExhausted`,
-    /// `.invalidArgument` (an unusable server URL, which the message names).
+    /// Makes an agent on `loop`, the loop of the peer transport; called on it. Servers that it cannot use are left out. Throws
+    /// `.unavailable`, `.resourceExhausted`.
     func makeAgent(
         _ configuration: ICEAgentConfiguration, on loop: TransportLoop, handler: any ICEAgentHandler
     ) throws(TransportError) -> Agent
@@ -77,7 +77,7 @@ public enum ICEAgentState: Sendable, Hashable {
 
 /// An ICE user name fragment and password (RFC 8445 §5.3). The password is a secret.
 public struct ICECredentials: Sendable, Hashable, CustomStringConvertible {
-    /// 4 to 256 characters of `A-Z a-z 0-9 + /`.
+    /// 4 to 256 characters of `A-Z a-z 0-9 + /`; those of the other side may be of visible ASCII.
     public var usernameFragment: String
     /// 22 to 256 characters of the same. A secret.
     public var password: String

@@ -1,6 +1,8 @@
 internal import Glibc
 
 /// The URL of a STUN or TURN server (RFC 7064 §3.1, RFC 7065 §3.1).
+///
+/// `?transport=udp` is also taken on `stun:`, where it says nothing new: public lists have it, though RFC 7064 does not.
 public struct ICEServerURL: Sendable, Hashable {
     /// What kind of server it is, and whether TLS is spoken.
     public enum Scheme: String, Sendable {
@@ -33,7 +35,7 @@ public struct ICEServerURL: Sendable, Hashable {
     /// Throws `.invalidArgument`, which names the URL.
     public init(_ text: String) throws(TransportError) {
         func unusable(_ why: String) -> TransportError {
-            TransportError(.invalidArgument, "the ICE server URL '\(text.prefix(256))' cannot be used: \(why)")
+            TransportError(.invalidArgument, "the ICE server URL '\(Self.shown(text))' cannot be used: \(why)")
         }
         guard text.utf8.count <= 512, text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
             throw unusable("it has blanks, control or non-ASCII characters, or is too long")
@@ -47,9 +49,12 @@ public struct ICEServerURL: Sendable, Hashable {
         if let mark = rest.firstIndex(of: "?") {
             let query = rest[rest.index(after: mark)...].lowercased()
             rest = rest[..<mark]
-            guard scheme == .turn || scheme == .turns, query.hasPrefix("transport="),
+            guard query.hasPrefix("transport="),
                 let named = Transport(rawValue: String(query.dropFirst("transport=".count)))
-            else { throw unusable("after '?' only transport=udp or transport=tcp may follow, on turn: and turns:") }
+            else { throw unusable("after '?' only transport=udp or transport=tcp may follow") }
+            guard scheme != .stun || named == .udp, scheme != .stuns || named == .tcp else {
+                throw unusable("\(scheme): is not asked over \(named.rawValue)")
+            }
             transport = named
         }
         let isSecure = scheme == .stuns || scheme == .turns
@@ -79,6 +84,32 @@ public struct ICEServerURL: Sendable, Hashable {
         } else {
             port = isSecure ? 5349 : 3478
         }
+    }
+
+    /// A URL of `server`, which must have credentials if it is a TURN server. Throws `.invalidArgument`, which names the URL.
+    public init(_ text: String, of server: ICEServer) throws(TransportError) {
+        try self.init(text)
+        guard scheme == .turn || scheme == .turns else { return }
+        guard let username = server.username, let credential = server.credential, !username.isEmpty else {
+            throw TransportError(
+                .invalidArgument, "the ICE server '\(text)' cannot be used: it needs a username and a credential")
+        }
+        // C libraries take them as strings that end with a zero.
+        guard username.utf8.count <= 512, credential.utf8.count <= 512, !username.utf8.contains(0),
+            !credential.utf8.contains(0)
+        else {
+            throw TransportError(
+                .invalidArgument,
+                "the ICE server '\(text)' cannot be used: its username or credential is over 512 bytes or has a zero")
+        }
+    }
+
+    /// For messages: without the password of a `turn:user:password@host`, which is no such URL, but is written.
+    private static func shown(_ text: String) -> String {
+        guard let at = text.lastIndex(of: "@"), let scheme = text.firstIndex(of: ":"), scheme < at,
+            let colon = text[text.index(after: scheme)..<at].firstIndex(of: ":")
+        else { return String(text.prefix(256)) }
+        return text[...colon].prefix(128) + "…" + text[at...].prefix(128)
     }
 
     private static func isIPv6(_ text: String) -> Bool {

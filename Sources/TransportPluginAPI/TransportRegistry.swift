@@ -131,12 +131,15 @@ public struct Capabilities: OptionSet, Sendable, Hashable {
     /// Browsers can be at the other end.
     public static let browserCompatible = Capabilities(rawValue: 1 << 21)
 
+    /// STUN and TURN servers over TLS: `stuns:`, `turns:`.
+    public static let secureRelay = Capabilities(rawValue: 1 << 22)
+
     /// The names of what is declared, for people.
     public var names: [String] {
         let all: [(Capabilities, String)] = [
             (.tls, "TLS"), (.deflate, "deflate"), (.proxy, "proxy"), (.pathRestart, "path restart"), (.relay, "relay"),
             (.unordered, "unordered"), (.partialReliability, "partial reliability"), (.encrypted, "encrypted"),
-            (.browserCompatible, "browsers"),
+            (.browserCompatible, "browsers"), (.secureRelay, "relay over TLS"),
         ]
         return all.filter { contains($0.0) }.map(\.1)
     }

@@ -94,13 +94,17 @@ struct TransportOptions: ParsableArguments {
     )
     var token: String?
 
-    @Option(help: "stun:host:port or turn:host:port, added to the server's. Repeatable.")
+    @Option(
+        help: "stun:host:port, added to the server's. Repeatable; relays stand in the file, with their credentials.")
     var iceServer: [String] = []
 
     @Option(help: "A PEM file with the authorities to trust for wss. Default: the system's.")
     var tlsAuthorities: String?
 
-    func configuration(_ settings: Settings, _ common: CommonOptions) throws -> RoomConfiguration {
+    /// `checksICEServers`: one that cannot be used is refused; the doctor tells of it among its findings.
+    func configuration(
+        _ settings: Settings, _ common: CommonOptions, checksICEServers: Bool = true
+    ) throws -> RoomConfiguration {
         let url = try server ?? settings.string("server") ?? "ws://127.0.0.1:8080/"
         var configuration = try RoomConfiguration(server: url)
         configuration.server.tls.authoritiesFile = tlsAuthorities
@@ -115,7 +119,15 @@ struct TransportOptions: ParsableArguments {
             }
             configuration.icePolicy = policy
         }
-        configuration.iceServers = try settings.iceServers() + iceServer.map { ICEServer(urls: [$0]) }
+        configuration.iceServers =
+            try settings.iceServers(checksURLs: checksICEServers)
+            + iceServer.map { url in
+                let server = ICEServer(urls: [url])
+                if checksICEServers, let why = server.fault {
+                    throw CommandError(.usage, "--ice-server: \(why); credentials can stand in the configuration file")
+                }
+                return server
+            }
         configuration.token = try tokenProvider(settings)
         configuration.logger = try LogLevels.logger(common.logLevel ?? settings.string("logLevel"))
         return configuration

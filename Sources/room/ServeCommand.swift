@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Foundation
 internal import RoomServer
 internal import TransportBenchmark
+internal import TransportPluginAPI
 
 struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "serve", abstract: "Run a room server.")
@@ -111,9 +112,9 @@ struct ServeCommand: AsyncParsableCommand {
             configuration.joinTokenSecret = try secret(path)
         }
         if let path = try sessionKeyFile ?? settings.string("sessionKeyFile") { configuration.sessionKey = .file(path) }
-        let stun = try stunUri + settings.strings("stunUris")
+        let stun = try urls(stunUri, "--stun-uri", "stunUris", settings, [.stun, .stuns])
         if !stun.isEmpty { configuration.ice.servers.append(.init(urls: stun)) }
-        let turn = try turnUri + settings.strings("turnUris")
+        let turn = try urls(turnUri, "--turn-uri", "turnUris", settings, [.turn, .turns])
         if let path = try turnSecretFile ?? settings.string("turnSecretFile") {
             guard !turn.isEmpty else { throw CommandError(.usage, "--turn-secret-file needs a --turn-uri") }
             configuration.ice.turn = .init(urls: turn, secret: try secret(path))
@@ -142,6 +143,29 @@ struct ServeCommand: AsyncParsableCommand {
             configuration.limits.participantsPerRoom = participants
         }
         return configuration
+    }
+
+    /// Of the flag and the file. They go to browsers too, which refuse a whole list for one bad entry.
+    private func urls(
+        _ given: [String], _ flag: String, _ key: String, _ settings: Settings, _ schemes: [ICEServerURL.Scheme]
+    ) throws -> [String] {
+        func fault(_ text: String) -> String? {
+            do throws(TransportError) {
+                let url = try ICEServerURL(text)
+                guard schemes.contains(url.scheme) else {
+                    return "'\(text)' must begin with \(schemes.map { "\($0.rawValue):" }.joined(separator: " or "))"
+                }
+                // RFC 7064 §3.1
+                return [.stun, .stuns].contains(url.scheme) && text.contains("?")
+                    ? "'\(text)' cannot be used: a STUN server's URL has no '?', and browsers refuse it" : nil
+            } catch { return error.message }
+        }
+        for text in given { if let why = fault(text) { throw CommandError(.usage, "\(flag): \(why)") } }
+        let listed = try settings.strings(key)
+        for text in listed {
+            if let why = fault(text) { throw settings.wrong(key, "holds what cannot be used: \(why)") }
+        }
+        return given + listed
     }
 
     private func secret(_ path: String) throws -> [UInt8] {

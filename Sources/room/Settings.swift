@@ -88,19 +88,26 @@ struct Settings {
     }
 
     /// ICE servers: a list of URLs, or of tables with `urls`, `username`, `credential`.
-    func iceServers() throws -> [ICEServer] {
+    func iceServers(checksURLs: Bool = true) throws -> [ICEServer] {
+        func checked(_ server: ICEServer, _ node: Node?) throws -> ICEServer {
+            if checksURLs, let why = server.fault {
+                throw wrong("iceServers", node, "holds what cannot be used: \(why)")
+            }
+            return server
+        }
         if let value = environment("iceServers") {
-            return value.split(separator: ",").map { ICEServer(urls: [String($0)]) }
+            return try value.split(separator: ",").map { try checked(ICEServer(urls: [String($0)]), nil) }
         }
         guard let node = file["iceServers"] else { return [] }
         guard let list = node.sequence else { throw wrong("iceServers", node, "must be a list") }
         return try list.map { entry in
-            if let url = entry.scalar?.string { return ICEServer(urls: [url]) }
+            if let url = entry.scalar?.string { return try checked(ICEServer(urls: [url]), entry) }
             guard let table = entry.mapping else { throw wrong("iceServers", entry, "holds URLs or tables with urls") }
             var server = ICEServer(urls: [])
             for (key, value) in table {
                 switch key.string {
-                case "urls": server.urls = value.sequence?.compactMap(\.string) ?? [value.string ?? ""]
+                // What is no text is empty, and refused below.
+                case "urls": server.urls = value.sequence?.map { $0.string ?? "" } ?? [value.string ?? ""]
                 case "username": server.username = value.string
                 case "credential": server.credential = value.string
                 default: throw wrong("iceServers", key, "has urls, username and credential, no '\(key.string ?? "")'")
@@ -109,7 +116,7 @@ struct Settings {
             guard !server.urls.isEmpty, !server.urls.contains("") else {
                 throw wrong("iceServers", entry, "needs urls")
             }
-            return server
+            return try checked(server, entry)
         }
     }
 
@@ -128,6 +135,8 @@ struct Settings {
         case .alias: throw wrong(key, node, "cannot hold an alias")
         }
     }
+
+    func wrong(_ key: String, _ what: String) -> CommandError { wrong(key, file[key], what) }
 
     func wrong(_ key: String, _ node: Node?, _ what: String) -> CommandError {
         if environment(key) != nil { return CommandError(.usage, "\(Self.variable(key)) \(what)") }
@@ -159,5 +168,15 @@ struct Settings {
             }
         }
         return row[right.count]
+    }
+}
+
+extension ICEServer {
+    /// What is wrong with the first of its URLs that cannot be used; nil: nothing.
+    var fault: String? {
+        for url in urls {
+            do throws(TransportError) { _ = try ICEServerURL(url, of: self) } catch { return error.message }
+        }
+        return nil
     }
 }

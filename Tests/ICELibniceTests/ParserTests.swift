@@ -136,4 +136,62 @@ import TransportPluginAPI
         #expect(drain(&pacing, at: 92, isConnected: true).count == 3)
         #expect(pacing.takeEnd() && !pacing.takeEnd())
     }
+
+    @Test func stunAnswersAreReadAndNonsenseIsNot() throws {
+        func answer(_ bytes: [UInt8]) -> (transaction: UInt64, address: (host: IPAddress, port: UInt16)?)? {
+            bytes.withUnsafeBytes { StunBinding.answer($0) }
+        }
+        var whole = StunBinding.request(0x0102_0304_0506_0708)
+        #expect(whole.count == 20 && answer(whole) == nil, "a request is no answer")
+        whole[0] = 1
+        whole[1] = 1
+        #expect(try #require(answer(whole)).address == nil)
+        // XOR-MAPPED-ADDRESS of 192.0.2.1:1, behind an attribute of odd length.
+        whole += [0x80, 0x22, 0, 1, 0x61, 0, 0, 0]
+        whole += [0, 0x20, 0, 8, 0, 1, 0x21, 0x13, 192 ^ 0x21, 0x12, 2 ^ 0xA4, 1 ^ 0x42]
+        whole[3] = 20
+        let read = try #require(answer(whole))
+        #expect(read.transaction == 0x0102_0304_0506_0708)
+        #expect(read.address?.host.description == "192.0.2.1" && read.address?.port == 1)
+        for length in 0..<whole.count { _ = answer(Array(whole.prefix(length))) }
+        for index in whole.indices {
+            for value in [0, 1, 0x7F, 0xFF] as [UInt8] {
+                var broken = whole
+                broken[index] = value
+                _ = answer(broken)
+            }
+        }
+    }
+
+    @Test func theFirstAnswerOfASocketCountsAndSilentServersEndInTime() throws {
+        var inquiry = StunInquiry()
+        var next: UInt64 = 0
+        func server(_ last: Int) throws -> StunInquiry.Server {
+            StunInquiry.Server(address: try #require(IPAddress("192.0.2.\(last)")), port: 3478)
+        }
+        func transaction() -> UInt64 {
+            next += 1
+            return next
+        }
+        inquiry.begin(families: [false, false, true], names: 1)
+        #expect(inquiry.add(try server(1), transaction: transaction).map(\.socket) == [0, 1])
+        #expect(inquiry.add(try server(1), transaction: transaction).isEmpty)
+        #expect(inquiry.add(try server(2), transaction: transaction).count == 2)
+        inquiry.began()
+        #expect(inquiry.answered(3) == 0 && inquiry.answered(1) == nil && inquiry.answered(99) == nil)
+        #expect(inquiry.repeated()?.questions.map(\.transaction) == [2, 4])
+        #expect(inquiry.answered(2) == 1)
+        // A name that may have an IPv6 address.
+        #expect(!inquiry.isOver)
+        inquiry.lookedUp()
+        #expect(inquiry.isOver)
+
+        inquiry = StunInquiry()
+        inquiry.begin(families: [false], names: 0)
+        _ = inquiry.add(try server(1), transaction: transaction)
+        inquiry.began()
+        var time = Duration.zero
+        while let (_, pause) = inquiry.repeated() { time += pause }
+        #expect(inquiry.isOver && time < .seconds(5))
+    }
 }

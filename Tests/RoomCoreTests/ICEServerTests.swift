@@ -139,4 +139,75 @@ import TransportPluginAPI
         driver.feed(.iceServersProvided([own], ttl: nil))
         #expect(created(driver.join(makeJoined(roster: [makeParticipant("z")]))) == [[]])
     }
+
+    private func faults(_ actions: [RoomMachine.Action]) -> [ICEServerFault] {
+        actions.events.compactMap { if case .error(.iceServers(let fault)) = $0 { fault } else { nil } }
+    }
+
+    @Test func whatCannotBeUsedIsLeftOutAndToldOnceAndTheRestIsUsed() {
+        var driver = RoomDriver()
+        driver.feed(.started)
+        let bad = ["http://x", "turn:nocredentials", "", "stun:good", "stun:good", "stun:other?transport=udp"]
+        let joined = driver.join(
+            makeJoined(roster: [makeParticipant("z")], servers: [.init(urls: bad), .init(urls: [])]))
+        #expect(created(joined) == [[ICEServer(urls: ["stun:good", "stun:other?transport=udp"])]])
+        #expect(faults(joined).count == 3)
+        for url in ["'http://x'", "'turn:nocredentials'", "''"] {
+            #expect(faults(joined).contains { $0.code == "ice_server_unusable" && $0.description.contains(url) })
+        }
+        let again = driver.receive(.iceServers(ICEServerList(servers: [.init(urls: bad)], ttl: .seconds(600))))
+        #expect(faults(again).isEmpty)
+    }
+
+    @Test func aFloodOfServersIsCutAndCounted() {
+        var driver = RoomDriver()
+        driver.feed(.started)
+        let many = (0..<100).map { "stun:s\($0)" } + (0..<100).map { "http://\($0)" }
+        let joined = driver.join(makeJoined(roster: [makeParticipant("z")], servers: [.init(urls: many)]))
+        #expect(created(joined).first?.first?.urls.count == 64)
+        #expect(faults(joined).count == 17)
+        #expect(faults(joined).last == .more(36 + 84))
+    }
+
+    @Test func aListOfWhichNothingIsOfUseIsSaid() {
+        func make(_ policy: ICEPolicy, usesTLS: Bool = false, usesServers: Bool = true) -> RoomDriver {
+            var configuration = makeConfiguration()
+            configuration.ice.policy = policy
+            configuration.ice.usesTLS = usesTLS
+            configuration.ice.usesServers = usesServers
+            configuration.ice.servers = [ICEServer(urls: ["turns:own"], username: "u", credential: "c")]
+            var driver = RoomDriver(configuration)
+            driver.feed(.started)
+            return driver
+        }
+        var driver = make(.relay)
+        #expect(faults(driver.join(makeJoined())) == [.noRelay(urls: "turns:own")])
+        // Now there is one, and now there is none again.
+        let relay = ICEServerList.Server(urls: ["turn:a"], username: "u", credential: "c")
+        #expect(faults(driver.receive(.iceServers(ICEServerList(servers: [relay], ttl: nil)))).isEmpty)
+        let stun = ICEServerList(servers: [.init(urls: ["stun:a"])], ttl: nil)
+        #expect(faults(driver.receive(.iceServers(stun))) == [.noRelay(urls: "turns:own, stun:a")])
+        #expect(faults(driver.receive(.iceServers(stun))).isEmpty)
+
+        driver = make(.all)
+        #expect(faults(driver.join(makeJoined())) == [.nothingUsable(urls: "turns:own")])
+        driver = make(.all)
+        #expect(faults(driver.join(makeJoined(servers: [.init(urls: ["stun:a"])]))).isEmpty)
+        driver = make(.relay, usesTLS: true)
+        #expect(faults(driver.join(makeJoined())).isEmpty)
+        driver = make(.relay, usesServers: false)
+        #expect(faults(driver.join(makeJoined())).isEmpty)
+    }
+
+    @Test func serversOfTheConfigurationComeFirstAndOnce() {
+        var configuration = makeConfiguration()
+        configuration.ice.servers = [own]
+        var driver = RoomDriver(configuration)
+        driver.feed(.started)
+        let list = [
+            ICEServerList.Server(urls: ["stun:server"]), .init(urls: own.urls, username: "u", credential: "1"),
+        ]
+        let joined = driver.join(makeJoined(roster: [makeParticipant("z")], servers: list))
+        #expect(created(joined) == [[own, ICEServer(urls: ["stun:server"])]])
+    }
 }

@@ -47,9 +47,10 @@ static inline void CNice_grow_buffer(int descriptor, int force, int name, int by
 }
 
 /// A second socket on the address and port of `descriptor`, a bound UDP socket. From then on the kernel gives datagrams
-/// that begin with 20...63 (DTLS, RFC 7983) to the new socket and all others (STUN, TURN channels) to the old one.
+/// that begin with 20...63 (DTLS, RFC 7983) to the new socket, those with `mark` in bytes 8 to 11 (answers to STUN requests that carry it
+/// in their transaction id, RFC 8489 §5) too, and all others (STUN, TURN channels) to the old one.
 /// -errno when the system cannot do that.
-static inline int CNice_split(int descriptor, int buffer_bytes) {
+static inline int CNice_split(int descriptor, int buffer_bytes, uint32_t mark) {
     struct sockaddr_storage address;
     socklen_t size = sizeof address;
     int type = 0, one = 1;
@@ -71,6 +72,10 @@ static inline int CNice_split(int descriptor, int buffer_bytes) {
         {BPF_LD | BPF_B | BPF_ABS, 0, 0, 0},
         {BPF_JMP | BPF_JGE | BPF_K, 0, 2, 20},
         {BPF_JMP | BPF_JGT | BPF_K, 1, 0, 63},
+        {BPF_RET | BPF_K, 0, 0, 1},
+        // What is too short for it ends here, with 0.
+        {BPF_LD | BPF_W | BPF_ABS, 0, 0, 8},
+        {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, mark},
         {BPF_RET | BPF_K, 0, 0, 1},
         {BPF_RET | BPF_K, 0, 0, 0},
     };

@@ -33,7 +33,6 @@ public final class GLibContext: LoopSource {
     private var deadline = Timestamp.zero
     private var lastAsked = Timestamp.zero
     private var endHandlers: [ObjectIdentifier: () -> Void] = [:]
-    private var passHandlers: [ObjectIdentifier: () -> Void] = [:]
     private var hasEnded = false
 
     /// How often GLib was run. For tests: steady data flow must not raise it.
@@ -110,27 +109,12 @@ public final class GLibContext: LoopSource {
         endHandlers[ObjectIdentifier(owner)] = nil
     }
 
-    /// Runs `handler` each time that GLib was run and has nothing left to do for now, but not while the loop ends. For libraries that
-    /// do not tell when they have done something. The closure keeps alive what it captures, until `removeAfterPasses` of the same
-    /// owner.
-    public func afterPasses(of owner: AnyObject, _ handler: @escaping () -> Void) {
-        loop.preconditionIsCurrent()
-        passHandlers[ObjectIdentifier(owner)] = handler
-    }
-
-    /// Takes back `afterPasses` of the same object.
-    public func removeAfterPasses(of owner: AnyObject) {
-        loop.preconditionIsCurrent()
-        passHandlers[ObjectIdentifier(owner)] = nil
-    }
-
     // MARK: For the loop
 
     public func loopWillSleep() -> Timestamp? {
         lastAsked = loop.turnTime
         if needsPass || deadline <= lastAsked {
             pass()
-            if !needsPass, !passHandlers.isEmpty { for handler in Array(passHandlers.values) { handler() } }
         }
         return deadline == .distantFuture ? nil : deadline
     }
@@ -147,7 +131,6 @@ public final class GLibContext: LoopSource {
             pass()
         }
         endHandlers = [:]
-        passHandlers = [:]
         release()
     }
 

@@ -46,19 +46,22 @@ struct DataDescription: Equatable {
     /// Throws `.protocolViolation` for malformed text, `.notSupported` for one without an acceptable data section.
     init(parsing description: SessionDescription) throws(TransportError) {
         let text = try SDPText(parsing: description.text)
-        guard
-            let index = text.media.firstIndex(where: {
-                $0.kind == "application" && Self.protocols.contains($0.protocol)
-            })
-        else { throw TransportError(.notSupported, "the \(description.kind) has no data channels") }
-        let media = text.media[index]
-        guard media.port != 0 || media.attributes.has("bundle-only") else {
+        let sections = text.media.indices.filter {
+            text.media[$0].kind == "application" && Self.protocols.contains(text.media[$0].protocol.uppercased())
+        }
+        guard !sections.isEmpty else {
+            throw TransportError(.notSupported, "the \(description.kind) has no data channels")
+        }
+        // One that was refused or has ended keeps its place, with port 0 (RFC 8829 §5.2.2); RFC 9143 §6 has live ones with port 0 too.
+        let live = sections.first { text.media[$0].port != 0 || text.media[$0].attributes.has("bundle-only") }
+        guard let index = live else {
             throw TransportError(.notSupported, "the \(description.kind) refuses data channels")
         }
+        let media = text.media[index]
         mediaIndex = index
         `protocol` = media.protocol
         mid = try Self.token(media.attributes["mid"], "the media identification")
-        sections = try text.media.map { media throws(TransportError) in
+        self.sections = try text.media.map { media throws(TransportError) in
             Section(
                 kind: try Self.token(media.kind, "the kind of a media section") ?? "", protocol: media.protocol,
                 format: media.formats.first ?? "0",
@@ -119,7 +122,9 @@ struct DataDescription: Equatable {
     ) throws(TransportError) -> DTLSSetup {
         // RFC 8842 §5.3: an answer decides; an offer without the attribute is taken as one that leaves the choice.
         guard let text else { return kind == .offer ? .actpass : .active }
-        guard let setup = DTLSSetup(rawValue: text) else { throw SDPText.malformed("a=setup says something unknown") }
+        guard let setup = DTLSSetup(rawValue: text.lowercased()) else {
+            throw SDPText.malformed("a=setup says something unknown")
+        }
         if kind == .answer, setup == .actpass { throw SDPText.malformed("an answer with a=setup:actpass") }
         return setup
     }

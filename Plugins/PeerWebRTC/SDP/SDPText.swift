@@ -59,7 +59,8 @@ struct SDPText: Equatable {
                 count += 1
                 guard count <= Self.maximumAttributes else { throw Self.malformed("too many attributes") }
                 let parts = value.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-                let attribute = Attribute(name: String(parts[0]), value: parts.count > 1 ? String(parts[1]) : "")
+                // Blanks around a value say nothing, though they should not be there.
+                let attribute = Attribute(name: String(parts[0]), value: parts.count > 1 ? trimmed(parts[1]) : "")
                 if media.isEmpty {
                     attributes.append(attribute)
                 } else {
@@ -85,6 +86,13 @@ struct SDPText: Equatable {
     static func malformed(_ what: String) -> TransportError {
         TransportError(.protocolViolation, "the session description cannot be used: \(what)")
     }
+}
+
+private func trimmed(_ text: Substring) -> String {
+    var bytes = text.utf8[...]
+    while bytes.first == 0x20 || bytes.first == 0x09 { bytes.removeFirst() }
+    while bytes.last == 0x20 || bytes.last == 0x09 { bytes.removeLast() }
+    return String(Substring(bytes))
 }
 
 extension [SDPText.Attribute] {

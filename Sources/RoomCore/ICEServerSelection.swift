@@ -1,0 +1,131 @@
+internal import TransportPluginAPI
+
+/// Why ICE servers are not used.
+package enum ICEServerFault: Error, Sendable, Hashable, CustomStringConvertible {
+    /// One URL is left out.
+    case unusable(why: String)
+    /// So many more are left out than are told one by one.
+    case more(Int)
+    /// Of all servers, none is of use to this peer transport.
+    case nothingUsable(urls: String)
+    /// Only relayed paths are allowed, and there is no relay that this peer transport can use.
+    case noRelay(urls: String)
+
+    /// As programs see it.
+    package var code: String {
+        switch self {
+        case .unusable, .more: "ice_server_unusable"
+        case .nothingUsable: "no_usable_ice_server"
+        case .noRelay: "no_usable_relay"
+        }
+    }
+
+    package var description: String {
+        switch self {
+        case .unusable(let why):
+            "\(why); it is left out. Correct the list of the room server, of the configuration or of the provider"
+        case .more(let count):
+            "\(count) more ICE servers are left out. Correct the list that they come from, and give fewer of them"
+        case .nothingUsable(let urls):
+            "this peer backend can use none of the ICE servers (\(urls)): it speaks no TLS to them. "
+                + "Name them as stun: and turn: too, or choose another backend"
+        case .noRelay(let urls) where urls.isEmpty:
+            "only relayed paths are allowed (icePolicy relay), and there is no TURN server: nobody can be reached. "
+                + "Name one, at the room server or in the configuration"
+        case .noRelay(let urls):
+            "only relayed paths are allowed (icePolicy relay), and this peer backend can relay over none of the ICE servers "
+                + "(\(urls)): nobody can be reached. Name a TURN server as turn: too (over UDP or TCP, without TLS)"
+        }
+    }
+}
+
+/// Sorts out what can be used of lists of ICE servers, and says once what cannot.
+struct ICEServerSelection: Sendable {
+    /// URLs of one list that are used; a peer transport asks far fewer.
+    private static let limit = 64
+    /// URLs that are told of one by one, in the life of a room.
+    private static let toldLimit = 16
+
+    private let configuration: ICEConfiguration
+    private var told: Set<String> = []
+    private var untold: [ICEServerFault] = []
+    private var excess = 0
+    private var hasToldExcess = false
+    /// What was said of the whole, as long as it is true.
+    private var verdict: ICEServerFault?
+
+    init(_ configuration: ICEConfiguration) { self.configuration = configuration }
+
+    /// The servers with those of their URLs that can be used, each once.
+    mutating func usable(of servers: [ICEServer]) -> [ICEServer] {
+        var known: Set<ICEServer> = []
+        var result: [ICEServer] = []
+        for server in servers {
+            var kept = server
+            kept.urls = []
+            for url in server.urls {
+                let one = ICEServer(urls: [url], username: server.username, credential: server.credential)
+                guard !known.contains(one) else { continue }
+                do throws(TransportError) {
+                    _ = try ICEServerURL(url, of: server)
+                    guard known.count < Self.limit else {
+                        excess += 1
+                        continue
+                    }
+                    known.insert(one)
+                    kept.urls.append(url)
+                } catch {
+                    leaveOut(url, error.message)
+                }
+            }
+            if !kept.urls.isEmpty { result.append(kept) }
+        }
+        return result
+    }
+
+    private mutating func leaveOut(_ url: String, _ why: String) {
+        guard !told.contains(url) else { return }
+        guard told.count < Self.toldLimit else {
+            excess += 1
+            return
+        }
+        told.insert(url)
+        untold.append(.unusable(why: why))
+    }
+
+    /// What is to be said of single servers.
+    mutating func faults() -> [ICEServerFault] {
+        defer { untold = [] }
+        guard configuration.usesServers else { return [] }
+        if excess > 0, !hasToldExcess {
+            hasToldExcess = true
+            untold.append(.more(excess))
+        }
+        return untold
+    }
+
+    /// What is to be said of them all.
+    mutating func judge(_ servers: [ICEServer]) -> ICEServerFault? {
+        let before = verdict
+        verdict = fault(of: servers)
+        return verdict == before ? nil : verdict
+    }
+
+    private func fault(of servers: [ICEServer]) -> ICEServerFault? {
+        guard configuration.usesServers else { return nil }
+        let urls = servers.flatMap(\.urls)
+        let names = urls.prefix(4).joined(separator: ", ") + (urls.count > 4 ? ", …" : "")
+        let usable = urls.compactMap { try? ICEServerURL($0) }.filter { url in
+            switch url.scheme {
+            case .stun, .turn: true
+            case .stuns, .turns: configuration.usesTLS
+            }
+        }
+        switch configuration.policy {
+        case .relay:
+            let hasRelay = usable.contains { $0.scheme == .turn || $0.scheme == .turns }
+            return hasRelay ? nil : .noRelay(urls: names)
+        case .all: return urls.isEmpty || !usable.isEmpty ? nil : .nothingUsable(urls: names)
+        }
+    }
+}
