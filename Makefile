@@ -15,7 +15,7 @@ help:
 	@echo "make test-mutations  proves that the simulation finds bugs"
 	@echo "make test-lab      outages in network namespaces, the short table (root); make lab: all of it, two hours"
 	@echo "make test-autobahn every WebSocket implementation here against Autobahn's test suite (needs Python 2.7)"
-	@echo "make fuzz          every decoder, SECONDS=30 each"
+	@echo "make fuzz          every decoder, SECONDS=30 each, and its time per byte"
 	@echo "make bench         release build, beside the C reference"
 	@echo "make micro         micro-benchmarks of hot paths (FILTER=REGEX)"
 	@echo "make docs          the documentation of every product, into docs-build/"

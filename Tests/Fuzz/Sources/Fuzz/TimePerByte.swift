@@ -1,0 +1,63 @@
+import Glibc
+import RoomProtocol
+
+/// The decoders between the socket and the machines, with the length of the longest input that they look at.
+private let decoders: [(name: StaticString, decode: @Sendable (UnsafeRawBufferPointer) -> Void, limit: Int)] = [
+    ("client-message", clientMessage, Limits.clientMessageBytes), ("server-message", serverMessage, 512 << 10),
+    ("session-description", sessionDescription, Limits.sdp), ("candidate", candidate, 1024),
+    ("http-head", httpHead, 16 << 10), ("response-head", responseHead, 16 << 10), ("websocket", webSocket, 64 << 10),
+    ("websocket-client", webSocketClient, 64 << 10), ("delivery", delivery, 64 << 10),
+    ("channel-open", channelOpen, 64 << 10),
+]
+
+/// A text with parts that are repeated, at an eighth of the longest input and at the whole: eight times the bytes must not take much more
+/// than eight times as long.
+///
+/// The first byte says which decoder (`a` is the first). The others are a beginning, a part that is repeated, a middle, another part that is
+/// repeated as often, and an end, with a byte 0xFF between them.
+func timePerByte(_ bytes: UnsafeRawBufferPointer) {
+    guard let first = bytes.first else { return }
+    let decoder = decoders[Int(first &- UInt8(ascii: "a")) % decoders.count]
+    var parts = bytes.dropFirst().split(separator: 0xFF, maxSplits: 4, omittingEmptySubsequences: false).map(Array.init)
+    if parts.count == 1 { parts.insert([], at: 0) }
+    parts += Array(repeating: [], count: 5 - parts.count)
+    let (short, long) = (parts.repeated(upTo: decoder.limit / 8), parts.repeated(upTo: decoder.limit))
+    guard let short, let long else { return }
+    // What is decoded within this time is harmless, and too short to be compared.
+    let harmless = 0.01
+    var times = (short: Double.infinity, long: Double.infinity)
+    // The shortest of a few: everything else that this machine does only makes it longer.
+    for _ in 0..<6 {
+        times.long = min(times.long, time(of: decoder.decode, long))
+        guard times.long > harmless else { return }
+        for _ in 0..<4 { times.short = min(times.short, time(of: decoder.decode, short)) }
+        let growth = times.long / times.short * Double(short.count) / Double(long.count)
+        guard growth > 3 else { return }
+    }
+    fatalError(
+        "\(decoder.name) takes more than linear time: \(times.short) s for \(short.count) bytes, \(times.long) s for \(long.count)"
+    )
+}
+
+/// Seconds of this thread's processor time.
+private func time(of decode: (UnsafeRawBufferPointer) -> Void, _ input: [UInt8]) -> Double {
+    func now() -> Double {
+        var time = timespec()
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+    }
+    let start = now()
+    input.withUnsafeBytes(decode)
+    return now() - start
+}
+
+extension [[UInt8]] {
+    /// Nil: nothing is repeated, or not even once within the limit.
+    fileprivate func repeated(upTo limit: Int) -> [UInt8]? {
+        let unit = self[1].count + self[3].count
+        let count = unit > 0 ? (limit - self[0].count - self[2].count - self[4].count) / unit : 0
+        guard count > 0 else { return nil }
+        func times(_ part: [UInt8]) -> [UInt8] { [UInt8](repeatElement(part, count: count).joined()) }
+        return self[0] + times(self[1]) + self[2] + times(self[3]) + self[4]
+    }
+}
