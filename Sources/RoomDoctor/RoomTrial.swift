@@ -114,7 +114,7 @@ package struct RoomTrial: Sendable {
 
     /// Returns when `payload` has come through.
     private func send(_ payload: Payload, from sender: Room, to receiver: Room) async {
-        async let sending: Void? = try? await sender.send(payload)
+        async let sending = try? await sender.send(payload)
         for await message in receiver.messages() where message.payload == payload { break }
         _ = await sending
     }
