@@ -90,7 +90,7 @@ struct TransportOptions: ParsableArguments {
 
     @Option(
         help:
-            "A join token. Every user of this machine sees it in the list of processes: better is --token-file or ROOM_TOKEN."
+            "A join token. It stands in the shell's history, and for a moment in the list of processes: better is --token-file or ROOM_TOKEN."
     )
     var token: String?
 

@@ -59,6 +59,7 @@ enum Main {
     private static let descriptors: UInt64 = 65_536
 
     static func main() async {
+        ProcessList.hideValues(of: "--token")
         openStandardDescriptors()
         // Some libraries ignore it for the whole process, some don't: a write that nobody reads is an error for all of them.
         signal(SIGPIPE, SIG_IGN)

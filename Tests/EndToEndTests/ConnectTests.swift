@@ -230,6 +230,18 @@ import TransportPluginAPI
         }
     }
 
+    @Test(arguments: ["--token SECRET", "--token=SECRET"])
+    func aTokenIsNotInTheListOfProcesses(_ argument: String) async throws {
+        try await Stage.play { stage in
+            let (_, url, _) = try await stage.server()
+            let alice = stage.add(
+                try .peer("alice", url, host: true, more: argument.split(separator: " ").map(String.init)))
+            try await alice.wait(event: "joined")
+            let arguments = try String(contentsOfFile: "/proc/\(alice.child.identifier)/cmdline", encoding: .utf8)
+            #expect(arguments.contains("--token") && arguments.contains("******") && !arguments.contains("SECRET"))
+        }
+    }
+
     @Test func aTokenComesFromAFile() async throws {
         try await Stage.play { stage in
             let secret = try stage.file("secret", "an unguessable secret of enough bytes")
