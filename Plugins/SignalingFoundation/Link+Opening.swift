@@ -88,6 +88,9 @@ extension Link {
         case .incomplete: return false
         case .invalid(let why):
             failed(TransportError(.handshakeFailed, "\(target) did not answer as a WebSocket server: \(why)"))
+        // An interim answer: the final one follows (RFC 9110 §15.2).
+        case .complete(let answer) where (100..<200).contains(answer.status) && answer.status != 101:
+            head = HeadBuffer()
         case .complete(let answer):
             if phase == .asksProxy {
                 if let error = handshake.proxyError(in: answer) { failed(error) } else { startTLS() }

@@ -28,10 +28,10 @@
             }
             let status = Int(lws_http_client_http_response(wsi))
             if status != 0, status != 101 {
-                return TransportError(
-                    .refused, "\(url) answered with HTTP status \(status)",
-                    isRetriable: status >= 500 || status == 429 || status == 408, status: status,
-                    retryAfter: retryAfter(wsi))
+                let refusal = HTTPRefusal(
+                    status: status, location: header(WSI_TOKEN_HTTP_LOCATION, of: wsi),
+                    retryAfter: header(WSI_TOKEN_HTTP_RETRY_AFTER, of: wsi), date: header(WSI_TOKEN_HTTP_DATE, of: wsi))
+                return refusal.error(connectingTo: link.request.endpoint)
             }
             if reason.hasPrefix("Unable to connect") {
                 // libwebsockets keeps the error to itself; a reset by a host whose server is down is by far the most common.
@@ -60,14 +60,11 @@
                 : TransportError(.protocolViolation, "the server sent an invalid WebSocket frame", isRetriable: true)
         }
 
-        private static func retryAfter(_ wsi: OpaquePointer) -> Duration? {
-            var buffer = [CChar](repeating: 0, count: 32)
-            let length = lws_hdr_copy(wsi, &buffer, Int32(buffer.count), WSI_TOKEN_HTTP_RETRY_AFTER)
-            guard length > 0,
-                let seconds = Int(String(decoding: buffer.prefix(Int(length)).map(UInt8.init), as: UTF8.self)),
-                (0...86_400).contains(seconds)
-            else { return nil }
-            return .seconds(seconds)
+        private static func header(_ token: lws_token_indexes, of wsi: OpaquePointer) -> String? {
+            var buffer = [CChar](repeating: 0, count: 2049)
+            let length = lws_hdr_copy(wsi, &buffer, Int32(buffer.count), token)
+            guard length > 0 else { return nil }
+            return String(decoding: buffer.prefix(Int(length)).map(UInt8.init(bitPattern:)), as: UTF8.self)
         }
 
         private static func text(_ errno: Int32) -> String { String(cString: strerror(errno)) }

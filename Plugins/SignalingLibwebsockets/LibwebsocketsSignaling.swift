@@ -160,12 +160,13 @@
         let deadline: Timestamp
 
         /// The name for SNI, for the certificate, and for the request's Host. libwebsockets knows only one for all three.
-        var serverName: String { endpoint.tls.serverName ?? endpoint.host }
-
-        /// The request's Host, whose port libwebsockets strips for SNI and the certificate.
+        ///
+        /// Its port, and a certificate's name instead of the host's, are stripped or taken by libwebsockets for all of them.
         var hostHeader: String {
-            let name = serverName.contains(":") ? "[\(serverName)]" : serverName
-            return endpoint.port == (endpoint.isSecure ? 443 : 80) ? name : "\(name):\(endpoint.port)"
+            guard endpoint.isSecure else { return endpoint.hostHeader }
+            var named = endpoint
+            named.host = endpoint.certificateName
+            return named.hostHeader
         }
 
         /// Refuses what libwebsockets would truncate, copy unchecked into the request, or take for something else.
@@ -177,14 +178,14 @@
                 throw TransportError(
                     .notSupported, "the libwebsockets backend has no proxies: leave out the endpoint's proxy")
             }
-            for name in [endpoint.host, endpoint.tls.serverName ?? endpoint.host] {
+            for name in [endpoint.host, endpoint.certificateName] {
                 let isPlain = name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "/") }
                 guard !name.isEmpty, name.utf8.count <= 100, isPlain else {
                     throw refuse("a host name must have 1 to 100 visible ASCII characters")
                 }
             }
             // libwebsockets cuts the name at its first ':' before it compares it with the certificate.
-            if endpoint.isSecure, (endpoint.tls.serverName ?? endpoint.host).contains(":") {
+            if endpoint.isSecure, endpoint.certificateName.contains(":") {
                 throw TransportError(
                     .notSupported, "wss to a numeric IPv6 address: give the certificate's name in tls.serverName")
             }

@@ -11,11 +11,6 @@
         let deadline: Timestamp
 
         var place: String { "\(endpoint.url) (\(address))" }
-
-        var hostHeader: String {
-            let host = endpoint.host.contains(":") ? "[\(endpoint.host)]" : endpoint.host
-            return endpoint.port == (endpoint.isSecure ? 443 : 80) ? host : "\(host):\(endpoint.port)"
-        }
     }
 
     /// Refuses what would become something else in the request, before anything is sent.
@@ -27,7 +22,7 @@
             guard endpoint.proxy == nil else {
                 throw TransportError(.notSupported, "the nio backend has no proxies: leave out the endpoint's proxy")
             }
-            for name in [endpoint.host, endpoint.tls.serverName ?? endpoint.host] {
+            for name in [endpoint.host, endpoint.certificateName] {
                 let isPlain = name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "/") }
                 guard !name.isEmpty, name.utf8.count <= 255, isPlain else {
                     throw refuse("a host name must have 1 to 255 visible ASCII characters")

@@ -29,12 +29,12 @@
         }
 
         /// An HTTP status other than 101.
-        static func refused(_ request: ConnectRequest, status: Int, _ retryAfter: String?) -> TransportError {
-            let seconds = retryAfter.flatMap { Int($0) }.flatMap { (0...86_400).contains($0) ? $0 : nil }
-            return TransportError(
-                .refused, "\(request.endpoint.url) answered with HTTP status \(status)",
-                isRetriable: status >= 500 || status == 429 || status == 408, status: status,
-                retryAfter: seconds.map { .seconds($0) })
+        static func refused(_ request: ConnectRequest, _ head: HTTPResponseHead) -> TransportError {
+            let headers = head.headers
+            let refusal = HTTPRefusal(
+                status: Int(head.status.code), location: headers["location"].first,
+                retryAfter: headers["retry-after"].first, date: headers["date"].first)
+            return refusal.error(connectingTo: request.endpoint)
         }
 
         static func notWebSocket(_ request: ConnectRequest, _ reason: String) -> TransportError {

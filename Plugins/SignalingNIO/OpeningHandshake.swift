@@ -36,7 +36,7 @@
 
         func channelActive(context: ChannelHandlerContext) {
             let request = link.request
-            var headers = HTTPHeaders([("Host", request.hostHeader)])
+            var headers = HTTPHeaders([("Host", request.endpoint.hostHeader)])
             if !request.endpoint.subprotocols.isEmpty {
                 headers.add(
                     name: "Sec-WebSocket-Protocol", value: request.endpoint.subprotocols.joined(separator: ", "))
@@ -56,7 +56,7 @@
         /// What comes here is no upgrade.
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
             guard case .head(let head) = unwrapInboundIn(data), head.status != .switchingProtocols else { return }
-            link.failed(Failure.refused(link.request, status: Int(head.status.code), head.headers["retry-after"].first))
+            link.failed(Failure.refused(link.request, head))
             link.abortSocket()
         }
 

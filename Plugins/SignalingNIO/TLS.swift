@@ -12,7 +12,7 @@
             let context: NIOSSLContext
 
             func addHandler(to channel: any Channel, _ endpoint: SignalingEndpoint) throws {
-                let name = endpoint.tls.serverName ?? endpoint.host
+                let name = endpoint.certificateName
                 // A numeric address is no name for SNI (RFC 6066 §3): SwiftNIO compares the certificate with the socket's address then.
                 let handler = try NIOSSLClientHandler(
                     context: context, serverHostname: name.isNumericAddress ? nil : name)
@@ -109,7 +109,7 @@
                 case let extra as NIOSSLExtraError where extra == .failedToValidateHostname:
                     return TransportError(
                         .tlsFailed,
-                        "the certificate of \(url) was not accepted: hostname mismatch, it is not for '\(request.endpoint.tls.serverName ?? request.endpoint.host)'",
+                        "the certificate of \(url) was not accepted: hostname mismatch, it is not for '\(request.endpoint.certificateName)'",
                         cause: error)
                 case NIOSSLError.unableToValidateCertificate, NIOSSLError.noCertificateToValidate:
                     return TransportError(

@@ -218,8 +218,10 @@ extension SignalingFailure {
             switch error.code {
             // The same attempt will fail the same way: a wrong URL, an untrusted certificate, a backend that cannot do it.
             case .invalidArgument, .notSupported, .unavailable, .tlsFailed: false
-            // An HTTP answer that blames the request (RFC 9110 §15.5), apart from those that ask to come again.
-            case .refused: !(400..<500).contains(error.status ?? 0) || [408, 425, 429].contains(error.status)
+            // An HTTP answer, if there was one, says whether to come again; a host without a server may have one later.
+            case .refused: error.status.map(HTTPRefusal.isRetriable) ?? true
+            // Either the other side hung up, or it is no WebSocket server.
+            case .handshakeFailed: error.isRetriable
             default: true
             }
         self.init(

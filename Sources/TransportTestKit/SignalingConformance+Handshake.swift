@@ -205,7 +205,76 @@ extension SignalingConformance {
                     }
                 }
             },
-        ] + lostAnswerClauses(subject)
+        ] + lostAnswerClauses(subject) + refusalClauses(subject)
+    }
+
+    private static func refusalClauses<Transport>(_ subject: SignalingSubject<Transport>) -> [ConformanceClause] {
+        [
+            ConformanceClause(
+                "signaling.handshake.16",
+                "Retry-After may be a time, which counts from the answer's Date (RFC 9110 §10.2.3)"
+            ) {
+                // The server's clock is years behind; the formats are RFC 9110's three.
+                for time in [
+                    "Mon, 07 Nov 1994 00:00:05 GMT", "Monday, 07-Nov-94 00:00:05 GMT", "Mon Nov  7 00:00:05 1994",
+                ] {
+                    try await subject.withServer { connection in
+                        _ = try connection.readRequest()
+                        try connection.answer(
+                            status: "503 Service Unavailable",
+                            headers: ["Date: Sun, 06 Nov 1994 23:59:50 GMT", "Retry-After: \(time)"])
+                    } client: { transport, endpoint, _ in
+                        let error = try await expectError(.refused, from: "connect") {
+                            try await transport.connect(to: endpoint)
+                        }
+                        try expect(
+                            error.retryAfter == .seconds(15),
+                            "retryAfter should be 15 s for '\(time)', not \(String(describing: error.retryAfter))")
+                    }
+                }
+            },
+            ConformanceClause(
+                "signaling.handshake.17",
+                "where a redirection leads is told, without its query, and that a retry is in vain"
+            ) {
+                try await subject.withServer { connection in
+                    _ = try connection.readRequest()
+                    try connection.answer(
+                        status: "301 Moved Permanently", headers: ["Location: https://example.org/rooms?key=SECRET"])
+                } client: { transport, endpoint, _ in
+                    let error = try await expectError(.refused, from: "connect") {
+                        try await transport.connect(to: endpoint)
+                    }
+                    try expect(error.message.contains("wss://example.org/rooms"), "the message is '\(error.message)'")
+                    try expect(!error.message.contains("SECRET"), "the message is '\(error.message)'")
+                    try expect(!error.isRetriable, "the same request leads to the same redirection: not isRetriable")
+                }
+            },
+            ConformanceClause("signaling.handshake.18", "no error tells the query of the URL, which may be a secret") {
+                for status in [404, 503] {
+                    try await subject.withServer { connection in
+                        _ = try connection.readRequest()
+                        try connection.answer(status: "\(status) No")
+                    } client: { transport, endpoint, _ in
+                        var endpoint = endpoint
+                        endpoint.path = "/?access_token=SECRET"
+                        let error = try await expectError(.refused, from: "connect") { [endpoint] in
+                            try await transport.connect(to: endpoint)
+                        }
+                        let text = "\(error) \(String(describing: error.cause))"
+                        try expect(!text.contains("SECRET"), "it says '\(text)'")
+                    }
+                }
+                let transport = try subject.makeTransport()
+                let endpoint = try SignalingEndpoint(url: "ws://127.0.0.1:1/?access_token=SECRET")
+                let error = try await expectError(.refused, .unreachable, from: "connect") {
+                    try await transport.connect(to: endpoint)
+                }
+                let text = "\(error) \(String(describing: error.cause))"
+                try expect(!text.contains("SECRET"), "it says '\(text)'")
+                try await shutDown(transport)
+            },
+        ]
     }
 
     private static func lostAnswerClauses<Transport>(_ subject: SignalingSubject<Transport>) -> [ConformanceClause] {

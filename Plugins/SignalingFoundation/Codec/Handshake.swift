@@ -16,7 +16,7 @@ struct Handshake {
     /// Refuses what would break out of its line in the request, and what is out of all proportion. Throws `.invalidArgument`.
     static func check(_ endpoint: SignalingEndpoint) throws(TransportError) {
         func refuse(_ what: String) -> TransportError { TransportError(.invalidArgument, "\(what); nothing was sent") }
-        let names = [endpoint.host, endpoint.tls.serverName ?? endpoint.host, endpoint.proxy?.host ?? endpoint.host]
+        let names = [endpoint.host, endpoint.certificateName, endpoint.proxy?.host ?? endpoint.host]
         for name in names {
             let isPlain = name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "/") }
             guard !name.isEmpty, name.utf8.count <= 255, isPlain else {
@@ -41,7 +41,7 @@ struct Handshake {
 
     var request: [UInt8] {
         var text =
-            "GET \(endpoint.path) HTTP/1.1\r\nHost: \(authority)\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "GET \(endpoint.path) HTTP/1.1\r\nHost: \(endpoint.hostHeader)\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         text += "Sec-WebSocket-Key: \(key)\r\nSec-WebSocket-Version: 13\r\n"
         if !endpoint.subprotocols.isEmpty {
             text += "Sec-WebSocket-Protocol: \(endpoint.subprotocols.joined(separator: ", "))\r\n"
@@ -58,16 +58,12 @@ struct Handshake {
 
     private var host: String { endpoint.host.contains(":") ? "[\(endpoint.host)]" : endpoint.host }
 
-    private var authority: String {
-        endpoint.port == (endpoint.isSecure ? 443 : 80) ? host : "\(host):\(endpoint.port)"
-    }
-
     // MARK: Whether the answer is one to it
 
     /// Nil: the connection is open. Else `.refused` for another status than 101, `.handshakeFailed`.
     func error(in head: ResponseHead) -> TransportError? {
         guard head.status == 101 else {
-            return refusal(head, "\(endpoint.url) answered with HTTP status \(head.status)")
+            return refusal(head).error(connectingTo: endpoint)
         }
         func failed(_ what: String) -> TransportError {
             TransportError(.handshakeFailed, "\(endpoint.url) did not answer as a WebSocket server: \(what)")
@@ -97,17 +93,13 @@ struct Handshake {
     /// Nil: the proxy has made the connection.
     func proxyError(in head: ResponseHead) -> TransportError? {
         guard !(200...299).contains(head.status) else { return nil }
-        return refusal(head, "the proxy answered with HTTP status \(head.status) when asked for \(endpoint.url)")
+        return refusal(head).error(fromProxyFor: endpoint)
     }
 
-    private func refusal(_ head: ResponseHead, _ message: String) -> TransportError {
-        var retryAfter: Duration?
-        if let text = head.values("retry-after").first, let seconds = Int(text), (0...86_400).contains(seconds) {
-            retryAfter = .seconds(seconds)
-        }
-        return TransportError(
-            .refused, message, isRetriable: head.status >= 500 || head.status == 429 || head.status == 408,
-            status: head.status, retryAfter: retryAfter)
+    private func refusal(_ head: ResponseHead) -> HTTPRefusal {
+        HTTPRefusal(
+            status: head.status, location: head.values("location").first, retryAfter: head.values("retry-after").first,
+            date: head.values("date").first)
     }
 
     /// RFC 6455 §4.2.2.

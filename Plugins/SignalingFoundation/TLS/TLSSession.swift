@@ -36,7 +36,7 @@
             self.incoming = incoming
             self.outgoing = outgoing
             url = endpoint.url
-            let name = endpoint.tls.serverName ?? endpoint.host
+            let name = endpoint.certificateName
             // A numeric address is compared with the certificate's addresses and is no SNI (RFC 6066 §3).
             guard COpenSSL_verify_name(ssl, name) == 1 else {
                 throw TransportError(.invalidArgument, "OpenSSL cannot verify a certificate for the name '\(name)'")

@@ -1,0 +1,125 @@
+internal import Glibc
+
+/// An HTTP answer that opens no WebSocket, and what it means (RFC 9110 §15): whether the same request may succeed later, what is
+/// wrong, and what to do. The same for every backend.
+public struct HTTPRefusal: Sendable, Hashable {
+    /// Any but a 101 that was right.
+    public var status: Int
+    /// The value of `Location`, where there is one.
+    public var location: String?
+    /// The value of `Retry-After`, where there is one.
+    public var retryAfter: String?
+    /// The value of `Date`, where there is one.
+    public var date: String?
+
+    /// Takes the values as they came.
+    public init(status: Int, location: String? = nil, retryAfter: String? = nil, date: String? = nil) {
+        self.status = status
+        self.location = location
+        self.retryAfter = retryAfter
+        self.date = date
+    }
+
+    /// What `SignalingTransport.connect(to:)` throws when the server answers so: `.refused`, with the status, `retryAfter`, where a
+    /// redirection leads, and what to do.
+    public func error(connectingTo endpoint: SignalingEndpoint) -> TransportError {
+        error("\(endpoint.url) answered \(status): \(meaning(for: endpoint))")
+    }
+
+    /// What `SignalingTransport.connect(to:)` throws when the endpoint's proxy answers CONNECT so.
+    public func error(fromProxyFor endpoint: SignalingEndpoint) -> TransportError {
+        let proxy = endpoint.proxy.map { "the proxy \($0)" } ?? "the proxy"
+        let what =
+            switch status {
+            case 407: "it asks for a user and a password: write http://user:password@host:port/ for it"
+            case 403, 405: "it does not allow connections to that host and port"
+            case 502, 503, 504: "it could not reach the server"
+            default: Self.meaning(of: status)
+            }
+        return error("\(proxy) answered \(status) when asked for \(endpoint.url): \(what)")
+    }
+
+    private func error(_ message: String) -> TransportError {
+        TransportError(
+            .refused, message, isRetriable: Self.isRetriable(status), status: status,
+            retryAfter: delay(now: time(nil)))
+    }
+
+    /// Whether the same request may succeed later although nobody changes anything: the server asks for it, or the fault is its own.
+    public static func isRetriable(_ status: Int) -> Bool {
+        switch status {
+        // An interim answer without a final one.
+        case 100..<200: true
+        case 408, 425, 429: true
+        // What it cannot do, and a network that wants a person to log in first (RFC 6585 §6).
+        case 501, 505, 511: false
+        default: status >= 500
+        }
+    }
+
+    /// How long to wait (RFC 9110 §10.2.3), at most a day. A time is measured against the answer's own clock, where it tells it.
+    /// - Parameter now: seconds since 1970 by this machine's clock.
+    func delay(now: Int) -> Duration? {
+        guard let text = retryAfter, !text.isEmpty else { return nil }
+        let seconds: Int
+        if text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) {
+            seconds = Int(text) ?? .max
+        } else if let time = HTTPDate.parse(text, now: now) {
+            seconds = time - (date.flatMap { HTTPDate.parse($0, now: now) } ?? now)
+        } else {
+            return nil
+        }
+        return .seconds(min(max(seconds, 0), 86_400))
+    }
+
+    private func meaning(for endpoint: SignalingEndpoint) -> String {
+        guard (300..<400).contains(status), status != 304 else { return Self.meaning(of: status) }
+        return target(from: endpoint).map { "it wants \($0)" } ?? "it redirects, and does not say where to"
+    }
+
+    static func meaning(of status: Int) -> String {
+        switch status {
+        case 101: "it did not switch to WebSockets as asked"
+        case 100..<200: "an interim answer, and no final one"
+        case 200..<300: "a page instead of a WebSocket: is it a room server, or the login page of this network?"
+        case 400: "it takes the request for malformed: does what stands in between pass WebSockets on?"
+        case 401: "it asks for credentials: check the token"
+        case 403: "it does not let this request in: check the token, and what stands in between"
+        case 404, 410: "there is nothing at this path: check the URL"
+        case 407: "a proxy on the way asks for a user and a password"
+        case 408, 504: "it waited too long: it may be overloaded"
+        case 421: "it does not serve this host name: check the URL"
+        case 425, 429: "it asks to come later: there were too many requests"
+        case 426: "it wants another protocol: does what stands in between pass WebSockets on?"
+        case 501, 505: "it cannot do WebSockets: check the URL, and what stands in between"
+        case 502, 503: "the server is not ready, or what stands in front of it does not reach it"
+        case 511: "this network wants somebody to log in first: open a web page"
+        case 500...: "the server failed: look at its log"
+        default: "it refuses the request: check the URL"
+        }
+    }
+
+    /// Where a redirection leads (RFC 9110 §10.2.2), as a WebSocket URL where it is one of HTTP; without what may be secret.
+    private func target(from endpoint: SignalingEndpoint) -> String? {
+        guard let location, !location.isEmpty, location.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { return nil }
+        let scheme = endpoint.isSecure ? "wss" : "ws"
+        let lower = location.lowercased()
+        let url: String
+        if lower.hasPrefix("https:") {
+            url = "wss:" + location.dropFirst(6)
+        } else if lower.hasPrefix("http:") {
+            url = "ws:" + location.dropFirst(5)
+        } else if location.hasPrefix("//") {
+            url = "\(scheme):\(location)"
+        } else if location.hasPrefix("/") {
+            url = "\(scheme)://\(endpoint.hostHeader)\(location)"
+        } else if location.prefix(while: { !"/?#".contains($0) }).contains(":") {
+            url = location
+        } else {
+            let path = endpoint.path.prefix { $0 != "?" }
+            let folder = path[...(path.lastIndex(of: "/") ?? path.startIndex)]
+            url = "\(scheme)://\(endpoint.hostHeader)\(folder)\(location)"
+        }
+        return URLText.redacted(url)
+    }
+}

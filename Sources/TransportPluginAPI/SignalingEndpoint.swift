@@ -1,0 +1,103 @@
+/// Where to connect, and under which conditions.
+public struct SignalingEndpoint: Sendable, Hashable {
+    /// `wss` when true, else `ws`.
+    public var isSecure: Bool
+    /// A name or a numeric address: IPv6 without brackets, with its zone behind `%` where it has one (`fe80::1%eth0`).
+    public var host: String
+    /// 1 to 65,535.
+    public var port: UInt16
+    /// Path and query, beginning with `/`. The query may be a secret: never log it.
+    public var path: String
+    /// Which certificates are trusted, where `isSecure`.
+    public var tls = TLSTrust()
+    /// Additional request headers; refused with `.notSupported` by a transport that cannot carry them. Values may be secrets: never
+    /// log them.
+    public var headers: [(name: String, value: String)] = []
+    /// Offered in `Sec-WebSocket-Protocol`; the server must choose one of them when there are any. Refused with `.notSupported` by a
+    /// transport that cannot carry them.
+    public var subprotocols: [String] = []
+    /// An HTTP proxy that is asked to CONNECT, where the backend declares `.proxy`.
+    public var proxy: Proxy?
+    /// For the whole of `connect`.
+    public var connectTimeout: Duration = .seconds(5)
+    /// Bytes; for both directions.
+    public var maximumMessageSize = 1 << 20
+    /// Bytes that may wait in the connection, for each direction.
+    public var bufferLimit = 4 << 20
+
+    /// Reads a `ws://` or `wss://` URL. Throws `.invalidArgument` naming what is wrong with it.
+    ///
+    /// A zone may be written as in RFC 6874 (`[fe80::1%25eth0]`) or plainly (`[fe80::1%eth0]`).
+    public init(url: String) throws(TransportError) {
+        self = try Self.parse(url)
+    }
+
+    init(isSecure: Bool, host: String, port: UInt16, path: String) {
+        self.isSecure = isSecure
+        self.host = host
+        self.port = port
+        self.path = path
+    }
+
+    /// The URL for people and logs: without the query, headers and credentials, which may be secrets.
+    public var url: String {
+        let path = path.firstIndex(of: "?").map { "\(self.path[..<$0])?…" } ?? path
+        return "\(isSecure ? "wss" : "ws")://\(authority(zone: true)):\(port)\(path)"
+    }
+
+    /// The value of the request's Host: without a zone, which means nothing to others (RFC 6874 §4), and without a default port.
+    public var hostHeader: String {
+        let host = authority(zone: false)
+        return port == (isSecure ? 443 : 80) ? host : "\(host):\(port)"
+    }
+
+    /// The name or numeric address that the server's certificate must carry: without a zone and a final dot (RFC 6066 §3).
+    public var certificateName: String {
+        if let name = tls.serverName { return name }
+        let name = host.contains(":") ? host.prefix { $0 != "%" } : host[...]
+        return String(name.hasSuffix(".") ? name.dropLast() : name)
+    }
+
+    private func authority(zone: Bool) -> String {
+        guard host.contains(":") else { return host }
+        guard let mark = host.firstIndex(of: "%") else { return "[\(host)]" }
+        return zone ? "[\(host[..<mark])%25\(host[host.index(after: mark)...])]" : "[\(host[..<mark])]"
+    }
+
+    public static func == (left: Self, right: Self) -> Bool {
+        left.isSecure == right.isSecure && left.host == right.host && left.port == right.port
+            && left.path == right.path && left.tls == right.tls
+            && left.headers.elementsEqual(right.headers, by: ==)
+            && left.subprotocols == right.subprotocols && left.proxy == right.proxy
+            && left.connectTimeout == right.connectTimeout && left.maximumMessageSize == right.maximumMessageSize
+            && left.bufferLimit == right.bufferLimit
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(isSecure)
+        hasher.combine(host)
+        hasher.combine(port)
+        hasher.combine(path)
+    }
+}
+
+extension SignalingEndpoint: CustomStringConvertible, CustomReflectable {
+    /// As `url`: nothing that may be a secret.
+    public var description: String { url }
+    /// Nothing but the description, so that dumps and test reports have no secrets either.
+    public var customMirror: Mirror { Mirror(self, children: ["url": url]) }
+}
+
+/// Which certificates a `wss` connection trusts. There is no way to trust them all.
+public struct TLSTrust: Sendable, Hashable {
+    /// A PEM file with the authorities to trust. Nil: those of the system.
+    public var authoritiesFile: String?
+    /// The name that the certificate must carry. Nil: the endpoint's host.
+    public var serverName: String?
+
+    /// Trusts what is given, and only that; nil stands for the system's authorities and the endpoint's host.
+    public init(authoritiesFile: String? = nil, serverName: String? = nil) {
+        self.authoritiesFile = authoritiesFile
+        self.serverName = serverName
+    }
+}

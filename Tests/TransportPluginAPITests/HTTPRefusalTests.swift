@@ -1,0 +1,79 @@
+import Testing
+
+@testable import TransportPluginAPI
+
+@Suite struct HTTPRefusalTests {
+    private static let now = 1_800_000_000  // Fri, 15 Jan 2027 08:00:00 GMT
+
+    @Test(
+        arguments: [
+            ("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777), ("Sunday, 06-Nov-94 08:49:37 GMT", 784_111_777),
+            ("Sun Nov  6 08:49:37 1994", 784_111_777), ("Sun Nov 16 08:49:37 1994", 784_975_777),
+            ("Thu, 29 Feb 2024 23:59:60 GMT", 1_709_251_200), ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+            ("Saturday, 15-Jan-77 00:00:00 GMT", 3_377_894_400), ("Sunday, 15-Jan-78 00:00:00 GMT", 253_670_400),
+            ("Sun, 06 Nov 1994 08:49:37 +0000", nil), ("Sun, 06 Nov 94 08:49:37 GMT", nil),
+            ("1994-11-06T08:49:37Z", nil),
+            ("Sun, 06 Nob 1994 08:49:37 GMT", nil), ("Sun, 32 Nov 1994 08:49:37 GMT", nil), ("", nil), (", : : :", nil),
+            ("Sun, 06 Nov 1994 24:00:00 GMT", nil), ("Sun, 06 Nov 99999 08:49:37 GMT", nil),
+        ] as [(String, Int?)])
+    func timesAreReadInTheThreeFormats(_ text: String, _ seconds: Int?) {
+        #expect(HTTPDate.parse(text, now: Self.now) == seconds)
+    }
+
+    @Test(
+        arguments: [
+            ("7", nil, 7), ("0", nil, 0), ("99999999999999999999999", nil, 86_400), ("86401", nil, 86_400),
+            ("-1", nil, nil),
+            ("1.5", nil, nil), ("soon", nil, nil), ("", nil, nil),
+            // By the answer's clock where it is told, else by ours.
+            ("Sun, 06 Nov 1994 08:50:07 GMT", "Sun, 06 Nov 1994 08:49:37 GMT", 30),
+            ("Fri, 15 Jan 2027 08:00:15 GMT", nil, 15), ("Fri, 15 Jan 2027 08:00:15 GMT", "nonsense", 15),
+            ("Fri, 15 Jan 2027 07:00:00 GMT", nil, 0), ("Fri, 15 Jan 2100 07:00:00 GMT", nil, 86_400),
+        ] as [(String, String?, Int?)])
+    func retryAfterIsBoundedAndMeasuredAgainstTheAnswersClock(_ text: String, _ date: String?, _ seconds: Int?) {
+        let delay = HTTPRefusal(status: 503, retryAfter: text, date: date).delay(now: Self.now)
+        #expect(delay == seconds.map { .seconds($0) })
+    }
+
+    @Test(arguments: [
+        ("https://h.example/", "wss://h.example/"), ("HTTP://h.example", "ws://h.example"),
+        ("//other.example/a", "ws://other.example/a"), ("/b?key=SECRET", "ws://example.org:8080/b?…"),
+        ("b", "ws://example.org:8080/rooms/b"), ("ftp://h/", "ftp://h/"),
+        ("https://u:SECRET@h.example/#SECRET", "wss://…@h.example/#…"),
+    ])
+    func aRedirectionNamesWhatIsWanted(_ location: String, _ target: String) throws {
+        let endpoint = try SignalingEndpoint(url: "ws://example.org:8080/rooms/a?token=SECRET/")
+        let error = HTTPRefusal(status: 301, location: location).error(connectingTo: endpoint)
+        #expect(error.message == "ws://example.org:8080/rooms/a?… answered 301: it wants \(target)")
+        #expect(error.code == .refused && error.status == 301 && !error.isRetriable)
+    }
+
+    @Test(arguments: [nil, "", "a b", "ü"])
+    func aRedirectionWithoutAnAddressSaysSo(_ location: String?) throws {
+        let error = HTTPRefusal(status: 302, location: location)
+            .error(connectingTo: try SignalingEndpoint(url: "ws://h/"))
+        #expect(error.message.contains("does not say where to"))
+    }
+
+    /// What the next attempt may do otherwise; the rest ends a first join.
+    @Test func classesOfAnswersAreRetriedAsTheRFCsSay() throws {
+        let retriable = (0...1000).filter(HTTPRefusal.isRetriable)
+        let expected =
+            Array(100..<200) + [408, 425, 429] + (500...1000).filter { ![501, 505, 511].contains($0) }
+        #expect(retriable == expected)
+    }
+
+    @Test(arguments: [
+        100, 101, 200, 204, 304, 400, 401, 403, 404, 407, 410, 418, 421, 426, 429, 500, 501, 503, 511, 599,
+    ])
+    func everyAnswerIsToldWithACure(_ status: Int) throws {
+        var endpoint = try SignalingEndpoint(url: "ws://h/?SECRET")
+        endpoint.proxy = .init(host: "p", port: 3128, user: "u", password: "SECRET")
+        let refusal = HTTPRefusal(status: status)
+        for error in [refusal.error(connectingTo: endpoint), refusal.error(fromProxyFor: endpoint)] {
+            #expect(error.message.contains("answered \(status)") && !error.message.contains("SECRET"))
+            #expect(error.status == status)
+        }
+        #expect(refusal.error(fromProxyFor: endpoint).message.hasPrefix("the proxy p:3128 answered"))
+    }
+}
