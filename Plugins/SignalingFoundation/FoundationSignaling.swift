@@ -2,8 +2,7 @@ public import TransportPluginAPI
 
 /// WebSocket connections over plain sockets: `ws` with nothing but the toolchain, `wss` by OpenSSL where the trait `OpenSSL` is on.
 ///
-/// Each instance has one thread, which drives all its connections. Names are resolved on threads of their own; the addresses of a
-/// name are tried side by side, 250 ms apart (RFC 8305).
+/// Each instance has one thread, which drives all its connections. Names are resolved on threads of their own.
 public final class FoundationSignaling: SignalingTransport {
     private let shared: SignalingLoop
 
@@ -46,12 +45,10 @@ public final class FoundationSignaling: SignalingTransport {
         #endif
         try Handshake.check(endpoint)
         let deadline = Timestamp.now() + endpoint.connectTimeout
-        let (host, port) = endpoint.proxy.map { ($0.host, $0.port) } ?? (endpoint.host, endpoint.port)
-        let addresses = try await NameResolver.resolve(host, url: endpoint.url, deadline: deadline)
-        try checkRunning()
-        let link = Link(shared, endpoint, deadline: deadline)
+        let descriptor = try await shared.dialer.connect(to: endpoint, deadline: deadline)
+        let link = Link(shared, endpoint, descriptor: descriptor, deadline: deadline)
         let outcome = await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in link.open(addresses, port: port, continuation) }
+            await withCheckedContinuation { continuation in link.open(continuation) }
         } onCancel: {
             link.abandon(Self.cancelled(endpoint))
         }

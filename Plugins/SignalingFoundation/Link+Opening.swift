@@ -1,9 +1,9 @@
 internal import Glibc
 internal import TransportPluginAPI
 
-/// From the addresses to the answered handshake. On the loop.
+/// From the connected socket to the answered handshake. On the loop.
 extension Link {
-    func connect(to addresses: [String], port: UInt16) {
+    func begin() {
         guard phase == .connecting else { return }
         setDeadline(openingDeadline)
         #if OpenSSL
@@ -14,42 +14,14 @@ extension Link {
                 }
             }
         #endif
-        let connector = TCPConnector(loop: loop, addresses: addresses, port: port, url: target) { [weak self] outcome in
-            self?.connected(outcome)
-        }
-        self.connector = connector
-        connector.start()
-    }
-
-    /// What is connected to, for errors.
-    private var target: String {
-        endpoint.proxy.map { "the proxy \($0.host):\($0.port) for \(endpoint.url)" } ?? endpoint.url
-    }
-
-    private func connected(_ outcome: Result<Int32, TransportError>) {
-        connector = nil
-        switch outcome {
-        case .failure(let error): return failed(error)
-        case .success(let socket): descriptor = socket
-        }
         do throws(TransportError) {
             watch = try loop.watch(descriptor, for: .readable) { [weak self] ready in self?.isReady(ready) }
         } catch { return failed(error) }
         note(localAddress: TCPConnector.localAddress(of: descriptor))
         var generator = SystemRandomNumberGenerator()
         let nonce = (0..<16).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
-        let handshake = Handshake(endpoint, nonce: nonce)
-        self.handshake = handshake
+        handshake = Handshake(endpoint, nonce: nonce)
         claim.withLock { $0.isOpen = true }
-        if endpoint.proxy != nil {
-            phase = .asksProxy
-            sendUrgently(handshake.proxyRequest)
-        } else {
-            startTLS()
-        }
-    }
-
-    private func startTLS() {
         #if OpenSSL
             if tls != nil {
                 phase = .startsTLS
@@ -77,28 +49,23 @@ extension Link {
     private func upgrade() {
         guard let handshake else { return }
         phase = .upgrades
-        head = HeadBuffer()
         sendUrgently(handshake.request)
     }
 
-    /// Takes the answer of the proxy or of the server from the front of `bytes`. False: it has not come whole.
+    /// Takes the answer of the server from the front of `bytes`. False: it has not come whole.
     func takeAnswer(_ bytes: inout UnsafeRawBufferPointer) -> Bool {
         guard let handshake else { return false }
         switch head.take(&bytes) {
         case .incomplete: return false
         case .invalid(let why):
-            failed(TransportError(.handshakeFailed, "\(target) did not answer as a WebSocket server: \(why)"))
-        // An interim answer: the final one follows (RFC 9110 §15.2).
-        case .complete(let answer) where (100..<200).contains(answer.status) && answer.status != 101:
-            head = HeadBuffer()
+            failed(TransportError(.handshakeFailed, "\(endpoint.url) did not answer as a WebSocket server: \(why)"))
+        case .complete(let answer) where answer.isInterim: head = HTTPAnswer.Buffer()
         case .complete(let answer):
-            if phase == .asksProxy {
-                if let error = handshake.proxyError(in: answer) { failed(error) } else { startTLS() }
-            } else if let error = handshake.error(in: answer) {
+            if let error = handshake.error(in: answer) {
                 failed(error)
             } else {
                 self.handshake = nil
-                head = HeadBuffer()
+                head = HTTPAnswer.Buffer()
                 phase = .open
                 setDeadline(.distantFuture)
                 allowDirectWrite()
@@ -117,7 +84,8 @@ extension Link {
             )
         default:
             failed(
-                TransportError(.handshakeFailed, "\(target) hung up during the handshake: \(why)", isRetriable: true))
+                TransportError(
+                    .handshakeFailed, "\(endpoint.url) hung up during the handshake: \(why)", isRetriable: true))
         }
     }
 }

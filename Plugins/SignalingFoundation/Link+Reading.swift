@@ -67,7 +67,7 @@ extension Link {
 
     private func received(_ bytes: UnsafeRawBufferPointer) {
         #if OpenSSL
-            if let tls, phase != .asksProxy {
+            if let tls {
                 guard tls.receive(bytes) else {
                     return ended(ENOMEM)
                 }
@@ -98,7 +98,7 @@ extension Link {
             case .inOrder: ended(nil)
             case .failed(let error):
                 switch phase {
-                case .connecting, .asksProxy, .startsTLS, .upgrades: failed(error)
+                case .connecting, .startsTLS, .upgrades: failed(error)
                 case .open, .closing, .parting: broke(error)
                 case .over: break
                 }
@@ -111,14 +111,10 @@ extension Link {
         var bytes = bytes
         while !bytes.isEmpty {
             switch phase {
-            case .asksProxy, .upgrades: guard takeAnswer(&bytes) else { return }
-            case .startsTLS:
-                // A server does not speak first in TLS: what the proxy sent behind its answer is nothing that may be here.
-                return failed(
-                    TransportError(.handshakeFailed, "the proxy sent more than its answer for \(endpoint.url)"))
+            case .upgrades: guard takeAnswer(&bytes) else { return }
             case .open, .closing:
                 guard takeEvent(&bytes) else { return }
-            case .connecting, .parting, .over: return
+            case .connecting, .startsTLS, .parting, .over: return
             }
         }
     }
@@ -178,7 +174,7 @@ extension Link {
         let why = error.map(systemText) ?? "end of the connection"
         switch phase {
         case .connecting, .over: break
-        case .asksProxy, .startsTLS, .upgrades: hungUp(why)
+        case .startsTLS, .upgrades: hungUp(why)
         case .parting: tearDown(withReset: false)
         case .open, .closing:
             guard let error, error != ECONNRESET, error != EPIPE else {

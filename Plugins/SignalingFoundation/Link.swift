@@ -27,10 +27,12 @@ final class Link: @unchecked Sendable {
 
     var loop: TransportLoop { group.loop }
 
-    init(_ group: SignalingLoop, _ endpoint: SignalingEndpoint, deadline: Timestamp) {
+    /// - Parameter descriptor: a connected socket, which is the link's from then on.
+    init(_ group: SignalingLoop, _ endpoint: SignalingEndpoint, descriptor: Int32, deadline: Timestamp) {
         self.group = group
         self.endpoint = endpoint
         openingDeadline = deadline
+        self.descriptor = descriptor
         parser = FrameParser(maximumMessageSize: endpoint.maximumMessageSize)
         inbound = MessageBuffer(
             limit: endpoint.bufferLimit,
@@ -46,9 +48,7 @@ final class Link: @unchecked Sendable {
     var closeReason: SignalingClose? { shared.withLock { $0.closeReason } }
     var localAddress: String? { shared.withLock { $0.localAddress } }
 
-    func open(
-        _ addresses: [String], port: UInt16, _ continuation: CheckedContinuation<Result<Void, TransportError>, Never>
-    ) {
+    func open(_ continuation: CheckedContinuation<Result<Void, TransportError>, Never>) {
         let outcome = shared.withLock { shared -> Result<Void, TransportError>? in
             if shared.outcome == nil { shared.opening = continuation }
             return shared.outcome
@@ -57,7 +57,7 @@ final class Link: @unchecked Sendable {
         guard group.add(self) else {
             return settle(.failure(TransportError(.closed, "the transport was shut down")))
         }
-        loop.execute { self.connect(to: addresses, port: port) }
+        loop.execute { self.begin() }
     }
 
     /// Ends attempt or connection at once; whoever waits gets `error`.
@@ -126,7 +126,6 @@ final class Link: @unchecked Sendable {
 
     enum Phase {
         case connecting
-        case asksProxy
         case startsTLS
         case upgrades
         case open
@@ -137,9 +136,8 @@ final class Link: @unchecked Sendable {
         case over
     }
     @exclusivity(unchecked) var phase = Phase.connecting
-    var connector: TCPConnector?
     var handshake: Handshake?
-    var head = HeadBuffer()
+    var head = HTTPAnswer.Buffer()
     @exclusivity(unchecked) var parser: FrameParser
     @exclusivity(unchecked) var watch: LoopWatch?
     /// Reading stopped because nobody receives.
@@ -154,8 +152,8 @@ final class Link: @unchecked Sendable {
 
     // MARK: By the writer
 
-    /// -1 before the socket is connected. Written on the loop before anybody may write.
-    @exclusivity(unchecked) var descriptor: Int32 = -1
+    /// -1 when it is closed.
+    @exclusivity(unchecked) var descriptor: Int32
     @exclusivity(unchecked) var output = OutputBuffer()
     /// What TLS made of the output.
     @exclusivity(unchecked) var wire = OutputBuffer()
@@ -172,7 +170,7 @@ final class Link: @unchecked Sendable {
 
     private func deadlinePassed() {
         switch phase {
-        case .connecting, .asksProxy, .startsTLS, .upgrades:
+        case .connecting, .startsTLS, .upgrades:
             failed(TransportError(.timedOut, "\(endpoint.url) did not answer in time", isRetriable: true))
         case .open, .over: break
         case .closing, .parting: tearDown(withReset: true)
@@ -196,7 +194,7 @@ final class Link: @unchecked Sendable {
         switch phase {
         case .over: break
         // The other side was first, or broke a rule: its end is being waited for.
-        case .parting, .closing, .connecting, .asksProxy, .startsTLS, .upgrades:
+        case .parting, .closing, .connecting, .startsTLS, .upgrades:
             setDeadline(min(self.deadline, deadline))
         case .open:
             phase = .closing
@@ -229,8 +227,6 @@ final class Link: @unchecked Sendable {
     func tearDown(withReset: Bool) {
         guard phase != .over else { return }
         phase = .over
-        connector?.cancel()
-        connector = nil
         setDeadline(.distantFuture)
         watch?.cancel()
         watch = nil

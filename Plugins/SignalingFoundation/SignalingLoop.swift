@@ -12,6 +12,7 @@ final class SignalingLoop: @unchecked Sendable {
 
     let loop: TransportLoop
     let taskExecutor: any TaskExecutor
+    let dialer: SignalingDialer
     private let members = Locked(Members())
 
     // MARK: On the loop
@@ -28,6 +29,7 @@ final class SignalingLoop: @unchecked Sendable {
     init() throws(TransportError) {
         loop = try TransportLoop(name: "ws-foundation")
         taskExecutor = loop.taskExecutor
+        dialer = SignalingDialer(loop: loop)
     }
 
     deinit {

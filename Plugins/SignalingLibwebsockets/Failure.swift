@@ -7,16 +7,9 @@
     enum Failure {
         /// libwebsockets gave up at once.
         static func connecting(_ link: Link, errno: Int32) -> TransportError {
-            let url = "\(link.request.endpoint.url) (\(link.request.address))"
-            switch errno {
-            case ECONNREFUSED:
-                return TransportError(.refused, "nobody listens at \(url): is the server running?", isRetriable: true)
-            case EMFILE, ENFILE, ENOMEM, ENOBUFS:
-                return TransportError(.resourceExhausted, "no socket for \(url): \(text(errno))", isRetriable: true)
-            case 0: return TransportError(.unreachable, "\(url) could not be reached", isRetriable: true)
-            default:
-                return TransportError(.unreachable, "\(url) could not be reached: \(text(errno))", isRetriable: true)
-            }
+            let url = link.request.endpoint.url
+            return TransportError(
+                .resourceExhausted, "no socket for \(url)\(errno == 0 ? "" : ": \(text(errno))")", isRetriable: true)
         }
 
         /// The attempt failed later; `reason` is libwebsockets' text.
@@ -32,12 +25,6 @@
                     status: status, location: header(WSI_TOKEN_HTTP_LOCATION, of: wsi),
                     retryAfter: header(WSI_TOKEN_HTTP_RETRY_AFTER, of: wsi), date: header(WSI_TOKEN_HTTP_DATE, of: wsi))
                 return refusal.error(connectingTo: link.request.endpoint)
-            }
-            if reason.hasPrefix("Unable to connect") {
-                // libwebsockets keeps the error to itself; a reset by a host whose server is down is by far the most common.
-                return TransportError(
-                    .refused, "\(url) (\(link.request.address)) could not be connected to: is the server running?",
-                    isRetriable: true)
             }
             if link.request.endpoint.isSecure, !link.hasSentRequest {
                 return TransportError(.tlsFailed, "TLS with \(url) failed: \(reason)", isRetriable: true)

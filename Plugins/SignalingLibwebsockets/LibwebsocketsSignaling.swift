@@ -5,7 +5,7 @@
     /// WebSocket connections over libwebsockets 4.1: `ws` and `wss`, verified.
     ///
     /// All instances of a process share one thread that runs libwebsockets (see `Service`). Names are resolved on threads of
-    /// their own. Where a name has several addresses they are tried one after the other, each with its share of the time left.
+    /// their own, and each instance has a thread that connects to their addresses: libwebsockets is handed connected sockets.
     public final class LibwebsocketsSignaling: SignalingTransport {
         private enum State: Sendable {
             case running
@@ -13,17 +13,22 @@
             case ended
         }
         private let service: Service
+        private let dialer: SignalingDialer
         private let owner = Owner()
         private let state = Locked(State.running)
 
         /// Throws `.resourceExhausted` when the system has no descriptor or thread left.
-        public init() throws(TransportError) { service = try Service.acquire() }
+        public init() throws(TransportError) {
+            dialer = try SignalingDialer()
+            service = try Service.acquire()
+        }
 
         /// What to register: the backend called `libwebsockets`.
         public static func plugin() -> SignalingPlugin {
             SignalingPlugin(
                 PluginDescriptor(
-                    name: "libwebsockets", summary: "WebSocket by libwebsockets, TLS by OpenSSL", capabilities: [.tls])
+                    name: "libwebsockets", summary: "WebSocket by libwebsockets, TLS by OpenSSL",
+                    capabilities: [.tls, .proxy])
             ) { (_) throws(TransportError) in try LibwebsocketsSignaling() }
         }
 
@@ -43,27 +48,10 @@
             if Task.isCancelled { throw TransportError(.cancelled, "connecting to \(endpoint.url) was cancelled") }
             try ConnectRequest.check(endpoint)
             let deadline = Timestamp.now() + endpoint.connectTimeout
-            var addresses = try await NameResolver.resolve(endpoint.host, url: endpoint.url, deadline: deadline)[...]
-            while true {
-                let address = addresses.removeFirst()
-                let now = Timestamp.now()
-                let share = Duration.nanoseconds((deadline - now).saturatedNanoseconds / Int64(addresses.count + 1))
-                do throws(TransportError) {
-                    return try await attempt(endpoint, address: address, deadline: now + share)
-                } catch {
-                    let mayTryNext = [.refused, .unreachable, .timedOut].contains(error.code) && error.status == nil
-                    if addresses.isEmpty || !mayTryNext || Timestamp.now() >= deadline { throw error }
-                }
-            }
-        }
-
-        private nonisolated(nonsending) func attempt(
-            _ endpoint: SignalingEndpoint, address: String, deadline: Timestamp
-        ) async throws(TransportError) -> LibwebsocketsConnection {
-            try checkRunning()
+            let descriptor = try await dialer.connect(to: endpoint, deadline: deadline)
             let link = Link(
-                service: service, owner: owner,
-                request: ConnectRequest(endpoint: endpoint, address: address, deadline: deadline))
+                service: service, owner: owner, request: ConnectRequest(endpoint: endpoint, deadline: deadline),
+                descriptor: descriptor)
             let outcome = await withTaskCancellationHandler {
                 await withCheckedContinuation { continuation in link.open(continuation) }
             } onCancel: {
@@ -96,6 +84,7 @@
                     if isOver { continuation.resume() }
                 }
             case .first:
+                await dialer.shutdown()
                 await withCheckedContinuation { continuation in
                     service.release(owner: owner) { continuation.resume() }
                 }
@@ -155,8 +144,6 @@
     /// What one connection attempt needs.
     struct ConnectRequest: Sendable {
         let endpoint: SignalingEndpoint
-        /// Numeric.
-        let address: String
         let deadline: Timestamp
 
         /// The name for SNI, for the certificate, and for the request's Host. libwebsockets knows only one for all three.
@@ -173,10 +160,6 @@
         static func check(_ endpoint: SignalingEndpoint) throws(TransportError) {
             func refuse(_ what: String) -> TransportError {
                 TransportError(.invalidArgument, "\(what); nothing was sent")
-            }
-            guard endpoint.proxy == nil else {
-                throw TransportError(
-                    .notSupported, "the libwebsockets backend has no proxies: leave out the endpoint's proxy")
             }
             for name in [endpoint.host, endpoint.certificateName] {
                 let isPlain = name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "/") }

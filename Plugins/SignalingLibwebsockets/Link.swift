@@ -27,10 +27,12 @@
 
         static let closed = TransportError(.closed, "the connection is closed")
 
-        init(service: Service, owner: Owner, request: ConnectRequest) {
+        /// - Parameter descriptor: a connected socket, which is the link's from then on.
+        init(service: Service, owner: Owner, request: ConnectRequest, descriptor: Int32) {
             self.service = service
             self.owner = owner
             self.request = request
+            self.descriptor = descriptor
             let limit = request.endpoint.bufferLimit
             inbound = MessageBuffer(
                 limit: limit,
@@ -39,6 +41,8 @@
                 limit: limit,
                 onMessage: { [weak self] in if let self { self.service.requestWrite(self) } })
         }
+
+        deinit { closeDescriptor() }
 
         // MARK: From any thread
 
@@ -124,6 +128,8 @@
         var phase = Phase.connecting
         var id: UInt = 0
         var wsi: OpaquePointer?
+        /// The connected socket, until libwebsockets has it; then -1.
+        private(set) var descriptor: Int32
         var deadline: Timestamp?
         /// The last frame, an answer to a close or the reason of ours, is on its way although nobody waits for it any more.
         var isParting = false
@@ -136,6 +142,12 @@
         private var sending: (message: SignalingMessage, offset: Int)?
         private var assembly = Assembly()
 
+        /// After libwebsockets has a copy of it, or when nobody needs it.
+        func closeDescriptor() {
+            if descriptor >= 0 { Glibc.close(descriptor) }
+            descriptor = -1
+        }
+
         func established(from localAddress: String?) {
             shared.withLock { $0.localAddress = localAddress }
             phase = .open
@@ -145,6 +157,7 @@
 
         func failed(_ error: TransportError) {
             phase = .ended
+            closeDescriptor()
             settle(.failure(error))
             finish(inbound: error, discarding: true)
         }
@@ -159,6 +172,7 @@
         func destroyed() {
             wsi = nil
             phase = .ended
+            closeDescriptor()
             settle(.failure(Self.closed))
             finish(inbound: Self.closed, discarding: false)
             shared.withLock { $0.isOver = true }

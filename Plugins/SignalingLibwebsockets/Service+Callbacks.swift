@@ -46,7 +46,7 @@
                 return -1
             case LWS_CALLBACK_CLIENT_ESTABLISHED:
                 guard case .connecting = link.phase else { return -1 }
-                link.established(from: localAddress(of: wsi))
+                link.established(from: TCPConnector.localAddress(of: lws_get_socket_fd(wsi)))
             case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
                 guard case .connecting = link.phase else { return 0 }
                 let text = input.map {
@@ -66,15 +66,6 @@
             default: break
             }
             return 0
-        }
-
-        private func localAddress(of wsi: OpaquePointer) -> String? {
-            withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64) { text in
-                guard let start = text.baseAddress,
-                    CLibwebsockets_local_address(lws_get_socket_fd(wsi), start, 64) == 1
-                else { return nil }
-                return String(cString: start)
-            }
         }
 
         /// `input` points to libwebsockets' write position.

@@ -51,6 +51,9 @@
         private let scratch: UnsafeMutablePointer<UInt8>
         private static let chunk = 65_536
         private let protocolName = strdup("signaling")
+        /// What libwebsockets connects to while it is given the socket that it shall have; its address.
+        private let anchor: Int32
+        private let anchorName = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CLibwebsockets_anchor_size))
 
         private(set) var links: [UInt: Link] = [:]
         private var lastID: UInt = 0
@@ -90,6 +93,8 @@
             alarm.initialize(to: CLibwebsockets_alarm())
             scratch = .allocate(capacity: Int(CLibwebsockets_pre) + Self.chunk)
 
+            anchor = CLibwebsockets_anchor(anchorName)
+
             lws_set_log_level(0, nil)
             var info = Self.makeInfo(protocols)
             info.options = CLibwebsockets_option_tls | CLibwebsockets_option_explicit_vhosts
@@ -106,7 +111,7 @@
             let outOfResources = TransportError(
                 .resourceExhausted, "libwebsockets could not start: no descriptor, memory or thread is left",
                 isRetriable: true)
-            guard context != nil else { throw outOfResources }
+            guard context != nil, anchor >= 0 else { throw outOfResources }
             alarm.pointee.context = context
             trust.context = context
             trust.protocols = protocols
@@ -121,6 +126,8 @@
             alarm.deallocate()
             scratch.deallocate()
             free(protocolName)
+            if anchor >= 0 { close(anchor) }
+            anchorName.deallocate()
         }
 
         static func makeInfo(_ protocols: UnsafeMutablePointer<lws_protocols>) -> lws_context_creation_info {
@@ -238,7 +245,7 @@
             if case .connecting = link.phase {
                 link.failed(
                     TransportError(
-                        .timedOut, "\(link.request.endpoint.url) (\(link.request.address)) did not answer in time",
+                        .timedOut, "\(link.request.endpoint.url) did not answer in time",
                         isRetriable: true))
             }
             kill(link, atOnce: true)
@@ -266,24 +273,29 @@
             link.isStarting = true
             defer { link.isStarting = false }
             errno = 0
-            let wsi = link.request.address.withCString { address in
-                link.request.hostHeader.withCString { host in
-                    endpoint.path.withCString { path in
-                        endpoint.subprotocols.joined(separator: ",").withCString { subprotocols in
-                            "http/1.1".withCString { alpn in
-                                info.address = address
-                                info.host = host
-                                info.path = path
-                                info.alpn = alpn
-                                if !endpoint.subprotocols.isEmpty { info.`protocol` = subprotocols }
-                                return lws_client_connect_via_info(&info)
-                            }
+            info.address = UnsafePointer(anchorName)
+            let wsi = link.request.hostHeader.withCString { host in
+                endpoint.path.withCString { path in
+                    endpoint.subprotocols.joined(separator: ",").withCString { subprotocols in
+                        "http/1.1".withCString { alpn in
+                            info.host = host
+                            info.path = path
+                            info.alpn = alpn
+                            if !endpoint.subprotocols.isEmpty { info.`protocol` = subprotocols }
+                            return lws_client_connect_via_info(&info)
                         }
                     }
                 }
             }
             if let wsi {
                 link.wsi = wsi
+                // libwebsockets waits now for its connection to the anchor. It finds itself connected to the server instead, which it
+                // notices in its next turn.
+                if CLibwebsockets_adopt(wsi, link.descriptor) == 0 {
+                    link.failed(Failure.connecting(link, errno: errno))
+                    kill(link, atOnce: true)
+                }
+                link.closeDescriptor()
             } else {
                 let error = errno
                 link.failed(Failure.connecting(link, errno: error))

@@ -75,6 +75,7 @@
         private func makeHost(tls: OpaquePointer?) -> OpaquePointer? {
             guard let context, let protocols else { return nil }
             var info = Service.makeInfo(protocols)
+            CLibwebsockets_no_proxies(&info)
             if let tls {
                 info.options = CLibwebsockets_option_tls
                 info.provided_client_ssl_ctx = tls

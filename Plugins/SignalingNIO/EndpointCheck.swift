@@ -4,13 +4,9 @@
     /// What one connection attempt needs.
     struct ConnectRequest: Sendable {
         let endpoint: SignalingEndpoint
-        /// Numeric.
-        let address: String
         /// Nil for `ws`.
         let tls: TLSClient?
         let deadline: Timestamp
-
-        var place: String { "\(endpoint.url) (\(address))" }
     }
 
     /// Refuses what would become something else in the request, before anything is sent.
@@ -18,9 +14,6 @@
         static func check(_ endpoint: SignalingEndpoint) throws(TransportError) {
             func refuse(_ what: String) -> TransportError {
                 TransportError(.invalidArgument, "\(what); nothing was sent")
-            }
-            guard endpoint.proxy == nil else {
-                throw TransportError(.notSupported, "the nio backend has no proxies: leave out the endpoint's proxy")
             }
             for name in [endpoint.host, endpoint.certificateName] {
                 let isPlain = name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "/") }

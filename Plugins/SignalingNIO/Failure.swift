@@ -6,26 +6,10 @@
 
     /// What SwiftNIO's failures mean in the terms of the contract.
     enum Failure {
-        static func connecting(_ request: ConnectRequest, _ error: any Error) -> TransportError {
-            let place = request.place
-            guard let error = error as? IOError else {
-                return TransportError(
-                    .unreachable, "\(place) could not be reached: \(error)", isRetriable: true, cause: error)
-            }
-            switch error.errnoCode {
-            case ECONNREFUSED:
-                return TransportError(
-                    .refused, "nobody listens at \(place): is the server running?", isRetriable: true, cause: error)
-            case EMFILE, ENFILE, ENOMEM, ENOBUFS:
-                return TransportError(
-                    .resourceExhausted, "no socket for \(place): \(text(error))", isRetriable: true, cause: error)
-            case ECONNRESET:
-                return TransportError(
-                    .refused, "\(place) reset the connection: is the server running?", isRetriable: true, cause: error)
-            default:
-                return TransportError(
-                    .unreachable, "\(place) could not be reached: \(text(error))", isRetriable: true, cause: error)
-            }
+        /// The connected socket could not be taken.
+        static func adopting(_ request: ConnectRequest, _ error: any Error) -> TransportError {
+            TransportError(
+                .unreachable, "\(request.endpoint.url) could not be reached: \(error)", isRetriable: true, cause: error)
         }
 
         /// An HTTP status other than 101.

@@ -28,13 +28,17 @@
 
         static let closed = TransportError(.closed, "the connection is closed")
 
-        init(loop: Loop, request: ConnectRequest) {
+        /// - Parameter descriptor: a connected socket, which is the link's from then on.
+        init(loop: Loop, request: ConnectRequest, descriptor: Int32) {
             self.loop = loop
             self.request = request
+            self.descriptor = descriptor
             let limit = request.endpoint.bufferLimit
             inbound = MessageBuffer(limit: limit, onRoom: { [weak self] in self?.resumeReading() })
             outbound = MessageBuffer(limit: limit, onMessage: { [weak self] in self?.requestDrain() })
         }
+
+        deinit { if descriptor >= 0 { Glibc.close(descriptor) } }
 
         // MARK: From any thread
 
@@ -120,6 +124,8 @@
 
         // MARK: On the event loop
 
+        /// The connected socket, until SwiftNIO has it; then -1.
+        private var descriptor: Int32
         private var channel: (any Channel)?
         private var socketEnd: SocketEnd?
         private var handler: FrameHandler?
@@ -139,25 +145,16 @@
             guard !isAbandoned else { return }
             guard loop.register(self) else { return failed(Loop.shutDown) }
             attemptTimer = loop.schedule(at: request.deadline) { self.attemptTimedOut() }
-            let address: SocketAddress
-            do {
-                // Numeric: nothing is looked up.
-                address = try .makeAddressResolvingHost(request.address, port: Int(request.endpoint.port))
-            } catch {
-                failed(Failure.connecting(request, error))
-                return over()
-            }
+            let socket = descriptor
+            descriptor = -1
             ClientBootstrap(group: loop.eventLoop)
-                // The deadline is ours.
-                .connectTimeout(.hours(24))
-                .channelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .channelOption(.writeBufferWaterMark, value: FrameHandler.waterMark)
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture { try self.setUp(channel) }
                 }
-                .connect(to: address)
+                .withConnectedSocket(socket)
                 .whenFailure { error in
-                    self.failed(Failure.connecting(self.request, error))
+                    self.failed(Failure.adopting(self.request, error))
                     // Otherwise the channel's own end is awaited.
                     if self.channel == nil { self.over() }
                 }
@@ -178,7 +175,7 @@
         private func attemptTimedOut() {
             failed(
                 TransportError(
-                    .timedOut, "\(request.place) did not answer in time: is the server running, and reachable?",
+                    .timedOut, "\(request.endpoint.url) did not answer in time: is the server running, and reachable?",
                     isRetriable: true))
             kill()
         }

@@ -4,21 +4,24 @@
 
     /// WebSocket connections over SwiftNIO: `ws`, and `wss` where the package was built with the trait `NIOSSL`.
     ///
-    /// Each instance has one event loop with a thread of its own, from `init` to the end of `shutdown()`. Names are resolved, and files
-    /// of authorities read, on other threads. Where a name has several addresses they are tried one after the other, each with its share
-    /// of the time left.
+    /// Each instance has one event loop with a thread of its own, from `init` to the end of `shutdown()`, and a thread that connects to
+    /// addresses. Names are resolved, and files of authorities read, on other threads.
     public final class NIOSignaling: SignalingTransport {
         private let loop: Loop
+        private let dialer: SignalingDialer
         private let trust = TrustStore()
 
-        /// Starts the thread.
-        public init() { loop = Loop() }
+        /// Starts the threads. Throws `.resourceExhausted` when the system has no descriptor or thread left.
+        public init() throws(TransportError) {
+            dialer = try SignalingDialer()
+            loop = Loop()
+        }
 
         /// What to register: the backend called `nio`.
         public static func plugin() -> SignalingPlugin {
             SignalingPlugin(
                 PluginDescriptor(name: "nio", summary: TrustStore.summary, capabilities: TrustStore.capabilities)
-            ) { (_) throws(TransportError) in NIOSignaling() }
+            ) { (_) throws(TransportError) in try NIOSignaling() }
         }
 
         deinit {
@@ -34,25 +37,10 @@
             try EndpointCheck.check(endpoint)
             let deadline = Timestamp.now() + endpoint.connectTimeout
             let tls = try await trust.client(for: endpoint)
-            var addresses = try await NameResolver.resolve(endpoint.host, url: endpoint.url, deadline: deadline)[...]
-            while true {
-                let address = addresses.removeFirst()
-                let now = Timestamp.now()
-                let share = Duration.nanoseconds((deadline - now).saturatedNanoseconds / Int64(addresses.count + 1))
-                do throws(TransportError) {
-                    return try await attempt(endpoint, address, tls, deadline: now + share)
-                } catch {
-                    let mayTryNext = [.refused, .unreachable, .timedOut].contains(error.code) && error.status == nil
-                    if addresses.isEmpty || !mayTryNext || Timestamp.now() >= deadline { throw error }
-                }
-            }
-        }
-
-        private nonisolated(nonsending) func attempt(
-            _ endpoint: SignalingEndpoint, _ address: String, _ tls: TLSClient?, deadline: Timestamp
-        ) async throws(TransportError) -> NIOConnection {
+            let descriptor = try await dialer.connect(to: endpoint, deadline: deadline)
             let link = Link(
-                loop: loop, request: ConnectRequest(endpoint: endpoint, address: address, tls: tls, deadline: deadline))
+                loop: loop, request: ConnectRequest(endpoint: endpoint, tls: tls, deadline: deadline),
+                descriptor: descriptor)
             let outcome = await withTaskCancellationHandler {
                 await withCheckedContinuation { continuation in link.open(continuation) }
             } onCancel: {
@@ -63,6 +51,7 @@
         }
 
         public nonisolated(nonsending) func shutdown() async {
+            await dialer.shutdown()
             await withCheckedContinuation { continuation in
                 loop.end { continuation.resume() }
             }

@@ -38,7 +38,7 @@
             private static let limit = 64
 
             static let summary = "WebSocket by SwiftNIO, TLS by BoringSSL"
-            static let capabilities: Capabilities = [.tls]
+            static let capabilities: Capabilities = [.tls, .proxy]
 
             private let entries = Locked<[String?: Entry]>([:])
 
@@ -51,6 +51,12 @@
                     throw TransportError(
                         .notSupported,
                         "wss with a numeric tls.serverName other than the host: the nio backend compares certificates with names, or with the address that it connects to"
+                    )
+                }
+                if endpoint.proxy != nil, endpoint.certificateName.isNumericAddress {
+                    throw TransportError(
+                        .notSupported,
+                        "wss to a numeric address through a proxy: give the certificate's name in tls.serverName, or choose another backend: nio compares the certificate with the address that it connects to"
                     )
                 }
                 let file = endpoint.tls.authoritiesFile
@@ -160,7 +166,7 @@
         /// Says that there is no TLS in this build.
         final class TrustStore: Sendable {
             static let summary = "WebSocket by SwiftNIO (for wss build with the trait NIOSSL)"
-            static let capabilities: Capabilities = []
+            static let capabilities: Capabilities = [.proxy]
 
             nonisolated(nonsending) func client(
                 for endpoint: SignalingEndpoint

@@ -7,7 +7,7 @@ package struct Finding: Sendable, Hashable {
         /// Something would stop this machine from connecting.
         case problem
     }
-    /// `libraries`, `interfaces`, `udp`, `buffers`, `descriptors`, `clock`, `name`, `port`, `tls`, `certificate`, `health`,
+    /// `libraries`, `interfaces`, `udp`, `buffers`, `descriptors`, `clock`, `proxy`, `name`, `port`, `tls`, `certificate`, `health`,
     /// `handshake`, `stun`, `turn`, `join`, `ice`, `dtls`, `messages`.
     package var check: String
     package var status: Status

@@ -16,7 +16,8 @@ extension Probes {
                     address, port: port, connectWithin: limit / addresses.count, deadline: deadline)
                 answer.address = address
                 if let tls { answer.certificate = try stream.startTLS(host: host, trust: tls) }
-                let name = host.contains(":") ? "[\(host)]" : host
+                // Without a zone, which means nothing to others (RFC 6874 §4).
+                let name = host.contains(":") ? "[\(host.prefix { $0 != "%" })]" : host
                 answer.times.sent = realTime()
                 try stream.write(
                     Array("GET /health HTTP/1.1\r\nHost: \(name):\(port)\r\nConnection: close\r\n\r\n".utf8))

@@ -1,10 +1,10 @@
 /// The times of HTTP (RFC 9110 §5.6.7), in seconds since 1970.
-package enum HTTPDate {
+enum HTTPDate {
     private static let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
     /// Nil: the text is in none of the three formats.
     /// - Parameter now: decides the century of a year with two digits.
-    package static func parse(_ text: String, now: Int) -> Int? {
+    static func parse(_ text: String, now: Int) -> Int? {
         let parts = text.split(separator: " ")
         switch parts.count {
         case 6:

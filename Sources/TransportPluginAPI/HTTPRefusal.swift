@@ -20,6 +20,13 @@ public struct HTTPRefusal: Sendable, Hashable {
         self.date = date
     }
 
+    /// The values of an answer.
+    public init(_ answer: HTTPAnswer) {
+        self.init(
+            status: answer.status, location: answer.values("location").first,
+            retryAfter: answer.values("retry-after").first, date: answer.values("date").first)
+    }
+
     /// What `SignalingTransport.connect(to:)` throws when the server answers so: `.refused`, with the status, `retryAfter`, where a
     /// redirection leads, and what to do.
     public func error(connectingTo endpoint: SignalingEndpoint) -> TransportError {

@@ -9,7 +9,8 @@ public enum NameResolver {
 
     private typealias Outcome = Result<[String], TransportError>
 
-    /// The host's numeric addresses, in the system's order (RFC 6724), each once, 8 at most; a numeric host is its own.
+    /// The host's numeric addresses, in the system's order (RFC 6724), each once; a numeric host is its own. Of more
+    /// than 16, each family keeps its share.
     ///
     /// Throws `.nameNotResolved`, `.timedOut`, `.cancelled`, and `.resourceExhausted` when 64 look-ups are under way in this process
     /// or no thread is left. A look-up that is given up ends on its own, later.
@@ -89,7 +90,16 @@ public enum NameResolver {
                 if !addresses.contains(address) { addresses.append(address) }
             }
         }
-        guard addresses.isEmpty else { return .success(Array(addresses.prefix(8))) }
+        if addresses.count > 16 {
+            let six = addresses.count { $0.contains(":") }
+            let share = max(8, 16 - min(six, addresses.count - six))
+            var taken = (six: 0, four: 0)
+            addresses = addresses.filter { address in
+                if address.contains(":") { taken.six += 1 } else { taken.four += 1 }
+                return (address.contains(":") ? taken.six : taken.four) <= share
+            }
+        }
+        guard addresses.isEmpty else { return .success(addresses) }
         let why = status == 0 ? "it has no address" : String(cString: gai_strerror(status))
         return .failure(
             TransportError(.nameNotResolved, "the name in \(url) was not resolved: \(why)", isRetriable: true))

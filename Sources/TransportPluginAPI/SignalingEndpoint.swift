@@ -53,12 +53,16 @@ public struct SignalingEndpoint: Sendable, Hashable {
 
     /// The name or numeric address that the server's certificate must carry: without a zone and a final dot (RFC 6066 §3).
     public var certificateName: String {
-        if let name = tls.serverName { return name }
+        tls.serverName ?? plainHost
+    }
+
+    /// The host without a zone and a final dot.
+    var plainHost: String {
         let name = host.contains(":") ? host.prefix { $0 != "%" } : host[...]
         return String(name.hasSuffix(".") ? name.dropLast() : name)
     }
 
-    private func authority(zone: Bool) -> String {
+    func authority(zone: Bool) -> String {
         guard host.contains(":") else { return host }
         guard let mark = host.firstIndex(of: "%") else { return "[\(host)]" }
         return zone ? "[\(host[..<mark])%25\(host[host.index(after: mark)...])]" : "[\(host[..<mark])]"

@@ -40,13 +40,20 @@ struct SocketAddress {
         }
     }
 
-    static func local(of descriptor: Int32) -> String? {
+    static func local(of descriptor: Int32) -> String? { numeric(descriptor, getsockname) }
+
+    static func remote(of descriptor: Int32) -> String? { numeric(descriptor, getpeername) }
+
+    private static func numeric(
+        _ descriptor: Int32,
+        _ name: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+    ) -> String? {
         var address = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
         let isKnown = withUnsafeMutablePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                getsockname(descriptor, address, &length) == 0
+                name(descriptor, address, &length) == 0
                     && [AF_INET, AF_INET6].contains(Int32(address.pointee.sa_family))
                     && getnameinfo(address, length, &text, socklen_t(text.count), nil, 0, NI_NUMERICHOST) == 0
             }

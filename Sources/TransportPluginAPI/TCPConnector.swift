@@ -117,7 +117,7 @@ public final class TCPConnector {
         let target = "\(url) (\(told.address))"
         switch told.error {
         case ECONNREFUSED:
-            return TransportError(.refused, "nobody listens at \(target): is the server running?", isRetriable: true)
+            return TransportError(.refused, "nobody listens at \(target): is it running?", isRetriable: true)
         case EMFILE, ENFILE, ENOMEM, ENOBUFS:
             return TransportError(
                 .resourceExhausted, "no socket for \(target): \(systemText(told.error))", isRetriable: true)
@@ -144,7 +144,14 @@ extension TransportLoop {
     public nonisolated(nonsending) func connect(
         to addresses: [String], port: UInt16, url: String, deadline: Timestamp
     ) async throws(TransportError) -> Int32 {
-        let attempt = TCPAttempt(self, addresses, port, url, deadline)
+        try await connect(to: addresses, port: port, url: url, deadline: deadline, tunnelTo: nil)
+    }
+
+    /// As above; with `tunnelTo`, what is connected to is that endpoint's proxy, which is asked for a connection to the endpoint.
+    nonisolated(nonsending) func connect(
+        to addresses: [String], port: UInt16, url: String, deadline: Timestamp, tunnelTo endpoint: SignalingEndpoint?
+    ) async throws(TransportError) -> Int32 {
+        let attempt = TCPAttempt(self, addresses, port, url, deadline, endpoint)
         let outcome = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in attempt.begin(continuation) }
         } onCancel: {
@@ -168,19 +175,25 @@ private final class TCPAttempt: LoopSource, @unchecked Sendable {
     private let port: UInt16
     private let url: String
     private let deadline: Timestamp
+    private let endpoint: SignalingEndpoint?
     private let state = Locked(State())
 
     // MARK: On the loop
 
     private var connector: TCPConnector?
+    private var tunnel: (request: ProxyTunnel, descriptor: Int32)?
     private var timer: LoopTimer?
 
-    init(_ loop: TransportLoop, _ addresses: [String], _ port: UInt16, _ url: String, _ deadline: Timestamp) {
+    init(
+        _ loop: TransportLoop, _ addresses: [String], _ port: UInt16, _ url: String, _ deadline: Timestamp,
+        _ endpoint: SignalingEndpoint?
+    ) {
         self.loop = loop
         self.addresses = addresses
         self.port = port
         self.url = url
         self.deadline = deadline
+        self.endpoint = endpoint
     }
 
     func begin(_ continuation: CheckedContinuation<Outcome, Never>) {
@@ -223,9 +236,20 @@ private final class TCPAttempt: LoopSource, @unchecked Sendable {
         timer = loop.schedule(at: deadline) { [self] in
             end(.failure(TransportError(.timedOut, "\(url) did not answer in time", isRetriable: true)))
         }
-        let connector = TCPConnector(loop: loop, addresses: addresses, port: port, url: url) { self.end($0) }
+        let connector = TCPConnector(loop: loop, addresses: addresses, port: port, url: url) { self.connected($0) }
         self.connector = connector
         connector.start()
+    }
+
+    private func connected(_ outcome: Outcome) {
+        guard let endpoint, case .success(let descriptor) = outcome else { return end(outcome) }
+        connector = nil
+        let request = ProxyTunnel(loop: loop, descriptor: descriptor, endpoint: endpoint) { [self] error in
+            if error == nil { tunnel = nil }
+            end(error.map { .failure($0) } ?? .success(descriptor))
+        }
+        tunnel = (request, descriptor)
+        request.start()
     }
 
     private func end(_ outcome: Outcome) {
@@ -239,6 +263,11 @@ private final class TCPAttempt: LoopSource, @unchecked Sendable {
         timer = nil
         connector?.cancel()
         connector = nil
+        if let tunnel {
+            tunnel.request.cancel()
+            close(tunnel.descriptor)
+        }
+        tunnel = nil
         loop.detach(self)
     }
 

@@ -98,6 +98,12 @@ struct TransportOptions: ParsableArguments {
         help: "stun:host:port, added to the server's. Repeatable; relays stand in the file, with their credentials.")
     var iceServer: [String] = []
 
+    @Option(
+        help:
+            "An HTTP proxy on the way to the server, http://host:port or http://user:password@host:port; none: no proxy. Default: what the environment names (https_proxy, http_proxy, all_proxy, no_proxy)."
+    )
+    var proxy: String?
+
     @Option(help: "A PEM file with the authorities to trust for wss. Default: the system's.")
     var tlsAuthorities: String?
 
@@ -108,6 +114,7 @@ struct TransportOptions: ParsableArguments {
         let url = try server ?? settings.string("server") ?? "ws://127.0.0.1:8080/"
         var configuration = try RoomConfiguration(server: url)
         configuration.server.tls.authoritiesFile = tlsAuthorities
+        configuration.server.proxy = try proxy(settings, configuration.server)
         if let name = try signaling ?? settings.string("signaling") { configuration.signaling.name = name }
         if let name = try peer ?? settings.string("peer") { configuration.peer.name = name }
         configuration.signaling.options = try settings.options(
@@ -131,6 +138,18 @@ struct TransportOptions: ParsableArguments {
         configuration.token = try tokenProvider(settings)
         configuration.logger = try LogLevels.logger(common.logLevel ?? settings.string("logLevel"))
         return configuration
+    }
+
+    /// What was asked for, else what the environment names.
+    private func proxy(_ settings: Settings, _ server: SignalingEndpoint) throws -> SignalingEndpoint.Proxy? {
+        do {
+            guard let text = try proxy ?? settings.string("proxy") else {
+                return try server.proxy(inEnvironment: ProcessInfo.processInfo.environment)
+            }
+            return text == "none" ? nil : try SignalingEndpoint.Proxy(url: text)
+        } catch let error as TransportError {
+            throw CommandError(.usage, "\(error.message); --proxy none connects without one")
+        }
     }
 
     private func tokenProvider(

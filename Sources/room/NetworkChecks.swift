@@ -1,3 +1,4 @@
+internal import Foundation
 internal import RoomConnection
 internal import RoomDoctor
 internal import TransportPluginAPI
@@ -11,6 +12,7 @@ struct NetworkChecks: Sendable {
     /// `ahead`: seconds by which this machine's clock is ahead of the server's, where that came out.
     func server(_ plugin: SignalingPlugin) async -> (findings: [Finding], ahead: Double?) {
         let endpoint = configuration.server
+        if endpoint.proxy != nil { return (await throughProxy(plugin, endpoint), nil) }
         let (host, port) = (endpoint.host, endpoint.port)
         let addresses: [String]
         do throws(TransportError) {
@@ -29,7 +31,35 @@ struct NetworkChecks: Sendable {
         // Where nothing takes a connection, a backend would say the same in other words.
         let opened = await handshake
         if answer.address != nil { findings.append(opened) }
+        let names = ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
+        if answer.address == nil, let index = findings.indices.last,
+            let name = names.first(where: { ProcessInfo.processInfo.environment[$0]?.isEmpty == false })
+        {
+            findings[index].message += "; this environment names a proxy (\(name)), which is not used for this server"
+        }
         return (findings, answer.clockOffset?.ahead)
+    }
+
+    /// Behind a proxy, the server's name and port are the proxy's to find.
+    private func throughProxy(_ plugin: SignalingPlugin, _ endpoint: SignalingEndpoint) async -> [Finding] {
+        guard let proxy = endpoint.proxy else { return [] }
+        do throws(TransportError) {
+            let dialer = try SignalingDialer()
+            let outcome: Result<Int32, TransportError>
+            do throws(TransportError) {
+                outcome = .success(try await dialer.connect(to: endpoint, deadline: .now() + .seconds(5)))
+            } catch { outcome = .failure(error) }
+            await dialer.shutdown()
+            close(try outcome.get())
+        } catch {
+            let cure = "check the proxy: --proxy, or https_proxy and no_proxy of the environment; --proxy none for none"
+            return [Finding("proxy", .problem, error.message, cure: cure)]
+        }
+        let place = "\(endpoint.host), port \(endpoint.port)"
+        return [
+            Finding("proxy", .ok, "the proxy \(proxy) makes connections to \(place)"),
+            await handshake(plugin, endpoint),
+        ]
     }
 
     private func handshake(_ plugin: SignalingPlugin, _ endpoint: SignalingEndpoint) async -> Finding {

@@ -11,7 +11,7 @@ struct Settings {
 
     /// What may stand in a file. The environment has the same names: `iceServers` is `ROOM_ICE_SERVERS`.
     static let keys: Set<String> = [
-        "server", "signaling", "peer", "signalingOptions", "peerOptions", "icePolicy", "iceServers", "token",
+        "server", "proxy", "signaling", "peer", "signalingOptions", "peerOptions", "icePolicy", "iceServers", "token",
         "tokenFile", "name",
         "host",
         "port", "tlsCert", "tlsKey", "tokenSecretFile", "sessionKeyFile", "turnUris", "turnSecretFile", "stunUris",

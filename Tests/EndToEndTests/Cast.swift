@@ -27,10 +27,15 @@ final class Actor: Sendable {
     let child: ChildProcess
     private let state = Locked(State())
 
-    init(_ name: String, _ arguments: [String]) throws {
+    /// - Parameter environment: `NAME=value`, besides what this process has.
+    init(_ name: String, _ arguments: [String], environment: [String] = []) throws {
         let executable = URL(fileURLWithPath: ChildProcess.ownPath).deletingLastPathComponent()
             .appendingPathComponent("room").path
-        let child = try ChildProcess(name: name, arguments: arguments, executable: executable)
+        let child =
+            environment.isEmpty
+            ? try ChildProcess(name: name, arguments: arguments, executable: executable)
+            : try ChildProcess(
+                name: name, arguments: environment + [executable] + arguments, executable: "/usr/bin/env")
         self.child = child
         Task { [self] in
             for await line in child.lines { record { $0.lines.append(line) } }

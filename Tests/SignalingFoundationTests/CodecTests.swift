@@ -96,10 +96,10 @@ import TransportPluginAPI
 
     // MARK: Heads
 
-    private func head(_ text: String, step: Int = .max) -> (HeadBuffer.Progress, rest: [UInt8]) {
-        var buffer = HeadBuffer()
+    private func head(_ text: String, step: Int = .max) -> (HTTPAnswer.Buffer.Progress, rest: [UInt8]) {
+        var buffer = HTTPAnswer.Buffer()
         let bytes = Array(text.utf8)
-        var progress = HeadBuffer.Progress.incomplete
+        var progress = HTTPAnswer.Buffer.Progress.incomplete
         var index = 0
         while index < bytes.count {
             let end = step > bytes.count - index ? bytes.count : index + step
@@ -166,7 +166,7 @@ import TransportPluginAPI
         let handshake = Handshake(endpoint, nonce: Array("the sample nonce".utf8))
         let lines =
             ["HTTP/1.1 \(status) x", "Sec-WebSocket-Accept: \(accept ?? "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")"] + fields
-        let head = try #require(ResponseHead(Array(lines.joined(separator: "\r\n").utf8)))
+        let head = try #require(HTTPAnswer(Array(lines.joined(separator: "\r\n").utf8)))
         return handshake.error(in: head)
     }
 

@@ -12,7 +12,7 @@
 
         static let subject = {
             var subject = SignalingSubject(
-                capabilities: [.tls], makeTransport: { try LibwebsocketsSignaling() },
+                capabilities: [.tls, .proxy], makeTransport: { try LibwebsocketsSignaling() },
                 front: { port in
                     guard let authority = TestAuthority.shared else { throw TransportError(.unavailable, "no openssl") }
                     let front = try authority.front("good", backend: port)

@@ -6,7 +6,7 @@
 
     @Suite struct NIOConformance {
         static let subject = SignalingSubject(
-            capabilities: NIOSignaling.plugin().descriptor.capabilities, makeTransport: { NIOSignaling() })
+            capabilities: NIOSignaling.plugin().descriptor.capabilities, makeTransport: { try NIOSignaling() })
 
         @Test(arguments: SignalingConformance.clauses(of: subject))
         func keepsTheContract(_ clause: ConformanceClause) async throws { try await clause.run() }

@@ -8,7 +8,7 @@
             // Port 1: nothing must be sent there anyway.
             var endpoint = try SignalingEndpoint(url: "ws://127.0.0.1:1/")
             change(&endpoint)
-            let transport = NIOSignaling()
+            let transport = try NIOSignaling()
             var error: TransportError?
             do throws(TransportError) { _ = try await transport.connect(to: endpoint) } catch let caught {
                 error = caught
@@ -49,8 +49,9 @@
                 for _ in 0..<8 {
                     group.addTask {
                         for _ in 0..<20 {
-                            guard let endpoint = try? SignalingEndpoint(url: "ws://127.0.0.1:1/") else { continue }
-                            let transport = NIOSignaling()
+                            guard let transport = try? NIOSignaling(),
+                                let endpoint = try? SignalingEndpoint(url: "ws://127.0.0.1:1/")
+                            else { continue }
                             async let first: Void = { _ = try? await transport.connect(to: endpoint) }()
                             async let second: Void = transport.shutdown()
                             _ = await (first, second)
@@ -63,7 +64,7 @@
         @Test func aTransportThatIsDroppedEndsWithoutShutdown() async throws {
             weak var dropped: NIOSignaling?
             do {
-                let transport = NIOSignaling()
+                let transport = try NIOSignaling()
                 dropped = transport
                 #expect(try await code { _ in } == .refused)
                 _ = try? await transport.connect(to: try SignalingEndpoint(url: "ws://127.0.0.1:1/"))

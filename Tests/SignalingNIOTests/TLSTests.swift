@@ -75,7 +75,7 @@
         let authority = TestAuthority.shared!
 
         static let subject = SignalingSubject(
-            capabilities: [.tls], makeTransport: { NIOSignaling() },
+            capabilities: [.tls, .proxy], makeTransport: { try NIOSignaling() },
             front: { port in
                 guard let authority = TestAuthority.shared else { throw TransportError(.unavailable, "no openssl") }
                 let front = try await authority.front("good", backend: port)
@@ -95,7 +95,7 @@
             // The refusal is the subject, not the pace of a loaded machine.
             endpoint.connectTimeout = .seconds(60)
             change(&endpoint)
-            let transport = NIOSignaling()
+            let transport = try NIOSignaling()
             var error: TransportError?
             do throws(TransportError) { _ = try await transport.connect(to: endpoint) } catch let caught {
                 error = caught
@@ -173,7 +173,7 @@
             var endpoint = try authority.endpoint(front)
             endpoint.tls.authoritiesFile = file
             endpoint.connectTimeout = .seconds(60)
-            let transport = NIOSignaling()
+            let transport = try NIOSignaling()
             func code() async -> TransportError.Code? {
                 do throws(TransportError) {
                     _ = try await transport.connect(to: endpoint)

@@ -2,13 +2,19 @@
 #ifndef CLIBWEBSOCKETS_SHIM_H
 #define CLIBWEBSOCKETS_SHIM_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE  // dup3
+#endif
+#include <fcntl.h>
 #include <libwebsockets.h>
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 /// Bytes that lws_write needs in front of a payload.
 static const int CLibwebsockets_pre = LWS_PRE;
@@ -46,12 +52,49 @@ static inline int CLibwebsockets_peer_has_ended(struct lws *wsi) {
     return info.tcpi_state != TCP_ESTABLISHED && info.tcpi_state != TCP_FIN_WAIT1 && info.tcpi_state != TCP_FIN_WAIT2;
 }
 
-/// Writes the numeric address that a connected socket leaves from. 1 on success.
-static inline int CLibwebsockets_local_address(int descriptor, char *text, socklen_t size) {
-    struct sockaddr_storage address;
+/// Bytes of the name that `CLibwebsockets_anchor` writes.
+enum { CLibwebsockets_anchor_size = 16 };
+
+/// A Unix socket whose queue is full, so that connecting to it stays under way for ever, and its name as libwebsockets takes one for
+/// an address. -1 when there is none to be had.
+static inline int CLibwebsockets_anchor(char *name) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     socklen_t length = sizeof(address);
-    return getsockname(descriptor, (struct sockaddr *)&address, &length) == 0
-        && getnameinfo((struct sockaddr *)&address, length, text, size, NULL, 0, NI_NUMERICHOST) == 0;
+    int type = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
+    int listener = socket(AF_UNIX, type, 0);
+    // Without a path, the system finds a free abstract name: a zero byte and five characters.
+    int done = listener >= 0 && bind(listener, (struct sockaddr *)&address, sizeof(sa_family_t)) == 0
+        && listen(listener, 0) == 0 && getsockname(listener, (struct sockaddr *)&address, &length) == 0
+        && length - sizeof(sa_family_t) < CLibwebsockets_anchor_size - 2;
+    int filler = done ? socket(AF_UNIX, type, 0) : -1;
+    if (filler < 0 || connect(filler, (struct sockaddr *)&address, length) != 0) {
+        if (filler >= 0) close(filler);
+        if (listener >= 0) close(listener);
+        return -1;
+    }
+    // What it has put into the queue stays there.
+    close(filler);
+    size_t count = length - sizeof(sa_family_t) - 1;
+    name[0] = '+';
+    name[1] = '@';
+    memcpy(name + 2, address.sun_path + 1, count);
+    name[2 + count] = 0;
+    return listener;
+}
+
+/// Puts a connected socket in the place of the one that libwebsockets is connecting, which is closed. 1 on success; the descriptor
+/// stays the caller's.
+static inline int CLibwebsockets_adopt(struct lws *wsi, int descriptor) {
+    int own = lws_get_socket_fd(wsi);
+    return own >= 0 && dup3(descriptor, own, O_CLOEXEC) == own;
+}
+
+/// No proxies but those of the endpoint: without these, libwebsockets takes what the environment names.
+static inline void CLibwebsockets_no_proxies(struct lws_context_creation_info *info) {
+    info->http_proxy_address = "";
+#if defined(LWS_WITH_SOCKS5)
+    info->socks_proxy_address = "";
+#endif
 }
 
 /// Makes closing the descriptor send RST: whatever waits in the system's buffers is dropped.

@@ -16,7 +16,7 @@ struct Handshake {
     /// Refuses what would break out of its line in the request, and what is out of all proportion. Throws `.invalidArgument`.
     static func check(_ endpoint: SignalingEndpoint) throws(TransportError) {
         func refuse(_ what: String) -> TransportError { TransportError(.invalidArgument, "\(what); nothing was sent") }
-        let names = [endpoint.host, endpoint.certificateName, endpoint.proxy?.host ?? endpoint.host]
+        let names = [endpoint.host, endpoint.certificateName]
         for name in names {
             let isPlain = name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "/") }
             guard !name.isEmpty, name.utf8.count <= 255, isPlain else {
@@ -26,12 +26,12 @@ struct Handshake {
         guard endpoint.path.hasPrefix("/"), endpoint.path.utf8.count <= 8192,
             endpoint.path.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
         else { throw refuse("a path must begin with '/' and have 8,192 visible ASCII characters at most") }
-        guard endpoint.subprotocols.allSatisfy({ Token.isValid($0.utf8) }),
+        guard endpoint.subprotocols.allSatisfy({ HTTPToken.isValid($0.utf8) }),
             endpoint.subprotocols.joined().utf8.count <= 1024
         else { throw refuse("subprotocols must be HTTP tokens, 1,024 bytes together at most") }
         var size = 0
         for (name, value) in endpoint.headers {
-            guard Token.isValid(name.utf8), value.utf8.allSatisfy({ $0 == 0x09 || $0 >= 0x20 && $0 != 0x7F }) else {
+            guard HTTPToken.isValid(name.utf8), value.utf8.allSatisfy({ $0 == 0x09 || $0 >= 0x20 && $0 != 0x7F }) else {
                 throw refuse("a header's name must be an HTTP token and its value must have no control characters")
             }
             size += name.utf8.count + value.utf8.count + 4
@@ -50,20 +50,12 @@ struct Handshake {
         return Array((text + "\r\n").utf8)
     }
 
-    /// Asks a proxy for a connection to the endpoint (RFC 9110 §9.3.6).
-    var proxyRequest: [UInt8] {
-        let target = "\(host):\(endpoint.port)"
-        return Array("CONNECT \(target) HTTP/1.1\r\nHost: \(target)\r\n\r\n".utf8)
-    }
-
-    private var host: String { endpoint.host.contains(":") ? "[\(endpoint.host)]" : endpoint.host }
-
     // MARK: Whether the answer is one to it
 
     /// Nil: the connection is open. Else `.refused` for another status than 101, `.handshakeFailed`.
-    func error(in head: ResponseHead) -> TransportError? {
+    func error(in head: HTTPAnswer) -> TransportError? {
         guard head.status == 101 else {
-            return refusal(head).error(connectingTo: endpoint)
+            return HTTPRefusal(head).error(connectingTo: endpoint)
         }
         func failed(_ what: String) -> TransportError {
             TransportError(.handshakeFailed, "\(endpoint.url) did not answer as a WebSocket server: \(what)")
@@ -88,18 +80,6 @@ struct Handshake {
             }
         }
         return nil
-    }
-
-    /// Nil: the proxy has made the connection.
-    func proxyError(in head: ResponseHead) -> TransportError? {
-        guard !(200...299).contains(head.status) else { return nil }
-        return refusal(head).error(fromProxyFor: endpoint)
-    }
-
-    private func refusal(_ head: ResponseHead) -> HTTPRefusal {
-        HTTPRefusal(
-            status: head.status, location: head.values("location").first, retryAfter: head.values("retry-after").first,
-            date: head.values("date").first)
     }
 
     /// RFC 6455 §4.2.2.

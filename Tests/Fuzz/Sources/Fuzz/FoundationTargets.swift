@@ -46,11 +46,11 @@ private func parse(
 /// The head of a server's answer, and whether it is one to our handshake.
 func responseHead(_ bytes: UnsafeRawBufferPointer) {
     var input = bytes
-    var buffer = HeadBuffer()
+    var buffer = HTTPAnswer.Buffer()
     guard case .complete(let head) = buffer.take(&input), var endpoint = try? SignalingEndpoint(url: "ws://h/") else {
         return
     }
-    require(bytes.count - input.count <= ResponseHead.maximumSize, "the size of a head is limited")
+    require(bytes.count - input.count <= HTTPAnswer.maximumSize, "the size of a head is limited")
     require((100...999).contains(head.status), "a status has three digits")
     let isOpen = Handshake(endpoint, nonce: []).error(in: head) == nil
     require(!isOpen || head.status == 101, "only 101 opens a connection")

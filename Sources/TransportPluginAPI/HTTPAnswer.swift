@@ -1,16 +1,17 @@
 /// The head of an HTTP/1.1 response, read byte by byte (RFC 9112 §4 and §5): Swift takes CR LF for one character.
-struct ResponseHead {
+public struct HTTPAnswer: Sendable {
     /// Bytes of a head, its end included.
-    static let maximumSize = 16_384
-    static let maximumFields = 100
+    public static let maximumSize = 16_384
+    private static let maximumFields = 100
 
-    let status: Int
+    /// 100 to 999.
+    public let status: Int
     /// Names in lower case, values without the blanks around them.
     private let fields: [(name: String, value: String)]
 
     /// Nil: not a head of HTTP/1.1.
     /// - Parameter bytes: without the empty line at the end.
-    init?(_ bytes: [UInt8]) {
+    public init?(_ bytes: [UInt8]) {
         var lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)[...]
         guard let first = lines.popFirst(), let status = Self.status(Self.withoutReturn(first)) else { return nil }
         var fields: [(String, String)] = []
@@ -24,16 +25,19 @@ struct ResponseHead {
         self.fields = fields
     }
 
+    /// Whether another answer follows this one (RFC 9110 §15.2). One that switches protocols is final.
+    public var isInterim: Bool { status < 200 && status != 101 }
+
     /// Whether `bytes` may be the beginning of a head.
-    static func mayBegin(_ bytes: some Collection<UInt8>) -> Bool {
+    fileprivate static func mayBegin(_ bytes: some Collection<UInt8>) -> Bool {
         zip(bytes, "HTTP/1.".utf8).allSatisfy(==)
     }
 
     /// The values of all fields of this name (in lower case), as they came.
-    func values(_ name: String) -> [String] { fields.filter { $0.name == name }.map(\.value) }
+    public func values(_ name: String) -> [String] { fields.filter { $0.name == name }.map(\.value) }
 
     /// The members of a list, over all fields of this name (RFC 9110 §5.6.1).
-    func members(_ name: String) -> [String] {
+    public func members(_ name: String) -> [String] {
         values(name).flatMap { value in
             Array(value.utf8).split(separator: UInt8(ascii: ",")).map { Self.text(Self.trimmed($0)) }
         }
@@ -54,7 +58,7 @@ struct ResponseHead {
     }
 
     private static func field(_ line: ArraySlice<UInt8>) -> (String, String)? {
-        guard let colon = line.firstIndex(of: UInt8(ascii: ":")), Token.isValid(line[..<colon]) else { return nil }
+        guard let colon = line.firstIndex(of: UInt8(ascii: ":")), HTTPToken.isValid(line[..<colon]) else { return nil }
         let value = trimmed(line[line.index(after: colon)...])
         guard value.allSatisfy({ $0 == 0x09 || $0 >= 0x20 && $0 != 0x7F }) else { return nil }
         return (text(line[..<colon]).lowercased(), text(value))
@@ -74,30 +78,38 @@ struct ResponseHead {
     private static func text(_ bytes: some Collection<UInt8>) -> String { String(decoding: bytes, as: UTF8.self) }
 }
 
-/// Gathers a head that comes in pieces.
-struct HeadBuffer {
-    private var bytes: [UInt8] = []
+extension HTTPAnswer {
+    /// Gathers a head that comes in pieces.
+    public struct Buffer: Sendable {
+        private var bytes: [UInt8] = []
 
-    enum Progress {
-        case incomplete
-        /// Neither the beginning of a response nor short enough for one.
-        case invalid(String)
-        case complete(ResponseHead)
-    }
-
-    /// Takes what belongs to the head from the front of `input`; the rest is what follows it.
-    mutating func take(_ input: inout UnsafeRawBufferPointer) -> Progress {
-        while !input.isEmpty {
-            bytes.append(input[0])
-            input = UnsafeRawBufferPointer(rebasing: input[1...])
-            if bytes.count <= 7, !ResponseHead.mayBegin(bytes) { return .invalid("its answer is not HTTP/1.1") }
-            guard bytes.count <= ResponseHead.maximumSize else {
-                return .invalid("its answer's head has more than \(ResponseHead.maximumSize) bytes")
-            }
-            guard bytes.last == 0x0A, bytes.hasSuffix("\r\n\r\n") || bytes.hasSuffix("\n\n") else { continue }
-            return ResponseHead(bytes).map(Progress.complete) ?? .invalid("its answer's head is malformed")
+        /// How far it has come.
+        public enum Progress: Sendable {
+            /// The end has not come yet.
+            case incomplete
+            /// Neither the beginning of a response nor short enough for one.
+            case invalid(String)
+            /// The whole head.
+            case complete(HTTPAnswer)
         }
-        return .incomplete
+
+        /// An empty one.
+        public init() {}
+
+        /// Takes what belongs to the head from the front of `input`; the rest is what follows it.
+        public mutating func take(_ input: inout UnsafeRawBufferPointer) -> Progress {
+            while !input.isEmpty {
+                bytes.append(input[0])
+                input = UnsafeRawBufferPointer(rebasing: input[1...])
+                if bytes.count <= 7, !HTTPAnswer.mayBegin(bytes) { return .invalid("its answer is not HTTP/1.1") }
+                guard bytes.count <= HTTPAnswer.maximumSize else {
+                    return .invalid("its answer's head has more than \(HTTPAnswer.maximumSize) bytes")
+                }
+                guard bytes.last == 0x0A, bytes.hasSuffix("\r\n\r\n") || bytes.hasSuffix("\n\n") else { continue }
+                return HTTPAnswer(bytes).map(Progress.complete) ?? .invalid("its answer's head is malformed")
+            }
+            return .incomplete
+        }
     }
 }
 
@@ -108,9 +120,10 @@ extension [UInt8] {
     }
 }
 
-/// RFC 9110 §5.6.2.
-enum Token {
-    static func isValid(_ bytes: some Collection<UInt8>) -> Bool { !bytes.isEmpty && bytes.allSatisfy(isMember) }
+/// The names of HTTP (RFC 9110 §5.6.2).
+public enum HTTPToken {
+    /// Whether the bytes are one.
+    public static func isValid(_ bytes: some Collection<UInt8>) -> Bool { !bytes.isEmpty && bytes.allSatisfy(isMember) }
 
     private static func isMember(_ byte: UInt8) -> Bool {
         switch byte {

@@ -1,0 +1,72 @@
+internal import Glibc
+
+extension SignalingEndpoint {
+    /// The proxy that a process's environment names for this endpoint, by the rules of most command-line programs; nil: the connection
+    /// is direct. Pure: nothing reads the environment unless a program hands it to this.
+    ///
+    /// - A host of this machine (`localhost`, 127.0.0.0/8, ::1) is always direct, and so is one that `no_proxy` or `NO_PROXY` lists.
+    /// - For `wss`: `https_proxy`, `HTTPS_PROXY`, `all_proxy`, `ALL_PROXY`, the first that is not empty. For `ws`: `http_proxy` (in
+    ///   lower case only: a web server hands its client's header on as `HTTP_PROXY`), `all_proxy`, `ALL_PROXY`.
+    /// - `no_proxy` is a list with commas or blanks between: `*` for every host, a name for itself and what is below it (with or
+    ///   without a dot or `*.` in front), a numeric address, a network such as `10.0.0.0/8` (for numeric hosts: no name is looked up),
+    ///   each with `:port` where only that port is meant.
+    ///
+    /// Throws `.invalidArgument` for a variable that counts and cannot be used (``Proxy/init(url:)``), naming it.
+    public func proxy(inEnvironment environment: [String: String]) throws(TransportError) -> Proxy? {
+        func first(_ names: [String]) -> (name: String, value: String)? {
+            for name in names { if let value = environment[name], !value.isEmpty { return (name, value) } }
+            return nil
+        }
+        let names = isSecure ? ["https_proxy", "HTTPS_PROXY"] : ["http_proxy"]
+        guard let (name, value) = first(names + ["all_proxy", "ALL_PROXY"]) else { return nil }
+        let direct = first(["no_proxy", "NO_PROXY"])?.value ?? ""
+        guard !isLoopback, !direct.split(whereSeparator: { ", ".contains($0) }).contains(where: isNamed) else {
+            return nil
+        }
+        do throws(TransportError) { return try Proxy(url: value) } catch {
+            throw TransportError(.invalidArgument, "\(name) of the environment: \(error.message)")
+        }
+    }
+
+    private var isLoopback: Bool {
+        let host = plainHost.lowercased()
+        if host == "localhost" || host.hasSuffix(".localhost") { return true }
+        guard let address = Self.binary(host) else { return false }
+        return address.count == 4 ? address[0] == 127 : address == Self.binary("::1")
+    }
+
+    /// Whether one entry of `no_proxy` means this endpoint.
+    private func isNamed(by entry: Substring) -> Bool {
+        if entry == "*" { return true }
+        var name = entry.lowercased()[...]
+        let colons = name.count { $0 == ":" }
+        // A port stands behind a name, an IPv4 address, or an IPv6 address in brackets.
+        if name.hasPrefix("[") || colons == 1, let colon = name.lastIndex(of: ":"), name.last != "]" {
+            guard UInt16(name[name.index(after: colon)...]) == port else { return false }
+            name = name[..<colon]
+        }
+        if name.hasPrefix("["), name.hasSuffix("]") { name = name.dropFirst().dropLast() }
+        let host = plainHost.lowercased()
+        if let address = Self.binary(host) {
+            let parts = name.split(separator: "/", omittingEmptySubsequences: false)
+            guard let network = Self.binary(String(parts[0])), network.count == address.count else { return false }
+            let bits = parts.count == 2 ? Int(parts[1]) ?? -1 : parts.count == 1 ? address.count * 8 : -1
+            guard (0...address.count * 8).contains(bits) else { return false }
+            return (0..<bits).allSatisfy { (network[$0 / 8] ^ address[$0 / 8]) & (0x80 >> UInt8($0 % 8)) == 0 }
+        }
+        if name.hasPrefix("*.") { name = name.dropFirst() }
+        if name.hasPrefix(".") { name = name.dropFirst() }
+        if name.hasSuffix(".") { name = name.dropLast() }
+        return !name.isEmpty && (host == name || host.hasSuffix(".\(name)"))
+    }
+
+    /// The bytes of a numeric address; those of an IPv4 address for one that is mapped into IPv6.
+    private static func binary(_ text: String) -> [UInt8]? {
+        var four = in_addr()
+        if inet_pton(AF_INET, text, &four) == 1 { return withUnsafeBytes(of: &four) { Array($0) } }
+        var six = in6_addr()
+        guard inet_pton(AF_INET6, text, &six) == 1 else { return nil }
+        let bytes = withUnsafeBytes(of: &six) { Array($0) }
+        return bytes.starts(with: Array(repeating: 0, count: 10) + [0xFF, 0xFF]) ? Array(bytes[12...]) : bytes
+    }
+}
