@@ -14,6 +14,7 @@
         }
         private let service: Service
         private let dialer: SignalingDialer
+        private let executor: ServiceExecutor
         private let owner = Owner()
         private let state = Locked(State.running)
 
@@ -21,6 +22,7 @@
         public init() throws(TransportError) {
             dialer = try SignalingDialer()
             service = try Service.acquire()
+            executor = ServiceExecutor(service)
         }
 
         /// What to register: the backend called `libwebsockets`.
@@ -60,6 +62,9 @@
             try outcome.get()
             return LibwebsocketsConnection(link)
         }
+
+        /// The thread that runs libwebsockets, which all transports of the process share.
+        public var preferredExecutor: (any TaskExecutor)? { executor }
 
         public nonisolated(nonsending) func shutdown() async {
             enum Step: Sendable { case first, wait, done }

@@ -22,6 +22,8 @@
         let owner: Owner
         let request: ConnectRequest
         private let shared = Locked(Shared())
+        /// A `.write` of this link is in the service's queue.
+        private let isWriteRequested = Locked(false)
         private(set) var inbound: MessageBuffer! = nil
         private(set) var outbound: MessageBuffer! = nil
 
@@ -39,7 +41,7 @@
                 onRoom: { [weak self] in if let self { self.service.post(.resume(self)) } })
             outbound = MessageBuffer(
                 limit: limit,
-                onMessage: { [weak self] in if let self { self.service.requestWrite(self) } })
+                onMessage: { [weak self] in self?.requestWrite() })
         }
 
         deinit { closeDescriptor() }
@@ -87,6 +89,14 @@
             }
         }
 
+        private func requestWrite() {
+            let isFirst = isWriteRequested.withLock { isRequested in
+                defer { isRequested = true }
+                return !isRequested
+            }
+            if isFirst { service.post(.write(self)) }
+        }
+
         private func settle(_ outcome: Result<Void, TransportError>) {
             let continuation = shared.withLock { shared -> CheckedContinuation<Result<Void, TransportError>, Never>? in
                 if shared.outcome == nil { shared.outcome = outcome }
@@ -130,7 +140,7 @@
         var wsi: OpaquePointer?
         /// The connected socket, until libwebsockets has it; then -1.
         private(set) var descriptor: Int32
-        var deadline: Timestamp?
+        var deadline: Timestamp? { didSet { if let deadline { service.note(deadline: deadline) } } }
         /// The last frame, an answer to a close or the reason of ours, is on its way although nobody waits for it any more.
         var isParting = false
         /// Inside libwebsockets' connect function, which may destroy the connection before it returns.
@@ -224,27 +234,55 @@
             lws_callback_on_writable(wsi)
         }
 
-        /// Writes one frame, or the close frame. What it returns goes back to libwebsockets: -1 ends the connection.
+        /// Frames and bytes that one connection may write before others have their turn.
+        private static let turn = (frames: 256, bytes: 256 << 10)
+
+        /// Writes what waits, at once: libwebsockets keeps what the socket does not take, and says when it has taken it.
+        func writeNow() {
+            // Before the buffer is looked at: what is appended later asks again.
+            isWriteRequested.withLock { $0 = false }
+            guard let wsi else { return }
+            // The end of a connection is libwebsockets' to bring about, in its callback.
+            if !writeFrames(wsi) || isReadyToClose { lws_callback_on_writable(wsi) }
+        }
+
+        /// Goes on writing. What it returns goes back to libwebsockets: -1 ends the connection.
         func writeable(_ wsi: OpaquePointer) -> Int32 {
+            guard writeFrames(wsi) else { return -1 }
+            guard isReadyToClose, case .closing(let reason) = phase else { return 0 }
+            phase = .ended
+            var bytes = Array(reason.limitedReason.utf8)
+            lws_close_reason(wsi, lws_close_status(UInt32(reason.code)), &bytes, bytes.count)
+            return -1
+        }
+
+        private var isReadyToClose: Bool {
+            guard case .closing = phase else { return false }
+            return sending == nil && outbound.isEmpty
+        }
+
+        /// False: libwebsockets cannot write any more.
+        private func writeFrames(_ wsi: OpaquePointer) -> Bool {
             switch phase {
             case .open, .closing: break
-            case .connecting, .ended: return 0
+            case .connecting, .ended: return true
             }
-            if sending == nil, let message = outbound.popFirst() { sending = (message, 0) }
-            guard let (message, offset) = sending else {
-                guard case .closing(let reason) = phase else { return 0 }
-                phase = .ended
-                var bytes = Array(reason.limitedReason.utf8)
-                lws_close_reason(wsi, lws_close_status(UInt32(reason.code)), &bytes, bytes.count)
-                return -1
+            var (frames, bytes) = Self.turn
+            while lws_partial_buffered(wsi) == 0 {
+                if sending == nil, let message = outbound.popFirst() { sending = (message, 0) }
+                guard let (message, offset) = sending else { return true }
+                guard frames > 0, bytes > 0 else {
+                    lws_callback_on_writable(wsi)
+                    return true
+                }
+                let (written, end) = service.write(message, from: offset, to: wsi)
+                guard written else { return false }
+                sending = end < message.payload.count ? (message, end) : nil
+                frames -= 1
+                bytes -= end - offset
             }
-            let (written, end) = service.write(message, from: offset, to: wsi)
-            guard written else { return -1 }
-            sending = end < message.payload.count ? (message, end) : nil
-            var hasMore = sending != nil || !outbound.isEmpty
-            if case .closing = phase { hasMore = true }
-            if hasMore { lws_callback_on_writable(wsi) }
-            return 0
+            // libwebsockets calls back when the rest has gone out.
+            return true
         }
 
         func startClosing(_ reason: SignalingClose, deadline: Timestamp) -> Bool {

@@ -21,6 +21,8 @@
         enum Command {
             case start(Link)
             case write(Link)
+            /// A job of a task that prefers this thread.
+            case job(UnownedJob, ServiceExecutor)
             /// There is room in the inbound buffer again.
             case resume(Link)
             case close(Link, SignalingClose, Timestamp)
@@ -30,10 +32,9 @@
 
         private struct Shared {
             var commands: [Command] = []
-            var isSignalled = false
+            /// The thread waits, or is about to: only then must it be woken, and once is enough.
+            var isAsleep = false
             var isRunning = true
-            /// Links that have a `.write` in the queue.
-            var writing: Set<ObjectIdentifier> = []
         }
 
         private struct Current {
@@ -59,6 +60,9 @@
         private var lastID: UInt = 0
         private var releases: [(owner: Owner, done: @Sendable () -> Void)] = []
         private let trust = TrustStore()
+        /// Not later than the first deadline of a link.
+        private var nextDeadline = Timestamp.distantFuture
+        private var running: [Command] = []
 
         // MARK: Life
 
@@ -147,23 +151,12 @@
             shared.withLock { shared in
                 guard shared.isRunning else { return false }
                 shared.commands.append(command)
-                wake(&shared)
+                if shared.isAsleep {
+                    shared.isAsleep = false
+                    lws_cancel_service(context)
+                }
                 return true
             }
-        }
-
-        func requestWrite(_ link: Link) {
-            shared.withLock { shared in
-                guard shared.isRunning, shared.writing.insert(ObjectIdentifier(link)).inserted else { return }
-                shared.commands.append(.write(link))
-                wake(&shared)
-            }
-        }
-
-        private func wake(_ shared: inout Shared) {
-            guard !shared.isSignalled else { return }
-            shared.isSignalled = true
-            lws_cancel_service(context)
         }
 
         // MARK: The thread
@@ -171,27 +164,28 @@
         private func run() {
             while true {
                 runCommands()
-                let now = Timestamp.now()
-                for link in links.values {
-                    if let deadline = link.deadline, deadline <= now { deadlinePassed(link) }
-                }
+                checkDeadlines()
                 if finishReleases() { break }
                 setAlarm()
-                _ = lws_service(context, 0)
+                let hasWork = shared.withLock { shared in
+                    shared.isAsleep = shared.commands.isEmpty
+                    return !shared.isAsleep
+                }
+                // -1: looks after the sockets without waiting.
+                _ = lws_service(context, hasWork ? -1 : 0)
             }
         }
 
         private func runCommands() {
-            let commands = shared.withLock { shared in
-                shared.isSignalled = false
-                shared.writing.removeAll(keepingCapacity: true)
-                defer { shared.commands = [] }
-                return shared.commands
+            shared.withLock { shared in
+                shared.isAsleep = false
+                swap(&shared.commands, &running)
             }
-            for command in commands {
+            for command in running {
                 switch command {
                 case .start(let link): start(link)
-                case .write(let link): if let wsi = link.wsi { lws_callback_on_writable(wsi) }
+                case .write(let link): link.writeNow()
+                case .job(let job, let executor): job.runSynchronously(on: executor.asUnownedTaskExecutor())
                 case .resume(let link): if let wsi = link.wsi { lws_rx_flow_control(wsi, 1) }
                 case .close(let link, let reason, let deadline):
                     if !link.startClosing(reason, deadline: deadline) { kill(link) }
@@ -203,6 +197,19 @@
                         kill(link, atOnce: true)
                     }
                 }
+            }
+            running.removeAll(keepingCapacity: running.count <= 1024)
+        }
+
+        /// A link's deadline was set.
+        func note(deadline: Timestamp) { nextDeadline = min(nextDeadline, deadline) }
+
+        private func checkDeadlines() {
+            guard nextDeadline != .distantFuture, case let now = Timestamp.now(), nextDeadline <= now else { return }
+            nextDeadline = .distantFuture
+            for link in links.values {
+                guard let deadline = link.deadline else { continue }
+                if deadline <= now { deadlinePassed(link) } else { note(deadline: deadline) }
             }
         }
 
@@ -220,7 +227,10 @@
                     shared.isRunning = false
                     return shared.commands
                 }
-                for case .start(let link) in late { link.failed(Link.closed) }
+                for command in late {
+                    if case .start(let link) = command { link.failed(Link.closed) }
+                    if case .job(let job, let executor) = command { executor.runElsewhere(job) }
+                }
                 CLibwebsockets_alarm_stop(alarm)
                 lws_context_destroy(context)
                 trust.destroy()
@@ -232,12 +242,12 @@
 
         /// Set anew before every wait: one that came a moment before its deadline is gone.
         private func setAlarm() {
-            guard let deadline = links.values.lazy.compactMap(\.deadline).min() else {
+            guard nextDeadline != .distantFuture else {
                 if hasAlarm { CLibwebsockets_alarm_stop(alarm) }
                 return hasAlarm = false
             }
             hasAlarm = true
-            CLibwebsockets_alarm_set(alarm, ((deadline - .now()).saturatedNanoseconds + 999) / 1000)
+            CLibwebsockets_alarm_set(alarm, ((nextDeadline - .now()).saturatedNanoseconds + 999) / 1000)
         }
 
         private func deadlinePassed(_ link: Link) {
