@@ -24,15 +24,21 @@ extension RoomChannel {
 
     /// Which channel of the room a data channel is, nil for one that is none.
     init?(_ parameters: ChannelParameters, isDelivery: Bool) {
-        switch (parameters.label, isDelivery) {
-        case (DeliveryProtocol.channelLabel, true)
-        where parameters.protocol == DeliveryProtocol.channelProtocol && parameters.isOrdered
-            && parameters.reliability == .reliable:
+        // The peer chooses the label: up to 64 KiB, which are compared as bytes.
+        let label = ByteText(parameters.label)
+        if label == ByteText(DeliveryProtocol.unorderedLabel) {
+            self = .unordered
+        } else if label == ByteText(DeliveryProtocol.lossyLabel) {
+            self = .lossy
+        } else if isDelivery, label == ByteText(DeliveryProtocol.channelLabel),
+            ByteText(parameters.protocol) == ByteText(DeliveryProtocol.channelProtocol), parameters.isOrdered,
+            parameters.reliability == .reliable
+        {
             self = .reliable
-        case (DeliveryProtocol.plainLabel, false): self = .reliable
-        case (DeliveryProtocol.unorderedLabel, _): self = .unordered
-        case (DeliveryProtocol.lossyLabel, _): self = .lossy
-        default: return nil
+        } else if !isDelivery, label == ByteText(DeliveryProtocol.plainLabel) {
+            self = .reliable
+        } else {
+            return nil
         }
     }
 }

@@ -61,8 +61,8 @@ public final class TransportRuntime: Sendable {
     /// Joins a room: the one entry for hosts and guests.
     ///
     /// - Parameters:
-    ///   - name: the room's name, 1 to 128 bytes of UTF-8.
-    ///   - participant: the name to be shown, unique in the room, 1 to 128 bytes of UTF-8.
+    ///   - name: the room's name, 1 to 128 bytes of UTF-8, without control, bidirectional and invisible characters.
+    ///   - participant: the name to be shown, unique in the room, 1 to 128 bytes of UTF-8, as the room's.
     ///   - host: true creates the room and is its host; false joins a room that exists.
     ///   - metadata: shown to the others: 16 entries at most, keys of 64 bytes, values of 1024, 4096 in all.
     /// - Returns: the joined room. From here on outages are healed without end, until `leave()` or a terminal refusal.

@@ -18,7 +18,11 @@ struct Outgoing {
 
     mutating func append(_ bytes: [UInt8]) { waiting.writeBytes(bytes) }
 
-    mutating func append(text: [UInt8]) { WebSocketFrame.writeText(text, into: &waiting) }
+    /// A pong that waits keeps its place.
+    mutating func append(text: [UInt8]) {
+        writePong()
+        WebSocketFrame.writeText(text, into: &waiting)
+    }
 
     mutating func append(pong payload: [UInt8]) { pong = payload }
 

@@ -5,7 +5,7 @@ struct BoundedMap<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     private let limit: Int
     private var entries: [Key: (value: Value, number: UInt64)] = [:]
     /// In the order of their arrival. Keys that were removed, or came again later, stay for a while.
-    private var order: [(key: Key, number: UInt64)] = []
+    private(set) var order: [(key: Key, number: UInt64)] = []
     private var head = 0
     private var lastNumber: UInt64 = 0
 

@@ -2,6 +2,7 @@ import TransportPluginAPI
 
 @testable import ICELibnice
 @testable import PeerWebRTC
+@testable import RoomConnection
 
 /// An offer or an answer of the other side; the first byte decides which. An offer that is accepted must lead to an answer that is
 /// well-formed itself.
@@ -36,4 +37,11 @@ func channelOpen(_ bytes: UnsafeRawBufferPointer) {
     guard let message = try? DCEP.decode(bytes) else { return }
     let again = DCEP.encode(message).withUnsafeBytes { try? DCEP.decode($0) }
     require(again == message, "what was decoded can be encoded and decoded to the same")
+}
+
+/// The label and the protocol of a channel that the other side opens.
+func channelLabel(_ bytes: UnsafeRawBufferPointer) {
+    let text = String(decoding: bytes, as: UTF8.self)
+    _ = RoomChannel(ChannelParameters(label: text, protocol: text), isDelivery: true)
+    _ = RoomChannel(ChannelParameters(label: "room.reliable", protocol: text), isDelivery: true)
 }

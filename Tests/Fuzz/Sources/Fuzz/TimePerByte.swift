@@ -7,7 +7,7 @@ private let decoders: [(name: StaticString, decode: @Sendable (UnsafeRawBufferPo
     ("session-description", sessionDescription, Limits.sdp), ("candidate", candidate, 1024),
     ("http-head", httpHead, 16 << 10), ("response-head", responseHead, 16 << 10), ("websocket", webSocket, 64 << 10),
     ("websocket-client", webSocketClient, 64 << 10), ("delivery", delivery, 64 << 10),
-    ("channel-open", channelOpen, 64 << 10),
+    ("channel-open", channelOpen, 64 << 10), ("channel-label", channelLabel, 64 << 10),
 ]
 
 /// A text with parts that are repeated, at an eighth of the longest input and at the whole: eight times the bytes must not take much more
