@@ -89,7 +89,7 @@ extension LocalAddress {
     /// (RFC 6724 §5, rule 7), a global one before a unique local one, and deprecated ones come last.
     ///
     /// Loopback addresses and tentative ones are left out. Link-local IPv4 addresses come last, and only from interfaces that have no
-    /// other IPv4 address; link-local IPv6 addresses only where there is nothing else at all.
+    /// other IPv4 address; link-local IPv6 addresses only where there is nothing else, containers' bridges excepted.
     ///
     /// - Parameter preferred: the addresses that packets to elsewhere leave from, as ``preferred()`` finds them.
     public static func ranked(_ all: [LocalAddress], preferring preferred: [String]) -> [LocalAddress] {
@@ -101,6 +101,9 @@ extension LocalAddress {
         // A bridge of containers gives itself an address of that kind that leads nowhere; but it may be all there is.
         let outside = lone.filter { !$0.isVirtual }
         var chosen = routable + (routable.isEmpty && outside.isEmpty ? lone : outside)
+        if !chosen.contains(where: { !$0.isVirtual }) {
+            chosen += usable.filter { $0.isLinkLocal && $0.isIPv6 && !$0.isVirtual }
+        }
         if chosen.isEmpty { chosen = usable }
 
         var keyed: [(key: [Int], address: LocalAddress)] = []

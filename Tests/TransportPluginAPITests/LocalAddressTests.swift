@@ -62,7 +62,9 @@ import Testing
     @Test func linkLocalIPv6IsOfferedWhereThereIsNothingElse() throws {
         let link = try [address("lo", "127.0.0.1"), address("lo", "::1"), address("eth0", "fe80::1%eth0")]
         #expect(ranked(link) == ["fe80::1"])
-        #expect(ranked(link + [try address("docker0", "172.17.0.1")]) == ["172.17.0.1"])
+        let docker = try [address("docker0", "172.17.0.1"), address("docker0", "fe80::2")]
+        #expect(ranked(link + docker) == ["172.17.0.1", "fe80::1"])
+        #expect(ranked(link + docker + [try address("wlan0", "192.0.2.7")]) == ["192.0.2.7", "172.17.0.1"])
         #expect(ranked(Array(link.prefix(2))).isEmpty)
     }
 
