@@ -43,6 +43,9 @@ final class Link: @unchecked Sendable {
         outbound = MessageBuffer(limit: endpoint.bufferLimit, onMessage: { [weak self] in self?.requestFlush() })
     }
 
+    /// A link that never began, since the transport was shut down, still has its socket.
+    deinit { closeDescriptor() }
+
     // MARK: From any thread
 
     var closeReason: SignalingClose? { shared.withLock { $0.closeReason } }

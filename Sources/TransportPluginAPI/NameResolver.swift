@@ -80,7 +80,8 @@ public enum NameResolver {
         defer { if list != nil { freeaddrinfo(list) } }
         var addresses: [String] = []
         var next = status == 0 ? list : nil
-        while let entry = next?.pointee {
+        // An answer may hold thousands.
+        while let entry = next?.pointee, addresses.count < 256 {
             next = entry.ai_next
             var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
             if getnameinfo(
@@ -90,19 +91,21 @@ public enum NameResolver {
                 if !addresses.contains(address) { addresses.append(address) }
             }
         }
-        if addresses.count > 16 {
-            let six = addresses.count { $0.contains(":") }
-            let share = max(8, 16 - min(six, addresses.count - six))
-            var taken = (six: 0, four: 0)
-            addresses = addresses.filter { address in
-                if address.contains(":") { taken.six += 1 } else { taken.four += 1 }
-                return (address.contains(":") ? taken.six : taken.four) <= share
-            }
-        }
-        guard addresses.isEmpty else { return .success(addresses) }
+        guard addresses.isEmpty else { return .success(limited(addresses)) }
         let why = status == 0 ? "it has no address" : String(cString: gai_strerror(status))
         return .failure(
             TransportError(.nameNotResolved, "the name in \(url) was not resolved: \(why)", isRetriable: true))
+    }
+
+    /// The first 16; where there are more, neither family takes the other's place.
+    static func limited(_ addresses: [String]) -> [String] {
+        let six = addresses.count { $0.contains(":") }
+        let share = max(8, 16 - min(six, addresses.count - six))
+        var taken = (six: 0, four: 0)
+        return addresses.filter { address in
+            if address.contains(":") { taken.six += 1 } else { taken.four += 1 }
+            return (address.contains(":") ? taken.six : taken.four) <= share
+        }
     }
 
     /// One waiting caller; the first outcome counts.

@@ -243,6 +243,5 @@ import TransportPluginAPI
         #expect(try isRefused { $0.subprotocols = [""] })
         #expect(try isRefused { $0.host = "a\r\n" })
         #expect(try isRefused { $0.tls.serverName = "" })
-        #expect(try isRefused { $0.proxy = .init(host: "a b", port: 1) })
     }
 }
