@@ -425,24 +425,34 @@ final class PeerLink: @unchecked Sendable {
     // MARK: Acknowledgements that do not come
 
     private func watchAcknowledgements() {
+        _ = look()
+        armWatch()
+    }
+
+    private func armWatch() {
         watchTimer = loop.schedule(after: limits.acknowledgement / AcknowledgementWatch.patience) { [weak self] in
-            self?.lookForAcknowledgements()
+            self?.watchTimerFired()
         }
     }
 
-    private func lookForAcknowledgements() {
+    private func watchTimerFired() {
         watchTimer = nil
+        if look() { armWatch() }
+        let isMissing = watches.contains(where: \.isUnacknowledged)
+        guard isMissing != isUnacknowledged else { return }
+        isUnacknowledged = isMissing
+        onAcknowledgement(isMissing)
+    }
+
+    /// Whether anything is outstanding.
+    private func look() -> Bool {
         var isOutstanding = false
         for index in watches.indices {
             let acknowledged = acknowledged(on: index)
             watches[index].look(acknowledged: acknowledged)
             if acknowledged != nil { isOutstanding = true }
         }
-        if isOutstanding { watchAcknowledgements() }
-        let isMissing = watches.contains(where: \.isUnacknowledged)
-        guard isMissing != isUnacknowledged else { return }
-        isUnacknowledged = isMissing
-        onAcknowledgement(isMissing)
+        return isOutstanding
     }
 
     /// What of the channel's data was acknowledged, in frames or bytes; nil when nothing is outstanding.

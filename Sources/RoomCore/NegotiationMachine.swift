@@ -87,8 +87,8 @@ package struct NegotiationMachine: Sendable {
         case none
         /// The transport writes our description.
         case describing
-        /// Our offer waits for its answer.
-        case offered
+        /// Our offer waits for its answer, the first one, or one of a new path.
+        case offered, reoffered
         /// Both sides have described the round.
         case agreed
         /// The connection has ended.
@@ -99,7 +99,7 @@ package struct NegotiationMachine: Sendable {
         switch state {
         case .none: .none
         case .offering, .answering: .describing
-        case .offered: .offered
+        case .offered(let round, _): round.hasAgreed ? .reoffered : .offered
         case .stable: .agreed
         case .closed: .ended
         }

@@ -319,7 +319,9 @@ package struct PeerMachine: Sendable {
                             peer: participant.id, session: participant.session, connection: id, negotiation: round,
                             body: body)))
             case .replaced: climb(now: now, &actions) { $0.replaced(now: now, &$1) }
-            case .described: ladder.described(now: now)
+            case .described:
+                obstacle.described(at: now)
+                ladder.described(now: now)
             case .gathered: ladder.gathered(now: now)
             case .agreed: climb(now: now, &actions) { $0.agreed(now: now, &$1) }
             case .restartRequested: climb(now: now, &actions) { $0.restartRequested(.requestedByPeer, now: now, &$1) }

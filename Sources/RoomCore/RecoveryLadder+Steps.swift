@@ -52,20 +52,25 @@ extension RecoveryLadder {
 
     /// Rebuilds now, or later when the last rebuild was only just made.
     mutating func scheduleRebuild(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
-        if let healthySince, now - healthySince >= configuration.connectBudget { rebuilds = 0 }
-        healthySince = nil
+        let delay = rebuildDelay(now: now)
         open(cause, now: now, rung: .rebuild)
-        guard rebuilds > 0, let lastRebuildAt else {
+        guard let delay, let lastRebuildAt else {
             rebuild(cause, now: now, &actions)
             return
         }
-        let delay = min(
-            configuration.rebuildDelay * (1 << min(rebuilds - 1, 16)), configuration.rebuildDelayMaximum)
         if lastRebuildAt + delay <= now {
             rebuild(cause, now: now, &actions)
         } else {
             enter(.delayed(until: lastRebuildAt + delay, cause), &actions)
         }
+    }
+
+    /// From the last rebuild to the next one. Nil: the connection has held since, and is rebuilt at once.
+    mutating func rebuildDelay(now: Timestamp) -> Duration? {
+        if let healthySince, now - healthySince >= configuration.connectBudget { rebuilds = 0 }
+        healthySince = nil
+        guard rebuilds > 0 else { return nil }
+        return min(configuration.rebuildDelay * (1 << min(rebuilds - 1, 16)), configuration.rebuildDelayMaximum)
     }
 
     mutating func rebuild(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {

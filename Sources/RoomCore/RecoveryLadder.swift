@@ -125,7 +125,9 @@ package struct RecoveryLadder: Sendable {
         switch state {
         case .healthy, .planned, .watching:
             open(.channelClosed, now: now, rung: .rebuild)
-            enter(.delayed(until: now + configuration.closedBudget, .channelClosed), &actions)
+            // One that is closed again and again is not made anew each time at once.
+            let earliest = rebuildDelay(now: now).flatMap { delay in lastRebuildAt.map { $0 + delay } } ?? now
+            enter(.delayed(until: max(now + configuration.closedBudget, earliest), .channelClosed), &actions)
         case .idle, .connecting, .restarting, .delayed, .held: updateStatus(&actions)
         }
     }

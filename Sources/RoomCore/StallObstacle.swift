@@ -15,7 +15,7 @@ struct StallObstacle: Sendable {
         var progress: NegotiationMachine.Progress
     }
 
-    /// A connection that is younger has not had the time to show what it waits for: what ended the last one counts.
+    /// A connection, or an offer, that is younger has not had the time to show what it waits for: what was before it counts.
     private static let youth: Duration = .seconds(3)
 
     /// Why the last connection ended, or a description was refused.
@@ -24,9 +24,11 @@ struct StallObstacle: Sendable {
     var isRefusedByPeer = false
     /// When the connection was made.
     private var madeAt: Timestamp?
+    private var describedAt: Timestamp?
 
     mutating func failed(_ failure: PeerFailure) { self.failure = failure }
     mutating func made(at now: Timestamp) { madeAt = now }
+    mutating func described(at now: Timestamp) { describedAt = now }
 
     /// Nil: the transport is to be asked.
     func reason(in situation: Situation, now: Timestamp) -> PeerStall? {
@@ -38,6 +40,10 @@ struct StallObstacle: Sendable {
         case .describing, .agreed: return recentFailure(now: now)
         case .offered:
             return unreached ?? (isRefusedByPeer ? .refusedByPeer : recentFailure(now: now) ?? .noAnswer)
+        case .reoffered:
+            if let unreached { return unreached }
+            guard let describedAt, now - describedAt >= Self.youth else { return nil }
+            return isRefusedByPeer ? .refusedByPeer : .noAnswer
         }
     }
 

@@ -240,7 +240,7 @@ struct EventReporter: Sendable {
         case .peer(let id, .recovering(let rung)): note("\(name(of: id)) recovering: \(rung)", Output.yellow)
         case .peer(_, .connecting): break
         case .stalled(let id, let stall):
-            note("\(name(of: id)) not connected (\(stall.code)): \(stall.message); \(stall.cure)", Output.red)
+            note("\(name(of: id)): \(stall.message) (\(stall.code)); \(stall.cure)", Output.red)
         case .resolved: break
         case .incident(let incident):
             note(String(format: "recovered in %.2f s (\(incident.cause))", incident.duration.inSeconds), Output.green)

@@ -162,6 +162,20 @@ import TransportPluginAPI
         #expect(stalls(later).isEmpty && !later.commands.contains(.diagnose))
     }
 
+    /// A new path was offered a moment ago: its answer is not missed yet, the transport knows what the one before lacks.
+    @Test func anOfferOfANewPathHasItsTimeBeforeItsAnswerIsMissed() throws {
+        var driver = makeRoom(with: "z")
+        let z = ParticipantID("z")
+        let connection = try #require(offer(&driver))
+        answer(&driver, connection)
+        driver.runAnswered(until: 7.5)
+        driver.feed(.peer(z, connection, .state(.disconnected)))
+        _ = offer(&driver)
+        #expect(driver.runAnswered(until: 9).commands.contains(.diagnose))
+        let stall = PeerStall(.checksUnanswered, "", cure: "")
+        #expect(stalls(driver.feed(.peer(z, connection, .diagnosed(stall)))) == [.checksUnanswered])
+    }
+
     @Test func aPairThatConnectsInTimeIsNotSpokenOf() throws {
         var driver = makeRoom(with: "z")
         let connection = try #require(offer(&driver))

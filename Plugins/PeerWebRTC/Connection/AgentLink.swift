@@ -19,7 +19,12 @@ final class AgentLink: ICEAgentHandler {
     private(set) var localCandidates = CandidateTally()
     private(set) var remoteCandidates = CandidateTally()
 
-    init(_ connection: WebRTCConnection) { self.connection = connection }
+    let madeAt: Timestamp
+
+    init(_ connection: WebRTCConnection) {
+        self.connection = connection
+        madeAt = connection.core.loop.turnTime
+    }
 
     /// The agent, made for this link. Separate from `init` since the agent wants its handler when it is made.
     func adopt(_ agent: any ICEAgent) {
