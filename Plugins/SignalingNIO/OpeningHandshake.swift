@@ -110,7 +110,9 @@
 
         private func objection(to response: HTTPResponseHead) -> String? {
             let headers = response.headers
-            if !headers[canonicalForm: "connection"].contains(where: { $0.lowercased() == "upgrade" }) {
+            if !headers[canonicalForm: "connection"].contains(where: {
+                $0.lowercased().utf8.elementsEqual("upgrade".utf8)
+            }) {
                 return "its answer has no 'Connection: Upgrade'"
             }
             if !key.shouldAllowUpgrade(upgradeResponse: response) {
@@ -120,7 +122,9 @@
             let offered = link.request.endpoint.subprotocols
             let chosen = headers["sec-websocket-protocol"]
             if offered.isEmpty, !chosen.isEmpty { return "it chose a subprotocol, and none was offered" }
-            if !offered.isEmpty, chosen.count != 1 || !offered.contains(chosen[0]) {
+            if !offered.isEmpty,
+                chosen.count != 1 || !offered.contains(where: { $0.utf8.elementsEqual(chosen[0].utf8) })
+            {
                 return "it chose none of the subprotocols: is this the right server?"
             }
             return nil

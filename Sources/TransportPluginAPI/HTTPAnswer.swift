@@ -75,7 +75,10 @@ public struct HTTPAnswer: Sendable {
         return bytes[first...last]
     }
 
-    private static func text(_ bytes: some Collection<UInt8>) -> String { String(decoding: bytes, as: UTF8.self) }
+    /// ASCII: every other byte is a question mark (RFC 9110 §5.5 calls them opaque), so that no comparison has to normalise.
+    private static func text(_ bytes: some Collection<UInt8>) -> String {
+        String(decoding: bytes.map { $0 < 0x80 ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
+    }
 }
 
 extension HTTPAnswer {

@@ -5,6 +5,8 @@ enum HTTPDate {
     /// Nil: the text is in none of the three formats.
     /// - Parameter now: decides the century of a year with two digits.
     static func parse(_ text: String, now: Int) -> Int? {
+        // No format is longer, and none has another text, which would be costly to split.
+        guard text.utf8.count <= 40, text.utf8.allSatisfy({ $0 < 0x80 }) else { return nil }
         let parts = text.split(separator: " ")
         switch parts.count {
         case 6:
