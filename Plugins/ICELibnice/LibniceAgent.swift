@@ -52,6 +52,8 @@ public final class LibniceAgent: ICEAgent {
     /// What libnice says; it knows nothing of pending relays.
     var hasGathered = false
     private var hasToldEnd = false
+    /// libnice has nothing left to check.
+    private var isReady = false
     /// Neither a STUN server nor a relay with a name was asked so far.
     private var isStarting = true
 
@@ -79,7 +81,9 @@ public final class LibniceAgent: ICEAgent {
     ) throws(TransportError) {
         let servers = Servers(configuration.servers)
         try AgentBudget.shared.check()
-        let context = try GLibContext.on(loop)
+        let context = try GLibContext(on: loop)
+        var isDone = false
+        defer { if !isDone { context.end() } }
         let receiver = try DatagramReceiver.on(loop)
         guard
             let agent = CNice_agent_new(
@@ -133,6 +137,7 @@ public final class LibniceAgent: ICEAgent {
         // end handler of the context keeps this object until then.
         let pointer = Unmanaged.passUnretained(self).toOpaque()
         Callbacks.connect(agent, stream, context.mainContext, pointer)
+        isDone = true
         context.atEnd(of: self) { self.close() }
         AgentBudget.shared.made()
     }
@@ -242,11 +247,12 @@ public final class LibniceAgent: ICEAgent {
         sockets = []
         AgentBudget.shared.closing()
         // TURN allocations are given back in the background; `onClosed` does the rest, once.
-        nice_agent_close_async(agent, Callbacks.onClosed, Unmanaged.passRetained(self).toOpaque())
+        let pointer = Unmanaged.passRetained(self).toOpaque()
+        context.asDefault { nice_agent_close_async(agent, Callbacks.onClosed, pointer) }
         context.setNeedsPass()
     }
 
-    /// How often GLib was run on the agent's loop. For tests: steady data flow must not raise it.
+    /// How often GLib was run for the agent. For tests: steady data flow must not raise it.
     var passCount: Int { context.passCount }
     /// Whether datagrams bypass libnice at the moment. For tests.
     var isDirect: Bool { outgoing != nil }
@@ -291,9 +297,9 @@ public final class LibniceAgent: ICEAgent {
     /// the time of its creation tell which one. Where it is not found, the first checks are a period late, and no more.
     private func beginAtOnce(_ call: () -> Void) {
         defer { context.setNeedsPass() }
-        guard checkTimer == 0 else { return call() }
+        guard checkTimer == 0 else { return context.asDefault(call) }
         let mark = newestSource()
-        call()
+        context.asDefault(call)
         for id in mark..<max(mark, newestSource()) where isSource(id, named: "Connectivity check schedule") {
             checkTimer = id
         }
@@ -375,6 +381,7 @@ public final class LibniceAgent: ICEAgent {
         hasToldEnd = true
         relays.end()
         emit(.gatheringDone)
+        closeSpareSockets()
     }
 
     func changed(to component: NiceComponentState) {
@@ -387,8 +394,9 @@ public final class LibniceAgent: ICEAgent {
         }
         // Nothing is left to check: ticking for five more seconds would only burn power.
         if let agent, handler != nil {
-            let isReady = component == NICE_COMPONENT_STATE_READY
+            isReady = component == NICE_COMPONENT_STATE_READY
             CNice_set_idle_timeout(agent, isReady ? Self.idleAfterSuccess : Self.idleBeforeFailure)
+            closeSpareSockets()
         }
         // libnice goes back to CONNECTING when a late candidate brings new checks; the selected pair still works.
         guard new != state, !(new == .checking && selectedPath != nil) else { return }
@@ -446,6 +454,16 @@ public final class LibniceAgent: ICEAgent {
         }
     }
 
+    /// No candidate is gathered, no pair is checked any more: data that comes to another socket than the selected pair's goes the slow way, through libnice.
+    private func closeSpareSockets() {
+        guard let outgoing, hasToldEnd, isReady else { return }
+        stun.end()
+        stunTimer?.cancel()
+        stunTimer = nil
+        for socket in sockets where socket !== outgoing { socket.close() }
+        sockets = [outgoing]
+    }
+
     private func receive(from descriptor: Int32) {
         guard let handler, receiver.receive(from: descriptor, at: loop.turnTime) else { return }
         // Answers come in the first seconds, and as long as there is no path.
@@ -471,6 +489,7 @@ public final class LibniceAgent: ICEAgent {
         nice_agent_remove_stream(agent, stream)
         g_object_unref(UnsafeMutableRawPointer(agent))
         context.removeAtEnd(of: self)
+        context.end()
         AgentBudget.shared.closed()
     }
 }

@@ -17,12 +17,44 @@ import TransportPluginAPI
         await loop.shutdown()
     }
 
-    @Test func aLoopHasOneContext() async throws {
+    @Test func whatHappensToOneContextDoesNotRunTheOthers() async throws {
         try await withLoop { loop in
-            let same = try await loop.runThrowing { () throws(TransportError) -> Bool in
-                try GLibContext.on(loop) === GLibContext.on(loop)
+            let contexts = await loop.run { (0..<20).map { _ in Unowned(try! GLibContext(on: loop)) } }
+            func passes() async -> [Int] { await loop.run { contexts.map(\.value.passCount) } }
+            await loop.run {}
+            let before = await passes()
+            await withCheckedContinuation { continuation in
+                attach(g_idle_source_new(), to: contexts[7].value.mainContext) {
+                    continuation.resume(); return false
+                }
             }
-            #expect(same)
+            let after = await passes()
+            #expect(after.enumerated().allSatisfy { $0.offset == 7 || $0.element == before[$0.offset] })
+            #expect(after[7] > before[7])
+        }
+    }
+
+    @Test func aContextThatEndsInsideItsOwnCallbackLeavesTheOthersAlone() async throws {
+        try await withLoop { loop in
+            for _ in 0..<50 {
+                await withCheckedContinuation { continuation in
+                    loop.execute {
+                        let context = try! GLibContext(on: loop)
+                        var ends: [Int32] = [0, 0]
+                        pipe(&ends)
+                        let (reader, writer) = (ends[0], ends[1])
+                        add(g_unix_fd_source_new(reader, G_IO_IN), to: context, onDescriptor: true) {
+                            close(reader)
+                            close(writer)
+                            context.end()
+                            context.end()
+                            continuation.resume()
+                            return false
+                        }
+                        loop.schedule(after: .milliseconds(1)) { _ = write(writer, "x", 1) }
+                    }
+                }
+            }
         }
     }
 
@@ -30,7 +62,7 @@ import TransportPluginAPI
         try await withLoop { loop in
             let elapsed: Duration = await withCheckedContinuation { continuation in
                 loop.execute {
-                    let context = try! GLibContext.on(loop)
+                    let context = try! GLibContext(on: loop)
                     let start = Timestamp.now()
                     let source = g_timeout_source_new(30)
                     add(source, to: context) {
@@ -47,7 +79,7 @@ import TransportPluginAPI
             let log = Log()
             await withCheckedContinuation { continuation in
                 loop.execute {
-                    let context = try! GLibContext.on(loop)
+                    let context = try! GLibContext(on: loop)
                     add(g_idle_source_new(), to: context) {
                         log.count += 1
                         guard log.count == 200 else { return true }
@@ -66,7 +98,7 @@ import TransportPluginAPI
 
     @Test func aSourceThatAnotherThreadAttachesWakesTheLoop() async throws {
         try await withLoop { loop in
-            let context = await loop.run { Unowned(try! GLibContext.on(loop)) }
+            let context = await loop.run { Unowned(try! GLibContext(on: loop)) }
             await withCheckedContinuation { continuation in
                 attach(g_idle_source_new(), to: context.value.mainContext) {
                     continuation.resume(); return false
@@ -80,7 +112,7 @@ import TransportPluginAPI
             for _ in 0..<20 {
                 let number: Int32 = await withCheckedContinuation { continuation in
                     loop.execute {
-                        let context = try! GLibContext.on(loop)
+                        let context = try! GLibContext(on: loop)
                         // The same numbers in every round: pipes are closed behind GLib's back.
                         var ends: [Int32] = [0, 0]
                         pipe(&ends)
@@ -105,7 +137,7 @@ import TransportPluginAPI
             let log = Log()
             await withCheckedContinuation { continuation in
                 loop.execute {
-                    let context = try! GLibContext.on(loop)
+                    let context = try! GLibContext(on: loop)
                     for index in 0..<300 {
                         var ends: [Int32] = [0, 0]
                         pipe(&ends)
@@ -132,15 +164,15 @@ import TransportPluginAPI
 
     @Test func turnsOfTheLoopDoNotRunGLib() async throws {
         try await withLoop { loop in
-            let passes = await loop.run { () -> Int in try! GLibContext.on(loop).passCount }
-            #expect(passes == 0)
+            let context = await loop.run { Unowned(try! GLibContext(on: loop)) }
             // The first pass comes before the loop sleeps, and so before a timer that is not yet due.
             await withCheckedContinuation { continuation in
                 loop.execute { loop.schedule(after: .milliseconds(1)) { continuation.resume() } }
             }
-            let before = await loop.run { try! GLibContext.on(loop).passCount }
+            let before = await loop.run { context.value.passCount }
+            #expect(before > 0)
             for _ in 0..<100 { await loop.run {} }
-            let after = await loop.run { try! GLibContext.on(loop).passCount }
+            let after = await loop.run { context.value.passCount }
             #expect(after == before)
         }
     }
@@ -149,7 +181,7 @@ import TransportPluginAPI
         try await withLoop { loop in
             await withCheckedContinuation { continuation in
                 loop.execute {
-                    let context = try! GLibContext.on(loop)
+                    let context = try! GLibContext(on: loop)
                     loop.schedule(after: .milliseconds(2)) {
                         loop.attach(
                             LateWorker(loop) {
@@ -169,7 +201,7 @@ import TransportPluginAPI
         for _ in 0..<20 {
             try await withLoop { loop in
                 await loop.run {
-                    let context = try! GLibContext.on(loop)
+                    let context = try! GLibContext(on: loop)
                     add(g_timeout_source_new(100_000), to: context) { true }
                 }
             }

@@ -15,25 +15,33 @@ struct PathSizeMachineTests {
         _ machine: inout PathSizeMachine, _ first: [Action], at start: Int64, carries: (Size, Int64) -> Bool,
         until end: Int64 = 60_000
     ) -> [Action] {
-        var log = first.filter { if case .probe = $0 { false } else { true } }
-        var answers: [(Int64, Size)] = []
+        var log: [Action] = []
+        var answers: [(time: Int64, size: Size)] = []
         func send(_ actions: [Action], at now: Int64) {
             for case .probe(let size) in actions where carries(size, now) { answers.append((now + 10, size)) }
-            log += actions.filter { if case .probe = $0 { false } else { true } }
         }
         send(first, at: start)
-        log.removeFirst(first.filter { if case .probe = $0 { false } else { true } }.count)
         var steps = 0
         while let deadline = machine.deadline, deadline <= at(end), steps < 1000 {
             steps += 1
-            if let next = answers.first, at(next.0) <= deadline {
+            let actions: [Action]
+            var now = deadline.nanoseconds / 1_000_000
+            if let next = answers.first, next.time <= now {
                 answers.removeFirst()
-                send(machine.answered(next.1, at: at(next.0), roundTrip: .milliseconds(10)), at: next.0)
+                now = next.time
+                actions = machine.answered(next.size, at: at(now), roundTrip: .milliseconds(10))
             } else {
-                send(machine.timerFired(at: deadline), at: deadline.nanoseconds / 1_000_000)
+                actions = machine.timerFired(at: deadline)
             }
+            send(actions, at: now)
+            log += others(actions)
         }
         return log
+    }
+
+    /// Those that are not heartbeats.
+    private func others(_ actions: [Action]) -> [Action] {
+        actions.filter { if case .probe = $0 { false } else { true } }
     }
 
     private func connected(carries: (Size, Int64) -> Bool) -> (PathSizeMachine, [Action]) {
@@ -85,10 +93,10 @@ struct PathSizeMachineTests {
         for now in stride(from: Int64(20_000), through: 30_000, by: 250) {
             let actions = machine.dataIsOutstanding(
                 acknowledged: 7, lastEvidence: evidence ? at(now - 10) : at(19_000), at: at(now))
-            let done = actions.filter { if case .probe = $0 { false } else { true } }
+            let done = others(actions)
             log += done.map { (now, $0) }
             if done.contains(.giveUp) { break }
-            log += run(&machine, actions, at: now, carries: carries, until: now + 250).map { (now, $0) }
+            log += run(&machine, actions, at: now, carries: carries, until: now + 1000).map { (now, $0) }
         }
         return log
     }

@@ -2,38 +2,36 @@ internal import CGLib
 internal import Glibc
 public import TransportPluginAPI
 
-/// A GLib main context that runs inside a `TransportLoop`: libnice's and libwebsockets' sources on the thread of the transports.
+/// A GLib main context that runs inside a `TransportLoop`: libnice's sources on the thread of the transports.
 ///
-/// There is one per loop, made by the first `on(_:)`, kept by the loop, and given back when the loop ends. The context is owned
-/// by the loop's thread for good and is its thread-default context, so that asynchronous GIO calls answer on the loop.
+/// Each user makes one of its own: GLib looks at every source of a context whenever one of them has something to do, and a thousand
+/// agents in one context would pay for each other. It is owned by the loop's thread for good, and is its thread-default context
+/// while it is run and within `asDefault`, so that asynchronous GIO calls answer on the loop. The loop keeps it until `end()`,
+/// or until the loop ends.
 ///
 /// **Isolation.** Everything is for the loop's thread. GLib's own functions may be called from any thread
 /// (`g_source_attach`, `g_main_context_invoke`): GLib's wake-up descriptor is watched like every other.
 ///
-/// **Cost.** A turn of the loop in which nothing happened to GLib costs two comparisons. GLib is run only when one of its
+/// **Cost.** A turn of the loop in which nothing happened to GLib costs a comparison. GLib is run only when one of the context's
 /// descriptors is ready, its next timeout has passed, or `setNeedsPass()` was called.
-public final class GLibContext: LoopSource {
+public final class GLibContext {
     /// The loop that the context runs in.
     public unowned let loop: TransportLoop
-    /// The `GMainContext`. Borrowed: take a reference of your own (`g_main_context_ref`) to keep it beyond the loop.
+    /// The `GMainContext`. Borrowed: take a reference of your own (`g_main_context_ref`) to keep it beyond `end()`.
     public let mainContext: OpaquePointer
-    /// A `GMainLoop` of the context, for libraries that ask for one (libwebsockets' `foreign_loops`). Never run it.
-    public let mainLoop: OpaquePointer
 
-    /// GLib's descriptors, in a set of their own: GLib closes descriptors and reuses their numbers as it likes, and what
-    /// libwebsockets or libnice watch may be watched elsewhere on the loop as well.
-    private let epoll: Int32
-    private var watch: LoopWatch?
-    private var registered: [Int32: UInt32] = [:]
-    private var wanted: [Int32: UInt32] = [:]
-    private var descriptors: UnsafeMutableBufferPointer<GPollFD> = .allocate(capacity: 32)
-
-    private var needsPass = true
+    private let contexts: GLibContexts
+    private(set) var slot = 0
+    private var registered: [(descriptor: Int32, events: UInt32)] = []
+    private var wanted: [(descriptor: Int32, events: UInt32)] = []
+    private var needsPass = false
     private var isInPass = false
-    private var deadline = Timestamp.zero
-    private var lastAsked = Timestamp.zero
-    private var endHandlers: [ObjectIdentifier: () -> Void] = [:]
+    private var isEnding = false
     private var hasEnded = false
+    /// When GLib must be run again if nothing else happens.
+    private(set) var deadline = Timestamp.zero
+    private var timer: LoopTimer?
+    private var timerDeadline = Timestamp.distantFuture
 
     /// How often GLib was run. For tests: steady data flow must not raise it.
     public private(set) var passCount = 0
@@ -44,156 +42,171 @@ public final class GLibContext: LoopSource {
     /// Dispatches of one pass, after which the rest of the loop gets its turn.
     private static let maximumDispatches = 32
 
-    /// The context of `loop`, made if there is none yet. Throws `.resourceExhausted`.
-    public static func on(_ loop: TransportLoop) throws(TransportError) -> GLibContext {
-        if let context = loop.source(ofType: GLibContext.self) { return context }
-        let context = try GLibContext(loop: loop)
-        loop.attach(context)
-        return context
-    }
-
-    private init(loop: TransportLoop) throws(TransportError) {
-        let epoll = CGLib_epoll_create()
-        guard epoll >= 0 else {
-            throw TransportError(.resourceExhausted, "epoll for GLib on loop '\(loop.name)': \(errorText(errno))")
-        }
+    /// A context of its own on `loop`. Called on it. Throws `.resourceExhausted`.
+    public init(on loop: TransportLoop) throws(TransportError) {
+        let contexts = try GLibContexts.of(loop)
         let error = CGLib_try_wakeup()
         guard error == 0 else {
-            close(epoll)
             throw TransportError(
-                .resourceExhausted, "no descriptor for GLib on loop '\(loop.name)': \(errorText(error))")
+                .resourceExhausted, "no descriptor for GLib on loop '\(loop.name)': \(String(cString: strerror(error)))"
+            )
         }
-        guard let mainContext = g_main_context_new(), let mainLoop = g_main_loop_new(mainContext, 0) else {
-            close(epoll)
+        guard let mainContext = g_main_context_new() else {
             throw TransportError(.resourceExhausted, "GLib gave no main context for loop '\(loop.name)'")
         }
         self.loop = loop
-        self.epoll = epoll
+        self.contexts = contexts
         self.mainContext = mainContext
-        self.mainLoop = mainLoop
         // Owned from now on: sources that other threads attach wake the loop only while there is an owner.
         g_main_context_acquire(mainContext)
-        g_main_context_push_thread_default(mainContext)
-        watch = try loop.watch(epoll, for: .readable) { [unowned self] _ in needsPass = true }
-    }
-
-    deinit {
-        // Only where the loop never had it (`init` threw): otherwise `loopWillEnd` came first.
-        release()
-        descriptors.deallocate()
+        slot = contexts.add(self)
+        setNeedsPass()
     }
 
     // MARK: For users of the C API
 
-    /// To be called after every use of GLib, libnice or libwebsockets outside of their own callbacks that may have added or
-    /// changed a source: GLib does not tell the thread that owns a context about what that thread itself does.
+    /// To be called after every use of GLib or libnice outside of their own callbacks that may have added or changed a source: GLib
+    /// does not tell the thread that owns a context about what that thread itself does.
     public func setNeedsPass() {
         loop.preconditionIsCurrent()
         // A running pass goes on until nothing is left to do.
-        guard !needsPass, !isInPass else { return }
+        guard !needsPass, !isInPass, !hasEnded else { return }
         needsPass = true
-        // End-of-turn work may run after the loop has asked its sources: ask for one more turn.
-        if lastAsked == loop.turnTime { loop.schedule(at: .zero) {} }
+        contexts.setDue(self)
+    }
+
+    /// Runs `body` with this context as the thread's default: for calls that begin something asynchronous.
+    public func asDefault<Result>(_ body: () -> Result) -> Result {
+        g_main_context_push_thread_default(mainContext)
+        defer { g_main_context_pop_thread_default(mainContext) }
+        return body()
     }
 
     /// Runs `handler` when the loop ends: it starts to give back what `owner` has. `owner` calls `removeAtEnd` when that is
     /// done; the end waits for it, but no longer than `endPatience`. The closure keeps alive what it captures.
     public func atEnd(of owner: AnyObject, _ handler: @escaping () -> Void) {
         loop.preconditionIsCurrent()
-        endHandlers[ObjectIdentifier(owner)] = handler
+        contexts.atEnd(of: owner, handler)
     }
 
     /// Takes back `atEnd` of the same object.
     public func removeAtEnd(of owner: AnyObject) {
         loop.preconditionIsCurrent()
-        endHandlers[ObjectIdentifier(owner)] = nil
+        contexts.atEnd(of: owner, nil)
     }
 
-    // MARK: For the loop
-
-    public func loopWillSleep() -> Timestamp? {
-        lastAsked = loop.turnTime
-        if needsPass || deadline <= lastAsked {
-            pass()
-        }
-        return deadline == .distantFuture ? nil : deadline
+    /// Gives the context back. What is left in it is run down without waiting. May be called from inside a callback of a source.
+    /// Idempotent.
+    public func end() {
+        loop.preconditionIsCurrent()
+        guard !hasEnded else { return }
+        if isInPass { isEnding = true } else { release() }
     }
 
-    public func loopWillEnd() {
-        for handler in Array(endHandlers.values) { handler() }
-        // Farewells are sent and, within limits, answered: a TURN server is told that its allocation is free.
-        let patience = Timestamp.now() + Self.endPatience
+    // MARK: For the contexts of the loop
+
+    func run() {
+        guard needsPass, !hasEnded else { return }
         pass()
-        while !endHandlers.isEmpty, case let rest = patience - .now(), rest > .zero {
-            let wait = min(rest, max(.zero, deadline - .now()))
-            var event = pollfd(fd: epoll, events: Int16(POLLIN), revents: 0)
-            poll(&event, 1, Int32(clamping: wait.saturatedNanoseconds / 1_000_000 + 1))
-            pass()
-        }
-        endHandlers = [:]
-        release()
+    }
+
+    func runAtEnd() {
+        guard !hasEnded else { return }
+        pass()
     }
 
     /// GLib's own iteration, taken apart to keep the result of its last, fruitless round: what to wait for.
     private func pass() {
-        guard !hasEnded else { return }
         passCount += 1
         isInPass = true
-        defer { isInPass = false }
+        g_main_context_push_thread_default(mainContext)
+        let isDone = iterate()
+        g_main_context_pop_thread_default(mainContext)
+        isInPass = false
+        guard !isEnding else { return release() }
+        guard !isDone else { return }
+        // Still busy: the rest of the loop gets a turn first.
+        deadline = .zero
+        needsPass = true
+        contexts.setDue(self)
+    }
+
+    private func iterate() -> Bool {
         for _ in 0..<Self.maximumDispatches {
             needsPass = false
             var priority: gint = 0
             g_main_context_prepare(mainContext, &priority)
             var timeout: gint = -1
             let count = query(priority, &timeout)
+            let descriptors = contexts.descriptors
             _ = g_poll(descriptors.baseAddress, guint(count), 0)
             if g_main_context_check(mainContext, priority, descriptors.baseAddress, gint(count)) == 0 {
                 watchDescriptors(count)
-                deadline = timeout < 0 ? .distantFuture : .now() + .milliseconds(Int64(timeout))
-                return
+                wait(until: timeout < 0 ? .distantFuture : .now() + .milliseconds(Int64(timeout)))
+                return true
             }
             g_main_context_dispatch(mainContext)
+            if isEnding { return true }
         }
-        // Still busy: the rest of the loop gets a turn first.
-        needsPass = true
-        deadline = .zero
+        return false
     }
 
     private func query(_ priority: gint, _ timeout: inout gint) -> Int {
         while true {
+            let descriptors = contexts.descriptors
             let count = Int(
                 g_main_context_query(
                     mainContext, priority, &timeout, descriptors.baseAddress, gint(descriptors.count)))
             guard count > descriptors.count else { return max(0, count) }
             descriptors.deallocate()
-            descriptors = .allocate(capacity: count * 2)
+            contexts.descriptors = .allocate(capacity: count * 2)
         }
     }
 
-    /// Brings the epoll set up to date. Every descriptor is put anew, even one that was there before: its number may belong
-    /// to another file by now, and the kernel forgot the old one when it was closed.
+    /// Brings the set of descriptors up to date.
     private func watchDescriptors(_ count: Int) {
         wanted.removeAll(keepingCapacity: true)
-        for descriptor in descriptors.prefix(count) where descriptor.fd >= 0 {
+        for descriptor in contexts.descriptors.prefix(count) where descriptor.fd >= 0 {
             // GPollFD's events have the values of poll(2), and these have those of epoll.
-            wanted[descriptor.fd, default: 0] |= UInt32(descriptor.events)
+            let events = UInt32(descriptor.events)
+            if let index = wanted.firstIndex(where: { $0.descriptor == descriptor.fd }) {
+                wanted[index].events |= events
+            } else {
+                wanted.append((descriptor.fd, events))
+            }
         }
-        for descriptor in registered.keys where wanted[descriptor] == nil { CGLib_epoll_drop(epoll, descriptor) }
-        for (descriptor, events) in wanted { _ = CGLib_epoll_put(epoll, descriptor, events) }
+        for (descriptor, _) in registered where !wanted.contains(where: { $0.descriptor == descriptor }) {
+            contexts.forget(descriptor, of: slot)
+        }
+        for (descriptor, events) in wanted { contexts.watch(descriptor, events, for: slot) }
         swap(&registered, &wanted)
+    }
+
+    /// A timer that comes too early is kept: GLib is asked then, and mostly has another deadline again.
+    private func wait(until deadline: Timestamp) {
+        self.deadline = deadline
+        if let timer, timer.isPending, timerDeadline <= deadline { return }
+        timer?.cancel()
+        timer = nil
+        guard deadline != .distantFuture else { return }
+        timerDeadline = deadline
+        timer = loop.schedule(at: deadline) { [unowned self] in
+            timer = nil
+            setNeedsPass()
+        }
     }
 
     private func release() {
         guard !hasEnded else { return }
         hasEnded = true
-        watch?.cancel()
-        watch = nil
-        close(epoll)
-        g_main_loop_unref(mainLoop)
-        g_main_context_pop_thread_default(mainContext)
+        timer?.cancel()
+        timer = nil
+        for (descriptor, _) in registered { contexts.forget(descriptor, of: slot) }
+        registered = []
+        // Answers of what was cancelled.
+        for _ in 0..<Self.maximumDispatches where g_main_context_iteration(mainContext, 0) == 0 { break }
         g_main_context_release(mainContext)
         g_main_context_unref(mainContext)
+        contexts.remove(self)
     }
 }
-
-private func errorText(_ code: Int32) -> String { String(cString: strerror(code)) }
