@@ -106,6 +106,10 @@ struct PathSizeMachineTests {
         let log = stall(&machine, evidence: true) { size, _ in size == .half }
         #expect(log.map(\.1) == [.use(chunks: .half, packets: .half), .giveUp])
         #expect(try #require(log.last).0 < 24_000)
+        // Also right behind the answer on the first path.
+        var (young, _) = connected { _, _ in true }
+        #expect(young.dataIsOutstanding(acknowledged: 7, lastEvidence: at(100), at: at(100)) == [])
+        #expect(young.dataIsOutstanding(acknowledged: 7, lastEvidence: at(1050), at: at(1100)) == [.probe(.full)])
     }
 
     @Test func aReaderThatDoesNotReadIsNoSmallPath() {

@@ -107,11 +107,12 @@ struct PathSizeMachine: Equatable {
             state = .full
             deadline = nil
             mayHoldFullChunks = true
-            nextQuestion = now + settings.verifyInterval
             progress = nil
             switch question.reason {
             case .new, .raise: return [.use(chunks: .full, packets: .full)]
-            case .stall: return []
+            case .stall:
+                nextQuestion = now + settings.verifyInterval
+                return []
             }
         }
     }
