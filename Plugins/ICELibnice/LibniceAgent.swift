@@ -40,6 +40,7 @@ public final class LibniceAgent: ICEAgent {
     private var laterRelays: [Servers.Relay] = []
     /// How many of them libnice does not know of yet.
     var pendingRelays = 0
+    private let hasRelays: Bool
     let stunServers: [ICEServerURL]
     var stun = StunInquiry()
     var stunTimer: LoopTimer?
@@ -130,9 +131,7 @@ public final class LibniceAgent: ICEAgent {
                 laterRelays.append(turn)
             }
         }
-        if let ports = options.ports {
-            nice_agent_set_port_range(agent, stream, Self.component, guint(ports.lowerBound), guint(ports.upperBound))
-        }
+        hasRelays = !servers.turn.isEmpty
         // libnice's callbacks get an unretained pointer. It is valid until `dispose`, which disconnects them, because the
         // end handler of the context keeps this object until then.
         let pointer = Unmanaged.passUnretained(self).toOpaque()
@@ -155,8 +154,14 @@ public final class LibniceAgent: ICEAgent {
         guard !addresses.isEmpty else {
             throw TransportError(.unreachable, "this machine has no network address to offer", isRetriable: true)
         }
-        for address in addresses { address.add(to: agent) }
-        pacing.localCount = addresses.count
+        let (usable, isRelayOnly) = try withPorts(addresses)
+        if isRelayOnly {
+            CNice_force_relay(agent)
+        } else if let ports = options.ports {
+            nice_agent_set_port_range(agent, stream, Self.component, guint(ports.lowerBound), guint(ports.upperBound))
+        }
+        for address in usable { address.add(to: agent) }
+        pacing.localCount = usable.count
         hasStartedGathering = true
         // Before: libnice may tell of the end at once.
         pendingRelays = laterRelays.count
@@ -164,15 +169,30 @@ public final class LibniceAgent: ICEAgent {
         beginAtOnce { isGathering = nice_agent_gather_candidates(agent, stream) != 0 }
         guard isGathering else {
             throw TransportError(
-                .resourceExhausted, "libnice could not bind a socket to any of \(addresses.count) local addresses",
+                .resourceExhausted, "libnice could not bind a socket to each of \(usable.count) local addresses",
                 isRetriable: true)
         }
         splitSockets()
-        askStunServers()
+        if !isRelayOnly { askStunServers() }
         isStarting = false
         for relay in laterRelays { lookUp(relay) }
         askRelaysAgain()
         finishGathering()
+    }
+
+    /// Those on which a port of the configured range is free: libnice gives up all of them for one. Where there is none, relays can still be
+    /// reached from another port, and only they.
+    private func withPorts(_ addresses: [LocalAddress]) throws(TransportError) -> ([LocalAddress], isRelayOnly: Bool) {
+        guard let ports = options.ports else { return (addresses, false) }
+        let usable = addresses.filter { $0.hasFreePort(in: ports) }
+        if !usable.isEmpty { return (usable, false) }
+        guard hasRelays else {
+            throw TransportError(
+                .resourceExhausted,
+                "no UDP port from \(ports.lowerBound) to \(ports.upperBound) is free; each peer takes one, and two while its "
+                    + "path is replaced: widen ice-port-min and ice-port-max", isRetriable: true)
+        }
+        return (addresses, true)
     }
 
     public func setRemoteCredentials(_ credentials: ICECredentials) throws(TransportError) {

@@ -59,7 +59,9 @@ public struct LibniceProvider: ICEAgentProvider {
         PluginOption(name: "ice-pacing", help: "milliseconds between connectivity checks, 1 to 1000; default 5"),
         PluginOption(name: "ice-nomination", help: "regular or aggressive; default aggressive"),
         PluginOption(name: "ice-tcp", help: "offer TCP candidates too; default false"),
-        PluginOption(name: "ice-port-min", help: "lowest local UDP port, 1 to 65535; default: the system's choice"),
+        PluginOption(
+            name: "ice-port-min",
+            help: "lowest local UDP port, 1 to 65535, of a range with two for each peer; default: the system's choice"),
         PluginOption(name: "ice-port-max", help: "highest local UDP port, 1 to 65535; default: the system's choice"),
     ]
 
@@ -78,9 +80,17 @@ public struct LibniceProvider: ICEAgentProvider {
                     .invalidArgument, "options 'ice-port-min' and 'ice-port-max' must both be set, the lower one first")
             }
             options.ports = UInt16(low)...UInt16(high)
+            if high - low < 2 * Self.peersOfARoom {
+                context.logger.warning(
+                    "few ports for peers: each takes one for each address of this machine, and two while its path is replaced",
+                    metadata: ["ice-port-min": "\(low)", "ice-port-max": "\(high)", "peers": "\((high - low + 1) / 2)"])
+            }
         }
         self.options = options
     }
+
+    /// As many others as a full room has by default.
+    private static let peersOfARoom = 15
 
     private static func choice<Choice: RawRepresentable & CaseIterable>(
         _ name: String, in context: PluginContext, default standard: Choice

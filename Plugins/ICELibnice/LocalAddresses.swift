@@ -60,6 +60,22 @@ struct SafeAddresses {
 }
 
 extension LocalAddress {
+    /// Whether a socket could be bound to one of `ports` now. Begins anywhere: a range is rarely full.
+    func hasFreePort(in ports: ClosedRange<UInt16>) -> Bool {
+        // It is bound together with its zone, which this test does not know.
+        if isIPv6, isLinkLocal { return true }
+        let start = UInt16.random(in: ports)
+        let address = IPAddress(bytes)
+        for port in [start...ports.upperBound, ports.lowerBound...start].joined() {
+            let descriptor = socket(isIPv6 ? AF_INET6 : AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+            // Not the ports are what is missing.
+            guard descriptor >= 0 else { return true }
+            defer { close(descriptor) }
+            if address.withSocketAddress(port: port, { bind(descriptor, $0, $1) }) == 0 { return true }
+        }
+        return false
+    }
+
     /// Has `agent` bind to it. A link-local IPv6 address is bound together with its zone, by which the kernel then sends to those of others,
     /// whose candidates name none.
     func add(to agent: OpaquePointer) {

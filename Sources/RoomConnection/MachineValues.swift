@@ -95,6 +95,11 @@ extension RoomError {
                 protocolCode: error.code.rawValue, isRetryable: true)
         case .iceServers(let fault):
             self.init(.configuration, fault.description, protocolCode: fault.code)
+        case .outOfResources(let participant, let failure):
+            self.init(
+                .unavailable, "no new path to \(participant): \(failure.description)",
+                protocolCode: "resource_exhausted",
+                isRetryable: true)
         }
     }
 

@@ -174,6 +174,10 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
                 connections[participant]?.noNetwork = error
                 return
             }
+            if error.code == .resourceExhausted {
+                report(.peer(participant, id, .notPrepared(PeerFailure(error))))
+                return
+            }
             var failure = PeerFailure(error)
             if case .setRemoteDescription = command {
                 failure.isRefusal = [.protocolViolation, .notSupported].contains(error.code)
@@ -251,6 +255,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             if link.isReady { fact(.state(.connected)) }
         case .liveness(let liveness): fact(.liveness(liveness))
         case .pathChecked: fact(.checked)
+        case .gatheringFailed(let error): fact(.gatheringFailed(PeerFailure(error)))
         case .pathChanged(let path): fact(.pathChanged(path))
         case .channelOpened(let channel, let parameters, _):
             guard let link = observer.link else { return }

@@ -107,6 +107,8 @@ package struct RecoveryConfiguration: Sendable, Equatable {
     package var restartBudget: Duration = .milliseconds(2500)
     package var restartBackoff: Duration = .seconds(1)
     package var restartMaximum: Duration = .seconds(10)
+    /// Restarts of a path that works, one behind the other, that may go unanswered: then it stays.
+    package var optionalAttempts = 4
     /// The least time between two restarts that the other side asks for.
     package var restartSpacing: Duration = .milliseconds(500)
     /// The least time between two restarts for changes of this machine's network.

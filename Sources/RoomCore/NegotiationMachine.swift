@@ -211,6 +211,21 @@ package struct NegotiationMachine: Sendable {
         if let next { answer(next, round, &actions) }
     }
 
+    /// The transport could not begin the round, and has changed nothing. True: an earlier round was agreed on, and its path is what it was.
+    package mutating func notPrepared(_ actions: inout [Action]) -> Bool {
+        switch state {
+        case .offering(var round) where round.hasAgreed:
+            // It was never signalled.
+            round.negotiation -= 1
+            state = .stable(round)
+            return true
+        case .answering(let round, _) where round.hasAgreed:
+            descriptionRefused(&actions)
+            return true
+        case .none, .offering, .offered, .answering, .stable, .closed: return false
+        }
+    }
+
     package mutating func localCandidate(_ candidate: PeerCandidate, _ actions: inout [Action]) {
         guard let (connection, negotiation) = current else { return }
         actions.append(

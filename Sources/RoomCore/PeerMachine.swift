@@ -127,6 +127,12 @@ package struct PeerMachine: Sendable {
             obstacle.failed(failure)
             negotiate(now: now, &actions) { negotiation, _, actions in negotiation.descriptionRefused(&actions) }
             climb(now: now, &actions) { $0.descriptionRefused(now: now, &$1) }
+        case .notPrepared(let failure):
+            obstacle.failed(failure)
+            var isPathKept = false
+            negotiate(now: now, &actions) { negotiation, _, actions in isPathKept = negotiation.notPrepared(&actions) }
+            climb(now: now, &actions) { $0.notPrepared(isPathKept: isPathKept, now: now, &$1) }
+        case .gatheringFailed(let failure): obstacle.failed(failure)
         case .checked: ladder.checked(now: now)
         case .dataArrived: climb(now: now, &actions) { $0.dataArrived(now: now, &$1) }
         case .diagnosed(let found):

@@ -233,6 +233,22 @@ package struct RecoveryLadder: Sendable {
         scheduleRebuild(.descriptionRefused, now: now, &actions)
     }
 
+    /// A round could not be begun: this machine is out of something. `isPathKept`: the path before it is what it was.
+    package mutating func notPrepared(isPathKept: Bool, now: Timestamp, _ actions: inout [Action]) {
+        guard state != .idle else { return }
+        guard isPathKept else {
+            scheduleRebuild(.connectionFailed, now: now, &actions)
+            return
+        }
+        if isUp, !isSuspect {
+            // It goes on as if nothing had been tried.
+            if case .restarting = state { settle(now: now, &actions) }
+        } else if isOfferer {
+            // Closing the old path is what gives something back.
+            scheduleRebuild(.connectionFailed, now: now, &actions)
+        }
+    }
+
     /// Signaling to the participant came or went.
     package mutating func setReachable(_ reachable: Bool, now: Timestamp, _ actions: inout [Action]) {
         isReachable = reachable
@@ -422,7 +438,9 @@ package struct RecoveryLadder: Sendable {
         case .idle, .healthy, .held: break
         case .connecting: scheduleRebuild(.connectTimeout, now: now, &actions)
         case .planned(_, let cause), .watching(_, let cause): step(.restart, cause, now: now, &actions)
-        case .restarting(let restarting) where restarting.isOptional && restarting.isAnswered && isUp && !isSuspect:
+        case .restarting(let restarting)
+        where restarting.isOptional && isUp && !isSuspect
+            && (restarting.isAnswered || restarting.attempt >= configuration.optionalAttempts):
             settle(now: now, &actions)
         case .restarting(let restarting):
             let elapsed = now - restarting.startedAt

@@ -81,6 +81,10 @@ extension RoomMachine {
         case closed(PeerFailure?)
         /// `setRemoteDescription`, `offer` or `restart` has thrown.
         case descriptionRefused(PeerFailure)
+        /// One of them has thrown since this machine is out of something: ports, descriptors. Nothing has changed by the call.
+        case notPrepared(PeerFailure)
+        /// The round goes on without candidates of this side, for the same reason.
+        case gatheringFailed(PeerFailure)
         /// What the connection answers to `diagnose`.
         case diagnosed(PeerStall?)
         /// Data was sent, and none of it has been acknowledged for `stallPatience`; told once until `acknowledged`.

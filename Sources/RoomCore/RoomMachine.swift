@@ -15,6 +15,8 @@ package struct RoomMachine: Sendable {
     private var missed: Set<ParticipantID> = []
     private var generator: SeededGenerator
     private var pace: OfferPace
+    /// Participants of whom was told that this machine lacks something to connect to them.
+    private var shortages: Set<ParticipantID> = []
     private var endReason: EndReason?
     private var recovery = SignalingRecovery()
     /// Those of this machine, where they are known.
@@ -81,6 +83,7 @@ package struct RoomMachine: Sendable {
             say(.kick(Kick(participant: participant, reason: reason)), now, &actions)
         case .closeRequested(let reason): say(.closeRoom(reason: reason), now, &actions)
         case .restartRequested(let participant):
+            shortages = []
             if let participant {
                 withPeer(participant, now, &actions) { $0.restart(now: now, &$1) }
             } else {
@@ -118,6 +121,7 @@ package struct RoomMachine: Sendable {
                 $0.handle(fact, of: connection, now: now, &$1)
             }
             guard isCurrent else { break }
+            tellShortage(fact, participant, &actions)
             conclude(from: fact, wasRecovering: wasRecovering, now, &actions)
         }
         if wasConnected, !signaling.isConnected, !isEnded {
@@ -140,8 +144,23 @@ package struct RoomMachine: Sendable {
         case .unheard: signal(now, &actions) { $0.unheard(now: now, &$1) }
         case .localDescription, .localCandidate, .endOfLocalCandidates, .state, .channelClosed, .checked, .pathChanged,
             .dataArrived,
-            .closed, .descriptionRefused, .diagnosed, .unacknowledged, .acknowledged, .serverIsBack, .leaving:
+            .closed, .descriptionRefused, .notPrepared, .gatheringFailed, .diagnosed, .unacknowledged, .acknowledged,
+            .serverIsBack, .leaving:
             break
+        }
+    }
+
+    /// Says that this machine is out of something that a connection needs: once, until a path was found after all.
+    private mutating func tellShortage(
+        _ fact: RoomMachine.PeerFact, _ participant: ParticipantID, _ actions: inout [Action]
+    ) {
+        switch fact {
+        case .notPrepared(let failure), .gatheringFailed(let failure):
+            if shortages.insert(participant).inserted {
+                actions.append(.emit(.error(.outOfResources(participant, failure))))
+            }
+        case .pathChanged: shortages.remove(participant)
+        default: break
         }
     }
 
@@ -368,6 +387,7 @@ package struct RoomMachine: Sendable {
 
     private mutating func forget(_ participant: ParticipantID) {
         pace.forget(participant)
+        shortages.remove(participant)
         peers[participant] = nil
         missed.remove(participant)
         signaling.removeUnsentSignals { $0.peer == participant }

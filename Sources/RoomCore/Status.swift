@@ -260,4 +260,6 @@ package enum RoomError: Error, Sendable, Hashable {
     case malformed(ProtocolError)
     /// ICE servers are left out, or none is left.
     case iceServers(ICEServerFault)
+    /// No path to the participant, or no new one, can be made, since this machine is out of something.
+    case outOfResources(ParticipantID, PeerFailure)
 }

@@ -46,8 +46,9 @@ public protocol PeerConnection: AnyObject, Sendable {
 
     /// The offerer gathers afresh with new ICE servers and offers again, as a new generation. The old path carries data until
     /// the new one does (make before break); channels never notice. Throws `.notSupported` without the capability
-    /// `.pathRestart`, `.invalidState` on the answering side or before the first negotiation is complete, `.unreachable` while this
-    /// machine has no network: nothing has changed then, and the manager tries again.
+    /// `.pathRestart`, `.invalidState` on the answering side or before the first negotiation is complete, `.resourceExhausted` when this
+    /// machine is out of what a new path needs (ports, descriptors): nothing has changed then, and the old path goes on. `.unreachable`
+    /// while this machine has no network: the manager tries again.
     func restart(iceServers: [ICEServer]) throws(TransportError)
 
     /// The ICE servers that the answering side uses when the next offer brings a new generation.
@@ -125,6 +126,9 @@ public enum PeerConnectionEvent: Sendable {
     /// A connectivity check of the latest generation has succeeded (RFC 8445 §7.2.5). For the record of recoveries; a transport
     /// without checks never tells it.
     case pathChecked
+    /// This side has no candidates in the latest round, since it is out of something, as the error says. The round goes on all the same:
+    /// the path before it, if there is one, stays.
+    case gatheringFailed(TransportError)
     /// A path was chosen or replaced.
     case pathChanged(PeerPath)
     /// A channel can carry data: one of ours, or (`isRemote`) one that the other side opened.

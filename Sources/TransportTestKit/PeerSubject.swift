@@ -85,7 +85,7 @@ final class PeerLog: PeerConnectionHandler, Sendable {
             case .endOfLocalCandidates(let fragment): state.fragments.insert(fragment)
             case .liveness(.suspect): state.suspicions += 1
             case .liveness(.alive): state.reassurances += 1
-            case .pathChecked, .localDescription, .localCandidate: break
+            case .pathChecked, .gatheringFailed, .localDescription, .localCandidate: break
             }
         }
         if case .channelOpened(let id, _, _) = event { whenOpened.withLock { $0 }?(id) }

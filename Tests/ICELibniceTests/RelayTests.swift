@@ -172,6 +172,45 @@ extension LibniceAgentTests {
         }
     }
 
+    @Test(.enabled(if: TurnServer.isInstalled, reason))
+    func aRangeOfPortsThatIsTakenCostsOnlyTheCandidatesThatNeedIt() async throws {
+        let (taken, port) = try bound()
+        defer { close(taken) }
+        let turn = try TurnServer()
+        defer { turn.stop() }
+        try await withLoops(1) { loops in
+            var options = TestPeer.options
+            options.ports = port...port
+            options.acceptsAddress = nil
+            options.loopback = .always
+            // On 127.0.0.1 there is no port; where there is another address, that one has it.
+            let all = options.localAddresses()
+            let a = try await TestPeer.make(on: loops[0], controlling: true, options)
+            let refusal = await loops[0].run { () -> TransportError? in
+                do throws(TransportError) {
+                    try a.agent.gather()
+                    return nil
+                } catch { return error }
+            }
+            if all.contains(where: { $0.address != "127.0.0.1" }) {
+                #expect(refusal == nil)
+                #expect(await loops[0].run { !a.candidates.contains { $0.contains("127.0.0.1") } })
+            } else {
+                #expect(refusal?.code == .resourceExhausted && refusal?.message.contains("\(port)") == true)
+            }
+            await a.close()
+            options.acceptsAddress = { _, _ in false }
+            // Both of the loopback's: nothing is left but a relay.
+            let (other, _) = try bound(IPv6: port)
+            defer { if other >= 0 { close(other) } }
+            let b = try await TestPeer.make(on: loops[0], controlling: true, options, servers: [turn.server("udp")])
+            try await loops[0].runThrowing { () throws(TransportError) in try b.agent.gather() }
+            await b.wait(until: \.isGatheringDone)
+            #expect(await loops[0].run { b.candidates.count == 1 && b.hasCandidate(" typ relay") })
+            await b.close()
+        }
+    }
+
     @Test func withThePolicyRelayNoStunServerIsAsked() async throws {
         try await withLoops(1) { loops in
             let stun = try StunServer(loops[0])
@@ -235,6 +274,18 @@ private func bound() throws -> (descriptor: Int32, port: UInt16) {
     try #require(withUnsafeSockaddr(&address) { bind(descriptor, $0, $1) } == 0)
     _ = withUnsafeSockaddr(&address) { pointer, _ in getsockname(descriptor, pointer, &size) }
     return (descriptor, UInt16(bigEndian: address.sin_port))
+}
+
+/// A UDP socket on this port of ::1; -1 where there is no such address.
+private func bound(IPv6 port: UInt16) throws -> (descriptor: Int32, port: UInt16) {
+    let descriptor = socket(AF_INET6, Int32(SOCK_DGRAM.rawValue), 0)
+    guard descriptor >= 0 else { return (-1, port) }
+    let address = IPAddress([UInt8](repeating: 0, count: 15) + [1])
+    if address.withSocketAddress(port: port, { bind(descriptor, $0, $1) }) != 0 {
+        close(descriptor)
+        return (-1, port)
+    }
+    return (descriptor, port)
 }
 
 /// Says to every binding request that it came from 203.0.113.9:4660 (RFC 3489 §11.2.1: MAPPED-ADDRESS).

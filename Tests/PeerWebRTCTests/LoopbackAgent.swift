@@ -21,6 +21,8 @@ final class TestNetwork: @unchecked Sendable {
     var isHasty = false
     /// Agents that become connected when the test calls `becomeConnected`, and not before.
     var isLate: (LoopbackAgent) -> Bool = { _ in false }
+    /// Agents find no port to gather on.
+    var isOutOfPorts: (_ isControlling: Bool) -> Bool = { _ in false }
     /// An agent learns of the first candidate of the other side.
     var onFirstCandidate: (LoopbackAgent) -> Void = { _ in }
 
@@ -99,6 +101,7 @@ final class LoopbackAgent: ICEAgent, @unchecked Sendable {
     }
 
     func gather() throws(TransportError) {
+        if network.isOutOfPorts(isControlling) { throw TransportError(.resourceExhausted, "no port is left") }
         isGathered = true
         let line =
             "candidate:1 1 udp 2130706431 127.0.0.1 \(port) typ host generation 0 ufrag \(localCredentials.usernameFragment)"

@@ -117,6 +117,42 @@ struct PathTests {
         await pair.end()
     }
 
+    @Test func aRestartThatCannotBePreparedLeavesThePathAlone() async throws {
+        let pair = try TestPair()
+        let ids = try await pair.connect()
+        try await pair.on { pair in
+            pair.network.isOutOfPorts = { _ in true }
+            let before = pair.a.events.count
+            var code: TransportError.Code?
+            do throws(TransportError) { try pair.a.connection.restart(iceServers: []) } catch { code = error.code }
+            #expect(code == .resourceExhausted)
+            #expect(pair.a.events.count == before)
+            // The other side has none: it answers all the same, and says why it has no candidates.
+            pair.network.isOutOfPorts = { isControlling in !isControlling }
+            try pair.a.call { try $0.restart(iceServers: []) }
+        }
+        #expect(
+            await pair.b.wait {
+                $0.events.contains {
+                    if case .gatheringFailed(let error) = $0 { error.code == .resourceExhausted } else { false }
+                }
+            })
+        #expect(await pair.a.wait { $0.descriptions.count == 2 })
+        #expect(await pair.b.wait { $0.descriptions.count == 2 })
+        try await pair.on { pair in
+            try pair.a.connection.send([1], on: ids.a)
+            #expect(pair.a.isConnected && pair.b.isConnected)
+        }
+        #expect(await pair.b.wait { $0.messages.count == 1 })
+        // When there are ports again, the next one works.
+        try await pair.on { pair in
+            pair.network.isOutOfPorts = { _ in false }
+            try pair.a.call { try $0.restart(iceServers: []) }
+        }
+        #expect(await pair.a.wait { $0.paths.count == 2 })
+        await pair.end()
+    }
+
     @Test func restartUnderLiveDataLosesNothingAndLeavesNoGap() async throws {
         let pair = try TestPair()
         let ids = try await pair.connect()

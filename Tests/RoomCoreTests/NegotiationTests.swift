@@ -58,6 +58,54 @@ import TransportPluginAPI
                 .setRemoteDescription(SessionDescription(kind: .offer, text: "new"))))
     }
 
+    @Test func aRestartThatCannotBePreparedLeavesThePathAloneAndTheNextOneWorks() throws {
+        var pair = Pair()
+        pair.connect()
+        pair.now = at(20)
+        pair.answersDescriptions = false
+        let shortage = RoomMachine.PeerFact.notPrepared(PeerFailure("no port", code: .resourceExhausted))
+        #expect(pair.act(.a) { $0.restart(now: $1, &$2) }.restarts == 1)
+        let actions = pair.fact(.a, shortage)
+        #expect(pair.machines[.a]?.status == .connected(nil))
+        #expect(actions.creations == 0 && actions.restarts == 0)
+        #expect(pair.run(until: 60)[.a]?.creations == 0)
+        #expect(pair.machines[.a]?.status == .connected(nil))
+        // The answering side too.
+        pair.answersDescriptions = true
+        #expect(pair.act(.a) { $0.restart(now: $1, &$2) }.restarts == 1)
+        pair.answersDescriptions = false
+        pair.deliver(to: .b)
+        #expect(pair.fact(.b, shortage).isEmpty)
+        pair.answersDescriptions = true
+        pair.run(until: 70)
+        #expect(pair.actions[.a]?.creations == 1)
+        #expect(pair.machines[.a]?.connection == pair.machines[.b]?.connection)
+    }
+
+    @Test func aBrokenPathThatNothingCanBePreparedForIsRebuilt() {
+        var pair = Pair()
+        pair.connect()
+        pair.now = at(20)
+        pair.answersDescriptions = false
+        #expect(pair.fact(.a, .state(.disconnected)).restarts == 1)
+        #expect(pair.fact(.a, .notPrepared(PeerFailure("no port"))).creations == 1)
+    }
+
+    @Test func aShortageIsToldOnceUntilThereIsAPath() throws {
+        var driver = RoomDriver()
+        driver.feed(.started)
+        driver.join(makeJoined(roster: [makeParticipant("z")]))
+        let (peer, connection) = (ParticipantID("z"), try #require(driver.connection(to: ParticipantID("z"))))
+        let failure = PeerFailure("no port", code: .resourceExhausted)
+        func feed(_ fact: RoomMachine.PeerFact) -> [RoomEvent] {
+            driver.feed(.peer(peer, connection, fact)).events.filter { if case .error = $0 { true } else { false } }
+        }
+        #expect(feed(.gatheringFailed(failure)) == [.error(.outOfResources(peer, failure))])
+        #expect(feed(.gatheringFailed(failure)).isEmpty)
+        _ = feed(.pathChanged(PeerPath(local: .host, remote: .host)))
+        #expect(feed(.gatheringFailed(failure)).count == 1)
+    }
+
     @Test func aStaleAnswerIsDropped() throws {
         var pair = Pair()
         pair.connect()

@@ -35,6 +35,8 @@ static inline void CNice_set_stun_server(NiceAgent *agent, const char *host, gui
     g_object_set(agent, "stun-server", host, "stun-server-port", port, NULL);
 }
 
+static inline void CNice_force_relay(NiceAgent *agent) { g_object_set(agent, "force-relay", TRUE, NULL); }
+
 static inline void CNice_set_idle_timeout(NiceAgent *agent, guint idle_ms) {
     g_object_set(agent, "idle-timeout", idle_ms, NULL);
 }

@@ -10,10 +10,12 @@ extension WebRTCConnection {
             throw Negotiation.stale("the connection has begun to negotiate already: use restart(iceServers:)")
         }
         let link = try makeLink(isControlling: true)
+        let failure = try gather(link)
         negotiation.side = .offerer
         active = link
         setState(.connecting)
-        try sendOffer(for: link)
+        sendOffer(for: link)
+        if let failure { throw failure }
     }
 
     public func restart(iceServers: [ICEServer]) throws(TransportError) {
@@ -22,10 +24,20 @@ extension WebRTCConnection {
         guard negotiation.side == .offerer, negotiation.remote != nil else {
             throw Negotiation.stale("only the offerer restarts, and only after its first offer was answered")
         }
+        let before = self.iceServers
         self.iceServers = iceServers
-        let link = try makeLink(isControlling: true)
+        let link: AgentLink
+        let failure: TransportError?
+        do throws(TransportError) {
+            link = try makeLink(isControlling: true)
+            failure = try gather(link)
+        } catch {
+            self.iceServers = before
+            throw error
+        }
         replacePending(by: link)
-        try sendOffer(for: link)
+        sendOffer(for: link)
+        if let failure { throw failure }
     }
 
     public func setRemoteDescription(_ description: SessionDescription) throws(TransportError) {
@@ -54,13 +66,25 @@ extension WebRTCConnection {
 
     // MARK: Offers
 
-    private func sendOffer(for link: AgentLink) throws(TransportError) {
+    /// What the agent finds is told behind the description. Returns why it finds nothing now, where it may later; throws, and has closed
+    /// the link, when there is nothing to gather with.
+    private func gather(_ link: AgentLink) throws(TransportError) -> TransportError? {
+        do throws(TransportError) {
+            try link.gather()
+            return nil
+        } catch {
+            if error.code == .unreachable { return error }
+            link.close()
+            throw error
+        }
+    }
+
+    private func sendOffer(for link: AgentLink) {
         negotiation.isOfferOpen = true
         let description = writer.offer(link.local, setup: .actpass)
         writer.version += 1
         log.trace("offer", metadata: ["generation": "\(link.local)"])
         emit(.localDescription(description))
-        try link.gather()
     }
 
     private func takeAnswer(_ description: SessionDescription) throws(TransportError) {
@@ -101,12 +125,19 @@ extension WebRTCConnection {
         }
         // RFC 8445 §6.1.1: the offerer controls, unless it is a lite agent.
         let link = try makeLink(isControlling: offer.isICELite)
+        var failure: TransportError?
         do throws(TransportError) {
             if dtls == nil { try makeSession(offer.setup == .active ? .server : .client, for: offer) }
             try link.setRemote(offer.credentials)
+            try link.gather()
         } catch {
-            link.close()
-            throw error
+            // While there is a path, the other side gets its answer: it would take silence for a broken connection.
+            let isShortage = error.code == .resourceExhausted && active != nil && link.remote != nil
+            guard isShortage || error.code == .unreachable else {
+                link.close()
+                throw error
+            }
+            failure = error
         }
         negotiation.side = .answerer
         if active == nil {
@@ -123,7 +154,10 @@ extension WebRTCConnection {
         log.trace("answer", metadata: ["generation": "\(link.local)"])
         accepted(offer, by: link)
         emit(.localDescription(answer))
-        try link.gather()
+        if let failure {
+            if failure.code == .unreachable { throw failure }
+            emit(.gatheringFailed(failure))
+        }
     }
 
     /// A check that overtakes our candidate makes the browser invent one (peer reflexive, of lower priority), which it gives up at once
