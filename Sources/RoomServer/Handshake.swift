@@ -7,6 +7,7 @@ struct ServerStatus {
     var connections: Int
     /// Not nil: no further connection is taken now.
     var retryAfter: RetryWindow?
+    var origins = AllowedOrigins.every
 }
 
 extension HTTPResponse {
@@ -30,6 +31,10 @@ extension HTTPResponse {
         }
         guard request.value(of: "sec-websocket-version") == "13" else {
             self.init(status: "426 Upgrade Required", headers: [("Sec-WebSocket-Version", "13")])
+            return
+        }
+        guard server.origins.contains(originOf: request) else {
+            self.init(status: "403 Forbidden", body: "Pages of this origin may not connect here.\n")
             return
         }
         if let window = server.retryAfter {

@@ -150,10 +150,12 @@ struct Listener: Sendable {
         configuration: RoomServerConfiguration, authority: ServerAuthority, logger: Logger, on eventLoop: any EventLoop
     ) async throws -> Listener {
         let tls = try TLSContext(configuration.tls)
+        let origins = try AllowedOrigins(configuration.allowedOrigins)
         let loop = try await eventLoop.submit {
             NIOLoopBound(
                 ServerLoop(
-                    eventLoop: eventLoop, configuration: configuration, authority: authority, logger: logger),
+                    eventLoop: eventLoop, configuration: configuration, origins: origins, authority: authority,
+                    logger: logger),
                 eventLoop: eventLoop)
         }.get()
         let bootstrap = ServerBootstrap(group: eventLoop)

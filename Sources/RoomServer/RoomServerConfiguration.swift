@@ -16,6 +16,9 @@ public struct RoomServerConfiguration: Sendable {
     public var sessionKey = SessionKey.generated
     /// STUN and TURN servers for the participants.
     public var ice = ICE()
+    /// Pages that may connect, as browsers name them: `https://example.org`, with the port where it is not the scheme's own; `null` for
+    /// pages without an origin. Nil: pages of every site. Programs that name no origin may always connect.
+    public var allowedOrigins: [String]?
     /// What happens to a name that is in use already.
     public var duplicateNames = DuplicateNames.reject
     /// What the server may hold, and its times.

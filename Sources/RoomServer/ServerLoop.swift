@@ -8,6 +8,7 @@ internal import TransportPluginAPI
 final class ServerLoop {
     let eventLoop: any EventLoop
     let limits: RoomServerConfiguration.Limits
+    private let origins: AllowedOrigins
     let logger: Logger
     let metrics = ServerMetrics()
     /// Seconds since 1970.
@@ -29,10 +30,12 @@ final class ServerLoop {
     private var shared: (message: ServerMessage, body: EncodedBody)?
 
     init(
-        eventLoop: any EventLoop, configuration: RoomServerConfiguration, authority: ServerAuthority, logger: Logger
+        eventLoop: any EventLoop, configuration: RoomServerConfiguration, origins: AllowedOrigins = .every,
+        authority: ServerAuthority, logger: Logger
     ) {
         self.eventLoop = eventLoop
         limits = configuration.limits
+        self.origins = origins
         self.logger = logger
         now = authority.now
         machine = RoomServerMachine(
@@ -43,7 +46,7 @@ final class ServerLoop {
     var status: ServerStatus {
         ServerStatus(
             rooms: machine.roomCount, participants: machine.participantCount, connections: machine.connectionCount,
-            retryAfter: machine.refusal)
+            retryAfter: machine.refusal, origins: origins)
     }
 
     // MARK: Sockets

@@ -97,6 +97,31 @@ struct HTTPTests {
         #expect(answer("other") == [])
     }
 
+    @Test(
+        arguments: [
+            ([], true), (["https://example.org"], true), (["HTTPS://EXAMPLE.org:443"], true),
+            (["http://[::1]:8080"], true),
+            (["null"], false), (["https://evil.example"], false), (["http://example.org"], false),
+            (["https://example.org:8443"], false), (["https://example.org.evil.example"], false), ([""], false),
+            (["https://example.org", "https://example.org"], false),
+            (["https://example.org, https://evil.example"], false),
+        ] as [([String], Bool)])
+    func onlyPagesOfAllowedOriginsMayConnect(_ origins: [String], _ isAllowed: Bool) async throws {
+        try await withServer {
+            $0.allowedOrigins = ["https://example.org/", "http://[::1]:8080"]
+        } _: { server in
+            let client = try await TestClient.dial(server)
+            let lines = origins.map { "Origin: \($0)\r\n" }.joined()
+            try await client.send(raw: TestClient.handshake.dropLast(1) + lines + "\r\n")
+            #expect(try #require(await client.head()).hasPrefix(isAllowed ? "HTTP/1.1 101 " : "HTTP/1.1 403 "))
+        }
+    }
+
+    @Test(arguments: ["example.org", "*", "https://", "https://*.example.org", "https://example.org/path", ""])
+    func whatIsNoOriginIsRefusedAtTheStart(_ origin: String) {
+        #expect(throws: RoomServerError.self) { try AllowedOrigins([origin]) }
+    }
+
     @Test func fullServerSaysWhenToComeBack() async throws {
         try await withServer {
             $0.limits.connections = 1

@@ -1,0 +1,51 @@
+/// The pages that may connect (RFC 6454; RFC 6455 §10.2).
+struct AllowedOrigins: Sendable, Equatable {
+    /// Serialised as browsers do it; nil: every page may.
+    private var origins: [String]?
+
+    static let every = AllowedOrigins()
+
+    private init() {}
+
+    /// Throws where an entry has another form than an origin.
+    init(_ origins: [String]?) throws(RoomServerError) {
+        guard let origins else { return }
+        var normalized: [String] = []
+        for origin in origins {
+            guard let origin = Self.normalized(origin) else {
+                throw RoomServerError(
+                    message:
+                        "'\(origin)' is no origin: write https://example.org, with :port where it is not the scheme's own, or "
+                        + "null.")
+            }
+            normalized.append(origin)
+        }
+        self.origins = normalized
+    }
+
+    /// What is no browser sends no `Origin`.
+    func contains(originOf request: HTTPRequest) -> Bool {
+        guard let origins else { return true }
+        let given = request.headers.filter { $0.name == "origin" }
+        guard let first = given.first else { return true }
+        guard given.count == 1, let origin = Self.normalized(first.value) else { return false }
+        return origins.contains(origin)
+    }
+
+    /// Lower case, without the scheme's own port and a slash at the end; nil: it has another form.
+    private static func normalized(_ text: String) -> String? {
+        var origin = text.lowercased()
+        guard origin != "null" else { return origin }
+        guard let colon = origin.firstIndex(of: ":"), origin[colon...].hasPrefix("://") else { return nil }
+        if origin.hasSuffix("/") { origin.removeLast() }
+        let scheme = origin[..<colon]
+        let host = origin[colon...].dropFirst(3)
+        guard !scheme.isEmpty, !host.isEmpty, !host.utf8.contains(where: { $0 <= 0x20 || $0 >= 0x7F }),
+            !host.contains(where: { "/?#@,*".contains($0) })
+        else { return nil }
+        for (name, port) in [("http", ":80"), ("https", ":443")] where scheme == name && origin.hasSuffix(port) {
+            origin.removeLast(port.count)
+        }
+        return origin
+    }
+}
