@@ -111,8 +111,9 @@ public actor RoomServer: Service {
     }
 
     private func serve() async throws {
+        try configuration.checkSecrets(logger)
         let authority = ServerAuthority(
-            sessionKey: try configuration.sessionKey.load(), joinTokenSecret: configuration.joinTokenSecret,
+            sessionKey: try configuration.sessionKey.load(logger), joinTokenSecret: configuration.joinTokenSecret,
             ice: configuration.ice)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let eventLoop = group.next()

@@ -1,4 +1,4 @@
-internal import Glibc
+package import Logging
 internal import RoomProtocol
 internal import RoomServerCore
 
@@ -10,7 +10,7 @@ public struct RoomServerConfiguration: Sendable {
     public var port = 0
     /// Nil: `ws://` only. Needs the trait `NIOSSL`.
     public var tls: TLS?
-    /// Nil: everybody may join. Otherwise first joins need a ``JoinToken`` signed with this secret.
+    /// Nil: everybody may join. Otherwise first joins need a ``JoinToken`` signed with this secret: 32 bytes or more, 4 at the least.
     public var joinTokenSecret: [UInt8]?
     /// Signs what participants come back with. `.file` for a server that is to know its guests after a restart.
     public var sessionKey = SessionKey.generated
@@ -57,7 +57,7 @@ public struct RoomServerConfiguration: Sendable {
         case generated
         /// 32 bytes at least.
         case bytes([UInt8])
-        /// A file of 32 bytes at least; made, readable by its owner only, where there is none.
+        /// A file of 32 to 4096 bytes; made, readable by its owner only, where there is none. Refused when everybody can write it.
         case file(String)
     }
 
@@ -172,47 +172,45 @@ public struct RoomServerError: Error, Sendable, Hashable, CustomStringConvertibl
 }
 
 extension RoomServerConfiguration.SessionKey {
-    static let minimumBytes = 32
-
     /// The key itself. Blocks for as long as the file system does.
-    func load() throws(RoomServerError) -> [UInt8] {
-        let key: [UInt8]
+    package func load(_ logger: Logger) throws(RoomServerError) -> [UInt8] {
         switch self {
-        case .generated: return Crypto.randomBytes(Self.minimumBytes)
-        case .bytes(let bytes): key = bytes
-        case .file(let path):
-            if let bytes = try Self.read(path) { key = bytes } else { key = try Self.make(path) }
+        case .generated: return Crypto.randomBytes(SecretFile.minimumKeyBytes)
+        case .file(let path): return try SecretFile.key(path, logger)
+        case .bytes(let key):
+            guard key.count >= SecretFile.minimumKeyBytes else {
+                throw RoomServerError(
+                    message: "The session key has \(key.count) bytes; give it \(SecretFile.minimumKeyBytes) at least.")
+            }
+            return key
         }
-        guard key.count >= Self.minimumBytes, key.count <= 4096 else {
+    }
+}
+
+extension RoomServerConfiguration {
+    /// RFC 7518 §3.2: a key of HS256 has as many bits as its hash.
+    private static let safeTokenSecretBytes = 32
+    private static let safeTURNSecretBytes = 16
+
+    /// Refuses secrets that are none, and warns of those that can be guessed from what they sign.
+    func checkSecrets(_ logger: Logger) throws(RoomServerError) {
+        try Self.check(joinTokenSecret, "join token secret", Self.safeTokenSecretBytes, logger)
+        try Self.check(ice.turn?.secret, "TURN secret", Self.safeTURNSecretBytes, logger)
+    }
+
+    private static func check(
+        _ secret: [UInt8]?, _ name: String, _ safe: Int, _ logger: Logger
+    ) throws(RoomServerError) {
+        guard let secret else { return }
+        guard secret.count >= SecretFile.minimumSecretBytes else {
             throw RoomServerError(
-                message: "The session key has \(key.count) bytes; give it \(Self.minimumBytes) to 4096.")
+                message: "The \(name) has \(secret.count) bytes and is guessed at once; make one with "
+                    + "'openssl rand -hex 32'.")
         }
-        return key
-    }
-
-    private static func read(_ path: String) throws(RoomServerError) -> [UInt8]? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else {
-            if errno == ENOENT { return nil }
-            throw failure("read", path)
+        if secret.count < safe {
+            logger.warning(
+                "a secret is so short that it can be guessed from what it signs: make one with 'openssl rand -hex 32'",
+                metadata: ["secret": "\(name)", "bytes": "\(secret.count)", "least": "\(safe)"])
         }
-        defer { close(descriptor) }
-        var bytes = [UInt8](repeating: 0, count: 4097)
-        let count = Glibc.read(descriptor, &bytes, bytes.count)
-        guard count >= 0 else { throw failure("read", path) }
-        return Array(bytes.prefix(count))
-    }
-
-    private static func make(_ path: String) throws(RoomServerError) -> [UInt8] {
-        let key = Crypto.randomBytes(minimumBytes)
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw failure("make", path) }
-        defer { close(descriptor) }
-        guard write(descriptor, key, key.count) == key.count else { throw failure("write", path) }
-        return key
-    }
-
-    private static func failure(_ what: String, _ path: String) -> RoomServerError {
-        RoomServerError(message: "Cannot \(what) the session key file \(path): \(String(cString: strerror(errno))).")
     }
 }

@@ -1,0 +1,167 @@
+internal import Glibc
+package import Logging
+
+/// Files that hold a key or a secret: who may read and write them, and how one is made.
+package enum SecretFile {
+    private static let maximumBytes = 4096
+    static let minimumKeyBytes = 32
+
+    /// Anything shorter is no secret but a mistake: an empty variable, a lone letter.
+    static let minimumSecretBytes = 4
+
+    /// Returns the secret in a file, without the line ends that editors put behind it. Refuses one that is too short, or that everybody can
+    /// write; warns of one that others can read or their group can write. Blocks for as long as the file system does.
+    package static func secret(_ path: String, _ logger: Logger) throws(RoomServerError) -> [UInt8] {
+        guard let content = try read(path) else {
+            throw RoomServerError(message: "\(path): there is no such file; name a file that holds the secret.")
+        }
+        let secret = Array(content.bytes.reversed().drop { $0 == 10 || $0 == 13 }.reversed())
+        guard secret.count >= minimumSecretBytes else {
+            throw RoomServerError(
+                message:
+                    "\(path): a secret of \(secret.count) bytes is guessed at once; make one with 'openssl rand -hex 32'."
+            )
+        }
+        content.warn(logger)
+        return secret
+    }
+
+    private struct Content {
+        var path: String
+        var bytes: [UInt8]
+        /// Of a file that is open to others than its owner.
+        var mode: String?
+
+        func warn(_ logger: Logger) {
+            guard let mode else { return }
+            logger.warning(
+                "a file with a secret is open to others than its owner: run chmod 600",
+                metadata: ["file": "\(path)", "mode": "\(mode)"])
+        }
+    }
+
+    /// Nil where there is no such file.
+    private static func read(_ path: String) throws(RoomServerError) -> Content? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
+        guard descriptor >= 0 else {
+            if errno == ENOENT { return nil }
+            throw failure("read", path)
+        }
+        defer { close(descriptor) }
+        var content = Content(path: path, bytes: [], mode: try openMode(descriptor, path))
+        while content.bytes.count <= maximumBytes {
+            var chunk = [UInt8](repeating: 0, count: maximumBytes + 1)
+            let count = Glibc.read(descriptor, &chunk, chunk.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw failure("read", path) }
+            guard count > 0 else { return content }
+            content.bytes += chunk.prefix(count)
+        }
+        throw RoomServerError(
+            message: "\(path) has more than \(maximumBytes) bytes: it holds something else than a secret.")
+    }
+
+    /// The mode of a file that is open to others than its owner. A pipe or a device has no content that could be changed later.
+    private static func openMode(_ descriptor: Int32, _ path: String) throws(RoomServerError) -> String? {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
+        let mode = String(status.st_mode & 0o777, radix: 8)
+        guard status.st_mode & S_IWOTH == 0 else {
+            throw RoomServerError(
+                message:
+                    "\(path) holds a secret and can be written by everybody (mode \(mode)): anybody may have put a secret of "
+                    + "their own there. Put a new one in it, or remove it, and let only its owner write it (chmod 600)."
+            )
+        }
+        // Mode 660 is what volumes get that are shared by a group, so a warning has to do.
+        return status.st_mode & (S_IRWXG | S_IRWXO) != 0 ? mode : nil
+    }
+
+    /// Returns the session key in the file, which is made where there is none: whole or not at all, and by one only of several servers
+    /// that start at the same time.
+    static func key(_ path: String, _ logger: Logger) throws(RoomServerError) -> [UInt8] {
+        if let content = try read(path) { return try checked(content, logger) }
+        try make(path, Crypto.randomBytes(minimumKeyBytes))
+        guard let content = try read(path) else {
+            throw RoomServerError(
+                message: "The session key file \(path) is a link to nothing, or somebody removes it.")
+        }
+        return try checked(content, logger)
+    }
+
+    private static func checked(_ content: Content, _ logger: Logger) throws(RoomServerError) -> [UInt8] {
+        let (key, path) = (content.bytes, content.path)
+        let cure = "Remove it to have a new one made; then nobody is known who had joined before."
+        guard !key.isEmpty else {
+            throw RoomServerError(message: "The session key file \(path) is empty, as a full disk leaves one. \(cure)")
+        }
+        guard key.contains(where: { $0 != 0 }) else {
+            throw RoomServerError(
+                message: "The session key file \(path) holds nothing but zeros, as a power cut leaves one. \(cure)")
+        }
+        guard key.count >= minimumKeyBytes else {
+            throw RoomServerError(
+                message:
+                    "The session key file \(path) has \(key.count) bytes, and \(minimumKeyBytes) are the least: it was cut "
+                    + "short, or is no key. \(cure)")
+        }
+        content.warn(logger)
+        return key
+    }
+
+    // MARK: Making one
+
+    /// Another one that is there already, or comes in between, stays.
+    private static func make(_ path: String, _ content: [UInt8]) throws(RoomServerError) {
+        let slash = path.lastIndex(of: "/")
+        let folder = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        let name = slash.map { String(path[path.index(after: $0)...]) } ?? path
+        let suffix = Crypto.randomBytes(8).map { String($0, radix: 36) }.joined()
+        let temporary = "\(folder)/.\(name).\(suffix)"
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else { throw failure("make", path) }
+        defer { unlink(temporary) }
+        do throws(RoomServerError) {
+            try write(content, descriptor, path)
+        } catch {
+            close(descriptor)
+            throw error
+        }
+        guard close(descriptor) == 0 else { throw failure("write", path) }
+        try publish(temporary, path)
+        syncFolder(folder)
+    }
+
+    private static func write(_ content: [UInt8], _ descriptor: Int32, _ path: String) throws(RoomServerError) {
+        var written = 0
+        while written < content.count {
+            let count = content.withUnsafeBytes {
+                Glibc.write(descriptor, $0.baseAddress?.advanced(by: written), content.count - written)
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw failure("write", path) }
+            written += count
+        }
+        guard fsync(descriptor) == 0 || errno == EINVAL else { throw failure("write", path) }
+    }
+
+    private static func publish(_ temporary: String, _ path: String) throws(RoomServerError) {
+        if link(temporary, path) == 0 || errno == EEXIST { return }
+        // A file system without hard links; the two steps are one only where links exist.
+        guard [EPERM, EOPNOTSUPP, ENOSYS, EMLINK].contains(errno) else { throw failure("make", path) }
+        if access(path, F_OK) == 0 { return }
+        guard rename(temporary, path) == 0 else { throw failure("make", path) }
+    }
+
+    /// The name survives a power cut, too, where the file system can promise that.
+    private static func syncFolder(_ folder: String) {
+        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        fsync(descriptor)
+        close(descriptor)
+    }
+
+    private static func failure(_ what: String, _ path: String) -> RoomServerError {
+        RoomServerError(message: "Cannot \(what) the file \(path): \(String(cString: strerror(errno))).")
+    }
+}
