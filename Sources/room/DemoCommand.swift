@@ -11,8 +11,11 @@ struct DemoCommand: AsyncParsableCommand {
 
     @OptionGroup var common: CommonOptions
 
+    @Flag(help: "One JSON object a line.")
+    var json = false
+
     func run() async throws {
-        let demo = try Demo()
+        let demo = try Demo(json: json)
         let watches = SignalWatch.ending.map { number in
             SignalWatch(number) { _ in
                 demo.stopAll()
@@ -56,8 +59,10 @@ private final class Demo: Sendable {
     private let start = Timestamp.now()
     private let state = Locked(State())
     private let directory: URL
+    private let json: Bool
 
-    init() throws {
+    init(json: Bool) throws {
+        self.json = json
         directory = FileManager.default.temporaryDirectory.appendingPathComponent("room-demo-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         // The key that signs sessions outlives the server, so that a restarted one knows its guests.
@@ -146,11 +151,23 @@ private final class Demo: Sendable {
             disordered += zip(numbers, numbers.dropFirst()).count { $0 > $1 }
         }
         let total = state.received.values.reduce(0) { $0 + $1.count }
+        let isPerfect = lost == 0 && duplicated == 0 && disordered == 0
+        if json {
+            var line = JSONLine(event: "demo")
+            line.add("passed", isPerfect)
+            line.add("messages", total)
+            line.add("lost", lost)
+            line.add("duplicated", duplicated)
+            line.add("disordered", disordered)
+            line.add("serverRecoveredIn", server.inSeconds, digits: 3)
+            line.add("pathRecoveredIn", path.inSeconds, digits: 3)
+            Output.line(line)
+            return isPerfect
+        }
         say(
             String(
                 format: "server restart healed in %.2f s, path in %.2f s; \(total) messages", server.inSeconds,
                 path.inSeconds), Output.bold)
-        let isPerfect = lost == 0 && duplicated == 0 && disordered == 0
         say(
             "lost \(lost), duplicated \(duplicated)" + (disordered == 0 ? "" : ", out of order \(disordered)"),
             isPerfect ? Output.green : Output.red)
@@ -315,6 +332,12 @@ private final class Demo: Sendable {
     }
 
     private func say(_ text: String, _ colour: Int? = nil, took: Duration? = nil) {
+        if json {
+            var line = JSONLine(event: "step")
+            line.add("message", text.trimmingCharacters(in: .whitespaces))
+            if let took { line.add("seconds", took.inSeconds, digits: 3) }
+            return Output.line(line)
+        }
         let time = Output.coloured(String(format: "%7.2f s", (Timestamp.now() - start).inSeconds), Output.grey)
         let suffix = took.map { String(format: "  (%.3f s)", $0.inSeconds) } ?? ""
         Output.line("\(time)  \(StyledText(text, colour: colour))\(suffix)")
