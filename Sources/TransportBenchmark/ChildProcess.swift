@@ -24,15 +24,20 @@ package final class ChildProcess: @unchecked Sendable {
     /// This executable.
     package static var ownPath: String { URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().path }
 
-    /// Starts `room` with `arguments`. Its standard error is passed through when `isVerbose`, else it is dropped.
+    /// Starts `room` with `arguments`, and with `environment` over that of this process. Its standard error is passed through when
+    /// `isVerbose`, else it is dropped.
     package init(
-        name: String, arguments: [String], executable: String = ChildProcess.ownPath, isVerbose: Bool = false
+        name: String, arguments: [String], executable: String = ChildProcess.ownPath,
+        environment: [String: String] = [:], isVerbose: Bool = false
     ) throws {
         self.name = name
         let standardInput = Pipe()
         let standardOutput = Pipe()
         process.executableURL = URL(fileURLWithPath: executable)
         process.arguments = arguments
+        if !environment.isEmpty {
+            process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        }
         process.standardInput = standardInput
         process.standardOutput = standardOutput
         if !isVerbose { process.standardError = FileHandle.nullDevice }

@@ -1,5 +1,7 @@
 internal import ArgumentParser
+internal import CLinux
 internal import Foundation
+internal import Logging
 internal import RoomServer
 internal import TransportBenchmark
 internal import TransportPluginAPI
@@ -8,6 +10,9 @@ struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "serve", abstract: "Run a room server.")
 
     @OptionGroup var common: CommonOptions
+
+    @Flag(help: "One JSON object a line, as without it.")
+    var json = false
 
     @Option(help: "The address to listen on. Default: 127.0.0.1.")
     var host: String?
@@ -26,7 +31,7 @@ struct ServeCommand: AsyncParsableCommand {
 
     @Option(
         help:
-            "A file with the key that signs sessions, made where there is none: a restarted server knows its guests by it."
+            "A file with the key that signs sessions, made where there is none: a restarted server knows its guests by it. none: a new key for each start. Default: session.key in the state directory."
     )
     var sessionKeyFile: String?
 
@@ -48,6 +53,9 @@ struct ServeCommand: AsyncParsableCommand {
     )
     var duplicateNames: String?
 
+    @Option(help: "A page that may connect: https://example.org. Repeatable. Default: pages of every site.")
+    var allowedOrigin: [String] = []
+
     @Option(help: "Rooms at a time. Default: 1000.")
     var maximumRooms: Int?
 
@@ -56,10 +64,11 @@ struct ServeCommand: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try Settings(path: common.configFile)
-        let server = RoomServer(
-            configuration: try configuration(settings),
-            logger: try LogLevels.logger(common.logLevel ?? settings.string("logLevel")))
+        let logger = try LogLevels.logger(common.logLevel ?? settings.string("logLevel") ?? "warning")
         do {
+            let configuration = try configuration(settings, logger)
+            checkDescriptors(configuration.limits, logger)
+            let server = RoomServer(configuration: configuration, logger: logger)
             let wasInterrupted = try await serve(server)
             if wasInterrupted { throw ExitStatus.interrupted }
         } catch let error as RoomServerError {
@@ -94,13 +103,18 @@ struct ServeCommand: AsyncParsableCommand {
         }
     }
 
-    private func configuration(_ settings: Settings) throws -> RoomServerConfiguration {
+    private func checkDescriptors(_ limits: RoomServerConfiguration.Limits, _ logger: Logger) {
+        let limit = CLinux_raise_descriptor_limit(.max)
+        guard limit < UInt64(limits.connections + limits.handshakes + 64) else { return }
+        logger.warning(
+            "fewer descriptors than connections: those over the limit wait; raise the hard limit (ulimit -Hn, LimitNOFILE)",
+            metadata: ["descriptors": "\(limit)", "connections": "\(limits.connections)"])
+    }
+
+    private func configuration(_ settings: Settings, _ logger: Logger) throws -> RoomServerConfiguration {
         var configuration = RoomServerConfiguration()
         configuration.host = try host ?? settings.string("host") ?? "127.0.0.1"
-        configuration.port = try port ?? settings.integer("port", 0...65_535) ?? 8080
-        guard (0...65_535).contains(configuration.port) else {
-            throw CommandError(.usage, "--port is from 0 to 65535")
-        }
+        configuration.port = try settings.integer("port", 0...65_535, flag: "--port", port) ?? 8080
         let certificate = try tlsCert ?? settings.string("tlsCert")
         let key = try tlsKey ?? settings.string("tlsKey")
         if let certificate, let key {
@@ -109,22 +123,21 @@ struct ServeCommand: AsyncParsableCommand {
             throw CommandError(.usage, "--tls-cert and --tls-key belong together: one of them is missing")
         }
         if let path = try tokenSecretFile ?? settings.string("tokenSecretFile") {
-            configuration.joinTokenSecret = try secret(path)
+            configuration.joinTokenSecret = try SecretFile.secret(path, logger)
         }
-        if let path = try sessionKeyFile ?? settings.string("sessionKeyFile") { configuration.sessionKey = .file(path) }
+        configuration.sessionKey = try sessionKey(settings, logger)
+        let origins = try allowedOrigin + settings.strings("allowedOrigins")
+        if !origins.isEmpty { configuration.allowedOrigins = origins }
         let stun = try urls(stunUri, "--stun-uri", "stunUris", settings, [.stun, .stuns])
         if !stun.isEmpty { configuration.ice.servers.append(.init(urls: stun)) }
         let turn = try urls(turnUri, "--turn-uri", "turnUris", settings, [.turn, .turns])
         if let path = try turnSecretFile ?? settings.string("turnSecretFile") {
             guard !turn.isEmpty else { throw CommandError(.usage, "--turn-secret-file needs a --turn-uri") }
-            configuration.ice.turn = .init(urls: turn, secret: try secret(path))
+            configuration.ice.turn = .init(urls: turn, secret: try SecretFile.secret(path, logger))
         } else if !turn.isEmpty {
             throw CommandError(.usage, "--turn-uri needs --turn-secret-file: the secret shared with the TURN server")
         }
-        if let seconds = try grace ?? settings.string("grace").flatMap(Double.init) {
-            guard seconds >= 0, seconds <= 86_400 else {
-                throw CommandError(.usage, "--grace is from 0 to 86400 seconds")
-            }
+        if let seconds = try settings.seconds("grace", 0...86_400, flag: "--grace", grace) {
             configuration.limits.grace = .milliseconds(Int(seconds * 1000))
         }
         if let policy = try duplicateNames ?? settings.string("duplicateNames") {
@@ -133,13 +146,12 @@ struct ServeCommand: AsyncParsableCommand {
             }
             configuration.duplicateNames = policy
         }
-        if let rooms = try maximumRooms ?? settings.integer("maximumRooms", 1...1_000_000) {
+        if let rooms = try settings.integer("maximumRooms", 1...1_000_000, flag: "--maximum-rooms", maximumRooms) {
             configuration.limits.rooms = rooms
         }
-        if let participants = try maximumParticipants ?? settings.integer("maximumParticipants", 2...64) {
-            guard (2...64).contains(participants) else {
-                throw CommandError(.usage, "--maximum-participants is from 2 to 64")
-            }
+        if let participants = try settings.integer(
+            "maximumParticipants", 2...64, flag: "--maximum-participants", maximumParticipants)
+        {
             configuration.limits.participantsPerRoom = participants
         }
         return configuration
@@ -168,13 +180,28 @@ struct ServeCommand: AsyncParsableCommand {
         return given + listed
     }
 
-    private func secret(_ path: String) throws -> [UInt8] {
-        guard let data = FileManager.default.contents(atPath: path) else {
-            throw CommandError(.usage, "\(path): cannot be read; name a file that holds the secret")
+    /// A restart costs nothing where the key is kept, so it is kept unless that is impossible: then the server goes on with a new one.
+    private func sessionKey(_ settings: Settings, _ logger: Logger) throws -> RoomServerConfiguration.SessionKey {
+        if let path = try sessionKeyFile ?? settings.string("sessionKeyFile") {
+            return path == "none" ? .generated : .file(path)
         }
-        // Editors end files with a newline, which is no part of a secret.
-        let bytes = [UInt8](data).reversed().drop { $0 == 10 || $0 == 13 }.reversed()
-        guard !bytes.isEmpty else { throw CommandError(.usage, "\(path): the file is empty") }
-        return Array(bytes)
+        let reason: String
+        if let directory = StateDirectory.path(ProcessInfo.processInfo.environment) {
+            do {
+                try StateDirectory.make(directory)
+                let key = RoomServerConfiguration.SessionKey.file(directory + "/session.key")
+                return .bytes(try key.load(logger))
+            } catch let error as RoomServerError {
+                reason = error.message
+            } catch let error as CommandError {
+                reason = error.message
+            }
+        } else {
+            reason = "there is no home directory, and neither STATE_DIRECTORY nor XDG_STATE_HOME names a folder"
+        }
+        Output.complain(
+            "room: warning: the key that signs sessions cannot be kept, so after a restart of this server everybody will be new to "
+                + "it: \(reason). Name a file with --session-key-file (none: as it is now, without this warning)")
+        return .generated
     }
 }

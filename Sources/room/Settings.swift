@@ -15,10 +15,11 @@ struct Settings {
         "tokenFile", "name",
         "host",
         "port", "tlsCert", "tlsKey", "tokenSecretFile", "sessionKeyFile", "turnUris", "turnSecretFile", "stunUris",
-        "grace", "duplicateNames", "logLevel", "maximumRooms", "maximumParticipants", "plugins",
+        "allowedOrigins", "grace", "duplicateNames", "logLevel", "maximumRooms", "maximumParticipants", "plugins",
     ]
 
     init(path: String?) throws {
+        Environment.warnOnce()
         guard let path else { return }
         self.path = path
         guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
@@ -55,17 +56,38 @@ struct Settings {
         return value
     }
 
-    func integer(_ key: String, _ range: ClosedRange<Int>) throws -> Int? {
-        guard let text = try string(key) else { return nil }
-        guard let value = Int(text), range.contains(value) else {
-            throw wrong(key, file[key], "must be a whole number from \(range.lowerBound) to \(range.upperBound)")
+    /// The flag's value, or else a whole number from the environment or the file.
+    func integer(
+        _ key: String, _ range: ClosedRange<Int>, flag: String = "", _ given: Int? = nil
+    ) throws -> Int? {
+        let what = "a whole number from \(range.lowerBound) to \(range.upperBound)"
+        return try number(key, range, flag, given, what, Int.init)
+    }
+
+    /// The same for seconds.
+    func seconds(
+        _ key: String, _ range: ClosedRange<Double>, flag: String, _ given: Double?
+    ) throws -> Double? {
+        let what = "a number of seconds from \(Int(range.lowerBound)) to \(Int(range.upperBound)), without a unit"
+        return try number(key, range, flag, given, what, Double.init)
+    }
+
+    private func number<Number: Comparable>(
+        _ key: String, _ range: ClosedRange<Number>, _ flag: String, _ given: Number?, _ what: String,
+        _ read: (String) -> Number?
+    ) throws -> Number? {
+        if let given {
+            guard range.contains(given) else { throw CommandError(.usage, "\(flag) must be \(what)") }
+            return given
         }
+        guard let text = try string(key) else { return nil }
+        guard let value = read(text), range.contains(value) else { throw wrong(key, file[key], "must be \(what)") }
         return value
     }
 
     /// A list, or one text, from the file; comma-separated from the environment.
     func strings(_ key: String) throws -> [String] {
-        if let value = environment(key) { return value.split(separator: ",").map(String.init) }
+        if let value = environment(key) { return Environment.list(value) }
         guard let node = file[key] else { return [] }
         if let one = node.scalar?.string { return [one] }
         guard let list = node.sequence?.map({ $0.scalar?.string }), !list.contains(nil) else {
@@ -96,7 +118,7 @@ struct Settings {
             return server
         }
         if let value = environment("iceServers") {
-            return try value.split(separator: ",").map { try checked(ICEServer(urls: [String($0)]), nil) }
+            return try Environment.list(value).map { try checked(ICEServer(urls: [$0]), nil) }
         }
         guard let node = file["iceServers"] else { return [] }
         guard let list = node.sequence else { throw wrong("iceServers", node, "must be a list") }
@@ -139,23 +161,14 @@ struct Settings {
     func wrong(_ key: String, _ what: String) -> CommandError { wrong(key, file[key], what) }
 
     func wrong(_ key: String, _ node: Node?, _ what: String) -> CommandError {
-        if environment(key) != nil { return CommandError(.usage, "\(Self.variable(key)) \(what)") }
+        if environment(key) != nil { return CommandError(.usage, "\(Environment.variable(key)) \(what)") }
         return CommandError(.usage, "\(path):\(node?.mark?.line ?? 0): '\(key)' \(what)")
     }
 
-    private func environment(_ key: String) -> String? { ProcessInfo.processInfo.environment[Self.variable(key)] }
-
-    static func variable(_ key: String) -> String {
-        var name = "ROOM_"
-        for character in key {
-            if character.isUppercase { name += "_" }
-            name += character.uppercased()
-        }
-        return name
-    }
+    private func environment(_ key: String) -> String? { Environment.value(of: key) }
 
     /// Levenshtein distance, for "did you mean".
-    private static func distance(_ left: String, _ right: String) -> Int {
+    static func distance(_ left: String, _ right: String) -> Int {
         let left = Array(left), right = Array(right)
         var row = Array(0...right.count)
         for i in left.indices {

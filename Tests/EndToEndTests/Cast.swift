@@ -27,15 +27,14 @@ final class Actor: Sendable {
     let child: ChildProcess
     private let state = Locked(State())
 
-    /// - Parameter environment: `NAME=value`, besides what this process has.
-    init(_ name: String, _ arguments: [String], environment: [String] = []) throws {
-        let executable = URL(fileURLWithPath: ChildProcess.ownPath).deletingLastPathComponent()
-            .appendingPathComponent("room").path
-        let child =
-            environment.isEmpty
-            ? try ChildProcess(name: name, arguments: arguments, executable: executable)
-            : try ChildProcess(
-                name: name, arguments: environment + [executable] + arguments, executable: "/usr/bin/env")
+    static let room = URL(fileURLWithPath: ChildProcess.ownPath).deletingLastPathComponent()
+        .appendingPathComponent("room").path
+
+    init(
+        _ name: String, _ arguments: [String], executable: String = Actor.room, environment: [String: String] = [:]
+    ) throws {
+        let child = try ChildProcess(
+            name: name, arguments: arguments, executable: executable, environment: environment)
         self.child = child
         Task { [self] in
             for await line in child.lines { record { $0.lines.append(line) } }
@@ -153,7 +152,7 @@ final class Actor: Sendable {
 /// Everybody in one test; all of them are ended with it, whatever happens.
 final class Stage: Sendable {
     private let actors = Locked<[Actor]>([])
-    private let directory: URL
+    let directory: URL
     let keyFile: String
 
     init() throws {

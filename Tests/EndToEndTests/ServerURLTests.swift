@@ -9,7 +9,7 @@ import TransportPluginAPI
     private static let backends = ["libwebsockets", "foundation", "nio"]
 
     private func guest(
-        _ url: String, _ backend: String, more: [String] = [], environment: [String] = []
+        _ url: String, _ backend: String, more: [String] = [], environment: [String: String] = [:]
     ) throws -> Actor {
         try Actor(
             "alice",
@@ -57,9 +57,10 @@ import TransportPluginAPI
             let alice = stage.add(
                 try guest(
                     url, backend,
-                    environment: ["http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "socks_proxy"].map {
-                        "\($0)=\(dead)"
-                    }))
+                    environment: [
+                        "http_proxy": dead, "HTTP_PROXY": dead, "https_proxy": dead, "all_proxy": dead,
+                        "socks_proxy": dead,
+                    ]))
             try await alice.wait(event: "joined")
         }
     }
@@ -73,7 +74,7 @@ import TransportPluginAPI
             let url = "http://us%40er:SECRET@127.0.0.1:\(proxy.port)"
             // The name is the proxy's to resolve: nobody else could.
             let server = "ws://room.example.invalid:\(port)/"
-            let alice = stage.add(try guest(server, backend, environment: ["http_proxy=\(url)", "no_proxy=other"]))
+            let alice = stage.add(try guest(server, backend, environment: ["http_proxy": url, "no_proxy": "other"]))
             try await alice.wait(event: "joined")
             let doctor = stage.add(
                 try Actor("doctor", ["doctor", "--json", "--server", server, "--signaling", backend, "--proxy", url]))
@@ -99,7 +100,7 @@ import TransportPluginAPI
         try await Stage.play { stage in
             let alice = stage.add(
                 try guest(
-                    "ws://room.example.invalid/", backend, environment: ["all_proxy=127.0.0.1:\(proxy.port)"]))
+                    "ws://room.example.invalid/", backend, environment: ["all_proxy": "127.0.0.1:\(proxy.port)"]))
             #expect(await alice.child.exitStatus() == 3)
             let error = try #require(alice.lines.first { $0["event"] as? String == "error" })
             let message = error["message"] as? String ?? ""
@@ -119,10 +120,10 @@ import TransportPluginAPI
     @Test func theDoctorNamesTheProxy() async throws {
         try await Stage.play { stage in
             let dead = try freePort()
-            let variable = "http_proxy=http://user:SECRET@127.0.0.1:\(dead)"
+            let variable = ["http_proxy": "http://user:SECRET@127.0.0.1:\(dead)"]
             let asked = stage.add(
                 try Actor(
-                    "doctor", ["doctor", "--json", "--server", "ws://room.example.invalid/"], environment: [variable]))
+                    "doctor", ["doctor", "--json", "--server", "ws://room.example.invalid/"], environment: variable))
             try await asked.wait(event: "doctor")
             let finding = try #require(asked.lines.first { $0["check"] as? String == "proxy" })
             #expect(finding["status"] as? String == "problem" && finding["cure"] != nil)
@@ -130,7 +131,7 @@ import TransportPluginAPI
             // One that is not asked is named beside the port that cannot be reached.
             let direct = stage.add(
                 try Actor(
-                    "doctor", ["doctor", "--json", "--server", "ws://127.0.0.1:\(dead)/"], environment: [variable]))
+                    "doctor", ["doctor", "--json", "--server", "ws://127.0.0.1:\(dead)/"], environment: variable))
             try await direct.wait(event: "doctor")
             let port = try #require(direct.lines.first { $0["check"] as? String == "port" })
             #expect((port["message"] as? String)?.contains("http_proxy") == true)

@@ -92,6 +92,7 @@ class Interop:
         try:
             if self.options.subject == "room":
                 arguments = [self.options.room, "serve", "--host", "127.0.0.1", "--port", "0"]
+                arguments += ["--session-key-file", "none"]
             else:
                 arguments = [self.options.python, str(FOLDER / "fake_server.py")]
             server = Process("server", arguments, self.log("server"))

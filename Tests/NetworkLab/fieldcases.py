@@ -80,7 +80,11 @@ class Case:
 
     def serve(self, host, address="127.0.0.1", *arguments, port=PORT, name="server"):
         """`room serve`, when it listens. Its `url` is what participants need."""
-        child = self.start(name, host, [self.room, "serve", "--host", address, "--port", str(port), *arguments])
+        command = [self.room, "serve", "--host", address, "--port", str(port), *arguments]
+        # The folder is the case's own; without it, a key would be left in the home directory.
+        if "--session-key-file" not in arguments:
+            command += ["--session-key-file", str(self.folder / "session-key")]
+        child = self.start(name, host, command)
         child.url = child.wait_event("listening")["url"]
         return child
 

@@ -1,0 +1,81 @@
+internal import Foundation
+internal import TransportPluginAPI
+
+/// Settings from the environment: `iceServers` is `ROOM_ICE_SERVERS`.
+///
+/// Orchestrators set variables with this prefix as well: for a service named `room`, Kubernetes sets `ROOM_PORT=tcp://10.43.0.5:8080`
+/// beside `ROOM_SERVICE_HOST` and others, and container links set `ROOM_NAME=/app/room`. Those are passed over.
+enum Environment {
+    private static let variables = ProcessInfo.processInfo.environment
+    private static let hasWarned = Locked(false)
+
+    /// Values from files and secrets often end with a line feed. An empty one is none.
+    static func value(of key: String) -> String? { value(of: key, in: variables) }
+
+    static func value(of key: String, in variables: [String: String]) -> String? {
+        guard let text = text(variable(key), variables), !isFromOrchestrator(key, text, variables) else { return nil }
+        return text
+    }
+
+    private static func text(_ name: String, _ variables: [String: String]) -> String? {
+        guard let text = variables[name]?.trimmingCharacters(in: .whitespacesAndNewlines), !text.isEmpty else {
+            return nil
+        }
+        return text
+    }
+
+    static func list(_ value: String) -> [String] {
+        value.split(separator: ",").map { $0.trimmingCharacters(in: .whitespacesAndNewlines) }.filter { !$0.isEmpty }
+    }
+
+    static func variable(_ key: String) -> String {
+        var name = "ROOM_"
+        for character in key {
+            if character.isUppercase { name += "_" }
+            name += character.uppercased()
+        }
+        return name
+    }
+
+    /// A port that is a URL; the name that comes with one.
+    private static func isFromOrchestrator(_ key: String, _ text: String, _ variables: [String: String]) -> Bool {
+        switch key {
+        case "port": text.contains("://")
+        case "name": text.hasPrefix("/") && text.hasSuffix("/room") && variables["ROOM_PORT"]?.contains("://") == true
+        default: false
+        }
+    }
+
+    /// What is passed over, and names that are most likely misspelt, are told once on standard error.
+    static func warnOnce() {
+        let isFirst = hasWarned.withLock { hasWarned in
+            defer { hasWarned = true }
+            return !hasWarned
+        }
+        guard isFirst else { return }
+        for warning in warnings(variables) { Output.complain("room: warning: \(warning)") }
+    }
+
+    static func warnings(_ variables: [String: String]) -> [String] {
+        var warnings: [String] = []
+        for key in ["port", "name"] {
+            let name = variable(key)
+            if let text = text(name, variables), isFromOrchestrator(key, text, variables) {
+                warnings.append(
+                    "\(name)=\(text) is what Kubernetes and container links set for a service named room: it is passed over. "
+                        + "Use the flag --\(key), or turn such variables off (enableServiceLinks: false)")
+            }
+        }
+        let known = Set(Settings.keys.map(variable))
+        for name in variables.keys.sorted() where name.hasPrefix("ROOM_") && !known.contains(name) {
+            // Other programs may have variables with this prefix, so only near misses of names long enough to be no chance.
+            guard name.utf8.count >= 12, name.utf8.count <= 40,
+                let nearest = known.sorted().min(by: {
+                    Settings.distance($0, name) < Settings.distance($1, name)
+                }), Settings.distance(nearest, name) <= 2
+            else { continue }
+            warnings.append("there is no setting \(name); did you mean \(nearest)?")
+        }
+        return warnings
+    }
+}

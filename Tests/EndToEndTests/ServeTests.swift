@@ -1,0 +1,191 @@
+import Foundation
+import Testing
+import TransportBenchmark
+
+/// `room serve` as it is started by people and machines: where it keeps its key, what it makes of its environment and limits.
+@Suite(.serialized, .timeLimit(.minutes(2))) struct ServeTests {
+    @Test(arguments: ["STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"])
+    func aPlainServerThatIsKilledAndStartedAgainKnowsItsGuests(_ variable: String) async throws {
+        try await Stage.play { stage in
+            let state = stage.directory.appendingPathComponent("state").path
+            var environment = ["STATE_DIRECTORY": "", "XDG_STATE_HOME": "relative/is/ignored"]
+            environment[variable] = variable == "STATE_DIRECTORY" ? "\(state):/nonexistent/second" : state
+            let folder =
+                state + ["STATE_DIRECTORY": "", "XDG_STATE_HOME": "/room", "HOME": "/.local/state/room"][variable]!
+            let first = stage.add(try Actor("server", ["serve", "--port", "0"], environment: environment))
+            let (url, port) = try await first.listening()
+            let host = stage.add(try .peer("host", url, host: true))
+            try await host.wait(event: "joined")
+            let guest = stage.add(try .peer("guest", url))
+            try await guest.waitUntilConnected(to: 1)
+            let ids = [host.selfID, guest.selfID]
+
+            first.child.stop()
+            let second = stage.add(try Actor("server", ["serve", "--port", "\(port)"], environment: environment))
+            _ = try await second.listening()
+            for peer in [host, guest] {
+                try await peer.wait("the rejoin") { Actor.count($0, "joined") == 2 }
+            }
+            #expect([host.selfID, guest.selfID] == ids)
+            let joined = guest.lines.filter { $0["event"] as? String == "joined" }
+            #expect(joined.last?["epoch"] as? Double == 2, "come back, not joined anew")
+
+            let attributes = try FileManager.default.attributesOfItem(atPath: folder + "/session.key")
+            #expect(attributes[.posixPermissions] as? Int == 0o600 && attributes[.size] as? Int == 32)
+            #expect(try FileManager.default.attributesOfItem(atPath: folder)[.posixPermissions] as? Int == 0o700)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["session.key"])
+        }
+    }
+
+    @Test func withoutAStateDirectoryTheServerWarnsAndServes() async throws {
+        try await Stage.play { stage in
+            let state = try stage.file("state", "a file, where a folder should be")
+            let server = try stage.shell("exec \"$ROOM\" serve --port 0", ["STATE_DIRECTORY": state])
+            _ = try await server.listening()
+            #expect(try stage.complaints().contains("after a restart of this server everybody will be new"))
+            // Asked for, it needs no warning, and nothing is written.
+            let asked = try stage.shell(
+                "exec \"$ROOM\" serve --port 0 --session-key-file none", ["STATE_DIRECTORY": state])
+            _ = try await asked.listening()
+            #expect(try stage.complaints().isEmpty)
+        }
+    }
+
+    @Test func aFullDiskLeavesNoKeyFileBehind() async throws {
+        try await Stage.play { stage in
+            let folder = stage.directory.appendingPathComponent("keys").path
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
+            let serve = "exec \"$ROOM\" serve --port 0 --session-key-file '\(folder)/key'"
+            let full = try stage.shell("trap '' XFSZ; ulimit -f 0; " + serve, standardError: "/dev/null")
+            #expect(await full.child.exitStatus() == 2)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder).isEmpty)
+            _ = try await stage.shell(serve).listening()
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["key"])
+        }
+    }
+
+    /// What Kubernetes sets for a service named `room`, what links between containers set, and what files and secrets leave behind.
+    @Test func variablesOfOrchestratorsArePassedOverAndTold() async throws {
+        try await Stage.play { stage in
+            let server = try stage.shell(
+                "exec \"$ROOM\" serve --session-key-file none --json --port 0",
+                [
+                    "ROOM_PORT": "tcp://10.43.0.5:8080", "ROOM_SERVICE_HOST": "10.43.0.5", "ROOM_SERVICE_PORT": "8080",
+                    "ROOM_PORT_8080_TCP": "tcp://10.43.0.5:8080", "ROOM_NAME": "/app/room", "ROOM_HOST": " ",
+                    "ROOM_GRACE": "30\n", "ROOM_MAXIMUM_ROOM": "7",
+                ])
+            _ = try await server.listening()
+            let complaints = try stage.complaints().split(separator: "\n")
+            #expect(complaints.count == 3, "\(complaints)")
+            #expect(complaints.contains { $0.contains("ROOM_PORT=tcp://10.43.0.5:8080") })
+            #expect(complaints.contains { $0.contains("ROOM_NAME=/app/room") })
+            #expect(complaints.contains { $0.contains("did you mean ROOM_MAXIMUM_ROOMS") })
+        }
+    }
+
+    @Test(arguments: [
+        ["ROOM_GRACE": "60s"], ["ROOM_GRACE": "nan"], ["ROOM_PORT": "http"], ["ROOM_MAXIMUM_ROOMS": "0"],
+        ["ROOM_ALLOWED_ORIGINS": "https://example.org,*.example.org"],
+    ])
+    func aValueThatCannotBeUsedEndsTheCommandWithStatusTwo(_ environment: [String: String]) async throws {
+        try await Stage.play { stage in
+            let server = try stage.shell("exec \"$ROOM\" serve --session-key-file none", environment)
+            #expect(await server.child.exitStatus() == 2)
+            let (variable, value) = try #require(environment.first)
+            let complaints = try stage.complaints()
+            #expect(complaints.contains(variable) || complaints.contains(value.split(separator: ",").last ?? ""))
+        }
+    }
+
+    /// A server out of descriptors waits instead of taking a whole core, and goes on when there are some.
+    @Test func outOfDescriptorsTheServerWaitsAndRecovers() async throws {
+        try await Stage.play { stage in
+            let server = try stage.shell("ulimit -n 40; exec \"$ROOM\" serve --port 0 --session-key-file none")
+            let (url, port) = try await server.listening()
+            let sockets = try (0..<60).map { _ in try Self.connected(port) }
+            let before = try Self.processorSeconds(server.child.identifier)
+            // The time over which is measured.
+            try await Task.sleep(for: .seconds(2))
+            let used = try Self.processorSeconds(server.child.identifier) - before
+            #expect(used < 0.4, "\(used) s of 2 s")
+            for socket in sockets { close(socket) }
+            let host = stage.add(try .peer("host", url, host: true))
+            try await host.wait(event: "joined")
+            #expect(try stage.complaints().components(separatedBy: "connections cannot be accepted").count == 2)
+        }
+    }
+
+    @Test func theSoftLimitOfDescriptorsIsRaisedToTheHardOne() async throws {
+        try await Stage.play { stage in
+            let server = try stage.shell("ulimit -Sn 64; exec \"$ROOM\" serve --port 0 --session-key-file none")
+            let (_, port) = try await server.listening()
+            let sockets = try (0..<100).map { _ in try Self.connected(port) }
+            defer { for socket in sockets { close(socket) } }
+            let limits = try String(contentsOfFile: "/proc/\(server.child.identifier)/limits", encoding: .utf8)
+            let line = try #require(limits.split(separator: "\n").first { $0.hasPrefix("Max open files") })
+            let words = line.split(separator: " ")
+            #expect(words[3] == words[4] && words[3] != "64")
+        }
+    }
+
+    @Test(arguments: [
+        ["serve", "--port", "0", "--session-key-file", "none"], ["plugins"], ["simulate", "--seed", "1"],
+        ["conform", "foundation", "--only", "signaling.connect.01"],
+    ])
+    func everyCommandTakesJSON(_ arguments: [String]) async throws {
+        try await Stage.play { stage in
+            let actor = stage.add(try Actor(arguments[0], arguments + ["--json"]))
+            try await actor.wait("a line") { !$0.isEmpty }
+        }
+    }
+
+    /// A connection to 127.0.0.1 on which nothing is said.
+    private static func connected(_ port: Int) throws -> Int32 {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = in_port_t(port).bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let status = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        try #require(status == 0)
+        return descriptor
+    }
+
+    /// Of user and system, from the moment the process began.
+    private static func processorSeconds(_ process: Int32) throws -> Double {
+        let text = try String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)
+        let fields = try #require(text.split(separator: ")").last).split(separator: " ")
+        return ((Double(fields[11]) ?? 0) + (Double(fields[12]) ?? 0)) / Double(sysconf(Int32(_SC_CLK_TCK)))
+    }
+}
+
+extension Actor {
+    /// Where the server listens.
+    fileprivate func listening() async throws -> (url: String, port: Int) {
+        try await wait(event: "listening")
+        let url = try #require(lines.first { $0["event"] as? String == "listening" }?["url"] as? String)
+        return (url, try #require(URL(string: url)?.port))
+    }
+}
+
+extension Stage {
+    private var complaintsFile: String { directory.appendingPathComponent("standard-error").path }
+
+    /// A command of the shell, in which `$ROOM` is the executable.
+    fileprivate func shell(
+        _ script: String, _ environment: [String: String] = [:], standardError: String? = nil
+    ) throws -> Actor {
+        let script = "exec 2>'\(standardError ?? complaintsFile)'; \(script)"
+        return add(
+            try Actor(
+                "server", ["-c", script], executable: "/bin/sh",
+                environment: environment.merging(["ROOM": Actor.room]) { $1 }))
+    }
+
+    /// What the last command has written to standard error.
+    fileprivate func complaints() throws -> String { try String(contentsOfFile: complaintsFile, encoding: .utf8) }
+}
