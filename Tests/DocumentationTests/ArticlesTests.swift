@@ -69,4 +69,25 @@ import TransportTestKit
                 "the article lacks the clause \(clause)")
         }
     }
+
+    @Test func theTableOfLimitsNamesTestsThatExist() throws {
+        let article = try String(
+            contentsOf: Self.root.appending(path: "Sources/RoomServer/RoomServer.docc/Operations.md"), encoding: .utf8)
+        let table = try #require(
+            article.components(separatedBy: "\n## Limits\n").last?.components(separatedBy: "\n## ").first)
+        let rows = table.split(separator: "\n").filter { $0.hasPrefix("| ") && !$0.hasPrefix("| **") }.dropFirst()
+        let sources = try Self.files(under: "Tests", withExtension: "swift").map {
+            try String(contentsOf: $0, encoding: .utf8)
+        }
+        #expect(rows.count >= 20)
+        for row in rows {
+            let cells = row.split(separator: "|").map { $0.trimmingCharacters(in: .whitespaces) }
+            let tests = (cells.last ?? "").split(separator: ",").map {
+                $0.trimmingCharacters(in: CharacterSet(charactersIn: " `"))
+            }
+            for test in tests {
+                #expect(!test.isEmpty && sources.contains { $0.contains("func \(test)(") }, "no such test: \(row)")
+            }
+        }
+    }
 }
