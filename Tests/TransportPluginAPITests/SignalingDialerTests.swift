@@ -6,10 +6,10 @@ import Testing
     @Test func manyAddressesAreCutWithoutLosingAFamily() {
         let six = (1...40).map { "fd00::\($0)" }
         let four = (1...40).map { "10.0.0.\($0)" }
-        #expect(NameResolver.limited(six + ["10.0.0.1"]) == six.prefix(15) + ["10.0.0.1"])
-        #expect(NameResolver.limited(six + four) == six.prefix(8) + four.prefix(8))
+        #expect(NameResolver.limited(six + ["10.0.0.1"]) == Array(six.prefix(15)) + ["10.0.0.1"])
+        #expect(NameResolver.limited(six + four) == Array(six.prefix(8)) + four.prefix(8))
         #expect(NameResolver.limited(four) == Array(four.prefix(16)))
-        #expect(NameResolver.limited(Array(six.prefix(8)) + four.prefix(2)) == six.prefix(8) + four.prefix(2))
+        #expect(NameResolver.limited(Array(six.prefix(8)) + four.prefix(2)) == Array(six.prefix(8)) + four.prefix(2))
         #expect(NameResolver.limited([]) == [])
     }
 
