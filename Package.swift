@@ -151,7 +151,7 @@ let package = Package(
             name: "PeerWebRTC", dependencies: ["TransportPluginAPI", "COpenSSL", "CUsrsctp", log],
             path: "Plugins/PeerWebRTC"),
         .target(
-            name: "ICELibnice", dependencies: ["TransportPluginAPI", "GLibLoop", "CGLib", "CNice"],
+            name: "ICELibnice", dependencies: ["TransportPluginAPI", "GLibLoop", "CGLib", "CNice", log],
             path: "Plugins/ICELibnice"),
 
         // Tests

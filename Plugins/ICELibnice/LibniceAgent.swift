@@ -117,6 +117,7 @@ public final class LibniceAgent: ICEAgent {
         self.stream = stream
         self.handler = handler
         stunServers = configuration.policy == .relay ? [] : servers.stun
+        hasRelays = !servers.turn.isEmpty
         remoteAddress = .allocate(capacity: 1)
         remoteAddress.initialize(to: sockaddr_storage())
 
@@ -131,7 +132,6 @@ public final class LibniceAgent: ICEAgent {
                 laterRelays.append(turn)
             }
         }
-        hasRelays = !servers.turn.isEmpty
         // libnice's callbacks get an unretained pointer. It is valid until `dispose`, which disconnects them, because the
         // end handler of the context keeps this object until then.
         let pointer = Unmanaged.passUnretained(self).toOpaque()

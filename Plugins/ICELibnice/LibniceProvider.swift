@@ -1,5 +1,6 @@
 internal import CNice
 internal import Glibc
+internal import Logging
 public import TransportPluginAPI
 
 /// ICE agents on libnice (RFC 8445, RFC 8838, RFC 8656).
