@@ -56,5 +56,5 @@ func responseHead(_ bytes: UnsafeRawBufferPointer) {
     require(!isOpen || head.status == 101, "only 101 opens a connection")
     endpoint.subprotocols = ["a"]
     _ = Handshake(endpoint, nonce: []).error(in: head)
-    _ = Handshake(endpoint, nonce: []).proxyError(in: head)
+    _ = HTTPRefusal(head).error(fromProxyFor: endpoint)
 }

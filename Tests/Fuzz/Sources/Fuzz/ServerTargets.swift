@@ -16,6 +16,7 @@ func webSocket(_ bytes: UnsafeRawBufferPointer) {
             require(message.count <= limit, "no message is over the limit")
         case .binary(let message): require(message.count <= limit, "no message is over the limit")
         case .ping(let payload), .pong(let payload): require(payload.count <= 125, "a control frame is short")
+        case .fragment: break
         case .close: require(event == whole.events.last, "nothing comes after a close frame")
         }
     }
