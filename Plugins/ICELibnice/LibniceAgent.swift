@@ -42,6 +42,8 @@ public final class LibniceAgent: ICEAgent {
     var pendingRelays = 0
     private let hasRelays: Bool
     let stunServers: [ICEServerURL]
+    /// Everything goes through a relay, checks included.
+    private let isRelayOnly: Bool
     var stun = StunInquiry()
     var stunTimer: LoopTimer?
     /// When the last answer will have come.
@@ -116,6 +118,7 @@ public final class LibniceAgent: ICEAgent {
         self.agent = agent
         self.stream = stream
         self.handler = handler
+        isRelayOnly = configuration.policy == .relay
         stunServers = configuration.policy == .relay ? [] : servers.stun
         hasRelays = !servers.turn.isEmpty
         remoteAddress = .allocate(capacity: 1)
@@ -222,8 +225,9 @@ public final class LibniceAgent: ICEAgent {
         _ = try open()
         let line = try CandidateLine(candidate)
         guard line.isUsable, remoteCandidateCount < Self.maximumRemoteCandidates else { return }
-        // What listens there is none of the other side's business, unless both are on this machine and have nothing else.
-        if IPAddress(line.address)?.isLoopback == true, !offersLoopback { return }
+        // What listens there is none of the other side's business, unless both are on this machine and have nothing else. A relay that
+        // everything goes through means its own loopback, not this machine's.
+        if IPAddress(line.address)?.isLoopback == true, !offersLoopback, !isRelayOnly { return }
         remoteCandidateCount += 1
         pacing.append(line)
         addWaitingCandidates()
