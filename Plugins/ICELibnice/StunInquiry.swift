@@ -74,7 +74,7 @@ struct StunInquiry {
 
     /// The socket that an answer is of, if it is the first there.
     mutating func answered(_ transaction: UInt64) -> Int? {
-        guard let question = questions.first(where: { $0.transaction == transaction }),
+        guard !isOver, let question = questions.first(where: { $0.transaction == transaction }),
             !sockets[question.socket].isAnswered
         else { return nil }
         sockets[question.socket].isAnswered = true
