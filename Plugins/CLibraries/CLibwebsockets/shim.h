@@ -2,9 +2,6 @@
 #ifndef CLIBWEBSOCKETS_SHIM_H
 #define CLIBWEBSOCKETS_SHIM_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE  // dup3
-#endif
 #include <fcntl.h>
 #include <libwebsockets.h>
 #include <netinet/tcp.h>
@@ -81,6 +78,9 @@ static inline int CLibwebsockets_anchor(char *name) {
     name[2 + count] = 0;
     return listener;
 }
+
+// unistd.h has it under _GNU_SOURCE only, which would give fd_set another definition than Swift's Glibc module has.
+extern int dup3(int from, int to, int flags);
 
 /// Puts a connected socket in the place of the one that libwebsockets is connecting, which is closed. 1 on success; the descriptor
 /// stays the caller's.
