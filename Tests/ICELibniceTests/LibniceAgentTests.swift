@@ -108,6 +108,27 @@ import TransportPluginAPI
         }
     }
 
+    /// The same that a session description may hold: visible ASCII, of the lengths of RFC 8839 §5.4.
+    @Test func credentialsOfOthersMayHaveMoreThanICEChars() async throws {
+        try await withLoops(1) { loops in
+            for (fragment, password, isTaken) in [
+                ("U-_K", "mLq8Xxy7yKqjzIyFQzVVug==", true), ("U xK", "mLq8Xxy7yKqjzIyFQzVVug==", false),
+                ("U+x", "mLq8Xxy7yKqjzIyFQzVVug==", false), ("U+xK", "mLq8Xxy7yKqjzIyFQzVVé", false),
+            ] {
+                let a = try await TestPeer.make(on: loops[0], controlling: true)
+                let code = await loops[0].run { () -> TransportError.Code? in
+                    do throws(TransportError) {
+                        try a.agent.setRemoteCredentials(
+                            ICECredentials(usernameFragment: fragment, password: password))
+                        return nil
+                    } catch { return error.code }
+                }
+                #expect(code == (isTaken ? nil : .protocolViolation), "\(fragment) \(password)")
+                await a.close()
+            }
+        }
+    }
+
     @Test func oneSidesCandidatesAreEnough() async throws {
         try await withLoops(1) { loops in
             let a = try await TestPeer.make(on: loops[0], controlling: true)

@@ -198,6 +198,22 @@ struct DescriptionTests {
         expect(.protocolViolation) { _ = try parse(Self.chromium.replacingOccurrence(of: old, with: new)) }
     }
 
+    /// What others write and what harms nobody.
+    @Test(arguments: [
+        ("a=ice-pwd:mLq8Xxy7yKqjzIyFQzVVu/3v", "a=ice-pwd:mLq8Xxy7yKqjzIyFQzVVug=="),
+        ("a=ice-ufrag:U+xK", "a=ice-ufrag:U-_K"), ("a=mid:0", "a=mid:0 "), ("a=sctp-port:5000", "a=sctp-port: 5000"),
+        ("a=setup:actpass", "a=setup:ACTPASS"), ("a=max-message-size:262144", "a=max-message-size: 262144"),
+        (
+            "m=application 9 UDP",
+            "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\nc=IN IP4 0.0.0.0\na=mid:old\nm=application 9 UDP"
+        ),
+    ])
+    func whatOthersWriteIsUnderstood(old: String, new: String) throws {
+        let offer = try parse(Self.chromium.replacingOccurrence(of: old, with: new))
+        #expect(offer.mid == "0" && offer.sctpPort == 5000 && offer.setup == .actpass)
+        #expect(offer.maximumMessageSize == 262_144)
+    }
+
     @Test(arguments: [
         ("m=application 9 UDP/DTLS/SCTP webrtc-datachannel", "m=audio 9 UDP/TLS/RTP/SAVPF 111"),
         ("m=application 9", "m=application 0"), ("a=fingerprint:sha-256", "a=fingerprint:sha-1"),
