@@ -27,7 +27,7 @@ public struct LibniceProvider: ICEAgentProvider {
         /// Whether candidates on 127.0.0.1 and ::1 are offered, and those of the other side are used.
         public var loopback = Loopback.alone
         /// Which local addresses are offered, of those that are no loopback addresses; called with the interface's name and the
-        /// address, on the loop. Nil: all. Of those the 16 most promising ones are taken: see ``LocalAddress/ranked(_:preferring:)``.
+        /// address, on the loop. Nil: all. Of those the 16 most promising ones are taken: see `LocalAddress.ranked(_:preferring:)`.
         public var acceptsAddress: (@Sendable (_ interface: String, _ address: String) -> Bool)?
         /// Milliseconds between two checks, 1 to 1000 (Ta of RFC 8445 §14).
         public var pacing = 5

@@ -91,7 +91,9 @@ extension LocalAddress {
     /// Loopback addresses and tentative ones are left out. Link-local IPv4 addresses come last, and only from interfaces that have no
     /// other IPv4 address; link-local IPv6 addresses only where there is nothing else, containers' bridges excepted.
     ///
-    /// - Parameter preferred: the addresses that packets to elsewhere leave from, as ``preferred()`` finds them.
+    /// - Parameters:
+    ///   - all: the addresses to choose from, as ``all()`` finds them.
+    ///   - preferred: the addresses that packets to elsewhere leave from, as ``preferred()`` finds them.
     public static func ranked(_ all: [LocalAddress], preferring preferred: [String]) -> [LocalAddress] {
         let usable = all.filter { !$0.isLoopback && !$0.isTentative && $0.isUnicast }
         let routable = usable.filter { !$0.isLinkLocal }
