@@ -54,7 +54,7 @@ public struct CandidateLine: Sendable, Hashable, CustomStringConvertible {
         priority = try Self.number(words[3], in: 1...0x7FFF_FFFF, "priority")
         // A zone means nothing on another machine (RFC 4007 §6).
         address = String(words[4].prefix { $0 != "%" })
-        guard address.utf8.count <= 255 else { throw Self.malformed("its address is too long") }
+        guard (1...255).contains(address.utf8.count) else { throw Self.malformed("its address is empty or too long") }
         port = UInt16(truncatingIfNeeded: try Self.number(words[5], in: 0...65_535, "port"))
         guard words[6] == "typ" else { throw Self.malformed("it has no type") }
         kind = String(words[7])

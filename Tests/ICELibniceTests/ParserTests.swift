@@ -36,6 +36,7 @@ import TransportPluginAPI
         "candidate:\u{E9} 1 UDP 1 127.0.0.1 5 typ host", "candidate:1 1 UDP 1 127.0.0.1 5 typ host\u{0}",
         "candidate:1 1 UDP 1 127.0.0.1 5 typ host\r\na=evil", "candidate:1\u{301} 1 UDP 1 127.0.0.1 5 typ host",
         "candidate:123456789012345678901234567890123 1 UDP 1 127.0.0.1 5 typ host",
+        "candidate:1 1 UDP 1 %eth0 5 typ host",
     ])
     func malformedCandidatesAreRefused(line: String) {
         #expect(code { () throws(TransportError) in _ = try CandidateLine(line) } == .protocolViolation)
