@@ -36,11 +36,11 @@ public final class LibniceAgent: ICEAgent {
     private var checkTimer: guint = 0
 
     var relays = RelayInquiry()
-    /// Relays whose names are looked up when libnice has begun to gather.
-    private var laterRelays: [Servers.Relay] = []
+    /// They are told to libnice when it has its sockets and these are split: while a socket is being split, the kernel may give an answer
+    /// to the wrong one.
+    private let turnServers: [Servers.Relay]
     /// How many of them libnice does not know of yet.
     var pendingRelays = 0
-    private let hasRelays: Bool
     let stunServers: [ICEServerURL]
     /// Everything goes through a relay, checks included.
     private let isRelayOnly: Bool
@@ -120,20 +120,13 @@ public final class LibniceAgent: ICEAgent {
         self.handler = handler
         isRelayOnly = configuration.policy == .relay
         stunServers = configuration.policy == .relay ? [] : servers.stun
-        hasRelays = !servers.turn.isEmpty
+        turnServers = servers.turn
         remoteAddress = .allocate(capacity: 1)
         remoteAddress.initialize(to: sockaddr_storage())
 
         // Where there are no twins to ask from, libnice asks, the first one only.
         if !options.usesDirectPath || !DataSocket.isSupported, let stun = stunServers.first {
             CNice_set_stun_server(agent, stun.host, guint(stun.port))
-        }
-        for turn in servers.turn {
-            if let address = turn.address {
-                ask(turn, at: address, agent)
-            } else {
-                laterRelays.append(turn)
-            }
         }
         // libnice's callbacks get an unretained pointer. It is valid until `dispose`, which disconnects them, because the
         // end handler of the context keeps this object until then.
@@ -167,7 +160,7 @@ public final class LibniceAgent: ICEAgent {
         pacing.localCount = usable.count
         hasStartedGathering = true
         // Before: libnice may tell of the end at once.
-        pendingRelays = laterRelays.count
+        pendingRelays = turnServers.count
         var isGathering = false
         beginAtOnce { isGathering = nice_agent_gather_candidates(agent, stream) != 0 }
         guard isGathering else {
@@ -178,7 +171,7 @@ public final class LibniceAgent: ICEAgent {
         splitSockets()
         if !isRelayOnly { askStunServers() }
         isStarting = false
-        for relay in laterRelays { lookUp(relay) }
+        for relay in turnServers { lookUp(relay) }
         askRelaysAgain()
         finishGathering()
     }
@@ -189,7 +182,7 @@ public final class LibniceAgent: ICEAgent {
         guard let ports = options.ports else { return (addresses, false) }
         let usable = addresses.filter { $0.hasFreePort(in: ports) }
         if !usable.isEmpty { return (usable, false) }
-        guard hasRelays else {
+        guard !turnServers.isEmpty else {
             throw TransportError(
                 .resourceExhausted,
                 "no UDP port from \(ports.lowerBound) to \(ports.upperBound) is free; each peer takes one, and two while its "
@@ -496,9 +489,10 @@ public final class LibniceAgent: ICEAgent {
         if !batch.isEmpty { handler.iceAgent(didReceive: batch) }
     }
 
-    /// The slow way: what libnice read and found not to be its own.
+    /// The slow way: what libnice read and found not to be its own. Among it are answers that came twice, to requests that it has forgotten:
+    /// STUN is the agent's all the same (RFC 7983 §7).
     func received(_ datagram: UnsafeRawBufferPointer) {
-        guard let handler else { return }
+        guard let handler, let first = datagram.first, first > 3 else { return }
         receiver.batch.removeAll()
         guard receiver.batch.append(datagram) else { return }
         handler.iceAgent(didReceive: receiver.batch)

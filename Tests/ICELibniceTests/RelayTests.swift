@@ -64,6 +64,25 @@ extension LibniceAgentTests {
         }
     }
 
+    /// The kernel must not give it to the socket for data, which is made about then.
+    @Test func theFirstAnswerOfARelayReachesLibnice() async throws {
+        let server = try FastTurnServer()
+        let run = Task.detached { server.run() }
+        let count = 200
+        try await withLoops(1) { loops in
+            for _ in 0..<count {
+                let a = try await TestPeer.make(
+                    on: loops[0], controlling: true, servers: [server.server], policy: .relay)
+                try await a.loop.runThrowing { () throws(TransportError) in try a.agent.gather() }
+                await a.wait(until: \.isGatheringDone)
+                #expect(await a.loop.run { a.receivedCount } == 0)
+                await a.close()
+            }
+        }
+        run.cancel()
+        #expect(await run.value >= count)
+    }
+
     /// libnice alone would ask again after 3.5 s at the latest, and then never.
     @Test(.enabled(if: TurnServer.isInstalled, reason))
     func aRelayThatComesBackIsFoundWhileItIsWaitedFor() async throws {
@@ -312,16 +331,50 @@ private final class StunServer: @unchecked Sendable {
     }
 
     private func answer() {
-        var request = [UInt8](repeating: 0, count: 512)
-        var address = sockaddr_in()
-        while true {
-            let count = withUnsafeSockaddr(&address) { pointer, size in
-                var size = size
-                return recvfrom(descriptor, &request, request.count, 0, pointer, &size)
+        answerRequests(at: descriptor) { [1, 1, 0, 12] + $0[4..<20] + [0, 1, 0, 8, 0, 1, 0x12, 0x34, 203, 0, 113, 9] }
+    }
+}
+
+/// Refuses every request: the first at once, each a little later than the one before.
+private final class FastTurnServer: Sendable {
+    private let descriptor: Int32
+    let server: ICEServer
+
+    init() throws {
+        let port: UInt16
+        (descriptor, port) = try bound()
+        server = ICEServer(urls: ["turn:127.0.0.1:\(port)"], username: "u", credential: "p")
+    }
+
+    deinit { close(descriptor) }
+
+    /// Until its task is cancelled. Returns how many it has refused.
+    func run() -> Int {
+        var count = 0
+        while !Task.isCancelled {
+            answerRequests(at: descriptor) {
+                count += 1
+                let due = Timestamp.now() + .microseconds(2 * count)
+                while Timestamp.now() < due {}
+                // RFC 8489 §5 and §14.8: an error response to an Allocate request, 400.
+                return [1, 0x13, 0, 8] + $0[4..<20] + [0, 9, 0, 4, 0, 0, 4, 0]
             }
-            guard count >= 20 else { return }
-            let answer: [UInt8] = [1, 1, 0, 12] + request[4..<20] + [0, 1, 0, 8, 0, 1, 0x12, 0x34, 203, 0, 113, 9]
-            withUnsafeSockaddr(&address) { _ = sendto(descriptor, answer, answer.count, 0, $0, $1) }
         }
+        return count
+    }
+}
+
+/// Answers all STUN requests that wait.
+private func answerRequests(at descriptor: Int32, _ answer: ([UInt8]) -> [UInt8]) {
+    var request = [UInt8](repeating: 0, count: 512)
+    var address = sockaddr_in()
+    while true {
+        let count = withUnsafeSockaddr(&address) { pointer, size in
+            var size = size
+            return recvfrom(descriptor, &request, request.count, 0, pointer, &size)
+        }
+        guard count >= 20 else { return }
+        let answer = answer(request)
+        withUnsafeSockaddr(&address) { _ = sendto(descriptor, answer, answer.count, 0, $0, $1) }
     }
 }

@@ -23,6 +23,8 @@ final class TestPeer: ICEAgentHandler, @unchecked Sendable {
     var onGatheringDone: (() -> Void)?
     var onBatch: ((DatagramBatch) -> Void)?
     private var waiters: [(condition: (TestPeer) -> Bool, continuation: CheckedContinuation<Void, Never>)] = []
+    /// The test's time is over.
+    private var isGivenUp = false
     private let out = DatagramBatch(capacity: 1 << 20, maximumCount: 1024)
 
     init(loop: TransportLoop) { self.loop = loop }
@@ -58,10 +60,20 @@ final class TestPeer: ICEAgentHandler, @unchecked Sendable {
         return peer
     }
 
+    /// Returns without it, too, when the test's time is over: the test framework tells of that.
     func wait(until condition: @escaping @Sendable (TestPeer) -> Bool) async {
-        await withCheckedContinuation { continuation in
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                loop.execute { [self] in
+                    if condition(self) || isGivenUp { return continuation.resume() }
+                    waiters.append((condition, continuation))
+                }
+            }
+        } onCancel: {
             loop.execute { [self] in
-                if condition(self) { continuation.resume() } else { waiters.append((condition, continuation)) }
+                isGivenUp = true
+                for waiter in waiters { waiter.continuation.resume() }
+                waiters = []
             }
         }
     }
