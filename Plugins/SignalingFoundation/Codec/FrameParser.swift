@@ -264,12 +264,14 @@ private struct Assembly: ~Copyable {
     deinit { free(buffer) }
 
     /// The caller bounds the sum.
-    /// - Parameter expected: bytes that will follow. Memory is taken for what has come, not for what was announced.
+    /// - Parameter expected: bytes that will follow. Memory is taken for what has come, not for what was announced: twice that at most, and
+    ///   64 KiB.
     mutating func append(_ bytes: UnsafeRawBufferPointer, expecting expected: Int) {
         guard let start = bytes.baseAddress, bytes.count > 0 else { return }
         let needed = count + bytes.count
         if needed > capacity {
-            capacity = needed + min(expected, max(needed, 65_536))
+            // Fragments of one byte each must not be copied once for each of them.
+            capacity = max(needed + min(expected, max(needed, 65_536)), capacity * 2)
             guard let larger = realloc(buffer, capacity) else { fatalError("out of memory") }
             buffer = larger
         }
