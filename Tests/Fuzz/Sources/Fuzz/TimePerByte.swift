@@ -29,11 +29,13 @@ func timePerByte(_ bytes: UnsafeRawBufferPointer) {
     // The shortest of a few: everything else that this machine does only makes it longer.
     for _ in 0..<6 {
         for index in [3, 2, 1, 0] {
-            for _ in 0..<(index == 3 ? 1 : 2) { times[index] = min(times[index], time(of: decoder.decode, inputs[index])) }
+            for _ in 0..<(index == 3 ? 1 : 2) {
+                times[index] = min(times[index], time(of: decoder.decode, inputs[index]))
+            }
             guard times[3] > harmless else { return }
         }
         let perByte = zip(times, inputs).map { $0 / Double($1.count) }
-        // A single jump is no growth: with other numbers of its parts the text may be another one, which the decoder looks at for longer.
+        // A single jump is no growth: repeated otherwise, the text may be another one, which takes the decoder longer.
         guard perByte[3] / perByte[0] > 3, perByte[3] / perByte[2] > 1.4, perByte[2] / perByte[1] > 1.4 else { return }
     }
     let measured = zip(inputs, times).map { "\($0.count) bytes in \($1) s" }.joined(separator: ", ")
