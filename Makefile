@@ -2,7 +2,7 @@
 
 PACKAGES := libwebsockets-dev libnice-dev libglib2.0-dev libssl-dev libusrsctp-dev pkg-config
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-SANITIZED := TransportPluginAPI|NetworkMonitor|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingFoundation|SignalingLibwebsockets|SignalingNIO|ICELibnice|PeerWebRTC
+SANITIZED := TransportValues|TransportToolbox|NetworkMonitor|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingFoundation|SignalingLibwebsockets|SignalingNIO|ICELibnice|PeerWebRTC
 
 .PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-interop test-autobahn test-lab lab test-mutations simulate fuzz bench micro format lint docs dependencies clean
 

@@ -29,13 +29,15 @@ let package = Package(
         .library(name: "RoomConnection", targets: ["RoomConnection"]),
         .library(name: "RoomServer", targets: ["RoomServer"]),
         .library(name: "InProcessTransport", targets: ["InProcessTransport"]),
-        .library(name: "TransportPluginAPI", targets: ["TransportPluginAPI"]),
+        .library(name: "TransportPluginAPI", targets: ["TransportPluginAPI", "TransportToolbox", "TransportValues"]),
         .library(name: "TransportTestKit", targets: ["TransportTestKit"]),
         .library(name: "SignalingFoundation", targets: ["SignalingFoundation"]),
         .library(name: "SignalingLibwebsockets", targets: ["SignalingLibwebsockets"]),
         .library(name: "SignalingNIO", targets: ["SignalingNIO"]),
         .library(name: "PeerWebRTC", targets: ["PeerWebRTC", "ICELibnice"]),
-        .library(name: "RoomPluginAPI", type: .dynamic, targets: ["TransportPluginAPI"]),
+        .library(
+            name: "RoomPluginAPI", type: .dynamic,
+            targets: ["TransportPluginAPI", "TransportToolbox", "TransportValues"]),
         .executable(name: "room", targets: ["room"]),
     ],
     traits: [
@@ -63,12 +65,14 @@ let package = Package(
     targets: [
         // Contracts and pure machines
         .target(name: "CLinux"),
-        .target(name: "TransportPluginAPI", dependencies: ["CLinux", log]),
+        .target(name: "TransportValues"),
+        .target(name: "TransportToolbox", dependencies: ["CLinux", "TransportValues"]),
+        .target(name: "TransportPluginAPI", dependencies: ["TransportToolbox", "TransportValues", log]),
         .target(name: "RoomProtocol"),
-        .target(name: "RoomCore", dependencies: ["RoomProtocol", "TransportPluginAPI"]),
-        .target(name: "RoomServerCore", dependencies: ["RoomProtocol", "TransportPluginAPI"]),
+        .target(name: "RoomCore", dependencies: ["RoomProtocol", "TransportValues"]),
+        .target(name: "RoomServerCore", dependencies: ["RoomProtocol", "TransportValues"]),
         .target(
-            name: "RoomSimulation", dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol", "TransportPluginAPI"],
+            name: "RoomSimulation", dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol", "TransportValues"],
             // Its objects are used by one thread; debug builds, and so the tests, check every access.
             swiftSettings: [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]),
 
@@ -155,12 +159,13 @@ let package = Package(
             path: "Plugins/ICELibnice"),
 
         // Tests
-        .testTarget(name: "TransportPluginAPITests", dependencies: ["TransportPluginAPI"]),
+        .testTarget(name: "TransportValuesTests", dependencies: ["TransportValues"]),
+        .testTarget(name: "TransportToolboxTests", dependencies: ["TransportToolbox", "TransportValues"]),
         .testTarget(name: "CommandLineIOTests", dependencies: ["CommandLineIO", "TransportPluginAPI"]),
         .testTarget(name: "RoomProtocolTests", dependencies: ["RoomProtocol"]),
-        .testTarget(name: "RoomCoreTests", dependencies: ["RoomCore", "RoomProtocol", "TransportPluginAPI"]),
+        .testTarget(name: "RoomCoreTests", dependencies: ["RoomCore", "RoomProtocol", "TransportValues"]),
         .testTarget(
-            name: "RoomServerCoreTests", dependencies: ["RoomServerCore", "RoomProtocol", "TransportPluginAPI"]),
+            name: "RoomServerCoreTests", dependencies: ["RoomServerCore", "RoomProtocol", "TransportValues"]),
         .testTarget(name: "NetworkMonitorTests", dependencies: ["NetworkMonitor", "TransportPluginAPI"]),
         .testTarget(
             name: "RoomDoctorTests",

@@ -1,4 +1,4 @@
-package import TransportPluginAPI
+package import TransportValues
 
 /// When to try again: exponential backoff with full jitter, from the first retry on.
 ///

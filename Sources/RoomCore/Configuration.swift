@@ -1,5 +1,5 @@
 package import RoomProtocol
-package import TransportPluginAPI
+package import TransportValues
 
 /// What a `RoomMachine` is told of the room to be in, and how patient it is.
 package struct RoomConfiguration: Sendable, Equatable {

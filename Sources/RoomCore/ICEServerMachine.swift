@@ -1,5 +1,5 @@
 package import RoomProtocol
-package import TransportPluginAPI
+package import TransportValues
 
 /// The ICE servers that there are now, of the configuration, the room server and the application's provider, and when fresh ones are to
 /// be had.

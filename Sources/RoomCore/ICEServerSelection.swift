@@ -1,4 +1,4 @@
-internal import TransportPluginAPI
+internal import TransportValues
 
 /// Why ICE servers are not used.
 package enum ICEServerFault: Error, Sendable, Hashable, CustomStringConvertible {

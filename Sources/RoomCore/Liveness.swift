@@ -1,4 +1,4 @@
-internal import TransportPluginAPI
+internal import TransportValues
 
 /// Whether the other side of a signaling connection is there: silence is answered by a ping, and no answer to it is death.
 ///

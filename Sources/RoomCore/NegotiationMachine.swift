@@ -1,5 +1,5 @@
 package import RoomProtocol
-package import TransportPluginAPI
+package import TransportValues
 
 /// Offers and answers with one participant. One side of a pair is the offerer for good; the other asks it for what it needs.
 ///

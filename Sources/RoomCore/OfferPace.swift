@@ -1,5 +1,5 @@
 package import RoomProtocol
-package import TransportPluginAPI
+package import TransportValues
 
 /// Decides when an offer of another participant is answered. Each one costs a new agent with sockets of its own, so that their number
 /// per second is limited: of each participant, and of all together.

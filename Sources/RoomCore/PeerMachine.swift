@@ -1,5 +1,5 @@
 package import RoomProtocol
-package import TransportPluginAPI
+package import TransportValues
 
 /// Everything about one other participant: its negotiation and its recovery, put together.
 package struct PeerMachine: Sendable {

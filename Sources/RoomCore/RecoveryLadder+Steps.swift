@@ -1,4 +1,4 @@
-package import TransportPluginAPI
+package import TransportValues
 
 extension RecoveryLadder {
     mutating func step(

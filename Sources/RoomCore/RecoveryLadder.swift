@@ -1,5 +1,5 @@
 package import RoomProtocol
-package import TransportPluginAPI
+package import TransportValues
 
 /// Brings one peer connection back, rung by rung: wait while evidence is merely late, a new path, a new connection. It gives
 /// up only when the participant leaves. While the participant cannot be reached by signaling, steps are held and made at once

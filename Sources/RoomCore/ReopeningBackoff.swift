@@ -1,4 +1,4 @@
-package import TransportPluginAPI
+package import TransportValues
 
 /// How long to wait until a channel that the other side has closed is opened again: not at all the first time, then longer and longer
 /// while it goes on closing it.

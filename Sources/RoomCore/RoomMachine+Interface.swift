@@ -1,5 +1,5 @@
 package import RoomProtocol
-package import TransportPluginAPI
+package import TransportValues
 
 /// Counts the attempts to open a signaling connection. Whatever carries an older one is dropped.
 package typealias ConnectionGeneration = UInt64

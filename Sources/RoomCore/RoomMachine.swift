@@ -1,5 +1,5 @@
 package import RoomProtocol
-package import TransportPluginAPI
+package import TransportValues
 
 /// Every decision of one participant's stay in a room: signaling, session, negotiation and recovery of all peers.
 ///

@@ -1,5 +1,5 @@
 package import RoomProtocol
-package import TransportPluginAPI
+package import TransportValues
 
 /// Our stay in the room: who we are, who else is there, which ICE servers are good, and what a refusal means.
 package struct RoomSessionMachine: Sendable {

@@ -1,4 +1,4 @@
-internal import TransportPluginAPI
+internal import TransportValues
 
 /// A small, fast generator of random numbers (SplitMix64) whose whole state is its seed: the same seed gives the same numbers.
 ///

@@ -1,5 +1,5 @@
 package import RoomProtocol
-package import TransportPluginAPI
+package import TransportValues
 
 extension SignalingMachine {
     /// Says something to the server: now, or as soon as there is a connection. Numbered, and kept until acknowledged.

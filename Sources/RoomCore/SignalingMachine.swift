@@ -1,5 +1,5 @@
 package import RoomProtocol
-package import TransportPluginAPI
+package import TransportValues
 
 /// Keeps one signaling connection: attempts and backoff, liveness, the numbered stream in both directions, and a status that
 /// is never a lie. Knows nothing of rooms: it asks for the `hello`, and passes on what the server says.

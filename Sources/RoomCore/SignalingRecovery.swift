@@ -1,4 +1,4 @@
-internal import TransportPluginAPI
+internal import TransportValues
 
 /// The record of one outage of signaling, from the loss of the connection until the room has us again.
 ///

@@ -1,4 +1,4 @@
-package import TransportPluginAPI
+package import TransportValues
 
 /// Decides when to look for the reason why a pair is not connected, or carries no data, and when to tell it.
 ///

@@ -1,4 +1,4 @@
-package import TransportPluginAPI
+package import TransportValues
 
 /// What the room itself knows about why a pair is not connected; the rest is for the transport to say.
 struct StallObstacle: Sendable {

@@ -1,5 +1,5 @@
 package import RoomProtocol
-package import TransportPluginAPI
+package import TransportValues
 
 /// Why a signaling connection, or an attempt, ended.
 package struct SignalingFailure: Sendable, Hashable {

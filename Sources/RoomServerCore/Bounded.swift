@@ -1,4 +1,4 @@
-import TransportPluginAPI
+import TransportValues
 
 /// Remembers the latest keys with their values, up to a limit.
 struct BoundedMap<Key: Hashable & Sendable, Value: Sendable>: Sendable {

@@ -1,5 +1,5 @@
 import RoomProtocol
-import TransportPluginAPI
+import TransportValues
 
 /// What waits for a time. Each has one deadline at most: the earliest that was asked for.
 ///

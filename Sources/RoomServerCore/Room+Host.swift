@@ -1,5 +1,5 @@
 import RoomProtocol
-import TransportPluginAPI
+import TransportValues
 
 extension Room {
     /// Whether the room has a host and knows of no newer one.

@@ -1,5 +1,5 @@
 import RoomProtocol
-import TransportPluginAPI
+import TransportValues
 
 extension Room {
     // MARK: To the participants

@@ -1,5 +1,5 @@
 import RoomProtocol
-import TransportPluginAPI
+import TransportValues
 
 /// A participant's place in a room. It outlives connections, for the grace period.
 struct Member: Sendable {

@@ -1,5 +1,5 @@
 package import RoomProtocol
-package import TransportPluginAPI
+package import TransportValues
 
 /// Every decision of the room server: who is in which room, what goes to whom, and when somebody is gone.
 ///

@@ -1,5 +1,5 @@
 package import RoomProtocol
-import TransportPluginAPI
+import TransportValues
 
 /// One WebSocket connection of the server; never used again for another one.
 package struct ConnectionID: Sendable, Hashable, CustomStringConvertible {

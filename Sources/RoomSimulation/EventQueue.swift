@@ -1,4 +1,4 @@
-internal import TransportPluginAPI
+internal import TransportValues
 
 /// A binary heap of what is to happen, by time; what has the same time happens in the order in which it was put in.
 struct EventQueue<Element> {

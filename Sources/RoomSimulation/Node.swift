@@ -1,7 +1,7 @@
 internal import RoomCore
 internal import RoomProtocol
 internal import RoomServerCore
-internal import TransportPluginAPI
+internal import TransportValues
 
 /// One participant: its machine, and what an application would have seen of it.
 final class Node {

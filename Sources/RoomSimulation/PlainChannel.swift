@@ -1,6 +1,6 @@
 internal import RoomCore
 internal import RoomProtocol
-internal import TransportPluginAPI
+internal import TransportValues
 
 /// The channels beside the reliable one.
 enum PlainKind: Sendable {

@@ -1,6 +1,6 @@
 internal import RoomCore
 internal import RoomProtocol
-internal import TransportPluginAPI
+internal import TransportValues
 
 /// What one session has told another, from end to end.
 struct Ledger {

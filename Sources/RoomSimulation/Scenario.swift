@@ -1,4 +1,4 @@
-package import TransportPluginAPI
+package import TransportValues
 
 /// What happens in one run besides the seed's own chances.
 package struct Scenario: Sendable {

@@ -1,6 +1,6 @@
 internal import RoomProtocol
 internal import RoomServerCore
-internal import TransportPluginAPI
+internal import TransportValues
 
 /// Signs nothing, but knows the time: tokens and relay credentials say when they expire, and count no longer than that.
 ///

@@ -1,6 +1,6 @@
 internal import RoomCore
 internal import RoomProtocol
-internal import TransportPluginAPI
+internal import TransportValues
 
 /// What an association and the streams over it do by themselves.
 enum DeliveryOccurrence {

@@ -1,7 +1,7 @@
 internal import RoomCore
 internal import RoomProtocol
 internal import RoomServerCore
-internal import TransportPluginAPI
+internal import TransportValues
 
 extension Simulation {
     func begin(_ fault: Fault) {

@@ -1,6 +1,6 @@
 internal import RoomCore
 internal import RoomProtocol
-internal import TransportPluginAPI
+internal import TransportValues
 
 extension Simulation {
     /// What must be true at any time.

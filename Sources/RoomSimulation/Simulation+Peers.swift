@@ -1,6 +1,6 @@
 internal import RoomCore
 internal import RoomProtocol
-internal import TransportPluginAPI
+internal import TransportValues
 
 /// What a peer connection does by itself.
 enum PeerOccurrence {

@@ -1,5 +1,5 @@
 internal import RoomCore
-internal import TransportPluginAPI
+internal import TransportValues
 
 /// What comes of a call of the token provider.
 enum TokenAnswer {

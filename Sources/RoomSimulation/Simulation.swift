@@ -1,7 +1,7 @@
 internal import RoomCore
 internal import RoomProtocol
 internal import RoomServerCore
-package import TransportPluginAPI
+package import TransportValues
 
 /// Several participants' machines, the server's machine, and a network between them, in virtual time.
 ///

@@ -1,4 +1,4 @@
-internal import TransportPluginAPI
+internal import TransportValues
 
 /// What many runs came to.
 package struct SimulationStatistics: Sendable {

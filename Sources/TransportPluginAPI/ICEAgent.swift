@@ -1,3 +1,6 @@
+public import TransportToolbox
+public import TransportValues
+
 /// Makes ICE agents for a peer transport: the part of WebRTC that finds a path (RFC 8445).
 public protocol ICEAgentProvider: Sendable {
     /// What it makes.

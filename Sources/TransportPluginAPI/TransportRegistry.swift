@@ -1,4 +1,5 @@
 public import Logging
+public import TransportValues
 
 /// The transports that a program can choose from. A value: make one, register into it, hand it to the runtime.
 ///

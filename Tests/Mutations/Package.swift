@@ -11,15 +11,11 @@ let strict: [SwiftSetting] = [
 
 let package = Package(
     name: "mutations",
-    dependencies: [.package(url: "https://github.com/apple/swift-log", from: "1.6.0")],
     targets: [
-        .target(name: "CLinux"),
-        .target(
-            name: "TransportPluginAPI", dependencies: ["CLinux", .product(name: "Logging", package: "swift-log")],
-            swiftSettings: strict),
+        .target(name: "TransportValues", swiftSettings: strict),
         .target(name: "RoomProtocol", swiftSettings: strict),
-        .target(name: "RoomCore", dependencies: ["RoomProtocol", "TransportPluginAPI"], swiftSettings: strict),
-        .target(name: "RoomServerCore", dependencies: ["RoomProtocol", "TransportPluginAPI"], swiftSettings: strict),
+        .target(name: "RoomCore", dependencies: ["RoomProtocol", "TransportValues"], swiftSettings: strict),
+        .target(name: "RoomServerCore", dependencies: ["RoomProtocol", "TransportValues"], swiftSettings: strict),
         .target(
             name: "RoomSimulation", dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol"],
             swiftSettings: strict + [.unsafeFlags(["-enforce-exclusivity=unchecked"])]),

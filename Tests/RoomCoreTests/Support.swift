@@ -1,5 +1,5 @@
 import RoomProtocol
-import TransportPluginAPI
+import TransportValues
 
 @testable import RoomCore
 

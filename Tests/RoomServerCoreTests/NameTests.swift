@@ -1,7 +1,7 @@
 import RoomProtocol
 import RoomServerCore
 import Testing
-import TransportPluginAPI
+import TransportValues
 
 @Suite("Names that are in use")
 struct NameTests {

@@ -1,7 +1,7 @@
 import RoomProtocol
 import RoomServerCore
 import Testing
-import TransportPluginAPI
+import TransportValues
 
 @Suite("Roles of join tokens, and the life of session tokens")
 struct RoleTests {

@@ -1,6 +1,6 @@
 import RoomProtocol
 import RoomServerCore
-import TransportPluginAPI
+import TransportValues
 
 /// A machine with virtual time and clients that remember what they were sent.
 final class ServerHarness {

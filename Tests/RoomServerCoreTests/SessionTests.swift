@@ -1,7 +1,7 @@
 import RoomProtocol
 import RoomServerCore
 import Testing
-import TransportPluginAPI
+import TransportValues
 
 @Suite("Resuming a session")
 struct ResumeTests {

@@ -1,4 +1,5 @@
 internal import Glibc
+public import TransportValues
 
 /// Resolves names on threads of their own: `getaddrinfo` blocks, and must do so neither on a transport loop nor in the cooperative
 /// pool.

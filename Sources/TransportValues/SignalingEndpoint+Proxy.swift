@@ -43,7 +43,7 @@ extension SignalingEndpoint {
             } catch {
                 throw TransportError(
                     .invalidArgument,
-                    "'\(URLText.redacted(url))' is no proxy: \(error.why); write http://host:port or http://user:password@host:port"
+                    "'\(SignalingEndpoint.redacted(url))' is no proxy: \(error.why); write http://host:port or http://user:password@host:port"
                 )
             }
         }

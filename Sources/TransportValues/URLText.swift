@@ -98,10 +98,12 @@ struct URLText {
         }
         return String(validating: bytes, as: UTF8.self)
     }
+}
 
-    /// What may be shown of any text that was meant as a URL: no query, no fragment, nothing in front of an `@`; 200 characters at
-    /// most.
-    static func redacted(_ text: String) -> String {
+extension SignalingEndpoint {
+    /// Returns the parts of a URL that may be logged: no query, no fragment, nothing in front of an `@`; 200 characters at most. The
+    /// text may be malformed.
+    public static func redacted(_ text: String) -> String {
         var shown = text[...]
         var end = ""
         if let mark = shown.firstIndex(where: { $0 == "?" || $0 == "#" }) {
@@ -114,14 +116,12 @@ struct URLText {
         }
         return String(shown.prefix(200)) + end
     }
-}
 
-extension SignalingEndpoint {
     static func parse(_ url: String) throws(TransportError) -> SignalingEndpoint {
         func invalid(_ what: String) -> TransportError {
             TransportError(
                 .invalidArgument,
-                "'\(URLText.redacted(url))' is not a WebSocket URL: \(what); write ws://host:port/ or wss://host:port/")
+                "'\(redacted(url))' is not a WebSocket URL: \(what); write ws://host:port/ or wss://host:port/")
         }
         do throws(URLText.Malformed) {
             let parts = try URLText(url)

@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+public import TransportValues
 
 /// One thread that owns C objects: an executor for actors (`taskExecutor`: for tasks), timers, and a watch on descriptors.
 ///

@@ -1,6 +1,7 @@
 import Testing
+import TransportValues
 
-@testable import TransportPluginAPI
+@testable import TransportToolbox
 
 @Suite struct SignalingDialerTests {
     @Test func manyAddressesAreCutWithoutLosingAFamily() {

@@ -1,5 +1,6 @@
 import Testing
-import TransportPluginAPI
+import TransportToolbox
+import TransportValues
 
 @Suite struct MessageBufferTests {
     private func text(_ text: String) -> SignalingMessage { .text(Payload(text)) }

@@ -1,7 +1,8 @@
 import Glibc
 import Testing
+import TransportValues
 
-@testable import TransportPluginAPI
+@testable import TransportToolbox
 
 @Suite(.timeLimit(.minutes(1))) struct TCPConnectorTests {
     /// Accepts, or answers nothing when its queue is full.

@@ -1,6 +1,7 @@
 import Foundation
 import Testing
-import TransportPluginAPI
+import TransportToolbox
+import TransportValues
 
 @Suite struct TransportLoopTests {
     @Test func aTaskThatPrefersTheLoopStaysOnItsThread() async throws {

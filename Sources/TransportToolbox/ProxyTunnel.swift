@@ -1,4 +1,5 @@
 internal import Glibc
+internal import TransportValues
 
 /// Asks a proxy for a connection to an endpoint (RFC 9110 §9.3.6), over a socket that is connected to the proxy and stays the
 /// caller's. Belongs to the loop's thread.
@@ -79,7 +80,7 @@ final class ProxyTunnel {
     }
 
     static func request(for endpoint: SignalingEndpoint) -> [UInt8] {
-        let place = "\(endpoint.authority(zone: false)):\(endpoint.port)"
+        let place = endpoint.authority
         var text = "CONNECT \(place) HTTP/1.1\r\nHost: \(place)\r\n"
         if let user = endpoint.proxy?.user {
             let credentials = Array("\(user):\(endpoint.proxy?.password ?? "")".utf8)

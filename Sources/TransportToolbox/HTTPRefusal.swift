@@ -1,4 +1,5 @@
 internal import Glibc
+public import TransportValues
 
 /// An HTTP answer that opens no WebSocket, and what it means (RFC 9110 §15): whether the same request may succeed later, what is
 /// wrong, and what to do. The same for every backend.
@@ -127,6 +128,6 @@ public struct HTTPRefusal: Sendable, Hashable {
             let folder = path[...(path.lastIndex(of: "/") ?? path.startIndex)]
             url = "\(scheme)://\(endpoint.hostHeader)\(folder)\(location)"
         }
-        return URLText.redacted(url)
+        return SignalingEndpoint.redacted(url)
     }
 }

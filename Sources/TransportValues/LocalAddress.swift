@@ -32,8 +32,8 @@ public struct LocalAddress: Sendable, Hashable {
         self.init(buffer, interface: interface, interfaceIndex: interfaceIndex, prefixLength: prefixLength)
     }
 
-    /// `bytes`: 4 or 16.
-    init?(_ bytes: [UInt8], interface: String, interfaceIndex: UInt32, prefixLength: Int?) {
+    /// An address from its bytes in network byte order. Nil when these are neither 4 nor 16.
+    public init?(_ bytes: [UInt8], interface: String, interfaceIndex: UInt32, prefixLength: Int?) {
         guard bytes.count == 4 || bytes.count == 16 else { return nil }
         var text = [CChar](repeating: 0, count: 64)
         guard inet_ntop(bytes.count == 16 ? AF_INET6 : AF_INET, bytes, &text, 64) != nil else { return nil }

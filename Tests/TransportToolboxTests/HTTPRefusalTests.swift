@@ -1,6 +1,7 @@
 import Testing
+import TransportValues
 
-@testable import TransportPluginAPI
+@testable import TransportToolbox
 
 @Suite struct HTTPRefusalTests {
     private static let now = 1_800_000_000  // Fri, 15 Jan 2027 08:00:00 GMT

@@ -1,4 +1,5 @@
 internal import Glibc
+public import TransportValues
 
 /// Opens the TCP connections that signaling goes over: the same for every backend, which goes on with TLS and the opening handshake.
 ///

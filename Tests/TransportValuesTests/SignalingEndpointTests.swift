@@ -1,6 +1,6 @@
 import Testing
 
-@testable import TransportPluginAPI
+@testable import TransportValues
 
 @Suite struct SignalingEndpointTests {
     private func refusal(_ url: String) -> String? {

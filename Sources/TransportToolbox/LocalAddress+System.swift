@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+public import TransportValues
 
 extension LocalAddress {
     /// The addresses of all interfaces that are up and have a carrier, in the system's order.

@@ -1,3 +1,5 @@
+public import TransportValues
+
 /// A bounded first-in-first-out buffer of WebSocket messages, for one direction of one connection: the part of a signaling
 /// backend that suspends, wakes and cancels.
 ///

@@ -1,3 +1,5 @@
+internal import TransportValues
+
 /// A timer of a `TransportLoop`. It belongs to the loop's thread; dropping the reference does not cancel it.
 public final class LoopTimer {
     let deadline: Timestamp

@@ -1,4 +1,5 @@
 internal import Glibc
+public import TransportValues
 
 /// Connects a TCP socket to the first of several addresses that answers (RFC 8305 §5): each gets a head start of 250 ms on the
 /// next, which begins at once when it fails. Belongs to the loop's thread.

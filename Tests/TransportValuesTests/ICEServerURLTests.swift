@@ -1,5 +1,5 @@
 import Testing
-import TransportPluginAPI
+import TransportValues
 
 @Suite struct ICEServerURLTests {
     @Test func serverURLsAreRead() throws {

@@ -42,12 +42,12 @@ public struct SignalingEndpoint: Sendable, Hashable {
     /// The URL for people and logs: without the query, headers and credentials, which may be secrets.
     public var url: String {
         let path = path.firstIndex(of: "?").map { "\(self.path[..<$0])?…" } ?? path
-        return "\(isSecure ? "wss" : "ws")://\(authority(zone: true)):\(port)\(path)"
+        return "\(isSecure ? "wss" : "ws")://\(bracketedHost(zone: true)):\(port)\(path)"
     }
 
     /// The value of the request's Host: without a zone, which means nothing to others (RFC 6874 §4), and without a default port.
     public var hostHeader: String {
-        let host = authority(zone: false)
+        let host = bracketedHost(zone: false)
         return port == (isSecure ? 443 : 80) ? host : "\(host):\(port)"
     }
 
@@ -62,7 +62,10 @@ public struct SignalingEndpoint: Sendable, Hashable {
         return String(name.hasSuffix(".") ? name.dropLast() : name)
     }
 
-    func authority(zone: Bool) -> String {
+    /// The host and port, as a proxy is asked for them (RFC 9110 §9.3.6): without a zone, always with the port.
+    public var authority: String { "\(bracketedHost(zone: false)):\(port)" }
+
+    private func bracketedHost(zone: Bool) -> String {
         guard host.contains(":") else { return host }
         guard let mark = host.firstIndex(of: "%") else { return "[\(host)]" }
         return zone ? "[\(host[..<mark])%25\(host[host.index(after: mark)...])]" : "[\(host[..<mark])]"

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import TransportPluginAPI
+@testable import TransportValues
 
 @Suite struct ProxyEnvironmentTests {
     private func proxy(_ url: String, _ environment: [String: String]) throws -> String? {

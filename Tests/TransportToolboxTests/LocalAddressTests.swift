@@ -1,6 +1,7 @@
 import Testing
 
-@testable import TransportPluginAPI
+@testable import TransportToolbox
+@testable import TransportValues
 
 @Suite struct LocalAddressTests {
     private func address(

@@ -1,0 +1,33 @@
+/// A whole WebSocket message.
+public enum SignalingMessage: Sendable, Hashable {
+    /// Valid UTF-8; a connection refuses any other with `.protocolViolation` and close code 1007 (RFC 6455 §8.1).
+    case text(Payload)
+    /// Any bytes.
+    case binary(Payload)
+
+    /// The content, whatever its kind.
+    public var payload: Payload {
+        switch self {
+        case .text(let payload), .binary(let payload): payload
+        }
+    }
+}
+
+/// A WebSocket close code with its reason.
+public struct SignalingClose: Sendable, Hashable {
+    /// 1000 to 4999 (RFC 6455 §7.4); 1005 stands for a close frame without a code.
+    public var code: UInt16
+    /// 123 bytes of UTF-8 at most; cut when it is longer.
+    public var reason: String
+
+    /// Takes both as they are.
+    public init(code: UInt16, reason: String = "") {
+        self.code = code
+        self.reason = reason
+    }
+
+    /// 1000: the purpose is fulfilled.
+    public static let normal = SignalingClose(code: 1000)
+    /// 1001: this side ends.
+    public static let goingAway = SignalingClose(code: 1001)
+}
