@@ -43,7 +43,7 @@ public final class FoundationSignaling: SignalingTransport {
                         + " libwebsockets or nio for \(endpoint.url)")
             }
         #endif
-        try Handshake.check(endpoint)
+        try endpoint.validate()
         let deadline = Timestamp.now() + endpoint.connectTimeout
         let descriptor = try await shared.dialer.connect(to: endpoint, deadline: deadline)
         let link = Link(shared, endpoint, descriptor: descriptor, deadline: deadline)

@@ -161,47 +161,22 @@
             return named.hostHeader
         }
 
-        /// Refuses what libwebsockets would truncate, copy unchecked into the request, or take for something else.
+        /// Refuses what no backend takes, and what libwebsockets would truncate or take for something else.
         static func check(_ endpoint: SignalingEndpoint) throws(TransportError) {
-            func refuse(_ what: String) -> TransportError {
-                TransportError(.invalidArgument, "\(what); nothing was sent")
-            }
-            for name in [endpoint.host, endpoint.certificateName] {
-                let isPlain = name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "/") }
-                guard !name.isEmpty, name.utf8.count <= 100, isPlain else {
-                    throw refuse("a host name must have 1 to 100 visible ASCII characters")
-                }
+            try endpoint.validate()
+            // libwebsockets writes the line with the path into 2,048 bytes, and the one with the host into 128.
+            guard endpoint.path.utf8.count <= 2000,
+                max(endpoint.host.utf8.count, endpoint.certificateName.utf8.count) <= 100
+            else {
+                throw TransportError(
+                    .invalidArgument,
+                    "libwebsockets takes paths of 2,000 and host names of 100 characters at most; nothing was sent")
             }
             // libwebsockets cuts the name at its first ':' before it compares it with the certificate.
             if endpoint.isSecure, endpoint.certificateName.contains(":") {
                 throw TransportError(
                     .notSupported, "wss to a numeric IPv6 address: give the certificate's name in tls.serverName")
             }
-            guard endpoint.path.hasPrefix("/"), endpoint.path.utf8.count <= 2000,
-                endpoint.path.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
-            else { throw refuse("a path must begin with '/' and have 2,000 visible ASCII characters at most") }
-            guard endpoint.subprotocols.allSatisfy({ isToken($0) }), endpoint.subprotocols.joined().utf8.count <= 1024
-            else {
-                throw refuse("subprotocols must be HTTP tokens, 1,024 bytes together at most")
-            }
-            var size = 0
-            for (name, value) in endpoint.headers {
-                guard isToken(name), value.utf8.allSatisfy({ $0 == 0x09 || ($0 >= 0x20 && $0 != 0x7F) }) else {
-                    throw refuse("a header's name must be an HTTP token and its value must have no control characters")
-                }
-                size += name.utf8.count + value.utf8.count + 4
-            }
-            guard size <= 16_384 else { throw refuse("the headers have more than 16,384 bytes together") }
-        }
-
-        /// RFC 9110 §5.6.2.
-        private static func isToken(_ text: String) -> Bool {
-            let marks = Set("!#$%&'*+-.^_`|~".utf8)
-            return !text.isEmpty
-                && text.utf8.allSatisfy { byte in
-                    marks.contains(byte) || (byte >= 0x30 && byte <= 0x39)
-                        || (byte | 0x20 >= 0x61 && byte | 0x20 <= 0x7A)
-                }
         }
     }
 #endif

@@ -34,7 +34,7 @@
         ) async throws(TransportError) -> NIOConnection {
             guard loop.isRunning else { throw Loop.shutDown }
             if Task.isCancelled { throw TransportError(.cancelled, "connecting to \(endpoint.url) was cancelled") }
-            try EndpointCheck.check(endpoint)
+            try endpoint.validate()
             let deadline = Timestamp.now() + endpoint.connectTimeout
             let tls = try await trust.client(for: endpoint)
             let descriptor = try await dialer.connect(to: endpoint, deadline: deadline)

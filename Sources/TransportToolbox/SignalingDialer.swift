@@ -45,9 +45,7 @@ public final class SignalingDialer: Sendable {
         to endpoint: SignalingEndpoint, deadline: Timestamp
     ) async throws(TransportError) -> Int32 {
         let place = Place(host: endpoint.proxy?.host ?? endpoint.host, port: endpoint.proxy?.port ?? endpoint.port)
-        guard !place.host.isEmpty, place.host.utf8.count <= 255,
-            place.host.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "/") })
-        else { throw TransportError(.invalidArgument, "a host name must have 1 to 255 visible ASCII characters") }
+        try SignalingEndpoint.validate(hostName: place.host)
         let target = endpoint.proxy.map { "the proxy \($0) for \(endpoint.url)" } ?? endpoint.url
         var addresses = try await NameResolver.resolve(place.host, url: target, deadline: deadline)
         if let last = lastAddresses.withLock({ $0[place] }), let index = addresses.firstIndex(of: last) {

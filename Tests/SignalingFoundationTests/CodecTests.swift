@@ -226,22 +226,4 @@ import TransportPluginAPI
         let forbidden = try error(try endpoint(), status: 403, ["Retry-After: soon"])
         #expect(forbidden?.status == 403 && forbidden?.retryAfter == nil && forbidden?.isRetriable == false)
     }
-
-    @Test func whatWouldBreakOutOfItsLineIsRefused() throws {
-        func isRefused(_ change: (inout SignalingEndpoint) -> Void) throws -> Bool {
-            let endpoint = try endpoint(change)
-            do throws(TransportError) { try Handshake.check(endpoint) } catch { return error.code == .invalidArgument }
-            return false
-        }
-        #expect(try !isRefused { _ in })
-        #expect(try isRefused { $0.headers = [("X", "a\r\nEvil: 1")] })
-        #expect(try isRefused { $0.headers = [("X\r\nEvil", "1")] })
-        #expect(try isRefused { $0.headers = [("X", String(repeating: "a", count: 20_000))] })
-        #expect(try isRefused { $0.path = "/ HTTP/1.1\r\nEvil: 1" })
-        #expect(try isRefused { $0.path = "x" })
-        #expect(try isRefused { $0.subprotocols = ["a\r\nb"] })
-        #expect(try isRefused { $0.subprotocols = [""] })
-        #expect(try isRefused { $0.host = "a\r\n" })
-        #expect(try isRefused { $0.tls.serverName = "" })
-    }
 }

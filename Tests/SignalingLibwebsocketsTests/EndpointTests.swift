@@ -6,7 +6,7 @@
 
     /// Takes connections, by its backlog, and says nothing.
     private struct SilentServer: ~Copyable {
-        private let descriptor: Int32
+        let descriptor: Int32
         let port: UInt16
 
         init() throws {
@@ -55,6 +55,36 @@
             #expect(try await code { $0.host = String(repeating: "a", count: 120) } == .invalidArgument)
             #expect(
                 try await code { $0.headers = [("X", String(repeating: "a", count: 20_000))] } == .invalidArgument)
+        }
+
+        /// At the limits of what is taken, nothing is cut.
+        @Test(.timeLimit(.minutes(1))) func theLongestRequestIsSentWhole() async throws {
+            let server = try SilentServer()
+            let listener = server.descriptor
+            var endpoint = try SignalingEndpoint(url: "ws://127.0.0.1:\(server.port)/")
+            endpoint.path = "/" + String(repeating: "p", count: 1998) + "!"
+            endpoint.headers = [("X-Long", String(repeating: "h", count: 16_373) + "!")]
+            endpoint.subprotocols = [String(repeating: "s", count: 1024)]
+            let request = Task.detached { () -> String in
+                let connection = accept(listener, nil, nil)
+                defer { close(connection) }
+                var bytes: [UInt8] = []
+                var piece = [UInt8](repeating: 0, count: 65_536)
+                while !bytes.suffix(4).elementsEqual("\r\n\r\n".utf8) {
+                    let count = recv(connection, &piece, piece.count, 0)
+                    guard count > 0 else { break }
+                    bytes += piece[..<count]
+                }
+                return String(decoding: bytes, as: UTF8.self)
+            }
+            let transport = try LibwebsocketsSignaling()
+            await #expect(throws: TransportError.self) { _ = try await transport.connect(to: endpoint) }
+            let lines = await request.value.split(separator: "\r\n")
+            #expect(lines.first == "GET \(endpoint.path) HTTP/1.1")
+            #expect(lines.contains("X-Long: \(endpoint.headers[0].value)"))
+            #expect(lines.contains { $0.hasSuffix(endpoint.subprotocols[0]) })
+            await transport.shutdown()
+            _ = consume server
         }
 
         @Test func wssToANumericIPv6AddressNeedsAName() async throws {

@@ -13,32 +13,6 @@ struct Handshake {
 
     // MARK: What is asked
 
-    /// Refuses what would break out of its line in the request, and what is out of all proportion. Throws `.invalidArgument`.
-    static func check(_ endpoint: SignalingEndpoint) throws(TransportError) {
-        func refuse(_ what: String) -> TransportError { TransportError(.invalidArgument, "\(what); nothing was sent") }
-        let names = [endpoint.host, endpoint.certificateName]
-        for name in names {
-            let isPlain = name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "/") }
-            guard !name.isEmpty, name.utf8.count <= 255, isPlain else {
-                throw refuse("a host name must have 1 to 255 visible ASCII characters")
-            }
-        }
-        guard endpoint.path.hasPrefix("/"), endpoint.path.utf8.count <= 8192,
-            endpoint.path.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
-        else { throw refuse("a path must begin with '/' and have 8,192 visible ASCII characters at most") }
-        guard endpoint.subprotocols.allSatisfy({ HTTPToken.isValid($0.utf8) }),
-            endpoint.subprotocols.joined().utf8.count <= 1024
-        else { throw refuse("subprotocols must be HTTP tokens, 1,024 bytes together at most") }
-        var size = 0
-        for (name, value) in endpoint.headers {
-            guard HTTPToken.isValid(name.utf8), value.utf8.allSatisfy({ $0 == 0x09 || $0 >= 0x20 && $0 != 0x7F }) else {
-                throw refuse("a header's name must be an HTTP token and its value must have no control characters")
-            }
-            size += name.utf8.count + value.utf8.count + 4
-        }
-        guard size <= 16_384 else { throw refuse("the headers have more than 16,384 bytes together") }
-    }
-
     var request: [UInt8] {
         var text =
             "GET \(endpoint.path) HTTP/1.1\r\nHost: \(endpoint.hostHeader)\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

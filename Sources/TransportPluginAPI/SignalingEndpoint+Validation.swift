@@ -1,0 +1,52 @@
+extension SignalingEndpoint {
+    /// Bytes of a host name, and of the name that a certificate must carry.
+    public static let maximumHostLength = 255
+    /// Bytes of path and query.
+    public static let maximumPathLength = 8192
+    /// Bytes of all subprotocols together.
+    public static let maximumSubprotocolsLength = 1024
+    /// Bytes of all headers together, with four for each that the request puts between and behind them.
+    public static let maximumHeadersLength = 16_384
+
+    /// Refuses what would break out of its place in the request, or is out of all proportion: the same for every backend, which calls
+    /// it before anything is sent.
+    ///
+    /// Throws `.invalidArgument` for a host or certificate name, path, header or subprotocol over its limit, or with characters that it
+    /// must not have: names and paths consist of visible ASCII, a path begins with `/`, subprotocols and the names of headers are
+    /// tokens (RFC 9110 §5.6.2), and the value of a header has no control character.
+    public func validate() throws(TransportError) {
+        try Self.validate(hostName: host)
+        try Self.validate(hostName: certificateName)
+        guard path.hasPrefix("/"), path.utf8.count <= Self.maximumPathLength,
+            path.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
+        else {
+            throw Self.refusal("a path must begin with '/' and have 8,192 visible ASCII characters at most")
+        }
+        guard subprotocols.allSatisfy({ HTTPToken.isValid($0.utf8) }),
+            subprotocols.joined().utf8.count <= Self.maximumSubprotocolsLength
+        else { throw Self.refusal("subprotocols must be HTTP tokens, 1,024 bytes together at most") }
+        var size = 0
+        for (name, value) in headers {
+            guard HTTPToken.isValid(name.utf8), value.utf8.allSatisfy({ $0 == 0x09 || $0 >= 0x20 && $0 != 0x7F }) else {
+                throw Self.refusal(
+                    "a header's name must be an HTTP token and its value must have no control characters")
+            }
+            size += name.utf8.count + value.utf8.count + 4
+        }
+        guard size <= Self.maximumHeadersLength else {
+            throw Self.refusal("the headers have more than 16,384 bytes together")
+        }
+    }
+
+    /// Throws `.invalidArgument` for what cannot be the host of an endpoint or of a proxy.
+    static func validate(hostName name: String) throws(TransportError) {
+        let isPlain = name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "/") }
+        guard !name.isEmpty, name.utf8.count <= maximumHostLength, isPlain else {
+            throw refusal("a host name must have 1 to 255 visible ASCII characters")
+        }
+    }
+
+    private static func refusal(_ what: String) -> TransportError {
+        TransportError(.invalidArgument, "\(what); nothing was sent")
+    }
+}
