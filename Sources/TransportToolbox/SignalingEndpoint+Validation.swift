@@ -1,3 +1,5 @@
+public import TransportValues
+
 extension SignalingEndpoint {
     /// Bytes of a host name, and of the name that a certificate must carry.
     public static let maximumHostLength = 255
