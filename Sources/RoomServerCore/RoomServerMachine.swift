@@ -24,7 +24,7 @@ package struct RoomServerMachine: Sendable {
 
     private var connections: [ConnectionID: Connection] = [:]
     private var handshakes = 0
-    private var rooms: [RoomName: Room] = [:]
+    private var rooms: [RoomName: ServerRoom] = [:]
     /// Rooms that their hosts have closed: nobody can come back to them.
     private var closedRooms = BoundedMemory<RoomName>(limit: 1024)
     private var lastPing: UInt64 = 0
@@ -269,7 +269,7 @@ package struct RoomServerMachine: Sendable {
         guard rooms.count < effects.limits.rooms else {
             throw .tooManyRequests("The server has as many rooms as it may have.", effects.limits.retryAfter)
         }
-        rooms[name] = Room(name: name)
+        rooms[name] = ServerRoom(name: name)
         closedRooms.remove(name)
     }
 

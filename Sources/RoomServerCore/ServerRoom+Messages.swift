@@ -1,7 +1,7 @@
 import RoomProtocol
 import TransportValues
 
-extension Room {
+extension ServerRoom {
     // MARK: To the participants
 
     /// Numbers a message and keeps it until it is acknowledged; sends it where there is a connection.

@@ -1,7 +1,7 @@
 import RoomProtocol
 import TransportValues
 
-extension Room {
+extension ServerRoom {
     /// Whether the room has a host and knows of no newer one.
     private var hasCurrentHost: Bool { host.map { $0.term >= knownTerm } ?? false }
 
