@@ -12,11 +12,7 @@ struct Effects: Sendable {
     var now = Timestamp.zero
     /// Bytes in all outbound streams.
     var streamBytes = 0
-    /// Sessions whose participants have said `leave`; nobody can come back with one. Rooms that are gone are remembered, too.
-    var leftSessions = BoundedMemory<SessionID>(limit: 8192)
-    var kickedSessions = BoundedMemory<SessionID>(limit: 8192)
-    /// Sessions whose names others have taken; nobody can come back with one.
-    var replacedSessions = BoundedMemory<SessionID>(limit: 8192)
+    var departures = Departures()
     var actions: [ServerAction] = []
     /// Connections that a room has closed, to be forgotten.
     var replaced: [ConnectionID] = []

@@ -25,8 +25,6 @@ package struct RoomServerMachine: Sendable {
     private var connections: [ConnectionID: Connection] = [:]
     private var handshakes = 0
     private var rooms: [RoomName: ServerRoom] = [:]
-    /// Rooms that their hosts have closed: nobody can come back to them.
-    private var closedRooms = BoundedMemory<RoomName>(limit: 1024)
     private var lastPing: UInt64 = 0
     private var goingAway: RetryWindow?
     private var effects: Effects
@@ -45,10 +43,12 @@ package struct RoomServerMachine: Sendable {
     package var roomCount: Int { rooms.count }
     package var connectionCount: Int { connections.count }
     /// Participants, those included that are expected back.
-    package var participantCount: Int { rooms.values.reduce(0) { $0 + $1.members.count } }
+    package var participantCount: Int { rooms.values.reduce(0) { $0 + $1.roster.members.count } }
     /// Bytes, roughly, that are kept for participants until they acknowledge them.
     package var streamBytes: Int { effects.streamBytes }
-    package func participants(of room: RoomName) -> [Participant] { rooms[room]?.inOrder.map(\.participant) ?? [] }
+    package func participants(of room: RoomName) -> [Participant] {
+        rooms[room]?.roster.inOrder.map(\.participant) ?? []
+    }
 
     /// When `timePassed` wants to be called; nil: not before the next event.
     package var nextDeadline: Timestamp? { effects.deadlines.next }
@@ -147,11 +147,15 @@ package struct RoomServerMachine: Sendable {
         case (.joined, .hello): refuse(.malformed("The second hello of a connection."), id)
         case (.joined(let room, let participant), _):
             do throws(ProtocolError) {
-                let verdict = try rooms[room]?
+                let verdict = try rooms[room]?.roster
                     .take(sequence: envelope.sequence, ack: envelope.ack, from: participant, &effects)
                 if verdict == .next { try act(on: envelope, from: participant, in: room, id) }
             } catch {
-                if error.isFatal { refuse(error, id) } else { rooms[room]?.report(error, to: participant, &effects) }
+                if error.isFatal {
+                    refuse(error, id)
+                } else {
+                    rooms[room]?.roster.report(error, to: participant, &effects)
+                }
             }
         }
         return effects.takeActions()
@@ -169,9 +173,9 @@ package struct RoomServerMachine: Sendable {
         case .joined(let room, let participant):
             do throws(ProtocolError) {
                 // Counted as received, or it would come again with every resume.
-                _ = try rooms[room]?.take(sequence: error.sequence, ack: nil, from: participant, &effects)
+                _ = try rooms[room]?.roster.take(sequence: error.sequence, ack: nil, from: participant, &effects)
                 if error.isFatal { throw error }
-                rooms[room]?.report(error, to: participant, &effects)
+                rooms[room]?.roster.report(error, to: participant, &effects)
             } catch {
                 refuse(error, id)
             }
@@ -196,7 +200,7 @@ package struct RoomServerMachine: Sendable {
                 connections[id]?.bucket
                     .take(cost, rate: limits.messagesPerSecond, burst: limits.messageBurst, now: effects.now)
             case .joined(let room, let participant):
-                rooms[room]?.members[participant]?.allowance.takeMessages(cost, effects)
+                rooms[room]?.roster.members[participant]?.allowance.takeMessages(cost, effects)
             }
         guard isAllowed != false else {
             refuse(.tooManyRequests("Too many messages.", limits.retryAfter), id)
@@ -210,24 +214,24 @@ package struct RoomServerMachine: Sendable {
     ) throws(ProtocolError) {
         switch envelope.message {
         case .signal(let signal):
-            try rooms[room]?.signal(signal, from: participant, sequence: envelope.sequence, &effects)
+            try rooms[room]?.roster.signal(signal, from: participant, sequence: envelope.sequence, &effects)
         case .kick(let kick):
             let connection = try rooms[room]?.kick(kick, by: participant, sequence: envelope.sequence, &effects)
             if let connection { connections[connection] = nil }
-        case .update(let metadata): rooms[room]?.update(metadata, of: participant, &effects)
+        case .update(let metadata): rooms[room]?.roster.update(metadata, of: participant, &effects)
         case .ack(let received):
-            _ = try rooms[room]?.take(sequence: nil, ack: received, from: participant, &effects)
-        case .ping(let ping): rooms[room]?.transmit(.pong(id: ping), nil, to: participant, &effects)
+            _ = try rooms[room]?.roster.take(sequence: nil, ack: received, from: participant, &effects)
+        case .ping(let ping): rooms[room]?.roster.transmit(.pong(id: ping), nil, to: participant, &effects)
         case .pong: break
         case .leave:
-            rooms[room]?.remove(participant, .left, &effects)
+            rooms[room]?.leave(participant, &effects)
             connections[id] = nil
             effects.actions.append(.close(id, .normal))
         case .closeRoom(let reason):
-            guard rooms[room]?.host?.id == participant else { throw .notHost(envelope.sequence) }
+            guard rooms[room]?.host == participant else { throw .notHost(envelope.sequence) }
             for connection in rooms[room]?.close(reason: reason, &effects) ?? [] { connections[connection] = nil }
             rooms[room] = nil
-            closedRooms.insert(room)
+            effects.departures.roomClosed(room)
         case .hello: break
         }
     }
@@ -245,7 +249,7 @@ package struct RoomServerMachine: Sendable {
             else { throw .invalidSessionToken }
             if rooms[hello.room] == nil {
                 // The server has lost its state, or everybody was gone for long: whoever holds a token makes the room anew.
-                guard !closedRooms.contains(hello.room) else { throw .roomClosed("") }
+                try effects.departures.checkRoom(hello.room)
                 try makeRoom(hello.room)
             }
             participant = try rooms[hello.room]?.comeBack(hello, resume, claims, id, &effects)
@@ -255,7 +259,7 @@ package struct RoomServerMachine: Sendable {
             case (.guest, nil): throw .roomNotFound
             case (.host, nil): try makeRoom(hello.room)
             case (.host, .some(let room))
-            where !room.members.isEmpty && !room.yieldsHost(to: hello, admission, effects):
+            where !room.roster.members.isEmpty && !room.yieldsHost(to: hello, admission, effects):
                 throw .roomExists
             case (.host, .some), (.guest, .some): break
             }
@@ -270,7 +274,7 @@ package struct RoomServerMachine: Sendable {
             throw .tooManyRequests("The server has as many rooms as it may have.", effects.limits.retryAfter)
         }
         rooms[name] = ServerRoom(name: name)
-        closedRooms.remove(name)
+        effects.departures.roomCreated(name)
     }
 
     // MARK: Time
@@ -283,10 +287,12 @@ package struct RoomServerMachine: Sendable {
             case .connection(let id): connectionDeadline(id)
             case .grace(let room, let participant): rooms[room]?.graceDeadline(participant, &effects)
             case .acknowledgement(let room, let participant):
-                rooms[room]?.acknowledgementDeadline(participant, &effects)
-            case .update(let room, let participant): rooms[room]?.tellUpdate(of: participant, &effects)
+                rooms[room]?.roster.acknowledgementDeadline(participant, &effects)
+            case .update(let room, let participant): rooms[room]?.roster.sendUpdate(of: participant, &effects)
             case .room(let name):
-                if rooms[name]?.roomDeadline(&effects) == true { rooms[name] = nil }
+                guard rooms[name]?.roomDeadline(&effects) == true else { continue }
+                rooms[name] = nil
+                effects.departures.roomRemoved(name)
             }
         }
         return effects.takeActions()
@@ -302,7 +308,7 @@ package struct RoomServerMachine: Sendable {
             error.isRetryable = true
             refuse(error, id)
         case .joined(let room, let participant):
-            rooms[room]?.refreshICEServers(of: participant, &effects)
+            rooms[room]?.roster.refreshICEServers(of: participant, &effects)
             rooms[room]?.renewToken(of: participant, &effects)
             if let pingedAt = connection.pingedAt {
                 let end = pingedAt + limits.pingDeadline
@@ -315,7 +321,7 @@ package struct RoomServerMachine: Sendable {
             guard silentAt <= effects.now else { return effects.deadlines.schedule(.connection(id), at: silentAt) }
             lastPing += 1
             connections[id]?.pingedAt = effects.now
-            rooms[room]?.transmit(.ping(id: lastPing), nil, to: participant, &effects)
+            rooms[room]?.roster.transmit(.ping(id: lastPing), nil, to: participant, &effects)
             effects.deadlines.schedule(.connection(id), at: effects.now + limits.pingDeadline)
         }
     }

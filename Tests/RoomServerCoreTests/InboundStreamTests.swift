@@ -1,0 +1,34 @@
+import Testing
+import TransportPluginAPI
+
+@testable import RoomServerCore
+
+@Suite("The numbered messages of one participant")
+struct InboundStreamTests {
+    private let start = Timestamp(nanoseconds: 1_000_000_000)
+
+    @Test func eachNumberIsTakenOnceAndNoneIsMissing() throws {
+        var stream = InboundStream()
+        let verdicts = [try stream.take(1), try stream.take(2), try stream.take(2), try stream.take(1)]
+        #expect(verdicts == [.next, .next, .duplicate, .duplicate] && stream.received == 2)
+        #expect(throws: (any Error).self) { try stream.take(4) }
+        #expect(stream.received == 2)
+    }
+
+    @Test func manyMessagesAreAcknowledgedAtOnceAndFewAfterADelay() {
+        var limits = RoomServerLimits()
+        (limits.ackEvery, limits.ackDelay) = (3, .milliseconds(100))
+        var stream = InboundStream()
+        let due = start + .milliseconds(100)
+        #expect(stream.scheduleAcknowledgement(limits, at: start) == .at(due))
+        #expect(stream.scheduleAcknowledgement(limits, at: start + .milliseconds(1)) == .none)
+        #expect(
+            stream.acknowledgement(at: due - .nanoseconds(1)) == .at(due) && stream.acknowledgement(at: due) == .now)
+        #expect(stream.scheduleAcknowledgement(limits, at: start) == .now)
+        stream.acknowledged()
+        #expect(stream.acknowledgement(at: due) == .none)
+        #expect(stream.scheduleAcknowledgement(limits, at: start) == .at(due))
+        stream.disconnected()
+        #expect(stream.acknowledgement(at: due) == .none)
+    }
+}
