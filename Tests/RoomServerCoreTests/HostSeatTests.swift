@@ -1,6 +1,6 @@
 import RoomProtocol
 import Testing
-import TransportPluginAPI
+import TransportValues
 
 @testable import RoomServerCore
 

@@ -1,5 +1,5 @@
 import Testing
-import TransportPluginAPI
+import TransportValues
 
 @testable import RoomServerCore
 
