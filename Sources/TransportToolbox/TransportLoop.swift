@@ -14,7 +14,7 @@ public import TransportValues
 /// **A turn** is: ready descriptors, jobs, due timers, end-of-turn work, and the jobs that these bring on; then the loop sleeps until
 /// the next of these.
 ///
-/// SAFETY of `@unchecked Sendable`: `shared` is behind its lock; all other state is touched only on the loop's thread.
+/// SAFETY of `@unchecked Sendable`: `queue` has a lock of its own; all other state is touched only on the loop's thread.
 public final class TransportLoop: SerialExecutor, @unchecked Sendable {
     /// What a watched descriptor is ready for.
     public struct Readiness: OptionSet, Sendable {
@@ -31,35 +31,17 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
     /// The thread's name, shown by `top -H` (15 bytes at most are shown).
     public let name: String
 
-    private enum Work {
-        case job(UnownedJob)
-        case task(UnownedJob, LoopTaskExecutor)
-        case closure(@Sendable () -> Void)
-    }
-
-    private struct Shared {
-        var queue: [Work] = []
-        var isSleeping = false
-        var isStopping = false
-        /// From here on nothing is taken.
-        var isClosed = false
-        /// The thread has left the loop.
-        var hasEnded = false
-        var ended: [CheckedContinuation<Void, Never>] = []
-    }
-
-    /// Of jobs brought on by jobs, in one turn.
+    /// The limit of rounds for jobs that jobs bring on in one turn.
     private static let passes = 8
 
-    private let shared = Locked(Shared())
+    private let queue = LoopQueue()
     private let epoll: Int32
     private let wakeup: Int32
     /// Set by the thread before `init` returns, constant afterwards.
     private nonisolated(unsafe) var thread: pthread_t = 0  // SAFETY: written before any other thread sees the loop.
-    @exclusivity(unchecked) private var working: [Work] = []
+    @exclusivity(unchecked) private var working: [LoopQueue.Work] = []
     private var timers = TimerHeap()
-    private var watches: [WatchSlot] = []
-    private var freeWatches: [Int] = []
+    private var watches: WatchSet
     @exclusivity(unchecked) private var endOfTurn: [() -> Void] = []
     @exclusivity(unchecked) private var endOfTurnRunning: [() -> Void] = []
     private var sources: [any LoopSource] = []
@@ -79,6 +61,7 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
         }
         self.epoll = epoll
         self.wakeup = wakeup
+        watches = WatchSet(epoll: epoll)
         // Edge-triggered: every write wakes the loop once, and the counter need not be read.
         _ = CLinux_epoll_ctl(epoll, EPOLL_CTL_ADD, wakeup, EPOLLIN.rawValue | EPOLLET.rawValue, UInt64.max)
 
@@ -161,15 +144,7 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
     public func shutdown() async {
         precondition(!isCurrent, "a transport loop cannot wait for itself")
         await withCheckedContinuation { continuation in
-            let (resumeNow, wake) = shared.withLock { shared -> (Bool, Bool) in
-                if shared.hasEnded { return (true, false) }
-                shared.ended.append(continuation)
-                let wake = shared.isSleeping && !shared.isStopping
-                shared.isStopping = true
-                return (false, wake)
-            }
-            if wake { signal() }
-            if resumeNow { continuation.resume() }
+            if queue.stop(continuation) { wake() }
         }
     }
 
@@ -211,23 +186,7 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
         _ descriptor: Int32, for interest: Readiness, _ handler: @escaping (Readiness) -> Void
     ) throws(TransportError) -> LoopWatch {
         preconditionIsCurrent()
-        let index: Int
-        if let free = freeWatches.popLast() {
-            index = free
-        } else {
-            index = watches.count
-            watches.append(WatchSlot())
-        }
-        let watch = LoopWatch(
-            loop: self, descriptor: descriptor, index: index, generation: watches[index].generation, interest: interest,
-            handler: handler)
-        guard CLinux_epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, interest.epollEvents, watch.key) == 0 else {
-            freeWatches.append(index)
-            throw TransportError(
-                .invalidArgument, "cannot watch descriptor \(descriptor): \(String(cString: strerror(errno)))")
-        }
-        watches[index].watch = watch
-        return watch
+        return try watches.add(descriptor, for: interest, on: self, handler)
     }
 
     /// Runs `work` once at the end of the current turn: to flush what the turn's events have gathered.
@@ -257,22 +216,16 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
 
     // MARK: The thread
 
-    fileprivate func enqueue(_ job: UnownedJob, on executor: LoopTaskExecutor) { push(.task(job, executor)) }
+    func enqueue(_ job: UnownedJob, on executor: LoopTaskExecutor) { push(.task(job, executor)) }
 
     @discardableResult
-    private func push(_ work: Work) -> Bool {
-        let (isTaken, wake) = shared.withLock { shared in
-            guard !shared.isClosed else { return (false, false) }
-            shared.queue.append(work)
-            guard shared.isSleeping else { return (true, false) }
-            shared.isSleeping = false
-            return (true, true)
-        }
-        if wake { signal() }
+    private func push(_ work: LoopQueue.Work) -> Bool {
+        let (isTaken, mustWake) = queue.push(work)
+        if mustWake { wake() }
         return isTaken
     }
 
-    private func signal() {
+    private func wake() {
         var one: UInt64 = 1
         _ = write(wakeup, &one, 8)
     }
@@ -293,17 +246,11 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
             if !endOfTurn.isEmpty { runEndOfTurn() }
             deadline = min(deadline, timers.next ?? .distantFuture)
 
-            let (mustTurn, mustStop) = shared.withLock { shared in
-                let mustTurn = !shared.queue.isEmpty
-                shared.isSleeping = !mustTurn && !shared.isStopping
-                // In the same breath as the last look at the queue: what is taken runs.
-                shared.isClosed = shared.isStopping && !mustTurn
-                return (mustTurn, shared.isStopping && !mustTurn)
-            }
-            if mustStop { break }
-            let timeout = mustTurn ? 0 : milliseconds(until: deadline)
+            let rest = queue.rest()
+            if rest == .stop { break }
+            let timeout = rest == .turn ? 0 : milliseconds(until: deadline)
             let count = CLinux_epoll_wait(epoll, events, Int32(capacity), timeout)
-            if !mustTurn { shared.withLock { $0.isSleeping = false } }
+            if rest == .sleep { queue.wokeUp() }
             turnStart = .now()
             for index in 0..<max(0, Int(count)) { dispatch(events[index]) }
         }
@@ -313,7 +260,7 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
     /// Runs what is queued now; false if that was nothing.
     @discardableResult
     private func runJobs() -> Bool {
-        shared.withLock { swap(&$0.queue, &working) }
+        queue.take(&working)
         guard !working.isEmpty else { return false }
         for work in working {
             switch work {
@@ -343,12 +290,8 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
     }
 
     private func dispatch(_ event: CLinux_event) {
-        let key = event.key
-        guard key != UInt64.max else { return }
-        let index = Int(key & 0xFFFF_FFFF)
-        // A watch that an earlier event of this turn cancelled has another generation by now.
-        guard index < watches.count, let watch = watches[index].watch, watch.key == key else { return }
-        watch.handler?(Readiness(epollEvents: event.events))
+        guard event.key != UInt64.max else { return }
+        watches.handler(of: event)?(Readiness(epollEvents: event.events))
     }
 
     private func milliseconds(until deadline: Timestamp) -> Int32 {
@@ -363,34 +306,19 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
         timers.removeAll()
         watches.removeAll()
         sources.removeAll()
-        let ended = shared.withLock { shared in
-            shared.hasEnded = true
-            let ended = shared.ended
-            shared.ended = []
-            return ended
-        }
-        for continuation in ended { continuation.resume() }
+        queue.end()
     }
 
     // MARK: For LoopWatch
 
-    fileprivate func update(_ watch: LoopWatch) {
+    func update(_ watch: LoopWatch) {
         preconditionIsCurrent()
-        _ = CLinux_epoll_ctl(epoll, EPOLL_CTL_MOD, watch.descriptor, watch.interest.epollEvents, watch.key)
+        watches.update(watch)
     }
 
-    fileprivate func remove(_ watch: LoopWatch) {
+    func remove(_ watch: LoopWatch) {
         preconditionIsCurrent()
-        guard watch.index < watches.count, watches[watch.index].watch === watch else { return }
-        _ = CLinux_epoll_ctl(epoll, EPOLL_CTL_DEL, watch.descriptor, 0, 0)
-        watches[watch.index].watch = nil
-        watches[watch.index].generation &+= 1
-        freeWatches.append(watch.index)
-    }
-
-    private struct WatchSlot {
-        var watch: LoopWatch?
-        var generation: UInt32 = 0
+        watches.remove(watch)
     }
 
     private final class ThreadStart {
@@ -404,77 +332,5 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
             sem_destroy(ready)
             ready.deallocate()
         }
-    }
-}
-
-/// The executor of tasks that prefer a loop's thread. Whoever runs a task on it keeps it, and it keeps the loop.
-private final class LoopTaskExecutor: TaskExecutor {
-    private let loop: TransportLoop
-
-    init(_ loop: TransportLoop) { self.loop = loop }
-
-    func enqueue(_ job: consuming ExecutorJob) { loop.enqueue(UnownedJob(job), on: self) }
-}
-
-/// Another library's event loop, run inside a `TransportLoop`: GLib's main context, for one.
-public protocol LoopSource: AnyObject {
-    /// Called on the loop's thread before each sleep. Does the work that is due, brings the source's descriptor watches up
-    /// to date, and returns the time at which it must be called again if nothing else wakes the loop (nil: never).
-    func loopWillSleep() -> Timestamp?
-
-    /// Called once on the loop's thread when the loop ends, before it forgets its watches and timers: gives back what must
-    /// be given back on this thread. The default does nothing.
-    func loopWillEnd()
-}
-
-extension LoopSource {
-    public func loopWillEnd() {}
-}
-
-/// A descriptor's watch. It belongs to the loop's thread.
-public final class LoopWatch {
-    private unowned let loop: TransportLoop
-    /// The descriptor that is watched. It belongs to whoever made the watch.
-    public let descriptor: Int32
-    fileprivate let index: Int
-    fileprivate let key: UInt64
-    fileprivate var handler: ((TransportLoop.Readiness) -> Void)?
-
-    /// What the handler is called for. `failed` is always reported.
-    public var interest: TransportLoop.Readiness {
-        didSet { if interest != oldValue, handler != nil { loop.update(self) } }
-    }
-
-    fileprivate init(
-        loop: TransportLoop, descriptor: Int32, index: Int, generation: UInt32, interest: TransportLoop.Readiness,
-        handler: @escaping (TransportLoop.Readiness) -> Void
-    ) {
-        self.loop = loop
-        self.descriptor = descriptor
-        self.index = index
-        self.key = UInt64(generation & 0x7FFF_FFFF) << 32 | UInt64(index)
-        self.interest = interest
-        self.handler = handler
-    }
-
-    /// After this the handler does not run. Idempotent, also from inside the handler.
-    public func cancel() {
-        guard handler != nil else { return }
-        handler = nil
-        loop.remove(self)
-    }
-}
-
-extension TransportLoop.Readiness {
-    fileprivate var epollEvents: UInt32 {
-        (contains(.readable) ? EPOLLIN.rawValue : 0) | (contains(.writable) ? EPOLLOUT.rawValue : 0)
-    }
-
-    fileprivate init(epollEvents: UInt32) {
-        var readiness: Self = []
-        if epollEvents & (EPOLLIN.rawValue | EPOLLHUP.rawValue) != 0 { readiness.insert(.readable) }
-        if epollEvents & EPOLLOUT.rawValue != 0 { readiness.insert(.writable) }
-        if epollEvents & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0 { readiness.insert(.failed) }
-        self = readiness
     }
 }
