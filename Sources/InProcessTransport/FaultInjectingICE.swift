@@ -1,6 +1,6 @@
 public import TransportPluginAPI
 
-/// Breaks the paths of a `FaultInjectingICEAgentProvider`'s agents, from any thread: an outage without root.
+/// Breaks the paths of the agents of a `FaultInjectingICEAgentProvider`, from any thread: an outage without root.
 public final class ICEFaultControl: Sendable {
     private struct State {
         var cutsNewAgents = false
@@ -12,11 +12,12 @@ public final class ICEFaultControl: Sendable {
     }
     private let state = Locked(State())
 
-    /// No path is cut.
+    /// Creates a control with no path cut.
     public init() {}
 
-    /// Drops every datagram of the agents that there are, in both directions, and hides what they learn.
-    /// - Parameter newAgentsToo: agents made from now on find no path either; else a fresh agent (an ICE restart) works.
+    /// Drops every datagram of the existing agents in both directions, and hides what they learn.
+    /// - Parameter newAgentsToo: Whether agents made from now on find no path either. When false, a fresh agent (an ICE
+    ///   restart) works.
     public func cut(newAgentsToo: Bool = true) {
         state.withLock { $0.cutsNewAgents = newAgentsToo }
         setCut(true)
@@ -36,7 +37,7 @@ public final class ICEFaultControl: Sendable {
         }
     }
 
-    /// Returns whether the agent starts cut.
+    /// Adds an agent, and returns whether it starts cut.
     fileprivate func add(_ agent: any FaultyICEAgent, on loop: TransportLoop) -> Bool {
         state.withLock { state in
             state.agents = state.agents.filter { $0.value.agent != nil }
@@ -50,12 +51,12 @@ private protocol FaultyICEAgent: AnyObject, Sendable {
     func setCut(_ isCut: Bool)
 }
 
-/// An ICE agent provider around another one, whose agents an `ICEFaultControl` breaks.
+/// Wraps an ICE agent provider, so that an `ICEFaultControl` can break the paths of its agents.
 public struct FaultInjectingICEAgentProvider<Base: ICEAgentProvider>: ICEAgentProvider {
     private let base: Base
     private let control: ICEFaultControl
 
-    /// Agents of `base`, whose paths `control` can cut.
+    /// Creates a provider for agents of `base` whose paths `control` can cut.
     public init(_ base: Base, control: ICEFaultControl) {
         self.base = base
         self.control = control
@@ -74,9 +75,9 @@ public struct FaultInjectingICEAgentProvider<Base: ICEAgentProvider>: ICEAgentPr
 
 /// An agent of a `FaultInjectingICEAgentProvider`.
 ///
-/// While it is cut, datagrams are dropped both ways. Candidates, both sides', are held back until it is not, so that an agent
-/// that begins cut finds no path; events of a path found meanwhile are held back too. Checks between agents that know each
-/// other go on underneath.
+/// While it is cut, datagrams are dropped in both directions. Candidates of both sides are held back until it is
+/// restored, so an agent that starts cut finds no path. Events about a path found meanwhile are held back too. Checks
+/// between agents that know each other already continue underneath.
 // SAFETY: like every ICE agent, touched only on its loop; the control posts to it.
 public final class FaultInjectingICEAgent<Base: ICEAgent>: ICEAgent, FaultyICEAgent, @unchecked Sendable {
     private let base: Base
@@ -131,7 +132,8 @@ public final class FaultInjectingICEAgent<Base: ICEAgent>: ICEAgent, FaultyICEAg
         withheld = []
         for item in remote where !isClosed {
             switch item {
-            // Malformed text was the caller's fault, who is gone by now: the base refuses it, and nothing is lost.
+            // Malformed text was the fault of a caller that has returned by now. The base refuses it, and nothing is
+            // lost.
             case .candidate(let candidate): try? base.addRemoteCandidate(candidate)
             case .end: base.endOfRemoteCandidates()
             }
@@ -139,7 +141,7 @@ public final class FaultInjectingICEAgent<Base: ICEAgent>: ICEAgent, FaultyICEAg
     }
 }
 
-/// Stands between an agent and its handler. Touched only on the loop.
+/// Filters the events from an agent to its handler. Touched only on the loop.
 private final class ICEEventFilter: ICEAgentHandler {
     private var handler: (any ICEAgentHandler)?
     private var withheld: [ICEAgentEvent] = []
@@ -152,7 +154,7 @@ private final class ICEEventFilter: ICEAgentHandler {
             handler?.iceAgent(didEmit: event)
             return
         }
-        // What is over the limit is dropped, as trickled candidates may be.
+        // Candidates over the limit are dropped, as trickled candidates may be.
         if withheld.count < 128 { withheld.append(event) }
     }
 

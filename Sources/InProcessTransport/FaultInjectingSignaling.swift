@@ -2,13 +2,13 @@ public import TransportPluginAPI
 
 /// Breaks the connections of a `FaultInjectingSignalingTransport`, from any thread.
 public final class SignalingFaultControl: Sendable {
-    /// What happens to new connection attempts.
+    /// The outcome of new connection attempts.
     public enum Admission: Sendable {
         /// Connections are made.
         case open
-        /// Refused, as by a server that answers with an HTTP status.
+        /// Attempts are refused, as by a server that answers with an HTTP status.
         case refused(status: Int? = nil, retryAfter: Duration? = nil)
-        /// Nothing answers: the attempt waits for its timeout.
+        /// Nothing answers: attempts wait for their timeout.
         case blackHole
     }
 
@@ -16,7 +16,8 @@ public final class SignalingFaultControl: Sendable {
         var admission = Admission.open
         var delay = Duration.zero
         var links: [ObjectIdentifier: Weak] = [:]
-        /// Given up by their users while cut: the server must not notice before the path is back.
+        /// Connections that their users dropped while they were cut. The server must not notice before the path is
+        /// restored.
         var orphans: [any SignalingConnection] = []
     }
     private struct Weak {
@@ -24,23 +25,23 @@ public final class SignalingFaultControl: Sendable {
     }
     private let state = Locked(State())
 
-    /// No fault.
+    /// Creates a control without any fault.
     public init() {}
 
-    /// The policy for new attempts; those that wait in a black hole stay there.
+    /// The policy for new attempts. Attempts that wait in a black hole stay there.
     public var admission: Admission {
         get { state.withLock { $0.admission } }
         set { state.withLock { $0.admission = newValue } }
     }
 
-    /// What each message waits on its way out.
+    /// The delay of each outgoing message.
     public var delay: Duration {
         get { state.withLock { $0.delay } }
         set { state.withLock { $0.delay = newValue } }
     }
 
-    /// Makes the open connections half-open: sends are taken and lost, nothing arrives, and neither side notices.
-    /// - Parameter newConnectionsToo: new attempts get no answer either.
+    /// Makes the open connections half-open: sends are accepted and lost, nothing arrives, and neither side notices.
+    /// - Parameter newConnectionsToo: Whether new attempts get no answer either.
     public func cut(newConnectionsToo: Bool = false) {
         let links = state.withLock { state in
             if newConnectionsToo { state.admission = .blackHole }
@@ -49,7 +50,7 @@ public final class SignalingFaultControl: Sendable {
         for link in links { link.isCut.withLock { $0 = true } }
     }
 
-    /// Breaks the open connections, as a TCP reset does; both sides notice.
+    /// Breaks the open connections as a TCP reset does. Both sides notice.
     public func reset() {
         for link in state.withLock({ $0.links.values.compactMap(\.link) }) { link.abortBase() }
     }
@@ -78,19 +79,19 @@ public final class SignalingFaultControl: Sendable {
     }
 }
 
-/// What the control knows of one connection.
+/// The control's record of one connection.
 private final class SignalingLink: Sendable {
     let isCut = Locked(false)
     let abortBase: @Sendable () -> Void
     init(abortBase: @escaping @Sendable () -> Void) { self.abortBase = abortBase }
 }
 
-/// A signaling transport around another one, whose connections a `SignalingFaultControl` breaks.
+/// Wraps a signaling transport, so that a `SignalingFaultControl` can break its connections.
 public final class FaultInjectingSignalingTransport<Base: SignalingTransport>: SignalingTransport {
     private let base: Base
     private let control: SignalingFaultControl
 
-    /// Connections of `base`, to which `control` can do harm.
+    /// Creates a transport for connections of `base` that `control` can break.
     public init(_ base: Base, control: SignalingFaultControl) {
         self.base = base
         self.control = control
@@ -124,9 +125,10 @@ public final class FaultInjectingSignalingConnection<Base: SignalingConnection>:
     private let endpoint: SignalingEndpoint
     private let control: SignalingFaultControl
     private let link: SignalingLink
-    /// What goes into a cut connection: it fills up as a socket's buffer would, and is never read.
+    /// The buffer for messages sent into a cut connection: it fills up as a socket's buffer would, and is never read.
     private let lost: MessageBuffer
-    /// Never gets a message; ends when the connection does. Where `receive` waits while the connection is cut.
+    /// The buffer that `receive` waits on while the connection is cut. It never gets a message, and ends with the
+    /// connection.
     private let silence = MessageBuffer(limit: 1)
 
     fileprivate init(_ base: Base, endpoint: SignalingEndpoint, control: SignalingFaultControl) {
@@ -166,7 +168,7 @@ public final class FaultInjectingSignalingConnection<Base: SignalingConnection>:
         guard !isCut else { return try await silence.next() }
         let result: Result<SignalingMessage?, TransportError>
         do throws(TransportError) { result = .success(try await base.receive()) } catch { result = .failure(error) }
-        // What comes once the connection is cut, the end included, does not get through; cancellation does.
+        // What arrives after the cut, the end included, is withheld. Cancellation is not.
         if isCut, !Task.isCancelled { return try await silence.next() }
         return try result.get()
     }
@@ -177,7 +179,7 @@ public final class FaultInjectingSignalingConnection<Base: SignalingConnection>:
 
     public nonisolated(nonsending) func close(_ reason: SignalingClose, within deadline: Duration) async {
         if isCut {
-            // The close frame gets no answer: all that is left is the deadline.
+            // The close frame gets no answer, so only the deadline ends the wait.
             try? await Task.sleep(for: deadline)
             abort()
         } else {

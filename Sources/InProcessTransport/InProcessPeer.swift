@@ -1,12 +1,12 @@
 public import TransportPluginAPI
 
-/// Where in-process peer connections find each other, on one loop: what a network between them would be.
+/// The place where in-process peer connections find each other, on one loop, instead of a network between them.
 ///
-/// Connections of any transports of the same network can be paired. Fault methods may be called from any thread; they take
+/// Connections of any transports of one network can be paired. Fault methods may be called from any thread. They take
 /// effect on the loop, in the order of the calls.
 // SAFETY: `loop` is constant; everything else is touched only on it.
 public final class InProcessPeerNetwork: @unchecked Sendable {
-    /// The loop of all its transports.
+    /// The loop of all transports of this network.
     public let loop: TransportLoop
     private var connections: [UInt64: WeakConnection] = [:]
     private var nextID: UInt64 = 1
@@ -16,14 +16,14 @@ public final class InProcessPeerNetwork: @unchecked Sendable {
         weak var connection: InProcessPeerConnection?
     }
 
-    /// The loop stays the caller's: it must outlive the network's connections.
+    /// Creates a network on a loop that stays the caller's. The loop must outlive the network's connections.
     public init(loop: TransportLoop) { self.loop = loop }
 
-    /// Cuts the paths between connections. Messages wait in their bounded buffers; both sides become suspect and
+    /// Cuts the paths between connections. Messages wait in their bounded buffers, and both sides become suspect and
     /// disconnected.
     /// - Parameters:
-    ///   - newPathsToo: no restart and no new connection finds a path either, until `restore()`.
-    ///   - isAffected: chooses by the `label` of either end's configuration.
+    /// - newPathsToo: Whether restarts and new connections find no path either, until `restore()`.
+    /// - isAffected: Chooses connections by the `label` of either end's configuration.
     public func cut(newPathsToo: Bool = false, where isAffected: @escaping @Sendable (String) -> Bool = { _ in true }) {
         loop.execute { [self] in
             if newPathsToo { cutsNewPaths = true }
@@ -32,7 +32,7 @@ public final class InProcessPeerNetwork: @unchecked Sendable {
         }
     }
 
-    /// Heals all paths.
+    /// Restores all paths.
     public func restore() {
         loop.execute { [self] in
             cutsNewPaths = false
@@ -41,8 +41,8 @@ public final class InProcessPeerNetwork: @unchecked Sendable {
         }
     }
 
-    /// Ends connections as a transport does that cannot go on: both ends get `.closed` with an error, and what waited in their buffers
-    /// is lost.
+    /// Ends connections as a transport does that cannot continue: both ends get `.closed` with an error, and what
+    /// waited in their buffers is lost.
     public func fail(where isAffected: @escaping @Sendable (String) -> Bool = { _ in true }) {
         loop.execute { [self] in
             let failure = TransportError(.io, "the connection failed (injected)")
@@ -50,7 +50,8 @@ public final class InProcessPeerNetwork: @unchecked Sendable {
         }
     }
 
-    /// Closes the channels with this label at one end of each connection, as a program does that has no use for them; the connections go on.
+    /// Closes the channels with this label at one end of each connection, as a program does that no longer needs them.
+    /// The connections stay.
     public func closeChannels(
         labelled label: String, where isAffected: @escaping @Sendable (String) -> Bool = { _ in true }
     ) {
@@ -77,20 +78,21 @@ public final class InProcessPeerNetwork: @unchecked Sendable {
     func connection(_ id: UInt64) -> InProcessPeerConnection? { connections[id]?.connection }
 }
 
-/// Peer connections without a network: the reference for what a peer transport does, and a stand-in for it in tests.
+/// A peer transport without a network: the reference for how a peer transport behaves, and a substitute for one in
+/// tests.
 public final class InProcessPeerTransport: PeerTransport {
     private struct State {
         var isShutDown = false
         var connections: [ObjectIdentifier: InProcessPeerConnection] = [:]
     }
-    /// Where its connections find others.
+    /// The network in which its connections find others.
     public let network: InProcessPeerNetwork
     private let state = Locked(State())
 
-    /// A transport of this network.
+    /// Creates a transport of this network.
     public init(network: InProcessPeerNetwork) { self.network = network }
 
-    /// What to register: the backend called `in-process`.
+    /// Returns the plugin to register: the backend called `in-process`.
     public static func plugin(network: InProcessPeerNetwork) -> PeerPlugin {
         PeerPlugin(
             PluginDescriptor(
@@ -123,12 +125,12 @@ public final class InProcessPeerTransport: PeerTransport {
         }
         guard !open.isEmpty else { return }
         await loop.run { for connection in open { connection.close() } }
-        // A second round: the events of the first have been delivered by then.
+        // A second pass: the events of the first one have been delivered by then.
         await loop.run {}
     }
 }
 
-/// What two paired connections share: a direct way, up or cut.
+/// The path that two paired connections share, up or cut.
 final class InProcessPath {
     let generation: Int
     var isUp: Bool

@@ -13,7 +13,7 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
     private enum Role { case undecided, offerer, answerer }
     private var role = Role.undecided
     private var generation = 0
-    /// Asked for by `offer` or `restart`, not answered yet.
+    /// Whether an offer, made by `offer` or `restart`, has no answer yet.
     private var hasOpenOffer = false
     private var remote: InProcessDescription?
     private var remoteCandidates: Set<String> = []
@@ -26,7 +26,7 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
 
     // Channels
     private var channels: [ChannelID: InProcessChannel] = [:]
-    /// Channels of a connection that was closed here, with what they had sent.
+    /// Channels of a connection that was closed here, with the messages that they had sent.
     private var leftovers: [InProcessChannel] = []
     private var nextChannel = 0
     private var counters = PeerConnectionStatistics()
@@ -82,7 +82,7 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
         case .answer:
             guard role == .offerer, hasOpenOffer, parsed.generation == generation,
                 remote.map({ $0.connection == parsed.connection }) ?? true
-            else { throw invalidState("an answer came that fits no open offer") }
+            else { throw invalidState("an answer came that matches no open offer") }
             hasOpenOffer = false
             remote = parsed
         }
@@ -93,7 +93,7 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
         try checkOpen()
         guard !candidate.text.isEmpty else { return }
         guard candidate.text.hasPrefix("in-process "), candidate.text.utf8.count <= 128 else {
-            throw TransportError(.protocolViolation, "this is no candidate of an in-process connection")
+            throw TransportError(.protocolViolation, "this is not a candidate of an in-process connection")
         }
         let fragment = candidate.usernameFragment ?? String(candidate.text.dropFirst(11))
         if remoteCandidates.count < 64 { remoteCandidates.insert(fragment) }
@@ -111,7 +111,7 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
         emit(.endOfLocalCandidates(usernameFragment: fragment))
     }
 
-    /// Puts the generation's path under both ends, once both know each other and one has a candidate of the other.
+    /// Puts the generation's path under both ends once both know each other and one has a candidate of the other.
     func completeNegotiation() {
         guard !isClosed, let remote, !hasOpenOffer, path?.generation != generation,
             let other = network.connection(remote.connection), other !== self, !other.isClosed, !other.hasOpenOffer,
@@ -150,7 +150,7 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
     public func openChannel(_ parameters: ChannelParameters) throws(TransportError) -> ChannelID {
         try checkOpen()
         guard parameters.label.utf8.count <= 65_535, parameters.protocol.utf8.count <= 65_535 else {
-            throw TransportError(.invalidArgument, "a channel's label and protocol have 65,535 bytes at most")
+            throw TransportError(.invalidArgument, "a channel's label and protocol may have at most 65,535 bytes")
         }
         guard channels.count < 1024 else {
             throw TransportError(.resourceExhausted, "the connection has 1,024 channels")
@@ -172,7 +172,7 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
         return channel
     }
 
-    /// Does for a channel what the path allows now: opens it, moves its messages, ends it.
+    /// Advances a channel as far as the path allows now: opens it, moves its messages, ends it.
     private func settle(_ channel: InProcessChannel) {
         guard isPathUp, let peer else { return }
         if channel.partner == nil, !channel.isEnded {
@@ -235,7 +235,7 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
         }
     }
 
-    /// Delivers to the other end what it reads, then ends the channel if that was asked for.
+    /// Delivers the messages that the other end reads, then ends the channel if closing was requested.
     private func pump(_ channel: InProcessChannel) {
         while isPathUp, let peer, let match = channel.partner, match.isReceiving, let (payload, isText) = channel.next()
         {
@@ -253,7 +253,7 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
             channel.owesWritable = false
             emit(.channelWritable(channel.id))
         }
-        // Once the other end has finished the channel, nobody is left to read the rest.
+        // Once the other end has closed the channel, nobody is left to read the rest.
         if channel.isEnded, isPathUp, channel.queue.isEmpty || channel.partner == nil { finish(channel) }
     }
 
@@ -311,7 +311,7 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
 
     public func close() {
         guard !isClosed else { return }
-        // The other side hears of it only while there is a path, and behind what was sent.
+        // The other side is notified only while there is a path, and after the messages that were sent.
         let peer = isPathUp ? peer : nil
         leftovers = channels.values.filter { !$0.queue.isEmpty }.sorted { $0.id.rawValue < $1.id.rawValue }
         end()
@@ -322,7 +322,7 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
         }
     }
 
-    /// What the other side sent before it closed, as far as it is read.
+    /// Takes over the messages that the other side sent before it closed, as far as they are read.
     private func takeLast(of channel: InProcessChannel) {
         while !isClosed, let match = channel.partner, match.isReceiving, !match.isEnded,
             let (payload, isText) = channel.next()
@@ -346,7 +346,7 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
         channels = [:]
         network.remove(id)
         emit(.closed(error))
-        // Behind the events above, which need the handler.
+        // After the events above, which need the handler.
         network.loop.execute { [self] in
             handler = nil
             onClosed?()
@@ -360,7 +360,7 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
         emit(.state(new))
     }
 
-    /// Tells the handler in a later turn: no method calls it back before it returns.
+    /// Emits the event in a later turn of the loop, since no method may call the handler before it returns.
     private func emit(_ event: PeerConnectionEvent) {
         network.loop.execute { [self] in handler?.peerConnection(didEmit: event) }
     }
@@ -375,14 +375,14 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
 
 /// One end of a channel.
 final class InProcessChannel {
-    /// Counted for each message beside its bytes, so that empty ones are bounded too.
+    /// Bytes counted for each message in addition to its payload, so that empty messages are bounded too.
     static let overhead = 64
 
     let id: ChannelID
     let parameters: ChannelParameters
     weak var partner: InProcessChannel?
     var isOpen = false
-    /// Closing was asked for, by either side.
+    /// Whether either side has requested to close the channel.
     var isEnded = false
     var isReceiving = true
     var owesWritable = false

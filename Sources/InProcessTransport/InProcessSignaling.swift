@@ -1,8 +1,8 @@
 public import TransportPluginAPI
 
-/// Where in-process servers listen and in-process clients connect: WebSocket semantics without a network.
+/// The place where in-process servers listen and in-process clients connect: WebSocket semantics without a network.
 ///
-/// The reference for what a signaling transport does. Faults come from `FaultInjectingSignalingTransport` around it.
+/// The reference for how a signaling transport behaves. Wrap it in `FaultInjectingSignalingTransport` to inject faults.
 public final class InProcessSignalingNetwork: Sendable {
     private struct State {
         var listeners: [String: InProcessSignalingListener] = [:]
@@ -10,10 +10,11 @@ public final class InProcessSignalingNetwork: Sendable {
     }
     private let state = Locked(State())
 
-    /// A network in which nobody listens.
+    /// Creates a network without listeners.
     public init() {}
 
-    /// Starts to listen on `host` (without a port: a free one). Throws `.invalidArgument` when somebody does already.
+    /// Starts listening on `host`, on a free port when `port` is nil. Throws `.invalidArgument` when the port is in
+    /// use.
     public func listen(
         host: String = "localhost", port: UInt16? = nil
     ) throws(TransportError) -> InProcessSignalingListener {
@@ -44,12 +45,12 @@ public final class InProcessSignalingNetwork: Sendable {
     }
 }
 
-/// The server's end: an asynchronous sequence of accepted connections, each the same type as the client's.
+/// A listening server: an asynchronous sequence of accepted connections, each of the same type as the client's.
 public final class InProcessSignalingListener: AsyncSequence, Sendable {
     public typealias Element = InProcessSignalingConnection
 
     private weak let network: InProcessSignalingNetwork?
-    /// The name that clients connect to.
+    /// The host that clients connect to.
     public let host: String
     /// The port that clients connect to.
     public let port: UInt16
@@ -60,16 +61,17 @@ public final class InProcessSignalingListener: AsyncSequence, Sendable {
         self.network = network
         self.host = host
         self.port = port
-        // As a socket's backlog: beyond it, connecting is refused.
+        // Like a socket's backlog: beyond it, connecting is refused.
         (stream, accepted) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(128))
     }
 
-    /// `ws://host:port/`
+    /// The URL that clients connect to: `ws://host:port/`.
     public var url: String { "ws://\(host):\(port)/" }
 
     public func makeAsyncIterator() -> AsyncStream<InProcessSignalingConnection>.Iterator { stream.makeAsyncIterator() }
 
-    /// Refuses from now on and ends the sequence after what waits in the backlog. Accepted connections stay. Idempotent.
+    /// Refuses new connections, and ends the sequence after those in the backlog. Accepted connections stay open.
+    /// Idempotent.
     public func close() {
         network?.remove(self)
         accepted.finish()
@@ -81,7 +83,7 @@ public final class InProcessSignalingListener: AsyncSequence, Sendable {
     }
 }
 
-/// Connects to listeners of one `InProcessSignalingNetwork`.
+/// Connects to the listeners of one `InProcessSignalingNetwork`.
 public final class InProcessSignalingTransport: SignalingTransport {
     private struct State {
         var isShutDown = false
@@ -93,10 +95,10 @@ public final class InProcessSignalingTransport: SignalingTransport {
     private let network: InProcessSignalingNetwork
     private let state = Locked(State())
 
-    /// A transport of this network.
+    /// Creates a transport of this network.
     public init(network: InProcessSignalingNetwork) { self.network = network }
 
-    /// What to register: the backend called `in-process`.
+    /// Returns the plugin to register: the backend called `in-process`.
     public static func plugin(network: InProcessSignalingNetwork) -> SignalingPlugin {
         SignalingPlugin(
             PluginDescriptor(name: "in-process", summary: "no network: both ends in this process", capabilities: [])
@@ -151,7 +153,7 @@ public final class InProcessSignalingConnection: SignalingConnection {
         weak var peer: InProcessSignalingConnection?
     }
 
-    /// What the client asked for; a server sees path, headers and subprotocols here.
+    /// The endpoint that the client asked for. A server reads path, headers and subprotocols from it.
     public let endpoint: SignalingEndpoint
     private let inbound: MessageBuffer
     private let outbound: MessageBuffer
@@ -175,7 +177,7 @@ public final class InProcessSignalingConnection: SignalingConnection {
         return (client, server)
     }
 
-    // An end that nobody holds any more is as good as a process that died.
+    // An end that nobody holds any more is like a process that died.
     deinit { abort() }
 
     public nonisolated(nonsending) func send(_ message: SignalingMessage) async throws(TransportError) {
@@ -194,7 +196,7 @@ public final class InProcessSignalingConnection: SignalingConnection {
     public var closeReason: SignalingClose? { state.withLock { $0.closeReason } }
 
     public nonisolated(nonsending) func close(_ reason: SignalingClose, within deadline: Duration) async {
-        // In memory the close handshake takes no time: the other end reads what was sent, then nil.
+        // In memory the close handshake takes no time: the other end reads the messages that were sent, then nil.
         let peer = state.withLock { $0.isEnded ? nil : $0.peer }
         peer?.state.withLock { $0.closeReason = SignalingClose(code: reason.code, reason: reason.limitedReason) }
         end(outboundError: nil)
@@ -208,7 +210,7 @@ public final class InProcessSignalingConnection: SignalingConnection {
             defer { state.onEnd = nil }
             return state.onEnd
         }
-        // The other end's receiver is woken last: by then its senders know too.
+        // The other end's receiver is woken last, after its senders.
         inbound.finish(Self.closed, discarding: true)
         outbound.finish(outboundError)
         onEnd?()
@@ -222,7 +224,7 @@ public final class InProcessSignalingConnection: SignalingConnection {
 }
 
 extension SignalingClose {
-    /// The reason cut to what a close frame holds: 123 bytes, at a character's border (RFC 6455 §5.5).
+    /// The reason, truncated at a character boundary to the 123 bytes that a close frame holds (RFC 6455 §5.5).
     fileprivate var limitedReason: String {
         guard reason.utf8.count > 123 else { return reason }
         var cut = Substring()

@@ -1,7 +1,7 @@
 internal import Glibc
 internal import TransportPluginAPI
 
-/// A port of 127.0.0.1 that answers nothing, not even a SYN: its queue is full, and nobody takes from it.
+/// A port of 127.0.0.1 that answers nothing, not even a SYN: its accept queue is full and never drained.
 final class BlackHole: Sendable {
     let port: UInt16
     private let descriptors: [Int32]
@@ -19,7 +19,7 @@ final class BlackHole: Sendable {
                 guard bind(listener, address, length) == 0, listen(listener, 0) == 0,
                     getsockname(listener, address, &length) == 0
                 else { return false }
-                // A queue of 0 takes one connection; one that is still waiting after a while shows that it is full.
+                // A queue of 0 takes one connection. One that still waits after a while shows that the queue is full.
                 for _ in 0..<8 {
                     let filler = socket(AF_INET, type | Int32(SOCK_NONBLOCK.rawValue), 0)
                     descriptors.append(filler)

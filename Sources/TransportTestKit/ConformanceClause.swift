@@ -1,18 +1,19 @@
 internal import Glibc
 internal import TransportPluginAPI
 
-/// One sentence of a transport's contract, as a test. Run it under any test framework, one clause per case:
+/// One sentence of a transport's contract, as a test. Run one clause per test case, under any test framework:
 ///
 /// ```swift
 /// @Test(arguments: SignalingConformance.clauses(of: subject))
 /// func keepsTheContract(_ clause: ConformanceClause) async throws { try await clause.run() }
 /// ```
 public struct ConformanceClause: Sendable, CustomStringConvertible {
-    /// Stable: `signaling.connect.03`.
+    /// The stable identifier, such as `signaling.connect.03`.
     public let id: String
-    /// What the contract says.
+    /// The sentence of the contract.
     public let sentence: String
-    /// Why the clause says nothing about the subject: the capability that it does not declare, for one. Nil: it applies.
+    /// The reason why the clause does not apply to the subject, such as a capability that it does not declare. Nil: it
+    /// applies.
     public internal(set) var omission: String?
     private let limit: Duration
     private let body: @Sendable () async throws -> Void
@@ -27,8 +28,8 @@ public struct ConformanceClause: Sendable, CustomStringConvertible {
         self.body = body
     }
 
-    /// Returns when the transport keeps the clause, or the clause does not apply; throws a `ConformanceFailure` otherwise, after
-    /// 60 s at the latest (240 s where it makes a thousand connections).
+    /// Returns when the transport keeps the clause, or when the clause does not apply. Otherwise throws a
+    /// `ConformanceFailure`, after 60 s at the latest (240 s for clauses that make a thousand connections).
     public func run() async throws {
         guard omission == nil else { return }
         do {
@@ -45,7 +46,7 @@ public struct ConformanceClause: Sendable, CustomStringConvertible {
 }
 
 extension [ConformanceClause] {
-    /// The clauses, marked as not applying when there is a reason.
+    /// Returns the clauses, marked as not applying when there is a reason.
     func omitted(_ reason: String?) -> [ConformanceClause] {
         guard let reason else { return self }
         return map { clause in
@@ -55,18 +56,18 @@ extension [ConformanceClause] {
         }
     }
 
-    /// The clauses, which say nothing about a subject that does not declare the capability.
+    /// Returns the clauses, marked as not applying to a subject that does not declare the capability.
     func requiring(_ capability: Capabilities, in declared: Capabilities) -> [ConformanceClause] {
         omitted(
             declared.isSuperset(of: capability) ? nil : "\(capability.names.joined(separator: ", ")) is not declared")
     }
 }
 
-/// A clause that a transport does not keep.
+/// The error of a clause that a transport does not keep.
 public struct ConformanceFailure: Error, CustomStringConvertible {
-    /// The clause, and what was seen instead.
+    /// The clause, and the behaviour that was observed instead.
     public let message: String
-    /// What was seen, without the clause.
+    /// The observed behaviour, without the clause.
     public let reason: String
 
     init(_ message: String, reason: String? = nil) {
@@ -81,7 +82,7 @@ func expect(_ condition: Bool, _ message: @autoclosure () -> String) throws {
     if !condition { throw ConformanceFailure(message()) }
 }
 
-/// Runs `body`, which must throw a `TransportError` with one of `codes` within `limit`, and returns it.
+/// Runs `body`, which must throw a `TransportError` with one of `codes` within `limit`, and returns the error.
 @discardableResult
 func expectError(
     _ codes: TransportError.Code..., from what: String, within limit: Duration = .seconds(30),
@@ -97,7 +98,7 @@ func expectError(
     throw ConformanceFailure("\(what) must throw \(codes), but returned \(told(result))")
 }
 
-/// A result in a sentence: not the bytes of a message.
+/// Describes a result in a sentence, without the bytes of a message.
 private func told(_ result: any Sendable) -> String {
     switch result {
     case is Void: "()"
@@ -111,13 +112,13 @@ private func told(_ result: any Sendable) -> String {
     }
 }
 
-/// Shuts the transport down, which must not take long.
+/// Shuts the transport down, within a short time limit.
 func shutDown(_ transport: some SignalingTransport) async throws {
     try await within(.seconds(20), "shutdown()") { await transport.shutdown() }
 }
 
-/// Runs `body` and fails when it has not returned after `limit`. A body that does not react to being cancelled is left
-/// behind, so that a transport that hangs cannot hang the suite.
+/// Runs `body`, and fails when it has not returned after `limit`. A body that ignores cancellation is left running, so
+/// that a transport that hangs cannot hang the suite.
 func within<Result: Sendable>(
     _ limit: Duration, _ what: String, _ body: @escaping @Sendable () async throws -> Result
 ) async throws -> Result {
@@ -140,7 +141,7 @@ func within<Result: Sendable>(
     }
 }
 
-/// Waits until `condition` holds, looking again and again, and fails after `limit`.
+/// Waits until `condition` holds, polling it, and fails after `limit`.
 func eventually(
     within limit: Duration = .seconds(10), _ what: String, _ condition: @Sendable () async throws -> Bool
 ) async throws {

@@ -44,7 +44,7 @@ extension PeerConformance {
                     }
                     try await eventually("all messages") { pair.answerer.log.now.received == 20 }
                     let texts = pair.answerer.log.now.messages.map { $0.payload.utf8Text ?? "" }
-                    try expect(texts == (0..<20).map(String.init), "the order is not that of the calls")
+                    try expect(texts == (0..<20).map(String.init), "the messages are not in the order of the calls")
                     for log in [pair.offerer.log, pair.answerer.log] { log.whenOpened.withLock { $0 = nil } }
                 }
             },
@@ -67,7 +67,7 @@ extension PeerConformance {
                         }
                         try await expectClosed(pair, channel, remote)
                     }
-                    try expect(pair.answerer.log.now.received == 150, "each message comes once")
+                    try expect(pair.answerer.log.now.received == 150, "each message must arrive once")
                 }
             },
             ConformanceClause(
@@ -91,7 +91,7 @@ extension PeerConformance {
                     }
                 }
             },
-            ConformanceClause("peer.channel.10", "the other side is told what a channel promises") {
+            ConformanceClause("peer.channel.10", "the other side learns what a channel promises") {
                 try await subject.withConnected { pair in
                     let kinds: [(ordered: Bool, ChannelParameters.Reliability)] = [
                         (true, .reliable), (false, .reliable), (false, .retransmissions(0)),
@@ -108,7 +108,7 @@ extension PeerConformance {
                         let told = pair.answerer.log.now.opened.first { $0.id == remote }?.parameters
                         try expect(
                             told?.isOrdered == kind.ordered && told?.reliability == kind.1,
-                            "a channel with \(kind) was told as \(String(describing: told))")
+                            "a channel with \(kind) was announced as \(String(describing: told))")
                         try await pair.offerer.send(Payload(label), on: channel)
                         try await eventually("the message on \(label)") {
                             pair.answerer.log.now.messages.last?.payload == Payload(label)

@@ -36,7 +36,7 @@ extension PeerConformance {
                 await left.shutdown()
                 await left.shutdown()
                 try expect(log.now.hasClosed, "shutdown() returns after closed was delivered")
-                // A loop of the transport's own has ended with it: then nothing can be made, nor asked for.
+                // A loop that belongs to the transport has ended with it: then nothing can be made or queried.
                 let answer = Locked<Result<Void, TransportError>?>(nil)
                 loop.execute {
                     let result = Result { () throws(TransportError) in
@@ -69,7 +69,7 @@ extension PeerConformance {
             ) {
                 let (left, right) = try await subject.makeTransports()
                 do {
-                    // SCTP remembers the tags of associations that have ended for a while (RFC 9260 §8.5): a dozen bytes each.
+                    // SCTP remembers the tags of ended associations for a while (RFC 9260 §8.5): a dozen bytes each.
                     try await expectNoLeak(bytesPerCycle: 96) { number in
                         try await subject.withPair(left, right) { pair in
                             let channel = try await pair.offerer.on { connection throws(TransportError) in
@@ -92,7 +92,8 @@ extension PeerConformance {
             ConformanceClause(
                 "peer.end.05", "close() at any moment of the negotiation: closed is the last event of both sides"
             ) {
-                // The moment is counted in events of either side, which are about as many up to the connection.
+                // The moment is counted in events of either side. Until the connection is up, both sides have about
+                // this many.
                 for moment in 0..<12 {
                     for offererCloses in [true, false] {
                         try await subject.withPair { pair in
@@ -104,7 +105,7 @@ extension PeerConformance {
                                 pair.offerer.log.now.events + pair.answerer.log.now.events >= moment
                                     || pair.offerer.log.now.states.last == .connected
                             }
-                            // withPair closes the other one, and looks for what comes after closed.
+                            // withPair closes the other side, and checks that no event follows `closed`.
                             await (offererCloses ? pair.offerer : pair.answerer).close()
                         }
                     }
@@ -131,7 +132,7 @@ extension PeerConformance {
                         let received = other.log.now.messages.map(\.payload)
                         try expect(
                             received == messages,
-                            "\(received.count) of the \(messages.count) messages that were accepted before close() arrived"
+                            "\(received.count) of the \(messages.count) messages accepted before close() arrived"
                         )
                     }
                 }
@@ -181,7 +182,7 @@ extension PeerConformance {
                             }
                         }
                     }
-                    // The real one: the pair takes only .closed for an answer, and no event may follow.
+                    // The real answer: the pair accepts only .closed for it, and no event may follow.
                     pair.fromAnswerer.open()
                     await pair.offerer.loop.run {}
                 }

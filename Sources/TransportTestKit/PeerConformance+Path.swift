@@ -16,7 +16,7 @@ extension PeerConformance {
                     for number in 10..<60 { try await pair.offerer.send(Payload("\(number)"), on: channel) }
                     try await eventually("a suspicion") { pair.offerer.log.now.suspicions > 0 }
                     let silent = pair.offerer.log.now
-                    try expect(pair.answerer.log.now.received == 10, "messages came over a path that was cut")
+                    try expect(pair.answerer.log.now.received == 10, "messages arrived over a path that was cut")
                     await pair.setPath?(true)
                     try await eventually(within: .seconds(20), "all messages") { pair.answerer.log.now.received >= 60 }
                     let texts = pair.answerer.log.now.messages.map { $0.payload.utf8Text ?? "" }
@@ -37,13 +37,13 @@ extension PeerConformance {
                     let channel = try await pair.offerer.openChannel("a")
                     _ = try await pair.answerer.remoteChannel("a")
                     await pair.setPath?(false)
-                    // Its goodbye goes nowhere.
+                    // Its goodbye does not get through.
                     await pair.answerer.close()
                     var sent = 0
                     while sent < 4000, try await pair.offerer.trySend(pattern(16_000), on: channel) { sent += 1 }
-                    try expect(sent < 4000, "\(sent) messages were taken although nobody is there")
+                    try expect(sent < 4000, "\(sent) messages were accepted although the other side is gone")
                     try await eventually("a suspicion") { pair.offerer.log.now.suspicions > 0 }
-                    try expect(!pair.offerer.log.now.hasClosed, "only managers give a connection up")
+                    try expect(!pair.offerer.log.now.hasClosed, "only managers may end a connection")
                     let start = Timestamp.now()
                     await pair.offerer.close()
                     try await eventually("closed") { pair.offerer.log.now.hasClosed }
@@ -88,7 +88,7 @@ extension PeerConformance {
                         return state.messages.count { $0.channel == id }
                     }
                     try expect(count("reliable") == 21, "\(count("reliable")) of 21 came on the reliable channel")
-                    // What was sent before the path was cut in fact may have got through.
+                    // What was sent just before the cut took effect may have got through.
                     try expect(count("lossy") < 15, "\(count("lossy")) of 21 came, though the path lost most of them")
                     try expect(count("mortal") < 15, "\(count("mortal")) of 21 came, though their time was over")
                 }

@@ -17,7 +17,7 @@ extension PeerConformance {
                     try await pair.answerer.on { connection throws(TransportError) in
                         connection.setReceiving(false, on: remote)
                     }
-                    // Until there is no room for good: buffers on the way take some.
+                    // Until there is no more room permanently: buffers on the way take some messages.
                     var sent = 0
                     let limit = 4000
                     blocked: while sent < limit {
@@ -28,13 +28,13 @@ extension PeerConformance {
                             break blocked
                         }
                     }
-                    try expect(sent < limit, "\(sent) messages were taken although nobody read any")
+                    try expect(sent < limit, "\(sent) messages were accepted although nobody read any")
                     let early = pair.answerer.log.now.received
                     try expect(early < sent, "messages were delivered while receiving was off")
                     let amount = try await pair.offerer.on { connection throws(TransportError) in
                         connection.bufferedAmount(of: channel)
                     }
-                    try expect(amount > 0, "bufferedAmount tells what waits")
+                    try expect(amount > 0, "bufferedAmount must count what waits")
                     try await pair.answerer.on { connection throws(TransportError) in
                         connection.setReceiving(true, on: remote)
                     }
@@ -95,13 +95,13 @@ extension PeerConformance {
         ]
     }
 
-    /// Sends until the channel takes nothing more for good.
+    /// Sends until the channel permanently accepts no more.
     private static func fill(_ side: PeerSide<some PeerConnection>, _ channel: ChannelID) async throws {
         for _ in 0..<4000 {
             let seen = side.log.now.writable.count
             if try await side.trySend(pattern(16_000), on: channel) { continue }
             if try await settled({ side.log.now.writable.count }) == seen { return }
         }
-        throw ConformanceFailure("4,000 messages were taken although nobody read any")
+        throw ConformanceFailure("4,000 messages were accepted although nobody read any")
     }
 }

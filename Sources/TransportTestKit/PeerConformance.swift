@@ -2,12 +2,12 @@ public import TransportPluginAPI
 
 /// The contract of peer transports, clause by clause.
 public enum PeerConformance {
-    /// The clauses that apply to the subject.
+    /// Returns the clauses that apply to the subject.
     public static func clauses<Transport: PeerTransport>(of subject: PeerSubject<Transport>) -> [ConformanceClause] {
         allClauses(of: subject).filter { $0.omission == nil }
     }
 
-    /// Every clause there is; `omission` tells which do not apply to the subject, and why.
+    /// Returns every clause; `omission` says which do not apply to the subject, and why.
     public static func allClauses<Transport: PeerTransport>(of subject: PeerSubject<Transport>) -> [ConformanceClause] {
         negotiationClauses(subject) + lateAnswerClauses(subject) + channelClauses(subject)
             + channelLifeClauses(subject) + pressureClauses(subject) + endClauses(subject)
@@ -24,8 +24,8 @@ public enum PeerConformance {
             ConformanceClause("peer.negotiation.01", "an offer, an answer and candidates lead to the state connected") {
                 try await subject.withConnected { pair in
                     for side in [pair.offerer, pair.answerer] {
-                        try expect(side.log.now.states.first == .connecting, "connecting comes before connected")
-                        try expect(side.log.now.paths >= 1, "pathChanged tells the path")
+                        try expect(side.log.now.states.first == .connecting, "connecting must come before connected")
+                        try expect(side.log.now.paths >= 1, "pathChanged must report the path")
                     }
                 }
             },
@@ -98,8 +98,8 @@ public enum PeerConformance {
                     let channel = try await pair.offerer.openChannel("a") { $0.protocol = "p" }
                     let remote = try await pair.answerer.remoteChannel("a")
                     let opened = pair.answerer.log.now.opened.first { $0.id == remote }
-                    try expect(opened?.isRemote == true, "isRemote tells that the other side opened it")
-                    try expect(opened?.parameters.protocol == "p", "the channel's protocol is told")
+                    try expect(opened?.isRemote == true, "isRemote must be true for the other side's channel")
+                    try expect(opened?.parameters.protocol == "p", "the channel's protocol must be reported")
                     let messages: [(Payload, Bool)] = [
                         (Payload("Grüße 🌍"), true), (Payload([0, 1, 255]), false), (Payload(""), true),
                         (Payload([]), false),
@@ -151,7 +151,7 @@ public enum PeerConformance {
                         pair.answerer.log.now.received == 5000
                     }
                     let texts = pair.answerer.log.now.messages.map { $0.payload.utf8Text ?? "" }
-                    try expect(texts == (0..<5000).map(String.init), "the order is not that of the calls")
+                    try expect(texts == (0..<5000).map(String.init), "the messages are not in the order of the calls")
                 }
             },
             ConformanceClause("peer.channel.04", "both sides open many channels, which do not mix") {
@@ -179,7 +179,7 @@ public enum PeerConformance {
                     let (channel, remote) = try await (left, right)
                     try expect(
                         (pair.offerer.log.now.opened + pair.answerer.log.now.opened).allSatisfy { !$0.isRemote },
-                        "nobody opened it for the other")
+                        "neither side opened it for the other")
                     try await pair.offerer.send(Payload("x"), on: channel)
                     try await eventually("the message") { pair.answerer.log.now.messages.last?.channel == remote }
                 }
@@ -201,7 +201,7 @@ public enum PeerConformance {
                         try await pair.offerer.send(Payload("x"), on: channel)
                     }
                     let next = try await pair.offerer.openChannel("b")
-                    try expect(next != channel, "an id is never used again")
+                    try expect(next != channel, "an id must never be used again")
                     try await expectEcho(pair)
                 }
             },
@@ -236,7 +236,7 @@ public enum PeerConformance {
                     try expect(texts == (0..<150).map(String.init), "messages were lost, doubled or reordered")
                     try expect(
                         pair.offerer.log.now.fragments.count > before.fragments.count,
-                        "a new generation has a new fragment")
+                        "a new generation must have a new fragment")
                     try expect(pair.offerer.log.now.closedChannels.isEmpty, "channels survive")
                 }
             },
@@ -267,7 +267,7 @@ public enum PeerConformance {
         try await pair.answerer.waitForConnected()
     }
 
-    /// Proves that the connection works: a new channel, a message each way.
+    /// Checks that the connection works: a new channel, and a message in each direction.
     static func expectEcho<Transport>(_ pair: PeerPair<Transport>) async throws {
         let label = "echo \(pair.offerer.log.now.opened.count)"
         let channel = try await pair.offerer.openChannel(label)

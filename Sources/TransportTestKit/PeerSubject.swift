@@ -2,19 +2,21 @@ public import TransportPluginAPI
 
 /// A peer transport under test.
 public struct PeerSubject<Transport: PeerTransport>: Sendable {
-    /// Makes the transports of the two sides; called for each clause. They may be one and the same, and may share a loop.
+    /// Makes the transports of the two sides. Called for each clause. They may be one and the same, and may share a
+    /// loop.
     public var makeTransports: @Sendable () async throws -> (Transport, Transport)
-    /// What the plugin's descriptor declares. Clauses of undeclared capabilities are left out.
+    /// The capabilities that the plugin's descriptor declares. Clauses of undeclared capabilities are left out.
     public var capabilities: Capabilities
-    /// Configures both connections.
+    /// The configuration of both connections.
     public var configuration: PeerConnectionConfiguration
-    /// Cuts (false) or restores (true) every path between connections of the two transports, which are not told: datagrams vanish.
-    /// Returns when that is in force. Nil: the subject cannot; clauses about broken paths are left out.
+    /// Cuts (false) or restores (true) every path between connections of the two transports, which do not learn of it:
+    /// datagrams vanish. Returns when this is in effect. Nil when the subject cannot do it; clauses about broken paths
+    /// are then left out.
     public var setPath: (@Sendable (_ isUp: Bool, Transport, Transport) async -> Void)?
-    /// Called at the end of each clause, after the transports' `shutdown()`: ends the loops, if they were handed in.
+    /// Called at the end of each clause, after `shutdown()` of the transports: ends loops that were handed in.
     public var tearDown: @Sendable (Transport, Transport) async -> Void
 
-    /// A subject; see its properties.
+    /// Creates a subject; see its properties.
     public init(
         capabilities: Capabilities, configuration: PeerConnectionConfiguration = PeerConnectionConfiguration(),
         makeTransports: @escaping @Sendable () async throws -> (Transport, Transport),
@@ -29,7 +31,7 @@ public struct PeerSubject<Transport: PeerTransport>: Sendable {
     }
 }
 
-/// What a test saw of one connection, for waiting on it from tasks.
+/// The events and messages of one connection, for tasks to wait on.
 final class PeerLog: PeerConnectionHandler, Sendable {
     struct Message: Sendable, Equatable {
         var payload: Payload
@@ -49,16 +51,16 @@ final class PeerLog: PeerConnectionHandler, Sendable {
         var eventsAfterClose = 0
         var fragments: Set<String> = []
         var events = 0
-        /// Messages of channels that were not told to be open before.
+        /// Messages on channels that were not reported as open before.
         var earlyMessages = 0
         var suspicions = 0
         /// Evidence of life after a suspicion.
         var reassurances = 0
     }
-    /// Called on the loop, when a channel has opened, before the next event.
+    /// Called on the loop when a channel has opened, before the next event.
     let whenOpened = Locked<(@Sendable (ChannelID) -> Void)?>(nil)
     let state = Locked(State())
-    /// Passes descriptions and candidates to the other side; called on the connection's loop.
+    /// Passes descriptions and candidates to the other side. Called on the connection's loop.
     let forward: @Sendable (PeerConnectionEvent) -> Void
     let keepsMessages: Bool
 
@@ -103,7 +105,7 @@ final class PeerLog: PeerConnectionHandler, Sendable {
     }
 }
 
-/// One side of a pair: a connection on its loop, with what it saw.
+/// One side of a pair: a connection on its loop, with a log of its events.
 struct PeerSide<Connection: PeerConnection>: Sendable {
     let connection: Connection
     let loop: TransportLoop
@@ -125,7 +127,7 @@ struct PeerSide<Connection: PeerConnection>: Sendable {
         }
     }
 
-    /// As `send`; false when there is no room.
+    /// Sends like `send`. Returns false when there is no room.
     func trySend(_ payload: Payload, on channel: ChannelID) async throws -> Bool {
         do throws(TransportError) {
             try await send(payload, on: channel)
@@ -136,7 +138,7 @@ struct PeerSide<Connection: PeerConnection>: Sendable {
         }
     }
 
-    /// As `send`, waiting for room where there is none.
+    /// Sends like `send`, waiting for room.
     func sendWhenWritable(_ payload: Payload, on channel: ChannelID) async throws {
         var seen = log.now.writable.count
         while try await !trySend(payload, on: channel) {
@@ -157,7 +159,7 @@ struct PeerSide<Connection: PeerConnection>: Sendable {
         return id
     }
 
-    /// The channel of this label that the other side opened.
+    /// Returns the channel with this label that the other side opened.
     func remoteChannel(_ label: String) async throws -> ChannelID {
         try await eventually("the other side's channel '\(label)'") { channel(label) != nil }
         return channel(label) ?? ChannelID(rawValue: -1)
@@ -177,16 +179,16 @@ struct PeerPair<Transport: PeerTransport>: Sendable {
     let offerer: PeerSide<Transport.Connection>
     let answerer: PeerSide<Transport.Connection>
     let errors: Locked<[TransportError]>
-    /// What each side says to the other passes through here.
+    /// Everything that one side signals to the other passes through one of these.
     let fromOfferer: Valve
     let fromAnswerer: Valve
-    /// As the subject's; nil when it cannot.
+    /// The subject's `setPath` for this pair; nil when it has none.
     let setPath: (@Sendable (_ isUp: Bool) async -> Void)?
-    /// Breaks the circle of each side's log knowing the other side.
+    /// Breaks the reference cycle of the two sides' logs.
     let unlink: @Sendable () -> Void
 }
 
-/// Lets descriptions and candidates pass, or keeps them until it is opened again.
+/// Passes descriptions and candidates on, or keeps them until it is opened again.
 final class Valve: Sendable {
     private struct State {
         var isShut = false
@@ -194,7 +196,7 @@ final class Valve: Sendable {
     }
     private let state = Locked(State())
 
-    /// How many wait.
+    /// The number of descriptions and candidates that wait.
     var count: Int { state.withLock { $0.kept.count } }
 
     func shut() { state.withLock { $0.isShut = true } }
@@ -234,7 +236,7 @@ extension PeerSubject {
         await end(left, right)
     }
 
-    /// As above, with transports that go on afterwards.
+    /// Runs `body` with two connections of transports that stay open afterwards.
     func withPair(
         _ left: Transport, _ right: Transport, keepsMessages: Bool = true,
         _ configure: @Sendable (inout PeerConnectionConfiguration) -> Void = { _ in },
@@ -294,7 +296,7 @@ extension PeerSubject {
                 default: break
                 }
             } catch {
-                // A description or candidate may come after the other side has closed.
+                // A description or candidate may arrive after the other side has closed.
                 if error.code != .closed { errors.withLock { $0.append(error) } }
             }
         }

@@ -2,14 +2,15 @@ internal import CLinux
 internal import Glibc
 internal import TransportPluginAPI
 
-/// What this process holds of the system.
+/// The resources that this process holds.
 package struct ProcessResources {
     var descriptors: Int
     var threads: Int
-    /// Bytes that `malloc` has given out. Zero under a sanitizer, which has an allocator (and a leak checker) of its own.
+    /// Bytes that `malloc` has given out. Zero under a sanitizer, which has its own allocator (and leak checker).
     var bytes: Int
 
-    /// False under a sanitizer: no clause can find a leak of memory there, and the sanitizer does.
+    /// Whether memory is counted. False under a sanitizer: no clause can find a leak of memory there, and the sanitizer
+    /// does.
     package static var countsMemory: Bool { CLinux_allocated_bytes() > 0 }
 
     static func now() -> ProcessResources {
@@ -26,11 +27,12 @@ package struct ProcessResources {
     }
 }
 
-/// Runs `cycle` a thousand times and fails when each time leaves a descriptor, a thread or memory behind.
+/// Runs `cycle` a thousand times, and fails when each run leaves a descriptor, a thread or memory behind.
 ///
-/// Other tests may run in this process, and caches fill up, slowly where many threads have theirs: what is looked for is growth with
-/// the number of cycles. It is seen in quarters of the thousand. Two of the last four without it are enough, and up to eight more are
-/// run to get there; one alone may be what another test has given back.
+/// Other tests may run in this process, and caches fill up, slowly where each of many threads has one. So the check
+/// looks for growth with the number of cycles, in quarters of the thousand. Two of the last four quarters without
+/// growth are enough, and up to eight more are run to get there. One alone may be due to memory that another test has
+/// freed.
 func expectNoLeak(bytesPerCycle: Int = 32, _ cycle: @Sendable (Int) async throws -> Void) async throws {
     let quarter = 250
     for number in 0..<50 { try await cycle(number) }
@@ -58,5 +60,5 @@ private func isGrowing(_ growths: [Int], by limit: Int) -> Bool {
     growths.suffix(4).count { $0 <= limit } < 2
 }
 
-/// Gives what ends in the background time to end.
+/// Gives background work time to end.
 private func pause() async throws { try await Task.sleep(for: .milliseconds(100)) }

@@ -1,7 +1,7 @@
 internal import Glibc
 internal import TransportPluginAPI
 
-/// A tiny WebSocket server on 127.0.0.1 that does exactly what a script says, right or wrong.
+/// A tiny WebSocket server on 127.0.0.1 that does exactly as a script says, right or wrong.
 ///
 /// One thread accepts, one thread per connection runs the script with blocking reads and writes, each with a deadline.
 // SAFETY: mutable state is behind `state`; descriptors are closed by the thread that uses them.
@@ -84,7 +84,7 @@ final class ScriptedWebSocketServer: @unchecked Sendable {
     }
 }
 
-/// What scripts tell the clause, in order.
+/// The reports of scripts to the clause, in order.
 final class ServerEvents: Sendable {
     private let buffer = MessageBuffer(limit: 64 << 20)
 
@@ -104,7 +104,7 @@ final class ServerEvents: Sendable {
     }
 }
 
-/// A door that stays open once it is opened.
+/// A gate that blocks threads until it is opened, and stays open.
 final class Gate: @unchecked Sendable {
     // SAFETY: `isOpen` is touched only with `mutex` held.
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
@@ -178,7 +178,7 @@ final class ScriptedConnection: @unchecked Sendable {
         }
     }
 
-    /// Answers 101. With `accept`, a wrong proof can be given.
+    /// Answers 101, with `accept` instead of the right proof when it is given.
     func open(_ request: WebSocketRequest, accept: String? = nil, headers: [String] = []) throws {
         guard let proof = accept ?? request.accept else { throw ConformanceFailure("the client sent no key") }
         let lines =
@@ -207,7 +207,7 @@ final class ScriptedConnection: @unchecked Sendable {
 
     func send(text: String) throws { try send(WebSocketFrame(opcode: .text, payload: Array(text.utf8))) }
 
-    /// The next frame, unmasked; nil when the client ended the TCP connection, by a reset too.
+    /// Returns the next frame, unmasked, or nil when the client ended the TCP connection, also by a reset.
     func readFrame() throws -> WebSocketFrame? {
         guard let head = try take(2) else { return nil }
         guard head[1] & 0x80 != 0 else { throw ConformanceFailure("the client's frame is not masked (RFC 6455 §5.1)") }
@@ -224,7 +224,7 @@ final class ScriptedConnection: @unchecked Sendable {
         return WebSocketFrame(opcode: opcode, payload: payload, isFinal: head[0] & 0x80 != 0)
     }
 
-    /// Word by word: a loop over bytes takes a second for 30 MB in debug builds.
+    /// Unmasks word by word: a loop over bytes takes a second for 30 MB in debug builds.
     private func unmask(_ payload: inout [UInt8], _ mask: [UInt8]) {
         payload.withUnsafeMutableBytes { bytes in
             let word = (mask + mask).withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) }
@@ -241,7 +241,7 @@ final class ScriptedConnection: @unchecked Sendable {
         }
     }
 
-    /// The next whole message or control frame; fragments are put together. Nil at the end.
+    /// Returns the next whole message, reassembled from its fragments, or control frame. Nil at the end.
     func readMessage() throws -> WebSocketFrame? {
         guard var message = try readFrame() else { return nil }
         if message.opcode.rawValue >= 8 { return message }
@@ -254,8 +254,8 @@ final class ScriptedConnection: @unchecked Sendable {
         return message
     }
 
-    /// Sends messages back, answers pings and the close frame, and returns when the connection ends. Reports the close frame
-    /// as `close <code> <reason>`, and the end as `end`, unless nobody is there to hear it.
+    /// Sends messages back, answers pings and the close frame, and returns when the connection ends. Unless `reporting`
+    /// is false, reports the close frame as `close <code> <reason>`, and the end as `end`.
     func echo(reporting: Bool = true) throws {
         while let message = try readMessage() {
             switch message.opcode {
@@ -271,7 +271,7 @@ final class ScriptedConnection: @unchecked Sendable {
         if reporting { report("end") }
     }
 
-    /// Reads and forgets until the client ends the connection.
+    /// Reads and discards until the client ends the connection.
     func drain() throws {
         input = []
         consumed = 0
@@ -313,7 +313,7 @@ final class ScriptedConnection: @unchecked Sendable {
         if descriptor >= 0 { Glibc.close(descriptor) }
     }
 
-    /// From another thread: makes blocking calls return.
+    /// Makes blocking calls return. Called from another thread.
     func interrupt() {
         state.withLock { descriptor in
             if descriptor >= 0 { _ = shutdown(descriptor, Int32(SHUT_RDWR)) }
@@ -346,7 +346,7 @@ final class ScriptedConnection: @unchecked Sendable {
     }
 }
 
-/// Runs `body` on a thread of its own, which nobody joins.
+/// Runs `body` on a detached thread.
 func runThread(_ body: @escaping @Sendable () -> Void) {
     final class Box: Sendable {
         let body: @Sendable () -> Void

@@ -1,6 +1,6 @@
 internal import TransportPluginAPI
 
-/// How long after its beginning an attempt is given up: at every moment of it.
+/// The delays after the start of an attempt at which it is ended: throughout its course.
 private let moments: [Duration] = [0, 1, 2, 5, 10, 20, 50, 100].map { .milliseconds($0) }
 
 extension SignalingConformance {
@@ -141,7 +141,7 @@ extension SignalingConformance {
         ]
     }
 
-    // MARK: signaling.message, from a server that keeps no rule
+    // MARK: signaling.message, from a server that breaks the rules
 
     static func uncheckedClauses<Transport>(_ subject: SignalingSubject<Transport>) -> [ConformanceClause] {
         [
@@ -149,7 +149,7 @@ extension SignalingConformance {
                 "signaling.message.08",
                 "text that is not UTF-8 ends the connection with .protocolViolation, after what came before it"
             ) {
-                // A byte that is never part of it, a character that is cut off, a surrogate.
+                // A byte that is never part of UTF-8, a truncated character, a surrogate.
                 for text in [[0x68, 0xFF, 0x69], [0x68, 0xC3], [0xED, 0xA0, 0x80]] as [[UInt8]] {
                     try await expectEnd(subject, by: .text(Payload(text)), .protocolViolation)
                 }
@@ -168,7 +168,7 @@ extension SignalingConformance {
                 ? "the subject has no server that sends what it should not" : nil)
     }
 
-    /// The message is more than a connection may take whose maximum is 64 KiB.
+    /// Checks how the connection ends. The message is larger than a connection with a maximum of 64 KiB may take.
     private static func expectEnd<Transport>(
         _ subject: SignalingSubject<Transport>, by message: SignalingMessage, _ code: TransportError.Code
     ) async throws {
@@ -176,9 +176,9 @@ extension SignalingConformance {
         try await subject.withConnection(to: server, { $0.maximumMessageSize = 65_536 }) { connection, _ in
             do {
                 let text = try await connection.receiveText()
-                try expect(text == "before", "what came before is delivered first, not '\(text)'")
+                try expect(text == "before", "what came before must be delivered first, not '\(text)'")
             } catch let error as TransportError {
-                throw ConformanceFailure("what came before is delivered first, but receive threw \(error)")
+                throw ConformanceFailure("what came before must be delivered first, but receive threw \(error)")
             }
             try await expectError(code, from: "receive of \(message.payload.count) bad bytes") {
                 try await connection.receive()
@@ -193,7 +193,8 @@ extension SignalingConformance {
     }
 }
 
-/// Other tests may run in this process: what is looked for is growth with the number of attempts, of which there were sixty or more.
+/// Checks that abandoned attempts leave no descriptors. Other tests may run in this process, so it looks for growth
+/// with the number of attempts, of which there were sixty or more.
 private func expectAbandoned(since before: ProcessResources) async throws {
     try await eventually(within: .seconds(5), "giving back the descriptors of 60 attempts that were given up") {
         ProcessResources.now().descriptors < before.descriptors + 40

@@ -20,7 +20,7 @@ extension SignalingConformance {
                     let elapsed = Timestamp.now() - start
                     try expect(elapsed < .seconds(5), "the timeout of 1.5 s took \(elapsed)")
                     try expect(error.isRetriable, "a timeout may not happen again: isRetriable")
-                    // An attempt that was given up is aborted, not left behind.
+                    // An abandoned attempt is aborted, not left behind.
                     try await server.events.expect("gone")
                 }
             },
@@ -49,7 +49,7 @@ extension SignalingConformance {
                     }
                 }
             },
-            ConformanceClause("signaling.handshake.04", "Retry-After of a 503 is told") {
+            ConformanceClause("signaling.handshake.04", "Retry-After of a 503 is reported") {
                 try await subject.withServer { connection in
                     _ = try connection.readRequest()
                     try connection.answer(status: "503 Service Unavailable", headers: ["Retry-After: 7"])
@@ -64,7 +64,7 @@ extension SignalingConformance {
                     try expect(error.isRetriable, "a busy server may take us later: isRetriable")
                 }
             },
-            ConformanceClause("signaling.handshake.05", "a redirection is not followed, but told as .refused") {
+            ConformanceClause("signaling.handshake.05", "a redirection is not followed, but reported as .refused") {
                 try await subject.withServer { connection in
                     _ = try connection.readRequest()
                     connection.report("asked")
@@ -214,7 +214,7 @@ extension SignalingConformance {
                 "signaling.handshake.16",
                 "Retry-After may be a time, which counts from the answer's Date (RFC 9110 §10.2.3)"
             ) {
-                // The server's clock is years behind; the formats are RFC 9110's three.
+                // The server's clock is years behind. The formats are the three of RFC 9110.
                 for time in [
                     "Mon, 07 Nov 1994 00:00:05 GMT", "Monday, 07-Nov-94 00:00:05 GMT", "Mon Nov  7 00:00:05 1994",
                 ] {
@@ -235,7 +235,7 @@ extension SignalingConformance {
             },
             ConformanceClause(
                 "signaling.handshake.17",
-                "where a redirection leads is told, without its query, and that a retry is in vain"
+                "the target of a redirection is reported without its query, as not retryable"
             ) {
                 try await subject.withServer { connection in
                     _ = try connection.readRequest()
@@ -250,7 +250,8 @@ extension SignalingConformance {
                     try expect(!error.isRetriable, "the same request leads to the same redirection: not isRetriable")
                 }
             },
-            ConformanceClause("signaling.handshake.18", "no error tells the query of the URL, which may be a secret") {
+            ConformanceClause("signaling.handshake.18", "no error contains the query of the URL, which may be a secret")
+            {
                 for status in [404, 503] {
                     try await subject.withServer { connection in
                         _ = try connection.readRequest()
@@ -262,7 +263,7 @@ extension SignalingConformance {
                             try await transport.connect(to: endpoint)
                         }
                         let text = "\(error) \(String(describing: error.cause))"
-                        try expect(!text.contains("SECRET"), "it says '\(text)'")
+                        try expect(!text.contains("SECRET"), "the message is '\(text)'")
                     }
                 }
                 let transport = try subject.makeTransport()
@@ -271,7 +272,7 @@ extension SignalingConformance {
                     try await transport.connect(to: endpoint)
                 }
                 let text = "\(error) \(String(describing: error.cause))"
-                try expect(!text.contains("SECRET"), "it says '\(text)'")
+                try expect(!text.contains("SECRET"), "the message is '\(text)'")
                 try await shutDown(transport)
             },
         ]
@@ -310,7 +311,7 @@ extension SignalingConformance {
                         return try connection.echo(reporting: false)
                     }
                     connection.gate.pass()
-                    // The client may be gone by now, or not have noticed yet.
+                    // The client may be gone by now, or may not have noticed yet.
                     try? connection.open(request)
                     try? connection.send(text: "late")
                     try connection.drain()

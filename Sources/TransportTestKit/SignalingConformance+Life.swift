@@ -5,7 +5,7 @@ extension SignalingConformance {
 
     static func lifeClauses<Transport>(_ subject: SignalingSubject<Transport>) -> [ConformanceClause] {
         [
-            ConformanceClause("signaling.life.01", "shutdown() aborts what is open and wakes whoever waits") {
+            ConformanceClause("signaling.life.01", "shutdown() aborts what is open and wakes everybody that waits") {
                 let server = try await subject.start(.echo)
                 defer { server.stop() }
                 let transport = try subject.makeTransport()
@@ -33,7 +33,7 @@ extension SignalingConformance {
                         await connection.close(.normal, within: .seconds(5))
                     }
                 }
-                // Other tests may run in this process: what is looked for is growth with the number of rounds.
+                // Other tests may run in this process, so the check looks for growth with the number of rounds.
                 try await eventually("giving the connections' descriptors and threads back") {
                     let now = ProcessResources.now()
                     return now.descriptors < before.descriptors + 30 && now.threads < before.threads + 30
@@ -81,7 +81,7 @@ extension SignalingConformance {
                     let attempts = (0..<8).map { _ in
                         Task {
                             let connection = try await transport.connect(to: server.endpoint)
-                            // It was made in time: then shutdown() must end it.
+                            // It was made in time, so shutdown() must end it.
                             while try await connection.receive() != nil {}
                             throw ConformanceFailure("receive() returned nil, as if the other side had closed")
                         }

@@ -1,10 +1,10 @@
 internal import Glibc
 internal import TransportPluginAPI
 
-/// More than systems hold between two ends: the buffers of both and of a terminator of TLS between them, for both directions, and what a
-/// test server reads ahead. That much is sent only to a transport that does not wait.
+/// More bytes than systems hold between two ends in both directions: the buffers of both and of a TLS terminator
+/// between them, and what a test server reads ahead. This much is accepted only by a transport that does not wait.
 private let systemBuffers: Int = {
-    // The last of three numbers is the most that one socket may hold.
+    // The last of the three numbers is the maximum for one socket.
     func maximum(_ name: String) -> Int {
         guard let file = fopen("/proc/sys/net/ipv4/\(name)", "r") else { return 8 << 20 }
         defer { fclose(file) }
@@ -16,7 +16,8 @@ private let systemBuffers: Int = {
     return min(max(4 * (maximum("tcp_rmem") + maximum("tcp_wmem")) + (16 << 20), 24 << 20), 512 << 20)
 }()
 
-/// Sends numbered messages of 64 KiB, which nobody receives, until `send` waits, and then as many more as it is told.
+/// Sends numbered messages of 64 KiB that nobody receives until `send` waits, and then as many more as `end(after:)`
+/// says.
 private struct Flood: Sendable {
     static let size = 64 << 10
     private static let limit = systemBuffers / size
@@ -34,18 +35,19 @@ private struct Flood: Sendable {
         }
     }
 
-    /// Returns how many messages were taken before `send` had to wait.
+    /// Returns how many messages were accepted before `send` had to wait.
     func untilItWaits() async throws -> Int {
         let count = try await settled { taken.value }
         try expect(
             count < Self.limit,
-            "send() took \(systemBuffers >> 20) MiB that nobody read and never waited: is what it buffers bounded (bufferLimit)? Does "
-                + "the test server bound its sockets' receive buffers (SO_RCVBUF, before listen) and what it reads ahead?"
+            "send() took \(systemBuffers >> 20) MiB that nobody read and never waited: is its buffer bounded "
+                + "(bufferLimit)? Does the test server bound its sockets' receive buffers (SO_RCVBUF, before "
+                + "listen) and what it reads ahead?"
         )
         return count
     }
 
-    /// Lets it end after this many messages.
+    /// Ends the flood after this many messages.
     func end(after count: Int) { goal.withLock { $0 = count } }
 }
 
@@ -74,7 +76,7 @@ extension SignalingConformance {
             },
             ConformanceClause(
                 "signaling.pressure.02",
-                "what nobody receives stops the other side; nothing is lost when receive() goes on"
+                "unread messages stop the other side; nothing is lost when receive() continues"
             ) {
                 try await subject.withConnection(.echo, { $0.bufferLimit = 256 << 10 }) { connection, _ in
                     let flood = Flood(connection)
@@ -127,14 +129,14 @@ extension SignalingConformance {
                     try await expectNumbered(connection, upTo: count)
                     try await next.value
                     let text = try await connection.receiveText()
-                    try expect(text == "next", "'\(text)' came after the messages that were taken, not 'next'")
+                    try expect(text == "next", "'\(text)' came after the messages that were accepted, not 'next'")
                 }
             },
         ]
     }
 }
 
-/// A message that tells its number and is the same nowhere else; cheap to make and to compare.
+/// A message that contains its number and differs everywhere from all others; cheap to make and to compare.
 private func numbered(_ number: Int, size: Int) -> Payload {
     Payload(count: size) { bytes in
         memset(bytes.baseAddress!, Int32(truncatingIfNeeded: number & 0xFF), size)

@@ -49,9 +49,9 @@ extension SignalingConformance {
             ) {
                 let bad: [[WebSocketFrame]] = [
                     [WebSocketFrame(opcode: .text, payload: [0x68, 0xFF, 0x69])],
-                    // A character that is cut off at the end of the message.
+                    // A character that is truncated at the end of the message.
                     [WebSocketFrame(opcode: .text, payload: [0x68, 0xC3])],
-                    // A surrogate, over two fragments.
+                    // A surrogate, across two fragments.
                     [
                         WebSocketFrame(opcode: .text, payload: [0xED], isFinal: false),
                         WebSocketFrame(opcode: .continuation, payload: [0xA0, 0x80]),
@@ -88,7 +88,7 @@ extension SignalingConformance {
                         try await expectError(.closed, .protocolViolation, from: "send") {
                             try await connection.send(text: "late")
                         }
-                        // With or without a close frame: what matters is that it is over.
+                        // With or without a close frame: the connection must end.
                         while try await server.events.next() != "end" {}
                     }
                 }
@@ -112,7 +112,7 @@ extension SignalingConformance {
                         try connection.echo()
                     } client: { connection, server in
                         let text = try await connection.receiveText()
-                        try expect(text == "before", "what came before is delivered first")
+                        try expect(text == "before", "what came before must be delivered first")
                         try await expectError(.messageTooLarge, from: "receive") { try await connection.receive() }
                         let close = try await server.events.next()
                         try expect(close.hasPrefix("close 1009"), "the server should have seen 1009, not '\(close)'")
@@ -198,7 +198,7 @@ extension SignalingConformance {
                     try connection.drain()
                 } client: { connection, _ in
                     let text = try await connection.receiveText()
-                    try expect(text == "before", "what came before is delivered first")
+                    try expect(text == "before", "what came before must be delivered first")
                     try await expectError(.closed, from: "receive") { try await connection.receive() }
                 }
             },

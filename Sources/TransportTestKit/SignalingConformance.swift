@@ -2,14 +2,14 @@ public import TransportPluginAPI
 
 /// The contract of signaling transports, clause by clause.
 public enum SignalingConformance {
-    /// The clauses that apply to the subject.
+    /// Returns the clauses that apply to the subject.
     public static func clauses<Transport: SignalingTransport>(
         of subject: SignalingSubject<Transport>
     ) -> [ConformanceClause] {
         allClauses(of: subject).filter { $0.omission == nil }
     }
 
-    /// Every clause there is; `omission` tells which do not apply to the subject, and why.
+    /// Returns every clause; `omission` says which do not apply to the subject, and why.
     public static func allClauses<Transport: SignalingTransport>(
         of subject: SignalingSubject<Transport>
     ) -> [ConformanceClause] {
@@ -28,7 +28,7 @@ public enum SignalingConformance {
         [
             ConformanceClause("signaling.connect.01", "connects, and carries a message each way") {
                 try await subject.withConnection(.echo) { connection, _ in
-                    // Soon: whoever speaks another protocol than the server would wait for long.
+                    // Within a short time: a client of another protocol than the server's would wait for long.
                     try await within(.seconds(10), "the echo of the first message") {
                         try await connection.expectEcho(.text(Payload("hello")))
                     }
@@ -39,7 +39,7 @@ public enum SignalingConformance {
                 let endpoint = server.endpoint
                 server.stop()
                 let transport = try subject.makeTransport()
-                // A front that listens itself can only hang up.
+                // A front that listens itself can only close the connection.
                 let error = try await expectError(
                     .refused, .unreachable, .tlsFailed, .handshakeFailed,
                     from: "connect to the server whose stop() has returned"
@@ -122,7 +122,7 @@ public enum SignalingConformance {
         [
             ConformanceClause(
                 "signaling.message.01", "text and binary come back as what they were, empty ones too",
-                // What is lost never comes.
+                // A lost message never arrives.
                 limit: .seconds(15)
             ) {
                 try await subject.withConnection(.echo) { connection, _ in
@@ -137,7 +137,7 @@ public enum SignalingConformance {
                     for size in [1, 125, 126, 127, 4095, 4096, 16_384, 65_535, 65_536, 65_537, 300_000] {
                         try await connection.expectEcho(.binary(Payload((0..<size).map { UInt8(($0 &* 31) & 0xFF) })))
                     }
-                    // Nothing came twice.
+                    // Nothing arrived twice.
                     try await connection.expectEcho(.text(Payload("last")))
                 }
             },
@@ -184,7 +184,7 @@ public enum SignalingConformance {
                     }
                 }
             },
-            ConformanceClause("signaling.message.07", "messages that come before anybody asks are kept in order") {
+            ConformanceClause("signaling.message.07", "messages that arrive before receive() are kept in order") {
                 try await subject.withConnection(.numbers(500)) { connection, _ in
                     try await connection.send(text: "last")
                     for number in 0..<500 {
@@ -204,20 +204,20 @@ public enum SignalingConformance {
         [
             ConformanceClause(
                 "signaling.end.01",
-                "receive() returns nil after the other side's close handshake; closeReason tells how"
+                "receive() returns nil after the other side's close handshake; closeReason has its code and reason"
             ) {
                 try await subject.withConnection(.closes(SignalingClose(code: 4001, reason: "später"))) {
                     connection, _ in
                     try await connection.send(text: "go")
                     let text = try await connection.receiveText()
-                    try expect(text == "go", "what came before the close is delivered first")
+                    try expect(text == "go", "what came before the close must be delivered first")
                     let end = try await connection.receive()
                     try expect(end == nil, "receive() must return nil")
                     try expect(
                         connection.closeReason == SignalingClose(code: 4001, reason: "später"),
                         "closeReason is \(String(describing: connection.closeReason))")
                     let again = try await connection.receive()
-                    try expect(again == nil, "receive() must go on returning nil")
+                    try expect(again == nil, "receive() must keep returning nil")
                     try await expectError(.closed, from: "send") { try await connection.send(text: "late") }
                 }
             },
@@ -239,7 +239,7 @@ public enum SignalingConformance {
                     try await expectError(.closed, from: "receive") { try await connection.receive() }
                 }
             },
-            ConformanceClause("signaling.end.04", "abort() wakes whoever waits in receive(), and is idempotent") {
+            ConformanceClause("signaling.end.04", "abort() wakes a waiting receive(), and is idempotent") {
                 try await subject.withConnection(.echo) { connection, _ in
                     let task = Task { try await connection.receive() }
                     await Task.yield()

@@ -1,34 +1,38 @@
 internal import Glibc
 public import TransportPluginAPI
 
-/// A signaling transport under test, and how its tests find a server.
+/// A signaling transport under test, and the server for its tests.
 public struct SignalingSubject<Transport: SignalingTransport>: Sendable {
-    /// Makes a transport; called for each clause.
+    /// Makes a transport. Called for each clause.
     public var makeTransport: @Sendable () throws -> Transport
-    /// What the plugin's descriptor declares. Clauses of undeclared capabilities are left out.
+    /// The capabilities that the plugin's descriptor declares. Clauses of undeclared capabilities are left out.
     public var capabilities: Capabilities
-    /// The server's side, for a transport that speaks no WebSocket over TCP. Clauses about frames are left out then.
+    /// Starts the server's side, for a transport that speaks no WebSocket over TCP. Clauses about frames are then left
+    /// out.
     public var startServer: (@Sendable (SignalingServerBehaviour) async throws -> any SignalingTestServer)?
-    /// Puts something in front of the kit's server, which listens on this port of 127.0.0.1: a TLS terminator, for one.
+    /// Puts something in front of the kit's server, which listens on this port of 127.0.0.1, such as a TLS terminator.
     /// Called for each server.
     public var front: @Sendable (UInt16) async throws -> SignalingFront
-    /// Bytes that each connection may leave behind in this process: more than a little only where the front runs in it and
-    /// keeps some of its own.
+    /// The number of bytes that each connection may leave behind in this process. Raise it only where the front runs in
+    /// this process and keeps memory of its own.
     public var bytesPerConnection = 32
-    /// Where an attempt to connect gets no answer, not even a refusal, for as long as the clause runs. Called for each clause that
-    /// needs one; `stop` is called when it is over. For a transport over TCP that is ``SignalingFront/silentTCP()``. Nil: connecting
-    /// never waits, and the clauses about waiting are left out; with the kit's own server there is always one.
+    /// Makes an endpoint where an attempt to connect gets no answer, not even a refusal, for as long as the clause
+    /// runs. Called for each clause that needs one; `stop` is called when the clause ends. For a transport over TCP,
+    /// use ``SignalingFront/silentTCP()``. Nil when connecting never waits; the clauses about waiting are then left
+    /// out. With the kit's own server there is always one.
     public var silentEndpoint: (@Sendable () async throws -> SignalingFront)?
-    /// Whether a transport with its own server looks up the endpoint's host as a name; those that speak WebSocket always do.
+    /// Whether a transport with its own server resolves the endpoint's host as a name. Those that speak WebSocket
+    /// always do.
     public var resolvesNames = false
-    /// Whether the headers and subprotocols of an endpoint reach the other side, for a transport with its own server; one that does
-    /// not carry them must refuse them.
+    /// Whether the headers and subprotocols of an endpoint reach the other side, for a transport with its own server. A
+    /// transport that does not carry them must refuse them.
     public var carriesHeaders = false
-    /// For a transport with its own server: one that sends these messages to each connection, unchecked, and then echoes. Texts that
-    /// are no UTF-8 and messages over the client's maximum are among them. Nil: clauses about such messages are left out.
+    /// Starts a server that sends these messages to each connection, unchecked, and then echoes; for a transport with
+    /// its own server. The messages include texts that are not UTF-8 and messages over the client's maximum. Nil:
+    /// clauses about such messages are left out.
     public var startUncheckedServer: (@Sendable ([SignalingMessage]) async throws -> any SignalingTestServer)?
 
-    /// A subject; see its properties.
+    /// Creates a subject; see its properties.
     public init(
         capabilities: Capabilities,
         makeTransport: @escaping @Sendable () throws -> Transport,
@@ -44,14 +48,14 @@ public struct SignalingSubject<Transport: SignalingTransport>: Sendable {
     }
 }
 
-/// What clients connect to instead of the kit's server.
+/// The endpoint that clients connect to instead of the kit's server.
 public struct SignalingFront: Sendable {
-    /// Where clients connect.
+    /// The endpoint.
     public let endpoint: SignalingEndpoint
-    /// Called when the clause is over.
+    /// Called when the clause ends.
     public let stop: @Sendable () -> Void
 
-    /// A front at this endpoint.
+    /// Creates a front at this endpoint.
     public init(_ endpoint: SignalingEndpoint, stop: @escaping @Sendable () -> Void = {}) {
         self.endpoint = endpoint
         self.stop = stop
@@ -59,38 +63,41 @@ public struct SignalingFront: Sendable {
 }
 
 extension SignalingFront {
-    /// A port of 127.0.0.1 that answers nothing, not even TCP's SYN: the ``SignalingSubject/silentEndpoint`` of transports over TCP.
+    /// Returns a port of 127.0.0.1 that answers nothing, not even TCP's SYN: the ``SignalingSubject/silentEndpoint`` of
+    /// transports over TCP.
     public static func silentTCP() throws -> SignalingFront {
         let hole = try BlackHole()
         return SignalingFront(try SignalingEndpoint(url: "ws://127.0.0.1:\(hole.port)/")) {
-            // Keeps the port until the clause is over.
+            // Keeps the port until the clause ends.
             withExtendedLifetime(hole) {}
         }
     }
 }
 
-/// What a test server does with each connection that it accepts. Over TCP, its sockets' SO_RCVBUF should be small (64 KiB, set on
-/// the listening socket), and so should what it reads ahead: what the server's side takes while nobody reads must end some time.
+/// The behaviour of a test server towards each connection that it accepts.
+///
+/// Over TCP, the SO_RCVBUF of its sockets should be small (64 KiB, set on the listening socket), and so should the
+/// amount that it reads ahead: the server's side must stop accepting bytes soon while nobody reads.
 public enum SignalingServerBehaviour: Sendable {
     /// Sends every message back.
     case echo
     /// Sends the numbers from 0, as text, then echoes.
     case numbers(Int)
-    /// Waits for one message, sends it back, and closes so.
+    /// Waits for one message, sends it back, and closes with this code and reason.
     case closes(SignalingClose)
-    /// Waits for one message and ends without a close frame.
+    /// Waits for one message, and ends without a close frame.
     case breaks
-    /// Takes nothing before `resume()` but what its buffers hold, then echoes.
+    /// Takes nothing but what its buffers hold until `resume()` is called, then echoes.
     case stalls
 }
 
 /// The server's side of a clause.
 public protocol SignalingTestServer: Sendable {
-    /// Where clients connect.
+    /// The endpoint that clients connect to.
     var endpoint: SignalingEndpoint { get }
     /// Ends the stall.
     func resume()
-    /// Ends everything. When it returns, connecting is refused; what is open may end a little later. Idempotent.
+    /// Ends everything. When it returns, connecting is refused; open connections may end a little later. Idempotent.
     func stop()
 }
 
@@ -127,7 +134,7 @@ extension SignalingSubject {
         }
     }
 
-    /// A server that sends these to each connection as they are, and then echoes.
+    /// Starts a server that sends these messages to each connection as they are, and then echoes.
     func startUnchecked(_ messages: [SignalingMessage]) async throws -> any SignalingTestServer {
         if let startUncheckedServer { return try await startUncheckedServer(messages) }
         return try await start { connection in
@@ -145,7 +152,7 @@ extension SignalingSubject {
         }
     }
 
-    /// The subject's, or the kit's own black hole in the place of the subject's front: whatever is connected to first is silent.
+    /// Returns the subject's silent endpoint, or the kit's own black hole in place of the subject's front.
     func startSilence() async throws -> SignalingFront {
         if let silentEndpoint { return try await silentEndpoint() }
         let hole = try BlackHole()
@@ -176,7 +183,7 @@ extension SignalingSubject {
         try await withConnection(to: try await start(behaviour), configure, body)
     }
 
-    /// Runs `body` with one open connection to this server, which it stops.
+    /// Runs `body` with one open connection to this server, and stops the server.
     func withConnection(
         to server: any SignalingTestServer, _ configure: @Sendable (inout SignalingEndpoint) -> Void = { _ in },
         _ body: @Sendable (Transport.Connection, any SignalingTestServer) async throws -> Void
@@ -194,7 +201,7 @@ extension SignalingSubject {
         try await shutDown(transport)
     }
 
-    /// Runs `client` with one open connection to a server that has answered the handshake and does what the script says.
+    /// Runs `client` with one open connection to a server that has answered the handshake and runs the script.
     func withWire(
         maximumMessageSize: Int? = nil, _ script: @escaping ScriptedWebSocketServer.Script,
         client: @Sendable (Transport.Connection, ScriptedWebSocketServer) async throws -> Void
@@ -209,7 +216,7 @@ extension SignalingSubject {
         }
     }
 
-    /// Runs `client` with a server whose script does the handshake too.
+    /// Runs `client` with a server whose script performs the handshake too.
     func withServer(
         _ script: @escaping ScriptedWebSocketServer.Script,
         client: @Sendable (Transport, SignalingEndpoint, ScriptedWebSocketServer) async throws -> Void
@@ -228,7 +235,7 @@ extension SignalingSubject {
 }
 
 extension SignalingConnection {
-    /// The next message as text, for clauses that expect one.
+    /// Returns the next message, which must be a text.
     func receiveText() async throws -> String {
         guard let message = try await receive() else {
             throw ConformanceFailure("receive() returned nil, not a message")

@@ -1,7 +1,7 @@
-/// What a client asked for in its opening handshake (RFC 6455 §4.1).
+/// The request of a client's opening handshake (RFC 6455 §4.1).
 struct WebSocketRequest: Sendable {
     var path: String
-    /// Names in lower case.
+    /// The header fields, with names in lower case.
     var headers: [(name: String, value: String)]
 
     func header(_ name: String) -> String? { headers.first { $0.name == name }?.value }
@@ -38,7 +38,7 @@ struct WebSocketFrame: Sendable, Equatable {
     var isFinal = true
     var reservedBits: UInt8 = 0
 
-    /// As a server sends it: unmasked.
+    /// The frame as a server sends it: unmasked.
     var bytes: [UInt8] {
         var bytes: [UInt8] = [(isFinal ? 0x80 : 0) | reservedBits << 4 | opcode.rawValue]
         switch payload.count {
@@ -55,7 +55,7 @@ struct WebSocketFrame: Sendable, Equatable {
         WebSocketFrame(opcode: .close, payload: [UInt8(code >> 8), UInt8(code & 0xFF)] + Array(reason.utf8))
     }
 
-    /// Of a close frame.
+    /// The code of a close frame.
     var closeCode: Int? { payload.count >= 2 ? Int(payload[0]) << 8 | Int(payload[1]) : nil }
     var closeReason: String { String(decoding: payload.dropFirst(2), as: UTF8.self) }
 }
