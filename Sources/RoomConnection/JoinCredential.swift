@@ -1,44 +1,44 @@
 public import TransportPluginAPI
 
-/// A join token, and when it expires. What the token itself says is the server's business: nothing of it is read here.
+/// A join token, and its expiry. The content of the token is for the server: nothing here reads it.
 public struct JoinCredential: Sendable, Hashable, ExpressibleByStringLiteral {
-    /// What the server is shown. A secret.
+    /// The token to show to the server. A secret.
     public var value: String
-    /// When it cannot be used any more. Nil: not known, or never.
+    /// The time from which the token cannot be used any more. Nil when it is unknown or there is none.
     public var expiresAt: Timestamp?
 
-    /// A token that can be used for `validFor` from now on. Nil: for how long is not known, or for ever.
+    /// Creates a token that can be used for `validFor` from now. Nil: unknown, or without limit.
     public init(_ value: String, validFor: Duration? = nil) {
         self.value = value
         expiresAt = validFor.map(Timestamp.init(afterNow:))
     }
 
-    /// A token whose end is not known.
+    /// Creates a token with an unknown expiry.
     public init(stringLiteral value: String) { self.init(value) }
 }
 
-/// What a token provider may give: a ``JoinCredential``, or a `String` whose end is not known.
+/// A result of a token provider: a ``JoinCredential``, or a `String` with an unknown expiry.
 public protocol JoinCredentialConvertible: Sendable {
-    /// The token, and when it expires.
+    /// The token, and its expiry.
     var joinCredential: JoinCredential { get }
 }
 
 extension JoinCredential: JoinCredentialConvertible {
-    /// Itself.
+    /// This credential.
     public var joinCredential: JoinCredential { self }
 }
 
 extension String: JoinCredentialConvertible {
-    /// A token whose end is not known.
+    /// A token with an unknown expiry.
     public var joinCredential: JoinCredential { JoinCredential(self) }
 }
 
 extension JoinCredential: CustomStringConvertible {
-    /// Not the token, which is a secret.
+    /// Redacted: the token is a secret.
     public var description: String { "a join token" }
 }
 
 extension Timestamp {
-    /// So long from now on; at most a year.
+    /// Creates a timestamp `duration` from now, at most a year.
     init(afterNow duration: Duration) { self = .now() + min(max(duration, .zero), .seconds(366 * 86_400)) }
 }

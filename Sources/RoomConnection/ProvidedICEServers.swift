@@ -1,13 +1,13 @@
 public import TransportPluginAPI
 
-/// ICE servers of the application's own provider, and when their credentials expire.
+/// ICE servers of the application's own provider, and the expiry of their credentials.
 public struct ProvidedICEServers: Sendable, Hashable {
     /// The servers.
     public var servers: [ICEServer]
-    /// When they cannot be used any more. Nil: never.
+    /// The time from which the servers cannot be used any more. Nil: never.
     public var expiresAt: Timestamp?
 
-    /// Servers that can be used for `validFor` from now on. Nil: for ever.
+    /// Creates a list that can be used for `validFor` from now. Nil: without limit.
     public init(_ servers: [ICEServer], validFor: Duration? = nil) {
         self.servers = servers
         expiresAt = validFor.map(Timestamp.init(afterNow:))

@@ -1,13 +1,13 @@
 internal import TransportPluginAPI
 
 struct ProviderFailure: Error {
-    /// One sentence; never a secret.
+    /// One sentence, without secrets.
     let description: String
     init(_ description: String) { self.description = description }
 }
 
-/// Asks a closure of the application for something. The closure may throw, hang, or answer when nobody listens any more: whoever asks
-/// gets one answer, within `patience`, or none after `giveUp`.
+/// Calls a closure of the application for a value. The closure may throw, hang, or return too late. The caller gets one
+/// answer, within `patience`, or none after `giveUp`.
 ///
 /// SAFETY of `@unchecked Sendable`: all state is touched only on the loop.
 final class ProviderCalls<Value: Sendable>: @unchecked Sendable {
@@ -16,20 +16,20 @@ final class ProviderCalls<Value: Sendable>: @unchecked Sendable {
     private var task: Task<Void, Never>?
     private var timer: LoopTimer?
     private var answer: ((Result<Value, ProviderFailure>) -> Void)?
-    /// Counts questions: only the latest one's answer is heard.
+    /// The number of the latest question. Answers to earlier ones are ignored.
     private var question: UInt64 = 0
-    /// Calls that have not returned, given up or not.
+    /// The number of calls that have not returned, including those that were given up.
     private var running = 0
     private static var maximum: Int { 4 }
     private static var patience: Duration { .seconds(30) }
 
-    /// `name`: for messages, as "token provider".
+    /// - Parameter name: The provider's name in messages, such as "token provider".
     init(_ name: String, loop: TransportLoop) {
         self.name = name
         self.loop = loop
     }
 
-    /// Gives up the question before, if there is one.
+    /// Calls `provider` and passes its result to `answer`. Gives up the previous question, if there is one.
     func ask(
         _ provider: @escaping @Sendable () async throws -> Value,
         _ answer: @escaping (Result<Value, ProviderFailure>) -> Void
@@ -41,14 +41,14 @@ final class ProviderCalls<Value: Sendable>: @unchecked Sendable {
         running += 1
         question += 1
         self.answer = answer
-        // Not a child of the room's root task: a provider that hangs must not keep the room from ending. It is cancelled when it is
-        // given up, and what it says then is not heard.
+        // Not a child of the room's root task: a provider that hangs must not keep the room from ending. It is
+        // cancelled when it is given up, and its result is then ignored.
         task = Task { [loop, name, question, weak self] in
             let result: Result<Value, ProviderFailure>
             do {
                 result = .success(try await provider())
             } catch {
-                // Its text may hold a secret.
+                // The error's text may contain a secret.
                 result = .failure(ProviderFailure("the \(name) failed: \(type(of: error))"))
             }
             loop.execute { [weak self] in self?.ended(question, result) }
@@ -70,7 +70,7 @@ final class ProviderCalls<Value: Sendable>: @unchecked Sendable {
         answer?(result)
     }
 
-    /// Nothing is answered any more.
+    /// Gives up the question: its answer is ignored.
     func giveUp() {
         answer = nil
         task?.cancel()

@@ -1,7 +1,8 @@
 public import RoomProtocol
 public import TransportPluginAPI
 
-/// A room that this program is in: send, receive, and watch who is there. It heals itself; the application has no part in that.
+/// A room that this program is in: sends, receives, and reports who is there. Recovery needs nothing from the
+/// application.
 ///
 /// All methods may be called from any task. A room comes from `TransportRuntime.connect(toRoom:as:host:)` and ends with `leave()`,
 /// with a terminal refusal by the server (kicked, room closed), or with its runtime.
@@ -19,71 +20,79 @@ public final class Room: Sendable {
 
     // MARK: State
 
-    /// This participant, once joined.
+    /// This participant, or nil before the room is joined.
     public var selfID: ParticipantID? { hub.snapshot().selfID }
 
-    /// The others who are in the room now.
+    /// The other participants that are in the room now.
     public var participants: [RoomParticipant] { hub.snapshot().participants }
 
     /// Whether this participant is the room's host.
     public var isHost: Bool { hub.snapshot().isHost }
 
-    /// What is known of the connection to the room server now.
+    /// The current status of the connection to the room server.
     public var signalingStatus: SignalingStatus { hub.snapshot().signaling }
 
-    /// What happens to the room. States of which only the last counts (a status that was followed by another before you looked)
-    /// are coalesced; of everything else the last 4096 are kept for a late reader. For one consuming task; ends after `.left`.
+    /// The events of the room. Statuses are coalesced: only the latest is kept for a reader that is behind. Of all
+    /// other events the last 4096 are kept. For one consuming task; ends after `.left`.
     public var events: RoomEvents { RoomEvents(mailbox: hub.events) }
 
     // MARK: Receiving
 
-    /// The thread that messages arrive on, as a task executor: a task that prefers it reads `messages` and sends without a thread hop.
+    /// The executor of the thread on which messages arrive. A task that prefers it reads `messages` and sends without a
+    /// thread hop.
     ///
     /// ```swift
     /// Task(executorPreference: room.executor) { for await message in room.messages() { … } }
     /// ```
-    /// For consumers that count microseconds. Everything else on the loop waits while such a task computes, so keep its steps short and never
-    /// block in them.
+    /// For consumers that count microseconds. Everything else on the loop waits while such a task computes, so keep its
+    /// steps short and never block in them.
     public var executor: any TaskExecutor { engine.loop.taskExecutor }
 
-    /// The messages of one channel, for one consuming task. Senders are held back while you do not read: nothing is lost on
-    /// `.reliable` and `.unordered`; on `.lossy` the newest are dropped when the buffer is full. Ends when the room is left.
+    /// Returns the messages of one channel, for one consuming task.
+    ///
+    /// Senders are held back while you do not read: nothing is lost on `.reliable` and `.unordered`; on `.lossy` the
+    /// newest messages are dropped when the buffer is full. Ends when the room is left.
     public func messages(on channel: RoomChannel = .reliable) -> RoomMessages {
         RoomMessages(batches: RoomMessageBatches(mailbox: hub.inboxes[channel.index]))
     }
 
-    /// As `messages(on:)`, all that has come since the last look at once.
+    /// Returns the messages of one channel in batches: all that have arrived since the last read at once.
     public func messageBatches(on channel: RoomChannel = .reliable) -> RoomMessageBatches {
         RoomMessageBatches(mailbox: hub.inboxes[channel.index])
     }
 
-    /// Calls `handler` for every message of every channel, on the transport's loop, with the bytes in place: no thread hop, no copy.
+    /// Calls `handler` for every message of every channel, on the transport's loop, with the bytes in place: no thread
+    /// hop, no copy.
     ///
-    /// The handler must be quick and must not block: everything on the loop waits for it. It may call `trySend`, which then goes out
-    /// at once. Messages that came before are handed over first. The sequences get nothing from then on.
+    /// The handler must be quick and must not block: everything on the loop waits for it. It may call `trySend`, whose
+    /// message then goes out at once. Messages that have arrived before are handed over first. From then on the
+    /// sequences get nothing.
     public func onMessage(_ handler: @escaping @Sendable (borrowing BorrowedMessage) -> Void) async {
         _ = await engine.loop.runUnlessEnded { [hub] in hub.setHandler(handler) }
     }
 
-    /// Takes the `onMessage` handler away: messages go to the sequences again.
+    /// Removes the `onMessage` handler: messages go to the sequences again.
     public func clearMessageHandler() async {
         _ = await engine.loop.runUnlessEnded { [hub] in hub.setHandler(nil) }
     }
 
     // MARK: Sending
 
-    /// Sends to everybody in the room, or to one participant. Returns how many participants it was accepted for.
+    /// Sends to everybody in the room, or to one participant. Returns the number of participants for which it was
+    /// accepted.
     ///
-    /// Waits until the room is joined. A message to everybody is for those that are in the room then, also for those whose connection is
-    /// still being made: on `.reliable` and `.unordered` it waits for the connection. In an empty room it is for nobody: the result is 0.
+    /// Waits until the room is joined. A message to everybody is for the participants that are in the room at that
+    /// moment. Those whose connection is still being made are included: on `.reliable` and `.unordered` the message
+    /// waits for the connection. In an empty room the result is 0.
     ///
-    /// Accepted is a message that is in the bounded buffers: on `.reliable` it then arrives exactly once and in order, or, when the
-    /// receiver is gone for good, an `.undelivered` event tells how many did not. Waits while the buffer of a connected receiver is full. A
-    /// broadcast does not wait for a participant whose connection is broken: over the limit its messages are dropped and counted. On
-    /// `.lossy` nothing is accepted for a participant that is not connected, or whose buffer is full.
+    /// A message is accepted when it is in the bounded buffers. On `.reliable` it then arrives exactly once and in
+    /// order; when the receiver has left permanently, an `.undelivered` event has the number of messages that did not
+    /// arrive. `send` waits while the buffer of a connected receiver is full. A broadcast does not wait for a
+    /// participant whose connection is broken: over the limit its messages are dropped and counted. On `.lossy` nothing
+    /// is accepted for a participant that is not connected, or whose buffer is full.
     ///
-    /// Throws `.left`, `.peerNotFound`, `.messageTooLarge`, `.cancelled` (then it was not sent to those that were still full), and why the
-    /// room could not be joined (`.refused`).
+    /// Throws `.left`, `.peerNotFound`, `.messageTooLarge`, `.cancelled` (the message was then not sent to participants
+    /// whose buffer was still full), or the reason why the room could not be joined (`.refused`).
     @discardableResult
     public nonisolated(nonsending) func send(
         _ bytes: UnsafeRawBufferPointer, isText: Bool = false, to participant: ParticipantID? = nil,
@@ -108,14 +117,14 @@ public final class Room: Sendable {
             do throws(RoomError) {
                 if try await send(bytes, isText, link, channel, mayDrop: true) { count += 1 }
             } catch {
-                // Somebody who left meanwhile is no reason to fail the others.
+                // A participant that left meanwhile is no reason to fail for the others.
                 if error.code != .peerNotFound { throw error }
             }
         }
         return count
     }
 
-    /// As `send` of bytes, for a payload.
+    /// Sends a payload as `send(_:isText:to:channel:)` sends bytes.
     @discardableResult
     public nonisolated(nonsending) func send(
         _ payload: Payload, isText: Bool = false, to participant: ParticipantID? = nil, channel: RoomChannel = .reliable
@@ -126,7 +135,7 @@ public final class Room: Sendable {
         return try await send(bytes, isText: isText, to: participant, channel: channel)
     }
 
-    /// As `send` of bytes, for text.
+    /// Sends text as `send(_:isText:to:channel:)` sends bytes.
     @discardableResult
     public nonisolated(nonsending) func send(
         _ text: String, to participant: ParticipantID? = nil, channel: RoomChannel = .reliable
@@ -134,8 +143,8 @@ public final class Room: Sendable {
         try await send(Payload(text), isText: true, to: participant, channel: channel)
     }
 
-    /// As `send` to one participant, without waiting: throws `.wouldBlock`, and takes nothing, while its buffer is full or the room is not
-    /// joined yet. For `onMessage` handlers and other places that cannot wait.
+    /// Sends to one participant without waiting. Throws `.wouldBlock`, and takes nothing, while its buffer is full or
+    /// the room is not joined yet. For `onMessage` handlers and other code that cannot wait.
     public func trySend(
         _ bytes: UnsafeRawBufferPointer, isText: Bool = false, to participant: ParticipantID,
         channel: RoomChannel = .reliable
@@ -151,7 +160,7 @@ public final class Room: Sendable {
         }
     }
 
-    /// False: it was dropped.
+    /// Sends to one participant. Returns false when the message was dropped.
     private nonisolated(nonsending) func send(
         _ bytes: UnsafeRawBufferPointer, _ isText: Bool, _ link: PeerLink, _ channel: RoomChannel, mayDrop: Bool
     ) async throws(RoomError) -> Bool {
@@ -171,11 +180,12 @@ public final class Room: Sendable {
         }
     }
 
-    /// Returns when everything accepted before the call has arrived, except at participants that left: what was sent on `.reliable` is
-    /// acknowledged by its receivers, what was sent on `.unordered` (towards a plain member also on `.reliable`) by their transports;
-    /// what was sent on `.lossy` has gone out.
+    /// Returns when everything accepted before the call has arrived, except at participants that left.
     ///
-    /// Throws `.timedOut` naming those that did not answer within `deadline`, `.cancelled`.
+    /// Messages on `.reliable` have then been acknowledged by their receivers, and those on `.unordered` (to a plain
+    /// member also on `.reliable`) by the receivers' transports. Messages on `.lossy` have gone out.
+    ///
+    /// Throws `.timedOut`, naming the participants that did not answer within `deadline`, or `.cancelled`.
     public nonisolated(nonsending) func flush(within deadline: Duration = .seconds(30)) async throws(RoomError) {
         let links = (try? hub.links()) ?? nil ?? []
         let waiting = Locked(Set(links.map(\.participant)))
@@ -208,39 +218,39 @@ public final class Room: Sendable {
 
     // MARK: Control
 
-    /// Leaves the room: flushes within `deadline`, tells the others, and ends all connections. Idempotent.
+    /// Leaves the room: flushes within `deadline`, notifies the others, and closes all connections. Idempotent.
     public nonisolated(nonsending) func leave(within deadline: Duration = .seconds(5)) async {
         try? await flush(within: deadline)
         await engine.leave()
     }
 
-    /// Tells that the network may have changed: an attempt that waits is made now, and every connection is probed.
+    /// Reports that the network may have changed: a waiting attempt is made now, and every connection is probed.
     public func reconnectNow() { engine.reconnectNow() }
 
-    /// Asks for a new path to one participant, or to all: what the room does by itself when a path fails.
+    /// Requests a new path to one participant, or to all, as the room does by itself when a path fails.
     public func restartPaths(to participant: ParticipantID? = nil) { engine.restartPaths(to: participant) }
 
     /// Replaces the metadata that the others see.
     public func update(metadata: [String: String]) { engine.update(metadata: metadata) }
 
-    /// Removes a participant for good. For hosts; others get an `.error` event with `not_host`.
+    /// Removes a participant permanently. For hosts; others get an `.error` event with `not_host`.
     public func kick(_ participant: ParticipantID, reason: String = "") { engine.kick(participant, reason: reason) }
 
     /// Ends the room for everybody. For hosts; others get an `.error` event with `not_host`.
     public func close(reason: String = "") { engine.close(reason: reason) }
 
-    /// The certificates of the connection to a participant, and the code by which two people can compare them. Nil while there has been
-    /// no connection, and where the transport has no certificates.
+    /// Returns the certificates of the connection to a participant, and the code by which two people can compare them.
+    /// Nil before the first connection, and where the transport has no certificates.
     public func security(of participant: ParticipantID) -> PeerSecurity? { hub.snapshot().security[participant] }
 
-    /// Counters of the connections to all participants.
+    /// Returns counters of the connections to all participants.
     public func statistics() async -> [ParticipantID: PeerConnectionStatistics] { await engine.statistics() }
 
     // MARK: For the runtime
 
     func networkChanged(addresses: Set<String>) { engine.networkChanged(addresses: addresses) }
 
-    /// On the loop.
+    /// Reports that this machine has slept. On the loop.
     func woke(after sleep: Duration) { engine.woke(after: sleep) }
 
     nonisolated(nonsending) func start() async { await engine.start() }
@@ -286,7 +296,7 @@ public struct RoomMessages: AsyncSequence, Sendable {
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(batches: batches.makeAsyncIterator()) }
 }
 
-/// The messages of one channel, all that have come since the last look at once.
+/// The messages of one channel in batches: all that have arrived since the last read at once.
 public struct RoomMessageBatches: AsyncSequence, Sendable {
     public typealias Element = [RoomMessage]
     public typealias Failure = Never
@@ -305,7 +315,7 @@ public struct RoomMessageBatches: AsyncSequence, Sendable {
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(mailbox: mailbox) }
 }
 
-/// What happens to a room.
+/// The events of a room.
 public struct RoomEvents: AsyncSequence, Sendable {
     public typealias Element = RoomEvent
     public typealias Failure = Never

@@ -22,7 +22,7 @@ extension RoomChannel {
         }
     }
 
-    /// Which channel of the room a data channel is, nil for one that is none.
+    /// Creates the room's channel that a data channel is, or nil when it is none.
     init?(_ parameters: ChannelParameters, isDelivery: Bool) {
         // The peer chooses the label: up to 64 KiB, which are compared as bytes.
         let label = ByteText(parameters.label)

@@ -5,10 +5,10 @@ internal import RoomCore
 internal import RoomProtocol
 internal import TransportPluginAPI
 
-/// The engine of one room: performs what its machine decides, over any pair of transports.
+/// The engine of one room: performs the actions of its machine, over any pair of transports.
 ///
-/// One isolation domain: everything happens on the peer transport's loop, so that a fact from a peer connection reaches the
-/// machine, and an action reaches the connection, without a hop. Decisions are the machine's, I/O is the managers'.
+/// One isolation domain: everything runs on the peer transport's loop, so that a fact from a peer connection reaches
+/// the machine, and an action reaches the connection, without a hop. The machine decides; the managers do the I/O.
 ///
 /// SAFETY of `@unchecked Sendable`: `join` is behind its lock, all other state is touched only on the loop.
 final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTransport>: RoomEngine, @unchecked Sendable {
@@ -105,7 +105,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     }
 
     nonisolated(nonsending) func leave() async {
-        // Whoever holds the room longer than its runtime has left with that.
+        // A room that outlives its runtime has already been left.
         let runner = await loop.runUnlessEnded { [self] in
             handle(.leaveRequested)
             return self.runner
@@ -145,7 +145,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
 
     // MARK: On the loop
 
-    /// Takes in a fact and performs what the machine makes of it. Facts that arise meanwhile wait for their turn.
+    /// Passes a fact to the machine and performs its actions. Facts that arise meanwhile are queued.
     private func handle(_ event: RoomMachine.Event) {
         loop.preconditionIsCurrent()
         pending.append(event)
@@ -154,7 +154,8 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         while !pending.isEmpty {
             let event = pending.removeFirst()
             for action in machine.handle(event, now: .now()) { perform(action) }
-            // With the roster, which comes behind the news of the join: whoever waited can send to those that are there.
+            // Together with the roster, which follows the news of the join: a caller that waited can send to the
+            // participants that are there.
             if machine.membership != nil, !hasJoined {
                 hasJoined = true
                 hub.joined()
@@ -249,7 +250,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
             case .connected:
                 peers.setBroken(participant, false)
                 peers.peerRecovered(participant)
-            // At first it may only be slow.
+            // At first the path may merely be slow.
             case .recovering(let rung, _, _):
                 peers.setBroken(participant, rung != .wait)
                 peers.awaitData(participant)
@@ -295,7 +296,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         timers = [:]
         tokenProvider.giveUp()
         iceServerProvider.giveUp()
-        // Tells of what was not delivered.
+        // Reports messages that were not delivered.
         closePeers {}
         hub.emit(.left(error))
         hub.end()
@@ -324,7 +325,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     }
 }
 
-/// Carries a loop's timer to a place that only hands it back to the loop.
+/// Carries a loop's timer to code that only hands it back to the loop.
 private struct UncheckedTimer: @unchecked Sendable {
     // SAFETY: cancelled only on the loop.
     private let timer: LoopTimer

@@ -2,11 +2,11 @@ internal import Metrics
 internal import RoomCore
 internal import TransportPluginAPI
 
-/// What a monitoring system gets to see of a room: its recoveries, whose names begin with `room_incident` (`kind` is `path` or
-/// `signaling`), and the lossy messages that were not sent.
+/// The metrics of a room: its recoveries, whose names begin with `room_incident` (`kind` is `path` or `signaling`), and
+/// the lossy messages that were not sent.
 struct RoomMetrics: Sendable {
     private let factory: any MetricsFactory
-    /// Counts messages of a lossy channel that were not sent: nobody was connected, or the buffer was full.
+    /// Counts messages of a lossy channel that were not sent because nobody was connected or the buffer was full.
     let lossyDropped: @Sendable (Int) -> Void
 
     init(factory: any MetricsFactory = MetricsSystem.factory) {
@@ -24,7 +24,7 @@ struct RoomMetrics: Sendable {
         ).increment()
         guard incident.outcome == .recovered else { return }
         record(incident.endedAt - incident.startedAt, "room_incident_duration", [kind, cause])
-        // Of a step that was made again and again, the last one counts: it is the one that led on.
+        // When a step was repeated, the last time counts: it is the one that led on.
         var times: [Incident.Step.Kind: Timestamp] = [:]
         for step in incident.steps { times[step.kind] = step.at }
         for (step, time) in times {

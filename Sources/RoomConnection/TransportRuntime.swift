@@ -3,11 +3,11 @@ internal import NetworkMonitor
 internal import RoomProtocol
 public import TransportPluginAPI
 
-/// The running transports: the only place where rooms come from.
+/// The running transports: the only source of rooms.
 ///
-/// `withRunning` makes the chosen backends and starts their loops *before* it calls its body, so that connecting before the
-/// runtime is ready does not compile. When the body returns or throws, rooms that are still connected are left, and everything
-/// is given back.
+/// `withRunning` makes the chosen backends and starts their loops *before* it calls its body, so that connecting before
+/// the runtime is ready does not compile. When the body returns or throws, the runtime leaves the rooms that are still
+/// connected and releases everything.
 ///
 /// ```swift
 /// try await TransportRuntime.withRunning(configuration, registry: registry) { runtime in
@@ -38,7 +38,7 @@ public final class TransportRuntime: Sendable {
         self.peerCapabilities = peerCapabilities
     }
 
-    /// Starts the backends that the configuration names, runs `body`, and stops them.
+    /// Starts the backends that the configuration names, runs `body`, and stops the backends.
     ///
     /// Throws `RoomError` `.configuration` (unknown backend, bad option) or `.unavailable` (a backend cannot run on this
     /// machine; the message names the package to install) before `body` is called, and whatever `body` throws.
@@ -61,11 +61,12 @@ public final class TransportRuntime: Sendable {
     /// Joins a room: the one entry for hosts and guests.
     ///
     /// - Parameters:
-    ///   - name: the room's name, 1 to 128 bytes of UTF-8, without control, bidirectional and invisible characters.
-    ///   - participant: the name to be shown, unique in the room, 1 to 128 bytes of UTF-8, as the room's.
-    ///   - host: true creates the room and is its host; false joins a room that exists.
-    ///   - metadata: shown to the others: 16 entries at most, keys of 64 bytes, values of 1024, 4096 in all.
-    /// - Returns: the joined room. From here on outages are healed without end, until `leave()` or a terminal refusal.
+    /// - name: The room's name: 1 to 128 bytes of UTF-8, without control, bidirectional and invisible characters.
+    /// - participant: The name to show to others, unique in the room. The rules for the room's name apply.
+    /// - host: Whether to create the room as its host, or to join a room that exists.
+    /// - metadata: Shown to the others: at most 16 entries, keys of 64 bytes, values of 1024, 4096 in all.
+    /// - Returns: The joined room. From here on it recovers from outages without end, until `leave()` or a terminal
+    ///   refusal.
     /// - Throws: `RoomError` `.refused` with the server's code (`room_not_found`, `name_taken`, …), `.timedOut` when the server could
     ///   not be reached within the configuration's `joinTimeout`, `.cancelled`, `.left` when the runtime is stopping.
     public nonisolated(nonsending) func connect(
@@ -82,8 +83,8 @@ public final class TransportRuntime: Sendable {
         return room
     }
 
-    /// As `connect`, but returns at once: watch `room.events` for the join and for refusals. For programs that show the first
-    /// connection's progress.
+    /// Joins a room like `connect`, but returns at once: watch `room.events` for the join and for refusals. For
+    /// programs that show the progress of the first connection.
     public nonisolated(nonsending) func open(
         room name: String, as participant: String, host: Bool = false, metadata: [String: String] = [:]
     ) async throws(RoomError) -> Room {
@@ -114,18 +115,19 @@ public final class TransportRuntime: Sendable {
             if !state.isStopping { state.rooms[ObjectIdentifier(room)] = room }
             return state.isStopping
         }
-        if isStopping { throw RoomError(.left, "the runtime is stopping: no room can be joined any more") }
+        if isStopping { throw RoomError(.left, "the runtime is stopping: no more rooms can be joined") }
         return room
     }
 
-    /// Tells the rooms of changes of this machine's network, and that it has slept, so that they need not wait for silence.
+    /// Notifies the rooms of changes to this machine's network and of sleep, so that they need not wait for silence.
     private nonisolated(nonsending) func watchNetwork() async {
         let loop = peer.loop
         await loop.run { [self] in
             let monitor = NetworkMonitor(on: loop) { [weak self] _ in
                 guard let self else { return }
                 let rooms = state.withLock { Array($0.rooms.values) }
-                // What is no reason to look may still carry a connection: a container's bridge, a link-local address.
+                // An address that is no reason to look may still carry a connection: a container's bridge, a link-local
+                // address.
                 let addresses = NetworkSnapshot.usableAddresses()
                 for room in rooms { room.networkChanged(addresses: addresses) }
             } onWake: { [weak self] sleep in
@@ -188,7 +190,7 @@ public final class TransportRuntime: Sendable {
 }
 
 extension PluginDescriptor {
-    /// Throws when the backend cannot run here, or when an option has a name that it does not know.
+    /// Throws when the backend cannot run here, or when it does not know an option.
     fileprivate func validate(_ options: [String: OptionValue]) throws(TransportError) {
         if let reason = unavailability() {
             throw TransportError(.unavailable, "the backend '\(name)' cannot run on this machine: \(reason)")
