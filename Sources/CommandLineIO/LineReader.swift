@@ -1,37 +1,38 @@
 internal import Glibc
 
-/// Reads lines from a descriptor, in bounded memory. Blocks: for a thread of its own.
+/// Reads lines from a descriptor in bounded memory. Blocks, so it needs a thread of its own.
 package struct LineReader {
     package enum Line: Equatable {
-        /// Without its line end (LF or CRLF). The bytes as they came: any, also NUL and what is no UTF-8.
+        /// The line's bytes as they came, without the line end (LF or CRLF). They may contain NUL and need not be
+        /// UTF-8.
         case line([UInt8])
-        /// Longer than the limit, by its length in bytes; it was passed over.
+        /// The length in bytes of a line that was longer than the limit and was skipped.
         case tooLong(Int)
     }
 
     private let descriptor: Int32
     private let limit: Int
     private var buffer: [UInt8] = []
-    /// Where the unread part of `buffer` begins, and how much of it is known to have no line end.
+    /// The start of the unread part of `buffer`, and how much of it is known to have no line end.
     private var start = 0
     private var searched = 0
     private var skipped = 0
     private var hasEnded = false
 
-    /// `limit`: bytes of the longest line.
+    /// - Parameter limit: Bytes of the longest line.
     package init(descriptor: Int32, limit: Int) {
         self.descriptor = descriptor
         self.limit = limit
     }
 
-    /// Returns the next line; the last one may have no line end. Nil at the end of input, and when it cannot be read any more.
+    /// Returns the next line, or nil at the end of input and after a read error. The last line may have no line end.
     package mutating func next() -> Line? {
         while true {
             if let end = buffer[(start + searched)...].firstIndex(of: UInt8(ascii: "\n")) {
                 return take(upTo: end, next: end + 1)
             }
             searched = buffer.count - start
-            // One more: the CR of a line end.
+            // One more byte: the CR of a line end.
             if searched > limit + 1 {
                 skipped += searched
                 buffer.removeAll(keepingCapacity: true)

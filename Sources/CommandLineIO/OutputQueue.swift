@@ -2,18 +2,18 @@ internal import CLinux
 internal import Glibc
 internal import TransportPluginAPI
 
-/// A bounded queue in front of a descriptor, with a thread of its own that writes: nobody else waits for a reader that is slow.
+/// A bounded queue in front of a descriptor, written by a thread of its own, so that a slow reader blocks nobody else.
 ///
-/// `append` always takes what it is given; over the limit the queue says so, and whoever makes the text is to be held back.
+/// `append` accepts everything. Over the limit `isFull` is true, and the producers of text should be held back.
 package final class OutputQueue: Sendable {
     private struct State {
         var waiting: [UInt8] = []
-        /// Bytes in `waiting`, and of what is being written.
+        /// Bytes in `waiting`, plus those that are being written.
         var count = 0
         var isFull = false
         var isHoldingBack = true
         var isFinished = false
-        /// The thread has ended: everything is written, or the reader is gone.
+        /// Whether the thread has ended: everything is written, or the reader is gone.
         var hasEnded = false
         var isReaderGone = false
         var writers: [CheckedContinuation<Void, Never>] = []
@@ -23,15 +23,16 @@ package final class OutputQueue: Sendable {
 
     private let descriptor: Int32
     private let limit: Int
-    /// Wakes the thread: an eventfd.
+    /// The eventfd that wakes the thread.
     private let wake: Int32
     private let onPressureChange: @Sendable () -> Void
     private let onReaderGone: @Sendable () -> Void
     private let state = Locked(State())
 
-    /// `limit`: bytes at which the queue is full; it is open again at half of that.
-    /// `onPressureChange`: called when the queue has become full, and when it is open again, on any thread: look at `isFull`.
-    /// `onReaderGone`: called once, on the queue's thread, when nobody reads any more; also while nothing is written.
+    /// - Parameters:
+    /// - limit: Bytes at which the queue is full. It is open again at half of that.
+    /// - onPressureChange: Called on any thread when the queue has become full or open again; look at `isFull`.
+    /// - onReaderGone: Called once, on the queue's thread, when nobody reads any more, even while nothing is written.
     package init(
         descriptor: Int32, limit: Int = 1 << 20, onPressureChange: @escaping @Sendable () -> Void = {},
         onReaderGone: @escaping @Sendable () -> Void = {}
@@ -46,11 +47,11 @@ package final class OutputQueue: Sendable {
 
     deinit { if wake >= 0 { close(wake) } }
 
-    /// Whether whoever makes text is to be held back.
+    /// Whether producers of text should be held back.
     package var isFull: Bool { state.withLock { $0.isFull } }
     package var isReaderGone: Bool { state.withLock { $0.isReaderGone } }
 
-    /// Adds text, without waiting. Dropped when the reader is gone or the queue was finished.
+    /// Adds text without waiting. It is dropped when the reader is gone or the queue is finished.
     package func append(_ text: String) {
         var text = text
         let (mustWake, hasFilled) = text.withUTF8 { bytes in
@@ -68,7 +69,7 @@ package final class OutputQueue: Sendable {
         if hasFilled { onPressureChange() }
     }
 
-    /// Returns when the queue is open: for those that make more text only when there is room for it.
+    /// Returns when the queue is open. For producers that make text only when there is room for it.
     package nonisolated(nonsending) func waitUntilOpen() async {
         await withCheckedContinuation { continuation in
             let isOpen = state.withLock { state -> Bool in
@@ -80,10 +81,11 @@ package final class OutputQueue: Sendable {
         }
     }
 
-    /// Holds nobody back from now on: the end is near, and what is to be said is bounded.
+    /// Holds nobody back from now on: the program is ending, and the rest of its output is bounded.
     package func stopHoldingBack() { open { $0.isHoldingBack = false } }
 
-    /// Returns when everything is written, the reader is gone, or `deadline` has passed. Nothing can be appended any more.
+    /// Returns when everything is written, the reader is gone, or `deadline` has passed. Nothing can be appended
+    /// afterwards.
     package nonisolated(nonsending) func finish(within deadline: Duration? = nil) async {
         let id = state.withLock { state -> Int in
             state.isFinished = true
@@ -129,7 +131,7 @@ package final class OutputQueue: Sendable {
         defer { pthread_attr_destroy(&attributes) }
         pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
         var thread = pthread_t()
-        // Ownership: retained; the thread takes it over.
+        // Ownership: retained here, released by the thread.
         let queue = Unmanaged.passRetained(self)
         let result = pthread_create(
             &thread, &attributes,
@@ -139,7 +141,7 @@ package final class OutputQueue: Sendable {
                 return nil
             }, queue.toOpaque())
         if result != 0 {
-            // A machine without a thread to spare has nobody to read either.
+            // A system that cannot start a thread cannot serve a reader either.
             queue.release()
             end(isReaderGone: true)
         }
@@ -161,9 +163,9 @@ package final class OutputQueue: Sendable {
         }
     }
 
-    /// Waits for text. False: the reader is gone.
+    /// Waits for text. Returns false when the reader is gone.
     private func wait() -> Bool {
-        // Of a pipe, a socket and a terminal the other end's going is told without being asked for.
+        // On pipes, sockets and terminals, poll() reports that the other end is gone without being asked to.
         var watched = [
             pollfd(fd: wake, events: Int16(POLLIN), revents: 0), pollfd(fd: descriptor, events: 0, revents: 0),
         ]
@@ -173,7 +175,7 @@ package final class OutputQueue: Sendable {
         return watched[1].revents & Int16(POLLERR | POLLHUP | POLLNVAL) == 0
     }
 
-    /// False: the reader is gone.
+    /// Writes the bytes. Returns false when the reader is gone.
     private func write(_ bytes: [UInt8]) -> Bool {
         var start = 0
         while start < bytes.count {

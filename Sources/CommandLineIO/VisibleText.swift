@@ -1,13 +1,15 @@
-/// Makes text from others safe to print: shown as text, never obeyed by a terminal.
+/// Makes text from others safe to print: a terminal shows it and never obeys it.
 package enum VisibleText {
-    /// Begins each further line of a text of several lines: no text can look like a line of its own.
+    /// The prefix of each further line of a text with several lines, so that no text can look like a line of its own.
     package static let continuation = "\n          | "
 
-    /// Returns `text` with everything that a terminal would obey, or that nobody can see, as an escape like `\u{1B}`.
+    /// Returns `text` with every character that a terminal would obey, or that is invisible, as an escape like
+    /// `\u{1B}`.
     ///
-    /// Escaped are the control characters (C0, DEL, C1), what changes the direction of text, zero-width and other invisible
-    /// characters, and Unicode's line and paragraph separators. A tab stays. A line end, LF or CRLF, goes on behind `continuation`.
-    /// Joiners and variation selectors stay where emoji and the scripts of Arabic and India need them.
+    /// Escapes control characters (C0, DEL, C1), characters that change the direction of text, zero-width and other
+    /// invisible characters, and Unicode's line and paragraph separators. Keeps tabs. A line end, LF or CRLF, becomes
+    /// `continuation`. Joiners and variation selectors are kept where emoji and the scripts of Arabic and India need
+    /// them.
     package static func escaping(_ text: String) -> String {
         if text.utf8.allSatisfy({ (0x20...0x7E).contains($0) }) { return text }
         var visible = ""
@@ -34,7 +36,7 @@ package enum VisibleText {
         let properties = scalar.properties
         return switch properties.generalCategory {
         case .control, .lineSeparator, .paragraphSeparator: true
-        // Interlinear annotations hide what stands between them.
+        // Interlinear annotation characters hide the text between them.
         default: properties.isDefaultIgnorableCodePoint || (0xFFF9...0xFFFB).contains(scalar.value)
         }
     }

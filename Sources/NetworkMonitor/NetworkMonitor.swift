@@ -2,21 +2,23 @@ internal import CLinux
 internal import Glibc
 package import TransportPluginAPI
 
-/// Watches this machine from a transport loop: says when addresses, carriers or default routes have changed, and when it has slept.
+/// Watches this machine's network and sleep from a transport loop: reports changed addresses, carriers and default
+/// routes, and when the machine has slept.
 ///
-/// The kernel's messages (rtnetlink) only say that it is time to look; what counts is whether two looks differ. So a machine on which they
-/// do not come (some containers) is looked at now and then, by the same code.
+/// A message from the kernel (rtnetlink) only means that it is time to look. A change is a difference between two
+/// looks. Machines on which these messages do not arrive (some containers) are looked at periodically, by the same
+/// code.
 ///
-/// A sleep shows in the distance between CLOCK_BOOTTIME, which goes on, and CLOCK_MONOTONIC, which stands still. A timer on the wall clock
-/// that the kernel cancels when that clock jumps (`TFD_TIMER_CANCEL_ON_SET`, which a resume does) says when to look; so does every other
-/// look.
+/// A sleep shows in the difference between CLOCK_BOOTTIME, which continues during it, and CLOCK_MONOTONIC, which stops.
+/// A timer on the wall clock that the kernel cancels when that clock jumps (`TFD_TIMER_CANCEL_ON_SET`; a resume does
+/// this) triggers a look. Every other look checks for a sleep too.
 ///
-/// **Isolation.** The loop's own thread, `init` excepted.
+/// **Isolation.** The loop's own thread, except for `init`.
 // SAFETY of `@unchecked Sendable`: touched only on the loop.
 package final class NetworkMonitor: @unchecked Sendable {
-    /// From the kernel's first message to the look: changes come in groups.
+    /// The time from the kernel's first message to the look, since changes come in groups.
     private static let settleTime: Duration = .milliseconds(20)
-    /// Between looks that nothing gave reason for: with the kernel's messages, and without.
+    /// The time between periodic looks, with the kernel's messages (`watched`) and without (`blind`).
     private let interval: (watched: Duration, blind: Duration)
 
     private let loop: TransportLoop
@@ -31,14 +33,14 @@ package final class NetworkMonitor: @unchecked Sendable {
     private var isSettling = false
     private var jumps: (descriptor: Int32, watch: LoopWatch?) = (-1, nil)
     private var lastSlept = Duration.zero
-    /// Two clocks are not read at the same moment: less is no sleep.
+    /// Shorter differences are no sleep: the two clocks are not read at the same moment.
     private static let shortestSleep: Duration = .milliseconds(100)
 
     /// - Parameters:
-    ///   - look: how to see the network; for tests.
-    ///   - sleptUntilNow: how long this machine has slept since it was booted; for tests.
-    ///   - onChange: called on the loop with what there is now.
-    ///   - onWake: called on the loop with the length of the sleep.
+    /// - look: Reads the network; replaced in tests.
+    /// - sleptUntilNow: Returns how long this machine has slept since boot; replaced in tests.
+    /// - onChange: Called on the loop with the new snapshot.
+    /// - onWake: Called on the loop with the length of the sleep.
     package init(
         on loop: TransportLoop, interval: (watched: Duration, blind: Duration) = (.seconds(10), .seconds(2)),
         look: @escaping () -> NetworkSnapshot = NetworkSnapshot.current,
@@ -58,7 +60,8 @@ package final class NetworkMonitor: @unchecked Sendable {
         if jumps.descriptor >= 0 { close(jumps.descriptor) }
     }
 
-    /// By how much CLOCK_BOOTTIME is before CLOCK_MONOTONIC. Read again where this thread was held up between the two clocks.
+    /// Returns by how much CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC. Reads again when this thread was held up between
+    /// the two.
     package static func sleptUntilNow() -> Duration {
         var least = Duration.seconds(Int64.max)
         for _ in 0..<5 {
@@ -69,7 +72,7 @@ package final class NetworkMonitor: @unchecked Sendable {
         return least
     }
 
-    /// Whether the kernel tells of changes; otherwise looks are all there is.
+    /// Whether the kernel reports changes. Otherwise periodic looks are all there is.
     package var hasMessages: Bool { watch != nil }
 
     package func start() {
@@ -84,7 +87,7 @@ package final class NetworkMonitor: @unchecked Sendable {
         wait(hasMessages ? interval.watched : interval.blind)
     }
 
-    /// Idempotent.
+    /// Stops watching. Idempotent.
     package func stop() {
         loop.preconditionIsCurrent()
         timer?.cancel()
@@ -98,7 +101,7 @@ package final class NetworkMonitor: @unchecked Sendable {
         jumps = (-1, nil)
     }
 
-    /// Whether the kernel tells of a resume; otherwise looks are all there is.
+    /// Whether the kernel reports a resume. Otherwise periodic looks are all there is.
     package var hasClockMessages: Bool { jumps.watch != nil }
 
     private func watchClock() {

@@ -2,7 +2,7 @@ internal import Glibc
 internal import TransportPluginAPI
 
 extension NetworkSnapshot {
-    /// The network as it is now. What cannot be read is left out.
+    /// Returns the network as it is now. Unreadable parts are left out.
     package static func current() -> NetworkSnapshot {
         NetworkSnapshot(
             addresses: addresses(includingIgnored: false),
@@ -10,7 +10,8 @@ extension NetworkSnapshot {
                 .union(defaultRoutes(ofIPv6Table: text(of: "/proc/net/ipv6_route"))))
     }
 
-    /// All addresses of interfaces that are up, also those that a snapshot leaves out: a connection may leave from any of them.
+    /// Returns all addresses of interfaces that are up, also those that a snapshot leaves out: a connection may leave
+    /// from any.
     package static func usableAddresses() -> Set<String> { addresses(includingIgnored: true) }
 
     private static func addresses(includingIgnored: Bool) -> Set<String> {
@@ -18,7 +19,7 @@ extension NetworkSnapshot {
         return Set(includingIgnored ? all.map(\.address) : counted(of: all))
     }
 
-    /// At most 64 KiB of a file of the system.
+    /// Returns at most 64 KiB of a file of the system.
     private static func text(of path: String) -> String {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return "" }

@@ -1,13 +1,15 @@
 package import TransportPluginAPI
 
-/// What of this machine's network decides over connections: the addresses that packets can leave from, and the default routes.
+/// The part of this machine's network that matters to connections: the addresses that packets can leave from, and the
+/// default routes.
 ///
-/// Left out are interfaces that are down or without a carrier, addresses that peers are not offered, and the interfaces of containers and
-/// virtual machines, which come and go without any meaning for the connections of this process; unless there is nothing else.
+/// Interfaces that are down or without a carrier are left out, as are addresses that peers are not offered. Interfaces
+/// of containers and virtual machines come and go without any effect on the connections of this process; they count
+/// only when there is nothing else.
 package struct NetworkSnapshot: Sendable, Hashable {
-    /// Numeric.
+    /// The addresses, in numeric form.
     package var addresses: Set<String> = []
-    /// Interface and gateway of each, as the system writes them.
+    /// The interface and gateway of each route, as the system writes them.
     package var defaultRoutes: Set<String> = []
 
     package init(addresses: Set<String> = [], defaultRoutes: Set<String> = []) {
@@ -15,14 +17,15 @@ package struct NetworkSnapshot: Sendable, Hashable {
         self.defaultRoutes = defaultRoutes
     }
 
-    /// The addresses of `all` that count.
+    /// Returns the addresses of `all` that count.
     package static func counted(of all: [LocalAddress]) -> [String] {
         let offered = LocalAddress.ranked(all, preferring: [])
         let real = offered.filter { !$0.isVirtual }
         return (all.filter(\.isLoopback) + (real.isEmpty ? offered : real)).map(\.address)
     }
 
-    /// The default routes in the text of `/proc/net/route` (IPv4): destination and mask are zero, the route is up.
+    /// Returns the default routes in the text of `/proc/net/route` (IPv4): destination and mask are zero, the route is
+    /// up.
     package static func defaultRoutes(ofIPv4Table text: some StringProtocol) -> Set<String> {
         var routes: Set<String> = []
         for line in text.split(separator: "\n").dropFirst() {
@@ -36,7 +39,8 @@ package struct NetworkSnapshot: Sendable, Hashable {
         return routes
     }
 
-    /// The default routes in the text of `/proc/net/ipv6_route`: a prefix of length zero, up, and not one that rejects.
+    /// Returns the default routes in the text of `/proc/net/ipv6_route`: a prefix of length zero, up, and not a reject
+    /// route.
     package static func defaultRoutes(ofIPv6Table text: some StringProtocol) -> Set<String> {
         var routes: Set<String> = []
         for line in text.split(separator: "\n") {
