@@ -26,7 +26,7 @@ if !isLoadable {
         .target(
             name: "LocalRoom",
             dependencies: [api, "UnixSignaling", "TCPPeers", room("RoomConnection"), room("SignalingFoundation")]),
-        // What a room server's side of `unix` needs.
+        // The room server's side of `unix`.
         .executableTarget(
             name: "unix-bridge", dependencies: ["UnixSignaling", api, room("SignalingFoundation")]),
         .executableTarget(name: "local-room", dependencies: ["LocalRoom", room("RoomConnection")]),

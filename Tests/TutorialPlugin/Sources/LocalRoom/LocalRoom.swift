@@ -5,7 +5,7 @@ import TCPPeers
 import TransportPluginAPI
 import UnixSignaling
 
-/// What this program was built with: its own backends, and one that reaches a room server over TCP.
+/// Returns the backends that this program was built with: its own, and one that reaches a room server over TCP.
 public func localBackends() -> TransportRegistry {
     var registry = TransportRegistry()
     registry.register(FoundationSignaling.plugin())
@@ -14,14 +14,16 @@ public func localBackends() -> TransportRegistry {
     return registry
 }
 
-/// What stands in the configuration file: `{"server": "ws://127.0.0.1:8080/", "signaling": "foundation", "peer": "tcp"}`.
+/// The content of the configuration file: `{"server": "ws://127.0.0.1:8080/", "signaling": "foundation", "peer":
+/// "tcp"}`.
 private struct File: Decodable {
     var server: String
     var signaling: String
     var peer: String
 }
 
-/// The configuration that a file chooses. An unknown backend is refused when the runtime starts, with the names of those there are.
+/// Returns the configuration that a file chooses. An unknown backend is refused when the runtime starts, in a message
+/// that names the known ones.
 public func localConfiguration(fromFile path: String) throws -> RoomConfiguration {
     let file = try JSONDecoder().decode(File.self, from: Data(contentsOf: URL(filePath: path)))
     var configuration = try RoomConfiguration(server: file.server)

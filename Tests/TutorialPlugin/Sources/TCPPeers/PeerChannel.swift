@@ -1,10 +1,11 @@
 import TransportPluginAPI
 
-/// One channel of a connection, as this side sees it.
+/// One channel of a connection, from this side's point of view.
 final class PeerChannel {
-    /// Bytes that may be on their way or wait for the reader at the other side; one message more, whatever its size.
+    /// Bytes that may be in transit or wait for the reader at the other side. One message of any size is allowed beyond
+    /// them.
     static let window = 256 << 10
-    /// Counted for each message beside its bytes, so that empty ones are bounded too.
+    /// Bytes counted for each message in addition to its payload, so that empty messages are bounded too.
     static let overhead = 16
 
     let id: ChannelID
@@ -15,10 +16,10 @@ final class PeerChannel {
     // Outbound
     private var queue: [(Payload, isText: Bool)] = []
     private var queued = 0
-    /// Sent, and not yet taken by the other side's reader.
+    /// Bytes that were sent, and not yet taken by the other side's reader.
     private var outstanding = 0
     var owesWritable = false
-    /// Closing was asked for here: the frame goes out after what was accepted.
+    /// Whether closing was requested here: the close frame goes out after the accepted messages.
     var isClosing = false
     var hasSentClose = false
     var hasReceivedClose = false
@@ -43,7 +44,7 @@ final class PeerChannel {
         queued += payload.count + Self.overhead
     }
 
-    /// The next message that the window has room for.
+    /// Returns the next message that the window has room for.
     func next() -> PeerFrame? {
         guard let (payload, isText) = queue.first else { return nil }
         let cost = payload.count + Self.overhead
@@ -56,7 +57,7 @@ final class PeerChannel {
 
     func taken(_ count: Int) { outstanding = max(0, outstanding - count) }
 
-    /// Keeps a message for the reader. False: the other side sends more than the window allows.
+    /// Keeps a message for the reader. Returns false when the other side sends more than the window allows.
     func received(_ payload: Payload, isText: Bool, maximum: Int) -> Bool {
         unread.append((payload, isText))
         unreadBytes += payload.count + Self.overhead

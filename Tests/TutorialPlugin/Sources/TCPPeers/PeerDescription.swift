@@ -3,11 +3,11 @@ import TransportPluginAPI
 
 /// The text of an offer or an answer: `tcp-peer 1 <host> <port> <token> <maximum message size>`.
 struct PeerDescription {
-    /// Tells one machine (one start of it) from another.
+    /// Identifies one machine, and one boot of it.
     var host: String
-    /// Where the offerer listens on 127.0.0.1; 0 in an answer.
+    /// The port on 127.0.0.1 where the offerer listens; 0 in an answer.
     var port: UInt16
-    /// What the other side says in its `hello`. A secret of those two: the signaling server carries it.
+    /// The token that the other side must show in its `hello`. A secret of the two, carried by the signaling server.
     var token: String
     var maximumMessageSize: Int
 
@@ -21,7 +21,7 @@ struct PeerDescription {
 
     var text: String { "tcp-peer 1 \(host) \(port) \(token) \(maximumMessageSize)" }
 
-    /// Throws `.protocolViolation` for other text, `.notSupported` for a description of another machine.
+    /// Throws `.protocolViolation` for any other text, and `.notSupported` for a description of another machine.
     init(parsing text: String) throws(TransportError) {
         let parts = text.utf8.count <= 256 ? text.split(separator: " ", omittingEmptySubsequences: false) : []
         guard parts.count == 6, parts[0] == "tcp-peer", parts[1] == "1", let port = UInt16(parts[3]),

@@ -1,11 +1,11 @@
 import TransportPluginAPI
 
-/// Which channel of a connection: one that the sender of the frame has opened, one that its receiver has, or one that both agreed on.
+/// A channel of a connection: opened by the sender of the frame, by its receiver, or agreed on by both.
 struct ChannelKey: Hashable {
     enum Owner: UInt8 {
         case sender = 0, receiver = 1, both = 2
 
-        /// The same channel as the other side names it.
+        /// The same channel's owner as the other side names it.
         var mirrored: Owner { self == .sender ? .receiver : self == .receiver ? .sender : .both }
     }
     var owner: Owner
@@ -14,20 +14,20 @@ struct ChannelKey: Hashable {
     var mirrored: ChannelKey { ChannelKey(owner: owner.mirrored, number: number) }
 }
 
-/// What goes over the socket: a byte that says what it is, four that say how long it is, and the content.
+/// A frame on the socket: one byte for its kind, four for its length, and the content.
 enum PeerFrame {
-    /// The token that the other side's description gave: only who was told of this connection can know it.
+    /// The token from the other side's description. Only a peer that was sent the description can know it.
     case hello(token: String)
     case open(ChannelKey, ChannelParameters)
     case message(ChannelKey, Payload, isText: Bool)
-    /// The reader has taken so much, and has room for as much again.
+    /// The reader has taken this many bytes, and has room for as many again.
     case taken(ChannelKey, Int)
     case close(ChannelKey)
     case probe
     case alive
     case goodbye
 
-    /// What a frame holds beside a message's bytes, at most.
+    /// The maximum size of a frame without the bytes of a message.
     static let largestHeader = 2 * 65_535 + 64
 
     var bytes: [UInt8] {
@@ -63,15 +63,15 @@ enum PeerFrame {
     }
 }
 
-/// Puts frames together from the pieces in which they arrive. What comes was sent by somebody else: it is checked before it is
-/// believed, and never more is kept than one frame and one piece.
+/// Reassembles frames from the pieces in which they arrive. The input is untrusted: it is checked before use, and no
+/// more than one frame and one piece is kept.
 struct PeerFrameReader {
     private let largest: Int
     private var bytes: [UInt8] = []
 
     init(maximumMessageSize: Int) { largest = maximumMessageSize + PeerFrame.largestHeader }
 
-    /// Takes a piece and returns the frames that are complete.
+    /// Appends a piece, and returns the frames that are complete.
     mutating func append(_ piece: UnsafeRawBufferPointer) throws(TransportError) -> [PeerFrame] {
         bytes += piece
         var frames: [PeerFrame] = []
@@ -145,7 +145,7 @@ struct PeerFrameReader {
 
         mutating func key() throws(TransportError) -> ChannelKey {
             guard let owner = ChannelKey.Owner(rawValue: UInt8(try number(1))) else { throw Self.malformed }
-            // Named by its sender: seen from here it is the other way round.
+            // The sender's name for it: seen from here, the owner is the other side.
             return ChannelKey(owner: owner.mirrored, number: UInt32(try number(4)))
         }
     }

@@ -5,7 +5,7 @@ import TransportPluginAPI
 ///
 /// SAFETY of `@unchecked Sendable`: touched only on the loop.
 final class PeerLink: @unchecked Sendable {
-    /// Bytes that may wait for the socket before messages do; and as many again before reading stops.
+    /// Bytes that may wait for the socket before messages have to; the same number again before reading stops.
     private static let limit = 256 << 10
 
     private let descriptor: Int32
@@ -25,7 +25,7 @@ final class PeerLink: @unchecked Sendable {
         setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, 4)
     }
 
-    /// Throws `.resourceExhausted`, `.unreachable`.
+    /// Throws `.resourceExhausted` or `.unreachable`.
     convenience init(
         connectingTo port: UInt16, _ loop: TransportLoop, _ configuration: PeerConnectionConfiguration
     ) throws(TransportError) {
@@ -59,7 +59,7 @@ final class PeerLink: @unchecked Sendable {
 
     var hasRoom: Bool { unwritten.count < Self.limit }
 
-    /// Sends a frame in this turn or a later one.
+    /// Sends a frame in this turn of the loop or a later one.
     func send(_ frame: PeerFrame) {
         guard onEnd != nil else { return }
         let wasEmpty = unwritten.isEmpty
@@ -67,7 +67,7 @@ final class PeerLink: @unchecked Sendable {
         if wasEmpty { loop.execute { [weak self] in self?.write() } }
     }
 
-    /// Sends a frame with what the system takes now.
+    /// Sends a frame, as far as the system accepts it now.
     func sendLast(_ frame: PeerFrame) {
         guard onEnd != nil else { return }
         unwritten += frame.bytes
@@ -93,7 +93,7 @@ final class PeerLink: @unchecked Sendable {
             guard result > 0 else { return }
             do throws(TransportError) {
                 for frame in try reader.append(UnsafeRawBufferPointer(rebasing: piece[..<result])) {
-                    // Whoever takes a frame may close this link.
+                    // The handler of a frame may close this link.
                     try onFrame?(frame)
                 }
             } catch {
@@ -123,7 +123,7 @@ final class PeerLink: @unchecked Sendable {
         if !hadRoom || unwritten.isEmpty { onRoom?() }
     }
 
-    /// A side that does not read gets no answers: then it is not read either.
+    /// A side that does not read gets no answers. Then it is not read either.
     private func settleReading() {
         if unwritten.count > 2 * Self.limit {
             watch?.interest.remove(.readable)
@@ -132,7 +132,7 @@ final class PeerLink: @unchecked Sendable {
         }
     }
 
-    /// False when the system takes no more; `errno` tells why.
+    /// Returns false when the system accepts no more; `errno` has the reason.
     private func flush() -> Bool {
         var written = 0
         defer { unwritten.removeFirst(written) }

@@ -3,7 +3,7 @@ import TransportPluginAPI
 
 /// Waits on 127.0.0.1 for the one connection that shows the right token. Lives on the loop.
 final class PeerListener {
-    /// Strangers that may be heard at a time, and for how long.
+    /// The number of unknown connections that are read at a time, and for how long.
     private static let maximumStrangers = 8
     private static let patience = Duration.seconds(5)
 
@@ -15,7 +15,8 @@ final class PeerListener {
     private var watch: LoopWatch?
     private var strangers: [ObjectIdentifier: (link: PeerLink, timer: LoopTimer)] = [:]
 
-    /// `isRight` is given each connection with the token it shows, and takes it or not.
+    /// - Parameter isRight: Called with each connection and the token that it shows; returns whether it takes the
+    ///   connection.
     init(
         _ loop: TransportLoop, _ configuration: PeerConnectionConfiguration,
         isRight: @escaping (PeerLink, String) -> Bool

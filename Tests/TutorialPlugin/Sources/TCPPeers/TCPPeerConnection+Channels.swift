@@ -31,7 +31,7 @@ extension TCPPeerConnection {
         return channel
     }
 
-    /// Tells the other side of a channel. An agreed one opens when both have told.
+    /// Announces a channel to the other side. An agreed channel opens when both sides have announced it.
     func announce(_ channel: PeerChannel) {
         guard !channel.isOpen, !channel.hasSentClose, channel.key.owner != .receiver else { return }
         link?.send(.open(channel.key, channel.parameters))
@@ -92,14 +92,14 @@ extension TCPPeerConnection {
         emit(.channelClosed(channel.id))
     }
 
-    /// A channel has ended when both sides have said so and everything was read.
+    /// Ends a channel when both sides have closed it and everything was read.
     func finishIfDone(_ channel: PeerChannel) {
         if channel.hasSentClose, channel.hasReceivedClose, channel.isRead { forget(channel) }
     }
 
     // MARK: Out
 
-    /// Moves messages to the socket, a turn for each channel, as far as it and the windows have room.
+    /// Moves messages to the socket, one channel after the other, as far as the socket and the windows have room.
     func pump() {
         guard isConnected, let link else { return }
         var hasMoved = true
@@ -145,7 +145,7 @@ extension TCPPeerConnection {
             settleWritable(channel)
         case .close(let key):
             guard let channel = channels[key] else {
-                // Never opened here: there is nothing to be told but that.
+                // It never opened here, so its end is all there is to report.
                 if key.owner == .both, agreedByRemote.remove(key.number) != nil { link?.send(.close(key)) }
                 return
             }
@@ -171,7 +171,7 @@ extension TCPPeerConnection {
                 throw TransportError(.protocolViolation, "an agreed id of \(key.number) came")
             }
             if let channel = channels[key], !channel.isOpen {
-                // Ours was announced when the connection was made, or is about to be.
+                // Our side was announced when the connection was made, or is about to be.
                 if isConnected { opened(channel, isRemote: false) } else { agreedByRemote.insert(key.number) }
             } else {
                 agreedByRemote.insert(key.number)

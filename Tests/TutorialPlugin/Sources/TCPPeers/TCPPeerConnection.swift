@@ -17,7 +17,7 @@ public final class TCPPeerConnection: PeerConnection, @unchecked Sendable {
     private var local: PeerDescription?
     private var remote: PeerDescription?
     private var listener: PeerListener?
-    /// The other side has shown our token.
+    /// Whether the other side has shown our token.
     private var hasHello = false
 
     // The way to the other side
@@ -29,7 +29,7 @@ public final class TCPPeerConnection: PeerConnection, @unchecked Sendable {
 
     var channels: [ChannelKey: PeerChannel] = [:]
     var channelsByID: [ChannelID: PeerChannel] = [:]
-    /// Channels that both sides agreed on and only the other side has opened so far.
+    /// Channels that both sides agreed on, and that only the other side has opened so far.
     var agreedByRemote: Set<UInt32> = []
     var nextNumber: UInt32 = 1
     var nextRemoteNumber: UInt32 = 1
@@ -76,7 +76,7 @@ public final class TCPPeerConnection: PeerConnection, @unchecked Sendable {
                 throw Self.invalidState("an answer came that fits no open offer")
             }
             remote = parsed
-            // The other side may have been faster than its answer.
+            // The other side may have connected before its answer arrived.
             if hasHello { link?.send(.hello(token: parsed.token)) }
             connectIfComplete()
         }
@@ -89,7 +89,7 @@ public final class TCPPeerConnection: PeerConnection, @unchecked Sendable {
         emit(.endOfLocalCandidates(usernameFragment: String(description.token.prefix(8))))
     }
 
-    /// There are none: the description says everything.
+    /// Refuses every candidate: there are none, since the description has everything.
     public func addRemoteCandidate(_ candidate: PeerCandidate) throws(TransportError) {
         try checkOpen()
         guard candidate.text.isEmpty else {
@@ -103,7 +103,7 @@ public final class TCPPeerConnection: PeerConnection, @unchecked Sendable {
 
     public func updateICEServers(_ servers: [ICEServer]) {}
 
-    /// Somebody connected and showed a token.
+    /// Takes over a connection that showed a token. Returns whether the token was right.
     private func accepted(_ link: PeerLink, _ token: String) -> Bool {
         guard !isClosed, !hasHello, token == local?.token else { return false }
         listener?.close()
@@ -148,7 +148,7 @@ public final class TCPPeerConnection: PeerConnection, @unchecked Sendable {
         case .probe: link?.send(.alive)
         case .alive: emit(.liveness(.alive))
         default:
-            // Whoever has shown our token and knows us to be there may use channels.
+            // A side that has shown our token, and has seen ours, may use channels.
             guard hasHello, role == .answerer || remote != nil else {
                 throw TransportError(.protocolViolation, "a frame came before the connection was made")
             }
@@ -194,7 +194,8 @@ public final class TCPPeerConnection: PeerConnection, @unchecked Sendable {
 
     // MARK: Events
 
-    /// Told in a later turn, or before the next message: no method calls the handler back before it returns.
+    /// Emits an event in a later turn of the loop, or before the next message: no method calls the handler before it
+    /// returns.
     func emit(_ event: PeerConnectionEvent) {
         events.append(event)
         guard !isDrainScheduled else { return }
@@ -215,7 +216,7 @@ public final class TCPPeerConnection: PeerConnection, @unchecked Sendable {
         }
     }
 
-    /// Hands the reader what it has room for. Never called from inside a method of the API.
+    /// Delivers the messages that the reader has room for. Never called from inside a method of the API.
     func deliver(_ channel: PeerChannel) {
         drain()
         var taken = 0

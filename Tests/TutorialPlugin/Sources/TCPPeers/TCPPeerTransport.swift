@@ -1,8 +1,10 @@
 import TransportPluginAPI
 
-/// Peer connections over plain TCP between processes of one machine: no encryption, and therefore no way to another machine.
+/// Peer connections over plain TCP between processes of one machine. They are not encrypted, and therefore do not lead
+/// to another machine.
 ///
-/// The offerer listens on 127.0.0.1 and says where; the other side connects. Each shows the token that the other's description gave.
+/// The offerer listens on 127.0.0.1 and announces the port; the other side connects. Each side shows the token from the
+/// other's description.
 public final class TCPPeerTransport: PeerTransport {
     private struct State {
         var isShutDown = false
@@ -15,7 +17,7 @@ public final class TCPPeerTransport: PeerTransport {
     /// Throws `.resourceExhausted` when the system has no descriptor or thread left.
     public init() throws(TransportError) { loop = try TransportLoop(name: "tcp-peers") }
 
-    /// What to register: the backend called `tcp`.
+    /// Returns the plugin to register: the backend called `tcp`.
     public static func plugin() -> PeerPlugin {
         let descriptor = PluginDescriptor(
             name: "tcp", summary: "Plain TCP between processes of one machine, not encrypted", capabilities: [])
@@ -44,7 +46,7 @@ public final class TCPPeerTransport: PeerTransport {
         }
         if isFirst {
             await loop.run { for connection in open { connection.close() } }
-            // Behind the events that `close` has queued.
+            // After the events that `close` has queued.
             await loop.run {}
         }
         await loop.shutdown()
@@ -52,7 +54,8 @@ public final class TCPPeerTransport: PeerTransport {
 }
 
 #if LOADABLE
-    /// Called by a program that loads this library at run time. A program that registers several of them itself has no use for it.
+    /// Called by a program that loads this library at run time. A program that registers several transports itself does
+    /// not need it.
     @_cdecl("room_plugin_register")
     public func register(_ exchange: UnsafeMutableRawPointer) -> Int32 {
         registerTransports(exchange) { registry in registry.register(TCPPeerTransport.plugin()) }

@@ -1,6 +1,6 @@
 import TransportPluginAPI
 
-/// What goes over the socket: one byte that says what it is, four that say how long it is, and the content.
+/// A frame on the socket: one byte for its kind, four for its length, and the content.
 enum Frame {
     case message(SignalingMessage)
     case close(SignalingClose)
@@ -21,8 +21,8 @@ enum Frame {
     }
 }
 
-/// Puts frames together from the pieces in which they arrive. Everything in here was sent by somebody else: it is checked before
-/// it is believed, and never more is kept than one frame and one piece.
+/// Reassembles frames from the pieces in which they arrive. The input is untrusted: it is checked before use, and no
+/// more than one frame and one piece is kept.
 struct FrameReader {
     let maximumMessageSize: Int
     private var bytes: [UInt8] = []
@@ -36,7 +36,7 @@ struct FrameReader {
         bytes += piece
     }
 
-    /// The next frame that is complete, one at a time: what came before a bad one counts.
+    /// Returns the next complete frame. Frames are taken one at a time, so that those before a bad one count.
     mutating func next() throws(TransportError) -> Frame? {
         let rest = bytes[consumed...]
         guard rest.count >= 5, let kind = rest.first else { return nil }

@@ -3,7 +3,8 @@ import TransportPluginAPI
 
 /// One open connection.
 ///
-/// SAFETY of `@unchecked Sendable`: the buffers and `state` have locks of their own; everything else is touched only on the loop.
+/// SAFETY of `@unchecked Sendable`: the buffers and `state` have their own locks. Everything else is touched only on
+/// the loop.
 public final class FrameConnection: SignalingConnection, @unchecked Sendable {
     private struct State {
         var closeReason: SignalingClose?
@@ -11,7 +12,7 @@ public final class FrameConnection: SignalingConnection, @unchecked Sendable {
         var waiting: [CheckedContinuation<Void, Never>] = []
     }
 
-    /// Of a socket that has one: rooms learn from it at once that this machine has lost the address.
+    /// The local address of a socket that has one. From it, rooms notice at once when this machine loses the address.
     public let localAddress: String?
     private let endpoint: SignalingEndpoint
     private let loop: TransportLoop
@@ -49,7 +50,7 @@ public final class FrameConnection: SignalingConnection, @unchecked Sendable {
         reference.connection = self
     }
 
-    /// Lets the buffers reach the connection that is made after them.
+    /// Lets the buffers reach the connection, which is made after them.
     private final class Reference: @unchecked Sendable {
         // SAFETY: set once in `init`, read only on the loop afterwards.
         weak var connection: FrameConnection?
@@ -73,7 +74,7 @@ public final class FrameConnection: SignalingConnection, @unchecked Sendable {
     }
 
     public nonisolated(nonsending) func close(_ reason: SignalingClose, within deadline: Duration) async {
-        // Takes nothing more; what was taken still goes out.
+        // No more messages are accepted; those that were accepted still go out.
         outbound.finish()
         loop.execute { self.beginClose(reason, deadline) }
         await withCheckedContinuation { continuation in
@@ -129,7 +130,7 @@ public final class FrameConnection: SignalingConnection, @unchecked Sendable {
         guard !hasReceivedClose else { return }
         switch frame {
         case .message(let message):
-            // The limit is reached: what the other side sends from now on waits in the socket, and then on its side.
+            // The limit is reached. Further bytes from the other side wait in the socket, and then on its side.
             if !inbound.appendNow(message), !isClosing { watch?.interest.remove(.readable) }
         case .close(let reason):
             hasReceivedClose = true
@@ -198,7 +199,7 @@ public final class FrameConnection: SignalingConnection, @unchecked Sendable {
         deadline?.cancel()
         Glibc.close(descriptor)
         outbound.finish(error.code == .closed ? error : Self.closed, discarding: true)
-        // What came before is delivered first.
+        // Messages that arrived before are delivered first.
         inbound.finish(error)
         onEnd(self)
         for continuation in waiting { continuation.resume() }

@@ -1,7 +1,7 @@
 import Glibc
 import TransportPluginAPI
 
-/// The other side: accepts connections, for tests and for the bridge.
+/// Accepts connections for the other side, in tests and in the bridge.
 package final class Listener: Sendable {
     package let connections: AsyncStream<FrameConnection>
     private let feed: AsyncStream<FrameConnection>.Continuation
@@ -9,8 +9,8 @@ package final class Listener: Sendable {
     private let descriptor: Locked<Int32>
 
     /// - Parameters:
-    ///   - descriptor: a socket that listens, which then belongs to the listener.
-    ///   - endpoint: its limits are those of the accepted connections.
+    /// - descriptor: A listening socket, which then belongs to the listener.
+    /// - endpoint: The source of the accepted connections' limits.
     package init(_ descriptor: Int32, _ endpoint: SignalingEndpoint) async throws {
         let transport = try UnixTransport()
         let (connections, feed) = AsyncStream.makeStream(of: FrameConnection.self)
@@ -27,7 +27,7 @@ package final class Listener: Sendable {
         }
     }
 
-    /// A socket that listens at this path.
+    /// Returns a socket that listens at this path.
     package static func listen(_ path: String) throws(TransportError) -> Int32 {
         guard var address = sockaddr_un(path: path) else {
             throw TransportError(.invalidArgument, "'\(path)' is too long for a socket: 107 bytes are the limit")
@@ -40,14 +40,14 @@ package final class Listener: Sendable {
         return descriptor
     }
 
-    /// When it returns, connecting is refused. Idempotent.
+    /// Stops listening: when it returns, connecting is refused. Idempotent.
     package func stop() {
-        // Behind the lock: once it is closed, the number may be somebody else's.
+        // Behind the lock: once the descriptor is closed, its number may belong to somebody else.
         descriptor.withLock { if $0 >= 0 { _ = shutdown($0, Int32(SHUT_RDWR)) } }
         feed.finish()
     }
 
-    /// Ends what is open, and returns when everything is given back.
+    /// Closes open connections, and returns when everything is released.
     package func close() async {
         stop()
         // The watch first, then its descriptor.

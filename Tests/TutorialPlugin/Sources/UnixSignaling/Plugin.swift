@@ -1,7 +1,7 @@
 import TransportPluginAPI
 
 extension UnixTransport {
-    /// What to register: the backend called `unix`.
+    /// Returns the plugin to register: the backend called `unix`.
     public static func plugin() -> SignalingPlugin {
         let descriptor = PluginDescriptor(
             name: "unix", summary: "Signaling over Unix-domain sockets", capabilities: [])

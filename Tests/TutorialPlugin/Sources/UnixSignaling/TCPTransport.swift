@@ -1,8 +1,8 @@
 import TransportPluginAPI
 
-/// The same frames over TCP: `ws://host:port/`. Here connecting waits, for a resolver and for the other side.
+/// The same frames over TCP: `ws://host:port/`. Here `connect` waits, for a resolver and for the other side.
 public final class TCPTransport: SignalingTransport {
-    /// Keeps the connections, which differ in nothing but how they are opened.
+    /// The transport of the connections, which differ only in how they are opened.
     private let sockets: UnixTransport
 
     /// Throws `.resourceExhausted` when the system has no descriptor or thread left.

@@ -1,7 +1,7 @@
 import Glibc
 import TransportPluginAPI
 
-/// Signaling over Unix-domain sockets: `ws://localhost/run/room.sock` leads to the socket `/run/room.sock`.
+/// Signaling over Unix-domain sockets: `ws://localhost/run/room.sock` connects to the socket `/run/room.sock`.
 public final class UnixTransport: SignalingTransport {
     private struct State {
         var connections: [ObjectIdentifier: FrameConnection] = [:]
@@ -21,7 +21,7 @@ public final class UnixTransport: SignalingTransport {
         return try adopt(try Self.open(endpoint.path), endpoint)
     }
 
-    /// What cannot be done is refused, never ignored.
+    /// Refuses demands that this transport cannot meet. They are never ignored.
     static func check(_ endpoint: SignalingEndpoint) throws(TransportError) {
         if Task.isCancelled { throw TransportError(.cancelled, "connecting to \(endpoint.url) was cancelled") }
         guard !endpoint.isSecure, endpoint.proxy == nil else {
@@ -38,11 +38,11 @@ public final class UnixTransport: SignalingTransport {
             return Array(state.connections.values)
         }
         for connection in open { connection.abort() }
-        // Ends the loop behind the work that `abort` has queued on it.
+        // Ends the loop after the work that `abort` has queued on it.
         await loop.shutdown()
     }
 
-    /// Makes a connection of an open socket, which then belongs to it.
+    /// Makes a connection of an open socket, and takes ownership of the socket.
     package func adopt(_ descriptor: Int32, _ endpoint: SignalingEndpoint) throws(TransportError) -> FrameConnection {
         let connection = FrameConnection(descriptor, endpoint, loop) { [weak self] connection in
             _ = self?.state.withLock { $0.connections.removeValue(forKey: ObjectIdentifier(connection)) }
@@ -55,12 +55,12 @@ public final class UnixTransport: SignalingTransport {
             close(descriptor)
             throw TransportError(.closed, "the transport is shut down")
         }
-        // Taken for sure: `shutdown` ends the loop only behind the connections that it found.
+        // Never refused: `shutdown` ends the loop only after the connections that it found.
         loop.execute { connection.start() }
         return connection
     }
 
-    /// Connecting to a Unix-domain socket never waits: it works, or it fails.
+    /// Connecting to a Unix-domain socket never waits: it succeeds or fails at once.
     private static func open(_ path: String) throws(TransportError) -> Int32 {
         guard var address = sockaddr_un(path: path) else {
             throw TransportError(.invalidArgument, "'\(path)' is too long for a socket: 107 bytes are the limit")

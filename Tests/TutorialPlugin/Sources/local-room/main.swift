@@ -1,7 +1,7 @@
 import LocalRoom
 import RoomConnection
 
-// local-room FILE ROOM NAME [--host]: says what is said in the room, and says hello.
+// local-room FILE ROOM NAME [--host]: says hello in the room, and prints its messages.
 let arguments = CommandLine.arguments
 guard arguments.count >= 4 else { fatalError("usage: local-room FILE ROOM NAME [--host]") }
 let configuration = try localConfiguration(fromFile: arguments[1])

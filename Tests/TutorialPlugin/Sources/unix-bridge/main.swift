@@ -11,7 +11,7 @@ guard arguments.count == 3 else {
 }
 let near = try SignalingEndpoint(url: "ws://localhost\(arguments[1])")
 let far = try SignalingEndpoint(url: arguments[2])
-// What a bridge that was killed left behind; nothing else is removed.
+// Removes the socket of a bridge that was killed, and nothing else.
 var status = stat()
 if stat(near.path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK { unlink(near.path) }
 let listener = try await Listener(Listener.listen(near.path), near)

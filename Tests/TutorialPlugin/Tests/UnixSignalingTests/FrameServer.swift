@@ -4,21 +4,21 @@ import TransportTestKit
 
 @testable import UnixSignaling
 
-/// The server's side of the clauses: accepts connections, and does with each what the clause asks for.
+/// The server's side of the clauses: accepts connections, and serves each as the clause asks.
 final class FrameServer: SignalingTestServer {
     let endpoint: SignalingEndpoint
     private let listener: Listener
     private let gate = AsyncStream<Void>.makeStream()
     private let task: Task<Void, Never>
 
-    /// - Parameter messages: what it sends first, to each connection.
+    /// - Parameter messages: Sent first, to each connection.
     init(
         _ descriptor: Int32, at endpoint: SignalingEndpoint, _ behaviour: SignalingServerBehaviour,
         saying messages: [SignalingMessage]
     ) async throws {
         self.endpoint = endpoint
         var limits = endpoint
-        // What it takes while nobody reads must end soon; what it sends may be more than anybody should.
+        // It must soon stop accepting while nobody reads, but may send more than a client accepts.
         limits.bufferLimit = 64 << 10
         limits.maximumMessageSize = .max
         let listener = try await Listener(descriptor, limits)
@@ -77,7 +77,7 @@ extension FrameServer {
     ) async throws -> FrameServer {
         let descriptor = socket(
             AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        // Before it listens; else the system takes tens of megabytes for whoever does not read.
+        // Set before it listens; otherwise the system buffers tens of megabytes for a server that does not read.
         var size: Int32 = 64 << 10
         setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, socklen_t(MemoryLayout<Int32>.size))
         var address = sockaddr_in()
