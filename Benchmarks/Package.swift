@@ -1,7 +1,8 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// Micro-benchmarks of hot paths: `make micro`. A package of its own, so that nobody who uses the library fetches what it needs.
+// Micro-benchmarks of hot paths: `make micro`. A package of its own, so that nobody who uses the library fetches what
+// it needs.
 
 let strict: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("InternalImportsByDefault"),
@@ -16,7 +17,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-collections", from: "1.2.0"),
     ],
     targets: [
-        // What is measured and not public, by links to its files: compiled as in its own module.
+        // Measured code that is not public, by links to its files: compiled as in its own module.
         .target(
             name: "SignalingFoundationCodec", dependencies: [.product(name: "TransportPluginAPI", package: "room")],
             path: "Subjects/SignalingFoundationCodec", swiftSettings: strict),

@@ -31,7 +31,7 @@ import TransportPluginAPI
             }
         }
 
-        /// Blocks until there are so many bytes.
+        /// Blocks until `count` bytes have arrived.
         func read(_ count: Int) -> String {
             var bytes: [UInt8] = []
             var chunk = [UInt8](repeating: 0, count: 65_536)
@@ -59,7 +59,7 @@ import TransportPluginAPI
         let queue = OutputQueue(descriptor: reader.writing, limit: 100_000, onPressureChange: { feed.yield() })
         var iterator = changes.makeAsyncIterator()
         let line = String(repeating: "x", count: 9_999) + "\n"
-        // A pipe holds 64 KiB; the queue is full behind it, and takes the rest all the same.
+        // A pipe holds 64 KiB. Beyond that the queue is full, and still accepts the rest.
         for _ in 1...30 { queue.append(line) }
         await iterator.next()
         #expect(queue.isFull)

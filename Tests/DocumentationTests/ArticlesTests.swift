@@ -4,12 +4,12 @@ import Testing
 import TransportPluginAPI
 import TransportTestKit
 
-/// The code of the articles and of the README is code that compiles: each block stands, whole, in a file of the tests.
+/// The code of the articles and of the README compiles: each block is part of a file of the tests.
 @Suite struct ArticlesTests {
     private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
 
-    /// What articles quote: the examples of these tests, and the plugin of the tutorial.
+    /// The sources of quoted code: the examples of these tests, and the plugin of the tutorial.
     private static let quoted = ["Tests/DocumentationTests", "Tests/TutorialPlugin"]
 
     private static func files(under folder: String, withExtension name: String) throws -> [URL] {
@@ -19,7 +19,7 @@ import TransportTestKit
         return all.compactMap { $0 as? URL }.filter { $0.pathExtension == name }
     }
 
-    /// Words and signs with one blank between them: how lines are broken does not matter.
+    /// The words and signs with one blank between them, so that line breaks do not matter.
     private static func normalized(_ text: some StringProtocol) -> String {
         " " + text.split(whereSeparator: \.isWhitespace).joined(separator: " ") + " "
     }

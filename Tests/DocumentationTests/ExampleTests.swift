@@ -17,7 +17,7 @@
                     let host = try await runtime.connect(toRoom: "lobby", as: "alice", host: true)
                     await echo(in: host)
                     let guest = try #require(try await join(runtime))
-                    // Who else is there is told by events, just after the join.
+                    // Events report the other participants, just after the join.
                     for await event in guest.events { if case .peerJoined = event { break } }
                     try await guest.send("hello", to: host.selfID)
                     var messages = guest.messages().makeAsyncIterator()
@@ -28,7 +28,7 @@
             }
         }
 
-        /// A token as "Operations" makes it lets its holder in, and nobody else.
+        /// A token made as in "Operations" admits its holder, and nobody else.
         @Test func theInvitationIsAccepted() async throws {
             var configuration = RoomServerConfiguration()
             configuration.port = 0

@@ -7,7 +7,8 @@
     import SignalingLibwebsockets
     import TransportPluginAPI
 
-    // The code of "Getting started", of "Operations" and of the README, as it stands there. Some of it runs in ExampleTests.
+    // The code of "Getting started", of "Operations" and of the README, as it stands there. Some of it runs in
+    // ExampleTests.
 
     func backends() -> TransportRegistry {
         var registry = TransportRegistry()

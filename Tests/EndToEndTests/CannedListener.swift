@@ -3,14 +3,15 @@ import TURNTestSupport
 import Testing
 import TransportPluginAPI
 
-/// Takes connections on 127.0.0.1, reads one HTTP head from each and hands both to a script, on a thread of its own.
+/// Accepts connections on 127.0.0.1, reads one HTTP head from each, and passes both to a script, on a thread of its
+/// own.
 // SAFETY: constant; `heads` is behind its lock.
 final class CannedListener: @unchecked Sendable {
     let port: UInt16
     private let listener: Int32
     private let heads = Locked<[String]>([])
 
-    /// The heads that came, in order.
+    /// The received heads, in order.
     var requests: [String] { heads.withLock { $0 } }
 
     init(_ script: @escaping @Sendable (_ head: String, _ descriptor: Int32) -> Void) throws {
@@ -51,7 +52,7 @@ final class CannedListener: @unchecked Sendable {
         }
     }
 
-    /// An HTTP proxy that does CONNECT, whatever host is named, to this port of 127.0.0.1.
+    /// An HTTP proxy that answers CONNECT to any host with a connection to this port of 127.0.0.1.
     convenience init(proxyTo port: UInt16) throws {
         try self.init { head, client in
             guard head.hasPrefix("CONNECT ") else {

@@ -9,7 +9,7 @@ struct Timeout: Error, CustomStringConvertible {
     var description: String
 }
 
-/// One `room` process: what it printed, and waits for it that have a deadline.
+/// One `room` process, with what it printed, and waits that have a deadline.
 final class Actor: Sendable {
     private struct Watcher {
         let id: Int
@@ -97,13 +97,13 @@ final class Actor: Sendable {
         try await wait(event, within: deadline) { $0.contains { $0["event"] as? String == event } }
     }
 
-    /// Until it has said all that it will.
+    /// Returns when the process has written all of its output.
     func waitForEnd() async {
-        // Nothing is looked for, so the end of its lines ends the wait.
+        // No line matches, so the wait ends with the last line.
         try? await wait("the end") { _ in false }
     }
 
-    /// Until so many others are connected at the same time.
+    /// Returns when `count` others are connected at the same time.
     func waitUntilConnected(to count: Int) async throws {
         try await wait("\(count) connected peers", within: .seconds(40)) { lines in
             Self.connected(lines).count >= count
@@ -149,7 +149,7 @@ final class Actor: Sendable {
     }
 }
 
-/// Everybody in one test; all of them are ended with it, whatever happens.
+/// All processes of one test. They end with the test, whatever happens.
 final class Stage: Sendable {
     private let actors = Locked<[Actor]>([])
     let directory: URL
@@ -161,7 +161,7 @@ final class Stage: Sendable {
         keyFile = directory.appendingPathComponent("session.key").path
     }
 
-    /// Runs a play and clears the stage.
+    /// Runs a play and ends its processes.
     static func play(_ body: (Stage) async throws -> Void) async throws {
         signal(SIGPIPE, SIG_IGN)
         let stage = try Stage()
@@ -179,7 +179,7 @@ final class Stage: Sendable {
         return actor
     }
 
-    /// A server, listening; the same port again for one that comes back.
+    /// Starts a server and waits until it listens. Pass the same port again for one that comes back.
     func server(port: Int = 0, more: [String] = []) async throws -> (Actor, url: String, port: Int) {
         let server = add(try Actor("server", ["serve", "--port", "\(port)", "--session-key-file", keyFile] + more))
         try await server.wait(event: "listening")

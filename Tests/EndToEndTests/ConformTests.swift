@@ -30,7 +30,7 @@ import TransportPluginAPI
         #expect(verdict["passed"] as? Double == Double(clauses.count))
     }
 
-    /// Sixteen streams are too few for what the clause opens.
+    /// Sixteen streams are too few for the clause.
     @Test func aClauseThatFailsIsStatusFive() async throws {
         try await Stage.play { stage in
             let file = try stage.file("room.yaml", "peerOptions: {streams: 16}\n")
@@ -70,7 +70,7 @@ import TransportPluginAPI
 
     /// A library that can be loaded and is no plugin: the C library, as this process has loaded it.
     private static func systemLibrary() throws -> String {
-        // Read to its end: the file says of itself that it is empty.
+        // Read to the end: the file's size is given as zero.
         let maps = try #require(try FileHandle(forReadingAtPath: "/proc/self/maps")?.readToEnd())
         let lines = String(decoding: maps, as: UTF8.self).split(separator: "\n")
         let paths = lines.compactMap { $0.split(separator: " ").last.map(String.init) }

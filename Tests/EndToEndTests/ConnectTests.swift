@@ -140,7 +140,8 @@ import TransportPluginAPI
         }
     }
 
-    /// The reader of bob's output pauses: a third member can still connect to bob, and afterwards all messages come out.
+    /// The reader of bob's output pauses: a third member can still connect to bob, and afterwards all messages come
+    /// out.
     @Test func aReaderThatPausesStopsNeitherLoopNorRoom() async throws {
         try await Stage.play { stage in
             let (_, url, _) = try await stage.server()
@@ -155,7 +156,7 @@ import TransportPluginAPI
             let sending = Task.detached {
                 for number in 1...count { alice.send(["do": "send", "text": "\(number) \(chunk)"]) }
             }
-            // More than alice's buffer: bob has more than a pipe takes.
+            // More than alice's buffer holds: bob has received more than a pipe takes.
             try await alice.wait("the pipe to be full") { Actor.count($0, "sent") >= 100 }
             let carol = stage.add(try .peer("carol", url))
             try await carol.waitUntilConnected(to: 2)
@@ -189,7 +190,7 @@ import TransportPluginAPI
 
     @Test(arguments: [(SIGHUP, 0), (SIGTERM, 0), (SIGINT, 130)] as [(Int32, Int32)])
     func aSignalLeavesTheRoom(_ signal: Int32, _ status: Int32) async throws {
-        // Whoever runs this may ignore it, and so would its children.
+        // The test's parent may ignore the signal, and its children would too.
         Foundation.signal(SIGHUP, SIG_DFL)
         try await Stage.play { stage in
             let (_, url, _) = try await stage.server()
@@ -207,7 +208,7 @@ import TransportPluginAPI
 
     @Test(arguments: [(SIGHUP, 0), (SIGTERM, 0), (SIGINT, 130)] as [(Int32, Int32)])
     func aSignalEndsTheServer(_ signal: Int32, _ status: Int32) async throws {
-        // Whoever runs this may ignore it, and so would its children.
+        // The test's parent may ignore the signal, and its children would too.
         Foundation.signal(SIGHUP, SIG_DFL)
         try await Stage.play { stage in
             let (server, _, _) = try await stage.server()

@@ -5,13 +5,13 @@ import Testing
 import TransportBenchmark
 import TransportPluginAPI
 
-/// `room doctor` against living servers: what it finds, and with which exit status.
+/// `room doctor` against running servers: its findings and exit statuses.
 @Suite(.serialized, .timeLimit(.minutes(1))) struct DoctorTests {
     private struct Report {
         var findings: [Line]
         var exitStatus: Int32
 
-        /// Of all findings of this check.
+        /// The statuses of all findings of this check.
         func statuses(_ check: String) -> [String] {
             findings.filter { $0["check"] as? String == check }.compactMap { $0["status"] as? String }
         }
@@ -27,7 +27,7 @@ import TransportPluginAPI
         let status = await doctor.child.exitStatus()
         let findings = doctor.lines.filter { $0["event"] as? String == "check" }
         let problems = findings.count { $0["status"] as? String == "problem" }
-        // The machine that runs this may have problems of its own: no network, for one.
+        // The machine that runs this may have problems of its own, such as no network.
         #expect(status == (problems > 0 ? 5 : 0))
         #expect(doctor.lines.last?["problems"] as? Double == Double(problems))
         for finding in findings where finding["status"] as? String == "problem" {
@@ -42,7 +42,7 @@ import TransportPluginAPI
             for server in [url, "ws://localhost:\(port)/"] {
                 let report = try await examine(stage, ["--server", server])
                 for check in ["name", "port", "health", "handshake"] { #expect(report.statuses(check) == ["ok"]) }
-                // Against the server's clock, and evenly.
+                // Two checks: against the server's clock, and whether it runs evenly.
                 #expect(report.statuses("clock") == ["ok", "ok"])
                 #expect(report.statuses("libraries").allSatisfy { $0 == "ok" })
                 #expect(report.statuses("udp") == ["ok"])
@@ -108,7 +108,7 @@ import TransportPluginAPI
 
     @Test func aSilentServerIsLeftInTime() async throws {
         try await Stage.play { stage in
-            // Takes connections into its backlog, and never looks at them.
+            // Its backlog takes connections, and nothing serves them.
             let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
             defer { close(listener) }
             var address = loopback(0)
@@ -187,7 +187,7 @@ import TransportPluginAPI
         }
     }
 
-    /// The relay that the room server hands out is asked, and then used by the two.
+    /// The relay that the room server hands out is queried, and then used by the two participants.
     @Test(.enabled(if: TurnServer.isInstalled, reason))
     func theRoomServersRelaysAreTried() async throws {
         try await Stage.play { stage in

@@ -2,8 +2,9 @@ import Foundation
 import Testing
 import TransportBenchmark
 
-/// The essential scenario on every signaling backend with every peer backend that can run here, plugins of ROOM_PLUGINS included, and with
-/// different signaling backends at the two ends. Peer backends of different kinds do not speak with each other.
+/// The essential scenario on every signaling backend with every peer backend that can run here, plugins of ROOM_PLUGINS
+/// included, and with different signaling backends at the two ends. Peer backends of different kinds cannot connect to
+/// each other.
 @Suite(.serialized, .timeLimit(.minutes(2))) struct MatrixTests {
     struct Combination: Sendable, CustomTestStringConvertible {
         var left: String
@@ -22,7 +23,7 @@ import TransportBenchmark
         try await list.wait("the backends") { lines in lines.contains { $0["kind"] as? String == "peer" } }
         let signaling = names("signaling")
         return names("peer").flatMap { peer in
-            // Each backend on the left once with itself and once with the next one, which goes round all of them.
+            // Each backend on the left once with itself and once with the next one, so that each is on both sides.
             signaling.indices.flatMap { index in
                 Set([index, (index + 1) % signaling.count]).sorted().map { other in
                     Combination(left: signaling[index], right: signaling[other], peer: peer)

@@ -4,7 +4,7 @@ import TransportBenchmark
 
 @testable import TransportTestKit
 
-/// The way to the server is lost in the ways that TCP does not report, and a server that talks nonsense.
+/// Losses of the path to the server that TCP does not report, and a server that sends nonsense.
 @Suite(.serialized, .timeLimit(.minutes(2))) struct OutageTests {
     @Test func whatIsSentIntoAHalfOpenSocketStillArrives() async throws {
         try await Stage.play { stage in
@@ -17,7 +17,7 @@ import TransportBenchmark
             try await alice.waitUntilConnected(to: 1)
             try await bob.waitUntilConnected(to: 1)
             proxy.cut()
-            // Both ask for a new path: alice's offer or answer, and her candidates, go nowhere and nobody tells her.
+            // Both request a new path: alice's offer or answer, and its candidates, get lost unnoticed.
             for peer in [alice, bob] { peer.send(["do": "restart"]) }
             alice.send(["do": "send", "text": "the old path still carries"])
             try await bob.wait("a message") { Actor.texts($0).count == 1 }
@@ -79,7 +79,7 @@ import TransportBenchmark
         defer { server.stop() }
         try await Stage.play { stage in
             let guest = stage.add(try .peer("guest", "ws://127.0.0.1:\(server.port)/"))
-            // It comes again, behind a backoff, and says why.
+            // It retries behind a backoff, and reports the reason.
             for _ in 1...3 { try await server.events.expect("asked") }
             try await guest.wait("a cause") { lines in
                 lines.contains { $0["event"] as? String == "signaling" && $0["cause"] is String }

@@ -2,7 +2,7 @@ import Foundation
 import Testing
 import TransportBenchmark
 
-/// What the command refuses, how it says so, and with which exit status.
+/// The refusals of the command: their text and exit status.
 @Suite(.serialized, .timeLimit(.minutes(1))) struct RefusalTests {
     @Test func anUnknownRoomIsRefusedForGood() async throws {
         try await Stage.play { stage in
@@ -74,7 +74,7 @@ import TransportBenchmark
             #expect(await bob.child.exitStatus() == 130)
             _ = try await stage.server(port: port)
             try await alice.wait("the host's rejoin") { Actor.count($0, "joined") == 2 }
-            // Long before its time would be up.
+            // Long before its deadline.
             try await alice.wait("bob's leave") { $0.contains { $0["state"] as? String == "left" } }
         }
     }
@@ -100,7 +100,7 @@ import TransportBenchmark
         }
     }
 
-    /// Sends bytes and reads until the server ends the connection; false when it does not within five seconds.
+    /// Sends bytes and reads until the server ends the connection. Returns false when it does not within five seconds.
     private static func isCut(off bytes: [UInt8], port: Int) throws -> Bool {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(descriptor) }

@@ -2,7 +2,7 @@ import Foundation
 import Testing
 import TransportBenchmark
 
-/// `room serve` as it is started by people and machines: where it keeps its key, what it makes of its environment and limits.
+/// `room serve` as people and machines start it: where it keeps its key, and how it treats its environment and limits.
 @Suite(.serialized, .timeLimit(.minutes(2))) struct ServeTests {
     @Test(arguments: ["STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"])
     func aPlainServerThatIsKilledAndStartedAgainKnowsItsGuests(_ variable: String) async throws {
@@ -43,7 +43,7 @@ import TransportBenchmark
             let server = try stage.shell("exec \"$ROOM\" serve --port 0", ["STATE_DIRECTORY": state])
             _ = try await server.listening()
             #expect(try stage.complaints().contains("after a restart of this server everybody will be new"))
-            // Asked for, it needs no warning, and nothing is written.
+            // Requested explicitly, it needs no warning, and nothing is written.
             let asked = try stage.shell(
                 "exec \"$ROOM\" serve --port 0 --session-key-file none", ["STATE_DIRECTORY": state])
             _ = try await asked.listening()
@@ -64,7 +64,8 @@ import TransportBenchmark
         }
     }
 
-    /// What Kubernetes sets for a service named `room`, what links between containers set, and what files and secrets leave behind.
+    /// The variables that Kubernetes sets for a service named `room`, those of links between containers, and odd values
+    /// from files and secrets.
     @Test func variablesOfOrchestratorsArePassedOverAndTold() async throws {
         try await Stage.play { stage in
             let server = try stage.shell(
@@ -97,14 +98,14 @@ import TransportBenchmark
         }
     }
 
-    /// A server out of descriptors waits instead of taking a whole core, and goes on when there are some.
+    /// A server out of descriptors waits instead of using a whole core, and continues when some are free.
     @Test func outOfDescriptorsTheServerWaitsAndRecovers() async throws {
         try await Stage.play { stage in
             let server = try stage.shell("ulimit -n 40; exec \"$ROOM\" serve --port 0 --session-key-file none")
             let (url, port) = try await server.listening()
             let sockets = try (0..<60).map { _ in try Self.connected(port) }
             let before = try Self.processorSeconds(server.child.identifier)
-            // The time over which is measured.
+            // The interval of the measurement.
             try await Task.sleep(for: .seconds(2))
             let used = try Self.processorSeconds(server.child.identifier) - before
             #expect(used < 0.4, "\(used) s of 2 s")
@@ -139,7 +140,7 @@ import TransportBenchmark
         }
     }
 
-    /// A connection to 127.0.0.1 on which nothing is said.
+    /// Opens a connection to 127.0.0.1 and sends nothing on it.
     private static func connected(_ port: Int) throws -> Int32 {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
@@ -155,7 +156,7 @@ import TransportBenchmark
         return descriptor
     }
 
-    /// Of user and system, from the moment the process began.
+    /// Returns the user and system time of the process since it started.
     private static func processorSeconds(_ process: Int32) throws -> Double {
         let text = try String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)
         let fields = try #require(text.split(separator: ")").last).split(separator: " ")
@@ -164,7 +165,7 @@ import TransportBenchmark
 }
 
 extension Actor {
-    /// Where the server listens.
+    /// Returns the URL and port where the server listens.
     fileprivate func listening() async throws -> (url: String, port: Int) {
         try await wait(event: "listening")
         let url = try #require(lines.first { $0["event"] as? String == "listening" }?["url"] as? String)
@@ -175,7 +176,7 @@ extension Actor {
 extension Stage {
     private var complaintsFile: String { directory.appendingPathComponent("standard-error").path }
 
-    /// A command of the shell, in which `$ROOM` is the executable.
+    /// Runs a shell command in which `$ROOM` is the executable.
     fileprivate func shell(
         _ script: String, _ environment: [String: String] = [:], standardError: String? = nil
     ) throws -> Actor {
@@ -186,6 +187,6 @@ extension Stage {
                 environment: environment.merging(["ROOM": Actor.room]) { $1 }))
     }
 
-    /// What the last command has written to standard error.
+    /// Returns the standard error of the last command.
     fileprivate func complaints() throws -> String { try String(contentsOfFile: complaintsFile, encoding: .utf8) }
 }

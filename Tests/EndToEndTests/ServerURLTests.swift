@@ -4,7 +4,7 @@ import Testing
 import TransportBenchmark
 import TransportPluginAPI
 
-/// How the command gets to the server that it is given: secrets, answers that are no room server's, proxies.
+/// How the command reaches the server that it is given: secrets, answers that are not a room server's, proxies.
 @Suite(.serialized, .timeLimit(.minutes(2))) struct ServerURLTests {
     private static let backends = ["libwebsockets", "foundation", "nio"]
 
@@ -48,7 +48,7 @@ import TransportPluginAPI
         }
     }
 
-    /// No backend takes a proxy by itself, and no host of this machine is reached through one.
+    /// No backend uses a proxy by itself, and no host of this machine is reached through one.
     @Test(arguments: backends)
     func theEnvironmentsProxyIsNotForThisMachine(_ backend: String) async throws {
         try await Stage.play { stage in
@@ -72,7 +72,7 @@ import TransportPluginAPI
             let proxy = try CannedListener(proxyTo: try #require(UInt16(exactly: port)))
             defer { proxy.stop() }
             let url = "http://us%40er:SECRET@127.0.0.1:\(proxy.port)"
-            // The name is the proxy's to resolve: nobody else could.
+            // The proxy resolves the name: nobody else could.
             let server = "ws://room.example.invalid:\(port)/"
             let alice = stage.add(try guest(server, backend, environment: ["http_proxy": url, "no_proxy": "other"]))
             try await alice.wait(event: "joined")
@@ -128,7 +128,7 @@ import TransportPluginAPI
             let finding = try #require(asked.lines.first { $0["check"] as? String == "proxy" })
             #expect(finding["status"] as? String == "problem" && finding["cure"] != nil)
             #expect((finding["message"] as? String)?.contains("the proxy 127.0.0.1:\(dead)") == true)
-            // One that is not asked is named beside the port that cannot be reached.
+            // A proxy that is not used is named beside the port that cannot be reached.
             let direct = stage.add(
                 try Actor(
                     "doctor", ["doctor", "--json", "--server", "ws://127.0.0.1:\(dead)/"], environment: variable))

@@ -3,14 +3,14 @@ import Testing
 import TransportBenchmark
 import TransportPluginAPI
 
-/// Command lines, run by a shell; `$ROOM` is the executable.
+/// A command line that a shell runs; `$ROOM` is the executable.
 final class Shell: Sendable {
     struct Result: Sendable {
         var status: Int32
         var output: String
         var errors: String
 
-        /// Of the output, those lines that are events of this name.
+        /// The lines of the output that are events of this name.
         func events(_ name: String) -> [Line] {
             output.split(separator: "\n").compactMap { line -> Line? in
                 guard let object = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any],
@@ -39,7 +39,7 @@ final class Shell: Sendable {
         try process.run()
     }
 
-    /// Starts a command whose output is read by nobody but `readLines`. Its input stays open.
+    /// Starts a command whose output only `readLines` reads. Its input stays open.
     static func start(_ command: String) throws -> Shell {
         try Shell(command) { process in
             let pipe = Pipe()
@@ -49,7 +49,9 @@ final class Shell: Sendable {
         }
     }
 
-    /// Runs a command to its end. `input`: what it reads; nil: an input that does not end before it does.
+    /// Runs a command to its end.
+    ///
+    /// - Parameter input: The command's standard input. Nil: an input that stays open until the command ends.
     static func run(_ command: String, input: String? = "") async throws -> Result {
         let directory = FileManager.default.temporaryDirectory.appendingPathComponent("room-shell-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
@@ -69,7 +71,7 @@ final class Shell: Sendable {
         return Result(status: status, output: texts[1], errors: texts[2])
     }
 
-    /// Returns when what stands in the file fulfils the condition.
+    /// Returns when the content of the file fulfils the condition.
     static func waitForFile(_ path: String, until isDone: (String) -> Bool) async throws {
         let deadline = Timestamp.now() + .seconds(20)
         while true {
@@ -96,7 +98,7 @@ final class Shell: Sendable {
         process.waitUntilExit()
     }
 
-    /// The lines of the output, read when they are asked for. Blocks.
+    /// The lines of the output, read on demand. Blocks.
     func readLines() -> Lines { Lines(output: output) }
 
     struct Lines {

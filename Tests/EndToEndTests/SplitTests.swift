@@ -2,9 +2,9 @@ import Foundation
 import Testing
 import TransportBenchmark
 
-/// A room whose participants are told different things by different servers, and programs that are started anew.
+/// A room whose participants hear different things from different servers, and programs that are restarted.
 @Suite(.serialized, .timeLimit(.minutes(2))) struct SplitTests {
-    /// Says something to everybody every 50 ms, until it is cancelled.
+    /// Sends a message to everybody every 50 ms, until it is cancelled.
     private func talk(_ peer: Actor) async -> Int {
         var count = 0
         while !Task.isCancelled {
@@ -34,8 +34,8 @@ import TransportBenchmark
             let talking = peers.map { peer in Task { await talk(peer) } }
             defer { for task in talking { task.cancel() } }
 
-            // Bob and Carol come to a second server, which knows nothing. It waits 2 s for the host, who stays with the first one, and
-            // appoints another.
+            // Bob and Carol come to a second server, which knows nothing. It waits 2 s for the host, which stays with
+            // the first server, and appoints another.
             let (_, _, second) = try await stage.server(more: ["--grace", "2"])
             for proxy in proxies[1...2] { try proxy.move(to: second) }
             for peer in peers[1...2] {
@@ -66,7 +66,7 @@ import TransportBenchmark
                 peers.map { peer in peer.lines.last { $0["event"] as? String == "host" }?["id"] as? String })
             #expect(hosts.count == 1, "all have the same host: \(hosts)")
 
-            // Somebody new finds all of them in one room.
+            // A newcomer finds all of them in one room.
             let eve = stage.add(try .peer("eve", "ws://127.0.0.1:\(second)/"))
             try await eve.waitUntilConnected(to: 4)
             for task in talking { task.cancel() }

@@ -2,27 +2,28 @@ import Foundation
 import Testing
 import TransportPluginAPI
 
-/// Stands between clients and a server on 127.0.0.1 and makes connections half-open: what is sent is taken and lost, nothing
-/// arrives, and neither side is told.
+/// Forwards between clients and a server on 127.0.0.1, and makes connections half-open: sent bytes are accepted and
+/// lost, nothing arrives, and neither side notices.
 ///
-/// SAFETY of `@unchecked Sendable`: `state` is behind its lock, `pairs` is touched only by the thread, the rest is constant.
+/// SAFETY of `@unchecked Sendable`: `state` is behind its lock, `pairs` is touched only by the thread, the rest is
+/// constant.
 final class TestProxy: @unchecked Sendable {
     private struct Pair {
         let client: Int32
         let server: Int32
         var isCut = false
-        /// One side has gone while the other must not know.
+        /// Whether one side has closed without the other's knowledge.
         var hasEnded = false
     }
 
     private struct State {
-        /// Cuts what is open at the thread's next turn.
+        /// Whether to cut the open connections at the thread's next turn.
         var mustCut = false
         var takesNew = true
         var mustRestore = false
         var isStopped = false
         var target: UInt16
-        /// Breaks what is open.
+        /// Whether to break the open connections.
         var mustBreak = false
     }
 
@@ -54,7 +55,9 @@ final class TestProxy: @unchecked Sendable {
 
     var url: String { "ws://127.0.0.1:\(port)/" }
 
-    /// The connections that there are become half-open. `newToo`: nothing answers new ones either.
+    /// Makes the existing connections half-open.
+    ///
+    /// - Parameter newToo: Whether new connections get no answer either.
     func cut(newToo: Bool = false) {
         change {
             $0.mustCut = true
@@ -62,7 +65,7 @@ final class TestProxy: @unchecked Sendable {
         }
     }
 
-    /// New connections work, and the half-open ones break, as TCP connections that have lost data must.
+    /// Accepts new connections again, and breaks the half-open ones, as TCP connections that have lost data must.
     func restore() {
         change {
             $0.mustRestore = true
@@ -70,7 +73,7 @@ final class TestProxy: @unchecked Sendable {
         }
     }
 
-    /// What is open breaks, and new connections lead to another server.
+    /// Breaks the open connections, and forwards new ones to another server.
     func move(to target: Int) throws {
         let target = try #require(UInt16(exactly: target))
         change {

@@ -1,16 +1,16 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// The decoders under libFuzzer. A package of its own, since everything in it, the package under test included, is built with
-// `-sanitize=fuzzer,address -enable-testing`; `run` passes these flags.
+// The decoders under libFuzzer. A package of its own, since everything in it, the package under test included, is built
+// with `-sanitize=fuzzer,address -enable-testing`; `run` passes these flags.
 
 let package = Package(
     name: "fuzz",
     dependencies: [.package(name: "room", path: "../..")],
     targets: [
         .target(name: "CFuzzer"),
-        // The decoders of RoomServer by links to its files: its SwiftNIO would cost minutes to build and most of the speed, since
-        // libFuzzer looks at every counter of every module after each input.
+        // The decoders of RoomServer by links to its files: its SwiftNIO would cost minutes to build and most of the
+        // speed, since libFuzzer looks at every counter of every module after each input.
         .target(name: "ServerDecoders"),
         .executableTarget(
             name: "Fuzz",

@@ -24,7 +24,7 @@ struct BrokenPeers: PeerTransport {
         }
     }
 
-    /// Tells each connection of that of the other side: they are made one after the other.
+    /// Introduces each connection to that of the other side, since they are made one after the other.
     final class Pairs: Sendable {
         // SAFETY of `@unchecked Sendable`: touched only on the loop.
         final class Pair: @unchecked Sendable {
@@ -117,7 +117,7 @@ final class BrokenPeerConnection: PeerConnection, @unchecked Sendable {
     }
 }
 
-/// What happens to a connection, broken.
+/// Passes on the events of a connection, with the fault.
 // SAFETY: like every handler, called only on the loop.
 private final class BrokenHandler: PeerConnectionHandler, @unchecked Sendable {
     weak var connection: BrokenPeerConnection?
@@ -141,7 +141,7 @@ private final class BrokenHandler: PeerConnectionHandler, @unchecked Sendable {
         switch (event, fault) {
         case (.channelOpened(_, _, isRemote: true), .opensTooLate):
             loop.execute { [self] in
-                // Late, but not behind the last event: that would be another fault.
+                // Late, but before the last event: after it would be another fault.
                 loop.execute { [self] in if !hasClosed { base.peerConnection(didEmit: event) } }
             }
             return

@@ -2,11 +2,11 @@ import Glibc
 import InProcessTransport
 import TransportPluginAPI
 
-/// A signaling transport that breaks the contract in one way. What is in-process cannot show (a host that is silent, names, hostile
-/// bytes) it plays: without a fault it does that right.
+/// A signaling transport that breaks the contract in one way. It simulates what an in-process network cannot show (a
+/// silent host, names, hostile bytes), correctly unless that is the fault.
 struct BrokenSignaling: SignalingTransport {
     enum Fault: String, Sendable, CaseIterable {
-        // First: what others leave behind to be freed later would hide it.
+        // First, because resources that others free later would hide it.
         case leaksMemory
         case swapsMessages, forgetsTheCloseReason, hasNoMaximum, losesEmptyMessages, connectsAfterShutdown
         case losesWhatCameEarly
@@ -36,7 +36,8 @@ struct BrokenSignaling: SignalingTransport {
         }
     }
 
-    /// Attempts that nobody answers. Some faults never end theirs, so the test does: else their tasks outlive it.
+    /// Attempts that get no answer. Some faults never end theirs, so the test does; otherwise their tasks would outlive
+    /// it.
     final class Attempts: Sendable {
         private let waiting = Locked<[MessageBuffer]>([])
 
@@ -49,7 +50,7 @@ struct BrokenSignaling: SignalingTransport {
         }
     }
 
-    /// A host that answers nothing.
+    /// The name of a host that answers nothing.
     static let silentHost = "silent"
 
     let base: InProcessSignalingTransport
@@ -77,7 +78,7 @@ struct BrokenSignaling: SignalingTransport {
             throw TransportError(.nameNotResolved, "there is no \(endpoint.host)", isRetriable: true)
         }
         if fault == .connectsAfterShutdown, isOver.withLock({ $0 }) {
-            // Somewhere else, where nobody shut anything down.
+            // On another network, which nobody shut down.
             return BrokenConnection(base: try await spare.connect(to: endpoint), endpoint, fault: fault)
         }
         // The server's end has the same endpoint, and must be able to send too much.
@@ -149,7 +150,7 @@ final class BrokenConnection: SignalingConnection {
 
     nonisolated(nonsending) func receive() async throws(TransportError) -> SignalingMessage? {
         let message = try await base.receive()
-        // Of a server that counts, the first.
+        // The first message of a server that counts.
         if fault == .losesWhatCameEarly, message == .text(Payload("0")), hasSentLast.withLock({ $0 }) {
             return try await base.receive()
         }

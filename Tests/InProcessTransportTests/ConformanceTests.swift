@@ -11,7 +11,7 @@ import TransportTestKit
             capabilities: [], makeTransport: { InProcessSignalingTransport(network: network) },
             startServer: { try InProcessTestServer(network: network, behaviour: $0) }))
 
-    /// The server's end sees the endpoint itself.
+    /// Headers are carried: the server's end sees the endpoint itself.
     private static func carryingHeaders<Transport>(
         _ subject: SignalingSubject<Transport>
     ) -> SignalingSubject<Transport> {
@@ -23,7 +23,7 @@ import TransportTestKit
     @Test(arguments: SignalingConformance.clauses(of: subject))
     func keepsTheContract(_ clause: ConformanceClause) async throws { try await clause.run() }
 
-    /// The decorator without a fault must be invisible.
+    /// The decorator without a fault, which must be invisible.
     static let decorated = carryingHeaders(
         SignalingSubject(
             capabilities: [],
@@ -54,14 +54,14 @@ import TransportTestKit
     func keepsTheContract(_ clause: ConformanceClause) async throws { try await clause.run() }
 }
 
-/// What the kit's server does, in memory.
+/// The behaviour of the kit's server, in memory.
 struct InProcessTestServer: SignalingTestServer {
     let endpoint: SignalingEndpoint
     private let listener: InProcessSignalingListener
     private let gate = AsyncStream<Void>.makeStream()
     private let task: Task<Void, Never>
 
-    /// - Parameter messages: what it sends first, to each connection.
+    /// - Parameter messages: Sent first, to each connection.
     init(
         network: InProcessSignalingNetwork, behaviour: SignalingServerBehaviour,
         saying messages: [SignalingMessage] = []

@@ -33,7 +33,8 @@ import TransportPluginAPI
             try await client.send(.text(Payload("lost")))
             try await server.send(.text(Payload("lost too")))
             let receiver = Task { try await client.receive() }
-            // What the client gives up while cut, the server does not notice; the path coming back breaks the connection.
+            // The server does not notice a connection that the client drops while it is cut; restoring the path breaks
+            // the connection.
             client.abort()
             #expect(await code { _ = try await receiver.value } == .closed)
             control.restore()
@@ -90,7 +91,7 @@ import TransportPluginAPI
     }
 }
 
-/// Agents that are joined by nothing but this: what one sends, the other gets.
+/// Agents that are connected directly: the datagrams of one go to the other.
 private final class PairedAgent: ICEAgent {
     let localCredentials = ICECredentials(usernameFragment: "u", password: "p")
     var handler: (any ICEAgentHandler)?
@@ -165,7 +166,7 @@ private final class Recorder: ICEAgentHandler, @unchecked Sendable {
             }
         }
         try await loop.runThrowing { () throws(TransportError) in
-            // An agent that begins cut learns nothing before the path is back.
+            // An agent that starts cut learns nothing before the path is restored.
             let third = try provider.makeAgent(configuration, on: loop, handler: recorder)
             try third.gather()
             try third.addRemoteCandidate("theirs")

@@ -3,11 +3,12 @@ import Testing
 import TransportPluginAPI
 import TransportTestKit
 
-/// Transports that break the contract in one way each: the kit must notice, at the clauses that they break and at no other.
+/// Transports that break the contract in one way each: the kit must notice, at the clauses that they break and at no
+/// other.
 @Suite(.serialized) struct TheKit {
     @Test(arguments: BrokenSignaling.Fault.allCases.filter { $0 != .leaksMemory || ProcessResources.countsMemory })
     func failsASignalingTransportThat(_ fault: BrokenSignaling.Fault) async throws {
-        // The longest clause, only for whom it is about.
+        // The longest clause runs only for those that break it.
         let attempts = BrokenSignaling.Attempts()
         defer { attempts.end() }
         let clauses = SignalingConformance.clauses(of: Self.subject(fault, attempts)).filter {
@@ -17,7 +18,7 @@ import TransportTestKit
         #expect(failed == fault.breaks)
     }
 
-    /// All that a subject with its own server can supply: every clause that is not about WebSocket applies.
+    /// A subject with all that one with its own server can supply: every clause that is not about WebSocket applies.
     private static func subject(
         _ fault: BrokenSignaling.Fault?, _ attempts: BrokenSignaling.Attempts
     ) -> SignalingSubject<BrokenSignaling> {
@@ -67,7 +68,7 @@ import TransportTestKit
     }
 
     private static func failures(of clauses: [ConformanceClause]) async throws -> Set<String> {
-        // Clauses that look for what is left behind come first, one after the other; the others may run side by side.
+        // Clauses that look for leaks run first, one after the other. The others may run side by side.
         let counting = ["connect.07", "connect.08", "connect.09", "life.", "peer."]
         let isCounting = { (clause: ConformanceClause) in counting.contains { clause.id.contains($0) } }
         var failed: Set<String> = []

@@ -29,7 +29,7 @@ private final class Peer: PeerConnectionHandler, @unchecked Sendable {
 }
 
 @Suite struct InProcessPeerFaults {
-    /// Runs all that is queued on the loop, what it queues in turn included.
+    /// Runs everything that is queued on the loop, including what it queues in turn.
     private func settle(_ loop: TransportLoop) async {
         for _ in 0..<8 { await loop.run {} }
     }
@@ -101,7 +101,7 @@ private final class Peer: PeerConnectionHandler, @unchecked Sendable {
                     try connection.setRemoteDescription(SessionDescription(kind: .offer, text: text))
                 }
             }
-            // A connection that does not exist, and then itself.
+            // First a connection that does not exist, then the connection itself.
             try connection.setRemoteDescription(SessionDescription(kind: .offer, text: "in-process 999 0 100"))
         }
         await settle(loop)

@@ -32,7 +32,7 @@ import TransportPluginAPI
         #expect(NetworkSnapshot.defaultRoutes(ofIPv6Table: text).isEmpty)
     }
 
-    /// Containers come and go; but a machine's only address counts wherever it is, and its coming is a reason to look.
+    /// Containers come and go. A machine's only address counts wherever it is, and its arrival is a reason to look.
     @Test func addressesThatPeersAreOfferedCount() throws {
         func address(_ interface: String, _ text: String) throws -> LocalAddress {
             try #require(LocalAddress(text, interface: interface))
@@ -55,7 +55,7 @@ import TransportPluginAPI
 }
 
 @Suite(.timeLimit(.minutes(1))) struct NetworkMonitorTests {
-    /// What a monitor is shown, from any thread.
+    /// The network that a monitor sees, set from any thread.
     private final class Stage: Sendable {
         let network = Locked(NetworkSnapshot(addresses: ["192.0.2.1"]))
     }
@@ -133,7 +133,7 @@ import TransportPluginAPI
             return monitor
         }
         let hasMessages = await loop.run { monitor.hasMessages }
-        // An address of the loopback range, which disturbs nobody; it goes with the test.
+        // An address of the loopback range, which affects nothing else. It is removed with the test.
         let address = "127.77.\(getpid() % 250).\(getpid() / 250 % 250)"
         func ip(_ verb: String) -> Bool { system("ip address \(verb) \(address)/32 dev lo 2>/dev/null") == 0 }
         if hasMessages, ip("add") {

@@ -5,7 +5,7 @@ import TransportPluginAPI
 
 @testable import RoomConnection
 
-/// What is sent before the room is joined, or before its members are connected, is for them all the same.
+/// Messages that are sent before the room is joined, or before its members are connected, arrive all the same.
 @Suite(.timeLimit(.minutes(1))) struct EarlySendTests {
     /// Runs `body` with a room that is being joined; the host `bob` is in it.
     private func opening(
@@ -99,7 +99,7 @@ import TransportPluginAPI
         }
     }
 
-    /// The last acknowledgement goes out with the goodbye: what has arrived is not counted as undelivered.
+    /// The last acknowledgement goes out with the goodbye: a message that has arrived is not counted as undelivered.
     @Test func whoLeavesAcknowledgesWhatItHas() async throws {
         try await World.run { world in
             try await world.member("alice", host: true) { alice in

@@ -6,7 +6,7 @@ import TransportPluginAPI
 
 @testable import RoomConnection
 
-/// Keeps what was written into it, and wakes those that wait for something to be there.
+/// Keeps entries, and wakes tasks that wait for one.
 final class Journal<Entry: Sendable>: Sendable {
     struct Timeout: Error, CustomStringConvertible { var description: String }
 
@@ -60,7 +60,7 @@ final class Journal<Entry: Sendable>: Sendable {
     }
 }
 
-/// One process's worth of networks and a server: everything that a room needs, without a socket.
+/// The networks of one process and a server: everything that a room needs, without a socket.
 final class World: Sendable {
     let signaling = InProcessSignalingNetwork()
     let loop: TransportLoop
@@ -90,7 +90,7 @@ final class World: Sendable {
 
     func killServer() async { await server.withLock { $0 }.kill() }
 
-    /// A new server at the old one's address, which knows nothing.
+    /// Starts a new server at the old one's address, without its state.
     func startServer(limits: RoomServerLimits = RoomServerLimits()) throws {
         let new = try TestServer(on: signaling, port: port, limits: limits)
         server.withLock { $0 = new }
@@ -123,7 +123,7 @@ final class World: Sendable {
         return registry
     }
 
-    /// Runs `body` with somebody in the room `lab`, whose events and reliable messages are written down.
+    /// Runs `body` with a member of the room `lab` whose events and reliable messages are recorded.
     func member(
         _ name: String, host: Bool = false, reads: Bool = true, _ change: (inout RoomConfiguration) -> Void = { _ in },
         _ body: (Member) async throws -> Void
@@ -162,7 +162,7 @@ final class World: Sendable {
     }
 }
 
-/// Somebody in a room.
+/// A member of a room.
 final class Member: Sendable {
     let room: Room
     let faults: SignalingFaultControl

@@ -7,7 +7,7 @@ import TransportPluginAPI
 @testable import RoomConnection
 
 @Suite struct MetricsTests {
-    /// Remembers what is recorded, by label and dimensions.
+    /// Keeps recorded values, by label and dimensions.
     final class Recorder: MetricsFactory, Sendable {
         let values = Locked<[String: [Int64]]>([:])
 

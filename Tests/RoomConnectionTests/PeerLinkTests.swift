@@ -5,12 +5,12 @@ import TransportPluginAPI
 
 @testable import RoomConnection
 
-/// One link over a connection that does what it is told to.
+/// One link over a scripted connection.
 @Suite struct PeerLinkTests {
-    /// Remembers what it was given. SAFETY of `@unchecked Sendable`: touched only on the loop.
+    /// A connection that records its calls. SAFETY of `@unchecked Sendable`: touched only on the loop.
     private final class Connection: PeerConnection, @unchecked Sendable {
         var sent: [(text: String, channel: ChannelID)] = []
-        /// Sizes of what was not text.
+        /// The sizes of the binary messages.
         var frames: [Int] = []
         var maximumMessageSize = 65_536
         let statistics = PeerConnectionStatistics()
@@ -86,7 +86,7 @@ import TransportPluginAPI
         }
     }
 
-    /// To everybody: a participant whose path is being replaced holds up nobody else.
+    /// Sent to everybody: a participant whose path is being replaced delays nobody else.
     @Test func aBroadcastDoesNotWaitForAPathThatIsBroken() async throws {
         try await withLink { link, connection, lossy in
             func send(_ count: Int, mayDrop: Bool) -> PeerLink.SendOutcome {
@@ -107,7 +107,7 @@ import TransportPluginAPI
         }
     }
 
-    /// Of a message in parts some may be acknowledged: it counts as long as its end is not.
+    /// Some parts of a message may be acknowledged. It counts as long as its last part is not.
     @Test func aLongMessageThatIsGivenUpCountsOnce() async throws {
         try await withLink(limit: 1 << 20) { link, connection, lossy in
             connection.maximumMessageSize = 100

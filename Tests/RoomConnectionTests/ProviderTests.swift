@@ -6,7 +6,7 @@ import TransportPluginAPI
 
 @testable import RoomConnection
 
-/// What the application is asked for while a room is connected and reconnected.
+/// The calls of the application's providers while a room is connected and reconnected.
 @Suite(.timeLimit(.minutes(1))) struct ProviderTests {
     /// Breaks the connection to the server, and waits until it is back.
     private func reconnect(_ member: Member, times: Int = 1) async throws {
@@ -43,7 +43,7 @@ import TransportPluginAPI
         }
     }
 
-    /// The answers of a provider, in order, the last one for ever; and what it was asked.
+    /// A provider with these answers, in order, the last one repeated; and a record of its questions.
     private func provider(
         _ tokens: [String], _ asked: Journal<Bool>
     ) -> @Sendable (Bool) async throws -> any JoinCredentialConvertible {
@@ -168,7 +168,7 @@ import TransportPluginAPI
             try await TransportRuntime.withRunning(configuration, registry: registry) { runtime in
                 _ = try await runtime.connect(toRoom: "lab", as: "alice", host: true)
                 try await asked.wait("the question") { !$0.isEmpty }
-                // Behind the answer, which is on its way to the loop.
+                // After the answer, which is on its way to the loop.
                 try await world.member("bob") { bob in
                     try await bob.waitUntilConnected()
                     #expect(made.entries.first == [fixed, turn])
@@ -235,7 +235,7 @@ private struct TokenAuthority: RoomAuthority {
     }
 }
 
-/// Writes down the ICE servers of each connection.
+/// Records the ICE servers of each connection.
 private struct RecordingTransport: PeerTransport {
     let inner: InProcessPeerTransport
     let made: Journal<[ICEServer]>

@@ -43,7 +43,7 @@ import TransportPluginAPI
         }
     }
 
-    /// A program may hold its room longer than the runtime that it came from, whose loop has ended then.
+    /// A program may hold its room longer than the runtime that it came from. The room's loop has ended then.
     @Test(.timeLimit(.minutes(1))) func aRoomThatOutlivesItsRuntimeKeepsNobodyWaiting() async throws {
         let kept = Locked<Room?>(nil)
         try await World.run { world in
@@ -225,7 +225,7 @@ import TransportPluginAPI
         limits.pingDeadline = .milliseconds(200)
         try await World.run(limits: limits) { world in
             try await world.pair { alice, bob in
-                // The offer and its candidates go into a connection that takes everything and delivers nothing.
+                // The offer and its candidates go into a connection that accepts everything and delivers nothing.
                 alice.faults.cut()
                 bob.faults.cut()
                 alice.room.restartPaths()
@@ -269,7 +269,7 @@ import TransportPluginAPI
         }
     }
 
-    /// No server knows of it: the others know because they were told.
+    /// No server knows of it: the others know because the member that left told them.
     @Test func whoLeavesWhileTheServerIsAwayIsNotWaitedForWhenItIsBack() async throws {
         try await World.run { world in
             try await world.pair { alice, bob in
@@ -294,7 +294,8 @@ import TransportPluginAPI
                 let texts = (0..<60).map { "\($0) " + String(repeating: "x", count: ($0 * 37_171) % 400_000) }
                 let id = try #require(bob.room.selfID)
                 try await withThrowingTaskGroup(of: Void.self) { group in
-                    // To him alone: a message to everybody does not wait for somebody whose connection is broken.
+                    // To one participant: a message to everybody does not wait for a participant whose connection is
+                    // broken.
                     group.addTask { for text in texts { try await alice.room.send(text, to: id) } }
                     for count in [10, 25, 40] {
                         try await bob.messages.wait("\(count) messages") { $0.count >= count }
@@ -312,7 +313,7 @@ import TransportPluginAPI
         }
     }
 
-    /// A message that the other side does not take would break the connection, be sent again, and break the next one.
+    /// A message that the other side does not accept would break the connection, be sent again, and break the next one.
     @Test func aMessageThatTheOtherSideWouldNotTakeIsRefusedHere() async throws {
         try await World.run { world in
             try await world.member("alice", host: true) { alice in
@@ -384,7 +385,7 @@ import TransportPluginAPI
                 let id = try #require(bob.room.selfID)
                 let chunk = Payload([UInt8](repeating: 7, count: 100_000))
                 var accepted = 0
-                // Each side's limit, what the transport keeps, and the message that may exceed each.
+                // The limit of each side, the buffers of the transport, and one message that may exceed each.
                 var isFull = false
                 while !isFull, accepted < 1000 {
                     do throws(RoomError) {

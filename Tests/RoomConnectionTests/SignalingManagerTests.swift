@@ -5,7 +5,7 @@ import TransportPluginAPI
 
 @testable import RoomConnection
 
-/// Over connections that take nothing: each call waits until the connection is aborted.
+/// A manager over connections that accept nothing: each call waits until the connection is aborted.
 @Suite struct SignalingManagerTests {
     private enum Call: Equatable { case send, close, abort }
 

@@ -35,7 +35,7 @@ final class TestServer: @unchecked Sendable {
         runner = Task(executorPreference: loop.taskExecutor) { [self] in await serveAll() }
     }
 
-    /// Ends as a process that is killed: connections break, and all that was known is gone.
+    /// Ends like a process that is killed: connections break, and all state is lost.
     func kill() async {
         listener.close()
         await loop.run { [self] in

@@ -2,15 +2,16 @@ import Glibc
 import TURNTestSupport
 import TransportPluginAPI
 
-/// A TCP server on 127.0.0.1 that gives every connection the same answer, whatever it asks. Serves one connection at a time.
+/// A TCP server on 127.0.0.1 that gives every connection the same answer, whatever the request. Serves one connection
+/// at a time.
 // SAFETY: constant; the descriptor is used by its thread, and shut down by `stop()`.
 final class CannedServer: Sendable {
     enum Answer: Sendable {
-        /// After the first bytes of the request; then it ends the connection.
+        /// These bytes after the first bytes of the request; then the connection ends.
         case bytes(String)
-        /// One byte after the other without an end.
+        /// One byte after the other, without end.
         case trickle
-        /// Nothing, until the client goes.
+        /// Nothing, until the client closes the connection.
         case silence
     }
 
@@ -45,18 +46,18 @@ final class CannedServer: Sendable {
         switch answer {
         case .bytes(let text): send(client, text, text.utf8.count, Int32(MSG_NOSIGNAL))
         case .trickle:
-            // The pace of the fault itself: many bytes within any deadline, none of them the last.
+            // The pace is the fault: many bytes within any deadline, none of them the last.
             while send(client, "H", 1, Int32(MSG_NOSIGNAL)) == 1 { usleep(10_000) }
         case .silence: while recv(client, &bytes, bytes.count, 0) > 0 {}
         }
     }
 }
 
-/// A STUN server on 127.0.0.1, as far as a Binding request goes.
+/// A STUN server on 127.0.0.1 that answers Binding requests.
 final class CannedSTUN: Sendable {
     enum Answer: Sendable {
         case address
-        /// An answer to a transaction of somebody else, and then the right one.
+        /// An answer to a transaction of another client, and then the right one.
         case forgedFirst
         case silence
         /// An error response.

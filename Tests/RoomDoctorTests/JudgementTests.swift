@@ -18,7 +18,7 @@ import TransportPluginAPI
         #expect(finding.status == .ok && finding.message.contains("192.0.2.7 (eth0), 172.17.0.1 (docker0)"))
     }
 
-    /// They are offered, and may be what leads to the peers.
+    /// These addresses are offered too, and may be the ones that lead to the peers.
     @Test(arguments: ["docker0", "veth12ab", "virbr0", "vnet3"])
     func addressesOfContainersAloneAreNoProblem(_ name: String) throws {
         let finding = interfaces([try address("lo", "127.0.0.1"), try address(name, "172.17.0.1")])
@@ -65,9 +65,9 @@ import TransportPluginAPI
             verdict: verdict, names: "DNS:room.example", issuer: "CN = Example", from: 10 * day, until: 100 * day)
     }
 
-    /// This machine's time is on the day `here`, and ahead of the server's by so many seconds.
+    /// This machine's time is on the day `here`, and ahead of the server's by this many seconds.
     @Test(arguments: [
-        // What a certificate's end decides is a problem, however small the difference is.
+        // A clock that changes the verdict about a certificate is a problem, however small the difference is.
         (50.0, 0.2, Finding.Status.ok, "agree, to 2 s"),
         (50, -29, .ok, "agree"),
         (50, 45, .warning, "45 s ahead of the server's: join tokens"),
@@ -80,7 +80,7 @@ import TransportPluginAPI
         (9.99999, -1.4, .problem, "by it, the server's certificate is not yet valid"),
         // Both clocks say that it has expired: that is not the clock's fault.
         (120, 2, .ok, "agree"),
-        // A certificate that is only valid here: others are stopped, not this machine.
+        // A certificate that is valid only by this clock stops others, not this machine.
         (99.999, -600, .warning, "10 min behind"),
     ])
     func aClockIsJudgedByWhatItBreaks(

@@ -5,7 +5,7 @@ import TURNTestSupport
 import Testing
 import TransportPluginAPI
 
-/// The probes against living servers on this machine.
+/// The probes against running servers on this machine.
 @Suite(.timeLimit(.minutes(1))) struct ServerProbeTests {
     private static let well =
         "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 2\r\n\r\n{}"
@@ -77,7 +77,7 @@ import TransportPluginAPI
         #expect(certificate.verdict == verdict)
         #expect(certificate.issuer.contains("TestAuthority"))
         #expect(certificate.names.contains(name == "other" ? "DNS:other.example" : "DNS:localhost"))
-        // The answer is read all the same: its time may explain the verdict.
+        // The answer is read all the same, since its time may explain the verdict.
         #expect(answer.status == 200 && answer.date == 784_111_777)
         let now = Probes.realTime()
         #expect((certificate.from...max(certificate.from, certificate.until)).contains(now) == (name != "expired"))
@@ -196,7 +196,7 @@ import TransportPluginAPI
     }
 }
 
-/// Probes block: not on the cooperative pool.
+/// Probes block, so they run outside the cooperative pool.
 private func offPool<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
     await withCheckedContinuation { continuation in
         detach { continuation.resume(returning: body()) }

@@ -6,7 +6,7 @@ import Testing
     private let binding = STUNBinding(
         transaction: [0xB7, 0xE7, 0xA7, 0x01, 0xBC, 0x34, 0xD6, 0x86, 0xFA, 0x87, 0xDF, 0xAE])
 
-    /// RFC 5769 §2.2, without what follows the address.
+    /// The response of RFC 5769 §2.2, without the attributes after the address.
     @Test func theAddressOfASuccessResponseIsRead() {
         let header: [UInt8] = [1, 1, 0, 12, 0x21, 0x12, 0xA4, 0x42]
         let response =
@@ -18,7 +18,7 @@ import Testing
         #expect(binding.mappedAddress(in: other) == nil, "an answer to another request")
     }
 
-    /// RFC 5769 §2.4.
+    /// The request of RFC 5769 §2.4.
     @Test func longTermCredentialsSignAsInTheRFC() {
         let user = "\u{30DE}\u{30C8}\u{30EA}\u{30C3}\u{30AF}\u{30B9}"
         let realm = Array("example.org".utf8)
@@ -40,7 +40,7 @@ import Testing
     }
 }
 
-/// The exchange with a server that is written down here.
+/// The exchange with a scripted server.
 @Suite struct TURNAllocationTests {
     private static let challenge: [STUNMessage.Attribute] = [
         .init(type: 0x0014, value: Array("realm".utf8)), .init(type: 0x0015, value: Array("nonce".utf8)),
@@ -55,7 +55,7 @@ import Testing
 
     private static let success = STUNMessage(type: 0x0103, transaction: [])
 
-    /// Runs against these answers, one after the other; what was sent comes back too.
+    /// Runs against these answers, one after the other, and returns what was sent too.
     private func run(
         _ answers: [STUNMessage], user: String? = "alice"
     ) -> (outcome: TURNOutcome, requests: [STUNMessage], sent: [[UInt8]]) {

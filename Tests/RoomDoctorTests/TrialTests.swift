@@ -34,7 +34,7 @@ import TransportPluginAPI
         #expect(statuses(findings) == ["join problem"] && findings[0].cure?.contains(cure) == true)
     }
 
-    /// The room's own word is passed on: `room connect` says the same.
+    /// The room's own reason is passed on: `room connect` says the same.
     @Test func aPairThatDoesNotConnectIsAProblemOfTheStepThatItWaitsFor() {
         var record = record()
         record.stall = PeerStall(.noRelay, "no relay answers.", cure: "start it")

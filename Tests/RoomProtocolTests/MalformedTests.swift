@@ -44,7 +44,7 @@ struct MalformedTests {
         #expect(error.message.utf8.count <= Limits.errorMessage)
     }
 
-    /// The number of such a message could be read: it costs itself, not the connection.
+    /// The number of such a message could be read, so the error costs that message, not the connection.
     @Test(arguments: [
         #"{"seq":7}"#, #"{"seq":7,"type":1}"#, #"{"seq":7,"type":null}"#, #"{"seq":7,"type":""}"#,
         #"{"seq":7,"type":"leave","type":"leave"}"#, #"{"seq":7,"type":"leave","x":[{"a":1,"a":2}]}"#,
@@ -59,7 +59,7 @@ struct MalformedTests {
         #expect(error.message.utf8.count <= Limits.errorMessage)
     }
 
-    /// From the server it may be a change that the client must know of: it asks for the whole state again.
+    /// A message from the server may be a change that the client must know of, so it requests the whole state again.
     @Test func aServersMessageWithAWrongFieldIsFatal() throws {
         let error = try #require(serverError(#"{"type":"peerLeft","participant":"p","session":"s","reason":"new"}"#))
         #expect(error.code == .malformed && error.isFatal)
@@ -117,8 +117,8 @@ struct MalformedTests {
         #expect(try RoomProtocolCodec.decodeClientMessage(bytes).message == .ping(id: id))
     }
 
-    /// `JSON.stringify` of half a surrogate pair gives an escape (ECMAScript, well-formed JSON.stringify), and JSON may escape any
-    /// control character: neither is text.
+    /// `JSON.stringify` of half a surrogate pair gives an escape (ECMAScript, well-formed JSON.stringify), and JSON may
+    /// escape any control character: neither is text.
     @Test(arguments: [
         (#"cut \ud83d"#, "cut \u{FFFD}"), (#"\ude00x"#, "\u{FFFD}x"), (#"\ud83d\ud83d\ude00"#, "\u{FFFD}😀"),
         (#"\ud83d\u0041"#, "\u{FFFD}A"), (#"\ud83d\n"#, "\u{FFFD}\n"), (#"a\u0000b\u007f\t"#, "a\u{FFFD}b\u{FFFD}\t"),
@@ -155,7 +155,7 @@ struct MalformedTests {
         ("\"version\":18446744073709551615,\"minimumVersion\":0", false),
     ])
     func versionMismatchIsSaidClearlyBeforeAnythingElse(_ versions: String, _ isMismatch: Bool) {
-        // Without any other field: a newer hello may look different.
+        // Without any other field, since a newer hello may look different.
         let error = clientError("{\"type\":\"hello\",\(versions)}")
         #expect((error?.code == .versionMismatch) == isMismatch)
         if isMismatch { #expect(error?.isFatal == true && error?.message.contains("version 1") == true) }
@@ -285,7 +285,8 @@ struct LimitTests {
             "{\"type\":\"error\",\"code\":\"c\",\"message\":\"\(text($0))\"}"
         },
         Case("participant.name", Limits.participantName) {
-            "{\"type\":\"peerJoined\",\"participant\":{\"id\":\"p\",\"session\":\"s\",\"epoch\":1,\"name\":\"\(text($0))\"}}"
+            "{\"type\":\"peerJoined\",\"participant\":{\"id\":\"p\",\"session\":\"s\",\"epoch\":1,"
+                + "\"name\":\"\(text($0))\"}}"
         },
     ]
 
@@ -317,7 +318,8 @@ struct LimitTests {
         #"{"type":"update","metadata":{"":"x"}}"#, #"{"type":"update","metadata":{"x":1}}"#,
         #"{"type":"update","metadata":{"x\u0007":""}}"#, #"{"type":"update","metadata":[]}"#,
         #"{"type":"signal","peer":"p","session":"s","connection":"c","negotiation":1,"candidate":{},"description":{}}"#,
-        #"{"type":"signal","peer":"p","session":"s","connection":"c","negotiation":1,"candidate":{"candidate":"a\r\nb"}}"#,
+        #"{"type":"signal","peer":"p","session":"s","connection":"c","negotiation":1,"#
+            + #""candidate":{"candidate":"a\r\nb"}}"#,
     ])
     func charactersAndKindsAreChecked(_ text: String) { #expect(clientError(text)?.code == .malformed) }
 
@@ -343,7 +345,7 @@ struct LimitTests {
         #expect(try RoomProtocolCodec.decodeServerMessage(bytes).message == .joined(joined))
     }
 
-    /// The article Wire protocol says so: it is what must come through within the deadline of the `hello`.
+    /// The article Wire protocol states this size: this much must arrive within the deadline of the `hello`.
     @Test func rosterOfSixteenWithFullMetadataIsSeventyKilobytes() {
         let metadata = Dictionary(
             uniqueKeysWithValues: (0..<4).map { ("k\($0)", Self.text((Limits.metadataBytes - 8) / 4)) })

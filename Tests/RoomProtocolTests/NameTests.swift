@@ -30,7 +30,9 @@ struct NameTests {
         }
     }
 
-    @Test(arguments: ["Ann", "Zoë", "e\u{301}", "李明", "Пётр", "محمد", "नमस्ते", "😀", "a b", "O'Neil (2)", "~", "\u{A0}"])
+    @Test(arguments: [
+        "Ann", "Zoë", "e\u{301}", "李明", "Пётр", "محمد", "नमस्ते", "😀", "a b", "O'Neil (2)", "~", "\u{A0}",
+    ])
     func namesOfAllScriptsAreTaken(_ text: String) {
         #expect(error(room: text) == nil && error(name: text) == nil)
     }
@@ -43,7 +45,7 @@ struct NameTests {
         #expect(error?.code == .invalidName)
     }
 
-    /// To compare canonically equivalent texts takes a time that grows with the square of their marks.
+    /// Comparing canonically equivalent texts takes time that grows with the square of the number of their marks.
     @Test func namesAreTheSameWhereTheirBytesAre() {
         let (composed, decomposed) = ("\u{E9}", "e\u{301}")
         #expect(composed == decomposed)

@@ -19,7 +19,7 @@ struct HTTPTests {
         }
     }
 
-    /// RFC 9110 §6.6.1: in every answer of a server that has a clock; 101 may do without.
+    /// RFC 9110 §6.6.1: every answer of a server that has a clock carries `Date`, except perhaps 101.
     @Test(arguments: ["/health", "/", "/elsewhere"])
     func answersTellTheServersTime(_ path: String) async throws {
         try await withServer { server in

@@ -124,7 +124,7 @@ struct RoomTests {
             let ann = try await TestClient.join(server, "ann", .host, token: token(nil))
             let bob = try await TestClient.join(server, "bob", token: token("bob"))
             #expect(ann.joined?.isHost == true)
-            // In order, but without a `leave`: he is waited for.
+            // In order, but without a `leave`: the server waits for the participant.
             try await bob.send(TestClient.frame(8, [3, 232]))
             #expect(await bob.isClosedByServer())
             let anybody = try await TestClient.open(server)
@@ -160,7 +160,7 @@ struct RoomTests {
                 signal.negotiation = NegotiationID(negotiation)
                 try await ann.sayNumbered(.signal(signal))
                 guard negotiation.isMultiple(of: 20) else { continue }
-                // The server has worked off everything when it answers this.
+                // The server has processed everything when it answers this.
                 try await ann.send(TestClient.frame(9, []))
                 while let frame = await ann.nextFrame(), frame.opcode != 10 {}
                 let health = try await TestClient.dial(server)

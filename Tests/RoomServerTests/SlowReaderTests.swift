@@ -6,7 +6,7 @@ import Testing
 
 @testable import RoomServer
 
-/// Connections whose client reads nothing: every write stays under way.
+/// Connections whose client reads nothing: no write ever completes.
 @Suite("Slow readers")
 struct SlowReaderTests {
     @Test func ofPongsThatWaitOnlyTheNewestIsKept() {
@@ -72,7 +72,7 @@ struct SlowReaderTests {
         let ann = try server.join("lobby", "ann", .host)
         let bob = try server.join("lobby", "bob", .guest)
         let carol = try server.join("lobby", "carol", .guest)
-        // The last one that is sent to is not the one that takes most.
+        // The last receiver is not the one that takes most.
         for _ in 0..<16 { try ann.signal(bob) }
         for _ in 0..<100 where bob.isActive {
             try ann.signal(carol)
@@ -82,7 +82,7 @@ struct SlowReaderTests {
         #expect(carol.isActive && ann.isActive)
     }
 
-    /// A message of which only a part has come is memory, too.
+    /// A message of which only a part has arrived takes memory, too.
     @Test func partsOfMessagesCountAsWell() throws {
         let server = EmbeddedServer { $0.limits.totalBuffer = 1 << 20 }
         let clients = try (0..<10).map { try server.join("room\($0)", "ann", .host) }
@@ -158,7 +158,7 @@ private final class Client {
     }
 }
 
-/// Keeps the promises of all writes while it is closed: nothing is sent then.
+/// Keeps the promises of all writes while it is closed, so that nothing is sent.
 private final class Outlet: ChannelOutboundHandler {
     typealias OutboundIn = ByteBuffer
     var isOpen = true

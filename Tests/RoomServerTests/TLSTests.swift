@@ -57,7 +57,7 @@
                 try await client.send(TestClient.frame(1, [0xFF]))
                 #expect(await client.closeCode() == 1007)
                 #expect(await client.isClosedByServer())
-                // Somebody who does not speak TLS is dropped, and nobody else is disturbed.
+                // A client that does not speak TLS is dropped, and nobody else is disturbed.
                 let plain = try await TestClient.dial(server)
                 try await plain.send(raw: TestClient.handshake)
                 #expect(await plain.isClosedByServer())

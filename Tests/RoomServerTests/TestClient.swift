@@ -12,7 +12,7 @@ final class TestClient {
         var opcode: UInt8
         var payload: [UInt8]
         var text: String { String(decoding: payload, as: UTF8.self) }
-        /// Of a close frame.
+        /// The code of a close frame.
         var closeCode: UInt16? {
             opcode == 8 && payload.count >= 2 ? UInt16(payload[0]) << 8 | UInt16(payload[1]) : nil
         }
@@ -30,7 +30,8 @@ final class TestClient {
         self.bytes = bytes.makeAsyncIterator()
     }
 
-    /// A TCP connection. `receiveBuffer`: bytes that the kernel may hold for it, which bounds what the server's kernel can get rid of.
+    /// Opens a TCP connection. `receiveBuffer` is the number of bytes that the kernel may hold for it, which bounds how
+    /// much the server's kernel can send.
     static func dial(
         _ server: RoomServer, receiveBuffer: Int? = nil,
         tls: @escaping @Sendable (any Channel) throws -> Void = { _ in }
@@ -128,7 +129,7 @@ final class TestClient {
         return true
     }
 
-    /// The head of an HTTP response; nil when the connection ended before.
+    /// Returns the head of an HTTP response, or nil when the connection ended before.
     func head() async -> String? {
         while true {
             if let end = buffer.indices.first(where: { buffer[$0...].starts(with: [13, 10, 13, 10]) }) {
@@ -139,13 +140,13 @@ final class TestClient {
         }
     }
 
-    /// Everything until the server closes.
+    /// Returns everything until the server closes.
     func rest() async -> String {
         while await more() {}
         return String(decoding: buffer, as: UTF8.self)
     }
 
-    /// The next frame; nil when the server has closed the socket.
+    /// Returns the next frame, or nil when the server has closed the socket.
     func nextFrame() async -> Frame? {
         while true {
             if let frame = Self.takeFrame(&buffer) { return frame }
@@ -153,7 +154,7 @@ final class TestClient {
         }
     }
 
-    /// Takes a frame without a mask.
+    /// Takes a frame without a mask from the buffer.
     static func takeFrame(_ buffer: inout [UInt8]) -> Frame? {
         guard buffer.count >= 2 else { return nil }
         var length = Int(buffer[1])
@@ -168,7 +169,7 @@ final class TestClient {
         return Frame(opcode: buffer[0] & 0x0F, payload: Array(buffer[start..<(start + length)]))
     }
 
-    /// The next message that is not about liveness or acknowledgement; nil when the server closes.
+    /// Returns the next message that is not about liveness or acknowledgement, or nil when the server closes.
     func next() async throws -> ServerMessage? {
         while let frame = await nextFrame() {
             guard frame.opcode == 1 else { return nil }
@@ -186,25 +187,25 @@ final class TestClient {
         return nil
     }
 
-    /// The next signal; what comes before it is skipped.
+    /// Returns the next signal, skipping other messages.
     func nextSignal() async throws -> Signal {
         while let message = try await next() { if case .signal(let signal) = message { return signal } }
         throw TestFailure(message: "closed before a signal came")
     }
 
-    /// The code of the close frame; data before it are skipped. Nil: closed without one.
+    /// Returns the code of the close frame, skipping data before it. Nil: closed without one.
     func closeCode() async -> UInt16? {
         while let frame = await nextFrame() { if frame.opcode == 8 { return frame.closeCode } }
         return nil
     }
 
-    /// Whether the server has closed the socket: waits for it.
+    /// Waits until the server has closed the socket, and returns whether it did.
     func isClosedByServer() async -> Bool {
         while await nextFrame() != nil {}
         return true
     }
 
-    /// Reads nothing any more.
+    /// Stops reading.
     func stopReading() async throws { try await channel.setOption(.autoRead, value: false).get() }
 
     /// Ends the socket without any close handshake.

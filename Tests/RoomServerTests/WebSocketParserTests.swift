@@ -5,7 +5,7 @@ import Testing
 /// The rules of RFC 6455 that the Autobahn test suite checks in its cases 1 to 7 and 10, on the pure parser.
 @Suite("WebSocket parser")
 struct WebSocketParserTests {
-    /// What comes of the bytes, fed in pieces of `step`.
+    /// Parses the bytes, fed in pieces of `step`.
     private func parse(
         _ bytes: [UInt8], step: Int = .max, limit: Int = 1 << 20
     ) -> (events: [WebSocketParser.Event], code: UInt16?) {
@@ -78,7 +78,7 @@ struct WebSocketParserTests {
         let some = Self.frame(1, [], isFinal: false) + Array(repeatElement(empty, count: 7).joined())
         for step in [1, .max] {
             #expect(parse(some + Self.frame(0, [0x61]), step: step).events.last == .text([0x61]))
-            // Each message has its own.
+            // Each message has its own limit.
             #expect(parse(some + Self.frame(0, []) + some + Self.frame(0, []), step: step).code == nil)
             let many = parse(some + empty + Self.frame(0, [0x61]), step: step)
             #expect(many.code == 1008 && many.events == Array(repeatElement(.fragment, count: 8)))
@@ -153,7 +153,7 @@ struct WebSocketParserTests {
         #expect(parse(Self.frame(8, [3, 0xE8, 0xFF])).code == 1007)
     }
 
-    /// Anything at all: no trap, and the same outcome however it is cut.
+    /// Random input: no trap, and the same outcome however it is split.
     @Test(arguments: 0..<50 as Range<UInt64>)
     func randomBytesNeverTrapAndCutsDoNotMatter(_ seed: UInt64) {
         var state = seed &* 0x9E37_79B9_7F4A_7C15 | 1

@@ -50,7 +50,7 @@ struct WebSocketTests {
         }
     }
 
-    /// Neither pings, pongs nor fragments are free, and what comes after the end is not looked at for long.
+    /// Pings, pongs and fragments all count, and bytes after the end are not read for long.
     @Test(
         arguments: [
             ("pings", TestClient.frame(9, []), nil), ("pongs", TestClient.frame(10, []), nil),

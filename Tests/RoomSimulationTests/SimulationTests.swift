@@ -52,7 +52,7 @@ import Testing
         }
     }
 
-    /// Two servers with the same key and different knowledge, several times in a run.
+    /// Two servers with the same key and different state, several times in a run.
     private func makeSplit(seed: UInt64) -> Scenario {
         var scenario = Scenario.mixed(seed: seed)
         scenario.kinds = [.serverSplit]
@@ -63,10 +63,10 @@ import Testing
 
     @Test func everybodyIsBackAfterTwoServersBecameOne() { for seed in 0..<60 { check(makeSplit(seed: UInt64(seed))) } }
 
-    /// Both servers had begun an epoch of the same number, and the one resumed what the other had said.
+    /// Both servers had begun an epoch of the same number, and one resumed a stream of the other.
     @Test func nobodyIsResumedByAServerThatHeWasNotIn() { check(makeSplit(seed: 135)) }
 
-    /// What the model can do is done: without it, the invariants about it would say nothing.
+    /// The model's network faults do occur: otherwise the invariants about them would prove nothing.
     @Test func singleDatagramsGetLostDoubledAndOvertaken() {
         var scenario = Scenario(seed: 1)
         scenario.faults = 0
@@ -88,28 +88,30 @@ import Testing
     /// A stream that was blocked when the last frame went through a closing window stayed blocked: the model's mistake.
     @Test func aStreamGoesOnAfterItsLastFrameUsedUpTheWindow() { check(.mixed(seed: 6128)) }
 
-    /// A freeze that found a sleeper asleep ended with its sleep, and turned its clock back by its own duration: the model's mistake.
+    /// A freeze that hit a machine while it slept ended with its sleep, and turned its clock back by its own duration:
+    /// the model's mistake.
     @Test func aSleepIsAsLongAsItWas() { check(.mixed(seed: 167312)) }
 
     /// Its connection had failed, and it did not know yet that the server had lost its state: it had not left.
     @Test func whoHasNotSaidSoHasNotLeft() { check(.mixed(seed: 260940)) }
 
-    /// Each interruption put a relayed path's renewal off, beyond the end of its credentials.
+    /// Each interruption delayed a relayed path's renewal, beyond the expiry of its credentials.
     @Test func aRelayedPathThatFlapsIsMovedInTime() { check(.mixed(seed: 569627)) }
 
-    /// A path that flaps faster than silence is noticed is no dead one: the inspection's mistake.
+    /// A path that flaps faster than silence is noticed is not dead: the inspection's mistake.
     @Test func aPathThatFlapsIsNotDead() { check(.mixed(seed: 263112)) }
 
-    /// Every further cut put off the time at which a silence is noticed: the model's mistake.
+    /// Every further cut delayed the time at which silence is noticed: the model's mistake.
     @Test func aSilenceIsNoticedWhateverElseHappens() { check(.mixed(seed: 58985)) }
 
-    /// Somebody came back from a long sleep a moment before it was given up, and nobody could know: the invariant's mistake.
+    /// A participant returned from a long sleep a moment before it was given up, and nobody could know: the invariant's
+    /// mistake.
     @Test func aReturnIsNewsThatTakesItsTime() { check(.mixed(seed: 991376)) }
 
-    /// The late hello of a program that has ended comes behind that of the one that was started anew, whose name it takes.
+    /// The late hello of a program that has ended arrives after that of its restarted successor, whose name it takes.
     @Test(arguments: [30375, 30971, 140078]) func aLateHelloShutsNobodyOut(seed: UInt64) { check(.mixed(seed: seed)) }
 
-    /// An old path was told of again while a newer round looked for its own, and taken for the newer one's.
+    /// An old path was reported again while a newer round searched for its own, and was taken for the newer one's.
     @Test func anOldPathIsNotTakenForTheNewRounds() { check(.mixed(seed: 292131)) }
 
     @Test func theSameSeedMakesTheSameRun() {

@@ -11,10 +11,10 @@ public final class TLSFront: @unchecked Sendable {
     private let tls: OpaquePointer
     private let log = Locked<[String]>([])
 
-    /// What clients asked for by SNI.
+    /// The server names that clients asked for by SNI.
     public var serverNames: [String] { log.withLock { $0 } }
 
-    /// - Parameter backend: the plain server's port.
+    /// - Parameter backend: The plain server's port.
     public init(certificate: String, key: String, backend: UInt16) throws {
         guard let tls = SSL_CTX_new(TLS_server_method()),
             SSL_CTX_use_certificate_chain_file(tls, certificate) == 1,
@@ -158,7 +158,8 @@ private struct Pump {
             }
             if clientHasEnded, toServer.isEmpty { return }
             if serverHasEnded, toClient.isEmpty {
-                // close_notify ends the stream (RFC 8446 §6.1); TCP's own end must add nothing to it, so it comes after the client's.
+                // close_notify ends the stream (RFC 8446 §6.1); TCP's own end must add nothing to it, so it comes after
+                // the client's.
                 SSL_shutdown(ssl)
                 while wait(clientHasEnded, serverHasEnded), SSL_read(ssl, &block, Int32(block.count)) > 0 {}
                 return
@@ -185,7 +186,7 @@ private struct Pump {
                 revents: 0),
         ]
         guard poll(&polled, 2, 60_000) > 0 else { return false }
-        // An end that is not asked about must end the connection too, not spin.
+        // An end that nobody polls for must end the connection too, not spin.
         return !polled.contains { $0.revents != 0 && $0.revents & $0.events == 0 }
     }
 }

@@ -1,12 +1,12 @@
 internal import Foundation
 public import TransportPluginAPI
 
-/// An authority of the tests' own with certificates, made once by the `openssl` command.
+/// A certificate authority of the tests, with certificates, made once by the `openssl` command.
 public struct TestAuthority: Sendable {
     public let directory: String
     public var file: String { directory + "/ca.pem" }
 
-    /// Nil without the command; the reason is printed.
+    /// The authority, or nil without the `openssl` command. The reason is printed.
     public static let shared: TestAuthority? = {
         do { return try TestAuthority() } catch {
             print("SKIPPED: tests of wss: no certificates could be made with the openssl command: \(error)")

@@ -4,14 +4,14 @@ public import TransportPluginAPI
 /// coturn on 127.0.0.1, for one test. It ends with `stop()`.
 public struct TurnServer: Sendable {
     public static let path = "/usr/bin/turnserver"
-    /// Where it is not, tests that need it are to say that they skip.
+    /// Whether coturn is installed. Where it is not, tests that need it say that they are skipped.
     public static var isInstalled: Bool { access(path, X_OK) == 0 }
 
     public let port: UInt16
     private let pid: pid_t
     private static let credentials = (username: "alice", credential: "secret")
 
-    /// On `port`, or on one that is free.
+    /// Starts coturn on `port`, or on a free one.
     public init(port: UInt16? = nil) throws {
         self.port = try port ?? freePort()
         var actions = posix_spawn_file_actions_t()
@@ -39,7 +39,7 @@ public struct TurnServer: Sendable {
         }
     }
 
-    /// With its credentials. `transport`: `udp` or `tcp`.
+    /// The server with its credentials. `transport` is `udp` or `tcp`.
     public func server(_ transport: String) -> ICEServer { Self.server(transport, port: port) }
 
     public static func server(_ transport: String, port: UInt16) -> ICEServer {
@@ -54,7 +54,7 @@ public struct TurnServer: Sendable {
         waitpid(pid, &status, 0)
     }
 
-    /// Asks with a STUN binding request (RFC 8489 §5) until there is an answer.
+    /// Sends STUN Binding requests (RFC 8489 §5) until there is an answer.
     private func answersWithinTenSeconds() -> Bool {
         let descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
         defer { close(descriptor) }
@@ -88,7 +88,7 @@ public func withUnsafeSockaddr<Result>(
     }
 }
 
-/// A port on which nobody listens now, for UDP and TCP.
+/// Returns a port that nobody uses now, for UDP and TCP.
 public func freePort() throws -> UInt16 {
     for _ in 0..<20 {
         let datagrams = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)

@@ -39,7 +39,7 @@ struct BaselineComparisonTests {
     func lost() {
         #expect(!compare(["lost": [0, 0, 0]], ["lost": [0, 0, 1]]).passes)
         #expect(compare(["lost": [0, 2, 0]], ["lost": [0, 0, 1]]).passes)
-        // Even of a single round.
+        // Even in a single round.
         #expect(!compare(["duplicated": [0]], ["duplicated": [3]]).passes)
     }
 

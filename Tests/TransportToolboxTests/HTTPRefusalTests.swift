@@ -26,7 +26,7 @@ import TransportValues
             ("7", nil, 7), ("0", nil, 0), ("99999999999999999999999", nil, 86_400), ("86401", nil, 86_400),
             ("-1", nil, nil),
             ("1.5", nil, nil), ("soon", nil, nil), ("", nil, nil),
-            // By the answer's clock where it is told, else by ours.
+            // By the answer's clock where it is given, otherwise by ours.
             ("Sun, 06 Nov 1994 08:50:07 GMT", "Sun, 06 Nov 1994 08:49:37 GMT", 30),
             ("Fri, 15 Jan 2027 08:00:15 GMT", nil, 15), ("Fri, 15 Jan 2027 08:00:15 GMT", "nonsense", 15),
             ("Fri, 15 Jan 2027 07:00:00 GMT", nil, 0), ("Fri, 15 Jan 2100 07:00:00 GMT", nil, 86_400),
@@ -56,7 +56,7 @@ import TransportValues
         #expect(error.message.contains("does not say where to"))
     }
 
-    /// What the next attempt may do otherwise; the rest ends a first join.
+    /// Answers after which the next attempt may succeed. All others end a first join.
     @Test func classesOfAnswersAreRetriedAsTheRFCsSay() throws {
         let retriable = (0...1000).filter(HTTPRefusal.isRetriable)
         let expected =

@@ -29,7 +29,7 @@ import Testing
             ])
     }
 
-    /// However many addresses of services one has, the other is not cut.
+    /// One interface has many addresses of services; the other interface is still included.
     @Test func everyInterfaceComesBeforeTheSecondAddressOfAny() throws {
         var all = try (1...40).map { try address("eth0", "10.77.1.\($0)", prefix: 32) }
         all += try (1...40).map { try address("eth1", "10.78.1.\($0)", prefix: 24) }

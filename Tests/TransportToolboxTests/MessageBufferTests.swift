@@ -77,7 +77,7 @@ import TransportValues
     @Test func aSecondReceiverIsRefused() async throws {
         let buffer = MessageBuffer(limit: 10)
         let both = (0..<2).map { _ in Task { try await buffer.next() } }
-        // Whichever comes second fails at once; the other gets the message.
+        // The second waiter fails at once; the other gets the message.
         var failures = 0
         try await withThrowingTaskGroup(of: Bool.self) { group in
             for task in both {

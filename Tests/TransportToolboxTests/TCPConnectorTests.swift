@@ -5,7 +5,7 @@ import TransportValues
 @testable import TransportToolbox
 
 @Suite(.timeLimit(.minutes(1))) struct TCPConnectorTests {
-    /// Accepts, or answers nothing when its queue is full.
+    /// Accepts connections, or answers nothing when its queue is full.
     private final class Listener: Sendable {
         let port: UInt16
         private let descriptors: [Int32]
@@ -46,7 +46,7 @@ import TransportValues
         return UInt16(bigEndian: address.sin_port)
     }
 
-    /// An address that says nothing costs its head start, one that refuses costs nothing.
+    /// An address that does not answer costs its head start; one that refuses costs nothing.
     @Test func theFirstThatAnswersIsTaken() async throws {
         let silent = try Listener(isSilent: true)
         let listener = try Listener(isSilent: false)

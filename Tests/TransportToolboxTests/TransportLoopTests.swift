@@ -29,7 +29,7 @@ import TransportValues
         await loop.shutdown()
     }
 
-    /// Jobs brought on by jobs get their turn at once, and descriptors theirs beside an endless chain of jobs.
+    /// Jobs queued by jobs run at once, and descriptors get their turn beside an endless chain of jobs.
     @Test(.timeLimit(.minutes(1))) func jobsThatBringOnJobsDoNotStarveDescriptors() async throws {
         let loop = try TransportLoop(name: "test")
         let isDone = Locked(false)
@@ -49,7 +49,7 @@ import TransportValues
         await loop.shutdown()
     }
 
-    /// Whoever queues while the loop ends must know whether anybody will be woken.
+    /// Code that queues a job while the loop ends must know whether the job will run.
     @Test(.timeLimit(.minutes(1))) func whatTheLoopTakesRunsAndTheRestIsToldSo() async throws {
         for _ in 0..<200 {
             let loop = try TransportLoop(name: "test")
@@ -60,7 +60,7 @@ import TransportValues
                     group.addTask {
                         while loop.execute({ ran.withLock { $0 += 1 } }) {
                             taken.withLock { $0 += 1 }
-                            // An endless queue would keep the loop from its end.
+                            // An endless queue would keep the loop from ending.
                             await Task.yield()
                         }
                     }

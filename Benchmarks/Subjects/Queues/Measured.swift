@@ -1,7 +1,7 @@
 internal import RoomProtocol
 package import TransportPluginAPI
 
-/// What is measured of the queues between an application and the peer loop.
+/// The benchmarks of the queues between an application and the peer loop.
 package enum Queues {
     /// As many messages through the mailbox, in batches of 100.
     @inline(never)

@@ -1,6 +1,6 @@
 internal import TransportPluginAPI
 
-/// What is measured of session descriptions.
+/// The benchmarks of session descriptions.
 package enum Descriptions {
     /// Reads an offer and writes the answer.
     @inline(never)

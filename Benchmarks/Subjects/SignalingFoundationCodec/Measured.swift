@@ -1,6 +1,6 @@
 internal import TransportPluginAPI
 
-/// What is measured of the client's WebSocket codec.
+/// The benchmarks of the client's WebSocket codec.
 package enum ClientFrames {
     /// Writes a masked frame of `payload` to `target`; returns its length.
     @inline(never)

@@ -1,5 +1,5 @@
-// The room server's WebSocket layer (request, answer, frames) under an application that sends every message back: what Autobahn's
-// fuzzing client tests. Listens on a free port of 127.0.0.1 and prints it; ends when standard input does.
+// The room server's WebSocket layer (request, answer, frames) under an application that sends every message back: what
+// Autobahn's fuzzing client tests. Listens on a free port of 127.0.0.1 and prints it; ends when standard input does.
 
 #if DEBUG
     import Foundation
@@ -15,7 +15,7 @@
         private enum State {
             case request([UInt8])
             case open
-            /// A close frame was sent: the client is to end the connection.
+            /// A close frame was sent, and the client should end the connection.
             case ending
         }
         private var state = State.request([])

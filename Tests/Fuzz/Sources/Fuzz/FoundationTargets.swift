@@ -2,7 +2,8 @@ import TransportPluginAPI
 
 @testable import SignalingFoundation
 
-/// A server's frames after the handshake. The first byte is the size of the pieces in which they come, which must not matter.
+/// A server's frames after the handshake. The first byte is the size of the pieces in which they arrive, which must not
+/// matter.
 func webSocketClient(_ bytes: UnsafeRawBufferPointer) {
     guard let first = bytes.first else { return }
     let stream = UnsafeRawBufferPointer(rebasing: bytes.dropFirst())

@@ -1,6 +1,6 @@
 import CFuzzer
 
-/// `Fuzz TARGET [libFuzzer's own arguments and corpora]`; without arguments: the names of the targets.
+/// `Fuzz TARGET [libFuzzer's own arguments and corpora]`; without arguments, prints the names of the targets.
 @main
 struct Main {
     static let targets: [(name: String, run: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt)] = [
@@ -26,7 +26,7 @@ struct Main {
         guard let target = targets.first(where: { $0.name == name }) else {
             fatalError("no target is named \(name)")
         }
-        // libFuzzer sees the program's name and what follows the target's.
+        // libFuzzer sees the program's name and the arguments after the target's.
         arguments[1] = arguments[0]
         var count = CommandLine.argc - 1
         let rest: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?> = arguments + 1
@@ -42,7 +42,7 @@ struct Main {
     }
 }
 
-/// What must hold for every input. A violation is a crash, so that libFuzzer keeps the input.
+/// Checks a rule that must hold for every input. A violation is a crash, so that libFuzzer keeps the input.
 func require(_ isTrue: Bool, _ rule: StaticString) {
     if !isTrue { fatalError("\(rule)") }
 }

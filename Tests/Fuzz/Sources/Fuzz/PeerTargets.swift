@@ -4,8 +4,8 @@ import TransportPluginAPI
 @testable import PeerWebRTC
 @testable import RoomConnection
 
-/// An offer or an answer of the other side; the first byte decides which. An offer that is accepted must lead to an answer that is
-/// well-formed itself.
+/// An offer or an answer of the other side; the first byte decides which. An offer that is accepted must lead to an
+/// answer that is well-formed itself.
 func sessionDescription(_ bytes: UnsafeRawBufferPointer) {
     guard let first = bytes.first else { return }
     let kind = first & 1 == 0 ? SessionDescription.Kind.offer : .answer

@@ -2,21 +2,22 @@ import RoomProtocol
 
 @testable import RoomCore
 
-/// What a client sends to the server.
+/// A message from a client to the server.
 func clientMessage(_ bytes: UnsafeRawBufferPointer) {
     guard let envelope = try? RoomProtocolCodec.decodeClientMessage(bytes) else { return }
     let again = try? RoomProtocolCodec.decodeClientMessage(RoomProtocolCodec.encode(envelope))
     require(again == envelope, "what was decoded can be encoded and decoded to the same")
 }
 
-/// What the server sends to a client.
+/// A message from the server to a client.
 func serverMessage(_ bytes: UnsafeRawBufferPointer) {
     guard let envelope = try? RoomProtocolCodec.decodeServerMessage(bytes) else { return }
     let again = try? RoomProtocolCodec.decodeServerMessage(RoomProtocolCodec.encode(envelope))
     require(again == envelope, "what was decoded can be encoded and decoded to the same")
 }
 
-/// A reliable channel's frames, and the machine behind them: each frame of the input has its length, two bytes, in front.
+/// The frames of a reliable channel, and the machine behind them. Two bytes with its length precede each frame of the
+/// input.
 func delivery(_ bytes: UnsafeRawBufferPointer) {
     var machine = DeliveryMachine(session: SessionID("a"), peerSession: SessionID("b"))
     machine.framesAccepted(upTo: 20)

@@ -1,6 +1,7 @@
 @testable import ServerDecoders
 
-/// A client's frames after the handshake. The first byte is the size of the pieces in which they come, which must not matter.
+/// A client's frames after the handshake. The first byte is the size of the pieces in which they arrive, which must not
+/// matter.
 func webSocket(_ bytes: UnsafeRawBufferPointer) {
     guard let first = bytes.first else { return }
     let stream = UnsafeRawBufferPointer(rebasing: bytes.dropFirst())

@@ -1,7 +1,7 @@
 import Glibc
 import RoomProtocol
 
-/// The decoders between the socket and the machines, with the length of the longest input that they look at.
+/// The decoders between the socket and the machines, each with the length of the longest input that it accepts.
 private let decoders: [(name: StaticString, decode: @Sendable (UnsafeRawBufferPointer) -> Void, limit: Int)] = [
     ("client-message", clientMessage, Limits.clientMessageBytes), ("server-message", serverMessage, 512 << 10),
     ("session-description", sessionDescription, Limits.sdp), ("candidate", candidate, 1024),
@@ -10,11 +10,11 @@ private let decoders: [(name: StaticString, decode: @Sendable (UnsafeRawBufferPo
     ("channel-open", channelOpen, 64 << 10), ("channel-label", channelLabel, 64 << 10),
 ]
 
-/// A text with parts that are repeated, at an eighth of the longest input, a quarter, a half and the whole: eight times the bytes must not
-/// take much more than eight times as long.
+/// A text with parts that are repeated, at an eighth of the longest input, a quarter, a half and the whole: eight times
+/// the bytes must not take much more than eight times as long.
 ///
-/// The first byte says which decoder (`a` is the first). The others are a beginning, a part that is repeated, a middle, another part that is
-/// repeated as often, and an end, with a byte 0xFF between them.
+/// The first byte says which decoder (`a` is the first). The others are a beginning, a part that is repeated, a middle,
+/// another part that is repeated as often, and an end, with a byte 0xFF between them.
 func timePerByte(_ bytes: UnsafeRawBufferPointer) {
     guard let first = bytes.first else { return }
     let decoder = decoders[Int(first &- UInt8(ascii: "a")) % decoders.count]
@@ -23,10 +23,10 @@ func timePerByte(_ bytes: UnsafeRawBufferPointer) {
     parts += Array(repeating: [], count: 5 - parts.count)
     let inputs = [8, 4, 2, 1].compactMap { parts.repeated(upTo: decoder.limit / $0) }
     guard inputs.count == 4 else { return }
-    // What is decoded within this time is harmless, and too short to be compared.
+    // An input that is decoded within this time is harmless, and too short to compare.
     let harmless = 0.01
     var times = [Double](repeating: .infinity, count: 4)
-    // The shortest of a few: everything else that this machine does only makes it longer.
+    // The shortest of several measurements: other work of this machine only makes them longer.
     for _ in 0..<6 {
         for index in [3, 2, 1, 0] {
             for _ in 0..<(index == 3 ? 1 : 2) {
@@ -55,7 +55,7 @@ private func time(of decode: (UnsafeRawBufferPointer) -> Void, _ input: [UInt8])
 }
 
 extension [[UInt8]] {
-    /// Nil: nothing is repeated, or not even once within the limit.
+    /// Returns the text with its parts repeated, or nil when nothing is repeated, or not even once within the limit.
     fileprivate func repeated(upTo limit: Int) -> [UInt8]? {
         let unit = self[1].count + self[3].count
         let count = unit > 0 ? (limit - self[0].count - self[2].count - self[4].count) / unit : 0
