@@ -1,8 +1,8 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// Rooms of peers that stay connected. Layout: Sources/ (contracts, pure machines, shells), Plugins/ (transport backends and the
-// C libraries under them), Tests/, Benchmarks/ (a package of its own).
+// Rooms of peers that stay connected. Layout: Sources/ (contracts, pure machines, shells), Plugins/ (transport backends
+// and the C libraries under them), Tests/, Benchmarks/ (a package of its own).
 
 let strict: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
@@ -11,8 +11,9 @@ let strict: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
-/// `room` loads plugins that were built elsewhere. They link the dynamic product `RoomPluginAPI`; the executable answers to that
-/// name, so that there is one copy of the API in the process. Needs lld: gold drops the SONAME of an executable.
+/// The linker settings of an executable that loads plugins. Plugins link the dynamic product `RoomPluginAPI`, and the
+/// executable has that name, so that there is one copy of the API in the process. Needs lld: gold drops the SONAME of
+/// an executable.
 let pluginHost: [LinkerSetting] = [
     .unsafeFlags(
         [
