@@ -198,7 +198,7 @@ extension SignalingMachine {
 
     // MARK: Time
 
-    package mutating func timerFired(_ timer: RoomMachine.TimerID, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func timerFired(_ timer: TimerID, now: Timestamp, _ actions: inout [Action]) {
         switch timer {
         case .attempt: attemptTimerFired(now: now, &actions)
         case .stability:
@@ -225,7 +225,6 @@ extension SignalingMachine {
             connected.ackDeadline = nil
             state = .connected(connected)
             if incoming.unacknowledged > 0 { sendAck(connected.generation, &actions) }
-        case .session, .peer, .stall, .offers: break
         }
     }
 

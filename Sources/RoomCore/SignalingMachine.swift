@@ -10,8 +10,8 @@ package struct SignalingMachine: Sendable {
         case closeTransport(ConnectionGeneration, SignalingClose)
         case send(Envelope<ClientMessage>, ConnectionGeneration)
         case requestCredential(forced: Bool)
-        case scheduleTimer(RoomMachine.TimerID, at: Timestamp)
-        case cancelTimer(RoomMachine.TimerID)
+        case scheduleTimer(TimerID, at: Timestamp)
+        case cancelTimer(TimerID)
         case changeStatus(SignalingStatus)
         /// Answered at once by `greet(_:)`. `attempt` counts the connections of this machine.
         case requestHello(token: String?, received: SequenceNumber, mustRejoin: Bool, attempt: UInt64)
@@ -19,6 +19,15 @@ package struct SignalingMachine: Sendable {
         case deliver(ServerMessage, isReplayed: Bool)
         /// Signals were given up; a rejoin follows.
         case overflow(dropped: Int)
+    }
+
+    package enum TimerID: Sendable, Hashable {
+        /// Backoff, attempt and hello timeouts.
+        case attempt
+        /// The connection has held long enough.
+        case stability
+        case liveness
+        case acknowledgement
     }
 
     enum State: Sendable {

@@ -265,7 +265,7 @@ package final class Simulation {
                 report("\(node.name)'s connection was replaced by an older one")
             }
         }
-        if case .timerFired(.attempt) = event {
+        if case .timerFired(.signaling(.attempt)) = event {
             for case .abortTransport(let generation) in actions {
                 guard let link = node.links[generation], now + node.clockOffset - link.openedAt < .seconds(5) else {
                     continue

@@ -343,7 +343,7 @@ import TransportValues
         var pair = makeConnected()
         pair.fact(.a, .liveness(.suspect(since: at(20))))
         pair.now = at(3620)
-        let actions = pair.act(.a) { $0.timerFired(now: $1, &$2) }
+        let actions = pair.act(.a) { $0.timerFired(.recovery, isSignalingUp: true, now: $1, &$2) }
         #expect(actions.probes == 1)
         #expect(actions.restarts == 0)
         pair.timers[.b] = nil
@@ -352,9 +352,12 @@ import TransportValues
 
     @Test func timersThatFireTwiceOrTooEarlyDoNothing() {
         var pair = makeConnected()
-        #expect(pair.act(.a) { $0.timerFired(now: $1, &$2) }.isEmpty)
+        #expect(pair.act(.a) { $0.timerFired(.recovery, isSignalingUp: true, now: $1, &$2) }.isEmpty)
         pair.fact(.a, .liveness(.suspect(since: at(20))))
-        #expect(pair.act(.a) { $0.timerFired(now: $1, &$2) } == [.scheduleTimer(at: at(22))])
+        #expect(
+            pair.act(.a) { $0.timerFired(.recovery, isSignalingUp: true, now: $1, &$2) } == [
+                .scheduleTimer(.recovery, at: at(22))
+            ])
     }
 
     @Test func duplicateFactsChangeNothing() {

@@ -143,7 +143,7 @@ private final class UnreliablePair {
         guard let (side, time) = next, time <= now + limit else { return false }
         timers[side] = nil
         now = max(now, time)
-        act(side) { $0.timerFired(now: $1, &$2) }
+        act(side) { $0.timerFired(.recovery, isSignalingUp: true, now: $1, &$2) }
         return true
     }
 
@@ -186,9 +186,9 @@ private final class UnreliablePair {
                 signal.peer = ParticipantID(side == .a ? "a" : "b")
                 signal.session = SessionID(side == .a ? "s-a" : "s-b")
                 onTheWay[side.other]?.append(signal)
-            case .scheduleTimer(let time): timers[side] = time
+            case .scheduleTimer(.recovery, let time): timers[side] = time
             case .command(let id, let command): perform(command, id, side)
-            case .changeStatus, .report, .scheduleStallTimer, .cancelStallTimer, .reportStall, .resolveStall: break
+            case .scheduleTimer(.stall, _), .cancelTimer, .changeStatus, .report, .reportStall, .resolveStall: break
             }
         }
     }

@@ -45,9 +45,9 @@ struct Pair {
                 signal.peer = ParticipantID(sender)
                 signal.session = SessionID("s-\(sender)")
                 inFlight[side.other]?.append(signal)
-            case .scheduleTimer(let time): timers[side] = time
+            case .scheduleTimer(.recovery, let time): timers[side] = time
             case .command(let id, let command): if answersDescriptions { perform(command, id, side) }
-            case .changeStatus, .report, .scheduleStallTimer, .cancelStallTimer, .reportStall, .resolveStall: break
+            case .scheduleTimer(.stall, _), .cancelTimer, .changeStatus, .report, .reportStall, .resolveStall: break
             }
         }
         return out
@@ -113,7 +113,7 @@ struct Pair {
         {
             timers[side] = nil
             now = max(now, time)
-            act(side) { $0.timerFired(now: $1, &$2) }
+            act(side) { $0.timerFired(.recovery, isSignalingUp: true, now: $1, &$2) }
             if delivers { deliverAll() }
         }
         now = max(now, at(seconds))

@@ -28,7 +28,7 @@ import TransportValues
         driver.feed(.started)
         let failure = SignalingFailure("refused")
         let actions = driver.feed(.transportFailed(1, failure))
-        let until = try #require(driver.timers[.attempt])
+        let until = try #require(driver.timers[.signaling(.attempt)])
         #expect(
             actions.events == [
                 .signalingStatus(.disconnected(cause: failure)),
@@ -151,7 +151,7 @@ import TransportValues
         var driver = makeJoinedDriver()
         driver.run(until: 5)
         driver.now = at(3600)
-        let actions = driver.feed(.timerFired(.liveness))
+        let actions = driver.feed(.timerFired(.signaling(.liveness)))
         #expect(actions.sent == [.ping(id: 2)])
         #expect(driver.machine.signalingStatus == .connected(SessionID("s-m")))
         // No answer to the probe either: now it is dead.
@@ -160,13 +160,17 @@ import TransportValues
 
     @Test func timersThatFireTwiceTooEarlyOrWithoutReasonDoNothing() {
         var driver = makeJoinedDriver()
-        for timer in [.attempt, .acknowledgement, .session, .peer(ParticipantID("x"))] as [RoomMachine.TimerID] {
+        let stale: [RoomMachine.TimerID] = [
+            .signaling(.attempt), .signaling(.acknowledgement), .session, .peer(ParticipantID("x"), .recovery),
+            .peer(ParticipantID("x"), .stall),
+        ]
+        for timer in stale {
             #expect(driver.feed(.timerFired(timer)).isEmpty)
         }
-        #expect(driver.feed(.timerFired(.liveness)) == [.scheduleTimer(.liveness, at: at(5))])
-        #expect(driver.feed(.timerFired(.stability)) == [.scheduleTimer(.stability, at: at(5))])
+        #expect(driver.feed(.timerFired(.signaling(.liveness))) == [.scheduleTimer(.signaling(.liveness), at: at(5))])
+        #expect(driver.feed(.timerFired(.signaling(.stability))) == [.scheduleTimer(.signaling(.stability), at: at(5))])
         driver.run(until: 5)
-        #expect(driver.feed(.timerFired(.liveness)) == [.scheduleTimer(.liveness, at: at(10))])
+        #expect(driver.feed(.timerFired(.signaling(.liveness))) == [.scheduleTimer(.signaling(.liveness), at: at(10))])
     }
 
     @Test func theBackoffStartsAfreshOnlyAfterFiveStableSeconds() {
@@ -193,7 +197,7 @@ import TransportValues
         let window = RetryWindow(earliest: .seconds(3), latest: .seconds(8))
         let actions = driver.receive(.goingAway(retryAfter: window))
         #expect(actions.contains(.closeTransport(1, .goingAway)))
-        let until = try #require(driver.timers[.attempt])
+        let until = try #require(driver.timers[.signaling(.attempt)])
         #expect(until >= at(3) && until <= at(8))
         #expect(driver.feed(.reconnectRequested).opened == [2])
     }

@@ -184,7 +184,7 @@ import TransportValues
         driver.feed(.peer(ParticipantID("z"), connection, .state(.connected)))
         driver.runAnswered(until: 60)
         #expect(stalls(driver.all).isEmpty && resolved(driver.all).isEmpty)
-        #expect(driver.timers[.stall(ParticipantID("z"))] == nil)
+        #expect(driver.timers[.peer(ParticipantID("z"), .stall)] == nil)
     }
 
     @Test func dataThatIsNotAcknowledgedIsToldAtOnceAndWhenItIsOver() throws {
@@ -215,8 +215,8 @@ import TransportValues
     @Test func aProcessThatStoodStillGivesThePairTimeBeforeItSpeaks() {
         var driver = makeRoom(with: "a")
         driver.now = at(30)
-        #expect(stalls(driver.feed(.timerFired(.stall(ParticipantID("a"))))).isEmpty)
-        #expect(driver.timers[.stall(ParticipantID("a"))] == at(38))
+        #expect(stalls(driver.feed(.timerFired(.peer(ParticipantID("a"), .stall)))).isEmpty)
+        #expect(driver.timers[.peer(ParticipantID("a"), .stall)] == at(38))
     }
 
     @Test func whoHasLeftIsNotSpokenOf() {
@@ -224,7 +224,7 @@ import TransportValues
         driver.receive(
             .peerLeft(ParticipantID("a"), SessionID("s-a"), reason: .left), sequence: 1)
         #expect(stalls(driver.runAnswered(until: 60)).isEmpty)
-        #expect(driver.timers[.stall(ParticipantID("a"))] == nil)
+        #expect(driver.timers[.peer(ParticipantID("a"), .stall)] == nil)
     }
 
     @Test func aChannelIsOpenedAgainAtOnceAndThenMoreAndMoreRarely() {

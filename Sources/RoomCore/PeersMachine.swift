@@ -1,0 +1,166 @@
+package import RoomProtocol
+package import TransportValues
+
+/// The machines of all other participants: whose turn it is to connect, and when the offer of which one is answered.
+package struct PeersMachine: Sendable {
+    package enum Action: Sendable, Hashable {
+        case peer(ParticipantID, PeerMachine.Action)
+        /// `offersTimerFired` has something to do.
+        case scheduleOffersTimer(at: Timestamp)
+        /// This machine is out of something that a connection needs.
+        case reportShortage(ParticipantID, PeerFailure)
+    }
+
+    private let configuration: RecoveryConfiguration
+    private var peers: [ParticipantID: PeerMachine] = [:]
+    /// The turn of a participant to connect may have come.
+    private var mayHaveIdlePeers = false
+    /// Participants that the last rejoin did not find; they may come back.
+    package private(set) var missed: Set<ParticipantID> = []
+    private var pace: OfferPace
+    /// Participants of which a shortage was reported.
+    private var shortages: Set<ParticipantID> = []
+    /// Empty between two calls; kept for its storage.
+    private var peerActions: [PeerMachine.Action] = []
+
+    package init(_ configuration: RecoveryConfiguration) {
+        self.configuration = configuration
+        pace = OfferPace(configuration)
+    }
+
+    package var participants: Set<ParticipantID> { Set(peers.keys) }
+
+    package func status(of participant: ParticipantID) -> PeerStatus? { peers[participant]?.status }
+
+    package func isConnected(_ participant: ParticipantID) -> Bool { peers[participant]?.isConnected ?? false }
+
+    package func isRecovering(_ participant: ParticipantID) -> Bool { peers[participant]?.isRecovering ?? false }
+
+    /// Whether the connection to the participant is this one.
+    package func isCurrent(_ connection: PeerConnectionID, of participant: ParticipantID) -> Bool {
+        guard let peer = peers[participant] else { return false }
+        return peer.connection == connection
+    }
+
+    // MARK: Who is there
+
+    /// The participant has come. `peer`: a new machine for it.
+    package mutating func joined(_ peer: PeerMachine, now: Timestamp, _ actions: inout [Action]) {
+        mayHaveIdlePeers = true
+        peers[peer.participant.id] = peer
+        with(peer.participant.id, &actions) { $0.appeared(now: now, &$1) }
+    }
+
+    package mutating func returned(_ participant: ParticipantID, now: Timestamp, _ actions: inout [Action]) {
+        missed.remove(participant)
+        with(participant, &actions) { $0.rejoined(.peerRejoined, now: now, &$1) }
+    }
+
+    /// A rejoin did not find the participant.
+    package mutating func missed(_ participant: ParticipantID, now: Timestamp, _ actions: inout [Action]) {
+        missed.insert(participant)
+        with(participant, &actions) { $0.setReachable(false, now: now, &$1) }
+    }
+
+    package mutating func left(_ participant: ParticipantID, now: Timestamp, _ actions: inout [Action]) {
+        with(participant, &actions) { $0.end(now: now, &$1) }
+        pace.forget(participant)
+        shortages.remove(participant)
+        peers[participant] = nil
+        missed.remove(participant)
+    }
+
+    package mutating func changed(
+        _ participant: Participant, hasRejoined: Bool, now: Timestamp, _ actions: inout [Action]
+    ) {
+        with(participant.id, &actions) {
+            $0.changed(participant)
+            if hasRejoined { $0.rejoined(.peerRejoined, now: now, &$1) }
+        }
+    }
+
+    /// Answerers wait for their offers at once; offerers take turns.
+    package mutating func begin(now: Timestamp, _ actions: inout [Action]) {
+        guard mayHaveIdlePeers else { return }
+        mayHaveIdlePeers = false
+        var connecting = peers.values.count(where: \.isConnectingFirst)
+        for participant in peers.keys.sorted() {
+            guard let peer = peers[participant], peer.isIdle else { continue }
+            if peer.isOfferer {
+                guard connecting < configuration.maximumConnecting else {
+                    mayHaveIdlePeers = true
+                    continue
+                }
+                connecting += 1
+            }
+            with(participant, &actions) { $0.begin(now: now, &$1) }
+        }
+    }
+
+    package mutating func removeAll() { peers = [:] }
+
+    // MARK: Signals
+
+    /// Takes a signal. An offer may have to wait for its turn; its candidates, which come behind it, wait in the machine of its peer.
+    package mutating func received(_ signal: Signal, now: Timestamp, _ actions: inout [Action]) {
+        if case .description(let description) = signal.body, description.kind == .offer,
+            peers[signal.peer]?.willAnswer(signal) == true, !pace.admits(signal, now: now)
+        {
+            if let deadline = pace.nextDeadline { actions.append(.scheduleOffersTimer(at: deadline)) }
+            return
+        }
+        with(signal.peer, &actions) { $0.received(signal, now: now, &$1) }
+    }
+
+    package mutating func offersTimerFired(now: Timestamp, _ actions: inout [Action]) {
+        while let offer = pace.next(now: now) {
+            with(offer.peer, &actions) { $0.received(offer, now: now, &$1) }
+        }
+        if let deadline = pace.nextDeadline { actions.append(.scheduleOffersTimer(at: deadline)) }
+    }
+
+    // MARK: Connections
+
+    package mutating func handle(
+        _ fact: PeerFact, _ participant: ParticipantID, of connection: PeerConnectionID, now: Timestamp,
+        _ actions: inout [Action]
+    ) {
+        guard isCurrent(connection, of: participant) else { return }
+        with(participant, &actions) { $0.handle(fact, of: connection, now: now, &$1) }
+        switch fact {
+        case .notPrepared(let failure), .gatheringFailed(let failure):
+            // Once, until a path was found after all.
+            if shortages.insert(participant).inserted { actions.append(.reportShortage(participant, failure)) }
+        case .pathChanged: shortages.remove(participant)
+        default: break
+        }
+    }
+
+    /// The application asks for a new path, to one participant or to all.
+    package mutating func restart(_ participant: ParticipantID?, now: Timestamp, _ actions: inout [Action]) {
+        shortages = []
+        if let participant {
+            with(participant, &actions) { $0.restart(now: now, &$1) }
+        } else {
+            each(&actions) { peer, _, actions in peer.restart(now: now, &actions) }
+        }
+    }
+
+    /// Lets the machine of one participant decide.
+    package mutating func with(
+        _ participant: ParticipantID, _ actions: inout [Action],
+        _ body: (inout PeerMachine, inout [PeerMachine.Action]) -> Void
+    ) {
+        guard let index = peers.index(forKey: participant) else { return }
+        body(&peers.values[index], &peerActions)
+        for action in peerActions { actions.append(.peer(participant, action)) }
+        peerActions.removeAll(keepingCapacity: true)
+    }
+
+    /// Lets the machines of all participants decide, in the order of their ids.
+    package mutating func each(
+        _ actions: inout [Action], _ body: (inout PeerMachine, ParticipantID, inout [PeerMachine.Action]) -> Void
+    ) {
+        for participant in peers.keys.sorted() { with(participant, &actions) { body(&$0, participant, &$1) } }
+    }
+}
