@@ -70,7 +70,11 @@ let package = Package(
         .target(name: "TransportToolbox", dependencies: ["CLinux", "TransportValues"]),
         .target(name: "TransportPluginAPI", dependencies: ["TransportToolbox", "TransportValues", log]),
         .target(name: "RoomProtocol"),
-        .target(name: "RoomCore", dependencies: ["RoomProtocol", "TransportValues"]),
+        .target(
+            name: "RoomCore",
+            dependencies: [
+                "RoomProtocol", "TransportValues", .product(name: "DequeModule", package: "swift-collections"),
+            ]),
         .target(name: "RoomServerCore", dependencies: ["RoomProtocol", "TransportValues"]),
         .target(
             name: "RoomSimulation", dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol", "TransportValues"],
@@ -83,7 +87,6 @@ let package = Package(
             name: "RoomConnection",
             dependencies: [
                 "NetworkMonitor", "RoomCore", "RoomProtocol", "TransportPluginAPI", log,
-                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Metrics", package: "swift-metrics"),
             ]),
         .target(

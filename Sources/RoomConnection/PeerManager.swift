@@ -115,19 +115,13 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
     private func dropLink(_ participant: ParticipantID) {
         guard let link = links.removeValue(forKey: participant) else { return }
         let lost = link.close()
-        memory.store(link.delivery, link.assembled)
+        memory.store(link.delivery.machine, link.delivery.assembled)
         if lost > 0 { hub.emit(.undelivered(participant, count: lost)) }
     }
 
-    /// A participant's path is being replaced, or works again.
-    func setBroken(_ participant: ParticipantID, _ isBroken: Bool) { links[participant]?.setBroken(isBroken) }
-
-    /// A participant's connection is broken: the next message of his is news.
-    func awaitData(_ participant: ParticipantID) { links[participant]?.isAwaited = true }
-
-    /// Tells of messages that were given up while a participant's connection was broken.
-    func peerRecovered(_ participant: ParticipantID) {
-        guard let lost = links[participant]?.takeGivenUpCount(), lost > 0 else { return }
+    /// A participant's status has changed: what was given up while its connection was broken is told once it works again.
+    func statusChanged(_ participant: ParticipantID, _ status: RoomCore.PeerStatus) {
+        guard let lost = links[participant]?.statusChanged(status), lost > 0 else { return }
         hub.emit(.undelivered(participant, count: lost))
     }
 
@@ -271,7 +265,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             connections[participant] = nil
             observer.link?.detach()
             // It is no outage: the end comes right behind the word, and would overtake it.
-            if error == nil, observer.link?.isLeaving == true { fact(.leaving) }
+            if error == nil, observer.link?.delivery.isLeaving == true { fact(.leaving) }
             fact(.closed(error.map(PeerFailure.init)))
         }
     }

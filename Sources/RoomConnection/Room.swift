@@ -1,3 +1,4 @@
+internal import RoomCore
 public import RoomProtocol
 public import TransportPluginAPI
 

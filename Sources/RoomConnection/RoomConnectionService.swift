@@ -246,16 +246,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
             updateRoster()
             hub.emit(.hostChanged(host))
         case .peerStatus(let participant, let status):
-            switch status {
-            case .connected:
-                peers.setBroken(participant, false)
-                peers.peerRecovered(participant)
-            // At first the path may merely be slow.
-            case .recovering(let rung, _, _):
-                peers.setBroken(participant, rung != .wait)
-                peers.awaitData(participant)
-            default: break
-            }
+            peers.statusChanged(participant, status)
             hub.emit(.peer(participant, PeerStatus(status)))
         case .stalled(let participant, let stall):
             configuration.logger.debug(

@@ -1,23 +1,25 @@
 package import RoomProtocol
 
-/// What is known of the reliable stream between two sessions: which frames were accepted, transmitted, acknowledged, received.
+/// The numbers of the reliable stream between two sessions: which frames were accepted, transmitted, acknowledged,
+/// received.
 ///
-/// Pure: numbers only. The bytes are kept by the shell, by sequence number, from `accepted` until `acknowledged`. The machine
-/// outlives peer connections: each new channel begins with a resume frame of each side, after which exactly the frames that the
-/// other side lacks are sent again. It belongs to one pair of sessions, for good: a new session of the participant gets a new machine,
-/// one that was given up and comes back gets its old one from the `DeliveryMemory`.
+/// Pure: numbers only. The bytes are kept by the shell, by sequence number, from `accepted` until `acknowledged`. The
+/// machine outlives peer connections: each new channel begins with a resume frame of each side, after which exactly the
+/// frames that the other side lacks are sent again. It belongs to one pair of sessions, for good: a new session of the
+/// participant gets a new machine, one that was given up and comes back gets its old one from the `DeliveryMemory`.
 package struct DeliveryMachine: Sendable, Equatable {
     /// Where the current channel stands.
     private enum State: Sendable, Equatable {
         /// No channel. Can transition to: `opening`.
         case detached
-        /// A channel is open, our resume frame is out, the other side's has not come. Can transition to: `open`, `detached`.
+        /// A channel is open, our resume frame is out, the other side's has not come. Can transition to: `open`,
+        /// `detached`.
         case opening
         /// Both resume frames were exchanged. Can transition to: `detached`.
         case open
     }
 
-    /// What to do with a data frame. The shell keeps the payloads of a message in parts, also from one channel to the next.
+    /// The use of a data frame. The shell keeps the payloads of a message in parts, also from one channel to the next.
     package enum Verdict: Sendable, Equatable {
         /// The next one in order, a whole message: hand it on.
         case deliver
@@ -187,7 +189,8 @@ package struct DeliveryMachine: Sendable, Equatable {
         state == .open && unreported > 0 ? UInt32(truncatingIfNeeded: received) : nil
     }
 
-    /// An acknowledgement of everything that came was handed to the channel. One that the channel did not take is still to be sent.
+    /// An acknowledgement of everything that came was handed to the channel. One that the channel did not take is still
+    /// to be sent.
     package mutating func ackTransmitted() {
         reported = received
         unreportedBytes = 0

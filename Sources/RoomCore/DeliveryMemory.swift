@@ -1,8 +1,8 @@
 package import RoomProtocol
 
-/// What is left of streams to participants that were given up. One of them may come back with the session that it had: it could not be
-/// reached for longer than it was waited for, and has itself given up nobody. The stream then goes on where it was, behind what was
-/// given up.
+/// The streams to participants that were given up. One of them may come back with the session that it had: it could not
+/// be reached for longer than it was waited for, and has itself given up nobody. The stream then goes on where it was,
+/// behind what was given up.
 ///
 /// `Parts`: what the shell keeps of a message that has come in part.
 package struct DeliveryMemory<Parts: Sendable>: Sendable {

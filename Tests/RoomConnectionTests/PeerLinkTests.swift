@@ -79,17 +79,17 @@ import TransportPluginAPI
             #expect(!Self.send("before it is connected", link))
             link.connected()
             #expect(Self.send("now", link))
-            link.channelOpened(ChannelID(rawValue: 5), RoomChannel.lossy.parameters(isDelivery: true))
+            link.channelOpened(ChannelID(rawValue: 5), DeliveryChannel.lossy.parameters(isDelivery: true))
             #expect(connection.sent.map(\.text) == ["now"])
             #expect(lossy.withLock { $0 } == 2)
-            #expect(link.takeGivenUpCount() == 0, "lossy messages are not among those that were given up")
+            #expect(link.statusChanged(.connected(nil)) == 0, "lossy messages are not among those that were given up")
         }
     }
 
     /// Sent to everybody: a participant whose path is being replaced delays nobody else.
     @Test func aBroadcastDoesNotWaitForAPathThatIsBroken() async throws {
         try await withLink { link, connection, lossy in
-            func send(_ count: Int, mayDrop: Bool) -> PeerLink.SendOutcome {
+            func send(_ count: Int, mayDrop: Bool) -> DeliveryOutbox.Outcome {
                 [UInt8](repeating: 7, count: count).withUnsafeBytes {
                     link.send($0, isText: false, channel: .reliable, mayDrop: mayDrop)
                 }
@@ -98,12 +98,12 @@ import TransportPluginAPI
             link.connected()
             #expect(send(1000, mayDrop: true) == .accepted)
             #expect(send(1000, mayDrop: true) == .full)
-            link.setBroken(true)
+            let lostBefore = link.statusChanged(.recovering(.restart, attempt: 1, since: .zero))
+            #expect(lostBefore == 0)
             #expect(send(1000, mayDrop: true) == .dropped)
             #expect(send(1000, mayDrop: false) == .full)
-            link.setBroken(false)
+            #expect(link.statusChanged(.connected(nil)) == 1)
             #expect(send(1000, mayDrop: true) == .full)
-            #expect(link.takeGivenUpCount() == 1)
         }
     }
 
@@ -113,7 +113,7 @@ import TransportPluginAPI
             connection.maximumMessageSize = 100
             try link.attach(connection, opensChannels: false)
             link.connected()
-            link.channelOpened(ChannelID(rawValue: 0), RoomChannel.reliable.parameters(isDelivery: true))
+            link.channelOpened(ChannelID(rawValue: 0), DeliveryChannel.reliable.parameters(isDelivery: true))
             func send(_ count: Int, _ channel: RoomChannel) {
                 let outcome = [UInt8](repeating: 7, count: count).withUnsafeBytes {
                     link.send($0, isText: false, channel: channel)
@@ -146,7 +146,7 @@ import TransportPluginAPI
             connection.maximumMessageSize = 100
             try link.attach(connection, opensChannels: false)
             link.connected()
-            link.channelOpened(ChannelID(rawValue: 0), RoomChannel.reliable.parameters(isDelivery: true))
+            link.channelOpened(ChannelID(rawValue: 0), DeliveryChannel.reliable.parameters(isDelivery: true))
             let outcome = [UInt8](repeating: 7, count: 1000).withUnsafeBytes {
                 link.send($0, isText: false, channel: .reliable)
             }
@@ -163,8 +163,8 @@ import TransportPluginAPI
             let next = Connection()
             try link.attach(next, opensChannels: false)
             #expect(lossy.withLock { $0 } == 1)
-            #expect(link.takeGivenUpCount() == 0)
-            link.channelOpened(ChannelID(rawValue: 5), RoomChannel.lossy.parameters(isDelivery: true))
+            #expect(link.statusChanged(.connected(nil)) == 0)
+            link.channelOpened(ChannelID(rawValue: 5), DeliveryChannel.lossy.parameters(isDelivery: true))
             #expect(Self.send("fresh", link))
             #expect(next.sent.map(\.text) == ["fresh"])
             #expect(connection.sent.isEmpty)

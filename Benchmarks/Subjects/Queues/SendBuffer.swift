@@ -1,1 +1,1 @@
-../../../Sources/RoomConnection/SendBuffer.swift
+../../../Sources/RoomCore/SendBuffer.swift

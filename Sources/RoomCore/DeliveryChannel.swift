@@ -1,16 +1,16 @@
 internal import RoomProtocol
-internal import TransportPluginAPI
+package import TransportValues
 
-extension RoomChannel {
-    var index: Int {
-        switch self {
-        case .reliable: 0
-        case .unordered: 1
-        case .lossy: 2
-        }
-    }
+/// The channels of a room, each carried by a data channel of the peer connection.
+package enum DeliveryChannel: Int, Sendable, CaseIterable {
+    case reliable
+    case unordered
+    case lossy
+}
 
-    func parameters(isDelivery: Bool) -> ChannelParameters {
+extension DeliveryChannel {
+    /// The parameters of the data channel that carries this one. `isDelivery`: both sides speak the delivery protocol.
+    package func parameters(isDelivery: Bool) -> ChannelParameters {
         switch self {
         case .reliable where isDelivery:
             ChannelParameters(label: DeliveryProtocol.channelLabel, protocol: DeliveryProtocol.channelProtocol)
@@ -22,8 +22,8 @@ extension RoomChannel {
         }
     }
 
-    /// Creates the room's channel that a data channel is, or nil when it is none.
-    init?(_ parameters: ChannelParameters, isDelivery: Bool) {
+    /// Creates the room's channel that a data channel carries, or nil when it carries none.
+    package init?(_ parameters: ChannelParameters, isDelivery: Bool) {
         // The peer chooses the label: up to 64 KiB, which are compared as bytes.
         let label = ByteText(parameters.label)
         if label == ByteText(DeliveryProtocol.unorderedLabel) {

@@ -1,7 +1,6 @@
+import RoomCore
 import RoomProtocol
 import Testing
-
-@testable import RoomConnection
 
 @Suite struct SendBufferTests {
     private func append(_ buffer: inout SendBuffer, _ byte: UInt8, count: Int) {

@@ -1,19 +1,19 @@
 internal import DequeModule
-internal import RoomProtocol
-internal import TransportPluginAPI
+package import RoomProtocol
 
 /// Messages of one channel to one participant, in blocks of memory, from being accepted until they are done with.
 ///
-/// Senders append from any thread, under the lock of the owner. Only the peer loop reads and releases, so a pointer it got under
-/// the lock stays valid after it: blocks never move, and nobody else frees them. Every message, or part of a long one, has a number,
-/// counting from 1.
-struct SendBuffer {
+/// Senders append from any thread, under the lock of the owner. Only the peer loop reads and releases, so a pointer
+/// that it got under the lock stays valid after it: blocks never move, and nobody else frees them. Every message, or
+/// part of a long one, has a number, counting from 1.
+package struct SendBuffer {
     /// Space in front of each message for the delivery header; 0 for plain channels.
-    let headerLength: Int
-    private(set) var byteCount = 0
+    package let headerLength: Int
+    private let blockSize: Int
+    package private(set) var byteCount = 0
     /// Whole messages, and ends of messages whose first parts are done with: what an application counts.
-    private(set) var messageCount = 0
-    private(set) var lastSequence: UInt64
+    package private(set) var messageCount = 0
+    package private(set) var lastSequence: UInt64
     private var entries = Deque<Entry>()
     private var blocks = Deque<Block>()
     private var firstBlock = 0
@@ -32,21 +32,20 @@ struct SendBuffer {
         var living = 0
     }
 
-    private static let blockSize = 131_072
-
-    /// The first message gets the number after `lastSequence`.
-    init(headerLength: Int, lastSequence: UInt64 = 0) {
+    /// The first message gets the number after `lastSequence`. `blockSize`: bytes of memory that are allocated at once.
+    package init(headerLength: Int, lastSequence: UInt64 = 0, blockSize: Int = 131_072) {
         self.headerLength = headerLength
+        self.blockSize = blockSize
         self.lastSequence = lastSequence
     }
 
     /// The number of the oldest message that is kept.
-    var firstSequence: UInt64 { lastSequence - UInt64(entries.count) + 1 }
+    package var firstSequence: UInt64 { lastSequence - UInt64(entries.count) + 1 }
     /// Messages and parts of messages.
-    var count: Int { entries.count }
+    package var count: Int { entries.count }
 
     /// Copies a message, or a part of one, in and gives it the next number.
-    mutating func append(_ bytes: UnsafeRawBufferPointer, kind: DeliveryProtocol.Kind) {
+    package mutating func append(_ bytes: UnsafeRawBufferPointer, kind: DeliveryProtocol.Kind) {
         let length = headerLength + bytes.count
         if blocks.isEmpty || blocks[blocks.count - 1].memory.count - blocks[blocks.count - 1].used < length {
             addBlock(atLeast: length)
@@ -69,7 +68,7 @@ struct SendBuffer {
     }
 
     /// The message with the number `sequence`, header included.
-    func frame(_ sequence: UInt64) -> (bytes: UnsafeMutableRawBufferPointer, kind: DeliveryProtocol.Kind)? {
+    package func frame(_ sequence: UInt64) -> (bytes: UnsafeMutableRawBufferPointer, kind: DeliveryProtocol.Kind)? {
         guard sequence >= firstSequence, sequence <= lastSequence else { return nil }
         let entry = entries[Int(sequence - firstSequence)]
         let memory = blocks[entry.block - firstBlock].memory
@@ -78,7 +77,7 @@ struct SendBuffer {
     }
 
     /// Frees everything up to and including `sequence`.
-    mutating func release(upTo sequence: UInt64) {
+    package mutating func release(upTo sequence: UInt64) {
         while !entries.isEmpty, firstSequence <= sequence {
             let entry = entries.removeFirst()
             byteCount -= Int(entry.length)
@@ -93,24 +92,24 @@ struct SendBuffer {
     }
 
     /// Frees everything. Called by the owner at the end, on the peer loop.
-    mutating func removeAll() {
+    package mutating func removeAll() {
         release(upTo: lastSequence)
         spare?.memory.deallocate()
         spare = nil
     }
 
     private mutating func addBlock(atLeast length: Int) {
-        if length <= Self.blockSize, let block = spare {
+        if length <= blockSize, let block = spare {
             spare = nil
             blocks.append(block)
         } else {
-            let size = max(length, Self.blockSize)
+            let size = max(length, blockSize)
             blocks.append(Block(memory: .allocate(byteCount: size, alignment: 16)))
         }
     }
 
     private mutating func recycle(_ block: Block) {
-        if spare == nil, block.memory.count == Self.blockSize {
+        if spare == nil, block.memory.count == blockSize {
             spare = Block(memory: block.memory)
         } else {
             block.memory.deallocate()
@@ -118,15 +117,21 @@ struct SendBuffer {
     }
 }
 
-/// Up to 16 consecutive frames of a send buffer.
-struct FrameBatch {
-    var first: UInt64 = 0
-    var count = 0
-    static let capacity = 16
-    var frames: [16 of UnsafeMutableRawBufferPointer] = .init(repeating: .init(start: nil, count: 0))
-    var kinds: [16 of DeliveryProtocol.Kind] = .init(repeating: .binary)
+/// Up to 16 consecutive frames of a send buffer. The memory stays where it is until the loop releases it.
+package struct FrameBatch {
+    package static let capacity = 16
 
-    init(_ buffer: borrowing SendBuffer, from sequence: UInt64?) {
+    /// The number of the first frame.
+    package private(set) var first: UInt64 = 0
+    package private(set) var count = 0
+    /// The frames begin with a delivery header.
+    package let hasHeaders: Bool
+    private var frames: [16 of UnsafeMutableRawBufferPointer] = .init(repeating: .init(start: nil, count: 0))
+    private var kinds: [16 of DeliveryProtocol.Kind] = .init(repeating: .binary)
+
+    /// The frames of `buffer` from `sequence` on; none where that is nil.
+    package init(_ buffer: borrowing SendBuffer, from sequence: UInt64?) {
+        hasHeaders = buffer.headerLength > 0
         guard let sequence else { return }
         first = sequence
         while count < Self.capacity, let (bytes, kind) = buffer.frame(sequence + UInt64(count)) {
@@ -135,4 +140,10 @@ struct FrameBatch {
             count += 1
         }
     }
+
+    /// A frame, header included.
+    package subscript(index: Int) -> UnsafeMutableRawBufferPointer { frames[index] }
+
+    /// Whether the channel is to carry a frame as text. Frames with a header are bytes.
+    package func isText(_ index: Int) -> Bool { !hasHeaders && kinds[index] == .text }
 }

@@ -1,0 +1,174 @@
+internal import RoomProtocol
+
+/// The messages to one participant: the buffer of each channel, and which messages are accepted into it.
+///
+/// Senders append on any thread, so a shell keeps it behind a lock. Frames are read and released on the loop only.
+package struct DeliveryOutbox {
+    package struct Limits: Sendable {
+        /// Bytes in the buffer of each channel; senders wait above it.
+        package var buffer: Int
+        /// Bytes of one message to this participant: what both sides accept.
+        package var message: Int
+        /// Bytes of memory that a buffer allocates at once.
+        package var block: Int
+
+        package init(buffer: Int, message: Int, block: Int = 131_072) {
+            self.buffer = buffer
+            self.message = message
+            self.block = block
+        }
+    }
+
+    /// The result of sending one message.
+    package enum Outcome: Sendable, Equatable {
+        case accepted
+        /// Nothing was taken: wait for credit.
+        case full
+        /// There is no connection and the channel keeps nothing (lossy), or the buffer of a broken participant is full.
+        case dropped
+        /// The participant's session has ended.
+        case gone
+        case tooLarge(limit: Int)
+    }
+
+    private let limits: Limits
+    /// Both sides speak the delivery protocol: long messages on the reliable channel are sent in parts.
+    private let isDelivery: Bool
+    private var buffers: [SendBuffer]
+    private var isConnected = false
+    /// There is a connection, but no path: it is being replaced.
+    private var isBroken = false
+    package private(set) var isGone = false
+    /// Messages of the reliable and the unordered channel that were given up.
+    private var givenUpCount = 0
+    /// Bytes of a message that the other side's transport takes.
+    private var maximumFrameLength = 65_536
+
+    /// `lastSequence`: the last number of the reliable stream that was given to a frame.
+    package init(isDelivery: Bool, lastSequence: UInt64, limits: Limits) {
+        self.limits = limits
+        self.isDelivery = isDelivery
+        let header = isDelivery ? DeliveryProtocol.dataHeaderLength : 0
+        buffers = [
+            SendBuffer(headerLength: header, lastSequence: lastSequence, blockSize: limits.block),
+            SendBuffer(headerLength: 0, blockSize: limits.block), SendBuffer(headerLength: 0, blockSize: limits.block),
+        ]
+    }
+
+    // MARK: Messages
+
+    /// Copies one message into the buffer of its channel, in parts where it is longer than a frame. `mayDrop`: the
+    /// sender does not wait for a participant whose connection is broken.
+    package mutating func accept(
+        _ bytes: UnsafeRawBufferPointer, isText: Bool, on channel: DeliveryChannel, mayDrop: Bool
+    ) -> Outcome {
+        let index = channel.rawValue
+        let isSplit = isDelivery && channel == .reliable
+        guard bytes.count <= limits.message else { return .tooLarge(limit: limits.message) }
+        guard !isGone else { return .gone }
+        if !isSplit, isConnected, bytes.count > maximumFrameLength { return .tooLarge(limit: maximumFrameLength) }
+        let buffered = buffers[index].byteCount
+        if channel == .lossy, !isConnected || buffered > limits.buffer { return .dropped }
+        if buffered > 0, buffered + bytes.count > limits.buffer {
+            guard mayDrop, isDroppable else { return .full }
+            if channel != .lossy { givenUpCount += 1 }
+            return .dropped
+        }
+        let last: DeliveryProtocol.Kind = isText ? .text : .binary
+        // No frame is longer than what the other side's transport takes.
+        let partLength = min(
+            DeliveryProtocol.maximumPartLength, maximumFrameLength - DeliveryProtocol.dataHeaderLength)
+        var rest = bytes
+        if isSplit, partLength > 0 {
+            while rest.count > partLength {
+                let part = UnsafeRawBufferPointer(rebasing: rest.prefix(partLength))
+                buffers[index].append(part, kind: .part)
+                rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(partLength))
+            }
+        }
+        buffers[index].append(rest, kind: last)
+        return .accepted
+    }
+
+    /// A broadcast does not wait for this participant.
+    private var isDroppable: Bool { !isConnected || isBroken }
+
+    /// Whether a sender that was told `full` may try again.
+    package func hasCredit(on channel: DeliveryChannel, mayDrop: Bool) -> Bool {
+        isGone || buffers[channel.rawValue].byteCount <= limits.buffer / 2 || mayDrop && isDroppable
+    }
+
+    /// The last number of each channel: what `isReleased(upTo:)` is asked about.
+    package var lastSequences: [UInt64] { buffers.map(\.lastSequence) }
+
+    /// Whether everything up to these numbers was released.
+    package func isReleased(upTo sequences: [UInt64]) -> Bool {
+        zip(buffers, sequences).allSatisfy { $0.firstSequence > $1 }
+    }
+
+    /// Messages that wait on a channel or are not acknowledged yet.
+    package func messageCount(on channel: DeliveryChannel) -> Int { buffers[channel.rawValue].messageCount }
+
+    /// An accepted message turned out to be too large for the other side.
+    package mutating func giveUpMessage() { givenUpCount += 1 }
+
+    /// Messages of the reliable and the unordered channel that were given up, since the last call.
+    package mutating func takeGivenUpCount() -> Int {
+        defer { givenUpCount = 0 }
+        return givenUpCount
+    }
+
+    // MARK: Frames, on the loop
+
+    package func lastSequence(on channel: DeliveryChannel) -> UInt64 { buffers[channel.rawValue].lastSequence }
+    package func firstSequence(on channel: DeliveryChannel) -> UInt64 { buffers[channel.rawValue].firstSequence }
+
+    /// The frames from `sequence` on, as many as a batch holds.
+    package func frames(on channel: DeliveryChannel, from sequence: UInt64?) -> FrameBatch {
+        FrameBatch(buffers[channel.rawValue], from: sequence)
+    }
+
+    /// Frees the frames up to and including `sequence`.
+    package mutating func release(upTo sequence: UInt64, on channel: DeliveryChannel) {
+        buffers[channel.rawValue].release(upTo: sequence)
+    }
+
+    // MARK: The connection, on the loop
+
+    /// The transport is connected, or a channel of it is open. Lossy messages are accepted from now on.
+    package mutating func connected(maximumMessageSize: Int) {
+        isConnected = true
+        maximumFrameLength = maximumMessageSize
+    }
+
+    /// The reliable channel is closed.
+    package mutating func disconnected() { isConnected = false }
+
+    /// The connection has ended: lossy messages do not wait for the next one. Returns how many were dropped.
+    package mutating func connectionEnded() -> Int {
+        isConnected = false
+        let dropped = messageCount(on: .lossy)
+        release(upTo: lastSequence(on: .lossy), on: .lossy)
+        return dropped
+    }
+
+    /// At first a path that recovers may only be slow; from the second rung on it counts as broken, and broadcasts do
+    /// not wait for it.
+    mutating func statusChanged(_ status: PeerStatus) {
+        switch status {
+        case .connected: isBroken = false
+        case .recovering(let rung, _, _): isBroken = rung != .wait
+        case .waiting, .connecting: break
+        }
+    }
+
+    /// The participant's session has ended: everything is given up, and nothing is accepted any more. Returns how many
+    /// messages that is, with those of before: of the reliable channel what was never acknowledged, of the unordered
+    /// one what no transport had taken.
+    mutating func close() -> Int {
+        isGone = true
+        let lost = takeGivenUpCount() + messageCount(on: .reliable) + messageCount(on: .unordered)
+        for index in buffers.indices { buffers[index].removeAll() }
+        return lost
+    }
+}
