@@ -29,6 +29,7 @@ let package = Package(
     products: [
         .library(name: "RoomConnection", targets: ["RoomConnection"]),
         .library(name: "RoomServer", targets: ["RoomServer"]),
+        .library(name: "WebSocketWire", targets: ["WebSocketWire"]),
         .library(name: "InProcessTransport", targets: ["InProcessTransport"]),
         .library(name: "TransportPluginAPI", targets: ["TransportPluginAPI", "TransportToolbox", "TransportValues"]),
         .library(name: "TransportTestKit", targets: ["TransportTestKit"]),
@@ -38,7 +39,7 @@ let package = Package(
         .library(name: "PeerWebRTC", targets: ["PeerWebRTC", "ICELibnice"]),
         .library(
             name: "RoomPluginAPI", type: .dynamic,
-            targets: ["TransportPluginAPI", "TransportToolbox", "TransportValues"]),
+            targets: ["TransportPluginAPI", "TransportToolbox", "TransportValues", "WebSocketWire"]),
         .executable(name: "room", targets: ["room"]),
     ],
     traits: [
@@ -67,7 +68,8 @@ let package = Package(
         // Contracts and pure machines
         .target(name: "CLinux"),
         .target(name: "TransportValues"),
-        .target(name: "TransportToolbox", dependencies: ["CLinux", "TransportValues"]),
+        .target(name: "WebSocketWire"),
+        .target(name: "TransportToolbox", dependencies: ["CLinux", "TransportValues", "WebSocketWire"]),
         .target(name: "TransportPluginAPI", dependencies: ["TransportToolbox", "TransportValues", log]),
         .target(name: "RoomProtocol"),
         .target(
@@ -92,7 +94,7 @@ let package = Package(
         .target(
             name: "RoomServer",
             dependencies: [
-                "RoomServerCore", "RoomProtocol", "TransportPluginAPI", "COpenSSL", log,
+                "RoomServerCore", "RoomProtocol", "TransportPluginAPI", "WebSocketWire", "COpenSSL", log,
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -100,7 +102,7 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),
         .target(name: "InProcessTransport", dependencies: ["TransportPluginAPI"]),
-        .target(name: "TransportTestKit", dependencies: ["CLinux", "TransportPluginAPI"]),
+        .target(name: "TransportTestKit", dependencies: ["CLinux", "TransportPluginAPI", "WebSocketWire"]),
         .target(name: "CommandLineIO", dependencies: ["CLinux", "TransportPluginAPI"]),
         .target(name: "RoomDoctor", dependencies: ["RoomConnection", "TransportPluginAPI", "COpenSSL"]),
         .target(
@@ -139,15 +141,17 @@ let package = Package(
         .target(name: "GLibLoop", dependencies: ["TransportPluginAPI", "CGLib"], path: "Plugins/CLibraries/GLibLoop"),
         .target(
             name: "SignalingFoundation",
-            dependencies: ["TransportPluginAPI", .target(name: "COpenSSL", condition: .when(traits: ["OpenSSL"]))],
-            path: "Plugins/SignalingFoundation"),
+            dependencies: [
+                "TransportPluginAPI", "WebSocketWire",
+                .target(name: "COpenSSL", condition: .when(traits: ["OpenSSL"])),
+            ], path: "Plugins/SignalingFoundation"),
         .target(
             name: "SignalingLibwebsockets", dependencies: ["TransportPluginAPI", "CLibwebsockets"],
             path: "Plugins/SignalingLibwebsockets"),
         .target(
             name: "SignalingNIO",
             dependencies: [
-                "TransportPluginAPI",
+                "TransportPluginAPI", "WebSocketWire",
                 .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["NIO"])),
                 .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["NIO"])),
                 .product(name: "NIOHTTP1", package: "swift-nio", condition: .when(traits: ["NIO"])),
@@ -166,6 +170,7 @@ let package = Package(
         .testTarget(name: "TransportValuesTests", dependencies: ["TransportValues"]),
         .testTarget(name: "TransportToolboxTests", dependencies: ["TransportToolbox", "TransportValues"]),
         .testTarget(name: "CommandLineIOTests", dependencies: ["CommandLineIO", "TransportPluginAPI"]),
+        .testTarget(name: "WebSocketWireTests", dependencies: ["WebSocketWire"]),
         .testTarget(name: "RoomProtocolTests", dependencies: ["RoomProtocol"]),
         .testTarget(name: "RoomCoreTests", dependencies: ["RoomCore", "RoomProtocol", "TransportValues"]),
         .testTarget(
@@ -188,7 +193,8 @@ let package = Package(
         .testTarget(
             name: "RoomServerTests",
             dependencies: [
-                "RoomServer", "RoomServerCore", "RoomProtocol", log, .product(name: "NIOCore", package: "swift-nio"),
+                "RoomServer", "RoomServerCore", "RoomProtocol", "WebSocketWire", log,
+                .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["NIOSSL"])),
@@ -198,14 +204,16 @@ let package = Package(
         .target(name: "TURNTestSupport", dependencies: ["TransportPluginAPI"], path: "Tests/TURNTestSupport"),
         .testTarget(
             name: "SignalingFoundationTests",
-            dependencies: ["SignalingFoundation", "TransportPluginAPI", "TransportTestKit", "TLSTestSupport"]),
+            dependencies: [
+                "SignalingFoundation", "TransportPluginAPI", "TransportTestKit", "TLSTestSupport", "WebSocketWire",
+            ]),
         .testTarget(
             name: "SignalingLibwebsocketsTests",
             dependencies: ["SignalingLibwebsockets", "TransportPluginAPI", "TransportTestKit", "TLSTestSupport"]),
         .testTarget(
             name: "SignalingNIOTests",
             dependencies: [
-                "SignalingNIO", "TransportPluginAPI", "TransportTestKit",
+                "SignalingNIO", "TransportPluginAPI", "TransportTestKit", "WebSocketWire",
                 .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["NIO"])),
                 .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["NIO"])),
                 .product(name: "NIOTLS", package: "swift-nio", condition: .when(traits: ["NIO"])),
@@ -223,7 +231,7 @@ let package = Package(
         .executableTarget(
             name: "AutobahnEchoServer",
             dependencies: [
-                "RoomServer", .product(name: "NIOCore", package: "swift-nio"),
+                "RoomServer", "WebSocketWire", .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ], path: "Tests/Autobahn/EchoServer"),
         .testTarget(
@@ -238,7 +246,7 @@ let package = Package(
             name: "EndToEndTests",
             dependencies: [
                 "room", "TransportBenchmark", "TransportPluginAPI", "TransportTestKit", "TLSTestSupport",
-                "TURNTestSupport",
+                "TURNTestSupport", "WebSocketWire",
             ]),
     ],
     swiftLanguageModes: [.v6]

@@ -1,5 +1,6 @@
 internal import Glibc
 internal import TransportPluginAPI
+internal import WebSocketWire
 
 /// From the socket to `inbound`. On the loop.
 extension Link {
@@ -127,19 +128,19 @@ extension Link {
             return false
         }
         switch event {
-        case nil, .pong: return true
+        case nil, .pong, .fragment: return true
         case .ping(let payload):
             if phase == .open { answer(ping: payload) }
             return true
         case .message(let message):
-            guard phase == .open, !inbound.appendNow(message) else { return true }
+            guard phase == .open, !inbound.appendNow(SignalingMessage(message, in: &parser)) else { return true }
             // `onRoom` calls `resumeReading` on this loop, hence not before this returns.
             isPaused = true
             unparsed = Array(bytes)
             updateInterest()
             return false
         case .close(let reason):
-            otherSideClosed(reason)
+            otherSideClosed(SignalingClose(reason))
             return false
         }
     }

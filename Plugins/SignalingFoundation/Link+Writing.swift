@@ -1,5 +1,6 @@
 internal import Glibc
 internal import TransportPluginAPI
+internal import WebSocketWire
 
 /// Who may write to the socket, and what for besides the messages in `outbound`.
 ///
@@ -22,7 +23,7 @@ struct WriteClaim {
     /// Bytes that go in front of the next message: the opening handshake, answers to pings.
     var urgent: [UInt8] = []
     /// A ping whose answer found no room in `urgent`: only the last one counts (RFC 6455 §5.5.3).
-    var lastPing: Payload?
+    var lastPing: [UInt8]?
     /// Goes out when the messages have.
     var closeFrame: SignalingClose?
     /// Nothing is sent after the close frame, and nothing is waited for but the end.
@@ -88,9 +89,8 @@ extension Link {
         requestFlush()
     }
 
-    func answer(ping payload: Payload) {
-        let key = group.masks.next()
-        let frame = payload.withUnsafeBytes { FrameEncoder.control(.pong, $0, key: key) }
+    func answer(ping payload: [UInt8]) {
+        let frame = FrameWriter.control(.pong, payload, key: group.keys.next())
         claim.withLock { claim in
             if claim.urgent.count < Self.urgentLimit { claim.urgent += frame } else { claim.lastPing = payload }
         }
@@ -200,7 +200,7 @@ extension Link {
     private func gather() {
         if let frame = sending, !append(frame) { return }
         takeUrgent()
-        while output.room >= FrameEncoder.maximumHeader + 128 {
+        while output.room >= FrameWriter.maximumHeader + 128 {
             guard let message = outbound.popFirst() else { return takeCloseFrame() }
             begin(message)
             if let frame = sending, !append(frame) { return }
@@ -208,7 +208,7 @@ extension Link {
     }
 
     private func takeUrgent() {
-        let (urgent, ping) = claim.withLock { claim -> ([UInt8], Payload?) in
+        let (urgent, ping) = claim.withLock { claim -> ([UInt8], [UInt8]?) in
             guard !claim.urgent.isEmpty || claim.lastPing != nil else { return ([], nil) }
             defer {
                 claim.urgent = []
@@ -221,26 +221,23 @@ extension Link {
         if let ping { appendControl(.pong, ping) }
     }
 
-    private func appendControl(_ opcode: Opcode, _ payload: Payload) {
-        let frame = payload.withUnsafeBytes { FrameEncoder.control(opcode, $0, key: masks.next()) }
+    private func appendControl(_ opcode: Opcode, _ payload: [UInt8]) {
+        let frame = FrameWriter.control(opcode, payload, key: keys.next())
         frame.withUnsafeBytes { output.append($0) }
     }
 
     private func begin(_ message: SignalingMessage) {
-        let key = masks.next()
+        let key = keys.next()
         let payload = message.payload
-        let opcode: Opcode
-        if case .text = message { opcode = .text } else { opcode = .binary }
+        let opcode = message.opcode
         let count = payload.count
-        if FrameEncoder.maximumHeader + count <= output.room {
-            output.append(atMost: FrameEncoder.maximumHeader + count) { target in
-                let header = FrameEncoder.writeHeader(opcode, length: count, key: key, to: target)
-                payload.withUnsafeBytes { FrameEncoder.mask($0, to: target + header, key: key, offset: 0) }
-                return header + count
+        if FrameWriter.maximumHeader + count <= output.room {
+            output.append(atMost: FrameWriter.maximumHeader + count) { target in
+                payload.withUnsafeBytes { FrameWriter.write(opcode, $0, key: key, to: target) }
             }
         } else {
-            output.append(atMost: FrameEncoder.maximumHeader) { target in
-                FrameEncoder.writeHeader(opcode, length: count, key: key, to: target)
+            output.append(atMost: FrameWriter.maximumHeader) { target in
+                FrameWriter.writeHeader(opcode, length: count, key: key, to: target)
             }
             sending = OutgoingFrame(payload: payload, key: key)
         }
@@ -253,7 +250,7 @@ extension Link {
         output.append(atMost: count) { target in
             frame.payload.withUnsafeBytes { bytes in
                 let part = UnsafeRawBufferPointer(rebasing: bytes[frame.offset..<(frame.offset + count)])
-                FrameEncoder.mask(part, to: target, key: frame.key, offset: frame.offset)
+                FrameWriter.copy(part, to: target, key: frame.key, offset: frame.offset)
             }
             return count
         }
@@ -313,17 +310,4 @@ extension Link {
 func resetOnClose(_ descriptor: Int32) {
     var linger = linger(l_onoff: 1, l_linger: 0)
     setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<Glibc.linger>.size))
-}
-
-extension SignalingClose {
-    /// Of a close frame: the code, and the reason cut to 123 bytes at a character's border (RFC 6455 §5.5).
-    var payload: Payload {
-        guard code != 1005 else { return Payload([]) }
-        var cut = ""
-        for character in reason {
-            guard cut.utf8.count + character.utf8.count <= 123 else { break }
-            cut.append(character)
-        }
-        return Payload([UInt8(code >> 8), UInt8(code & 0xFF)] + Array(cut.utf8))
-    }
 }

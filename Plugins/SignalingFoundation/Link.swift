@@ -1,4 +1,5 @@
 internal import TransportPluginAPI
+internal import WebSocketWire
 
 /// One connection, from the attempt to the end: what both the caller's tasks and the loop know of it.
 // SAFETY: `shared` and `claim` are behind their locks and the buffers lock for themselves; what is under "On the loop" is touched only
@@ -33,7 +34,7 @@ final class Link: @unchecked Sendable {
         self.endpoint = endpoint
         openingDeadline = deadline
         self.descriptor = descriptor
-        parser = FrameParser(maximumMessageSize: endpoint.maximumMessageSize)
+        parser = FrameParser(framesFrom: .server, maximumMessageSize: endpoint.maximumMessageSize)
         inbound = MessageBuffer(
             limit: endpoint.bufferLimit,
             onRoom: { [weak self] in
@@ -161,7 +162,7 @@ final class Link: @unchecked Sendable {
     /// What TLS made of the output.
     @exclusivity(unchecked) var wire = OutputBuffer()
     @exclusivity(unchecked) var sending: OutgoingFrame?
-    @exclusivity(unchecked) var masks = MaskSource()
+    @exclusivity(unchecked) var keys = MaskingKeys()
 
     // MARK: The end, on the loop
 

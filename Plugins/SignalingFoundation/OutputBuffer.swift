@@ -73,20 +73,3 @@ struct OutputBuffer: ~Copyable {
         end = used
     }
 }
-
-/// Masking keys, drawn from the system in batches: a system call for each frame would cost more than the frame.
-struct MaskSource {
-    private var keys: [UInt32] = []
-
-    mutating func next() -> UInt32 {
-        if let key = keys.popLast() { return key }
-        keys = [UInt32](repeating: 0, count: 64)
-        let isFilled = keys.withUnsafeMutableBytes { getentropy($0.baseAddress, $0.count) } == 0
-        if !isFilled {
-            // No getrandom(2): the standard library knows other ways.
-            var system = SystemRandomNumberGenerator()
-            for index in keys.indices { keys[index] = system.next() }
-        }
-        return keys.removeLast()
-    }
-}

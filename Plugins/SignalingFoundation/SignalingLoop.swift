@@ -1,5 +1,6 @@
 internal import Glibc
 internal import TransportPluginAPI
+internal import WebSocketWire
 
 /// The loop of one transport, and what its connections share on it.
 // SAFETY: `members` is behind its lock, the rest is constant or, below "On the loop", touched only there.
@@ -19,7 +20,7 @@ final class SignalingLoop: @unchecked Sendable {
 
     /// What one read takes in at the most.
     let input = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 16)
-    var masks = MaskSource()
+    var keys = MaskingKeys()
     #if OpenSSL
         let trust = TrustStore()
         /// What is decrypted at a time: a record holds 16 KiB (RFC 8446 §5.1).

@@ -3,6 +3,7 @@
     internal import NIOCore
     internal import NIOHTTP1
     internal import TransportPluginAPI
+    internal import WebSocketWire
 
     /// What SwiftNIO's failures mean in the terms of the contract.
     enum Failure {
@@ -61,11 +62,11 @@
             return TransportError(.io, "the connection broke: \(text(error))", isRetriable: true, cause: error)
         }
 
-        static func violation(_ violation: FrameReader.Violation) -> TransportError {
+        static func violation(_ violation: FrameViolation) -> TransportError {
             TransportError(
-                violation.code == 1009 ? .messageTooLarge : .protocolViolation,
-                "\(violation.what) came; the connection was closed", isRetriable: violation.code != 1009,
-                status: Int(violation.code))
+                violation.closeCode == 1009 ? .messageTooLarge : .protocolViolation,
+                "\(violation) came; the connection was closed", isRetriable: violation.closeCode != 1009,
+                status: Int(violation.closeCode))
         }
 
         private static func text(_ error: IOError) -> String { String(cString: strerror(error.errnoCode)) }

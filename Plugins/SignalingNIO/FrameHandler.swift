@@ -1,6 +1,7 @@
 #if NIO
     internal import NIOCore
     internal import TransportPluginAPI
+    internal import WebSocketWire
 
     /// An open connection on its event loop: frames in, frames out, and the close handshake.
     ///
@@ -28,8 +29,8 @@
         private let link: Link
         private var phase = Phase.open
         private var context: ChannelHandlerContext?
-        private var reader: FrameReader
-        private var writer = FrameWriter()
+        private var parser: FrameParser
+        private var keys = MaskingKeys()
         private var output = ByteBuffer()
         /// The latest ping that could not be answered yet; older ones need no answer then (RFC 6455 §5.5.3).
         private var unanswered: [UInt8]?
@@ -38,7 +39,7 @@
 
         init(_ link: Link) {
             self.link = link
-            reader = FrameReader(maximumMessageSize: link.request.endpoint.maximumMessageSize)
+            parser = FrameParser(framesFrom: .server, maximumMessageSize: link.request.endpoint.maximumMessageSize)
         }
 
         // MARK: The channel
@@ -95,8 +96,8 @@
 
         private func read(_ bytes: UnsafeRawBufferPointer) {
             var rest = bytes
-            do throws(FrameReader.Violation) {
-                while isParsing, let event = try reader.next(&rest) { handle(event) }
+            do throws(FrameViolation) {
+                while isParsing, let event = try parser.next(&rest) { handle(event) }
             } catch {
                 violated(error)
             }
@@ -109,13 +110,14 @@
             }
         }
 
-        private func handle(_ event: FrameReader.Event) {
+        private func handle(_ event: FrameParser.Event) {
             switch event {
             case .message(let message):
-                if case .open = phase, !link.inbound.appendNow(message) { pauseReading() }
+                guard case .open = phase else { break }
+                if !link.inbound.appendNow(SignalingMessage(message, in: &parser)) { pauseReading() }
             case .ping(let payload): answer(payload)
-            case .pong: break
-            case .close(let reason): peerClosed(reason)
+            case .pong, .fragment: break
+            case .close(let reason): peerClosed(SignalingClose(reason))
             }
         }
 
@@ -129,7 +131,7 @@
                 unanswered = ping
                 return
             }
-            writer.writePong(ping, to: &output)
+            output.writeFrame(.pong, ping, key: keys.next())
         }
 
         private func answerLatest() {
@@ -150,18 +152,18 @@
             part(SignalingClose(code: reason.code))
         }
 
-        private func violated(_ violation: FrameReader.Violation) {
+        private func violated(_ violation: FrameViolation) {
             if case .open = phase { link.broke(Failure.violation(violation)) }
             if case .awaitingClose = phase {
                 ended()
                 return link.abortSocket()
             }
-            part(SignalingClose(code: violation.code))
+            part(SignalingClose(code: violation.closeCode))
         }
 
         /// Sends the last frame, and lets the other side end the TCP connection: ending it at once could take the frame back.
         private func part(_ close: SignalingClose) {
-            writer.writeClose(close, to: &output)
+            output.writeFrame(.close, close.payload, key: keys.next())
             phase = .parting
             flushOutput()
             setTimer(.now() + .seconds(2))
@@ -192,13 +194,13 @@
                 var isEmpty = false
                 while output.readableBytes < Self.batch, !isEmpty {
                     if let message = link.outbound.popFirst() {
-                        writer.write(message, to: &output)
+                        output.writeFrame(message, key: keys.next())
                     } else {
                         isEmpty = true
                     }
                 }
                 if isEmpty, case .closing(let reason) = phase {
-                    writer.writeClose(reason, to: &output)
+                    output.writeFrame(.close, reason.payload, key: keys.next())
                     phase = .awaitingClose
                 }
                 flushOutput()

@@ -3,6 +3,7 @@ internal import NIOCore
 internal import RoomProtocol
 internal import RoomServerCore
 internal import TransportPluginAPI
+internal import WebSocketWire
 
 /// One socket of the server: an HTTP request, and where that asks for it, a WebSocket connection.
 ///
@@ -27,7 +28,7 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     private let loop: ServerLoop
     private var state = State.request([])
-    private var parser = WebSocketParser(maximumMessageSize: Limits.clientMessageBytes)
+    private var parser = ConnectionHandler.parser(maximumMessageSize: Limits.clientMessageBytes)
     private var outgoing = Outgoing()
     /// Memory that this connection takes with what it has not sent, and what has not come whole, as the loop knows it.
     private(set) var memory = 0
@@ -37,9 +38,12 @@ final class ConnectionHandler: ChannelInboundHandler {
     private var context: ChannelHandlerContext?
     private var deadline: Scheduled<Void>?
 
-    private static let framesAtOnce = 64
-
     init(loop: ServerLoop) { self.loop = loop }
+
+    /// Some libraries end a message with an empty frame, or begin it with one; nobody needs many of them.
+    private static func parser(maximumMessageSize: Int) -> FrameParser {
+        FrameParser(framesFrom: .client, maximumMessageSize: maximumMessageSize, maximumEmptyFragments: 8)
+    }
 
     // MARK: The channel
 
@@ -76,7 +80,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         state = .done
         context = nil
         outgoing = Outgoing()
-        parser = WebSocketParser(maximumMessageSize: 0)
+        parser = Self.parser(maximumMessageSize: 0)
         account()
         if case .open(let id) = before { loop.disconnected(id) }
         loop.closed(self)
@@ -149,46 +153,49 @@ final class ConnectionHandler: ChannelInboundHandler {
         end()
     }
 
-    /// Takes some frames from `bytes`. Every one is charged to the sender's limit; over it, no further ones are looked at.
+    /// Takes frames from `bytes`. Every one is charged to the sender's limit; over it, no further ones are looked at.
     private func readFrames(_ id: ConnectionID, _ bytes: inout UnsafeRawBufferPointer) {
-        var events: [WebSocketParser.Event] = []
-        let violation = parser.consume(&bytes, into: &events, upTo: Self.framesAtOnce)
-        for event in events {
-            guard case .open = state else { return }
-            switch event {
-            case .text(let text): loop.received(text, from: id)
-            case .binary: fail(id, .unsupportedData, "binary messages are not spoken here")
-            case .fragment, .pong: loop.receivedFrame(from: id)
-            case .ping(let payload):
-                outgoing.append(pong: payload)
-                loop.receivedFrame(from: id)
-            case .close(let code):
-                outgoing.append(close: code)
-                finish(id)
-            }
-        }
-        if let violation, case .open = state {
+        do throws(FrameViolation) {
+            while case .open = state, let event = try parser.next(&bytes) { handle(event, id) }
+        } catch {
             loop.metrics.violated()
-            fail(id, CloseCode(rawValue: violation.code), violation.reason)
+            fail(id, CloseCode(rawValue: error.closeCode), error.description)
         }
     }
 
-    /// Takes some frames from `bytes`, and closes with the other side's close frame.
+    private func handle(_ event: FrameParser.Event, _ id: ConnectionID) {
+        switch event {
+        case .message(let message) where message.isText: loop.received(message.array(), from: id)
+        case .message: fail(id, .unsupportedData, "binary messages are not spoken here")
+        case .fragment, .pong: loop.receivedFrame(from: id)
+        case .ping(let payload):
+            outgoing.append(pong: payload)
+            loop.receivedFrame(from: id)
+        case .close(let reason):
+            outgoing.append(close: CloseReason(code: reason.code))
+            finish(id)
+        }
+    }
+
+    /// Takes frames from `bytes`, and closes with the other side's close frame.
     private func readUntilClose(_ bytes: inout UnsafeRawBufferPointer) {
-        var events: [WebSocketParser.Event] = []
         let before = bytes.count
-        let violation = parser.consume(&bytes, into: &events, upTo: Self.framesAtOnce)
+        var isOver = false
+        do throws(FrameViolation) {
+            while !isOver, let event = try parser.next(&bytes) {
+                framesLeft -= 1
+                if case .close = event { isOver = true } else { isOver = framesLeft < 0 }
+            }
+        } catch { isOver = true }
         bytesLeft -= before - bytes.count
-        framesLeft -= events.count
-        let isAnswered = events.contains { if case .close = $0 { true } else { false } }
-        if isAnswered || violation != nil || bytesLeft < 0 || framesLeft < 0 { abort() }
+        if isOver || bytesLeft < 0 { abort() }
     }
 
     /// The other side has broken a rule: it is told which, and nothing more is read.
     private func fail(_ id: ConnectionID, _ code: CloseCode, _ reason: String) {
         loop.logger.debug(
             "failed", metadata: ["connection": "\(id)", "code": "\(code.rawValue)", "reason": "\(reason)"])
-        outgoing.append(close: code.rawValue, reason)
+        outgoing.append(close: CloseReason(code: code.rawValue, reason: reason))
         finish(id)
     }
 
@@ -201,7 +208,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// what it has not read yet.
     private func end() {
         state = .ending
-        parser = WebSocketParser(maximumMessageSize: 0)
+        parser = Self.parser(maximumMessageSize: 0)
         flush(mustHurry: true)
         context?.close(mode: .output, promise: nil)
         setDeadline(loop.limits.closeTimeout)
@@ -256,7 +263,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// Closes with a close handshake, behind what was written.
     func close(_ code: CloseCode) {
         guard case .open = state else { return }
-        outgoing.append(close: code.rawValue)
+        outgoing.append(close: CloseReason(code: code.rawValue))
         state = .closing
         flush()
         setDeadline(loop.limits.closeTimeout)

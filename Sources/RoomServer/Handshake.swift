@@ -1,4 +1,5 @@
 internal import RoomProtocol
+internal import WebSocketWire
 
 /// What the server knows when it answers a request.
 struct ServerStatus {
@@ -73,6 +74,6 @@ extension HTTPResponse {
 
     /// RFC 6455 §4.2.2.
     static func acceptance(of key: String) -> String {
-        Base64.encode(Crypto.sha1(Array((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8)))
+        HandshakeKey.accept(key)
     }
 }

@@ -1,4 +1,5 @@
 internal import RoomProtocol
+internal import WebSocketWire
 
 /// A permission to join a room for the first time: a JSON Web Token (RFC 7519) signed with HS256, which an application hands to its
 /// users.

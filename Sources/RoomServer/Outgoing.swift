@@ -1,4 +1,5 @@
 internal import NIOCore
+internal import WebSocketWire
 
 /// What waits to be written to one socket: bytes in one buffer behind the write that is under way, and the newest pong.
 ///
@@ -21,15 +22,15 @@ struct Outgoing {
     /// A pong that waits keeps its place.
     mutating func append(text: [UInt8]) {
         writePong()
-        WebSocketFrame.writeText(text, into: &waiting)
+        waiting.writeFrame(.text, text)
     }
 
     mutating func append(pong payload: [UInt8]) { pong = payload }
 
     /// Nothing else goes behind a close frame, and the pong goes before it.
-    mutating func append(close code: UInt16?, _ reason: String = "") {
+    mutating func append(close reason: CloseReason) {
         writePong()
-        WebSocketFrame.writeClose(code, reason, into: &waiting)
+        waiting.writeFrame(.close, reason.payload)
     }
 
     /// Takes what is to be written next; nil while something is under way, unless it `mustHurry`, and where there is nothing.
@@ -47,7 +48,7 @@ struct Outgoing {
 
     private mutating func writePong() {
         guard let pong else { return }
-        WebSocketFrame.writePong(pong, into: &waiting)
+        waiting.writeFrame(.pong, pong)
         self.pong = nil
     }
 }

@@ -1,6 +1,7 @@
 internal import Glibc
 internal import RoomProtocol
 internal import RoomServerCore
+internal import WebSocketWire
 
 /// Session tokens signed with HMAC-SHA256, join tokens, and ICE servers with fresh TURN credentials.
 struct ServerAuthority: RoomAuthority {

@@ -1,5 +1,6 @@
 internal import Glibc
 internal import TransportPluginAPI
+internal import WebSocketWire
 
 /// A tiny WebSocket server on 127.0.0.1 that does exactly as a script says, right or wrong.
 ///
@@ -147,6 +148,7 @@ final class ScriptedConnection: @unchecked Sendable {
     let gate: Gate
     private var input: [UInt8] = []
     private var consumed = 0
+    private var parser = ScriptedConnection.parser()
 
     init(_ descriptor: Int32, events: ServerEvents, gate: Gate) {
         self.descriptor = descriptor
@@ -159,6 +161,8 @@ final class ScriptedConnection: @unchecked Sendable {
         var on: Int32 = 1
         setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, 4)
     }
+
+    private static func parser() -> FrameParser { FrameParser(framesFrom: .client, maximumMessageSize: 1 << 30) }
 
     func report(_ event: String) { events.report(event) }
 
@@ -207,51 +211,39 @@ final class ScriptedConnection: @unchecked Sendable {
 
     func send(text: String) throws { try send(WebSocketFrame(opcode: .text, payload: Array(text.utf8))) }
 
-    /// Returns the next frame, unmasked, or nil when the client ended the TCP connection, also by a reset.
-    func readFrame() throws -> WebSocketFrame? {
-        guard let head = try take(2) else { return nil }
-        guard head[1] & 0x80 != 0 else { throw ConformanceFailure("the client's frame is not masked (RFC 6455 §5.1)") }
-        guard let opcode = WebSocketFrame.Opcode(rawValue: head[0] & 0x0F), head[0] & 0x70 == 0 else {
-            throw ConformanceFailure("the client's frame has a reserved bit or opcode")
-        }
-        var length = Int(head[1] & 0x7F)
-        if length >= 126 {
-            guard let more = try take(length == 126 ? 2 : 8) else { return nil }
-            length = more.reduce(0) { ($0 & 0xFFFF_FFFF) << 8 | Int($1) }
-        }
-        guard let mask = try take(4), var payload = try take(length) else { return nil }
-        unmask(&payload, mask)
-        return WebSocketFrame(opcode: opcode, payload: payload, isFinal: head[0] & 0x80 != 0)
-    }
-
-    /// Unmasks word by word: a loop over bytes takes a second for 30 MB in debug builds.
-    private func unmask(_ payload: inout [UInt8], _ mask: [UInt8]) {
-        payload.withUnsafeMutableBytes { bytes in
-            let word = (mask + mask).withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) }
-            var index = 0
-            while index + 8 <= bytes.count {
-                let value = bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self) ^ word
-                bytes.storeBytes(of: value, toByteOffset: index, as: UInt64.self)
-                index += 8
-            }
-            while index < bytes.count {
-                bytes[index] ^= mask[index & 3]
-                index += 1
-            }
-        }
-    }
-
-    /// Returns the next whole message, reassembled from its fragments, or control frame. Nil at the end.
+    /// Returns the next whole message or control frame, or nil when the client ended the TCP connection, also by a reset.
     func readMessage() throws -> WebSocketFrame? {
-        guard var message = try readFrame() else { return nil }
-        if message.opcode.rawValue >= 8 { return message }
-        while !message.isFinal {
-            guard let next = try readFrame() else { return nil }
-            if next.opcode.rawValue >= 8 { continue }
-            message.payload += next.payload
-            message.isFinal = next.isFinal
+        while true {
+            if let message = try takeMessage() { return message }
+            input = []
+            consumed = 0
+            guard try fill() else { return nil }
         }
-        return message
+    }
+
+    private func takeMessage() throws -> WebSocketFrame? {
+        try input.withUnsafeBytes { bytes in
+            var rest = UnsafeRawBufferPointer(rebasing: bytes[consumed...])
+            defer { consumed = bytes.count - rest.count }
+            while true {
+                let event: FrameParser.Event?
+                do throws(FrameViolation) { event = try parser.next(&rest) } catch {
+                    throw ConformanceFailure("the client sent \(error) (RFC 6455 §5)")
+                }
+                switch event {
+                case nil: return nil
+                case .fragment: continue
+                case .message(let message):
+                    return WebSocketFrame(opcode: message.isText ? .text : .binary, payload: message.array())
+                case .ping(let payload): return WebSocketFrame(opcode: .ping, payload: payload)
+                case .pong(let payload): return WebSocketFrame(opcode: .pong, payload: payload)
+                case .close(let reason):
+                    // Whatever a client sends after its close frame is to be seen as well.
+                    parser = Self.parser()
+                    return WebSocketFrame(opcode: .close, payload: reason.payload)
+                }
+            }
+        }
     }
 
     /// Sends messages back, answers pings and the close frame, and returns when the connection ends. Unless `reporting`
@@ -318,18 +310,6 @@ final class ScriptedConnection: @unchecked Sendable {
         state.withLock { descriptor in
             if descriptor >= 0 { _ = shutdown(descriptor, Int32(SHUT_RDWR)) }
         }
-    }
-
-    private func take(_ count: Int) throws -> [UInt8]? {
-        while input.count - consumed < count {
-            if consumed > 0 {
-                input.removeFirst(consumed)
-                consumed = 0
-            }
-            guard try fill() else { return nil }
-        }
-        defer { consumed += count }
-        return Array(input[consumed..<consumed + count])
     }
 
     private func fill() throws -> Bool {

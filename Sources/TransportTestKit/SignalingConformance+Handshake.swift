@@ -1,4 +1,5 @@
 internal import TransportPluginAPI
+internal import WebSocketWire
 
 extension SignalingConformance {
     // MARK: signaling.handshake

@@ -1,4 +1,5 @@
 internal import TransportPluginAPI
+internal import WebSocketWire
 
 extension SignalingConformance {
     // MARK: signaling.frame
@@ -26,7 +27,7 @@ extension SignalingConformance {
                 try await subject.withWire { connection in
                     for payload in [[], [1, 2, 3], [UInt8](repeating: 7, count: 125)] {
                         try connection.send(WebSocketFrame(opcode: .ping, payload: payload))
-                        let frame = try connection.readFrame()
+                        let frame = try connection.readMessage()
                         let isRight = frame == WebSocketFrame(opcode: .pong, payload: payload)
                         connection.report(isRight ? "pong" : "not a pong but \(String(describing: frame))")
                     }
@@ -73,8 +74,8 @@ extension SignalingConformance {
                 "a frame with a reserved bit or opcode ends the connection with .protocolViolation"
             ) {
                 let bad = [
-                    WebSocketFrame(opcode: .text, payload: [0x68], reservedBits: 4),
-                    WebSocketFrame(opcode: .reserved, payload: [0x68]),
+                    WebSocketFrame(opcode: .text, payload: [0x68], firstByte: 0xC1),
+                    WebSocketFrame(opcode: .text, payload: [0x68], firstByte: 0x83),
                     WebSocketFrame(opcode: .continuation, payload: [0x68]),
                     WebSocketFrame(opcode: .ping, payload: [0x68], isFinal: false),
                     WebSocketFrame(opcode: .ping, payload: [UInt8](repeating: 0, count: 126)),
@@ -182,7 +183,7 @@ extension SignalingConformance {
             ConformanceClause("signaling.end.12", "a close frame without a code shows as 1005") {
                 try await subject.withWire { connection in
                     try connection.send(WebSocketFrame(opcode: .close, payload: []))
-                    while try connection.readFrame() != nil {}
+                    while try connection.readMessage() != nil {}
                 } client: { connection, _ in
                     let end = try await connection.receive()
                     try expect(end == nil, "receive() must return nil")
@@ -216,7 +217,7 @@ extension SignalingConformance {
             ) {
                 try await subject.withWire { connection in
                     try connection.send(.close(1001, "bye"))
-                    while let frame = try connection.readFrame() {
+                    while let frame = try connection.readMessage() {
                         if frame.opcode == .close { connection.report("answered \(frame.closeCode ?? 0)") }
                     }
                 } client: { connection, server in

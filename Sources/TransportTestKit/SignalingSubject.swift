@@ -140,13 +140,8 @@ extension SignalingSubject {
         return try await start { connection in
             try connection.open()
             for message in messages {
-                let opcode: WebSocketFrame.Opcode =
-                    switch message {
-                    case .text: .text
-                    case .binary: .binary
-                    }
                 try connection.send(
-                    WebSocketFrame(opcode: opcode, payload: message.payload.withUnsafeBytes { Array($0) }))
+                    WebSocketFrame(opcode: message.opcode, payload: message.payload.withUnsafeBytes { Array($0) }))
             }
             try connection.echo(reporting: false)
         }

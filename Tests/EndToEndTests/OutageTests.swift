@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import TransportBenchmark
+import WebSocketWire
 
 @testable import TransportTestKit
 

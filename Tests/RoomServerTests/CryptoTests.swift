@@ -1,20 +1,12 @@
 import RoomProtocol
 import RoomServerCore
 import Testing
+import WebSocketWire
 
 @testable import RoomServer
 
 @Suite("Signatures and encodings")
 struct CryptoTests {
-    @Test(arguments: [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")])
-    func base64IsThatOfRFC4648(_ text: String, _ encoded: String) {
-        #expect(Base64.encode(Array(text.utf8)) == encoded)
-        #expect(Base64.decode(encoded) == Array(text.utf8))
-    }
-
-    @Test(arguments: ["Zg", "Zg=", "Zh==", "Z", "Zg===", "Zm9v\n", "Zm-v", "===="])
-    func whatBase64WouldNotWriteIsRefused(_ text: String) { #expect(Base64.decode(text) == nil) }
-
     @Test func hmacIsThatOfRFC4231() {
         let code = Crypto.hmac(.sha256, key: Array("Jefe".utf8), Array("what do ya want for nothing?".utf8))
         #expect(code.prefix(4) == [0x5B, 0xDC, 0xC1, 0x46] && code.count == 32)

@@ -3,6 +3,7 @@ import NIOCore
 import NIOEmbedded
 import RoomProtocol
 import Testing
+import WebSocketWire
 
 @testable import RoomServer
 
@@ -27,7 +28,7 @@ struct SlowReaderTests {
         let first = outgoing.take()
         outgoing.append(text: [0x62])
         outgoing.append(pong: [])
-        outgoing.append(close: 1000)
+        outgoing.append(close: CloseReason(code: 1000))
         #expect(outgoing.take() == nil && outgoing.count == 3 + 3 + 2 + 4)
         outgoing.written(first?.readableBytes ?? 0)
         #expect(outgoing.take() == ByteBuffer(bytes: [0x81, 1, 0x62, 0x8A, 0, 0x88, 2, 3, 232]))

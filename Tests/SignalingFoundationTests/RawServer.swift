@@ -1,5 +1,6 @@
 import Glibc
 import TransportPluginAPI
+import WebSocketWire
 
 @testable import SignalingFoundation
 
@@ -64,7 +65,7 @@ final class RawConnection {
         write(
             Array(
                 ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                    + "Sec-WebSocket-Accept: \(Handshake.accept(key))\r\n\r\n").utf8))
+                    + "Sec-WebSocket-Accept: \(HandshakeKey.accept(key))\r\n\r\n").utf8))
     }
 
     func read(_ count: Int) -> [UInt8]? {

@@ -1,4 +1,5 @@
 internal import TransportPluginAPI
+internal import WebSocketWire
 
 /// The client's part of the opening handshake (RFC 6455 §4.1): what is asked, and whether the answer is one to it. Pure.
 struct Handshake {
@@ -8,7 +9,7 @@ struct Handshake {
     /// - Parameter nonce: 16 random bytes.
     init(_ endpoint: SignalingEndpoint, nonce: [UInt8]) {
         self.endpoint = endpoint
-        key = base64(nonce)
+        key = Base64.encode(nonce)
     }
 
     // MARK: What is asked
@@ -40,7 +41,7 @@ struct Handshake {
         guard head.members("connection").contains(where: { $0.lowercased() == "upgrade" }) else {
             return failed("its Connection has no Upgrade")
         }
-        guard head.values("sec-websocket-accept") == [Self.accept(key)] else {
+        guard head.values("sec-websocket-accept") == [HandshakeKey.accept(key)] else {
             return failed("its Sec-WebSocket-Accept is not the answer to the key")
         }
         guard head.members("sec-websocket-extensions").isEmpty else { return failed("it chose an extension") }
@@ -54,10 +55,5 @@ struct Handshake {
             }
         }
         return nil
-    }
-
-    /// RFC 6455 §4.2.2.
-    static func accept(_ key: String) -> String {
-        base64(SHA1.digest(of: (key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8))
     }
 }

@@ -5,6 +5,7 @@
     import Foundation
     import NIOCore
     import NIOPosix
+    import WebSocketWire
 
     @testable import RoomServer
 
@@ -20,7 +21,7 @@
         }
         private var state = State.request([])
         // Autobahn's largest messages have 16 MiB.
-        private var parser = WebSocketParser(maximumMessageSize: 64 << 20)
+        private var parser = FrameParser(framesFrom: .client, maximumMessageSize: 64 << 20)
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
             unwrapInboundIn(data).withUnsafeReadableBytes { read($0, context) }
@@ -50,36 +51,31 @@
         }
 
         private func readFrames(_ bytes: UnsafeRawBufferPointer, _ context: ChannelHandlerContext) {
-            var events: [WebSocketParser.Event] = []
-            let violation = parser.consume(bytes, into: &events)
-            for event in events {
-                switch event {
-                case .text(let text): write(context) { WebSocketFrame.writeText(text, into: &$0) }
-                case .binary(let bytes):
-                    // The room server sends none: a text frame with the other opcode.
-                    write(context) {
-                        WebSocketFrame.writeText(bytes, into: &$0)
-                        $0.setInteger(UInt8(0x82), at: $0.readerIndex)
+            var rest = bytes
+            do throws(FrameViolation) {
+                while let event = try parser.next(&rest) {
+                    switch event {
+                    case .message(let message):
+                        write(context, message.isText ? .text : .binary, message.array())
+                    case .ping(let payload): write(context, .pong, payload)
+                    case .pong, .fragment: break
+                    case .close(let reason): end(context, CloseReason(code: reason.code))
                     }
-                case .ping(let payload): write(context) { WebSocketFrame.writePong(payload, into: &$0) }
-                case .pong, .fragment: break
-                case .close(let code): end(context) { WebSocketFrame.writeClose(code, into: &$0) }
                 }
-            }
-            if let violation {
-                end(context) { WebSocketFrame.writeClose(violation.code, violation.reason, into: &$0) }
+            } catch {
+                end(context, CloseReason(code: error.closeCode, reason: error.description))
             }
         }
 
-        private func write(_ context: ChannelHandlerContext, _ frame: (inout ByteBuffer) -> Void) {
+        private func write(_ context: ChannelHandlerContext, _ opcode: Opcode, _ payload: [UInt8]) {
             var buffer = ByteBuffer()
-            frame(&buffer)
+            buffer.writeFrame(opcode, payload)
             context.write(wrapOutboundOut(buffer), promise: nil)
         }
 
-        private func end(_ context: ChannelHandlerContext, _ frame: (inout ByteBuffer) -> Void) {
+        private func end(_ context: ChannelHandlerContext, _ reason: CloseReason) {
             state = .ending
-            write(context, frame)
+            write(context, .close, reason.payload)
             context.flush()
             context.close(mode: .output, promise: nil)
         }

@@ -1,0 +1,45 @@
+/// A breach of RFC 6455's rules of frames, or of a limit, after which a connection must fail (§7.1.7).
+public enum FrameViolation: Error, Hashable, CustomStringConvertible {
+    case reservedBit, reservedOpcode
+    case maskedFrame, unmaskedFrame
+    case fragmentedControlFrame, longControlFrame
+    case unexpectedContinuation, unfinishedMessage
+    case overlongLength, lengthOverflow
+    case messageTooLarge(maximum: Int)
+    case emptyFragments(maximum: Int)
+    case invalidText
+    case truncatedCloseCode, invalidCloseReason
+    case invalidCloseCode(UInt16)
+
+    /// The close code that reports it to the other side (RFC 6455 §7.4.1).
+    public var closeCode: UInt16 {
+        switch self {
+        case .messageTooLarge: 1009
+        case .emptyFragments: 1008
+        case .invalidText, .invalidCloseReason: 1007
+        default: 1002
+        }
+    }
+
+    /// The thing that came, as a noun phrase.
+    public var description: String {
+        switch self {
+        case .reservedBit: "a frame with a reserved bit set"
+        case .reservedOpcode: "a frame with a reserved opcode"
+        case .maskedFrame: "a masked frame"
+        case .unmaskedFrame: "a frame without a mask"
+        case .fragmentedControlFrame: "a control frame in fragments"
+        case .longControlFrame: "a control frame of more than 125 bytes"
+        case .unexpectedContinuation: "a continuation of no message"
+        case .unfinishedMessage: "a new message inside a fragmented one"
+        case .overlongLength: "a length in more bytes than it needs"
+        case .lengthOverflow: "a length with its highest bit set"
+        case .messageTooLarge(let maximum): "a message of more than \(maximum) bytes"
+        case .emptyFragments(let maximum): "more than \(maximum) empty fragments"
+        case .invalidText: "text that is not UTF-8"
+        case .truncatedCloseCode: "a close frame with half a code"
+        case .invalidCloseReason: "a close reason that is not UTF-8"
+        case .invalidCloseCode(let code): "the close code \(code), which must not be sent"
+        }
+    }
+}
