@@ -1,10 +1,11 @@
 public import Logging
 public import TransportPluginAPI
 
-/// WebRTC data channels (RFC 8831): SDP, DTLS by OpenSSL, SCTP by usrsctp, over whatever finds the path.
+/// A peer transport of WebRTC data channels (RFC 8831): SDP, DTLS by OpenSSL, SCTP by usrsctp, over any ICE agent.
 ///
-/// Browsers can be at the other end. Socket, ICE, DTLS and SCTP of all connections run on one loop without a thread hop.
-/// usrsctp is global to a process: transports that are handed no loop share one, all others must be handed the same.
+/// Browsers can be at the other end. Socket, ICE, DTLS and SCTP of all connections run on one loop without a thread
+/// hop. usrsctp is global to a process: transports that are handed no loop share one, all others must be handed the
+/// same.
 public final class WebRTCTransport<Provider: ICEAgentProvider>: PeerTransport {
     public let loop: TransportLoop
     private let core: TransportCore
@@ -29,9 +30,8 @@ public final class WebRTCTransport<Provider: ICEAgentProvider>: PeerTransport {
     ) throws(TransportError) -> WebRTCConnection {
         loop.preconditionIsCurrent()
         guard !core.isShutDown else { throw TransportError(.closed, "the WebRTC transport is shut down") }
-        let connection = try WebRTCConnection(core, configuration, handler: handler)
-        core.connections[ObjectIdentifier(connection)] = connection
-        return connection
+        try core.check(configuration)
+        return WebRTCConnection(core, configuration, handler: handler)
     }
 
     public nonisolated(nonsending) func shutdown() async {
@@ -58,13 +58,14 @@ public final class WebRTCTransport<Provider: ICEAgentProvider>: PeerTransport {
     }
 }
 
-/// What can be set for all connections of a `WebRTCTransport`.
+/// Settings of all connections of a `WebRTCTransport`.
 public struct WebRTCOptions: Sendable, Hashable {
-    /// Bytes; the largest UDP payload that is sent, 576 to 1452. The default, 1225, keeps IPv6 packets within 1280, also over a TURN
-    /// server. A path that drops packets of this size is noticed, and gets packets of half of it where that is at least 537.
+    /// Bytes; the largest UDP payload that is sent, 576 to 1452. The default, 1225, keeps IPv6 packets within 1280,
+    /// also over a TURN server. A path that drops packets of this size is noticed, and gets packets of half of it where
+    /// that is at least 537.
     public var maximumDatagramSize = PacketSizes.defaultMaximumDatagram
-    /// SCTP streams in each direction, 16 to 16,384: channels have ids below, half of which each side can give. Memory is taken
-    /// for all of them when a connection is made, 112 bytes each (RFC 8831 §6.2 would have 65,535).
+    /// SCTP streams in each direction, 16 to 16,384: channels have ids below, half of which each side can give. Memory
+    /// is taken for all of them when a connection is made, 112 bytes each (RFC 8831 §6.2 would have 65,535).
     public var streams = 256
 
     /// The defaults.
@@ -73,9 +74,8 @@ public struct WebRTCOptions: Sendable, Hashable {
     static let pluginOptions = [
         PluginOption(
             name: "max-datagram-size",
-            help:
-                "bytes of the largest UDP payload that is sent, 576 to 1452; default \(PacketSizes.defaultMaximumDatagram)"
-        ),
+            help: "bytes of the largest UDP payload that is sent, 576 to 1452; "
+                + "default \(PacketSizes.defaultMaximumDatagram)"),
         PluginOption(
             name: "streams",
             help: "channels of a connection, both sides together, 16 to 16384, 112 bytes each; default 256"),
@@ -99,7 +99,7 @@ public struct WebRTCOptions: Sendable, Hashable {
     var sizes: PacketSizes { PacketSizes(maximumDatagram: maximumDatagramSize) }
 }
 
-/// What the connections of one transport share. Belongs to the loop, but for what `init` sets.
+/// The state that the connections of one transport share. It belongs to the loop, except for the constants.
 final class TransportCore: @unchecked Sendable {
     // SAFETY: the constants are set in `init`; everything else is touched on `loop` only.
     typealias MakeAgent =
@@ -113,12 +113,13 @@ final class TransportCore: @unchecked Sendable {
     let stack = SCTPStack.shared
     let pool = BatchPool()
     let outboxes = OutboxPool()
-    /// Where records are decrypted to; a record's payload is at most 16 KiB.
+    /// The buffer into which records are decrypted; a record's payload is at most 16 KiB.
     let plain = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 14, alignment: 64)
-    /// Where messages are read to; a larger one is put together by its connection.
+    /// The buffer into which messages are read; a larger one is put together by its connection.
     let message = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 64)
-    /// What an empty message is made of.
+    /// The byte that an empty message carries.
     let zero = UnsafeMutableRawBufferPointer.allocate(byteCount: 1, alignment: 1)
+    /// Connections whose end was not reported, by their events.
     var connections: [ObjectIdentifier: WebRTCConnection] = [:]
     private(set) var isShutDown = false
 
@@ -137,6 +138,21 @@ final class TransportCore: @unchecked Sendable {
         plain.deallocate()
         message.deallocate()
         zero.deallocate()
+    }
+
+    /// The largest `maximumMessageSize` that a configuration may ask for.
+    private static let messageSizeLimit = 16 << 20
+    private static let highWaterMarkLimit = 256 << 20
+
+    /// Throws `.invalidArgument` for a configuration that cannot be used.
+    func check(_ configuration: PeerConnectionConfiguration) throws(TransportError) {
+        guard (1...Self.messageSizeLimit).contains(configuration.maximumMessageSize) else {
+            throw TransportError(
+                .invalidArgument, "maximumMessageSize must be from 1 to \(Self.messageSizeLimit) bytes")
+        }
+        guard (1...Self.highWaterMarkLimit).contains(configuration.sendHighWaterMark) else {
+            throw TransportError(.invalidArgument, "sendHighWaterMark must be from 1 byte to 256 MiB")
+        }
     }
 
     /// Closes every connection. False when that was done before.

@@ -33,7 +33,8 @@ struct ConnectionTests {
         await pair.end()
     }
 
-    /// What the offerer sends leaves with the third packet of SCTP's handshake, a round trip before the fourth has come.
+    /// What the offerer sends leaves with the third packet of SCTP's handshake, a round trip before the fourth has
+    /// come.
     @Test func theFirstMessageDoesNotWaitForTheEndOfTheHandshake() async throws {
         let pair = try TestPair()
         try await pair.start { pair in

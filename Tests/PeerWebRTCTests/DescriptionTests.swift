@@ -257,7 +257,8 @@ struct DescriptionTests {
 
     @Test func candidateLinesAreChecked() throws {
         let line =
-            "candidate:842163049 1 udp 1677729535 198.51.100.1 46154 typ srflx raddr 10.0.0.5 rport 46154 generation 0 ufrag EEtu network-id 3"
+            "candidate:842163049 1 udp 1677729535 198.51.100.1 46154 typ srflx raddr 10.0.0.5 rport 46154 "
+            + "generation 0 ufrag EEtu network-id 3"
         let candidate = try CandidateText(parsing: "a=" + line)
         #expect(candidate.line == line && candidate.component == 1 && candidate.usernameFragment == "EEtu")
         #expect(try CandidateText(parsing: "candidate:1 2 tcp 5 a1b2.local 9 typ host").usernameFragment == nil)

@@ -33,8 +33,8 @@ final class TestNetwork: @unchecked Sendable {
     }
 }
 
-/// An ICE agent as far as the contract goes, over one UDP socket on 127.0.0.1: a path comes up only when both sides know each
-/// other's credentials and address, and a new generation has new ones.
+/// An ICE agent as far as the contract goes, over one UDP socket on 127.0.0.1: a path comes up only when both sides
+/// know each other's credentials and address, and a new generation has new ones.
 final class LoopbackAgent: ICEAgent, @unchecked Sendable {
     // SAFETY: touched on its loop only.
     let localCredentials: ICECredentials
@@ -104,7 +104,8 @@ final class LoopbackAgent: ICEAgent, @unchecked Sendable {
         if network.isOutOfPorts(isControlling) { throw TransportError(.resourceExhausted, "no port is left") }
         isGathered = true
         let line =
-            "candidate:1 1 udp 2130706431 127.0.0.1 \(port) typ host generation 0 ufrag \(localCredentials.usernameFragment)"
+            "candidate:1 1 udp 2130706431 127.0.0.1 \(port) typ host generation 0 "
+            + "ufrag \(localCredentials.usernameFragment)"
         loop.execute { [self] in
             guard !isClosed else { return }
             handler?.iceAgent(didEmit: .candidate(line))
@@ -132,7 +133,8 @@ final class LoopbackAgent: ICEAgent, @unchecked Sendable {
 
     var selectedPath: PeerPath? { isConnected ? PeerPath(local: .host, remote: .host, summary: "udp \(port)") : nil }
 
-    /// A connectivity check: the other side's credentials and our own name, as STUN's USERNAME and MESSAGE-INTEGRITY would be.
+    /// A connectivity check: the other side's credentials and our own name, as STUN's USERNAME and MESSAGE-INTEGRITY
+    /// would be.
     func check() {
         guard !isClosed, !isConnected, !network.holdsConnectivity, isGathered, let remote, remoteAddress != nil else {
             return

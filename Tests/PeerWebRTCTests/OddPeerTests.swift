@@ -1,4 +1,3 @@
-internal import CUsrsctp
 internal import Testing
 internal import TransportPluginAPI
 
@@ -67,7 +66,7 @@ struct OddPeerTests {
         try await afterwardsDataFlows { pair, _ in
             let before = try await pair.on { $0.b.opened.count }
             try await pair.on { pair in
-                let stream = try #require(pair.a.connection.channels.slots[0].stream)
+                let stream = try #require(pair.a.connection.sctp.channels.table.slots[0].stream)
                 let open = DCEP.encode(.open(ChannelParameters(label: "again")))
                 #expect(pair.a.sendRaw(open, stream: stream, DCEP.PayloadProtocol.control))
                 _ = try pair.a.connection.openChannel(ChannelParameters(label: "after"))
@@ -114,13 +113,11 @@ extension TestPeer {
     fileprivate func sendRaw(
         _ bytes: [UInt8], stream: UInt16, _ kind: UInt32 = DCEP.PayloadProtocol.binary
     ) -> Bool {
-        guard let sctp = connection.sctp else { return false }
+        guard let association = connection.sctp.association else { return false }
         connection.core.stack.touch()
-        var delivery = CUsrsctp_delivery()
-        delivery.stream = stream
-        delivery.policy = UInt16(SCTP_PR_SCTP_NONE)
-        let result = bytes.withUnsafeBytes { sctp.send($0, &delivery, protocol: kind) }
+        var delivery = SCTPDelivery(stream: stream)
+        let result = bytes.withUnsafeBytes { association.send($0, &delivery, protocol: kind) }
         // A full buffer is no failure: there were enough of them.
-        return result == 0 || result == EWOULDBLOCK
+        return result == .sent || result == .full
     }
 }

@@ -10,7 +10,8 @@ struct PathSizeMachineTests {
 
     private func at(_ milliseconds: Int64) -> Timestamp { Timestamp(nanoseconds: milliseconds * 1_000_000) }
 
-    /// A path that answers heartbeats up to a size after 10 ms. Runs the timer until nothing is asked any more, or until `end`.
+    /// A path that answers heartbeats up to a size after 10 ms. Runs the timer until nothing is asked any more, or
+    /// until `end`.
     private func run(
         _ machine: inout PathSizeMachine, _ first: [Action], at start: Int64, carries: (Size, Int64) -> Bool,
         until end: Int64 = 60_000
@@ -221,7 +222,7 @@ struct SmallPathTests {
         }
         #expect(await pair.b.wait(.seconds(10)) { $0.messages.map(\.bytes.count) == [200_000] })
         #expect(await pair.a.wait(.seconds(10)) { $0.messages.map(\.bytes.count) == [200_000] })
-        #expect(await pair.a.wait { $0.connection.pathSize?.isSmall == true })
+        #expect(await pair.a.wait { $0.connection.sctp.monitor.pathSize?.isSmall == true })
         await pair.end()
     }
 
@@ -229,7 +230,8 @@ struct SmallPathTests {
         let pair = try TestPair()
         let ids = try await pair.connect()
         // The heartbeat of full size was answered.
-        #expect(await pair.a.wait { $0.connection.pathSize.map { $0.deadline == nil && !$0.isSmall } == true })
+        #expect(
+            await pair.a.wait { $0.connection.sctp.monitor.pathSize.map { $0.deadline == nil && !$0.isSmall } == true })
         try await pair.on { pair in
             pair.network.largestSent = 0
             try pair.a.connection.send([UInt8](repeating: 7, count: 100_000), on: ids.a)
@@ -242,7 +244,8 @@ struct SmallPathTests {
     @Test func aPathThatShrinksUnderDataEndsTheConnectionWithTheCure() async throws {
         let pair = try TestPair()
         let ids = try await pair.connect()
-        #expect(await pair.a.wait { $0.connection.pathSize.map { $0.deadline == nil && !$0.isSmall } == true })
+        #expect(
+            await pair.a.wait { $0.connection.sctp.monitor.pathSize.map { $0.deadline == nil && !$0.isSmall } == true })
         try await pair.on { pair in
             pair.network.largest = 1152
             try pair.a.connection.send([UInt8](repeating: 7, count: 20_000), on: ids.a)

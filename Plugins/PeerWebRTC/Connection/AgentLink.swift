@@ -1,29 +1,25 @@
 internal import TransportPluginAPI
 
-/// One ICE agent of a connection, and what is known of it. A restart makes a second one beside the first.
+/// One ICE agent of a connection, with the candidates of its generation. A restart makes a second one beside the first.
 final class AgentLink: ICEAgentHandler {
+    let generation: PathMachine.Generation
     /// Strong until `close`, which breaks the cycle.
     private var connection: WebRTCConnection?
     private var agent: (any ICEAgent)?
     private(set) var local = ICECredentials(usernameFragment: "", password: "")
     private(set) var remote: ICECredentials?
-    var isConnected = false
-    /// A check has succeeded, and it was told.
-    var isChecked = false
     private var isHolding = false
     private var held: [RemoteCandidates.Item] = []
     /// More than an agent takes.
     private static let maximumHeld = 128
-    var hasFailed = false
-    /// What the agent has found, and what the other side has told of this generation.
+    /// Candidates that the agent has found.
     private(set) var localCandidates = CandidateTally()
+    /// Candidates of the other side.
     private(set) var remoteCandidates = CandidateTally()
 
-    let madeAt: Timestamp
-
-    init(_ connection: WebRTCConnection) {
+    init(_ connection: WebRTCConnection, generation: PathMachine.Generation) {
         self.connection = connection
-        madeAt = connection.core.loop.turnTime
+        self.generation = generation
     }
 
     /// The agent, made for this link. Separate from `init` since the agent wants its handler when it is made.
@@ -63,7 +59,7 @@ final class AgentLink: ICEAgentHandler {
             return
         }
         switch item {
-        // The line's form was checked when it came; what the agent cannot use is of no consequence.
+        // The line's form was checked when it came; one that the agent cannot use is of no consequence.
         case .candidate(let line): try? agent?.addRemoteCandidate(line)
         case .end: agent?.endOfRemoteCandidates()
         }

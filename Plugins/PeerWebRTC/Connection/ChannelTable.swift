@@ -1,45 +1,6 @@
-internal import CUsrsctp
 internal import TransportPluginAPI
 
-/// One data channel.
-struct Channel {
-    enum Phase {
-        /// The slot is not in use.
-        case free
-        /// Opened here; the association is not up, or the open message is not yet out.
-        case waiting
-        case open
-        /// One direction of the stream, or both, is being reset.
-        case closing
-    }
-
-    var id = ChannelID(rawValue: -1)
-    var parameters = ChannelParameters(label: "")
-    var phase = Phase.free
-    /// Nil until the DTLS role says which ids are ours (RFC 8832 §6).
-    var stream: UInt16?
-    var delivery = CUsrsctp_delivery()
-    /// Until the other side has acknowledged the open message, messages go in order, so that none overtakes it (RFC 8832 §6).
-    var mayOvertake = false
-    var hasResetOutgoing = false
-    var hasResetIncoming = false
-    /// Bytes in the association's send buffer.
-    var buffered = 0
-    var isBlocked = false
-    var isReceiving = true
-    /// What came while the channel was not being read.
-    var stash: [StashedMessage] = []
-
-    var isNegotiated: Bool { parameters.negotiatedID != nil }
-}
-
-/// A message that waits for its reader.
-struct StashedMessage {
-    var payload: Payload
-    var isText: Bool
-}
-
-/// The channels of one connection and the streams that they are on. Pure.
+/// The channels of one connection, their ids and the streams that they are on. Pure.
 struct ChannelTable {
     /// Slots, in use or free. A `ChannelID` is a slot's index and how often the slot was used.
     private(set) var slots: ContiguousArray<Channel> = []
@@ -50,8 +11,8 @@ struct ChannelTable {
     private var slotOfStream: ContiguousArray<Int16> = []
     /// Even ids are the DTLS client's, odd ones the server's (RFC 8832 §6). Nil while the roles are not settled.
     private(set) var parity: Int?
-    /// Where the search for a free stream begins: one that was used is left alone for as long as others are free, since what the other
-    /// side says of its end may still be under way.
+    /// The place where the search for a free stream begins. A stream that was used stays unused for as long as others
+    /// are free, since the other side's reset of it may still be under way.
     private var nextStream = 0
 
     init(streamCount: Int) { self.streamCount = streamCount }
@@ -66,7 +27,8 @@ struct ChannelTable {
     @inline(__always)
     func slot(of id: ChannelID) -> Int? {
         let slot = id.rawValue & 0xFFFF
-        guard slot < slots.count, slots[slot].id == id, slots[slot].phase != .free else { return nil }
+        // A free slot has no id.
+        guard slot < slots.count, slots[slot].id == id, id.rawValue >= 0 else { return nil }
         return slot
     }
 
@@ -77,9 +39,9 @@ struct ChannelTable {
     }
 
     /// Slots in use, in the order of their opening as far as slots were not reused.
-    var used: [Int] { slots.indices.filter { slots[$0].phase != .free } }
+    var used: [Int] { slots.indices.filter { slots[$0].state != .free } }
 
-    /// A channel that this side opens. Throws `.resourceExhausted`, `.invalidArgument`.
+    /// Adds a channel that this side opens. Throws `.resourceExhausted`, `.invalidArgument`.
     mutating func open(_ parameters: ChannelParameters) throws(TransportError) -> Int {
         guard parameters.label.utf8.count <= 65_535, parameters.protocol.utf8.count <= 65_535 else {
             throw TransportError(.invalidArgument, "a channel's label and protocol have at most 65535 bytes each")
@@ -99,30 +61,30 @@ struct ChannelTable {
         } else if slots.count - free.count >= streamCount / 2 {
             throw TransportError(.resourceExhausted, "no channel id is left")
         }
-        return insert(parameters, stream: stream)
+        return insert(parameters, .waiting, stream: stream)
     }
 
-    /// A channel that the other side opened. Nil when its stream is in use.
+    /// Adds a channel that the other side opened. Nil when its stream is in use.
     mutating func opened(_ parameters: ChannelParameters, stream: UInt16) -> Int? {
         guard Int(stream) < streamCount, slot(ofStream: stream) == nil else { return nil }
-        let slot = insert(parameters, stream: stream)
-        slots[slot].phase = .open
+        let slot = insert(parameters, .open, stream: stream)
         slots[slot].mayOvertake = true
         return slot
     }
 
-    /// The roles are settled: channels without an id get theirs. Returns the slots for which none was left.
+    /// Gives streams to the channels that wait for one, now that the roles are settled. Returns the slots for which
+    /// none was left.
     mutating func rolesSettled(isClient: Bool) -> [Int] {
         guard parity == nil else { return [] }
         parity = isClient ? 0 : 1
         var failed: [Int] = []
-        for slot in slots.indices where slots[slot].phase == .waiting && slots[slot].stream == nil {
+        for slot in slots.indices where slots[slot].state == .waiting && slots[slot].stream == nil {
             if let stream = try? freeStream() { assign(stream, to: slot) } else { failed.append(slot) }
         }
         return failed
     }
 
-    /// The association tells how many streams both sides agreed to. Returns waiting channels that are beyond.
+    /// Limits streams to those that both sides agreed to. Returns the slots of channels beyond them.
     mutating func limitStreams(to count: Int) -> [Int] {
         streamCount = min(streamCount, count)
         return used.filter { Int(slots[$0].stream ?? 0) >= streamCount }
@@ -134,7 +96,7 @@ struct ChannelTable {
         free.append(slot)
     }
 
-    private mutating func insert(_ parameters: ChannelParameters, stream: UInt16?) -> Int {
+    private mutating func insert(_ parameters: ChannelParameters, _ state: Channel.State, stream: UInt16?) -> Int {
         let slot: Int
         if let index = free.popLast() {
             slot = index
@@ -147,16 +109,8 @@ struct ChannelTable {
         var channel = Channel()
         channel.id = ChannelID(rawValue: uses[slot] << 16 | slot)
         channel.parameters = parameters
-        channel.phase = .waiting
-        switch parameters.reliability {
-        case .reliable: channel.delivery.policy = UInt16(SCTP_PR_SCTP_NONE)
-        case .retransmissions(let count):
-            channel.delivery.policy = UInt16(SCTP_PR_SCTP_RTX)
-            channel.delivery.limit = UInt32(count)
-        case .lifetime(let milliseconds):
-            channel.delivery.policy = UInt16(SCTP_PR_SCTP_TTL)
-            channel.delivery.limit = UInt32(milliseconds)
-        }
+        channel.state = state
+        channel.delivery = SCTPDelivery(parameters.reliability)
         channel.mayOvertake = channel.isNegotiated
         slots[slot] = channel
         if let stream { assign(stream, to: slot) }

@@ -17,7 +17,7 @@ struct RemoteCandidates: Equatable {
     private var old: [String] = []
     private var waiting: [(fragment: String?, item: Item)] = []
 
-    /// What to do with a candidate: nil to do nothing now, else the generation that it belongs to.
+    /// Returns the generation that a candidate belongs to. Nil when it is kept for later, or dropped.
     mutating func route(_ item: Item, fragment: String?) -> String? {
         if let fragment {
             if current.contains(fragment) { return fragment }
@@ -30,7 +30,7 @@ struct RemoteCandidates: Equatable {
         return nil
     }
 
-    /// A description brought a new generation; returns what was waiting for it.
+    /// A description began a new generation. Returns what was waiting for it.
     mutating func began(_ fragment: String) -> [Item] {
         current.removeAll { $0 == fragment }
         current.append(fragment)

@@ -2,138 +2,98 @@ internal import COpenSSL
 internal import Logging
 public import TransportPluginAPI
 
-/// One WebRTC peer connection with nothing but data channels.
+/// One WebRTC peer connection with nothing but data channels: the shell over its agents, DTLS and SCTP.
 ///
-/// All of it lives on the transport's loop. Events are queued and told at the end of the turn, so that no method calls the
-/// handler back before it returns; messages are told as they are read.
+/// It lives on the transport's loop. `Negotiation` decides about descriptions, `PathMachine` about agents, and the
+/// channels are those of `SCTPTransport`.
 public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
-    // SAFETY: every member is touched on `core.loop` only; each public method checks. Members that every message touches are
-    // exempt from the run-time check of exclusive access: none is handed out `inout` across a call that leaves this class.
-
-    /// The largest `maximumMessageSize` that a configuration may ask for.
-    static let messageSizeLimit = 16 << 20
+    // SAFETY: every member is touched on `core.loop` only; each public method checks.
 
     let core: TransportCore
-    let configuration: PeerConnectionConfiguration
-    @exclusivity(unchecked) var handler: (any PeerConnectionHandler)?
-    let log: Logger
-    @exclusivity(unchecked) private(set) var isClosed = false
+    private let configuration: PeerConnectionConfiguration
+    private let log: Logger
+    let events: ConnectionEvents
+    @exclusivity(unchecked) private var isClosed = false
 
-    // Events
-    @exclusivity(unchecked) private(set) var events: [PeerConnectionEvent] = []
-    private var isDrainScheduled = false
-    private var isDraining = false
-    private var state = PeerConnectionState.new
+    private var negotiation: Negotiation
+    private var iceServers: [ICEServer]
+    private var paths = PathMachine()
+    /// Agents that are open, in the order in which they were made.
+    private var links: [AgentLink] = []
+    private var lastGeneration = 0
+    private var retirement: LoopTimer?
 
-    // Negotiation
-    var negotiation = Negotiation()
-    var writer: DescriptionWriter
-    var iceServers: [ICEServer]
-    var remoteCandidates = RemoteCandidates()
+    private let output: DatagramOutput
+    private let dtls: DTLSTransport
+    let sctp: SCTPTransport
 
-    // Paths
-    /// Carries what is sent.
-    var active: AgentLink? { didSet { output.link = active } }
-    /// Takes over as soon as it is connected.
-    var pending: AgentLink?
-    /// Was replaced, and still receives for a while.
-    var retired: AgentLink?
-    var retirement: LoopTimer?
-
-    // DTLS
-    @exclusivity(unchecked) var dtls: DTLSSession?
-    var handshakeTimer: LoopTimer?
-    let output: DatagramOutput
-    /// What came before the remote description: the other side may be faster than signaling.
-    var early: DatagramBatch?
-
-    // SCTP and channels
-    @exclusivity(unchecked) var sctp: SCTPAssociation?
-    @exclusivity(unchecked) var channels: ChannelTable
-    @exclusivity(unchecked) var ledger = SendLedger()
-    /// Small messages of this turn, or such that found the send buffer full.
-    @exclusivity(unchecked) var outbox: Outbox?
-    /// Kept, so that none is made for each turn. A cycle that `finish` breaks.
-    lazy var outboxWork: () -> Void = { [self] in sendOutbox() }
-    /// The outbox waits for room in the send buffer, not for the end of the turn.
-    @exclusivity(unchecked) var isOutboxBlocked = false
-    /// Channels whose end waits for the outbox.
-    var closingAfterOutbox: [ChannelID] = []
-    /// Open messages and acknowledgements that found the send buffer full.
-    @exclusivity(unchecked) var control: [ControlMessage] = []
-    @exclusivity(unchecked) var blockedCount = 0
-    /// Bytes in the stashes of channels that are not read.
-    @exclusivity(unchecked) var stashedBytes = 0
-    /// Of streams on which no channel was opened yet.
-    var strays = StrayMessages()
-    @exclusivity(unchecked) var reassembly: Reassembly?
-    @exclusivity(unchecked) var isPumping = false
-    /// Whether the other side has taken part in SCTP's handshake: from then on what is sent arrives.
-    @exclusivity(unchecked) var canCarryData = false
-    @exclusivity(unchecked) var remoteMaximumMessageSize = DataDescription.defaultMaximumMessageSize
-
-    // Liveness
-    @exclusivity(unchecked) var liveness: LivenessMachine?
-    /// `liveness` knows that something is outstanding. Beside it, for speed.
-    @exclusivity(unchecked) var isWaitingForEvidence = false
-    var livenessTimer: LoopTimer?
-
-    // How large packets may be
-    @exclusivity(unchecked) var pathSize: PathSizeMachine?
-    var pathSizeTimer: LoopTimer?
-    @exclusivity(unchecked) var counters = PeerConnectionStatistics()
-
-    init(
-        _ core: TransportCore, _ configuration: PeerConnectionConfiguration, handler: any PeerConnectionHandler
-    ) throws(TransportError) {
-        guard (1...Self.messageSizeLimit).contains(configuration.maximumMessageSize) else {
-            throw TransportError(
-                .invalidArgument, "maximumMessageSize must be from 1 to \(Self.messageSizeLimit) bytes")
-        }
-        guard (1...(256 << 20)).contains(configuration.sendHighWaterMark) else {
-            throw TransportError(.invalidArgument, "sendHighWaterMark must be from 1 byte to 256 MiB")
-        }
+    init(_ core: TransportCore, _ configuration: PeerConnectionConfiguration, handler: any PeerConnectionHandler) {
         self.core = core
-        channels = ChannelTable(streamCount: core.options.streams)
-        output = DatagramOutput(pool: core.pool, loop: core.loop)
         self.configuration = configuration
-        self.handler = handler
-        iceServers = configuration.iceServers
         var log = core.logger
         if !configuration.label.isEmpty { log[metadataKey: "peer"] = "\(configuration.label)" }
         self.log = log
+        events = ConnectionEvents(core, handler: handler)
+        output = DatagramOutput(pool: core.pool, loop: core.loop)
+        dtls = DTLSTransport(core, output: output)
+        sctp = SCTPTransport(core, configuration, events: events, output: output, log: log)
+        iceServers = configuration.iceServers
         var session: UInt64 = 0
         withUnsafeMutableBytes(of: &session) { _ = RAND_bytes($0.baseAddress, Int32($0.count)) }
-        writer = DescriptionWriter(
-            sessionID: session >> 2, version: 1, fingerprint: core.dtls.fingerprint, sctpPort: 5000,
-            maximumMessageSize: configuration.maximumMessageSize)
+        negotiation = Negotiation(
+            writer: DescriptionWriter(
+                sessionID: session >> 2, version: 1, fingerprint: core.dtls.fingerprint, sctpPort: 5000,
+                maximumMessageSize: configuration.maximumMessageSize))
+        core.connections[ObjectIdentifier(events)] = self
+        sctp.attach(to: self)
     }
 
-    // MARK: PeerConnection
+    // MARK: Connection
 
-    public var maximumMessageSize: Int { min(remoteMaximumMessageSize, configuration.maximumMessageSize) }
+    public var maximumMessageSize: Int { sctp.channels.maximumMessageSize }
 
     public var statistics: PeerConnectionStatistics {
         core.loop.preconditionIsCurrent()
-        var statistics = counters
-        statistics.roundTrip = sctp?.roundTrip
-        statistics.lastEvidence = liveness?.lastEvidence
+        var statistics = sctp.channels.counters
+        statistics.roundTrip = sctp.association?.roundTrip
+        statistics.lastEvidence = sctp.monitor.liveness?.lastEvidence
         return statistics
     }
 
     public var security: PeerSecurity? {
         core.loop.preconditionIsCurrent()
-        guard let remote = dtls?.remoteFingerprint else { return nil }
+        guard let remote = dtls.session?.remoteFingerprint else { return nil }
         let local = core.dtls.fingerprint
         return PeerSecurity(
             localFingerprint: local.text, remoteFingerprint: remote.text,
             verificationCode: VerificationCode.text(local, remote))
     }
 
+    /// The layer that the connection waits for.
+    public var stall: PeerStall? {
+        core.loop.preconditionIsCurrent()
+        guard !isClosed, let diagnosed = paths.diagnosed(at: core.loop.turnTime),
+            let link = agentLink(diagnosed.generation)
+        else { return nil }
+        var diagnosis = ConnectionDiagnosis()
+        diagnosis.local = link.localCandidates
+        diagnosis.remote = link.remoteCandidates
+        diagnosis.isAnswered = link.remote != nil
+        diagnosis.isRelayOnly = configuration.icePolicy == .relay
+        diagnosis.relays = iceServers.flatMap(\.urls).filter { $0.hasPrefix("turn") }
+        diagnosis.hasPath = diagnosed.isConnected
+        diagnosis.isSilent = sctp.canCarryData && sctp.monitor.isSuspect
+        if diagnosed.isConnected {
+            diagnosis.encryption = dtls.session?.isEstablished == true ? .up : .unanswered
+        }
+        if diagnosis.encryption == .up { diagnosis.association = sctp.canCarryData ? .up : .unanswered }
+        return diagnosis.stall
+    }
+
     public func probe() {
         core.loop.preconditionIsCurrent()
-        guard !isClosed, liveness != nil else { return }
-        requestProbe()
+        guard !isClosed else { return }
+        sctp.monitor.probe()
     }
 
     public func updateICEServers(_ servers: [ICEServer]) {
@@ -146,126 +106,291 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
         finish(nil)
     }
 
-    // MARK: Events
-
-    func emit(_ event: PeerConnectionEvent) {
-        guard handler != nil else { return }
-        events.append(event)
-        guard !isDrainScheduled else { return }
-        isDrainScheduled = true
-        core.loop.atEndOfTurn { [self] in drainEvents() }
+    /// Ends everything; `.closed` will be the last event. Idempotent.
+    func finish(_ error: TransportError?) {
+        guard !isClosed else { return }
+        isClosed = true
+        log.debug("peer connection closed", metadata: ["error": "\(error.map { "\($0)" } ?? "none")"])
+        sctp.end()
+        dtls.end()
+        output.end()
+        for link in links { link.close() }
+        links = []
+        retirement?.cancel()
+        events.emit(.closed(error))
     }
 
-    func setState(_ state: PeerConnectionState) {
-        guard self.state != state else { return }
-        self.state = state
-        log.debug("peer connection state", metadata: ["state": "\(state)"])
-        emit(.state(state))
+    private func checkOpen() throws(TransportError) {
+        guard !isClosed else { throw TransportError(.closed, "the peer connection is closed") }
     }
 
-    /// Tells what is queued. Never called from inside a method of the API.
-    func drainEvents() {
-        isDrainScheduled = false
-        guard !isDraining, !events.isEmpty else { return }
-        isDraining = true
-        defer { isDraining = false }
-        while !events.isEmpty {
-            let batch = events
-            events.removeAll()
-            for event in batch {
-                guard let handler else { return }
-                if case .closed = event {
-                    self.handler = nil
-                    events.removeAll()
-                    core.connections[ObjectIdentifier(self)] = nil
-                }
-                handler.peerConnection(didEmit: event)
+    // MARK: Channels
+
+    public func openChannel(_ parameters: ChannelParameters) throws(TransportError) -> ChannelID {
+        core.loop.preconditionIsCurrent()
+        try checkOpen()
+        return try sctp.openChannel(parameters)
+    }
+
+    public func send(
+        _ bytes: UnsafeRawBufferPointer, isText: Bool, on channel: ChannelID
+    ) throws(TransportError) {
+        core.loop.preconditionIsCurrent()
+        try sctp.send(bytes, isText: isText, on: channel)
+    }
+
+    public func bufferedAmount(of channel: ChannelID) -> Int {
+        core.loop.preconditionIsCurrent()
+        return sctp.bufferedAmount(of: channel)
+    }
+
+    public func setReceiving(_ isReceiving: Bool, on channel: ChannelID) {
+        core.loop.preconditionIsCurrent()
+        sctp.setReceiving(isReceiving, on: channel)
+    }
+
+    public func closeChannel(_ channel: ChannelID) {
+        core.loop.preconditionIsCurrent()
+        sctp.closeChannel(channel)
+    }
+
+    // MARK: Negotiation
+
+    public func offer() throws(TransportError) {
+        core.loop.preconditionIsCurrent()
+        try checkOpen()
+        try negotiation.checkFirstOffer()
+        try offerWithNewAgent(iceServers)
+    }
+
+    public func restart(iceServers: [ICEServer]) throws(TransportError) {
+        core.loop.preconditionIsCurrent()
+        try checkOpen()
+        try negotiation.checkRestart()
+        try offerWithNewAgent(iceServers)
+    }
+
+    /// Throws, with nothing offered, when there is nothing to gather with. Where the agent finds nothing now but may
+    /// later, the offer goes out, and the reason is thrown.
+    private func offerWithNewAgent(_ servers: [ICEServer]) throws(TransportError) {
+        let link = try makeLink(isControlling: true, servers)
+        var failure: TransportError?
+        do throws(TransportError) { try link.gather() } catch {
+            guard error.code == .unreachable else {
+                link.close()
+                throw error
+            }
+            failure = error
+        }
+        iceServers = servers
+        adopt(link, givesHeadStart: false)
+        log.trace("offer", metadata: ["generation": "\(link.local)"])
+        events.emit(.localDescription(negotiation.offered(link.local)))
+        if let failure { throw failure }
+    }
+
+    public func setRemoteDescription(_ description: SessionDescription) throws(TransportError) {
+        core.loop.preconditionIsCurrent()
+        try checkOpen()
+        switch description.kind {
+        case .offer: try takeOffer(description)
+        case .answer: try takeAnswer(description)
+        }
+    }
+
+    private func takeAnswer(_ description: SessionDescription) throws(TransportError) {
+        let answer = try negotiation.read(answer: description)
+        guard let link = paths.newest.flatMap({ agentLink($0) }) else { return }
+        try beginSession(with: answer)
+        try link.setRemote(answer.credentials)
+        let candidates = negotiation.accepted(answer: answer)
+        sctp.remoteAccepts(messageSize: answer.maximumMessageSize)
+        for candidate in candidates { link.add(candidate) }
+    }
+
+    private func takeOffer(_ description: SessionDescription) throws(TransportError) {
+        let newest = paths.newest.flatMap { agentLink($0) }
+        let offer: DataDescription
+        switch try negotiation.read(offer: description, newest: newest?.remote) {
+        case .new(let description): offer = description
+        case .repeated(let answer): return events.emit(.localDescription(answer))
+        }
+        // RFC 8445 §6.1.1: the offerer controls, unless it is a lite agent.
+        let link = try makeLink(isControlling: offer.isICELite, iceServers)
+        var failure: TransportError?
+        do throws(TransportError) {
+            try beginSession(with: offer)
+            try link.setRemote(offer.credentials)
+            try link.gather()
+        } catch {
+            // While there is a path, the other side gets its answer: it would take silence for a broken connection.
+            let isShortage = error.code == .resourceExhausted && newest != nil && link.remote != nil
+            guard isShortage || error.code == .unreachable else {
+                link.close()
+                throw error
+            }
+            failure = error
+        }
+        adopt(link, givesHeadStart: newest != nil && !sctp.monitor.isSuspect)
+        let (answer, candidates) = negotiation.accepted(
+            offer: offer, local: link.local, role: dtls.session?.role ?? .client)
+        sctp.remoteAccepts(messageSize: offer.maximumMessageSize)
+        log.trace("answer", metadata: ["generation": "\(link.local)"])
+        for candidate in candidates { link.add(candidate) }
+        events.emit(.localDescription(answer))
+        if let failure {
+            if failure.code == .unreachable { throw failure }
+            events.emit(.gatheringFailed(failure))
+        }
+    }
+
+    public func addRemoteCandidate(_ candidate: PeerCandidate) throws(TransportError) {
+        core.loop.preconditionIsCurrent()
+        try checkOpen()
+        guard let routed = try negotiation.received(candidate) else { return }
+        let fragment = routed.usernameFragment
+        links.last { $0.remote?.usernameFragment == fragment && !paths.isRetired($0.generation) }?.add(routed.item)
+    }
+
+    // MARK: Agents
+
+    private func agentLink(_ generation: PathMachine.Generation) -> AgentLink? {
+        links.first { $0.generation == generation }
+    }
+
+    private func makeLink(isControlling: Bool, _ servers: [ICEServer]) throws(TransportError) -> AgentLink {
+        lastGeneration += 1
+        let link = AgentLink(self, generation: lastGeneration)
+        let configuration = ICEAgentConfiguration(
+            isControlling: isControlling, servers: servers, policy: self.configuration.icePolicy)
+        link.adopt(try core.makeAgent(configuration, link))
+        return link
+    }
+
+    private func adopt(_ link: AgentLink, givesHeadStart: Bool) {
+        links.append(link)
+        perform(paths.agentMade(link.generation, givesHeadStart: givesHeadStart, at: core.loop.turnTime))
+    }
+
+    func agent(_ link: AgentLink, didEmit event: ICEAgentEvent) {
+        guard !isClosed else { return }
+        switch event {
+        case .candidate(let line):
+            guard !paths.isRetired(link.generation) else { return }
+            events.emit(
+                .localCandidate(
+                    PeerCandidate(
+                        text: line, mediaID: negotiation.mediaID, mediaLineIndex: negotiation.mediaIndex,
+                        usernameFragment: link.local.usernameFragment)))
+        case .gatheringDone:
+            guard !paths.isRetired(link.generation) else { return }
+            events.emit(.endOfLocalCandidates(usernameFragment: link.local.usernameFragment))
+        case .selected(let path): perform(paths.selected(path, by: link.generation))
+        case .state(let state):
+            log.trace("ICE", metadata: ["generation": "\(link.local)", "state": "\(state)"])
+            switch state {
+            case .new, .checking: break
+            case .connected: perform(paths.connected(link.generation))
+            case .failed: perform(paths.failed(link.generation))
             }
         }
     }
 
-    // MARK: The end
-
-    /// Ends everything; `.closed` will be the last event. Idempotent.
-    func finish(_ error: TransportError?) {
-        guard !isClosed else { return }
-        sendOutbox()
-        isClosed = true
-        log.debug("peer connection closed", metadata: ["error": "\(error.map { "\($0)" } ?? "none")"])
-        core.stack.touch()
-        sctp?.close()
-        dtls?.shutdown()
-        output.end()
-        sctp = nil
-        dtls = nil
-        if let outbox { core.outboxes.giveBack(outbox) }
-        outbox = nil
-        for link in [active, pending, retired] { link?.close() }
-        active = nil
-        pending = nil
-        retired = nil
-        for timer in [retirement, handshakeTimer, livenessTimer, pathSizeTimer] { timer?.cancel() }
-        livenessTimer = nil
-        liveness = nil
-        pathSize = nil
-        isWaitingForEvidence = false
-        outboxWork = {}
-        early = nil
-        control = []
-        strays = StrayMessages()
-        reassembly = nil
-        for slot in channels.used { channels.remove(slot) }
-        emit(.closed(error))
-    }
-}
-
-/// An open message or an acknowledgement on its way out.
-struct ControlMessage {
-    var slot: Int
-    var id: ChannelID
-    var bytes: [UInt8]
-    var isOpen: Bool
-}
-
-/// A message that comes in pieces.
-struct Reassembly {
-    var stream: UInt16
-    var `protocol`: UInt32
-    var bytes: [UInt8]
-    /// The rest is dropped.
-    var isTooLarge = false
-}
-
-/// Messages on streams without a channel: unordered ones may come ahead of the open message, and those of a channel that was
-/// agreed on beforehand before this side opened it. Bounded: where no channel comes, the oldest are dropped.
-struct StrayMessages {
-    struct Message {
-        var stream: UInt16
-        var `protocol`: UInt32
-        var payload: Payload
-    }
-
-    static let maximumCount = 64
-    static let maximumBytes = 1 << 19
-
-    private(set) var messages: [Message] = []
-    private var byteCount = 0
-
-    mutating func add(_ message: Message) {
-        guard message.payload.count <= Self.maximumBytes else { return }
-        messages.append(message)
-        byteCount += message.payload.count
-        while messages.count > Self.maximumCount || byteCount > Self.maximumBytes {
-            byteCount -= messages.removeFirst().payload.count
+    private func perform(_ actions: [PathMachine.Action]) {
+        for action in actions {
+            switch action {
+            case .carry(let generation): output.link = agentLink(generation)
+            case .expire(let generation):
+                if let remote = agentLink(generation)?.remote { negotiation.generationEnded(remote.usernameFragment) }
+            case .close(let generation):
+                agentLink(generation)?.close()
+                links.removeAll { $0.generation == generation }
+            case .scheduleRetirement(let duration):
+                retirement = core.loop.schedule(after: duration) { [unowned self] in perform(paths.retirementOver()) }
+            case .cancelRetirement: retirement?.cancel()
+            case .holdCandidates(let generation, let duration):
+                guard let link = agentLink(generation) else { continue }
+                link.hold()
+                core.loop.schedule(after: duration) { link.release() }
+            case .flush: output.pathIsUp()
+            case .handshake:
+                dtls.handshake()
+                handshakeWentOn()
+            case .examinePath: sctp.monitor.pathReplaced()
+            case .reportState(let state):
+                log.debug("peer connection state", metadata: ["state": "\(state)"])
+                events.emit(.state(state))
+            case .reportChecked: events.emit(.pathChecked)
+            case .reportPath(let generation, let path):
+                guard let link = agentLink(generation), let path = path ?? link.path else { continue }
+                events.emit(.pathChanged(link.named(path)))
+            }
         }
     }
 
-    mutating func take(stream: UInt16) -> [Message] {
-        guard !messages.isEmpty else { return [] }
-        let taken = messages.filter { $0.stream == stream }
-        guard !taken.isEmpty else { return [] }
-        messages.removeAll { $0.stream == stream }
-        byteCount = messages.reduce(0) { $0 + $1.payload.count }
-        return taken
+    // MARK: DTLS and SCTP
+
+    private func beginSession(with description: DataDescription) throws(TransportError) {
+        guard dtls.session == nil else { return }
+        let role = Negotiation.role(opposite: description)
+        try dtls.begin(role, fingerprints: description.fingerprints)
+        sctp.rolesSettled(isClient: role == .client)
+        if let early = dtls.takeEarly() { core.loop.atEndOfTurn { [self] in receive(early) } }
+    }
+
+    /// Looks at what a step of the handshake has led to.
+    private func handshakeWentOn() {
+        guard !isClosed else { return }
+        switch dtls.progress(hasPath: paths.isConnected, onTimeout: { [unowned self] in handshakeWentOn() }) {
+        case .unfinished: break
+        case .failed(let error): finish(error)
+        case .established(let session):
+            guard let remote = negotiation.remote else { return }
+            do throws(TransportError) {
+                try sctp.begin(over: session, from: negotiation.sctpPort, to: remote.sctpPort)
+            } catch { finish(error) }
+        }
+    }
+
+    /// The association carries data from now on.
+    func associationIsUp() { perform(paths.associationEstablished()) }
+
+    /// Takes datagrams from any of the agents, through DTLS and SCTP up to the channels, on one stack of calls. What
+    /// DTLS authenticates is welcome on every path.
+    func receive(_ batch: DatagramBatch) {
+        guard !isClosed else { return }
+        guard let session = dtls.session else { return dtls.keepEarly(batch) }
+        // What this leads to goes out when it is done, not at the end of the turn.
+        output.isFlushPromised = true
+        defer {
+            output.isFlushPromised = false
+            output.flush()
+        }
+        let plain = core.plain
+        var isEvidence = false
+        var isForSCTP = false
+        session.beginInput(batch)
+        while true {
+            let wasEstablished = session.isEstablished
+            let count = session.read(into: plain)
+            if !wasEstablished { handshakeWentOn() }
+            guard count > 0, let base = plain.baseAddress else { break }
+            isEvidence = true
+            guard let association = sctp.association else { continue }
+            switch association.takeHeartbeat(UnsafeRawBufferPointer(start: base, count: count), at: core.loop.turnTime)
+            {
+            case .answered: break
+            case .came(let heartbeat): sctp.monitor.heartbeatAnswered(heartbeat)
+            case .other:
+                if !isForSCTP { core.stack.touch() }
+                isForSCTP = true
+                association.input(base, count: count)
+            }
+        }
+        session.endInput()
+        if isEvidence { sctp.monitor.noteEvidence() }
+        if isForSCTP { sctp.packetsReceived() }
+        sctp.sendOutbox()
+        if let failure = session.failure { finish(failure.code == .closed ? nil : failure) }
     }
 }

@@ -2,13 +2,31 @@ internal import TransportPluginAPI
 
 /// The data channel establishment protocol (RFC 8832). Pure.
 enum DCEP {
-    /// RFC 8831 §8: what a message's payload protocol identifier says.
+    /// Payload protocol identifiers of messages (RFC 8831 §8).
     enum PayloadProtocol {
         static let control: UInt32 = 50
         static let text: UInt32 = 51
         static let binary: UInt32 = 53
         static let emptyText: UInt32 = 56
         static let emptyBinary: UInt32 = 57
+
+        /// The identifier of an application's message.
+        @inline(__always)
+        static func of(isText: Bool, isEmpty: Bool) -> UInt32 {
+            isText ? (isEmpty ? emptyText : text) : (isEmpty ? emptyBinary : binary)
+        }
+
+        /// The kind of an application's message. Nil for identifiers of anything else.
+        @inline(__always)
+        static func content(of identifier: UInt32) -> (isText: Bool, isEmpty: Bool)? {
+            switch identifier {
+            case binary: (false, false)
+            case text: (true, false)
+            case emptyBinary: (false, true)
+            case emptyText: (true, true)
+            default: nil
+            }
+        }
     }
 
     enum Message: Equatable {

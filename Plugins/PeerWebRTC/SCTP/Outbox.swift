@@ -1,11 +1,10 @@
-internal import CUsrsctp
-
-/// Small messages of one turn, gathered so that SCTP puts many of them into one packet. usrsctp by itself sends each at once.
+/// Small messages of one turn, gathered so that SCTP puts many of them into one packet. usrsctp by itself sends each at
+/// once.
 ///
 /// Lent by a pool that all connections of a loop share, like `DatagramBatch`.
 final class Outbox {
     struct Entry {
-        var delivery: CUsrsctp_delivery
+        var delivery: SCTPDelivery
         var `protocol`: UInt32
         /// The channel's slot.
         var slot: Int32
@@ -29,11 +28,9 @@ final class Outbox {
         entries.deallocate()
     }
 
-    var count: Int { end - first }
-
-    /// False, and nothing taken, when it is full.
+    /// Adds a message. False when the outbox is full.
     @inline(__always)
-    func append(_ message: UnsafeRawBufferPointer, _ delivery: CUsrsctp_delivery, protocol: UInt32, slot: Int) -> Bool {
+    func append(_ message: UnsafeRawBufferPointer, _ delivery: SCTPDelivery, protocol: UInt32, slot: Int) -> Bool {
         guard end < Self.maximumCount, byteEnd + message.count <= Self.capacity else { return false }
         if let source = message.baseAddress { (bytes + byteEnd).copyMemory(from: source, byteCount: message.count) }
         (entries + end).initialize(
@@ -45,19 +42,32 @@ final class Outbox {
         return true
     }
 
-    /// The oldest message.
+    /// Hands all messages to SCTP, which fills packets with them, and calls `onSent` with the size and slot of each.
+    /// False when the send buffer is full; the rest stays here.
     @inline(__always)
-    func peek() -> UnsafeMutablePointer<Entry>? { first < end ? entries + first : nil }
-
-    @inline(__always)
-    func payload(of entry: UnsafeMutablePointer<Entry>) -> UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(start: bytes + Int(entry.pointee.offset), count: Int(entry.pointee.count))
-    }
-
-    @inline(__always)
-    func removeFirst() {
-        first += 1
-        if first == end { removeAll() }
+    func empty(into association: SCTPAssociation, onSent: (_ size: Int, _ slot: Int) -> Void) -> Bool {
+        var isCorked = false
+        defer { if isCorked { association.setCork(false) } }
+        while first < end {
+            let entry = entries + first
+            // All but the last wait for a full packet.
+            if end - first > 1, !isCorked {
+                isCorked = true
+                association.setCork(true)
+            } else if end - first == 1, isCorked {
+                isCorked = false
+                association.setCork(false)
+            }
+            let payload = UnsafeRawBufferPointer(
+                start: bytes + Int(entry.pointee.offset), count: Int(entry.pointee.count))
+            let result = association.send(payload, &entry.pointee.delivery, protocol: entry.pointee.protocol)
+            if result == .full { return false }
+            // Any other failure means that the association is gone, which is reported by itself.
+            onSent(Int(entry.pointee.count), Int(entry.pointee.slot))
+            first += 1
+        }
+        removeAll()
+        return true
     }
 
     func removeAll() {
@@ -67,7 +77,7 @@ final class Outbox {
     }
 }
 
-/// Outboxes that nobody uses now.
+/// Spare outboxes.
 final class OutboxPool {
     private static let maximumCount = 8
     @exclusivity(unchecked) private var spare: Outbox?

@@ -3,8 +3,8 @@ internal import TransportPluginAPI
 
 /// One SCTP association over one DTLS session (RFC 8261, RFC 8831 §6).
 ///
-/// Reads are pulled: packets go in by `input`, what they brought comes out of `receive`, also what timers brought. Packets
-/// that usrsctp sends go to the session from inside usrsctp's calls.
+/// Reads are pulled: packets go in by `input`, what they brought comes out of `receive`, also what timers brought.
+/// Packets that usrsctp sends go to the session from inside usrsctp's calls.
 final class SCTPAssociation {
     /// Milliseconds. RFC 9260's 1 s minimum is made for delayed SACKs of 200 ms; ours are 20 ms.
     static let initialTimeout: UInt32 = 500
@@ -16,13 +16,22 @@ final class SCTPAssociation {
     static let silentTimeout: UInt32 = 60_000
 
     struct Settings {
-        var localPort: UInt16 = 5000
+        var localPort: UInt16
         /// Sizes of packets.
-        var sizes = PacketSizes(maximumDatagram: PacketSizes.defaultMaximumDatagram)
+        var sizes: PacketSizes
         /// In each direction.
         var streams: UInt16
         var sendBuffer: Int
         var receiveBuffer: Int
+
+        init(_ configuration: PeerConnectionConfiguration, _ options: WebRTCOptions, localPort: UInt16) {
+            self.localPort = localPort
+            sizes = options.sizes
+            streams = UInt16(options.streams)
+            let largest = configuration.maximumMessageSize
+            sendBuffer = max(2 << 20, 2 * configuration.sendHighWaterMark + largest)
+            receiveBuffer = max(1 << 20, 4 * largest)
+        }
     }
 
     enum Read {
@@ -51,8 +60,8 @@ final class SCTPAssociation {
     private let sizes: PacketSizes
     private var timeoutLimit = SCTPAssociation.maximumTimeout
     private(set) var isEstablished = false
-    /// Whether bulk data is in flight for longer than usrsctp's retransmission timer runs. On a short path it is not, and the
-    /// cheaper way of taking acknowledgements does.
+    /// Whether bulk data is in flight for longer than usrsctp's retransmission timer runs. On a short path it is not,
+    /// and the cheaper way of taking acknowledgements does.
     @exclusivity(unchecked) private var isFar = false
     private static let farRoundTrip: UInt32 = 5
 
@@ -129,17 +138,17 @@ final class SCTPAssociation {
         usrsctp_conninput(UnsafeMutableRawPointer(bitPattern: id), packet, count, 0)
     }
 
-    /// What became of a packet that holds nothing but a heartbeat or its answer.
+    /// The outcome of `takeHeartbeat`.
     enum HeartbeatOutcome: Equatable {
-        /// It is something else, or none of ours: for `input`.
+        /// It is something else, or an answer to no heartbeat of this side: for `input`.
         case other
-        /// The other side has its answer.
+        /// It was a heartbeat, and the other side gets its answer.
         case answered
-        /// The other side has answered.
+        /// It was the answer to this heartbeat.
         case came(HeartbeatBook.Entry)
     }
 
-    /// Deals with a heartbeat ahead of usrsctp, which an idle connection so leaves alone.
+    /// Takes a packet with a heartbeat or its answer ahead of usrsctp, which an idle connection leaves alone this way.
     @inline(__always)
     func takeHeartbeat(_ packet: UnsafeRawBufferPointer, at now: Timestamp) -> HeartbeatOutcome {
         guard let kind = Heartbeat.parse(packet), isEstablished, header != 0 else { return .other }
@@ -161,7 +170,8 @@ final class SCTPAssociation {
         session.write(base, count: packet.count)
     }
 
-    /// usrsctp sends this packet, before the association is established: the last one has the other side's tag.
+    /// Looks at a packet that usrsctp sends before the association is established: the last one has the other side's
+    /// tag.
     func noteHeader(_ packet: UnsafeRawPointer, count: Int) {
         guard count >= 12, packet.loadUnaligned(fromByteOffset: 4, as: UInt32.self) != 0 else { return }
         header = packet.loadUnaligned(as: UInt64.self)
@@ -187,11 +197,20 @@ final class SCTPAssociation {
 
     // MARK: Messages out
 
-    /// 0, `EWOULDBLOCK` when the buffer is full, or another errno.
+    enum SendResult: Equatable {
+        case sent
+        /// The send buffer is full.
+        case full
+        case failed(errno: Int32)
+    }
+
+    /// Hands a message to usrsctp, which copies it.
     @inline(__always)
-    func send(_ bytes: UnsafeRawBufferPointer, _ delivery: inout CUsrsctp_delivery, protocol: UInt32) -> Int32 {
-        guard let socket else { return EPIPE }
-        return CUsrsctp_send(socket, bytes.baseAddress, bytes.count, &delivery, `protocol`, isFar ? 1 : 0)
+    func send(_ bytes: UnsafeRawBufferPointer, _ delivery: inout SCTPDelivery, protocol: UInt32) -> SendResult {
+        guard let socket else { return .failed(errno: EPIPE) }
+        let error = CUsrsctp_send(
+            socket, bytes.baseAddress, bytes.count, &delivery.native, `protocol`, isFar ? 1 : 0)
+        return error == 0 ? .sent : error == EWOULDBLOCK ? .full : .failed(errno: error)
     }
 
     /// Between `true` and `false`, what is sent waits until it fills a packet; the next message sends what is left.
@@ -245,10 +264,10 @@ final class SCTPAssociation {
         _ = CUsrsctp_set_chunk(socket, chunks == .full ? 0 : sizes.chunkPayload(.half))
     }
 
-    /// Another path carries the packets: what was measured is of the old one.
+    /// Another path carries the packets: measurements of the one before no longer count.
     func pathChanged() { heartbeats.pathChanged() }
 
-    /// Smoothed, of heartbeats on this path; before the first answer usrsctp's, in whole milliseconds.
+    /// The smoothed round trip of heartbeats on this path; before the first answer usrsctp's, in whole milliseconds.
     var roundTrip: Duration? {
         guard let socket, isEstablished else { return nil }
         if let roundTrip = heartbeats.roundTrip { return roundTrip }
@@ -256,17 +275,18 @@ final class SCTPAssociation {
         return milliseconds < 0 ? nil : .milliseconds(milliseconds)
     }
 
-    /// Streams that can be sent on: what both sides agreed to.
+    /// The number of streams that can be sent on: both sides have agreed to it.
     var outgoingStreams: UInt16 {
         guard let socket else { return 0 }
         return CUsrsctp_outgoing_streams(socket)
     }
 
-    /// The longest pause between retransmissions, in milliseconds: max(1 s, 4 round trips); short while the other side is silent, so
-    /// that data resumes at once when it is back, and then a thousandth of the silence.
+    /// The longest pause between retransmissions, in milliseconds: max(1 s, 4 round trips); short while the other side
+    /// is silent, so that data resumes at once when it is back, and then a thousandth of the silence.
     ///
-    /// usrsctp gives an association up after 65,535 timeouts without an acknowledgement, a heartbeat's or data in between, and that
-    /// number cannot be made larger: at 100 ms that is 1.8 hours. In proportion to the silence it takes 40 days.
+    /// usrsctp gives an association up after 65,535 timeouts without an acknowledgement, a heartbeat's or data in
+    /// between, and that number cannot be made larger: at 100 ms that is 1.8 hours. In proportion to the silence it
+    /// takes 40 days.
     static func timeoutLimit(silence: Duration?, roundTrip: UInt32) -> UInt32 {
         let roundTrip = min(roundTrip, 15_000)
         guard let silence else { return max(maximumTimeout, 4 * roundTrip) }
@@ -275,7 +295,8 @@ final class SCTPAssociation {
         return min(max(soon, UInt32(clamping: silence.components.seconds)), silentTimeout)
     }
 
-    /// Adapts the pause between retransmissions. `silence`: how long the other side has been silent, nil when it is not suspect.
+    /// Adapts the pause between retransmissions. `silence`: how long the other side has been silent, nil when it is not
+    /// suspect.
     func adaptTimeouts(silence: Duration?) {
         guard let socket, isEstablished else { return }
         let roundTrip = UInt32(clamping: CUsrsctp_round_trip(socket))

@@ -1,0 +1,184 @@
+internal import Logging
+internal import TransportPluginAPI
+
+/// Watches one association: whether the other side lives, and how large packets may be. The shell of `LivenessMachine`
+/// and `PathSizeMachine`.
+final class AssociationMonitor {
+    private let core: TransportCore
+    private let events: ConnectionEvents
+    private let log: Logger
+    /// Both are strong until `end`, which breaks the cycle.
+    private var association: SCTPAssociation?
+    private var transport: SCTPTransport?
+
+    @exclusivity(unchecked) private(set) var liveness: LivenessMachine?
+    /// `liveness` knows that something is outstanding. Beside it, for speed.
+    @exclusivity(unchecked) private var isWaitingForEvidence = false
+    private var livenessTimer: LoopTimer?
+    private(set) var pathSize: PathSizeMachine?
+    private var pathSizeTimer: LoopTimer?
+
+    init(_ core: TransportCore, events: ConnectionEvents, log: Logger) {
+        self.core = core
+        self.events = events
+        self.log = log
+    }
+
+    /// The association carries data from now on.
+    func begin(_ association: SCTPAssociation, of transport: SCTPTransport) {
+        guard liveness == nil else { return }
+        self.association = association
+        self.transport = transport
+        liveness = LivenessMachine(at: .now())
+        armLiveness()
+    }
+
+    func end() {
+        livenessTimer?.cancel()
+        livenessTimer = nil
+        pathSizeTimer?.cancel()
+        pathSizeTimer = nil
+        liveness = nil
+        pathSize = nil
+        isWaitingForEvidence = false
+        association = nil
+        transport = nil
+    }
+
+    // MARK: Liveness
+
+    /// The other side is suspect, or nothing is known of it yet.
+    var isSuspect: Bool { liveness?.isSuspect ?? true }
+
+    /// An authenticated datagram came.
+    @inline(__always)
+    func noteEvidence() {
+        guard let action = liveness?.evidenceReceived(at: core.loop.turnTime) else { return }
+        perform([action])
+    }
+
+    /// Something was sent that the other side acknowledges.
+    @inline(__always)
+    func noteSent() {
+        guard !isWaitingForEvidence, liveness != nil else { return }
+        beginWaiting()
+    }
+
+    private func beginWaiting() {
+        liveness?.dataSent(at: core.loop.turnTime)
+        armLiveness()
+    }
+
+    /// Asks the other side for a sign of life. The answer is reported.
+    func probe() {
+        guard let action = liveness?.probeRequested(at: .now()) else { return }
+        perform([action])
+        armLiveness()
+    }
+
+    private func armLiveness() {
+        livenessTimer?.cancel()
+        isWaitingForEvidence = liveness?.isWaiting ?? false
+        guard let deadline = liveness?.deadline else { return }
+        livenessTimer = core.loop.schedule(at: deadline) { [unowned self] in livenessTimerFired() }
+    }
+
+    private func livenessTimerFired() {
+        // Reads what usrsctp's timers brought, if they did. That may be the end of the connection.
+        transport?.pump()
+        transport?.releaseSent()
+        guard let association else { return }
+        association.adaptTimeouts(silence: liveness?.silence(at: .now()))
+        let isOutstanding = association.buffered > 0
+        watchProgress(of: association, isOutstanding: isOutstanding)
+        perform(
+            liveness?.timerFired(
+                at: .now(), hasUnacknowledgedData: isOutstanding, roundTrip: association.roundTrip) ?? [])
+        armLiveness()
+    }
+
+    private func perform(_ actions: [LivenessMachine.Action]) {
+        for action in actions {
+            switch action {
+            case .probe: association?.probe(at: .now())
+            case .reportSuspect(let since):
+                log.debug("peer is silent")
+                association?.adaptTimeouts(silence: .zero)
+                events.emit(.liveness(.suspect(since: since)))
+            case .reportAlive:
+                log.debug("peer is alive again")
+                association?.adaptTimeouts(silence: nil)
+                events.emit(.liveness(.alive))
+            }
+        }
+    }
+
+    // MARK: Packet sizes
+
+    /// The association is established: asks at once what its path carries.
+    func beginPathSize() {
+        guard pathSize == nil, let association, core.options.sizes.canHalve else { return }
+        let now = Timestamp.now()
+        var machine = PathSizeMachine(at: now, roundTrip: association.roundTrip)
+        let actions = machine.pathChanged(at: now)
+        pathSize = machine
+        perform(actions)
+    }
+
+    /// Another path carries the packets from now on.
+    func pathReplaced() {
+        // The new path shows at once whether it carries, and data that waits for a timer goes on.
+        probe()
+        association?.pathChanged()
+        perform(pathSize?.pathChanged(at: .now()) ?? [])
+    }
+
+    func heartbeatAnswered(_ heartbeat: HeartbeatBook.Entry) {
+        guard let size = heartbeat.size else { return }
+        perform(pathSize?.answered(size, at: core.loop.turnTime, roundTrip: association?.roundTrip) ?? [])
+    }
+
+    /// Called now and then while data is outstanding, and once when none is any more.
+    private func watchProgress(of association: SCTPAssociation, isOutstanding: Bool) {
+        guard let lastEvidence = liveness?.lastEvidence else { return }
+        guard isOutstanding else {
+            pathSize?.dataIsAcknowledged()
+            return
+        }
+        perform(
+            pathSize?.dataIsOutstanding(
+                acknowledged: association.acknowledged, lastEvidence: lastEvidence, at: .now()) ?? [])
+    }
+
+    private func perform(_ actions: [PathSizeMachine.Action]) {
+        for action in actions {
+            switch action {
+            case .probe(let size): association?.probe(size, at: .now())
+            case .use(let chunks, let packets):
+                if packets == .half {
+                    let size = core.options.sizes.datagram(.full)
+                    log.debug("the path drops large datagrams: smaller ones are sent", metadata: ["size": "\(size)"])
+                }
+                core.stack.touch()
+                association?.use(chunks: chunks, packets: packets)
+            case .giveUp:
+                let size = core.options.sizes.datagram(.full)
+                transport?.fail(
+                    TransportError(
+                        .io,
+                        "the path no longer carries datagrams of \(size) bytes, and data that was cut for them cannot "
+                            + "be cut again: set max-datagram-size to a size that passes",
+                        isRetriable: true))
+                return
+            }
+        }
+        armPathSize()
+    }
+
+    private func armPathSize() {
+        pathSizeTimer?.cancel()
+        pathSizeTimer = pathSize?.deadline.map { deadline in
+            core.loop.schedule(at: deadline) { [unowned self] in perform(pathSize?.timerFired(at: .now()) ?? []) }
+        }
+    }
+}
