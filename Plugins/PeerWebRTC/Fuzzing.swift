@@ -1,9 +1,9 @@
 internal import TransportPluginAPI
 
-/// Decoders of what the other side sends, for fuzzing from outside of the module. Each returns whether the input was accepted,
-/// and traps on nothing.
+/// Decoders of the other side's input, for fuzzing from outside of the module. Each returns whether the input was
+/// accepted, and traps on nothing.
 @_spi(Fuzzing) public enum WebRTCDecoders {
-    /// An offer; what is accepted must be answerable, and the answer readable.
+    /// Reads an offer. One that is accepted must be answerable, and the answer readable.
     public static func description(_ text: String) -> Bool {
         guard let offer = try? DataDescription(parsing: SessionDescription(kind: .offer, text: text)) else {
             return false

@@ -5,7 +5,7 @@ struct CandidateTally: Equatable {
     private(set) var host = 0
     private(set) var reflexive = 0
     private(set) var relay = 0
-    /// Names that stand for addresses which a browser does not tell (`….local`), and other names.
+    /// Names that stand for addresses which a browser hides (`….local`), and other names.
     private(set) var names = 0
     private(set) var tcp = 0
     private(set) var ipv4 = 0
@@ -15,7 +15,7 @@ struct CandidateTally: Equatable {
     var isEmpty: Bool { count == 0 }
     private var count: Int { host + reflexive + relay + names + tcp }
 
-    /// Counts a line that begins with `candidate:` (RFC 8839 §5.1); what is not one is passed over.
+    /// Counts a line that begins with `candidate:` (RFC 8839 §5.1). Other lines are ignored.
     mutating func add(_ line: String) {
         let words = line.split(separator: " ", maxSplits: 8)
         guard words.count >= 8, count < 1024 else { return }
@@ -39,7 +39,7 @@ struct CandidateTally: Equatable {
         }
     }
 
-    /// For sentences: `2 host, 1 srflx`.
+    /// The counts in words: `2 host, 1 srflx`.
     var description: String {
         let kinds = [
             (host, "host"), (reflexive, "srflx"), (relay, "relay"), (names, "named"), (tcp, "tcp"),
@@ -49,11 +49,11 @@ struct CandidateTally: Equatable {
     }
 }
 
-/// What a connection lacks, from what is known of its layers. Pure.
+/// Finds the layer that a connection waits for, from what is known of each. Pure.
 struct ConnectionDiagnosis: Equatable {
     /// How far a layer is.
     enum Layer: Equatable {
-        /// What lies below is not up.
+        /// The layer below is not up.
         case unreached
         /// Its handshake was begun, and the other side has not taken part.
         case unanswered
@@ -70,12 +70,12 @@ struct ConnectionDiagnosis: Equatable {
     var relays: [String] = []
     /// A pair was found by the latest round.
     var hasPath = false
-    /// The other side has said nothing since the path was found, or for a while.
+    /// The other side has been silent since the path was found, or for a while.
     var isSilent = false
     var encryption = Layer.unreached
     var association = Layer.unreached
 
-    /// Nil: nothing is missing, or what is missing is not known here.
+    /// The layer that is missing. Nil when none is, or none that is known here.
     var stall: PeerStall? {
         guard isAnswered else { return local.isComplete && local.isEmpty ? withoutLocalCandidates : nil }
         guard hasPath else { return withoutPath }
@@ -83,21 +83,21 @@ struct ConnectionDiagnosis: Equatable {
         case (.unanswered, _), (.unreached, _):
             return PeerStall(
                 .handshakeUnanswered, "a path was found, but the DTLS handshake over it is not answered",
-                cure:
-                    "check that nothing between the two machines filters UDP by content or size, and see the other side's log"
+                cure: "check that nothing between the two machines filters UDP by content or size, and see the "
+                    + "other side's log"
             )
         case (.up, .unanswered), (.up, .unreached):
             return PeerStall(
                 .channelsUnanswered, "the encryption is up, but the SCTP handshake over it is not answered",
-                cure:
-                    "check that the other side wants data channels, and that packets of 1280 bytes pass between the machines"
+                cure: "check that the other side wants data channels, and that packets of 1280 bytes pass between "
+                    + "the machines"
             )
         case (.up, .up):
             guard isSilent else { return nil }
             return PeerStall(
                 .pathSilent, "a path was found, and nothing of the other side comes over it",
-                cure:
-                    "check that the other side runs and is not suspended, and that no firewall drops UDP flows that have lived a while"
+                cure: "check that the other side runs and is not suspended, and that no firewall drops UDP flows "
+                    + "that have lived a while"
             )
         }
     }
@@ -109,13 +109,14 @@ struct ConnectionDiagnosis: Equatable {
                 .noRemoteCandidates,
                 remote.isComplete
                     ? "the other side has found no candidate that it could offer"
-                    : "the other side has described itself, but told of no candidate",
+                    : "the other side has described itself, but has sent no candidate",
                 cure: "see the other side's events; run room doctor on its machine")
         }
         if let unusable { return unusable }
         return PeerStall(
             .checksUnanswered,
-            "no connectivity check is answered: this side offers \(local.description); the other side \(remote.description)",
+            "no connectivity check is answered: this side offers \(local.description); the other side "
+                + remote.description,
             cure: local.relay + remote.relay == 0
                 ? "let UDP pass between the two machines, or configure a TURN server (room serve --turn-uri)"
                 : "let UDP pass between the machines and the TURN server; run room doctor with the server's URL on both"
@@ -147,8 +148,10 @@ struct ConnectionDiagnosis: Equatable {
         if addresses == 0 {
             return PeerStall(
                 .noUsableCandidates,
-                "the other side offers only \(remote.tcp > 0 ? "TCP" : "names that cannot be resolved here (mDNS)"): \(remote.description)",
-                cure: "configure a STUN or TURN server (room serve --stun-uri), or let the browser tell its addresses")
+                "the other side offers only "
+                    + (remote.tcp > 0 ? "TCP" : "names that cannot be resolved here (mDNS)")
+                    + ": \(remote.description)",
+                cure: "configure a STUN or TURN server (room serve --stun-uri), or let the browser show its addresses")
         }
         let hasCommonFamily = local.ipv4 > 0 && remote.ipv4 > 0 || local.ipv6 > 0 && remote.ipv6 > 0
         // A relay may have the other family.

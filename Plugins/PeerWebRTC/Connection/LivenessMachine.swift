@@ -1,14 +1,14 @@
 internal import TransportPluginAPI
 
-/// Decides when to ask the other side for a sign of life, and when its silence is worth telling. Pure: time is handed in.
+/// Decides when to ask the other side for a sign of life, and when to report its silence. Pure: time is handed in.
 ///
-/// Evidence is any datagram that DTLS authenticated. Silence counts only while something is outstanding: data without an
-/// acknowledgement, or a probe. It counts from the last evidence or from when that something went out, whichever is later, so
-/// that an idle peer that is written to does not look dead.
+/// Evidence is any datagram that DTLS authenticated. Silence counts only while something is outstanding: data without
+/// an acknowledgement, or a probe. It counts from the last evidence or from when that something went out, whichever is
+/// later, so that an idle peer that is written to does not look dead.
 ///
-/// RFC 7675 would stop sending 30 s after the last consent. We go on with at most four probes a second instead, so that a peer that was
-/// cut off for a minute is found again at once; each is a datagram of some 80 bytes to an address that had given consent. After
-/// minutes they become rarer, to one in five seconds.
+/// RFC 7675 would stop sending 30 s after the last consent. We go on with at most four probes a second instead, so that
+/// a peer that was cut off for a minute is found again at once; each is a datagram of some 80 bytes to an address that
+/// had given consent. After minutes they become rarer, to one in five seconds.
 struct LivenessMachine: Equatable {
     struct Settings: Equatable {
         /// Silence after which the first probe is sent, and the pause between probes.
@@ -17,18 +17,20 @@ struct LivenessMachine: Equatable {
         var suspectInterval = Duration.milliseconds(100)
         /// Silence after which the peer is suspect; at least three round trips.
         var suspectAfter = Duration.milliseconds(750)
-        /// An idle peer is asked this long after the last evidence, or a little earlier: at a multiple of `idleGrid`, where all
-        /// connections of a loop ask at once. One that wakes up for each of them would hardly sleep.
+        /// An idle peer is asked this long after the last evidence, or a little earlier: at a multiple of `idleGrid`,
+        /// where all connections of a loop ask at once. One that wakes up for each of them would hardly sleep.
         var idleInterval = Duration.milliseconds(2500)
         var idleGrid = Duration.milliseconds(500)
-        /// After this long without evidence probes are limited (RFC 7675's 30 s): the pause is `quietInterval`, then a thousandth of
-        /// the silence, and `quietLimit` in the end.
+        /// After this long without evidence probes are limited (RFC 7675's 30 s): the pause is `quietInterval`, then a
+        /// thousandth of the silence, and `quietLimit` in the end.
         var quietAfter = Duration.seconds(30)
         var quietInterval = Duration.milliseconds(250)
         var quietLimit = Duration.seconds(5)
-        /// A timer that comes later than this shows that this side stood still: what came meanwhile is still to be read.
+        /// A timer that is later than this shows that this side stood still: datagrams that came meanwhile are still to
+        /// be read.
         var tolerance = Duration.milliseconds(100)
-        /// What it is given for that, and how often without evidence in between: a side that is always late judges nevertheless.
+        /// The time for reading them, and how often it is granted without evidence in between: a side that is always
+        /// late judges nevertheless.
         var grace = Duration.milliseconds(20)
         var graceLimit = 3
     }
@@ -42,16 +44,16 @@ struct LivenessMachine: Equatable {
     let settings: Settings
     private(set) var lastEvidence: Timestamp
     private(set) var isSuspect = false
-    /// When the next call of `timerFired` is due.
+    /// The time at which `timerFired` is due.
     private(set) var deadline: Timestamp
     /// Since when something has been outstanding.
     private var waitingSince: Timestamp?
     private var lastProbe: Timestamp?
-    /// When this side last noticed that it had stood still. Silence of before is no silence.
+    /// The time at which this side last noticed that it had stood still. Silence before it does not count.
     private var resumedAt: Timestamp
-    /// How often that was, since the last evidence.
+    /// How often that happened since the last evidence.
     private var graces = 0
-    /// Somebody asked, and waits for the answer.
+    /// A probe was requested, and its answer is to be reported.
     private var isAsked = false
 
     /// The connection came up at `now`, which is evidence.
@@ -94,7 +96,7 @@ struct LivenessMachine: Equatable {
         deadline = now + settings.probeInterval
     }
 
-    /// Somebody wants to know now: the next evidence is reported, suspicion or not.
+    /// A probe was requested: the next evidence is reported, with or without suspicion.
     mutating func probeRequested(at now: Timestamp) -> Action {
         isAsked = true
         probed(at: now)
@@ -145,7 +147,7 @@ struct LivenessMachine: Equatable {
         return actions
     }
 
-    /// From a probe after so long a silence to the next.
+    /// The time from a probe after so long a silence to the next one.
     private func pause(after silence: Duration, _ roundTrip: Duration?) -> Duration {
         if silence >= settings.quietAfter {
             return min(max(settings.quietInterval, silence / 1000), settings.quietLimit)

@@ -2,13 +2,14 @@ internal import TransportPluginAPI
 
 /// Decides how large packets may be (RFC 8899, with two sizes). Pure: time is handed in.
 ///
-/// A message is cut into chunks when it is sent, and a chunk that was sent cannot be cut again: if the path drops packets of its size,
-/// it never arrives. So chunks are of half a packet until a heartbeat of the full size was answered on this path, which takes a
-/// round trip; a packet holds two of them meanwhile. When three heartbeats of full size stay unanswered, each beside one of half
-/// the size that was answered, packets become as small as the chunks.
+/// A message is cut into chunks when it is sent, and a chunk that was sent cannot be cut again: if the path drops
+/// packets of its size, it never arrives. So chunks are of half a packet until a heartbeat of the full size was
+/// answered on this path, which takes a round trip; a packet holds two of them meanwhile. When three heartbeats of full
+/// size stay unanswered, each beside one of half the size that was answered, packets become as small as the chunks.
 ///
-/// The path may shrink later, with chunks of full size on their way. Data without any progress while the other side answers
-/// leads to the same question, and when the answer is that they don't come through, the connection must be made anew.
+/// The path may shrink later, with chunks of full size on their way. Data without any progress while the other side
+/// answers leads to the same question, and when the answer is that they don't come through, the connection must be made
+/// anew.
 struct PathSizeMachine: Equatable {
     enum Size: Equatable { case full, half }
 
@@ -23,8 +24,8 @@ struct PathSizeMachine: Equatable {
         var silentPause = Duration.seconds(5)
         /// Data without progress for this long, and for eight round trips, leads to the question.
         var stall = Duration.seconds(1)
-        /// The question is asked again this long after an answer: of a path that is small, whether it still is (RFC 8899 §5.1.1,
-        /// PMTU_RAISE_TIMER), and of one whose packets are not the reason of a stall.
+        /// The question is asked again this long after an answer: of a path that is small, whether it still is (RFC
+        /// 8899 §5.1.1, PMTU_RAISE_TIMER), and of one whose packets are not the reason of a stall.
         var raiseInterval = Duration.seconds(600)
         var verifyInterval = Duration.seconds(10)
     }
@@ -34,7 +35,7 @@ struct PathSizeMachine: Equatable {
         case probe(Size)
         /// From now on messages are cut into `chunks`, and no packet is larger than `packets`.
         case use(chunks: Size, packets: Size)
-        /// What was cut for the full size cannot arrive.
+        /// Data that was cut for the full size cannot arrive.
         case giveUp
     }
 
@@ -67,7 +68,7 @@ struct PathSizeMachine: Equatable {
 
     let settings: Settings
     private var state: State
-    /// When `timerFired` is due; nil while no answer is waited for.
+    /// The time at which `timerFired` is due; nil while no answer is waited for.
     private(set) var deadline: Timestamp?
     private var mayHoldFullChunks = false
     private var roundTrip = Duration.zero
@@ -139,8 +140,8 @@ struct PathSizeMachine: Equatable {
         return [.probe(.full), .probe(.half)]
     }
 
-    /// A look at data that is outstanding. `acknowledged`: the last cumulative TSN (RFC 9260 §3.3.4); `lastEvidence`: when something
-    /// last came from the other side.
+    /// Data is outstanding. `acknowledged`: the last cumulative TSN (RFC 9260 §3.3.4); `lastEvidence`:
+    /// when something last came from the other side.
     mutating func dataIsOutstanding(acknowledged: UInt32, lastEvidence: Timestamp, at now: Timestamp) -> [Action] {
         guard let last = progress, last.acknowledged == acknowledged else {
             progress = Progress(acknowledged: acknowledged, since: now)
@@ -190,7 +191,7 @@ struct PathSizeMachine: Equatable {
         state = .half
         deadline = nil
         nextQuestion = now + settings.raiseInterval
-        // What was sent in the meantime shows whether a chunk of full size is on its way.
+        // Progress since then shows whether a chunk of full size is on its way.
         progress = progress.map { Progress(acknowledged: $0.acknowledged, since: now) }
         return reason == .raise ? [] : [.use(chunks: .half, packets: .half)]
     }

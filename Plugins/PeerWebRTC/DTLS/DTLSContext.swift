@@ -1,8 +1,8 @@
 internal import COpenSSL
 internal import TransportPluginAPI
 
-/// The certificate and the settings that all DTLS sessions of a transport share. Made once, before any connection: a key
-/// takes longer to make than a handshake.
+/// The certificate and the settings that all DTLS sessions of a transport share. Made once, before any connection: a
+/// key takes longer to make than a handshake.
 final class DTLSContext: @unchecked Sendable {
     // SAFETY: written in `init` only; OpenSSL locks its reference counts.
     let context: OpaquePointer
@@ -14,7 +14,7 @@ final class DTLSContext: @unchecked Sendable {
         "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
         + "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 
-    /// Not for media, there is none: aiortc, for one, ends a handshake without the extension (RFC 5764 §4.1.1).
+    /// Offered although there is no media: aiortc, for one, ends a handshake without the extension (RFC 5764 §4.1.1).
     private static let mediaProfiles = "SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_SHA1_80"
 
     /// Throws `.resourceExhausted` when OpenSSL cannot make a key or a context.
@@ -38,7 +38,8 @@ final class DTLSContext: @unchecked Sendable {
         guard let bytes = Self.digest(of: certificate, .sha256) else { throw Self.failure("a digest") }
         fingerprint = Fingerprint(algorithm: .sha256, bytes: bytes)
 
-        // Both sides show a certificate; whether it is the right one is decided by its fingerprint alone (RFC 8827 §6.5).
+        // Both sides show a certificate; whether it is the right one is decided by its fingerprint alone (RFC 8827
+        // §6.5).
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nil)
         SSL_CTX_set_cert_verify_callback(context, dtlsVerifyCertificate, nil)
         guard let method = makeDatagramBIOMethod() else { throw Self.failure("a BIO method") }
@@ -65,7 +66,7 @@ final class DTLSContext: @unchecked Sendable {
         return Array(bytes.prefix(Int(count)))
     }
 
-    /// Self-signed, ECDSA P-256, with nothing in it that tells who we are (RFC 8826 §5.5).
+    /// Makes a self-signed certificate, ECDSA P-256, that identifies no one (RFC 8826 §5.5).
     private static func certificate(for key: OpaquePointer) throws(TransportError) -> OpaquePointer {
         guard let certificate = X509_new() else { throw failure("a certificate") }
         var serial: UInt64 = 0
@@ -93,8 +94,8 @@ final class DTLSContext: @unchecked Sendable {
     }
 }
 
-/// OpenSSL asks whether the other side's certificate is the one that its description announced, inside the handshake: with a
-/// wrong one there is no key, hence no data, in either direction.
+/// OpenSSL asks whether the other side's certificate is the one that its description announced, inside the handshake:
+/// with a wrong one there is no key, hence no data, in either direction.
 private func dtlsVerifyCertificate(_ store: OpaquePointer?, _ argument: UnsafeMutableRawPointer?) -> Int32 {
     // Ownership: unretained; the session frees the SSL object before it goes.
     guard let store, let ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),

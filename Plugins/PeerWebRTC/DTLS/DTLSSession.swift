@@ -1,12 +1,12 @@
 internal import COpenSSL
 internal import TransportPluginAPI
 
-/// One DTLS association (RFC 6347), without sockets and without threads: it reads datagrams out of a batch and writes records to
-/// an output. Lives as long as its connection, under however many ICE agents.
+/// One DTLS association (RFC 6347), without sockets and without threads: it reads datagrams out of a batch and writes
+/// records to an output. Lives as long as its connection, under however many ICE agents.
 final class DTLSSession {
     enum Role { case client, server }
 
-    /// What the BIO says of the headers below: IPv6 and UDP.
+    /// Bytes of the headers below, as the BIO reports them: IPv6 and UDP.
     static let overhead = 48
     /// A flight that was sent so often without an answer is cut into smaller datagrams.
     private static let timeoutsOfFullSize = 2
@@ -16,7 +16,7 @@ final class DTLSSession {
     let role: Role
     let output: DatagramOutput
     @exclusivity(unchecked) private(set) var isEstablished = false
-    /// Set once: the session is over, and why. `.closed` when the other side closed in order.
+    /// The reason why the session is over, set once. `.closed` when the other side closed in order.
     private(set) var failure: TransportError? { didSet { isOver = true } }
     @exclusivity(unchecked) private var isOver = false
     private let ssl: OpaquePointer
@@ -84,7 +84,7 @@ final class DTLSSession {
         guard failure == nil, !isEstablished else { return }
         ERR_clear_error()
         timeouts += 1
-        // RFC 6347 §4.1.1.1: nobody can tell a lost packet from one that is too large for the path.
+        // RFC 6347 §4.1.1.1: a lost packet and one that is too large for the path look the same.
         if timeouts == Self.timeoutsOfFullSize {
             COpenSSL_set_sizes(ssl, sizes.datagram(.half) + Self.overhead, Self.maximumFragment)
         }
@@ -128,7 +128,7 @@ final class DTLSSession {
         }
     }
 
-    /// Encrypts one packet into the outgoing batch. What cannot be encrypted is lost, as a network would lose it.
+    /// Encrypts one packet into the outgoing batch. One that cannot be encrypted is lost, as a network would lose it.
     @inline(__always)
     func write(_ bytes: UnsafeRawPointer, count: Int) {
         guard isEstablished, !isOver else { return }
@@ -136,7 +136,7 @@ final class DTLSSession {
         _ = SSL_write(ssl, bytes, Int32(truncatingIfNeeded: count))
     }
 
-    /// Tells the other side that nothing more will come (close_notify).
+    /// Announces to the other side that no more data follows (close_notify).
     func shutdown() {
         guard isEstablished, failure == nil else { return }
         ERR_clear_error()
@@ -154,7 +154,8 @@ final class DTLSSession {
         return false
     }
 
-    /// Copies the next datagram of the batch, 0 when there is none. Anything but DTLS is passed over (RFC 7983 §7).
+    /// Copies the next datagram of the batch and returns its size, 0 when there is none. Anything but DTLS is skipped
+    /// (RFC 7983 §7).
     @inline(__always)
     func takeDatagram(into buffer: UnsafeMutableRawBufferPointer) -> Int {
         guard let incoming else { return 0 }
@@ -192,8 +193,8 @@ final class DTLSSession {
     }
 }
 
-/// Microseconds until the next retransmission of a flight: 100 ms first, not RFC 6347's 1 s, which a single lost packet would
-/// cost; then doubled, up to 3 s.
+/// Microseconds until the next retransmission of a flight: 100 ms first, not RFC 6347's 1 s, which a single lost packet
+/// would cost; then doubled, up to 3 s.
 private func dtlsTimer(_ ssl: OpaquePointer?, _ previous: UInt32) -> UInt32 {
     previous == 0 ? 100_000 : min(previous &* 2, 3_000_000)
 }

@@ -1,7 +1,7 @@
 internal import COpenSSL
 
-/// A BIO that reads datagrams in place out of the batch that just came, and writes records into the batch that goes out at the
-/// end of the turn: no memory BIO in between, and datagram boundaries kept.
+/// A BIO that reads datagrams in place out of the batch that just came, and writes records into the batch that goes out
+/// at the end of the turn: no memory BIO in between, and datagram boundaries kept.
 func makeDatagramBIOMethod() -> OpaquePointer? {
     guard let method = BIO_meth_new(BIO_get_new_index() | Int32(BIO_TYPE_SOURCE_SINK), "datagram batch") else {
         return nil

@@ -2,17 +2,18 @@ internal import TransportPluginAPI
 
 /// Gathers the datagrams that one connection sends in one turn of its loop.
 ///
-/// The batch is lent by a pool that all connections of the loop share: an idle connection holds none. Until the first path is up,
-/// the latest batch is kept: the other side may have its path first and begin the handshake, whose answer must not be lost.
+/// The batch is lent by a pool that all connections of the loop share: an idle connection holds none. Until the first
+/// path is up, the latest batch is kept: the other side may have its path first and begin the handshake, whose answer
+/// must not be lost.
 final class DatagramOutput {
     private let pool: BatchPool
     @exclusivity(unchecked) private var batch: DatagramBatch?
     private let loop: TransportLoop
-    /// Where batches go once there was a path; without a link they are dropped.
+    /// The agent that sends the batches once there was a path. Without one they are dropped.
     var link: AgentLink?
     @exclusivity(unchecked) private var isWaitingForPath = true
     private var latest: DatagramBatch?
-    /// Somebody will call `flush` before the turn ends.
+    /// `flush` will be called before the turn ends.
     @exclusivity(unchecked) var isFlushPromised = false
 
     init(pool: BatchPool, loop: TransportLoop) {
@@ -42,7 +43,7 @@ final class DatagramOutput {
         if let link { link.send(batch) } else { batch.removeAll() }
     }
 
-    /// Sends what was gathered, for the last time, and gives up what was kept.
+    /// Sends the gathered datagrams for the last time, and drops the kept ones.
     func end() {
         flush()
         if let latest { pool.giveBack(latest) }
@@ -51,7 +52,7 @@ final class DatagramOutput {
         work = nil
     }
 
-    /// Sends what was gathered, or keeps it until there is a path.
+    /// Sends the gathered datagrams, or keeps them until there is a path.
     func flush() {
         guard let batch else { return }
         self.batch = nil
@@ -60,13 +61,13 @@ final class DatagramOutput {
         pool.giveBack(batch)
     }
 
-    /// Only the latest: DTLS repeats all of a flight.
+    /// Keeps the latest batch only: DTLS repeats all of a flight.
     private func keep(_ batch: DatagramBatch) {
         if let latest { pool.giveBack(latest) }
         latest = batch
     }
 
-    /// Sends what has waited for the first path.
+    /// Sends the batch that has waited for the first path.
     func pathIsUp() {
         guard isWaitingForPath else { return }
         isWaitingForPath = false
@@ -77,7 +78,7 @@ final class DatagramOutput {
     }
 }
 
-/// Batches that nobody uses now.
+/// Spare batches.
 final class BatchPool {
     private static let maximumCount = 8
     @exclusivity(unchecked) private var spare: DatagramBatch?

@@ -2,10 +2,11 @@ internal import TransportPluginAPI
 
 /// SCTP packets of one HEARTBEAT, or of the answer to one (RFC 9260 §3.3.5, §3.3.6). Pure.
 ///
-/// They are made and answered without usrsctp: its own have one size, start a timer each, and make it walk through the timers of all
-/// associations. The information field is opaque to the other side, which sends it back as it is: a number that names the
-/// heartbeat, and padding up to the size of the path that is asked for (RFC 8899 §6.2). A PAD chunk (RFC 4820) would be for one
-/// direction only, but some implementations drop the whole packet when they do not know a chunk.
+/// They are made and answered without usrsctp: its own have one size, start a timer each, and make it walk through the
+/// timers of all associations. The information field is opaque to the other side, which sends it back as it is: a
+/// number that names the heartbeat, and padding up to the size of the path that is asked for (RFC 8899 §6.2). A PAD
+/// chunk (RFC 4820) would be for one direction only, but some implementations drop the whole packet when they do not
+/// know a chunk.
 enum Heartbeat {
     /// Common header, chunk header, parameter header, identifier.
     static let minimumSize = 12 + 4 + 4 + 8
@@ -16,13 +17,13 @@ enum Heartbeat {
     private static let answer: UInt8 = 5
     private static let informationType: UInt16 = 1
 
-    /// A packet, as far as it matters here.
+    /// The kind of a packet.
     enum Packet: Equatable {
         case request
         case answer(UInt64)
     }
 
-    /// Fills all of `packet` but the checksum. `header`: ports and verification tag, as on the wire.
+    /// Fills `packet`, except for the checksum. `header`: ports and verification tag, as on the wire.
     static func write(_ id: UInt64, header: UInt64, into packet: UnsafeMutableRawBufferPointer) {
         precondition((minimumSize...maximumSize).contains(packet.count))
         packet.initializeMemory(as: UInt8.self, repeating: 0)
@@ -34,14 +35,14 @@ enum Heartbeat {
         packet.storeBytes(of: id, toByteOffset: 20, as: UInt64.self)
     }
 
-    /// Turns a copy of a request into its answer, but for the checksum.
+    /// Turns a copy of a request into its answer, except for the checksum.
     static func turn(_ packet: UnsafeMutableRawBufferPointer, header: UInt64) {
         packet.storeBytes(of: header, as: UInt64.self)
         packet.storeBytes(of: 0, toByteOffset: 8, as: UInt32.self)
         packet[12] = answer
     }
 
-    /// Nil for a packet that is anything else, or holds more than that.
+    /// Reads a packet that holds one heartbeat or one answer. Nil for every other.
     @inline(__always)
     static func parse(_ packet: UnsafeRawBufferPointer) -> Packet? {
         guard packet.count >= 20, packet[12] == request || packet[12] == answer else { return nil }
@@ -59,7 +60,7 @@ enum Heartbeat {
     }
 }
 
-/// The heartbeats that wait for their answers, and what the answers tell. Pure.
+/// The heartbeats that wait for their answers, and the round trip that the answers show. Pure.
 struct HeartbeatBook: Equatable {
     struct Entry: Equatable {
         var id: UInt64
@@ -83,7 +84,7 @@ struct HeartbeatBook: Equatable {
         return lastID
     }
 
-    /// Nil when the identifier is none of a heartbeat that waits.
+    /// The heartbeat that was answered. Nil when none with this identifier waits.
     mutating func answered(_ id: UInt64, at now: Timestamp) -> Entry? {
         guard let index = entries.firstIndex(where: { $0.id == id }) else { return nil }
         let entry = entries.remove(at: index)
@@ -92,7 +93,7 @@ struct HeartbeatBook: Equatable {
         return entry
     }
 
-    /// What is measured on another path says nothing of this one.
+    /// Another path carries from now on: measurements of the one before do not hold for it.
     mutating func pathChanged() {
         entries = []
         roundTrip = nil

@@ -1,11 +1,12 @@
 /// How large SCTP packets and chunks are, given the largest datagram. Pure.
 ///
-/// The largest datagram is made for the smallest link of IPv6, 1280 bytes (RFC 8200 §5): without the headers of IPv6 (40) and UDP
-/// (8), and that of a TURN channel (4, RFC 8656 §12.4), 1228 bytes are left. A DTLS 1.2 record with AES-GCM takes 37 of them, and
-/// SCTP packets are multiples of 4: 1188, so 1225.
+/// The largest datagram is made for the smallest link of IPv6, 1280 bytes (RFC 8200 §5): without the headers of IPv6
+/// (40) and UDP (8), and that of a TURN channel (4, RFC 8656 §12.4), 1228 bytes are left. A DTLS 1.2 record with
+/// AES-GCM takes 37 of them, and SCTP packets are multiples of 4: 1188, so 1225.
 ///
-/// TURN before its channel is bound (Send indications: 36 bytes and up to 3 of padding, 48 for a peer with an IPv6 address) is not
-/// provided for: it lasts for one round trip to the server, before the DTLS handshake. TURN over TCP has no datagrams on the wire.
+/// TURN before its channel is bound (Send indications: 36 bytes and up to 3 of padding, 48 for a peer with an IPv6
+/// address) is not provided for: it lasts for one round trip to the server, before the DTLS handshake. TURN over TCP
+/// has no datagrams on the wire.
 struct PacketSizes: Equatable {
     static let defaultMaximumDatagram = 1280 - 40 - 8 - 4 - 3
     static let record = 37
@@ -24,7 +25,7 @@ struct PacketSizes: Equatable {
 
     private func room(_ size: PathSizeMachine.Size) -> Int { size == .half && canHalve ? room / 2 & ~3 : room }
 
-    /// What usrsctp calls the path MTU: it adds the common header.
+    /// The path MTU in usrsctp's sense: without the common header.
     func pathMTU(_ size: PathSizeMachine.Size) -> UInt32 { UInt32(room(size)) }
 
     /// The largest SCTP packet.

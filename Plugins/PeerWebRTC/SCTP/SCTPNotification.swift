@@ -1,6 +1,6 @@
 internal import CUsrsctp
 
-/// What usrsctp tells of an association (RFC 6458 §6.1), as far as it matters here.
+/// A notification of usrsctp about an association (RFC 6458 §6.1), as far as it matters here.
 enum SCTPNotification: Equatable {
     /// The handshake is done.
     case up

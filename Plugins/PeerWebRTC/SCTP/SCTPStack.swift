@@ -3,17 +3,18 @@ internal import TransportPluginAPI
 
 /// usrsctp, of which there is one in a process: its timers, its output callback and its settings are global.
 ///
-/// Exactly ONE transport loop drives it; transports share that loop, by being handed the same one or by being handed none.
-/// All but `acquire`, `release` and `finish` is for that loop's thread.
+/// Exactly ONE transport loop drives it; transports share that loop, by being handed the same one or by being handed
+/// none. Everything but `acquire` and `release` is for that loop's thread.
 final class SCTPStack: @unchecked Sendable {
     // SAFETY: `ownership` is behind its lock; everything else is touched only on the loop that `acquire` handed out.
     static let shared = SCTPStack()
 
-    /// While anything is in flight or about to be. usrsctp's own resolution.
+    /// The tick while anything is in flight or about to be: usrsctp's own resolution.
     private static let fineTick = Duration.milliseconds(10)
-    /// Nothing waits for a timer then but garbage.
+    /// The tick while no timer matters but those that free memory.
     private static let coarseTick = Duration.seconds(1)
-    /// How long fine ticks go on after the last activity: longer than a delayed SACK or the free of an association takes.
+    /// How long fine ticks go on after the last activity: longer than a delayed SACK or the free of an association
+    /// takes.
     private static let settleTime = Duration.milliseconds(300)
 
     private struct Ownership {
@@ -54,7 +55,8 @@ final class SCTPStack: @unchecked Sendable {
                 guard wanted == nil || wanted === loop else {
                     throw TransportError(
                         .invalidState,
-                        "usrsctp is driven by loop '\(loop.name)' in this process: hand the same loop to every WebRTC transport"
+                        "usrsctp is driven by loop '\(loop.name)' in this process: hand the same loop to every WebRTC "
+                            + "transport"
                     )
                 }
                 state.users += 1
@@ -75,7 +77,8 @@ final class SCTPStack: @unchecked Sendable {
         return loop
     }
 
-    /// Gives the loop up; the last user ends it if it was made here. No association of the user may be left.
+    /// Ends the use of the loop; the last user shuts it down if it was made here. No association of the user may be
+    /// left.
     func release() async {
         let last = ownership.withLock { state -> TransportLoop? in
             guard state.users == 1 else {
@@ -159,7 +162,8 @@ final class SCTPStack: @unchecked Sendable {
 
     // MARK: Time
 
-    /// To be called before anything is handed to usrsctp: brings its clock up to date after a rest and makes it tick finely.
+    /// Brings usrsctp's clock up to date after a rest, and makes it tick finely. Called before anything is handed to
+    /// it.
     @inline(__always)
     func touch() {
         guard let loop else { return }
@@ -221,7 +225,7 @@ private struct RegistrySlot {
     var generation: UInt = 1
 }
 
-/// Which association an id names. Not in the class: usrsctp's callback runs for every packet.
+/// The associations by the ids that usrsctp knows. Not in the class: usrsctp's callback runs for every packet.
 // SAFETY: touched on the one loop that drives usrsctp, only.
 private nonisolated(unsafe) var registry = UnsafeMutableBufferPointer<RegistrySlot>(start: nil, count: 0)
 

@@ -1,7 +1,7 @@
-/// Which channel the bytes in the association's send buffer belong to: usrsctp only tells their sum. Pure.
+/// The channels that the bytes in the association's send buffer belong to: usrsctp only knows their sum. Pure.
 ///
-/// Messages are taken as released in the order in which they were sent. Across channels that is nearly so, and exactly so
-/// whenever the buffer runs empty.
+/// Messages are taken as released in the order in which they were sent. Across channels that is nearly so, and exactly
+/// so whenever the buffer runs empty.
 struct SendLedger {
     struct Entry: Equatable {
         /// The channel's slot, or -1 for control messages.
@@ -15,7 +15,7 @@ struct SendLedger {
     private var entries: ContiguousArray<Entry>
     private var head = 0
     private(set) var messageCount = 0
-    /// Bytes in flight by this ledger.
+    /// Bytes of these messages.
     private(set) var byteCount = 0
 
     init() { entries = ContiguousArray(repeating: Entry(slot: 0, count: 0), count: 64) }

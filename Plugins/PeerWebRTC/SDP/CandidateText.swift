@@ -1,6 +1,6 @@
 internal import TransportPluginAPI
 
-/// What this layer needs to know of a candidate line (RFC 8839 §5.1); the rest is for the ICE agent.
+/// The parts of a candidate line that this layer needs (RFC 8839 §5.1). The rest is for the ICE agent.
 struct CandidateText: Equatable {
     static let maximumLength = 1024
 

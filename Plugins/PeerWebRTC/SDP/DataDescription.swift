@@ -5,19 +5,19 @@ enum DTLSSetup: String {
     case actpass, active, passive
 }
 
-/// What the other side's offer or answer says about its data channels (RFC 8839, RFC 8841, RFC 8842).
+/// The data section of the other side's offer or answer (RFC 8839, RFC 8841, RFC 8842).
 struct DataDescription: Equatable {
-    /// RFC 8841 §6.1: what holds when `a=max-message-size` is missing.
+    /// RFC 8841 §6.1: the limit where `a=max-message-size` is missing.
     static let defaultMaximumMessageSize = 65_536
 
     var credentials: ICECredentials
     var isICELite: Bool
-    /// Those of the accepted hash functions.
+    /// The fingerprints with accepted hash functions.
     var fingerprints: [Fingerprint]
     var setup: DTLSSetup
     /// The identification of the data section; nil when the other side uses none.
     var mid: String?
-    /// Which of the `m=` lines is the data section.
+    /// The index of the data section among the `m=` lines.
     var mediaIndex: Int
     var isBundled: Bool
     var sctpPort: UInt16
@@ -52,7 +52,8 @@ struct DataDescription: Equatable {
         guard !sections.isEmpty else {
             throw TransportError(.notSupported, "the \(description.kind) has no data channels")
         }
-        // One that was refused or has ended keeps its place, with port 0 (RFC 8829 §5.2.2); RFC 9143 §6 has live ones with port 0 too.
+        // One that was refused or has ended keeps its place, with port 0 (RFC 8829 §5.2.2); RFC 9143 §6 has live ones
+        // with port 0 too.
         let live = sections.first { text.media[$0].port != 0 || text.media[$0].attributes.has("bundle-only") }
         guard let index = live else {
             throw TransportError(.notSupported, "the \(description.kind) refuses data channels")
@@ -71,7 +72,8 @@ struct DataDescription: Equatable {
         let bundle = group?.split(separator: " ").dropFirst().map { String($0) } ?? []
         isBundled = mid.map { bundle.contains($0) } ?? false
 
-        // An attribute of the section itself, else of the section that carries the bundle's transport, else of the session.
+        // An attribute of the section itself, else of the section that carries the bundle's transport, else of the
+        // session.
         var scopes = [media.attributes]
         if isBundled, let tag = bundle.first, let tagged = text.media.first(where: { $0.attributes["mid"] == tag }) {
             scopes.append(tagged.attributes)
@@ -145,7 +147,7 @@ struct DataDescription: Equatable {
         throw SDPText.malformed("there is no SCTP port")
     }
 
-    /// What will be written into an answer must not hold anything that ends a line or a word.
+    /// Checks a text that will be written into an answer: it must not hold anything that ends a line or a word.
     private static func token(_ text: String?, _ what: String) throws(TransportError) -> String? {
         guard let text else { return nil }
         guard (1...256).contains(text.utf8.count), text.utf8.allSatisfy({ (33...126).contains($0) }) else {

@@ -2,13 +2,13 @@ internal import TransportPluginAPI
 
 /// Writes offers and answers with nothing but data channels, in the words of the browsers (RFC 8829 §5, RFC 8841).
 struct DescriptionWriter {
-    /// `o=` names the session by it, constant over a connection's life.
+    /// The session's number in `o=`, constant over a connection's life.
     var sessionID: UInt64
     /// Rises with each description (RFC 8866 §5.2).
     var version: UInt64
     var fingerprint: Fingerprint
     var sctpPort: UInt16
-    /// Bytes; what this side accepts.
+    /// Bytes; the largest message that this side accepts.
     var maximumMessageSize: Int
 
     static let offeredMid = "0"

@@ -38,8 +38,8 @@ struct SDPText: Equatable {
             guard let type = line.first, line.dropFirst().first == UInt8(ascii: "=") else {
                 throw Self.malformed("a line without '='")
             }
-            // Everything that is read here is ASCII. Another text is a remark for people, and costs nothing: to split it into
-            // characters would take a time that grows with the square of its combining marks.
+            // Everything that is read here is ASCII. Another text is a remark for people, and costs nothing: to split
+            // it into characters would take a time that grows with the square of its combining marks.
             guard line.allSatisfy({ $0 < 0x80 }) else {
                 guard !isFirst, type != UInt8(ascii: "m") else { throw Self.malformed("a line is not plain text") }
                 continue
