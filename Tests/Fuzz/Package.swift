@@ -9,14 +9,14 @@ let package = Package(
     dependencies: [.package(name: "room", path: "../..")],
     targets: [
         .target(name: "CFuzzer"),
-        // The decoders of RoomServer by links to its files: its SwiftNIO would cost minutes to build and most of the
-        // speed, since libFuzzer looks at every counter of every module after each input.
-        .target(name: "ServerDecoders"),
         .executableTarget(
             name: "Fuzz",
+            // Not RoomServer: its SwiftNIO would cost minutes to build and most of the speed, since libFuzzer looks at
+            // every counter of every module after each input.
             dependencies: [
-                "CFuzzer", "ServerDecoders", .product(name: "RoomConnection", package: "room"),
-                .product(name: "PeerWebRTC", package: "room"), .product(name: "SignalingFoundation", package: "room"),
+                "CFuzzer", .product(name: "RoomConnection", package: "room"),
+                .product(name: "PeerWebRTC", package: "room"), .product(name: "TransportPluginAPI", package: "room"),
+                .product(name: "WebSocketWire", package: "room"),
             ],
             swiftSettings: [.enableUpcomingFeature("ExistentialAny"), .treatAllWarnings(as: .error)]),
     ],
