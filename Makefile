@@ -2,7 +2,7 @@
 
 PACKAGES := libwebsockets-dev libnice-dev libglib2.0-dev libssl-dev libusrsctp-dev pkg-config
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-SANITIZED := TransportValues|TransportToolbox|NetworkMonitor|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingFoundation|SignalingLibwebsockets|SignalingNIO|ICELibnice|PeerWebRTC
+SANITIZED := TransportValues|WebSocketWire|TransportToolbox|NetworkMonitor|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingFoundation|SignalingLibwebsockets|SignalingNIO|ICELibnice|PeerWebRTC
 
 .PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-interop test-autobahn test-lab lab test-mutations simulate fuzz bench micro format lint docs dependencies clean
 
@@ -98,7 +98,7 @@ micro: dependencies
 	cd Benchmarks && swift package --disable-sandbox benchmark --filter '$(FILTER)'
 
 format:
-	swift format format -i -r Package.swift Sources Plugins Tests Benchmarks/Package.swift Benchmarks/HotPaths Benchmarks/Subjects
+	swift format format -i -r Package.swift Sources Plugins Tests Benchmarks/Package.swift Benchmarks/HotPaths
 
 lint:
 	.ci/lint

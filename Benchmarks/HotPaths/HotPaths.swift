@@ -1,10 +1,9 @@
 @preconcurrency import Benchmark
-import Queues
+@_spi(Benchmarks) import PeerWebRTC
+@_spi(Benchmarks) import RoomConnection
 import RoomProtocol
-import RoomServerCodec
-import SessionDescriptions
-import SignalingFoundationCodec
 import TransportPluginAPI
+import WebSocketWire
 
 /// A message as it is sent most often, and a large one.
 private let sizes = [64, 16_384]
@@ -26,7 +25,9 @@ private func delivery() {
     for size in sizes {
         Benchmark("delivery: number, frame and acknowledge \(size) B") { benchmark in
             let payload = [UInt8](repeating: 1, count: size)
-            payload.withUnsafeBytes { blackHole(Queues.resendBuffer($0, count: benchmark.scaledIterations.upperBound)) }
+            payload.withUnsafeBytes {
+                blackHole(MeasuredQueues.resendBuffer($0, count: benchmark.scaledIterations.upperBound))
+            }
         }
     }
     Benchmark("delivery: read a header") { benchmark in
@@ -39,46 +40,56 @@ private func webSocket() {
     for size in sizes {
         Benchmark("WebSocket client: write \(size) B") { benchmark in
             let payload = [UInt8](repeating: 1, count: size)
-            let target = UnsafeMutableRawPointer.allocate(byteCount: size + 14, alignment: 16)
+            let target = UnsafeMutableRawPointer.allocate(
+                byteCount: size + FrameWriter.maximumHeader, alignment: 16)
             defer { target.deallocate() }
             payload.withUnsafeBytes { payload in
-                for _ in benchmark.scaledIterations { blackHole(ClientFrames.write(payload, to: target)) }
+                for _ in benchmark.scaledIterations {
+                    blackHole(FrameWriter.write(.binary, payload, key: 0x1234_5678, to: target))
+                }
             }
         }
         Benchmark("WebSocket client: read \(size) B") { benchmark in
-            let stream = frames(size, count: benchmark.scaledIterations.upperBound, isMasked: false)
-            benchmark.startMeasurement()
-            let count = stream.withUnsafeBytes(ClientFrames.read)
-            benchmark.stopMeasurement()
-            if count != benchmark.scaledIterations.upperBound { benchmark.error("\(count) messages were read") }
+            readFrames(size, from: .server, benchmark) { message, parser in
+                blackHole(SignalingMessage(message, in: &parser))
+            }
         }
         Benchmark("WebSocket server: read \(size) B") { benchmark in
-            let stream = frames(size, count: benchmark.scaledIterations.upperBound, isMasked: true)
-            var parser = WebSocketParser(maximumMessageSize: 1 << 20)
-            var count = 0
-            benchmark.startMeasurement()
-            stream.withUnsafeBytes { stream in
-                // As much as a socket gives at once.
-                for start in stride(from: 0, to: stream.count, by: 65_536) {
-                    var events: [WebSocketParser.Event] = []
-                    let part = UnsafeRawBufferPointer(rebasing: stream[start..<min(start + 65_536, stream.count)])
-                    if parser.consume(part, into: &events) != nil { benchmark.error("a frame was refused") }
-                    count += events.count
-                }
-            }
-            benchmark.stopMeasurement()
-            if count != benchmark.scaledIterations.upperBound { benchmark.error("\(count) messages were read") }
+            readFrames(size, from: .client, benchmark) { message, _ in blackHole(message.array()) }
         }
     }
 }
 
-/// Binary messages of `size` bytes, one frame each. Masked with zeros, which costs the reader as much as another key.
+/// Reads messages of `size` bytes, as many at once as a socket gives.
+@inline(__always)
+private func readFrames(
+    _ size: Int, from sender: FrameParser.Sender, _ benchmark: Benchmark,
+    _ take: (FrameParser.Message, inout FrameParser) -> Void
+) {
+    let stream = frames(size, count: benchmark.scaledIterations.upperBound, isMasked: sender == .client)
+    var parser = FrameParser(framesFrom: sender, maximumMessageSize: 1 << 20)
+    var count = 0
+    benchmark.startMeasurement()
+    stream.withUnsafeBytes { stream in
+        for start in stride(from: 0, to: stream.count, by: 65_536) {
+            var input = UnsafeRawBufferPointer(rebasing: stream[start..<min(start + 65_536, stream.count)])
+            while case .message(let message)? = try? parser.next(&input) {
+                take(message, &parser)
+                count += 1
+            }
+        }
+    }
+    benchmark.stopMeasurement()
+    if count != benchmark.scaledIterations.upperBound { benchmark.error("\(count) messages were read") }
+}
+
+/// Binary messages of `size` bytes, one frame each.
 private func frames(_ size: Int, count: Int, isMasked: Bool) -> [UInt8] {
     let mask: UInt8 = isMasked ? 0x80 : 0
     var frame: [UInt8] =
         size < 126
         ? [0x82, mask | UInt8(size)] : [0x82, mask | 126, UInt8(size >> 8), UInt8(truncatingIfNeeded: size)]
-    if isMasked { frame += [0, 0, 0, 0] }
+    if isMasked { frame += [0x12, 0x34, 0x56, 0x78] }
     frame += [UInt8](repeating: 1, count: size)
     return Array(repeatElement(frame, count: count).joined())
 }
@@ -86,7 +97,7 @@ private func frames(_ size: Int, count: Int, isMasked: Bool) -> [UInt8] {
 private func queues() {
     Benchmark("Mailbox: 64 B, 100 at a time") { benchmark in
         let payload = Payload([UInt8](repeating: 1, count: 64))
-        blackHole(Queues.mailbox(payload, count: benchmark.scaledIterations.upperBound))
+        blackHole(MeasuredQueues.mailbox(payload, count: benchmark.scaledIterations.upperBound))
     }
     Benchmark("MessageBuffer: in and out, 64 B") { benchmark in
         let buffer = MessageBuffer(limit: 1 << 20)
@@ -127,10 +138,10 @@ private func sessionDescriptions() {
     ]
     let offer = lines.joined(separator: "\r\n") + "\r\n"
     Benchmark("SDP: read an offer") { benchmark in
-        if !Descriptions.parse(offer) { benchmark.error("the offer was refused") }
-        for _ in benchmark.scaledIterations { blackHole(Descriptions.parse(offer)) }
+        if !MeasuredDescriptions.parse(offer) { benchmark.error("the offer was refused") }
+        for _ in benchmark.scaledIterations { blackHole(MeasuredDescriptions.parse(offer)) }
     }
     Benchmark("SDP: answer an offer") { benchmark in
-        for _ in benchmark.scaledIterations { blackHole(Descriptions.answer(offer)) }
+        for _ in benchmark.scaledIterations { blackHole(MeasuredDescriptions.answer(offer)) }
     }
 }

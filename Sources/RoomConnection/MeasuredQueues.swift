@@ -1,11 +1,12 @@
+internal import RoomCore
 internal import RoomProtocol
-package import TransportPluginAPI
+public import TransportPluginAPI
 
-/// The benchmarks of the queues between an application and the peer loop.
-package enum Queues {
+/// The queues between an application and the peer loop, as the micro-benchmarks measure them.
+@_spi(Benchmarks) public enum MeasuredQueues {
     /// As many messages through the mailbox, in batches of 100.
     @inline(never)
-    package static func mailbox(_ payload: Payload, count: Int) -> Int {
+    public static func mailbox(_ payload: Payload, count: Int) -> Int {
         let mailbox = Mailbox<Payload>(limit: 1 << 20)
         var taken = 0
         for index in 1...count {
@@ -17,7 +18,7 @@ package enum Queues {
 
     /// As many messages through the resend buffer: numbered, framed, acknowledged 100 at a time.
     @inline(never)
-    package static func resendBuffer(_ bytes: UnsafeRawBufferPointer, count: Int) -> Int {
+    public static func resendBuffer(_ bytes: UnsafeRawBufferPointer, count: Int) -> Int {
         var buffer = SendBuffer(headerLength: 9)
         var length = 0
         for index in 1...count {

@@ -1,10 +1,10 @@
 internal import TransportPluginAPI
 
-/// The benchmarks of session descriptions.
-package enum Descriptions {
+/// Session descriptions, as the micro-benchmarks measure them.
+@_spi(Benchmarks) public enum MeasuredDescriptions {
     /// Reads an offer and writes the answer.
     @inline(never)
-    package static func answer(_ offer: String) -> String? {
+    public static func answer(_ offer: String) -> String? {
         guard let offer = try? DataDescription(parsing: SessionDescription(kind: .offer, text: offer)) else {
             return nil
         }
@@ -16,8 +16,9 @@ package enum Descriptions {
         return writer.answer(to: offer, credentials, setup: .active).text
     }
 
+    /// Reads an offer; returns whether it was accepted.
     @inline(never)
-    package static func parse(_ offer: String) -> Bool {
+    public static func parse(_ offer: String) -> Bool {
         (try? DataDescription(parsing: SessionDescription(kind: .offer, text: offer))) != nil
     }
 }

@@ -1,1 +1,0 @@
-../../../Sources/RoomConnection/Mailbox.swift

@@ -1,1 +1,0 @@
-../../../Sources/RoomCore/SendBuffer.swift

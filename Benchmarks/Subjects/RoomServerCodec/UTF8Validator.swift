@@ -1,1 +1,0 @@
-../../../Sources/RoomServer/UTF8Validator.swift

@@ -1,1 +1,0 @@
-../../../Sources/RoomServer/WebSocketParser.swift

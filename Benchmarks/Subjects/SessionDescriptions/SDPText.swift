@@ -1,1 +1,0 @@
-../../../Plugins/PeerWebRTC/SDP/SDPText.swift

@@ -1,1 +1,0 @@
-../../../Plugins/SignalingFoundation/Codec/FrameEncoder.swift

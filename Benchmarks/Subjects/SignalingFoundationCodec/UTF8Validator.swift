@@ -1,1 +1,0 @@
-../../../Plugins/SignalingFoundation/Codec/UTF8Validator.swift
