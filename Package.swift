@@ -104,10 +104,12 @@ let package = Package(
         .target(name: "InProcessTransport", dependencies: ["TransportPluginAPI"]),
         .target(name: "TransportTestKit", dependencies: ["CLinux", "TransportPluginAPI", "WebSocketWire"]),
         .target(name: "CommandLineIO", dependencies: ["CLinux", "TransportPluginAPI"]),
-        .target(name: "RoomDoctor", dependencies: ["RoomConnection", "TransportPluginAPI", "COpenSSL"]),
+        .target(
+            name: "RoomDoctor",
+            dependencies: ["RoomConnection", "TransportPluginAPI", "WebSocketWire", "COpenSSL"]),
         .target(
             name: "TransportBenchmark",
-            dependencies: ["RoomConnection", "RoomProtocol", "TransportPluginAPI", "COpenSSL"]),
+            dependencies: ["RoomConnection", "RoomProtocol", "TransportPluginAPI", "WebSocketWire"]),
         .executableTarget(
             name: "room",
             dependencies: [
@@ -154,9 +156,7 @@ let package = Package(
                 "TransportPluginAPI", "WebSocketWire",
                 .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["NIO"])),
                 .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["NIO"])),
-                .product(name: "NIOHTTP1", package: "swift-nio", condition: .when(traits: ["NIO"])),
                 .product(name: "NIOTLS", package: "swift-nio", condition: .when(traits: ["NIO"])),
-                .product(name: "NIOWebSocket", package: "swift-nio", condition: .when(traits: ["NIO"])),
                 .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["NIOSSL"])),
             ], path: "Plugins/SignalingNIO"),
         .target(
@@ -168,7 +168,8 @@ let package = Package(
 
         // Tests
         .testTarget(name: "TransportValuesTests", dependencies: ["TransportValues"]),
-        .testTarget(name: "TransportToolboxTests", dependencies: ["TransportToolbox", "TransportValues"]),
+        .testTarget(
+            name: "TransportToolboxTests", dependencies: ["TransportToolbox", "TransportValues", "WebSocketWire"]),
         .testTarget(name: "CommandLineIOTests", dependencies: ["CommandLineIO", "TransportPluginAPI"]),
         .testTarget(name: "WebSocketWireTests", dependencies: ["WebSocketWire"]),
         .testTarget(name: "RoomProtocolTests", dependencies: ["RoomProtocol"]),

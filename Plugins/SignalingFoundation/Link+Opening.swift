@@ -1,5 +1,6 @@
 internal import Glibc
 internal import TransportPluginAPI
+internal import WebSocketWire
 
 /// From the connected socket to the answered handshake. On the loop.
 extension Link {
@@ -18,9 +19,7 @@ extension Link {
             watch = try loop.watch(descriptor, for: .readable) { [weak self] ready in self?.isReady(ready) }
         } catch { return failed(error) }
         note(localAddress: TCPConnector.localAddress(of: descriptor))
-        var generator = SystemRandomNumberGenerator()
-        let nonce = (0..<16).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
-        handshake = Handshake(endpoint, nonce: nonce)
+        handshake = ClientHandshake(endpoint)
         claim.withLock { $0.isOpen = true }
         #if OpenSSL
             if tls != nil {
@@ -55,23 +54,22 @@ extension Link {
     /// Takes the answer of the server from the front of `bytes`. False: it has not come whole.
     func takeAnswer(_ bytes: inout UnsafeRawBufferPointer) -> Bool {
         guard let handshake else { return false }
-        switch head.take(&bytes) {
-        case .incomplete: return false
-        case .invalid(let why):
-            failed(TransportError(.handshakeFailed, "\(endpoint.url) did not answer as a WebSocket server: \(why)"))
-        case .complete(let answer) where answer.isInterim: head = HTTPAnswer.Buffer()
-        case .complete(let answer):
-            if let error = handshake.error(in: answer) {
-                failed(error)
-            } else {
-                self.handshake = nil
-                head = HTTPAnswer.Buffer()
-                phase = .open
-                setDeadline(.distantFuture)
-                allowDirectWrite()
-                settle(.success(()))
-            }
+        let answer: ResponseHead?
+        do throws(HTTPHeadFailure) { answer = try head.take(&bytes) } catch {
+            failed(ClientHandshake.error(error, from: endpoint))
+            return true
         }
+        guard let answer else { return false }
+        guard !answer.isInterim else { return true }
+        if let error = handshake.error(in: answer, from: endpoint) {
+            failed(error)
+            return true
+        }
+        self.handshake = nil
+        phase = .open
+        setDeadline(.distantFuture)
+        allowDirectWrite()
+        settle(.success(()))
         return true
     }
 

@@ -140,8 +140,8 @@ final class Link: @unchecked Sendable {
         case over
     }
     @exclusivity(unchecked) var phase = Phase.connecting
-    var handshake: Handshake?
-    var head = HTTPAnswer.Buffer()
+    var handshake: ClientHandshake?
+    var head = HTTPHeadBuffer<ResponseHead>()
     @exclusivity(unchecked) var parser: FrameParser
     @exclusivity(unchecked) var watch: LoopWatch?
     /// Reading stopped because nobody receives.

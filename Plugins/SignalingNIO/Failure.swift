@@ -1,7 +1,6 @@
 #if NIO
     internal import Glibc
     internal import NIOCore
-    internal import NIOHTTP1
     internal import TransportPluginAPI
     internal import WebSocketWire
 
@@ -13,15 +12,6 @@
                 .unreachable, "\(request.endpoint.url) could not be reached: \(error)", isRetriable: true, cause: error)
         }
 
-        /// An HTTP status other than 101.
-        static func refused(_ request: ConnectRequest, _ head: HTTPResponseHead) -> TransportError {
-            let headers = head.headers
-            let refusal = HTTPRefusal(
-                status: Int(head.status.code), location: headers["location"].first,
-                retryAfter: headers["retry-after"].first, date: headers["date"].first)
-            return refusal.error(connectingTo: request.endpoint)
-        }
-
         static func notWebSocket(_ request: ConnectRequest, _ reason: String) -> TransportError {
             TransportError(
                 .handshakeFailed, "\(request.endpoint.url) did not answer as a WebSocket server: \(reason)")
@@ -31,10 +21,8 @@
         static func handshake(_ request: ConnectRequest, _ error: any Error, isThroughTLS: Bool) -> TransportError {
             if let error = TrustStore.failure(request, error, isThroughTLS: isThroughTLS) { return error }
             switch error {
-            case HTTPParserError.invalidEOFState, is IOError, is ChannelError:
+            case is IOError, is ChannelError:
                 return hungUp(request, isThroughTLS: isThroughTLS, error)
-            case let error as HTTPParserError:
-                return notWebSocket(request, "\(error.debugDescription)")
             default: return notWebSocket(request, "\(error)")
             }
         }

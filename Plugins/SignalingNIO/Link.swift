@@ -130,9 +130,6 @@
         private var socketEnd: SocketEnd?
         private var handler: FrameHandler?
         private var attemptTimer: Scheduled<Void>?
-        /// The server's answer was right; `established` follows.
-        var isAccepted = false
-        var isEstablished: Bool { handler != nil }
         private var isOver = false
 
         private var isAbandoned: Bool {

@@ -1,9 +1,10 @@
 internal import Glibc
 package import TransportPluginAPI
+internal import WebSocketWire
 
 extension Probes {
-    /// Asks for `/health` over HTTP: the first of `addresses` that takes the connection, for `limit` at most in all. Sends nothing that
-    /// is secret, so the answer is read even where the certificate is not trusted: it may tell why.
+    /// Asks for `/health` over HTTP: the first of `addresses` that takes the connection, for `limit` at most in all.
+    /// Sends nothing that is secret, so the answer is read even where the certificate is not trusted: it may tell why.
     package static func health(
         host: String, addresses: [String], port: UInt16, tls: TLSTrust?, within limit: Duration = .seconds(5)
     ) -> ServerAnswer {
@@ -21,14 +22,11 @@ extension Probes {
                 answer.times.sent = realTime()
                 try stream.write(
                     Array("GET /health HTTP/1.1\r\nHost: \(name):\(port)\r\nConnection: close\r\n\r\n".utf8))
-                var head: [UInt8] = []
-                repeat {
-                    let bytes = try stream.read()
-                    if bytes.isEmpty { break }
-                    head += bytes
-                } while head.count < 16_384 && !String(decoding: head, as: UTF8.self).contains("\r\n\r\n")
+                let head = try responseHead(from: stream)
                 answer.times.received = realTime()
-                (answer.status, answer.date) = HTTPHead.parse(String(decoding: head, as: UTF8.self))
+                answer.status = head?.status
+                answer.date = head?.fields.value("date").flatMap { HTTPDate.parse($0, now: Int(realTime())) }
+                    .map(Double.init)
                 answer.failure = nil
             } catch {
                 answer.failure = error
@@ -36,6 +34,21 @@ extension Probes {
             if answer.address != nil { break }
         }
         return answer
+    }
+
+    /// The head of the answer, or nil when what comes is none.
+    private static func responseHead(from stream: ProbeStream) throws(ProbeFailure) -> ResponseHead? {
+        var buffer = HTTPHeadBuffer<ResponseHead>()
+        while true {
+            let bytes = try stream.read()
+            guard !bytes.isEmpty else { return nil }
+            let progress = bytes.withUnsafeBytes { bytes in
+                var rest = bytes
+                return Result { () throws(HTTPHeadFailure) in try buffer.take(&rest) }
+            }
+            guard case .success(let head) = progress else { return nil }
+            if let head { return head }
+        }
     }
 
     /// Seconds since 1970.

@@ -1,5 +1,3 @@
-// Optimized builds count `tm` as a part of the first C module that includes its header.
-internal import COpenSSL
 internal import Glibc
 internal import TransportPluginAPI
 
@@ -55,30 +53,5 @@ package enum Probes {
             }
         }
         return .failure(failure)
-    }
-}
-
-/// The head of an HTTP answer, as far as the doctor looks at it.
-package enum HTTPHead {
-    package static func parse(_ text: String) -> (status: Int?, date: Double?) {
-        let lines = text.split(separator: "\r\n", omittingEmptySubsequences: false)
-        let first = (lines.first ?? "").split(separator: " ")
-        let status = first.count >= 2 && first[0].hasPrefix("HTTP/1.") ? Int(first[1]) : nil
-        let header = lines.first { $0.lowercased().hasPrefix("date:") }
-        return (status, header.flatMap { date(String($0.dropFirst(5).drop { $0 == " " })) })
-    }
-
-    /// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7).
-    private static func date(_ text: String) -> Double? {
-        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-        let parts = text.split { " :".contains($0) }
-        guard parts.count == 8, let day = Int32(parts[1]), let month = months.firstIndex(of: String(parts[2])),
-            let year = Int32(parts[3]), let hour = Int32(parts[4]), let minute = Int32(parts[5]),
-            let second = Int32(parts[6]), (1970...9999).contains(year)
-        else { return nil }
-        var time = tm()
-        (time.tm_year, time.tm_mon, time.tm_mday) = (year - 1900, Int32(month), day)
-        (time.tm_hour, time.tm_min, time.tm_sec) = (hour, minute, second)
-        return Double(timegm(&time))
     }
 }

@@ -1,3 +1,5 @@
+internal import WebSocketWire
+
 /// The pages that may connect (RFC 6454; RFC 6455 §10.2).
 struct AllowedOrigins: Sendable, Equatable {
     /// Serialised as browsers do it; nil: every page may.
@@ -24,11 +26,11 @@ struct AllowedOrigins: Sendable, Equatable {
     }
 
     /// What is no browser sends no `Origin`.
-    func contains(originOf request: HTTPRequest) -> Bool {
+    func contains(originOf request: RequestHead) -> Bool {
         guard let origins else { return true }
-        let given = request.headers.filter { $0.name == "origin" }
+        let given = request.fields.values("origin")
         guard let first = given.first else { return true }
-        guard given.count == 1, let origin = Self.normalized(first.value) else { return false }
+        guard given.count == 1, let origin = Self.normalized(first) else { return false }
         return origins.contains(origin)
     }
 

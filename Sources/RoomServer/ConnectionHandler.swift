@@ -14,20 +14,19 @@ final class ConnectionHandler: ChannelInboundHandler {
     typealias OutboundOut = ByteBuffer
 
     private enum State {
-        /// The head of the request, as far as it has come.
-        case request([UInt8])
+        /// The head of the request is awaited.
+        case request
         case open(ConnectionID)
         /// A close frame was sent; the other side's is awaited, for a while.
         case closing
         /// Nothing that comes is read any more; the other side is to close, within a while.
         case ending
         case done
-
-        var headBytes: Int { if case .request(let head) = self { head.capacity } else { 0 } }
     }
 
     private let loop: ServerLoop
-    private var state = State.request([])
+    private var state = State.request
+    private var head = HTTPHeadBuffer<RequestHead>()
     private var parser = ConnectionHandler.parser(maximumMessageSize: Limits.clientMessageBytes)
     private var outgoing = Outgoing()
     /// Memory that this connection takes with what it has not sent, and what has not come whole, as the loop knows it.
@@ -80,6 +79,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         state = .done
         context = nil
         outgoing = Outgoing()
+        head = HTTPHeadBuffer()
         parser = Self.parser(maximumMessageSize: 0)
         account()
         if case .open(let id) = before { loop.disconnected(id) }
@@ -99,10 +99,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         var rest = bytes
         while !rest.isEmpty {
             switch state {
-            case .request(let head):
-                // The only reference to it: what comes byte by byte is not copied each time.
-                state = .request([])
-                readRequest(head, &rest)
+            case .request: readRequest(&rest)
             case .open(let id): readFrames(id, &rest)
             case .closing: readUntilClose(&rest)
             case .ending:
@@ -117,24 +114,16 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
 
     /// Takes up to the end of the head from `bytes`.
-    private func readRequest(_ before: consuming [UInt8], _ bytes: inout UnsafeRawBufferPointer) {
-        let count = before.count
-        var head = before
-        head.append(contentsOf: bytes.prefix(HTTPRequest.maximumHeadBytes - count))
-        // Only the last three bytes of what was there can belong to the end that is looked for.
-        let start = max(0, count - 3)
-        guard let end = head[start...].indices.first(where: { head[$0...].starts(with: [13, 10, 13, 10]) }) else {
-            let isTooLong = head.count >= HTTPRequest.maximumHeadBytes
-            state = .request(head)
-            bytes = UnsafeRawBufferPointer(rebasing: bytes[..<0])
-            if isTooLong { answer(HTTPResponse(status: "431 Request Header Fields Too Large")) }
+    private func readRequest(_ bytes: inout UnsafeRawBufferPointer) {
+        let request: RequestHead?
+        do throws(HTTPHeadFailure) { request = try head.take(&bytes) } catch {
+            switch error {
+            case .tooLong: answer(HTTPResponse(status: "431 Request Header Fields Too Large"))
+            case .malformed, .notHTTP: answer(HTTPResponse(status: "400 Bad Request"))
+            }
             return
         }
-        bytes = UnsafeRawBufferPointer(rebasing: bytes[(end + 4 - count)...])
-        guard let request = HTTPRequest(head: head[..<end]) else {
-            answer(HTTPResponse(status: "400 Bad Request"))
-            return
-        }
+        guard let request else { return }
         let response = HTTPResponse(to: request, loop.status)
         guard response.isUpgrade else {
             answer(response)
@@ -208,6 +197,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     /// what it has not read yet.
     private func end() {
         state = .ending
+        head = HTTPHeadBuffer()
         parser = Self.parser(maximumMessageSize: 0)
         flush(mustHurry: true)
         context?.close(mode: .output, promise: nil)
@@ -243,7 +233,7 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     /// Tells the loop how much memory this connection takes.
     private func account() {
-        let now = state.headBytes + parser.heldBytes + outgoing.memory
+        let now = head.heldBytes + parser.heldBytes + outgoing.memory
         let change = now - memory
         memory = now
         if change != 0 { loop.memoryChanged(by: change) }

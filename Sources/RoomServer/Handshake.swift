@@ -13,8 +13,8 @@ struct ServerStatus {
 
 extension HTTPResponse {
     /// `GET /health`, the opening handshake of WebSocket on any path (RFC 6455 §4.2), or why not.
-    init(to request: HTTPRequest, _ server: ServerStatus) {
-        let isUpgrade = request.tokens(of: "upgrade").contains("websocket")
+    init(to request: RequestHead, _ server: ServerStatus) {
+        let isUpgrade = ServerHandshake.isWanted(by: request)
         guard request.method == "GET" || (request.method == "HEAD" && !isUpgrade) else {
             self.init(status: "405 Method Not Allowed", headers: [("Allow", "GET, HEAD")])
             return
@@ -23,15 +23,15 @@ extension HTTPResponse {
             self = Self.plain(request, server)
             return
         }
-        guard request.isHTTP11, request.tokens(of: "connection").contains("upgrade"),
-            request.headers.contains(where: { $0.name == "host" }),
-            let key = request.value(of: "sec-websocket-key"), Base64.decode(key)?.count == 16
-        else {
-            self.init(status: "400 Bad Request", body: "The WebSocket handshake is incomplete.\n")
-            return
-        }
-        guard request.value(of: "sec-websocket-version") == "13" else {
-            self.init(status: "426 Upgrade Required", headers: [("Sec-WebSocket-Version", "13")])
+        let handshake: ServerHandshake
+        do throws(ServerHandshake.Objection) { handshake = try ServerHandshake(request) } catch {
+            switch error {
+            case .incomplete:
+                self.init(status: "400 Bad Request", body: "The WebSocket handshake is incomplete.\n")
+            case .wrongVersion:
+                self.init(
+                    status: "426 Upgrade Required", headers: [("Sec-WebSocket-Version", ServerHandshake.version)])
+            }
             return
         }
         guard server.origins.contains(originOf: request) else {
@@ -44,18 +44,13 @@ extension HTTPResponse {
                 status: "503 Service Unavailable", headers: [("Retry-After", "\(seconds)")], body: "Come back later.\n")
             return
         }
+        let isOffered = handshake.subprotocols.contains(webSocketSubprotocol)
         self.init(
             status: "101 Switching Protocols",
-            headers: [
-                ("Upgrade", "websocket"), ("Connection", "Upgrade"),
-                ("Sec-WebSocket-Accept", Self.acceptance(of: key)),
-            ])
-        if request.tokens(of: "sec-websocket-protocol").contains(webSocketSubprotocol) {
-            headers.append(("Sec-WebSocket-Protocol", webSocketSubprotocol))
-        }
+            headers: handshake.fields(subprotocol: isOffered ? webSocketSubprotocol : nil))
     }
 
-    private static func plain(_ request: HTTPRequest, _ server: ServerStatus) -> HTTPResponse {
+    private static func plain(_ request: RequestHead, _ server: ServerStatus) -> HTTPResponse {
         switch request.path {
         case "/health":
             let body =
@@ -66,14 +61,10 @@ extension HTTPResponse {
                 body: request.method == "HEAD" ? "" : body)
         case "/":
             return HTTPResponse(
-                status: "426 Upgrade Required", headers: [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
+                status: "426 Upgrade Required",
+                headers: [("Upgrade", "websocket"), ("Sec-WebSocket-Version", ServerHandshake.version)],
                 body: "This is a room server: connect with WebSocket.\n")
         default: return HTTPResponse(status: "404 Not Found")
         }
-    }
-
-    /// RFC 6455 §4.2.2.
-    static func acceptance(of key: String) -> String {
-        HandshakeKey.accept(key)
     }
 }

@@ -1,9 +1,9 @@
-internal import COpenSSL
-internal import Foundation
+internal import Glibc
 internal import TransportPluginAPI
+internal import WebSocketWire
 
-/// Sends every WebSocket message back, as fast as one thread can: the other end of the scenario `signaling`. It checks nothing that
-/// a client of ours gets right, and is for loopback only.
+/// Sends every WebSocket message back, as fast as one thread can: the other end of the scenario `signaling`. It checks
+/// nothing that a client of ours gets right, and is for loopback only.
 // SAFETY: everything but the constant port belongs to the loop's thread.
 package final class EchoServer: @unchecked Sendable {
     package let port: UInt16
@@ -63,6 +63,7 @@ private final class EchoConnection {
     private let output = UnsafeMutableRawPointer.allocate(byteCount: capacity + 64, alignment: 16)
     private var pending = 0
     private var isOpen = false
+    private var head = HTTPHeadBuffer<RequestHead>()
 
     init(_ descriptor: Int32) { self.descriptor = descriptor }
 
@@ -101,16 +102,13 @@ private final class EchoConnection {
     }
 
     private func shakeHands() -> Bool {
-        let head = String(decoding: UnsafeRawBufferPointer(start: input, count: end), as: UTF8.self)
-        guard head.hasSuffix("\r\n\r\n"), let field = head.range(of: "Sec-WebSocket-Key: ", options: .caseInsensitive),
-            let lineEnd = head.range(of: "\r\n", range: field.upperBound..<head.endIndex)
-        else { return false }
-        let proof = Array((head[field.upperBound..<lineEnd.lowerBound] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8)
-        var digest = [UInt8](repeating: 0, count: 20)
-        SHA1(proof, proof.count, &digest)
-        let answer =
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            + "Sec-WebSocket-Accept: \(Data(digest).base64EncodedString())\r\n\r\n"
+        var bytes = UnsafeRawBufferPointer(start: input, count: end)
+        guard let request = try? head.take(&bytes), let handshake = try? ServerHandshake(request) else {
+            end = 0
+            return false
+        }
+        let fields = handshake.fields().map { "\($0.name): \($0.value)\r\n" }.joined()
+        let answer = "HTTP/1.1 101 Switching Protocols\r\n\(fields)\r\n"
         append(Array(answer.utf8))
         end = 0
         isOpen = true
@@ -145,27 +143,10 @@ private final class EchoConnection {
             target.storeBytes(
                 of: frame.load(fromByteOffset: 1, as: UInt8.self) & 0x7F, toByteOffset: 1, as: UInt8.self)
             let key = frame.loadUnaligned(fromByteOffset: header, as: UInt32.self)
-            unmask(frame + header + 4, to: target + header, count: length, key: key)
+            let payload = UnsafeRawBufferPointer(start: frame + header + 4, count: length)
+            FrameWriter.copy(payload, to: target + header, key: key)
             pending += header + length
             start += header + 4 + length
-        }
-    }
-
-    private func unmask(_ source: UnsafeMutableRawPointer, to target: UnsafeMutableRawPointer, count: Int, key: UInt32)
-    {
-        let word = UInt64(key) << 32 | UInt64(key)
-        var index = 0
-        while index + 8 <= count {
-            let value = source.loadUnaligned(fromByteOffset: index, as: UInt64.self) ^ word
-            target.storeBytes(of: value, toByteOffset: index, as: UInt64.self)
-            index += 8
-        }
-        var rest = word
-        while index < count {
-            let value = source.load(fromByteOffset: index, as: UInt8.self) ^ UInt8(truncatingIfNeeded: rest)
-            target.storeBytes(of: value, toByteOffset: index, as: UInt8.self)
-            rest >>= 8
-            index += 1
         }
     }
 }

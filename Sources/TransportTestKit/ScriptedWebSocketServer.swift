@@ -168,22 +168,29 @@ final class ScriptedConnection: @unchecked Sendable {
 
     // MARK: Handshake
 
-    func readRequest() throws -> WebSocketRequest {
-        let end = Array("\r\n\r\n".utf8)
+    func readRequest() throws -> RequestHead {
+        // Path and headers may have more together than a server need take.
+        var buffer = HTTPHeadBuffer<RequestHead>(limit: 65_536)
         while true {
-            if let found = input.indices.first(where: { input[$0...].starts(with: end) }) {
-                defer { input.removeFirst(found + 4) }
-                guard let request = WebSocketRequest(head: Array(input[..<found])) else {
+            let head = try input.withUnsafeBytes { bytes in
+                var rest = UnsafeRawBufferPointer(rebasing: bytes[consumed...])
+                defer { consumed = bytes.count - rest.count }
+                do throws(HTTPHeadFailure) { return try buffer.take(&rest) } catch {
                     throw ConformanceFailure("the client's request is malformed")
                 }
-                return request
             }
-            guard input.count < 65_536, try fill() else { throw ConformanceFailure("no request came") }
+            if let head {
+                guard head.method == "GET" else { throw ConformanceFailure("the client's request is no GET") }
+                return head
+            }
+            input = []
+            consumed = 0
+            guard try fill() else { throw ConformanceFailure("no request came") }
         }
     }
 
     /// Answers 101, with `accept` instead of the right proof when it is given.
-    func open(_ request: WebSocketRequest, accept: String? = nil, headers: [String] = []) throws {
+    func open(_ request: RequestHead, accept: String? = nil, headers: [String] = []) throws {
         guard let proof = accept ?? request.accept else { throw ConformanceFailure("the client sent no key") }
         let lines =
             ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
@@ -192,7 +199,7 @@ final class ScriptedConnection: @unchecked Sendable {
     }
 
     @discardableResult
-    func open() throws -> WebSocketRequest {
+    func open() throws -> RequestHead {
         let request = try readRequest()
         try open(request)
         return request
@@ -211,7 +218,8 @@ final class ScriptedConnection: @unchecked Sendable {
 
     func send(text: String) throws { try send(WebSocketFrame(opcode: .text, payload: Array(text.utf8))) }
 
-    /// Returns the next whole message or control frame, or nil when the client ended the TCP connection, also by a reset.
+    /// Returns the next whole message or control frame, or nil when the client ended the TCP connection, also by a
+    /// reset.
     func readMessage() throws -> WebSocketFrame? {
         while true {
             if let message = try takeMessage() { return message }
@@ -324,6 +332,14 @@ final class ScriptedConnection: @unchecked Sendable {
             if errno != EINTR { throw ConformanceFailure("reading from the client failed: errno \(errno)") }
         }
     }
+}
+
+extension RequestHead {
+    /// The first value of the header (in lower case).
+    func header(_ name: String) -> String? { fields.values(name).first }
+
+    /// The proof that the server has read the key (RFC 6455 §4.2.2).
+    var accept: String? { header("sec-websocket-key").map(HandshakeKey.accept) }
 }
 
 /// Runs `body` on a detached thread.

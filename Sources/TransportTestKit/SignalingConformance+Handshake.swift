@@ -104,7 +104,7 @@ extension SignalingConformance {
             ConformanceClause("signaling.handshake.08", "path, headers and subprotocols of the endpoint are sent") {
                 try await subject.withServer { connection in
                     let request = try connection.readRequest()
-                    connection.report(request.path)
+                    connection.report(request.target)
                     connection.report(request.header("authorization") ?? "none")
                     connection.report(request.header("x-room") ?? "none")
                     connection.report(request.header("sec-websocket-protocol") ?? "none")

@@ -1,5 +1,6 @@
 internal import Glibc
 public import TransportValues
+public import WebSocketWire
 
 /// An HTTP answer that opens no WebSocket, and what it means (RFC 9110 §15): whether the same request may succeed later, what is
 /// wrong, and what to do. The same for every backend.
@@ -21,11 +22,12 @@ public struct HTTPRefusal: Sendable, Hashable {
         self.date = date
     }
 
-    /// The values of an answer.
-    public init(_ answer: HTTPAnswer) {
+    /// Takes the values of a response.
+    public init(_ response: ResponseHead) {
+        let fields = response.fields
         self.init(
-            status: answer.status, location: answer.values("location").first,
-            retryAfter: answer.values("retry-after").first, date: answer.values("date").first)
+            status: response.status, location: fields.values("location").first,
+            retryAfter: fields.values("retry-after").first, date: fields.values("date").first)
     }
 
     /// What `SignalingTransport.connect(to:)` throws when the server answers so: `.refused`, with the status, `retryAfter`, where a

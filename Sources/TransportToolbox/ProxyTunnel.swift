@@ -1,17 +1,19 @@
 internal import Glibc
 internal import TransportValues
+internal import WebSocketWire
 
-/// Asks a proxy for a connection to an endpoint (RFC 9110 §9.3.6), over a socket that is connected to the proxy and stays the
-/// caller's. Belongs to the loop's thread.
+/// Asks a proxy for a connection to an endpoint (RFC 9110 §9.3.6), over a socket that is connected to the proxy and
+/// stays the caller's. Belongs to the loop's thread.
 final class ProxyTunnel {
     private let loop: TransportLoop
     private let descriptor: Int32
     private let endpoint: SignalingEndpoint
-    private var buffer = HTTPAnswer.Buffer()
+    private var buffer = HTTPHeadBuffer<ResponseHead>()
     private var watch: LoopWatch?
     private var done: ((TransportError?) -> Void)?
 
-    /// - Parameter done: called once, maybe inside `start`, not after `cancel`; with nil when the proxy has made the connection.
+    /// - Parameter done: called once, maybe inside `start`, not after `cancel`; with nil when the proxy has made the
+    ///   connection.
     init(
         loop: TransportLoop, descriptor: Int32, endpoint: SignalingEndpoint, done: @escaping (TransportError?) -> Void
     ) {
@@ -58,18 +60,20 @@ final class ProxyTunnel {
     private func take(_ bytes: UnsafeRawBufferPointer) {
         var rest = bytes
         while !rest.isEmpty, done != nil {
-            switch buffer.take(&rest) {
-            case .incomplete: return
-            case .invalid(let why):
-                finish(TransportError(.handshakeFailed, "\(target) did not answer as an HTTP proxy: \(why)"))
-            case .complete(let answer) where answer.isInterim: buffer = HTTPAnswer.Buffer()
-            case .complete(let answer) where (200..<300).contains(answer.status):
-                // Neither a server of TLS nor one of HTTP speaks first: what follows the answer can be nothing that may be here.
-                finish(
-                    rest.isEmpty
-                        ? nil : TransportError(.handshakeFailed, "\(target) sent more than its answer: is it a proxy?"))
-            case .complete(let answer): finish(HTTPRefusal(answer).error(fromProxyFor: endpoint))
+            let answer: ResponseHead?
+            do throws(HTTPHeadFailure) { answer = try buffer.take(&rest) } catch {
+                return finish(TransportError(.handshakeFailed, "\(target) did not answer as an HTTP proxy: \(error)"))
             }
+            guard let answer else { return }
+            if answer.isInterim { continue }
+            guard (200..<300).contains(answer.status) else {
+                return finish(HTTPRefusal(answer).error(fromProxyFor: endpoint))
+            }
+            // Neither a server of TLS nor one of HTTP speaks first: what follows the answer can be nothing that may be
+            // here.
+            finish(
+                rest.isEmpty
+                    ? nil : TransportError(.handshakeFailed, "\(target) sent more than its answer: is it a proxy?"))
         }
     }
 
@@ -84,22 +88,8 @@ final class ProxyTunnel {
         var text = "CONNECT \(place) HTTP/1.1\r\nHost: \(place)\r\n"
         if let user = endpoint.proxy?.user {
             let credentials = Array("\(user):\(endpoint.proxy?.password ?? "")".utf8)
-            text += "Proxy-Authorization: Basic \(base64(credentials))\r\n"
+            text += "Proxy-Authorization: Basic \(Base64.encode(credentials))\r\n"
         }
         return Array((text + "\r\n").utf8)
-    }
-
-    /// RFC 4648 §4.
-    private static func base64(_ bytes: [UInt8]) -> String {
-        let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-        var text: [UInt8] = []
-        for start in stride(from: 0, to: bytes.count, by: 3) {
-            let group = bytes[start..<min(start + 3, bytes.count)]
-            let value = group.reduce(0) { $0 << 8 | Int($1) } << (8 * (3 - group.count))
-            for index in 0..<4 {
-                text.append(index <= group.count ? alphabet[value >> (18 - 6 * index) & 63] : UInt8(ascii: "="))
-            }
-        }
-        return String(decoding: text, as: UTF8.self)
     }
 }

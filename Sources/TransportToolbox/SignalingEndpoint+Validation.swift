@@ -1,4 +1,5 @@
 public import TransportValues
+internal import WebSocketWire
 
 extension SignalingEndpoint {
     /// Bytes of a host name, and of the name that a certificate must carry.

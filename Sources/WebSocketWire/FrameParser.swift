@@ -1,10 +1,11 @@
 /// Turns the bytes of one side of a connection into whole WebSocket messages and control frames (RFC 6455 §5).
 ///
-/// Checks all that the receiver has to: reserved bits and opcodes, masking, lengths, fragmentation, UTF-8 as it comes, close
-/// codes. No extension is spoken.
+/// Checks all that the receiver has to: reserved bits and opcodes, masking, lengths, fragmentation, UTF-8 as it comes,
+/// close codes. No extension is spoken.
 ///
-/// A message that lies whole in the input stays there until it is copied to its place. Of one that comes in pieces no more is
-/// held than has come of it, and never more than the maximum. After a violation or a close frame the input is passed over.
+/// A message that lies whole in the input stays there until it is copied to its place. Of one that comes in pieces no
+/// more is held than has come of it, and never more than the maximum. After a violation or a close frame the input is
+/// passed over.
 public struct FrameParser: ~Copyable {
     /// The side whose frames are read.
     public enum Sender: Sendable {
@@ -31,8 +32,8 @@ public struct FrameParser: ~Copyable {
         /// Bytes.
         public var count: Int { bytes.count }
 
-        /// Copies the message to `target`, which has room for `count` bytes. Only until the parser's next use, and as long as
-        /// its input is valid.
+        /// Copies the message to `target`, which has room for `count` bytes. Only until the parser's next use, and as
+        /// long as its input is valid.
         public func copy(to target: UnsafeMutableRawPointer) { mask.copy(bytes, to: target) }
 
         /// A copy of the message. To be taken before the parser's next use, and while its input is valid.
@@ -44,16 +45,17 @@ public struct FrameParser: ~Copyable {
         }
     }
 
-    /// What the bytes have completed.
+    /// A thing that the bytes have completed.
     public enum Event {
+        /// A whole message.
         case message(Message)
         /// A frame that does not end its message.
         case fragment
-        /// 125 bytes at most.
+        /// A ping, with 125 bytes at most.
         case ping([UInt8])
-        /// 125 bytes at most.
+        /// A pong, with 125 bytes at most.
         case pong([UInt8])
-        /// The code is one that may be sent, or 1005.
+        /// The close frame. Its code is one that may be sent, or 1005.
         case close(CloseReason)
     }
 
@@ -88,6 +90,7 @@ public struct FrameParser: ~Copyable {
     private var emptyFragments = 0
     private var control: [UInt8] = []
 
+    /// Creates a parser for the frames of one connection.
     /// - Parameters:
     ///   - maximumMessageSize: bytes.
     ///   - maximumEmptyFragments: frames of a message that neither end it nor add to it.
@@ -136,8 +139,8 @@ public struct FrameParser: ~Copyable {
         }
     }
 
-    /// Hands over the memory of the message that `next` has just returned, when it was put together there: it is the caller's
-    /// from then on, who frees it with free(3). Nil when the message is empty or lies in the input.
+    /// Hands over the memory of the message that `next` has just returned, when it was put together there: it is the
+    /// caller's from then on, who frees it with free(3). Nil when the message is empty or lies in the input.
     public mutating func takeMemory() -> UnsafeRawBufferPointer? {
         guard isHandedOut else { return nil }
         isHandedOut = false

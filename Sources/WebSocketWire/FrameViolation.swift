@@ -1,14 +1,36 @@
 /// A breach of RFC 6455's rules of frames, or of a limit, after which a connection must fail (§7.1.7).
 public enum FrameViolation: Error, Hashable, CustomStringConvertible {
-    case reservedBit, reservedOpcode
-    case maskedFrame, unmaskedFrame
-    case fragmentedControlFrame, longControlFrame
-    case unexpectedContinuation, unfinishedMessage
-    case overlongLength, lengthOverflow
+    /// One of the bits is set that only extensions use.
+    case reservedBit
+    /// The kind of the frame is none that RFC 6455 knows.
+    case reservedOpcode
+    /// A server has masked a frame.
+    case maskedFrame
+    /// A client has not masked a frame.
+    case unmaskedFrame
+    /// A control frame is not final.
+    case fragmentedControlFrame
+    /// A control frame has more than 125 bytes.
+    case longControlFrame
+    /// There is no message that could be continued.
+    case unexpectedContinuation
+    /// A message begins before the one before it has ended.
+    case unfinishedMessage
+    /// A length is not in the shortest form.
+    case overlongLength
+    /// A length does not fit into 63 bits.
+    case lengthOverflow
+    /// A message has more bytes than the receiver takes.
     case messageTooLarge(maximum: Int)
+    /// A message has more frames that neither end it nor add to it than the receiver takes.
     case emptyFragments(maximum: Int)
+    /// A text is not UTF-8.
     case invalidText
-    case truncatedCloseCode, invalidCloseReason
+    /// A close frame has one byte.
+    case truncatedCloseCode
+    /// The reason in a close frame is not UTF-8.
+    case invalidCloseReason
+    /// The code in a close frame is none that may be sent (RFC 6455 §7.4).
     case invalidCloseCode(UInt16)
 
     /// The close code that reports it to the other side (RFC 6455 §7.4.1).

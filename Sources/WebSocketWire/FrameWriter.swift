@@ -42,7 +42,8 @@ public enum FrameWriter {
         (key.map { Mask($0, offset: offset) } ?? .none).copy(part, to: target)
     }
 
-    /// Writes a whole frame to `target`, which has room for `maximumHeader` bytes and the payload, and returns its length.
+    /// Writes a whole frame to `target`, which has room for `maximumHeader` bytes and the payload, and returns its
+    /// length.
     public static func write(
         _ opcode: Opcode, _ payload: UnsafeRawBufferPointer, key: UInt32?, to target: UnsafeMutableRawPointer
     ) -> Int {

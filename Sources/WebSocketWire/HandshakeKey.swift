@@ -1,4 +1,5 @@
-/// The key that a client sends in its opening handshake, and the server's proof that it has read it (RFC 6455 §4.1, §4.2.2).
+/// The key that a client sends in its opening handshake, and the server's proof that it has read it (RFC 6455 §4.1,
+/// §4.2.2).
 public enum HandshakeKey {
     /// Bytes of the random value that a key stands for.
     static let nonceBytes = 16

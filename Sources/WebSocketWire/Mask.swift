@@ -4,7 +4,7 @@ struct Mask: Sendable {
     private let key: UInt64
 
     /// The mask of frames without one.
-    static let none = Mask(key: 0)
+    static var none: Mask { Mask(key: 0) }
 
     var isNone: Bool { key == 0 }
 

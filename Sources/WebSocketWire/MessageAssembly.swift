@@ -16,8 +16,8 @@ struct MessageAssembly: ~Copyable {
     /// The caller bounds the sum.
     /// - Parameters:
     ///   - expected: bytes that have been announced and will follow.
-    ///   - reserve: bytes for which memory is taken although they have only been announced. Otherwise it is taken for as
-    ///     many as have come.
+    ///   - reserve: bytes for which memory is taken although they have only been announced. Otherwise it is taken for
+    ///     as many as have come.
     mutating func append(_ bytes: UnsafeRawBufferPointer, _ mask: Mask, expecting expected: Int, reserve: Int) {
         guard bytes.count > 0 else { return }
         let needed = count + bytes.count

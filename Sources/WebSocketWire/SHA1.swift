@@ -1,4 +1,5 @@
-/// SHA-1 (FIPS 180-4 §6.1). For the proof in the opening handshake only (RFC 6455 §4.2.2), which needs no collision resistance.
+/// SHA-1 (FIPS 180-4 §6.1). For the proof in the opening handshake only (RFC 6455 §4.2.2), which needs no collision
+/// resistance.
 enum SHA1 {
     static func digest(of message: some Collection<UInt8>) -> [UInt8] {
         var padded = Array(message)

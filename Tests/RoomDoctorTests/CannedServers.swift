@@ -47,6 +47,8 @@ final class CannedServer: Sendable {
         case .bytes(let text): send(client, text, text.utf8.count, Int32(MSG_NOSIGNAL))
         case .trickle:
             // The pace is the fault: many bytes within any deadline, none of them the last.
+            let head = "HTTP/1.1 200 OK\r\nX: "
+            send(client, head, head.utf8.count, Int32(MSG_NOSIGNAL))
             while send(client, "H", 1, Int32(MSG_NOSIGNAL)) == 1 { usleep(10_000) }
         case .silence: while recv(client, &bytes, bytes.count, 0) > 0 {}
         }

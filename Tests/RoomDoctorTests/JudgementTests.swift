@@ -226,11 +226,4 @@ import TransportPluginAPI
             #expect(finding.status == .warning && finding.cure != nil)
         }
     }
-
-    @Test func aServersTimeIsRead() {
-        let head = HTTPHead.parse("HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n")
-        #expect(head.status == 200 && head.date == 784_111_777)
-        let none = HTTPHead.parse("SSH-2.0-x\r\nDate: yesterday\r\n")
-        #expect(none.status == nil && none.date == nil)
-    }
 }

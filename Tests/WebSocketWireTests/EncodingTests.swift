@@ -50,7 +50,8 @@ import Testing
 
     // MARK: UTF-8
 
-    /// All texts of one to three bytes, and of four from a few: as the standard library says, at once, byte by byte, and masked.
+    /// All texts of one to three bytes, and of four from a few: as the standard library says, at once, byte by byte,
+    /// and masked.
     @Test func utf8IsWhatTheStandardLibraryTakesForIt() {
         let some: [UInt8] = [
             0, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xEC,

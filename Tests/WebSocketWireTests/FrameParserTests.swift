@@ -26,7 +26,7 @@ import WebSocketWire
 
     private static let senders: [FrameParser.Sender] = [.client, .server]
 
-    /// What comes of the bytes, fed in pieces of `step`.
+    /// The outcome of the bytes, fed in pieces of `step`.
     private func parse(
         _ bytes: [UInt8], from sender: FrameParser.Sender, step: Int = .max, limit: Int = 1 << 20,
         emptyFragments: Int = .max
@@ -279,7 +279,7 @@ import WebSocketWire
 
     // MARK: Memory
 
-    /// What a client announces costs it its own bytes first.
+    /// An announcement of a client costs it its own bytes first.
     @Test func memoryIsTakenForWhatHasCome() throws {
         for (sender, most) in [(FrameParser.Sender.client, 200), (.server, 65_636)] {
             var parser = FrameParser(framesFrom: sender, maximumMessageSize: 1 << 20)
@@ -293,7 +293,8 @@ import WebSocketWire
         }
     }
 
-    /// A message that was put together lies in memory that can be had without a copy; one that lies in the input does not.
+    /// A message that was put together lies in memory that can be had without a copy; one that lies in the input does
+    /// not.
     @Test func memoryOfAMessageIsHandedOverOrFreed() throws {
         let frame = Self.frame(2, [1, 2, 3], from: .server)
         var parser = FrameParser(framesFrom: .server, maximumMessageSize: 100)

@@ -78,7 +78,7 @@ import WebSocketWire
         #expect(calls == 3 && Set(drawn[..<64]).count == 64)
     }
 
-    /// What one side writes, the other reads.
+    /// One side reads the frames of the other.
     @Test(arguments: [0, 125, 126, 65_536]) func whatIsWrittenIsRead(_ length: Int) throws {
         let payload = (0..<length).map { UInt8(truncatingIfNeeded: $0 &* 7) }
         for key: UInt32? in [nil, 0x0102_0304] {

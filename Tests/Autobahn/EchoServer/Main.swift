@@ -14,12 +14,13 @@
         typealias OutboundOut = ByteBuffer
 
         private enum State {
-            case request([UInt8])
+            case request
             case open
             /// A close frame was sent, and the client should end the connection.
             case ending
         }
-        private var state = State.request([])
+        private var state = State.request
+        private var head = HTTPHeadBuffer<RequestHead>()
         // Autobahn's largest messages have 16 MiB.
         private var parser = FrameParser(framesFrom: .client, maximumMessageSize: 64 << 20)
 
@@ -32,19 +33,18 @@
 
         private func read(_ bytes: UnsafeRawBufferPointer, _ context: ChannelHandlerContext) {
             switch state {
-            case .request(var head):
-                head.append(contentsOf: bytes)
-                guard let end = head.indices.first(where: { head[$0...].starts(with: [13, 10, 13, 10]) }) else {
-                    state = .request(head)
-                    return
+            case .request:
+                var rest = bytes
+                let request: RequestHead?
+                do throws(HTTPHeadFailure) { request = try head.take(&rest) } catch {
+                    return context.close(promise: nil)
                 }
+                guard let request else { return }
                 let status = ServerStatus(rooms: 0, participants: 0, connections: 0, retryAfter: nil)
-                guard let request = HTTPRequest(head: head[..<end]) else { return context.close(promise: nil) }
                 let response = HTTPResponse(to: request, status)
                 context.write(wrapOutboundOut(ByteBuffer(bytes: response.bytes)), promise: nil)
                 state = response.isUpgrade ? .open : .ending
-                let rest = Array(head[(end + 4)...])
-                rest.withUnsafeBytes { read($0, context) }
+                read(rest, context)
             case .open: readFrames(bytes, context)
             case .ending: break
             }

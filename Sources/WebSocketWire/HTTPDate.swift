@@ -1,10 +1,23 @@
 /// The times of HTTP (RFC 9110 §5.6.7), in seconds since 1970.
-enum HTTPDate {
+public enum HTTPDate {
+    private static let weekdays = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]
     private static let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
-    /// Nil: the text is in none of the three formats.
+    /// Writes a time as `Sun, 06 Nov 1994 08:49:37 GMT`.
+    public static func text(_ time: Int) -> String {
+        func padded(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
+        let today = time / 86_400
+        let year = year(of: today)
+        let month = (1...12).last { days(year, $0, 1) <= today } ?? 1
+        let date = "\(padded(today - days(year, month, 1) + 1)) \(months[month - 1]) \(year)"
+        let clock = [time / 3600 % 24, time / 60 % 60, time % 60].map(padded).joined(separator: ":")
+        // 1970 began with a Thursday.
+        return "\(weekdays[today % 7]), \(date) \(clock) GMT"
+    }
+
+    /// Reads a time. Returns nil when the text is in none of the three formats.
     /// - Parameter now: decides the century of a year with two digits.
-    static func parse(_ text: String, now: Int) -> Int? {
+    public static func parse(_ text: String, now: Int) -> Int? {
         // No format is longer, and none has another text, which would be costly to split.
         guard text.utf8.count <= 40, text.utf8.allSatisfy({ $0 < 0x80 }) else { return nil }
         let parts = text.split(separator: " ")
