@@ -21,7 +21,7 @@ struct ArticleTests {
         var isCode = false
         var current = ""
         for line in try article.split(separator: "\n", omittingEmptySubsequences: false) {
-            if line == "## Messages of the server" { isServer = true }
+            if line == "## Server messages" { isServer = true }
             if line.hasPrefix("```") {
                 isCode = line == "```json"
                 continue
