@@ -1,4 +1,4 @@
-# Rooms of peers that stay connected. `make demo` and `make test` are all a newcomer needs; both install what is missing.
+# Rooms of peers that stay connected. A newcomer needs only `make demo` and `make test`; both install missing packages.
 
 PACKAGES := libwebsockets-dev libnice-dev libglib2.0-dev libssl-dev libusrsctp-dev pkg-config
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)

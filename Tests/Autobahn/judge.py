@@ -22,7 +22,7 @@ LIMIT = 1800
 
 
 class Child:
-    """A process that says LISTENING and a port."""
+    """A process that prints LISTENING and a port."""
 
     def __init__(self, command, directory):
         self.log = open(directory / "listener.log", "w")
@@ -33,7 +33,7 @@ class Child:
         threading.Thread(target=self.read, daemon=True).start()
 
     def read(self):
-        """Autobahn prints a line for each case: unread, they would stop it."""
+        """Reads the lines that Autobahn prints for each case: unread, they would block it."""
         for line in self.process.stdout:
             self.log.write(line)
             self.log.flush()
@@ -66,7 +66,7 @@ def specification(directory, cases, **more):
 
 
 def finish(command, log):
-    """Runs to the end, or to the limit: then the reports tell which case hangs."""
+    """Runs to the end, or to the limit: then the reports show which case hangs."""
     with open(log, "w") as output:
         status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, timeout=LIMIT).returncode
     if status != 0:

@@ -19,7 +19,7 @@ class Connection:
         self.stack.on_data_channel(lambda channel: self._add(channel, is_open=True))
 
     async def offer(self):
-        # The binding can't open other than reliable, ordered channels; the labels are what the other side goes by.
+        # The binding can't open other than reliable, ordered channels; the other side goes by the labels.
         for label in ("room.plain", "room.unordered", "room.lossy"):
             self._add(self.stack.create_data_channel(label), is_open=False)
         return await self.described

@@ -17,13 +17,13 @@ from processes import Browser, Failure, Process
 
 FOLDER = pathlib.Path(__file__).parent
 ROLES = ("offerer", "answerer")
-# Both roles come within this many meetings but for one time in 16,000.
+# Within this many meetings both roles occur, except once in 16,000 times.
 MEETINGS = 15
 LARGE = 200_000
 
 
 class Skip(Exception):
-    """A check that cannot be made here."""
+    """A check that cannot run here."""
 
 
 class Interop:
@@ -190,7 +190,7 @@ class Meeting:
             raise Failure(f"the echo came on {back['channel']}, not on {channel}")
 
     def arrival(self, number):
-        """The foreign peer's word on the message with this number, counted from 1 over all channels."""
+        """The foreign peer's report of the message with this number, counted from 1 over all channels."""
         count = 0
 
         def is_it(event):
@@ -208,7 +208,7 @@ class Meeting:
         self.compare_echoes([f"many {i}" for i in range(500)], since)
 
     def restart(self, restarter, peer):
-        """Messages go on while one side restarts ICE: none is lost, doubled or reordered, and they end up on a new path."""
+        """Messages continue while one side restarts ICE: none is lost, duplicated or reordered, and they move to a new path."""
         if self.stack != "chromium":
             raise Skip(f"{self.stack} has no ICE restart")
         before, since, theirs = self.path(), len(self.ours.events), len(self.foreign.events)

@@ -28,7 +28,7 @@ class Peer:
         self.client = room_client.RoomClient(self)
         self.pairs = {}
 
-    # What the room says
+    # Events of the room
 
     async def joined(self, message):
         emit("joined", self=message["participant"], host=message["host"])
@@ -50,7 +50,7 @@ class Peer:
         if pair is not None:
             await pair.take(signal)
 
-    # What the stack says
+    # Events of the stack
 
     def opened(self, pair, label):
         emit("opened", peer=pair.peer, channel=label)
@@ -67,7 +67,7 @@ class Peer:
             content = {"text": data} if kind == "text" else {"data": base64.b64encode(data).decode()}
             emit("message", **{"from": pair.peer}, channel=CHANNELS.get(label, label), **content)
 
-    # What the runner says
+    # Commands of the runner
 
     async def commands(self):
         reader = asyncio.StreamReader(limit=1 << 24)

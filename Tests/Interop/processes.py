@@ -20,7 +20,7 @@ DEADLINE = 20.0
 
 
 class Failure(Exception):
-    """A check that did not hold; the text is one sentence."""
+    """A failed check; the text is one sentence."""
 
 
 class End:
@@ -58,7 +58,7 @@ class End:
                 self._changed.wait(left)
 
     def complaint(self):
-        """What the end itself said last about its trouble, for the text of a failure."""
+        """The last error that the process reported, for the text of a failure."""
         trouble = [event for event in self.events if event.get("event") in ("error", "failed")]
         return f" (it said: {json.dumps(trouble[-1])})" if trouble else ""
 

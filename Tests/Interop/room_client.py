@@ -43,7 +43,7 @@ class RoomClient:
         await self._socket.close()
 
     async def signal(self, peer, connection, negotiation, body):
-        """To a participant of the roster; nothing happens when it has left."""
+        """Sends to a participant of the roster; does nothing when it has left."""
         participant = self.roster.get(peer)
         if participant is None:
             return
@@ -138,7 +138,7 @@ class Pair:
         await self._describe("offer", await self.connection.offer())
 
     async def send_candidate(self, candidate, mid):
-        """Not before the description that it belongs to."""
+        """Adds a candidate, but not before its description."""
         body = {"candidate": {"candidate": candidate, "sdpMid": mid, "sdpMLineIndex": 0}}
         if self._is_described:
             await self._send(body)
@@ -198,7 +198,7 @@ class Pair:
 
 
 def run(main):
-    """Runs a coroutine; a broken pipe to the runner and an interrupt are ordinary ends."""
+    """Runs a coroutine; a broken pipe to the runner and an interrupt are normal ends."""
     try:
         asyncio.run(main)
     except (KeyboardInterrupt, BrokenPipeError):

@@ -1,4 +1,4 @@
-"""Odd machines and networks: each case is a file in `cases/`, with a function `check(case)` whose docstring is the rule it proves.
+"""Unusual machines and networks: each case is a file in `cases/`, with a function `check(case)` whose docstring is the rule it proves.
 
 A case fails by an exception: `case.require(…)`, or whatever the lab itself raises. It lives for `LIMIT` seconds at most, or for as many
 as its module's `SECONDS` says.
@@ -49,7 +49,7 @@ def load(pattern="*"):
 
 
 class Case:
-    """What a case may use. All that it starts is ended with it."""
+    """The tools of a case. All processes that it starts end with it."""
 
     def __init__(self, tools, folder):
         self.room = tools.room
@@ -79,9 +79,9 @@ class Case:
         return child
 
     def serve(self, host, address="127.0.0.1", *arguments, port=PORT, name="server"):
-        """`room serve`, when it listens. Its `url` is what participants need."""
+        """Starts `room serve`, and returns when it listens. Participants connect to its `url`."""
         command = [self.room, "serve", "--host", address, "--port", str(port), *arguments]
-        # The folder is the case's own; without it, a key would be left in the home directory.
+        # The state directory of the case; without it, a key would be left in the home directory.
         if "--session-key-file" not in arguments:
             command += ["--session-key-file", str(self.folder / "session-key")]
         child = self.start(name, host, command)
@@ -115,7 +115,7 @@ class Case:
         return [finding for finding in findings if finding["event"] == "check"]
 
     def run(self, host, *command, text=None, seconds=20.0):
-        """A command that ends by itself; its status may be any."""
+        """Runs a command that ends by itself, with any status."""
         return subprocess.run(host.command(list(command)), input=text, capture_output=True, text=True, timeout=seconds)
 
     def require(self, holds, sentence):

@@ -1,4 +1,4 @@
-// forwarder IF_A IF_B: a cable between two interfaces that delays, loses, reorders, doubles and queues packets.
+// forwarder IF_A IF_B: a cable between two interfaces that delays, loses, reorders, duplicates and queues packets.
 //
 // Standard input takes one line per setting: DIRECTION key=value …   DIRECTION is "ab", "ba" or "both".
 //   delay=MS  loss=PERCENT  burst=PACKETS (mean length of a loss burst; 1: independent)  reorder=PERCENT (sent without delay)
@@ -6,7 +6,7 @@
 // "stats" prints one line of JSON. The end of input ends the program. Each setting is answered by a line "ok".
 //
 // It runs at a high priority: a cable does not wait for a busy processor. "late" in its statistics is the worst delay, in
-// milliseconds, beyond what was asked.
+// milliseconds, beyond the configured delay.
 //
 // One thread, two AF_PACKET sockets, one heap of packets by due time. Times are CLOCK_MONOTONIC nanoseconds.
 #define _GNU_SOURCE
@@ -98,7 +98,7 @@ static Packet *pop(void) {
 static int is_lost(Direction *d) {
     if (d->loss <= 0) return 0;
     if (d->burst <= 1) return happens(d->loss);
-    // Two states (Gilbert): mean burst length and share of losses as asked.
+    // Two states (Gilbert), with the configured mean burst length and share of losses.
     double leave = 100 / d->burst, enter = d->loss / (100 - d->loss) * leave;
     d->in_burst = d->in_burst ? !happens(leave) : happens(enter);
     return d->in_burst;
@@ -258,7 +258,7 @@ static int open_interface(const char *name) {
 
 int main(int argc, char **argv) {
     if (argc != 3) return fprintf(stderr, "usage: forwarder IF_A IF_B\n"), 2;
-    // Not vital: where it is not allowed, "late" tells.
+    // Not vital: when it is not permitted, "late" shows it.
     if (setpriority(PRIO_PROCESS, 0, -15) < 0) perror("forwarder: setpriority");
     for (int i = 0; i < 2; i++) sockets[i] = open_interface(argv[i + 1]);
     printf("ok\n");

@@ -1,4 +1,4 @@
-"""The runner: `run` starts it inside namespaces of its own. See README.md."""
+"""The runner, which `run` starts inside its own namespaces. See README.md."""
 
 import argparse
 import fnmatch
@@ -32,7 +32,7 @@ def say(text):
 
 
 def run_row(row, tools, repeat):
-    """The row's runs. A run in which the harness itself stood still is made again, at most twice more."""
+    """The runs of a row. A run in which the harness itself stalled is repeated, at most twice."""
     runs, disturbed = [], 0
     while len(runs) < repeat:
         folder = tools.folder / row.name / str(len(runs) + 1)

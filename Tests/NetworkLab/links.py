@@ -1,4 +1,4 @@
-"""What is asked below the table: a link with delay, loss, or a queue that is too long. No outage; nothing may be restarted."""
+"""The rows with a bad link: delay, loss, or a queue that is too long. There is no outage, and nothing may be restarted."""
 
 import fnmatch
 import statistics
@@ -35,7 +35,7 @@ def chosen(patterns, short):
 
 
 def measure(name, tools, repeat, say):
-    """A run in which the forwarder itself was late is made again, at most three times more in all."""
+    """Repeats a run in which the forwarder itself was late, at most three times in all."""
     runs, disturbed = [], 0
     while len(runs) < repeat:
         run = measure_once(name, tools, tools.folder / name / str(len(runs) + 1))
@@ -96,7 +96,7 @@ def summarize(name, runs):
 
 
 def setup(tools, folder, kinds):
-    """From the offerer's learning of the other until its channel is open, and until both can send. One access link has the delay,
+    """From when the offerer learns of the other until its channel is open, and until both can send. One access link has the delay,
     and signaling crosses it too."""
     session = Session(tools, folder, kinds, forwarders=(1,), before=lambda s: s.forwarders[1].set(delay=25))
     try:

@@ -1,4 +1,4 @@
-"""Whether the lab's NATs are what they are called: mapping and filtering as RFC 4787 names them, and loss of mappings."""
+"""Checks that the lab's NATs behave as their names say: mapping and filtering as RFC 4787 names them, and loss of mappings."""
 
 import socket
 
@@ -25,7 +25,7 @@ class Probe:
         self.client = site.peer.inside(lambda: _bound("0.0.0.0", 0))
 
     def mapping(self, address, port):
-        """How the client is seen by a server: (address, port), or None where nothing comes through."""
+        """The client's address as a server sees it: (address, port), or None when nothing arrives."""
         self.client.sendto(b"map", (address, port))
         try:
             return self.servers[address, port].recvfrom(100)[1]
@@ -53,7 +53,7 @@ def _bound(address, port):
 
 
 def check_kind(network, site):
-    """Sentences about what is not as named."""
+    """Sentences about deviations from the names."""
     wrong = []
     probe = Probe(network, site)
     try:
@@ -123,7 +123,7 @@ def check_outages(network, site):
 
 
 def check_all():
-    """Pairs of (what was checked, sentences about what is wrong)."""
+    """Pairs of a check and the sentences about its failures."""
     results = []
     network = Network(list(EXPECTED))
     try:

@@ -28,7 +28,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class LabError(Exception):
-    """The lab itself does not work: one sentence."""
+    """The lab itself does not work. The message is one sentence."""
 
 
 def run(arguments, text=None):
@@ -42,7 +42,7 @@ class Namespace:
     def __init__(self, name, has_ipv6=False):
         self.name = name
         run(["ip", "netns", "add", name])
-        # IPv6 addresses are usable at once: nobody else could have the same.
+        # IPv6 addresses are usable at once, since duplicates are impossible.
         setting = ("accept_dad", "0") if has_ipv6 else ("disable_ipv6", "1")
         for key in ("all", "default"):
             self.sysctl(f"ipv6/conf/{key}/{setting[0]}", setting[1], optional=True)
@@ -109,7 +109,7 @@ class Namespace:
 
 
 def nat_rules(kind):
-    """The nftables rules of a NAT. All of them keep one mapping per socket, but `symmetric`; none lets in what nobody asked for."""
+    """The nftables rules of a NAT. All except `symmetric` keep one mapping per socket. None admits unsolicited packets."""
     if kind == "none":
         return ""
     masquerade = "masquerade fully-random" if kind == "symmetric" else "masquerade"
@@ -139,7 +139,7 @@ table ip nat {{
 """
 
 
-# What is dropped never reaches connection tracking: as if the cable had swallowed it.
+# Dropped packets never reach connection tracking, as if the cable had lost them.
 OUTAGE_TABLE = """
 table ip outage {
     chain in { type filter hook prerouting priority raw; policy accept; }
@@ -148,7 +148,7 @@ table ip outage {
 
 
 class Site:
-    """A peer's machine, its router and, where asked for, the forwarder in front of the router."""
+    """A peer's machine, its router and, on request, the forwarder in front of the router."""
 
     def __init__(self, network, index, kind, has_forwarder):
         prefix = network.prefix
@@ -191,7 +191,7 @@ class Site:
         self.peer.ip("link set lan0 up", self._default_route())
 
     def drop(self, *rules):
-        """`rules`: nft matches; what comes into the router and matches is gone."""
+        """Drops packets that enter the router and match `rules` (nft matches)."""
         self.router.nft("".join(f"add rule ip outage in {rule} drop\n" for rule in rules))
 
     def drop_all(self):
@@ -213,12 +213,12 @@ class Site:
         self.router.nft("flush chain ip outage in")
 
     def change_lan_address(self):
-        """As after a new DHCP lease: the old address is gone, a new one in the same network is there."""
+        """Replaces the address by another one of the same network, as a new DHCP lease does."""
         self.lan_host += 1
         self.peer.ip("addr flush dev lan0", f"addr add {self._address(self.lan_host)} dev lan0", self._default_route())
 
     def change_network(self):
-        """As from one wireless network to another: another subnet, another gateway address."""
+        """Changes to another subnet and gateway, as between two wireless networks."""
         self.subnet = f"10.{self.index}.{self.lan_host}.0"
         self.lan_host += 1
         self.router.ip("addr flush dev lan0", f"addr add {self._address(1)} dev lan0")
@@ -233,7 +233,7 @@ class Site:
         self._network.introduce_neighbours()
 
     def forget_mappings(self):
-        """The router's table is empty, as after its restart."""
+        """Empties the router's table, as a restart does."""
         self.router.inside(_flush_connection_tracking)
         self.router.nft("flush map ip nat open\nflush set ip nat talked\n")
 
@@ -266,7 +266,7 @@ class Cable:
                 host.ip(f"link set eth0 mtu {mtu}", *[f"addr add {address} dev eth0" for address in addresses])
             for host in self._hosts:
                 host.ip("link set eth0 up")
-            # The kernel takes up to a second to tell of a carrier.
+            # The kernel takes up to a second to report a carrier.
             for host in self._hosts:
                 host.wait_for_carrier("eth0")
         except BaseException:
@@ -304,7 +304,7 @@ class Network:
         self._link_addresses = {}
         try:
             self.core = self.namespace(self.prefix + "net")
-            # Everybody's way to everywhere else: what has no place here, a foreign private address say, is gone without a word.
+            # The default route of all sites: packets to unknown addresses, such as foreign private ones, are dropped silently.
             self.core.ip("link add br0 type bridge", f"addr add {GATEWAY}/24 dev br0", "link set br0 up")
             self.server = self._host("srv", (SERVER, PROBE))
             self.turn = self._host("turn", (TURN,))
@@ -365,7 +365,7 @@ class Network:
                 for other, _, addresses in nodes if other is not namespace for address in addresses])
 
     def _switch_offloads_off(self):
-        """The forwarder is to see packets as they would be on a wire: checksummed, and no larger than the MTU."""
+        """Gives the forwarder packets as they are on a wire: checksummed, and no larger than the MTU."""
         interfaces = [(self.server, "eth0"), (self.turn, "eth0")]
         for site in self.sites:
             interfaces += site.interfaces()
@@ -374,7 +374,7 @@ class Network:
                                    "gro", "off"]))
 
     def drop_server(self):
-        """The server is there and nothing reaches it: half-open."""
+        """Makes the server unreachable while it runs: its connections are half-open."""
         self.server.nft("table ip outage { chain in { type filter hook prerouting priority raw; drop; }; "
                         "chain out { type filter hook output priority raw; drop; }; }\n")
 

@@ -50,7 +50,7 @@ class Child:
         self.events.append(event)
 
     def wait(self, what, matches, seconds=DEADLINE):
-        """Until `matches(self)` is true of what came so far; its value."""
+        """Waits until `matches(self)` is true of the events so far, and returns its value."""
         deadline = time.monotonic() + seconds
         with self.changed:
             while True:
@@ -69,7 +69,7 @@ class Child:
         return self.wait(name, lambda child: next((e for e in child.events if e.get("event") == name), None), seconds)
 
     def command(self, **fields):
-        """False: its pipe is full (it is stopped) or gone. A line below 4 KiB is written whole or not at all."""
+        """Returns False when the pipe is full (the process is stopped) or closed. A line below 4 KiB is written whole or not at all."""
         try:
             os.write(self.process.stdin.fileno(), json.dumps(fields).encode() + b"\n")
             return True
@@ -77,7 +77,7 @@ class Child:
             return False
 
     def command_patiently(self, until, **fields):
-        """Waits while the pipe is full. False: `until` has come (in the middle of a line, perhaps), or the process is gone."""
+        """Waits while the pipe is full. Returns False at the time `until` (perhaps in the middle of a line), or when the process is gone."""
         line = json.dumps(fields).encode() + b"\n"
         pipe = self.process.stdin.fileno()
         while line:
@@ -101,7 +101,7 @@ class Child:
         self.process.wait()
 
     def stop(self):
-        """Graceful, then not."""
+        """Ends the process gracefully, or else by force."""
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         try:
@@ -117,7 +117,7 @@ class Participant(Child):
     """`room connect --json`."""
 
     def __init__(self, name, namespace, room, folder, server, arguments=(), in_room="lab", under=()):
-        """`server`: its URL. `under`: a command that runs the command that follows it."""
+        """`server` is the URL. `under` is a command that runs the command after it."""
         self.id = None
         super().__init__(
             name, namespace,
@@ -198,7 +198,7 @@ class RoomServer:
         ]
 
     def start(self):
-        """When it listens, by its own clock, which is everybody's."""
+        """The time when it listens, by its own clock, which is the same for all processes."""
         self._starts += 1
         self.child = Child(f"server-{self._starts}", self._network.server, self._arguments, self._folder)
         return self.child.wait_event("listening")["t"]
@@ -220,7 +220,7 @@ class TurnServer:
         self._log = open(folder / "turn.log", "ab")
 
     def start(self):
-        """The moment at which it first answered."""
+        """The time of its first answer."""
         self._process = subprocess.Popen(
             self._network.turn.command([
                 "turnserver", "-n", "--no-cli", "--listening-ip", TURN, "--relay-ip", TURN, "--use-auth-secret",
@@ -261,7 +261,7 @@ class TurnServer:
 
 
 class Forwarder:
-    """The forwarder in front of one site; "ab" is away from the peer."""
+    """The forwarder in front of one site. The direction "ab" leads away from the peer."""
 
     def __init__(self, executable, site, folder):
         self._child = subprocess.Popen(

@@ -1,11 +1,11 @@
-"""What the figures are held against, and how they are shown."""
+"""The required figures, and the tables."""
 
-# A recovery must not cost the healthy.
+# A recovery must not disturb other pairs.
 HEALTHY_GAP = 0.1
 
 
 def verdict(summary, timed=True):
-    """Sentences about what is not as asked; none: passed. Not timed: that everybody heals and nothing is lost, however slowly."""
+    """Sentences about failed requirements; none when the row has passed. Untimed: all recover and nothing is lost, however slowly."""
     faults = [f"error: {error}" for error in summary["errors"]]
     if summary["never"] > len(summary["errors"]):
         faults.append(f"{summary['never'] - len(summary['errors'])} runs never healed")

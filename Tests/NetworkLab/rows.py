@@ -1,4 +1,4 @@
-"""The outages: each row of the table has a name, the figure asked for, a network, and what happens to it."""
+"""The outages: each row of the table has a name, the required figure, a network, and its outage."""
 
 import dataclasses
 import signal
@@ -14,7 +14,7 @@ class Row:
     name: str
     title: str
     outage: object
-    # Seconds: median and worst. None: there is no figure asked for, it must heal and lose nothing.
+    # Seconds: median and worst. None: no figure is required, but it must recover and lose nothing.
     median: float | None = None
     worst: float | None = None
     # The signaling outage must be noticed within this.
@@ -26,13 +26,13 @@ class Row:
 
 
 def interrupted(seconds, begin, end, hit=(1,), **options):
-    """An outage with a beginning and an end."""
+    """An outage with a start and an end."""
 
     def outage(session):
         began = time.monotonic()
         begin(session)
         time.sleep(seconds)
-        # Before the command, which takes some milliseconds: they count.
+        # Before the command, which takes some milliseconds that count.
         ended = time.monotonic()
         end(session)
         return Moments(began, ended, hit, **options)
@@ -41,7 +41,7 @@ def interrupted(seconds, begin, end, hit=(1,), **options):
 
 
 def changed(change, hit=(1,)):
-    """Something is different from now on."""
+    """A permanent change."""
 
     def outage(session):
         began = time.monotonic()
@@ -56,7 +56,7 @@ def silent(seconds):
 
 
 def silent_without_server(seconds):
-    """The server dies with the path and stays dead until the path is whole: nothing can be renegotiated."""
+    """The server is killed with the path, and stays down until the path is restored: nothing can be renegotiated."""
 
     def outage(session):
         began = time.monotonic()
@@ -154,7 +154,7 @@ ROWS = [
     Row("three-of-eight", "three of eight peers lose their link for 10 s", link_down(10, (1, 2, 3)), 0.5, 1.0,
         kinds=("port-restricted",) * 8),
 
-    # Beyond the table: no figure is asked for, nothing may be lost.
+    # Beyond the table: no figure is required, but nothing may be lost.
     Row("one-way-out-6", "what the peer sends is dropped 6 s",
         interrupted(6, lambda s: s.site(1).drop_outgoing(), lambda s: s.site(1).stop_dropping()), group="more"),
     Row("one-way-in-6", "what the peer should get is dropped 6 s",

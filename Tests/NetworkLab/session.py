@@ -1,4 +1,4 @@
-"""One room in one network: peers that all send numbered messages to everybody, an outage, and what became of the messages."""
+"""One room in one network: peers that all send numbered messages to everybody, an outage, and the fate of the messages."""
 
 import dataclasses
 import json
@@ -10,28 +10,28 @@ from processes import Forwarder, Peer, RoomServer, TurnServer, make_folder
 
 INTERVAL = 0.05
 HEALING_LIMIT = 60.0
-# After the healing: late restarts and rebuilds happen within it and must lose nothing either.
+# The time after the recovery: late restarts and rebuilds happen within it, and must lose nothing either.
 SETTLING = 3.0
-# The harness itself stood still for longer than this: the figures of such a run say nothing, and it is made again.
+# When the harness itself stalls for longer than this, the figures of the run are useless, and it is repeated.
 STALL = 0.15
 
 
 @dataclasses.dataclass
 class Moments:
-    """When an outage began and ended (CLOCK_MONOTONIC), and whom it hit."""
+    """The start and end of an outage (CLOCK_MONOTONIC), and the affected peers."""
 
     begin: float
     end: float
-    # Indices of the peers (from 1) whose paths were hit.
+    # Indices of the peers (from 1) whose paths were affected.
     hit: tuple = ()
     # The path was replaced rather than interrupted: only messages sent after the change count.
     is_change: bool = False
-    # What the row's figure is made of: the paths of the peers hit, the signaling of everybody, or both.
+    # The source of the row's figure: the paths of the affected peers, the signaling of all peers, or both.
     measures: tuple = ("path",)
 
 
 class Traffic:
-    """Every peer sends to everybody each 50 ms; its n-th message is the text n."""
+    """Every peer sends to everybody every 50 ms; its n-th message is the text n."""
 
     def __init__(self, peers):
         self.peers = peers
@@ -117,7 +117,7 @@ class Session:
         return None
 
     def signaling_whole(self, peer, moments):
-        """Seconds from the end of the outage until the peer's room was whole again; 0 where it always was; None: not yet."""
+        """Seconds from the end of the outage until the peer's room was complete again; 0 if it always was; None: not yet."""
         statuses = [event for event in peer.signaling() if event["t"] >= moments.begin]
         if not statuses:
             return 0.0
@@ -165,7 +165,7 @@ class Session:
                 len(receiver.received.get(sender.id, [])) >= len(self.traffic.sent_at[sender])
                 for sender, receiver in self.pairs()
             ):
-                # Doubles would come now.
+                # Duplicates would arrive now.
                 time.sleep(0.3)
                 return
             time.sleep(0.05)
@@ -200,7 +200,7 @@ class Session:
         return result
 
     def delivery(self):
-        """Over all pairs: what never came, what came twice, what came after something that was sent later."""
+        """The numbers of lost, duplicated and reordered messages over all pairs."""
         lost = doubled = disordered = 0
         for sender, receiver in self.pairs():
             numbers = [number for _, number in receiver.received.get(sender.id, [])]
@@ -210,7 +210,7 @@ class Session:
         return {"lost": lost, "doubled": doubled, "disordered": disordered}
 
     def largest_gap(self, pair, since):
-        """The longest time between two messages, without what the harness itself was late with sending them."""
+        """The longest time between two messages, minus the harness's own delay in sending them."""
         sender, receiver = pair
         sent_at = self.traffic.sent_at[sender]
         arrived = [(at, number) for at, number in receiver.received.get(sender.id, []) if at >= since - 1]
@@ -221,7 +221,7 @@ class Session:
         return largest
 
     def _write_events(self, result, counts):
-        """For whoever looks for a cause: times relative to the end of the outage."""
+        """Writes the events for debugging, with times relative to the end of the outage."""
         end = result["end"]
         with open(self.folder / "events.jsonl", "w") as file:
             file.write(json.dumps({"result": result}) + "\n")
@@ -245,13 +245,13 @@ class Session:
 
 
 def worst(values):
-    """The largest; None where one is missing: that has not happened."""
+    """The largest value, or None when one is missing: that event has not happened."""
     values = list(values)
     return None if not values or any(value is None for value in values) else max(values)
 
 
 def reversed_from(received, moment):
-    """The entries from `moment` on, in their order, found from the back: the list is long and the moment is recent."""
+    """The entries from `moment` on, in order. Searches from the end: the list is long and the moment is recent."""
     index = len(received)
     while index > 0 and received[index - 1][0] >= moment:
         index -= 1

@@ -1,4 +1,4 @@
-// A browser as a foreign peer: what peer.py and room_client.py are for Python, with the same events and commands, and an ICE
+// A browser as a foreign peer: the counterpart of peer.py and room_client.py, with the same events and commands, and an ICE
 // restart besides. Parameters come from the page's URL, events go to the page's server by POST, commands come by long poll.
 
 const parameters = new URLSearchParams(location.search);

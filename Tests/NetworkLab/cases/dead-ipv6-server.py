@@ -4,7 +4,7 @@ BACKENDS = ("libwebsockets", "foundation", "nio")
 
 
 def check(case):
-    """A server whose name has a dead IPv6 address beside a living IPv4 one is reached within 0.8 seconds by every signaling backend
+    """A server whose name has a dead IPv6 address and a working IPv4 one is reached within 0.8 seconds by every signaling backend
 
     RFC 8305: 250 ms after the first address the second is tried. The rest is a debug build's.
     """

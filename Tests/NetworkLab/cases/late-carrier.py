@@ -1,5 +1,5 @@
 def check(case):
-    """Two processes that begin before their only cable is plugged in connect within seconds of its being plugged in"""
+    """Two processes that start before their only cable is plugged in connect within seconds after it is"""
     cable = case.cable(a=("169.254.10.1/16",), b=("169.254.10.2/16",))
     server = case.serve(cable.a, "169.254.10.1")
     cable.b.ip("link set eth0 down")

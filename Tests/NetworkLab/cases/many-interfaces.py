@@ -1,5 +1,5 @@
 def check(case):
-    """Forty bridges and forty addresses of services do not hide the interface that leads to the peer"""
+    """Forty bridges and forty service addresses do not hide the interface that leads to the peer"""
     cable = case.cable(a=("10.1.1.1/24",), b=("10.1.1.2/24",))
     for number, host in ((1, cable.a), (2, cable.b)):
         lines = []

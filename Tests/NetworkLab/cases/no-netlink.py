@@ -5,7 +5,7 @@ import sandbox
 
 
 def check(case):
-    """A process that the system gives no netlink sockets finds its addresses all the same, and the doctor names the sandbox"""
+    """A process that the system gives no netlink sockets finds its addresses anyway, and the doctor names the sandbox"""
     if not sandbox.is_supported():
         case.skip("the filter is written for x86-64 and arm64")
     under = [sys.executable, "-B", str(pathlib.Path(sandbox.__file__)), str(sandbox.NETLINK)]
@@ -15,7 +15,7 @@ def check(case):
     first.wait_event("joined")
     second = case.connect("b", cable.b, server, under=under)
     case.exchange(first, second)
-    # Polled, now that nobody tells of changes: the new address is the only one left.
+    # Found by polling, since changes are not reported: the new address is the only one left.
     cable.b.ip("addr del 10.1.1.2/24 dev eth0", "addr del fd00:1::2/64 dev eth0", "addr add 10.1.1.3/24 dev eth0")
     second.wait("message after a change of address", lambda child: came_across(first, child), 20)
     finding = next(f for f in case.doctor(cable.b, under=under) if f["check"] == "interfaces")
