@@ -1,3 +1,3 @@
-// Who writes or uses a transport imports one module.
+// Authors and users of transports import one module.
 @_exported public import TransportToolbox
 @_exported public import TransportValues

@@ -1,7 +1,7 @@
 public import Logging
 public import TransportValues
 
-/// The transports that a program can choose from. A value: make one, register into it, hand it to the runtime.
+/// The transports that a program can choose from. A value: make one, register transports, and pass it to the runtime.
 ///
 /// ```swift
 /// var registry = TransportRegistry()
@@ -13,28 +13,28 @@ public struct TransportRegistry: Sendable {
     /// The peer backends, in the order of registration.
     public private(set) var peer: [PeerPlugin] = []
 
-    /// An empty registry.
+    /// Creates an empty registry.
     public init() {}
 
-    /// Adds a backend. One of the same name is replaced: whoever registers last wins.
+    /// Adds a backend. It replaces one of the same name.
     public mutating func register(_ plugin: SignalingPlugin) {
         signaling.removeAll { $0.descriptor.name == plugin.descriptor.name }
         signaling.append(plugin)
     }
 
-    /// Adds a backend. One of the same name is replaced: whoever registers last wins.
+    /// Adds a backend. It replaces one of the same name.
     public mutating func register(_ plugin: PeerPlugin) {
         peer.removeAll { $0.descriptor.name == plugin.descriptor.name }
         peer.append(plugin)
     }
 
-    /// Throws `.invalidArgument` naming what there is.
+    /// Returns the backend of this name. Throws `.invalidArgument`, naming the known ones.
     public func signalingPlugin(named name: String) throws(TransportError) -> SignalingPlugin {
         if let plugin = signaling.first(where: { $0.descriptor.name == name }) { return plugin }
         throw Self.unknown("signaling", name, signaling.map(\.descriptor))
     }
 
-    /// Throws `.invalidArgument` naming what there is.
+    /// Returns the backend of this name. Throws `.invalidArgument`, naming the known ones.
     public func peerPlugin(named name: String) throws(TransportError) -> PeerPlugin {
         if let plugin = peer.first(where: { $0.descriptor.name == name }) { return plugin }
         throw Self.unknown("peer", name, peer.map(\.descriptor))
@@ -46,14 +46,15 @@ public struct TransportRegistry: Sendable {
     }
 }
 
-/// A signaling backend: what it is, and how to make it.
+/// A signaling backend: its description, and how to make it.
 public struct SignalingPlugin: Sendable {
-    /// What it says of itself.
+    /// The plugin's description.
     public let descriptor: PluginDescriptor
-    /// Called once by a starting runtime, before any connection. Throws `.unavailable` or `.invalidArgument` (an option).
+    /// Makes the transport. Called once by a starting runtime, before any connection. Throws `.unavailable` or
+    /// `.invalidArgument` (an option).
     public let make: @Sendable (PluginContext) throws(TransportError) -> any SignalingTransport
 
-    /// A signaling backend of this description.
+    /// Creates a plugin with this description.
     public init(
         _ descriptor: PluginDescriptor,
         make: @escaping @Sendable (PluginContext) throws(TransportError) -> any SignalingTransport
@@ -63,14 +64,15 @@ public struct SignalingPlugin: Sendable {
     }
 }
 
-/// A peer backend: what it is, and how to make it.
+/// A peer backend: its description, and how to make it.
 public struct PeerPlugin: Sendable {
-    /// What it says of itself.
+    /// The plugin's description.
     public let descriptor: PluginDescriptor
-    /// Called once by a starting runtime, before any connection. Throws `.unavailable` or `.invalidArgument` (an option).
+    /// Makes the transport. Called once by a starting runtime, before any connection. Throws `.unavailable` or
+    /// `.invalidArgument` (an option).
     public let make: @Sendable (PluginContext) throws(TransportError) -> any PeerTransport
 
-    /// A peer backend of this description.
+    /// Creates a plugin with this description.
     public init(
         _ descriptor: PluginDescriptor,
         make: @escaping @Sendable (PluginContext) throws(TransportError) -> any PeerTransport
@@ -80,20 +82,21 @@ public struct PeerPlugin: Sendable {
     }
 }
 
-/// What a plugin says of itself, without being started.
+/// The description of a plugin, available without starting it.
 public struct PluginDescriptor: Sendable {
-    /// As written in configuration: lower case letters, digits, `-`.
+    /// The name, as written in configuration: lower case letters, digits, `-`.
     public let name: String
     /// One line for `room plugins`.
     public let summary: String
-    /// What it can do beyond the core of its contract.
+    /// The capabilities beyond the core of its contract.
     public let capabilities: Capabilities
-    /// What can be set in its part of the configuration; any other name is refused.
+    /// The options of its part of the configuration. Any other name is refused.
     public let options: [PluginOption]
-    /// Whether it can run on this machine: nil, or one sentence that names what is missing and which package brings it.
+    /// Returns nil when it can run on this machine, or else one sentence that names what is missing and the package
+    /// that provides it.
     public let unavailability: @Sendable () -> String?
 
-    /// A description. Nothing is started by it.
+    /// Creates a description. Starts nothing.
     public init(
         name: String, summary: String, capabilities: Capabilities, options: [PluginOption] = [],
         unavailability: @escaping @Sendable () -> String? = { nil }
@@ -106,15 +109,15 @@ public struct PluginDescriptor: Sendable {
     }
 }
 
-/// What a backend can do beyond the core of its contract. The conformance kit tests what is declared.
+/// The capabilities of a backend beyond the core of its contract. The conformance kit tests those that are declared.
 public struct Capabilities: OptionSet, Sendable, Hashable {
     public let rawValue: UInt64
     public init(rawValue: UInt64) { self.rawValue = rawValue }
 
     // Signaling
-    /// `wss`, verified.
+    /// `wss`, with verified certificates.
     public static let tls = Capabilities(rawValue: 1 << 0)
-    /// permessage-deflate (RFC 7692).
+    /// The extension permessage-deflate (RFC 7692).
     public static let deflate = Capabilities(rawValue: 1 << 1)
     /// HTTP proxies.
     public static let proxy = Capabilities(rawValue: 1 << 2)
@@ -123,7 +126,7 @@ public struct Capabilities: OptionSet, Sendable, Hashable {
     public static let pathRestart = Capabilities(rawValue: 1 << 16)
     /// TURN.
     public static let relay = Capabilities(rawValue: 1 << 17)
-    /// Unordered channels are unordered in fact.
+    /// Unordered channels really are unordered.
     public static let unordered = Capabilities(rawValue: 1 << 18)
     /// Retransmission and lifetime limits of channels are honoured.
     public static let partialReliability = Capabilities(rawValue: 1 << 19)
@@ -135,7 +138,7 @@ public struct Capabilities: OptionSet, Sendable, Hashable {
     /// STUN and TURN servers over TLS: `stuns:`, `turns:`.
     public static let secureRelay = Capabilities(rawValue: 1 << 22)
 
-    /// The names of what is declared, for people.
+    /// The names of the declared capabilities, for people.
     public var names: [String] {
         let all: [(Capabilities, String)] = [
             (.tls, "TLS"), (.deflate, "deflate"), (.proxy, "proxy"), (.pathRestart, "path restart"), (.relay, "relay"),
@@ -148,12 +151,12 @@ public struct Capabilities: OptionSet, Sendable, Hashable {
 
 /// An option that a plugin understands.
 public struct PluginOption: Sendable, Hashable {
-    /// As written in configuration.
+    /// The name, as written in configuration.
     public let name: String
     /// One line: meaning, unit, range, default.
     public let help: String
 
-    /// An option of this name.
+    /// Creates an option of this name.
     public init(name: String, help: String) {
         self.name = name
         self.help = help
@@ -176,20 +179,21 @@ public indirect enum OptionValue: Sendable, Hashable {
     case table([String: OptionValue])
 }
 
-/// What a plugin gets when it is made.
+/// The arguments for making a plugin's transport.
 public struct PluginContext: Sendable {
-    /// The plugin's own part of the configuration; the names were checked against its descriptor.
+    /// The plugin's own part of the configuration. The names were checked against its descriptor.
     public let options: [String: OptionValue]
-    /// Libraries log at trace and debug only, and never a secret.
+    /// The logger. Libraries log at trace and debug only, and never a secret.
     public let logger: Logger
 
-    /// What a runtime hands to `make`; in tests, whatever you like.
+    /// Creates a context. A runtime passes one to `make`; tests make their own.
     public init(options: [String: OptionValue] = [:], logger: Logger) {
         self.options = options
         self.logger = logger
     }
 
-    /// The option's integer within `range`, or `standard` when it is not set. Throws `.invalidArgument` naming it.
+    /// Returns the option's integer within `range`, or `standard` when it is not set. Throws `.invalidArgument`, naming
+    /// the option.
     public func integer(_ name: String, in range: ClosedRange<Int>, default standard: Int) throws(TransportError) -> Int
     {
         guard let value = options[name] else { return standard }
@@ -201,7 +205,8 @@ public struct PluginContext: Sendable {
         return integer
     }
 
-    /// The option's truth value, or `standard` when it is not set. Throws `.invalidArgument` naming it.
+    /// Returns the option's truth value, or `standard` when it is not set. Throws `.invalidArgument`, naming the
+    /// option.
     public func boolean(_ name: String, default standard: Bool) throws(TransportError) -> Bool {
         guard let value = options[name] else { return standard }
         guard case .boolean(let boolean) = value else {
@@ -210,7 +215,7 @@ public struct PluginContext: Sendable {
         return boolean
     }
 
-    /// The option's text, or nil when it is not set. Throws `.invalidArgument` naming it.
+    /// Returns the option's text, or nil when it is not set. Throws `.invalidArgument`, naming the option.
     public func string(_ name: String) throws(TransportError) -> String? {
         guard let value = options[name] else { return nil }
         guard case .string(let string) = value else {

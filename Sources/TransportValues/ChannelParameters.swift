@@ -1,34 +1,34 @@
-/// Names a channel of one connection, for its whole life. Never used again for another channel.
+/// The identifier of a channel of one connection, for its whole life. It is never used again for another channel.
 public struct ChannelID: Sendable, Hashable {
-    /// A number of the connection's choice.
+    /// A number chosen by the connection.
     public var rawValue: Int
-    /// For transports: the id of a channel that they open.
+    /// Creates the id of a channel; for transports that open one.
     public init(rawValue: Int) { self.rawValue = rawValue }
 }
 
-/// What a channel promises (RFC 8831 §6.4, RFC 8832 §5.1).
+/// The properties of a channel (RFC 8831 §6.4, RFC 8832 §5.1).
 public struct ChannelParameters: Sendable, Hashable {
-    /// Whether a message may be given up, and when (RFC 8832 §5.1).
+    /// Whether and when a message may be dropped (RFC 8832 §5.1).
     public enum Reliability: Sendable, Hashable {
-        /// Never.
+        /// Messages are never dropped.
         case reliable
-        /// A message is given up after this many retransmissions (0: none).
+        /// A message is dropped after this many retransmissions (0: none).
         case retransmissions(UInt16)
-        /// A message is given up after this long.
+        /// A message is dropped after this time.
         case lifetime(milliseconds: UInt16)
     }
-    /// The channel's name, up to 65,535 bytes. Several channels may have the same.
+    /// The channel's name, up to 65,535 bytes. Several channels may have the same name.
     public var label: String
-    /// The subprotocol's name.
+    /// The name of the subprotocol.
     public var `protocol`: String
     /// Whether messages arrive in the order in which they were sent.
     public var isOrdered: Bool
-    /// Whether a message may be given up.
+    /// Whether and when a message may be dropped.
     public var reliability: Reliability
-    /// The stream id, when both sides have agreed on it beforehand and no open message is to be sent.
+    /// The stream id, when both sides have agreed on it beforehand and no open message is sent.
     public var negotiatedID: UInt16?
 
-    /// An ordered, reliable channel, but for what is given.
+    /// Creates parameters. The defaults are those of an ordered, reliable channel without a name.
     public init(
         label: String, protocol: String = "", isOrdered: Bool = true, reliability: Reliability = .reliable,
         negotiatedID: UInt16? = nil

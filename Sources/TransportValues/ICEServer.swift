@@ -1,27 +1,27 @@
 /// A STUN or TURN server with its credentials (W3C webrtc-pc §4.2.2).
 public struct ICEServer: Sendable, Hashable, CustomStringConvertible {
-    /// `stun:host:port`, `turn:host:port?transport=udp`, `turns:…` (RFC 7064, RFC 7065).
+    /// The URLs: `stun:host:port`, `turn:host:port?transport=udp`, `turns:…` (RFC 7064, RFC 7065).
     public var urls: [String]
-    /// Nil for STUN.
+    /// The user name; nil for STUN.
     public var username: String?
-    /// A password. A secret.
+    /// The password; nil for STUN. A secret.
     public var credential: String?
 
-    /// A server with the credentials for it.
+    /// Creates a server with its credentials.
     public init(urls: [String], username: String? = nil, credential: String? = nil) {
         self.urls = urls
         self.username = username
         self.credential = credential
     }
 
-    /// Without the credential.
+    /// The URLs, without the credential.
     public var description: String { urls.joined(separator: ", ") }
 }
 
-/// Which candidates may be gathered.
+/// The kinds of candidates that may be gathered.
 public enum ICEPolicy: String, Sendable, CaseIterable {
     /// Every kind.
     case all
-    /// Only relayed candidates: no address of this machine is told to anybody.
+    /// Only relayed candidates: the other side learns no address of this machine.
     case relay
 }

@@ -2,9 +2,10 @@ internal import Glibc
 
 /// The URL of a STUN or TURN server (RFC 7064 §3.1, RFC 7065 §3.1).
 ///
-/// `?transport=udp` is also taken on `stun:`, where it says nothing new: public lists have it, though RFC 7064 does not.
+/// `?transport=udp` is also accepted for `stun:`, where it has no effect: public lists contain it, though RFC 7064 does
+/// not.
 public struct ICEServerURL: Sendable, Hashable {
-    /// What kind of server it is, and whether TLS is spoken.
+    /// The kind of a server, and whether it uses TLS.
     public enum Scheme: String, Sendable {
         /// STUN.
         case stun
@@ -15,24 +16,24 @@ public struct ICEServerURL: Sendable, Hashable {
         /// TURN over TLS.
         case turns
     }
-    /// What carries the messages.
+    /// The transport protocol of the messages.
     public enum Transport: String, Sendable {
         /// Datagrams.
         case udp
-        /// A stream, with TLS or without.
+        /// A stream, with or without TLS.
         case tcp
     }
 
-    /// What kind of server it is.
+    /// The kind of the server.
     public let scheme: Scheme
-    /// A name or an IP address, without brackets.
+    /// The host: a name, or an IP address without brackets.
     public let host: String
-    /// 1 to 65,535; 3478, or 5349 with TLS, when the URL has none.
+    /// The port, 1 to 65,535; 3478, or 5349 with TLS, when the URL has none.
     public let port: UInt16
-    /// How the server is reached; with TLS always over TCP.
+    /// The transport protocol of the server; always TCP with TLS.
     public let transport: Transport
 
-    /// Throws `.invalidArgument`, which names the URL.
+    /// Parses a URL. Throws `.invalidArgument`, naming the URL.
     public init(_ text: String) throws(TransportError) {
         func unusable(_ why: String) -> TransportError {
             TransportError(.invalidArgument, "the ICE server URL '\(Self.shown(text))' cannot be used: \(why)")
@@ -86,7 +87,8 @@ public struct ICEServerURL: Sendable, Hashable {
         }
     }
 
-    /// A URL of `server`, which must have credentials if it is a TURN server. Throws `.invalidArgument`, which names the URL.
+    /// Parses a URL of `server`, which must have credentials if it is a TURN server. Throws `.invalidArgument`, naming
+    /// the URL.
     public init(_ text: String, of server: ICEServer) throws(TransportError) {
         try self.init(text)
         guard scheme == .turn || scheme == .turns else { return }
@@ -94,7 +96,7 @@ public struct ICEServerURL: Sendable, Hashable {
             throw TransportError(
                 .invalidArgument, "the ICE server '\(text)' cannot be used: it needs a username and a credential")
         }
-        // C libraries take them as strings that end with a zero.
+        // C libraries take them as zero-terminated strings.
         guard username.utf8.count <= 512, credential.utf8.count <= 512, !username.utf8.contains(0),
             !credential.utf8.contains(0)
         else {
@@ -104,7 +106,8 @@ public struct ICEServerURL: Sendable, Hashable {
         }
     }
 
-    /// For messages: without the password of a `turn:user:password@host`, which is no such URL, but is written.
+    /// The URL for messages, without the password of a `turn:user:password@host`, which is not a valid URL but is used
+    /// in practice.
     private static func shown(_ text: String) -> String {
         guard let at = text.lastIndex(of: "@"), let scheme = text.firstIndex(of: ":"), scheme < at,
             let colon = text[text.index(after: scheme)..<at].firstIndex(of: ":")

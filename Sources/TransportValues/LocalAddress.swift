@@ -2,24 +2,25 @@ internal import Glibc
 
 /// An IP address of an interface of this machine.
 public struct LocalAddress: Sendable, Hashable {
-    /// The interface's name; empty where only the address is known.
+    /// The interface's name; empty when only the address is known.
     public var interface: String
-    /// The interface's number, which is the zone of a link-local IPv6 address here (RFC 4007 §11). 0: not known.
+    /// The interface's index, which is the zone of a link-local IPv6 address (RFC 4007 §11). 0 when it is not known.
     public var interfaceIndex: UInt32
-    /// Numeric, without a zone.
+    /// The address in numeric form, without a zone.
     public var address: String
-    /// 4 or 16 bytes in network byte order.
+    /// The address as 4 or 16 bytes in network byte order.
     public let bytes: [UInt8]
-    /// The length of the network's prefix in bits. Nil: not known.
+    /// The length of the network's prefix in bits. Nil when it is not known.
     public var prefixLength: Int?
-    /// Whether nothing can be sent from it yet, or ever: its uniqueness has not been proved (RFC 4862 §5.4).
+    /// Whether nothing can be sent from it yet, or ever, because its uniqueness has not been established (RFC 4862
+    /// §5.4).
     public var isTentative = false
-    /// Whether new connections should use another one (RFC 4862 §5.5.4).
+    /// Whether new connections should use another address (RFC 4862 §5.5.4).
     public var isDeprecated = false
-    /// Whether it is one that changes for privacy (RFC 8981).
+    /// Whether it is a temporary address, for privacy (RFC 8981).
     public var isTemporary = false
 
-    /// Nil: `address` is no numeric IP address. A zone (`fe80::1%eth0`) is left out.
+    /// Creates an address without its zone (`fe80::1%eth0`). Nil when `address` is not a numeric IP address.
     public init?(_ address: String, interface: String, interfaceIndex: UInt32 = 0, prefixLength: Int? = nil) {
         let text = String(address.prefix { $0 != "%" })
         guard text.utf8.count < 64 else { return nil }
@@ -32,7 +33,7 @@ public struct LocalAddress: Sendable, Hashable {
         self.init(buffer, interface: interface, interfaceIndex: interfaceIndex, prefixLength: prefixLength)
     }
 
-    /// An address from its bytes in network byte order. Nil when these are neither 4 nor 16.
+    /// Creates an address from its bytes in network byte order. Nil when there are neither 4 nor 16.
     public init?(_ bytes: [UInt8], interface: String, interfaceIndex: UInt32, prefixLength: Int?) {
         guard bytes.count == 4 || bytes.count == 16 else { return nil }
         var text = [CChar](repeating: 0, count: 64)
@@ -52,15 +53,15 @@ public struct LocalAddress: Sendable, Hashable {
         isIPv6 ? bytes.dropLast().allSatisfy { $0 == 0 } && bytes[15] == 1 : bytes[0] == 127
     }
 
-    /// Whether the system gave it to itself for want of another, or for one link only (RFC 3927, RFC 4291 §2.5.6).
+    /// Whether the address is valid on one link only (RFC 3927, RFC 4291 §2.5.6).
     public var isLinkLocal: Bool {
         isIPv6 ? bytes[0] == 0xFE && bytes[1] & 0xC0 == 0x80 : bytes[0] == 169 && bytes[1] == 254
     }
 
-    /// Whether its interface leads to containers and virtual machines on this machine, by its name.
+    /// Whether its interface leads to containers and virtual machines on this machine, judged by the interface's name.
     public var isVirtual: Bool { Self.isVirtual(interface: interface) }
 
-    /// Whether interfaces of that name lead to containers and virtual machines on this machine.
+    /// Whether interfaces of this name lead to containers and virtual machines on this machine.
     public static func isVirtual(interface: String) -> Bool { virtualPrefixes.contains { interface.hasPrefix($0) } }
 
     private static let virtualPrefixes = [
@@ -69,7 +70,7 @@ public struct LocalAddress: Sendable, Hashable {
         "lxdbr", "incusbr", "weave", "kube-", "nerdctl",
     ]
 
-    /// Neither unspecified, nor multicast, nor broadcast, nor an IPv4 address in IPv6 clothes.
+    /// Whether it is neither unspecified, nor multicast, nor broadcast, nor an IPv4-mapped IPv6 address.
     private var isUnicast: Bool {
         guard isIPv6 else { return bytes[0] != 0 && bytes[0] < 224 }
         let isUnspecified = bytes.allSatisfy { $0 == 0 }
@@ -81,26 +82,29 @@ public struct LocalAddress: Sendable, Hashable {
 }
 
 extension LocalAddress {
-    /// The addresses of `all` that peers may be able to reach, most promising first, so that whoever cuts the list cuts its end.
+    /// Returns the addresses of `all` that peers may be able to reach, the most promising first, so that truncating the
+    /// list drops the least useful ones.
     ///
-    /// Every interface comes with its best address before one comes with its second: the interface of the default route, then the
-    /// others; behind them what is on the loopback interface (addresses of services) and interfaces of containers and virtual machines.
-    /// On an interface, an address with a network goes before a lone one (/32), a temporary IPv6 address before a lasting one
-    /// (RFC 6724 §5, rule 7), a global one before a unique local one, and deprecated ones come last.
+    /// Every interface has its best address in the list before any has its second: the interface of the default route
+    /// first, then the others, then the loopback interface (addresses of services) and interfaces of containers and
+    /// virtual machines. On one interface, an address with a network precedes a single one (/32), a temporary IPv6
+    /// address precedes a permanent one (RFC 6724 §5, rule 7), a global one precedes a unique local one, and deprecated
+    /// ones are last.
     ///
-    /// Loopback addresses and tentative ones are left out. Link-local IPv4 addresses come last, and only from interfaces that have no
-    /// other IPv4 address; link-local IPv6 addresses only where there is nothing else, containers' bridges excepted.
+    /// Loopback addresses and tentative ones are left out. Link-local IPv4 addresses are last, and only from interfaces
+    /// without another IPv4 address. Link-local IPv6 addresses are used only when there is nothing else, except those
+    /// of container bridges.
     ///
     /// - Parameters:
-    ///   - all: the addresses to choose from, as ``all()`` finds them.
-    ///   - preferred: the addresses that packets to elsewhere leave from, as ``preferred()`` finds them.
+    /// - all: The addresses to choose from, as returned by ``all()``.
+    /// - preferred: The source addresses of packets to other networks, as returned by ``preferred()``.
     public static func ranked(_ all: [LocalAddress], preferring preferred: [String]) -> [LocalAddress] {
         let usable = all.filter { !$0.isLoopback && !$0.isTentative && $0.isUnicast }
         let routable = usable.filter { !$0.isLinkLocal }
         let mainInterfaces = Set(routable.filter { preferred.contains($0.address) && !$0.isVirtual }.map(\.interface))
         let numbered = Set(routable.filter { !$0.isIPv6 }.map(\.interface))
         let lone = usable.filter { $0.isLinkLocal && !$0.isIPv6 && !numbered.contains($0.interface) }
-        // A bridge of containers gives itself an address of that kind that leads nowhere; but it may be all there is.
+        // A container bridge has an address of this kind that leads nowhere; but it may be all there is.
         let outside = lone.filter { !$0.isVirtual }
         var chosen = routable + (routable.isEmpty && outside.isEmpty ? lone : outside)
         if !chosen.contains(where: { !$0.isVirtual }) {
@@ -124,7 +128,7 @@ extension LocalAddress {
         return keyed.sorted { $0.key.lexicographicallyPrecedes($1.key) }.map(\.address)
     }
 
-    /// What speaks against an address beside the others of its interface and family.
+    /// The rank of an address among those of its interface and family; lower is better.
     private func demerits(_ preferred: [String]) -> Int {
         var sum = 0
         if isDeprecated { sum += 16 }
@@ -134,7 +138,7 @@ extension LocalAddress {
         return sum
     }
 
-    /// What is before what, whatever its interface.
+    /// The rank of an address regardless of its interface; lower is better.
     private var group: Int {
         if isLinkLocal { return 3 }
         if isVirtual { return 2 }

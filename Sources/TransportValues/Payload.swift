@@ -25,7 +25,7 @@ public struct Payload: Sendable, Hashable {
         }
     }
 
-    /// The UTF-8 bytes of `text`.
+    /// Copies the UTF-8 bytes of `text`.
     public init(_ text: String) { self.init(text.utf8) }
 
     /// Allocates `count` bytes and lets `initialize` fill all of them in place.
@@ -33,8 +33,8 @@ public struct Payload: Sendable, Hashable {
         storage = Storage(count: count, initialize)
     }
 
-    /// Takes over `bytes`, which `deallocate` frees when the last copy of the payload goes away.
-    /// `deallocate` may run on any thread.
+    /// Adopts `bytes`, which `deallocate` frees when the last copy of the payload is destroyed. `deallocate` may run on
+    /// any thread.
     public init(
         adopting bytes: UnsafeRawBufferPointer,
         deallocate: @escaping @Sendable (UnsafeRawBufferPointer) -> Void
@@ -42,12 +42,12 @@ public struct Payload: Sendable, Hashable {
         storage = Storage(adopting: bytes, deallocate)
     }
 
-    /// Bytes.
+    /// The number of bytes.
     public var count: Int { storage.bytes.count }
     /// Whether there are no bytes.
     public var isEmpty: Bool { storage.bytes.isEmpty }
 
-    /// The bytes, valid until `body` returns.
+    /// Calls `body` with the bytes, which are valid until it returns.
     @inline(__always)
     public func withUnsafeBytes<Result, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
@@ -55,7 +55,7 @@ public struct Payload: Sendable, Hashable {
         try body(storage.bytes)
     }
 
-    /// The bytes as a span, which cannot escape `body`.
+    /// Calls `body` with the bytes as a span, which cannot escape it.
     @inline(__always)
     public func withBytes<Result, Failure: Error>(
         _ body: (RawSpan) throws(Failure) -> Result

@@ -1,38 +1,38 @@
-/// How far a peer connection is. New cases may be added: always have a `default`.
+/// The state of a peer connection. New cases may be added: always have a `default`.
 public enum PeerConnectionState: Sendable, Hashable {
-    /// Nothing was begun.
+    /// Negotiation has not started.
     case new
     /// Negotiating, checking paths, or in the handshake.
     case connecting
     /// Channels can carry data.
     case connected
-    /// No path works at the moment. Channels are kept; `restart(iceServers:)` is the cure.
+    /// No path works at the moment. Channels are kept; call `restart(iceServers:)` for a new path.
     case disconnected
 }
 
-/// What is known of the other side being there.
+/// The evidence of the other side's presence.
 public enum PeerLiveness: Sendable, Hashable {
-    /// An authenticated datagram has come within the expected time.
+    /// An authenticated datagram has arrived within the expected time.
     case alive
-    /// Something was outstanding and nothing has come since `since`; the connection probes (every 250 ms).
+    /// Data is outstanding, and nothing has arrived since `since`. The connection probes every 250 ms.
     case suspect(since: Timestamp)
 }
 
 /// Counters of one peer connection.
 public struct PeerConnectionStatistics: Sendable, Hashable {
-    /// Messages that `send` has taken, of all channels.
+    /// The number of messages that `send` has accepted, over all channels.
     public var messagesSent: UInt64 = 0
-    /// Messages that came whole.
+    /// The number of messages that arrived completely.
     public var messagesReceived: UInt64 = 0
-    /// Bytes of these messages, without headers.
+    /// The bytes of the sent messages, without headers.
     public var bytesSent: UInt64 = 0
-    /// Bytes of these messages, without headers.
+    /// The bytes of the received messages, without headers.
     public var bytesReceived: UInt64 = 0
-    /// Smoothed round trip, where known.
+    /// The smoothed round-trip time, when it is known.
     public var roundTrip: Duration?
-    /// When the last authenticated datagram came, where known.
+    /// The time of the last authenticated datagram, when it is known.
     public var lastEvidence: Timestamp?
 
-    /// All zero.
+    /// Creates statistics with all counters zero.
     public init() {}
 }

@@ -1,16 +1,17 @@
 /// The certificates between which a peer connection is encrypted.
 ///
-/// Descriptions, and the fingerprints in them, come by way of the room server: whoever controls it could have put itself in the middle.
-/// Two people who compare `verificationCode` over another way, such as a phone call, know that nobody did.
+/// The fingerprints travel in session descriptions through the room server, so an attacker that controls it could
+/// intercept the connection. Two people that compare `verificationCode` over another medium, such as a phone call, know
+/// that nobody does.
 public struct PeerSecurity: Sendable, Hashable {
     /// The fingerprint of this side's certificate: `sha-256 AB:CD:…` (RFC 8122 §5).
     public var localFingerprint: String
-    /// The fingerprint of the certificate that the other side has shown, and has the key of.
+    /// The fingerprint of the certificate that the other side has presented, with proof of its key.
     public var remoteFingerprint: String
-    /// Six groups of five digits made of both fingerprints; the same on both sides.
+    /// The verification code: six groups of five digits, computed from both fingerprints. It is the same on both sides.
     public var verificationCode: String
 
-    /// The transport computes the code: the article *Wire protocol* says how.
+    /// Creates a value with the code that the transport has computed, as the article *Wire protocol* describes.
     public init(localFingerprint: String, remoteFingerprint: String, verificationCode: String) {
         self.localFingerprint = localFingerprint
         self.remoteFingerprint = remoteFingerprint

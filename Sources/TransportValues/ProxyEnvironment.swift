@@ -1,17 +1,19 @@
 internal import Glibc
 
 extension SignalingEndpoint {
-    /// The proxy that a process's environment names for this endpoint, by the rules of most command-line programs; nil: the connection
-    /// is direct. Pure: nothing reads the environment unless a program hands it to this.
+    /// Returns the proxy that a process's environment names for this endpoint, by the rules of most command-line
+    /// programs. Nil: the connection is direct. Pure: only the given environment is read.
     ///
-    /// - A host of this machine (`localhost`, 127.0.0.0/8, ::1) is always direct, and so is one that `no_proxy` or `NO_PROXY` lists.
-    /// - For `wss`: `https_proxy`, `HTTPS_PROXY`, `all_proxy`, `ALL_PROXY`, the first that is not empty. For `ws`: `http_proxy` (in
-    ///   lower case only: a web server hands its client's header on as `HTTP_PROXY`), `all_proxy`, `ALL_PROXY`.
-    /// - `no_proxy` is a list with commas or blanks between: `*` for every host, a name for itself and what is below it (with or
-    ///   without a dot or `*.` in front), a numeric address, a network such as `10.0.0.0/8` (for numeric hosts: no name is looked up),
-    ///   each with `:port` where only that port is meant.
+    /// - A host of this machine (`localhost`, 127.0.0.0/8, ::1) is always direct, and so is one that `no_proxy` or
+    ///   `NO_PROXY` lists.
+    /// - For `wss`: `https_proxy`, `HTTPS_PROXY`, `all_proxy`, `ALL_PROXY`, the first that is not empty. For `ws`:
+    ///   `http_proxy` (in lower case only, since web servers pass a header of their client as `HTTP_PROXY`),
+    ///   `all_proxy`, `ALL_PROXY`.
+    /// - `no_proxy` is a list separated by commas or blanks: `*` for every host, a name for itself and its subdomains
+    ///   (with or without a leading dot or `*.`), a numeric address, or a network such as `10.0.0.0/8` (for numeric
+    ///   hosts: no name is resolved). An entry with `:port` applies to that port only.
     ///
-    /// Throws `.invalidArgument` for a variable that counts and cannot be used (``Proxy/init(url:)``), naming it.
+    /// Throws `.invalidArgument`, naming the variable, when the one that applies cannot be used (``Proxy/init(url:)``).
     public func proxy(inEnvironment environment: [String: String]) throws(TransportError) -> Proxy? {
         func first(_ names: [String]) -> (name: String, value: String)? {
             for name in names { if let value = environment[name], !value.isEmpty { return (name, value) } }
@@ -35,12 +37,12 @@ extension SignalingEndpoint {
         return address.count == 4 ? address[0] == 127 : address == Self.binary("::1")
     }
 
-    /// Whether one entry of `no_proxy` means this endpoint.
+    /// Returns whether an entry of `no_proxy` matches this endpoint.
     private func isNamed(by entry: Substring) -> Bool {
         if entry == "*" { return true }
         var name = entry.lowercased()[...]
         let colons = name.count { $0 == ":" }
-        // A port stands behind a name, an IPv4 address, or an IPv6 address in brackets.
+        // A port follows a name, an IPv4 address, or an IPv6 address in brackets.
         if name.hasPrefix("[") || colons == 1, let colon = name.lastIndex(of: ":"), name.last != "]" {
             guard UInt16(name[name.index(after: colon)...]) == port else { return false }
             name = name[..<colon]
@@ -60,7 +62,7 @@ extension SignalingEndpoint {
         return !name.isEmpty && (host == name || host.hasSuffix(".\(name)"))
     }
 
-    /// The bytes of a numeric address; those of an IPv4 address for one that is mapped into IPv6.
+    /// Returns the bytes of a numeric address; the IPv4 address for one that is mapped into IPv6.
     private static func binary(_ text: String) -> [UInt8]? {
         var four = in_addr()
         if inet_pton(AF_INET, text, &four) == 1 { return withUnsafeBytes(of: &four) { Array($0) } }

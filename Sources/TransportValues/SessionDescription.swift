@@ -1,36 +1,36 @@
-/// An offer or an answer, opaque to everybody but the peer transports at both ends (WebRTC: SDP, RFC 8829).
+/// An offer or an answer. Only the peer transports at both ends interpret it (WebRTC: SDP, RFC 8829).
 public struct SessionDescription: Sendable, Hashable {
-    /// Which of the two it is.
+    /// The kind of a description.
     public enum Kind: String, Sendable {
-        /// Of the offerer.
+        /// The offerer's description.
         case offer
-        /// Of the other side, to an offer.
+        /// The other side's answer to an offer.
         case answer
     }
     /// Whether it is an offer or an answer.
     public var kind: Kind
-    /// As the transport wrote it. It may hold an ICE password: a secret.
+    /// The text, as the transport wrote it. It may contain an ICE password: a secret.
     public var text: String
 
-    /// Takes the text as it is: the connection checks it.
+    /// Creates a description with any text. The connection checks it.
     public init(kind: Kind, text: String) {
         self.kind = kind
         self.text = text
     }
 }
 
-/// A candidate, opaque to everybody but the peer transports at both ends (WebRTC: `candidate:…`, RFC 8839 §5.1).
+/// A candidate. Only the peer transports at both ends interpret it (WebRTC: `candidate:…`, RFC 8839 §5.1).
 public struct PeerCandidate: Sendable, Hashable {
-    /// Empty: no more candidates will come for this generation (RFC 8838 §8).
+    /// The text. Empty: no more candidates of this generation follow (RFC 8838 §8).
     public var text: String
-    /// The `mid` of the media section it belongs to, where the transport has such (RFC 8839 §5.1, W3C `sdpMid`).
+    /// The `mid` of the candidate's media section, when the transport has such (RFC 8839 §5.1, W3C `sdpMid`).
     public var mediaID: String?
     /// The index of that section, from 0 (W3C `sdpMLineIndex`).
     public var mediaLineIndex: Int?
-    /// The generation that the candidate belongs to (RFC 8838 §4).
+    /// The candidate's generation (RFC 8838 §4).
     public var usernameFragment: String?
 
-    /// Takes the text as it is: the connection checks it.
+    /// Creates a candidate with any text. The connection checks it.
     public init(text: String, mediaID: String? = nil, mediaLineIndex: Int? = nil, usernameFragment: String? = nil) {
         self.text = text
         self.mediaID = mediaID

@@ -1,18 +1,18 @@
 internal import Glibc
 
 extension SignalingEndpoint {
-    /// An HTTP proxy, which is asked to CONNECT (RFC 9110 §9.3.6), for `ws` and `wss` alike.
+    /// An HTTP proxy that supports CONNECT (RFC 9110 §9.3.6), for `ws` and `wss` alike.
     public struct Proxy: Sendable, Hashable, CustomStringConvertible, CustomReflectable {
-        /// A name or a numeric address (IPv6 without brackets).
+        /// The host: a name or a numeric address (IPv6 without brackets).
         public var host: String
-        /// 1 to 65,535.
+        /// The port, 1 to 65,535.
         public var port: UInt16
-        /// Sent with `password` by the scheme Basic (RFC 7617), where there is one.
+        /// The user name, sent with `password` by the Basic scheme (RFC 7617). Nil: the proxy needs none.
         public var user: String?
-        /// A secret: never log it.
+        /// The password. A secret: never log it.
         public var password: String?
 
-        /// The proxy at this host and port.
+        /// Creates a proxy at this host and port.
         public init(host: String, port: UInt16, user: String? = nil, password: String? = nil) {
             self.host = host
             self.port = port
@@ -20,8 +20,9 @@ extension SignalingEndpoint {
             self.password = password
         }
 
-        /// Reads `http://host:port`, with `user:password@` in front of the host where the proxy asks for it; the scheme may be left
-        /// out, and port 80 with it. Throws `.invalidArgument` saying what is wrong: SOCKS and TLS to the proxy are not supported.
+        /// Parses `http://host:port`, with `user:password@` before the host where the proxy requires it. The scheme and
+        /// the port (80) may be left out. Throws `.invalidArgument` with the reason: SOCKS and TLS to the proxy are not
+        /// supported.
         public init(url: String) throws(TransportError) {
             do throws(URLText.Malformed) {
                 let parts = try URLText(url.contains("://") ? url : "http://\(url)")
@@ -43,14 +44,15 @@ extension SignalingEndpoint {
             } catch {
                 throw TransportError(
                     .invalidArgument,
-                    "'\(SignalingEndpoint.redacted(url))' is no proxy: \(error.why); write http://host:port or http://user:password@host:port"
+                    "'\(SignalingEndpoint.redacted(url))' is no proxy: \(error.why); "
+                        + "write http://host:port or http://user:password@host:port"
                 )
             }
         }
 
-        /// Host and port, without user and password.
+        /// The host and port, without user and password.
         public var description: String { "\(host.contains(":") ? "[\(host)]" : host):\(port)" }
-        /// Nothing but the description, so that dumps and test reports have no secrets either.
+        /// Only the description, so that dumps and test reports contain no secrets either.
         public var customMirror: Mirror { Mirror(self, children: ["proxy": description]) }
     }
 }

@@ -1,31 +1,31 @@
-/// Where to connect, and under which conditions.
+/// The address of a server, and the conditions of a connection to it.
 public struct SignalingEndpoint: Sendable, Hashable {
-    /// `wss` when true, else `ws`.
+    /// Whether the scheme is `wss` rather than `ws`.
     public var isSecure: Bool
-    /// A name or a numeric address: IPv6 without brackets, with its zone behind `%` where it has one (`fe80::1%eth0`).
+    /// The host: a name or a numeric address. IPv6 has no brackets, and its zone, if any, after `%` (`fe80::1%eth0`).
     public var host: String
-    /// 1 to 65,535.
+    /// The port, 1 to 65,535.
     public var port: UInt16
-    /// Path and query, beginning with `/`. The query may be a secret: never log it.
+    /// The path and query, beginning with `/`. The query may be a secret: never log it.
     public var path: String
-    /// Which certificates are trusted, where `isSecure`.
+    /// The trusted certificates, when `isSecure`.
     public var tls = TLSTrust()
-    /// Additional request headers; refused with `.notSupported` by a transport that cannot carry them. Values may be secrets: never
-    /// log them.
+    /// Additional request headers; refused with `.notSupported` by a transport that cannot carry them. Values may be
+    /// secrets: never log them.
     public var headers: [(name: String, value: String)] = []
-    /// Offered in `Sec-WebSocket-Protocol`; the server must choose one of them when there are any. Refused with `.notSupported` by a
-    /// transport that cannot carry them.
+    /// The subprotocols, offered in `Sec-WebSocket-Protocol`; the server must choose one of them when there are any.
+    /// Refused with `.notSupported` by a transport that cannot carry them.
     public var subprotocols: [String] = []
-    /// An HTTP proxy that is asked to CONNECT, where the backend declares `.proxy`.
+    /// The HTTP proxy to connect through, for backends that declare `.proxy`.
     public var proxy: Proxy?
-    /// For the whole of `connect`.
+    /// The time limit for all of `connect`.
     public var connectTimeout: Duration = .seconds(5)
-    /// Bytes; for both directions.
+    /// The maximum size of a message in bytes, for both directions.
     public var maximumMessageSize = 1 << 20
-    /// Bytes that may wait in the connection, for each direction.
+    /// The number of bytes that may wait in the connection, for each direction.
     public var bufferLimit = 4 << 20
 
-    /// Reads a `ws://` or `wss://` URL. Throws `.invalidArgument` naming what is wrong with it.
+    /// Parses a `ws://` or `wss://` URL. Throws `.invalidArgument` with the reason.
     ///
     /// A zone may be written as in RFC 6874 (`[fe80::1%25eth0]`) or plainly (`[fe80::1%eth0]`).
     public init(url: String) throws(TransportError) {
@@ -39,19 +39,21 @@ public struct SignalingEndpoint: Sendable, Hashable {
         self.path = path
     }
 
-    /// The URL for people and logs: without the query, headers and credentials, which may be secrets.
+    /// The URL for people and logs, without the query, headers and credentials, which may be secrets.
     public var url: String {
         let path = path.firstIndex(of: "?").map { "\(self.path[..<$0])?…" } ?? path
         return "\(isSecure ? "wss" : "ws")://\(bracketedHost(zone: true)):\(port)\(path)"
     }
 
-    /// The value of the request's Host: without a zone, which means nothing to others (RFC 6874 §4), and without a default port.
+    /// The value of the request's Host field: without a zone, which has no meaning to others (RFC 6874 §4), and without
+    /// a default port.
     public var hostHeader: String {
         let host = bracketedHost(zone: false)
         return port == (isSecure ? 443 : 80) ? host : "\(host):\(port)"
     }
 
-    /// The name or numeric address that the server's certificate must carry: without a zone and a final dot (RFC 6066 §3).
+    /// The name or numeric address that the server's certificate must contain: without a zone and a final dot (RFC 6066
+    /// §3).
     public var certificateName: String {
         tls.serverName ?? plainHost
     }
@@ -62,7 +64,7 @@ public struct SignalingEndpoint: Sendable, Hashable {
         return String(name.hasSuffix(".") ? name.dropLast() : name)
     }
 
-    /// The host and port, as a proxy is asked for them (RFC 9110 §9.3.6): without a zone, always with the port.
+    /// The host and port for a CONNECT request (RFC 9110 §9.3.6): without a zone, always with the port.
     public var authority: String { "\(bracketedHost(zone: false)):\(port)" }
 
     private func bracketedHost(zone: Bool) -> String {
@@ -89,20 +91,20 @@ public struct SignalingEndpoint: Sendable, Hashable {
 }
 
 extension SignalingEndpoint: CustomStringConvertible, CustomReflectable {
-    /// As `url`: nothing that may be a secret.
+    /// The same as `url`: contains no secrets.
     public var description: String { url }
-    /// Nothing but the description, so that dumps and test reports have no secrets either.
+    /// Only the description, so that dumps and test reports contain no secrets either.
     public var customMirror: Mirror { Mirror(self, children: ["url": url]) }
 }
 
-/// Which certificates a `wss` connection trusts. There is no way to trust them all.
+/// The certificates that a `wss` connection trusts. There is no option to trust all of them.
 public struct TLSTrust: Sendable, Hashable {
     /// A PEM file with the authorities to trust. Nil: those of the system.
     public var authoritiesFile: String?
-    /// The name that the certificate must carry. Nil: the endpoint's host.
+    /// The name that the certificate must contain. Nil: the endpoint's host.
     public var serverName: String?
 
-    /// Trusts what is given, and only that; nil stands for the system's authorities and the endpoint's host.
+    /// Trusts these authorities and this name only. Nil stands for the system's authorities and the endpoint's host.
     public init(authoritiesFile: String? = nil, serverName: String? = nil) {
         self.authoritiesFile = authoritiesFile
         self.serverName = serverName

@@ -5,7 +5,7 @@ public enum SignalingMessage: Sendable, Hashable {
     /// Any bytes.
     case binary(Payload)
 
-    /// The content, whatever its kind.
+    /// The content of either kind.
     public var payload: Payload {
         switch self {
         case .text(let payload), .binary(let payload): payload
@@ -15,19 +15,19 @@ public enum SignalingMessage: Sendable, Hashable {
 
 /// A WebSocket close code with its reason.
 public struct SignalingClose: Sendable, Hashable {
-    /// 1000 to 4999 (RFC 6455 §7.4); 1005 stands for a close frame without a code.
+    /// The code, 1000 to 4999 (RFC 6455 §7.4). 1005 stands for a close frame without a code.
     public var code: UInt16
-    /// 123 bytes of UTF-8 at most; cut when it is longer.
+    /// The reason, at most 123 bytes of UTF-8; truncated when it is longer.
     public var reason: String
 
-    /// Takes both as they are.
+    /// Creates a close with any code and reason.
     public init(code: UInt16, reason: String = "") {
         self.code = code
         self.reason = reason
     }
 
-    /// 1000: the purpose is fulfilled.
+    /// 1000: the connection has fulfilled its purpose.
     public static let normal = SignalingClose(code: 1000)
-    /// 1001: this side ends.
+    /// 1001: this side is shutting down.
     public static let goingAway = SignalingClose(code: 1001)
 }

@@ -2,44 +2,44 @@ internal import Glibc
 
 /// A point on this machine's monotonic clock, in nanoseconds.
 ///
-/// The clock is `CLOCK_MONOTONIC`: it never jumps and it stands still while the machine is suspended.
-/// `bootTime()` reads `CLOCK_BOOTTIME`, which goes on during a suspend: the two drifting apart by more than
-/// a moment tells that the machine slept. Pure machines never read a clock; they are handed a `Timestamp`.
+/// The clock is `CLOCK_MONOTONIC`: it never jumps, and it stops while the machine is suspended. `bootTime()` reads
+/// `CLOCK_BOOTTIME`, which continues during a suspend. A growing difference between the two means that the machine
+/// slept. Pure machines never read a clock; they receive a `Timestamp`.
 public struct Timestamp: Sendable, Hashable, Comparable {
     /// Nanoseconds since an arbitrary, fixed point (on Linux: boot, without suspends).
     public var nanoseconds: Int64
 
-    /// The point this many nanoseconds after the clock's origin.
+    /// Creates the point this many nanoseconds after the clock's origin.
     @inlinable
     public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
     /// The origin of virtual time in tests and simulations.
     public static let zero = Timestamp(nanoseconds: 0)
-    /// Later than every other timestamp.
+    /// A point later than every other.
     public static let distantFuture = Timestamp(nanoseconds: .max)
 
     /// Reads `CLOCK_MONOTONIC`. Never called by a pure machine.
     public static func now() -> Timestamp { read(CLOCK_MONOTONIC) }
 
-    /// Reads `CLOCK_BOOTTIME`: as `now()`, plus the time spent suspended.
+    /// Reads `CLOCK_BOOTTIME`: the time of `now()`, plus the time spent suspended.
     public static func bootTime() -> Timestamp { read(CLOCK_BOOTTIME) }
 
-    /// Seconds since the clock's origin, for output.
+    /// The seconds since the clock's origin, for output.
     public var seconds: Double { Double(nanoseconds) / 1e9 }
 
     @inlinable
     public static func < (left: Timestamp, right: Timestamp) -> Bool { left.nanoseconds < right.nanoseconds }
 
-    /// Saturates at `distantFuture` instead of trapping.
+    /// Adds a duration. Saturates at `distantFuture` instead of trapping.
     public static func + (left: Timestamp, right: Duration) -> Timestamp {
         let (sum, overflow) = left.nanoseconds.addingReportingOverflow(right.saturatedNanoseconds)
         return overflow ? (right < .zero ? .init(nanoseconds: .min) : .distantFuture) : .init(nanoseconds: sum)
     }
 
-    /// Saturates instead of trapping.
+    /// Subtracts a duration. Saturates instead of trapping.
     public static func - (left: Timestamp, right: Duration) -> Timestamp { left + (.zero - right) }
 
-    /// The time from `right` to `left`; negative when `left` is the earlier one.
+    /// Returns the time from `right` to `left`; negative when `left` is earlier.
     public static func - (left: Timestamp, right: Timestamp) -> Duration {
         .nanoseconds(left.nanoseconds.subtractingReportingOverflow(right.nanoseconds).partialValue)
     }
@@ -52,7 +52,7 @@ public struct Timestamp: Sendable, Hashable, Comparable {
 }
 
 extension Duration {
-    /// The duration in nanoseconds, saturated to what 64 bits hold (292 years).
+    /// The duration in nanoseconds, saturated to 64 bits (292 years).
     public var saturatedNanoseconds: Int64 {
         let (seconds, attoseconds) = components
         let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)

@@ -3,16 +3,16 @@ internal import Glibc
 /// The parts of a URL with an authority (RFC 3986 §3), as text.
 struct URLText {
     var scheme: String
-    /// `user:password`, not decoded. Nil: there is no `@`.
+    /// The text `user:password`, not decoded. Nil: there is no `@`.
     var userinfo: Substring?
-    /// As written: an IPv6 address with brackets.
+    /// The host as written: an IPv6 address with brackets.
     var host: Substring
-    /// Nil: there is none, or an empty one, which stands for the scheme's own.
+    /// The port. Nil: there is none, or an empty one, which stands for the scheme's default.
     var port: UInt16?
-    /// From the first `/`, `?` or `#` on.
+    /// The text from the first `/`, `?` or `#` on.
     var rest: Substring
 
-    /// Why a text is no such URL.
+    /// The reason why a text is not such a URL.
     struct Malformed: Error {
         var why: String
         init(_ why: String) { self.why = why }
@@ -55,7 +55,7 @@ struct URLText {
         port = number
     }
 
-    /// The host as the system takes it: an IPv6 address without brackets, its zone behind `%`.
+    /// Returns the host for the system: an IPv6 address without brackets, its zone after `%`.
     func plainHost() throws(Malformed) -> String {
         guard host.hasPrefix("[") else {
             let isName = host.utf8.allSatisfy { byte in
@@ -80,7 +80,7 @@ struct URLText {
         return "\(address)%\(decoded)"
     }
 
-    /// Without percent-encoding. Nil: it is malformed, or not UTF-8.
+    /// Decodes percent-encoding. Nil: the text is malformed, or not UTF-8.
     static func decoded(_ text: Substring) -> String? {
         var bytes: [UInt8] = []
         var rest = Array(text.utf8)[...]
@@ -101,8 +101,8 @@ struct URLText {
 }
 
 extension SignalingEndpoint {
-    /// Returns the parts of a URL that may be logged: no query, no fragment, nothing in front of an `@`; 200 characters at most. The
-    /// text may be malformed.
+    /// Returns the parts of a URL that may be logged: no query, no fragment, nothing before an `@`; at most 200
+    /// characters. The text may be malformed.
     public static func redacted(_ text: String) -> String {
         var shown = text[...]
         var end = ""
