@@ -40,6 +40,7 @@ public struct ClientHandshake: Sendable {
     /// - Parameters:
     ///   - host: the value of `Host`.
     ///   - target: path and query.
+    ///   - subprotocols: the offers, in the order of preference.
     ///   - headers: further ones.
     ///   - nonce: 16 bytes that nobody can foresee.
     public init(

@@ -92,6 +92,7 @@ public struct FrameParser: ~Copyable {
 
     /// Creates a parser for the frames of one connection.
     /// - Parameters:
+    ///   - sender: the side whose frames are read.
     ///   - maximumMessageSize: bytes.
     ///   - maximumEmptyFragments: frames of a message that neither end it nor add to it.
     public init(framesFrom sender: Sender, maximumMessageSize: Int, maximumEmptyFragments: Int = .max) {

@@ -34,7 +34,9 @@ public enum FrameWriter {
 
     /// Copies a part of a payload, and masks it on the way.
     /// - Parameters:
+    ///   - part: the bytes.
     ///   - target: has room for as many bytes.
+    ///   - key: the masking key of the frame, or nil.
     ///   - offset: where the part begins in the payload.
     public static func copy(
         _ part: UnsafeRawBufferPointer, to target: UnsafeMutableRawPointer, key: UInt32?, offset: Int = 0
@@ -52,8 +54,7 @@ public enum FrameWriter {
         return header + payload.count
     }
 
-    /// A whole control frame.
-    /// - Parameter payload: its first 125 bytes are sent.
+    /// Returns a whole control frame. Only the first 125 bytes of the payload are sent.
     public static func control(_ opcode: Opcode, _ payload: some Collection<UInt8>, key: UInt32?) -> [UInt8] {
         let payload = Array(payload.prefix(maximumControlPayload))
         return [UInt8](unsafeUninitializedCapacity: maximumHeader + payload.count) { buffer, count in

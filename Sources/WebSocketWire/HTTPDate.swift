@@ -16,7 +16,9 @@ public enum HTTPDate {
     }
 
     /// Reads a time. Returns nil when the text is in none of the three formats.
-    /// - Parameter now: decides the century of a year with two digits.
+    /// - Parameters:
+    ///   - text: the value of a field.
+    ///   - now: decides the century of a year with two digits.
     public static func parse(_ text: String, now: Int) -> Int? {
         // No format is longer, and none has another text, which would be costly to split.
         guard text.utf8.count <= 40, text.utf8.allSatisfy({ $0 < 0x80 }) else { return nil }
