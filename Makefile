@@ -4,7 +4,7 @@ PACKAGES := libwebsockets-dev libnice-dev libglib2.0-dev libssl-dev libusrsctp-d
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 SANITIZED := TransportValues|WebSocketWire|TransportToolbox|NetworkMonitor|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingFoundation|SignalingLibwebsockets|SignalingNIO|ICELibnice|PeerWebRTC
 
-.PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-interop test-autobahn test-lab lab test-mutations simulate fuzz bench micro format lint docs dependencies clean
+.PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-interop test-autobahn test-lab lab test-mutations simulate fuzz nightly bench micro format lint docs dependencies clean
 
 help:
 	@echo "make demo          build and run the demo: a server and two peers that lose everything and heal"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-lab      outages in network namespaces, the short table (root); make lab: all of it, two hours"
 	@echo "make test-autobahn every WebSocket implementation here against Autobahn's test suite (needs Python 2.7)"
 	@echo "make fuzz          every decoder, SECONDS=30 each, and its time per byte"
+	@echo "make nightly       what takes hours: NIOSSL, a release build's tests, sanitizers, Autobahn, interop, the next Debian"
 	@echo "make bench         release build, beside the C reference"
 	@echo "make micro         micro-benchmarks of hot paths (FILTER=REGEX)"
 	@echo "make docs          the documentation of every product, into docs-build/"
@@ -88,6 +89,9 @@ SECONDS ?= 30
 fuzz: dependencies
 	Tests/Fuzz/run $(SECONDS)
 
+nightly:
+	.ci/nightly $(STEPS)
+
 bench: dependencies
 	swift build -c release --product room
 	$(MAKE) -C Benchmarks/reference
@@ -107,4 +111,4 @@ docs: dependencies
 	.ci/docs
 
 clean:
-	rm -rf .build .build-tsan .build-asan .build-plugin .build-tutorial .build-loadable .build-mutations docs-build
+	rm -rf .build .build-* docs-build

@@ -201,3 +201,14 @@ final class Stage: Sendable {
         try? FileManager.default.removeItem(at: directory)
     }
 }
+
+extension Trait where Self == ConditionTrait {
+    /// Skips the tests where `room` was built without a transport that connects peers.
+    static var needsPeers: Self {
+        #if WebRTC
+            .enabled(if: true)
+        #else
+            .disabled("SKIPPED: room was built without the trait WebRTC, and connects no peers")
+        #endif
+    }
+}

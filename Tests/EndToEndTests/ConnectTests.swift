@@ -4,7 +4,7 @@ import TransportBenchmark
 import TransportPluginAPI
 
 /// `room connect` in a shell, as people use it: standard input, standard output, and the ways to end.
-@Suite(.serialized, .timeLimit(.minutes(2))) struct ConnectTests {
+@Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct ConnectTests {
     // MARK: What goes in
 
     @Test func whatIsTypedBeforeTheRoomIsJoinedArrives() async throws {

@@ -6,7 +6,7 @@ import TransportBenchmark
 import TransportPluginAPI
 
 /// `room doctor` against running servers: its findings and exit statuses.
-@Suite(.serialized, .timeLimit(.minutes(1))) struct DoctorTests {
+@Suite(.serialized, .timeLimit(.minutes(1)), .needsPeers) struct DoctorTests {
     private struct Report {
         var findings: [Line]
         var exitStatus: Int32

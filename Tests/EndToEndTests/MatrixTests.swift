@@ -5,7 +5,7 @@ import TransportBenchmark
 /// The essential scenario on every signaling backend with every peer backend that can run here, plugins of ROOM_PLUGINS
 /// included, and with different signaling backends at the two ends. Peer backends of different kinds cannot connect to
 /// each other.
-@Suite(.serialized, .timeLimit(.minutes(2))) struct MatrixTests {
+@Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct MatrixTests {
     struct Combination: Sendable, CustomTestStringConvertible {
         var left: String
         var right: String

@@ -6,7 +6,7 @@ import WebSocketWire
 @testable import TransportTestKit
 
 /// Losses of the path to the server that TCP does not report, and a server that sends nonsense.
-@Suite(.serialized, .timeLimit(.minutes(2))) struct OutageTests {
+@Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct OutageTests {
     @Test func whatIsSentIntoAHalfOpenSocketStillArrives() async throws {
         try await Stage.play { stage in
             let (_, url, port) = try await stage.server()

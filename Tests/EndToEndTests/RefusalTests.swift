@@ -3,7 +3,7 @@ import Testing
 import TransportBenchmark
 
 /// The refusals of the command: their text and exit status.
-@Suite(.serialized, .timeLimit(.minutes(1))) struct RefusalTests {
+@Suite(.serialized, .timeLimit(.minutes(1)), .needsPeers) struct RefusalTests {
     @Test func anUnknownRoomIsRefusedForGood() async throws {
         try await Stage.play { stage in
             let (_, url, _) = try await stage.server()

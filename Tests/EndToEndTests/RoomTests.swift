@@ -3,7 +3,7 @@ import Testing
 import TransportBenchmark
 
 /// Processes of `room` over real sockets: libwebsockets to the server, WebRTC between the peers.
-@Suite(.serialized, .timeLimit(.minutes(2))) struct RoomTests {
+@Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct RoomTests {
     @Test func twoMeetAndTalkOnAllChannels() async throws {
         try await Stage.play { stage in
             let (_, url, _) = try await stage.server()

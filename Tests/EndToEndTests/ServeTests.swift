@@ -3,7 +3,7 @@ import Testing
 import TransportBenchmark
 
 /// `room serve` as people and machines start it: where it keeps its key, and how it treats its environment and limits.
-@Suite(.serialized, .timeLimit(.minutes(2))) struct ServeTests {
+@Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct ServeTests {
     @Test(arguments: ["STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"])
     func aPlainServerThatIsKilledAndStartedAgainKnowsItsGuests(_ variable: String) async throws {
         try await Stage.play { stage in

@@ -5,7 +5,7 @@ import TransportBenchmark
 import TransportPluginAPI
 
 /// How the command reaches the server that it is given: secrets, answers that are not a room server's, proxies.
-@Suite(.serialized, .timeLimit(.minutes(2))) struct ServerURLTests {
+@Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct ServerURLTests {
     private static let backends = ["libwebsockets", "foundation", "nio"]
 
     private func guest(

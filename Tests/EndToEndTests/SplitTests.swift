@@ -3,7 +3,7 @@ import Testing
 import TransportBenchmark
 
 /// A room whose participants hear different things from different servers, and programs that are restarted.
-@Suite(.serialized, .timeLimit(.minutes(2))) struct SplitTests {
+@Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct SplitTests {
     /// Sends a message to everybody every 50 ms, until it is cancelled.
     private func talk(_ peer: Actor) async -> Int {
         var count = 0
