@@ -2,19 +2,19 @@ internal import Glibc
 public import TransportValues
 public import WebSocketWire
 
-/// An HTTP answer that opens no WebSocket, and what it means (RFC 9110 §15): whether the same request may succeed later, what is
-/// wrong, and what to do. The same for every backend.
+/// An HTTP answer that opens no WebSocket, and its meaning (RFC 9110 §15): whether the same request may succeed later,
+/// what is wrong, and what to do. The same for every backend.
 public struct HTTPRefusal: Sendable, Hashable {
-    /// Any but a 101 that was right.
+    /// The status: any except a correct 101.
     public var status: Int
-    /// The value of `Location`, where there is one.
+    /// The value of `Location`, if there is one.
     public var location: String?
-    /// The value of `Retry-After`, where there is one.
+    /// The value of `Retry-After`, if there is one.
     public var retryAfter: String?
-    /// The value of `Date`, where there is one.
+    /// The value of `Date`, if there is one.
     public var date: String?
 
-    /// Takes the values as they came.
+    /// Creates a refusal with the values as received.
     public init(status: Int, location: String? = nil, retryAfter: String? = nil, date: String? = nil) {
         self.status = status
         self.location = location
@@ -22,7 +22,7 @@ public struct HTTPRefusal: Sendable, Hashable {
         self.date = date
     }
 
-    /// Takes the values of a response.
+    /// Creates a refusal with the values of a response.
     public init(_ response: ResponseHead) {
         let fields = response.fields
         self.init(
@@ -30,13 +30,13 @@ public struct HTTPRefusal: Sendable, Hashable {
             retryAfter: fields.values("retry-after").first, date: fields.values("date").first)
     }
 
-    /// What `SignalingTransport.connect(to:)` throws when the server answers so: `.refused`, with the status, `retryAfter`, where a
-    /// redirection leads, and what to do.
+    /// Returns the error of `SignalingTransport.connect(to:)` for this answer of the server: `.refused`, with the
+    /// status, `retryAfter`, the target of a redirection, and what to do.
     public func error(connectingTo endpoint: SignalingEndpoint) -> TransportError {
         error("\(endpoint.url) answered \(status): \(meaning(for: endpoint))")
     }
 
-    /// What `SignalingTransport.connect(to:)` throws when the endpoint's proxy answers CONNECT so.
+    /// Returns the error of `SignalingTransport.connect(to:)` for this answer of the endpoint's proxy to CONNECT.
     public func error(fromProxyFor endpoint: SignalingEndpoint) -> TransportError {
         let proxy = endpoint.proxy.map { "the proxy \($0)" } ?? "the proxy"
         let what =
@@ -55,20 +55,23 @@ public struct HTTPRefusal: Sendable, Hashable {
             retryAfter: delay(now: time(nil)))
     }
 
-    /// Whether the same request may succeed later although nobody changes anything: the server asks for it, or the fault is its own.
+    /// Whether the same request may succeed later without any change: the server asks for a retry, or the fault is its
+    /// own.
     public static func isRetriable(_ status: Int) -> Bool {
         switch status {
         // An interim answer without a final one.
         case 100..<200: true
         case 408, 425, 429: true
-        // What it cannot do, and a network that wants a person to log in first (RFC 6585 §6).
+        // A request that the server does not support, and a network that requires a person to log in first (RFC 6585
+        // §6).
         case 501, 505, 511: false
         default: status >= 500
         }
     }
 
-    /// How long to wait (RFC 9110 §10.2.3), at most a day. A time is measured against the answer's own clock, where it tells it.
-    /// - Parameter now: seconds since 1970 by this machine's clock.
+    /// Returns how long to wait (RFC 9110 §10.2.3), at most a day. A time is measured against the answer's own clock,
+    /// if it has one.
+    /// - Parameter now: Seconds since 1970 by this machine's clock.
     func delay(now: Int) -> Duration? {
         guard let text = retryAfter, !text.isEmpty else { return nil }
         let seconds: Int
@@ -109,7 +112,8 @@ public struct HTTPRefusal: Sendable, Hashable {
         }
     }
 
-    /// Where a redirection leads (RFC 9110 §10.2.2), as a WebSocket URL where it is one of HTTP; without what may be secret.
+    /// Returns the target of a redirection (RFC 9110 §10.2.2), as a WebSocket URL for an HTTP one, without possible
+    /// secrets.
     private func target(from endpoint: SignalingEndpoint) -> String? {
         guard let location, !location.isEmpty, location.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { return nil }
         let scheme = endpoint.isSecure ? "wss" : "ws"

@@ -3,14 +3,15 @@ internal import Glibc
 public import TransportValues
 
 extension LocalAddress {
-    /// The addresses of all interfaces that are up and have a carrier, in the system's order.
+    /// Returns the addresses of all interfaces that are up and have a carrier, in the system's order.
     ///
-    /// Where netlink sockets are refused (`RestrictAddressFamilies=` of systemd, some containers), they are read from the interfaces and
-    /// `/proc` instead, and where that fails too, only those are found from which packets to elsewhere leave. Empty: there is none.
+    /// When netlink sockets are refused (`RestrictAddressFamilies=` of systemd, some containers), reads them from the
+    /// interfaces and `/proc` instead. When that fails too, returns only the source addresses of packets to other
+    /// networks. Empty: there is none.
     public static func all() -> [LocalAddress] {
         var addresses = byNetlink()
         if !addresses.isEmpty {
-            // What getifaddrs does not tell of them.
+            // Properties that getifaddrs does not report.
             let states = Dictionary(ipv6Table().map { ("\($0.address) \($0.interface)", $0) }) { first, _ in first }
             for index in addresses.indices where addresses[index].isIPv6 {
                 let state = states["\(addresses[index].address) \(addresses[index].interface)"]
@@ -25,9 +26,9 @@ extension LocalAddress {
         return addresses
     }
 
-    /// The addresses that packets to elsewhere leave from: at most one of each family. Nothing is sent.
+    /// Returns the source addresses of packets to other networks, at most one of each family. Sends nothing.
     public static func preferred() -> [String] {
-        // Addresses for documentation (RFC 5737, RFC 3849): only the default route leads there.
+        // Addresses for documentation (RFC 5737, RFC 3849): only the default route leads to them.
         ["192.0.2.1", "2001:db8::1"].compactMap { text in
             guard let target = SocketAddress(text, port: 9) else { return nil }
             let descriptor = socket(target.family, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
@@ -38,7 +39,8 @@ extension LocalAddress {
         }
     }
 
-    /// Why the system gives this process no netlink socket, by which programs learn of addresses and their changes. Nil: it does.
+    /// Returns why the system gives this process no netlink socket, by which programs learn of addresses and their
+    /// changes. Nil: it does.
     public static func netlinkRefusal() -> String? {
         let descriptor = socket(AF_NETLINK, Int32(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor < 0 else {
@@ -97,7 +99,7 @@ extension LocalAddress {
         }
     }
 
-    /// The IPv4 addresses, by requests to any socket.
+    /// Returns the IPv4 addresses, by ioctl requests to any socket.
     private static func byRequests() -> [LocalAddress] {
         withUnsafeTemporaryAllocation(of: CLinux_ipv4_address.self, capacity: 512) { list in
             let count = CLinux_ipv4_addresses(list.baseAddress, Int32(list.count))
@@ -119,8 +121,8 @@ extension LocalAddress {
         ipv6Addresses(ofTable: SystemFile.text(of: "/proc/net/if_inet6"))
     }
 
-    /// The addresses in the text of `/proc/net/if_inet6`, also of interfaces that are down: address, interface's number, prefix length,
-    /// scope, flags, interface.
+    /// Returns the addresses in the text of `/proc/net/if_inet6`, also those of interfaces that are down. Each line has
+    /// the address, the interface's index, the prefix length, the scope, flags and the interface.
     static func ipv6Addresses(ofTable text: String) -> [LocalAddress] {
         text.split(separator: "\n").compactMap { line in
             let fields = line.split(separator: " ")
@@ -142,9 +144,9 @@ extension LocalAddress {
     }
 }
 
-/// Files of the kernel that are text.
+/// Text files of the kernel.
 enum SystemFile {
-    /// At most 64 KiB of a file; empty when it cannot be read.
+    /// Returns at most 64 KiB of a file, or an empty text when it cannot be read.
     static func text(of path: String) -> String {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return "" }

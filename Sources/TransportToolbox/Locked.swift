@@ -2,20 +2,20 @@ internal import Glibc
 
 /// A value behind a `pthread_mutex_t`.
 ///
-/// `Synchronization.Mutex` would do, but ThreadSanitizer does not model the futex it is made of and reports races that
-/// are none. Prefer isolation to locks; where a lock is right, this is the one.
+/// ThreadSanitizer does not model the futex of `Synchronization.Mutex`, and reports false races. Prefer isolation to
+/// locks; where a lock is right, use this one.
 @frozen
 public struct Locked<Value>: @unchecked Sendable {
     // SAFETY: `storage.value` is reached only between `lock()` and `unlock()` of `storage`.
     @usableFromInline
     let storage: Storage
 
-    /// Puts `value` behind a lock of its own.
+    /// Creates a lock that guards `value`.
     @inlinable
     public init(_ value: sending Value) { storage = Storage(value) }
 
-    /// Runs `body` with the value, holding the lock. `body` must not wait, call out, or take another lock,
-    /// and must not let a reference to something that is not `Sendable` out of it.
+    /// Runs `body` with the value, holding the lock. `body` must not wait, call out, or take another lock, and must not
+    /// let a reference to anything that is not `Sendable` escape.
     @inlinable
     public func withLock<Result, Failure: Error>(
         _ body: (inout Value) throws(Failure) -> Result
@@ -35,7 +35,7 @@ public struct Locked<Value>: @unchecked Sendable {
     }
 }
 
-/// The lock itself, apart from what it guards, so that users of `Locked` are specialised and only the two calls are not.
+/// The lock itself, separate from the value, so that users of `Locked` are specialised and only the two calls are not.
 @usableFromInline
 class PlatformLock {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>

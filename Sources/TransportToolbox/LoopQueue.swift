@@ -1,6 +1,6 @@
-/// The work that other threads bring to a loop, and the loop's way to its end.
+/// The work that other threads queue on a loop, and the state of the loop's end.
 ///
-/// What is taken runs: the queue is closed in the same moment in which the loop looks at it for the last time.
+/// Accepted work runs: the queue is closed at the same moment at which the loop checks it for the last time.
 struct LoopQueue: Sendable {
     enum Work {
         case job(UnownedJob)
@@ -8,13 +8,13 @@ struct LoopQueue: Sendable {
         case closure(@Sendable () -> Void)
     }
 
-    /// How the loop goes on when it has nothing to do.
+    /// The next step of a loop that has nothing to do.
     enum Rest {
-        /// It sleeps; `wake` tells when work comes.
+        /// The loop sleeps; `wake` reports new work.
         case sleep
-        /// There is work: another turn.
+        /// There is work: the loop takes another turn.
         case turn
-        /// It ends.
+        /// The loop ends.
         case stop
     }
 
@@ -31,7 +31,7 @@ struct LoopQueue: Sendable {
 
     // MARK: From any thread
 
-    /// Adds work. It is not taken once the loop has ended. `wake`: the loop sleeps.
+    /// Adds work. It is refused after the loop has ended. `wake` is true when the loop is asleep.
     func push(_ work: Work) -> (isTaken: Bool, wake: Bool) {
         state.withLock { state in
             guard !state.isClosed else { return (false, false) }
@@ -42,7 +42,7 @@ struct LoopQueue: Sendable {
         }
     }
 
-    /// Asks the loop to end, and resumes `continuation` when it has. Returns whether the loop must be woken.
+    /// Requests the loop's end, and resumes `continuation` when it has ended. Returns whether the loop must be woken.
     func stop(_ continuation: CheckedContinuation<Void, Never>) -> Bool {
         let (hasEnded, wake) = state.withLock { state -> (Bool, Bool) in
             if state.hasEnded { return (true, false) }
@@ -57,10 +57,10 @@ struct LoopQueue: Sendable {
 
     // MARK: On the loop's thread
 
-    /// Exchanges the work that is queued with `work`, which is empty.
+    /// Exchanges the queued work for `work`, which is empty.
     func take(_ work: inout [Work]) { state.withLock { swap(&$0.queue, &work) } }
 
-    /// Decides about sleep, after everything else was done.
+    /// Decides whether to sleep, after everything else is done.
     func rest() -> Rest {
         state.withLock { state in
             let isEmpty = state.queue.isEmpty
@@ -70,10 +70,10 @@ struct LoopQueue: Sendable {
         }
     }
 
-    /// The loop is awake.
+    /// Records that the loop is awake.
     func wokeUp() { state.withLock { $0.isSleeping = false } }
 
-    /// The loop has ended: whoever waits for that goes on.
+    /// Records that the loop has ended, and resumes the tasks that wait for it.
     func end() {
         let ended = state.withLock { state in
             state.hasEnded = true
@@ -84,7 +84,7 @@ struct LoopQueue: Sendable {
     }
 }
 
-/// The executor of tasks that prefer a loop's thread. A task that runs on it keeps it, and it keeps the loop.
+/// The executor of tasks that prefer a loop's thread. Tasks keep their executor alive, and it keeps the loop alive.
 final class LoopTaskExecutor: TaskExecutor {
     private let loop: TransportLoop
 

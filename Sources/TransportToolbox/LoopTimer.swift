@@ -10,18 +10,18 @@ public final class LoopTimer {
         self.handler = handler
     }
 
-    /// After this the handler does not run. Idempotent, also from inside the handler.
+    /// Cancels the timer: its handler does not run any more. Idempotent, also from inside the handler.
     public func cancel() { handler = nil }
 
-    /// Whether the handler is still to run.
+    /// Whether the handler will still run.
     public var isPending: Bool { handler != nil }
 }
 
-/// A binary heap of timers by deadline. Cancelled timers stay until they come up or outnumber the living.
+/// A binary heap of timers by deadline. Cancelled timers stay until they are due or outnumber the pending ones.
 struct TimerHeap {
     private var heap: [LoopTimer] = []
 
-    /// The earliest deadline of a timer that is still pending.
+    /// The earliest deadline of a pending timer.
     var next: Timestamp? {
         mutating get {
             while let first = heap.first, !first.isPending { removeFirst() }
@@ -31,7 +31,7 @@ struct TimerHeap {
 
     mutating func insert(_ timer: LoopTimer) {
         if heap.count >= 64, heap.count == heap.capacity {
-            // About to grow: drop what was cancelled instead, if that is worth it.
+            // About to grow: remove cancelled timers instead, if that is worthwhile.
             let pending = heap.filter(\.isPending)
             if pending.count < heap.count / 2 { heap = pending.sorted { $0.deadline < $1.deadline } }
         }
@@ -45,7 +45,8 @@ struct TimerHeap {
         }
     }
 
-    /// Takes out what is due, in the order of deadlines. Timers that their handlers add wait for the next turn.
+    /// Removes and returns the timers that are due, in the order of deadlines. Timers that their handlers add wait for
+    /// the next turn.
     mutating func removeDue(at now: Timestamp) -> [LoopTimer] {
         guard let next, next <= now else { return [] }
         var due: [LoopTimer] = []

@@ -5,13 +5,13 @@ internal import TransportValues
 /// A watch on a descriptor. It belongs to the loop's thread.
 public final class LoopWatch {
     private unowned let loop: TransportLoop
-    /// The descriptor that is watched. Its owner closes it, after the watch is cancelled.
+    /// The watched descriptor. Its owner closes it, after cancelling the watch.
     public let descriptor: Int32
     fileprivate let index: Int
     fileprivate let key: UInt64
     fileprivate var handler: ((TransportLoop.Readiness) -> Void)?
 
-    /// The readiness that the handler is called for. `failed` is always reported.
+    /// The readiness for which the handler is called. `failed` is always reported.
     public var interest: TransportLoop.Readiness {
         didSet { if interest != oldValue, handler != nil { loop.update(self) } }
     }
@@ -28,7 +28,7 @@ public final class LoopWatch {
         self.handler = handler
     }
 
-    /// Ends the watch: the handler does not run any more. Idempotent, also from inside the handler.
+    /// Ends the watch: its handler does not run any more. Idempotent, also from inside the handler.
     public func cancel() {
         guard handler != nil else { return }
         handler = nil
@@ -38,8 +38,8 @@ public final class LoopWatch {
 
 /// The epoll set of a loop, with the watches in it.
 ///
-/// A watch is found by its slot. The slot's generation tells it from the watches that had the slot before: events of a cancelled watch
-/// may still be among those that were read.
+/// A watch is found by its slot. The slot's generation distinguishes it from earlier watches in the same slot: events
+/// of a cancelled watch may still be among those that were read.
 struct WatchSet {
     private struct Slot {
         var watch: LoopWatch?
@@ -76,7 +76,7 @@ struct WatchSet {
         return watch
     }
 
-    /// Tells the system the watch's present interest.
+    /// Updates the system's set with the watch's current interest.
     func update(_ watch: LoopWatch) {
         _ = CLinux_epoll_ctl(epoll, EPOLL_CTL_MOD, watch.descriptor, watch.interest.epollEvents, watch.key)
     }
@@ -89,10 +89,10 @@ struct WatchSet {
         freeSlots.append(watch.index)
     }
 
-    /// Forgets all watches. The descriptors stay in the set, which is about to be closed.
+    /// Removes all watches. The descriptors stay in the epoll set, which is about to be closed.
     mutating func removeAll() { slots.removeAll() }
 
-    /// The handler of the watch that an event is for; nil when the watch was cancelled since.
+    /// Returns the handler of the watch for an event, or nil when the watch has been cancelled since.
     func handler(of event: CLinux_event) -> ((TransportLoop.Readiness) -> Void)? {
         let index = Int(event.key & 0xFFFF_FFFF)
         guard index < slots.count, let watch = slots[index].watch, watch.key == event.key else { return nil }

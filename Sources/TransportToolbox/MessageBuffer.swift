@@ -1,13 +1,13 @@
 public import TransportValues
 
-/// A bounded first-in-first-out buffer of WebSocket messages, for one direction of one connection: the part of a signaling
-/// backend that suspends, wakes and cancels.
+/// A bounded first-in-first-out buffer of WebSocket messages, for one direction of one connection: the part of a
+/// signaling backend that suspends, wakes and cancels.
 ///
-/// A sender waits in `append` while the buffer is at its limit; a receiver waits in `next`. The side that drives a socket
-/// uses `appendNow` and `popFirst`, which never wait. All methods may be called from any thread or task.
+/// A sender waits in `append` while the buffer is at its limit; a receiver waits in `next`. The side that drives a
+/// socket uses `appendNow` and `popFirst`, which never wait. All methods may be called from any thread or task.
 ///
-/// A message counts with its bytes and 64 more, so that empty ones are bounded too. One message always fits into an empty
-/// buffer, whatever the limit.
+/// The cost of a message is its size and 64 bytes more, so that empty ones are bounded too. One message always fits
+/// into an empty buffer, whatever the limit.
 public final class MessageBuffer: Sendable {
     private struct Sender {
         let id: UInt64
@@ -43,9 +43,9 @@ public final class MessageBuffer: Sendable {
     private let onRoom: (@Sendable () -> Void)?
 
     /// - Parameters:
-    ///   - limit: bytes.
-    ///   - onMessage: called after an `append`, outside the lock: there is something for `popFirst`.
-    ///   - onRoom: called after `next` took the buffer from its limit to half of it: `appendNow` may go on.
+    /// - limit: The limit in bytes.
+    /// - onMessage: Called after an `append`, outside the lock: there is something for `popFirst`.
+    /// - onRoom: Called when `next` has emptied a full buffer to half of its limit: `appendNow` may continue.
     public init(limit: Int, onMessage: (@Sendable () -> Void)? = nil, onRoom: (@Sendable () -> Void)? = nil) {
         self.limit = max(1, limit)
         self.onMessage = onMessage
@@ -54,8 +54,8 @@ public final class MessageBuffer: Sendable {
 
     // MARK: Putting in
 
-    /// Takes the message, and waits before it does while the buffer is full. Senders are served in the order of their calls.
-    /// Throws what `finish` was given, `.closed` after an end in order, and `.cancelled`: then the message was not taken.
+    /// Appends a message, waiting while the buffer is full. Senders are served in the order of their calls. Throws the
+    /// error of `finish`, `.closed` after a normal end, or `.cancelled`; the message was then not accepted.
     public nonisolated(nonsending) func append(_ message: SignalingMessage) async throws(TransportError) {
         enum Step: Sendable { case taken(Receiver?), mustWait(UInt64), ended(TransportError) }
         if Task.isCancelled { throw Self.cancelled }
@@ -85,7 +85,7 @@ public final class MessageBuffer: Sendable {
     }
 
     private func wait(_ sender: Sender) {
-        // Cancelled before it could be found in the queue: the flag is set before the handler runs.
+        // Cancelled before the waiter was in the queue: the flag is set before the handler runs.
         let isCancelled = Task.isCancelled
         enum Step: Sendable { case waits, taken(Receiver?), ended(TransportError) }
         let step = state.withLock { state -> Step in
@@ -108,8 +108,8 @@ public final class MessageBuffer: Sendable {
         if let receiver { receiver.continuation.resume(returning: .message(message)) } else { onMessage?() }
     }
 
-    /// Takes the message without waiting, whatever the limit. Returns whether there is room for more: when there is none,
-    /// stop reading until `onRoom`. After the end the message is dropped.
+    /// Appends a message without waiting, whatever the limit. Returns whether there is room for more: when there is
+    /// none, stop reading until `onRoom`. After the end the message is dropped.
     public func appendNow(_ message: SignalingMessage) -> Bool {
         let (receiver, hasRoom) = state.withLock { state -> (Receiver?, Bool) in
             guard state.end == nil else { return (nil, false) }
@@ -124,8 +124,8 @@ public final class MessageBuffer: Sendable {
 
     // MARK: Taking out
 
-    /// The next message, after waiting for it; nil at an end in order. Throws what `finish` was given, `.cancelled`, and
-    /// `.invalidState` when somebody else waits already.
+    /// Returns the next message, waiting for it, or nil at a normal end. Throws the error of `finish`, `.cancelled`, or
+    /// `.invalidState` when another task is waiting already.
     public nonisolated(nonsending) func next() async throws(TransportError) -> SignalingMessage? {
         enum Step: Sendable { case got(Received), mustWait(UInt64) }
         if Task.isCancelled { throw Self.cancelled }
@@ -155,8 +155,9 @@ public final class MessageBuffer: Sendable {
                 }
                 receiver?.continuation.resume(returning: .failure(Self.cancelled))
             }
-            // ThreadSanitizer does not see what orders a continuation that was resumed before it was awaited (the concurrency
-            // library is not instrumented); it sees this lock, which the sender held after it made the message.
+            // ThreadSanitizer does not see the ordering of a continuation that was resumed before it was awaited (the
+            // concurrency library is not instrumented). It sees this lock, which the sender held after making the
+            // message.
             state.withLock { _ in }
         }
         switch received {
@@ -181,7 +182,7 @@ public final class MessageBuffer: Sendable {
         if let received { receiver.continuation.resume(returning: received) }
     }
 
-    /// The next message, or nil when there is none now.
+    /// Removes and returns the next message, or nil when there is none now.
     public func popFirst() -> SignalingMessage? {
         let (message, admitted) = state.withLock { state -> (SignalingMessage?, [Sender]) in
             let message = pop(&state)
@@ -191,17 +192,17 @@ public final class MessageBuffer: Sendable {
         return message
     }
 
-    /// Whether nothing waits now.
+    /// Whether no message waits now.
     public var isEmpty: Bool { state.withLock { $0.head == $0.messages.count } }
 
-    /// Bytes waiting now, 64 per message included.
+    /// The cost of the waiting messages in bytes, 64 per message included.
     public var cost: Int { state.withLock { $0.cost } }
 
     // MARK: The end
 
-    /// Ends the buffer: nothing more is taken, senders that wait get `error` (`.closed` when it is nil), and receivers get
-    /// what is left, then nil or `error`. The first call decides.
-    /// - Parameter discarding: drop what is left.
+    /// Ends the buffer: it accepts no more messages, waiting senders get `error` (`.closed` when it is nil), and
+    /// receivers get the remaining messages, then nil or `error`. Only the first call has an effect.
+    /// - Parameter discarding: Whether to drop the remaining messages.
     public func finish(_ error: TransportError? = nil, discarding: Bool = false) {
         let (senders, receiver) = state.withLock { state -> ([Sender], Receiver?) in
             if discarding {
@@ -227,7 +228,7 @@ public final class MessageBuffer: Sendable {
         state.receiver != nil || state.cost == 0 || state.cost + Self.cost(message) <= limit
     }
 
-    /// Returns the receiver that must be handed the message, or nil when it was put into the buffer.
+    /// Returns the receiver to pass the message to, or nil when the message was added to the buffer.
     private func push(_ message: SignalingMessage, _ state: inout State) -> Receiver? {
         if let receiver = state.receiver {
             state.receiver = nil

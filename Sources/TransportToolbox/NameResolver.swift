@@ -1,28 +1,28 @@
 internal import Glibc
 public import TransportValues
 
-/// Resolves names on threads of their own: `getaddrinfo` blocks, and must do so neither on a transport loop nor in the cooperative
-/// pool.
+/// Resolves names on threads of its own, because `getaddrinfo` blocks, and must block neither a transport loop nor the
+/// cooperative pool.
 public enum NameResolver {
-    /// Look-ups that may be under way at a time in this process; `getaddrinfo` cannot be cancelled.
+    /// The maximum number of concurrent look-ups in this process; `getaddrinfo` cannot be cancelled.
     private static let limit = 64
     private static let running = Locked(0)
 
     private typealias Outcome = Result<[String], TransportError>
 
-    /// The host's numeric addresses, in the system's order (RFC 6724), each once; a numeric host is its own. Of more
-    /// than 16, each family keeps its share.
+    /// Returns the host's numeric addresses, in the system's order (RFC 6724), without duplicates. A numeric host is
+    /// returned unchanged. Of more than 16 addresses, each family keeps its share.
     ///
-    /// Throws `.nameNotResolved`, `.timedOut`, `.cancelled`, and `.resourceExhausted` when 64 look-ups are under way in this process
-    /// or no thread is left. A look-up that is given up ends on its own, later.
+    /// Throws `.nameNotResolved`, `.timedOut`, `.cancelled`, and `.resourceExhausted` when 64 look-ups are running in
+    /// this process or no thread is left. An abandoned look-up ends by itself, later.
     /// - Parameters:
-    ///   - host: a name, or a numeric address.
-    ///   - url: what errors name.
-    ///   - deadline: when to give up.
+    /// - host: A name or a numeric address.
+    /// - url: The URL that errors name.
+    /// - deadline: The time limit.
     public nonisolated(nonsending) static func resolve(
         _ host: String, url: String, deadline: Timestamp
     ) async throws(TransportError) -> [String] {
-        // No thread for what is numeric already.
+        // A numeric host needs no thread.
         if case .success(let addresses) = lookUp(host, flags: AI_NUMERICHOST, url: url) { return addresses }
         let pending = Pending()
         let outcome = await withTaskCancellationHandler {
@@ -81,7 +81,7 @@ public enum NameResolver {
         defer { if list != nil { freeaddrinfo(list) } }
         var addresses: [String] = []
         var next = status == 0 ? list : nil
-        // An answer may hold thousands.
+        // An answer may contain thousands.
         while let entry = next?.pointee, addresses.count < 256 {
             next = entry.ai_next
             var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
@@ -98,7 +98,7 @@ public enum NameResolver {
             TransportError(.nameNotResolved, "the name in \(url) was not resolved: \(why)", isRetriable: true))
     }
 
-    /// The first 16; where there are more, neither family takes the other's place.
+    /// Returns the first 16 addresses. When there are more, neither family displaces the other.
     static func limited(_ addresses: [String]) -> [String] {
         let six = addresses.count { $0.contains(":") }
         let share = max(8, 16 - min(six, addresses.count - six))
@@ -109,7 +109,7 @@ public enum NameResolver {
         }
     }
 
-    /// One waiting caller; the first outcome counts.
+    /// One waiting caller. Only the first outcome counts.
     private final class Pending: Sendable {
         private struct State {
             var continuation: CheckedContinuation<Outcome, Never>?
@@ -151,7 +151,7 @@ public enum NameResolver {
     }
 }
 
-/// Runs `body` on a thread of its own, which nobody joins. False when the system has none left.
+/// Runs `body` on a detached thread. Returns false when the system has no thread left.
 private func runThread(_ body: @escaping @Sendable () -> Void) -> Bool {
     final class Box: Sendable {
         let body: @Sendable () -> Void

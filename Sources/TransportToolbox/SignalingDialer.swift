@@ -1,11 +1,12 @@
 internal import Glibc
 public import TransportValues
 
-/// Opens the TCP connections that signaling goes over: the same for every backend, which goes on with TLS and the opening handshake.
+/// Opens the TCP connections that signaling goes over: the same for every backend, which goes on with TLS and the
+/// opening handshake.
 ///
-/// Resolves the name, tries its addresses side by side (RFC 8305: 250 ms apart, families in turn, the one that worked last first), and
-/// asks the endpoint's proxy, where there is one, for a connection to the endpoint. There is no other proxy: the environment is not
-/// read. May be used from any task, for any number of connections at a time.
+/// Resolves the name, tries its addresses side by side (RFC 8305: 250 ms apart, families in turn, the one that worked
+/// last first), and asks the endpoint's proxy, where there is one, for a connection to the endpoint. There is no other
+/// proxy: the environment is not read. May be used from any task, for any number of connections at a time.
 public final class SignalingDialer: Sendable {
     private struct Place: Hashable {
         var host: String
@@ -24,23 +25,25 @@ public final class SignalingDialer: Sendable {
         ownsLoop = false
     }
 
-    /// A dialer with a thread of its own, until `shutdown()`. Throws `.resourceExhausted` when the system has no descriptor or thread
-    /// left.
+    /// A dialer with a thread of its own, until `shutdown()`. Throws `.resourceExhausted` when the system has no
+    /// descriptor or thread left.
     public init() throws(TransportError) {
         loop = try TransportLoop(name: "dialer")
         ownsLoop = true
     }
 
     deinit {
-        // Where nobody called shutdown(): somebody has to wait for the thread, which may even be the one that runs this.
+        // Where nobody called shutdown(): somebody has to wait for the thread, which may even be the one that runs
+        // this.
         if ownsLoop { Task { [loop] in await loop.shutdown() } }
     }
 
     /// Opens one connection. Returns the socket, which does not block and belongs to the caller.
     ///
-    /// Throws `.nameNotResolved`, `.unreachable`, `.refused` (by nobody who listens, or by the proxy: `status` says how),
-    /// `.handshakeFailed` (what answers is no proxy), `.timedOut` at `deadline`, `.cancelled`, `.invalidArgument`,
-    /// `.resourceExhausted`, and `.closed` after the loop's shutdown. An attempt that is given up is closed.
+    /// Throws `.nameNotResolved`, `.unreachable`, `.refused` (by nobody who listens, or by the proxy: `status` says
+    /// how), `.handshakeFailed` (what answers is no proxy), `.timedOut` at `deadline`, `.cancelled`,
+    /// `.invalidArgument`, `.resourceExhausted`, and `.closed` after the loop's shutdown. An attempt that is given up
+    /// is closed.
     public nonisolated(nonsending) func connect(
         to endpoint: SignalingEndpoint, deadline: Timestamp
     ) async throws(TransportError) -> Int32 {

@@ -11,12 +11,12 @@ extension SignalingEndpoint {
     /// Bytes of all headers together, with four for each that the request puts between and behind them.
     public static let maximumHeadersLength = 16_384
 
-    /// Refuses what would break out of its place in the request, or is out of all proportion: the same for every backend, which calls
-    /// it before anything is sent.
+    /// Refuses what would break out of its place in the request, or is out of all proportion: the same for every
+    /// backend, which calls it before anything is sent.
     ///
-    /// Throws `.invalidArgument` for a host or certificate name, path, header or subprotocol over its limit, or with characters that it
-    /// must not have: names and paths consist of visible ASCII, a path begins with `/`, subprotocols and the names of headers are
-    /// tokens (RFC 9110 §5.6.2), and the value of a header has no control character.
+    /// Throws `.invalidArgument` for a host or certificate name, path, header or subprotocol over its limit, or with
+    /// characters that it must not have: names and paths consist of visible ASCII, a path begins with `/`, subprotocols
+    /// and the names of headers are tokens (RFC 9110 §5.6.2), and the value of a header has no control character.
     public func validate() throws(TransportError) {
         try Self.validate(hostName: host)
         try Self.validate(hostName: certificateName)

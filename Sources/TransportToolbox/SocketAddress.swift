@@ -1,13 +1,13 @@
 internal import Glibc
 
-/// A numeric address with its port, as the system takes it.
+/// A numeric address with its port, in the system's form.
 struct SocketAddress {
     let text: String
     let family: Int32
     private let storage: sockaddr_storage
     private let length: socklen_t
 
-    /// Nil: `text` is no numeric address.
+    /// Creates an address. Nil: `text` is not a numeric address.
     init?(_ text: String, port: UInt16) {
         var hints = addrinfo()
         hints.ai_family = AF_UNSPEC
@@ -30,7 +30,7 @@ struct SocketAddress {
         length = entry.ai_addrlen
     }
 
-    /// Begins to connect a non-blocking socket: 0, or errno.
+    /// Starts to connect a non-blocking socket. Returns 0 or errno.
     func connect(_ descriptor: Int32) -> Int32 {
         withUnsafePointer(to: storage) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
@@ -61,7 +61,7 @@ struct SocketAddress {
         return isKnown ? String(decoding: text.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self) : nil
     }
 
-    /// The families in turn, beginning with the first one's (RFC 8305 §4).
+    /// Returns the addresses with alternating families, starting with the first one's (RFC 8305 §4).
     static func interleaved(_ addresses: [SocketAddress]) -> [SocketAddress] {
         guard let first = addresses.first?.family else { return [] }
         var preferred = addresses.filter { $0.family == first }[...]
@@ -76,7 +76,7 @@ struct SocketAddress {
 }
 
 extension TCPConnector {
-    /// The numeric address that a connected socket's packets leave from, without a port:
-    /// ``SignalingConnection/localAddress``. Nil when the socket has none, as one of the Unix domain.
+    /// Returns the local address of a connected socket, without a port: ``SignalingConnection/localAddress``. Nil when
+    /// the socket has none, such as one of the Unix domain.
     public static func localAddress(of descriptor: Int32) -> String? { SocketAddress.local(of: descriptor) }
 }

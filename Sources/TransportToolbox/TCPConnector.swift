@@ -1,8 +1,8 @@
 internal import Glibc
 public import TransportValues
 
-/// Connects a TCP socket to the first of several addresses that answers (RFC 8305 §5): each gets a head start of 250 ms on the
-/// next, which begins at once when it fails. Belongs to the loop's thread.
+/// Connects a TCP socket to the first of several addresses that answers (RFC 8305 §5): each gets a head start of 250 ms
+/// on the next, which begins at once when it fails. Belongs to the loop's thread.
 ///
 /// For transports that go on with it on their loop; ``TransportLoop/connect(to:port:url:deadline:)`` is for all others.
 public final class TCPConnector {
@@ -132,11 +132,12 @@ public final class TCPConnector {
 private func systemText(_ error: Int32) -> String { String(cString: strerror(error)) }
 
 extension TransportLoop {
-    /// Opens a TCP connection to the first of `addresses` that answers: what a transport does between ``NameResolver`` and its own
-    /// handshake. Returns the socket, which does not block and belongs to the caller.
+    /// Opens a TCP connection to the first of `addresses` that answers: what a transport does between ``NameResolver``
+    /// and its own handshake. Returns the socket, which does not block and belongs to the caller.
     ///
-    /// Throws `.refused`, `.unreachable`, `.resourceExhausted`, `.timedOut` at `deadline`, `.cancelled` as soon as the task is, and
-    /// `.closed` when the loop is shut down meanwhile or was before. An attempt that is given up is closed.
+    /// Throws `.refused`, `.unreachable`, `.resourceExhausted`, `.timedOut` at `deadline`, `.cancelled` as soon as the
+    /// task is, and `.closed` when the loop is shut down meanwhile or was before. An attempt that is given up is
+    /// closed.
     /// - Parameters:
     ///   - addresses: numeric; families take turns, and each address has 250 ms before the next is tried too (RFC 8305).
     ///   - port: 1 to 65,535.
@@ -148,7 +149,8 @@ extension TransportLoop {
         try await connect(to: addresses, port: port, url: url, deadline: deadline, tunnelTo: nil)
     }
 
-    /// As above; with `tunnelTo`, what is connected to is that endpoint's proxy, which is asked for a connection to the endpoint.
+    /// As above; with `tunnelTo`, what is connected to is that endpoint's proxy, which is asked for a connection to the
+    /// endpoint.
     nonisolated(nonsending) func connect(
         to addresses: [String], port: UInt16, url: String, deadline: Timestamp, tunnelTo endpoint: SignalingEndpoint?
     ) async throws(TransportError) -> Int32 {

@@ -2,21 +2,22 @@ internal import CLinux
 internal import Glibc
 public import TransportValues
 
-/// One thread that owns C objects: an executor for actors (`taskExecutor`: for tasks), timers, and a watch on descriptors.
+/// One thread that owns C objects: an executor for actors (`taskExecutor`: for tasks), timers, and a watch on
+/// descriptors.
 ///
-/// A transport puts everything that belongs to one connection on one loop, so that a payload passes from the socket to its
-/// receiver without a thread hop. The thread starts in `init` and ends in `shutdown()`.
+/// A transport puts everything that belongs to one connection on one loop, so that a payload gets from the socket to
+/// its receiver without a thread hop. The thread starts in `init` and ends in `shutdown()`.
 ///
-/// **Isolation.** `enqueue`, `execute`, `run`, `isCurrent` and `shutdown` may be called from anywhere. Everything else is for the
-/// loop's own thread and traps elsewhere: `schedule`, `watch`, `atEndOfTurn`, `attach`. Closures given to the loop run on
-/// its thread, one at a time, and must not block.
+/// **Isolation.** `enqueue`, `execute`, `run`, `isCurrent` and `shutdown` may be called from anywhere. Everything else
+/// is for the loop's own thread and traps elsewhere: `schedule`, `watch`, `atEndOfTurn`, `attach`. Closures given to
+/// the loop run on its thread, one at a time, and must not block.
 ///
-/// **A turn** is: ready descriptors, jobs, due timers, end-of-turn work, and the jobs that these bring on; then the loop sleeps until
-/// the next of these.
+/// **A turn** consists of ready descriptors, jobs, due timers, end-of-turn work, and the jobs that these queue. Then
+/// the loop sleeps until the next of these.
 ///
-/// SAFETY of `@unchecked Sendable`: `queue` has a lock of its own; all other state is touched only on the loop's thread.
+/// SAFETY of `@unchecked Sendable`: `queue` has its own lock; all other state is touched only on the loop's thread.
 public final class TransportLoop: SerialExecutor, @unchecked Sendable {
-    /// What a watched descriptor is ready for.
+    /// The operations that a descriptor is ready for.
     public struct Readiness: OptionSet, Sendable {
         public let rawValue: UInt32
         public init(rawValue: UInt32) { self.rawValue = rawValue }
@@ -24,14 +25,14 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
         public static let readable = Readiness(rawValue: 1)
         /// `write` will not block.
         public static let writable = Readiness(rawValue: 2)
-        /// Error or hang-up; reported whether asked for or not.
+        /// Error or hang-up; reported whether requested or not.
         public static let failed = Readiness(rawValue: 4)
     }
 
-    /// The thread's name, shown by `top -H` (15 bytes at most are shown).
+    /// The thread's name, as shown by `top -H` (at most 15 bytes).
     public let name: String
 
-    /// The limit of rounds for jobs that jobs bring on in one turn.
+    /// The maximum number of rounds, within one turn, of jobs that queue further jobs.
     private static let passes = 8
 
     private let queue = LoopQueue()
@@ -106,13 +107,14 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
         precondition(isCurrent, "called off the transport loop that owns the object")
     }
 
-    /// Runs `work` on the loop's thread in its next turn, in the order of the calls. Returns whether it was taken: what was taken runs;
-    /// once the loop has ended nothing is, and `work` is dropped. Whoever queues what must wake somebody looks at the result.
+    /// Runs `work` on the loop's thread in its next turn, in the order of the calls. Returns whether it was accepted:
+    /// accepted work runs. After the loop has ended nothing is accepted, and `work` is dropped. Check the result when
+    /// the work must wake a waiting task.
     @discardableResult
     public func execute(_ work: @escaping @Sendable () -> Void) -> Bool { push(.closure(work)) }
 
-    /// Runs `work` on the loop's thread and returns its result. Do not call it on a loop that may have ended: there it waits for ever.
-    /// `runUnlessEnded(_:)` does not.
+    /// Runs `work` on the loop's thread and returns its result. Do not call it on a loop that may have ended: the call
+    /// would wait for ever. Use `runUnlessEnded(_:)` there.
     public func run<Result: Sendable>(_ work: @escaping @Sendable () -> Result) async -> Result {
         if isCurrent { return work() }
         return await withCheckedContinuation { continuation in
@@ -120,7 +122,7 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
         }
     }
 
-    /// As `run(_:)`, on a loop that may have ended: nil, and `work` is dropped, when it has.
+    /// Runs `work` like `run(_:)`. When the loop has ended, returns nil and drops `work`.
     public func runUnlessEnded<Result: Sendable>(_ work: @escaping @Sendable () -> Result) async -> Result? {
         if isCurrent { return work() }
         return await withCheckedContinuation { continuation in
@@ -129,7 +131,7 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
         }
     }
 
-    /// As `run(_:)`, for work that throws.
+    /// Runs throwing `work` like `run(_:)`.
     public func runThrowing<Result: Sendable>(
         _ work: @escaping @Sendable () throws(TransportError) -> Result
     ) async throws(TransportError) -> Result {
@@ -139,7 +141,7 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
         return try outcome.get()
     }
 
-    /// Ends the loop after the work that is queued now and returns when its thread has left the loop. Idempotent.
+    /// Ends the loop after the work that is queued now, and returns when its thread has left the loop. Idempotent.
     /// Close everything that lives on the loop first: pending timers and watches are dropped.
     public func shutdown() async {
         precondition(!isCurrent, "a transport loop cannot wait for itself")
@@ -150,10 +152,10 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
 
     public func enqueue(_ job: consuming ExecutorJob) { push(.job(UnownedJob(job))) }
 
-    /// The loop as the executor of tasks: what such a task does outside of actors runs on the loop's thread.
+    /// The loop as the executor of tasks: the nonisolated work of such a task runs on the loop's thread.
     ///
-    /// It is an object apart from the loop, because the loop runs its own jobs isolated to itself: a task that merely prefers
-    /// the thread would leave that isolation at each `await`, by way of the loop's queue.
+    /// It is a separate object, because the loop runs its own jobs isolated to itself: a task that merely prefers the
+    /// thread would leave that isolation at each `await`, by way of the loop's queue.
     public var taskExecutor: any TaskExecutor { LoopTaskExecutor(self) }
 
     public func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
@@ -162,7 +164,7 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
 
     // MARK: On the loop's thread
 
-    /// The time at which this turn began; cheaper than `Timestamp.now()` and good enough for timers.
+    /// The time at which this turn started; cheaper than `Timestamp.now()`, and precise enough for timers.
     public var turnTime: Timestamp { turnStart }
 
     /// Calls `handler` once at `deadline` or soon after, unless the timer is cancelled. Resolution: 1 ms.
@@ -174,7 +176,7 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
         return timer
     }
 
-    /// As `schedule(at:_:)`, `delay` from now.
+    /// Schedules `handler` like `schedule(at:_:)`, `delay` from now.
     @discardableResult
     public func schedule(after delay: Duration, _ handler: @escaping () -> Void) -> LoopTimer {
         schedule(at: .now() + delay, handler)
@@ -189,25 +191,25 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
         return try watches.add(descriptor, for: interest, on: self, handler)
     }
 
-    /// Runs `work` once at the end of the current turn: to flush what the turn's events have gathered.
+    /// Runs `work` once at the end of the current turn, such as flushing the output that the turn has gathered.
     public func atEndOfTurn(_ work: @escaping () -> Void) {
         preconditionIsCurrent()
         endOfTurn.append(work)
     }
 
-    /// Embeds another library's event loop. The source is asked before every sleep, until it is detached.
+    /// Embeds another library's event loop. The source is called before every sleep, until it is detached.
     public func attach(_ source: any LoopSource) {
         preconditionIsCurrent()
         sources.append(source)
     }
 
-    /// Asks the source no more. Unknown ones are ignored.
+    /// Detaches a source. Unknown ones are ignored.
     public func detach(_ source: any LoopSource) {
         preconditionIsCurrent()
         sources.removeAll { $0 === source }
     }
 
-    /// The attached source of this type, if there is one. Lets several backends on one loop share it.
+    /// Returns the attached source of this type, if there is one, so that several backends on one loop can share it.
     public func source<Source: LoopSource>(ofType type: Source.Type) -> Source? {
         preconditionIsCurrent()
         for source in sources { if let source = source as? Source { return source } }
@@ -239,7 +241,7 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
             runJobs()
             fireTimers()
             runEndOfTurn()
-            // What these have brought on belongs to the turn, within bounds: descriptors get their turn too.
+            // The jobs queued by these belong to the turn, within bounds: descriptors must get their turn too.
             for _ in 0..<Self.passes where runJobs() { runEndOfTurn() }
             var deadline = timers.next ?? .distantFuture
             for source in sources { deadline = min(deadline, source.loopWillSleep() ?? .distantFuture) }
@@ -257,7 +259,7 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
         end()
     }
 
-    /// Runs what is queued now; false if that was nothing.
+    /// Runs the work that is queued now. Returns false when there was none.
     @discardableResult
     private func runJobs() -> Bool {
         queue.take(&working)

@@ -20,7 +20,7 @@ public enum HTTPDate {
     ///   - text: the value of a field.
     ///   - now: decides the century of a year with two digits.
     public static func parse(_ text: String, now: Int) -> Int? {
-        // No format is longer, and none has another text, which would be costly to split.
+        // No valid text is longer or contains other characters. Splitting any other text would be costly.
         guard text.utf8.count <= 40, text.utf8.allSatisfy({ $0 < 0x80 }) else { return nil }
         let parts = text.split(separator: " ")
         switch parts.count {
@@ -65,7 +65,8 @@ public enum HTTPDate {
         return Int(text)
     }
 
-    /// Days since 1970 of a date of the Gregorian calendar; years begin in March, so that a leap day is the last.
+    /// Returns the days since 1970 of a date of the Gregorian calendar. Years begin in March, so that a leap day is the
+    /// last.
     private static func days(_ year: Int, _ month: Int, _ day: Int) -> Int {
         let shifted = month <= 2 ? year - 1 : year
         let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
