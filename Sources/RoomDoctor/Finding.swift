@@ -1,4 +1,4 @@
-/// What a check of this machine came to.
+/// The result of a check of this machine.
 package struct Finding: Sendable, Hashable {
     package enum Status: String, Sendable {
         case ok
@@ -7,12 +7,12 @@ package struct Finding: Sendable, Hashable {
         /// Something would stop this machine from connecting.
         case problem
     }
-    /// `libraries`, `interfaces`, `udp`, `buffers`, `descriptors`, `clock`, `proxy`, `name`, `port`, `tls`, `certificate`, `health`,
-    /// `handshake`, `stun`, `turn`, `join`, `ice`, `dtls`, `messages`.
+    /// The check's name: `libraries`, `interfaces`, `udp`, `buffers`, `descriptors`, `clock`, `proxy`, `name`, `port`,
+    /// `tls`, `certificate`, `health`, `handshake`, `stun`, `turn`, `join`, `ice`, `dtls`, `messages`.
     package var check: String
     package var status: Status
     package var message: String
-    /// What to do about it.
+    /// The advice on what to do about it.
     package var cure: String?
 
     package init(_ check: String, _ status: Status, _ message: String, cure: String? = nil) {

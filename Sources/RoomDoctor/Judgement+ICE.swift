@@ -1,5 +1,5 @@
 extension Judgement {
-    /// What asking a STUN server for this machine's address came to.
+    /// Judges the answer of a STUN server to the request for this machine's address.
     package static func stun(_ result: Result<String, ProbeFailure>, url: String) -> Finding {
         func warning(_ message: String, cure: String) -> Finding {
             Finding(
@@ -16,11 +16,11 @@ extension Judgement {
         }
     }
 
-    /// A TURN server from which the peer backend wanted a relayed address.
+    /// Judges a TURN server from which the peer backend requested a relayed address.
     /// - Parameters:
-    ///   - hasRelay: the backend got one.
-    ///   - outcome: what the server said to the doctor itself.
-    ///   - now: seconds since 1970, as the server of the room counts them if that is known.
+    /// - hasRelay: Whether the backend got one.
+    /// - outcome: The server's answer to the doctor itself.
+    /// - now: Seconds since 1970, by the room server's clock if that is known.
     package static func turn(
         hasRelay: Bool, url: String, backend: String, outcome: TURNOutcome, username: String? = nil, now: Double
     ) -> Finding {
@@ -53,7 +53,8 @@ extension Judgement {
             return problem(
                 "refuses the username or the credential (401)",
                 cure:
-                    "check both; for time-limited ones check the shared secret, and the clocks of whoever makes and judges them"
+                    "check both; for time-limited ones check the shared secret, and the clocks of whoever makes "
+                    + "and judges them"
             )
         case .refused(let code, let reason):
             return problem(
@@ -71,7 +72,8 @@ extension Judgement {
         }
     }
 
-    /// When a username of a time-limited credential ends (`SECONDS:NAME`, as coturn's use-auth-secret takes it), in seconds since 1970.
+    /// Returns the expiry of a time-limited credential's user name (`SECONDS:NAME`, as in coturn's use-auth-secret), in
+    /// seconds since 1970.
     package static func expiry(ofUsername username: String?) -> Double? {
         let digits = (username ?? "").prefix { $0 != ":" }
         guard digits.utf8.count == 10, digits.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) else { return nil }

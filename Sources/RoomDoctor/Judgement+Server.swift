@@ -1,6 +1,6 @@
 extension Judgement {
-    /// What asking the room server for its health came to, in the order in which things happened. `here`: this machine's time, in
-    /// seconds since 1970.
+    /// Judges the room server's answer to the health request, step by step. `here` is this machine's time, in seconds
+    /// since 1970.
     package static func server(
         _ answer: ServerAnswer, host: String, port: UInt16, isSecure: Bool, here: Double
     ) -> [Finding] {
@@ -60,14 +60,14 @@ extension Judgement {
         }
     }
 
-    /// `here` and `ahead` as in `clock`.
+    /// Judges a certificate. `here` and `ahead` are those of `clock`.
     package static func certificate(
         _ certificate: CertificateReport, host: String, here: Double, ahead: Double?
     ) -> Finding {
         func problem(_ message: String, cure: String) -> Finding {
             Finding("certificate", .problem, message, cure: cure)
         }
-        // Who looks at the wrong clock is told so by the finding about the clock.
+        // When the clock is wrong, the finding about the clock says so.
         let isRightByServer = ahead.map { certificate.isValid(at: here - $0) } ?? false
         let clockCure = "set this machine's clock (timedatectl set-ntp true)"
         switch certificate.verdict {
@@ -89,11 +89,13 @@ extension Judgement {
                 cure: isRightByServer ? clockCure : "renew it on the server")
         case .notYetValid:
             return problem(
-                "the certificate of \(host) is not yet valid, for \(span(certificate.from - here)) by this machine's clock",
+                "the certificate of \(host) is not yet valid, for \(span(certificate.from - here)) by this "
+                    + "machine's clock",
                 cure: isRightByServer ? clockCure : "check the clocks of this machine and of the one that made it")
         case .wrongName:
             return problem(
-                "the certificate is not for \(host), but for \(certificate.names.isEmpty ? "nobody" : certificate.names)",
+                "the certificate is not for \(host), but for "
+                    + "\(certificate.names.isEmpty ? "nobody" : certificate.names)",
                 cure: "write a name in --server that the certificate has, or get a certificate for \(host)")
         case .untrusted(let why):
             return problem(
@@ -124,14 +126,15 @@ extension Judgement {
         }
     }
 
-    /// This machine's clock against the server's.
+    /// Judges this machine's clock against the server's.
     ///
-    /// A client needs its clock for certificates only: the lives of TURN credentials come to it as spans. But who makes or judges what
-    /// ends at a time needs a right clock: join tokens may be 30 s off; TURN credentials are good for an hour and are renewed half-way.
+    /// A client needs its clock only for certificates: it receives the lives of TURN credentials as durations. But
+    /// making or checking anything with an expiry needs a right clock: join tokens may be 30 s off; TURN credentials
+    /// are valid for an hour and are renewed half-way.
     /// - Parameters:
-    ///   - ahead: seconds by which this machine's clock is ahead of the server's.
-    ///   - precision: how exactly that is known, in seconds.
-    ///   - here: this machine's time, in seconds since 1970.
+    /// - ahead: The seconds by which this machine's clock is ahead of the server's.
+    /// - precision: The precision of `ahead`, in seconds.
+    /// - here: This machine's time, in seconds since 1970.
     package static func clock(
         ahead: Double, precision: Double, here: Double, certificate: CertificateReport? = nil
     ) -> Finding {
@@ -152,12 +155,13 @@ extension Judgement {
         default:
             return Finding(
                 "clock", .problem,
-                "\(text): TURN credentials and join tokens that are made or judged by it count as expired or not yet valid",
+                "\(text): TURN credentials and join tokens that are made or judged by it count as expired or "
+                    + "not yet valid",
                 cure: cure)
         }
     }
 
-    /// A span of time for people, in its largest unit.
+    /// Returns a span of time for people, in its largest unit.
     static func span(_ seconds: Double) -> String {
         let seconds = max(0, seconds)
         switch seconds {

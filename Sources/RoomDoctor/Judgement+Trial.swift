@@ -2,7 +2,7 @@ internal import RoomConnection
 internal import TransportPluginAPI
 
 extension Judgement {
-    /// What two participants' attempt to use a room came to: `join`, `ice`, `dtls` and `messages`, as far as it went.
+    /// Judges two participants' trial of a room: `join`, `ice`, `dtls` and `messages`, as far as it got.
     package static func trial(_ record: TrialRecord) -> [Finding] {
         let way = record.isRelayOnly ? "by relay only: " : ""
         guard let joinTime = record.joinTime else { return [notJoined(record)] }
@@ -23,14 +23,14 @@ extension Judgement {
         return findings
     }
 
-    /// That nothing was tried, since the room server could not be reached.
+    /// The finding that nothing was tried, since the room server could not be reached.
     package static func roomNotTried() -> Finding {
         Finding(
             "join", .problem, "no room was tried: the room server is not reached",
             cure: "see what was found about the room server")
     }
 
-    /// That there is no relay to try.
+    /// The finding that there is no relay to try.
     package static func relays(_ record: TrialRecord) -> Finding? {
         guard record.joinTime != nil, !record.hasRelays else { return nil }
         return Finding(

@@ -1,12 +1,12 @@
 package import TransportPluginAPI
 
-/// Judges what was measured. Pure: the probes measure.
+/// Judges measurements. Pure: the probes measure.
 package enum Judgement {
-    /// What the peers of this machine are offered.
+    /// Judges the addresses that are offered to this machine's peers.
     /// - Parameters:
-    ///   - all: every address of an interface that is up and has a carrier.
-    ///   - preferred: those that packets to elsewhere leave from.
-    ///   - netlinkRefusal: why the system gives no netlink sockets, where it does not.
+    /// - all: Every address of an interface that is up and has a carrier.
+    /// - preferred: The source addresses of packets to other networks.
+    /// - netlinkRefusal: The reason why the system gives no netlink sockets, if it does not.
     package static func interfaces(
         _ all: [LocalAddress], preferring preferred: [String], netlinkRefusal: String? = nil
     ) -> Finding {
@@ -32,7 +32,8 @@ package enum Judgement {
         if let sandbox {
             return Finding(
                 "interfaces", .warning,
-                "\(list); \(sandbox.what): changes of the network are noticed seconds late, and an address may be missing",
+                "\(list); \(sandbox.what): changes of the network are noticed seconds late, and an address may "
+                    + "be missing",
                 cure: sandbox.cure)
         }
         if offered.allSatisfy(\.isLinkLocal) {
@@ -50,7 +51,7 @@ package enum Judgement {
         return Finding("interfaces", .ok, list)
     }
 
-    /// `failure`: why a datagram from this machine to itself did not arrive.
+    /// Judges UDP. `failure` is the reason why a datagram from this machine to itself did not arrive.
     package static func udp(failure: String?) -> Finding {
         guard let failure else { return Finding("udp", .ok, "UDP works on this machine") }
         return Finding(
@@ -58,7 +59,7 @@ package enum Judgement {
             cure: "look for a firewall or sandbox on this machine that forbids UDP")
     }
 
-    /// `maximum` in bytes: net.core.rmem_max; nil when it cannot be read.
+    /// Judges the receive buffers. `maximum` is net.core.rmem_max in bytes, or nil when it cannot be read.
     package static func receiveBuffers(maximum: Int?) -> Finding {
         guard let maximum else {
             return Finding(
@@ -72,7 +73,7 @@ package enum Judgement {
             cure: "sysctl -w net.core.rmem_max=\(wanted) net.core.wmem_max=\(wanted)")
     }
 
-    /// `limit`: descriptors that the process may have open.
+    /// Judges the limit of open descriptors of this process.
     package static func descriptors(limit: UInt64) -> Finding {
         let cure = "ulimit -n 4096, or LimitNOFILE=4096 in the service's unit"
         switch limit {
@@ -82,9 +83,9 @@ package enum Judgement {
         }
     }
 
-    /// How far two clocks of this machine went apart while `elapsed` passed, both in seconds.
+    /// Judges by how much two clocks of this machine diverged while `elapsed` passed, both in seconds.
     package static func steadiness(drift: Double, elapsed: Double) -> Finding {
-        // The system slews by 0.05 % at most; reading two clocks is not done at one moment.
+        // The system slews by at most 0.05 %, and two clocks are not read at the same moment.
         if abs(drift) <= max(0.02, elapsed * 0.01) { return Finding("clock", .ok, "this machine's clock runs evenly") }
         return Finding(
             "clock", .warning, "this machine's clock was moved by \(Int(drift * 1000)) ms while it was watched",

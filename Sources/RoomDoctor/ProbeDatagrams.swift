@@ -1,12 +1,12 @@
 internal import Glibc
 internal import TransportPluginAPI
 
-/// A UDP socket that talks to one address. Blocks its thread.
+/// A UDP socket that is connected to one address. Blocks its thread.
 final class ProbeDatagrams {
     private let descriptor: Int32
     private let deadline: Timestamp
 
-    /// `address`: numeric. Connected, so that the system tells when nothing listens there.
+    /// Connects to the numeric `address`, so that the system reports when nothing listens there.
     init(_ address: String, port: UInt16, deadline: Timestamp) throws(ProbeFailure) {
         let target = try SocketTarget(address, port: port, kind: SOCK_DGRAM)
         self.deadline = deadline
@@ -14,7 +14,7 @@ final class ProbeDatagrams {
         guard descriptor >= 0, target.connect(descriptor) else { throw ProbeFailure(errno) }
     }
 
-    /// Talks to itself, by 127.0.0.1.
+    /// Connects the socket to itself, by 127.0.0.1.
     init() throws(ProbeFailure) {
         let any = try SocketTarget("127.0.0.1", port: 0, kind: SOCK_DGRAM)
         deadline = .now() + .seconds(1)
@@ -37,7 +37,7 @@ final class ProbeDatagrams {
         guard Glibc.send(descriptor, bytes, bytes.count, 0) == bytes.count else { throw ProbeFailure(errno) }
     }
 
-    /// Sends `request`, again after 0.5 and 1.5 s, and returns the first datagram that is an answer.
+    /// Sends `request`, again after 0.5 and 1.5 s, and returns the first datagram that answers it.
     func exchange(
         _ request: [UInt8], attempts: Int, _ isAnswer: ([UInt8]) -> Bool
     ) throws(ProbeFailure) -> [UInt8] {
@@ -52,7 +52,7 @@ final class ProbeDatagrams {
         throw .timedOut
     }
 
-    /// Nil when there was nothing until then.
+    /// Returns the next datagram, or nil when none arrived until `end`.
     private func receive(until end: Timestamp) throws(ProbeFailure) -> [UInt8]? {
         var bytes = [UInt8](repeating: 0, count: 1500)
         while case let left = end - .now(), left > .zero {

@@ -2,13 +2,13 @@ internal import COpenSSL
 internal import Glibc
 internal import TransportPluginAPI
 
-/// A TCP connection, with TLS or without, all of whose steps end at one deadline. Blocks its thread.
+/// A TCP connection, with or without TLS, with one deadline for all steps. Blocks its thread.
 final class ProbeStream {
     private let descriptor: Int32
     private let deadline: Timestamp
     private var tls: (context: OpaquePointer, session: OpaquePointer)?
 
-    /// `address`: numeric.
+    /// Connects to the numeric `address`.
     init(_ address: String, port: UInt16, connectWithin limit: Duration, deadline: Timestamp) throws(ProbeFailure) {
         self.deadline = deadline
         let target = try SocketTarget(address, port: port, kind: SOCK_STREAM)
@@ -32,7 +32,8 @@ final class ProbeStream {
         close(descriptor)
     }
 
-    /// Shakes hands whatever the certificate is, and says what is to be thought of it: only what is public may be sent.
+    /// Performs a TLS handshake with any certificate, and reports on the certificate. Only public data may be sent
+    /// afterwards.
     func startTLS(host: String, trust: TLSTrust) throws(ProbeFailure) -> CertificateReport {
         guard let context = COpenSSL_tls_client() else { throw .failed("OpenSSL has no memory") }
         guard COpenSSL_tls_trust(context, trust.authoritiesFile) == 1 else {
@@ -73,7 +74,7 @@ final class ProbeStream {
         }
     }
 
-    /// The next bytes; none at the end of the stream.
+    /// Returns the next bytes; none at the end of the stream.
     func read() throws(ProbeFailure) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: 4096)
         while true {
@@ -92,7 +93,7 @@ final class ProbeStream {
         }
     }
 
-    /// Calls a function of OpenSSL until it is done. 0: the other side has ended the stream.
+    /// Calls a function of OpenSSL until it is done. Returns 0 when the other side has ended the stream.
     private func perform(_ call: () -> Int32) throws(ProbeFailure) -> Int {
         while true {
             ERR_clear_error()
@@ -108,7 +109,7 @@ final class ProbeStream {
             default:
                 let code = ERR_peek_error()
                 ERR_clear_error()
-                // OpenSSL 3 tells an end without close_notify by an error of its own.
+                // OpenSSL 3 reports an end without close_notify by a separate error.
                 throw .failed(code == 0 ? "the connection was ended" : String(cString: COpenSSL_error_text(code)))
             }
         }
@@ -128,7 +129,7 @@ final class ProbeStream {
     }
 }
 
-/// A numeric address with a port, as the system wants it.
+/// A numeric address with a port, in the system's form.
 struct SocketTarget {
     let family: Int32
     private let storage: sockaddr_storage
@@ -148,7 +149,7 @@ struct SocketTarget {
         (self.storage, length, family) = (storage, entry.pointee.ai_addrlen, entry.pointee.ai_family)
     }
 
-    /// False: `errno` says why.
+    /// Returns false on failure; `errno` has the reason.
     func connect(_ descriptor: Int32) -> Bool { withAddress { Glibc.connect(descriptor, $0, $1) == 0 } }
 
     func bind(_ descriptor: Int32) -> Bool { withAddress { Glibc.bind(descriptor, $0, $1) == 0 } }
@@ -195,7 +196,7 @@ extension CertificateReport {
         return text { X509V3_EXT_print($0, names, 0, 0) == 1 }
     }
 
-    /// What `print` writes, at most 200 bytes of it.
+    /// Returns the text that `print` writes, at most 200 bytes.
     private static func text(_ print: (OpaquePointer) -> Bool) -> String {
         guard let memory = BIO_new(BIO_s_mem()) else { return "" }
         defer { BIO_free(memory) }

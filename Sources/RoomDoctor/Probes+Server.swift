@@ -3,8 +3,8 @@ package import TransportPluginAPI
 internal import WebSocketWire
 
 extension Probes {
-    /// Asks for `/health` over HTTP: the first of `addresses` that takes the connection, for `limit` at most in all.
-    /// Sends nothing that is secret, so the answer is read even where the certificate is not trusted: it may tell why.
+    /// Requests `/health` over HTTP from the first of `addresses` that accepts the connection, within `limit` in all.
+    /// Sends no secrets, so it reads the answer even when the certificate is not trusted: it may explain why.
     package static func health(
         host: String, addresses: [String], port: UInt16, tls: TLSTrust?, within limit: Duration = .seconds(5)
     ) -> ServerAnswer {
@@ -17,7 +17,7 @@ extension Probes {
                     address, port: port, connectWithin: limit / addresses.count, deadline: deadline)
                 answer.address = address
                 if let tls { answer.certificate = try stream.startTLS(host: host, trust: tls) }
-                // Without a zone, which means nothing to others (RFC 6874 §4).
+                // Without a zone, which has no meaning to others (RFC 6874 §4).
                 let name = host.contains(":") ? "[\(host.prefix { $0 != "%" })]" : host
                 answer.times.sent = realTime()
                 try stream.write(
@@ -61,14 +61,14 @@ extension Probes {
     }
 }
 
-/// Watches from its creation on how far the clock that can be set and the one that cannot go apart.
+/// Measures from its creation on how far the adjustable clock and the steady one diverge.
 package struct ClockWatch: Sendable {
     private let real = Probes.read(CLOCK_REALTIME)
     private let monotonic = Probes.read(CLOCK_MONOTONIC)
 
     package init() {}
 
-    /// In seconds.
+    /// Returns the measurements, in seconds.
     package func stop() -> (drift: Double, elapsed: Double) {
         let elapsed = Probes.read(CLOCK_MONOTONIC) - monotonic
         return (Probes.read(CLOCK_REALTIME) - real - elapsed, elapsed)

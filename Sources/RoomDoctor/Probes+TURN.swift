@@ -1,7 +1,7 @@
 package import TransportPluginAPI
 
 extension Probes {
-    /// Asks a TURN server for an allocation, for `limit` at most: the first of `addresses` that can be talked to.
+    /// Requests an allocation from a TURN server, within `limit`: from the first of `addresses` that answers.
     package static func allocation(
         _ url: ICEServerURL, addresses: [String], username: String?, password: String?, trust: TLSTrust,
         within limit: Duration = .milliseconds(3500)
@@ -50,7 +50,7 @@ extension Probes {
             address, port: url.port, connectWithin: deadline - .now(), deadline: deadline)
         if url.scheme == .turns {
             let certificate = try stream.startTLS(host: url.host, trust: trust)
-            // Credentials go to nobody whom the certificate does not name.
+            // Credentials go only to a server that the certificate names.
             guard certificate.verdict == .trusted else {
                 throw .failed("its certificate is not trusted: \(certificate.verdict)")
             }
@@ -59,7 +59,7 @@ extension Probes {
         return allocation.run { request, bytes throws(ProbeFailure) in
             try stream.write(bytes)
             while true {
-                // RFC 8489 §6.2.2: messages follow each other; the header tells the length.
+                // RFC 8489 §6.2.2: messages follow each other; the header has the length.
                 if received.count >= 20 {
                     let count = 20 + (Int(received[2]) << 8 | Int(received[3]))
                     if received.count >= count {

@@ -1,7 +1,8 @@
 internal import Glibc
 internal import TransportPluginAPI
 
-/// Measures what `Judgement` judges. Each blocks its thread for a few seconds at most: not for the cooperative pool.
+/// Makes the measurements for `Judgement`. Each blocks its thread for at most a few seconds: not for the cooperative
+/// pool.
 package enum Probes {
     package static func receiveBufferMaximum() -> Int? {
         guard let file = fopen("/proc/sys/net/core/rmem_max", "r") else { return nil }
@@ -17,7 +18,7 @@ package enum Probes {
         return UInt64(limit.rlim_cur)
     }
 
-    /// Sends a datagram from a socket of this machine to itself. Nil: it arrived; else why not.
+    /// Sends a datagram from a socket of this machine to itself. Returns nil when it arrived, or else the reason.
     package static func udpFailure() -> String? {
         do throws(ProbeFailure) {
             let socket = try ProbeDatagrams()
@@ -32,7 +33,7 @@ package enum Probes {
         }
     }
 
-    /// Asks a STUN server by UDP what address it sees, for `limit` at most: the first of `addresses` that answers.
+    /// Asks a STUN server by UDP for this machine's address, within `limit`: the first of `addresses` that answers.
     package static func binding(
         _ addresses: [String], port: UInt16, within limit: Duration = .milliseconds(3500)
     ) -> Result<String, ProbeFailure> {

@@ -1,24 +1,24 @@
 package import RoomConnection
 package import TransportPluginAPI
 
-/// Two participants in this process that join a room of their own, connect to each other, and exchange messages.
+/// Two participants in this process that join their own room, connect to each other, and exchange messages.
 package struct RoomTrial: Sendable {
     private let configuration: RoomConfiguration
     private let registry: TransportRegistry
     private let room: String
     private let iceServers = Locked<[ICEServer]>([])
 
-    /// Bytes of the messages: one packet, what every browser takes, and what many packets carry.
+    /// The sizes of the messages in bytes: one packet, a size that every browser accepts, and one of many packets.
     package static let messageSizes = [100, 64 << 10, 1 << 20]
     private static let joinLimit = Duration.seconds(10)
-    /// A pair that does not come up says why within 10 s.
+    /// The limit for a pair to connect. A pair that does not come up reports the reason within 10 s.
     private static let connectLimit = Duration.seconds(12)
     private static let messageLimit = Duration.seconds(10)
 
     /// - Parameters:
-    ///   - room: the room's name, as ``ownRoom(named:)`` makes one.
-    ///   - isRelayOnly: whether only paths by relay are allowed.
-    /// Throws `.invalidArgument` when the registry has no such peer backend as the configuration names.
+    /// - room: The room's name, as made by ``ownRoom(named:)``.
+    /// - isRelayOnly: Whether only relayed paths are allowed.
+    /// - Throws: `.invalidArgument` when the registry does not have the configuration's peer backend.
     package init(
         _ configuration: RoomConfiguration, registry: TransportRegistry, room: String, isRelayOnly: Bool
     ) throws(TransportError) {
@@ -29,7 +29,7 @@ package struct RoomTrial: Sendable {
         configuration.sendLimit = max(configuration.sendLimit, configuration.maximumMessageSize)
         self.configuration = configuration
         self.room = room
-        // What the room server hands out is seen where it is used.
+        // The room server's ICE servers are recorded where they are used.
         let plugin = try registry.peerPlugin(named: configuration.peer.name)
         let seen = iceServers
         var watched = registry
@@ -43,13 +43,13 @@ package struct RoomTrial: Sendable {
         self.registry = watched
     }
 
-    /// The name of a room that nobody else is in.
+    /// Returns the name of a room that nobody else is in.
     package static func ownRoom(named name: String) -> String {
         let letters = Array("abcdefghijkmnpqrstuvwxyz23456789")
         return "\(name)-\(String((0..<8).map { _ in letters.randomElement() ?? "a" }))"
     }
 
-    /// Ends within a minute, whatever happens.
+    /// Runs the trial. Ends within a minute, whatever happens.
     package func run() async -> TrialRecord {
         let record = Locked(TrialRecord(room: room, isRelayOnly: configuration.icePolicy == .relay))
         do {
@@ -72,7 +72,7 @@ package struct RoomTrial: Sendable {
         return result
     }
 
-    /// Whether both are connected.
+    /// Returns whether both are connected.
     private func connect(_ first: Room, _ second: Room, _ record: Locked<TrialRecord>) async -> Bool {
         let start = Timestamp.now()
         let isConnected = await finishes(within: Self.connectLimit) {
@@ -85,7 +85,7 @@ package struct RoomTrial: Sendable {
         return true
     }
 
-    /// Returns when `room` is connected to the other, or was left.
+    /// Returns when `room` is connected to the other participant, or has ended.
     private func connection(of room: Room, _ record: Locked<TrialRecord>) async {
         for await event in room.events {
             switch event {
@@ -112,7 +112,7 @@ package struct RoomTrial: Sendable {
         }
     }
 
-    /// Returns when `payload` has come through.
+    /// Returns when `payload` has arrived.
     private func send(_ payload: Payload, from sender: Room, to receiver: Room) async {
         async let sending = try? await sender.send(payload)
         for await message in receiver.messages() where message.payload == payload { break }
@@ -120,7 +120,7 @@ package struct RoomTrial: Sendable {
     }
 }
 
-/// Whether `body` ends by itself within `limit`; then it is cancelled.
+/// Returns whether `body` ends by itself within `limit`. Otherwise it is cancelled.
 private func finishes(within limit: Duration, _ body: @escaping @Sendable () async -> Void) async -> Bool {
     await withTaskGroup(of: Bool.self) { group in
         group.addTask {
@@ -136,7 +136,7 @@ private func finishes(within limit: Duration, _ body: @escaping @Sendable () asy
     }
 }
 
-/// Writes down the ICE servers of each connection.
+/// Records the ICE servers of each connection.
 private struct WatchedTransport<Base: PeerTransport>: PeerTransport {
     let base: Base
     let iceServers: Locked<[ICEServer]>

@@ -1,13 +1,13 @@
-/// A Binding transaction (RFC 8489 §5, §14.2): what a server sees of our address.
+/// A Binding transaction (RFC 8489 §5, §14.2): asks a server for this machine's address as it sees it.
 package struct STUNBinding: Sendable {
     let transaction: [UInt8]
 
-    /// `transaction`: 12 random bytes.
+    /// Creates a transaction from 12 random bytes.
     package init(transaction: [UInt8]) { self.transaction = transaction }
 
     package var request: [UInt8] { STUNMessage(type: 0x0001, transaction: transaction).bytes }
 
-    /// The address that a success response tells; nil for anything else, whatever was sent.
+    /// Returns the address in a success response, or nil for any other input.
     package func mappedAddress(in response: [UInt8]) -> String? {
         guard let message = STUNMessage(response, answering: transaction), message.type == 0x0101 else { return nil }
         return message.value(of: STUNMessage.AttributeType.xorMappedAddress).flatMap(xorMapped)

@@ -4,7 +4,7 @@ package struct STUNMessage: Sendable, Hashable {
         package var type: UInt16
         package var value: [UInt8]
     }
-    /// What the doctor uses of RFC 8489 §18.3 and RFC 8656 §18.
+    /// The attributes of RFC 8489 §18.3 and RFC 8656 §18 that the doctor uses.
     enum AttributeType {
         static let username: UInt16 = 0x0006
         static let messageIntegrity: UInt16 = 0x0008
@@ -18,9 +18,9 @@ package struct STUNMessage: Sendable, Hashable {
 
     static let cookie: [UInt8] = [0x21, 0x12, 0xA4, 0x42]
 
-    /// Method and class.
+    /// The method and class.
     package var type: UInt16
-    /// 12 bytes.
+    /// The transaction id, 12 bytes.
     package var transaction: [UInt8]
     package var attributes: [Attribute]
 
@@ -30,7 +30,7 @@ package struct STUNMessage: Sendable, Hashable {
         self.attributes = attributes
     }
 
-    /// Nil for bytes that are no whole message, or one of another transaction.
+    /// Parses a message. Nil for bytes that are not a whole message, or that belong to another transaction.
     package init?(_ bytes: [UInt8], answering transaction: [UInt8]) {
         guard bytes.count >= 20, bytes[0] < 0x40, Array(bytes[4..<8]) == Self.cookie,
             Array(bytes[8..<20]) == transaction, bytes.count >= 20 + Self.number(bytes[2...3])
@@ -51,7 +51,7 @@ package struct STUNMessage: Sendable, Hashable {
 
     package var isSuccess: Bool { type & 0x0110 == 0x0100 }
 
-    /// Of an error response (RFC 8489 §14.8).
+    /// The error of an error response (RFC 8489 §14.8).
     package var error: (code: Int, reason: String)? {
         guard type & 0x0110 == 0x0110, let value = value(of: AttributeType.errorCode), value.count >= 4 else {
             return nil
@@ -64,7 +64,8 @@ package struct STUNMessage: Sendable, Hashable {
 
     package var bytes: [UInt8] { Self.header(type, length: body.count, transaction) + body }
 
-    /// The message with MESSAGE-INTEGRITY at its end (RFC 8489 §14.5). `hmac`: HMAC-SHA1 under the key of the credentials.
+    /// Returns the message with MESSAGE-INTEGRITY at its end (RFC 8489 §14.5). `hmac` is HMAC-SHA1 under the key of the
+    /// credentials.
     func signed(_ hmac: ([UInt8]) -> [UInt8]) -> [UInt8] {
         // The length counts the attribute that is not there yet.
         let head = Self.header(type, length: body.count + 24, transaction) + body

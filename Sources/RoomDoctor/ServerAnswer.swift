@@ -1,30 +1,30 @@
-/// Why something on the network gave no answer.
+/// The reason why a server on the network gave no answer.
 package enum ProbeFailure: Error, Sendable, Hashable {
-    /// The machine says that nothing listens there.
+    /// Nothing listens there.
     case refused
     case timedOut
-    /// Anything else, in words.
+    /// Any other reason, in words.
     case failed(String)
 }
 
-/// A certificate, and what this machine thinks of it.
+/// A certificate, and this machine's verdict on it.
 package struct CertificateReport: Sendable, Hashable {
     package enum Verdict: Sendable, Hashable {
         case trusted
-        /// It, or one that signed it.
+        /// The certificate, or one that signed it, has expired.
         case expired
         case notYetValid
         case wrongName
-        /// Why, in OpenSSL's words.
+        /// The reason, in OpenSSL's words.
         case untrusted(String)
     }
     package var verdict: Verdict
-    /// `DNS:example.org, IP Address:192.0.2.1`
+    /// The names, such as `DNS:example.org, IP Address:192.0.2.1`.
     package var names: String
     package var issuer: String
-    /// Seconds since 1970.
+    /// The start of the validity, in seconds since 1970.
     package var from: Double
-    /// Seconds since 1970.
+    /// The end of the validity, in seconds since 1970.
     package var until: Double
 
     package init(verdict: Verdict, names: String, issuer: String, from: Double, until: Double) {
@@ -38,24 +38,24 @@ package struct CertificateReport: Sendable, Hashable {
     func isValid(at time: Double) -> Bool { from <= time && time <= until }
 }
 
-/// What came of asking a server for `/health`, as far as it went.
+/// The answer of a server to a request for `/health`, as far as it got.
 package struct ServerAnswer: Sendable {
-    /// The address that took the connection.
+    /// The address that accepted the connection.
     package var address: String?
-    /// Nil when TLS was not spoken, or did not come to a certificate.
+    /// The certificate. Nil without TLS, or when the handshake got no certificate.
     package var certificate: CertificateReport?
     package var status: Int?
-    /// The server's time in whole seconds since 1970, where it tells it.
+    /// The server's time in whole seconds since 1970, if the answer has it.
     package var date: Double?
-    /// This machine's time when the request was sent and when the answer was there, in seconds since 1970.
+    /// This machine's time when the request was sent and when the answer was received, in seconds since 1970.
     package var times: (sent: Double, received: Double) = (0, 0)
-    /// What ended it before there was a status.
+    /// The failure that ended the request before there was a status.
     package var failure: ProbeFailure?
 
     package init() {}
 
-    /// Seconds by which this machine's clock is ahead of the server's, and how exactly that is known: the answer was made between
-    /// sending and receiving, within the second that it tells.
+    /// The seconds by which this machine's clock is ahead of the server's, and the precision: the answer was made
+    /// between sending and receiving, within the second of its date.
     package var clockOffset: (ahead: Double, precision: Double)? {
         guard let date else { return nil }
         let earliest = times.sent - (date + 1)

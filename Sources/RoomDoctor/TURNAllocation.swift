@@ -1,17 +1,17 @@
 internal import COpenSSL
 
-/// What a TURN server said to an Allocate request.
+/// The answer of a TURN server to an Allocate request.
 package enum TURNOutcome: Sendable, Hashable {
     case allocated
-    /// It asks for credentials, and there are none.
+    /// The server requires credentials, and there are none.
     case needsCredentials
-    /// It did not take the credentials (401).
+    /// The server did not accept the credentials (401).
     case unauthorized
-    /// An error of any other kind.
+    /// Any other error.
     case refused(code: Int, reason: String)
     case failed(ProbeFailure)
 
-    /// Nobody else who asks with the same credentials can get more.
+    /// Whether another request with the same credentials cannot get more.
     package var isFinal: Bool {
         switch self {
         case .needsCredentials, .unauthorized, .failed(.refused), .failed(.timedOut): true
@@ -20,7 +20,7 @@ package enum TURNOutcome: Sendable, Hashable {
     }
 }
 
-/// Allocates with long-term credentials (RFC 8656 §7, RFC 8489 §9.2) and gives the allocation back at once.
+/// Allocates with long-term credentials (RFC 8656 §7, RFC 8489 §9.2), and releases the allocation at once.
 struct TURNAllocation {
     private enum Method {
         static let allocate: UInt16 = 0x0003
@@ -30,13 +30,13 @@ struct TURNAllocation {
     let username: String?
     let password: String?
 
-    /// `exchange` sends a request and returns the answer to its transaction; `send` sends without waiting.
+    /// Runs the transaction. `exchange` sends a request and returns the answer to it; `send` sends without waiting.
     func run(
         exchange: (STUNMessage, [UInt8]) throws(ProbeFailure) -> STUNMessage,
         send: ([UInt8]) throws(ProbeFailure) -> Void
     ) -> TURNOutcome {
         do throws(ProbeFailure) {
-            // RFC 8656 §7.1: the relay is to speak UDP, 17.
+            // RFC 8656 §7.1: the relay should use UDP, 17.
             let udp = STUNMessage.Attribute(
                 type: STUNMessage.AttributeType.requestedTransport, value: [17, 0, 0, 0])
             var request = STUNMessage(
@@ -68,7 +68,7 @@ struct TURNAllocation {
         }
     }
 
-    /// RFC 8656 §8: a lifetime of 0 ends the allocation.
+    /// Releases the allocation: RFC 8656 §8, a lifetime of 0 ends it.
     private func release(_ allocate: STUNMessage, _ key: [UInt8]) -> [UInt8] {
         let credentials = allocate.attributes.filter {
             $0.type != STUNMessage.AttributeType.requestedTransport
@@ -89,7 +89,7 @@ struct TURNAllocation {
         ]
     }
 
-    /// RFC 8489 §9.2.2; without SASLprep, which leaves ASCII as it is.
+    /// Computes the key of RFC 8489 §9.2.2, without SASLprep, which leaves ASCII unchanged.
     static func key(_ username: String, _ realm: [UInt8], _ password: String) -> [UInt8] {
         let text = Array("\(username):".utf8) + realm + Array(":\(password)".utf8)
         var digest = [UInt8](repeating: 0, count: 16)

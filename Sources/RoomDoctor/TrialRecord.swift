@@ -1,13 +1,13 @@
 package import RoomConnection
 package import TransportPluginAPI
 
-/// What came of two participants' attempt to use a room.
+/// The results of two participants' trial of a room.
 package struct TrialRecord: Sendable {
     /// A message that was sent in both directions.
     package struct Exchange: Sendable, Hashable {
-        /// Bytes.
+        /// The size in bytes.
         package var size: Int
-        /// Until it had come through in both directions; nil: it has not.
+        /// The time until it had arrived in both directions; nil when it did not.
         package var time: Duration?
 
         package init(size: Int, time: Duration?) {
@@ -15,23 +15,23 @@ package struct TrialRecord: Sendable {
             self.time = time
         }
     }
-    /// The room that was joined, or was to be joined.
+    /// The room that was, or should have been, joined.
     package var room: String
-    /// Whether only paths by relay were allowed.
+    /// Whether only relayed paths were allowed.
     package var isRelayOnly: Bool
-    /// Until both were in the room.
+    /// The time until both were in the room.
     package var joinTime: Duration?
-    /// Why one of them is not in the room, or is not in it any more.
+    /// The reason why one of them is not in the room, or not any more.
     package var failure: RoomError?
-    /// The ICE servers that the two were given: the configuration's and the room server's.
+    /// The ICE servers of both participants: the configuration's and the room server's.
     package var iceServers: [ICEServer] = []
-    /// From then on until both were connected.
+    /// The time from then until both were connected.
     package var connectTime: Duration?
     /// The path of one of them.
     package var path: PeerPath?
-    /// Why they are not connected, as far as the room knows.
+    /// The reason why they are not connected, as far as the room knows it.
     package var stall: PeerStall?
-    /// In the order in which they were sent. None was sent after one that did not come through.
+    /// The exchanged messages, in order. None was sent after one that did not arrive.
     package var exchanges: [Exchange] = []
 
     package init(room: String, isRelayOnly: Bool) {
