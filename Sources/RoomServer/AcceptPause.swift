@@ -1,11 +1,12 @@
 internal import Logging
 internal import NIOCore
 
-/// Pauses the listening socket when no connection can be accepted, most of all because no descriptor is left: it stays readable then,
-/// and trying again at once would take a whole core. Warns once, and again only after a minute without failures.
+/// Pauses the listening socket when no connection can be accepted, usually because no descriptor is left. The socket
+/// stays readable then, and retrying at once would use a whole core. Logs a warning once, and again only after a minute
+/// without failures.
 ///
-/// `AcceptBackoffHandler` of SwiftNIO delays the next read only. The one that has failed stays pending, and is tried again by each turn
-/// of the event loop.
+/// `AcceptBackoffHandler` of SwiftNIO delays only the next read. The failed one stays pending, and each turn of the
+/// event loop retries it.
 final class AcceptPause: ChannelInboundHandler {
     typealias InboundIn = Channel
 

@@ -2,14 +2,14 @@ internal import WebSocketWire
 
 /// The pages that may connect (RFC 6454; RFC 6455 §10.2).
 struct AllowedOrigins: Sendable, Equatable {
-    /// Serialised as browsers do it; nil: every page may.
+    /// The origins, serialised as in browsers. Nil: every page may connect.
     private var origins: [String]?
 
     static let every = AllowedOrigins()
 
     private init() {}
 
-    /// Throws where an entry has another form than an origin.
+    /// Creates the list. Throws when an entry is not an origin.
     init(_ origins: [String]?) throws(RoomServerError) {
         guard let origins else { return }
         var normalized: [String] = []
@@ -17,8 +17,8 @@ struct AllowedOrigins: Sendable, Equatable {
             guard let origin = Self.normalized(origin) else {
                 throw RoomServerError(
                     message:
-                        "'\(origin)' is no origin: write https://example.org, with :port where it is not the scheme's own, or "
-                        + "null.")
+                        "'\(origin)' is no origin: write https://example.org, with :port where it is not the "
+                        + "scheme's own, or null.")
             }
             normalized.append(origin)
         }
@@ -34,7 +34,8 @@ struct AllowedOrigins: Sendable, Equatable {
         return origins.contains(origin)
     }
 
-    /// Lower case, without the scheme's own port and a slash at the end; nil: it has another form.
+    /// Returns the origin in lower case, without the scheme's default port and a trailing slash. Nil: it is not an
+    /// origin.
     private static func normalized(_ text: String) -> String? {
         var origin = text.lowercased()
         guard origin != "null" else { return origin }

@@ -7,8 +7,8 @@ internal import WebSocketWire
 
 /// One socket of the server: an HTTP request, and where that asks for it, a WebSocket connection.
 ///
-/// Can transition: request → open (upgrade) → closing (a close frame was sent) → done; request → closing (answered) → done;
-/// any → done (the socket has ended).
+/// Can transition: request → open (upgrade) → closing (a close frame was sent) → done; request → closing (answered) →
+/// done; any → done (the socket has ended).
 final class ConnectionHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -193,8 +193,8 @@ final class ConnectionHandler: ChannelInboundHandler {
         loop.disconnected(id)
     }
 
-    /// Flushes, says that nothing more will come, and waits for the other side to close: closing at once could take back
-    /// what it has not read yet.
+    /// Flushes, says that nothing more will come, and waits for the other side to close: closing at once could take
+    /// back what it has not read yet.
     private func end() {
         state = .ending
         head = HTTPHeadBuffer()

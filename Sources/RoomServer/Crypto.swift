@@ -1,25 +1,25 @@
 internal import COpenSSL
 
-/// The few things that the server needs of OpenSSL.
+/// The functions of OpenSSL that the server uses.
 enum Crypto {
     enum Hash {
         case sha1
         case sha256
     }
 
-    /// RFC 2104.
+    /// Computes an HMAC (RFC 2104).
     static func hmac(_ hash: Hash, key: [UInt8], _ message: [UInt8]) -> [UInt8] {
         var code = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
         var length: UInt32 = 0
         let function = hash == .sha1 ? EVP_sha1() : EVP_sha256()
         guard HMAC(function, key, Int32(key.count), message, message.count, &code, &length) != nil else {
-            // It cannot fail but for lack of memory. An unpredictable code matches nothing.
+            // It can fail only for lack of memory. An unpredictable code matches nothing.
             return randomBytes(32)
         }
         return Array(code.prefix(Int(length)))
     }
 
-    /// Compares in a time that does not depend on where they differ.
+    /// Compares in a time that does not depend on where the arguments differ.
     static func areEqual(_ left: [UInt8], _ right: [UInt8]) -> Bool {
         left.count == right.count && CRYPTO_memcmp(left, right, left.count) == 0
     }

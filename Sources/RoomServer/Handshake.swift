@@ -1,7 +1,7 @@
 internal import RoomProtocol
 internal import WebSocketWire
 
-/// What the server knows when it answers a request.
+/// The state of the server when it answers a request.
 struct ServerStatus {
     var rooms: Int
     var participants: Int

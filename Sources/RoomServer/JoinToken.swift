@@ -1,13 +1,14 @@
 internal import RoomProtocol
 internal import WebSocketWire
 
-/// A permission to join a room for the first time: a JSON Web Token (RFC 7519) signed with HS256, which an application hands to its
-/// users.
+/// A permission to join a room for the first time: a JSON Web Token (RFC 7519) signed with HS256, which an application
+/// gives to its users.
 ///
-/// Claims: `exp` (seconds since 1970, may have a fraction; required), `nbf` (the same), `room` (required), `name` and `role` (`host` or
-/// `guest`; where they are there, the hello must agree; a token without a role lets its holder be either). Others are not looked at.
+/// Claims: `exp` (seconds since 1970, may have a fraction; required), `nbf` (the same format), `room` (required),
+/// `name` and `role` (`host` or `guest`; when present, the hello must agree; without a role the holder may be either).
+/// Others are ignored.
 public struct JoinToken: Sendable, Hashable {
-    /// What its holder may be.
+    /// The role of a token's holder.
     public enum Role: String, Sendable {
         /// Creates the room.
         case host
@@ -18,12 +19,12 @@ public struct JoinToken: Sendable, Hashable {
     public var room: String
     /// The name that its holder must have. Nil: any.
     public var name: String?
-    /// What its holder must be. Nil: host or guest.
+    /// The role that its holder must have. Nil: host or guest.
     public var role: Role?
-    /// Seconds since 1970.
+    /// The expiry, in seconds since 1970.
     public var expiry: Int
 
-    /// A token of these claims, not yet signed.
+    /// Creates a token with these claims, not yet signed.
     public init(room: String, name: String? = nil, role: Role? = nil, expiry: Int) {
         self.room = room
         self.name = name
@@ -31,7 +32,7 @@ public struct JoinToken: Sendable, Hashable {
         self.expiry = expiry
     }
 
-    /// The token signed with `secret`.
+    /// Returns the token signed with `secret`.
     public func signed(with secret: [UInt8]) -> String {
         var json = JSONWriter()
         json.object { json in
@@ -45,10 +46,10 @@ public struct JoinToken: Sendable, Hashable {
         return content + "." + Base64.encodeURL(Crypto.hmac(.sha256, key: secret, Array(content.utf8)))
     }
 
-    /// Clocks may differ by this much.
+    /// The tolerated difference between clocks, in seconds.
     static let leeway = 30
 
-    /// Reads a token. The algorithm is pinned: whatever the header says, only HS256 under `secret` is accepted.
+    /// Verifies a token. The algorithm is pinned: whatever the header says, only HS256 under `secret` is accepted.
     init(verifying text: String, secret: [UInt8], now: Int) throws(ProtocolError) {
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count == 3, let header = Base64.decodeURL(String(parts[0])),
@@ -58,7 +59,7 @@ public struct JoinToken: Sendable, Hashable {
             let headerFields = Self.fields(header), let fields = Self.fields(payload),
             (try? headerFields.string("alg", limit: 16)) == "HS256"
         else { throw .unauthorized("The join token was not signed by this server's token secret.") }
-        // RFC 7515 §4.1.11: what must be understood, and is not.
+        // RFC 7515 §4.1.11: a critical extension that is not understood.
         guard !headerFields.hasField("crit") else {
             throw .unauthorized("The join token's header has crit: it asks for an extension that is not known here.")
         }

@@ -19,29 +19,29 @@ public import ServiceLifecycle
 /// }
 /// ```
 ///
-/// `GET /health` answers with counts as JSON; a WebSocket handshake on any path opens a connection. The protocol is described in
-/// the article *Wire protocol* of the module RoomProtocol.
+/// `GET /health` answers with counts as JSON. A WebSocket handshake on any path opens a connection. The protocol is
+/// described in the article *Wire protocol* of the module RoomProtocol.
 public actor RoomServer: Service {
-    /// Where a server listens.
+    /// The address at which a server listens.
     public struct Address: Sendable, Hashable {
-        /// A numeric address.
+        /// The host, a numeric address.
         public var host: String
-        /// The port, also where the configuration left the choice to the system.
+        /// The port, also when the system has chosen it.
         public var port: Int
-        /// Whether it is `wss`.
+        /// Whether the scheme is `wss`.
         public var isSecure: Bool
 
-        /// `ws://127.0.0.1:41234/`
+        /// The URL, such as `ws://127.0.0.1:41234/`.
         public var url: String {
             "\(isSecure ? "wss" : "ws")://\(host.contains(":") ? "[\(host)]" : host):\(port)/"
         }
     }
 
-    /// Why a server ends.
+    /// The reason why a server ends.
     private enum Ending {
-        /// It was asked to.
+        /// The end was requested.
         case graceful
-        /// Nobody asked, and yet it listens no more.
+        /// The listening socket closed unexpectedly.
         case listenerClosed
     }
 
@@ -60,15 +60,15 @@ public actor RoomServer: Service {
     private let endings: AsyncStream<Ending>
     private let requestEnding: AsyncStream<Ending>.Continuation
 
-    /// A server that does nothing before `run()`.
+    /// Creates a server that does nothing before `run()`.
     public init(configuration: RoomServerConfiguration, logger: Logger) {
         self.configuration = configuration
         self.logger = logger
         (endings, requestEnding) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(1))
     }
 
-    /// Where the server listens; waits until it does. Throws what `run()` throws, or `RoomServerError` when the server has ended,
-    /// and `CancellationError`.
+    /// The address at which the server listens; waits until it does. Throws the errors of `run()`, `RoomServerError`
+    /// when the server has ended, and `CancellationError`.
     public var address: Address {
         get async throws {
             switch state {
@@ -91,13 +91,14 @@ public actor RoomServer: Service {
         for continuation in waiting.values { continuation.yield(result) }
     }
 
-    /// Ends the server gracefully: `run()` returns when everybody was told to come back later. Idempotent.
+    /// Ends the server gracefully: `run()` returns when all clients have been told to return later. Idempotent.
     public nonisolated func shutdown() { requestEnding.yield(.graceful) }
 
-    /// Listens and serves until `shutdown()` or a graceful shutdown of the service group: then clients are told to come back
-    /// later, and connections get a moment to close. When the task is cancelled, the server stops at once. Runs once.
+    /// Listens and serves until `shutdown()` or a graceful shutdown of the service group: then clients are told to
+    /// return later, and connections get a moment to close. When the task is cancelled, the server stops at once. Runs
+    /// once.
     ///
-    /// Throws `RoomServerError` when the configuration cannot be used or the address cannot be listened on.
+    /// Throws `RoomServerError` when the configuration is invalid or the server cannot listen on its address.
     public func run() async throws {
         guard case .idle = state else { throw RoomServerError(message: "A room server runs only once.") }
         state = .starting
@@ -141,7 +142,7 @@ public actor RoomServer: Service {
     }
 }
 
-/// The listening socket with the loop behind it.
+/// The listening socket and its loop.
 struct Listener: Sendable {
     let address: RoomServer.Address
     private let channel: any Channel
@@ -189,7 +190,7 @@ struct Listener: Sendable {
 
     func whenClosed(_ body: @escaping @Sendable () -> Void) { channel.closeFuture.whenComplete { _ in body() } }
 
-    /// Takes no further connections, tells the others to come back later, and waits for them to close.
+    /// Accepts no more connections, tells the clients to return later, and waits for them to close.
     func drain(within limit: Duration) async {
         try? await channel.close().get()
         let drained = channel.eventLoop.makePromise(of: Void.self)
@@ -217,7 +218,7 @@ extension Duration {
     }
 }
 
-/// TLS where it is configured and built in.
+/// The TLS context, when TLS is configured and built in.
 private struct TLSContext: Sendable {
     #if NIOSSL
         private let context: NIOSSLContext?

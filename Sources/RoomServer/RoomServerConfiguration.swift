@@ -2,76 +2,81 @@ package import Logging
 internal import RoomProtocol
 internal import RoomServerCore
 
-/// Where a room server listens, whom it believes, and what it may hold.
+/// The configuration of a room server: its address, its secrets, and its limits.
 public struct RoomServerConfiguration: Sendable {
-    /// A numeric address or a name.
+    /// The host to listen on: a numeric address or a name.
     public var host = "127.0.0.1"
-    /// 0: any free port; `RoomServer.address` tells which.
+    /// The port to listen on. 0: any free port, which `RoomServer.address` contains.
     public var port = 0
-    /// Nil: `ws://` only. Needs the trait `NIOSSL`.
+    /// The certificate and key. Nil: `ws://` only. Needs the trait `NIOSSL`.
     public var tls: TLS?
-    /// Nil: everybody may join. Otherwise first joins need a ``JoinToken`` signed with this secret: 32 bytes or more, 4 at the least.
+    /// The secret of join tokens. Nil: everybody may join. Otherwise first joins need a ``JoinToken`` signed with this
+    /// secret of at least 4 bytes; use 32 or more.
     public var joinTokenSecret: [UInt8]?
-    /// Signs what participants come back with. `.file` for a server that is to know its guests after a restart.
+    /// The key that signs session tokens. Use `.file` for a server that should recognise its participants after a
+    /// restart.
     public var sessionKey = SessionKey.generated
-    /// STUN and TURN servers for the participants.
+    /// The STUN and TURN servers for participants.
     public var ice = ICE()
-    /// Pages that may connect, as browsers name them: `https://example.org`, with the port where it is not the scheme's own; `null` for
-    /// pages without an origin. Nil: pages of every site. Programs that name no origin may always connect.
+    /// The pages that may connect, in the form of browsers: `https://example.org`, with the port unless it is the
+    /// scheme's default; `null` for pages without an origin. Nil: pages of every site. Programs that send no origin may
+    /// always connect.
     public var allowedOrigins: [String]?
-    /// What happens to a name that is in use already.
+    /// The policy for a name that is in use.
     public var duplicateNames = DuplicateNames.reject
-    /// What the server may hold, and its times.
+    /// The server's limits and times.
     public var limits = Limits()
 
     /// The defaults: `ws://` on 127.0.0.1, any free port, open to everybody.
     public init() {}
 
-    /// What happens when somebody joins anew under the name of a participant of the room. Where join tokens are asked for, nobody
-    /// gives way to a newcomer whose token is not for this very name.
+    /// The policy for a first join under a name that is in use in the room. When join tokens are required, a newcomer
+    /// takes over a name only with a token for exactly this name.
     public enum DuplicateNames: String, Sendable, CaseIterable {
-        /// The newcomer gets `name_taken` while the participant is connected. One whose connection is gone gives way, though it
-        /// could still come back: so a program that was started anew has its name, and its place as host, at once.
+        /// The newcomer gets `name_taken` while the name's owner is connected. A disconnected owner loses the name,
+        /// although it could still return: so a program that was restarted gets its name, and its role as host, at
+        /// once.
         case reject
-        /// The newest has the name. The older one gets `replaced`, for good.
+        /// The newest participant gets the name. The older one gets `replaced`, permanently.
         case replace
     }
 
-    /// PEM files.
+    /// A certificate and its key, as PEM files.
     public struct TLS: Sendable, Hashable {
-        /// The server's certificate first, then those that lead to an authority.
+        /// The file with the server's certificate, followed by those that lead to an authority.
         public var certificateChainFile: String
-        /// The key of the server's certificate.
+        /// The file with the key of the server's certificate.
         public var privateKeyFile: String
-        /// The files are read when the server starts.
+        /// Creates a pair of files. They are read when the server starts.
         public init(certificateChainFile: String, privateKeyFile: String) {
             self.certificateChainFile = certificateChainFile
             self.privateKeyFile = privateKeyFile
         }
     }
 
-    /// The key that signs session tokens. A server that is restarted with the same one rebuilds its rooms from those who come back;
-    /// with another one, they can only join anew.
+    /// The key that signs session tokens. A server that restarts with the same key rebuilds its rooms from returning
+    /// participants; with another key, they can only join anew.
     public enum SessionKey: Sendable {
-        /// A new one for each process.
+        /// A new key for each process.
         case generated
-        /// 32 bytes at least.
+        /// A key of at least 32 bytes.
         case bytes([UInt8])
-        /// A file of 32 to 4096 bytes; made, readable by its owner only, where there is none. Refused when everybody can write it.
+        /// A file of 32 to 4096 bytes. It is created, readable by its owner only, when it does not exist, and refused
+        /// when everybody can write it.
         case file(String)
     }
 
-    /// The ICE servers that clients are given.
+    /// The ICE servers for clients.
     public struct ICE: Sendable {
-        /// A STUN or TURN server that is told to everybody as it stands here.
+        /// A STUN or TURN server that is sent to all participants unchanged.
         public struct Server: Sendable, Hashable {
-            /// `stun:host:port`, `turn:host:port?transport=udp`, …
+            /// The URLs: `stun:host:port`, `turn:host:port?transport=udp`, …
             public var urls: [String]
-            /// Nil for STUN.
+            /// The user name; nil for STUN.
             public var username: String?
-            /// A password that everybody gets: use `TURN` instead where the server can.
+            /// The password. Everybody gets it: use `TURN` instead where the server supports it.
             public var credential: String?
-            /// A server of these values.
+            /// Creates a server with these values.
             public init(urls: [String], username: String? = nil, credential: String? = nil) {
                 self.urls = urls
                 self.username = username
@@ -79,69 +84,70 @@ public struct RoomServerConfiguration: Sendable {
             }
         }
 
-        /// TURN servers that share a secret with this server, as coturn does with `use-auth-secret`: every participant gets
-        /// credentials of its own, and new ones half-way through their life.
+        /// TURN servers that share a secret with this server, as coturn does with `use-auth-secret`: every participant
+        /// gets its own credentials, and new ones half-way through their life.
         public struct TURN: Sendable {
-            /// `turn:host:port?transport=udp`, …; 8 at most.
+            /// The URLs: `turn:host:port?transport=udp`, …; at most 8.
             public var urls: [String]
-            /// What the TURN servers call `static-auth-secret`.
+            /// The secret, called `static-auth-secret` in coturn.
             public var secret: [UInt8]
-            /// One minute at least.
+            /// The life of credentials, at least one minute.
             public var ttl: Duration
-            /// TURN servers that share `secret`; credentials are good for `ttl`, 1 minute to 366 days.
+            /// Creates TURN servers that share `secret`. Credentials are valid for `ttl`, 1 minute to 366 days.
             public init(urls: [String], secret: [UInt8], ttl: Duration = .seconds(3600)) {
                 self.urls = urls
                 self.secret = secret
                 self.ttl = ttl
             }
         }
-        /// Told to everybody as they are; 15 at most beside `turn`.
+        /// The servers that are sent unchanged; at most 15 in addition to `turn`.
         public var servers: [Server] = []
-        /// TURN servers with credentials for each participant.
+        /// The TURN servers with credentials for each participant.
         public var turn: TURN?
 
-        /// None.
+        /// Creates a configuration without servers.
         public init() {}
     }
 
-    /// What a server may hold, and its times.
+    /// The limits and times of a server.
     public struct Limits: Sendable, Hashable {
-        /// WebSocket connections.
+        /// The number of WebSocket connections.
         public var connections = 10_000
-        /// Connections that have not said `hello` yet.
+        /// The number of connections that have not sent `hello` yet.
         public var handshakes = 512
-        /// Rooms at a time.
+        /// The number of rooms.
         public var rooms = 1000
-        /// 64 at most.
+        /// The number of participants in a room, at most 64.
         public var participantsPerRoom = 16
-        /// Messages that one participant may send over all of its connections, on average and at once.
+        /// The number of messages that one participant may send per second on average, over all of its connections.
         public var messagesPerSecond = 200
-        /// See `messagesPerSecond`.
+        /// The number of messages that one participant may send at once.
         public var messageBurst = 600
-        /// Bytes that may wait for a client that does not read; 1 MiB at least. Over it the connection is closed; the session can be resumed.
+        /// Bytes that may wait for a slow client; at least 1 MiB. Over it the connection is closed; the session can be
+        /// resumed.
         public var sendBuffer = 1 << 20
-        /// Bytes that may wait for all clients together, parts of messages that have come from them included. Over it the connection
-        /// that takes most is closed; its session can be resumed.
+        /// Bytes that may wait for all clients together, including incomplete messages from them. Over it the
+        /// connection that uses most is closed; its session can be resumed.
         public var totalBuffer = 64 << 20
-        /// For the HTTP request and for the `hello`, each.
+        /// The time limit for the HTTP request, and again for the `hello`.
         public var handshakeTimeout: Duration = .seconds(10)
         /// How long a session may be resumed, and how long a room waits for its host.
         public var grace: Duration = .seconds(60)
-        /// How long what a participant comes back with is good, unless it is renewed: a participant that is here has it renewed half-way.
-        /// Never less than twice `grace`.
+        /// How long a session token is valid. A connected participant gets a new one half-way. Never less than twice
+        /// `grace`.
         public var sessionLifetime: Duration = .seconds(86_400)
         /// How long a room without participants is kept.
         public var emptyRoomTTL: Duration = .seconds(30)
-        /// Silence after which a client is asked for a sign of life; clients are told to do the same.
+        /// The silence after which a client is pinged. Clients do the same.
         public var pingInterval: Duration = .seconds(5)
-        /// How long the answer may take; then the connection is given up, and the session can be resumed.
+        /// The time limit of the answer. Then the connection is closed, and the session can be resumed.
         public var pingDeadline: Duration = .seconds(4)
-        /// For the closing handshake of WebSocket.
+        /// The time limit of the WebSocket closing handshake.
         public var closeTimeout: Duration = .seconds(2)
-        /// When the server ends, clients come back at random within this time.
+        /// When the server shuts down, clients return at a random time within this window.
         public var drainWindow: Duration = .seconds(2)
 
-        /// The defaults.
+        /// Creates the default limits.
         public init() {}
 
         func core(_ duplicateNames: DuplicateNames) -> RoomServerLimits {
@@ -164,15 +170,15 @@ public struct RoomServerConfiguration: Sendable {
     }
 }
 
-/// Why a server cannot be started, in one sentence that says what to do.
+/// The reason why a server cannot start, in one sentence that says what to do.
 public struct RoomServerError: Error, Sendable, Hashable, CustomStringConvertible {
-    /// One sentence.
+    /// The reason, in one sentence.
     public var message: String
     public var description: String { message }
 }
 
 extension RoomServerConfiguration.SessionKey {
-    /// The key itself. Blocks for as long as the file system does.
+    /// Returns the key. Blocks as long as the file system does.
     package func load(_ logger: Logger) throws(RoomServerError) -> [UInt8] {
         switch self {
         case .generated: return Crypto.randomBytes(SecretFile.minimumKeyBytes)
@@ -188,11 +194,11 @@ extension RoomServerConfiguration.SessionKey {
 }
 
 extension RoomServerConfiguration {
-    /// RFC 7518 §3.2: a key of HS256 has as many bits as its hash.
+    /// RFC 7518 §3.2: a key of HS256 has at least as many bits as its hash.
     private static let safeTokenSecretBytes = 32
     private static let safeTURNSecretBytes = 16
 
-    /// Refuses secrets that are none, and warns of those that can be guessed from what they sign.
+    /// Refuses invalid secrets, and logs a warning for those that can be guessed from signed values.
     func checkSecrets(_ logger: Logger) throws(RoomServerError) {
         try Self.check(joinTokenSecret, "join token secret", Self.safeTokenSecretBytes, logger)
         try Self.check(ice.turn?.secret, "TURN secret", Self.safeTURNSecretBytes, logger)

@@ -1,16 +1,17 @@
 internal import Glibc
 package import Logging
 
-/// Files that hold a key or a secret: who may read and write them, and how one is made.
+/// Files with a key or a secret: their permissions, and how they are made.
 package enum SecretFile {
     private static let maximumBytes = 4096
     static let minimumKeyBytes = 32
 
-    /// Anything shorter is no secret but a mistake: an empty variable, a lone letter.
+    /// Anything shorter is a mistake, such as an empty variable or a single letter.
     static let minimumSecretBytes = 4
 
-    /// Returns the secret in a file, without the line ends that editors put behind it. Refuses one that is too short, or that everybody can
-    /// write; warns of one that others can read or their group can write. Blocks for as long as the file system does.
+    /// Returns the secret in a file, without line ends that editors append. Refuses one that is too short, or that
+    /// everybody can write. Logs a warning for one that others can read or the group can write. Blocks as long as the
+    /// file system does.
     package static func secret(_ path: String, _ logger: Logger) throws(RoomServerError) -> [UInt8] {
         guard let content = try read(path) else {
             throw RoomServerError(message: "\(path): there is no such file; name a file that holds the secret.")
@@ -19,7 +20,8 @@ package enum SecretFile {
         guard secret.count >= minimumSecretBytes else {
             throw RoomServerError(
                 message:
-                    "\(path): a secret of \(secret.count) bytes is guessed at once; make one with 'openssl rand -hex 32'."
+                    "\(path): a secret of \(secret.count) bytes is guessed at once; make one with "
+                    + "'openssl rand -hex 32'."
             )
         }
         content.warn(logger)
@@ -29,7 +31,7 @@ package enum SecretFile {
     private struct Content {
         var path: String
         var bytes: [UInt8]
-        /// Of a file that is open to others than its owner.
+        /// The mode of a file that is open to others than its owner.
         var mode: String?
 
         func warn(_ logger: Logger) {
@@ -40,7 +42,7 @@ package enum SecretFile {
         }
     }
 
-    /// Nil where there is no such file.
+    /// Returns the content, or nil when the file does not exist.
     private static func read(_ path: String) throws(RoomServerError) -> Content? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
         guard descriptor >= 0 else {
@@ -61,7 +63,8 @@ package enum SecretFile {
             message: "\(path) has more than \(maximumBytes) bytes: it holds something else than a secret.")
     }
 
-    /// The mode of a file that is open to others than its owner. A pipe or a device has no content that could be changed later.
+    /// Returns the mode of a file that is open to others than its owner. A pipe or a device has no content that could
+    /// be changed later.
     private static func openMode(_ descriptor: Int32, _ path: String) throws(RoomServerError) -> String? {
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
@@ -69,16 +72,17 @@ package enum SecretFile {
         guard status.st_mode & S_IWOTH == 0 else {
             throw RoomServerError(
                 message:
-                    "\(path) holds a secret and can be written by everybody (mode \(mode)): anybody may have put a secret of "
-                    + "their own there. Put a new one in it, or remove it, and let only its owner write it (chmod 600)."
+                    "\(path) holds a secret and can be written by everybody (mode \(mode)): anybody may have "
+                    + "put a secret of their own there. Put a new one in it, or remove it, and let only its owner "
+                    + "write it (chmod 600)."
             )
         }
-        // Mode 660 is what volumes get that are shared by a group, so a warning has to do.
+        // Volumes that a group shares get mode 660, so a warning has to do.
         return status.st_mode & (S_IRWXG | S_IRWXO) != 0 ? mode : nil
     }
 
-    /// Returns the session key in the file, which is made where there is none: whole or not at all, and by one only of several servers
-    /// that start at the same time.
+    /// Returns the session key in the file. Creates the file when it does not exist: completely or not at all, and only
+    /// by one of several servers that start at the same time.
     static func key(_ path: String, _ logger: Logger) throws(RoomServerError) -> [UInt8] {
         if let content = try read(path) { return try checked(content, logger) }
         try make(path, Crypto.randomBytes(minimumKeyBytes))
@@ -102,8 +106,8 @@ package enum SecretFile {
         guard key.count >= minimumKeyBytes else {
             throw RoomServerError(
                 message:
-                    "The session key file \(path) has \(key.count) bytes, and \(minimumKeyBytes) are the least: it was cut "
-                    + "short, or is no key. \(cure)")
+                    "The session key file \(path) has \(key.count) bytes, and \(minimumKeyBytes) are the least: "
+                    + "it was cut short, or is no key. \(cure)")
         }
         content.warn(logger)
         return key
@@ -111,7 +115,7 @@ package enum SecretFile {
 
     // MARK: Making one
 
-    /// Another one that is there already, or comes in between, stays.
+    /// Creates the file. One that exists already, or appears meanwhile, stays.
     private static func make(_ path: String, _ content: [UInt8]) throws(RoomServerError) {
         let slash = path.lastIndex(of: "/")
         let folder = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
@@ -147,13 +151,13 @@ package enum SecretFile {
 
     private static func publish(_ temporary: String, _ path: String) throws(RoomServerError) {
         if link(temporary, path) == 0 || errno == EEXIST { return }
-        // A file system without hard links; the two steps are one only where links exist.
+        // A file system without hard links. Only with links are the two steps atomic.
         guard [EPERM, EOPNOTSUPP, ENOSYS, EMLINK].contains(errno) else { throw failure("make", path) }
         if access(path, F_OK) == 0 { return }
         guard rename(temporary, path) == 0 else { throw failure("make", path) }
     }
 
-    /// The name survives a power cut, too, where the file system can promise that.
+    /// Syncs the folder, so that the name survives a power cut too where the file system supports that.
     private static func syncFolder(_ folder: String) {
         let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { return }

@@ -3,16 +3,16 @@ internal import RoomProtocol
 internal import RoomServerCore
 internal import WebSocketWire
 
-/// Session tokens signed with HMAC-SHA256, join tokens, and ICE servers with fresh TURN credentials.
+/// Signs session tokens with HMAC-SHA256, verifies join tokens, and makes ICE servers with fresh TURN credentials.
 struct ServerAuthority: RoomAuthority {
     let sessionKey: [UInt8]
     let joinTokenSecret: [UInt8]?
     let ice: RoomServerConfiguration.ICE
-    /// Seconds since 1970.
+    /// Returns the seconds since 1970.
     var now: @Sendable () -> Int = { Int(time(nil)) }
 
-    /// Keeps signatures of session tokens apart from any other use of the key, and from tokens of earlier versions, which never
-    /// expire.
+    /// Separates signatures of session tokens from any other use of the key, and from tokens of earlier versions, which
+    /// never expire.
     private static let purpose = Array("room session v2 ".utf8)
 
     func sessionToken(for claims: SessionClaims, lifetime: Duration) -> String {
@@ -37,7 +37,7 @@ struct ServerAuthority: RoomAuthority {
         Crypto.hmac(.sha256, key: sessionKey, Self.purpose + payload)
     }
 
-    /// Where nobody is asked for a token, everybody is believed. A token that is good for any name proves none.
+    /// Without required tokens, every hello is believed. A token that is valid for any name proves none.
     func authorize(_ hello: Hello) throws(ProtocolError) -> Admission {
         guard let joinTokenSecret else { return Admission(ownsName: true) }
         guard let text = hello.token else { throw .unauthorized("This server asks for a join token.") }
@@ -54,7 +54,8 @@ struct ServerAuthority: RoomAuthority {
         return Admission(ownsName: token.name != nil, role: token.role.map { $0 == .host ? .host : .guest })
     }
 
-    /// Credentials as coturn's `use-auth-secret` checks them: the user name is `expiry:user`, the password its HMAC-SHA1.
+    /// Makes credentials as coturn's `use-auth-secret` checks them: the user name is `expiry:user`, the password its
+    /// HMAC-SHA1.
     func iceServers(for participant: ParticipantID) -> ICEServerList {
         var servers = ice.servers.map {
             ICEServerList.Server(urls: $0.urls, username: $0.username, credential: $0.credential)

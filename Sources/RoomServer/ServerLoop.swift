@@ -4,22 +4,22 @@ internal import RoomProtocol
 internal import RoomServerCore
 internal import TransportPluginAPI
 
-/// The machine with the connections that it decides over. Lives on one event loop, and so do all connections.
+/// The machine and its connections. Lives on one event loop, as do all connections.
 final class ServerLoop {
     let eventLoop: any EventLoop
     let limits: RoomServerConfiguration.Limits
     private let origins: AllowedOrigins
     let logger: Logger
     let metrics = ServerMetrics()
-    /// Seconds since 1970.
+    /// Returns the seconds since 1970.
     let now: @Sendable () -> Int
 
     private var machine: RoomServerMachine
     private var connections: [ConnectionID: ConnectionHandler] = [:]
     private var lastConnection: UInt64 = 0
-    /// Every open socket, those included that have not become a WebSocket.
+    /// Every open socket, including those that are not WebSocket connections yet.
     private var sockets: [ObjectIdentifier: ConnectionHandler] = [:]
-    /// Memory of all sockets together: what waits to be sent, and what has come in part.
+    /// The memory of all sockets: unsent output and incomplete messages.
     private(set) var memory = 0
     private var whenEmpty: EventLoopPromise<Void>?
 
@@ -51,7 +51,7 @@ final class ServerLoop {
 
     // MARK: Sockets
 
-    /// False: there are too many already.
+    /// Registers a socket. Returns false when there are too many.
     func opened(_ socket: ConnectionHandler) -> Bool {
         guard whenEmpty == nil, sockets.count < limits.connections + limits.handshakes else { return false }
         sockets[ObjectIdentifier(socket)] = socket
@@ -63,7 +63,7 @@ final class ServerLoop {
         if sockets.isEmpty { whenEmpty?.succeed() }
     }
 
-    /// A socket takes more memory than before, or less. Over the limit of all together the one that takes most is cut.
+    /// Records that a socket uses more or less memory. Over the total limit, the socket that uses most is closed.
     func memoryChanged(by change: Int) {
         memory += change
         guard change > 0, memory > limits.totalBuffer else { return }
@@ -72,7 +72,7 @@ final class ServerLoop {
 
     // MARK: Connections
 
-    /// The socket has become a WebSocket connection; `connected` is to follow.
+    /// Registers a socket that has become a WebSocket connection; `connected` follows.
     func register(_ handler: ConnectionHandler) -> ConnectionID {
         lastConnection += 1
         let id = ConnectionID(lastConnection)
@@ -93,7 +93,7 @@ final class ServerLoop {
         metrics.record(status)
     }
 
-    /// A frame that is no message.
+    /// Records a frame that is not a message.
     func receivedFrame(from id: ConnectionID) { step { $0.receivedFrame(from: id, at: $1) } }
 
     func received(_ text: [UInt8], from id: ConnectionID) {
@@ -173,7 +173,7 @@ final class ServerLoop {
 
     // MARK: The end
 
-    /// Tells everybody to come back later, and closes. The future succeeds when all sockets are gone.
+    /// Tells all clients to return later, and closes. The future succeeds when all sockets are gone.
     func drain() -> EventLoopFuture<Void> {
         let window = RetryWindow(earliest: .zero, latest: limits.drainWindow)
         let promise = whenEmpty ?? eventLoop.makePromise()

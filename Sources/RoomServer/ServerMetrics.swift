@@ -1,7 +1,7 @@
 internal import Metrics
 internal import RoomProtocol
 
-/// What a monitoring system gets to see. Names begin with `room_server_`.
+/// The metrics of the server. Their names begin with `room_server_`.
 struct ServerMetrics {
     private let rooms = Gauge(label: "room_server_rooms")
     private let participants = Gauge(label: "room_server_participants")
