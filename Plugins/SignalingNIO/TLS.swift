@@ -7,26 +7,27 @@
         internal import Dispatch
         internal import NIOSSL
 
-        /// What one `wss` connection needs.
+        /// The TLS settings of one `wss` connection.
         struct TLSClient: Sendable {
             let context: NIOSSLContext
 
             func addHandler(to channel: any Channel, _ endpoint: SignalingEndpoint) throws {
                 let name = endpoint.certificateName
-                // A numeric address is no name for SNI (RFC 6066 §3): SwiftNIO compares the certificate with the socket's address then.
+                // A numeric address is no name for SNI (RFC 6066 §3): SwiftNIO then compares the certificate with the
+                // socket's address.
                 let handler = try NIOSSLClientHandler(
                     context: context, serverHostname: name.isNumericAddress ? nil : name)
                 try channel.pipeline.syncOperations.addHandler(handler)
             }
         }
 
-        /// The authorities that are trusted: a context for each file, read again when the file has changed.
+        /// The trusted authorities: a context for each file, read again when the file has changed.
         final class TrustStore: Sendable {
             private struct Entry: Sendable {
                 let stamp: Stamp
                 let context: NIOSSLContext
             }
-            /// What tells that the file has changed.
+            /// The properties of a file that show a change.
             private struct Stamp: Sendable, Equatable {
                 var device: UInt = 0
                 var node: UInt = 0
@@ -34,7 +35,7 @@
                 var seconds = 0
                 var nanoseconds = 0
             }
-            /// Different files that are remembered.
+            /// The maximum number of contexts that are kept.
             private static let limit = 64
 
             static let summary = "WebSocket by SwiftNIO, TLS by BoringSSL"
@@ -42,7 +43,8 @@
 
             private let entries = Locked<[String?: Entry]>([:])
 
-            /// Nil for `ws`. Reads files on a thread of its own. Throws `.tlsFailed` for a file that cannot be used.
+            /// Returns the settings for an endpoint, or nil for `ws`. Reads files on a separate thread. Throws
+            /// `.tlsFailed` for an unusable file.
             nonisolated(nonsending) func client(
                 for endpoint: SignalingEndpoint
             ) async throws(TransportError) -> TLSClient? {
@@ -108,7 +110,7 @@
 
             // MARK: Failures
 
-            /// A failure of TLS before the connection was open, or nil when the error is another.
+            /// Returns the TLS failure before the connection was open, or nil for any other error.
             static func failure(_ request: ConnectRequest, _ error: any Error, isThroughTLS: Bool) -> TransportError? {
                 let url = request.endpoint.url
                 switch error {
@@ -138,7 +140,7 @@
                 }
             }
 
-            /// A failure of TLS of an open connection, or nil when the error is another.
+            /// Returns the TLS failure of an open connection, or nil for any other error.
             static func failure(_ error: any Error) -> TransportError? {
                 switch error {
                 case NIOSSLError.uncleanShutdown: Failure.ended
@@ -156,14 +158,14 @@
             }
         }
     #else
-        /// There is none in this build: nobody can make one.
+        /// A placeholder in builds without TLS, which has no values.
         struct TLSClient: Sendable {
             private init() {}
 
             func addHandler(to channel: any Channel, _ endpoint: SignalingEndpoint) throws {}
         }
 
-        /// Says that there is no TLS in this build.
+        /// A trust store that reports the lack of TLS in this build.
         final class TrustStore: Sendable {
             static let summary = "WebSocket by SwiftNIO (for wss build with the trait NIOSSL)"
             static let capabilities: Capabilities = [.proxy]

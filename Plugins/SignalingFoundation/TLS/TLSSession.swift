@@ -2,11 +2,11 @@
     internal import COpenSSL
     internal import TransportPluginAPI
 
-    /// One TLS connection as a client (RFC 8446), without sockets: ciphertext in, ciphertext out, by memory BIOs. Belongs to the
-    /// loop's thread.
+    /// One TLS connection as a client (RFC 8446), without sockets: ciphertext in and out, through memory BIOs. Belongs
+    /// to the loop's thread.
     final class TLSSession {
         enum End {
-            /// close_notify
+            /// The other side sent close_notify.
             case inOrder
             case failed(TransportError)
         }
@@ -18,7 +18,8 @@
         private let outgoing: OpaquePointer
         private let url: String
 
-        /// Throws `.resourceExhausted`, `.invalidArgument` for a name that OpenSSL does not take.
+        /// Creates a session. Throws `.resourceExhausted`, or `.invalidArgument` for a name that OpenSSL does not
+        /// accept.
         init(_ context: OpaquePointer, _ endpoint: SignalingEndpoint) throws(TransportError) {
             let failed = TransportError(.resourceExhausted, "OpenSSL could not make a TLS session")
             guard let ssl = SSL_new(context) else { throw failed }
@@ -37,7 +38,7 @@
             self.outgoing = outgoing
             url = endpoint.url
             let name = endpoint.certificateName
-            // A numeric address is compared with the certificate's addresses and is no SNI (RFC 6066 §3).
+            // A numeric address is compared with the certificate's addresses, and is not sent as SNI (RFC 6066 §3).
             guard COpenSSL_verify_name(ssl, name) == 1 else {
                 throw TransportError(.invalidArgument, "OpenSSL cannot verify a certificate for the name '\(name)'")
             }
@@ -46,12 +47,12 @@
 
         deinit { SSL_free(ssl) }
 
-        /// Takes ciphertext. False: out of memory.
+        /// Receives ciphertext. Returns false when out of memory.
         func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
             BIO_write(incoming, bytes.baseAddress, Int32(truncatingIfNeeded: bytes.count)) == bytes.count
         }
 
-        /// Begins or goes on with the handshake. True: it is done, and the certificate is the right one.
+        /// Starts or continues the handshake. Returns true when it is done and the certificate is valid.
         func shakeHands() -> Result<Bool, TransportError> {
             ERR_clear_error()
             let result = SSL_do_handshake(ssl)
@@ -71,7 +72,7 @@
             }
         }
 
-        /// The next decrypted bytes; 0: there are none now, or `end` tells why there will be no more.
+        /// Reads the next decrypted bytes. Returns 0 when there are none now, or no more, for the reason in `end`.
         func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
             guard end == nil else { return 0 }
             ERR_clear_error()
@@ -89,11 +90,11 @@
 
         var hasOutput: Bool { BIO_ctrl_pending(outgoing) > 0 }
 
-        /// Encrypts all of `plain`, and moves the ciphertext that there is to `wire`.
+        /// Encrypts all of `plain`, and moves the available ciphertext to `wire`.
         func encrypt(_ plain: inout OutputBuffer, to wire: inout OutputBuffer) {
             if !plain.isEmpty {
                 ERR_clear_error()
-                // A memory BIO takes everything: less than all is an error, which `read` will find too.
+                // A memory BIO accepts everything: accepting less is an error, which `read` will find too.
                 _ = plain.bytes.withMemoryRebound(to: UInt8.self) { SSL_write(ssl, $0.baseAddress, Int32($0.count)) }
                 plain.removeAll()
                 plain.trim()

@@ -3,14 +3,14 @@
     internal import Glibc
     internal import TransportPluginAPI
 
-    /// TLS contexts, one for each set of trusted authorities, read once and again when its file has changed. Belongs to the loop's
-    /// thread.
+    /// TLS contexts, one for each set of trusted authorities, read once, and again when its file has changed. Belongs
+    /// to the loop's thread.
     final class TrustStore {
         private struct Entry {
             let context: OpaquePointer
             let stamp: Stamp
         }
-        /// What tells that the file has changed.
+        /// The properties of a file that show a change.
         private struct Stamp: Equatable {
             var device: UInt = 0
             var node: UInt = 0
@@ -18,14 +18,15 @@
             var seconds: Int = 0
             var nanoseconds: Int = 0
         }
-        /// Contexts that are kept; one that is dropped is made again when it is asked for.
+        /// The maximum number of contexts that are kept. A dropped one is made again on demand.
         private static let limit = 64
 
         private var entries: [String?: Entry] = [:]
 
         deinit { forgetAll() }
 
-        /// Valid until the next call. Throws `.tlsFailed` for a file that cannot be read, `.resourceExhausted`.
+        /// Returns the context for an endpoint, valid until the next call. Throws `.tlsFailed` for an unreadable file,
+        /// or `.resourceExhausted`.
         func context(for endpoint: SignalingEndpoint) throws(TransportError) -> OpaquePointer {
             let file = endpoint.tls.authoritiesFile
             let stamp = try stamp(of: file)
@@ -45,7 +46,7 @@
             return context
         }
 
-        /// Sessions hold what they use of a context.
+        /// Drops all contexts. Sessions keep references to what they use.
         private func forgetAll() {
             for entry in entries.values { SSL_CTX_free(entry.context) }
             entries = [:]
