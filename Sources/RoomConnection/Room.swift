@@ -5,8 +5,8 @@ public import TransportPluginAPI
 /// A room that this program is in: sends, receives, and reports who is there. Recovery needs nothing from the
 /// application.
 ///
-/// All methods may be called from any task. A room comes from `TransportRuntime.connect(toRoom:as:host:)` and ends with `leave()`,
-/// with a terminal refusal by the server (kicked, room closed), or with its runtime.
+/// All methods may be called from any task. A room comes from `TransportRuntime.connect(toRoom:as:host:)` and ends with
+/// `leave()`, with a terminal refusal by the server (kicked, room closed), or with its runtime.
 public final class Room: Sendable {
     /// The room's name.
     public let name: String

@@ -37,26 +37,27 @@ public struct RoomConfiguration: Sendable {
     /// The backend that carries messages to and from the other participants.
     public var peer: Backend = "webrtc-libnice"
 
-    /// Asked for a join token before each attempt that needs one: when there is none, when the one that there is lasts for less than
-    /// 30 s (a ``JoinCredential`` says when it expires; a plain `String` is taken to last), and when the server has refused it.
-    /// `mustBeFresh`: the last one was refused, so not from a cache.
+    /// Asked for a join token before each attempt that needs one: when there is none, when the one that there is lasts
+    /// for less than 30 s (a ``JoinCredential`` says when it expires; a plain `String` is taken to last), and when the
+    /// server has refused it. `mustBeFresh`: the last one was refused, so not from a cache.
     ///
-    /// Keep it quick; it may throw, and is asked again later. A call that has not returned after 30 s is cancelled and has failed.
-    /// Whoever was in the room comes back by another token, which the server gave: a provider that is slow (2 s) or throws then
-    /// keeps nobody outside.
+    /// Keep it quick; it may throw, and is asked again later. A call that has not returned after 30 s is cancelled and
+    /// has failed. Whoever was in the room comes back by another token, which the server gave: a provider that is slow
+    /// (2 s) or throws then keeps nobody outside.
     public var token: (@Sendable (_ mustBeFresh: Bool) async throws -> any JoinCredentialConvertible)?
     /// Whether any path will do, or only relayed ones, which tell nobody an address of this machine.
     public var icePolicy = ICEPolicy.all
-    /// Added to those that the room server hands out. One that cannot be used is refused at the start. What the room server or the
-    /// provider hands out and cannot be used is left out, with an event `.error` (`ice_server_unusable`); where the peer backend can use
-    /// none of them, another one says so (`no_usable_ice_server`, `no_usable_relay`).
+    /// Added to those that the room server hands out. One that cannot be used is refused at the start. What the room
+    /// server or the provider hands out and cannot be used is left out, with an event `.error` (`ice_server_unusable`);
+    /// where the peer backend can use none of them, another one says so (`no_usable_ice_server`, `no_usable_relay`).
     public var iceServers: [ICEServer] = []
-    /// Asked for more of them, as a TURN service hands them out: at the start, when 0.7 of their life is over, and with an attempt to
-    /// come back to the room where half of it is over.
+    /// Asked for more of them, as a TURN service hands them out: at the start, when 0.7 of their life is over, and with
+    /// an attempt to come back to the room where half of it is over.
     ///
-    /// Nothing waits for it: connections are made with what there is, and what it brings is used from then on; relayed paths are moved
-    /// to it. It may throw, and is asked again after 5 s, later every minute; of the first failure an event `.error`
-    /// (`ice_provider_failed`) tells. A call that has not returned after 30 s is cancelled and has failed.
+    /// Nothing waits for it: connections are made with what there is, and what it brings is used from then on; relayed
+    /// paths are moved to it. It may throw, and is asked again after 5 s, later every minute; of the first failure an
+    /// event `.error` (`ice_provider_failed`) tells. A call that has not returned after 30 s is cancelled and has
+    /// failed.
     public var iceServerProvider: (@Sendable () async throws -> ProvidedICEServers)?
     /// What happens to peer connections after a rejoin.
     public var rejoinPolicy = RejoinPolicy.all

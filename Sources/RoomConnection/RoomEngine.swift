@@ -8,7 +8,8 @@ protocol RoomEngine: AnyObject, Sendable {
 
     /// Begins to connect. Once.
     nonisolated(nonsending) func start() async
-    /// Throws why the room was not joined; `.timedOut` for everybody who waits when `deadline` has passed. Nil: waits as long as it takes.
+    /// Throws why the room was not joined; `.timedOut` for everybody who waits when `deadline` has passed. Nil: waits
+    /// as long as it takes.
     nonisolated(nonsending) func waitUntilJoined(within deadline: Duration?) async throws(RoomError)
     /// Says goodbye and returns when everything is closed. Idempotent.
     nonisolated(nonsending) func leave() async

@@ -17,16 +17,18 @@ public enum RoomEvent: Sendable {
     case hostChanged(ParticipantID)
     /// The connection to a participant came, went, or is being healed.
     case peer(ParticipantID, PeerStatus)
-    /// A participant has not been connected, or data to it has not been acknowledged, for eight to ten seconds: the reason, and what to
-    /// do about it. Told again when the reason changes, and every two minutes while it does not. The room goes on trying.
+    /// A participant has not been connected, or data to it has not been acknowledged, for eight to ten seconds: the
+    /// reason, and what to do about it. Told again when the reason changes, and every two minutes while it does not.
+    /// The room goes on trying.
     case stalled(ParticipantID, PeerStall)
     /// What `stalled` told is over: the participant is connected, or acknowledges again.
     case resolved(ParticipantID, PeerStall)
     /// A recovery has ended; its steps with their times.
     case incident(RoomIncident)
-    /// Messages of `.reliable` and `.unordered` towards a participant that were given up: he left for good, or was broken with a full
-    /// buffer. A long message counts once. Of `.reliable` that is what was never acknowledged (the last of them may have arrived); of
-    /// `.unordered` what no connection had taken. Lossy messages are not counted here.
+    /// Messages of `.reliable` and `.unordered` towards a participant that were given up: he left for good, or was
+    /// broken with a full buffer. A long message counts once. Of `.reliable` that is what was never acknowledged (the
+    /// last of them may have arrived); of `.unordered` what no connection had taken. Lossy messages are not counted
+    /// here.
     case undelivered(ParticipantID, count: Int)
     /// Something was refused; the room goes on.
     case error(RoomError)
@@ -34,7 +36,8 @@ public enum RoomEvent: Sendable {
     case left(RoomError?)
 }
 
-/// What is known of the connection to the room server. `connected` is claimed only with signs of life within the deadline.
+/// What is known of the connection to the room server. `connected` is claimed only with signs of life within the
+/// deadline.
 public enum SignalingStatus: Sendable, Hashable {
     /// The attempt runs (`nextAttemptAt` nil) or waits.
     case connecting(attempt: Int, nextAttemptAt: Timestamp?, cause: String?)
@@ -100,9 +103,9 @@ public enum PeerStatus: Sendable, Hashable {
 public struct RoomIncident: Sendable, Hashable {
     /// One step of a recovery.
     public struct Step: Sendable, Hashable {
-        /// Of a peer: `detected`, `probed`, `held`, `restartRequested`, `rebuildRequested`, `described`, `answered`, `gathered`,
-        /// `checked`, `nominated`, `connected`, `recovered`, `firstData`. Of signaling: `lost`, `attempt`, `connected`, `resumed`,
-        /// `rejoined`.
+        /// Of a peer: `detected`, `probed`, `held`, `restartRequested`, `rebuildRequested`, `described`, `answered`,
+        /// `gathered`, `checked`, `nominated`, `connected`, `recovered`, `firstData`. Of signaling: `lost`, `attempt`,
+        /// `connected`, `resumed`, `rejoined`.
         public let name: String
         /// When it happened.
         public let at: Timestamp
@@ -121,8 +124,8 @@ public struct RoomIncident: Sendable, Hashable {
     public let endedAt: Timestamp
     /// False: the participant, or we, left before it was healed.
     public let hasRecovered: Bool
-    /// In the order of time; at most 65. Of a peer the first ones; of signaling the first and the latest. `firstData` may come up to a
-    /// second after `endedAt`: the record waits for it so long.
+    /// In the order of time; at most 65. Of a peer the first ones; of signaling the first and the latest. `firstData`
+    /// may come up to a second after `endedAt`: the record waits for it so long.
     public let steps: [Step]
 
     /// From being noticed to being healed.

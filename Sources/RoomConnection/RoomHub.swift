@@ -1,9 +1,11 @@
 internal import RoomProtocol
 internal import TransportPluginAPI
 
-/// What the application's side of a room and its engine share: the state that can be asked for, the links to send on, the queues.
+/// What the application's side of a room and its engine share: the state that can be asked for, the links to send on,
+/// the queues.
 ///
-/// SAFETY of `@unchecked Sendable`: `state` is behind its lock, queues are their own; `handler` and `paused` are touched only on the loop.
+/// SAFETY of `@unchecked Sendable`: `state` is behind its lock, queues are their own; `handler` and `paused` are
+/// touched only on the loop.
 final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
     struct Snapshot {
         var selfID: ParticipantID?

@@ -3,9 +3,9 @@ public import TransportPluginAPI
 
 /// What a channel of a room promises.
 public enum RoomChannel: String, Sendable, Hashable, CaseIterable {
-    /// In order and exactly once, across path changes, rebuilt peer connections and rejoins, as long as both participants keep
-    /// their session. Towards a member that does not speak the delivery protocol (a plain browser page): what a reliable data
-    /// channel promises, for the life of one peer connection.
+    /// In order and exactly once, across path changes, rebuilt peer connections and rejoins, as long as both
+    /// participants keep their session. Towards a member that does not speak the delivery protocol (a plain browser
+    /// page): what a reliable data channel promises, for the life of one peer connection.
     case reliable
     /// Each message arrives, in any order, while the peer connection lives.
     case unordered
@@ -28,7 +28,8 @@ public struct RoomMessage: Sendable, Hashable {
     public var text: String? { payload.utf8Text }
 }
 
-/// A message as the `onMessage` handler sees it: the bytes are borrowed from the transport and valid until the handler returns.
+/// A message as the `onMessage` handler sees it: the bytes are borrowed from the transport and valid until the handler
+/// returns.
 public struct BorrowedMessage: ~Copyable {
     /// The sender.
     public let from: ParticipantID

@@ -1,11 +1,11 @@
 package import TransportPluginAPI
 
-/// One reliable channel of a peer transport with nothing above it: what the room adds is the difference.
+/// One reliable channel of a peer transport without a room: the difference to a room is the room's cost.
 ///
 /// SAFETY of `@unchecked Sendable`: `shared` is behind its lock; all other state is touched only on the loop.
 package final class BareSubject<Transport: PeerTransport>: BenchmarkSubject, PeerConnectionHandler, @unchecked Sendable
 {
-    /// To be passed to the other end, in order.
+    /// A signal to pass to the other end, in order.
     package enum Signal: Sendable {
         case description(SessionDescription)
         case candidate(PeerCandidate)
@@ -24,7 +24,7 @@ package final class BareSubject<Transport: PeerTransport>: BenchmarkSubject, Pee
     private let onSignal: @Sendable (Signal) -> Void
     private var connection: Transport.Connection?
     private var channel: ChannelID?
-    /// What came before `start`.
+    /// The signals that arrived before `start`.
     private var early: [Signal] = []
     private var handler: Handler = { _ in }
     private var consumer: (@Sendable (Payload) async throws -> Void)?
@@ -65,7 +65,7 @@ package final class BareSubject<Transport: PeerTransport>: BenchmarkSubject, Pee
         if let failure = shared.withLock({ $0.failure }) { throw failure }
     }
 
-    /// Whoever waits for the connection gets this error, unless it has failed already.
+    /// Fails the connection with this error, unless it has failed already, and wakes tasks that wait for it.
     package func giveUp(_ error: TransportError) { change { $0.failure = $0.failure ?? error } }
 
     package func close() async { await transport.loop.run { [self] in connection?.close() } }
@@ -96,7 +96,7 @@ package final class BareSubject<Transport: PeerTransport>: BenchmarkSubject, Pee
         }
     }
 
-    /// On the loop, as a program that has nothing but the transport would: no hop per message.
+    /// On the loop, like a program that uses only the transport: no hop per message.
     package func flood(_ bytes: UnsafeRawBufferPointer, until end: Timestamp) async throws -> Int {
         let payload = Payload(copying: bytes)
         var sent = 0
@@ -138,7 +138,7 @@ package final class BareSubject<Transport: PeerTransport>: BenchmarkSubject, Pee
         let task = Task(executorPreference: onLoop ? transport.loop.taskExecutor : nil) { [self] in
             while !Task.isCancelled {
                 await wait { !$0.messages.isEmpty || $0.failure != nil }
-                // Another consumer has taken over: the messages are his.
+                // Another consumer has taken over, and gets the messages.
                 if Task.isCancelled { return }
                 let batch = shared.withLock { shared in
                     defer { shared.messages = [] }

@@ -1,9 +1,9 @@
-/// A run beside an earlier one: which figures are worse than chance explains. Pure.
+/// A comparison of a run with an earlier one: the figures that are worse by more than chance explains. Pure.
 ///
-/// A figure is worse when its median is worse than the baseline's by more than both spreads together (a spread: from the smallest
-/// to the largest round), and by more than a tolerance. Of three rounds each of nothing but normally distributed noise, 0.7 % exceed
-/// the spreads (five rounds: 0.006 %). A figure of a single round has no spread and is not judged, except counts of lost or
-/// duplicated messages: there the worst rounds are compared.
+/// A figure is worse when its median is worse than the baseline's by more than the sum of both spreads (a spread: from
+/// the smallest to the largest round), and by more than a tolerance. With three rounds of purely normally distributed
+/// noise, 0.7 % of the figures exceed the spreads (five rounds: 0.006 %). A figure of a single round has no spread and
+/// is not compared, except counts of lost or duplicated messages: there the worst rounds are compared.
 package struct BaselineComparison: Sendable, Equatable {
     package struct Change: Sendable, Equatable {
         package var subject: String
@@ -14,7 +14,7 @@ package struct BaselineComparison: Sendable, Equatable {
         package var rangeBefore: ClosedRange<Double>
         package var rangeAfter: ClosedRange<Double>
 
-        /// `rtt of nio + webrtc-libnice: p50_us 91 → 140 µs (+54 %); rounds 75.5 to 91.7, now 138 to 142`
+        /// The text: `rtt of nio + webrtc-libnice: p50_us 91 → 140 µs (+54 %); rounds 75.5 to 91.7, now 138 to 142`.
         package var text: String {
             let unit = BenchmarkMetric.all.first { $0.name == metric }?.unit ?? ""
             var text = "\(scenario) of \(subject): \(metric) \(number(before)) → \(number(after))"
@@ -32,25 +32,26 @@ package struct BaselineComparison: Sendable, Equatable {
         }
     }
 
-    /// Fails the check.
+    /// The figures that are worse. They fail the check.
     package private(set) var worse: [Change] = []
     package private(set) var better: [Change] = []
-    /// `scenario of subject: metric`, measured in the baseline and not in this run of the same scenario. Fails the check.
+    /// The metrics, as `scenario of subject: metric`, that the baseline has and this run of the same scenario does not.
+    /// They fail the check.
     package private(set) var missing: [String] = []
-    /// `scenario of subject`: in the baseline, and not run now.
+    /// The `scenario of subject` pairs of the baseline that were not run now.
     package private(set) var notRun: [String] = []
-    /// `scenario of subject`: run now, and not in the baseline.
+    /// The `scenario of subject` pairs of this run that the baseline does not have.
     package private(set) var unknown: [String] = []
-    /// `scenario of subject: metric`, without a spread on one of the sides.
+    /// The metrics, as `scenario of subject: metric`, without a spread in one of the runs.
     package private(set) var notJudged: [String] = []
-    /// What is different about the machines or the runs, one sentence each: the figures may differ for that alone.
+    /// The differences between the machines or the runs, one sentence each. They alone may explain different figures.
     package private(set) var differences: [String] = []
-    /// How many figures were compared.
+    /// The number of compared figures.
     package private(set) var judged = 0
 
     package var passes: Bool { worse.isEmpty && missing.isEmpty && judged > 0 }
 
-    /// - Parameter tolerance: a change of less than this share of the baseline is none; at least 0.
+    /// - Parameter tolerance: The share of the baseline below which a change does not count; at least 0.
     package init(baseline: BenchmarkReport, current: BenchmarkReport, tolerance: Double = 0.05) {
         differences = Self.differences(baseline, current)
         for before in baseline.results {

@@ -1,6 +1,6 @@
 internal import TransportPluginAPI
 
-/// One end of a measured pair: performs what the runner asks for, one request at a time.
+/// One end of a measured pair: performs the runner's requests, one at a time.
 package final class BenchmarkEnd: Sendable {
     private struct Count {
         var messages = 0
@@ -12,14 +12,14 @@ package final class BenchmarkEnd: Sendable {
 
     private struct PingPong {
         var histogram = LatencyHistogram()
-        /// Round trips that are not recorded yet.
+        /// The number of round trips that are not recorded yet.
         var warmUp = 0
-        /// Round trips to come, those of the warm-up included.
+        /// The number of remaining round trips, including the warm-up.
         var remaining = 0
         var sentAt = Timestamp.zero
         var done: CheckedContinuation<LatencyHistogram, Never>?
 
-        /// A round trip has ended. When it was the last one: whom to tell, and what.
+        /// Records the end of a round trip. After the last one, returns the waiting continuation and its result.
         mutating func ended(at now: Timestamp) -> (CheckedContinuation<LatencyHistogram, Never>, LatencyHistogram)? {
             guard remaining > 0 else { return nil }
             remaining -= 1
@@ -34,7 +34,7 @@ package final class BenchmarkEnd: Sendable {
         }
     }
 
-    /// For scenarios with outages.
+    /// The conversation for scenarios with outages.
     package let talk: BenchmarkTalk
     private let subject: any BenchmarkSubject
     private let count = Locked(Count())
@@ -59,7 +59,7 @@ package final class BenchmarkEnd: Sendable {
         }
     }
 
-    /// Counts messages from now on.
+    /// Starts counting messages.
     package func startCounting() async {
         count.withLock {
             $0 = Count()
@@ -77,7 +77,7 @@ package final class BenchmarkEnd: Sendable {
         }
     }
 
-    /// What has been counted since.
+    /// Returns the counts since then.
     package func counted() -> JSONLine {
         let count = count.withLock { $0 }
         var line = JSONLine()
@@ -90,7 +90,7 @@ package final class BenchmarkEnd: Sendable {
         return line
     }
 
-    /// CPU time of this process so far, seconds, and its memory, bytes.
+    /// Returns the CPU time of this process so far in seconds, and its memory in bytes.
     package func usage() -> JSONLine {
         var line = JSONLine()
         line.add("event", "usage")
@@ -99,7 +99,7 @@ package final class BenchmarkEnd: Sendable {
         return line
     }
 
-    /// What doing nothing costs, in per cent of a core.
+    /// Returns the cost of doing nothing, in per cent of a core.
     package func idle(seconds: Double) async throws -> JSONLine {
         let cpu = cpuTime()
         try await Task.sleep(for: .milliseconds(Int(seconds * 1000)))
@@ -201,7 +201,7 @@ package final class BenchmarkEnd: Sendable {
 }
 
 extension [UInt8] {
-    /// The bytes as one stable block for the duration of an async call.
+    /// Calls `body` with the bytes as one stable block for the duration of an async call.
     func withUnsafeBytesAsync<Result>(_ body: (UnsafeRawBufferPointer) async throws -> Result) async rethrows -> Result
     {
         let payload = Payload(self)

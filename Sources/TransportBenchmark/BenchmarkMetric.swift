@@ -1,19 +1,19 @@
-/// What a metric of a report means: how it is written, and which direction is the good one.
+/// The meaning of a metric in a report: its name and unit, and which direction is better.
 package struct BenchmarkMetric: Sendable {
-    /// As in the JSON file.
+    /// The name in the JSON file.
     package var name: String
-    /// For the head of a column.
+    /// The label for the head of a column.
     package var label: String
-    /// For people who see it the first time.
+    /// The title for first-time readers.
     package var title: String
     package var unit: String
     package var isHigherBetter = false
-    /// Messages that went wrong: what counts is the worst round, and it is to be 0.
+    /// Whether it counts failed messages: the worst round matters, and should be 0.
     package var isCount = false
-    /// A comparison with a baseline judges it. A figure that one single sample decides is shown, not judged.
+    /// Whether it is compared with a baseline. A figure that depends on a single sample is shown, not compared.
     package var isJudged = true
 
-    /// In the order in which they are shown.
+    /// All metrics, in the order in which they are shown.
     package static let all: [BenchmarkMetric] = [
         .init("open_ms", "open ms", "Both in the room → channel open", "ms"),
         .init("max_ms", "slowest ms", "The slowest of five", "ms", isJudged: false),
@@ -53,12 +53,13 @@ package struct BenchmarkMetric: Sendable {
         self.isJudged = isJudged
     }
 
-    /// What is shown of a result: the median of its rounds, of counts the worst round.
+    /// Returns the displayed value of a result: the median of its rounds, or for counts the worst round.
     package func value(in result: BenchmarkReport.Result) -> Double? {
         isCount ? result.range(name)?.upperBound : result.median(name)
     }
 
-    /// How many times the reference's value a result's is; nil for the reference itself, and where it says nothing.
+    /// Returns the ratio of a result's value to the reference's. Nil for the reference itself, and where a ratio has no
+    /// meaning.
     package func ratio(of result: BenchmarkReport.Result, to reference: BenchmarkReport.Result?) -> Double? {
         guard !result.isReference, !isCount, let value = value(in: result), let base = reference.flatMap(value(in:)),
             base > 0
@@ -66,7 +67,7 @@ package struct BenchmarkMetric: Sendable {
         return value / base
     }
 
-    /// A value as people read it: three digits or so, thousands apart, no unit.
+    /// Formats a value for people: about three digits, grouped thousands, no unit.
     package static func text(_ value: Double) -> String {
         let magnitude = abs(value)
         if magnitude >= 100 || value == value.rounded() {

@@ -1,7 +1,7 @@
 internal import Foundation
 internal import TransportPluginAPI
 
-/// Two ends in processes of their own, and the room server between them.
+/// Two ends in separate processes, and the room server between them.
 final class BenchmarkPair: Sendable {
     let a: Conversation
     let b: Conversation
@@ -9,10 +9,10 @@ final class BenchmarkPair: Sendable {
     private let port: Int
     private let keyFile: URL?
 
-    /// Starts the pair; the signals of a bare one are passed on by this process.
+    /// Starts the pair. This process passes on the signals of a bare pair.
     /// - Parameters:
-    ///   - options: of every child, beside what the subject says.
-    ///   - canCutPath: the ends obey `cut` and `restore`.
+    /// - options: The options of every child, in addition to the subject's.
+    /// - canCutPath: Whether the ends support `cut` and `restore`.
     init(_ subject: BenchmarkRunner.Subject, options: [String], canCutPath: Bool = false) async throws {
         var common = ["--peer", subject.peer] + options
         if canCutPath { common.append("--fault-injection") }
@@ -43,17 +43,17 @@ final class BenchmarkPair: Sendable {
         return (child, url)
     }
 
-    /// Kills the server, and its state with it.
+    /// Kills the server, which loses its state.
     func killServer() { server.withLock { $0 }?.stop() }
 
-    /// Starts the server again where it was; returns when it listens.
+    /// Restarts the server at its address. Returns when it listens.
     func startServerAgain() async throws {
         guard let keyFile else { return }
         let (child, _) = try await Self.startServer(port: port, keyFile: keyFile)
         server.withLock { $0 = child }
     }
 
-    /// How long after `back`, when the server listened again, each end was in the room.
+    /// Returns the time of each end from `back`, when the server listened again, until it was in the room.
     func rejoins(since back: Timestamp) async throws -> [Double] {
         var times: [Double] = []
         for end in [a, b] {
@@ -65,7 +65,7 @@ final class BenchmarkPair: Sendable {
         return times
     }
 
-    /// Seconds from both being in the room to the channel being open; nil for a bare pair.
+    /// Returns the seconds from when both are in the room until the channel is open; nil for a bare pair.
     func waitUntilOpen() async throws -> Double {
         let opened = [try await a.next("open"), try await b.next("open")]
         let joined = opened.compactMap { $0["joinedAt"] as? Double }.max() ?? 0
@@ -73,13 +73,13 @@ final class BenchmarkPair: Sendable {
         return open - joined
     }
 
-    /// CPU time of both processes together, seconds, and the memory of the larger one, bytes.
+    /// Returns the CPU time of both processes together in seconds, and the memory of the larger one in bytes.
     func usage() async throws -> (cpu: Double, memory: Double) {
         let usages = try await both("usage") { $0.add("do", "usage") }
         return (usages.reduce(0) { $0 + $1.number("cpu") }, usages.map { $0.number("memory") }.max() ?? .nan)
     }
 
-    /// The answers of both ends, asked at the same time.
+    /// Returns the answers of both ends to a request at the same time.
     func both(
         _ event: String, within deadline: Duration = .seconds(60), _ build: (inout JSONLine) -> Void
     ) async throws -> [BenchmarkAnswer] {
@@ -102,10 +102,10 @@ final class BenchmarkPair: Sendable {
 typealias BenchmarkAnswer = [String: any Sendable]
 
 extension BenchmarkAnswer {
-    /// NaN where there is no such number.
+    /// Returns a number, or NaN when there is none.
     func number(_ key: String) -> Double { self[key] as? Double ?? .nan }
 
-    /// What `JSONLine.add(_:encoding:)` wrote under `histogram`.
+    /// Returns the histogram that `JSONLine.add(_:encoding:)` wrote under `histogram`.
     func histogram() -> LatencyHistogram? {
         guard let object = self["histogram"], let data = try? JSONSerialization.data(withJSONObject: object) else {
             return nil
@@ -114,14 +114,14 @@ extension BenchmarkAnswer {
     }
 }
 
-/// Requests to a child and its answers, one at a time.
+/// The requests to a child and its answers, one at a time.
 final class Conversation: Sendable {
     private struct State {
         var lines: [BenchmarkAnswer] = []
-        /// A line has come since `next` looked.
+        /// Whether a line has arrived since `next` looked.
         var hasNews = false
         var hasEnded = false
-        /// What the child said when it failed.
+        /// The child's message when it failed.
         var failure: String?
         var waiting: CheckedContinuation<Void, Never>?
         var signals: [JSONLine] = []
@@ -159,8 +159,8 @@ final class Conversation: Sendable {
         early.forEach(handler)
     }
 
-    /// The first line with this event that was not taken yet. Throws when the child ends or says nothing of the kind within
-    /// `deadline`, after which it is ended.
+    /// Returns the first unread line with this event. Throws when the child ends, or prints none within `deadline`;
+    /// then the child is ended.
     func next(_ event: String, within deadline: Duration = .seconds(60)) async throws -> BenchmarkAnswer {
         let isLate = Locked(false)
         let alarm = Task { [child] in

@@ -1,6 +1,6 @@
 internal import Foundation
 
-/// What one run of `room bench` measured, and on what machine: what its JSON file holds.
+/// The results of one run of `room bench`, and the machine: the content of its JSON file.
 package struct BenchmarkReport: Sendable, Equatable, Codable {
     /// One combination of backends in one scenario.
     package struct Result: Sendable, Equatable {
@@ -8,9 +8,9 @@ package struct BenchmarkReport: Sendable, Equatable, Codable {
         package var signaling: String
         package var peer: String
         package var scenario: String
-        /// The values of its rounds, by metric; those that could not be measured are left out.
+        /// The values of its rounds, by metric. Those that could not be measured are left out.
         package var values: [String: [Double]] = [:]
-        /// Latencies of all rounds together, in the scenarios that have them.
+        /// The latencies of all rounds together, in the scenarios that have them.
         package var histogram: LatencyHistogram?
 
         package init(subject: String, signaling: String, peer: String, scenario: String) {
@@ -41,18 +41,18 @@ package struct BenchmarkReport: Sendable, Equatable, Codable {
         }
     }
 
-    /// Where it was measured, and how much else went on there.
+    /// The machine of a run, and its load.
     package struct Machine: Sendable, Equatable, Codable {
         package var cores: Int
         package var memory: UInt64
         package var system: String
         package var busyLoopBeside: Bool
-        /// `debug` or `release`.
+        /// The build: `debug` or `release`.
         package var build: String
-        /// The processor's name, where the system tells it.
+        /// The processor's name, if the system has it.
         package var processor: String?
         package var kernel: String?
-        /// Runnable threads on average over the minute before.
+        /// The average number of runnable threads over the minute before.
         package var loadBefore: Double?
 
         package init(
@@ -70,12 +70,12 @@ package struct BenchmarkReport: Sendable, Equatable, Codable {
         }
     }
 
-    /// How it was measured.
+    /// The parameters of a run.
     package struct Run: Sendable, Equatable, Codable {
-        /// Of each measurement that runs for a time.
+        /// The seconds of each measurement that runs for a time.
         package var seconds: Double
         package var rounds: Int
-        /// When it began, as ISO 8601 in UTC.
+        /// The time of the start, as ISO 8601 in UTC.
         package var began: String
         package var version: String
 
@@ -87,7 +87,7 @@ package struct BenchmarkReport: Sendable, Equatable, Codable {
         }
     }
 
-    /// A subject that could not be measured, and so has no results, or not those of all rounds.
+    /// A subject that could not be measured, at least not in all rounds.
     package struct Failure: Sendable, Equatable, Codable {
         package var subject: String
         package var reason: String
@@ -98,11 +98,11 @@ package struct BenchmarkReport: Sendable, Equatable, Codable {
         }
     }
 
-    /// What the C programs are called among the subjects.
+    /// The name of the C programs among the subjects.
     package static let reference = "C reference"
 
     package var machine: Machine
-    /// Reports of older versions have none.
+    /// The parameters of the run. Reports of older versions have none.
     package var run: Run?
     package var results: [Result]
     package var failures: [Failure]?
@@ -114,7 +114,7 @@ package struct BenchmarkReport: Sendable, Equatable, Codable {
         self.failures = failures
     }
 
-    /// The names in the order in which they first appear.
+    /// The names in the order of their first appearance.
     package var scenarios: [String] { unique(results.map(\.scenario)) }
     package var subjects: [String] { unique(results.map(\.subject)) }
 
@@ -173,7 +173,7 @@ extension BenchmarkReport.Result: Codable {
         histogram = try container.decodeIfPresent(LatencyHistogram.self, forKey: .histogram)
     }
 
-    /// Nothing measured here is known to more than a thousandth of its unit.
+    /// No value here is known to more than a thousandth of its unit.
     private func rounded(_ value: Double) -> Double { (value * 1000).rounded() / 1000 }
 }
 
@@ -185,7 +185,7 @@ extension BenchmarkReport {
         return String(decoding: try encoder.encode(self), as: UTF8.self) + "\n"
     }
 
-    /// Reads what `json` wrote, by this version or an older one.
+    /// Reads the output of `json`, of this version or an older one.
     package init(contentsOf file: String) throws {
         guard let data = FileManager.default.contents(atPath: file) else {
             throw BenchmarkError(

@@ -1,8 +1,8 @@
 internal import TransportPluginAPI
 
 extension BenchmarkRunner {
-    /// 100 and then 1,000 further connections in each process: how long each takes to open one after the other, what it costs in
-    /// memory, and what doing nothing costs. Where the machine ends it before, as many as there are.
+    /// Measures 100 and then 1,000 further connections in each process: the time to open each, one after the other, the
+    /// memory, and the CPU time while idle. Stops earlier when the machine has no more resources.
     func many(_ subject: Subject, _ tell: (String) -> Void) async throws -> [Measured] {
         let pair = try await BenchmarkPair(subject, options: childOptions)
         defer { pair.stop() }
@@ -28,7 +28,7 @@ extension BenchmarkRunner {
             if let stoppedBy { tell("many: no more than \(opened) connections: \(stoppedBy)") }
             guard opened > 0 else { break }
             tell("many: \(opened) connections, idle")
-            // What opening them left to do is not idling.
+            // Work that opening them left behind is not idling.
             try await Task.sleep(for: .seconds(2))
             let after = try await pair.both("usage") { $0.add("do", "usage") }
             let idle = try await pair.both("idled") { line in

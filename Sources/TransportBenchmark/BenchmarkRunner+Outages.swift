@@ -1,7 +1,7 @@
 internal import TransportPluginAPI
 
 extension BenchmarkRunner {
-    /// What is taken away, and for how long.
+    /// The parts that fail in an outage, and for how long.
     private struct Outage {
         var name: String
         var seconds: Double
@@ -9,7 +9,8 @@ extension BenchmarkRunner {
         var server = false
     }
 
-    /// The server is killed and comes back after a while, its state lost: from its listening to being in the room again.
+    /// Measures the return of a server that was killed and lost its state: from when it listens until a participant is
+    /// in the room again.
     func reconnect(_ subject: Subject, _ tell: (String) -> Void) async throws -> [Measured] {
         let pair = try await BenchmarkPair(subject, options: childOptions)
         defer { pair.stop() }
@@ -19,7 +20,7 @@ extension BenchmarkRunner {
             tell("reconnect, down \(seconds) s, 10 times")
             var times: [Double] = []
             while times.count < 20 {
-                // Each outage is one of its own: the backoff begins anew after a connection that held for 5 s.
+                // Each outage is independent: the backoff starts anew after a connection that held for 5 s.
                 try await Task.sleep(for: .milliseconds(5500))
                 pair.killServer()
                 try await Task.sleep(for: .milliseconds(Int(seconds * 1000)))
@@ -33,9 +34,10 @@ extension BenchmarkRunner {
         return measured
     }
 
-    /// Outages under a conversation of numbered messages each way: how soon after the end of the outage data comes both ways and both
-    /// are back in the room, and whether each message came once. The path is cut inside of the processes, in their ICE agents, so
-    /// that no privilege is needed; where it cannot be, only the server goes away.
+    /// Measures outages under a conversation of numbered messages in both directions: the time from the end of the
+    /// outage until data arrives in both directions and both are back in the room, and whether each message arrived
+    /// once. The path is cut inside of the processes, in their ICE agents, so that no privilege is needed. Where it
+    /// cannot be cut, only the server goes away.
     func recovery(_ subject: Subject, _ tell: (String) -> Void) async throws -> [Measured] {
         var outages = [Outage(name: "recovery, server down 2 s", seconds: 2, server: true)]
         if subject.canCutPath {
@@ -52,7 +54,7 @@ extension BenchmarkRunner {
             tell("\(outage.name), 3 times")
             _ = try await pair.both("ok") { $0.add("do", "talk") }
             for _ in 0..<3 {
-                // Each outage is one of its own: the backoff begins anew after a connection that held for 5 s.
+                // Each outage is independent: the backoff starts anew after a connection that held for 5 s.
                 try await Task.sleep(for: outage.server ? .milliseconds(5500) : .seconds(1))
                 measured.append(Measured(outage.name, try await suffer(outage, pair)))
             }
@@ -79,7 +81,8 @@ extension BenchmarkRunner {
     }
 
     private func suffer(_ outage: Outage, _ pair: BenchmarkPair) async throws -> [String: Double] {
-        // On a path that stays, the longest silence counts from before the outage; on a cut one, first data after it.
+        // On a path that stays up, the longest silence counts from before the outage; on a cut one, first data after
+        // it.
         if !outage.path { _ = try await pair.both("ok") { $0.add("do", "arm") } }
         if outage.path { _ = try await pair.both("ok") { $0.add("do", "cut") } }
         if outage.server { pair.killServer() }
@@ -94,7 +97,7 @@ extension BenchmarkRunner {
             let arrivals = try await pair.both("first") { $0.add("do", "first") }.map { $0.number("at") }
             metrics["data_ms"] = ((arrivals.max() ?? .nan) - end.seconds) * 1000
         }
-        // What the return of the server does to the path comes after it.
+        // The effect of the server's return on the path comes after it.
         try await Task.sleep(for: .seconds(1))
         let silences = try await pair.both("silence") { $0.add("do", "silence") }.map { $0.number("seconds") }
         metrics["gap_ms"] = (silences.max() ?? .nan) * 1000

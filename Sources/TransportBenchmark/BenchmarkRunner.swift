@@ -1,15 +1,15 @@
 internal import Foundation
 internal import TransportPluginAPI
 
-/// Runs scenarios over sets of backends, round by round and interleaved, each pair in processes of its own, and beside them the
-/// C reference, so that ratios within one run say something even on a noisy machine.
+/// Runs scenarios over sets of backends, in interleaved rounds, each pair in separate processes. Beside them it runs
+/// the C reference, so that ratios within one run are meaningful even on a noisy machine.
 package struct BenchmarkRunner: Sendable {
     package struct Subject: Sendable, Hashable {
         package var signaling: String
         package var peer: String
-        /// The peer transport alone, without a room.
+        /// Whether to measure the peer transport alone, without a room.
         package var isBare = false
-        /// Its paths can be cut from inside of the process: an ICE agent of ours is under it.
+        /// Whether its paths can be cut from inside of the process, because it uses an ICE agent of ours.
         package var canCutPath = false
 
         package init(signaling: String, peer: String, isBare: Bool = false, canCutPath: Bool = false) {
@@ -25,18 +25,18 @@ package struct BenchmarkRunner: Sendable {
     package enum Scenario: String, Sendable, CaseIterable {
         case connect, rtt, throughput, small, signaling, many, reconnect, recovery
 
-        /// Takes many minutes.
+        /// Whether the scenario takes many minutes.
         package var isLong: Bool { [.many, .reconnect, .recovery].contains(self) }
     }
 
     package var subjects: [Subject]
     package var scenarios: [Scenario]
-    /// Of each measurement that runs for a time.
+    /// The seconds of each measurement that runs for a time.
     package var seconds: Double
     package var rounds: Int
-    /// The C reference's executable, run in the same rounds.
+    /// The executable of the C reference, which runs in the same rounds.
     package var reference: String?
-    /// Options that every child is started with: the configuration file, the plugins to load.
+    /// The options of every child: the configuration file, the plugins to load.
     package var childOptions: [String]
     package var progress: @Sendable (String) -> Void
 
@@ -53,7 +53,7 @@ package struct BenchmarkRunner: Sendable {
         self.progress = progress
     }
 
-    /// What was measured, and who could not be: one that fails is left out of the rounds that follow.
+    /// Returns the results, and the subjects that failed. One that fails is left out of the following rounds.
     package func run() async throws -> (results: [BenchmarkReport.Result], failures: [BenchmarkReport.Failure]) {
         var results: [BenchmarkReport.Result] = []
         var failures: [BenchmarkReport.Failure] = []
@@ -131,7 +131,7 @@ package struct BenchmarkRunner: Sendable {
                 Measured("connect", ["open_ms": samples[samples.count / 2], "max_ms": samples[samples.count - 1]])
             ])
         }
-        // Minutes long, with 20 samples of its own: once is enough.
+        // Takes minutes and has 20 samples of its own: once is enough.
         if scenarios.contains(.reconnect), !subject.isBare, isFirst { record(try await reconnect(subject, tell)) }
         if scenarios.contains(.recovery), !subject.isBare { record(try await recovery(subject, tell)) }
         if scenarios.contains(.many), subject.isBare { record(try await many(subject, tell)) }
@@ -222,7 +222,7 @@ package struct BenchmarkRunner: Sendable {
         }
         let data = output.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
-        // One object a line; the first tells of the connection, the last of the scenario.
+        // One object a line: the first is about the connection, the last about the scenario.
         guard let last = data.split(separator: 10).last, let line = ChildProcess.decode(last) else {
             throw BenchmarkError("the C reference said nothing that can be read")
         }

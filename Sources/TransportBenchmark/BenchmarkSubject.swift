@@ -3,7 +3,7 @@ package import TransportPluginAPI
 
 package struct BenchmarkError: Error, CustomStringConvertible {
     package var description: String
-    /// What was asked for cannot be done, as opposed to: it went wrong.
+    /// Whether the request cannot be performed, as opposed to having failed.
     package var isUsage: Bool
     package init(_ description: String, isUsage: Bool = false) {
         self.description = description
@@ -11,16 +11,16 @@ package struct BenchmarkError: Error, CustomStringConvertible {
     }
 }
 
-/// Where messages are received.
+/// The code that receives messages.
 package enum BenchmarkReceiver: String, Sendable, CaseIterable {
-    /// In the handler, on the loop.
+    /// The handler, on the loop.
     case handler
-    /// From the async sequence, by a task on the pool.
+    /// A task on the pool, which reads the async sequence.
     case sequence
-    /// From the async sequence, by a task that prefers the loop's thread.
+    /// A task that prefers the loop's thread, which reads the async sequence.
     case loopSequence
 
-    /// As it is named in results.
+    /// The scenario's name in results.
     package var scenario: String {
         switch self {
         case .handler: "rtt"
@@ -30,9 +30,10 @@ package enum BenchmarkReceiver: String, Sendable, CaseIterable {
     }
 }
 
-/// What is measured: one end of a connection, whatever it is made of.
+/// The subject of a measurement: one end of a connection of any kind.
 ///
-/// The handler runs where the messages arrive, with the bytes in place; it may answer with `reply`, which sends at once.
+/// The handler runs where the messages arrive, with the bytes in place. It may answer with `reply`, which sends at
+/// once.
 package protocol BenchmarkSubject: Sendable {
     typealias Handler = @Sendable (UnsafeRawBufferPointer) -> Void
 
@@ -41,11 +42,12 @@ package protocol BenchmarkSubject: Sendable {
     func reply(_ bytes: UnsafeRawBufferPointer)
     /// Sends from any task; waits at the high-water mark.
     func send(_ bytes: UnsafeRawBufferPointer) async throws
-    /// Sends the same message over and over; returns how often.
+    /// Sends the same message repeatedly, and returns how often.
     func flood(_ bytes: UnsafeRawBufferPointer, until end: Timestamp) async throws -> Int
-    /// Returns when everything has arrived, or at least left.
+    /// Returns when everything has arrived, or at least gone out.
     func flush() async throws
-    /// The messages as an async sequence, echoed or counted by `body` in a task: on the loop's thread, or on the pool as every task.
+    /// Passes the messages of the async sequence to `body`, in a task on the loop's thread or, like every task, on the
+    /// pool.
     func consume(onLoop: Bool, _ body: @escaping @Sendable (Payload) async throws -> Void) async throws
 }
 
@@ -60,7 +62,7 @@ extension BenchmarkSubject {
     }
 }
 
-/// CPU time of this process so far, user and system, all threads.
+/// Returns the CPU time of this process so far: user and system, all threads.
 func cpuTime() -> Double {
     var usage = rusage()
     getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
@@ -68,7 +70,7 @@ func cpuTime() -> Double {
     return seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
-/// Memory of this process, bytes: its own pages and its share of those that it shares (PSS).
+/// Returns the memory of this process in bytes: its own pages and its share of those that it shares (PSS).
 func proportionalSetSize() -> Int {
     guard let file = fopen("/proc/self/smaps_rollup", "r") else { return 0 }
     defer { fclose(file) }

@@ -1,6 +1,6 @@
 package import TransportPluginAPI
 
-/// Numbered messages at a steady pace through outages, and the books about those of the other side.
+/// Numbered messages at a steady pace through outages, and the record of those of the other side.
 package final class BenchmarkTalk: Sendable {
     private struct State {
         var book = SequenceBook()
@@ -13,7 +13,7 @@ package final class BenchmarkTalk: Sendable {
         var sender: Task<Void, any Error>?
     }
 
-    /// How far apart the messages are, and how exact a time of arrival therefore is.
+    /// The interval between messages, and therefore the precision of a time of arrival.
     package static let interval = Duration.milliseconds(5)
     private let subject: any BenchmarkSubject
     private let state = Locked(State())
@@ -56,7 +56,7 @@ package final class BenchmarkTalk: Sendable {
         state.withLock { $0.sender = task }
     }
 
-    /// The next arrival is the first, and the longest silence is the one that is going on.
+    /// Makes the next arrival the first, and starts the longest silence with the current one.
     package func arm() {
         state.withLock { state in
             state.first = nil
@@ -64,7 +64,7 @@ package final class BenchmarkTalk: Sendable {
         }
     }
 
-    /// When the first message since `arm` came; waits for it.
+    /// Returns the time of the first message since `arm`, waiting for it.
     package func firstArrival() async -> Timestamp {
         await withCheckedContinuation { continuation in
             let first = state.withLock { state -> Timestamp? in
@@ -77,14 +77,14 @@ package final class BenchmarkTalk: Sendable {
 
     package var longestSilence: Duration { state.withLock { $0.longestSilence } }
 
-    /// Stops sending, and returns how many messages were sent, once they have arrived or ten seconds have passed.
+    /// Stops sending. Returns the number of sent messages when all have arrived or ten seconds have passed.
     package func stop() async throws -> Int {
         let sender = state.withLock { $0.sender }
         sender?.cancel()
         try await sender?.value
         let subject = subject
         await withTaskGroup(of: Void.self) { group in
-            // What has not arrived by then is lost, and counted by the other side.
+            // Messages that have not arrived by then are lost, and the other side counts them.
             group.addTask { try? await subject.flush() }
             group.addTask { try? await Task.sleep(for: .seconds(10)) }
             await group.next()
@@ -93,7 +93,7 @@ package final class BenchmarkTalk: Sendable {
         return state.withLock { $0.sent }
     }
 
-    /// What came of the `sent` messages of the other side.
+    /// Returns how many of the `sent` messages of the other side were lost or duplicated.
     package func books(of sent: Int) -> (lost: Int, duplicated: Int) {
         state.withLock { ($0.book.lost(of: sent), $0.book.duplicated) }
     }

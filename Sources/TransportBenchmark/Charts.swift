@@ -1,14 +1,14 @@
 internal import Glibc
 
-/// Horizontal bars of medians, one row each, with the spread of the rounds over them. Lengths are percentages, so that the text
-/// keeps its size whatever the width.
+/// Horizontal bars of medians, one row each, with the spread of the rounds over them. Lengths are percentages, so that
+/// the text keeps its size at any width.
 struct BarChart {
     struct Bar {
         var label: String
         var colour: String
         var value: Double
         var rounds: [Double]
-        /// Behind the value.
+        /// The text after the value.
         var note: String
     }
 
@@ -33,19 +33,21 @@ struct BarChart {
             guard bar.rounds.count > 1, let low = bar.rounds.min(), let high = bar.rounds.max() else { continue }
             let middle = Double(top) + 24.5
             rows +=
-                "<line class=\"spread\" x1=\"\(percent(low))\" x2=\"\(percent(high))\" y1=\"\(middle)\" y2=\"\(middle)\"/>"
+                "<line class=\"spread\" x1=\"\(percent(low))\" x2=\"\(percent(high))\" y1=\"\(middle)\" "
+                + "y2=\"\(middle)\"/>"
             for round in bar.rounds {
                 rows += "<circle class=\"round\" cx=\"\(percent(round))\" cy=\"\(middle)\" r=\"2.6\"/>"
             }
         }
         let spoken = bars.map { "\(HTMLReport.escape($0.label)): \(BenchmarkMetric.text($0.value))" }
         return """
-            <svg height="\(bars.count * rowHeight)" role="img" aria-label="\(spoken.joined(separator: "; "))">\(rows)</svg>
+            <svg height="\(bars.count * rowHeight)" role="img" \
+            aria-label="\(spoken.joined(separator: "; "))">\(rows)</svg>
             """
     }
 }
 
-/// Latencies by percentile: what most messages take on the left, what the slowest take on the right.
+/// Latencies by percentile: most messages on the left, the slowest on the right.
 struct LatencyChart {
     struct Curve {
         var colour: String
@@ -92,7 +94,7 @@ struct LatencyChart {
             drawing += "<text class=\"dim\" x=\"\(position)\" y=\"\(height - 8)\" text-anchor=\"middle\">"
             drawing += name == "0" ? "fastest</text>" : "\(name) %</text>"
         }
-        // The reference lies under the others.
+        // The reference is drawn below the others.
         for (colour, points) in lines.sorted(by: { $0.colour == "ref" && $1.colour != "ref" }) {
             let line = points.map { "\(number(x($0.nines))),\(number(y($0.microseconds)))" }.joined(separator: " ")
             drawing += "<polyline class=\"curve \(colour)\" points=\"\(line)\"/>"
@@ -108,7 +110,7 @@ struct LatencyChart {
         }
     }
 
-    /// 1, 2 and 5 of each power of ten in between.
+    /// Returns the values 1, 2 and 5 of each power of ten in between.
     private func ticks(_ low: Double, _ high: Double) -> [Double] {
         var ticks: [Double] = []
         for power in Int(low.rounded(.down))...Int(high.rounded(.up)) {

@@ -1,12 +1,12 @@
 internal import Foundation
 internal import TransportPluginAPI
 
-/// Another process of this executable, spoken to in JSON Lines: how `demo` and `bench` run their parts apart.
+/// Another process of this executable that speaks JSON Lines. `demo` and `bench` run their parts in such processes.
 ///
 /// SAFETY of `@unchecked Sendable`: the process and its pipes are set up once; writes are behind `input`'s lock.
 package final class ChildProcess: @unchecked Sendable {
     package let name: String
-    /// What the child printed, one object a line, in order. Ends with the child's output.
+    /// The lines that the child printed, one object each, in order. Ends with the child's output.
     package let lines: AsyncStream<[String: any Sendable]>
     private let process = Process()
     private let input: Locked<FileHandle>
@@ -16,16 +16,16 @@ package final class ChildProcess: @unchecked Sendable {
     }
     private static let living = Locked<[Living]>([])
 
-    /// Ends every child that still runs: for whoever is interrupted.
+    /// Ends all children that still run, when this process is interrupted.
     package static func stopAll() {
         for child in living.withLock({ $0.compactMap(\.child) }) { child.stop() }
     }
 
-    /// This executable.
+    /// The path of this executable.
     package static var ownPath: String { URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().path }
 
-    /// Starts `room` with `arguments`, and with `environment` over that of this process. Its standard error is passed through when
-    /// `isVerbose`, else it is dropped.
+    /// Starts `room` with `arguments`, and with `environment` in addition to that of this process. Its standard error
+    /// is passed through when `isVerbose`, otherwise dropped.
     package init(
         name: String, arguments: [String], executable: String = ChildProcess.ownPath,
         environment: [String: String] = [:], isVerbose: Bool = false
@@ -69,7 +69,7 @@ package final class ChildProcess: @unchecked Sendable {
         thread.start()
     }
 
-    /// Sends one line. A child that is gone is noticed by the end of its lines.
+    /// Sends one line. When the child is gone, its lines end.
     package func send(_ line: JSONLine) {
         input.withLock { try? $0.write(contentsOf: Data((line.finished + "\n").utf8)) }
     }
@@ -80,7 +80,7 @@ package final class ChildProcess: @unchecked Sendable {
 
     package var identifier: Int32 { process.processIdentifier }
 
-    /// The exit status, once the child has ended. Waits on a thread of its own: the wait blocks.
+    /// Returns the exit status when the child has ended. The wait blocks, so it runs on a separate thread.
     package func exitStatus() async -> Int32 {
         await withCheckedContinuation { continuation in
             Thread.detachNewThread { [process] in
@@ -90,7 +90,7 @@ package final class ChildProcess: @unchecked Sendable {
         }
     }
 
-    /// Ends the child if it still runs, and reaps it.
+    /// Ends the child if it is still running, and reaps it.
     package func stop() {
         signal(SIGKILL)
         process.waitUntilExit()

@@ -2,8 +2,8 @@ internal import Glibc
 internal import TransportPluginAPI
 internal import WebSocketWire
 
-/// Sends every WebSocket message back, as fast as one thread can: the other end of the scenario `signaling`. It checks
-/// nothing that a client of ours gets right, and is for loopback only.
+/// Sends every WebSocket message back, as fast as one thread can: the other end of the scenario `signaling`. It does
+/// not check rules that our clients keep, and is for loopback only.
 // SAFETY: everything but the constant port belongs to the loop's thread.
 package final class EchoServer: @unchecked Sendable {
     package let port: UInt16
@@ -72,7 +72,7 @@ private final class EchoConnection {
         output.deallocate()
     }
 
-    /// False: the connection is over.
+    /// Returns false when the connection has ended.
     func isReady() -> Bool {
         guard write() else { return false }
         if pending == 0 {
@@ -138,7 +138,7 @@ private final class EchoConnection {
             guard end - start >= header + 4 + length else { return }
             let target = output + pending
             target.copyMemory(from: frame, byteCount: header)
-            // A ping is answered; the mask bit is gone.
+            // A ping is answered, with the mask bit cleared.
             target.storeBytes(of: first & 0x0F == 9 ? first + 1 : first, as: UInt8.self)
             target.storeBytes(
                 of: frame.load(fromByteOffset: 1, as: UInt8.self) & 0x7F, toByteOffset: 1, as: UInt8.self)

@@ -1,5 +1,5 @@
 extension HTMLReport {
-    /// How many colours there are for subjects.
+    /// The number of colours for subjects.
     static let colours = 10
 
     var style: String {
@@ -16,9 +16,10 @@ extension HTMLReport {
         }
         let classes = (0..<Self.colours).map { ".c\($0){--own:var(--c\($0))}" }.joined()
         return """
-            :root{color-scheme:light dark;--paper:#fff;--panel:#f6f7f9;--line:#dfe3e8;--ink:#1d2430;--muted:#66707f;--ref:#8b94a3;\
-            --warn:#9a3412;--good:#16794c;\(variables(light))}
-            @media(prefers-color-scheme:dark){:root{--paper:#12161c;--panel:#1a2029;--line:#2f3845;--ink:#e6eaf0;--muted:#98a3b3;\
+            :root{color-scheme:light dark;--paper:#fff;--panel:#f6f7f9;--line:#dfe3e8;--ink:#1d2430;--muted:#66707f;\
+            --ref:#8b94a3;--warn:#9a3412;--good:#16794c;\(variables(light))}
+            @media(prefers-color-scheme:dark){\
+            :root{--paper:#12161c;--panel:#1a2029;--line:#2f3845;--ink:#e6eaf0;--muted:#98a3b3;\
             --ref:#7c8798;--warn:#ffb38a;--good:#5fd0a0;\(variables(dark))}}
             \(classes).ref{--own:var(--ref)}
             *{box-sizing:border-box}
@@ -37,13 +38,15 @@ extension HTMLReport {
             .tile{background:var(--panel);border-radius:10px;padding:.8rem 1rem;font-size:.88rem}
             .tile .value{font-size:1.75rem;font-weight:650;line-height:1.25;letter-spacing:-.02em}
             .tile small{font-size:.95rem;font-weight:400;color:var(--muted)}
-            .legend{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;max-width:none;position:sticky;top:0;background:var(--paper);\
-            padding:.55rem 0;margin:0;border-bottom:1px solid var(--line);font-size:.88rem}
-            .legend i{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.45em;background:var(--own)}
+            .legend{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;max-width:none;position:sticky;top:0;\
+            background:var(--paper);padding:.55rem 0;margin:0;border-bottom:1px solid var(--line);font-size:.88rem}
+            .legend i{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.45em;\
+            background:var(--own)}
             .panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(320px,1fr));gap:.75rem}
             figure{margin:0;background:var(--panel);border-radius:10px;padding:.75rem 1rem}
             figure.wide{grid-column:1/-1}
-            figcaption{font-weight:600;font-size:.88rem;margin-bottom:.35rem}figcaption .muted{display:block;font-weight:400;font-size:.8rem}
+            figcaption{font-weight:600;font-size:.88rem;margin-bottom:.35rem}\
+            figcaption .muted{display:block;font-weight:400;font-size:.8rem}
             figure.good p{color:var(--good);font-size:1.4rem;font-weight:650;margin:0}
             svg{display:block;width:100%;font-size:12.5px}
             svg text{fill:var(--ink)}svg .dim{fill:var(--muted)}

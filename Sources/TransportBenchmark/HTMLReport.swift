@@ -1,21 +1,21 @@
 extension BenchmarkReport {
-    /// The report as one page of HTML that needs nothing beside it: no script, no network, no other file. Light or dark as the
-    /// reader's system is.
+    /// Returns the report as one self-contained HTML page: no script, no network, no other file. Light or dark like the
+    /// reader's system.
     package func html() -> String {
         HTMLReport(report: self).page
     }
 }
 
-/// Lays a report out: what a reader wants to know first comes first, the complete figures last.
+/// Lays out a report, with the most wanted results first and the complete figures last.
 struct HTMLReport {
     let report: BenchmarkReport
 
-    /// A chapter of the page: which scenarios, and which of their metrics are drawn.
+    /// A chapter of the page: its scenarios, and the drawn metrics.
     private struct Chapter {
         var title: String
         var introduction: String
         var metrics: [String]
-        /// Of the scenarios that begin so.
+        /// The scenarios whose names begin so.
         var scenarios: [String]
     }
 
@@ -26,8 +26,8 @@ struct HTMLReport {
         Chapter(
             title: "Latency",
             introduction:
-                "64-byte round trips, one at a time: received in the handler on the loop, from the async sequence by a task "
-                + "of the pool, and by one that prefers the loop.",
+                "64-byte round trips, one at a time: received in the handler on the loop, from the async "
+                + "sequence by a task of the pool, and by one that prefers the loop.",
             metrics: ["p50_us", "p99_us", "cpu_us_msg"], scenarios: ["rtt"]),
         Chapter(
             title: "Throughput", introduction: "One direction, as fast as it goes, on a reliable channel.",
@@ -38,13 +38,14 @@ struct HTMLReport {
         Chapter(
             title: "Signaling",
             introduction:
-                "One WebSocket against an echo server: round trips one at a time, and the rate with 100 messages in flight.",
+                "One WebSocket against an echo server: round trips one at a time, and the rate with 100 "
+                + "messages in flight.",
             metrics: ["p50_us", "p99_us", "msg_s", "cpu_us_msg"], scenarios: ["signaling"]),
         Chapter(
             title: "Outages",
             introduction:
-                "What is taken away comes back; the clock starts there. Each dot is one outage. Messages flow each way all "
-                + "the time, and each has to arrive once.",
+                "The lost part comes back, and the clock starts then. Each dot is one outage. Messages flow in "
+                + "both directions all the time, and each has to arrive once.",
             metrics: ["data_ms", "rejoin_ms", "gap_ms", "lost", "duplicated"], scenarios: ["recovery", "reconnect"]),
         Chapter(
             title: "Many connections",
@@ -77,9 +78,9 @@ struct HTMLReport {
         \(figures)
         </main>
         <footer>
-        <p>Bars are medians of the rounds, the line over a bar goes from the smallest round to the largest, dots are the rounds.
-        × is the ratio to the C reference of the same run: a latency of this machine says little by itself, its ratio says what is
-        added. The curves show all rounds together, from log-linear histograms whose buckets are at most 0.8 % wide.</p>
+        <p>Bars are medians of the rounds, the line over a bar goes from the smallest round to the largest, dots are the
+        rounds. × is the ratio to the C reference of the same run: a latency of this machine says little by itself, but
+        its ratio shows the cost of the package. The curves show all rounds together, from log-linear histograms whose buckets are at most 0.8 % wide.</p>
         </footer>
         </body>
         </html>
@@ -117,7 +118,7 @@ struct HTMLReport {
         return "<section class=\"warning\"><h2>Not measured</h2><ul>\(items.joined())</ul></section>"
     }
 
-    /// The best of each, in large type.
+    /// The best results, in large type.
     private var highlights: String {
         let wanted = [
             ("connect", "open_ms", "to a direct channel"), ("rtt", "p50_us", "round trip, 64 B"),
@@ -208,7 +209,7 @@ struct HTMLReport {
             """
     }
 
-    /// Everything, as a table.
+    /// All figures, as a table.
     private var figures: String {
         var tables = ""
         for scenario in report.scenarios {
@@ -236,7 +237,7 @@ struct HTMLReport {
 
     // MARK: Colours and text
 
-    /// The same subject has the same colour everywhere, and the reference none.
+    /// Returns a subject's colour, the same everywhere. The reference has none.
     private func colour(_ subject: String) -> String {
         if subject == BenchmarkReport.reference { return "ref" }
         let others = report.subjects.filter { $0 != BenchmarkReport.reference }

@@ -1,7 +1,7 @@
 internal import Foundation
 internal import TransportPluginAPI
 
-/// One JSON object in the order in which its members were added.
+/// One JSON object, with its members in the order of addition.
 package struct JSONLine: Sendable {
     private var text = "{"
 
@@ -53,7 +53,8 @@ package struct JSONLine: Sendable {
             case "\n": quoted += "\\n"
             case "\r": quoted += "\\r"
             case "\t": quoted += "\\t"
-            // JSON would take most of these as they are; a terminal obeys them, and some readers end a line at the last two.
+            // JSON allows most of these unescaped, but a terminal obeys them, and some readers end a line at the last
+            // two.
             case _ where scalar.value < 0x20, "\u{7F}"..."\u{9F}", "\u{2028}", "\u{2029}":
                 quoted += String(format: "\\u%04x", scalar.value)
             default: quoted.unicodeScalars.append(scalar)

@@ -1,9 +1,9 @@
-/// Counts of durations in log-linear buckets, as HdrHistogram (hdrhistogram.org) keeps them: constant memory however many are
-/// recorded, and a relative error that does not depend on the magnitude.
+/// Counts of durations in log-linear buckets, like HdrHistogram (hdrhistogram.org): constant memory for any number of
+/// durations, and a relative error that does not depend on the magnitude.
 ///
-/// Up to 255 ns a bucket is 1 ns wide; above, every power of two has 128 buckets, so that a bucket is at most 1/128 of its values
-/// wide and its middle is off by at most 1/256 (0.4 %). Durations over 2^40 ns (18 min) share the last bucket. The smallest and the
-/// largest duration are kept exactly.
+/// Up to 255 ns a bucket is 1 ns wide. Above, every power of two has 128 buckets, so that a bucket is at most 1/128 of
+/// its values wide and its middle is off by at most 1/256 (0.4 %). Durations over 2^40 ns (18 min) share the last
+/// bucket. The smallest and the largest duration are kept exactly.
 package struct LatencyHistogram: Sendable, Equatable {
     /// The largest relative difference between a percentile and the recorded duration at that rank, below 2^40 ns.
     package static let relativeError = 1.0 / 256
@@ -13,7 +13,7 @@ package struct LatencyHistogram: Sendable, Equatable {
     private static let bucketCount = (highestBit - precisionBits + 1) << precisionBits
 
     private var buckets = [Int](repeating: 0, count: bucketCount)
-    /// How many durations were recorded.
+    /// The number of recorded durations.
     package private(set) var count = 0
     private var smallest = Int64.max
     private var largest: Int64 = 0
@@ -34,7 +34,7 @@ package struct LatencyHistogram: Sendable, Equatable {
         largest = max(largest, value)
     }
 
-    /// Adds what `other` recorded.
+    /// Adds the recorded durations of `other`.
     package mutating func merge(_ other: LatencyHistogram) {
         for index in buckets.indices { buckets[index] += other.buckets[index] }
         count += other.count
@@ -42,7 +42,8 @@ package struct LatencyHistogram: Sendable, Equatable {
         largest = max(largest, other.largest)
     }
 
-    /// The duration that at least `share` (0...1) of the recorded ones do not exceed, in nanoseconds; nil when there is none.
+    /// Returns the duration that at least `share` (0...1) of the recorded ones do not exceed, in nanoseconds; nil when
+    /// there is none.
     package func percentile(_ share: Double) -> Double? {
         guard count > 0 else { return nil }
         let rank = max(1, min(count, Int((Double(count) * share).rounded(.up))))
@@ -63,7 +64,7 @@ package struct LatencyHistogram: Sendable, Equatable {
         return min((shift << precisionBits) + Int(value >> shift), bucketCount - 1)
     }
 
-    /// The smallest and the largest duration that share a bucket.
+    /// Returns the smallest and the largest duration of a bucket.
     private static func bounds(of index: Int) -> (low: Int64, high: Int64) {
         let shift = max(0, index >> precisionBits - 1)
         let low = Int64(index - shift << precisionBits) << shift
@@ -74,7 +75,7 @@ package struct LatencyHistogram: Sendable, Equatable {
 extension LatencyHistogram: Codable {
     private enum Key: String, CodingKey { case unit, precisionBits, count, min, max, buckets }
 
-    /// `buckets` alternates the number of a bucket and its count; empty ones are left out.
+    /// Encodes the histogram. `buckets` alternates the number of a bucket and its count; empty ones are left out.
     package func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: Key.self)
         try container.encode("ns", forKey: .unit)

@@ -2,7 +2,7 @@ package import RoomConnection
 package import RoomProtocol
 package import TransportPluginAPI
 
-/// The public `Room` with reliable delivery: what applications use.
+/// The public `Room` with reliable delivery, as applications use it.
 package final class RoomSubject: BenchmarkSubject {
     private let room: Room
     private let peer: ParticipantID

@@ -1,14 +1,15 @@
 internal import Foundation
 package import TransportPluginAPI
 
-/// A signaling backend against an echo server: round trips one at a time, and messages with 100 in flight.
+/// The measurement of a signaling backend against an echo server: round trips one at a time, and messages with 100 in
+/// flight.
 package struct SignalingBenchmark: Sendable {
     package static let size = 64
     package static let inFlight = 100
     private static let warmUp = 1000
 
     private let url: String
-    /// Of each of the two measurements.
+    /// The seconds of each of the two measurements.
     private let seconds: Double
 
     package init(url: String, seconds: Double) {
@@ -16,7 +17,8 @@ package struct SignalingBenchmark: Sendable {
         self.seconds = seconds
     }
 
-    /// - Parameter onLoop: measure in a task that runs where the backend's connections live; nothing when it has no such place.
+    /// - Parameter onLoop: Whether to measure in a task on the executor of the backend's connections. Returns nothing
+    ///   if there is none.
     package func run(_ transport: some SignalingTransport, onLoop: Bool) async throws -> JSONLine {
         if onLoop, transport.preferredExecutor == nil { return JSONLine(event: "measured") }
         return try await withTaskExecutorPreference(onLoop ? transport.preferredExecutor : nil) {
@@ -72,7 +74,7 @@ package struct SignalingBenchmark: Sendable {
     }
 }
 
-/// The echo server of the scenario `signaling`, in a process of its own.
+/// The echo server of the scenario `signaling`, in a separate process.
 final class SignalingEcho: Sendable {
     let url: String
     private let server: ChildProcess
@@ -84,7 +86,7 @@ final class SignalingEcho: Sendable {
 
     func stop() { server.stop() }
 
-    /// What the C client measures.
+    /// Returns the measurements of the C client.
     func measure(_ client: String, _ options: [String]) async throws -> [Measured] {
         let child = try ChildProcess(name: client, arguments: [url] + options, executable: client)
         defer { child.stop() }
@@ -104,8 +106,8 @@ final class SignalingEcho: Sendable {
 }
 
 extension BenchmarkRunner {
-    /// A signaling backend against the echo server, in a process of its own: from a task in the pool, or, where it has an executor
-    /// of its own, from one that prefers that executor. Nothing where it has none.
+    /// Measures a signaling backend against the echo server, in a separate process: from a task in the pool, or from
+    /// one that prefers the backend's executor. Returns nothing when it has none.
     func signaling(_ name: String, _ server: SignalingEcho, onLoop: Bool) async throws -> [Measured] {
         let arguments = ["bench-signaling", "--signaling", name, "--url", server.url, "--seconds", "\(seconds)"]
         let child = try ChildProcess(
