@@ -30,9 +30,9 @@ package final class OutputQueue: Sendable {
     private let state = Locked(State())
 
     /// - Parameters:
-    /// - limit: Bytes at which the queue is full. It is open again at half of that.
-    /// - onPressureChange: Called on any thread when the queue has become full or open again; look at `isFull`.
-    /// - onReaderGone: Called once, on the queue's thread, when nobody reads any more, even while nothing is written.
+    ///   - limit: Bytes at which the queue is full. It is open again at half of that.
+    ///   - onPressureChange: Called on any thread when the queue has become full or open again; look at `isFull`.
+    ///   - onReaderGone: Called once, on the queue's thread, when nobody reads any more, even while nothing is written.
     package init(
         descriptor: Int32, limit: Int = 1 << 20, onPressureChange: @escaping @Sendable () -> Void = {},
         onReaderGone: @escaping @Sendable () -> Void = {}

@@ -22,8 +22,8 @@ public final class InProcessPeerNetwork: @unchecked Sendable {
     /// Cuts the paths between connections. Messages wait in their bounded buffers, and both sides become suspect and
     /// disconnected.
     /// - Parameters:
-    /// - newPathsToo: Whether restarts and new connections find no path either, until `restore()`.
-    /// - isAffected: Chooses connections by the `label` of either end's configuration.
+    ///   - newPathsToo: Whether restarts and new connections find no path either, until `restore()`.
+    ///   - isAffected: Chooses connections by the `label` of either end's configuration.
     public func cut(newPathsToo: Bool = false, where isAffected: @escaping @Sendable (String) -> Bool = { _ in true }) {
         loop.execute { [self] in
             if newPathsToo { cutsNewPaths = true }

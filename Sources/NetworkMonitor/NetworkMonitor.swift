@@ -37,10 +37,10 @@ package final class NetworkMonitor: @unchecked Sendable {
     private static let shortestSleep: Duration = .milliseconds(100)
 
     /// - Parameters:
-    /// - look: Reads the network; replaced in tests.
-    /// - sleptUntilNow: Returns how long this machine has slept since boot; replaced in tests.
-    /// - onChange: Called on the loop with the new snapshot.
-    /// - onWake: Called on the loop with the length of the sleep.
+    ///   - look: Reads the network; replaced in tests.
+    ///   - sleptUntilNow: Returns how long this machine has slept since boot; replaced in tests.
+    ///   - onChange: Called on the loop with the new snapshot.
+    ///   - onWake: Called on the loop with the length of the sleep.
     package init(
         on loop: TransportLoop, interval: (watched: Duration, blind: Duration) = (.seconds(10), .seconds(2)),
         look: @escaping () -> NetworkSnapshot = NetworkSnapshot.current,

@@ -40,8 +40,8 @@ public final class TransportRuntime: Sendable {
 
     /// Starts the backends that the configuration names, runs `body`, and stops the backends.
     ///
-    /// Throws `RoomError` `.configuration` (unknown backend, bad option) or `.unavailable` (a backend cannot run on this
-    /// machine; the message names the package to install) before `body` is called, and whatever `body` throws.
+    /// Throws `RoomError` `.configuration` (unknown backend, bad option) or `.unavailable` (a backend cannot run on
+    /// this machine; the message names the package to install) before `body` is called, and whatever `body` throws.
     public nonisolated(nonsending) static func withRunning<Result>(
         _ configuration: RoomConfiguration, registry: TransportRegistry,
         _ body: nonisolated(nonsending) (TransportRuntime) async throws -> Result
@@ -61,10 +61,10 @@ public final class TransportRuntime: Sendable {
     /// Joins a room: the one entry for hosts and guests.
     ///
     /// - Parameters:
-    /// - name: The room's name: 1 to 128 bytes of UTF-8, without control, bidirectional and invisible characters.
-    /// - participant: The name to show to others, unique in the room. The rules for the room's name apply.
-    /// - host: Whether to create the room as its host, or to join a room that exists.
-    /// - metadata: Shown to the others: at most 16 entries, keys of 64 bytes, values of 1024, 4096 in all.
+    ///   - name: The room's name: 1 to 128 bytes of UTF-8, without control, bidirectional and invisible characters.
+    ///   - participant: The name to show to others, unique in the room. The rules for the room's name apply.
+    ///   - host: Whether to create the room as its host, or to join a room that exists.
+    ///   - metadata: Shown to the others: at most 16 entries, keys of 64 bytes, values of 1024, 4096 in all.
     /// - Returns: The joined room. From here on it recovers from outages without end, until `leave()` or a terminal
     ///   refusal.
     /// - Throws: `RoomError` `.refused` with the server's code (`room_not_found`, `name_taken`, …), `.timedOut` when the server could

@@ -18,9 +18,9 @@ extension Judgement {
 
     /// Judges a TURN server from which the peer backend requested a relayed address.
     /// - Parameters:
-    /// - hasRelay: Whether the backend got one.
-    /// - outcome: The server's answer to the doctor itself.
-    /// - now: Seconds since 1970, by the room server's clock if that is known.
+    ///   - hasRelay: Whether the backend got one.
+    ///   - outcome: The server's answer to the doctor itself.
+    ///   - now: Seconds since 1970, by the room server's clock if that is known.
     package static func turn(
         hasRelay: Bool, url: String, backend: String, outcome: TURNOutcome, username: String? = nil, now: Double
     ) -> Finding {

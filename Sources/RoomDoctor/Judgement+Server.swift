@@ -132,9 +132,9 @@ extension Judgement {
     /// making or checking anything with an expiry needs a right clock: join tokens may be 30 s off; TURN credentials
     /// are valid for an hour and are renewed half-way.
     /// - Parameters:
-    /// - ahead: The seconds by which this machine's clock is ahead of the server's.
-    /// - precision: The precision of `ahead`, in seconds.
-    /// - here: This machine's time, in seconds since 1970.
+    ///   - ahead: The seconds by which this machine's clock is ahead of the server's.
+    ///   - precision: The precision of `ahead`, in seconds.
+    ///   - here: This machine's time, in seconds since 1970.
     package static func clock(
         ahead: Double, precision: Double, here: Double, certificate: CertificateReport? = nil
     ) -> Finding {

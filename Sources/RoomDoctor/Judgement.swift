@@ -4,9 +4,9 @@ package import TransportPluginAPI
 package enum Judgement {
     /// Judges the addresses that are offered to this machine's peers.
     /// - Parameters:
-    /// - all: Every address of an interface that is up and has a carrier.
-    /// - preferred: The source addresses of packets to other networks.
-    /// - netlinkRefusal: The reason why the system gives no netlink sockets, if it does not.
+    ///   - all: Every address of an interface that is up and has a carrier.
+    ///   - preferred: The source addresses of packets to other networks.
+    ///   - netlinkRefusal: The reason why the system gives no netlink sockets, if it does not.
     package static func interfaces(
         _ all: [LocalAddress], preferring preferred: [String], netlinkRefusal: String? = nil
     ) -> Finding {

@@ -16,8 +16,8 @@ package struct RoomTrial: Sendable {
     private static let messageLimit = Duration.seconds(10)
 
     /// - Parameters:
-    /// - room: The room's name, as made by ``ownRoom(named:)``.
-    /// - isRelayOnly: Whether only relayed paths are allowed.
+    ///   - room: The room's name, as made by ``ownRoom(named:)``.
+    ///   - isRelayOnly: Whether only relayed paths are allowed.
     /// - Throws: `.invalidArgument` when the registry does not have the configuration's peer backend.
     package init(
         _ configuration: RoomConfiguration, registry: TransportRegistry, room: String, isRelayOnly: Bool

@@ -11,8 +11,8 @@ final class BenchmarkPair: Sendable {
 
     /// Starts the pair. This process passes on the signals of a bare pair.
     /// - Parameters:
-    /// - options: The options of every child, in addition to the subject's.
-    /// - canCutPath: Whether the ends support `cut` and `restore`.
+    ///   - options: The options of every child, in addition to the subject's.
+    ///   - canCutPath: Whether the ends support `cut` and `restore`.
     init(_ subject: BenchmarkRunner.Subject, options: [String], canCutPath: Bool = false) async throws {
         var common = ["--peer", subject.peer] + options
         if canCutPath { common.append("--fault-injection") }

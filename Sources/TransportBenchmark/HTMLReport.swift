@@ -80,7 +80,8 @@ struct HTMLReport {
         <footer>
         <p>Bars are medians of the rounds, the line over a bar goes from the smallest round to the largest, dots are the
         rounds. × is the ratio to the C reference of the same run: a latency of this machine says little by itself, but
-        its ratio shows the cost of the package. The curves show all rounds together, from log-linear histograms whose buckets are at most 0.8 % wide.</p>
+        its ratio shows the cost of the package. The curves show all rounds together, from log-linear
+        histograms whose buckets are at most 0.8 % wide.</p>
         </footer>
         </body>
         </html>

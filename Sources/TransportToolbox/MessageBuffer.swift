@@ -43,9 +43,9 @@ public final class MessageBuffer: Sendable {
     private let onRoom: (@Sendable () -> Void)?
 
     /// - Parameters:
-    /// - limit: The limit in bytes.
-    /// - onMessage: Called after an `append`, outside the lock: there is something for `popFirst`.
-    /// - onRoom: Called when `next` has emptied a full buffer to half of its limit: `appendNow` may continue.
+    ///   - limit: The limit in bytes.
+    ///   - onMessage: Called after an `append`, outside the lock: there is something for `popFirst`.
+    ///   - onRoom: Called when `next` has emptied a full buffer to half of its limit: `appendNow` may continue.
     public init(limit: Int, onMessage: (@Sendable () -> Void)? = nil, onRoom: (@Sendable () -> Void)? = nil) {
         self.limit = max(1, limit)
         self.onMessage = onMessage

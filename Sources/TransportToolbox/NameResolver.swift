@@ -16,9 +16,9 @@ public enum NameResolver {
     /// Throws `.nameNotResolved`, `.timedOut`, `.cancelled`, and `.resourceExhausted` when 64 look-ups are running in
     /// this process or no thread is left. An abandoned look-up ends by itself, later.
     /// - Parameters:
-    /// - host: A name or a numeric address.
-    /// - url: The URL that errors name.
-    /// - deadline: The time limit.
+    ///   - host: A name or a numeric address.
+    ///   - url: The URL that errors name.
+    ///   - deadline: The time limit.
     public nonisolated(nonsending) static func resolve(
         _ host: String, url: String, deadline: Timestamp
     ) async throws(TransportError) -> [String] {

@@ -12,7 +12,7 @@ final class ProxyTunnel {
     private var watch: LoopWatch?
     private var done: ((TransportError?) -> Void)?
 
-    /// - Parameter done: called once, maybe inside `start`, not after `cancel`; with nil when the proxy has made the
+    /// - Parameter done: Called once, maybe inside `start`, not after `cancel`; with nil when the proxy has made the
     ///   connection.
     init(
         loop: TransportLoop, descriptor: Int32, endpoint: SignalingEndpoint, done: @escaping (TransportError?) -> Void

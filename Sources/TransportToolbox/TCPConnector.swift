@@ -17,12 +17,12 @@ public final class TCPConnector {
     private var done: ((Result<Int32, TransportError>) -> Void)?
 
     /// - Parameters:
-    ///   - loop: where the attempt is made.
-    ///   - addresses: numeric, as ``NameResolver`` finds them; families take turns.
+    ///   - loop: The loop of the attempt.
+    ///   - addresses: Numeric, as returned by ``NameResolver``; families alternate.
     ///   - port: 1 to 65,535.
-    ///   - url: what errors name.
-    ///   - done: called once, maybe inside `start`, not after `cancel`. The socket, which does not block, is the callee's from then
-    ///     on. Fails with `.refused`, `.unreachable` or `.resourceExhausted`.
+    ///   - url: The URL that errors name.
+    ///   - done: Called once, maybe inside `start`, not after `cancel`. The non-blocking socket belongs to the callee
+    ///     from then on. Fails with `.refused`, `.unreachable` or `.resourceExhausted`.
     public convenience init(
         loop: TransportLoop, addresses: [String], port: UInt16, url: String,
         done: @escaping (Result<Int32, TransportError>) -> Void
@@ -41,7 +41,7 @@ public final class TCPConnector {
         self.done = done
     }
 
-    /// Begins.
+    /// Starts.
     public func start() {
         next?.cancel()
         next = nil
@@ -54,7 +54,7 @@ public final class TCPConnector {
         if attempts.isEmpty { finish(.failure(failure())) }
     }
 
-    /// Closes what is under way. Idempotent.
+    /// Closes what is in progress. Idempotent.
     public func cancel() {
         done = nil
         next?.cancel()
@@ -132,16 +132,17 @@ public final class TCPConnector {
 private func systemText(_ error: Int32) -> String { String(cString: strerror(error)) }
 
 extension TransportLoop {
-    /// Opens a TCP connection to the first of `addresses` that answers: what a transport does between ``NameResolver``
-    /// and its own handshake. Returns the socket, which does not block and belongs to the caller.
+    /// Opens a TCP connection to the first of `addresses` that answers: the step of a transport between
+    /// ``NameResolver`` and its own handshake. Returns the non-blocking socket, which belongs to the caller.
     ///
     /// Throws `.refused`, `.unreachable`, `.resourceExhausted`, `.timedOut` at `deadline`, `.cancelled` as soon as the
-    /// task is, and `.closed` when the loop is shut down meanwhile or was before. An attempt that is given up is
+    /// task is cancelled, and `.closed` when the loop is shut down meanwhile or was before. An abandoned attempt is
     /// closed.
-    /// - Parameters:
-    ///   - addresses: numeric; families take turns, and each address has 250 ms before the next is tried too (RFC 8305).
-    ///   - port: 1 to 65,535.
-    ///   - url: what errors name.
+    /// closed.
+    /// - addresses: Numeric. Families alternate, and each address has 250 ms before the next is tried too (RFC 8305).
+    /// - port: 1 to 65,535.
+    /// - url: The URL that errors name.
+    /// - deadline: The time limit; the same as the resolver's.
     ///   - deadline: when to give up; the same that the resolver was given.
     public nonisolated(nonsending) func connect(
         to addresses: [String], port: UInt16, url: String, deadline: Timestamp

@@ -96,8 +96,8 @@ extension LocalAddress {
     /// of container bridges.
     ///
     /// - Parameters:
-    /// - all: The addresses to choose from, as returned by ``all()``.
-    /// - preferred: The source addresses of packets to other networks, as returned by ``preferred()``.
+    ///   - all: The addresses to choose from, as returned by ``all()``.
+    ///   - preferred: The source addresses of packets to other networks, as returned by ``preferred()``.
     public static func ranked(_ all: [LocalAddress], preferring preferred: [String]) -> [LocalAddress] {
         let usable = all.filter { !$0.isLoopback && !$0.isTentative && $0.isUnicast }
         let routable = usable.filter { !$0.isLinkLocal }

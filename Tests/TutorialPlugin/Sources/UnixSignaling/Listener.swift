@@ -9,8 +9,8 @@ package final class Listener: Sendable {
     private let descriptor: Locked<Int32>
 
     /// - Parameters:
-    /// - descriptor: A listening socket, which then belongs to the listener.
-    /// - endpoint: The source of the accepted connections' limits.
+    ///   - descriptor: A listening socket, which then belongs to the listener.
+    ///   - endpoint: The source of the accepted connections' limits.
     package init(_ descriptor: Int32, _ endpoint: SignalingEndpoint) async throws {
         let transport = try UnixTransport()
         let (connections, feed) = AsyncStream.makeStream(of: FrameConnection.self)
