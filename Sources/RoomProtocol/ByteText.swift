@@ -1,7 +1,9 @@
-/// A text whose identity is its bytes: two are equal where their UTF-8 is the same, and to compare or hash them takes linear time.
+/// A text that is identified by its bytes: two are equal when their UTF-8 is the same. Comparing and hashing take
+/// linear time.
 ///
-/// `String` compares by canonical equivalence: it sorts combining marks, in a time that grows with the square of their number,
-/// and takes texts for the same that differ on the wire. Whatever came from the other side is a key only as this type.
+/// `String` compares by canonical equivalence: it sorts combining marks, in a time that grows with the square of their
+/// number, and treats texts as equal that differ on the wire. Text from the other side is used as a key only in this
+/// type.
 package struct ByteText: Sendable, Hashable, CustomStringConvertible {
     package let text: String
 
@@ -15,7 +17,7 @@ package struct ByteText: Sendable, Hashable, CustomStringConvertible {
 }
 
 extension String {
-    /// Whether the UTF-8 of both is the same.
+    /// Returns whether the UTF-8 of both is the same.
     package func hasSameBytes(as other: String) -> Bool {
         utf8.count == other.utf8.count && utf8.elementsEqual(other.utf8)
     }
@@ -23,13 +25,13 @@ extension String {
     package func hashBytes(into hasher: inout Hasher) {
         var text = self
         text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
-        // As `String` does, so that two texts one after the other are not one.
+        // Like `String`, so that two texts in sequence differ from one text.
         hasher.combine(0xFF as UInt8)
     }
 }
 
 extension [String: String] {
-    /// Whether the bytes of all keys and values are the same.
+    /// Returns whether the bytes of all keys and values are the same.
     package func hasSameBytes(as other: [String: String]) -> Bool {
         count == other.count
             && allSatisfy { key, value in

@@ -53,7 +53,7 @@ extension ClientMessage {
 
 extension Hello {
     fileprivate init(_ fields: FieldReader) throws(ProtocolError) {
-        // First, since any other field may look different in another version.
+        // Read first, since any other field may look different in another version.
         let highest = try fields.integer("version")
         let lowest = try fields.optionalInteger("minimumVersion") ?? highest
         guard lowest <= highest else { throw fields.wrong("minimumVersion", "is above version") }

@@ -2,53 +2,53 @@
 public enum ClientMessage: Sendable, Hashable {
     /// The first message of every connection: create, join, resume or rejoin.
     case hello(Hello)
-    /// To another participant; numbered and acknowledged.
+    /// A signal to another participant; numbered and acknowledged.
     case signal(Signal)
     /// The host removes a participant; numbered and acknowledged.
     case kick(Kick)
     /// New metadata of the sender; numbered and acknowledged.
     case update(metadata: [String: String])
-    /// All of the server's numbered messages up to `received` have come.
+    /// All of the server's numbered messages up to `received` have arrived.
     case ack(received: SequenceNumber)
-    /// Asks for a sign of life; answered by a `pong` with the same id.
+    /// Requests a `pong` with the same id, as evidence of life.
     case ping(id: UInt64)
     /// The answer to a `ping`.
     case pong(id: UInt64)
-    /// The session ends; nobody waits for it to resume.
+    /// The session ends, and nobody waits for it to resume.
     case leave
     /// The host ends the room for everybody; numbered and acknowledged.
     case closeRoom(reason: String)
 }
 
-/// Who wants to be in which room.
+/// The request of a client to be in a room.
 public struct Hello: Sendable, Hashable {
-    /// How somebody comes into a room for the first time.
+    /// The way in which a participant first joins a room.
     public enum Role: String, Sendable {
-        /// Creates the room and is its host. A rejoin as host becomes guest where a newer host term exists.
+        /// Creates the room as its host. A rejoin as host becomes guest when a newer host term exists.
         case host
         /// Joins a room that exists.
         case guest
     }
-    /// The highest version that the client speaks, and the lowest.
+    /// The highest version that the client speaks.
     public var version = protocolVersion
     /// The lowest version that the client speaks.
     public var minimumVersion = protocolVersion
-    /// The room to be in.
+    /// The room.
     public var room: RoomName
-    /// Host or guest. Means nothing with `resume`.
+    /// Host or guest. Ignored with `resume`.
     public var role: Role
-    /// The name to be shown; unique in a room.
+    /// The name to show; unique in a room.
     public var name: String
-    /// What the participant shows of itself.
+    /// The metadata that the participant shows to others.
     public var metadata: [String: String]
-    /// A join token, where the server asks for one. A secret.
+    /// A join token, when the server requires one. A secret.
     public var token: String?
-    /// For those who were in the room before.
+    /// The resumption data of a client that was in the room before.
     public var resume: Resume?
-    /// What the client can do: `delivery.v1`, `message.max.4194304`.
+    /// The features of the client: `delivery.v1`, `message.max.4194304`.
     public var capabilities: [String]
 
-    /// A hello of this version.
+    /// Creates a hello of this version.
     public init(
         room: RoomName, role: Role, name: String, metadata: [String: String] = [:], token: String? = nil,
         resume: Resume? = nil, capabilities: [String] = []
@@ -63,19 +63,19 @@ public struct Hello: Sendable, Hashable {
     }
 }
 
-/// What a client that was in the room before shows to come back.
+/// The data with which a client returns to a room.
 public struct Resume: Sendable, Hashable {
-    /// As the server signed it in `joined`. A secret.
+    /// The token, as the server signed it in `joined`. A secret.
     public var sessionToken: String
-    /// The last numbered message of the server that has come.
+    /// The number of the last message received from the server.
     public var received: SequenceNumber
-    /// True: never resume, take the rejoin with a higher epoch (the client has lost its place in the stream).
+    /// Whether to rejoin with a higher epoch and never resume, because the client has lost its place in the stream.
     public var mustRejoin: Bool
-    /// Counts the session's connection attempts up from 1, so that the late success of one that was given up cannot replace a
-    /// newer one. 0: the client does not count.
+    /// Counts the session's connection attempts up from 1, so that the late success of an abandoned one cannot replace
+    /// a newer one. 0: the client does not count.
     public var attempt: UInt64
 
-    /// What was received last, with the token.
+    /// Creates the data from the last received number and the token.
     public init(sessionToken: String, received: SequenceNumber, mustRejoin: Bool = false, attempt: UInt64 = 0) {
         self.sessionToken = sessionToken
         self.received = received
@@ -84,13 +84,13 @@ public struct Resume: Sendable, Hashable {
     }
 }
 
-/// Whom the host removes, and why.
+/// The removal of a participant by the host.
 public struct Kick: Sendable, Hashable {
-    /// Who is to go.
+    /// The participant to remove.
     public var participant: ParticipantID
-    /// Shown to the one who goes; may be empty.
+    /// The reason, shown to the participant; may be empty.
     public var reason: String
-    /// A kick of these values.
+    /// Creates a kick with these values.
     public init(participant: ParticipantID, reason: String) {
         self.participant = participant
         self.reason = reason

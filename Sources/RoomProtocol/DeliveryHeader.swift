@@ -1,36 +1,37 @@
 /// The delivery protocol of a `.reliable` channel between two members that both declare the capability `delivery.v1`.
 ///
-/// It runs inside an ordered, reliable data channel whose `protocol` string is `DeliveryProtocol.channelProtocol`, always as binary
-/// messages. SCTP already keeps order and repeats losses inside one peer connection; what the header adds is the memory
-/// across connections: numbers, acknowledgements, and a resume frame at the start of each.
+/// It runs inside an ordered, reliable data channel whose `protocol` string is `DeliveryProtocol.channelProtocol`,
+/// always as binary messages. SCTP already keeps order and repeats lost packets within one peer connection. The header
+/// extends this across connections: numbers, acknowledgements, and a resume frame at the start of each.
 ///
 /// All integers are big-endian. Frames begin with one byte for their kind:
 ///
 /// | kind | frame | layout |
 /// |---|---|---|
-/// | 0x01 | resume | version u8, own session (u8 length + bytes), expected peer session (u8 length + bytes), received u64, next u64 |
+/// | 0x01 | resume | version u8, own session (u8 + bytes), expected peer session (u8 + bytes), received u64, next u64 |
 /// | 0x02 | binary data | sequence u32, ack u32, payload |
 /// | 0x03 | text data | sequence u32, ack u32, payload |
 /// | 0x04 | part of a message: more follows | sequence u32, ack u32, payload; the last part is 0x02 or 0x03 |
 /// | 0x05 | ack | ack u32 |
-/// | 0x06 | hint | code u8: 1 = the sender has just come back to the room server, 2 = the sender leaves the room for good, 3 = the sender hears nothing of the other side |
+/// | 0x06 | hint | code u8, see `Hint` |
 ///
-/// A hint is advice, neither numbered nor repeated; a code that is not known is ignored.
-/// Every data frame has its own sequence number, counting from 1; on the wire the lower 32 bits. `ack` is cumulative.
-/// Resume is the first frame of each side on each new channel: `received` is the last number that has come from the other side in
-/// order, `next` the lowest number that this side can still send.
+/// A hint is advice, neither numbered nor repeated; an unknown code is ignored. Every data frame has its own sequence
+/// number, counting from 1; the wire carries the lower 32 bits. `ack` is cumulative.
+/// Resume is the first frame of each side on each new channel: `received` is the last number that has arrived from the
+/// other side in order, `next` the lowest number that this side can still send.
 public enum DeliveryProtocol {
-    /// Label and protocol string of the channel.
+    /// The label of the channel.
     public static let channelLabel = "room.reliable"
-    /// The protocol string of the channel: it tells the version.
+    /// The protocol string of the channel, which contains the version.
     public static let channelProtocol = "room.delivery.v1"
     /// The capability in `hello` and in the roster.
     public static let capability = "delivery.v1"
-    /// In the resume frame.
+    /// The version in the resume frame.
     public static let version: UInt8 = 1
-    /// The capability that tells the longest message that its owner takes on the reliable channel, in bytes: `message.max.4194304`.
+    /// Returns the capability with the longest message, in bytes, that its owner accepts on the reliable channel:
+    /// `message.max.4194304`.
     public static func messageLimitCapability(_ bytes: Int) -> String { "\(messageLimitPrefix)\(bytes)" }
-    /// What the capabilities of a member say of that; nil when they do not.
+    /// Returns the longest message in the capabilities of a member; nil when they contain none.
     public static func messageLimit(in capabilities: [String]) -> Int? {
         for capability in capabilities where capability.hasPrefix(messageLimitPrefix) {
             if let bytes = Int(capability.dropFirst(messageLimitPrefix.count)), bytes > 0 { return bytes }
@@ -38,20 +39,20 @@ public enum DeliveryProtocol {
         return nil
     }
     private static let messageLimitPrefix = "message.max."
-    /// Kind, sequence, ack.
+    /// The length of kind, sequence and ack.
     public static let dataHeaderLength = 9
-    /// Labels of the plain channels beside it, with an empty protocol string.
+    /// The label of the unordered plain channel, which has an empty protocol string.
     public static let unorderedLabel = "room.unordered"
-    /// As `unorderedLabel`.
+    /// The label of the lossy plain channel.
     public static let lossyLabel = "room.lossy"
-    /// The reliable channel towards a member without the capability: plain data-channel semantics.
+    /// The label of the reliable channel to a member without the capability: plain data-channel semantics.
     public static let plainLabel = "room.plain"
 }
 
 extension DeliveryProtocol {
-    /// Bytes of one frame, header included: what every browser accepts. A longer message travels in parts.
+    /// The size of one frame, including the header: what every browser accepts. A longer message is sent in parts.
     public static let maximumFrameLength = 262_144
-    /// Payload bytes that fit into one frame.
+    /// The payload bytes that fit into one frame.
     public static let maximumPartLength = maximumFrameLength - dataHeaderLength
 
     /// The first byte of a frame.
@@ -64,7 +65,7 @@ extension DeliveryProtocol {
         case text = 3
         /// A part of a message; more follow.
         case part = 4
-        /// An acknowledgement that travels alone.
+        /// An acknowledgement without data.
         case ack = 5
         /// Advice, neither numbered nor repeated.
         case hint = 6
@@ -72,11 +73,11 @@ extension DeliveryProtocol {
 
     /// Advice from one side to the other.
     public enum Hint: UInt8, Sendable, Hashable {
-        /// The sender has just come back to the room server: it may be worth trying now.
+        /// The sender has just reconnected to the room server: it may be worth trying now.
         case serverIsBack = 1
-        /// The sender leaves the room, and its session ends: a server that has lost its state will not say so.
+        /// The sender leaves the room, and its session ends. A server that has lost its state will not report it.
         case leaving = 2
-        /// The sender hears nothing of the other side, which may not know it: where only one direction is cut.
+        /// The sender receives nothing from the other side, which may not know it: only one direction is cut.
         case unheard = 3
 
         /// The whole frame.
@@ -87,14 +88,14 @@ extension DeliveryProtocol {
     public struct ResumeFrame: Sendable, Hashable {
         /// The sender's session.
         public var session: SessionID
-        /// The session of the other side that the numbers belong to.
+        /// The other side's session, to which the numbers belong.
         public var peerSession: SessionID
-        /// The last number that has come in order; 0: none.
+        /// The last number that has arrived in order; 0: none.
         public var received: UInt64
         /// The lowest number that can still be sent.
         public var next: UInt64
 
-        /// A frame of these values.
+        /// Creates a frame with these values.
         public init(session: SessionID, peerSession: SessionID, received: UInt64, next: UInt64) {
             self.session = session
             self.peerSession = peerSession
@@ -119,19 +120,19 @@ extension DeliveryProtocol {
         }
     }
 
-    /// A frame as it came; `payload` is where the rest begins.
+    /// A received frame; `payload` is where the rest begins.
     public enum Frame: Sendable, Hashable {
         /// The first frame of a side.
         case resume(ResumeFrame)
         /// The header of a data frame; its payload begins after `dataHeaderLength` bytes.
         case data(kind: Kind, sequence: UInt32, ack: UInt32)
-        /// The lower 32 bits of the last number that has come in order.
+        /// The lower 32 bits of the last number that has arrived in order.
         case ack(UInt32)
-        /// Nil: a code that is not known.
+        /// A hint; nil for an unknown code.
         case hint(Hint?)
     }
 
-    /// Reads a frame's header. Nil: not a frame of this version; the channel is to be closed.
+    /// Parses a frame's header. Nil: not a frame of this version; the channel should be closed.
     public static func decode(_ bytes: UnsafeRawBufferPointer) -> Frame? {
         guard let first = bytes.first, let kind = Kind(rawValue: first) else { return nil }
         switch kind {

@@ -1,9 +1,9 @@
-/// Reads the fields of one JSON object, and says which field is missing, wrong or over its limit.
+/// Reads the fields of one JSON object, and reports which field is missing, wrong or over its limit.
 ///
-/// `null` counts as absent. Fields that nobody asks for are ignored.
+/// `null` counts as absent. Fields that are not read are ignored.
 package struct FieldReader {
     private let members: [ByteText: JSONValue]
-    /// What comes before a field's name in errors: `resume.`, `roster[3].`.
+    /// The prefix of a field's name in errors: `resume.`, `roster[3].`.
     private let path: String
 
     package init(_ members: [ByteText: JSONValue], path: String = "") {
@@ -12,7 +12,7 @@ package struct FieldReader {
     }
 
     package enum Characters {
-        /// No control characters but tab, line feed and carriage return.
+        /// No control characters except tab, line feed and carriage return.
         case text
         /// No control characters.
         case line
@@ -81,7 +81,8 @@ package struct FieldReader {
         try required(field, optionalString(field, limit: limit, characters, minimum: minimum))
     }
 
-    /// Text for people: control characters but tab, line feed and carriage return become U+FFFD, which counts for the limit.
+    /// Reads text for people: control characters except tab, line feed and carriage return become U+FFFD, which counts
+    /// for the limit.
     package func freeText(_ field: String, limit: Int) throws(ProtocolError) -> String? {
         guard let text = try text(field) else { return nil }
         let shown = Self.withoutControls(text)
@@ -98,7 +99,7 @@ package struct FieldReader {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// A name of a room or participant that somebody chooses. Throws `invalid_name`, which names the character.
+    /// Reads a name of a room or participant. Throws `invalid_name`, naming the character.
     package func name(_ field: String, limit: Int) throws(ProtocolError) -> String {
         let text = try required(field, text(field))
         guard text.utf8.count <= limit else { throw tooMuch(field, limit, "bytes") }
@@ -124,7 +125,7 @@ package struct FieldReader {
         let integer: UInt64
         switch value {
         case .integer(let exact): integer = exact
-        // `1.0` and `1e3`, as far as every whole number has one form as a floating-point number.
+        // `1.0` and `1e3`, in the range in which every whole number has one floating-point form.
         case .real(let real) where real >= 0 && real < 0x1p53 && real.rounded() == real: integer = UInt64(real)
         default: throw wrong(field, "is not a whole number that is not negative")
         }
@@ -142,7 +143,7 @@ package struct FieldReader {
         return boolean
     }
 
-    /// Seconds since 1970, which may have a fraction (RFC 7519 §2: NumericDate).
+    /// Reads seconds since 1970, which may have a fraction (RFC 7519 §2: NumericDate).
     package func optionalDate(_ field: String) throws(ProtocolError) -> Double? {
         let seconds: Double
         switch value(field) {
@@ -163,7 +164,7 @@ package struct FieldReader {
         case .real(let real): seconds = real
         default: throw wrong(field, "is not a number")
         }
-        // Compared before it is converted: a conversion of an infinite or huge number would trap.
+        // Compared before the conversion, which would trap for an infinite or huge number.
         guard seconds >= 0 else { throw wrong(field, "is negative") }
         guard seconds <= Limits.duration.wholeSeconds else {
             throw tooMuch(field, Int(Limits.duration.wholeSeconds), "seconds")
@@ -192,7 +193,7 @@ package struct FieldReader {
         return elements
     }
 
-    /// An absent array is empty.
+    /// Reads an array of strings. An absent one is empty.
     package func strings(
         _ field: String, count: Int, limit: Int, _ characters: Characters, minimum: Int = 1
     ) throws(ProtocolError) -> [String] {
@@ -214,7 +215,7 @@ package struct FieldReader {
         return result
     }
 
-    /// Absent metadata are empty. Keys are lines of 1 byte at least.
+    /// Reads metadata. Absent metadata are empty. Keys are lines of at least 1 byte.
     package func metadata(_ field: String = "metadata") throws(ProtocolError) -> [String: String] {
         guard let reader = try optionalObject(field) else { return [:] }
         guard reader.members.count <= Limits.metadataEntries else {
@@ -235,7 +236,7 @@ package struct FieldReader {
                 throw tooMuch(field, Limits.metadataValue, "bytes for a value")
             }
             total += key.utf8.count + text.utf8.count
-            // Different bytes, but one key for `String`, and for people.
+            // Different bytes, but the same key for `String`, and for people.
             guard result.updateValue(text, forKey: key) == nil else {
                 throw wrong(field, "has two keys that are canonically equivalent")
             }

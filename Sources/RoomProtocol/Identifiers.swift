@@ -1,9 +1,9 @@
 /// A participant of a room, chosen by the server at the first join and kept through every resume and rejoin.
 /// Offerer and answerer of a pair are decided by the order of the two ids, byte by byte.
 public struct ParticipantID: Sendable, Hashable, Comparable, CustomStringConvertible {
-    /// As it travels: 1 to 64 characters of `A-Z a-z 0-9 - _`.
+    /// The text on the wire: 1 to 64 characters of `A-Z a-z 0-9 - _`.
     public let rawValue: String
-    /// Takes the text as it is: the codec checks it.
+    /// Creates an id with any text. The codec checks it.
     public init(_ rawValue: String) { self.rawValue = rawValue }
     public var description: String { rawValue }
     public static func < (left: Self, right: Self) -> Bool {
@@ -11,23 +11,24 @@ public struct ParticipantID: Sendable, Hashable, Comparable, CustomStringConvert
     }
 }
 
-/// A room's name. Two are the same where their bytes are.
+/// A room's name. Two names are equal when their bytes are.
 public struct RoomName: Sendable, Hashable, CustomStringConvertible {
-    /// As it travels: 1 to 128 bytes of UTF-8, without control characters and others that names must not have.
+    /// The text on the wire: 1 to 128 bytes of UTF-8, without control characters and others that names must not have.
     public let rawValue: String
-    /// Takes the text as it is: the codec checks it.
+    /// Creates a name with any text. The codec checks it.
     public init(_ rawValue: String) { self.rawValue = rawValue }
     public var description: String { rawValue }
     public static func == (left: Self, right: Self) -> Bool { left.rawValue.hasSameBytes(as: right.rawValue) }
     public func hash(into hasher: inout Hasher) { rawValue.hashBytes(into: &hasher) }
 }
 
-/// One participant's stay in a room. A new one at every first join; kept by resume and rejoin, unless the others were told
-/// meanwhile that it has ended. Delivery state between two participants belongs to the pair of their session ids, so that a new participant under an old name starts clean.
+/// One participant's stay in a room. Every first join starts a new one. Resume and rejoin keep it, unless the others
+/// were notified meanwhile that it has ended. Delivery state between two participants belongs to the pair of their
+/// session ids, so that a new participant under an old name starts clean.
 public struct SessionID: Sendable, Hashable, CustomStringConvertible {
-    /// As it travels: 1 to 64 characters of `A-Z a-z 0-9 - _`.
+    /// The text on the wire: 1 to 64 characters of `A-Z a-z 0-9 - _`.
     public let rawValue: String
-    /// Takes the text as it is: the codec checks it.
+    /// Creates an id with any text. The codec checks it.
     public init(_ rawValue: String) { self.rawValue = rawValue }
     public var description: String { rawValue }
 }
@@ -38,11 +39,12 @@ public typealias Epoch = UInt64
 /// Counts a room's hosts; the participant with the highest term is the host.
 public typealias HostTerm = UInt64
 
-/// One peer connection between two participants; new at each rebuild, chosen at random by the offerer.
+/// The identifier of one peer connection between two participants; new at each rebuild, chosen at random by the
+/// offerer.
 public struct PeerConnectionID: Sendable, Hashable, CustomStringConvertible {
-    /// As it travels: 1 to 64 characters of `A-Z a-z 0-9 - _`.
+    /// The text on the wire: 1 to 64 characters of `A-Z a-z 0-9 - _`.
     public let rawValue: String
-    /// Takes the text as it is: the codec checks it.
+    /// Creates an id with any text. The codec checks it.
     public init(_ rawValue: String) { self.rawValue = rawValue }
     public var description: String { rawValue }
 }

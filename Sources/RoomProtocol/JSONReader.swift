@@ -1,20 +1,21 @@
-/// A JSON value (RFC 8259). Numbers that are whole, not negative and written without fraction or exponent are kept exactly.
+/// A JSON value (RFC 8259). Numbers that are whole, not negative and written without fraction or exponent are kept
+/// exactly.
 package enum JSONValue: Equatable {
     case null
     case bool(Bool)
     case integer(UInt64)
-    /// Any other number. It may be infinite, where the text was out of range.
+    /// Any other number. It may be infinite, when the text was out of range.
     case real(Double)
     case string(String)
     case array([JSONValue])
-    /// By the bytes of the names.
+    /// The members, by the bytes of their names.
     case object([ByteText: JSONValue])
 }
 
-/// Why a text is no JSON that we accept. Never quotes the text: it may hold secrets.
+/// The reason why a text is not accepted as JSON. Never quotes the text, which may contain secrets.
 package struct JSONError: Error, Equatable {
     package var reason: StaticString
-    /// Bytes from the beginning of the text.
+    /// The offset in bytes from the beginning of the text.
     package var offset: Int
 
     package static func == (left: Self, right: Self) -> Bool {
@@ -22,11 +23,12 @@ package struct JSONError: Error, Equatable {
     }
 }
 
-/// A reader of one JSON text: valid UTF-8 only, nothing behind the value, and limits on depth, number of values and length of
-/// numbers. The time is linear in the bytes.
+/// A reader of one JSON text: valid UTF-8 only, nothing after the value, and limits on depth, number of values and
+/// length of numbers. The time is linear in the bytes.
 ///
-/// A byte order mark is passed over (RFC 8259 §8.1). Half a surrogate pair, which `JSON.stringify` writes as an escape, is read as
-/// U+FFFD. Duplicate names are refused (RFC 8259 §4 leaves it open) so that no two readers ever see different messages.
+/// A byte order mark is ignored (RFC 8259 §8.1). Half a surrogate pair, which `JSON.stringify` writes as an escape, is
+/// read as U+FFFD. Duplicate names are refused (RFC 8259 §4 leaves it open), so that no two readers see different
+/// messages.
 package struct JSONReader {
     private let bytes: UnsafeRawBufferPointer
     private let nameLimit: Int
@@ -35,7 +37,7 @@ package struct JSONReader {
     private var depth = 0
     private var values = 0
 
-    /// What is wrong with a text that is JSON all the same: it can be read to its end, but must not be acted upon.
+    /// A defect of a text that is JSON: it can be read to its end, but must have no effect.
     package enum Flaw: Equatable {
         case duplicateName(JSONError)
         case longName
@@ -53,8 +55,8 @@ package struct JSONReader {
         return value
     }
 
-    /// Reads a text, and tells its first flaw. Of a name that occurs twice, the first value is kept; members whose names are longer than
-    /// `nameLimit` bytes are left out.
+    /// Reads a text, and reports its first flaw. Of a name that occurs twice, the first value is kept. Members whose
+    /// names are longer than `nameLimit` bytes are left out.
     package static func read(
         _ bytes: UnsafeRawBufferPointer, nameLimit: Int
     ) throws(JSONError) -> (JSONValue, Flaw?) {
@@ -69,7 +71,7 @@ package struct JSONReader {
 
     private func error(_ reason: StaticString) -> JSONError { JSONError(reason: reason, offset: index) }
 
-    /// The byte at the index; nil at the end. Every access goes through here: the buffer itself checks nothing in release.
+    /// The byte at the index; nil at the end. Every access uses it: the buffer itself checks nothing in release builds.
     private var current: UInt8? { index < bytes.count ? bytes[index] : nil }
 
     private mutating func skipWhitespace() {
@@ -160,7 +162,7 @@ package struct JSONReader {
             defer { index += 1 }
             return try text(bytes[start..<index])
         }
-        // Escapes: they only ever make a string shorter.
+        // Escapes only ever make a string shorter.
         var unescaped = [UInt8](bytes[start..<index])
         while let byte = current {
             switch byte {
@@ -180,7 +182,7 @@ package struct JSONReader {
         throw error("the text ends early")
     }
 
-    /// To the next byte that means something inside a string, or to the end.
+    /// Skips to the next special byte inside a string, or to the end.
     private mutating func skipPlain() {
         var next = index
         while next < bytes.count {
@@ -216,7 +218,7 @@ package struct JSONReader {
                         code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
                     }
                 }
-                // Without its other half: what follows stands for itself.
+                // Without its other half: the following text is separate.
                 if code < 0x10000 { index = next }
             }
             // There is no scalar for half of a surrogate pair.

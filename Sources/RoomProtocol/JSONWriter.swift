@@ -42,7 +42,7 @@ package struct JSONWriter {
         bytes.append(contentsOf: (value ? "true" : "false").utf8)
     }
 
-    /// Seconds, rounded down to microseconds; a negative duration is written as 0.
+    /// Writes seconds, rounded down to microseconds. A negative duration is written as 0.
     package mutating func member(_ name: StaticString, _ value: Duration?) {
         guard let value else { return }
         self.name(name)
@@ -61,7 +61,7 @@ package struct JSONWriter {
         array(name, value) { writer, element in writer.string(element) }
     }
 
-    /// Members in the order of their names, so that equal dictionaries give equal bytes.
+    /// Writes the members in the order of their names, so that equal dictionaries give equal bytes.
     package mutating func member(_ name: StaticString, _ value: [String: String]) {
         self.name(name)
         object { writer in

@@ -1,9 +1,9 @@
 extension Unicode.Scalar {
-    /// Whether a name of a room or participant must not have it: control characters (C0, DEL, C1), ends of lines, what changes the
-    /// direction of the text around it or is not visible (all that Unicode calls default-ignorable: zero-width characters, variation
-    /// selectors, tags), and U+FFFD, which stands for what was no text.
+    /// Whether a name of a room or participant must not contain it: control characters (C0, DEL, C1), line ends,
+    /// characters that change the direction of the surrounding text or are invisible (all that Unicode calls
+    /// default-ignorable: zero-width characters, variation selectors, tags), and U+FFFD, which replaces invalid text.
     ///
-    /// With them a name could look like another one, or change what is shown around it.
+    /// With them a name could look like another one, or change the display of the text around it.
     var isForbiddenInNames: Bool {
         switch value {
         case 0x20...0x7E: false

@@ -1,15 +1,15 @@
 extension ProtocolError {
-    /// The text is no message of this protocol: the connection ends.
+    /// The text is not a message of this protocol: the connection ends.
     public static func malformed(_ message: String, sequence: SequenceNumber? = nil) -> ProtocolError {
         ProtocolError(code: .malformed, message: message, isRetryable: false, isFatal: true, sequence: sequence)
     }
 
-    /// A field is over its limit: the message is not acted upon, the connection goes on (after the hello).
+    /// A field is over its limit: the message has no effect, and the connection continues (after the hello).
     public static func limitExceeded(_ message: String) -> ProtocolError {
         ProtocolError(code: .limitExceeded, message: message, isRetryable: false, isFatal: false)
     }
 
-    /// A message of a type that this side does not know: not acted upon, the connection goes on (after the hello).
+    /// A message of an unknown type: it has no effect, and the connection continues (after the hello).
     public static func unknownType(_ message: String) -> ProtocolError {
         ProtocolError(code: .unknownType, message: message, isRetryable: false, isFatal: false)
     }
@@ -21,8 +21,8 @@ extension ProtocolError {
         return ProtocolError(
             code: .invalidName,
             message:
-                "The field \(field) has the character U+\(code). A name has no control characters, line ends, invisible or "
-                + "zero-width characters, and none that change the direction of text.",
+                "The field \(field) has the character U+\(code). A name has no control characters, line ends, "
+                + "invisible or zero-width characters, and none that change the direction of text.",
             isRetryable: false, isFatal: false)
     }
 

@@ -1,27 +1,27 @@
-/// What the server refuses, and whether it makes sense to ask again.
+/// A refusal by the server, and whether a retry makes sense.
 public struct ProtocolError: Error, Sendable, Hashable {
-    /// Who has taken a connection's place.
+    /// The reason why a connection was replaced.
     public struct Replacement: Sendable, Hashable, RawRepresentable {
         public let rawValue: String
-        /// Takes the text as it is.
+        /// Creates a value with any text.
         public init(rawValue: String) { self.rawValue = rawValue }
 
         /// The same session, over a newer connection.
         public static let session = Replacement(rawValue: "session")
-        /// Another participant, who has joined under the same name. The older one is out for good.
+        /// Another participant that has joined under the same name. The older one must not return.
         public static let participant = Replacement(rawValue: "participant")
     }
 
-    /// What was wrong. Codes that are not known here are kept as they came.
+    /// The kind of an error. Unknown codes are kept unchanged.
     public struct Code: Sendable, Hashable, RawRepresentable {
         public let rawValue: String
-        /// Takes the text as it is.
+        /// Creates a code with any text.
         public init(rawValue: String) { self.rawValue = rawValue }
 
-        /// No JSON, a field that is missing or of the wrong kind, numbers that make no sense. Fatal only where the message's number
-        /// could not be read.
+        /// No JSON, a field that is missing or of the wrong type, or invalid numbers. Fatal only when the message's
+        /// number could not be read.
         public static let malformed = Code(rawValue: "malformed")
-        /// A type, or a body of a signal, that is not known.
+        /// An unknown type, or body of a signal.
         public static let unknownType = Code(rawValue: "unknown_type")
         /// A field, or a whole message, over its limit.
         public static let limitExceeded = Code(rawValue: "limit_exceeded")
@@ -37,47 +37,47 @@ public struct ProtocolError: Error, Sendable, Hashable {
         public static let roomNotFound = Code(rawValue: "room_not_found")
         /// A first join as host of a room that exists.
         public static let roomExists = Code(rawValue: "room_exists")
-        /// As many participants as the room may have.
+        /// The room is full.
         public static let roomFull = Code(rawValue: "room_full")
-        /// Somebody else in the room has this name.
+        /// Another participant in the room has this name.
         public static let nameTaken = Code(rawValue: "name_taken")
         /// The connection belongs to an older epoch than the one the server knows.
         public static let staleEpoch = Code(rawValue: "stale_epoch")
-        /// The same session came back over a newer connection, and this one ends, silently for the application; or somebody else has
-        /// taken the name: `replacedBy` tells.
+        /// The same session has a newer connection, and this one ends, unnoticed by the application; or another
+        /// participant has taken the name: see `replacedBy`.
         public static let replaced = Code(rawValue: "replaced")
-        /// The host has removed the participant, or somebody of this name.
+        /// The host has removed this participant, or one with this name.
         public static let kicked = Code(rawValue: "kicked")
         /// The host has closed the room.
         public static let roomClosed = Code(rawValue: "room_closed")
         /// Only the host may do this.
         public static let notHost = Code(rawValue: "not_host")
-        /// A signal or a kick for nobody.
+        /// A signal or a kick to a participant that is not in the room.
         public static let peerNotFound = Code(rawValue: "peer_not_found")
         /// Too many messages, rooms or connections.
         public static let tooManyRequests = Code(rawValue: "too_many_requests")
-        /// The server ends.
+        /// The server is shutting down.
         public static let shuttingDown = Code(rawValue: "shutting_down")
-        /// The server's own mistake.
+        /// An internal error of the server.
         public static let internalError = Code(rawValue: "internal")
     }
 
-    /// What programs look at.
+    /// The kind of the error, for programs.
     public var code: Code
     /// One sentence for people.
     public var message: String
     /// Whether the same hello may succeed later.
     public var isRetryable: Bool
-    /// Whether the connection ends with this.
+    /// Whether the connection ends with this error.
     public var isFatal: Bool
-    /// When to come back, where the server asks for it.
+    /// The time window of a retry, when the server requests one.
     public var retryAfter: RetryWindow?
-    /// The number of the client's message that is answered, where there is one.
+    /// The number of the client's message that caused the error, if there is one.
     public var sequence: SequenceNumber?
-    /// Of `replaced`: by whom. Nil: the server does not say.
+    /// The cause of `replaced`. Nil: the server does not say.
     public var replacedBy: Replacement?
 
-    /// An error of these values.
+    /// Creates an error with these values.
     public init(
         code: Code, message: String, isRetryable: Bool, isFatal: Bool, retryAfter: RetryWindow? = nil,
         sequence: SequenceNumber? = nil, replacedBy: Replacement? = nil
@@ -92,13 +92,13 @@ public struct ProtocolError: Error, Sendable, Hashable {
     }
 }
 
-/// Seconds within which clients spread their return.
+/// The time within which clients spread their return.
 public struct RetryWindow: Sendable, Hashable {
-    /// Not before this.
+    /// The earliest time.
     public var earliest: Duration
-    /// Not after this.
+    /// The latest time.
     public var latest: Duration
-    /// A window between the two.
+    /// Creates a window between the two times.
     public init(earliest: Duration, latest: Duration) {
         self.earliest = earliest
         self.latest = latest

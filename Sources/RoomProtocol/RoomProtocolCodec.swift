@@ -1,47 +1,48 @@
-/// The JSON form of the messages: one object per WebSocket text message, told apart by `type`. See <doc:WireProtocol>.
+/// The JSON form of the messages: one object per WebSocket text message, distinguished by `type`. See
+/// <doc:WireProtocol>.
 ///
 /// Decoding never traps, whatever the bytes are. It throws a ``ProtocolError`` with one of these codes:
 ///
-/// - `malformed`: no JSON, or a field that is missing or of the wrong kind. Not fatal in a client's message whose number could be read:
-///   then it costs that message only;
+/// - `malformed`: no JSON, or a field that is missing or of the wrong type. Not fatal in a client's message whose
+///   number could be read: it then costs that message only;
 /// - `invalid_name`: a name with a character that no name may have;
-/// - `limit_exceeded`: a field over its limit (``Limits``), which the message names;
+/// - `limit_exceeded`: a field over its limit (``Limits``); the message names the field;
 /// - `unknown_type`: a type, or a kind of signal, that this version does not know;
 /// - `version_mismatch` (fatal): a `hello` or `joined` without a common version.
 ///
-/// Where the envelope could be read, the error carries the message's number: whoever refuses a numbered message still counts it
-/// as received, so that it is not sent again for ever.
+/// When the envelope could be read, the error has the message's number: a side that refuses a numbered message still
+/// counts it as received, so that it is not sent again for ever.
 public enum RoomProtocolCodec {
-    /// The text of a client's message, without a limit: it is the receiver that checks.
+    /// Returns the text of a client's message. Limits are checked by the receiver.
     public static func encode(_ envelope: Envelope<ClientMessage>) -> [UInt8] {
         EncodedBody(envelope.message).finished(sequence: envelope.sequence, ack: envelope.ack)
     }
 
-    /// The text of a server's message, without a limit: it is the receiver that checks.
+    /// Returns the text of a server's message. Limits are checked by the receiver.
     public static func encode(_ envelope: Envelope<ServerMessage>) -> [UInt8] {
         EncodedBody(envelope.message).finished(sequence: envelope.sequence, ack: envelope.ack)
     }
 
-    /// Reads a client's message. Throws as this type says.
+    /// Parses a client's message. Throws the errors of this type.
     public static func decodeClientMessage(
         _ bytes: UnsafeRawBufferPointer
     ) throws(ProtocolError) -> Envelope<ClientMessage> {
         try decode(bytes, limit: Limits.clientMessageBytes, isFieldFatal: false, ClientMessage.init)
     }
 
-    /// Reads a server's message. Throws as this type says.
+    /// Parses a server's message. Throws the errors of this type.
     public static func decodeServerMessage(
         _ bytes: UnsafeRawBufferPointer
     ) throws(ProtocolError) -> Envelope<ServerMessage> {
         try decode(bytes, limit: Limits.serverMessageBytes, isFieldFatal: true, ServerMessage.init)
     }
 
-    /// Reads a client's message. Throws as this type says.
+    /// Parses a client's message. Throws the errors of this type.
     public static func decodeClientMessage(_ bytes: [UInt8]) throws(ProtocolError) -> Envelope<ClientMessage> {
         try bytes.span.bytes.withUnsafeBytes { bytes throws(ProtocolError) in try decodeClientMessage(bytes) }
     }
 
-    /// Reads a server's message. Throws as this type says.
+    /// Parses a server's message. Throws the errors of this type.
     public static func decodeServerMessage(_ bytes: [UInt8]) throws(ProtocolError) -> Envelope<ServerMessage> {
         try bytes.span.bytes.withUnsafeBytes { bytes throws(ProtocolError) in try decodeServerMessage(bytes) }
     }
@@ -84,7 +85,7 @@ public enum RoomProtocolCodec {
     }
 }
 
-/// A message's JSON without its number and acknowledgement: encoded once, sent to many.
+/// The JSON of a message without its number and acknowledgement: encoded once, sent to many.
 public struct EncodedBody: Sendable, Hashable {
     /// The object without its closing brace.
     private let bytes: [UInt8]
@@ -101,10 +102,10 @@ public struct EncodedBody: Sendable, Hashable {
         bytes = writer.bytes.dropLast()
     }
 
-    /// Bytes, without number and acknowledgement.
+    /// The number of bytes, without number and acknowledgement.
     public var count: Int { bytes.count }
 
-    /// The whole text.
+    /// Returns the complete text.
     public func finished(sequence: SequenceNumber? = nil, ack: SequenceNumber? = nil) -> [UInt8] {
         var bytes = bytes
         bytes.reserveCapacity(bytes.count + 64)

@@ -2,67 +2,68 @@
 public enum ServerMessage: Sendable, Hashable {
     /// The answer to `hello`.
     case joined(Joined)
-    /// Numbered and acknowledged, as are `peerLeft`, `peerChanged`, `hostChanged` and `signal`.
+    /// A participant has joined. Numbered and acknowledged, as are `peerLeft`, `peerChanged`, `hostChanged` and
+    /// `signal`.
     case peerJoined(Participant)
-    /// A session has ended for good.
+    /// A session has ended permanently.
     case peerLeft(ParticipantID, SessionID, reason: LeaveReason)
     /// New metadata, another host role, or a higher epoch: the participant has rejoined.
     case peerChanged(Participant)
-    /// `sessionToken` is the receiver's own, signed anew: after a loss of the server's state the highest term wins, so everybody
-    /// must be able to show that they know of this one. A secret.
+    /// The host has changed. `sessionToken` is the receiver's own, newly signed: when the server loses its state, the
+    /// highest term wins, so everybody must be able to prove this one. A secret.
     case hostChanged(ParticipantID, term: HostTerm, sessionToken: String)
-    /// From another participant; `peer` is stamped by the server.
+    /// A signal from another participant; the server sets `peer`.
     case signal(Signal)
     /// Fresh ICE servers outside of a join.
     case iceServers(ICEServerList)
-    /// All of the client's numbered messages up to `received` have come.
+    /// All of the client's numbered messages up to `received` have arrived.
     case ack(received: SequenceNumber)
-    /// Asks for a sign of life; answered by a `pong` with the same id.
+    /// Requests a `pong` with the same id, as evidence of life.
     case ping(id: UInt64)
     /// The answer to a `ping`.
     case pong(id: UInt64)
-    /// The server ends; come back after a delay chosen at random within the window.
+    /// The server is shutting down. Clients return after a delay chosen at random within the window.
     case goingAway(retryAfter: RetryWindow)
-    /// What was wrong. A fatal one is the last message of the connection.
+    /// An error. A fatal one is the last message of the connection.
     case error(ProtocolError)
 }
 
-/// The answer to `hello`: who the client is, and what it needs to know.
+/// The answer to `hello`: the client's identity, and the state of the room.
 public struct Joined: Sendable, Hashable {
-    /// The version that both speak.
+    /// The version that both sides speak.
     public var version: Int
-    /// The client's own id; kept for ever.
+    /// The client's own id, which never changes.
     public var participant: ParticipantID
     /// The client's own session.
     public var session: SessionID
-    /// Of the client's own session.
+    /// The epoch of the client's own session.
     public var epoch: Epoch
     /// Whether the client is the room's host.
     public var isHost: Bool
-    /// Of the host that the room has now; 0 while it waits for one.
+    /// The term of the current host; 0 while the room waits for one.
     public var hostTerm: HostTerm
-    /// True: the same epoch goes on, both streams are continued, and the others never saw a leave. False: a first join or a
+    /// Whether the same epoch continues with both streams, and the others never saw a leave. False: a first join or a
     /// rejoin; both streams start again at 1.
     public var isResumed: Bool
-    /// All of the client's numbered messages up to this have come (a resume only).
+    /// The number up to which all of the client's messages have arrived (a resume only).
     public var received: SequenceNumber
-    /// The number of the server's last message before this one (a resume only): what is sent again up to it is older than the
-    /// roster. Nil: the server does not say.
+    /// The number of the server's last message before this one (a resume only): repeated messages up to it are older
+    /// than the roster. Nil: the server does not say.
     public var sent: SequenceNumber?
-    /// For the next `Resume`. A secret.
+    /// The token for the next `Resume`. A secret.
     public var sessionToken: String
-    /// Everybody else, as of now.
+    /// All other participants at this time.
     public var roster: [Participant]
-    /// Good from now on for their time to live.
+    /// The ICE servers, valid from now on for their time to live.
     public var iceServers: ICEServerList
-    /// A client that heard nothing for `pingInterval` pings, and gives the connection up `pingDeadline` later.
+    /// The silence after which a client pings. It closes the connection `pingDeadline` later.
     public var pingInterval: Duration
     /// See `pingInterval`.
     public var pingDeadline: Duration
-    /// For how long a session may be resumed.
+    /// How long a session may be resumed.
     public var grace: Duration
 
-    /// An answer of these values.
+    /// Creates a `joined` message.
     public init(
         version: Int = protocolVersion, participant: ParticipantID, session: SessionID, epoch: Epoch, isHost: Bool,
         hostTerm: HostTerm, isResumed: Bool, received: SequenceNumber = 0, sent: SequenceNumber? = nil,
@@ -89,22 +90,22 @@ public struct Joined: Sendable, Hashable {
 
 /// A roster entry.
 public struct Participant: Sendable, Hashable {
-    /// Kept through every resume and rejoin.
+    /// The id, kept through every resume and rejoin.
     public var id: ParticipantID
-    /// One stay; a new one is somebody new, whatever the id.
+    /// The session. A new one is a different participant, whatever the id.
     public var session: SessionID
-    /// Higher after each rejoin.
+    /// The epoch, which is higher after each rejoin.
     public var epoch: Epoch
-    /// To be shown; unique in the room.
+    /// The name to show; unique in the room.
     public var name: String
     /// Whether this is the room's host.
     public var isHost: Bool
-    /// What the participant shows of itself.
+    /// The metadata that the participant shows to others.
     public var metadata: [String: String]
-    /// What the participant's client can do: `delivery.v1`, `message.max.4194304`.
+    /// The features of the participant's client: `delivery.v1`, `message.max.4194304`.
     public var capabilities: [String]
 
-    /// An entry of these values.
+    /// Creates an entry with these values.
     public init(
         id: ParticipantID, session: SessionID, epoch: Epoch, name: String, isHost: Bool,
         metadata: [String: String] = [:], capabilities: [String] = []
@@ -118,7 +119,7 @@ public struct Participant: Sendable, Hashable {
         self.capabilities = capabilities
     }
 
-    // Names and metadata are the same where their bytes are.
+    // Names and metadata are equal when their bytes are.
     public static func == (left: Self, right: Self) -> Bool {
         left.id == right.id && left.session == right.session && left.epoch == right.epoch && left.isHost == right.isHost
             && left.capabilities == right.capabilities && left.name.hasSameBytes(as: right.name)
@@ -132,17 +133,17 @@ public struct Participant: Sendable, Hashable {
     }
 }
 
-/// ICE servers with the time for which their credentials are good, counted from the message's arrival.
+/// ICE servers with the life of their credentials, counted from the message's arrival.
 public struct ICEServerList: Sendable, Hashable {
     /// One STUN or TURN server.
     public struct Server: Sendable, Hashable {
-        /// `stun:host:port`, `turn:host:port?transport=udp`, …
+        /// The URLs: `stun:host:port`, `turn:host:port?transport=udp`, …
         public var urls: [String]
-        /// Nil for STUN.
+        /// The user name; nil for STUN.
         public var username: String?
-        /// A secret.
+        /// The password. A secret.
         public var credential: String?
-        /// A server of these values.
+        /// Creates a server with these values.
         public init(urls: [String], username: String? = nil, credential: String? = nil) {
             self.urls = urls
             self.username = username
@@ -151,21 +152,21 @@ public struct ICEServerList: Sendable, Hashable {
     }
     /// The servers.
     public var servers: [Server]
-    /// Nil: they do not expire.
+    /// The life of the credentials. Nil: they do not expire.
     public var ttl: Duration?
 
-    /// A list of these values.
+    /// Creates a list with these values.
     public init(servers: [Server] = [], ttl: Duration? = nil) {
         self.servers = servers
         self.ttl = ttl
     }
 }
 
-/// Why a session has ended.
+/// The reason why a session has ended.
 public enum LeaveReason: String, Sendable, CaseIterable {
     /// The participant left.
     case left
-    /// The participant did not come back within the grace period.
+    /// The participant did not return within the grace period.
     case timedOut = "timed_out"
     /// The host removed the participant.
     case kicked

@@ -1,4 +1,4 @@
-// The bodies are written as a browser's own values are: `RTCSessionDescription.toJSON()`, `RTCIceCandidate.toJSON()`.
+// The bodies have the form of a browser's own values: `RTCSessionDescription.toJSON()`, `RTCIceCandidate.toJSON()`.
 extension Signal {
     init(_ fields: FieldReader) throws(ProtocolError) {
         self.init(

@@ -1,52 +1,52 @@
 /// Negotiation between two participants, relayed by the server.
 public struct Signal: Sendable, Hashable {
-    /// To the server: the receiver. From the server: the sender, stamped by it.
+    /// The receiver, in a message to the server; the sender, set by the server, in a message from it.
     public var peer: ParticipantID
-    /// The session of the receiver that is meant (to the server) or of the sender (from the server). A signal for a session
-    /// that is no more is dropped.
+    /// The session of the receiver (to the server) or of the sender (from the server). A signal for a session that has
+    /// ended is dropped.
     public var session: SessionID
-    /// The peer connection that is meant; one that was replaced is recognised by it.
+    /// The peer connection of the signal. By it, signals of a replaced connection are recognised.
     public var connection: PeerConnectionID
-    /// The round of this connection that is meant.
+    /// The negotiation round of the signal.
     public var negotiation: NegotiationID
-    /// What is said.
+    /// The content.
     public var body: Body
 
-    /// What one peer says to another.
+    /// The content of a signal.
     public enum Body: Sendable, Hashable {
         /// An offer or an answer.
         case description(Description)
         /// A candidate (trickle ICE, RFC 8838).
         case candidate(Candidate)
-        /// All candidates of this generation were told.
+        /// All candidates of this generation have been sent.
         case endOfCandidates(usernameFragment: String)
-        /// The answering side asks the offerer for a new path.
+        /// The answering side requests a new path from the offerer.
         case restartRequest(reason: String)
-        /// The answering side asks the offerer for a new peer connection.
+        /// The answering side requests a new peer connection from the offerer.
         case rebuildRequest(reason: String)
     }
 
-    /// As a browser's `RTCSessionDescription` gives it as JSON.
+    /// A session description, in the JSON form of a browser's `RTCSessionDescription`.
     public struct Description: Sendable, Hashable {
-        /// Which of the two it is.
+        /// The kind of a description.
         public enum Kind: String, Sendable {
-            /// Of the offerer.
+            /// The offerer's description.
             case offer
-            /// Of the other side, to an offer.
+            /// The other side's answer to an offer.
             case answer
         }
-        /// Offer or answer.
+        /// Whether it is an offer or an answer.
         public var kind: Kind
-        /// The session description (RFC 8829). It holds an ICE password: a secret.
+        /// The session description (RFC 8829). It contains an ICE password: a secret.
         public var sdp: String
-        /// A description of these values.
+        /// Creates a description with these values.
         public init(kind: Kind, sdp: String) {
             self.kind = kind
             self.sdp = sdp
         }
     }
 
-    /// As a browser's `RTCIceCandidate` gives it as JSON.
+    /// A candidate, in the JSON form of a browser's `RTCIceCandidate`.
     public struct Candidate: Sendable, Hashable {
         /// A line as in RFC 8839 §5.1, without `a=`.
         public var candidate: String
@@ -54,9 +54,9 @@ public struct Signal: Sendable, Hashable {
         public var mediaID: String?
         /// `sdpMLineIndex`.
         public var mediaLineIndex: Int?
-        /// The generation that the candidate belongs to.
+        /// The candidate's generation.
         public var usernameFragment: String?
-        /// A candidate of these values.
+        /// Creates a candidate with these values.
         public init(
             candidate: String, mediaID: String? = nil, mediaLineIndex: Int? = nil, usernameFragment: String? = nil
         ) {
@@ -67,7 +67,7 @@ public struct Signal: Sendable, Hashable {
         }
     }
 
-    /// A signal of these values.
+    /// Creates a signal with these values.
     public init(
         peer: ParticipantID, session: SessionID, connection: PeerConnectionID, negotiation: NegotiationID, body: Body
     ) {

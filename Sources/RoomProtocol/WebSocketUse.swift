@@ -1,8 +1,8 @@
 /// The WebSocket subprotocol of this version. A client may offer it or none.
 public let webSocketSubprotocol = "room.v1"
 
-/// The WebSocket close codes that the server uses (RFC 6455 §7.4). Clients decide by the last `error` or `goingAway` message;
-/// where there was none, every code means: come back, and resume.
+/// The WebSocket close codes that the server uses (RFC 6455 §7.4). Clients decide by the last `error` or `goingAway`
+/// message. Without one, every code means: reconnect, and resume.
 public struct CloseCode: Sendable, Hashable, RawRepresentable {
     public let rawValue: UInt16
     public init(rawValue: UInt16) { self.rawValue = rawValue }
@@ -21,6 +21,6 @@ public struct CloseCode: Sendable, Hashable, RawRepresentable {
     public static let messageTooBig = CloseCode(rawValue: 1009)
     /// After a fatal `error`, which says why.
     public static let refused = CloseCode(rawValue: 4000)
-    /// The client does not read what it is sent; its session can be resumed.
+    /// The client does not read its messages; its session can be resumed.
     public static let tooSlow = CloseCode(rawValue: 4001)
 }
