@@ -4,20 +4,20 @@ public import TransportPluginAPI
 
 /// A GLib main context that runs inside a `TransportLoop`: libnice's sources on the thread of the transports.
 ///
-/// Each user makes one of its own: GLib looks at every source of a context whenever one of them has something to do, and a thousand
-/// agents in one context would pay for each other. It is owned by the loop's thread for good, and is its thread-default context
-/// while it is run and within `asDefault`, so that asynchronous GIO calls answer on the loop. The loop keeps it until `end()`,
-/// or until the loop ends.
+/// Each user makes its own context: GLib examines every source of a context whenever one of them is ready, so a
+/// thousand agents in one context would pay for each other. The loop's thread owns it permanently. It is the
+/// thread-default context while it runs and within `asDefault`, so that asynchronous GIO calls answer on the loop. The
+/// loop keeps it until `end()`, or until the loop ends.
 ///
 /// **Isolation.** Everything is for the loop's thread. GLib's own functions may be called from any thread
 /// (`g_source_attach`, `g_main_context_invoke`): GLib's wake-up descriptor is watched like every other.
 ///
-/// **Cost.** A turn of the loop in which nothing happened to GLib costs a comparison. GLib is run only when one of the context's
+/// **Cost.** A turn of the loop without any GLib event costs a comparison. GLib runs only when one of the context's
 /// descriptors is ready, its next timeout has passed, or `setNeedsPass()` was called.
 public final class GLibContext {
-    /// The loop that the context runs in.
+    /// The loop in which the context runs.
     public unowned let loop: TransportLoop
-    /// The `GMainContext`. Borrowed: take a reference of your own (`g_main_context_ref`) to keep it beyond `end()`.
+    /// The `GMainContext`. Borrowed: take your own reference (`g_main_context_ref`) to keep it beyond `end()`.
     public let mainContext: OpaquePointer
 
     private let contexts: GLibContexts
@@ -28,21 +28,21 @@ public final class GLibContext {
     private var isInPass = false
     private var isEnding = false
     private var hasEnded = false
-    /// When GLib must be run again if nothing else happens.
+    /// The time at which GLib must run again if nothing else happens.
     private(set) var deadline = Timestamp.zero
     private var timer: LoopTimer?
     private var timerDeadline = Timestamp.distantFuture
 
-    /// How often GLib was run. For tests: steady data flow must not raise it.
+    /// The number of GLib's passes. For tests: steady data flow must not raise it.
     public private(set) var passCount = 0
 
-    /// How long the end of a loop waits for its users to give back what they have.
+    /// How long the end of a loop waits for its users to release their resources.
     public static let endPatience = Duration.milliseconds(250)
 
-    /// Dispatches of one pass, after which the rest of the loop gets its turn.
+    /// The number of dispatches in one pass, after which the rest of the loop gets its turn.
     private static let maximumDispatches = 32
 
-    /// A context of its own on `loop`. Called on it. Throws `.resourceExhausted`.
+    /// Creates a context on `loop`, on which it is called. Throws `.resourceExhausted`.
     public init(on loop: TransportLoop) throws(TransportError) {
         let contexts = try GLibContexts.of(loop)
         let error = CGLib_try_wakeup()
@@ -65,38 +65,38 @@ public final class GLibContext {
 
     // MARK: For users of the C API
 
-    /// To be called after every use of GLib or libnice outside of their own callbacks that may have added or changed a source: GLib
-    /// does not tell the thread that owns a context about what that thread itself does.
+    /// Call this after every use of GLib or libnice outside of their own callbacks that may have added or changed a
+    /// source: GLib does not notify the owner thread of its own changes.
     public func setNeedsPass() {
         loop.preconditionIsCurrent()
-        // A running pass goes on until nothing is left to do.
+        // A running pass continues until nothing is left to do.
         guard !needsPass, !isInPass, !hasEnded else { return }
         needsPass = true
         contexts.setDue(self)
     }
 
-    /// Runs `body` with this context as the thread's default: for calls that begin something asynchronous.
+    /// Runs `body` with this context as the thread's default, for calls that start something asynchronous.
     public func asDefault<Result>(_ body: () -> Result) -> Result {
         g_main_context_push_thread_default(mainContext)
         defer { g_main_context_pop_thread_default(mainContext) }
         return body()
     }
 
-    /// Runs `handler` when the loop ends: it starts to give back what `owner` has. `owner` calls `removeAtEnd` when that is
-    /// done; the end waits for it, but no longer than `endPatience`. The closure keeps alive what it captures.
+    /// Runs `handler` when the loop ends, to start releasing the resources of `owner`. `owner` calls `removeAtEnd` when
+    /// that is done; the end waits for it, but no longer than `endPatience`. The closure keeps its captures alive.
     public func atEnd(of owner: AnyObject, _ handler: @escaping () -> Void) {
         loop.preconditionIsCurrent()
         contexts.atEnd(of: owner, handler)
     }
 
-    /// Takes back `atEnd` of the same object.
+    /// Removes the `atEnd` handler of the same object.
     public func removeAtEnd(of owner: AnyObject) {
         loop.preconditionIsCurrent()
         contexts.atEnd(of: owner, nil)
     }
 
-    /// Gives the context back. What is left in it is run down without waiting. May be called from inside a callback of a source.
-    /// Idempotent.
+    /// Releases the context. Remaining work in it is completed without waiting. May be called from inside a callback of
+    /// a source. Idempotent.
     public func end() {
         loop.preconditionIsCurrent()
         guard !hasEnded else { return }
@@ -115,7 +115,7 @@ public final class GLibContext {
         pass()
     }
 
-    /// GLib's own iteration, taken apart to keep the result of its last, fruitless round: what to wait for.
+    /// Runs GLib's own iteration, split up to keep the result of its last, empty round: what to wait for.
     private func pass() {
         passCount += 1
         isInPass = true
@@ -163,7 +163,7 @@ public final class GLibContext {
         }
     }
 
-    /// Brings the set of descriptors up to date.
+    /// Updates the set of descriptors.
     private func watchDescriptors(_ count: Int) {
         wanted.removeAll(keepingCapacity: true)
         for descriptor in contexts.descriptors.prefix(count) where descriptor.fd >= 0 {
@@ -182,7 +182,8 @@ public final class GLibContext {
         swap(&registered, &wanted)
     }
 
-    /// A timer that comes too early is kept: GLib is asked then, and mostly has another deadline again.
+    /// Schedules the next pass. A timer that is too early is kept: it queries GLib, which mostly has another deadline
+    /// by then.
     private func wait(until deadline: Timestamp) {
         self.deadline = deadline
         if let timer, timer.isPending, timerDeadline <= deadline { return }
@@ -203,7 +204,7 @@ public final class GLibContext {
         timer = nil
         for (descriptor, _) in registered { contexts.forget(descriptor, of: slot) }
         registered = []
-        // Answers of what was cancelled.
+        // Answers to cancelled calls.
         for _ in 0..<Self.maximumDispatches where g_main_context_iteration(mainContext, 0) == 0 { break }
         g_main_context_release(mainContext)
         g_main_context_unref(mainContext)

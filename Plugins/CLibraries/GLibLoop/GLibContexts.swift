@@ -2,27 +2,27 @@ internal import CGLib
 internal import Glibc
 internal import TransportPluginAPI
 
-/// All GLib contexts of one loop: their descriptors in one set, and the list of those that are to be run. The loop keeps it.
+/// All GLib contexts of one loop: their descriptors in one set, and the list of contexts to run. The loop keeps it.
 final class GLibContexts: LoopSource {
     unowned let loop: TransportLoop
-    /// GLib's descriptors, in a set of their own: GLib closes descriptors and reuses their numbers as it likes, and what
-    /// libnice watches may be watched elsewhere on the loop as well.
+    /// GLib's descriptors, in a separate set: GLib closes descriptors and reuses their numbers at any time, and
+    /// libnice's descriptors may be watched elsewhere on the loop as well.
     private let epoll: Int32
     private var watch: LoopWatch?
     private var contexts: [GLibContext?] = []
     private var freeSlots: [Int] = []
-    /// The slot of the context that a descriptor of the set belongs to.
+    /// The slot of the context that owns a descriptor of the set.
     private var owners: [Int32: Int] = [:]
-    /// Contexts that are to be run.
+    /// The contexts to run.
     private var due: [GLibContext] = []
     private var running: [GLibContext] = []
     private var isRunning = false
     private var lastAsked = Timestamp.zero
     private var endHandlers: [ObjectIdentifier: () -> Void] = [:]
-    /// What GLib is asked to fill in.
+    /// The buffer that GLib fills in.
     var descriptors: UnsafeMutableBufferPointer<GPollFD> = .allocate(capacity: 32)
 
-    /// The contexts of `loop`. Throws `.resourceExhausted`.
+    /// Returns the contexts of `loop`. Throws `.resourceExhausted`.
     static func of(_ loop: TransportLoop) throws(TransportError) -> GLibContexts {
         if let contexts = loop.source(ofType: GLibContexts.self) { return contexts }
         let contexts = try GLibContexts(loop: loop)
@@ -62,21 +62,21 @@ final class GLibContexts: LoopSource {
         freeSlots.append(context.slot)
     }
 
-    /// `context` is to be run before the loop sleeps.
+    /// Marks `context` to run before the loop sleeps.
     func setDue(_ context: GLibContext) {
         due.append(context)
-        // End-of-turn work may run after the loop has asked its sources: ask for one more turn.
+        // End-of-turn work may run after the loop has called its sources: request one more turn.
         if !isRunning, lastAsked == loop.turnTime { loop.schedule(at: .zero) {} }
     }
 
-    /// Puts a descriptor into the set, anew if it is there: its number may belong to another file by now, and the kernel forgot the
-    /// old one when it was closed.
+    /// Adds a descriptor to the set, also when it is there already: its number may belong to another file by now, and
+    /// the kernel removed the old one when it was closed.
     func watch(_ descriptor: Int32, _ events: UInt32, for slot: Int) {
         owners[descriptor] = slot
         _ = CGLib_epoll_put(epoll, descriptor, events, UInt32(slot))
     }
 
-    /// Takes it out, unless its number belongs to another context by now.
+    /// Removes a descriptor, unless its number belongs to another context by now.
     func forget(_ descriptor: Int32, of slot: Int) {
         guard owners[descriptor] == slot else { return }
         owners[descriptor] = nil
@@ -87,7 +87,7 @@ final class GLibContexts: LoopSource {
 
     // MARK: For the loop
 
-    /// Notes whose descriptors are ready. They stay ready until their contexts are run.
+    /// Marks the contexts whose descriptors are ready. They stay ready until the contexts run.
     private func collect() {
         withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 64) { slots in
             let count = Int(CGLib_epoll_ready(epoll, slots.baseAddress, 64))
@@ -111,7 +111,7 @@ final class GLibContexts: LoopSource {
 
     func loopWillEnd() {
         for handler in Array(endHandlers.values) { handler() }
-        // Farewells are sent and, within limits, answered: a TURN server is told that its allocation is free.
+        // Final messages are sent and, within limits, answered: a TURN server learns that its allocation is free.
         let patience = Timestamp.now() + GLibContext.endPatience
         for context in contexts { context?.runAtEnd() }
         while !endHandlers.isEmpty, case let rest = patience - .now(), rest > .zero {
