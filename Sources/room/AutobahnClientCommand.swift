@@ -2,13 +2,13 @@ internal import ArgumentParser
 internal import Foundation
 internal import TransportPluginAPI
 
-/// Goes through the cases of Autobahn's fuzzing server with a signaling backend (Tests/Autobahn). Not for people.
+/// Runs the cases of Autobahn's fuzzing server with a signaling backend (Tests/Autobahn). Not for people.
 struct AutobahnClientCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "autobahn-client", shouldDisplay: false)
 
     @OptionGroup var common: CommonOptions
     @Option var signaling: String
-    /// Where the fuzzing server listens.
+    /// The URL of the fuzzing server.
     @Option var server: String
 
     /// Autobahn's largest messages have 16 MiB.
@@ -44,7 +44,7 @@ struct AutobahnClientCommand: AsyncParsableCommand {
         await transport.shutdown()
     }
 
-    /// Returns when the connection has ended: how, is for Autobahn to judge.
+    /// Echoes until the connection has ended; Autobahn judges how.
     private func echo(_ connection: some SignalingConnection) async {
         do {
             while let message = try await connection.receive() { try await connection.send(message) }

@@ -17,11 +17,14 @@ internal import TransportPluginAPI
 
 /// The backends that this executable was built with.
 enum Backends {
-    /// Peer backends whose paths `faults` can cut.
+    /// The peer backends whose paths `faults` can cut.
     static let faultable: Set = ["webrtc-libnice"]
 
-    /// `faults`: given, every ICE agent can have its path cut by it, for `room demo` and tests.
-    /// `plugins`: shared libraries to load; those of the environment variable ROOM_PLUGINS (comma-separated) come first.
+    /// Returns a registry of the backends of this executable.
+    ///
+    /// - Parameters:
+    ///   - faults: Cuts the paths of all ICE agents, for `room demo` and tests.
+    ///   - plugins: Shared libraries to load, after those of the environment variable ROOM_PLUGINS (comma-separated).
     static func registry(faults: ICEFaultControl? = nil, plugins: [String] = []) throws -> TransportRegistry {
         var registry = TransportRegistry()
         #if Libwebsockets
@@ -39,7 +42,7 @@ enum Backends {
         return registry
     }
 
-    /// Whether the backend's paths can be cut by the `faults` of its registry.
+    /// Returns whether the `faults` of its registry can cut the backend's paths.
     static func hasFaults(_ name: String) -> Bool { name == "webrtc-libnice" }
 
     #if WebRTC

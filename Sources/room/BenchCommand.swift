@@ -8,9 +8,12 @@ struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench", abstract: "Measure backends side by side, each pair in processes of its own.",
         discussion: """
-            Scenarios: connect, rtt, throughput, small, signaling; and those that take minutes for each backend: many (100 and \
-            1,000 connections), reconnect (the server killed, back after 0.2, 2 and 5 s), recovery (the server killed, the path \
-            silent, both). The backends are those of `room plugins`: the configuration file's plugins are loaded here too, and \
+            Scenarios: connect, rtt, throughput, small, signaling; and those that take minutes for each backend: many \
+            (100 and \
+            1,000 connections), reconnect (the server killed, back after 0.2, 2 and 5 s), recovery (the server \
+            killed, the path \
+            silent, both). The backends are those of `room plugins`: the configuration file's plugins are loaded here \
+            too, and \
             its options reach the backends that it names.
             """)
 
@@ -39,7 +42,8 @@ struct BenchCommand: AsyncParsableCommand {
 
     @Option(
         help: """
-            Compare with this file, which --json wrote: exit status 5 when a median is worse by more than both spreads together \
+            Compare with this file, which --json wrote: exit status 5 when a median is worse by more than both \
+            spreads together \
             and by more than --tolerance.
             """)
     var check: String?
@@ -69,7 +73,7 @@ struct BenchCommand: AsyncParsableCommand {
         }
         defer { for watch in watches { watch.cancel() } }
         do {
-            // A baseline that cannot be read is known before minutes of measuring.
+            // An unreadable baseline is reported before minutes of measuring.
             let baseline = try check.map(BenchmarkReport.init(contentsOf:))
             let results =
                 if let from { try BenchmarkReport(contentsOf: from) } else { try await measure() }
@@ -146,7 +150,7 @@ struct BenchCommand: AsyncParsableCommand {
         }
     }
 
-    /// Says how the run compares; returns whether the check fails.
+    /// Prints the comparison of the run. Returns whether the check fails.
     private func compare(_ baseline: BenchmarkReport, _ results: BenchmarkReport) -> Bool {
         let comparison = BaselineComparison(baseline: baseline, current: results, tolerance: tolerance / 100)
         let name = check ?? ""
@@ -172,7 +176,7 @@ struct BenchCommand: AsyncParsableCommand {
     }
 }
 
-/// A thread that does nothing, eagerly, at the lowest priority: a core that never sleeps.
+/// A thread that spins at the lowest priority, so that a core never sleeps.
 private final class BusyLoop: Sendable {
     private let isStopped = Locked(false)
 

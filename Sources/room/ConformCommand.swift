@@ -10,9 +10,12 @@ struct ConformCommand: AsyncParsableCommand {
         commandName: "conform",
         abstract: "Run the conformance kit against a backend: does it keep the contract of transports?",
         discussion: """
-            One line for each clause of the contract as it finishes. Clauses about what the backend does not declare, or the kit cannot \
-            do to it from outside, are skipped and say so. A signaling backend is judged at a WebSocket server over TCP; one that speaks \
-            something else runs the kit in tests of its own, which bring a server. Exits with 5 when a clause fails, with 4 when the backend cannot run here.
+            One line for each clause of the contract as it finishes. Clauses about what the backend does not declare, \
+            or the kit cannot \
+            do to it from outside, are skipped and say so. A signaling backend is judged at a WebSocket server over \
+            TCP; one that speaks \
+            something else runs the kit in tests of its own, which bring a server. Exits with 5 when a clause fails, \
+            with 4 when the backend cannot run here.
             """)
 
     @OptionGroup var common: CommonOptions
@@ -49,7 +52,7 @@ struct ConformCommand: AsyncParsableCommand {
         guard judged > 0 else {
             throw CommandError(.usage, "--only '\(only ?? "")': '\(subject)' has no clause whose identifier begins so")
         }
-        // What a clause left behind may still run: an orderly exit would take from under it what it uses.
+        // Work that a clause left behind may still run: an orderly exit would remove what it uses.
         if report.hasFailed { _exit(ExitStatus.checkFailed.rawValue) }
     }
 
@@ -78,7 +81,7 @@ struct ConformCommand: AsyncParsableCommand {
         return (signaling, peers)
     }
 
-    /// Exits with 4 by what it throws when the backend cannot run here, and with 2 when its options are wrong.
+    /// Makes a transport. Exits with 4 when the backend cannot run here, and with 2 when its options are wrong.
     static func made<Transport>(
         _ descriptor: PluginDescriptor, _ make: () throws(TransportError) -> Transport
     ) throws -> Transport {
@@ -93,7 +96,8 @@ struct ConformCommand: AsyncParsableCommand {
 
     // MARK: The kit
 
-    /// `first` tells the type; the clauses make their own. Returns how many clauses there were.
+    /// Runs the clauses of a backend; they make their own transports. `first` only determines the type. Returns the
+    /// number of clauses.
     private func judge<Transport: SignalingTransport>(
         _ first: Transport, _ plugin: SignalingPlugin, _ context: PluginContext, _ report: inout ConformanceReport
     ) async -> Int {
@@ -117,7 +121,7 @@ struct ConformCommand: AsyncParsableCommand {
         let make: @Sendable () throws -> Transport = { try Self.cast(try plugin.make(context), plugin.descriptor) }
         let setPath: @Sendable (Bool, Transport, Transport) async -> Void = { isUp, left, right in
             if isUp { faults.restore() } else { faults.cut() }
-            // The agents are told on their loops.
+            // The agents are notified on their loops.
             await left.loop.run {}
             await right.loop.run {}
         }
@@ -144,10 +148,10 @@ struct ConformCommand: AsyncParsableCommand {
     }
 }
 
-/// Tells each clause as it finishes, and what it comes to.
+/// Prints each clause as it finishes, and the result.
 private struct ConformanceReport {
     let json: Bool
-    /// Only some clauses were asked for: they say nothing about the contract as a whole.
+    /// Whether only some clauses were requested, which proves nothing about the contract as a whole.
     let isPartial: Bool
     var hasFailed = false
 
@@ -158,7 +162,7 @@ private struct ConformanceReport {
         self.isPartial = isPartial
     }
 
-    /// Runs the clauses one after the other. When the first fails, the others say nothing: they are left.
+    /// Runs the clauses one after the other. When the first fails, the others would prove nothing, and are not run.
     mutating func run(_ clauses: [ConformanceClause], of name: String, kind: String, hint: String) async {
         guard !clauses.isEmpty else { return }
         var counts: [Outcome: Int] = [:]

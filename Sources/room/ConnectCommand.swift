@@ -9,12 +9,16 @@ struct ConnectCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "connect", abstract: "Join a room: lines from standard input are sent, what happens is printed.",
         discussion: """
-            Standard input waits until the room is joined. Each line is sent to everybody who is in the room then, on the reliable \
+            Standard input waits until the room is joined. Each line is sent to everybody who is in the room then, on \
+            the reliable \
             channel; with --json each line is a command. In an empty room there is nobody to send to, and that is said.
 
-            The exit status is 0 when the room was left, 1 when --leave-at-eof was given and something did not reach everybody in \
-            the room (or nobody was there), 2 for wrong usage, 3 when the server refused, 4 when a backend cannot run here, 130 after \
-            SIGINT, 141 when nobody reads standard output any more. SIGTERM and SIGHUP leave the room; a second SIGINT ends at once.
+            The exit status is 0 when the room was left, 1 when --leave-at-eof was given and something did not reach \
+            everybody in \
+            the room (or nobody was there), 2 for wrong usage, 3 when the server refused, 4 when a backend cannot run \
+            here, 130 after \
+            SIGINT, 141 when nobody reads standard output any more. SIGTERM and SIGHUP leave the room; a second \
+            SIGINT ends at once.
             """)
 
     @OptionGroup var common: CommonOptions
@@ -45,7 +49,7 @@ struct ConnectCommand: AsyncParsableCommand {
         }
         let configuration = try transport.configuration(settings, common)
         let faults = faultInjection ? ICEFaultControl() : nil
-        // Before anything is joined that would have to be left.
+        // Before joining anything that would have to be left.
         let stops = StopSignals()
         defer { stops.cancel() }
         let (pressure, pressureFeed) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
@@ -63,14 +67,14 @@ struct ConnectCommand: AsyncParsableCommand {
                 messageLimit: configuration.maximumMessageSize)
             return await session.run(until: stops.stops, pressure)
         }
-        // The room is left: a reader that pauses is waited for, until a signal says otherwise.
+        // The room has been left. Waits for a reader that pauses, until a signal ends the wait.
         stops.isOver()
         await output.finish(within: stops.hasStopped ? .seconds(1) : nil)
         if status != .done { throw status }
     }
 }
 
-/// How to reach the server and the peers: shared by `connect` and `bench`.
+/// The options for reaching the server and the peers: shared by `connect` and `bench`.
 struct TransportOptions: ParsableArguments {
     @Option(help: "The room server, ws://… or wss://….")
     var server: String?
@@ -90,7 +94,8 @@ struct TransportOptions: ParsableArguments {
 
     @Option(
         help:
-            "A join token. It stands in the shell's history, and for a moment in the list of processes: better is --token-file or ROOM_TOKEN."
+            "A join token. It is visible in the shell's history, and for a moment in the list of processes: prefer "
+            + "--token-file or ROOM_TOKEN."
     )
     var token: String?
 
@@ -100,14 +105,16 @@ struct TransportOptions: ParsableArguments {
 
     @Option(
         help:
-            "An HTTP proxy on the way to the server, http://host:port or http://user:password@host:port; none: no proxy. Default: what the environment names (https_proxy, http_proxy, all_proxy, no_proxy)."
+            "An HTTP proxy on the way to the server, http://host:port or http://user:password@host:port; none: "
+            + "no proxy. Default: what the environment names (https_proxy, http_proxy, all_proxy, no_proxy)."
     )
     var proxy: String?
 
     @Option(help: "A PEM file with the authorities to trust for wss. Default: the system's.")
     var tlsAuthorities: String?
 
-    /// `checksICEServers`: one that cannot be used is refused; the doctor tells of it among its findings.
+    /// Returns the configuration. With `checksICEServers`, an unusable one is refused; the doctor reports it among its
+    /// findings instead.
     func configuration(
         _ settings: Settings, _ common: CommonOptions, checksICEServers: Bool = true
     ) throws -> RoomConfiguration {
@@ -140,7 +147,7 @@ struct TransportOptions: ParsableArguments {
         return configuration
     }
 
-    /// What was asked for, else what the environment names.
+    /// Returns the requested proxy, or else the one that the environment names.
     private func proxy(_ settings: Settings, _ server: SignalingEndpoint) throws -> SignalingEndpoint.Proxy? {
         do {
             guard let text = try proxy ?? settings.string("proxy") else {

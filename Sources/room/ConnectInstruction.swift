@@ -18,7 +18,8 @@ enum ConnectInstruction {
     case cutPath
     case restorePath
 
-    /// Throws a sentence that says what is wrong. A field that is not known is an error: a mistyped `to` would tell everybody.
+    /// Parses a line. Throws a sentence with the reason. An unknown field is an error: a mistyped `to` would send to
+    /// everybody.
     init(_ line: [UInt8], allowsFaults: Bool) throws(Malformed) {
         guard let object = try? JSONSerialization.jsonObject(with: Data(line)) as? [String: Any],
             let verb = object["do"] as? String

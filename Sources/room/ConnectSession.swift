@@ -14,7 +14,7 @@ struct ConnectSession: Sendable {
     let faults: ICEFaultControl?
     let json: Bool
     let leaveAtEOF: Bool
-    /// Bytes.
+    /// The maximum size of a message in bytes.
     let messageLimit: Int
     private let counts = Locked(Counts())
 
@@ -22,7 +22,7 @@ struct ConnectSession: Sendable {
     private static let patience = Duration.seconds(30)
 
     private struct Counts {
-        /// Send commands that were accepted, and lines and commands that were not.
+        /// The numbers of accepted send commands, and of refused lines and commands.
         var accepted = 0
         var refused = 0
         var undelivered = 0
@@ -34,7 +34,7 @@ struct ConnectSession: Sendable {
     }
 
     private enum Outcome: Sendable {
-        /// The room has ended; of itself where there is an error.
+        /// The room has ended, by itself if there is an error.
         case ended(RoomError?)
         case stopped(ExitStatus)
         case nothing
@@ -54,7 +54,7 @@ struct ConnectSession: Sendable {
         self.messageLimit = messageLimit
     }
 
-    /// Returns when the room has ended, and everything that is to be said of it is in the queue.
+    /// Returns when the room has ended, and all of its output is in the queue.
     func run(until stops: AsyncStream<StopSignals.Stop>, _ pressure: AsyncStream<Void>) async -> ExitStatus {
         let (inputs, feed) = AsyncStream.makeStream(of: Input.self)
         readLines(into: feed)
@@ -76,7 +76,7 @@ struct ConnectSession: Sendable {
                 switch outcome {
                 case .ended(let reason):
                     error = reason
-                    // Of the others, one may wait for ever.
+                    // One of the others may wait for ever.
                     group.cancelAll()
                 case .stopped(let reason): status = reason
                 case .nothing: break
@@ -84,7 +84,7 @@ struct ConnectSession: Sendable {
             }
             return (status, error)
         }
-        // What was held back comes before the last event.
+        // Messages that were held back precede the last event.
         await printMessages()
         reporter.left(error)
         if status != .done { return status }
@@ -96,12 +96,13 @@ struct ConnectSession: Sendable {
 
     private func printMessages() async { await room.onMessage { [reporter] message in reporter.message(message) } }
 
-    /// While the output is full, messages stay with the room, which holds senders back in its turn; its loop goes on.
+    /// Stops taking messages from the room while the output is full. The room holds senders back in turn; its loop
+    /// continues.
     private func holdBack(_ isFull: Bool) async {
         if isFull { await room.clearMessageHandler() } else { await printMessages() }
     }
 
-    /// Nil at the end: the room was left by us.
+    /// Prints events until the end. Returns nil when this command left the room.
     private func printEvents() async -> RoomError? {
         for await event in room.events {
             await output.waitUntilOpen()
@@ -128,7 +129,7 @@ struct ConnectSession: Sendable {
 
     // MARK: The end
 
-    /// Leaves the room when something from outside ends the command.
+    /// Leaves the room when an external reason ends the command.
     private func stop(_ stops: AsyncStream<StopSignals.Stop>) async -> Outcome {
         for await stop in stops {
             output.stopHoldingBack()
@@ -144,7 +145,7 @@ struct ConnectSession: Sendable {
 
     // MARK: Input
 
-    /// Performs what comes in, line by line, until the input ends or the room is left.
+    /// Performs the input line by line, until it ends or the room is left.
     private func take(_ inputs: AsyncStream<Input>) async {
         for await input in inputs {
             switch input {
@@ -152,7 +153,7 @@ struct ConnectSession: Sendable {
                 switch line {
                 case .tooLong(let length): refuse(line: length)
                 case .line(let bytes) where json: if await !perform(bytes) { return }
-                // Nobody who presses Enter at a terminal means an empty message.
+                // Pressing Enter at a terminal does not mean an empty message.
                 case .line(let bytes) where !bytes.isEmpty || isatty(0) == 0:
                     let isText = String(validating: bytes, as: UTF8.self) != nil
                     await send(Payload(bytes), isText: isText, to: nil, channel: .reliable)
@@ -174,7 +175,7 @@ struct ConnectSession: Sendable {
             isRetryable: false)
     }
 
-    /// False: the room was left.
+    /// Performs one line. Returns false when the room was left.
     private func perform(_ line: [UInt8]) async -> Bool {
         let instruction: ConnectInstruction
         do throws(ConnectInstruction.Malformed) {
@@ -201,7 +202,7 @@ struct ConnectSession: Sendable {
         return true
     }
 
-    /// Each command is answered: by `sent`, or by an error.
+    /// Sends, and answers the command: with `sent`, or with an error.
     private func send(_ payload: Payload, isText: Bool, to participant: ParticipantID?, channel: RoomChannel) async {
         do throws(RoomError) {
             var receivers = try await room.send(payload, isText: isText, to: participant, channel: channel)
@@ -221,20 +222,21 @@ struct ConnectSession: Sendable {
                 "no_receiver",
                 isEmpty
                     ? "no other participant is in the room: the message was not sent"
-                    : "no other participant is connected, and the lossy channel keeps nothing: the message was not sent",
+                    : "no other participant is connected, and the lossy channel keeps nothing: the message was "
+                        + "not sent",
                 isRetryable: true)
         } catch {
             counts.withLock { $0.refused += 1 }
             switch error.code {
-            // The room's end says so.
+            // The room's end reports it.
             case .left, .refused, .cancelled: break
             default: reporter.problem(error)
             }
         }
     }
 
-    /// What is lossy is not kept for those whose first connection is still being made: at the start they are waited for. False: there
-    /// is nothing to wait for, or not for so long.
+    /// Waits for the first connections, since lossy messages are not kept for participants that are still connecting.
+    /// Returns false when there is nothing to wait for, or when the wait takes too long.
     private func waitForFirstConnection() async -> Bool {
         guard !room.participants.isEmpty, !reporter.hasConnected else { return false }
         let deadline = Timestamp.now() + .seconds(5)
@@ -245,7 +247,8 @@ struct ConnectSession: Sendable {
         return false
     }
 
-    /// A thread of its own reads, since reading blocks. It waits until a line was taken before it reads the next.
+    /// Reads lines on a separate thread, since reading blocks. It waits until a line was taken before it reads the
+    /// next.
     private func readLines(into feed: AsyncStream<Input>.Continuation) {
         // A character may be an escape of six bytes; the rest is for the other fields.
         let limit = json ? messageLimit * 6 + 65_536 : messageLimit

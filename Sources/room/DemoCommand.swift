@@ -35,7 +35,7 @@ struct DemoCommand: AsyncParsableCommand {
     }
 }
 
-/// The story: meet, talk, lose the server, lose the path, say goodbye; and the books about every message.
+/// The course of the demo: meet, talk, lose the server, lose the path, leave; and the record of every message.
 private final class Demo: Sendable {
     private struct State {
         var ids: [String: String] = [:]
@@ -43,9 +43,9 @@ private final class Demo: Sendable {
         var signaling: [String: String] = [:]
         var isConnected: [String: Bool] = [:]
         var sent = ["alice": 0, "bob": 0]
-        /// Numbers that came, by receiver.
+        /// The numbers that arrived, by receiver.
         var received: [String: [Int]] = ["alice": [], "bob": []]
-        /// When the last message came, by receiver.
+        /// The time of the last message, by receiver.
         var lastMessage: [String: Timestamp] = [:]
         var largestGap: Duration = .zero
         var failure: String?
@@ -65,7 +65,7 @@ private final class Demo: Sendable {
         self.json = json
         directory = FileManager.default.temporaryDirectory.appendingPathComponent("room-demo-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
-        // The key that signs sessions outlives the server, so that a restarted one knows its guests.
+        // The key that signs sessions outlives the server, so that a restarted server recognises its participants.
         let key = (0..<32).map { _ in String(format: "%02x", UInt8.random(in: 0...255)) }.joined()
         let file = directory.appendingPathComponent("session.key").path
         _ = FileManager.default.createFile(
@@ -224,7 +224,7 @@ private final class Demo: Sendable {
         }
     }
 
-    /// Reads a child's lines into the state and wakes whoever waits for it. The thread of the child's pipe ends it.
+    /// Reads a child's lines into the state, and wakes tasks that wait for it. Runs on the thread of the child's pipe.
     private func follow(
         _ child: ChildProcess, _ update: @escaping @Sendable (inout State, [String: any Sendable]) -> Void
     ) {
@@ -267,7 +267,7 @@ private final class Demo: Sendable {
 
     // MARK: The pace
 
-    /// 20 messages a second each way, until told to stop.
+    /// Sends 20 messages a second in each direction, until it is told to stop.
     private func talk() async {
         let interval = Duration.milliseconds(50)
         var next = ContinuousClock.now
@@ -287,7 +287,7 @@ private final class Demo: Sendable {
         }
     }
 
-    /// Returns when `count` more messages have come at each side; says how many came at both together.
+    /// Returns when `count` more messages have arrived at each side, with the total number of arrivals at both.
     @discardableResult
     private func hear(_ count: Int) async throws -> Int {
         let before = state.withLock { $0.received.mapValues(\.count) }
@@ -297,7 +297,7 @@ private final class Demo: Sendable {
         return state.withLock { $0.received.values.reduce(0) { $0 + $1.count } } - before.values.reduce(0, +)
     }
 
-    /// Lets `count` more messages be sent at each side.
+    /// Waits until `count` more messages have been sent.
     private func pause(sent count: Int) async throws {
         let target = state.withLock { $0.sent["alice", default: 0] } + count
         while state.withLock({ $0.sent["alice", default: 0] }) < target { try await Task.sleep(for: .milliseconds(20)) }

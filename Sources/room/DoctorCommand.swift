@@ -9,9 +9,12 @@ struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor", abstract: "Say what would stop this machine from connecting, and what to do about it.",
         discussion: """
-            Looks at the backends' libraries, the network interfaces, UDP, buffer and descriptor limits, the clock, the room server \
-            (with --server, or one in the configuration) and each STUN and TURN server. With --room, two participants in this process \
-            also join a room, connect directly and by relay, and exchange messages. Exits with 5 when something would stop it.
+            Looks at the backends' libraries, the network interfaces, UDP, buffer and descriptor limits, the clock, \
+            the room server \
+            (with --server, or one in the configuration) and each STUN and TURN server. With --room, two participants \
+            in this process \
+            also join a room, connect directly and by relay, and exchange messages. Exits with 5 when something would \
+            stop it.
             """)
 
     @OptionGroup var common: CommonOptions
@@ -19,7 +22,8 @@ struct DoctorCommand: AsyncParsableCommand {
 
     @Option(
         help:
-            "Join a room whose name begins like that, and try everything in it. With a token: the room of that very name, which must be empty."
+            "Join a room whose name begins with this, and try everything in it. With a token: the room of exactly "
+            + "this name, which must be empty."
     )
     var room: String?
 
@@ -46,7 +50,8 @@ struct DoctorCommand: AsyncParsableCommand {
         }
         tell([
             Judgement.interfaces(
-                LocalAddress.all(), preferring: LocalAddress.preferred(), netlinkRefusal: LocalAddress.netlinkRefusal()),
+                LocalAddress.all(), preferring: LocalAddress.preferred(),
+                netlinkRefusal: LocalAddress.netlinkRefusal()),
             Judgement.udp(failure: await blocking { Probes.udpFailure() }),
             Judgement.receiveBuffers(maximum: Probes.receiveBufferMaximum()),
             Judgement.descriptors(limit: Probes.descriptorLimit()),
@@ -118,7 +123,8 @@ struct DoctorCommand: AsyncParsableCommand {
                     + extra)
     }
 
-    /// The message of a backend that cannot run names the package that brings what is missing.
+    /// Returns the finding about a backend. The message of one that cannot run names the package that provides the
+    /// missing library.
     private func library(_ descriptor: PluginDescriptor, isChosen: Bool) -> Finding {
         guard let reason = descriptor.unavailability() else {
             return Finding("libraries", .ok, "\(descriptor.name) can run here")
@@ -129,7 +135,7 @@ struct DoctorCommand: AsyncParsableCommand {
     }
 }
 
-/// Runs what blocks on a thread of its own.
+/// Runs blocking work on a separate thread.
 func blocking<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
     await withCheckedContinuation { continuation in
         Thread.detachNewThread { continuation.resume(returning: body()) }

@@ -3,13 +3,15 @@ internal import TransportPluginAPI
 
 /// Settings from the environment: `iceServers` is `ROOM_ICE_SERVERS`.
 ///
-/// Orchestrators set variables with this prefix as well: for a service named `room`, Kubernetes sets `ROOM_PORT=tcp://10.43.0.5:8080`
-/// beside `ROOM_SERVICE_HOST` and others, and container links set `ROOM_NAME=/app/room`. Those are passed over.
+/// Orchestrators set variables with this prefix as well: for a service named `room`, Kubernetes sets
+/// `ROOM_PORT=tcp://10.43.0.5:8080`, `ROOM_SERVICE_HOST` and others, and container links set `ROOM_NAME=/app/room`.
+/// Those are ignored.
 enum Environment {
     private static let variables = ProcessInfo.processInfo.environment
     private static let hasWarned = Locked(false)
 
-    /// Values from files and secrets often end with a line feed. An empty one is none.
+    /// Returns a value without the line feed at the end, which values from files and secrets often have. An empty value
+    /// counts as absent.
     static func value(of key: String) -> String? { value(of: key, in: variables) }
 
     static func value(of key: String, in variables: [String: String]) -> String? {
@@ -37,7 +39,7 @@ enum Environment {
         return name
     }
 
-    /// A port that is a URL; the name that comes with one.
+    /// Whether the value comes from an orchestrator: a port that is a URL, or the name that accompanies one.
     private static func isFromOrchestrator(_ key: String, _ text: String, _ variables: [String: String]) -> Bool {
         switch key {
         case "port": text.contains("://")
@@ -46,7 +48,7 @@ enum Environment {
         }
     }
 
-    /// What is passed over, and names that are most likely misspelt, are told once on standard error.
+    /// Prints ignored variables, and names that are most likely misspelt, once to standard error.
     static func warnOnce() {
         let isFirst = hasWarned.withLock { hasWarned in
             defer { hasWarned = true }
@@ -62,13 +64,14 @@ enum Environment {
             let name = variable(key)
             if let text = text(name, variables), isFromOrchestrator(key, text, variables) {
                 warnings.append(
-                    "\(name)=\(text) is what Kubernetes and container links set for a service named room: it is passed over. "
+                    "\(name)=\(text) is what Kubernetes and container links set for a service named room: it is "
+                        + "passed over. "
                         + "Use the flag --\(key), or turn such variables off (enableServiceLinks: false)")
             }
         }
         let known = Set(Settings.keys.map(variable))
         for name in variables.keys.sorted() where name.hasPrefix("ROOM_") && !known.contains(name) {
-            // Other programs may have variables with this prefix, so only near misses of names long enough to be no chance.
+            // Other programs may have variables with this prefix, so only near misses of sufficiently long names count.
             guard name.utf8.count >= 12, name.utf8.count <= 40,
                 let nearest = known.sorted().min(by: {
                     Settings.distance($0, name) < Settings.distance($1, name)

@@ -5,14 +5,14 @@ internal import RoomProtocol
 internal import TransportBenchmark
 internal import TransportPluginAPI
 
-/// Prints what happens to a room: JSON Lines for programs, a timeline for people.
+/// Prints the events of a room: JSON Lines for programs, a timeline for people.
 ///
 /// It never waits: everything goes into the queue of standard output.
 struct EventReporter: Sendable {
     private struct Known {
-        /// Of those in the room.
+        /// The names of the participants in the room.
         var names: [ParticipantID: String] = [:]
-        /// Whose verification code was shown.
+        /// The participants whose verification code was shown.
         var isVerified: Set<ParticipantID> = []
         var hasConnected = false
     }
@@ -27,7 +27,7 @@ struct EventReporter: Sendable {
         self.output = output
     }
 
-    /// Whether anybody was ever connected.
+    /// Whether any participant was ever connected.
     var hasConnected: Bool { known.withLock { $0.hasConnected } }
 
     func ready() {
@@ -49,7 +49,7 @@ struct EventReporter: Sendable {
         }
     }
 
-    /// The last event. `error`: why the room has ended; nil where it was left.
+    /// Prints the last event. `error` is the reason why the room has ended; nil when it was left.
     func left(_ error: RoomError?) {
         if let error { problem(error) }
         if json { print(JSONLine(event: "left")) } else { note("left", Output.grey) }
@@ -73,7 +73,7 @@ struct EventReporter: Sendable {
         }
     }
 
-    /// `receivers`: how many participants the last message was accepted for.
+    /// Reports an accepted message. `receivers` is the number of participants for which it was accepted.
     func sent(_ count: Int, to receivers: Int) {
         guard json else { return }
         var line = JSONLine(event: "sent")
@@ -207,7 +207,7 @@ struct EventReporter: Sendable {
         return line
     }
 
-    /// The id, for somebody who has left.
+    /// Returns the name, or the id of a participant that has left.
     private func name(of id: ParticipantID) -> String { known.withLock { $0.names[id] } ?? id.rawValue }
 
     private func print(_ line: JSONLine) { output.append(line.finished + "\n") }

@@ -3,7 +3,7 @@ internal import Foundation
 internal import Logging
 internal import TransportPluginAPI
 
-/// Loggers of this command: to standard error, quiet unless asked.
+/// Loggers of this command: to standard error, quiet by default.
 enum LogLevels {
     private static let queue = OutputQueue(descriptor: 2)
     private static let isUsed = Locked(false)
@@ -20,11 +20,12 @@ enum LogLevels {
         return logger
     }
 
-    /// Writes what is still in the queue.
+    /// Writes the rest of the queue.
     static func finish() async { if isUsed.withLock({ $0 }) { await queue.finish(within: .seconds(1)) } }
 }
 
-/// Writes to a queue, since a loop must not wait for a terminal that is paused. What does not fit into the queue is dropped.
+/// Writes to a queue, since a loop must not wait for a paused terminal. Lines that do not fit into the queue are
+/// dropped.
 private struct QueuedLogHandler: LogHandler {
     var metadata: Logger.Metadata = [:]
     var metadataProvider: Logger.MetadataProvider?

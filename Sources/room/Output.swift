@@ -4,7 +4,7 @@ internal import Glibc
 internal import TransportBenchmark
 internal import TransportPluginAPI
 
-/// Standard output, one whole line at a time, flushed; standard error for everything else.
+/// Writes whole lines to standard output, flushed; everything else goes to standard error.
 enum Output {
     private static let lock = Locked(())
     private static let onReaderGone = Locked<(@Sendable () -> Void)?>(nil)
@@ -15,10 +15,10 @@ enum Output {
 
     static func complain(_ text: String) { write(VisibleText.escaping(text) + "\n", to: 2) }
 
-    /// `handler` is called when a line finds that nobody reads standard output any more.
+    /// Calls `handler` when a line finds that nobody reads standard output any more.
     static func whenReaderIsGone(_ handler: @escaping @Sendable () -> Void) { onReaderGone.withLock { $0 = handler } }
 
-    /// Whether people look at standard output and colour is welcome (https://no-color.org).
+    /// Whether a person reads standard output and accepts colour (https://no-color.org).
     static let hasColour = isatty(1) == 1 && ProcessInfo.processInfo.environment["NO_COLOR"] == nil
 
     static func coloured(_ text: String, _ code: Int) -> StyledText { StyledText(text, colour: code) }
@@ -52,7 +52,8 @@ enum Output {
     }
 }
 
-/// Text to be printed: what is put into it is shown as text (`VisibleText`), so that only its own colours are obeyed by a terminal.
+/// Text to print. Interpolated values are shown safely (`VisibleText`), so that a terminal obeys only the text's own
+/// colours.
 struct StyledText: ExpressibleByStringInterpolation {
     let rendered: String
 

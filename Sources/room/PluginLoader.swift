@@ -4,16 +4,16 @@ internal import TransportPluginAPI
 
 /// Loads transports from shared libraries.
 enum PluginLoader {
-    /// Adds what the library at `path` registers. Libraries are never unloaded.
+    /// Adds the backends that the library at `path` registers. Libraries are never unloaded.
     static func load(_ path: String, into registry: inout TransportRegistry) throws {
         func refused(_ reason: String) -> CommandError { CommandError(.unavailable, "the plugin \(path) \(reason)") }
         guard FileManager.default.fileExists(atPath: path) else { throw refused("does not exist") }
-        // Without it the library would bring a Swift runtime of its own, and crash.
+        // Without it the library would bring its own Swift runtime, and crash.
         guard dlopen("libswiftCore.so", RTLD_NOW | RTLD_NOLOAD) != nil else {
             throw refused(
                 "cannot be loaded: this executable was linked with --static-swift-stdlib; link it dynamically")
         }
-        // All symbols now: a library for another version of the API must fail here, before its code runs.
+        // Resolves all symbols now: a library for another version of the API must fail here, before its code runs.
         guard let library = dlopen(path, RTLD_NOW | RTLD_LOCAL) else {
             let reason = dlerror().map { String(cString: $0) } ?? "no reason given"
             if reason.contains("transportPluginABI") {

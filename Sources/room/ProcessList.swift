@@ -1,16 +1,16 @@
 internal import Foundation
 
-/// What other users of this machine see of this process in the list of processes.
+/// The information about this process that other users see in the list of processes.
 enum ProcessList {
     /// Overwrites the values of `option` in this process's arguments, once Swift has its copy of them.
     static func hideValues(of option: String) {
-        // proc(5): the process's name in parentheses, which may hold anything; then the fields from the third on.
+        // proc(5): the process's name in parentheses, which may contain anything; then the fields from the third on.
         guard CommandLine.arguments.contains(where: { $0 == option || $0.hasPrefix(option + "=") }),
             let text = try? String(contentsOfFile: "/proc/self/stat", encoding: .utf8),
             let name = text.lastIndex(of: ")")
         else { return }
         let fields = text[name...].split(separator: " ").dropFirst()
-        // Fields 48 and 49: where the arguments are in this process's memory.
+        // Fields 48 and 49: the location of the arguments in this process's memory.
         guard fields.count > 46, let start = UInt(fields[fields.startIndex + 45]),
             let end = UInt(fields[fields.startIndex + 46]), end > start,
             let address = UnsafeMutableRawPointer(bitPattern: start)

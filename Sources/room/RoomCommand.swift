@@ -16,10 +16,10 @@ struct RoomCommand: AsyncParsableCommand {
         ])
 }
 
-/// What the command's exit status says.
+/// The meaning of the command's exit status.
 enum ExitStatus: Int32, Error {
     case done = 0
-    /// Something that was to be sent did not reach everybody, or nobody was there.
+    /// A message did not reach everybody, or nobody was there.
     case undelivered = 1
     /// Usage or configuration error.
     case usage = 2
@@ -30,7 +30,7 @@ enum ExitStatus: Int32, Error {
     /// A check failed.
     case checkFailed = 5
     case interrupted = 130
-    /// Nobody reads standard output any more: as of a program that SIGPIPE ends.
+    /// Nobody reads standard output any more: the status of a program that SIGPIPE ends.
     case readerGone = 141
 }
 
@@ -61,7 +61,8 @@ enum Main {
     static func main() async {
         ProcessList.hideValues(of: "--token")
         openStandardDescriptors()
-        // Some libraries ignore it for the whole process, some don't: a write that nobody reads is an error for all of them.
+        // Some libraries ignore it for the whole process, some do not: for all of them, a write that nobody reads
+        // should be an error.
         signal(SIGPIPE, SIG_IGN)
         _ = CLinux_raise_descriptor_limit(descriptors)
         let status = await run()
@@ -72,7 +73,7 @@ enum Main {
     private static func run() async -> ExitStatus {
         do {
             var command = try RoomCommand.parseAsRoot()
-            // A server serves on; whoever is in a room leaves it first.
+            // A server continues to serve; a command that is in a room leaves it first.
             if !(command is ServeCommand), !(command is ConnectCommand) {
                 Output.whenReaderIsGone {
                     ChildProcess.stopAll()
@@ -94,7 +95,7 @@ enum Main {
             Output.complain("room: \(error.message)")
             return error.status
         } catch {
-            // What the argument parser throws: help and version are no errors.
+            // Errors of the argument parser: help and version are none.
             let message = RoomCommand.fullMessage(for: error)
             if RoomCommand.exitCode(for: error) == .success {
                 print(message)
@@ -106,7 +107,8 @@ enum Main {
         return .done
     }
 
-    /// A descriptor that was closed by whoever started this process would be given to the next socket, and the output go there.
+    /// Opens the standard descriptors that the parent process closed. Otherwise the next socket would get their number,
+    /// and the output.
     private static func openStandardDescriptors() {
         for descriptor in 0...2 as ClosedRange<Int32> where fcntl(descriptor, F_GETFD) < 0 && errno == EBADF {
             // The lowest free number is taken: this one.

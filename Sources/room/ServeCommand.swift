@@ -31,7 +31,9 @@ struct ServeCommand: AsyncParsableCommand {
 
     @Option(
         help:
-            "A file with the key that signs sessions, made where there is none: a restarted server knows its guests by it. none: a new key for each start. Default: session.key in the state directory."
+            "A file with the key that signs sessions, created when it does not exist: by it, a restarted server "
+            + "recognises its participants. none: a new key for each start. Default: session.key in the state "
+            + "directory."
     )
     var sessionKeyFile: String?
 
@@ -49,7 +51,8 @@ struct ServeCommand: AsyncParsableCommand {
 
     @Option(
         help:
-            "A newcomer with the name of a participant: reject (while that one is connected; default) or replace (the newest wins)."
+            "A newcomer with the name of a participant: reject (while that one is connected; default) or "
+            + "replace (the newest wins)."
     )
     var duplicateNames: String?
 
@@ -76,7 +79,7 @@ struct ServeCommand: AsyncParsableCommand {
         }
     }
 
-    /// Serves until a signal: SIGTERM and SIGHUP drain, SIGINT stops, also a server that drains. True for SIGINT.
+    /// Serves until a signal: SIGTERM and SIGHUP drain, SIGINT stops, also while draining. Returns true for SIGINT.
     private func serve(_ server: RoomServer) async throws -> Bool {
         let (signals, feed) = AsyncStream.makeStream(of: Int32.self)
         let watches = SignalWatch.ending.map { SignalWatch($0) { feed.yield($0) } }
@@ -107,7 +110,8 @@ struct ServeCommand: AsyncParsableCommand {
         let limit = CLinux_raise_descriptor_limit(.max)
         guard limit < UInt64(limits.connections + limits.handshakes + 64) else { return }
         logger.warning(
-            "fewer descriptors than connections: those over the limit wait; raise the hard limit (ulimit -Hn, LimitNOFILE)",
+            "fewer descriptors than connections: those over the limit wait; raise the hard limit (ulimit -Hn, "
+                + "LimitNOFILE)",
             metadata: ["descriptors": "\(limit)", "connections": "\(limits.connections)"])
     }
 
@@ -157,7 +161,7 @@ struct ServeCommand: AsyncParsableCommand {
         return configuration
     }
 
-    /// Of the flag and the file. They go to browsers too, which refuse a whole list for one bad entry.
+    /// Returns the URLs of the flag and the file. They go to browsers too, which refuse a whole list for one bad entry.
     private func urls(
         _ given: [String], _ flag: String, _ key: String, _ settings: Settings, _ schemes: [ICEServerURL.Scheme]
     ) throws -> [String] {
@@ -180,7 +184,8 @@ struct ServeCommand: AsyncParsableCommand {
         return given + listed
     }
 
-    /// A restart costs nothing where the key is kept, so it is kept unless that is impossible: then the server goes on with a new one.
+    /// Returns the session key. A restart costs nothing when the key is kept, so it is kept unless that is impossible:
+    /// then the server continues with a new one.
     private func sessionKey(_ settings: Settings, _ logger: Logger) throws -> RoomServerConfiguration.SessionKey {
         if let path = try sessionKeyFile ?? settings.string("sessionKeyFile") {
             return path == "none" ? .generated : .file(path)
@@ -200,8 +205,9 @@ struct ServeCommand: AsyncParsableCommand {
             reason = "there is no home directory, and neither STATE_DIRECTORY nor XDG_STATE_HOME names a folder"
         }
         Output.complain(
-            "room: warning: the key that signs sessions cannot be kept, so after a restart of this server everybody will be new to "
-                + "it: \(reason). Name a file with --session-key-file (none: as it is now, without this warning)")
+            "room: warning: the key that signs sessions cannot be kept, so after a restart of this server "
+                + "everybody will be new to it: \(reason). Name a file with --session-key-file (none: as it is "
+                + "now, without this warning)")
         return .generated
     }
 }

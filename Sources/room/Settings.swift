@@ -2,14 +2,14 @@ internal import Foundation
 internal import TransportPluginAPI
 internal import Yams
 
-/// Values from a configuration file and the environment; flags, which win, are asked first by the caller.
+/// Values from a configuration file and the environment. The caller checks flags first, which win.
 ///
-/// The file is YAML, and JSON with it. A key that no command knows is an error that names the key, the file and its line.
+/// The file is YAML, and therefore also JSON. An unknown key is an error that names the key, the file and its line.
 struct Settings {
     private var file: [String: Node] = [:]
     private var path = ""
 
-    /// What may stand in a file. The environment has the same names: `iceServers` is `ROOM_ICE_SERVERS`.
+    /// The keys of the file. The environment has the same names: `iceServers` is `ROOM_ICE_SERVERS`.
     static let keys: Set<String> = [
         "server", "proxy", "signaling", "peer", "signalingOptions", "peerOptions", "icePolicy", "iceServers", "token",
         "tokenFile", "name",
@@ -48,7 +48,7 @@ struct Settings {
         }
     }
 
-    /// Text from the environment or else the file.
+    /// Returns text from the environment or else the file.
     func string(_ key: String) throws -> String? {
         if let value = environment(key) { return value }
         guard let node = file[key] else { return nil }
@@ -56,7 +56,7 @@ struct Settings {
         return value
     }
 
-    /// The flag's value, or else a whole number from the environment or the file.
+    /// Returns the flag's value, or else a whole number from the environment or the file.
     func integer(
         _ key: String, _ range: ClosedRange<Int>, flag: String = "", _ given: Int? = nil
     ) throws -> Int? {
@@ -64,7 +64,7 @@ struct Settings {
         return try number(key, range, flag, given, what, Int.init)
     }
 
-    /// The same for seconds.
+    /// Returns the flag's value, or else seconds from the environment or the file.
     func seconds(
         _ key: String, _ range: ClosedRange<Double>, flag: String, _ given: Double?
     ) throws -> Double? {
@@ -85,7 +85,7 @@ struct Settings {
         return value
     }
 
-    /// A list, or one text, from the file; comma-separated from the environment.
+    /// Returns a list, or one text, from the file; a comma-separated list from the environment.
     func strings(_ key: String) throws -> [String] {
         if let value = environment(key) { return Environment.list(value) }
         guard let node = file[key] else { return [] }
@@ -96,20 +96,21 @@ struct Settings {
         return list.compactMap(\.self)
     }
 
-    /// A backend's options: a table.
+    /// Returns a backend's options: a table.
     func options(_ key: String) throws -> [String: OptionValue] {
         guard let node = file[key] else { return [:] }
         guard case .table(let table) = try value(key, node) else { throw wrong(key, node, "must be a table") }
         return table
     }
 
-    /// The options under `key` for the backend `name`; none when the settings name another backend under `kind`: they are its.
+    /// Returns the options under `key` for the backend `name`; none when the settings name another backend under
+    /// `kind`, to which they belong.
     func options(_ key: String, ofBackend kind: String, _ name: String) throws -> [String: OptionValue] {
         if let named = try string(kind), named != name { return [:] }
         return try options(key)
     }
 
-    /// ICE servers: a list of URLs, or of tables with `urls`, `username`, `credential`.
+    /// Returns ICE servers: a list of URLs, or of tables with `urls`, `username`, `credential`.
     func iceServers(checksURLs: Bool = true) throws -> [ICEServer] {
         func checked(_ server: ICEServer, _ node: Node?) throws -> ICEServer {
             if checksURLs, let why = server.fault {
@@ -128,7 +129,7 @@ struct Settings {
             var server = ICEServer(urls: [])
             for (key, value) in table {
                 switch key.string {
-                // What is no text is empty, and refused below.
+                // A value that is not text becomes empty, and is refused below.
                 case "urls": server.urls = value.sequence?.map { $0.string ?? "" } ?? [value.string ?? ""]
                 case "username": server.username = value.string
                 case "credential": server.credential = value.string
@@ -167,7 +168,7 @@ struct Settings {
 
     private func environment(_ key: String) -> String? { Environment.value(of: key) }
 
-    /// Levenshtein distance, for "did you mean".
+    /// Returns the Levenshtein distance, for "did you mean".
     static func distance(_ left: String, _ right: String) -> Int {
         let left = Array(left), right = Array(right)
         var row = Array(0...right.count)
@@ -185,7 +186,7 @@ struct Settings {
 }
 
 extension ICEServer {
-    /// What is wrong with the first of its URLs that cannot be used; nil: nothing.
+    /// The fault of the first of its URLs that cannot be used; nil when there is none.
     var fault: String? {
         for url in urls {
             do throws(TransportError) { _ = try ICEServerURL(url, of: self) } catch { return error.message }

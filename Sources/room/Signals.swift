@@ -2,7 +2,7 @@
 internal import Glibc
 internal import TransportPluginAPI
 
-/// Calls back for a signal that would end the process otherwise.
+/// Calls back for a signal that would otherwise end the process.
 final class SignalWatch: Sendable {
     private let source: any DispatchSourceSignal
 
@@ -15,10 +15,10 @@ final class SignalWatch: Sendable {
 
     func cancel() { source.cancel() }
 
-    /// Those that end a command: SIGINT, SIGTERM, and SIGHUP, by which a terminal that closes ends what runs in it.
+    /// The signals that end a command: SIGINT, SIGTERM, and SIGHUP, which a closing terminal sends.
     static let ending = [SIGINT, SIGTERM] + (isIgnored(SIGHUP) ? [] : [SIGHUP])
 
-    /// Whether whoever started this process wants the signal ignored, as `nohup` does.
+    /// Whether the parent process wants the signal ignored, as `nohup` does.
     private static func isIgnored(_ number: Int32) -> Bool {
         var action = sigaction()
         guard sigaction(number, nil, &action) == 0, action.sa_flags & SA_SIGINFO == 0 else { return false }
@@ -27,7 +27,7 @@ final class SignalWatch: Sendable {
     }
 }
 
-/// What ends a command from outside: SIGINT, SIGTERM, SIGHUP, and that nobody reads what it prints.
+/// The external reasons for a command to end: SIGINT, SIGTERM, SIGHUP, and a reader of its output that is gone.
 final class StopSignals: Sendable {
     enum Stop: Sendable {
         case signal(Int32)
@@ -57,7 +57,7 @@ final class StopSignals: Sendable {
         feed.yield(.readerGone)
     }
 
-    /// Everything is done but to say so: the next signal ends the process.
+    /// Records that everything is done except the final message: the next signal ends the process.
     func isOver() { state.withLock { $0.isOver = true } }
 
     func cancel() { for watch in state.withLock({ $0.watches }) { watch.cancel() } }
@@ -69,7 +69,7 @@ final class StopSignals: Sendable {
                 state.firstAt = .now()
                 return false
             }
-            // Whoever signals a process and its group at once means it once.
+            // A signal to a process and its group at the same time counts once.
             return number == SIGINT && .now() - first > .milliseconds(200)
         }
         if mustEnd { _exit(128 + number) }

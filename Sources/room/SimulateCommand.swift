@@ -9,7 +9,8 @@ struct SimulateCommand: AsyncParsableCommand {
         commandName: "simulate",
         abstract: "Run rooms with all their faults in virtual time, and look for what must not be.",
         discussion: """
-            Each seed is a run of its own: several participants, a room server, and a network between them that fails in all ways. \
+            Each seed is a run of its own: several participants, a room server, and a network between them that fails \
+            in all ways. \
             The same seed makes the same run. Exits with 5 at the first violation, with its seed and what led to it.
             """)
 
@@ -27,7 +28,8 @@ struct SimulateCommand: AsyncParsableCommand {
     @Option(
         name: .customLong("report"),
         help: """
-            Write the result into this file as JSON, and what there is of it every ten seconds: an interrupted run leaves it behind, \
+            Write the result into this file as JSON, and what there is of it every ten seconds: an interrupted run \
+            leaves it behind, \
             with the seed to go on from.
             """)
     var reportFile: String?
@@ -69,11 +71,11 @@ struct SimulateCommand: AsyncParsableCommand {
         var statistics = SimulationStatistics()
         var toldAt = Timestamp.zero
 
-        /// All seeds before it are done.
+        /// The seed before which all others are done.
         var reached: UInt64 { running.min() ?? next }
     }
 
-    /// Takes seeds until there are no more, or one of them has failed.
+    /// Runs seeds until there are no more, or one of them has failed.
     private static func work(_ search: Locked<Search>, since start: Timestamp, _ record: Record) {
         while let seed = search.withLock({ search -> UInt64? in
             guard search.next < search.end, search.failed == nil else { return nil }
@@ -97,19 +99,19 @@ struct SimulateCommand: AsyncParsableCommand {
             }
             guard let progress else { continue }
             Output.complain("… \(progress.statistics.runs) of \(record.runs) schedules")
-            // A disk that is full for a moment ends nothing: the last one is written again.
+            // A disk that is full for a moment ends nothing: the last record is written again.
             try? record.write(progress, now - start)
         }
     }
 
-    /// What was found, for a program or a file.
+    /// The result, for a program or a file.
     private struct Record: Sendable {
         var file: String?
         var seed: UInt64
         var runs: UInt64
         var jobs: Int
 
-        /// The file is there whole or not at all.
+        /// Writes the file completely or not at all.
         func write(_ search: Search, _ elapsed: Duration) throws {
             guard let file else { return }
             do {
@@ -147,13 +149,13 @@ struct SimulateCommand: AsyncParsableCommand {
         }
     }
 
-    /// Runs a seed again and prints the last lines of its trace, and what is wrong.
+    /// Runs a seed again, and prints the last lines of its trace and the violation.
     private func replay(_ seed: UInt64, lines limit: Int) {
         var lines: [String] = []
         var violations = 0
         let simulation = Simulation(.mixed(seed: seed))
         simulation.trace = { [unowned simulation] line in
-            // What comes after the first violation explains nothing.
+            // Events after the first violation explain nothing.
             guard violations == 0 || limit == .max else { return }
             violations = simulation.violations.count
             lines.append(line)

@@ -1,10 +1,11 @@
 internal import Foundation
 internal import Glibc
 
-/// The folder for what this command keeps from one run to the next.
+/// The folder for data that this command keeps between runs.
 enum StateDirectory {
-    /// What systemd gives a unit with `StateDirectory=` (the first of several), else XDG's place for state, else that under the home
-    /// directory; nil where there is none. Relative paths are ignored, as the XDG Base Directory Specification asks.
+    /// Returns the folder that systemd sets for a unit with `StateDirectory=` (the first of several), else XDG's folder
+    /// for state, else the one under the home directory; nil when there is none. Relative paths are ignored, as the XDG
+    /// Base Directory Specification requires.
     static func path(_ environment: [String: String]) -> String? {
         func absolute(_ path: some StringProtocol) -> String? { path.hasPrefix("/") ? String(path) : nil }
         if let first = environment["STATE_DIRECTORY"]?.split(separator: ":").first, let path = absolute(first) {
@@ -20,14 +21,14 @@ enum StateDirectory {
         return String(cString: directory)
     }
 
-    /// Makes the folder and those above it where they are missing, for their owner only.
+    /// Creates the folder and missing ones above it, for their owner only.
     static func make(_ path: String) throws(CommandError) {
         var made = ""
         for component in path.split(separator: "/") {
             made += "/" + component
             guard mkdir(made, 0o700) != 0 else { continue }
             let error = errno
-            // Read-only file systems and folders of others are fine as long as what is needed is there.
+            // Read-only file systems and folders of others are fine as long as the required files exist.
             var isDirectory: ObjCBool = false
             if FileManager.default.fileExists(atPath: made, isDirectory: &isDirectory), isDirectory.boolValue {
                 continue
