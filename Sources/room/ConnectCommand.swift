@@ -94,8 +94,10 @@ struct TransportOptions: ParsableArguments {
 
     @Option(
         help:
-            "A join token. It is visible in the shell's history, and for a moment in the list of processes: prefer "
-            + "--token-file or ROOM_TOKEN."
+            """
+            A join token. It is visible in the shell's history, and for a moment in the list of processes: prefer \
+            --token-file or ROOM_TOKEN.
+            """
     )
     var token: String?
 
@@ -105,8 +107,10 @@ struct TransportOptions: ParsableArguments {
 
     @Option(
         help:
-            "An HTTP proxy on the way to the server, http://host:port or http://user:password@host:port; none: "
-            + "no proxy. Default: what the environment names (https_proxy, http_proxy, all_proxy, no_proxy)."
+            """
+            An HTTP proxy on the way to the server, http://host:port or http://user:password@host:port; none: \
+            no proxy. Default: what the environment names (https_proxy, http_proxy, all_proxy, no_proxy).
+            """
     )
     var proxy: String?
 

@@ -22,8 +22,10 @@ struct DoctorCommand: AsyncParsableCommand {
 
     @Option(
         help:
-            "Join a room whose name begins with this, and try everything in it. With a token: the room of exactly "
-            + "this name, which must be empty."
+            """
+            Join a room whose name begins with this, and try everything in it. With a token: the room of exactly \
+            this name, which must be empty.
+            """
     )
     var room: String?
 

@@ -65,8 +65,7 @@ enum Environment {
             if let text = text(name, variables), isFromOrchestrator(key, text, variables) {
                 warnings.append(
                     "\(name)=\(text) is what Kubernetes and container links set for a service named room: it is "
-                        + "passed over. "
-                        + "Use the flag --\(key), or turn such variables off (enableServiceLinks: false)")
+                        + "passed over. Use the flag --\(key), or turn such variables off (enableServiceLinks: false)")
             }
         }
         let known = Set(Settings.keys.map(variable))

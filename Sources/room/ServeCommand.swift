@@ -31,9 +31,11 @@ struct ServeCommand: AsyncParsableCommand {
 
     @Option(
         help:
-            "A file with the key that signs sessions, created when it does not exist: by it, a restarted server "
-            + "recognises its participants. none: a new key for each start. Default: session.key in the state "
-            + "directory."
+            """
+            A file with the key that signs sessions, created when it does not exist: by it, a restarted server \
+            recognises its participants. none: a new key for each start. Default: session.key in the state \
+            directory.
+            """
     )
     var sessionKeyFile: String?
 
@@ -51,8 +53,10 @@ struct ServeCommand: AsyncParsableCommand {
 
     @Option(
         help:
-            "A newcomer with the name of a participant: reject (while that one is connected; default) or "
-            + "replace (the newest wins)."
+            """
+            A newcomer with the name of a participant: reject (while that one is connected; default) or \
+            replace (the newest wins).
+            """
     )
     var duplicateNames: String?
 
@@ -110,8 +114,10 @@ struct ServeCommand: AsyncParsableCommand {
         let limit = CLinux_raise_descriptor_limit(.max)
         guard limit < UInt64(limits.connections + limits.handshakes + 64) else { return }
         logger.warning(
-            "fewer descriptors than connections: those over the limit wait; raise the hard limit (ulimit -Hn, "
-                + "LimitNOFILE)",
+            """
+            fewer descriptors than connections: those over the limit wait; raise the hard limit \
+            (ulimit -Hn, LimitNOFILE)
+            """,
             metadata: ["descriptors": "\(limit)", "connections": "\(limits.connections)"])
     }
 
