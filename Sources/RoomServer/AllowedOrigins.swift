@@ -25,7 +25,7 @@ struct AllowedOrigins: Sendable, Equatable {
         self.origins = normalized
     }
 
-    /// What is no browser sends no `Origin`.
+    /// Returns whether the origin of the request may connect. Clients that are not browsers send no `Origin`.
     func contains(originOf request: RequestHead) -> Bool {
         guard let origins else { return true }
         let given = request.fields.values("origin")

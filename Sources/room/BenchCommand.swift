@@ -9,12 +9,9 @@ struct BenchCommand: AsyncParsableCommand {
         commandName: "bench", abstract: "Measure backends side by side, each pair in processes of its own.",
         discussion: """
             Scenarios: connect, rtt, throughput, small, signaling; and those that take minutes for each backend: many \
-            (100 and \
-            1,000 connections), reconnect (the server killed, back after 0.2, 2 and 5 s), recovery (the server \
-            killed, the path \
-            silent, both). The backends are those of `room plugins`: the configuration file's plugins are loaded here \
-            too, and \
-            its options reach the backends that it names.
+            (100 and 1,000 connections), reconnect (the server killed, back after 0.2, 2 and 5 s), recovery (the \
+            server killed, the path silent, both). The backends are those of `room plugins`: the configuration file's \
+            plugins are loaded here too, and its options reach the backends that it names.
             """)
 
     @OptionGroup var common: CommonOptions
@@ -42,9 +39,8 @@ struct BenchCommand: AsyncParsableCommand {
 
     @Option(
         help: """
-            Compare with this file, which --json wrote: exit status 5 when a median is worse by more than both \
-            spreads together \
-            and by more than --tolerance.
+            Compare with this file, which --json wrote: exit status 5 when a median is worse by more than both spreads \
+            together and by more than --tolerance.
             """)
     var check: String?
 

@@ -11,11 +11,9 @@ struct ConformCommand: AsyncParsableCommand {
         abstract: "Run the conformance kit against a backend: does it keep the contract of transports?",
         discussion: """
             One line for each clause of the contract as it finishes. Clauses about what the backend does not declare, \
-            or the kit cannot \
-            do to it from outside, are skipped and say so. A signaling backend is judged at a WebSocket server over \
-            TCP; one that speaks \
-            something else runs the kit in tests of its own, which bring a server. Exits with 5 when a clause fails, \
-            with 4 when the backend cannot run here.
+            or the kit cannot do to it from outside, are skipped and say so. A signaling backend is judged at a \
+            WebSocket server over TCP; one that speaks something else runs the kit in tests of its own, which bring a \
+            server. Exits with 5 when a clause fails, with 4 when the backend cannot run here.
             """)
 
     @OptionGroup var common: CommonOptions

@@ -10,15 +10,13 @@ struct ConnectCommand: AsyncParsableCommand {
         commandName: "connect", abstract: "Join a room: lines from standard input are sent, what happens is printed.",
         discussion: """
             Standard input waits until the room is joined. Each line is sent to everybody who is in the room then, on \
-            the reliable \
-            channel; with --json each line is a command. In an empty room there is nobody to send to, and that is said.
+            the reliable channel; with --json each line is a command. In an empty room there is nobody to send to, and \
+            that is said.
 
             The exit status is 0 when the room was left, 1 when --leave-at-eof was given and something did not reach \
-            everybody in \
-            the room (or nobody was there), 2 for wrong usage, 3 when the server refused, 4 when a backend cannot run \
-            here, 130 after \
-            SIGINT, 141 when nobody reads standard output any more. SIGTERM and SIGHUP leave the room; a second \
-            SIGINT ends at once.
+            everybody in the room (or nobody was there), 2 for wrong usage, 3 when the server refused, 4 when a \
+            backend cannot run here, 130 after SIGINT, 141 when nobody reads standard output any more. SIGTERM and \
+            SIGHUP leave the room; a second SIGINT ends at once.
             """)
 
     @OptionGroup var common: CommonOptions
@@ -108,8 +106,8 @@ struct TransportOptions: ParsableArguments {
     @Option(
         help:
             """
-            An HTTP proxy on the way to the server, http://host:port or http://user:password@host:port; none: \
-            no proxy. Default: what the environment names (https_proxy, http_proxy, all_proxy, no_proxy).
+            An HTTP proxy on the way to the server, http://host:port or http://user:password@host:port; none: no \
+            proxy. Default: what the environment names (https_proxy, http_proxy, all_proxy, no_proxy).
             """
     )
     var proxy: String?

@@ -10,11 +10,9 @@ struct DoctorCommand: AsyncParsableCommand {
         commandName: "doctor", abstract: "Say what would stop this machine from connecting, and what to do about it.",
         discussion: """
             Looks at the backends' libraries, the network interfaces, UDP, buffer and descriptor limits, the clock, \
-            the room server \
-            (with --server, or one in the configuration) and each STUN and TURN server. With --room, two participants \
-            in this process \
-            also join a room, connect directly and by relay, and exchange messages. Exits with 5 when something would \
-            stop it.
+            the room server (with --server, or one in the configuration) and each STUN and TURN server. With --room, \
+            two participants in this process also join a room, connect directly and by relay, and exchange messages. \
+            Exits with 5 when something would stop it.
             """)
 
     @OptionGroup var common: CommonOptions
@@ -23,8 +21,8 @@ struct DoctorCommand: AsyncParsableCommand {
     @Option(
         help:
             """
-            Join a room whose name begins with this, and try everything in it. With a token: the room of exactly \
-            this name, which must be empty.
+            Join a room whose name begins with this, and try everything in it. With a token: the room of exactly this \
+            name, which must be empty.
             """
     )
     var room: String?

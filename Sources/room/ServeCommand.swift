@@ -33,8 +33,7 @@ struct ServeCommand: AsyncParsableCommand {
         help:
             """
             A file with the key that signs sessions, created when it does not exist: by it, a restarted server \
-            recognises its participants. none: a new key for each start. Default: session.key in the state \
-            directory.
+            recognises its participants. none: a new key for each start. Default: session.key in the state directory.
             """
     )
     var sessionKeyFile: String?
@@ -54,8 +53,8 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(
         help:
             """
-            A newcomer with the name of a participant: reject (while that one is connected; default) or \
-            replace (the newest wins).
+            A newcomer with the name of a participant: reject (while that one is connected; default) or replace (the \
+            newest wins).
             """
     )
     var duplicateNames: String?
@@ -115,8 +114,8 @@ struct ServeCommand: AsyncParsableCommand {
         guard limit < UInt64(limits.connections + limits.handshakes + 64) else { return }
         logger.warning(
             """
-            fewer descriptors than connections: those over the limit wait; raise the hard limit \
-            (ulimit -Hn, LimitNOFILE)
+            fewer descriptors than connections: those over the limit wait; raise the hard limit (ulimit -Hn, \
+            LimitNOFILE)
             """,
             metadata: ["descriptors": "\(limit)", "connections": "\(limits.connections)"])
     }

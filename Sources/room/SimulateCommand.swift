@@ -10,8 +10,8 @@ struct SimulateCommand: AsyncParsableCommand {
         abstract: "Run rooms with all their faults in virtual time, and look for what must not be.",
         discussion: """
             Each seed is a run of its own: several participants, a room server, and a network between them that fails \
-            in all ways. \
-            The same seed makes the same run. Exits with 5 at the first violation, with its seed and what led to it.
+            in all ways. The same seed makes the same run. Exits with 5 at the first violation, with its seed and what \
+            led to it.
             """)
 
     @OptionGroup var common: CommonOptions
@@ -29,8 +29,7 @@ struct SimulateCommand: AsyncParsableCommand {
         name: .customLong("report"),
         help: """
             Write the result into this file as JSON, and what there is of it every ten seconds: an interrupted run \
-            leaves it behind, \
-            with the seed to go on from.
+            leaves it behind, with the seed to go on from.
             """)
     var reportFile: String?
 
