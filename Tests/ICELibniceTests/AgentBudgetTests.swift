@@ -4,7 +4,8 @@ import TransportPluginAPI
 
 @testable import ICELibnice
 
-/// GLib ends a process that has no descriptor for it. Each test has a process of its own, since descriptors are the process's.
+/// GLib ends a process that has no descriptor for it. Each test runs in a separate process, since descriptors belong to
+/// the process.
 @Suite struct AgentBudgetTests {
     @Test func anAgentIsRefusedBeforeGLibRunsOutOfDescriptors() async {
         await #expect(processExitsWith: .success) {
@@ -33,7 +34,7 @@ import TransportPluginAPI
         }
     }
 
-    /// Whatever is left, and wherever it runs out: an error, not the end.
+    /// However many descriptors are left, and wherever they run out: an error, not the end of the process.
     @Test func everyNumberOfDescriptorsLeftIsSurvived() async {
         await #expect(processExitsWith: .success) {
             limitDescriptors(to: 512)

@@ -21,7 +21,8 @@ import TransportPluginAPI
         try await withLoop { loop in
             let contexts = await loop.run { (0..<20).map { _ in Unowned(try! GLibContext(on: loop)) } }
             func passes() async -> [Int] { await loop.run { contexts.map(\.value.passCount) } }
-            // The first pass of each comes at the end of a turn of the loop, and these jobs may still belong to the same turn.
+            // The first pass of each comes at the end of a turn of the loop, and these jobs may still belong to the
+            // same turn.
             while await passes().contains(0) { await Task.yield() }
             let before = await passes()
             await withCheckedContinuation { continuation in

@@ -62,7 +62,8 @@ import TransportPluginAPI
         }
     }
 
-    /// libnice takes an answer that it does not await for data. Such answers come: from a TURN server whose first answer was late.
+    /// libnice treats an answer that it does not await as data. Such answers occur: from a TURN server whose first
+    /// answer was late.
     @Test(arguments: [true, false])
     func strayStunIsNoData(isDirect: Bool) async throws {
         try await withLoops(2) { loops in

@@ -6,7 +6,8 @@ import TransportPluginAPI
 @Suite struct ParserTests {
     @Test func whatBrowsersSendIsRead() throws {
         let line = try CandidateLine(
-            "candidate:842163049 1 udp 1677729535 192.0.2.5 46154 typ srflx raddr 10.0.0.17 rport 46154 generation 0 ufrag EEtu network-id 1 network-cost 10"
+            "candidate:842163049 1 udp 1677729535 192.0.2.5 46154 typ srflx raddr 10.0.0.17 rport 46154 "
+                + "generation 0 ufrag EEtu network-id 1 network-cost 10"
         )
         #expect(line.foundation == "842163049")
         #expect(line.transport == "UDP")

@@ -42,7 +42,8 @@ extension LibniceAgentTests {
                 on: loops[0], controlling: true, servers: [ICEServer(urls: ["stun:localhost:\(turn.port)"])])
             try await a.loop.runThrowing { () throws(TransportError) in try a.agent.gather() }
             await a.wait(until: \.isGatheringDone)
-            // On loopback the reflexive address equals the host's, so none is told (RFC 8445 §5.1.3): gathering must end.
+            // On loopback the reflexive address equals the host's, so none is reported (RFC 8445 §5.1.3): gathering
+            // must end.
             #expect(await a.loop.run { a.candidates.contains { $0.contains(" typ host") } })
             await a.close()
         }

@@ -33,8 +33,8 @@ struct ConnectionTests {
         await pair.end()
     }
 
-    /// What the offerer sends leaves with the third packet of SCTP's handshake, a round trip before the fourth has
-    /// come.
+    /// The offerer's first message leaves with the third packet of SCTP's handshake, a round trip before the fourth
+    /// arrives.
     @Test func theFirstMessageDoesNotWaitForTheEndOfTheHandshake() async throws {
         let pair = try TestPair()
         try await pair.start { pair in

@@ -198,7 +198,7 @@ struct DescriptionTests {
         expect(.protocolViolation) { _ = try parse(Self.chromium.replacingOccurrence(of: old, with: new)) }
     }
 
-    /// What others write and what harms nobody.
+    /// Harmless descriptions of other implementations.
     @Test(arguments: [
         ("a=ice-pwd:mLq8Xxy7yKqjzIyFQzVVu/3v", "a=ice-pwd:mLq8Xxy7yKqjzIyFQzVVug=="),
         ("a=ice-ufrag:U+xK", "a=ice-ufrag:U-_K"), ("a=mid:0", "a=mid:0 "), ("a=sctp-port:5000", "a=sctp-port: 5000"),

@@ -3,7 +3,7 @@ internal import TransportPluginAPI
 
 @testable internal import PeerWebRTC
 
-/// What a connection says that it lacks.
+/// The reasons that a connection reports for not being up.
 @Suite(.timeLimit(.minutes(1)))
 struct DiagnosisTests {
     private static let host = "candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ host"

@@ -1,7 +1,7 @@
 internal import Glibc
 internal import TransportPluginAPI
 
-/// What happens to the datagrams of a test's agents. Touched on the loop only.
+/// The faults of the datagrams of a test's agents. Touched on the loop only.
 final class TestNetwork: @unchecked Sendable {
     // SAFETY: touched on the loop of the test only.
     /// Nothing passes.

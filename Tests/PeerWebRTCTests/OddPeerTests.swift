@@ -3,7 +3,7 @@ internal import TransportPluginAPI
 
 @testable internal import PeerWebRTC
 
-/// What another stack may do to channels costs one channel or one message, never the connection.
+/// Odd behaviour of another stack's channels costs one channel or one message, never the connection.
 @Suite(.timeLimit(.minutes(1)))
 struct OddPeerTests {
     /// Two ends with the channel `data`; afterwards it must still carry messages, both ways.

@@ -187,7 +187,7 @@ private final class End {
         #expect(right.link.acknowledgementFrame == nil)
     }
 
-    /// What a plain channel of a connection has taken shares its fate; what waits goes over the next one.
+    /// Messages that a plain channel has accepted are lost with its connection; waiting ones go over the next one.
     @Test func unorderedMessagesWaitForAConnectionAndAreNotSentTwice() {
         let (left, right) = pair()
         left.send("early", on: .unordered)

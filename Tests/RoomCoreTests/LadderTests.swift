@@ -285,7 +285,7 @@ import TransportValues
         #expect(pair.run(until: 60)[.a]?.restarts == 0)
     }
 
-    /// What a first connection tries is of the network that there was.
+    /// The attempts of a first connection belong to the network that there was.
     @Test func aFirstConnectionBeginsAnewWhenTheAddressesChange() {
         for isOther in [true, false] {
             var pair = Pair()
@@ -298,7 +298,7 @@ import TransportValues
         }
     }
 
-    /// What interrupted signaling may have hit a path over which nothing is said.
+    /// The event that interrupted signaling may have hit an idle path too.
     @Test func aHealthyPathIsProbedWhenSignalingIsBack() {
         var pair = makeConnected()
         pair.act(.a) { $0.setReachable(false, now: $1, &$2) }
@@ -485,7 +485,7 @@ import TransportValues
         #expect(pair.run(until: 24)[.a]?.restarts == 1, "again, since no path came of it")
     }
 
-    /// What became of a first connection whose agent has failed, and how the machine gets there.
+    /// The outcomes of a first connection whose agent has failed, and how the machine gets there.
     enum Failure: CaseIterable { case ofTheOfferer, ofTheAnswerer, ofBoth, twice }
 
     @Test(arguments: Failure.allCases)
@@ -593,7 +593,8 @@ import TransportValues
         #expect(pair.run(until: 2502)[.a]?.commands.contains(.restartPath(iceServers: servers)) == true)
     }
 
-    /// The server hands out fresh ones at half of their life: a path that was made shortly before must not wait for the next.
+    /// The server hands out fresh ones half-way through their life: a path that was made shortly before must not wait
+    /// for the next.
     @Test func aRelayedPathThatIsYoungerThanItsCredentialsIsMovedInTime() {
         var pair = makeConnected()
         pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host)))
@@ -633,7 +634,8 @@ import TransportValues
         #expect(pair.run(until: 190)[.a]?.restarts == 0)
     }
 
-    /// Seed 569627 of the simulation: each interruption put the new path off by an eighth of the credentials' life, beyond their end.
+    /// Seed 569627 of the simulation: each interruption delayed the new path by an eighth of the credentials' life,
+    /// beyond their end.
     @Test func aPathThatFlapsIsMovedInTimeAllTheSame() {
         var pair = makeConnected()
         pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host)))

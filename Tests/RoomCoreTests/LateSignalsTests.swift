@@ -4,8 +4,8 @@ import TransportValues
 
 @testable import RoomCore
 
-/// Signals stay in order while a signaling connection lives. Where it was replaced, older ones may come late, or again: none of them may
-/// disturb what is newer.
+/// Signals stay in order on one signaling connection. After its replacement, older ones may arrive late, or again: none
+/// of them may disturb newer state.
 @Suite struct LateSignalsTests {
     @Test func lateAndRepeatedSignalsNeverDisturbTheNewestRound() {
         for seed in 0..<1000 {
@@ -17,7 +17,8 @@ import TransportValues
     }
 }
 
-/// Two peer machines over transports that know which description answers which, and a way between them that delays and repeats.
+/// Two peer machines over transports that know which description answers which, and a path between them that delays and
+/// repeats.
 private final class UnreliablePair {
     typealias Side = Pair.Side
     /// One end of a peer connection.
@@ -32,7 +33,7 @@ private final class UnreliablePair {
     private var timers: [Side: Timestamp] = [:]
     private var now = Timestamp.zero
     private var connections: [Side: [PeerConnectionID: Connection]] = [.a: [:], .b: [:]]
-    /// What the transports have to tell, in order.
+    /// The events of the transports, in order.
     private var facts: [Side: [(PeerConnectionID, RoomMachine.PeerFact)]] = [.a: [], .b: []]
     /// Signals to a side, in order; those that come late; those that came.
     private var onTheWay: [Side: [Signal]] = [.a: [], .b: []]

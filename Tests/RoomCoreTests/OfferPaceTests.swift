@@ -4,7 +4,8 @@ import TransportValues
 
 @testable import RoomCore
 
-/// One participant's offers must not cost another more than a bounded number of agents, whatever the server lets through.
+/// One participant's offers must not cost another more than a bounded number of agents, whatever the server lets
+/// through.
 @Suite struct OfferPaceTests {
     private func makeOffer(
         _ number: Int, from peer: String = "a", connection: String? = nil, negotiation: NegotiationID = 1

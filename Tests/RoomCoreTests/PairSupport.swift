@@ -53,7 +53,7 @@ struct Pair {
         return out
     }
 
-    /// What a transport would do.
+    /// Acts like a transport.
     private mutating func perform(_ command: RoomMachine.PeerCommand, _ id: PeerConnectionID, _ side: Side) {
         switch command {
         case .makeOffer, .restartPath:

@@ -150,7 +150,8 @@ import TransportValues
         #expect(!later.contains { if case .peerLeft(let peer, _) = $0 { peer.id.rawValue == "a" } else { false } })
     }
 
-    /// Seed 260940 of the simulation: its connection had failed there, and it did not know yet that the server had lost its state.
+    /// Seed 260940 of the simulation: its connection had failed there, and it did not know yet that the server had lost
+    /// its state.
     @Test func aMissedParticipantWhoseConnectionClosedIsWaitedForAsLongAsOthers() throws {
         var driver = makeDriver([makeParticipant("z")])
         _ = comeBack(&driver, makeJoined(epoch: 2, roster: [], grace: .seconds(20)))

@@ -4,7 +4,7 @@ import TransportValues
 
 @testable import RoomCore
 
-/// What a room does when its machine has slept: CLOCK_MONOTONIC, by which it counts, has stood still meanwhile.
+/// The behaviour of a room whose machine has slept: its clock, CLOCK_MONOTONIC, has stopped meanwhile.
 @Suite struct SleepTests {
     private func makeDriver(_ joined: Joined = makeJoined()) -> RoomDriver {
         var driver = RoomDriver()

@@ -162,7 +162,8 @@ import TransportValues
         #expect(stalls(later).isEmpty && !later.commands.contains(.diagnose))
     }
 
-    /// A new path was offered a moment ago: its answer is not missed yet, the transport knows what the one before lacks.
+    /// A new path was offered a moment ago: its answer is not missed yet, and the transport knows what the previous
+    /// path lacks.
     @Test func anOfferOfANewPathHasItsTimeBeforeItsAnswerIsMissed() throws {
         var driver = makeRoom(with: "z")
         let z = ParticipantID("z")

@@ -23,7 +23,7 @@ struct BoundedTests {
         #expect(map[1] == "c" && map[2] == nil && map[3] == "d")
     }
 
-    /// Whatever comes and goes, what is kept of the order is bounded, and nothing that is remembered is lost for it.
+    /// However many keys come and go, the kept order is bounded, and no remembered key is lost for it.
     @Test func keysThatComeAndGoTakeNoPlace() {
         var map = BoundedMap<Int, Int>(limit: 4)
         map.insert(0, for: -1)

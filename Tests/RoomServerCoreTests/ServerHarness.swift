@@ -157,7 +157,7 @@ final class ServerHarness {
 
     // MARK: Looking
 
-    /// What came since the last look.
+    /// The messages since the last call.
     func take(_ name: String) -> [ServerMessage] {
         defer { clients[name]?.inbox = [] }
         return clients[name]?.inbox.map(\.message) ?? []

@@ -297,7 +297,7 @@ struct StateLossTests {
         server.say(.leave, as: "ann")
         #expect(server.host == "bob")
         server.restartServer()
-        // Ann has left, but the new server cannot know: her token is of term 1.
+        // Ann has left, but the new server cannot know: its token is of term 1.
         server.comeBack("ann", role: .host, token: old)
         #expect(server.host == "ann")
         server.comeBack("carol")
@@ -375,7 +375,7 @@ struct HostTests {
         server.say(.leave, as: "ann")
         #expect(server.host == "carol")
         server.comeBack("bob")
-        // Bob was absent: the change waits in his stream, and the answer to his hello tells it too.
+        // Bob was absent: the change waits in its stream, and the answer to its hello has it too.
         #expect(server.joined("bob")?.hostTerm == 2 && server.joined("bob")?.isResumed == true)
         #expect(server.take("bob").compactMap(\.hostTerm) == [2])
     }

@@ -202,7 +202,7 @@ struct LimitTests {
         #expect(server.lastError("ann")?.code == .tooManyRequests)
     }
 
-    /// What comes in parts, or between messages, does not keep a connection.
+    /// Parts of messages, and frames between messages, do not keep a connection open.
     @Test func onlyWholeMessagesAreASignOfLife() {
         let server = ServerHarness()
         server.answersPings = false

@@ -21,7 +21,8 @@ import TransportPluginAPI
         await transport.shutdown()
     }
 
-    /// A message that is half on the wire goes out whole before the answer to a close: a close frame inside of it would be data.
+    /// A message that is half on the wire goes out completely before the answer to a close: a close frame inside of it
+    /// would be data.
     @Test func theAnswerToACloseFollowsTheFrameThatWasHalfSent() async throws {
         let (lines, feed) = AsyncStream.makeStream(of: String.self)
         try await withConnection({
@@ -81,7 +82,8 @@ import TransportPluginAPI
         }
     }
 
-    /// A reset that comes while nobody receives is noticed by senders, costs no processor, and loses nothing that came before.
+    /// A reset that arrives while nobody receives is noticed by senders, uses no processor, and loses nothing that came
+    /// before.
     @Test func aResetWhileNobodyReceivesIsNoticed() async throws {
         // One segment: a reset drops what the server's system has not sent.
         let count = 20
@@ -118,7 +120,7 @@ import TransportPluginAPI
         }
     }
 
-    /// Whoever writes directly and whoever leaves it to the loop: nothing is lost, nothing stands still.
+    /// With senders that write directly and senders that leave it to the loop, nothing is lost and nothing stalls.
     @Test func manySendersAtATimeLoseNothing() async throws {
         let senders = 8
         let each = 1500

@@ -5,13 +5,14 @@
     import NIOTLS
     import TransportPluginAPI
 
-    /// Terminates TLS in front of a plain server on 127.0.0.1. Each direction stops reading while the other end does not read.
+    /// Terminates TLS in front of a plain server on 127.0.0.1. Each direction stops reading while the other end does
+    /// not read.
     final class TLSFront: Sendable {
         let port: UInt16
         private let channel: any Channel
         private let log = Locked<[String]>([])
 
-        /// What clients asked for by SNI.
+        /// The server names that clients asked for by SNI.
         var serverNames: [String] { log.withLock { $0 } }
 
         /// - Parameter backend: the plain server's port.
