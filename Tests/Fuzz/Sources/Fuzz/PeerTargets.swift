@@ -2,7 +2,7 @@ import TransportPluginAPI
 
 @testable import ICELibnice
 @testable import PeerWebRTC
-@testable import RoomConnection
+@testable import RoomCore
 
 /// An offer or an answer of the other side; the first byte decides which. An offer that is accepted must lead to an
 /// answer that is well-formed itself.
@@ -42,6 +42,6 @@ func channelOpen(_ bytes: UnsafeRawBufferPointer) {
 /// The label and the protocol of a channel that the other side opens.
 func channelLabel(_ bytes: UnsafeRawBufferPointer) {
     let text = String(decoding: bytes, as: UTF8.self)
-    _ = RoomChannel(ChannelParameters(label: text, protocol: text), isDelivery: true)
-    _ = RoomChannel(ChannelParameters(label: "room.reliable", protocol: text), isDelivery: true)
+    _ = DeliveryChannel(ChannelParameters(label: text, protocol: text), isDelivery: true)
+    _ = DeliveryChannel(ChannelParameters(label: "room.reliable", protocol: text), isDelivery: true)
 }
