@@ -208,7 +208,8 @@ let package = Package(
         .testTarget(
             name: "SignalingFoundationTests",
             dependencies: [
-                "SignalingFoundation", "TransportPluginAPI", "TransportTestKit", "TLSTestSupport", "WebSocketWire",
+                "SignalingFoundation", "TransportPluginAPI", "TransportTestKit", "TransportToolbox", "TLSTestSupport",
+                "WebSocketWire",
             ]),
         .testTarget(
             name: "SignalingLibwebsocketsTests",

@@ -32,9 +32,8 @@ public final class FoundationSignaling: SignalingTransport {
 
     public nonisolated(nonsending) func connect(
         to endpoint: SignalingEndpoint
-    ) async throws(TransportError) -> FoundationConnection {
+    ) async throws(TransportError) -> WebSocketConnection {
         try checkRunning()
-        if Task.isCancelled { throw Self.cancelled(endpoint) }
         #if !OpenSSL
             guard !endpoint.isSecure else {
                 throw TransportError(
@@ -43,17 +42,9 @@ public final class FoundationSignaling: SignalingTransport {
                         + " libwebsockets or nio for \(endpoint.url)")
             }
         #endif
-        try endpoint.validate()
-        let deadline = Timestamp.now() + endpoint.connectTimeout
-        let descriptor = try await shared.dialer.connect(to: endpoint, deadline: deadline)
-        let link = Link(shared, endpoint, descriptor: descriptor, deadline: deadline)
-        let outcome = await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in link.open(continuation) }
-        } onCancel: {
-            link.abandon(Self.cancelled(endpoint))
+        return try await shared.dialer.open(endpoint, deadline: .now() + endpoint.connectTimeout) {
+            [shared] connection, socket in Link(shared, connection, descriptor: socket)
         }
-        try outcome.get()
-        return FoundationConnection(link)
     }
 
     /// The loop of this transport.
@@ -67,43 +58,4 @@ public final class FoundationSignaling: SignalingTransport {
     private func checkRunning() throws(TransportError) {
         guard shared.isRunning else { throw TransportError(.closed, "the transport was shut down") }
     }
-
-    private static func cancelled(_ endpoint: SignalingEndpoint) -> TransportError {
-        TransportError(.cancelled, "connecting to \(endpoint.url) was cancelled")
-    }
-}
-
-/// One open connection of a `FoundationSignaling`. Dropping the last reference aborts it.
-public final class FoundationConnection: SignalingConnection {
-    let link: Link
-
-    init(_ link: Link) { self.link = link }
-
-    deinit { link.abandon(Link.closed) }
-
-    public nonisolated(nonsending) func send(_ message: SignalingMessage) async throws(TransportError) {
-        let size = message.payload.count
-        let maximum = link.endpoint.maximumMessageSize
-        guard size <= maximum else {
-            throw TransportError(.messageTooLarge, "a message of \(size) bytes is over the maximum of \(maximum)")
-        }
-        try await link.outbound.append(message)
-    }
-
-    public nonisolated(nonsending) func receive() async throws(TransportError) -> SignalingMessage? {
-        try await link.inbound.next()
-    }
-
-    public var closeReason: SignalingClose? { link.closeReason }
-
-    public var localAddress: String? { link.localAddress }
-
-    public nonisolated(nonsending) func close(_ reason: SignalingClose, within deadline: Duration) async {
-        let limit = Timestamp.now() + deadline
-        await withCheckedContinuation { continuation in
-            link.close(reason, deadline: limit) { continuation.resume() }
-        }
-    }
-
-    public func abort() { link.abandon(Link.closed) }
 }

@@ -6,7 +6,7 @@ internal import WebSocketWire
 extension Link {
     func begin() {
         guard phase == .connecting else { return }
-        setDeadline(openingDeadline)
+        setDeadline(connection.openingDeadline)
         #if OpenSSL
             if endpoint.isSecure {
                 // Before anything is sent: a file that cannot be read is the caller's mistake.
@@ -18,7 +18,6 @@ extension Link {
         do throws(TransportError) {
             watch = try loop.watch(descriptor, for: .readable) { [weak self] ready in self?.isReady(ready) }
         } catch { return failed(error) }
-        note(localAddress: TCPConnector.localAddress(of: descriptor))
         handshake = ClientHandshake(endpoint)
         claim.withLock { $0.isOpen = true }
         #if OpenSSL
@@ -36,7 +35,7 @@ extension Link {
             guard let tls else { return }
             let progress = tls.shakeHands()
             // Alerts too: they tell the server why.
-            flush()
+            writeNow()
             switch progress {
             case .success(true): upgrade()
             case .success(false): break
@@ -69,7 +68,7 @@ extension Link {
         phase = .open
         setDeadline(.distantFuture)
         allowDirectWrite()
-        settle(.success(()))
+        connection.opened(from: TCPConnector.localAddress(of: descriptor))
         return true
     }
 

@@ -12,7 +12,7 @@ extension Link {
                 if ready.contains(.failed) {
                     watch?.cancel()
                     watch = nil
-                    outbound.finish(Self.closed, discarding: true)
+                    connection.sendingFailed()
                 }
             } else {
                 read()
@@ -29,7 +29,8 @@ extension Link {
         watch.interest = interest
     }
 
-    func resumeReading() {
+    /// Goes on reading where it was paused.
+    func readOn() {
         guard isPaused, phase != .over else { return }
         isPaused = false
         let left = unparsed
@@ -90,7 +91,7 @@ extension Link {
             }
             guard phase != .over else { return }
             // What TLS itself answers: key updates.
-            if tls.hasOutput { flush() }
+            if tls.hasOutput { writeNow() }
             if !isPaused, let end = tls.end { endOfTLS(end) }
         }
 
@@ -134,7 +135,7 @@ extension Link {
             return true
         case .message(let message):
             guard phase == .open, !inbound.appendNow(SignalingMessage(message, in: &parser)) else { return true }
-            // `onRoom` calls `resumeReading` on this loop, hence not before this returns.
+            // `resumeReading` comes on this loop, hence not before this returns.
             isPaused = true
             unparsed = Array(bytes)
             updateInterest()
@@ -152,16 +153,15 @@ extension Link {
             "\(endpoint.url) sent \(violation.description); the connection was closed", isRetriable: !isTooLarge,
             status: Int(violation.closeCode))
         let isOurs = phase == .closing
-        finish(inbound: error, discarding: false)
+        connection.broke(error)
         // Once our own close frame is out, no other may follow it (RFC 6455 §5.5.1).
         part(with: isOurs ? nil : SignalingClose(code: violation.closeCode))
         if isOurs { tearDown(withReset: false) }
     }
 
     private func otherSideClosed(_ reason: SignalingClose) {
-        note(closeReason: reason)
         let hasSent = claim.withLock { $0.hasSentClose }
-        finish(inbound: nil, discarding: false)
+        connection.closedByPeer(reason)
         if hasSent {
             // The answer to ours: the handshake is done.
             tearDown(withReset: false)

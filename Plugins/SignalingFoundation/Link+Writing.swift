@@ -55,7 +55,7 @@ extension Link {
     // MARK: From any thread
 
     /// There is something to send.
-    func requestFlush() {
+    func flush() {
         enum Step: Sendable { case none, write, post }
         let isOnLoop = loop.isCurrent
         let step = claim.withLock { claim -> Step in
@@ -77,7 +77,7 @@ extension Link {
         case .none: break
         case .write: write()
         // On the loop, what the turn gathers goes out at its end.
-        case .post: if isOnLoop { loop.atEndOfTurn { self.flush() } } else { loop.execute { self.flush() } }
+        case .post: if isOnLoop { loop.atEndOfTurn { self.writeNow() } } else { loop.execute { self.writeNow() } }
         }
     }
 
@@ -86,7 +86,7 @@ extension Link {
     /// Sends bytes in front of the messages.
     func sendUrgently(_ bytes: [UInt8]) {
         claim.withLock { $0.urgent += bytes }
-        requestFlush()
+        flush()
     }
 
     func answer(ping payload: [UInt8]) {
@@ -94,7 +94,7 @@ extension Link {
         claim.withLock { claim in
             if claim.urgent.count < Self.urgentLimit { claim.urgent += frame } else { claim.lastPing = payload }
         }
-        requestFlush()
+        flush()
     }
 
     /// The next sender need not wait for the loop.
@@ -106,7 +106,7 @@ extension Link {
     }
 
     /// Writes, unless somebody does: then it looks again.
-    func flush() {
+    func writeNow() {
         let mayWrite = claim.withLock { claim in
             claim.isPosted = false
             guard claim.isOpen, !claim.isBlocked, !claim.isBroken else { return false }
@@ -120,7 +120,7 @@ extension Link {
     func socketIsWritable() {
         claim.withLock { $0.isBlocked = false }
         updateInterest()
-        flush()
+        writeNow()
     }
 
     // MARK: By the writer
@@ -152,7 +152,7 @@ extension Link {
             case .again: continue
             case .left: break
             case .tellLoop: if loop.isCurrent { writerStopped() } else { loop.execute { self.writerStopped() } }
-            case .post: loop.execute { self.flush() }
+            case .post: loop.execute { self.writeNow() }
             case .closeDescriptor: closeDescriptor()
             }
             return
@@ -285,7 +285,7 @@ extension Link {
         }
         if isBroken {
             // What came before the connection broke is still to be read; the reason is found at its end.
-            outbound.finish(Link.closed, discarding: true)
+            connection.sendingFailed()
         }
         if isLast { finishWriting() }
         updateInterest()

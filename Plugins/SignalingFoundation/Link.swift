@@ -1,47 +1,25 @@
 internal import TransportPluginAPI
 internal import WebSocketWire
 
-/// One connection, from the attempt to the end: what both the caller's tasks and the loop know of it.
-// SAFETY: `shared` and `claim` are behind their locks and the buffers lock for themselves; what is under "On the loop" is touched only
-// there, what is under "By the writer" only by who holds the claim.
-final class Link: @unchecked Sendable {
-    private struct Shared {
-        var opening: CheckedContinuation<Result<Void, TransportError>, Never>?
-        /// The outcome of the attempt, or why it was abandoned.
-        var outcome: Result<Void, TransportError>?
-        var closeReason: SignalingClose?
-        var localAddress: String?
-        var closers: [@Sendable () -> Void] = []
-        var isClosing = false
-        var isOver = false
-    }
-
+/// Drives the socket of one connection, from the attempt to the end.
+// SAFETY: `claim` and what `connection` has are behind their locks; what is under "On the loop" is touched only there, what is under
+// "By the writer" only by who holds the claim.
+final class Link: SignalingDriver, @unchecked Sendable {
     let group: SignalingLoop
-    let endpoint: SignalingEndpoint
-    let openingDeadline: Timestamp
-    private let shared = Locked(Shared())
-    private(set) var inbound: MessageBuffer! = nil
-    private(set) var outbound: MessageBuffer! = nil
+    let connection: DrivenConnection
     let claim = Locked(WriteClaim())
 
-    static let closed = TransportError(.closed, "the connection is closed")
-
     var loop: TransportLoop { group.loop }
+    var endpoint: SignalingEndpoint { connection.endpoint }
+    var inbound: MessageBuffer { connection.inbound }
+    var outbound: MessageBuffer { connection.outbound }
 
     /// - Parameter descriptor: a connected socket, which is the link's from then on.
-    init(_ group: SignalingLoop, _ endpoint: SignalingEndpoint, descriptor: Int32, deadline: Timestamp) {
+    init(_ group: SignalingLoop, _ connection: DrivenConnection, descriptor: Int32) {
         self.group = group
-        self.endpoint = endpoint
-        openingDeadline = deadline
+        self.connection = connection
         self.descriptor = descriptor
-        parser = FrameParser(framesFrom: .server, maximumMessageSize: endpoint.maximumMessageSize)
-        inbound = MessageBuffer(
-            limit: endpoint.bufferLimit,
-            onRoom: { [weak self] in
-                guard let self else { return }
-                self.loop.execute { self.resumeReading() }
-            })
-        outbound = MessageBuffer(limit: endpoint.bufferLimit, onMessage: { [weak self] in self?.requestFlush() })
+        parser = FrameParser(framesFrom: .server, maximumMessageSize: connection.endpoint.maximumMessageSize)
     }
 
     /// A link that never began, since the transport was shut down, still has its socket.
@@ -49,82 +27,20 @@ final class Link: @unchecked Sendable {
 
     // MARK: From any thread
 
-    var closeReason: SignalingClose? { shared.withLock { $0.closeReason } }
-    var localAddress: String? { shared.withLock { $0.localAddress } }
-
-    func open(_ continuation: CheckedContinuation<Result<Void, TransportError>, Never>) {
-        let outcome = shared.withLock { shared -> Result<Void, TransportError>? in
-            if shared.outcome == nil { shared.opening = continuation }
-            return shared.outcome
-        }
-        if let outcome { return continuation.resume(returning: outcome) }
+    func start() {
         guard group.add(self) else {
-            return settle(.failure(TransportError(.closed, "the transport was shut down")))
+            return connection.failed(TransportError(.closed, "the transport was shut down"))
         }
         loop.execute { self.begin() }
     }
 
-    /// Ends attempt or connection at once; whoever waits gets `error`.
-    func abandon(_ error: TransportError) {
-        settle(.failure(error))
-        finish(inbound: error, discarding: true)
-        becomeOver()
-        loop.execute { self.tearDown(withReset: true) }
+    func resumeReading() { loop.execute { self.readOn() } }
+
+    func close(_ reason: SignalingClose, deadline: Timestamp) {
+        loop.execute { self.startClosing(reason, deadline: deadline) }
     }
 
-    /// Calls `done` when the connection is gone.
-    func close(_ reason: SignalingClose, deadline: Timestamp, _ done: @escaping @Sendable () -> Void) {
-        enum Step: Sendable { case over, waits, first }
-        let step = shared.withLock { shared -> Step in
-            if shared.isOver { return .over }
-            shared.closers.append(done)
-            defer { shared.isClosing = true }
-            return shared.isClosing ? .waits : .first
-        }
-        switch step {
-        case .over: done()
-        case .waits: break
-        case .first:
-            // What was accepted still goes out; whoever waits to send or receive is woken.
-            outbound.finish()
-            inbound.finish(Self.closed, discarding: true)
-            loop.execute { self.startClosing(reason, deadline: deadline) }
-        }
-    }
-
-    /// Tells whoever waits in `connect`. The first outcome counts.
-    func settle(_ outcome: Result<Void, TransportError>) {
-        let continuation = shared.withLock { shared -> CheckedContinuation<Result<Void, TransportError>, Never>? in
-            if shared.outcome == nil { shared.outcome = outcome }
-            defer { shared.opening = nil }
-            return shared.opening
-        }
-        continuation?.resume(returning: outcome)
-    }
-
-    /// Receivers are woken last: by then senders know too.
-    func finish(inbound error: TransportError?, discarding: Bool) {
-        outbound.finish(error.map(Self.asClosed), discarding: true)
-        inbound.finish(error, discarding: discarding)
-    }
-
-    func note(closeReason: SignalingClose) { shared.withLock { $0.closeReason = closeReason } }
-    func note(localAddress: String?) { shared.withLock { $0.localAddress = localAddress } }
-
-    /// Senders learn that the connection is closed, whatever the receiver learned.
-    static func asClosed(_ error: TransportError) -> TransportError {
-        error.code == .closed || error.code == .cancelled
-            ? closed : TransportError(.closed, "the connection is closed: \(error.message)", cause: error)
-    }
-
-    private func becomeOver() {
-        let closers = shared.withLock { shared in
-            shared.isOver = true
-            defer { shared.closers = [] }
-            return shared.closers
-        }
-        for closer in closers { closer() }
-    }
+    func abort() { loop.execute { self.tearDown(withReset: true) } }
 
     // MARK: On the loop
 
@@ -183,14 +99,13 @@ final class Link: @unchecked Sendable {
 
     /// The attempt failed.
     func failed(_ error: TransportError) {
-        settle(.failure(error))
-        finish(inbound: error, discarding: true)
+        connection.failed(error)
         tearDown(withReset: false)
     }
 
     /// The connection broke after it was open.
     func broke(_ error: TransportError) {
-        finish(inbound: error, discarding: false)
+        connection.broke(error)
         tearDown(withReset: false)
     }
 
@@ -204,9 +119,9 @@ final class Link: @unchecked Sendable {
             phase = .closing
             setDeadline(deadline)
             claim.withLock { $0.closeFrame = reason }
-            requestFlush()
+            flush()
             // The answer to the close frame must be read, whatever waits in front of it.
-            resumeReading()
+            readOn()
         }
     }
 
@@ -222,9 +137,9 @@ final class Link: @unchecked Sendable {
                 claim.closeFrame = reason
                 claim.isLast = true
             }
-            requestFlush()
+            flush()
         }
-        resumeReading()
+        readOn()
     }
 
     /// Closes the socket, now or when the writer has left it.
@@ -244,8 +159,6 @@ final class Link: @unchecked Sendable {
         }
         if isFree { closeDescriptor() }
         group.remove(self)
-        settle(.failure(Self.closed))
-        finish(inbound: Self.closed, discarding: false)
-        becomeOver()
+        connection.ended()
     }
 }

@@ -63,7 +63,7 @@ final class SignalingLoop: @unchecked Sendable {
             members.isRunning = false
             return Array(members.links.values)
         }
-        for link in links { link.abandon(Link.closed) }
+        for link in links { link.connection.abandon() }
     }
 
     /// Returns when the thread is gone. Call `end` first.

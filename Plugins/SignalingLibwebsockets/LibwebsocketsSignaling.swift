@@ -45,22 +45,13 @@
 
         public nonisolated(nonsending) func connect(
             to endpoint: SignalingEndpoint
-        ) async throws(TransportError) -> LibwebsocketsConnection {
+        ) async throws(TransportError) -> WebSocketConnection {
             try checkRunning()
-            if Task.isCancelled { throw TransportError(.cancelled, "connecting to \(endpoint.url) was cancelled") }
-            try ConnectRequest.check(endpoint)
-            let deadline = Timestamp.now() + endpoint.connectTimeout
-            let descriptor = try await dialer.connect(to: endpoint, deadline: deadline)
-            let link = Link(
-                service: service, owner: owner, request: ConnectRequest(endpoint: endpoint, deadline: deadline),
-                descriptor: descriptor)
-            let outcome = await withTaskCancellationHandler {
-                await withCheckedContinuation { continuation in link.open(continuation) }
-            } onCancel: {
-                link.abandon(TransportError(.cancelled, "connecting to \(endpoint.url) was cancelled"))
+            try Self.check(endpoint)
+            return try await dialer.open(endpoint, deadline: .now() + endpoint.connectTimeout) {
+                [service, owner] connection, socket in
+                Link(service: service, owner: owner, connection, descriptor: socket)
             }
-            try outcome.get()
-            return LibwebsocketsConnection(link)
         }
 
         /// The thread that runs libwebsockets, which all transports of the process share.
@@ -109,61 +100,9 @@
             }
             guard isRunning else { throw TransportError(.closed, "the transport was shut down") }
         }
-    }
 
-    /// One open connection of a `LibwebsocketsSignaling`. Dropping the last reference aborts it.
-    public final class LibwebsocketsConnection: SignalingConnection {
-        private let link: Link
-
-        init(_ link: Link) { self.link = link }
-
-        deinit { link.abandon(Link.closed) }
-
-        public nonisolated(nonsending) func send(_ message: SignalingMessage) async throws(TransportError) {
-            let size = message.payload.count
-            let maximum = link.request.endpoint.maximumMessageSize
-            guard size <= maximum else {
-                throw TransportError(.messageTooLarge, "a message of \(size) bytes is over the maximum of \(maximum)")
-            }
-            try await link.outbound.append(message)
-        }
-
-        public nonisolated(nonsending) func receive() async throws(TransportError) -> SignalingMessage? {
-            try await link.inbound.next()
-        }
-
-        public var closeReason: SignalingClose? { link.closeReason }
-
-        public var localAddress: String? { link.localAddress }
-
-        public nonisolated(nonsending) func close(_ reason: SignalingClose, within deadline: Duration) async {
-            let limit = Timestamp.now() + deadline
-            await withCheckedContinuation { continuation in
-                link.close(reason, deadline: limit) { continuation.resume() }
-            }
-        }
-
-        public func abort() { link.abandon(Link.closed) }
-    }
-
-    /// What one connection attempt needs.
-    struct ConnectRequest: Sendable {
-        let endpoint: SignalingEndpoint
-        let deadline: Timestamp
-
-        /// The name for SNI, for the certificate, and for the request's Host. libwebsockets knows only one for all three.
-        ///
-        /// Its port, and a certificate's name instead of the host's, are stripped or taken by libwebsockets for all of them.
-        var hostHeader: String {
-            guard endpoint.isSecure else { return endpoint.hostHeader }
-            var named = endpoint
-            named.host = endpoint.certificateName
-            return named.hostHeader
-        }
-
-        /// Refuses what no backend takes, and what libwebsockets would truncate or take for something else.
-        static func check(_ endpoint: SignalingEndpoint) throws(TransportError) {
-            try endpoint.validate()
+        /// Refuses what libwebsockets would truncate or take for something else, although others can do it.
+        private static func check(_ endpoint: SignalingEndpoint) throws(TransportError) {
             // libwebsockets writes the line with the path into 2,048 bytes, and the one with the host into 128.
             guard endpoint.path.utf8.count <= 2000,
                 max(endpoint.host.utf8.count, endpoint.certificateName.utf8.count) <= 100
@@ -177,6 +116,18 @@
                 throw TransportError(
                     .notSupported, "wss to a numeric IPv6 address: give the certificate's name in tls.serverName")
             }
+        }
+    }
+
+    extension SignalingEndpoint {
+        /// The name for SNI, for the certificate, and for the request's Host. libwebsockets knows only one for all three.
+        ///
+        /// Its port, and a certificate's name instead of the host's, are stripped or taken by libwebsockets for all of them.
+        var libwebsocketsHost: String {
+            guard isSecure else { return hostHeader }
+            var named = self
+            named.host = certificateName
+            return named.hostHeader
         }
     }
 #endif

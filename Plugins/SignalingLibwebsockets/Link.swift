@@ -3,93 +3,38 @@
     internal import Glibc
     internal import TransportPluginAPI
 
-    /// One connection, from the attempt to the end: what both the caller's tasks and the service's thread know of it.
-    // SAFETY: `shared` is behind its lock, the buffers lock for themselves; everything under "On the service's thread" is touched
+    /// Drives the socket of one connection through libwebsockets, from the attempt to the end.
+    // SAFETY: `isWriteRequested` and what `connection` has are behind their locks; everything under "On the service's thread" is touched
     // only there.
-    final class Link: @unchecked Sendable {
-        private struct Shared {
-            var opening: CheckedContinuation<Result<Void, TransportError>, Never>?
-            /// The outcome of the attempt, or why it was abandoned.
-            var outcome: Result<Void, TransportError>?
-            var closeReason: SignalingClose?
-            var localAddress: String?
-            var closers: [@Sendable () -> Void] = []
-            var isClosing = false
-            var isOver = false
-        }
-
+    final class Link: SignalingDriver, @unchecked Sendable {
         let service: Service
         let owner: Owner
-        let request: ConnectRequest
-        private let shared = Locked(Shared())
+        let connection: DrivenConnection
+        private let maximumMessageSize: Int
         /// A `.write` of this link is in the service's queue.
         private let isWriteRequested = Locked(false)
-        private(set) var inbound: MessageBuffer! = nil
-        private(set) var outbound: MessageBuffer! = nil
 
-        static let closed = TransportError(.closed, "the connection is closed")
+        var endpoint: SignalingEndpoint { connection.endpoint }
 
         /// - Parameter descriptor: a connected socket, which is the link's from then on.
-        init(service: Service, owner: Owner, request: ConnectRequest, descriptor: Int32) {
+        init(service: Service, owner: Owner, _ connection: DrivenConnection, descriptor: Int32) {
             self.service = service
             self.owner = owner
-            self.request = request
+            self.connection = connection
             self.descriptor = descriptor
-            let limit = request.endpoint.bufferLimit
-            inbound = MessageBuffer(
-                limit: limit,
-                onRoom: { [weak self] in if let self { self.service.post(.resume(self)) } })
-            outbound = MessageBuffer(
-                limit: limit,
-                onMessage: { [weak self] in self?.requestWrite() })
+            maximumMessageSize = connection.endpoint.maximumMessageSize
         }
 
         deinit { closeDescriptor() }
 
         // MARK: From any thread
 
-        var closeReason: SignalingClose? { shared.withLock { $0.closeReason } }
-
-        var localAddress: String? { shared.withLock { $0.localAddress } }
-
-        func open(_ continuation: CheckedContinuation<Result<Void, TransportError>, Never>) {
-            let outcome = shared.withLock { shared -> Result<Void, TransportError>? in
-                if shared.outcome == nil { shared.opening = continuation }
-                return shared.outcome
-            }
-            if let outcome { return continuation.resume(returning: outcome) }
-            if !service.post(.start(self)) { settle(.failure(Self.closed)) }
+        func start() {
+            let isTaken = service.post(.start(self))
+            if !isTaken { connection.failed(TransportError(.closed, "the transport was shut down")) }
         }
 
-        /// Ends attempt or connection at once; whoever waits gets `error`.
-        func abandon(_ error: TransportError) {
-            settle(.failure(error))
-            finish(inbound: error, discarding: true)
-            for closer in takeClosers() { closer() }
-            service.post(.kill(self))
-        }
-
-        /// Calls `done` when the connection is gone.
-        func close(_ reason: SignalingClose, deadline: Timestamp, _ done: @escaping @Sendable () -> Void) {
-            enum Step: Sendable { case over, waits, first }
-            let step = shared.withLock { shared -> Step in
-                if shared.isOver { return .over }
-                shared.closers.append(done)
-                defer { shared.isClosing = true }
-                return shared.isClosing ? .waits : .first
-            }
-            switch step {
-            case .over: done()
-            case .waits: break
-            case .first:
-                // What was accepted still goes out; whoever waits to send or receive is woken.
-                outbound.finish()
-                inbound.finish(Self.closed, discarding: true)
-                service.post(.close(self, reason, deadline))
-            }
-        }
-
-        private func requestWrite() {
+        func flush() {
             let isFirst = isWriteRequested.withLock { isRequested in
                 defer { isRequested = true }
                 return !isRequested
@@ -97,33 +42,11 @@
             if isFirst { service.post(.write(self)) }
         }
 
-        private func settle(_ outcome: Result<Void, TransportError>) {
-            let continuation = shared.withLock { shared -> CheckedContinuation<Result<Void, TransportError>, Never>? in
-                if shared.outcome == nil { shared.outcome = outcome }
-                defer { shared.opening = nil }
-                return shared.opening
-            }
-            continuation?.resume(returning: outcome)
-        }
+        func resumeReading() { service.post(.resume(self)) }
 
-        /// Receivers are woken last: by then senders know too.
-        private func finish(inbound error: TransportError?, discarding: Bool) {
-            outbound.finish(error.map(Self.asClosed), discarding: true)
-            inbound.finish(error, discarding: discarding)
-        }
+        func close(_ reason: SignalingClose, deadline: Timestamp) { service.post(.close(self, reason, deadline)) }
 
-        /// Senders learn that the connection is closed, whatever the receiver learned.
-        private static func asClosed(_ error: TransportError) -> TransportError {
-            error.code == .closed || error.code == .cancelled
-                ? closed : TransportError(.closed, "the connection is closed: \(error.message)", cause: error)
-        }
-
-        private func takeClosers() -> [@Sendable () -> Void] {
-            shared.withLock { shared in
-                defer { shared.closers = [] }
-                return shared.closers
-            }
-        }
+        func abort() { service.post(.kill(self)) }
 
         // MARK: On the service's thread
 
@@ -159,23 +82,21 @@
         }
 
         func established(from localAddress: String?) {
-            shared.withLock { $0.localAddress = localAddress }
             phase = .open
             deadline = nil
-            settle(.success(()))
+            connection.opened(from: localAddress)
         }
 
         func failed(_ error: TransportError) {
             phase = .ended
             closeDescriptor()
-            settle(.failure(error))
-            finish(inbound: error, discarding: true)
+            connection.failed(error)
         }
 
         /// The connection broke after it was open.
         func broke(_ error: TransportError) {
             phase = .ended
-            finish(inbound: error, discarding: false)
+            connection.broke(error)
         }
 
         /// libwebsockets has forgotten the connection.
@@ -183,29 +104,25 @@
             wsi = nil
             phase = .ended
             closeDescriptor()
-            settle(.failure(Self.closed))
-            finish(inbound: Self.closed, discarding: false)
-            shared.withLock { $0.isOver = true }
-            for closer in takeClosers() { closer() }
+            connection.ended()
         }
 
         func peerClosed(_ reason: SignalingClose) {
             phase = .ended
             isParting = true
-            shared.withLock { $0.closeReason = reason }
-            finish(inbound: nil, discarding: false)
+            connection.closedByPeer(reason)
         }
 
         func received(_ bytes: UnsafeRawBufferPointer, on wsi: OpaquePointer) {
             guard case .open = phase else { return }
-            let maximum = request.endpoint.maximumMessageSize
             let (announced, overflow) = lws_remaining_packet_payload(wsi).addingReportingOverflow(
                 assembly.count + bytes.count)
-            guard !overflow, announced <= maximum else {
+            guard !overflow, announced <= maximumMessageSize else {
                 return violate(
                     1009,
                     TransportError(
-                        .messageTooLarge, "a message of more than \(maximum) bytes came; the connection was closed",
+                        .messageTooLarge,
+                        "a message of more than \(maximumMessageSize) bytes came; the connection was closed",
                         status: 1009))
             }
             let isWhole = lws_is_final_fragment(wsi) != 0
@@ -217,8 +134,8 @@
                     TransportError(
                         .protocolViolation, "text that is not UTF-8 came; the connection was closed", status: 1007))
             }
-            if !inbound.appendNow(isText ? .text(payload) : .binary(payload)) {
-                // Stops reading from the socket; `onRoom` posts `.resume`, which cannot run before this returns.
+            if !connection.inbound.appendNow(isText ? .text(payload) : .binary(payload)) {
+                // Stops reading from the socket; `resumeReading` posts `.resume`, which cannot run before this returns.
                 lws_rx_flow_control(wsi, 0)
             }
         }
@@ -226,7 +143,7 @@
         /// Closes because of what the other side did: receivers get `error` after what came before it.
         private func violate(_ code: UInt16, _ error: TransportError) {
             guard let wsi else { return }
-            finish(inbound: error, discarding: false)
+            connection.broke(error)
             sending = nil
             phase = .closing(SignalingClose(code: code, reason: ""))
             isParting = true
@@ -258,7 +175,7 @@
 
         private var isReadyToClose: Bool {
             guard case .closing = phase else { return false }
-            return sending == nil && outbound.isEmpty
+            return sending == nil && connection.outbound.isEmpty
         }
 
         /// False: libwebsockets cannot write any more.
@@ -269,7 +186,7 @@
             }
             var (frames, bytes) = Self.turn
             while lws_partial_buffered(wsi) == 0 {
-                if sending == nil, let message = outbound.popFirst() { sending = (message, 0) }
+                if sending == nil, let message = connection.outbound.popFirst() { sending = (message, 0) }
                 guard let (message, offset) = sending else { return true }
                 guard frames > 0, bytes > 0 else {
                     lws_callback_on_writable(wsi)

@@ -34,15 +34,15 @@
             switch reason {
             case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
                 link.hasSentRequest = true
-                return append(link.request.endpoint.headers, at: input, capacity: length)
+                return append(link.endpoint.headers, at: input, capacity: length)
             case LWS_CALLBACK_CLIENT_FILTER_PRE_ESTABLISH:
-                guard !link.request.endpoint.subprotocols.isEmpty, lws_hdr_total_length(wsi, WSI_TOKEN_PROTOCOL) == 0
+                guard !link.endpoint.subprotocols.isEmpty, lws_hdr_total_length(wsi, WSI_TOKEN_PROTOCOL) == 0
                 else {
                     return 0
                 }
                 link.handshakeError = TransportError(
                     .handshakeFailed,
-                    "\(link.request.endpoint.url) chose none of the subprotocols: is this the right server?")
+                    "\(link.endpoint.url) chose none of the subprotocols: is this the right server?")
                 return -1
             case LWS_CALLBACK_CLIENT_ESTABLISHED:
                 guard case .connecting = link.phase else { return -1 }

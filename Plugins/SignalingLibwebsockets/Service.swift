@@ -104,7 +104,7 @@
             info.options = CLibwebsockets_option_tls | CLibwebsockets_option_explicit_vhosts
             // Ownership: unretained; the thread keeps the service until it has destroyed the context.
             info.user = Unmanaged.passUnretained(self).toOpaque()
-            // The limits of requests and answers; a request of ours has at most 20 kB (`ConnectRequest.check`).
+            // The limits of requests and answers; a request of ours has at most 20 kB (`SignalingEndpoint.validate`).
             info.pt_serv_buf_size = 65_792
             info.max_http_header_data2 = 24_576
             info.fd_limit_per_thread = 4096
@@ -193,7 +193,7 @@
                 case .release(let owner, let done):
                     releases.append((owner, done))
                     for link in links.values where link.owner === owner {
-                        link.abandon(Link.closed)
+                        link.connection.abandon()
                         kill(link, atOnce: true)
                     }
                 }
@@ -228,7 +228,9 @@
                     return shared.commands
                 }
                 for command in late {
-                    if case .start(let link) = command { link.failed(Link.closed) }
+                    if case .start(let link) = command {
+                        link.failed(TransportError(.closed, "the transport was shut down"))
+                    }
                     if case .job(let job, let executor) = command { executor.runElsewhere(job) }
                 }
                 CLibwebsockets_alarm_stop(alarm)
@@ -255,7 +257,7 @@
             if case .connecting = link.phase {
                 link.failed(
                     TransportError(
-                        .timedOut, "\(link.request.endpoint.url) did not answer in time",
+                        .timedOut, "\(link.endpoint.url) did not answer in time",
                         isRetriable: true))
             }
             kill(link, atOnce: true)
@@ -266,12 +268,12 @@
             guard !link.owner.isReleased.withLock({ $0 }) else {
                 return link.failed(TransportError(.closed, "the transport was shut down"))
             }
-            let endpoint = link.request.endpoint
+            let endpoint = link.endpoint
             var info = lws_client_connect_info()
             do throws(TransportError) { info.vhost = try trust.host(for: endpoint) } catch { return link.failed(error) }
             lastID += 1
             link.id = lastID
-            link.deadline = link.request.deadline
+            link.deadline = link.connection.openingDeadline
             links[link.id] = link
             info.context = context
             info.port = Int32(endpoint.port)
@@ -284,7 +286,7 @@
             defer { link.isStarting = false }
             errno = 0
             info.address = UnsafePointer(anchorName)
-            let wsi = link.request.hostHeader.withCString { host in
+            let wsi = endpoint.libwebsocketsHost.withCString { host in
                 endpoint.path.withCString { path in
                     endpoint.subprotocols.joined(separator: ",").withCString { subprotocols in
                         "http/1.1".withCString { alpn in

@@ -7,35 +7,35 @@
     /// What SwiftNIO's failures mean in the terms of the contract.
     enum Failure {
         /// The connected socket could not be taken.
-        static func adopting(_ request: ConnectRequest, _ error: any Error) -> TransportError {
+        static func adopting(_ endpoint: SignalingEndpoint, _ error: any Error) -> TransportError {
             TransportError(
-                .unreachable, "\(request.endpoint.url) could not be reached: \(error)", isRetriable: true, cause: error)
+                .unreachable, "\(endpoint.url) could not be reached: \(error)", isRetriable: true, cause: error)
         }
 
-        static func notWebSocket(_ request: ConnectRequest, _ reason: String) -> TransportError {
+        static func notWebSocket(_ endpoint: SignalingEndpoint, _ reason: String) -> TransportError {
             TransportError(
-                .handshakeFailed, "\(request.endpoint.url) did not answer as a WebSocket server: \(reason)")
+                .handshakeFailed, "\(endpoint.url) did not answer as a WebSocket server: \(reason)")
         }
 
         /// An error on the way through the pipeline, before the connection was open.
-        static func handshake(_ request: ConnectRequest, _ error: any Error, isThroughTLS: Bool) -> TransportError {
-            if let error = TrustStore.failure(request, error, isThroughTLS: isThroughTLS) { return error }
+        static func handshake(_ endpoint: SignalingEndpoint, _ error: any Error, isThroughTLS: Bool) -> TransportError {
+            if let error = TrustStore.failure(endpoint, error, isThroughTLS: isThroughTLS) { return error }
             switch error {
             case is IOError, is ChannelError:
-                return hungUp(request, isThroughTLS: isThroughTLS, error)
-            default: return notWebSocket(request, "\(error)")
+                return hungUp(endpoint, isThroughTLS: isThroughTLS, error)
+            default: return notWebSocket(endpoint, "\(error)")
             }
         }
 
         static func hungUp(
-            _ request: ConnectRequest, isThroughTLS: Bool, _ cause: (any Error)? = nil
+            _ endpoint: SignalingEndpoint, isThroughTLS: Bool, _ cause: (any Error)? = nil
         ) -> TransportError {
             isThroughTLS
                 ? TransportError(
-                    .handshakeFailed, "\(request.endpoint.url) hung up during the handshake", isRetriable: true,
+                    .handshakeFailed, "\(endpoint.url) hung up during the handshake", isRetriable: true,
                     cause: cause)
                 : TransportError(
-                    .tlsFailed, "\(request.endpoint.url) hung up during the TLS handshake: does it speak TLS?",
+                    .tlsFailed, "\(endpoint.url) hung up during the TLS handshake: does it speak TLS?",
                     isRetriable: true, cause: cause)
         }
 

@@ -39,7 +39,7 @@
 
         init(_ link: Link) {
             self.link = link
-            parser = FrameParser(framesFrom: .server, maximumMessageSize: link.request.endpoint.maximumMessageSize)
+            parser = FrameParser(framesFrom: .server, maximumMessageSize: link.endpoint.maximumMessageSize)
         }
 
         // MARK: The channel
@@ -58,12 +58,12 @@
         }
 
         private func socketEnded() {
-            if case .open = phase { link.broke(Failure.ended) }
+            if case .open = phase { link.connection.broke(Failure.ended) }
             ended()
         }
 
         func errorCaught(context: ChannelHandlerContext, error: any Error) {
-            if case .open = phase { link.broke(Failure.broken(error)) }
+            if case .open = phase { link.connection.broke(Failure.broken(error)) }
             ended()
             link.abortSocket()
         }
@@ -148,12 +148,12 @@
                 context?.close(promise: nil)
                 return
             }
-            if case .open = phase { link.peerClosed(reason) }
+            if case .open = phase { link.connection.closedByPeer(reason) }
             part(SignalingClose(code: reason.code))
         }
 
         private func violated(_ violation: FrameViolation) {
-            if case .open = phase { link.broke(Failure.violation(violation)) }
+            if case .open = phase { link.connection.broke(Failure.violation(violation)) }
             if case .awaitingClose = phase {
                 ended()
                 return link.abortSocket()

@@ -31,23 +31,13 @@
 
         public nonisolated(nonsending) func connect(
             to endpoint: SignalingEndpoint
-        ) async throws(TransportError) -> NIOConnection {
+        ) async throws(TransportError) -> WebSocketConnection {
             guard loop.isRunning else { throw Loop.shutDown }
-            if Task.isCancelled { throw TransportError(.cancelled, "connecting to \(endpoint.url) was cancelled") }
-            try endpoint.validate()
             let deadline = Timestamp.now() + endpoint.connectTimeout
             let tls = try await trust.client(for: endpoint)
-            let descriptor = try await dialer.connect(to: endpoint, deadline: deadline)
-            let link = Link(
-                loop: loop, request: ConnectRequest(endpoint: endpoint, tls: tls, deadline: deadline),
-                descriptor: descriptor)
-            let outcome = await withTaskCancellationHandler {
-                await withCheckedContinuation { continuation in link.open(continuation) }
-            } onCancel: {
-                link.abandon(TransportError(.cancelled, "connecting to \(endpoint.url) was cancelled"))
+            return try await dialer.open(endpoint, deadline: deadline) { [loop] connection, socket in
+                Link(loop: loop, connection, tls, descriptor: socket)
             }
-            try outcome.get()
-            return NIOConnection(link)
         }
 
         public nonisolated(nonsending) func shutdown() async {
@@ -56,40 +46,5 @@
                 loop.end { continuation.resume() }
             }
         }
-    }
-
-    /// One open connection of a `NIOSignaling`. Dropping the last reference aborts it.
-    public final class NIOConnection: SignalingConnection {
-        private let link: Link
-
-        init(_ link: Link) { self.link = link }
-
-        deinit { link.abandon(Link.closed) }
-
-        public nonisolated(nonsending) func send(_ message: SignalingMessage) async throws(TransportError) {
-            let size = message.payload.count
-            let maximum = link.request.endpoint.maximumMessageSize
-            guard size <= maximum else {
-                throw TransportError(.messageTooLarge, "a message of \(size) bytes is over the maximum of \(maximum)")
-            }
-            try await link.outbound.append(message)
-        }
-
-        public nonisolated(nonsending) func receive() async throws(TransportError) -> SignalingMessage? {
-            try await link.inbound.next()
-        }
-
-        public var closeReason: SignalingClose? { link.closeReason }
-
-        public var localAddress: String? { link.localAddress }
-
-        public nonisolated(nonsending) func close(_ reason: SignalingClose, within deadline: Duration) async {
-            let limit = Timestamp.now() + deadline
-            await withCheckedContinuation { continuation in
-                link.close(reason, deadline: limit) { continuation.resume() }
-            }
-        }
-
-        public func abort() { link.abandon(Link.closed) }
     }
 #endif

@@ -20,8 +20,8 @@
 
         private init(_ link: Link) {
             self.link = link
-            handshake = ClientHandshake(link.request.endpoint)
-            isThroughTLS = link.request.tls == nil
+            handshake = ClientHandshake(link.endpoint)
+            isThroughTLS = link.tls == nil
         }
 
         static func addHandlers(to channel: any Channel, _ link: Link) throws {
@@ -42,9 +42,9 @@
             var bytes = unwrapInboundIn(data)
             while !hasFailed, bytes.readableBytes > 0 {
                 switch takeAnswer(from: &bytes) {
-                case .failure(let failure): fail(ClientHandshake.error(failure, from: link.request.endpoint))
+                case .failure(let failure): fail(ClientHandshake.error(failure, from: link.endpoint))
                 case .success(let answer?) where !answer.isInterim:
-                    if let error = handshake.error(in: answer, from: link.request.endpoint) { return fail(error) }
+                    if let error = handshake.error(in: answer, from: link.endpoint) { return fail(error) }
                     return open(context, bytes)
                 case .success: break
                 }
@@ -74,16 +74,16 @@
 
         private func fail(_ error: TransportError) {
             hasFailed = true
-            link.failed(error)
+            link.connection.failed(error)
             link.abortSocket()
         }
 
         func errorCaught(context: ChannelHandlerContext, error: any Error) {
-            fail(Failure.handshake(link.request, error, isThroughTLS: isThroughTLS))
+            fail(Failure.handshake(link.endpoint, error, isThroughTLS: isThroughTLS))
         }
 
         func channelInactive(context: ChannelHandlerContext) {
-            link.failed(Failure.hungUp(link.request, isThroughTLS: isThroughTLS))
+            link.connection.failed(Failure.hungUp(link.endpoint, isThroughTLS: isThroughTLS))
             context.fireChannelInactive()
         }
     }

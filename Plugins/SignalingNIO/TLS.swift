@@ -111,18 +111,20 @@
             // MARK: Failures
 
             /// Returns the TLS failure before the connection was open, or nil for any other error.
-            static func failure(_ request: ConnectRequest, _ error: any Error, isThroughTLS: Bool) -> TransportError? {
-                let url = request.endpoint.url
+            static func failure(_ endpoint: SignalingEndpoint, _ error: any Error, isThroughTLS: Bool)
+                -> TransportError?
+            {
+                let url = endpoint.url
                 switch error {
                 case let extra as NIOSSLExtraError where extra == .failedToValidateHostname:
                     return TransportError(
                         .tlsFailed,
-                        "the certificate of \(url) was not accepted: hostname mismatch, it is not for '\(request.endpoint.certificateName)'",
+                        "the certificate of \(url) was not accepted: hostname mismatch, it is not for '\(endpoint.certificateName)'",
                         cause: error)
                 case NIOSSLError.unableToValidateCertificate, NIOSSLError.noCertificateToValidate:
                     return TransportError(
                         .tlsFailed, "the certificate of \(url) was not accepted: \(error)", cause: error)
-                case NIOSSLError.uncleanShutdown: return Failure.hungUp(request, isThroughTLS: isThroughTLS, error)
+                case NIOSSLError.uncleanShutdown: return Failure.hungUp(endpoint, isThroughTLS: isThroughTLS, error)
                 case NIOSSLError.handshakeFailed:
                     let text = "\(error)"
                     if text.contains("CERTIFICATE_VERIFY_FAILED") {
@@ -180,7 +182,9 @@
                         + "foundation where it was built with OpenSSL, or build with the trait NIOSSL")
             }
 
-            static func failure(_ request: ConnectRequest, _ error: any Error, isThroughTLS: Bool) -> TransportError? {
+            static func failure(_ endpoint: SignalingEndpoint, _ error: any Error, isThroughTLS: Bool)
+                -> TransportError?
+            {
                 nil
             }
             static func failure(_ error: any Error) -> TransportError? { nil }

@@ -77,3 +77,5 @@ extension SignalingConnection {
     /// Not known by default.
     public var localAddress: String? { nil }
 }
+
+extension WebSocketConnection: SignalingConnection {}

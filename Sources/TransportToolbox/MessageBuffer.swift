@@ -283,6 +283,6 @@ public final class MessageBuffer: Sendable {
     }
 
     private static let cancelled = TransportError(.cancelled, "the task that waited was cancelled")
-    private static let closed = TransportError(.closed, "the connection is closed")
+    static let closed = TransportError(.closed, "the connection is closed")
     private static let twoReceivers = TransportError(.invalidState, "another task waits in receive() already")
 }

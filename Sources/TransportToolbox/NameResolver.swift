@@ -24,34 +24,25 @@ public enum NameResolver {
     ) async throws(TransportError) -> [String] {
         // A numeric host needs no thread.
         if case .success(let addresses) = lookUp(host, flags: AI_NUMERICHOST, url: url) { return addresses }
-        let pending = Pending()
-        let outcome = await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                pending.begin(continuation)
-                start(host, url: url, pending)
-                if Task.isCancelled { pending.settle(.failure(cancelled(url))) }
-                let timer = Task {
-                    try? await Task.sleep(for: deadline - .now())
-                    pending.settle(
-                        .failure(
-                            TransportError(
-                                .timedOut,
-                                "the name in \(url) was not resolved in time: is the resolver reachable?",
-                                isRetriable: true)))
-                }
-                pending.onSettled { timer.cancel() }
-            }
-        } onCancel: {
-            pending.settle(.failure(cancelled(url)))
+        let pending = PendingOutcome<[String]>()
+        start(host, url: url, pending)
+        let timer = Task {
+            try? await Task.sleep(for: deadline - .now())
+            pending.settle(
+                .failure(
+                    TransportError(
+                        .timedOut, "the name in \(url) was not resolved in time: is the resolver reachable?",
+                        isRetriable: true)))
         }
-        return try outcome.get()
+        defer { timer.cancel() }
+        return try await pending.value { pending.settle(.failure(cancelled(url))) }
     }
 
     private static func cancelled(_ url: String) -> TransportError {
         TransportError(.cancelled, "connecting to \(url) was cancelled")
     }
 
-    private static func start(_ host: String, url: String, _ pending: Pending) {
+    private static func start(_ host: String, url: String, _ pending: PendingOutcome<[String]>) {
         let mayStart = running.withLock { running in
             guard running < limit else { return false }
             running += 1
@@ -106,47 +97,6 @@ public enum NameResolver {
         return addresses.filter { address in
             if address.contains(":") { taken.six += 1 } else { taken.four += 1 }
             return (address.contains(":") ? taken.six : taken.four) <= share
-        }
-    }
-
-    /// One waiting caller. Only the first outcome counts.
-    private final class Pending: Sendable {
-        private struct State {
-            var continuation: CheckedContinuation<Outcome, Never>?
-            var outcome: Outcome?
-            var onSettled: (@Sendable () -> Void)?
-        }
-        private let state = Locked(State())
-
-        func begin(_ continuation: CheckedContinuation<Outcome, Never>) {
-            let outcome = state.withLock { state -> Outcome? in
-                if state.outcome == nil { state.continuation = continuation }
-                return state.outcome
-            }
-            if let outcome { continuation.resume(returning: outcome) }
-        }
-
-        func onSettled(_ action: @escaping @Sendable () -> Void) {
-            let isSettled = state.withLock { state in
-                if state.outcome == nil { state.onSettled = action }
-                return state.outcome != nil
-            }
-            if isSettled { action() }
-        }
-
-        func settle(_ outcome: Outcome) {
-            let (continuation, action) = state.withLock {
-                state -> (CheckedContinuation<Outcome, Never>?, (@Sendable () -> Void)?) in
-                guard state.outcome == nil else { return (nil, nil) }
-                state.outcome = outcome
-                defer {
-                    state.continuation = nil
-                    state.onSettled = nil
-                }
-                return (state.continuation, state.onSettled)
-            }
-            continuation?.resume(returning: outcome)
-            action?()
         }
     }
 }

@@ -156,31 +156,23 @@ extension TransportLoop {
         to addresses: [String], port: UInt16, url: String, deadline: Timestamp, tunnelTo endpoint: SignalingEndpoint?
     ) async throws(TransportError) -> Int32 {
         let attempt = TCPAttempt(self, addresses, port, url, deadline, endpoint)
-        let outcome = await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in attempt.begin(continuation) }
-        } onCancel: {
-            attempt.cancel()
-        }
-        return try outcome.get()
+        attempt.begin()
+        return try await attempt.pending.value { attempt.cancel() }
     }
 }
 
 /// One call of `connect`: what its task and the loop know of it. The first outcome counts.
-// SAFETY: `state` is behind its lock, what is under "On the loop" is touched only there.
+// SAFETY: `pending` has a lock of its own, what is under "On the loop" is touched only there.
 private final class TCPAttempt: LoopSource, @unchecked Sendable {
     typealias Outcome = Result<Int32, TransportError>
-    private struct State {
-        var outcome: Outcome?
-        var continuation: CheckedContinuation<Outcome, Never>?
-    }
 
+    let pending = PendingOutcome<Int32>()
     private let loop: TransportLoop
     private let addresses: [String]
     private let port: UInt16
     private let url: String
     private let deadline: Timestamp
     private let endpoint: SignalingEndpoint?
-    private let state = Locked(State())
 
     // MARK: On the loop
 
@@ -200,18 +192,13 @@ private final class TCPAttempt: LoopSource, @unchecked Sendable {
         self.endpoint = endpoint
     }
 
-    func begin(_ continuation: CheckedContinuation<Outcome, Never>) {
-        let outcome = state.withLock { state in
-            if state.outcome == nil { state.continuation = continuation }
-            return state.outcome
-        }
-        if let outcome { return continuation.resume(returning: outcome) }
+    func begin() {
         // What a loop that has ended does not take must not be waited for.
-        if !loop.execute({ self.start() }) { settle(.failure(closed)) }
+        if !loop.execute({ self.start() }) { pending.settle(.failure(closed)) }
     }
 
     func cancel() {
-        guard settle(.failure(TransportError(.cancelled, "connecting to \(url) was cancelled"))) else { return }
+        guard pending.settle(.failure(TransportError(.cancelled, "connecting to \(url) was cancelled"))) else { return }
         // Not taken: then the loop's end has closed it.
         loop.execute { self.clear() }
     }
@@ -220,21 +207,8 @@ private final class TCPAttempt: LoopSource, @unchecked Sendable {
         TransportError(.closed, "connecting to \(url) was given up: the transport is shut down")
     }
 
-    /// False: it was settled before.
-    @discardableResult
-    private func settle(_ outcome: Outcome) -> Bool {
-        let (isFirst, continuation) = state.withLock { state -> (Bool, CheckedContinuation<Outcome, Never>?) in
-            guard state.outcome == nil else { return (false, nil) }
-            state.outcome = outcome
-            defer { state.continuation = nil }
-            return (true, state.continuation)
-        }
-        continuation?.resume(returning: outcome)
-        return isFirst
-    }
-
     private func start() {
-        guard state.withLock({ $0.outcome == nil }) else { return }
+        guard pending.outcome == nil else { return }
         // As a source it hears of the loop's end.
         loop.attach(self)
         timer = loop.schedule(at: deadline) { [self] in
@@ -259,7 +233,7 @@ private final class TCPAttempt: LoopSource, @unchecked Sendable {
     private func end(_ outcome: Outcome) {
         clear()
         // Whoever waited was cancelled in the same moment: nobody takes the socket.
-        if !settle(outcome), case .success(let descriptor) = outcome { close(descriptor) }
+        if !pending.settle(outcome), case .success(let descriptor) = outcome { close(descriptor) }
     }
 
     private func clear() {

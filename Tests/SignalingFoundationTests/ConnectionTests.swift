@@ -3,11 +3,12 @@ import Testing
 import TransportPluginAPI
 
 @testable import SignalingFoundation
+@testable import TransportToolbox
 
 @Suite struct FoundationConnections {
     private func withConnection(
         _ configure: (inout SignalingEndpoint) -> Void, _ script: @escaping @Sendable (RawConnection) -> Void,
-        _ body: (FoundationConnection) async throws -> Void
+        _ body: (WebSocketConnection) async throws -> Void
     ) async throws {
         let server = try RawServer(script)
         defer { server.stop() }
@@ -20,6 +21,8 @@ import TransportPluginAPI
         }
         await transport.shutdown()
     }
+
+    private func link(of connection: WebSocketConnection) throws -> Link { try #require(connection.driver as? Link) }
 
     /// A message that is half on the wire goes out completely before the answer to a close: a close frame inside of it
     /// would be data.
@@ -77,7 +80,7 @@ import TransportPluginAPI
             for _ in 0..<24 { try await connection.send(.binary(megabyte)) }
             let message = try await connection.receive()
             #expect(message == .text(Payload("read")))
-            #expect(connection.link.claim.withLock { $0.urgent.count } < 9000)
+            #expect(try link(of: connection).claim.withLock { $0.urgent.count } < 9000)
             for await pongs in counts { #expect(pongs < pings) }
         }
     }
@@ -104,7 +107,7 @@ import TransportPluginAPI
                 await Task.yield()
             }
             #expect(error?.code == .closed)
-            let loop = connection.link.loop
+            let loop = try link(of: connection).loop
             let before = await loop.run { processorTime() }
             try await Task.sleep(for: .milliseconds(200))
             let used = await loop.run { processorTime() } - before
@@ -164,7 +167,7 @@ import TransportPluginAPI
             }
         } _: { connection in
             #expect(connection.localAddress == "127.0.0.1")
-            try await withTaskExecutorPreference(onLoop ? connection.link.group.taskExecutor : nil) {
+            try await withTaskExecutorPreference(onLoop ? try link(of: connection).group.taskExecutor : nil) {
                 for number in 0..<5000 {
                     let message = SignalingMessage.text(Payload("\(number)"))
                     try await connection.send(message)
