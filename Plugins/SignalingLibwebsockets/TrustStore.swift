@@ -1,6 +1,5 @@
 #if Libwebsockets
     internal import CLibwebsockets
-    internal import Glibc
     internal import TransportPluginAPI
 
     /// libwebsockets' virtual hosts: one for `ws`, and one with a TLS context of ours for each set of trusted authorities.
@@ -11,15 +10,7 @@
         private struct Entry {
             let host: OpaquePointer
             let tls: OpaquePointer
-            var stamp: Stamp
-        }
-        /// What tells that the file has changed.
-        private struct Stamp: Equatable {
-            var device: UInt = 0
-            var node: UInt = 0
-            var size: Int = 0
-            var seconds: Int = 0
-            var nanoseconds: Int = 0
+            var stamp: TLSTrust.FileStamp
         }
         /// Different files that may be named in the life of the process.
         private static let limit = 64
@@ -38,10 +29,10 @@
         func host(for endpoint: SignalingEndpoint) throws(TransportError) -> OpaquePointer? {
             guard endpoint.isSecure else { return plain }
             let file = endpoint.tls.authoritiesFile
-            let stamp = try stamp(of: file)
+            let stamp = try endpoint.tls.fileStamp()
             if var entry = entries[file] {
                 if entry.stamp != stamp {
-                    try trust(file, entry.tls)
+                    try trust(endpoint.tls, entry.tls)
                     entry.stamp = stamp
                     entries[file] = entry
                 }
@@ -53,7 +44,7 @@
             }
             let failed = TransportError(.resourceExhausted, "OpenSSL or libwebsockets could not make a TLS context")
             guard let tls = CLibwebsockets_tls_new() else { throw failed }
-            do throws(TransportError) { try trust(file, tls) } catch {
+            do throws(TransportError) { try trust(endpoint.tls, tls) } catch {
                 SSL_CTX_free(tls)
                 throw error
             }
@@ -86,24 +77,8 @@
             }
         }
 
-        private func trust(_ file: String?, _ tls: OpaquePointer) throws(TransportError) {
-            guard CLibwebsockets_tls_trust(tls, file) == 1 else {
-                throw TransportError(
-                    .tlsFailed,
-                    "no certificates could be read from \(file.map { "'\($0)'" } ?? "the system's store"): is it PEM?")
-            }
-        }
-
-        private func stamp(of file: String?) throws(TransportError) -> Stamp {
-            guard let file else { return Stamp() }
-            var status = stat()
-            guard stat(file, &status) == 0 else {
-                throw TransportError(
-                    .tlsFailed, "the file of authorities '\(file)' cannot be read: \(String(cString: strerror(errno)))")
-            }
-            return Stamp(
-                device: UInt(status.st_dev), node: UInt(status.st_ino), size: Int(status.st_size),
-                seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec)
+        private func trust(_ trust: TLSTrust, _ tls: OpaquePointer) throws(TransportError) {
+            guard CLibwebsockets_tls_trust(tls, trust.authoritiesFile) == 1 else { throw trust.noCertificates() }
         }
     }
 #endif

@@ -24,16 +24,8 @@
         /// The trusted authorities: a context for each file, read again when the file has changed.
         final class TrustStore: Sendable {
             private struct Entry: Sendable {
-                let stamp: Stamp
+                let stamp: TLSTrust.FileStamp
                 let context: NIOSSLContext
-            }
-            /// The properties of a file that show a change.
-            private struct Stamp: Sendable, Equatable {
-                var device: UInt = 0
-                var node: UInt = 0
-                var size = 0
-                var seconds = 0
-                var nanoseconds = 0
             }
             /// The maximum number of contexts that are kept.
             private static let limit = 64
@@ -61,19 +53,20 @@
                         "wss to a numeric address through a proxy: give the certificate's name in tls.serverName, or choose another backend: nio compares the certificate with the address that it connects to"
                     )
                 }
-                let file = endpoint.tls.authoritiesFile
+                let trust = endpoint.tls
                 let outcome = await withCheckedContinuation {
                     (continuation: CheckedContinuation<Result<TLSClient, TransportError>, Never>) in
                     DispatchQueue.global().async {
                         continuation.resume(
-                            returning: Result { () throws(TransportError) in try self.client(trusting: file) })
+                            returning: Result { () throws(TransportError) in try self.client(trusting: trust) })
                     }
                 }
                 return try outcome.get()
             }
 
-            private func client(trusting file: String?) throws(TransportError) -> TLSClient {
-                let stamp = try stamp(of: file)
+            private func client(trusting trust: TLSTrust) throws(TransportError) -> TLSClient {
+                let file = trust.authoritiesFile
+                let stamp = try trust.fileStamp()
                 if let entry = entries.withLock({ $0[file] }), entry.stamp == stamp {
                     return TLSClient(context: entry.context)
                 }
@@ -83,29 +76,13 @@
                 if let file { configuration.trustRoots = .file(file) }
                 let context: NIOSSLContext
                 do { context = try NIOSSLContext(configuration: configuration) } catch {
-                    throw TransportError(
-                        .tlsFailed,
-                        "no certificates could be read from \(file.map { "'\($0)'" } ?? "the system's store"): is it PEM?",
-                        cause: error)
+                    throw trust.noCertificates(cause: error)
                 }
                 entries.withLock { entries in
                     if entries[file] == nil, entries.count >= Self.limit { entries.removeAll() }
                     entries[file] = Entry(stamp: stamp, context: context)
                 }
                 return TLSClient(context: context)
-            }
-
-            private func stamp(of file: String?) throws(TransportError) -> Stamp {
-                guard let file else { return Stamp() }
-                var status = stat()
-                guard stat(file, &status) == 0 else {
-                    throw TransportError(
-                        .tlsFailed,
-                        "the file of authorities '\(file)' cannot be read: \(String(cString: strerror(errno)))")
-                }
-                return Stamp(
-                    device: UInt(status.st_dev), node: UInt(status.st_ino), size: Int(status.st_size),
-                    seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec)
             }
 
             // MARK: Failures
