@@ -71,7 +71,13 @@ let package = Package(
         .target(name: "CLinux"),
         .target(name: "TransportValues"),
         .target(name: "WebSocketWire"),
-        .target(name: "TransportToolbox", dependencies: ["CLinux", "TransportValues", "WebSocketWire"]),
+        .target(
+            name: "TransportToolbox",
+            dependencies: [
+                "CLinux", "TransportValues", "WebSocketWire",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
+            ]),
         .target(name: "TransportPluginAPI", dependencies: ["TransportToolbox", "TransportValues", log]),
         .target(name: "RoomProtocol"),
         .target(

@@ -1,4 +1,5 @@
-internal import TransportValues
+internal import HeapModule
+import TransportValues
 
 /// A timer of a `TransportLoop`. It belongs to the loop's thread; dropping the reference does not cancel it.
 public final class LoopTimer {
@@ -17,32 +18,37 @@ public final class LoopTimer {
     public var isPending: Bool { handler != nil }
 }
 
-/// A binary heap of timers by deadline. Cancelled timers stay until they are due or outnumber the pending ones.
+/// A heap of timers by deadline. Cancelled timers stay until they are due or outnumber the pending ones.
 struct TimerHeap {
-    private var heap: [LoopTimer] = []
+    private struct Entry: Comparable {
+        let deadline: Timestamp
+        let timer: LoopTimer
+
+        static func == (left: Self, right: Self) -> Bool { left.deadline == right.deadline }
+        static func < (left: Self, right: Self) -> Bool { left.deadline < right.deadline }
+    }
+
+    private static let minimumReview = 64
+
+    private var heap = Heap<Entry>()
+    /// The number of timers at which cancelled ones are removed.
+    private var review = minimumReview
 
     /// The earliest deadline of a pending timer.
     var next: Timestamp? {
         mutating get {
-            while let first = heap.first, !first.isPending { removeFirst() }
-            return heap.first?.deadline
+            while let first = heap.min, !first.timer.isPending { heap.removeMin() }
+            return heap.min?.deadline
         }
     }
 
     mutating func insert(_ timer: LoopTimer) {
-        if heap.count >= 64, heap.count == heap.capacity {
-            // About to grow: remove cancelled timers instead, if that is worthwhile.
-            let pending = heap.filter(\.isPending)
-            if pending.count < heap.count / 2 { heap = pending.sorted { $0.deadline < $1.deadline } }
+        if heap.count >= review {
+            let pending = heap.unordered.filter(\.timer.isPending)
+            if pending.count < heap.count / 2 { heap = Heap(pending) }
+            review = max(Self.minimumReview, 2 * heap.count)
         }
-        heap.append(timer)
-        var child = heap.count - 1
-        while child > 0 {
-            let parent = (child - 1) / 2
-            guard heap[child].deadline < heap[parent].deadline else { break }
-            heap.swapAt(child, parent)
-            child = parent
-        }
+        heap.insert(Entry(deadline: timer.deadline, timer: timer))
     }
 
     /// Removes and returns the timers that are due, in the order of deadlines. Timers that their handlers add wait for
@@ -50,26 +56,9 @@ struct TimerHeap {
     mutating func removeDue(at now: Timestamp) -> [LoopTimer] {
         guard let next, next <= now else { return [] }
         var due: [LoopTimer] = []
-        while let first = heap.first, first.deadline <= now { due.append(removeFirst()) }
+        while let first = heap.min, first.deadline <= now { due.append(heap.removeMin().timer) }
         return due
     }
 
-    mutating func removeAll() { heap.removeAll() }
-
-    @discardableResult
-    private mutating func removeFirst() -> LoopTimer {
-        heap.swapAt(0, heap.count - 1)
-        let first = heap.removeLast()
-        var parent = 0
-        while true {
-            var smallest = parent
-            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count {
-                if heap[child].deadline < heap[smallest].deadline { smallest = child }
-            }
-            guard smallest != parent else { break }
-            heap.swapAt(parent, smallest)
-            parent = smallest
-        }
-        return first
-    }
+    mutating func removeAll() { heap = Heap() }
 }

@@ -1,3 +1,4 @@
+internal import DequeModule
 public import TransportValues
 
 /// A bounded first-in-first-out buffer of WebSocket messages, for one direction of one connection: the part of a
@@ -27,8 +28,9 @@ public final class MessageBuffer: Sendable {
     }
 
     private struct State {
-        var messages: [SignalingMessage?] = []
-        var head = 0
+        var messages: Deque<SignalingMessage> = []
+        /// The number of messages that were taken out since the buffer was empty.
+        var taken = 0
         var cost = 0
         var senders: [Sender] = []
         var receiver: Receiver?
@@ -193,7 +195,7 @@ public final class MessageBuffer: Sendable {
     }
 
     /// Whether no message waits now.
-    public var isEmpty: Bool { state.withLock { $0.head == $0.messages.count } }
+    public var isEmpty: Bool { state.withLock { $0.messages.isEmpty } }
 
     /// The cost of the waiting messages in bytes, 64 per message included.
     public var cost: Int { state.withLock { $0.cost } }
@@ -207,7 +209,6 @@ public final class MessageBuffer: Sendable {
         let (senders, receiver) = state.withLock { state -> ([Sender], Receiver?) in
             if discarding {
                 state.messages = []
-                state.head = 0
                 state.cost = 0
             }
             guard state.end == nil else { return ([], nil) }
@@ -240,16 +241,13 @@ public final class MessageBuffer: Sendable {
     }
 
     private func pop(_ state: inout State) -> SignalingMessage? {
-        guard state.head < state.messages.count, let message = state.messages[state.head] else { return nil }
-        state.messages[state.head] = nil
-        state.head += 1
+        guard let message = state.messages.popFirst() else { return nil }
+        state.taken += 1
         state.cost -= Self.cost(message)
-        if state.head == state.messages.count {
-            state.messages.removeAll(keepingCapacity: state.head <= 64)
-            state.head = 0
-        } else if state.head >= 64, state.head * 2 >= state.messages.count {
-            state.messages.removeFirst(state.head)
-            state.head = 0
+        if state.messages.isEmpty {
+            // Gives back what only a burst needed.
+            if state.taken > 64 { state.messages = [] }
+            state.taken = 0
         }
         return message
     }
