@@ -43,7 +43,7 @@ public final class FoundationSignaling: SignalingTransport {
             }
         #endif
         return try await shared.dialer.open(endpoint, deadline: .now() + endpoint.connectTimeout) {
-            [shared] connection, socket in Link(shared, connection, descriptor: socket)
+            [shared] connection, socket in FoundationDriver(shared, connection, descriptor: socket)
         }
     }
 

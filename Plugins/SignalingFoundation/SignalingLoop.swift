@@ -8,7 +8,7 @@ final class SignalingLoop: @unchecked Sendable {
     private struct Members {
         var isRunning = true
         var isShutDown = false
-        var links: [ObjectIdentifier: Link] = [:]
+        var drivers: [ObjectIdentifier: FoundationDriver] = [:]
     }
 
     let loop: TransportLoop
@@ -48,22 +48,24 @@ final class SignalingLoop: @unchecked Sendable {
     var isShutDown: Bool { members.withLock { $0.isShutDown } }
 
     /// False after the shutdown.
-    func add(_ link: Link) -> Bool {
+    func add(_ driver: FoundationDriver) -> Bool {
         members.withLock { members in
-            if members.isRunning { members.links[ObjectIdentifier(link)] = link }
+            if members.isRunning { members.drivers[ObjectIdentifier(driver)] = driver }
             return members.isRunning
         }
     }
 
-    func remove(_ link: Link) { _ = members.withLock { $0.links.removeValue(forKey: ObjectIdentifier(link)) } }
+    func remove(_ driver: FoundationDriver) {
+        _ = members.withLock { $0.drivers.removeValue(forKey: ObjectIdentifier(driver)) }
+    }
 
     /// Aborts all connections; no new one is taken from here on.
     func end() {
-        let links = members.withLock { members in
+        let drivers = members.withLock { members in
             members.isRunning = false
-            return Array(members.links.values)
+            return Array(members.drivers.values)
         }
-        for link in links { link.connection.abandon() }
+        for driver in drivers { driver.connection.abandon() }
     }
 
     /// Returns when the thread is gone. Call `end` first.

@@ -6,17 +6,17 @@
     /// What libwebsockets' failures mean in the terms of the contract.
     enum Failure {
         /// libwebsockets gave up at once.
-        static func connecting(_ link: Link, errno: Int32) -> TransportError {
-            let url = link.endpoint.url
+        static func connecting(_ driver: LibwebsocketsDriver, errno: Int32) -> TransportError {
+            let url = driver.endpoint.url
             return TransportError(
                 .resourceExhausted, "no socket for \(url)\(errno == 0 ? "" : ": \(text(errno))")", isRetriable: true)
         }
 
         /// The attempt failed later; `reason` is libwebsockets' text.
-        static func handshake(_ link: Link, _ wsi: OpaquePointer, _ reason: String) -> TransportError {
-            let url = link.endpoint.url
-            if let error = link.handshakeError { return error }
-            if let why = link.verifyError {
+        static func handshake(_ driver: LibwebsocketsDriver, _ wsi: OpaquePointer, _ reason: String) -> TransportError {
+            let url = driver.endpoint.url
+            if let error = driver.handshakeError { return error }
+            if let why = driver.verifyError {
                 return TransportError(.tlsFailed, "the certificate of \(url) was not accepted: \(why)")
             }
             let status = Int(lws_http_client_http_response(wsi))
@@ -24,9 +24,9 @@
                 let refusal = HTTPRefusal(
                     status: status, location: header(WSI_TOKEN_HTTP_LOCATION, of: wsi),
                     retryAfter: header(WSI_TOKEN_HTTP_RETRY_AFTER, of: wsi), date: header(WSI_TOKEN_HTTP_DATE, of: wsi))
-                return refusal.error(connectingTo: link.endpoint)
+                return refusal.error(connectingTo: driver.endpoint)
             }
-            if link.endpoint.isSecure, !link.hasSentRequest {
+            if driver.endpoint.isSecure, !driver.hasSentRequest {
                 return TransportError(.tlsFailed, "TLS with \(url) failed: \(reason)", isRetriable: true)
             }
             let isAnswer = reason.hasPrefix("HS:") || reason.contains("parsing")

@@ -50,7 +50,7 @@
             try Self.check(endpoint)
             return try await dialer.open(endpoint, deadline: .now() + endpoint.connectTimeout) {
                 [service, owner] connection, socket in
-                Link(service: service, owner: owner, connection, descriptor: socket)
+                LibwebsocketsDriver(service: service, owner: owner, connection, descriptor: socket)
             }
         }
 

@@ -18,51 +18,53 @@
             }
             guard let context = lws_context_user(lws_get_context(wsi)) else { return 0 }
             let service = Unmanaged<Service>.fromOpaque(context).takeUnretainedValue()
-            guard let link = service.links[UInt(bitPattern: lws_get_opaque_user_data(wsi))] else { return 0 }
+            guard let driver = service.drivers[UInt(bitPattern: lws_get_opaque_user_data(wsi))] else { return 0 }
             if reason == LWS_CALLBACK_OPENSSL_PERFORM_SERVER_CERT_VERIFICATION {
                 // Says nothing itself: 0 leaves OpenSSL's verdict as it is.
-                if let user, let why = CLibwebsockets_verify_error(user) { link.verifyError = String(cString: why) }
+                if let user, let why = CLibwebsockets_verify_error(user) { driver.verifyError = String(cString: why) }
                 return 0
             }
-            return service.handle(link, wsi, reason, input, length)
+            return service.handle(driver, wsi, reason, input, length)
         }
 
         private func handle(
-            _ link: Link, _ wsi: OpaquePointer, _ reason: lws_callback_reasons, _ input: UnsafeMutableRawPointer?,
+            _ driver: LibwebsocketsDriver, _ wsi: OpaquePointer, _ reason: lws_callback_reasons,
+            _ input: UnsafeMutableRawPointer?,
             _ length: Int
         ) -> Int32 {
             switch reason {
             case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
-                link.hasSentRequest = true
-                return append(link.endpoint.headers, at: input, capacity: length)
+                driver.hasSentRequest = true
+                return append(driver.endpoint.headers, at: input, capacity: length)
             case LWS_CALLBACK_CLIENT_FILTER_PRE_ESTABLISH:
-                guard !link.endpoint.subprotocols.isEmpty, lws_hdr_total_length(wsi, WSI_TOKEN_PROTOCOL) == 0
+                guard !driver.endpoint.subprotocols.isEmpty, lws_hdr_total_length(wsi, WSI_TOKEN_PROTOCOL) == 0
                 else {
                     return 0
                 }
-                link.handshakeError = TransportError(
+                driver.handshakeError = TransportError(
                     .handshakeFailed,
-                    "\(link.endpoint.url) chose none of the subprotocols: is this the right server?")
+                    "\(driver.endpoint.url) chose none of the subprotocols: is this the right server?")
                 return -1
             case LWS_CALLBACK_CLIENT_ESTABLISHED:
-                guard case .connecting = link.phase else { return -1 }
-                link.established(from: TCPConnector.localAddress(of: lws_get_socket_fd(wsi)))
+                guard case .connecting = driver.phase else { return -1 }
+                driver.established(from: TCPConnector.localAddress(of: lws_get_socket_fd(wsi)))
             case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
-                guard case .connecting = link.phase else { return 0 }
+                guard case .connecting = driver.phase else { return 0 }
                 let text = input.map {
                     String(decoding: UnsafeRawBufferPointer(start: $0, count: length), as: UTF8.self)
                 }
-                link.failed(Failure.handshake(link, wsi, text ?? ""))
+                driver.failed(Failure.handshake(driver, wsi, text ?? ""))
             case LWS_CALLBACK_CLIENT_RECEIVE:
-                link.received(UnsafeRawBufferPointer(start: input, count: length), on: wsi)
-            case LWS_CALLBACK_CLIENT_WRITEABLE: return link.writeable(wsi)
+                driver.received(UnsafeRawBufferPointer(start: input, count: length), on: wsi)
+            case LWS_CALLBACK_CLIENT_WRITEABLE: return driver.writeable(wsi)
             case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
                 let bytes = UnsafeRawBufferPointer(start: input, count: length)
                 let code = bytes.count >= 2 ? UInt16(bytes[0]) << 8 | UInt16(bytes[1]) : 1005
-                link.peerClosed(SignalingClose(code: code, reason: String(decoding: bytes.dropFirst(2), as: UTF8.self)))
+                driver.peerClosed(
+                    SignalingClose(code: code, reason: String(decoding: bytes.dropFirst(2), as: UTF8.self)))
             case LWS_CALLBACK_CLIENT_CLOSED:
-                if case .open = link.phase { link.broke(Failure.broken(wsi)) }
-            case LWS_CALLBACK_WSI_DESTROY: if !link.isStarting { forget(link) }
+                if case .open = driver.phase { driver.broke(Failure.broken(wsi)) }
+            case LWS_CALLBACK_WSI_DESTROY: if !driver.isStarting { forget(driver) }
             default: break
             }
             return 0

@@ -13,20 +13,20 @@
     /// **Why one for all transports of the process.** Each libwebsockets context sets OpenSSL's ex_data indices, which are global
     /// variables of libwebsockets, anew: with a second context, handshakes of the first fail and its TLS contexts leak.
     ///
-    /// **Callbacks that come late.** libwebsockets knows a connection by a number only; one that is not in `links` any more is
-    /// nobody's. A link stays in `links` until libwebsockets has destroyed it.
+    /// **Callbacks that come late.** libwebsockets knows a connection by a number only; one that is not in `drivers` any more is
+    /// nobody's. A driver stays in `drivers` until libwebsockets has destroyed it.
     // SAFETY: `shared` is behind its lock; `context` is set before the thread starts, and read by other threads only with `shared`
     // locked and `isRunning` true, which the thread makes false before it destroys it. Everything else is the thread's.
     final class Service: @unchecked Sendable {
         enum Command {
-            case start(Link)
-            case write(Link)
+            case start(LibwebsocketsDriver)
+            case write(LibwebsocketsDriver)
             /// A job of a task that prefers this thread.
             case job(UnownedJob, ServiceExecutor)
             /// There is room in the inbound buffer again.
-            case resume(Link)
-            case close(Link, SignalingClose, Timestamp)
-            case kill(Link)
+            case resume(LibwebsocketsDriver)
+            case close(LibwebsocketsDriver, SignalingClose, Timestamp)
+            case kill(LibwebsocketsDriver)
             case release(Owner, @Sendable () -> Void)
         }
 
@@ -56,11 +56,11 @@
         private let anchor: Int32
         private let anchorName = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CLibwebsockets_anchor_size))
 
-        private(set) var links: [UInt: Link] = [:]
+        private(set) var drivers: [UInt: LibwebsocketsDriver] = [:]
         private var lastID: UInt = 0
         private var releases: [(owner: Owner, done: @Sendable () -> Void)] = []
         private let trust = TrustStore()
-        /// Not later than the first deadline of a link.
+        /// Not later than the first deadline of a driver.
         private var nextDeadline = Timestamp.distantFuture
         private var running: [Command] = []
 
@@ -183,40 +183,40 @@
             }
             for command in running {
                 switch command {
-                case .start(let link): start(link)
-                case .write(let link): link.writeNow()
+                case .start(let driver): start(driver)
+                case .write(let driver): driver.writeNow()
                 case .job(let job, let executor): job.runSynchronously(on: executor.asUnownedTaskExecutor())
-                case .resume(let link): if let wsi = link.wsi { lws_rx_flow_control(wsi, 1) }
-                case .close(let link, let reason, let deadline):
-                    if !link.startClosing(reason, deadline: deadline) { kill(link) }
-                case .kill(let link): kill(link)
+                case .resume(let driver): if let wsi = driver.wsi { lws_rx_flow_control(wsi, 1) }
+                case .close(let driver, let reason, let deadline):
+                    if !driver.startClosing(reason, deadline: deadline) { kill(driver) }
+                case .kill(let driver): kill(driver)
                 case .release(let owner, let done):
                     releases.append((owner, done))
-                    for link in links.values where link.owner === owner {
-                        link.connection.abandon()
-                        kill(link, atOnce: true)
+                    for driver in drivers.values where driver.owner === owner {
+                        driver.connection.abandon()
+                        kill(driver, atOnce: true)
                     }
                 }
             }
             running.removeAll(keepingCapacity: running.count <= 1024)
         }
 
-        /// A link's deadline was set.
+        /// A driver's deadline was set.
         func note(deadline: Timestamp) { nextDeadline = min(nextDeadline, deadline) }
 
         private func checkDeadlines() {
             guard nextDeadline != .distantFuture, case let now = Timestamp.now(), nextDeadline <= now else { return }
             nextDeadline = .distantFuture
-            for link in links.values {
-                guard let deadline = link.deadline else { continue }
-                if deadline <= now { deadlinePassed(link) } else { note(deadline: deadline) }
+            for driver in drivers.values {
+                guard let deadline = driver.deadline else { continue }
+                if deadline <= now { deadlinePassed(driver) } else { note(deadline: deadline) }
             }
         }
 
         /// Tells the owners whose connections are gone. True when the last one left and the context is destroyed.
         private func finishReleases() -> Bool {
             guard !releases.isEmpty else { return false }
-            let finished = releases.filter { release in !links.values.contains { $0.owner === release.owner } }
+            let finished = releases.filter { release in !drivers.values.contains { $0.owner === release.owner } }
             guard !finished.isEmpty else { return false }
             releases.removeAll { release in finished.contains { $0.owner === release.owner } }
             let isLast = Self.current.withLock { current in
@@ -228,8 +228,8 @@
                     return shared.commands
                 }
                 for command in late {
-                    if case .start(let link) = command {
-                        link.failed(TransportError(.closed, "the transport was shut down"))
+                    if case .start(let driver) = command {
+                        driver.failed(TransportError(.closed, "the transport was shut down"))
                     }
                     if case .job(let job, let executor) = command { executor.runElsewhere(job) }
                 }
@@ -252,38 +252,40 @@
             CLibwebsockets_alarm_set(alarm, ((nextDeadline - .now()).saturatedNanoseconds + 999) / 1000)
         }
 
-        private func deadlinePassed(_ link: Link) {
-            link.deadline = nil
-            if case .connecting = link.phase {
-                link.failed(
+        private func deadlinePassed(_ driver: LibwebsocketsDriver) {
+            driver.deadline = nil
+            if case .connecting = driver.phase {
+                driver.failed(
                     TransportError(
-                        .timedOut, "\(link.endpoint.url) did not answer in time",
+                        .timedOut, "\(driver.endpoint.url) did not answer in time",
                         isRetriable: true))
             }
-            kill(link, atOnce: true)
+            kill(driver, atOnce: true)
         }
 
-        private func start(_ link: Link) {
-            guard case .connecting = link.phase else { return }
-            guard !link.owner.isReleased.withLock({ $0 }) else {
-                return link.failed(TransportError(.closed, "the transport was shut down"))
+        private func start(_ driver: LibwebsocketsDriver) {
+            guard case .connecting = driver.phase else { return }
+            guard !driver.owner.isReleased.withLock({ $0 }) else {
+                return driver.failed(TransportError(.closed, "the transport was shut down"))
             }
-            let endpoint = link.endpoint
+            let endpoint = driver.endpoint
             var info = lws_client_connect_info()
-            do throws(TransportError) { info.vhost = try trust.host(for: endpoint) } catch { return link.failed(error) }
+            do throws(TransportError) { info.vhost = try trust.host(for: endpoint) } catch {
+                return driver.failed(error)
+            }
             lastID += 1
-            link.id = lastID
-            link.deadline = link.connection.openingDeadline
-            links[link.id] = link
+            driver.id = lastID
+            driver.deadline = driver.connection.openingDeadline
+            drivers[driver.id] = driver
             info.context = context
             info.port = Int32(endpoint.port)
             info.ssl_connection = Int32(LCCSCF_HTTP_NO_FOLLOW_REDIRECT.rawValue)
             if endpoint.isSecure { info.ssl_connection |= Int32(LCCSCF_USE_SSL.rawValue) }
             info.ietf_version_or_minus_one = -1
             info.local_protocol_name = UnsafePointer(protocolName)
-            info.opaque_user_data = UnsafeMutableRawPointer(bitPattern: link.id)
-            link.isStarting = true
-            defer { link.isStarting = false }
+            info.opaque_user_data = UnsafeMutableRawPointer(bitPattern: driver.id)
+            driver.isStarting = true
+            defer { driver.isStarting = false }
             errno = 0
             info.address = UnsafePointer(anchorName)
             let wsi = endpoint.libwebsocketsHost.withCString { host in
@@ -300,41 +302,41 @@
                 }
             }
             if let wsi {
-                link.wsi = wsi
+                driver.wsi = wsi
                 // libwebsockets waits now for its connection to the anchor. It finds itself connected to the server instead, which it
                 // notices in its next turn.
-                if CLibwebsockets_adopt(wsi, link.descriptor) == 0 {
-                    link.failed(Failure.connecting(link, errno: errno))
-                    kill(link, atOnce: true)
+                if CLibwebsockets_adopt(wsi, driver.descriptor) == 0 {
+                    driver.failed(Failure.connecting(driver, errno: errno))
+                    kill(driver, atOnce: true)
                 }
-                link.closeDescriptor()
+                driver.closeDescriptor()
             } else {
                 let error = errno
-                link.failed(Failure.connecting(link, errno: error))
-                forget(link)
+                driver.failed(Failure.connecting(driver, errno: error))
+                forget(driver)
             }
         }
 
         /// Ends the connection without a handshake. One that is parting gets another moment for its last frame, unless `atOnce`.
-        private func kill(_ link: Link, atOnce: Bool = false) {
-            guard let wsi = link.wsi else {
-                link.phase = .ended
+        private func kill(_ driver: LibwebsocketsDriver, atOnce: Bool = false) {
+            guard let wsi = driver.wsi else {
+                driver.phase = .ended
                 return
             }
-            if link.isParting, !atOnce {
-                link.deadline = min(link.deadline ?? .distantFuture, .now() + .seconds(1))
+            if driver.isParting, !atOnce {
+                driver.deadline = min(driver.deadline ?? .distantFuture, .now() + .seconds(1))
                 return
             }
-            link.deadline = nil
-            link.phase = .ended
+            driver.deadline = nil
+            driver.phase = .ended
             CLibwebsockets_reset_on_close(lws_get_socket_fd(wsi))
             // As a timeout: without a close handshake, and without flushing what is stuck.
             lws_set_timeout(wsi, PENDING_TIMEOUT_KILLED_BY_PARENT, LWS_TO_KILL_ASYNC)
         }
 
-        func forget(_ link: Link) {
-            links[link.id] = nil
-            link.destroyed()
+        func forget(_ driver: LibwebsocketsDriver) {
+            drivers[driver.id] = nil
+            driver.destroyed()
         }
 
         /// Writes one frame of the message from `offset` on, and returns where the next one begins.

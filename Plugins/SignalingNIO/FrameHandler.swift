@@ -26,7 +26,7 @@
         /// Bytes that are gathered before they are handed to SwiftNIO.
         private static let batch = 64 << 10
 
-        private let link: Link
+        private let driver: NIODriver
         private var phase = Phase.open
         private var context: ChannelHandlerContext?
         private var parser: FrameParser
@@ -37,9 +37,9 @@
         private var isReading = true
         private var timer: Scheduled<Void>?
 
-        init(_ link: Link) {
-            self.link = link
-            parser = FrameParser(framesFrom: .server, maximumMessageSize: link.endpoint.maximumMessageSize)
+        init(_ driver: NIODriver) {
+            self.driver = driver
+            parser = FrameParser(framesFrom: .server, maximumMessageSize: driver.endpoint.maximumMessageSize)
         }
 
         // MARK: The channel
@@ -58,14 +58,14 @@
         }
 
         private func socketEnded() {
-            if case .open = phase { link.connection.broke(Failure.ended) }
+            if case .open = phase { driver.connection.broke(Failure.ended) }
             ended()
         }
 
         func errorCaught(context: ChannelHandlerContext, error: any Error) {
-            if case .open = phase { link.connection.broke(Failure.broken(error)) }
+            if case .open = phase { driver.connection.broke(Failure.broken(error)) }
             ended()
-            link.abortSocket()
+            driver.abortSocket()
         }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -114,7 +114,7 @@
             switch event {
             case .message(let message):
                 guard case .open = phase else { break }
-                if !link.inbound.appendNow(SignalingMessage(message, in: &parser)) { pauseReading() }
+                if !driver.inbound.appendNow(SignalingMessage(message, in: &parser)) { pauseReading() }
             case .ping(let payload): answer(payload)
             case .pong, .fragment: break
             case .close(let reason): peerClosed(SignalingClose(reason))
@@ -148,15 +148,15 @@
                 context?.close(promise: nil)
                 return
             }
-            if case .open = phase { link.connection.closedByPeer(reason) }
+            if case .open = phase { driver.connection.closedByPeer(reason) }
             part(SignalingClose(code: reason.code))
         }
 
         private func violated(_ violation: FrameViolation) {
-            if case .open = phase { link.connection.broke(Failure.violation(violation)) }
+            if case .open = phase { driver.connection.broke(Failure.violation(violation)) }
             if case .awaitingClose = phase {
                 ended()
-                return link.abortSocket()
+                return driver.abortSocket()
             }
             part(SignalingClose(code: violation.closeCode))
         }
@@ -193,7 +193,7 @@
                 }
                 var isEmpty = false
                 while output.readableBytes < Self.batch, !isEmpty {
-                    if let message = link.outbound.popFirst() {
+                    if let message = driver.outbound.popFirst() {
                         output.writeFrame(message, key: keys.next())
                     } else {
                         isEmpty = true
@@ -233,7 +233,7 @@
                 drain()
             case .closing, .awaitingClose: break
             case .parting: setTimer(deadline)
-            case .done: link.abortSocket()
+            case .done: driver.abortSocket()
             }
         }
 
@@ -246,7 +246,7 @@
 
         private func setTimer(_ deadline: Timestamp) {
             timer?.cancel()
-            timer = link.loop.schedule(at: deadline) { [link] in link.abortSocket() }
+            timer = driver.loop.schedule(at: deadline) { [driver] in driver.abortSocket() }
         }
     }
 #endif

@@ -3,8 +3,8 @@
     internal import NIOPosix
     internal import TransportPluginAPI
 
-    /// A transport's event loop with the links that live on it.
-    // SAFETY: `state` is behind its lock; `links` and `isEnding` are touched only on the event loop.
+    /// A transport's event loop with the drivers that live on it.
+    // SAFETY: `state` is behind its lock; `drivers` and `isEnding` are touched only on the event loop.
     final class Loop: @unchecked Sendable {
         private enum State: Sendable {
             case running
@@ -17,7 +17,7 @@
         private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let eventLoop: any EventLoop
         private let state = Locked(State.running)
-        private var links: [ObjectIdentifier: Link] = [:]
+        private var drivers: [ObjectIdentifier: NIODriver] = [:]
         private var isEnding = false
 
         init() { eventLoop = group.next() }
@@ -50,7 +50,7 @@
                     state = .ending([done])
                     eventLoop.execute {
                         self.isEnding = true
-                        for link in self.links.values { link.end() }
+                        for driver in self.drivers.values { driver.end() }
                         self.finishEnding()
                     }
                     return .first
@@ -71,19 +71,19 @@
         }
 
         /// False when the transport ends.
-        func register(_ link: Link) -> Bool {
+        func register(_ driver: NIODriver) -> Bool {
             guard !isEnding else { return false }
-            links[ObjectIdentifier(link)] = link
+            drivers[ObjectIdentifier(driver)] = driver
             return true
         }
 
-        func unregister(_ link: Link) {
-            guard links.removeValue(forKey: ObjectIdentifier(link)) != nil else { return }
+        func unregister(_ driver: NIODriver) {
+            guard drivers.removeValue(forKey: ObjectIdentifier(driver)) != nil else { return }
             finishEnding()
         }
 
         private func finishEnding() {
-            guard isEnding, links.isEmpty else { return }
+            guard isEnding, drivers.isEmpty else { return }
             group.shutdownGracefully { _ in
                 let waiting = self.state.withLock { state -> [@Sendable () -> Void] in
                     guard case .ending(let waiting) = state else { return [] }

@@ -36,7 +36,7 @@
             let deadline = Timestamp.now() + endpoint.connectTimeout
             let tls = try await trust.client(for: endpoint)
             return try await dialer.open(endpoint, deadline: deadline) { [loop] connection, socket in
-                Link(loop: loop, connection, tls, descriptor: socket)
+                NIODriver(loop: loop, connection, tls, descriptor: socket)
             }
         }
 

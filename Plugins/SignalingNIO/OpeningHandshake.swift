@@ -11,21 +11,21 @@
         typealias InboundOut = ByteBuffer
         typealias OutboundOut = ByteBuffer
 
-        private let link: Link
+        private let driver: NIODriver
         private let handshake: ClientHandshake
         private var head = HTTPHeadBuffer<ResponseHead>()
         /// TLS is done, or there is none.
         private var isThroughTLS: Bool
         private var hasFailed = false
 
-        private init(_ link: Link) {
-            self.link = link
-            handshake = ClientHandshake(link.endpoint)
-            isThroughTLS = link.tls == nil
+        private init(_ driver: NIODriver) {
+            self.driver = driver
+            handshake = ClientHandshake(driver.endpoint)
+            isThroughTLS = driver.tls == nil
         }
 
-        static func addHandlers(to channel: any Channel, _ link: Link) throws {
-            try channel.pipeline.syncOperations.addHandler(OpeningHandshake(link))
+        static func addHandlers(to channel: any Channel, _ driver: NIODriver) throws {
+            try channel.pipeline.syncOperations.addHandler(OpeningHandshake(driver))
         }
 
         func channelActive(context: ChannelHandlerContext) {
@@ -42,9 +42,9 @@
             var bytes = unwrapInboundIn(data)
             while !hasFailed, bytes.readableBytes > 0 {
                 switch takeAnswer(from: &bytes) {
-                case .failure(let failure): fail(ClientHandshake.error(failure, from: link.endpoint))
+                case .failure(let failure): fail(ClientHandshake.error(failure, from: driver.endpoint))
                 case .success(let answer?) where !answer.isInterim:
-                    if let error = handshake.error(in: answer, from: link.endpoint) { return fail(error) }
+                    if let error = handshake.error(in: answer, from: driver.endpoint) { return fail(error) }
                     return open(context, bytes)
                 case .success: break
                 }
@@ -63,27 +63,27 @@
 
         /// - Parameter bytes: what came behind the answer.
         private func open(_ context: ChannelHandlerContext, _ bytes: ByteBuffer) {
-            let handler = FrameHandler(link)
+            let handler = FrameHandler(driver)
             do { try context.pipeline.syncOperations.addHandler(handler, position: .after(self)) } catch {
                 return errorCaught(context: context, error: error)
             }
-            link.established(handler)
+            driver.established(handler)
             if bytes.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(bytes)) }
             context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
         }
 
         private func fail(_ error: TransportError) {
             hasFailed = true
-            link.connection.failed(error)
-            link.abortSocket()
+            driver.connection.failed(error)
+            driver.abortSocket()
         }
 
         func errorCaught(context: ChannelHandlerContext, error: any Error) {
-            fail(Failure.handshake(link.endpoint, error, isThroughTLS: isThroughTLS))
+            fail(Failure.handshake(driver.endpoint, error, isThroughTLS: isThroughTLS))
         }
 
         func channelInactive(context: ChannelHandlerContext) {
-            link.connection.failed(Failure.hungUp(link.endpoint, isThroughTLS: isThroughTLS))
+            driver.connection.failed(Failure.hungUp(driver.endpoint, isThroughTLS: isThroughTLS))
             context.fireChannelInactive()
         }
     }

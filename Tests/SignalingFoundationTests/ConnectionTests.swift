@@ -22,7 +22,9 @@ import TransportPluginAPI
         await transport.shutdown()
     }
 
-    private func link(of connection: WebSocketConnection) throws -> Link { try #require(connection.driver as? Link) }
+    private func driver(of connection: WebSocketConnection) throws -> FoundationDriver {
+        try #require(connection.driver as? FoundationDriver)
+    }
 
     /// A message that is half on the wire goes out completely before the answer to a close: a close frame inside of it
     /// would be data.
@@ -80,7 +82,7 @@ import TransportPluginAPI
             for _ in 0..<24 { try await connection.send(.binary(megabyte)) }
             let message = try await connection.receive()
             #expect(message == .text(Payload("read")))
-            #expect(try link(of: connection).claim.withLock { $0.urgent.count } < 9000)
+            #expect(try driver(of: connection).claim.withLock { $0.urgent.count } < 9000)
             for await pongs in counts { #expect(pongs < pings) }
         }
     }
@@ -107,7 +109,7 @@ import TransportPluginAPI
                 await Task.yield()
             }
             #expect(error?.code == .closed)
-            let loop = try link(of: connection).loop
+            let loop = try driver(of: connection).loop
             let before = await loop.run { processorTime() }
             try await Task.sleep(for: .milliseconds(200))
             let used = await loop.run { processorTime() } - before
@@ -167,7 +169,7 @@ import TransportPluginAPI
             }
         } _: { connection in
             #expect(connection.localAddress == "127.0.0.1")
-            try await withTaskExecutorPreference(onLoop ? try link(of: connection).group.taskExecutor : nil) {
+            try await withTaskExecutorPreference(onLoop ? try driver(of: connection).group.taskExecutor : nil) {
                 for number in 0..<5000 {
                     let message = SignalingMessage.text(Payload("\(number)"))
                     try await connection.send(message)

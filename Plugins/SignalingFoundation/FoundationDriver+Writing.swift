@@ -38,7 +38,7 @@ struct OutgoingFrame {
     var offset = 0
 }
 
-extension Link {
+extension FoundationDriver {
     private enum Progress {
         case drained
         /// The socket takes no more now.

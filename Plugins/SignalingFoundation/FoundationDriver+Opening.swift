@@ -3,7 +3,7 @@ internal import TransportPluginAPI
 internal import WebSocketWire
 
 /// From the connected socket to the answered handshake. On the loop.
-extension Link {
+extension FoundationDriver {
     func begin() {
         guard phase == .connecting else { return }
         setDeadline(connection.openingDeadline)

@@ -4,7 +4,7 @@ internal import WebSocketWire
 /// Drives the socket of one connection, from the attempt to the end.
 // SAFETY: `claim` and what `connection` has are behind their locks; what is under "On the loop" is touched only there, what is under
 // "By the writer" only by who holds the claim.
-final class Link: SignalingDriver, @unchecked Sendable {
+final class FoundationDriver: SignalingDriver, @unchecked Sendable {
     let group: SignalingLoop
     let connection: DrivenConnection
     let claim = Locked(WriteClaim())
@@ -14,7 +14,7 @@ final class Link: SignalingDriver, @unchecked Sendable {
     var inbound: MessageBuffer { connection.inbound }
     var outbound: MessageBuffer { connection.outbound }
 
-    /// - Parameter descriptor: a connected socket, which is the link's from then on.
+    /// - Parameter descriptor: a connected socket, which is the driver's from then on.
     init(_ group: SignalingLoop, _ connection: DrivenConnection, descriptor: Int32) {
         self.group = group
         self.connection = connection
@@ -22,7 +22,7 @@ final class Link: SignalingDriver, @unchecked Sendable {
         parser = FrameParser(framesFrom: .server, maximumMessageSize: connection.endpoint.maximumMessageSize)
     }
 
-    /// A link that never began, since the transport was shut down, still has its socket.
+    /// A driver that never began, since the transport was shut down, still has its socket.
     deinit { closeDescriptor() }
 
     // MARK: From any thread

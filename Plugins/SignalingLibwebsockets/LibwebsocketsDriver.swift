@@ -6,17 +6,17 @@
     /// Drives the socket of one connection through libwebsockets, from the attempt to the end.
     // SAFETY: `isWriteRequested` and what `connection` has are behind their locks; everything under "On the service's thread" is touched
     // only there.
-    final class Link: SignalingDriver, @unchecked Sendable {
+    final class LibwebsocketsDriver: SignalingDriver, @unchecked Sendable {
         let service: Service
         let owner: Owner
         let connection: DrivenConnection
         private let maximumMessageSize: Int
-        /// A `.write` of this link is in the service's queue.
+        /// A `.write` of this driver is in the service's queue.
         private let isWriteRequested = Locked(false)
 
         var endpoint: SignalingEndpoint { connection.endpoint }
 
-        /// - Parameter descriptor: a connected socket, which is the link's from then on.
+        /// - Parameter descriptor: a connected socket, which is the driver's from then on.
         init(service: Service, owner: Owner, _ connection: DrivenConnection, descriptor: Int32) {
             self.service = service
             self.owner = owner

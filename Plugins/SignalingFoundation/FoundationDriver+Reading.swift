@@ -3,7 +3,7 @@ internal import TransportPluginAPI
 internal import WebSocketWire
 
 /// From the socket to `inbound`. On the loop.
-extension Link {
+extension FoundationDriver {
     func isReady(_ ready: TransportLoop.Readiness) {
         if ready.contains(.writable) { socketIsWritable() }
         if ready.contains(.readable) || ready.contains(.failed) {

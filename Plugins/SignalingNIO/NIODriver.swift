@@ -7,7 +7,7 @@
     /// Drives the socket of one connection, from the attempt to the end.
     // SAFETY: `isDrainPosted` and what `connection` has are behind their locks; everything under "On the event loop" is touched only
     // there.
-    final class Link: SignalingDriver, @unchecked Sendable {
+    final class NIODriver: SignalingDriver, @unchecked Sendable {
         let loop: Loop
         let connection: DrivenConnection
         /// Nil for `ws`.
@@ -19,7 +19,7 @@
         var inbound: MessageBuffer { connection.inbound }
         var outbound: MessageBuffer { connection.outbound }
 
-        /// - Parameter descriptor: a connected socket, which is the link's from then on.
+        /// - Parameter descriptor: a connected socket, which is the driver's from then on.
         init(loop: Loop, _ connection: DrivenConnection, _ tls: TLSClient?, descriptor: Int32) {
             self.loop = loop
             self.connection = connection
