@@ -20,7 +20,7 @@ extension FoundationDriver {
         }
     }
 
-    /// What the watch waits for.
+    /// Makes the watch wait for what the driver can go on with.
     func updateInterest() {
         guard phase != .over, let watch else { return }
         var interest: TransportLoop.Readiness = []

@@ -2,10 +2,11 @@ internal import Glibc
 internal import TransportPluginAPI
 internal import WebSocketWire
 
-/// Who may write to the socket, and what for besides the messages in `outbound`.
+/// The right to write to the socket, and what is to be written besides the messages in `outbound`.
 ///
-/// Mostly the loop writes, once a turn, whatever has gathered. A sender that comes first after something was received writes itself:
-/// that saves an exchange of requests and answers the hop to the loop, and costs a stream of messages nothing.
+/// Mostly the loop writes, once a turn, whatever has gathered. A sender that comes first after something was received
+/// writes itself: that saves an exchange of requests and answers the hop to the loop, and costs a stream of messages
+/// nothing.
 struct WriteClaim {
     /// There is a socket to write to.
     var isOpen = false
@@ -18,7 +19,7 @@ struct WriteClaim {
     /// The socket is full; the loop waits until it is not.
     var isBlocked = false
     var isBroken = false
-    /// The connection is over: whoever holds the claim closes the descriptor.
+    /// The connection is over: the holder of the claim closes the descriptor.
     var isDead = false
     /// Bytes that go in front of the next message: the opening handshake, answers to pings.
     var urgent: [UInt8] = []

@@ -2,8 +2,8 @@ internal import TransportPluginAPI
 internal import WebSocketWire
 
 /// Drives the socket of one connection, from the attempt to the end.
-// SAFETY: `claim` and what `connection` has are behind their locks; what is under "On the loop" is touched only there, what is under
-// "By the writer" only by who holds the claim.
+// SAFETY: `claim` and what `connection` has are behind their locks; what is under "On the loop" is touched only there,
+// what is under "By the writer" only by the holder of the claim.
 final class FoundationDriver: SignalingDriver, @unchecked Sendable {
     let group: SignalingLoop
     let connection: DrivenConnection
@@ -60,9 +60,9 @@ final class FoundationDriver: SignalingDriver, @unchecked Sendable {
     var head = HTTPHeadBuffer<ResponseHead>()
     @exclusivity(unchecked) var parser: FrameParser
     @exclusivity(unchecked) var watch: LoopWatch?
-    /// Reading stopped because nobody receives.
+    /// Reading has stopped: `inbound` is full.
     @exclusivity(unchecked) var isPaused = false
-    /// What was read and is not parsed yet, while reading is paused.
+    /// Bytes that were read and are not parsed yet, while reading is paused.
     var unparsed: [UInt8] = []
     private var deadline = Timestamp.distantFuture
     private var timer: LoopTimer?
@@ -75,7 +75,7 @@ final class FoundationDriver: SignalingDriver, @unchecked Sendable {
     /// -1 when it is closed.
     @exclusivity(unchecked) var descriptor: Int32
     @exclusivity(unchecked) var output = OutputBuffer()
-    /// What TLS made of the output.
+    /// The output after TLS.
     @exclusivity(unchecked) var wire = OutputBuffer()
     @exclusivity(unchecked) var sending: OutgoingFrame?
     @exclusivity(unchecked) var keys = MaskingKeys()

@@ -1,6 +1,7 @@
 public import TransportPluginAPI
 
-/// WebSocket connections over plain sockets: `ws` with nothing but the toolchain, `wss` by OpenSSL where the trait `OpenSSL` is on.
+/// WebSocket connections over plain sockets: `ws` with nothing but the toolchain, `wss` by OpenSSL where the trait
+/// `OpenSSL` is on.
 ///
 /// Each instance has one thread, which drives all its connections. Names are resolved on threads of their own.
 public final class FoundationSignaling: SignalingTransport {
@@ -9,7 +10,7 @@ public final class FoundationSignaling: SignalingTransport {
     /// Throws `.resourceExhausted` when the system has no descriptor or thread left.
     public init() throws(TransportError) { shared = try SignalingLoop() }
 
-    /// What to register: the backend called `foundation`.
+    /// The backend as a runtime registers it, under the name `foundation`.
     public static func plugin() -> SignalingPlugin {
         SignalingPlugin(
             PluginDescriptor(name: "foundation", summary: summary, capabilities: capabilities)
@@ -26,7 +27,7 @@ public final class FoundationSignaling: SignalingTransport {
 
     deinit {
         shared.end()
-        // Nobody called shutdown(): somebody has to wait for the thread, which may even be the one that runs this.
+        // Without a call of shutdown() the thread is still to be waited for, and may be the one that runs this.
         if !shared.isShutDown { Task { [shared] in await shared.shutdown() } }
     }
 

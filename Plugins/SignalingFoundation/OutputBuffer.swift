@@ -1,6 +1,7 @@
 internal import Glibc
 
-/// Bytes that wait for a socket, in one block that grows to what a turn writes and is given back when it is large and empty.
+/// Bytes that wait for a socket, in one block that grows to what a turn writes and is given back when it is large and
+/// empty.
 struct OutputBuffer: ~Copyable {
     /// More is not gathered before it is written.
     static let limit = 65_536

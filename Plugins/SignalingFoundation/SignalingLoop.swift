@@ -2,7 +2,7 @@ internal import Glibc
 internal import TransportPluginAPI
 internal import WebSocketWire
 
-/// The loop of one transport, and what its connections share on it.
+/// The loop of one transport, with all that its connections share there.
 // SAFETY: `members` is behind its lock, the rest is constant or, below "On the loop", touched only there.
 final class SignalingLoop: @unchecked Sendable {
     private struct Members {
@@ -18,12 +18,12 @@ final class SignalingLoop: @unchecked Sendable {
 
     // MARK: On the loop
 
-    /// What one read takes in at the most.
+    /// The target of one read from a socket.
     let input = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 16)
     var keys = MaskingKeys()
     #if OpenSSL
         let trust = TrustStore()
-        /// What is decrypted at a time: a record holds 16 KiB (RFC 8446 §5.1).
+        /// The target of one decryption: a record holds 16 KiB (RFC 8446 §5.1).
         let plaintext = UnsafeMutableRawBufferPointer.allocate(byteCount: 16 << 10, alignment: 16)
     #endif
 

@@ -3,7 +3,7 @@
     internal import Glibc
     internal import TransportPluginAPI
 
-    /// What libwebsockets' failures mean in the terms of the contract.
+    /// Failures of libwebsockets, as errors of the contract.
     enum Failure {
         /// libwebsockets gave up at once.
         static func connecting(_ driver: LibwebsocketsDriver, errno: Int32) -> TransportError {
@@ -40,8 +40,8 @@
 
         /// An open connection ended without a close frame.
         static func broken(_ wsi: OpaquePointer) -> TransportError {
-            // libwebsockets does not say why. When the other side has not ended the connection, libwebsockets did: it does that
-            // for frames that break the protocol.
+            // libwebsockets does not say why. When the other side has not ended the connection, libwebsockets did: it
+            // does that for frames that break the protocol.
             CLibwebsockets_peer_has_ended(wsi) != 0
                 ? TransportError(.closed, "the server ended the connection without a close frame", isRetriable: true)
                 : TransportError(.protocolViolation, "the server sent an invalid WebSocket frame", isRetriable: true)

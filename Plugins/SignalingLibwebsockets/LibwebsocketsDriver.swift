@@ -4,8 +4,8 @@
     internal import TransportPluginAPI
 
     /// Drives the socket of one connection through libwebsockets, from the attempt to the end.
-    // SAFETY: `isWriteRequested` and what `connection` has are behind their locks; everything under "On the service's thread" is touched
-    // only there.
+    // SAFETY: `isWriteRequested` and what `connection` has are behind their locks; everything under "On the service's
+    // thread" is touched only there.
     final class LibwebsocketsDriver: SignalingDriver, @unchecked Sendable {
         let service: Service
         let owner: Owner
@@ -64,7 +64,8 @@
         /// The connected socket, until libwebsockets has it; then -1.
         private(set) var descriptor: Int32
         var deadline: Timestamp? { didSet { if let deadline { service.note(deadline: deadline) } } }
-        /// The last frame, an answer to a close or the reason of ours, is on its way although nobody waits for it any more.
+        /// The last frame, an answer to a close or the reason of ours, is on its way; no task waits for
+        /// it.
         var isParting = false
         /// Inside libwebsockets' connect function, which may destroy the connection before it returns.
         var isStarting = false
@@ -75,7 +76,7 @@
         private var sending: (message: SignalingMessage, offset: Int)?
         private var assembly = Assembly()
 
-        /// After libwebsockets has a copy of it, or when nobody needs it.
+        /// Closes the socket, once libwebsockets has a copy of it or it is not needed any more.
         func closeDescriptor() {
             if descriptor >= 0 { Glibc.close(descriptor) }
             descriptor = -1
@@ -99,7 +100,7 @@
             connection.broke(error)
         }
 
-        /// libwebsockets has forgotten the connection.
+        /// libwebsockets has destroyed the connection.
         func destroyed() {
             wsi = nil
             phase = .ended
@@ -154,7 +155,8 @@
         /// Frames and bytes that one connection may write before others have their turn.
         private static let turn = (frames: 256, bytes: 256 << 10)
 
-        /// Writes what waits, at once: libwebsockets keeps what the socket does not take, and says when it has taken it.
+        /// Writes what waits, at once: libwebsockets keeps what the socket does not take, and says when it has taken
+        /// it.
         func writeNow() {
             // Before the buffer is looked at: what is appended later asks again.
             isWriteRequested.withLock { $0 = false }

@@ -4,8 +4,9 @@
 
     /// WebSocket connections over libwebsockets 4.1: `ws` and `wss`, verified.
     ///
-    /// All instances of a process share one thread that runs libwebsockets (see `Service`). Names are resolved on threads of
-    /// their own, and each instance has a thread that connects to their addresses: libwebsockets is handed connected sockets.
+    /// All instances of a process share one thread that runs libwebsockets (see `Service`). Names are resolved on
+    /// threads of their own, and each instance has a thread that connects to their addresses: libwebsockets is handed
+    /// connected sockets.
     public final class LibwebsocketsSignaling: SignalingTransport {
         private enum State: Sendable {
             case running
@@ -25,7 +26,7 @@
             executor = ServiceExecutor(service)
         }
 
-        /// What to register: the backend called `libwebsockets`.
+        /// The backend as a runtime registers it, under the name `libwebsockets`.
         public static func plugin() -> SignalingPlugin {
             SignalingPlugin(
                 PluginDescriptor(
@@ -39,7 +40,7 @@
                 if case .running = state { return true }
                 return false
             }
-            // Nobody called shutdown(): the thread ends what is open, nobody waits for it.
+            // Without a call of shutdown() the thread ends what is open, and is not waited for.
             if isRunning { service.release(owner: owner) {} }
         }
 
@@ -120,9 +121,11 @@
     }
 
     extension SignalingEndpoint {
-        /// The name for SNI, for the certificate, and for the request's Host. libwebsockets knows only one for all three.
+        /// The name for SNI, for the certificate, and for the request's Host. libwebsockets knows only one for all
+        /// three.
         ///
-        /// Its port, and a certificate's name instead of the host's, are stripped or taken by libwebsockets for all of them.
+        /// Its port, and a certificate's name instead of the host's, are stripped or taken by libwebsockets for all of
+        /// them.
         var libwebsocketsHost: String {
             guard isSecure else { return hostHeader }
             var named = self

@@ -3,7 +3,7 @@
     internal import TransportPluginAPI
 
     extension Service {
-        /// What libwebsockets calls, on the thread. Only calls about one connection are of interest.
+        /// Handles a callback of libwebsockets, on the thread. Only those about one connection are of interest.
         static func handle(
             _ wsi: OpaquePointer, _ reason: lws_callback_reasons, _ user: UnsafeMutableRawPointer?,
             _ input: UnsafeMutableRawPointer?, _ length: Int

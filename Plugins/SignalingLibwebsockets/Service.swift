@@ -5,18 +5,21 @@
 
     /// The thread that runs libwebsockets, and everything that libwebsockets owns.
     ///
-    /// **Why a thread with `lws_service`, not a `TransportLoop` through GLib.** libwebsockets' own poll loop is its best worn
-    /// path: it needs no event library that is loaded at run time (`libwebsockets-evlib-glib`), and no source per socket in a second
-    /// event loop. What it lacks, timers of ours and work from other threads, is a queue, `lws_cancel_service` and one entry in
-    /// its timer list. Nothing else shares a thread with signaling, so a common loop would gain nothing.
+    /// **Why a thread with `lws_service`, not a `TransportLoop` through GLib.** libwebsockets' own poll loop is its
+    /// best worn path: it needs no event library that is loaded at run time (`libwebsockets-evlib-glib`), and no source
+    /// per socket in a second event loop. What it lacks, timers of ours and work from other threads, is a queue,
+    /// `lws_cancel_service` and one entry in its timer list. Nothing else shares a thread with signaling, so a common
+    /// loop would gain nothing.
     ///
-    /// **Why one for all transports of the process.** Each libwebsockets context sets OpenSSL's ex_data indices, which are global
-    /// variables of libwebsockets, anew: with a second context, handshakes of the first fail and its TLS contexts leak.
+    /// **Why one for all transports of the process.** Each libwebsockets context sets OpenSSL's ex_data indices, which
+    /// are global variables of libwebsockets, anew: with a second context, handshakes of the first fail and its TLS
+    /// contexts leak.
     ///
-    /// **Callbacks that come late.** libwebsockets knows a connection by a number only; one that is not in `drivers` any more is
-    /// nobody's. A driver stays in `drivers` until libwebsockets has destroyed it.
-    // SAFETY: `shared` is behind its lock; `context` is set before the thread starts, and read by other threads only with `shared`
-    // locked and `isRunning` true, which the thread makes false before it destroys it. Everything else is the thread's.
+    /// **Callbacks that come late.** libwebsockets knows a connection by a number only; one that is not in `drivers`
+    /// any more is ignored. A driver stays in `drivers` until libwebsockets has destroyed it.
+    // SAFETY: `shared` is behind its lock; `context` is set before the thread starts, and read by other threads only
+    // with `shared` locked and `isRunning` true, which the thread makes false before it destroys it. Everything else is
+    // the thread's.
     final class Service: @unchecked Sendable {
         enum Command {
             case start(LibwebsocketsDriver)
@@ -52,7 +55,7 @@
         private let scratch: UnsafeMutablePointer<UInt8>
         private static let chunk = 65_536
         private let protocolName = strdup("signaling")
-        /// What libwebsockets connects to while it is given the socket that it shall have; its address.
+        /// A socket that libwebsockets connects to until it is given the connected one, and its address.
         private let anchor: Int32
         private let anchorName = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CLibwebsockets_anchor_size))
 
@@ -303,8 +306,8 @@
             }
             if let wsi {
                 driver.wsi = wsi
-                // libwebsockets waits now for its connection to the anchor. It finds itself connected to the server instead, which it
-                // notices in its next turn.
+                // libwebsockets waits now for its connection to the anchor. It finds itself connected to the server
+                // instead, which it notices in its next turn.
                 if CLibwebsockets_adopt(wsi, driver.descriptor) == 0 {
                     driver.failed(Failure.connecting(driver, errno: errno))
                     kill(driver, atOnce: true)
@@ -317,7 +320,8 @@
             }
         }
 
-        /// Ends the connection without a handshake. One that is parting gets another moment for its last frame, unless `atOnce`.
+        /// Ends the connection without a handshake. One that is parting gets another moment for its last frame, unless
+        /// `atOnce`.
         private func kill(_ driver: LibwebsocketsDriver, atOnce: Bool = false) {
             guard let wsi = driver.wsi else {
                 driver.phase = .ended

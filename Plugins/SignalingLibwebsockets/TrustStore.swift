@@ -2,10 +2,11 @@
     internal import CLibwebsockets
     internal import TransportPluginAPI
 
-    /// libwebsockets' virtual hosts: one for `ws`, and one with a TLS context of ours for each set of trusted authorities.
+    /// libwebsockets' virtual hosts: one for `ws`, and one with a TLS context of ours for each set of trusted
+    /// authorities.
     ///
-    /// The TLS contexts are ours because libwebsockets' own would also trust what lies in `../share` of the working directory, and
-    /// would not say when a file cannot be read. Belongs to the service's thread.
+    /// The TLS contexts are ours because libwebsockets' own would also trust what lies in `../share` of the working
+    /// directory, and would not say when a file cannot be read. Belongs to the service's thread.
     final class TrustStore {
         private struct Entry {
             let host: OpaquePointer

@@ -4,7 +4,7 @@
     internal import TransportPluginAPI
     internal import WebSocketWire
 
-    /// What SwiftNIO's failures mean in the terms of the contract.
+    /// Failures of SwiftNIO, as errors of the contract.
     enum Failure {
         /// The connected socket could not be taken.
         static func adopting(_ endpoint: SignalingEndpoint, _ error: any Error) -> TransportError {

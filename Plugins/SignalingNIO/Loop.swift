@@ -30,8 +30,8 @@
             }
         }
 
-        /// Runs `work` on the event loop, in the order of the calls. False, and `work` is dropped, when the transport ends or has ended:
-        /// SwiftNIO takes nothing on a loop that is gone, so the lock is held until it has taken it.
+        /// Runs `work` on the event loop, in the order of the calls. False, and `work` is dropped, when the transport
+        /// ends or has ended: SwiftNIO takes nothing on a loop that is gone, so the lock is held until it has taken it.
         @discardableResult
         func post(_ work: @escaping @Sendable () -> Void) -> Bool {
             state.withLock { state in

@@ -5,8 +5,8 @@
     internal import TransportPluginAPI
 
     /// Drives the socket of one connection, from the attempt to the end.
-    // SAFETY: `isDrainPosted` and what `connection` has are behind their locks; everything under "On the event loop" is touched only
-    // there.
+    // SAFETY: `isDrainPosted` and what `connection` has are behind their locks; everything under "On the event loop" is
+    // touched only there.
     final class NIODriver: SignalingDriver, @unchecked Sendable {
         let loop: Loop
         let connection: DrivenConnection
@@ -116,7 +116,7 @@
             if let handler { handler.startClosing(reason, deadline: deadline) } else { kill() }
         }
 
-        /// Ends the connection without a handshake; one that is parting gets another moment for its last frame.
+        /// Ends the connection without a close handshake; one that is parting gets another moment for its last frame.
         private func kill() {
             guard !isOver else { return }
             if let handler, handler.mayPart() { return }

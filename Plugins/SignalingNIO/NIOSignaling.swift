@@ -4,8 +4,8 @@
 
     /// WebSocket connections over SwiftNIO: `ws`, and `wss` where the package was built with the trait `NIOSSL`.
     ///
-    /// Each instance has one event loop with a thread of its own, from `init` to the end of `shutdown()`, and a thread that connects to
-    /// addresses. Names are resolved, and files of authorities read, on other threads.
+    /// Each instance has one event loop with a thread of its own, from `init` to the end of `shutdown()`, and a thread
+    /// that connects to addresses. Names are resolved, and files of authorities read, on other threads.
     public final class NIOSignaling: SignalingTransport {
         private let loop: Loop
         private let dialer: SignalingDialer
@@ -17,7 +17,7 @@
             loop = Loop()
         }
 
-        /// What to register: the backend called `nio`.
+        /// The backend as a runtime registers it, under the name `nio`.
         public static func plugin() -> SignalingPlugin {
             SignalingPlugin(
                 PluginDescriptor(name: "nio", summary: TrustStore.summary, capabilities: TrustStore.capabilities)
@@ -25,7 +25,7 @@
         }
 
         deinit {
-            // Where nobody called shutdown(): what is open ends, nobody waits for it.
+            // Without a call of shutdown(): what is open ends, and is not waited for.
             loop.end {}
         }
 

@@ -1,10 +1,10 @@
 public import TransportValues
 
-/// One WebSocket connection between the tasks that use it and the driver of its socket: the outcome of the attempt, the messages that
-/// wait in both directions, how it was closed, and who waits for its end.
+/// One WebSocket connection between the tasks that use it and the driver of its socket: the outcome of the attempt, the
+/// messages that wait in both directions, how it was closed, and who waits for its end.
 ///
-/// All members may be used from any thread. The driver reports here; what a report means for those who send, receive, connect and
-/// close is decided here, for every backend alike.
+/// All members may be used from any thread. The driver reports here; what a report means for the tasks that connect,
+/// send, receive and close is decided here, for every backend alike.
 public final class DrivenConnection: Sendable {
     private struct State {
         var closeReason: SignalingClose?
@@ -12,7 +12,7 @@ public final class DrivenConnection: Sendable {
         /// Tasks that wait in `close`.
         var closers: [CheckedContinuation<Void, Never>] = []
         var isClosing = false
-        /// Aborted, or the socket is gone: nobody needs to wait for it.
+        /// Aborted, or the socket is closed: there is nothing to wait for.
         var isOver = false
     }
 
@@ -22,13 +22,14 @@ public final class DrivenConnection: Sendable {
         weak var driver: (any SignalingDriver)?
     }
 
-    /// What the connection was opened to.
+    /// The server, and the limits of the connection.
     public let endpoint: SignalingEndpoint
-    /// By when the opening handshake must be done.
+    /// The time by which the opening handshake must be done.
     public let openingDeadline: Timestamp
-    /// Messages that came, until somebody receives them: the driver puts in with `appendNow`, and stops reading while that returns false.
+    /// Received messages that wait for a task: the driver puts them in with `appendNow`, and stops reading while
+    /// that returns false.
     public let inbound: MessageBuffer
-    /// Messages that were sent, until the driver takes them with `popFirst`.
+    /// Sent messages that wait for the socket: the driver takes them out with `popFirst`.
     public let outbound: MessageBuffer
 
     private let opening = PendingOutcome<Void>()
@@ -53,7 +54,8 @@ public final class DrivenConnection: Sendable {
 
     /// The server's answer was right: the connection is open.
     ///
-    /// Returns false when the attempt was given up meanwhile; `abort` was called then, maybe before there was something to end.
+    /// Returns false when the attempt was given up meanwhile: `abort` was called, maybe before there was anything to
+    /// end.
     /// - Parameter localAddress: numeric, without a port: ``TCPConnector/localAddress(of:)``.
     @discardableResult
     public func opened(from localAddress: String?) -> Bool {
@@ -80,7 +82,7 @@ public final class DrivenConnection: Sendable {
     /// Nothing more can be sent, although what has come is still to be read: senders get `.closed`.
     public func sendingFailed() { outbound.finish(MessageBuffer.closed, discarding: true) }
 
-    /// The socket is closed, and the driver does nothing more. Whatever was not told yet is told: everybody who waits is woken.
+    /// The socket is closed, and the driver does nothing more. All tasks that still wait are woken.
     public func ended() {
         opening.settle(.failure(MessageBuffer.closed))
         finish(MessageBuffer.closed, discarding: false)
@@ -89,8 +91,8 @@ public final class DrivenConnection: Sendable {
 
     // MARK: For the transport
 
-    /// Ends attempt or connection at once, without a close handshake; whoever waits in it gets `error`. Nil stands for `.closed`:
-    /// a transport that is shut down does it with all its connections.
+    /// Ends attempt or connection at once, without a close handshake; tasks that wait in it get `error`, or `.closed`
+    /// when it is nil. A transport that is shut down does it with all its connections.
     public func abandon(_ error: TransportError? = nil) {
         let error = error ?? MessageBuffer.closed
         opening.settle(.failure(error))

@@ -23,8 +23,8 @@ public final class PendingOutcome<Success: Sendable>: Sendable {
     /// The outcome, where there is one.
     public var outcome: Result<Success, TransportError>? { state.withLock { $0.outcome } }
 
-    /// Settles the outcome and wakes the task that waits for it. Returns false when it was settled before: then nothing changes, and
-    /// what the outcome holds is still the caller's.
+    /// Settles the outcome and wakes the task that waits for it. Returns false when it was settled before: then nothing
+    /// changes, and what the outcome holds is still the caller's.
     @discardableResult
     public func settle(_ outcome: Result<Success, TransportError>) -> Bool {
         let (isFirst, continuation) = state.withLock { state in
@@ -38,7 +38,8 @@ public final class PendingOutcome<Success: Sendable>: Sendable {
     }
 
     /// Waits for the outcome. At most one task waits, once.
-    /// - Parameter onCancel: called when the task is cancelled, or was before: it settles the outcome, or the task goes on waiting.
+    /// - Parameter onCancel: called when the task is cancelled, or was before: it settles the outcome, or the task goes
+    ///   on waiting.
     public nonisolated(nonsending) func value(
         onCancel: @escaping @Sendable () -> Void
     ) async throws(TransportError) -> Success {

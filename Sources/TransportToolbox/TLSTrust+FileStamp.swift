@@ -2,7 +2,8 @@ internal import Glibc
 public import TransportValues
 
 extension TLSTrust {
-    /// Tells one content of the file of authorities from another: backends that keep what they have read from it compare the stamps.
+    /// Tells one content of the file of authorities from another: backends that keep what they have read from it
+    /// compare the stamps.
     public struct FileStamp: Sendable, Equatable {
         private var device: UInt = 0
         private var node: UInt = 0

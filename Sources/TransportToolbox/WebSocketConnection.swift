@@ -34,7 +34,8 @@ public final class WebSocketConnection: Sendable {
     /// The address of this machine that the connection leaves from.
     public var localAddress: String? { connection.localAddress }
 
-    /// Sends what was accepted, closes with a close handshake, and returns when it is done or `deadline` (from now) has passed.
+    /// Sends what was accepted, closes with a close handshake, and returns when it is done or `deadline` (from now) has
+    /// passed.
     public nonisolated(nonsending) func close(_ reason: SignalingClose, within deadline: Duration) async {
         await connection.close(reason, deadline: .now() + deadline)
     }
@@ -44,17 +45,18 @@ public final class WebSocketConnection: Sendable {
 }
 
 extension SignalingDialer {
-    /// Opens one WebSocket connection over a backend's driver: all that `SignalingTransport.connect(to:)` has to do in most
-    /// backends.
+    /// Opens one WebSocket connection over a backend's driver: all that `SignalingTransport.connect(to:)` has to do in
+    /// most backends.
     ///
-    /// Checks the endpoint (``SignalingEndpoint/validate()``), connects the socket (``connect(to:deadline:)``), starts the driver, and
-    /// waits for what it reports. An attempt that is given up is aborted.
+    /// Checks the endpoint (``SignalingEndpoint/validate()``), connects the socket (``connect(to:deadline:)``), starts
+    /// the driver, and waits for what it reports. An attempt that is given up is aborted.
     ///
     /// Throws what these throw, what the driver reports, and `.cancelled` as soon as the task is.
     /// - Parameters:
     ///   - endpoint: what it asks for and the backend cannot do must have been refused.
     ///   - deadline: for everything: now and ``SignalingEndpoint/connectTimeout``, before anything else was waited for.
-    ///   - makeDriver: makes the driver of a connected socket, which does not block and belongs to the driver from then on.
+    ///   - makeDriver: makes the driver of a connected socket, which does not block and belongs to the driver from then
+    ///     on.
     public nonisolated(nonsending) func open(
         _ endpoint: SignalingEndpoint, deadline: Timestamp,
         driver makeDriver: (_ connection: DrivenConnection, _ socket: Int32) -> any SignalingDriver

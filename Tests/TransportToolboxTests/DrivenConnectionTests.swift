@@ -3,7 +3,7 @@ import TransportValues
 
 @testable import TransportToolbox
 
-/// What drivers report, and what it means for the tasks of a connection.
+/// The reports of drivers, and their meaning for the tasks of a connection.
 @Suite(.timeLimit(.minutes(1))) struct DrivenConnectionTests {
     private enum Call: Equatable { case start, flush, resumeReading, close(SignalingClose), abort }
 
@@ -77,7 +77,7 @@ import TransportValues
         task.cancel()
         #expect(await task.value == .cancelled)
         #expect(connection.isAbandoned && driver.asked == [.abort])
-        #expect(!connection.opened(from: nil), "the driver learns that nobody wants it any more")
+        #expect(!connection.opened(from: nil), "the driver learns that the attempt was given up")
     }
 
     @Test func aDriverThatEndsInTheMidstOfTheAttemptLeavesNobodyWaiting() async throws {
