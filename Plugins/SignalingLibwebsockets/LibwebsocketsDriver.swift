@@ -170,7 +170,7 @@
             guard writeFrames(wsi) else { return -1 }
             guard isReadyToClose, case .closing(let reason) = phase else { return 0 }
             phase = .ended
-            var bytes = Array(reason.limitedReason.utf8)
+            var bytes = Array(reason.payload.dropFirst(2))
             lws_close_reason(wsi, lws_close_status(UInt32(reason.code)), &bytes, bytes.count)
             return -1
         }
@@ -251,18 +251,6 @@
             withUnsafeBytes { bytes in
                 (try? UTF8Span(validating: bytes.bindMemory(to: UInt8.self).span)) != nil
             }
-        }
-    }
-
-    extension SignalingClose {
-        /// The reason cut to what a close frame holds: 123 bytes, at a character's border (RFC 6455 §5.5).
-        fileprivate var limitedReason: String {
-            var cut = ""
-            for character in reason {
-                guard cut.utf8.count + character.utf8.count <= 123 else { break }
-                cut.append(character)
-            }
-            return cut
         }
     }
 
