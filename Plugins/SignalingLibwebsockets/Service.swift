@@ -122,7 +122,7 @@
             alarm.pointee.context = context
             trust.context = context
             trust.protocols = protocols
-            guard trust.makePlainHost(), runThread({ self.run() }) else {
+            guard trust.makePlainHost(), DetachedThread.start({ self.run() }) else {
                 lws_context_destroy(context)
                 throw outOfResources
             }
@@ -362,28 +362,5 @@
             if end < payload.count { flags |= LWS_WRITE_NO_FIN.rawValue }
             return (lws_write(wsi, start, end - offset, lws_write_protocol(flags)) >= 0, end)
         }
-    }
-
-    /// Runs `body` on a thread of its own, which nobody joins. False when the system has none left.
-    func runThread(_ body: @escaping @Sendable () -> Void) -> Bool {
-        final class Box: Sendable {
-            let body: @Sendable () -> Void
-            init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-        }
-        var thread = pthread_t()
-        // Ownership: the box is retained here and released by the thread, or here when there is no thread.
-        let box = Unmanaged.passRetained(Box(body))
-        let status = pthread_create(
-            &thread, nil,
-            { raw in
-                if let raw { Unmanaged<Box>.fromOpaque(raw).takeRetainedValue().body() }
-                return nil
-            }, box.toOpaque())
-        guard status == 0 else {
-            box.release()
-            return false
-        }
-        pthread_detach(thread)
-        return true
     }
 #endif

@@ -43,7 +43,7 @@ final class ScriptedWebSocketServer: @unchecked Sendable {
             Glibc.close(listener)
             throw ConformanceFailure("the test server cannot listen on 127.0.0.1: errno \(errno)")
         }
-        runThread { self.acceptAll() }
+        _ = DetachedThread.start { self.acceptAll() }
     }
 
     /// Ends all scripts. Idempotent.
@@ -75,7 +75,7 @@ final class ScriptedWebSocketServer: @unchecked Sendable {
                 connection.close()
                 continue
             }
-            runThread {
+            _ = DetachedThread.start {
                 do { try self.script(connection) } catch { connection.report("failed: \(error)") }
                 _ = self.state.withLock { $0.running.removeValue(forKey: ObjectIdentifier(connection)) }
                 connection.close()
@@ -340,22 +340,4 @@ extension RequestHead {
 
     /// The proof that the server has read the key (RFC 6455 §4.2.2).
     var accept: String? { header("sec-websocket-key").map(HandshakeKey.accept) }
-}
-
-/// Runs `body` on a detached thread.
-func runThread(_ body: @escaping @Sendable () -> Void) {
-    final class Box: Sendable {
-        let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-    }
-    var thread = pthread_t()
-    // Ownership: the box is retained here and released by the thread, or here when there is no thread.
-    let box = Unmanaged.passRetained(Box(body))
-    let status = pthread_create(
-        &thread, nil,
-        { raw in
-            Unmanaged<Box>.fromOpaque(raw!).takeRetainedValue().body()
-            return nil
-        }, box.toOpaque())
-    if status == 0 { pthread_detach(thread) } else { box.release() }
 }

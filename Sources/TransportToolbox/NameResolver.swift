@@ -50,7 +50,7 @@ public enum NameResolver {
         }
         let started =
             mayStart
-            && runThread {
+            && DetachedThread.start {
                 pending.settle(lookUp(host, flags: 0, url: url))
                 running.withLock { $0 -= 1 }
             }
@@ -99,27 +99,4 @@ public enum NameResolver {
             return (address.contains(":") ? taken.six : taken.four) <= share
         }
     }
-}
-
-/// Runs `body` on a detached thread. Returns false when the system has no thread left.
-private func runThread(_ body: @escaping @Sendable () -> Void) -> Bool {
-    final class Box: Sendable {
-        let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-    }
-    var thread = pthread_t()
-    // Ownership: the box is retained here and released by the thread, or here when there is no thread.
-    let box = Unmanaged.passRetained(Box(body))
-    let status = pthread_create(
-        &thread, nil,
-        { raw in
-            if let raw { Unmanaged<Box>.fromOpaque(raw).takeRetainedValue().body() }
-            return nil
-        }, box.toOpaque())
-    guard status == 0 else {
-        box.release()
-        return false
-    }
-    pthread_detach(thread)
-    return true
 }

@@ -1,0 +1,28 @@
+internal import Glibc
+
+/// Threads for work that blocks, which must be neither on a transport loop nor in the pool of Swift's tasks.
+public enum DetachedThread {
+    /// Runs `body` on a thread of its own, which ends with it. Returns false when the system has no thread left: then
+    /// `body` is dropped.
+    public static func start(_ body: @escaping @Sendable () -> Void) -> Bool {
+        final class Box: Sendable {
+            let body: @Sendable () -> Void
+            init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+        }
+        var thread = pthread_t()
+        // Ownership: the box is retained here and released by the thread, or here when there is no thread.
+        let box = Unmanaged.passRetained(Box(body))
+        let status = pthread_create(
+            &thread, nil,
+            { raw in
+                if let raw { Unmanaged<Box>.fromOpaque(raw).takeRetainedValue().body() }
+                return nil
+            }, box.toOpaque())
+        guard status == 0 else {
+            box.release()
+            return false
+        }
+        pthread_detach(thread)
+        return true
+    }
+}
