@@ -247,7 +247,8 @@ let package = Package(
         .testTarget(
             name: "DocumentationTests",
             dependencies: [
-                "RoomConnection", "RoomServer", "InProcessTransport", "TransportTestKit", "TransportPluginAPI", log,
+                "RoomConnection", "RoomServer", "InProcessTransport", "TransportTestKit", "TransportPluginAPI",
+                "WebSocketWire", log,
                 .target(name: "SignalingLibwebsockets", condition: .when(traits: ["Libwebsockets"])),
                 .target(name: "PeerWebRTC", condition: .when(traits: ["WebRTC"])),
                 .target(name: "ICELibnice", condition: .when(traits: ["WebRTC"])),
