@@ -2,7 +2,8 @@ internal import Foundation
 internal import TransportBenchmark
 internal import TransportPluginAPI
 
-/// The connections of a bare `bench-peer`, by index: the offerer opens them one after the other, the answerer as their signals come.
+/// The connections of a bare `bench-peer`, by index: the offerer opens them one after the other, the answerer as their
+/// signals arrive.
 final class BareConnections<Transport: PeerTransport>: Sendable {
     private let transport: Transport
     private let isOfferer: Bool
@@ -26,7 +27,8 @@ final class BareConnections<Transport: PeerTransport>: Sendable {
         return subject
     }
 
-    /// Opens further ones until there are `count`, or one cannot be opened, and tells how many there are, and why not more.
+    /// Opens further connections until there are `count`, or one cannot be opened. Returns the number, and why there
+    /// are not more.
     func open(upTo count: Int) async -> JSONLine {
         let start = Timestamp.now()
         var opened = subjects.withLock { $0.count }

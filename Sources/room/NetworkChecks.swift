@@ -3,7 +3,7 @@ internal import RoomConnection
 internal import RoomDoctor
 internal import TransportPluginAPI
 
-/// What `room doctor` asks of others: the room server, STUN and TURN servers.
+/// The checks of `room doctor` that involve others: the room server, STUN and TURN servers.
 struct NetworkChecks: Sendable {
     let configuration: RoomConfiguration
 
