@@ -5,9 +5,9 @@
 
     /// An open connection on its event loop: frames in, frames out, and the close handshake.
     ///
-    /// Can transition: open → closing (we close: accepted messages go out first) → awaitingClose (our close frame went out) → done;
-    /// open, closing → parting (the other side closed, or broke the protocol: our last frame went out) → done;
-    /// any → done (the socket has ended).
+    /// Can transition: open → closing (we close: accepted messages go out first) → awaitingClose (our close frame went
+    /// out) → done; open, closing → parting (the other side closed, or broke the protocol: our last frame went out) →
+    /// done; any → done (the socket has ended).
     final class FrameHandler: ChannelInboundHandler {
         typealias InboundIn = ByteBuffer
         typealias OutboundOut = ByteBuffer
@@ -161,7 +161,8 @@
             part(SignalingClose(code: violation.closeCode))
         }
 
-        /// Sends the last frame, and lets the other side end the TCP connection: ending it at once could take the frame back.
+        /// Sends the last frame, and lets the other side end the TCP connection: ending it at once could take the frame
+        /// back.
         private func part(_ close: SignalingClose) {
             output.writeFrame(.close, close.payload, key: keys.next())
             phase = .parting

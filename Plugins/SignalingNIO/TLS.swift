@@ -44,13 +44,16 @@
                 if let name = endpoint.tls.serverName, name.isNumericAddress, name != endpoint.host {
                     throw TransportError(
                         .notSupported,
-                        "wss with a numeric tls.serverName other than the host: the nio backend compares certificates with names, or with the address that it connects to"
+                        "wss with a numeric tls.serverName other than the host: the nio backend compares "
+                            + "certificates with names, or with the address that it connects to"
                     )
                 }
                 if endpoint.proxy != nil, endpoint.certificateName.isNumericAddress {
                     throw TransportError(
                         .notSupported,
-                        "wss to a numeric address through a proxy: give the certificate's name in tls.serverName, or choose another backend: nio compares the certificate with the address that it connects to"
+                        "wss to a numeric address through a proxy: give the certificate's name in "
+                            + "tls.serverName, or choose another backend: nio compares the certificate with the "
+                            + "address that it connects to"
                     )
                 }
                 let trust = endpoint.tls
@@ -96,7 +99,8 @@
                 case let extra as NIOSSLExtraError where extra == .failedToValidateHostname:
                     return TransportError(
                         .tlsFailed,
-                        "the certificate of \(url) was not accepted: hostname mismatch, it is not for '\(endpoint.certificateName)'",
+                        "the certificate of \(url) was not accepted: hostname mismatch, it is not for "
+                            + "'\(endpoint.certificateName)'",
                         cause: error)
                 case NIOSSLError.unableToValidateCertificate, NIOSSLError.noCertificateToValidate:
                     return TransportError(
@@ -107,7 +111,8 @@
                     if text.contains("CERTIFICATE_VERIFY_FAILED") {
                         return TransportError(
                             .tlsFailed,
-                            "the certificate of \(url) was not accepted: it is expired, or no trusted authority stands behind it",
+                            "the certificate of \(url) was not accepted: it is expired, or no trusted authority "
+                                + "stands behind it",
                             cause: error)
                     }
                     return TransportError(
@@ -155,7 +160,8 @@
                 guard endpoint.isSecure else { return nil }
                 throw TransportError(
                     .notSupported,
-                    "\(endpoint.url) needs TLS, which the nio backend of this build has not: choose the backend libwebsockets, or "
+                    "\(endpoint.url) needs TLS, which the nio backend of this build has not: choose the backend "
+                        + "libwebsockets, or "
                         + "foundation where it was built with OpenSSL, or build with the trait NIOSSL")
             }
 

@@ -40,7 +40,8 @@ extension TLSTrust {
     public func noCertificates(cause: (any Error)? = nil) -> TransportError {
         TransportError(
             .tlsFailed,
-            "no certificates could be read from \(authoritiesFile.map { "'\($0)'" } ?? "the system's store"): is it PEM?",
+            "no certificates could be read from "
+                + "\(authoritiesFile.map { "'\($0)'" } ?? "the system's store"): is it PEM?",
             cause: cause)
     }
 }
