@@ -67,8 +67,9 @@ public final class TransportRuntime: Sendable {
     ///   - metadata: Shown to the others: at most 16 entries, keys of 64 bytes, values of 1024, 4096 in all.
     /// - Returns: The joined room. From here on it recovers from outages without end, until `leave()` or a terminal
     ///   refusal.
-    /// - Throws: `RoomError` `.refused` with the server's code (`room_not_found`, `name_taken`, …), `.timedOut` when the server could
-    ///   not be reached within the configuration's `joinTimeout`, `.cancelled`, `.left` when the runtime is stopping.
+    /// - Throws: `RoomError` `.refused` with the server's code (`room_not_found`, `name_taken`, …), `.timedOut` when
+    ///   the server could not be reached within the configuration's `joinTimeout`, `.cancelled`, `.left` when the
+    ///   runtime is stopping.
     public nonisolated(nonsending) func connect(
         toRoom name: String, as participant: String, host: Bool = false, metadata: [String: String] = [:]
     ) async throws(RoomError) -> Room {
