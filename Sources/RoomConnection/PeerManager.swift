@@ -26,7 +26,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
     private var connections: [ParticipantID: Entry] = [:]
     private var links: [ParticipantID: PeerLink] = [:]
     private var roster: [ParticipantID: RoomParticipant] = [:]
-    private var memory = DeliveryMemory<[UInt8]>()
+    private var memory = DeliveryMemory()
     private var ownSession: SessionID?
     private var isClosing: [ObjectIdentifier: PeerConnectionObserver] = [:]
     private var onAllClosed: [() -> Void] = []
@@ -73,7 +73,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         var limits = limits
         limits.outgoing = min(limits.outgoing, participant.maximumMessageSize ?? limits.outgoing)
         let link = PeerLink(
-            participant: participant.id, delivery: delivery, parts: parts ?? [], isDelivery: participant.hasDelivery,
+            participant: participant.id, delivery: delivery, parts: parts, isDelivery: participant.hasDelivery,
             loop: transport.loop, limits: limits, receiver: hub,
             onLossyDropped: metrics.lossyDropped)
         link.onHint = { [weak self, weak link] hint in

@@ -11,11 +11,14 @@ package struct DeliveryOutbox {
         package var message: Int
         /// Bytes of memory that a buffer allocates at once.
         package var block: Int
+        /// Bytes of a message that a transport takes as long as no connection has told (RFC 8841 §6.1).
+        package var frame: Int
 
-        package init(buffer: Int, message: Int, block: Int = 131_072) {
+        package init(buffer: Int, message: Int, block: Int = 131_072, frame: Int = 65_536) {
             self.buffer = buffer
             self.message = message
             self.block = block
+            self.frame = frame
         }
     }
 
@@ -42,11 +45,12 @@ package struct DeliveryOutbox {
     /// Messages of the reliable and the unordered channel that were given up.
     private var givenUpCount = 0
     /// Bytes of a message that the other side's transport takes.
-    private var maximumFrameLength = 65_536
+    private var maximumFrameLength: Int
 
     /// `lastSequence`: the last number of the reliable stream that was given to a frame.
     package init(isDelivery: Bool, lastSequence: UInt64, limits: Limits) {
         self.limits = limits
+        maximumFrameLength = limits.frame
         self.isDelivery = isDelivery
         let header = isDelivery ? DeliveryProtocol.dataHeaderLength : 0
         buffers = [

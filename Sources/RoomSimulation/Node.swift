@@ -13,8 +13,8 @@ final class Node {
     var timers: [RoomMachine.TimerID: Timer] = [:]
     var links: [ConnectionGeneration: Link] = [:]
     var endpoints: [PeerConnectionID: Endpoint] = [:]
-    var streams: [ParticipantID: ReliableStream] = [:]
-    var memory = DeliveryMemory<[Body]>()
+    var streams: [ParticipantID: PeerStream] = [:]
+    var memory = DeliveryMemory()
     var membership: Membership?
     /// Whose streams its machine has a place in.
     var stream: Server?
@@ -169,7 +169,13 @@ final class Endpoint {
     let life: Int
     let remote: ParticipantID
     let isOfferer: Bool
-    let stream: ReliableStream?
+    let stream: PeerStream?
+    /// The data channels that are open here.
+    var channels: [DataChannel] = []
+    /// Those that wait for the association.
+    var waiting: [(ChannelID, ChannelParameters)] = []
+    /// Of the ids that this end has given.
+    var lastChannel = -2
     /// When the credentials of the relays that it uses now expire.
     var relayExpiry = Timestamp.distantFuture
     var state = PeerConnectionState.new
@@ -183,6 +189,27 @@ final class Endpoint {
     var plainPipe: PlainPipe { line.plainPipe(fromOfferer: isOfferer) }
     /// Counts judgements of the path; an older one is void.
     var judgement = 0
+
+    struct DataChannel {
+        var id: ChannelID
+        var parameters: ChannelParameters
+        /// The room's channel with the same promises.
+        var channel: DeliveryChannel
+        /// The shell knows that it is open.
+        var isTold = false
+
+        init(_ id: ChannelID, _ parameters: ChannelParameters) {
+            self.id = id
+            self.parameters = parameters
+            channel = parameters.isOrdered ? .reliable : parameters.reliability == .reliable ? .unordered : .lossy
+        }
+    }
+
+    /// What an open channel promises.
+    func kind(of id: ChannelID) -> DeliveryChannel? {
+        for channel in channels where channel.id == id { return channel.channel }
+        return nil
+    }
 
     init(line: Line, node: Node, remote: ParticipantID, isOfferer: Bool) {
         stream = node.streams[remote]

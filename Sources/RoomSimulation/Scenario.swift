@@ -29,7 +29,8 @@ package struct Scenario: Sendable {
     package var datagramLoss = 0.0
     /// And the share of those that come twice.
     package var datagramDuplication = 0.0
-    /// The shells know their addresses: a change of the network says which are left, and a path from which one it goes out.
+    /// The shells know their addresses: a change of the network says which are left, and a path from which one it goes
+    /// out.
     package var knowsAddresses = true
 
     package init(seed: UInt64) { self.seed = seed }
@@ -70,8 +71,8 @@ package struct Fault: Sendable, CustomStringConvertible {
         case serverIsolation
         /// The server process is stopped, and goes on later.
         case serverFreeze
-        /// A second server with the same key and no state takes over for some participants, while the first lives on; later all go to one
-        /// of them.
+        /// A second server with the same key and no state takes over for some participants, while the first lives on;
+        /// later all go to one of them.
         case serverSplit
         /// One participant's signaling is cut off silently: nothing comes through, both ends stay half-open.
         case signalingCut
@@ -92,8 +93,8 @@ package struct Fault: Sendable, CustomStringConvertible {
         case nodeCut
         /// Everything from and to one participant takes long.
         case slowness
-        /// Much of what one participant sends or gets is lost on the way, datagram by datagram, and repeated where a transport
-        /// repeats it.
+        /// Much of what one participant sends or gets is lost on the way, datagram by datagram, and repeated where a
+        /// transport repeats it.
         case loss
         /// One participant's address changes: its paths are dead for good, its signaling half-open.
         case addressChange
@@ -109,6 +110,8 @@ package struct Fault: Sendable, CustomStringConvertible {
         case clockJump
         /// A peer connection fails.
         case peerFailure
+        /// A program closes one of its data channels, or all, and leaves the connection open.
+        case channelClosure
         /// One end refuses the next description that it is given.
         case refusal
         /// Somebody tells new metadata.

@@ -41,7 +41,7 @@ extension Simulation {
             node.roster[participant.id] = participant
         case .peerStatus(let participant, let status):
             if node.roster[participant] == nil { report("\(node.name) hears of a peer that is not there") }
-            if status.isRecovering { node.streams[participant]?.isAwaited = true }
+            statusChanged(node, participant, status)
         case .stalled(let participant, let stall):
             if case .connected = node.machine.peerStatus(of: participant), stall.code != .notAcknowledged {
                 report("\(node.name) says that \(participant) is not connected, and it is: \(stall)")
@@ -69,7 +69,8 @@ extension Simulation {
         } else if case .kicked = reason, node.isKicked {
             return
         } else if case .replaced = reason, !node.countsAttempts {
-            // Late attempts of its own have won twice, and it cannot be told that they were its own: its user joins again.
+            // Late attempts of its own have won twice, and it cannot be told that they were its own: its user joins
+            // again.
             restart(node, after: .seconds(1))
         } else {
             report("\(node.name) was thrown out: \(reason)")

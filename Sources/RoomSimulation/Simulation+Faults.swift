@@ -73,6 +73,13 @@ extension Simulation {
                 }
                 finish(endpoint, PeerFailure("the handshake failed"))
             }
+        case .channelClosure:
+            let ids = node.endpoints.keys.sorted { $0.rawValue < $1.rawValue }
+            guard node.suspendedUntil <= now, let id = ids.randomElement(using: &random),
+                let endpoint = node.endpoints[id], !endpoint.isClosed
+            else { return }
+            if let stream = endpoint.stream, stream.endpoint === endpoint { burst(stream) }
+            for channel in endpoint.channels where chance(0.5) { closeChannel(channel.id, endpoint) }
         case .refusal: node.refusesNext = true
         case .update:
             guard node.suspendedUntil <= now, node.end == nil, node.membership != nil else { return }
@@ -146,7 +153,8 @@ extension Simulation {
             }
             judgeLines(of: node)
         case .refusal: node.refusesNext = false
-        case .signalingReset, .pathFlap, .addressChange, .clockJump, .peerFailure, .leaveAndReturn, .reconnectNow,
+        case .signalingReset, .pathFlap, .addressChange, .clockJump, .peerFailure, .channelClosure, .leaveAndReturn,
+            .reconnectNow,
             .falseHint, .update, .kick:
             break
         }

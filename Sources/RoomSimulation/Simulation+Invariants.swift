@@ -36,8 +36,8 @@ extension Simulation {
             if let since = other.calmSince, now - since < .seconds(1) { continue }
             // What the server said while the node did not run was true then.
             if isNews, last > node.suspendedSince, now - node.suspendedUntil < .seconds(1) { continue }
-            // By the clock of whoever waited: a machine cannot know that the time it is told has jumped. Except where the jump is longer
-            // than its patience: its timer then comes far too late, and it waits once more.
+            // By the clock of whoever waited: a machine cannot know that the time it is told has jumped. Except where
+            // the jump is longer than its patience: its timer then comes far too late, and it waits once more.
             var jumps = node.clockJumps.filter { $0.at > last }.map(\.by)
             if let longest = jumps.indices.max(by: { jumps[$0] < jumps[$1] }), jumps[longest] > Self.grace + .seconds(1)
             {
@@ -186,20 +186,39 @@ extension Simulation {
             return ["\(node.name)'s connection to \(peer.name) carries nothing"]
         }
         guard let stream = node.streams[peer.id] else { return ["\(node.name) has no stream to \(peer.name)"] }
-        if stream.machine.unacknowledged > 0 || !stream.kept.isEmpty {
+        let machine = stream.link.machine
+        if machine.unacknowledged > 0 || stream.outbox.messageCount(on: .reliable) > 0 {
             let pipe = endpoint.line.pipe(fromOfferer: endpoint.isOfferer)
             return [
-                "\(stream.machine.unacknowledged) frames of \(node.name) to \(peer.name) are not acknowledged (the stream is "
-                    + "\(stream.isOpen ? stream.isBlocked ? "blocked" : "open" : "closed"), \(pipe.frames.count) frames under "
-                    + "way, \(stream.endpoint === endpoint ? "on" : "not on") the connection, next \(stream.machine.nextToTransmit.map { "\($0)" } ?? "none"))"
+                "\(machine.unacknowledged) frames of \(node.name) to \(peer.name) are not acknowledged (the stream is "
+                    + "\(machine.isOpen ? "open" : "closed"), \(stream.link.isReady ? "ready" : "not ready"), "
+                    + "\(stream.link.writable(.reliable) == nil ? "blocked" : "writable"), \(pipe.frames.count) frames under "
+                    + "way, \(stream.endpoint === endpoint ? "on" : "not on") the connection, next \(machine.nextToTransmit.map { "\($0)" } ?? "none"))"
             ]
         }
         let ledger = ledgers[stream.outgoing]
         if ledger.delivered < ledger.sent, !ledger.isGivenUp(ledger.sent) {
             return ["\(peer.name) got \(ledger.delivered) of \(ledger.sent) messages of \(node.name)"]
         }
-        let open = plainLedgers[plainLedger(stream.outgoing, .unordered)].open.count + stream.waiting.count
-        if open > 0 { return ["\(open) unordered messages of \(node.name) have not come to \(peer.name)"] }
+        for channel in DeliveryChannel.allCases where !stream.outbox.hasCredit(on: channel, mayDrop: false) {
+            return ["\(node.name)'s buffer to \(peer.name) is full, \(channel), and nothing is under way"]
+        }
+        for channel in [DeliveryChannel.unordered, .lossy] {
+            let ledger = plainLedgers[plainLedger(stream.outgoing, channel)]
+            let open = ledger.open.count
+            let waiting = stream.outbox.messageCount(on: channel)
+            if channel == .unordered, open + waiting > 0 {
+                return [
+                    "\(open) unordered messages of \(node.name) have not come to \(peer.name), and \(waiting) wait for a channel"
+                ]
+            }
+            let known = ledger.delivered + ledger.lost + ledger.dropped + UInt64(open + waiting)
+            if known != ledger.sent {
+                return [
+                    "\(node.name) knows what became of \(known) of \(ledger.sent) messages to \(peer.name), \(channel)"
+                ]
+            }
+        }
         return []
     }
 }

@@ -17,8 +17,8 @@ enum PeerOccurrence {
     case expire(Line, round: Int)
 }
 
-// A model of a WebRTC connection: offer and answer name their round; a path comes up when both ends have described a round on
-// their present networks, a candidate has come through, and nothing is cut between them.
+// A model of a WebRTC connection: offer and answer name their round; a path comes up when both ends have described a
+// round on their present networks, a candidate has come through, and nothing is cut between them.
 extension Simulation {
     func perform(
         _ command: RoomMachine.PeerCommand, on id: PeerConnectionID, to remote: ParticipantID, of node: Node
@@ -60,16 +60,11 @@ extension Simulation {
             // What is lost is asked again.
             schedule(.answerProbe(endpoint), after: latency(endpoint.node))
         case .diagnose: tell(endpoint, .diagnosed(nil))
-        case .tellServerIsBack: if works(line), let other = line.other(than: endpoint) { tell(other, .serverIsBack) }
+        case .tellServerIsBack: send(.serverIsBack, from: endpoint)
         case .tellLeaving:
-            // It is not repeated. One in eight is lost.
-            if works(line), (line.rounds.count + node.index) % 8 != 0, let other = line.other(than: endpoint) {
-                tell(other, .leaving)
-            }
-        case .tellUnheard:
-            if carries(line, fromOfferer: endpoint.isOfferer), let other = line.other(than: endpoint) {
-                tell(other, .unheard)
-            }
+            if let stream = endpoint.stream, stream.endpoint === endpoint { sendAck(stream) }
+            send(.leaving, from: endpoint)
+        case .tellUnheard: send(.unheard, from: endpoint)
         }
     }
 
@@ -82,10 +77,7 @@ extension Simulation {
         let endpoint = Endpoint(line: line, node: node, remote: remote, isOfferer: isOfferer)
         if isOfferer { line.offerer = endpoint } else { line.answerer = endpoint }
         node.endpoints[id] = endpoint
-        if let stream = endpoint.stream {
-            if let old = stream.endpoint { detach(old) }
-            stream.endpoint = endpoint
-        }
+        if let stream = endpoint.stream { attach(stream, endpoint) }
     }
 
     private func offer(_ endpoint: Endpoint) {
@@ -154,7 +146,7 @@ extension Simulation {
             endpoint.isSuspect = false
             if endpoint.state != .connected {
                 endpoint.state = .connected
-                tell(endpoint, .state(.connected))
+                connected(endpoint)
             }
             tell(endpoint, .liveness(.alive))
         case .answerProbe(let endpoint):
@@ -380,7 +372,10 @@ extension Simulation {
     /// The connection ends by itself at this end.
     func finish(_ endpoint: Endpoint, _ failure: PeerFailure?) {
         guard !endpoint.isClosed else { return }
+        let isLeaving = endpoint.stream.map { $0.endpoint === endpoint && $0.link.isLeaving } ?? false
         vanish(endpoint)
+        // It is no outage: the end comes right behind the word, and would overtake it.
+        if failure == nil, isLeaving { tell(endpoint, .leaving) }
         tell(endpoint, .closed(failure))
     }
 

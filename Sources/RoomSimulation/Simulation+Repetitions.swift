@@ -2,8 +2,8 @@ internal import RoomCore
 internal import RoomProtocol
 internal import RoomServerCore
 
-// Both sides of a signaling stream may repeat after a resume what the other one has already, and a connection that was given up may
-// still say something: none of it may have any effect.
+// Both sides of a signaling stream may repeat after a resume what the other one has already, and a connection that was
+// given up may still say something: none of it may have any effect.
 extension Simulation {
     private static var kept: Int { 4 }
 
@@ -50,7 +50,8 @@ extension Simulation {
         report("\(nodes[link.node].name) is let in with epoch \(claims.epoch) after \(confirmed)")
     }
 
-    /// What has come before is acknowledged, and that is all; a machine that did not run for a while also asks the server first.
+    /// What has come before is acknowledged, and that is all; a machine that did not run for a while also asks the
+    /// server first.
     func inspectRepetition(_ event: RoomMachine.Event, _ actions: [RoomMachine.Action], of node: Node) {
         guard case .received(let envelope, let generation) = event, node.links[generation] != nil else { return }
         if case .joined(let joined) = envelope.message, !joined.isResumed { node.taken = 0 }

@@ -9,8 +9,8 @@ enum TokenAnswer {
     case timeout
 }
 
-// The application's token provider has a cache, may fail, answer late, or never; the shell (`RoomConnectionService`) hears only of the call
-// that it waits for.
+// The application's token provider has a cache, may fail, answer late, or never; the shell (`RoomConnectionService`)
+// hears only of the call that it waits for.
 extension Simulation {
     /// As the shell's.
     private static var tokenPatience: Duration { .seconds(30) }

@@ -260,7 +260,8 @@ package final class Simulation {
             // Nobody is malformed here; a hello may come too late.
             if error.code == .malformed, !error.isRetryable { report("\(node.name) is told: \(error.message)") }
             if error.code == .staleEpoch { node.isStale = true }
-            // Nobody else has its session. Of connections that are not counted, the server cannot know which is the newer one.
+            // Nobody else has its session. Of connections that are not counted, the server cannot know which is the
+            // newer one.
             if error.code == .replaced, node.links[generation] != nil, node.countsAttempts {
                 report("\(node.name)'s connection was replaced by an older one")
             }

@@ -11,10 +11,15 @@ let strict: [SwiftSetting] = [
 
 let package = Package(
     name: "mutations",
+    dependencies: [.package(url: "https://github.com/apple/swift-collections", from: "1.2.0")],
     targets: [
         .target(name: "TransportValues", swiftSettings: strict),
         .target(name: "RoomProtocol", swiftSettings: strict),
-        .target(name: "RoomCore", dependencies: ["RoomProtocol", "TransportValues"], swiftSettings: strict),
+        .target(
+            name: "RoomCore",
+            dependencies: [
+                "RoomProtocol", "TransportValues", .product(name: "DequeModule", package: "swift-collections"),
+            ], swiftSettings: strict),
         .target(name: "RoomServerCore", dependencies: ["RoomProtocol", "TransportValues"], swiftSettings: strict),
         .target(
             name: "RoomSimulation", dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol"],

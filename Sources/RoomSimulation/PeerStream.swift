@@ -1,0 +1,147 @@
+internal import RoomCore
+internal import RoomProtocol
+internal import TransportValues
+
+/// One end of the data path between two sessions: the smallest shell around a `DeliveryLink`. It outlives peer
+/// connections.
+final class PeerStream {
+    let node: Node
+    let life: Int
+    let remote: ParticipantID
+    var link: DeliveryLink
+    var outbox: DeliveryOutbox
+    /// Indices of ledgers.
+    let outgoing: Int
+    let incoming: Int
+    /// Its peer connection. They own each other until they are detached.
+    var endpoint: Endpoint?
+    /// The token of each timer that is set.
+    var timers: [DeliveryLink.TimerID: UInt64] = [:]
+    /// The latest frames of the reliable stream that were sent.
+    var sent: [(frame: Packet, sequence: UInt64)] = []
+    /// Messages that were dropped while the connection was broken, and that it was not told of yet.
+    var untold = 0
+
+    /// Bytes in the buffer of a channel; above it an application would wait.
+    static let bufferLimit = 6000
+    static let messageLimit = 400
+    /// Bytes of a message that connections take.
+    static let frameLimit = 64
+
+    init(
+        node: Node, remote: ParticipantID, machine: DeliveryMachine, parts: [UInt8], isDelivery: Bool, outgoing: Int,
+        incoming: Int
+    ) {
+        self.node = node
+        life = node.life
+        self.remote = remote
+        self.outgoing = outgoing
+        self.incoming = incoming
+        link = DeliveryLink(
+            machine: machine, parts: parts, isDelivery: isDelivery, messageLimit: Self.messageLimit)
+        outbox = DeliveryOutbox(
+            isDelivery: isDelivery, lastSequence: machine.accepted,
+            limits: .init(buffer: Self.bufferLimit, message: Self.messageLimit, block: 2048, frame: Self.frameLimit))
+    }
+
+    // Gives the memory back.
+    deinit { _ = link.close(&outbox) }
+}
+
+/// The bytes of one message of a transport. Short ones, nearly all, need no memory of their own.
+struct Packet {
+    let isText: Bool
+    let count: Int
+    private var short: [64 of UInt8] = .init(repeating: 0)
+    private var long: [UInt8] = []
+
+    init(_ bytes: UnsafeRawBufferPointer, isText: Bool) {
+        self.isText = isText
+        count = bytes.count
+        if bytes.count <= 64 {
+            var span = short.mutableSpan
+            span.withUnsafeMutableBytes { $0.copyMemory(from: bytes) }
+        } else {
+            long = [UInt8](bytes)
+        }
+    }
+
+    func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+        if count > 64 { return long.withUnsafeBytes(body) }
+        return short.span.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+    }
+}
+
+/// A message of an association that comes in order.
+enum Frame {
+    /// A channel is opened (RFC 8832).
+    case open(ChannelID, ChannelParameters)
+    case message(ChannelID, Packet)
+    /// A channel is closed (RFC 8831 §6.7).
+    case close(ChannelID)
+}
+
+/// One direction of an association: ordered, and as long as the association lives nothing is lost.
+final class Pipe {
+    var frames = Fifo<Frame>()
+    var isScheduled = false
+    /// Frames that still come through while nothing comes back.
+    var credit = Pipe.window
+    /// The channel that was told to wait.
+    var blocked: ChannelID?
+
+    static let window = 8
+    /// Frames at which it takes no more.
+    static let highWater = 48
+    static let lowWater = 16
+}
+
+/// The messages of one direction of an association on unordered channels: each message in a datagram of its own, which
+/// may be lost, come twice, or be overtaken. SCTP takes each once, and repeats what is lost where the channel wants it
+/// (RFC 3758).
+final class PlainPipe {
+    struct Message {
+        var id: ChannelID
+        var channel: DeliveryChannel
+        /// Of its ledger.
+        var number: UInt64
+        var packet: Packet
+    }
+    private var nextTSN: UInt64 = 0
+    /// By transmission sequence number.
+    private(set) var underWay: [UInt64: Message] = [:]
+    /// Bytes and channels by `DeliveryChannel.rawValue`.
+    private(set) var bytes = [0, 0, 0]
+    var blocked: [ChannelID?] = [nil, nil, nil]
+
+    static let highWater = 3000
+    static let lowWater = 1000
+
+    func isFull(_ channel: DeliveryChannel) -> Bool { bytes[channel.rawValue] >= Self.highWater }
+    var numbers: [UInt64] { underWay.keys.sorted() }
+
+    func push(_ message: Message) -> UInt64 {
+        nextTSN += 1
+        underWay[nextTSN] = message
+        bytes[message.channel.rawValue] += message.packet.count
+        return nextTSN
+    }
+
+    func take(_ number: UInt64) -> Message? {
+        let message = underWay.removeValue(forKey: number)
+        if let message { bytes[message.channel.rawValue] -= message.packet.count }
+        return message
+    }
+
+    /// The channel that may go on, if one waited.
+    func takeWritable(_ channel: DeliveryChannel) -> ChannelID? {
+        guard bytes[channel.rawValue] <= Self.lowWater, let id = blocked[channel.rawValue] else { return nil }
+        blocked[channel.rawValue] = nil
+        return id
+    }
+}
+
+struct SessionPair: Hashable {
+    var from: SessionID
+    var to: SessionID
+}
