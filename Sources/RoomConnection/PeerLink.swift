@@ -203,7 +203,7 @@ final class PeerLink: @unchecked Sendable {
     func channelWritable(_ id: ChannelID) {
         guard let channel = delivery.channelWritable(id) else { return }
         drain(channel)
-        // What was drained carries it.
+        // A frame that was drained carries it.
         if channel == .reliable, delivery.isAcknowledgementOverdue { sendAck() }
     }
 

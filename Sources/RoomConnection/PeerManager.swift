@@ -2,8 +2,8 @@ internal import RoomCore
 internal import RoomProtocol
 internal import TransportPluginAPI
 
-/// Makes, feeds and closes peer connections as the room's machine says, and tells it what comes of them. It owns the links, which
-/// outlive the connections; payloads go from connection to link and past it.
+/// Makes, feeds and closes peer connections as the room's machine says, and tells it what comes of them. It owns the
+/// links, which outlive the connections; payloads go from connection to link and past it.
 ///
 /// SAFETY of `@unchecked Sendable`: all state is touched only on the loop.
 final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
@@ -119,7 +119,8 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         if lost > 0 { hub.emit(.undelivered(participant, count: lost)) }
     }
 
-    /// A participant's status has changed: what was given up while its connection was broken is told once it works again.
+    /// A participant's status has changed: what was given up while its connection was broken is told once it works
+    /// again.
     func statusChanged(_ participant: ParticipantID, _ status: RoomCore.PeerStatus) {
         guard let lost = links[participant]?.statusChanged(status), lost > 0 else { return }
         hub.emit(.undelivered(participant, count: lost))
@@ -163,7 +164,8 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             }
             if case .restartPath = command { connections[participant]?.noNetwork = nil }
         } catch {
-            // This machine has no network at this moment. The ladder tries again when it has one; a new connection would not help.
+            // This machine has no network at this moment. The ladder tries again when it has one; a new connection
+            // would not help.
             if error.code == .unreachable {
                 connections[participant]?.noNetwork = error
                 return

@@ -1,5 +1,5 @@
-/// Notices that what was sent on a channel is not acknowledged. Looked at every now and then while something is outstanding, so that
-/// it costs nothing per message.
+/// Notices that what was sent on a channel is not acknowledged. Looked at every now and then while something is
+/// outstanding, so that it costs nothing per message.
 package struct AcknowledgementWatch: Sendable {
     /// Looks without progress after which the data is unacknowledged.
     package static let patience = 4
@@ -12,7 +12,7 @@ package struct AcknowledgementWatch: Sendable {
     /// Whether nothing has been acknowledged for too long.
     package var isUnacknowledged: Bool { looks >= Self.patience }
 
-    /// `acknowledged`: a count of what was acknowledged so far; nil when nothing is outstanding.
+    /// Takes a look. `acknowledged`: a count of what was acknowledged so far; nil when nothing is outstanding.
     package mutating func look(acknowledged: UInt64?) {
         looks = acknowledged == nil || acknowledged != self.acknowledged ? 0 : min(looks + 1, Self.patience)
         self.acknowledged = acknowledged

@@ -2,8 +2,8 @@ package import RoomProtocol
 
 /// Our numbered messages: kept until the server has acknowledged them, in the order in which they were said.
 ///
-/// A message gets its number when it is first sent. Before that it may still be taken back; afterwards it is part of the
-/// stream until a rejoin starts a new one.
+/// A message gets its number when it is first sent. Before that it may still be taken back; afterwards it is part of
+/// the stream until a rejoin starts a new one.
 package struct OutgoingStream: Sendable {
     private struct Entry: Sendable {
         var sequence: SequenceNumber?

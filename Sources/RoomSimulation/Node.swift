@@ -122,7 +122,7 @@ final class Link {
     let generation: ConnectionGeneration
     /// Which server it leads to; nil before it is there.
     var server: Server?
-    /// What it leaves from.
+    /// The address that it leaves from.
     var localAddress: String?
     var isOpenAtClient = false
     var isOpenAtServer = false
@@ -134,9 +134,9 @@ final class Link {
     var openedAt = Timestamp.zero
     var lastUp = Timestamp.zero
     var lastDown = Timestamp.zero
-    /// What is on its way takes another one, and does not come before.
+    /// Messages on their way take another one, and do not arrive before this time.
     var isLateUntil = Timestamp.zero
-    /// What its `hello` has presented, and what the server has answered.
+    /// The contents of its `hello`, and of the server's answer.
     var resume: Resume?
     var joined: (session: SessionID, epoch: Epoch)?
     /// On their way; the oldest first. They wait here while the network is cut.
@@ -205,7 +205,7 @@ final class Endpoint {
         }
     }
 
-    /// What an open channel promises.
+    /// The promises of an open channel; nil when it is not open.
     func kind(of id: ChannelID) -> DeliveryChannel? {
         for channel in channels where channel.id == id { return channel.channel }
         return nil

@@ -1,6 +1,6 @@
 package import TransportValues
 
-/// What happens in one run besides the seed's own chances.
+/// The conditions of one run, besides the seed's own chances.
 package struct Scenario: Sendable {
     package var seed: UInt64
     package var participants = 4
@@ -21,7 +21,7 @@ package struct Scenario: Sendable {
     package var tokenLife: Duration?
     /// All paths are relayed, with credentials that live this long. Nil: none are.
     package var relayLife: Duration?
-    /// Whoever resumes a stream repeats some of what the other side has already, as an implementation may.
+    /// The side that resumes a stream repeats some of what the other side has already, as an implementation may.
     package var repeats = false
     /// Every second participant does not count its attempts, as a client may.
     package var hidesAttempts = false
@@ -130,7 +130,7 @@ package struct Fault: Sendable, CustomStringConvertible {
     package var duration: Duration
     package var node: Int
     package var other: Int
-    /// Who is on the one side of a partition, by bits.
+    /// The participants on the one side of a partition, by bits.
     package var group: UInt64
 
     package var description: String {

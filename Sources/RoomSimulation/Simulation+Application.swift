@@ -3,7 +3,7 @@ internal import RoomProtocol
 internal import TransportValues
 
 extension Simulation {
-    /// What an application would see, checked as it comes.
+    /// Checks an event that an application would see.
     func observe(_ event: RoomEvent, of node: Node) {
         note("\(node.name) \(event)")
         if node.end != nil { report("\(node.name) says something after its end: \(event)") }

@@ -3,7 +3,7 @@ internal import RoomProtocol
 internal import TransportValues
 
 extension Simulation {
-    /// What must be true at any time.
+    /// Checks what must be true at any time.
     func inspect() {
         for node in nodes {
             guard node.suspendedUntil <= now else {
@@ -53,7 +53,7 @@ extension Simulation {
     /// The server's.
     static var grace: Duration { .seconds(20) }
 
-    /// What goes out from an address that is gone is not called connected.
+    /// Checks that a path or connection from an address that is gone is not called connected.
     func inspectAddresses(_ event: RoomMachine.Event, of node: Node) {
         switch event {
         case .peer(_, let id, .pathChanged(let path)): node.endpoints[id]?.pathAddress = path.localAddress
@@ -123,7 +123,7 @@ extension Simulation {
         for complaint in complaints() { report(complaint) }
     }
 
-    /// What is not as it should be in the end; not much more than `limit`.
+    /// Returns what is not as it should be in the end; not much more than `limit`.
     private func complaints(limit: Int = .max) -> [String] {
         var complaints: [String] = []
         let present = nodes.filter { $0.end == nil }
@@ -189,11 +189,15 @@ extension Simulation {
         let machine = stream.link.machine
         if machine.unacknowledged > 0 || stream.outbox.messageCount(on: .reliable) > 0 {
             let pipe = endpoint.line.pipe(fromOfferer: endpoint.isOfferer)
+            let next = machine.nextToTransmit.map { "\($0)" } ?? "none"
+            let state = [
+                machine.isOpen ? "open" : "closed", stream.link.isReady ? "ready" : "not ready",
+                stream.link.writable(.reliable) == nil ? "blocked" : "writable",
+                stream.endpoint === endpoint ? "on the connection" : "not on the connection",
+            ]
             return [
                 "\(machine.unacknowledged) frames of \(node.name) to \(peer.name) are not acknowledged (the stream is "
-                    + "\(machine.isOpen ? "open" : "closed"), \(stream.link.isReady ? "ready" : "not ready"), "
-                    + "\(stream.link.writable(.reliable) == nil ? "blocked" : "writable"), \(pipe.frames.count) frames under "
-                    + "way, \(stream.endpoint === endpoint ? "on" : "not on") the connection, next \(machine.nextToTransmit.map { "\($0)" } ?? "none"))"
+                    + "\(state.joined(separator: ", ")), \(pipe.frames.count) frames under way, next \(next))"
             ]
         }
         let ledger = ledgers[stream.outgoing]
@@ -209,13 +213,13 @@ extension Simulation {
             let waiting = stream.outbox.messageCount(on: channel)
             if channel == .unordered, open + waiting > 0 {
                 return [
-                    "\(open) unordered messages of \(node.name) have not come to \(peer.name), and \(waiting) wait for a channel"
+                    "\(open) unordered messages of \(node.name) have not come to \(peer.name), and \(waiting) wait"
                 ]
             }
             let known = ledger.delivered + ledger.lost + ledger.dropped + UInt64(open + waiting)
             if known != ledger.sent {
                 return [
-                    "\(node.name) knows what became of \(known) of \(ledger.sent) messages to \(peer.name), \(channel)"
+                    "\(node.name) knows the end of \(known) of \(ledger.sent) messages to \(peer.name), \(channel)"
                 ]
             }
         }

@@ -2,7 +2,7 @@ internal import RoomCore
 internal import RoomProtocol
 internal import TransportValues
 
-/// What a peer connection does by itself.
+/// An event of a peer connection.
 enum PeerOccurrence {
     case describe(Endpoint, round: Int, SessionDescription.Kind)
     case tryPath(Line, round: Int)
@@ -276,7 +276,7 @@ extension Simulation {
     /// Question or answer.
     private func isRoundTripLost(_ line: Line) -> Bool { isLost(line) || isLost(line) }
 
-    /// What it takes until one has come through that is repeated.
+    /// The time until a datagram that is repeated has come through.
     func repetitions(_ line: Line) -> Duration {
         var delay = Duration.zero
         while delay < .seconds(3), isLost(line) { delay += .milliseconds(100) + delay }

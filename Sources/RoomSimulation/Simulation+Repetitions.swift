@@ -22,7 +22,7 @@ extension Simulation {
         }
     }
 
-    /// What the server sends.
+    /// Sends a message of the server.
     func sendDown(_ link: Link, _ envelope: Envelope<ServerMessage>) {
         let node = nodes[link.node]
         sendDown(link, .message(envelope))
@@ -50,8 +50,8 @@ extension Simulation {
         report("\(nodes[link.node].name) is let in with epoch \(claims.epoch) after \(confirmed)")
     }
 
-    /// What has come before is acknowledged, and that is all; a machine that did not run for a while also asks the
-    /// server first.
+    /// Checks that a message that has come before is acknowledged, and nothing else; a machine that did not run for a
+    /// while also asks the server first.
     func inspectRepetition(_ event: RoomMachine.Event, _ actions: [RoomMachine.Action], of node: Node) {
         guard case .received(let envelope, let generation) = event, node.links[generation] != nil else { return }
         if case .joined(let joined) = envelope.message, !joined.isResumed { node.taken = 0 }
@@ -85,7 +85,7 @@ extension Simulation {
         }
     }
 
-    /// What a connection says that was given up changes nothing.
+    /// Checks that news of a connection that was given up change nothing.
     func inspectLateNews(_ event: RoomMachine.Event, _ actions: [RoomMachine.Action], of node: Node) {
         let generation: ConnectionGeneration
         switch event {

@@ -1,7 +1,7 @@
 internal import RoomCore
 internal import TransportValues
 
-/// What comes of a call of the token provider.
+/// The result of a call of the token provider.
 enum TokenAnswer {
     case token(isForced: Bool)
     case failure

@@ -1,6 +1,6 @@
 internal import TransportValues
 
-/// What many runs came to.
+/// The sums of many runs.
 package struct SimulationStatistics: Sendable {
     package private(set) var runs = 0
     package private(set) var participants = 0
