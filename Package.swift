@@ -29,7 +29,7 @@ let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 let package = Package(
     name: "room",
     products: [
-        .library(name: "RoomConnection", targets: ["RoomConnection"]),
+        .library(name: "RoomConnection", targets: ["RoomConnection", "RoomValues"]),
         .library(name: "RoomServer", targets: ["RoomServer"]),
         .library(name: "WebSocketWire", targets: ["WebSocketWire"]),
         .library(name: "InProcessTransport", targets: ["InProcessTransport"]),
@@ -80,10 +80,12 @@ let package = Package(
             ]),
         .target(name: "TransportPluginAPI", dependencies: ["TransportToolbox", "TransportValues", log]),
         .target(name: "RoomProtocol"),
+        .target(name: "RoomValues", dependencies: ["RoomProtocol", "TransportValues"]),
         .target(
             name: "RoomCore",
             dependencies: [
-                "RoomProtocol", "TransportValues", .product(name: "DequeModule", package: "swift-collections"),
+                "RoomProtocol", "RoomValues", "TransportValues",
+                .product(name: "DequeModule", package: "swift-collections"),
             ]),
         .target(name: "RoomServerCore", dependencies: ["RoomProtocol", "TransportValues"]),
         .target(
@@ -96,7 +98,7 @@ let package = Package(
         .target(
             name: "RoomConnection",
             dependencies: [
-                "NetworkMonitor", "RoomCore", "RoomProtocol", "TransportPluginAPI", log,
+                "NetworkMonitor", "RoomCore", "RoomProtocol", "RoomValues", "TransportPluginAPI", log,
                 .product(name: "Metrics", package: "swift-metrics"),
             ]),
         .target(
@@ -181,7 +183,8 @@ let package = Package(
         .testTarget(name: "CommandLineIOTests", dependencies: ["CommandLineIO", "TransportPluginAPI"]),
         .testTarget(name: "WebSocketWireTests", dependencies: ["WebSocketWire"]),
         .testTarget(name: "RoomProtocolTests", dependencies: ["RoomProtocol"]),
-        .testTarget(name: "RoomCoreTests", dependencies: ["RoomCore", "RoomProtocol", "TransportValues"]),
+        .testTarget(
+            name: "RoomCoreTests", dependencies: ["RoomCore", "RoomProtocol", "RoomValues", "TransportValues"]),
         .testTarget(
             name: "RoomServerCoreTests", dependencies: ["RoomServerCore", "RoomProtocol", "TransportValues"]),
         .testTarget(name: "NetworkMonitorTests", dependencies: ["NetworkMonitor", "TransportPluginAPI"]),

@@ -181,7 +181,7 @@ final class PeerLink: @unchecked Sendable {
     }
 
     /// Returns how many messages were given up while the participant's connection was broken, when it is not any more.
-    func statusChanged(_ status: RoomCore.PeerStatus) -> Int { change { delivery.statusChanged(status, &$0) } }
+    func statusChanged(_ status: PeerStatus) -> Int { change { delivery.statusChanged(status, &$0) } }
 
     /// Changes the outbox, and wakes those that wait for it.
     private func change<Result>(_ body: (inout DeliveryOutbox) -> Result) -> Result {

@@ -78,7 +78,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             onLossyDropped: metrics.lossyDropped)
         link.onHint = { [weak self, weak link] hint in
             guard let self, let id = connections[participant.id]?.id else { return }
-            let fact: RoomMachine.PeerFact =
+            let fact: PeerFact =
                 switch hint {
                 case .serverIsBack: .serverIsBack
                 case .leaving: .leaving
@@ -121,14 +121,14 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
 
     /// A participant's status has changed: what was given up while its connection was broken is told once it works
     /// again.
-    func statusChanged(_ participant: ParticipantID, _ status: RoomCore.PeerStatus) {
+    func statusChanged(_ participant: ParticipantID, _ status: PeerStatus) {
         guard let lost = links[participant]?.statusChanged(status), lost > 0 else { return }
         hub.emit(.undelivered(participant, count: lost))
     }
 
     // MARK: The machine's commands
 
-    func perform(_ command: RoomMachine.PeerCommand, _ participant: ParticipantID, _ id: PeerConnectionID) {
+    func perform(_ command: PeerCommand, _ participant: ParticipantID, _ id: PeerConnectionID) {
         if case .create(let isOfferer, let iceServers) = command {
             create(participant, id, isOfferer: isOfferer, iceServers)
             return
@@ -236,7 +236,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         _ event: PeerConnectionEvent, _ participant: ParticipantID, _ id: PeerConnectionID,
         _ observer: PeerConnectionObserver
     ) {
-        func fact(_ fact: RoomMachine.PeerFact) { report(.peer(participant, id, fact)) }
+        func fact(_ fact: PeerFact) { report(.peer(participant, id, fact)) }
         switch event {
         case .localDescription(let description): fact(.localDescription(description))
         case .localCandidate(let candidate): fact(.localCandidate(candidate))

@@ -1,4 +1,5 @@
 public import Logging
+@_exported public import RoomValues
 public import TransportPluginAPI
 
 /// What a program chooses once: the backends, the server, and how to connect.
@@ -20,15 +21,7 @@ public struct RoomConfiguration: Sendable {
         public init(stringLiteral name: String) { self.init(name: name) }
     }
 
-    /// What happens to peer connections after a rejoin, when the room server has lost its state.
-    public enum RejoinPolicy: String, Sendable, CaseIterable {
-        /// All paths are renewed, broken ones first, healthy ones spread over time and without a gap.
-        case all
-        /// Only those that are broken.
-        case broken
-        /// None; the recovery ladder alone decides.
-        case none
-    }
+    public typealias RejoinPolicy = RoomValues.RejoinPolicy
 
     /// Where the room server is.
     public var server: SignalingEndpoint

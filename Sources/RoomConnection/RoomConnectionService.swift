@@ -3,6 +3,7 @@ internal import Logging
 internal import NetworkMonitor
 internal import RoomCore
 internal import RoomProtocol
+internal import RoomValues
 internal import TransportPluginAPI
 
 /// The engine of one room: performs the actions of its machine, over any pair of transports.
@@ -54,7 +55,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
             metrics: metrics)
         var generator = SystemRandomNumberGenerator()
         machine = RoomMachine(
-            RoomCore.RoomConfiguration(hello, configuration, peer: peerCapabilities),
+            MachineConfiguration(hello, configuration, peer: peerCapabilities),
             addresses: NetworkSnapshot.usableAddresses(),
             seed: generator.next())
     }
@@ -121,7 +122,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     func reconnectNow() { loop.execute { [self] in handle(.reconnectRequested) } }
 
     func networkChanged(addresses: Set<String>) {
-        let change = RoomMachine.NetworkChange(addresses: addresses, signalingAddress: signaling.localAddress)
+        let change = NetworkChange(addresses: addresses, signalingAddress: signaling.localAddress)
         handle(.networkChanged(change))
     }
 
@@ -216,80 +217,68 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         }
     }
 
-    private func emit(_ event: RoomCore.RoomEvent) {
+    private func emit(_ event: RoomEvent) {
         switch event {
-        case .signalingStatus(let status):
-            let status = SignalingStatus(status)
-            hub.update { $0.signaling = status }
-            hub.emit(.signaling(status))
+        case .signaling(let status): hub.update { $0.signaling = status }
         case .joined(let membership):
             peers.joined(session: membership.session)
             hub.update {
                 $0.selfID = membership.participant
                 $0.isHost = membership.isHost
             }
-            hub.emit(.joined(RoomMembership(membership)))
         case .peerJoined(let participant):
-            peers.peerJoined(RoomParticipant(participant))
+            peers.peerJoined(participant)
             updateRoster()
-            hub.emit(.peerJoined(RoomParticipant(participant)))
-        case .peerLeft(let participant, let reason):
+        case .peerLeft(let participant, _):
             peers.peerLeft(participant.id)
             updateRoster()
-            hub.emit(.peerLeft(RoomParticipant(participant), reason: reason))
         case .peerChanged(let participant):
-            peers.peerChanged(RoomParticipant(participant))
+            peers.peerChanged(participant)
             updateRoster()
-            hub.emit(.peerChanged(RoomParticipant(participant)))
         case .hostChanged(let host, _):
             hub.update { $0.isHost = $0.selfID == host }
             updateRoster()
-            hub.emit(.hostChanged(host))
-        case .peerStatus(let participant, let status):
-            peers.statusChanged(participant, status)
-            hub.emit(.peer(participant, PeerStatus(status)))
+        case .peer(let participant, let status): peers.statusChanged(participant, status)
         case .stalled(let participant, let stall):
             configuration.logger.debug(
                 "peer stalled",
                 metadata: [
                     "peer": "\(participant)", "code": "\(stall.code)", "message": "\(stall.message)",
                 ])
-            hub.emit(.stalled(participant, stall))
-        case .resolved(let participant, let stall): hub.emit(.resolved(participant, stall))
-        case .incident(let incident): report(incident)
-        case .error(let error): hub.emit(.error(RoomError(error)))
-        case .left(let reason): end(RoomError(reason))
+        case .incident(let incident): record(incident)
+        case .left(let reason): return end(reason)
+        case .resolved, .undelivered, .error: break
         }
+        hub.emit(event)
     }
 
-    private func report(_ incident: Incident) {
+    private func record(_ incident: RoomIncident) {
         metrics.record(incident)
         configuration.logger.debug(
             "incident",
             metadata: [
                 "of": "\(incident.participant?.rawValue ?? "signaling")", "cause": "\(incident.cause.rawValue)",
                 "outcome": "\(incident.outcome.rawValue)",
-                "seconds": "\((incident.endedAt - incident.startedAt).inSeconds)",
+                "seconds": "\(incident.duration.inSeconds)",
                 "steps": .array(
                     incident.steps.map { .string($0.description(since: incident.startedAt)) }),
             ])
-        hub.emit(.incident(RoomIncident(incident)))
     }
 
     private func updateRoster() {
-        let participants = machine.participants.map(RoomParticipant.init)
+        let participants = machine.participants
         hub.update { $0.participants = participants }
     }
 
-    private func end(_ error: RoomError?) {
-        finishJoin(.failure(error ?? RoomError(.left, "the room was left before it was joined")))
+    private func end(_ reason: EndReason) {
+        finishJoin(.failure(reason.error ?? RoomError(.left, "the room was left before it was joined")))
         for timer in timers.values { timer.cancel() }
         timers = [:]
         tokenProvider.giveUp()
         iceServerProvider.giveUp()
         // Reports messages that were not delivered.
         closePeers {}
-        hub.emit(.left(error))
+        hub.emit(.left(reason))
         hub.end()
         // A close handshake that is under way still ends by itself.
         signaling.finish()

@@ -1,4 +1,5 @@
 internal import RoomProtocol
+internal import RoomValues
 internal import TransportPluginAPI
 
 /// What the application's side of a room and its engine share: the state that can be asked for, the links to send on,

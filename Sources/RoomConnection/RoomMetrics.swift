@@ -1,5 +1,6 @@
 internal import Metrics
 internal import RoomCore
+internal import RoomValues
 internal import TransportPluginAPI
 
 /// The metrics of a room: its recoveries, whose names begin with `room_incident` (`kind` is `path` or `signaling`), and
@@ -15,7 +16,7 @@ struct RoomMetrics: Sendable {
         lossyDropped = { counter.increment(by: $0) }
     }
 
-    func record(_ incident: Incident) {
+    func record(_ incident: RoomIncident) {
         let kind = ("kind", incident.participant == nil ? "signaling" : "path")
         let cause = ("cause", incident.cause.rawValue)
         Counter(
@@ -25,7 +26,7 @@ struct RoomMetrics: Sendable {
         guard incident.outcome == .recovered else { return }
         record(incident.endedAt - incident.startedAt, "room_incident_duration", [kind, cause])
         // When a step was repeated, the last time counts: it is the one that led on.
-        var times: [Incident.Step.Kind: Timestamp] = [:]
+        var times: [RoomIncident.Step.Kind: Timestamp] = [:]
         for step in incident.steps { times[step.kind] = step.at }
         for (step, time) in times {
             record(time - incident.startedAt, "room_incident_step", [kind, ("step", step.rawValue)])

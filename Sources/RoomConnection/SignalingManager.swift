@@ -1,10 +1,12 @@
 internal import RoomCore
 internal import RoomProtocol
+internal import RoomValues
 internal import TransportPluginAPI
 
 /// Opens, feeds and ends signaling connections as the room's machine says, and tells it what comes of them.
 ///
-/// It holds no retry logic and knows nothing of rooms. Everything runs on the peer loop; each attempt is a child task of `run()`.
+/// It holds no retry logic and knows nothing of rooms. Everything runs on the peer loop; each attempt is a child task
+/// of `run()`.
 ///
 /// SAFETY of `@unchecked Sendable`: all state is touched only on the loop.
 final class SignalingManager<Transport: SignalingTransport>: @unchecked Sendable {
@@ -35,8 +37,8 @@ final class SignalingManager<Transport: SignalingTransport>: @unchecked Sendable
 
     /// When a connection is given up that does not take what is to be sent.
     struct Limits: Sendable {
-        /// Bytes that wait for the transport. Far above what the machine keeps until it is acknowledged (1 MiB), which may be sent at
-        /// once: what is over that are answers to a server that goes on asking and does not read.
+        /// Bytes that wait for the transport. Far above what the machine keeps until it is acknowledged (1 MiB), which
+        /// may be sent at once: what is over that are answers to a server that goes on asking and does not read.
         var outbox = 4 << 20
         /// From `close` until `abort`.
         var closePatience: Duration = .seconds(3)
@@ -216,7 +218,8 @@ extension SignalingFailure {
     init(_ error: TransportError) {
         let isRetryable =
             switch error.code {
-            // The same attempt will fail the same way: a wrong URL, an untrusted certificate, a backend that cannot do it.
+            // The same attempt will fail the same way: a wrong URL, an untrusted certificate, a backend that cannot do
+            // it.
             case .invalidArgument, .notSupported, .unavailable, .tlsFailed: false
             // An HTTP answer, if there was one, says whether to come again; a host without a server may have one later.
             case .refused: error.status.map(HTTPRefusal.isRetriable) ?? true

@@ -1,7 +1,8 @@
 /// The steps that a machine has decided on and not taken yet.
 ///
-/// A step that leads to others does not take them: it adds them. The outermost call takes one step after the other until none is left, those
-/// that a step has added before those that waited already. The storage is kept, so a step costs no allocation.
+/// A step that leads to others does not take them: it adds them. The outermost call takes one step after the other
+/// until none is left, those that a step has added before those that waited already. The storage is kept, so a step
+/// costs no allocation.
 struct Agenda<Step: Sendable>: Sendable {
     /// Since the last call of `next()`, in order.
     private var added: [Step] = []

@@ -1,3 +1,4 @@
+internal import RoomValues
 package import TransportValues
 
 /// When to try again: exponential backoff with full jitter, from the first retry on.
@@ -12,7 +13,7 @@ package struct Backoff: Sendable {
 
     /// The delay before the next attempt; nil when there were enough of them.
     package mutating func nextDelay(now: Timestamp, using generator: inout SeededGenerator) -> Duration? {
-        if let limit = configuration.attemptLimit, retries >= limit { return nil }
+        if let limit = configuration.reconnect.attemptLimit, retries >= limit { return nil }
         let start = outageStart ?? now
         outageStart = start
         let limit = min(cap(age: now - start), exponential(retries))
@@ -27,14 +28,14 @@ package struct Backoff: Sendable {
     }
 
     private func cap(age: Duration) -> Duration {
-        guard age > configuration.patience, configuration.patience > .zero else { return configuration.cap }
-        let grown = configuration.cap.inSeconds * (age.inSeconds / configuration.patience.inSeconds)
-        return min(configuration.maximum, .nanoseconds(Int64(grown * 1e9, clampedTo: 0...86_400_000_000_000)))
+        guard age > configuration.patience, configuration.patience > .zero else { return configuration.reconnect.cap }
+        let grown = configuration.reconnect.cap.inSeconds * (age.inSeconds / configuration.patience.inSeconds)
+        return min(configuration.reconnect.maximum, .nanoseconds(Int64(grown * 1e9, clampedTo: 0...86_400_000_000_000)))
     }
 
     private func exponential(_ retries: Int) -> Duration {
-        var seconds = configuration.base.inSeconds
-        for _ in 0..<min(retries, 64) where seconds < configuration.maximum.inSeconds {
+        var seconds = configuration.reconnect.base.inSeconds
+        for _ in 0..<min(retries, 64) where seconds < configuration.reconnect.maximum.inSeconds {
             seconds *= configuration.factor
         }
         return .nanoseconds(Int64(seconds * 1e9, clampedTo: 0...86_400_000_000_000))

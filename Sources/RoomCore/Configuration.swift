@@ -1,8 +1,9 @@
 package import RoomProtocol
+@_exported public import RoomValues
 package import TransportValues
 
-/// What a `RoomMachine` is told of the room to be in, and how patient it is.
-package struct RoomConfiguration: Sendable, Equatable {
+/// The room that a `RoomMachine` is to be in, and how patient the machine is.
+package struct MachineConfiguration: Sendable, Equatable {
     package var room: RoomName
     package var role: Hello.Role
     /// The name to be shown; unique in the room.
@@ -71,17 +72,13 @@ package struct SignalingConfiguration: Sendable, Equatable {
 
 /// Exponential backoff with full jitter.
 package struct BackoffConfiguration: Sendable, Equatable {
-    package var base: Duration = .milliseconds(100)
+    /// The first step, the longest steps, and how many attempts there are. The longest step grows after `patience` in
+    /// proportion to the outage's age.
+    package var reconnect = ReconnectBackoff()
     package var factor = 2.0
-    /// The longest delay while the outage is younger than `patience`.
-    package var cap: Duration = .seconds(1)
     package var patience: Duration = .seconds(30)
-    /// After `patience` the cap grows in proportion to the outage's age, up to this.
-    package var maximum: Duration = .seconds(10)
     /// A connection that held this long ends the outage.
     package var stableAfter: Duration = .seconds(5)
-    /// Attempts of one outage after which the room is given up. Nil: never.
-    package var attemptLimit: Int?
 
     package init() {}
 }
@@ -89,22 +86,12 @@ package struct BackoffConfiguration: Sendable, Equatable {
 /// Budgets of the recovery ladder.
 package struct RecoveryConfiguration: Sendable, Equatable {
     /// What the offerer restarts after a rejoin.
-    package enum RejoinPolicy: String, Sendable, CaseIterable {
-        /// Every peer: broken ones at once, healthy ones spread over `rejoinJitter`.
-        case all
-        /// Those whose path does not work.
-        case broken
-        /// None; the ladder acts on evidence alone.
-        case none
-    }
     package var rejoinPolicy = RejoinPolicy.all
-    package var rejoinJitter: Duration = .seconds(1)
-    /// Silence after which the path is restarted.
-    package var suspectBudget: Duration = .seconds(2)
+    /// The budgets that the application can choose.
+    package var budgets = RecoveryBudgets()
     /// How long a probe may go unanswered after a change of the network.
-    package var probeBudget: Duration = .milliseconds(500)
-    /// A restart that has not brought the path up is repeated after this, then after `restartBackoff` more each time.
-    package var restartBudget: Duration = .milliseconds(2500)
+    package var probeBudget: Duration { min(budgets.probe, budgets.silence) }
+    /// How much longer each further restart may take, and at most.
     package var restartBackoff: Duration = .seconds(1)
     package var restartMaximum: Duration = .seconds(10)
     /// Restarts of a path that works, one behind the other, that may go unanswered: then it stays.
@@ -113,27 +100,17 @@ package struct RecoveryConfiguration: Sendable, Equatable {
     package var restartSpacing: Duration = .milliseconds(500)
     /// The least time between two restarts for changes of this machine's network.
     package var networkSpacing: Duration = .milliseconds(100)
-    /// Restarts that brought a path, over which nothing came for this long, lead to a rebuild.
-    package var rebuildAfter: Duration = .seconds(15)
-    /// The same when no path was found: the other side is away or frozen, or the network is shut, and a rebuild would not help
-    /// either.
-    package var rebuildWithoutPathAfter: Duration = .seconds(60)
-    /// How long a new connection may take; grows by as much with every rebuild in a row.
-    package var connectBudget: Duration = .seconds(10)
+    /// The longest time for a new connection, which grows by `budgets.connect` with every rebuild in a row.
     package var connectMaximum: Duration = .seconds(60)
-    /// Delay before the second rebuild in a row of a connection that failed at once; doubles, up to `rebuildDelayMaximum`.
+    /// Delay before the second rebuild in a row of a connection that failed at once; doubles, up to
+    /// `rebuildDelayMaximum`.
     package var rebuildDelay: Duration = .seconds(1)
     package var rebuildDelayMaximum: Duration = .seconds(30)
     /// After a connection that the other side closed in order, for news of why.
     package var closedBudget: Duration = .seconds(2)
-    /// How long a participant that a rejoin did not find in the roster is waited for, within the server's grace period.
-    package var absenceLimit: Duration = .seconds(60)
     /// How long a recovery that has ended waits for its first message before it is told.
     package var firstDataBudget: Duration = .seconds(1)
-    /// How long a pair may be without a connection, or data without an acknowledgement, before the reason is told; also the pause
-    /// between two looks at the reason.
-    package var stallPatience: Duration = .seconds(8)
-    /// When a reason that has not changed is told again.
+    /// When a stall whose reason has not changed is reported again.
     package var stallReminder: Duration = .seconds(120)
     /// Peers of ours that may be connecting at a time.
     package var maximumConnecting = 8

@@ -1,4 +1,5 @@
 package import RoomProtocol
+package import RoomValues
 package import TransportValues
 
 /// The data path to one participant's session: what goes out next on which channel, what becomes of a frame that came,

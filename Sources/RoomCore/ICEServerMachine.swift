@@ -1,10 +1,12 @@
 package import RoomProtocol
+package import RoomValues
 package import TransportValues
 
-/// The ICE servers that there are now, of the configuration, the room server and the application's provider, and when fresh ones are to
-/// be had.
+/// The ICE servers that there are now, of the configuration, the room server and the application's provider, and when
+/// fresh ones are to be had.
 ///
-/// None waits for another, and nothing waits for any of them: a connection is made with what there is. What cannot be used is left out.
+/// None waits for another, and nothing waits for any of them: a connection is made with what there is. What cannot be
+/// used is left out.
 package struct ICEServerMachine: Sendable {
     package enum Action: Sendable, Hashable {
         /// All of them. `ttl`: how long the shorter-lived are good for.
@@ -67,7 +69,7 @@ package struct ICEServerMachine: Sendable {
     /// When the latest came.
     package private(set) var changedAt: Timestamp?
 
-    package init(_ configuration: RoomConfiguration) {
+    package init(_ configuration: MachineConfiguration) {
         hasProvider = configuration.hasICEServerProvider
         fraction = configuration.signaling.iceRefreshFraction
         selection = ICEServerSelection(configuration.ice)
@@ -132,8 +134,8 @@ package struct ICEServerMachine: Sendable {
         actions.append(.changed(all, ttl: [server.ttl, provider.ttl].compactMap { $0 }.min()))
     }
 
-    /// Says what is left out, and whether something is left. Before the room server's list is here, and while the provider is asked for
-    /// the first time, something may still come.
+    /// Says what is left out, and whether something is left. Before the room server's list is here, and while the
+    /// provider is asked for the first time, something may still come.
     private mutating func judge(_ actions: inout [Action]) {
         actions += selection.faults().map { .unusable($0) }
         guard isJoined, !hasProvider || failures > 0 || !isAsking else { return }

@@ -1,3 +1,5 @@
+package import RoomProtocol
+package import RoomValues
 internal import TransportValues
 
 /// Why ICE servers are not used.
@@ -12,11 +14,11 @@ package enum ICEServerFault: Error, Sendable, Hashable, CustomStringConvertible 
     case noRelay(urls: String)
 
     /// As programs see it.
-    package var code: String {
+    package var code: ProtocolError.Code {
         switch self {
-        case .unusable, .more: "ice_server_unusable"
-        case .nothingUsable: "no_usable_ice_server"
-        case .noRelay: "no_usable_relay"
+        case .unusable, .more: .iceServerUnusable
+        case .nothingUsable: .noUsableICEServer
+        case .noRelay: .noUsableRelay
         }
     }
 
@@ -36,6 +38,13 @@ package enum ICEServerFault: Error, Sendable, Hashable, CustomStringConvertible 
             "only relayed paths are allowed (icePolicy relay), and this peer backend can relay over none of the ICE servers "
                 + "(\(urls)): nobody can be reached. Name a TURN server as turn: too (over UDP or TCP, without TLS)"
         }
+    }
+}
+
+extension RoomError {
+    /// ICE servers are left out, or none is left.
+    package static func iceServers(_ fault: ICEServerFault) -> RoomError {
+        RoomError(.configuration, fault.description, protocolCode: fault.code)
     }
 }
 

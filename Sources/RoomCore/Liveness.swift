@@ -1,9 +1,10 @@
 internal import TransportValues
 
-/// Whether the other side of a signaling connection is there: silence is answered by a ping, and no answer to it is death.
+/// Whether the other side of a signaling connection is there: silence is answered by a ping, and no answer to it is
+/// death.
 ///
-/// A check that comes far too late says more about this process than about the connection (it was suspended or starved, and
-/// what came meanwhile is still unread): it leads to a new ping, never to a death.
+/// A check that comes far too late says more about this process than about the connection (it was suspended or starved,
+/// and what came meanwhile is still unread): it leads to a new ping, never to a death.
 struct Liveness: Sendable {
     enum Verdict: Sendable, Hashable {
         case checkAt(Timestamp)
@@ -35,7 +36,8 @@ struct Liveness: Sendable {
 
     /// A message has come. True when a ping was unanswered: the check moves.
     ///
-    /// Single bytes would be evidence too, but transports tell of whole messages only: one that takes longer than `interval` and
+    /// Single bytes would be evidence too, but transports tell of whole messages only: one that takes longer than
+    /// `interval` and
     /// `deadline` together is taken for silence. The article Wire protocol says what that means for metadata.
     mutating func evidence(now: Timestamp) -> Bool {
         lastEvidence = now

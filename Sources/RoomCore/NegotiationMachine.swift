@@ -1,7 +1,8 @@
 package import RoomProtocol
 package import TransportValues
 
-/// Offers and answers with one participant. One side of a pair is the offerer for good; the other asks it for what it needs.
+/// Offers and answers with one participant. One side of a pair is the offerer for good; the other asks it for what it
+/// needs.
 ///
 /// Whatever belongs to another connection or an older round is recognised and dropped.
 package struct NegotiationMachine: Sendable {
@@ -134,8 +135,8 @@ package struct NegotiationMachine: Sendable {
         actions += [.create(connection), .makeOffer(connection)]
     }
 
-    /// A new path under the connection: offered, or asked for. A round that is under way is waited for, unless it is to be
-    /// superseded (nothing came of it, or its messages are lost).
+    /// A new path under the connection: offered, or asked for. A round that is under way is waited for, unless it is to
+    /// be superseded (nothing came of it, or its messages are lost).
     package mutating func restart(
         superseding: Bool, reason: String, using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
@@ -203,15 +204,16 @@ package struct NegotiationMachine: Sendable {
         }
     }
 
-    /// The transport has not taken the other side's description. Where it was the offer of a new path, the connection is what it was,
-    /// no answer will come, and the next offer has its turn.
+    /// The transport has not taken the other side's description. Where it was the offer of a new path, the connection
+    /// is what it was, no answer will come, and the next offer has its turn.
     package mutating func descriptionRefused(_ actions: inout [Action]) {
         guard case .answering(let round, let next) = state, round.hasAgreed else { return }
         state = .stable(round)
         if let next { answer(next, round, &actions) }
     }
 
-    /// The transport could not begin the round, and has changed nothing. True: an earlier round was agreed on, and its path is what it was.
+    /// The transport could not begin the round, and has changed nothing. True: an earlier round was agreed on, and its
+    /// path is what it was.
     package mutating func notPrepared(_ actions: inout [Action]) -> Bool {
         switch state {
         case .offering(var round) where round.hasAgreed:
@@ -293,7 +295,8 @@ package struct NegotiationMachine: Sendable {
         }
     }
 
-    /// Whether the offer is answered when it is received, unless a newer one comes: it is neither ours to answer, nor late.
+    /// Whether the offer is answered when it is received, unless a newer one comes: it is neither ours to answer, nor
+    /// late.
     package func willAnswer(_ offer: Signal) -> Bool {
         guard !isOfferer, !retired.contains(offer.connection) else { return false }
         switch state {

@@ -1,11 +1,11 @@
 package import RoomProtocol
 package import TransportValues
 
-/// Decides when an offer of another participant is answered. Each one costs a new agent with sockets of its own, so that their number
-/// per second is limited: of each participant, and of all together.
+/// Decides when an offer of another participant is answered. Each one costs a new agent with sockets of its own, so
+/// that their number per second is limited: of each participant, and of all together.
 ///
-/// An offer that comes too soon waits. Of one participant only the newest does: the ones before it are dropped, and nothing was made
-/// for them. Those who wait take their turns in the order in which they began to wait.
+/// An offer that comes too soon waits. Of one participant only the newest does: the ones before it are dropped, and
+/// nothing was made for them. Those who wait take their turns in the order in which they began to wait.
 package struct OfferPace: Sendable {
     private struct Bucket: Sendable {
         let burst: Int

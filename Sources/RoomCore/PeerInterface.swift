@@ -7,7 +7,8 @@ package enum PeerFact: Sendable, Hashable {
     case endOfLocalCandidates(usernameFragment: String)
     /// `connected`: and the channel of `.reliable` is open.
     case state(PeerConnectionState)
-    /// The channel of `.reliable` has ended, and the connection lives. `state(.connected)` follows when it is open again.
+    /// The channel of `.reliable` has ended, and the connection lives. `state(.connected)` follows when it is open
+    /// again.
     case channelClosed
     /// After a `probe`, evidence is reported even when there was no suspicion.
     case liveness(PeerLiveness)
@@ -20,7 +21,8 @@ package enum PeerFact: Sendable, Hashable {
     case closed(PeerFailure?)
     /// `setRemoteDescription`, `offer` or `restart` has thrown.
     case descriptionRefused(PeerFailure)
-    /// One of them has thrown since this machine is out of something: ports, descriptors. Nothing has changed by the call.
+    /// One of them has thrown since this machine is out of something: ports, descriptors. Nothing has changed by the
+    /// call.
     case notPrepared(PeerFailure)
     /// The round goes on without candidates of this side, for the same reason.
     case gatheringFailed(PeerFailure)

@@ -1,4 +1,5 @@
 package import RoomProtocol
+package import RoomValues
 package import TransportValues
 
 /// Everything about one other participant: its negotiation, its recovery and the look-out for stalls, put together.
@@ -9,7 +10,7 @@ package struct PeerMachine: Sendable {
         case scheduleTimer(TimerID, at: Timestamp)
         case cancelTimer(TimerID)
         case changeStatus(PeerStatus)
-        case report(Incident)
+        case report(RoomIncident)
         case reportStall(PeerStall)
         case resolveStall(PeerStall)
     }
@@ -97,7 +98,7 @@ package struct PeerMachine: Sendable {
 
     package mutating func received(_ signal: Signal, now: Timestamp, _ actions: inout [Action]) {
         guard signal.session == participant.session else { return }
-        if case .rebuildRequest(let reason) = signal.body, reason == Incident.Cause.descriptionRefused.rawValue {
+        if case .rebuildRequest(let reason) = signal.body, reason == RoomIncident.Cause.descriptionRefused.rawValue {
             obstacle.isRefusedByPeer = true
         }
         negotiate { negotiation, _, actions in negotiation.received(signal, &actions) }
@@ -110,7 +111,7 @@ package struct PeerMachine: Sendable {
         drain(now: now, &actions)
     }
 
-    package mutating func rejoined(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func rejoined(_ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]) {
         var generator = self.generator
         climb { $0.rejoined(cause, now: now, using: &generator, &$1) }
         drain(now: now, &actions)
@@ -214,7 +215,7 @@ package struct PeerMachine: Sendable {
         drain(now: now, &actions)
     }
 
-    package mutating func hurry(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func hurry(_ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]) {
         climb { $0.hurry(cause, now: now, &$1) }
         drain(now: now, &actions)
     }

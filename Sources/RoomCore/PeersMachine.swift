@@ -1,4 +1,5 @@
 package import RoomProtocol
+package import RoomValues
 package import TransportValues
 
 /// The machines of all other participants: whose turn it is to connect, and when the offer of which one is answered.
@@ -101,7 +102,8 @@ package struct PeersMachine: Sendable {
 
     // MARK: Signals
 
-    /// Takes a signal. An offer may have to wait for its turn; its candidates, which come behind it, wait in the machine of its peer.
+    /// Takes a signal. An offer may have to wait for its turn; its candidates, which come behind it, wait in the
+    /// machine of its peer.
     package mutating func received(_ signal: Signal, now: Timestamp, _ actions: inout [Action]) {
         if case .description(let description) = signal.body, description.kind == .offer,
             peers[signal.peer]?.willAnswer(signal) == true, !pace.admits(signal, now: now)

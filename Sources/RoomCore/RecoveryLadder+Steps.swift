@@ -1,8 +1,9 @@
+internal import RoomValues
 package import TransportValues
 
 extension RecoveryLadder {
     mutating func step(
-        _ rung: RecoveryRung, _ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]
+        _ rung: RecoveryRung, _ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]
     ) {
         switch rung {
         case .wait: break
@@ -12,13 +13,13 @@ extension RecoveryLadder {
     }
 
     mutating func hold(
-        _ rung: RecoveryRung, _ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]
+        _ rung: RecoveryRung, _ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]
     ) {
         note(.held, now: now, cause)
         enter(.held(rung, cause), &actions)
     }
 
-    mutating func restart(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
+    mutating func restart(_ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]) {
         open(cause, now: now, rung: .restart)
         if case .held(.rebuild, _) = state {
             rebuild(cause, now: now, &actions)
@@ -35,14 +36,14 @@ extension RecoveryLadder {
         case .healthy, .planned: restarting.isOptional = isUp && !isSuspect
         case .idle, .connecting, .watching, .delayed, .held: break
         }
-        let wait = configuration.restartBudget + configuration.restartBackoff * restarting.attempt
+        let wait = configuration.budgets.restart + configuration.restartBackoff * restarting.attempt
         let isSuperseding = restarting.attempt > 0 || cause == .rejoined || cause == .peerRejoined
         restarting.attempt += 1
         restarting.lastAt = now
         restarting.deadline = now + min(wait, configuration.restartMaximum)
         if restarting.isWorthRebuilding {
             // Not beyond the time of the next rung.
-            let limit = max(restarting.startedAt + configuration.rebuildAfter, now + configuration.restartBudget)
+            let limit = max(restarting.startedAt + configuration.budgets.rebuild, now + configuration.budgets.restart)
             restarting.deadline = min(restarting.deadline, limit)
         }
         lastRestartAt = now
@@ -51,7 +52,7 @@ extension RecoveryLadder {
     }
 
     /// Rebuilds now, or later when the last rebuild was only just made.
-    mutating func scheduleRebuild(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
+    mutating func scheduleRebuild(_ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]) {
         let delay = rebuildDelay(now: now)
         open(cause, now: now, rung: .rebuild)
         guard let delay, let lastRebuildAt else {
@@ -67,13 +68,13 @@ extension RecoveryLadder {
 
     /// From the last rebuild to the next one. Nil: the connection has held since, and is rebuilt at once.
     mutating func rebuildDelay(now: Timestamp) -> Duration? {
-        if let healthySince, now - healthySince >= configuration.connectBudget { rebuilds = 0 }
+        if let healthySince, now - healthySince >= configuration.budgets.connect { rebuilds = 0 }
         healthySince = nil
         guard rebuilds > 0 else { return nil }
         return min(configuration.rebuildDelay * (1 << min(rebuilds - 1, 16)), configuration.rebuildDelayMaximum)
     }
 
-    mutating func rebuild(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
+    mutating func rebuild(_ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]) {
         open(cause, now: now, rung: .rebuild)
         guard isReachable else {
             hold(.rebuild, cause, now: now, &actions)
@@ -87,7 +88,7 @@ extension RecoveryLadder {
             isUp = false
             isSuspect = false
         }
-        let budget = min(configuration.connectBudget * min(rebuilds, 1000), configuration.connectMaximum)
+        let budget = min(configuration.budgets.connect * min(rebuilds, 1000), configuration.connectMaximum)
         enter(.connecting(since: now, deadline: now + budget), &actions)
         actions.append(.rebuild(cause))
     }
@@ -145,13 +146,13 @@ extension RecoveryLadder {
     }
 
     /// Begins the record of an incident unless one is open, and notes how far it goes.
-    mutating func open(_ cause: Incident.Cause, now: Timestamp, rung: RecoveryRung = .wait) {
+    mutating func open(_ cause: RoomIncident.Cause, now: Timestamp, rung: RecoveryRung = .wait) {
         if incident == nil {
             // Where it began with a probe, that is when it began.
             let start = probedAt ?? now
-            incident = Incident(
+            incident = RoomIncident(
                 participant: participant, cause: cause, startedAt: start, endedAt: now, rung: rung,
-                outcome: .recovered, steps: [Incident.Step(.detected, at: start, cause: cause)])
+                outcome: .recovered, steps: [RoomIncident.Step(.detected, at: start, cause: cause)])
             if probedAt != nil { note(.probed, now: start) }
         } else if let known = incident?.rung, rung > known {
             incident?.rung = rung
@@ -164,12 +165,12 @@ extension RecoveryLadder {
         if incident == nil { probedAt = now } else { note(.probed, now: now) }
     }
 
-    mutating func note(_ kind: Incident.Step.Kind, now: Timestamp, _ cause: Incident.Cause? = nil) {
-        guard let count = incident?.steps.count, count < Incident.stepLimit else { return }
-        incident?.steps.append(Incident.Step(kind, at: now, cause: cause))
+    mutating func note(_ kind: RoomIncident.Step.Kind, now: Timestamp, _ cause: RoomIncident.Cause? = nil) {
+        guard let count = incident?.steps.count, count < RoomIncident.stepLimit else { return }
+        incident?.steps.append(RoomIncident.Step(kind, at: now, cause: cause))
     }
 
-    mutating func finish(_ outcome: Incident.Outcome, now: Timestamp, _ actions: inout [Action]) {
+    mutating func finish(_ outcome: RoomIncident.Outcome, now: Timestamp, _ actions: inout [Action]) {
         probedAt = nil
         if outcome == .recovered { note(.recovered, now: now) }
         guard var ended = incident else { return }

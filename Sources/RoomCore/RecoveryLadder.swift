@@ -1,18 +1,19 @@
 package import RoomProtocol
+package import RoomValues
 package import TransportValues
 
-/// Brings one peer connection back, rung by rung: wait while evidence is merely late, a new path, a new connection. It gives
-/// up only when the participant leaves. While the participant cannot be reached by signaling, steps are held and made at once
-/// when it can.
+/// Brings one peer connection back, rung by rung: wait while evidence is merely late, a new path, a new connection. It
+/// gives up only when the participant leaves. While the participant cannot be reached by signaling, steps are held and
+/// made at once when it can.
 package struct RecoveryLadder: Sendable {
     package enum Action: Sendable, Hashable {
         /// `isSuperseding`: a round that is under way is not waited for.
-        case restart(isSuperseding: Bool, Incident.Cause)
-        case rebuild(Incident.Cause)
+        case restart(isSuperseding: Bool, RoomIncident.Cause)
+        case rebuild(RoomIncident.Cause)
         case probe
         case scheduleTimer(at: Timestamp)
         case changeStatus(PeerStatus)
-        case report(Incident)
+        case report(RoomIncident)
     }
 
     enum State: Sendable, Hashable {
@@ -22,30 +23,34 @@ package struct RecoveryLadder: Sendable {
         case connecting(since: Timestamp, deadline: Timestamp)
         /// Evidence of life is there. Can transition to: planned, watching, restarting, delayed, connecting, held.
         case healthy
-        /// As `healthy`, with a restart to come. Can transition to: healthy, watching, restarting, delayed, connecting, held.
-        case planned(at: Timestamp, Incident.Cause)
+        /// As `healthy`, with a restart to come. Can transition to: healthy, watching, restarting, delayed, connecting,
+        /// held.
+        case planned(at: Timestamp, RoomIncident.Cause)
         /// Evidence is late, or was asked for. Can transition to: healthy, restarting, delayed, connecting, held.
-        case watching(deadline: Timestamp, Incident.Cause)
-        /// A new path was asked for. Can transition to: healthy, restarting (again), connecting (rebuild), delayed, held.
+        case watching(deadline: Timestamp, RoomIncident.Cause)
+        /// A new path was asked for. Can transition to: healthy, restarting (again), connecting (rebuild), delayed,
+        /// held.
         case restarting(Restarting)
-        /// A rebuild waits, for its turn or for a channel that is opened again. Can transition to: connecting, held, healthy.
-        case delayed(until: Timestamp, Incident.Cause)
+        /// A rebuild waits, for its turn or for a channel that is opened again. Can transition to: connecting, held,
+        /// healthy.
+        case delayed(until: Timestamp, RoomIncident.Cause)
         /// The step waits for signaling. Can transition to: restarting, connecting, delayed, healthy.
-        case held(RecoveryRung, Incident.Cause)
+        case held(RecoveryRung, RoomIncident.Cause)
     }
     struct Restarting: Sendable, Hashable {
-        var cause: Incident.Cause
+        var cause: RoomIncident.Cause
         var attempt: Int
         var deadline: Timestamp
         var startedAt: Timestamp
         var lastAt: Timestamp
         var isAnswered = false
-        /// The path worked when the restart was begun, and nothing was asked of it: it goes on where no better one is found.
+        /// The path worked when the restart was begun, and nothing was asked of it: it goes on where no better one is
+        /// found.
         var isOptional = false
         /// A fresh path was found: what is silent now is the connection over it.
         var hasPath = false
-        /// Only a path that carries nothing speaks for a new connection. Where none is found, a new connection would find none
-        /// either, and the old one goes on at once when its path is back.
+        /// Only a path that carries nothing speaks for a new connection. Where none is found, a new connection would
+        /// find none either, and the old one goes on at once when its path is back.
         var isWorthRebuilding: Bool { isAnswered && hasPath }
     }
 
@@ -66,9 +71,9 @@ package struct RecoveryLadder: Sendable {
     var lastRestartAt: Timestamp?
     /// The timer of this state has been late once.
     var hadGrace = false
-    var incident: Incident?
+    var incident: RoomIncident?
     /// Has ended, and is told when the first message has come, or has had its time.
-    var healed: Incident?
+    var healed: RoomIncident?
     var expectsData = false
     /// A sign of life was asked for before there was an incident.
     var probedAt: Timestamp?
@@ -94,7 +99,7 @@ package struct RecoveryLadder: Sendable {
     /// The first connection is being made (offerer) or waited for.
     package mutating func begin(now: Timestamp, _ actions: inout [Action]) {
         guard state == .idle else { return }
-        enter(.connecting(since: now, deadline: now + configuration.connectBudget), &actions)
+        enter(.connecting(since: now, deadline: now + configuration.budgets.connect), &actions)
     }
 
     package mutating func stateChanged(_ new: PeerConnectionState, now: Timestamp, _ actions: inout [Action]) {
@@ -117,8 +122,8 @@ package struct RecoveryLadder: Sendable {
         }
     }
 
-    /// Nothing can be sent, though the path works. The side that opened the channel opens it again; where that does not come about, the
-    /// connection is made anew.
+    /// Nothing can be sent, though the path works. The side that opened the channel opens it again; where that does not
+    /// come about, the connection is made anew.
     package mutating func channelClosed(now: Timestamp, _ actions: inout [Action]) {
         guard isUp else { return }
         isUp = false
@@ -149,10 +154,10 @@ package struct RecoveryLadder: Sendable {
         switch state {
         case .healthy, .planned:
             open(.silence, now: now)
-            enter(.watching(deadline: max(now, since + configuration.suspectBudget), .silence), &actions)
+            enter(.watching(deadline: max(now, since + configuration.budgets.silence), .silence), &actions)
         case .watching(let deadline, let cause):
             open(.silence, now: now)
-            enter(.watching(deadline: min(deadline, max(now, since + configuration.suspectBudget)), cause), &actions)
+            enter(.watching(deadline: min(deadline, max(now, since + configuration.budgets.silence)), cause), &actions)
         case .idle, .connecting, .restarting, .delayed, .held: updateStatus(&actions)
         }
     }
@@ -180,7 +185,7 @@ package struct RecoveryLadder: Sendable {
         guard expectsData else { return }
         expectsData = false
         note(.firstData, now: now)
-        healed?.steps.append(Incident.Step(.firstData, at: now))
+        healed?.steps.append(RoomIncident.Step(.firstData, at: now))
         reportHealed(&actions)
     }
     package mutating func gathered(now: Timestamp) { note(.gathered, now: now) }
@@ -194,7 +199,7 @@ package struct RecoveryLadder: Sendable {
             state = .restarting(restarting)
         case .watching(_, let cause) where !isOfferer:
             // The other side is ahead of us.
-            let deadline = now + configuration.restartBudget
+            let deadline = now + configuration.budgets.restart
             enter(
                 .restarting(
                     Restarting(
@@ -202,7 +207,7 @@ package struct RecoveryLadder: Sendable {
                 &actions)
         case .connecting(let since, let deadline) where !isOfferer:
             // The other side looks for a path anew, and will do so again.
-            let later = now + configuration.connectBudget + configuration.restartBudget
+            let later = now + configuration.budgets.connect + configuration.budgets.restart
             enter(.connecting(since: since, deadline: max(deadline, later)), &actions)
         case .idle, .connecting, .healthy, .planned, .watching, .delayed, .held: break
         }
@@ -213,7 +218,7 @@ package struct RecoveryLadder: Sendable {
         isUp = false
         isSuspect = false
         if wasConnected { open(.requestedByPeer, now: now, rung: .rebuild) }
-        enter(.connecting(since: now, deadline: now + configuration.connectBudget), &actions)
+        enter(.connecting(since: now, deadline: now + configuration.budgets.connect), &actions)
     }
 
     package mutating func closed(_ failure: PeerFailure?, now: Timestamp, _ actions: inout [Action]) {
@@ -264,14 +269,14 @@ package struct RecoveryLadder: Sendable {
     private mutating func ask(now: Timestamp, _ actions: inout [Action]) {
         guard state == .healthy else { return }
         probe(now: now, &actions)
-        enter(.watching(deadline: now + configuration.suspectBudget, .silence), &actions)
+        enter(.watching(deadline: now + configuration.budgets.silence, .silence), &actions)
     }
 
     // MARK: Triggers
 
     /// One of the two sides rejoined: both can be reached, and what was in flight between us is lost.
     package mutating func rejoined(
-        _ cause: Incident.Cause, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+        _ cause: RoomIncident.Cause, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
         isReachable = true
         switch state {
@@ -282,15 +287,15 @@ package struct RecoveryLadder: Sendable {
                 ask(now: now, &actions)
                 return
             }
-            enter(.planned(at: now + generator.duration(upTo: configuration.rejoinJitter), cause), &actions)
+            enter(.planned(at: now + generator.duration(upTo: configuration.budgets.spread), cause), &actions)
         case .watching:
             if configuration.rejoinPolicy != .none { step(.restart, cause, now: now, &actions) }
         case .restarting, .held: step(.restart, cause, now: now, &actions)
         }
     }
 
-    /// This machine has slept. Its clock has stood still, so whatever was about to be judged by it knows nothing of the other side's
-    /// time: the path is asked, and has its time to answer.
+    /// This machine has slept. Its clock has stood still, so whatever was about to be judged by it knows nothing of the
+    /// other side's time: the path is asked, and has its time to answer.
     package mutating func woke(now: Timestamp, _ actions: inout [Action]) {
         switch state {
         case .idle, .delayed, .held: break
@@ -300,7 +305,7 @@ package struct RecoveryLadder: Sendable {
     }
 
     /// There is reason to look at once: the network changed, or somebody asked.
-    package mutating func hurry(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func hurry(_ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]) {
         let deadline = now + configuration.probeBudget
         switch state {
         case .idle, .delayed, .held: break
@@ -316,12 +321,12 @@ package struct RecoveryLadder: Sendable {
                 restarting.deadline, max(now, restarting.lastAt + configuration.restartSpacing))
             enter(.restarting(restarting), &actions)
         case .connecting(let since, let before):
-            enter(.connecting(since: since, deadline: min(before, now + configuration.restartBudget)), &actions)
+            enter(.connecting(since: since, deadline: min(before, now + configuration.budgets.restart)), &actions)
         }
     }
 
-    /// The network of this machine has changed. `isPathLost`: the path leaves from an address that is gone. `isOther`: there are other
-    /// addresses than before.
+    /// The network of this machine has changed. `isPathLost`: the path leaves from an address that is gone. `isOther`:
+    /// there are other addresses than before.
     package mutating func networkChanged(
         isPathLost: Bool, isOther: Bool, now: Timestamp, _ actions: inout [Action]
     ) {
@@ -353,7 +358,7 @@ package struct RecoveryLadder: Sendable {
     }
 
     /// The other side, or the application, asks for a new path.
-    package mutating func restartRequested(_ cause: Incident.Cause, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func restartRequested(_ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]) {
         let earliest = lastRestartAt.map { $0 + configuration.restartSpacing } ?? now
         switch state {
         case .idle, .delayed, .held: break
@@ -380,7 +385,7 @@ package struct RecoveryLadder: Sendable {
         case .idle, .delayed, .held: break
         case .connecting(let since, _):
             // The offer may be on its way.
-            if !hasNone || now - since >= configuration.connectBudget / 2 {
+            if !hasNone || now - since >= configuration.budgets.connect / 2 {
                 scheduleRebuild(.requestedByPeer, now: now, &actions)
             }
         case .healthy, .planned, .watching, .restarting: scheduleRebuild(.requestedByPeer, now: now, &actions)
@@ -392,15 +397,15 @@ package struct RecoveryLadder: Sendable {
 
     /// A restart of a path that works, soon after `earliest`.
     package mutating func plan(
-        _ cause: Incident.Cause, from earliest: Timestamp, using generator: inout SeededGenerator,
+        _ cause: RoomIncident.Cause, from earliest: Timestamp, using generator: inout SeededGenerator,
         _ actions: inout [Action]
     ) {
         guard canPlan else { return }
-        enter(.planned(at: earliest + generator.duration(upTo: configuration.rejoinJitter), cause), &actions)
+        enter(.planned(at: earliest + generator.duration(upTo: configuration.budgets.spread), cause), &actions)
     }
 
     /// What was planned for this reason is done.
-    package mutating func callOff(_ cause: Incident.Cause, _ actions: inout [Action]) {
+    package mutating func callOff(_ cause: RoomIncident.Cause, _ actions: inout [Action]) {
         if case .planned(_, cause) = state { enter(.healthy, &actions) }
     }
 
@@ -445,19 +450,19 @@ package struct RecoveryLadder: Sendable {
         case .restarting(let restarting):
             let elapsed = now - restarting.startedAt
             let budget =
-                restarting.isWorthRebuilding ? configuration.rebuildAfter : configuration.rebuildWithoutPathAfter
+                restarting.isWorthRebuilding ? configuration.budgets.rebuild : configuration.budgets.rebuildWithoutPath
             step(elapsed >= budget ? .rebuild : .restart, restarting.cause, now: now, &actions)
         case .delayed(_, let cause): step(.rebuild, cause, now: now, &actions)
         }
     }
 
-    /// The timer came far too late: this process slept or starved, and facts may be waiting behind it. Looks again before
-    /// anything is declared dead. False where nothing is.
+    /// The timer came far too late: this process slept or starved, and facts may be waiting behind it. Looks again
+    /// before anything is declared dead. False where nothing is.
     private mutating func grantGrace(now: Timestamp, _ actions: inout [Action]) -> Bool {
         switch state {
         case .idle, .healthy, .held, .planned, .delayed: return false
         case .connecting(let since, _):
-            enter(.connecting(since: since, deadline: now + configuration.connectBudget / 2), &actions)
+            enter(.connecting(since: since, deadline: now + configuration.budgets.connect / 2), &actions)
         case .watching(_, let cause):
             probe(now: now, &actions)
             enter(.watching(deadline: now + configuration.probeBudget, cause), &actions)

@@ -1,12 +1,12 @@
 internal import TransportValues
 
-/// Decides when a relayed path is moved to fresh credentials. A relay lets nothing through any more when the credentials that it was
-/// allocated with expire.
+/// Decides when a relayed path is moved to fresh credentials. A relay lets nothing through any more when the
+/// credentials that it was allocated with expire.
 struct RelayRenewal: Sendable {
     /// How long the ICE servers were valid when they came.
     private var credentialLife: Duration?
-    /// When the latest ICE servers came, when those came that the latest round uses, and when those that the present path uses: a round
-    /// that finds no path leaves the older path where it is.
+    /// When the latest ICE servers came, when those came that the latest round uses, and when those that the present
+    /// path uses: a round that finds no path leaves the older path where it is.
     private var serversAt: Timestamp?
     private var roundServersAt: Timestamp?
     private var pathServersAt: Timestamp?
@@ -42,8 +42,8 @@ struct RelayRenewal: Sendable {
 
     /// The earliest time for a new path, where the present one uses relays.
     ///
-    /// Nil unless its credentials have lived for a quarter of their life or more, and there are fresh ones, which may come as rarely as
-    /// after 0.7 of it.
+    /// Nil unless its credentials have lived for a quarter of their life or more, and there are fresh ones, which may
+    /// come as rarely as after 0.7 of it.
     func earliest(now: Timestamp) -> Timestamp? {
         guard let credentialLife, let serversAt, let pathServersAt, pathServersAt < serversAt,
             now - pathServersAt >= credentialLife / 4

@@ -1,7 +1,7 @@
 package import TransportValues
 
-/// How long to wait until a channel that the other side has closed is opened again: not at all the first time, then longer and longer
-/// while it goes on closing it.
+/// How long to wait until a channel that the other side has closed is opened again: not at all the first time, then
+/// longer and longer while it goes on closing it.
 package struct ReopeningBackoff: Sendable {
     private static let limit: Duration = .seconds(30)
     /// A channel that was open for so long begins anew.

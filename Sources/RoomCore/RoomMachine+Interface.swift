@@ -1,4 +1,5 @@
 package import RoomProtocol
+package import RoomValues
 package import TransportValues
 
 /// Counts the attempts to open a signaling connection. A fact or an answer that carries an older one is dropped.
@@ -70,8 +71,4 @@ extension RoomMachine {
         /// Offers that wait for their turn.
         case offers
     }
-
-    package typealias NetworkChange = RoomCore.NetworkChange
-    package typealias PeerFact = RoomCore.PeerFact
-    package typealias PeerCommand = RoomCore.PeerCommand
 }

@@ -1,7 +1,9 @@
 package import RoomProtocol
+package import RoomValues
 package import TransportValues
 
-/// Every decision of one participant's stay in a room: signaling, session, negotiation and recovery of all peers, put together.
+/// Every decision of one participant's stay in a room: signaling, session, negotiation and recovery of all peers, put
+/// together.
 ///
 /// A value without clock, I/O or randomness of its own: facts and the time go in, actions come out.
 package struct RoomMachine: Sendable {
@@ -10,7 +12,8 @@ package struct RoomMachine: Sendable {
         case signaling(SignalingMachine.Action)
         case session(RoomSessionMachine.Action)
         case peers(PeersMachine.Action)
-        /// The room is joined, and the session has compared the rosters. `known`: the participants that were there before.
+        /// The room is joined, and the session has compared the rosters. `known`: the participants that were there
+        /// before.
         case welcome(known: Set<ParticipantID>, isResumed: Bool)
         /// Everything else has been said.
         case conclude(EndReason)
@@ -18,7 +21,7 @@ package struct RoomMachine: Sendable {
         case act(Action)
     }
 
-    private let configuration: RoomConfiguration
+    private let configuration: MachineConfiguration
     private var signaling: SignalingMachine
     private var session: RoomSessionMachine
     private var peers: PeersMachine
@@ -35,7 +38,7 @@ package struct RoomMachine: Sendable {
     private var peersActions: [PeersMachine.Action] = []
 
     /// `seed` from the system's randomness in production, fixed in tests. `addresses`: of this machine, now.
-    package init(_ configuration: RoomConfiguration, addresses: Set<String>? = nil, seed: UInt64) {
+    package init(_ configuration: MachineConfiguration, addresses: Set<String>? = nil, seed: UInt64) {
         self.configuration = configuration
         self.addresses = addresses
         generator = SeededGenerator(seed: seed)
@@ -48,7 +51,7 @@ package struct RoomMachine: Sendable {
     package var isEnded: Bool { endReason != nil }
     package var signalingStatus: SignalingStatus { signaling.status }
     /// Nil before the first join.
-    package var membership: Membership? { session.membership }
+    package var membership: RoomMembership? { session.membership }
     /// The others, in the order of their ids.
     package var participants: [Participant] { session.participants }
     package func peerStatus(of participant: ParticipantID) -> PeerStatus? { peers.status(of: participant) }
@@ -142,8 +145,8 @@ package struct RoomMachine: Sendable {
         }
     }
 
-    /// What a path reveals about the network under it holds for signaling too: the server is asked for a sign of life when a peer falls
-    /// silent, and tried at once when one is heard again.
+    /// What a path reveals about the network under it holds for signaling too: the server is asked for a sign of life
+    /// when a peer falls silent, and tried at once when one is heard again.
     private mutating func conclude(from fact: PeerFact, wasRecovering: Bool, _ now: Timestamp) {
         switch fact {
         case .liveness(.suspect), .state(.disconnected):
@@ -250,7 +253,7 @@ package struct RoomMachine: Sendable {
         case .scheduleTimer(let timer, let time): actions.append(.scheduleTimer(.signaling(timer), at: time))
         case .cancelTimer(let timer): actions.append(.cancelTimer(.signaling(timer)))
         case .changeStatus(let status):
-            actions.append(.emit(.signalingStatus(status)))
+            actions.append(.emit(.signaling(status)))
             statusChanged(status, now, &actions)
         case .requestHello(let token, let received, let mustRejoin, let attempt):
             recovery.connected(now: now)
@@ -392,7 +395,7 @@ package struct RoomMachine: Sendable {
         case .signal(let message): send(message, now)
         case .scheduleTimer(let timer, let time): actions.append(.scheduleTimer(.peer(participant, timer), at: time))
         case .cancelTimer(let timer): actions.append(.cancelTimer(.peer(participant, timer)))
-        case .changeStatus(let status): actions.append(.emit(.peerStatus(participant, status)))
+        case .changeStatus(let status): actions.append(.emit(.peer(participant, status)))
         case .report(let incident): actions.append(.emit(.incident(incident)))
         case .reportStall(let stall): actions.append(.emit(.stalled(participant, stall)))
         case .resolveStall(let stall): actions.append(.emit(.resolved(participant, stall)))
@@ -424,7 +427,7 @@ extension ProtocolError {
 
     fileprivate static func iceProviderFailed(_ failure: SignalingFailure) -> ProtocolError {
         ProtocolError(
-            code: Code(rawValue: "ice_provider_failed"),
+            code: .iceProviderFailed,
             message: "\(failure.description); the room goes on with the ICE servers that it has.", isRetryable: true,
             isFatal: false)
     }

@@ -1,14 +1,16 @@
 package import RoomProtocol
+package import RoomValues
 package import TransportValues
 
 /// Our stay in the room: who we are, who else is there, which ICE servers are good, and what a refusal means.
 package struct RoomSessionMachine: Sendable {
     package enum Action: Sendable, Hashable {
-        case joined(Membership)
+        case joined(RoomMembership)
         case peerJoined(Participant)
         /// After a rejoin that did not find it, the participant is there again; its session is the same.
         case peerReturned(Participant)
-        /// A rejoin did not find the participant. It may just not be back yet (the server lost its state): it is waited for.
+        /// A rejoin did not find the participant. It may just not be back yet (the server lost its state): it is waited
+        /// for.
         case peerMissed(ParticipantID)
         case peerLeft(Participant, reason: LeaveReason)
         /// `hasRejoined`: its epoch is higher; what was in flight between us may be lost.
@@ -53,7 +55,7 @@ package struct RoomSessionMachine: Sendable {
     }
 
     private struct Stay: Sendable {
-        var membership: Membership
+        var membership: RoomMembership
         var sessionToken: String
         /// How long missed participants are waited for.
         var patience: Duration
@@ -78,7 +80,7 @@ package struct RoomSessionMachine: Sendable {
     }
 
     private static let maximumEndedSessions = 64
-    private let configuration: RoomConfiguration
+    private let configuration: MachineConfiguration
     private var state = State.outside
     package private(set) var metadata: [String: String]
     private var ice: ICEServerMachine
@@ -87,7 +89,7 @@ package struct RoomSessionMachine: Sendable {
     private var lastReplaced: Timestamp?
     private var wasStale = false
 
-    package init(_ configuration: RoomConfiguration) {
+    package init(_ configuration: MachineConfiguration) {
         self.configuration = configuration
         metadata = configuration.metadata
         ice = ICEServerMachine(configuration)
@@ -97,7 +99,7 @@ package struct RoomSessionMachine: Sendable {
     /// When the latest of them came.
     package var iceServersAt: Timestamp? { ice.changedAt }
 
-    package var membership: Membership? {
+    package var membership: RoomMembership? {
         if case .inside(let stay) = state { stay.membership } else { nil }
     }
 
@@ -127,18 +129,18 @@ package struct RoomSessionMachine: Sendable {
     package mutating func joined(_ joined: Joined, now: Timestamp, _ actions: inout [Action]) {
         presentsSession = true
         wasStale = false
-        let kind: JoinKind
+        let kind: RoomMembership.Kind
         var stay: Stay
-        let membership: Membership
+        let membership: RoomMembership
         switch state {
         case .outside:
             kind = .first
-            membership = Membership(joined, kind)
+            membership = RoomMembership(joined, kind)
             stay = Stay(membership: membership, sessionToken: joined.sessionToken, patience: .zero)
             actions.append(.joined(membership))
         case .inside(let before):
             kind = joined.isResumed ? .resumed : .rejoined
-            membership = Membership(joined, kind)
+            membership = RoomMembership(joined, kind)
             stay = before
             stay.membership = membership
             stay.sessionToken = joined.sessionToken
@@ -156,7 +158,7 @@ package struct RoomSessionMachine: Sendable {
         stay.knownTerm = max(stay.knownTerm, joined.hostTerm)
         stay.host = joined.host
         stay.mayReplayUnsaid = joined.isResumed && joined.sent == nil
-        stay.patience = min(max(joined.grace, .zero), configuration.recovery.absenceLimit)
+        stay.patience = min(max(joined.grace, .zero), configuration.recovery.budgets.absence)
         attend(&actions) { $0.received(joined.iceServers, now: now, &$1) }
         reconcile(joined.roster, kind, of: &stay, now: now, &actions)
         state = .inside(stay)
@@ -164,7 +166,8 @@ package struct RoomSessionMachine: Sendable {
     }
 
     private func reconcile(
-        _ roster: [Participant], _ kind: JoinKind, of stay: inout Stay, now: Timestamp, _ actions: inout [Action]
+        _ roster: [Participant], _ kind: RoomMembership.Kind, of stay: inout Stay, now: Timestamp,
+        _ actions: inout [Action]
     ) {
         var present: [ParticipantID: Participant] = [:]
         for participant in roster where participant.id != stay.membership.participant {
@@ -177,8 +180,8 @@ package struct RoomSessionMachine: Sendable {
                 actions.append(.peerLeft(member.participant, reason: .left))
                 continue
             }
-            // A server that lost its state knows only those who are back already. Who was missed before could perhaps not come back
-            // while we could not.
+            // A server that lost its state knows only those who are back already. Who was missed before could perhaps
+            // not come back while we could not.
             stay.members[member.participant.id]?.missedUntil = now + stay.patience
             if !isMissed { actions.append(.peerMissed(member.participant.id)) }
         }
@@ -261,7 +264,8 @@ package struct RoomSessionMachine: Sendable {
         scheduleTimer(&actions)
     }
 
-    /// This machine has slept for so long: credentials have aged, and nobody is given up before there was time for news.
+    /// This machine has slept for so long: credentials have aged, and nobody is given up before there was time for
+    /// news.
     package mutating func woke(after sleep: Duration, now: Timestamp, _ actions: inout [Action]) {
         ice.woke(after: sleep)
         guard case .inside(var stay) = state else { return scheduleTimer(&actions) }
@@ -398,8 +402,8 @@ package struct RoomSessionMachine: Sendable {
         }
     }
 
-    /// No other credential is to be had. A server that lost its key cannot know our session token: once more without it.
-    /// False: that was tried before.
+    /// No other credential is to be had. A server that lost its key cannot know our session token: once more without
+    /// it. False: that was tried before.
     package mutating func forgetSession() -> Bool {
         guard membership != nil, presentsSession else { return false }
         presentsSession = false
@@ -407,8 +411,8 @@ package struct RoomSessionMachine: Sendable {
     }
 }
 
-extension Membership {
-    fileprivate init(_ joined: Joined, _ kind: JoinKind) {
+extension RoomMembership {
+    fileprivate init(_ joined: Joined, _ kind: RoomMembership.Kind) {
         self.init(
             participant: joined.participant, session: joined.session, epoch: joined.epoch, isHost: joined.isHost,
             hostTerm: joined.hostTerm, kind: kind)

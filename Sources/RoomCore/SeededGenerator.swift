@@ -1,6 +1,7 @@
 internal import TransportValues
 
-/// A small, fast generator of random numbers (SplitMix64) whose whole state is its seed: the same seed gives the same numbers.
+/// A small, fast generator of random numbers (SplitMix64) whose whole state is its seed: the same seed gives the same
+/// numbers.
 ///
 /// Machines draw from one that is handed in, never from the system, so that every run can be replayed.
 package struct SeededGenerator: RandomNumberGenerator, Sendable, Hashable {

@@ -1,4 +1,5 @@
 package import RoomProtocol
+internal import RoomValues
 package import TransportValues
 
 extension SignalingMachine {
@@ -6,7 +7,8 @@ extension SignalingMachine {
     package mutating func send(_ message: ClientMessage, now: Timestamp, _ actions: inout [Action]) {
         guard !isClosed else { return }
         if !outgoing.append(message) {
-            // Nothing is acknowledged, or nobody has come back for long: what was negotiated meanwhile is worth nothing any more.
+            // Nothing is acknowledged, or nobody has come back for long: what was negotiated meanwhile is worth nothing
+            // any more.
             let before = outgoing.count
             mustRejoin = true
             outgoing.restart()
@@ -46,7 +48,8 @@ extension SignalingMachine {
         if error.code == .versionMismatch {
             actions.append(.deliver(.error(error), isReplayed: false))
         } else if !error.isFatal, case .connected(let connected) = state {
-            // From a newer server, or over a limit of ours: counted, so that it is not sent again for ever, and passed over.
+            // From a newer server, or over a limit of ours: counted, so that it is not sent again for ever, and passed
+            // over.
             _ = arrived(sequence: error.sequence, connected, now: now, &actions)
         } else {
             // What it said is lost, and its number with it.
@@ -101,7 +104,7 @@ extension SignalingMachine {
             .cancelTimer(.attempt), .scheduleTimer(.stability, at: stableAt),
             .scheduleTimer(.liveness, at: liveness.nextCheck),
         ]
-        changeStatus(.connected(joined.session), &actions)
+        changeStatus(.connected, &actions)
         for envelope in toSend { transmit(envelope, greeting.generation, &actions) }
         actions.append(.deliver(.joined(joined), isReplayed: false))
     }
@@ -291,8 +294,8 @@ extension SignalingMachine {
         act(on: verdict, connected.generation, now: now, &actions)
     }
 
-    /// This machine has slept for so long. An open connection is asked for a sign of life, and has its time for it; an attempt that was
-    /// under way is made anew; a credential has aged.
+    /// This machine has slept for so long. An open connection is asked for a sign of life, and has its time for it; an
+    /// attempt that was under way is made anew; a credential has aged.
     package mutating func woke(after sleep: Duration, now: Timestamp, _ actions: inout [Action]) {
         credential.expiresAt = credential.expiresAt.map { $0 - sleep }
         switch state {
@@ -313,7 +316,8 @@ extension SignalingMachine {
         act(on: verdict, connected.generation, now: now, &actions)
     }
 
-    /// As `hurry`. `isLost`: the connection leaves from an address that this machine does not have any more. It would be silent for ever.
+    /// As `hurry`. `isLost`: the connection leaves from an address that this machine does not have any more. It would
+    /// be silent for ever.
     package mutating func networkChanged(isLost: Bool, now: Timestamp, _ actions: inout [Action]) {
         guard isLost, case .connected(let connected) = state else { return hurry(now: now, &actions) }
         actions.append(.abortTransport(connected.generation))
@@ -324,7 +328,8 @@ extension SignalingMachine {
         beginAttempt(now: now, &actions)
     }
 
-    /// Somebody else has just reached the server: the next attempt is made now. Believed once a second, so that nobody can drive us.
+    /// Somebody else has just reached the server: the next attempt is made now. Believed once a second, so that nobody
+    /// can drive us.
     package mutating func serverIsBack(now: Timestamp, _ actions: inout [Action]) {
         if let lastHintAt, now - lastHintAt < .seconds(1) { return }
         switch state {
@@ -335,7 +340,8 @@ extension SignalingMachine {
         }
     }
 
-    /// Somebody else hears nothing of us, and we hear him: what we send may go nowhere, to the server too. Believed once a second.
+    /// Somebody else hears nothing of us, and we hear him: what we send may go nowhere, to the server too. Believed
+    /// once a second.
     package mutating func unheard(now: Timestamp, _ actions: inout [Action]) {
         if let lastHintAt, now - lastHintAt < .seconds(1) { return }
         guard isConnected else { return }

@@ -1,8 +1,9 @@
 package import RoomProtocol
+package import RoomValues
 package import TransportValues
 
-/// Keeps one signaling connection: attempts and backoff, liveness, the numbered stream in both directions, and a status that
-/// is never a lie. Knows nothing of rooms: it asks for the `hello`, and passes on what the server says.
+/// Keeps one signaling connection: attempts and backoff, liveness, the numbered stream in both directions, and a status
+/// that is never a lie. Knows nothing of rooms: it asks for the `hello`, and passes on what the server says.
 package struct SignalingMachine: Sendable {
     package enum Action: Sendable, Hashable {
         case openTransport(ConnectionGeneration)
@@ -35,8 +36,8 @@ package struct SignalingMachine: Sendable {
         case idle
         /// Backoff. Can transition to: fetching, opening, closed.
         case waiting(until: Timestamp)
-        /// A credential was asked for; `until`: when the attempt is made without, where it can be. Can transition to: opening,
-        /// waiting, closed.
+        /// A credential was asked for; `until`: when the attempt is made without, where it can be. Can transition to:
+        /// opening, waiting, closed.
         case fetching(until: Timestamp?)
         /// The transport is connecting. Can transition to: greeting, waiting, fetching, closed.
         case opening(Opening)
@@ -100,7 +101,7 @@ package struct SignalingMachine: Sendable {
     var lastHintAt: Timestamp?
     package private(set) var status = SignalingStatus.disconnected(cause: nil)
 
-    package init(_ configuration: RoomConfiguration, generator: SeededGenerator) {
+    package init(_ configuration: MachineConfiguration, generator: SeededGenerator) {
         self.configuration = configuration.signaling
         hasCredentialProvider = configuration.hasCredentialProvider
         self.generator = generator
@@ -139,7 +140,8 @@ package struct SignalingMachine: Sendable {
         changeStatus(.connecting(attempt: attempt, nextAttemptAt: nil, cause: cause), &actions)
         if hasCredentialProvider, needsCredential(now: now) {
             credential.isForcing = credential.mustForce
-            // Whoever was in the room shows a session token, and must not be kept outside by a provider that is slow or broken.
+            // Whoever was in the room shows a session token, and must not be kept outside by a provider that is slow or
+            // broken.
             let until = hasBeenConnected && !credential.isForcing ? now + configuration.credentialPatience : nil
             state = .fetching(until: until)
             if let until {
@@ -177,8 +179,8 @@ package struct SignalingMachine: Sendable {
             credential.mustForce = false
             credential.forcedAt = now
         }
-        // One that is about to expire already is used nevertheless: the provider has no better one. It is asked again before the
-        // next attempt.
+        // One that is about to expire already is used nevertheless: the provider has no better one. It is asked again
+        // before the next attempt.
         if case .fetching = state { open(now: now, &actions) }
     }
 
@@ -266,9 +268,9 @@ package struct SignalingMachine: Sendable {
         retry(failure, now: now, &actions)
     }
 
-    /// Asks the provider for a new credential and tries again: at once, and behind a backoff when that was done not long ago. False,
-    /// and nothing done, when another one would not help: a new one was refused, for another reason than its age, or the provider
-    /// has no newer one than the one that is too old.
+    /// Asks the provider for a new credential and tries again: at once, and behind a backoff when that was done not
+    /// long ago. False, and nothing done, when another one would not help: a new one was refused, for another reason
+    /// than its age, or the provider has no newer one than the one that is too old.
     package mutating func refreshCredential(
         _ failure: SignalingFailure, now: Timestamp, _ actions: inout [Action]
     ) -> Bool {

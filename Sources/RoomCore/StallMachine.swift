@@ -1,9 +1,10 @@
+internal import RoomValues
 package import TransportValues
 
 /// Decides when to look for the reason why a pair is not connected, or carries no data, and when to tell it.
 ///
-/// A reason is told once, again when it changes, and rarely while it stays. When the pair is connected and its data is acknowledged,
-/// what was told is over.
+/// A reason is told once, again when it changes, and rarely while it stays. When the pair is connected and its data is
+/// acknowledged, what was told is over.
 package struct StallMachine: Sendable {
     package enum Action: Sendable, Hashable {
         case scheduleTimer(at: Timestamp)
@@ -35,7 +36,7 @@ package struct StallMachine: Sendable {
     private var state = State.flowing
 
     package init(_ configuration: RecoveryConfiguration) {
-        patience = configuration.stallPatience
+        patience = configuration.budgets.stall
         reminder = configuration.stallReminder
         tolerance = configuration.timerTolerance
     }

@@ -15,7 +15,8 @@ struct StallObstacle: Sendable {
         var progress: NegotiationMachine.Progress
     }
 
-    /// A connection, or an offer, that is younger has not had the time to show what it waits for: what was before it counts.
+    /// A connection, or an offer, that is younger has not had the time to show what it waits for: what was before it
+    /// counts.
     private static let youth: Duration = .seconds(3)
 
     /// Why the last connection ended, or a description was refused.

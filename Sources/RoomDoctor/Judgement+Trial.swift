@@ -44,9 +44,9 @@ extension Judgement {
         let failure = record.failure
         let cure =
             switch failure?.protocolCode {
-            case "unauthorized", "token_expired":
+            case .unauthorized, .tokenExpired:
                 "give a token with --token that is valid for the room \(record.room), for a host, and for any name"
-            case "name_taken", "host_exists", "room_exists":
+            case .nameTaken, .roomExists, ProtocolError.Code(rawValue: "host_exists"):
                 "choose a room that nobody is in"
             case .some: "look at the room server's limits and log"
             case nil: "see what was found about the room server"

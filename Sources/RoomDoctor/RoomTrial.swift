@@ -91,7 +91,9 @@ package struct RoomTrial: Sendable {
             switch event {
             case .peer(_, .connected(let path)): return record.withLock { $0.path = path ?? $0.path }
             case .stalled(_, let stall): record.withLock { $0.stall = stall }
-            case .left(let error?): return record.withLock { $0.failure = error }
+            case .left(let reason):
+                guard let error = reason.error else { return }
+                return record.withLock { $0.failure = error }
             default: continue
             }
         }

@@ -15,7 +15,7 @@ final class Node {
     var endpoints: [PeerConnectionID: Endpoint] = [:]
     var streams: [ParticipantID: PeerStream] = [:]
     var memory = DeliveryMemory()
-    var membership: Membership?
+    var membership: RoomMembership?
     /// Whose streams its machine has a place in.
     var stream: Server?
     /// The roster as the events tell it.
@@ -80,7 +80,7 @@ final class Node {
     var opens: [Timestamp] = []
     var sends: [Timestamp] = []
     var restarts: [ParticipantID: [Timestamp]] = [:]
-    var incidents: [Incident] = []
+    var incidents: [RoomIncident] = []
     var deadSince: Timestamp?
     /// It is in the room and in touch with the server.
     var calmSince: Timestamp?

@@ -39,7 +39,7 @@ extension Simulation {
                 report("\(node.name) sees \(participant.name) change who was not there")
             }
             node.roster[participant.id] = participant
-        case .peerStatus(let participant, let status):
+        case .peer(let participant, let status):
             if node.roster[participant] == nil { report("\(node.name) hears of a peer that is not there") }
             statusChanged(node, participant, status)
         case .stalled(let participant, let stall):
@@ -56,7 +56,7 @@ extension Simulation {
             ended(node, reason)
         case .hostChanged(let host, _):
             for id in node.roster.keys { node.roster[id]?.isHost = id == host }
-        case .signalingStatus, .resolved, .error: break
+        case .signaling, .resolved, .error, .undelivered: break
         }
     }
 

@@ -205,7 +205,7 @@ extension Simulation {
         queue.push(.network(node: node.index, life: node.life), at: now + delay)
     }
 
-    func networkChange(of node: Node) -> RoomMachine.NetworkChange {
+    func networkChange(of node: Node) -> NetworkChange {
         guard scenario.knowsAddresses else { return .init() }
         return .init(
             addresses: node.addresses,

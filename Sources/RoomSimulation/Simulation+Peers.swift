@@ -21,7 +21,7 @@ enum PeerOccurrence {
 // round on their present networks, a candidate has come through, and nothing is cut between them.
 extension Simulation {
     func perform(
-        _ command: RoomMachine.PeerCommand, on id: PeerConnectionID, to remote: ParticipantID, of node: Node
+        _ command: PeerCommand, on id: PeerConnectionID, to remote: ParticipantID, of node: Node
     ) {
         if case .create(let isOfferer, let servers) = command {
             create(id, isOfferer: isOfferer, to: remote, of: node)
@@ -121,7 +121,7 @@ extension Simulation {
         queue.push(.peer(occurrence), at: now + delay)
     }
 
-    func tell(_ endpoint: Endpoint, _ fact: RoomMachine.PeerFact) {
+    func tell(_ endpoint: Endpoint, _ fact: PeerFact) {
         queue.push(
             .machine(node: endpoint.node.index, life: endpoint.life, .peer(endpoint.remote, endpoint.line.id, fact)),
             at: now + .milliseconds(1))

@@ -121,11 +121,11 @@ package final class Simulation {
     }
 
     func makeMachine(_ index: Int, _ role: Hello.Role) -> RoomMachine {
-        var configuration = RoomConfiguration(
+        var configuration = MachineConfiguration(
             room: RoomName("lab"), role: role, name: "n\(index)")
         configuration.hasCredentialProvider = scenario.tokenLife != nil
         configuration.recovery.rejoinPolicy =
-            RecoveryConfiguration.RejoinPolicy.allCases[Int(scenario.seed % 3)]
+            RejoinPolicy.allCases[Int(scenario.seed % 3)]
         return RoomMachine(configuration, seed: random.next())
     }
 

@@ -77,7 +77,7 @@ struct BenchPeerCommand: AsyncParsableCommand {
                     group.addTask {
                         try await BenchmarkEnd(RoomSubject(room: room, peer: id)).serve(requests, faults: faults)
                     }
-                case .left(let error): throw error ?? RoomError(.left, "the room was left")
+                case .left(let reason): throw reason.error ?? RoomError(.left, "the room was left")
                 default: break
                 }
             }

@@ -107,7 +107,7 @@ struct ConnectSession: Sendable {
         for await event in room.events {
             await output.waitUntilOpen()
             switch event {
-            case .left(let error): return error
+            case .left(let reason): return reason.error
             case .undelivered(_, let count): counts.withLock { $0.undelivered += count }
             default: break
             }

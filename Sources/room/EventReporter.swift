@@ -83,7 +83,7 @@ struct EventReporter: Sendable {
     }
 
     func problem(_ error: RoomError) {
-        problem(error.protocolCode ?? error.code.description, error.message, isRetryable: error.isRetryable)
+        problem(error.protocolCode?.rawValue ?? error.code.description, error.message, isRetryable: error.isRetryable)
     }
 
     func problem(_ code: String, _ message: String, isRetryable: Bool) {
@@ -135,7 +135,7 @@ struct EventReporter: Sendable {
             print(line)
         case .peerChanged(let participant):
             print(line(participant, "changed"))
-        case .hostChanged(let host):
+        case .hostChanged(let host, _):
             var line = JSONLine(event: "host")
             line.add("id", host.rawValue)
             print(line)
@@ -144,7 +144,7 @@ struct EventReporter: Sendable {
             line.add("id", id.rawValue)
             line.add("name", name(of: id))
             switch status {
-            case .connecting: line.add("state", "connecting")
+            case .waiting, .connecting: line.add("state", "connecting")
             case .connected(let path):
                 line.add("state", "connected")
                 line.add("path", (path?.local ?? .none).rawValue)
@@ -153,9 +153,9 @@ struct EventReporter: Sendable {
                     line.add("localFingerprint", security.localFingerprint)
                     line.add("remoteFingerprint", security.remoteFingerprint)
                 }
-            case .recovering(let rung):
+            case .recovering(let rung, _, _):
                 line.add("state", "recovering")
-                line.add("rung", rung)
+                line.add("rung", rung.description)
             }
             print(line)
         case .stalled(let id, let stall):
@@ -175,14 +175,14 @@ struct EventReporter: Sendable {
             var line = JSONLine(event: "incident")
             if let participant = incident.participant { line.add("peer", participant.rawValue) }
             line.add("kind", incident.participant == nil ? "signaling" : "path")
-            line.add("cause", incident.cause)
+            line.add("cause", incident.cause.rawValue)
             line.add(
                 "steps",
                 incident.steps.map { step in
                     var line = JSONLine()
                     line.add("at", step.at.seconds)
-                    line.add("step", step.name)
-                    if let cause = step.cause { line.add("cause", cause) }
+                    line.add("step", step.kind.rawValue)
+                    if let reason = step.reason { line.add("cause", reason) }
                     if let number = step.number { line.add("number", number) }
                     return line
                 })
@@ -237,8 +237,8 @@ struct EventReporter: Sendable {
             var text = "\(name(of: id)) connected" + (path.map { " over \($0.local.rawValue)" } ?? "")
             if isFirst, let code = room.security(of: id)?.verificationCode { text += ", verification code \(code)" }
             note(text, Output.green)
-        case .peer(let id, .recovering(let rung)): note("\(name(of: id)) recovering: \(rung)", Output.yellow)
-        case .peer(_, .connecting): break
+        case .peer(let id, .recovering(let rung, _, _)): note("\(name(of: id)) recovering: \(rung)", Output.yellow)
+        case .peer(_, .waiting), .peer(_, .connecting): break
         case .stalled(let id, let stall):
             note("\(name(of: id)): \(stall.message) (\(stall.code)); \(stall.cure)", Output.red)
         case .resolved: break
@@ -265,15 +265,15 @@ extension SignalingStatus {
         case .connecting(let attempt, let nextAttemptAt, let cause):
             line.add("status", "connecting")
             line.add("attempt", attempt)
-            if let cause { line.add("cause", cause) }
+            if let cause { line.add("cause", cause.description) }
             if let nextAttemptAt { line.add("nextAttemptIn", max(0, (nextAttemptAt - .now()).inSeconds)) }
         case .connected: line.add("status", "connected")
         case .disconnected(let cause):
             line.add("status", "disconnected")
-            if let cause { line.add("cause", cause) }
+            if let cause { line.add("cause", cause.description) }
         case .closed(let reason):
             line.add("status", "closed")
-            line.add("cause", reason)
+            line.add("cause", reason.description)
         }
         return line
     }

@@ -48,11 +48,11 @@
                 print("in the room as \(membership.participant), resumed: \(membership.isResumed)")
             case .peerJoined(let participant): print("\(participant.name) is here")
             case .peerLeft(let participant, let reason): print("\(participant.name) has left: \(reason)")
-            case .peer(let id, .recovering(let rung)): print("the connection to \(id) is being healed: \(rung)")
+            case .peer(let id, .recovering(let rung, _, _)): print("the connection to \(id) is being healed: \(rung)")
             case .stalled(let id, let stall): print("\(id) is not reached: \(stall.message); \(stall.cure)")
             case .incident(let incident): print("healed in \(incident.duration), after: \(incident.cause)")
             case .undelivered(let id, let count): print("\(count) messages never reached \(id)")
-            case .left(let error): print("the end: \(error?.message ?? "we left")")
+            case .left(let reason): print("the end: \(reason)")
             default: break
             }
         }
@@ -135,8 +135,8 @@
             return try await runtime.connect(toRoom: "lobby", as: "bob")
         } catch {
             switch (error.code, error.protocolCode) {
-            case (.refused, "room_not_found"): print("nobody has opened the room yet")
-            case (.refused, "name_taken"): print("choose another name")
+            case (.refused, .roomNotFound): print("nobody has opened the room yet")
+            case (.refused, .nameTaken): print("choose another name")
             case (.timedOut, _): print("the server cannot be reached: \(error.message)")
             default: print(error)
             }

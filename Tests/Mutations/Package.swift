@@ -15,10 +15,12 @@ let package = Package(
     targets: [
         .target(name: "TransportValues", swiftSettings: strict),
         .target(name: "RoomProtocol", swiftSettings: strict),
+        .target(name: "RoomValues", dependencies: ["RoomProtocol", "TransportValues"], swiftSettings: strict),
         .target(
             name: "RoomCore",
             dependencies: [
-                "RoomProtocol", "TransportValues", .product(name: "DequeModule", package: "swift-collections"),
+                "RoomProtocol", "RoomValues", "TransportValues",
+                .product(name: "DequeModule", package: "swift-collections"),
             ], swiftSettings: strict),
         .target(name: "RoomServerCore", dependencies: ["RoomProtocol", "TransportValues"], swiftSettings: strict),
         .target(

@@ -49,7 +49,7 @@ import TransportPluginAPI
         try await World.run { world in
             try await opening(world, room: "nowhere") { room in
                 let error = await #expect(throws: RoomError.self) { try await room.send("early") }
-                #expect(error?.protocolCode == "room_not_found")
+                #expect(error?.protocolCode == .roomNotFound)
             }
         }
     }

@@ -53,7 +53,7 @@ import TransportPluginAPI
         let recorder = Recorder()
         let metrics = RoomMetrics(factory: recorder)
         metrics.record(
-            Incident(
+            RoomIncident(
                 participant: nil, cause: .silence, startedAt: at(1000), endedAt: at(3500), rung: nil,
                 outcome: .recovered,
                 steps: [
@@ -62,7 +62,7 @@ import TransportPluginAPI
                     .init(.resumed, at: at(3500)),
                 ]))
         metrics.record(
-            Incident(
+            RoomIncident(
                 participant: ParticipantID("p"), cause: .pathLost, startedAt: at(0), endedAt: at(90), rung: .restart,
                 outcome: .participantLeft, steps: [.init(.detected, at: at(0))]))
         #expect(

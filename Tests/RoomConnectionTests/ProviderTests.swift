@@ -73,7 +73,7 @@ import TransportPluginAPI
                 try await world.member("alice", host: true, { $0.token = provider }) { _ in }
             }
             #expect(error?.code == .refused)
-            #expect(error?.protocolCode == (tokens == ["expired"] ? "token_expired" : "unauthorized"))
+            #expect(error?.protocolCode == (tokens == ["expired"] ? .tokenExpired : .unauthorized))
             #expect(error?.message == "refused: \(tokens.last ?? "")")
             #expect(asked.entries == [false, true])
         }
@@ -185,7 +185,7 @@ import TransportPluginAPI
             } _: { alice, bob in
                 try await alice.events.wait("the failure") { events in
                     events.contains {
-                        if case .error(let error) = $0 { error.protocolCode == "ice_provider_failed" } else { false }
+                        if case .error(let error) = $0 { error.protocolCode == .iceProviderFailed } else { false }
                     }
                 }
                 try await alice.room.send("hello")

@@ -146,7 +146,7 @@ import TransportPluginAPI
                 do {
                     try await world.member("alice") { _ in Issue.record("two of one name") }
                 } catch let error as RoomError {
-                    #expect(error.code == .refused && error.protocolCode == "name_taken")
+                    #expect(error.code == .refused && error.protocolCode == .nameTaken)
                 }
             }
         }
@@ -419,7 +419,7 @@ import TransportPluginAPI
             try await world.pair { alice, bob in
                 alice.room.kick(try #require(bob.room.selfID), reason: "enough")
                 try await bob.events.wait("the end") { events in
-                    if case .left(let error?)? = events.last { error.protocolCode == "kicked" } else { false }
+                    if case .left(.kicked)? = events.last { true } else { false }
                 }
                 try await alice.events.wait("bob's leave") { Member.left($0) == 1 }
                 await #expect(throws: RoomError.self) { try await bob.room.send("but") }

@@ -1,4 +1,5 @@
 import RoomProtocol
+import RoomValues
 import Testing
 import TransportValues
 
@@ -95,11 +96,11 @@ import TransportValues
             }
         }
         #expect(errors.count == 1)
-        guard case .error(.refused(let error))? = errors.first else {
+        guard case .error(let error)? = errors.first else {
             Issue.record("\(errors)")
             return
         }
-        #expect(error.code.rawValue == "ice_provider_failed" && error.message.hasPrefix("down"))
+        #expect(error.code == .refused && error.protocolCode == .iceProviderFailed && error.message.hasPrefix("down"))
         let gaps = zip(times.dropFirst(), times).map { $0 - $1 }
         #expect(times[0] < 6 && gaps.allSatisfy { $0 > 9 && $0 < 61 } && gaps[6] > 59)
         // The next failure after a success is told again.
@@ -140,8 +141,9 @@ import TransportValues
         #expect(created(driver.join(makeJoined(roster: [makeParticipant("z")]))) == [[]])
     }
 
-    private func faults(_ actions: [RoomMachine.Action]) -> [ICEServerFault] {
-        actions.events.compactMap { if case .error(.iceServers(let fault)) = $0 { fault } else { nil } }
+    private func faults(_ actions: [RoomMachine.Action]) -> [RoomError] {
+        let errors = actions.events.compactMap { if case .error(let error) = $0 { error } else { nil } }
+        return errors.filter { $0.code == .configuration }
     }
 
     @Test func whatCannotBeUsedIsLeftOutAndToldOnceAndTheRestIsUsed() {
@@ -153,7 +155,7 @@ import TransportValues
         #expect(created(joined) == [[ICEServer(urls: ["stun:good", "stun:other?transport=udp"])]])
         #expect(faults(joined).count == 3)
         for url in ["'http://x'", "'turn:nocredentials'", "''"] {
-            #expect(faults(joined).contains { $0.code == "ice_server_unusable" && $0.description.contains(url) })
+            #expect(faults(joined).contains { $0.protocolCode == .iceServerUnusable && $0.message.contains(url) })
         }
         let again = driver.receive(.iceServers(ICEServerList(servers: [.init(urls: bad)], ttl: .seconds(600))))
         #expect(faults(again).isEmpty)
@@ -166,7 +168,7 @@ import TransportValues
         let joined = driver.join(makeJoined(roster: [makeParticipant("z")], servers: [.init(urls: many)]))
         #expect(created(joined).first?.first?.urls.count == 64)
         #expect(faults(joined).count == 17)
-        #expect(faults(joined).last == .more(36 + 84))
+        #expect(faults(joined).last == .iceServers(.more(36 + 84)))
     }
 
     @Test func aListOfWhichNothingIsOfUseIsSaid() {
@@ -181,16 +183,16 @@ import TransportValues
             return driver
         }
         var driver = make(.relay)
-        #expect(faults(driver.join(makeJoined())) == [.noRelay(urls: "turns:own")])
+        #expect(faults(driver.join(makeJoined())) == [.iceServers(.noRelay(urls: "turns:own"))])
         // Now there is one, and now there is none again.
         let relay = ICEServerList.Server(urls: ["turn:a"], username: "u", credential: "c")
         #expect(faults(driver.receive(.iceServers(ICEServerList(servers: [relay], ttl: nil)))).isEmpty)
         let stun = ICEServerList(servers: [.init(urls: ["stun:a"])], ttl: nil)
-        #expect(faults(driver.receive(.iceServers(stun))) == [.noRelay(urls: "turns:own, stun:a")])
+        #expect(faults(driver.receive(.iceServers(stun))) == [.iceServers(.noRelay(urls: "turns:own, stun:a"))])
         #expect(faults(driver.receive(.iceServers(stun))).isEmpty)
 
         driver = make(.all)
-        #expect(faults(driver.join(makeJoined())) == [.nothingUsable(urls: "turns:own")])
+        #expect(faults(driver.join(makeJoined())) == [.iceServers(.nothingUsable(urls: "turns:own"))])
         driver = make(.all)
         #expect(faults(driver.join(makeJoined(servers: [.init(urls: ["stun:a"])]))).isEmpty)
         driver = make(.relay, usesTLS: true)

@@ -1,4 +1,5 @@
 import RoomProtocol
+import RoomValues
 import Testing
 import TransportValues
 
@@ -13,7 +14,7 @@ import TransportValues
         return driver
     }
 
-    private func incidents(_ actions: [RoomMachine.Action]) -> [Incident] {
+    private func incidents(_ actions: [RoomMachine.Action]) -> [RoomIncident] {
         actions.events.compactMap { if case .incident(let incident) = $0 { incident } else { nil } }
     }
 
@@ -87,7 +88,7 @@ import TransportValues
         }
         driver.run(until: 7000)
         let incident = try #require(incidents(driver.join(makeJoined(epoch: 2))).first)
-        #expect(incident.steps.count == Incident.stepLimit)
+        #expect(incident.steps.count == RoomIncident.stepLimit)
         #expect(incident.steps.first?.kind == .lost)
         #expect(incident.steps.last?.kind == .rejoined)
         #expect((incident.steps.dropLast(2).last?.number ?? 0) > 100)

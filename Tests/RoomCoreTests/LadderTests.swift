@@ -1,4 +1,5 @@
 import RoomProtocol
+import RoomValues
 import Testing
 import TransportValues
 
@@ -183,8 +184,8 @@ import TransportValues
         #expect(pair.act(.a) { $0.setReachable(true, now: $1, &$2) }.restarts == 1)
     }
 
-    @Test(arguments: RecoveryConfiguration.RejoinPolicy.allCases)
-    func aStepThatWasHeldIsMadeAfterARejoinWhateverThePolicy(policy: RecoveryConfiguration.RejoinPolicy) {
+    @Test(arguments: RejoinPolicy.allCases)
+    func aStepThatWasHeldIsMadeAfterARejoinWhateverThePolicy(policy: RejoinPolicy) {
         var configuration = RecoveryConfiguration()
         configuration.rejoinPolicy = policy
         var pair = makeConnected(configuration)
@@ -205,8 +206,8 @@ import TransportValues
         #expect(pair.machines[.a]?.status == .connected(nil))
     }
 
-    @Test(arguments: RecoveryConfiguration.RejoinPolicy.allCases)
-    func aRejoinRestartsWhatThePolicySays(policy: RecoveryConfiguration.RejoinPolicy) {
+    @Test(arguments: RejoinPolicy.allCases)
+    func aRejoinRestartsWhatThePolicySays(policy: RejoinPolicy) {
         var configuration = RecoveryConfiguration()
         configuration.rejoinPolicy = policy
         var healthy = makeConnected(configuration)
@@ -251,15 +252,15 @@ import TransportValues
     @Test func aPathWhoseAddressIsGoneIsReplacedAtOnceAndAgainWithTheNextChange() {
         var pair = makeConnected()
         pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host, localAddress: "192.0.2.1")))
-        let other = RoomMachine.NetworkChange(addresses: ["192.0.2.1", "192.0.2.9"])
+        let other = NetworkChange(addresses: ["192.0.2.1", "192.0.2.9"])
         let actions = pair.act(.a) { $0.networkChanged(other, now: $1, &$2) }
         #expect(actions.probes == 1 && actions.restarts == 0, "the path's address is still there")
         pair.fact(.a, .liveness(.alive))
-        let gone = RoomMachine.NetworkChange(addresses: [])
+        let gone = NetworkChange(addresses: [])
         #expect(pair.act(.a) { $0.networkChanged(gone, now: $1, &$2) }.restarts == 1)
         pair.inFlight = [.a: [], .b: []]
         // What was gathered on the old network is of no use on the new one.
-        let new = RoomMachine.NetworkChange(addresses: ["192.0.2.2"])
+        let new = NetworkChange(addresses: ["192.0.2.2"])
         #expect(pair.act(.a) { $0.networkChanged(new, now: $1, &$2) }.restarts == 0, "not twice in a moment")
         #expect(pair.run(until: 20.1, delivers: false)[.a]?.restarts == 1)
         pair.run(until: 20.3, delivers: false)

@@ -1,4 +1,5 @@
 import RoomProtocol
+import RoomValues
 import Testing
 import TransportValues
 
@@ -34,7 +35,7 @@ private final class UnreliablePair {
     private var now = Timestamp.zero
     private var connections: [Side: [PeerConnectionID: Connection]] = [.a: [:], .b: [:]]
     /// The events of the transports, in order.
-    private var facts: [Side: [(PeerConnectionID, RoomMachine.PeerFact)]] = [.a: [], .b: []]
+    private var facts: [Side: [(PeerConnectionID, PeerFact)]] = [.a: [], .b: []]
     /// Signals to a side, in order; those that come late; those that came.
     private var onTheWay: [Side: [Signal]] = [.a: [], .b: []]
     private var late: [Side: [Signal]] = [.a: [], .b: []]
@@ -194,7 +195,7 @@ private final class UnreliablePair {
         }
     }
 
-    private func perform(_ command: RoomMachine.PeerCommand, _ id: PeerConnectionID, _ side: Side) {
+    private func perform(_ command: PeerCommand, _ id: PeerConnectionID, _ side: Side) {
         switch command {
         case .create:
             if connections[side]?[id] != nil { complaints.append("\(side) makes the connection \(id) again") }

@@ -1,4 +1,5 @@
 import RoomProtocol
+import RoomValues
 import Testing
 import TransportValues
 
@@ -63,7 +64,7 @@ import TransportValues
         pair.connect()
         pair.now = at(20)
         pair.answersDescriptions = false
-        let shortage = RoomMachine.PeerFact.notPrepared(PeerFailure("no port", code: .resourceExhausted))
+        let shortage = PeerFact.notPrepared(PeerFailure("no port", code: .resourceExhausted))
         #expect(pair.act(.a) { $0.restart(now: $1, &$2) }.restarts == 1)
         let actions = pair.fact(.a, shortage)
         #expect(pair.machines[.a]?.status == .connected(nil))
@@ -97,7 +98,7 @@ import TransportValues
         driver.join(makeJoined(roster: [makeParticipant("z")]))
         let (peer, connection) = (ParticipantID("z"), try #require(driver.connection(to: ParticipantID("z"))))
         let failure = PeerFailure("no port", code: .resourceExhausted)
-        func feed(_ fact: RoomMachine.PeerFact) -> [RoomEvent] {
+        func feed(_ fact: PeerFact) -> [RoomEvent] {
             driver.feed(.peer(peer, connection, fact)).events.filter { if case .error = $0 { true } else { false } }
         }
         #expect(feed(.gatheringFailed(failure)) == [.error(.outOfResources(peer, failure))])
@@ -156,7 +157,7 @@ import TransportValues
         var pair = Pair()
         pair.connect()
         let id = try #require(pair.machines[.b]?.connection)
-        func receive(_ body: Signal.Body, _ negotiation: NegotiationID) -> [RoomMachine.PeerCommand] {
+        func receive(_ body: Signal.Body, _ negotiation: NegotiationID) -> [PeerCommand] {
             let signal = makeSignal(connection: id, negotiation: negotiation, body, from: "a")
             return pair.act(.b) { $0.received(signal, now: $1, &$2) }.commands
         }

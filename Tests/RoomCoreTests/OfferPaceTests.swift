@@ -1,4 +1,5 @@
 import RoomProtocol
+import RoomValues
 import Testing
 import TransportValues
 

@@ -1,4 +1,5 @@
 import RoomProtocol
+import RoomValues
 import TransportValues
 
 @testable import RoomCore
@@ -20,7 +21,7 @@ struct Pair {
 
     init(_ configuration: RecoveryConfiguration = RecoveryConfiguration(), seed: UInt64 = 1) {
         var configuration = configuration
-        configuration.rejoinJitter = .zero
+        configuration.budgets.spread = .zero
         for (side, us, other) in [(Side.a, "a", "b"), (.b, "b", "a")] {
             machines[side] = PeerMachine(
                 makeParticipant(other), us: ParticipantID(us), configuration: configuration, iceServers: [],
@@ -54,7 +55,7 @@ struct Pair {
     }
 
     /// Acts like a transport.
-    private mutating func perform(_ command: RoomMachine.PeerCommand, _ id: PeerConnectionID, _ side: Side) {
+    private mutating func perform(_ command: PeerCommand, _ id: PeerConnectionID, _ side: Side) {
         switch command {
         case .makeOffer, .restartPath:
             fact(side, .localDescription(SessionDescription(kind: .offer, text: "offer")), id)
@@ -70,7 +71,7 @@ struct Pair {
     }
 
     @discardableResult
-    mutating func fact(_ side: Side, _ fact: RoomMachine.PeerFact, _ id: PeerConnectionID? = nil) -> [PeerMachine
+    mutating func fact(_ side: Side, _ fact: PeerFact, _ id: PeerConnectionID? = nil) -> [PeerMachine
         .Action]
     {
         guard let id = id ?? machines[side]?.connection else { return [] }
@@ -124,7 +125,7 @@ struct Pair {
 }
 
 extension [PeerMachine.Action] {
-    var commands: [RoomMachine.PeerCommand] {
+    var commands: [PeerCommand] {
         compactMap { if case .command(_, let command) = $0 { command } else { nil } }
     }
     var creations: Int { commands.count { if case .create = $0 { true } else { false } } }
@@ -133,5 +134,5 @@ extension [PeerMachine.Action] {
     var bodies: [Signal.Body] { compactMap { if case .signal(let signal) = $0 { signal.body } else { nil } } }
     var restartRequests: Int { bodies.count { if case .restartRequest = $0 { true } else { false } } }
     var rebuildRequests: Int { bodies.count { if case .rebuildRequest = $0 { true } else { false } } }
-    var incidents: [Incident] { compactMap { if case .report(let incident) = $0 { incident } else { nil } } }
+    var incidents: [RoomIncident] { compactMap { if case .report(let incident) = $0 { incident } else { nil } } }
 }

@@ -1,4 +1,5 @@
 import RoomProtocol
+import RoomValues
 import Testing
 import TransportValues
 
@@ -83,7 +84,7 @@ import TransportValues
         events.filter {
             switch $0 {
             case .peerJoined, .peerLeft, .peerChanged, .hostChanged, .joined: true
-            case .signalingStatus, .peerStatus, .stalled, .resolved, .incident, .error, .left: false
+            case .signaling, .peer, .stalled, .resolved, .incident, .undelivered, .error, .left: false
             }
         }
     }

@@ -1,4 +1,5 @@
 import RoomProtocol
+import RoomValues
 import Testing
 import TransportValues
 
@@ -20,7 +21,7 @@ import TransportValues
         #expect(driver.feed(.transportConnected(1)).hellos.count == 1)
         #expect(driver.machine.signalingStatus == .connecting(attempt: 1, nextAttemptAt: nil, cause: nil))
         let events = driver.receive(.joined(makeJoined())).events
-        #expect(events.first == .signalingStatus(.connected(SessionID("s-m"))))
+        #expect(events.first == .signaling(.connected))
     }
 
     @Test func aFailedAttemptIsRepeatedAfterABackoffWithItsCauseAndTimeInTheStatus() throws {
@@ -31,8 +32,8 @@ import TransportValues
         let until = try #require(driver.timers[.signaling(.attempt)])
         #expect(
             actions.events == [
-                .signalingStatus(.disconnected(cause: failure)),
-                .signalingStatus(.connecting(attempt: 2, nextAttemptAt: until, cause: failure)),
+                .signaling(.disconnected(cause: failure)),
+                .signaling(.connecting(attempt: 2, nextAttemptAt: until, cause: failure)),
             ])
         #expect(until <= at(0.1))
         #expect(driver.run(until: 0.1).opened == [2])
@@ -63,7 +64,7 @@ import TransportValues
         #expect(driver.feed(.transportClosed(1, nil)).isEmpty)
         #expect(driver.feed(.transportFailed(1, SignalingFailure("late"))).isEmpty)
         driver.join(makeJoined())
-        #expect(driver.machine.signalingStatus == .connected(SessionID("s-m")))
+        #expect(driver.machine.signalingStatus == .connected)
     }
 
     @Test func lateSuccessAfterTheEndIsAborted() {
@@ -98,12 +99,12 @@ import TransportValues
         let actions = driver.run(until: 10)
         #expect(actions.contains(.abortTransport(1)))
         #expect(!actions.contains { if case .closeTransport = $0 { true } else { false } })
-        #expect(driver.machine.signalingStatus != .connected(SessionID("s-m")))
+        #expect(driver.machine.signalingStatus != .connected)
     }
 
     @Test func aPeerThatFallsSilentIsAReasonToAskTheServer() throws {
         let other = ParticipantID("z")
-        for fact in [.liveness(.suspect(since: at(1))), .state(.disconnected)] as [RoomMachine.PeerFact] {
+        for fact in [.liveness(.suspect(since: at(1))), .state(.disconnected)] as [PeerFact] {
             var driver = makeJoinedDriver([makeParticipant("z")])
             let connection = try #require(driver.connection(to: other))
             driver.feed(.peer(other, connection, .state(.connected)))
@@ -139,7 +140,7 @@ import TransportValues
         driver.run(until: 66)
         driver.receive(.pong(id: 1))
         driver.run(until: 70.9)
-        #expect(driver.machine.signalingStatus == .connected(SessionID("s-m")))
+        #expect(driver.machine.signalingStatus == .connected)
     }
 
     @Test func aPingOfTheServerIsAnswered() {
@@ -153,7 +154,7 @@ import TransportValues
         driver.now = at(3600)
         let actions = driver.feed(.timerFired(.signaling(.liveness)))
         #expect(actions.sent == [.ping(id: 2)])
-        #expect(driver.machine.signalingStatus == .connected(SessionID("s-m")))
+        #expect(driver.machine.signalingStatus == .connected)
         // No answer to the probe either: now it is dead.
         #expect(driver.run(until: 3602).contains(.abortTransport(1)))
     }
@@ -212,9 +213,9 @@ import TransportValues
 
     @Test func aConnectionWhoseAddressIsGoneIsReplacedAtOnce() {
         var driver = makeJoinedDriver()
-        let here = RoomMachine.NetworkChange(addresses: ["192.0.2.1"], signalingAddress: "192.0.2.1")
+        let here = NetworkChange(addresses: ["192.0.2.1"], signalingAddress: "192.0.2.1")
         #expect(driver.feed(.networkChanged(here)).opened.isEmpty)
-        let gone = RoomMachine.NetworkChange(addresses: ["192.0.2.2"], signalingAddress: "192.0.2.1")
+        let gone = NetworkChange(addresses: ["192.0.2.2"], signalingAddress: "192.0.2.1")
         let actions = driver.feed(.networkChanged(gone))
         #expect(actions.contains(.abortTransport(1)))
         #expect(actions.opened == [2])
@@ -343,7 +344,8 @@ import TransportValues
         driver.join(makeJoined())
         driver.feed(.transportClosed(1, nil))
         for number in 0..<5 { driver.feed(.metadataUpdated(["n": "\(number)"])) }
-        #expect(driver.all.events.contains { if case .error(.queueOverflow) = $0 { true } else { false } })
+        let errors = driver.all.events.compactMap { if case .error(let error) = $0 { error } else { nil } }
+        #expect(errors.map(\.protocolCode) == [.queueOverflow])
         #expect(driver.machine.queuedMessages <= 4)
         driver.run(until: 1)
         #expect(driver.feed(.transportConnected(2)).hellos.first?.resume?.mustRejoin == true)

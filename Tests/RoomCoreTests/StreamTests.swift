@@ -128,7 +128,7 @@ private func makeSignal(_ peer: String = "z", connection: String = "c1", negotia
 
     @Test func itEndsAtItsAttemptLimitAndBeginsAnewWhenStable() {
         var configuration = BackoffConfiguration()
-        configuration.attemptLimit = 2
+        configuration.reconnect.attemptLimit = 2
         var backoff = Backoff(configuration)
         var generator = SeededGenerator(seed: 1)
         #expect(backoff.nextDelay(now: .zero, using: &generator) != nil)

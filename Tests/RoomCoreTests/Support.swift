@@ -1,4 +1,5 @@
 import RoomProtocol
+import RoomValues
 import TransportValues
 
 @testable import RoomCore
@@ -6,8 +7,8 @@ import TransportValues
 /// A time in virtual seconds.
 func at(_ seconds: Double) -> Timestamp { .zero + .milliseconds(Int64(seconds * 1000)) }
 
-func makeConfiguration(hasCredentialProvider: Bool = false) -> RoomConfiguration {
-    var configuration = RoomConfiguration(room: RoomName("lab"), role: .guest, name: "ann")
+func makeConfiguration(hasCredentialProvider: Bool = false) -> MachineConfiguration {
+    var configuration = MachineConfiguration(room: RoomName("lab"), role: .guest, name: "ann")
     configuration.hasCredentialProvider = hasCredentialProvider
     return configuration
 }
@@ -46,7 +47,7 @@ struct RoomDriver {
     var timers: [RoomMachine.TimerID: Timestamp] = [:]
     var all: [RoomMachine.Action] = []
 
-    init(_ configuration: RoomConfiguration = makeConfiguration(), seed: UInt64 = 1) {
+    init(_ configuration: MachineConfiguration = makeConfiguration(), seed: UInt64 = 1) {
         machine = RoomMachine(configuration, seed: seed)
     }
 
@@ -126,7 +127,7 @@ extension [RoomMachine.Action] {
         compactMap { if case .send(let envelope, _) = $0 { envelope } else { nil } }
     }
     var signals: [Signal] { sent.compactMap { if case .signal(let signal) = $0 { signal } else { nil } } }
-    var commands: [RoomMachine.PeerCommand] {
+    var commands: [PeerCommand] {
         compactMap { if case .peer(_, _, let command) = $0 { command } else { nil } }
     }
     var opened: [ConnectionGeneration] {

@@ -26,8 +26,11 @@ import TransportPluginAPI
         #expect(findings[3].message.contains("100 bytes in 5 ms, 64 KiB in 5 ms, 1 MiB in 5 ms"))
     }
 
-    @Test(arguments: [("token_expired", "--token"), ("room_exists", "nobody is in"), ("server_full", "limits")])
-    func aRefusedJoinIsAProblemWithItsCure(_ code: String, _ cure: String) {
+    @Test(arguments: [
+        (ProtocolError.Code.tokenExpired, "--token"), (.roomExists, "nobody is in"),
+        (ProtocolError.Code(rawValue: "server_full"), "limits"),
+    ])
+    func aRefusedJoinIsAProblemWithItsCure(_ code: ProtocolError.Code, _ cure: String) {
         var record = record(joined: false)
         record.failure = RoomError(.refused, "no", protocolCode: code)
         let findings = Judgement.trial(record)
@@ -46,7 +49,7 @@ import TransportPluginAPI
         #expect(statuses(Judgement.trial(record)) == ["join ok", "ice ok", "dtls problem"])
         record.stall = nil
         #expect(statuses(Judgement.trial(record)) == ["join ok", "ice problem"])
-        record.failure = RoomError(.refused, "kicked", protocolCode: "kicked")
+        record.failure = RoomError(.refused, "kicked", protocolCode: .kicked)
         #expect(statuses(Judgement.trial(record)) == ["join ok", "ice problem"])
     }
 

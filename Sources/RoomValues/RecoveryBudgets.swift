@@ -1,23 +1,23 @@
-/// How patient each rung of the recovery ladder is. The defaults suit almost everybody.
+/// The patience of each rung of the recovery ladder. The defaults suit almost everybody.
 public struct RecoveryBudgets: Sendable, Hashable {
     /// Silence after which a path is replaced by a fresh one (an ICE restart). 250 ms to 60 s.
     public var silence: Duration = .seconds(2)
-    /// The same after a change of this machine's network, a suspend, or ``Room/reconnectNow()``, from the probe on; never more
-    /// than `silence`. 100 ms to 60 s.
+    /// As `silence`, after a change of this machine's network, a suspend, or `Room.reconnectNow()`, from the probe on;
+    /// never more than `silence`. 100 ms to 60 s.
     public var probe: Duration = .milliseconds(500)
     /// A fresh path that is not up after this is tried again; one second more with every try. 250 ms to 60 s.
     public var restart: Duration = .milliseconds(2500)
     /// Once restarts brought a path over which nothing came for this long, the connection is rebuilt. 1 s to 10 min.
     public var rebuild: Duration = .seconds(15)
-    /// The same where restarts find no path: a new connection would find none either, and the old one goes on at once when its path
-    /// is back. `rebuild` to 1 h.
+    /// The same where restarts find no path: a new connection would find none either, and the old one goes on at once
+    /// when its path is back. `rebuild` to 1 h.
     public var rebuildWithoutPath: Duration = .seconds(60)
     /// How long a new connection may take before it is made anew. 1 s to 5 min.
     public var connect: Duration = .seconds(10)
-    /// How long a participant is waited for that the room server does not know after its restart, if its connection does not work;
-    /// not longer than the server's grace period. 0 to 1 h.
+    /// How long a participant is waited for that the room server does not know after its restart, if its connection
+    /// does not work; not longer than the server's grace period. 0 to 1 h.
     public var absence: Duration = .seconds(60)
-    /// Healthy paths that are renewed after a rejoin (``RoomConfiguration/RejoinPolicy/all``), or before relay credentials end, are
+    /// Healthy paths that are renewed after a rejoin (``RejoinPolicy/all``), or before relay credentials end, are
     /// spread over this time. 0 to 60 s.
     public var spread: Duration = .seconds(1)
     /// How long a participant may be without a connection, or data to it without an acknowledgement, until the event
@@ -27,7 +27,7 @@ public struct RecoveryBudgets: Sendable, Hashable {
     /// The defaults.
     public init() {}
 
-    func validate() throws(RoomError) {
+    package func validate() throws(RoomError) {
         try check("recovery.silence", silence, .milliseconds(250), .seconds(60))
         try check("recovery.probe", probe, .milliseconds(100), .seconds(60))
         try check("recovery.restart", restart, .milliseconds(250), .seconds(60))
@@ -40,7 +40,18 @@ public struct RecoveryBudgets: Sendable, Hashable {
     }
 }
 
-/// How attempts to reach the room server are spread: exponential with full jitter, each delay random between zero and the step.
+/// The treatment of peer connections after a rejoin, when the room server has lost its state.
+public enum RejoinPolicy: String, Sendable, CaseIterable {
+    /// All paths are renewed, broken ones first, healthy ones spread over time and without a gap.
+    case all
+    /// Only those that are broken.
+    case broken
+    /// None; the recovery ladder alone decides.
+    case none
+}
+
+/// The delays between attempts to reach the room server: exponential with full jitter, each delay random between zero
+/// and the step.
 public struct ReconnectBackoff: Sendable, Hashable {
     /// The first step; it doubles with every attempt. 1 ms to 60 s.
     public var base: Duration = .milliseconds(100)
@@ -54,7 +65,7 @@ public struct ReconnectBackoff: Sendable, Hashable {
     /// The defaults.
     public init() {}
 
-    func validate() throws(RoomError) {
+    package func validate() throws(RoomError) {
         try check("reconnect.base", base, .milliseconds(1), .seconds(60))
         try check("reconnect.cap", cap, base, .seconds(60))
         try check("reconnect.maximum", maximum, cap, .seconds(600))
