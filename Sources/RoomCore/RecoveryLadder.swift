@@ -16,73 +16,27 @@ package struct RecoveryLadder: Sendable {
         case report(RoomIncident)
     }
 
-    enum State: Sendable, Hashable {
-        /// Nothing was begun. Can transition to: connecting.
-        case idle
-        /// A connection is being made. Can transition to: healthy, restarting, connecting (rebuild), delayed, held.
-        case connecting(since: Timestamp, deadline: Timestamp)
-        /// Evidence of life is there. Can transition to: planned, watching, restarting, delayed, connecting, held.
-        case healthy
-        /// As `healthy`, with a restart to come. Can transition to: healthy, watching, restarting, delayed, connecting,
-        /// held.
-        case planned(at: Timestamp, RoomIncident.Cause)
-        /// Evidence is late, or was asked for. Can transition to: healthy, restarting, delayed, connecting, held.
-        case watching(deadline: Timestamp, RoomIncident.Cause)
-        /// A new path was asked for. Can transition to: healthy, restarting (again), connecting (rebuild), delayed,
-        /// held.
-        case restarting(Restarting)
-        /// A rebuild waits, for its turn or for a channel that is opened again. Can transition to: connecting, held,
-        /// healthy.
-        case delayed(until: Timestamp, RoomIncident.Cause)
-        /// The step waits for signaling. Can transition to: restarting, connecting, delayed, healthy.
-        case held(RecoveryRung, RoomIncident.Cause)
-    }
-    struct Restarting: Sendable, Hashable {
-        var cause: RoomIncident.Cause
-        var attempt: Int
-        var deadline: Timestamp
-        var startedAt: Timestamp
-        var lastAt: Timestamp
-        var isAnswered = false
-        /// The path worked when the restart was begun, and nothing was asked of it: it goes on where no better one is
-        /// found.
-        var isOptional = false
-        /// A fresh path was found: what is silent now is the connection over it.
-        var hasPath = false
-        /// Only a path that carries nothing speaks for a new connection. Where none is found, a new connection would
-        /// find none either, and the old one goes on at once when its path is back.
-        var isWorthRebuilding: Bool { isAnswered && hasPath }
-    }
-
-    let configuration: RecoveryConfiguration
-    let participant: ParticipantID
-    let isOfferer: Bool
-    var state = State.idle
+    private let configuration: RecoveryConfiguration
+    private let isOfferer: Bool
+    private var state = RecoveryState.idle
+    private var record: RecoveryRecord
+    private var pace: RebuildPace
     /// The transport says that channels can carry data.
-    var isUp = false
-    var isSuspect = false
-    var isReachable = true
-    var path: PeerPath?
-    var wasConnected = false
-    var healthySince: Timestamp?
-    /// Since the connection was last healthy for a while.
-    var rebuilds = 0
-    var lastRebuildAt: Timestamp?
-    var lastRestartAt: Timestamp?
+    private var isUp = false
+    private var isSuspect = false
+    package private(set) var isReachable = true
+    private var path: PeerPath?
+    private var wasConnected = false
+    private var lastRestartAt: Timestamp?
     /// The timer of this state has been late once.
-    var hadGrace = false
-    var incident: RoomIncident?
-    /// Has ended, and is told when the first message has come, or has had its time.
-    var healed: RoomIncident?
-    var expectsData = false
-    /// A sign of life was asked for before there was an incident.
-    var probedAt: Timestamp?
-    package internal(set) var status = PeerStatus.waiting
+    private var hadGrace = false
+    package private(set) var status = PeerStatus.waiting
 
     package init(_ configuration: RecoveryConfiguration, participant: ParticipantID, isOfferer: Bool) {
         self.configuration = configuration
-        self.participant = participant
         self.isOfferer = isOfferer
+        record = RecoveryRecord(participant, firstDataBudget: configuration.firstDataBudget)
+        pace = RebuildPace(configuration)
     }
 
     package var isIdle: Bool { state == .idle }
@@ -91,7 +45,7 @@ package struct RecoveryLadder: Sendable {
 
     /// Its first connection is being made, and has not taken too long so far.
     package var isConnectingFirst: Bool {
-        if case .connecting = state { rebuilds == 0 && !wasConnected } else { false }
+        if case .connecting = state { pace.count == 0 && !wasConnected } else { false }
     }
 
     // MARK: Facts
@@ -129,9 +83,9 @@ package struct RecoveryLadder: Sendable {
         isUp = false
         switch state {
         case .healthy, .planned, .watching:
-            open(.channelClosed, now: now, rung: .rebuild)
+            record.open(.channelClosed, now: now, rung: .rebuild)
             // One that is closed again and again is not made anew each time at once.
-            let earliest = rebuildDelay(now: now).flatMap { delay in lastRebuildAt.map { $0 + delay } } ?? now
+            let earliest = pace.earliest(now: now) ?? now
             enter(.delayed(until: max(now + configuration.closedBudget, earliest), .channelClosed), &actions)
         case .idle, .connecting, .restarting, .delayed, .held: updateStatus(&actions)
         }
@@ -153,10 +107,10 @@ package struct RecoveryLadder: Sendable {
     private mutating func suspect(since: Timestamp, now: Timestamp, _ actions: inout [Action]) {
         switch state {
         case .healthy, .planned:
-            open(.silence, now: now)
+            record.open(.silence, now: now)
             enter(.watching(deadline: max(now, since + configuration.budgets.silence), .silence), &actions)
         case .watching(let deadline, let cause):
-            open(.silence, now: now)
+            record.open(.silence, now: now)
             enter(.watching(deadline: min(deadline, max(now, since + configuration.budgets.silence)), cause), &actions)
         case .idle, .connecting, .restarting, .delayed, .held: updateStatus(&actions)
         }
@@ -167,7 +121,7 @@ package struct RecoveryLadder: Sendable {
         _ path: PeerPath, isLatest: Bool = true, now: Timestamp, _ actions: inout [Action]
     ) {
         self.path = path
-        if isLatest { note(.nominated, now: now) }
+        if isLatest { record.note(.nominated, now: now) }
         guard isLatest, case .restarting(var restarting) = state, restarting.isAnswered else {
             updateStatus(&actions)
             return
@@ -177,34 +131,27 @@ package struct RecoveryLadder: Sendable {
         settle(now: now, &actions)
     }
 
-    package mutating func described(now: Timestamp) { note(.described, now: now) }
-    package mutating func checked(now: Timestamp) { note(.checked, now: now) }
+    package mutating func described(now: Timestamp) { record.note(.described, now: now) }
+    package mutating func checked(now: Timestamp) { record.note(.checked, now: now) }
 
     /// The first message since one was expected has come.
     package mutating func dataArrived(now: Timestamp, _ actions: inout [Action]) {
-        guard expectsData else { return }
-        expectsData = false
-        note(.firstData, now: now)
-        healed?.steps.append(RoomIncident.Step(.firstData, at: now))
-        reportHealed(&actions)
+        if let healed = record.dataArrived(now: now) { actions.append(.report(healed)) }
     }
-    package mutating func gathered(now: Timestamp) { note(.gathered, now: now) }
+    package mutating func gathered(now: Timestamp) { record.note(.gathered, now: now) }
 
     /// Both sides have described the round.
     package mutating func agreed(now: Timestamp, _ actions: inout [Action]) {
-        note(.answered, now: now)
+        record.note(.answered, now: now)
         switch state {
         case .restarting(var restarting):
             restarting.isAnswered = true
             state = .restarting(restarting)
         case .watching(_, let cause) where !isOfferer:
             // The other side is ahead of us.
-            let deadline = now + configuration.budgets.restart
-            enter(
-                .restarting(
-                    Restarting(
-                        cause: cause, attempt: 1, deadline: deadline, startedAt: now, lastAt: now, isAnswered: true)),
-                &actions)
+            var restarting = RestartAttempts(cause, now: now)
+            restarting.joined(configuration, now: now)
+            enter(.restarting(restarting), &actions)
         case .connecting(let since, let deadline) where !isOfferer:
             // The other side looks for a path anew, and will do so again.
             let later = now + configuration.budgets.connect + configuration.budgets.restart
@@ -217,7 +164,7 @@ package struct RecoveryLadder: Sendable {
     package mutating func replaced(now: Timestamp, _ actions: inout [Action]) {
         isUp = false
         isSuspect = false
-        if wasConnected { open(.requestedByPeer, now: now, rung: .rebuild) }
+        if wasConnected { record.open(.requestedByPeer, now: now, rung: .rebuild) }
         enter(.connecting(since: now, deadline: now + configuration.budgets.connect), &actions)
     }
 
@@ -226,7 +173,7 @@ package struct RecoveryLadder: Sendable {
         isUp = false
         isSuspect = false
         if failure == nil {
-            open(.connectionClosed, now: now)
+            record.open(.connectionClosed, now: now)
             enter(.delayed(until: now + configuration.closedBudget, .connectionClosed), &actions)
         } else {
             scheduleRebuild(.connectionFailed, now: now, &actions)
@@ -254,7 +201,7 @@ package struct RecoveryLadder: Sendable {
         }
     }
 
-    /// Signaling to the participant came or went.
+    /// The participant can be reached over signaling, or no longer.
     package mutating func setReachable(_ reachable: Bool, now: Timestamp, _ actions: inout [Action]) {
         isReachable = reachable
         guard reachable else { return }
@@ -288,8 +235,7 @@ package struct RecoveryLadder: Sendable {
                 return
             }
             enter(.planned(at: now + generator.duration(upTo: configuration.budgets.spread), cause), &actions)
-        case .watching:
-            if configuration.rejoinPolicy != .none { step(.restart, cause, now: now, &actions) }
+        case .watching: if configuration.rejoinPolicy != .none { step(.restart, cause, now: now, &actions) }
         case .restarting, .held: step(.restart, cause, now: now, &actions)
         }
     }
@@ -317,8 +263,7 @@ package struct RecoveryLadder: Sendable {
             enter(.watching(deadline: min(before, deadline), oldCause), &actions)
         case .restarting(var restarting):
             // What is being gathered may be of the old network.
-            restarting.deadline = min(
-                restarting.deadline, max(now, restarting.lastAt + configuration.restartSpacing))
+            restarting.hurry(max(now, restarting.lastAt + configuration.restartSpacing))
             enter(.restarting(restarting), &actions)
         case .connecting(let since, let before):
             enter(.connecting(since: since, deadline: min(before, now + configuration.budgets.restart)), &actions)
@@ -327,9 +272,7 @@ package struct RecoveryLadder: Sendable {
 
     /// The network of this machine has changed. `isPathLost`: the path leaves from an address that is gone. `isOther`:
     /// there are other addresses than before.
-    package mutating func networkChanged(
-        isPathLost: Bool, isOther: Bool, now: Timestamp, _ actions: inout [Action]
-    ) {
+    package mutating func networkChanged(isPathLost: Bool, isOther: Bool, now: Timestamp, _ actions: inout [Action]) {
         if isPathLost, isUp {
             // Nothing comes over it any more: the next sign of life, which the probe asks for, is one of a new path.
             isSuspect = true
@@ -345,7 +288,7 @@ package struct RecoveryLadder: Sendable {
         case .restarting(var restarting):
             // What is being gathered is of the old network.
             let earliest = restarting.lastAt + configuration.networkSpacing
-            restarting.deadline = min(restarting.deadline, max(now, earliest))
+            restarting.hurry(max(now, earliest))
             enter(.restarting(restarting), &actions)
             if earliest <= now { step(.restart, .networkChanged, now: now, &actions) }
         case .connecting(let since, let before) where isOther:
@@ -373,7 +316,7 @@ package struct RecoveryLadder: Sendable {
                 enter(.planned(at: earliest, cause), &actions)
             }
         case .restarting(var restarting):
-            restarting.deadline = min(restarting.deadline, max(now, earliest))
+            restarting.hurry(max(now, earliest))
             enter(.restarting(restarting), &actions)
             if earliest <= now { step(.restart, cause, now: now, &actions) }
         }
@@ -411,30 +354,14 @@ package struct RecoveryLadder: Sendable {
 
     // MARK: Time
 
-    var deadline: Timestamp? {
-        switch state {
-        case .idle, .healthy, .held: nil
-        case .connecting(_, let deadline): deadline
-        case .planned(let at, _): at
-        case .watching(let deadline, _): deadline
-        case .restarting(let restarting): restarting.deadline
-        case .delayed(let until, _): until
-        }
+    private var nextTimer: Timestamp? {
+        guard let healedUntil = record.deadline else { return state.deadline }
+        return min(healedUntil, state.deadline ?? healedUntil)
     }
-
-    var nextTimer: Timestamp? {
-        guard let healedUntil else { return deadline }
-        return min(healedUntil, deadline ?? healedUntil)
-    }
-
-    private var healedUntil: Timestamp? { healed.map { $0.endedAt + configuration.firstDataBudget } }
 
     package mutating func timerFired(now: Timestamp, _ actions: inout [Action]) {
-        if let healedUntil, now >= healedUntil {
-            expectsData = incident != nil
-            reportHealed(&actions)
-        }
-        guard let deadline, now >= deadline else {
+        if let healed = record.timePassed(now: now) { actions.append(.report(healed)) }
+        guard let deadline = state.deadline, now >= deadline else {
             if let nextTimer { actions.append(.scheduleTimer(at: nextTimer)) }
             return
         }
@@ -448,10 +375,8 @@ package struct RecoveryLadder: Sendable {
             && (restarting.isAnswered || restarting.attempt >= configuration.optionalAttempts):
             settle(now: now, &actions)
         case .restarting(let restarting):
-            let elapsed = now - restarting.startedAt
-            let budget =
-                restarting.isWorthRebuilding ? configuration.budgets.rebuild : configuration.budgets.rebuildWithoutPath
-            step(elapsed >= budget ? .rebuild : .restart, restarting.cause, now: now, &actions)
+            let rung: RecoveryRung = restarting.hasHadItsTime(configuration, now: now) ? .rebuild : .restart
+            step(rung, restarting.cause, now: now, &actions)
         case .delayed(_, let cause): step(.rebuild, cause, now: now, &actions)
         }
     }
@@ -473,5 +398,141 @@ package struct RecoveryLadder: Sendable {
         }
         hadGrace = true
         return true
+    }
+
+    // MARK: Steps
+
+    private mutating func step(
+        _ rung: RecoveryRung, _ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]
+    ) {
+        switch rung {
+        case .wait: break
+        case .restart: restart(cause, now: now, &actions)
+        case .rebuild: rebuild(cause, now: now, &actions)
+        }
+    }
+
+    private mutating func hold(
+        _ rung: RecoveryRung, _ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]
+    ) {
+        record.note(.held, now: now, cause)
+        enter(.held(rung, cause), &actions)
+    }
+
+    private mutating func restart(_ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]) {
+        record.open(cause, now: now, rung: .restart)
+        if case .held(.rebuild, _) = state {
+            rebuild(cause, now: now, &actions)
+            return
+        }
+        guard isReachable else {
+            hold(.restart, cause, now: now, &actions)
+            return
+        }
+        record.note(.restartRequested, now: now, cause)
+        var restarting = RestartAttempts(cause, now: now)
+        switch state {
+        case .restarting(let before): restarting = before
+        case .healthy, .planned: restarting.isOptional = isUp && !isSuspect
+        case .idle, .connecting, .watching, .delayed, .held: break
+        }
+        let isSuperseding = restarting.attempt > 0 || cause == .rejoined || cause == .peerRejoined
+        restarting.begin(configuration, now: now)
+        lastRestartAt = now
+        enter(.restarting(restarting), &actions)
+        actions.append(.restart(isSuperseding: isSuperseding, cause))
+    }
+
+    /// Rebuilds now, or later when the last rebuild was only just made.
+    private mutating func scheduleRebuild(_ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]) {
+        let earliest = pace.earliest(now: now)
+        record.open(cause, now: now, rung: .rebuild)
+        if let earliest, earliest > now {
+            enter(.delayed(until: earliest, cause), &actions)
+        } else {
+            rebuild(cause, now: now, &actions)
+        }
+    }
+
+    private mutating func rebuild(_ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]) {
+        record.open(cause, now: now, rung: .rebuild)
+        guard isReachable else {
+            hold(.rebuild, cause, now: now, &actions)
+            return
+        }
+        record.note(.rebuildRequested, now: now, cause)
+        pace.rebuilt(now: now)
+        if isOfferer {
+            isUp = false
+            isSuspect = false
+        }
+        enter(.connecting(since: now, deadline: now + pace.connectTime), &actions)
+        actions.append(.rebuild(cause))
+    }
+
+    /// Back to health when the facts say so.
+    private mutating func settle(now: Timestamp, _ actions: inout [Action]) {
+        guard isUp, !isSuspect else {
+            updateStatus(&actions)
+            return
+        }
+        switch state {
+        case .idle, .healthy, .planned: updateStatus(&actions)
+        case .connecting, .restarting, .delayed, .held, .watching:
+            wasConnected = true
+            pace.recovered(now: now)
+            record.note(.connected, now: now)
+            enter(.healthy, &actions)
+            finish(.recovered, now: now, &actions)
+        }
+    }
+
+    private mutating func enter(_ new: RecoveryState, _ actions: inout [Action]) {
+        state = new
+        hadGrace = false
+        if let nextTimer { actions.append(.scheduleTimer(at: nextTimer)) }
+        updateStatus(&actions)
+    }
+
+    // MARK: Status and incident
+
+    private mutating func updateStatus(_ actions: inout [Action]) {
+        let new = currentStatus
+        guard new != status else { return }
+        let wasBroken = status.isRecovering
+        status = new
+        actions.append(.changeStatus(new))
+        if new.isRecovering, !wasBroken { record.broke() }
+    }
+
+    private var currentStatus: PeerStatus {
+        if state == .idle { return .waiting }
+        guard wasConnected else { return .connecting }
+        return state.status(
+            isAlive: isUp && !isSuspect, path: path, rebuilds: pace.count, since: record.startedAt ?? .zero)
+    }
+
+    /// Asks for a sign of life.
+    private mutating func probe(now: Timestamp, _ actions: inout [Action]) {
+        actions.append(.probe)
+        record.probed(now: now)
+    }
+
+    private mutating func finish(_ outcome: RoomIncident.Outcome, now: Timestamp, _ actions: inout [Action]) {
+        guard let ended = record.close(outcome, now: now) else { return }
+        if let earlier = record.takeHealed() { actions.append(.report(earlier)) }
+        if outcome == .recovered, record.expectsData {
+            record.keep(ended)
+            if let nextTimer { actions.append(.scheduleTimer(at: nextTimer)) }
+        } else {
+            actions.append(.report(ended))
+        }
+    }
+
+    /// The participant is gone, or this side is.
+    package mutating func end(now: Timestamp, _ actions: inout [Action]) {
+        finish(.participantLeft, now: now, &actions)
+        if let healed = record.takeHealed() { actions.append(.report(healed)) }
+        state = .idle
     }
 }
