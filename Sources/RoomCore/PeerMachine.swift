@@ -37,7 +37,6 @@ package struct PeerMachine: Sendable {
     private var stall: StallMachine
     private var obstacle = StallObstacle()
     private var relay: RelayRenewal
-    private var generator: SeededGenerator
     private var iceServers: [ICEServer]
     private var path: PeerPath?
     /// The generation of the latest local candidates.
@@ -52,10 +51,9 @@ package struct PeerMachine: Sendable {
     /// The offerer is the one with the smaller id.
     package init(
         _ participant: Participant, us: ParticipantID, configuration: RecoveryConfiguration, iceServers: [ICEServer],
-        iceServersAt: Timestamp? = nil, generator: SeededGenerator
+        iceServersAt: Timestamp? = nil
     ) {
         self.participant = participant
-        self.generator = generator
         self.iceServers = iceServers
         let isOfferer = us < participant.id
         negotiation = NegotiationMachine(isOfferer: isOfferer, candidateLimit: configuration.candidateLimit)
@@ -82,66 +80,69 @@ package struct PeerMachine: Sendable {
     // MARK: The participant
 
     /// The participant is in the room: from now on it is to be connected.
-    package mutating func appeared(now: Timestamp, _ actions: inout [Action]) {
+    package mutating func appeared(now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]) {
         watch { $0.disconnected(now: now, &$1) }
-        drain(now: now, &actions)
+        drain(now: now, using: &generator, &actions)
     }
 
-    package mutating func begin(now: Timestamp, _ actions: inout [Action]) {
+    package mutating func begin(now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]) {
         guard ladder.isIdle else { return }
         climb { $0.begin(now: now, &$1) }
-        if isOfferer { negotiate { $0.rebuild(reason: "", using: &$1, &$2) } }
-        drain(now: now, &actions)
+        if isOfferer { negotiate { $0.rebuild(reason: "", using: &generator, &$1) } }
+        drain(now: now, using: &generator, &actions)
     }
 
     package mutating func changed(_ participant: Participant) { self.participant = participant }
 
-    package mutating func received(_ signal: Signal, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func received(
+        _ signal: Signal, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         guard signal.session == participant.session else { return }
         if case .rebuildRequest(let reason) = signal.body, reason == RoomIncident.Cause.descriptionRefused.rawValue {
             obstacle.isRefusedByPeer = true
         }
-        negotiate { negotiation, _, actions in negotiation.received(signal, &actions) }
-        drain(now: now, &actions)
-        renewRelay(now: now, &actions)
+        negotiate { negotiation, actions in negotiation.received(signal, &actions) }
+        drain(now: now, using: &generator, &actions)
+        renewRelay(now: now, using: &generator, &actions)
     }
 
-    package mutating func setReachable(_ isReachable: Bool, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func setReachable(
+        _ isReachable: Bool, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         climb { $0.setReachable(isReachable, now: now, &$1) }
-        drain(now: now, &actions)
+        drain(now: now, using: &generator, &actions)
     }
 
-    package mutating func rejoined(_ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]) {
-        var generator = self.generator
+    package mutating func rejoined(
+        _ cause: RoomIncident.Cause, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         climb { $0.rejoined(cause, now: now, using: &generator, &$1) }
-        drain(now: now, &actions)
-        _ = self.generator.next()
+        drain(now: now, using: &generator, &actions)
     }
 
     /// The participant has left, or this side has.
-    package mutating func end(now: Timestamp, _ actions: inout [Action]) {
-        negotiate { negotiation, _, actions in negotiation.close(&actions) }
+    package mutating func end(now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]) {
+        negotiate { negotiation, actions in negotiation.close(&actions) }
         climb { $0.end(now: now, &$1) }
-        drain(now: now, &actions)
+        drain(now: now, using: &generator, &actions)
     }
 
     // MARK: The connection
 
     package mutating func handle(
-        _ fact: PeerFact, of connection: PeerConnectionID, now: Timestamp, _ actions: inout [Action]
+        _ fact: PeerFact, of connection: PeerConnectionID, now: Timestamp, using generator: inout SeededGenerator,
+        _ actions: inout [Action]
     ) {
         guard connection == negotiation.connection else { return }
         switch fact {
         case .localDescription(let description):
-            negotiate { negotiation, _, actions in negotiation.localDescription(description, &actions) }
+            negotiate { negotiation, actions in negotiation.localDescription(description, &actions) }
         case .localCandidate(let candidate):
             fragment = candidate.usernameFragment ?? fragment
-            negotiate { negotiation, _, actions in negotiation.localCandidate(candidate, &actions) }
+            negotiate { negotiation, actions in negotiation.localCandidate(candidate, &actions) }
         case .endOfLocalCandidates(let fragment):
             self.fragment = fragment
-            negotiate { negotiation, _, actions in
-                negotiation.endOfLocalCandidates(usernameFragment: fragment, &actions)
-            }
+            negotiate { negotiation, actions in negotiation.endOfLocalCandidates(usernameFragment: fragment, &actions) }
         case .state(let state): climb { $0.stateChanged(state, now: now, &$1) }
         case .channelClosed: climb { $0.channelClosed(now: now, &$1) }
         case .liveness(let liveness):
@@ -155,12 +156,12 @@ package struct PeerMachine: Sendable {
             climb { $0.closed(failure, now: now, &$1) }
         case .descriptionRefused(let failure):
             obstacle.failed(failure)
-            negotiate { negotiation, _, actions in negotiation.descriptionRefused(&actions) }
+            negotiate { negotiation, actions in negotiation.descriptionRefused(&actions) }
             climb { $0.descriptionRefused(now: now, &$1) }
         case .notPrepared(let failure):
             obstacle.failed(failure)
             var isPathKept = false
-            negotiate { negotiation, _, actions in isPathKept = negotiation.notPrepared(&actions) }
+            negotiate { negotiation, actions in isPathKept = negotiation.notPrepared(&actions) }
             climb { $0.notPrepared(isPathKept: isPathKept, now: now, &$1) }
         case .gatheringFailed(let failure): obstacle.failed(failure)
         case .checked: ladder.checked(now: now)
@@ -172,8 +173,8 @@ package struct PeerMachine: Sendable {
         case .acknowledged: watch { $0.acknowledged(&$1) }
         case .serverIsBack, .leaving, .unheard: break
         }
-        drain(now: now, &actions)
-        renewRelay(now: now, &actions)
+        drain(now: now, using: &generator, &actions)
+        renewRelay(now: now, using: &generator, &actions)
     }
 
     private mutating func pathChanged(_ path: PeerPath, now: Timestamp) {
@@ -194,76 +195,80 @@ package struct PeerMachine: Sendable {
 
     /// `isSignalingUp`: the room server is reached.
     package mutating func timerFired(
-        _ timer: TimerID, isSignalingUp: Bool, now: Timestamp, _ actions: inout [Action]
+        _ timer: TimerID, isSignalingUp: Bool, now: Timestamp, using generator: inout SeededGenerator,
+        _ actions: inout [Action]
     ) {
         switch timer {
         case .recovery:
             climb { $0.timerFired(now: now, &$1) }
-            drain(now: now, &actions)
-            renewRelay(now: now, &actions)
+            drain(now: now, using: &generator, &actions)
+            renewRelay(now: now, using: &generator, &actions)
         case .stall:
             watch { $0.timerFired(now: now, &$1) }
-            drain(now: now, isSignalingUp: isSignalingUp, &actions)
+            drain(now: now, isSignalingUp: isSignalingUp, using: &generator, &actions)
         }
     }
 
     // MARK: This side
 
     /// The application asks for a new path.
-    package mutating func restart(now: Timestamp, _ actions: inout [Action]) {
+    package mutating func restart(now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]) {
         climb { $0.restartRequested(.requested, now: now, &$1) }
-        drain(now: now, &actions)
+        drain(now: now, using: &generator, &actions)
     }
 
-    package mutating func hurry(_ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func hurry(
+        _ cause: RoomIncident.Cause, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         climb { $0.hurry(cause, now: now, &$1) }
-        drain(now: now, &actions)
+        drain(now: now, using: &generator, &actions)
     }
 
     /// This machine has slept for `sleep`.
-    package mutating func woke(after sleep: Duration, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func woke(
+        after sleep: Duration, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         relay.woke(after: sleep)
         climb { $0.woke(now: now, &$1) }
-        drain(now: now, &actions)
+        drain(now: now, using: &generator, &actions)
         watch { $0.woke(now: now, &$1) }
-        drain(now: now, &actions)
+        drain(now: now, using: &generator, &actions)
     }
 
     package mutating func networkChanged(
-        _ change: NetworkChange, isOther: Bool = false, now: Timestamp, _ actions: inout [Action]
+        _ change: NetworkChange, isOther: Bool = false, now: Timestamp, using generator: inout SeededGenerator,
+        _ actions: inout [Action]
     ) {
         let isLost = change.hasLost(path?.localAddress)
         climb { $0.networkChanged(isPathLost: isLost, isOther: isOther, now: now, &$1) }
-        drain(now: now, &actions)
+        drain(now: now, using: &generator, &actions)
     }
 
     /// There are fresh ICE servers, valid for `ttl`.
     package mutating func iceServersChanged(
-        _ servers: [ICEServer], ttl: Duration?, now: Timestamp, _ actions: inout [Action]
+        _ servers: [ICEServer], ttl: Duration?, now: Timestamp, using generator: inout SeededGenerator,
+        _ actions: inout [Action]
     ) {
         iceServers = servers
         relay.serversChanged(ttl: ttl, now: now)
         guard let connection = negotiation.connection else { return }
         actions.append(.command(connection, .updateICEServers(servers)))
-        renewRelay(now: now, &actions)
+        renewRelay(now: now, using: &generator, &actions)
     }
 
     /// Plans a new path where the present one uses relays whose credentials are old.
-    private mutating func renewRelay(now: Timestamp, _ actions: inout [Action]) {
+    private mutating func renewRelay(now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action])
+    {
         guard path?.local == .relay, ladder.canPlan, let earliest = relay.earliest(now: now) else { return }
-        var generator = self.generator
         climb { $0.plan(.relayCredentials, from: earliest, using: &generator, &$1) }
-        drain(now: now, &actions)
-        _ = self.generator.next()
+        drain(now: now, using: &generator, &actions)
     }
 
     // MARK: The parts
 
     /// Lets the negotiation decide.
-    private mutating func negotiate(
-        _ body: (inout NegotiationMachine, inout SeededGenerator, inout [NegotiationMachine.Action]) -> Void
-    ) {
-        body(&negotiation, &generator, &negotiationActions)
+    private mutating func negotiate(_ body: (inout NegotiationMachine, inout [NegotiationMachine.Action]) -> Void) {
+        body(&negotiation, &negotiationActions)
         agenda.add(&negotiationActions, as: Step.negotiation)
     }
 
@@ -280,23 +285,28 @@ package struct PeerMachine: Sendable {
     }
 
     /// Carries out what the parts have decided, and what follows from it.
-    private mutating func drain(now: Timestamp, isSignalingUp: Bool = true, _ actions: inout [Action]) {
+    private mutating func drain(
+        now: Timestamp, isSignalingUp: Bool = true, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         while let step = agenda.next() {
             switch step {
             case .negotiation(let action): perform(action, now: now, &actions)
-            case .ladder(let action): perform(action, now: now, &actions)
+            case .ladder(let action): perform(action, now: now, using: &generator, &actions)
             case .stall(let action): perform(action, now: now, isSignalingUp: isSignalingUp, &actions)
             case .act(let action): actions.append(action)
             }
         }
     }
 
-    private mutating func perform(_ action: RecoveryLadder.Action, now: Timestamp, _ actions: inout [Action]) {
+    private mutating func perform(
+        _ action: RecoveryLadder.Action, now: Timestamp, using generator: inout SeededGenerator,
+        _ actions: inout [Action]
+    ) {
         switch action {
         case .restart(let isSuperseding, let cause):
             if cause == .relayCredentials { relay.renewed(now: now) }
-            negotiate { $0.restart(superseding: isSuperseding, reason: cause.rawValue, using: &$1, &$2) }
-        case .rebuild(let cause): negotiate { $0.rebuild(reason: cause.rawValue, using: &$1, &$2) }
+            negotiate { $0.restart(superseding: isSuperseding, reason: cause.rawValue, using: &generator, &$1) }
+        case .rebuild(let cause): negotiate { $0.rebuild(reason: cause.rawValue, using: &generator, &$1) }
         case .probe: if let connection { actions.append(.command(connection, .probe)) }
         case .scheduleTimer(let time): actions.append(.scheduleTimer(.recovery, at: time))
         case .changeStatus(let status):
@@ -328,8 +338,7 @@ package struct PeerMachine: Sendable {
         case .setRemoteDescription(let id, let description):
             if !isOfferer { relay.roundAnswered() }
             actions.append(.command(id, .setRemoteDescription(description)))
-        case .addRemoteCandidate(let id, let candidate):
-            actions.append(.command(id, .addRemoteCandidate(candidate)))
+        case .addRemoteCandidate(let id, let candidate): actions.append(.command(id, .addRemoteCandidate(candidate)))
         case .signal(let id, let round, let body):
             actions.append(
                 .signal(
@@ -363,8 +372,8 @@ package struct PeerMachine: Sendable {
     /// Looks for the reason of a stall. Where this machine does not know it, the transport is asked.
     private mutating func inquire(now: Timestamp, isSignalingUp: Bool, _ actions: inout [Action]) {
         let situation = StallObstacle.Situation(
-            isSignalingUp: isSignalingUp, isReachable: ladder.isReachable, isIdle: ladder.isIdle,
-            isHeld: ladder.isHeld, progress: negotiation.progress)
+            isSignalingUp: isSignalingUp, isReachable: ladder.isReachable, isIdle: ladder.isIdle, isHeld: ladder.isHeld,
+            progress: negotiation.progress)
         if !isConnected, let reason = obstacle.reason(in: situation, now: now) {
             watch { $0.found(reason, now: now, &$1) }
         } else if let connection {

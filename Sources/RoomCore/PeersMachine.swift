@@ -46,25 +46,33 @@ package struct PeersMachine: Sendable {
     // MARK: Who is there
 
     /// The participant has come. `peer`: a new machine for it.
-    package mutating func joined(_ peer: PeerMachine, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func joined(
+        _ peer: PeerMachine, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         mayHaveIdlePeers = true
         peers[peer.participant.id] = peer
-        with(peer.participant.id, &actions) { $0.appeared(now: now, &$1) }
+        with(peer.participant.id, &actions) { $0.appeared(now: now, using: &generator, &$1) }
     }
 
-    package mutating func returned(_ participant: ParticipantID, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func returned(
+        _ participant: ParticipantID, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         missed.remove(participant)
-        with(participant, &actions) { $0.rejoined(.peerRejoined, now: now, &$1) }
+        with(participant, &actions) { $0.rejoined(.peerRejoined, now: now, using: &generator, &$1) }
     }
 
     /// A rejoin did not find the participant.
-    package mutating func missed(_ participant: ParticipantID, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func missed(
+        _ participant: ParticipantID, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         missed.insert(participant)
-        with(participant, &actions) { $0.setReachable(false, now: now, &$1) }
+        with(participant, &actions) { $0.setReachable(false, now: now, using: &generator, &$1) }
     }
 
-    package mutating func left(_ participant: ParticipantID, now: Timestamp, _ actions: inout [Action]) {
-        with(participant, &actions) { $0.end(now: now, &$1) }
+    package mutating func left(
+        _ participant: ParticipantID, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
+        with(participant, &actions) { $0.end(now: now, using: &generator, &$1) }
         pace.forget(participant)
         shortages.remove(participant)
         peers[participant] = nil
@@ -72,16 +80,17 @@ package struct PeersMachine: Sendable {
     }
 
     package mutating func changed(
-        _ participant: Participant, hasRejoined: Bool, now: Timestamp, _ actions: inout [Action]
+        _ participant: Participant, hasRejoined: Bool, now: Timestamp, using generator: inout SeededGenerator,
+        _ actions: inout [Action]
     ) {
         with(participant.id, &actions) {
             $0.changed(participant)
-            if hasRejoined { $0.rejoined(.peerRejoined, now: now, &$1) }
+            if hasRejoined { $0.rejoined(.peerRejoined, now: now, using: &generator, &$1) }
         }
     }
 
     /// Answerers wait for their offers at once; offerers take turns.
-    package mutating func begin(now: Timestamp, _ actions: inout [Action]) {
+    package mutating func begin(now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]) {
         guard mayHaveIdlePeers else { return }
         mayHaveIdlePeers = false
         var connecting = peers.values.count(where: \.isConnectingFirst)
@@ -94,7 +103,7 @@ package struct PeersMachine: Sendable {
                 }
                 connecting += 1
             }
-            with(participant, &actions) { $0.begin(now: now, &$1) }
+            with(participant, &actions) { $0.begin(now: now, using: &generator, &$1) }
         }
     }
 
@@ -104,19 +113,23 @@ package struct PeersMachine: Sendable {
 
     /// Takes a signal. An offer may have to wait for its turn; its candidates, which come behind it, wait in the
     /// machine of its peer.
-    package mutating func received(_ signal: Signal, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func received(
+        _ signal: Signal, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         if case .description(let description) = signal.body, description.kind == .offer,
             peers[signal.peer]?.willAnswer(signal) == true, !pace.admits(signal, now: now)
         {
             if let deadline = pace.nextDeadline { actions.append(.scheduleOffersTimer(at: deadline)) }
             return
         }
-        with(signal.peer, &actions) { $0.received(signal, now: now, &$1) }
+        with(signal.peer, &actions) { $0.received(signal, now: now, using: &generator, &$1) }
     }
 
-    package mutating func offersTimerFired(now: Timestamp, _ actions: inout [Action]) {
+    package mutating func offersTimerFired(
+        now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         while let offer = pace.next(now: now) {
-            with(offer.peer, &actions) { $0.received(offer, now: now, &$1) }
+            with(offer.peer, &actions) { $0.received(offer, now: now, using: &generator, &$1) }
         }
         if let deadline = pace.nextDeadline { actions.append(.scheduleOffersTimer(at: deadline)) }
     }
@@ -125,10 +138,10 @@ package struct PeersMachine: Sendable {
 
     package mutating func handle(
         _ fact: PeerFact, _ participant: ParticipantID, of connection: PeerConnectionID, now: Timestamp,
-        _ actions: inout [Action]
+        using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
         guard isCurrent(connection, of: participant) else { return }
-        with(participant, &actions) { $0.handle(fact, of: connection, now: now, &$1) }
+        with(participant, &actions) { $0.handle(fact, of: connection, now: now, using: &generator, &$1) }
         switch fact {
         case .notPrepared(let failure), .gatheringFailed(let failure):
             // Once, until a path was found after all.
@@ -139,12 +152,14 @@ package struct PeersMachine: Sendable {
     }
 
     /// The application asks for a new path, to one participant or to all.
-    package mutating func restart(_ participant: ParticipantID?, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func restart(
+        _ participant: ParticipantID?, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         shortages = []
         if let participant {
-            with(participant, &actions) { $0.restart(now: now, &$1) }
+            with(participant, &actions) { $0.restart(now: now, using: &generator, &$1) }
         } else {
-            each(&actions) { peer, _, actions in peer.restart(now: now, &actions) }
+            each(&actions) { peer, _, actions in peer.restart(now: now, using: &generator, &actions) }
         }
     }
 

@@ -42,7 +42,7 @@ package struct RoomMachine: Sendable {
         self.configuration = configuration
         self.addresses = addresses
         generator = SeededGenerator(seed: seed)
-        signaling = SignalingMachine(configuration, generator: SeededGenerator(seed: generator.next()))
+        signaling = SignalingMachine(configuration)
         session = RoomSessionMachine(configuration)
         peers = PeersMachine(configuration.recovery)
     }
@@ -72,9 +72,9 @@ package struct RoomMachine: Sendable {
         take(event, now, &actions)
         drain(now, &actions)
         if wasConnected, !signaling.isConnected, !isEnded {
-            eachPeer { peer, _, actions in peer.setReachable(false, now: now, &actions) }
+            eachPeer { peer, _, generator, actions in peer.setReachable(false, now: now, using: &generator, &actions) }
         }
-        if signaling.isConnected { connect { $0.begin(now: now, &$1) } }
+        if signaling.isConnected { connect { $0.begin(now: now, using: &$1, &$2) } }
         drain(now, &actions)
         return actions
     }
@@ -83,17 +83,19 @@ package struct RoomMachine: Sendable {
         switch event {
         case .started:
             attend { $0.attempted(now: now, &$1) }
-            signal { $0.start(now: now, &$1) }
-        case .leaveRequested: signal { $0.leave(&$1) }
+            signal { $0.start(now: now, &$2) }
+        case .leaveRequested: signal { $0.leave(&$2) }
         case .reconnectRequested:
-            signal { $0.hurry(now: now, &$1) }
-            eachPeer { peer, _, actions in peer.hurry(.reconnectRequested, now: now, &actions) }
+            signal { $0.hurry(now: now, using: &$1, &$2) }
+            eachPeer { peer, _, generator, actions in
+                peer.hurry(.reconnectRequested, now: now, using: &generator, &actions)
+            }
         case .networkChanged(let change): networkChanged(change, now)
         case .woke(let sleep):
-            signal { $0.woke(after: sleep, now: now, &$1) }
+            signal { $0.woke(after: sleep, now: now, using: &$1, &$2) }
             drain(now, &actions)
             attend { $0.woke(after: sleep, now: now, &$1) }
-            eachPeer { peer, _, actions in peer.woke(after: sleep, now: now, &actions) }
+            eachPeer { peer, _, generator, actions in peer.woke(after: sleep, now: now, using: &generator, &actions) }
         case .metadataUpdated(let metadata):
             session.update(metadata: metadata)
             // Before the first join, `hello` carries it.
@@ -105,20 +107,21 @@ package struct RoomMachine: Sendable {
             }
             send(.kick(Kick(participant: participant, reason: reason)), now)
         case .closeRequested(let reason): send(.closeRoom(reason: reason), now)
-        case .restartRequested(let participant): connect { $0.restart(participant, now: now, &$1) }
+        case .restartRequested(let participant): connect { $0.restart(participant, now: now, using: &$1, &$2) }
         case .timerFired(let timer): timerFired(timer, now)
-        case .transportConnected(let generation): signal { $0.transportConnected(generation, now: now, &$1) }
+        case .transportConnected(let generation): signal { $0.transportConnected(generation, now: now, &$2) }
         case .transportFailed(let generation, let failure):
-            signal { $0.transportFailed(generation, failure, now: now, &$1) }
+            signal { $0.transportFailed(generation, failure, now: now, using: &$1, &$2) }
         case .transportClosed(let generation, let failure):
-            signal { $0.transportClosed(generation, failure, now: now, &$1) }
-        case .received(let envelope, let generation): signal { $0.received(envelope, generation, now: now, &$1) }
+            signal { $0.transportClosed(generation, failure, now: now, using: &$1, &$2) }
+        case .received(let envelope, let generation):
+            signal { $0.received(envelope, generation, now: now, using: &$1, &$2) }
         case .receivedMalformed(let error, let generation):
             actions.append(.emit(.error(.malformed(error))))
-            signal { $0.receivedMalformed(error, generation, now: now, &$1) }
+            signal { $0.receivedMalformed(error, generation, now: now, using: &$1, &$2) }
         case .credentialReady(let token, let expiresAt):
-            signal { $0.credentialReady(token: token, expiresAt: expiresAt, now: now, &$1) }
-        case .credentialFailed(let failure): signal { $0.credentialFailed(failure, now: now, &$1) }
+            signal { $0.credentialReady(token: token, expiresAt: expiresAt, now: now, &$2) }
+        case .credentialFailed(let failure): signal { $0.credentialFailed(failure, now: now, using: &$1, &$2) }
         case .iceServersProvided(let servers, let ttl):
             attend { $0.iceServersProvided(servers, ttl: ttl, now: now, &$1) }
         case .iceServersFailed(let failure): attend { $0.iceServersFailed(failure, now: now, &$1) }
@@ -131,7 +134,7 @@ package struct RoomMachine: Sendable {
         _ actions: inout [Action]
     ) {
         switch fact {
-        case .serverIsBack: signal { $0.serverIsBack(now: now, &$1) }
+        case .serverIsBack: signal { $0.serverIsBack(now: now, using: &$1, &$2) }
         // True also when the connection is closed already: it was its last message.
         case .leaving: attend { $0.peerLeaving(participant, &$1) }
         case .localDescription, .localCandidate, .endOfLocalCandidates, .state, .channelClosed, .liveness, .checked,
@@ -139,7 +142,7 @@ package struct RoomMachine: Sendable {
             .unacknowledged, .acknowledged, .unheard:
             guard peers.isCurrent(connection, of: participant) else { return }
             let wasRecovering = peers.isRecovering(participant)
-            connect { $0.handle(fact, participant, of: connection, now: now, &$1) }
+            connect { $0.handle(fact, participant, of: connection, now: now, using: &$1, &$2) }
             drain(now, &actions)
             conclude(from: fact, wasRecovering: wasRecovering, now)
         }
@@ -150,10 +153,10 @@ package struct RoomMachine: Sendable {
     private mutating func conclude(from fact: PeerFact, wasRecovering: Bool, _ now: Timestamp) {
         switch fact {
         case .liveness(.suspect), .state(.disconnected):
-            if signaling.isConnected { signal { $0.hurry(now: now, &$1) } }
+            if signaling.isConnected { signal { $0.hurry(now: now, using: &$1, &$2) } }
         case .liveness(.alive), .state(.connected):
-            if wasRecovering, !signaling.isConnected { signal { $0.hurry(now: now, &$1) } }
-        case .unheard: signal { $0.unheard(now: now, &$1) }
+            if wasRecovering, !signaling.isConnected { signal { $0.hurry(now: now, using: &$1, &$2) } }
+        case .unheard: signal { $0.unheard(now: now, using: &$1, &$2) }
         case .localDescription, .localCandidate, .endOfLocalCandidates, .state, .channelClosed, .checked, .pathChanged,
             .dataArrived, .closed, .descriptionRefused, .notPrepared, .gatheringFailed, .diagnosed, .unacknowledged,
             .acknowledged, .serverIsBack, .leaving:
@@ -162,16 +165,18 @@ package struct RoomMachine: Sendable {
     }
 
     private mutating func networkChanged(_ change: NetworkChange, _ now: Timestamp) {
-        signal { $0.networkChanged(isLost: change.hasLost(change.signalingAddress), now: now, &$1) }
+        signal { $0.networkChanged(isLost: change.hasLost(change.signalingAddress), now: now, using: &$1, &$2) }
         let isOther = change.addresses != nil && change.addresses != addresses
         addresses = change.addresses ?? addresses
-        eachPeer { peer, _, actions in peer.networkChanged(change, isOther: isOther, now: now, &actions) }
+        eachPeer { peer, _, generator, actions in
+            peer.networkChanged(change, isOther: isOther, now: now, using: &generator, &actions)
+        }
     }
 
     private mutating func timerFired(_ timer: TimerID, _ now: Timestamp) {
-        signal { $0.checkLateness(now: now, &$1) }
+        signal { $0.checkLateness(now: now, using: &$1, &$2) }
         switch timer {
-        case .signaling(let timer): signal { $0.timerFired(timer, now: now, &$1) }
+        case .signaling(let timer): signal { $0.timerFired(timer, now: now, using: &$1, &$2) }
         case .session:
             let isConnected = signaling.isConnected
             let isCatchingUp = signaling.isCatchingUp
@@ -182,20 +187,22 @@ package struct RoomMachine: Sendable {
             }
         case .peer(let participant, let timer):
             let isSignalingUp = signaling.isConnected
-            connect { peers, actions in
+            connect { peers, generator, actions in
                 peers.with(participant, &actions) {
-                    $0.timerFired(timer, isSignalingUp: isSignalingUp, now: now, &$1)
+                    $0.timerFired(timer, isSignalingUp: isSignalingUp, now: now, using: &generator, &$1)
                 }
             }
-        case .offers: connect { $0.offersTimerFired(now: now, &$1) }
+        case .offers: connect { $0.offersTimerFired(now: now, using: &$1, &$2) }
         }
     }
 
     // MARK: The parts
 
     /// Lets signaling decide.
-    private mutating func signal(_ body: (inout SignalingMachine, inout [SignalingMachine.Action]) -> Void) {
-        body(&signaling, &signalingActions)
+    private mutating func signal(
+        _ body: (inout SignalingMachine, inout SeededGenerator, inout [SignalingMachine.Action]) -> Void
+    ) {
+        body(&signaling, &generator, &signalingActions)
         agenda.add(&signalingActions, as: Step.signaling)
     }
 
@@ -206,19 +213,21 @@ package struct RoomMachine: Sendable {
     }
 
     /// Lets the peers decide.
-    private mutating func connect(_ body: (inout PeersMachine, inout [PeersMachine.Action]) -> Void) {
-        body(&peers, &peersActions)
+    private mutating func connect(
+        _ body: (inout PeersMachine, inout SeededGenerator, inout [PeersMachine.Action]) -> Void
+    ) {
+        body(&peers, &generator, &peersActions)
         agenda.add(&peersActions, as: Step.peers)
     }
 
     private mutating func eachPeer(
-        _ body: (inout PeerMachine, ParticipantID, inout [PeerMachine.Action]) -> Void
+        _ body: (inout PeerMachine, ParticipantID, inout SeededGenerator, inout [PeerMachine.Action]) -> Void
     ) {
-        connect { peers, actions in peers.each(&actions, body) }
+        connect { peers, generator, actions in peers.each(&actions) { body(&$0, $1, &generator, &$2) } }
     }
 
     private mutating func send(_ message: ClientMessage, _ now: Timestamp) {
-        signal { $0.send(message, now: now, &$1) }
+        signal { $0.send(message, now: now, using: &$1, &$2) }
     }
 
     /// Carries out what the parts have decided, and what follows from it.
@@ -258,7 +267,7 @@ package struct RoomMachine: Sendable {
         case .requestHello(let token, let received, let mustRejoin, let attempt):
             recovery.connected(now: now)
             let hello = session.hello(token: token, received: received, mustRejoin: mustRejoin, attempt: attempt)
-            signal { $0.greet(hello, &$1) }
+            signal { $0.greet(hello, &$2) }
         case .deliver(let message, let isReplayed): receive(message, isReplayed: isReplayed, now)
         case .overflow(let dropped): actions.append(.emit(.error(.queueOverflow(dropped: dropped))))
         }
@@ -289,19 +298,17 @@ package struct RoomMachine: Sendable {
 
     private mutating func welcome(_ known: Set<ParticipantID>, isResumed: Bool, _ now: Timestamp) {
         let known = known.subtracting(peers.missed)
-        eachPeer { peer, participant, actions in
+        eachPeer { peer, participant, generator, actions in
             // Above all those that the server does not know: they have not come back yet.
             peer.tell(.tellServerIsBack, &actions)
             guard known.contains(participant) else { return }
             if isResumed {
-                peer.setReachable(true, now: now, &actions)
+                peer.setReachable(true, now: now, using: &generator, &actions)
             } else {
-                peer.rejoined(.rejoined, now: now, &actions)
+                peer.rejoined(.rejoined, now: now, using: &generator, &actions)
             }
         }
-        if let incident = recovery.back(isResumed: isResumed, now: now) {
-            agenda.add(.act(.emit(.incident(incident))))
-        }
+        if let incident = recovery.back(isResumed: isResumed, now: now) { agenda.add(.act(.emit(.incident(incident)))) }
     }
 
     private mutating func refused(_ error: ProtocolError, _ now: Timestamp) {
@@ -311,30 +318,30 @@ package struct RoomMachine: Sendable {
             // A signal to a participant that has just left.
             if error.code == .peerNotFound { return }
             agenda.add(.act(.emit(.error(.refused(error)))))
-        case .tryAgain: signal { $0.abortAndRetry(failure, now: now, &$1) }
+        case .tryAgain: signal { $0.abortAndRetry(failure, now: now, using: &$1, &$2) }
         case .rejoin:
             signaling.requireRejoin()
-            signal { $0.abortAndRetry(failure, now: now, &$1) }
+            signal { $0.abortAndRetry(failure, now: now, using: &$1, &$2) }
         case .refreshCredential:
             var isRefreshing = false
-            signal { isRefreshing = $0.refreshCredential(failure, now: now, &$1) }
+            signal { isRefreshing = $0.refreshCredential(failure, now: now, using: &$1, &$2) }
             if isRefreshing { return }
             if session.forgetSession() {
                 signaling.requireRejoin()
-                signal { $0.abortAndRetry(failure, now: now, &$1) }
+                signal { $0.abortAndRetry(failure, now: now, using: &$1, &$2) }
             } else {
-                signal { $0.close(.refused(failure), &$1) }
+                signal { $0.close(.refused(failure), &$2) }
             }
-        case .end(let reason): signal { $0.close(reason, &$1) }
+        case .end(let reason): signal { $0.close(reason, &$2) }
         }
     }
 
     private mutating func end(_ reason: EndReason, _ now: Timestamp) {
         endReason = reason
-        eachPeer { peer, _, actions in
+        eachPeer { peer, _, generator, actions in
             // The server may not be there to say so, or the message to it may be lost.
             if reason == .left { peer.tell(.tellLeaving, &actions) }
-            peer.end(now: now, &actions)
+            peer.end(now: now, using: &generator, &actions)
         }
         agenda.add(.conclude(reason))
     }
@@ -351,27 +358,28 @@ package struct RoomMachine: Sendable {
         switch action {
         case .joined(let membership): actions.append(.emit(.joined(membership)))
         case .peerJoined(let participant): join(participant, now, &actions)
-        case .peerReturned(let participant): connect { $0.returned(participant.id, now: now, &$1) }
-        case .peerMissed(let participant): connect { $0.missed(participant, now: now, &$1) }
+        case .peerReturned(let participant): connect { $0.returned(participant.id, now: now, using: &$1, &$2) }
+        case .peerMissed(let participant): connect { $0.missed(participant, now: now, using: &$1, &$2) }
         case .peerLeft(let participant, let reason):
-            connect { $0.left(participant.id, now: now, &$1) }
+            connect { $0.left(participant.id, now: now, using: &$1, &$2) }
             signaling.removeUnsentSignals { $0.peer == participant.id }
             agenda.add(.act(.cancelTimer(.peer(participant.id, .recovery))))
             agenda.add(.act(.cancelTimer(.peer(participant.id, .stall))))
             agenda.add(.act(.emit(.peerLeft(participant, reason: reason))))
         case .peerChanged(let participant, let hasRejoined):
             actions.append(.emit(.peerChanged(participant)))
-            connect { $0.changed(participant, hasRejoined: hasRejoined, now: now, &$1) }
-        case .hostChanged(let participant, let term):
-            actions.append(.emit(.hostChanged(participant, term: term)))
-        case .signal(let message): connect { $0.received(message, now: now, &$1) }
+            connect { $0.changed(participant, hasRejoined: hasRejoined, now: now, using: &$1, &$2) }
+        case .hostChanged(let participant, let term): actions.append(.emit(.hostChanged(participant, term: term)))
+        case .signal(let message): connect { $0.received(message, now: now, using: &$1, &$2) }
         case .iceServersChanged(let servers, let ttl):
-            eachPeer { peer, _, actions in peer.iceServersChanged(servers, ttl: ttl, now: now, &actions) }
+            eachPeer { peer, _, generator, actions in
+                peer.iceServersChanged(servers, ttl: ttl, now: now, using: &generator, &actions)
+            }
         case .requestICEServers: actions.append(.requestICEServers)
         case .iceServersFailed(let failure): actions.append(.emit(.error(.refused(.iceProviderFailed(failure)))))
         case .iceServersUnusable(let fault): actions.append(.emit(.error(.iceServers(fault))))
-        case .askServer: signal { $0.catchUp(now: now, &$1) }
-        case .refreshICEServers: signal { $0.reconnectInOrder(now: now, &$1) }
+        case .askServer: signal { $0.catchUp(now: now, using: &$1, &$2) }
+        case .refreshICEServers: signal { $0.reconnectInOrder(now: now, &$2) }
         case .scheduleTimer(let time): actions.append(.scheduleTimer(.session, at: time))
         }
     }
@@ -381,8 +389,8 @@ package struct RoomMachine: Sendable {
         actions.append(.emit(.peerJoined(participant)))
         let peer = PeerMachine(
             participant, us: us, configuration: configuration.recovery, iceServers: session.iceServers,
-            iceServersAt: session.iceServersAt, generator: SeededGenerator(seed: generator.next()))
-        connect { $0.joined(peer, now: now, &$1) }
+            iceServersAt: session.iceServersAt)
+        connect { $0.joined(peer, now: now, using: &$1, &$2) }
     }
 
     // MARK: Peers
@@ -406,17 +414,14 @@ package struct RoomMachine: Sendable {
     private mutating func send(_ message: Signal, _ now: Timestamp) {
         if case .description = message.body {
             signaling.removeUnsentSignals {
-                $0.peer == message.peer
-                    && ($0.connection != message.connection || $0.negotiation < message.negotiation)
+                $0.peer == message.peer && ($0.connection != message.connection || $0.negotiation < message.negotiation)
             }
         }
         send(.signal(message), now)
     }
 
     private func cancelTimers(of participant: ParticipantID, _ actions: inout [Action]) {
-        actions += [
-            .cancelTimer(.peer(participant, .recovery)), .cancelTimer(.peer(participant, .stall)),
-        ]
+        actions += [.cancelTimer(.peer(participant, .recovery)), .cancelTimer(.peer(participant, .stall))]
     }
 }
 

@@ -4,7 +4,9 @@ package import TransportValues
 
 extension SignalingMachine {
     /// Says something to the server: now, or as soon as there is a connection. Numbered, and kept until acknowledged.
-    package mutating func send(_ message: ClientMessage, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func send(
+        _ message: ClientMessage, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         guard !isClosed else { return }
         if !outgoing.append(message) {
             // Nothing is acknowledged, or nobody has come back for long: what was negotiated meanwhile is worth nothing
@@ -15,7 +17,8 @@ extension SignalingMachine {
             if case .kick = message { _ = outgoing.append(message) }
             actions.append(.overflow(dropped: before + 1 - outgoing.count))
             if case .connected = state {
-                abortAndRetry(SignalingFailure("the server acknowledges nothing"), now: now, &actions)
+                abortAndRetry(
+                    SignalingFailure("the server acknowledges nothing"), now: now, using: &generator, &actions)
             }
             return
         }
@@ -30,19 +33,21 @@ extension SignalingMachine {
 
     package mutating func received(
         _ envelope: Envelope<ServerMessage>, _ generation: ConnectionGeneration, now: Timestamp,
-        _ actions: inout [Action]
+        using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
         guard generation == currentGeneration else { return }
-        checkLateness(now: now, &actions)
+        checkLateness(now: now, using: &generator, &actions)
         switch state {
         case .idle, .waiting, .fetching, .opening, .closed: return
-        case .greeting(let greeting): receivedGreeting(envelope.message, greeting, now: now, &actions)
-        case .connected(let connected): receivedConnected(envelope, connected, now: now, &actions)
+        case .greeting(let greeting):
+            receivedGreeting(envelope.message, greeting, now: now, using: &generator, &actions)
+        case .connected(let connected): receivedConnected(envelope, connected, now: now, using: &generator, &actions)
         }
     }
 
     package mutating func receivedMalformed(
-        _ error: ProtocolError, _ generation: ConnectionGeneration, now: Timestamp, _ actions: inout [Action]
+        _ error: ProtocolError, _ generation: ConnectionGeneration, now: Timestamp,
+        using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
         guard generation == currentGeneration else { return }
         if error.code == .versionMismatch {
@@ -50,35 +55,38 @@ extension SignalingMachine {
         } else if !error.isFatal, case .connected(let connected) = state {
             // From a newer server, or over a limit of ours: counted, so that it is not sent again for ever, and passed
             // over.
-            _ = arrived(sequence: error.sequence, connected, now: now, &actions)
+            _ = arrived(sequence: error.sequence, connected, now: now, using: &generator, &actions)
         } else {
             // What it said is lost, and its number with it.
             mustRejoin = true
-            abortAndRetry(SignalingFailure(error), now: now, &actions)
+            abortAndRetry(SignalingFailure(error), now: now, using: &generator, &actions)
         }
     }
 
     private mutating func receivedGreeting(
-        _ message: ServerMessage, _ greeting: Greeting, now: Timestamp, _ actions: inout [Action]
+        _ message: ServerMessage, _ greeting: Greeting, now: Timestamp, using generator: inout SeededGenerator,
+        _ actions: inout [Action]
     ) {
         switch message {
-        case .joined(let joined): enter(joined, greeting, now: now, &actions)
+        case .joined(let joined): enter(joined, greeting, now: now, using: &generator, &actions)
         case .error: actions.append(.deliver(message, isReplayed: false))
-        case .goingAway(let window): goAway(window, now: now, &actions)
+        case .goingAway(let window): goAway(window, now: now, using: &generator, &actions)
         case .ping(let id): actions.append(.send(Envelope(.pong(id: id)), greeting.generation))
         case .pong, .ack, .iceServers, .peerJoined, .peerLeft, .peerChanged, .hostChanged, .signal: break
         }
     }
 
     private mutating func enter(
-        _ joined: Joined, _ greeting: Greeting, now: Timestamp, _ actions: inout [Action]
+        _ joined: Joined, _ greeting: Greeting, now: Timestamp, using generator: inout SeededGenerator,
+        _ actions: inout [Action]
     ) {
         let toSend: [Envelope<ClientMessage>]
         if joined.isResumed {
             guard !mustRejoin, hasBeenConnected, let again = outgoing.resume(received: joined.received) else {
                 mustRejoin = true
                 abortAndRetry(
-                    SignalingFailure("the server resumed at another place of the stream"), now: now, &actions)
+                    SignalingFailure("the server resumed at another place of the stream"), now: now, using: &generator,
+                    &actions)
                 return
             }
             toSend = again
@@ -110,12 +118,13 @@ extension SignalingMachine {
     }
 
     private mutating func receivedConnected(
-        _ envelope: Envelope<ServerMessage>, _ connected: Connected, now: Timestamp, _ actions: inout [Action]
+        _ envelope: Envelope<ServerMessage>, _ connected: Connected, now: Timestamp,
+        using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
-        if let ack = envelope.ack, !acknowledged(ack, now: now, &actions) { return }
-        guard arrived(sequence: envelope.sequence, connected, now: now, &actions) else { return }
+        if let ack = envelope.ack, !acknowledged(ack, now: now, using: &generator, &actions) { return }
+        guard arrived(sequence: envelope.sequence, connected, now: now, using: &generator, &actions) else { return }
         switch envelope.message {
-        case .ack(let received): _ = acknowledged(received, now: now, &actions)
+        case .ack(let received): _ = acknowledged(received, now: now, using: &generator, &actions)
         case .ping(let id): transmit(Envelope(.pong(id: id)), connected.generation, &actions)
         case .pong(let id):
             // As `arrived` has left it.
@@ -123,7 +132,7 @@ extension SignalingMachine {
             connected.liveness.pong(id: id)
             state = .connected(connected)
         case .joined: break
-        case .goingAway(let window): goAway(window, now: now, &actions)
+        case .goingAway(let window): goAway(window, now: now, using: &generator, &actions)
         case .peerJoined, .peerLeft, .peerChanged, .hostChanged, .signal, .iceServers, .error:
             let isReplayed = envelope.sequence.map { $0 <= connected.replayedUpTo } ?? false
             actions.append(.deliver(envelope.message, isReplayed: isReplayed))
@@ -132,7 +141,8 @@ extension SignalingMachine {
 
     /// A message is a sign of life, and takes its place in the stream. False: it is not to be acted upon.
     private mutating func arrived(
-        sequence: SequenceNumber?, _ connected: Connected, now: Timestamp, _ actions: inout [Action]
+        sequence: SequenceNumber?, _ connected: Connected, now: Timestamp, using generator: inout SeededGenerator,
+        _ actions: inout [Action]
     ) -> Bool {
         var connected = connected
         if connected.liveness.evidence(now: now) {
@@ -149,26 +159,29 @@ extension SignalingMachine {
             return false
         case .gap:
             mustRejoin = true
-            abortAndRetry(SignalingFailure("a message of the server is missing"), now: now, &actions)
+            abortAndRetry(SignalingFailure("a message of the server is missing"), now: now, using: &generator, &actions)
             return false
         }
     }
 
     private mutating func acknowledged(
-        _ sequence: SequenceNumber, now: Timestamp, _ actions: inout [Action]
+        _ sequence: SequenceNumber, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
     ) -> Bool {
         if outgoing.acknowledge(sequence) { return true }
         mustRejoin = true
-        abortAndRetry(SignalingFailure("the server acknowledged what was never sent"), now: now, &actions)
+        abortAndRetry(
+            SignalingFailure("the server acknowledged what was never sent"), now: now, using: &generator, &actions)
         return false
     }
 
     /// The server ends in order: both sides know what the other has, so the connection is left at once.
-    private mutating func goAway(_ window: RetryWindow, now: Timestamp, _ actions: inout [Action]) {
+    private mutating func goAway(
+        _ window: RetryWindow, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         if let generation = currentGeneration { actions.append(.closeTransport(generation, .goingAway)) }
         retry(
             SignalingFailure("the server is going away", retryAfter: window, cause: .serverGoingAway), now: now,
-            &actions)
+            using: &generator, &actions)
     }
 
     /// Acknowledges what came: with the next message, after a while, or at once when there is much of it.
@@ -201,9 +214,11 @@ extension SignalingMachine {
 
     // MARK: Time
 
-    package mutating func timerFired(_ timer: TimerID, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func timerFired(
+        _ timer: TimerID, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         switch timer {
-        case .attempt: attemptTimerFired(now: now, &actions)
+        case .attempt: attemptTimerFired(now: now, using: &generator, &actions)
         case .stability:
             guard case .connected(var connected) = state, let stableAt = connected.stableAt else { return }
             guard now >= stableAt else {
@@ -218,7 +233,7 @@ extension SignalingMachine {
             guard case .connected(var connected) = state else { return }
             let verdict = connected.liveness.check(now: now)
             state = .connected(connected)
-            act(on: verdict, connected.generation, now: now, &actions)
+            act(on: verdict, connected.generation, now: now, using: &generator, &actions)
         case .acknowledgement:
             guard case .connected(var connected) = state, let deadline = connected.ackDeadline else { return }
             guard now >= deadline else {
@@ -231,7 +246,9 @@ extension SignalingMachine {
         }
     }
 
-    private mutating func attemptTimerFired(now: Timestamp, _ actions: inout [Action]) {
+    private mutating func attemptTimerFired(
+        now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         func notYet(_ deadline: Timestamp) -> Bool {
             guard now < deadline else { return false }
             actions.append(.scheduleTimer(.attempt, at: deadline))
@@ -242,21 +259,22 @@ extension SignalingMachine {
         case .fetching(let until):
             // What the provider says later is for the next attempt, or for the hello of this one.
             if let until, !notYet(until) { open(now: now, &actions) }
-        case .waiting(let until):
-            if !notYet(until) { beginAttempt(now: now, &actions) }
+        case .waiting(let until): if !notYet(until) { beginAttempt(now: now, &actions) }
         case .opening(let opening):
             if !notYet(opening.deadline) {
-                abortAndRetry(SignalingFailure("connecting took too long"), now: now, &actions)
+                abortAndRetry(SignalingFailure("connecting took too long"), now: now, using: &generator, &actions)
             }
         case .greeting(let greeting):
             if !notYet(greeting.deadline) {
-                abortAndRetry(SignalingFailure("the server did not answer the hello"), now: now, &actions)
+                abortAndRetry(
+                    SignalingFailure("the server did not answer the hello"), now: now, using: &generator, &actions)
             }
         }
     }
 
     private mutating func act(
-        on verdict: Liveness.Verdict, _ generation: ConnectionGeneration, now: Timestamp, _ actions: inout [Action]
+        on verdict: Liveness.Verdict, _ generation: ConnectionGeneration, now: Timestamp,
+        using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
         switch verdict {
         case .checkAt(let time): actions.append(.scheduleTimer(.liveness, at: time))
@@ -265,38 +283,41 @@ extension SignalingMachine {
             actions.append(.scheduleTimer(.liveness, at: time))
         case .dead:
             abortAndRetry(
-                SignalingFailure("the server has been silent for too long", cause: .silence), now: now, &actions)
+                SignalingFailure("the server has been silent for too long", cause: .silence), now: now,
+                using: &generator, &actions)
         }
     }
 
     /// There is reason to act now: asks for a sign of life, or tries at once instead of waiting.
-    package mutating func hurry(now: Timestamp, _ actions: inout [Action]) {
+    package mutating func hurry(now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]) {
         switch state {
         case .idle, .fetching, .closed: break
         case .waiting: beginAttempt(now: now, &actions)
-        case .opening(let opening):
-            renew(opening.generation, since: opening.startedAt, now: now, &actions)
-        case .greeting(let greeting):
-            renew(greeting.generation, since: greeting.startedAt, now: now, &actions)
+        case .opening(let opening): renew(opening.generation, since: opening.startedAt, now: now, &actions)
+        case .greeting(let greeting): renew(greeting.generation, since: greeting.startedAt, now: now, &actions)
         case .connected(var connected):
             let verdict = connected.liveness.probe(now: now)
             state = .connected(connected)
-            act(on: verdict, connected.generation, now: now, &actions)
+            act(on: verdict, connected.generation, now: now, using: &generator, &actions)
         }
     }
 
     /// Before anything else: whether this process did not run for a while (stopped, starved) without having slept.
-    package mutating func checkLateness(now: Timestamp, _ actions: inout [Action]) {
+    package mutating func checkLateness(
+        now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         guard case .connected(var connected) = state, let verdict = connected.liveness.checkLateness(now: now) else {
             return
         }
         state = .connected(connected)
-        act(on: verdict, connected.generation, now: now, &actions)
+        act(on: verdict, connected.generation, now: now, using: &generator, &actions)
     }
 
     /// This machine has slept for so long. An open connection is asked for a sign of life, and has its time for it; an
     /// attempt that was under way is made anew; a credential has aged.
-    package mutating func woke(after sleep: Duration, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func woke(
+        after sleep: Duration, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         credential.expiresAt = credential.expiresAt.map { $0 - sleep }
         switch state {
         case .idle, .fetching, .closed: break
@@ -304,22 +325,26 @@ extension SignalingMachine {
         case .opening, .greeting:
             if let generation = currentGeneration { actions.append(.abortTransport(generation)) }
             beginAttempt(now: now, &actions)
-        case .connected: catchUp(now: now, &actions)
+        case .connected: catchUp(now: now, using: &generator, &actions)
         }
     }
 
     /// Asks an open connection for an answer, which comes behind all news that the server has told before.
-    package mutating func catchUp(now: Timestamp, _ actions: inout [Action]) {
+    package mutating func catchUp(now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]) {
         guard case .connected(var connected) = state else { return }
         let verdict = connected.liveness.woke(now: now)
         state = .connected(connected)
-        act(on: verdict, connected.generation, now: now, &actions)
+        act(on: verdict, connected.generation, now: now, using: &generator, &actions)
     }
 
     /// As `hurry`. `isLost`: the connection leaves from an address that this machine does not have any more. It would
     /// be silent for ever.
-    package mutating func networkChanged(isLost: Bool, now: Timestamp, _ actions: inout [Action]) {
-        guard isLost, case .connected(let connected) = state else { return hurry(now: now, &actions) }
+    package mutating func networkChanged(
+        isLost: Bool, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
+        guard isLost, case .connected(let connected) = state else {
+            return hurry(now: now, using: &generator, &actions)
+        }
         actions.append(.abortTransport(connected.generation))
         leaveConnected(&actions)
         cause = SignalingFailure("the connection's local address is gone", cause: .networkChanged)
@@ -330,23 +355,25 @@ extension SignalingMachine {
 
     /// Somebody else has just reached the server: the next attempt is made now. Believed once a second, so that nobody
     /// can drive us.
-    package mutating func serverIsBack(now: Timestamp, _ actions: inout [Action]) {
+    package mutating func serverIsBack(
+        now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         if let lastHintAt, now - lastHintAt < .seconds(1) { return }
         switch state {
         case .waiting, .opening:
             lastHintAt = now
-            hurry(now: now, &actions)
+            hurry(now: now, using: &generator, &actions)
         case .idle, .fetching, .greeting, .connected, .closed: break
         }
     }
 
     /// Somebody else hears nothing of us, and we hear him: what we send may go nowhere, to the server too. Believed
     /// once a second.
-    package mutating func unheard(now: Timestamp, _ actions: inout [Action]) {
+    package mutating func unheard(now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]) {
         if let lastHintAt, now - lastHintAt < .seconds(1) { return }
         guard isConnected else { return }
         lastHintAt = now
-        hurry(now: now, &actions)
+        hurry(now: now, using: &generator, &actions)
     }
 
     /// An attempt that has been under way for a while may be bound to a network that is no more.

@@ -84,7 +84,6 @@ package struct SignalingMachine: Sendable {
     let configuration: SignalingConfiguration
     let hasCredentialProvider: Bool
     var state = State.idle
-    var generator: SeededGenerator
     var backoff: Backoff
     var credential: Credential
     var outgoing: OutgoingStream
@@ -101,10 +100,9 @@ package struct SignalingMachine: Sendable {
     var lastHintAt: Timestamp?
     package private(set) var status = SignalingStatus.disconnected(cause: nil)
 
-    package init(_ configuration: MachineConfiguration, generator: SeededGenerator) {
+    package init(_ configuration: MachineConfiguration) {
         self.configuration = configuration.signaling
         hasCredentialProvider = configuration.hasCredentialProvider
-        self.generator = generator
         backoff = Backoff(configuration.signaling.backoff)
         credential = Credential(token: configuration.token)
         outgoing = OutgoingStream(
@@ -116,13 +114,9 @@ package struct SignalingMachine: Sendable {
         if case .connected(let connected) = state { connected.liveness.isCatchingUp } else { false }
     }
 
-    package var isConnected: Bool {
-        if case .connected = state { true } else { false }
-    }
+    package var isConnected: Bool { if case .connected = state { true } else { false } }
 
-    package var isClosed: Bool {
-        if case .closed = state { true } else { false }
-    }
+    package var isClosed: Bool { if case .closed = state { true } else { false } }
 
     /// Messages that wait for the server's acknowledgement or for a connection.
     package var queuedMessages: Int { outgoing.count }
@@ -184,14 +178,16 @@ package struct SignalingMachine: Sendable {
         if case .fetching = state { open(now: now, &actions) }
     }
 
-    package mutating func credentialFailed(_ failure: SignalingFailure, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func credentialFailed(
+        _ failure: SignalingFailure, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         guard case .fetching(let until) = state else { return }
         if !failure.isRetryable {
             close(.credentialFailed(failure), &actions)
         } else if until != nil {
             open(now: now, &actions)
         } else {
-            retry(failure, now: now, &actions)
+            retry(failure, now: now, using: &generator, &actions)
         }
     }
 
@@ -219,30 +215,34 @@ package struct SignalingMachine: Sendable {
     }
 
     package mutating func transportFailed(
-        _ generation: ConnectionGeneration, _ failure: SignalingFailure, now: Timestamp, _ actions: inout [Action]
+        _ generation: ConnectionGeneration, _ failure: SignalingFailure, now: Timestamp,
+        using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
         guard case .opening(let opening) = state, opening.generation == generation else { return }
         // Who was let in before is not shut out by a 403 of something on the way (a proxy, a portal): it may pass.
         if failure.status == 401 || (failure.status == 403 && !hasBeenConnected) {
-            if !refreshCredential(failure, now: now, &actions) { close(.refused(failure), &actions) }
+            if !refreshCredential(failure, now: now, using: &generator, &actions) { close(.refused(failure), &actions) }
         } else if failure.isRetryable || hasBeenConnected {
-            retry(failure, now: now, &actions)
+            retry(failure, now: now, using: &generator, &actions)
         } else {
             close(.refused(failure), &actions)
         }
     }
 
     package mutating func transportClosed(
-        _ generation: ConnectionGeneration, _ failure: SignalingFailure?, now: Timestamp, _ actions: inout [Action]
+        _ generation: ConnectionGeneration, _ failure: SignalingFailure?, now: Timestamp,
+        using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
         guard generation == currentGeneration else { return }
-        retry(failure ?? SignalingFailure("the server closed the connection"), now: now, &actions)
+        retry(failure ?? SignalingFailure("the server closed the connection"), now: now, using: &generator, &actions)
     }
 
     // MARK: Ends
 
     /// Gives up what there is and waits for the next attempt. The transport is gone, or `abortTransport` was said.
-    package mutating func retry(_ failure: SignalingFailure, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func retry(
+        _ failure: SignalingFailure, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         guard !isClosed else { return }
         leaveConnected(&actions)
         cause = failure
@@ -263,16 +263,18 @@ package struct SignalingMachine: Sendable {
     }
 
     /// As `retry`, for a transport that may still be open: it is ended without a close handshake.
-    package mutating func abortAndRetry(_ failure: SignalingFailure, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func abortAndRetry(
+        _ failure: SignalingFailure, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         if let generation = currentGeneration { actions.append(.abortTransport(generation)) }
-        retry(failure, now: now, &actions)
+        retry(failure, now: now, using: &generator, &actions)
     }
 
     /// Asks the provider for a new credential and tries again: at once, and behind a backoff when that was done not
     /// long ago. False, and nothing done, when another one would not help: a new one was refused, for another reason
     /// than its age, or the provider has no newer one than the one that is too old.
     package mutating func refreshCredential(
-        _ failure: SignalingFailure, now: Timestamp, _ actions: inout [Action]
+        _ failure: SignalingFailure, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
     ) -> Bool {
         let isNew = credential.forcedAt.map { now - $0 <= configuration.credentialMargin } ?? false
         let isOld = failure.code == .tokenExpired && credential.token != credential.refusedToken
@@ -280,7 +282,7 @@ package struct SignalingMachine: Sendable {
         credential.refusedToken = credential.token
         credential.mustForce = true
         if isNew {
-            abortAndRetry(failure, now: now, &actions)
+            abortAndRetry(failure, now: now, using: &generator, &actions)
             return true
         }
         if let generation = currentGeneration { actions.append(.abortTransport(generation)) }

@@ -43,7 +43,7 @@ import TransportValues
 
     @Test func aPathThatIsLostIsRestartedAtOnceAndAgainWhileItIsNotUpWithGrowingPatience() {
         var pair = makeConnected()
-        pair.act(.b) { machine, _, _ in _ = machine }
+        pair.act(.b) { machine, _, _, _ in _ = machine }
         #expect(pair.fact(.a, .state(.disconnected)).restarts == 1)
         pair.inFlight = [.a: [], .b: []]
         var times: [Double] = []
@@ -106,7 +106,7 @@ import TransportValues
 
     @Test func aFirstConnectionThatTakesTooLongIsRebuiltWithGrowingPatience() {
         var pair = Pair()
-        pair.act(.a) { $0.begin(now: $1, &$2) }
+        pair.act(.a) { $0.begin(now: $1, using: &$2, &$3) }
         var times: [Int] = []
         for second in 1...120 {
             if (pair.run(until: Double(second), delivers: false)[.a]?.creations ?? 0) > 0 { times.append(second) }
@@ -177,11 +177,11 @@ import TransportValues
 
     @Test func whileSignalingIsDownStepsAreHeldAndMadeAtOnceWhenItIsBack() {
         var pair = makeConnected()
-        pair.act(.a) { $0.setReachable(false, now: $1, &$2) }
+        pair.act(.a) { $0.setReachable(false, now: $1, using: &$2, &$3) }
         #expect(pair.fact(.a, .state(.disconnected)).restarts == 0)
         #expect(pair.run(until: 60)[.a]?.restarts == 0)
         #expect(pair.machines[.a]?.status == .recovering(.restart, attempt: 1, since: at(20)))
-        #expect(pair.act(.a) { $0.setReachable(true, now: $1, &$2) }.restarts == 1)
+        #expect(pair.act(.a) { $0.setReachable(true, now: $1, using: &$2, &$3) }.restarts == 1)
     }
 
     @Test(arguments: RejoinPolicy.allCases)
@@ -189,20 +189,20 @@ import TransportValues
         var configuration = RecoveryConfiguration()
         configuration.rejoinPolicy = policy
         var pair = makeConnected(configuration)
-        pair.act(.a) { $0.setReachable(false, now: $1, &$2) }
+        pair.act(.a) { $0.setReachable(false, now: $1, using: &$2, &$3) }
         pair.fact(.a, .state(.disconnected))
-        #expect(pair.act(.a) { $0.rejoined(.rejoined, now: $1, &$2) }.restarts == 1)
-        pair.act(.b) { $0.setReachable(false, now: $1, &$2) }
+        #expect(pair.act(.a) { $0.rejoined(.rejoined, now: $1, using: &$2, &$3) }.restarts == 1)
+        pair.act(.b) { $0.setReachable(false, now: $1, using: &$2, &$3) }
         pair.fact(.b, .closed(PeerFailure("boom")))
-        #expect(pair.act(.b) { $0.rejoined(.peerRejoined, now: $1, &$2) }.rebuildRequests == 1)
+        #expect(pair.act(.b) { $0.rejoined(.peerRejoined, now: $1, using: &$2, &$3) }.rebuildRequests == 1)
     }
 
     @Test func aPathThatComesBackByItselfMakesAHeldStepNeedless() {
         var pair = makeConnected()
-        pair.act(.a) { $0.setReachable(false, now: $1, &$2) }
+        pair.act(.a) { $0.setReachable(false, now: $1, using: &$2, &$3) }
         pair.fact(.a, .state(.disconnected))
         pair.fact(.a, .state(.connected))
-        #expect(pair.act(.a) { $0.setReachable(true, now: $1, &$2) }.restarts == 0)
+        #expect(pair.act(.a) { $0.setReachable(true, now: $1, using: &$2, &$3) }.restarts == 0)
         #expect(pair.machines[.a]?.status == .connected(nil))
     }
 
@@ -211,40 +211,41 @@ import TransportValues
         var configuration = RecoveryConfiguration()
         configuration.rejoinPolicy = policy
         var healthy = makeConnected(configuration)
-        healthy.act(.a) { $0.rejoined(.rejoined, now: $1, &$2) }
-        healthy.act(.b) { $0.rejoined(.rejoined, now: $1, &$2) }
+        healthy.act(.a) { $0.rejoined(.rejoined, now: $1, using: &$2, &$3) }
+        healthy.act(.b) { $0.rejoined(.rejoined, now: $1, using: &$2, &$3) }
         let actions = healthy.run(until: 21)
         #expect(actions[.a]?.restarts == (policy == .all ? 1 : 0))
         #expect(actions[.b]?.restartRequests == 0)
         #expect(healthy.machines[.a]?.status == .connected(nil))
         var suspect = makeConnected(configuration)
         suspect.fact(.a, .liveness(.suspect(since: at(20))))
-        #expect(suspect.act(.a) { $0.rejoined(.rejoined, now: $1, &$2) }.restarts == (policy == .none ? 0 : 1))
+        #expect(
+            suspect.act(.a) { $0.rejoined(.rejoined, now: $1, using: &$2, &$3) }.restarts == (policy == .none ? 0 : 1))
     }
 
     @Test func aRoundWhoseMessagesARejoinLostIsSuperseded() {
         var pair = makeConnected()
         pair.fact(.a, .state(.disconnected))
         pair.inFlight = [.a: [], .b: []]
-        #expect(pair.act(.a) { $0.rejoined(.rejoined, now: $1, &$2) }.restarts == 1)
+        #expect(pair.act(.a) { $0.rejoined(.rejoined, now: $1, using: &$2, &$3) }.restarts == 1)
         pair.deliverAll()
         pair.fact(.a, .state(.connected))
         pair.fact(.b, .state(.connected))
         #expect(pair.machines[.a]?.status == .connected(nil))
         // A first round cannot be restarted: it is made anew.
         var fresh = Pair()
-        fresh.act(.a) { $0.begin(now: $1, &$2) }
-        #expect(fresh.act(.a) { $0.rejoined(.rejoined, now: $1, &$2) }.creations == 1)
+        fresh.act(.a) { $0.begin(now: $1, using: &$2, &$3) }
+        #expect(fresh.act(.a) { $0.rejoined(.rejoined, now: $1, using: &$2, &$3) }.creations == 1)
     }
 
     @Test func aChangeOfTheNetworkProbesAndRestartsWithoutAnAnswerOnly() {
         var alive = makeConnected()
-        #expect(alive.act(.a) { $0.hurry(.networkChanged, now: $1, &$2) }.probes == 1)
+        #expect(alive.act(.a) { $0.hurry(.networkChanged, now: $1, using: &$2, &$3) }.probes == 1)
         #expect(alive.machines[.a]?.status == .connected(nil))
         alive.fact(.a, .liveness(.alive))
         #expect(alive.run(until: 30)[.a]?.restarts == 0)
         var silent = makeConnected()
-        silent.act(.a) { $0.hurry(.networkChanged, now: $1, &$2) }
+        silent.act(.a) { $0.hurry(.networkChanged, now: $1, using: &$2, &$3) }
         #expect(silent.run(until: 20.4)[.a]?.restarts == 0)
         #expect(silent.run(until: 20.5)[.a]?.restarts == 1)
     }
@@ -253,31 +254,32 @@ import TransportValues
         var pair = makeConnected()
         pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host, localAddress: "192.0.2.1")))
         let other = NetworkChange(addresses: ["192.0.2.1", "192.0.2.9"])
-        let actions = pair.act(.a) { $0.networkChanged(other, now: $1, &$2) }
+        let actions = pair.act(.a) { $0.networkChanged(other, now: $1, using: &$2, &$3) }
         #expect(actions.probes == 1 && actions.restarts == 0, "the path's address is still there")
         pair.fact(.a, .liveness(.alive))
         let gone = NetworkChange(addresses: [])
-        #expect(pair.act(.a) { $0.networkChanged(gone, now: $1, &$2) }.restarts == 1)
+        #expect(pair.act(.a) { $0.networkChanged(gone, now: $1, using: &$2, &$3) }.restarts == 1)
         pair.inFlight = [.a: [], .b: []]
         // What was gathered on the old network is of no use on the new one.
         let new = NetworkChange(addresses: ["192.0.2.2"])
-        #expect(pair.act(.a) { $0.networkChanged(new, now: $1, &$2) }.restarts == 0, "not twice in a moment")
+        #expect(
+            pair.act(.a) { $0.networkChanged(new, now: $1, using: &$2, &$3) }.restarts == 0, "not twice in a moment")
         #expect(pair.run(until: 20.1, delivers: false)[.a]?.restarts == 1)
         pair.run(until: 20.3, delivers: false)
-        #expect(pair.act(.a) { $0.networkChanged(gone, now: $1, &$2) }.restarts == 1)
+        #expect(pair.act(.a) { $0.networkChanged(gone, now: $1, using: &$2, &$3) }.restarts == 1)
     }
 
     /// The old address goes and the new one comes a moment later: the other side may have answered in between.
     @Test func anAnswerIsNoPathWhereTheOldOneIsLost() {
         var pair = makeConnected()
         pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host, localAddress: "192.0.2.1")))
-        let actions = pair.act(.a) { $0.networkChanged(.init(addresses: []), now: $1, &$2) }
+        let actions = pair.act(.a) { $0.networkChanged(.init(addresses: []), now: $1, using: &$2, &$3) }
         #expect(actions.restarts == 1 && actions.probes == 1)
         pair.deliverAll()
         #expect(pair.machines[.a]?.status == .recovering(.restart, attempt: 1, since: at(20)), "nothing works yet")
         #expect(pair.actions[.a]?.incidents.isEmpty == true)
         pair.now = at(20.01)
-        pair.act(.a) { $0.networkChanged(.init(addresses: ["192.0.2.2"]), now: $1, &$2) }
+        pair.act(.a) { $0.networkChanged(.init(addresses: ["192.0.2.2"]), now: $1, using: &$2, &$3) }
         #expect(pair.run(until: 20.2)[.a]?.restarts == 1, "what was gathered in between was of no network")
         pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host, localAddress: "192.0.2.2")))
         pair.fact(.a, .liveness(.alive))
@@ -290,10 +292,12 @@ import TransportValues
     @Test func aFirstConnectionBeginsAnewWhenTheAddressesChange() {
         for isOther in [true, false] {
             var pair = Pair()
-            pair.act(.b) { $0.begin(now: $1, &$2) }
-            pair.act(.a) { $0.begin(now: $1, &$2) }
+            pair.act(.b) { $0.begin(now: $1, using: &$2, &$3) }
+            pair.act(.a) { $0.begin(now: $1, using: &$2, &$3) }
             pair.run(until: 1)
-            pair.act(.a) { $0.networkChanged(.init(addresses: ["192.0.2.2"]), isOther: isOther, now: $1, &$2) }
+            pair.act(.a) {
+                $0.networkChanged(.init(addresses: ["192.0.2.2"]), isOther: isOther, now: $1, using: &$2, &$3)
+            }
             #expect(pair.run(until: 1.4)[.a]?.creations == 0, "it has a moment to come to an end")
             #expect(pair.run(until: 1.5)[.a]?.creations == (isOther ? 1 : 0))
         }
@@ -302,9 +306,9 @@ import TransportValues
     /// The event that interrupted signaling may have hit an idle path too.
     @Test func aHealthyPathIsProbedWhenSignalingIsBack() {
         var pair = makeConnected()
-        pair.act(.a) { $0.setReachable(false, now: $1, &$2) }
+        pair.act(.a) { $0.setReachable(false, now: $1, using: &$2, &$3) }
         #expect(pair.run(until: 23)[.a]?.isEmpty == true)
-        let actions = pair.act(.a) { $0.setReachable(true, now: $1, &$2) }
+        let actions = pair.act(.a) { $0.setReachable(true, now: $1, using: &$2, &$3) }
         #expect(actions.probes == 1)
         #expect(pair.machines[.a]?.status == .connected(nil))
         #expect(pair.run(until: 24.9)[.a]?.restarts == 0)
@@ -313,8 +317,8 @@ import TransportValues
 
     @Test func anAnsweredProbeOfAReturnOfSignalingLeavesNothingBehind() {
         var pair = makeConnected()
-        pair.act(.a) { $0.setReachable(false, now: $1, &$2) }
-        pair.act(.a) { $0.setReachable(true, now: $1, &$2) }
+        pair.act(.a) { $0.setReachable(false, now: $1, using: &$2, &$3) }
+        pair.act(.a) { $0.setReachable(true, now: $1, using: &$2, &$3) }
         pair.fact(.a, .liveness(.alive))
         let actions = pair.run(until: 60)[.a] ?? []
         #expect(actions.restarts == 0 && actions.incidents.isEmpty)
@@ -324,27 +328,27 @@ import TransportValues
     @Test func aPathWhoseAddressIsGoneIsNotConnectedWhileItsStepWaitsForSignaling() {
         var pair = makeConnected()
         pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host, localAddress: "192.0.2.1")))
-        pair.act(.a) { $0.setReachable(false, now: $1, &$2) }
-        pair.act(.a) { $0.restart(now: $1, &$2) }
+        pair.act(.a) { $0.setReachable(false, now: $1, using: &$2, &$3) }
+        pair.act(.a) { $0.restart(now: $1, using: &$2, &$3) }
         guard case .connected = pair.machines[.a]?.status else {
             Issue.record("the old path carries until there is a new one")
             return
         }
-        pair.act(.a) { $0.networkChanged(.init(addresses: []), now: $1, &$2) }
+        pair.act(.a) { $0.networkChanged(.init(addresses: []), now: $1, using: &$2, &$3) }
         if case .connected = pair.machines[.a]?.status { Issue.record("over an address that is gone") }
     }
 
     @Test func aPathOfThisMachineAloneOutlivesEveryNetwork() {
         var pair = makeConnected()
         pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host, localAddress: "127.0.0.1")))
-        #expect(pair.act(.a) { $0.networkChanged(.init(addresses: []), now: $1, &$2) }.restarts == 0)
+        #expect(pair.act(.a) { $0.networkChanged(.init(addresses: []), now: $1, using: &$2, &$3) }.restarts == 0)
     }
 
     @Test func aTimerThatComesAnHourLateLeadsToAProbeFirst() {
         var pair = makeConnected()
         pair.fact(.a, .liveness(.suspect(since: at(20))))
         pair.now = at(3620)
-        let actions = pair.act(.a) { $0.timerFired(.recovery, isSignalingUp: true, now: $1, &$2) }
+        let actions = pair.act(.a) { $0.timerFired(.recovery, isSignalingUp: true, now: $1, using: &$2, &$3) }
         #expect(actions.probes == 1)
         #expect(actions.restarts == 0)
         pair.timers[.b] = nil
@@ -353,10 +357,10 @@ import TransportValues
 
     @Test func timersThatFireTwiceOrTooEarlyDoNothing() {
         var pair = makeConnected()
-        #expect(pair.act(.a) { $0.timerFired(.recovery, isSignalingUp: true, now: $1, &$2) }.isEmpty)
+        #expect(pair.act(.a) { $0.timerFired(.recovery, isSignalingUp: true, now: $1, using: &$2, &$3) }.isEmpty)
         pair.fact(.a, .liveness(.suspect(since: at(20))))
         #expect(
-            pair.act(.a) { $0.timerFired(.recovery, isSignalingUp: true, now: $1, &$2) } == [
+            pair.act(.a) { $0.timerFired(.recovery, isSignalingUp: true, now: $1, using: &$2, &$3) } == [
                 .scheduleTimer(.recovery, at: at(22))
             ])
     }
@@ -381,7 +385,7 @@ import TransportValues
                         peer: ParticipantID("b"), session: SessionID("s-b"),
                         connection: pair.machines[.a]?.connection ?? id, negotiation: NegotiationID(negotiation),
                         body: body)
-                    pair.act(.a) { $0.received(signal, now: $1, &$2) }
+                    pair.act(.a) { $0.received(signal, now: $1, using: &$2, &$3) }
                 }
             }
         }
@@ -445,7 +449,7 @@ import TransportValues
     /// The record of a path that is moved without need ends with the new path, not with the answer.
     @Test func aPlannedRestartHasEndedWhenItsPathIsThere() {
         var pair = makeConnected()
-        pair.act(.a) { $0.restart(now: $1, &$2) }
+        pair.act(.a) { $0.restart(now: $1, using: &$2, &$3) }
         pair.run(until: 20.2)
         #expect(pair.actions[.a]?.incidents.isEmpty == true, "answered, and no path yet")
         #expect(pair.machines[.a]?.status == .connected(nil))
@@ -459,7 +463,7 @@ import TransportValues
         var pair = makeConnected()
         pair.fact(.a, .localCandidate(PeerCandidate(text: "x", usernameFragment: "old")))
         pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host, usernameFragment: "old")))
-        pair.act(.a) { $0.restart(now: $1, &$2) }
+        pair.act(.a) { $0.restart(now: $1, using: &$2, &$3) }
         pair.fact(.a, .localCandidate(PeerCandidate(text: "x", usernameFragment: "new")))
         pair.deliverAll()
         let told = pair.actions[.a]?.incidents.count ?? 0
@@ -471,7 +475,7 @@ import TransportValues
 
     @Test func aPlannedRestartThatFindsNoPathLeavesTheOldOneAndIsNotRepeated() {
         var pair = makeConnected()
-        pair.act(.a) { $0.restart(now: $1, &$2) }
+        pair.act(.a) { $0.restart(now: $1, using: &$2, &$3) }
         #expect(pair.run(until: 60)[.a]?.restarts == 0)
         #expect(pair.actions[.a]?.incidents.map(\.endedAt) == [at(22.5)])
         #expect(pair.machines[.a]?.status == .connected(nil))
@@ -480,7 +484,7 @@ import TransportValues
     /// A probe went unanswered before: an answer of the other side's signaling shows nothing of the path.
     @Test func aRestartForAnUnansweredProbeIsNotHealedByTheAnswer() {
         var pair = makeConnected()
-        pair.act(.a) { $0.hurry(.networkChanged, now: $1, &$2) }
+        pair.act(.a) { $0.hurry(.networkChanged, now: $1, using: &$2, &$3) }
         #expect(pair.run(until: 22)[.a]?.restarts == 1)
         #expect(pair.actions[.a]?.incidents.isEmpty == true)
         #expect(pair.run(until: 24)[.a]?.restarts == 1, "again, since no path came of it")
@@ -492,8 +496,8 @@ import TransportValues
     @Test(arguments: Failure.allCases)
     func aFirstConnectionThatFindsNoPathIsGivenANewOneAtOnce(failure: Failure) {
         var pair = Pair()
-        pair.act(.b) { $0.begin(now: $1, &$2) }
-        pair.act(.a) { $0.begin(now: $1, &$2) }
+        pair.act(.b) { $0.begin(now: $1, using: &$2, &$3) }
+        pair.act(.a) { $0.begin(now: $1, using: &$2, &$3) }
         pair.deliverAll()
         pair.run(until: 3)
         if failure != .ofTheAnswerer { pair.fact(.a, .state(.disconnected)) }
@@ -526,15 +530,15 @@ import TransportValues
 
     @Test func anApplicationsWishDoesNotDisturbAFirstConnection() {
         var pair = Pair()
-        pair.act(.a) { $0.begin(now: $1, &$2) }
-        #expect(pair.act(.a) { $0.restart(now: $1, &$2) }.isEmpty)
+        pair.act(.a) { $0.begin(now: $1, using: &$2, &$3) }
+        #expect(pair.act(.a) { $0.restart(now: $1, using: &$2, &$3) }.isEmpty)
     }
 
     // MARK: Sleep
 
     @Test func afterASleepAPathIsAskedAndLivesOnWhenItAnswers() {
         var pair = makeConnected()
-        let actions = pair.act(.a) { $0.woke(after: .seconds(3600), now: $1, &$2) }
+        let actions = pair.act(.a) { $0.woke(after: .seconds(3600), now: $1, using: &$2, &$3) }
         #expect(actions.probes == 1)
         #expect(pair.machines[.a]?.status == .connected(nil))
         let incidents = pair.fact(.a, .liveness(.alive)).incidents
@@ -544,7 +548,7 @@ import TransportValues
 
     @Test func afterASleepAPathThatDoesNotAnswerIsRestarted() {
         var pair = makeConnected()
-        pair.act(.a) { $0.woke(after: .seconds(3600), now: $1, &$2) }
+        pair.act(.a) { $0.woke(after: .seconds(3600), now: $1, using: &$2, &$3) }
         #expect(pair.run(until: 20.4)[.a]?.restarts == 0)
         #expect(pair.run(until: 20.5)[.a]?.restarts == 1)
     }
@@ -554,21 +558,21 @@ import TransportValues
         var watching = makeConnected()
         watching.fact(.a, .liveness(.suspect(since: at(20))))
         watching.run(until: 21.99)
-        #expect(watching.act(.a) { $0.woke(after: .seconds(60), now: $1, &$2) }.probes == 1)
+        #expect(watching.act(.a) { $0.woke(after: .seconds(60), now: $1, using: &$2, &$3) }.probes == 1)
         #expect(watching.run(until: 22.4)[.a]?.restarts == 0)
         #expect(watching.run(until: 22.5)[.a]?.restarts == 1)
 
         var restarting = makeConnected()
         restarting.fact(.a, .state(.disconnected))
         restarting.run(until: 22.49)
-        #expect(restarting.act(.a) { $0.woke(after: .seconds(60), now: $1, &$2) }.probes == 1)
+        #expect(restarting.act(.a) { $0.woke(after: .seconds(60), now: $1, using: &$2, &$3) }.probes == 1)
         #expect(restarting.run(until: 22.9)[.a]?.restarts == 0)
         #expect(restarting.run(until: 23)[.a]?.restarts == 1)
 
         var connecting = Pair()
-        connecting.act(.a) { $0.begin(now: $1, &$2) }
+        connecting.act(.a) { $0.begin(now: $1, using: &$2, &$3) }
         connecting.run(until: 9.99, delivers: false)
-        connecting.act(.a) { $0.woke(after: .seconds(60), now: $1, &$2) }
+        connecting.act(.a) { $0.woke(after: .seconds(60), now: $1, using: &$2, &$3) }
         #expect(connecting.run(until: 14.9, delivers: false)[.a]?.creations == 0)
         #expect(connecting.run(until: 15, delivers: false)[.a]?.creations == 1)
     }
@@ -577,7 +581,7 @@ import TransportValues
         var pair = makeConnected()
         pair.fact(.a, .state(.disconnected))
         let id = try #require(pair.machines[.a]?.connection)
-        let actions = pair.act(.a) { $0.end(now: $1, &$2) }
+        let actions = pair.act(.a) { $0.end(now: $1, using: &$2, &$3) }
         #expect(actions.contains(.command(id, .close)))
         #expect(actions.incidents.map(\.outcome) == [.participantLeft])
         #expect(pair.run(until: 100)[.a]?.isEmpty == true)
@@ -587,10 +591,10 @@ import TransportValues
         var pair = makeConnected()
         pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host)))
         let servers = [ICEServer(urls: ["turn:x"])]
-        pair.act(.a) { $0.iceServersChanged(servers, ttl: .seconds(3600), now: $1, &$2) }
+        pair.act(.a) { $0.iceServersChanged(servers, ttl: .seconds(3600), now: $1, using: &$2, &$3) }
         #expect(pair.run(until: 22)[.a]?.restarts == 0)
         pair.now = at(2500)
-        pair.act(.a) { $0.iceServersChanged(servers, ttl: .seconds(3600), now: $1, &$2) }
+        pair.act(.a) { $0.iceServersChanged(servers, ttl: .seconds(3600), now: $1, using: &$2, &$3) }
         #expect(pair.run(until: 2502)[.a]?.commands.contains(.restartPath(iceServers: servers)) == true)
     }
 
@@ -602,7 +606,7 @@ import TransportValues
         func fresh(at time: Double) -> Int? {
             pair.run(until: time)
             let servers = [ICEServer(urls: ["turn:x"], credential: "\(time)")]
-            pair.act(.a) { $0.iceServersChanged(servers, ttl: .seconds(200), now: $1, &$2) }
+            pair.act(.a) { $0.iceServersChanged(servers, ttl: .seconds(200), now: $1, using: &$2, &$3) }
             return pair.run(until: time + 2)[.a]?.restarts
         }
         let first = fresh(at: 30)
@@ -621,7 +625,9 @@ import TransportValues
         var pair = makeConnected()
         pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host)))
         pair.run(until: 30)
-        pair.act(.a) { $0.iceServersChanged([ICEServer(urls: ["turn:x"])], ttl: .seconds(200), now: $1, &$2) }
+        pair.act(.a) {
+            $0.iceServersChanged([ICEServer(urls: ["turn:x"])], ttl: .seconds(200), now: $1, using: &$2, &$3)
+        }
         pair.run(until: 80)
         pair.fact(.a, .state(.disconnected))
         pair.deliverAll()
@@ -641,7 +647,9 @@ import TransportValues
         var pair = makeConnected()
         pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host)))
         pair.run(until: 30)
-        pair.act(.a) { $0.iceServersChanged([ICEServer(urls: ["turn:x"])], ttl: .seconds(200), now: $1, &$2) }
+        pair.act(.a) {
+            $0.iceServersChanged([ICEServer(urls: ["turn:x"])], ttl: .seconds(200), now: $1, using: &$2, &$3)
+        }
         pair.run(until: 80)
         for _ in 0..<6 {
             pair.fact(.a, .liveness(.suspect(since: pair.now)))
@@ -655,7 +663,7 @@ import TransportValues
         pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host)))
         pair.fact(.a, .liveness(.suspect(since: at(20))))
         pair.act(.a) {
-            $0.iceServersChanged([ICEServer(urls: ["turn:x"])], ttl: .seconds(60), now: $1, &$2)
+            $0.iceServersChanged([ICEServer(urls: ["turn:x"])], ttl: .seconds(60), now: $1, using: &$2, &$3)
         }
         pair.fact(.a, .liveness(.alive))
         #expect(pair.run(until: 22)[.a]?.restarts == 1)

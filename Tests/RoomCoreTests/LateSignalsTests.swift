@@ -47,10 +47,9 @@ private final class UnreliablePair {
         random = SeededGenerator(seed: seed)
         for (side, us, other) in [(Side.a, "a", "b"), (.b, "b", "a")] {
             machines[side] = PeerMachine(
-                makeParticipant(other), us: ParticipantID(us), configuration: RecoveryConfiguration(), iceServers: [],
-                generator: SeededGenerator(seed: random.next()))
+                makeParticipant(other), us: ParticipantID(us), configuration: RecoveryConfiguration(), iceServers: [])
         }
-        for side in [Side.b, .a] { act(side) { $0.begin(now: $1, &$2) } }
+        for side in [Side.b, .a] { act(side) { $0.begin(now: $1, using: &$2, &$3) } }
     }
 
     // MARK: What happens
@@ -94,21 +93,21 @@ private final class UnreliablePair {
     private func happen(_ side: Side) {
         guard let id = machines[side]?.connection else { return }
         switch Int.random(in: 0..<7, using: &random) {
-        case 0: act(side) { $0.handle(.state(.disconnected), of: id, now: $1, &$2) }
-        case 1: act(side) { $0.handle(.liveness(.suspect(since: $1)), of: id, now: $1, &$2) }
+        case 0: act(side) { $0.handle(.state(.disconnected), of: id, now: $1, using: &$2, &$3) }
+        case 1: act(side) { $0.handle(.liveness(.suspect(since: $1)), of: id, now: $1, using: &$2, &$3) }
         case 2:
             connections[side]?[id]?.isClosed = true
-            act(side) { $0.handle(.closed(PeerFailure("failed")), of: id, now: $1, &$2) }
-        case 3: act(side) { $0.restart(now: $1, &$2) }
-        case 4: act(side) { $0.hurry(.reconnectRequested, now: $1, &$2) }
+            act(side) { $0.handle(.closed(PeerFailure("failed")), of: id, now: $1, using: &$2, &$3) }
+        case 3: act(side) { $0.restart(now: $1, using: &$2, &$3) }
+        case 4: act(side) { $0.hurry(.reconnectRequested, now: $1, using: &$2, &$3) }
         default:
             // One of them rejoins: what was under way is lost, or comes over an older connection.
             for side in [Side.a, .b] {
                 late[side]?.append(contentsOf: onTheWay[side]?.filter { _ in Bool.random(using: &random) } ?? [])
                 onTheWay[side] = []
             }
-            act(side) { $0.rejoined(.rejoined, now: $1, &$2) }
-            act(side.other) { $0.rejoined(.peerRejoined, now: $1, &$2) }
+            act(side) { $0.rejoined(.rejoined, now: $1, using: &$2, &$3) }
+            act(side.other) { $0.rejoined(.peerRejoined, now: $1, using: &$2, &$3) }
         }
     }
 
@@ -116,7 +115,7 @@ private final class UnreliablePair {
     private func tellFact(_ side: Side) -> Bool {
         guard let (id, fact) = facts[side]?.first else { return false }
         facts[side]?.removeFirst()
-        act(side) { $0.handle(fact, of: id, now: $1, &$2) }
+        act(side) { $0.handle(fact, of: id, now: $1, using: &$2, &$3) }
         return true
     }
 
@@ -128,7 +127,7 @@ private final class UnreliablePair {
             late[side]?.append(signal)
         } else {
             arrived[side]?.append(signal)
-            act(side) { $0.received(signal, now: $1, &$2) }
+            act(side) { $0.received(signal, now: $1, using: &$2, &$3) }
         }
         return true
     }
@@ -136,7 +135,7 @@ private final class UnreliablePair {
     private func deliverLate(_ side: Side) {
         guard let count = late[side]?.count, count > 0 else { return }
         guard let signal = late[side]?.remove(at: Int.random(in: 0..<count, using: &random)) else { return }
-        act(side) { $0.received(signal, now: $1, &$2) }
+        act(side) { $0.received(signal, now: $1, using: &$2, &$3) }
     }
 
     @discardableResult
@@ -145,7 +144,7 @@ private final class UnreliablePair {
         guard let (side, time) = next, time <= now + limit else { return false }
         timers[side] = nil
         now = max(now, time)
-        act(side) { $0.timerFired(.recovery, isSignalingUp: true, now: $1, &$2) }
+        act(side) { $0.timerFired(.recovery, isSignalingUp: true, now: $1, using: &$2, &$3) }
         return true
     }
 
@@ -164,23 +163,27 @@ private final class UnreliablePair {
                 guard let id = machines[side]?.connection, case .connected = machines[side]?.status,
                     connections[side.other]?[id]?.isClosed ?? true
                 else { continue }
-                act(side) { $0.handle(.liveness(.suspect(since: $1)), of: id, now: $1, &$2) }
+                act(side) { $0.handle(.liveness(.suspect(since: $1)), of: id, now: $1, using: &$2, &$3) }
             }
             return
         }
         for side in [Side.a, .b] {
-            act(side) { $0.handle(.pathChanged(PeerPath(local: .host, remote: .host)), of: id, now: $1, &$2) }
-            act(side) { $0.handle(.state(.connected), of: id, now: $1, &$2) }
-            act(side) { $0.handle(.liveness(.alive), of: id, now: $1, &$2) }
+            act(side) {
+                $0.handle(.pathChanged(PeerPath(local: .host, remote: .host)), of: id, now: $1, using: &$2, &$3)
+            }
+            act(side) { $0.handle(.state(.connected), of: id, now: $1, using: &$2, &$3) }
+            act(side) { $0.handle(.liveness(.alive), of: id, now: $1, using: &$2, &$3) }
         }
     }
 
     // MARK: What the machines do
 
-    private func act(_ side: Side, _ body: (inout PeerMachine, Timestamp, inout [PeerMachine.Action]) -> Void) {
+    private func act(
+        _ side: Side, _ body: (inout PeerMachine, Timestamp, inout SeededGenerator, inout [PeerMachine.Action]) -> Void
+    ) {
         guard var machine = machines[side] else { return }
         var actions: [PeerMachine.Action] = []
-        body(&machine, now, &actions)
+        body(&machine, now, &random, &actions)
         machines[side] = machine
         for action in actions {
             switch action {

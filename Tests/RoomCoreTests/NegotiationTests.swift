@@ -50,12 +50,12 @@ import TransportValues
         pair.connect()
         let id = try #require(pair.machines[.b]?.connection)
         let refused = makeSignal(connection: id, negotiation: 2, makeOffer("refused"), from: "a")
-        #expect(!pair.act(.b) { $0.received(refused, now: $1, &$2) }.commands.isEmpty)
+        #expect(!pair.act(.b) { $0.received(refused, now: $1, using: &$2, &$3) }.commands.isEmpty)
         pair.fact(.b, .descriptionRefused(PeerFailure("not acceptable")))
         pair.fact(.b, .state(.connected))
         let offer = makeSignal(connection: id, negotiation: 3, makeOffer("new"), from: "a")
         #expect(
-            pair.act(.b) { $0.received(offer, now: $1, &$2) }.commands.contains(
+            pair.act(.b) { $0.received(offer, now: $1, using: &$2, &$3) }.commands.contains(
                 .setRemoteDescription(SessionDescription(kind: .offer, text: "new"))))
     }
 
@@ -65,7 +65,7 @@ import TransportValues
         pair.now = at(20)
         pair.answersDescriptions = false
         let shortage = PeerFact.notPrepared(PeerFailure("no port", code: .resourceExhausted))
-        #expect(pair.act(.a) { $0.restart(now: $1, &$2) }.restarts == 1)
+        #expect(pair.act(.a) { $0.restart(now: $1, using: &$2, &$3) }.restarts == 1)
         let actions = pair.fact(.a, shortage)
         #expect(pair.machines[.a]?.status == .connected(nil))
         #expect(actions.creations == 0 && actions.restarts == 0)
@@ -73,7 +73,7 @@ import TransportValues
         #expect(pair.machines[.a]?.status == .connected(nil))
         // The answering side too.
         pair.answersDescriptions = true
-        #expect(pair.act(.a) { $0.restart(now: $1, &$2) }.restarts == 1)
+        #expect(pair.act(.a) { $0.restart(now: $1, using: &$2, &$3) }.restarts == 1)
         pair.answersDescriptions = false
         pair.deliver(to: .b)
         #expect(pair.fact(.b, shortage).isEmpty)
@@ -117,34 +117,34 @@ import TransportValues
             as [(PeerConnectionID, NegotiationID)]
         {
             let stale = makeSignal(connection: connection, negotiation: negotiation, makeAnswer("stale"), from: "b")
-            #expect(pair.act(.a) { $0.received(stale, now: $1, &$2) }.commands.isEmpty)
+            #expect(pair.act(.a) { $0.received(stale, now: $1, using: &$2, &$3) }.commands.isEmpty)
         }
         let answer = makeSignal(connection: id, negotiation: 2, makeAnswer(), from: "b")
         #expect(
-            pair.act(.a) { $0.received(answer, now: $1, &$2) }.commands
+            pair.act(.a) { $0.received(answer, now: $1, using: &$2, &$3) }.commands
                 == [.setRemoteDescription(SessionDescription(kind: .answer, text: "answer"))])
         // The same answer again is stale too.
-        #expect(pair.act(.a) { $0.received(answer, now: $1, &$2) }.commands.isEmpty)
+        #expect(pair.act(.a) { $0.received(answer, now: $1, using: &$2, &$3) }.commands.isEmpty)
     }
 
     @Test func signalsOfAnotherSessionAreDropped() throws {
         var pair = Pair()
-        pair.act(.b) { $0.begin(now: $1, &$2) }
+        pair.act(.b) { $0.begin(now: $1, using: &$2, &$3) }
         var offer = makeSignal(connection: PeerConnectionID("c"), negotiation: 1, makeOffer(), from: "a")
         offer.session = SessionID("former")
-        #expect(pair.act(.b) { $0.received(offer, now: $1, &$2) }.isEmpty)
+        #expect(pair.act(.b) { $0.received(offer, now: $1, using: &$2, &$3) }.isEmpty)
     }
 
     @Test func candidatesThatComeBeforeTheirDescriptionAreKeptWithinALimit() throws {
         var pair = Pair()
-        pair.act(.b) { $0.begin(now: $1, &$2) }
+        pair.act(.b) { $0.begin(now: $1, using: &$2, &$3) }
         let id = PeerConnectionID("c")
         for number in 0..<100 {
             let candidate = makeSignal(connection: id, negotiation: 1, makeCandidate("\(number)"), from: "a")
-            #expect(pair.act(.b) { $0.received(candidate, now: $1, &$2) }.isEmpty)
+            #expect(pair.act(.b) { $0.received(candidate, now: $1, using: &$2, &$3) }.isEmpty)
         }
         let offer = makeSignal(connection: id, negotiation: 1, makeOffer(), from: "a")
-        let commands = pair.act(.b) { $0.received(offer, now: $1, &$2) }.commands
+        let commands = pair.act(.b) { $0.received(offer, now: $1, using: &$2, &$3) }.commands
         #expect(
             commands.prefix(2) == [
                 .create(isOfferer: false, iceServers: []),
@@ -159,7 +159,7 @@ import TransportValues
         let id = try #require(pair.machines[.b]?.connection)
         func receive(_ body: Signal.Body, _ negotiation: NegotiationID) -> [PeerCommand] {
             let signal = makeSignal(connection: id, negotiation: negotiation, body, from: "a")
-            return pair.act(.b) { $0.received(signal, now: $1, &$2) }.commands
+            return pair.act(.b) { $0.received(signal, now: $1, using: &$2, &$3) }.commands
         }
         #expect(receive(makeCandidate("new"), 2).isEmpty)
         #expect(receive(makeCandidate("current"), 1) == [.addRemoteCandidate(PeerCandidate(text: "current"))])
@@ -179,12 +179,12 @@ import TransportValues
         pair.connect()
         let old = try #require(pair.machines[.b]?.connection)
         let offer = makeSignal(connection: PeerConnectionID("new"), negotiation: 1, makeOffer(), from: "a")
-        let actions = pair.act(.b) { $0.received(offer, now: $1, &$2) }
+        let actions = pair.act(.b) { $0.received(offer, now: $1, using: &$2, &$3) }
         #expect(actions.contains(.command(old, .close)))
         #expect(pair.machines[.b]?.connection == PeerConnectionID("new"))
         for negotiation in [1, 2] as [NegotiationID] {
             let late = makeSignal(connection: old, negotiation: negotiation, makeOffer(), from: "a")
-            #expect(pair.act(.b) { $0.received(late, now: $1, &$2) }.isEmpty)
+            #expect(pair.act(.b) { $0.received(late, now: $1, using: &$2, &$3) }.isEmpty)
         }
         // So are late facts of the old connection.
         #expect(pair.fact(.b, .state(.disconnected), old).isEmpty)
@@ -197,16 +197,16 @@ import TransportValues
         let id = try #require(pair.machines[.b]?.connection)
         pair.fact(.b, .closed(PeerFailure("failed")))
         let again = makeSignal(connection: id, negotiation: 1, makeOffer(), from: "a")
-        #expect(pair.act(.b) { $0.received(again, now: $1, &$2) }.isEmpty)
+        #expect(pair.act(.b) { $0.received(again, now: $1, using: &$2, &$3) }.isEmpty)
         let restart = makeSignal(connection: id, negotiation: 2, makeOffer(), from: "a")
-        #expect(pair.act(.b) { $0.received(restart, now: $1, &$2) }.rebuildRequests == 1)
+        #expect(pair.act(.b) { $0.received(restart, now: $1, using: &$2, &$3) }.rebuildRequests == 1)
     }
 
     @Test func aRestartOfAConnectionThatIsUnknownIsAnsweredByARebuildRequest() throws {
         var pair = Pair()
-        pair.act(.b) { $0.begin(now: $1, &$2) }
+        pair.act(.b) { $0.begin(now: $1, using: &$2, &$3) }
         let offer = makeSignal(connection: PeerConnectionID("lost"), negotiation: 4, makeOffer(), from: "a")
-        #expect(pair.act(.b) { $0.received(offer, now: $1, &$2) }.rebuildRequests == 1)
+        #expect(pair.act(.b) { $0.received(offer, now: $1, using: &$2, &$3) }.rebuildRequests == 1)
     }
 
     @Test func aNewerOfferWaitsUntilTheOlderIsAnswered() throws {
@@ -216,7 +216,7 @@ import TransportValues
         let id = try #require(pair.machines[.b]?.connection)
         for negotiation in [2, 3, 4] as [NegotiationID] {
             let offer = makeSignal(connection: id, negotiation: negotiation, makeOffer("\(negotiation)"), from: "a")
-            let commands = pair.act(.b) { $0.received(offer, now: $1, &$2) }.commands
+            let commands = pair.act(.b) { $0.received(offer, now: $1, using: &$2, &$3) }.commands
             #expect(commands.isEmpty == (negotiation > 2))
         }
         let actions = pair.fact(.b, .localDescription(SessionDescription(kind: .answer, text: "answer")))
@@ -260,7 +260,7 @@ import TransportValues
                         var copy = pair
                         copy.answersDescriptions = false
                         let signal = makeSignal(connection: connection, negotiation: negotiation, body, from: peer)
-                        for _ in 0..<3 { copy.act(side) { $0.received(signal, now: $1, &$2) } }
+                        for _ in 0..<3 { copy.act(side) { $0.received(signal, now: $1, using: &$2, &$3) } }
                         #expect((copy.actions[side]?.count ?? 0) - (pair.actions[side]?.count ?? 0) < 12)
                     }
                 }

@@ -12,6 +12,7 @@ struct Pair {
     }
     var machines: [Side: PeerMachine] = [:]
     var now = Timestamp.zero
+    var generator: SeededGenerator
     /// Signals on their way to the side.
     var inFlight: [Side: [Signal]] = [.a: [], .b: []]
     var timers: [Side: Timestamp] = [:]
@@ -22,20 +23,20 @@ struct Pair {
     init(_ configuration: RecoveryConfiguration = RecoveryConfiguration(), seed: UInt64 = 1) {
         var configuration = configuration
         configuration.budgets.spread = .zero
+        generator = SeededGenerator(seed: seed)
         for (side, us, other) in [(Side.a, "a", "b"), (.b, "b", "a")] {
             machines[side] = PeerMachine(
-                makeParticipant(other), us: ParticipantID(us), configuration: configuration, iceServers: [],
-                generator: SeededGenerator(seed: seed &+ UInt64(us.utf8.first ?? 0)))
+                makeParticipant(other), us: ParticipantID(us), configuration: configuration, iceServers: [])
         }
     }
 
     @discardableResult
     mutating func act(
-        _ side: Side, _ body: (inout PeerMachine, Timestamp, inout [PeerMachine.Action]) -> Void
+        _ side: Side, _ body: (inout PeerMachine, Timestamp, inout SeededGenerator, inout [PeerMachine.Action]) -> Void
     ) -> [PeerMachine.Action] {
         guard var machine = machines[side] else { return [] }
         var out: [PeerMachine.Action] = []
-        body(&machine, now, &out)
+        body(&machine, now, &generator, &out)
         machines[side] = machine
         actions[side]?.append(contentsOf: out)
         for action in out {
@@ -75,7 +76,7 @@ struct Pair {
         .Action]
     {
         guard let id = id ?? machines[side]?.connection else { return [] }
-        return act(side) { $0.handle(fact, of: id, now: $1, &$2) }
+        return act(side) { $0.handle(fact, of: id, now: $1, using: &$2, &$3) }
     }
 
     /// Delivers the oldest signal to the side. False: there was none.
@@ -83,7 +84,7 @@ struct Pair {
     mutating func deliver(to side: Side) -> Bool {
         guard let signal = inFlight[side]?.first else { return false }
         inFlight[side]?.removeFirst()
-        act(side) { $0.received(signal, now: $1, &$2) }
+        act(side) { $0.received(signal, now: $1, using: &$2, &$3) }
         return true
     }
 
@@ -96,8 +97,8 @@ struct Pair {
     }
 
     mutating func connect() {
-        act(.b) { $0.begin(now: $1, &$2) }
-        act(.a) { $0.begin(now: $1, &$2) }
+        act(.b) { $0.begin(now: $1, using: &$2, &$3) }
+        act(.a) { $0.begin(now: $1, using: &$2, &$3) }
         deliverAll()
         fact(.a, .state(.connected))
         fact(.b, .state(.connected))
@@ -114,7 +115,7 @@ struct Pair {
         {
             timers[side] = nil
             now = max(now, time)
-            act(side) { $0.timerFired(.recovery, isSignalingUp: true, now: $1, &$2) }
+            act(side) { $0.timerFired(.recovery, isSignalingUp: true, now: $1, using: &$2, &$3) }
             if delivers { deliverAll() }
         }
         now = max(now, at(seconds))
