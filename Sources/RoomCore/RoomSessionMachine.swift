@@ -32,18 +32,6 @@ package struct RoomSessionMachine: Sendable {
         case scheduleTimer(at: Timestamp)
     }
 
-    /// What is to be done about a refusal.
-    package enum Verdict: Sendable, Hashable {
-        case tryAgain
-        /// Try again, as a rejoin.
-        case rejoin
-        /// A new credential first.
-        case refreshCredential
-        case end(EndReason)
-        /// Nothing ends by it.
-        case report
-    }
-
     private struct Member: Sendable {
         var participant: Participant
         /// When it is given up, if it does not come back.
@@ -86,8 +74,7 @@ package struct RoomSessionMachine: Sendable {
     private var ice: ICEServerMachine
     /// The session token was not accepted: the next join is as a new participant.
     private var presentsSession = true
-    private var lastReplaced: Timestamp?
-    private var wasStale = false
+    private var refusals = Refusals()
 
     package init(_ configuration: MachineConfiguration) {
         self.configuration = configuration
@@ -128,7 +115,7 @@ package struct RoomSessionMachine: Sendable {
 
     package mutating func joined(_ joined: Joined, now: Timestamp, _ actions: inout [Action]) {
         presentsSession = true
-        wasStale = false
+        refusals.joined()
         let kind: RoomMembership.Kind
         var stay: Stay
         let membership: RoomMembership
@@ -372,38 +359,13 @@ package struct RoomSessionMachine: Sendable {
 
     // MARK: Refusals
 
-    /// What to do about an error of the server. `isGreeting`: it answers our `hello`.
-    package mutating func judge(_ error: ProtocolError, isGreeting: Bool, now: Timestamp) -> Verdict {
-        guard error.isFatal || isGreeting else { return .report }
-        let isFirstJoin = membership == nil
-        let failure = SignalingFailure(error)
-        switch error.code {
-        case .kicked: return .end(.kicked(message: error.message))
-        case .roomClosed: return .end(.roomClosed(message: error.message))
-        case .versionMismatch: return .end(.refused(failure))
-        case .unauthorized, .tokenExpired: return .refreshCredential
-        case .roomNotFound, .nameTaken, .roomExists, .roomFull:
-            return isFirstJoin ? .end(.refused(failure)) : .tryAgain
-        // It has our name now, and we don't come back to fight for it.
-        case .replaced where error.replacedBy == .participant: return .end(.refused(failure))
-        case .replaced:
-            // An attempt of ours that was given up may reach the server late and win: come back, but don't fight.
-            if let lastReplaced, now - lastReplaced < .seconds(30) { return .end(.replaced) }
-            lastReplaced = now
-            return .tryAgain
-        case .staleEpoch:
-            if wasStale { return .end(.staleEpoch(message: error.message)) }
-            wasStale = true
-            return .rejoin
-        default:
-            if error.isRetryable { return .tryAgain }
-            // In the room, it was a message of ours that the server could not take, not we.
-            return isGreeting ? .end(.refused(failure)) : .rejoin
-        }
+    /// Decides about an error of the server. `isGreeting`: it answers the `hello`.
+    package mutating func judge(_ error: ProtocolError, isGreeting: Bool, now: Timestamp) -> Refusals.Verdict {
+        refusals.judge(error, isGreeting: isGreeting, isFirstJoin: membership == nil, now: now)
     }
 
-    /// No other credential is to be had. A server that lost its key cannot know our session token: once more without
-    /// it. False: that was tried before.
+    /// There is no other credential. A server that lost its key cannot know the session token: one more attempt is made
+    /// without it. False: that was tried before.
     package mutating func forgetSession() -> Bool {
         guard membership != nil, presentsSession else { return false }
         presentsSession = false

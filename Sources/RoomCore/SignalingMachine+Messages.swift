@@ -97,8 +97,7 @@ extension SignalingMachine {
         }
         mustRejoin = false
         hasBeenConnected = true
-        credential.forcedAt = nil
-        credential.refusedToken = nil
+        credential.accepted()
         cause = nil
         let liveness = Liveness(
             interval: joined.pingInterval, deadline: joined.pingDeadline, probeDeadline: configuration.probeDeadline,
@@ -318,7 +317,7 @@ extension SignalingMachine {
     package mutating func woke(
         after sleep: Duration, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
-        credential.expiresAt = credential.expiresAt.map { $0 - sleep }
+        credential.woke(after: sleep)
         switch state {
         case .idle, .fetching, .closed: break
         case .waiting: beginAttempt(now: now, &actions)

@@ -68,24 +68,11 @@ package struct SignalingMachine: Sendable {
         var liveness: Liveness
         var ackDeadline: Timestamp?
     }
-    struct Credential: Sendable {
-        var token: String?
-        var expiresAt: Timestamp?
-        var isFetched = false
-        var mustForce = false
-        /// A forced one is being fetched.
-        var isForcing = false
-        /// When a forced one came that has not let us in yet.
-        var forcedAt: Timestamp?
-        /// The last one that was refused.
-        var refusedToken: String?
-    }
 
     let configuration: SignalingConfiguration
-    let hasCredentialProvider: Bool
     var state = State.idle
     var backoff: Backoff
-    var credential: Credential
+    var credential: SignalingCredential
     var outgoing: OutgoingStream
     var incoming = IncomingStream()
     /// The last generation that was used.
@@ -102,9 +89,10 @@ package struct SignalingMachine: Sendable {
 
     package init(_ configuration: MachineConfiguration) {
         self.configuration = configuration.signaling
-        hasCredentialProvider = configuration.hasCredentialProvider
         backoff = Backoff(configuration.signaling.backoff)
-        credential = Credential(token: configuration.token)
+        credential = SignalingCredential(
+            token: configuration.token, hasProvider: configuration.hasCredentialProvider,
+            margin: configuration.signaling.credentialMargin)
         outgoing = OutgoingStream(
             countLimit: configuration.signaling.queueLimit, byteLimit: configuration.signaling.queueByteLimit)
     }
@@ -132,10 +120,10 @@ package struct SignalingMachine: Sendable {
     /// Fetches a credential if one is needed, then opens a transport.
     mutating func beginAttempt(now: Timestamp, _ actions: inout [Action]) {
         changeStatus(.connecting(attempt: attempt, nextAttemptAt: nil, cause: cause), &actions)
-        if hasCredentialProvider, needsCredential(now: now) {
-            credential.isForcing = credential.mustForce
-            // Whoever was in the room shows a session token, and must not be kept outside by a provider that is slow or
-            // broken.
+        if credential.mustBeFetched(now: now) {
+            credential.requested()
+            // A participant that was in the room shows a session token, and must not be kept outside by a provider that
+            // is slow or broken.
             let until = hasBeenConnected && !credential.isForcing ? now + configuration.credentialPatience : nil
             state = .fetching(until: until)
             if let until {
@@ -149,11 +137,6 @@ package struct SignalingMachine: Sendable {
         }
     }
 
-    private func needsCredential(now: Timestamp) -> Bool {
-        if credential.mustForce || (credential.token == nil && !credential.isFetched) { return true }
-        return credential.expiresAt.map { now + configuration.credentialMargin >= $0 } ?? false
-    }
-
     mutating func open(now: Timestamp, _ actions: inout [Action]) {
         generation += 1
         let deadline = now + configuration.attemptTimeout
@@ -165,14 +148,7 @@ package struct SignalingMachine: Sendable {
         token: String?, expiresAt: Timestamp?, now: Timestamp, _ actions: inout [Action]
     ) {
         guard !isClosed else { return }
-        credential.token = token
-        credential.expiresAt = expiresAt
-        credential.isFetched = true
-        if credential.isForcing {
-            credential.isForcing = false
-            credential.mustForce = false
-            credential.forcedAt = now
-        }
+        credential.arrived(token, expiresAt: expiresAt, now: now)
         // One that is about to expire already is used nevertheless: the provider has no better one. It is asked again
         // before the next attempt.
         if case .fetching = state { open(now: now, &actions) }
@@ -271,19 +247,17 @@ package struct SignalingMachine: Sendable {
     }
 
     /// Asks the provider for a new credential and tries again: at once, and behind a backoff when that was done not
-    /// long ago. False, and nothing done, when another one would not help: a new one was refused, for another reason
-    /// than its age, or the provider has no newer one than the one that is too old.
+    /// long ago. False, and nothing done, when another one would not help.
     package mutating func refreshCredential(
         _ failure: SignalingFailure, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
     ) -> Bool {
-        let isNew = credential.forcedAt.map { now - $0 <= configuration.credentialMargin } ?? false
-        let isOld = failure.code == .tokenExpired && credential.token != credential.refusedToken
-        guard hasCredentialProvider, !isNew || isOld, !isClosed else { return false }
-        credential.refusedToken = credential.token
-        credential.mustForce = true
-        if isNew {
+        guard !isClosed else { return false }
+        switch credential.refused(isTooOld: failure.code == .tokenExpired, now: now) {
+        case .useless: return false
+        case .later:
             abortAndRetry(failure, now: now, using: &generator, &actions)
             return true
+        case .atOnce: break
         }
         if let generation = currentGeneration { actions.append(.abortTransport(generation)) }
         leaveConnected(&actions)
