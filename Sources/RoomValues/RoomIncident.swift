@@ -111,7 +111,7 @@ public struct RoomIncident: Sendable, Hashable {
 
     /// Nil: the connection to the room server.
     public let participant: ParticipantID?
-    /// What the recovery began with.
+    /// The reason for which the recovery began.
     public let cause: Cause
     /// When the trouble was noticed.
     public let startedAt: Timestamp

@@ -1,7 +1,7 @@
 public import RoomProtocol
 public import TransportValues
 
-/// What is known of the connection to the room server.
+/// The state of the connection to the room server, as far as it is known.
 public enum SignalingStatus: Sendable, Hashable {
     /// The `attempt`th attempt of this outage runs (`nextAttemptAt` nil) or waits until `nextAttemptAt`.
     case connecting(attempt: Int, nextAttemptAt: Timestamp?, cause: SignalingFailure?)
@@ -13,7 +13,7 @@ public enum SignalingStatus: Sendable, Hashable {
     case closed(EndReason)
 }
 
-/// What is known of the connection to a participant.
+/// The state of the connection to a participant, as far as it is known.
 public enum PeerStatus: Sendable, Hashable {
     /// Waits for its turn: others are connecting.
     case waiting
