@@ -2,8 +2,8 @@ internal import TransportPluginAPI
 
 /// A bounded queue from the peer loop to one consuming task.
 ///
-/// `append` never waits. Its result tells when the queue has reached its high-water mark; `onDrained` is called, outside of the
-/// lock and on the consumer's thread, when a full queue has fallen to half of it.
+/// `append` never waits. Its result says whether the queue has reached its high-water mark; `onDrained` is called,
+/// outside of the lock and on the consumer's thread, when a full queue has fallen to half of it.
 final class Mailbox<Element: Sendable>: Sendable {
     private struct State {
         var elements: [Element] = []
@@ -41,8 +41,8 @@ final class Mailbox<Element: Sendable>: Sendable {
         return hasRoom
     }
 
-    /// Replaces the newest element that matches, else adds; over `limit` the oldest is dropped. For news of which only the last
-    /// counts, and which nobody may be reading.
+    /// Replaces the newest element that matches, or else appends; over `limit` the oldest is dropped. For news of which
+    /// only the latest counts, and which may have no reader.
     func coalesce(_ element: Element, where matches: (Element) -> Bool = { _ in false }) {
         let waiter = state.withLock { state -> UnsafeContinuation<[Element]?, Never>? in
             guard !state.isFinished else { return nil }
@@ -75,8 +75,8 @@ final class Mailbox<Element: Sendable>: Sendable {
         waiter?.resume(returning: nil)
     }
 
-    /// Everything that is there, or nil at the end and when the task is cancelled. Suspends while there is nothing. One consumer at
-    /// a time.
+    /// Returns all elements, or nil at the end and when the task is cancelled. Suspends while there are none. One
+    /// consumer at a time.
     nonisolated(nonsending) func takeAll() async -> [Element]? {
         switch take() {
         case .batch(let batch): batch

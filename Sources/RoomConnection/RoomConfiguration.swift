@@ -2,13 +2,13 @@ public import Logging
 @_exported public import RoomValues
 public import TransportPluginAPI
 
-/// What a program chooses once: the backends, the server, and how to connect.
+/// The choices of a program: the backends, the server, and how to connect.
 public struct RoomConfiguration: Sendable {
     /// A backend by its name in the registry, with its options.
     public struct Backend: Sendable, ExpressibleByStringLiteral {
-        /// As it was registered.
+        /// The name under which it is registered.
         public var name: String
-        /// What the backend is to do otherwise than by default; `room plugins` lists what it understands.
+        /// The options that differ from the defaults; `room plugins` lists those that it understands.
         public var options: [String: OptionValue]
 
         /// The backend of this name.
@@ -34,29 +34,30 @@ public struct RoomConfiguration: Sendable {
     /// for less than 30 s (a ``JoinCredential`` says when it expires; a plain `String` is taken to last), and when the
     /// server has refused it. `mustBeFresh`: the last one was refused, so not from a cache.
     ///
-    /// Keep it quick; it may throw, and is asked again later. A call that has not returned after 30 s is cancelled and
-    /// has failed. Whoever was in the room comes back by another token, which the server gave: a provider that is slow
-    /// (2 s) or throws then keeps nobody outside.
+    /// Keep it quick. It may throw, and is called again later. A call that has not returned after 30 s is cancelled and
+    /// counts as failed. A participant that has been in the room returns with another token, from the server: a
+    /// provider that is slow (2 s) or throws then keeps nobody outside.
     public var token: (@Sendable (_ mustBeFresh: Bool) async throws -> any JoinCredentialConvertible)?
-    /// Whether any path will do, or only relayed ones, which tell nobody an address of this machine.
+    /// Whether any path may be used, or only relayed ones, which reveal no address of this machine to other
+    /// participants.
     public var icePolicy = ICEPolicy.all
-    /// Added to those that the room server hands out. One that cannot be used is refused at the start. What the room
-    /// server or the provider hands out and cannot be used is left out, with an event `.error` (`ice_server_unusable`);
-    /// where the peer backend can use none of them, another one says so (`no_usable_ice_server`, `no_usable_relay`).
+    /// The ICE servers in addition to those of the room server. An unusable one is refused at the start. Unusable ones
+    /// from the room server or the provider are left out, with an event `.error` (`ice_server_unusable`). When the peer
+    /// backend can use none of them, another event says so (`no_usable_ice_server`, `no_usable_relay`).
     public var iceServers: [ICEServer] = []
-    /// Asked for more of them, as a TURN service hands them out: at the start, when 0.7 of their life is over, and with
-    /// an attempt to come back to the room where half of it is over.
+    /// The provider of further ICE servers, such as a TURN service. Called at the start, when 0.7 of their life is
+    /// over, and with an attempt to return to the room when half of it is over.
     ///
-    /// Nothing waits for it: connections are made with what there is, and what it brings is used from then on; relayed
-    /// paths are moved to it. It may throw, and is asked again after 5 s, later every minute; of the first failure an
-    /// event `.error` (`ice_provider_failed`) tells. A call that has not returned after 30 s is cancelled and has
-    /// failed.
+    /// Nothing waits for it: connections are made with the servers that there are, and its result is used from then on;
+    /// relayed paths are moved to it. It may throw, and is called again after 5 s, later every minute; the first
+    /// failure is reported by an event `.error` (`ice_provider_failed`). A call that has not returned after 30 s is
+    /// cancelled and counts as failed.
     public var iceServerProvider: (@Sendable () async throws -> ProvidedICEServers)?
-    /// What happens to peer connections after a rejoin.
+    /// The treatment of peer connections after a rejoin.
     public var rejoinPolicy = RejoinPolicy.all
-    /// How patient the recovery of peer connections is.
+    /// The budgets of the recovery of peer connections.
     public var recovery = RecoveryBudgets()
-    /// How attempts to reach the room server are spread.
+    /// The delays between attempts to reach the room server.
     public var reconnect = ReconnectBackoff()
 
     /// Bytes of unacknowledged messages to one participant and channel above which `send` waits. 64 KiB to 1 GiB.

@@ -1,22 +1,22 @@
 internal import RoomProtocol
 internal import TransportPluginAPI
 
-/// What a `Room` needs of the service behind it, whatever its transports are.
+/// The service behind a `Room`, independent of its transports.
 protocol RoomEngine: AnyObject, Sendable {
     var loop: TransportLoop { get }
     var hub: RoomHub { get }
 
-    /// Begins to connect. Once.
+    /// Starts to connect. Once.
     nonisolated(nonsending) func start() async
-    /// Throws why the room was not joined; `.timedOut` for everybody who waits when `deadline` has passed. Nil: waits
-    /// as long as it takes.
+    /// Waits for the join. Throws the reason when the room was not joined, and `.timedOut` when `deadline` has passed.
+    /// Nil: waits without limit.
     nonisolated(nonsending) func waitUntilJoined(within deadline: Duration?) async throws(RoomError)
-    /// Says goodbye and returns when everything is closed. Idempotent.
+    /// Leaves the room, and returns when everything is closed. Idempotent.
     nonisolated(nonsending) func leave() async
     func reconnectNow()
-    /// On the loop: the machine's network has changed; the addresses that there are now.
+    /// Reports that the machine's network has changed, with the current addresses. On the loop.
     func networkChanged(addresses: Set<String>)
-    /// On the loop: the machine has slept for so long.
+    /// Reports that the machine has slept. On the loop.
     func woke(after sleep: Duration)
     func restartPaths(to participant: ParticipantID?)
     func update(metadata: [String: String])

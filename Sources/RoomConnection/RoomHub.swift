@@ -2,8 +2,7 @@ internal import RoomProtocol
 internal import RoomValues
 internal import TransportPluginAPI
 
-/// What the application's side of a room and its engine share: the state that can be asked for, the links to send on,
-/// the queues.
+/// The state that a room shares with its engine: the current state for queries, the links to send on, the queues.
 ///
 /// SAFETY of `@unchecked Sendable`: `state` is behind its lock, queues are their own; `handler` and `paused` are
 /// touched only on the loop.

@@ -1,7 +1,7 @@
 public import RoomProtocol
 public import TransportPluginAPI
 
-/// What a channel of a room promises.
+/// A channel of a room, with its guarantees.
 public enum RoomChannel: String, Sendable, Hashable, CaseIterable {
     /// In order and exactly once, across path changes, rebuilt peer connections and rejoins, as long as both
     /// participants keep their session. Towards a member that does not speak the delivery protocol (a plain browser

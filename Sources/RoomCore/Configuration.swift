@@ -85,7 +85,7 @@ package struct BackoffConfiguration: Sendable, Equatable {
 
 /// Budgets of the recovery ladder.
 package struct RecoveryConfiguration: Sendable, Equatable {
-    /// What the offerer restarts after a rejoin.
+    /// The connections that the offerer restarts after a rejoin.
     package var rejoinPolicy = RejoinPolicy.all
     /// The budgets that the application can choose.
     package var budgets = RecoveryBudgets()

@@ -35,8 +35,9 @@ package enum ICEServerFault: Error, Sendable, Hashable, CustomStringConvertible 
             "only relayed paths are allowed (icePolicy relay), and there is no TURN server: nobody can be reached. "
                 + "Name one, at the room server or in the configuration"
         case .noRelay(let urls):
-            "only relayed paths are allowed (icePolicy relay), and this peer backend can relay over none of the ICE servers "
-                + "(\(urls)): nobody can be reached. Name a TURN server as turn: too (over UDP or TCP, without TLS)"
+            "only relayed paths are allowed (icePolicy relay), and this peer backend can relay over none of the ICE "
+                + "servers (\(urls)): nobody can be reached. Name a TURN server as turn: too (over UDP or TCP, without "
+                + "TLS)"
         }
     }
 }
@@ -60,7 +61,7 @@ struct ICEServerSelection: Sendable {
     private var untold: [ICEServerFault] = []
     private var excess = 0
     private var hasToldExcess = false
-    /// What was said of the whole, as long as it is true.
+    /// The last reported fault of the whole list, as long as it holds.
     private var verdict: ICEServerFault?
 
     init(_ configuration: ICEConfiguration) { self.configuration = configuration }
@@ -102,7 +103,7 @@ struct ICEServerSelection: Sendable {
         untold.append(.unusable(why: why))
     }
 
-    /// What is to be said of single servers.
+    /// Returns the faults of single servers.
     mutating func faults() -> [ICEServerFault] {
         defer { untold = [] }
         guard configuration.usesServers else { return [] }
@@ -113,7 +114,7 @@ struct ICEServerSelection: Sendable {
         return untold
     }
 
-    /// What is to be said of them all.
+    /// Returns the fault of the whole list.
     mutating func judge(_ servers: [ICEServer]) -> ICEServerFault? {
         let before = verdict
         verdict = fault(of: servers)

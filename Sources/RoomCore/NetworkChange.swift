@@ -1,4 +1,4 @@
-/// What is known after a change of this machine's network.
+/// The state after a change of this machine's network.
 package struct NetworkChange: Sendable, Hashable {
     /// The numeric addresses that packets can leave from now; nil when not known.
     package var addresses: Set<String>?

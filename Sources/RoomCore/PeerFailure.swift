@@ -6,7 +6,7 @@ package import TransportValues
 package struct PeerFailure: Sendable, Hashable {
     /// One sentence; never a secret.
     package var description: String
-    /// What the transport says that it is.
+    /// The transport's code for it.
     package var code: TransportError.Code?
     /// It is the other side's description that was refused.
     package var isRefusal: Bool

@@ -1,6 +1,6 @@
 package import TransportValues
 
-/// What has happened to one peer connection.
+/// An event of one peer connection.
 package enum PeerFact: Sendable, Hashable {
     case localDescription(SessionDescription)
     case localCandidate(PeerCandidate)
@@ -40,7 +40,7 @@ package enum PeerFact: Sendable, Hashable {
     case unheard
 }
 
-/// What the shell must do with one peer connection.
+/// An action of the shell on one peer connection.
 package enum PeerCommand: Sendable, Hashable {
     /// Makes it. Delivery continues or begins by the sessions of the pair.
     case create(isOfferer: Bool, iceServers: [ICEServer])

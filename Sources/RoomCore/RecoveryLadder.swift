@@ -212,7 +212,7 @@ package struct RecoveryLadder: Sendable {
         }
     }
 
-    /// What interrupted signaling may have hit a path over which nothing is said.
+    /// Probes a healthy path: the event that interrupted signaling may have hit an idle path too.
     private mutating func ask(now: Timestamp, _ actions: inout [Action]) {
         guard state == .healthy else { return }
         probe(now: now, &actions)
@@ -347,7 +347,7 @@ package struct RecoveryLadder: Sendable {
         enter(.planned(at: earliest + generator.duration(upTo: configuration.budgets.spread), cause), &actions)
     }
 
-    /// What was planned for this reason is done.
+    /// Cancels an action that was planned for this reason.
     package mutating func callOff(_ cause: RoomIncident.Cause, _ actions: inout [Action]) {
         if case .planned(_, cause) = state { enter(.healthy, &actions) }
     }

@@ -43,7 +43,7 @@ extension RoomMachine {
         case peer(ParticipantID, PeerConnectionID, PeerFact)
     }
 
-    /// What the shell must do, in this order.
+    /// An action of the shell, to be performed in this order.
     package enum Action: Sendable, Hashable {
         /// Answered by `transportConnected` or `transportFailed`.
         case openTransport(ConnectionGeneration)

@@ -148,8 +148,8 @@ package struct RoomMachine: Sendable {
         }
     }
 
-    /// What a path reveals about the network under it holds for signaling too: the server is asked for a sign of life
-    /// when a peer falls silent, and tried at once when one is heard again.
+    /// Applies to signaling what a path reveals about the network: the server is probed when a peer falls silent, and
+    /// tried at once when one is heard again.
     private mutating func conclude(from fact: PeerFact, wasRecovering: Bool, _ now: Timestamp) {
         switch fact {
         case .liveness(.suspect), .state(.disconnected):

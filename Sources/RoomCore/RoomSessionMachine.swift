@@ -274,8 +274,9 @@ package struct RoomSessionMachine: Sendable {
     }
 
     /// `isConnected`: signaling is. Without it, nobody is given up.
-    /// `isCatchingUp`: what the server has said lately may still be unread. Whoever is to be given up may be back.
-    /// `isAlive`: whether a participant's peer connection works. Whoever talks to us is not given up, whatever the server does not say.
+    /// `isCatchingUp`: recent messages of the server may still be unread, and a participant that would be given up may
+    /// be back. `isAlive`: whether a participant's peer connection works. A participant that talks to us is not given
+    /// up, whatever the server does not say.
     package mutating func timerFired(
         isConnected: Bool, isCatchingUp: Bool, isAlive: (ParticipantID) -> Bool, now: Timestamp,
         _ actions: inout [Action]

@@ -366,8 +366,8 @@ extension SignalingMachine {
         }
     }
 
-    /// Somebody else hears nothing of us, and we hear him: what we send may go nowhere, to the server too. Believed
-    /// once a second.
+    /// Another participant receives nothing from us, and we receive its messages: ours may get lost, to the server too.
+    /// Believed once a second.
     package mutating func unheard(now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]) {
         if let lastHintAt, now - lastHintAt < .seconds(1) { return }
         guard isConnected else { return }

@@ -58,7 +58,7 @@ package struct StallMachine: Sendable {
         goOn(stalled, &actions)
     }
 
-    /// What was sent has not been acknowledged for a while.
+    /// Sent data has not been acknowledged for a while.
     package mutating func unacknowledged(now: Timestamp, _ actions: inout [Action]) {
         switch state {
         case .flowing:
@@ -111,7 +111,7 @@ package struct StallMachine: Sendable {
         actions.append(.scheduleTimer(at: stalled.nextLook))
     }
 
-    /// What was told is over when nothing is missing any more.
+    /// Ends a reported stall when nothing is missing any more.
     private mutating func goOn(_ stalled: Stalled, _ actions: inout [Action]) {
         guard !stalled.isDisconnected, !stalled.isUnacknowledged else {
             enter(stalled, &actions)

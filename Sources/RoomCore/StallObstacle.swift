@@ -1,6 +1,6 @@
 package import TransportValues
 
-/// What the room itself knows about why a pair is not connected; the rest is for the transport to say.
+/// The room's own reason why a pair is not connected; the transport has the others.
 struct StallObstacle: Sendable {
     /// Where the pair stands when the reason is looked for.
     struct Situation {
