@@ -226,12 +226,10 @@ let package = Package(
         .testTarget(
             name: "SignalingNIOTests",
             dependencies: [
-                "SignalingNIO", "TransportPluginAPI", "TransportTestKit", "WebSocketWire",
+                "SignalingNIO", "TransportPluginAPI", "TransportTestKit", "TLSTestSupport", "WebSocketWire",
                 .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["NIO"])),
-                .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["NIO"])),
-                .product(name: "NIOTLS", package: "swift-nio", condition: .when(traits: ["NIO"])),
-                .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["NIOSSL"])),
             ]),
+
         .testTarget(
             name: "PeerWebRTCTests",
             dependencies: [
