@@ -2,17 +2,17 @@ internal import CNice
 internal import Glibc
 internal import TransportPluginAPI
 
-/// What the agents of this process may take of it.
-///
-/// An agent that is closed still has its sockets until the loop's next turn, or until its relays have answered. And GLib ends the whole
-/// process when it gets no descriptor for a wake-up, which each agent has of its own: so there must be enough of them before it is asked.
+/// The limits of what the agents of this process may take of it. A closed agent still has its sockets until the loop's
+/// next turn, or until its relays have answered. And GLib ends the whole process when it gets no descriptor for a
+/// wake-up, of which each agent has its own: so there must be enough of them before it is asked.
 final class AgentBudget: Sendable {
     static let shared = AgentBudget()
 
-    /// Those that are closing included.
+    /// Closing ones included.
     static let maximumAgents = 16_384
     static let maximumClosing = 1024
-    /// Descriptors that must be free for another agent: its wake-ups, two sockets for each of 16 addresses, and some for everybody else.
+    /// Descriptors that must be free for another agent: its wake-ups, two sockets for each of 16 addresses, and some
+    /// for other users.
     private static let descriptors: Int32 = 64
 
     private struct Counts {

@@ -3,14 +3,14 @@ public import TransportPluginAPI
 
 /// A candidate as text: `candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ host` (RFC 8839 §5.1).
 ///
-/// libnice's own parser lets nonsense through (ports and priorities that overflow), so every remote line passes here first,
-/// and libnice gets only what this type writes. Reading never traps, whatever the text.
+/// libnice's own parser lets nonsense through (ports and priorities that overflow), so every remote line passes here
+/// first, and libnice gets only what this type writes. Reading never traps.
 public struct CandidateLine: Sendable, Hashable, CustomStringConvertible {
     /// 1 to 32 ice-chars.
     public let foundation: String
     /// 1 to 256.
     public let component: Int
-    /// In upper case: `UDP`, `TCP` or whatever else came.
+    /// In upper case: `UDP`, `TCP` or another token.
     public let transport: String
     /// 1 to 2^31 - 1 (RFC 8445 §5.1.2.1).
     public let priority: Int
@@ -18,9 +18,9 @@ public struct CandidateLine: Sendable, Hashable, CustomStringConvertible {
     public let address: String
     /// 0 to 65,535; active TCP candidates carry 9 (RFC 6544 §4.5).
     public let port: UInt16
-    /// `host`, `srflx`, `prflx`, `relay` or whatever else came.
+    /// `host`, `srflx`, `prflx`, `relay` or another word.
     public let kind: String
-    /// The address that the candidate was made from (`raddr`), where the line tells it.
+    /// The address that the candidate was made from (`raddr`), where the line has it.
     public let relatedAddress: String?
     /// The port that belongs to `relatedAddress` (`rport`).
     public let relatedPort: UInt16?
@@ -37,7 +37,7 @@ public struct CandidateLine: Sendable, Hashable, CustomStringConvertible {
         while let last = line.unicodeScalars.last, last == "\r" || last == "\n" { line.unicodeScalars.removeLast() }
         if line.hasPrefix("a=") { line = line.dropFirst(2) }
         guard line.hasPrefix("candidate:") else { throw Self.malformed("it does not begin with 'candidate:'") }
-        // Visible ASCII only: whatever else came cannot reach a C parser or a log.
+        // Visible ASCII only: nothing else may reach a C parser or a log.
         guard line.utf8.allSatisfy({ $0 == 0x20 || ($0 > 0x20 && $0 < 0x7F) }) else {
             throw Self.malformed("it has bytes outside of visible ASCII")
         }
@@ -78,8 +78,9 @@ public struct CandidateLine: Sendable, Hashable, CustomStringConvertible {
         self.tcpType = tcpType
     }
 
-    /// Whether checks can be sent to it from here: component 1, UDP or TCP, a unicast IP address with a port, a known type.
-    /// Names are not: `….local` (mDNS) cannot be resolved without a daemon, and checks must not cause look-ups elsewhere.
+    /// Whether checks can be sent to it from here: component 1, UDP or TCP, a unicast IP address with a port, a known
+    /// type. Names are not: `….local` (mDNS) cannot be resolved without a daemon, and checks must not cause look-ups
+    /// elsewhere.
     public var isUsable: Bool {
         guard component == 1, port > 0 || tcpType == "active", let address = IPAddress(address), address.isUnicast
         else {

@@ -1,21 +1,25 @@
 internal import TransportPluginAPI
 
-/// When libnice is told of which remote candidate.
+/// Decides which candidates of the other side libnice is told of, and when. Pure.
 ///
-/// libnice checks one pair in each interval, in an order of its own: by each machine's list of interfaces. With sixteen addresses on both
-/// sides that is more than a second for all, and the pair that works may be the last one. So it gets no more candidates at a time than it can check in a
-/// moment, in the order in which the other side told of them, but of each kind in turn: a relayed candidate does not wait for all others.
+/// libnice checks one pair in each interval, in an order of its own: by each machine's list of interfaces. With sixteen
+/// addresses on both sides that is more than a second for all, and the pair that works may be the last one. So it gets
+/// no more candidates at a time than it can check in a moment, in the order in which they came, but of each kind in
+/// turn: a relayed candidate does not wait for all others.
 struct CandidatePacing {
-    /// What libnice may have before it.
+    /// Candidates of the other side beyond this many are ignored.
+    static let maximumCount = 64
+    /// The time for checks that libnice may have before it.
     private static let horizon = Duration.milliseconds(150)
 
     private let interval: Duration
     /// The sockets from which each candidate is checked.
     var localCount = 1
-    var timer: LoopTimer?
+    /// Candidates that were taken so far.
+    private var count = 0
     private var waiting: [CandidateLine] = []
     private var added: [String: Int] = [:]
-    /// When libnice has checked everything, as far as can be told.
+    /// The time at which libnice has checked everything, as far as is known.
     private var busyUntil = Timestamp.zero
     private var ending = End.open
 
@@ -25,9 +29,17 @@ struct CandidatePacing {
 
     var isWaiting: Bool { !waiting.isEmpty }
 
-    mutating func append(_ line: CandidateLine) { waiting.append(line) }
+    /// Takes a candidate. False for one that is not used: it cannot be checked from here, or it is beyond the limit.
+    /// `takesLoopback`: whether the other side may be on this machine.
+    mutating func append(_ line: CandidateLine, takesLoopback: @autoclosure () -> Bool) -> Bool {
+        guard line.isUsable, count < Self.maximumCount else { return false }
+        if IPAddress(line.address)?.isLoopback == true, !takesLoopback() { return false }
+        count += 1
+        waiting.append(line)
+        return true
+    }
 
-    /// The candidate that libnice is told of now. Connected, it is told of all: one of them may be better.
+    /// The candidate that libnice is to be told of now. Once connected, all are due: one of them may be better.
     mutating func next(at now: Timestamp, isConnected: Bool) -> CandidateLine? {
         guard isConnected || busyUntil - now < Self.horizon else { return nil }
         guard let index = waiting.indices.min(by: { rank($0) < rank($1) }) else { return nil }
@@ -39,7 +51,7 @@ struct CandidatePacing {
 
     private func rank(_ index: Int) -> (Int, Int) { (added[waiting[index].kind, default: 0], index) }
 
-    /// Until `next` has something again; nil when nothing waits.
+    /// The pause until `next` has another one; nil when none waits.
     func pause(at now: Timestamp) -> Duration? {
         waiting.isEmpty ? nil : max(.milliseconds(1), busyUntil - now - Self.horizon)
     }
@@ -54,9 +66,5 @@ struct CandidatePacing {
         return true
     }
 
-    mutating func close() {
-        timer?.cancel()
-        timer = nil
-        waiting = []
-    }
+    mutating func close() { waiting = [] }
 }

@@ -2,15 +2,15 @@ internal import CNice
 internal import Glibc
 internal import TransportPluginAPI
 
-/// A second socket on the address and port of one of libnice's, for the datagrams that are none of ICE's business.
+/// A second socket on the address and port of one of libnice's, for the datagrams that do not belong to ICE.
 ///
-/// The kernel sorts by the first byte (RFC 7983): DTLS comes here, as do the answers of STUN servers that were asked from here;
-/// everything else goes to libnice. So a payload never passes through libnice or GLib, and ICE sees all of its own packets. Where the system cannot sort (`init` returns nil),
-/// everything goes the slow way, through libnice.
+/// The kernel sorts by the first byte (RFC 7983): DTLS comes here, as do the answers of STUN servers that were asked
+/// from here; everything else goes to libnice. So a payload never passes through libnice or GLib, and ICE sees all of
+/// its own packets. Where the system cannot sort (`init` returns nil), everything goes the slow way, through libnice.
 final class DataSocket {
     /// libnice's descriptor.
     let original: Int32
-    /// Of both.
+    /// The address of both.
     let localAddress: IPAddress
     let localPort: UInt16
     private let descriptor: Int32
@@ -43,9 +43,9 @@ final class DataSocket {
         }
     }
 
-    /// Lets the kernel hand over many datagrams in one piece (GRO), which only pays, and is only safe, when the other side
-    /// is on this machine: what it sent in one piece arrives in one piece. On a network's packets the kernel puts pieces
-    /// together before it sorts them, and STUN could end up in the middle of data.
+    /// Lets the kernel hand over many datagrams in one piece (GRO), which only pays, and is only safe, when the other
+    /// side is on this machine: what it sent in one piece arrives in one piece. On a network's packets the kernel puts
+    /// pieces together before it sorts them, and STUN could end up in the middle of data.
     func setAggregation(_ isOn: Bool) { CNice_set_aggregation(descriptor, isOn ? 1 : 0) }
 
     func close() {
@@ -55,7 +55,7 @@ final class DataSocket {
         Glibc.close(descriptor)
     }
 
-    /// Whether this system can sort. Tried once.
+    /// Whether this system can sort datagrams. Tried once.
     static let isSupported: Bool = {
         let socket = socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         defer { if socket >= 0 { Glibc.close(socket) } }
@@ -72,14 +72,15 @@ final class DataSocket {
         return true
     }()
 
-    /// Sends one small datagram to somebody other than the peer. What the kernel does not take is lost.
+    /// Sends one small datagram to a server. One that the kernel does not take is lost.
     func ask(_ bytes: [UInt8], _ host: IPAddress, _ port: UInt16) {
         host.withSocketAddress(port: port) { address, size in
             _ = sendto(descriptor, bytes, bytes.count, Int32(MSG_DONTWAIT), address, size)
         }
     }
 
-    /// Sends all of `batch`. Neighbours of equal size leave in one call (GSO). What the kernel does not take is dropped.
+    /// Sends all of `batch`. Neighbours of equal size leave in one call (GSO). Datagrams that the kernel does not take
+    /// are dropped.
     func send(_ batch: DatagramBatch, to address: UnsafePointer<sockaddr_storage>, size: socklen_t) {
         if batch.count == 1 {
             let datagram = batch[0]

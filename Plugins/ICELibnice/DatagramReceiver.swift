@@ -4,16 +4,16 @@ internal import TransportPluginAPI
 
 /// The memory into which all agents of one loop receive. The loop keeps it, as a source that never has anything to do.
 final class DatagramReceiver: LoopSource {
-    /// What the last call received; taken by a handler before the next call.
+    /// The datagrams of the last call. A handler takes them before the next call.
     let batch: DatagramBatch
     private let receiver: UnsafeMutablePointer<CNice_receiver>
     /// The kernel puts up to 64 KiB of datagrams into one slot (GRO).
     private static let slotSize = 65_536
     /// Not a power of two, so that the beginnings of the slots do not share the same lines of the processor's caches.
     private static let stride = slotSize + 2_112
-    /// How many slots one call fills: many while each holds one datagram, few while each holds dozens, which keeps the
-    /// time of one call short and its memory within the caches, and one while datagrams come one at a time, which saves
-    /// the kernel a look for a second one.
+    /// The number of slots that one call fills: many while each holds one datagram, few while each holds dozens, which
+    /// keeps the time of one call short and its memory within the caches, and one while datagrams come one at a time,
+    /// which saves the kernel a look for a second one.
     private var slots = CNice_slots
     private static let aggregatedSlots = 3
     /// Datagrams that come within this time of each other are not taken one at a time.
@@ -42,7 +42,8 @@ final class DatagramReceiver: LoopSource {
 
     func loopWillSleep() -> Timestamp? { nil }
 
-    /// Fills `batch` from `descriptor`, without waiting. False when nothing came. `time`: when this turn of the loop began.
+    /// Fills `batch` from `descriptor`, without waiting. False when nothing came. `time`: the beginning of this turn of
+    /// the loop.
     func receive(from descriptor: Int32, at time: Timestamp) -> Bool {
         batch.removeAll()
         if slots == 1, time.nanoseconds - lastTime.nanoseconds < Self.burst { slots = CNice_slots }

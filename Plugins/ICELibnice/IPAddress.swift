@@ -5,7 +5,7 @@ internal import Glibc
 struct IPAddress: Sendable, Hashable, CustomStringConvertible {
     let bytes: [UInt8]
 
-    /// Reads what `inet_pton` reads: no zones, no names.
+    /// Reads a text as `inet_pton` does: no zones, no names.
     init?(_ text: String) {
         guard text.utf8.count < 64 else { return nil }
         var buffer = [UInt8](repeating: 0, count: 16)
@@ -45,7 +45,7 @@ struct IPAddress: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
-    /// As the system's calls take it.
+    /// Calls `body` with the address in the form that the system's calls take.
     func withSocketAddress<Value>(port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Value) -> Value {
         func call<Address>(_ address: Address) -> Value {
             withUnsafePointer(to: address) { pointer in
@@ -74,7 +74,7 @@ struct IPAddress: Sendable, Hashable, CustomStringConvertible {
         isIPv6 ? bytes.dropLast().allSatisfy { $0 == 0 } && bytes[15] == 1 : bytes[0] == 127
     }
 
-    /// Neither unspecified, nor multicast, nor broadcast, nor an IPv4 address in IPv6 clothes.
+    /// Neither unspecified, nor multicast, nor broadcast, nor an IPv4-mapped IPv6 address.
     var isUnicast: Bool {
         if isIPv6 {
             let isUnspecified = bytes.allSatisfy { $0 == 0 }

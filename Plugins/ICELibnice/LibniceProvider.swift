@@ -3,11 +3,11 @@ internal import Glibc
 internal import Logging
 public import TransportPluginAPI
 
-/// ICE agents on libnice (RFC 8445, RFC 8838, RFC 8656).
+/// A provider of ICE agents on libnice (RFC 8445, RFC 8838, RFC 8656).
 public struct LibniceProvider: ICEAgentProvider {
-    /// How the agents of a provider behave.
+    /// The settings of a provider's agents.
     public struct Options: Sendable {
-        /// When candidates on 127.0.0.1 and ::1 are offered, and those of the other side are used.
+        /// The cases in which candidates on 127.0.0.1 and ::1 are offered, and those of the other side are used.
         public enum Loopback: String, Sendable, CaseIterable {
             /// Not at all.
             case never
@@ -16,22 +16,23 @@ public struct LibniceProvider: ICEAgentProvider {
             /// On every machine.
             case always
         }
-        /// How a pair is chosen (RFC 8445 §8).
+        /// The way in which a pair is chosen (RFC 8445 §8).
         public enum Nomination: String, Sendable, CaseIterable {
             /// Checks first, then the best pair once more with the nomination (RFC 8445 §8.1.1).
             case regular
-            /// Every check nominates: one round trip and one tick less, at the price of a pair that may change shortly after
-            /// (RFC 5245 §8.1.1.2).
+            /// Every check nominates: one round trip and one tick less, at the price of a pair that may change shortly
+            /// after (RFC 5245 §8.1.1.2).
             case aggressive
         }
         /// Whether candidates on 127.0.0.1 and ::1 are offered, and those of the other side are used.
         public var loopback = Loopback.alone
-        /// Which local addresses are offered, of those that are no loopback addresses; called with the interface's name and the
-        /// address, on the loop. Nil: all. Of those the 16 most promising ones are taken: see `LocalAddress.ranked(_:preferring:)`.
+        /// Whether a local address is offered that is no loopback address; called with the interface's name and the
+        /// address, on the loop. Nil: all. Of those the 16 most promising ones are taken: see
+        /// `LocalAddress.ranked(_:preferring:)`.
         public var acceptsAddress: (@Sendable (_ interface: String, _ address: String) -> Bool)?
         /// Milliseconds between two checks, 1 to 1000 (Ta of RFC 8445 §14).
         public var pacing = 5
-        /// How a pair is chosen.
+        /// The way in which a pair is chosen.
         public var nomination = Nomination.aggressive
         /// Whether TCP candidates are offered (RFC 6544).
         public var usesTCP = false
@@ -44,19 +45,18 @@ public struct LibniceProvider: ICEAgentProvider {
         public init() {}
     }
 
-    /// How its agents behave.
+    /// The settings of its agents.
     public var options: Options
 
-    /// A provider of agents that behave so.
+    /// Creates a provider of agents with these settings.
     public init(options: Options = Options()) { self.options = options }
 
-    /// What `init(_:)` understands, for a descriptor.
+    /// The options that `init(_:)` reads, for a descriptor.
     public static let pluginOptions: [PluginOption] = [
         PluginOption(
             name: "ice-loopback",
-            help:
-                "offer 127.0.0.1 and ::1, and take them from peers: never, alone (no other address), always; default alone"
-        ),
+            help: "offer 127.0.0.1 and ::1, and take them from peers: never, alone (no other address), always; "
+                + "default alone"),
         PluginOption(name: "ice-pacing", help: "milliseconds between connectivity checks, 1 to 1000; default 5"),
         PluginOption(name: "ice-nomination", help: "regular or aggressive; default aggressive"),
         PluginOption(name: "ice-tcp", help: "offer TCP candidates too; default false"),
@@ -83,14 +83,14 @@ public struct LibniceProvider: ICEAgentProvider {
             options.ports = UInt16(low)...UInt16(high)
             if high - low < 2 * Self.peersOfARoom {
                 context.logger.warning(
-                    "few ports for peers: each takes one for each address of this machine, and two while its path is replaced",
+                    "few ports: each peer takes one for each address of this machine, two while its path is replaced",
                     metadata: ["ice-port-min": "\(low)", "ice-port-max": "\(high)", "peers": "\((high - low + 1) / 2)"])
             }
         }
         self.options = options
     }
 
-    /// As many others as a full room has by default.
+    /// The number of other participants in a full room, by default.
     private static let peersOfARoom = 15
 
     private static func choice<Choice: RawRepresentable & CaseIterable>(

@@ -22,19 +22,37 @@ extension LibniceProvider.Options {
         if loopback == .always || (loopback == .alone && chosen.isEmpty) { chosen += all.filter(\.isLoopback) }
         return Array(chosen.lazy.filter(safe.contains).prefix(Self.maximumAddresses))
     }
+
+    /// Those of `addresses` on which a port of the configured range is free: libnice gives up all of them for one.
+    /// Where there is none, relays can still be reached from another port, and only they. Throws `.resourceExhausted`.
+    func withPorts(
+        _ addresses: [LocalAddress], hasRelays: Bool
+    ) throws(TransportError) -> ([LocalAddress], isRelayOnly: Bool) {
+        guard let ports else { return (addresses, false) }
+        let usable = addresses.filter { $0.hasFreePort(in: ports) }
+        if !usable.isEmpty { return (usable, false) }
+        guard hasRelays else {
+            throw TransportError(
+                .resourceExhausted,
+                "no UDP port from \(ports.lowerBound) to \(ports.upperBound) is free; each peer takes one, and two "
+                    + "while its path is replaced: widen ice-port-min and ice-port-max", isRetriable: true)
+        }
+        return (addresses, true)
+    }
 }
 
-/// The addresses that libnice can be given.
+/// The local addresses that libnice can be given.
 ///
-/// libnice 0.1.21 makes the place of an address in its own list of the machine's addresses a part of the candidate's priority, and ends the
-/// process where that does not fit 6 bits (`nice_candidate_ice_local_preference_full`). What is not in the list counts as behind it.
+/// libnice 0.1.21 makes the place of an address in its own list of the machine's addresses a part of the candidate's
+/// priority, and ends the process where that does not fit 6 bits (`nice_candidate_ice_local_preference_full`). An
+/// address that is not in the list counts as behind it.
 struct SafeAddresses {
     private let places: [String: Int]
     private let count: Int
     /// Some are left, since addresses may come before the candidate is made.
     private static let limit = 56
 
-    /// Those of this machine, as libnice lists them now.
+    /// Reads the addresses of this machine, as libnice lists them now.
     init() {
         var system: [String] = []
         let list = nice_interfaces_get_local_ips(1)
@@ -76,8 +94,8 @@ extension LocalAddress {
         return false
     }
 
-    /// Has `agent` bind to it. A link-local IPv6 address is bound together with its zone, by which the kernel then sends to those of others,
-    /// whose candidates name none.
+    /// Has `agent` bind to the address. A link-local IPv6 address is bound together with its zone, by which the kernel
+    /// then sends to those of others, whose candidates name none.
     func add(to agent: OpaquePointer) {
         guard let native = nice_address_new() else { return }
         defer { nice_address_free(native) }

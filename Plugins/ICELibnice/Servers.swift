@@ -1,19 +1,19 @@
 internal import TransportPluginAPI
 
-/// What can be used here of a list of ICE servers. What cannot is left out: whoever made the list has been told of it.
+/// The servers of a list that can be used here. Others are left out; they were refused where the list was made.
 struct Servers {
     struct Relay {
         var url: ICEServerURL
-        /// The URL's, or one of its addresses.
+        /// The URL's host, or one of its addresses.
         var host: String
         var username: String
         var credential: String
 
-        /// Nil where it has a name.
+        /// The address in the URL. Nil where that has a name.
         var address: IPAddress? { IPAddress(url.host) }
     }
-    /// Those that are asked for server-reflexive addresses, each once: the STUN servers, and behind them the TURN servers on UDP, which
-    /// answer such questions too (RFC 8656 §7.3).
+    /// Servers that are asked for server-reflexive addresses, each once: the STUN servers, and behind them the TURN
+    /// servers on UDP, which answer such questions too (RFC 8656 §7.3).
     private(set) var stun: [ICEServerURL] = []
     private(set) var turn: [Relay] = []
 
@@ -21,7 +21,8 @@ struct Servers {
     static let maximumRelays = 8
     static let maximumSTUN = 8
 
-    /// STUN and TURN over TLS are left out, since libnice does not speak TLS; lists usually name the plain ones beside them.
+    /// STUN and TURN over TLS are left out, since libnice does not speak TLS; lists usually name the plain ones beside
+    /// them.
     init(_ servers: [ICEServer]) {
         for server in servers {
             for text in server.urls {

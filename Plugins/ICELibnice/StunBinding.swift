@@ -1,20 +1,23 @@
 internal import TransportPluginAPI
 
-/// The one exchange of STUN that is not libnice's: from which address does this come? (RFC 8489 §2, Binding)
+/// The one exchange of STUN that is not libnice's: a Binding request, which asks a server for the address that it comes
+/// from (RFC 8489 §2).
 ///
-/// Reading never traps, whatever the bytes.
+/// Reading never traps.
 enum StunBinding {
-    /// The first four bytes of our transaction ids, by which the kernel tells the answers from libnice's (`DataSocket`).
+    /// The first four bytes of our transaction ids, by which the kernel tells the answers from libnice's
+    /// (`DataSocket`).
     static let mark = UInt32.random(in: 1...UInt32.max)
     private static let cookie: UInt32 = 0x2112_A442
     private static let headerLength = 20
 
-    /// `transaction`: the rest of the id.
+    /// A request. `transaction`: the rest of the id.
     static func request(_ transaction: UInt64) -> [UInt8] {
         bytes(of: UInt16(0x0001)) + bytes(of: UInt16(0)) + bytes(of: cookie) + bytes(of: mark) + bytes(of: transaction)
     }
 
-    /// What a server said, and in which transaction; the address is nil where it said no. Nil: no answer to us.
+    /// Reads a server's answer: its transaction, and the address, which is nil where the server refused. Nil for a
+    /// datagram that is no answer to a request from here.
     static func answer(
         _ datagram: UnsafeRawBufferPointer
     ) -> (transaction: UInt64, address: (host: IPAddress, port: UInt16)?)? {

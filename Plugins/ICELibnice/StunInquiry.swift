@@ -1,9 +1,9 @@
 internal import TransportPluginAPI
 
-/// Which STUN servers are asked on which sockets, and what has come of it. Pure.
+/// Decides which STUN servers are asked on which sockets, and when that is over. Pure.
 ///
-/// All servers are asked at once, and for each socket the first answer counts: one that is down, or whose name does not resolve, costs
-/// nothing.
+/// All servers are asked at once, and for each socket the first answer counts: one that is down, or whose name does not
+/// resolve, costs nothing.
 struct StunInquiry {
     struct Server: Hashable {
         var address: IPAddress
@@ -24,7 +24,7 @@ struct StunInquiry {
     private var rounds = 0
     /// Names that are being looked up.
     private var pendingNames = 0
-    /// Nothing is waited for any more.
+    /// No answer is waited for.
     private(set) var isOver = true
 
     /// Milliseconds until the questions are repeated, and in the end given up.
@@ -39,7 +39,7 @@ struct StunInquiry {
         isOver = sockets.isEmpty
     }
 
-    /// One more server. The questions to be sent to it now.
+    /// Adds a server. Returns the questions to be sent to it now.
     mutating func add(_ server: Server, transaction: () -> UInt64) -> [Question] {
         let known = Set(questions.map(\.server))
         guard !isOver, !known.contains(server), known.count < Self.maximumServers else { return [] }
@@ -54,13 +54,13 @@ struct StunInquiry {
     /// All servers that need no look-up were added.
     mutating func began() { settle() }
 
-    /// A name was looked up, and what came of it was added.
+    /// A name was looked up, and its addresses were added.
     mutating func lookedUp() {
         pendingNames -= 1
         settle()
     }
 
-    /// The pause is over. The questions to be sent again, and the next pause.
+    /// The pause is over. Returns the questions to be sent again, and the next pause.
     mutating func repeated() -> (questions: [Question], pause: Duration)? {
         guard !isOver else { return nil }
         guard rounds < Self.pauses.count else {
@@ -72,7 +72,7 @@ struct StunInquiry {
         return (questions.filter { !sockets[$0.socket].isAnswered }, pause)
     }
 
-    /// The socket that an answer is of, if it is the first there.
+    /// An answer came. Returns its socket if it is the first there.
     mutating func answered(_ transaction: UInt64) -> Int? {
         guard !isOver, let question = questions.first(where: { $0.transaction == transaction }),
             !sockets[question.socket].isAnswered
@@ -82,12 +82,12 @@ struct StunInquiry {
         return question.socket
     }
 
-    /// Those whose answers keep the address that they told alive in a NAT.
+    /// The questions that were answered. Repeating them keeps the addresses alive in NATs.
     var answeredQuestions: [Question] { questions.filter { sockets[$0.socket].isAnswered } }
 
     mutating func end() { isOver = true }
 
-    /// Over when no socket waits for an answer, and none may get a server to wait for.
+    /// It is over when no socket waits for an answer, and none may get another server to wait for.
     private mutating func settle() {
         let isWaiting = sockets.indices.contains { index in
             !sockets[index].isAnswered && (pendingNames > 0 || questions.contains { $0.socket == index })

@@ -110,6 +110,10 @@ import TransportPluginAPI
         try CandidateLine("candidate:\(number) 1 UDP \(number) 192.0.2.1 \(number) typ \(kind)")
     }
 
+    private func take(_ pacing: inout CandidatePacing, _ line: CandidateLine) {
+        #expect(pacing.append(line, takesLoopback: false) == true)
+    }
+
     private func drain(_ pacing: inout CandidatePacing, at milliseconds: Int, isConnected: Bool = false) -> [Int] {
         var numbers: [Int] = []
         let now = Timestamp.zero + .milliseconds(milliseconds)
@@ -120,16 +124,16 @@ import TransportPluginAPI
     @Test func withFewAddressesNoCandidateWaits() throws {
         var pacing = CandidatePacing(interval: .milliseconds(5))
         pacing.localCount = 2
-        for number in 1...12 { pacing.append(try line("host", number)) }
+        for number in 1...12 { take(&pacing, try line("host", number)) }
         #expect(drain(&pacing, at: 0) == Array(1...12) && pacing.pause(at: .zero) == nil)
     }
 
     @Test func withManyAddressesKindsTakeTurnsAsFastAsPairsAreChecked() throws {
         var pacing = CandidatePacing(interval: .milliseconds(5))
         pacing.localCount = 16
-        for number in 1...5 { pacing.append(try line("host", number)) }
-        pacing.append(try line("srflx", 6))
-        pacing.append(try line("relay", 7))
+        for number in 1...5 { take(&pacing, try line("host", number)) }
+        take(&pacing, try line("srflx", 6))
+        take(&pacing, try line("relay", 7))
         pacing.end()
         #expect(drain(&pacing, at: 0) == [1, 6])
         #expect(pacing.pause(at: .zero) == .milliseconds(10) && !pacing.takeEnd())
