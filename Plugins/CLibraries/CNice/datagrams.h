@@ -29,7 +29,8 @@
 #define SO_ATTACH_REUSEPORT_CBPF 51
 #endif
 
-/// `struct mmsghdr`, which glibc shows with _GNU_SOURCE only, and that would lay out its other types unlike Swift's own import.
+/// `struct mmsghdr`, which glibc shows with _GNU_SOURCE only, and that would lay out its other types unlike Swift's own
+/// import.
 typedef struct {
     struct msghdr msg_hdr;
     unsigned msg_len;
@@ -47,9 +48,9 @@ static inline void CNice_grow_buffer(int descriptor, int force, int name, int by
 }
 
 /// A second socket on the address and port of `descriptor`, a bound UDP socket. From then on the kernel gives datagrams
-/// that begin with 20...63 (DTLS, RFC 7983) to the new socket, those with `mark` in bytes 8 to 11 (answers to STUN requests that carry it
-/// in their transaction id, RFC 8489 §5) too, and all others (STUN, TURN channels) to the old one.
-/// -errno when the system cannot do that.
+/// that begin with 20...63 (DTLS, RFC 7983) to the new socket, those with `mark` in bytes 8 to 11 (answers to STUN
+/// requests that carry it in their transaction id, RFC 8489 §5) too, and all others (STUN, TURN channels) to the old
+/// one. -errno when the system cannot do that.
 static inline int CNice_split(int descriptor, int buffer_bytes, uint32_t mark) {
     struct sockaddr_storage address;
     socklen_t size = sizeof address;
@@ -171,7 +172,8 @@ typedef struct {
 static inline int CNice_send(
     int descriptor, const struct sockaddr *to, socklen_t to_size, const CNice_run *runs, int count) {
     if (count == 1 && runs[0].length <= runs[0].segment) {
-        ssize_t sent = sendto(descriptor, runs[0].bytes, (size_t)runs[0].length, MSG_DONTWAIT | MSG_NOSIGNAL, to, to_size);
+        size_t length = (size_t)runs[0].length;
+        ssize_t sent = sendto(descriptor, runs[0].bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL, to, to_size);
         return sent < 0 ? -errno : 1;
     }
     CNice_header headers[CNice_slots];

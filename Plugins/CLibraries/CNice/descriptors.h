@@ -1,4 +1,4 @@
-// Descriptors of this process: what is left of them.
+// The descriptors that this process may still open.
 #ifndef CNICE_DESCRIPTORS_H
 #define CNICE_DESCRIPTORS_H
 
@@ -7,8 +7,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/// Whether `count` more descriptors, at most 256, can be had. Takes them and gives them back: their number alone says nothing, since it
-/// is the lowest free one. 0, or the errno of the first that was refused.
+/// Whether `count` more descriptors, at most 256, can be had. Takes them and gives them back: their number alone says
+/// nothing, since it is the lowest free one. 0, or the errno of the first that was refused.
 static inline int CNice_try_descriptors(int count) {
     int taken[256], number = 0, error = 0;
     while (number < count && number < 256) {

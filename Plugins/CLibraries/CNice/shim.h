@@ -1,5 +1,5 @@
-// libnice for Swift: the headers, and what Swift cannot import of them (macros, variadics); and the datagram calls of Linux
-// that Swift cannot express (control messages, socket filters).
+// libnice for Swift: the headers, and what Swift cannot import of them (macros, variadics); and the datagram calls of
+// Linux that Swift cannot express (control messages, socket filters).
 #ifndef CNICE_SHIM_H
 #define CNICE_SHIM_H
 
@@ -15,19 +15,20 @@ typedef void (*CNice_pair_callback)(
     NiceAgent *, guint stream, guint component, NiceCandidate *local, NiceCandidate *remote, gpointer);
 typedef void (*CNice_state_callback)(NiceAgent *, guint stream, guint component, guint state, gpointer);
 
-/// An agent with trickle (RFC 8838), without consent freshness: the peer transport owns liveness. Null when libnice refuses.
+/// An agent with trickle (RFC 8838), without consent freshness: the peer transport owns liveness. Null when libnice
+/// refuses.
 static inline NiceAgent *CNice_agent_new(
-    GMainContext *context, gboolean controlling, gboolean aggressive, gboolean relay_only, gboolean tcp, guint pacing_ms,
-    guint idle_ms, guint pairs) {
+    GMainContext *context, gboolean controlling, gboolean aggressive, gboolean relay_only, gboolean tcp,
+    guint pacing_ms, guint idle_ms, guint pairs) {
     NiceAgentOption options = NICE_AGENT_OPTION_ICE_TRICKLE;
     if (!aggressive) options |= NICE_AGENT_OPTION_REGULAR_NOMINATION;
     NiceAgent *agent = nice_agent_new_full(context, NICE_COMPATIBILITY_RFC5245, options);
     if (agent == NULL) return NULL;
     // Debian builds with UPnP, which is on by default and would talk to the router.
     g_object_set(
-        agent, "controlling-mode", controlling, "force-relay", relay_only, "upnp", FALSE, "ice-udp", TRUE, "ice-tcp", tcp,
-        "stun-pacing-timer", pacing_ms, "idle-timeout", idle_ms, "keepalive-conncheck", FALSE, "max-connectivity-checks", pairs,
-        NULL);
+        agent, "controlling-mode", controlling, "force-relay", relay_only, "upnp", FALSE, "ice-udp", TRUE, "ice-tcp",
+        tcp, "stun-pacing-timer", pacing_ms, "idle-timeout", idle_ms, "keepalive-conncheck", FALSE,
+        "max-connectivity-checks", pairs, NULL);
     return agent;
 }
 
@@ -80,11 +81,12 @@ static inline int CNice_selected_descriptor(NiceAgent *agent, guint stream, guin
 
 static inline void CNice_swallow(const gchar *domain, GLogLevelFlags level, const gchar *message, gpointer data) {}
 
-/// libnice prints warnings about what its caller is told anyway (a name that does not resolve): a library does not print.
-/// Criticals, which tell of wrong calls, stay.
+/// Silences warnings of libnice that its caller learns anyway (a name that does not resolve): a library does not print.
+/// Criticals, which mean wrong calls, stay.
 static inline void CNice_silence(void) {
     g_log_set_handler(
-        "libnice", G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE | G_LOG_LEVEL_INFO | G_LOG_LEVEL_DEBUG, CNice_swallow, NULL);
+        "libnice", G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE | G_LOG_LEVEL_INFO | G_LOG_LEVEL_DEBUG, CNice_swallow,
+        NULL);
 }
 
 #endif

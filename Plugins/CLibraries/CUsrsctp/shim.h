@@ -38,8 +38,8 @@ static inline int CUsrsctp_has_crc_instruction(void) { return 0; }
 static inline uint32_t CUsrsctp_crc_hardware(uint32_t crc, const uint8_t *bytes, size_t count) { return crc; }
 #endif
 
-/// Fills the checksum of an SCTP packet in place; its bytes 8 to 11 must be zero. `table` is NULL where the processor has the
-/// instruction, else 256 words made by `CUsrsctp_make_crc_table`.
+/// Fills the checksum of an SCTP packet in place; its bytes 8 to 11 must be zero. `table` is NULL where the processor
+/// has the instruction, else 256 words made by `CUsrsctp_make_crc_table`.
 static inline void CUsrsctp_fill_checksum(void *packet, size_t count, const uint32_t *table) {
     uint32_t crc = 0xFFFFFFFF;
     if (count < 12) return;
@@ -155,7 +155,8 @@ static inline int CUsrsctp_set_timeouts(struct socket *so, uint32_t initial, uin
     return usrsctp_setsockopt(so, IPPROTO_SCTP, SCTP_RTOINFO, &info, sizeof info);
 }
 
-/// The largest part of a message in one chunk, in bytes; 0: as much as a packet holds. Of messages that are sent from now on.
+/// The largest part of a message in one chunk, in bytes; 0: as much as a packet holds. Of messages that are sent from
+/// now on.
 static inline int CUsrsctp_set_chunk(struct socket *so, uint32_t payload) {
     // usrsctp adds the headers of IPv4, SCTP and DATA (48 bytes), and takes off those of SCTP and DATA (28).
     struct sctp_assoc_value value = {SCTP_FUTURE_ASSOC, payload ? payload - 20 : 0};
@@ -226,9 +227,9 @@ struct CUsrsctp_delivery {
 
 /// 0, or errno.
 ///
-/// `restarts_timer`: while nothing that waits for its acknowledgement has a policy, usrsctp 0.9.5 leaves the retransmission timer
-/// running when acknowledgements come (RFC 9260 §6.3.2 R3 restarts it), and takes what is in flight for lost when it expires.
-/// With a policy it restarts it. The one that is set here never drops anything.
+/// `restarts_timer`: while nothing that waits for its acknowledgement has a policy, usrsctp 0.9.5 leaves the
+/// retransmission timer running when acknowledgements come (RFC 9260 §6.3.2 R3 restarts it), and takes what is in
+/// flight for lost when it expires. With a policy it restarts it. The one that is set here never drops anything.
 static inline int CUsrsctp_send(
     struct socket *so, const void *bytes, size_t count, const struct CUsrsctp_delivery *how, uint32_t protocol,
     int restarts_timer
@@ -252,7 +253,7 @@ static inline int CUsrsctp_send(
     return 0;
 }
 
-/// What `CUsrsctp_receive` read.
+/// The result of `CUsrsctp_receive`.
 struct CUsrsctp_received {
     uint32_t protocol;
     uint16_t stream;
@@ -262,7 +263,9 @@ struct CUsrsctp_received {
 };
 
 /// Bytes read, 0 at the end of the association, or -errno.
-static inline ssize_t CUsrsctp_receive(struct socket *so, void *bytes, size_t capacity, struct CUsrsctp_received *what) {
+static inline ssize_t CUsrsctp_receive(
+    struct socket *so, void *bytes, size_t capacity, struct CUsrsctp_received *what
+) {
     struct sctp_rcvinfo info;
     socklen_t info_length = sizeof info, address_length = 0;
     unsigned int info_type = SCTP_RECVV_NOINFO;
