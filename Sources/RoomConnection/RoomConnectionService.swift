@@ -279,7 +279,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         // Reports messages that were not delivered.
         closePeers {}
         hub.emit(.left(reason))
-        hub.end()
+        hub.end(reason)
         // A close handshake that is under way still ends by itself.
         signaling.finish()
     }

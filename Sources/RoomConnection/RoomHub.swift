@@ -22,7 +22,8 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
         /// The last one that was asked for: most senders talk to one participant at a time.
         var recent: PeerLink?
         var hasJoined = false
-        var hasEnded = false
+        /// The error of whoever sends from now on; nil while the room has not ended.
+        var end: RoomError?
     }
 
     let events = Mailbox<RoomEvent>(limit: 4096)
@@ -50,11 +51,11 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
 
     /// Nil: the room is not joined yet.
     func link(to participant: ParticipantID) throws(RoomError) -> PeerLink? {
-        let (link, hasJoined, hasEnded) = state.withLock { state -> (PeerLink?, Bool, Bool) in
+        let (link, hasJoined, end) = state.withLock { state -> (PeerLink?, Bool, RoomError?) in
             if state.recent?.participant != participant { state.recent = state.links[participant] }
-            return (state.recent, state.hasJoined, state.hasEnded)
+            return (state.recent, state.hasJoined, state.end)
         }
-        if hasEnded { throw Self.left }
+        if let end { throw end }
         if link == nil, hasJoined {
             throw RoomError(.peerNotFound, "\(participant) is not in the room (any more)")
         }
@@ -63,8 +64,8 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
 
     /// To everybody else. Nil: the room is not joined yet.
     func links() throws(RoomError) -> [PeerLink]? {
-        let (list, hasEnded) = state.withLock { ($0.hasJoined ? $0.list : nil, $0.hasEnded) }
-        if hasEnded { throw Self.left }
+        let (list, end) = state.withLock { ($0.hasJoined ? $0.list : nil, $0.end) }
+        if let end { throw end }
         return list
     }
 
@@ -96,10 +97,12 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
         }
     }
 
-    /// The room has ended: nothing more can be sent, what has come can still be read.
-    func end() {
+    /// The room has ended: nothing more can be sent, what has come can still be read. A sender that comes after the refusal
+    /// of a first join gets the same error as one that waited for it.
+    func end(_ reason: EndReason) {
         state.withLock { state in
-            state.hasEnded = true
+            let refusal = state.hasJoined ? nil : reason.error
+            state.end = refusal ?? Self.left
             state.links = [:]
             state.recent = nil
             state.list = []

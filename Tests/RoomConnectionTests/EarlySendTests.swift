@@ -54,6 +54,23 @@ import TransportPluginAPI
         }
     }
 
+    /// As the one that waited for the answer.
+    @Test func sendingAfterTheRefusalThrowsWhyTheRoomIsNotJoined() async throws {
+        try await World.run { world in
+            try await opening(world, room: "nowhere") { room in
+                for await event in room.events { if case .left = event { break } }
+                for _ in 0..<2 {
+                    let error = await #expect(throws: RoomError.self) { try await room.send("late") }
+                    #expect(error?.protocolCode == .roomNotFound)
+                }
+                let error = await #expect(throws: RoomError.self) {
+                    try await room.send("late", to: ParticipantID("bob"))
+                }
+                #expect(error?.protocolCode == .roomNotFound)
+            }
+        }
+    }
+
     @Test func sendingThrowsWhenTheRoomIsLeftBeforeItIsJoined() async throws {
         try await World.run { world in
             await world.killServer()
