@@ -119,7 +119,7 @@ let package = Package(
             dependencies: ["RoomConnection", "TransportPluginAPI", "WebSocketWire", "COpenSSL"]),
         .target(
             name: "TransportBenchmark",
-            dependencies: ["RoomConnection", "RoomProtocol", "TransportPluginAPI", "WebSocketWire"]),
+            dependencies: ["CommandLineIO", "RoomConnection", "RoomProtocol", "TransportPluginAPI", "WebSocketWire"]),
         .executableTarget(
             name: "room",
             dependencies: [
@@ -205,7 +205,7 @@ let package = Package(
         .testTarget(
             name: "RoomServerTests",
             dependencies: [
-                "RoomServer", "RoomServerCore", "RoomProtocol", "WebSocketWire", log,
+                "RoomServer", "RoomServerCore", "RoomProtocol", "TransportValues", "WebSocketWire", log,
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -257,7 +257,7 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "room", "TransportBenchmark", "TransportPluginAPI", "TransportTestKit", "TLSTestSupport",
+                "room", "CommandLineIO", "TransportPluginAPI", "TransportTestKit", "TLSTestSupport",
                 "TURNTestSupport", "WebSocketWire",
             ]),
     ],

@@ -1,8 +1,19 @@
 package import TransportPluginAPI
 
-/// Judges measurements. Pure: the probes measure.
+/// Turns measurements into findings. Pure: the probes measure.
 package enum Judgement {
-    /// Judges the addresses that are offered to this machine's peers.
+    /// Whether a backend can run here.
+    /// - Parameters:
+    ///   - unavailability: why not; it names the package that brings what is missing.
+    ///   - isChosen: the backend is the one that will be used.
+    package static func library(of backend: String, unavailability: String?, isChosen: Bool) -> Finding {
+        guard let unavailability else { return Finding("libraries", .ok, "\(backend) can run here") }
+        return Finding(
+            "libraries", isChosen ? .problem : .warning, "\(backend) cannot run here: \(unavailability)",
+            cure: isChosen ? "install what is missing, or choose another backend" : nil)
+    }
+
+    /// The addresses that the peers of this machine are offered.
     /// - Parameters:
     ///   - all: Every address of an interface that is up and has a carrier.
     ///   - preferred: The source addresses of packets to other networks.

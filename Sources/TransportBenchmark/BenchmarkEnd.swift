@@ -1,3 +1,4 @@
+package import CommandLineIO
 internal import TransportPluginAPI
 
 /// One end of a measured pair: performs the runner's requests, one at a time.

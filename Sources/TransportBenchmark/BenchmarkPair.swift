@@ -1,3 +1,4 @@
+internal import CommandLineIO
 internal import Foundation
 internal import TransportPluginAPI
 

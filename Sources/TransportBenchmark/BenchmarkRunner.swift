@@ -1,3 +1,4 @@
+internal import CommandLineIO
 internal import Foundation
 internal import TransportPluginAPI
 
@@ -27,6 +28,22 @@ package struct BenchmarkRunner: Sendable {
 
         /// Whether the scenario takes many minutes.
         package var isLong: Bool { [.many, .reconnect, .recovery].contains(self) }
+
+        /// The scenarios of a comma-separated list, or `all` of them. Nil: those that do not take minutes.
+        package static func chosen(by list: String?) throws(BenchmarkError) -> [Scenario] {
+            guard let list else { return allCases.filter { !$0.isLong } }
+            if list == "all" { return allCases }
+            var chosen: [Scenario] = []
+            for name in list.split(separator: ",") {
+                guard let scenario = Scenario(rawValue: String(name)) else {
+                    let all = allCases.map(\.rawValue).joined(separator: ", ")
+                    throw BenchmarkError(
+                        "there is no scenario '\(name)': there is \(all), and all of them: all", isUsage: true)
+                }
+                chosen.append(scenario)
+            }
+            return chosen
+        }
     }
 
     package var subjects: [Subject]
@@ -53,7 +70,7 @@ package struct BenchmarkRunner: Sendable {
         self.progress = progress
     }
 
-    /// Returns the results, and the subjects that failed. One that fails is left out of the following rounds.
+    /// Returns what was measured, and the subjects that could not be: one that fails is left out of the rounds that follow.
     package func run() async throws -> (results: [BenchmarkReport.Result], failures: [BenchmarkReport.Failure]) {
         var results: [BenchmarkReport.Result] = []
         var failures: [BenchmarkReport.Failure] = []
@@ -72,11 +89,16 @@ package struct BenchmarkRunner: Sendable {
             func tell(_ what: String) { progress("round \(round) of \(rounds): \(what)") }
             func attempt(_ subject: String, _ body: () async throws -> Void) async throws {
                 guard !failures.contains(where: { $0.subject == subject }) else { return }
+                func failed(_ reason: String) {
+                    tell("\(subject) failed: \(reason)")
+                    failures.append(.init(subject: subject, reason: reason))
+                }
                 do {
                     try await body()
                 } catch let error as BenchmarkError {
-                    tell("\(subject) failed: \(error)")
-                    failures.append(.init(subject: subject, reason: error.description))
+                    failed(error.description)
+                } catch let error as ChildProcess.NotStarted {
+                    failed(error.description)
                 }
             }
             if scenarios.contains(.signaling) {

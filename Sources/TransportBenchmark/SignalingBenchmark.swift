@@ -1,3 +1,4 @@
+package import CommandLineIO
 internal import Foundation
 package import TransportPluginAPI
 

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import CommandLineIO
 internal import Foundation
 internal import RoomConnection
 internal import TransportBenchmark
@@ -81,13 +82,15 @@ struct BenchCommand: AsyncParsableCommand {
             if isWorse || results.failures?.isEmpty == false { throw ExitStatus.checkFailed }
         } catch let error as BenchmarkError {
             throw CommandError(error.isUsage ? .usage : .checkFailed, error.description)
+        } catch let error as ChildProcess.NotStarted {
+            throw CommandError(.checkFailed, error.description)
         }
     }
 
     private func measure() async throws -> BenchmarkReport {
         let settings = try Settings(path: common.configFile)
         let registry = try Backends.registry(plugins: settings.strings("plugins"))
-        let scenarios = try chosenScenarios()
+        let scenarios = try BenchmarkRunner.Scenario.chosen(by: scenario)
         let signalings = try chosen(signaling, registry.signaling.map(\.descriptor), "signaling")
         let peers = try chosen(peer, registry.peer.map(\.descriptor), "peer")
         var subjects: [BenchmarkRunner.Subject] = []
@@ -111,18 +114,6 @@ struct BenchCommand: AsyncParsableCommand {
                 seconds: duration, rounds: rounds, began: began.formatted(.iso8601),
                 version: RoomCommand.configuration.version),
             results: results, failures: failures.isEmpty ? nil : failures)
-    }
-
-    private func chosenScenarios() throws -> [BenchmarkRunner.Scenario] {
-        guard let scenario else { return BenchmarkRunner.Scenario.allCases.filter { !$0.isLong } }
-        if scenario == "all" { return BenchmarkRunner.Scenario.allCases }
-        return try scenario.split(separator: ",").map { name in
-            guard let scenario = BenchmarkRunner.Scenario(rawValue: String(name)) else {
-                let all = BenchmarkRunner.Scenario.allCases.map(\.rawValue).joined(separator: ", ")
-                throw CommandError(.usage, "there is no scenario '\(name)': there is \(all), and all of them: all")
-            }
-            return scenario
-        }
     }
 
     private func chosen(_ names: String?, _ known: [PluginDescriptor], _ kind: String) throws -> [String] {
@@ -170,23 +161,4 @@ struct BenchCommand: AsyncParsableCommand {
         if comparison.judged == 0 { Output.complain("room: nothing in this run can be compared with \(name)") }
         return !comparison.passes
     }
-}
-
-/// A thread that spins at the lowest priority, so that a core never sleeps.
-private final class BusyLoop: Sendable {
-    private let isStopped = Locked(false)
-
-    init() {
-        let thread = Thread { [isStopped] in
-            nice(19)
-            var turns: UInt64 = 0
-            while true {
-                turns &+= 1
-                if turns & 0xFFFFF == 0, isStopped.withLock({ $0 }) { return }
-            }
-        }
-        thread.start()
-    }
-
-    func stop() { isStopped.withLock { $0 = true } }
 }

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import CommandLineIO
 internal import Foundation
 internal import Logging
 internal import TransportBenchmark

@@ -1,7 +1,7 @@
 internal import ArgumentParser
+internal import CommandLineIO
 internal import Foundation
 internal import InProcessTransport
-internal import TransportBenchmark
 internal import TransportPluginAPI
 internal import TransportTestKit
 

@@ -17,15 +17,20 @@ struct ConnectSession: Sendable {
     /// The maximum size of a message in bytes.
     let messageLimit: Int
     private let counts = Locked(Counts())
+    /// Tells a send that waits for the first connection that somebody has connected or left, or that it has waited long enough.
+    private let changes = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
 
     /// How long `--leave-at-eof` waits for acknowledgements.
     private static let patience = Duration.seconds(30)
+    private static let connectionPatience = Duration.seconds(5)
 
     private struct Counts {
         /// The numbers of accepted send commands, and of refused lines and commands.
         var accepted = 0
         var refused = 0
         var undelivered = 0
+        /// Whether anybody was ever connected.
+        var hasConnected = false
     }
 
     private enum Input: Sendable {
@@ -112,6 +117,13 @@ struct ConnectSession: Sendable {
             default: break
             }
             reporter.event(event, in: room)
+            switch event {
+            case .peer(_, .connected):
+                counts.withLock { $0.hasConnected = true }
+                changes.continuation.yield()
+            case .peerLeft: changes.continuation.yield()
+            default: break
+            }
         }
         return nil
     }
@@ -235,14 +247,20 @@ struct ConnectSession: Sendable {
         }
     }
 
-    /// Waits for the first connections, since lossy messages are not kept for participants that are still connecting.
-    /// Returns false when there is nothing to wait for, or when the wait takes too long.
+    /// Waits for the first connection of this run: the lossy channel keeps nothing for those whose connection is still being made.
+    /// Returns false where there was nothing to wait for, or it took too long.
     private func waitForFirstConnection() async -> Bool {
-        guard !room.participants.isEmpty, !reporter.hasConnected else { return false }
-        let deadline = Timestamp.now() + .seconds(5)
-        while .now() < deadline, !room.participants.isEmpty, !Task.isCancelled {
-            if reporter.hasConnected { return true }
-            try? await Task.sleep(for: .milliseconds(20))
+        guard !room.participants.isEmpty, !counts.withLock({ $0.hasConnected }) else { return false }
+        let isLate = Locked(false)
+        let alarm = Task { [changes] in
+            try await Task.sleep(for: Self.connectionPatience)
+            isLate.withLock { $0 = true }
+            changes.continuation.yield()
+        }
+        defer { alarm.cancel() }
+        for await _ in changes.stream {
+            if counts.withLock({ $0.hasConnected }) { return true }
+            if room.participants.isEmpty || isLate.withLock({ $0 }) { return false }
         }
         return false
     }

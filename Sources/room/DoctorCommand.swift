@@ -1,9 +1,7 @@
 internal import ArgumentParser
+internal import CommandLineIO
 internal import Foundation
-internal import RoomConnection
 internal import RoomDoctor
-internal import TransportBenchmark
-internal import TransportPluginAPI
 
 struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -33,59 +31,16 @@ struct DoctorCommand: AsyncParsableCommand {
     func run() async throws {
         let settings = try Settings(path: common.configFile)
         let configuration = try transport.configuration(settings, common, checksICEServers: false)
-        let watch = ClockWatch()
         let registry = try Backends.registry(plugins: settings.strings("plugins"))
+        var examination = Examination(
+            configuration, registry: registry, environment: ProcessInfo.processInfo.environment)
+        examination.asksServer = try transport.server ?? settings.string("server") != nil
+        examination.room = room
         var counts: [Finding.Status: Int] = [:]
-        func tell(_ findings: [Finding]) {
-            for finding in findings {
-                counts[finding.status, default: 0] += 1
-                report(finding)
-            }
+        try await examination.run { finding in
+            counts[finding.status, default: 0] += 1
+            report(finding)
         }
-        let signaling = try registry.signalingPlugin(named: configuration.signaling.name)
-        let peer = try registry.peerPlugin(named: configuration.peer.name)
-        for descriptor in registry.signaling.map(\.descriptor) + registry.peer.map(\.descriptor) {
-            let isChosen = [signaling.descriptor.name, peer.descriptor.name].contains(descriptor.name)
-            tell([library(descriptor, isChosen: isChosen)])
-        }
-        tell([
-            Judgement.interfaces(
-                LocalAddress.all(), preferring: LocalAddress.preferred(),
-                netlinkRefusal: LocalAddress.netlinkRefusal()),
-            Judgement.udp(failure: await blocking { Probes.udpFailure() }),
-            Judgement.receiveBuffers(maximum: Probes.receiveBufferMaximum()),
-            Judgement.descriptors(limit: Probes.descriptorLimit()),
-        ])
-        let network = NetworkChecks(configuration: configuration)
-        var clockAhead = 0.0
-        var isReached = false
-        if try room != nil || transport.server ?? settings.string("server") != nil {
-            let (findings, ahead) = await network.server(signaling)
-            tell(findings)
-            clockAhead = ahead ?? 0
-            isReached = findings.contains { $0.check == "handshake" && $0.status == .ok }
-        }
-        func check(_ servers: [ICEServer]) async {
-            for iceServer in servers {
-                for url in iceServer.urls {
-                    tell([await network.check(url, iceServer, peer, clockAhead: clockAhead)])
-                }
-            }
-        }
-        await check(configuration.iceServers)
-        if let room {
-            if isReached {
-                let trials = RoomTrials(configuration, registry: registry, name: room)
-                let first = try await trials.first()
-                await check(first.record.iceServers.filter { !configuration.iceServers.contains($0) })
-                tell(first.findings)
-                tell(try await trials.byRelay(after: first.record))
-            } else {
-                tell([Judgement.roomNotTried()])
-            }
-        }
-        let (drift, elapsed) = watch.stop()
-        tell([Judgement.steadiness(drift: drift, elapsed: elapsed)])
         let problems = counts[.problem] ?? 0
         summarize(problems: problems, warnings: counts[.warning] ?? 0)
         if problems > 0 { throw ExitStatus.checkFailed }
@@ -121,23 +76,5 @@ struct DoctorCommand: AsyncParsableCommand {
                     + extra
                 : Output.coloured("\(count(problems, "problem")) would stop this machine from connecting", Output.red)
                     + extra)
-    }
-
-    /// Returns the finding about a backend. The message of one that cannot run names the package that provides the
-    /// missing library.
-    private func library(_ descriptor: PluginDescriptor, isChosen: Bool) -> Finding {
-        guard let reason = descriptor.unavailability() else {
-            return Finding("libraries", .ok, "\(descriptor.name) can run here")
-        }
-        return Finding(
-            "libraries", isChosen ? .problem : .warning, "\(descriptor.name) cannot run here: \(reason)",
-            cure: isChosen ? "install what is missing, or choose another backend" : nil)
-    }
-}
-
-/// Runs blocking work on a separate thread.
-func blocking<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
-    await withCheckedContinuation { continuation in
-        Thread.detachNewThread { continuation.resume(returning: body()) }
     }
 }

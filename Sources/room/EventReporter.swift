@@ -2,7 +2,6 @@ internal import CommandLineIO
 internal import Foundation
 internal import RoomConnection
 internal import RoomProtocol
-internal import TransportBenchmark
 internal import TransportPluginAPI
 
 /// Prints the events of a room: JSON Lines for programs, a timeline for people.
@@ -14,7 +13,6 @@ struct EventReporter: Sendable {
         var names: [ParticipantID: String] = [:]
         /// The participants whose verification code was shown.
         var isVerified: Set<ParticipantID> = []
-        var hasConnected = false
     }
 
     let json: Bool
@@ -27,18 +25,13 @@ struct EventReporter: Sendable {
         self.output = output
     }
 
-    /// Whether any participant was ever connected.
-    var hasConnected: Bool { known.withLock { $0.hasConnected } }
-
     func ready() {
         if json { print(JSONLine(event: "ready")) } else { note("ready", Output.grey) }
     }
 
     func event(_ event: RoomEvent, in room: Room) {
-        switch event {
-        case .peerJoined(let participant): known.withLock { $0.names[participant.id] = participant.name }
-        case .peer(_, .connected): known.withLock { $0.hasConnected = true }
-        default: break
+        if case .peerJoined(let participant) = event {
+            known.withLock { $0.names[participant.id] = participant.name }
         }
         if json { report(event, room) } else { tell(event, room) }
         if case .peerLeft(let participant, _) = event {

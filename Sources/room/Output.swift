@@ -1,7 +1,6 @@
 internal import CommandLineIO
 internal import Foundation
 internal import Glibc
-internal import TransportBenchmark
 internal import TransportPluginAPI
 
 /// Writes whole lines to standard output, flushed; everything else goes to standard error.

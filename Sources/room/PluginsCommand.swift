@@ -1,6 +1,6 @@
 internal import ArgumentParser
+internal import CommandLineIO
 internal import Foundation
-internal import TransportBenchmark
 internal import TransportPluginAPI
 
 struct PluginsCommand: ParsableCommand {

@@ -1,8 +1,8 @@
 internal import ArgumentParser
 internal import CLinux
+internal import CommandLineIO
 internal import Foundation
 internal import RoomConnection
-internal import TransportBenchmark
 
 /// `room`: the server, a participant for scripts and people, the demo, the benchmark.
 struct RoomCommand: AsyncParsableCommand {

@@ -1,9 +1,9 @@
 internal import ArgumentParser
 internal import CLinux
+internal import CommandLineIO
 internal import Foundation
 internal import Logging
 internal import RoomServer
-internal import TransportBenchmark
 internal import TransportPluginAPI
 
 struct ServeCommand: AsyncParsableCommand {
@@ -166,21 +166,11 @@ struct ServeCommand: AsyncParsableCommand {
         return configuration
     }
 
-    /// Returns the URLs of the flag and the file. They go to browsers too, which refuse a whole list for one bad entry.
+    /// The URLs of the flag and of the file.
     private func urls(
         _ given: [String], _ flag: String, _ key: String, _ settings: Settings, _ schemes: [ICEServerURL.Scheme]
     ) throws -> [String] {
-        func fault(_ text: String) -> String? {
-            do throws(TransportError) {
-                let url = try ICEServerURL(text)
-                guard schemes.contains(url.scheme) else {
-                    return "'\(text)' must begin with \(schemes.map { "\($0.rawValue):" }.joined(separator: " or "))"
-                }
-                // RFC 7064 §3.1
-                return [.stun, .stuns].contains(url.scheme) && text.contains("?")
-                    ? "'\(text)' cannot be used: a STUN server's URL has no '?', and browsers refuse it" : nil
-            } catch { return error.message }
-        }
+        func fault(_ text: String) -> String? { RoomServerConfiguration.ICE.fault(of: text, schemes) }
         for text in given { if let why = fault(text) { throw CommandError(.usage, "\(flag): \(why)") } }
         let listed = try settings.strings(key)
         for text in listed {
@@ -195,24 +185,14 @@ struct ServeCommand: AsyncParsableCommand {
         if let path = try sessionKeyFile ?? settings.string("sessionKeyFile") {
             return path == "none" ? .generated : .file(path)
         }
-        let reason: String
-        if let directory = StateDirectory.path(ProcessInfo.processInfo.environment) {
-            do {
-                try StateDirectory.make(directory)
-                let key = RoomServerConfiguration.SessionKey.file(directory + "/session.key")
-                return .bytes(try key.load(logger))
-            } catch let error as RoomServerError {
-                reason = error.message
-            } catch let error as CommandError {
-                reason = error.message
-            }
-        } else {
-            reason = "there is no home directory, and neither STATE_DIRECTORY nor XDG_STATE_HOME names a folder"
+        do throws(RoomServerError) {
+            return try .kept(in: ProcessInfo.processInfo.environment, logger)
+        } catch {
+            Output.complain(
+                "room: warning: the key that signs sessions cannot be kept, so after a restart of this server everybody will be new to "
+                    + "it: \(error.message). Name a file with --session-key-file (none: as it is now, without this warning)"
+            )
+            return .generated
         }
-        Output.complain(
-            "room: warning: the key that signs sessions cannot be kept, so after a restart of this server "
-                + "everybody will be new to it: \(reason). Name a file with --session-key-file (none: as it is "
-                + "now, without this warning)")
-        return .generated
     }
 }

@@ -1,7 +1,7 @@
 internal import ArgumentParser
+internal import CommandLineIO
 internal import Foundation
 internal import RoomSimulation
-internal import TransportBenchmark
 internal import TransportPluginAPI
 
 struct SimulateCommand: AsyncParsableCommand {

@@ -1,6 +1,6 @@
+import CommandLineIO
 import Foundation
 import Testing
-import TransportBenchmark
 import TransportPluginAPI
 
 typealias Line = [String: any Sendable]

@@ -1,6 +1,5 @@
 import Foundation
 import Testing
-import TransportBenchmark
 import TransportPluginAPI
 
 @testable import room

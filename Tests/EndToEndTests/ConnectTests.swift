@@ -1,6 +1,6 @@
+import CommandLineIO
 import Foundation
 import Testing
-import TransportBenchmark
 import TransportPluginAPI
 
 /// `room connect` in a shell, as people use it: standard input, standard output, and the ways to end.

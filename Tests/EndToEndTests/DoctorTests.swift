@@ -1,8 +1,8 @@
+import CommandLineIO
 import Foundation
 import TLSTestSupport
 import TURNTestSupport
 import Testing
-import TransportBenchmark
 import TransportPluginAPI
 
 /// `room doctor` against running servers: its findings and exit statuses.

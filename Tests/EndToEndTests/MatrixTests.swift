@@ -1,6 +1,6 @@
+import CommandLineIO
 import Foundation
 import Testing
-import TransportBenchmark
 
 /// The essential scenario on every signaling backend with every peer backend that can run here, plugins of ROOM_PLUGINS
 /// included, and with different signaling backends at the two ends. Peer backends of different kinds cannot connect to

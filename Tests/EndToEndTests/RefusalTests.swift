@@ -1,6 +1,6 @@
+import CommandLineIO
 import Foundation
 import Testing
-import TransportBenchmark
 
 /// The refusals of the command: their text and exit status.
 @Suite(.serialized, .timeLimit(.minutes(1)), .needsPeers) struct RefusalTests {

@@ -1,6 +1,6 @@
+import CommandLineIO
 import Foundation
 import Testing
-import TransportBenchmark
 
 /// Processes of `room` over real sockets: libwebsockets to the server, WebRTC between the peers.
 @Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct RoomTests {

@@ -1,6 +1,6 @@
+import CommandLineIO
 import Foundation
 import Testing
-import TransportBenchmark
 
 /// `room serve` as people and machines start it: where it keeps its key, and how it treats its environment and limits.
 @Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct ServeTests {

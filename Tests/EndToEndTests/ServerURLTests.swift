@@ -1,7 +1,7 @@
+import CommandLineIO
 import Foundation
 import TURNTestSupport
 import Testing
-import TransportBenchmark
 import TransportPluginAPI
 
 /// How the command reaches the server that it is given: secrets, answers that are not a room server's, proxies.

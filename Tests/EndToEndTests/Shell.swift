@@ -1,6 +1,6 @@
+import CommandLineIO
 import Foundation
 import Testing
-import TransportBenchmark
 import TransportPluginAPI
 
 /// A command line that a shell runs; `$ROOM` is the executable.

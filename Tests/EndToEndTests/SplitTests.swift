@@ -1,6 +1,6 @@
+import CommandLineIO
 import Foundation
 import Testing
-import TransportBenchmark
 
 /// A room whose participants hear different things from different servers, and programs that are restarted.
 @Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct SplitTests {

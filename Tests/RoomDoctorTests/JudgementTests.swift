@@ -11,6 +11,14 @@ import TransportPluginAPI
         Judgement.interfaces(addresses, preferring: [], netlinkRefusal: netlinkRefusal)
     }
 
+    @Test func aBackendThatCannotRunStopsThisMachineOnlyWhereItIsChosen() {
+        #expect(Judgement.library(of: "nio", unavailability: nil, isChosen: true).status == .ok)
+        let chosen = Judgement.library(of: "nio", unavailability: "libx is missing", isChosen: true)
+        let other = Judgement.library(of: "nio", unavailability: "libx is missing", isChosen: false)
+        #expect(chosen.status == .problem && chosen.cure != nil && chosen.message.contains("libx is missing"))
+        #expect(other.status == .warning && other.cure == nil)
+    }
+
     @Test func anAddressOfARealInterfaceIsEnough() throws {
         let finding = interfaces([
             try address("lo", "127.0.0.1"), try address("docker0", "172.17.0.1"), try address("eth0", "192.0.2.7"),

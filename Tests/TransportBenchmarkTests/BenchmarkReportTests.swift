@@ -10,6 +10,14 @@ struct BenchmarkReportTests {
         return path
     }
 
+    @Test func scenariosAreChosenByName() throws {
+        #expect(try BenchmarkRunner.Scenario.chosen(by: "small,rtt") == [.small, .rtt])
+        #expect(try BenchmarkRunner.Scenario.chosen(by: "all") == BenchmarkRunner.Scenario.allCases)
+        #expect(try BenchmarkRunner.Scenario.chosen(by: nil) == [.connect, .rtt, .throughput, .small, .signaling])
+        let error = #expect(throws: BenchmarkError.self) { try BenchmarkRunner.Scenario.chosen(by: "fast") }
+        #expect(error?.isUsage == true)
+    }
+
     @Test("what was written reads back to the same, to a thousandth")
     func roundTrip() throws {
         var histogram = LatencyHistogram()

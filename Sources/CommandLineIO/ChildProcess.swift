@@ -1,4 +1,4 @@
-internal import Foundation
+package import Foundation
 internal import TransportPluginAPI
 
 /// Another process of this executable that speaks JSON Lines. `demo` and `bench` run their parts in such processes.
@@ -6,17 +6,22 @@ internal import TransportPluginAPI
 /// SAFETY of `@unchecked Sendable`: the process and its pipes are set up once; writes are behind `input`'s lock.
 package final class ChildProcess: @unchecked Sendable {
     package let name: String
-    /// The lines that the child printed, one object each, in order. Ends with the child's output.
+    /// The JSON objects that the child prints, one a line, in order. Ends with the child's output.
     package let lines: AsyncStream<[String: any Sendable]>
     private let process = Process()
     private let input: Locked<FileHandle>
+
+    /// The child could not be started.
+    package struct NotStarted: Error, CustomStringConvertible {
+        package let description: String
+    }
 
     private struct Living {
         weak var child: ChildProcess?
     }
     private static let living = Locked<[Living]>([])
 
-    /// Ends all children that still run, when this process is interrupted.
+    /// Ends every child that still runs: for a command that is interrupted.
     package static func stopAll() {
         for child in living.withLock({ $0.compactMap(\.child) }) { child.stop() }
     }
@@ -48,7 +53,7 @@ package final class ChildProcess: @unchecked Sendable {
         do {
             try process.run()
         } catch {
-            throw BenchmarkError("cannot start \(name): \(error.localizedDescription)")
+            throw NotStarted(description: "cannot start \(name): \(error.localizedDescription)")
         }
         Self.living.withLock { living in
             living.removeAll { $0.child == nil }
@@ -96,7 +101,8 @@ package final class ChildProcess: @unchecked Sendable {
         process.waitUntilExit()
     }
 
-    static func decode(_ line: Data) -> [String: any Sendable]? {
+    /// Reads one line of a child; nil for anything but a JSON object.
+    package static func decode(_ line: Data) -> [String: any Sendable]? {
         guard let object = try? JSONSerialization.jsonObject(with: line) as? [String: Any] else { return nil }
         return object.compactMapValues(sendable)
     }

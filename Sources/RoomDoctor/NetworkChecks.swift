@@ -1,11 +1,12 @@
-internal import Foundation
+internal import Glibc
 internal import RoomConnection
-internal import RoomDoctor
 internal import TransportPluginAPI
 
-/// The checks of `room doctor` that involve others: the room server, STUN and TURN servers.
+/// Checks of others than this machine: the room server, STUN and TURN servers.
 struct NetworkChecks: Sendable {
     let configuration: RoomConfiguration
+    /// The variables of this process's environment, which may name a proxy.
+    let environment: [String: String]
 
     // MARK: The room server
 
@@ -33,7 +34,7 @@ struct NetworkChecks: Sendable {
         if answer.address != nil { findings.append(opened) }
         let names = ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
         if answer.address == nil, let index = findings.indices.last,
-            let name = names.first(where: { ProcessInfo.processInfo.environment[$0]?.isEmpty == false })
+            let name = names.first(where: { environment[$0]?.isEmpty == false })
         {
             findings[index].message += "; this environment names a proxy (\(name)), which is not used for this server"
         }
@@ -129,7 +130,7 @@ struct NetworkChecks: Sendable {
         }
     }
 
-    /// The doctor asks first, since it hears why not; but well is only what the peer backend gets itself.
+    /// The doctor asks first, since it hears why not; but only a relayed address that the peer backend gets itself is good.
     private func allocation(
         _ parsed: ICEServerURL, _ url: String, _ server: ICEServer, _ plugin: PeerPlugin, _ clockAhead: Double
     ) async -> Finding {
@@ -144,7 +145,7 @@ struct NetworkChecks: Sendable {
             do throws(TransportError) {
                 let transport = try plugin.make(
                     PluginContext(options: configuration.peer.options, logger: configuration.logger))
-                hasRelay = try await Allocation.probe(transport, one)
+                hasRelay = try await RelayProbe.run(transport, one)
             } catch {
                 return Finding(
                     "turn", .problem, "\(url): \(error.message)", cure: "check its URL, username and credential")
@@ -166,55 +167,5 @@ struct NetworkChecks: Sendable {
         } catch {
             return .failed(error)
         }
-    }
-}
-
-/// Waits for a relayed candidate.
-private final class Allocation: PeerConnectionHandler, Sendable {
-    /// Whether there is one.
-    private let results = AsyncStream.makeStream(of: Bool.self)
-
-    func peerConnection(didEmit event: PeerConnectionEvent) {
-        switch event {
-        case .localCandidate(let candidate) where candidate.text.contains("typ relay"):
-            results.continuation.yield(true)
-        case .localDescription(let description) where description.text.contains("typ relay"):
-            results.continuation.yield(true)
-        case .endOfLocalCandidates, .closed: results.continuation.yield(false)
-        default: break
-        }
-    }
-
-    func peerConnection(didReceive bytes: UnsafeRawBufferPointer, isText: Bool, on channel: ChannelID) {}
-
-    static func probe(
-        _ transport: some PeerTransport, _ server: ICEServer
-    ) async throws(TransportError) -> Bool {
-        let allocation = Allocation()
-        var configuration = PeerConnectionConfiguration()
-        configuration.iceServers = [server]
-        configuration.icePolicy = .relay
-        let hasRelay: Bool
-        do throws(TransportError) {
-            let connection = try await transport.loop.runThrowing { [configuration] () throws(TransportError) in
-                let connection = try transport.makeConnection(configuration, handler: allocation)
-                _ = try connection.openChannel(ChannelParameters(label: "doctor"))
-                try connection.offer()
-                return connection
-            }
-            let timer = Task {
-                try await Task.sleep(for: .seconds(5))
-                allocation.results.continuation.yield(false)
-            }
-            var results = allocation.results.stream.makeAsyncIterator()
-            hasRelay = await results.next() ?? false
-            timer.cancel()
-            await transport.loop.run { connection.close() }
-        } catch {
-            await transport.shutdown()
-            throw error
-        }
-        await transport.shutdown()
-        return hasRelay
     }
 }

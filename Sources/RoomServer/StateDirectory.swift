@@ -1,7 +1,7 @@
-internal import Foundation
 internal import Glibc
+package import Logging
 
-/// The folder for data that this command keeps between runs.
+/// The folder in which a server keeps what it needs after a restart.
 enum StateDirectory {
     /// Returns the folder that systemd sets for a unit with `StateDirectory=` (the first of several), else XDG's folder
     /// for state, else the one under the home directory; nil when there is none. Relative paths are ignored, as the XDG
@@ -21,19 +21,32 @@ enum StateDirectory {
         return String(cString: directory)
     }
 
-    /// Creates the folder and missing ones above it, for their owner only.
-    static func make(_ path: String) throws(CommandError) {
+    /// Makes the folder and those above it where they are missing, for their owner only.
+    static func make(_ path: String) throws(RoomServerError) {
         var made = ""
         for component in path.split(separator: "/") {
             made += "/" + component
             guard mkdir(made, 0o700) != 0 else { continue }
             let error = errno
-            // Read-only file systems and folders of others are fine as long as the required files exist.
-            var isDirectory: ObjCBool = false
-            if FileManager.default.fileExists(atPath: made, isDirectory: &isDirectory), isDirectory.boolValue {
-                continue
-            }
-            throw CommandError(.usage, "cannot make the folder \(made): \(String(cString: strerror(error)))")
+            // Read-only file systems and folders of others are fine as long as what is needed is there.
+            var status = stat()
+            if stat(made, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { continue }
+            throw RoomServerError(message: "cannot make the folder \(made): \(String(cString: strerror(error)))")
         }
+    }
+}
+
+extension RoomServerConfiguration.SessionKey {
+    /// The key that is kept in the state directory of this environment; it is made where there is none.
+    /// Throws where it cannot be kept. Blocks for as long as the file system does.
+    package static func kept(
+        in environment: [String: String], _ logger: Logger
+    ) throws(RoomServerError) -> RoomServerConfiguration.SessionKey {
+        guard let directory = StateDirectory.path(environment) else {
+            throw RoomServerError(
+                message: "there is no home directory, and neither STATE_DIRECTORY nor XDG_STATE_HOME names a folder")
+        }
+        try StateDirectory.make(directory)
+        return .bytes(try Self.file(directory + "/session.key").load(logger))
     }
 }

@@ -1,57 +1,12 @@
+internal import CommandLineIO
 internal import Foundation
-internal import TransportBenchmark
 internal import TransportPluginAPI
 
-/// A signal of the bare transport as it travels between the two processes.
-struct BenchSignal: Sendable {
-    var index: Int
-    var kind: String
-    var text: String
-    var mediaID: String
-    var fragment: String
-
-    init(_ object: [String: Any]) {
-        func text(_ key: String) -> String { object[key] as? String ?? "" }
-        index = Int(text("index")) ?? 0
-        kind = text("kind")
-        self.text = text("text")
-        mediaID = text("mid")
-        fragment = text("ufrag")
-    }
-
-    func value<Transport>() -> BareSubject<Transport>.Signal {
-        if let kind = SessionDescription.Kind(rawValue: kind) {
-            return .description(SessionDescription(kind: kind, text: text))
-        }
-        return .candidate(
-            PeerCandidate(
-                text: text, mediaID: mediaID, mediaLineIndex: 0, usernameFragment: fragment.isEmpty ? nil : fragment))
-    }
-}
-
-extension BareSubject.Signal {
-    func line(_ index: Int) -> JSONLine {
-        var line = JSONLine(event: "signal")
-        line.add("index", String(index))
-        switch self {
-        case .description(let description):
-            line.add("kind", description.kind.rawValue)
-            line.add("text", description.text)
-        case .candidate(let candidate):
-            line.add("kind", "candidate")
-            line.add("text", candidate.text)
-            line.add("mid", candidate.mediaID ?? "")
-            line.add("ufrag", candidate.usernameFragment ?? "")
-        }
-        return line
-    }
-}
-
 /// Requests from standard input, and signals for the bare transport among them.
-final class BenchRequests: Sendable {
+final class BenchmarkRequests: Sendable {
     private struct State {
-        var early: [BenchSignal] = []
-        var onSignal: (@Sendable (BenchSignal) -> Void)?
+        var early: [BenchmarkSignal] = []
+        var onSignal: (@Sendable (BenchmarkSignal) -> Void)?
     }
 
     let stream: AsyncStream<[String: any Sendable]>
@@ -67,7 +22,7 @@ final class BenchRequests: Sendable {
                     continue
                 }
                 if object["do"] as? String == "signal" {
-                    let signal = BenchSignal(object)
+                    let signal = BenchmarkSignal(object)
                     let handler = state.withLock { state in
                         if state.onSignal == nil { state.early.append(signal) }
                         return state.onSignal
@@ -77,7 +32,7 @@ final class BenchRequests: Sendable {
                     feed.yield(Self.request(object))
                 }
             }
-            // Whoever asked is gone.
+            // The runner is gone.
             exit(0)
         }
         thread.start()
@@ -96,7 +51,7 @@ final class BenchRequests: Sendable {
         return request
     }
 
-    func onSignal(_ handler: @escaping @Sendable (BenchSignal) -> Void) {
+    func onSignal(_ handler: @escaping @Sendable (BenchmarkSignal) -> Void) {
         let early = state.withLock { state in
             state.onSignal = handler
             defer { state.early = [] }

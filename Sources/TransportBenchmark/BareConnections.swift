@@ -1,5 +1,4 @@
-internal import Foundation
-internal import TransportBenchmark
+internal import CommandLineIO
 internal import TransportPluginAPI
 
 /// The connections of a bare `bench-peer`, by index: the offerer opens them one after the other, the answerer as their
@@ -7,14 +6,16 @@ internal import TransportPluginAPI
 final class BareConnections<Transport: PeerTransport>: Sendable {
     private let transport: Transport
     private let isOfferer: Bool
+    private let output: BenchmarkPeer.Output
     private let subjects = Locked<[Int: BareSubject<Transport>]>([:])
 
-    init(_ transport: Transport, isOfferer: Bool) {
+    init(_ transport: Transport, isOfferer: Bool, output: BenchmarkPeer.Output) {
         self.transport = transport
         self.isOfferer = isOfferer
+        self.output = output
     }
 
-    /// Returns when it is open.
+    /// Opens the connection; returns when it is open.
     func open(_ index: Int) async throws -> BareSubject<Transport> {
         let (subject, isNew) = subject(index)
         if isNew { try await subject.start(isOfferer: isOfferer) }
@@ -48,14 +49,14 @@ final class BareConnections<Transport: PeerTransport>: Sendable {
         return line
     }
 
-    func receive(_ signal: BenchSignal) {
+    func receive(_ signal: BenchmarkSignal) {
         let (subject, isNew) = subject(signal.index)
         subject.receive(signal.value())
         guard isNew, !isOfferer else { return }
         Task {
             // The offerer notices that this one does not open, and says so.
             do { try await subject.start(isOfferer: false) } catch {
-                Output.complain("bench-peer: connection \(signal.index): \(error)")
+                output.complain("bench-peer: connection \(signal.index): \(error)")
             }
         }
     }
@@ -67,7 +68,7 @@ final class BareConnections<Transport: PeerTransport>: Sendable {
     private func subject(_ index: Int) -> (BareSubject<Transport>, isNew: Bool) {
         subjects.withLock { subjects in
             if let known = subjects[index] { return (known, false) }
-            let subject = BareSubject(transport) { signal in Output.line(signal.line(index)) }
+            let subject = BareSubject(transport) { [output] signal in output.line(signal.line(index)) }
             subjects[index] = subject
             return (subject, true)
         }
