@@ -87,7 +87,13 @@ let package = Package(
                 "RoomProtocol", "RoomValues", "TransportValues",
                 .product(name: "DequeModule", package: "swift-collections"),
             ]),
-        .target(name: "RoomServerCore", dependencies: ["RoomProtocol", "TransportValues"]),
+        .target(
+            name: "RoomServerCore",
+            dependencies: [
+                "RoomProtocol", "TransportValues",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
+            ]),
         .target(
             name: "RoomSimulation", dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol", "TransportValues"],
             // Its objects are used by one thread; debug builds, and so the tests, check every access.
@@ -111,7 +117,9 @@ let package = Package(
                 .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["NIOSSL"])),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),
-        .target(name: "InProcessTransport", dependencies: ["TransportPluginAPI"]),
+        .target(
+            name: "InProcessTransport",
+            dependencies: ["TransportPluginAPI", .product(name: "DequeModule", package: "swift-collections")]),
         .target(name: "TransportTestKit", dependencies: ["CLinux", "TransportPluginAPI", "WebSocketWire"]),
         .target(name: "CommandLineIO", dependencies: ["CLinux", "TransportPluginAPI"]),
         .target(

@@ -1,3 +1,4 @@
+internal import DequeModule
 public import TransportPluginAPI
 
 /// One end of an in-process peer connection.
@@ -387,8 +388,7 @@ final class InProcessChannel {
     var isReceiving = true
     var owesWritable = false
     var isPumpScheduled = false
-    var queue: [(Payload, isText: Bool)] = []
-    private var head = 0
+    var queue: Deque<(Payload, isText: Bool)> = []
     var buffered = 0
 
     init(id: ChannelID, parameters: ChannelParameters) {
@@ -397,14 +397,8 @@ final class InProcessChannel {
     }
 
     func next() -> (Payload, isText: Bool)? {
-        guard head < queue.count else { return nil }
-        let message = queue[head]
-        head += 1
+        guard let message = queue.popFirst() else { return nil }
         buffered -= message.0.count + Self.overhead
-        if head == queue.count || head >= 256 {
-            queue.removeFirst(head)
-            head = 0
-        }
         return message
     }
 }

@@ -1,13 +1,17 @@
+internal import DequeModule
+
 /// Remembers the latest keys with their values, up to a limit.
 struct BoundedMap<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     private let limit: Int
     private var entries: [Key: (value: Value, number: UInt64)] = [:]
     /// In the order of their arrival. Keys that were removed, or came again later, stay for a while.
-    private(set) var order: [(key: Key, number: UInt64)] = []
-    private var head = 0
+    private var order: Deque<(key: Key, number: UInt64)> = []
     private var lastNumber: UInt64 = 0
 
     init(limit: Int) { self.limit = limit }
+
+    /// The keys that take memory, those included that are no longer remembered.
+    var keptCount: Int { order.count }
 
     subscript(key: Key) -> Value? { entries[key]?.value }
 
@@ -15,16 +19,11 @@ struct BoundedMap<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         lastNumber += 1
         entries[key] = (value, lastNumber)
         order.append((key, lastNumber))
-        while entries.count > limit {
-            let oldest = order[head]
-            head += 1
+        while entries.count > limit, let oldest = order.popFirst() {
             if entries[oldest.key]?.number == oldest.number { entries[oldest.key] = nil }
         }
         // Once in `limit` insertions at most.
-        if order.count > 2 * limit {
-            order = order[head...].filter { entries[$0.key]?.number == $0.number }
-            head = 0
-        }
+        if order.count > 2 * limit { order.removeAll { entries[$0.key]?.number != $0.number } }
     }
 
     mutating func remove(_ key: Key) { entries[key] = nil }

@@ -1,3 +1,4 @@
+internal import DequeModule
 import RoomProtocol
 
 /// The numbered messages for one participant, kept until they are acknowledged.
@@ -8,12 +9,12 @@ struct OutboundStream: Sendable {
     private let countLimit: Int
     private let byteLimit: Int
     private let totalLimit: Int
-    private var entries: [(message: ServerMessage, size: Int)] = []
-    /// Entries before it are gone; they are removed now and then, many at once.
-    private var head = 0
-    /// Of all that is kept.
+    private var entries: Deque<(message: ServerMessage, size: Int)> = []
+    /// Whether `entries` has taken more memory than is worth keeping while it is empty.
+    private var isLarge = false
+    /// The bytes of all that is kept.
     private(set) var bytes = 0
-    /// The number of the entry at `head`.
+    /// The number of the first entry.
     private var first: SequenceNumber = 1
 
     init(limits: RoomServerLimits) {
@@ -22,21 +23,21 @@ struct OutboundStream: Sendable {
         totalLimit = limits.totalStreamBytes
     }
 
-    private var count: Int { entries.count - head }
     /// The number of the last message; 0 before the first.
-    var last: SequenceNumber { first + SequenceNumber(count) - 1 }
+    var last: SequenceNumber { first + SequenceNumber(entries.count) - 1 }
 
     mutating func append(_ message: ServerMessage, _ total: inout Int) -> SequenceNumber {
         let size = message.estimatedSize
         entries.append((message, size))
+        if entries.count > 64 { isLarge = true }
         bytes += size
         total += size
-        while count > countLimit || bytes > byteLimit { removeFirst(&total) }
+        while entries.count > countLimit || bytes > byteLimit { removeFirst(&total) }
         if total > totalLimit { removeAll(&total) }
         return last
     }
 
-    mutating func removeAll(_ total: inout Int) { while count > 0 { removeFirst(&total) } }
+    mutating func removeAll(_ total: inout Int) { while !entries.isEmpty { removeFirst(&total) } }
 
     /// False: the number was never given.
     mutating func acknowledge(_ sequence: SequenceNumber, _ total: inout Int) -> Bool {
@@ -50,22 +51,17 @@ struct OutboundStream: Sendable {
         after received: SequenceNumber, _ total: inout Int
     ) -> [(SequenceNumber, ServerMessage)]? {
         guard received >= first - 1, acknowledge(received, &total) else { return nil }
-        return entries[head...].enumerated().map { (first + SequenceNumber($0.offset), $0.element.message) }
+        return entries.enumerated().map { (first + SequenceNumber($0.offset), $0.element.message) }
     }
 
     private mutating func removeFirst(_ total: inout Int) {
-        bytes -= entries[head].size
-        total -= entries[head].size
-        entries[head] = (.ping(id: 0), 0)
-        head += 1
+        let size = entries.removeFirst().size
+        bytes -= size
+        total -= size
         first += 1
-        if head == entries.count {
-            entries.removeAll(keepingCapacity: entries.capacity <= 64)
-            head = 0
-        } else if head >= 64 && head * 2 >= entries.count {
-            entries.removeFirst(head)
-            head = 0
-        }
+        guard isLarge, entries.isEmpty else { return }
+        entries = []
+        isLarge = false
     }
 }
 

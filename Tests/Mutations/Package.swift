@@ -22,7 +22,13 @@ let package = Package(
                 "RoomProtocol", "RoomValues", "TransportValues",
                 .product(name: "DequeModule", package: "swift-collections"),
             ], swiftSettings: strict),
-        .target(name: "RoomServerCore", dependencies: ["RoomProtocol", "TransportValues"], swiftSettings: strict),
+        .target(
+            name: "RoomServerCore",
+            dependencies: [
+                "RoomProtocol", "TransportValues",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
+            ], swiftSettings: strict),
         .target(
             name: "RoomSimulation", dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol"],
             swiftSettings: strict + [.unsafeFlags(["-enforce-exclusivity=unchecked"])]),

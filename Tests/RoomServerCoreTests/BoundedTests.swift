@@ -32,7 +32,7 @@ struct BoundedTests {
             map.remove(round % 2)
         }
         #expect(map[-1] == 0 && map[0] == nil && map[1] == nil)
-        #expect(map.order.count <= 9)
+        #expect(map.keptCount <= 9)
     }
 
     @Test func aBucketHoldsItsBurstAndSaysHowLongTheRestTakes() {
