@@ -146,49 +146,28 @@ struct ConformCommand: AsyncParsableCommand {
     }
 }
 
-/// Prints each clause as it finishes, and the result.
+/// Prints each clause as it ends, and the verdict.
 private struct ConformanceReport {
     let json: Bool
     /// Whether only some clauses were requested, which proves nothing about the contract as a whole.
     let isPartial: Bool
-    var hasFailed = false
-
-    private enum Outcome: String { case passed, failed, skipped }
+    private(set) var hasFailed = false
 
     init(json: Bool, isPartial: Bool) {
         self.json = json
         self.isPartial = isPartial
     }
 
-    /// Runs the clauses one after the other. When the first fails, the others would prove nothing, and are not run.
+    /// Runs the clauses. `hint` says what may be wrong where nothing works at all.
     mutating func run(_ clauses: [ConformanceClause], of name: String, kind: String, hint: String) async {
         guard !clauses.isEmpty else { return }
-        var counts: [Outcome: Int] = [:]
-        let start = Timestamp.now()
-        for (number, clause) in clauses.enumerated() {
-            let began = Timestamp.now()
-            var outcome = clause.omission == nil ? Outcome.passed : .skipped
-            var reason = clause.omission
-            do { try await clause.run() } catch {
-                outcome = .failed
-                reason = (error as? ConformanceFailure)?.reason ?? "\(error)"
-            }
-            counts[outcome, default: 0] += 1
-            tell(clause, outcome, reason, Timestamp.now() - began, name, kind)
-            if number == 0, outcome == .failed, clauses.count > 1, clause.id.hasSuffix(".01") {
-                hasFailed = true
-                summarize(counts, clauses.count - 1, Timestamp.now() - start, name, kind, hint)
-                return
-            }
-        }
-        if counts[.failed] != nil { hasFailed = true }
-        summarize(counts, 0, Timestamp.now() - start, name, kind, nil)
+        let run = await ConformanceRun(clauses) { tell($0, name, kind) }
+        if run.hasFailed { hasFailed = true }
+        summarize(run, name, kind, run.notRun > 0 ? hint : nil)
     }
 
-    private func tell(
-        _ clause: ConformanceClause, _ outcome: Outcome, _ reason: String?, _ time: Duration, _ name: String,
-        _ kind: String
-    ) {
+    private func tell(_ result: ConformanceRun.Result, _ name: String, _ kind: String) {
+        let (clause, outcome) = (result.clause, result.outcome)
         if json {
             var line = JSONLine(event: "clause")
             line.add("kind", kind)
@@ -196,22 +175,27 @@ private struct ConformanceReport {
             line.add("id", clause.id)
             line.add("sentence", clause.sentence)
             line.add("result", outcome.rawValue)
-            if let reason { line.add("reason", reason) }
-            line.add("seconds", time.inSeconds, digits: 3)
+            if let reason = result.reason { line.add("reason", reason) }
+            line.add("seconds", result.time.inSeconds, digits: 3)
             return Output.line(line)
         }
-        let colour = [Outcome.passed: Output.green, .failed: Output.red, .skipped: Output.grey][outcome] ?? Output.bold
+        let colour =
+            switch outcome {
+            case .passed: Output.green
+            case .failed: Output.red
+            case .skipped: Output.grey
+            }
         let word = outcome == .failed ? "FAILED " : outcome.rawValue.padding(toLength: 7, withPad: " ", startingAt: 0)
         Output.line(
-            Output.coloured(word, colour) + String(format: " %6.2f s  ", time.inSeconds)
+            Output.coloured(word, colour) + String(format: " %6.2f s  ", result.time.inSeconds)
                 + "\(clause.id)  \(clause.sentence)")
-        if let reason { Output.line("                  " + Output.coloured(reason, colour)) }
+        if let reason = result.reason { Output.line("                  " + Output.coloured(reason, colour)) }
     }
 
-    private func summarize(
-        _ counts: [Outcome: Int], _ left: Int, _ time: Duration, _ name: String, _ kind: String, _ hint: String?
-    ) {
-        let (passed, failed, skipped) = (counts[.passed] ?? 0, counts[.failed] ?? 0, counts[.skipped] ?? 0)
+    private func summarize(_ run: ConformanceRun, _ name: String, _ kind: String, _ hint: String?) {
+        let passed = run.counts[.passed] ?? 0
+        let failed = run.counts[.failed] ?? 0
+        let skipped = run.counts[.skipped] ?? 0
         if json {
             var line = JSONLine(event: "conform")
             line.add("kind", kind)
@@ -221,9 +205,9 @@ private struct ConformanceReport {
             line.add("passed", passed)
             line.add("failed", failed)
             line.add("skipped", skipped)
-            line.add("notRun", left)
+            line.add("notRun", run.notRun)
             if let hint { line.add("hint", hint) }
-            line.add("seconds", time.inSeconds, digits: 3)
+            line.add("seconds", run.time.inSeconds, digits: 3)
             return Output.line(line)
         }
         let kept = isPartial ? "these clauses of the contract" : "the contract"
@@ -231,7 +215,7 @@ private struct ConformanceReport {
         Output.line(
             Output.coloured("\(name) (\(kind)) \(verdict)", failed == 0 ? Output.green : Output.red)
                 + ": \(passed) clauses passed, \(failed) failed, \(skipped) skipped"
-                + (left > 0 ? ", \(left) not run" : "") + String(format: ", in %.1f s", time.inSeconds))
+                + (run.notRun > 0 ? ", \(run.notRun) not run" : "") + String(format: ", in %.1f s", run.time.inSeconds))
         if let hint { Output.line("    nothing works without the first clause: \(hint)") }
     }
 }
