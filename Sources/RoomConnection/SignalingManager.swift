@@ -19,14 +19,14 @@ final class SignalingManager<Transport: SignalingTransport>: @unchecked Sendable
         var isAbandoned = false
         var closeTimer: LoopTimer?
         let outbox: Mailbox<Outgoing>
-        /// Finished when the attempt is given up.
-        let abandonment = Mailbox<Never>(limit: 1)
+        /// Raised when the attempt is given up before it has come to a connection.
+        let abandonment = Flag()
 
         init(limit: Int) { outbox = Mailbox(limit: limit) }
 
         func abandon() {
             isAbandoned = true
-            abandonment.finish()
+            abandonment.raise()
         }
     }
 
@@ -159,7 +159,7 @@ final class SignalingManager<Transport: SignalingTransport>: @unchecked Sendable
                 }
             }
             group.addTask {
-                _ = await attempt.abandonment.takeAll()
+                await attempt.abandonment.wait()
                 return nil
             }
             var outcome: Result<Transport.Connection, TransportError>?
