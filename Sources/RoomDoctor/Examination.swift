@@ -1,11 +1,13 @@
 package import RoomConnection
 package import TransportPluginAPI
 
-/// All checks of `room doctor`, one after the other: this machine, the room server, STUN and TURN servers, and a trial of a room.
+/// All checks of `room doctor`, one after the other: this machine, the room server, STUN and TURN servers, and a trial
+/// of a room.
 package struct Examination: Sendable {
     /// Whether the configuration's room server is asked. It always is where a room is to be tried.
     package var asksServer = false
-    /// The beginning of the name of the room to try. With a join token, which is for one room, its whole name. Nil: none is tried.
+    /// The beginning of the name of the room to try. With a join token, which is for one room, its whole name. Nil:
+    /// none is tried.
     package var room: String?
     private let configuration: RoomConfiguration
     private let registry: TransportRegistry

@@ -130,7 +130,8 @@ struct NetworkChecks: Sendable {
         }
     }
 
-    /// The doctor asks first, since it hears why not; but only a relayed address that the peer backend gets itself is good.
+    /// The doctor asks first, since it hears why not; but only a relayed address that the peer backend gets itself is
+    /// good.
     private func allocation(
         _ parsed: ICEServerURL, _ url: String, _ server: ICEServer, _ plugin: PeerPlugin, _ clockAhead: Double
     ) async -> Finding {

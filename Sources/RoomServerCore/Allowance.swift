@@ -22,8 +22,8 @@ struct TokenBucket: Sendable {
     }
 }
 
-/// What a participant may cost the server and the others: of the session, over all of its connections. Who comes under the same name
-/// next goes on with it.
+/// A participant's right to cost the server and the others something: of the session, over all of its connections. The
+/// next participant under the same name goes on with it.
 struct Allowance: Sendable {
     /// Messages.
     var messages = TokenBucket()

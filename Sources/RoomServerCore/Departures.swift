@@ -2,8 +2,9 @@ import RoomProtocol
 
 /// The sessions, names and rooms that are gone, as far as they decide who can come back.
 ///
-/// Each kind is remembered up to a limit; the oldest are forgotten first. What is known of a session outlives its room, so that nobody
-/// comes back by creating the room again. What is known of a room's former participants ends with the room.
+/// Each kind is remembered up to a limit; the oldest are forgotten first. What is known of a session outlives its room,
+/// so that nobody comes back by creating the room again. What is known of a room's former participants ends with the
+/// room.
 struct Departures: Sendable {
     /// How a session has ended, for its participant's return.
     enum Ending {
@@ -45,7 +46,8 @@ struct Departures: Sendable {
         }
     }
 
-    /// Another participant has the session's name, and has shown that it is there: nobody can come back with the session.
+    /// Another participant has the session's name, and has shown that it is there: nobody can come back with the
+    /// session.
     mutating func sessionReplaced(_ session: SessionID) { replacedSessions.insert(session) }
 
     /// The host closed the room: nobody can come back to it until a host creates it again.

@@ -3,7 +3,8 @@ import TransportValues
 
 /// The host's place in a room: who has it by which term, and how long the room waits for its host to come back.
 ///
-/// Can transition: vacant → taken (a first join, a claim, an election) → taken by a newer term, or vacant (the host left).
+/// Can transition: vacant → taken (a first join, a claim, an election) → taken by a newer term, or vacant (the host
+/// left).
 struct HostSeat: Sendable {
     /// The host. Its term may be below `knownTerm`: then a newer host is known of, but has not come back.
     private(set) var holder: (id: ParticipantID, term: HostTerm)?
@@ -36,7 +37,8 @@ struct HostSeat: Sendable {
 
     /// The term by which a participant that comes back takes the place; nil: it is a guest.
     ///
-    /// Its former term counts if it is the highest. A join token that made it the host counts unless the present host has one too.
+    /// Its former term counts if it is the highest. A join token that made it the host counts unless the present host
+    /// has one too.
     func term(claimedBy claims: SessionClaims, whereHolderIs role: Hello.Role?) -> HostTerm? {
         if claims.isHost, claims.hostTerm >= knownTerm, claims.hostTerm > (holder?.term ?? 0) { return claims.hostTerm }
         if claims.role == .host, role != .host { return nextTerm }
@@ -50,8 +52,8 @@ struct HostSeat: Sendable {
         return true
     }
 
-    /// The participant that becomes the host now: where the room has waited long enough, the one that is connected and has been
-    /// present for longest. First of all those whose join token says host; never one whose token says guest.
+    /// The participant that becomes the host now: where the room has waited long enough, the one that is connected and
+    /// has been present for longest. First of all those whose join token says host; never one whose token says guest.
     func successor(in roster: Roster, at now: Timestamp) -> ParticipantID? {
         guard !isCurrent, let deadline, deadline <= now else { return nil }
         let candidates = roster.inOrder.filter { $0.connection != nil && $0.role != .guest }

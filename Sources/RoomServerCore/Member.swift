@@ -58,7 +58,8 @@ struct Member: Sendable {
         inbound = InboundStream()
     }
 
-    /// The messages that are sent again after a resume. Nil: one of them is gone, or they are more than the participant may cost.
+    /// The messages that are sent again after a resume. Nil: one of them is gone, or they are more than the participant
+    /// may cost.
     mutating func replay(
         after received: SequenceNumber, _ effects: inout Effects
     ) -> [(SequenceNumber, ServerMessage)]? {

@@ -3,8 +3,8 @@ import RoomProtocol
 
 /// The numbered messages for one participant, kept until they are acknowledged.
 ///
-/// At its limit the oldest are given up, and all of them when the streams together are over theirs: a participant that comes back
-/// without having had them must rejoin. Every method keeps the sum over all streams, `total`, true.
+/// At its limit the oldest are given up, and all of them when the streams together are over theirs: a participant that
+/// comes back without having had them must rejoin. Every method keeps the sum over all streams, `total`, true.
 struct OutboundStream: Sendable {
     private let countLimit: Int
     private let byteLimit: Int
@@ -46,7 +46,7 @@ struct OutboundStream: Sendable {
         return true
     }
 
-    /// What comes after `received`; nil where it is not known any more, or never was.
+    /// The messages after `received`; nil where they are not known any more, or never were.
     mutating func replay(
         after received: SequenceNumber, _ total: inout Int
     ) -> [(SequenceNumber, ServerMessage)]? {

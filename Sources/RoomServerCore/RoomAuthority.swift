@@ -1,6 +1,6 @@
 package import RoomProtocol
 
-/// What a session token says. The server believes it, since only the server could sign it.
+/// The content of a session token. The server believes it, since only the server could sign it.
 package struct SessionClaims: Sendable, Hashable {
     package var participant: ParticipantID
     package var room: RoomName
@@ -10,12 +10,12 @@ package struct SessionClaims: Sendable, Hashable {
     /// The highest host term that the room had known when the token was signed; the holder's own if `isHost`.
     package var hostTerm: HostTerm
     package var isHost: Bool
-    /// What the join token allowed its holder to be. Nil: either.
+    /// The one role that the join token allowed. Nil: either.
     package var role: Hello.Role?
-    /// The life of the server that has signed it. Two servers with the same key may both have begun an epoch of the same number; only the
-    /// one that the holder was in can be resumed.
+    /// The life of the server that has signed it. Two servers with the same key may both have begun an epoch of the
+    /// same number; only the one that the holder was in can be resumed.
     package var server: String
-    /// Seconds since 1970; of who signs.
+    /// Seconds since 1970, by the clock of the signer.
     package var expiry: UInt64?
 
     package init(
@@ -77,9 +77,10 @@ package struct SessionClaims: Sendable, Hashable {
     }
 }
 
-/// What a newcomer has proved with its first join.
+/// The rights that a newcomer has proved with its first join.
 package struct Admission: Sendable, Hashable {
-    /// The name is the newcomer's own, as far as anybody is asked: another participant of this name must be an older self of it.
+    /// The name is the newcomer's own, as far as anybody is asked: another participant of this name must be an older
+    /// self of it.
     package var ownsName: Bool
     /// The one role that its join token allows. Nil: either.
     package var role: Hello.Role?
@@ -90,7 +91,8 @@ package struct Admission: Sendable, Hashable {
     }
 }
 
-/// Whom and what the server believes, and which ICE servers it hands out. Signing and clocks live behind it.
+/// The server's proofs: whether a token or a newcomer is to be believed, and which ICE servers are handed out. Signing
+/// and clocks live behind it.
 ///
 /// Calls are synchronous and come from the machine's own thread. A simulation hands in one that is deterministic.
 package protocol RoomAuthority: Sendable {
@@ -127,7 +129,7 @@ package struct TrustingAuthority: RoomAuthority {
         return bytes.withUnsafeBytes(SessionClaims.init(encoded:))
     }
 
-    /// What `authorize` says of names.
+    /// The answer of `authorize` about names.
     package var trustsNames = true
     /// The roles that join tokens allow.
     package var roles: [String: Hello.Role] = [:]

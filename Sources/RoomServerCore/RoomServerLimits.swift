@@ -1,15 +1,15 @@
 package import RoomProtocol
 import TransportValues
 
-/// What happens when somebody joins under a name that is taken already, and proves it to be his own.
+/// The rule for a newcomer under a name that is taken already, and that it proves to be its own.
 package enum DuplicateNames: Sendable, Hashable {
-    /// Who is connected keeps the name. Who is not, and is only waited for, gives way.
+    /// A participant that is connected keeps the name. One that is only waited for gives way.
     case reject
     /// The newcomer has it.
     case replace
 }
 
-/// What the server may hold, and its times.
+/// The limits on what the server holds, and its times.
 package struct RoomServerLimits: Sendable, Hashable {
     package var connections = 10_000
     /// Connections that have not said `hello` yet.
@@ -18,8 +18,8 @@ package struct RoomServerLimits: Sendable, Hashable {
     package var rooms = 1000
     /// At most `Limits.participants`.
     package var participantsPerRoom = 16
-    /// Messages that a participant may send, over all of its connections: on average, and at once. A connection that has not joined
-    /// yet has the same for itself.
+    /// Messages that a participant may send, over all of its connections: on average, and at once. A connection that
+    /// has not joined yet has the same for itself.
     package var messagesPerSecond = 200
     package var messageBurst = 600
     /// A message counts once, and once more for each of so many bytes.
@@ -27,16 +27,17 @@ package struct RoomServerLimits: Sendable, Hashable {
     /// How often a participant may come back: on average, and at once.
     package var returnsPerSecond = 1
     package var returnBurst = 20
-    /// What is sent again to a participant that resumes: on average, and at once. Whoever is over it rejoins.
+    /// Bytes that are sent again to a participant that resumes: on average, and at once. A participant over it rejoins.
     package var replayBytesPerSecond = 64 << 10
     package var replayBurst = 4 << 20
-    /// What the others are sent of a participant's new metadata, all of them together: on average, and at once. What is over it waits,
-    /// and only the newest is sent.
+    /// Bytes of a participant's new metadata that are sent to all others together: on average, and at once. More of it
+    /// waits, and only the newest is sent.
     package var updateBytesPerSecond = 256 << 10
     package var updateBurst = 2 << 20
-    /// How long a session token is good; a living session gets a new one half-way. Never less than twice the grace period.
+    /// How long a session token is good; a living session gets a new one half-way. Never less than twice the grace
+    /// period.
     package var sessionLifetime: Duration = .seconds(86_400)
-    /// What is kept for a participant until it is acknowledged.
+    /// Messages that are kept for a participant until they are acknowledged.
     package var streamMessages = 1024
     package var streamBytes = 2 << 20
     /// The same for all participants together.
@@ -50,7 +51,7 @@ package struct RoomServerLimits: Sendable, Hashable {
     package var ackDelay: Duration = .milliseconds(100)
     /// Messages after which an acknowledgement is sent at once.
     package var ackEvery = 16
-    /// Told to those who come too fast or too many.
+    /// Sent to clients that come too often, and where there are too many.
     package var retryAfter = RetryWindow(earliest: .milliseconds(500), latest: .seconds(3))
     package var duplicateNames = DuplicateNames.reject
 

@@ -3,11 +3,11 @@ package import TransportValues
 
 /// Every decision of the room server: who is in which room, what goes to whom, and when somebody is gone.
 ///
-/// A pure value: connections, decoded messages and the time go in, actions come out. The shell owns the sockets. It calls
-/// `timePassed` when `nextDeadline` has come; calling it early or late is harmless.
+/// A pure value: connections, decoded messages and the time go in, actions come out. The shell owns the sockets. It
+/// calls `timePassed` when `nextDeadline` has come; calling it early or late is harmless.
 ///
-/// A connection can transition: open → joined (hello) → forgotten; open → forgotten (refused, too late, closed). A machine can
-/// transition: serving → draining.
+/// A connection can transition: open → joined (hello) → forgotten; open → forgotten (refused, too late, closed). A
+/// machine can transition: serving → draining.
 package struct RoomServerMachine: Sendable {
     private struct Connection: Sendable {
         enum Phase: Sendable {
@@ -118,7 +118,8 @@ package struct RoomServerMachine: Sendable {
 
     // MARK: Messages
 
-    /// A frame has come that is no message: a ping, a pong, a part of a message. It is charged like a message, and is no sign of life.
+    /// A frame has come that is no message: a ping, a pong, a part of a message. It is charged like a message, and is
+    /// no sign of life.
     package mutating func receivedFrame(from id: ConnectionID, at now: Timestamp) -> [ServerAction] {
         effects.now = now
         _ = admit(id, bytes: 0)
@@ -189,7 +190,7 @@ package struct RoomServerMachine: Sendable {
         connections[id]?.pingedAt = nil
     }
 
-    /// Charges a frame or a message, and refuses who sends too much. Nil: there is nothing more to do.
+    /// Charges a frame or a message, and refuses a client that sends too much. Nil: there is nothing more to do.
     private mutating func admit(_ id: ConnectionID, bytes: Int) -> Connection.Phase? {
         let limits = effects.limits
         guard let phase = connections[id]?.phase else { return nil }
@@ -248,7 +249,8 @@ package struct RoomServerMachine: Sendable {
             guard let claims = effects.authority.claims(ofSessionToken: resume.sessionToken), claims.room == hello.room
             else { throw .invalidSessionToken }
             if rooms[hello.room] == nil {
-                // The server has lost its state, or everybody was gone for long: whoever holds a token makes the room anew.
+                // The server has lost its state, or everybody was gone for long: the first holder of a token creates
+                // the room again.
                 try effects.departures.checkRoom(hello.room)
                 try makeRoom(hello.room)
             }

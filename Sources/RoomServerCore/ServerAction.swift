@@ -7,7 +7,7 @@ package struct ConnectionID: Sendable, Hashable, CustomStringConvertible {
     package var description: String { "#\(rawValue)" }
 }
 
-/// What the machine tells its shell to do, in this order.
+/// An action of the machine for its shell. Actions are performed in the order in which they come.
 package enum ServerAction: Sendable, Hashable {
     case send(Envelope<ServerMessage>, to: ConnectionID)
     /// Close with a close handshake, behind what was sent. The machine has already forgotten the connection.

@@ -3,8 +3,8 @@ import TransportValues
 
 /// One room on the server: who may come in, who takes whose place, who goes, and who is the host.
 ///
-/// Can transition: empty → occupied (join, rejoin) → empty (last leave or time-out) → removed by the machine after the TTL, or
-/// closed by its host.
+/// Can transition: empty → occupied (join, rejoin) → empty (last leave or time-out) → removed by the machine after the
+/// TTL, or closed by its host.
 struct ServerRoom: Sendable {
     var roster: Roster
     private var seat = HostSeat()
@@ -36,7 +36,8 @@ struct ServerRoom: Sendable {
             name: hello.name, isHost: false, metadata: hello.metadata, capabilities: hello.capabilities)
         insert(participant, admission.role, allowance, effects)
         roster.members[id]?.formerSession = former?.participant.session
-        // The machine lets a host in only where nobody is, where it was the host itself, or where its token gives it the place.
+        // The machine lets a host in only where nobody is, where it was the host itself, or where its token gives it
+        // the place.
         if hello.role == .host { makeHost(id, term: seat.nextTerm) }
         enter(id, connection, .new, claims: nil, attempt: 0, &effects)
         if hello.role == .host { announceHost(except: id, &effects) }
@@ -49,8 +50,8 @@ struct ServerRoom: Sendable {
             && (member.connection == nil || effects.limits.duplicateNames == .replace)
     }
 
-    /// Whether the sender of this hello takes the host's place: it was the host and is expected back, a program that was started anew; or
-    /// its token makes it the host, and nobody is here who is the host by such a token.
+    /// Whether the sender of this hello takes the host's place: it was the host and is expected back, a program that
+    /// was started anew; or its token makes it the host, and nobody is here who is the host by such a token.
     func yieldsHost(to hello: Hello, _ admission: Admission, _ effects: Effects) -> Bool {
         if let member = roster.member(named: hello.name), member.participant.isHost,
             givesWay(member, to: admission, effects)
@@ -77,7 +78,8 @@ struct ServerRoom: Sendable {
     private mutating func giveWay(_ former: Member, isSucceeded: Bool, _ effects: inout Effects) {
         if isSucceeded, host == former.participant.id { seat.giveWay() }
         replace(former.connection, with: .nameGone, &effects)
-        // Until the newcomer has said something, it may be the late hello of an attempt that was given up: the member can come back.
+        // Until the newcomer has said something, it may be the late hello of an attempt that was given up: the member
+        // can come back.
         remove(former.participant.id, former.connection == nil ? .timedOut : .left, as: .lapsed, &effects)
     }
 
@@ -114,7 +116,8 @@ struct ServerRoom: Sendable {
         }
         guard roster.members.count < effects.limits.participantsPerRoom else { throw .roomFull(isRejoin: true) }
         guard roster.member(named: claims.name) == nil else { throw .nameTaken(isRejoin: true) }
-        // The others have forgotten a session that has ended. One that this server has never heard of, they may remember.
+        // The others have forgotten a session that has ended. One that this server has never heard of, they may
+        // remember.
         let hasLapsed = effects.departures.hasLapsed(claims.session, in: name)
         let session = hasLapsed ? SessionID(effects.makeIdentifier("s")) : claims.session
         let participant = Participant(
@@ -133,8 +136,8 @@ struct ServerRoom: Sendable {
         let id = claims.participant
         // The late success of an attempt that the client has given up.
         guard resume.attempt == 0 || resume.attempt >= member.lastAttempt else { throw .staleEpoch }
-        // A client that has shown the newer epoch to be its own has no reason to come with the older one. Where it has not, the
-        // answer with the newer token may have been lost.
+        // A client that has shown the newer epoch to be its own has no reason to come with the older one. Where it has
+        // not, the answer with the newer token may have been lost.
         guard claims.epoch >= member.participant.epoch || !member.isConfirmed else { throw .staleEpoch }
         replace(member.connection, with: .replaced, &effects)
         if claims.epoch == member.participant.epoch, claims.session == member.participant.session,
@@ -228,7 +231,8 @@ struct ServerRoom: Sendable {
         }
     }
 
-    /// Half-way through the life of its session token, a participant that is here gets a new one, with the host that it knows.
+    /// Half-way through the life of its session token, a participant that is here gets a new one, with the host that it
+    /// knows.
     mutating func renewToken(of id: ParticipantID, _ effects: inout Effects) {
         guard let member = roster.members[id], let time = member.tokenRenewalAt, time <= effects.now else { return }
         let token = makeToken(of: member, effects)

@@ -54,7 +54,8 @@ package struct BenchmarkPeer: Sendable {
         }
     }
 
-    /// Measures the peer transport alone; signals travel over standard input and output. Returns when there are no more requests.
+    /// Measures the peer transport alone; signals travel over standard input and output. Returns when there are no more
+    /// requests.
     package func serve<Transport: PeerTransport>(_ transport: Transport, isOfferer: Bool) async throws {
         let connections = BareConnections(transport, isOfferer: isOfferer, output: output)
         requests.onSignal { connections.receive($0) }

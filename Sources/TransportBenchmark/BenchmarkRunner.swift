@@ -70,7 +70,8 @@ package struct BenchmarkRunner: Sendable {
         self.progress = progress
     }
 
-    /// Returns what was measured, and the subjects that could not be: one that fails is left out of the rounds that follow.
+    /// Returns what was measured, and the subjects that could not be: one that fails is left out of the rounds that
+    /// follow.
     package func run() async throws -> (results: [BenchmarkReport.Result], failures: [BenchmarkReport.Failure]) {
         var results: [BenchmarkReport.Result] = []
         var failures: [BenchmarkReport.Failure] = []

@@ -17,7 +17,8 @@ struct ConnectSession: Sendable {
     /// The maximum size of a message in bytes.
     let messageLimit: Int
     private let counts = Locked(Counts())
-    /// Tells a send that waits for the first connection that somebody has connected or left, or that it has waited long enough.
+    /// Tells a send that waits for the first connection that somebody has connected or left, or that it has waited long
+    /// enough.
     private let changes = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
 
     /// How long `--leave-at-eof` waits for acknowledgements.
@@ -247,8 +248,8 @@ struct ConnectSession: Sendable {
         }
     }
 
-    /// Waits for the first connection of this run: the lossy channel keeps nothing for those whose connection is still being made.
-    /// Returns false where there was nothing to wait for, or it took too long.
+    /// Waits for the first connection of this run: the lossy channel keeps nothing for those whose connection is still
+    /// being made. Returns false where there was nothing to wait for, or it took too long.
     private func waitForFirstConnection() async -> Bool {
         guard !room.participants.isEmpty, !counts.withLock({ $0.hasConnected }) else { return false }
         let isLate = Locked(false)

@@ -189,9 +189,11 @@ struct ServeCommand: AsyncParsableCommand {
             return try .kept(in: ProcessInfo.processInfo.environment, logger)
         } catch {
             Output.complain(
-                "room: warning: the key that signs sessions cannot be kept, so after a restart of this server everybody will be new to "
-                    + "it: \(error.message). Name a file with --session-key-file (none: as it is now, without this warning)"
-            )
+                """
+                room: warning: the key that signs sessions cannot be kept, so after a restart of this server everybody \
+                will be new to it: \(error.message). Name a file with --session-key-file (none: as it is now, without \
+                this warning)
+                """)
             return .generated
         }
     }
