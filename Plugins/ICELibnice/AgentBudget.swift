@@ -43,7 +43,7 @@ final class AgentBudget: Sendable {
     }
 
     private func exhausted(_ why: String) -> TransportError {
-        TransportError(.resourceExhausted, "this process cannot make another ICE agent: \(why)", isRetriable: true)
+        TransportError(.resourceExhausted, "this process cannot make another ICE agent: \(why)", isRetryable: true)
     }
 
     func made() { counts.withLock { $0.agents += 1 } }

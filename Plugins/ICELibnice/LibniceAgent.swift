@@ -84,7 +84,7 @@ public final class LibniceAgent: ICEAgent {
         }
         let addresses = options.localAddresses()
         guard !addresses.isEmpty else {
-            throw TransportError(.unreachable, "this machine has no network address to offer", isRetriable: true)
+            throw TransportError(.unreachable, "this machine has no network address to offer", isRetryable: true)
         }
         let (usable, isRelayOnly) = try options.withPorts(addresses, hasRelays: !relays.relays.isEmpty)
         if isRelayOnly {
@@ -98,7 +98,7 @@ public final class LibniceAgent: ICEAgent {
         guard nice.gather(on: usable) else {
             throw TransportError(
                 .resourceExhausted, "libnice could not bind a socket to each of \(usable.count) local addresses",
-                isRetriable: true)
+                isRetryable: true)
         }
         splitSockets()
         if !isRelayOnly { stun.begin() }

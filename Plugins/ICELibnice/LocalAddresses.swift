@@ -35,7 +35,7 @@ extension LibniceProvider.Options {
             throw TransportError(
                 .resourceExhausted,
                 "no UDP port from \(ports.lowerBound) to \(ports.upperBound) is free; each peer takes one, and two "
-                    + "while its path is replaced: widen ice-port-min and ice-port-max", isRetriable: true)
+                    + "while its path is replaced: widen ice-port-min and ice-port-max", isRetryable: true)
         }
         return (addresses, true)
     }

@@ -77,12 +77,12 @@ extension FoundationDriver {
         switch phase {
         case .startsTLS:
             failed(
-                TransportError(.tlsFailed, "\(endpoint.url) ended the connection during TLS: \(why)", isRetriable: true)
+                TransportError(.tlsFailed, "\(endpoint.url) ended the connection during TLS: \(why)", isRetryable: true)
             )
         default:
             failed(
                 TransportError(
-                    .handshakeFailed, "\(endpoint.url) hung up during the handshake: \(why)", isRetriable: true))
+                    .handshakeFailed, "\(endpoint.url) hung up during the handshake: \(why)", isRetryable: true))
         }
     }
 }

@@ -150,7 +150,7 @@ extension FoundationDriver {
         let isTooLarge = violation.closeCode == 1009
         let error = TransportError(
             isTooLarge ? .messageTooLarge : .protocolViolation,
-            "\(endpoint.url) sent \(violation.description); the connection was closed", isRetriable: !isTooLarge,
+            "\(endpoint.url) sent \(violation.description); the connection was closed", isRetryable: !isTooLarge,
             status: Int(violation.closeCode))
         let isOurs = phase == .closing
         connection.broke(error)
@@ -181,9 +181,9 @@ extension FoundationDriver {
             guard let error, error != ECONNRESET, error != EPIPE else {
                 return broke(
                     TransportError(
-                        .closed, "\(endpoint.url) ended the connection without a close frame", isRetriable: true))
+                        .closed, "\(endpoint.url) ended the connection without a close frame", isRetryable: true))
             }
-            broke(TransportError(.io, "the connection to \(endpoint.url) failed: \(why)", isRetriable: true))
+            broke(TransportError(.io, "the connection to \(endpoint.url) failed: \(why)", isRetryable: true))
         }
     }
 }

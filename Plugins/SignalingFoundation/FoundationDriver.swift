@@ -91,7 +91,7 @@ final class FoundationDriver: SignalingDriver, @unchecked Sendable {
     private func deadlinePassed() {
         switch phase {
         case .connecting, .startsTLS, .upgrades:
-            failed(TransportError(.timedOut, "\(endpoint.url) did not answer in time", isRetriable: true))
+            failed(TransportError(.timedOut, "\(endpoint.url) did not answer in time", isRetryable: true))
         case .open, .over: break
         case .closing, .parting: tearDown(withReset: true)
         }

@@ -9,7 +9,7 @@
         static func connecting(_ driver: LibwebsocketsDriver, errno: Int32) -> TransportError {
             let url = driver.endpoint.url
             return TransportError(
-                .resourceExhausted, "no socket for \(url)\(errno == 0 ? "" : ": \(text(errno))")", isRetriable: true)
+                .resourceExhausted, "no socket for \(url)\(errno == 0 ? "" : ": \(text(errno))")", isRetryable: true)
         }
 
         /// The attempt failed later; `reason` is libwebsockets' text.
@@ -27,7 +27,7 @@
                 return refusal.error(connectingTo: driver.endpoint)
             }
             if driver.endpoint.isSecure, !driver.hasSentRequest {
-                return TransportError(.tlsFailed, "TLS with \(url) failed: \(reason)", isRetriable: true)
+                return TransportError(.tlsFailed, "TLS with \(url) failed: \(reason)", isRetryable: true)
             }
             let isAnswer = reason.hasPrefix("HS:") || reason.contains("parsing")
             return TransportError(
@@ -35,7 +35,7 @@
                 isAnswer
                     ? "\(url) did not answer as a WebSocket server: \(reason)"
                     : "\(url) hung up during the handshake (\(reason))",
-                isRetriable: !isAnswer)
+                isRetryable: !isAnswer)
         }
 
         /// An open connection ended without a close frame.
@@ -43,8 +43,8 @@
             // libwebsockets does not say why. When the other side has not ended the connection, libwebsockets did: it
             // does that for frames that break the protocol.
             CLibwebsockets_peer_has_ended(wsi) != 0
-                ? TransportError(.closed, "the server ended the connection without a close frame", isRetriable: true)
-                : TransportError(.protocolViolation, "the server sent an invalid WebSocket frame", isRetriable: true)
+                ? TransportError(.closed, "the server ended the connection without a close frame", isRetryable: true)
+                : TransportError(.protocolViolation, "the server sent an invalid WebSocket frame", isRetryable: true)
         }
 
         private static func header(_ token: lws_token_indexes, of wsi: OpaquePointer) -> String? {

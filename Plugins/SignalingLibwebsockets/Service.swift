@@ -117,7 +117,7 @@
             context = lws_create_context(&info)
             let outOfResources = TransportError(
                 .resourceExhausted, "libwebsockets could not start: no descriptor, memory or thread is left",
-                isRetriable: true)
+                isRetryable: true)
             guard context != nil, anchor >= 0 else { throw outOfResources }
             alarm.pointee.context = context
             trust.context = context
@@ -261,7 +261,7 @@
                 driver.failed(
                     TransportError(
                         .timedOut, "\(driver.endpoint.url) did not answer in time",
-                        isRetriable: true))
+                        isRetryable: true))
             }
             kill(driver, atOnce: true)
         }

@@ -9,7 +9,7 @@
         /// The connected socket could not be taken.
         static func adopting(_ endpoint: SignalingEndpoint, _ error: any Error) -> TransportError {
             TransportError(
-                .unreachable, "\(endpoint.url) could not be reached: \(error)", isRetriable: true, cause: error)
+                .unreachable, "\(endpoint.url) could not be reached: \(error)", isRetryable: true, cause: error)
         }
 
         static func notWebSocket(_ endpoint: SignalingEndpoint, _ reason: String) -> TransportError {
@@ -32,28 +32,28 @@
         ) -> TransportError {
             isThroughTLS
                 ? TransportError(
-                    .handshakeFailed, "\(endpoint.url) hung up during the handshake", isRetriable: true,
+                    .handshakeFailed, "\(endpoint.url) hung up during the handshake", isRetryable: true,
                     cause: cause)
                 : TransportError(
                     .tlsFailed, "\(endpoint.url) hung up during the TLS handshake: does it speak TLS?",
-                    isRetriable: true, cause: cause)
+                    isRetryable: true, cause: cause)
         }
 
         /// The TCP connection of an open connection ended.
         static let ended = TransportError(
-            .closed, "the server ended the connection without a close frame", isRetriable: true)
+            .closed, "the server ended the connection without a close frame", isRetryable: true)
 
         /// An open connection broke.
         static func broken(_ error: any Error) -> TransportError {
             if let error = TrustStore.failure(error) { return error }
             guard let error = error as? IOError, ![ECONNRESET, EPIPE].contains(error.errnoCode) else { return ended }
-            return TransportError(.io, "the connection broke: \(text(error))", isRetriable: true, cause: error)
+            return TransportError(.io, "the connection broke: \(text(error))", isRetryable: true, cause: error)
         }
 
         static func violation(_ violation: FrameViolation) -> TransportError {
             TransportError(
                 violation.closeCode == 1009 ? .messageTooLarge : .protocolViolation,
-                "\(violation) came; the connection was closed", isRetriable: violation.closeCode != 1009,
+                "\(violation) came; the connection was closed", isRetryable: violation.closeCode != 1009,
                 status: Int(violation.closeCode))
         }
 

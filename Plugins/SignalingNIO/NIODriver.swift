@@ -94,7 +94,7 @@
             connection.failed(
                 TransportError(
                     .timedOut, "\(endpoint.url) did not answer in time: is the server running, and reachable?",
-                    isRetriable: true))
+                    isRetryable: true))
             kill()
         }
 

@@ -116,10 +116,10 @@
                             cause: error)
                     }
                     return TransportError(
-                        .tlsFailed, "TLS with \(url) failed: \(text)", isRetriable: true, cause: error)
+                        .tlsFailed, "TLS with \(url) failed: \(text)", isRetryable: true, cause: error)
                 case is NIOSSLError, is BoringSSLError:
                     return TransportError(
-                        .tlsFailed, "TLS with \(url) failed: \(error)", isRetriable: true, cause: error)
+                        .tlsFailed, "TLS with \(url) failed: \(error)", isRetryable: true, cause: error)
                 default: return nil
                 }
             }
@@ -129,7 +129,7 @@
                 switch error {
                 case NIOSSLError.uncleanShutdown: Failure.ended
                 case is NIOSSLError, is BoringSSLError:
-                    TransportError(.tlsFailed, "TLS failed: \(error)", isRetriable: true, cause: error)
+                    TransportError(.tlsFailed, "TLS failed: \(error)", isRetryable: true, cause: error)
                 default: nil
                 }
             }

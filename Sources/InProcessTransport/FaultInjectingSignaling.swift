@@ -104,13 +104,13 @@ public final class FaultInjectingSignalingTransport<Base: SignalingTransport>: S
         case .open: break
         case .refused(let status, let retryAfter):
             throw TransportError(
-                .refused, "connecting to \(endpoint.url) was refused (injected)", isRetriable: true, status: status,
+                .refused, "connecting to \(endpoint.url) was refused (injected)", isRetryable: true, status: status,
                 retryAfter: retryAfter)
         case .blackHole:
             do { try await Task.sleep(for: endpoint.connectTimeout) } catch {
                 throw TransportError(.cancelled, "connecting to \(endpoint.url) was cancelled")
             }
-            throw TransportError(.timedOut, "\(endpoint.url) did not answer (injected)", isRetriable: true)
+            throw TransportError(.timedOut, "\(endpoint.url) did not answer (injected)", isRetryable: true)
         }
         return FaultInjectingSignalingConnection(
             try await base.connect(to: endpoint), endpoint: endpoint, control: control)
@@ -198,5 +198,5 @@ public final class FaultInjectingSignalingConnection<Base: SignalingConnection>:
 
     private var isCut: Bool { link.isCut.withLock { $0 } }
 
-    private static var broken: TransportError { TransportError(.closed, "the connection is closed", isRetriable: true) }
+    private static var broken: TransportError { TransportError(.closed, "the connection is closed", isRetryable: true) }
 }

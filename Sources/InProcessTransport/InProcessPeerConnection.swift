@@ -217,7 +217,7 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
         guard channel.buffered == 0 || channel.buffered + cost <= max(configuration.sendHighWaterMark, 1) else {
             channel.owesWritable = true
             throw TransportError(
-                .wouldBlock, "the channel's buffer is full: wait for channelWritable", isRetriable: true)
+                .wouldBlock, "the channel's buffer is full: wait for channelWritable", isRetryable: true)
         }
         channel.queue.append((Payload(copying: bytes), isText))
         channel.buffered += cost

@@ -117,7 +117,7 @@ public final class InProcessSignalingTransport: SignalingTransport {
             throw TransportError(
                 .notSupported, "the in-process transport has no proxies: leave out the endpoint's proxy")
         }
-        let refused = TransportError(.refused, "nobody listens at \(endpoint.url)", isRetriable: true)
+        let refused = TransportError(.refused, "nobody listens at \(endpoint.url)", isRetryable: true)
         guard let listener = network.listener(at: endpoint) else { throw refused }
         let (client, server) = InProcessSignalingConnection.makePair(endpoint: endpoint)
         let isOpen = state.withLock { state in
@@ -219,7 +219,7 @@ public final class InProcessSignalingConnection: SignalingConnection {
     func onEnd(_ action: @escaping @Sendable () -> Void) { state.withLock { $0.onEnd = action } }
 
     private static let broken = TransportError(
-        .closed, "the other end is gone, without a close frame", isRetriable: true)
+        .closed, "the other end is gone, without a close frame", isRetryable: true)
     private static let closed = TransportError(.closed, "the connection is closed")
 }
 

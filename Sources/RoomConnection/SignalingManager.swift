@@ -222,9 +222,9 @@ extension SignalingFailure {
             // it.
             case .invalidArgument, .notSupported, .unavailable, .tlsFailed: false
             // An HTTP answer, if there was one, says whether to come again; a host without a server may have one later.
-            case .refused: error.status.map(HTTPRefusal.isRetriable) ?? true
+            case .refused: error.status.map(HTTPRefusal.isRetryable) ?? true
             // Either the other side hung up, or it is no WebSocket server.
-            case .handshakeFailed: error.isRetriable
+            case .handshakeFailed: error.isRetryable
             default: true
             }
         self.init(

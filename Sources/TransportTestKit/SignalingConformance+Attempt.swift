@@ -38,7 +38,7 @@ extension SignalingConformance {
                     ) {
                         try await attempt.value
                     }
-                    try expect(error.isRetriable, "a timeout may not happen again: isRetriable")
+                    try expect(error.isRetryable, "a timeout may not happen again: isRetryable")
                 }
                 let elapsed = Timestamp.now() - start
                 try expect(elapsed < .seconds(8), "connectTimeout was 0.5 s, and it took \(elapsed)")
@@ -112,7 +112,7 @@ extension SignalingConformance {
                     [endpoint] in
                     try await transport.connect(to: endpoint)
                 }
-                try expect(error.isRetriable, "the resolver may be back later: isRetriable")
+                try expect(error.isRetryable, "the resolver may be back later: isRetryable")
                 try await shutDown(transport)
             }
         ]

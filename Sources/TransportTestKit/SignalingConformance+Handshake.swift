@@ -20,7 +20,7 @@ extension SignalingConformance {
                     }
                     let elapsed = Timestamp.now() - start
                     try expect(elapsed < .seconds(5), "the timeout of 1.5 s took \(elapsed)")
-                    try expect(error.isRetriable, "a timeout may not happen again: isRetriable")
+                    try expect(error.isRetryable, "a timeout may not happen again: isRetryable")
                     // An abandoned attempt is aborted, not left behind.
                     try await server.events.expect("gone")
                 }
@@ -62,7 +62,7 @@ extension SignalingConformance {
                     try expect(
                         error.retryAfter == .seconds(7),
                         "retryAfter should be 7 s, not \(String(describing: error.retryAfter))")
-                    try expect(error.isRetriable, "a busy server may take us later: isRetriable")
+                    try expect(error.isRetryable, "a busy server may take us later: isRetryable")
                 }
             },
             ConformanceClause("signaling.handshake.05", "a redirection is not followed, but reported as .refused") {
@@ -98,7 +98,7 @@ extension SignalingConformance {
                     let error = try await expectError(.handshakeFailed, .closed, .io, from: "connect") {
                         try await transport.connect(to: endpoint)
                     }
-                    try expect(error.isRetriable, "a server that hung up may be there later: isRetriable")
+                    try expect(error.isRetryable, "a server that hung up may be there later: isRetryable")
                 }
             },
             ConformanceClause("signaling.handshake.08", "path, headers and subprotocols of the endpoint are sent") {
@@ -169,7 +169,7 @@ extension SignalingConformance {
                 let error = try await expectError(.nameNotResolved, from: "connect") { [endpoint] in
                     try await transport.connect(to: endpoint)
                 }
-                try expect(error.isRetriable, "the resolver may be back later: isRetriable")
+                try expect(error.isRetryable, "the resolver may be back later: isRetryable")
                 try await shutDown(transport)
             },
             ConformanceClause("signaling.handshake.13", "shutdown() ends an attempt that is under way with .closed") {
@@ -248,7 +248,7 @@ extension SignalingConformance {
                     }
                     try expect(error.message.contains("wss://example.org/rooms"), "the message is '\(error.message)'")
                     try expect(!error.message.contains("SECRET"), "the message is '\(error.message)'")
-                    try expect(!error.isRetriable, "the same request leads to the same redirection: not isRetriable")
+                    try expect(!error.isRetryable, "the same request leads to the same redirection: not isRetryable")
                 }
             },
             ConformanceClause("signaling.handshake.18", "no error contains the query of the URL, which may be a secret")
@@ -296,7 +296,7 @@ extension SignalingConformance {
                 }
                 let elapsed = Timestamp.now() - start
                 try expect(elapsed < .seconds(5), "the timeout of 1.5 s took \(elapsed)")
-                try expect(error.isRetriable, "a timeout may not happen again: isRetriable")
+                try expect(error.isRetryable, "a timeout may not happen again: isRetryable")
                 try await shutDown(transport)
             },
             ConformanceClause(

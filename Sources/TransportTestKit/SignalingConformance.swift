@@ -47,7 +47,7 @@ public enum SignalingConformance {
                     try await transport.connect(to: endpoint)
                 }
                 try expect(
-                    error.isRetriable || error.code == .tlsFailed, "a refused connection may work later: isRetriable")
+                    error.isRetryable || error.code == .tlsFailed, "a refused connection may work later: isRetryable")
                 try await shutDown(transport)
             },
             ConformanceClause("signaling.connect.03", "a cancelled task gets .cancelled, and no connection") {

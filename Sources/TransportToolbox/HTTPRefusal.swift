@@ -51,13 +51,13 @@ public struct HTTPRefusal: Sendable, Hashable {
 
     private func error(_ message: String) -> TransportError {
         TransportError(
-            .refused, message, isRetriable: Self.isRetriable(status), status: status,
+            .refused, message, isRetryable: Self.isRetryable(status), status: status,
             retryAfter: delay(now: time(nil)))
     }
 
     /// Whether the same request may succeed later without any change: the server asks for a retry, or the fault is its
     /// own.
-    public static func isRetriable(_ status: Int) -> Bool {
+    public static func isRetryable(_ status: Int) -> Bool {
         switch status {
         // An interim answer without a final one.
         case 100..<200: true

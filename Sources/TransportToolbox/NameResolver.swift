@@ -32,7 +32,7 @@ public enum NameResolver {
                 .failure(
                     TransportError(
                         .timedOut, "the name in \(url) was not resolved in time: is the resolver reachable?",
-                        isRetriable: true)))
+                        isRetryable: true)))
         }
         defer { timer.cancel() }
         return try await pending.value { pending.settle(.failure(cancelled(url))) }
@@ -59,7 +59,7 @@ public enum NameResolver {
         pending.settle(
             .failure(
                 TransportError(
-                    .resourceExhausted, "no thread is left to resolve the name in \(url)", isRetriable: true)))
+                    .resourceExhausted, "no thread is left to resolve the name in \(url)", isRetryable: true)))
     }
 
     private static func lookUp(_ host: String, flags: Int32, url: String) -> Outcome {
@@ -86,7 +86,7 @@ public enum NameResolver {
         guard addresses.isEmpty else { return .success(limited(addresses)) }
         let why = status == 0 ? "it has no address" : String(cString: gai_strerror(status))
         return .failure(
-            TransportError(.nameNotResolved, "the name in \(url) was not resolved: \(why)", isRetriable: true))
+            TransportError(.nameNotResolved, "the name in \(url) was not resolved: \(why)", isRetryable: true))
     }
 
     /// Returns the first 16 addresses. When there are more, neither family displaces the other.

@@ -80,7 +80,7 @@ final class ProxyTunnel {
     private var target: String { endpoint.proxy.map { "the proxy \($0) for \(endpoint.url)" } ?? endpoint.url }
 
     private func hungUp(_ why: String) -> TransportError {
-        TransportError(.handshakeFailed, "\(target) hung up when asked for the connection: \(why)", isRetriable: true)
+        TransportError(.handshakeFailed, "\(target) hung up when asked for the connection: \(why)", isRetryable: true)
     }
 
     static func request(for endpoint: SignalingEndpoint) -> [UInt8] {

@@ -118,13 +118,13 @@ public final class TCPConnector {
         let target = "\(url) (\(told.address))"
         switch told.error {
         case ECONNREFUSED:
-            return TransportError(.refused, "nobody listens at \(target): is it running?", isRetriable: true)
+            return TransportError(.refused, "nobody listens at \(target): is it running?", isRetryable: true)
         case EMFILE, ENFILE, ENOMEM, ENOBUFS:
             return TransportError(
-                .resourceExhausted, "no socket for \(target): \(systemText(told.error))", isRetriable: true)
+                .resourceExhausted, "no socket for \(target): \(systemText(told.error))", isRetryable: true)
         default:
             return TransportError(
-                .unreachable, "\(target) could not be reached: \(systemText(told.error))", isRetriable: true)
+                .unreachable, "\(target) could not be reached: \(systemText(told.error))", isRetryable: true)
         }
     }
 }
@@ -212,7 +212,7 @@ private final class TCPAttempt: LoopSource, @unchecked Sendable {
         // As a source it hears of the loop's end.
         loop.attach(self)
         timer = loop.schedule(at: deadline) { [self] in
-            end(.failure(TransportError(.timedOut, "\(url) did not answer in time", isRetriable: true)))
+            end(.failure(TransportError(.timedOut, "\(url) did not answer in time", isRetryable: true)))
         }
         let connector = TCPConnector(loop: loop, addresses: addresses, port: port, url: url) { self.connected($0) }
         self.connector = connector

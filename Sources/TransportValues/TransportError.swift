@@ -58,7 +58,7 @@ public struct TransportError: Error, Sendable, CustomStringConvertible {
     /// The underlying error, for logs.
     public var cause: (any Error)?
     /// Whether the same call may succeed later without any change by the caller.
-    public var isRetriable: Bool
+    public var isRetryable: Bool
     /// The status of an HTTP answer, or a WebSocket close code, if there was one (RFC 6455 §7.4).
     public var status: Int?
     /// The time that the other side asked to wait (HTTP `Retry-After`), if it did.
@@ -66,12 +66,12 @@ public struct TransportError: Error, Sendable, CustomStringConvertible {
 
     /// Creates an error. By default it is not worth a retry, and has no cause, status or `retryAfter`.
     public init(
-        _ code: Code, _ message: String, isRetriable: Bool = false, status: Int? = nil, retryAfter: Duration? = nil,
+        _ code: Code, _ message: String, isRetryable: Bool = false, status: Int? = nil, retryAfter: Duration? = nil,
         cause: (any Error)? = nil
     ) {
         self.code = code
         self.message = message
-        self.isRetriable = isRetriable
+        self.isRetryable = isRetryable
         self.status = status
         self.retryAfter = retryAfter
         self.cause = cause

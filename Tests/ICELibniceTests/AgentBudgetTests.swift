@@ -22,7 +22,7 @@ import TransportPluginAPI
                         } catch { return (peers, error) }
                     }
                 }
-                guard refusal.code == .resourceExhausted, refusal.isRetriable, peers.count > 10 else {
+                guard refusal.code == .resourceExhausted, refusal.isRetryable, peers.count > 10 else {
                     exit(2)
                 }
                 // What is given back can be had again.

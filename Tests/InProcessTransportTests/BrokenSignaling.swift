@@ -75,7 +75,7 @@ struct BrokenSignaling: SignalingTransport {
         else { throw TransportError(.notSupported, "no headers and no subprotocols are carried") }
         if endpoint.host == Self.silentHost { try await waitInVain(endpoint.connectTimeout) }
         if endpoint.host.hasSuffix(".invalid"), fault != .callsUnknownNamesRefused {
-            throw TransportError(.nameNotResolved, "there is no \(endpoint.host)", isRetriable: true)
+            throw TransportError(.nameNotResolved, "there is no \(endpoint.host)", isRetryable: true)
         }
         if fault == .connectsAfterShutdown, isOver.withLock({ $0 }) {
             // On another network, which nobody shut down.
@@ -100,7 +100,7 @@ struct BrokenSignaling: SignalingTransport {
         let timer = Task { [fault] in
             try await Task.sleep(for: limit)
             if fault != .forgetsTheTimeout {
-                attempt.finish(TransportError(.timedOut, "nobody answered", isRetriable: true))
+                attempt.finish(TransportError(.timedOut, "nobody answered", isRetryable: true))
             }
         }
         defer { timer.cancel() }

@@ -254,7 +254,7 @@ struct SmallPathTests {
         try await pair.on { pair in
             let closing = try #require(pair.a.closing)
             let error = try #require(closing)
-            #expect(error.isRetriable && error.message.contains("max-datagram-size"))
+            #expect(error.isRetryable && error.message.contains("max-datagram-size"))
             #expect(error.message.contains("1225"))
         }
         await pair.end()

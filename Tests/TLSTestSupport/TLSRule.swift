@@ -24,13 +24,13 @@ public struct TLSRule: Sendable, CustomStringConvertible {
 
     public static let all = [
         TLSRule("a certificate for another name is refused") { attempt in
-            try await attempt.isRefused("other", message: "hostname mismatch", isRetriable: false)
+            try await attempt.isRefused("other", message: "hostname mismatch", isRetryable: false)
         },
         TLSRule("a certificate for another address is refused") { attempt in
             try await attempt.isRefused("other", host: "127.0.0.1")
         },
         TLSRule("a certificate of an unknown authority is refused") { attempt in
-            try await attempt.isRefused("good", isRetriable: false) { $0.tls.authoritiesFile = nil }
+            try await attempt.isRefused("good", isRetryable: false) { $0.tls.authoritiesFile = nil }
         },
         TLSRule("a self-signed certificate is refused") { attempt in try await attempt.isRefused("self") },
         TLSRule("an expired certificate is refused") { attempt in
@@ -88,12 +88,12 @@ private struct Attempt: Sendable {
     }
 
     func isRefused(
-        _ certificate: String, host: String = "localhost", message: String = "", isRetriable: Bool? = nil,
+        _ certificate: String, host: String = "localhost", message: String = "", isRetryable: Bool? = nil,
         _ change: (inout SignalingEndpoint) -> Void = { _ in }
     ) async throws {
         let (error, _) = try await connect(certificate, host: host, change)
         guard let error, error.code == .tlsFailed, message.isEmpty || error.message.contains(message),
-            isRetriable == nil || error.isRetriable == isRetriable
+            isRetryable == nil || error.isRetryable == isRetryable
         else { throw Broken(rule: rule, message: "\(String(describing: error))") }
     }
 

@@ -26,9 +26,9 @@ import WebSocketWire
         }
         let busy = try error("HTTP/1.1 503 x\r\nRetry-After: 7")
         #expect(busy?.code == .refused && busy?.status == 503 && busy?.retryAfter == .seconds(7))
-        #expect(busy?.isRetriable == true)
+        #expect(busy?.isRetryable == true)
         let forbidden = try error("HTTP/1.1 403 x\r\nRetry-After: soon")
-        #expect(forbidden?.status == 403 && forbidden?.retryAfter == nil && forbidden?.isRetriable == false)
+        #expect(forbidden?.status == 403 && forbidden?.retryAfter == nil && forbidden?.isRetryable == false)
         let wrong = try error("HTTP/1.1 101 x\r\nUpgrade: h2c")
         #expect(wrong?.code == .handshakeFailed && wrong?.message.contains("did not upgrade") == true)
     }

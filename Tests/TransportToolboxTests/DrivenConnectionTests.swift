@@ -45,7 +45,7 @@ import TransportValues
     }
 
     private static let cancelled = TransportError(.cancelled, "cancelled")
-    private static let broken = TransportError(.io, "broken", isRetriable: true)
+    private static let broken = TransportError(.io, "broken", isRetryable: true)
 
     // MARK: The attempt
 

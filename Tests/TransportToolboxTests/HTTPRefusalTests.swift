@@ -31,7 +31,7 @@ import TransportValues
         let endpoint = try SignalingEndpoint(url: "ws://example.org:8080/rooms/a?token=SECRET/")
         let error = HTTPRefusal(status: 301, location: location).error(connectingTo: endpoint)
         #expect(error.message == "ws://example.org:8080/rooms/a?… answered 301: it wants \(target)")
-        #expect(error.code == .refused && error.status == 301 && !error.isRetriable)
+        #expect(error.code == .refused && error.status == 301 && !error.isRetryable)
     }
 
     @Test(arguments: [nil, "", "a b", "ü"])
@@ -43,10 +43,10 @@ import TransportValues
 
     /// Answers after which the next attempt may succeed. All others end a first join.
     @Test func classesOfAnswersAreRetriedAsTheRFCsSay() throws {
-        let retriable = (0...1000).filter(HTTPRefusal.isRetriable)
+        let retryable = (0...1000).filter(HTTPRefusal.isRetryable)
         let expected =
             Array(100..<200) + [408, 425, 429] + (500...1000).filter { ![501, 505, 511].contains($0) }
-        #expect(retriable == expected)
+        #expect(retryable == expected)
     }
 
     @Test(arguments: [

@@ -85,13 +85,13 @@ import TransportValues
 
     @Test func thatNobodyListensIsToldAsRefused() async throws {
         let error = try await failure(port: 1, addresses: ["127.0.0.1", "::1"])
-        #expect(error.code == .refused && error.isRetriable)
+        #expect(error.code == .refused && error.isRetryable)
     }
 
     @Test func silenceEndsAtTheDeadline() async throws {
         let silent = try Listener(isSilent: true)
         let error = try await failure(port: silent.port, within: .milliseconds(300))
-        #expect(error.code == .timedOut && error.isRetriable)
+        #expect(error.code == .timedOut && error.isRetryable)
     }
 
     /// At every moment of the attempt; the loop's end leaves nobody waiting.

@@ -168,7 +168,7 @@ final class AssociationMonitor {
                         .io,
                         "the path no longer carries datagrams of \(size) bytes, and data that was cut for them cannot "
                             + "be cut again: set max-datagram-size to a size that passes",
-                        isRetriable: true))
+                        isRetryable: true))
                 return
             }
         }

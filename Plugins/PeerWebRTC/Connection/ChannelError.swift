@@ -4,7 +4,7 @@ internal import TransportPluginAPI
 enum ChannelError {
     static let wouldBlock = TransportError(
         .wouldBlock, "the channel's send buffer is at its high-water mark: go on after channelWritable",
-        isRetriable: true)
+        isRetryable: true)
 
     static func notOpen(hasEnded: Bool) -> TransportError {
         hasEnded

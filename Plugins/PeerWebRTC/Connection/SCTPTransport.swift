@@ -372,11 +372,11 @@ final class SCTPTransport {
         case .lost(let cause):
             connection?.finish(
                 TransportError(
-                    .protocolViolation, "the SCTP association was aborted with error cause \(cause)", isRetriable: true)
+                    .protocolViolation, "the SCTP association was aborted with error cause \(cause)", isRetryable: true)
             )
         case .restarted:
             connection?.finish(
-                TransportError(.protocolViolation, "the other side began a new SCTP association", isRetriable: true))
+                TransportError(.protocolViolation, "the other side began a new SCTP association", isRetryable: true))
         case .incomingReset(let streams):
             assembly.incomingReset(streams)
             perform(channels.incomingReset(streams))

@@ -185,9 +185,9 @@ final class DTLSSession {
                         .fingerprintMismatch,
                         "the other side's certificate is not the one that its description announced: do not trust it")
                 } else if isEstablished {
-                    TransportError(.protocolViolation, "DTLS failed: \(reason)", isRetriable: true)
+                    TransportError(.protocolViolation, "DTLS failed: \(reason)", isRetryable: true)
                 } else {
-                    TransportError(.handshakeFailed, "the DTLS handshake failed: \(reason)", isRetriable: true)
+                    TransportError(.handshakeFailed, "the DTLS handshake failed: \(reason)", isRetryable: true)
                 }
         }
     }

@@ -68,7 +68,7 @@
                         TransportError(.tlsFailed, "the certificate of \(url) was not accepted: \(why)"))
                 }
                 return .failure(
-                    TransportError(.tlsFailed, "TLS with \(url) failed: \(reason)", isRetriable: true))
+                    TransportError(.tlsFailed, "TLS with \(url) failed: \(reason)", isRetryable: true))
             }
         }
 
@@ -83,7 +83,7 @@
             case SSL_ERROR_ZERO_RETURN: end = .inOrder
             default:
                 let reason = Self.takeReason()
-                end = .failed(TransportError(.tlsFailed, "TLS with \(url) broke: \(reason)", isRetriable: true))
+                end = .failed(TransportError(.tlsFailed, "TLS with \(url) broke: \(reason)", isRetryable: true))
             }
             return 0
         }

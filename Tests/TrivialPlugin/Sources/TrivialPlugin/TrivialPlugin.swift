@@ -11,7 +11,7 @@ struct TrivialTransport: SignalingTransport {
     }
 
     func connect(to endpoint: SignalingEndpoint) async throws(TransportError) -> Connection {
-        throw TransportError(.refused, "the trivial transport refuses \(endpoint.url)", isRetriable: false)
+        throw TransportError(.refused, "the trivial transport refuses \(endpoint.url)", isRetryable: false)
     }
 
     func shutdown() async {}

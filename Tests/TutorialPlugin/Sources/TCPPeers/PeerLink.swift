@@ -101,9 +101,9 @@ final class PeerLink: @unchecked Sendable {
             }
         }
         if let failure { return fail(failure) }
-        if result == 0 { fail(TransportError(.io, "the other side is gone without a goodbye", isRetriable: true)) }
+        if result == 0 { fail(TransportError(.io, "the other side is gone without a goodbye", isRetryable: true)) }
         if result < 0, errno != EAGAIN, errno != EINTR {
-            fail(TransportError(.io, "the connection broke: \(errorText())", isRetriable: true))
+            fail(TransportError(.io, "the connection broke: \(errorText())", isRetryable: true))
         }
     }
 
@@ -116,7 +116,7 @@ final class PeerLink: @unchecked Sendable {
                 settleReading()
                 return
             }
-            return fail(TransportError(.io, "the connection broke: \(errorText())", isRetriable: true))
+            return fail(TransportError(.io, "the connection broke: \(errorText())", isRetryable: true))
         }
         watch?.interest.remove(.writable)
         settleReading()

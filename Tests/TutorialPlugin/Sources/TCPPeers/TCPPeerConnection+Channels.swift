@@ -60,7 +60,7 @@ extension TCPPeerConnection {
         guard channel.buffered == 0 || channel.buffered + cost <= configuration.sendHighWaterMark else {
             channel.owesWritable = true
             throw TransportError(
-                .wouldBlock, "the channel's buffer is full: wait for channelWritable", isRetriable: true)
+                .wouldBlock, "the channel's buffer is full: wait for channelWritable", isRetryable: true)
         }
         channel.append(Payload(copying: bytes), isText: isText)
         counters.messagesSent += 1

@@ -94,7 +94,7 @@ public final class FrameConnection: SignalingConnection, @unchecked Sendable {
 
     private static let closed = TransportError(.closed, "the connection is closed")
     private static let broken = TransportError(
-        .closed, "the other side is gone without a close frame", isRetriable: true)
+        .closed, "the other side is gone without a close frame", isRetryable: true)
 
     // MARK: On the loop
 

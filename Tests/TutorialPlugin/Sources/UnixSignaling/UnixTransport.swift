@@ -69,7 +69,7 @@ public final class UnixTransport: SignalingTransport {
             AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw TransportError(.resourceExhausted, "no socket: \(errorText())") }
         guard withSocketAddress(&address, { Glibc.connect(descriptor, $0, $1) }) == 0 else {
-            let error = TransportError(.refused, "cannot connect to \(path): \(errorText())", isRetriable: true)
+            let error = TransportError(.refused, "cannot connect to \(path): \(errorText())", isRetryable: true)
             close(descriptor)
             throw error
         }
