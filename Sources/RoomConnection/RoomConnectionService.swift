@@ -21,7 +21,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     let loop: TransportLoop
     let hub: RoomHub
     private let configuration: RoomConfiguration
-    private let signaling: SignalingManager<Signaling>
+    private let signaling: SignalingShell<Signaling>
     private let peers: PeerManager<Peer>
     private var machine: RoomMachine
     private var timers: [RoomMachine.TimerID: LoopTimer] = [:]
@@ -42,7 +42,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         self.configuration = configuration
         loop = peer.loop
         hub = RoomHub(loop: peer.loop, receiveLimit: configuration.receiveLimit)
-        self.signaling = SignalingManager(transport: signaling, loop: peer.loop, limits: .init())
+        self.signaling = SignalingShell(transport: signaling, loop: peer.loop, limits: .init())
         tokenProvider = ProviderCalls("token provider", loop: peer.loop)
         iceServerProvider = ProviderCalls("ICE server provider", loop: peer.loop)
         var template = PeerConnectionConfiguration()

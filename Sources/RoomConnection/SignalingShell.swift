@@ -9,7 +9,7 @@ internal import TransportPluginAPI
 /// of `run()`.
 ///
 /// SAFETY of `@unchecked Sendable`: all state is touched only on the loop.
-final class SignalingManager<Transport: SignalingTransport>: @unchecked Sendable {
+final class SignalingShell<Transport: SignalingTransport>: @unchecked Sendable {
     typealias Report = (RoomMachine.Event) -> Void
 
     /// One attempt, and the connection that came of it.

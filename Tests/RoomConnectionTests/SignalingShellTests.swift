@@ -5,8 +5,8 @@ import TransportPluginAPI
 
 @testable import RoomConnection
 
-/// A manager over connections that accept nothing: each call waits until the connection is aborted.
-@Suite struct SignalingManagerTests {
+/// A shell over connections that accept nothing: each call waits until the connection is aborted.
+@Suite struct SignalingShellTests {
     private enum Call: Equatable { case send, close, abort }
 
     private final class Connection: SignalingConnection {
@@ -37,43 +37,43 @@ import TransportPluginAPI
         func shutdown() async {}
     }
 
-    /// Runs `body` with a manager whose connection 1 is open; afterwards all its tasks must end.
+    /// Runs `body` with a shell whose connection 1 is open; afterwards all its tasks must end.
     private func withConnection(
-        _ limits: SignalingManager<Transport>.Limits,
-        _ body: (SignalingManager<Transport>, Connection, TransportLoop, Journal<RoomMachine.Event>) async throws ->
+        _ limits: SignalingShell<Transport>.Limits,
+        _ body: (SignalingShell<Transport>, Connection, TransportLoop, Journal<RoomMachine.Event>) async throws ->
             Void
     ) async throws {
         let loop = try TransportLoop(name: "signaling-tests")
         let transport = Transport()
-        let manager = SignalingManager(transport: transport, loop: loop, limits: limits)
+        let shell = SignalingShell(transport: transport, loop: loop, limits: limits)
         let reports = Journal<RoomMachine.Event>()
         let endpoint = try SignalingEndpoint(url: "ws://localhost:1/")
         let runner = await loop.run {
-            manager.report = { reports.append($0) }
-            manager.open(1, endpoint)
-            return Task(executorPreference: loop.taskExecutor) { await manager.run() }
+            shell.report = { reports.append($0) }
+            shell.open(1, endpoint)
+            return Task(executorPreference: loop.taskExecutor) { await shell.run() }
         }
         do {
             try await reports.wait("the connection") { $0.contains(.transportConnected(1)) }
-            try await body(manager, transport.connection, loop, reports)
+            try await body(shell, transport.connection, loop, reports)
         } catch {
             Issue.record(error)
             transport.connection.abort()
         }
-        await loop.run { manager.finish() }
+        await loop.run { shell.finish() }
         await runner.value
         await loop.shutdown()
     }
 
     @Test func aConnectionThatTakesNoAnswersIsTakenForDead() async throws {
-        try await withConnection(.init(outbox: 10_000)) { manager, connection, loop, reports in
-            await loop.run { manager.send(Envelope(.pong(id: 0)), 1) }
+        try await withConnection(.init(outbox: 10_000)) { shell, connection, loop, reports in
+            await loop.run { shell.send(Envelope(.pong(id: 0)), 1) }
             try await connection.calls.wait("a send that hangs") { $0.contains(.send) }
             let answers = await loop.run {
                 var answers: UInt64 = 0
                 while answers < 10_000, !reports.entries.contains(where: Self.isClosed) {
                     answers += 1
-                    manager.send(Envelope(.pong(id: answers)), 1)
+                    shell.send(Envelope(.pong(id: answers)), 1)
                 }
                 return answers
             }
@@ -86,7 +86,7 @@ import TransportPluginAPI
                 failure.map(\.description) == [
                     "the connection takes no messages: over 10000 bytes wait to be sent"
                 ])
-            await loop.run { manager.send(Envelope(.pong(id: 0)), 1) }
+            await loop.run { shell.send(Envelope(.pong(id: 0)), 1) }
             #expect(reports.entries.count { Self.isClosed($0) } == 1)
         }
     }
@@ -96,18 +96,18 @@ import TransportPluginAPI
     }
 
     @Test func aCloseThatHangsIsAborted() async throws {
-        try await withConnection(.init(closePatience: .milliseconds(20))) { manager, connection, loop, reports in
-            await loop.run { manager.close(1, .normal) }
+        try await withConnection(.init(closePatience: .milliseconds(20))) { shell, connection, loop, reports in
+            await loop.run { shell.close(1, .normal) }
             try await connection.calls.wait("the abort") { $0 == [.close, .abort] }
             #expect(!reports.entries.contains(where: Self.isClosed), "nothing more is told of it")
         }
     }
 
     @Test func aCloseBehindAMessageThatHangsIsAborted() async throws {
-        try await withConnection(.init(closePatience: .milliseconds(20))) { manager, connection, loop, reports in
+        try await withConnection(.init(closePatience: .milliseconds(20))) { shell, connection, loop, reports in
             await loop.run {
-                manager.send(Envelope(.leave), 1)
-                manager.close(1, .normal)
+                shell.send(Envelope(.leave), 1)
+                shell.close(1, .normal)
             }
             try await connection.calls.wait("the abort") { $0 == [.send, .abort] }
             #expect(!reports.entries.contains(where: Self.isClosed), "nothing more is told of it")
