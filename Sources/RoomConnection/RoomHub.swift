@@ -97,8 +97,8 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
         }
     }
 
-    /// The room has ended: nothing more can be sent, what has come can still be read. A sender that comes after the refusal
-    /// of a first join gets the same error as one that waited for it.
+    /// The room has ended: nothing more can be sent, what has come can still be read. A sender that comes after the
+    /// refusal of a first join gets the same error as one that waited for it.
     func end(_ reason: EndReason) {
         state.withLock { state in
             let refusal = state.hasJoined ? nil : reason.error

@@ -61,8 +61,8 @@ private struct Attempt: Sendable {
     let authority: TestAuthority
     let makeTransport: @Sendable () throws -> any SignalingTransport
 
-    /// Connects to a front with this certificate. Nothing listens behind it, so that TLS has succeeded when the handshake
-    /// behind it fails.
+    /// Connects to a front with this certificate. Nothing listens behind it, so that TLS has succeeded when the
+    /// handshake behind it fails.
     private func connect(
         _ certificate: String, host: String, _ change: (inout SignalingEndpoint) -> Void
     ) async throws -> (error: TransportError?, names: [String]) {
