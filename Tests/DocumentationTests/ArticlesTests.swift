@@ -70,6 +70,31 @@ import TransportTestKit
         }
     }
 
+    /// The names that the manifest gives to parts of this kind.
+    private static func names(_ kind: String) throws -> [String] {
+        let manifest = try String(contentsOf: root.appending(path: "Package.swift"), encoding: .utf8)
+        let pattern = try Regex(#"\.(?:\#(kind))\(\s*name: "(\w+)""#, as: (Substring, Substring).self)
+        return manifest.matches(of: pattern).map { String($0.output.1) }
+    }
+
+    @Test func architectureHasEveryTargetAndThePromisesEveryProductAndTrait() throws {
+        func article(_ name: String) throws -> String {
+            try String(
+                contentsOf: Self.root.appending(path: "Sources/RoomConnection/RoomConnection.docc/\(name).md"),
+                encoding: .utf8)
+        }
+        let (architecture, promises) = (try article("Architecture"), try article("PublicAPIPromises"))
+        // Those of the tests are not its subject.
+        let targets = try Self.names("target|executableTarget|systemLibrary").filter {
+            !$0.hasSuffix("TestSupport") && !$0.hasPrefix("Autobahn")
+        }
+        #expect(targets.count > 20)
+        for target in targets { #expect(architecture.contains("`\(target)`"), "Architecture lacks \(target)") }
+        let promised = try Self.names("library|executable") + Self.names("trait")
+        #expect(promised.count > 12)
+        for name in promised { #expect(promises.contains("`\(name)`"), "PublicAPIPromises lacks \(name)") }
+    }
+
     @Test func theTableOfLimitsNamesTestsThatExist() throws {
         let article = try String(
             contentsOf: Self.root.appending(path: "Sources/RoomServer/RoomServer.docc/Operations.md"), encoding: .utf8)
