@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+internal import Synchronization
 public import TransportValues
 
 /// One thread that owns C objects: an executor for actors (`taskExecutor`: for tasks), timers, and a watch on
@@ -38,8 +39,8 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
     private let queue = LoopQueue()
     private let epoll: Int32
     private let wakeup: Int32
-    /// Set by the thread before `init` returns, constant afterwards.
-    private nonisolated(unsafe) var thread: pthread_t = 0  // SAFETY: written before any other thread sees the loop.
+    /// The thread's `pthread_t`; 0 once it has left the loop, since the system gives the number to another thread then.
+    private let thread = Atomic<pthread_t>(0)
     @exclusivity(unchecked) private var working: [LoopQueue.Work] = []
     private var timers = TimerHeap()
     private var watches: WatchSet
@@ -74,7 +75,7 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
                 // Ownership: retained by `passRetained` below, released here, once.
                 let start = Unmanaged<ThreadStart>.fromOpaque(raw!).takeRetainedValue()
                 let loop = start.loop
-                loop.thread = pthread_self()
+                loop.thread.store(pthread_self(), ordering: .relaxed)
                 CLinux_set_thread_name(String(loop.name.utf8.prefix(15)) ?? "loop")
                 sem_post(start.ready)
                 loop.runUntilStopped()
@@ -99,7 +100,7 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
 
     /// Whether the caller runs on the loop's thread.
     @inline(__always)
-    public var isCurrent: Bool { pthread_equal(pthread_self(), thread) != 0 }
+    public var isCurrent: Bool { thread.load(ordering: .relaxed) == pthread_self() }
 
     /// Traps unless the caller runs on the loop's thread.
     @inline(__always)
@@ -308,6 +309,7 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
         timers.removeAll()
         watches.removeAll()
         sources.removeAll()
+        thread.store(0, ordering: .relaxed)
         queue.end()
     }
 

@@ -72,6 +72,20 @@ import TransportValues
         }
     }
 
+    /// The system gives the number of a thread that has ended to a later one, which is not the loop's thread: it may wait
+    /// for the loop, and must not touch what lives on it.
+    @Test func aLaterThreadOfTheSameNumberIsNotTheLoops() async throws {
+        let loop = try TransportLoop(name: "test")
+        let number = await loop.run { pthread_self() }
+        await loop.shutdown()
+        let found = await withCheckedContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(returning: loop.isCurrentInThread(numbered: number)) }
+        }
+        if found == nil { print("SKIPPED: no later thread had the number of the loop's: another test has it") }
+        #expect(found != true)
+        await loop.shutdown()
+    }
+
     /// Carries a watch from the loop and back to it.
     // SAFETY: touched on the loop only.
     private struct Watch: @unchecked Sendable {
@@ -85,4 +99,39 @@ import TransportValues
 private func threadName() -> String {
     guard let name = try? String(contentsOfFile: "/proc/thread-self/comm", encoding: .utf8) else { return "" }
     return name.trimmingCharacters(in: .newlines)
+}
+
+extension TransportLoop {
+    /// Makes threads, one after the other, until one has this number, and returns what `isCurrent` is in it.
+    fileprivate func isCurrentInThread(numbered number: pthread_t) -> Bool? {
+        // SAFETY: written by one thread, which is joined before it is read.
+        final class Look: @unchecked Sendable {
+            let loop: TransportLoop
+            var isCurrent = false
+            init(_ loop: TransportLoop) { self.loop = loop }
+        }
+        if pthread_self() == number { return isCurrent }
+        var kept: [pthread_t] = []
+        defer { for thread in kept { pthread_join(thread, nil) } }
+        for _ in 0..<1000 {
+            let look = Look(self)
+            var thread = pthread_t()
+            let status = pthread_create(
+                &thread, nil,
+                { raw in
+                    let look = Unmanaged<Look>.fromOpaque(raw!).takeRetainedValue()
+                    look.isCurrent = look.loop.isCurrent
+                    return nil
+                }, Unmanaged.passRetained(look).toOpaque())
+            guard status == 0 else { return nil }
+            guard thread == number else {
+                // Its number is taken until it is joined.
+                kept.append(thread)
+                continue
+            }
+            pthread_join(thread, nil)
+            return look.isCurrent
+        }
+        return nil
+    }
 }
