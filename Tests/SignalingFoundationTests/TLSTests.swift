@@ -24,7 +24,7 @@
         @Test(arguments: SignalingConformance.clauses(of: subject))
         func keepsTheContractOverTLS(_ clause: ConformanceClause) async throws { try await clause.run() }
 
-        @Test(arguments: TLSRule.all)
+        @Test(arguments: TLSRule.all + [TLSRule.addressesAreNoNames])
         func keeps(_ rule: TLSRule) async throws { try await rule.run { try FoundationSignaling() } }
     }
 #endif

@@ -72,8 +72,8 @@ import TransportValues
         }
     }
 
-    /// The system gives the number of a thread that has ended to a later one, which is not the loop's thread: it may wait
-    /// for the loop, and must not touch what lives on it.
+    /// The system gives the number of a thread that has ended to a later one, which is not the loop's thread: it may
+    /// wait for the loop, and must not touch what lives on it.
     @Test func aLaterThreadOfTheSameNumberIsNotTheLoops() async throws {
         let loop = try TransportLoop(name: "test")
         let number = await loop.run { pthread_self() }
