@@ -6,7 +6,7 @@ import TransportPluginAPI
 @testable import room
 
 /// The exit statuses of `room conform`, by a few clauses each; the whole kit runs in the backends' own tests.
-@Suite(.serialized, .timeLimit(.minutes(1))) struct ConformTests {
+@Suite(.serialized, .timeLimit(.minutes(1)), .needsPeers) struct ConformTests {
     private func run(_ arguments: [String]) async throws -> (status: Int32, lines: [Line]) {
         var outcome: (Int32, [Line]) = (-1, [])
         try await Stage.play { stage in
