@@ -21,6 +21,7 @@ public struct RoomConfiguration: Sendable {
         public init(stringLiteral name: String) { self.init(name: name) }
     }
 
+    /// The peers that are renegotiated after a rejoin.
     public typealias RejoinPolicy = RoomValues.RejoinPolicy
 
     /// Where the room server is.

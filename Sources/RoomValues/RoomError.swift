@@ -36,7 +36,7 @@ public struct RoomError: Error, Sendable, Hashable, CustomStringConvertible {
     /// One sentence: what happened, to what, and what to do.
     public var message: String
     /// The code of the server's answer, as in the wire protocol, or one of this side's own
-    /// (``RoomProtocol/ProtocolError/Code``).
+    /// (`ProtocolError.Code` of `RoomProtocol`).
     public var protocolCode: ProtocolError.Code?
     /// Whether the same call may succeed later.
     public var isRetryable: Bool
