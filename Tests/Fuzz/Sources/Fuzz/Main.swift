@@ -7,6 +7,7 @@ struct Main {
         ("client-message", { run(clientMessage, $0, $1) }),
         ("server-message", { run(serverMessage, $0, $1) }),
         ("delivery", { run(delivery, $0, $1) }),
+        ("exchange", { run(exchange, $0, $1) }),
         ("session-description", { run(sessionDescription, $0, $1) }),
         ("candidate", { run(candidate, $0, $1) }),
         ("channel-open", { run(channelOpen, $0, $1) }),

@@ -1,6 +1,5 @@
-import RoomProtocol
-
 @testable import RoomCore
+@testable import RoomProtocol
 
 /// A message from a client to the server.
 func clientMessage(_ bytes: UnsafeRawBufferPointer) {
@@ -43,4 +42,38 @@ func delivery(_ bytes: UnsafeRawBufferPointer) {
         }
         if machine.ackToSend != nil { machine.ackTransmitted() }
     }
+}
+
+/// A message of topics, requests or streams.
+func exchange(_ bytes: UnsafeRawBufferPointer) {
+    guard let message = ExchangeMessage(bytes) else { return }
+    let again: [UInt8]
+    switch message {
+    case .topicMessage(let name, let isText, let body):
+        again = ExchangeHead.topicMessage(name.text(in: bytes), isText: isText) + bytes.dropFirst(body)
+    case .topicWindow(let name, let limit): again = ExchangeHead.topicWindow(name.text(in: bytes), limit: limit)
+    case .request(let id, let timeout, let method, let isText, let body):
+        let head = ExchangeHead.request(id: id, timeout: timeout, method: method.text(in: bytes), isText: isText)
+        again = head + bytes.dropFirst(body)
+    case .answer(let id, let isText, let body):
+        again = ExchangeHead.answer(id: id, isText: isText) + bytes.dropFirst(body)
+    case .failure(let id, let code, let message): again = ExchangeHead.failure(id: id, code: code, message: message)
+    case .cancel(let id): again = ExchangeHead.cancel(id: id)
+    case .open(let stream, let opening):
+        let copy = ExchangeHead.open(stream: stream, opening)
+        // The entries of the metadata may come in another order.
+        require(copy.count == bytes.count, "what was decoded has the same length when it is encoded")
+        require(copy.withUnsafeBytes { ExchangeMessage($0) } == message, "and is decoded to the same")
+        return
+    case .data(let stream, let body): again = ExchangeHead.data(stream: stream) + bytes.dropFirst(body)
+    case .end(let stream): again = ExchangeHead.end(stream: stream)
+    case .reset(let stream, let code, let message):
+        again = ExchangeHead.reset(stream: stream, code: code, message: message)
+    case .window(let stream, let consumed, let limit):
+        again = ExchangeHead.window(stream: stream, consumed: consumed, limit: limit)
+    case .stop(let stream, let code, let message):
+        again = ExchangeHead.stop(stream: stream, code: code, message: message)
+    case .finished(let stream): again = ExchangeHead.finished(stream: stream)
+    }
+    require(again.elementsEqual(bytes), "what was decoded can be encoded to the same bytes")
 }

@@ -8,6 +8,7 @@ private let decoders: [(name: StaticString, decode: @Sendable (UnsafeRawBufferPo
     ("http-head", httpHead, 16 << 10), ("response-head", responseHead, 16 << 10), ("websocket", webSocket, 64 << 10),
     ("websocket-client", webSocketClient, 64 << 10), ("delivery", delivery, 64 << 10),
     ("channel-open", channelOpen, 64 << 10), ("channel-label", channelLabel, 64 << 10),
+    ("exchange", exchange, 64 << 10),
 ]
 
 /// A text with parts that are repeated, at an eighth of the longest input, a quarter, a half and the whole: eight times
