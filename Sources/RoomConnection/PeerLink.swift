@@ -308,7 +308,7 @@ final class PeerLink: @unchecked Sendable {
     func received(_ bytes: UnsafeRawBufferPointer, isText: Bool, on id: ChannelID) -> Bool {
         guard let receiver else { return true }
         let verdict = delivery.received(bytes, isText: isText, on: id)
-        if delivery.takeNews() { onData() }
+        if delivery.takeIsFirstSinceBreak() { onData() }
         if let sequence = delivery.takeReleasable(on: .reliable) {
             change { $0.release(upTo: sequence, on: .reliable) }
         }

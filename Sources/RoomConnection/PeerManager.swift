@@ -155,12 +155,10 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
                     .peer(
                         participant, id,
                         .diagnosed(connection.stall ?? noNetwork ?? (noChannel ? .channelNotOpen : nil))))
-            case .tellServerIsBack: links[participant]?.send(.serverIsBack)
-            case .tellLeaving:
-                // The other side would count what it has sent as undelivered.
-                links[participant]?.sendAck()
-                links[participant]?.send(.leaving)
-            case .tellUnheard: links[participant]?.send(.unheard)
+            case .sendHint(let hint):
+                // Without it, the other side would count what it has sent as undelivered.
+                if hint == .leaving { links[participant]?.sendAck() }
+                links[participant]?.send(hint)
             }
             if case .restartPath = command { connections[participant]?.noNetwork = nil }
         } catch {

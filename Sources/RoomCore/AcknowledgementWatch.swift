@@ -5,16 +5,16 @@ package struct AcknowledgementWatch: Sendable {
     package static let patience = 4
 
     private var acknowledged: UInt64?
-    private var looks = 0
+    private var samples = 0
 
     package init() {}
 
     /// Whether nothing has been acknowledged for too long.
-    package var isUnacknowledged: Bool { looks >= Self.patience }
+    package var isUnacknowledged: Bool { samples >= Self.patience }
 
     /// Takes a look. `acknowledged`: a count of what was acknowledged so far; nil when nothing is outstanding.
-    package mutating func look(acknowledged: UInt64?) {
-        looks = acknowledged == nil || acknowledged != self.acknowledged ? 0 : min(looks + 1, Self.patience)
+    package mutating func sample(acknowledged: UInt64?) {
+        samples = acknowledged == nil || acknowledged != self.acknowledged ? 0 : min(samples + 1, Self.patience)
         self.acknowledged = acknowledged
     }
 }

@@ -86,8 +86,8 @@ package struct DeliveryLink: Sendable {
     private var isWatching = false
     private var isUnacknowledged = false
     /// The next message, of whatever kind, is news.
-    private var isAwaited = false
-    private var isNews = false
+    private var awaitsFirstMessage = false
+    private var isFirstSinceBreak = false
     /// The participant has said that it leaves.
     package private(set) var isLeaving = false
 
@@ -241,9 +241,9 @@ package struct DeliveryLink: Sendable {
     /// `takeReleasable` names, then do as the verdict says.
     package mutating func received(_ bytes: UnsafeRawBufferPointer, isText: Bool, on id: ChannelID) -> Verdict {
         guard let channel = channels.channel(of: id) else { return .ignored }
-        if isAwaited {
-            isAwaited = false
-            isNews = true
+        if awaitsFirstMessage {
+            awaitsFirstMessage = false
+            isFirstSinceBreak = true
         }
         if channel == .reliable, isDelivery { return received(frame: bytes) }
         return .deliver(channel, isText: isText, offset: 0)
@@ -292,15 +292,15 @@ package struct DeliveryLink: Sendable {
     /// were given up meanwhile, once it is connected again.
     package mutating func statusChanged(_ status: PeerStatus, _ outbox: inout DeliveryOutbox) -> Int {
         outbox.statusChanged(status)
-        if status.isRecovering { isAwaited = true }
+        if status.isRecovering { awaitsFirstMessage = true }
         if case .connected = status { return outbox.takeGivenUpCount() }
         return 0
     }
 
     /// Whether the last message was the first since the path broke. Asked for each one.
-    package mutating func takeNews() -> Bool {
-        guard isNews else { return false }
-        isNews = false
+    package mutating func takeIsFirstSinceBreak() -> Bool {
+        guard isFirstSinceBreak else { return false }
+        isFirstSinceBreak = false
         return true
     }
 
@@ -347,14 +347,14 @@ package struct DeliveryLink: Sendable {
         // Nobody waits for lossy messages.
         guard !isWatching, channel != .lossy else { return nil }
         isWatching = true
-        _ = look(buffered)
+        _ = sampleWatches(buffered)
         return patience / AcknowledgementWatch.patience
     }
 
     /// The watch's timer has fired. Returns after how long to look again (nil: nothing is outstanding), and whether
     /// acknowledgements are missing, where that has changed.
     package mutating func watchTimerFired(buffered: (ChannelID) -> Int) -> (after: Duration?, isMissing: Bool?) {
-        isWatching = look(buffered)
+        isWatching = sampleWatches(buffered)
         let delay = isWatching ? patience / AcknowledgementWatch.patience : nil
         let isMissing = watches[0].isUnacknowledged || watches[1].isUnacknowledged
         guard isMissing != isUnacknowledged else { return (delay, nil) }
@@ -363,11 +363,11 @@ package struct DeliveryLink: Sendable {
     }
 
     /// Whether anything is outstanding.
-    private mutating func look(_ buffered: (ChannelID) -> Int) -> Bool {
+    private mutating func sampleWatches(_ buffered: (ChannelID) -> Int) -> Bool {
         var isOutstanding = false
         for channel in [DeliveryChannel.reliable, .unordered] {
             let acknowledged = acknowledged(on: channel, buffered)
-            watches[channel.rawValue].look(acknowledged: acknowledged)
+            watches[channel.rawValue].sample(acknowledged: acknowledged)
             if acknowledged != nil { isOutstanding = true }
         }
         return isOutstanding

@@ -85,12 +85,12 @@ package struct ICEServerMachine: Sendable {
     /// The room is about to be reached, for the first time or again.
     package mutating func attempted(now: Timestamp, _ actions: inout [Action]) {
         guard hasProvider, !isAsking else { return }
-        guard let askedAt else { return ask(now: now, &actions) }
+        guard let askedAt else { return askProvider(now: now, &actions) }
         let isAged = provider.agedAt.map { $0 <= now } ?? false
-        if failures > 0 || isAged, now - askedAt >= Self.spacing { ask(now: now, &actions) }
+        if failures > 0 || isAged, now - askedAt >= Self.spacing { askProvider(now: now, &actions) }
     }
 
-    private mutating func ask(now: Timestamp, _ actions: inout [Action]) {
+    private mutating func askProvider(now: Timestamp, _ actions: inout [Action]) {
         isAsking = true
         askedAt = now
         actions.append(.requestFromProvider)
@@ -149,7 +149,7 @@ package struct ICEServerMachine: Sendable {
         }
         if !isAsking, let refreshAt = provider.refreshAt, refreshAt <= now {
             provider.refreshAt = nil
-            ask(now: now, &actions)
+            askProvider(now: now, &actions)
         }
     }
 

@@ -54,13 +54,13 @@ struct ICEServerSelection: Sendable {
     /// URLs of one list that are used; a peer transport asks far fewer.
     private static let limit = 64
     /// URLs that are told of one by one, in the life of a room.
-    private static let toldLimit = 16
+    private static let reportLimit = 16
 
     private let configuration: ICEConfiguration
-    private var told: Set<String> = []
-    private var untold: [ICEServerFault] = []
+    private var reported: Set<String> = []
+    private var unreported: [ICEServerFault] = []
     private var excess = 0
-    private var hasToldExcess = false
+    private var hasReportedExcess = false
     /// The last reported fault of the whole list, as long as it holds.
     private var verdict: ICEServerFault?
 
@@ -85,7 +85,7 @@ struct ICEServerSelection: Sendable {
                     known.insert(one)
                     kept.urls.append(url)
                 } catch {
-                    leaveOut(url, error.message)
+                    exclude(url, error.message)
                 }
             }
             if !kept.urls.isEmpty { result.append(kept) }
@@ -93,25 +93,25 @@ struct ICEServerSelection: Sendable {
         return result
     }
 
-    private mutating func leaveOut(_ url: String, _ why: String) {
-        guard !told.contains(url) else { return }
-        guard told.count < Self.toldLimit else {
+    private mutating func exclude(_ url: String, _ why: String) {
+        guard !reported.contains(url) else { return }
+        guard reported.count < Self.reportLimit else {
             excess += 1
             return
         }
-        told.insert(url)
-        untold.append(.unusable(why: why))
+        reported.insert(url)
+        unreported.append(.unusable(why: why))
     }
 
     /// Returns the faults of single servers.
     mutating func faults() -> [ICEServerFault] {
-        defer { untold = [] }
+        defer { unreported = [] }
         guard configuration.usesServers else { return [] }
-        if excess > 0, !hasToldExcess {
-            hasToldExcess = true
-            untold.append(.more(excess))
+        if excess > 0, !hasReportedExcess {
+            hasReportedExcess = true
+            unreported.append(.more(excess))
         }
-        return untold
+        return unreported
     }
 
     /// Returns the fault of the whole list.

@@ -1,3 +1,4 @@
+package import RoomProtocol
 package import TransportValues
 
 /// An event of one peer connection.
@@ -56,10 +57,6 @@ package enum PeerCommand: Sendable, Hashable {
     case probe
     /// Answered by `diagnosed`.
     case diagnose
-    /// Over the connection's channel, if it has one that works.
-    case tellServerIsBack
-    /// Over the connection's channel, if it has one that works; it may be lost.
-    case tellLeaving
-    /// The same.
-    case tellUnheard
+    /// Sends a hint over the connection's channel, if it has one that works. It may be lost.
+    case sendHint(DeliveryProtocol.Hint)
 }

@@ -81,14 +81,14 @@ package struct PeerMachine: Sendable {
 
     /// The participant is in the room: from now on it is to be connected.
     package mutating func appeared(now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]) {
-        watch { $0.disconnected(now: now, &$1) }
+        withStall { $0.disconnected(now: now, &$1) }
         drain(now: now, using: &generator, &actions)
     }
 
     package mutating func begin(now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]) {
         guard ladder.isIdle else { return }
-        climb { $0.begin(now: now, &$1) }
-        if isOfferer { negotiate { $0.rebuild(reason: "", using: &generator, &$1) } }
+        withLadder { $0.begin(now: now, &$1) }
+        if isOfferer { withNegotiation { $0.rebuild(reason: "", using: &generator, &$1) } }
         drain(now: now, using: &generator, &actions)
     }
 
@@ -101,7 +101,7 @@ package struct PeerMachine: Sendable {
         if case .rebuildRequest(let reason) = signal.body, reason == RoomIncident.Cause.descriptionRefused.rawValue {
             obstacle.isRefusedByPeer = true
         }
-        negotiate { negotiation, actions in negotiation.received(signal, &actions) }
+        withNegotiation { negotiation, actions in negotiation.received(signal, &actions) }
         drain(now: now, using: &generator, &actions)
         renewRelay(now: now, using: &generator, &actions)
     }
@@ -109,21 +109,21 @@ package struct PeerMachine: Sendable {
     package mutating func setReachable(
         _ isReachable: Bool, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
-        climb { $0.setReachable(isReachable, now: now, &$1) }
+        withLadder { $0.setReachable(isReachable, now: now, &$1) }
         drain(now: now, using: &generator, &actions)
     }
 
     package mutating func rejoined(
         _ cause: RoomIncident.Cause, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
-        climb { $0.rejoined(cause, now: now, using: &generator, &$1) }
+        withLadder { $0.rejoined(cause, now: now, using: &generator, &$1) }
         drain(now: now, using: &generator, &actions)
     }
 
     /// The participant has left, or this side has.
     package mutating func end(now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]) {
-        negotiate { negotiation, actions in negotiation.close(&actions) }
-        climb { $0.end(now: now, &$1) }
+        withNegotiation { negotiation, actions in negotiation.close(&actions) }
+        withLadder { $0.end(now: now, &$1) }
         drain(now: now, using: &generator, &actions)
     }
 
@@ -136,41 +136,43 @@ package struct PeerMachine: Sendable {
         guard connection == negotiation.connection else { return }
         switch fact {
         case .localDescription(let description):
-            negotiate { negotiation, actions in negotiation.localDescription(description, &actions) }
+            withNegotiation { negotiation, actions in negotiation.localDescription(description, &actions) }
         case .localCandidate(let candidate):
             fragment = candidate.usernameFragment ?? fragment
-            negotiate { negotiation, actions in negotiation.localCandidate(candidate, &actions) }
+            withNegotiation { negotiation, actions in negotiation.localCandidate(candidate, &actions) }
         case .endOfLocalCandidates(let fragment):
             self.fragment = fragment
-            negotiate { negotiation, actions in negotiation.endOfLocalCandidates(usernameFragment: fragment, &actions) }
-        case .state(let state): climb { $0.stateChanged(state, now: now, &$1) }
-        case .channelClosed: climb { $0.channelClosed(now: now, &$1) }
+            withNegotiation { negotiation, actions in
+                negotiation.endOfLocalCandidates(usernameFragment: fragment, &actions)
+            }
+        case .state(let state): withLadder { $0.stateChanged(state, now: now, &$1) }
+        case .channelClosed: withLadder { $0.channelClosed(now: now, &$1) }
         case .liveness(let liveness):
-            climb { $0.livenessChanged(liveness, now: now, &$1) }
+            withLadder { $0.livenessChanged(liveness, now: now, &$1) }
             // It may hear this side all the same, and then cannot know that its packets go nowhere.
-            if case .suspect = liveness { agenda.add(.act(.command(connection, .tellUnheard))) }
+            if case .suspect = liveness { agenda.add(.act(.command(connection, .sendHint(.unheard)))) }
         case .pathChanged(let path): pathChanged(path, now: now)
         case .closed(let failure):
             negotiation.connectionClosed()
             obstacle.failed(failure ?? PeerFailure("the other side has closed it", code: .closed))
-            climb { $0.closed(failure, now: now, &$1) }
+            withLadder { $0.closed(failure, now: now, &$1) }
         case .descriptionRefused(let failure):
             obstacle.failed(failure)
-            negotiate { negotiation, actions in negotiation.descriptionRefused(&actions) }
-            climb { $0.descriptionRefused(now: now, &$1) }
+            withNegotiation { negotiation, actions in negotiation.descriptionRefused(&actions) }
+            withLadder { $0.descriptionRefused(now: now, &$1) }
         case .notPrepared(let failure):
             obstacle.failed(failure)
             var isPathKept = false
-            negotiate { negotiation, actions in isPathKept = negotiation.notPrepared(&actions) }
-            climb { $0.notPrepared(isPathKept: isPathKept, now: now, &$1) }
+            withNegotiation { negotiation, actions in isPathKept = negotiation.notPrepared(&actions) }
+            withLadder { $0.notPrepared(isPathKept: isPathKept, now: now, &$1) }
         case .gatheringFailed(let failure): obstacle.failed(failure)
         case .checked: ladder.checked(now: now)
-        case .dataArrived: climb { $0.dataArrived(now: now, &$1) }
+        case .dataArrived: withLadder { $0.dataArrived(now: now, &$1) }
         case .diagnosed(let found):
             let stalled = found ?? (isConnected ? .notAcknowledged : .notConnected)
-            watch { $0.found(stalled, now: now, &$1) }
-        case .unacknowledged: watch { $0.unacknowledged(now: now, &$1) }
-        case .acknowledged: watch { $0.acknowledged(&$1) }
+            withStall { $0.found(stalled, now: now, &$1) }
+        case .unacknowledged: withStall { $0.unacknowledged(now: now, &$1) }
+        case .acknowledged: withStall { $0.acknowledged(&$1) }
         case .serverIsBack, .leaving, .unheard: break
         }
         drain(now: now, using: &generator, &actions)
@@ -182,15 +184,15 @@ package struct PeerMachine: Sendable {
         // While the latest round looks for a path, an older one may find another.
         let isLatest = path.usernameFragment == nil || fragment == nil || path.usernameFragment == fragment
         if isLatest { relay.pathFound() }
-        climb {
+        withLadder {
             $0.pathChanged(path, isLatest: isLatest, now: now, &$1)
-            if isLatest { $0.callOff(.relayCredentials, &$1) }
+            if isLatest { $0.cancelPlan(.relayCredentials, &$1) }
         }
     }
 
     /// A message over the connection, if it works.
-    package func tell(_ message: PeerCommand, _ actions: inout [Action]) {
-        if let connection, isConnected { actions.append(.command(connection, message)) }
+    package func sendHint(_ hint: DeliveryProtocol.Hint, _ actions: inout [Action]) {
+        if let connection, isConnected { actions.append(.command(connection, .sendHint(hint))) }
     }
 
     /// `isSignalingUp`: the room server is reached.
@@ -200,11 +202,11 @@ package struct PeerMachine: Sendable {
     ) {
         switch timer {
         case .recovery:
-            climb { $0.timerFired(now: now, &$1) }
+            withLadder { $0.timerFired(now: now, &$1) }
             drain(now: now, using: &generator, &actions)
             renewRelay(now: now, using: &generator, &actions)
         case .stall:
-            watch { $0.timerFired(now: now, &$1) }
+            withStall { $0.timerFired(now: now, &$1) }
             drain(now: now, isSignalingUp: isSignalingUp, using: &generator, &actions)
         }
     }
@@ -213,14 +215,14 @@ package struct PeerMachine: Sendable {
 
     /// The application asks for a new path.
     package mutating func restart(now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]) {
-        climb { $0.restartRequested(.requested, now: now, &$1) }
+        withLadder { $0.restartRequested(.requested, now: now, &$1) }
         drain(now: now, using: &generator, &actions)
     }
 
-    package mutating func hurry(
+    package mutating func checkPath(
         _ cause: RoomIncident.Cause, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
-        climb { $0.hurry(cause, now: now, &$1) }
+        withLadder { $0.checkPath(cause, now: now, &$1) }
         drain(now: now, using: &generator, &actions)
     }
 
@@ -229,9 +231,9 @@ package struct PeerMachine: Sendable {
         after sleep: Duration, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
         relay.woke(after: sleep)
-        climb { $0.woke(now: now, &$1) }
+        withLadder { $0.woke(now: now, &$1) }
         drain(now: now, using: &generator, &actions)
-        watch { $0.woke(now: now, &$1) }
+        withStall { $0.woke(now: now, &$1) }
         drain(now: now, using: &generator, &actions)
     }
 
@@ -240,7 +242,7 @@ package struct PeerMachine: Sendable {
         _ actions: inout [Action]
     ) {
         let isLost = change.hasLost(path?.localAddress)
-        climb { $0.networkChanged(isPathLost: isLost, isOther: isOther, now: now, &$1) }
+        withLadder { $0.networkChanged(isPathLost: isLost, isOther: isOther, now: now, &$1) }
         drain(now: now, using: &generator, &actions)
     }
 
@@ -260,26 +262,27 @@ package struct PeerMachine: Sendable {
     private mutating func renewRelay(now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action])
     {
         guard path?.local == .relay, ladder.canPlan, let earliest = relay.earliest(now: now) else { return }
-        climb { $0.plan(.relayCredentials, from: earliest, using: &generator, &$1) }
+        withLadder { $0.plan(.relayCredentials, from: earliest, using: &generator, &$1) }
         drain(now: now, using: &generator, &actions)
     }
 
     // MARK: The parts
 
     /// Lets the negotiation decide.
-    private mutating func negotiate(_ body: (inout NegotiationMachine, inout [NegotiationMachine.Action]) -> Void) {
+    private mutating func withNegotiation(_ body: (inout NegotiationMachine, inout [NegotiationMachine.Action]) -> Void)
+    {
         body(&negotiation, &negotiationActions)
         agenda.add(&negotiationActions, as: Step.negotiation)
     }
 
     /// Lets the ladder decide.
-    private mutating func climb(_ body: (inout RecoveryLadder, inout [RecoveryLadder.Action]) -> Void) {
+    private mutating func withLadder(_ body: (inout RecoveryLadder, inout [RecoveryLadder.Action]) -> Void) {
         body(&ladder, &ladderActions)
         agenda.add(&ladderActions, as: Step.ladder)
     }
 
     /// Lets the stall machine decide.
-    private mutating func watch(_ body: (inout StallMachine, inout [StallMachine.Action]) -> Void) {
+    private mutating func withStall(_ body: (inout StallMachine, inout [StallMachine.Action]) -> Void) {
         body(&stall, &stallActions)
         agenda.add(&stallActions, as: Step.stall)
     }
@@ -305,17 +308,17 @@ package struct PeerMachine: Sendable {
         switch action {
         case .restart(let isSuperseding, let cause):
             if cause == .relayCredentials { relay.renewed(now: now) }
-            negotiate { $0.restart(superseding: isSuperseding, reason: cause.rawValue, using: &generator, &$1) }
-        case .rebuild(let cause): negotiate { $0.rebuild(reason: cause.rawValue, using: &generator, &$1) }
+            withNegotiation { $0.restart(superseding: isSuperseding, reason: cause.rawValue, using: &generator, &$1) }
+        case .rebuild(let cause): withNegotiation { $0.rebuild(reason: cause.rawValue, using: &generator, &$1) }
         case .probe: if let connection { actions.append(.command(connection, .probe)) }
         case .scheduleTimer(let time): actions.append(.scheduleTimer(.recovery, at: time))
         case .changeStatus(let status):
             actions.append(.changeStatus(status))
             switch status {
-            case .waiting, .connecting, .recovering: watch { $0.disconnected(now: now, &$1) }
+            case .waiting, .connecting, .recovering: withStall { $0.disconnected(now: now, &$1) }
             case .connected:
                 obstacle = StallObstacle()
-                watch { $0.connected(now: now, &$1) }
+                withStall { $0.connected(now: now, &$1) }
             }
         case .report(let incident): actions.append(.report(incident))
         }
@@ -328,7 +331,7 @@ package struct PeerMachine: Sendable {
             obstacle.made(at: now)
             relay.roundBegan(now: now)
             // It concerned data of the connection before.
-            watch { $0.acknowledged(&$1) }
+            withStall { $0.acknowledged(&$1) }
             agenda.add(.act(.command(id, .create(isOfferer: isOfferer, iceServers: iceServers))))
         case .close(let id): actions.append(.command(id, .close))
         case .makeOffer(let id): actions.append(.command(id, .makeOffer))
@@ -345,15 +348,15 @@ package struct PeerMachine: Sendable {
                     Signal(
                         peer: participant.id, session: participant.session, connection: id, negotiation: round,
                         body: body)))
-        case .replaced: climb { $0.replaced(now: now, &$1) }
+        case .replaced: withLadder { $0.replaced(now: now, &$1) }
         case .described:
             obstacle.described(at: now)
             ladder.described(now: now)
         case .gathered: ladder.gathered(now: now)
-        case .agreed: climb { $0.agreed(now: now, &$1) }
-        case .restartRequested: climb { $0.restartRequested(.requestedByPeer, now: now, &$1) }
-        case .rebuildRequested: climb { $0.rebuildRequested(hasNone: false, now: now, &$1) }
-        case .connectionRequested: climb { $0.rebuildRequested(hasNone: true, now: now, &$1) }
+        case .agreed: withLadder { $0.agreed(now: now, &$1) }
+        case .restartRequested: withLadder { $0.restartRequested(.requestedByPeer, now: now, &$1) }
+        case .rebuildRequested: withLadder { $0.rebuildRequested(hasNone: false, now: now, &$1) }
+        case .connectionRequested: withLadder { $0.rebuildRequested(hasNone: true, now: now, &$1) }
         }
     }
 
@@ -375,7 +378,7 @@ package struct PeerMachine: Sendable {
             isSignalingUp: isSignalingUp, isReachable: ladder.isReachable, isIdle: ladder.isIdle, isHeld: ladder.isHeld,
             progress: negotiation.progress)
         if !isConnected, let reason = obstacle.reason(in: situation, now: now) {
-            watch { $0.found(reason, now: now, &$1) }
+            withStall { $0.found(reason, now: now, &$1) }
         } else if let connection {
             actions.append(.command(connection, .diagnose))
         }

@@ -51,14 +51,14 @@ package struct PeersMachine: Sendable {
     ) {
         mayHaveIdlePeers = true
         peers[peer.participant.id] = peer
-        with(peer.participant.id, &actions) { $0.appeared(now: now, using: &generator, &$1) }
+        withPeer(peer.participant.id, &actions) { $0.appeared(now: now, using: &generator, &$1) }
     }
 
     package mutating func returned(
         _ participant: ParticipantID, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
         missed.remove(participant)
-        with(participant, &actions) { $0.rejoined(.peerRejoined, now: now, using: &generator, &$1) }
+        withPeer(participant, &actions) { $0.rejoined(.peerRejoined, now: now, using: &generator, &$1) }
     }
 
     /// A rejoin did not find the participant.
@@ -66,13 +66,13 @@ package struct PeersMachine: Sendable {
         _ participant: ParticipantID, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
         missed.insert(participant)
-        with(participant, &actions) { $0.setReachable(false, now: now, using: &generator, &$1) }
+        withPeer(participant, &actions) { $0.setReachable(false, now: now, using: &generator, &$1) }
     }
 
     package mutating func left(
         _ participant: ParticipantID, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
-        with(participant, &actions) { $0.end(now: now, using: &generator, &$1) }
+        withPeer(participant, &actions) { $0.end(now: now, using: &generator, &$1) }
         pace.forget(participant)
         shortages.remove(participant)
         peers[participant] = nil
@@ -83,7 +83,7 @@ package struct PeersMachine: Sendable {
         _ participant: Participant, hasRejoined: Bool, now: Timestamp, using generator: inout SeededGenerator,
         _ actions: inout [Action]
     ) {
-        with(participant.id, &actions) {
+        withPeer(participant.id, &actions) {
             $0.changed(participant)
             if hasRejoined { $0.rejoined(.peerRejoined, now: now, using: &generator, &$1) }
         }
@@ -103,7 +103,7 @@ package struct PeersMachine: Sendable {
                 }
                 connecting += 1
             }
-            with(participant, &actions) { $0.begin(now: now, using: &generator, &$1) }
+            withPeer(participant, &actions) { $0.begin(now: now, using: &generator, &$1) }
         }
     }
 
@@ -122,14 +122,14 @@ package struct PeersMachine: Sendable {
             if let deadline = pace.nextDeadline { actions.append(.scheduleOffersTimer(at: deadline)) }
             return
         }
-        with(signal.peer, &actions) { $0.received(signal, now: now, using: &generator, &$1) }
+        withPeer(signal.peer, &actions) { $0.received(signal, now: now, using: &generator, &$1) }
     }
 
     package mutating func offersTimerFired(
         now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
         while let offer = pace.next(now: now) {
-            with(offer.peer, &actions) { $0.received(offer, now: now, using: &generator, &$1) }
+            withPeer(offer.peer, &actions) { $0.received(offer, now: now, using: &generator, &$1) }
         }
         if let deadline = pace.nextDeadline { actions.append(.scheduleOffersTimer(at: deadline)) }
     }
@@ -141,7 +141,7 @@ package struct PeersMachine: Sendable {
         using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
         guard isCurrent(connection, of: participant) else { return }
-        with(participant, &actions) { $0.handle(fact, of: connection, now: now, using: &generator, &$1) }
+        withPeer(participant, &actions) { $0.handle(fact, of: connection, now: now, using: &generator, &$1) }
         switch fact {
         case .notPrepared(let failure), .gatheringFailed(let failure):
             // Once, until a path was found after all.
@@ -157,14 +157,14 @@ package struct PeersMachine: Sendable {
     ) {
         shortages = []
         if let participant {
-            with(participant, &actions) { $0.restart(now: now, using: &generator, &$1) }
+            withPeer(participant, &actions) { $0.restart(now: now, using: &generator, &$1) }
         } else {
             each(&actions) { peer, _, actions in peer.restart(now: now, using: &generator, &actions) }
         }
     }
 
     /// Lets the machine of one participant decide.
-    package mutating func with(
+    package mutating func withPeer(
         _ participant: ParticipantID, _ actions: inout [Action],
         _ body: (inout PeerMachine, inout [PeerMachine.Action]) -> Void
     ) {
@@ -178,6 +178,6 @@ package struct PeersMachine: Sendable {
     package mutating func each(
         _ actions: inout [Action], _ body: (inout PeerMachine, ParticipantID, inout [PeerMachine.Action]) -> Void
     ) {
-        for participant in peers.keys.sorted() { with(participant, &actions) { body(&$0, participant, &$1) } }
+        for participant in peers.keys.sorted() { withPeer(participant, &actions) { body(&$0, participant, &$1) } }
     }
 }

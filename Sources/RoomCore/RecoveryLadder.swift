@@ -208,12 +208,12 @@ package struct RecoveryLadder: Sendable {
         if case .held(let rung, let cause) = state {
             step(rung, cause, now: now, &actions)
         } else {
-            ask(now: now, &actions)
+            probeHealthyPath(now: now, &actions)
         }
     }
 
     /// Probes a healthy path: the event that interrupted signaling may have hit an idle path too.
-    private mutating func ask(now: Timestamp, _ actions: inout [Action]) {
+    private mutating func probeHealthyPath(now: Timestamp, _ actions: inout [Action]) {
         guard state == .healthy else { return }
         probe(now: now, &actions)
         enter(.watching(deadline: now + configuration.budgets.silence, .silence), &actions)
@@ -231,7 +231,7 @@ package struct RecoveryLadder: Sendable {
         case .connecting: if isOfferer { rebuild(cause, now: now, &actions) }
         case .healthy, .planned:
             guard configuration.rejoinPolicy == .all, isOfferer else {
-                ask(now: now, &actions)
+                probeHealthyPath(now: now, &actions)
                 return
             }
             enter(.planned(at: now + generator.duration(upTo: configuration.budgets.spread), cause), &actions)
@@ -245,13 +245,13 @@ package struct RecoveryLadder: Sendable {
     package mutating func woke(now: Timestamp, _ actions: inout [Action]) {
         switch state {
         case .idle, .delayed, .held: break
-        case .healthy, .planned: hurry(.suspended, now: now, &actions)
+        case .healthy, .planned: checkPath(.suspended, now: now, &actions)
         case .watching, .connecting, .restarting: _ = grantGrace(now: now, &actions)
         }
     }
 
     /// There is reason to look at once: the network changed, or somebody asked.
-    package mutating func hurry(_ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]) {
+    package mutating func checkPath(_ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]) {
         let deadline = now + configuration.probeBudget
         switch state {
         case .idle, .delayed, .held: break
@@ -263,7 +263,7 @@ package struct RecoveryLadder: Sendable {
             enter(.watching(deadline: min(before, deadline), oldCause), &actions)
         case .restarting(var restarting):
             // What is being gathered may be of the old network.
-            restarting.hurry(max(now, restarting.lastAt + configuration.restartSpacing))
+            restarting.bringForward(to: max(now, restarting.lastAt + configuration.restartSpacing))
             enter(.restarting(restarting), &actions)
         case .connecting(let since, let before):
             enter(.connecting(since: since, deadline: min(before, now + configuration.budgets.restart)), &actions)
@@ -283,19 +283,19 @@ package struct RecoveryLadder: Sendable {
             if isPathLost {
                 step(.restart, .networkChanged, now: now, &actions)
             } else {
-                hurry(.networkChanged, now: now, &actions)
+                checkPath(.networkChanged, now: now, &actions)
             }
         case .restarting(var restarting):
             // What is being gathered is of the old network.
             let earliest = restarting.lastAt + configuration.networkSpacing
-            restarting.hurry(max(now, earliest))
+            restarting.bringForward(to: max(now, earliest))
             enter(.restarting(restarting), &actions)
             if earliest <= now { step(.restart, .networkChanged, now: now, &actions) }
         case .connecting(let since, let before) where isOther:
             // What it tries is of the old network: unless that comes to something at once, it begins anew.
             enter(.connecting(since: since, deadline: min(before, now + configuration.probeBudget)), &actions)
         case .idle, .connecting, .delayed, .held:
-            hurry(.networkChanged, now: now, &actions)
+            checkPath(.networkChanged, now: now, &actions)
             updateStatus(&actions)
         }
     }
@@ -316,7 +316,7 @@ package struct RecoveryLadder: Sendable {
                 enter(.planned(at: earliest, cause), &actions)
             }
         case .restarting(var restarting):
-            restarting.hurry(max(now, earliest))
+            restarting.bringForward(to: max(now, earliest))
             enter(.restarting(restarting), &actions)
             if earliest <= now { step(.restart, cause, now: now, &actions) }
         }
@@ -348,7 +348,7 @@ package struct RecoveryLadder: Sendable {
     }
 
     /// Cancels an action that was planned for this reason.
-    package mutating func callOff(_ cause: RoomIncident.Cause, _ actions: inout [Action]) {
+    package mutating func cancelPlan(_ cause: RoomIncident.Cause, _ actions: inout [Action]) {
         if case .planned(_, cause) = state { enter(.healthy, &actions) }
     }
 

@@ -14,7 +14,7 @@ package struct RoomMachine: Sendable {
         case peers(PeersMachine.Action)
         /// The room is joined, and the session has compared the rosters. `known`: the participants that were there
         /// before.
-        case welcome(known: Set<ParticipantID>, isResumed: Bool)
+        case reviewPeers(known: Set<ParticipantID>, isResumed: Bool)
         /// Everything else has been said.
         case conclude(EndReason)
         /// An action of this machine that comes behind those of its parts.
@@ -74,7 +74,7 @@ package struct RoomMachine: Sendable {
         if wasConnected, !signaling.isConnected, !isEnded {
             eachPeer { peer, _, generator, actions in peer.setReachable(false, now: now, using: &generator, &actions) }
         }
-        if signaling.isConnected { connect { $0.begin(now: now, using: &$1, &$2) } }
+        if signaling.isConnected { withPeers { $0.begin(now: now, using: &$1, &$2) } }
         drain(now, &actions)
         return actions
     }
@@ -82,19 +82,19 @@ package struct RoomMachine: Sendable {
     private mutating func take(_ event: Event, _ now: Timestamp, _ actions: inout [Action]) {
         switch event {
         case .started:
-            attend { $0.attempted(now: now, &$1) }
-            signal { $0.start(now: now, &$2) }
-        case .leaveRequested: signal { $0.leave(&$2) }
+            withSession { $0.attempted(now: now, &$1) }
+            withSignaling { $0.start(now: now, &$2) }
+        case .leaveRequested: withSignaling { $0.leave(&$2) }
         case .reconnectRequested:
-            signal { $0.hurry(now: now, using: &$1, &$2) }
+            withSignaling { $0.probeOrRetry(now: now, using: &$1, &$2) }
             eachPeer { peer, _, generator, actions in
-                peer.hurry(.reconnectRequested, now: now, using: &generator, &actions)
+                peer.checkPath(.reconnectRequested, now: now, using: &generator, &actions)
             }
         case .networkChanged(let change): networkChanged(change, now)
         case .woke(let sleep):
-            signal { $0.woke(after: sleep, now: now, using: &$1, &$2) }
+            withSignaling { $0.woke(after: sleep, now: now, using: &$1, &$2) }
             drain(now, &actions)
-            attend { $0.woke(after: sleep, now: now, &$1) }
+            withSession { $0.woke(after: sleep, now: now, &$1) }
             eachPeer { peer, _, generator, actions in peer.woke(after: sleep, now: now, using: &generator, &actions) }
         case .metadataUpdated(let metadata):
             session.update(metadata: metadata)
@@ -107,24 +107,24 @@ package struct RoomMachine: Sendable {
             }
             send(.kick(Kick(participant: participant, reason: reason)), now)
         case .closeRequested(let reason): send(.closeRoom(reason: reason), now)
-        case .restartRequested(let participant): connect { $0.restart(participant, now: now, using: &$1, &$2) }
+        case .restartRequested(let participant): withPeers { $0.restart(participant, now: now, using: &$1, &$2) }
         case .timerFired(let timer): timerFired(timer, now)
-        case .transportConnected(let generation): signal { $0.transportConnected(generation, now: now, &$2) }
+        case .transportConnected(let generation): withSignaling { $0.transportConnected(generation, now: now, &$2) }
         case .transportFailed(let generation, let failure):
-            signal { $0.transportFailed(generation, failure, now: now, using: &$1, &$2) }
+            withSignaling { $0.transportFailed(generation, failure, now: now, using: &$1, &$2) }
         case .transportClosed(let generation, let failure):
-            signal { $0.transportClosed(generation, failure, now: now, using: &$1, &$2) }
+            withSignaling { $0.transportClosed(generation, failure, now: now, using: &$1, &$2) }
         case .received(let envelope, let generation):
-            signal { $0.received(envelope, generation, now: now, using: &$1, &$2) }
+            withSignaling { $0.received(envelope, generation, now: now, using: &$1, &$2) }
         case .receivedMalformed(let error, let generation):
             actions.append(.emit(.error(.malformed(error))))
-            signal { $0.receivedMalformed(error, generation, now: now, using: &$1, &$2) }
+            withSignaling { $0.receivedMalformed(error, generation, now: now, using: &$1, &$2) }
         case .credentialReady(let token, let expiresAt):
-            signal { $0.credentialReady(token: token, expiresAt: expiresAt, now: now, &$2) }
-        case .credentialFailed(let failure): signal { $0.credentialFailed(failure, now: now, using: &$1, &$2) }
+            withSignaling { $0.credentialReady(token: token, expiresAt: expiresAt, now: now, &$2) }
+        case .credentialFailed(let failure): withSignaling { $0.credentialFailed(failure, now: now, using: &$1, &$2) }
         case .iceServersProvided(let servers, let ttl):
-            attend { $0.iceServersProvided(servers, ttl: ttl, now: now, &$1) }
-        case .iceServersFailed(let failure): attend { $0.iceServersFailed(failure, now: now, &$1) }
+            withSession { $0.iceServersProvided(servers, ttl: ttl, now: now, &$1) }
+        case .iceServersFailed(let failure): withSession { $0.iceServersFailed(failure, now: now, &$1) }
         case .peer(let participant, let connection, let fact): take(fact, participant, connection, now, &actions)
         }
     }
@@ -134,15 +134,15 @@ package struct RoomMachine: Sendable {
         _ actions: inout [Action]
     ) {
         switch fact {
-        case .serverIsBack: signal { $0.serverIsBack(now: now, using: &$1, &$2) }
+        case .serverIsBack: withSignaling { $0.serverIsBack(now: now, using: &$1, &$2) }
         // True also when the connection is closed already: it was its last message.
-        case .leaving: attend { $0.peerLeaving(participant, &$1) }
+        case .leaving: withSession { $0.peerLeaving(participant, &$1) }
         case .localDescription, .localCandidate, .endOfLocalCandidates, .state, .channelClosed, .liveness, .checked,
             .pathChanged, .dataArrived, .closed, .descriptionRefused, .notPrepared, .gatheringFailed, .diagnosed,
             .unacknowledged, .acknowledged, .unheard:
             guard peers.isCurrent(connection, of: participant) else { return }
             let wasRecovering = peers.isRecovering(participant)
-            connect { $0.handle(fact, participant, of: connection, now: now, using: &$1, &$2) }
+            withPeers { $0.handle(fact, participant, of: connection, now: now, using: &$1, &$2) }
             drain(now, &actions)
             conclude(from: fact, wasRecovering: wasRecovering, now)
         }
@@ -153,10 +153,10 @@ package struct RoomMachine: Sendable {
     private mutating func conclude(from fact: PeerFact, wasRecovering: Bool, _ now: Timestamp) {
         switch fact {
         case .liveness(.suspect), .state(.disconnected):
-            if signaling.isConnected { signal { $0.hurry(now: now, using: &$1, &$2) } }
+            if signaling.isConnected { withSignaling { $0.probeOrRetry(now: now, using: &$1, &$2) } }
         case .liveness(.alive), .state(.connected):
-            if wasRecovering, !signaling.isConnected { signal { $0.hurry(now: now, using: &$1, &$2) } }
-        case .unheard: signal { $0.unheard(now: now, using: &$1, &$2) }
+            if wasRecovering, !signaling.isConnected { withSignaling { $0.probeOrRetry(now: now, using: &$1, &$2) } }
+        case .unheard: withSignaling { $0.unheard(now: now, using: &$1, &$2) }
         case .localDescription, .localCandidate, .endOfLocalCandidates, .state, .channelClosed, .checked, .pathChanged,
             .dataArrived, .closed, .descriptionRefused, .notPrepared, .gatheringFailed, .diagnosed, .unacknowledged,
             .acknowledged, .serverIsBack, .leaving:
@@ -165,7 +165,7 @@ package struct RoomMachine: Sendable {
     }
 
     private mutating func networkChanged(_ change: NetworkChange, _ now: Timestamp) {
-        signal { $0.networkChanged(isLost: change.hasLost(change.signalingAddress), now: now, using: &$1, &$2) }
+        withSignaling { $0.networkChanged(isLost: change.hasLost(change.signalingAddress), now: now, using: &$1, &$2) }
         let isOther = change.addresses != nil && change.addresses != addresses
         addresses = change.addresses ?? addresses
         eachPeer { peer, _, generator, actions in
@@ -174,32 +174,32 @@ package struct RoomMachine: Sendable {
     }
 
     private mutating func timerFired(_ timer: TimerID, _ now: Timestamp) {
-        signal { $0.checkLateness(now: now, using: &$1, &$2) }
+        withSignaling { $0.checkLateness(now: now, using: &$1, &$2) }
         switch timer {
-        case .signaling(let timer): signal { $0.timerFired(timer, now: now, using: &$1, &$2) }
+        case .signaling(let timer): withSignaling { $0.timerFired(timer, now: now, using: &$1, &$2) }
         case .session:
             let isConnected = signaling.isConnected
             let isCatchingUp = signaling.isCatchingUp
             let peers = peers
-            attend {
+            withSession {
                 $0.timerFired(
                     isConnected: isConnected, isCatchingUp: isCatchingUp, isAlive: peers.isConnected, now: now, &$1)
             }
         case .peer(let participant, let timer):
             let isSignalingUp = signaling.isConnected
-            connect { peers, generator, actions in
-                peers.with(participant, &actions) {
+            withPeers { peers, generator, actions in
+                peers.withPeer(participant, &actions) {
                     $0.timerFired(timer, isSignalingUp: isSignalingUp, now: now, using: &generator, &$1)
                 }
             }
-        case .offers: connect { $0.offersTimerFired(now: now, using: &$1, &$2) }
+        case .offers: withPeers { $0.offersTimerFired(now: now, using: &$1, &$2) }
         }
     }
 
     // MARK: The parts
 
     /// Lets signaling decide.
-    private mutating func signal(
+    private mutating func withSignaling(
         _ body: (inout SignalingMachine, inout SeededGenerator, inout [SignalingMachine.Action]) -> Void
     ) {
         body(&signaling, &generator, &signalingActions)
@@ -207,13 +207,13 @@ package struct RoomMachine: Sendable {
     }
 
     /// Lets the session decide.
-    private mutating func attend(_ body: (inout RoomSessionMachine, inout [RoomSessionMachine.Action]) -> Void) {
+    private mutating func withSession(_ body: (inout RoomSessionMachine, inout [RoomSessionMachine.Action]) -> Void) {
         body(&session, &sessionActions)
         agenda.add(&sessionActions, as: Step.session)
     }
 
     /// Lets the peers decide.
-    private mutating func connect(
+    private mutating func withPeers(
         _ body: (inout PeersMachine, inout SeededGenerator, inout [PeersMachine.Action]) -> Void
     ) {
         body(&peers, &generator, &peersActions)
@@ -223,11 +223,11 @@ package struct RoomMachine: Sendable {
     private mutating func eachPeer(
         _ body: (inout PeerMachine, ParticipantID, inout SeededGenerator, inout [PeerMachine.Action]) -> Void
     ) {
-        connect { peers, generator, actions in peers.each(&actions) { body(&$0, $1, &generator, &$2) } }
+        withPeers { peers, generator, actions in peers.each(&actions) { body(&$0, $1, &generator, &$2) } }
     }
 
     private mutating func send(_ message: ClientMessage, _ now: Timestamp) {
-        signal { $0.send(message, now: now, using: &$1, &$2) }
+        withSignaling { $0.send(message, now: now, using: &$1, &$2) }
     }
 
     /// Carries out what the parts have decided, and what follows from it.
@@ -240,7 +240,7 @@ package struct RoomMachine: Sendable {
             case .peers(.scheduleOffersTimer(let time)): actions.append(.scheduleTimer(.offers, at: time))
             case .peers(.reportShortage(let participant, let failure)):
                 actions.append(.emit(.error(.outOfResources(participant, failure))))
-            case .welcome(let known, let isResumed): welcome(known, isResumed: isResumed, now)
+            case .reviewPeers(let known, let isResumed): reviewPeers(known, isResumed: isResumed, now)
             case .conclude(let reason): conclude(reason, &actions)
             case .act(let action): actions.append(action)
             }
@@ -253,7 +253,7 @@ package struct RoomMachine: Sendable {
         switch action {
         case .openTransport(let generation):
             recovery.attempted(now: now)
-            attend { $0.attempted(now: now, &$1) }
+            withSession { $0.attempted(now: now, &$1) }
             agenda.add(.act(.openTransport(generation)))
         case .abortTransport(let generation): actions.append(.abortTransport(generation))
         case .closeTransport(let generation, let close): actions.append(.closeTransport(generation, close))
@@ -267,7 +267,7 @@ package struct RoomMachine: Sendable {
         case .requestHello(let token, let received, let mustRejoin, let attempt):
             recovery.connected(now: now)
             let hello = session.hello(token: token, received: received, mustRejoin: mustRejoin, attempt: attempt)
-            signal { $0.greet(hello, &$2) }
+            withSignaling { $0.sendHello(hello, &$2) }
         case .deliver(let message, let isReplayed): receive(message, isReplayed: isReplayed, now)
         case .overflow(let dropped): actions.append(.emit(.error(.queueOverflow(dropped: dropped))))
         }
@@ -288,19 +288,19 @@ package struct RoomMachine: Sendable {
         switch message {
         case .joined(let joined):
             let known = peers.participants
-            attend { $0.joined(joined, now: now, &$1) }
-            agenda.add(.welcome(known: known, isResumed: joined.isResumed))
+            withSession { $0.joined(joined, now: now, &$1) }
+            agenda.add(.reviewPeers(known: known, isResumed: joined.isResumed))
         case .error(let error): refused(error, now)
         case .peerJoined, .peerLeft, .peerChanged, .hostChanged, .signal, .iceServers, .ack, .ping, .pong, .goingAway:
-            attend { $0.received(message, isReplayed: isReplayed, now: now, &$1) }
+            withSession { $0.received(message, isReplayed: isReplayed, now: now, &$1) }
         }
     }
 
-    private mutating func welcome(_ known: Set<ParticipantID>, isResumed: Bool, _ now: Timestamp) {
+    private mutating func reviewPeers(_ known: Set<ParticipantID>, isResumed: Bool, _ now: Timestamp) {
         let known = known.subtracting(peers.missed)
         eachPeer { peer, participant, generator, actions in
             // Above all those that the server does not know: they have not come back yet.
-            peer.tell(.tellServerIsBack, &actions)
+            peer.sendHint(.serverIsBack, &actions)
             guard known.contains(participant) else { return }
             if isResumed {
                 peer.setReachable(true, now: now, using: &generator, &actions)
@@ -308,7 +308,9 @@ package struct RoomMachine: Sendable {
                 peer.rejoined(.rejoined, now: now, using: &generator, &actions)
             }
         }
-        if let incident = recovery.back(isResumed: isResumed, now: now) { agenda.add(.act(.emit(.incident(incident)))) }
+        if let incident = recovery.reconnected(isResumed: isResumed, now: now) {
+            agenda.add(.act(.emit(.incident(incident))))
+        }
     }
 
     private mutating func refused(_ error: ProtocolError, _ now: Timestamp) {
@@ -318,21 +320,21 @@ package struct RoomMachine: Sendable {
             // A signal to a participant that has just left.
             if error.code == .peerNotFound { return }
             agenda.add(.act(.emit(.error(.refused(error)))))
-        case .tryAgain: signal { $0.abortAndRetry(failure, now: now, using: &$1, &$2) }
+        case .tryAgain: withSignaling { $0.abortAndRetry(failure, now: now, using: &$1, &$2) }
         case .rejoin:
             signaling.requireRejoin()
-            signal { $0.abortAndRetry(failure, now: now, using: &$1, &$2) }
+            withSignaling { $0.abortAndRetry(failure, now: now, using: &$1, &$2) }
         case .refreshCredential:
             var isRefreshing = false
-            signal { isRefreshing = $0.refreshCredential(failure, now: now, using: &$1, &$2) }
+            withSignaling { isRefreshing = $0.refreshCredential(failure, now: now, using: &$1, &$2) }
             if isRefreshing { return }
             if session.forgetSession() {
                 signaling.requireRejoin()
-                signal { $0.abortAndRetry(failure, now: now, using: &$1, &$2) }
+                withSignaling { $0.abortAndRetry(failure, now: now, using: &$1, &$2) }
             } else {
-                signal { $0.close(.refused(failure), &$2) }
+                withSignaling { $0.close(.refused(failure), &$2) }
             }
-        case .end(let reason): signal { $0.close(reason, &$2) }
+        case .end(let reason): withSignaling { $0.close(reason, &$2) }
         }
     }
 
@@ -340,7 +342,7 @@ package struct RoomMachine: Sendable {
         endReason = reason
         eachPeer { peer, _, generator, actions in
             // The server may not be there to say so, or the message to it may be lost.
-            if reason == .left { peer.tell(.tellLeaving, &actions) }
+            if reason == .left { peer.sendHint(.leaving, &actions) }
             peer.end(now: now, using: &generator, &actions)
         }
         agenda.add(.conclude(reason))
@@ -358,19 +360,19 @@ package struct RoomMachine: Sendable {
         switch action {
         case .joined(let membership): actions.append(.emit(.joined(membership)))
         case .peerJoined(let participant): join(participant, now, &actions)
-        case .peerReturned(let participant): connect { $0.returned(participant.id, now: now, using: &$1, &$2) }
-        case .peerMissed(let participant): connect { $0.missed(participant, now: now, using: &$1, &$2) }
+        case .peerReturned(let participant): withPeers { $0.returned(participant.id, now: now, using: &$1, &$2) }
+        case .peerMissed(let participant): withPeers { $0.missed(participant, now: now, using: &$1, &$2) }
         case .peerLeft(let participant, let reason):
-            connect { $0.left(participant.id, now: now, using: &$1, &$2) }
+            withPeers { $0.left(participant.id, now: now, using: &$1, &$2) }
             signaling.removeUnsentSignals { $0.peer == participant.id }
             agenda.add(.act(.cancelTimer(.peer(participant.id, .recovery))))
             agenda.add(.act(.cancelTimer(.peer(participant.id, .stall))))
             agenda.add(.act(.emit(.peerLeft(participant, reason: reason))))
         case .peerChanged(let participant, let hasRejoined):
             actions.append(.emit(.peerChanged(participant)))
-            connect { $0.changed(participant, hasRejoined: hasRejoined, now: now, using: &$1, &$2) }
+            withPeers { $0.changed(participant, hasRejoined: hasRejoined, now: now, using: &$1, &$2) }
         case .hostChanged(let participant, let term): actions.append(.emit(.hostChanged(participant, term: term)))
-        case .signal(let message): connect { $0.received(message, now: now, using: &$1, &$2) }
+        case .signal(let message): withPeers { $0.received(message, now: now, using: &$1, &$2) }
         case .iceServersChanged(let servers, let ttl):
             eachPeer { peer, _, generator, actions in
                 peer.iceServersChanged(servers, ttl: ttl, now: now, using: &generator, &actions)
@@ -378,8 +380,8 @@ package struct RoomMachine: Sendable {
         case .requestICEServers: actions.append(.requestICEServers)
         case .iceServersFailed(let failure): actions.append(.emit(.error(.refused(.iceProviderFailed(failure)))))
         case .iceServersUnusable(let fault): actions.append(.emit(.error(.iceServers(fault))))
-        case .askServer: signal { $0.catchUp(now: now, using: &$1, &$2) }
-        case .refreshICEServers: signal { $0.reconnectInOrder(now: now, &$2) }
+        case .askServer: withSignaling { $0.catchUp(now: now, using: &$1, &$2) }
+        case .refreshICEServers: withSignaling { $0.reconnectInOrder(now: now, &$2) }
         case .scheduleTimer(let time): actions.append(.scheduleTimer(.session, at: time))
         }
     }
@@ -390,7 +392,7 @@ package struct RoomMachine: Sendable {
         let peer = PeerMachine(
             participant, us: us, configuration: configuration.recovery, iceServers: session.iceServers,
             iceServersAt: session.iceServersAt)
-        connect { $0.joined(peer, now: now, using: &$1, &$2) }
+        withPeers { $0.joined(peer, now: now, using: &$1, &$2) }
     }
 
     // MARK: Peers

@@ -146,7 +146,7 @@ package struct RoomSessionMachine: Sendable {
         stay.host = joined.host
         stay.mayReplayUnsaid = joined.isResumed && joined.sent == nil
         stay.patience = min(max(joined.grace, .zero), configuration.recovery.budgets.absence)
-        attend(&actions) { $0.received(joined.iceServers, now: now, &$1) }
+        withICE(&actions) { $0.received(joined.iceServers, now: now, &$1) }
         reconcile(joined.roster, kind, of: &stay, now: now, &actions)
         state = .inside(stay)
         scheduleTimer(&actions)
@@ -244,7 +244,7 @@ package struct RoomSessionMachine: Sendable {
         case .signal(let signal):
             guard stay.members[signal.peer]?.participant.session == signal.session else { return }
             actions.append(.signal(signal))
-        case .iceServers(let list): attend(&actions) { $0.received(list, now: now, &$1) }
+        case .iceServers(let list): withICE(&actions) { $0.received(list, now: now, &$1) }
         case .joined, .ack, .ping, .pong, .goingAway, .error: return
         }
         state = .inside(stay)
@@ -281,7 +281,7 @@ package struct RoomSessionMachine: Sendable {
         isConnected: Bool, isCatchingUp: Bool, isAlive: (ParticipantID) -> Bool, now: Timestamp,
         _ actions: inout [Action]
     ) {
-        attend(&actions) { $0.timePassed(isConnected: isConnected, now: now, &$1) }
+        withICE(&actions) { $0.timePassed(isConnected: isConnected, now: now, &$1) }
         guard case .inside(var stay) = state, isConnected else {
             // Nobody is given up meanwhile.
             if let next = ice.nextDeadline(isConnected: false) { actions.append(.scheduleTimer(at: next)) }
@@ -326,23 +326,23 @@ package struct RoomSessionMachine: Sendable {
 
     /// The room is about to be reached.
     package mutating func attempted(now: Timestamp, _ actions: inout [Action]) {
-        attend(&actions) { $0.attempted(now: now, &$1) }
+        withICE(&actions) { $0.attempted(now: now, &$1) }
     }
 
     /// The application's provider has answered.
     package mutating func iceServersProvided(
         _ servers: [ICEServer], ttl: Duration?, now: Timestamp, _ actions: inout [Action]
     ) {
-        attend(&actions) { $0.provided(servers, ttl: ttl, now: now, &$1) }
+        withICE(&actions) { $0.provided(servers, ttl: ttl, now: now, &$1) }
         scheduleTimer(&actions)
     }
 
     package mutating func iceServersFailed(_ failure: SignalingFailure, now: Timestamp, _ actions: inout [Action]) {
-        attend(&actions) { $0.providerFailed(failure, now: now, &$1) }
+        withICE(&actions) { $0.providerFailed(failure, now: now, &$1) }
         scheduleTimer(&actions)
     }
 
-    private mutating func attend(
+    private mutating func withICE(
         _ actions: inout [Action], _ body: (inout ICEServerMachine, inout [ICEServerMachine.Action]) -> Void
     ) {
         var decisions: [ICEServerMachine.Action] = []

@@ -288,7 +288,9 @@ extension SignalingMachine {
     }
 
     /// There is reason to act now: asks for a sign of life, or tries at once instead of waiting.
-    package mutating func hurry(now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]) {
+    package mutating func probeOrRetry(
+        now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
         switch state {
         case .idle, .fetching, .closed: break
         case .waiting: beginAttempt(now: now, &actions)
@@ -336,13 +338,13 @@ extension SignalingMachine {
         act(on: verdict, connected.generation, now: now, using: &generator, &actions)
     }
 
-    /// As `hurry`. `isLost`: the connection leaves from an address that this machine does not have any more. It would
+    /// As `probeOrRetry`. `isLost`: the connection leaves from an address that this machine does not have any more. It would
     /// be silent for ever.
     package mutating func networkChanged(
         isLost: Bool, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
         guard isLost, case .connected(let connected) = state else {
-            return hurry(now: now, using: &generator, &actions)
+            return probeOrRetry(now: now, using: &generator, &actions)
         }
         actions.append(.abortTransport(connected.generation))
         leaveConnected(&actions)
@@ -361,7 +363,7 @@ extension SignalingMachine {
         switch state {
         case .waiting, .opening:
             lastHintAt = now
-            hurry(now: now, using: &generator, &actions)
+            probeOrRetry(now: now, using: &generator, &actions)
         case .idle, .fetching, .greeting, .connected, .closed: break
         }
     }
@@ -372,7 +374,7 @@ extension SignalingMachine {
         if let lastHintAt, now - lastHintAt < .seconds(1) { return }
         guard isConnected else { return }
         lastHintAt = now
-        hurry(now: now, using: &generator, &actions)
+        probeOrRetry(now: now, using: &generator, &actions)
     }
 
     /// An attempt that has been under way for a while may be bound to a network that is no more.

@@ -14,7 +14,7 @@ package struct SignalingMachine: Sendable {
         case scheduleTimer(TimerID, at: Timestamp)
         case cancelTimer(TimerID)
         case changeStatus(SignalingStatus)
-        /// Answered at once by `greet(_:)`. `attempt` counts the connections of this machine.
+        /// Answered at once by `sendHello(_:)`. `attempt` counts the connections of this machine.
         case requestHello(token: String?, received: SequenceNumber, mustRejoin: Bool, attempt: UInt64)
         /// `isReplayed`: the roster of the `joined` before it is newer.
         case deliver(ServerMessage, isReplayed: Bool)
@@ -185,7 +185,7 @@ package struct SignalingMachine: Sendable {
     }
 
     /// Sends the `hello` that was asked for.
-    package mutating func greet(_ hello: Hello, _ actions: inout [Action]) {
+    package mutating func sendHello(_ hello: Hello, _ actions: inout [Action]) {
         guard case .greeting(let greeting) = state else { return }
         actions.append(.send(Envelope(.hello(hello)), greeting.generation))
     }

@@ -27,7 +27,7 @@ struct SignalingRecovery: Sendable {
     mutating func connected(now: Timestamp) { note(RoomIncident.Step(.connected, at: now)) }
 
     /// The server has let us in. The incident, where there was one.
-    mutating func back(isResumed: Bool, now: Timestamp) -> RoomIncident? {
+    mutating func reconnected(isResumed: Bool, now: Timestamp) -> RoomIncident? {
         note(RoomIncident.Step(isResumed ? .resumed : .rejoined, at: now))
         return finish(.recovered, now: now)
     }

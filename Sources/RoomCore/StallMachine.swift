@@ -24,8 +24,8 @@ package struct StallMachine: Sendable {
     private struct Stalled: Sendable {
         var isDisconnected = false
         var isUnacknowledged = false
-        var nextLook: Timestamp
-        var told: (stall: PeerStall, at: Timestamp)?
+        var nextCheck: Timestamp
+        var reported: (stall: PeerStall, at: Timestamp)?
         /// The timer has been late once.
         var hadGrace = false
     }
@@ -44,7 +44,7 @@ package struct StallMachine: Sendable {
     /// The pair is not connected: it has only just begun, or was connected before.
     package mutating func disconnected(now: Timestamp, _ actions: inout [Action]) {
         switch state {
-        case .flowing: enter(Stalled(isDisconnected: true, nextLook: now + patience), &actions)
+        case .flowing: enter(Stalled(isDisconnected: true, nextCheck: now + patience), &actions)
         case .stalled(var stalled):
             stalled.isDisconnected = true
             state = .stalled(stalled)
@@ -54,15 +54,15 @@ package struct StallMachine: Sendable {
     package mutating func connected(now: Timestamp, _ actions: inout [Action]) {
         guard case .stalled(var stalled) = state, stalled.isDisconnected else { return }
         stalled.isDisconnected = false
-        if stalled.isUnacknowledged { stalled.nextLook = now + patience }
-        goOn(stalled, &actions)
+        if stalled.isUnacknowledged { stalled.nextCheck = now + patience }
+        endOrContinue(stalled, &actions)
     }
 
     /// Sent data has not been acknowledged for a while.
     package mutating func unacknowledged(now: Timestamp, _ actions: inout [Action]) {
         switch state {
         case .flowing:
-            enter(Stalled(isUnacknowledged: true, nextLook: now + patience), &actions)
+            enter(Stalled(isUnacknowledged: true, nextCheck: now + patience), &actions)
             actions.append(.inquire)
         case .stalled(var stalled):
             stalled.isUnacknowledged = true
@@ -74,19 +74,19 @@ package struct StallMachine: Sendable {
     package mutating func acknowledged(_ actions: inout [Action]) {
         guard case .stalled(var stalled) = state, stalled.isUnacknowledged else { return }
         stalled.isUnacknowledged = false
-        goOn(stalled, &actions)
+        endOrContinue(stalled, &actions)
     }
 
     package mutating func timerFired(now: Timestamp, _ actions: inout [Action]) {
         guard case .stalled(var stalled) = state else { return }
-        guard now >= stalled.nextLook else {
-            actions.append(.scheduleTimer(at: stalled.nextLook))
+        guard now >= stalled.nextCheck else {
+            actions.append(.scheduleTimer(at: stalled.nextCheck))
             return
         }
         // This process slept or starved: whatever would connect the pair has had no time either.
-        let isLate = now - stalled.nextLook > tolerance && !stalled.hadGrace
+        let isLate = now - stalled.nextCheck > tolerance && !stalled.hadGrace
         stalled.hadGrace = isLate
-        stalled.nextLook = now + patience
+        stalled.nextCheck = now + patience
         enter(stalled, &actions)
         if !isLate { actions.append(.inquire) }
     }
@@ -94,31 +94,31 @@ package struct StallMachine: Sendable {
     /// This machine has slept.
     package mutating func woke(now: Timestamp, _ actions: inout [Action]) {
         guard case .stalled(var stalled) = state else { return }
-        stalled.nextLook = now + patience
+        stalled.nextCheck = now + patience
         enter(stalled, &actions)
     }
 
     package mutating func found(_ stall: PeerStall, now: Timestamp, _ actions: inout [Action]) {
         guard case .stalled(var stalled) = state else { return }
-        if let told = stalled.told, told.stall.code == stall.code, now - told.at < reminder { return }
-        stalled.told = (stall, now)
+        if let reported = stalled.reported, reported.stall.code == stall.code, now - reported.at < reminder { return }
+        stalled.reported = (stall, now)
         state = .stalled(stalled)
         actions.append(.report(stall))
     }
 
     private mutating func enter(_ stalled: Stalled, _ actions: inout [Action]) {
         state = .stalled(stalled)
-        actions.append(.scheduleTimer(at: stalled.nextLook))
+        actions.append(.scheduleTimer(at: stalled.nextCheck))
     }
 
     /// Ends a reported stall when nothing is missing any more.
-    private mutating func goOn(_ stalled: Stalled, _ actions: inout [Action]) {
+    private mutating func endOrContinue(_ stalled: Stalled, _ actions: inout [Action]) {
         guard !stalled.isDisconnected, !stalled.isUnacknowledged else {
             enter(stalled, &actions)
             return
         }
         state = .flowing
         actions.append(.cancelTimer)
-        if let told = stalled.told { actions.append(.resolve(told.stall)) }
+        if let reported = stalled.reported { actions.append(.resolve(reported.stall)) }
     }
 }

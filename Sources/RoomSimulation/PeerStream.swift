@@ -20,7 +20,7 @@ final class PeerStream {
     /// The latest frames of the reliable stream that were sent.
     var sent: [(frame: Packet, sequence: UInt64)] = []
     /// Messages that were dropped while the connection was broken, and that it was not told of yet.
-    var untold = 0
+    var unreported = 0
 
     /// Bytes in the buffer of a channel; above it an application would wait.
     static let bufferLimit = 6000

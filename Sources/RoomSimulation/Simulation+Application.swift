@@ -53,35 +53,35 @@ extension Simulation {
             node.incidents.append(incident)
         case .left(let reason):
             for id in node.streams.keys.sorted() { dropStream(node, to: id) }
-            ended(node, reason)
+            handleEnd(node, reason)
         case .hostChanged(let host, _):
             for id in node.roster.keys { node.roster[id]?.isHost = id == host }
         case .signaling, .resolved, .error, .undelivered: break
         }
     }
 
-    private func ended(_ node: Node, _ reason: EndReason) {
+    private func handleEnd(_ node: Node, _ reason: EndReason) {
         node.end = reason
         if node.hasLeft { return }
         // A first join that comes at the wrong moment is tried again by its user.
         if node.membership == nil, case .refused(let failure) = reason {
-            restart(node, as: failure.code == .roomNotFound ? .host : .guest, after: .seconds(1))
+            joinAnew(node, as: failure.code == .roomNotFound ? .host : .guest, after: .seconds(1))
         } else if case .kicked = reason, node.isKicked {
             return
         } else if case .replaced = reason, !node.countsAttempts {
             // Late attempts of its own have won twice, and it cannot be told that they were its own: its user joins
             // again.
-            restart(node, after: .seconds(1))
+            joinAnew(node, after: .seconds(1))
         } else {
             report("\(node.name) was thrown out: \(reason)")
         }
     }
 
     /// The same user comes again, as somebody new.
-    func restart(_ node: Node, as role: Hello.Role = .guest, after delay: Duration) {
+    func joinAnew(_ node: Node, as role: Hello.Role = .guest, after delay: Duration) {
         let life = node.life + 1
         for id in node.endpoints.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
-            if let endpoint = node.endpoints[id] { vanish(endpoint) }
+            if let endpoint = node.endpoints[id] { removeEndpoint(endpoint) }
         }
         node.endpoints = [:]
         for id in node.streams.keys.sorted() { dropStream(node, to: id) }
@@ -100,6 +100,6 @@ extension Simulation {
         node.hangingProviders = 0
         node.metadata = [:]
         queue.push(.machine(node: node.index, life: life, .started), at: now + delay)
-        queue.push(.delivery(.chat(node: node.index, life: life)), at: now + delay)
+        queue.push(.delivery(.sendMessages(node: node.index, life: life)), at: now + delay)
     }
 }

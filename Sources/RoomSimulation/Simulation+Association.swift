@@ -5,13 +5,13 @@ internal import TransportValues
 /// An event of an association or of a stream over it.
 enum DeliveryOccurrence {
     /// Somebody says something to everybody.
-    case chat(node: Int, life: Int)
+    case sendMessages(node: Int, life: Int)
     /// The path is there for the first time: the handshakes are made.
-    case establish(Line)
-    case carry(Line, fromOfferer: Bool)
+    case establish(PeerPair)
+    case carry(PeerPair, fromOfferer: Bool)
     case timer(PeerStream, DeliveryLink.TimerID, UInt64)
     /// A datagram with the message of this number.
-    case plain(Line, fromOfferer: Bool, UInt64)
+    case plain(PeerPair, fromOfferer: Bool, UInt64)
     /// A channel that an end has asked for is open.
     case opened(Endpoint, ChannelID)
     /// A channel that an end has closed is closed.
@@ -21,20 +21,20 @@ enum DeliveryOccurrence {
 // A model of SCTP and its data channels: what is ordered comes in order and without loss while the association lives;
 // whatever is under way when it dies is lost.
 extension Simulation {
-    func happen(_ occurrence: DeliveryOccurrence) {
+    func handle(_ occurrence: DeliveryOccurrence) {
         switch occurrence {
-        case .chat(let index, let life): chat(index, life)
-        case .establish(let line): establish(line)
-        case .carry(let line, let fromOfferer): carry(line, fromOfferer: fromOfferer)
-        case .plain(let line, let fromOfferer, let number): arrivePlain(line, fromOfferer: fromOfferer, number)
+        case .sendMessages(let index, let life): sendMessages(index, life)
+        case .establish(let pair): establish(pair)
+        case .carry(let pair, let fromOfferer): carry(pair, fromOfferer: fromOfferer)
+        case .plain(let pair, let fromOfferer, let number): arrivePlain(pair, fromOfferer: fromOfferer, number)
         case .timer(let stream, let timer, let token):
             guard stream.timers[timer] == token, isAwake(stream.node, occurrence) else { return }
             timerFired(timer, of: stream)
         case .opened(let endpoint, let id):
             guard !endpoint.isClosed, isAwake(endpoint.node, occurrence) else { return }
             // Not before the other side has acknowledged it (RFC 8832 §5.2).
-            guard works(endpoint.line) else { return queue.push(.delivery(occurrence), at: now + .milliseconds(200)) }
-            tellOpened(id, endpoint)
+            guard works(endpoint.pair) else { return queue.push(.delivery(occurrence), at: now + .milliseconds(200)) }
+            notifyOpened(id, endpoint)
         case .closed(let endpoint, let id):
             guard !endpoint.isClosed, isAwake(endpoint.node, occurrence) else { return }
             channelClosed(id, at: endpoint)
@@ -55,7 +55,7 @@ extension Simulation {
         endpoint.lastChannel += 2
         // RFC 8832 §6: each side has its own ids.
         let id = ChannelID(rawValue: endpoint.lastChannel + (endpoint.isOfferer ? 0 : 1))
-        if endpoint.line.isEstablished {
+        if endpoint.pair.isEstablished {
             begin(id, parameters, endpoint)
             queue.push(.delivery(.opened(endpoint, id)), at: now + .milliseconds(1))
         } else {
@@ -69,25 +69,26 @@ extension Simulation {
         append(.open(id, parameters), from: endpoint)
     }
 
-    private func establish(_ line: Line) {
-        guard !line.isEstablished, let offerer = line.offerer, !offerer.isClosed, line.answerer?.isClosed == false
+    private func establish(_ pair: PeerPair) {
+        guard !pair.isEstablished, let offerer = pair.offerer, !offerer.isClosed, pair.answerer?.isClosed == false
         else { return }
-        line.isEstablished = true
-        for endpoint in [line.offerer, line.answerer].compactMap(\.self) {
+        pair.isEstablished = true
+        for endpoint in [pair.offerer, pair.answerer].compactMap(\.self) {
             for (id, parameters) in endpoint.waiting {
                 begin(id, parameters, endpoint)
-                tellOpened(id, endpoint)
+                notifyOpened(id, endpoint)
             }
             endpoint.waiting = []
         }
     }
 
     /// A channel that this end has asked for is open: also if the other side's first message says so.
-    private func tellOpened(_ id: ChannelID, _ endpoint: Endpoint) {
-        guard let index = endpoint.channels.firstIndex(where: { $0.id == id }), !endpoint.channels[index].isTold else {
+    private func notifyOpened(_ id: ChannelID, _ endpoint: Endpoint) {
+        guard let index = endpoint.channels.firstIndex(where: { $0.id == id }), !endpoint.channels[index].isReported
+        else {
             return
         }
-        endpoint.channels[index].isTold = true
+        endpoint.channels[index].isReported = true
         channelOpened(id, endpoint.channels[index].parameters, at: endpoint)
     }
 
@@ -106,7 +107,7 @@ extension Simulation {
         guard let channel = endpoint.kind(of: id) else { return .closed }
         guard bytes.count <= PeerStream.frameLimit else { return .messageTooLarge }
         if channel == .reliable {
-            let pipe = endpoint.line.pipe(fromOfferer: endpoint.isOfferer)
+            let pipe = endpoint.pair.pipe(fromOfferer: endpoint.isOfferer)
             guard pipe.frames.count < Pipe.highWater else {
                 pipe.blocked = id
                 return .wouldBlock
@@ -118,12 +119,12 @@ extension Simulation {
             endpoint.plainPipe.blocked[channel.rawValue] = id
             return .wouldBlock
         }
-        guard let utterance = Utterance(bytes) else {
+        guard let message = TestMessage(bytes) else {
             report("\(endpoint.node.name) sends a torn message")
             return nil
         }
         transmitPlain(
-            .init(id: id, channel: channel, number: utterance.number, packet: Packet(bytes, isText: isText)),
+            .init(id: id, channel: channel, number: message.number, packet: Packet(bytes, isText: isText)),
             from: endpoint)
         return nil
     }
@@ -136,45 +137,45 @@ extension Simulation {
     // MARK: Ordered channels
 
     func append(_ frame: Frame, from endpoint: Endpoint) {
-        endpoint.line.pipe(fromOfferer: endpoint.isOfferer).frames.append(frame)
-        scheduleCarry(endpoint.line, fromOfferer: endpoint.isOfferer)
+        endpoint.pair.pipe(fromOfferer: endpoint.isOfferer).frames.append(frame)
+        scheduleCarry(endpoint.pair, fromOfferer: endpoint.isOfferer)
     }
 
-    private func scheduleCarry(_ line: Line, fromOfferer: Bool) {
-        let pipe = line.pipe(fromOfferer: fromOfferer)
-        guard !pipe.isScheduled, !pipe.frames.isEmpty, carries(line, fromOfferer: fromOfferer),
-            let offerer = line.offerer, let answerer = line.answerer
+    private func scheduleCarry(_ pair: PeerPair, fromOfferer: Bool) {
+        let pipe = pair.pipe(fromOfferer: fromOfferer)
+        guard !pipe.isScheduled, !pipe.frames.isEmpty, carries(pair, fromOfferer: fromOfferer),
+            let offerer = pair.offerer, let answerer = pair.answerer
         else { return }
         pipe.isScheduled = true
         queue.push(
-            .delivery(.carry(line, fromOfferer: fromOfferer)), at: now + latency(between: offerer.node, answerer.node))
+            .delivery(.carry(pair, fromOfferer: fromOfferer)), at: now + latency(between: offerer.node, answerer.node))
     }
 
-    /// The path of a line is there again, or another one.
-    func resumeCarrying(_ line: Line) {
+    /// The path of a pair is there again, or another one.
+    func resumeCarrying(_ pair: PeerPair) {
         for fromOfferer in [true, false] {
-            line.pipe(fromOfferer: fromOfferer).credit = Pipe.window
-            scheduleCarry(line, fromOfferer: fromOfferer)
-            resumePlain(line, fromOfferer: fromOfferer)
+            pair.pipe(fromOfferer: fromOfferer).credit = Pipe.window
+            scheduleCarry(pair, fromOfferer: fromOfferer)
+            resumePlain(pair, fromOfferer: fromOfferer)
         }
     }
 
     /// The association has lost one end: what was under way to it is lost, and from it all that was not there yet.
     func cutAssociation(_ endpoint: Endpoint) {
         cutPlain(endpoint)
-        endpoint.line.pipe(fromOfferer: !endpoint.isOfferer).frames.removeAll()
-        let pipe = endpoint.line.pipe(fromOfferer: endpoint.isOfferer)
+        endpoint.pair.pipe(fromOfferer: !endpoint.isOfferer).frames.removeAll()
+        let pipe = endpoint.pair.pipe(fromOfferer: endpoint.isOfferer)
         guard !pipe.frames.isEmpty else { return }
         pipe.frames.truncate(to: Int.random(in: 0...pipe.frames.count, using: &random))
-        carry(endpoint.line, fromOfferer: endpoint.isOfferer)
+        carry(endpoint.pair, fromOfferer: endpoint.isOfferer)
     }
 
-    private func carry(_ line: Line, fromOfferer: Bool) {
-        let pipe = line.pipe(fromOfferer: fromOfferer)
+    private func carry(_ pair: PeerPair, fromOfferer: Bool) {
+        let pipe = pair.pipe(fromOfferer: fromOfferer)
         pipe.isScheduled = false
-        let isAcknowledged = carries(line, fromOfferer: !fromOfferer)
-        while !pipe.frames.isEmpty, carries(line, fromOfferer: fromOfferer),
-            let reader = line.end(isOfferer: !fromOfferer)
+        let isAcknowledged = carries(pair, fromOfferer: !fromOfferer)
+        while !pipe.frames.isEmpty, carries(pair, fromOfferer: fromOfferer),
+            let reader = pair.end(isOfferer: !fromOfferer)
         {
             if !isAcknowledged {
                 // The window closes.
@@ -184,7 +185,7 @@ extension Simulation {
             guard let frame = pipe.frames.popFirst() else { break }
             arrive(frame, at: reader)
         }
-        guard let writer = line.end(isOfferer: fromOfferer), let id = pipe.blocked, pipe.frames.count <= Pipe.lowWater
+        guard let writer = pair.end(isOfferer: fromOfferer), let id = pipe.blocked, pipe.frames.count <= Pipe.lowWater
         else { return }
         pipe.blocked = nil
         channelWritable(id, at: writer)
@@ -194,9 +195,9 @@ extension Simulation {
         switch frame {
         case .open(let id, let parameters):
             endpoint.channels.append(.init(id, parameters))
-            tellOpened(id, endpoint)
+            notifyOpened(id, endpoint)
         case .message(let id, let packet):
-            tellOpened(id, endpoint)
+            notifyOpened(id, endpoint)
             if endpoint.kind(of: id) != nil { received(packet, on: id, at: endpoint) }
         case .close(let id):
             guard let index = endpoint.channels.firstIndex(where: { $0.id == id }) else { return }
@@ -216,39 +217,39 @@ extension Simulation {
     }
 
     private func schedulePlain(_ number: UInt64, from endpoint: Endpoint, after delay: Duration = .zero) {
-        let line = endpoint.line
+        let pair = endpoint.pair
         queue.push(
-            .delivery(.plain(line, fromOfferer: endpoint.isOfferer, number)),
+            .delivery(.plain(pair, fromOfferer: endpoint.isOfferer, number)),
             at: now + delay + latency() + endpoint.node.slowness)
     }
 
     /// The path is there again: what was not acknowledged is sent again, whether it has come or not.
-    private func resumePlain(_ line: Line, fromOfferer: Bool) {
-        guard let endpoint = line.end(isOfferer: fromOfferer), carries(line, fromOfferer: fromOfferer) else { return }
+    private func resumePlain(_ pair: PeerPair, fromOfferer: Bool) {
+        guard let endpoint = pair.end(isOfferer: fromOfferer), carries(pair, fromOfferer: fromOfferer) else { return }
         for number in endpoint.plainPipe.numbers { schedulePlain(number, from: endpoint) }
     }
 
-    private func arrivePlain(_ line: Line, fromOfferer: Bool, _ number: UInt64) {
-        let pipe = line.plainPipe(fromOfferer: fromOfferer)
+    private func arrivePlain(_ pair: PeerPair, fromOfferer: Bool, _ number: UInt64) {
+        let pipe = pair.plainPipe(fromOfferer: fromOfferer)
         // SCTP has it, or it is lost with the association.
-        guard let message = pipe.underWay[number], let writer = line.end(isOfferer: fromOfferer) else {
+        guard let message = pipe.underWay[number], let writer = pair.end(isOfferer: fromOfferer) else {
             plainStatistics.repeated += 1
             return
         }
-        let isCarried = carries(line, fromOfferer: fromOfferer)
-        if !isCarried || isLost(line) {
+        let isCarried = carries(pair, fromOfferer: fromOfferer)
+        if !isCarried || isLost(pair) {
             switch message.channel {
             case .lossy:
                 _ = pipe.take(number)
                 lose(message, from: writer)
-                goOn(message.channel, writer)
+                reportWritable(message.channel, writer)
             // Asked for again by what comes behind it, or when its time is over.
             case .reliable, .unordered:
                 if isCarried { schedulePlain(number, from: writer, after: .milliseconds(200)) }
             }
             return
         }
-        guard let reader = line.end(isOfferer: !fromOfferer), !reader.isClosed, let stream = reader.stream,
+        guard let reader = pair.end(isOfferer: !fromOfferer), !reader.isClosed, let stream = reader.stream,
             stream.endpoint === reader
         else {
             _ = pipe.take(number)
@@ -261,15 +262,15 @@ extension Simulation {
             }
             _ = pipe.take(number)
             lose(message, from: writer)
-            return goOn(message.channel, writer)
+            return reportWritable(message.channel, writer)
         }
         _ = pipe.take(number)
-        tellOpened(message.id, reader)
+        notifyOpened(message.id, reader)
         received(message.packet, on: message.id, at: reader)
-        goOn(message.channel, writer)
+        reportWritable(message.channel, writer)
     }
 
-    private func goOn(_ channel: DeliveryChannel, _ writer: Endpoint) {
+    private func reportWritable(_ channel: DeliveryChannel, _ writer: Endpoint) {
         if let id = writer.plainPipe.takeWritable(channel) { channelWritable(id, at: writer) }
     }
 
@@ -280,12 +281,12 @@ extension Simulation {
 
     /// The association has lost one end: of what was under way from it, some comes nevertheless.
     private func cutPlain(_ endpoint: Endpoint) {
-        let toIt = endpoint.line.plainPipe(fromOfferer: !endpoint.isOfferer)
-        if let writer = endpoint.line.end(isOfferer: !endpoint.isOfferer) {
+        let toIt = endpoint.pair.plainPipe(fromOfferer: !endpoint.isOfferer)
+        if let writer = endpoint.pair.end(isOfferer: !endpoint.isOfferer) {
             for number in toIt.numbers { if let message = toIt.take(number) { lose(message, from: writer) } }
         }
         for number in endpoint.plainPipe.numbers {
-            if chance(0.5) { arrivePlain(endpoint.line, fromOfferer: endpoint.isOfferer, number) }
+            if chance(0.5) { arrivePlain(endpoint.pair, fromOfferer: endpoint.isOfferer, number) }
             if let message = endpoint.plainPipe.take(number) { lose(message, from: endpoint) }
         }
     }

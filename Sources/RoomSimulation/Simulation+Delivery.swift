@@ -61,7 +61,7 @@ extension Simulation {
             stream.outbox.connected(maximumMessageSize: PeerStream.frameLimit)
             guard stream.link.isReady else { return }
         }
-        tell(endpoint, .state(.connected))
+        notify(endpoint, .state(.connected))
     }
 
     func perform(_ actions: [DeliveryLink.Action], of stream: PeerStream) {
@@ -102,7 +102,7 @@ extension Simulation {
             guard let endpoint = stream.endpoint else { return }
             let (delay, isMissing) = stream.link.watchTimerFired { buffered($0, of: endpoint) }
             if let delay { schedule(.watch, of: stream, after: delay) }
-            if let isMissing { tell(endpoint, isMissing ? .unacknowledged : .acknowledged) }
+            if let isMissing { notify(endpoint, isMissing ? .unacknowledged : .acknowledged) }
         }
     }
 
@@ -126,7 +126,7 @@ extension Simulation {
                         continue
                     case .close(let id):
                         if let id { closeChannel(id, endpoint) }
-                        if !stream.link.isReady { tell(endpoint, .channelClosed) }
+                        if !stream.link.isReady { notify(endpoint, .channelClosed) }
                         break sending
                     }
                 }
@@ -169,13 +169,13 @@ extension Simulation {
         guard let stream = endpoint.stream, stream.endpoint === endpoint else { return }
         let wasReady = stream.link.isReady
         perform(stream.link.channelOpened(id, parameters), of: stream)
-        if !wasReady, stream.link.isReady, endpoint.state == .connected { tell(endpoint, .state(.connected)) }
+        if !wasReady, stream.link.isReady, endpoint.state == .connected { notify(endpoint, .state(.connected)) }
     }
 
     func channelClosed(_ id: ChannelID, at endpoint: Endpoint) {
         guard let stream = endpoint.stream, stream.endpoint === endpoint else { return }
         perform(stream.link.channelClosed(id, now: now), of: stream)
-        if !stream.link.isReady { tell(endpoint, .channelClosed) }
+        if !stream.link.isReady { notify(endpoint, .channelClosed) }
     }
 
     func channelWritable(_ id: ChannelID, at endpoint: Endpoint) {
@@ -195,7 +195,7 @@ extension Simulation {
         _ bytes: UnsafeRawBufferPointer, isText: Bool, on id: ChannelID, _ stream: PeerStream, _ endpoint: Endpoint
     ) {
         let verdict = stream.link.received(bytes, isText: isText, on: id)
-        if stream.link.takeNews() { tell(endpoint, .dataArrived) }
+        if stream.link.takeIsFirstSinceBreak() { notify(endpoint, .dataArrived) }
         if let sequence = stream.link.takeReleasable(on: .reliable) {
             stream.outbox.release(upTo: sequence, on: .reliable)
         }
@@ -208,9 +208,9 @@ extension Simulation {
         case .absorbed: break
         case .hint(let hint):
             switch hint {
-            case .serverIsBack: tell(endpoint, .serverIsBack)
-            case .leaving: tell(endpoint, .leaving)
-            case .unheard: tell(endpoint, .unheard)
+            case .serverIsBack: notify(endpoint, .serverIsBack)
+            case .leaving: notify(endpoint, .leaving)
+            case .unheard: notify(endpoint, .unheard)
             }
             return
         case .resumed:
@@ -219,7 +219,7 @@ extension Simulation {
         case .ignored: return
         case .violation:
             report("\(stream.node.name) calls it a violation of \(name(of: stream.remote)): \([UInt8](bytes))")
-            return finish(endpoint, PeerFailure("the delivery protocol was broken"))
+            return endConnection(endpoint, PeerFailure("the delivery protocol was broken"))
         }
         switch stream.link.acknowledgementUrgency(afterFrameOf: bytes.count) {
         case .none: break

@@ -12,15 +12,15 @@ extension Simulation {
         case .serverDrain:
             guard server != nil, !isServerStopped else { return }
             let window = RetryWindow(earliest: fault.duration, latest: fault.duration + .seconds(2))
-            serve(server) { $0.drain(retryAfter: window, at: now) }
+            withServer(server) { $0.drain(retryAfter: window, at: now) }
             stopServer(isSilent: false)
         case .serverIsolation:
             guard let isolatedServer = server, !isServerStopped else { return }
-            let open = links.values.filter { $0.isOpenAtServer && $0.server === isolatedServer }.map(\.id)
+            let open = connections.values.filter { $0.isOpenAtServer && $0.server === isolatedServer }.map(\.id)
                 .sorted { $0.rawValue < $1.rawValue }
             stopServer(isSilent: false)
             isolated = (isolatedServer, open)
-        case .serverSplit: split(fault)
+        case .serverSplit: splitServers(fault)
         case .serverFreeze:
             guard server != nil else { return }
             isServerStopped = true
@@ -36,30 +36,30 @@ extension Simulation {
         case .nodeCut:
             cutSignaling(node, up: 1, down: 1)
             node.pathCuts += 1
-            judgeLines(of: node)
+            assessPaths(of: node)
         case .slowness: node.slowness += .milliseconds(300)
         case .loss:
             node.losses += 1
-            beatLines(of: node)
+            scheduleHeartbeats(of: node)
         case .addressChange:
             node.network += 1
-            judgeLines(of: node)
+            assessPaths(of: node)
             // The old connection's packets go nowhere from now on; a new one works.
-            for link in node.links.values { link.isDead = true }
-            tellOfNetwork(node)
+            for connection in node.connections.values { connection.isDead = true }
+            notifyOfNetworkChange(node)
         case .networkLoss:
             node.downs += 1
             cutSignaling(node, up: 1, down: 1)
             node.pathCuts += 1
-            judgeLines(of: node)
-            tellOfNetwork(node)
+            assessPaths(of: node)
+            notifyOfNetworkChange(node)
         case .tokenOutage: if fault.group & 1 == 0 { node.tokenHangs += 1 } else { node.tokenFailures += 1 }
         case .freeze, .suspend:
             guard node.suspendedUntil <= now else { return }
             node.suspendedUntil = now + fault.duration
             node.suspendedSince = now
             node.isAsleep = fault.kind == .suspend
-            judgeLines(of: node)
+            assessPaths(of: node)
         case .clockJump:
             node.clockOffset += fault.duration
             node.clockJumps.append((now, fault.duration))
@@ -69,16 +69,16 @@ extension Simulation {
             if let id = ids.randomElement(using: &random), let endpoint = node.endpoints[id] {
                 // In the middle of a conversation.
                 if node.suspendedUntil <= now, let stream = endpoint.stream, stream.endpoint === endpoint {
-                    burst(stream)
+                    sendBurst(stream)
                 }
-                finish(endpoint, PeerFailure("the handshake failed"))
+                endConnection(endpoint, PeerFailure("the handshake failed"))
             }
         case .channelClosure:
             let ids = node.endpoints.keys.sorted { $0.rawValue < $1.rawValue }
             guard node.suspendedUntil <= now, let id = ids.randomElement(using: &random),
                 let endpoint = node.endpoints[id], !endpoint.isClosed
             else { return }
-            if let stream = endpoint.stream, stream.endpoint === endpoint { burst(stream) }
+            if let stream = endpoint.stream, stream.endpoint === endpoint { sendBurst(stream) }
             for channel in endpoint.channels where chance(0.5) { closeChannel(channel.id, endpoint) }
         case .refusal: node.refusesNext = true
         case .update:
@@ -96,9 +96,9 @@ extension Simulation {
             guard node.suspendedUntil <= now, node.end == nil else { return }
             node.hasLeft = true
             feed(node, .leaveRequested)
-            restart(node, after: .milliseconds(300) + fault.duration)
+            joinAnew(node, after: .milliseconds(300) + fault.duration)
         case .reconnectNow: hint(node, .reconnectRequested)
-        case .falseHint: look(node, after: .zero)
+        case .falseHint: scheduleNetworkCheck(of: node, after: .zero)
         }
     }
 
@@ -106,12 +106,12 @@ extension Simulation {
         let node = nodes[fault.node]
         switch fault.kind {
         case .serverCrash, .serverPowerLoss, .serverDrain, .serverIsolation: if server == nil { startServer() }
-        case .serverSplit: unite(fault)
+        case .serverSplit: uniteServers(fault)
         case .serverFreeze:
             guard isServerStopped else { return }
             isServerStopped = false
             isServerSilent = false
-            for node in nodes { release(node) }
+            for node in nodes { resumeSignaling(of: node) }
         case .signalingCut: cutSignaling(node, up: -1, down: -1)
         case .signalingUpCut: cutSignaling(node, up: -1, down: 0)
         case .signalingDownCut: cutSignaling(node, up: 0, down: -1)
@@ -121,21 +121,21 @@ extension Simulation {
         case .nodeCut:
             cutSignaling(node, up: -1, down: -1)
             node.pathCuts -= 1
-            judgeLines(of: node)
-            if chance(0.3) { look(node, after: .zero) }
+            assessPaths(of: node)
+            if chance(0.3) { scheduleNetworkCheck(of: node, after: .zero) }
         case .networkLoss:
             node.downs -= 1
             if node.downs == 0, fault.group & 1 == 0 {
                 node.network += 1
-                for link in node.links.values { link.isDead = true }
+                for connection in node.connections.values { connection.isDead = true }
             }
             cutSignaling(node, up: -1, down: -1)
             node.pathCuts -= 1
-            judgeLines(of: node)
-            tellOfNetwork(node)
+            assessPaths(of: node)
+            notifyOfNetworkChange(node)
         case .tokenOutage:
             if fault.group & 1 == 0 { node.tokenHangs -= 1 } else { node.tokenFailures -= 1 }
-            if node.tokenHangs == 0 { comeBack(providersOf: node) }
+            if node.tokenHangs == 0 { releaseProviders(of: node) }
         case .slowness: node.slowness -= .milliseconds(300)
         case .loss: node.losses -= 1
         case .freeze, .suspend:
@@ -151,7 +151,7 @@ extension Simulation {
                 queue.push(
                     .machine(node: node.index, life: node.life, .woke(after: slept)), at: now + delay)
             }
-            judgeLines(of: node)
+            assessPaths(of: node)
         case .refusal: node.refusesNext = false
         case .signalingReset, .pathFlap, .addressChange, .clockJump, .peerFailure, .channelClosure, .leaveAndReturn,
             .reconnectNow,
@@ -165,7 +165,7 @@ extension Simulation {
     private func cutSignaling(_ node: Node, up: Int, down: Int) {
         node.signalingUpCuts += up
         node.signalingDownCuts += down
-        if up < 0 || down < 0 { release(node) }
+        if up < 0 || down < 0 { resumeSignaling(of: node) }
     }
 
     private func cutPaths(_ left: [Int], _ right: [Int], by change: Int, isOneWay: Bool = false) {
@@ -175,7 +175,7 @@ extension Simulation {
                 if !isOneWay { pathCuts[to * nodes.count + from] += change }
             }
         }
-        for index in left { judgeLines(of: nodes[index]) }
+        for index in left { assessPaths(of: nodes[index]) }
     }
 
     private func members(_ fault: Fault, _ isInside: Bool) -> [Int] {
@@ -195,13 +195,13 @@ extension Simulation {
     }
 
     /// A shell that knows its addresses looks when the kernel says so, or now and then; another one may not hear of it.
-    private func tellOfNetwork(_ node: Node) {
-        let isTold = chance(0.6)
-        guard scenario.knowsAddresses || isTold else { return }
-        look(node, after: isTold ? .milliseconds(20) : random.duration(upTo: .seconds(10)))
+    private func notifyOfNetworkChange(_ node: Node) {
+        let isReported = chance(0.6)
+        guard scenario.knowsAddresses || isReported else { return }
+        scheduleNetworkCheck(of: node, after: isReported ? .milliseconds(20) : random.duration(upTo: .seconds(10)))
     }
 
-    private func look(_ node: Node, after delay: Duration) {
+    private func scheduleNetworkCheck(of node: Node, after delay: Duration) {
         queue.push(.network(node: node.index, life: node.life), at: now + delay)
     }
 
@@ -209,7 +209,7 @@ extension Simulation {
         guard scenario.knowsAddresses else { return .init() }
         return .init(
             addresses: node.addresses,
-            signalingAddress: node.newestGeneration.flatMap { node.links[$0] }.flatMap {
+            signalingAddress: node.newestGeneration.flatMap { node.connections[$0] }.flatMap {
                 $0.isOpenAtClient ? $0.localAddress : nil
             })
     }
@@ -219,9 +219,10 @@ extension Simulation {
     }
 
     private func reset(_ node: Node) {
-        for link in node.links.values.sorted(by: { $0.generation < $1.generation }) where link.isOpenAtClient {
-            sendDown(link, .closed(SignalingFailure("reset")))
-            if link.isOpenAtServer { sendUp(link, .closed) }
+        for connection in node.connections.values.sorted(by: { $0.generation < $1.generation })
+        where connection.isOpenAtClient {
+            sendDown(connection, .closed(SignalingFailure("reset")))
+            if connection.isOpenAtServer { sendUp(connection, .closed) }
         }
     }
 }

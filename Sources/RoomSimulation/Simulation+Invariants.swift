@@ -89,7 +89,9 @@ extension Simulation {
     private func inspectStatus(_ node: Node) {
         let isHealthy =
             node.signalingUpCuts == 0 && node.signalingDownCuts == 0
-            && node.links.values.contains { $0.isOpenAtClient && $0.isOpenAtServer && !$0.isDead && !isSilent($0) }
+            && node.connections.values.contains {
+                $0.isOpenAtClient && $0.isOpenAtServer && !$0.isDead && !isSilent($0)
+            }
         let isConnected = if case .connected = node.reading({ $0.signalingStatus }) { true } else { false }
         if isConnected, isHealthy { node.lastInTouch = now }
         node.calmSince = isConnected && isHealthy ? node.calmSince ?? now : nil
@@ -182,13 +184,13 @@ extension Simulation {
         guard living.count == 1, let endpoint = living.first else {
             return ["\(node.name) has \(living.count) connections to \(peer.name)"]
         }
-        guard works(endpoint.line), let other = endpoint.line.other(than: endpoint), other.remote == us else {
+        guard works(endpoint.pair), let other = endpoint.pair.other(than: endpoint), other.remote == us else {
             return ["\(node.name)'s connection to \(peer.name) carries nothing"]
         }
         guard let stream = node.streams[peer.id] else { return ["\(node.name) has no stream to \(peer.name)"] }
         let machine = stream.link.machine
         if machine.unacknowledged > 0 || stream.outbox.messageCount(on: .reliable) > 0 {
-            let pipe = endpoint.line.pipe(fromOfferer: endpoint.isOfferer)
+            let pipe = endpoint.pair.pipe(fromOfferer: endpoint.isOfferer)
             let next = machine.nextToTransmit.map { "\($0)" } ?? "none"
             let state = [
                 machine.isOpen ? "open" : "closed", stream.link.isReady ? "ready" : "not ready",

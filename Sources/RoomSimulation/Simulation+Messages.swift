@@ -21,50 +21,50 @@ extension Simulation {
 
     // MARK: Saying
 
-    func chat(_ index: Int, _ life: Int) {
+    func sendMessages(_ index: Int, _ life: Int) {
         let node = nodes[index]
         guard node.life == life, let chatter = scenario.chatter, now < lastChatter else { return }
         let pause = max(.milliseconds(50), random.duration(upTo: chatter * 2))
-        queue.push(.delivery(.chat(node: index, life: life)), at: now + pause)
+        queue.push(.delivery(.sendMessages(node: index, life: life)), at: now + pause)
         guard node.end == nil, node.suspendedUntil <= now else { return }
         let count = chance(0.05) ? 30 : chance(0.3) ? Int.random(in: 2...4, using: &random) : 1
         for id in node.streams.keys.sorted() {
             guard let stream = node.streams[id] else { continue }
-            for _ in 0..<count { say(stream, parts: chance(0.1) ? Int.random(in: 2...5, using: &random) : 1) }
+            for _ in 0..<count { sendReliable(stream, parts: chance(0.1) ? Int.random(in: 2...5, using: &random) : 1) }
             drain(stream, .reliable)
-            if chance(0.3) { sayPlain(stream) }
+            if chance(0.3) { sendPlain(stream) }
         }
     }
 
     /// Much at once, in parts.
-    func burst(_ stream: PeerStream) {
-        for _ in 0..<3 { say(stream, parts: 5) }
-        sayPlain(stream)
+    func sendBurst(_ stream: PeerStream) {
+        for _ in 0..<3 { sendReliable(stream, parts: 5) }
+        sendPlain(stream)
         drain(stream, .reliable)
     }
 
-    private func say(_ stream: PeerStream, parts: Int) {
+    private func sendReliable(_ stream: PeerStream, parts: Int) {
         let length = parts == 1 ? 24 : (parts - 1) * 55 + 20
         let number = ledgers[stream.outgoing].sent + 1
         switch accept(.init(ledger: stream.outgoing, channel: .reliable, number: number, length: length), stream) {
         case .accepted: ledgers[stream.outgoing].sent = number
-        case .dropped: stream.untold += 1
+        case .dropped: stream.unreported += 1
         case .full: inspectWait(stream)
         case .gone, .tooLarge: report("\(stream.node.name) cannot send to \(name(of: stream.remote))")
         }
     }
 
-    private func sayPlain(_ stream: PeerStream) {
+    private func sendPlain(_ stream: PeerStream) {
         for channel in [DeliveryChannel.unordered, .lossy] {
             let ledger = plainLedger(stream.outgoing, channel)
             for _ in 0..<Int.random(in: 1...3, using: &random) {
                 let number = plainLedgers[ledger].sent + 1
                 // Now and then one that turns out to be too large when its connection is there.
                 let length = number % 16 == 0 ? PeerStream.frameLimit + 1 : 20
-                let message = Utterance(ledger: stream.outgoing, channel: channel, number: number, length: length)
+                let message = TestMessage(ledger: stream.outgoing, channel: channel, number: number, length: length)
                 switch accept(message, stream) {
                 case .accepted: plainLedgers[ledger].sent = number
-                case .dropped: if channel == .unordered { stream.untold += 1 }
+                case .dropped: if channel == .unordered { stream.unreported += 1 }
                 case .full: inspectWait(stream)
                 case .tooLarge:
                     // Nobody has it.
@@ -78,7 +78,7 @@ extension Simulation {
         }
     }
 
-    private func accept(_ message: Utterance, _ stream: PeerStream) -> DeliveryOutbox.Outcome {
+    private func accept(_ message: TestMessage, _ stream: PeerStream) -> DeliveryOutbox.Outcome {
         withUnsafeTemporaryAllocation(byteCount: message.length, alignment: 8) { bytes in
             message.write(to: bytes)
             return stream.outbox.accept(
@@ -98,7 +98,7 @@ extension Simulation {
 
     func deliver(_ bytes: UnsafeRawBufferPointer, isText: Bool, on channel: DeliveryChannel, _ stream: PeerStream) {
         var sender: String { name(of: stream.remote) }
-        guard let message = Utterance(bytes), message.isText == isText else {
+        guard let message = TestMessage(bytes), message.isText == isText else {
             return report("\(stream.node.name) gets a torn message from \(sender), \(channel)")
         }
         guard message.ledger == stream.incoming, message.channel == channel else {
@@ -121,7 +121,7 @@ extension Simulation {
         messagesDelivered += 1
     }
 
-    private func deliverPlain(_ message: Utterance, _ stream: PeerStream) {
+    private func deliverPlain(_ message: TestMessage, _ stream: PeerStream) {
         let index = plainLedger(stream.incoming, message.channel)
         guard plainLedgers[index].open.remove(message.number) != nil else {
             let sender = name(of: stream.remote)
@@ -146,15 +146,15 @@ extension Simulation {
     /// Accepted messages were dropped.
     func noteDropped(_ count: Int, on channel: DeliveryChannel, of stream: PeerStream) {
         plainLedgers[plainLedger(stream.outgoing, channel)].dropped += UInt64(count)
-        if channel == .unordered { stream.untold += count }
+        if channel == .unordered { stream.unreported += count }
     }
 
     /// The application is told how many messages were given up while the connection was broken.
     func noteGivenUp(_ count: Int, of stream: PeerStream) {
-        if count != stream.untold {
-            report("\(stream.node.name) is told that \(count) messages were given up instead of \(stream.untold)")
+        if count != stream.unreported {
+            report("\(stream.node.name) is told that \(count) messages were given up instead of \(stream.unreported)")
         }
-        stream.untold = 0
+        stream.unreported = 0
     }
 
     /// The stream ends: the application is told how many messages were given up, with those of before.

@@ -14,27 +14,27 @@ extension Simulation {
     }
 
     /// The client has come back.
-    func repeatUp(_ link: Link, behind joined: Joined) {
-        let node = nodes[link.node]
+    func repeatUp(_ connection: SignalingConnection, behind joined: Joined) {
+        let node = nodes[connection.node]
         if !joined.isResumed { node.sentUp = [] }
         for envelope in node.sentUp where (envelope.sequence ?? .max) <= joined.received {
-            sendUp(link, .message(envelope))
+            sendUp(connection, .message(envelope))
         }
     }
 
     /// Sends a message of the server.
-    func sendDown(_ link: Link, _ envelope: Envelope<ServerMessage>) {
-        let node = nodes[link.node]
-        sendDown(link, .message(envelope))
+    func sendDown(_ connection: SignalingConnection, _ envelope: Envelope<ServerMessage>) {
+        let node = nodes[connection.node]
+        sendDown(connection, .message(envelope))
         if case .joined(let joined) = envelope.message {
-            link.joined = (joined.session, joined.epoch)
+            connection.joined = (joined.session, joined.epoch)
             if !joined.isResumed {
                 node.sentDown = []
-                link.server?.taken[joined.session] = nil
+                connection.server?.taken[joined.session] = nil
             }
-            let received = link.resume?.received ?? 0
+            let received = connection.resume?.received ?? 0
             for repeated in node.sentDown where (repeated.sequence ?? .max) <= received {
-                sendDown(link, .message(repeated))
+                sendDown(connection, .message(repeated))
             }
         } else if envelope.sequence != nil, scenario.repeats {
             node.sentDown.append(envelope)
@@ -43,17 +43,17 @@ extension Simulation {
     }
 
     /// Nobody is let in with an epoch that is older than one that its client has used.
-    func inspectEpoch(of link: Link) {
-        guard let resume = link.resume, let claims = authority.claims(ofSessionToken: resume.sessionToken),
-            let confirmed = link.server?.confirmed[claims.session], claims.epoch < confirmed
+    func inspectEpoch(of connection: SignalingConnection) {
+        guard let resume = connection.resume, let claims = authority.claims(ofSessionToken: resume.sessionToken),
+            let confirmed = connection.server?.confirmed[claims.session], claims.epoch < confirmed
         else { return }
-        report("\(nodes[link.node].name) is let in with epoch \(claims.epoch) after \(confirmed)")
+        report("\(nodes[connection.node].name) is let in with epoch \(claims.epoch) after \(confirmed)")
     }
 
     /// Checks that a message that has come before is acknowledged, and nothing else; a machine that did not run for a
     /// while also asks the server first.
     func inspectRepetition(_ event: RoomMachine.Event, _ actions: [RoomMachine.Action], of node: Node) {
-        guard case .received(let envelope, let generation) = event, node.links[generation] != nil else { return }
+        guard case .received(let envelope, let generation) = event, node.connections[generation] != nil else { return }
         if case .joined(let joined) = envelope.message, !joined.isResumed { node.taken = 0 }
         guard let sequence = envelope.sequence else { return }
         defer { node.taken = max(node.taken, sequence) }
@@ -72,16 +72,21 @@ extension Simulation {
         }
     }
 
-    func inspectRepetition(_ envelope: Envelope<ClientMessage>, _ actions: [ServerAction], from link: Link) {
-        guard let sequence = envelope.sequence, let session = link.joined?.session, let server = link.server else {
+    func inspectRepetition(
+        _ envelope: Envelope<ClientMessage>, _ actions: [ServerAction], from connection: SignalingConnection
+    ) {
+        guard let sequence = envelope.sequence, let session = connection.joined?.session, let server = connection.server
+        else {
             return
         }
         let taken = server.taken[session] ?? 0
         server.taken[session] = max(taken, sequence)
         guard sequence <= taken else { return }
         for action in actions {
-            if case .send(let answer, link.id) = action, case .ack = answer.message { continue }
-            report("the server acts on message \(sequence) of \(nodes[link.node].name), which came before: \(action)")
+            if case .send(let answer, connection.id) = action, case .ack = answer.message { continue }
+            report(
+                "the server acts on message \(sequence) of \(nodes[connection.node].name), which came before: \(action)"
+            )
         }
     }
 

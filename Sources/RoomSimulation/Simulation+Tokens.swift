@@ -60,7 +60,7 @@ extension Simulation {
     }
 
     /// The token service is back: what hung answers, too late or not.
-    func comeBack(providersOf node: Node) {
+    func releaseProviders(of node: Node) {
         if node.hangingProviders > 0, let request = node.tokenRequest {
             answer(node, request, chance(0.5) ? .token(isForced: true) : .failure, after: .milliseconds(5))
         }

@@ -15,9 +15,9 @@ package final class Simulation {
         /// The shell looks at its machine's network.
         case network(node: Int, life: Int)
         case token(node: Int, life: Int, request: UInt64, TokenAnswer)
-        case connect(Link, deadline: Timestamp)
-        case toServer(Link)
-        case toClient(Link)
+        case connect(SignalingConnection, deadline: Timestamp)
+        case toServer(SignalingConnection)
+        case toClient(SignalingConnection)
         case serverTimer(Server, at: Timestamp)
         case peer(PeerOccurrence)
         case delivery(DeliveryOccurrence)
@@ -47,10 +47,10 @@ package final class Simulation {
     var lastSplit: Timestamp?
     /// Nothing comes back from the (first) server's address, not even a refusal.
     var isServerSilent = false
-    var links: [ConnectionID: Link] = [:]
+    var connections: [ConnectionID: SignalingConnection] = [:]
     var lastConnection: UInt64 = 0
     var lastToken: UInt64 = 0
-    var lines: [PeerConnectionID: Line] = [:]
+    var pairs: [PeerConnectionID: PeerPair] = [:]
     var directory: [ParticipantID: Int] = [:]
     var ledgers: [Ledger] = []
     /// Two for each of them: of the unordered channel, and of the lossy one.
@@ -100,7 +100,7 @@ package final class Simulation {
             node.countsAttempts = !scenario.hidesAttempts || index.isMultiple(of: 2)
             nodes.append(node)
             queue.push(.start(index), at: index == 0 ? .zero : .zero + .milliseconds(200) + latency() * 20)
-            queue.push(.delivery(.chat(node: index, life: 0)), at: .zero + latency() * 50)
+            queue.push(.delivery(.sendMessages(node: index, life: 0)), at: .zero + latency() * 50)
         }
         for fault in faults {
             queue.push(.fault(fault), at: fault.at)
@@ -112,7 +112,7 @@ package final class Simulation {
 
     deinit {
         // What own each other.
-        for line in lines.values { line.dissolve() }
+        for pair in pairs.values { pair.dissolve() }
         for node in nodes {
             for stream in node.streams.values { stream.endpoint = nil }
             node.endpoints = [:]
@@ -151,7 +151,7 @@ package final class Simulation {
         while let (time, occurrence) = queue.pop(), time <= end {
             now = time
             steps += 1
-            happen(occurrence)
+            handle(occurrence)
             if violations.count >= 20 || steps > 2_000_000 { break }
             // Well for long enough after the last fault.
             if case .inspect = occurrence, let wellSince, now - max(wellSince, lastChatter) >= scenario.wellFor {
@@ -162,7 +162,7 @@ package final class Simulation {
         inspectEnd()
     }
 
-    private func happen(_ occurrence: Occurrence) {
+    private func handle(_ occurrence: Occurrence) {
         switch occurrence {
         case .start(let index): feed(nodes[index], .started)
         case .machine(let index, let life, let event):
@@ -185,15 +185,18 @@ package final class Simulation {
         case .token(let index, let life, let request, let answer):
             guard let node = awake(index, life, occurrence) else { return }
             tokenAnswered(node, request, answer)
-        case .connect(let link, let deadline): connect(link, deadline: deadline)
-        case .toServer(let link): arriveAtServer(link)
-        case .toClient(let link):
-            guard nodes[link.node].life != link.life || awake(link.node, link.life, occurrence) != nil else { return }
-            arriveAtClient(link)
+        case .connect(let connection, let deadline): connect(connection, deadline: deadline)
+        case .toServer(let connection): arriveAtServer(connection)
+        case .toClient(let connection):
+            guard
+                nodes[connection.node].life != connection.life
+                    || awake(connection.node, connection.life, occurrence) != nil
+            else { return }
+            arriveAtClient(connection)
         // An earlier deadline has taken the place of an older one.
         case .serverTimer(let server, let time): if server.timerAt == time { timerFired(of: server) }
-        case .peer(let occurrence): happen(occurrence)
-        case .delivery(let occurrence): happen(occurrence)
+        case .peer(let occurrence): handle(occurrence)
+        case .delivery(let occurrence): handle(occurrence)
         case .flap(let fault, let isCut): flap(fault, isCut: isCut)
         case .fault(let fault):
             note("begins: \(fault)")
@@ -251,7 +254,7 @@ package final class Simulation {
         inspectLateNews(event, actions, of: node)
         inspectAddresses(event, of: node)
         inspectRepetition(event, actions, of: node)
-        if case .transportConnected(let generation) = event, node.links[generation] == nil,
+        if case .transportConnected(let generation) = event, node.connections[generation] == nil,
             !actions.contains(.abortTransport(generation))
         {
             report("\(node.name) keeps a connection that it had given up")
@@ -262,13 +265,15 @@ package final class Simulation {
             if error.code == .staleEpoch { node.isStale = true }
             // Nobody else has its session. Of connections that are not counted, the server cannot know which is the
             // newer one.
-            if error.code == .replaced, node.links[generation] != nil, node.countsAttempts {
+            if error.code == .replaced, node.connections[generation] != nil, node.countsAttempts {
                 report("\(node.name)'s connection was replaced by an older one")
             }
         }
         if case .timerFired(.signaling(.attempt)) = event {
             for case .abortTransport(let generation) in actions {
-                guard let link = node.links[generation], now + node.clockOffset - link.openedAt < .seconds(5) else {
+                guard let connection = node.connections[generation],
+                    now + node.clockOffset - connection.openedAt < .seconds(5)
+                else {
                     continue
                 }
                 report("\(node.name) gives an attempt up before its time")
@@ -276,13 +281,13 @@ package final class Simulation {
         }
         if actions.count > 500 { report("\(node.name) does \(actions.count) things at once") }
         if case .received(let envelope, let generation) = event, case .joined(let joined) = envelope.message,
-            let link = node.links[generation]
+            let connection = node.connections[generation]
         {
-            repeatUp(link, behind: joined)
-            if joined.isResumed, node.stream !== link.server {
+            repeatUp(connection, behind: joined)
+            if joined.isResumed, node.stream !== connection.server {
                 report("\(node.name)'s session is resumed by a server that it was not in")
             }
-            node.stream = link.server
+            node.stream = connection.server
         }
         let session = node.membership?.session
         for action in actions { perform(action, of: node) }
@@ -297,18 +302,18 @@ package final class Simulation {
         case .closeTransport(let generation, _): close(generation, of: node)
         case .send(let envelope, let generation):
             node.sends.append(now)
-            guard let link = node.links[generation], link.isOpenAtClient else { return }
+            guard let connection = node.connections[generation], connection.isOpenAtClient else { return }
             var envelope = envelope
             if case .hello(var hello) = envelope.message {
                 if hello.resume?.mustRejoin == true, !node.isStale {
                     report("\(node.name) has lost its place in the stream")
                 }
                 if !node.countsAttempts { hello.resume?.attempt = 0 }
-                link.resume = hello.resume
+                connection.resume = hello.resume
                 envelope.message = .hello(hello)
             }
             if envelope.sequence != nil { note(envelope, sentBy: node) }
-            sendUp(link, .message(envelope))
+            sendUp(connection, .message(envelope))
         case .requestCredential(let forced): provideToken(node, forced: forced)
         // Nobody here has a provider.
         case .requestICEServers: break

@@ -263,12 +263,12 @@ private final class End {
         open(left, right)
         carry(left, right)
         _ = right.link.statusChanged(.recovering(.wait, attempt: 1, since: .zero), &right.outbox)
-        let before = right.link.takeNews()
+        let before = right.link.takeIsFirstSinceBreak()
         right.receive([1, 2, 3], on: ChannelID(rawValue: 99))
-        let foreign = right.link.takeNews()
+        let foreign = right.link.takeIsFirstSinceBreak()
         left.send("here", on: .lossy)
         carry(left, right)
-        let news = (right.link.takeNews(), right.link.takeNews())
+        let news = (right.link.takeIsFirstSinceBreak(), right.link.takeIsFirstSinceBreak())
         #expect(!before && !foreign && news == (true, false))
     }
 

@@ -98,7 +98,7 @@ import TransportValues
         var pair = Pair()
         pair.connect()
         pair.run(until: 20)
-        pair.act(.a) { $0.hurry(.networkChanged, now: $1, using: &$2, &$3) }
+        pair.act(.a) { $0.checkPath(.networkChanged, now: $1, using: &$2, &$3) }
         pair.run(until: 20.6)
         let actions = pair.fact(.a, .pathChanged(PeerPath(local: .host, remote: .host)))
         let incident = try #require(actions.incidents.first)
@@ -108,7 +108,7 @@ import TransportValues
                 == [.detected, .probed, .restartRequested, .described, .answered, .nominated, .connected, .recovered])
         // A probe that is answered leaves nothing behind.
         pair.run(until: 40)
-        pair.act(.a) { $0.hurry(.networkChanged, now: $1, using: &$2, &$3) }
+        pair.act(.a) { $0.checkPath(.networkChanged, now: $1, using: &$2, &$3) }
         pair.fact(.a, .liveness(.alive))
         pair.run(until: 50)
         pair.fact(.a, .state(.disconnected))

@@ -240,12 +240,12 @@ import TransportValues
 
     @Test func aChangeOfTheNetworkProbesAndRestartsWithoutAnAnswerOnly() {
         var alive = makeConnected()
-        #expect(alive.act(.a) { $0.hurry(.networkChanged, now: $1, using: &$2, &$3) }.probes == 1)
+        #expect(alive.act(.a) { $0.checkPath(.networkChanged, now: $1, using: &$2, &$3) }.probes == 1)
         #expect(alive.machines[.a]?.status == .connected(nil))
         alive.fact(.a, .liveness(.alive))
         #expect(alive.run(until: 30)[.a]?.restarts == 0)
         var silent = makeConnected()
-        silent.act(.a) { $0.hurry(.networkChanged, now: $1, using: &$2, &$3) }
+        silent.act(.a) { $0.checkPath(.networkChanged, now: $1, using: &$2, &$3) }
         #expect(silent.run(until: 20.4)[.a]?.restarts == 0)
         #expect(silent.run(until: 20.5)[.a]?.restarts == 1)
     }
@@ -484,7 +484,7 @@ import TransportValues
     /// A probe went unanswered before: an answer of the other side's signaling shows nothing of the path.
     @Test func aRestartForAnUnansweredProbeIsNotHealedByTheAnswer() {
         var pair = makeConnected()
-        pair.act(.a) { $0.hurry(.networkChanged, now: $1, using: &$2, &$3) }
+        pair.act(.a) { $0.checkPath(.networkChanged, now: $1, using: &$2, &$3) }
         #expect(pair.run(until: 22)[.a]?.restarts == 1)
         #expect(pair.actions[.a]?.incidents.isEmpty == true)
         #expect(pair.run(until: 24)[.a]?.restarts == 1, "again, since no path came of it")

@@ -99,7 +99,7 @@ private final class UnreliablePair {
             connections[side]?[id]?.isClosed = true
             act(side) { $0.handle(.closed(PeerFailure("failed")), of: id, now: $1, using: &$2, &$3) }
         case 3: act(side) { $0.restart(now: $1, using: &$2, &$3) }
-        case 4: act(side) { $0.hurry(.reconnectRequested, now: $1, using: &$2, &$3) }
+        case 4: act(side) { $0.checkPath(.reconnectRequested, now: $1, using: &$2, &$3) }
         default:
             // One of them rejoins: what was under way is lost, or comes over an older connection.
             for side in [Side.a, .b] {
@@ -238,7 +238,7 @@ private final class UnreliablePair {
             if candidate.usernameFragment != connections[side]?[id]?.remote {
                 complaints.append("\(side) takes a candidate of an earlier round: \(candidate)")
             }
-        case .updateICEServers, .probe, .diagnose, .tellServerIsBack, .tellLeaving, .tellUnheard: break
+        case .updateICEServers, .probe, .diagnose, .sendHint: break
         }
     }
 

@@ -64,9 +64,7 @@ struct Pair {
             if description.kind == .offer {
                 fact(side, .localDescription(SessionDescription(kind: .answer, text: "answer")), id)
             }
-        case .create, .close, .addRemoteCandidate, .updateICEServers, .probe, .diagnose, .tellServerIsBack,
-            .tellLeaving,
-            .tellUnheard:
+        case .create, .close, .addRemoteCandidate, .updateICEServers, .probe, .diagnose, .sendHint:
             break
         }
     }

@@ -54,9 +54,9 @@ import TransportValues
         #expect(attempts.deadline == at(2.5) && attempts.attempt == 1)
         attempts.begin(configuration, now: at(2.5))
         #expect(attempts.deadline == at(6))
-        attempts.hurry(at(7))
+        attempts.bringForward(to: at(7))
         #expect(attempts.deadline == at(6), "it is moved forward only")
-        attempts.hurry(at(4))
+        attempts.bringForward(to: at(4))
         #expect(attempts.deadline == at(4))
         #expect(
             !attempts.hasHadItsTime(configuration, now: at(59)) && attempts.hasHadItsTime(configuration, now: at(60)))

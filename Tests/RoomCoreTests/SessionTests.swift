@@ -137,7 +137,7 @@ import TransportValues
         driver.feed(.transportClosed(driver.generation, nil))
         driver.run(until: 2)
         let actions = driver.join(makeJoined(epoch: 2))
-        #expect(actions.contains(.peer(ParticipantID("z"), connection, .tellServerIsBack)))
+        #expect(actions.contains(.peer(ParticipantID("z"), connection, .sendHint(.serverIsBack))))
     }
 
     @Test func aRejoinThatFindsAnEmptyRoomWaitsForTheOthersAndMissesNobody() {
@@ -196,7 +196,7 @@ import TransportValues
         let commands = ids.map { id in
             actions.compactMap { if case .peer(id, _, let command) = $0 { command } else { nil } }
         }
-        #expect(commands == [[.close], [.tellLeaving, .close]])
+        #expect(commands == [[.close], [.sendHint(.leaving), .close]])
     }
 
     /// Seed 24229 of the simulation: the time was up while this process was stopped, and its news were unread.

@@ -253,7 +253,7 @@ import TransportValues
         let connection = try #require(driver.connection(to: ParticipantID("z")))
         driver.feed(.peer(ParticipantID("z"), connection, .state(.connected)))
         let actions = driver.feed(.peer(ParticipantID("z"), connection, .liveness(.suspect(since: driver.now))))
-        #expect(actions.contains(.peer(ParticipantID("z"), connection, .tellUnheard)))
+        #expect(actions.contains(.peer(ParticipantID("z"), connection, .sendHint(.unheard))))
     }
 
     @Test func duplicatesAreDroppedAndAcknowledged() {

@@ -239,14 +239,14 @@ import TransportValues
     @Test func dataIsUnacknowledgedAfterFourLooksWithoutProgress() {
         var watch = AcknowledgementWatch()
         for _ in 0..<4 {
-            watch.look(acknowledged: 7)
+            watch.sample(acknowledged: 7)
             #expect(!watch.isUnacknowledged)
         }
-        watch.look(acknowledged: 7)
+        watch.sample(acknowledged: 7)
         #expect(watch.isUnacknowledged)
-        watch.look(acknowledged: 8)
+        watch.sample(acknowledged: 8)
         #expect(!watch.isUnacknowledged)
-        for _ in 0..<9 { watch.look(acknowledged: nil) }
+        for _ in 0..<9 { watch.sample(acknowledged: nil) }
         #expect(!watch.isUnacknowledged)
     }
 }

@@ -1,7 +1,7 @@
 internal import RoomCore
 
 /// A message of an application: every byte of it is known, so that one that was torn or mixed is noticed.
-struct Utterance {
+struct TestMessage {
     /// Index of the ledger that it is counted in.
     var ledger: Int
     var channel: DeliveryChannel
