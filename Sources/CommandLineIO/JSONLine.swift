@@ -25,6 +25,10 @@ package struct JSONLine: Sendable {
     package mutating func add(_ name: String, _ values: [JSONLine]) {
         raw(name, "[" + values.map(\.finished).joined(separator: ",") + "]")
     }
+    package mutating func add(_ name: String, _ values: [String: String]) {
+        let members = values.sorted { $0.key < $1.key }.map { "\(Self.quote($0.key)):\(Self.quote($0.value))" }
+        raw(name, "{" + members.joined(separator: ",") + "}")
+    }
     package mutating func add(_ name: String, _ values: [String]) {
         raw(name, "[" + values.map(Self.quote).joined(separator: ",") + "]")
     }

@@ -7,6 +7,7 @@ extension MachineConfiguration {
     /// The part of an application's configuration that the machine decides by.
     init(_ hello: Hello, _ configuration: RoomConfiguration, peer capabilities: Capabilities) {
         self.init(room: hello.room, role: hello.role, name: hello.name)
+        waitsForRoom = hello.waitsForRoom
         metadata = hello.metadata
         self.capabilities = hello.capabilities
         hasCredentialProvider = configuration.token != nil

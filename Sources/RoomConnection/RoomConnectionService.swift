@@ -29,6 +29,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     private var isHandling = false
     private var runner: Task<Void, Never>?
     private var hasJoined = false
+    private var joinTimer: LoopTimer?
     private let join = Locked(Join())
     private let metrics = RoomMetrics()
 
@@ -73,18 +74,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     }
 
     nonisolated(nonsending) func waitUntilJoined(within deadline: Duration?) async throws(RoomError) {
-        var timer: UncheckedTimer?
-        if let deadline {
-            timer = await loop.run { [self] in
-                UncheckedTimer(
-                    loop.schedule(after: deadline) { [weak self] in
-                        self?.finishJoin(
-                            .failure(
-                                RoomError(
-                                    .timedOut, self?.timeoutMessage(deadline) ?? "timed out", isRetryable: true)))
-                    })
-            }
-        }
+        if let deadline { await loop.run { [self] in scheduleJoinTimeout(deadline) } }
         let id = join.withLock { $0.waiters.makeID() }
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
@@ -98,11 +88,22 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         } onCancel: {
             join.withLock { $0.waiters.remove(id) }?.resume()
         }
-        if let timer { loop.execute { timer.cancel() } }
+        if deadline != nil { loop.execute { [self] in joinTimer?.cancel() } }
         guard let outcome = join.withLock({ $0.outcome }) else {
             throw RoomError(.cancelled, "joining the room was cancelled")
         }
         try outcome.get()
+    }
+
+    /// Time during which the server lets this participant wait for the room does not count.
+    private func scheduleJoinTimeout(_ deadline: Duration) {
+        joinTimer = loop.schedule(after: deadline) { [weak self] in
+            guard let self else { return }
+            if case .connecting(_, _, let cause?) = hub.snapshot().signaling, cause.cause == .waitingForRoom {
+                return scheduleJoinTimeout(deadline)
+            }
+            finishJoin(.failure(RoomError(.timedOut, timeoutMessage(deadline), isRetryable: true)))
+        }
     }
 
     nonisolated(nonsending) func leave() async {
@@ -133,6 +134,8 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     }
 
     func update(metadata: [String: String]) { loop.execute { [self] in handle(.metadataUpdated(metadata)) } }
+
+    func update(attributes: [String: String]) { loop.execute { [self] in handle(.attributesUpdated(attributes)) } }
 
     func close(reason: String) { loop.execute { [self] in handle(.closeRequested(reason: reason)) } }
 
@@ -232,9 +235,10 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         case .peerLeft(let participant, _):
             peers.peerLeft(participant.id)
             updateRoster()
-        case .peerChanged(let participant):
+        case .peerChanged(let participant, _):
             peers.peerChanged(participant)
             updateRoster()
+        case .attributesChanged(let values, _): hub.update { $0.attributes = values }
         case .hostChanged(let host, _):
             hub.update { $0.isHost = $0.selfID == host }
             updateRoster()
@@ -303,12 +307,4 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         }
         return message
     }
-}
-
-/// Carries a loop's timer to code that only hands it back to the loop.
-private struct UncheckedTimer: @unchecked Sendable {
-    // SAFETY: cancelled only on the loop.
-    private let timer: LoopTimer
-    init(_ timer: LoopTimer) { self.timer = timer }
-    func cancel() { timer.cancel() }
 }

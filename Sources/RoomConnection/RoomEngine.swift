@@ -20,6 +20,7 @@ protocol RoomEngine: AnyObject, Sendable {
     func woke(after sleep: Duration)
     func restartPaths(to participant: ParticipantID?)
     func update(metadata: [String: String])
+    func update(attributes: [String: String])
     func close(reason: String)
     func kick(_ participant: ParticipantID, reason: String)
     nonisolated(nonsending) func statistics() async -> [ParticipantID: PeerConnectionStatistics]

@@ -12,6 +12,7 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
         var isHost = false
         var signaling = SignalingStatus.disconnected(cause: nil)
         var participants: [RoomParticipant] = []
+        var attributes: [String: String] = [:]
         var security: [ParticipantID: PeerSecurity] = [:]
     }
 

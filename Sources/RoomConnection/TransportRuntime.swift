@@ -63,15 +63,16 @@ public final class TransportRuntime: Sendable {
     /// - Parameters:
     ///   - name: The room's name: 1 to 128 bytes of UTF-8, without control, bidirectional and invisible characters.
     ///   - participant: The name to show to others, unique in the room. The rules for the room's name apply.
-    ///   - host: Whether to create the room as its host, or to join a room that exists.
+    ///   - host: `true` creates the room as its host, `false` joins a room that exists; `.awaited` joins it as soon as
+    ///     it exists, and `.ifFirst` creates the room or joins it.
     ///   - metadata: Shown to the others: at most 16 entries, keys of 64 bytes, values of 1024, 4096 in all.
     /// - Returns: The joined room. From here on it recovers from outages without end, until `leave()` or a terminal
     ///   refusal.
     /// - Throws: `RoomError` `.refused` with the server's code (`room_not_found`, `name_taken`, …), `.timedOut` when
-    ///   the server could not be reached within the configuration's `joinTimeout`, `.cancelled`, `.left` when the
+    ///   the server could not be reached within the configuration's `joinTimeout` (waiting for the room does not count), `.cancelled`, `.left` when the
     ///   runtime is stopping.
     public nonisolated(nonsending) func connect(
-        toRoom name: String, as participant: String, host: Bool = false, metadata: [String: String] = [:]
+        toRoom name: String, as participant: String, host: HostRole = .guest, metadata: [String: String] = [:]
     ) async throws(RoomError) -> Room {
         let room = try makeRoom(name: name, participant: participant, host: host, metadata: metadata)
         do throws(RoomError) {
@@ -87,7 +88,7 @@ public final class TransportRuntime: Sendable {
     /// Joins a room like `connect`, but returns at once: watch `room.events` for the join and for refusals. For
     /// programs that show the progress of the first connection.
     public nonisolated(nonsending) func open(
-        room name: String, as participant: String, host: Bool = false, metadata: [String: String] = [:]
+        room name: String, as participant: String, host: HostRole = .guest, metadata: [String: String] = [:]
     ) async throws(RoomError) -> Room {
         let room = try makeRoom(name: name, participant: participant, host: host, metadata: metadata)
         await room.start()
@@ -95,12 +96,13 @@ public final class TransportRuntime: Sendable {
     }
 
     private func makeRoom(
-        name: String, participant: String, host: Bool, metadata: [String: String]
+        name: String, participant: String, host: HostRole, metadata: [String: String]
     ) throws(RoomError) -> Room {
         let hello = Hello(
-            room: RoomName(name), role: host ? .host : .guest, name: participant, metadata: metadata,
+            room: RoomName(name), role: host.role, waitsForRoom: host == .awaited, name: participant,
+            metadata: metadata,
             capabilities: [
-                DeliveryProtocol.capability,
+                DeliveryProtocol.capability, RoomAttributes.capability,
                 DeliveryProtocol.messageLimitCapability(configuration.maximumMessageSize),
             ])
         // The registry's existentials are opened here, once per room: everything below is generic or concrete.

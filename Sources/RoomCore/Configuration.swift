@@ -6,6 +6,8 @@ package import TransportValues
 package struct MachineConfiguration: Sendable, Equatable {
     package var room: RoomName
     package var role: Hello.Role
+    /// A guest waits for a room that does not exist yet.
+    package var waitsForRoom = false
     /// The name to be shown; unique in the room.
     package var name: String
     package var metadata: [String: String] = [:]

@@ -77,7 +77,8 @@ package struct OutgoingStream: Sendable {
             switch entry.message {
             case .kick, .closeRoom: return entry
             case .update: return index == latestUpdate ? entry : nil
-            case .signal, .hello, .ack, .ping, .pong, .leave: return nil
+            // The host says the room's attributes again where the server does not know them.
+            case .signal, .updateRoom, .hello, .ack, .ping, .pong, .leave: return nil
             }
         }
         bytes = entries.reduce(0) { $0 + $1.size }
@@ -111,8 +112,13 @@ extension ClientMessage {
             }
         case .kick(let kick): return 64 + kick.reason.utf8.count
         case .closeRoom(let reason): return 64 + reason.utf8.count
-        case .update(let metadata): return metadata.reduce(64) { $0 + $1.key.utf8.count + $1.value.utf8.count + 8 }
+        case .update(let metadata): return metadata.estimatedSize
+        case .updateRoom(let attributes): return attributes.values.estimatedSize
         case .hello, .ack, .ping, .pong, .leave: return 64
         }
     }
+}
+
+extension [String: String] {
+    fileprivate var estimatedSize: Int { reduce(64) { $0 + $1.key.utf8.count + $1.value.utf8.count + 8 } }
 }

@@ -25,8 +25,9 @@ package struct Refusals: Sendable {
     package mutating func joined() { wasStale = false }
 
     /// `isGreeting`: the error answers a `hello`. `isFirstJoin`: this participant has never been in the room.
+    /// `waitsForRoom`: it waits for a room that does not exist yet.
     package mutating func judge(
-        _ error: ProtocolError, isGreeting: Bool, isFirstJoin: Bool, now: Timestamp
+        _ error: ProtocolError, isGreeting: Bool, isFirstJoin: Bool, waitsForRoom: Bool = false, now: Timestamp
     ) -> Verdict {
         guard error.isFatal || isGreeting else { return .report }
         let failure = SignalingFailure(error)
@@ -35,6 +36,8 @@ package struct Refusals: Sendable {
         case .roomClosed: return .end(.roomClosed(message: error.message))
         case .versionMismatch: return .end(.refused(failure))
         case .unauthorized, .tokenExpired: return .refreshCredential
+        // A server that does not let clients wait.
+        case .roomNotFound where waitsForRoom: return .tryAgain
         case .roomNotFound, .nameTaken, .roomExists, .roomFull:
             return isFirstJoin ? .end(.refused(failure)) : .tryAgain
         // It has the name now; this participant does not come back to fight for it.

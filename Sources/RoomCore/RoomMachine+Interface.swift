@@ -20,6 +20,8 @@ extension RoomMachine {
         /// The application asks for a new path, to one participant or to all.
         case restartRequested(ParticipantID?)
         case metadataUpdated([String: String])
+        /// The application sets the room's attributes.
+        case attributesUpdated([String: String])
         case kickRequested(ParticipantID, reason: String)
         case closeRequested(reason: String)
         case timerFired(TimerID)

@@ -54,6 +54,8 @@ package struct RoomMachine: Sendable {
     package var membership: RoomMembership? { session.membership }
     /// The others, in the order of their ids.
     package var participants: [Participant] { session.participants }
+    /// The room's attributes, as far as they are known.
+    package var attributes: [String: String] { session.attributes }
     package func peerStatus(of participant: ParticipantID) -> PeerStatus? { peers.status(of: participant) }
     /// Messages that wait for the server's acknowledgement or for a connection.
     package var queuedMessages: Int { signaling.queuedMessages }
@@ -100,6 +102,7 @@ package struct RoomMachine: Sendable {
             session.update(metadata: metadata)
             // Before the first join, `hello` carries it.
             if membership != nil { send(.update(metadata: metadata), now) }
+        case .attributesUpdated(let values): withSession { $0.update(attributes: values, &$1) }
         case .kickRequested(let participant, let reason):
             guard participants.contains(where: { $0.id == participant }) else {
                 actions.append(.emit(.error(.refused(.nobodyToKick))))
@@ -291,7 +294,8 @@ package struct RoomMachine: Sendable {
             withSession { $0.joined(joined, now: now, &$1) }
             agenda.add(.reviewPeers(known: known, isResumed: joined.isResumed))
         case .error(let error): refused(error, now)
-        case .peerJoined, .peerLeft, .peerChanged, .hostChanged, .signal, .iceServers, .ack, .ping, .pong, .goingAway:
+        case .peerJoined, .peerLeft, .peerChanged, .hostChanged, .roomChanged, .signal, .iceServers, .ack, .ping, .pong,
+            .goingAway, .waiting:
             withSession { $0.received(message, isReplayed: isReplayed, now: now, &$1) }
         }
     }
@@ -368,10 +372,14 @@ package struct RoomMachine: Sendable {
             agenda.add(.act(.cancelTimer(.peer(participant.id, .recovery))))
             agenda.add(.act(.cancelTimer(.peer(participant.id, .stall))))
             agenda.add(.act(.emit(.peerLeft(participant, reason: reason))))
-        case .peerChanged(let participant, let hasRejoined):
-            actions.append(.emit(.peerChanged(participant)))
+        case .peerChanged(let participant, let changes, let hasRejoined):
+            actions.append(.emit(.peerChanged(participant, changes)))
             withPeers { $0.changed(participant, hasRejoined: hasRejoined, now: now, using: &$1, &$2) }
         case .hostChanged(let participant, let term): actions.append(.emit(.hostChanged(participant, term: term)))
+        case .attributesChanged(let values, let changes):
+            actions.append(.emit(.attributesChanged(values, changes: changes)))
+        case .updateRoom(let attributes): send(.updateRoom(attributes), now)
+        case .updateRefused: actions.append(.emit(.error(.refused(.onlyTheHostSetsAttributes))))
         case .signal(let message): withPeers { $0.received(message, now: now, using: &$1, &$2) }
         case .iceServersChanged(let servers, let ttl):
             eachPeer { peer, _, generator, actions in
@@ -431,6 +439,9 @@ extension ProtocolError {
     fileprivate static let nobodyToKick = ProtocolError(
         code: .peerNotFound, message: "The room has no other participant with this id.", isRetryable: false,
         isFatal: false)
+
+    fileprivate static let onlyTheHostSetsAttributes = ProtocolError(
+        code: .notHost, message: "Only the room's host sets its attributes.", isRetryable: false, isFatal: false)
 
     fileprivate static func iceProviderFailed(_ failure: SignalingFailure) -> ProtocolError {
         ProtocolError(

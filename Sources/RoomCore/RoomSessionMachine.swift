@@ -14,7 +14,12 @@ package struct RoomSessionMachine: Sendable {
         case peerMissed(ParticipantID)
         case peerLeft(Participant, reason: LeaveReason)
         /// `hasRejoined`: its epoch is higher; what was in flight between us may be lost.
-        case peerChanged(Participant, hasRejoined: Bool)
+        case peerChanged(Participant, ParticipantChanges, hasRejoined: Bool)
+        case attributesChanged([String: String], changes: Set<String>)
+        /// Tell the server of the room's attributes: they are new, or it has lost them.
+        case updateRoom(RoomAttributes)
+        /// This participant is not the host, and sets no attributes.
+        case updateRefused
         case hostChanged(ParticipantID, term: HostTerm)
         case signal(Signal)
         /// `ttl`: how long they are good from now on.
@@ -56,6 +61,10 @@ package struct RoomSessionMachine: Sendable {
         var endedSessions: [SessionID] = []
         /// Of the latest host that was told. A server that has lost its state may for a while not know of it.
         var knownTerm: HostTerm = 0
+        /// The newest that are known.
+        var attributes = RoomAttributes()
+        /// What the server knows of them, as far as it has said.
+        var serverVersion: UInt64 = 0
 
         var sortedMembers: [Member] { members.values.sorted { $0.participant.id < $1.participant.id } }
     }
@@ -100,8 +109,8 @@ package struct RoomSessionMachine: Sendable {
         token: String?, received: SequenceNumber, mustRejoin: Bool, attempt: UInt64
     ) -> Hello {
         var hello = Hello(
-            room: configuration.room, role: configuration.role, name: configuration.name, metadata: metadata,
-            token: token, capabilities: configuration.capabilities)
+            room: configuration.room, role: configuration.role, waitsForRoom: configuration.waitsForRoom,
+            name: configuration.name, metadata: metadata, token: token, capabilities: configuration.capabilities)
         if case .inside(let stay) = state, presentsSession {
             hello.resume = Resume(
                 sessionToken: stay.sessionToken, received: received, mustRejoin: mustRejoin, attempt: attempt)
@@ -148,6 +157,12 @@ package struct RoomSessionMachine: Sendable {
         stay.patience = min(max(joined.grace, .zero), configuration.recovery.budgets.absence)
         withICE(&actions) { $0.received(joined.iceServers, now: now, &$1) }
         reconcile(joined.roster, kind, of: &stay, now: now, &actions)
+        stay.serverVersion = joined.attributes.version
+        // A server that has lost its state knows less than we do.
+        if kind != .rejoined || joined.attributes.version >= stay.attributes.version {
+            adopt(joined.attributes, by: &stay, &actions)
+        }
+        restoreAttributes(of: &stay, &actions)
         state = .inside(stay)
         scheduleTimer(&actions)
     }
@@ -197,7 +212,10 @@ package struct RoomSessionMachine: Sendable {
         stay.members[participant.id] = Member(participant: participant)
         let hasRejoined = participant.epoch > member.participant.epoch
         if member.participant != participant {
-            actions.append(.peerChanged(participant, hasRejoined: hasRejoined && member.missedUntil == nil))
+            actions.append(
+                .peerChanged(
+                    participant, ParticipantChanges(from: member.participant, to: participant),
+                    hasRejoined: hasRejoined && member.missedUntil == nil))
         }
         if member.missedUntil != nil { actions.append(.peerReturned(participant)) }
     }
@@ -210,8 +228,8 @@ package struct RoomSessionMachine: Sendable {
     ) {
         guard case .inside(var stay) = state else { return }
         switch message {
-        case .peerJoined, .peerChanged, .peerLeft, .hostChanged: if isReplayed { return }
-        case .signal, .iceServers, .joined, .ack, .ping, .pong, .goingAway, .error: break
+        case .peerJoined, .peerChanged, .peerLeft, .hostChanged, .roomChanged: if isReplayed { return }
+        case .signal, .iceServers, .joined, .waiting, .ack, .ping, .pong, .goingAway, .error: break
         }
         switch message {
         case .peerJoined(var participant), .peerChanged(var participant):
@@ -241,14 +259,47 @@ package struct RoomSessionMachine: Sendable {
             stay.host = id
             for other in stay.members.keys { stay.members[other]?.participant.isHost = other == id }
             if !isKnown { actions.append(.hostChanged(id, term: term)) }
+            restoreAttributes(of: &stay, &actions)
+        case .roomChanged(let attributes):
+            stay.serverVersion = attributes.version
+            if attributes.version >= stay.attributes.version { adopt(attributes, by: &stay, &actions) }
         case .signal(let signal):
             guard stay.members[signal.peer]?.participant.session == signal.session else { return }
             actions.append(.signal(signal))
         case .iceServers(let list): withICE(&actions) { $0.received(list, now: now, &$1) }
-        case .joined, .ack, .ping, .pong, .goingAway, .error: return
+        case .joined, .waiting, .ack, .ping, .pong, .goingAway, .error: return
         }
         state = .inside(stay)
         scheduleTimer(&actions)
+    }
+
+    // MARK: The room's attributes
+
+    /// The newest attributes of the room that are known.
+    package var attributes: [String: String] {
+        if case .inside(let stay) = state { stay.attributes.values } else { [:] }
+    }
+
+    /// The application sets the attributes.
+    package mutating func update(attributes values: [String: String], _ actions: inout [Action]) {
+        guard case .inside(var stay) = state, stay.membership.isHost else { return actions.append(.updateRefused) }
+        guard !values.hasSameBytes(as: stay.attributes.values) else { return }
+        adopt(RoomAttributes(version: stay.attributes.version + 1, values: values), by: &stay, &actions)
+        restoreAttributes(of: &stay, &actions)
+        state = .inside(stay)
+    }
+
+    private func adopt(_ new: RoomAttributes, by stay: inout Stay, _ actions: inout [Action]) {
+        let changes = new.values.keysChanged(since: stay.attributes.values)
+        stay.attributes = new
+        if !changes.isEmpty { actions.append(.attributesChanged(new.values, changes: changes)) }
+    }
+
+    /// The host tells a server that does not know the newest attributes.
+    private func restoreAttributes(of stay: inout Stay, _ actions: inout [Action]) {
+        guard stay.membership.isHost, stay.serverVersion < stay.attributes.version else { return }
+        stay.serverVersion = stay.attributes.version
+        actions.append(.updateRoom(stay.attributes))
     }
 
     /// This machine has slept for so long: credentials have aged, and nobody is given up before there was time for
@@ -362,7 +413,9 @@ package struct RoomSessionMachine: Sendable {
 
     /// Decides about an error of the server. `isGreeting`: it answers the `hello`.
     package mutating func judge(_ error: ProtocolError, isGreeting: Bool, now: Timestamp) -> Refusals.Verdict {
-        refusals.judge(error, isGreeting: isGreeting, isFirstJoin: membership == nil, now: now)
+        refusals.judge(
+            error, isGreeting: isGreeting, isFirstJoin: membership == nil, waitsForRoom: configuration.waitsForRoom,
+            now: now)
     }
 
     /// There is no other credential. A server that lost its key cannot know the session token: one more attempt is made

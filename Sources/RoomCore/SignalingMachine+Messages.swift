@@ -67,13 +67,31 @@ extension SignalingMachine {
         _ message: ServerMessage, _ greeting: Greeting, now: Timestamp, using generator: inout SeededGenerator,
         _ actions: inout [Action]
     ) {
+        if let patience = greeting.waiting { wait(patience, greeting, now: now, &actions) }
         switch message {
+        case .waiting(let interval, let deadline):
+            wait(interval + deadline, greeting, now: now, &actions)
+            cause = .waitingForRoom
+            changeStatus(.connecting(attempt: attempt, nextAttemptAt: nil, cause: cause), &actions)
         case .joined(let joined): enter(joined, greeting, now: now, using: &generator, &actions)
         case .error: actions.append(.deliver(message, isReplayed: false))
         case .goingAway(let window): goAway(window, now: now, using: &generator, &actions)
         case .ping(let id): actions.append(.send(Envelope(.pong(id: id)), greeting.generation))
-        case .pong, .ack, .iceServers, .peerJoined, .peerLeft, .peerChanged, .hostChanged, .signal: break
+        case .pong, .ack, .iceServers, .peerJoined, .peerLeft, .peerChanged, .hostChanged, .roomChanged, .signal:
+            break
         }
+    }
+
+    /// The room does not exist yet: the server says something before `patience` is over, or is gone.
+    private mutating func wait(
+        _ patience: Duration, _ greeting: Greeting, now: Timestamp, _ actions: inout [Action]
+    ) {
+        var greeting = greeting
+        greeting.waiting = patience
+        greeting.startedAt = now
+        greeting.deadline = now + patience
+        state = .greeting(greeting)
+        actions.append(.scheduleTimer(.attempt, at: greeting.deadline))
     }
 
     private mutating func enter(
@@ -130,9 +148,9 @@ extension SignalingMachine {
             guard case .connected(var connected) = state else { return }
             connected.liveness.pong(id: id)
             state = .connected(connected)
-        case .joined: break
+        case .joined, .waiting: break
         case .goingAway(let window): goAway(window, now: now, using: &generator, &actions)
-        case .peerJoined, .peerLeft, .peerChanged, .hostChanged, .signal, .iceServers, .error:
+        case .peerJoined, .peerLeft, .peerChanged, .hostChanged, .roomChanged, .signal, .iceServers, .error:
             let isReplayed = envelope.sequence.map { $0 <= connected.replayedUpTo } ?? false
             actions.append(.deliver(envelope.message, isReplayed: isReplayed))
         }

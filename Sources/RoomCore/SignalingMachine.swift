@@ -57,6 +57,8 @@ package struct SignalingMachine: Sendable {
         var generation: ConnectionGeneration
         var startedAt: Timestamp
         var deadline: Timestamp
+        /// The server keeps the hello until the room exists: how long it may be silent meanwhile.
+        var waiting: Duration?
     }
     struct Connected: Sendable {
         var generation: ConnectionGeneration

@@ -9,6 +9,7 @@ extension ClientMessage {
                     participant: ParticipantID(try fields.identifier("participant")),
                     reason: try fields.freeText("reason", limit: Limits.reason) ?? ""))
         case "update": self = .update(metadata: try fields.metadata())
+        case "updateRoom": self = .updateRoom(try RoomAttributes(fields))
         case "ack": self = .ack(received: try fields.integer("received"))
         case "ping": self = .ping(id: try fields.integer("id"))
         case "pong": self = .pong(id: try fields.integer("id"))
@@ -34,6 +35,9 @@ extension ClientMessage {
         case .update(let metadata):
             json.member("type", "update")
             json.member("metadata", metadata)
+        case .updateRoom(let attributes):
+            json.member("type", "updateRoom")
+            attributes.write(to: &json)
         case .ack(let received):
             json.member("type", "ack")
             json.member("received", received)
@@ -61,10 +65,11 @@ extension Hello {
             throw .versionMismatch(from: lowest, to: highest)
         }
         guard let role = Role(rawValue: try fields.string("role", limit: 16)) else {
-            throw fields.wrong("role", "is neither host nor guest")
+            throw fields.wrong("role", "is none of host, guest and first")
         }
         self.init(
             room: RoomName(try fields.name("room", limit: Limits.roomName)), role: role,
+            waitsForRoom: try fields.boolean("wait", default: false),
             name: try fields.name("name", limit: Limits.participantName),
             metadata: try fields.metadata(),
             token: try fields.optionalString("token", limit: Limits.token, .token, minimum: 1),
@@ -79,6 +84,7 @@ extension Hello {
         json.member("minimumVersion", minimumVersion)
         json.member("room", room.rawValue)
         json.member("role", role.rawValue)
+        if waitsForRoom { json.member("wait", true) }
         json.member("name", name)
         json.member("metadata", metadata)
         json.member("token", token)

@@ -8,6 +8,9 @@ public enum ClientMessage: Sendable, Hashable {
     case kick(Kick)
     /// New metadata of the sender; numbered and acknowledged.
     case update(metadata: [String: String])
+    /// The host sets the room's attributes; numbered and acknowledged. The server makes the version higher than every
+    /// one that it knows; one that has lost its state goes on from the one given here.
+    case updateRoom(RoomAttributes)
     /// All of the server's numbered messages up to `received` have arrived.
     case ack(received: SequenceNumber)
     /// Requests a `pong` with the same id, as evidence of life.
@@ -28,6 +31,9 @@ public struct Hello: Sendable, Hashable {
         case host
         /// Joins a room that exists.
         case guest
+        /// Creates the room as its host where there is none, else joins it as a guest. A join token for one role
+        /// decides.
+        case first
     }
     /// The highest version that the client speaks.
     public var version = protocolVersion
@@ -35,8 +41,10 @@ public struct Hello: Sendable, Hashable {
     public var minimumVersion = protocolVersion
     /// The room.
     public var room: RoomName
-    /// Host or guest. Ignored with `resume`.
+    /// Host, guest, or whichever is possible. Ignored with `resume`.
     public var role: Role
+    /// Whether a guest waits for a room that does not exist yet. Ignored with `resume`.
+    public var waitsForRoom: Bool
     /// The name to show; unique in a room.
     public var name: String
     /// The metadata that the participant shows to others.
@@ -50,11 +58,12 @@ public struct Hello: Sendable, Hashable {
 
     /// Creates a hello of this version.
     public init(
-        room: RoomName, role: Role, name: String, metadata: [String: String] = [:], token: String? = nil,
-        resume: Resume? = nil, capabilities: [String] = []
+        room: RoomName, role: Role, waitsForRoom: Bool = false, name: String, metadata: [String: String] = [:],
+        token: String? = nil, resume: Resume? = nil, capabilities: [String] = []
     ) {
         self.room = room
         self.role = role
+        self.waitsForRoom = waitsForRoom
         self.name = name
         self.metadata = metadata
         self.token = token

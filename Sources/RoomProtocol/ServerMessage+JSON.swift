@@ -15,6 +15,10 @@ extension ServerMessage {
             self = .hostChanged(
                 ParticipantID(try fields.identifier("participant")), term: try fields.integer("hostTerm"),
                 sessionToken: try fields.string("sessionToken", limit: Limits.sessionToken, .token, minimum: 1))
+        case "waiting":
+            self = .waiting(
+                pingInterval: try fields.duration("pingInterval"), pingDeadline: try fields.duration("pingDeadline"))
+        case "roomChanged": self = .roomChanged(try RoomAttributes(fields))
         case "signal": self = .signal(try Signal(fields))
         case "iceServers": self = .iceServers(try ICEServerList(fields))
         case "ack": self = .ack(received: try fields.integer("received"))
@@ -48,6 +52,13 @@ extension ServerMessage {
             json.member("participant", participant.rawValue)
             json.member("hostTerm", term)
             json.member("sessionToken", sessionToken)
+        case .waiting(let pingInterval, let pingDeadline):
+            json.member("type", "waiting")
+            json.member("pingInterval", pingInterval)
+            json.member("pingDeadline", pingDeadline)
+        case .roomChanged(let attributes):
+            json.member("type", "roomChanged")
+            attributes.write(to: &json)
         case .signal(let signal):
             json.member("type", "signal")
             signal.write(to: &json)
@@ -87,7 +98,8 @@ extension Joined {
             hostTerm: try fields.integer("hostTerm"), isResumed: try fields.boolean("resumed"),
             received: try fields.optionalInteger("received") ?? 0, sent: try fields.optionalInteger("sent"),
             sessionToken: try fields.string("sessionToken", limit: Limits.sessionToken, .token, minimum: 1),
-            roster: roster, iceServers: try ICEServerList(fields.object("iceServers")),
+            roster: roster, attributes: try fields.hasField("attributes") ? RoomAttributes(fields) : RoomAttributes(),
+            iceServers: try ICEServerList(fields.object("iceServers")),
             pingInterval: try fields.duration("pingInterval"), pingDeadline: try fields.duration("pingDeadline"),
             grace: try fields.duration("grace"))
     }
@@ -104,6 +116,7 @@ extension Joined {
         json.member("sent", sent)
         json.member("sessionToken", sessionToken)
         json.array("roster", roster) { json, entry in json.object { entry.write(to: &$0) } }
+        if attributes.version > 0 { attributes.write(to: &json) }
         json.member("iceServers") { iceServers.write(to: &$0) }
         json.member("pingInterval", pingInterval)
         json.member("pingDeadline", pingDeadline)

@@ -2,6 +2,10 @@
 public enum ServerMessage: Sendable, Hashable {
     /// The answer to `hello`.
     case joined(Joined)
+    /// The room does not exist yet, and the client's `hello` waits for it: `joined` or an error follows when it does.
+    /// Meanwhile the server sends a `ping` whenever it has heard nothing for `pingInterval`; a client that has heard
+    /// nothing for both durations together reconnects.
+    case waiting(pingInterval: Duration, pingDeadline: Duration)
     /// A participant has joined. Numbered and acknowledged, as are `peerLeft`, `peerChanged`, `hostChanged` and
     /// `signal`.
     case peerJoined(Participant)
@@ -12,6 +16,8 @@ public enum ServerMessage: Sendable, Hashable {
     /// The host has changed. `sessionToken` is the receiver's own, newly signed: when the server loses its state, the
     /// highest term wins, so everybody must be able to prove this one. A secret.
     case hostChanged(ParticipantID, term: HostTerm, sessionToken: String)
+    /// The room's attributes have changed. For clients with the capability `attributes.v1`; numbered and acknowledged.
+    case roomChanged(RoomAttributes)
     /// A signal from another participant; the server sets `peer`.
     case signal(Signal)
     /// Fresh ICE servers outside of a join.
@@ -54,6 +60,8 @@ public struct Joined: Sendable, Hashable {
     public var sessionToken: String
     /// All other participants at this time.
     public var roster: [Participant]
+    /// The attributes of the room at this time.
+    public var attributes: RoomAttributes
     /// The ICE servers, valid from now on for their time to live.
     public var iceServers: ICEServerList
     /// The silence after which a client pings. It closes the connection `pingDeadline` later.
@@ -67,8 +75,9 @@ public struct Joined: Sendable, Hashable {
     public init(
         version: Int = protocolVersion, participant: ParticipantID, session: SessionID, epoch: Epoch, isHost: Bool,
         hostTerm: HostTerm, isResumed: Bool, received: SequenceNumber = 0, sent: SequenceNumber? = nil,
-        sessionToken: String, roster: [Participant], iceServers: ICEServerList, pingInterval: Duration = .seconds(5),
-        pingDeadline: Duration = .seconds(5), grace: Duration
+        sessionToken: String, roster: [Participant], attributes: RoomAttributes = RoomAttributes(),
+        iceServers: ICEServerList, pingInterval: Duration = .seconds(5), pingDeadline: Duration = .seconds(5),
+        grace: Duration
     ) {
         self.version = version
         self.participant = participant
@@ -81,6 +90,7 @@ public struct Joined: Sendable, Hashable {
         self.sent = sent
         self.sessionToken = sessionToken
         self.roster = roster
+        self.attributes = attributes
         self.iceServers = iceServers
         self.pingInterval = pingInterval
         self.pingDeadline = pingDeadline

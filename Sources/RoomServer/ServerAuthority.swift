@@ -48,7 +48,7 @@ struct ServerAuthority: RoomAuthority {
         if let name = token.name, !name.hasSameBytes(as: hello.name) {
             throw .unauthorized("The join token is for another name.")
         }
-        if let role = token.role, role.rawValue != hello.role.rawValue {
+        if let role = token.role, hello.role != .first, role.rawValue != hello.role.rawValue {
             throw .unauthorized("The join token is for the role \(role.rawValue).")
         }
         return Admission(ownsName: token.name != nil, role: token.role.map { $0 == .host ? .host : .guest })

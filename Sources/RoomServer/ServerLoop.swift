@@ -147,7 +147,7 @@ final class ServerLoop {
     private func encode(_ envelope: Envelope<ServerMessage>) -> [UInt8] {
         let body: EncodedBody
         switch envelope.message {
-        case .peerJoined, .peerLeft, .peerChanged, .goingAway:
+        case .peerJoined, .peerLeft, .peerChanged, .roomChanged, .goingAway:
             if let shared, shared.message == envelope.message {
                 body = shared.body
             } else {

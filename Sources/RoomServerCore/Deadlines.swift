@@ -11,6 +11,7 @@ struct Deadlines: Sendable {
         case grace(RoomName, ParticipantID)
         case acknowledgement(RoomName, ParticipantID)
         case update(RoomName, ParticipantID)
+        case attributes(RoomName)
         case room(RoomName)
     }
 

@@ -6,12 +6,15 @@ package import TransportValues
 /// A pure value: connections, decoded messages and the time go in, actions come out. The shell owns the sockets. It
 /// calls `timePassed` when `nextDeadline` has come; calling it early or late is harmless.
 ///
-/// A connection can transition: open → joined (hello) → forgotten; open → forgotten (refused, too late, closed). A
-/// machine can transition: serving → draining.
+/// A connection can transition: open → joined (hello) → forgotten; open → waiting (hello of a guest that comes before
+/// its room) → joined; open or waiting → forgotten (refused, too late, closed). A machine can transition: serving →
+/// draining.
 package struct RoomServerMachine: Sendable {
     private struct Connection: Sendable {
         enum Phase: Sendable {
             case waitingForHello(until: Timestamp)
+            /// Its hello waits for a room that does not exist yet.
+            case waitingForRoom(Hello)
             case joined(RoomName, ParticipantID)
         }
         var phase: Phase
@@ -25,6 +28,7 @@ package struct RoomServerMachine: Sendable {
     private var connections: [ConnectionID: Connection] = [:]
     private var handshakes = 0
     private var rooms: [RoomName: ServerRoom] = [:]
+    private var waitingRoom = WaitingRoom()
     private var lastPing: UInt64 = 0
     private var goingAway: RetryWindow?
     private var effects: Effects
@@ -103,6 +107,7 @@ package struct RoomServerMachine: Sendable {
         guard let connection = connections.removeValue(forKey: id) else { return }
         switch connection.phase {
         case .waitingForHello: handshakes -= 1
+        case .waitingForRoom(let hello): waitingRoom.remove(id, from: hello.room)
         case .joined(let room, let participant): rooms[room]?.disconnected(participant, id, &effects)
         }
     }
@@ -135,14 +140,14 @@ package struct RoomServerMachine: Sendable {
         guard let phase = admit(id, bytes: bytes) else { return effects.takeActions() }
         switch (phase, envelope.message) {
         case (.waitingForHello, .hello(let hello)):
-            do throws(ProtocolError) {
-                let participant = try greet(hello, id)
-                handshakes -= 1
-                connections[id]?.phase = .joined(hello.room, participant)
-                effects.deadlines.schedule(.connection(id), at: now + effects.limits.pingInterval)
-            } catch {
-                refuse(error, id)
-            }
+            greet(hello, id)
+            admitWaiting()
+        case (.waitingForRoom, .ping(let ping)): effects.send(.pong(id: ping), to: id)
+        case (.waitingForRoom, .pong): break
+        case (.waitingForRoom, .leave):
+            effects.actions.append(.close(id, .normal))
+            forget(id)
+        case (.waitingForRoom, _): refuse(.malformed("A client that waits for its room sends only ping and pong."), id)
         case (.waitingForHello, .ping(let ping)): effects.send(.pong(id: ping), to: id)
         case (.waitingForHello, _): refuse(.malformed("The first message of a connection is hello."), id)
         case (.joined, .hello): refuse(.malformed("The second hello of a connection."), id)
@@ -170,7 +175,7 @@ package struct RoomServerMachine: Sendable {
         heard(from: id)
         guard let phase = admit(id, bytes: bytes) else { return effects.takeActions() }
         switch phase {
-        case .waitingForHello: refuse(error, id)
+        case .waitingForHello, .waitingForRoom: refuse(error, id)
         case .joined(let room, let participant):
             do throws(ProtocolError) {
                 // Counted as received, or it would come again with every resume.
@@ -197,7 +202,7 @@ package struct RoomServerMachine: Sendable {
         let cost = 1 + bytes / limits.bytesPerMessage
         let isAllowed =
             switch phase {
-            case .waitingForHello:
+            case .waitingForHello, .waitingForRoom:
                 connections[id]?.bucket
                     .take(cost, rate: limits.messagesPerSecond, burst: limits.messageBurst, now: effects.now)
             case .joined(let room, let participant):
@@ -220,6 +225,8 @@ package struct RoomServerMachine: Sendable {
             let connection = try rooms[room]?.kick(kick, by: participant, sequence: envelope.sequence, &effects)
             if let connection { connections[connection] = nil }
         case .update(let metadata): rooms[room]?.roster.update(metadata, of: participant, &effects)
+        case .updateRoom(let attributes):
+            try rooms[room]?.update(attributes, by: participant, sequence: envelope.sequence, &effects)
         case .ack(let received):
             _ = try rooms[room]?.roster.take(sequence: nil, ack: received, from: participant, &effects)
         case .ping(let ping): rooms[room]?.roster.transmit(.pong(id: ping), nil, to: participant, &effects)
@@ -239,7 +246,47 @@ package struct RoomServerMachine: Sendable {
 
     // MARK: Hello
 
-    private mutating func greet(_ hello: Hello, _ id: ConnectionID) throws(ProtocolError) -> ParticipantID {
+    /// Answers a hello: lets the client in, lets it wait for its room, or refuses it.
+    private mutating func greet(_ hello: Hello, _ id: ConnectionID) {
+        let isNew = rooms[hello.room] == nil
+        do throws(ProtocolError) {
+            if let participant = try enter(hello, id) {
+                waitingRoom.opened(hello.room)
+                leaveHandshake(id, for: .joined(hello.room, participant))
+                effects.deadlines.schedule(.connection(id), at: effects.now + effects.limits.pingInterval)
+            } else {
+                leaveHandshake(id, for: .waitingForRoom(hello))
+                waitingRoom.add(id, for: hello.room)
+                let limits = effects.limits
+                effects.send(.waiting(pingInterval: limits.pingInterval, pingDeadline: limits.pingDeadline), to: id)
+                effects.deadlines.schedule(.connection(id), at: effects.now + limits.pingInterval)
+            }
+        } catch {
+            if isNew, rooms[hello.room]?.roster.members.isEmpty == true { removeRoom(hello.room) }
+            refuse(error, id)
+        }
+    }
+
+    private mutating func removeRoom(_ name: RoomName) {
+        rooms[name] = nil
+        effects.departures.roomRemoved(name)
+    }
+
+    private mutating func leaveHandshake(_ id: ConnectionID, for phase: Connection.Phase) {
+        if case .waitingForHello = connections[id]?.phase { handshakes -= 1 }
+        connections[id]?.phase = phase
+    }
+
+    /// Lets those in that have waited for a room that was created, in the order in which they came.
+    private mutating func admitWaiting() {
+        for id in waitingRoom.takeAdmitted() {
+            guard case .waitingForRoom(let hello)? = connections[id]?.phase else { continue }
+            greet(hello, id)
+        }
+    }
+
+    /// Nil: the room does not exist, and the client waits for it.
+    private mutating func enter(_ hello: Hello, _ id: ConnectionID) throws(ProtocolError) -> ParticipantID? {
         defer {
             for connection in effects.replaced { connections[connection] = nil }
             effects.replaced = []
@@ -257,18 +304,27 @@ package struct RoomServerMachine: Sendable {
             participant = try rooms[hello.room]?.comeBack(hello, resume, claims, id, &effects)
         } else {
             let admission = try effects.authority.authorize(hello)
+            var hello = hello
+            hello.role = role(of: hello, admission)
             switch (hello.role, rooms[hello.room]) {
-            case (.guest, nil): throw .roomNotFound
             case (.host, nil): try makeRoom(hello.room)
-            case (.host, .some(let room))
-            where !room.roster.members.isEmpty && !room.yieldsHost(to: hello, admission, effects):
-                throw .roomExists
-            case (.host, .some), (.guest, .some): break
+            case (_, nil):
+                guard hello.waitsForRoom else { throw .roomNotFound }
+                return nil
+            case (.host, .some(let room)) where !room.isFree(for: hello, admission, effects): throw .roomExists
+            case (_, .some): break
             }
             participant = try rooms[hello.room]?.join(hello, admission, id, &effects)
         }
         guard let participant else { throw .roomNotFound }
         return participant
+    }
+
+    /// The role in which a client comes in that has left it open.
+    private func role(of hello: Hello, _ admission: Admission) -> Hello.Role {
+        guard hello.role == .first else { return hello.role }
+        let isFree = rooms[hello.room]?.isFree(for: hello, admission, effects) ?? true
+        return isFree && admission.role != .guest ? .host : .guest
     }
 
     private mutating func makeRoom(_ name: RoomName) throws(ProtocolError) {
@@ -291,10 +347,9 @@ package struct RoomServerMachine: Sendable {
             case .acknowledgement(let room, let participant):
                 rooms[room]?.roster.acknowledgementDeadline(participant, &effects)
             case .update(let room, let participant): rooms[room]?.roster.sendUpdate(of: participant, &effects)
+            case .attributes(let room): rooms[room]?.sendAttributes(&effects)
             case .room(let name):
-                guard rooms[name]?.roomDeadline(&effects) == true else { continue }
-                rooms[name] = nil
-                effects.departures.roomRemoved(name)
+                if rooms[name]?.roomDeadline(&effects) == true { removeRoom(name) }
             }
         }
         return effects.takeActions()
@@ -302,29 +357,39 @@ package struct RoomServerMachine: Sendable {
 
     private mutating func connectionDeadline(_ id: ConnectionID) {
         guard let connection = connections[id] else { return }
-        let limits = effects.limits
         switch connection.phase {
         case .waitingForHello(let until):
             guard until <= effects.now else { return effects.deadlines.schedule(.connection(id), at: until) }
             var error = ProtocolError.malformed("No hello has come in time.")
             error.isRetryable = true
             refuse(error, id)
+        case .waitingForRoom: checkLiveness(of: id, connection) { $0.effects.send(.ping(id: $0.lastPing), to: id) }
         case .joined(let room, let participant):
             rooms[room]?.roster.refreshICEServers(of: participant, &effects)
             rooms[room]?.renewToken(of: participant, &effects)
-            if let pingedAt = connection.pingedAt {
-                let end = pingedAt + limits.pingDeadline
-                guard end <= effects.now else { return effects.deadlines.schedule(.connection(id), at: end) }
-                effects.actions.append(.abort(id))
-                forget(id)
-                return
+            checkLiveness(of: id, connection) {
+                $0.rooms[room]?.roster.transmit(.ping(id: $0.lastPing), nil, to: participant, &$0.effects)
             }
-            let silentAt = connection.lastHeard + limits.pingInterval
-            guard silentAt <= effects.now else { return effects.deadlines.schedule(.connection(id), at: silentAt) }
-            lastPing += 1
-            connections[id]?.pingedAt = effects.now
-            rooms[room]?.roster.transmit(.ping(id: lastPing), nil, to: participant, &effects)
-            effects.deadlines.schedule(.connection(id), at: effects.now + limits.pingDeadline)
         }
+    }
+
+    /// Asks a silent client for a sign of life, and ends its connection when none comes.
+    private mutating func checkLiveness(
+        of id: ConnectionID, _ connection: Connection, _ sendPing: (inout Self) -> Void
+    ) {
+        let limits = effects.limits
+        if let pingedAt = connection.pingedAt {
+            let end = pingedAt + limits.pingDeadline
+            guard end <= effects.now else { return effects.deadlines.schedule(.connection(id), at: end) }
+            effects.actions.append(.abort(id))
+            forget(id)
+            return
+        }
+        let silentAt = connection.lastHeard + limits.pingInterval
+        guard silentAt <= effects.now else { return effects.deadlines.schedule(.connection(id), at: silentAt) }
+        lastPing += 1
+        connections[id]?.pingedAt = effects.now
+        sendPing(&self)
+        effects.deadlines.schedule(.connection(id), at: effects.now + limits.pingDeadline)
     }
 }

@@ -8,6 +8,9 @@ import TransportValues
 struct ServerRoom: Sendable {
     var roster: Roster
     private var seat = HostSeat()
+    private var attributes = RoomAttributes()
+    /// Whether there are attributes that the members have not been sent yet.
+    private var hasUnsentAttributes = false
     private var emptySince: Timestamp?
 
     init(name: RoomName) { roster = Roster(room: name) }
@@ -50,9 +53,14 @@ struct ServerRoom: Sendable {
             && (member.connection == nil || effects.limits.duplicateNames == .replace)
     }
 
+    /// Whether the sender of this hello would be the host.
+    func isFree(for hello: Hello, _ admission: Admission, _ effects: Effects) -> Bool {
+        roster.members.isEmpty || yieldsHost(to: hello, admission, effects)
+    }
+
     /// Whether the sender of this hello takes the host's place: it was the host and is expected back, a program that
     /// was started anew; or its token makes it the host, and nobody is here who is the host by such a token.
-    func yieldsHost(to hello: Hello, _ admission: Admission, _ effects: Effects) -> Bool {
+    private func yieldsHost(to hello: Hello, _ admission: Admission, _ effects: Effects) -> Bool {
         if let member = roster.member(named: hello.name), member.participant.isHost,
             givesWay(member, to: admission, effects)
         {
@@ -183,7 +191,8 @@ struct ServerRoom: Sendable {
             isHost: member.participant.isHost, hostTerm: seat.holder?.term ?? 0, isResumed: entry == .resumed,
             received: member.inbound.received, sent: entry == .resumed ? member.outbound.last : nil,
             sessionToken: makeToken(of: member, effects),
-            roster: roster.inOrder.map(\.participant).filter { $0.id != id }, iceServers: iceServers,
+            roster: roster.inOrder.map(\.participant).filter { $0.id != id }, attributes: attributes,
+            iceServers: iceServers,
             pingInterval: effects.limits.pingInterval, pingDeadline: effects.limits.pingDeadline,
             grace: effects.limits.grace)
         effects.send(.joined(joined), to: connection)
@@ -251,6 +260,34 @@ struct ServerRoom: Sendable {
                 participant: participant.id, room: name, name: participant.name, session: participant.session,
                 epoch: participant.epoch, hostTerm: term, isHost: participant.isHost, role: member.role,
                 server: effects.serverID), lifetime: lifetime)
+    }
+
+    // MARK: Attributes
+
+    mutating func update(
+        _ new: RoomAttributes, by id: ParticipantID, sequence: SequenceNumber?, _ effects: inout Effects
+    ) throws(ProtocolError) {
+        guard host == id else { throw .notHost(sequence) }
+        guard new.version > attributes.version || !new.values.hasSameBytes(as: attributes.values) else { return }
+        // A server that has lost its state goes on from the host's version, or members would take its news for old.
+        attributes = RoomAttributes(version: max(new.version, attributes.version + 1), values: new.values)
+        hasUnsentAttributes = true
+        sendAttributes(&effects)
+    }
+
+    /// Sends the newest attributes to the members as soon as the host may cost them that much.
+    mutating func sendAttributes(_ effects: inout Effects) {
+        guard hasUnsentAttributes else { return }
+        let size = attributes.values.reduce(256) { $0 + $1.key.utf8.count + $1.value.utf8.count }
+        let cost = size * roster.members.count
+        if let host, let time = roster.members[host]?.allowance.takeUpdate(cost, effects) {
+            effects.deadlines.schedule(.attributes(name), at: time)
+            return
+        }
+        hasUnsentAttributes = false
+        for member in roster.inOrder where member.participant.capabilities.contains(RoomAttributes.capability) {
+            roster.deliver(.roomChanged(attributes), to: member.participant.id, &effects)
+        }
     }
 
     // MARK: Going

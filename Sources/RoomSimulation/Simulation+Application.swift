@@ -34,7 +34,7 @@ extension Simulation {
             }
             node.roster[participant.id] = nil
             dropStream(node, to: participant.id)
-        case .peerChanged(let participant):
+        case .peerChanged(let participant, _):
             if node.roster[participant.id]?.session != participant.session {
                 report("\(node.name) sees \(participant.name) change who was not there")
             }
@@ -56,7 +56,7 @@ extension Simulation {
             handleEnd(node, reason)
         case .hostChanged(let host, _):
             for id in node.roster.keys { node.roster[id]?.isHost = id == host }
-        case .signaling, .resolved, .error, .undelivered: break
+        case .signaling, .attributesChanged, .resolved, .error, .undelivered: break
         }
     }
 

@@ -11,8 +11,11 @@ public enum RoomEvent: Sendable, Hashable {
     case peerJoined(RoomParticipant)
     /// The participant left, was removed, or did not come back in time.
     case peerLeft(RoomParticipant, reason: LeaveReason)
-    /// Metadata, the epoch or the host role changed; the session is the same.
-    case peerChanged(RoomParticipant)
+    /// Metadata, the epoch or the host role changed; the session is the same. The second value says what is new.
+    case peerChanged(RoomParticipant, ParticipantChanges)
+    /// The host has set other attributes of the room: all of them, and the keys that are new, different or gone. Also
+    /// behind the first `joined`, when there are any.
+    case attributesChanged([String: String], changes: Set<String>)
     /// The room has another host.
     case hostChanged(ParticipantID, term: HostTerm)
     /// The connection to a participant came, went, or is being healed.

@@ -39,6 +39,8 @@ public struct RoomIncident: Sendable, Hashable {
         case suspended
         /// Of signaling: the connection has ended, the server goes away, or it refuses this participant.
         case connectionLost, serverGoingAway, refused
+        /// Of signaling: the room does not exist yet, and this participant waits for it.
+        case waitingForRoom
 
         public var description: String { rawValue }
     }

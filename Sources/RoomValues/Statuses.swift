@@ -77,6 +77,10 @@ public struct SignalingFailure: Sendable, Hashable, CustomStringConvertible {
         self.code = code
     }
 
+    /// The room does not exist yet, and this participant waits for it.
+    package static let waitingForRoom = SignalingFailure(
+        "the room does not exist yet: waiting for its host", cause: .waitingForRoom)
+
     package init(_ error: ProtocolError) {
         self.init(
             error.message, isRetryable: error.isRetryable, retryAfter: error.retryAfter, code: error.code,

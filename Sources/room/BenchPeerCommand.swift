@@ -41,7 +41,7 @@ struct BenchPeerCommand: AsyncParsableCommand {
             await transport.shutdown()
         } else {
             try await TransportRuntime.withRunning(configuration, registry: registry) { runtime in
-                let room = try await runtime.open(room: "bench", as: name, host: asHost)
+                let room = try await runtime.open(room: "bench", as: name, host: HostRole(asHost))
                 try await peer.serve(room) { isUp in
                     if isUp { faults?.restore() } else { faults?.cut() }
                 }

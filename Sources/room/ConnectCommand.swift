@@ -31,6 +31,12 @@ struct ConnectCommand: AsyncParsableCommand {
     @Flag(help: "Create the room and be its host.")
     var asHost = false
 
+    @Flag(help: "Wait for the room's host when the room does not exist yet.")
+    var waitForHost = false
+
+    @Flag(help: "Create the room and be its host when it does not exist, else join it.")
+    var hostIfFirst = false
+
     @Flag(help: "One JSON object a line, on standard input and output.")
     var json = false
 
@@ -39,6 +45,17 @@ struct ConnectCommand: AsyncParsableCommand {
 
     @Flag(help: .hidden)
     var faultInjection = false
+
+    func validate() throws {
+        guard [asHost, waitForHost, hostIfFirst].count(where: { $0 }) < 2 else {
+            throw ValidationError("Give one of --as-host, --wait-for-host and --host-if-first.")
+        }
+    }
+
+    private var role: HostRole {
+        if waitForHost { return .awaited }
+        return hostIfFirst ? .ifFirst : HostRole(asHost)
+    }
 
     func run() async throws {
         let settings = try Settings(path: common.configFile)
@@ -53,13 +70,22 @@ struct ConnectCommand: AsyncParsableCommand {
         let (pressure, pressureFeed) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let output = OutputQueue(
             descriptor: 1, onPressureChange: { pressureFeed.yield() }, onReaderGone: { stops.readerIsGone() })
-        let reporter = EventReporter(json: json, output: output)
+        // Behind the last line of the output, whatever ends the command.
+        let mode = json || leaveAtEof ? nil : TerminalMode()
+        let terminal = mode.map { mode in
+            TerminalView(
+                room: room, name: name, messageLimit: configuration.maximumMessageSize, mode: mode, output: output)
+        }
+        defer { terminal?.close() }
+        let resumed = terminal.map { terminal in SignalWatch(SIGCONT) { _ in terminal.drawInput() } }
+        defer { resumed?.cancel() }
+        let reporter = EventReporter(json: json, terminal: terminal, output: output)
         let status = try await TransportRuntime.withRunning(
             configuration,
             registry: try Backends.registry(faults: faults, plugins: settings.strings("plugins"))
         ) { runtime in
             reporter.ready()
-            let room = try await runtime.open(room: room, as: name, host: asHost)
+            let room = try await runtime.open(room: room, as: name, host: role)
             let session = ConnectSession(
                 room: room, reporter: reporter, output: output, faults: faults, json: json, leaveAtEOF: leaveAtEof,
                 messageLimit: configuration.maximumMessageSize)
@@ -67,6 +93,7 @@ struct ConnectCommand: AsyncParsableCommand {
         }
         // The room has been left. Waits for a reader that pauses, until a signal ends the wait.
         stops.isOver()
+        terminal?.close()
         await output.finish(within: stops.hasStopped ? .seconds(1) : nil)
         if status != .done { throw status }
     }

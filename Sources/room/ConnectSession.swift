@@ -76,6 +76,12 @@ struct ConnectSession: Sendable {
                 for await _ in pressure { await holdBack(output.isFull) }
                 return .nothing
             }
+            if let terminal = reporter.terminal {
+                group.addTask {
+                    await terminal.keepStatusFresh()
+                    return .nothing
+                }
+            }
             var status = ExitStatus.done
             var error: RoomError?
             for await outcome in group {
@@ -166,6 +172,8 @@ struct ConnectSession: Sendable {
                 switch line {
                 case .tooLong(let length): refuse(line: length)
                 case .line(let bytes) where json: if await !perform(bytes) { return }
+                case .line(let bytes) where reporter.terminal != nil:
+                    if await !perform(ChatLine(String(decoding: bytes, as: UTF8.self))) { return }
                 // Pressing Enter at a terminal does not mean an empty message.
                 case .line(let bytes) where !bytes.isEmpty || isatty(0) == 0:
                     let isText = String(validating: bytes, as: UTF8.self) != nil
@@ -215,8 +223,41 @@ struct ConnectSession: Sendable {
         return true
     }
 
-    /// Sends, and answers the command: with `sent`, or with an error.
-    private func send(_ payload: Payload, isText: Bool, to participant: ParticipantID?, channel: RoomChannel) async {
+    /// Performs what somebody has typed. Returns false when the room was left.
+    private func perform(_ line: ChatLine) async -> Bool {
+        guard let terminal = reporter.terminal else { return true }
+        switch line {
+        case .nothing: break
+        case .message(let text):
+            if await send(Payload(text), isText: true, to: nil, channel: .reliable) {
+                terminal.message(text, from: nil)
+            }
+        case .to(let text):
+            guard let (receiver, text) = terminal.receiver(in: Substring(text)) else {
+                terminal.note("Nobody of that name is here; /who lists everybody. Write /to NAME TEXT.", Output.red)
+                return true
+            }
+            if text.isEmpty {
+                terminal.note("What shall be sent? Write /to NAME TEXT.", Output.red)
+            } else if await send(Payload(String(text)), isText: true, to: receiver, channel: .reliable) {
+                terminal.message(String(text), from: nil, to: receiver)
+            }
+        case .who: terminal.people(await room.statistics())
+        case .help: for line in ChatLine.summary.split(separator: "\n") { terminal.note(String(line), Output.grey) }
+        case .reconnect: room.reconnectNow()
+        case .quit:
+            await room.leave(within: .seconds(2))
+            return false
+        case .unknown(let word): terminal.note("There is no command /\(word): /help lists them.", Output.red)
+        }
+        return true
+    }
+
+    /// Sends, and answers the command: with `sent`, or with an error. Returns whether it was accepted.
+    @discardableResult
+    private func send(
+        _ payload: Payload, isText: Bool, to participant: ParticipantID?, channel: RoomChannel
+    ) async -> Bool {
         do throws(RoomError) {
             var receivers = try await room.send(payload, isText: isText, to: participant, channel: channel)
             if receivers == 0, channel == .lossy, await waitForFirstConnection() {
@@ -227,7 +268,8 @@ struct ConnectSession: Sendable {
                     counts.accepted += 1
                     return counts.accepted
                 }
-                return reporter.sent(count, to: receivers)
+                reporter.sent(count, to: receivers)
+                return true
             }
             counts.withLock { $0.refused += 1 }
             let isEmpty = room.participants.isEmpty
@@ -246,6 +288,7 @@ struct ConnectSession: Sendable {
             default: reporter.problem(error)
             }
         }
+        return false
     }
 
     /// Waits for the first connection of this run: the lossy channel keeps nothing for those whose connection is still
@@ -269,6 +312,7 @@ struct ConnectSession: Sendable {
     /// Reads lines on a separate thread, since reading blocks. It waits until a line was taken before it reads the
     /// next.
     private func readLines(into feed: AsyncStream<Input>.Continuation) {
+        if let terminal = reporter.terminal { return readKeys(terminal, into: feed) }
         // A character may be an escape of six bytes; the rest is for the other fields.
         let limit = json ? messageLimit * 6 + 65_536 : messageLimit
         let thread = Thread {
@@ -281,6 +325,25 @@ struct ConnectSession: Sendable {
             feed.yield(.end)
         }
         thread.name = "stdin"
+        thread.start()
+    }
+
+    /// As `readLines`, from a terminal. Ctrl-D on an empty line leaves the room.
+    private func readKeys(_ terminal: TerminalView, into feed: AsyncStream<Input>.Continuation) {
+        let thread = Thread {
+            terminal.drawInput()
+            let done = DispatchSemaphore(value: 0)
+            var buffer = [UInt8](repeating: 0, count: 4096)
+            while case let count = read(0, &buffer, buffer.count), count > 0 || errno == EINTR {
+                guard let lines = terminal.typed(buffer[..<max(count, 0)]) else { break }
+                for line in lines {
+                    guard case .enqueued = feed.yield(.line(.line(Array(line.utf8)), done)) else { return }
+                    done.wait()
+                }
+            }
+            if case .enqueued = feed.yield(.line(.line(Array("/quit".utf8)), done)) { done.wait() }
+        }
+        thread.name = "keys"
         thread.start()
     }
 }

@@ -13,27 +13,38 @@ struct EventReporter: Sendable {
         var names: [ParticipantID: String] = [:]
         /// The participants whose verification code was shown.
         var isVerified: Set<ParticipantID> = []
+        /// When an attempt of the present outage was last shown.
+        var attemptShownAt: Timestamp?
     }
 
     let json: Bool
+    /// Where somebody sits at a terminal.
+    let terminal: TerminalView?
     private let output: OutputQueue
     private let start = Timestamp.now()
     private let known = Locked(Known())
 
-    init(json: Bool, output: OutputQueue) {
+    init(json: Bool, terminal: TerminalView? = nil, output: OutputQueue) {
         self.json = json
+        self.terminal = terminal
         self.output = output
     }
 
     func ready() {
-        if json { print(JSONLine(event: "ready")) } else { note("ready", Output.grey) }
+        if json { print(JSONLine(event: "ready")) } else if terminal == nil { note("ready", Output.grey) }
     }
 
     func event(_ event: RoomEvent, in room: Room) {
         if case .peerJoined(let participant) = event {
             known.withLock { $0.names[participant.id] = participant.name }
         }
-        if json { report(event, room) } else { tell(event, room) }
+        if let terminal {
+            terminal.event(event, in: room)
+        } else if json {
+            report(event, room)
+        } else {
+            show(event, room)
+        }
         if case .peerLeft(let participant, _) = event {
             known.withLock { known in
                 known.names[participant.id] = nil
@@ -61,6 +72,8 @@ struct EventReporter: Sendable {
                 line.add("data", message.withUnsafeBytes { Data($0) }.base64EncodedString())
             }
             print(line)
+        } else if let terminal {
+            terminal.message(text ?? "\(message.count) bytes", from: from)
         } else {
             note("\(name(of: from)): \(text ?? "\(message.count) bytes")", nil)
         }
@@ -126,8 +139,14 @@ struct EventReporter: Sendable {
             var line = line(participant, "left")
             line.add("reason", reason.rawValue)
             print(line)
-        case .peerChanged(let participant):
-            print(line(participant, "changed"))
+        case .peerChanged(let participant, let changes):
+            var line = line(participant, "changed")
+            if !changes.metadata.isEmpty { line.add("metadata", participant.metadata) }
+            print(line)
+        case .attributesChanged(let attributes, _):
+            var line = JSONLine(event: "attributes")
+            line.add("attributes", attributes)
+            print(line)
         case .hostChanged(let host, _):
             var line = JSONLine(event: "host")
             line.add("id", host.rawValue)
@@ -207,16 +226,9 @@ struct EventReporter: Sendable {
 
     // MARK: For people
 
-    private func tell(_ event: RoomEvent, _ room: Room) {
+    private func show(_ event: RoomEvent, _ room: Room) {
         switch event {
-        case .signaling(.connecting(let attempt, let nextAttemptAt, let cause)):
-            var text = "connecting"
-            if attempt > 1 { text += " (attempt \(attempt)" + (nextAttemptAt == nil ? "" : ", waiting") + ")" }
-            note(text + (cause.map { ": \($0)" } ?? ""), Output.yellow)
-        case .signaling(.connected): note("connected to the room server", Output.green)
-        case .signaling(.disconnected(let cause)):
-            note("disconnected" + (cause.map { ": \($0)" } ?? ""), Output.red)
-        case .signaling(.closed): break
+        case .signaling(let status): show(status)
         case .joined(let membership):
             let how = membership.isResumed ? "back in" : "joined"
             note("\(how) \(room.name)" + (membership.isHost ? " as host" : ""), Output.green)
@@ -224,7 +236,7 @@ struct EventReporter: Sendable {
             note("\(participant.name) joined" + (participant.isHost ? " (host)" : ""), Output.bold)
         case .peerLeft(let participant, let reason):
             note("\(participant.name) left (\(reason.rawValue))", Output.yellow)
-        case .peerChanged, .hostChanged: break
+        case .peerChanged, .hostChanged, .attributesChanged: break
         case .peer(let id, .connected(let path)):
             let isFirst = known.withLock { $0.isVerified.insert(id).inserted }
             var text = "\(name(of: id)) connected" + (path.map { " over \($0.local.rawValue)" } ?? "")
@@ -244,7 +256,35 @@ struct EventReporter: Sendable {
         }
     }
 
-    private func note(_ text: String, _ colour: Int?) {
+    /// An outage is a line when it begins, one every ten seconds, and one when it is over.
+    private func show(_ status: SignalingStatus) {
+        let now = Timestamp.now()
+        let isNews = known.withLock { known -> Bool in
+            switch status {
+            case .connected:
+                known.attemptShownAt = nil
+                return true
+            case .connecting(_, nil, _):
+                if let shownAt = known.attemptShownAt, now - shownAt < .seconds(10) { return false }
+                known.attemptShownAt = now
+                return true
+            case .disconnected: return known.attemptShownAt == nil
+            case .connecting, .closed: return false
+            }
+        }
+        guard isNews else { return }
+        switch status {
+        case .connected: note("connected to the room server", Output.green)
+        case .connecting(let attempt, _, let cause):
+            let text = attempt > 1 ? "connecting (attempt \(attempt))" : "connecting"
+            note(text + (cause.map { ": \($0)" } ?? ""), Output.yellow)
+        case .disconnected(let cause): note("disconnected" + (cause.map { ": \($0)" } ?? ""), Output.red)
+        case .closed: break
+        }
+    }
+
+    func note(_ text: String, _ colour: Int?) {
+        if let terminal { return terminal.note(text, colour) }
         let time = Output.coloured(String(format: "%8.3f", (Timestamp.now() - start).inSeconds), Output.grey)
         let line: StyledText = "\(time)  \(StyledText(text, colour: colour))\n"
         output.append(line.rendered)

@@ -125,7 +125,8 @@ final class World: Sendable {
 
     /// Runs `body` with a member of the room `lab` whose events and reliable messages are recorded.
     func member(
-        _ name: String, host: Bool = false, reads: Bool = true, _ change: (inout RoomConfiguration) -> Void = { _ in },
+        _ name: String, host: HostRole = .guest, reads: Bool = true,
+        _ change: (inout RoomConfiguration) -> Void = { _ in },
         _ body: (Member) async throws -> Void
     ) async throws {
         var configuration = try configuration

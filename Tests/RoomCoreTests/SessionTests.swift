@@ -52,7 +52,10 @@ import TransportValues
         }
         #expect(driver.machine.participants == [makeParticipant("b"), z])
         let live = makeParticipant("z", epoch: 3, metadata: ["a": "newer"])
-        #expect(rosterEvents(driver.receive(.peerChanged(live), sequence: 7).events) == [.peerChanged(live)])
+        #expect(
+            rosterEvents(driver.receive(.peerChanged(live), sequence: 7).events) == [
+                .peerChanged(live, ParticipantChanges(from: z, to: live))
+            ])
         driver.feed(.transportClosed(driver.generation, nil))
         driver.run(until: driver.now.seconds + 0.5)
         let resume = driver.feed(.transportConnected(driver.generation)).hellos.first?.resume
@@ -84,7 +87,8 @@ import TransportValues
         events.filter {
             switch $0 {
             case .peerJoined, .peerLeft, .peerChanged, .hostChanged, .joined: true
-            case .signaling, .peer, .stalled, .resolved, .incident, .undelivered, .error, .left: false
+            case .signaling, .peer, .stalled, .resolved, .incident, .attributesChanged, .undelivered, .error, .left:
+                false
             }
         }
     }
@@ -145,7 +149,9 @@ import TransportValues
         let events = rosterEvents(comeBack(&driver, makeJoined(epoch: 2, roster: [])))
         #expect(events.count == 1)
         let back = makeParticipant("a", epoch: 2)
-        #expect(rosterEvents(driver.receive(.peerJoined(back), sequence: 1).events) == [.peerChanged(back)])
+        #expect(
+            rosterEvents(driver.receive(.peerJoined(back), sequence: 1).events)
+                == [.peerChanged(back, ParticipantChanges(from: makeParticipant("a"), to: back))])
         let later = rosterEvents(driver.runAnswered(until: 40).events)
         #expect(later.contains(.peerLeft(makeParticipant("z"), reason: .timedOut)))
         #expect(!later.contains { if case .peerLeft(let peer, _) = $0 { peer.id.rawValue == "a" } else { false } })
@@ -225,7 +231,9 @@ import TransportValues
         #expect(rosterEvents(driver.run(until: last + 2.5).events).isEmpty)
         // What the answer comes behind.
         let back = makeParticipant("z", epoch: 2)
-        #expect(rosterEvents(driver.receive(.peerJoined(back), sequence: 1).events) == [.peerChanged(back)])
+        #expect(
+            rosterEvents(driver.receive(.peerJoined(back), sequence: 1).events)
+                == [.peerChanged(back, ParticipantChanges(from: makeParticipant("z"), to: back))])
         driver.answerPings(in: asked)
         #expect(rosterEvents(driver.runAnswered(until: last + 9).events).isEmpty)
     }

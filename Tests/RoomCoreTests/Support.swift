@@ -24,13 +24,13 @@ func makeParticipant(
 func makeJoined(
     _ id: String = "m", session: String? = nil, epoch: Epoch = 1, isResumed: Bool = false, received: SequenceNumber = 0,
     sent: SequenceNumber? = nil, roster: [Participant] = [], hostTerm: HostTerm = 1, isHost: Bool = false,
-    servers: [ICEServerList.Server] = [],
+    attributes: RoomAttributes = RoomAttributes(), servers: [ICEServerList.Server] = [],
     ttl: Duration? = nil, grace: Duration = .seconds(20)
 ) -> Joined {
     Joined(
         participant: ParticipantID(id), session: SessionID(session ?? "s-\(id)"), epoch: epoch, isHost: isHost,
         hostTerm: hostTerm, isResumed: isResumed, received: received, sent: sent, sessionToken: "token-\(epoch)",
-        roster: roster,
+        roster: roster, attributes: attributes,
         iceServers: ICEServerList(servers: servers, ttl: ttl), grace: grace)
 }
 

@@ -38,7 +38,7 @@ struct ArticleTests {
 
     @Test func everyExampleIsAMessage() throws {
         let examples = try examples()
-        #expect(examples.client.count == 13 && examples.server.count == 9)
+        #expect(examples.client.count == 14 && examples.server.count == 11)
         for text in examples.client { _ = try RoomProtocolCodec.decodeClientMessage(Array(text.utf8)) }
         for text in examples.server { _ = try RoomProtocolCodec.decodeServerMessage(Array(text.utf8)) }
     }

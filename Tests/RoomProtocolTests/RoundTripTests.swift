@@ -36,7 +36,9 @@ struct RoundTripTests {
                     room: RoomName("räum 1"), role: .guest, name: "bob", metadata: ["a": "b"], token: "abc.def.ghi",
                     resume: Resume(sessionToken: "tok.en", received: 17, mustRejoin: true, attempt: 4),
                     capabilities: [DeliveryProtocol.capability, "x"])),
+            .hello(Hello(room: RoomName("lobby"), role: .first, waitsForRoom: true, name: "cat")),
             .kick(Kick(participant: ParticipantID("p-1"), reason: "spam")),
+            .updateRoom(RoomAttributes()), .updateRoom(RoomAttributes(version: 3, values: ["map": "desert"])),
             .update(metadata: [:]), .update(metadata: ["k": "v", "l": ""]),
             .ack(received: .max), .ping(id: 0), .pong(id: .max), .leave,
             .closeRoom(reason: "over"),
@@ -48,6 +50,7 @@ struct RoundTripTests {
                 Joined(
                     participant: ParticipantID("p-1"), session: SessionID("s-1"), epoch: 2, isHost: false, hostTerm: 7,
                     isResumed: true, received: 5, sent: 12, sessionToken: "a.b", roster: [participant],
+                    attributes: RoomAttributes(version: 2, values: ["map": "ice"]),
                     iceServers: ICEServerList(
                         servers: [
                             .init(urls: ["stun:stun.example.org:3478"]),
@@ -55,6 +58,8 @@ struct RoundTripTests {
                                 urls: ["turn:t.example.org", "turns:t.example.org"], username: "1:u", credential: "p="),
                         ], ttl: .seconds(600)),
                     pingInterval: .milliseconds(2500), pingDeadline: .microseconds(1), grace: .seconds(30))),
+            .waiting(pingInterval: .seconds(5), pingDeadline: .milliseconds(2500)),
+            .roomChanged(RoomAttributes(version: 9, values: ["map": "desert", "mode": ""])),
             .peerJoined(participant), .peerChanged(participant),
             .hostChanged(ParticipantID("p-2"), term: 8, sessionToken: "to.ken"),
             .iceServers(ICEServerList()),

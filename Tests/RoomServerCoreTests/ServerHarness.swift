@@ -88,11 +88,13 @@ final class ServerHarness {
     }
 
     func join(
-        _ name: String, _ role: Hello.Role = .guest, room: String = "lobby", metadata: [String: String] = [:],
-        token: String? = nil
+        _ name: String, _ role: Hello.Role = .guest, waits: Bool = false, room: String = "lobby",
+        metadata: [String: String] = [:], token: String? = nil
     ) {
         open(name)
-        let hello = Hello(room: RoomName(room), role: role, name: name, metadata: metadata, token: token)
+        let hello = Hello(
+            room: RoomName(room), role: role, waitsForRoom: waits, name: name, metadata: metadata, token: token,
+            capabilities: [RoomAttributes.capability])
         say(.hello(hello), as: name)
     }
 
@@ -103,7 +105,8 @@ final class ServerHarness {
         let token = token ?? clients[name]?.joined?.sessionToken ?? "none"
         let received = received ?? clients[name]?.received ?? 0
         open(name)
-        var hello = Hello(room: RoomName(room), role: role, name: name)
+        var hello = Hello(
+            room: RoomName(room), role: role, name: name, capabilities: [RoomAttributes.capability])
         hello.resume = Resume(sessionToken: token, received: received, mustRejoin: mustRejoin, attempt: attempt)
         say(.hello(hello), as: name)
     }

@@ -1,0 +1,135 @@
+import CommandLineIO
+import Foundation
+import Testing
+import TransportPluginAPI
+
+/// A command on a terminal of its own: what a person sees there, and types.
+private final class PseudoTerminal: Sendable {
+    private let controller: Int32
+    private let process: Process
+    private let seen = Locked("")
+
+    init(_ command: String, columns: UInt16 = 100) throws {
+        var (controller, terminal): (Int32, Int32) = (-1, -1)
+        var size = winsize(ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0)
+        try #require(openpty(&controller, &terminal, nil, nil, &size) == 0)
+        self.controller = controller
+        process = Process()
+        process.executableURL = URL(fileURLWithPath: "/bin/sh")
+        process.arguments = ["-c", "exec \(command)"]
+        process.environment = ProcessInfo.processInfo.environment.merging([
+            "TERM": "xterm", "NO_COLOR": "1", "TZ": "UTC",
+            "ROOM": URL(fileURLWithPath: ChildProcess.ownPath).deletingLastPathComponent()
+                .appendingPathComponent("room").path,
+        ]) { $1 }
+        let handle = FileHandle(fileDescriptor: terminal, closeOnDealloc: true)
+        process.standardInput = handle
+        process.standardOutput = handle
+        process.standardError = handle
+        try process.run()
+    }
+
+    deinit { close(controller) }
+
+    func type(_ keys: String) { _ = Array(keys.utf8).withUnsafeBytes { write(controller, $0.baseAddress, $0.count) } }
+
+    /// Returns when what was drawn since the start contains `text`.
+    func wait(for text: String, within deadline: Duration = .seconds(30)) async throws {
+        let end = Timestamp.now() + deadline
+        try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+            Thread.detachNewThread { [self] in
+                var buffer = [UInt8](repeating: 0, count: 4096)
+                while !seen.withLock({ $0.contains(text) }) {
+                    var watched = pollfd(fd: controller, events: Int16(POLLIN), revents: 0)
+                    guard Timestamp.now() < end, poll(&watched, 1, 100) >= 0 else {
+                        return continuation.resume(
+                            throwing: Timeout(description: "no '\(text)' in \(drawn.suffix(600))"))
+                    }
+                    guard watched.revents & Int16(POLLIN) != 0 else { continue }
+                    let count = read(controller, &buffer, buffer.count)
+                    seen.withLock { $0 += String(decoding: buffer[..<max(count, 0)], as: UTF8.self) }
+                }
+                continuation.resume()
+            }
+        }
+    }
+
+    var drawn: String { seen.withLock { $0 } }
+
+    /// Whether the terminal echoes and hands over lines, as a shell wants it.
+    var isInLineMode: Bool {
+        var settings = termios()
+        tcgetattr(controller, &settings)
+        let both = tcflag_t(ICANON | ECHO)
+        return settings.c_lflag & both == both
+    }
+
+    func stop() {
+        if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+        process.waitUntilExit()
+    }
+
+    func status() async -> Int32 {
+        await withCheckedContinuation { continuation in
+            Thread.detachNewThread { [process] in
+                process.waitUntilExit()
+                continuation.resume(returning: process.terminationStatus)
+            }
+        }
+    }
+}
+
+/// `room connect` as somebody at a terminal uses it.
+@Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct TerminalTests {
+    @Test func aConversationHasNamesCommandsAndAnOutageInOneLine() async throws {
+        try await Stage.play { stage in
+            let (server, url, port) = try await stage.server()
+            let terminal = try PseudoTerminal("$ROOM connect stage --name alice --host-if-first --server \(url)")
+            defer { terminal.stop() }
+            try await terminal.wait(for: "You are in stage as alice, its host")
+            #expect(!terminal.isInLineMode)
+            let bob = stage.add(try .peer("bob", url, host: false))
+            try await terminal.wait(for: "bob is connected")
+
+            terminal.type("hello bob\r")
+            try await bob.wait("hello") { Actor.texts($0) == ["hello bob"] }
+            try await terminal.wait(for: "you: hello bob")
+            // Something comes in while something else is being typed: it is drawn again below.
+            terminal.type("half a li")
+            try await terminal.wait(for: "> half a li")
+            bob.send(["do": "send", "text": "hi alice"])
+            try await terminal.wait(for: "bob: hi alice")
+            terminal.type("ne\r/to bob psst\r/who\r/dance\r")
+            try await bob.wait("both") { Actor.texts($0) == ["hello bob", "half a line", "psst"] }
+            try await terminal.wait(for: "you to bob: psst")
+            try await terminal.wait(for: "bob: connected (directly)")
+            try await terminal.wait(for: "There is no command /dance")
+
+            server.child.signal(SIGKILL)
+            try await terminal.wait(for: ", for 2 s")
+            _ = try await stage.server(port: port)
+            try await terminal.wait(for: "back at the room server after")
+            let lines = terminal.drawn.split(separator: "\n").filter { $0.contains("looking for") }
+            #expect(lines.allSatisfy { !$0.contains("  looking") }, "the outage is no line of the conversation")
+
+            terminal.type("/quit\r")
+            #expect(await terminal.status() == 0)
+            #expect(terminal.isInLineMode)
+        }
+    }
+
+    @Test func ctrlDLeavesAndTheTerminalIsAsBefore() async throws {
+        try await Stage.play { stage in
+            let (_, url, _) = try await stage.server()
+            let terminal = try PseudoTerminal("$ROOM connect stage --name alice --wait-for-host --server \(url)")
+            defer { terminal.stop() }
+            try await terminal.wait(for: "waiting for the host of stage")
+            let bob = stage.add(try .peer("bob", url, host: true))
+            try await bob.wait(event: "joined")
+            try await terminal.wait(for: "bob is connected")
+            terminal.type("\u{4}")
+            #expect(await terminal.status() == 0)
+            #expect(terminal.isInLineMode)
+        }
+    }
+}
