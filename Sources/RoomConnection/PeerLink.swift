@@ -30,6 +30,8 @@ final class PeerLink: @unchecked Sendable {
 
     let participant: ParticipantID
     let session: SessionID
+    /// The protocols that both sides speak.
+    let level: DeliveryLevel
     private let loop: TransportLoop
     private let shared: Locked<Shared>
 
@@ -45,27 +47,28 @@ final class PeerLink: @unchecked Sendable {
     var onHint: (DeliveryProtocol.Hint) -> Void = { _ in }
     /// Called on the loop when the participant, whose connection was broken, has sent a message of whatever kind.
     var onData: () -> Void = {}
+    /// Called on the loop with each message of topics, requests and streams, whose bytes are borrowed.
+    var onExchange: (UnsafeRawBufferPointer, DeliveryChannel) -> Void = { _, _ in }
     private weak var receiver: (any PeerLinkReceiver)?
 
     /// Called on any thread with a number of lossy messages that were not sent.
     private let onLossyDropped: @Sendable (Int) -> Void
 
-    /// `delivery` and `parts`: from the memory of earlier streams.
+    /// `streams`: from the memory of earlier ones.
     init(
-        participant: ParticipantID, delivery: DeliveryMachine, parts: [UInt8], isDelivery: Bool, loop: TransportLoop,
+        participant: ParticipantID, streams: NumberedStreams, level: DeliveryLevel, loop: TransportLoop,
         limits: Limits, receiver: any PeerLinkReceiver, onLossyDropped: @escaping @Sendable (Int) -> Void
     ) {
         self.participant = participant
-        session = delivery.peerSession
-        self.delivery = DeliveryLink(
-            machine: delivery, parts: parts, isDelivery: isDelivery, messageLimit: limits.message,
-            patience: limits.acknowledgement)
+        session = streams.peerSession
+        self.level = level
+        delivery = DeliveryLink(
+            streams: streams, level: level, messageLimit: limits.message, patience: limits.acknowledgement)
         self.loop = loop
         self.receiver = receiver
         self.onLossyDropped = onLossyDropped
         let outbox = DeliveryOutbox(
-            isDelivery: isDelivery, lastSequence: delivery.accepted,
-            limits: .init(buffer: limits.send, message: limits.outgoing))
+            level: level, streams: streams, limits: .init(buffer: limits.send, message: limits.outgoing))
         shared = Locked(Shared(outbox: outbox))
     }
 
@@ -76,9 +79,29 @@ final class PeerLink: @unchecked Sendable {
         _ bytes: UnsafeRawBufferPointer, isText: Bool, channel: RoomChannel, mayDrop: Bool = false
     ) -> DeliveryOutbox.Outcome {
         let channel = channel.delivery
+        return append(on: channel) { $0.accept(bytes, isText: isText, on: channel, mayDrop: mayDrop) }
+    }
+
+    /// Takes one message of topics, requests or streams, without waiting. `head` are its first bytes; the bytes are
+    /// copied. `isUrgent`: it is taken above the limit of the buffer, too. `isCounted`: the application is told when it
+    /// is given up.
+    func send(
+        exchange head: UnsafeRawBufferPointer, _ body: UnsafeRawBufferPointer, on channel: DeliveryChannel,
+        isUrgent: Bool = false, isCounted: Bool = false, mayDrop: Bool = false
+    ) -> DeliveryOutbox.Outcome {
+        append(on: channel) {
+            $0.accept(
+                exchange: head, body, on: channel, isUrgent: isUrgent, isCounted: isCounted, mayDrop: mayDrop)
+        }
+    }
+
+    @inline(__always)
+    private func append(
+        on channel: DeliveryChannel, _ accept: (inout DeliveryOutbox) -> DeliveryOutbox.Outcome
+    ) -> DeliveryOutbox.Outcome {
         let isOnLoop = loop.isCurrent
         let (outcome, mustSchedule) = shared.withLock { shared -> (DeliveryOutbox.Outcome, Bool) in
-            let outcome = shared.outbox.accept(bytes, isText: isText, on: channel, mayDrop: mayDrop)
+            let outcome = accept(&shared.outbox)
             guard !isOnLoop, !shared.isDrainScheduled, outcome == .accepted else { return (outcome, false) }
             shared.isDrainScheduled = true
             return (outcome, true)
@@ -87,7 +110,7 @@ final class PeerLink: @unchecked Sendable {
             loop.execute { self.drainAll() }
         } else if outcome == .accepted {
             if isOnLoop { drain(channel) }
-        } else if channel == .lossy, outcome == .dropped {
+        } else if channel.isLossy, outcome == .dropped {
             onLossyDropped(1)
         }
         return outcome
@@ -95,8 +118,8 @@ final class PeerLink: @unchecked Sendable {
 
     /// Returns when the channel has credit again, or the link is gone, or the task is cancelled. `mayDrop`: or none is
     /// needed.
-    nonisolated(nonsending) func waitForCredit(_ channel: RoomChannel, mayDrop: Bool = false) async {
-        await wait { $0.hasCredit(on: channel.delivery, mayDrop: mayDrop) }
+    nonisolated(nonsending) func waitForCredit(_ channel: DeliveryChannel, mayDrop: Bool = false) async {
+        await wait { $0.hasCredit(on: channel, mayDrop: mayDrop) }
     }
 
     /// Returns when what was accepted before the call has arrived, the link is gone, or the task is cancelled. True
@@ -151,7 +174,7 @@ final class PeerLink: @unchecked Sendable {
         detach()
         self.connection = connection
         for channel in delivery.attached(isOpener: opensChannels) {
-            let id = try connection.openChannel(channel.parameters(isDelivery: delivery.isDelivery))
+            let id = try connection.openChannel(channel.parameters(level))
             delivery.opening(channel, as: id)
         }
     }
@@ -204,7 +227,7 @@ final class PeerLink: @unchecked Sendable {
         guard let channel = delivery.channelWritable(id) else { return }
         drain(channel)
         // A frame that was drained carries it.
-        if channel == .reliable, delivery.isAcknowledgementOverdue { sendAck() }
+        if delivery.isAcknowledgementOverdue(channel) { sendAck(on: channel) }
     }
 
     func setReceiving(_ isReceiving: Bool, channel: RoomChannel) {
@@ -217,7 +240,7 @@ final class PeerLink: @unchecked Sendable {
             switch action {
             case .openChannel(let channel):
                 do throws(TransportError) {
-                    let id = try connection.openChannel(channel.parameters(isDelivery: delivery.isDelivery))
+                    let id = try connection.openChannel(channel.parameters(level))
                     delivery.opening(channel, as: id)
                 } catch {
                     perform(delivery.openingFailed(channel, now: loop.turnTime))
@@ -243,9 +266,9 @@ final class PeerLink: @unchecked Sendable {
 
     private func timerFired(_ timer: DeliveryLink.TimerID) {
         switch timer {
-        case .acknowledgement:
-            delivery.acknowledgementTimerFired()
-            sendAck()
+        case .acknowledgement(let channel):
+            delivery.acknowledgementTimerFired(channel)
+            sendAck(on: channel)
         case .reopening(let channel): perform(delivery.reopeningTimerFired(channel))
         case .watch:
             guard let connection else { return }
@@ -259,7 +282,7 @@ final class PeerLink: @unchecked Sendable {
 
     private func drainAll() {
         shared.withLock { $0.isDrainScheduled = false }
-        for channel in DeliveryChannel.allCases { drain(channel) }
+        for channel in level.channels { drain(channel) }
     }
 
     private func drain(_ channel: DeliveryChannel) {
@@ -269,7 +292,7 @@ final class PeerLink: @unchecked Sendable {
             let batch = shared.withLock { delivery.nextFrames(on: channel, in: &$0.outbox) }
             for index in 0..<batch.count {
                 let bytes = batch[index]
-                if batch.hasHeaders { delivery.stamp(bytes) }
+                if batch.hasHeaders { delivery.stamp(bytes, on: channel) }
                 do throws(TransportError) {
                     try connection.send(UnsafeRawBufferPointer(bytes), isText: batch.isText(index), on: id)
                     delivery.frameTaken(batch.first + UInt64(index), count: bytes.count, on: channel)
@@ -293,7 +316,7 @@ final class PeerLink: @unchecked Sendable {
     }
 
     private func drop(on channel: DeliveryChannel) {
-        if channel == .lossy { onLossyDropped(1) } else { shared.withLock { $0.outbox.giveUpMessage() } }
+        if channel.isLossy { onLossyDropped(1) } else { shared.withLock { $0.outbox.giveUpMessage() } }
     }
 
     /// A channel that does not take what it should is over, though nothing was told of its end.
@@ -306,34 +329,39 @@ final class PeerLink: @unchecked Sendable {
 
     /// A whole message of the transport. False: the other side broke the delivery protocol.
     func received(_ bytes: UnsafeRawBufferPointer, isText: Bool, on id: ChannelID) -> Bool {
-        guard let receiver else { return true }
-        let verdict = delivery.received(bytes, isText: isText, on: id)
+        guard let receiver, let channel = delivery.channel(of: id) else { return true }
+        let verdict = delivery.received(bytes, isText: isText, on: channel)
         if delivery.takeIsFirstSinceBreak() { onData() }
-        if let sequence = delivery.takeReleasable(on: .reliable) {
-            change { $0.release(upTo: sequence, on: .reliable) }
+        if let sequence = delivery.takeReleasable(on: channel) {
+            change { $0.release(upTo: sequence, on: channel) }
         }
         switch verdict {
-        case .deliver(let channel, let isText, let offset):
+        case .deliver(_, let isText, let offset):
             let body = UnsafeRawBufferPointer(rebasing: bytes.dropFirst(offset))
             deliver(body, channel, isText, receiver)
             // Plain channels have no acknowledgements.
             if offset == 0 { return true }
         case .deliverAssembled(let isText):
             delivery.takeAssembled().withUnsafeBytes { deliver($0, .reliable, isText, receiver) }
+        case .exchange(_, let offset):
+            onExchange(UnsafeRawBufferPointer(rebasing: bytes.dropFirst(offset)), channel)
+            if offset == 0 { return true }
+        case .exchangeAssembled:
+            delivery.takeAssembled(on: channel).withUnsafeBytes { onExchange($0, channel) }
         case .absorbed: break
         case .hint(let hint):
             onHint(hint)
             return true
         case .resumed:
-            drain(.reliable)
+            drain(channel)
             return true
         case .ignored: return true
         case .violation: return false
         }
-        switch delivery.acknowledgementUrgency(afterFrameOf: bytes.count) {
+        switch delivery.acknowledgementUrgency(afterFrameOf: bytes.count, on: channel) {
         case .none: break
-        case .soon: schedule(.acknowledgement, after: DeliveryMachine.ackDelay)
-        case .now: sendAck()
+        case .soon: schedule(.acknowledgement(channel), after: DeliveryMachine.ackDelay)
+        case .now: sendAck(on: channel)
         }
         return true
     }
@@ -343,8 +371,8 @@ final class PeerLink: @unchecked Sendable {
     private func deliver(
         _ body: UnsafeRawBufferPointer, _ channel: DeliveryChannel, _ isText: Bool, _ receiver: any PeerLinkReceiver
     ) {
-        receiver.deliver(
-            BorrowedMessage(from: participant, channel: RoomChannel(channel), isText: isText, bytes: body), link: self)
+        guard let channel = RoomChannel(channel) else { return }
+        receiver.deliver(BorrowedMessage(from: participant, channel: channel, isText: isText, bytes: body), link: self)
     }
 
     /// Sends a hint if that is possible now.
@@ -354,20 +382,22 @@ final class PeerLink: @unchecked Sendable {
             do throws(TransportError) {
                 try connection.send(bytes, isText: false, on: id)
             } catch {
-                delivery.refused(error.code)
+                delivery.refused(error.code, on: .reliable)
             }
         }
     }
 
-    /// Sends the acknowledgement that is due, if there is one.
-    func sendAck() {
-        guard let connection, let (frame, id) = delivery.acknowledgementFrame else { return }
+    /// Sends the acknowledgements that are due.
+    func sendAcks() { for channel in level.channels where level.isNumbered(channel) { sendAck(on: channel) } }
+
+    private func sendAck(on channel: DeliveryChannel) {
+        guard let connection, let (frame, id) = delivery.acknowledgementFrame(channel) else { return }
         frame.span.bytes.withUnsafeBytes { bytes in
             do throws(TransportError) {
                 try connection.send(bytes, isText: false, on: id)
-                delivery.acknowledgementTaken()
+                delivery.acknowledgementTaken(channel)
             } catch {
-                delivery.refused(error.code)
+                delivery.refused(error.code, on: channel)
             }
         }
     }

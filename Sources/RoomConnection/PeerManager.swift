@@ -69,13 +69,12 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
     private func makeLink(_ participant: RoomParticipant) {
         dropLink(participant.id)
         guard let ownSession else { return }
-        let (delivery, parts) = memory.take(session: ownSession, peerSession: participant.session)
+        let streams = memory.take(session: ownSession, peerSession: participant.session)
         var limits = limits
         limits.outgoing = min(limits.outgoing, participant.maximumMessageSize ?? limits.outgoing)
         let link = PeerLink(
-            participant: participant.id, delivery: delivery, parts: parts, isDelivery: participant.hasDelivery,
-            loop: transport.loop, limits: limits, receiver: hub,
-            onLossyDropped: metrics.lossyDropped)
+            participant: participant.id, streams: streams, level: DeliveryLevel(of: participant),
+            loop: transport.loop, limits: limits, receiver: hub, onLossyDropped: metrics.lossyDropped)
         link.onHint = { [weak self, weak link] hint in
             guard let self, let id = connections[participant.id]?.id else { return }
             let fact: PeerFact =
@@ -115,7 +114,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
     private func dropLink(_ participant: ParticipantID) {
         guard let link = links.removeValue(forKey: participant) else { return }
         let lost = link.close()
-        memory.store(link.delivery.machine, link.delivery.assembled)
+        memory.store(link.delivery.streams)
         if lost > 0 { hub.emit(.undelivered(participant, count: lost)) }
     }
 
@@ -157,7 +156,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
                         .diagnosed(connection.stall ?? noNetwork ?? (noChannel ? .channelNotOpen : nil))))
             case .sendHint(let hint):
                 // Without it, the other side would count what it has sent as undelivered.
-                if hint == .leaving { links[participant]?.sendAck() }
+                if hint == .leaving { links[participant]?.sendAcks() }
                 links[participant]?.send(hint)
             }
             if case .restartPath = command { connections[participant]?.noNetwork = nil }

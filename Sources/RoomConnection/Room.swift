@@ -175,7 +175,7 @@ public final class Room: Sendable {
             case .gone: throw Self.peerNotFound(link.participant)
             case .tooLarge(let limit): throw Self.tooLarge(bytes.count, limit, link.participant)
             case .full:
-                await link.waitForCredit(channel, mayDrop: mayDrop)
+                await link.waitForCredit(channel.delivery, mayDrop: mayDrop)
                 if Task.isCancelled {
                     throw RoomError(
                         .cancelled, "sending to \(link.participant) was cancelled while its buffer was full")

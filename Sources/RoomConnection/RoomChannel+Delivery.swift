@@ -12,11 +12,13 @@ extension RoomChannel {
 
     var index: Int { delivery.rawValue }
 
-    init(_ channel: DeliveryChannel) {
+    /// Nil: the channel carries nothing that the application has sent as it is.
+    init?(_ channel: DeliveryChannel) {
         switch channel {
         case .reliable: self = .reliable
         case .unordered: self = .unordered
         case .lossy: self = .lossy
+        case .bulk, .topics: return nil
         }
     }
 }

@@ -102,7 +102,7 @@ public final class TransportRuntime: Sendable {
             room: RoomName(name), role: host.role, waitsForRoom: host == .awaited, name: participant,
             metadata: metadata,
             capabilities: [
-                DeliveryProtocol.capability, RoomAttributes.capability,
+                DeliveryProtocol.capability, ExchangeProtocol.capability, RoomAttributes.capability,
                 DeliveryProtocol.messageLimitCapability(configuration.maximumMessageSize),
             ])
         // The registry's existentials are opened here, once per room: everything below is generic or concrete.

@@ -1,6 +1,6 @@
 package import TransportValues
 
-/// The data channels of one peer connection that carry the room's three channels: which are open, and when one is
+/// The data channels of one peer connection that carry the room's channels: which are open, and when one is
 /// opened again.
 package struct DeliveryChannels: Sendable {
     private struct Slot: Sendable {
@@ -10,7 +10,7 @@ package struct DeliveryChannels: Sendable {
         var isBlocked = false
         var backoff = ReopeningBackoff()
     }
-    /// A further data channel of the other side for one of the three. Its messages are received too.
+    /// A further data channel of the other side for one of them. Its messages are received too.
     private struct Extra: Sendable {
         var id: ChannelID
         var channel: DeliveryChannel
@@ -32,13 +32,13 @@ package struct DeliveryChannels: Sendable {
     /// How much later than the opener the other side opens a channel, where it may.
     package static let openersHeadStart = Duration.seconds(1)
 
-    private let isDelivery: Bool
+    private let level: DeliveryLevel
     /// This side opens the channels: it is the offerer.
     private var isOpener = false
-    private var slots: [3 of Slot] = .init(repeating: Slot())
+    private var slots: [5 of Slot] = .init(repeating: Slot())
     private var extras: [Extra] = []
 
-    package init(isDelivery: Bool) { self.isDelivery = isDelivery }
+    package init(_ level: DeliveryLevel) { self.level = level }
 
     /// A new connection: nothing is open on it.
     package mutating func connectionBegan(isOpener: Bool) {
@@ -77,10 +77,10 @@ package struct DeliveryChannels: Sendable {
 
     /// A data channel is open. Returns the channel if it carries it from now on.
     package mutating func opened(_ id: ChannelID, _ parameters: ChannelParameters) -> DeliveryChannel? {
-        guard let channel = DeliveryChannel(parameters, isDelivery: isDelivery) else { return nil }
+        guard let channel = DeliveryChannel(parameters, level) else { return nil }
         let slot = slots[channel.rawValue]
-        // Reliable streams begin anew on the newest one; that the one before has ended may be told later.
-        guard !slot.isOpen || slot.id == id || channel == .reliable && isDelivery else {
+        // Numbered streams begin anew on the newest one; that the one before has ended may be told later.
+        guard !slot.isOpen || slot.id == id || level.isNumbered(channel) else {
             if extras.count < Self.maximumExtras { extras.append(Extra(id: id, channel: channel)) }
             return nil
         }
@@ -113,7 +113,7 @@ package struct DeliveryChannels: Sendable {
     /// When to open the channel again. The side that opened it does; the other one only where it makes no difference
     /// when both do.
     package mutating func reopenDelay(of channel: DeliveryChannel, now: Timestamp) -> Duration? {
-        guard isOpener || channel != .reliable || !isDelivery else { return nil }
+        guard isOpener || !level.isNumbered(channel) else { return nil }
         return slots[channel.rawValue].backoff.delay(now: now) + (isOpener ? .zero : Self.openersHeadStart)
     }
 

@@ -6,11 +6,11 @@ package import TransportValues
 /// and when to acknowledge. It outlives peer connections.
 ///
 /// Pure. A shell hands it what the connection tells, sends the frames that it names, and tells what became of them. The
-/// frames lie in a `DeliveryOutbox`. Frames of the reliable stream may come over any carrier: only their numbers count.
+/// frames lie in a `DeliveryOutbox`.
 package struct DeliveryLink: Sendable {
     package enum TimerID: Hashable, Sendable {
-        /// An acknowledgement is due.
-        case acknowledgement
+        /// An acknowledgement is due on a numbered channel.
+        case acknowledgement(DeliveryChannel)
         /// Time to look whether what was sent was acknowledged.
         case watch
         /// A closed channel is opened again.
@@ -24,7 +24,7 @@ package struct DeliveryLink: Sendable {
         case beginSending
         /// Tell the outbox that the reliable channel is gone.
         case suspendSending
-        /// Send the resume frame, the first on a channel of the reliable stream.
+        /// Send the resume frame, the first on a numbered channel.
         case sendResume(DeliveryProtocol.ResumeFrame, ChannelID)
         /// Send what waits on a channel.
         case drain(DeliveryChannel)
@@ -36,13 +36,17 @@ package struct DeliveryLink: Sendable {
     package enum Verdict: Sendable, Equatable {
         /// Hand on the bytes behind `offset`.
         case deliver(DeliveryChannel, isText: Bool, offset: Int)
-        /// Hand on the bytes of `takeAssembled`.
+        /// Hand on the bytes of `takeAssembled`, of the reliable channel.
         case deliverAssembled(isText: Bool)
+        /// Hand the bytes behind `offset` to topics, requests and streams.
+        case exchange(DeliveryChannel, offset: Int)
+        /// Hand the bytes of `takeAssembled` to topics, requests and streams.
+        case exchangeAssembled(DeliveryChannel)
         /// Nothing. The frame counts for the acknowledgement.
         case absorbed
         /// Tell the owner of the link.
         case hint(DeliveryProtocol.Hint)
-        /// Send again what the other side lacks: drain the reliable channel.
+        /// Send again what the other side lacks: drain the channel.
         case resumed
         /// Nothing.
         case ignored
@@ -60,28 +64,25 @@ package struct DeliveryLink: Sendable {
         case close(ChannelID?)
     }
 
-    /// Whether both sides speak the delivery protocol.
-    package let isDelivery: Bool
+    /// The protocols that both sides speak.
+    package let level: DeliveryLevel
     /// Bytes of one message that this side accepts.
     private let messageLimit: Int
     /// How long data may go unacknowledged until it is told.
     private let patience: Duration
 
-    package private(set) var machine: DeliveryMachine
-    /// The parts so far of a message that is not whole. They were acknowledged, so they outlive the channel that they
-    /// came on.
-    package private(set) var assembled: [UInt8]
+    /// The numbered streams. They outlive the link in a `DeliveryMemory`.
+    package private(set) var streams: NumberedStreams
     private var channels: DeliveryChannels
     private var isAttached = false
     /// The last number on the plain channels that a connection has taken, or that was dropped.
-    private var done: [3 of UInt64] = .init(repeating: 0)
+    private var done: [5 of UInt64] = .init(repeating: 0)
     /// Bytes that the present data channel has taken on the plain channels.
-    private var takenBytes: [3 of UInt64] = .init(repeating: 0)
-    /// Up to which number the outbox was told to release frames.
-    private var released: [3 of UInt64]
-    private var isAcknowledgementScheduled = false
-    /// Of the reliable and the unordered channel.
-    private var watches: [2 of AcknowledgementWatch] = .init(repeating: AcknowledgementWatch())
+    private var takenBytes: [5 of UInt64] = .init(repeating: 0)
+    /// Up to which number the outbox was told to release frames of the plain channels.
+    private var released: [5 of UInt64] = .init(repeating: 0)
+    /// Of the `watchedChannels`.
+    private var watches: [3 of AcknowledgementWatch] = .init(repeating: AcknowledgementWatch())
     /// The watch's timer runs: something is outstanding.
     private var isWatching = false
     private var isUnacknowledged = false
@@ -91,19 +92,20 @@ package struct DeliveryLink: Sendable {
     /// The participant has said that it leaves.
     package private(set) var isLeaving = false
 
-    /// `machine` and `parts`: from the memory of earlier streams.
+    /// `streams`: from the memory of earlier ones.
     package init(
-        machine: DeliveryMachine, parts: [UInt8], isDelivery: Bool, messageLimit: Int,
-        patience: Duration = .seconds(8)
+        streams: NumberedStreams, level: DeliveryLevel, messageLimit: Int, patience: Duration = .seconds(8)
     ) {
-        self.machine = machine
-        assembled = parts
-        released = [machine.acknowledged, 0, 0]
-        self.isDelivery = isDelivery
+        self.streams = streams
+        self.streams.began()
+        self.level = level
         self.messageLimit = messageLimit
         self.patience = patience
-        channels = DeliveryChannels(isDelivery: isDelivery)
+        channels = DeliveryChannels(level)
     }
+
+    /// The numbers of the reliable stream.
+    package var machine: DeliveryMachine { streams[.reliable].machine }
 
     /// The channel of the reliable stream can carry data, both ways.
     package var isReady: Bool { channels.isOpen(.reliable) }
@@ -116,7 +118,7 @@ package struct DeliveryLink: Sendable {
     package mutating func attached(isOpener: Bool) -> [DeliveryChannel] {
         isAttached = true
         channels.connectionBegan(isOpener: isOpener)
-        return isOpener ? DeliveryChannel.allCases : []
+        return isOpener ? level.channels : []
     }
 
     /// The peer connection has ended. What was not acknowledged is kept for the next one; all timers are void.
@@ -124,8 +126,7 @@ package struct DeliveryLink: Sendable {
         guard isAttached else { return }
         isAttached = false
         channels.reset()
-        machine.channelLost()
-        isAcknowledgementScheduled = false
+        streams.detached()
         isWatching = false
         isUnacknowledged = false
         for index in watches.indices { watches[index] = AcknowledgementWatch() }
@@ -150,9 +151,9 @@ package struct DeliveryLink: Sendable {
         var actions: [Action] = [.cancelTimer(.reopening(channel)), .beginSending]
         takenBytes[channel.rawValue] = 0
         // Plain channels remember nothing: what the last one had taken is gone, the rest goes out now.
-        if channel == .reliable, isDelivery {
-            machine.channelLost()
-            actions.append(.sendResume(machine.channelOpened(), id))
+        if level.isNumbered(channel) {
+            streams[channel].machine.channelLost()
+            actions.append(.sendResume(streams[channel].machine.channelOpened(), id))
         }
         actions.append(.drain(channel))
         return actions
@@ -170,9 +171,8 @@ package struct DeliveryLink: Sendable {
 
     private mutating func lost(_ channel: DeliveryChannel) -> [Action] {
         takenBytes[channel.rawValue] = 0
-        guard channel == .reliable else { return [] }
-        machine.channelLost()
-        return [.suspendSending]
+        if level.isNumbered(channel) { streams[channel].machine.channelLost() }
+        return channel == .reliable ? [.suspendSending] : []
     }
 
     /// It is time to open a channel again.
@@ -190,23 +190,25 @@ package struct DeliveryLink: Sendable {
 
     /// The next frames to hand to the channel. Called under the lock of the outbox, after `writable`.
     package mutating func nextFrames(on channel: DeliveryChannel, in outbox: inout DeliveryOutbox) -> FrameBatch {
-        if channel == .reliable, isDelivery {
-            let next = machine.framesAccepted(upTo: outbox.lastSequence(on: .reliable))
-            return outbox.frames(on: .reliable, from: next)
+        if level.isNumbered(channel) {
+            let next = streams[channel].machine.framesAccepted(upTo: outbox.lastSequence(on: channel))
+            return outbox.frames(on: channel, from: next)
         }
         if let sequence = takeReleasable(on: channel) { outbox.release(upTo: sequence, on: channel) }
         return outbox.frames(on: channel, from: outbox.firstSequence(on: channel))
     }
 
     /// Writes into a frame what it says of the other direction. Called right before it is sent.
-    package func stamp(_ frame: UnsafeMutableRawBufferPointer) {
-        frame.storeBytes(
-            of: UInt32(truncatingIfNeeded: machine.received).bigEndian, toByteOffset: 5, as: UInt32.self)
+    package func stamp(_ frame: UnsafeMutableRawBufferPointer, on channel: DeliveryChannel) {
+        let received = streams[channel].machine.received
+        frame.storeBytes(of: UInt32(truncatingIfNeeded: received).bigEndian, toByteOffset: 5, as: UInt32.self)
     }
 
     /// The channel has taken the frame `sequence` of so many bytes.
     package mutating func frameTaken(_ sequence: UInt64, count: Int, on channel: DeliveryChannel) {
-        if channel == .reliable, isDelivery { return machine.frameTransmitted(sequence) }
+        if level.isNumbered(channel) {
+            return streams[channel].machine.frameTransmitted(sequence)
+        }
         takenBytes[channel.rawValue] &+= UInt64(count)
         done[channel.rawValue] = sequence
     }
@@ -219,7 +221,7 @@ package struct DeliveryLink: Sendable {
             channels.blocked(channel)
             return .wait
         }
-        if code == .messageTooLarge, channel != .reliable || !isDelivery {
+        if code == .messageTooLarge, !level.isNumbered(channel) {
             done[channel.rawValue] = sequence
             return .drop
         }
@@ -228,64 +230,64 @@ package struct DeliveryLink: Sendable {
 
     /// Up to which number frames of a channel can be released; nil: none since the last call.
     package mutating func takeReleasable(on channel: DeliveryChannel) -> UInt64? {
+        if level.isNumbered(channel) { return streams[channel].takeReleasable() }
         let index = channel.rawValue
-        let number = channel == .reliable && isDelivery ? machine.acknowledged : done[index]
-        guard number != released[index] else { return nil }
-        released[index] = number
-        return number
+        guard done[index] != released[index] else { return nil }
+        released[index] = done[index]
+        return done[index]
     }
 
     // MARK: Receiving
 
-    /// A whole message of the transport. Afterwards: release what
-    /// `takeReleasable` names, then do as the verdict says.
-    package mutating func received(_ bytes: UnsafeRawBufferPointer, isText: Bool, on id: ChannelID) -> Verdict {
-        guard let channel = channels.channel(of: id) else { return .ignored }
+    /// The channel that a data channel carries.
+    package func channel(of id: ChannelID) -> DeliveryChannel? { channels.channel(of: id) }
+
+    /// A whole message of the transport. Afterwards: release what `takeReleasable` names on this channel, then do as the
+    /// verdict says.
+    package mutating func received(
+        _ bytes: UnsafeRawBufferPointer, isText: Bool, on channel: DeliveryChannel
+    ) -> Verdict {
         if awaitsFirstMessage {
             awaitsFirstMessage = false
             isFirstSinceBreak = true
         }
-        if channel == .reliable, isDelivery { return received(frame: bytes) }
-        return .deliver(channel, isText: isText, offset: 0)
+        if level.isNumbered(channel) { return received(frame: bytes, of: channel) }
+        return channel == .topics ? .exchange(.topics, offset: 0) : .deliver(channel, isText: isText, offset: 0)
     }
 
-    /// A frame of the reliable stream, whichever carrier it came over.
-    package mutating func received(frame bytes: UnsafeRawBufferPointer) -> Verdict {
+    /// A frame of a numbered stream, whichever carrier it came over.
+    package mutating func received(frame bytes: UnsafeRawBufferPointer, of channel: DeliveryChannel) -> Verdict {
         guard let frame = DeliveryProtocol.decode(bytes) else { return .violation }
         switch frame {
-        case .data(let kind, let sequence, let ack):
-            switch machine.dataReceived(kind: kind, sequence: sequence, ack: ack) {
-            case .deliver:
-                return .deliver(.reliable, isText: kind == .text, offset: DeliveryProtocol.dataHeaderLength)
-            case .begin:
-                assembled.removeAll(keepingCapacity: true)
-                return assemble(bytes) ? .absorbed : .violation
-            case .append: return assemble(bytes) ? .absorbed : .violation
-            case .complete: return assemble(bytes) ? .deliverAssembled(isText: kind == .text) : .violation
-            case .duplicate: return .absorbed
-            case .violation: return .violation
-            }
-        case .ack(let ack): return machine.ackReceived(ack) ? .ignored : .violation
+        case .data(.exchange, _, _) where level != .exchange: return .violation
         case .hint(let hint):
             guard let hint else { return .ignored }
             if hint == .leaving { isLeaving = true }
             return .hint(hint)
-        case .resume(let resume): return machine.resumeReceived(resume) ? .resumed : .violation
+        case .data, .ack, .resume: break
+        }
+        let limit = channel == .bulk ? DeliveryProtocol.maximumBulkMessageLength : messageLimit
+        switch streams[channel].received(frame, bytes, limit: limit) {
+        case .whole(.exchange): return .exchange(channel, offset: DeliveryProtocol.dataHeaderLength)
+        case .assembled(.exchange): return .exchangeAssembled(channel)
+        case .whole(let kind):
+            guard channel == .reliable else { return .absorbed }
+            return .deliver(.reliable, isText: kind == .text, offset: DeliveryProtocol.dataHeaderLength)
+        case .assembled(let kind):
+            if channel == .reliable { return .deliverAssembled(isText: kind == .text) }
+            // Only the reliable channel carries messages of the application as they are.
+            _ = takeAssembled(on: channel)
+            return .absorbed
+        case .absorbed: return .absorbed
+        case .acknowledged: return .ignored
+        case .resumed: return .resumed
+        case .violation: return .violation
         }
     }
 
-    private mutating func assemble(_ frame: UnsafeRawBufferPointer) -> Bool {
-        let part = UnsafeRawBufferPointer(rebasing: frame.dropFirst(DeliveryProtocol.dataHeaderLength))
-        guard assembled.count + part.count <= messageLimit else { return false }
-        assembled.append(contentsOf: part)
-        return true
-    }
-
     /// The bytes of a message that came in parts.
-    package mutating func takeAssembled() -> [UInt8] {
-        var whole: [UInt8] = []
-        swap(&whole, &assembled)
-        return whole
+    package mutating func takeAssembled(on channel: DeliveryChannel = .reliable) -> [UInt8] {
+        streams[channel].takeParts()
     }
 
     /// The participant's status has changed: while it recovers, the next message is news. Returns how many messages
@@ -306,37 +308,43 @@ package struct DeliveryLink: Sendable {
 
     // MARK: Acknowledging
 
-    /// A data frame of `count` bytes was dealt with.
-    package mutating func acknowledgementUrgency(afterFrameOf count: Int) -> DeliveryMachine.AckUrgency {
-        let urgency = machine.ackUrgency(afterFrameOf: count)
-        guard urgency == .soon else { return urgency }
-        if isAcknowledgementScheduled { return .none }
-        isAcknowledgementScheduled = true
-        return .soon
+    /// A data frame of `count` bytes was dealt with on a numbered channel.
+    package mutating func acknowledgementUrgency(
+        afterFrameOf count: Int, on channel: DeliveryChannel
+    ) -> DeliveryMachine.AckUrgency {
+        streams[channel].acknowledgementUrgency(afterFrameOf: count)
     }
 
-    package mutating func acknowledgementTimerFired() { isAcknowledgementScheduled = false }
+    package mutating func acknowledgementTimerFired(_ channel: DeliveryChannel) {
+        streams[channel].acknowledgementTimerFired()
+    }
 
-    /// An acknowledgement that no frame has carried while the channel was blocked.
-    package var isAcknowledgementOverdue: Bool { machine.ackToSend != nil && !isAcknowledgementScheduled }
+    /// Whether a numbered channel has an acknowledgement that no frame has carried while it was blocked.
+    package func isAcknowledgementOverdue(_ channel: DeliveryChannel) -> Bool {
+        level.isNumbered(channel) && streams[channel].isAcknowledgementOverdue
+    }
 
-    /// The acknowledgement that is due and can be sent, and the channel for it. Tell by `acknowledgementTaken` or
-    /// `refused`.
-    package var acknowledgementFrame: (bytes: [5 of UInt8], channel: ChannelID)? {
-        guard let ack = machine.ackToSend, let id = channels.writable(.reliable) else { return nil }
+    /// The acknowledgement that is due on a numbered channel and can be sent, and the data channel for it. Tell by
+    /// `acknowledgementTaken` or `refused`.
+    package func acknowledgementFrame(_ channel: DeliveryChannel) -> (bytes: [5 of UInt8], id: ChannelID)? {
+        guard let ack = streams[channel].machine.ackToSend,
+            let id = channels.writable(channel)
+        else { return nil }
         func byte(_ shift: UInt32) -> UInt8 { UInt8(truncatingIfNeeded: ack >> shift) }
         return ([DeliveryProtocol.Kind.ack.rawValue, byte(24), byte(16), byte(8), byte(0)], id)
     }
 
-    package mutating func acknowledgementTaken() { machine.ackTransmitted() }
+    package mutating func acknowledgementTaken(_ channel: DeliveryChannel) {
+        streams[channel].machine.ackTransmitted()
+    }
 
     /// The channel for a hint, nil where none can be sent now.
-    package var hintChannel: ChannelID? { isDelivery && machine.isOpen ? channels.writable(.reliable) : nil }
+    package var hintChannel: ChannelID? { machine.isOpen ? channels.writable(.reliable) : nil }
 
     /// The channel has not taken an acknowledgement or a hint. An acknowledgement is sent when the channel takes frames
     /// again, unless a frame carries it before.
-    package mutating func refused(_ code: TransportError.Code) {
-        if code == .wouldBlock { channels.blocked(.reliable) }
+    package mutating func refused(_ code: TransportError.Code, on channel: DeliveryChannel) {
+        if code == .wouldBlock { channels.blocked(channel) }
     }
 
     // MARK: Acknowledgements that do not come
@@ -345,7 +353,7 @@ package struct DeliveryLink: Sendable {
     /// `buffered`: the bytes of a data channel that are not acknowledged by its transport.
     package mutating func watch(_ channel: DeliveryChannel, buffered: (ChannelID) -> Int) -> Duration? {
         // Nobody waits for lossy messages.
-        guard !isWatching, channel != .lossy else { return nil }
+        guard !isWatching, !channel.isLossy else { return nil }
         isWatching = true
         _ = sampleWatches(buffered)
         return patience / AcknowledgementWatch.patience
@@ -356,18 +364,20 @@ package struct DeliveryLink: Sendable {
     package mutating func watchTimerFired(buffered: (ChannelID) -> Int) -> (after: Duration?, isMissing: Bool?) {
         isWatching = sampleWatches(buffered)
         let delay = isWatching ? patience / AcknowledgementWatch.patience : nil
-        let isMissing = watches[0].isUnacknowledged || watches[1].isUnacknowledged
+        let isMissing = watches.indices.contains { watches[$0].isUnacknowledged }
         guard isMissing != isUnacknowledged else { return (delay, nil) }
         isUnacknowledged = isMissing
         return (delay, isMissing)
     }
 
+    private static var watchedChannels: [DeliveryChannel] { [.reliable, .unordered, .bulk] }
+
     /// Whether anything is outstanding.
     private mutating func sampleWatches(_ buffered: (ChannelID) -> Int) -> Bool {
         var isOutstanding = false
-        for channel in [DeliveryChannel.reliable, .unordered] {
+        for (index, channel) in Self.watchedChannels.enumerated() {
             let acknowledged = acknowledged(on: channel, buffered)
-            watches[channel.rawValue].sample(acknowledged: acknowledged)
+            watches[index].sample(acknowledged: acknowledged)
             if acknowledged != nil { isOutstanding = true }
         }
         return isOutstanding
@@ -376,7 +386,10 @@ package struct DeliveryLink: Sendable {
     /// How much of the channel's data was acknowledged, in frames or bytes; nil when nothing is outstanding.
     private func acknowledged(on channel: DeliveryChannel, _ buffered: (ChannelID) -> Int) -> UInt64? {
         guard channels.isOpen(channel), let id = channels.id(of: channel) else { return nil }
-        if channel == .reliable, isDelivery { return machine.unacknowledged > 0 ? machine.acknowledged : nil }
+        if level.isNumbered(channel) {
+            let machine = streams[channel].machine
+            return machine.unacknowledged > 0 ? machine.acknowledged : nil
+        }
         let outstanding = buffered(id)
         return outstanding > 0 ? takenBytes[channel.rawValue] &- UInt64(outstanding) : nil
     }
@@ -384,7 +397,7 @@ package struct DeliveryLink: Sendable {
     /// Whether the transport's other side has acknowledged what was sent on the plain channels. What a connection that
     /// has ended had taken is not known any more.
     package func isAcknowledgedByTransport(buffered: (ChannelID) -> Int) -> Bool {
-        for channel in [DeliveryChannel.reliable, .unordered] where channel != .reliable || !isDelivery {
+        for channel in [DeliveryChannel.reliable, .unordered] where !level.isNumbered(channel) {
             if let id = channels.id(of: channel), buffered(id) > 0 { return false }
         }
         return true
@@ -394,7 +407,9 @@ package struct DeliveryLink: Sendable {
 
     /// The participant's session has ended, and the connection was detached. Returns how many messages are given up.
     package mutating func close(_ outbox: inout DeliveryOutbox) -> Int {
-        machine.framesAccepted(upTo: outbox.lastSequence(on: .reliable))
+        for channel in [DeliveryChannel.reliable, .bulk] {
+            streams[channel].machine.framesAccepted(upTo: outbox.lastSequence(on: channel))
+        }
         return outbox.close()
     }
 }

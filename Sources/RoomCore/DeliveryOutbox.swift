@@ -7,6 +7,8 @@ package struct DeliveryOutbox {
     package struct Limits: Sendable {
         /// Bytes in the buffer of each channel; senders wait above it.
         package var buffer: Int
+        /// The same for the channel of bulk, at first.
+        package var bulk: Int
         /// Bytes of one message to this participant: what both sides accept.
         package var message: Int
         /// Bytes of memory that a buffer allocates at once.
@@ -14,8 +16,11 @@ package struct DeliveryOutbox {
         /// Bytes of a message that a transport takes as long as no connection has told (RFC 8841 §6.1).
         package var frame: Int
 
-        package init(buffer: Int, message: Int, block: Int = 131_072, frame: Int = 65_536) {
+        package init(
+            buffer: Int, bulk: Int = 1_048_576, message: Int, block: Int = 131_072, frame: Int = 65_536
+        ) {
             self.buffer = buffer
+            self.bulk = bulk
             self.message = message
             self.block = block
             self.frame = frame
@@ -35,8 +40,8 @@ package struct DeliveryOutbox {
     }
 
     private let limits: Limits
-    /// Both sides speak the delivery protocol: long messages on the reliable channel are sent in parts.
-    private let isDelivery: Bool
+    /// Long messages on the numbered channels are sent in parts.
+    private let level: DeliveryLevel
     private var buffers: [SendBuffer]
     private var isConnected = false
     /// There is a connection, but no path: it is being replaced.
@@ -47,16 +52,17 @@ package struct DeliveryOutbox {
     /// Bytes of a message that the other side's transport takes.
     private var maximumFrameLength: Int
 
-    /// `lastSequence`: the last number of the reliable stream that was given to a frame.
-    package init(isDelivery: Bool, lastSequence: UInt64, limits: Limits) {
+    /// `streams`: whose numbers the frames continue.
+    package init(level: DeliveryLevel, streams: NumberedStreams, limits: Limits) {
         self.limits = limits
         maximumFrameLength = limits.frame
-        self.isDelivery = isDelivery
-        let header = isDelivery ? DeliveryProtocol.dataHeaderLength : 0
-        buffers = [
-            SendBuffer(headerLength: header, lastSequence: lastSequence, blockSize: limits.block),
-            SendBuffer(headerLength: 0, blockSize: limits.block), SendBuffer(headerLength: 0, blockSize: limits.block),
-        ]
+        self.level = level
+        buffers = DeliveryChannel.allCases.map { channel in
+            guard level.isNumbered(channel) else { return SendBuffer(headerLength: 0, blockSize: limits.block) }
+            return SendBuffer(
+                headerLength: DeliveryProtocol.dataHeaderLength, lastSequence: streams[channel].machine.accepted,
+                blockSize: limits.block)
+        }
     }
 
     // MARK: Messages
@@ -66,32 +72,76 @@ package struct DeliveryOutbox {
     package mutating func accept(
         _ bytes: UnsafeRawBufferPointer, isText: Bool, on channel: DeliveryChannel, mayDrop: Bool
     ) -> Outcome {
-        let index = channel.rawValue
-        let isSplit = isDelivery && channel == .reliable
-        guard bytes.count <= limits.message else { return .tooLarge(limit: limits.message) }
-        guard !isGone else { return .gone }
-        if !isSplit, isConnected, bytes.count > maximumFrameLength { return .tooLarge(limit: maximumFrameLength) }
-        let buffered = buffers[index].byteCount
-        if channel == .lossy, !isConnected || buffered > limits.buffer { return .dropped }
-        if buffered > 0, buffered + bytes.count > limits.buffer {
-            guard mayDrop, isDroppable else { return .full }
-            if channel != .lossy { givenUpCount += 1 }
-            return .dropped
-        }
-        let last: DeliveryProtocol.Kind = isText ? .text : .binary
-        // No frame is longer than what the other side's transport takes.
-        let partLength = min(
-            DeliveryProtocol.maximumPartLength, maximumFrameLength - DeliveryProtocol.dataHeaderLength)
-        var rest = bytes
-        if isSplit, partLength > 0 {
-            while rest.count > partLength {
-                let part = UnsafeRawBufferPointer(rebasing: rest.prefix(partLength))
-                buffers[index].append(part, kind: .part)
-                rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(partLength))
-            }
-        }
-        buffers[index].append(rest, kind: last)
+        if let refusal = refusal(of: bytes.count, on: channel, mayDrop: mayDrop, isCounted: true) { return refusal }
+        append(bytes, kind: isText ? .text : .binary, on: channel, isCounted: true)
         return .accepted
+    }
+
+    /// Copies one message of topics, requests or streams into the buffer of its channel.
+    ///
+    /// `head` are its first bytes. `isUrgent`: it is taken above the limit of the buffer, too; it is small, and there
+    /// are only so many. `isCounted`: the application is told when it is given up.
+    package mutating func accept(
+        exchange head: UnsafeRawBufferPointer, _ body: UnsafeRawBufferPointer, on channel: DeliveryChannel,
+        isUrgent: Bool = false, isCounted: Bool = false, mayDrop: Bool = false
+    ) -> Outcome {
+        let count = head.count + body.count
+        let isCounted = isCounted || channel.isLossy
+        let refusal = refusal(of: count, on: channel, mayDrop: mayDrop, isCounted: isCounted)
+        if let refusal, refusal != .full || !isUrgent { return refusal }
+        if head.isEmpty || !isSplit(count, on: channel) {
+            buffers[channel.rawValue].append(head: head, body, kind: .exchange, isCounted: isCounted)
+            return .accepted
+        }
+        withUnsafeTemporaryAllocation(byteCount: count, alignment: 16) { bytes in
+            bytes.copyMemory(from: head)
+            UnsafeMutableRawBufferPointer(rebasing: bytes[head.count...]).copyMemory(from: body)
+            append(UnsafeRawBufferPointer(bytes), kind: .exchange, on: channel, isCounted: isCounted)
+        }
+        return .accepted
+    }
+
+    /// The reason not to take a message of `count` bytes; nil: it is taken.
+    private mutating func refusal(
+        of count: Int, on channel: DeliveryChannel, mayDrop: Bool, isCounted: Bool
+    ) -> Outcome? {
+        guard count <= limits.message else { return .tooLarge(limit: limits.message) }
+        guard !isGone else { return .gone }
+        if isConnected, count > maximumFrameLength, !level.isNumbered(channel) {
+            return .tooLarge(limit: maximumFrameLength)
+        }
+        let buffered = buffers[channel.rawValue].byteCount
+        let limit = limit(of: channel)
+        if channel.isLossy, !isConnected || buffered > limit { return .dropped }
+        guard buffered > 0, buffered + count > limit else { return nil }
+        guard mayDrop, isDroppable else { return .full }
+        if isCounted, !channel.isLossy { givenUpCount += 1 }
+        return .dropped
+    }
+
+    private func limit(of channel: DeliveryChannel) -> Int { channel == .bulk ? limits.bulk : limits.buffer }
+
+    /// The bytes of a message, or of a part of one, that fit into a frame: no frame is longer than what the other
+    /// side's transport takes.
+    private var partLength: Int {
+        min(DeliveryProtocol.maximumPartLength, maximumFrameLength - DeliveryProtocol.dataHeaderLength)
+    }
+
+    private func isSplit(_ count: Int, on channel: DeliveryChannel) -> Bool {
+        level.isNumbered(channel) && partLength > 0 && count > partLength
+    }
+
+    private mutating func append(
+        _ bytes: UnsafeRawBufferPointer, kind: DeliveryProtocol.Kind, on channel: DeliveryChannel, isCounted: Bool
+    ) {
+        var rest = bytes
+        let partLength = partLength
+        while isSplit(rest.count, on: channel) {
+            let part = UnsafeRawBufferPointer(rebasing: rest.prefix(partLength))
+            buffers[channel.rawValue].append(part, kind: .part)
+            rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(partLength))
+        }
+        buffers[channel.rawValue].append(rest, kind: kind, isCounted: isCounted)
     }
 
     /// A broadcast does not wait for this participant.
@@ -99,7 +149,7 @@ package struct DeliveryOutbox {
 
     /// Whether a sender that was told `full` may try again.
     package func hasCredit(on channel: DeliveryChannel, mayDrop: Bool) -> Bool {
-        isGone || buffers[channel.rawValue].byteCount <= limits.buffer / 2 || mayDrop && isDroppable
+        isGone || buffers[channel.rawValue].byteCount <= limit(of: channel) / 2 || mayDrop && isDroppable
     }
 
     /// The last number of each channel: what `isReleased(upTo:)` is asked about.
@@ -151,8 +201,11 @@ package struct DeliveryOutbox {
     /// The connection has ended: lossy messages do not wait for the next one. Returns how many were dropped.
     package mutating func connectionEnded() -> Int {
         isConnected = false
-        let dropped = messageCount(on: .lossy)
-        release(upTo: lastSequence(on: .lossy), on: .lossy)
+        var dropped = 0
+        for channel in DeliveryChannel.allCases where channel.isLossy {
+            dropped += messageCount(on: channel)
+            release(upTo: lastSequence(on: channel), on: channel)
+        }
         return dropped
     }
 

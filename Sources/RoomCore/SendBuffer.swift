@@ -11,7 +11,8 @@ package struct SendBuffer {
     package let headerLength: Int
     private let blockSize: Int
     package private(set) var byteCount = 0
-    /// Whole messages, and ends of messages whose first parts are done with: what an application counts.
+    /// Whole messages, and ends of messages whose first parts are done with, of those that are counted: what an
+    /// application counts.
     package private(set) var messageCount = 0
     package private(set) var lastSequence: UInt64
     private var entries = Deque<Entry>()
@@ -24,6 +25,7 @@ package struct SendBuffer {
         var offset: Int32
         var length: Int32
         var kind: DeliveryProtocol.Kind
+        var isCounted: Bool
     }
 
     private struct Block {
@@ -44,9 +46,14 @@ package struct SendBuffer {
     /// Messages and parts of messages.
     package var count: Int { entries.count }
 
-    /// Copies a message, or a part of one, in and gives it the next number.
-    package mutating func append(_ bytes: UnsafeRawBufferPointer, kind: DeliveryProtocol.Kind) {
-        let length = headerLength + bytes.count
+    /// Copies a message, or a part of one, in and gives it the next number. `head`: its first bytes. `isCounted`: the
+    /// application counts it.
+    package mutating func append(
+        head: UnsafeRawBufferPointer = .init(start: nil, count: 0), _ bytes: UnsafeRawBufferPointer,
+        kind: DeliveryProtocol.Kind, isCounted: Bool = true
+    ) {
+        let bodyOffset = headerLength + head.count
+        let length = bodyOffset + bytes.count
         if blocks.isEmpty || blocks[blocks.count - 1].memory.count - blocks[blocks.count - 1].used < length {
             addBlock(atLeast: length)
         }
@@ -58,13 +65,17 @@ package struct SendBuffer {
             target[0] = kind.rawValue
             target.storeBytes(of: UInt32(truncatingIfNeeded: lastSequence).bigEndian, toByteOffset: 1, as: UInt32.self)
         }
-        UnsafeMutableRawBufferPointer(rebasing: target[headerLength...]).copyMemory(from: bytes)
+        if !head.isEmpty { UnsafeMutableRawBufferPointer(rebasing: target[headerLength...]).copyMemory(from: head) }
+        UnsafeMutableRawBufferPointer(rebasing: target[bodyOffset...]).copyMemory(from: bytes)
         blocks[last].used += length
         blocks[last].living += 1
         byteCount += length
-        if kind != .part { messageCount += 1 }
+        let isCounted = isCounted && kind != .part
+        if isCounted { messageCount += 1 }
         entries.append(
-            Entry(block: firstBlock + last, offset: Int32(offset), length: Int32(length), kind: kind))
+            Entry(
+                block: firstBlock + last, offset: Int32(offset), length: Int32(length), kind: kind,
+                isCounted: isCounted))
     }
 
     /// The message with the number `sequence`, header included.
@@ -81,7 +92,7 @@ package struct SendBuffer {
         while !entries.isEmpty, firstSequence <= sequence {
             let entry = entries.removeFirst()
             byteCount -= Int(entry.length)
-            if entry.kind != .part { messageCount -= 1 }
+            if entry.isCounted { messageCount -= 1 }
             blocks[entry.block - firstBlock].living -= 1
             while let block = blocks.first, block.living == 0, blocks.count > 1 || entries.isEmpty {
                 blocks.removeFirst()

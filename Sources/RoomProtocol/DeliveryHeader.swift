@@ -11,14 +11,18 @@
 /// | 0x01 | resume | version u8, own session (u8 + bytes), expected peer session (u8 + bytes), received u64, next u64 |
 /// | 0x02 | binary data | sequence u32, ack u32, payload |
 /// | 0x03 | text data | sequence u32, ack u32, payload |
-/// | 0x04 | part of a message: more follows | sequence u32, ack u32, payload; the last part is 0x02 or 0x03 |
+/// | 0x04 | part of a message: more follows | sequence u32, ack u32, payload; the last part is 0x02, 0x03 or 0x07 |
 /// | 0x05 | ack | ack u32 |
 /// | 0x06 | hint | code u8, see `Hint` |
+/// | 0x07 | exchange message | sequence u32, ack u32, payload: a message of a topic, request or stream |
 ///
 /// A hint is advice, neither numbered nor repeated; an unknown code is ignored. Every data frame has its own sequence
 /// number, counting from 1; the wire carries the lower 32 bits. `ack` is cumulative.
 /// Resume is the first frame of each side on each new channel: `received` is the last number that has arrived from the
 /// other side in order, `next` the lowest number that this side can still send.
+///
+/// Two members that both also declare `exchange.v1` have a second numbered channel, for the bytes of streams. It has its
+/// own sequence numbers, acknowledgements and resume frames. Only between them are there frames of the kind 0x07.
 public enum DeliveryProtocol {
     /// The label of the channel.
     public static let channelLabel = "room.reliable"
@@ -47,6 +51,10 @@ public enum DeliveryProtocol {
     public static let lossyLabel = "room.lossy"
     /// The label of the reliable channel to a member without the capability: plain data-channel semantics.
     public static let plainLabel = "room.plain"
+    /// The label of the second numbered channel, whose protocol string is `channelProtocol`.
+    public static let bulkLabel = "room.bulk"
+    /// The label of the plain channel, unordered and without retransmissions, of lossy topics.
+    public static let topicsLabel = "room.topics"
 }
 
 extension DeliveryProtocol {
@@ -54,6 +62,8 @@ extension DeliveryProtocol {
     public static let maximumFrameLength = 262_144
     /// The payload bytes that fit into one frame.
     public static let maximumPartLength = maximumFrameLength - dataHeaderLength
+    /// The bytes of one message on the second numbered channel.
+    public static let maximumBulkMessageLength = maximumFrameLength
 
     /// The first byte of a frame.
     public enum Kind: UInt8, Sendable {
@@ -69,6 +79,8 @@ extension DeliveryProtocol {
         case ack = 5
         /// Advice, neither numbered nor repeated.
         case hint = 6
+        /// A message of a topic, request or stream, or the last part of one.
+        case exchange = 7
     }
 
     /// Advice from one side to the other.
@@ -136,7 +148,7 @@ extension DeliveryProtocol {
     public static func decode(_ bytes: UnsafeRawBufferPointer) -> Frame? {
         guard let first = bytes.first, let kind = Kind(rawValue: first) else { return nil }
         switch kind {
-        case .binary, .text, .part:
+        case .binary, .text, .part, .exchange:
             guard bytes.count >= dataHeaderLength else { return nil }
             return .data(
                 kind: kind, sequence: UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: 1, as: UInt32.self)),

@@ -29,7 +29,7 @@ final class PeerStream {
     static let frameLimit = 64
 
     init(
-        node: Node, remote: ParticipantID, machine: DeliveryMachine, parts: [UInt8], isDelivery: Bool, outgoing: Int,
+        node: Node, remote: ParticipantID, streams: NumberedStreams, level: DeliveryLevel, outgoing: Int,
         incoming: Int
     ) {
         self.node = node
@@ -37,10 +37,9 @@ final class PeerStream {
         self.remote = remote
         self.outgoing = outgoing
         self.incoming = incoming
-        link = DeliveryLink(
-            machine: machine, parts: parts, isDelivery: isDelivery, messageLimit: Self.messageLimit)
+        link = DeliveryLink(streams: streams, level: level, messageLimit: Self.messageLimit)
         outbox = DeliveryOutbox(
-            isDelivery: isDelivery, lastSequence: machine.accepted,
+            level: level, streams: streams,
             limits: .init(buffer: Self.bufferLimit, message: Self.messageLimit, block: 2048, frame: Self.frameLimit))
     }
 
@@ -111,8 +110,8 @@ final class PlainPipe {
     /// By transmission sequence number.
     private(set) var underWay: [UInt64: Message] = [:]
     /// Bytes and channels by `DeliveryChannel.rawValue`.
-    private(set) var bytes = [0, 0, 0]
-    var blocked: [ChannelID?] = [nil, nil, nil]
+    private(set) var bytes = DeliveryChannel.allCases.map { _ in 0 }
+    var blocked: [ChannelID?] = DeliveryChannel.allCases.map { _ in nil }
 
     static let highWater = 3000
     static let lowWater = 1000

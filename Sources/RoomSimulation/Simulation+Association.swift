@@ -239,12 +239,12 @@ extension Simulation {
         let isCarried = carries(pair, fromOfferer: fromOfferer)
         if !isCarried || isLost(pair) {
             switch message.channel {
-            case .lossy:
+            case .lossy, .topics:
                 _ = pipe.take(number)
                 lose(message, from: writer)
                 reportWritable(message.channel, writer)
             // Asked for again by what comes behind it, or when its time is over.
-            case .reliable, .unordered:
+            case .reliable, .unordered, .bulk:
                 if isCarried { schedulePlain(number, from: writer, after: .milliseconds(200)) }
             }
             return

@@ -10,9 +10,9 @@ extension Simulation {
     func makeStream(_ node: Node, to participant: Participant) {
         dropStream(node, to: participant.id)
         guard let own = node.membership?.session else { return }
-        let (machine, parts) = node.memory.take(session: own, peerSession: participant.session)
         node.streams[participant.id] = PeerStream(
-            node: node, remote: participant.id, machine: machine, parts: parts, isDelivery: true,
+            node: node, remote: participant.id,
+            streams: node.memory.take(session: own, peerSession: participant.session), level: .delivery,
             outgoing: ledger(from: own, to: participant.session), incoming: ledger(from: participant.session, to: own))
     }
 
@@ -22,7 +22,7 @@ extension Simulation {
         guard let stream = node.streams.removeValue(forKey: participant) else { return }
         detach(stream)
         noteEnd(of: stream) { stream.link.close(&stream.outbox) }
-        node.memory.store(stream.link.machine, stream.link.assembled)
+        node.memory.store(stream.link.streams)
     }
 
     func statusChanged(_ node: Node, _ participant: ParticipantID, _ status: PeerStatus) {
@@ -39,7 +39,7 @@ extension Simulation {
         stream.endpoint = endpoint
         for channel in stream.link.attached(isOpener: endpoint.isOfferer) {
             stream.link.opening(
-                channel, as: openChannel(channel.parameters(isDelivery: stream.link.isDelivery), endpoint))
+                channel, as: openChannel(channel.parameters(stream.link.level), endpoint))
         }
     }
 
@@ -69,7 +69,7 @@ extension Simulation {
             guard let endpoint = stream.endpoint else { return }
             switch action {
             case .openChannel(let channel):
-                let parameters = channel.parameters(isDelivery: stream.link.isDelivery)
+                let parameters = channel.parameters(stream.link.level)
                 stream.link.opening(channel, as: openChannel(parameters, endpoint))
             case .beginSending: stream.outbox.connected(maximumMessageSize: PeerStream.frameLimit)
             case .suspendSending: stream.outbox.disconnected()
@@ -94,9 +94,9 @@ extension Simulation {
     func timerFired(_ timer: DeliveryLink.TimerID, of stream: PeerStream) {
         stream.timers[timer] = nil
         switch timer {
-        case .acknowledgement:
-            stream.link.acknowledgementTimerFired()
-            sendAck(stream)
+        case .acknowledgement(let channel):
+            stream.link.acknowledgementTimerFired(channel)
+            sendAck(stream, on: channel)
         case .reopening(let channel): perform(stream.link.reopeningTimerFired(channel), of: stream)
         case .watch:
             guard let endpoint = stream.endpoint else { return }
@@ -115,13 +115,13 @@ extension Simulation {
             for index in 0..<batch.count {
                 let sequence = batch.first + UInt64(index)
                 let frame = batch[index]
-                if batch.hasHeaders { stream.link.stamp(frame) }
+                if batch.hasHeaders { stream.link.stamp(frame, on: channel) }
                 let bytes = UnsafeRawBufferPointer(frame)
                 if let code = transmit(bytes, isText: batch.isText(index), on: id, from: endpoint) {
                     switch stream.link.frameRefused(sequence, code, on: channel) {
                     case .wait: break sending
                     case .drop:
-                        if channel != .lossy { stream.outbox.giveUpMessage() }
+                        if !channel.isLossy { stream.outbox.giveUpMessage() }
                         noteDropped(1, on: channel, of: stream)
                         continue
                     case .close(let id):
@@ -148,17 +148,27 @@ extension Simulation {
             return
         }
         hint.encoded.withUnsafeBytes { bytes in
-            if let code = transmit(bytes, isText: false, on: id, from: endpoint) { stream.link.refused(code) }
+            if let code = transmit(bytes, isText: false, on: id, from: endpoint) {
+                stream.link.refused(code, on: .reliable)
+            }
         }
     }
 
-    func sendAck(_ stream: PeerStream) {
-        guard let endpoint = stream.endpoint, let (frame, id) = stream.link.acknowledgementFrame else { return }
+    func sendAcks(_ stream: PeerStream) {
+        for channel in stream.link.level.channels where stream.link.level.isNumbered(channel) {
+            sendAck(stream, on: channel)
+        }
+    }
+
+    private func sendAck(_ stream: PeerStream, on channel: DeliveryChannel) {
+        guard let endpoint = stream.endpoint, let (frame, id) = stream.link.acknowledgementFrame(channel) else {
+            return
+        }
         frame.span.withUnsafeBytes { bytes in
             if let code = transmit(bytes, isText: false, on: id, from: endpoint) {
-                stream.link.refused(code)
+                stream.link.refused(code, on: channel)
             } else {
-                stream.link.acknowledgementTaken()
+                stream.link.acknowledgementTaken(channel)
             }
         }
     }
@@ -183,7 +193,7 @@ extension Simulation {
             let channel = stream.link.channelWritable(id)
         else { return }
         drain(stream, channel)
-        if channel == .reliable, stream.link.isAcknowledgementOverdue { sendAck(stream) }
+        if stream.link.isAcknowledgementOverdue(channel) { sendAck(stream, on: channel) }
     }
 
     func received(_ packet: Packet, on id: ChannelID, at endpoint: Endpoint) {
@@ -194,10 +204,11 @@ extension Simulation {
     private func received(
         _ bytes: UnsafeRawBufferPointer, isText: Bool, on id: ChannelID, _ stream: PeerStream, _ endpoint: Endpoint
     ) {
-        let verdict = stream.link.received(bytes, isText: isText, on: id)
+        guard let channel = stream.link.channel(of: id) else { return }
+        let verdict = stream.link.received(bytes, isText: isText, on: channel)
         if stream.link.takeIsFirstSinceBreak() { notify(endpoint, .dataArrived) }
-        if let sequence = stream.link.takeReleasable(on: .reliable) {
-            stream.outbox.release(upTo: sequence, on: .reliable)
+        if let sequence = stream.link.takeReleasable(on: channel) {
+            stream.outbox.release(upTo: sequence, on: channel)
         }
         switch verdict {
         case .deliver(let channel, let isText, let offset):
@@ -205,7 +216,7 @@ extension Simulation {
             if offset == 0 { return }
         case .deliverAssembled(let isText):
             stream.link.takeAssembled().withUnsafeBytes { deliver($0, isText: isText, on: .reliable, stream) }
-        case .absorbed: break
+        case .exchange, .exchangeAssembled, .absorbed: break
         case .hint(let hint):
             switch hint {
             case .serverIsBack: notify(endpoint, .serverIsBack)
@@ -215,16 +226,16 @@ extension Simulation {
             return
         case .resumed:
             repeatFrames(stream, behind: bytes, on: id, endpoint)
-            return drain(stream, .reliable)
+            return drain(stream, channel)
         case .ignored: return
         case .violation:
             report("\(stream.node.name) calls it a violation of \(name(of: stream.remote)): \([UInt8](bytes))")
             return endConnection(endpoint, PeerFailure("the delivery protocol was broken"))
         }
-        switch stream.link.acknowledgementUrgency(afterFrameOf: bytes.count) {
+        switch stream.link.acknowledgementUrgency(afterFrameOf: bytes.count, on: channel) {
         case .none: break
-        case .soon: schedule(.acknowledgement, of: stream, after: DeliveryMachine.ackDelay)
-        case .now: sendAck(stream)
+        case .soon: schedule(.acknowledgement(channel), of: stream, after: DeliveryMachine.ackDelay)
+        case .now: sendAck(stream, on: channel)
         }
     }
 
@@ -243,7 +254,7 @@ extension Simulation {
         for (frame, sequence) in stream.sent where sequence <= resume.received {
             frame.withUnsafeBytes { bytes in
                 var copy = [UInt8](bytes)
-                copy.withUnsafeMutableBytes { stream.link.stamp($0) }
+                copy.withUnsafeMutableBytes { stream.link.stamp($0, on: .reliable) }
                 copy.withUnsafeBytes { _ = transmit($0, isText: false, on: id, from: endpoint) }
             }
         }

@@ -61,7 +61,7 @@ extension Simulation {
             schedule(.answerProbe(endpoint), after: latency(endpoint.node))
         case .diagnose: notify(endpoint, .diagnosed(nil))
         case .sendHint(let hint):
-            if hint == .leaving, let stream = endpoint.stream, stream.endpoint === endpoint { sendAck(stream) }
+            if hint == .leaving, let stream = endpoint.stream, stream.endpoint === endpoint { sendAcks(stream) }
             send(hint, from: endpoint)
         }
     }

@@ -85,6 +85,10 @@ public typealias RoomParticipant = Participant
 extension Participant {
     /// Whether `.reliable` outlives peer connections towards this participant.
     public var hasDelivery: Bool { capabilities.contains(DeliveryProtocol.capability) }
+    /// Whether topics, requests and streams are possible with this participant.
+    public var hasExchange: Bool {
+        hasDelivery && capabilities.contains(ExchangeProtocol.capability)
+    }
     /// Bytes of the longest message that this participant takes on `.reliable`, where it says so.
     public var maximumMessageSize: Int? { DeliveryProtocol.messageLimit(in: capabilities) }
 }

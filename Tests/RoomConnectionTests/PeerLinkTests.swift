@@ -50,8 +50,8 @@ import TransportPluginAPI
             let lossy = Locked(0)
             let link = PeerLink(
                 participant: ParticipantID("a"),
-                delivery: DeliveryMachine(session: SessionID("s-m"), peerSession: SessionID("s-a")), parts: [],
-                isDelivery: true, loop: loop, limits: PeerLink.Limits(send: limit, message: 1 << 20, outgoing: 1 << 20),
+                streams: NumberedStreams(session: SessionID("s-m"), peerSession: SessionID("s-a")),
+                level: .delivery, loop: loop, limits: PeerLink.Limits(send: limit, message: 1 << 20, outgoing: 1 << 20),
                 receiver: receiver, onLossyDropped: { count in lossy.withLock { $0 += count } })
             defer { _ = link.close() }
             return Result { try body(link, Connection(), lossy) }
@@ -79,7 +79,7 @@ import TransportPluginAPI
             #expect(!Self.send("before it is connected", link))
             link.connected()
             #expect(Self.send("now", link))
-            link.channelOpened(ChannelID(rawValue: 5), DeliveryChannel.lossy.parameters(isDelivery: true))
+            link.channelOpened(ChannelID(rawValue: 5), DeliveryChannel.lossy.parameters(.delivery))
             #expect(connection.sent.map(\.text) == ["now"])
             #expect(lossy.withLock { $0 } == 2)
             #expect(link.statusChanged(.connected(nil)) == 0, "lossy messages are not among those that were given up")
@@ -113,7 +113,7 @@ import TransportPluginAPI
             connection.maximumMessageSize = 100
             try link.attach(connection, opensChannels: false)
             link.connected()
-            link.channelOpened(ChannelID(rawValue: 0), DeliveryChannel.reliable.parameters(isDelivery: true))
+            link.channelOpened(ChannelID(rawValue: 0), DeliveryChannel.reliable.parameters(.delivery))
             func send(_ count: Int, _ channel: RoomChannel) {
                 let outcome = [UInt8](repeating: 7, count: count).withUnsafeBytes {
                     link.send($0, isText: false, channel: channel)
@@ -146,7 +146,7 @@ import TransportPluginAPI
             connection.maximumMessageSize = 100
             try link.attach(connection, opensChannels: false)
             link.connected()
-            link.channelOpened(ChannelID(rawValue: 0), DeliveryChannel.reliable.parameters(isDelivery: true))
+            link.channelOpened(ChannelID(rawValue: 0), DeliveryChannel.reliable.parameters(.delivery))
             let outcome = [UInt8](repeating: 7, count: 1000).withUnsafeBytes {
                 link.send($0, isText: false, channel: .reliable)
             }
@@ -164,7 +164,7 @@ import TransportPluginAPI
             try link.attach(next, opensChannels: false)
             #expect(lossy.withLock { $0 } == 1)
             #expect(link.statusChanged(.connected(nil)) == 0)
-            link.channelOpened(ChannelID(rawValue: 5), DeliveryChannel.lossy.parameters(isDelivery: true))
+            link.channelOpened(ChannelID(rawValue: 5), DeliveryChannel.lossy.parameters(.delivery))
             #expect(Self.send("fresh", link))
             #expect(next.sent.map(\.text) == ["fresh"])
             #expect(connection.sent.isEmpty)

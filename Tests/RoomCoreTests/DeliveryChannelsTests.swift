@@ -4,10 +4,10 @@ import TransportValues
 
 @Suite struct DeliveryChannelsTests {
     private func id(_ number: Int) -> ChannelID { ChannelID(rawValue: number) }
-    private func parameters(_ channel: DeliveryChannel) -> ChannelParameters { channel.parameters(isDelivery: true) }
+    private func parameters(_ channel: DeliveryChannel) -> ChannelParameters { channel.parameters(.exchange) }
 
     private func make(isOpener: Bool) -> DeliveryChannels {
-        var channels = DeliveryChannels(isDelivery: true)
+        var channels = DeliveryChannels(.exchange)
         channels.connectionBegan(isOpener: isOpener)
         for channel in DeliveryChannel.allCases { _ = channels.opened(id(channel.rawValue), parameters(channel)) }
         return channels
@@ -15,16 +15,18 @@ import TransportValues
 
     @Test func eachChannelIsRecognisedByItsParameters() {
         for channel in DeliveryChannel.allCases {
-            for isDelivery in [true, false] {
-                let parameters = channel.parameters(isDelivery: isDelivery)
-                #expect(DeliveryChannel(parameters, isDelivery: isDelivery) == channel)
+            for level in DeliveryLevel.allCases {
+                let isThere = level.channels.contains(channel)
+                #expect(DeliveryChannel(channel.parameters(level), level) == (isThere ? channel : nil))
             }
         }
         var unordered = parameters(.reliable)
         unordered.isOrdered = false
-        #expect(DeliveryChannel(unordered, isDelivery: true) == nil, "the reliable stream needs an ordered channel")
-        #expect(DeliveryChannel(ChannelParameters(label: "chat"), isDelivery: true) == nil)
-        #expect(DeliveryChannel(DeliveryChannel.reliable.parameters(isDelivery: false), isDelivery: true) == nil)
+        #expect(DeliveryChannel(unordered, .delivery) == nil, "the reliable stream needs an ordered channel")
+        unordered.label = DeliveryChannel.bulk.parameters(.exchange).label
+        #expect(DeliveryChannel(unordered, .exchange) == nil, "and so does bulk")
+        #expect(DeliveryChannel(ChannelParameters(label: "chat"), .exchange) == nil)
+        #expect(DeliveryChannel(DeliveryChannel.reliable.parameters(.plain), .delivery) == nil)
     }
 
     @Test func aBlockedChannelTakesNothingUntilItIsWritable() {

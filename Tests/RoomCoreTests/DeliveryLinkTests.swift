@@ -9,18 +9,24 @@ private final class End {
     var outbox: DeliveryOutbox
     var sent: [(bytes: [UInt8], isText: Bool, channel: ChannelID)] = []
     var delivered: [(text: String, isText: Bool, channel: DeliveryChannel)] = []
+    var exchanged: [(text: String, channel: DeliveryChannel)] = []
     var verdicts: [DeliveryLink.Verdict] = []
     var actions: [DeliveryLink.Action] = []
     var refusal: TransportError.Code?
     /// Frames that are taken before one is refused.
     var credit = Int.max
 
-    init(_ session: SessionID, _ peer: SessionID, isDelivery: Bool = true, messageLimit: Int = 1 << 20) {
-        link = DeliveryLink(
-            machine: DeliveryMachine(session: session, peerSession: peer), parts: [], isDelivery: isDelivery,
-            messageLimit: messageLimit)
+    convenience init(
+        _ session: SessionID, _ peer: SessionID, level: DeliveryLevel = .delivery, messageLimit: Int = 1 << 20
+    ) {
+        self.init(
+            NumberedStreams(session: session, peerSession: peer), level: level, messageLimit: messageLimit)
+    }
+
+    init(_ streams: NumberedStreams, level: DeliveryLevel = .delivery, messageLimit: Int = 1 << 20) {
+        link = DeliveryLink(streams: streams, level: level, messageLimit: messageLimit)
         outbox = DeliveryOutbox(
-            isDelivery: isDelivery, lastSequence: 0, limits: .init(buffer: 100_000, message: 100_000, block: 1024))
+            level: level, streams: streams, limits: .init(buffer: 100_000, message: 100_000, block: 1024))
     }
 
     deinit { _ = link.close(&outbox) }
@@ -29,6 +35,15 @@ private final class End {
         var text = text
         let outcome = text.withUTF8 {
             outbox.accept(UnsafeRawBufferPointer($0), isText: true, on: channel, mayDrop: false)
+        }
+        #expect(outcome == .accepted)
+        drain(channel)
+    }
+
+    func send(exchange text: String, on channel: DeliveryChannel) {
+        var text = text
+        let outcome = text.withUTF8 {
+            outbox.accept(exchange: .init(start: nil, count: 0), UnsafeRawBufferPointer($0), on: channel)
         }
         #expect(outcome == .accepted)
         drain(channel)
@@ -57,7 +72,7 @@ private final class End {
                 return
             }
             credit -= 1
-            if batch.hasHeaders { link.stamp(batch[index]) }
+            if batch.hasHeaders { link.stamp(batch[index], on: channel) }
             sent.append(([UInt8](batch[index]), batch.isText(index), id))
             link.frameTaken(batch.first + UInt64(index), count: batch[index].count, on: channel)
         }
@@ -67,15 +82,20 @@ private final class End {
 
     func receive(_ bytes: [UInt8], isText: Bool = false, on id: ChannelID) {
         bytes.withUnsafeBytes { bytes in
-            let verdict = link.received(bytes, isText: isText, on: id)
+            guard let channel = link.channel(of: id) else { return }
+            let verdict = link.received(bytes, isText: isText, on: channel)
             verdicts.append(verdict)
-            if let sequence = link.takeReleasable(on: .reliable) { outbox.release(upTo: sequence, on: .reliable) }
+            if let sequence = link.takeReleasable(on: channel) { outbox.release(upTo: sequence, on: channel) }
             switch verdict {
             case .deliver(let channel, let isText, let offset):
                 delivered.append((String(decoding: bytes.dropFirst(offset), as: UTF8.self), isText, channel))
             case .deliverAssembled(let isText):
                 delivered.append((String(decoding: link.takeAssembled(), as: UTF8.self), isText, .reliable))
-            case .resumed: drain(.reliable)
+            case .exchange(let channel, let offset):
+                exchanged.append((String(decoding: bytes.dropFirst(offset), as: UTF8.self), channel))
+            case .exchangeAssembled(let channel):
+                exchanged.append((String(decoding: link.takeAssembled(on: channel), as: UTF8.self), channel))
+            case .resumed: drain(channel)
             case .absorbed, .hint, .ignored, .violation: break
             }
         }
@@ -87,20 +107,15 @@ private final class End {
         for channel in link.attached(isOpener: isOpener) {
             link.opening(channel, as: ChannelID(rawValue: channel.rawValue))
         }
-        for channel in DeliveryChannel.allCases {
-            perform(
-                link.channelOpened(
-                    ChannelID(rawValue: channel.rawValue), channel.parameters(isDelivery: link.isDelivery)))
+        for channel in link.level.channels {
+            perform(link.channelOpened(ChannelID(rawValue: channel.rawValue), channel.parameters(link.level)))
         }
     }
 }
 
 @Suite struct DeliveryLinkTests {
-    private func pair(isDelivery: Bool = true) -> (End, End) {
-        (
-            End(SessionID("a"), SessionID("b"), isDelivery: isDelivery),
-            End(SessionID("b"), SessionID("a"), isDelivery: isDelivery)
-        )
+    private func pair(level: DeliveryLevel = .delivery) -> (End, End) {
+        (End(SessionID("a"), SessionID("b"), level: level), End(SessionID("b"), SessionID("a"), level: level))
     }
 
     /// Carries what both have sent, until there is nothing more.
@@ -119,10 +134,10 @@ private final class End {
         right.open(isOpener: false)
     }
 
-    @Test(arguments: [true, false]) func messagesOfAllChannelsArrive(isDelivery: Bool) {
-        let (left, right) = pair(isDelivery: isDelivery)
+    @Test(arguments: DeliveryLevel.allCases) func messagesOfAllChannelsArrive(level: DeliveryLevel) {
+        let (left, right) = pair(level: level)
         open(left, right)
-        for channel in DeliveryChannel.allCases { left.send("to \(channel)", on: channel) }
+        for channel in DeliveryLevel.plain.channels { left.send("to \(channel)", on: channel) }
         carry(left, right)
         #expect(right.delivered.map(\.text).sorted() == ["to lossy", "to reliable", "to unordered"])
         #expect(right.delivered.allSatisfy { $0.isText && $0.text == "to \($0.channel)" })
@@ -139,11 +154,78 @@ private final class End {
         left.sent = []
         right.sent = []
         for frame in first { right.receive(frame.bytes, on: frame.channel) }
-        #expect(right.delivered.isEmpty && !right.link.assembled.isEmpty)
+        #expect(right.delivered.isEmpty && !right.link.streams[.reliable].parts.isEmpty)
         open(left, right)
         carry(left, right)
         #expect(right.delivered.map(\.text) == [text])
-        #expect(right.link.assembled.isEmpty)
+        #expect(right.link.streams[.reliable].parts.isEmpty)
+    }
+
+    /// The receiver has given the sender up and meets it again with the same session; the sender never noticed.
+    @Test func aMessageInPartsIsWholeAlsoOverTwoLinks() {
+        let (left, right) = pair(level: .exchange)
+        let text = String(repeating: "abcdefghij", count: 5)
+        open(left, right)
+        left.send(exchange: text, on: .bulk)
+        let all = left.sent
+        left.sent = []
+        right.sent = []
+        for frame in all.prefix(4) { right.receive(frame.bytes, on: frame.channel) }
+        #expect(!right.link.streams[.bulk].parts.isEmpty)
+        var memory = DeliveryMemory()
+        memory.store(right.link.streams)
+        let again = End(memory.take(session: SessionID("b"), peerSession: SessionID("a")), level: .exchange)
+        open(left, again)
+        carry(left, again)
+        #expect(again.exchanged.map(\.text) == [text])
+    }
+
+    /// The numbers, acknowledgements and resume frames of the two numbered channels are apart.
+    @Test func exchangeMessagesArriveOnTheirChannelsExactlyOnceOverConnections() {
+        let (left, right) = pair(level: .exchange)
+        open(left, right)
+        for number in 0..<3 {
+            for channel in [DeliveryChannel.reliable, .bulk, .topics] {
+                left.send(exchange: "\(channel) \(number), a longer one", on: channel)
+            }
+        }
+        left.send("raw")
+        // Nothing of bulk arrives before the connection dies.
+        left.sent.removeAll { $0.channel.rawValue == DeliveryChannel.bulk.rawValue }
+        let frames = left.sent
+        left.sent = []
+        right.sent = []
+        for frame in frames { right.receive(frame.bytes, on: frame.channel) }
+        #expect(right.exchanged.allSatisfy { $0.channel == .topics })
+        #expect(right.exchanged.count == 3)
+        open(left, right)
+        carry(left, right)
+        for channel in [DeliveryChannel.reliable, .bulk, .topics] {
+            let texts = right.exchanged.filter { $0.channel == channel }.map(\.text)
+            #expect(texts == (0..<3).map { "\(channel) \($0), a longer one" })
+        }
+        #expect(right.delivered.map(\.text) == ["raw"])
+        #expect(right.verdicts.filter { if case .violation = $0 { true } else { false } }.isEmpty)
+    }
+
+    @Test func anExchangeMessageOfAMemberWithoutTheCapabilityIsAViolation() {
+        let (left, right) = (End(SessionID("a"), SessionID("b"), level: .exchange), pair().1)
+        open(left, right)
+        left.send(exchange: "x", on: .reliable)
+        carry(left, right)
+        #expect(right.verdicts.contains(.violation) && right.exchanged.isEmpty)
+        #expect(right.link.machine.received == 0, "and it is not taken for received")
+    }
+
+    @Test func aRawMessageOnBulkIsAcknowledgedAndDropped() {
+        let (left, right) = pair(level: .exchange)
+        open(left, right)
+        left.send("raw", on: .bulk)
+        left.send(String(repeating: "long", count: 20), on: .bulk)
+        left.send(exchange: "x", on: .bulk)
+        carry(left, right)
+        #expect(right.delivered.isEmpty && right.exchanged.map(\.text) == ["x"])
+        #expect(right.link.streams[.bulk].machine.received == left.link.streams[.bulk].machine.accepted)
     }
 
     @Test func aMessageOverTheReceiversLimitIsAViolation() {
@@ -161,17 +243,17 @@ private final class End {
         left.send("one")
         carry(left, right)
         #expect(left.outbox.messageCount(on: .reliable) == 1)
-        let urgency = right.link.acknowledgementUrgency(afterFrameOf: 12)
+        let urgency = right.link.acknowledgementUrgency(afterFrameOf: 12, on: .reliable)
         #expect(urgency == .soon)
-        let second = right.link.acknowledgementUrgency(afterFrameOf: 12)
+        let second = right.link.acknowledgementUrgency(afterFrameOf: 12, on: .reliable)
         #expect(second == .none, "the timer runs already")
-        right.link.acknowledgementTimerFired()
-        guard let (frame, id) = right.link.acknowledgementFrame else {
+        right.link.acknowledgementTimerFired(.reliable)
+        guard let (frame, id) = right.link.acknowledgementFrame(.reliable) else {
             Issue.record("nothing to acknowledge")
             return
         }
-        right.link.acknowledgementTaken()
-        #expect(right.link.acknowledgementFrame == nil)
+        right.link.acknowledgementTaken(.reliable)
+        #expect(right.link.acknowledgementFrame(.reliable) == nil)
         left.receive(frame.indices.map { frame[$0] }, on: id)
         #expect(left.outbox.messageCount(on: .reliable) == 0)
     }
@@ -184,7 +266,7 @@ private final class End {
         right.send("answer")
         carry(left, right)
         #expect(left.outbox.messageCount(on: .reliable) == 0)
-        #expect(right.link.acknowledgementFrame == nil)
+        #expect(right.link.acknowledgementFrame(.reliable) == nil)
     }
 
     /// Messages that a plain channel has accepted are lost with its connection; waiting ones go over the next one.
@@ -243,9 +325,9 @@ private final class End {
         left.link.opening(.reliable, as: ChannelID(rawValue: 9))
         left.sent = []
         left.perform(
-            left.link.channelOpened(ChannelID(rawValue: 9), DeliveryChannel.reliable.parameters(isDelivery: true)))
+            left.link.channelOpened(ChannelID(rawValue: 9), DeliveryChannel.reliable.parameters(.delivery)))
         right.perform(
-            right.link.channelOpened(ChannelID(rawValue: 9), DeliveryChannel.reliable.parameters(isDelivery: true)))
+            right.link.channelOpened(ChannelID(rawValue: 9), DeliveryChannel.reliable.parameters(.delivery)))
         carry(left, right)
         #expect(right.delivered.map(\.text) == ["lost"])
     }
@@ -291,7 +373,7 @@ private final class End {
         carry(left, right)
         left.send("one")
         let frame = left.sent.removeFirst().bytes
-        let verdicts = (0..<2).map { _ in frame.withUnsafeBytes { right.link.received(frame: $0) } }
+        let verdicts = (0..<2).map { _ in frame.withUnsafeBytes { right.link.received(frame: $0, of: .reliable) } }
         #expect(verdicts == [.deliver(.reliable, isText: true, offset: 9), .absorbed])
     }
 

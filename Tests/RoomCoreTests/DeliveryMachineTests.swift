@@ -1,6 +1,7 @@
-import RoomCore
 import RoomProtocol
 import Testing
+
+@testable import RoomCore
 
 @Suite struct DeliveryMachineTests {
     private let alice = SessionID("alice-1")
@@ -200,11 +201,11 @@ import Testing
         _ = pump(&left, &right, lost: 3...4)
         _ = pump(&right, &left, lost: 2...2)
         var memory = DeliveryMemory()
-        memory.store(left, [7])
+        var streams = NumberedStreams(session: alice, peerSession: bob)
+        streams[.reliable].machine = left
+        memory.store(streams)
         right.channelLost()
-        let (machine, parts) = memory.take(session: alice, peerSession: bob)
-        left = machine
-        #expect(parts == [7])
+        left = memory.take(session: alice, peerSession: bob)[.reliable].machine
         #expect(left.unacknowledged == 0)
         open(&left, &right)
         left.framesAccepted(upTo: 6)
@@ -232,19 +233,20 @@ import Testing
     @Test func theMemoryIsBoundedAndTellsSessionsApart() {
         var memory = DeliveryMemory()
         for number in 0...DeliveryMemory.limit {
-            var machine = DeliveryMachine(session: alice, peerSession: SessionID("bob-\(number)"))
-            machine.framesAccepted(upTo: 9)
-            memory.store(machine, [])
+            var streams = NumberedStreams(session: alice, peerSession: SessionID("bob-\(number)"))
+            streams[.reliable].machine.framesAccepted(upTo: 9)
+            streams[.bulk].machine.framesAccepted(upTo: 4)
+            memory.store(streams)
         }
-        let (oldest, nothing) = memory.take(session: alice, peerSession: SessionID("bob-0"))
-        #expect(oldest.accepted == 0)
-        #expect(nothing.isEmpty)
-        let (other, _) = memory.take(session: SessionID("alice-2"), peerSession: SessionID("bob-1"))
-        #expect(other.accepted == 0)
-        let (known, _) = memory.take(session: alice, peerSession: SessionID("bob-1"))
-        #expect(known.accepted == 9)
-        let (again, _) = memory.take(session: alice, peerSession: SessionID("bob-1"))
-        #expect(again.accepted == 0)
+        func accepted(_ session: SessionID, _ peer: String) -> [UInt64] {
+            let streams = memory.take(session: session, peerSession: SessionID(peer))
+            return [streams[.reliable].machine.accepted, streams[.bulk].machine.accepted]
+        }
+        let oldest = accepted(alice, "bob-0")
+        let other = accepted(SessionID("alice-2"), "bob-1")
+        let known = accepted(alice, "bob-1")
+        let again = accepted(alice, "bob-1")
+        #expect(oldest == [0, 0] && other == [0, 0] && known == [9, 4] && again == [0, 0])
     }
 
     @Test func framesSurviveTheWire() throws {
@@ -260,6 +262,9 @@ import Testing
             data.withUnsafeBytes { DeliveryProtocol.decode($0) } == .data(kind: .text, sequence: 258, ack: 9))
         #expect([UInt8](arrayLiteral: 5, 0, 0, 0, 7).withUnsafeBytes { DeliveryProtocol.decode($0) } == .ack(7))
         #expect([UInt8](arrayLiteral: 9, 0, 0, 0, 7).withUnsafeBytes { DeliveryProtocol.decode($0) } == nil)
+        let exchange: [UInt8] = [7, 0, 0, 0, 1, 0, 0, 0, 2, 65]
+        #expect(
+            exchange.withUnsafeBytes { DeliveryProtocol.decode($0) } == .data(kind: .exchange, sequence: 1, ack: 2))
     }
 
     @Test(arguments: 0..<200) func nothingIsLostDoubledOrDisorderedOverAnyScheduleOfOutages(seed: UInt64) {

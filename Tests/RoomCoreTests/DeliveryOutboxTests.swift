@@ -5,16 +5,15 @@ import TransportValues
 
 @Suite struct DeliveryOutboxTests {
     private func withOutbox(
-        isDelivery: Bool = true, buffer: Int = 1000, message: Int = 10_000, _ body: (inout DeliveryOutbox) -> Void
+        level: DeliveryLevel = .delivery, buffer: Int = 1000, bulk: Int = 1000, message: Int = 10_000,
+        _ body: (inout DeliveryOutbox) -> Void
     ) {
         var outbox = DeliveryOutbox(
-            isDelivery: isDelivery, lastSequence: 0, limits: .init(buffer: buffer, message: message, block: 256))
+            level: level, streams: NumberedStreams(session: SessionID("a"), peerSession: SessionID("b")),
+            limits: .init(buffer: buffer, bulk: bulk, message: message, block: 256))
         body(&outbox)
         // Gives the memory back.
-        var link = DeliveryLink(
-            machine: DeliveryMachine(session: SessionID("a"), peerSession: SessionID("b")), parts: [],
-            isDelivery: isDelivery,
-            messageLimit: 0)
+        var link = link(level)
         _ = link.close(&outbox)
     }
 
@@ -23,6 +22,24 @@ import TransportValues
     ) -> DeliveryOutbox.Outcome {
         [UInt8](repeating: 7, count: count).withUnsafeBytes {
             outbox.accept($0, isText: false, on: channel, mayDrop: mayDrop)
+        }
+    }
+
+    private func link(_ level: DeliveryLevel) -> DeliveryLink {
+        DeliveryLink(
+            streams: NumberedStreams(session: SessionID("a"), peerSession: SessionID("b")), level: level,
+            messageLimit: 0)
+    }
+
+    private func exchange(
+        _ count: Int, _ outbox: inout DeliveryOutbox, on channel: DeliveryChannel, isUrgent: Bool = false,
+        isCounted: Bool = false
+    ) -> DeliveryOutbox.Outcome {
+        let head: [UInt8] = [1, 2, 3]
+        return head.withUnsafeBytes { head in
+            [UInt8](repeating: 7, count: count - 3).withUnsafeBytes {
+                outbox.accept(exchange: head, $0, on: channel, isUrgent: isUrgent, isCounted: isCounted)
+            }
         }
     }
 
@@ -70,7 +87,7 @@ import TransportValues
             let outcomes = [send(101, &outbox, on: .unordered), send(100, &outbox, on: .unordered)]
             #expect(outcomes == [.tooLarge(limit: 100), .accepted])
         }
-        withOutbox(isDelivery: false) { outbox in
+        withOutbox(level: .plain) { outbox in
             outbox.connected(maximumMessageSize: 100)
             let outcome = send(101, &outbox)
             #expect(outcome == .tooLarge(limit: 100), "nothing reassembles at a plain member")
@@ -79,9 +96,7 @@ import TransportValues
 
     @Test func aBroadcastDropsOnlyWhatABrokenParticipantHasNoRoomFor() {
         withOutbox { outbox in
-            var link = DeliveryLink(
-                machine: DeliveryMachine(session: SessionID("a"), peerSession: SessionID("b")), parts: [],
-                isDelivery: true, messageLimit: 0)
+            var link = link(.delivery)
             outbox.connected(maximumMessageSize: 1000)
             _ = send(900, &outbox, mayDrop: true)
             func sent(_ mayDrop: Bool) -> DeliveryOutbox.Outcome { send(200, &outbox, mayDrop: mayDrop) }
@@ -115,12 +130,52 @@ import TransportValues
         }
     }
 
+    /// A sender of bulk waits for its own buffer only, and what others cannot wait for is taken above the limit.
+    @Test func exchangeMessagesHaveABufferOfTheirOwnForBulkAndUrgentOnesAreTakenAboveTheLimit() {
+        withOutbox(level: .exchange, buffer: 300, bulk: 500) { outbox in
+            let bulk = (0..<3).map { _ in exchange(200, &outbox, on: .bulk) }
+            #expect(bulk == [.accepted, .accepted, .full])
+            #expect(!outbox.hasCredit(on: .bulk, mayDrop: false) && outbox.hasCredit(on: .reliable, mayDrop: false))
+            let reliable = [exchange(200, &outbox, on: .reliable), exchange(200, &outbox, on: .reliable)]
+            #expect(reliable == [.accepted, .full])
+            let urgent = exchange(200, &outbox, on: .reliable, isUrgent: true)
+            #expect(urgent == .accepted)
+            let tooLong = exchange(10_001, &outbox, on: .reliable, isUrgent: true)
+            #expect(tooLong == .tooLarge(limit: 10_000))
+        }
+    }
+
+    @Test func anExchangeMessageIsItsHeadAndItsBodyAlsoInParts() {
+        withOutbox(level: .exchange, buffer: 10_000, bulk: 10_000) { outbox in
+            outbox.connected(maximumMessageSize: 100)
+            for count in [50, 91, 92, 400] { _ = exchange(count, &outbox, on: .bulk) }
+            let batch = outbox.frames(on: .bulk, from: 1)
+            let header = DeliveryProtocol.dataHeaderLength
+            let frames = (0..<batch.count).map { [UInt8](batch[$0]) }
+            #expect(frames.map(\.count) == [59, 100, 100, 10, 100, 100, 100, 100, 45])
+            #expect(frames.map(\.first) == [7, 7, 4, 7, 4, 4, 4, 4, 7])
+            #expect(frames[4].dropFirst(header).prefix(4) == [1, 2, 3, 7])
+            #expect(frames[8].dropFirst(header) == Array(repeating: 7, count: 36)[...])
+        }
+    }
+
+    /// Only what an application would call a message is told to be lost.
+    @Test func theEndCountsExchangeMessagesThatAreSaidToCount() {
+        withOutbox(level: .exchange) { outbox in
+            _ = exchange(10, &outbox, on: .reliable)
+            _ = exchange(10, &outbox, on: .reliable, isCounted: true)
+            _ = exchange(10, &outbox, on: .bulk)
+            var link = link(.exchange)
+            let lost = link.close(&outbox)
+            #expect(lost == 1)
+            #expect(link.streams[.bulk].machine.accepted == 1 && link.streams[.reliable].machine.accepted == 2)
+        }
+    }
+
     @Test func theEndCountsWhatWasNotDelivered() {
         withOutbox { outbox in
-            var link = DeliveryLink(
-                machine: DeliveryMachine(session: SessionID("a"), peerSession: SessionID("b")), parts: [],
-                isDelivery: true, messageLimit: 0)
-            for channel in DeliveryChannel.allCases { _ = send(10, &outbox, on: channel) }
+            var link = link(.delivery)
+            for channel in DeliveryLevel.delivery.channels { _ = send(10, &outbox, on: channel) }
             _ = send(10, &outbox)
             outbox.giveUpMessage()
             let targets = outbox.lastSequences

@@ -42,6 +42,6 @@ func channelOpen(_ bytes: UnsafeRawBufferPointer) {
 /// The label and the protocol of a channel that the other side opens.
 func channelLabel(_ bytes: UnsafeRawBufferPointer) {
     let text = String(decoding: bytes, as: UTF8.self)
-    _ = DeliveryChannel(ChannelParameters(label: text, protocol: text), isDelivery: true)
-    _ = DeliveryChannel(ChannelParameters(label: "room.reliable", protocol: text), isDelivery: true)
+    _ = DeliveryChannel(ChannelParameters(label: text, protocol: text), .exchange)
+    _ = DeliveryChannel(ChannelParameters(label: "room.reliable", protocol: text), .exchange)
 }
