@@ -122,6 +122,7 @@ let package = Package(
             dependencies: ["TransportPluginAPI", .product(name: "DequeModule", package: "swift-collections")]),
         .target(name: "TransportTestKit", dependencies: ["CLinux", "TransportPluginAPI", "WebSocketWire"]),
         .target(name: "CommandLineIO", dependencies: ["CLinux", "TransportPluginAPI"]),
+        .target(name: "RoomDemo", dependencies: ["CommandLineIO", "TransportPluginAPI"]),
         .target(
             name: "RoomDoctor",
             dependencies: ["RoomConnection", "TransportPluginAPI", "WebSocketWire", "COpenSSL"]),
@@ -131,10 +132,9 @@ let package = Package(
         .executableTarget(
             name: "room",
             dependencies: [
-                "CLinux", "CommandLineIO", "RoomConnection", "RoomDoctor", "RoomProtocol", "RoomServer",
-                "RoomSimulation",
-                "TransportBenchmark",
-                "InProcessTransport", "TransportPluginAPI", "TransportTestKit", "SignalingFoundation",
+                "CLinux", "CommandLineIO", "RoomConnection", "RoomDemo", "RoomDoctor", "RoomProtocol", "RoomServer",
+                "RoomSimulation", "TransportBenchmark", "InProcessTransport", "TransportPluginAPI", "TransportTestKit",
+                "SignalingFoundation",
                 .target(name: "SignalingLibwebsockets", condition: .when(traits: ["Libwebsockets"])),
                 .target(name: "SignalingNIO", condition: .when(traits: ["NIO"])),
                 .target(name: "PeerWebRTC", condition: .when(traits: ["WebRTC"])),

@@ -4,7 +4,6 @@
     internal import TransportPluginAPI
 
     #if NIOSSL
-        internal import Dispatch
         internal import NIOSSL
 
         /// The TLS settings of one `wss` connection.
@@ -57,14 +56,7 @@
                     )
                 }
                 let trust = endpoint.tls
-                let outcome = await withCheckedContinuation {
-                    (continuation: CheckedContinuation<Result<TLSClient, TransportError>, Never>) in
-                    DispatchQueue.global().async {
-                        continuation.resume(
-                            returning: Result { () throws(TransportError) in try self.client(trusting: trust) })
-                    }
-                }
-                return try outcome.get()
+                return try await DetachedThread.run { () throws(TransportError) in try self.client(trusting: trust) }
             }
 
             private func client(trusting trust: TLSTrust) throws(TransportError) -> TLSClient {
@@ -79,7 +71,7 @@
                 if let file { configuration.trustRoots = .file(file) }
                 let context: NIOSSLContext
                 do { context = try NIOSSLContext(configuration: configuration) } catch {
-                    throw trust.noCertificates(cause: error)
+                    throw trust.unusableAuthorities(cause: error)
                 }
                 entries.withLock { entries in
                     if entries[file] == nil, entries.count >= Self.limit { entries.removeAll() }
@@ -105,7 +97,8 @@
                 case NIOSSLError.unableToValidateCertificate, NIOSSLError.noCertificateToValidate:
                     return TransportError(
                         .tlsFailed, "the certificate of \(url) was not accepted: \(error)", cause: error)
-                case NIOSSLError.uncleanShutdown: return Failure.hungUp(endpoint, isThroughTLS: isThroughTLS, error)
+                case NIOSSLError.uncleanShutdown:
+                    return Failure.closedByServer(endpoint, isThroughTLS: isThroughTLS, error)
                 case NIOSSLError.handshakeFailed:
                     let text = "\(error)"
                     if text.contains("CERTIFICATE_VERIFY_FAILED") {

@@ -1,4 +1,5 @@
 internal import Glibc
+public import TransportValues
 
 /// Threads for work that blocks, which must be neither on a transport loop nor in the pool of Swift's tasks.
 public enum DetachedThread {
@@ -24,5 +25,22 @@ public enum DetachedThread {
         }
         pthread_detach(thread)
         return true
+    }
+
+    /// Runs `body` on a thread of its own, and returns its result. The caller waits for it even when its task is
+    /// cancelled.
+    ///
+    /// Throws the errors of `body`, and `.resourceExhausted` when the system has no thread left.
+    public nonisolated(nonsending) static func run<Value: Sendable>(
+        _ body: @escaping @Sendable () throws(TransportError) -> Value
+    ) async throws(TransportError) -> Value {
+        let pending = PendingOutcome<Value>()
+        let hasStarted = start {
+            pending.settle(Result { () throws(TransportError) in try body() })
+        }
+        guard hasStarted else {
+            throw TransportError(.resourceExhausted, "the system has no thread left: see ulimit -u", isRetryable: true)
+        }
+        return try await pending.value {}
     }
 }

@@ -38,8 +38,15 @@ enum Backends {
             registry.register(webRTC(faults))
         #endif
         let named = ProcessInfo.processInfo.environment["ROOM_PLUGINS"]?.split(separator: ",").map(String.init) ?? []
-        for path in named + plugins { try PluginLoader.load(path, into: &registry) }
+        for path in named + plugins { try load(path, into: &registry) }
         return registry
+    }
+
+    /// Adds the backends of a shared library to the registry.
+    static func load(_ path: String, into registry: inout TransportRegistry) throws {
+        do throws(TransportError) { try registry.loadPlugin(at: path) } catch {
+            throw CommandError(.unavailable, error.message)
+        }
     }
 
     /// Returns whether the `faults` of its registry can cut the backend's paths.

@@ -24,13 +24,8 @@ struct BenchSignalingCommand: AsyncParsableCommand {
             var line = JSONLine(event: "listening")
             line.add("port", Int(server.port))
             Output.line(line)
-            // Until whoever started us is gone.
-            await withCheckedContinuation { continuation in
-                Thread.detachNewThread {
-                    while readLine() != nil {}
-                    continuation.resume()
-                }
-            }
+            // Standard input ends with the parent process.
+            try await DetachedThread.run { while readLine() != nil {} }
             return
         }
         let settings = try Settings(path: common.configFile)

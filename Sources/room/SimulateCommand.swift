@@ -43,78 +43,44 @@ struct SimulateCommand: AsyncParsableCommand {
         guard runs > 0, seed.addingReportingOverflow(runs).overflow == false, (1...1024).contains(jobs) else {
             throw CommandError(.usage, "--runs and --jobs are 1 or more, --jobs at most 1024")
         }
-        let start = Timestamp.now()
-        let search = Locked(Search(next: seed, end: seed + runs))
+        let search = SeedSearch(seeds: seed..<(seed + runs), jobs: jobs)
+        let report = Report(file: reportFile, seed: seed, runs: runs, jobs: jobs)
         let isTracing = trace && runs == 1
         if isTracing { replay(seed, lines: .max) }
-        let record = Record(file: reportFile, seed: seed, runs: runs, jobs: jobs)
-        try record.write(Search(next: seed, end: seed + runs), .zero)
-        await withTaskGroup(of: Void.self) { group in
-            for _ in 0..<min(UInt64(jobs), runs) { group.addTask { Self.work(search, since: start, record) } }
+        try report.write(search.start)
+        let result = await search.run { progress in
+            Output.printError("… \(progress.statistics.runs) of \(report.runs) schedules")
+            // A write that fails now, on a full disk for instance, ends nothing: the last one follows.
+            try? report.write(progress)
         }
-        let elapsed = Timestamp.now() - start
-        let result = search.withLock { $0 }
-        try record.write(result, elapsed)
-        let failed = result.failed
-        if let failed, !isTracing { replay(failed, lines: trace ? .max : 100) }
-        report(result, elapsed, record)
-        if failed != nil { throw ExitStatus.checkFailed }
+        try report.write(result)
+        if let failed = result.failedSeed, !isTracing { replay(failed, lines: trace ? .max : 100) }
+        if json { Output.line(report.line(result)) } else { summarize(result, report.elapsed) }
+        if result.failedSeed != nil { throw ExitStatus.checkFailed }
     }
 
-    private struct Search {
-        var next: UInt64
-        let end: UInt64
-        /// The lowest seed that showed a violation.
-        var failed: UInt64?
-        var running: Set<UInt64> = []
-        var statistics = SimulationStatistics()
-        var toldAt = Timestamp.zero
-
-        /// The seed before which all others are done.
-        var reached: UInt64 { running.min() ?? next }
-    }
-
-    /// Runs seeds until there are no more, or one of them has failed.
-    private static func work(_ search: Locked<Search>, since start: Timestamp, _ record: Record) {
-        while let seed = search.withLock({ search -> UInt64? in
-            guard search.next < search.end, search.failed == nil else { return nil }
-            search.next += 1
-            search.running.insert(search.next - 1)
-            return search.next - 1
-        }) {
-            let simulation = Simulation(.mixed(seed: seed))
-            simulation.run()
-            var statistics = SimulationStatistics()
-            statistics.add(simulation)
-            let hasFailed = !simulation.violations.isEmpty
-            let now = Timestamp.now()
-            let progress = search.withLock { search -> Search? in
-                search.statistics.add(statistics)
-                search.running.remove(seed)
-                if hasFailed { search.failed = min(seed, search.failed ?? seed) }
-                guard now - max(search.toldAt, start) >= .seconds(10) else { return nil }
-                search.toldAt = now
-                return search
-            }
-            guard let progress else { continue }
-            Output.complain("… \(progress.statistics.runs) of \(record.runs) schedules")
-            // A disk that is full for a moment ends nothing: the last record is written again.
-            try? record.write(progress, now - start)
-        }
-    }
-
-    /// The result, for a program or a file.
-    private struct Record: Sendable {
+    /// The result as JSON, for a program or a file.
+    private struct Report: Sendable {
         var file: String?
         var seed: UInt64
         var runs: UInt64
         var jobs: Int
+        private let start = Timestamp.now()
+
+        init(file: String?, seed: UInt64, runs: UInt64, jobs: Int) {
+            self.file = file
+            self.seed = seed
+            self.runs = runs
+            self.jobs = jobs
+        }
+
+        var elapsed: Duration { Timestamp.now() - start }
 
         /// Writes the file completely or not at all.
-        func write(_ search: Search, _ elapsed: Duration) throws {
+        func write(_ progress: SeedSearch.Progress) throws {
             guard let file else { return }
             do {
-                try Data((line(search, elapsed).finished + "\n").utf8)
+                try Data((line(progress).finished + "\n").utf8)
                     .write(to: URL(fileURLWithPath: file), options: .atomic)
             } catch {
                 throw CommandError(
@@ -122,16 +88,16 @@ struct SimulateCommand: AsyncParsableCommand {
             }
         }
 
-        func line(_ search: Search, _ elapsed: Duration) -> JSONLine {
-            let statistics = search.statistics
+        func line(_ progress: SeedSearch.Progress) -> JSONLine {
+            let (statistics, elapsed) = (progress.statistics, elapsed)
             var line = JSONLine()
             line.add("event", "simulated")
             line.add("seed", seed)
             line.add("runs", statistics.runs)
             line.add("asked", runs)
-            line.add("nextSeed", search.reached)
-            line.add("violations", search.failed == nil ? 0 : 1)
-            if let failed = search.failed { line.add("failedSeed", failed) }
+            line.add("nextSeed", progress.nextSeed)
+            line.add("violations", progress.failedSeed == nil ? 0 : 1)
+            if let failed = progress.failedSeed { line.add("failedSeed", failed) }
             line.add("faults", statistics.faults)
             line.add("events", statistics.events)
             line.add("messages", statistics.messages)
@@ -150,17 +116,7 @@ struct SimulateCommand: AsyncParsableCommand {
 
     /// Runs a seed again, and prints the last lines of its trace and the violation.
     private func replay(_ seed: UInt64, lines limit: Int) {
-        var lines: [String] = []
-        var violations = 0
-        let simulation = Simulation(.mixed(seed: seed))
-        simulation.trace = { [unowned simulation] line in
-            // Events after the first violation explain nothing.
-            guard violations == 0 || limit == .max else { return }
-            violations = simulation.violations.count
-            lines.append(line)
-            if lines.count > limit { lines.removeFirst() }
-        }
-        simulation.run()
+        let (simulation, lines) = Simulation.traced(seed: seed, limit: limit)
         if json {
             var line = JSONLine()
             line.add("event", simulation.violations.isEmpty ? "run" : "violation")
@@ -180,18 +136,15 @@ struct SimulateCommand: AsyncParsableCommand {
         Output.line("again: room simulate --seed \(seed) --trace")
     }
 
-    private func report(_ result: Search, _ elapsed: Duration, _ record: Record) {
-        let (statistics, failed) = (result.statistics, result.failed)
+    private func summarize(_ result: SeedSearch.Progress, _ elapsed: Duration) {
+        let statistics = result.statistics
         let perSecond = Double(statistics.runs) / max(elapsed.inSeconds, 1e-9)
-        if json {
-            Output.line(record.line(result, elapsed))
-            return
-        }
+        let verdict = result.failedSeed.map { "seed \($0) fails" } ?? "no violation"
         let hours = String(format: "%.1f", statistics.virtualTime.inSeconds / 3600)
         Output.line(
             """
             \(statistics.runs) schedules from seed \(seed) in \(String(format: "%.1f", elapsed.inSeconds)) s \
-            (\(String(format: "%.0f", perSecond))/s): \(failed == nil ? "no violation" : "seed \(failed ?? 0) fails")
+            (\(String(format: "%.0f", perSecond))/s): \(verdict)
             \(statistics.faults) faults in \(hours) hours of virtual time, \(statistics.events) events, \
             \(statistics.messages) messages delivered once and in order
             well again after the last fault within \(statistics.recovery(share: 0.5)) s (median), \

@@ -1,13 +1,19 @@
-internal import Foundation
 internal import Glibc
-internal import TransportPluginAPI
 
-/// Loads transports from shared libraries.
-enum PluginLoader {
-    /// Adds the backends that the library at `path` registers. Libraries are never unloaded.
-    static func load(_ path: String, into registry: inout TransportRegistry) throws {
-        func refused(_ reason: String) -> CommandError { CommandError(.unavailable, "the plugin \(path) \(reason)") }
-        guard FileManager.default.fileExists(atPath: path) else { throw refused("does not exist") }
+extension TransportRegistry {
+    /// Loads a plugin, a shared library, and adds the backends that it registers (see ``PluginExchange``). Libraries
+    /// are never unloaded.
+    ///
+    /// Works in a program that exports its symbols under the name of the library `RoomPluginAPI`, as the command `room`
+    /// does; in another, the plugin is refused, because it would bring its own copy of this module.
+    ///
+    /// Throws `.unavailable`, with the reason and what to do about it.
+    /// - Parameter path: The library's file.
+    public mutating func loadPlugin(at path: String) throws(TransportError) {
+        func refused(_ reason: String) -> TransportError {
+            TransportError(.unavailable, "the plugin \(path) \(reason)")
+        }
+        guard access(path, F_OK) == 0 else { throw refused("does not exist") }
         // Without it the library would bring its own Swift runtime, and crash.
         guard dlopen("libswiftCore.so", RTLD_NOW | RTLD_NOLOAD) != nil else {
             throw refused(
@@ -26,7 +32,7 @@ enum PluginLoader {
         }
         typealias Entry = @convention(c) (UnsafeMutableRawPointer) -> Int32
         let entry = unsafeBitCast(symbol, to: Entry.self)
-        let exchange = PluginExchange(registry)
+        let exchange = PluginExchange(self)
         let status = withExtendedLifetime(exchange) {
             var arguments = (
                 transportPluginAPIIdentity(), UnsafeRawPointer(Unmanaged.passUnretained(exchange).toOpaque())
@@ -38,6 +44,6 @@ enum PluginLoader {
         guard status == PluginExchange.success else {
             throw refused("has a copy of TransportPluginAPI of its own: link the dynamic product RoomPluginAPI instead")
         }
-        registry = exchange.registry
+        self = exchange.registry
     }
 }

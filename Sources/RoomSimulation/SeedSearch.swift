@@ -1,0 +1,107 @@
+internal import TransportValues
+
+/// A search through consecutive seeds for one whose run violates an invariant, several runs at a time.
+package struct SeedSearch: Sendable {
+    /// The state of a search.
+    package struct Progress: Sendable {
+        /// The sums of the runs that have ended.
+        package fileprivate(set) var statistics = SimulationStatistics()
+        /// The lowest seed whose run has shown a violation.
+        package fileprivate(set) var failedSeed: UInt64?
+        /// The seed to continue from: the runs of all seeds before it have ended.
+        package fileprivate(set) var nextSeed: UInt64
+    }
+
+    private let seeds: Range<UInt64>
+    private let jobs: Int
+    private let reportInterval: Duration
+
+    /// Creates a search through `seeds` with `jobs` runs at a time, which reports after each `reportInterval`.
+    package init(seeds: Range<UInt64>, jobs: Int, reportInterval: Duration = .seconds(10)) {
+        self.seeds = seeds
+        self.jobs = jobs
+        self.reportInterval = reportInterval
+    }
+
+    /// The progress before the first run.
+    package var start: Progress { Progress(nextSeed: seeds.lowerBound) }
+
+    /// Runs the seeds until none is left or one has failed. Runs that have begun by then end first.
+    /// - Parameter report: Called with the progress, from the task that ended a run.
+    package func run(report: @escaping @Sendable (Progress) -> Void) async -> Progress {
+        let ledger = Ledger(seeds: seeds, start: start, reportInterval: reportInterval)
+        await withTaskGroup(of: Void.self) { group in
+            for _ in 0..<min(UInt64(jobs), seeds.upperBound - seeds.lowerBound) {
+                group.addTask {
+                    while let seed = await ledger.take() {
+                        let simulation = Simulation(.mixed(seed: seed))
+                        simulation.run()
+                        var statistics = SimulationStatistics()
+                        statistics.add(simulation)
+                        let hasFailed = !simulation.violations.isEmpty
+                        if let progress = await ledger.record(seed, statistics, hasFailed: hasFailed) {
+                            report(progress)
+                        }
+                    }
+                }
+            }
+        }
+        return await ledger.progress
+    }
+
+    /// The record of which seeds are running, and of what has become of the others.
+    private actor Ledger {
+        private(set) var progress: Progress
+        private let end: UInt64
+        private let reportInterval: Duration
+        private var next: UInt64
+        private var running: Set<UInt64> = []
+        private var reportedAt = Timestamp.now()
+
+        init(seeds: Range<UInt64>, start: Progress, reportInterval: Duration) {
+            progress = start
+            next = seeds.lowerBound
+            end = seeds.upperBound
+            self.reportInterval = reportInterval
+        }
+
+        /// Returns the next seed to run, while there is one and none has failed.
+        func take() -> UInt64? {
+            guard next < end, progress.failedSeed == nil else { return nil }
+            defer { next += 1 }
+            running.insert(next)
+            return next
+        }
+
+        /// Records a run that has ended. Returns the progress when a report is due.
+        func record(_ seed: UInt64, _ statistics: SimulationStatistics, hasFailed: Bool) -> Progress? {
+            running.remove(seed)
+            progress.statistics.add(statistics)
+            progress.nextSeed = running.min() ?? next
+            if hasFailed { progress.failedSeed = min(seed, progress.failedSeed ?? seed) }
+            let now = Timestamp.now()
+            guard now - reportedAt >= reportInterval else { return nil }
+            reportedAt = now
+            return progress
+        }
+    }
+}
+
+extension Simulation {
+    /// Runs a seed, and returns the last `limit` lines of its trace. They end with the first violation, which later
+    /// events do not explain, unless `limit` is `Int.max`.
+    package static func traced(seed: UInt64, limit: Int) -> (simulation: Simulation, trace: [String]) {
+        var lines: [String] = []
+        var violations = 0
+        let simulation = Simulation(.mixed(seed: seed))
+        simulation.trace = { [unowned simulation] line in
+            guard violations == 0 || limit == .max else { return }
+            violations = simulation.violations.count
+            lines.append(line)
+            if lines.count > limit { lines.removeFirst() }
+        }
+        simulation.run()
+        simulation.trace = nil
+        return (simulation, lines)
+    }
+}
