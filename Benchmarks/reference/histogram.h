@@ -1,5 +1,5 @@
-// The histogram of a JSON line, in the form that `room bench` keeps: log-linear buckets of nanoseconds, 128 to a power of two,
-// written as number, count, number, count… (Sources/TransportBenchmark/LatencyHistogram.swift).
+// The histogram of a JSON line, in the form that `room bench` keeps: log-linear buckets of nanoseconds, 128 to a power
+// of two, written as number, count, number, count… (Sources/TransportBenchmark/LatencyHistogram.swift).
 #include <stdint.h>
 #include <stdio.h>
 

@@ -1,8 +1,9 @@
 // The C reference: what SCTP over DTLS over UDP costs on this machine with nothing around it.
 //
-// Two processes on 127.0.0.1, one thread and one poll loop each: a connected UDP socket, OpenSSL's DTLS 1.2 with an ECDSA P-256
-// certificate, usrsctp over AF_CONN. No ICE, no signaling, no binding, no second thread. `room bench` runs it in the same minute
-// as its own scenarios, because only the ratio of two numbers from one machine at one time says something.
+// Two processes on 127.0.0.1, one thread and one poll loop each: a connected UDP socket, OpenSSL's DTLS 1.2 with an
+// ECDSA P-256 certificate, usrsctp over AF_CONN. No ICE, no signaling, no binding, no second thread. `room bench` runs
+// it in the same minute as its own scenarios, because only the ratio of two numbers from one machine at one time says
+// something.
 //
 //     reference [--json] [--seconds S] [rtt | throughput BYTES | small]...      without a scenario: all of them
 //
@@ -71,7 +72,7 @@ static double processorSeconds(void) {
     return usage.ru_utime.tv_sec + usage.ru_stime.tv_sec + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-// ---------------------------------------------------------------------------------------------------------------------------------
+// ----------------------------------------------------------------------------------------------------
 // What the two processes share
 
 /// The measuring process gives a command, the other one carries it out, fills in what it knows and acknowledges it.
@@ -88,7 +89,7 @@ typedef struct {
 
 static Shared *shared;
 
-// ---------------------------------------------------------------------------------------------------------------------------------
+// ----------------------------------------------------------------------------------------------------
 // One end: socket, DTLS, SCTP. One of each per process, as usrsctp's state is per process too.
 
 static int udp = -1;
@@ -207,7 +208,8 @@ static void configureSCTP(void) {
 }
 
 static void set(int option, const void *value, socklen_t length) {
-    if (usrsctp_setsockopt(sctp, IPPROTO_SCTP, option, value, length)) fail("SCTP option %d: %s", option, strerror(errno));
+    if (usrsctp_setsockopt(sctp, IPPROTO_SCTP, option, value, length))
+        fail("SCTP option %d: %s", option, strerror(errno));
 }
 
 static void startSCTP(void) {
@@ -240,7 +242,7 @@ static void startSCTP(void) {
     set(SCTP_PEER_ADDR_PARAMS, &path, sizeof path);
 }
 
-// ---------------------------------------------------------------------------------------------------------------------------------
+// ----------------------------------------------------------------------------------------------------
 // The other process: echoes or counts
 
 static void echo(const unsigned char *bytes, size_t length) {
@@ -283,7 +285,7 @@ static void serve(void) {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------------------
+// ----------------------------------------------------------------------------------------------------
 // The measuring process
 
 static pid_t otherProcess;
@@ -448,7 +450,8 @@ int main(int count, char **arguments) {
     }
     udp = descriptors[isServer];
     close(descriptors[!isServer]);
-    if (connect(udp, (struct sockaddr *)&addresses[!isServer], sizeof addresses[0])) fail("connect: %s", strerror(errno));
+    if (connect(udp, (struct sockaddr *)&addresses[!isServer], sizeof addresses[0]))
+        fail("connect: %s", strerror(errno));
     startDTLS(isServer, &addresses[!isServer]);
     startSCTP();
     if (isServer) serve();

@@ -1,11 +1,11 @@
-// The C reference of the scenario `signaling`: libwebsockets' own client against a WebSocket echo server, one thread, nothing around
-// it. `room bench --scenario signaling --reference FILE` runs FILE-websocket beside the backends.
+// The C reference of the scenario `signaling`: libwebsockets' own client against a WebSocket echo server, one thread,
+// nothing around it. `room bench --scenario signaling --reference FILE` runs FILE-websocket beside the backends.
 //
 //     reference-websocket ws://127.0.0.1:PORT/ SECONDS
 //
-// Prints one JSON object: the round trip of 64 B, one at a time, after 1,000 for warming up (p50_us, p99_us), then the messages per
-// second with 100 in flight (msg_s) and the processor's time for each (cpu_us_msg); SECONDS for each of the two.
-// Exit: 0 done, 1 something failed (said on standard error), 2 usage.
+// Prints one JSON object: the round trip of 64 B, one at a time, after 1,000 for warming up (p50_us, p99_us), then the
+// messages per second with 100 in flight (msg_s) and the processor's time for each (cpu_us_msg); SECONDS for each of
+// the two. Exit: 0 done, 1 something failed (said on standard error), 2 usage.
 
 #define _GNU_SOURCE
 #include <libwebsockets.h>
@@ -108,7 +108,8 @@ int main(int count, char **arguments) {
     lws_set_log_level(LLL_ERR, NULL);
     samples = malloc(sizeof(double) * maximumSamples);
     if (!samples) return 1;
-    static const struct lws_protocols protocols[] = {{.name = "echo", .callback = callback, .rx_buffer_size = 65536}, {0}};
+    static const struct lws_protocols protocols[] = {
+        {.name = "echo", .callback = callback, .rx_buffer_size = 65536}, {0}};
     struct lws_context_creation_info info = {.port = CONTEXT_PORT_NO_LISTEN, .protocols = protocols};
     struct lws_context *context = lws_create_context(&info);
     if (!context) return 1;

@@ -31,8 +31,10 @@ int CLinux_ipv4_addresses(CLinux_ipv4_address *addresses, int capacity) {
             memcpy(found->address, &((struct sockaddr_in *)&request.ifr_addr)->sin_addr, sizeof found->address);
             found->prefix_length = -1;
             // The kernel looks for this very address on the interface.
-            if (ioctl(descriptor, SIOCGIFNETMASK, &request) == 0)
-                found->prefix_length = __builtin_popcount(((struct sockaddr_in *)&request.ifr_netmask)->sin_addr.s_addr);
+            if (ioctl(descriptor, SIOCGIFNETMASK, &request) == 0) {
+                struct sockaddr_in *mask = (struct sockaddr_in *)&request.ifr_netmask;
+                found->prefix_length = __builtin_popcount(mask->sin_addr.s_addr);
+            }
             if (ioctl(descriptor, SIOCGIFFLAGS, &request) == 0) found->flags = (unsigned short)request.ifr_flags;
         }
     }
@@ -84,7 +86,8 @@ uint64_t CLinux_raise_descriptor_limit(uint64_t at_most) {
 #define TFD_TIMER_CANCEL_ON_SET (1 << 1)
 #endif
 
-// The time itself never comes (year 2242): the kernel cancels the timer when the clock jumps, and says so by making it readable.
+// The time itself never comes (year 2242): the kernel cancels the timer when the clock jumps, and says so by making it
+// readable.
 static int arm(int descriptor) {
     struct itimerspec never = {.it_value = {.tv_sec = 8589934592}};
     return timerfd_settime(descriptor, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, 0);
@@ -101,7 +104,7 @@ int CLinux_clock_jumps_open(void) {
 
 void CLinux_clock_jumps_rearm(int descriptor) {
     uint64_t expirations;
-    // Fails with ECANCELED after a jump, which is what it is for.
+    // Fails with ECANCELED after a jump.
     if (read(descriptor, &expirations, sizeof expirations) < 0) { /* nothing to do */ }
     arm(descriptor);
 }

@@ -1,12 +1,13 @@
 // forwarder IF_A IF_B: a cable between two interfaces that delays, loses, reorders, duplicates and queues packets.
 //
 // Standard input takes one line per setting: DIRECTION key=value …   DIRECTION is "ab", "ba" or "both".
-//   delay=MS  loss=PERCENT  burst=PACKETS (mean length of a loss burst; 1: independent)  reorder=PERCENT (sent without delay)
+//   delay=MS  loss=PERCENT  burst=PACKETS (mean length of a loss burst; 1: independent)  reorder=PERCENT (sent without
+//   delay)
 //   dup=PERCENT  rate=MBIT_PER_S (0: none)  queue=MS (of the rate's queue; what would wait longer is dropped)  seed=N
 // "stats" prints one line of JSON. The end of input ends the program. Each setting is answered by a line "ok".
 //
-// It runs at a high priority: a cable does not wait for a busy processor. "late" in its statistics is the worst delay, in
-// milliseconds, beyond the configured delay.
+// It runs at a high priority: a cable does not wait for a busy processor. "late" in its statistics is the worst delay,
+// in milliseconds, beyond the configured delay.
 //
 // One thread, two AF_PACKET sockets, one heap of packets by due time. Times are CLOCK_MONOTONIC nanoseconds.
 #define _GNU_SOURCE
@@ -160,7 +161,8 @@ static void receive(int side) {
         uint64_t time = now();
         for (int i = 0; i < count; i++) {
             if (messages[i].msg_hdr.msg_flags & MSG_TRUNC) {
-                fprintf(stderr, "forwarder: a packet over %d bytes: switch the offloads off (ethtool -K)\n", MAX_PACKET);
+                fprintf(
+                    stderr, "forwarder: a packet over %d bytes: switch the offloads off (ethtool -K)\n", MAX_PACKET);
                 exit(1);
             }
             accept_packet(side, buffers[i], messages[i].msg_len, time);
@@ -216,8 +218,10 @@ static void set(Direction *d, const char *key, double value) {
 static void print_stats(void) {
     for (int i = 0; i < 2; i++) {
         const Direction *d = &directions[i];
-        printf("%s\"%s\":{\"forwarded\":%lu,\"lost\":%lu,\"overflowed\":%lu,\"doubled\":%lu,\"reordered\":%lu,\"unsent\":%lu}",
-               i ? "," : "{", i ? "ba" : "ab", d->forwarded, d->lost, d->overflowed, d->doubled, d->reordered, d->unsent);
+        printf("%s\"%s\":{\"forwarded\":%lu,\"lost\":%lu,\"overflowed\":%lu,\"doubled\":%lu,"
+               "\"reordered\":%lu,\"unsent\":%lu}",
+               i ? "," : "{", i ? "ba" : "ab", d->forwarded, d->lost, d->overflowed, d->doubled, d->reordered,
+               d->unsent);
     }
     printf(",\"late\":%.1f}\n", (double)worst_lateness / 1e6);
 }

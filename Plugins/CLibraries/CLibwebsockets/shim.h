@@ -1,4 +1,5 @@
-// libwebsockets for Swift: the header, and what Swift cannot import of it (macros) or of the OpenSSL that it is built on.
+// libwebsockets for Swift: its header, and functions in place of macros, of it and of the OpenSSL that it is built on,
+// that Swift cannot import.
 #ifndef CLIBWEBSOCKETS_SHIM_H
 #define CLIBWEBSOCKETS_SHIM_H
 
@@ -13,33 +14,35 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/// Bytes that lws_write needs in front of a payload.
+/// The number of bytes that lws_write needs in front of a payload.
 static const int CLibwebsockets_pre = LWS_PRE;
 
 static const uint64_t CLibwebsockets_option_tls = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
 static const uint64_t CLibwebsockets_option_explicit_vhosts = LWS_SERVER_OPTION_EXPLICIT_VHOSTS;
 
-/// A timer that ends the wait of `lws_service`. libwebsockets looks for timers that are due once before it waits: a callback that
-/// came there and did nothing would leave it waiting for the next timer, or for ever. So the callback cancels the wait.
+/// A timer that ends the wait of `lws_service`. libwebsockets runs due timers only once before it waits. If the
+/// callback did nothing, libwebsockets would then wait for the next timer, or for ever. So the callback cancels the
+/// wait.
 struct CLibwebsockets_alarm {
     lws_sorted_usec_list_t timer;
     struct lws_context *context;
 };
 
-static inline void CLibwebsockets_alarm_rings(lws_sorted_usec_list_t *timer) {
+static inline void CLibwebsockets_alarm_fired(lws_sorted_usec_list_t *timer) {
     lws_cancel_service(lws_container_of(timer, struct CLibwebsockets_alarm, timer)->context);
 }
 
-/// Sets the alarm anew, in microseconds from now. On the service's thread.
+/// Sets the alarm to `delay` microseconds from now, in place of an earlier setting. On the service's thread.
 static inline void CLibwebsockets_alarm_set(struct CLibwebsockets_alarm *alarm, lws_usec_t delay) {
-    lws_sul_schedule(alarm->context, 0, &alarm->timer, CLibwebsockets_alarm_rings, delay > 0 ? delay : 1);
+    lws_sul_schedule(alarm->context, 0, &alarm->timer, CLibwebsockets_alarm_fired, delay > 0 ? delay : 1);
 }
 
 static inline void CLibwebsockets_alarm_stop(struct CLibwebsockets_alarm *alarm) {
     lws_sul_schedule(alarm->context, 0, &alarm->timer, NULL, LWS_SET_TIMER_USEC_CANCEL);
 }
 
-/// Whether the other side has ended the connection: by TLS's close_notify, which comes before TCP knows, by FIN or by RST.
+/// Whether the other side has ended the connection, by FIN, by RST, or by TLS's close_notify, which arrives before the
+/// FIN.
 static inline int CLibwebsockets_peer_has_ended(struct lws *wsi) {
     SSL *tls = lws_get_ssl(wsi);
     if (tls && SSL_get_shutdown(tls) & SSL_RECEIVED_SHUTDOWN) return 1;
@@ -49,11 +52,11 @@ static inline int CLibwebsockets_peer_has_ended(struct lws *wsi) {
     return info.tcpi_state != TCP_ESTABLISHED && info.tcpi_state != TCP_FIN_WAIT1 && info.tcpi_state != TCP_FIN_WAIT2;
 }
 
-/// Bytes of the name that `CLibwebsockets_anchor` writes.
+/// The size of the buffer for the name that `CLibwebsockets_anchor` writes.
 enum { CLibwebsockets_anchor_size = 16 };
 
-/// A Unix socket whose queue is full, so that connecting to it stays under way for ever, and its name as libwebsockets takes one for
-/// an address. -1 when there is none to be had.
+/// Makes a Unix socket whose queue is full, so that connecting to it never finishes, and writes its name in the form
+/// that libwebsockets accepts as an address. Returns the socket, or -1.
 static inline int CLibwebsockets_anchor(char *name) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     socklen_t length = sizeof(address);
@@ -69,7 +72,7 @@ static inline int CLibwebsockets_anchor(char *name) {
         if (listener >= 0) close(listener);
         return -1;
     }
-    // What it has put into the queue stays there.
+    // Its connection stays in the queue.
     close(filler);
     size_t count = length - sizeof(sa_family_t) - 1;
     name[0] = '+';
@@ -79,17 +82,17 @@ static inline int CLibwebsockets_anchor(char *name) {
     return listener;
 }
 
-// unistd.h has it under _GNU_SOURCE only, which would give fd_set another definition than Swift's Glibc module has.
+// unistd.h declares it only with _GNU_SOURCE, which would define fd_set differently from Swift's Glibc module.
 extern int dup3(int from, int to, int flags);
 
-/// Puts a connected socket in the place of the one that libwebsockets is connecting, which is closed. 1 on success; the descriptor
-/// stays the caller's.
+/// Replaces the socket that libwebsockets is connecting, which is closed, by a connected one. Returns 1 on success. The
+/// caller keeps ownership of `descriptor`.
 static inline int CLibwebsockets_adopt(struct lws *wsi, int descriptor) {
     int own = lws_get_socket_fd(wsi);
     return own >= 0 && dup3(descriptor, own, O_CLOEXEC) == own;
 }
 
-/// No proxies but those of the endpoint: without these, libwebsockets takes what the environment names.
+/// Turns off the proxies that the environment names; libwebsockets would use them by default.
 static inline void CLibwebsockets_no_proxies(struct lws_context_creation_info *info) {
     info->http_proxy_address = "";
 #if defined(LWS_WITH_SOCKS5)
@@ -97,13 +100,13 @@ static inline void CLibwebsockets_no_proxies(struct lws_context_creation_info *i
 #endif
 }
 
-/// Makes closing the descriptor send RST: whatever waits in the system's buffers is dropped.
+/// Makes closing the descriptor send RST and drop the data in the system's buffers.
 static inline void CLibwebsockets_reset_on_close(int descriptor) {
     struct linger linger = {.l_onoff = 1, .l_linger = 0};
     (void)setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 
-/// A client context that verifies; nothing is trusted yet.
+/// Creates a client's context that verifies certificates, and trusts no authority yet. Returns NULL on failure.
 static inline SSL_CTX *CLibwebsockets_tls_new(void) {
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     if (!context) return NULL;
@@ -113,7 +116,7 @@ static inline SSL_CTX *CLibwebsockets_tls_new(void) {
     return context;
 }
 
-/// Replaces what the context trusts: the authorities in a PEM file, or (NULL) those of the system. 1 on success.
+/// Replaces the trusted authorities by those in a PEM file, or by the system's if `file` is NULL. Returns 1 on success.
 static inline int CLibwebsockets_tls_trust(SSL_CTX *context, const char *file) {
     X509_STORE *store = X509_STORE_new();
     if (!store) return 0;
@@ -124,7 +127,8 @@ static inline int CLibwebsockets_tls_trust(SSL_CTX *context, const char *file) {
     return done;
 }
 
-/// Why verification failed, from the user pointer of LWS_CALLBACK_OPENSSL_PERFORM_SERVER_CERT_VERIFICATION.
+/// Returns the reason of a failed verification, or NULL. `store_context` is the user pointer of
+/// LWS_CALLBACK_OPENSSL_PERFORM_SERVER_CERT_VERIFICATION.
 static inline const char *CLibwebsockets_verify_error(void *store_context) {
     int error = X509_STORE_CTX_get_error((X509_STORE_CTX *)store_context);
     return error == X509_V_OK ? NULL : X509_verify_cert_error_string(error);

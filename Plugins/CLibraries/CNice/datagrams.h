@@ -1,4 +1,4 @@
-// Datagrams in bulk: what Swift cannot express of Linux's UDP.
+// Datagrams in bulk, by calls of Linux that Swift cannot express.
 #ifndef CNICE_DATAGRAMS_H
 #define CNICE_DATAGRAMS_H
 
@@ -12,7 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// Linux values that the headers of older systems do not have.
+// Values of Linux that the headers of older systems lack.
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
@@ -29,8 +29,8 @@
 #define SO_ATTACH_REUSEPORT_CBPF 51
 #endif
 
-/// `struct mmsghdr`, which glibc shows with _GNU_SOURCE only, and that would lay out its other types unlike Swift's own
-/// import.
+/// `struct mmsghdr`. glibc declares it only with _GNU_SOURCE, which would define other types differently from Swift's
+/// Glibc module.
 typedef struct {
     struct msghdr msg_hdr;
     unsigned msg_len;
@@ -47,10 +47,10 @@ static inline void CNice_grow_buffer(int descriptor, int force, int name, int by
         setsockopt(descriptor, SOL_SOCKET, name, &bytes, sizeof bytes);
 }
 
-/// A second socket on the address and port of `descriptor`, a bound UDP socket. From then on the kernel gives datagrams
-/// that begin with 20...63 (DTLS, RFC 7983) to the new socket, those with `mark` in bytes 8 to 11 (answers to STUN
-/// requests that carry it in their transaction id, RFC 8489 §5) too, and all others (STUN, TURN channels) to the old
-/// one. -errno when the system cannot do that.
+/// Opens a second socket on the address and port of `descriptor`, a bound UDP socket. From then on the kernel gives
+/// datagrams that begin with 20...63 (DTLS, RFC 7983) to the new socket, and also those with `mark` in bytes 8 to 11
+/// (answers to STUN requests that carry it in their transaction id, RFC 8489 §5). All others (STUN, TURN channels) go
+/// to the old one. Returns the socket, or -errno when the system does not support this.
 static inline int CNice_split(int descriptor, int buffer_bytes, uint32_t mark) {
     struct sockaddr_storage address;
     socklen_t size = sizeof address;
@@ -74,7 +74,7 @@ static inline int CNice_split(int descriptor, int buffer_bytes, uint32_t mark) {
         {BPF_JMP | BPF_JGE | BPF_K, 0, 2, 20},
         {BPF_JMP | BPF_JGT | BPF_K, 1, 0, 63},
         {BPF_RET | BPF_K, 0, 0, 1},
-        // What is too short for it ends here, with 0.
+        // A shorter datagram ends here, with the result 0.
         {BPF_LD | BPF_W | BPF_ABS, 0, 0, 8},
         {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, mark},
         {BPF_RET | BPF_K, 0, 0, 1},
@@ -114,7 +114,8 @@ typedef struct {
     int32_t segment[CNice_slots];
 } CNice_receiver;
 
-/// Slots of `slot_size` bytes, `stride` apart, in `block`. Null without memory; given back with `free`.
+/// Creates a receiver whose slots have `slot_size` bytes and lie `stride` bytes apart in `block`. Returns NULL without
+/// memory. Free it with `CNice_receiver_free`.
 static inline CNice_receiver *CNice_receiver_new(void *block, size_t slot_size, size_t stride) {
     CNice_receiver *receiver = calloc(1, sizeof *receiver);
     if (receiver == NULL) return NULL;
@@ -130,7 +131,7 @@ static inline CNice_receiver *CNice_receiver_new(void *block, size_t slot_size, 
 
 static inline void CNice_receiver_free(CNice_receiver *receiver) { free(receiver); }
 
-/// Reads into the first `slots` slots, without waiting. How many were filled, or -errno.
+/// Reads into the first `slots` slots, without waiting. Returns the number of filled slots, or -errno.
 static inline int CNice_receive(CNice_receiver *receiver, int descriptor, int slots) {
     int count = 1;
     if (slots == 1) {
@@ -143,7 +144,7 @@ static inline int CNice_receive(CNice_receiver *receiver, int descriptor, int sl
     }
     for (int i = 0; i < count; i++) {
         struct msghdr *header = &receiver->headers[i].msg_hdr;
-        // What did not fit a slot was not a datagram of ours.
+        // A datagram that is too large for a slot is not for this connection.
         int length = header->msg_flags & MSG_TRUNC ? 0 : (int)receiver->headers[i].msg_len;
         int segment = length;
         for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c != NULL; c = CMSG_NXTHDR(header, c)) {
@@ -161,14 +162,14 @@ static inline int CNice_receive(CNice_receiver *receiver, int descriptor, int sl
     return count;
 }
 
-/// Bytes that go out by one call: datagrams of `segment` bytes each, of which the last may be shorter.
+/// Datagrams that one call sends: `segment` bytes each, except that the last may be shorter.
 typedef struct {
     void *bytes;
     int32_t length;
     int32_t segment;
 } CNice_run;
 
-/// Sends the runs in order, without waiting. How many went out, or -errno when the first one failed.
+/// Sends the runs in order, without waiting. Returns the number of runs sent, or -errno when the first one failed.
 static inline int CNice_send(
     int descriptor, const struct sockaddr *to, socklen_t to_size, const CNice_run *runs, int count) {
     if (count == 1 && runs[0].length <= runs[0].segment) {

@@ -1,5 +1,5 @@
-// libnice for Swift: the headers, and what Swift cannot import of them (macros, variadics); and the datagram calls of
-// Linux that Swift cannot express (control messages, socket filters).
+// libnice for Swift: its headers, functions in place of the macros and variadics that Swift cannot import, and the
+// calls for datagrams of Linux that Swift cannot express (control messages, socket filters).
 #ifndef CNICE_SHIM_H
 #define CNICE_SHIM_H
 
@@ -15,8 +15,8 @@ typedef void (*CNice_pair_callback)(
     NiceAgent *, guint stream, guint component, NiceCandidate *local, NiceCandidate *remote, gpointer);
 typedef void (*CNice_state_callback)(NiceAgent *, guint stream, guint component, guint state, gpointer);
 
-/// An agent with trickle (RFC 8838), without consent freshness: the peer transport owns liveness. Null when libnice
-/// refuses.
+/// Creates an agent with trickle ICE (RFC 8838) and without consent freshness: the peer transport checks liveness.
+/// Returns NULL when libnice refuses.
 static inline NiceAgent *CNice_agent_new(
     GMainContext *context, gboolean controlling, gboolean aggressive, gboolean relay_only, gboolean tcp,
     guint pacing_ms, guint idle_ms, guint pairs) {
@@ -24,7 +24,7 @@ static inline NiceAgent *CNice_agent_new(
     if (!aggressive) options |= NICE_AGENT_OPTION_REGULAR_NOMINATION;
     NiceAgent *agent = nice_agent_new_full(context, NICE_COMPATIBILITY_RFC5245, options);
     if (agent == NULL) return NULL;
-    // Debian builds with UPnP, which is on by default and would talk to the router.
+    // In Debian's build UPnP is on by default, and would contact the router.
     g_object_set(
         agent, "controlling-mode", controlling, "force-relay", relay_only, "upnp", FALSE, "ice-udp", TRUE, "ice-tcp",
         tcp, "stun-pacing-timer", pacing_ms, "idle-timeout", idle_ms, "keepalive-conncheck", FALSE,
@@ -56,7 +56,7 @@ static inline void CNice_disconnect(NiceAgent *agent, gpointer data) {
     g_signal_handlers_disconnect_by_data(agent, data);
 }
 
-/// The descriptors of the component's sockets, at most `capacity` of them.
+/// Fills `descriptors` with those of the component's sockets, at most `capacity`. Returns their number.
 static inline int CNice_descriptors(NiceAgent *agent, guint stream, guint component, int *descriptors, int capacity) {
     GPtrArray *sockets = nice_agent_get_sockets(agent, stream, component);
     if (sockets == NULL) return 0;
@@ -69,23 +69,23 @@ static inline int CNice_descriptors(NiceAgent *agent, guint stream, guint compon
     return count;
 }
 
-/// The descriptor of the selected pair's socket, or -1.
+/// Returns the descriptor of the selected pair's socket, or -1.
 static inline int CNice_selected_descriptor(NiceAgent *agent, guint stream, guint component) {
     GSocket *socket = nice_agent_get_selected_socket(agent, stream, component);
     if (socket == NULL) return -1;
     int descriptor = g_socket_get_fd(socket);
-    // The reference is ours: the agent keeps its own.
+    // This reference belongs to the caller; the agent keeps its own.
     g_object_unref(socket);
     return descriptor;
 }
 
-static inline void CNice_swallow(const gchar *domain, GLogLevelFlags level, const gchar *message, gpointer data) {}
+static inline void CNice_drop_message(const gchar *domain, GLogLevelFlags level, const gchar *message, gpointer data) {}
 
-/// Silences warnings of libnice that its caller learns anyway (a name that does not resolve): a library does not print.
-/// Criticals, which mean wrong calls, stay.
+/// Silences libnice's warnings, since a library does not print and the caller learns the failure anyway. Criticals,
+/// which report wrong calls, are still printed.
 static inline void CNice_silence(void) {
     g_log_set_handler(
-        "libnice", G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE | G_LOG_LEVEL_INFO | G_LOG_LEVEL_DEBUG, CNice_swallow,
+        "libnice", G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE | G_LOG_LEVEL_INFO | G_LOG_LEVEL_DEBUG, CNice_drop_message,
         NULL);
 }
 

@@ -1,4 +1,4 @@
-// OpenSSL 3 for Swift: the headers, and what Swift cannot import of them (macros, variadics).
+// OpenSSL 3 for Swift: its headers, and functions in place of the macros and variadics that Swift cannot import.
 #include <openssl/bio.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
@@ -11,10 +11,11 @@
 #include <stdint.h>
 #include <sys/time.h>
 
-/// A new key pair on P-256, or NULL.
+/// Creates a key pair on P-256. Returns NULL on failure.
 static inline EVP_PKEY *COpenSSL_generate_p256(void) { return EVP_EC_gen("P-256"); }
 
-/// DTLS 1.2 only, no compression, no tickets, no renegotiation, no session cache. 1 when all was accepted.
+/// Restricts a context to DTLS 1.2, without compression, tickets, renegotiation and session cache. Returns 1 on
+/// success.
 static inline int COpenSSL_restrict_to_dtls12(SSL_CTX *context) {
     SSL_CTX_set_options(
         context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_QUERY_MTU
@@ -28,13 +29,13 @@ static inline int COpenSSL_set_groups(SSL_CTX *context, const char *list) {
     return (int)SSL_CTX_set1_groups_list(context, list);
 }
 
-/// The largest packet of the link, and the largest record: smaller ones make smaller buffers.
+/// Sets the maximum size of a packet and of a record. Smaller sizes make smaller buffers.
 static inline void COpenSSL_set_sizes(SSL *ssl, long link_mtu, long max_fragment) {
     DTLS_set_link_mtu(ssl, link_mtu);
     SSL_set_max_send_fragment(ssl, max_fragment);
 }
 
-/// Microseconds until the handshake's retransmission timer runs out, or -1 when it does not run.
+/// Returns the microseconds until the handshake's retransmission timer expires, or -1 when it does not run.
 static inline int64_t COpenSSL_timeout(SSL *ssl) {
     struct timeval left;
     if (DTLSv1_get_timeout(ssl, &left) != 1) return -1;
@@ -43,11 +44,12 @@ static inline int64_t COpenSSL_timeout(SSL *ssl) {
 
 static inline int COpenSSL_handle_timeout(SSL *ssl) { return (int)DTLSv1_handle_timeout(ssl); }
 
-/// What a BIO's read says when there is nothing now.
+/// Reports that a BIO's read has nothing yet.
 static inline void COpenSSL_retry_read(BIO *bio) { BIO_set_retry_read(bio); }
 static inline void COpenSSL_clear_retry(BIO *bio) { BIO_clear_retry_flags(bio); }
 
-/// A client's context for TLS 1.2 and 1.3 that verifies; nothing is trusted yet. No compression, no renegotiation.
+/// Creates a client's context for TLS 1.2 and 1.3 without compression and renegotiation, which verifies certificates
+/// and trusts no authority yet. Returns NULL on failure.
 static inline SSL_CTX *COpenSSL_tls_client(void) {
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     if (!context) return NULL;
@@ -58,7 +60,7 @@ static inline SSL_CTX *COpenSSL_tls_client(void) {
     return context;
 }
 
-/// What the context trusts: the authorities in a PEM file, or (NULL) those of the system. 1 on success.
+/// Adds the trusted authorities in a PEM file, or the system's if `file` is NULL. Returns 1 on success.
 static inline int COpenSSL_tls_trust(SSL_CTX *context, const char *file) {
     X509_STORE *store = SSL_CTX_get_cert_store(context);
     int done = file ? X509_STORE_load_file(store, file) : X509_STORE_set_default_paths(store);
@@ -66,7 +68,7 @@ static inline int COpenSSL_tls_trust(SSL_CTX *context, const char *file) {
     return done;
 }
 
-/// The certificate must carry this name, or this numeric address; a name is asked for by SNI too. 1 on success.
+/// Requires that the certificate is for this name or numeric address, and sends a name in SNI. Returns 1 on success.
 static inline int COpenSSL_verify_name(SSL *ssl, const char *name) {
     X509_VERIFY_PARAM *parameters = SSL_get0_param(ssl);
     X509_VERIFY_PARAM_set_hostflags(parameters, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);

@@ -1,4 +1,5 @@
-// usrsctp for Swift: the header, what Swift cannot import of it, and the CRC32c that usrsctp computes slowly.
+// usrsctp for Swift: its header, functions around structures that Swift cannot import, and a fast CRC32c in place of
+// usrsctp's slow one.
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
@@ -65,7 +66,7 @@ static inline void CUsrsctp_make_crc_table(uint32_t *table) {
     }
 }
 
-// MARK: Addresses: an association is named by an integer that never becomes a pointer
+// MARK: Addresses: an integer identifies an association, and never becomes a pointer
 
 static inline struct sockaddr_conn CUsrsctp_address(uintptr_t id, uint16_t port) {
     struct sockaddr_conn address;
@@ -81,7 +82,7 @@ static inline int CUsrsctp_bind(struct socket *so, uintptr_t id, uint16_t port) 
     return usrsctp_bind(so, (struct sockaddr *)&address, sizeof address);
 }
 
-/// 0 when the handshake has begun.
+/// Returns 0 when the handshake has begun, otherwise -1.
 static inline int CUsrsctp_connect(struct socket *so, uintptr_t id, uint16_t port) {
     struct sockaddr_conn address = CUsrsctp_address(id, port);
     if (usrsctp_connect(so, (struct sockaddr *)&address, sizeof address) == 0) return 0;
@@ -94,7 +95,7 @@ static inline int CUsrsctp_set_int(struct socket *so, int level, int option, int
     return usrsctp_setsockopt(so, level, option, &value, sizeof value);
 }
 
-/// `usrsctp_close` aborts at once.
+/// Makes `usrsctp_close` abort the association at once.
 static inline int CUsrsctp_abort_on_close(struct socket *so) {
     struct linger linger = {1, 0};
     return usrsctp_setsockopt(so, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
@@ -122,8 +123,9 @@ static inline int CUsrsctp_subscribe(struct socket *so, uint16_t type) {
     return usrsctp_setsockopt(so, IPPROTO_SCTP, SCTP_EVENT, &event, sizeof event);
 }
 
-/// No heartbeats of its own, no path MTU discovery, a fixed MTU (usrsctp's packets are 12 bytes larger), no path limit.
-/// `id` and `port` name the other side of an association; 0: for associations to come.
+/// Turns off usrsctp's heartbeats, its path MTU discovery and its limit of retransmissions per path, and fixes the MTU
+/// (usrsctp's packets are 12 bytes larger). `id` and `port` identify the other side of an association. With an `id` of
+/// 0 the settings apply to later associations.
 static inline int CUsrsctp_set_path(struct socket *so, uintptr_t id, uint16_t port, uint32_t mtu) {
     struct sctp_paddrparams path;
     memset(&path, 0, sizeof path);
@@ -137,7 +139,7 @@ static inline int CUsrsctp_set_path(struct socket *so, uintptr_t id, uint16_t po
     return usrsctp_setsockopt(so, IPPROTO_SCTP, SCTP_PEER_ADDR_PARAMS, &path, sizeof path);
 }
 
-/// Retransmissions after which the association is given up.
+/// Sets the number of retransmissions after which the association ends.
 static inline int CUsrsctp_set_association_limit(struct socket *so, uint16_t limit) {
     struct sctp_assocparams params;
     memset(&params, 0, sizeof params);
@@ -145,7 +147,7 @@ static inline int CUsrsctp_set_association_limit(struct socket *so, uint16_t lim
     return usrsctp_setsockopt(so, IPPROTO_SCTP, SCTP_ASSOCINFO, &params, sizeof params);
 }
 
-/// Milliseconds.
+/// Sets the retransmission timeouts, in milliseconds.
 static inline int CUsrsctp_set_timeouts(struct socket *so, uint32_t initial, uint32_t minimum, uint32_t maximum) {
     struct sctp_rtoinfo info;
     memset(&info, 0, sizeof info);
@@ -155,8 +157,8 @@ static inline int CUsrsctp_set_timeouts(struct socket *so, uint32_t initial, uin
     return usrsctp_setsockopt(so, IPPROTO_SCTP, SCTP_RTOINFO, &info, sizeof info);
 }
 
-/// The largest part of a message in one chunk, in bytes; 0: as much as a packet holds. Of messages that are sent from
-/// now on.
+/// Sets the maximum number of bytes of a message in one chunk, for messages sent from now on. 0 means as much as a
+/// packet holds.
 static inline int CUsrsctp_set_chunk(struct socket *so, uint32_t payload) {
     // usrsctp adds the headers of IPv4, SCTP and DATA (48 bytes), and takes off those of SCTP and DATA (28).
     struct sctp_assoc_value value = {SCTP_FUTURE_ASSOC, payload ? payload - 20 : 0};
@@ -178,7 +180,7 @@ static inline int CUsrsctp_reset_stream(struct socket *so, uint16_t stream) {
 
 // MARK: State
 
-/// Bytes that were sent and are not yet acknowledged, chunk headers included, or -1 without an association.
+/// Returns the number of bytes that were sent and are not acknowledged, with chunk headers; -1 without an association.
 static inline int64_t CUsrsctp_buffered(struct socket *so) {
     // SCTP_GET_SNDBUF_USE and its struct are not in the installed header; the numbers are those of the wire API.
     struct { sctp_assoc_t association; uint32_t send, receive; } use = {0, 0, 0};
@@ -187,7 +189,7 @@ static inline int64_t CUsrsctp_buffered(struct socket *so) {
     return use.send;
 }
 
-/// The association's state (SCTP_COOKIE_ECHOED, …), or -1.
+/// Returns the association's state (SCTP_COOKIE_ECHOED, …), or -1.
 static inline int32_t CUsrsctp_state(struct socket *so) {
     struct sctp_status status;
     socklen_t length = sizeof status;
@@ -196,7 +198,7 @@ static inline int32_t CUsrsctp_state(struct socket *so) {
     return status.sstat_state;
 }
 
-/// Smoothed round trip in milliseconds, or -1.
+/// Returns the smoothed round-trip time in milliseconds, or -1.
 static inline int64_t CUsrsctp_round_trip(struct socket *so) {
     struct sctp_status status;
     socklen_t length = sizeof status;
@@ -205,7 +207,7 @@ static inline int64_t CUsrsctp_round_trip(struct socket *so) {
     return status.sstat_primary.spinfo_srtt;
 }
 
-/// Streams that may be used for sending, or 0.
+/// Returns the number of streams for sending, or 0.
 static inline uint16_t CUsrsctp_outgoing_streams(struct socket *so) {
     struct sctp_status status;
     socklen_t length = sizeof status;
@@ -216,7 +218,7 @@ static inline uint16_t CUsrsctp_outgoing_streams(struct socket *so) {
 
 // MARK: Data
 
-/// How a message is sent; kept per channel.
+/// The options of sending a message. Each channel has its own.
 struct CUsrsctp_delivery {
     uint16_t stream;
     uint16_t unordered;
@@ -225,11 +227,12 @@ struct CUsrsctp_delivery {
     uint32_t limit;
 };
 
-/// 0, or errno.
+/// Sends a message. Returns 0 or an errno.
 ///
-/// `restarts_timer`: while nothing that waits for its acknowledgement has a policy, usrsctp 0.9.5 leaves the
-/// retransmission timer running when acknowledgements come (RFC 9260 §6.3.2 R3 restarts it), and takes what is in
-/// flight for lost when it expires. With a policy it restarts it. The one that is set here never drops anything.
+/// `restarts_timer` works around a fault of usrsctp 0.9.5: as long as no unacknowledged message has a policy, an
+/// acknowledgement does not restart the retransmission timer, as RFC 9260 §6.3.2 R3 requires, and when the timer
+/// expires all data in flight counts as lost. With a policy the timer is restarted. The policy that is set here never
+/// drops a message.
 static inline int CUsrsctp_send(
     struct socket *so, const void *bytes, size_t count, const struct CUsrsctp_delivery *how, uint32_t protocol,
     int restarts_timer
@@ -258,11 +261,11 @@ struct CUsrsctp_received {
     uint32_t protocol;
     uint16_t stream;
     uint8_t is_notification;
-    /// The message is complete.
+    /// Whether the message is complete.
     uint8_t is_end;
 };
 
-/// Bytes read, 0 at the end of the association, or -errno.
+/// Reads a message, or a part of one. Returns the number of bytes, 0 at the end of the association, or -errno.
 static inline ssize_t CUsrsctp_receive(
     struct socket *so, void *bytes, size_t capacity, struct CUsrsctp_received *what
 ) {

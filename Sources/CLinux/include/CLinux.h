@@ -1,4 +1,4 @@
-// What is needed of Linux that Swift's Glibc module does not export.
+// Functions of Linux that Swift's Glibc module does not export.
 #ifndef CLINUX_H
 #define CLINUX_H
 
@@ -15,7 +15,7 @@ static inline int CLinux_epoll_ctl(int epoll, int operation, int descriptor, uin
     return epoll_ctl(epoll, operation, descriptor, &event);
 }
 
-/// `struct epoll_event` is packed on x86-64, which Swift cannot lay out: copy into a plain one.
+/// An unpacked `struct epoll_event`: on x86-64 the original is packed, which Swift cannot lay out.
 typedef struct { uint64_t key; uint32_t events; } CLinux_event;
 
 static inline int CLinux_epoll_wait(int epoll, CLinux_event *events, int capacity, int timeout_ms) {
@@ -32,15 +32,15 @@ static inline int CLinux_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NON
 
 static inline void CLinux_set_thread_name(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
 
-/// Bytes that malloc has given out and not got back, of all arenas; 0 where another allocator stands in for it.
+/// Returns the number of bytes that malloc has allocated and not freed, in all arenas; 0 with another allocator.
 static inline size_t CLinux_allocated_bytes(void) {
     struct mallinfo2 info = mallinfo2();
     return info.uordblks + info.hblkhd;
 }
 
-/// Raises the soft limit of open descriptors to the hard limit, or to `at_most` where that is lower; never lowers it. Libraries that
-/// make a table with a place for every possible descriptor are the reason for `at_most`. Returns the soft limit that holds now; 0: it
-/// cannot be read.
+/// Raises the soft limit of open descriptors to the hard limit, or to `at_most` if that is lower. Never lowers it.
+/// `at_most` is for libraries that make a table with an entry for every possible descriptor. Returns the soft limit
+/// after the call, or 0 if it cannot be read.
 uint64_t CLinux_raise_descriptor_limit(uint64_t at_most);
 
 typedef struct {
@@ -50,23 +50,26 @@ typedef struct {
     unsigned flags;
 } CLinux_ipv4_address;
 
-/// The IPv4 addresses of this machine's interfaces, at most `capacity` of them, asked for without netlink; -1: even that is refused.
+/// Reads the IPv4 addresses of this machine's interfaces without netlink, at most `capacity`. Returns their number, or
+/// -1 if that is refused, too.
 int CLinux_ipv4_addresses(CLinux_ipv4_address *addresses, int capacity);
 
-/// The flags (IFF_…) of an interface, asked for without netlink; 0: not known.
+/// Returns the flags (IFF_…) of an interface, read without netlink; 0 if they are unknown.
 unsigned CLinux_interface_flags(const char *interface);
 
-/// A descriptor that is readable when an address, a link or a route of this network namespace has changed; -1 where there is none.
+/// Opens a descriptor that is readable when an address, a link or a route of this network namespace has changed.
+/// Returns
+/// -1 if that is impossible.
 int CLinux_netlink_open(void);
 
-/// Throws away what waits: the messages only say that something has changed (ENOBUFS says so too).
+/// Discards the messages that wait. They only mean that something has changed; so does ENOBUFS.
 void CLinux_netlink_drain(int descriptor);
 
-/// A descriptor that is readable when the wall clock has jumped, as it does when this machine resumes from a sleep; -1 where there is
-/// none (before Linux 3.0).
+/// Opens a descriptor that is readable when the wall clock has jumped, as it does when this machine resumes from a
+/// sleep. Returns -1 if that is impossible (before Linux 3.0).
 int CLinux_clock_jumps_open(void);
 
-/// Waits for the next jump.
+/// Makes the descriptor readable again at the next jump.
 void CLinux_clock_jumps_rearm(int descriptor);
 
 #endif
