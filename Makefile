@@ -2,9 +2,14 @@
 
 PACKAGES := libwebsockets-dev libnice-dev libglib2.0-dev libssl-dev libusrsctp-dev pkg-config
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-SANITIZED := TransportValues|WebSocketWire|TransportToolbox|NetworkMonitor|RoomProtocol|RoomCore|RoomServerCore|RoomSimulation|InProcessTransport|RoomConnection|RoomServer|SignalingFoundation|SignalingLibwebsockets|SignalingNIO|ICELibnice|PeerWebRTC
+empty :=
+SANITIZED := $(subst $(empty) $(empty),|,$(strip \
+	TransportValues WebSocketWire TransportToolbox NetworkMonitor RoomProtocol RoomCore RoomServerCore RoomSimulation \
+	InProcessTransport RoomConnection RoomServer SignalingFoundation SignalingLibwebsockets SignalingNIO ICELibnice \
+	PeerWebRTC))
 
-.PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-interop test-autobahn test-lab lab test-mutations simulate fuzz nightly bench micro format lint docs dependencies clean
+.PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-interop test-autobahn test-lab lab \
+	test-mutations simulate fuzz nightly bench micro format lint docs dependencies clean
 
 help:
 	@echo "make demo          build and run the demo: a server and two peers that lose everything and heal"
@@ -16,7 +21,8 @@ help:
 	@echo "make test-lab      outages in network namespaces, the short table (root); make lab: all of it, two hours"
 	@echo "make test-autobahn every WebSocket implementation here against Autobahn's test suite (needs Python 2.7)"
 	@echo "make fuzz          every decoder, SECONDS=30 each, and its time per byte"
-	@echo "make nightly       what takes hours: NIOSSL, a release build's tests, sanitizers, Autobahn, interop, the next Debian"
+	@echo "make nightly       what takes hours: NIOSSL, a release build's tests, sanitizers, Autobahn, interop, the next"
+	@echo "                   Debian"
 	@echo "make bench         release build, beside the C reference"
 	@echo "make micro         micro-benchmarks of hot paths (FILTER=REGEX)"
 	@echo "make docs          the documentation of every product, into docs-build/"
@@ -24,7 +30,8 @@ help:
 
 dependencies:
 	@missing=""; for package in $(PACKAGES); do \
-		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$package"; \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'install ok installed' \
+			|| missing="$$missing $$package"; \
 	done; \
 	if [ -n "$$missing" ]; then \
 		echo "Installing$$missing"; \
@@ -51,7 +58,8 @@ test-asan: dependencies
 test-plugin: dependencies
 	swift build --product room
 	swift build --package-path Tests/TrivialPlugin --scratch-path .build-plugin
-	ROOM_PLUGINS=.build-plugin/debug/libTrivialPlugin.so $$(swift build --product room --show-bin-path)/room plugins | grep -A1 trivial
+	ROOM_PLUGINS=.build-plugin/debug/libTrivialPlugin.so \
+		$$(swift build --product room --show-bin-path)/room plugins | grep -A1 trivial
 	LOADABLE=1 swift build --package-path Tests/TutorialPlugin --product TCPPeers --scratch-path .build-loadable
 	$$(swift build --product room --show-bin-path)/room conform .build-loadable/debug/libTCPPeers.so
 	$$(swift build --product room --show-bin-path)/room conform .build-plugin/debug/libTrivialPlugin.so; [ $$? = 5 ]
@@ -68,7 +76,8 @@ RUNS ?= 10000
 SEED ?= 1
 simulate: dependencies
 	swift build -c release --product room
-	@$$(swift build -c release --product room --show-bin-path)/room simulate --seed $(SEED) --runs $(RUNS) $(if $(REPORT),--report $(REPORT))
+	@$$(swift build -c release --product room --show-bin-path)/room simulate --seed $(SEED) --runs $(RUNS) \
+		$(if $(REPORT),--report $(REPORT))
 
 test-mutations:
 	Tests/Mutations/run

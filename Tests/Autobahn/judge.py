@@ -1,7 +1,8 @@
 """Runs Autobahn against the subjects and judges its reports. Started by `run`.
 
-A case passes when Autobahn says OK, NON-STRICT or INFORMATIONAL of what the subject did, and OK or INFORMATIONAL of how it closed.
-Known failures that are not this project's are listed in leftovers.txt, by subject and case, each with a reason and a link.
+A case passes when Autobahn says OK, NON-STRICT or INFORMATIONAL of what the subject did, and OK or INFORMATIONAL of how
+it closed. Known failures that are not this project's are listed in leftovers.txt, by subject and case, each with a
+reason and a link.
 """
 
 import argparse
@@ -76,7 +77,9 @@ def finish(command, log):
 def run_backend(name, options, directory):
     """Autobahn is the server."""
     spec, index = specification(directory, options.cases, url="ws://127.0.0.1:9001")
-    server = Child([options.python, "-u", str(HERE / "wstest.py"), "-m", "fuzzingserver", "-u", "0", "-s", str(spec)], directory)
+    server = Child(
+        [options.python, "-u", str(HERE / "wstest.py"), "-m", "fuzzingserver", "-u", "0", "-s", str(spec)], directory
+    )
     try:
         url = f"ws://127.0.0.1:{server.port()}/"
         command = [str(options.build / "room"), "autobahn-client", "--signaling", name, "--server", url]
@@ -94,7 +97,8 @@ def run_server(options, directory):
             directory, options.cases, servers=[{"agent": "server", "url": f"ws://127.0.0.1:{server.port()}"}]
         )
         finish(
-            [options.python, "-u", str(HERE / "wstest.py"), "-m", "fuzzingclient", "-s", str(spec)], directory / "run.log"
+            [options.python, "-u", str(HERE / "wstest.py"), "-m", "fuzzingclient", "-s", str(spec)],
+            directory / "run.log",
         )
     finally:
         server.end()
@@ -164,13 +168,17 @@ def main():
         directory.mkdir(parents=True)
         start = time.monotonic()
         try:
-            results = run_server(options, directory) if subject == "server" else run_backend(subject, options, directory)
+            if subject == "server":
+                results = run_server(options, directory)
+            else:
+                results = run_backend(subject, options, directory)
         except (RuntimeError, OSError, queue.Empty, KeyError, subprocess.TimeoutExpired) as error:
             totals["failed"] += 1
             print(f"FAILED: {subject}: {error}")
             continue
         judge(subject, results, known, totals)
-        print(f"{subject}: {len(results)} cases in {time.monotonic() - start:.0f} s; reports: {directory}/reports/index.html")
+        seconds = time.monotonic() - start
+        print(f"{subject}: {len(results)} cases in {seconds:.0f} s; reports: {directory}/reports/index.html")
         sys.stdout.flush()
     if totals["non-strict"]:
         print(f"{totals['non-strict']} of those that passed are NON-STRICT")

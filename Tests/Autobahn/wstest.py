@@ -1,5 +1,5 @@
-# Python 2.7, in the virtualenv that `run` makes. Runs Autobahn's wstest, which listens on all addresses and on a fixed port, on a free
-# port of 127.0.0.1 instead, and prints that port.
+# Python 2.7, in the virtualenv that `run` makes. Runs Autobahn's wstest, which listens on all addresses and on a fixed
+# port, on a free port of 127.0.0.1 instead, and prints that port.
 from __future__ import print_function
 
 import sys

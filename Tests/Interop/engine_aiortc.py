@@ -1,5 +1,5 @@
-"""The connection of `room_client.Pair` on aiortc. It gathers before it describes itself (no trickle of its own), takes trickled
-candidates, and knows no ICE restart."""
+"""The connection of `room_client.Pair` on aiortc. It gathers before it describes itself (no trickle of its own), takes
+trickled candidates, and knows no ICE restart."""
 
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import candidate_from_sdp

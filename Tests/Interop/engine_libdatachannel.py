@@ -1,5 +1,5 @@
-"""The connection of `room_client.Pair` on libdatachannel (through pylibdatachannel). Its callbacks come on threads of its own
-and are posted to the event loop. It trickles, and knows no ICE restart."""
+"""The connection of `room_client.Pair` on libdatachannel (through pylibdatachannel). Its callbacks come on threads of
+its own and are posted to the event loop. It trickles, and knows no ICE restart."""
 
 import asyncio
 

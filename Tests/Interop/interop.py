@@ -1,8 +1,8 @@
-"""Checks our side against foreign WebRTC stacks, once as offerer and once as answerer. Started by `run`, which prepares what it
-needs and says what is missing.
+"""Checks our side against foreign WebRTC stacks, once as offerer and once as answerer. Started by `run`, which prepares
+what it needs and says what is missing.
 
-Who offers is decided by the order of the participants' ids, which the server chooses at random: so the meeting is repeated, in a
-new room with new members, until both roles have come.
+Who offers is decided by the order of the participants' ids, which the server chooses at random: so the meeting is
+repeated, in a new room with new members, until both roles have come.
 """
 
 import argparse
@@ -82,7 +82,8 @@ class Interop:
     def ours(self, room):
         if self.options.subject != "room":
             return self.foreign(self.options.subject, room, host=True, echo=False)
-        arguments = [self.options.room, "connect", room, "--name", "ours", "--as-host", "--json", "--server", self.server]
+        arguments = [
+            self.options.room, "connect", room, "--name", "ours", "--as-host", "--json", "--server", self.server]
         arguments += ["--log-level", "trace"]
         return self.start(Process("ours", arguments, self.log("ours")))
 
@@ -208,7 +209,8 @@ class Meeting:
         self.compare_echoes([f"many {i}" for i in range(500)], since)
 
     def restart(self, restarter, peer):
-        """Messages continue while one side restarts ICE: none is lost, duplicated or reordered, and they move to a new path."""
+        """Messages continue while one side restarts ICE: none is lost, duplicated or reordered, and they move to a new
+        path."""
         if self.stack != "chromium":
             raise Skip(f"{self.stack} has no ICE restart")
         before, since, theirs = self.path(), len(self.ours.events), len(self.foreign.events)
@@ -261,7 +263,8 @@ class Meeting:
         echoes = [e for e in self.ours.events[since:] if e["event"] == "message" and e["from"] == self.them]
         actual = [content(e).decode(errors="replace") for e in echoes]
         if actual != expected:
-            wrong = next((i for i, (a, b) in enumerate(zip(actual, expected)) if a != b), min(len(actual), len(expected)))
+            common = min(len(actual), len(expected))
+            wrong = next((i for i in range(common) if actual[i] != expected[i]), common)
             raise Failure(f"{len(expected)} sent, {len(actual)} echoed; the first difference is at {wrong}")
         return [e["t"] for e in echoes]
 
@@ -304,7 +307,8 @@ def main():
     arguments.add_argument("--chromium", help="the browser's executable")
     arguments.add_argument("--stacks", default="chromium,aiortc,libdatachannel")
     arguments.add_argument("--missing", action="append", default=[], metavar="STACK=WHY")
-    arguments.add_argument("--subject", default="room", help="room, or a foreign stack in its place, with a model of the server")
+    arguments.add_argument(
+        "--subject", default="room", help="room, or a foreign stack in its place, with a model of the server")
     options = arguments.parse_args()
     options.missing = dict(text.split("=", 1) for text in options.missing)
     interop = Interop(options)

@@ -1,11 +1,13 @@
-"""A foreign peer as a process: joins a room, connects to everybody in it, and echoes every message on the channel it came on.
+"""A foreign peer as a process: joins a room, connects to everybody in it, and echoes every message on the channel it
+came on.
 
     peer.py aiortc|libdatachannel --server URL --room ROOM --name NAME [--host] [--no-echo]
 
-Standard output: JSON Lines with the events of `room connect --json` as far as they make sense here (`joined`, `peer`, `message`,
-`left`), and `received` (peer, channel, kind text | binary, bytes) for every message, `opened` (peer, channel) for every channel.
-Standard input: `{"do":"send","to":ID,"channel":LABEL,"text":…|"data":base64}` and `{"do":"leave"}`.
-With --no-echo messages are told as `message` events and not echoed: so one foreign peer can stand in for ours.
+Standard output: JSON Lines with the events of `room connect --json` as far as they make sense here (`joined`, `peer`,
+`message`, `left`), and `received` (peer, channel, kind text | binary, bytes) for every message, `opened` (peer,
+channel) for every channel. Standard input: `{"do":"send","to":ID,"channel":LABEL,"text":…|"data":base64}` and
+`{"do":"leave"}`. With --no-echo messages are told as `message` events and not echoed: so one foreign peer can stand in
+for ours.
 """
 
 import argparse

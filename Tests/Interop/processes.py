@@ -1,4 +1,5 @@
-"""The runner's ends: processes that speak JSON Lines, and a headless Chromium that speaks to a small http server of its own.
+"""The runner's ends: processes that speak JSON Lines, and a headless Chromium that speaks to a small http server of its
+own.
 
 Both have `events` (a list that grows), `command(…)`, `expect(…)` and `stop()`.
 """
@@ -41,7 +42,8 @@ class End:
             self._changed.notify_all()
 
     def expect(self, what, matches, since=0, seconds=DEADLINE):
-        """The first event from `since` on that matches. Raises `Failure` after `seconds`, or when the other end is gone."""
+        """The first event from `since` on that matches. Raises `Failure` after `seconds`, or when the other end is
+        gone."""
         deadline = time.monotonic() + seconds
         index = since
         with self._changed:
@@ -64,7 +66,8 @@ class End:
 
 
 class Process(End):
-    """A child with commands on its standard input and events on its standard output; its standard error goes to a file."""
+    """A child with commands on its standard input and events on its standard output; its standard error goes to a
+    file."""
 
     def __init__(self, name, arguments, log):
         super().__init__(name)

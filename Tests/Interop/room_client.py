@@ -1,8 +1,8 @@
 """A small client of the room protocol, for WebRTC stacks that are not ours.
 
-It does what a member must do and no more: hello, numbering and acknowledgements, pings, the roster, and one negotiation per
-pair, in which the participant with the smaller id offers. It heals nothing: when the server's connection ends, it ends.
-It declares no capability, so other members open plain data channels towards it.
+It does what a member must do and no more: hello, numbering and acknowledgements, pings, the roster, and one negotiation
+per pair, in which the participant with the smaller id offers. It heals nothing: when the server's connection ends, it
+ends. It declares no capability, so other members open plain data channels towards it.
 """
 
 import asyncio
@@ -17,7 +17,8 @@ class RoomError(Exception):
 
 
 class RoomClient:
-    """One membership. `handler` gets `joined(message)`, `peer_joined(participant)`, `peer_left(id)`, `signal(signal)`."""
+    """One membership. `handler` gets `joined(message)`, `peer_joined(participant)`, `peer_left(id)`,
+    `signal(signal)`."""
 
     def __init__(self, handler):
         self.handler = handler
@@ -110,8 +111,9 @@ def hello(room, name, role):
 
 
 class Pair:
-    """The negotiation with one other participant. `make_connection(pair)` makes the WebRTC connection of the stack under test:
-    `offer()`, `answer(sdp)` and `accept(sdp)` (coroutines), `add_candidate(candidate or None)`, `close()`."""
+    """The negotiation with one other participant. `make_connection(pair)` makes the WebRTC connection of the stack
+    under test: `offer()`, `answer(sdp)` and `accept(sdp)` (coroutines), `add_candidate(candidate or None)`,
+    `close()`."""
 
     def __init__(self, client, peer, make_connection):
         self.client = client

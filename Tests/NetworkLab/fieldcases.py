@@ -1,7 +1,8 @@
-"""Unusual machines and networks: each case is a file in `cases/`, with a function `check(case)` whose docstring is the rule it proves.
+"""Unusual machines and networks: each case is a file in `cases/`, with a function `check(case)` whose docstring is the
+rule it proves.
 
-A case fails by an exception: `case.require(…)`, or whatever the lab itself raises. It lives for `LIMIT` seconds at most, or for as many
-as its module's `SECONDS` says.
+A case fails by an exception: `case.require(…)`, or whatever the lab itself raises. It lives for `LIMIT` seconds at
+most, or for as many as its module's `SECONDS` says.
 """
 
 import contextlib
@@ -44,7 +45,8 @@ def load(pattern="*"):
     patterns = pattern.split(",")
     paths = [path for path in sorted(FOLDER.glob("*.py")) if any(fnmatch.fnmatch(path.stem, p) for p in patterns)]
     if not paths:
-        raise SystemExit(f"there is no case {pattern}: there is {', '.join(p.stem for p in sorted(FOLDER.glob('*.py')))}")
+        names = ", ".join(path.stem for path in sorted(FOLDER.glob("*.py")))
+        raise SystemExit(f"there is no case {pattern}: there is {names}")
     return [FieldCase(path) for path in paths]
 
 

@@ -108,15 +108,18 @@ def choose(patterns, short):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="Tests/NetworkLab/run", description="Outages in network namespaces, measured.")
+    parser = argparse.ArgumentParser(
+        prog="Tests/NetworkLab/run", description="Outages in network namespaces, measured.")
     parser.add_argument("--room", required=True, help="the executable under test")
     parser.add_argument("--forwarder", required=True)
     parser.add_argument("--folder", required=True, help="for logs and traces, one folder per run")
     parser.add_argument("--rows", help="names, patterns, or groups (table, more, link), comma-separated")
-    parser.add_argument("--cases", nargs="?", const="*", metavar="PATTERN", help="only the field cases, or some of them")
+    parser.add_argument(
+        "--cases", nargs="?", const="*", metavar="PATTERN", help="only the field cases, or some of them")
     parser.add_argument("--short", action="store_true", help="the short table, each row once, and the field cases")
     parser.add_argument("--repeat", type=int, help="runs per row; default 5, with --short 1")
-    parser.add_argument("--untimed", action="store_true", help="hold nothing against the figures asked for, only loss and healing")
+    parser.add_argument(
+        "--untimed", action="store_true", help="check only that everything recovers and nothing is lost, not the times")
     parser.add_argument("--json", help="write everything to this file")
     parser.add_argument("--markdown", help="write the table to this file")
     parser.add_argument("--list", action="store_true")

@@ -1,4 +1,5 @@
-"""The rows with a bad link: delay, loss, or a queue that is too long. There is no outage, and nothing may be restarted."""
+"""The rows with a bad link: delay, loss, or a queue that is too long. There is no outage, and nothing may be
+restarted."""
 
 import fnmatch
 import statistics
@@ -60,7 +61,8 @@ def measure_once(name, tools, folder):
 
 
 def describe(run):
-    return ", ".join(f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in run.items())
+    return ", ".join(
+        f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in run.items())
 
 
 def summarize(name, runs):
@@ -73,8 +75,9 @@ def summarize(name, runs):
         values = [run["round_trips"] for run in good]
         result["asked"] = "≤ 4.5 round trips"
         both = statistics.median(run["both_round_trips"] for run in good)
+        milliseconds = statistics.median(run["seconds"] for run in good) * 1000
         result["measured"] = (f"{statistics.median(values):.1f} round trips ({max(values):.1f}), "
-                              f"{statistics.median(run['seconds'] for run in good) * 1000:.0f} ms; both sides {both:.1f}")
+                              f"{milliseconds:.0f} ms; both sides {both:.1f}")
         if statistics.median(values) > 4.5:
             result["faults"].append("slower than asked")
     elif name.startswith("throughput"):
@@ -85,19 +88,21 @@ def summarize(name, runs):
             result["faults"].append("slower than asked")
     else:
         result["asked"] = "0 restarts, 0 lost, 0 doubled, 0 disordered"
-        total = {key: sum(run[key] for run in good) for key in ("restarts", "suspicions", "lost", "doubled", "disordered")}
+        counted = ("restarts", "suspicions", "lost", "doubled", "disordered")
+        total = {key: sum(run[key] for run in good) for key in counted}
         result["measured"] = (f"{total['restarts']} restarts, {total['suspicions']} suspicions, {total['lost']} lost, "
                               f"{total['doubled']} doubled, {total['disordered']} disordered; longest gap "
                               f"{max(run['gap'] for run in good) * 1000:.0f} ms")
         if good[0]["bulk_MB_s"]:
             result["measured"] += f"; bulk {statistics.median(run['bulk_MB_s'] for run in good):.1f} MB/s"
-        result["faults"] += [f"{total[key]} {key}" for key in ("restarts", "lost", "doubled", "disordered") if total[key]]
+        faulty = ("restarts", "lost", "doubled", "disordered")
+        result["faults"] += [f"{total[key]} {key}" for key in faulty if total[key]]
     return result
 
 
 def setup(tools, folder, kinds):
-    """From when the offerer learns of the other until its channel is open, and until both can send. One access link has the delay,
-    and signaling crosses it too."""
+    """From when the offerer learns of the other until its channel is open, and until both can send. One access link has
+    the delay, and signaling crosses it too."""
     session = Session(tools, folder, kinds, forwarders=(1,), before=lambda s: s.forwarders[1].set(delay=25))
     try:
         begins = [first(peer, lambda e: e["event"] == "peer" and e["state"] == "joined") for peer in session.peers]
@@ -107,7 +112,8 @@ def setup(tools, folder, kinds):
         seconds = ends[offerer] - begins[offerer]
         return {"seconds": seconds, "round_trips": seconds / ROUND_TRIP,
                 "both_round_trips": (max(ends) - min(begins)) / ROUND_TRIP, "delayed_offers": offerer == 0,
-                "late_ms": session.forwarders[1].statistics()["late"], "path": session.peers[offerer].paths().get(session.peers[1 - offerer].id)}
+                "late_ms": session.forwarders[1].statistics()["late"],
+                "path": session.peers[offerer].paths().get(session.peers[1 - offerer].id)}
     finally:
         session.close()
 
@@ -139,7 +145,8 @@ def throughput(tools, folder, size, seconds=8):
         counted = receiver.wait_event("counted")
         statistics = session.forwarders[1].statistics()
         return {"MB_s": counted["bytes"] / counted["seconds"] / 1e6, "messages": counted["messages"],
-                "late_ms": statistics["late"], "overflowed": statistics["ab"]["overflowed"] + statistics["ab"]["unsent"]}
+                "late_ms": statistics["late"],
+                "overflowed": statistics["ab"]["overflowed"] + statistics["ab"]["unsent"]}
     finally:
         for end in ends:
             end.stop()
@@ -155,7 +162,8 @@ LINKS = {
 
 
 def quiet(tools, folder, name, seconds=20.0):
-    """20 messages a second each way over a bad link, with bulk data of a second pair in the same link where the name says so."""
+    """20 messages a second each way over a bad link, with bulk data of a second pair in the same link where the name
+    says so."""
     session = Session(tools, folder, PAIR, forwarders=(1,))
     bulk = []
     try:
@@ -190,7 +198,8 @@ def quiet(tools, folder, name, seconds=20.0):
 def bulk_pair(session, tools):
     pair = []
     for index in (1, 2):
-        pair.append(Peer(f"bulk{index}", session.site(index), tools.room, session.folder, host=index == 1, in_room="bulk"))
+        pair.append(Peer(
+            f"bulk{index}", session.site(index), tools.room, session.folder, host=index == 1, in_room="bulk"))
         pair[-1].wait_event("joined")
     for peer in pair:
         peer.wait("connection", lambda p: p.connected(), 30)

@@ -1,4 +1,5 @@
-"""Checks that the lab's NATs behave as their names say: mapping and filtering as RFC 4787 names them, and loss of mappings."""
+"""Checks that the lab's NATs behave as their names say: mapping and filtering as RFC 4787 names them, and loss of
+mappings."""
 
 import socket
 

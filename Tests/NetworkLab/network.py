@@ -1,11 +1,13 @@
-"""A small internet in network namespaces: peers behind NATs, a room server, a TURN server, and one network between them.
+"""A small internet in network namespaces: peers behind NATs, a room server, a TURN server, and one network between
+them.
 
     p1 ─lan0─ n1 ─wan0─ [f1] ─┐
     p2 ─lan0─ n2 ─wan0────────┼─ net (a bridge) ─┬─ srv 203.0.113.2, .5
     …                         ┘                  └─ turn 203.0.113.3
 
-`p` is a peer's machine, `n` the router with its NAT, `f` holds the forwarder where packets are to be delayed or lost. Everything is
-made inside the mount and PID namespace that `run` opened: when that ends, nothing is left. No address is routed outside.
+`p` is a peer's machine, `n` the router with its NAT, `f` holds the forwarder where packets are to be delayed or lost.
+Everything is made inside the mount and PID namespace that `run` opened: when that ends, nothing is left. No address is
+routed outside.
 """
 
 import ctypes
@@ -57,7 +59,8 @@ class Namespace:
 
     def wait_for_carrier(self, interface):
         for _ in range(250):
-            if json.loads(run(["ip", "-n", self.name, "-json", "link", "show", "dev", interface]))[0]["operstate"] == "UP":
+            links = json.loads(run(["ip", "-n", self.name, "-json", "link", "show", "dev", interface]))
+            if links[0]["operstate"] == "UP":
                 return
             time.sleep(0.02)
         raise LabError(f"{interface} of {self.name} has no carrier")
@@ -109,7 +112,8 @@ class Namespace:
 
 
 def nat_rules(kind):
-    """The nftables rules of a NAT. All except `symmetric` keep one mapping per socket. None admits unsolicited packets."""
+    """The nftables rules of a NAT. All except `symmetric` keep one mapping per socket. None admits unsolicited
+    packets."""
     if kind == "none":
         return ""
     masquerade = "masquerade fully-random" if kind == "symmetric" else "masquerade"
@@ -249,7 +253,8 @@ class Site:
 class Cable:
     """Two machines, `a` and `b`, and one cable between their `eth0`: no router, no default route, nothing else.
 
-    `a` and `b` are the addresses of each ("10.1.1.1/24", "fd00:1::1/64"). Both have IPv6 and the link-local address that goes with it.
+    `a` and `b` are the addresses of each ("10.1.1.1/24", "fd00:1::1/64"). Both have IPv6 and the link-local address
+    that goes with it.
     """
 
     _serial = 0
@@ -284,8 +289,8 @@ class Cable:
     def switch_offloads_off(self):
         """Packets are as they would be on a wire: checksummed, and no larger than the MTU."""
         for host in self._hosts:
-            run(host.command(["ethtool", "-K", "eth0", "rx", "off", "tx", "off", "tso", "off", "gso", "off", "gro", "off",
-                              "tx-udp-segmentation", "off"]))
+            offloads = ("rx", "tx", "tso", "gso", "gro", "tx-udp-segmentation")
+            run(host.command(["ethtool", "-K", "eth0", *(word for name in offloads for word in (name, "off"))]))
 
     def remove(self):
         for host in self._hosts:
@@ -297,14 +302,16 @@ class Network:
     _serial = 0
 
     def __init__(self, kinds, forwarders=()):
-        """`kinds`: the NAT of each peer, from the first on. `forwarders`: indices (from 1) of peers with a forwarder."""
+        """`kinds`: the NAT of each peer, from the first on. `forwarders`: indices (from 1) of peers with a
+        forwarder."""
         Network._serial += 1
         self.prefix = f"l{Network._serial}"
         self._namespaces = []
         self._link_addresses = {}
         try:
             self.core = self.namespace(self.prefix + "net")
-            # The default route of all sites: packets to unknown addresses, such as foreign private ones, are dropped silently.
+            # The default route of all sites: packets to unknown addresses, such as foreign private ones, are dropped
+            # silently.
             self.core.ip("link add br0 type bridge", f"addr add {GATEWAY}/24 dev br0", "link set br0 up")
             self.server = self._host("srv", (SERVER, PROBE))
             self.turn = self._host("turn", (TURN,))
@@ -352,8 +359,8 @@ class Network:
                 host.ip(f"route add {site.subnet}/{site.subnet_bits} via {site.public}")
 
     def introduce_neighbours(self):
-        """Everybody on the network knows everybody's link address. It stands for the internet, where no packet waits a round
-        trip for its first hop."""
+        """Everybody on the network knows everybody's link address. It stands for the internet, where no packet waits a
+        round trip for its first hop."""
         nodes = [(self.core, "br0", (GATEWAY,)), (self.server, "eth0", (SERVER, PROBE)), (self.turn, "eth0", (TURN,))]
         nodes += [(site.router, "wan0", (site.public,)) for site in self.sites]
         for namespace, interface, _ in nodes:
@@ -388,7 +395,8 @@ class Network:
 
 
 def _flush_connection_tracking():
-    """One netlink message: IPCTNL_MSG_CT_DELETE without attributes deletes every entry (linux/netfilter/nfnetlink_conntrack.h)."""
+    """One netlink message: IPCTNL_MSG_CT_DELETE without attributes deletes every entry
+    (linux/netfilter/nfnetlink_conntrack.h)."""
     netfilter, delete, request_ack = 12, (1 << 8) | 2, 0x1 | 0x4
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, netfilter) as link:
         link.settimeout(5)

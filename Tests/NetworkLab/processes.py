@@ -28,7 +28,8 @@ class Child:
         self.log_name = f"{folder.parent.name}/{folder.name}/{name}.log"
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ROOM_")}
         self.process = subprocess.Popen(
-            namespace.command(arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=environment)
+            namespace.command(arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
+            env=environment)
         os.set_blocking(self.process.stdin.fileno(), False)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -69,7 +70,8 @@ class Child:
         return self.wait(name, lambda child: next((e for e in child.events if e.get("event") == name), None), seconds)
 
     def command(self, **fields):
-        """Returns False when the pipe is full (the process is stopped) or closed. A line below 4 KiB is written whole or not at all."""
+        """Returns False when the pipe is full (the process is stopped) or closed. A line below 4 KiB is written whole
+        or not at all."""
         try:
             os.write(self.process.stdin.fileno(), json.dumps(fields).encode() + b"\n")
             return True
@@ -77,7 +79,8 @@ class Child:
             return False
 
     def command_patiently(self, until, **fields):
-        """Waits while the pipe is full. Returns False at the time `until` (perhaps in the middle of a line), or when the process is gone."""
+        """Waits while the pipe is full. Returns False at the time `until` (perhaps in the middle of a line), or when
+        the process is gone."""
         line = json.dumps(fields).encode() + b"\n"
         pipe = self.process.stdin.fileno()
         while line:

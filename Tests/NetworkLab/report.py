@@ -5,7 +5,8 @@ HEALTHY_GAP = 0.1
 
 
 def verdict(summary, timed=True):
-    """Sentences about failed requirements; none when the row has passed. Untimed: all recover and nothing is lost, however slowly."""
+    """Sentences about failed requirements; none when the row has passed. Untimed: all recover and nothing is lost,
+    however slowly."""
     faults = [f"error: {error}" for error in summary["errors"]]
     if summary["never"] > len(summary["errors"]):
         faults.append(f"{summary['never'] - len(summary['errors'])} runs never healed")
@@ -25,7 +26,8 @@ def verdict(summary, timed=True):
     if limit is not None and (summary["noticed"] is None or summary["noticed"] > limit):
         faults.append(f"noticed after {shown(summary['noticed'])} s, asked {limit} s")
     if summary["healthy_gap"] is not None and summary["healthy_gap"] > HEALTHY_GAP:
-        faults.append(f"a healthy pair waited {summary['healthy_gap'] * 1000:.0f} ms, asked {HEALTHY_GAP * 1000:.0f} ms")
+        gap = summary["healthy_gap"] * 1000
+        faults.append(f"a healthy pair waited {gap:.0f} ms, asked {HEALTHY_GAP * 1000:.0f} ms")
     return faults
 
 
@@ -50,8 +52,8 @@ def cells(summary):
     ]
 
 
-HEAD = ["outage", "asked", "median (worst)", "lost / doubled / disordered", "healthy gap ms", "noticed s", "room whole s",
-        "restarts / rebuilds", "verdict"]
+HEAD = ["outage", "asked", "median (worst)", "lost / doubled / disordered", "healthy gap ms", "noticed s",
+        "room whole s", "restarts / rebuilds", "verdict"]
 LINK_HEAD = ["link", "asked", "measured", "verdict"]
 CASE_HEAD = ["case", "rule", "seconds", "verdict"]
 
@@ -86,9 +88,10 @@ def markdown(document):
     machine = document["machine"]
     lines = [
         "# Network lab", "",
-        "Seconds from the end of the outage (for changes: from the change) to the first message in both directions of every pair"
-        " that was hit; for the rows about the room server: to the last participant's being back in the room. Peers behind"
-        " port-restricted NATs where nothing else is said, 20 messages a second from each to each on the reliable channel.",
+        "Seconds from the end of the outage (for changes: from the change) to the first message in both directions of"
+        " every pair that was hit; for the rows about the room server: until the last participant is back in the room."
+        " Peers are behind port-restricted NATs where nothing else is said, and each sends 20 messages a second to each"
+        " other one on the reliable channel.",
         "", f"{document['repeat']} runs per row, each with new processes and a new network; median (worst)."
         f" {machine['cpus']} CPUs, Linux {machine['kernel']}, load at the end {machine['load'][0]:.1f}.", "",
     ]

@@ -179,6 +179,7 @@ ROWS = [
         changed(lambda s: s.site(1).change_public_address()), group="more",
         kinds=("address-restricted", "full-cone", "port-restricted", "none")),
     Row("stopped-server-20", "room server stopped (SIGSTOP) 20 s",
-        interrupted(20, lambda s: s.server.child.signal(signal.SIGSTOP), lambda s: s.server.child.signal(signal.SIGCONT),
-                    (), measures=("signaling",)), noticed=10.0, group="more"),
+        interrupted(20, lambda s: s.server.child.signal(signal.SIGSTOP),
+                    lambda s: s.server.child.signal(signal.SIGCONT), (), measures=("signaling",)),
+        noticed=10.0, group="more"),
 ]

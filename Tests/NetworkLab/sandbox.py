@@ -1,5 +1,6 @@
-"""sandbox.py FAMILIES COMMAND…: runs a command that gets no sockets of these address families (numbers, comma-separated), as systemd's
-RestrictAddressFamilies= does it: a seccomp filter answers EAFNOSUPPORT. x86-64 and arm64 only.
+"""sandbox.py FAMILIES COMMAND…: runs a command that gets no sockets of these address families (numbers,
+comma-separated), as systemd's RestrictAddressFamilies= does it: a seccomp filter answers EAFNOSUPPORT. x86-64 and arm64
+only.
 """
 
 import ctypes

@@ -1,4 +1,5 @@
-"""One room in one network: peers that all send numbered messages to everybody, an outage, and the fate of the messages."""
+"""One room in one network: peers that all send numbered messages to everybody, an outage, and the fate of the
+messages."""
 
 import dataclasses
 import json
@@ -117,20 +118,23 @@ class Session:
         return None
 
     def signaling_whole(self, peer, moments):
-        """Seconds from the end of the outage until the peer's room was complete again; 0 if it always was; None: not yet."""
+        """Seconds from the end of the outage until the peer's room was complete again; 0 if it always was; None: not
+        yet."""
         statuses = [event for event in peer.signaling() if event["t"] >= moments.begin]
         if not statuses:
             return 0.0
         if statuses[-1]["status"] != "connected":
             return None
         lost = [event["t"] for event in statuses if event["status"] != "connected"]
-        joined = [event["t"] for event in peer.events if event.get("event") == "joined" and lost and event["t"] > lost[0]]
+        joined = [event["t"] for event in peer.events
+                  if event.get("event") == "joined" and lost and event["t"] > lost[0]]
         if lost and not joined:
             return None
         return max(0.0, joined[-1] - moments.end) if joined else 0.0
 
     def noticed(self, peer, moments):
-        lost = [event["t"] for event in peer.signaling() if event["t"] >= moments.begin and event["status"] != "connected"]
+        lost = [event["t"] for event in peer.signaling()
+                if event["t"] >= moments.begin and event["status"] != "connected"]
         return lost[0] - moments.begin if lost else None
 
     # Measuring

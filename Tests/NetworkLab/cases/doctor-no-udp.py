@@ -2,7 +2,8 @@ import time
 
 
 def check(case):
-    """On a machine that lets no UDP through, the doctor's participants say within half a minute what is missing, and what to do"""
+    """On a machine that lets no UDP through, the doctor's participants say within half a minute what is missing, and
+    what to do"""
     cable = case.cable(a=("10.1.1.1/24",), b=("10.1.1.2/24",))
     server = case.serve(cable.a, "10.1.1.1")
     cable.b.nft("table inet t { chain in { type filter hook input priority 0; meta l4proto udp drop; }; }\n")

@@ -5,7 +5,8 @@ def check(case):
         lines = []
         for index in range(1, 41):
             name = f"br-{index:012x}"
-            lines += [f"link add {name} type veth peer name far{index}", f"addr add 172.{number}.{index}.1/24 dev {name}",
+            lines += [f"link add {name} type veth peer name far{index}",
+                      f"addr add 172.{number}.{index}.1/24 dev {name}",
                       f"link set {name} up", f"link set far{index} up"]
         lines += [f"addr add 10.77.{number}.{index}/32 dev eth0" for index in range(1, 41)]
         # The one that counts comes last in every list of the system.

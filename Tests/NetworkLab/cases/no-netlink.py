@@ -5,7 +5,8 @@ import sandbox
 
 
 def check(case):
-    """A process that the system gives no netlink sockets finds its addresses anyway, and the doctor names the sandbox"""
+    """A process that the system gives no netlink sockets finds its addresses anyway, and the doctor names the
+    sandbox"""
     if not sandbox.is_supported():
         case.skip("the filter is written for x86-64 and arm64")
     under = [sys.executable, "-B", str(pathlib.Path(sandbox.__file__)), str(sandbox.NETLINK)]

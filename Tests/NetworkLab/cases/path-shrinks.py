@@ -1,5 +1,6 @@
 def check(case):
-    """A path that starts to drop large datagrams while messages are in transit delivers each of them once, over a new connection"""
+    """A path that starts to drop large datagrams while messages are in transit delivers each of them once, over a new
+    connection"""
     cable = case.cable(a=("10.1.1.1/24",), b=("10.1.1.2/24",))
     cable.switch_offloads_off()
     first, second = case.pair(cable.a, cable.b, case.serve(cable.a, "10.1.1.1"))

@@ -7,9 +7,11 @@ def check(case):
         case.skip("coturn is not installed")
     cable = case.cable(a=("10.1.1.1/24", "fd00:1::1/64 nodad"), b=("10.1.1.2/24", "fd00:1::2/64 nodad"), mtu=1280)
     for host in (cable.a, cable.b):
-        host.nft("table ip6 f { chain p { type filter hook prerouting priority -450; exthdr frag exists counter drop; }; }")
+        host.nft("table ip6 f { chain p { type filter hook prerouting priority -450;"
+                 " exthdr frag exists counter drop; }; }")
     case.start("turn", cable.b, [
-        "turnserver", "-n", "-L", "fd00:1::2", "-E", "127.0.0.1", "-p", "3478", "--no-tls", "--no-dtls", "--no-cli", "-a", "-u", "u:c", "-r", "lab",
+        "turnserver", "-n", "-L", "fd00:1::2", "-E", "127.0.0.1", "-p", "3478", "--no-tls", "--no-dtls",
+        "--no-cli", "-a", "-u", "u:c", "-r", "lab",
         "--allow-loopback-peers", "--log-file", "/dev/null", "--pidfile", str(case.folder / "turn.pid"), "--userdb",
         str(case.folder / "turndb")])
     settings = case.folder / "relay.yaml"
