@@ -36,7 +36,7 @@ class FieldCase:
         specification.loader.exec_module(module)
         self.name = path.stem
         self.check = module.check
-        self.title = module.check.__doc__.split("\n\n")[0].strip().rstrip(".")
+        self.title = " ".join(module.check.__doc__.split("\n\n")[0].split()).rstrip(".")
         self.limit = getattr(module, "SECONDS", LIMIT)
 
 
