@@ -22,8 +22,8 @@ extension FoundationDriver {
         claim.withLock { $0.isOpen = true }
         #if OpenSSL
             if tls != nil {
-                phase = .startsTLS
-                return shakeHands()
+                phase = .tlsHandshake
+                return continueTLSHandshake()
             }
         #endif
         upgrade()
@@ -31,9 +31,9 @@ extension FoundationDriver {
 
     #if OpenSSL
         /// Goes on with the TLS handshake.
-        func shakeHands() {
+        func continueTLSHandshake() {
             guard let tls else { return }
-            let progress = tls.shakeHands()
+            let progress = tls.handshake()
             // Alerts too: they tell the server why.
             writeNow()
             switch progress {
@@ -46,7 +46,7 @@ extension FoundationDriver {
 
     private func upgrade() {
         guard let handshake else { return }
-        phase = .upgrades
+        phase = .upgrading
         sendUrgently(handshake.request)
     }
 
@@ -73,16 +73,17 @@ extension FoundationDriver {
     }
 
     /// The connection ended while it was being opened.
-    func hungUp(_ why: String) {
+    func closedByServer(_ reason: String) {
         switch phase {
-        case .startsTLS:
+        case .tlsHandshake:
             failed(
-                TransportError(.tlsFailed, "\(endpoint.url) ended the connection during TLS: \(why)", isRetryable: true)
+                TransportError(
+                    .tlsFailed, "\(endpoint.url) ended the connection during TLS: \(reason)", isRetryable: true)
             )
         default:
             failed(
                 TransportError(
-                    .handshakeFailed, "\(endpoint.url) hung up during the handshake: \(why)", isRetryable: true))
+                    .handshakeFailed, "\(endpoint.url) hung up during the handshake: \(reason)", isRetryable: true))
         }
     }
 }

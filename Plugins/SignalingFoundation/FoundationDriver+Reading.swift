@@ -22,7 +22,7 @@ extension FoundationDriver {
 
     /// Makes the watch wait for what the driver can go on with.
     func updateInterest() {
-        guard phase != .over, let watch else { return }
+        guard phase != .ended, let watch else { return }
         var interest: TransportLoop.Readiness = []
         if !isPaused { interest.insert(.readable) }
         if claim.withLock({ $0.isBlocked }) { interest.insert(.writable) }
@@ -30,8 +30,8 @@ extension FoundationDriver {
     }
 
     /// Goes on reading where it was paused.
-    func readOn() {
-        guard isPaused, phase != .over else { return }
+    func continueReading() {
+        guard isPaused, phase != .ended else { return }
         isPaused = false
         let left = unparsed
         unparsed = []
@@ -39,7 +39,7 @@ extension FoundationDriver {
         #if OpenSSL
             decrypt()
         #endif
-        guard !isPaused, phase != .over else { return }
+        guard !isPaused, phase != .ended else { return }
         if watch == nil { read() } else { updateInterest() }
     }
 
@@ -47,7 +47,7 @@ extension FoundationDriver {
         var isFirst = true
         // Others on the loop come after a few blocks; the watch reports what is left.
         for _ in 0..<4 {
-            guard phase != .over, !isPaused else { return }
+            guard phase != .ended, !isPaused else { return }
             let count = recv(descriptor, group.input.baseAddress, group.input.count, 0)
             if count > 0 {
                 if isFirst { allowDirectWrite() }
@@ -64,7 +64,7 @@ extension FoundationDriver {
             }
         }
         // Without a watch nobody would come back.
-        if watch == nil, phase != .over, !isPaused { loop.execute { self.read() } }
+        if watch == nil, phase != .ended, !isPaused { loop.execute { self.read() } }
     }
 
     private func received(_ bytes: UnsafeRawBufferPointer) {
@@ -73,8 +73,8 @@ extension FoundationDriver {
                 guard tls.receive(bytes) else {
                     return ended(ENOMEM)
                 }
-                if phase == .startsTLS { shakeHands() }
-                if phase != .startsTLS { decrypt() }
+                if phase == .tlsHandshake { continueTLSHandshake() }
+                if phase != .tlsHandshake { decrypt() }
                 return
             }
         #endif
@@ -84,12 +84,12 @@ extension FoundationDriver {
     #if OpenSSL
         private func decrypt() {
             guard let tls else { return }
-            while phase != .over, !isPaused {
+            while phase != .ended, !isPaused {
                 let count = tls.read(into: group.plaintext)
                 guard count > 0 else { break }
                 take(UnsafeRawBufferPointer(rebasing: group.plaintext[..<count]))
             }
-            guard phase != .over else { return }
+            guard phase != .ended else { return }
             // What TLS itself answers: key updates.
             if tls.hasOutput { writeNow() }
             if !isPaused, let end = tls.end { endOfTLS(end) }
@@ -100,9 +100,9 @@ extension FoundationDriver {
             case .inOrder: ended(nil)
             case .failed(let error):
                 switch phase {
-                case .connecting, .startsTLS, .upgrades: failed(error)
-                case .open, .closing, .parting: broke(error)
-                case .over: break
+                case .connecting, .tlsHandshake, .upgrading: failed(error)
+                case .open, .closing, .lingering: connectionLost(error)
+                case .ended: break
                 }
             }
         }
@@ -113,10 +113,10 @@ extension FoundationDriver {
         var bytes = bytes
         while !bytes.isEmpty {
             switch phase {
-            case .upgrades: guard takeAnswer(&bytes) else { return }
+            case .upgrading: guard takeAnswer(&bytes) else { return }
             case .open, .closing:
                 guard takeEvent(&bytes) else { return }
-            case .connecting, .startsTLS, .parting, .over: return
+            case .connecting, .tlsHandshake, .lingering, .ended: return
             }
         }
     }
@@ -153,9 +153,9 @@ extension FoundationDriver {
             "\(endpoint.url) sent \(violation.description); the connection was closed", isRetryable: !isTooLarge,
             status: Int(violation.closeCode))
         let isOurs = phase == .closing
-        connection.broke(error)
+        connection.connectionLost(error)
         // Once our own close frame is out, no other may follow it (RFC 6455 §5.5.1).
-        part(with: isOurs ? nil : SignalingClose(code: violation.closeCode))
+        linger(with: isOurs ? nil : SignalingClose(code: violation.closeCode))
         if isOurs { tearDown(withReset: false) }
     }
 
@@ -166,24 +166,25 @@ extension FoundationDriver {
             // The answer to ours: the handshake is done.
             tearDown(withReset: false)
         } else {
-            part(with: SignalingClose(code: reason.code))
+            linger(with: SignalingClose(code: reason.code))
         }
     }
 
     /// The TCP connection ended: in order, or with an error.
     private func ended(_ error: Int32?) {
-        let why = error.map(systemText) ?? "end of the connection"
+        let reason = error.map(systemText) ?? "end of the connection"
         switch phase {
-        case .connecting, .over: break
-        case .startsTLS, .upgrades: hungUp(why)
-        case .parting: tearDown(withReset: false)
+        case .connecting, .ended: break
+        case .tlsHandshake, .upgrading: closedByServer(reason)
+        case .lingering: tearDown(withReset: false)
         case .open, .closing:
             guard let error, error != ECONNRESET, error != EPIPE else {
-                return broke(
+                return connectionLost(
                     TransportError(
                         .closed, "\(endpoint.url) ended the connection without a close frame", isRetryable: true))
             }
-            broke(TransportError(.io, "the connection to \(endpoint.url) failed: \(why)", isRetryable: true))
+            connectionLost(
+                TransportError(.io, "the connection to \(endpoint.url) failed: \(reason)", isRetryable: true))
         }
     }
 }

@@ -280,7 +280,7 @@ extension FoundationDriver {
     // MARK: On the loop, after the writer
 
     private func writerStopped() {
-        guard phase != .over else { return }
+        guard phase != .ended else { return }
         let (isBroken, isLast) = claim.withLock { claim in
             (claim.isBroken, claim.hasSentClose && claim.isLast && !claim.isBlocked)
         }

@@ -34,7 +34,7 @@ final class FoundationDriver: SignalingDriver, @unchecked Sendable {
         loop.execute { self.begin() }
     }
 
-    func resumeReading() { loop.execute { self.readOn() } }
+    func resumeReading() { loop.execute { self.continueReading() } }
 
     func close(_ reason: SignalingClose, deadline: Timestamp) {
         loop.execute { self.startClosing(reason, deadline: deadline) }
@@ -46,14 +46,14 @@ final class FoundationDriver: SignalingDriver, @unchecked Sendable {
 
     enum Phase {
         case connecting
-        case startsTLS
-        case upgrades
+        case tlsHandshake
+        case upgrading
         case open
         /// We close: when everything is sent, the close frame follows; the other side's is waited for.
         case closing
         /// The last frame is on its way; whatever comes is passed over until the other side ends the connection.
-        case parting
-        case over
+        case lingering
+        case ended
     }
     @exclusivity(unchecked) var phase = Phase.connecting
     var handshake: ClientHandshake?
@@ -90,10 +90,10 @@ final class FoundationDriver: SignalingDriver, @unchecked Sendable {
 
     private func deadlinePassed() {
         switch phase {
-        case .connecting, .startsTLS, .upgrades:
+        case .connecting, .tlsHandshake, .upgrading:
             failed(TransportError(.timedOut, "\(endpoint.url) did not answer in time", isRetryable: true))
-        case .open, .over: break
-        case .closing, .parting: tearDown(withReset: true)
+        case .open, .ended: break
+        case .closing, .lingering: tearDown(withReset: true)
         }
     }
 
@@ -104,16 +104,16 @@ final class FoundationDriver: SignalingDriver, @unchecked Sendable {
     }
 
     /// The connection broke after it was open.
-    func broke(_ error: TransportError) {
-        connection.broke(error)
+    func connectionLost(_ error: TransportError) {
+        connection.connectionLost(error)
         tearDown(withReset: false)
     }
 
     private func startClosing(_ reason: SignalingClose, deadline: Timestamp) {
         switch phase {
-        case .over: break
+        case .ended: break
         // The other side was first, or broke a rule: its end is being waited for.
-        case .parting, .closing, .connecting, .startsTLS, .upgrades:
+        case .lingering, .closing, .connecting, .tlsHandshake, .upgrading:
             setDeadline(min(self.deadline, deadline))
         case .open:
             phase = .closing
@@ -121,17 +121,17 @@ final class FoundationDriver: SignalingDriver, @unchecked Sendable {
             claim.withLock { $0.closeFrame = reason }
             flush()
             // The answer to the close frame must be read, whatever waits in front of it.
-            readOn()
+            continueReading()
         }
     }
 
     /// How long the other side may take to end the connection after our last frame.
-    static let partingTime = Duration.seconds(2)
+    static let lingerTime = Duration.seconds(2)
 
     /// Sends the close frame as the last one, after what is half sent, and waits for the end.
-    func part(with reason: SignalingClose?) {
-        phase = .parting
-        setDeadline(min(deadline, .now() + Self.partingTime))
+    func linger(with reason: SignalingClose?) {
+        phase = .lingering
+        setDeadline(min(deadline, .now() + Self.lingerTime))
         if let reason {
             claim.withLock { claim in
                 claim.closeFrame = reason
@@ -139,13 +139,13 @@ final class FoundationDriver: SignalingDriver, @unchecked Sendable {
             }
             flush()
         }
-        readOn()
+        continueReading()
     }
 
     /// Closes the socket, now or when the writer has left it.
     func tearDown(withReset: Bool) {
-        guard phase != .over else { return }
-        phase = .over
+        guard phase != .ended else { return }
+        phase = .ended
         setDeadline(.distantFuture)
         watch?.cancel()
         watch = nil

@@ -16,8 +16,8 @@
         static func handshake(_ driver: LibwebsocketsDriver, _ wsi: OpaquePointer, _ reason: String) -> TransportError {
             let url = driver.endpoint.url
             if let error = driver.handshakeError { return error }
-            if let why = driver.verifyError {
-                return TransportError(.tlsFailed, "the certificate of \(url) was not accepted: \(why)")
+            if let reason = driver.verifyError {
+                return TransportError(.tlsFailed, "the certificate of \(url) was not accepted: \(reason)")
             }
             let status = Int(lws_http_client_http_response(wsi))
             if status != 0, status != 101 {

@@ -46,7 +46,7 @@
 
         func close(_ reason: SignalingClose, deadline: Timestamp) { service.post(.close(self, reason, deadline)) }
 
-        func abort() { service.post(.kill(self)) }
+        func abort() { service.post(.abort(self)) }
 
         // MARK: On the service's thread
 
@@ -66,7 +66,7 @@
         var deadline: Timestamp? { didSet { if let deadline { service.note(deadline: deadline) } } }
         /// The last frame, an answer to a close or the reason of ours, is on its way; no task waits for
         /// it.
-        var isParting = false
+        var isLingering = false
         /// Inside libwebsockets' connect function, which may destroy the connection before it returns.
         var isStarting = false
         /// TLS is done: the request is being written.
@@ -95,9 +95,9 @@
         }
 
         /// The connection broke after it was open.
-        func broke(_ error: TransportError) {
+        func connectionLost(_ error: TransportError) {
             phase = .ended
-            connection.broke(error)
+            connection.connectionLost(error)
         }
 
         /// libwebsockets has destroyed the connection.
@@ -110,7 +110,7 @@
 
         func peerClosed(_ reason: SignalingClose) {
             phase = .ended
-            isParting = true
+            isLingering = true
             connection.closedByPeer(reason)
         }
 
@@ -144,10 +144,10 @@
         /// Closes because of what the other side did: receivers get `error` after what came before it.
         private func violate(_ code: UInt16, _ error: TransportError) {
             guard let wsi else { return }
-            connection.broke(error)
+            connection.connectionLost(error)
             sending = nil
             phase = .closing(SignalingClose(code: code, reason: ""))
-            isParting = true
+            isLingering = true
             deadline = .now() + .seconds(2)
             lws_callback_on_writable(wsi)
         }

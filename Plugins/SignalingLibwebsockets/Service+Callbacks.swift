@@ -21,7 +21,9 @@
             guard let driver = service.drivers[UInt(bitPattern: lws_get_opaque_user_data(wsi))] else { return 0 }
             if reason == LWS_CALLBACK_OPENSSL_PERFORM_SERVER_CERT_VERIFICATION {
                 // Says nothing itself: 0 leaves OpenSSL's verdict as it is.
-                if let user, let why = CLibwebsockets_verify_error(user) { driver.verifyError = String(cString: why) }
+                if let user, let reason = CLibwebsockets_verify_error(user) {
+                    driver.verifyError = String(cString: reason)
+                }
                 return 0
             }
             return service.handle(driver, wsi, reason, input, length)
@@ -63,7 +65,7 @@
                 driver.peerClosed(
                     SignalingClose(code: code, reason: String(decoding: bytes.dropFirst(2), as: UTF8.self)))
             case LWS_CALLBACK_CLIENT_CLOSED:
-                if case .open = driver.phase { driver.broke(Failure.broken(wsi)) }
+                if case .open = driver.phase { driver.connectionLost(Failure.broken(wsi)) }
             case LWS_CALLBACK_WSI_DESTROY: if !driver.isStarting { forget(driver) }
             default: break
             }

@@ -29,7 +29,7 @@
             /// There is room in the inbound buffer again.
             case resume(LibwebsocketsDriver)
             case close(LibwebsocketsDriver, SignalingClose, Timestamp)
-            case kill(LibwebsocketsDriver)
+            case abort(LibwebsocketsDriver)
             case release(Owner, @Sendable () -> Void)
         }
 
@@ -191,13 +191,13 @@
                 case .job(let job, let executor): job.runSynchronously(on: executor.asUnownedTaskExecutor())
                 case .resume(let driver): if let wsi = driver.wsi { lws_rx_flow_control(wsi, 1) }
                 case .close(let driver, let reason, let deadline):
-                    if !driver.startClosing(reason, deadline: deadline) { kill(driver) }
-                case .kill(let driver): kill(driver)
+                    if !driver.startClosing(reason, deadline: deadline) { abort(driver) }
+                case .abort(let driver): abort(driver)
                 case .release(let owner, let done):
                     releases.append((owner, done))
                     for driver in drivers.values where driver.owner === owner {
                         driver.connection.abandon()
-                        kill(driver, atOnce: true)
+                        abort(driver, atOnce: true)
                     }
                 }
             }
@@ -263,7 +263,7 @@
                         .timedOut, "\(driver.endpoint.url) did not answer in time",
                         isRetryable: true))
             }
-            kill(driver, atOnce: true)
+            abort(driver, atOnce: true)
         }
 
         private func start(_ driver: LibwebsocketsDriver) {
@@ -310,7 +310,7 @@
                 // instead, which it notices in its next turn.
                 if CLibwebsockets_adopt(wsi, driver.descriptor) == 0 {
                     driver.failed(Failure.connecting(driver, errno: errno))
-                    kill(driver, atOnce: true)
+                    abort(driver, atOnce: true)
                 }
                 driver.closeDescriptor()
             } else {
@@ -320,14 +320,14 @@
             }
         }
 
-        /// Ends the connection without a handshake. One that is parting gets another moment for its last frame, unless
-        /// `atOnce`.
-        private func kill(_ driver: LibwebsocketsDriver, atOnce: Bool = false) {
+        /// Ends the connection without a handshake. One that is lingering gets another moment for its last frame,
+        /// unless `atOnce`.
+        private func abort(_ driver: LibwebsocketsDriver, atOnce: Bool = false) {
             guard let wsi = driver.wsi else {
                 driver.phase = .ended
                 return
             }
-            if driver.isParting, !atOnce {
+            if driver.isLingering, !atOnce {
                 driver.deadline = min(driver.deadline ?? .distantFuture, .now() + .seconds(1))
                 return
             }

@@ -79,7 +79,7 @@
         }
 
         private func trust(_ trust: TLSTrust, _ tls: OpaquePointer) throws(TransportError) {
-            guard CLibwebsockets_tls_trust(tls, trust.authoritiesFile) == 1 else { throw trust.noCertificates() }
+            guard CLibwebsockets_tls_trust(tls, trust.authoritiesFile) == 1 else { throw trust.unusableAuthorities() }
         }
     }
 #endif

@@ -22,12 +22,12 @@
             if let error = TrustStore.failure(endpoint, error, isThroughTLS: isThroughTLS) { return error }
             switch error {
             case is IOError, is ChannelError:
-                return hungUp(endpoint, isThroughTLS: isThroughTLS, error)
+                return closedByServer(endpoint, isThroughTLS: isThroughTLS, error)
             default: return notWebSocket(endpoint, "\(error)")
             }
         }
 
-        static func hungUp(
+        static func closedByServer(
             _ endpoint: SignalingEndpoint, isThroughTLS: Bool, _ cause: (any Error)? = nil
         ) -> TransportError {
             isThroughTLS

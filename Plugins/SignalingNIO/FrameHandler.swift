@@ -17,7 +17,7 @@
             case closing(SignalingClose)
             case awaitingClose
             /// Nothing that comes is read any more; the other side is to end the TCP connection, within a while.
-            case parting
+            case lingering
             case done
         }
 
@@ -58,12 +58,12 @@
         }
 
         private func socketEnded() {
-            if case .open = phase { driver.connection.broke(Failure.ended) }
+            if case .open = phase { driver.connection.connectionLost(Failure.ended) }
             ended()
         }
 
         func errorCaught(context: ChannelHandlerContext, error: any Error) {
-            if case .open = phase { driver.connection.broke(Failure.broken(error)) }
+            if case .open = phase { driver.connection.connectionLost(Failure.broken(error)) }
             ended()
             driver.abortSocket()
         }
@@ -106,7 +106,7 @@
         private var isParsing: Bool {
             switch phase {
             case .open, .closing, .awaitingClose: true
-            case .parting, .done: false
+            case .lingering, .done: false
             }
         }
 
@@ -125,7 +125,7 @@
             guard let context else { return }
             switch phase {
             case .open, .closing: break
-            case .awaitingClose, .parting, .done: return
+            case .awaitingClose, .lingering, .done: return
             }
             guard context.channel.isWritable, output.readableBytes < Self.batch else {
                 unanswered = ping
@@ -144,28 +144,28 @@
         private func peerClosed(_ reason: SignalingClose) {
             if case .awaitingClose = phase {
                 // The answer to ours: both sides have said everything. TLS may have a last word, until the deadline.
-                phase = .parting
+                phase = .lingering
                 context?.close(promise: nil)
                 return
             }
             if case .open = phase { driver.connection.closedByPeer(reason) }
-            part(SignalingClose(code: reason.code))
+            linger(SignalingClose(code: reason.code))
         }
 
         private func violated(_ violation: FrameViolation) {
-            if case .open = phase { driver.connection.broke(Failure.violation(violation)) }
+            if case .open = phase { driver.connection.connectionLost(Failure.violation(violation)) }
             if case .awaitingClose = phase {
                 ended()
                 return driver.abortSocket()
             }
-            part(SignalingClose(code: violation.closeCode))
+            linger(SignalingClose(code: violation.closeCode))
         }
 
         /// Sends the last frame, and lets the other side end the TCP connection: ending it at once could take the frame
         /// back.
-        private func part(_ close: SignalingClose) {
+        private func linger(_ close: SignalingClose) {
             output.writeFrame(.close, close.payload, key: keys.next())
-            phase = .parting
+            phase = .lingering
             flushOutput()
             setTimer(.now() + .seconds(2))
             resumeReading()
@@ -190,7 +190,7 @@
             while context.channel.isWritable {
                 switch phase {
                 case .open, .closing: break
-                case .awaitingClose, .parting, .done: return flushOutput()
+                case .awaitingClose, .lingering, .done: return flushOutput()
                 }
                 var isEmpty = false
                 while output.readableBytes < Self.batch, !isEmpty {
@@ -233,14 +233,14 @@
                 resumeReading()
                 drain()
             case .closing, .awaitingClose: break
-            case .parting: setTimer(deadline)
+            case .lingering: setTimer(deadline)
             case .done: driver.abortSocket()
             }
         }
 
         /// True: the last frame is on its way, and the connection ends by itself within a moment.
-        func mayPart() -> Bool {
-            guard case .parting = phase else { return false }
+        func mayLinger() -> Bool {
+            guard case .lingering = phase else { return false }
             setTimer(.now() + .seconds(1))
             return true
         }

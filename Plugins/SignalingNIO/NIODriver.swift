@@ -47,7 +47,7 @@
             loop.post { self.startClosing(reason, deadline: deadline) }
         }
 
-        func abort() { loop.post { self.kill() } }
+        func abort() { loop.post { self.abortNow() } }
 
         // MARK: On the event loop
 
@@ -57,7 +57,7 @@
         private var socketEnd: SocketEnd?
         private var handler: FrameHandler?
         private var attemptTimer: Scheduled<Void>?
-        private var isOver = false
+        private var hasEnded = false
 
         private func begin() {
             guard !connection.isAbandoned else { return }
@@ -74,13 +74,13 @@
                 .whenFailure { error in
                     self.connection.failed(Failure.adopting(self.endpoint, error))
                     // Otherwise the channel's own end is awaited.
-                    if self.channel == nil { self.over() }
+                    if self.channel == nil { self.socketClosed() }
                 }
         }
 
         private func setUp(_ channel: any Channel) throws {
             self.channel = channel
-            channel.closeFuture.whenComplete { _ in self.over() }
+            channel.closeFuture.whenComplete { _ in self.socketClosed() }
             // Given up while the socket was made: the bootstrap closes it.
             guard !connection.isAbandoned else { throw ChannelError.alreadyClosed }
             let end = SocketEnd()
@@ -95,7 +95,7 @@
                 TransportError(
                     .timedOut, "\(endpoint.url) did not answer in time: is the server running, and reachable?",
                     isRetryable: true))
-            kill()
+            abortNow()
         }
 
         /// The handshake is done; what follows is for the handler.
@@ -103,7 +103,7 @@
             attemptTimer?.cancel()
             self.handler = handler
             // The caller may have given up in the meantime.
-            if !connection.opened(from: channel?.localAddress?.ipAddress) { kill() }
+            if !connection.opened(from: channel?.localAddress?.ipAddress) { abortNow() }
         }
 
         private func drain() {
@@ -113,13 +113,13 @@
         }
 
         private func startClosing(_ reason: SignalingClose, deadline: Timestamp) {
-            if let handler { handler.startClosing(reason, deadline: deadline) } else { kill() }
+            if let handler { handler.startClosing(reason, deadline: deadline) } else { abortNow() }
         }
 
-        /// Ends the connection without a close handshake; one that is parting gets another moment for its last frame.
-        private func kill() {
-            guard !isOver else { return }
-            if let handler, handler.mayPart() { return }
+        /// Ends the connection without a close handshake; one that is lingering gets another moment for its last frame.
+        private func abortNow() {
+            guard !hasEnded else { return }
+            if let handler, handler.mayLinger() { return }
             abortSocket()
         }
 
@@ -134,9 +134,9 @@
         }
 
         /// The socket is gone.
-        private func over() {
-            guard !isOver else { return }
-            isOver = true
+        private func socketClosed() {
+            guard !hasEnded else { return }
+            hasEnded = true
             attemptTimer?.cancel()
             channel = nil
             socketEnd = nil

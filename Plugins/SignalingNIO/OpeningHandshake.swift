@@ -83,7 +83,7 @@
         }
 
         func channelInactive(context: ChannelHandlerContext) {
-            driver.connection.failed(Failure.hungUp(driver.endpoint, isThroughTLS: isThroughTLS))
+            driver.connection.failed(Failure.closedByServer(driver.endpoint, isThroughTLS: isThroughTLS))
             context.fireChannelInactive()
         }
     }

@@ -13,7 +13,7 @@ public final class DrivenConnection: Sendable {
         var closers: [CheckedContinuation<Void, Never>] = []
         var isClosing = false
         /// Aborted, or the socket is closed: there is nothing to wait for.
-        var isOver = false
+        var hasEnded = false
     }
 
     /// Lets the buffers reach the driver that is made after them.
@@ -71,7 +71,7 @@ public final class DrivenConnection: Sendable {
     }
 
     /// The connection broke after it was open: receivers get what came before, then `error`; senders get `.closed`.
-    public func broke(_ error: TransportError) { finish(error, discarding: false) }
+    public func connectionLost(_ error: TransportError) { finish(error, discarding: false) }
 
     /// The other side closed with a close frame: receivers get what came before, then nil; senders get `.closed`.
     public func closedByPeer(_ reason: SignalingClose) {
@@ -86,7 +86,7 @@ public final class DrivenConnection: Sendable {
     public func ended() {
         opening.settle(.failure(MessageBuffer.closed))
         finish(MessageBuffer.closed, discarding: false)
-        becomeOver()
+        markEnded()
     }
 
     // MARK: For the transport
@@ -97,7 +97,7 @@ public final class DrivenConnection: Sendable {
         let error = error ?? MessageBuffer.closed
         opening.settle(.failure(error))
         finish(error, discarding: true)
-        becomeOver()
+        markEnded()
         reference.driver?.abort()
     }
 
@@ -118,15 +118,15 @@ public final class DrivenConnection: Sendable {
     /// Returns when the connection is gone.
     nonisolated(nonsending) func close(_ reason: SignalingClose, deadline: Timestamp) async {
         await withCheckedContinuation { continuation in
-            enum Step: Sendable { case over, waits, first }
+            enum Step: Sendable { case ended, waits, first }
             let step = state.withLock { state -> Step in
-                if state.isOver { return .over }
+                if state.hasEnded { return .ended }
                 state.closers.append(continuation)
                 defer { state.isClosing = true }
                 return state.isClosing ? .waits : .first
             }
             switch step {
-            case .over: continuation.resume()
+            case .ended: continuation.resume()
             case .waits: break
             case .first:
                 // What was accepted still goes out; tasks that wait to send or receive are woken.
@@ -149,9 +149,9 @@ public final class DrivenConnection: Sendable {
             ? MessageBuffer.closed : TransportError(.closed, "the connection is closed: \(error.message)", cause: error)
     }
 
-    private func becomeOver() {
+    private func markEnded() {
         let closers = state.withLock { state in
-            state.isOver = true
+            state.hasEnded = true
             defer { state.closers = [] }
             return state.closers
         }

@@ -9,17 +9,17 @@ extension LocalAddress {
     /// interfaces and `/proc` instead. When that fails too, returns only the source addresses of packets to other
     /// networks. Empty: there is none.
     public static func all() -> [LocalAddress] {
-        var addresses = byNetlink()
+        var addresses = readByNetlink()
         if !addresses.isEmpty {
             // Properties that getifaddrs does not report.
             let states = Dictionary(ipv6Table().map { ("\($0.address) \($0.interface)", $0) }) { first, _ in first }
             for index in addresses.indices where addresses[index].isIPv6 {
                 let state = states["\(addresses[index].address) \(addresses[index].interface)"]
-                if let state { addresses[index].takeState(of: state) }
+                if let state { addresses[index].copyState(from: state) }
             }
             return addresses
         }
-        addresses = byRequests() + ipv6Table().filter { isRunning(CLinux_interface_flags($0.interface)) }
+        addresses = readByRequests() + ipv6Table().filter { isRunning(CLinux_interface_flags($0.interface)) }
         for text in preferred() where !addresses.contains(where: { $0.address == text }) {
             if let address = LocalAddress(text, interface: "") { addresses.append(address) }
         }
@@ -55,13 +55,13 @@ extension LocalAddress {
         return flags & needed == needed
     }
 
-    private mutating func takeState(of other: LocalAddress) {
+    private mutating func copyState(from other: LocalAddress) {
         isTentative = other.isTentative
         isDeprecated = other.isDeprecated
         isTemporary = other.isTemporary
     }
 
-    private static func byNetlink() -> [LocalAddress] {
+    private static func readByNetlink() -> [LocalAddress] {
         var first: UnsafeMutablePointer<ifaddrs>?
         guard getifaddrs(&first) == 0 else { return [] }
         defer { freeifaddrs(first) }
@@ -100,7 +100,7 @@ extension LocalAddress {
     }
 
     /// Returns the IPv4 addresses, by ioctl requests to any socket.
-    private static func byRequests() -> [LocalAddress] {
+    private static func readByRequests() -> [LocalAddress] {
         withUnsafeTemporaryAllocation(of: CLinux_ipv4_address.self, capacity: 512) { list in
             let count = CLinux_ipv4_addresses(list.baseAddress, Int32(list.count))
             return list.prefix(max(0, Int(count))).compactMap { entry in

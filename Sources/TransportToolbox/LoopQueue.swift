@@ -9,7 +9,7 @@ struct LoopQueue: Sendable {
     }
 
     /// The next step of a loop that has nothing to do.
-    enum Rest {
+    enum NextStep {
         /// The loop sleeps; `wake` reports new work.
         case sleep
         /// There is work: the loop takes another turn.
@@ -61,7 +61,7 @@ struct LoopQueue: Sendable {
     func take(_ work: inout [Work]) { state.withLock { swap(&$0.queue, &work) } }
 
     /// Decides whether to sleep, after everything else is done.
-    func rest() -> Rest {
+    func nextStep() -> NextStep {
         state.withLock { state in
             let isEmpty = state.queue.isEmpty
             state.isSleeping = isEmpty && !state.isStopping

@@ -68,7 +68,7 @@ public final class MessageBuffer: Sendable {
             return .mustWait(state.nextID)
         }
         switch step {
-        case .taken(let receiver): hand(message, to: receiver)
+        case .taken(let receiver): deliver(message, to: receiver)
         case .ended(let error): throw error
         case .mustWait(let id):
             let error = await withTaskCancellationHandler {
@@ -100,13 +100,13 @@ public final class MessageBuffer: Sendable {
         switch step {
         case .waits: break
         case .taken(let receiver):
-            hand(sender.message, to: receiver)
+            deliver(sender.message, to: receiver)
             sender.continuation.resume(returning: nil)
         case .ended(let error): sender.continuation.resume(returning: error)
         }
     }
 
-    private func hand(_ message: SignalingMessage, to receiver: Receiver?) {
+    private func deliver(_ message: SignalingMessage, to receiver: Receiver?) {
         if let receiver { receiver.continuation.resume(returning: .message(message)) } else { onMessage?() }
     }
 

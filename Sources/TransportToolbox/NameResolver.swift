@@ -84,9 +84,9 @@ public enum NameResolver {
             }
         }
         guard addresses.isEmpty else { return .success(limited(addresses)) }
-        let why = status == 0 ? "it has no address" : String(cString: gai_strerror(status))
+        let reason = status == 0 ? "it has no address" : String(cString: gai_strerror(status))
         return .failure(
-            TransportError(.nameNotResolved, "the name in \(url) was not resolved: \(why)", isRetryable: true))
+            TransportError(.nameNotResolved, "the name in \(url) was not resolved: \(reason)", isRetryable: true))
     }
 
     /// Returns the first 16 addresses. When there are more, neither family displaces the other.

@@ -27,7 +27,7 @@ final class ProxyTunnel {
         let request = Self.request(for: endpoint)
         // An empty socket buffer takes it at once.
         guard send(descriptor, request, request.count, Int32(MSG_NOSIGNAL)) == request.count else {
-            return finish(hungUp(String(cString: strerror(errno))))
+            return finish(closedByServer(String(cString: strerror(errno))))
         }
         do throws(TransportError) {
             watch = try loop.watch(descriptor, for: .readable) { _ in self.read() }
@@ -52,7 +52,7 @@ final class ProxyTunnel {
         let count = recv(descriptor, &bytes, bytes.count, 0)
         guard count > 0 else {
             if count < 0, errno == EAGAIN || errno == EINTR { return }
-            return finish(hungUp(count == 0 ? "it ended the connection" : String(cString: strerror(errno))))
+            return finish(closedByServer(count == 0 ? "it ended the connection" : String(cString: strerror(errno))))
         }
         bytes.withUnsafeBytes { take(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
     }
@@ -79,8 +79,9 @@ final class ProxyTunnel {
 
     private var target: String { endpoint.proxy.map { "the proxy \($0) for \(endpoint.url)" } ?? endpoint.url }
 
-    private func hungUp(_ why: String) -> TransportError {
-        TransportError(.handshakeFailed, "\(target) hung up when asked for the connection: \(why)", isRetryable: true)
+    private func closedByServer(_ reason: String) -> TransportError {
+        TransportError(
+            .handshakeFailed, "\(target) hung up when asked for the connection: \(reason)", isRetryable: true)
     }
 
     static func request(for endpoint: SignalingEndpoint) -> [UInt8] {

@@ -11,10 +11,10 @@ public import TransportValues
 /// also after the end, where they do nothing.
 ///
 /// **The life of a driver.** It reports ``DrivenConnection/opened(from:)`` or ``DrivenConnection/failed(_:)``; then,
-/// when it was opened, ``DrivenConnection/closedByPeer(_:)`` or ``DrivenConnection/broke(_:)`` unless this side closes
-/// first; and at last, when the socket is closed, ``DrivenConnection/ended()``. A driver keeps itself alive from
-/// `start` to that moment (its loop does, by what it watches); one that was never started closes its socket when it is
-/// released.
+/// when it was opened, ``DrivenConnection/closedByPeer(_:)`` or ``DrivenConnection/connectionLost(_:)`` unless this
+/// side closes first; and at last, when the socket is closed, ``DrivenConnection/ended()``. A driver keeps itself alive
+/// from `start` to that moment (its loop does, by what it watches); one that was never started closes its socket when
+/// it is released.
 public protocol SignalingDriver: AnyObject, Sendable {
     /// Begins TLS, where the endpoint asks for it, and the opening handshake; both must be done by
     /// ``DrivenConnection/openingDeadline``.

@@ -37,7 +37,7 @@ extension TLSTrust {
     }
 
     /// The error of a file, or of a system's store, that a TLS library finds no certificate in.
-    public func noCertificates(cause: (any Error)? = nil) -> TransportError {
+    public func unusableAuthorities(cause: (any Error)? = nil) -> TransportError {
         TransportError(
             .tlsFailed,
             "no certificates could be read from "

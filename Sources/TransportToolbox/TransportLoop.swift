@@ -249,7 +249,7 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
             if !endOfTurn.isEmpty { runEndOfTurn() }
             deadline = min(deadline, timers.next ?? .distantFuture)
 
-            let rest = queue.rest()
+            let rest = queue.nextStep()
             if rest == .stop { break }
             let timeout = rest == .turn ? 0 : milliseconds(until: deadline)
             let count = CLinux_epoll_wait(epoll, events, Int32(capacity), timeout)

@@ -113,7 +113,7 @@ import TransportValues
         let connection = try makeConnection(driver)
         let handle = WebSocketConnection(connection, driver)
         _ = connection.inbound.appendNow(text("before"))
-        connection.broke(Self.broken)
+        connection.connectionLost(Self.broken)
         connection.ended()
         #expect(try await handle.receive() == text("before"))
         #expect(await code { () throws(TransportError) in try await handle.receive() } == .io)

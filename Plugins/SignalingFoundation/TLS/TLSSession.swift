@@ -53,7 +53,7 @@
         }
 
         /// Starts or continues the handshake. Returns true when it is done and the certificate is valid.
-        func shakeHands() -> Result<Bool, TransportError> {
+        func handshake() -> Result<Bool, TransportError> {
             ERR_clear_error()
             let result = SSL_do_handshake(ssl)
             if result == 1 { return .success(true) }
@@ -63,9 +63,9 @@
                 let verification = SSL_get_verify_result(ssl)
                 let reason = Self.takeReason()
                 guard verification == X509_V_OK else {
-                    let why = String(cString: X509_verify_cert_error_string(verification))
+                    let reason = String(cString: X509_verify_cert_error_string(verification))
                     return .failure(
-                        TransportError(.tlsFailed, "the certificate of \(url) was not accepted: \(why)"))
+                        TransportError(.tlsFailed, "the certificate of \(url) was not accepted: \(reason)"))
                 }
                 return .failure(
                     TransportError(.tlsFailed, "TLS with \(url) failed: \(reason)", isRetryable: true))

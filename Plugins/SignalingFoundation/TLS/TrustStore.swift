@@ -27,7 +27,7 @@
             }
             guard COpenSSL_tls_trust(context, file) == 1 else {
                 SSL_CTX_free(context)
-                throw endpoint.tls.noCertificates()
+                throw endpoint.tls.unusableAuthorities()
             }
             if let old = entries.removeValue(forKey: file) { SSL_CTX_free(old.context) }
             if entries.count >= Self.limit { forgetAll() }
