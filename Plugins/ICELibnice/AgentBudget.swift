@@ -42,8 +42,8 @@ final class AgentBudget: Sendable {
         }
     }
 
-    private func exhausted(_ why: String) -> TransportError {
-        TransportError(.resourceExhausted, "this process cannot make another ICE agent: \(why)", isRetryable: true)
+    private func exhausted(_ reason: String) -> TransportError {
+        TransportError(.resourceExhausted, "this process cannot make another ICE agent: \(reason)", isRetryable: true)
     }
 
     func made() { counts.withLock { $0.agents += 1 } }

@@ -27,7 +27,7 @@ final class AgentSockets {
     func hasTwin(of descriptor: Int32) -> Bool { all.contains { $0.original == descriptor } }
 
     /// Sends by the twin of `descriptor` from now on; `setRemote` fills in the address of the other side.
-    func carry(by descriptor: Int32, setRemote: (UnsafeMutablePointer<sockaddr>) -> Void) {
+    func select(_ descriptor: Int32, setRemote: (UnsafeMutablePointer<sockaddr>) -> Void) {
         outgoing = all.first { $0.original == descriptor }
         remoteAddress.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
             setRemote(address)
@@ -41,7 +41,7 @@ final class AgentSockets {
     }
 
     /// Datagrams go through libnice from now on.
-    func carryNothing() { outgoing = nil }
+    func deselect() { outgoing = nil }
 
     /// Sends all of `batch`. False when datagrams have to go through libnice.
     @inline(__always)

@@ -123,7 +123,7 @@ public struct CandidateLine: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
-    private static func malformed(_ why: String) -> TransportError {
-        TransportError(.protocolViolation, "a remote candidate is malformed: \(why)")
+    private static func malformed(_ reason: String) -> TransportError {
+        TransportError(.protocolViolation, "a remote candidate is malformed: \(reason)")
     }
 }

@@ -25,7 +25,7 @@ final class DataSocket {
 
     /// `onReadable` is called on the loop for each turn in which datagrams wait.
     init?(splitting original: Int32, on loop: TransportLoop, onReadable: @escaping (Int32) -> Void) {
-        let descriptor = CNice_split(original, Self.bufferSize, StunBinding.mark)
+        let descriptor = CNice_split(original, Self.bufferSize, STUNBinding.mark)
         guard descriptor >= 0 else { return nil }
         guard let (address, port) = localName(of: descriptor) else {
             Glibc.close(descriptor)
@@ -67,7 +67,7 @@ final class DataSocket {
                 bind(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
             }
         }
-        guard isBound, case let twin = CNice_split(socket, 4096, StunBinding.mark), twin >= 0 else { return false }
+        guard isBound, case let twin = CNice_split(socket, 4096, STUNBinding.mark), twin >= 0 else { return false }
         Glibc.close(twin)
         return true
     }()

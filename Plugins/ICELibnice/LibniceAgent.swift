@@ -23,7 +23,7 @@ public final class LibniceAgent: ICEAgent {
     private let isRelayOnly: Bool
     private let nice: NiceAgentHandle
     private let sockets = AgentSockets()
-    private let stun: StunClient
+    private let stun: STUNClient
     private let relays: RelayClient
     /// Nil once closed.
     private var handler: (any ICEAgentHandler)?
@@ -56,12 +56,12 @@ public final class LibniceAgent: ICEAgent {
         self.handler = handler
         isRelayOnly = configuration.policy == .relay
         let stunServers = configuration.policy == .relay ? [] : servers.stun
-        stun = StunClient(stunServers, on: loop, sockets: sockets)
+        stun = STUNClient(stunServers, on: loop, sockets: sockets)
         relays = RelayClient(servers.turn, on: loop, nice: nice)
 
         // Where there are no twins to ask from, libnice asks, the first one only.
         if !options.usesDirectPath || !DataSocket.isSupported, let server = stunServers.first {
-            nice.setStunServer(server)
+            nice.setSTUNServer(server)
         }
         stun.onAnswer = { [unowned self] in answered(socket: $0, $1, $2) }
         stun.onProgress = { [unowned self] in finishGathering() }
@@ -125,8 +125,8 @@ public final class LibniceAgent: ICEAgent {
     private func lookedUp(_ relay: Servers.Relay, _ addresses: [IPAddress]) {
         guard isOpen else { return }
         let wasDone = gathering.isLibniceDone
-        let isAsking = relays.ask(relay, at: addresses, from: options.localAddresses())
-        gathering.relayLookedUp(asksAgain: wasDone && isAsking)
+        let hasBegun = relays.requestAllocation(from: relay, at: addresses, using: options.localAddresses())
+        gathering.relayLookedUp(asksAgain: wasDone && hasBegun)
         finishGathering()
     }
 
@@ -199,7 +199,7 @@ public final class LibniceAgent: ICEAgent {
     }
 
     /// The other side has begun to check.
-    func requestReceived() { nice.hurry() }
+    func requestReceived() { nice.checkNow() }
 
     // MARK: Paths
 
@@ -217,11 +217,11 @@ public final class LibniceAgent: ICEAgent {
     func selected(local: UnsafeMutablePointer<NiceCandidate>, remote: UnsafeMutablePointer<NiceCandidate>) {
         guard isOpen else { return }
         let (here, there) = (NiceCandidateValue(local), NiceCandidateValue(remote))
-        sockets.carryNothing()
+        sockets.deselect()
         if here.kind != .relay, here.isUDP {
             let descriptor = nice.selectedDescriptor
             if !sockets.hasTwin(of: descriptor) { splitSockets() }
-            sockets.carry(by: descriptor) { nice_address_copy_to_sockaddr(&remote.pointee.addr, $0) }
+            sockets.select(descriptor) { nice_address_copy_to_sockaddr(&remote.pointee.addr, $0) }
         }
         let path = candidates.path(local: here, remote: there)
         guard connectivity.selected(path) else { return }

@@ -84,7 +84,7 @@ final class NiceAgentHandle {
     // MARK: Gathering
 
     /// Has libnice itself ask a STUN server, the only one.
-    func setStunServer(_ server: ICEServerURL) {
+    func setSTUNServer(_ server: ICEServerURL) {
         if let agent { CNice_set_stun_server(agent, server.host, guint(server.port)) }
     }
 
@@ -100,11 +100,11 @@ final class NiceAgentHandle {
         guard let agent else { return false }
         for address in addresses { address.add(to: agent) }
         var isGathering = false
-        beginAtOnce { isGathering = nice_agent_gather_candidates(agent, stream) != 0 }
+        startingChecks { isGathering = nice_agent_gather_candidates(agent, stream) != 0 }
         return isGathering
     }
 
-    func ask(_ relay: Servers.Relay) {
+    func requestAllocation(from relay: Servers.Relay) {
         guard let agent else { return }
         nice_agent_set_relay_info(
             agent, stream, Self.component, relay.host, guint(relay.url.port), relay.username, relay.credential,
@@ -112,7 +112,7 @@ final class NiceAgentHandle {
     }
 
     /// Whether libnice has begun to ask servers since `mark`, as far as can be seen.
-    func isAsking(since mark: guint) -> Bool {
+    func hasBegunDiscovery(since mark: guint) -> Bool {
         (mark..<max(mark, newestSource())).contains { isSource($0, named: "Candidate discovery tick") }
     }
 
@@ -132,7 +132,7 @@ final class NiceAgentHandle {
         // libnice copies the candidates, not the list.
         let list = g_slist_append(nil, candidate)
         defer { g_slist_free(list) }
-        beginAtOnce { _ = nice_agent_set_remote_candidates(agent, stream, Self.component, list) }
+        startingChecks { _ = nice_agent_set_remote_candidates(agent, stream, Self.component, list) }
     }
 
     func endOfRemoteCandidates() { if let agent { nice_agent_peer_candidate_gathering_done(agent, stream) } }
@@ -179,15 +179,14 @@ final class NiceAgentHandle {
         return (NiceCandidateValue(candidate), line.hasPrefix("a=") ? String(line.dropFirst(2)) : line)
     }
 
-    // MARK: Haste
+    // MARK: Checks without delay
 
-    /// Makes a call that may give libnice its first pair to check, and lets it check at once.
+    /// Makes a call that may give libnice its first pair, and has it check that pair without delay.
     ///
-    /// libnice paces its checks by a timer, the first one included, and so would add a period to every connection for
-    /// each side. It has no call to begin at once, but the timer is a source of our context like any other: its name
-    /// and the time of its creation identify it. Where it is not found, the first checks are a period late, and no
-    /// more.
-    private func beginAtOnce(_ call: () -> Void) {
+    /// libnice paces its checks by a timer, even the first one, which would delay every connection by a period on each
+    /// side. It has no call to start without that delay. But the timer is a source of our context, and its name and the
+    /// time of its creation identify it. If it is not found, the first checks are a period late, nothing worse.
+    private func startingChecks(_ call: () -> Void) {
         defer { context.setNeedsPass() }
         guard checkTimer == 0 else { return context.asDefault(call) }
         let mark = newestSource()
@@ -195,11 +194,11 @@ final class NiceAgentHandle {
         for id in mark..<max(mark, newestSource()) where isSource(id, named: "Connectivity check schedule") {
             checkTimer = id
         }
-        hurry()
+        checkNow()
     }
 
-    /// Lets the next check go out now.
-    func hurry() {
+    /// Sends the next connectivity check now.
+    func checkNow() {
         guard checkTimer > 0, let timer = g_main_context_find_source_by_id(context.mainContext, checkTimer) else {
             return
         }

@@ -2,19 +2,20 @@ internal import CGLib
 internal import GLibLoop
 internal import TransportPluginAPI
 
-/// Has libnice ask the relays of one agent, and ask again while none answers: the shell of `RelayInquiry`.
+/// Has libnice request allocations from the relays of one agent, and again while none answers: the shell of
+/// `RelayRetries`.
 ///
-/// libnice is told of relays when it has its sockets and these are split: while a socket is being split, the kernel may
-/// give an answer to the wrong one.
+/// libnice gets its relays after it has its sockets and these are split: while a socket is being split, the kernel may
+/// hand an answer to the wrong one.
 final class RelayClient {
     private static let lookUpTime = Duration.seconds(10)
 
     let relays: [Servers.Relay]
     private let loop: TransportLoop
     private let nice: NiceAgentHandle
-    private var inquiry = RelayInquiry()
+    private var retries = RelayRetries()
     private var timer: LoopTimer?
-    /// The name of a relay was looked up, or needed no look-up.
+    /// Called when the addresses of a relay are known.
     var onLookedUp: (Servers.Relay, [IPAddress]) -> Void = { _, _ in }
 
     init(_ relays: [Servers.Relay], on loop: TransportLoop, nice: NiceAgentHandle) {
@@ -34,42 +35,42 @@ final class RelayClient {
                 }
             }
         }
-        if timer == nil { askAgainLater() }
+        if timer == nil { scheduleRetry() }
     }
 
-    /// Asks a relay for the first time, at its first address of each family that this machine has. Returns whether
-    /// libnice has begun to ask servers because of it.
+    /// Requests the first allocation from a relay, at its first address of each family that this machine has. Returns
+    /// whether libnice has begun its discovery.
     ///
     /// libnice 0.1.21 takes names, but of several addresses it asks all but the first at port 0 (`turn_server_copy`).
     /// So the first address of each family is a relay of its own.
-    func ask(_ relay: Servers.Relay, at addresses: [IPAddress], from local: [LocalAddress]) -> Bool {
+    func requestAllocation(from relay: Servers.Relay, at addresses: [IPAddress], using local: [LocalAddress]) -> Bool {
         let mark = nice.newestSource()
         for isIPv6 in [false, true] where local.contains(where: { $0.isIPv6 == isIPv6 }) {
             guard let address = addresses.first(where: { $0.isIPv6 == isIPv6 }) else { continue }
             var relay = relay
             relay.host = address.description
-            if inquiry.add(relay) { nice.ask(relay) }
+            if retries.add(relay) { nice.requestAllocation(from: relay) }
         }
-        let isAsking = nice.isAsking(since: mark)
+        let hasBegun = nice.hasBegunDiscovery(since: mark)
         nice.context.setNeedsPass()
-        if timer == nil { askAgainLater() }
-        return isAsking
+        if timer == nil { scheduleRetry() }
+        return hasBegun
     }
 
-    private func askAgainLater() {
-        timer = inquiry.nextPause.map { pause in
+    private func scheduleRetry() {
+        timer = retries.nextPause.map { pause in
             loop.schedule(after: pause) { [weak self] in
-                guard let self, let relay = inquiry.next() else { return }
-                nice.ask(relay)
+                guard let self, let relay = retries.next() else { return }
+                nice.requestAllocation(from: relay)
                 nice.context.setNeedsPass()
-                askAgainLater()
+                scheduleRetry()
             }
         }
     }
 
-    /// Asks no more. Idempotent.
+    /// Sends no further requests. Idempotent.
     func stop() {
-        inquiry.end()
+        retries.end()
         timer?.cancel()
         timer = nil
     }

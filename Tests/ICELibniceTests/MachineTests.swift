@@ -107,26 +107,26 @@ import TransportPluginAPI
 }
 
 /// When silent relays are asked again.
-@Suite struct RelayInquiryTests {
+@Suite struct RelayRetriesTests {
     @Test func relaysAreAskedInPairsUntilOneAnswersOrLibniceTakesNoMore() {
         let servers = Servers([ICEServer(urls: ["turn:192.0.2.1", "turn:192.0.2.2"], username: "u", credential: "p")])
-        var inquiry = RelayInquiry()
-        #expect(inquiry.nextPause == nil)
-        for relay in servers.turn { #expect(inquiry.add(relay) == true) }
+        var retries = RelayRetries()
+        #expect(retries.nextPause == nil)
+        for relay in servers.turn { #expect(retries.add(relay) == true) }
         var pauses: [Duration] = []
         var hosts: [String] = []
-        while let pause = inquiry.nextPause {
+        while let pause = retries.nextPause {
             pauses.append(pause)
-            hosts.append(inquiry.next()?.host ?? "")
+            hosts.append(retries.next()?.host ?? "")
         }
         #expect(pauses.count == Servers.maximumRelays - 2)
         #expect(pauses.prefix(4) == [.milliseconds(250), .milliseconds(750), .milliseconds(250), .milliseconds(750)])
         #expect(hosts.prefix(3) == ["192.0.2.1", "192.0.2.2", "192.0.2.1"])
-        #expect(inquiry.add(servers.turn[0]) == false)
-        inquiry = RelayInquiry()
-        #expect(inquiry.add(servers.turn[0]) == true)
-        inquiry.end()
-        #expect(inquiry.nextPause == nil && inquiry.next() == nil)
+        #expect(retries.add(servers.turn[0]) == false)
+        retries = RelayRetries()
+        #expect(retries.add(servers.turn[0]) == true)
+        retries.end()
+        #expect(retries.nextPause == nil && retries.next() == nil)
     }
 }
 

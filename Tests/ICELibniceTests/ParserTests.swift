@@ -145,9 +145,9 @@ import TransportPluginAPI
 
     @Test func stunAnswersAreReadAndNonsenseIsNot() throws {
         func answer(_ bytes: [UInt8]) -> (transaction: UInt64, address: (host: IPAddress, port: UInt16)?)? {
-            bytes.withUnsafeBytes { StunBinding.answer($0) }
+            bytes.withUnsafeBytes { STUNBinding.answer($0) }
         }
-        var whole = StunBinding.request(0x0102_0304_0506_0708)
+        var whole = STUNBinding.request(0x0102_0304_0506_0708)
         #expect(whole.count == 20 && answer(whole) == nil, "a request is no answer")
         whole[0] = 1
         whole[1] = 1
@@ -170,34 +170,34 @@ import TransportPluginAPI
     }
 
     @Test func theFirstAnswerOfASocketCountsAndSilentServersEndInTime() throws {
-        var inquiry = StunInquiry()
+        var requests = STUNRequests()
         var next: UInt64 = 0
-        func server(_ last: Int) throws -> StunInquiry.Server {
-            StunInquiry.Server(address: try #require(IPAddress("192.0.2.\(last)")), port: 3478)
+        func server(_ last: Int) throws -> STUNRequests.Server {
+            STUNRequests.Server(address: try #require(IPAddress("192.0.2.\(last)")), port: 3478)
         }
         func transaction() -> UInt64 {
             next += 1
             return next
         }
-        inquiry.begin(families: [false, false, true], names: 1)
-        #expect(inquiry.add(try server(1), transaction: transaction).map(\.socket) == [0, 1])
-        #expect(inquiry.add(try server(1), transaction: transaction).isEmpty)
-        #expect(inquiry.add(try server(2), transaction: transaction).count == 2)
-        inquiry.began()
-        #expect(inquiry.answered(3) == 0 && inquiry.answered(1) == nil && inquiry.answered(99) == nil)
-        #expect(inquiry.repeated()?.questions.map(\.transaction) == [2, 4])
-        #expect(inquiry.answered(2) == 1)
+        requests.begin(families: [false, false, true], names: 1)
+        #expect(requests.add(try server(1), transaction: transaction).map(\.socket) == [0, 1])
+        #expect(requests.add(try server(1), transaction: transaction).isEmpty)
+        #expect(requests.add(try server(2), transaction: transaction).count == 2)
+        requests.began()
+        #expect(requests.answered(3) == 0 && requests.answered(1) == nil && requests.answered(99) == nil)
+        #expect(requests.repeated()?.requests.map(\.transaction) == [2, 4])
+        #expect(requests.answered(2) == 1)
         // A name that may have an IPv6 address.
-        #expect(!inquiry.isOver)
-        inquiry.lookedUp()
-        #expect(inquiry.isOver)
+        #expect(!requests.isOver)
+        requests.lookedUp()
+        #expect(requests.isOver)
 
-        inquiry = StunInquiry()
-        inquiry.begin(families: [false], names: 0)
-        _ = inquiry.add(try server(1), transaction: transaction)
-        inquiry.began()
+        requests = STUNRequests()
+        requests.begin(families: [false], names: 0)
+        _ = requests.add(try server(1), transaction: transaction)
+        requests.began()
         var time = Duration.zero
-        while let (_, pause) = inquiry.repeated() { time += pause }
-        #expect(inquiry.isOver && time < .seconds(5))
+        while let (_, pause) = requests.repeated() { time += pause }
+        #expect(requests.isOver && time < .seconds(5))
     }
 }

@@ -114,7 +114,7 @@ extension TestPeer {
         _ bytes: [UInt8], stream: UInt16, _ kind: UInt32 = DCEP.PayloadProtocol.binary
     ) -> Bool {
         guard let association = connection.sctp.association else { return false }
-        connection.core.stack.touch()
+        connection.core.stack.noteActivity()
         var delivery = SCTPDelivery(stream: stream)
         let result = bytes.withUnsafeBytes { association.send($0, &delivery, protocol: kind) }
         // A full buffer is no failure: there were enough of them.

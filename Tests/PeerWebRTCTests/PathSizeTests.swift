@@ -173,7 +173,7 @@ struct PacketSizesTests {
             bytes.withUnsafeMutableBytes { packet in
                 Heartbeat.write(0x0102_0304, header: 0x1122_3344_5566_7788, into: packet)
                 #expect(Heartbeat.parse(UnsafeRawBufferPointer(packet)) == .request)
-                Heartbeat.turn(packet, header: 1)
+                Heartbeat.makeAnswer(from: packet, header: 1)
                 #expect(Heartbeat.parse(UnsafeRawBufferPointer(packet)) == .answer(0x0102_0304))
             }
         }
@@ -193,7 +193,7 @@ struct PacketSizesTests {
     }
 
     @Test func onlyHeartbeatsThatWaitAreAnsweredOnceAndTheirMemoryIsBounded() {
-        var book = HeartbeatBook()
+        var book = HeartbeatLog()
         let start = Timestamp(nanoseconds: 1_000_000_000)
         let ids = (0..<40).map { _ in book.sent(.full, at: start) }
         #expect(book.answered(ids[0], at: start) == nil)

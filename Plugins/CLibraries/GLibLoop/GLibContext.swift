@@ -37,7 +37,7 @@ public final class GLibContext {
     public private(set) var passCount = 0
 
     /// How long the end of a loop waits for its users to release their resources.
-    public static let endPatience = Duration.milliseconds(250)
+    public static let endTimeout = Duration.milliseconds(250)
 
     /// The number of dispatches in one pass, after which the rest of the loop gets its turn.
     private static let maximumDispatches = 32
@@ -83,7 +83,7 @@ public final class GLibContext {
     }
 
     /// Runs `handler` when the loop ends, to start releasing the resources of `owner`. `owner` calls `removeAtEnd` when
-    /// that is done; the end waits for it, but no longer than `endPatience`. The closure keeps its captures alive.
+    /// that is done; the end waits for it, but no longer than `endTimeout`. The closure keeps its captures alive.
     public func atEnd(of owner: AnyObject, _ handler: @escaping () -> Void) {
         loop.preconditionIsCurrent()
         contexts.atEnd(of: owner, handler)

@@ -112,9 +112,9 @@ final class GLibContexts: LoopSource {
     func loopWillEnd() {
         for handler in Array(endHandlers.values) { handler() }
         // Final messages are sent and, within limits, answered: a TURN server learns that its allocation is free.
-        let patience = Timestamp.now() + GLibContext.endPatience
+        let deadline = Timestamp.now() + GLibContext.endTimeout
         for context in contexts { context?.runAtEnd() }
-        while !endHandlers.isEmpty, case let rest = patience - .now(), rest > .zero {
+        while !endHandlers.isEmpty, case let rest = deadline - .now(), rest > .zero {
             let next = contexts.compactMap { $0?.deadline }.min() ?? .distantFuture
             let wait = min(rest, max(.zero, next == .distantFuture ? rest : next - .now()))
             var event = pollfd(fd: epoll, events: Int16(POLLIN), revents: 0)

@@ -133,7 +133,7 @@ final class AssociationMonitor {
         perform(pathSize?.pathChanged(at: .now()) ?? [])
     }
 
-    func heartbeatAnswered(_ heartbeat: HeartbeatBook.Entry) {
+    func heartbeatAnswered(_ heartbeat: HeartbeatLog.Entry) {
         guard let size = heartbeat.size else { return }
         perform(pathSize?.answered(size, at: core.loop.turnTime, roundTrip: association?.roundTrip) ?? [])
     }
@@ -159,7 +159,7 @@ final class AssociationMonitor {
                     let size = core.options.sizes.datagram(.full)
                     log.debug("the path drops large datagrams: smaller ones are sent", metadata: ["size": "\(size)"])
                 }
-                core.stack.touch()
+                core.stack.noteActivity()
                 association?.use(chunks: chunks, packets: packets)
             case .giveUp:
                 let size = core.options.sizes.datagram(.full)

@@ -46,15 +46,15 @@ struct LivenessMachine: Equatable {
     private(set) var isSuspect = false
     /// The time at which `timerFired` is due.
     private(set) var deadline: Timestamp
-    /// Since when something has been outstanding.
+    /// The time since which something has been outstanding; nil when nothing is.
     private var waitingSince: Timestamp?
     private var lastProbe: Timestamp?
-    /// The time at which this side last noticed that it had stood still. Silence before it does not count.
+    /// The time at which this side last noticed that it had been suspended. Silence before it does not count.
     private var resumedAt: Timestamp
-    /// How often that happened since the last evidence.
+    /// The number of suspensions since the last evidence.
     private var graces = 0
-    /// A probe was requested, and its answer is to be reported.
-    private var isAsked = false
+    /// Whether a probe was requested, whose answer is reported.
+    private var isProbeRequested = false
 
     /// The connection came up at `now`, which is evidence.
     init(settings: Settings = Settings(), at now: Timestamp) {
@@ -83,9 +83,9 @@ struct LivenessMachine: Equatable {
     @inline(__always)
     mutating func evidenceReceived(at now: Timestamp) -> Action? {
         lastEvidence = now
-        guard isSuspect || isAsked else { return nil }
+        guard isSuspect || isProbeRequested else { return nil }
         isSuspect = false
-        isAsked = false
+        isProbeRequested = false
         return .reportAlive
     }
 
@@ -98,15 +98,15 @@ struct LivenessMachine: Equatable {
 
     /// A probe was requested: the next evidence is reported, with or without suspicion.
     mutating func probeRequested(at now: Timestamp) -> Action {
-        isAsked = true
+        isProbeRequested = true
         probed(at: now)
         deadline = min(deadline, now + settings.probeInterval)
         return .probe
     }
 
-    /// The deadline has come. `hasUnacknowledgedData`: whether data is outstanding now.
+    /// The deadline has passed. `hasUnacknowledgedData` says whether data is outstanding now.
     mutating func timerFired(at now: Timestamp, hasUnacknowledgedData: Bool, roundTrip: Duration?) -> [Action] {
-        if now > deadline + settings.tolerance, stoodStill(at: now) { return [] }
+        if now > deadline + settings.tolerance, wasSuspended(at: now) { return [] }
         let isProbeOpen = lastProbe.map { $0 > lastEvidence } ?? false
         guard hasUnacknowledgedData || isProbeOpen else {
             waitingSince = nil
@@ -119,18 +119,18 @@ struct LivenessMachine: Equatable {
         if waitingSince == nil { waitingSince = now }
         let silentSince = silentSince
         let silence = now - silentSince
-        let patience = max(settings.suspectAfter, (roundTrip ?? .zero) * 3)
+        let threshold = max(settings.suspectAfter, (roundTrip ?? .zero) * 3)
 
         var actions: [Action] = []
-        if !isSuspect, silence >= patience {
+        if !isSuspect, silence >= threshold {
             isSuspect = true
             actions.append(.reportSuspect(since: silentSince))
         }
-        // After standing still, it is asked before anything is thought of its silence.
-        let mustAsk = graces > 0 && !isSuspect && (lastProbe ?? .zero) < resumedAt
-        // Probes of before the silence don't count.
+        // After a suspension of this side, the other side is probed before its silence counts.
+        let mustProbe = graces > 0 && !isSuspect && (lastProbe ?? .zero) < resumedAt
+        // Probes from before the silence do not count.
         let earliest =
-            mustAsk
+            mustProbe
             ? now
             : max(
                 silentSince + settings.probeInterval,
@@ -142,12 +142,12 @@ struct LivenessMachine: Equatable {
         } else {
             deadline = earliest
         }
-        if !isSuspect { deadline = min(deadline, silentSince + patience) }
+        if !isSuspect { deadline = min(deadline, silentSince + threshold) }
         if deadline <= now { deadline = now + .milliseconds(1) }
         return actions
     }
 
-    /// The time from a probe after so long a silence to the next one.
+    /// Returns the time from a probe, after so long a silence, to the next one.
     private func pause(after silence: Duration, _ roundTrip: Duration?) -> Duration {
         if silence >= settings.quietAfter {
             return min(max(settings.quietInterval, silence / 1000), settings.quietLimit)
@@ -155,8 +155,8 @@ struct LivenessMachine: Equatable {
         return isSuspect ? max(settings.suspectInterval, roundTrip ?? .zero) : settings.probeInterval
     }
 
-    /// Whether this side is given time to read before it judges.
-    private mutating func stoodStill(at now: Timestamp) -> Bool {
+    /// Returns whether this side was suspended, and gets time to read before it judges.
+    private mutating func wasSuspended(at now: Timestamp) -> Bool {
         if lastEvidence > resumedAt { graces = 0 }
         guard graces < settings.graceLimit else { return false }
         graces += 1

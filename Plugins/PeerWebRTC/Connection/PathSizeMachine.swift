@@ -3,30 +3,31 @@ internal import TransportPluginAPI
 /// Decides how large packets may be (RFC 8899, with two sizes). Pure: time is handed in.
 ///
 /// A message is cut into chunks when it is sent, and a chunk that was sent cannot be cut again: if the path drops
-/// packets of its size, it never arrives. So chunks are of half a packet until a heartbeat of the full size was
-/// answered on this path, which takes a round trip; a packet holds two of them meanwhile. When three heartbeats of full
-/// size stay unanswered, each beside one of half the size that was answered, packets become as small as the chunks.
+/// packets of its size, it never arrives. So chunks have half the size of a packet, and a packet holds two, until a
+/// heartbeat of full size has been answered on this path, which takes a round trip. When three heartbeats of full size
+/// stay unanswered, each sent together with one of half the size that was answered, packets become as small as the
+/// chunks.
 ///
-/// The path may shrink later, with chunks of full size on their way. Data without any progress while the other side
-/// answers leads to the same question, and when the answer is that they don't come through, the connection must be made
-/// anew.
+/// The path may shrink later, with chunks of full size on their way. If data makes no progress although the other side
+/// answers, the path is probed again. If full-sized packets no longer arrive, the connection must be replaced.
 struct PathSizeMachine: Equatable {
     enum Size: Equatable { case full, half }
 
     struct Settings: Equatable {
         /// Heartbeats of full size that must be lost (RFC 8899 §5.1.2, MAX_PROBES).
         var attempts = 3
-        /// How long an answer may take, beyond three round trips.
-        var patience = Duration.milliseconds(100)
-        /// How much later than one of half its size a heartbeat of full size may be answered.
+        /// The time that an answer may take, beyond three round trips.
+        var answerTimeout = Duration.milliseconds(100)
+        /// The time by which the answer to a heartbeat of full size may follow that to one of half the size.
         var grace = Duration.milliseconds(50)
         /// The longest pause between heartbeats while none is answered.
         var silentPause = Duration.seconds(5)
-        /// Data without progress for this long, and for eight round trips, leads to the question.
+        /// The time without progress of data, at least eight round trips, after which the path is probed.
         var stall = Duration.seconds(1)
-        /// The question is asked again this long after an answer: of a path that is small, whether it still is (RFC
-        /// 8899 §5.1.1, PMTU_RAISE_TIMER), and of one whose packets are not the reason of a stall.
+        /// The time after which a small path is probed again, since it may have grown (RFC 8899 §5.1.1,
+        /// PMTU_RAISE_TIMER).
         var raiseInterval = Duration.seconds(600)
+        /// The time after which a path may be probed again whose packet size was not the cause of a stall.
         var verifyInterval = Duration.seconds(10)
     }
 
@@ -35,44 +36,44 @@ struct PathSizeMachine: Equatable {
         case probe(Size)
         /// From now on messages are cut into `chunks`, and no packet is larger than `packets`.
         case use(chunks: Size, packets: Size)
-        /// Data that was cut for the full size cannot arrive.
+        /// Replace the connection: data that was cut for the full size cannot arrive.
         case giveUp
     }
 
     private enum State: Equatable {
-        /// Packets of the full size come through. Can transition to: asking.
+        /// Packets of full size arrive. Can transition to: probing.
         case full
-        /// Only smaller ones do. Can transition to: asking.
+        /// Only packets of half the size arrive. Can transition to: probing.
         case half
         /// Can transition to: full, half.
-        case asking(Question)
+        case probing(Probe)
     }
 
-    private struct Question: Equatable {
+    private struct Probe: Equatable {
         var reason: Reason
         var failures = 0
-        /// A heartbeat of half the size went with the one of full size, and whether it was answered.
+        /// Whether a heartbeat of half the size was sent with the one of full size, and was answered.
         var hasControl = false
         var isControlAnswered = false
         var pause: Duration
     }
 
     private enum Reason: Equatable {
-        /// A path of which nothing is known.
+        /// The path is new.
         case new
         /// Data makes no progress.
         case stall
-        /// It may have grown.
+        /// The path may have grown.
         case raise
     }
 
     let settings: Settings
     private var state: State
-    /// The time at which `timerFired` is due; nil while no answer is waited for.
+    /// The time at which `timerFired` is due; nil while no answer is expected.
     private(set) var deadline: Timestamp?
     private var mayHoldFullChunks = false
     private var roundTrip = Duration.zero
-    private var nextQuestion: Timestamp
+    private var nextProbing: Timestamp
     private var progress: Progress?
 
     private struct Progress: Equatable {
@@ -84,35 +85,35 @@ struct PathSizeMachine: Equatable {
     init(settings: Settings = Settings(), at now: Timestamp, roundTrip: Duration?) {
         self.settings = settings
         self.roundTrip = roundTrip ?? .zero
-        nextQuestion = now
+        nextProbing = now
         state = .full
     }
 
-    /// Asks for the size of a path of which nothing is known: the first one, or a new one.
+    /// The path has changed, or is the first one: its size is unknown.
     mutating func pathChanged(at now: Timestamp) -> [Action] {
         progress = nil
-        return [.use(chunks: .half, packets: .full)] + ask(.new, at: now)
+        return [.use(chunks: .half, packets: .full)] + startProbing(.new, at: now)
     }
 
-    /// A heartbeat of this size was answered.
+    /// A heartbeat of this size has been answered.
     mutating func answered(_ size: Size, at now: Timestamp, roundTrip: Duration?) -> [Action] {
         self.roundTrip = roundTrip ?? self.roundTrip
-        guard case .asking(var question) = state else { return [] }
+        guard case .probing(var probe) = state else { return [] }
         switch size {
         case .half:
-            question.isControlAnswered = true
+            probe.isControlAnswered = true
             deadline = now + settings.grace
-            state = .asking(question)
+            state = .probing(probe)
             return []
         case .full:
             state = .full
             deadline = nil
             mayHoldFullChunks = true
             progress = nil
-            switch question.reason {
+            switch probe.reason {
             case .new, .raise: return [.use(chunks: .full, packets: .full)]
             case .stall:
-                nextQuestion = now + settings.verifyInterval
+                nextProbing = now + settings.verifyInterval
                 return []
             }
         }
@@ -120,28 +121,28 @@ struct PathSizeMachine: Equatable {
 
     /// The deadline has come.
     mutating func timerFired(at now: Timestamp) -> [Action] {
-        guard case .asking(var question) = state else {
+        guard case .probing(var probe) = state else {
             deadline = nil
             return []
         }
-        if question.isControlAnswered {
-            question.failures += 1
-            question.pause = pause
-            guard question.failures < (question.reason == .raise ? 1 : settings.attempts) else {
-                return foundSmall(question.reason, at: now)
+        if probe.isControlAnswered {
+            probe.failures += 1
+            probe.pause = pause
+            guard probe.failures < (probe.reason == .raise ? 1 : settings.attempts) else {
+                return foundSmall(probe.reason, at: now)
             }
-        } else if question.hasControl {
-            question.pause = min(question.pause * 2, settings.silentPause)
+        } else if probe.hasControl {
+            probe.pause = min(probe.pause * 2, settings.silentPause)
         }
-        question.hasControl = true
-        question.isControlAnswered = false
-        deadline = now + question.pause
-        state = .asking(question)
+        probe.hasControl = true
+        probe.isControlAnswered = false
+        deadline = now + probe.pause
+        state = .probing(probe)
         return [.probe(.full), .probe(.half)]
     }
 
-    /// Data is outstanding. `acknowledged`: the last cumulative TSN (RFC 9260 §3.3.4); `lastEvidence`:
-    /// when something last came from the other side.
+    /// Data is outstanding. `acknowledged` is the last cumulative TSN (RFC 9260 §3.3.4), `lastEvidence` the time of the
+    /// last packet from the other side.
     mutating func dataIsOutstanding(acknowledged: UInt32, lastEvidence: Timestamp, at now: Timestamp) -> [Action] {
         guard let last = progress, last.acknowledged == acknowledged else {
             progress = Progress(acknowledged: acknowledged, since: now)
@@ -150,12 +151,12 @@ struct PathSizeMachine: Equatable {
         let isStalled = now - last.since >= max(settings.stall, roundTrip * 8)
         switch state {
         case .full:
-            guard isStalled, lastEvidence > last.since, now >= nextQuestion else { return [] }
-            return ask(.stall, at: now)
+            guard isStalled, lastEvidence > last.since, now >= nextProbing else { return [] }
+            return startProbing(.stall, at: now)
         case .half:
             if isStalled, mayHoldFullChunks, lastEvidence > last.since { return [.giveUp] }
             return raiseIfDue(at: now)
-        case .asking: return []
+        case .probing: return []
         }
     }
 
@@ -165,32 +166,32 @@ struct PathSizeMachine: Equatable {
         if case .half = state { mayHoldFullChunks = false }
     }
 
-    /// Packets of full size were found not to come through.
+    /// Whether packets of full size do not arrive.
     var isSmall: Bool {
         switch state {
         case .full: false
         case .half: true
-        case .asking(let question): question.reason == .raise
+        case .probing(let probe): probe.reason == .raise
         }
     }
 
-    private var pause: Duration { settings.patience + roundTrip * 3 }
+    private var pause: Duration { settings.answerTimeout + roundTrip * 3 }
 
-    private mutating func ask(_ reason: Reason, at now: Timestamp) -> [Action] {
+    private mutating func startProbing(_ reason: Reason, at now: Timestamp) -> [Action] {
         deadline = now + pause
-        state = .asking(Question(reason: reason, pause: pause))
+        state = .probing(Probe(reason: reason, pause: pause))
         return [.probe(.full)]
     }
 
     private mutating func raiseIfDue(at now: Timestamp) -> [Action] {
-        guard case .half = state, now >= nextQuestion else { return [] }
-        return ask(.raise, at: now)
+        guard case .half = state, now >= nextProbing else { return [] }
+        return startProbing(.raise, at: now)
     }
 
     private mutating func foundSmall(_ reason: Reason, at now: Timestamp) -> [Action] {
         state = .half
         deadline = nil
-        nextQuestion = now + settings.raiseInterval
+        nextProbing = now + settings.raiseInterval
         // Progress since then shows whether a chunk of full size is on its way.
         progress = progress.map { Progress(acknowledged: $0.acknowledged, since: now) }
         return reason == .raise ? [] : [.use(chunks: .half, packets: .half)]

@@ -78,10 +78,10 @@ final class SCTPTransport {
         guard !isEnded else { return }
         sendOutbox()
         isEnded = true
-        core.stack.touch()
+        core.stack.noteActivity()
         association?.close()
         association = nil
-        if let outbox { core.outboxes.giveBack(outbox) }
+        if let outbox { core.outboxes.recycle(outbox) }
         outbox = nil
         outboxWork = {}
         assembly.aborted()
@@ -131,7 +131,7 @@ final class SCTPTransport {
 
     private func sendControl() {
         while let message = channels.nextControl(), let association {
-            core.stack.touch()
+            core.stack.noteActivity()
             var delivery = SCTPDelivery(stream: message.stream)
             let result = message.bytes.withUnsafeBytes {
                 association.send($0, &delivery, protocol: DCEP.PayloadProtocol.control)
@@ -182,7 +182,7 @@ final class SCTPTransport {
         } else {
             // Nothing overtakes what was gathered before.
             if outbox != nil, !sendOutbox() { throw blocked(slot) }
-            core.stack.touch()
+            core.stack.noteActivity()
             switch association.send(bytes, &delivery, protocol: kind) {
             case .sent: break
             case .full: throw blocked(slot)
@@ -224,12 +224,12 @@ final class SCTPTransport {
     func sendOutbox() -> Bool {
         guard let box = outbox else { return true }
         guard let association, !isEnded else { return false }
-        core.stack.touch()
-        isOutboxBlocked = !box.empty(into: association) { count, slot in channels.sent(count, of: slot) }
+        core.stack.noteActivity()
+        isOutboxBlocked = !box.drain(into: association) { count, slot in channels.sent(count, of: slot) }
         monitor.noteSent()
         guard !isOutboxBlocked else { return false }
         outbox = nil
-        core.outboxes.giveBack(box)
+        core.outboxes.recycle(box)
         if channels.hasUnsentResets { for id in channels.channelsToReset { reset(id) } }
         return true
     }

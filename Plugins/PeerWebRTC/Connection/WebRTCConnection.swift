@@ -315,7 +315,7 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
             case .flush: output.pathIsUp()
             case .handshake:
                 dtls.handshake()
-                handshakeWentOn()
+                handshakeProgressed()
             case .examinePath: sctp.monitor.pathReplaced()
             case .reportState(let state):
                 log.debug("peer connection state", metadata: ["state": "\(state)"])
@@ -339,9 +339,9 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
     }
 
     /// Looks at what a step of the handshake has led to.
-    private func handshakeWentOn() {
+    private func handshakeProgressed() {
         guard !isClosed else { return }
-        switch dtls.progress(hasPath: paths.isConnected, onTimeout: { [unowned self] in handshakeWentOn() }) {
+        switch dtls.progress(hasPath: paths.isConnected, onTimeout: { [unowned self] in handshakeProgressed() }) {
         case .unfinished: break
         case .failed(let error): finish(error)
         case .established(let session):
@@ -373,16 +373,16 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
         while true {
             let wasEstablished = session.isEstablished
             let count = session.read(into: plain)
-            if !wasEstablished { handshakeWentOn() }
+            if !wasEstablished { handshakeProgressed() }
             guard count > 0, let base = plain.baseAddress else { break }
             isEvidence = true
             guard let association = sctp.association else { continue }
             switch association.takeHeartbeat(UnsafeRawBufferPointer(start: base, count: count), at: core.loop.turnTime)
             {
             case .answered: break
-            case .came(let heartbeat): sctp.monitor.heartbeatAnswered(heartbeat)
+            case .acknowledged(let heartbeat): sctp.monitor.heartbeatAnswered(heartbeat)
             case .other:
-                if !isForSCTP { core.stack.touch() }
+                if !isForSCTP { core.stack.noteActivity() }
                 isForSCTP = true
                 association.input(base, count: count)
             }

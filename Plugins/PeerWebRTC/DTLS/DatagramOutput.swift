@@ -46,7 +46,7 @@ final class DatagramOutput {
     /// Sends the gathered datagrams for the last time, and drops the kept ones.
     func end() {
         flush()
-        if let latest { pool.giveBack(latest) }
+        if let latest { pool.recycle(latest) }
         latest = nil
         link = nil
         work = nil
@@ -58,12 +58,12 @@ final class DatagramOutput {
         self.batch = nil
         guard !isWaitingForPath else { return keep(batch) }
         send(batch)
-        pool.giveBack(batch)
+        pool.recycle(batch)
     }
 
     /// Keeps the latest batch only: DTLS repeats all of a flight.
     private func keep(_ batch: DatagramBatch) {
-        if let latest { pool.giveBack(latest) }
+        if let latest { pool.recycle(latest) }
         latest = batch
     }
 
@@ -74,7 +74,7 @@ final class DatagramOutput {
         guard let latest else { return }
         self.latest = nil
         send(latest)
-        pool.giveBack(latest)
+        pool.recycle(latest)
     }
 }
 
@@ -94,7 +94,7 @@ final class BatchPool {
     }
 
     @inline(__always)
-    func giveBack(_ batch: DatagramBatch) {
+    func recycle(_ batch: DatagramBatch) {
         batch.removeAll()
         if spare == nil {
             spare = batch

@@ -23,7 +23,7 @@ enum Heartbeat {
         case answer(UInt64)
     }
 
-    /// Fills `packet`, except for the checksum. `header`: ports and verification tag, as on the wire.
+    /// Fills `packet`, except for the checksum. `header` holds the ports and the verification tag, as on the wire.
     static func write(_ id: UInt64, header: UInt64, into packet: UnsafeMutableRawBufferPointer) {
         precondition((minimumSize...maximumSize).contains(packet.count))
         packet.initializeMemory(as: UInt8.self, repeating: 0)
@@ -36,7 +36,7 @@ enum Heartbeat {
     }
 
     /// Turns a copy of a request into its answer, except for the checksum.
-    static func turn(_ packet: UnsafeMutableRawBufferPointer, header: UInt64) {
+    static func makeAnswer(from packet: UnsafeMutableRawBufferPointer, header: UInt64) {
         packet.storeBytes(of: header, as: UInt64.self)
         packet.storeBytes(of: 0, toByteOffset: 8, as: UInt32.self)
         packet[12] = answer
@@ -61,14 +61,14 @@ enum Heartbeat {
 }
 
 /// The heartbeats that wait for their answers, and the round trip that the answers show. Pure.
-struct HeartbeatBook: Equatable {
+struct HeartbeatLog: Equatable {
     struct Entry: Equatable {
         var id: UInt64
         var size: PathSizeMachine.Size?
         var sentAt: Timestamp
     }
 
-    /// Older ones are forgotten: at four a second, of a path with a round trip of four seconds.
+    /// The maximum number of heartbeats: at four a second, enough for a round trip of four seconds.
     private static let maximumEntries = 16
 
     private var entries: [Entry] = []

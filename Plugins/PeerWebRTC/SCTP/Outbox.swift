@@ -45,7 +45,7 @@ final class Outbox {
     /// Hands all messages to SCTP, which fills packets with them, and calls `onSent` with the size and slot of each.
     /// False when the send buffer is full; the rest stays here.
     @inline(__always)
-    func empty(into association: SCTPAssociation, onSent: (_ size: Int, _ slot: Int) -> Void) -> Bool {
+    func drain(into association: SCTPAssociation, onSent: (_ size: Int, _ slot: Int) -> Void) -> Bool {
         var isCorked = false
         defer { if isCorked { association.setCork(false) } }
         while first < end {
@@ -93,7 +93,7 @@ final class OutboxPool {
     }
 
     @inline(__always)
-    func giveBack(_ box: Outbox) {
+    func recycle(_ box: Outbox) {
         box.removeAll()
         if spare == nil {
             spare = box

@@ -54,7 +54,7 @@ final class SCTPAssociation {
     private var remotePort: UInt16 = 5000
     /// Ports and verification tag of what this side sends, as on the wire; 0 while the other side's tag is unknown.
     @exclusivity(unchecked) private var header: UInt64 = 0
-    @exclusivity(unchecked) private var heartbeats = HeartbeatBook()
+    @exclusivity(unchecked) private var heartbeats = HeartbeatLog()
     /// The cumulative TSN of the last SACK (RFC 9260 §3.3.4): what moves while data arrives.
     @exclusivity(unchecked) private(set) var acknowledged: UInt32 = 0
     private let sizes: PacketSizes
@@ -71,7 +71,7 @@ final class SCTPAssociation {
         self.session = session
         sizes = settings.sizes
         checksumTable = stack.checksumTable
-        stack.touch()
+        stack.noteActivity()
         guard let socket = usrsctp_socket(AF_CONN, Int32(SOCK_STREAM.rawValue), Int32(IPPROTO_SCTP), nil, nil, 0, nil)
         else {
             throw TransportError(.resourceExhausted, "usrsctp could not make a socket")
@@ -108,7 +108,7 @@ final class SCTPAssociation {
     /// Throws `.io`.
     func connect(toPort port: UInt16) throws(TransportError) {
         guard let socket else { return }
-        stack.touch()
+        stack.noteActivity()
         remotePort = port
         guard CUsrsctp_connect(socket, id, port) == 0 else {
             throw TransportError(.io, "usrsctp could not begin the SCTP handshake")
@@ -121,7 +121,7 @@ final class SCTPAssociation {
     func close() {
         guard let socket else { return }
         self.socket = nil
-        stack.touch()
+        stack.noteActivity()
         usrsctp_close(socket)
         usrsctp_deregister_address(UnsafeMutableRawPointer(bitPattern: id))
         stack.deregister(id)
@@ -145,7 +145,7 @@ final class SCTPAssociation {
         /// It was a heartbeat, and the other side gets its answer.
         case answered
         /// It was the answer to this heartbeat.
-        case came(HeartbeatBook.Entry)
+        case acknowledged(HeartbeatLog.Entry)
     }
 
     /// Takes a packet with a heartbeat or its answer ahead of usrsctp, which an idle connection leaves alone this way.
@@ -156,11 +156,11 @@ final class SCTPAssociation {
         case .request:
             withUnsafeTemporaryAllocation(byteCount: packet.count, alignment: 8) { copy in
                 copy.copyMemory(from: packet)
-                Heartbeat.turn(copy, header: header)
+                Heartbeat.makeAnswer(from: copy, header: header)
                 finishAndWrite(copy)
             }
             return .answered
-        case .answer(let id): return heartbeats.answered(id, at: now).map { .came($0) } ?? .other
+        case .answer(let id): return heartbeats.answered(id, at: now).map { .acknowledged($0) } ?? .other
         }
     }
 
@@ -233,7 +233,7 @@ final class SCTPAssociation {
     /// Ends this side's direction of a stream when its queue is empty. False when the other side can't (RFC 6525).
     func resetStream(_ stream: UInt16) -> Bool {
         guard let socket else { return false }
-        stack.touch()
+        stack.noteActivity()
         return CUsrsctp_reset_stream(socket, stream) == 0
     }
 

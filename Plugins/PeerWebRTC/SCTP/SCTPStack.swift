@@ -147,7 +147,7 @@ final class SCTPStack: @unchecked Sendable {
         registry[index].association = nil
         registry[index].generation += 1
         freeSlots.append(index)
-        touch()
+        noteActivity()
     }
 
     private func growRegistry() {
@@ -165,7 +165,7 @@ final class SCTPStack: @unchecked Sendable {
     /// Brings usrsctp's clock up to date after a rest, and makes it tick finely. Called before anything is handed to
     /// it.
     @inline(__always)
-    func touch() {
+    func noteActivity() {
         guard let loop else { return }
         lastActivity = loop.turnTime
         if !isFine { beginFineTicks() }

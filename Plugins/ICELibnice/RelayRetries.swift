@@ -1,15 +1,16 @@
 internal import TransportPluginAPI
 
-/// Decides when to ask the relays again, as long as none has answered. Pure. libnice repeats an allocation's request
-/// after 0.5, 1.5 and 3.5 s and then gives up. A relay that is being restarted would be found seconds late, or only by
-/// the next ICE restart. Asked anew in pairs, 0.25 s apart, one pair a second, whose repetitions fall between each
-/// other, it hears a request every 0.25 s for almost 4 s.
-struct RelayInquiry {
+/// Decides when to request an allocation again while no relay has answered. Pure.
+///
+/// libnice repeats a request after 0.5, 1.5 and 3.5 s and then gives up. A relay that is just restarting would be found
+/// seconds late, or only by the next ICE restart. So new requests start in pairs, 0.25 s apart, one pair a second.
+/// Together with libnice's repetitions a relay gets a request every 0.25 s for almost 4 s.
+struct RelayRetries {
     private var relays: [Servers.Relay] = []
     private var asked = 0
     private var hasEnded = false
 
-    /// Adds a relay that libnice is about to be told of. False when it takes no more.
+    /// Adds a relay that is about to be given to libnice. Returns false when libnice takes no more.
     mutating func add(_ relay: Servers.Relay) -> Bool {
         guard relays.count + asked < Servers.maximumRelays else { return false }
         relays.append(relay)

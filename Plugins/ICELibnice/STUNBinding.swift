@@ -4,7 +4,7 @@ internal import TransportPluginAPI
 /// from (RFC 8489 §2).
 ///
 /// Reading never traps.
-enum StunBinding {
+enum STUNBinding {
     /// The first four bytes of our transaction ids, by which the kernel tells the answers from libnice's
     /// (`DataSocket`).
     static let mark = UInt32.random(in: 1...UInt32.max)

@@ -1,25 +1,26 @@
 internal import TransportPluginAPI
 
-/// Asks the STUN servers of one agent for server-reflexive candidates (RFC 8445 §5.1.1.2): the shell of `StunInquiry`.
+/// Gathers the server-reflexive candidates of one agent from its STUN servers (RFC 8445 §5.1.1.2): the shell of
+/// `STUNRequests`.
 ///
-/// libnice asks one STUN server. So it is not told of any: the questions go out from its sockets' twins, and it need
-/// not know the answers, since a check from a server-reflexive candidate is one from its base (RFC 8445 §6.1.2.4).
-final class StunClient {
+/// libnice itself asks only one STUN server. It is given none: requests go out from the twins of its sockets. It does
+/// not need the answers, since a check from a server-reflexive candidate is sent from its base (RFC 8445 §6.1.2.4).
+final class STUNClient {
     private static let lookUpTime = Duration.seconds(4)
-    private static let longestInquiry = Duration.seconds(15)
-    /// RFC 8445 §11: while no pair is selected, which has its own traffic.
+    private static let longestWait = Duration.seconds(15)
+    /// RFC 8445 §11: while no pair is selected; a selected pair has its own traffic.
     private static let keepalive = Duration.seconds(15)
 
     private let loop: TransportLoop
     private let servers: [ICEServerURL]
     private let sockets: AgentSockets
-    private var inquiry = StunInquiry()
+    private var requests = STUNRequests()
     private var timer: LoopTimer?
-    /// The time by which the last answer has come.
+    /// The time after which no answer is expected.
     private var end = Timestamp.zero
-    /// A server sees the socket of this index at this address.
+    /// Called when a server has reported the address of the socket with this index.
     var onAnswer: (_ socket: Int, _ host: IPAddress, _ port: UInt16) -> Void = { _, _, _ in }
-    /// The inquiry may be over.
+    /// Called when the requests may have ended.
     var onProgress: () -> Void = {}
     /// Whether addresses in NATs must be kept alive.
     var needsKeepalive: () -> Bool = { false }
@@ -30,7 +31,7 @@ final class StunClient {
         self.sockets = sockets
     }
 
-    var isOver: Bool { inquiry.isOver }
+    var isOver: Bool { requests.isOver }
 
     /// Whether answers may still come.
     @inline(__always)
@@ -38,33 +39,33 @@ final class StunClient {
 
     func begin() {
         let names = servers.filter { IPAddress($0.host) == nil }
-        inquiry.begin(families: sockets.all.map(\.localAddress.isIPv6), names: names.count)
-        guard !inquiry.isOver else { return }
-        end = .now() + Self.longestInquiry
+        requests.begin(families: sockets.all.map(\.localAddress.isIPv6), names: names.count)
+        guard !requests.isOver else { return }
+        end = .now() + Self.longestWait
         for server in servers {
             if let address = IPAddress(server.host) { ask(address, server.port) }
         }
         for server in names { lookUp(server) }
-        inquiry.began()
-        repeatQuestions(isFirst: true)
+        requests.began()
+        repeatRequests(isFirst: true)
     }
 
-    /// Asks no more. Idempotent.
+    /// Sends no further requests. Idempotent.
     func stop() {
-        inquiry.end()
+        requests.end()
         timer?.cancel()
         timer = nil
     }
 
     private func ask(_ address: IPAddress, _ port: UInt16) {
-        let server = StunInquiry.Server(address: address, port: port)
-        send(inquiry.add(server) { UInt64.random(in: .min ... .max) })
+        let server = STUNRequests.Server(address: address, port: port)
+        send(requests.add(server) { UInt64.random(in: .min ... .max) })
     }
 
-    private func send(_ questions: [StunInquiry.Question]) {
-        for question in questions where sockets.all.indices.contains(question.socket) {
-            sockets.all[question.socket].ask(
-                StunBinding.request(question.transaction), question.server.address, question.server.port)
+    private func send(_ requests: [STUNRequests.Request]) {
+        for request in requests where sockets.all.indices.contains(request.socket) {
+            sockets.all[request.socket].ask(
+                STUNBinding.request(request.transaction), request.server.address, request.server.port)
         }
     }
 
@@ -73,31 +74,31 @@ final class StunClient {
             for isIPv6 in [false, true] {
                 if let address = addresses.first(where: { $0.isIPv6 == isIPv6 }) { client.ask(address, server.port) }
             }
-            client.inquiry.lookedUp()
+            client.requests.lookedUp()
             client.onProgress()
         }
     }
 
-    private func repeatQuestions(isFirst: Bool = false) {
-        guard let (questions, pause) = inquiry.repeated() else { return keepAlive() }
-        if !isFirst { send(questions) }
-        timer = loop.schedule(after: pause) { [weak self] in self?.repeatQuestions() }
+    private func repeatRequests(isFirst: Bool = false) {
+        guard let (unanswered, pause) = requests.repeated() else { return keepAlive() }
+        if !isFirst { send(unanswered) }
+        timer = loop.schedule(after: pause) { [weak self] in self?.repeatRequests() }
     }
 
     private func keepAlive() {
         onProgress()
         timer = loop.schedule(after: Self.keepalive) { [weak self] in
             guard let self, needsKeepalive() else { return }
-            send(inquiry.answeredQuestions)
+            send(requests.answeredRequests)
             keepAlive()
         }
     }
 
-    /// Takes the answers out of a batch that came on a twin, and returns the rest, which is data.
+    /// Removes the answers from a batch that arrived on a twin, and returns the rest, which is data.
     func takeAnswers(_ batch: DatagramBatch) -> DatagramBatch {
         var data: DatagramBatch?
         for index in 0..<batch.count {
-            if let (transaction, address) = StunBinding.answer(UnsafeRawBufferPointer(batch[index])) {
+            if let (transaction, address) = STUNBinding.answer(UnsafeRawBufferPointer(batch[index])) {
                 if data == nil {
                     data = DatagramBatch(capacity: batch.byteCount, maximumCount: batch.count)
                     for before in 0..<index { _ = data?.append(UnsafeRawBufferPointer(batch[before])) }
@@ -111,8 +112,8 @@ final class StunClient {
     }
 
     private func answered(_ transaction: UInt64, _ host: IPAddress, _ port: UInt16) {
-        guard let index = inquiry.answered(transaction), sockets.all.indices.contains(index) else { return }
+        guard let index = requests.answered(transaction), sockets.all.indices.contains(index) else { return }
         onAnswer(index, host, port)
-        if inquiry.isOver { onProgress() }
+        if requests.isOver { onProgress() }
     }
 }
