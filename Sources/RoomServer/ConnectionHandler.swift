@@ -81,7 +81,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         outgoing = Outgoing()
         head = HTTPHeadBuffer()
         parser = Self.parser(maximumMessageSize: 0)
-        account()
+        reportMemory()
         if case .open(let id) = before { loop.disconnected(id) }
         loop.closed(self)
     }
@@ -110,7 +110,7 @@ final class ConnectionHandler: ChannelInboundHandler {
             }
         }
         flush()
-        account()
+        reportMemory()
     }
 
     /// Takes up to the end of the head from `bytes`.
@@ -138,7 +138,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
 
     private func answer(_ response: HTTPResponse) {
-        outgoing.append(response.dated(loop.now()).bytes)
+        outgoing.append(response.adding(date: loop.now()).bytes)
         end()
     }
 
@@ -199,7 +199,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         state = .ending
         head = HTTPHeadBuffer()
         parser = Self.parser(maximumMessageSize: 0)
-        flush(mustHurry: true)
+        flush(force: true)
         context?.close(mode: .output, promise: nil)
         setDeadline(loop.limits.closeTimeout)
     }
@@ -210,29 +210,29 @@ final class ConnectionHandler: ChannelInboundHandler {
     func write(_ text: [UInt8]) {
         guard context != nil else { return }
         guard outgoing.count < max(loop.limits.sendBuffer, Limits.serverMessageBytes) else {
-            cut("does not read")
+            abortOverflow("does not read")
             return
         }
         outgoing.append(text: text)
-        account()
+        reportMemory()
     }
 
-    func flush() { flush(mustHurry: false) }
+    func flush() { flush(force: false) }
 
     /// Hands over what waits, as one write. What comes while it is under way waits for its end.
-    private func flush(mustHurry: Bool) {
-        guard let context, let bytes = outgoing.take(mustHurry: mustHurry) else { return }
+    private func flush(force: Bool) {
+        guard let context, let bytes = outgoing.take(force: force) else { return }
         let count = bytes.readableBytes
         context.writeAndFlush(wrapOutboundOut(bytes)).assumeIsolated().whenComplete { _ in
             guard self.context != nil else { return }
             self.outgoing.written(count)
-            self.account()
+            self.reportMemory()
             self.flush()
         }
     }
 
     /// Tells the loop how much memory this connection takes.
-    private func account() {
+    private func reportMemory() {
         let now = head.heldBytes + parser.heldBytes + outgoing.memory
         let change = now - memory
         memory = now
@@ -240,10 +240,10 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
 
     /// Ends a connection that takes more than it may.
-    func cut(_ reason: String) {
+    func abortOverflow(_ reason: String) {
         loop.metrics.overflowed()
         if case .open(let id) = state {
-            loop.logger.debug("cut", metadata: ["connection": "\(id)", "reason": "\(reason)"])
+            loop.logger.debug("send buffer overflowed", metadata: ["connection": "\(id)", "reason": "\(reason)"])
         }
         abort()
     }

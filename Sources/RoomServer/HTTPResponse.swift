@@ -18,7 +18,7 @@ struct HTTPResponse: Equatable {
     }
 
     /// With the time of the answer in it (RFC 9110 §6.6.1). `time`: seconds since 1970.
-    func dated(_ time: Int) -> HTTPResponse {
+    func adding(date time: Int) -> HTTPResponse {
         var response = self
         response.headers.append(("Date", HTTPDate.text(time)))
         return response

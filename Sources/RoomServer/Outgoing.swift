@@ -33,9 +33,9 @@ struct Outgoing {
         waiting.writeFrame(.close, reason.payload)
     }
 
-    /// Takes the next output. Returns nil while a write is in progress, unless it `mustHurry`, and when there is none.
-    mutating func take(mustHurry: Bool = false) -> ByteBuffer? {
-        guard underWay == 0 || mustHurry else { return nil }
+    /// Takes the next output. Returns nil while a write is in progress, unless it is forced, and when there is none.
+    mutating func take(force: Bool = false) -> ByteBuffer? {
+        guard underWay == 0 || force else { return nil }
         writePong()
         guard waiting.readableBytes > 0 else { return nil }
         defer { waiting = ByteBuffer() }

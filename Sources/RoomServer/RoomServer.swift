@@ -3,6 +3,7 @@ internal import NIOCore
 internal import NIOPosix
 internal import RoomProtocol
 public import ServiceLifecycle
+internal import TransportPluginAPI
 
 #if NIOSSL
     internal import NIOSSL
@@ -55,8 +56,8 @@ public actor RoomServer: Service {
     private let configuration: RoomServerConfiguration
     private let logger: Logger
     private var state = State.idle
-    private var waiting: [UInt64: AsyncStream<Result<Address, any Error>>.Continuation] = [:]
-    private var lastWaiting: UInt64 = 0
+    /// The tasks that wait for the address.
+    private var waiting: [PendingOutcome<Result<Address, any Error>>] = []
     private let endings: AsyncStream<Ending>
     private let requestEnding: AsyncStream<Ending>.Continuation
 
@@ -76,19 +77,16 @@ public actor RoomServer: Service {
             case .ended: throw RoomServerError(message: "The server has ended.")
             case .idle, .starting: break
             }
-            lastWaiting += 1
-            let id = lastWaiting
-            let (results, continuation) = AsyncStream<Result<Address, any Error>>.makeStream()
-            waiting[id] = continuation
-            defer { waiting[id] = nil }
-            for await result in results { return try result.get() }
-            throw CancellationError()
+            let pending = PendingOutcome<Result<Address, any Error>>()
+            waiting.append(pending)
+            defer { waiting.removeAll { $0 === pending } }
+            return try await pending.value { pending.settle(.success(.failure(CancellationError()))) }.get()
         }
     }
 
     private func enter(_ new: State, _ result: Result<Address, any Error>) {
         state = new
-        for continuation in waiting.values { continuation.yield(result) }
+        for pending in waiting { pending.settle(.success(result)) }
     }
 
     /// Ends the server gracefully: `run()` returns when all clients have been told to return later. Idempotent.

@@ -39,7 +39,7 @@ enum StateDirectory {
 extension RoomServerConfiguration.SessionKey {
     /// The key that is kept in the state directory of this environment; it is made where there is none.
     /// Throws where it cannot be kept. Blocks for as long as the file system does.
-    package static func kept(
+    package static func persistent(
         in environment: [String: String], _ logger: Logger
     ) throws(RoomServerError) -> RoomServerConfiguration.SessionKey {
         guard let directory = StateDirectory.path(environment) else {

@@ -18,11 +18,11 @@ struct HostSeat: Sendable {
     /// Whether there is a host, and no newer one is known of.
     private var isCurrent: Bool { holder.map { $0.term >= knownTerm } ?? false }
 
-    mutating func heard(of term: HostTerm) { knownTerm = max(knownTerm, term) }
+    mutating func noteTerm(_ term: HostTerm) { knownTerm = max(knownTerm, term) }
 
     mutating func take(_ id: ParticipantID, term: HostTerm) {
         holder = (id, term)
-        heard(of: term)
+        noteTerm(term)
         deadline = nil
     }
 
@@ -33,7 +33,7 @@ struct HostSeat: Sendable {
     }
 
     /// The host gives way to a participant that takes the place right away.
-    mutating func giveWay() { holder = nil }
+    mutating func clear() { holder = nil }
 
     /// The term by which a participant that comes back takes the place; nil: it is a guest.
     ///

@@ -87,7 +87,7 @@ package struct RoomServerMachine: Sendable {
     /// The connection has ended, in whatever way; unknown ones are ignored.
     package mutating func disconnected(_ id: ConnectionID, at now: Timestamp) -> [ServerAction] {
         effects.now = now
-        forget(id)
+        removeConnection(id)
         return effects.takeActions()
     }
 
@@ -98,12 +98,12 @@ package struct RoomServerMachine: Sendable {
         for id in connections.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
             effects.send(.goingAway(retryAfter: window), to: id)
             effects.actions.append(.close(id, .goingAway))
-            forget(id)
+            removeConnection(id)
         }
         return effects.takeActions()
     }
 
-    private mutating func forget(_ id: ConnectionID) {
+    private mutating func removeConnection(_ id: ConnectionID) {
         guard let connection = connections.removeValue(forKey: id) else { return }
         switch connection.phase {
         case .waitingForHello: handshakes -= 1
@@ -118,7 +118,7 @@ package struct RoomServerMachine: Sendable {
         error.isFatal = true
         effects.send(.error(error), to: id)
         effects.actions.append(.close(id, .refused))
-        forget(id)
+        removeConnection(id)
     }
 
     // MARK: Messages
@@ -136,17 +136,17 @@ package struct RoomServerMachine: Sendable {
         _ envelope: Envelope<ClientMessage>, bytes: Int = 0, from id: ConnectionID, at now: Timestamp
     ) -> [ServerAction] {
         effects.now = now
-        heard(from: id)
+        noteActivity(of: id)
         guard let phase = admit(id, bytes: bytes) else { return effects.takeActions() }
         switch (phase, envelope.message) {
         case (.waitingForHello, .hello(let hello)):
-            greet(hello, id)
+            handleHello(hello, id)
             admitWaiting()
         case (.waitingForRoom, .ping(let ping)): effects.send(.pong(id: ping), to: id)
         case (.waitingForRoom, .pong): break
         case (.waitingForRoom, .leave):
             effects.actions.append(.close(id, .normal))
-            forget(id)
+            removeConnection(id)
         case (.waitingForRoom, _): refuse(.malformed("A client that waits for its room sends only ping and pong."), id)
         case (.waitingForHello, .ping(let ping)): effects.send(.pong(id: ping), to: id)
         case (.waitingForHello, _): refuse(.malformed("The first message of a connection is hello."), id)
@@ -155,7 +155,7 @@ package struct RoomServerMachine: Sendable {
             do throws(ProtocolError) {
                 let verdict = try rooms[room]?.roster
                     .take(sequence: envelope.sequence, ack: envelope.ack, from: participant, &effects)
-                if verdict == .next { try act(on: envelope, from: participant, in: room, id) }
+                if verdict == .next { try handle(envelope, from: participant, in: room, id) }
             } catch {
                 if error.isFatal {
                     refuse(error, id)
@@ -172,7 +172,7 @@ package struct RoomServerMachine: Sendable {
         _ error: ProtocolError, bytes: Int = 0, from id: ConnectionID, at now: Timestamp
     ) -> [ServerAction] {
         effects.now = now
-        heard(from: id)
+        noteActivity(of: id)
         guard let phase = admit(id, bytes: bytes) else { return effects.takeActions() }
         switch phase {
         case .waitingForHello, .waitingForRoom: refuse(error, id)
@@ -190,7 +190,7 @@ package struct RoomServerMachine: Sendable {
     }
 
     /// Only whole messages are a sign of life.
-    private mutating func heard(from id: ConnectionID) {
+    private mutating func noteActivity(of id: ConnectionID) {
         connections[id]?.lastHeard = effects.now
         connections[id]?.pingedAt = nil
     }
@@ -215,8 +215,8 @@ package struct RoomServerMachine: Sendable {
         return phase
     }
 
-    private mutating func act(
-        on envelope: Envelope<ClientMessage>, from participant: ParticipantID, in room: RoomName, _ id: ConnectionID
+    private mutating func handle(
+        _ envelope: Envelope<ClientMessage>, from participant: ParticipantID, in room: RoomName, _ id: ConnectionID
     ) throws(ProtocolError) {
         switch envelope.message {
         case .signal(let signal):
@@ -247,7 +247,7 @@ package struct RoomServerMachine: Sendable {
     // MARK: Hello
 
     /// Answers a hello: lets the client in, lets it wait for its room, or refuses it.
-    private mutating func greet(_ hello: Hello, _ id: ConnectionID) {
+    private mutating func handleHello(_ hello: Hello, _ id: ConnectionID) {
         let isNew = rooms[hello.room] == nil
         do throws(ProtocolError) {
             if let participant = try enter(hello, id) {
@@ -281,7 +281,7 @@ package struct RoomServerMachine: Sendable {
     private mutating func admitWaiting() {
         for id in waitingRoom.takeAdmitted() {
             guard case .waitingForRoom(let hello)? = connections[id]?.phase else { continue }
-            greet(hello, id)
+            handleHello(hello, id)
         }
     }
 
@@ -301,7 +301,7 @@ package struct RoomServerMachine: Sendable {
                 try effects.departures.checkRoom(hello.room)
                 try makeRoom(hello.room)
             }
-            participant = try rooms[hello.room]?.comeBack(hello, resume, claims, id, &effects)
+            participant = try rooms[hello.room]?.resumeOrRejoin(hello, resume, claims, id, &effects)
         } else {
             let admission = try effects.authority.authorize(hello)
             var hello = hello
@@ -382,7 +382,7 @@ package struct RoomServerMachine: Sendable {
             let end = pingedAt + limits.pingDeadline
             guard end <= effects.now else { return effects.deadlines.schedule(.connection(id), at: end) }
             effects.actions.append(.abort(id))
-            forget(id)
+            removeConnection(id)
             return
         }
         let silentAt = connection.lastHeard + limits.pingInterval

@@ -26,12 +26,12 @@ struct ServerRoom: Sendable {
         // A host's join token outweighs a kick by a participant that only stood in for the host.
         if admission.role != .host { try effects.departures.checkName(hello.name, in: name) }
         let former = roster.member(named: hello.name)
-        if let former, !givesWay(former, to: admission, effects) { throw .nameTaken(isRejoin: false) }
+        if let former, !yieldsName(former, to: admission, effects) { throw .nameTaken(isRejoin: false) }
         guard roster.members.count - (former == nil ? 0 : 1) < effects.limits.participantsPerRoom else {
             throw .roomFull(isRejoin: false)
         }
         let allowance = try takeReturn(of: former, named: hello.name, effects)
-        if let former { giveWay(former, isSucceeded: hello.role == .host, &effects) }
+        if let former { displace(former, isSucceeded: hello.role == .host, &effects) }
         var id = ParticipantID(effects.makeIdentifier("p"))
         while roster.members[id] != nil { id = ParticipantID(effects.makeIdentifier("p")) }
         let participant = Participant(
@@ -48,7 +48,7 @@ struct ServerRoom: Sendable {
     }
 
     /// Whether a newcomer may have the name. A host's token proves well enough that this host's name is its own.
-    private func givesWay(_ member: Member, to admission: Admission, _ effects: Effects) -> Bool {
+    private func yieldsName(_ member: Member, to admission: Admission, _ effects: Effects) -> Bool {
         (admission.ownsName || (admission.role == .host && member.participant.isHost))
             && (member.connection == nil || effects.limits.duplicateNames == .replace)
     }
@@ -62,7 +62,7 @@ struct ServerRoom: Sendable {
     /// was started anew; or its token makes it the host, and nobody is here who is the host by such a token.
     private func yieldsHost(to hello: Hello, _ admission: Admission, _ effects: Effects) -> Bool {
         if let member = roster.member(named: hello.name), member.participant.isHost,
-            givesWay(member, to: admission, effects)
+            yieldsName(member, to: admission, effects)
         {
             return true
         }
@@ -83,8 +83,8 @@ struct ServerRoom: Sendable {
     }
 
     /// Ends the session of a member whose name, and whose place as host if it has that, a newcomer takes.
-    private mutating func giveWay(_ former: Member, isSucceeded: Bool, _ effects: inout Effects) {
-        if isSucceeded, host == former.participant.id { seat.giveWay() }
+    private mutating func displace(_ former: Member, isSucceeded: Bool, _ effects: inout Effects) {
+        if isSucceeded, host == former.participant.id { seat.clear() }
         replace(former.connection, with: .nameGone, &effects)
         // Until the newcomer has said something, it may be the late hello of an attempt that was given up: the member
         // can come back.
@@ -100,7 +100,7 @@ struct ServerRoom: Sendable {
 
     // MARK: Resume and rejoin
 
-    mutating func comeBack(
+    mutating func resumeOrRejoin(
         _ hello: Hello, _ resume: Resume, _ claims: SessionClaims, _ connection: ConnectionID, _ effects: inout Effects
     ) throws(ProtocolError) -> ParticipantID {
         try effects.departures.checkSession(claims.session)
@@ -111,11 +111,11 @@ struct ServerRoom: Sendable {
         }
         let id = claims.participant
         let allowance = try takeReturn(of: roster.members[id], named: claims.name, effects)
-        seat.heard(of: claims.hostTerm)
+        seat.noteTerm(claims.hostTerm)
         if let member = roster.members[id] {
             roster.members[id]?.allowance = allowance
             if member.participant.session == claims.session || !member.isConfirmed {
-                try takeOver(member, hello, resume, claims, connection, &effects)
+                try reconnect(member, hello, resume, claims, connection, &effects)
                 return id
             }
             guard claims.epoch > member.participant.epoch else { throw .staleEpoch }
@@ -137,7 +137,7 @@ struct ServerRoom: Sendable {
     }
 
     /// Resumes a session that is known where nothing was lost, else begins a new epoch.
-    private mutating func takeOver(
+    private mutating func reconnect(
         _ member: Member, _ hello: Hello, _ resume: Resume, _ claims: SessionClaims, _ connection: ConnectionID,
         _ effects: inout Effects
     ) throws(ProtocolError) {

@@ -41,7 +41,7 @@ struct HostSeatTests {
 
     @Test func aFormerHostIsAGuestWhereANewerTermIsKnownOf() {
         var seat = HostSeat()
-        seat.heard(of: 7)
+        seat.noteTerm(7)
         #expect(seat.term(claimedBy: claims(term: 6, isHost: true), whereHolderIs: nil) == nil)
         #expect(seat.nextTerm == 8)
     }

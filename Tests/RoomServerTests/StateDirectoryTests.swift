@@ -28,8 +28,8 @@ struct StateDirectoryTests {
         let root = FileManager.default.temporaryDirectory.appending(path: "state-\(UUID().uuidString)")
         defer { try? FileManager.default.removeItem(at: root) }
         let environment = ["STATE_DIRECTORY": root.appending(path: "deep/down").path]
-        let first = try RoomServerConfiguration.SessionKey.kept(in: environment, logger).load(logger)
-        let second = try RoomServerConfiguration.SessionKey.kept(in: environment, logger).load(logger)
+        let first = try RoomServerConfiguration.SessionKey.persistent(in: environment, logger).load(logger)
+        let second = try RoomServerConfiguration.SessionKey.persistent(in: environment, logger).load(logger)
         #expect(first == second && first.count >= 32)
     }
 
@@ -38,7 +38,7 @@ struct StateDirectoryTests {
         try Data().write(to: file)
         defer { try? FileManager.default.removeItem(at: file) }
         let error = #expect(throws: RoomServerError.self) {
-            try RoomServerConfiguration.SessionKey.kept(in: ["STATE_DIRECTORY": file.path], logger)
+            try RoomServerConfiguration.SessionKey.persistent(in: ["STATE_DIRECTORY": file.path], logger)
         }
         #expect(error?.message.contains(file.path) == true)
     }
