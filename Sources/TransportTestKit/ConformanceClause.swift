@@ -95,11 +95,11 @@ func expectError(
         try expect(codes.contains(error.code), "\(what) must throw \(codes), but threw \(error)")
         return error
     }
-    throw ConformanceFailure("\(what) must throw \(codes), but returned \(told(result))")
+    throw ConformanceFailure("\(what) must throw \(codes), but returned \(description(of: result))")
 }
 
 /// Describes a result in a sentence, without the bytes of a message.
-private func told(_ result: any Sendable) -> String {
+private func description(of result: any Sendable) -> String {
     switch result {
     case is Void: "()"
     case let message as SignalingMessage?:
@@ -122,23 +122,23 @@ func shutDown(_ transport: some SignalingTransport) async throws {
 func within<Result: Sendable>(
     _ limit: Duration, _ what: String, _ body: @escaping @Sendable () async throws -> Result
 ) async throws -> Result {
-    let first = FirstOutcome<Result>()
+    let outcome = PendingOutcome<Swift.Result<Result, any Error>>()
     let work = Task {
-        do { first.settle(.success(try await body())) } catch { first.settle(.failure(error)) }
+        do {
+            outcome.settle(.success(.success(try await body())))
+        } catch {
+            outcome.settle(.success(.failure(error)))
+        }
     }
     let timer = Task {
         try await Task.sleep(for: limit)
-        first.settle(.failure(ConformanceFailure("\(what) did not finish within \(limit)")))
+        outcome.settle(.success(.failure(ConformanceFailure("\(what) did not finish within \(limit)"))))
     }
     defer {
         work.cancel()
         timer.cancel()
     }
-    return try await withTaskCancellationHandler {
-        try await first.value()
-    } onCancel: {
-        work.cancel()
-    }
+    return try await outcome.value { work.cancel() }.get()
 }
 
 /// Waits until `condition` holds, polling it, and fails after `limit`.
@@ -153,7 +153,7 @@ func eventually(
 }
 
 /// Waits until `value` has not changed for a while, and returns it.
-func settled(_ value: @Sendable () -> Int) async throws -> Int {
+func stableValue(of value: @Sendable () -> Int) async throws -> Int {
     var last = value()
     var unchanged = 0
     while unchanged < 15 {
@@ -163,35 +163,6 @@ func settled(_ value: @Sendable () -> Int) async throws -> Int {
         last = now
     }
     return last
-}
-
-/// The first outcome of two contenders.
-private final class FirstOutcome<Value: Sendable>: Sendable {
-    private struct State {
-        var outcome: Swift.Result<Value, any Error>?
-        var waiter: CheckedContinuation<Value, any Error>?
-    }
-    private let state = Locked(State())
-
-    func settle(_ outcome: Swift.Result<Value, any Error>) {
-        let waiter = state.withLock { state -> CheckedContinuation<Value, any Error>? in
-            guard state.outcome == nil else { return nil }
-            state.outcome = outcome
-            defer { state.waiter = nil }
-            return state.waiter
-        }
-        waiter?.resume(with: outcome)
-    }
-
-    func value() async throws -> Value {
-        try await withCheckedThrowingContinuation { continuation in
-            let outcome = state.withLock { state -> Swift.Result<Value, any Error>? in
-                if state.outcome == nil { state.waiter = continuation }
-                return state.outcome
-            }
-            if let outcome { continuation.resume(with: outcome) }
-        }
-    }
 }
 
 /// A counter that tasks and threads share.

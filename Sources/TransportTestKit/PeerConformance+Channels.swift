@@ -32,7 +32,7 @@ extension PeerConformance {
                     }
                     try await connect(pair)
                     let remote = try await pair.answerer.remoteChannel("early")
-                    _ = try await settled { pair.answerer.log.now.events }
+                    _ = try await stableValue { pair.answerer.log.now.events }
                     try expect(
                         failure.withLock { $0 } == nil, "send threw \(String(describing: failure.withLock { $0 }))")
                     try expect(pair.answerer.log.now.earlyMessages == 0, "messages came before channelOpened")

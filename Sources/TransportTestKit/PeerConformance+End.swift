@@ -44,7 +44,7 @@ extension PeerConformance {
                     }
                     answer.withLock { $0 = result }
                 }
-                _ = try await settled { answer.withLock { $0 == nil ? 0 : 1 } }
+                _ = try await stableValue { answer.withLock { $0 == nil ? 0 : 1 } }
                 switch answer.withLock({ $0 }) {
                 case .success: throw ConformanceFailure("makeConnection must throw .closed, but made a connection")
                 case .failure(let error):
@@ -151,7 +151,7 @@ extension PeerConformance {
                     pair.fromAnswerer.shut()
                     try await pair.offerer.on { connection throws(TransportError) in try connection.offer() }
                     try await eventually("an answer") { pair.fromAnswerer.count > 0 }
-                    _ = try await settled { pair.offerer.log.now.events }
+                    _ = try await stableValue { pair.offerer.log.now.events }
                     let state = pair.offerer.log.now
                     try expect(
                         state.states.last == .connecting && !state.hasClosed,

@@ -24,7 +24,7 @@ extension PeerConformance {
                         let seen = pair.offerer.log.now.writable.count
                         if try await pair.offerer.trySend(pattern(16_000 + sent % 7), on: channel) {
                             sent += 1
-                        } else if try await settled({ pair.offerer.log.now.writable.count }) == seen {
+                        } else if try await stableValue(of: { pair.offerer.log.now.writable.count }) == seen {
                             break blocked
                         }
                     }
@@ -100,7 +100,7 @@ extension PeerConformance {
         for _ in 0..<4000 {
             let seen = side.log.now.writable.count
             if try await side.trySend(pattern(16_000), on: channel) { continue }
-            if try await settled({ side.log.now.writable.count }) == seen { return }
+            if try await stableValue(of: { side.log.now.writable.count }) == seen { return }
         }
         throw ConformanceFailure("4,000 messages were accepted although nobody read any")
     }

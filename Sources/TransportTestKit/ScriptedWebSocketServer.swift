@@ -132,7 +132,7 @@ final class Gate: @unchecked Sendable {
     }
 
     /// Blocks the thread.
-    func pass() {
+    func wait() {
         pthread_mutex_lock(mutex)
         while !isOpen { pthread_cond_wait(condition, mutex) }
         pthread_mutex_unlock(mutex)

@@ -24,7 +24,7 @@ extension SignalingConformance {
                 "signaling.connect.07",
                 "an endpoint that stays silent leads to .timedOut in time, and leaves nothing open"
             ) {
-                let silence = try await subject.startSilence()
+                let silence = try await subject.makeSilentEndpoint()
                 defer { silence.stop() }
                 let transport = try subject.makeTransport()
                 var endpoint = silence.endpoint
@@ -42,14 +42,14 @@ extension SignalingConformance {
                 }
                 let elapsed = Timestamp.now() - start
                 try expect(elapsed < .seconds(8), "connectTimeout was 0.5 s, and it took \(elapsed)")
-                try await expectAbandoned(since: before)
+                try await expectNothingHeld(since: before)
                 try await shutDown(transport)
             },
             ConformanceClause(
                 "signaling.connect.08",
                 "connect() that is cancelled at any moment throws .cancelled soon, and leaves nothing open"
             ) {
-                let silence = try await subject.startSilence()
+                let silence = try await subject.makeSilentEndpoint()
                 defer { silence.stop() }
                 let transport = try subject.makeTransport()
                 var endpoint = silence.endpoint
@@ -70,14 +70,14 @@ extension SignalingConformance {
                     let elapsed = Timestamp.now() - start
                     try expect(elapsed < .seconds(5), "it took \(elapsed) until connect noticed the cancellation")
                 }
-                try await expectAbandoned(since: before)
+                try await expectNothingHeld(since: before)
                 try await shutDown(transport)
             },
             ConformanceClause(
                 "signaling.connect.09",
                 "shutdown() at any moment of an attempt ends it with .closed, and leaves nothing open"
             ) {
-                let silence = try await subject.startSilence()
+                let silence = try await subject.makeSilentEndpoint()
                 defer { silence.stop() }
                 var endpoint = silence.endpoint
                 endpoint.connectTimeout = .seconds(30)
@@ -96,7 +96,7 @@ extension SignalingConformance {
                         }
                     }
                 }
-                try await expectAbandoned(since: before)
+                try await expectNothingHeld(since: before)
             },
         ]
     }
@@ -195,7 +195,7 @@ extension SignalingConformance {
 
 /// Checks that abandoned attempts leave no descriptors. Other tests may run in this process, so it looks for growth
 /// with the number of attempts, of which there were sixty or more.
-private func expectAbandoned(since before: ProcessResources) async throws {
+private func expectNothingHeld(since before: ProcessResources) async throws {
     try await eventually(within: .seconds(5), "giving back the descriptors of 60 attempts that were given up") {
         ProcessResources.now().descriptors < before.descriptors + 40
     }

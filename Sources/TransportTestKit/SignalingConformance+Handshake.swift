@@ -309,7 +309,7 @@ extension SignalingConformance {
                         try connection.open(request)
                         return try connection.echo(reporting: false)
                     }
-                    connection.gate.pass()
+                    connection.gate.wait()
                     // The client may be gone by now, or may not have noticed yet.
                     try? connection.open(request)
                     try? connection.send(text: "late")

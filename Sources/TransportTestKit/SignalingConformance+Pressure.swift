@@ -36,8 +36,8 @@ private struct Flood: Sendable {
     }
 
     /// Returns how many messages were accepted before `send` had to wait.
-    func untilItWaits() async throws -> Int {
-        let count = try await settled { taken.value }
+    func sendUntilBlocked() async throws -> Int {
+        let count = try await stableValue { taken.value }
         try expect(
             count < Self.limit,
             "send() took \(systemBuffers >> 20) MiB that nobody read and never waited: is its buffer bounded "
@@ -65,9 +65,9 @@ extension SignalingConformance {
                 "signaling.pressure.01",
                 "send() suspends while the other side does not read; nothing is lost or reordered"
             ) {
-                try await subject.withConnection(.stalls, { $0.bufferLimit = 256 << 10 }) { connection, server in
+                try await subject.withConnection(.stall, { $0.bufferLimit = 256 << 10 }) { connection, server in
                     let flood = Flood(connection)
-                    let total = try await flood.untilItWaits() + 64
+                    let total = try await flood.sendUntilBlocked() + 64
                     flood.end(after: total)
                     server.resume()
                     try await expectNumbered(connection, upTo: total)
@@ -81,7 +81,7 @@ extension SignalingConformance {
                 try await subject.withConnection(.echo, { $0.bufferLimit = 256 << 10 }) { connection, _ in
                     let flood = Flood(connection)
                     // The echo stops reading when its own writes block.
-                    let total = try await flood.untilItWaits() + 64
+                    let total = try await flood.sendUntilBlocked() + 64
                     flood.end(after: total)
                     try await expectNumbered(connection, upTo: total)
                     try await flood.task.value
@@ -91,13 +91,13 @@ extension SignalingConformance {
                 "signaling.pressure.03",
                 "a send() that waits ends with .cancelled or .closed when it is cancelled or aborted"
             ) {
-                try await subject.withConnection(.stalls, { $0.bufferLimit = 64 << 10 }) { connection, _ in
+                try await subject.withConnection(.stall, { $0.bufferLimit = 64 << 10 }) { connection, _ in
                     let first = Flood(connection)
-                    _ = try await first.untilItWaits()
+                    _ = try await first.sendUntilBlocked()
                     first.task.cancel()
                     try await expectError(.cancelled, from: "the cancelled send") { try await first.task.value }
                     let second = Flood(connection)
-                    _ = try await second.untilItWaits()
+                    _ = try await second.sendUntilBlocked()
                     connection.abort()
                     try await expectError(.closed, from: "the aborted send") { try await second.task.value }
                 }
@@ -105,9 +105,9 @@ extension SignalingConformance {
             ConformanceClause(
                 "signaling.pressure.04", "close() returns at its deadline when the other side does not answer"
             ) {
-                try await subject.withConnection(.stalls, { $0.bufferLimit = 64 << 10 }) { connection, _ in
+                try await subject.withConnection(.stall, { $0.bufferLimit = 64 << 10 }) { connection, _ in
                     let flood = Flood(connection)
-                    _ = try await flood.untilItWaits()
+                    _ = try await flood.sendUntilBlocked()
                     let start = Timestamp.now()
                     try await within(.seconds(20), "close(within: .milliseconds(300))") {
                         await connection.close(.normal, within: .milliseconds(300))
@@ -119,9 +119,9 @@ extension SignalingConformance {
             ConformanceClause(
                 "signaling.pressure.05", "a send() that is cancelled while it waits leaves the messages around it whole"
             ) {
-                try await subject.withConnection(.stalls, { $0.bufferLimit = 64 << 10 }) { connection, server in
+                try await subject.withConnection(.stall, { $0.bufferLimit = 64 << 10 }) { connection, server in
                     let flood = Flood(connection)
-                    let count = try await flood.untilItWaits()
+                    let count = try await flood.sendUntilBlocked()
                     flood.task.cancel()
                     try await expectError(.cancelled, from: "the cancelled send") { try await flood.task.value }
                     server.resume()

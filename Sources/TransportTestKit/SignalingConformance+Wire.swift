@@ -243,7 +243,7 @@ extension SignalingConformance {
                 "signaling.end.17", "a reset of the TCP connection wakes a send() that waits, and receive()"
             ) {
                 try await subject.withWire { connection in
-                    connection.gate.pass()
+                    connection.gate.wait()
                     connection.reset()
                 } client: { connection, server in
                     let payload = Payload(count: 64 << 10) { _ in }
@@ -254,7 +254,7 @@ extension SignalingConformance {
                             taken.add()
                         }
                     }
-                    _ = try await settled { taken.value }
+                    _ = try await stableValue { taken.value }
                     let receiver = Task { try await connection.receive() }
                     server.gate.open()
                     try await expectError(.closed, from: "the send that waited") { try await sender.value }

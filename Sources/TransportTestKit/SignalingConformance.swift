@@ -206,7 +206,7 @@ public enum SignalingConformance {
                 "signaling.end.01",
                 "receive() returns nil after the other side's close handshake; closeReason has its code and reason"
             ) {
-                try await subject.withConnection(.closes(SignalingClose(code: 4001, reason: "später"))) {
+                try await subject.withConnection(.close(SignalingClose(code: 4001, reason: "später"))) {
                     connection, _ in
                     try await connection.send(text: "go")
                     let text = try await connection.receiveText()
@@ -224,7 +224,7 @@ public enum SignalingConformance {
             ConformanceClause(
                 "signaling.end.02", "an end without a close frame throws .closed from receive() and send()"
             ) {
-                try await subject.withConnection(.breaks) { connection, _ in
+                try await subject.withConnection(.reset) { connection, _ in
                     try await connection.send(text: "go")
                     try await expectError(.closed, from: "receive") { try await connection.receive() }
                     try await expectError(.closed, from: "send") { try await connection.send(text: "late") }

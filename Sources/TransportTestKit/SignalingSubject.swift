@@ -84,11 +84,11 @@ public enum SignalingServerBehaviour: Sendable {
     /// Sends the numbers from 0, as text, then echoes.
     case numbers(Int)
     /// Waits for one message, sends it back, and closes with this code and reason.
-    case closes(SignalingClose)
+    case close(SignalingClose)
     /// Waits for one message, and ends without a close frame.
-    case breaks
+    case reset
     /// Takes nothing but what its buffers hold until `resume()` is called, then echoes.
-    case stalls
+    case stall
 }
 
 /// The server's side of a clause.
@@ -122,13 +122,13 @@ extension SignalingSubject {
             case .echo: break
             case .numbers(let count):
                 for number in 0..<count { try connection.send(text: String(number)) }
-            case .closes(let close):
+            case .close(let close):
                 if let message = try connection.readMessage() { try connection.send(message) }
                 try connection.send(.close(close.code, close.reason))
-            case .breaks:
+            case .reset:
                 _ = try connection.readMessage()
                 return connection.reset()
-            case .stalls: connection.gate.pass()
+            case .stall: connection.gate.wait()
             }
             try connection.echo(reporting: false)
         }
@@ -148,7 +148,7 @@ extension SignalingSubject {
     }
 
     /// Returns the subject's silent endpoint, or the kit's own black hole in place of the subject's front.
-    func startSilence() async throws -> SignalingFront {
+    func makeSilentEndpoint() async throws -> SignalingFront {
         if let silentEndpoint { return try await silentEndpoint() }
         let hole = try BlackHole()
         let front = try await front(hole.port)

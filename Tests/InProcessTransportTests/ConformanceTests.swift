@@ -97,13 +97,13 @@ struct InProcessTestServer: SignalingTestServer {
         case .echo: break
         case .numbers(let count):
             for number in 0..<count { try await connection.send(.text(Payload(String(number)))) }
-        case .closes(let close):
+        case .close(let close):
             if let message = try await connection.receive() { try await connection.send(message) }
             return await connection.close(close, within: .seconds(1))
-        case .breaks:
+        case .reset:
             _ = try await connection.receive()
             return connection.abort()
-        case .stalls: for await _ in gate {}
+        case .stall: for await _ in gate {}
         }
         while let message = try await connection.receive() { try await connection.send(message) }
     }

@@ -59,13 +59,13 @@ final class FrameServer: SignalingTestServer {
         case .echo: break
         case .numbers(let count):
             for number in 0..<count { try await connection.send(.text(Payload(String(number)))) }
-        case .closes(let reason):
+        case .close(let reason):
             if let message = try await connection.receive() { try await connection.send(message) }
             return await connection.close(reason, within: .seconds(1))
-        case .breaks:
+        case .reset:
             _ = try await connection.receive()
             return
-        case .stalls: for await _ in gate {}
+        case .stall: for await _ in gate {}
         }
         while let message = try await connection.receive() { try await connection.send(message) }
     }
