@@ -13,7 +13,7 @@ final class InProcessChannel {
     /// Whether either side has requested to close the channel.
     var isEnded = false
     var isReceiving = true
-    var owesWritable = false
+    var mustReportWritable = false
     var isPumpScheduled = false
     var queue: Deque<(Payload, isText: Bool)> = []
     var buffered = 0

@@ -214,7 +214,7 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
         }
         let cost = bytes.count + InProcessChannel.overhead
         guard channel.buffered == 0 || channel.buffered + cost <= max(configuration.sendHighWaterMark, 1) else {
-            channel.owesWritable = true
+            channel.mustReportWritable = true
             throw TransportError(
                 .wouldBlock, "the channel's buffer is full: wait for channelWritable", isRetryable: true)
         }
@@ -249,8 +249,8 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
                 }
             }
         }
-        if channel.owesWritable, channel.buffered <= configuration.sendHighWaterMark / 2 {
-            channel.owesWritable = false
+        if channel.mustReportWritable, channel.buffered <= configuration.sendHighWaterMark / 2 {
+            channel.mustReportWritable = false
             emit(.channelWritable(channel.id))
         }
         // Once the other end has closed the channel, nobody is left to read the rest.
@@ -316,14 +316,14 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
         leftovers = channels.values.filter { !$0.queue.isEmpty }.sorted { $0.id.rawValue < $1.id.rawValue }
         end()
         network.loop.execute { [self] in
-            for channel in leftovers { peer?.takeLast(of: channel) }
+            for channel in leftovers { peer?.receiveRemaining(of: channel) }
             leftovers = []
             peer?.end()
         }
     }
 
     /// Takes over the messages that the other side sent before it closed, as far as they are read.
-    private func takeLast(of channel: InProcessChannel) {
+    private func receiveRemaining(of channel: InProcessChannel) {
         while !isClosed, let match = channel.partner, match.isReceiving, !match.isEnded,
             let (payload, isText) = channel.next()
         {

@@ -80,7 +80,7 @@ package final class NetworkMonitor: @unchecked Sendable {
         guard timer == nil else { return }
         descriptor = CLinux_netlink_open()
         if descriptor >= 0 {
-            watch = try? loop.watch(descriptor, for: .readable) { [weak self] _ in self?.messagesCame() }
+            watch = try? loop.watch(descriptor, for: .readable) { [weak self] _ in self?.messagesArrived() }
         }
         watchClock()
         last = look()
@@ -113,17 +113,17 @@ package final class NetworkMonitor: @unchecked Sendable {
 
     private func clockJumped() {
         CLinux_clock_jumps_rearm(jumps.descriptor)
-        lookAtClock()
+        checkClock()
     }
 
-    private func lookAtClock() {
+    private func checkClock() {
         let slept = sleptUntilNow()
         let sleep = slept - lastSlept
         lastSlept = slept
         if sleep >= Self.shortestSleep { onWake(sleep) }
     }
 
-    private func messagesCame() {
+    private func messagesArrived() {
         CLinux_netlink_drain(descriptor)
         guard !isSettling else { return }
         isSettling = true
@@ -132,12 +132,12 @@ package final class NetworkMonitor: @unchecked Sendable {
 
     private func wait(_ time: Duration) {
         timer?.cancel()
-        timer = loop.schedule(after: time) { [weak self] in self?.lookAgain() }
+        timer = loop.schedule(after: time) { [weak self] in self?.checkNetwork() }
     }
 
-    private func lookAgain() {
+    private func checkNetwork() {
         isSettling = false
-        lookAtClock()
+        checkClock()
         wait(hasMessages ? interval.watched : interval.blind)
         let now = look()
         guard now != last else { return }

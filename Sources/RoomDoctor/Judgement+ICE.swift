@@ -12,7 +12,7 @@ extension Judgement {
             return warning("is not there: its machine says that the port is closed", cure: "check its address and port")
         case .failure(.timedOut):
             return warning("did not answer", cure: "check its address, and that UDP to it is let through")
-        case .failure(.failed(let why)): return warning("cannot be used: \(why)", cure: "check its address")
+        case .failure(.failed(let reason)): return warning("cannot be used: \(reason)", cure: "check its address")
         }
     }
 
@@ -67,8 +67,8 @@ extension Judgement {
             let protocolName = isTLS || url.lowercased().hasSuffix("transport=tcp") ? "TCP" : "UDP"
             return problem(
                 "did not answer in time", cure: "check its address, and that \(protocolName) to it is let through")
-        case .failed(.failed(let why)):
-            return problem("cannot be used: \(why)", cure: "check its address and transport")
+        case .failed(.failed(let reason)):
+            return problem("cannot be used: \(reason)", cure: "check its address and transport")
         }
     }
 

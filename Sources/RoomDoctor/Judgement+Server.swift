@@ -35,9 +35,9 @@ extension Judgement {
             Finding(
                 "port", .problem, "\(host), port \(port), did not answer in time",
                 cure: "check the address, and that firewalls let TCP to port \(port) through")
-        case .failed(let why)?:
+        case .failed(let reason)?:
             Finding(
-                "port", .problem, "\(host), port \(port), cannot be reached: \(why)",
+                "port", .problem, "\(host), port \(port), cannot be reached: \(reason)",
                 cure: "check the address, and this machine's routes (ip route)")
         case nil: Finding("port", .problem, "\(host) has no address")
         }
@@ -49,9 +49,9 @@ extension Judgement {
             Finding(
                 "tls", .problem, "\(host), port \(port), took the connection and did not answer TLS in time",
                 cure: "if what listens there speaks no TLS, write ws:// in --server; else look at it: it may hang")
-        case .failed(let why)?:
+        case .failed(let reason)?:
             Finding(
-                "tls", .problem, "TLS with \(host), port \(port), failed: \(why)",
+                "tls", .problem, "TLS with \(host), port \(port), failed: \(reason)",
                 cure: "if what listens there speaks no TLS, write ws:// in --server")
         case .refused?, nil:
             Finding(
@@ -97,9 +97,9 @@ extension Judgement {
                 "the certificate is not for \(host), but for "
                     + "\(certificate.names.isEmpty ? "nobody" : certificate.names)",
                 cure: "write a name in --server that the certificate has, or get a certificate for \(host)")
-        case .untrusted(let why):
+        case .untrusted(let reason):
             return problem(
-                "the certificate of \(host) is not trusted: \(why) (its issuer: \(certificate.issuer))",
+                "the certificate of \(host) is not trusted: \(reason) (its issuer: \(certificate.issuer))",
                 cure: "name its authority with --tls-authorities FILE, or get a certificate of a public authority")
         }
     }

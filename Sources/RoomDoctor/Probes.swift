@@ -26,7 +26,7 @@ package enum Probes {
             return nil
         } catch {
             switch error {
-            case .failed(let why): return why
+            case .failed(let reason): return reason
             case .refused: return "it was refused"
             case .timedOut: return "it was lost"
             }

@@ -56,7 +56,7 @@ final class BareConnections<Transport: PeerTransport>: Sendable {
         Task {
             // The offerer notices that this one does not open, and says so.
             do { try await subject.start(isOfferer: false) } catch {
-                output.complain("bench-peer: connection \(signal.index): \(error)")
+                output.printError("bench-peer: connection \(signal.index): \(error)")
             }
         }
     }

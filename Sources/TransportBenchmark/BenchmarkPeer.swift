@@ -9,11 +9,11 @@ package struct BenchmarkPeer: Sendable {
     /// Where answers and complaints go.
     package struct Output: Sendable {
         package var line: @Sendable (JSONLine) -> Void
-        package var complain: @Sendable (String) -> Void
+        package var printError: @Sendable (String) -> Void
 
-        package init(line: @escaping @Sendable (JSONLine) -> Void, complain: @escaping @Sendable (String) -> Void) {
+        package init(line: @escaping @Sendable (JSONLine) -> Void, printError: @escaping @Sendable (String) -> Void) {
             self.line = line
-            self.complain = complain
+            self.printError = printError
         }
     }
 
@@ -99,7 +99,7 @@ extension BenchmarkEnd {
             case "cut": setPath(false)
             case "restore": setPath(true)
             case "talk": await talk.start()
-            case "arm": talk.arm()
+            case "arm": talk.resetFirstArrival()
             case "first":
                 answer = JSONLine(event: "first")
                 answer.add("at", await talk.firstArrival().seconds, digits: 9)
@@ -110,11 +110,11 @@ extension BenchmarkEnd {
                 let sent = try await talk.stop()
                 answer = JSONLine(event: "talked")
                 answer.add("sent", sent)
-            case "books":
-                let books = talk.books(of: count)
-                answer = JSONLine(event: "books")
-                answer.add("lost", books.lost)
-                answer.add("duplicated", books.duplicated)
+            case "losses":
+                let losses = talk.losses(of: count)
+                answer = JSONLine(event: "losses")
+                answer.add("lost", losses.lost)
+                answer.add("duplicated", losses.duplicated)
             default: return
             }
             output.line(answer)

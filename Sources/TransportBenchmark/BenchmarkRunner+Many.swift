@@ -4,7 +4,7 @@ internal import TransportPluginAPI
 extension BenchmarkRunner {
     /// Measures 100 and then 1,000 further connections in each process: the time to open each, one after the other, the
     /// memory, and the CPU time while idle. Stops earlier when the machine has no more resources.
-    func many(_ subject: Subject, _ tell: (String) -> Void) async throws -> [Measured] {
+    func measureManyConnections(_ subject: Subject, _ report: (String) -> Void) async throws -> [Measured] {
         let pair = try await BenchmarkPair(subject, options: childOptions)
         defer { pair.stop() }
         _ = try await pair.waitUntilOpen()
@@ -16,7 +16,7 @@ extension BenchmarkRunner {
         for target in [100, 1000] where stoppedBy == nil {
             while opened < target, stoppedBy == nil {
                 let goal = min(target, opened + 100)
-                tell("many: \(opened) of \(target) connections")
+                report("many: \(opened) of \(target) connections")
                 let answer = try await pair.a.ask("opened", within: .seconds(300)) { line in
                     line.add("do", "open")
                     // The first one is there already.
@@ -26,9 +26,9 @@ extension BenchmarkRunner {
                 seconds += answer.number("seconds")
                 stoppedBy = answer["stoppedBy"] as? String
             }
-            if let stoppedBy { tell("many: no more than \(opened) connections: \(stoppedBy)") }
+            if let stoppedBy { report("many: no more than \(opened) connections: \(stoppedBy)") }
             guard opened > 0 else { break }
-            tell("many: \(opened) connections, idle")
+            report("many: \(opened) connections, idle")
             // Work that opening them left behind is not idling.
             try await Task.sleep(for: .seconds(2))
             let after = try await pair.both("usage") { $0.add("do", "usage") }

@@ -12,13 +12,13 @@ extension BenchmarkRunner {
 
     /// Measures the return of a server that was killed and lost its state: from when it listens until a participant is
     /// in the room again.
-    func reconnect(_ subject: Subject, _ tell: (String) -> Void) async throws -> [Measured] {
+    func measureReconnects(_ subject: Subject, _ report: (String) -> Void) async throws -> [Measured] {
         let pair = try await BenchmarkPair(subject, options: childOptions)
         defer { pair.stop() }
         _ = try await pair.waitUntilOpen()
         var measured: [Measured] = []
         for seconds in [0.2, 2, 5] {
-            tell("reconnect, down \(seconds) s, 10 times")
+            report("reconnect, down \(seconds) s, 10 times")
             var times: [Double] = []
             while times.count < 20 {
                 // Each outage is independent: the backoff starts anew after a connection that held for 5 s.
@@ -39,34 +39,34 @@ extension BenchmarkRunner {
     /// outage until data arrives in both directions and both are back in the room, and whether each message arrived
     /// once. The path is cut inside of the processes, in their ICE agents, so that no privilege is needed. Where it
     /// cannot be cut, only the server goes away.
-    func recovery(_ subject: Subject, _ tell: (String) -> Void) async throws -> [Measured] {
+    func measureRecovery(_ subject: Subject, _ report: (String) -> Void) async throws -> [Measured] {
         var outages = [Outage(name: "recovery, server down 2 s", seconds: 2, server: true)]
         if subject.canCutPath {
             outages.insert(Outage(name: "recovery, path silent 3 s", seconds: 3, path: true), at: 0)
             outages.append(Outage(name: "recovery, path and server away 3 s", seconds: 3, path: true, server: true))
         } else {
-            tell("recovery: \(subject.peer) has no ICE agent whose path could be cut; the server only")
+            report("recovery: \(subject.peer) has no ICE agent whose path could be cut; the server only")
         }
         let pair = try await BenchmarkPair(subject, options: childOptions, canCutPath: subject.canCutPath)
         defer { pair.stop() }
         _ = try await pair.waitUntilOpen()
         var measured: [Measured] = []
         for outage in outages {
-            tell("\(outage.name), 3 times")
+            report("\(outage.name), 3 times")
             _ = try await pair.both("ok") { $0.add("do", "talk") }
             for _ in 0..<3 {
                 // Each outage is independent: the backoff starts anew after a connection that held for 5 s.
                 try await Task.sleep(for: outage.server ? .milliseconds(5500) : .seconds(1))
-                measured.append(Measured(outage.name, try await suffer(outage, pair)))
+                measured.append(Measured(outage.name, try await measure(outage, pair)))
             }
             let sent = try await pair.both("talked") { $0.add("do", "stopTalking") }.map { $0.number("sent") }
             let books = [
-                try await pair.a.ask("books") { line in
-                    line.add("do", "books")
+                try await pair.a.ask("losses") { line in
+                    line.add("do", "losses")
                     line.add("count", Int(sent[1]))
                 },
-                try await pair.b.ask("books") { line in
-                    line.add("do", "books")
+                try await pair.b.ask("losses") { line in
+                    line.add("do", "losses")
                     line.add("count", Int(sent[0]))
                 },
             ]
@@ -81,7 +81,7 @@ extension BenchmarkRunner {
         return measured
     }
 
-    private func suffer(_ outage: Outage, _ pair: BenchmarkPair) async throws -> [String: Double] {
+    private func measure(_ outage: Outage, _ pair: BenchmarkPair) async throws -> [String: Double] {
         // On a path that stays up, the longest silence counts from before the outage; on a cut one, first data after
         // it.
         if !outage.path { _ = try await pair.both("ok") { $0.add("do", "arm") } }

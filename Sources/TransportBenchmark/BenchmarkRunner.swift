@@ -87,11 +87,11 @@ package struct BenchmarkRunner: Sendable {
             }
         }
         for round in 1...max(1, rounds) {
-            func tell(_ what: String) { progress("round \(round) of \(rounds): \(what)") }
+            func report(_ step: String) { progress("round \(round) of \(rounds): \(step)") }
             func attempt(_ subject: String, _ body: () async throws -> Void) async throws {
                 guard !failures.contains(where: { $0.subject == subject }) else { return }
                 func failed(_ reason: String) {
-                    tell("\(subject) failed: \(reason)")
+                    report("\(subject) failed: \(reason)")
                     failures.append(.init(subject: subject, reason: reason))
                 }
                 do {
@@ -106,27 +106,27 @@ package struct BenchmarkRunner: Sendable {
                 let server = try await SignalingEcho()
                 defer { server.stop() }
                 if let reference, case let client = reference + "-websocket", access(client, X_OK) == 0 {
-                    tell("signaling: \(BenchmarkReport.reference)")
+                    report("signaling: \(BenchmarkReport.reference)")
                     record(BenchmarkReport.reference, "", "", try await server.measure(client, ["\(seconds)"]))
                 }
                 for name in Set(subjects.map(\.signaling)).sorted() where !name.isEmpty {
                     for isOnLoop in [false, true] {
                         let subject = isOnLoop ? "\(name) on its loop" : name
                         try await attempt(subject) {
-                            tell("signaling: \(subject)")
+                            report("signaling: \(subject)")
                             record(subject, name, "", try await signaling(name, server, onLoop: isOnLoop))
                         }
                     }
                 }
             }
             if let reference {
-                tell(BenchmarkReport.reference)
+                report(BenchmarkReport.reference)
                 record(BenchmarkReport.reference, "", "", try runReference(reference))
             }
             for subject in subjects {
                 try await attempt(subject.name) {
                     try await run(subject, isFirst: round == 1) {
-                        tell("\(subject.name): \($0)")
+                        report("\(subject.name): \($0)")
                     } record: {
                         record(subject.name, subject.signaling, subject.peer, $0)
                     }
@@ -139,10 +139,10 @@ package struct BenchmarkRunner: Sendable {
     // MARK: One round of one subject
 
     private func run(
-        _ subject: Subject, isFirst: Bool, _ tell: (String) -> Void, record: ([Measured]) -> Void
+        _ subject: Subject, isFirst: Bool, _ report: (String) -> Void, record: ([Measured]) -> Void
     ) async throws {
         if scenarios.contains(.connect), !subject.isBare {
-            tell("connect")
+            report("connect")
             var samples: [Double] = []
             for _ in 0..<5 {
                 let pair = try await BenchmarkPair(subject, options: childOptions)
@@ -155,28 +155,30 @@ package struct BenchmarkRunner: Sendable {
             ])
         }
         // Takes minutes and has 20 samples of its own: once is enough.
-        if scenarios.contains(.reconnect), !subject.isBare, isFirst { record(try await reconnect(subject, tell)) }
-        if scenarios.contains(.recovery), !subject.isBare { record(try await recovery(subject, tell)) }
-        if scenarios.contains(.many), subject.isBare { record(try await many(subject, tell)) }
+        if scenarios.contains(.reconnect), !subject.isBare, isFirst {
+            record(try await measureReconnects(subject, report))
+        }
+        if scenarios.contains(.recovery), !subject.isBare { record(try await measureRecovery(subject, report)) }
+        if scenarios.contains(.many), subject.isBare { record(try await measureManyConnections(subject, report)) }
         guard !Set(scenarios).isDisjoint(with: [.rtt, .throughput, .small]) else { return }
         let pair = try await BenchmarkPair(subject, options: childOptions)
         defer { pair.stop() }
         _ = try await pair.waitUntilOpen()
         if scenarios.contains(.rtt) {
             for receiver in BenchmarkReceiver.allCases {
-                tell(receiver.scenario)
+                report(receiver.scenario)
                 record([try await roundTrips(pair, receiver)])
             }
         }
         if scenarios.contains(.throughput) {
             for size in [16_384, 65_536] {
                 let name = "throughput \(size / 1024) KiB"
-                tell(name)
+                report(name)
                 record([Measured(name, try await flood(pair, size: size))])
             }
         }
         if scenarios.contains(.small) {
-            tell("small 64 B")
+            report("small 64 B")
             record([Measured("small 64 B", try await flood(pair, size: 64))])
         }
     }

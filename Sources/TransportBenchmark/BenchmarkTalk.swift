@@ -3,11 +3,11 @@ package import TransportPluginAPI
 /// Numbered messages at a steady pace through outages, and the record of those of the other side.
 package final class BenchmarkTalk: Sendable {
     private struct State {
-        var book = SequenceBook()
+        var record = SequenceRecord()
         var sent = 0
         var lastArrival = Timestamp.now()
         var longestSilence = Duration.zero
-        /// The first arrival since `arm`.
+        /// The first arrival since `resetFirstArrival`.
         var first: Timestamp?
         var waiting: CheckedContinuation<Timestamp, Never>?
         var sender: Task<Void, any Error>?
@@ -29,7 +29,7 @@ package final class BenchmarkTalk: Sendable {
             let number = Int(truncatingIfNeeded: bytes.loadUnaligned(as: UInt64.self))
             let now = Timestamp.now()
             let waiting = state.withLock { state -> CheckedContinuation<Timestamp, Never>? in
-                state.book.received(number)
+                state.record.received(number)
                 state.longestSilence = max(state.longestSilence, now - state.lastArrival)
                 state.lastArrival = now
                 guard state.first == nil else { return nil }
@@ -57,14 +57,14 @@ package final class BenchmarkTalk: Sendable {
     }
 
     /// Makes the next arrival the first, and starts the longest silence with the current one.
-    package func arm() {
+    package func resetFirstArrival() {
         state.withLock { state in
             state.first = nil
             state.longestSilence = .zero
         }
     }
 
-    /// Returns the time of the first message since `arm`, waiting for it.
+    /// Returns the time of the first message since `resetFirstArrival`, waiting for it.
     package func firstArrival() async -> Timestamp {
         await withCheckedContinuation { continuation in
             let first = state.withLock { state -> Timestamp? in
@@ -94,7 +94,7 @@ package final class BenchmarkTalk: Sendable {
     }
 
     /// Returns how many of the `sent` messages of the other side were lost or duplicated.
-    package func books(of sent: Int) -> (lost: Int, duplicated: Int) {
-        state.withLock { ($0.book.lost(of: sent), $0.book.duplicated) }
+    package func losses(of sent: Int) -> (lost: Int, duplicated: Int) {
+        state.withLock { ($0.record.lost(of: sent), $0.record.duplicated) }
     }
 }

@@ -84,7 +84,7 @@ private final class EchoConnection {
             let count = recv(descriptor, input + end, min(256 << 10, Self.capacity - end), 0)
             guard count > 0 || count < 0 && errno == EAGAIN else { return false }
             end += max(0, count)
-            guard isOpen || shakeHands() else { return true }
+            guard isOpen || readHandshake() else { return true }
             echo()
             guard write() else { return false }
         }
@@ -101,7 +101,7 @@ private final class EchoConnection {
         return true
     }
 
-    private func shakeHands() -> Bool {
+    private func readHandshake() -> Bool {
         var bytes = UnsafeRawBufferPointer(start: input, count: end)
         guard let request = try? head.take(&bytes), let handshake = try? ServerHandshake(request) else {
             end = 0

@@ -10,8 +10,8 @@ extension BenchmarkReport {
 struct HTMLReport {
     let report: BenchmarkReport
 
-    /// A chapter of the page: its scenarios, and the drawn metrics.
-    private struct Chapter {
+    /// A section of the page: its scenarios, and the drawn metrics.
+    private struct Section {
         var title: String
         var introduction: String
         var metrics: [String]
@@ -19,35 +19,35 @@ struct HTMLReport {
         var scenarios: [String]
     }
 
-    private static let chapters = [
-        Chapter(
+    private static let sections = [
+        Section(
             title: "Connecting", introduction: "From both being in the room until the channel between them is open.",
             metrics: ["open_ms"], scenarios: ["connect"]),
-        Chapter(
+        Section(
             title: "Latency",
             introduction:
                 "64-byte round trips, one at a time: received in the handler on the loop, from the async "
                 + "sequence by a task of the pool, and by one that prefers the loop.",
             metrics: ["p50_us", "p99_us", "cpu_us_msg"], scenarios: ["rtt"]),
-        Chapter(
+        Section(
             title: "Throughput", introduction: "One direction, as fast as it goes, on a reliable channel.",
             metrics: ["MB_s", "cpu_s_GB", "process_MB", "lost"], scenarios: ["throughput"]),
-        Chapter(
+        Section(
             title: "Small messages", introduction: "The same with messages of 64 bytes.",
             metrics: ["msg_s", "cpu_us_msg", "process_MB", "lost"], scenarios: ["small"]),
-        Chapter(
+        Section(
             title: "Signaling",
             introduction:
                 "One WebSocket against an echo server: round trips one at a time, and the rate with 100 "
                 + "messages in flight.",
             metrics: ["p50_us", "p99_us", "msg_s", "cpu_us_msg"], scenarios: ["signaling"]),
-        Chapter(
+        Section(
             title: "Outages",
             introduction:
                 "The lost part comes back, and the clock starts then. Each dot is one outage. Messages flow in "
                 + "both directions all the time, and each has to arrive once.",
             metrics: ["data_ms", "rejoin_ms", "gap_ms", "lost", "duplicated"], scenarios: ["recovery", "reconnect"]),
-        Chapter(
+        Section(
             title: "Many connections",
             introduction: "Further connections of one process, opened one after the other, then left alone.",
             metrics: ["connections", "each_ms", "memory_MB", "idle_percent"], scenarios: ["many"]),
@@ -74,7 +74,7 @@ struct HTMLReport {
         \(failures)
         \(highlights)
         \(legend)
-        \(Self.chapters.map(chapter).joined())
+        \(Self.sections.map(section).joined())
         \(figures)
         </main>
         <footer>
@@ -157,9 +157,9 @@ struct HTMLReport {
 
     // MARK: Chapters
 
-    private func chapter(_ chapter: Chapter) -> String {
+    private func section(_ section: Section) -> String {
         let scenarios = report.scenarios.filter { name in
-            chapter.scenarios.contains { name.prefix { $0.isLetter } == $0 }
+            section.scenarios.contains { name.prefix { $0.isLetter } == $0 }
         }
         guard !scenarios.isEmpty else { return "" }
         var parts = ""
@@ -175,7 +175,7 @@ struct HTMLReport {
                         + "logarithmic</span></figcaption>\(LatencyChart(curves: curves).svg)</figure>")
             }
             var none: [String] = []
-            for name in chapter.metrics {
+            for name in section.metrics {
                 guard let metric = BenchmarkMetric.all.first(where: { $0.name == name }) else { continue }
                 let values = rows.compactMap(metric.value(in:))
                 if metric.isCount, !values.isEmpty, values.allSatisfy({ $0 == 0 }) {
@@ -191,7 +191,7 @@ struct HTMLReport {
             }
             parts += "<h3>\(Self.escape(scenario))</h3><div class=\"panels\">\(panels.joined(separator: "\n"))</div>"
         }
-        return "<section><h2>\(chapter.title)</h2><p>\(chapter.introduction)</p>\(parts)</section>\n"
+        return "<section><h2>\(section.title)</h2><p>\(section.introduction)</p>\(parts)</section>\n"
     }
 
     private func panel(_ metric: BenchmarkMetric, _ rows: [BenchmarkReport.Result]) -> String? {

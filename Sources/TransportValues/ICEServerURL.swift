@@ -35,8 +35,8 @@ public struct ICEServerURL: Sendable, Hashable {
 
     /// Parses a URL. Throws `.invalidArgument`, naming the URL.
     public init(_ text: String) throws(TransportError) {
-        func unusable(_ why: String) -> TransportError {
-            TransportError(.invalidArgument, "the ICE server URL '\(Self.shown(text))' cannot be used: \(why)")
+        func unusable(_ reason: String) -> TransportError {
+            TransportError(.invalidArgument, "the ICE server URL '\(Self.shown(text))' cannot be used: \(reason)")
         }
         guard text.utf8.count <= 512, text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
             throw unusable("it has blanks, control or non-ASCII characters, or is too long")

@@ -44,7 +44,7 @@ extension SignalingEndpoint {
             } catch {
                 throw TransportError(
                     .invalidArgument,
-                    "'\(SignalingEndpoint.redacted(url))' is no proxy: \(error.why); "
+                    "'\(SignalingEndpoint.redacted(url))' is no proxy: \(error.reason); "
                         + "write http://host:port or http://user:password@host:port"
                 )
             }

@@ -14,8 +14,8 @@ struct URLText {
 
     /// The reason why a text is not such a URL.
     struct Malformed: Error {
-        var why: String
-        init(_ why: String) { self.why = why }
+        var reason: String
+        init(_ reason: String) { self.reason = reason }
     }
 
     init(_ text: String) throws(Malformed) {
@@ -139,6 +139,6 @@ extension SignalingEndpoint {
             return SignalingEndpoint(
                 isSecure: isSecure, host: try parts.plainHost(), port: parts.port ?? (isSecure ? 443 : 80),
                 path: parts.rest.hasPrefix("/") ? String(parts.rest) : "/\(parts.rest)")
-        } catch { throw invalid(error.why) }
+        } catch { throw invalid(error.reason) }
     }
 }

@@ -77,7 +77,7 @@ struct BenchCommand: AsyncParsableCommand {
             BenchTable.print(results)
             if let json { try write(results.json(), to: json) }
             if let report { try write(results.html(), to: report) }
-            for failure in results.failures ?? [] { Output.complain("room: \(failure.subject): \(failure.reason)") }
+            for failure in results.failures ?? [] { Output.printError("room: \(failure.subject): \(failure.reason)") }
             let isWorse = baseline.map { compare($0, results) } ?? false
             if isWorse || results.failures?.isEmpty == false { throw ExitStatus.checkFailed }
         } catch let error as BenchmarkError {
@@ -102,7 +102,7 @@ struct BenchCommand: AsyncParsableCommand {
         }
         let runner = BenchmarkRunner(
             subjects: subjects, scenarios: scenarios, seconds: duration, rounds: rounds, reference: reference,
-            childOptions: common.configFile.map { ["--config", $0] } ?? [], progress: { Output.complain("… \($0)") })
+            childOptions: common.configFile.map { ["--config", $0] } ?? [], progress: { Output.printError("… \($0)") })
         let machine = BenchmarkReport.Machine.current(busyLoopBeside: busy)
         let began = Date()
         let spinner = busy ? BusyLoop() : nil
@@ -158,7 +158,7 @@ struct BenchCommand: AsyncParsableCommand {
             "\(comparison.judged) figures compared with \(name): \(comparison.worse.count) worse, "
             + "\(comparison.better.count) better, \(comparison.missing.count) missing"
         Output.line(Output.coloured(sum, comparison.passes ? Output.green : Output.red))
-        if comparison.judged == 0 { Output.complain("room: nothing in this run can be compared with \(name)") }
+        if comparison.judged == 0 { Output.printError("room: nothing in this run can be compared with \(name)") }
         return !comparison.passes
     }
 }

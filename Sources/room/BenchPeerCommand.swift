@@ -32,7 +32,7 @@ struct BenchPeerCommand: AsyncParsableCommand {
         let configuration = try transport.configuration(settings, common)
         let faults = faultInjection ? ICEFaultControl() : nil
         let registry = try Backends.registry(faults: faults, plugins: settings.strings("plugins"))
-        let peer = BenchmarkPeer(output: .init(line: { Output.line($0) }, complain: { Output.complain($0) }))
+        let peer = BenchmarkPeer(output: .init(line: { Output.line($0) }, printError: { Output.printError($0) }))
         if bare {
             let plugin = try registry.peerPlugin(named: configuration.peer.name)
             let transport = try plugin.make(

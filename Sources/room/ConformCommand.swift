@@ -63,7 +63,7 @@ struct ConformCommand: AsyncParsableCommand {
         let isFile = subject.contains("/") || subject.hasSuffix(".so")
         if isFile {
             registry = TransportRegistry()
-            try PluginLoader.load(subject, into: &registry)
+            try Backends.load(subject, into: &registry)
             guard !registry.signaling.isEmpty || !registry.peer.isEmpty else {
                 throw CommandError(.unavailable, "the plugin \(subject) registers no backend")
             }
@@ -161,12 +161,12 @@ private struct ConformanceReport {
     /// Runs the clauses. `hint` says what may be wrong where nothing works at all.
     mutating func run(_ clauses: [ConformanceClause], of name: String, kind: String, hint: String) async {
         guard !clauses.isEmpty else { return }
-        let run = await ConformanceRun(clauses) { tell($0, name, kind) }
+        let run = await ConformanceRun(clauses) { report(-e, name, kind) }
         if run.hasFailed { hasFailed = true }
         summarize(run, name, kind, run.notRun > 0 ? hint : nil)
     }
 
-    private func tell(_ result: ConformanceRun.Result, _ name: String, _ kind: String) {
+    private func report(_ result: ConformanceRun.Result, _ name: String, _ kind: String) {
         let (clause, outcome) = (result.clause, result.outcome)
         if json {
             var line = JSONLine(event: "clause")

@@ -166,8 +166,9 @@ struct TransportOptions: ParsableArguments {
             try settings.iceServers(checksURLs: checksICEServers)
             + iceServer.map { url in
                 let server = ICEServer(urls: [url])
-                if checksICEServers, let why = server.fault {
-                    throw CommandError(.usage, "--ice-server: \(why); credentials can stand in the configuration file")
+                if checksICEServers, let reason = server.fault {
+                    throw CommandError(
+                        .usage, "--ice-server: \(reason); credentials can stand in the configuration file")
                 }
                 return server
             }

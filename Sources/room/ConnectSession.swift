@@ -22,8 +22,8 @@ struct ConnectSession: Sendable {
     private let changes = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
 
     /// How long `--leave-at-eof` waits for acknowledgements.
-    private static let patience = Duration.seconds(30)
-    private static let connectionPatience = Duration.seconds(5)
+    private static let leaveTimeout = Duration.seconds(30)
+    private static let connectionTimeout = Duration.seconds(5)
 
     private struct Counts {
         /// The numbers of accepted send commands, and of refused lines and commands.
@@ -69,11 +69,11 @@ struct ConnectSession: Sendable {
             group.addTask { .ended(await printEvents()) }
             group.addTask { await stop(stops) }
             group.addTask {
-                await take(inputs)
+                await perform(inputs)
                 return .nothing
             }
             group.addTask {
-                for await _ in pressure { await holdBack(output.isFull) }
+                for await _ in pressure { await setMessagesPaused(output.isFull) }
                 return .nothing
             }
             if let terminal = reporter.terminal {
@@ -101,7 +101,7 @@ struct ConnectSession: Sendable {
         reporter.left(error)
         if status != .done { return status }
         if error != nil { return .refused }
-        return leaveAtEOF ? sum() : .done
+        return leaveAtEOF ? summarize() : .done
     }
 
     // MARK: Output
@@ -110,8 +110,8 @@ struct ConnectSession: Sendable {
 
     /// Stops taking messages from the room while the output is full. The room holds senders back in turn; its loop
     /// continues.
-    private func holdBack(_ isFull: Bool) async {
-        if isFull { await room.clearMessageHandler() } else { await printMessages() }
+    private func setMessagesPaused(_ isPaused: Bool) async {
+        if isPaused { await room.clearMessageHandler() } else { await printMessages() }
     }
 
     /// Prints events until the end. Returns nil when this command left the room.
@@ -135,14 +135,14 @@ struct ConnectSession: Sendable {
         return nil
     }
 
-    private func sum() -> ExitStatus {
+    private func summarize() -> ExitStatus {
         let counts = counts.withLock { $0 }
         guard counts.refused + counts.undelivered > 0 else { return .done }
         let what = json ? "commands" : "lines"
         if counts.refused > 0 {
-            Output.complain("room: \(counts.refused) of \(counts.accepted + counts.refused) \(what) were not sent")
+            Output.printError("room: \(counts.refused) of \(counts.accepted + counts.refused) \(what) were not sent")
         }
-        if counts.undelivered > 0 { Output.complain("room: \(counts.undelivered) messages were not delivered") }
+        if counts.undelivered > 0 { Output.printError("room: \(counts.undelivered) messages were not delivered") }
         return .undelivered
     }
 
@@ -165,7 +165,7 @@ struct ConnectSession: Sendable {
     // MARK: Input
 
     /// Performs the input line by line, until it ends or the room is left.
-    private func take(_ inputs: AsyncStream<Input>) async {
+    private func perform(_ inputs: AsyncStream<Input>) async {
         for await input in inputs {
             switch input {
             case .line(let line, let done):
@@ -183,7 +183,7 @@ struct ConnectSession: Sendable {
                 done.signal()
             case .end:
                 guard leaveAtEOF else { continue }
-                return await room.leave(within: Self.patience)
+                return await room.leave(within: Self.leaveTimeout)
             }
         }
     }
@@ -297,7 +297,7 @@ struct ConnectSession: Sendable {
         guard !room.participants.isEmpty, !counts.withLock({ $0.hasConnected }) else { return false }
         let isLate = Locked(false)
         let alarm = Task { [changes] in
-            try await Task.sleep(for: Self.connectionPatience)
+            try await Task.sleep(for: Self.connectionTimeout)
             isLate.withLock { $0 = true }
             changes.continuation.yield()
         }

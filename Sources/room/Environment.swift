@@ -55,7 +55,7 @@ enum Environment {
             return !hasWarned
         }
         guard isFirst else { return }
-        for warning in warnings(variables) { Output.complain("room: warning: \(warning)") }
+        for warning in warnings(variables) { Output.printError("room: warning: \(warning)") }
     }
 
     static func warnings(_ variables: [String: String]) -> [String] {

@@ -41,9 +41,9 @@ struct EventReporter: Sendable {
         if let terminal {
             terminal.event(event, in: room)
         } else if json {
-            report(event, room)
+            printJSON(event, room)
         } else {
-            show(event, room)
+            printTimeline(event, room)
         }
         if case .peerLeft(let participant, _) = event {
             known.withLock { known in
@@ -123,7 +123,7 @@ struct EventReporter: Sendable {
 
     // MARK: For programs
 
-    private func report(_ event: RoomEvent, _ room: Room) {
+    private func printJSON(_ event: RoomEvent, _ room: Room) {
         switch event {
         case .signaling(let status): print(status.line)
         case .joined(let membership):
@@ -226,7 +226,7 @@ struct EventReporter: Sendable {
 
     // MARK: For people
 
-    private func show(_ event: RoomEvent, _ room: Room) {
+    private func printTimeline(_ event: RoomEvent, _ room: Room) {
         switch event {
         case .signaling(let status): show(status)
         case .joined(let membership):

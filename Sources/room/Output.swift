@@ -12,7 +12,7 @@ enum Output {
 
     static func line(_ json: JSONLine) { write(json.finished + "\n", to: 1) }
 
-    static func complain(_ text: String) { write(VisibleText.escaping(text) + "\n", to: 2) }
+    static func printError(_ text: String) { write(VisibleText.escaping(text) + "\n", to: 2) }
 
     /// Calls `handler` when a line finds that nobody reads standard output any more.
     static func whenReaderIsGone(_ handler: @escaping @Sendable () -> Void) { onReaderGone.withLock { $0 = handler } }

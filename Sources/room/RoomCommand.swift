@@ -88,11 +88,11 @@ enum Main {
         } catch let status as ExitStatus {
             return status
         } catch let error as CommandError {
-            Output.complain("room: \(error.message)")
+            Output.printError("room: \(error.message)")
             return error.status
         } catch let error as RoomError {
             let error = CommandError(error)
-            Output.complain("room: \(error.message)")
+            Output.printError("room: \(error.message)")
             return error.status
         } catch {
             // Errors of the argument parser: help and version are none.
@@ -101,7 +101,7 @@ enum Main {
                 print(message)
                 return .done
             }
-            Output.complain(message)
+            Output.printError(message)
             return .usage
         }
         return .done

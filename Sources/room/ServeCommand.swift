@@ -171,10 +171,10 @@ struct ServeCommand: AsyncParsableCommand {
         _ given: [String], _ flag: String, _ key: String, _ settings: Settings, _ schemes: [ICEServerURL.Scheme]
     ) throws -> [String] {
         func fault(_ text: String) -> String? { RoomServerConfiguration.ICE.fault(of: text, schemes) }
-        for text in given { if let why = fault(text) { throw CommandError(.usage, "\(flag): \(why)") } }
+        for text in given { if let reason = fault(text) { throw CommandError(.usage, "\(flag): \(reason)") } }
         let listed = try settings.strings(key)
         for text in listed {
-            if let why = fault(text) { throw settings.wrong(key, "holds what cannot be used: \(why)") }
+            if let reason = fault(text) { throw settings.invalid(key, "holds what cannot be used: \(reason)") }
         }
         return given + listed
     }
@@ -186,9 +186,9 @@ struct ServeCommand: AsyncParsableCommand {
             return path == "none" ? .generated : .file(path)
         }
         do throws(RoomServerError) {
-            return try .kept(in: ProcessInfo.processInfo.environment, logger)
+            return try .persistent(in: ProcessInfo.processInfo.environment, logger)
         } catch {
-            Output.complain(
+            Output.printError(
                 """
                 room: warning: the key that signs sessions cannot be kept, so after a restart of this server everybody \
                 will be new to it: \(error.message). Name a file with --session-key-file (none: as it is now, without \

@@ -52,7 +52,7 @@ struct Settings {
     func string(_ key: String) throws -> String? {
         if let value = environment(key) { return value }
         guard let node = file[key] else { return nil }
-        guard let value = node.scalar?.string else { throw wrong(key, node, "must be text") }
+        guard let value = node.scalar?.string else { throw invalid(key, node, "must be text") }
         return value
     }
 
@@ -81,7 +81,7 @@ struct Settings {
             return given
         }
         guard let text = try string(key) else { return nil }
-        guard let value = read(text), range.contains(value) else { throw wrong(key, file[key], "must be \(what)") }
+        guard let value = read(text), range.contains(value) else { throw invalid(key, file[key], "must be \(what)") }
         return value
     }
 
@@ -91,7 +91,7 @@ struct Settings {
         guard let node = file[key] else { return [] }
         if let one = node.scalar?.string { return [one] }
         guard let list = node.sequence?.map({ $0.scalar?.string }), !list.contains(nil) else {
-            throw wrong(key, node, "must be a list of texts")
+            throw invalid(key, node, "must be a list of texts")
         }
         return list.compactMap(\.self)
     }
@@ -99,7 +99,7 @@ struct Settings {
     /// Returns a backend's options: a table.
     func options(_ key: String) throws -> [String: OptionValue] {
         guard let node = file[key] else { return [:] }
-        guard case .table(let table) = try value(key, node) else { throw wrong(key, node, "must be a table") }
+        guard case .table(let table) = try value(key, node) else { throw invalid(key, node, "must be a table") }
         return table
     }
 
@@ -113,8 +113,8 @@ struct Settings {
     /// Returns ICE servers: a list of URLs, or of tables with `urls`, `username`, `credential`.
     func iceServers(checksURLs: Bool = true) throws -> [ICEServer] {
         func checked(_ server: ICEServer, _ node: Node?) throws -> ICEServer {
-            if checksURLs, let why = server.fault {
-                throw wrong("iceServers", node, "holds what cannot be used: \(why)")
+            if checksURLs, let reason = server.fault {
+                throw invalid("iceServers", node, "holds what cannot be used: \(reason)")
             }
             return server
         }
@@ -122,10 +122,12 @@ struct Settings {
             return try Environment.list(value).map { try checked(ICEServer(urls: [$0]), nil) }
         }
         guard let node = file["iceServers"] else { return [] }
-        guard let list = node.sequence else { throw wrong("iceServers", node, "must be a list") }
+        guard let list = node.sequence else { throw invalid("iceServers", node, "must be a list") }
         return try list.map { entry in
             if let url = entry.scalar?.string { return try checked(ICEServer(urls: [url]), entry) }
-            guard let table = entry.mapping else { throw wrong("iceServers", entry, "holds URLs or tables with urls") }
+            guard let table = entry.mapping else {
+                throw invalid("iceServers", entry, "holds URLs or tables with urls")
+            }
             var server = ICEServer(urls: [])
             for (key, value) in table {
                 switch key.string {
@@ -133,11 +135,11 @@ struct Settings {
                 case "urls": server.urls = value.sequence?.map { $0.string ?? "" } ?? [value.string ?? ""]
                 case "username": server.username = value.string
                 case "credential": server.credential = value.string
-                default: throw wrong("iceServers", key, "has urls, username and credential, no '\(key.string ?? "")'")
+                default: throw invalid("iceServers", key, "has urls, username and credential, no '\(key.string ?? "")'")
                 }
             }
             guard !server.urls.isEmpty, !server.urls.contains("") else {
-                throw wrong("iceServers", entry, "needs urls")
+                throw invalid("iceServers", entry, "needs urls")
             }
             return try checked(server, entry)
         }
@@ -155,13 +157,13 @@ struct Settings {
             var table: [String: OptionValue] = [:]
             for (name, node) in mapping { table[name.string ?? ""] = try value(key, node) }
             return .table(table)
-        case .alias: throw wrong(key, node, "cannot hold an alias")
+        case .alias: throw invalid(key, node, "cannot hold an alias")
         }
     }
 
-    func wrong(_ key: String, _ what: String) -> CommandError { wrong(key, file[key], what) }
+    func invalid(_ key: String, _ what: String) -> CommandError { invalid(key, file[key], what) }
 
-    func wrong(_ key: String, _ node: Node?, _ what: String) -> CommandError {
+    func invalid(_ key: String, _ node: Node?, _ what: String) -> CommandError {
         if environment(key) != nil { return CommandError(.usage, "\(Environment.variable(key)) \(what)") }
         return CommandError(.usage, "\(path):\(node?.mark?.line ?? 0): '\(key)' \(what)")
     }

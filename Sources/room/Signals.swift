@@ -46,7 +46,7 @@ final class StopSignals: Sendable {
 
     init() {
         (stops, feed) = AsyncStream.makeStream(of: Stop.self)
-        let watches = SignalWatch.ending.map { SignalWatch($0) { [weak self] number in self?.came(number) } }
+        let watches = SignalWatch.ending.map { SignalWatch($0) { [weak self] number in self?.received(number) } }
         state.withLock { $0.watches = watches }
     }
 
@@ -62,7 +62,7 @@ final class StopSignals: Sendable {
 
     func cancel() { for watch in state.withLock({ $0.watches }) { watch.cancel() } }
 
-    private func came(_ number: Int32) {
+    private func received(_ number: Int32) {
         let mustEnd = state.withLock { state -> Bool in
             if state.isOver { return true }
             guard let first = state.firstAt else {

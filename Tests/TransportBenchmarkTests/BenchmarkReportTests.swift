@@ -105,7 +105,7 @@ struct BenchmarkReportTests {
 
     @Test("numbered messages: each comes once, or is lost, or came twice")
     func sequence() {
-        var book = SequenceBook()
+        var book = SequenceRecord()
         for number in [1, 2, 3] { book.received(number) }
         #expect(book.lost(of: 3) == 0)
         #expect(book.lost(of: 5) == 2)

@@ -1,5 +1,5 @@
 /// The record of numbered messages on an ordered channel: 1, 2, 3, …
-package struct SequenceBook: Sendable, Equatable {
+package struct SequenceRecord: Sendable, Equatable {
     private var expected = 1
     private var skipped = 0
     package private(set) var duplicated = 0
