@@ -28,10 +28,10 @@ final class AgentBudget: Sendable {
     func check() throws(TransportError) {
         let (agents, closing) = counts.withLock { ($0.agents, $0.closing) }
         guard agents < Self.maximumAgents else {
-            throw exhausted("it has \(agents) of them, which is the limit")
+            throw exhausted("it has \(agents), which is the limit")
         }
         guard closing < Self.maximumClosing else {
-            throw exhausted("\(closing) of them are still closing: try again in a moment")
+            throw exhausted("\(closing) are still closing: try again in a moment")
         }
         let error = CNice_try_descriptors(Self.descriptors)
         guard error == 0 else {

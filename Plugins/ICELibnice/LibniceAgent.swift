@@ -80,7 +80,7 @@ public final class LibniceAgent: ICEAgent {
     public func gather() throws(TransportError) {
         try checkOpen()
         guard !gathering.isBegun else {
-            throw TransportError(.invalidState, "this ICE agent has gathered; a fresh agent gathers anew")
+            throw TransportError(.invalidState, "this ICE agent has gathered already; make a new agent")
         }
         let addresses = options.localAddresses()
         guard !addresses.isEmpty else {
@@ -149,7 +149,7 @@ public final class LibniceAgent: ICEAgent {
         try checkOpen()
         guard !hasRemoteCredentials else {
             throw TransportError(
-                .invalidState, "the remote ICE credentials were set before; a fresh agent takes new ones")
+                .invalidState, "the remote ICE credentials were set already; make a new agent for new ones")
         }
         let (fragment, password) = (credentials.usernameFragment, credentials.password)
         // RFC 8839 §5.4 has ice-chars only. Others send base64 with its padding, or its variant for URLs, and libnice
@@ -160,7 +160,7 @@ public final class LibniceAgent: ICEAgent {
         else {
             throw TransportError(
                 .protocolViolation,
-                "the remote ICE credentials are not 4 to 256 and 22 to 256 characters of visible ASCII")
+                "the remote ICE credentials must have 4 to 256 and 22 to 256 characters of visible ASCII")
         }
         guard nice.setRemoteCredentials(credentials) else {
             throw TransportError(.protocolViolation, "libnice refused the remote ICE credentials")

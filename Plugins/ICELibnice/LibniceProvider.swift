@@ -83,7 +83,7 @@ public struct LibniceProvider: ICEAgentProvider {
             options.ports = UInt16(low)...UInt16(high)
             if high - low < 2 * Self.peersOfARoom {
                 context.logger.warning(
-                    "few ports: each peer takes one for each address of this machine, two while its path is replaced",
+                    "few ports: each peer needs one for each local address, and two while its path is replaced",
                     metadata: ["ice-port-min": "\(low)", "ice-port-max": "\(high)", "peers": "\((high - low + 1) / 2)"])
             }
         }

@@ -34,7 +34,7 @@ extension LibniceProvider.Options {
         guard hasRelays else {
             throw TransportError(
                 .resourceExhausted,
-                "no UDP port from \(ports.lowerBound) to \(ports.upperBound) is free; each peer takes one, and two "
+                "no UDP port from \(ports.lowerBound) to \(ports.upperBound) is free; each peer needs one, and two "
                     + "while its path is replaced: widen ice-port-min and ice-port-max", isRetryable: true)
         }
         return (addresses, true)

@@ -83,7 +83,8 @@ extension FoundationDriver {
         default:
             failed(
                 TransportError(
-                    .handshakeFailed, "\(endpoint.url) hung up during the handshake: \(reason)", isRetryable: true))
+                    .handshakeFailed, "\(endpoint.url) closed the connection during the handshake: \(reason)",
+                    isRetryable: true))
         }
     }
 }

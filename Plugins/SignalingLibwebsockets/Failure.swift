@@ -34,7 +34,7 @@
                 .handshakeFailed,
                 isAnswer
                     ? "\(url) did not answer as a WebSocket server: \(reason)"
-                    : "\(url) hung up during the handshake (\(reason))",
+                    : "\(url) closed the connection during the handshake (\(reason))",
                 isRetryable: !isAnswer)
         }
 

@@ -123,7 +123,7 @@
                     1009,
                     TransportError(
                         .messageTooLarge,
-                        "a message of more than \(maximumMessageSize) bytes came; the connection was closed",
+                        "the server sent a message of more than \(maximumMessageSize) bytes; the connection was closed",
                         status: 1009))
             }
             let isWhole = lws_is_final_fragment(wsi) != 0
@@ -133,7 +133,8 @@
                 return violate(
                     1007,
                     TransportError(
-                        .protocolViolation, "text that is not UTF-8 came; the connection was closed", status: 1007))
+                        .protocolViolation, "the server sent text that is not UTF-8; the connection was closed",
+                        status: 1007))
             }
             if !connection.inbound.appendNow(isText ? .text(payload) : .binary(payload)) {
                 // Stops reading from the socket; `resumeReading` posts `.resume`, which cannot run before this returns.

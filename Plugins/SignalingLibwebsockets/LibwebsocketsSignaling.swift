@@ -110,7 +110,8 @@
             else {
                 throw TransportError(
                     .invalidArgument,
-                    "libwebsockets takes paths of 2,000 and host names of 100 characters at most; nothing was sent")
+                    "libwebsockets accepts paths up to 2,000 and host names up to 100 characters; nothing was sent"
+                )
             }
             // libwebsockets cuts the name at its first ':' before it compares it with the certificate.
             if endpoint.isSecure, endpoint.certificateName.contains(":") {

@@ -32,10 +32,10 @@
         ) -> TransportError {
             isThroughTLS
                 ? TransportError(
-                    .handshakeFailed, "\(endpoint.url) hung up during the handshake", isRetryable: true,
+                    .handshakeFailed, "\(endpoint.url) closed the connection during the handshake", isRetryable: true,
                     cause: cause)
                 : TransportError(
-                    .tlsFailed, "\(endpoint.url) hung up during the TLS handshake: does it speak TLS?",
+                    .tlsFailed, "\(endpoint.url) closed the connection during the TLS handshake: does it speak TLS?",
                     isRetryable: true, cause: cause)
         }
 
@@ -47,13 +47,13 @@
         static func broken(_ error: any Error) -> TransportError {
             if let error = TrustStore.failure(error) { return error }
             guard let error = error as? IOError, ![ECONNRESET, EPIPE].contains(error.errnoCode) else { return ended }
-            return TransportError(.io, "the connection broke: \(text(error))", isRetryable: true, cause: error)
+            return TransportError(.io, "the connection failed: \(text(error))", isRetryable: true, cause: error)
         }
 
         static func violation(_ violation: FrameViolation) -> TransportError {
             TransportError(
                 violation.closeCode == 1009 ? .messageTooLarge : .protocolViolation,
-                "\(violation) came; the connection was closed", isRetryable: violation.closeCode != 1009,
+                "the server sent \(violation); the connection was closed", isRetryable: violation.closeCode != 1009,
                 status: Int(violation.closeCode))
         }
 

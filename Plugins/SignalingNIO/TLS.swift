@@ -153,7 +153,7 @@
                 guard endpoint.isSecure else { return nil }
                 throw TransportError(
                     .notSupported,
-                    "\(endpoint.url) needs TLS, which the nio backend of this build has not: choose the backend "
+                    "\(endpoint.url) needs TLS, which the nio backend of this build lacks: choose the backend "
                         + "libwebsockets, or "
                         + "foundation where it was built with OpenSSL, or build with the trait NIOSSL")
             }

@@ -152,7 +152,7 @@ public final class FaultInjectingSignalingConnection<Base: SignalingConnection>:
         let delay = control.delay
         if delay > .zero {
             do { try await Task.sleep(for: delay) } catch {
-                throw TransportError(.cancelled, "the task that waited was cancelled")
+                throw TransportError(.cancelled, "the waiting task was cancelled")
             }
         }
         guard isCut else { return try await base.send(message) }

@@ -159,7 +159,7 @@ struct InProcessDescription {
         let parts = text.utf8.count <= 128 ? text.split(separator: " ", omittingEmptySubsequences: false) : []
         guard parts.count == 4, parts[0] == "in-process", let connection = UInt64(parts[1]),
             let generation = Int(parts[2]), generation >= 0, let size = Int(parts[3]), size > 0
-        else { throw TransportError(.protocolViolation, "this is no description of an in-process connection") }
+        else { throw TransportError(.protocolViolation, "this is not a description of an in-process connection") }
         self.init(connection: connection, generation: generation, maximumMessageSize: size)
     }
 }

@@ -48,7 +48,7 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
 
     public func offer() throws(TransportError) {
         try checkOpen()
-        guard role == .undecided else { throw invalidState("an offer was made or taken before: use restart") }
+        guard role == .undecided else { throw invalidState("an offer was made or accepted before: use restart") }
         role = .offerer
         beginGeneration(.offer)
     }
@@ -69,10 +69,10 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
         let parsed = try InProcessDescription(parsing: description.text)
         switch description.kind {
         case .offer:
-            guard role != .offerer else { throw invalidState("an offer came to the offerer") }
+            guard role != .offerer else { throw invalidState("the offerer got an offer") }
             if let remote {
                 guard parsed.connection == remote.connection, parsed.generation > remote.generation else {
-                    throw invalidState("an old or foreign offer came")
+                    throw invalidState("the offer is old, or for another connection")
                 }
             }
             role = .answerer
@@ -82,7 +82,7 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
         case .answer:
             guard role == .offerer, hasOpenOffer, parsed.generation == generation,
                 remote.map({ $0.connection == parsed.connection }) ?? true
-            else { throw invalidState("an answer came that matches no open offer") }
+            else { throw invalidState("the answer matches no open offer") }
             hasOpenOffer = false
             remote = parsed
         }
@@ -306,7 +306,7 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
         }
         guard !remoteCandidates.contains(remote.usernameFragment) else { return nil }
         return PeerStall(
-            .noRemoteCandidates, "no candidate of the other end has come", cure: "pass its candidates to this end")
+            .noRemoteCandidates, "no candidate of the other end has arrived", cure: "pass its candidates to this end")
     }
 
     public func close() {

@@ -219,7 +219,7 @@ public final class InProcessSignalingConnection: SignalingConnection {
     func onEnd(_ action: @escaping @Sendable () -> Void) { state.withLock { $0.onEnd = action } }
 
     private static let broken = TransportError(
-        .closed, "the other end is gone, without a close frame", isRetryable: true)
+        .closed, "the other end closed without a close frame", isRetryable: true)
     private static let closed = TransportError(.closed, "the connection is closed")
 }
 

@@ -9,9 +9,10 @@ extension Judgement {
         switch result {
         case .success(let address): return Finding("stun", .ok, "\(url) sees this machine as \(address)")
         case .failure(.refused):
-            return warning("is not there: its machine says that the port is closed", cure: "check its address and port")
+            return warning(
+                "does not run there: its machine reports that the port is closed", cure: "check its address and port")
         case .failure(.timedOut):
-            return warning("did not answer", cure: "check its address, and that UDP to it is let through")
+            return warning("did not answer", cure: "check its address, and that firewalls let UDP to it through")
         case .failure(.failed(let reason)): return warning("cannot be used: \(reason)", cure: "check its address")
         }
     }
@@ -33,40 +34,41 @@ extension Judgement {
         case .allocated where isTLS:
             return Finding(
                 "turn", .warning, "\(url) gives relayed addresses, but none to \(backend)",
-                cure: "\(backend) may speak no TLS to relays: name the server as turn: too")
+                cure: "\(backend) may not support TLS to relays: name the server as turn: too")
         case .allocated:
             return problem(
                 "gives relayed addresses, but none to \(backend)",
                 cure:
-                    "see what \(backend) says (--log-level trace); a relay on this machine is best named by an address "
-                    + "that others see, not by 127.0.0.1")
+                    "see the log of \(backend) (--log-level trace); name a relay on this machine by an address "
+                    + "that others can reach, not by 127.0.0.1")
         case .needsCredentials:
             return problem(
-                "asks for a username and a credential", cure: "write them into the configuration file, under iceServers"
+                "requires a username and a credential", cure: "write them into the configuration file, under iceServers"
             )
         case .unauthorized:
             if let end = expiry(ofUsername: username), end < now {
                 return problem(
                     "refuses the credential: it expired \(span(now - end)) ago",
-                    cure: "get a fresh one: the part of the username before the colon is the time of its end")
+                    cure: "get a fresh one: the part of the username before the colon is its time of expiry")
             }
             return problem(
                 "refuses the username or the credential (401)",
                 cure:
-                    "check both; for time-limited ones check the shared secret, and the clocks of whoever makes "
-                    + "and judges them"
+                    "check both; for time-limited ones check the shared secret, and the clocks of the TURN server "
+                    + "and of the machine that makes them"
             )
         case .refused(let code, let reason):
             return problem(
-                "refuses to relay: \(code) \(reason)", cure: "look at the TURN server's configuration, limits and log")
+                "refuses to relay: \(code) \(reason)", cure: "check the TURN server's configuration, limits and log")
         case .failed(.refused):
             return problem(
-                "is not there: its machine says that the port is closed",
+                "does not run there: its machine reports that the port is closed",
                 cure: "start the TURN server, or check its address, port and transport")
         case .failed(.timedOut):
             let protocolName = isTLS || url.lowercased().hasSuffix("transport=tcp") ? "TCP" : "UDP"
             return problem(
-                "did not answer in time", cure: "check its address, and that \(protocolName) to it is let through")
+                "did not answer in time",
+                cure: "check its address, and that firewalls let \(protocolName) to it through")
         case .failed(.failed(let reason)):
             return problem("cannot be used: \(reason)", cure: "check its address and transport")
         }

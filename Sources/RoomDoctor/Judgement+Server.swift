@@ -47,16 +47,16 @@ extension Judgement {
         switch failure {
         case .timedOut?:
             Finding(
-                "tls", .problem, "\(host), port \(port), took the connection and did not answer TLS in time",
-                cure: "if what listens there speaks no TLS, write ws:// in --server; else look at it: it may hang")
+                "tls", .problem, "\(host), port \(port), accepted the connection, but did not answer TLS in time",
+                cure: "if the server there does not use TLS, write ws:// in --server; otherwise check whether it hangs")
         case .failed(let reason)?:
             Finding(
                 "tls", .problem, "TLS with \(host), port \(port), failed: \(reason)",
-                cure: "if what listens there speaks no TLS, write ws:// in --server")
+                cure: "if the server there does not use TLS, write ws:// in --server")
         case .refused?, nil:
             Finding(
                 "tls", .problem, "\(host), port \(port), ended the connection instead of speaking TLS",
-                cure: "if what listens there speaks no TLS, write ws:// in --server")
+                cure: "if the server there does not use TLS, write ws:// in --server")
         }
     }
 
@@ -76,12 +76,12 @@ extension Judgement {
             if left < (certificate.until - certificate.from) / 10 {
                 return Finding(
                     "certificate", .warning, "the certificate of \(host) expires in \(span(left))",
-                    cure: "renew it on the server, and restart what reads it at its start only")
+                    cure: "renew it on the server, and restart programs that read it only when they start")
             }
             return Finding("certificate", .ok, "the certificate of \(host) is trusted, for \(span(left)) more")
         case .expired where here <= certificate.until:
             return problem(
-                "a certificate that signed the one of \(host) has expired",
+                "a certificate in the chain of \(host) has expired",
                 cure: "renew the chain on the server, or check this machine's clock and authorities (ca-certificates)")
         case .expired:
             return problem(
@@ -91,12 +91,12 @@ extension Judgement {
             return problem(
                 "the certificate of \(host) is not yet valid, for \(span(certificate.from - here)) by this "
                     + "machine's clock",
-                cure: isRightByServer ? clockCure : "check the clocks of this machine and of the one that made it")
+                cure: isRightByServer ? clockCure : "check the clocks of this machine and of the one that issued it")
         case .wrongName:
             return problem(
                 "the certificate is not for \(host), but for "
                     + "\(certificate.names.isEmpty ? "nobody" : certificate.names)",
-                cure: "write a name in --server that the certificate has, or get a certificate for \(host)")
+                cure: "write a name of the certificate in --server, or get a certificate for \(host)")
         case .untrusted(let reason):
             return problem(
                 "the certificate of \(host) is not trusted: \(reason) (its issuer: \(certificate.issuer))",
@@ -106,23 +106,23 @@ extension Judgement {
 
     private static func health(_ answer: ServerAnswer, url: String) -> Finding {
         switch answer.status {
-        case 200?: return Finding("health", .ok, "\(url) says that the server is well")
+        case 200?: return Finding("health", .ok, "\(url) reports that the server is well")
         case 503?:
             return Finding(
-                "health", .problem, "\(url) says 503: the server, or what it is behind, is ending or full",
-                cure: "wait, or look at the server's log")
+                "health", .problem, "\(url) answers 503: the server, or the proxy in front, is shutting down or full",
+                cure: "wait, or see the server's log")
         case let status?:
             return Finding(
-                "health", .warning, "\(url) says \(status): what listens there may be no room server",
+                "health", .warning, "\(url) answers \(status): this may not be a room server",
                 cure: "compare the address with what `room serve` prints")
         case nil where answer.failure == .timedOut:
             return Finding(
-                "health", .problem, "\(url) took the connection and did not answer in time",
-                cure: "look at the server, or at what stands in between: it may hang")
+                "health", .problem, "\(url) accepted the connection, but did not answer in time",
+                cure: "check the server, and proxies on the way: one of them may hang")
         case nil:
             return Finding(
                 "health", .warning, "\(url) gave no HTTP answer",
-                cure: "compare the address with what `room serve` prints; a server with a certificate wants wss://")
+                cure: "compare the address with what `room serve` prints; a server with a certificate needs wss://")
         }
     }
 
@@ -140,7 +140,7 @@ extension Judgement {
     ) -> Finding {
         let distance = max(0, abs(ahead) - precision)
         let text = "this machine's clock is \(span(abs(ahead))) \(ahead > 0 ? "ahead of" : "behind") the server's"
-        let cure = "set the clock that is wrong, and keep both right (timedatectl set-ntp true)"
+        let cure = "correct the clock that is wrong, and synchronise both (timedatectl set-ntp true)"
         if let certificate, certificate.isValid(at: here - ahead), !certificate.isValid(at: here) {
             let what = here > certificate.until ? "has expired" : "is not yet valid"
             return Finding("clock", .problem, "\(text): by it, the server's certificate \(what)", cure: cure)
@@ -151,11 +151,11 @@ extension Judgement {
             return Finding("clock", .ok, "this machine's clock and the server's agree, to \(bound) s")
         case ..<1800:
             return Finding(
-                "clock", .warning, "\(text): join tokens that are made by it may be refused", cure: cure)
+                "clock", .warning, "\(text): join tokens made with it may be refused", cure: cure)
         default:
             return Finding(
                 "clock", .problem,
-                "\(text): TURN credentials and join tokens that are made or judged by it count as expired or "
+                "\(text): TURN credentials and join tokens that are made or checked with it count as expired or "
                     + "not yet valid",
                 cure: cure)
         }

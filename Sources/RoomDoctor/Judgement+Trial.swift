@@ -16,7 +16,7 @@ extension Judgement {
             findings.append(
                 Finding(
                     "ice", .problem, "\(way)a participant lost its place in the room: \(failure.message)",
-                    cure: "look at the room server's log"))
+                    cure: "see the room server's log"))
         } else {
             findings += notConnected(record, way)
         }
@@ -26,8 +26,8 @@ extension Judgement {
     /// The finding that nothing was tried, since the room server could not be reached.
     package static func roomNotTried() -> Finding {
         Finding(
-            "join", .problem, "no room was tried: the room server is not reached",
-            cure: "see what was found about the room server")
+            "join", .problem, "no room was tried: the room server cannot be reached",
+            cure: "see the findings about the room server")
     }
 
     /// The finding that there is no relay to try.
@@ -35,9 +35,9 @@ extension Judgement {
         guard record.joinTime != nil, !record.hasRelays else { return nil }
         return Finding(
             "turn", .warning,
-            "neither the room server nor the configuration names a TURN server: where no direct path leads to a "
+            "neither the room server nor the configuration names a TURN server: if there is no direct path to a "
                 + "peer, it cannot be reached",
-            cure: "run one, and name it to the room server (room serve --turn-uri, --turn-secret-file)")
+            cure: "run one, and configure the room server with it (room serve --turn-uri, --turn-secret-file)")
     }
 
     private static func notJoined(_ record: TrialRecord) -> Finding {
@@ -47,9 +47,9 @@ extension Judgement {
             case .unauthorized, .tokenExpired:
                 "give a token with --token that is valid for the room \(record.room), for a host, and for any name"
             case .nameTaken, .roomExists, ProtocolError.Code(rawValue: "host_exists"):
-                "choose a room that nobody is in"
-            case .some: "look at the room server's limits and log"
-            case nil: "see what was found about the room server"
+                "choose an empty room"
+            case .some: "check the room server's limits and log"
+            case nil: "see the findings about the room server"
             }
         return Finding(
             "join", .problem, "the room \(record.room) was not joined: \(failure?.message ?? "nothing says why")",
@@ -69,7 +69,7 @@ extension Judgement {
             return [
                 Finding(
                     "ice", .problem, "\(way)the participants did not connect, and nothing says why",
-                    cure: "look for a firewall on this machine that forbids UDP; see more with --log-level trace")
+                    cure: "look for a firewall on this machine that forbids UDP; --log-level trace shows more")
             ]
         }
         let isBehindICE: [PeerStall.Code] = [
@@ -93,17 +93,17 @@ extension Judgement {
         let list = through.map { "\(bytes($0.size)) in \(text($0.time ?? .zero))" }.joined(separator: ", ")
         guard let lost = record.exchanges.first(where: { $0.time == nil }) else {
             guard !through.isEmpty else { return nil }
-            return Finding("messages", .ok, "\(way)messages came through in both directions: \(list)")
+            return Finding("messages", .ok, "\(way)messages arrived in both directions: \(list)")
         }
         guard !through.isEmpty else {
             return Finding(
                 "messages", .problem,
-                "\(way)the connection is up, but a message of \(bytes(lost.size)) did not come through",
-                cure: "look for something between the two that drops packets; see more with --log-level trace")
+                "\(way)the connection is up, but a message of \(bytes(lost.size)) did not arrive",
+                cure: "look for something between the two that drops packets; --log-level trace shows more")
         }
         return Finding(
             "messages", .problem,
-            "\(way)a message of \(bytes(lost.size)) did not come through in both directions; smaller ones did: \(list)",
+            "\(way)a message of \(bytes(lost.size)) did not arrive in both directions; smaller ones did: \(list)",
             cure: "large packets may be dropped: try a smaller one (peerOptions: {max-datagram-size: 1000})")
     }
 

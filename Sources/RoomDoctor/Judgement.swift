@@ -38,12 +38,12 @@ package enum Judgement {
         let names = offered.prefix(shown).map {
             $0.interface.isEmpty ? $0.address : "\($0.address) (\($0.interface))"
         }
-        let more = offered.count > shown ? ", and \(offered.count - shown) more, which are left out" : ""
+        let more = offered.count > shown ? ", and \(offered.count - shown) more, which are not offered" : ""
         let list = "addresses to offer to peers: \(names.joined(separator: ", "))\(more)"
         if let sandbox {
             return Finding(
                 "interfaces", .warning,
-                "\(list); \(sandbox.what): changes of the network are noticed seconds late, and an address may "
+                "\(list); \(sandbox.what): changes of the network are noticed some seconds late, and an address may "
                     + "be missing",
                 cure: sandbox.cure)
         }
@@ -99,7 +99,7 @@ package enum Judgement {
         // The system slews by at most 0.05 %, and two clocks are not read at the same moment.
         if abs(drift) <= max(0.02, elapsed * 0.01) { return Finding("clock", .ok, "this machine's clock runs evenly") }
         return Finding(
-            "clock", .warning, "this machine's clock was moved by \(Int(drift * 1000)) ms while it was watched",
-            cure: "look for two programs that set the clock (timedatectl status)")
+            "clock", .warning, "this machine's clock jumped by \(Int(drift * 1000)) ms while it was watched",
+            cure: "check whether two programs set the clock (timedatectl status)")
     }
 }

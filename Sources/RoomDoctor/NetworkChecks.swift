@@ -53,7 +53,8 @@ struct NetworkChecks: Sendable {
             await dialer.shutdown()
             close(try outcome.get())
         } catch {
-            let cure = "check the proxy: --proxy, or https_proxy and no_proxy of the environment; --proxy none for none"
+            let cure =
+                "check the proxy (--proxy, https_proxy, no_proxy), or connect without one (--proxy none)"
             return [Finding("proxy", .problem, error.message, cure: cure)]
         }
         let place = "\(endpoint.host), port \(endpoint.port)"
@@ -87,9 +88,9 @@ struct NetworkChecks: Sendable {
             let cure =
                 switch error.code {
                 case .tlsFailed: "check the server's certificate, the clock, and --tls-authorities"
-                case .refused where error.status != nil: "check the URL's path, and whether a token is asked for"
+                case .refused where error.status != nil: "check the URL's path, and whether a token is required"
                 case .notSupported: "choose another signaling backend"
-                default: "check that the server runs and that what stands between lets WebSockets through"
+                default: "check that the server runs, and that proxies on the way support WebSocket"
                 }
             return Finding("handshake", .problem, error.message, cure: cure)
         }
@@ -108,7 +109,7 @@ struct NetworkChecks: Sendable {
         }
         switch parsed.scheme {
         case .turn, .turns: return await allocation(parsed, url, server, peer, clockAhead)
-        case .stuns: return Finding("stun", .warning, "\(url) was not asked: only STUN over UDP is")
+        case .stuns: return Finding("stun", .warning, "\(url) was not tested: only STUN over UDP is")
         case .stun: return Judgement.stun(await binding(parsed, url), url: url)
         }
     }
@@ -137,7 +138,7 @@ struct NetworkChecks: Sendable {
     ) async -> Finding {
         let name = plugin.descriptor.name
         guard plugin.descriptor.capabilities.contains(.relay) else {
-            return Finding("turn", .warning, "\(name) uses no TURN: \(url) was not asked")
+            return Finding("turn", .warning, "\(name) does not use TURN: \(url) was not tested")
         }
         let one = ICEServer(urls: [url], username: server.username, credential: server.credential)
         let outcome = await outcome(of: one, parsed, url)

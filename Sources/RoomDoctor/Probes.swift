@@ -48,7 +48,7 @@ package enum Probes {
                     STUNMessage($0, answering: binding.transaction) != nil
                 }
                 if let mapped = binding.mappedAddress(in: answer) { return .success(mapped) }
-                throw .failed("it answers, but tells no address")
+                throw .failed("it answers, but without an address")
             } catch {
                 failure = error
             }

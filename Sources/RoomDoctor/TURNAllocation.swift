@@ -61,7 +61,7 @@ struct TURNAllocation {
                 if let key { try send(release(request, key)) }
                 return .allocated
             }
-            guard let error = answer.error else { return .failed(.failed("the answer is no answer to Allocate")) }
+            guard let error = answer.error else { return .failed(.failed("the answer does not belong to Allocate")) }
             return error.code == 401 ? .unauthorized : .refused(code: error.code, reason: error.reason)
         } catch {
             return .failed(error)

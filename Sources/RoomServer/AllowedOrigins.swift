@@ -17,7 +17,7 @@ struct AllowedOrigins: Sendable, Equatable {
             guard let origin = Self.normalized(origin) else {
                 throw RoomServerError(
                     message:
-                        "'\(origin)' is no origin: write https://example.org, with :port where it is not the "
+                        "'\(origin)' is not an origin: write https://example.org, with :port if it is not the "
                         + "scheme's own, or null.")
             }
             normalized.append(origin)

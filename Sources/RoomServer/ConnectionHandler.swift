@@ -155,7 +155,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     private func handle(_ event: FrameParser.Event, _ id: ConnectionID) {
         switch event {
         case .message(let message) where message.isText: loop.received(message.array(), from: id)
-        case .message: fail(id, .unsupportedData, "binary messages are not spoken here")
+        case .message: fail(id, .unsupportedData, "binary messages are not supported")
         case .fragment, .pong: loop.receivedFrame(from: id)
         case .ping(let payload):
             outgoing.append(pong: payload)

@@ -35,7 +35,7 @@ extension HTTPResponse {
             return
         }
         guard server.origins.contains(originOf: request) else {
-            self.init(status: "403 Forbidden", body: "Pages of this origin may not connect here.\n")
+            self.init(status: "403 Forbidden", body: "Pages of this origin may not connect to this server.\n")
             return
         }
         if let window = server.retryAfter {

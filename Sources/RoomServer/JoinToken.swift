@@ -61,7 +61,8 @@ public struct JoinToken: Sendable, Hashable {
         else { throw .unauthorized("The join token was not signed by this server's token secret.") }
         // RFC 7515 §4.1.11: a critical extension that is not understood.
         guard !headerFields.hasField("crit") else {
-            throw .unauthorized("The join token's header has crit: it asks for an extension that is not known here.")
+            throw .unauthorized(
+                "The join token's header has crit: it requires an extension that this server does not know.")
         }
         let claims: (room: String, name: String?, role: String?, expiry: Double?, notBefore: Double?)
         do throws(ProtocolError) {

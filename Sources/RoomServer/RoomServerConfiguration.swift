@@ -186,7 +186,7 @@ extension RoomServerConfiguration.SessionKey {
         case .bytes(let key):
             guard key.count >= SecretFile.minimumKeyBytes else {
                 throw RoomServerError(
-                    message: "The session key has \(key.count) bytes; give it \(SecretFile.minimumKeyBytes) at least.")
+                    message: "The session key has \(key.count) bytes; it needs at least \(SecretFile.minimumKeyBytes).")
             }
             return key
         }
@@ -210,7 +210,7 @@ extension RoomServerConfiguration {
         guard let secret else { return }
         guard secret.count >= SecretFile.minimumSecretBytes else {
             throw RoomServerError(
-                message: "The \(name) has \(secret.count) bytes and is guessed at once; make one with "
+                message: "The \(name) has \(secret.count) bytes and is easily guessed; make one with "
                     + "'openssl rand -hex 32'.")
         }
         if secret.count < safe {

@@ -20,7 +20,7 @@ package enum SecretFile {
         guard secret.count >= minimumSecretBytes else {
             throw RoomServerError(
                 message:
-                    "\(path): a secret of \(secret.count) bytes is guessed at once; make one with "
+                    "\(path): a secret of \(secret.count) bytes is easily guessed; make one with "
                     + "'openssl rand -hex 32'."
             )
         }
@@ -60,7 +60,7 @@ package enum SecretFile {
             content.bytes += chunk.prefix(count)
         }
         throw RoomServerError(
-            message: "\(path) has more than \(maximumBytes) bytes: it holds something else than a secret.")
+            message: "\(path) has more than \(maximumBytes) bytes: it does not hold a secret.")
     }
 
     /// Returns the mode of a file that is open to others than its owner. A pipe or a device has no content that could
@@ -72,8 +72,8 @@ package enum SecretFile {
         guard status.st_mode & S_IWOTH == 0 else {
             throw RoomServerError(
                 message:
-                    "\(path) holds a secret and can be written by everybody (mode \(mode)): anybody may have "
-                    + "put a secret of their own there. Put a new one in it, or remove it, and let only its owner "
+                    "\(path) holds a secret and is writable by everybody (mode \(mode)): somebody may have "
+                    + "replaced it. Write a new secret, or remove the file, and let only its owner "
                     + "write it (chmod 600)."
             )
         }
@@ -88,26 +88,27 @@ package enum SecretFile {
         try make(path, Crypto.randomBytes(minimumKeyBytes))
         guard let content = try read(path) else {
             throw RoomServerError(
-                message: "The session key file \(path) is a link to nothing, or somebody removes it.")
+                message: "The session key file \(path) is a dangling link, or is being removed.")
         }
         return try checked(content, logger)
     }
 
     private static func checked(_ content: Content, _ logger: Logger) throws(RoomServerError) -> [UInt8] {
         let (key, path) = (content.bytes, content.path)
-        let cure = "Remove it to have a new one made; then nobody is known who had joined before."
+        let cure = "Remove it, and the server makes a new one; it then recognises none of its earlier participants."
         guard !key.isEmpty else {
-            throw RoomServerError(message: "The session key file \(path) is empty, as a full disk leaves one. \(cure)")
+            throw RoomServerError(
+                message: "The session key file \(path) is empty, perhaps because the disk was full. \(cure)")
         }
         guard key.contains(where: { $0 != 0 }) else {
             throw RoomServerError(
-                message: "The session key file \(path) holds nothing but zeros, as a power cut leaves one. \(cure)")
+                message: "The session key file \(path) holds only zeros, perhaps because of a power failure. \(cure)")
         }
         guard key.count >= minimumKeyBytes else {
             throw RoomServerError(
                 message:
-                    "The session key file \(path) has \(key.count) bytes, and \(minimumKeyBytes) are the least: "
-                    + "it was cut short, or is no key. \(cure)")
+                    "The session key file \(path) has \(key.count) bytes, and needs at least \(minimumKeyBytes): "
+                    + "it was truncated, or is not a key. \(cure)")
         }
         content.warn(logger)
         return key

@@ -40,7 +40,7 @@ struct ServerAuthority: RoomAuthority {
     /// Without required tokens, every hello is believed. A token that is valid for any name proves none.
     func authorize(_ hello: Hello) throws(ProtocolError) -> Admission {
         guard let joinTokenSecret else { return Admission(ownsName: true) }
-        guard let text = hello.token else { throw .unauthorized("This server asks for a join token.") }
+        guard let text = hello.token else { throw .unauthorized("This server requires a join token.") }
         let token = try JoinToken(verifying: text, secret: joinTokenSecret, now: now())
         guard token.room.hasSameBytes(as: hello.room.rawValue) else {
             throw .unauthorized("The join token is for another room.")

@@ -67,7 +67,8 @@ final class ServerLoop {
     func memoryChanged(by change: Int) {
         memory += change
         guard change > 0, memory > limits.totalBuffer else { return }
-        sockets.values.max { $0.memory < $1.memory }?.abortOverflow("too much waits for all clients together")
+        sockets.values.max { $0.memory < $1.memory }?.abortOverflow(
+            "the output that waits for all clients is over its limit")
     }
 
     // MARK: Connections

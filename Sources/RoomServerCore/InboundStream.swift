@@ -26,7 +26,7 @@ struct InboundStream: Sendable {
     mutating func take(_ sequence: SequenceNumber) throws(ProtocolError) -> Verdict {
         guard sequence > received else { return .duplicate }
         guard sequence - received == 1 else {
-            throw .malformed("The number \(sequence) came after \(received).", sequence: sequence)
+            throw .malformed("Number \(sequence) arrived after \(received).", sequence: sequence)
         }
         received = sequence
         return .next

@@ -6,7 +6,7 @@ extension ProtocolError {
         code: .kicked, message: "The host removed this participant from the room.", isRetryable: false, isFatal: true)
 
     static let replaced = ProtocolError(
-        code: .replaced, message: "The session came back over a newer connection.", isRetryable: false, isFatal: true,
+        code: .replaced, message: "The session continues over a newer connection.", isRetryable: false, isFatal: true,
         replacedBy: .session)
 
     static let nameGone = ProtocolError(
@@ -14,12 +14,12 @@ extension ProtocolError {
         isFatal: true, replacedBy: .participant)
 
     static let staleEpoch = ProtocolError(
-        code: .staleEpoch, message: "The session has ended, or has gone on over a newer connection.",
+        code: .staleEpoch, message: "The session has ended, or continues over a newer connection.",
         isRetryable: false, isFatal: true)
 
     static func roomFull(isRejoin: Bool) -> ProtocolError {
         ProtocolError(
-            code: .roomFull, message: "The room has as many participants as it may have.", isRetryable: isRejoin,
+            code: .roomFull, message: "The room is full.", isRetryable: isRejoin,
             isFatal: true)
     }
 
@@ -30,11 +30,11 @@ extension ProtocolError {
     }
 
     static let roomNotFound = ProtocolError(
-        code: .roomNotFound, message: "There is no room of this name; a host creates it.", isRetryable: false,
+        code: .roomNotFound, message: "There is no room with this name; a host creates it.", isRetryable: false,
         isFatal: true)
 
     static let roomExists = ProtocolError(
-        code: .roomExists, message: "There is a room of this name already; join it as a guest.", isRetryable: false,
+        code: .roomExists, message: "A room with this name exists already; join it as a guest.", isRetryable: false,
         isFatal: true)
 
     static func roomClosed(_ reason: String) -> ProtocolError {

@@ -149,8 +149,8 @@ package struct RoomServerMachine: Sendable {
             removeConnection(id)
         case (.waitingForRoom, _): refuse(.malformed("A client that waits for its room sends only ping and pong."), id)
         case (.waitingForHello, .ping(let ping)): effects.send(.pong(id: ping), to: id)
-        case (.waitingForHello, _): refuse(.malformed("The first message of a connection is hello."), id)
-        case (.joined, .hello): refuse(.malformed("The second hello of a connection."), id)
+        case (.waitingForHello, _): refuse(.malformed("The first message of a connection must be hello."), id)
+        case (.joined, .hello): refuse(.malformed("A connection must send only one hello."), id)
         case (.joined(let room, let participant), _):
             do throws(ProtocolError) {
                 let verdict = try rooms[room]?.roster
@@ -329,7 +329,7 @@ package struct RoomServerMachine: Sendable {
 
     private mutating func makeRoom(_ name: RoomName) throws(ProtocolError) {
         guard rooms.count < effects.limits.rooms else {
-            throw .tooManyRequests("The server has as many rooms as it may have.", effects.limits.retryAfter)
+            throw .tooManyRequests("The server has reached its limit of rooms.", effects.limits.retryAfter)
         }
         rooms[name] = ServerRoom(name: name)
         effects.departures.roomCreated(name)
@@ -360,7 +360,7 @@ package struct RoomServerMachine: Sendable {
         switch connection.phase {
         case .waitingForHello(let until):
             guard until <= effects.now else { return effects.deadlines.schedule(.connection(id), at: until) }
-            var error = ProtocolError.malformed("No hello has come in time.")
+            var error = ProtocolError.malformed("No hello arrived in time.")
             error.isRetryable = true
             refuse(error, id)
         case .waitingForRoom: checkLiveness(of: id, connection) { $0.effects.send(.ping(id: $0.lastPing), to: id) }

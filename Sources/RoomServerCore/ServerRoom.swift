@@ -77,7 +77,7 @@ struct ServerRoom: Sendable {
     ) throws(ProtocolError) -> Allowance {
         var allowance = former?.allowance ?? effects.departures.allowance(of: name, in: self.name)
         guard allowance.takeReturn(effects) else {
-            throw .tooManyRequests("This participant comes back too often.", effects.limits.retryAfter)
+            throw .tooManyRequests("This participant returns too often.", effects.limits.retryAfter)
         }
         return allowance
     }

@@ -45,7 +45,7 @@ extension BenchmarkRunner {
             outages.insert(Outage(name: "recovery, path silent 3 s", seconds: 3, path: true), at: 0)
             outages.append(Outage(name: "recovery, path and server away 3 s", seconds: 3, path: true, server: true))
         } else {
-            report("recovery: \(subject.peer) has no ICE agent whose path could be cut; the server only")
+            report("recovery: \(subject.peer) has no ICE agent whose path can be cut: only the server is taken down")
         }
         let pair = try await BenchmarkPair(subject, options: childOptions, canCutPath: subject.canCutPath)
         defer { pair.stop() }

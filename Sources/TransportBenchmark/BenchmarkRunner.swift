@@ -38,7 +38,7 @@ package struct BenchmarkRunner: Sendable {
                 guard let scenario = Scenario(rawValue: String(name)) else {
                     let all = allCases.map(\.rawValue).joined(separator: ", ")
                     throw BenchmarkError(
-                        "there is no scenario '\(name)': there is \(all), and all of them: all", isUsage: true)
+                        "there is no scenario '\(name)': write \(all), or all", isUsage: true)
                 }
                 chosen.append(scenario)
             }
@@ -195,7 +195,7 @@ package struct BenchmarkRunner: Sendable {
             line.add("receiver", receiver.rawValue)
         }
         let after = try await pair.usage()
-        guard let histogram = answer.histogram() else { throw BenchmarkError("a peer measured no round trips") }
+        guard let histogram = answer.histogram() else { throw BenchmarkError("a peer has measured no round trips") }
         var metrics = histogram.metrics
         metrics["cpu_us_msg"] = (after.cpu - before.cpu) * 1e6 / answer.number("messages")
         return Measured(receiver.scenario, metrics, histogram)
@@ -249,7 +249,7 @@ package struct BenchmarkRunner: Sendable {
         process.waitUntilExit()
         // One object a line: the first is about the connection, the last about the scenario.
         guard let last = data.split(separator: 10).last, let line = ChildProcess.decode(last) else {
-            throw BenchmarkError("the C reference said nothing that can be read")
+            throw BenchmarkError("the output of the C reference cannot be read")
         }
         let names = [
             "mb_per_s": "MB_s", "msg_per_s": "msg_s", "cpu_s_per_gb": "cpu_s_GB", "cpu_us_per_msg": "cpu_us_msg",

@@ -93,10 +93,12 @@ extension LatencyHistogram: Codable {
             .dataCorruptedError(forKey: key, in: container, debugDescription: what)
         }
         guard try container.decode(Int.self, forKey: .precisionBits) == Self.precisionBits else {
-            throw refuse(.precisionBits, "histograms of other than \(Self.precisionBits) bits are not read")
+            throw refuse(.precisionBits, "only histograms with \(Self.precisionBits) bits of precision can be read")
         }
         let pairs = try container.decode([Int].self, forKey: .buckets)
-        guard pairs.count.isMultiple(of: 2) else { throw refuse(.buckets, "buckets are pairs of number and count") }
+        guard pairs.count.isMultiple(of: 2) else {
+            throw refuse(.buckets, "buckets must be pairs of a number and a count")
+        }
         for pair in stride(from: 0, to: pairs.count, by: 2) {
             let (index, bucket) = (pairs[pair], pairs[pair + 1])
             guard buckets.indices.contains(index), (1...Int(UInt32.max)).contains(bucket) else {
@@ -106,7 +108,7 @@ extension LatencyHistogram: Codable {
             count += bucket
         }
         guard try container.decode(Int.self, forKey: .count) == count else {
-            throw refuse(.count, "the buckets hold another number of durations")
+            throw refuse(.count, "the sum of the buckets is not the count")
         }
         guard count > 0 else { return }
         smallest = try container.decode(Int64.self, forKey: .min)

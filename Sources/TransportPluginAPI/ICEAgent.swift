@@ -182,7 +182,7 @@ public final class DatagramBatch {
     public func commit(_ length: Int, at offset: Int) {
         precondition(
             count < maximumCount && length >= 0 && offset >= 0 && offset <= capacity && length <= capacity - offset,
-            "a datagram that does not fit the batch")
+            "a datagram is too large for the batch")
         places[count] = (Int32(truncatingIfNeeded: offset), Int32(truncatingIfNeeded: length))
         count += 1
         end = offset + length

@@ -23,12 +23,12 @@ extension TransportRegistry {
         guard let library = dlopen(path, RTLD_NOW | RTLD_LOCAL) else {
             let reason = dlerror().map { String(cString: $0) } ?? "no reason given"
             if reason.contains("transportPluginABI") {
-                throw refused("was built for another version of TransportPluginAPI: build it again against this one")
+                throw refused("was built for another version of TransportPluginAPI: rebuild it against this one")
             }
             throw refused("cannot be loaded: \(reason)")
         }
         guard let symbol = dlsym(library, PluginExchange.entryPoint) else {
-            throw refused("has no function \(PluginExchange.entryPoint): it is no transport plugin")
+            throw refused("has no function \(PluginExchange.entryPoint): it is not a transport plugin")
         }
         typealias Entry = @convention(c) (UnsafeMutableRawPointer) -> Int32
         let entry = unsafeBitCast(symbol, to: Entry.self)

@@ -41,12 +41,12 @@ public struct HTTPRefusal: Sendable, Hashable {
         let proxy = endpoint.proxy.map { "the proxy \($0)" } ?? "the proxy"
         let what =
             switch status {
-            case 407: "it asks for a user and a password: write http://user:password@host:port/ for it"
-            case 403, 405: "it does not allow connections to that host and port"
+            case 407: "it requires a user name and a password: write http://user:password@host:port/ for it"
+            case 403, 405: "it does not allow connections to this host and port"
             case 502, 503, 504: "it could not reach the server"
             default: Self.meaning(of: status)
             }
-        return error("\(proxy) answered \(status) when asked for \(endpoint.url): \(what)")
+        return error("\(proxy) answered \(status) to the request for \(endpoint.url): \(what)")
     }
 
     private func error(_ message: String) -> TransportError {
@@ -87,27 +87,27 @@ public struct HTTPRefusal: Sendable, Hashable {
 
     private func meaning(for endpoint: SignalingEndpoint) -> String {
         guard (300..<400).contains(status), status != 304 else { return Self.meaning(of: status) }
-        return target(from: endpoint).map { "it wants \($0)" } ?? "it redirects, and does not say where to"
+        return target(from: endpoint).map { "it wants \($0)" } ?? "it redirects, but does not say where to"
     }
 
     static func meaning(of status: Int) -> String {
         switch status {
-        case 101: "it did not switch to WebSockets as asked"
+        case 101: "it did not switch to WebSocket"
         case 100..<200: "an interim answer, and no final one"
         case 200..<300: "a page instead of a WebSocket: is it a room server, or the login page of this network?"
-        case 400: "it takes the request for malformed: does what stands in between pass WebSockets on?"
-        case 401: "it asks for credentials: check the token"
-        case 403: "it does not let this request in: check the token, and what stands in between"
+        case 400: "it considers the request malformed: do the proxies on the way support WebSocket?"
+        case 401: "it requires credentials: check the token"
+        case 403: "it does not allow this request: check the token, and proxies on the way"
         case 404, 410: "there is nothing at this path: check the URL"
-        case 407: "a proxy on the way asks for a user and a password"
-        case 408, 504: "it waited too long: it may be overloaded"
+        case 407: "a proxy on the way requires a user name and a password"
+        case 408, 504: "it timed out: it may be overloaded"
         case 421: "it does not serve this host name: check the URL"
-        case 425, 429: "it asks to come later: there were too many requests"
-        case 426: "it wants another protocol: does what stands in between pass WebSockets on?"
-        case 501, 505: "it cannot do WebSockets: check the URL, and what stands in between"
-        case 502, 503: "the server is not ready, or what stands in front of it does not reach it"
-        case 511: "this network wants somebody to log in first: open a web page"
-        case 500...: "the server failed: look at its log"
+        case 425, 429: "there were too many requests: try again later"
+        case 426: "it requires another protocol: do the proxies on the way support WebSocket?"
+        case 501, 505: "it does not support WebSocket: check the URL, and proxies on the way"
+        case 502, 503: "the server is not ready, or the proxy in front cannot reach it"
+        case 511: "this network requires a login first: open a web page"
+        case 500...: "the server failed: see its log"
         default: "it refuses the request: check the URL"
         }
     }

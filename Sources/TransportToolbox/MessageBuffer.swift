@@ -280,7 +280,7 @@ public final class MessageBuffer: Sendable {
         }
     }
 
-    private static let cancelled = TransportError(.cancelled, "the task that waited was cancelled")
+    private static let cancelled = TransportError(.cancelled, "the waiting task was cancelled")
     static let closed = TransportError(.closed, "the connection is closed")
-    private static let twoReceivers = TransportError(.invalidState, "another task waits in receive() already")
+    private static let twoReceivers = TransportError(.invalidState, "another task is already waiting in receive()")
 }

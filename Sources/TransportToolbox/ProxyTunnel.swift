@@ -73,7 +73,7 @@ final class ProxyTunnel {
             // here.
             finish(
                 rest.isEmpty
-                    ? nil : TransportError(.handshakeFailed, "\(target) sent more than its answer: is it a proxy?"))
+                    ? nil : TransportError(.handshakeFailed, "\(target) sent data after its answer: is it a proxy?"))
         }
     }
 
@@ -81,7 +81,7 @@ final class ProxyTunnel {
 
     private func closedByServer(_ reason: String) -> TransportError {
         TransportError(
-            .handshakeFailed, "\(target) hung up when asked for the connection: \(reason)", isRetryable: true)
+            .handshakeFailed, "\(target) closed the connection when asked for a tunnel: \(reason)", isRetryable: true)
     }
 
     static func request(for endpoint: SignalingEndpoint) -> [UInt8] {

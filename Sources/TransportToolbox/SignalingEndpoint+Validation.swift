@@ -23,11 +23,11 @@ extension SignalingEndpoint {
         guard path.hasPrefix("/"), path.utf8.count <= Self.maximumPathLength,
             path.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
         else {
-            throw Self.refusal("a path must begin with '/' and have 8,192 visible ASCII characters at most")
+            throw Self.refusal("a path must begin with '/' and have at most 8,192 visible ASCII characters")
         }
         guard subprotocols.allSatisfy({ HTTPToken.isValid($0.utf8) }),
             subprotocols.joined().utf8.count <= Self.maximumSubprotocolsLength
-        else { throw Self.refusal("subprotocols must be HTTP tokens, 1,024 bytes together at most") }
+        else { throw Self.refusal("subprotocols must be HTTP tokens, at most 1,024 bytes together") }
         var size = 0
         for (name, value) in headers {
             guard HTTPToken.isValid(name.utf8), value.utf8.allSatisfy({ $0 == 0x09 || $0 >= 0x20 && $0 != 0x7F }) else {

@@ -118,7 +118,7 @@ public final class TCPConnector {
         let target = "\(url) (\(told.address))"
         switch told.error {
         case ECONNREFUSED:
-            return TransportError(.refused, "nobody listens at \(target): is it running?", isRetryable: true)
+            return TransportError(.refused, "nothing listens at \(target): is the server running?", isRetryable: true)
         case EMFILE, ENFILE, ENOMEM, ENOBUFS:
             return TransportError(
                 .resourceExhausted, "no socket for \(target): \(systemText(told.error))", isRetryable: true)
@@ -204,7 +204,7 @@ private final class TCPAttempt: LoopSource, @unchecked Sendable {
     }
 
     private var closed: TransportError {
-        TransportError(.closed, "connecting to \(url) was given up: the transport is shut down")
+        TransportError(.closed, "connecting to \(url) was aborted: the transport is shut down")
     }
 
     private func start() {

@@ -105,7 +105,7 @@ public final class TransportLoop: SerialExecutor, @unchecked Sendable {
     /// Traps unless the caller runs on the loop's thread.
     @inline(__always)
     public func preconditionIsCurrent() {
-        precondition(isCurrent, "called off the transport loop that owns the object")
+        precondition(isCurrent, "called on another thread than the transport loop that owns the object")
     }
 
     /// Runs `work` on the loop's thread in its next turn, in the order of the calls. Returns whether it was accepted:

@@ -54,7 +54,7 @@ public struct ICEServerURL: Sendable, Hashable {
                 let named = Transport(rawValue: String(query.dropFirst("transport=".count)))
             else { throw unusable("after '?' only transport=udp or transport=tcp may follow") }
             guard scheme != .stun || named == .udp, scheme != .stuns || named == .tcp else {
-                throw unusable("\(scheme): is not asked over \(named.rawValue)")
+                throw unusable("\(scheme): is not supported over \(named.rawValue)")
             }
             transport = named
         }
@@ -68,7 +68,7 @@ public struct ICEServerURL: Sendable, Hashable {
             let after = rest[rest.index(after: end)...]
             guard after.isEmpty || after.first == ":" else { throw unusable("its port is not a number") }
             if !after.isEmpty { portText = after.dropFirst() }
-            guard Self.isIPv6(host) else { throw unusable("in brackets there is no IPv6 address") }
+            guard Self.isIPv6(host) else { throw unusable("there is no IPv6 address in the brackets") }
         } else {
             let end = rest.firstIndex(of: ":") ?? rest.endIndex
             host = String(rest[..<end])
@@ -102,7 +102,8 @@ public struct ICEServerURL: Sendable, Hashable {
         else {
             throw TransportError(
                 .invalidArgument,
-                "the ICE server '\(text)' cannot be used: its username or credential is over 512 bytes or has a zero")
+                "the ICE server '\(text)' cannot be used: its username or credential has over 512 bytes or a zero byte"
+            )
         }
     }
 

@@ -28,7 +28,7 @@ extension SignalingEndpoint {
                 let parts = try URLText(url.contains("://") ? url : "http://\(url)")
                 switch parts.scheme {
                 case "http": break
-                case "https": throw .init("TLS to the proxy itself is not supported; write http:// if it takes that")
+                case "https": throw .init("TLS to the proxy itself is not supported; write http:// if it accepts that")
                 case _ where parts.scheme.hasPrefix("socks"): throw .init("SOCKS is not supported; name an HTTP proxy")
                 default: throw .init("its scheme is not http")
                 }
@@ -44,7 +44,7 @@ extension SignalingEndpoint {
             } catch {
                 throw TransportError(
                     .invalidArgument,
-                    "'\(SignalingEndpoint.redacted(url))' is no proxy: \(error.reason); "
+                    "'\(SignalingEndpoint.redacted(url))' is not a proxy URL: \(error.reason); "
                         + "write http://host:port or http://user:password@host:port"
                 )
             }

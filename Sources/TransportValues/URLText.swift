@@ -45,7 +45,7 @@ struct URLText {
             let colon = authority.firstIndex(of: ":") ?? authority.endIndex
             host = authority[..<colon]
             portText = authority[colon...]
-            if portText.dropFirst().contains(":") { throw Malformed("an IPv6 address must stand in brackets") }
+            if portText.dropFirst().contains(":") { throw Malformed("an IPv6 address must be in brackets") }
         }
         guard !host.isEmpty else { throw Malformed("the host is missing") }
         guard !portText.isEmpty, portText != ":" else { return }
@@ -61,14 +61,14 @@ struct URLText {
             let isName = host.utf8.allSatisfy { byte in
                 (0x30...0x39).contains(byte) || (0x61...0x7A).contains(byte | 0x20) || "-._~".utf8.contains(byte)
             }
-            guard isName else { throw Malformed("its host has a character that no name has") }
+            guard isName else { throw Malformed("its host has a character that is not allowed in names") }
             return String(host)
         }
         let inner = host.dropFirst().dropLast()
         let address = inner.prefix { $0 != "%" }
         var binary = in6_addr()
         guard inet_pton(AF_INET6, String(address), &binary) == 1 else {
-            throw Malformed("in brackets there is no IPv6 address")
+            throw Malformed("there is no IPv6 address in the brackets")
         }
         guard address.endIndex < inner.endIndex else { return String(address) }
         var zone = inner[inner.index(after: address.endIndex)...]
@@ -76,7 +76,7 @@ struct URLText {
         if zone.hasPrefix("25"), zone.count > 2 { zone = zone.dropFirst(2) }
         guard let decoded = Self.decoded(zone), !decoded.isEmpty,
             decoded.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: "%") })
-        else { throw Malformed("the zone behind % is no name of an interface") }
+        else { throw Malformed("the zone after % is not the name of an interface") }
         return "\(address)%\(decoded)"
     }
 
@@ -127,12 +127,12 @@ extension SignalingEndpoint {
             let parts = try URLText(url)
             switch parts.scheme {
             case "ws", "wss": break
-            case "http": throw .init("its scheme is http; the one of WebSockets is ws")
-            case "https": throw .init("its scheme is https; the one of WebSockets is wss")
+            case "http": throw .init("its scheme is http; for WebSocket it must be ws")
+            case "https": throw .init("its scheme is https; for WebSocket it must be wss")
             default: throw .init("its scheme is neither ws nor wss")
             }
             guard parts.userinfo == nil else {
-                throw .init("credentials do not belong in it: give a join token, or a header")
+                throw .init("it must not contain credentials: use a join token or a header")
             }
             guard !parts.rest.contains("#") else { throw .init("a fragment (#) is not allowed") }
             let isSecure = parts.scheme == "wss"

@@ -7,7 +7,7 @@ internal import TransportPluginAPI
 
 struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "bench", abstract: "Measure backends side by side, each pair in processes of its own.",
+        commandName: "bench", abstract: "Measure backends side by side, each pair in separate processes.",
         discussion: """
             Scenarios: connect, rtt, throughput, small, signaling; and those that take minutes for each backend: many \
             (100 and 1,000 connections), reconnect (the server killed, back after 0.2, 2 and 5 s), recovery (the \
@@ -26,7 +26,7 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "Scenarios, comma-separated, or all. Default: those that do not take minutes.")
     var scenario: String?
 
-    @Option(help: "Seconds of each measurement that runs for a time.")
+    @Option(help: "Seconds of each measurement with a fixed duration.")
     var duration = 3.0
 
     @Option(help: "Rounds; the table shows medians.")
@@ -35,7 +35,7 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "Write the results to this file as JSON.")
     var json: String?
 
-    @Option(help: "Write the results to this file as a page of HTML, to be looked at with any browser.")
+    @Option(help: "Write the results to this file as an HTML page, for any browser.")
     var report: String?
 
     @Option(
@@ -45,7 +45,7 @@ struct BenchCommand: AsyncParsableCommand {
             """)
     var check: String?
 
-    @Option(help: "For --check: a change of fewer per cent is none.")
+    @Option(help: "For --check: changes below this percentage are ignored.")
     var tolerance = 5.0
 
     @Option(help: "Take the results from this file, which --json wrote, instead of measuring.")
@@ -54,13 +54,13 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "The C reference's executable (make -C Benchmarks/reference), run in the same rounds.")
     var reference: String?
 
-    @Flag(help: "Keep a core awake with a busy loop beside.")
+    @Flag(help: "Keep a core awake with a busy loop at the same time.")
     var busy = false
 
     func run() async throws {
         guard duration > 0, duration <= 600, (1...1000).contains(rounds), tolerance >= 0 else {
             throw CommandError(
-                .usage, "--duration is from 0 to 600 seconds, --rounds from 1 to 1000, --tolerance 0 per cent or more")
+                .usage, "--duration must be from 0 to 600 seconds, --rounds from 1 to 1000, --tolerance 0 or more")
         }
         let watches = SignalWatch.ending.map { number in
             SignalWatch(number) { _ in
@@ -147,11 +147,11 @@ struct BenchCommand: AsyncParsableCommand {
             for line in lines { Output.line("  \(line)") }
         }
         Output.line("")
-        list("Beware, \(name) was not measured as this run was:", comparison.differences, Output.yellow)
+        list("The conditions of \(name) and this run differ:", comparison.differences, Output.yellow)
         list("Better than \(name):", comparison.better.map(\.text), Output.green)
         list("In \(name), but not run now:", comparison.notRun)
         list("Run now, but not in \(name):", comparison.unknown)
-        list("Not judged, since a single round has no spread:", comparison.notJudged)
+        list("Not compared, since a single round has no spread:", comparison.notJudged)
         list("In \(name), but not measured now:", comparison.missing, Output.red)
         list("Worse than \(name), beyond the spread of both:", comparison.worse.map(\.text), Output.red)
         let sum =

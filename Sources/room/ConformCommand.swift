@@ -8,7 +8,7 @@ internal import TransportTestKit
 struct ConformCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "conform",
-        abstract: "Run the conformance kit against a backend: does it keep the contract of transports?",
+        abstract: "Run the conformance kit against a backend: test whether it keeps the contract of transports.",
         discussion: """
             One line for each clause of the contract as it finishes. Clauses about what the backend does not declare, \
             or the kit cannot do to it from outside, are skipped and say so. A signaling backend is judged at a \
@@ -21,7 +21,7 @@ struct ConformCommand: AsyncParsableCommand {
     @Argument(help: "A backend's name (`room plugins` lists them), or a shared library: all that it registers.")
     var subject: String
 
-    @Option(help: "Only the clauses whose identifiers begin like this: peer.end, signaling.life.04.")
+    @Option(help: "Only the clauses whose identifiers begin with this, such as peer.end or signaling.life.04.")
     var only: String?
 
     @Flag(help: "One JSON object a line.")
@@ -48,7 +48,8 @@ struct ConformCommand: AsyncParsableCommand {
             judged += await judge(transport, plugin, context, faults, &report)
         }
         guard judged > 0 else {
-            throw CommandError(.usage, "--only '\(only ?? "")': '\(subject)' has no clause whose identifier begins so")
+            throw CommandError(
+                .usage, "--only '\(only ?? "")': '\(subject)' has no clause whose identifier begins with this")
         }
         // Work that a clause left behind may still run: an orderly exit would remove what it uses.
         if report.hasFailed { _exit(ExitStatus.checkFailed.rawValue) }
@@ -106,7 +107,7 @@ struct ConformCommand: AsyncParsableCommand {
         let clauses = wanted(SignalingConformance.allClauses(of: subject))
         await report.run(
             clauses, of: plugin.descriptor.name, kind: "signaling",
-            hint: "a transport that speaks no WebSocket over TCP runs the kit in tests of its own, which bring a server"
+            hint: "a transport that does not speak WebSocket over TCP needs its own tests, which bring a server"
         )
         return clauses.count
     }
@@ -129,7 +130,7 @@ struct ConformCommand: AsyncParsableCommand {
         let clauses = wanted(PeerConformance.allClauses(of: subject))
         await report.run(
             clauses, of: plugin.descriptor.name, kind: "peer",
-            hint: "two connections in this process did not find each other")
+            hint: "two connections in this process did not connect to each other")
         return clauses.count
     }
 
@@ -216,6 +217,6 @@ private struct ConformanceReport {
             Output.coloured("\(name) (\(kind)) \(verdict)", failed == 0 ? Output.green : Output.red)
                 + ": \(passed) clauses passed, \(failed) failed, \(skipped) skipped"
                 + (run.notRun > 0 ? ", \(run.notRun) not run" : "") + String(format: ", in %.1f s", run.time.inSeconds))
-        if let hint { Output.line("    nothing works without the first clause: \(hint)") }
+        if let hint { Output.line("    without the first clause nothing else works: \(hint)") }
     }
 }

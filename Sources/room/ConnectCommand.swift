@@ -7,7 +7,7 @@ internal import TransportPluginAPI
 
 struct ConnectCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "connect", abstract: "Join a room: lines from standard input are sent, what happens is printed.",
+        commandName: "connect", abstract: "Join a room: send lines from standard input, print messages and events.",
         discussion: """
             Standard input waits until the room is joined. Each line is sent to everybody who is in the room then, on \
             the reliable channel; with --json each line is a command. In an empty room there is nobody to send to, and \
@@ -40,7 +40,8 @@ struct ConnectCommand: AsyncParsableCommand {
     @Flag(help: "One JSON object a line, on standard input and output.")
     var json = false
 
-    @Flag(help: "Leave the room when standard input ends and everybody has what was sent (30 seconds at most).")
+    @Flag(
+        help: "Leave the room when standard input has ended and everybody has the messages (after at most 30 seconds).")
     var leaveAtEof = false
 
     @Flag(help: .hidden)
@@ -60,7 +61,7 @@ struct ConnectCommand: AsyncParsableCommand {
     func run() async throws {
         let settings = try Settings(path: common.configFile)
         guard let name = try name ?? settings.string("name") else {
-            throw CommandError(.usage, "who are you? Give --name, ROOM_NAME or 'name' in the configuration file")
+            throw CommandError(.usage, "there is no name: give --name, ROOM_NAME or 'name' in the configuration file")
         }
         let configuration = try transport.configuration(settings, common)
         let faults = faultInjection ? ICEFaultControl() : nil
@@ -110,11 +111,12 @@ struct TransportOptions: ParsableArguments {
     @Option(help: "The peer backend; `room plugins` lists them.")
     var peer: String?
 
-    @Option(help: "all, or relay: only TURN, no address of this machine is told to anybody.")
+    @Option(help: "all, or relay: TURN only; this machine reveals no address to others.")
     var icePolicy: String?
 
     @Option(
-        help: "A file with a join token, where the server asks for one. It is read again for each join that needs one.")
+        help: "A file with a join token, if the server requires one. It is read again for each join that needs a token."
+    )
     var tokenFile: String?
 
     @Option(
@@ -127,7 +129,7 @@ struct TransportOptions: ParsableArguments {
     var token: String?
 
     @Option(
-        help: "stun:host:port, added to the server's. Repeatable; relays stand in the file, with their credentials.")
+        help: "stun:host:port, added to the server's. Repeatable; relays with credentials go into the file.")
     var iceServer: [String] = []
 
     @Option(
@@ -158,7 +160,7 @@ struct TransportOptions: ParsableArguments {
         configuration.peer.options = try settings.options("peerOptions", ofBackend: "peer", configuration.peer.name)
         if let policy = try icePolicy ?? settings.string("icePolicy") {
             guard let policy = ICEPolicy(rawValue: policy) else {
-                throw CommandError(.usage, "'\(policy)' is no ICE policy: write all or relay")
+                throw CommandError(.usage, "'\(policy)' is not an ICE policy: write all or relay")
             }
             configuration.icePolicy = policy
         }
@@ -168,7 +170,7 @@ struct TransportOptions: ParsableArguments {
                 let server = ICEServer(urls: [url])
                 if checksICEServers, let reason = server.fault {
                     throw CommandError(
-                        .usage, "--ice-server: \(reason); credentials can stand in the configuration file")
+                        .usage, "--ice-server: \(reason); credentials can be set in the configuration file")
                 }
                 return server
             }
@@ -193,7 +195,7 @@ struct TransportOptions: ParsableArguments {
         _ settings: Settings
     ) throws -> (@Sendable (_ mustBeFresh: Bool) async throws -> any JoinCredentialConvertible)? {
         if token != nil, tokenFile != nil {
-            throw CommandError(.usage, "--token and --token-file are both given: keep one, better the file")
+            throw CommandError(.usage, "--token and --token-file are both given: keep one, preferably the file")
         }
         let hasFlag = token != nil || tokenFile != nil
         let token = try hasFlag ? token : settings.string("token")

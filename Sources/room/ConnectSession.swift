@@ -277,7 +277,7 @@ struct ConnectSession: Sendable {
                 "no_receiver",
                 isEmpty
                     ? "no other participant is in the room: the message was not sent"
-                    : "no other participant is connected, and the lossy channel keeps nothing: the message was "
+                    : "no other participant is connected, and the lossy channel keeps no messages: the message was "
                         + "not sent",
                 isRetryable: true)
         } catch {

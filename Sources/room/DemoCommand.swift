@@ -8,7 +8,7 @@ internal import TransportPluginAPI
 struct DemoCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "demo",
-        abstract: "A room server and two peers on this machine: watch them lose the server and the path, and heal.")
+        abstract: "A room server and two peers on this machine: watch them lose the server and the path, and recover.")
 
     @OptionGroup var common: CommonOptions
 
@@ -49,7 +49,7 @@ struct DemoCommand: AsyncParsableCommand {
             return Output.line(line)
         }
         let times = String(
-            format: "server restart healed in %.2f s, path in %.2f s; \(result.messages) messages",
+            format: "server back: recovered in %.2f s; path back: recovered in %.2f s; \(result.messages) messages",
             result.serverRecovery.inSeconds, result.pathRecovery.inSeconds)
         let extra = result.disordered == 0 ? "" : ", out of order \(result.disordered)"
         Self.print(times, Output.bold, since: start)

@@ -64,8 +64,8 @@ enum Environment {
             let name = variable(key)
             if let text = text(name, variables), isFromOrchestrator(key, text, variables) {
                 warnings.append(
-                    "\(name)=\(text) is what Kubernetes and container links set for a service named room: it is "
-                        + "passed over. Use the flag --\(key), or turn such variables off (enableServiceLinks: false)")
+                    "\(name)=\(text) is set by Kubernetes and container links for a service named room: it is "
+                        + "ignored. Use the flag --\(key), or turn such variables off (enableServiceLinks: false)")
             }
         }
         let known = Set(Settings.keys.map(variable))

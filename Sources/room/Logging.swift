@@ -12,7 +12,7 @@ enum LogLevels {
         guard let level else { return Logger(label: "room") { _ in SwiftLogNoOpLogHandler() } }
         guard let level = Logger.Level(rawValue: level.lowercased()) else {
             let all = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
-            throw CommandError(.usage, "'\(level)' is no log level: write \(all)")
+            throw CommandError(.usage, "'\(level)' is not a log level: write \(all)")
         }
         isUsed.withLock { $0 = true }
         var logger = Logger(label: "room") { QueuedLogHandler(label: $0, queue: queue) }

@@ -11,7 +11,7 @@ struct ServeCommand: AsyncParsableCommand {
 
     @OptionGroup var common: CommonOptions
 
-    @Flag(help: "One JSON object a line, as without it.")
+    @Flag(help: "One JSON object a line, as without this flag.")
     var json = false
 
     @Option(help: "The address to listen on. Default: 127.0.0.1.")
@@ -38,16 +38,16 @@ struct ServeCommand: AsyncParsableCommand {
     )
     var sessionKeyFile: String?
 
-    @Option(help: "stun:host:port, told to every participant. Repeatable.")
+    @Option(help: "stun:host:port, sent to every participant. Repeatable.")
     var stunUri: [String] = []
 
-    @Option(help: "turn:host:port?transport=udp, told to every participant. Repeatable.")
+    @Option(help: "turn:host:port?transport=udp, sent to every participant. Repeatable.")
     var turnUri: [String] = []
 
     @Option(help: "A file with the secret shared with the TURN server (coturn: use-auth-secret).")
     var turnSecretFile: String?
 
-    @Option(help: "Seconds for which a lost participant can come back unnoticed. Default: 60.")
+    @Option(help: "Seconds for which a lost participant can return unnoticed. Default: 60.")
     var grace: Double?
 
     @Option(
@@ -59,13 +59,13 @@ struct ServeCommand: AsyncParsableCommand {
     )
     var duplicateNames: String?
 
-    @Option(help: "A page that may connect: https://example.org. Repeatable. Default: pages of every site.")
+    @Option(help: "An origin whose pages may connect: https://example.org. Repeatable. Default: every origin.")
     var allowedOrigin: [String] = []
 
-    @Option(help: "Rooms at a time. Default: 1000.")
+    @Option(help: "The maximum number of rooms. Default: 1000.")
     var maximumRooms: Int?
 
-    @Option(help: "Participants in one room, 2 to 64. Default: 16.")
+    @Option(help: "The maximum number of participants in a room, 2 to 64. Default: 16.")
     var maximumParticipants: Int?
 
     func run() async throws {
@@ -151,7 +151,7 @@ struct ServeCommand: AsyncParsableCommand {
         }
         if let policy = try duplicateNames ?? settings.string("duplicateNames") {
             guard let policy = RoomServerConfiguration.DuplicateNames(rawValue: policy) else {
-                throw CommandError(.usage, "--duplicate-names is reject or replace")
+                throw CommandError(.usage, "--duplicate-names must be reject or replace")
             }
             configuration.duplicateNames = policy
         }
@@ -174,7 +174,7 @@ struct ServeCommand: AsyncParsableCommand {
         for text in given { if let reason = fault(text) { throw CommandError(.usage, "\(flag): \(reason)") } }
         let listed = try settings.strings(key)
         for text in listed {
-            if let reason = fault(text) { throw settings.invalid(key, "holds what cannot be used: \(reason)") }
+            if let reason = fault(text) { throw settings.invalid(key, "has a URL that cannot be used: \(reason)") }
         }
         return given + listed
     }

@@ -33,7 +33,8 @@ struct Settings {
         }
         guard let root else { return }
         guard let mapping = root.mapping else {
-            throw CommandError(.usage, "\(path):1: a configuration file holds keys with values, like 'server: ws://…'")
+            throw CommandError(
+                .usage, "\(path):1: a configuration file must have keys with values, like 'server: ws://…'")
         }
         for (key, value) in mapping {
             let name = key.string ?? ""
@@ -114,7 +115,7 @@ struct Settings {
     func iceServers(checksURLs: Bool = true) throws -> [ICEServer] {
         func checked(_ server: ICEServer, _ node: Node?) throws -> ICEServer {
             if checksURLs, let reason = server.fault {
-                throw invalid("iceServers", node, "holds what cannot be used: \(reason)")
+                throw invalid("iceServers", node, "has a URL that cannot be used: \(reason)")
             }
             return server
         }
@@ -126,7 +127,7 @@ struct Settings {
         return try list.map { entry in
             if let url = entry.scalar?.string { return try checked(ICEServer(urls: [url]), entry) }
             guard let table = entry.mapping else {
-                throw invalid("iceServers", entry, "holds URLs or tables with urls")
+                throw invalid("iceServers", entry, "must have URLs, or tables with urls")
             }
             var server = ICEServer(urls: [])
             for (key, value) in table {
@@ -135,7 +136,9 @@ struct Settings {
                 case "urls": server.urls = value.sequence?.map { $0.string ?? "" } ?? [value.string ?? ""]
                 case "username": server.username = value.string
                 case "credential": server.credential = value.string
-                default: throw invalid("iceServers", key, "has urls, username and credential, no '\(key.string ?? "")'")
+                default:
+                    throw invalid(
+                        "iceServers", key, "can have urls, username and credential, not '\(key.string ?? "")'")
                 }
             }
             guard !server.urls.isEmpty, !server.urls.contains("") else {

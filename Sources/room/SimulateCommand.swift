@@ -7,7 +7,7 @@ internal import TransportPluginAPI
 struct SimulateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "simulate",
-        abstract: "Run rooms with all their faults in virtual time, and look for what must not be.",
+        abstract: "Run rooms with all their faults in virtual time, and look for violations of their rules.",
         discussion: """
             Each seed is a run of its own: several participants, a room server, and a network between them that fails \
             in all ways. The same seed makes the same run. Exits with 5 at the first violation, with its seed and what \
@@ -19,10 +19,10 @@ struct SimulateCommand: AsyncParsableCommand {
     @Option(help: "The first seed.")
     var seed: UInt64 = 1
 
-    @Option(help: "How many seeds from there on.")
+    @Option(help: "The number of seeds from there on.")
     var runs: UInt64 = 1
 
-    @Option(help: "Runs side by side. Default: one for each processor.")
+    @Option(help: "Runs at a time. Default: one for each processor.")
     var jobs = ProcessInfo.processInfo.activeProcessorCount
 
     @Option(
@@ -33,7 +33,7 @@ struct SimulateCommand: AsyncParsableCommand {
             """)
     var reportFile: String?
 
-    @Flag(help: "Print everything that happens (without it: the last lines before a violation).")
+    @Flag(help: "Print the whole trace, not only the last lines before a violation.")
     var trace = false
 
     @Flag(help: "One JSON object a line.")
@@ -41,7 +41,7 @@ struct SimulateCommand: AsyncParsableCommand {
 
     func run() async throws {
         guard runs > 0, seed.addingReportingOverflow(runs).overflow == false, (1...1024).contains(jobs) else {
-            throw CommandError(.usage, "--runs and --jobs are 1 or more, --jobs at most 1024")
+            throw CommandError(.usage, "--runs must be 1 or more, and --jobs from 1 to 1024")
         }
         let search = SeedSearch(seeds: seed..<(seed + runs), jobs: jobs)
         let report = Report(file: reportFile, seed: seed, runs: runs, jobs: jobs)

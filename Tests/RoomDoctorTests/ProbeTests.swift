@@ -145,7 +145,7 @@ import TransportPluginAPI
         let refusing = try CannedSTUN(.error)
         defer { refusing.stop() }
         let error = await offPool { Probes.binding(["127.0.0.1"], port: refusing.port) }
-        #expect(error == .failure(.failed("it answers, but tells no address")))
+        #expect(error == .failure(.failed("it answers, but without an address")))
     }
 
     @Test func aClosedPortIsKnownAtOnce() async throws {

@@ -166,8 +166,8 @@ final class AssociationMonitor {
                 transport?.fail(
                     TransportError(
                         .io,
-                        "the path no longer carries datagrams of \(size) bytes, and data that was cut for them cannot "
-                            + "be cut again: set max-datagram-size to a size that passes",
+                        "the path no longer carries datagrams of \(size) bytes, and data split for them cannot "
+                            + "be split again: set max-datagram-size to a size that passes",
                         isRetryable: true))
                 return
             }

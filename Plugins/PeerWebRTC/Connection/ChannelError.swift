@@ -3,7 +3,7 @@ internal import TransportPluginAPI
 /// Why a channel does not take a message.
 enum ChannelError {
     static let wouldBlock = TransportError(
-        .wouldBlock, "the channel's send buffer is at its high-water mark: go on after channelWritable",
+        .wouldBlock, "the channel's send buffer is full: send again after channelWritable",
         isRetryable: true)
 
     static func notOpen(hasEnded: Bool) -> TransportError {

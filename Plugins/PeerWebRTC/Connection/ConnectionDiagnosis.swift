@@ -95,9 +95,9 @@ struct ConnectionDiagnosis: Equatable {
         case (.up, .up):
             guard isSilent else { return nil }
             return PeerStall(
-                .pathSilent, "a path was found, and nothing of the other side comes over it",
+                .pathSilent, "a path was found, but nothing arrives over it from the other side",
                 cure: "check that the other side runs and is not suspended, and that no firewall drops UDP flows "
-                    + "that have lived a while"
+                    + "after a while"
             )
         }
     }
@@ -108,8 +108,8 @@ struct ConnectionDiagnosis: Equatable {
             return PeerStall(
                 .noRemoteCandidates,
                 remote.isComplete
-                    ? "the other side has found no candidate that it could offer"
-                    : "the other side has described itself, but has sent no candidate",
+                    ? "the other side has found no candidate to offer"
+                    : "the other side has sent its description, but no candidate",
                 cure: "see the other side's events; run room doctor on its machine")
         }
         if let unusable { return unusable }
@@ -127,18 +127,18 @@ struct ConnectionDiagnosis: Equatable {
         if isRelayOnly {
             let asked = relays.isEmpty ? "none is configured" : "asked: " + relays.prefix(4).joined(separator: ", ")
             return PeerStall(
-                .noRelay, "only relayed candidates may be offered, and no TURN server has given one (\(asked))",
+                .noRelay, "only relayed candidates may be offered, and no TURN server has provided one (\(asked))",
                 cure: relays.contains { !$0.hasPrefix("turns:") }
                     ? "check the server's address, credentials and ports: room doctor asks it"
-                    : "configure a server with turn: (room serve --turn-uri); turns: is not spoken by every backend")
+                    : "configure a server with turn: (room serve --turn-uri); not every backend speaks turns:")
         }
         guard local.isComplete else {
             return PeerStall(
-                .gathering, "this side is still looking for candidates that it could offer",
+                .gathering, "this side is still looking for candidates to offer",
                 cure: "check that the STUN and TURN servers answer: room doctor asks them")
         }
         return PeerStall(
-            .noLocalCandidates, "this side has found no candidate that it could offer",
+            .noLocalCandidates, "this side has found no candidate to offer",
             cure: "connect this machine to a network, and see room doctor for its interfaces")
     }
 

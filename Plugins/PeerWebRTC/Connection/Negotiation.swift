@@ -57,7 +57,7 @@ struct Negotiation {
     /// Throws `.invalidState` when the first offer has no place.
     func checkFirstOffer() throws(TransportError) {
         guard state == .idle else {
-            throw Self.stale("the connection has begun to negotiate already: use restart(iceServers:)")
+            throw Self.stale("the connection is negotiating already: use restart(iceServers:)")
         }
     }
 
@@ -78,7 +78,7 @@ struct Negotiation {
     /// Reads an answer that fits the open offer. Throws `.invalidState` for another one, `.protocolViolation`,
     /// `.notSupported`.
     func read(answer description: SessionDescription) throws(TransportError) -> DataDescription {
-        guard state == .offering else { throw Self.stale("the answer fits no open offer") }
+        guard state == .offering else { throw Self.stale("the answer matches no open offer") }
         let answer = try DataDescription(parsing: description)
         try check(answer)
         guard !isKnown(answer) else { throw Self.stale("the answer belongs to an earlier offer") }
@@ -99,7 +99,7 @@ struct Negotiation {
         offer description: SessionDescription, newest: ICECredentials?
     ) throws(TransportError) -> Offer {
         guard !isOfferer else {
-            throw Self.stale("this side is the offerer of the connection: an offer of the other side has no place")
+            throw Self.stale("this side is the offerer of the connection: the other side must not send an offer")
         }
         let offer = try DataDescription(parsing: description)
         try check(offer)

@@ -187,7 +187,7 @@ final class SCTPTransport {
             case .sent: break
             case .full: throw blocked(slot)
             case .failed(let errno):
-                throw TransportError(.closed, "SCTP did not take the message: errno \(errno)")
+                throw TransportError(.closed, "SCTP did not accept the message: errno \(errno)")
             }
             channels.sent(bytes.count, of: slot)
             monitor.noteSent()

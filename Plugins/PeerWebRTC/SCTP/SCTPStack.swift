@@ -55,7 +55,7 @@ final class SCTPStack: @unchecked Sendable {
                 guard wanted == nil || wanted === loop else {
                     throw TransportError(
                         .invalidState,
-                        "usrsctp is driven by loop '\(loop.name)' in this process: hand the same loop to every WebRTC "
+                        "usrsctp is driven by loop '\(loop.name)' in this process: pass the same loop to every WebRTC "
                             + "transport"
                     )
                 }

@@ -101,7 +101,7 @@ struct DataDescription: Equatable {
         case let text?:
             // Digits only; more than an Int holds is as good as "any".
             guard !text.isEmpty, text.utf8.allSatisfy({ (48...57).contains($0) }) else {
-                throw SDPText.malformed("max-message-size is no number")
+                throw SDPText.malformed("max-message-size is not a number")
             }
             let size = Int(text) ?? Int.max
             maximumMessageSize = size == 0 ? Int.max : size
@@ -125,7 +125,7 @@ struct DataDescription: Equatable {
         // RFC 8842 §5.3: an answer decides; an offer without the attribute is taken as one that leaves the choice.
         guard let text else { return kind == .offer ? .actpass : .active }
         guard let setup = DTLSSetup(rawValue: text.lowercased()) else {
-            throw SDPText.malformed("a=setup says something unknown")
+            throw SDPText.malformed("a=setup has an unknown value")
         }
         if kind == .answer, setup == .actpass { throw SDPText.malformed("an answer with a=setup:actpass") }
         return setup
