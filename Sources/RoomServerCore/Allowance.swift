@@ -1,11 +1,12 @@
 import TransportValues
 
-/// Allows `burst` at once and `rate` per second. Full at first.
+/// A token bucket: allows `burst` at once, then `rate` per second. It is full at first.
 struct TokenBucket: Sendable {
     private var tokens = Double.infinity
     private var updated = Timestamp.zero
 
-    /// Takes `amount`, or all that the bucket can hold where that is less. False: there is not enough yet.
+    /// Takes `amount`, or the bucket's capacity if that is less. Returns false, and takes nothing, when there is not
+    /// enough yet.
     mutating func take(_ amount: Int = 1, rate: Int, burst: Int, now: Timestamp) -> Bool {
         tokens = min(Double(burst), tokens + max(0, (now - updated).inSeconds) * Double(rate))
         updated = now
@@ -15,23 +16,23 @@ struct TokenBucket: Sendable {
         return true
     }
 
-    /// How long it takes until `amount` can be taken, as of the last call of `take`.
+    /// Returns the time until `amount` can be taken, as of the last call of `take`.
     func delay(of amount: Int, rate: Int, burst: Int) -> Duration {
         let missing = Double(min(amount, burst)) - tokens
         return missing > 0 ? .milliseconds(Int64((missing * 1000 / Double(max(rate, 1))).rounded(.up))) : .zero
     }
 }
 
-/// A participant's right to cost the server and the others something: of the session, over all of its connections. The
-/// next participant under the same name goes on with it.
+/// The budgets of a participant for costs to the server and to the others. They belong to the session, over all of its
+/// connections; the next participant under the same name inherits them.
 struct Allowance: Sendable {
-    /// Messages.
+    /// The budget of messages.
     var messages = TokenBucket()
-    /// Returns: hellos that resume, rejoin or take the name over.
+    /// The budget of returns: hellos that resume, rejoin or take over the name.
     var returns = TokenBucket()
-    /// Bytes that are sent again after resumes.
+    /// The budget of bytes that are sent again after resumes.
     var replays = TokenBucket()
-    /// Bytes that tell the others of new metadata: of each update, for each receiver.
+    /// The budget of bytes of new metadata: those of each update, times its receivers.
     var updates = TokenBucket()
 
     mutating func takeMessages(_ count: Int, _ effects: Effects) -> Bool {
@@ -48,7 +49,7 @@ struct Allowance: Sendable {
             bytes, rate: effects.limits.replayBytesPerSecond, burst: effects.limits.replayBurst, now: effects.now)
     }
 
-    /// Nil: it is paid for. Otherwise when it can be.
+    /// Returns nil when the update may be sent now, otherwise the time when it may be.
     mutating func takeUpdate(_ bytes: Int, _ effects: Effects) -> Timestamp? {
         let (rate, burst) = (effects.limits.updateBytesPerSecond, effects.limits.updateBurst)
         if updates.take(bytes, rate: rate, burst: burst, now: effects.now) { return nil }

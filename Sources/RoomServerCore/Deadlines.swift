@@ -2,9 +2,10 @@ internal import HeapModule
 import RoomProtocol
 import TransportValues
 
-/// The times at which something may be due. Each key has one deadline at most: the earliest that was asked for.
+/// The times at which something may be due. Each key has at most one deadline: the earliest that was scheduled.
 ///
-/// A deadline that has come says only "look whether something is due": the code that looks decides, and asks again.
+/// A deadline only means that the owner of the key must check whether something is due. The owner decides, and
+/// schedules the next one.
 struct Deadlines: Sendable {
     enum Key: Hashable {
         case connection(ConnectionID)
@@ -22,7 +23,7 @@ struct Deadlines: Sendable {
         static func < (left: Self, right: Self) -> Bool { left.time < right.time }
     }
 
-    /// Entries that were overtaken by an earlier one for the same key stay until their time.
+    /// An entry with an earlier one for the same key stays until its own time.
     private var heap = Heap<Entry>()
     private var earliest: [Key: Timestamp] = [:]
 
@@ -34,7 +35,7 @@ struct Deadlines: Sendable {
         heap.insert(Entry(time: time, key: key))
     }
 
-    /// Takes one key whose time has come.
+    /// Removes one key whose deadline has passed, and returns it.
     mutating func takeDue(_ now: Timestamp) -> Key? {
         while let first = heap.min, first.time <= now {
             heap.removeMin()

@@ -1,18 +1,19 @@
 import RoomProtocol
 
-/// The sessions, names and rooms that are gone, as far as they decide who can come back.
+/// The record of ended sessions, kicked names and closed rooms, by which the server decides who may return.
 ///
-/// Each kind is remembered up to a limit; the oldest are forgotten first. What is known of a session outlives its room,
-/// so that nobody comes back by creating the room again. What is known of a room's former participants ends with the
-/// room.
+/// Each kind is remembered up to a limit; the oldest are forgotten first. The record of a session outlives its room, so
+/// that a kicked participant cannot return by creating the room again. The record of a room's former participants ends
+/// with the room.
 struct Departures: Sendable {
-    /// How a session has ended, for its participant's return.
+    /// The way in which a session has ended, which decides whether its participant may return.
     enum Ending {
-        /// Its participant left: it cannot come back with this session.
+        /// The participant left. It cannot return with this session.
         case left
-        /// The host removed its participant: it cannot come back with this session, nor join the room under its name.
+        /// The host removed the participant. It cannot return with this session, and cannot join the room under its
+        /// name.
         case kicked
-        /// It was waited for in vain, or gave way to another participant: it can come back as a new session.
+        /// The participant did not return in time, or another one took its name. It can return as a new session.
         case lapsed
     }
 
@@ -20,7 +21,7 @@ struct Departures: Sendable {
     private struct Former: Sendable {
         var lapsedSessions = BoundedMemory<SessionID>(limit: 1024)
         var kickedNames = BoundedMemory<ByteText>(limit: 1024)
-        /// The allowances that they had left.
+        /// Their remaining allowances, by name.
         var allowances = BoundedMap<ByteText, Allowance>(limit: 1024)
     }
 
@@ -46,46 +47,46 @@ struct Departures: Sendable {
         }
     }
 
-    /// Another participant has the session's name, and has shown that it is there: nobody can come back with the
-    /// session.
+    /// Another participant has taken the session's name, and has sent a message: the session cannot be resumed any
+    /// longer.
     mutating func sessionReplaced(_ session: SessionID) { replacedSessions.insert(session) }
 
-    /// The host closed the room: nobody can come back to it until a host creates it again.
+    /// The host has closed the room: no session can return to it until a host creates it again.
     mutating func roomClosed(_ room: RoomName) {
         closedRooms.insert(room)
         former[room] = nil
     }
 
-    /// The room was empty for too long.
+    /// The room has been removed because it was empty for too long.
     mutating func roomRemoved(_ room: RoomName) { former[room] = nil }
 
     mutating func roomCreated(_ room: RoomName) { closedRooms.remove(room) }
 
     // MARK: Who can come back
 
-    /// Throws where nobody can come back with the session.
+    /// Throws if the session cannot be used to return.
     func checkSession(_ session: SessionID) throws(ProtocolError) {
         guard !kickedSessions.contains(session) else { throw .kicked }
         guard !leftSessions.contains(session) else { throw .staleEpoch }
         guard !replacedSessions.contains(session) else { throw .nameGone }
     }
 
-    /// Throws where the host has removed a participant of this name from the room.
+    /// Throws if the host has removed a participant with this name from the room.
     func checkName(_ name: String, in room: RoomName) throws(ProtocolError) {
         if former[room]?.kickedNames.contains(ByteText(name)) == true { throw .kicked }
     }
 
-    /// Throws where the host has closed the room.
+    /// Throws if the host has closed the room.
     func checkRoom(_ room: RoomName) throws(ProtocolError) {
         if closedRooms.contains(room) { throw .roomClosed("") }
     }
 
-    /// Whether the room's other participants have been told that the session has ended.
+    /// Returns whether the room's other participants were notified that the session has ended.
     func hasLapsed(_ session: SessionID, in room: RoomName) -> Bool {
         former[room]?.lapsedSessions.contains(session) == true
     }
 
-    /// The allowance that the last participant of this name left behind; a full one where there was none.
+    /// Returns the remaining allowance of the last participant with this name, or a full one if there was none.
     func allowance(of name: String, in room: RoomName) -> Allowance {
         former[room]?.allowances[ByteText(name)] ?? Allowance()
     }

@@ -1,20 +1,20 @@
 import RoomProtocol
 import TransportValues
 
-/// Everything that a transition may read and add to, apart from the rooms and connections themselves.
+/// The context of a transition: everything that it may read and change, except rooms and connections.
 struct Effects: Sendable {
     let limits: RoomServerLimits
     let authority: any RoomAuthority
     var random: any RandomNumberGenerator & Sendable
-    /// Names this life of the server.
+    /// The identifier of this run of the server.
     var serverID = ""
     var deadlines = Deadlines()
     var now = Timestamp.zero
-    /// Bytes in all outbound streams.
+    /// The number of bytes in all outbound streams.
     var streamBytes = 0
     var departures = Departures()
     var actions: [ServerAction] = []
-    /// Connections that a room has closed, to be forgotten.
+    /// The connections that a room has closed, and that the machine must remove.
     var replaced: [ConnectionID] = []
 
     mutating func send(_ message: ServerMessage, to connection: ConnectionID) {
@@ -26,7 +26,7 @@ struct Effects: Sendable {
         return actions
     }
 
-    /// A new id with 80 random bits.
+    /// Returns a new id with 80 random bits.
     mutating func makeIdentifier(_ prefix: String) -> String {
         let alphabet = Array("abcdefghijklmnopqrstuvwxyz234567".utf8)
         let letters = (0..<16).map { _ in alphabet[Int(random.next(upperBound: UInt32(32)))] }

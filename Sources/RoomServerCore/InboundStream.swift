@@ -1,28 +1,28 @@
 import RoomProtocol
 import TransportValues
 
-/// The numbered messages that come from one participant: which was the last, and when that is acknowledged.
+/// The numbered messages from one participant: which was the last, and when to acknowledge it.
 struct InboundStream: Sendable {
-    /// The number of the last message that has come; 0 before the first.
+    /// The number of the last message received; 0 before the first.
     private(set) var received: SequenceNumber = 0
     private var unacknowledged = 0
     private var due: Timestamp?
 
     enum Verdict {
-        /// It is to be acted upon.
+        /// The next message: it must be processed.
         case next
-        /// It has come before.
+        /// A repetition.
         case duplicate
     }
 
     enum Acknowledgement: Equatable {
         case now
         case at(Timestamp)
-        /// It is scheduled already, or there is none to send.
+        /// It is scheduled already, or there is nothing to acknowledge.
         case none
     }
 
-    /// Takes a message's number. Throws where one before it is missing.
+    /// Records a message's number. Throws if a message before it is missing.
     mutating func take(_ sequence: SequenceNumber) throws(ProtocolError) -> Verdict {
         guard sequence > received else { return .duplicate }
         guard sequence - received == 1 else {
@@ -32,7 +32,7 @@ struct InboundStream: Sendable {
         return .next
     }
 
-    /// Decides when the message that was taken is acknowledged: at once after many, else after a delay.
+    /// Decides when the recorded message is acknowledged: at once after many, otherwise after a delay.
     mutating func scheduleAcknowledgement(_ limits: RoomServerLimits, at now: Timestamp) -> Acknowledgement {
         unacknowledged += 1
         if unacknowledged >= limits.ackEvery { return .now }
@@ -42,7 +42,7 @@ struct InboundStream: Sendable {
         return .at(time)
     }
 
-    /// Whether an acknowledgement is due now, or later.
+    /// Returns whether an acknowledgement is due now, or later.
     func acknowledgement(at now: Timestamp) -> Acknowledgement {
         guard let due else { return .none }
         return due <= now ? .now : .at(due)
@@ -53,7 +53,7 @@ struct InboundStream: Sendable {
         due = nil
     }
 
-    /// Another connection has begun, whose first message acknowledges everything.
+    /// A new connection has begun. Its first message acknowledges everything.
     mutating func connected() { unacknowledged = 0 }
 
     mutating func disconnected() { due = nil }

@@ -1,29 +1,29 @@
 import RoomProtocol
 import TransportValues
 
-/// A participant's place in a room. It outlives connections, for the grace period.
+/// A participant of a room. It outlives its connections by the grace period.
 struct Member: Sendable {
     var participant: Participant
-    /// The one role that its join token allows. Nil: either.
+    /// The only role that its join token allows; nil if it allows both.
     let role: Hello.Role?
     var allowance: Allowance
-    /// Counts up in the order of arrival; the lowest has been present for longest.
+    /// A number that increases in the order of arrival: the member with the lowest has been present for longest.
     let order: UInt64
-    /// Nil while the session waits to be resumed.
+    /// The current connection; nil while the session waits to be resumed.
     var connection: ConnectionID?
     var disconnectedAt: Timestamp?
-    /// Whether anything has come over a connection of this epoch: then the client has got its token.
+    /// Whether a message has arrived over a connection of this epoch, so that the client has received its token.
     var isConfirmed = false
-    /// The highest connection attempt that was seen.
+    /// The highest number of a connection attempt received.
     var lastAttempt: UInt64 = 0
     var outbound: OutboundStream
     var inbound = InboundStream()
     var iceRefreshAt: Timestamp?
-    /// When its session token is half-way through its life.
+    /// The time at which half of its session token's life has passed.
     var tokenRenewalAt: Timestamp?
-    /// Whether there are metadata that the others have not been sent yet.
+    /// Whether it has new metadata that was not sent to the others yet.
     var hasUnsentUpdate = false
-    /// The session whose name it has taken, until something has come from it.
+    /// The session whose name it has taken, until a message has arrived from it.
     var formerSession: SessionID?
 
     init(
@@ -49,7 +49,7 @@ struct Member: Sendable {
         inbound.disconnected()
     }
 
-    /// Begins a new epoch: both streams begin again.
+    /// Begins a new epoch, and both streams at 1.
     mutating func restart(epoch: Epoch, _ effects: inout Effects) {
         participant.epoch = epoch
         isConfirmed = false
@@ -58,8 +58,8 @@ struct Member: Sendable {
         inbound = InboundStream()
     }
 
-    /// The messages that are sent again after a resume. Nil: one of them is gone, or they are more than the participant
-    /// may cost.
+    /// Returns the messages to send again after a resume. Returns nil when one of them was dropped, or when they exceed
+    /// the participant's allowance.
     mutating func replay(
         after received: SequenceNumber, _ effects: inout Effects
     ) -> [(SequenceNumber, ServerMessage)]? {
@@ -69,6 +69,6 @@ struct Member: Sendable {
         return missed
     }
 
-    /// The bytes, roughly, that its metadata take in a message.
+    /// The approximate size of its metadata in a message, in bytes.
     var updateSize: Int { participant.metadata.reduce(512) { $0 + $1.key.utf8.count + $1.value.utf8.count } }
 }

@@ -3,16 +3,17 @@ import RoomProtocol
 
 /// The numbered messages for one participant, kept until they are acknowledged.
 ///
-/// At its limit the oldest are given up, and all of them when the streams together are over theirs: a participant that
-/// comes back without having had them must rejoin. Every method keeps the sum over all streams, `total`, true.
+/// At its limit the oldest messages are dropped, and all of them when the streams together exceed their limit. A
+/// participant that returns without having received them must rejoin. Every method updates `total`, the sum over all
+/// streams.
 struct OutboundStream: Sendable {
     private let countLimit: Int
     private let byteLimit: Int
     private let totalLimit: Int
     private var entries: Deque<(message: ServerMessage, size: Int)> = []
-    /// Whether `entries` has taken more memory than is worth keeping while it is empty.
+    /// Whether `entries` has more memory than is worth keeping while it is empty.
     private var isLarge = false
-    /// The bytes of all that is kept.
+    /// The number of bytes kept.
     private(set) var bytes = 0
     /// The number of the first entry.
     private var first: SequenceNumber = 1
@@ -39,14 +40,14 @@ struct OutboundStream: Sendable {
 
     mutating func removeAll(_ total: inout Int) { while !entries.isEmpty { removeFirst(&total) } }
 
-    /// False: the number was never given.
+    /// Returns false if the number was never used.
     mutating func acknowledge(_ sequence: SequenceNumber, _ total: inout Int) -> Bool {
         guard sequence <= last else { return false }
         while first <= sequence { removeFirst(&total) }
         return true
     }
 
-    /// The messages after `received`; nil where they are not known any more, or never were.
+    /// Returns the messages after `received`, or nil if some of them were dropped or never existed.
     mutating func replay(
         after received: SequenceNumber, _ total: inout Int
     ) -> [(SequenceNumber, ServerMessage)]? {
@@ -66,7 +67,7 @@ struct OutboundStream: Sendable {
 }
 
 extension ServerMessage {
-    /// Bytes, roughly as encoded.
+    /// The approximate encoded size in bytes.
     fileprivate var estimatedSize: Int {
         switch self {
         case .signal(let signal):

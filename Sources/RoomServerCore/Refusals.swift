@@ -1,6 +1,6 @@
 import RoomProtocol
 
-// What the server refuses, each in one place, so that the documentation can be checked against it.
+// The refusals of the server, in one place, so that the documentation can be compared with them.
 extension ProtocolError {
     static let kicked = ProtocolError(
         code: .kicked, message: "The host removed this participant from the room.", isRetryable: false, isFatal: true)

@@ -1,21 +1,21 @@
 package import RoomProtocol
 
-/// The content of a session token. The server believes it, since only the server could sign it.
+/// The content of a session token. The server trusts it, since only the server can sign one.
 package struct SessionClaims: Sendable, Hashable {
     package var participant: ParticipantID
     package var room: RoomName
     package var name: String
     package var session: SessionID
     package var epoch: Epoch
-    /// The highest host term that the room had known when the token was signed; the holder's own if `isHost`.
+    /// The highest host term of the room when the token was signed; the holder's own if `isHost`.
     package var hostTerm: HostTerm
     package var isHost: Bool
-    /// The one role that the join token allowed. Nil: either.
+    /// The only role that the join token allowed; nil if it allowed both.
     package var role: Hello.Role?
-    /// The life of the server that has signed it. Two servers with the same key may both have begun an epoch of the
-    /// same number; only the one that the holder was in can be resumed.
+    /// The identifier of the server's run that signed the token. Two servers with the same key may both have begun an
+    /// epoch with the same number; only the holder's own can be resumed.
     package var server: String
-    /// Seconds since 1970, by the clock of the signer.
+    /// The time of expiry in seconds since 1970, by the signer's clock.
     package var expiry: UInt64?
 
     package init(
@@ -34,7 +34,7 @@ package struct SessionClaims: Sendable, Hashable {
         self.expiry = expiry
     }
 
-    /// The claims as JSON.
+    /// Returns the claims as JSON.
     package var encoded: [UInt8] {
         var json = JSONWriter()
         json.object { json in
@@ -52,7 +52,7 @@ package struct SessionClaims: Sendable, Hashable {
         return json.bytes
     }
 
-    /// Reads what `encoded` wrote; nil for anything else.
+    /// Reads the output of `encoded`. Nil for anything else.
     package init?(encoded: UnsafeRawBufferPointer) {
         guard case .object(let members)? = try? JSONReader.read(encoded) else { return nil }
         let fields = FieldReader(members)
@@ -62,7 +62,7 @@ package struct SessionClaims: Sendable, Hashable {
                 room: RoomName(try fields.string("room", limit: Limits.roomName, .line, minimum: 1)),
                 name: try fields.string("name", limit: Limits.participantName, .line, minimum: 1),
                 session: SessionID(try fields.identifier("session")),
-                // Never so high that counting on could overflow.
+                // Low enough that counting up cannot overflow.
                 epoch: try fields.integer("epoch", limit: .max / 2),
                 hostTerm: try fields.integer("hostTerm", limit: .max / 2), isHost: try fields.boolean("host"),
                 role: try fields.optionalString("role", limit: 16).map { role throws(ProtocolError) in
@@ -79,10 +79,10 @@ package struct SessionClaims: Sendable, Hashable {
 
 /// The rights that a newcomer has proved with its first join.
 package struct Admission: Sendable, Hashable {
-    /// The name is the newcomer's own, as far as anybody is asked: another participant of this name must be an older
-    /// self of it.
+    /// Whether the newcomer has proved that the name is its own. Then another participant with this name must be an
+    /// older instance of it.
     package var ownsName: Bool
-    /// The one role that its join token allows. Nil: either.
+    /// The only role that its join token allows; nil if it allows both.
     package var role: Hello.Role?
 
     package init(ownsName: Bool, role: Hello.Role? = nil) {
@@ -91,22 +91,23 @@ package struct Admission: Sendable, Hashable {
     }
 }
 
-/// The server's proofs: whether a token or a newcomer is to be believed, and which ICE servers are handed out. Signing
-/// and clocks live behind it.
+/// The authority of the server: decides whether a token or a newcomer is trusted, and which ICE servers a participant
+/// gets. It contains signing keys and clocks.
 ///
-/// Calls are synchronous and come from the machine's own thread. A simulation hands in one that is deterministic.
+/// Its methods are called synchronously, on the machine's thread. A simulation passes a deterministic one.
 package protocol RoomAuthority: Sendable {
-    /// A token of `Limits.sessionToken` bytes at most, of printable ASCII, that is good for `lifetime` from now on.
+    /// Returns a token of printable ASCII, with at most `Limits.sessionToken` bytes, that is valid for `lifetime` from
+    /// now on.
     func sessionToken(for claims: SessionClaims, lifetime: Duration) -> String
-    /// The claims of a token that this authority has signed and that has not expired, else nil.
+    /// Returns the claims of a token that this authority has signed and that has not expired; otherwise nil.
     func claims(ofSessionToken token: String) -> SessionClaims?
-    /// Whether a first join is allowed, and as what. Throws `.unauthorized` or `.tokenExpired`.
+    /// Returns the rights of a first join. Throws `.unauthorized` or `.tokenExpired`.
     func authorize(_ hello: Hello) throws(ProtocolError) -> Admission
-    /// Fresh ICE servers.
+    /// Returns ICE servers with fresh credentials.
     func iceServers(for participant: ParticipantID) -> ICEServerList
 }
 
-/// Signs nothing and lets everybody in: for tests and simulations.
+/// An authority without signatures that admits everybody, for tests and simulations.
 package struct TrustingAuthority: RoomAuthority {
     package var iceServers = ICEServerList()
 
@@ -129,9 +130,9 @@ package struct TrustingAuthority: RoomAuthority {
         return bytes.withUnsafeBytes(SessionClaims.init(encoded:))
     }
 
-    /// The answer of `authorize` about names.
+    /// Whether `authorize` says that newcomers own their names.
     package var trustsNames = true
-    /// The roles that join tokens allow.
+    /// The roles that `authorize` says that join tokens allow.
     package var roles: [String: Hello.Role] = [:]
 
     package func authorize(_ hello: Hello) throws(ProtocolError) -> Admission {

@@ -1,13 +1,13 @@
 package import RoomProtocol
 package import TransportValues
 
-/// Every decision of the room server: who is in which room, what goes to whom, and when somebody is gone.
+/// The decisions of the room server: who is in which room, which messages go to whom, and when a participant is gone.
 ///
 /// A pure value: connections, decoded messages and the time go in, actions come out. The shell owns the sockets. It
-/// calls `timePassed` when `nextDeadline` has come; calling it early or late is harmless.
+/// calls `timePassed` at `nextDeadline`; calling it earlier or later is harmless.
 ///
-/// A connection can transition: open → joined (hello) → forgotten; open → waiting (hello of a guest that comes before
-/// its room) → joined; open or waiting → forgotten (refused, too late, closed). A machine can transition: serving →
+/// A connection can transition: open → joined (hello) → removed; open → waiting (hello of a guest before its room
+/// exists) → joined; open or waiting → removed (refused, too late, closed). A machine can transition: serving →
 /// draining.
 package struct RoomServerMachine: Sendable {
     private struct Connection: Sendable {
@@ -19,9 +19,9 @@ package struct RoomServerMachine: Sendable {
         }
         var phase: Phase
         var lastHeard: Timestamp
-        /// When a ping that nothing has answered yet was sent.
+        /// The time of a ping that was not answered yet.
         var pingedAt: Timestamp?
-        /// Of the messages before the hello has been accepted; afterwards, the participant's counts.
+        /// The budget of messages until the hello is accepted. Afterwards the participant's counts.
         var bucket = TokenBucket()
     }
 
@@ -46,18 +46,18 @@ package struct RoomServerMachine: Sendable {
 
     package var roomCount: Int { rooms.count }
     package var connectionCount: Int { connections.count }
-    /// Participants, those included that are expected back.
+    /// The number of participants, with those within their grace period.
     package var participantCount: Int { rooms.values.reduce(0) { $0 + $1.roster.members.count } }
-    /// Bytes, roughly, that are kept for participants until they acknowledge them.
+    /// The approximate number of bytes kept for participants until they acknowledge them.
     package var streamBytes: Int { effects.streamBytes }
     package func participants(of room: RoomName) -> [Participant] {
         rooms[room]?.roster.inOrder.map(\.participant) ?? []
     }
 
-    /// When `timePassed` wants to be called; nil: not before the next event.
+    /// The time at which `timePassed` must be called; nil if not before the next event.
     package var nextDeadline: Timestamp? { effects.deadlines.next }
 
-    /// Whether another connection would be refused now, and when to come back.
+    /// The time to return, if another connection would be refused now; otherwise nil.
     package var refusal: RetryWindow? {
         if let goingAway { return goingAway }
         return connections.count >= effects.limits.connections || handshakes >= effects.limits.handshakes
@@ -84,14 +84,14 @@ package struct RoomServerMachine: Sendable {
         return effects.takeActions()
     }
 
-    /// The connection has ended, in whatever way; unknown ones are ignored.
+    /// The connection has ended. Unknown ones are ignored.
     package mutating func disconnected(_ id: ConnectionID, at now: Timestamp) -> [ServerAction] {
         effects.now = now
         removeConnection(id)
         return effects.takeActions()
     }
 
-    /// The server ends: everybody is told to come back within the window, and nobody is let in any more.
+    /// The server shuts down: tells all clients to return within the window, and admits no more.
     package mutating func drain(retryAfter window: RetryWindow, at now: Timestamp) -> [ServerAction] {
         effects.now = now
         goingAway = window
@@ -112,7 +112,7 @@ package struct RoomServerMachine: Sendable {
         }
     }
 
-    /// Says why, closes and forgets the connection. Its session, where it has one, can be resumed.
+    /// Sends the error, and closes and removes the connection. Its session, if it has one, can be resumed.
     private mutating func refuse(_ error: ProtocolError, _ id: ConnectionID) {
         var error = error
         error.isFatal = true
@@ -123,15 +123,15 @@ package struct RoomServerMachine: Sendable {
 
     // MARK: Messages
 
-    /// A frame has come that is no message: a ping, a pong, a part of a message. It is charged like a message, and is
-    /// no sign of life.
+    /// A frame has arrived that is not a message: a ping, a pong, a part of a message. It is charged like a message,
+    /// but does not count as a sign of life.
     package mutating func receivedFrame(from id: ConnectionID, at now: Timestamp) -> [ServerAction] {
         effects.now = now
         _ = admit(id, bytes: 0)
         return effects.takeActions()
     }
 
-    /// A message has come that had so many bytes.
+    /// A message of `bytes` bytes has arrived.
     package mutating func received(
         _ envelope: Envelope<ClientMessage>, bytes: Int = 0, from id: ConnectionID, at now: Timestamp
     ) -> [ServerAction] {
@@ -167,7 +167,7 @@ package struct RoomServerMachine: Sendable {
         return effects.takeActions()
     }
 
-    /// A message has come that could not be decoded.
+    /// A message has arrived that could not be decoded.
     package mutating func receivedInvalid(
         _ error: ProtocolError, bytes: Int = 0, from id: ConnectionID, at now: Timestamp
     ) -> [ServerAction] {
@@ -178,7 +178,7 @@ package struct RoomServerMachine: Sendable {
         case .waitingForHello, .waitingForRoom: refuse(error, id)
         case .joined(let room, let participant):
             do throws(ProtocolError) {
-                // Counted as received, or it would come again with every resume.
+                // Counted as received, otherwise it would be sent again after every resume.
                 _ = try rooms[room]?.roster.take(sequence: error.sequence, ack: nil, from: participant, &effects)
                 if error.isFatal { throw error }
                 rooms[room]?.roster.report(error, to: participant, &effects)
@@ -189,13 +189,14 @@ package struct RoomServerMachine: Sendable {
         return effects.takeActions()
     }
 
-    /// Only whole messages are a sign of life.
+    /// Records a sign of life. Only whole messages count.
     private mutating func noteActivity(of id: ConnectionID) {
         connections[id]?.lastHeard = effects.now
         connections[id]?.pingedAt = nil
     }
 
-    /// Charges a frame or a message, and refuses a client that sends too much. Nil: there is nothing more to do.
+    /// Charges a frame or a message, and refuses a client that sends too much. Returns nil if there is nothing more to
+    /// do.
     private mutating func admit(_ id: ConnectionID, bytes: Int) -> Connection.Phase? {
         let limits = effects.limits
         guard let phase = connections[id]?.phase else { return nil }
@@ -246,7 +247,7 @@ package struct RoomServerMachine: Sendable {
 
     // MARK: Hello
 
-    /// Answers a hello: lets the client in, lets it wait for its room, or refuses it.
+    /// Answers a hello: admits the client, lets it wait for its room, or refuses it.
     private mutating func handleHello(_ hello: Hello, _ id: ConnectionID) {
         let isNew = rooms[hello.room] == nil
         do throws(ProtocolError) {
@@ -277,7 +278,7 @@ package struct RoomServerMachine: Sendable {
         connections[id]?.phase = phase
     }
 
-    /// Lets those in that have waited for a room that was created, in the order in which they came.
+    /// Admits the clients that have waited for a room that was created, in the order of arrival.
     private mutating func admitWaiting() {
         for id in waitingRoom.takeAdmitted() {
             guard case .waitingForRoom(let hello)? = connections[id]?.phase else { continue }
@@ -285,7 +286,7 @@ package struct RoomServerMachine: Sendable {
         }
     }
 
-    /// Nil: the room does not exist, and the client waits for it.
+    /// Returns nil if the room does not exist, and the client waits for it.
     private mutating func enter(_ hello: Hello, _ id: ConnectionID) throws(ProtocolError) -> ParticipantID? {
         defer {
             for connection in effects.replaced { connections[connection] = nil }
@@ -296,8 +297,7 @@ package struct RoomServerMachine: Sendable {
             guard let claims = effects.authority.claims(ofSessionToken: resume.sessionToken), claims.room == hello.room
             else { throw .invalidSessionToken }
             if rooms[hello.room] == nil {
-                // The server has lost its state, or everybody was gone for long: the first holder of a token creates
-                // the room again.
+                // The server has lost its state, or the room was removed: the first holder of a token creates it again.
                 try effects.departures.checkRoom(hello.room)
                 try makeRoom(hello.room)
             }
@@ -337,7 +337,7 @@ package struct RoomServerMachine: Sendable {
 
     // MARK: Time
 
-    /// Does what is due.
+    /// Performs everything that is due.
     package mutating func timePassed(to now: Timestamp) -> [ServerAction] {
         effects.now = now
         while let key = effects.deadlines.takeDue(now) {
@@ -373,7 +373,7 @@ package struct RoomServerMachine: Sendable {
         }
     }
 
-    /// Asks a silent client for a sign of life, and ends its connection when none comes.
+    /// Pings a silent client, and ends its connection if it does not answer.
     private mutating func checkLiveness(
         of id: ConnectionID, _ connection: Connection, _ sendPing: (inout Self) -> Void
     ) {

@@ -9,7 +9,7 @@ struct Roster: Sendable {
 
     init(room: RoomName) { self.room = room }
 
-    /// The members by the time for which they have been present, longest first.
+    /// The members, the longest-present first.
     var inOrder: [Member] { members.values.sorted { $0.order < $1.order } }
 
     func member(named name: String) -> Member? {
@@ -32,7 +32,7 @@ struct Roster: Sendable {
 
     // MARK: To the members
 
-    /// Numbers a message and keeps it until it is acknowledged; sends it where there is a connection.
+    /// Numbers a message, keeps it until it is acknowledged, and sends it if the member is connected.
     mutating func deliver(_ message: ServerMessage, to id: ParticipantID, _ effects: inout Effects) {
         guard let sequence = members[id]?.outbound.append(message, &effects.streamBytes) else { return }
         transmit(message, sequence, to: id, &effects)
@@ -44,7 +44,7 @@ struct Roster: Sendable {
         }
     }
 
-    /// Sends a message together with the acknowledgement of what has come.
+    /// Sends a message together with an acknowledgement.
     func transmit(
         _ message: ServerMessage, _ sequence: SequenceNumber?, to id: ParticipantID, _ effects: inout Effects
     ) {
@@ -59,7 +59,7 @@ struct Roster: Sendable {
 
     // MARK: From the members
 
-    /// Takes the number and the acknowledgement of a message. Throws where they make no sense.
+    /// Processes the number and the acknowledgement of a message. Throws if they are invalid.
     mutating func take(
         sequence: SequenceNumber?, ack: SequenceNumber?, from id: ParticipantID, _ effects: inout Effects
     ) throws(ProtocolError) -> InboundStream.Verdict {
@@ -74,7 +74,7 @@ struct Roster: Sendable {
         return verdict
     }
 
-    /// The member is there: the session whose name it has taken cannot come back.
+    /// The member has sent a message: the session whose name it has taken cannot return any longer.
     private mutating func confirm(_ id: ParticipantID, _ effects: inout Effects) {
         members[id]?.isConfirmed = true
         guard let session = members[id]?.formerSession else { return }
@@ -123,7 +123,7 @@ struct Roster: Sendable {
         sendUpdate(of: id, &effects)
     }
 
-    /// Sends the newest metadata to the others as soon as the participant may cost them that much.
+    /// Sends the newest metadata to the others as soon as the participant's allowance permits.
     mutating func sendUpdate(of id: ParticipantID, _ effects: inout Effects) {
         guard let member = members[id], member.hasUnsentUpdate else { return }
         let cost = member.updateSize * (members.count - 1)
@@ -137,7 +137,7 @@ struct Roster: Sendable {
 
     // MARK: ICE servers
 
-    /// Fresh ICE servers for a member. They are renewed half-way through the life of their credentials.
+    /// Returns fresh ICE servers for a member, and schedules their renewal for half of their credentials' life.
     mutating func makeICEServers(for id: ParticipantID, _ effects: Effects) -> ICEServerList {
         let servers = effects.authority.iceServers(for: id)
         members[id]?.iceRefreshAt = servers.ttl.map { effects.now + $0 / 2 }

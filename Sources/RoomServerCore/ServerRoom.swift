@@ -1,7 +1,7 @@
 import RoomProtocol
 import TransportValues
 
-/// One room on the server: who may come in, who takes whose place, who goes, and who is the host.
+/// One room on the server: which participants are admitted, replaced and removed, and which one is the host.
 ///
 /// Can transition: empty → occupied (join, rejoin) → empty (last leave or time-out) → removed by the machine after the
 /// TTL, or closed by its host.
@@ -23,7 +23,7 @@ struct ServerRoom: Sendable {
     mutating func join(
         _ hello: Hello, _ admission: Admission, _ connection: ConnectionID, _ effects: inout Effects
     ) throws(ProtocolError) -> ParticipantID {
-        // A host's join token outweighs a kick by a participant that only stood in for the host.
+        // A host's join token overrides a kick by a participant that only stood in for the host.
         if admission.role != .host { try effects.departures.checkName(hello.name, in: name) }
         let former = roster.member(named: hello.name)
         if let former, !yieldsName(former, to: admission, effects) { throw .nameTaken(isRejoin: false) }
@@ -39,27 +39,28 @@ struct ServerRoom: Sendable {
             name: hello.name, isHost: false, metadata: hello.metadata, capabilities: hello.capabilities)
         insert(participant, admission.role, allowance, effects)
         roster.members[id]?.formerSession = former?.participant.session
-        // The machine lets a host in only where nobody is, where it was the host itself, or where its token gives it
-        // the place.
+        // The machine admits a host only if the room is empty, if it was the host itself, or if its token makes it the
+        // host.
         if hello.role == .host { makeHost(id, term: seat.nextTerm) }
         enter(id, connection, .new, claims: nil, attempt: 0, &effects)
         if hello.role == .host { announceHost(except: id, &effects) }
         return id
     }
 
-    /// Whether a newcomer may have the name. A host's token proves well enough that this host's name is its own.
+    /// Returns whether a newcomer gets the member's name. A host's token is sufficient proof that the host's name is
+    /// its own.
     private func yieldsName(_ member: Member, to admission: Admission, _ effects: Effects) -> Bool {
         (admission.ownsName || (admission.role == .host && member.participant.isHost))
             && (member.connection == nil || effects.limits.duplicateNames == .replace)
     }
 
-    /// Whether the sender of this hello would be the host.
+    /// Returns whether the sender of this hello would be the host.
     func isFree(for hello: Hello, _ admission: Admission, _ effects: Effects) -> Bool {
         roster.members.isEmpty || yieldsHost(to: hello, admission, effects)
     }
 
-    /// Whether the sender of this hello takes the host's place: it was the host and is expected back, a program that
-    /// was started anew; or its token makes it the host, and nobody is here who is the host by such a token.
+    /// Returns whether the sender of this hello becomes the host: because it was the host, and is a restarted program;
+    /// or because its token makes it the host, and the current host has no such token or is not connected.
     private func yieldsHost(to hello: Hello, _ admission: Admission, _ effects: Effects) -> Bool {
         if let member = roster.member(named: hello.name), member.participant.isHost,
             yieldsName(member, to: admission, effects)
@@ -71,7 +72,7 @@ struct ServerRoom: Sendable {
         return present.role != .host || present.connection == nil
     }
 
-    /// Counts one more return of a participant. Throws where it comes back too often.
+    /// Counts one more return of a participant. Throws if it returns too often.
     private func takeReturn(
         of former: Member?, named name: String, _ effects: Effects
     ) throws(ProtocolError) -> Allowance {
@@ -82,12 +83,12 @@ struct ServerRoom: Sendable {
         return allowance
     }
 
-    /// Ends the session of a member whose name, and whose place as host if it has that, a newcomer takes.
+    /// Ends the session of a member whose name a newcomer takes, and its role of host if it has that.
     private mutating func displace(_ former: Member, isSucceeded: Bool, _ effects: inout Effects) {
         if isSucceeded, host == former.participant.id { seat.clear() }
         replace(former.connection, with: .nameGone, &effects)
-        // Until the newcomer has said something, it may be the late hello of an attempt that was given up: the member
-        // can come back.
+        // Until the newcomer has sent another message, its hello may be a late one of an abandoned attempt. So the
+        // member can return.
         remove(former.participant.id, former.connection == nil ? .timedOut : .left, as: .lapsed, &effects)
     }
 
@@ -105,7 +106,8 @@ struct ServerRoom: Sendable {
     ) throws(ProtocolError) -> ParticipantID {
         try effects.departures.checkSession(claims.session)
         if let successor = roster.member(named: claims.name), successor.formerSession == claims.session {
-            // Which of the two hellos is the late one shows soon: the newcomer says something, or its connection ends.
+            // It will soon be clear which of the two hellos is late: the newcomer sends a message, or its connection
+            // ends.
             guard successor.connection == nil else { throw .nameTaken(isRejoin: true) }
             remove(successor.participant.id, .timedOut, as: .lapsed, &effects)
         }
@@ -124,8 +126,7 @@ struct ServerRoom: Sendable {
         }
         guard roster.members.count < effects.limits.participantsPerRoom else { throw .roomFull(isRejoin: true) }
         guard roster.member(named: claims.name) == nil else { throw .nameTaken(isRejoin: true) }
-        // The others have forgotten a session that has ended. One that this server has never heard of, they may
-        // remember.
+        // The others have forgotten a session that has ended. But they may remember one that this server does not know.
         let hasLapsed = effects.departures.hasLapsed(claims.session, in: name)
         let session = hasLapsed ? SessionID(effects.makeIdentifier("s")) : claims.session
         let participant = Participant(
@@ -136,16 +137,16 @@ struct ServerRoom: Sendable {
         return id
     }
 
-    /// Resumes a session that is known where nothing was lost, else begins a new epoch.
+    /// Resumes a known session if no message was dropped; otherwise begins a new epoch.
     private mutating func reconnect(
         _ member: Member, _ hello: Hello, _ resume: Resume, _ claims: SessionClaims, _ connection: ConnectionID,
         _ effects: inout Effects
     ) throws(ProtocolError) {
         let id = claims.participant
-        // The late success of an attempt that the client has given up.
+        // The late success of an attempt that the client has abandoned.
         guard resume.attempt == 0 || resume.attempt >= member.lastAttempt else { throw .staleEpoch }
-        // A client that has shown the newer epoch to be its own has no reason to come with the older one. Where it has
-        // not, the answer with the newer token may have been lost.
+        // A client that has used the newer epoch does not return with the older one. If it has not, the answer with the
+        // newer token may have been lost.
         guard claims.epoch >= member.participant.epoch || !member.isConfirmed else { throw .staleEpoch }
         replace(member.connection, with: .replaced, &effects)
         if claims.epoch == member.participant.epoch, claims.session == member.participant.session,
@@ -177,7 +178,7 @@ struct ServerRoom: Sendable {
         case resumed
     }
 
-    /// Connects the member and answers its hello; the others are sent what is news for them.
+    /// Connects the member, answers its hello, and notifies the others.
     private mutating func enter(
         _ id: ParticipantID, _ connection: ConnectionID, _ entry: Entry, claims: SessionClaims?, attempt: UInt64,
         _ effects: inout Effects
@@ -206,7 +207,7 @@ struct ServerRoom: Sendable {
 
     // MARK: The host
 
-    /// Returns whether the participant that comes back is the host again.
+    /// Makes the returning participant the host again if it can claim that. Returns whether it does.
     private mutating func reclaimHost(_ claims: SessionClaims, _ effects: inout Effects) -> Bool {
         let role = host.flatMap { roster.members[$0] }?.role
         if let term = seat.term(claimedBy: claims, whereHolderIs: role) {
@@ -218,7 +219,7 @@ struct ServerRoom: Sendable {
         return false
     }
 
-    /// Returns whether there is a new host.
+    /// Elects a host if one is due. Returns whether there is a new host.
     private mutating func electHostIfDue(_ effects: Effects) -> Bool {
         guard let successor = seat.successor(in: roster, at: effects.now) else { return false }
         makeHost(successor, term: seat.nextTerm)
@@ -240,8 +241,8 @@ struct ServerRoom: Sendable {
         }
     }
 
-    /// Half-way through the life of its session token, a participant that is here gets a new one, with the host that it
-    /// knows.
+    /// Sends a connected participant a new session token when half of the old one's life has passed, with the current
+    /// host.
     mutating func renewToken(of id: ParticipantID, _ effects: inout Effects) {
         guard let member = roster.members[id], let time = member.tokenRenewalAt, time <= effects.now else { return }
         let token = makeToken(of: member, effects)
@@ -249,7 +250,7 @@ struct ServerRoom: Sendable {
             .hostChanged(host ?? .nobody, term: seat.holder?.term ?? 0, sessionToken: token), to: id, &effects)
     }
 
-    /// A session token as of now; half-way through its life it is renewed.
+    /// Returns a new session token, and schedules its renewal for half of its life.
     private mutating func makeToken(of member: Member, _ effects: Effects) -> String {
         let participant = member.participant
         let lifetime = max(effects.limits.sessionLifetime, effects.limits.grace * 2)
@@ -269,13 +270,14 @@ struct ServerRoom: Sendable {
     ) throws(ProtocolError) {
         guard host == id else { throw .notHost(sequence) }
         guard new.version > attributes.version || !new.values.hasSameBytes(as: attributes.values) else { return }
-        // A server that has lost its state goes on from the host's version, or members would take its news for old.
+        // A server that has lost its state continues from the host's version, otherwise members would consider its
+        // attributes old.
         attributes = RoomAttributes(version: max(new.version, attributes.version + 1), values: new.values)
         hasUnsentAttributes = true
         sendAttributes(&effects)
     }
 
-    /// Sends the newest attributes to the members as soon as the host may cost them that much.
+    /// Sends the newest attributes to the members as soon as the host's allowance permits.
     mutating func sendAttributes(_ effects: inout Effects) {
         guard hasUnsentAttributes else { return }
         let size = attributes.values.reduce(256) { $0 + $1.key.utf8.count + $1.value.utf8.count }
@@ -292,7 +294,7 @@ struct ServerRoom: Sendable {
 
     // MARK: Going
 
-    /// The connection has ended; the session waits for the grace period.
+    /// The connection has ended. The session waits for the grace period.
     mutating func disconnected(_ id: ParticipantID, _ connection: ConnectionID, _ effects: inout Effects) {
         guard roster.members[id]?.connection == connection else { return }
         roster.members[id]?.disconnected(at: effects.now)
@@ -311,7 +313,7 @@ struct ServerRoom: Sendable {
 
     mutating func leave(_ id: ParticipantID, _ effects: inout Effects) { remove(id, .left, as: .left, &effects) }
 
-    /// Returns the connection that has to be forgotten.
+    /// Removes a participant for the host. Returns the connection that the machine must remove.
     mutating func kick(
         _ kick: Kick, by id: ParticipantID, sequence: SequenceNumber?, _ effects: inout Effects
     ) throws(ProtocolError) -> ConnectionID? {
@@ -329,7 +331,7 @@ struct ServerRoom: Sendable {
         return target.connection
     }
 
-    /// Ends a session. `reason` is for the others, `ending` for the participant's return.
+    /// Ends a session. `reason` is for the others; `ending` decides whether the participant may return.
     private mutating func remove(
         _ id: ParticipantID, _ reason: LeaveReason, as ending: Departures.Ending, _ effects: inout Effects
     ) {
@@ -346,7 +348,7 @@ struct ServerRoom: Sendable {
         }
     }
 
-    /// Ends every session. Returns the connections that have to be forgotten; the machine removes the room.
+    /// Ends every session. Returns the connections that the machine must remove, together with the room.
     mutating func close(reason: String, _ effects: inout Effects) -> [ConnectionID] {
         let connections = roster.inOrder.compactMap(\.connection)
         for connection in connections {
@@ -357,7 +359,7 @@ struct ServerRoom: Sendable {
         return connections
     }
 
-    /// Returns whether the room has been empty for long enough to be removed.
+    /// Elects a host if one is due. Returns whether the room has been empty for long enough to be removed.
     mutating func roomDeadline(_ effects: inout Effects) -> Bool {
         if electHostIfDue(effects) { announceHost(&effects) }
         if let emptySince {
@@ -373,6 +375,6 @@ struct ServerRoom: Sendable {
 }
 
 extension ParticipantID {
-    /// In place of a host where there is none.
+    /// The id in place of a host if there is none.
     fileprivate static let nobody = ParticipantID("-")
 }
