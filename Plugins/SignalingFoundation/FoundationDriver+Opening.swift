@@ -2,14 +2,14 @@ internal import Glibc
 internal import TransportPluginAPI
 internal import WebSocketWire
 
-/// From the connected socket to the answered handshake. On the loop.
+/// The opening: from the connected socket to the answered handshake. On the loop.
 extension FoundationDriver {
     func begin() {
         guard phase == .connecting else { return }
         setDeadline(connection.openingDeadline)
         #if OpenSSL
             if endpoint.isSecure {
-                // Before anything is sent: a file that cannot be read is the caller's mistake.
+                // Before anything is sent: an unreadable file is the caller's mistake.
                 do throws(TransportError) { tls = try TLSSession(group.trust.context(for: endpoint), endpoint) } catch {
                     return failed(error)
                 }
@@ -30,11 +30,11 @@ extension FoundationDriver {
     }
 
     #if OpenSSL
-        /// Goes on with the TLS handshake.
+        /// Continues the TLS handshake.
         func continueTLSHandshake() {
             guard let tls else { return }
             let progress = tls.handshake()
-            // Alerts too: they tell the server why.
+            // Alerts too: they tell the server the reason.
             writeNow()
             switch progress {
             case .success(true): upgrade()
@@ -50,7 +50,7 @@ extension FoundationDriver {
         sendUrgently(handshake.request)
     }
 
-    /// Takes the answer of the server from the front of `bytes`. False: it has not come whole.
+    /// Takes the server's answer from the front of `bytes`. Returns false when it is not complete.
     func takeAnswer(_ bytes: inout UnsafeRawBufferPointer) -> Bool {
         guard let handshake else { return false }
         let answer: ResponseHead?
@@ -72,7 +72,7 @@ extension FoundationDriver {
         return true
     }
 
-    /// The connection ended while it was being opened.
+    /// The connection has ended while it was being opened.
     func closedByServer(_ reason: String) {
         switch phase {
         case .tlsHandshake:

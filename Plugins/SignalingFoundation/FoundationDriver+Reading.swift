@@ -2,13 +2,14 @@ internal import Glibc
 internal import TransportPluginAPI
 internal import WebSocketWire
 
-/// From the socket to `inbound`. On the loop.
+/// Reading: from the socket to `inbound`. On the loop.
 extension FoundationDriver {
     func isReady(_ ready: TransportLoop.Readiness) {
         if ready.contains(.writable) { socketIsWritable() }
         if ready.contains(.readable) || ready.contains(.failed) {
             if isPaused {
-                // An end is reported whether asked for or not: it waits, without a watch, until somebody receives.
+                // The watch reports an end even if it is not asked to. So it is removed, and the end waits for a
+                // receiver.
                 if ready.contains(.failed) {
                     watch?.cancel()
                     watch = nil
@@ -20,7 +21,7 @@ extension FoundationDriver {
         }
     }
 
-    /// Makes the watch wait for what the driver can go on with.
+    /// Makes the watch wait for the events that the driver can process.
     func updateInterest() {
         guard phase != .ended, let watch else { return }
         var interest: TransportLoop.Readiness = []
@@ -29,7 +30,7 @@ extension FoundationDriver {
         watch.interest = interest
     }
 
-    /// Goes on reading where it was paused.
+    /// Continues reading where it was paused.
     func continueReading() {
         guard isPaused, phase != .ended else { return }
         isPaused = false
@@ -45,7 +46,7 @@ extension FoundationDriver {
 
     private func read() {
         var isFirst = true
-        // Others on the loop come after a few blocks; the watch reports what is left.
+        // After a few blocks, others on the loop have their turn; the watch reports the rest.
         for _ in 0..<4 {
             guard phase != .ended, !isPaused else { return }
             let count = recv(descriptor, group.input.baseAddress, group.input.count, 0)
@@ -53,7 +54,7 @@ extension FoundationDriver {
                 if isFirst { allowDirectWrite() }
                 isFirst = false
                 received(UnsafeRawBufferPointer(rebasing: group.input[..<count]))
-                // Less than asked for: that was all.
+                // Less than requested: the socket is empty.
                 if count < group.input.count, watch != nil { return }
             } else if count == 0 {
                 return ended(nil)
@@ -63,7 +64,7 @@ extension FoundationDriver {
                 return ended(errno)
             }
         }
-        // Without a watch nobody would come back.
+        // Without a watch, nothing would continue it.
         if watch == nil, phase != .ended, !isPaused { loop.execute { self.read() } }
     }
 
@@ -90,7 +91,7 @@ extension FoundationDriver {
                 take(UnsafeRawBufferPointer(rebasing: group.plaintext[..<count]))
             }
             guard phase != .ended else { return }
-            // What TLS itself answers: key updates.
+            // Answers of TLS itself: key updates.
             if tls.hasOutput { writeNow() }
             if !isPaused, let end = tls.end { endOfTLS(end) }
         }
@@ -108,7 +109,7 @@ extension FoundationDriver {
         }
     #endif
 
-    /// Takes plain bytes, all of them: what must wait is kept in `unparsed`.
+    /// Processes all of the plain bytes: those that must wait are kept in `unparsed`.
     private func take(_ bytes: UnsafeRawBufferPointer) {
         var bytes = bytes
         while !bytes.isEmpty {
@@ -121,7 +122,7 @@ extension FoundationDriver {
         }
     }
 
-    /// False: nothing more can be taken now.
+    /// Processes the next event. Returns false when nothing more can be processed now.
     private func takeEvent(_ bytes: inout UnsafeRawBufferPointer) -> Bool {
         let event: FrameParser.Event?
         do throws(FrameViolation) { event = try parser.next(&bytes) } catch {
@@ -135,7 +136,7 @@ extension FoundationDriver {
             return true
         case .message(let message):
             guard phase == .open, !inbound.appendNow(SignalingMessage(message, in: &parser)) else { return true }
-            // `resumeReading` comes on this loop, hence not before this returns.
+            // `resumeReading` runs on this loop, and so not before this returns.
             isPaused = true
             unparsed = Array(bytes)
             updateInterest()
@@ -154,7 +155,7 @@ extension FoundationDriver {
             status: Int(violation.closeCode))
         let isOurs = phase == .closing
         connection.connectionLost(error)
-        // Once our own close frame is out, no other may follow it (RFC 6455 §5.5.1).
+        // After our own close frame, no other frame may be sent (RFC 6455 §5.5.1).
         linger(with: isOurs ? nil : SignalingClose(code: violation.closeCode))
         if isOurs { tearDown(withReset: false) }
     }
@@ -163,14 +164,14 @@ extension FoundationDriver {
         let hasSent = claim.withLock { $0.hasSentClose }
         connection.closedByPeer(reason)
         if hasSent {
-            // The answer to ours: the handshake is done.
+            // The answer to ours: the close handshake is done.
             tearDown(withReset: false)
         } else {
             linger(with: SignalingClose(code: reason.code))
         }
     }
 
-    /// The TCP connection ended: in order, or with an error.
+    /// The TCP connection has ended, in order or with an error.
     private func ended(_ error: Int32?) {
         let reason = error.map(systemText) ?? "end of the connection"
         switch phase {

@@ -2,37 +2,37 @@ internal import Glibc
 internal import TransportPluginAPI
 internal import WebSocketWire
 
-/// The right to write to the socket, and what is to be written besides the messages in `outbound`.
+/// The right to write to the socket, and the bytes to write besides the messages in `outbound`.
 ///
-/// Mostly the loop writes, once a turn, whatever has gathered. A sender that comes first after something was received
-/// writes itself: that saves an exchange of requests and answers the hop to the loop, and costs a stream of messages
-/// nothing.
+/// Mostly the loop writes, once a turn, everything that has gathered. The first sender after something was received
+/// writes by itself: this saves the hop to the loop for requests and answers, and costs nothing for a stream of
+/// messages.
 struct WriteClaim {
-    /// There is a socket to write to.
+    /// Whether there is a socket to write to.
     var isOpen = false
     var isHeld = false
-    /// Something came while the claim was held: its holder looks again.
+    /// Whether something was added while the claim was held: its holder checks again.
     var isWanted = false
-    /// The loop will look.
+    /// Whether the loop will check.
     var isPosted = false
     var mayWriteDirectly = false
-    /// The socket is full; the loop waits until it is not.
+    /// Whether the socket is full, and the loop waits until it is writable.
     var isBlocked = false
     var isBroken = false
-    /// The connection is over: the holder of the claim closes the descriptor.
+    /// Whether the connection has ended: then the holder of the claim closes the descriptor.
     var isDead = false
-    /// Bytes that go in front of the next message: the opening handshake, answers to pings.
+    /// The bytes that precede the next message: the opening handshake, answers to pings.
     var urgent: [UInt8] = []
-    /// A ping whose answer found no room in `urgent`: only the last one counts (RFC 6455 §5.5.3).
+    /// The last ping whose answer did not fit into `urgent`; earlier ones need no answer (RFC 6455 §5.5.3).
     var lastPing: [UInt8]?
-    /// Goes out when the messages have.
+    /// The close frame, which is sent after the messages.
     var closeFrame: SignalingClose?
-    /// Nothing is sent after the close frame, and nothing is waited for but the end.
+    /// Whether the close frame was sent: nothing follows it, and only the end is awaited.
     var isLast = false
     var hasSentClose = false
 }
 
-/// A message on its way into the output.
+/// A message that is being copied into the output.
 struct OutgoingFrame {
     let payload: Payload
     let key: UInt32
@@ -42,20 +42,20 @@ struct OutgoingFrame {
 extension FoundationDriver {
     private enum Progress {
         case drained
-        /// The socket takes no more now.
+        /// The socket is full.
         case blocked
-        /// Others on the loop come first.
+        /// Others on the loop must have their turn first.
         case mustYield
         case failed
     }
 
     private static let urgentLimit = 8192
-    /// Bytes for one connection before others have their turn.
+    /// The number of bytes that one connection writes before others have their turn.
     private static let share = 1 << 20
 
     // MARK: From any thread
 
-    /// There is something to send.
+    /// Sends what waits: at once if this is a writer's turn, otherwise on the loop.
     func flush() {
         enum Step: Sendable { case none, write, post }
         let isOnLoop = loop.isCurrent
@@ -77,14 +77,14 @@ extension FoundationDriver {
         switch step {
         case .none: break
         case .write: write()
-        // On the loop, what the turn gathers goes out at its end.
+        // On the loop, everything that the turn gathers is sent at its end.
         case .post: if isOnLoop { loop.atEndOfTurn { self.writeNow() } } else { loop.execute { self.writeNow() } }
         }
     }
 
     // MARK: On the loop
 
-    /// Sends bytes in front of the messages.
+    /// Sends bytes before the messages.
     func sendUrgently(_ bytes: [UInt8]) {
         claim.withLock { $0.urgent += bytes }
         flush()
@@ -98,7 +98,7 @@ extension FoundationDriver {
         flush()
     }
 
-    /// The next sender need not wait for the loop.
+    /// Allows the next sender to write by itself.
     func allowDirectWrite() {
         #if OpenSSL
             if tls != nil { return }
@@ -106,7 +106,7 @@ extension FoundationDriver {
         claim.withLock { $0.mayWriteDirectly = true }
     }
 
-    /// Writes, unless somebody does: then it looks again.
+    /// Writes, unless another thread does; then that one checks again.
     func writeNow() {
         let mayWrite = claim.withLock { claim in
             claim.isPosted = false
@@ -126,7 +126,7 @@ extension FoundationDriver {
 
     // MARK: By the writer
 
-    /// Writes until nothing is left or the socket is full, and gives up the claim.
+    /// Writes until nothing is left or the socket is full, and releases the claim.
     private func write() {
         while true {
             let progress = transmit()
@@ -197,7 +197,7 @@ extension FoundationDriver {
         }
     }
 
-    /// Fills the output: what is half sent, what is urgent, messages, the close frame.
+    /// Fills the output with the rest of a message, urgent bytes, messages, and the close frame.
     private func gather() {
         if let frame = sending, !append(frame) { return }
         takeUrgent()
@@ -244,7 +244,7 @@ extension FoundationDriver {
         }
     }
 
-    /// False: there is no room for all of it.
+    /// Appends a frame. Returns false when not all of it fits.
     private func append(_ frame: OutgoingFrame) -> Bool {
         let count = min(output.room, frame.payload.count - frame.offset)
         guard count > 0 else { return false }
@@ -270,7 +270,7 @@ extension FoundationDriver {
         if let reason { appendControl(.close, reason.payload) }
     }
 
-    /// The descriptor is nobody else's any more: the connection is over and the claim is free.
+    /// Closes the descriptor, when the connection has ended and nobody holds the claim.
     func closeDescriptor() {
         guard descriptor >= 0 else { return }
         Glibc.close(descriptor)
@@ -285,21 +285,21 @@ extension FoundationDriver {
             (claim.isBroken, claim.hasSentClose && claim.isLast && !claim.isBlocked)
         }
         if isBroken {
-            // What came before the connection broke is still to be read; the reason is found at its end.
+            // The bytes that arrived before the failure must still be read; the reason is found after them.
             connection.sendingFailed()
         }
         if isLast { finishWriting() }
         updateInterest()
     }
 
-    /// Nothing more will be sent.
+    /// Ends the sending direction.
     private func finishWriting() {
         #if OpenSSL
             if let tls {
                 tls.shutdown()
                 tls.encrypt(&output, to: &wire)
                 let bytes = wire.bytes
-                // Best effort: the WebSocket's own close frame is out.
+                // Best effort: the WebSocket's own close frame was sent.
                 _ = send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
                 wire.removeAll()
             }

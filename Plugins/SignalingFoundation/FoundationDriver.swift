@@ -2,8 +2,8 @@ internal import TransportPluginAPI
 internal import WebSocketWire
 
 /// Drives the socket of one connection, from the attempt to the end.
-// SAFETY: `claim` and what `connection` has are behind their locks; what is under "On the loop" is touched only there,
-// what is under "By the writer" only by the holder of the claim.
+// SAFETY: `claim` and the members of `connection` have their own locks. Members under "On the loop" are touched only
+// there, those under "By the writer" only by the holder of the claim.
 final class FoundationDriver: SignalingDriver, @unchecked Sendable {
     let group: SignalingLoop
     let connection: DrivenConnection
@@ -14,7 +14,7 @@ final class FoundationDriver: SignalingDriver, @unchecked Sendable {
     var inbound: MessageBuffer { connection.inbound }
     var outbound: MessageBuffer { connection.outbound }
 
-    /// - Parameter descriptor: a connected socket, which is the driver's from then on.
+    /// - Parameter descriptor: A connected socket; the driver takes ownership.
     init(_ group: SignalingLoop, _ connection: DrivenConnection, descriptor: Int32) {
         self.group = group
         self.connection = connection
@@ -22,7 +22,7 @@ final class FoundationDriver: SignalingDriver, @unchecked Sendable {
         parser = FrameParser(framesFrom: .server, maximumMessageSize: connection.endpoint.maximumMessageSize)
     }
 
-    /// A driver that never began, since the transport was shut down, still has its socket.
+    /// A driver that was never started, because the transport was shut down, still has its socket.
     deinit { closeDescriptor() }
 
     // MARK: From any thread
@@ -49,9 +49,9 @@ final class FoundationDriver: SignalingDriver, @unchecked Sendable {
         case tlsHandshake
         case upgrading
         case open
-        /// We close: when everything is sent, the close frame follows; the other side's is waited for.
+        /// This side closes: the close frame follows the accepted messages, then the other side's is awaited.
         case closing
-        /// The last frame is on its way; whatever comes is passed over until the other side ends the connection.
+        /// The last frame was sent. Input is ignored until the other side ends the connection.
         case lingering
         case ended
     }
@@ -60,9 +60,9 @@ final class FoundationDriver: SignalingDriver, @unchecked Sendable {
     var head = HTTPHeadBuffer<ResponseHead>()
     @exclusivity(unchecked) var parser: FrameParser
     @exclusivity(unchecked) var watch: LoopWatch?
-    /// Reading has stopped: `inbound` is full.
+    /// Whether reading has stopped because `inbound` is full.
     @exclusivity(unchecked) var isPaused = false
-    /// Bytes that were read and are not parsed yet, while reading is paused.
+    /// The bytes that were read but not parsed when reading was paused.
     var unparsed: [UInt8] = []
     private var deadline = Timestamp.distantFuture
     private var timer: LoopTimer?
@@ -72,7 +72,7 @@ final class FoundationDriver: SignalingDriver, @unchecked Sendable {
 
     // MARK: By the writer
 
-    /// -1 when it is closed.
+    /// The socket; -1 when it is closed.
     @exclusivity(unchecked) var descriptor: Int32
     @exclusivity(unchecked) var output = OutputBuffer()
     /// The output after TLS.
@@ -97,13 +97,13 @@ final class FoundationDriver: SignalingDriver, @unchecked Sendable {
         }
     }
 
-    /// The attempt failed.
+    /// The attempt has failed.
     func failed(_ error: TransportError) {
         connection.failed(error)
         tearDown(withReset: false)
     }
 
-    /// The connection broke after it was open.
+    /// The open connection has failed.
     func connectionLost(_ error: TransportError) {
         connection.connectionLost(error)
         tearDown(withReset: false)
@@ -112,7 +112,7 @@ final class FoundationDriver: SignalingDriver, @unchecked Sendable {
     private func startClosing(_ reason: SignalingClose, deadline: Timestamp) {
         switch phase {
         case .ended: break
-        // The other side was first, or broke a rule: its end is being waited for.
+        // The other side closed first, or broke a rule: its end is awaited.
         case .lingering, .closing, .connecting, .tlsHandshake, .upgrading:
             setDeadline(min(self.deadline, deadline))
         case .open:
@@ -120,15 +120,15 @@ final class FoundationDriver: SignalingDriver, @unchecked Sendable {
             setDeadline(deadline)
             claim.withLock { $0.closeFrame = reason }
             flush()
-            // The answer to the close frame must be read, whatever waits in front of it.
+            // The answer to the close frame must be read, even if messages wait before it.
             continueReading()
         }
     }
 
-    /// How long the other side may take to end the connection after our last frame.
+    /// The time that the other side has to end the connection after our last frame.
     static let lingerTime = Duration.seconds(2)
 
-    /// Sends the close frame as the last one, after what is half sent, and waits for the end.
+    /// Sends the close frame as the last one, after the rest of a message, and waits for the end.
     func linger(with reason: SignalingClose?) {
         phase = .lingering
         setDeadline(min(deadline, .now() + Self.lingerTime))
@@ -142,7 +142,7 @@ final class FoundationDriver: SignalingDriver, @unchecked Sendable {
         continueReading()
     }
 
-    /// Closes the socket, now or when the writer has left it.
+    /// Closes the socket, now or when the writer has finished.
     func tearDown(withReset: Bool) {
         guard phase != .ended else { return }
         phase = .ended
@@ -150,7 +150,7 @@ final class FoundationDriver: SignalingDriver, @unchecked Sendable {
         watch?.cancel()
         watch = nil
         unparsed = []
-        // Before the writer may close it.
+        // Before the writer closes it.
         if withReset, descriptor >= 0 { resetOnClose(descriptor) }
         let isFree = claim.withLock { claim in
             claim.isOpen = false

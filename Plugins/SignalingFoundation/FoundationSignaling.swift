@@ -1,6 +1,6 @@
 public import TransportPluginAPI
 
-/// WebSocket connections over plain sockets: `ws` with nothing but the toolchain, `wss` by OpenSSL where the trait
+/// WebSocket connections over plain sockets: `ws` with nothing but the toolchain, `wss` by OpenSSL if the trait
 /// `OpenSSL` is on.
 ///
 /// Each instance has one thread, which drives all its connections. Names are resolved on threads of their own.
@@ -10,7 +10,7 @@ public final class FoundationSignaling: SignalingTransport {
     /// Throws `.resourceExhausted` when the system has no descriptor or thread left.
     public init() throws(TransportError) { shared = try SignalingLoop() }
 
-    /// The backend as a runtime registers it, under the name `foundation`.
+    /// Returns the plugin for a registry, with the name `foundation`.
     public static func plugin() -> SignalingPlugin {
         SignalingPlugin(
             PluginDescriptor(name: "foundation", summary: summary, capabilities: capabilities)
@@ -27,7 +27,7 @@ public final class FoundationSignaling: SignalingTransport {
 
     deinit {
         shared.end()
-        // Without a call of shutdown() the thread is still to be waited for, and may be the one that runs this.
+        // If shutdown() was not called, the thread must still be awaited, and may be the one that runs this.
         if !shared.isShutDown { Task { [shared] in await shared.shutdown() } }
     }
 

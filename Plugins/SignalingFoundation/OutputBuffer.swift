@@ -1,9 +1,9 @@
 internal import Glibc
 
-/// Bytes that wait for a socket, in one block that grows to what a turn writes and is given back when it is large and
+/// The bytes that wait for a socket, in one block that grows to what a turn writes. A large block is freed when it is
 /// empty.
 struct OutputBuffer: ~Copyable {
-    /// More is not gathered before it is written.
+    /// The number of bytes that are gathered before they are written.
     static let limit = 65_536
     private static let keptCapacity = 16_384
 
@@ -19,13 +19,13 @@ struct OutputBuffer: ~Copyable {
     var isEmpty: Bool { start == end }
     var room: Int { Self.limit - (end - start) }
 
-    /// Valid until the next change.
+    /// The bytes; valid until the next change.
     var bytes: UnsafeRawBufferPointer {
         guard let base else { return UnsafeRawBufferPointer(start: nil, count: 0) }
         return UnsafeRawBufferPointer(start: base + start, count: end - start)
     }
 
-    /// Lets `fill` write at most `count` bytes at the end; it returns how many it wrote.
+    /// Lets `fill` write at most `count` bytes at the end. `fill` returns the number of bytes written.
     mutating func append(atMost count: Int, _ fill: (UnsafeMutableRawPointer) -> Int) {
         if end + count > capacity { reserve(count) }
         guard let base else { return }
@@ -49,7 +49,7 @@ struct OutputBuffer: ~Copyable {
 
     mutating func removeAll() { removeFirst(end - start) }
 
-    /// Gives back what only a burst needed.
+    /// Frees the memory that only a burst needed.
     mutating func trim() {
         guard isEmpty, capacity > Self.keptCapacity else { return }
         base?.deallocate()

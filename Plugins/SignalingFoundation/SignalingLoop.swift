@@ -2,8 +2,8 @@ internal import Glibc
 internal import TransportPluginAPI
 internal import WebSocketWire
 
-/// The loop of one transport, with all that its connections share there.
-// SAFETY: `members` is behind its lock, the rest is constant or, below "On the loop", touched only there.
+/// The loop of one transport, and what its connections share there.
+// SAFETY: `members` has its lock; everything else is constant or, below "On the loop", touched only there.
 final class SignalingLoop: @unchecked Sendable {
     private struct Members {
         var isRunning = true
@@ -47,7 +47,7 @@ final class SignalingLoop: @unchecked Sendable {
     /// Whether `shutdown` has begun.
     var isShutDown: Bool { members.withLock { $0.isShutDown } }
 
-    /// False after the shutdown.
+    /// Adds a driver. Returns false after the shutdown.
     func add(_ driver: FoundationDriver) -> Bool {
         members.withLock { members in
             if members.isRunning { members.drivers[ObjectIdentifier(driver)] = driver }
@@ -59,7 +59,7 @@ final class SignalingLoop: @unchecked Sendable {
         _ = members.withLock { $0.drivers.removeValue(forKey: ObjectIdentifier(driver)) }
     }
 
-    /// Aborts all connections; no new one is taken from here on.
+    /// Aborts all connections, and accepts no new one.
     func end() {
         let drivers = members.withLock { members in
             members.isRunning = false
@@ -68,7 +68,7 @@ final class SignalingLoop: @unchecked Sendable {
         for driver in drivers { driver.connection.abandon() }
     }
 
-    /// Returns when the thread is gone. Call `end` first.
+    /// Returns when the thread has ended. Call `end` first.
     func shutdown() async {
         members.withLock { $0.isShutDown = true }
         await loop.shutdown()

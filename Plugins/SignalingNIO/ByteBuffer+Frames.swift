@@ -3,13 +3,13 @@
     internal import TransportPluginAPI
     internal import WebSocketWire
 
-    // Why not NIOWebSocket's encoder and decoder. The encoder writes header and payload of every frame as two buffers
-    // and masks byte by byte in a copy; here the frames of one tick go into one buffer, and a payload is masked word by
-    // word while it is copied there. The decoder hands out whole frames, which makes three checks impossible: text is
-    // looked at, and reserved bits and opcodes are noticed, only when the whole payload has come, be it a megabyte; how
-    // a length was encoded is forgotten, so that one in more bytes than needed (RFC 6455 §5.2) passes; and a limit
-    // holds for a frame, not for a message. It also collects the payload in a buffer that grows as the bytes come, from
-    // which it must be copied once more.
+    // The reasons not to use NIOWebSocket's encoder and decoder: The encoder writes the header and the payload of every
+    // frame as two buffers, and masks byte by byte in a copy. Here the frames of one tick go into one buffer, and a
+    // payload is masked word by word while it is copied there. The decoder returns whole frames, which makes three
+    // checks impossible. Text, reserved bits and opcodes are checked only when the whole payload has arrived, even if
+    // it has a megabyte. The encoding of a length is lost, so that one with more bytes than needed (RFC 6455 §5.2) is
+    // accepted. And a limit applies to a frame, not to a message. The decoder also collects the payload in a growing
+    // buffer, from which it must be copied once more.
 
     extension ByteBuffer {
         mutating func writeFrame(_ message: SignalingMessage, key: UInt32) {

@@ -4,9 +4,9 @@
     internal import TransportPluginAPI
     internal import WebSocketWire
 
-    /// Failures of SwiftNIO, as errors of the contract.
+    /// SwiftNIO's failures as errors of the contract.
     enum Failure {
-        /// The connected socket could not be taken.
+        /// The error for a connected socket that SwiftNIO did not accept.
         static func adopting(_ endpoint: SignalingEndpoint, _ error: any Error) -> TransportError {
             TransportError(
                 .unreachable, "\(endpoint.url) could not be reached: \(error)", isRetryable: true, cause: error)
@@ -17,7 +17,7 @@
                 .handshakeFailed, "\(endpoint.url) did not answer as a WebSocket server: \(reason)")
         }
 
-        /// An error on the way through the pipeline, before the connection was open.
+        /// The error for a failure in the pipeline before the connection was open.
         static func handshake(_ endpoint: SignalingEndpoint, _ error: any Error, isThroughTLS: Bool) -> TransportError {
             if let error = TrustStore.failure(endpoint, error, isThroughTLS: isThroughTLS) { return error }
             switch error {
@@ -39,11 +39,11 @@
                     isRetryable: true, cause: cause)
         }
 
-        /// The TCP connection of an open connection ended.
+        /// The error for the end of an open connection's TCP connection.
         static let ended = TransportError(
             .closed, "the server ended the connection without a close frame", isRetryable: true)
 
-        /// An open connection broke.
+        /// The error for the failure of an open connection.
         static func broken(_ error: any Error) -> TransportError {
             if let error = TrustStore.failure(error) { return error }
             guard let error = error as? IOError, ![ECONNRESET, EPIPE].contains(error.errnoCode) else { return ended }

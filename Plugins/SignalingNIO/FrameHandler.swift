@@ -5,9 +5,9 @@
 
     /// An open connection on its event loop: frames in, frames out, and the close handshake.
     ///
-    /// Can transition: open → closing (we close: accepted messages go out first) → awaitingClose (our close frame went
-    /// out) → done; open, closing → parting (the other side closed, or broke the protocol: our last frame went out) →
-    /// done; any → done (the socket has ended).
+    /// Can transition: open → closing (this side closes; accepted messages are sent first) → awaitingClose (our close
+    /// frame was sent) → done; open, closing → lingering (the other side closed, or broke the protocol; our last frame
+    /// was sent) → done; any → done (the socket has ended).
     final class FrameHandler: ChannelInboundHandler {
         typealias InboundIn = ByteBuffer
         typealias OutboundOut = ByteBuffer
@@ -16,14 +16,14 @@
             case open
             case closing(SignalingClose)
             case awaitingClose
-            /// Nothing that comes is read any more; the other side is to end the TCP connection, within a while.
+            /// Input is ignored; the other side must end the TCP connection, within a time limit.
             case lingering
             case done
         }
 
-        /// Bytes that SwiftNIO may hold of what the system does not take.
+        /// The number of bytes that SwiftNIO may hold when the socket is full.
         static let waterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 32 << 10, high: 128 << 10)
-        /// Bytes that are gathered before they are handed to SwiftNIO.
+        /// The number of bytes that are gathered before they are passed to SwiftNIO.
         private static let batch = 64 << 10
 
         private let driver: NIODriver
@@ -32,7 +32,7 @@
         private var parser: FrameParser
         private var keys = MaskingKeys()
         private var output = ByteBuffer()
-        /// The latest ping that could not be answered yet; older ones need no answer then (RFC 6455 §5.5.3).
+        /// The latest ping that could not be answered yet; older ones need no answer (RFC 6455 §5.5.3).
         private var unanswered: [UInt8]?
         private var isReading = true
         private var timer: Scheduled<Void>?
@@ -47,7 +47,7 @@
         func handlerAdded(context: ChannelHandlerContext) { self.context = context }
 
         func handlerRemoved(context: ChannelHandlerContext) {
-            // Without `channelInactive` before where the socket ended while this handler was on its way.
+            // If the socket ended before this handler was added, there was no `channelInactive`.
             socketEnded()
             self.context = nil
         }
@@ -143,7 +143,7 @@
 
         private func peerClosed(_ reason: SignalingClose) {
             if case .awaitingClose = phase {
-                // The answer to ours: both sides have said everything. TLS may have a last word, until the deadline.
+                // The answer to ours: the close handshake is done. TLS may still send something, until the deadline.
                 phase = .lingering
                 context?.close(promise: nil)
                 return
@@ -161,8 +161,8 @@
             linger(SignalingClose(code: violation.closeCode))
         }
 
-        /// Sends the last frame, and lets the other side end the TCP connection: ending it at once could take the frame
-        /// back.
+        /// Sends the last frame, and lets the other side end the TCP connection: ending it at once could drop the
+        /// frame.
         private func linger(_ close: SignalingClose) {
             output.writeFrame(.close, close.payload, key: keys.next())
             phase = .lingering
@@ -171,7 +171,8 @@
             resumeReading()
         }
 
-        /// The buffer is at its limit; `onRoom` posts `resumeReading`, which cannot run before this returns.
+        /// Pauses reading, when the buffer is at its limit. `onRoom` posts `resumeReading`, which cannot run before
+        /// this returns.
         private func pauseReading() { setReading(false) }
 
         func resumeReading() { setReading(true) }
@@ -184,7 +185,7 @@
 
         // MARK: Writing
 
-        /// Writes what was accepted, as far as the socket takes it; then the close frame where we close.
+        /// Writes accepted messages as far as the socket accepts them, then the close frame if this side closes.
         func drain() {
             guard let context else { return }
             while context.channel.isWritable {
@@ -211,11 +212,11 @@
 
         private func flushOutput() {
             guard output.readableBytes > 0, let context else { return }
-            // Out of the way first: the flush may call `channelWritabilityChanged`, and that `drain`.
+            // Removed first, since the flush may call `channelWritabilityChanged`, which calls `drain`.
             var frames = ByteBuffer()
             swap(&frames, &output)
             context.writeAndFlush(wrapOutboundOut(frames), promise: nil)
-            // Usually the socket has taken it and the memory serves again.
+            // Usually the socket has accepted it, and the memory is reused.
             if output.readableBytes == 0, frames.capacity <= 2 * Self.batch {
                 frames.clear()
                 output = frames
@@ -229,7 +230,7 @@
             case .open:
                 phase = .closing(reason)
                 setTimer(deadline)
-                // The answer to the close frame must be read, whatever waits in front of it.
+                // The answer to the close frame must be read, even if messages wait before it.
                 resumeReading()
                 drain()
             case .closing, .awaitingClose: break
@@ -238,7 +239,7 @@
             }
         }
 
-        /// True: the last frame is on its way, and the connection ends by itself within a moment.
+        /// Returns true if the last frame was sent, and the connection ends by itself soon.
         func mayLinger() -> Bool {
             guard case .lingering = phase else { return false }
             setTimer(.now() + .seconds(1))

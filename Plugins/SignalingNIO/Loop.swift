@@ -3,7 +3,7 @@
     internal import NIOPosix
     internal import TransportPluginAPI
 
-    /// A transport's event loop with the drivers that live on it.
+    /// A transport's event loop, with its drivers.
     // SAFETY: `state` is behind its lock; `drivers` and `isEnding` are touched only on the event loop.
     final class Loop: @unchecked Sendable {
         private enum State: Sendable {
@@ -30,8 +30,9 @@
             }
         }
 
-        /// Runs `work` on the event loop, in the order of the calls. False, and `work` is dropped, when the transport
-        /// ends or has ended: SwiftNIO takes nothing on a loop that is gone, so the lock is held until it has taken it.
+        /// Runs `work` on the event loop, in the order of the calls. Returns false and drops `work` when the transport
+        /// is ending or has ended. SwiftNIO accepts nothing on an ended loop, so the lock is held until it has accepted
+        /// the work.
         @discardableResult
         func post(_ work: @escaping @Sendable () -> Void) -> Bool {
             state.withLock { state in
@@ -41,7 +42,7 @@
             }
         }
 
-        /// Ends what is open, then the thread, then calls `done`. Idempotent.
+        /// Ends open connections and the thread, then calls `done`. Idempotent.
         func end(_ done: @escaping @Sendable () -> Void) {
             enum Step: Sendable { case first, wait, done }
             let step = state.withLock { state -> Step in
@@ -70,7 +71,7 @@
             return eventLoop.scheduleTask(in: .nanoseconds(delay.saturatedNanoseconds), work)
         }
 
-        /// False when the transport ends.
+        /// Adds a driver. Returns false when the transport is ending.
         func register(_ driver: NIODriver) -> Bool {
             guard !isEnding else { return false }
             drivers[ObjectIdentifier(driver)] = driver

@@ -5,21 +5,21 @@
     internal import TransportPluginAPI
 
     /// Drives the socket of one connection, from the attempt to the end.
-    // SAFETY: `isDrainPosted` and what `connection` has are behind their locks; everything under "On the event loop" is
-    // touched only there.
+    // SAFETY: `isDrainPosted` and the members of `connection` have their own locks. Everything under "On the event
+    // loop" is touched only there.
     final class NIODriver: SignalingDriver, @unchecked Sendable {
         let loop: Loop
         let connection: DrivenConnection
-        /// Nil for `ws`.
+        /// The TLS settings; nil for `ws`.
         let tls: TLSClient?
-        /// A drain of `outbound` is on its way to the event loop.
+        /// Whether a drain of `outbound` was posted to the event loop.
         private let isDrainPosted = Locked(false)
 
         var endpoint: SignalingEndpoint { connection.endpoint }
         var inbound: MessageBuffer { connection.inbound }
         var outbound: MessageBuffer { connection.outbound }
 
-        /// - Parameter descriptor: a connected socket, which is the driver's from then on.
+        /// - Parameter descriptor: A connected socket; the driver takes ownership.
         init(loop: Loop, _ connection: DrivenConnection, _ tls: TLSClient?, descriptor: Int32) {
             self.loop = loop
             self.connection = connection
@@ -51,7 +51,7 @@
 
         // MARK: On the event loop
 
-        /// The connected socket, until SwiftNIO has it; then -1.
+        /// The connected socket until SwiftNIO owns it; then -1.
         private var descriptor: Int32
         private var channel: (any Channel)?
         private var socketEnd: SocketEnd?
@@ -73,7 +73,7 @@
                 .withConnectedSocket(socket)
                 .whenFailure { error in
                     self.connection.failed(Failure.adopting(self.endpoint, error))
-                    // Otherwise the channel's own end is awaited.
+                    // Otherwise the channel's end is awaited.
                     if self.channel == nil { self.socketClosed() }
                 }
         }
@@ -81,7 +81,7 @@
         private func setUp(_ channel: any Channel) throws {
             self.channel = channel
             channel.closeFuture.whenComplete { _ in self.socketClosed() }
-            // Given up while the socket was made: the bootstrap closes it.
+            // Abandoned while the channel was made: the bootstrap closes it.
             guard !connection.isAbandoned else { throw ChannelError.alreadyClosed }
             let end = SocketEnd()
             try channel.pipeline.syncOperations.addHandler(end)
@@ -98,16 +98,16 @@
             abortNow()
         }
 
-        /// The handshake is done; what follows is for the handler.
+        /// The handshake is done: the handler takes over.
         func established(_ handler: FrameHandler) {
             attemptTimer?.cancel()
             self.handler = handler
-            // The caller may have given up in the meantime.
+            // The attempt may have been abandoned meanwhile.
             if !connection.opened(from: channel?.localAddress?.ipAddress) { abortNow() }
         }
 
         private func drain() {
-            // Before the buffer is looked at: what is appended later posts again.
+            // Before the buffer is read: a later message posts again.
             isDrainPosted.withLock { $0 = false }
             handler?.drain()
         }
@@ -116,14 +116,14 @@
             if let handler { handler.startClosing(reason, deadline: deadline) } else { abortNow() }
         }
 
-        /// Ends the connection without a close handshake; one that is lingering gets another moment for its last frame.
+        /// Ends the connection without a close handshake. A lingering one gets some time to send its last frame.
         private func abortNow() {
             guard !hasEnded else { return }
             if let handler, handler.mayLinger() { return }
             abortSocket()
         }
 
-        /// The transport ends.
+        /// Ends the connection, because the transport ends.
         func end() {
             connection.abandon()
             abortSocket()
@@ -133,7 +133,7 @@
             if let socketEnd { socketEnd.abort() } else { channel?.close(promise: nil) }
         }
 
-        /// The socket is gone.
+        /// The socket is closed.
         private func socketClosed() {
             guard !hasEnded else { return }
             hasEnded = true
@@ -146,7 +146,7 @@
         }
     }
 
-    /// Stands nearest to the socket, so that it can be ended past whatever TLS wants to say first.
+    /// The handler nearest to the socket, which can end it without waiting for TLS.
     private final class SocketEnd: ChannelInboundHandler {
         typealias InboundIn = ByteBuffer
         private var context: ChannelHandlerContext?
@@ -154,7 +154,7 @@
         func handlerAdded(context: ChannelHandlerContext) { self.context = context }
         func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
-        /// With a reset: what waits in the system's buffers is dropped.
+        /// Closes the socket with a reset, which drops the data in the system's buffers.
         func abort() {
             guard let context else { return }
             if let socket = context.channel as? any SocketOptionProvider {

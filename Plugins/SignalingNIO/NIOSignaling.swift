@@ -17,7 +17,7 @@
             loop = Loop()
         }
 
-        /// The backend as a runtime registers it, under the name `nio`.
+        /// Returns the plugin for a registry, with the name `nio`.
         public static func plugin() -> SignalingPlugin {
             SignalingPlugin(
                 PluginDescriptor(name: "nio", summary: TrustStore.summary, capabilities: TrustStore.capabilities)
@@ -25,7 +25,7 @@
         }
 
         deinit {
-            // Without a call of shutdown(): what is open ends, and is not waited for.
+            // If shutdown() was not called, open connections are ended, but not awaited.
             loop.end {}
         }
 

@@ -4,8 +4,8 @@
     internal import TransportPluginAPI
     internal import WebSocketWire
 
-    /// The opening handshake (RFC 6455 §4.1): sends the request and judges the answer. Replaced by a `FrameHandler`
-    /// when it is right.
+    /// The opening handshake (RFC 6455 §4.1): sends the request and checks the answer. A `FrameHandler` replaces it
+    /// when the answer is valid.
     final class OpeningHandshake: ChannelInboundHandler, RemovableChannelHandler {
         typealias InboundIn = ByteBuffer
         typealias InboundOut = ByteBuffer
@@ -14,7 +14,7 @@
         private let driver: NIODriver
         private let handshake: ClientHandshake
         private var head = HTTPHeadBuffer<ResponseHead>()
-        /// TLS is done, or there is none.
+        /// TLS is established, or there is none.
         private var isThroughTLS: Bool
         private var hasFailed = false
 
@@ -61,7 +61,7 @@
             return answer
         }
 
-        /// - Parameter bytes: what came behind the answer.
+        /// - Parameter bytes: The bytes after the answer.
         private func open(_ context: ChannelHandlerContext, _ bytes: ByteBuffer) {
             let handler = FrameHandler(driver)
             do { try context.pipeline.syncOperations.addHandler(handler, position: .after(self)) } catch {

@@ -12,8 +12,8 @@
 
             func addHandler(to channel: any Channel, _ endpoint: SignalingEndpoint) throws {
                 let name = endpoint.certificateName
-                // A numeric address is no name for SNI (RFC 6066 §3): SwiftNIO then compares the certificate with the
-                // socket's address.
+                // A numeric address is not a name for SNI (RFC 6066 §3). SwiftNIO then compares the certificate with
+                // the socket's address.
                 let handler = try NIOSSLClientHandler(
                     context: context, serverHostname: name.isNumericAddress ? nil : name)
                 try channel.pipeline.syncOperations.addHandler(handler)
