@@ -2,17 +2,17 @@ internal import CNice
 internal import Glibc
 internal import TransportPluginAPI
 
-/// The limits of what the agents of this process may take of it. A closed agent still has its sockets until the loop's
-/// next turn, or until its relays have answered. And GLib ends the whole process when it gets no descriptor for a
-/// wake-up, of which each agent has its own: so there must be enough of them before it is asked.
+/// The limit of agents in this process. A closed agent keeps its sockets until the loop's next turn, or until its
+/// relays have answered. GLib ends the whole process when it gets no descriptor for the wake-up of an agent, so the
+/// descriptors are checked before.
 final class AgentBudget: Sendable {
     static let shared = AgentBudget()
 
-    /// Closing ones included.
+    /// The number of agents, with those that are closing.
     static let maximumAgents = 16_384
     static let maximumClosing = 1024
-    /// Descriptors that must be free for another agent: its wake-ups, two sockets for each of 16 addresses, and some
-    /// for other users.
+    /// The number of descriptors that must be free for another agent: its wake-ups, two sockets for each of 16
+    /// addresses, and some for other users.
     private static let descriptors: Int32 = 64
 
     private struct Counts {
@@ -21,10 +21,10 @@ final class AgentBudget: Sendable {
     }
     private let counts = Locked(Counts())
 
-    /// Agents that were made and have not yet given everything back.
+    /// The number of agents that still hold resources.
     var agentCount: Int { counts.withLock { $0.agents } }
 
-    /// Throws `.resourceExhausted` when there is no room for another agent now.
+    /// Throws `.resourceExhausted` when another agent is not possible now.
     func check() throws(TransportError) {
         let (agents, closing) = counts.withLock { ($0.agents, $0.closing) }
         guard agents < Self.maximumAgents else {

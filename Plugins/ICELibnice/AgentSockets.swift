@@ -1,10 +1,11 @@
 internal import Glibc
 internal import TransportPluginAPI
 
-/// The sockets of one agent on which data bypasses libnice: a twin of each of libnice's, and the one that carries.
+/// The sockets of one agent on which data bypasses libnice: a twin for each of libnice's. One of them is selected for
+/// sending.
 final class AgentSockets {
     private(set) var all: [DataSocket] = []
-    /// The socket by which datagrams leave while the selected path allows to bypass libnice.
+    /// The socket for sending, while the selected path allows to bypass libnice.
     private(set) var outgoing: DataSocket?
     private let remoteAddress: UnsafeMutablePointer<sockaddr_storage>
     private var remoteAddressSize: socklen_t = 0
@@ -16,8 +17,8 @@ final class AgentSockets {
 
     deinit { remoteAddress.deallocate() }
 
-    /// Gives each of libnice's UDP sockets a twin for data, where it has none. `onReadable` is called on the loop for
-    /// each turn in which datagrams wait.
+    /// Opens a twin for each of libnice's UDP sockets that has none. `onReadable` is called on the loop in each turn in
+    /// which datagrams wait.
     func split(_ descriptors: [Int32], on loop: TransportLoop, onReadable: @escaping (Int32) -> Void) {
         for descriptor in descriptors where !hasTwin(of: descriptor) {
             if let socket = DataSocket(splitting: descriptor, on: loop, onReadable: onReadable) { all.append(socket) }
@@ -26,7 +27,7 @@ final class AgentSockets {
 
     func hasTwin(of descriptor: Int32) -> Bool { all.contains { $0.original == descriptor } }
 
-    /// Sends by the twin of `descriptor` from now on; `setRemote` fills in the address of the other side.
+    /// Selects the twin of `descriptor` for sending. `setRemote` fills in the address of the other side.
     func select(_ descriptor: Int32, setRemote: (UnsafeMutablePointer<sockaddr>) -> Void) {
         outgoing = all.first { $0.original == descriptor }
         remoteAddress.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
@@ -40,10 +41,10 @@ final class AgentSockets {
         }
     }
 
-    /// Datagrams go through libnice from now on.
+    /// Sends datagrams through libnice from now on.
     func deselect() { outgoing = nil }
 
-    /// Sends all of `batch`. False when datagrams have to go through libnice.
+    /// Sends all of `batch`. Returns false when datagrams have to go through libnice.
     @inline(__always)
     func send(_ batch: DatagramBatch) -> Bool {
         guard let outgoing else { return false }
@@ -51,7 +52,7 @@ final class AgentSockets {
         return true
     }
 
-    /// Closes all but the one that carries. Data that comes to another of libnice's sockets goes through libnice then.
+    /// Closes all but the selected one. Data that arrives on another of libnice's sockets then goes through libnice.
     func closeSpare() {
         guard let outgoing else { return }
         for socket in all where socket !== outgoing { socket.close() }

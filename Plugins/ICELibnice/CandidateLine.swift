@@ -3,8 +3,8 @@ public import TransportPluginAPI
 
 /// A candidate as text: `candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ host` (RFC 8839 §5.1).
 ///
-/// libnice's own parser lets nonsense through (ports and priorities that overflow), so every remote line passes here
-/// first, and libnice gets only what this type writes. Reading never traps.
+/// libnice's own parser accepts invalid input (ports and priorities that overflow). So every remote line is parsed here
+/// first, and libnice gets only lines that this type has written. Parsing never traps.
 public struct CandidateLine: Sendable, Hashable, CustomStringConvertible {
     /// 1 to 32 ice-chars.
     public let foundation: String
@@ -27,7 +27,7 @@ public struct CandidateLine: Sendable, Hashable, CustomStringConvertible {
     /// `active`, `passive` or `so` (RFC 6544 §4.5).
     public let tcpType: String?
 
-    /// The longest line that is looked at, in bytes.
+    /// The maximum length of a line in bytes.
     public static let maximumLength = 1024
 
     /// Reads a line with or without a leading `a=`. Throws `.protocolViolation`, which names the part that is wrong.

@@ -1,11 +1,11 @@
 internal import TransportPluginAPI
 
-/// Decides which candidates of the other side libnice is told of, and when. Pure.
+/// Decides which candidates of the other side libnice gets, and when. Pure.
 ///
-/// libnice checks one pair in each interval, in an order of its own: by each machine's list of interfaces. With sixteen
-/// addresses on both sides that is more than a second for all, and the pair that works may be the last one. So it gets
-/// no more candidates at a time than it can check in a moment, in the order in which they came, but of each kind in
-/// turn: a relayed candidate does not wait for all others.
+/// libnice checks one pair in each interval, in its own order: by each machine's list of interfaces. With sixteen
+/// addresses on both sides that takes more than a second, and the pair that works may be the last one. So libnice gets
+/// only as many candidates at a time as it can check soon, in the order of arrival, but of each kind in turn: a relayed
+/// candidate does not wait for all others.
 struct CandidatePacing {
     /// Candidates of the other side beyond this many are ignored.
     static let maximumCount = 64
@@ -39,7 +39,7 @@ struct CandidatePacing {
         return true
     }
 
-    /// The candidate that libnice is to be told of now. Once connected, all are due: one of them may be better.
+    /// Returns the next candidate for libnice, if one is due. Once connected, all are due: one of them may be better.
     mutating func next(at now: Timestamp, isConnected: Bool) -> CandidateLine? {
         guard isConnected || busyUntil - now < Self.horizon else { return nil }
         guard let index = waiting.indices.min(by: { rank($0) < rank($1) }) else { return nil }
@@ -59,7 +59,7 @@ struct CandidatePacing {
     /// No candidates follow.
     mutating func end() { if ending == .open { ending = .waiting } }
 
-    /// Whether libnice is to be told of the end now; true once.
+    /// Returns whether libnice must get the end of candidates now; true once.
     mutating func takeEnd() -> Bool {
         guard ending == .waiting, waiting.isEmpty else { return false }
         ending = .told

@@ -15,7 +15,7 @@ struct GatheringMachine: Equatable {
         var isStarting = true
         /// Relays that libnice does not know of yet.
         var pendingRelays: Int
-        /// libnice has reported its end; it knows nothing of pending relays.
+        /// libnice has reported its end, which ignores pending relays.
         var isLibniceDone = false
     }
 
@@ -33,7 +33,7 @@ struct GatheringMachine: Equatable {
 
     mutating func libniceDone() { update { $0.isLibniceDone = true } }
 
-    /// libnice was told of a relay, or the relay has no address. `asksAgain`: libnice was done, and gathers anew
+    /// libnice has got a relay, or the relay has no address. With `asksAgain`, libnice was done and gathers again
     /// because of it; it will report its end again.
     mutating func relayLookedUp(asksAgain: Bool) {
         update {
@@ -42,7 +42,8 @@ struct GatheringMachine: Equatable {
         }
     }
 
-    /// Whether the end is to be reported now; true once. `isSTUNOver`: no STUN server's answer is waited for.
+    /// Returns whether the end must be reported now; true once. `isSTUNOver` says that no STUN server's answer is
+    /// expected.
     mutating func takeEnd(isSTUNOver: Bool) -> Bool {
         guard isSTUNOver, case .running(let running) = state, running.isLibniceDone, !running.isStarting,
             running.pendingRelays == 0

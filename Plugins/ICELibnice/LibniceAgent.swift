@@ -5,12 +5,12 @@ public import TransportPluginAPI
 
 /// An ICE agent on libnice: the shell over one NiceAgent.
 ///
-/// libnice gathers, checks and keeps alive. Datagrams of the application bypass it on paths without a relay: see
-/// `DataSocket`. libnice's consent checks are off, since they end a path after ten seconds of silence: the user of the
-/// agent decides about life and death.
+/// libnice gathers candidates, performs checks and sends keepalives. Datagrams of the application bypass it on paths
+/// without a relay: see `DataSocket`. libnice's consent checks are off, since they would end a path after ten seconds
+/// of silence: the user of the agent decides when a path is lost.
 ///
-/// **Lifetime.** The agent keeps itself, and its handler, until `close()`. An agent that is still open when its loop
-/// ends is closed then.
+/// **Lifetime.** The agent keeps itself and its handler alive until `close()`. An agent that is open when its loop ends
+/// is closed.
 public final class LibniceAgent: ICEAgent {
     public var localCredentials: ICECredentials { nice.localCredentials }
     public var selectedPath: PeerPath? { connectivity.selectedPath }
@@ -19,13 +19,13 @@ public final class LibniceAgent: ICEAgent {
     private let context: GLibContext
     private let receiver: DatagramReceiver
     private let options: LibniceProvider.Options
-    /// Everything goes through a relay, checks included.
+    /// Whether everything goes through a relay, including checks.
     private let isRelayOnly: Bool
     private let nice: NiceAgentHandle
     private let sockets = AgentSockets()
     private let stun: STUNClient
     private let relays: RelayClient
-    /// Nil once closed.
+    /// The handler; nil once closed.
     private var handler: (any ICEAgentHandler)?
     private var events: [ICEAgentEvent] = []
 
@@ -59,7 +59,7 @@ public final class LibniceAgent: ICEAgent {
         stun = STUNClient(stunServers, on: loop, sockets: sockets)
         relays = RelayClient(servers.turn, on: loop, nice: nice)
 
-        // Where there are no twins to ask from, libnice asks, the first one only.
+        // Without twins to send from, libnice itself asks a STUN server, but only the first one.
         if !options.usesDirectPath || !DataSocket.isSupported, let server = stunServers.first {
             nice.setSTUNServer(server)
         }
@@ -114,7 +114,7 @@ public final class LibniceAgent: ICEAgent {
         if candidates.found(value) { emit(.candidate(line)) }
     }
 
-    /// A STUN server sees a socket at this address.
+    /// A STUN server has reported the address of a socket.
     private func answered(socket index: Int, _ host: IPAddress, _ port: UInt16) {
         let socket = sockets.all[index]
         let line = candidates.reflexiveLine(
@@ -152,8 +152,8 @@ public final class LibniceAgent: ICEAgent {
                 .invalidState, "the remote ICE credentials were set already; make a new agent for new ones")
         }
         let (fragment, password) = (credentials.usernameFragment, credentials.password)
-        // RFC 8839 §5.4 has ice-chars only. Others send base64 with its padding, or its variant for URLs, and libnice
-        // minds neither.
+        // RFC 8839 §5.4 allows only ice-chars. Some implementations send base64 with padding, or its variant for URLs;
+        // libnice accepts both.
         func isVisible(_ text: String) -> Bool { text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F } }
         guard (4...256).contains(fragment.utf8.count), isVisible(fragment), (22...256).contains(password.utf8.count),
             isVisible(password)
@@ -171,8 +171,8 @@ public final class LibniceAgent: ICEAgent {
 
     public func addRemoteCandidate(_ candidate: String) throws(TransportError) {
         try checkOpen()
-        // Only a machine that offers its own loopback takes the other side's, which is the same machine then. With a
-        // relay that everything goes through it is the relay's loopback.
+        // Only a machine that offers its own loopback address accepts the other side's, which is the same machine then.
+        // If everything goes through a relay, it is the relay's loopback.
         let line = try CandidateLine(candidate)
         guard pacing.append(line, takesLoopback: isRelayOnly || offersLoopback) else { return }
         addWaitingCandidates()
@@ -203,7 +203,7 @@ public final class LibniceAgent: ICEAgent {
 
     // MARK: Paths
 
-    /// libnice's component has another state.
+    /// The state of libnice's component has changed.
     func changed(to component: ConnectivityMachine.Component) {
         let state = connectivity.changed(to: component)
         if isOpen {
@@ -225,7 +225,7 @@ public final class LibniceAgent: ICEAgent {
         }
         let path = candidates.path(local: here, remote: there)
         guard connectivity.selected(path) else { return }
-        // Not from inside of libnice.
+        // Not inside a callback of libnice.
         if pacing.isWaiting { loop.atEndOfTurn { [self] in addWaitingCandidates() } }
         emit(.selected(path))
     }
@@ -243,8 +243,8 @@ public final class LibniceAgent: ICEAgent {
         sockets.split(nice.descriptors, on: loop) { [unowned self] in receive(from: $0) }
     }
 
-    /// No candidate is gathered and no pair is checked any more: data that comes to another socket than the selected
-    /// pair's goes the slow way, through libnice.
+    /// Closes the twins that are not selected, when no candidate is gathered and no pair is checked any longer. Data
+    /// that arrives on another socket then goes the slow way, through libnice.
     private func closeSpareSockets() {
         guard sockets.outgoing != nil, gathering.isEnded, connectivity.isReady else { return }
         stun.stop()
@@ -253,14 +253,14 @@ public final class LibniceAgent: ICEAgent {
 
     private func receive(from descriptor: Int32) {
         guard let handler, receiver.receive(from: descriptor, at: loop.turnTime) else { return }
-        // Answers come in the first seconds, and as long as there is no path.
+        // Answers arrive in the first seconds, and as long as there is no path.
         let mayHoldAnswers = selectedPath == nil || stun.mayAnswer(at: loop.turnTime)
         let batch = mayHoldAnswers ? stun.takeAnswers(receiver.batch) : receiver.batch
         if !batch.isEmpty { handler.iceAgent(didReceive: batch) }
     }
 
-    /// A datagram came the slow way: libnice read it and found that it is not its own. Among such are answers that came
-    /// twice, to requests that it has forgotten: STUN is the agent's all the same (RFC 7983 §7).
+    /// A datagram has arrived the slow way: libnice has read it, and does not handle it. Such datagrams may be repeated
+    /// answers to requests that libnice has forgotten; STUN still belongs to the agent (RFC 7983 §7).
     func received(_ datagram: UnsafeRawBufferPointer) {
         guard let handler, let first = datagram.first, first > 3 else { return }
         receiver.batch.removeAll()
@@ -270,7 +270,7 @@ public final class LibniceAgent: ICEAgent {
 
     // MARK: Events
 
-    /// Events wait for the end of the turn: libnice also emits them from inside of calls that came from the handler.
+    /// Emits an event at the end of the turn, since libnice also emits events inside of calls that the handler made.
     private func emit(_ event: ICEAgentEvent) {
         guard isOpen else { return }
         if events.isEmpty { loop.atEndOfTurn { [self] in flushEvents() } }
@@ -313,7 +313,7 @@ public final class LibniceAgent: ICEAgent {
         nice.close(for: self)
     }
 
-    /// libnice has given everything back.
+    /// libnice has released everything.
     func dispose() {
         guard nice.dispose(for: self) else { return }
         context.removeAtEnd(of: self)
@@ -321,7 +321,7 @@ public final class LibniceAgent: ICEAgent {
         AgentBudget.shared.closed()
     }
 
-    /// How often GLib was run for the agent. For tests: steady data flow must not raise it.
+    /// The number of GLib's passes for the agent. For tests: steady data flow must not raise it.
     var passCount: Int { context.passCount }
     /// Whether datagrams bypass libnice at the moment. For tests.
     var isDirect: Bool { sockets.outgoing != nil }

@@ -4,7 +4,7 @@ internal import Glibc
 internal import TransportPluginAPI
 
 extension LibniceProvider.Options {
-    /// An agent binds at most that many sockets for itself.
+    /// The maximum number of addresses that an agent binds to.
     private static let maximumAddresses = 16
 
     /// The addresses that an agent binds to now.
@@ -23,8 +23,8 @@ extension LibniceProvider.Options {
         return Array(chosen.lazy.filter(safe.contains).prefix(Self.maximumAddresses))
     }
 
-    /// Those of `addresses` on which a port of the configured range is free: libnice gives up all of them for one.
-    /// Where there is none, relays can still be reached from another port, and only they. Throws `.resourceExhausted`.
+    /// Returns those of `addresses` that have a free port in the configured range, since libnice fails for all if one
+    /// has none. If none of them has one, relays can still be reached from another port. Throws `.resourceExhausted`.
     func withPorts(
         _ addresses: [LocalAddress], hasRelays: Bool
     ) throws(TransportError) -> ([LocalAddress], isRelayOnly: Bool) {
@@ -78,7 +78,8 @@ struct SafeAddresses {
 }
 
 extension LocalAddress {
-    /// Whether a socket could be bound to one of `ports` now. Begins anywhere: a range is rarely full.
+    /// Returns whether a socket could be bound to one of `ports` now. Begins at a random port, since a range is rarely
+    /// full.
     func hasFreePort(in ports: ClosedRange<UInt16>) -> Bool {
         // It is bound together with its zone, which this test does not know.
         if isIPv6, isLinkLocal { return true }
@@ -86,7 +87,7 @@ extension LocalAddress {
         let address = IPAddress(bytes)
         for port in [start...ports.upperBound, ports.lowerBound...start].joined() {
             let descriptor = socket(isIPv6 ? AF_INET6 : AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-            // Not the ports are what is missing.
+            // The ports are not the reason.
             guard descriptor >= 0 else { return true }
             defer { close(descriptor) }
             if address.withSocketAddress(port: port, { bind(descriptor, $0, $1) }) == 0 { return true }

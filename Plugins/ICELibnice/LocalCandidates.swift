@@ -8,8 +8,8 @@ struct LocalCandidates: Equatable {
     /// Addresses and ports of server-reflexive candidates that were reported.
     private var reflexive: Set<String> = []
 
-    /// libnice has found a candidate. False where it was reported before: a relay shows the same address as a STUN
-    /// server.
+    /// libnice has found a candidate. Returns false if it was reported before: a relay reports the same address as a
+    /// STUN server.
     mutating func found(_ candidate: NiceCandidateValue) -> Bool {
         switch candidate.kind {
         case .srflx: return reflexive.insert(candidate.name).inserted

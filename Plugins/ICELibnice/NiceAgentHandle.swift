@@ -12,7 +12,7 @@ final class NiceAgentHandle {
     /// ask for). libnice's own limit of 100 drops the pairs of the lowest priority, among them all relays', before
     /// anything is known of the others.
     private static let maximumPairs: guint = 2048
-    /// How long libnice goes on ticking when there is nothing left to check, in milliseconds: before it reports a
+    /// The time for which libnice continues to tick when nothing is left to check, in milliseconds: before it reports a
     /// failure, and after success.
     private static let idleBeforeFailure: guint = 5000
     private static let idleAfterSuccess: guint = 50
@@ -20,7 +20,7 @@ final class NiceAgentHandle {
     let context: GLibContext
     let localCredentials: ICECredentials
     private let stream: guint
-    /// The NiceAgent; nil once given back.
+    /// The NiceAgent; nil once released.
     private var agent: OpaquePointer?
     /// The id of libnice's timer for checks, 0 while unknown.
     private var checkTimer: guint = 0
@@ -63,7 +63,7 @@ final class NiceAgentHandle {
         Callbacks.connect(agent, stream, context.mainContext, Unmanaged.passUnretained(owner).toOpaque())
     }
 
-    /// Gives TURN allocations back in the background; `owner`, which is kept until then, is disposed of at the end.
+    /// Releases TURN allocations in the background. `owner` is kept until then, and disposed of at the end.
     func close(for owner: LibniceAgent) {
         guard let agent else { return }
         let pointer = Unmanaged.passRetained(owner).toOpaque()
@@ -71,7 +71,7 @@ final class NiceAgentHandle {
         context.setNeedsPass()
     }
 
-    /// Gives the NiceAgent back. False when that was done before.
+    /// Releases the NiceAgent. Returns false if it was released before.
     func dispose(for owner: LibniceAgent) -> Bool {
         guard let agent else { return false }
         self.agent = nil
@@ -95,7 +95,7 @@ final class NiceAgentHandle {
         nice_agent_set_port_range(agent, stream, Self.component, guint(ports.lowerBound), guint(ports.upperBound))
     }
 
-    /// Binds to the addresses and begins to gather. False when one of them cannot be bound.
+    /// Binds to the addresses and begins to gather. Returns false if one of them cannot be bound.
     func gather(on addresses: [LocalAddress]) -> Bool {
         guard let agent else { return false }
         for address in addresses { address.add(to: agent) }
@@ -111,14 +111,14 @@ final class NiceAgentHandle {
             relay.url.transport == .udp ? NICE_RELAY_TYPE_TURN_UDP : NICE_RELAY_TYPE_TURN_TCP)
     }
 
-    /// Whether libnice has begun to ask servers since `mark`, as far as can be seen.
+    /// Returns whether libnice has begun its discovery since `mark`, as far as its timers show.
     func hasBegunDiscovery(since mark: guint) -> Bool {
         (mark..<max(mark, newestSource())).contains { isSource($0, named: "Candidate discovery tick") }
     }
 
     // MARK: The other side
 
-    /// False when libnice refuses them.
+    /// Returns false if libnice refuses the credentials.
     func setRemoteCredentials(_ credentials: ICECredentials) -> Bool {
         guard let agent else { return false }
         return nice_agent_set_remote_credentials(
@@ -139,7 +139,8 @@ final class NiceAgentHandle {
 
     // MARK: Paths
 
-    /// After success nothing is left to check: ticking for five more seconds would only burn power.
+    /// Sets how long libnice ticks. After success nothing is left to check, and ticking for five more seconds would
+    /// waste power.
     func setIdle(_ isReady: Bool) {
         if let agent { CNice_set_idle_timeout(agent, isReady ? Self.idleAfterSuccess : Self.idleBeforeFailure) }
     }
@@ -212,7 +213,7 @@ final class NiceAgentHandle {
         return strcmp(name, wanted) == 0
     }
 
-    /// An id above those of all sources so far.
+    /// Returns an id above those of all sources so far.
     func newestSource() -> guint {
         let probe = g_idle_source_new()
         defer { g_source_unref(probe) }

@@ -3,16 +3,16 @@
     internal import Glibc
     internal import TransportPluginAPI
 
-    /// Failures of libwebsockets, as errors of the contract.
+    /// libwebsockets' failures as errors of the contract.
     enum Failure {
-        /// libwebsockets gave up at once.
+        /// The error for an attempt that libwebsockets refused at once.
         static func connecting(_ driver: LibwebsocketsDriver, errno: Int32) -> TransportError {
             let url = driver.endpoint.url
             return TransportError(
                 .resourceExhausted, "no socket for \(url)\(errno == 0 ? "" : ": \(text(errno))")", isRetryable: true)
         }
 
-        /// The attempt failed later; `reason` is libwebsockets' text.
+        /// The error for an attempt that failed later; `reason` is libwebsockets' text.
         static func handshake(_ driver: LibwebsocketsDriver, _ wsi: OpaquePointer, _ reason: String) -> TransportError {
             let url = driver.endpoint.url
             if let error = driver.handshakeError { return error }
@@ -38,10 +38,10 @@
                 isRetryable: !isAnswer)
         }
 
-        /// An open connection ended without a close frame.
+        /// The error for an open connection that ended without a close frame.
         static func broken(_ wsi: OpaquePointer) -> TransportError {
-            // libwebsockets does not say why. When the other side has not ended the connection, libwebsockets did: it
-            // does that for frames that break the protocol.
+            // libwebsockets reports no reason. If the other side has not ended the connection, libwebsockets did,
+            // because of a frame that breaks the protocol.
             CLibwebsockets_peer_has_ended(wsi) != 0
                 ? TransportError(.closed, "the server ended the connection without a close frame", isRetryable: true)
                 : TransportError(.protocolViolation, "the server sent an invalid WebSocket frame", isRetryable: true)

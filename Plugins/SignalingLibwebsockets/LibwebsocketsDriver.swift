@@ -4,19 +4,19 @@
     internal import TransportPluginAPI
 
     /// Drives the socket of one connection through libwebsockets, from the attempt to the end.
-    // SAFETY: `isWriteRequested` and what `connection` has are behind their locks; everything under "On the service's
-    // thread" is touched only there.
+    // SAFETY: `isWriteRequested` and the members of `connection` have their own locks. Everything under "On the
+    // service's thread" is touched only there.
     final class LibwebsocketsDriver: SignalingDriver, @unchecked Sendable {
         let service: Service
         let owner: Owner
         let connection: DrivenConnection
         private let maximumMessageSize: Int
-        /// A `.write` of this driver is in the service's queue.
+        /// Whether a `.write` of this driver is in the service's queue.
         private let isWriteRequested = Locked(false)
 
         var endpoint: SignalingEndpoint { connection.endpoint }
 
-        /// - Parameter descriptor: a connected socket, which is the driver's from then on.
+        /// - Parameter descriptor: A connected socket; the driver takes ownership.
         init(service: Service, owner: Owner, _ connection: DrivenConnection, descriptor: Int32) {
             self.service = service
             self.owner = owner
@@ -53,30 +53,30 @@
         enum Phase {
             case connecting
             case open
-            /// We close: when everything is sent, the close frame follows; then libwebsockets waits for the answer.
+            /// This side closes: the close frame follows the accepted messages, then libwebsockets waits for the
+            /// answer.
             case closing(SignalingClose)
-            /// The other side closed or the connection broke; libwebsockets is about to end it.
+            /// The other side has closed, or the connection has failed. libwebsockets is about to end it.
             case ended
         }
         var phase = Phase.connecting
         var id: UInt = 0
         var wsi: OpaquePointer?
-        /// The connected socket, until libwebsockets has it; then -1.
+        /// The connected socket until libwebsockets owns it; then -1.
         private(set) var descriptor: Int32
         var deadline: Timestamp? { didSet { if let deadline { service.note(deadline: deadline) } } }
-        /// The last frame, an answer to a close or the reason of ours, is on its way; no task waits for
-        /// it.
+        /// Whether the last frame is being sent: the answer to a close, or our own. No task waits for it.
         var isLingering = false
-        /// Inside libwebsockets' connect function, which may destroy the connection before it returns.
+        /// Whether libwebsockets' connect function runs, which may destroy the connection before it returns.
         var isStarting = false
-        /// TLS is done: the request is being written.
+        /// Whether TLS is established, and the request is being written.
         var hasSentRequest = false
         var verifyError: String?
         var handshakeError: TransportError?
         private var sending: (message: SignalingMessage, offset: Int)?
         private var assembly = Assembly()
 
-        /// Closes the socket, once libwebsockets has a copy of it or it is not needed any more.
+        /// Closes the socket, once libwebsockets has a copy of it or it is no longer needed.
         func closeDescriptor() {
             if descriptor >= 0 { Glibc.close(descriptor) }
             descriptor = -1
@@ -94,7 +94,7 @@
             connection.failed(error)
         }
 
-        /// The connection broke after it was open.
+        /// The open connection has failed.
         func connectionLost(_ error: TransportError) {
             phase = .ended
             connection.connectionLost(error)
@@ -142,7 +142,7 @@
             }
         }
 
-        /// Closes because of what the other side did: receivers get `error` after what came before it.
+        /// Closes because the other side broke a rule. Receivers get the earlier messages, then `error`.
         private func violate(_ code: UInt16, _ error: TransportError) {
             guard let wsi else { return }
             connection.connectionLost(error)
@@ -153,20 +153,20 @@
             lws_callback_on_writable(wsi)
         }
 
-        /// Frames and bytes that one connection may write before others have their turn.
+        /// The number of frames and bytes that one connection writes before others have their turn.
         private static let turn = (frames: 256, bytes: 256 << 10)
 
-        /// Writes what waits, at once: libwebsockets keeps what the socket does not take, and says when it has taken
-        /// it.
+        /// Writes everything that waits, at once. libwebsockets keeps what the socket does not accept, and reports when
+        /// it is written.
         func writeNow() {
-            // Before the buffer is looked at: what is appended later asks again.
+            // Before the buffer is read: a later message requests another write.
             isWriteRequested.withLock { $0 = false }
             guard let wsi else { return }
-            // The end of a connection is libwebsockets' to bring about, in its callback.
+            // Only libwebsockets' callback can end the connection.
             if !writeFrames(wsi) || isReadyToClose { lws_callback_on_writable(wsi) }
         }
 
-        /// Goes on writing. What it returns goes back to libwebsockets: -1 ends the connection.
+        /// Continues writing. Returns the callback's result: -1 makes libwebsockets end the connection.
         func writeable(_ wsi: OpaquePointer) -> Int32 {
             guard writeFrames(wsi) else { return -1 }
             guard isReadyToClose, case .closing(let reason) = phase else { return 0 }
@@ -181,7 +181,7 @@
             return sending == nil && connection.outbound.isEmpty
         }
 
-        /// False: libwebsockets cannot write any more.
+        /// Writes frames. Returns false when libwebsockets cannot write any longer.
         private func writeFrames(_ wsi: OpaquePointer) -> Bool {
             switch phase {
             case .open, .closing: break
@@ -201,7 +201,7 @@
                 frames -= 1
                 bytes -= end - offset
             }
-            // libwebsockets calls back when the rest has gone out.
+            // libwebsockets calls back when the rest is written.
             return true
         }
 
@@ -209,14 +209,14 @@
             guard case .open = phase, let wsi else { return false }
             phase = .closing(reason)
             self.deadline = deadline
-            // The answer to the close frame must be read, whatever waits in front of it.
+            // The answer to the close frame must be read, even if messages wait before it.
             lws_rx_flow_control(wsi, 1)
             lws_callback_on_writable(wsi)
             return true
         }
     }
 
-    /// Puts the pieces of one message together.
+    /// The reassembly of one message from its pieces.
     private struct Assembly: ~Copyable {
         private var buffer: UnsafeMutableRawPointer?
         private var capacity = 0
@@ -226,7 +226,7 @@
 
         deinit { free(buffer) }
 
-        /// The whole message, with its last piece. The caller bounds the sum.
+        /// Adds a piece. Returns the whole message with its last piece. The caller limits the sum.
         mutating func add(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) -> Payload? {
             if isWhole, count == 0 { return Payload(copying: bytes) }
             if count + bytes.count > capacity {
@@ -255,7 +255,7 @@
         }
     }
 
-    /// A transport as the service sees it.
+    /// A transport, as a user of the service.
     final class Owner: Sendable {
         let isReleased = Locked(false)
     }

@@ -4,9 +4,9 @@
 
     /// WebSocket connections over libwebsockets 4.1: `ws` and `wss`, verified.
     ///
-    /// All instances of a process share one thread that runs libwebsockets (see `Service`). Names are resolved on
-    /// threads of their own, and each instance has a thread that connects to their addresses: libwebsockets is handed
-    /// connected sockets.
+    /// All instances of a process share one thread that runs libwebsockets (see `Service`). Names are resolved on other
+    /// threads. Each instance has a thread that connects to the addresses, and passes connected sockets to
+    /// libwebsockets.
     public final class LibwebsocketsSignaling: SignalingTransport {
         private enum State: Sendable {
             case running
@@ -26,7 +26,7 @@
             executor = ServiceExecutor(service)
         }
 
-        /// The backend as a runtime registers it, under the name `libwebsockets`.
+        /// Returns the plugin for a registry, with the name `libwebsockets`.
         public static func plugin() -> SignalingPlugin {
             SignalingPlugin(
                 PluginDescriptor(
@@ -40,7 +40,7 @@
                 if case .running = state { return true }
                 return false
             }
-            // Without a call of shutdown() the thread ends what is open, and is not waited for.
+            // If shutdown() was not called, the thread ends open connections, and is not awaited.
             if isRunning { service.release(owner: owner) {} }
         }
 
@@ -102,7 +102,7 @@
             guard isRunning else { throw TransportError(.closed, "the transport was shut down") }
         }
 
-        /// Refuses what libwebsockets would truncate or take for something else, although others can do it.
+        /// Refuses endpoints that libwebsockets would truncate or misinterpret, although other backends support them.
         private static func check(_ endpoint: SignalingEndpoint) throws(TransportError) {
             // libwebsockets writes the line with the path into 2,048 bytes, and the one with the host into 128.
             guard endpoint.path.utf8.count <= 2000,
@@ -122,11 +122,8 @@
     }
 
     extension SignalingEndpoint {
-        /// The name for SNI, for the certificate, and for the request's Host. libwebsockets knows only one for all
-        /// three.
-        ///
-        /// Its port, and a certificate's name instead of the host's, are stripped or taken by libwebsockets for all of
-        /// them.
+        /// The name for SNI, for the certificate, and for the request's Host. libwebsockets has only one name for all
+        /// three: it removes a port from all of them, and a certificate's name replaces the host's in all of them.
         var libwebsocketsHost: String {
             guard isSecure else { return hostHeader }
             var named = self

@@ -3,7 +3,7 @@
     internal import TransportPluginAPI
 
     extension Service {
-        /// Handles a callback of libwebsockets, on the thread. Only those about one connection are of interest.
+        /// Handles a callback of libwebsockets, on the thread. Only those about one connection matter.
         static func handle(
             _ wsi: OpaquePointer, _ reason: lws_callback_reasons, _ user: UnsafeMutableRawPointer?,
             _ input: UnsafeMutableRawPointer?, _ length: Int
@@ -20,7 +20,7 @@
             let service = Unmanaged<Service>.fromOpaque(context).takeUnretainedValue()
             guard let driver = service.drivers[UInt(bitPattern: lws_get_opaque_user_data(wsi))] else { return 0 }
             if reason == LWS_CALLBACK_OPENSSL_PERFORM_SERVER_CERT_VERIFICATION {
-                // Says nothing itself: 0 leaves OpenSSL's verdict as it is.
+                // The result 0 keeps OpenSSL's verdict.
                 if let user, let reason = CLibwebsockets_verify_error(user) {
                     driver.verifyError = String(cString: reason)
                 }

@@ -6,27 +6,27 @@
     /// The thread that runs libwebsockets, and everything that libwebsockets owns.
     ///
     /// **Why a thread with `lws_service`, not a `TransportLoop` through GLib.** libwebsockets' own poll loop is its
-    /// best worn path: it needs no event library that is loaded at run time (`libwebsockets-evlib-glib`), and no source
-    /// per socket in a second event loop. What it lacks, timers of ours and work from other threads, is a queue,
+    /// best tested one. It needs no event library that is loaded at run time (`libwebsockets-evlib-glib`), and no
+    /// source per socket in a second event loop. It lacks our timers and work from other threads; these take a queue,
     /// `lws_cancel_service` and one entry in its timer list. Nothing else shares a thread with signaling, so a common
-    /// loop would gain nothing.
+    /// loop would have no advantage.
     ///
-    /// **Why one for all transports of the process.** Each libwebsockets context sets OpenSSL's ex_data indices, which
-    /// are global variables of libwebsockets, anew: with a second context, handshakes of the first fail and its TLS
+    /// **Why one for all transports of the process.** Each libwebsockets context sets OpenSSL's ex_data indices again,
+    /// which are global variables of libwebsockets. With a second context, handshakes of the first fail, and its TLS
     /// contexts leak.
     ///
-    /// **Callbacks that come late.** libwebsockets knows a connection by a number only; one that is not in `drivers`
-    /// any more is ignored. A driver stays in `drivers` until libwebsockets has destroyed it.
-    // SAFETY: `shared` is behind its lock; `context` is set before the thread starts, and read by other threads only
-    // with `shared` locked and `isRunning` true, which the thread makes false before it destroys it. Everything else is
-    // the thread's.
+    /// **Late callbacks.** libwebsockets identifies a connection by a number. A number that is no longer in `drivers`
+    /// is ignored. A driver stays in `drivers` until libwebsockets has destroyed it.
+    // SAFETY: `shared` has its lock. `context` is set before the thread starts; other threads read it only while
+    // `shared` is locked and `isRunning` is true, and the thread makes that false before it destroys the context.
+    // Everything else belongs to the thread.
     final class Service: @unchecked Sendable {
         enum Command {
             case start(LibwebsocketsDriver)
             case write(LibwebsocketsDriver)
             /// A job of a task that prefers this thread.
             case job(UnownedJob, ServiceExecutor)
-            /// There is room in the inbound buffer again.
+            /// The inbound buffer has room again.
             case resume(LibwebsocketsDriver)
             case close(LibwebsocketsDriver, SignalingClose, Timestamp)
             case abort(LibwebsocketsDriver)
@@ -35,7 +35,7 @@
 
         private struct Shared {
             var commands: [Command] = []
-            /// The thread waits, or is about to: only then must it be woken, and once is enough.
+            /// Whether the thread waits, or is about to: only then must it be woken, and only once.
             var isAsleep = false
             var isRunning = true
         }
@@ -44,7 +44,8 @@
             var service: Service?
             var users = 0
         }
-        /// The process's service. The lock is held while a context is made or destroyed: there must never be two.
+        /// The service of the process. The lock is held while a context is made or destroyed, since there must never be
+        /// two.
         private static let current = Locked(Current())
 
         private let shared = Locked(Shared())
@@ -55,7 +56,7 @@
         private let scratch: UnsafeMutablePointer<UInt8>
         private static let chunk = 65_536
         private let protocolName = strdup("signaling")
-        /// A socket that libwebsockets connects to until it is given the connected one, and its address.
+        /// The socket that libwebsockets connects to until it gets the connected one, and its address.
         private let anchor: Int32
         private let anchorName = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CLibwebsockets_anchor_size))
 
@@ -63,7 +64,7 @@
         private var lastID: UInt = 0
         private var releases: [(owner: Owner, done: @Sendable () -> Void)] = []
         private let trust = TrustStore()
-        /// Not later than the first deadline of a driver.
+        /// A time not later than the first deadline of a driver.
         private var nextDeadline = Timestamp.distantFuture
         private var running: [Command] = []
 
@@ -111,7 +112,7 @@
             info.pt_serv_buf_size = 65_792
             info.max_http_header_data2 = 24_576
             info.fd_limit_per_thread = 4096
-            // Deadlines are ours.
+            // The service has its own deadlines.
             info.timeout_secs = 3600
             info.connect_timeout_secs = 3600
             context = lws_create_context(&info)
@@ -148,7 +149,7 @@
 
         // MARK: From any thread
 
-        /// False when the thread has ended.
+        /// Posts a command. Returns false when the thread has ended.
         @discardableResult
         func post(_ command: Command) -> Bool {
             shared.withLock { shared in
@@ -174,7 +175,7 @@
                     shared.isAsleep = shared.commands.isEmpty
                     return !shared.isAsleep
                 }
-                // -1: looks after the sockets without waiting.
+                // -1: processes the sockets without waiting.
                 _ = lws_service(context, hasWork ? -1 : 0)
             }
         }
@@ -204,7 +205,7 @@
             running.removeAll(keepingCapacity: running.count <= 1024)
         }
 
-        /// A driver's deadline was set.
+        /// Records that a driver has a deadline.
         func note(deadline: Timestamp) { nextDeadline = min(nextDeadline, deadline) }
 
         private func checkDeadlines() {
@@ -216,7 +217,8 @@
             }
         }
 
-        /// Tells the owners whose connections are gone. True when the last one left and the context is destroyed.
+        /// Notifies owners whose connections are gone. Returns true when the last owner has left and the context is
+        /// destroyed.
         private func finishReleases() -> Bool {
             guard !releases.isEmpty else { return false }
             let finished = releases.filter { release in !drivers.values.contains { $0.owner === release.owner } }
@@ -245,7 +247,7 @@
             return isLast
         }
 
-        /// Set anew before every wait: one that came a moment before its deadline is gone.
+        /// Sets the alarm. Done before every wait, since an alarm that fired just before its deadline is gone.
         private func setAlarm() {
             guard nextDeadline != .distantFuture else {
                 if hasAlarm { CLibwebsockets_alarm_stop(alarm) }
@@ -306,8 +308,8 @@
             }
             if let wsi {
                 driver.wsi = wsi
-                // libwebsockets waits now for its connection to the anchor. It finds itself connected to the server
-                // instead, which it notices in its next turn.
+                // libwebsockets now waits for its connection to the anchor. In its next turn it finds that it is
+                // connected, to the server.
                 if CLibwebsockets_adopt(wsi, driver.descriptor) == 0 {
                     driver.failed(Failure.connecting(driver, errno: errno))
                     abort(driver, atOnce: true)
@@ -334,7 +336,7 @@
             driver.deadline = nil
             driver.phase = .ended
             CLibwebsockets_reset_on_close(lws_get_socket_fd(wsi))
-            // As a timeout: without a close handshake, and without flushing what is stuck.
+            // As a timeout: without a close handshake, and without flushing.
             lws_set_timeout(wsi, PENDING_TIMEOUT_KILLED_BY_PARENT, LWS_TO_KILL_ASYNC)
         }
 
@@ -347,7 +349,7 @@
         func write(_ message: SignalingMessage, from offset: Int, to wsi: OpaquePointer) -> (Bool, Int) {
             let payload = message.payload
             let end = min(payload.count, offset + Self.chunk)
-            // libwebsockets puts the header in front and masks in place: a copy for each write.
+            // libwebsockets writes the header before the payload and masks in place, which needs a copy for each write.
             let start = scratch + Int(CLibwebsockets_pre)
             payload.withUnsafeBytes { bytes in
                 UnsafeMutableRawBufferPointer(start: start, count: end - offset).copyMemory(

@@ -12,7 +12,7 @@
             if !service.post(.job(job, self)) { runElsewhere(job) }
         }
 
-        /// When the thread has ended: what prefers it must go on all the same.
+        /// Runs a job on the pool when the thread has ended, since tasks that prefer it must continue.
         func runElsewhere(_ job: UnownedJob) { globalConcurrentExecutor.enqueue(job) }
     }
 #endif

@@ -2,18 +2,18 @@
     internal import CLibwebsockets
     internal import TransportPluginAPI
 
-    /// libwebsockets' virtual hosts: one for `ws`, and one with a TLS context of ours for each set of trusted
+    /// libwebsockets' virtual hosts: one for `ws`, and one with its own TLS context for each set of trusted
     /// authorities.
     ///
-    /// The TLS contexts are ours because libwebsockets' own would also trust what lies in `../share` of the working
-    /// directory, and would not say when a file cannot be read. Belongs to the service's thread.
+    /// The TLS contexts are made here because libwebsockets' own would also trust authorities in `../share` of the
+    /// working directory, and would not report an unreadable file. Belongs to the service's thread.
     final class TrustStore {
         private struct Entry {
             let host: OpaquePointer
             let tls: OpaquePointer
             var stamp: TLSTrust.FileStamp
         }
-        /// Different files that may be named in the life of the process.
+        /// The maximum number of different files in the life of the process.
         private static let limit = 64
 
         var context: OpaquePointer?
@@ -57,7 +57,7 @@
             return host
         }
 
-        /// After the context, which destroys the hosts.
+        /// Frees the TLS contexts. Called after the context was destroyed, which destroys the hosts.
         func destroy() {
             for entry in entries.values { SSL_CTX_free(entry.tls) }
             entries = [:]
