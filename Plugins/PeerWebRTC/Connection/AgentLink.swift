@@ -1,6 +1,6 @@
 internal import TransportPluginAPI
 
-/// One ICE agent of a connection, with the candidates of its generation. A restart makes a second one beside the first.
+/// One ICE agent of a connection, with the candidates of its generation. A restart makes a second one.
 final class AgentLink: ICEAgentHandler {
     let generation: PathMachine.Generation
     /// Strong until `close`, which breaks the cycle.
@@ -10,7 +10,7 @@ final class AgentLink: ICEAgentHandler {
     private(set) var remote: ICECredentials?
     private var isHolding = false
     private var held: [RemoteCandidates.Item] = []
-    /// More than an agent takes.
+    /// The maximum number of candidates, more than an agent accepts.
     private static let maximumHeld = 128
     /// Candidates that the agent has found.
     private(set) var localCandidates = CandidateTally()
@@ -22,7 +22,7 @@ final class AgentLink: ICEAgentHandler {
         self.generation = generation
     }
 
-    /// The agent, made for this link. Separate from `init` since the agent wants its handler when it is made.
+    /// Sets the agent. Separate from `init`, since the agent needs its handler, this link, when it is made.
     func adopt(_ agent: any ICEAgent) {
         self.agent = agent
         local = agent.localCredentials
@@ -35,7 +35,7 @@ final class AgentLink: ICEAgentHandler {
 
     func gather() throws(TransportError) { try agent?.gather() }
 
-    /// Keeps the other side's candidates until `release`: this agent answers checks, and begins none.
+    /// Keeps the other side's candidates until `release`. Until then the agent answers checks, but begins none.
     func hold() { isHolding = true }
 
     func release() {
@@ -59,7 +59,7 @@ final class AgentLink: ICEAgentHandler {
             return
         }
         switch item {
-        // The line's form was checked when it came; one that the agent cannot use is of no consequence.
+        // The line was parsed when it arrived; one that the agent cannot use does no harm.
         case .candidate(let line): try? agent?.addRemoteCandidate(line)
         case .end: agent?.endOfRemoteCandidates()
         }

@@ -1,8 +1,8 @@
 internal import Logging
 internal import TransportPluginAPI
 
-/// Watches one association: whether the other side lives, and how large packets may be. The shell of `LivenessMachine`
-/// and `PathSizeMachine`.
+/// The monitor of one association: whether the other side is alive, and how large packets may be. The shell of
+/// `LivenessMachine` and `PathSizeMachine`.
 final class AssociationMonitor {
     private let core: TransportCore
     private let events: ConnectionEvents
@@ -12,7 +12,7 @@ final class AssociationMonitor {
     private var transport: SCTPTransport?
 
     @exclusivity(unchecked) private(set) var liveness: LivenessMachine?
-    /// `liveness` knows that something is outstanding. Beside it, for speed.
+    /// Whether `liveness` knows that something is outstanding. A copy, for speed.
     @exclusivity(unchecked) private var isWaitingForEvidence = false
     private var livenessTimer: LoopTimer?
     private(set) var pathSize: PathSizeMachine?
@@ -24,7 +24,7 @@ final class AssociationMonitor {
         self.log = log
     }
 
-    /// The association carries data from now on.
+    /// The association has begun to carry data.
     func begin(_ association: SCTPAssociation, of transport: SCTPTransport) {
         guard liveness == nil else { return }
         self.association = association
@@ -47,17 +47,17 @@ final class AssociationMonitor {
 
     // MARK: Liveness
 
-    /// The other side is suspect, or nothing is known of it yet.
+    /// Whether the other side is suspect, or nothing is known of it yet.
     var isSuspect: Bool { liveness?.isSuspect ?? true }
 
-    /// An authenticated datagram came.
+    /// An authenticated datagram has arrived.
     @inline(__always)
     func noteEvidence() {
         guard let action = liveness?.evidenceReceived(at: core.loop.turnTime) else { return }
         perform([action])
     }
 
-    /// Something was sent that the other side acknowledges.
+    /// Data was sent that the other side acknowledges.
     @inline(__always)
     func noteSent() {
         guard !isWaitingForEvidence, liveness != nil else { return }
@@ -69,7 +69,7 @@ final class AssociationMonitor {
         armLiveness()
     }
 
-    /// Asks the other side for a sign of life. The answer is reported.
+    /// Sends a probe, whose answer is reported.
     func probe() {
         guard let action = liveness?.probeRequested(at: .now()) else { return }
         perform([action])
@@ -84,7 +84,7 @@ final class AssociationMonitor {
     }
 
     private func livenessTimerFired() {
-        // Reads what usrsctp's timers brought, if they did. That may be the end of the connection.
+        // Reads what usrsctp's timers may have produced, perhaps the end of the connection.
         transport?.pump()
         transport?.releaseSent()
         guard let association else { return }
@@ -115,7 +115,7 @@ final class AssociationMonitor {
 
     // MARK: Packet sizes
 
-    /// The association is established: asks at once what its path carries.
+    /// The association is established: probes the size of its path at once.
     func beginPathSize() {
         guard pathSize == nil, let association, core.options.sizes.canHalve else { return }
         let now = Timestamp.now()
@@ -125,9 +125,9 @@ final class AssociationMonitor {
         perform(actions)
     }
 
-    /// Another path carries the packets from now on.
+    /// The packets now take another path.
     func pathReplaced() {
-        // The new path shows at once whether it carries, and data that waits for a timer goes on.
+        // A probe shows at once whether the new path works, and continues data that waits for a timer.
         probe()
         association?.pathChanged()
         perform(pathSize?.pathChanged(at: .now()) ?? [])
@@ -138,7 +138,7 @@ final class AssociationMonitor {
         perform(pathSize?.answered(size, at: core.loop.turnTime, roundTrip: association?.roundTrip) ?? [])
     }
 
-    /// Called now and then while data is outstanding, and once when none is any more.
+    /// Called from time to time while data is outstanding, and once when none is left.
     private func watchProgress(of association: SCTPAssociation, isOutstanding: Bool) {
         guard let lastEvidence = liveness?.lastEvidence else { return }
         guard isOutstanding else {

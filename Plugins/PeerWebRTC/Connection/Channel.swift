@@ -5,7 +5,7 @@ struct Channel {
     enum State: Equatable {
         /// The slot is not in use. Can transition to: waiting, open.
         case free
-        /// Opened here; the association is not begun. Can transition to: opening, open, free.
+        /// Opened by this side, before the association has begun. Can transition to: opening, open, free.
         case waiting
         /// Its open message waits for room in the send buffer. Can transition to: open, free.
         case opening
@@ -18,9 +18,9 @@ struct Channel {
     struct Closing: Equatable {
         /// This side's direction of the stream.
         enum Outgoing: Equatable {
-            /// Messages of the channel are not yet with SCTP; the stream is reset behind them.
+            /// The stream will be reset when SCTP has accepted all messages of the channel.
             case unsent
-            /// The other side has been asked.
+            /// The reset was requested.
             case requested
             case ended
         }
@@ -43,10 +43,10 @@ struct Channel {
     var mayOvertake = false
     /// Bytes in the association's send buffer.
     var buffered = 0
-    /// A message was refused: the application waits for `channelWritable`.
+    /// Whether a message was refused, so that the application waits for `channelWritable`.
     var isBlocked = false
     var isReceiving = true
-    /// Messages that came while the channel was not being read.
+    /// The messages that arrived while the channel was not being read.
     var unread: [UnreadMessage] = []
 
     var isNegotiated: Bool { parameters.negotiatedID != nil }
@@ -54,7 +54,7 @@ struct Channel {
     @inline(__always)
     var isOpen: Bool { if case .open = state { true } else { false } }
 
-    /// Whether messages that come on its stream are its own.
+    /// Whether messages on its stream belong to it.
     @inline(__always)
     var canReceive: Bool {
         switch state {
@@ -63,7 +63,7 @@ struct Channel {
         }
     }
 
-    /// Memory that its unread messages take, in bytes.
+    /// The memory of its unread messages in bytes.
     var unreadSize: Int { unread.reduce(0) { $0 + $1.size } }
 }
 
@@ -72,6 +72,6 @@ struct UnreadMessage {
     var payload: Payload
     var isText: Bool
 
-    /// Memory that it takes, in bytes.
+    /// The memory that it takes, in bytes.
     var size: Int { payload.count + 64 }
 }

@@ -1,6 +1,6 @@
 internal import TransportPluginAPI
 
-/// Why a channel does not take a message.
+/// The errors of a channel that does not accept a message.
 enum ChannelError {
     static let wouldBlock = TransportError(
         .wouldBlock, "the channel's send buffer is full: send again after channelWritable",

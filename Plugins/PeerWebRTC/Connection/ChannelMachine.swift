@@ -1,15 +1,15 @@
 internal import TransportPluginAPI
 
-/// Decides about the data channels of one connection: what opens and closes them, what they may send, and which
+/// The decisions about the data channels of one connection: what opens and closes them, what they may send, and which
 /// messages wait for a reader (RFC 8831, RFC 8832). Pure. Facts that open, close or reset a channel return actions.
-/// Messages do not: the shell asks for small values, by the channel's slot, and reports counts.
+/// Messages do not: the shell queries small values, by the channel's slot, and reports counts.
 struct ChannelMachine {
     enum Action: Equatable {
-        /// Hand the messages of the establishment protocol to SCTP: `nextControl()`.
+        /// Pass the messages of the establishment protocol to SCTP: `nextControl()`.
         case sendControl
-        /// Reset the channel's stream as soon as all of its messages are with SCTP: `streamToReset(of:)`.
+        /// Reset the channel's stream as soon as SCTP has accepted all of its messages: `streamToReset(of:)`.
         case resetStream(of: ChannelID)
-        /// Reset a stream that has no channel, so that the other side learns that it will have none (RFC 8832 §6).
+        /// Reset a stream without a channel, to tell the other side that it will have none (RFC 8832 §6).
         case refuse(stream: UInt16)
         /// At the end of the turn, hand out the channel's unread messages: `unread(of:)`, then `handedOutAll(of:)`.
         case handOut(ChannelID)
@@ -18,8 +18,8 @@ struct ChannelMachine {
         case reportWritable(ChannelID)
     }
 
-    /// A message of the establishment protocol on its way out. It goes reliably and in order (RFC 8832 §6), whatever
-    /// its channel promises.
+    /// A message of the establishment protocol that waits to be sent: reliably and in order (RFC 8832 §6),
+    /// independently of its channel's parameters.
     struct ControlMessage: Equatable {
         var channel: ChannelID
         var stream: UInt16
@@ -30,7 +30,7 @@ struct ChannelMachine {
     private static let controlSlot = -1
 
     private(set) var table: ChannelTable
-    /// Messages of the establishment protocol that SCTP has not taken yet.
+    /// The messages of the establishment protocol that SCTP has not accepted yet.
     private var control: [ControlMessage] = []
     private var strays = StrayMessages()
     private var ledger = SendLedger()
@@ -63,7 +63,7 @@ struct ChannelMachine {
         table.rolesSettled(isClient: isClient).map { end($0) }
     }
 
-    /// The association takes messages: open messages go out, and data may follow at once (RFC 8832 §6).
+    /// The association accepts messages: open messages are sent, and data may follow at once (RFC 8832 §6).
     mutating func associationBegan() -> [Action] {
         isAssociationBegun = true
         return beginWaiting()
@@ -102,8 +102,7 @@ struct ChannelMachine {
 
     // MARK: The establishment protocol
 
-    /// A message of the establishment protocol came in on `stream`. An open message for a stream in use leads to
-    /// nothing.
+    /// A message of the establishment protocol has arrived on `stream`. An open message for a stream in use is ignored.
     mutating func controlReceived(_ message: DCEP.Message, on stream: UInt16) -> [Action] {
         switch message {
         case .acknowledge:
@@ -126,7 +125,7 @@ struct ChannelMachine {
         }
     }
 
-    /// Something came in on `stream` that cannot be used. It costs the channel, not the connection.
+    /// An unusable message has arrived on `stream`. It ends the channel, not the connection.
     mutating func unusableReceived(on stream: UInt16) -> [Action] {
         guard let slot = table.slot(ofStream: stream) else { return [.refuse(stream: stream)] }
         return table[slot].isOpen ? [beginClosing(slot)] : []
@@ -147,7 +146,7 @@ struct ChannelMachine {
         return nil
     }
 
-    /// SCTP has taken the message that `nextControl()` returned.
+    /// SCTP has accepted the message that `nextControl()` returned.
     mutating func controlSent() -> [Action] {
         let message = control.removeFirst()
         ledger.sent(message.bytes.count, slot: Self.controlSlot)
@@ -186,7 +185,7 @@ struct ChannelMachine {
     /// Closing channels whose stream was not reset yet.
     var channelsToReset: [ChannelID] { table.slots.filter { Self.hasUnsentReset($0) }.map(\.id) }
 
-    /// The stream that is to be reset now. Nil when that was done, or the channel has ended.
+    /// Returns the stream to reset now; nil when it was reset, or the channel has ended.
     func streamToReset(of id: ChannelID) -> UInt16? {
         guard let slot = table.slot(of: id), Self.hasUnsentReset(table[slot]) else { return nil }
         return table[slot].stream
@@ -196,8 +195,8 @@ struct ChannelMachine {
         if case .closing(let closing) = channel.state { closing.outgoing == .unsent } else { false }
     }
 
-    /// SCTP was asked to reset the channel's stream. It refuses where the other side cannot reset streams: the channel
-    /// ends here and now.
+    /// SCTP was asked to reset the channel's stream. It refuses if the other side cannot reset streams; then the
+    /// channel ends at once.
     mutating func resetRequested(of id: ChannelID, isAccepted: Bool) -> [Action] {
         guard let slot = table.slot(of: id), case .closing(var closing) = table[slot].state else { return [] }
         if closing.outgoing == .unsent { unsentResets -= 1 }
@@ -207,7 +206,7 @@ struct ChannelMachine {
         return isAccepted ? [] : [.handOut(id)]
     }
 
-    /// The other side has reset its direction of these streams; of all where none is named.
+    /// The other side has reset its direction of these streams, or of all if none is named.
     mutating func incomingReset(_ streams: [UInt16]) -> [Action] {
         var actions: [Action] = []
         for slot in slots(of: streams) {
@@ -220,11 +219,11 @@ struct ChannelMachine {
         return actions
     }
 
-    /// This side's direction of these streams is reset, or the other side refused to; of all where none is named.
+    /// This side's direction of these streams (of all if none is named) was reset, or the other side has refused that.
     mutating func outgoingReset(_ streams: [UInt16]) -> [Action] {
         var actions: [Action] = []
         for slot in slots(of: streams) {
-            // Where nothing was requested, this is the end of an earlier channel on the stream.
+            // If nothing was requested, this is the end of an earlier channel on the stream.
             guard case .closing(var closing) = table[slot].state, closing.outgoing == .requested else { continue }
             closing.outgoing = .ended
             table[slot].state = .closing(closing)
@@ -237,7 +236,7 @@ struct ChannelMachine {
         streams.isEmpty ? table.used : streams.compactMap { table.slot(ofStream: $0) }
     }
 
-    /// Messages that came before the end are handed out before the end is reported.
+    /// Ends a channel, if both directions have ended. Earlier messages are delivered before the end is reported.
     private mutating func endIfOver(_ slot: Int) -> [Action] {
         guard case .closing(let closing) = table[slot].state, closing.isOver, table[slot].unread.isEmpty else {
             return []
@@ -255,7 +254,7 @@ struct ChannelMachine {
         return .reportClosed(id)
     }
 
-    /// The connection has ended, and with it all channels. That of the connection is the only end that is reported.
+    /// The connection has ended, and all channels with it. Only the end of the connection is reported.
     mutating func connectionEnded() {
         control = []
         strays = StrayMessages()
@@ -276,7 +275,7 @@ struct ChannelMachine {
     @inline(__always)
     func hasRoom(_ slot: Int) -> Bool { table.slots[slot].buffered < highWaterMark && !ledger.isFull }
 
-    /// A message of `size` bytes was accepted, `count` of which the application gave.
+    /// A message of `size` bytes was accepted, `count` of which are the application's.
     @inline(__always)
     mutating func accepted(_ size: Int, of slot: Int, count: Int) {
         table[slot].buffered &+= size
@@ -284,7 +283,7 @@ struct ChannelMachine {
         counters.bytesSent &+= UInt64(count)
     }
 
-    /// SCTP has taken an accepted message.
+    /// SCTP has accepted a message.
     @inline(__always)
     mutating func sent(_ size: Int, of slot: Int) { ledger.sent(size, slot: slot) }
 
@@ -300,7 +299,7 @@ struct ChannelMachine {
         blockedCount > 0 || !control.isEmpty || ledger.messageCount >= SendLedger.maximumMessages / 4
     }
 
-    /// Brings the channels' amounts up to date; `remaining` bytes are in the send buffer.
+    /// Updates the channels' amounts; `remaining` bytes are in the send buffer.
     @inline(__always)
     mutating func acknowledged(remaining: Int) {
         while let entry = ledger.release(remaining: remaining) {
@@ -330,14 +329,14 @@ struct ChannelMachine {
 
     // MARK: Messages in
 
-    /// The slot of the channel that reads what comes on `stream`.
+    /// Returns the slot of the channel that reads messages on `stream`.
     @inline(__always)
     func readerSlot(ofStream stream: UInt16) -> Int? {
         guard let slot = table.slot(ofStream: stream), table.slots[slot].canReceive else { return nil }
         return slot
     }
 
-    /// A message came whole on `stream`, before its channel. It is kept for a while.
+    /// A whole message has arrived on `stream`, before its channel was opened. It is kept for a while.
     mutating func strayReceived(_ message: UnreadMessage, on stream: UInt16) { strays.add(message, stream: stream) }
 
     var strayCount: Int { strays.count }
@@ -348,7 +347,7 @@ struct ChannelMachine {
         counters.bytesReceived &+= UInt64(count)
     }
 
-    /// Whether the channel's next message goes to its handler at once.
+    /// Returns whether the channel's next message is delivered at once.
     @inline(__always)
     func isReading(_ slot: Int) -> Bool { table.slots[slot].isReceiving && table.slots[slot].unread.isEmpty }
 
@@ -377,6 +376,6 @@ struct ChannelMachine {
         table[slot].unread.removeFirst(count)
     }
 
-    /// `unread(of:)` has nothing more. What waited for that may end.
+    /// All unread messages were delivered. A channel that waited for that may end.
     mutating func handedOutAll(of id: ChannelID) -> [Action] { table.slot(of: id).map { endIfOver($0) } ?? [] }
 }

@@ -49,9 +49,9 @@ struct CandidateTally: Equatable {
     }
 }
 
-/// Finds the layer that a connection waits for, from what is known of each. Pure.
+/// Finds the layer that a connection waits for, from the state of each. Pure.
 struct ConnectionDiagnosis: Equatable {
-    /// How far a layer is.
+    /// The state of a layer.
     enum Layer: Equatable {
         /// The layer below is not up.
         case unreached
@@ -66,7 +66,7 @@ struct ConnectionDiagnosis: Equatable {
     var isAnswered = false
     /// Only relayed candidates may be offered.
     var isRelayOnly = false
-    /// URLs of relays that were to be asked.
+    /// The URLs of the relays of this side.
     var relays: [String] = []
     /// A pair was found by the latest round.
     var hasPath = false
@@ -75,7 +75,7 @@ struct ConnectionDiagnosis: Equatable {
     var encryption = Layer.unreached
     var association = Layer.unreached
 
-    /// The layer that is missing. Nil when none is, or none that is known here.
+    /// The stall of the missing layer; nil when none is missing, or none that is known here.
     var stall: PeerStall? {
         guard isAnswered else { return local.isComplete && local.isEmpty ? withoutLocalCandidates : nil }
         guard hasPath else { return withoutPath }
@@ -142,7 +142,7 @@ struct ConnectionDiagnosis: Equatable {
             cure: "connect this machine to a network, and see room doctor for its interfaces")
     }
 
-    /// Nothing that the other side offers can be reached from here.
+    /// The reason why no candidate of the other side can be reached from here.
     private var unusable: PeerStall? {
         let addresses = remote.ipv4 + remote.ipv6
         if addresses == 0 {

@@ -1,12 +1,12 @@
 internal import Logging
 internal import TransportPluginAPI
 
-/// The events of one connection on their way to its handler.
+/// The queue of events from one connection to its handler.
 ///
-/// They are queued and reported at the end of the turn, so that no method calls the handler back before it returns.
-/// Messages are reported as they are read, behind the events that were queued before them.
+/// Events are reported at the end of the turn, so that no method calls the handler before it returns. Messages are
+/// reported as they are read, after the events that were queued before them.
 final class ConnectionEvents {
-    /// Nil once the end was reported.
+    /// The handler; nil once the end was reported.
     @exclusivity(unchecked) private(set) var handler: (any PeerConnectionHandler)?
     @exclusivity(unchecked) private var queue: [PeerConnectionEvent] = []
     private var isDrainScheduled = false

@@ -1,24 +1,24 @@
 internal import TransportPluginAPI
 
-/// Decides when to ask the other side for a sign of life, and when to report its silence. Pure: time is handed in.
+/// Decides when to probe the other side, and when to report its silence. Pure: time is an argument.
 ///
-/// Evidence is any datagram that DTLS authenticated. Silence counts only while something is outstanding: data without
-/// an acknowledgement, or a probe. It counts from the last evidence or from when that something went out, whichever is
-/// later, so that an idle peer that is written to does not look dead.
+/// Evidence of life is any datagram that DTLS has authenticated. Silence counts only while something is outstanding:
+/// data without an acknowledgement, or a probe. It counts from the last evidence, or from the time when that was sent,
+/// whichever is later. So an idle peer does not look dead as soon as data is sent to it.
 ///
-/// RFC 7675 would stop sending 30 s after the last consent. We go on with at most four probes a second instead, so that
-/// a peer that was cut off for a minute is found again at once; each is a datagram of some 80 bytes to an address that
-/// had given consent. After minutes they become rarer, to one in five seconds.
+/// RFC 7675 would stop sending 30 s after the last consent. This machine continues with at most four probes a second,
+/// so that a peer that was cut off for a minute is found again at once. Each probe is a datagram of some 80 bytes to an
+/// address that had given consent. After minutes, probes become rarer, down to one in five seconds.
 struct LivenessMachine: Equatable {
     struct Settings: Equatable {
         /// Silence after which the first probe is sent, and the pause between probes.
         var probeInterval = Duration.milliseconds(250)
-        /// The pause between probes of a suspect peer: how late its return may be noticed.
+        /// The pause between probes of a suspect peer, and so the delay with which its return may be noticed.
         var suspectInterval = Duration.milliseconds(100)
         /// Silence after which the peer is suspect; at least three round trips.
         var suspectAfter = Duration.milliseconds(750)
-        /// An idle peer is asked this long after the last evidence, or a little earlier: at a multiple of `idleGrid`,
-        /// where all connections of a loop ask at once. One that wakes up for each of them would hardly sleep.
+        /// The time after the last evidence at which an idle peer is probed, or a little earlier: at a multiple of
+        /// `idleGrid`, so that all connections of a loop probe at the same time, and the loop can sleep in between.
         var idleInterval = Duration.milliseconds(2500)
         var idleGrid = Duration.milliseconds(500)
         /// After this long without evidence probes are limited (RFC 7675's 30 s): the pause is `quietInterval`, then a
@@ -26,11 +26,11 @@ struct LivenessMachine: Equatable {
         var quietAfter = Duration.seconds(30)
         var quietInterval = Duration.milliseconds(250)
         var quietLimit = Duration.seconds(5)
-        /// A timer that is later than this shows that this side stood still: datagrams that came meanwhile are still to
-        /// be read.
+        /// A timer that fires later than this shows that this side was suspended: datagrams that arrived meanwhile must
+        /// still be read.
         var tolerance = Duration.milliseconds(100)
-        /// The time for reading them, and how often it is granted without evidence in between: a side that is always
-        /// late judges nevertheless.
+        /// The time for reading them, and how often it is granted without evidence in between, so that a side that is
+        /// always late still decides.
         var grace = Duration.milliseconds(20)
         var graceLimit = 3
     }
@@ -71,7 +71,7 @@ struct LivenessMachine: Equatable {
         return Timestamp(nanoseconds: latest.nanoseconds - latest.nanoseconds % max(grid, 1))
     }
 
-    /// How long a suspect peer has been silent.
+    /// Returns the time for which a suspect peer has been silent.
     func silence(at now: Timestamp) -> Duration? { isSuspect ? now - silentSince : nil }
 
     private var silentSince: Timestamp { max(lastEvidence, waitingSince ?? lastEvidence, resumedAt) }

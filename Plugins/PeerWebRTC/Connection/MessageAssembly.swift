@@ -1,5 +1,5 @@
-/// Puts a message together that SCTP hands out in pieces: one larger than the buffer it is read to, or of which a part
-/// was handed out early. Pure.
+/// Reassembles a message that SCTP delivers in pieces, because it is larger than the read buffer or was delivered
+/// early. Pure.
 struct MessageAssembly {
     enum Outcome: Equatable {
         /// More pieces follow.
@@ -33,7 +33,7 @@ struct MessageAssembly {
     @inline(__always)
     var isEmpty: Bool { if case .empty = state { true } else { false } }
 
-    /// A piece came. A message keeps the stream and the protocol of its first one.
+    /// A piece has arrived. A message keeps the stream and the protocol of its first piece.
     mutating func add(
         _ piece: UnsafeRawBufferPointer, stream: UInt16, protocol: UInt32, isEnd: Bool
     ) -> Outcome {
@@ -59,10 +59,10 @@ struct MessageAssembly {
         return .incomplete
     }
 
-    /// The rest of the message will not come.
+    /// The rest of the message will not arrive.
     mutating func aborted() { state = .empty }
 
-    /// The other side has reset these streams, or all where none is named: the rest of a message on them will not come.
+    /// The other side has reset these streams, or all if none is named: the rest of a message on them will not arrive.
     mutating func incomingReset(_ streams: [UInt16]) {
         switch state {
         case .empty: break

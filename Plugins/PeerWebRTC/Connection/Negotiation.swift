@@ -1,10 +1,10 @@
 internal import TransportPluginAPI
 
-/// Decides about the descriptions and candidates of one connection (RFC 8829, RFC 8838, RFC 8842): which of them fit,
-/// what this side writes, and who begins the DTLS handshake. One side offers, always. Pure.
+/// The decisions about descriptions and candidates of one connection (RFC 8829, RFC 8838, RFC 8842): which of them are
+/// valid now, what this side writes, and which side begins the DTLS handshake. The same side always offers. Pure.
 ///
-/// An offer or an answer is taken in two steps, since an agent that may refuse stands between them: `read` decides
-/// whether the description fits, and `accepted` takes it.
+/// An offer or an answer is processed in two steps, since the agent may refuse it in between: `read` decides whether
+/// the description is valid now, and `accepted` records it.
 struct Negotiation {
     private enum State: Equatable {
         /// Nothing was offered or accepted. Can transition to: offering, answered.
@@ -17,7 +17,7 @@ struct Negotiation {
         case answered(Answer)
     }
 
-    /// The latest answer of this side. A repeated offer gets it again.
+    /// The latest answer of this side, which also answers a repetition of the offer.
     private struct Answer: Equatable {
         /// Those of the offer.
         var credentials: ICECredentials
@@ -25,9 +25,9 @@ struct Negotiation {
     }
 
     enum Offer: Equatable {
-        /// It begins a generation.
+        /// The offer begins a generation.
         case new(DataDescription)
-        /// It was answered before, by this description: the answer may have been lost.
+        /// The offer was answered before with this description: the answer may have been lost.
         case repeated(SessionDescription)
     }
 
@@ -54,14 +54,14 @@ struct Negotiation {
 
     // MARK: Offers of this side
 
-    /// Throws `.invalidState` when the first offer has no place.
+    /// Throws `.invalidState` if the first offer is not possible now.
     func checkFirstOffer() throws(TransportError) {
         guard state == .idle else {
             throw Self.stale("the connection is negotiating already: use restart(iceServers:)")
         }
     }
 
-    /// Throws `.invalidState` when the offer of a restart has no place.
+    /// Throws `.invalidState` if the offer of a restart is not possible now.
     func checkRestart() throws(TransportError) {
         guard isOfferer, remote != nil else {
             throw Self.stale("only the offerer restarts, and only after its first offer was answered")
@@ -75,7 +75,7 @@ struct Negotiation {
         return writer.offer(local, setup: .actpass)
     }
 
-    /// Reads an answer that fits the open offer. Throws `.invalidState` for another one, `.protocolViolation`,
+    /// Reads an answer to the open offer. Throws `.invalidState` for any other answer, `.protocolViolation`,
     /// `.notSupported`.
     func read(answer description: SessionDescription) throws(TransportError) -> DataDescription {
         guard state == .offering else { throw Self.stale("the answer matches no open offer") }
@@ -85,7 +85,7 @@ struct Negotiation {
         return answer
     }
 
-    /// The answer is taken. Returns the candidates that this side knows of its generation.
+    /// The answer was accepted. Returns the candidates of its generation that have arrived already.
     mutating func accepted(answer: DataDescription) -> [RemoteCandidates.Item] {
         state = .settled
         return accepted(answer)
@@ -93,8 +93,8 @@ struct Negotiation {
 
     // MARK: Offers of the other side
 
-    /// Reads an offer that has a place. `newest`: the other side's credentials in the latest generation. Throws
-    /// `.invalidState` for another one, `.protocolViolation`, `.notSupported`.
+    /// Reads an offer. `newest` are the other side's credentials in the latest generation. Throws `.invalidState` for
+    /// an offer that is not allowed now, `.protocolViolation`, `.notSupported`.
     func read(
         offer description: SessionDescription, newest: ICECredentials?
     ) throws(TransportError) -> Offer {
@@ -110,7 +110,8 @@ struct Negotiation {
         return .new(offer)
     }
 
-    /// The offer is taken. Returns this side's answer, and the candidates that it knows of the offer's generation.
+    /// The offer was accepted. Returns this side's answer, and the candidates of the offer's generation that have
+    /// arrived already.
     mutating func accepted(
         offer: DataDescription, local: ICECredentials, role: DTLSSession.Role
     ) -> (answer: SessionDescription, candidates: [RemoteCandidates.Item]) {
@@ -129,13 +130,13 @@ struct Negotiation {
         }
     }
 
-    /// This side's part of the DTLS handshake. RFC 8842 §5.1: a side that says `active` begins; over a living
-    /// association the roles stay as they are.
+    /// Returns this side's role in the DTLS handshake. RFC 8842 §5.1: the side that says `active` begins; with an
+    /// existing association the roles stay.
     static func role(opposite description: DataDescription) -> DTLSSession.Role {
         description.setup == .active ? .server : .client
     }
 
-    /// Throws `.notSupported` when the description changes what must stay as it is over the life of a connection.
+    /// Throws `.notSupported` if the description changes something that must stay for the life of a connection.
     private func check(_ description: DataDescription) throws(TransportError) {
         guard let remote else { return }
         guard Set(description.fingerprints) == Set(remote.fingerprints) else {
@@ -166,7 +167,7 @@ struct Negotiation {
 
     // MARK: Candidates of the other side
 
-    /// Finds the generation that a candidate belongs to. Nil for one that is of no use, or not yet. Throws
+    /// Returns a candidate with its generation; nil if it is useless, or waits for its description. Throws
     /// `.protocolViolation`.
     mutating func received(_ candidate: PeerCandidate) throws(TransportError) -> RoutedCandidate? {
         guard !candidate.text.isEmpty else { return route(.end, fragment: candidate.usernameFragment) }

@@ -1,10 +1,10 @@
 internal import TransportPluginAPI
 
-/// Decides which of a connection's ICE agents carries its data, and in which state that leaves the connection. Pure:
-/// time is handed in.
+/// Decides which ICE agent carries the data of a connection, and the state of the connection. Pure: time is an
+/// argument.
 ///
-/// An ICE restart is a fresh agent beside the one that carries: it takes over as soon as it is connected (make before
-/// break). A replaced agent still receives for a while.
+/// An ICE restart makes a second agent, which takes over as soon as it is connected (make before break). A replaced
+/// agent still receives for a while.
 struct PathMachine: Equatable {
     enum Action: Equatable {
         /// Send everything by this agent from now on.
@@ -16,15 +16,15 @@ struct PathMachine: Equatable {
         case cancelRetirement
         /// Keep the other side's candidates from this agent for a while.
         case holdCandidates(of: Generation, for: Duration)
-        /// The carrying path is up: what waited for it goes out.
+        /// The path is up: send everything that waited for it.
         case flush
-        /// The carrying path is up, and the association over it is not: go on with the handshake.
+        /// The path is up, but the association is not: continue the handshake.
         case handshake
-        /// Another path carries: ask it at once whether it does, and how large packets may be.
+        /// The path has changed: probe at once whether it works, and how large packets may be.
         case examinePath
         case reportState(PeerConnectionState)
         case reportChecked
-        /// Report this path, or where there is none the agent's selected path.
+        /// Report this path, or, if it is nil, the agent's selected path.
         case reportPath(Generation, PeerPath?)
     }
 
@@ -34,7 +34,7 @@ struct PathMachine: Equatable {
     /// How long a replaced agent still receives datagrams that the other side had sent before it noticed.
     static let retirementTime = Duration.seconds(3)
     static let candidateHeadStart = Duration.milliseconds(100)
-    /// A younger round has not had the time to show what it lacks; the one before it shows more.
+    /// The age below which a round cannot show yet what it lacks; the round before it shows more.
     static let youth = Duration.milliseconds(1500)
 
     private struct Agent: Equatable {
@@ -62,7 +62,7 @@ struct PathMachine: Equatable {
     }
 
     private var state = State.none
-    /// Was replaced, and still receives.
+    /// The replaced agent, which still receives.
     private var retired: Generation?
     private var canCarryData = false
     private(set) var connectionState = PeerConnectionState.new
@@ -71,10 +71,10 @@ struct PathMachine: Equatable {
 
     /// An agent was made. `givesHeadStart`: the other side begins the checks.
     ///
-    /// A check that overtakes this side's candidate makes a browser invent one (peer reflexive, of lower priority),
-    /// which it gives up at once beside a path that works, and with it the path: so, while there is time, it is let to
-    /// check first. That is libwebrtc's pruning of connections; measured: one ICE restart in three did not move the
-    /// path.
+    /// If a check overtakes this side's candidate, a browser makes a peer-reflexive one with lower priority. While
+    /// another path works, the browser drops that candidate at once, and with it the path (libwebrtc's pruning of
+    /// connections). Measured: one ICE restart in three did not move the path. So, while there is time, the browser may
+    /// check first.
     mutating func agentMade(_ generation: Generation, givesHeadStart: Bool, at now: Timestamp) -> [Action] {
         let agent = Agent(generation: generation, madeAt: now)
         let hold = givesHeadStart ? [Action.holdCandidates(of: generation, for: Self.candidateHeadStart)] : []
@@ -154,7 +154,7 @@ struct PathMachine: Equatable {
     /// Whether the carrying agent has a path.
     var isConnected: Bool { current?.isConnected ?? false }
 
-    /// The generation of the latest round, which the next description belongs to.
+    /// The generation of the latest round, to which the next description belongs.
     var newest: Generation? {
         switch state {
         case .none: nil
@@ -163,10 +163,10 @@ struct PathMachine: Equatable {
         }
     }
 
-    /// Whether the agent was replaced, so that its candidates are of no use.
+    /// Returns whether the agent was replaced, so that its candidates are useless.
     func isRetired(_ generation: Generation) -> Bool { generation == retired }
 
-    /// The generation that shows best what the connection lacks, and whether its agent has a path.
+    /// Returns the generation that shows best what the connection lacks, and whether its agent has a path.
     func diagnosed(at now: Timestamp) -> (generation: Generation, isConnected: Bool)? {
         guard let current else { return nil }
         guard case .replacing(let replacing) = state,
@@ -185,7 +185,7 @@ struct PathMachine: Equatable {
         }
     }
 
-    /// The first successful check of a generation is reported.
+    /// A check of a generation has succeeded. The first one is reported.
     private mutating func checked(_ generation: Generation) -> [Action] {
         switch state {
         case .single(var agent) where agent.generation == generation && !agent.isChecked:

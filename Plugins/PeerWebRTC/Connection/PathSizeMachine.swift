@@ -1,6 +1,6 @@
 internal import TransportPluginAPI
 
-/// Decides how large packets may be (RFC 8899, with two sizes). Pure: time is handed in.
+/// Decides how large packets may be (RFC 8899, with two sizes). Pure: time is an argument.
 ///
 /// A message is cut into chunks when it is sent, and a chunk that was sent cannot be cut again: if the path drops
 /// packets of its size, it never arrives. So chunks have half the size of a packet, and a packet holds two, until a
@@ -119,7 +119,7 @@ struct PathSizeMachine: Equatable {
         }
     }
 
-    /// The deadline has come.
+    /// The deadline has passed.
     mutating func timerFired(at now: Timestamp) -> [Action] {
         guard case .probing(var probe) = state else {
             deadline = nil

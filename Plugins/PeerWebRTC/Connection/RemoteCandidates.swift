@@ -2,8 +2,8 @@ internal import TransportPluginAPI
 
 /// Matches remote candidates to generations by their user name fragment (RFC 8838 §4.1). Pure.
 ///
-/// Those that came ahead of their description are kept, at most `maximumWaiting`, the oldest dropped first; those of a
-/// generation that was replaced are dropped.
+/// Candidates that arrive before their description are kept, at most `maximumWaiting`; the oldest are dropped first.
+/// Those of a replaced generation are dropped.
 struct RemoteCandidates: Equatable {
     enum Item: Equatable {
         case candidate(String)
@@ -30,7 +30,7 @@ struct RemoteCandidates: Equatable {
         return nil
     }
 
-    /// A description began a new generation. Returns what was waiting for it.
+    /// A description has begun a new generation. Returns the candidates that waited for it.
     mutating func began(_ fragment: String) -> [Item] {
         current.removeAll { $0 == fragment }
         current.append(fragment)

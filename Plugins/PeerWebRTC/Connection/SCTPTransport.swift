@@ -3,8 +3,8 @@ internal import TransportPluginAPI
 
 /// The channels of one connection over SCTP (RFC 8831): the shell of `ChannelMachine`.
 ///
-/// Everything is for the transport's loop. Members that every message touches are exempt from the run-time check of
-/// exclusive access: none is handed out `inout` across a call that leaves this class.
+/// Used on the transport's loop only. Members that every message touches are exempt from the run-time check of
+/// exclusive access: none is passed `inout` to a call that leaves this class.
 final class SCTPTransport {
     /// Bytes of unread messages at which reading stops, and the association's window closes.
     private static let maximumUnread = 1 << 18
@@ -21,14 +21,14 @@ final class SCTPTransport {
 
     @exclusivity(unchecked) private(set) var association: SCTPAssociation?
     @exclusivity(unchecked) private(set) var channels: ChannelMachine
-    /// Whether the other side has taken part in SCTP's handshake: from then on, what is sent arrives.
+    /// Whether the other side has taken part in SCTP's handshake, so that sent data arrives.
     @exclusivity(unchecked) private(set) var canCarryData = false
 
-    /// Small messages of this turn, or such that found the send buffer full.
+    /// The small messages of this turn, or those that found the send buffer full.
     @exclusivity(unchecked) private var outbox: Outbox?
-    /// Kept, so that none is made for each turn. A cycle that `end` breaks.
+    /// The closure for the end of a turn, kept so that none is made for each turn. `end` breaks the cycle.
     private lazy var outboxWork: () -> Void = { [self] in sendOutbox() }
-    /// The outbox waits for room in the send buffer, not for the end of the turn.
+    /// Whether the outbox waits for room in the send buffer, not for the end of the turn.
     @exclusivity(unchecked) private var isOutboxBlocked = false
     @exclusivity(unchecked) private var assembly: MessageAssembly
     @exclusivity(unchecked) private var isPumping = false
@@ -68,12 +68,12 @@ final class SCTPTransport {
         let association = try SCTPAssociation(core.stack, session: session, settings: settings)
         self.association = association
         try association.connect(toPort: remotePort)
-        // What is sent from here on leaves with the third packet of the handshake (RFC 9260 §5.1), a round trip before
-        // it is over.
+        // From here on, data is sent with the third packet of the handshake (RFC 9260 §5.1), a round trip before its
+        // end.
         perform(channels.associationBegan())
     }
 
-    /// Ends the association and all channels. Messages that were accepted are sent before.
+    /// Ends the association and all channels, after the accepted messages are sent.
     func end() {
         guard !isEnded else { return }
         sendOutbox()
@@ -125,7 +125,7 @@ final class SCTPTransport {
     func setReceiving(_ isReceiving: Bool, on id: ChannelID) {
         let actions = channels.receivingChanged(isReceiving, of: id)
         perform(actions)
-        // Reading may have stopped for the sake of this channel.
+        // Reading may have stopped because of this channel.
         if !actions.isEmpty { core.loop.atEndOfTurn { [self] in pump() } }
     }
 
@@ -146,10 +146,10 @@ final class SCTPTransport {
         }
     }
 
-    /// Resets the channel's stream behind what was accepted for it.
+    /// Resets the channel's stream after its accepted messages.
     private func reset(_ id: ChannelID) {
         if outbox != nil, !sendOutbox() { return }
-        // An outbox that went out has reset the streams that waited for it.
+        // Sending the outbox has reset the streams that waited for it.
         guard let association, let stream = channels.streamToReset(of: id) else { return }
         perform(channels.resetRequested(of: id, isAccepted: association.resetStream(stream)))
     }
@@ -180,7 +180,7 @@ final class SCTPTransport {
         if bytes.count <= Outbox.maximumMessage {
             guard gather(bytes, delivery, kind, slot) else { throw blocked(slot) }
         } else {
-            // Nothing overtakes what was gathered before.
+            // Nothing may overtake the gathered messages.
             if outbox != nil, !sendOutbox() { throw blocked(slot) }
             core.stack.noteActivity()
             switch association.send(bytes, &delivery, protocol: kind) {
@@ -195,7 +195,7 @@ final class SCTPTransport {
         channels.accepted(bytes.count, of: slot, count: count)
     }
 
-    /// Keeps a small message until the end of the turn. False when there is no room.
+    /// Keeps a small message until the end of the turn. Returns false when there is no room.
     @inline(__always)
     private func gather(
         _ bytes: UnsafeRawBufferPointer, _ delivery: SCTPDelivery, _ kind: UInt32, _ slot: Int
@@ -218,8 +218,8 @@ final class SCTPTransport {
         sendOutbox() && gather(bytes, delivery, kind, slot)
     }
 
-    /// Hands the gathered messages to SCTP, which fills packets with them. False when the send buffer is full; the rest
-    /// waits.
+    /// Passes the gathered messages to SCTP, which fills packets with them. Returns false when the send buffer is full;
+    /// the rest waits.
     @discardableResult
     func sendOutbox() -> Bool {
         guard let box = outbox else { return true }
@@ -239,7 +239,7 @@ final class SCTPTransport {
         return ChannelError.wouldBlock
     }
 
-    /// Brings the channels' amounts up to date, as acknowledgements may have come, and sends what waited for room.
+    /// Updates the channels' amounts, since acknowledgements may have arrived, and sends messages that waited for room.
     func releaseSent() {
         guard let association else { return }
         if channels.hasUnacknowledged { channels.acknowledged(remaining: association.buffered) }
@@ -250,14 +250,14 @@ final class SCTPTransport {
 
     // MARK: Messages in
 
-    /// Packets were given to the association: reads what they brought.
+    /// The association got packets: reads their messages.
     @inline(__always)
     func packetsReceived() {
         if !canCarryData, let association, association.isAnswered { associationIsUp() }
         pump()
     }
 
-    /// Reads what SCTP has, and hands it on. Never called from inside a method of the API.
+    /// Reads messages and notifications from SCTP, and delivers them. Never called inside a method of the API.
     func pump() {
         guard !isPumping, let association, let handler = events.handler else { return }
         isPumping = true
@@ -303,7 +303,7 @@ final class SCTPTransport {
             return
         }
         channels.received(bytes.count)
-        // A channel's opening is reported before its first message; its handler may want none yet.
+        // A channel's opening is reported before its first message; the handler may stop reading it then.
         if !events.isEmpty {
             events.drain()
             guard !isEnded, channels.table.slot(ofStream: stream) == slot else { return }
@@ -329,7 +329,7 @@ final class SCTPTransport {
         }
     }
 
-    /// The message is gone, so the channel has broken its promise: it ends, and the others go on.
+    /// Drops a message that is too large, and ends its channel, which has lost a message. The other channels continue.
     private func dropTooLarge(on stream: UInt16) {
         log.debug(
             "a message over the announced size was dropped, and its channel is closed",
@@ -346,7 +346,7 @@ final class SCTPTransport {
         }
     }
 
-    /// Hands out what waited while the channel was not read. Never called from inside a method of the API.
+    /// Delivers the messages that waited while the channel was not read. Never called inside a method of the API.
     private func handOut(_ id: ChannelID) {
         events.drain()
         while let handler = events.handler, case let messages = channels.unread(of: id), !messages.isEmpty {

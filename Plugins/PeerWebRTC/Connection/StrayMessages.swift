@@ -1,11 +1,10 @@
 internal import TransportPluginAPI
 
-/// Messages on streams without a channel. Unordered ones may come ahead of the open message, and those of a channel
-/// that was agreed on beforehand before this side opened it. Bounded: where no channel comes, the oldest are dropped.
-/// Pure.
+/// The messages on streams without a channel. Unordered messages may arrive before the open message, and messages of a
+/// pre-negotiated channel before this side has opened it. Bounded: the oldest are dropped. Pure.
 struct StrayMessages {
     static let maximumCount = 64
-    /// Bytes of all messages.
+    /// The number of bytes of all messages.
     static let maximumBytes = 1 << 19
 
     private var messages: [(stream: UInt16, message: UnreadMessage)] = []

@@ -2,10 +2,10 @@ internal import COpenSSL
 internal import Logging
 public import TransportPluginAPI
 
-/// One WebRTC peer connection with nothing but data channels: the shell over its agents, DTLS and SCTP.
+/// One WebRTC peer connection with data channels only: the shell over its agents, DTLS and SCTP.
 ///
-/// It lives on the transport's loop. `Negotiation` decides about descriptions, `PathMachine` about agents, and the
-/// channels are those of `SCTPTransport`.
+/// It lives on the transport's loop. `Negotiation` decides about descriptions, `PathMachine` about agents, and
+/// `SCTPTransport` has the channels.
 public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
     // SAFETY: every member is touched on `core.loop` only; each public method checks.
 
@@ -170,8 +170,8 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
         try offerWithNewAgent(iceServers)
     }
 
-    /// Throws, with nothing offered, when there is nothing to gather with. Where the agent finds nothing now but may
-    /// later, the offer goes out, and the reason is thrown.
+    /// Throws without an offer if no agent can be made. If the agent finds no candidates now but may later, the offer
+    /// is sent and the reason is thrown.
     private func offerWithNewAgent(_ servers: [ICEServer]) throws(TransportError) {
         let link = try makeLink(isControlling: true, servers)
         var failure: TransportError?
@@ -223,7 +223,7 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
             try link.setRemote(offer.credentials)
             try link.gather()
         } catch {
-            // While there is a path, the other side gets its answer: it would take silence for a broken connection.
+            // While there is a path, the other side gets an answer: silence would look like a broken connection.
             let isShortage = error.code == .resourceExhausted && newest != nil && link.remote != nil
             guard isShortage || error.code == .unreachable else {
                 link.close()
@@ -338,7 +338,7 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
         if let early = dtls.takeEarly() { core.loop.atEndOfTurn { [self] in receive(early) } }
     }
 
-    /// Looks at what a step of the handshake has led to.
+    /// Processes the result of a step of the handshake.
     private func handshakeProgressed() {
         guard !isClosed else { return }
         switch dtls.progress(hasPath: paths.isConnected, onTimeout: { [unowned self] in handshakeProgressed() }) {
@@ -352,15 +352,15 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
         }
     }
 
-    /// The association carries data from now on.
+    /// The association has begun to carry data.
     func associationIsUp() { perform(paths.associationEstablished()) }
 
-    /// Takes datagrams from any of the agents, through DTLS and SCTP up to the channels, on one stack of calls. What
-    /// DTLS authenticates is welcome on every path.
+    /// Passes datagrams of any agent through DTLS and SCTP to the channels, in one chain of calls. Every path may
+    /// deliver datagrams that DTLS authenticates.
     func receive(_ batch: DatagramBatch) {
         guard !isClosed else { return }
         guard let session = dtls.session else { return dtls.keepEarly(batch) }
-        // What this leads to goes out when it is done, not at the end of the turn.
+        // The resulting output is sent when this is done, not at the end of the turn.
         output.isFlushPromised = true
         defer {
             output.isFlushPromised = false
