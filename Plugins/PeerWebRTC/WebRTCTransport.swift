@@ -4,8 +4,8 @@ public import TransportPluginAPI
 /// A peer transport of WebRTC data channels (RFC 8831): SDP, DTLS by OpenSSL, SCTP by usrsctp, over any ICE agent.
 ///
 /// Browsers can be at the other end. Socket, ICE, DTLS and SCTP of all connections run on one loop without a thread
-/// hop. usrsctp is global to a process: transports that are handed no loop share one, all others must be handed the
-/// same.
+/// hop. usrsctp is global to a process: transports that are given no loop share one, and all others must be given the
+/// same one.
 public final class WebRTCTransport<Provider: ICEAgentProvider>: PeerTransport {
     public let loop: TransportLoop
     private let core: TransportCore
@@ -60,12 +60,13 @@ public final class WebRTCTransport<Provider: ICEAgentProvider>: PeerTransport {
 
 /// Settings of all connections of a `WebRTCTransport`.
 public struct WebRTCOptions: Sendable, Hashable {
-    /// Bytes; the largest UDP payload that is sent, 576 to 1452. The default, 1225, keeps IPv6 packets within 1280,
-    /// also over a TURN server. A path that drops packets of this size is noticed, and gets packets of half of it where
-    /// that is at least 537.
+    /// The maximum size of a UDP payload in bytes, 576 to 1452. The default, 1225, keeps IPv6 packets within 1280
+    /// bytes, even over a TURN server. A path that drops packets of this size is noticed, and gets packets of half the
+    /// size if that is at least 537.
     public var maximumDatagramSize = PacketSizes.defaultMaximumDatagram
-    /// SCTP streams in each direction, 16 to 16,384: channels have ids below, half of which each side can give. Memory
-    /// is taken for all of them when a connection is made, 112 bytes each (RFC 8831 §6.2 would have 65,535).
+    /// The number of SCTP streams in each direction, 16 to 16,384. Ids of channels are below it, and each side assigns
+    /// half of them. Every connection allocates memory for all of them, 112 bytes each (RFC 8831 §6.2 would have
+    /// 65,535).
     public var streams = 256
 
     /// The defaults.
@@ -115,7 +116,7 @@ final class TransportCore: @unchecked Sendable {
     let outboxes = OutboxPool()
     /// The buffer into which records are decrypted; a record's payload is at most 16 KiB.
     let plain = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 14, alignment: 64)
-    /// The buffer into which messages are read; a larger one is put together by its connection.
+    /// The buffer into which messages are read; a larger message is reassembled by its connection.
     let message = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 64)
     /// The byte that an empty message carries.
     let zero = UnsafeMutableRawBufferPointer.allocate(byteCount: 1, alignment: 1)
@@ -155,7 +156,7 @@ final class TransportCore: @unchecked Sendable {
         }
     }
 
-    /// Closes every connection. False when that was done before.
+    /// Closes every connection. Returns false if that was done before.
     func shutDown() -> Bool {
         guard !isShutDown else { return false }
         isShutDown = true

@@ -1,8 +1,8 @@
 internal import COpenSSL
 internal import TransportPluginAPI
 
-/// The certificate and the settings that all DTLS sessions of a transport share. Made once, before any connection: a
-/// key takes longer to make than a handshake.
+/// The certificate and the settings that all DTLS sessions of a transport share. Made once, before any connection,
+/// since making a key takes longer than a handshake.
 final class DTLSContext: @unchecked Sendable {
     // SAFETY: written in `init` only; OpenSSL locks its reference counts.
     let context: OpaquePointer
@@ -38,8 +38,7 @@ final class DTLSContext: @unchecked Sendable {
         guard let bytes = Self.digest(of: certificate, .sha256) else { throw Self.failure("a digest") }
         fingerprint = Fingerprint(algorithm: .sha256, bytes: bytes)
 
-        // Both sides show a certificate; whether it is the right one is decided by its fingerprint alone (RFC 8827
-        // §6.5).
+        // Both sides send a certificate. Only its fingerprint decides whether it is the right one (RFC 8827 §6.5).
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nil)
         SSL_CTX_set_cert_verify_callback(context, dtlsVerifyCertificate, nil)
         guard let method = makeDatagramBIOMethod() else { throw Self.failure("a BIO method") }
@@ -94,10 +93,10 @@ final class DTLSContext: @unchecked Sendable {
     }
 }
 
-/// OpenSSL asks whether the other side's certificate is the one that its description announced, inside the handshake:
-/// with a wrong one there is no key, hence no data, in either direction.
+/// Verifies, inside the handshake, that the other side's certificate is the one that its description announced. With
+/// another one there is no key, and so no data in either direction.
 private func dtlsVerifyCertificate(_ store: OpaquePointer?, _ argument: UnsafeMutableRawPointer?) -> Int32 {
-    // Ownership: unretained; the session frees the SSL object before it goes.
+    // Ownership: unretained; the session frees the SSL object in its `deinit`.
     guard let store, let ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),
         let certificate = X509_STORE_CTX_get0_cert(store), let data = SSL_get_ex_data(OpaquePointer(ssl), 0)
     else { return 0 }

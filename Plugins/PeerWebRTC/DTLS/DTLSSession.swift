@@ -1,22 +1,22 @@
 internal import COpenSSL
 internal import TransportPluginAPI
 
-/// One DTLS association (RFC 6347), without sockets and without threads: it reads datagrams out of a batch and writes
-/// records to an output. Lives as long as its connection, under however many ICE agents.
+/// One DTLS association (RFC 6347), without sockets and threads: it reads datagrams from a batch and writes records to
+/// an output. It lives as long as its connection, across ICE restarts.
 final class DTLSSession {
     enum Role { case client, server }
 
-    /// Bytes of the headers below, as the BIO reports them: IPv6 and UDP.
+    /// The size of the IPv6 and UDP headers, as the BIO reports it.
     static let overhead = 48
-    /// A flight that was sent so often without an answer is cut into smaller datagrams.
+    /// The number of timeouts after which a flight is split into smaller datagrams.
     private static let timeoutsOfFullSize = 2
-    /// SCTP packets are far smaller; less makes OpenSSL's buffers smaller.
+    /// The maximum size of a record. SCTP packets are far smaller, and a smaller size makes OpenSSL's buffers smaller.
     private static let maximumFragment = 2048
 
     let role: Role
     let output: DatagramOutput
     @exclusivity(unchecked) private(set) var isEstablished = false
-    /// The reason why the session is over, set once. `.closed` when the other side closed in order.
+    /// The reason why the session has ended, set once. `.closed` if the other side closed in order.
     private(set) var failure: TransportError? { didSet { isOver = true } }
     @exclusivity(unchecked) private var isOver = false
     private let ssl: OpaquePointer
@@ -35,7 +35,7 @@ final class DTLSSession {
         self.role = role
         self.sizes = sizes
         self.output = output
-        // RFC 8122 §5: of several hash functions the strongest that is known counts.
+        // RFC 8122 §5: of several hash functions, the strongest known one counts.
         let strongest = Fingerprint.Algorithm.allCases.last { algorithm in
             fingerprints.contains { $0.algorithm == algorithm }
         }
@@ -65,21 +65,21 @@ final class DTLSSession {
 
     // MARK: Handshake
 
-    /// Begins or goes on with the handshake.
+    /// Begins or continues the handshake.
     func handshake() {
         guard failure == nil, !isEstablished else { return }
         ERR_clear_error()
         note(SSL_do_handshake(ssl))
     }
 
-    /// Microseconds until `handleTimeout` is to be called, nil when no flight waits for an answer.
+    /// The time until `handleTimeout` must be called, in microseconds; nil when no flight waits for an answer.
     var timeout: Int64? {
         guard failure == nil, !isEstablished else { return nil }
         let left = COpenSSL_timeout(ssl)
         return left < 0 ? nil : left
     }
 
-    /// Sends the last flight again if it is time to.
+    /// Sends the last flight again if that is due.
     func handleTimeout() {
         guard failure == nil, !isEstablished else { return }
         ERR_clear_error()
@@ -91,7 +91,7 @@ final class DTLSSession {
         if COpenSSL_handle_timeout(ssl) < 0 { note(-1) }
     }
 
-    /// Of the certificate that the other side has shown in the handshake. Nil before its end.
+    /// The fingerprint of the certificate that the other side has sent in the handshake; nil before its end.
     var remoteFingerprint: Fingerprint? {
         guard isEstablished, let certificate = SSL_get0_peer_certificate(ssl),
             let bytes = DTLSContext.digest(of: certificate, .sha256)
@@ -111,11 +111,11 @@ final class DTLSSession {
     @inline(__always)
     func endInput() { incoming = nil }
 
-    /// The payload of the next record in the batch, 0 when there is none left or the session is over.
+    /// Reads the payload of the next record in the batch. Returns 0 when none is left or the session has ended.
     func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
         guard !isOver, let incoming else { return 0 }
         while true {
-            // Mostly there is one record in a datagram; asking OpenSSL for a second one costs as much as the first.
+            // Mostly there is one record in a datagram, and asking OpenSSL for a second one costs as much as the first.
             if cursor == incoming.count, SSL_has_pending(ssl) == 0 { return 0 }
             let before = cursor
             ERR_clear_error()
@@ -123,12 +123,13 @@ final class DTLSSession {
             if !isEstablished { note(count) }
             if count > 0 { return Int(count) }
             if isEstablished { note(count) }
-            // A record that was dropped ends a read early now and then: go on while datagrams are left.
+            // A dropped record sometimes ends a read early: continue while datagrams are left.
             guard !isOver, cursor != before else { return 0 }
         }
     }
 
-    /// Encrypts one packet into the outgoing batch. One that cannot be encrypted is lost, as a network would lose it.
+    /// Encrypts one packet into the outgoing batch. A packet that cannot be encrypted is lost, as if the network had
+    /// lost it.
     @inline(__always)
     func write(_ bytes: UnsafeRawPointer, count: Int) {
         guard isEstablished, !isOver else { return }
@@ -193,8 +194,8 @@ final class DTLSSession {
     }
 }
 
-/// Microseconds until the next retransmission of a flight: 100 ms first, not RFC 6347's 1 s, which a single lost packet
-/// would cost; then doubled, up to 3 s.
+/// Returns the time until the next retransmission of a flight, in microseconds: at first 100 ms, then doubled up to 3
+/// s. With RFC 6347's 1 s, a single lost packet would cost a second.
 private func dtlsTimer(_ ssl: OpaquePointer?, _ previous: UInt32) -> UInt32 {
     previous == 0 ? 100_000 : min(previous &* 2, 3_000_000)
 }

@@ -1,12 +1,12 @@
 internal import TransportPluginAPI
 
-/// The DTLS session of one connection, the timer of its handshake, and the datagrams that came ahead of it.
+/// The DTLS session of one connection, the timer of its handshake, and the datagrams that arrived before it.
 final class DTLSTransport {
-    /// Limits of what waits for the remote description.
+    /// The limits of datagrams that wait for the remote description.
     private static let maximumEarly = (bytes: 32_768, datagrams: 32)
 
     enum Progress {
-        /// There is no session, or its handshake goes on.
+        /// There is no session, or its handshake is not finished.
         case unfinished
         case established(DTLSSession)
         case failed(TransportError)
@@ -16,7 +16,7 @@ final class DTLSTransport {
     private let output: DatagramOutput
     @exclusivity(unchecked) private(set) var session: DTLSSession?
     private var timer: LoopTimer?
-    /// Datagrams that came before the remote description: the other side may be faster than signaling.
+    /// The datagrams that arrived before the remote description: the other side may be faster than signaling.
     private var early: DatagramBatch?
 
     init(_ core: TransportCore, output: DatagramOutput) {
@@ -24,7 +24,7 @@ final class DTLSTransport {
         self.output = output
     }
 
-    /// Makes the session. `fingerprints`: those of the certificate that the other side must show. Throws
+    /// Makes the session. `fingerprints` are those of the certificate that the other side must send. Throws
     /// `.resourceExhausted`.
     func begin(_ role: DTLSSession.Role, fingerprints: [Fingerprint]) throws(TransportError) {
         session = try DTLSSession(
@@ -48,20 +48,20 @@ final class DTLSTransport {
         }
     }
 
-    /// Gives up the datagrams that were kept.
+    /// Returns the datagrams that were kept.
     func takeEarly() -> DatagramBatch? {
         defer { early = nil }
         return early
     }
 
-    /// Begins the handshake, or goes on with it, where this side is the client.
+    /// Begins or continues the handshake, if this side is the client.
     func handshake() {
         if let session, session.role == .client { session.handshake() }
     }
 
-    /// Looks at what a step of the handshake has led to, and sets its timer: `onTimeout` is called after its next
-    /// flight has been repeated. Without a path there is no timer: the flight would be lost for certain, and OpenSSL
-    /// gives up after a dozen.
+    /// Returns the result of a step of the handshake, and sets its timer: `onTimeout` is called after the next flight
+    /// was repeated. Without a path there is no timer: the flight would certainly be lost, and OpenSSL gives up after a
+    /// dozen.
     func progress(hasPath: Bool, onTimeout: @escaping () -> Void) -> Progress {
         guard let session else { return .unfinished }
         if let failure = session.failure { return .failed(failure) }

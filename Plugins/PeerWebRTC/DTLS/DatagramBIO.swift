@@ -1,7 +1,7 @@
 internal import COpenSSL
 
-/// A BIO that reads datagrams in place out of the batch that just came, and writes records into the batch that goes out
-/// at the end of the turn: no memory BIO in between, and datagram boundaries kept.
+/// A BIO that reads datagrams in place from the received batch, and writes records into the batch that is sent at the
+/// end of the turn. It needs no memory BIO in between, and keeps datagram boundaries.
 func makeDatagramBIOMethod() -> OpaquePointer? {
     guard let method = BIO_meth_new(BIO_get_new_index() | Int32(BIO_TYPE_SOURCE_SINK), "datagram batch") else {
         return nil
@@ -21,7 +21,7 @@ private func datagramCreate(_ bio: OpaquePointer?) -> Int32 {
 }
 
 private func datagramRead(_ bio: OpaquePointer?, _ buffer: UnsafeMutablePointer<CChar>?, _ capacity: Int32) -> Int32 {
-    // Ownership: unretained; the session frees the SSL object, and the BIO with it, before it goes.
+    // Ownership: unretained; the session frees the SSL object, and the BIO with it, in its `deinit`.
     guard let data = BIO_get_data(bio), let buffer, capacity > 0 else { return -1 }
     return Unmanaged<DTLSSession>.fromOpaque(data)._withUnsafeGuaranteedRef { session in
         let count = session.takeDatagram(into: UnsafeMutableRawBufferPointer(start: buffer, count: Int(capacity)))

@@ -1,19 +1,19 @@
 internal import TransportPluginAPI
 
-/// Gathers the datagrams that one connection sends in one turn of its loop.
+/// The datagrams that one connection sends in one turn of its loop.
 ///
-/// The batch is lent by a pool that all connections of the loop share: an idle connection holds none. Until the first
+/// The batch comes from a pool that all connections of the loop share: an idle connection holds none. Until the first
 /// path is up, the latest batch is kept: the other side may have its path first and begin the handshake, whose answer
 /// must not be lost.
 final class DatagramOutput {
     private let pool: BatchPool
     @exclusivity(unchecked) private var batch: DatagramBatch?
     private let loop: TransportLoop
-    /// The agent that sends the batches once there was a path. Without one they are dropped.
+    /// The agent that sends the batches, once there was a path. Without an agent they are dropped.
     var link: AgentLink?
     @exclusivity(unchecked) private var isWaitingForPath = true
     private var latest: DatagramBatch?
-    /// `flush` will be called before the turn ends.
+    /// Whether `flush` will be called before the turn ends.
     @exclusivity(unchecked) var isFlushPromised = false
 
     init(pool: BatchPool, loop: TransportLoop) {
@@ -21,10 +21,10 @@ final class DatagramOutput {
         self.loop = loop
     }
 
-    /// Kept, so that none is made for each turn. A cycle that `end` breaks.
+    /// The closure for the end of a turn, kept so that none is made for each turn. `end` breaks the cycle.
     private lazy var work: (() -> Void)? = { [self] in flush() }
 
-    /// Copies a datagram in; a full batch goes out at once. May be called with usrsctp's locks held.
+    /// Adds a datagram. A full batch is sent at once. May be called with usrsctp's locks held.
     @inline(__always)
     func append(_ datagram: UnsafeRawBufferPointer) {
         if let batch {
@@ -61,7 +61,7 @@ final class DatagramOutput {
         pool.recycle(batch)
     }
 
-    /// Keeps the latest batch only: DTLS repeats all of a flight.
+    /// Keeps only the latest batch, since DTLS repeats a whole flight.
     private func keep(_ batch: DatagramBatch) {
         if let latest { pool.recycle(latest) }
         latest = batch
@@ -78,7 +78,7 @@ final class DatagramOutput {
     }
 }
 
-/// Spare batches.
+/// A pool of spare batches.
 final class BatchPool {
     private static let maximumCount = 8
     @exclusivity(unchecked) private var spare: DatagramBatch?

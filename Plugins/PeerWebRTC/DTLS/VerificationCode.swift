@@ -1,6 +1,7 @@
 internal import COpenSSL
 
-/// The code by which two people check that there is no one between them. The article *Wire protocol* describes it.
+/// The code by which two people check that nobody intercepts their connection. The article *Wire protocol* describes
+/// it.
 enum VerificationCode {
     /// Six groups of five digits, the same on both sides. Both fingerprints are SHA-256.
     static func text(_ one: Fingerprint, _ other: Fingerprint) -> String {

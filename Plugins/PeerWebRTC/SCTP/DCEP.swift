@@ -38,7 +38,8 @@ enum DCEP {
     private static let openType: UInt8 = 3
     private static let headerLength = 12
 
-    /// RFC 8832 §5.1. Label and protocol must not be longer than 65,535 bytes each: `openChannel` sees to that.
+    /// Encodes a message (RFC 8832 §5.1). Label and protocol have at most 65,535 bytes each, which `openChannel`
+    /// checks.
     static func encode(_ message: Message) -> [UInt8] {
         guard case .open(let parameters) = message else { return [acknowledgeType] }
         var type: UInt8 = parameters.isOrdered ? 0 : 0x80
@@ -76,7 +77,7 @@ enum DCEP {
         let labelLength = word(8)
         let nameLength = word(10)
         guard bytes.count == headerLength + labelLength + nameLength else { throw malformed("lengths do not fit") }
-        // Larger values than an API's 16 bits hold are as good as the largest.
+        // Values over 16 bits, which the API does not have, count as the largest.
         let reliability = UInt16(clamping: word(4) << 16 | word(6))
         let label = UnsafeRawBufferPointer(rebasing: bytes[headerLength..<headerLength + labelLength])
         let name = UnsafeRawBufferPointer(rebasing: bytes[(headerLength + labelLength)...])

@@ -2,15 +2,14 @@ internal import TransportPluginAPI
 
 /// SCTP packets of one HEARTBEAT, or of the answer to one (RFC 9260 §3.3.5, §3.3.6). Pure.
 ///
-/// They are made and answered without usrsctp: its own have one size, start a timer each, and make it walk through the
-/// timers of all associations. The information field is opaque to the other side, which sends it back as it is: a
-/// number that names the heartbeat, and padding up to the size of the path that is asked for (RFC 8899 §6.2). A PAD
-/// chunk (RFC 4820) would be for one direction only, but some implementations drop the whole packet when they do not
-/// know a chunk.
+/// They are made and answered without usrsctp, whose own heartbeats have one size, start a timer each, and make it walk
+/// through the timers of all associations. The other side returns the information field unchanged: a number that
+/// identifies the heartbeat, and padding up to the probed size (RFC 8899 §6.2). A PAD chunk (RFC 4820) would affect one
+/// direction only, but some implementations drop a whole packet with an unknown chunk.
 enum Heartbeat {
     /// Common header, chunk header, parameter header, identifier.
     static let minimumSize = 12 + 4 + 4 + 8
-    /// Larger ones are left to usrsctp.
+    /// The maximum size; usrsctp handles larger ones.
     static let maximumSize = 2048
 
     private static let request: UInt8 = 4
@@ -76,7 +75,8 @@ struct HeartbeatLog: Equatable {
     /// Smoothed as in RFC 6298 §2.
     private(set) var roundTrip: Duration?
 
-    /// The identifier of a heartbeat that leaves at `now`; `size` where it asks for the path's size.
+    /// Records a heartbeat that is sent at `now`, and returns its identifier. `size` is set if it probes the path's
+    /// size.
     mutating func sent(_ size: PathSizeMachine.Size?, at now: Timestamp) -> UInt64 {
         if entries.count >= Self.maximumEntries { entries.removeFirst() }
         lastID += 1
@@ -84,7 +84,7 @@ struct HeartbeatLog: Equatable {
         return lastID
     }
 
-    /// The heartbeat that was answered. Nil when none with this identifier waits.
+    /// Returns the heartbeat that was answered; nil if none with this identifier waits.
     mutating func answered(_ id: UInt64, at now: Timestamp) -> Entry? {
         guard let index = entries.firstIndex(where: { $0.id == id }) else { return nil }
         let entry = entries.remove(at: index)
@@ -93,7 +93,7 @@ struct HeartbeatLog: Equatable {
         return entry
     }
 
-    /// Another path carries from now on: measurements of the one before do not hold for it.
+    /// The path has changed: earlier measurements do not apply to it.
     mutating func pathChanged() {
         entries = []
         roundTrip = nil

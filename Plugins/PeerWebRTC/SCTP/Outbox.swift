@@ -1,7 +1,7 @@
-/// Small messages of one turn, gathered so that SCTP puts many of them into one packet. usrsctp by itself sends each at
-/// once.
+/// The small messages of one turn, gathered so that SCTP puts many of them into one packet. By itself, usrsctp sends
+/// each message at once.
 ///
-/// Lent by a pool that all connections of a loop share, like `DatagramBatch`.
+/// It comes from a pool that all connections of a loop share, like `DatagramBatch`.
 final class Outbox {
     struct Entry {
         var delivery: SCTPDelivery
@@ -28,7 +28,7 @@ final class Outbox {
         entries.deallocate()
     }
 
-    /// Adds a message. False when the outbox is full.
+    /// Adds a message. Returns false when the outbox is full.
     @inline(__always)
     func append(_ message: UnsafeRawBufferPointer, _ delivery: SCTPDelivery, protocol: UInt32, slot: Int) -> Bool {
         guard end < Self.maximumCount, byteEnd + message.count <= Self.capacity else { return false }
@@ -42,8 +42,8 @@ final class Outbox {
         return true
     }
 
-    /// Hands all messages to SCTP, which fills packets with them, and calls `onSent` with the size and slot of each.
-    /// False when the send buffer is full; the rest stays here.
+    /// Passes all messages to SCTP, which fills packets with them, and calls `onSent` with the size and slot of each.
+    /// Returns false when the send buffer is full; the rest stays.
     @inline(__always)
     func drain(into association: SCTPAssociation, onSent: (_ size: Int, _ slot: Int) -> Void) -> Bool {
         var isCorked = false
@@ -62,7 +62,7 @@ final class Outbox {
                 start: bytes + Int(entry.pointee.offset), count: Int(entry.pointee.count))
             let result = association.send(payload, &entry.pointee.delivery, protocol: entry.pointee.protocol)
             if result == .full { return false }
-            // Any other failure means that the association is gone, which is reported by itself.
+            // Any other failure means that the association has ended, which is reported separately.
             onSent(Int(entry.pointee.count), Int(entry.pointee.slot))
             first += 1
         }
@@ -77,7 +77,7 @@ final class Outbox {
     }
 }
 
-/// Spare outboxes.
+/// A pool of spare outboxes.
 final class OutboxPool {
     private static let maximumCount = 8
     @exclusivity(unchecked) private var spare: Outbox?

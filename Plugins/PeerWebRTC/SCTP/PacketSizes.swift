@@ -1,21 +1,21 @@
-/// How large SCTP packets and chunks are, given the largest datagram. Pure.
+/// The sizes of SCTP packets and chunks for a maximum datagram. Pure.
 ///
-/// The largest datagram is made for the smallest link of IPv6, 1280 bytes (RFC 8200 §5): without the headers of IPv6
-/// (40) and UDP (8), and that of a TURN channel (4, RFC 8656 §12.4), 1228 bytes are left. A DTLS 1.2 record with
-/// AES-GCM takes 37 of them, and SCTP packets are multiples of 4: 1188, so 1225.
+/// The largest datagram fits the smallest link of IPv6, 1280 bytes (RFC 8200 §5). Without the headers of IPv6 (40), UDP
+/// (8) and a TURN channel (4, RFC 8656 §12.4), 1228 bytes are left. A DTLS 1.2 record with AES-GCM takes 37 of them,
+/// and SCTP packets are multiples of 4: 1188 bytes, and datagrams of 1225.
 ///
-/// TURN before its channel is bound (Send indications: 36 bytes and up to 3 of padding, 48 for a peer with an IPv6
-/// address) is not provided for: it lasts for one round trip to the server, before the DTLS handshake. TURN over TCP
-/// has no datagrams on the wire.
+/// TURN without a bound channel is not considered (Send indications: 36 bytes and up to 3 of padding, 48 for a peer
+/// with an IPv6 address): it lasts for one round trip to the server, before the DTLS handshake. TURN over TCP has no
+/// datagrams on the wire.
 struct PacketSizes: Equatable {
     static let defaultMaximumDatagram = 1280 - 40 - 8 - 4 - 3
     static let record = 37
     static let commonHeader = 12
     static let chunkHeader = 16
-    /// usrsctp takes no path MTU below.
+    /// The minimum path MTU of usrsctp.
     private static let minimumPathMTU = 512
 
-    /// Of a full packet, without the common header.
+    /// The size of a full packet without the common header.
     private let room: Int
 
     init(maximumDatagram: Int) { room = (maximumDatagram - Self.record - Self.commonHeader) & ~3 }

@@ -3,16 +3,17 @@ internal import TransportPluginAPI
 
 /// One SCTP association over one DTLS session (RFC 8261, RFC 8831 §6).
 ///
-/// Reads are pulled: packets go in by `input`, what they brought comes out of `receive`, also what timers brought.
-/// Packets that usrsctp sends go to the session from inside usrsctp's calls.
+/// Packets go in by `input`. `receive` returns the messages and events that result from them, and from timers. Packets
+/// that usrsctp sends go to the session from inside usrsctp's calls.
 final class SCTPAssociation {
-    /// Milliseconds. RFC 9260's 1 s minimum is made for delayed SACKs of 200 ms; ours are 20 ms.
+    /// The minimum retransmission timeout in milliseconds. RFC 9260's 1 s is meant for delayed SACKs of 200 ms; these
+    /// are 20 ms.
     static let initialTimeout: UInt32 = 500
     static let minimumTimeout: UInt32 = 200
     static let maximumTimeout: UInt32 = 1000
-    /// While the other side is silent: data resumes this soon after the path is back.
+    /// The timeout while the other side is silent: data resumes this soon after the path is back.
     static let suspectTimeout: UInt32 = 100
-    /// However long it is silent (RFC 9260 §16: RTO.Max).
+    /// The maximum timeout (RFC 9260 §16: RTO.Max).
     static let silentTimeout: UInt32 = 60_000
 
     struct Settings {
@@ -38,30 +39,31 @@ final class SCTPAssociation {
         /// A piece of a message; `isEnd` with the last.
         case data(count: Int, stream: UInt16, protocol: UInt32, isEnd: Bool)
         case notification(SCTPNotification)
-        /// Nothing now.
+        /// There is nothing to read now.
         case empty
-        /// The association is over.
+        /// The association has ended.
         case ended
     }
 
-    // SAFETY: the connection lets go of the association before the session.
+    // SAFETY: the connection releases the association before the session.
     unowned(unsafe) let session: DTLSSession
-    /// Nil where the processor computes CRC32c itself.
+    /// The table for CRC32c; nil if the processor computes it.
     let checksumTable: UnsafePointer<UInt32>?
     private let stack: SCTPStack
     private(set) var id: UInt = 0
     @exclusivity(unchecked) private var socket: OpaquePointer?
     private var remotePort: UInt16 = 5000
-    /// Ports and verification tag of what this side sends, as on the wire; 0 while the other side's tag is unknown.
+    /// The ports and the verification tag of this side's packets, as on the wire; 0 while the other side's tag is
+    /// unknown.
     @exclusivity(unchecked) private var header: UInt64 = 0
     @exclusivity(unchecked) private var heartbeats = HeartbeatLog()
-    /// The cumulative TSN of the last SACK (RFC 9260 §3.3.4): what moves while data arrives.
+    /// The cumulative TSN of the last SACK (RFC 9260 §3.3.4), which increases while data arrives.
     @exclusivity(unchecked) private(set) var acknowledged: UInt32 = 0
     private let sizes: PacketSizes
     private var timeoutLimit = SCTPAssociation.maximumTimeout
     private(set) var isEstablished = false
     /// Whether bulk data is in flight for longer than usrsctp's retransmission timer runs. On a short path it is not,
-    /// and the cheaper way of taking acknowledgements does.
+    /// and the cheaper processing of acknowledgements is sufficient.
     @exclusivity(unchecked) private var isFar = false
     private static let farRoundTrip: UInt32 = 5
 
@@ -117,7 +119,7 @@ final class SCTPAssociation {
         use(chunks: sizes.canHalve ? .half : .full, packets: .full)
     }
 
-    /// Aborts the association; a packet that says so goes out from inside this call. Idempotent.
+    /// Aborts the association, and sends an ABORT from inside this call. Idempotent.
     func close() {
         guard let socket else { return }
         self.socket = nil
@@ -140,15 +142,16 @@ final class SCTPAssociation {
 
     /// The outcome of `takeHeartbeat`.
     enum HeartbeatOutcome: Equatable {
-        /// It is something else, or an answer to no heartbeat of this side: for `input`.
+        /// Something else, or an answer to an unknown heartbeat: for `input`.
         case other
-        /// It was a heartbeat, and the other side gets its answer.
+        /// A heartbeat of the other side, which was answered.
         case answered
-        /// It was the answer to this heartbeat.
+        /// The answer to this heartbeat.
         case acknowledged(HeartbeatLog.Entry)
     }
 
-    /// Takes a packet with a heartbeat or its answer ahead of usrsctp, which an idle connection leaves alone this way.
+    /// Processes a packet with a heartbeat or its answer without usrsctp, which an idle connection does not run this
+    /// way.
     @inline(__always)
     func takeHeartbeat(_ packet: UnsafeRawBufferPointer, at now: Timestamp) -> HeartbeatOutcome {
         guard let kind = Heartbeat.parse(packet), isEstablished, header != 0 else { return .other }
@@ -170,8 +173,7 @@ final class SCTPAssociation {
         session.write(base, count: packet.count)
     }
 
-    /// Looks at a packet that usrsctp sends before the association is established: the last one has the other side's
-    /// tag.
+    /// Reads the other side's tag from the packets that usrsctp sends until the association is established.
     func noteHeader(_ packet: UnsafeRawPointer, count: Int) {
         guard count >= 12, packet.loadUnaligned(fromByteOffset: 4, as: UInt32.self) != 0 else { return }
         header = packet.loadUnaligned(as: UInt64.self)
@@ -204,7 +206,7 @@ final class SCTPAssociation {
         case failed(errno: Int32)
     }
 
-    /// Hands a message to usrsctp, which copies it.
+    /// Passes a message to usrsctp, which copies it.
     @inline(__always)
     func send(_ bytes: UnsafeRawBufferPointer, _ delivery: inout SCTPDelivery, protocol: UInt32) -> SendResult {
         guard let socket else { return .failed(errno: EPIPE) }
@@ -213,24 +215,25 @@ final class SCTPAssociation {
         return error == 0 ? .sent : error == EWOULDBLOCK ? .full : .failed(errno: error)
     }
 
-    /// Between `true` and `false`, what is sent waits until it fills a packet; the next message sends what is left.
+    /// Between `true` and `false`, messages wait until they fill a packet; the next message sends the rest.
     @inline(__always)
     func setCork(_ isOn: Bool) {
         guard let socket else { return }
         _ = CUsrsctp_set_int(socket, Int32(IPPROTO_SCTP), SCTP_NODELAY, isOn ? 0 : 1)
     }
 
-    /// Bytes sent and not acknowledged, with chunk headers.
+    /// The number of bytes sent and not acknowledged, with chunk headers.
     @inline(__always)
     var buffered: Int {
         guard let socket else { return 0 }
         return max(0, Int(CUsrsctp_buffered(socket)))
     }
 
-    /// Whether a timer of usrsctp may be running that something waits for.
+    /// Whether a timer of usrsctp that matters may be running.
     var needsFineTicks: Bool { socket != nil && (!isEstablished || buffered > 0) }
 
-    /// Ends this side's direction of a stream when its queue is empty. False when the other side can't (RFC 6525).
+    /// Ends this side's direction of a stream when its queue is empty. Returns false if the other side does not support
+    /// that (RFC 6525).
     func resetStream(_ stream: UInt16) -> Bool {
         guard let socket else { return false }
         stack.noteActivity()
@@ -239,13 +242,13 @@ final class SCTPAssociation {
 
     // MARK: Path
 
-    /// Whether the other side has answered this side's INIT. A system call's worth of work: for the handshake.
+    /// Whether the other side has answered this side's INIT. As slow as a system call: only for the handshake.
     var isAnswered: Bool {
         guard let socket else { return false }
         return isEstablished || CUsrsctp_state(socket) == Int32(SCTP_COOKIE_ECHOED)
     }
 
-    /// Asks for a sign of life, ahead of all data, with a packet of `size` where that matters.
+    /// Sends a heartbeat, before all data, in a packet of `size` if that is given.
     func probe(_ size: PathSizeMachine.Size? = nil, at now: Timestamp) {
         guard socket != nil, isEstablished, header != 0 else { return }
         let id = heartbeats.sent(size, at: now)
@@ -264,7 +267,7 @@ final class SCTPAssociation {
         _ = CUsrsctp_set_chunk(socket, chunks == .full ? 0 : sizes.chunkPayload(.half))
     }
 
-    /// Another path carries the packets: measurements of the one before no longer count.
+    /// The path has changed: earlier measurements do not count any longer.
     func pathChanged() { heartbeats.pathChanged() }
 
     /// The smoothed round trip of heartbeats on this path; before the first answer usrsctp's, in whole milliseconds.
@@ -275,28 +278,27 @@ final class SCTPAssociation {
         return milliseconds < 0 ? nil : .milliseconds(milliseconds)
     }
 
-    /// The number of streams that can be sent on: both sides have agreed to it.
+    /// The number of streams for sending, to which both sides have agreed.
     var outgoingStreams: UInt16 {
         guard let socket else { return 0 }
         return CUsrsctp_outgoing_streams(socket)
     }
 
-    /// The longest pause between retransmissions, in milliseconds: max(1 s, 4 round trips); short while the other side
-    /// is silent, so that data resumes at once when it is back, and then a thousandth of the silence.
+    /// Returns the longest pause between retransmissions in milliseconds: max(1 s, 4 round trips). While the other side
+    /// is silent it is short, so that data resumes at once when it is back, and later a thousandth of the silence.
     ///
-    /// usrsctp gives an association up after 65,535 timeouts without an acknowledgement, a heartbeat's or data in
-    /// between, and that number cannot be made larger: at 100 ms that is 1.8 hours. In proportion to the silence it
-    /// takes 40 days.
+    /// usrsctp ends an association after 65,535 timeouts without an acknowledgement, an answered heartbeat or data, and
+    /// that number cannot be raised. With 100 ms this would be after 1.8 hours; in proportion to the silence it is
+    /// after 40 days.
     static func timeoutLimit(silence: Duration?, roundTrip: UInt32) -> UInt32 {
         let roundTrip = min(roundTrip, 15_000)
         guard let silence else { return max(maximumTimeout, 4 * roundTrip) }
-        // Never below what a round trip takes, or everything would be sent twice.
+        // Never shorter than a round trip, otherwise everything would be sent twice.
         let soon = min(max(suspectTimeout, 2 * roundTrip), maximumTimeout)
         return min(max(soon, UInt32(clamping: silence.components.seconds)), silentTimeout)
     }
 
-    /// Adapts the pause between retransmissions. `silence`: how long the other side has been silent, nil when it is not
-    /// suspect.
+    /// Adapts the pause between retransmissions to the silence of the other side; nil if it is not suspect.
     func adaptTimeouts(silence: Duration?) {
         guard let socket, isEstablished else { return }
         let roundTrip = UInt32(clamping: CUsrsctp_round_trip(socket))

@@ -4,11 +4,11 @@ internal import CUsrsctp
 enum SCTPNotification: Equatable {
     /// The handshake is done.
     case up
-    /// The other side ended the association in order, or aborted it at its user's wish.
+    /// The other side has ended the association in order, or its user has aborted it.
     case closedByPeer
-    /// The association is gone for another reason; an error cause of RFC 9260 §3.3.10, or 0.
+    /// The association has ended for another reason: an error cause of RFC 9260 §3.3.10, or 0.
     case lost(cause: UInt16)
-    /// The association started anew with the same peer.
+    /// The same peer has restarted the association.
     case restarted
     /// The other side ended its direction of these streams.
     case incomingReset([UInt16])

@@ -1,32 +1,32 @@
 internal import CUsrsctp
 internal import TransportPluginAPI
 
-/// usrsctp, of which there is one in a process: its timers, its output callback and its settings are global.
+/// The process's usrsctp, whose timers, output callback and settings are global.
 ///
-/// Exactly ONE transport loop drives it; transports share that loop, by being handed the same one or by being handed
-/// none. Everything but `acquire` and `release` is for that loop's thread.
+/// Exactly ONE transport loop drives it. Transports share that loop: they must be given the same one, or none.
+/// Everything except `acquire` and `release` is for that loop's thread.
 final class SCTPStack: @unchecked Sendable {
-    // SAFETY: `ownership` is behind its lock; everything else is touched only on the loop that `acquire` handed out.
+    // SAFETY: `ownership` has its lock; everything else is touched only on the loop that `acquire` returned.
     static let shared = SCTPStack()
 
-    /// The tick while anything is in flight or about to be: usrsctp's own resolution.
+    /// The interval of ticks while data is in flight, or about to be: usrsctp's own resolution.
     private static let fineTick = Duration.milliseconds(10)
-    /// The tick while no timer matters but those that free memory.
+    /// The interval of ticks while only timers that free memory matter.
     private static let coarseTick = Duration.seconds(1)
-    /// How long fine ticks go on after the last activity: longer than a delayed SACK or the free of an association
-    /// takes.
+    /// The time for which fine ticks continue after the last activity: longer than a delayed SACK or the release of an
+    /// association takes.
     private static let settleTime = Duration.milliseconds(300)
 
     private struct Ownership {
         var loop: TransportLoop?
-        /// The loop was made here and ends with its last user.
+        /// Whether the loop was made here, and ends with its last user.
         var isOwn = false
         var users = 0
         var isInitialized = false
     }
     private let ownership = Locked(Ownership())
 
-    /// Nil where the processor computes CRC32c itself.
+    /// The table for CRC32c; nil if the processor computes it.
     let checksumTable: UnsafePointer<UInt32>?
     @exclusivity(unchecked) private(set) var loop: TransportLoop?
     private var freeSlots: [Int] = []
@@ -77,7 +77,7 @@ final class SCTPStack: @unchecked Sendable {
         return loop
     }
 
-    /// Ends the use of the loop; the last user shuts it down if it was made here. No association of the user may be
+    /// Ends the use of the loop. The last user shuts it down if it was made here. The user must have no association
     /// left.
     func release() async {
         let last = ownership.withLock { state -> TransportLoop? in
@@ -88,12 +88,12 @@ final class SCTPStack: @unchecked Sendable {
             return state.loop
         }
         guard let last else { return }
-        // Timers of freed associations are run down, so that usrsctp frees them now.
+        // Runs the timers of released associations to their end, so that usrsctp frees them now.
         await last.run { SCTPStack.shared.end() }
         let own = ownership.withLock { state -> TransportLoop? in
             state.users -= 1
             guard state.users == 0 else {
-                // Another user came meanwhile: the loop goes on.
+                // There is a new user: the loop continues.
                 last.execute { SCTPStack.shared.begin(on: last) }
                 return nil
             }
@@ -108,15 +108,15 @@ final class SCTPStack: @unchecked Sendable {
 
     private static func initialize() {
         usrsctp_init_nothreads(0, sctpOutput, nil)
-        // The DTLS MAC covers what the checksum does; it is filled for implementations that look at it.
+        // The DTLS MAC makes the checksum unnecessary; it is filled in for implementations that check it.
         usrsctp_enable_crc32c_offload()
         usrsctp_sysctl_set_sctp_ecn_enable(0)
         usrsctp_sysctl_set_sctp_asconf_enable(0)
         usrsctp_sysctl_set_sctp_auto_asconf(0)
         usrsctp_sysctl_set_sctp_auth_enable(0)
         usrsctp_sysctl_set_sctp_pktdrop_enable(0)
-        // The association is never given up here: liveness and the managers above decide (one chunk's retransmissions
-        // kill an association whatever its own limit says, unless this is 0).
+        // usrsctp never ends an association: liveness and the managers above decide. (Unless this is 0, the
+        // retransmissions of one chunk end an association independently of its own limit.)
         usrsctp_sysctl_set_sctp_max_retran_chunk(0)
         usrsctp_sysctl_set_sctp_init_rtx_max_default(10_000)
         usrsctp_sysctl_set_sctp_assoc_rtx_max_default(0xFFFF)
@@ -133,7 +133,7 @@ final class SCTPStack: @unchecked Sendable {
 
     // MARK: The registry
 
-    /// An id that names `association` to usrsctp, never used again.
+    /// Returns an id that identifies `association` to usrsctp, and is never reused.
     func register(_ association: SCTPAssociation) -> UInt {
         if freeSlots.isEmpty { growRegistry() }
         let index = freeSlots.removeLast()
@@ -162,8 +162,7 @@ final class SCTPStack: @unchecked Sendable {
 
     // MARK: Time
 
-    /// Brings usrsctp's clock up to date after a rest, and makes it tick finely. Called before anything is handed to
-    /// it.
+    /// Updates usrsctp's clock after a pause, and starts fine ticks. Called before every use of usrsctp.
     @inline(__always)
     func noteActivity() {
         guard let loop else { return }
@@ -203,7 +202,7 @@ final class SCTPStack: @unchecked Sendable {
         advance()
         if isFine, lastTick - lastActivity > Self.settleTime {
             isFine = registry.contains { $0.association?._withUnsafeGuaranteedRef { $0.needsFineTicks } ?? false }
-            // Asked again only after another while.
+            // Checked again only after some time.
             if isFine { lastActivity = lastTick }
         }
         arm()
@@ -214,13 +213,13 @@ final class SCTPStack: @unchecked Sendable {
         let elapsed = (now.nanoseconds - lastTick.nanoseconds) / 1_000_000
         guard elapsed > 0 else { return }
         lastTick.nanoseconds += elapsed * 1_000_000
-        // A long gap (a stopped process) counts as one second: retransmissions are due, not given up.
+        // A long gap (a stopped process) counts as one second: retransmissions are due, but do not fail.
         usrsctp_handle_timers(UInt32(min(elapsed, 1000)))
     }
 }
 
 private struct RegistrySlot {
-    // Ownership: unretained; the association takes itself out before it goes.
+    // Ownership: unretained; the association removes itself in its `deinit`.
     var association: Unmanaged<SCTPAssociation>?
     var generation: UInt = 1
 }
@@ -229,7 +228,7 @@ private struct RegistrySlot {
 // SAFETY: touched on the one loop that drives usrsctp, only.
 private nonisolated(unsafe) var registry = UnsafeMutableBufferPointer<RegistrySlot>(start: nil, count: 0)
 
-/// usrsctp sends a packet. Its locks are held: encrypt and gather, nothing else.
+/// Sends a packet for usrsctp. Its locks are held, so this only encrypts and gathers.
 private func sctpOutput(
     _ address: UnsafeMutableRawPointer?, _ packet: UnsafeMutableRawPointer?, _ count: Int, _ tos: UInt8, _ df: UInt8
 ) -> Int32 {

@@ -1,7 +1,7 @@
 /// The channels that the bytes in the association's send buffer belong to: usrsctp only knows their sum. Pure.
 ///
-/// Messages are taken as released in the order in which they were sent. Across channels that is nearly so, and exactly
-/// so whenever the buffer runs empty.
+/// Messages count as released in the order of sending. Across channels this is nearly exact, and exact whenever the
+/// buffer is empty.
 struct SendLedger {
     struct Entry: Equatable {
         /// The channel's slot, or -1 for control messages.
@@ -9,13 +9,13 @@ struct SendLedger {
         var count: UInt32
     }
 
-    /// Messages in flight at most: each costs usrsctp some 500 bytes, however small it is.
+    /// The maximum number of messages in flight: each costs usrsctp some 500 bytes, even a small one.
     static let maximumMessages = 16_384
 
     private var entries: ContiguousArray<Entry>
     private var head = 0
     private(set) var messageCount = 0
-    /// Bytes of these messages.
+    /// The number of bytes of these messages.
     private(set) var byteCount = 0
 
     init() { entries = ContiguousArray(repeating: Entry(slot: 0, count: 0), count: 64) }
@@ -31,7 +31,7 @@ struct SendLedger {
         byteCount += count
     }
 
-    /// The next message that is out of the buffer, given what is still in it.
+    /// Returns the next message that has left the buffer, given the bytes that remain.
     @inline(__always)
     mutating func release(remaining: Int) -> Entry? {
         guard messageCount > 0 else { return nil }

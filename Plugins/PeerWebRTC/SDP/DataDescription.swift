@@ -1,6 +1,6 @@
 internal import TransportPluginAPI
 
-/// The `a=setup` of a description (RFC 8842, RFC 4145): who begins the DTLS handshake.
+/// The `a=setup` of a description (RFC 8842, RFC 4145): which side begins the DTLS handshake.
 enum DTLSSetup: String {
     case actpass, active, passive
 }
@@ -99,7 +99,7 @@ struct DataDescription: Equatable {
         switch media.attributes["max-message-size"] {
         case nil: maximumMessageSize = Self.defaultMaximumMessageSize
         case let text?:
-            // Digits only; more than an Int holds is as good as "any".
+            // Digits only; more than an Int can hold counts as "any".
             guard !text.isEmpty, text.utf8.allSatisfy({ (48...57).contains($0) }) else {
                 throw SDPText.malformed("max-message-size is not a number")
             }
@@ -110,7 +110,8 @@ struct DataDescription: Equatable {
         hasEndOfCandidates = media.attributes.has("end-of-candidates") || text.attributes.has("end-of-candidates")
     }
 
-    /// RFC 8839 §5.4; any visible ASCII is taken, since not everybody keeps to ice-char.
+    /// Reads ICE credentials (RFC 8839 §5.4). Any visible ASCII is accepted, since not all implementations use only
+    /// ice-chars.
     private static func credentials(_ fragment: String?, _ password: String?) throws(TransportError) -> ICECredentials {
         guard let fragment, let password else { throw SDPText.malformed("there are no ICE credentials") }
         guard (4...256).contains(fragment.utf8.count), (22...256).contains(password.utf8.count),
@@ -147,7 +148,7 @@ struct DataDescription: Equatable {
         throw SDPText.malformed("there is no SCTP port")
     }
 
-    /// Checks a text that will be written into an answer: it must not hold anything that ends a line or a word.
+    /// Checks a text that will be part of an answer: it must not contain anything that ends a line or a word.
     private static func token(_ text: String?, _ what: String) throws(TransportError) -> String? {
         guard let text else { return nil }
         guard (1...256).contains(text.utf8.count), text.utf8.allSatisfy({ (33...126).contains($0) }) else {

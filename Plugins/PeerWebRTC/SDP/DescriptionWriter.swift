@@ -1,6 +1,6 @@
 internal import TransportPluginAPI
 
-/// Writes offers and answers with nothing but data channels, in the words of the browsers (RFC 8829 §5, RFC 8841).
+/// The writer of offers and answers with data channels only, in the form that browsers use (RFC 8829 §5, RFC 8841).
 struct DescriptionWriter {
     /// The session's number in `o=`, constant over a connection's life.
     var sessionID: UInt64

@@ -1,6 +1,6 @@
 internal import TransportPluginAPI
 
-/// A session description taken apart into its lines (RFC 8866), with no knowledge of WebRTC.
+/// A session description, split into its lines (RFC 8866), independent of WebRTC.
 ///
 /// Never traps; text beyond the limits is refused.
 struct SDPText: Equatable {
@@ -38,8 +38,8 @@ struct SDPText: Equatable {
             guard let type = line.first, line.dropFirst().first == UInt8(ascii: "=") else {
                 throw Self.malformed("a line without '='")
             }
-            // Everything that is read here is ASCII. Another text is a remark for people, and costs nothing: to split
-            // it into characters would take a time that grows with the square of its combining marks.
+            // All lines that matter are ASCII. Other text is a comment, and is not split into characters, which would
+            // take a time that grows with the square of its combining marks.
             guard line.allSatisfy({ $0 < 0x80 }) else {
                 guard !isFirst, type != UInt8(ascii: "m") else { throw Self.malformed("a line is not plain text") }
                 continue
@@ -59,7 +59,7 @@ struct SDPText: Equatable {
                 count += 1
                 guard count <= Self.maximumAttributes else { throw Self.malformed("too many attributes") }
                 let parts = value.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-                // Blanks around a value say nothing, though they should not be there.
+                // Blanks around a value have no meaning, but should not be there.
                 let attribute = Attribute(name: String(parts[0]), value: parts.count > 1 ? trimmed(parts[1]) : "")
                 if media.isEmpty {
                     attributes.append(attribute)
