@@ -162,7 +162,7 @@ private struct ConformanceReport {
     /// Runs the clauses. `hint` says what may be wrong where nothing works at all.
     mutating func run(_ clauses: [ConformanceClause], of name: String, kind: String, hint: String) async {
         guard !clauses.isEmpty else { return }
-        let run = await ConformanceRun(clauses) { report(-e, name, kind) }
+        let run = await ConformanceRun(clauses) { report($0, name, kind) }
         if run.hasFailed { hasFailed = true }
         summarize(run, name, kind, run.notRun > 0 ? hint : nil)
     }
