@@ -1,7 +1,7 @@
 public import TransportValues
 public import WebSocketWire
 
-// For backends that shake hands themselves.
+// For backends that perform the opening handshake themselves.
 
 extension ClientHandshake {
     /// Creates the handshake with an endpoint that has been validated, with a fresh key.
@@ -20,7 +20,7 @@ extension ClientHandshake {
         return objection(to: response).map { Self.error("\($0)", from: endpoint) }
     }
 
-    /// The error that `SignalingTransport.connect(to:)` throws for bytes that are no response.
+    /// Returns the error that `SignalingTransport.connect(to:)` throws for bytes that are not a response.
     public static func error(_ failure: HTTPHeadFailure, from endpoint: SignalingEndpoint) -> TransportError {
         error("\(failure)", from: endpoint)
     }

@@ -1,7 +1,7 @@
 internal import Glibc
 public import TransportValues
 
-/// Threads for work that blocks, which must be neither on a transport loop nor in the pool of Swift's tasks.
+/// Threads for work that blocks, which must run neither on a transport loop nor in the pool of Swift's tasks.
 public enum DetachedThread {
     /// Runs `body` on a thread of its own, which ends with it. Returns false when the system has no thread left: then
     /// `body` is dropped.

@@ -1,10 +1,10 @@
 public import TransportValues
 
 /// One WebSocket connection between the tasks that use it and the driver of its socket: the outcome of the attempt, the
-/// messages that wait in both directions, how it was closed, and who waits for its end.
+/// messages that wait in both directions, the close reason, and the tasks that wait for the end.
 ///
-/// All members may be used from any thread. The driver reports here; what a report means for the tasks that connect,
-/// send, receive and close is decided here, for every backend alike.
+/// All members may be used from any thread. The driver reports its events here. This class decides what they mean for
+/// the tasks that connect, send, receive and close, in the same way for every backend.
 public final class DrivenConnection: Sendable {
     private struct State {
         var closeReason: SignalingClose?
@@ -12,11 +12,11 @@ public final class DrivenConnection: Sendable {
         /// Tasks that wait in `close`.
         var closers: [CheckedContinuation<Void, Never>] = []
         var isClosing = false
-        /// Aborted, or the socket is closed: there is nothing to wait for.
+        /// Whether the connection is aborted or its socket closed, so that there is nothing to wait for.
         var hasEnded = false
     }
 
-    /// Lets the buffers reach the driver that is made after them.
+    /// A reference to the driver for the buffers, which are made before it.
     private final class DriverReference: @unchecked Sendable {
         // SAFETY: set by `attach` before anything that reads it can be called.
         weak var driver: (any SignalingDriver)?
@@ -26,10 +26,10 @@ public final class DrivenConnection: Sendable {
     public let endpoint: SignalingEndpoint
     /// The time by which the opening handshake must be done.
     public let openingDeadline: Timestamp
-    /// Received messages that wait for a task: the driver puts them in with `appendNow`, and stops reading while
-    /// that returns false.
+    /// The received messages that wait for a task. The driver adds them with `appendNow`, and stops reading when that
+    /// returns false.
     public let inbound: MessageBuffer
-    /// Sent messages that wait for the socket: the driver takes them out with `popFirst`.
+    /// The messages that wait to be sent. The driver removes them with `popFirst`.
     public let outbound: MessageBuffer
 
     private let opening = PendingOutcome<Void>()
@@ -47,16 +47,17 @@ public final class DrivenConnection: Sendable {
 
     // MARK: For the driver
 
-    /// The attempt has failed or was given up. A driver that finds it so before it has taken the socket need not begin.
+    /// Whether the attempt has failed or was abandoned. A driver that finds this before it has used the socket need not
+    /// begin.
     public var isAbandoned: Bool {
         if case .failure = opening.outcome { true } else { false }
     }
 
-    /// The server's answer was right: the connection is open.
+    /// The server's answer is valid: the connection is open.
     ///
-    /// Returns false when the attempt was given up meanwhile: `abort` was called, maybe before there was anything to
-    /// end.
-    /// - Parameter localAddress: numeric, without a port: ``TCPConnector/localAddress(of:)``.
+    /// Returns false if the attempt was abandoned meanwhile: `abort` was called, perhaps before there was anything to
+    /// abort.
+    /// - Parameter localAddress: The numeric address without a port: ``TCPConnector/localAddress(of:)``.
     @discardableResult
     public func opened(from localAddress: String?) -> Bool {
         state.withLock { $0.localAddress = localAddress }
@@ -64,25 +65,26 @@ public final class DrivenConnection: Sendable {
         return !isAbandoned
     }
 
-    /// The attempt failed: `connect` throws `error`.
+    /// The attempt has failed: `connect` throws `error`.
     public func failed(_ error: TransportError) {
         opening.settle(.failure(error))
         finish(error, discarding: true)
     }
 
-    /// The connection broke after it was open: receivers get what came before, then `error`; senders get `.closed`.
+    /// The open connection has failed: receivers get the earlier messages, then `error`; senders get `.closed`.
     public func connectionLost(_ error: TransportError) { finish(error, discarding: false) }
 
-    /// The other side closed with a close frame: receivers get what came before, then nil; senders get `.closed`.
+    /// The other side has closed with a close frame: receivers get the earlier messages, then nil; senders get
+    /// `.closed`.
     public func closedByPeer(_ reason: SignalingClose) {
         state.withLock { $0.closeReason = reason }
         finish(nil, discarding: false)
     }
 
-    /// Nothing more can be sent, although what has come is still to be read: senders get `.closed`.
+    /// Nothing more can be sent, although received data must still be read: senders get `.closed`.
     public func sendingFailed() { outbound.finish(MessageBuffer.closed, discarding: true) }
 
-    /// The socket is closed, and the driver does nothing more. All tasks that still wait are woken.
+    /// The socket is closed, and the driver has finished. All waiting tasks are woken.
     public func ended() {
         opening.settle(.failure(MessageBuffer.closed))
         finish(MessageBuffer.closed, discarding: false)
@@ -91,8 +93,8 @@ public final class DrivenConnection: Sendable {
 
     // MARK: For the transport
 
-    /// Ends attempt or connection at once, without a close handshake; tasks that wait in it get `error`, or `.closed`
-    /// when it is nil. A transport that is shut down does it with all its connections.
+    /// Ends the attempt or the connection at once, without a close handshake. Waiting tasks get `error`, or `.closed`
+    /// if it is nil. A transport calls this for all of its connections when it is shut down.
     public func abandon(_ error: TransportError? = nil) {
         let error = error ?? MessageBuffer.closed
         opening.settle(.failure(error))
@@ -107,15 +109,16 @@ public final class DrivenConnection: Sendable {
 
     var localAddress: String? { state.withLock { $0.localAddress } }
 
-    /// Before anything else. The driver is not kept.
+    /// Sets the driver, before anything else. It is not kept.
     func attach(_ driver: any SignalingDriver) { reference.driver = driver }
 
-    /// Returns when the connection is open. Throws why it is not, and `error` when the task is cancelled.
+    /// Returns when the connection is open. Throws the reason if it does not open, and `error` if the task is
+    /// cancelled.
     nonisolated(nonsending) func waitUntilOpen(cancelled error: TransportError) async throws(TransportError) {
         try await opening.value { self.abandon(error) }
     }
 
-    /// Returns when the connection is gone.
+    /// Closes the connection, and returns when it has ended.
     nonisolated(nonsending) func close(_ reason: SignalingClose, deadline: Timestamp) async {
         await withCheckedContinuation { continuation in
             enum Step: Sendable { case ended, waits, first }
@@ -129,7 +132,7 @@ public final class DrivenConnection: Sendable {
             case .ended: continuation.resume()
             case .waits: break
             case .first:
-                // What was accepted still goes out; tasks that wait to send or receive are woken.
+                // Accepted messages are still sent; tasks that wait to send or receive are woken.
                 outbound.finish()
                 inbound.finish(MessageBuffer.closed, discarding: true)
                 reference.driver?.close(reason, deadline: deadline)
@@ -137,13 +140,13 @@ public final class DrivenConnection: Sendable {
         }
     }
 
-    /// Receivers are woken last: by then senders know too.
+    /// Ends both buffers. Receivers are woken last, when senders already get an error.
     private func finish(_ error: TransportError?, discarding: Bool) {
         outbound.finish(error.map(Self.asClosed), discarding: true)
         inbound.finish(error, discarding: discarding)
     }
 
-    /// Senders learn that the connection is closed, whatever the receiver learned.
+    /// Returns the error for senders: the connection is closed, whatever error receivers get.
     private static func asClosed(_ error: TransportError) -> TransportError {
         error.code == .closed || error.code == .cancelled
             ? MessageBuffer.closed : TransportError(.closed, "the connection is closed: \(error.message)", cause: error)

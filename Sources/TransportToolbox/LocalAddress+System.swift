@@ -39,8 +39,8 @@ extension LocalAddress {
         }
     }
 
-    /// Returns why the system gives this process no netlink socket, by which programs learn of addresses and their
-    /// changes. Nil: it does.
+    /// Returns the reason why the system refuses netlink sockets to this process, which report addresses and their
+    /// changes. Nil if it does not refuse them.
     public static func netlinkRefusal() -> String? {
         let descriptor = socket(AF_NETLINK, Int32(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor < 0 else {

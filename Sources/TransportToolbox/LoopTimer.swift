@@ -11,7 +11,7 @@ public final class LoopTimer {
         self.handler = handler
     }
 
-    /// Cancels the timer: its handler does not run any more. Idempotent, also from inside the handler.
+    /// Cancels the timer: its handler no longer runs. Idempotent, also from inside the handler.
     public func cancel() { handler = nil }
 
     /// Whether the handler will still run.

@@ -28,7 +28,7 @@ public final class LoopWatch {
         self.handler = handler
     }
 
-    /// Ends the watch: its handler does not run any more. Idempotent, also from inside the handler.
+    /// Ends the watch: its handler no longer runs. Idempotent, also from inside the handler.
     public func cancel() {
         guard handler != nil else { return }
         handler = nil

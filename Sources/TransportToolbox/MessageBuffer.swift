@@ -245,7 +245,7 @@ public final class MessageBuffer: Sendable {
         state.taken += 1
         state.cost -= Self.cost(message)
         if state.messages.isEmpty {
-            // Gives back what only a burst needed.
+            // Frees the memory that only a burst needed.
             if state.taken > 64 { state.messages = [] }
             state.taken = 0
         }

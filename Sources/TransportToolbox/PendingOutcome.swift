@@ -17,14 +17,14 @@ public final class PendingOutcome<Success: Sendable>: Sendable {
 
     private let state = Locked(State())
 
-    /// Nothing is settled yet.
+    /// Creates a pending outcome.
     public init() {}
 
-    /// The outcome, where there is one.
+    /// The outcome; nil while it is pending.
     public var outcome: Result<Success, TransportError>? { state.withLock { $0.outcome } }
 
-    /// Settles the outcome and wakes the task that waits for it. Returns false when it was settled before: then nothing
-    /// changes, and what the outcome holds is still the caller's.
+    /// Settles the outcome and wakes the waiting task. Returns false if it was settled before: then nothing changes,
+    /// and the caller still owns what `outcome` holds.
     @discardableResult
     public func settle(_ outcome: Result<Success, TransportError>) -> Bool {
         let (isFirst, continuation) = state.withLock { state in
@@ -38,8 +38,8 @@ public final class PendingOutcome<Success: Sendable>: Sendable {
     }
 
     /// Waits for the outcome. At most one task waits, once.
-    /// - Parameter onCancel: called when the task is cancelled, or was before: it settles the outcome, or the task goes
-    ///   on waiting.
+    /// - Parameter onCancel: Called when the task is cancelled, or was before. Unless it settles the outcome, the task
+    ///   continues to wait.
     public nonisolated(nonsending) func value(
         onCancel: @escaping @Sendable () -> Void
     ) async throws(TransportError) -> Success {

@@ -2,8 +2,8 @@ internal import Glibc
 internal import TransportValues
 internal import WebSocketWire
 
-/// Asks a proxy for a connection to an endpoint (RFC 9110 §9.3.6), over a socket that is connected to the proxy and
-/// stays the caller's. Belongs to the loop's thread.
+/// A request to a proxy for a connection to an endpoint (RFC 9110 §9.3.6), over a socket that is connected to the
+/// proxy. The caller keeps ownership of the socket. Belongs to the loop's thread.
 final class ProxyTunnel {
     private let loop: TransportLoop
     private let descriptor: Int32
@@ -25,7 +25,7 @@ final class ProxyTunnel {
 
     func start() {
         let request = Self.request(for: endpoint)
-        // An empty socket buffer takes it at once.
+        // An empty socket buffer accepts it at once.
         guard send(descriptor, request, request.count, Int32(MSG_NOSIGNAL)) == request.count else {
             return finish(closedByServer(String(cString: strerror(errno))))
         }
@@ -69,8 +69,7 @@ final class ProxyTunnel {
             guard (200..<300).contains(answer.status) else {
                 return finish(HTTPRefusal(answer).error(fromProxyFor: endpoint))
             }
-            // Neither a server of TLS nor one of HTTP speaks first: what follows the answer can be nothing that may be
-            // here.
+            // Neither a TLS server nor an HTTP server sends data first, so nothing may follow the answer.
             finish(
                 rest.isEmpty
                     ? nil : TransportError(.handshakeFailed, "\(target) sent data after its answer: is it a proxy?"))

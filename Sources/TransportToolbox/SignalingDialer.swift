@@ -1,31 +1,31 @@
 internal import Glibc
 public import TransportValues
 
-/// Opens the TCP connections that signaling goes over: the same for every backend, which goes on with TLS and the
+/// Opens TCP connections for signaling, in the same way for every backend. The backend continues with TLS and the
 /// opening handshake.
 ///
-/// Resolves the name, tries its addresses side by side (RFC 8305: 250 ms apart, families in turn, the one that worked
-/// last first), and asks the endpoint's proxy, where there is one, for a connection to the endpoint. There is no other
-/// proxy: the environment is not read. May be used from any task, for any number of connections at a time.
+/// Resolves the name and tries its addresses (RFC 8305: 250 ms apart, families in turn, the one that worked last
+/// first). If the endpoint has a proxy, asks it for a connection to the endpoint. No other proxy is used: the
+/// environment is not read. May be used from any task, for any number of connections at a time.
 public final class SignalingDialer: Sendable {
     private struct Place: Hashable {
         var host: String
         var port: UInt16
     }
-    /// Places whose address that worked last is remembered.
+    /// The maximum number of hosts whose last working address is remembered.
     private static let memory = 64
 
     private let loop: TransportLoop
     private let ownsLoop: Bool
     private let lastAddresses = Locked<[Place: String]>([:])
 
-    /// A dialer on the loop of a transport, which shuts it down.
+    /// Creates a dialer on the loop of a transport, which shuts the loop down.
     public init(loop: TransportLoop) {
         self.loop = loop
         ownsLoop = false
     }
 
-    /// A dialer with a thread of its own, until `shutdown()`. Throws `.resourceExhausted` when the system has no
+    /// Creates a dialer with its own thread until `shutdown()`. Throws `.resourceExhausted` when the system has no
     /// descriptor or thread left.
     public init() throws(TransportError) {
         loop = try TransportLoop(name: "dialer")
@@ -33,17 +33,16 @@ public final class SignalingDialer: Sendable {
     }
 
     deinit {
-        // Where nobody called shutdown(): somebody has to wait for the thread, which may even be the one that runs
-        // this.
+        // If shutdown() was not called, the thread must still be awaited, and may be the one that runs this.
         if ownsLoop { Task { [loop] in await loop.shutdown() } }
     }
 
     /// Opens one connection. Returns the socket, which does not block and belongs to the caller.
     ///
-    /// Throws `.nameNotResolved`, `.unreachable`, `.refused` (by nobody who listens, or by the proxy: `status` says
-    /// how), `.handshakeFailed` (what answers is no proxy), `.timedOut` at `deadline`, `.cancelled`,
-    /// `.invalidArgument`, `.resourceExhausted`, and `.closed` after the loop's shutdown. An attempt that is given up
-    /// is closed.
+    /// Throws `.nameNotResolved`, `.unreachable`, `.refused` (nothing listens, or the proxy refuses: `status` is its
+    /// answer), `.handshakeFailed` (the answer is not a proxy's), `.timedOut` at `deadline`, `.cancelled`,
+    /// `.invalidArgument`, `.resourceExhausted`, and `.closed` after the loop's shutdown. An abandoned attempt is
+    /// closed.
     public nonisolated(nonsending) func connect(
         to endpoint: SignalingEndpoint, deadline: Timestamp
     ) async throws(TransportError) -> Int32 {
@@ -66,6 +65,6 @@ public final class SignalingDialer: Sendable {
         return descriptor
     }
 
-    /// Ends what is under way with `.closed`, and the thread where the dialer has one of its own. Idempotent.
+    /// Ends attempts with `.closed`, and the thread if the dialer has its own. Idempotent.
     public func shutdown() async { if ownsLoop { await loop.shutdown() } }
 }

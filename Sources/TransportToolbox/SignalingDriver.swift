@@ -1,14 +1,14 @@
 public import TransportValues
 
-/// Drives the socket of one WebSocket connection: the part of a signaling backend that is its own.
+/// The driver of one WebSocket connection's socket: the part that every signaling backend writes itself.
 ///
-/// The toolbox does the rest. ``SignalingDialer/open(_:deadline:driver:)`` connects the socket and makes the driver,
-/// tasks use a ``WebSocketConnection``, and between the two stands a ``DrivenConnection``: the driver keeps it, tells
-/// it what happens, and moves messages between its buffers and the socket. Drivers never wait, and know of no task.
+/// The toolbox does the rest. ``SignalingDialer/open(_:deadline:driver:)`` connects the socket and makes the driver.
+/// Tasks use a ``WebSocketConnection``. Between the two is a ``DrivenConnection``: the driver keeps it, reports to it,
+/// and moves messages between its buffers and the socket. Drivers never wait, and do not deal with tasks.
 ///
-/// **Isolation.** The methods are called from any thread, and must return at once: they hand the work to the thread
-/// that the driver's state belongs to. `start` comes first, once. The others come in any order, any number of times,
-/// also after the end, where they do nothing.
+/// **Isolation.** The methods are called from any thread, and must return at once: they pass the work to the thread
+/// that the driver's state belongs to. `start` is called first, once. The others are called in any order, any number of
+/// times, also after the end, where they do nothing.
 ///
 /// **The life of a driver.** It reports ``DrivenConnection/opened(from:)`` or ``DrivenConnection/failed(_:)``; then,
 /// when it was opened, ``DrivenConnection/closedByPeer(_:)`` or ``DrivenConnection/connectionLost(_:)`` unless this
@@ -20,17 +20,16 @@ public protocol SignalingDriver: AnyObject, Sendable {
     /// ``DrivenConnection/openingDeadline``.
     func start()
 
-    /// There is something in ``DrivenConnection/outbound``. Called for every message: a driver that has work under way
-    /// for an earlier call needs no more.
+    /// Sends the messages in ``DrivenConnection/outbound``. Called for every message: a driver that is still working on
+    /// an earlier call can ignore it.
     func flush()
 
-    /// There is room in ``DrivenConnection/inbound`` again, after it had none.
+    /// Resumes reading: ``DrivenConnection/inbound`` has room again.
     func resumeReading()
 
-    /// Sends what is left in ``DrivenConnection/outbound``, then a close frame, and waits for the answer until
-    /// `deadline`.
+    /// Sends the rest of ``DrivenConnection/outbound`` and a close frame, and waits for the answer until `deadline`.
     func close(_ reason: SignalingClose, deadline: Timestamp)
 
-    /// Closes the socket without a handshake. A frame that ends a connection and is on its way may have a moment.
+    /// Closes the socket without a handshake. A last frame that is being sent may take a moment.
     func abort()
 }

@@ -2,17 +2,17 @@ public import TransportValues
 internal import WebSocketWire
 
 extension SignalingEndpoint {
-    /// Bytes of a host name, and of the name that a certificate must carry.
+    /// The maximum length of a host name, and of a certificate's name, in bytes.
     public static let maximumHostLength = 255
-    /// Bytes of path and query.
+    /// The maximum length of path and query in bytes.
     public static let maximumPathLength = 8192
-    /// Bytes of all subprotocols together.
+    /// The maximum length of all subprotocols together in bytes.
     public static let maximumSubprotocolsLength = 1024
-    /// Bytes of all headers together, with four for each that the request puts between and behind them.
+    /// The maximum length of all headers together in bytes, with four for the separators of each.
     public static let maximumHeadersLength = 16_384
 
-    /// Refuses what would break out of its place in the request, or is out of all proportion: the same for every
-    /// backend, which calls it before anything is sent.
+    /// Checks that every value can be part of the request and has a sensible length. Every backend calls this before
+    /// anything is sent.
     ///
     /// Throws `.invalidArgument` for a host or certificate name, path, header or subprotocol over its limit, or with
     /// characters that it must not have: names and paths consist of visible ASCII, a path begins with `/`, subprotocols
@@ -41,7 +41,7 @@ extension SignalingEndpoint {
         }
     }
 
-    /// Throws `.invalidArgument` for what cannot be the host of an endpoint or of a proxy.
+    /// Throws `.invalidArgument` if a name cannot be the host of an endpoint or of a proxy.
     static func validate(hostName name: String) throws(TransportError) {
         let isPlain = name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "/") }
         guard !name.isEmpty, name.utf8.count <= maximumHostLength, isPlain else {

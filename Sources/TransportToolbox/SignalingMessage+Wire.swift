@@ -5,7 +5,8 @@ public import WebSocketWire
 // For backends that read and write frames themselves.
 
 extension SignalingMessage {
-    /// Takes the message that the parser has just completed: copied once where it lies in the input, else not at all.
+    /// Creates a message from the one that the parser has just completed. It is copied once if it lies in the input,
+    /// otherwise not at all.
     public init(_ message: FrameParser.Message, in parser: inout FrameParser) {
         let payload: Payload
         if let memory = parser.takeMemory() {
@@ -26,7 +27,7 @@ extension SignalingMessage {
 }
 
 extension SignalingClose {
-    /// The content of a close frame that came.
+    /// Creates a close reason from a received close frame.
     public init(_ reason: CloseReason) { self.init(code: reason.code, reason: reason.reason) }
 
     /// The payload of the close frame: code and reason, which is cut to what such a frame holds; empty for 1005.
@@ -38,7 +39,7 @@ extension MaskingKeys {
     public mutating func next() -> UInt32 {
         next { memory in
             guard getentropy(memory.baseAddress, memory.count) != 0 else { return }
-            // No getrandom(2): the standard library knows other ways.
+            // If getrandom(2) fails, the standard library has other sources.
             var system = SystemRandomNumberGenerator()
             for index in memory.indices { memory[index] = system.next() }
         }

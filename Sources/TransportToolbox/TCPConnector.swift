@@ -4,7 +4,8 @@ public import TransportValues
 /// Connects a TCP socket to the first of several addresses that answers (RFC 8305 §5): each gets a head start of 250 ms
 /// on the next, which begins at once when it fails. Belongs to the loop's thread.
 ///
-/// For transports that go on with it on their loop; ``TransportLoop/connect(to:port:url:deadline:)`` is for all others.
+/// For transports that continue with the socket on their loop. ``TransportLoop/connect(to:port:url:deadline:)`` is for
+/// all others.
 public final class TCPConnector {
     static let headStart = Duration.milliseconds(250)
 
@@ -73,7 +74,7 @@ public final class TCPConnector {
         var on: Int32 = 1
         setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
         let error = address.connect(descriptor)
-        // Connected at once or not: the watch tells.
+        // Connected at once or not: the watch reports it.
         guard error == 0 || error == EINPROGRESS else {
             close(descriptor)
             return note(address, error)
@@ -111,7 +112,7 @@ public final class TCPConnector {
         done?(outcome)
     }
 
-    /// The last failure that says most.
+    /// The most informative failure so far.
     private func failure() -> TransportError {
         let ranks: [Int32] = [ECONNREFUSED, EMFILE, ENFILE, ENOMEM, ENOBUFS]
         let told = failures.last { ranks.contains($0.error) } ?? failures.last ?? ("no address", EADDRNOTAVAIL)
@@ -138,19 +139,18 @@ extension TransportLoop {
     /// Throws `.refused`, `.unreachable`, `.resourceExhausted`, `.timedOut` at `deadline`, `.cancelled` as soon as the
     /// task is cancelled, and `.closed` when the loop is shut down meanwhile or was before. An abandoned attempt is
     /// closed.
-    /// closed.
-    /// - addresses: Numeric. Families alternate, and each address has 250 ms before the next is tried too (RFC 8305).
-    /// - port: 1 to 65,535.
-    /// - url: The URL that errors name.
-    /// - deadline: The time limit; the same as the resolver's.
-    ///   - deadline: when to give up; the same that the resolver was given.
+    /// - Parameters:
+    ///   - addresses: Numeric. Families alternate, and each address has 250 ms before the next is tried too (RFC 8305).
+    ///   - port: 1 to 65,535.
+    ///   - url: The URL that errors name.
+    ///   - deadline: The time limit; the same as the resolver's.
     public nonisolated(nonsending) func connect(
         to addresses: [String], port: UInt16, url: String, deadline: Timestamp
     ) async throws(TransportError) -> Int32 {
         try await connect(to: addresses, port: port, url: url, deadline: deadline, tunnelTo: nil)
     }
 
-    /// As above; with `tunnelTo`, what is connected to is that endpoint's proxy, which is asked for a connection to the
+    /// Connects as above. With `tunnelTo`, connects to that endpoint's proxy, and asks it for a connection to the
     /// endpoint.
     nonisolated(nonsending) func connect(
         to addresses: [String], port: UInt16, url: String, deadline: Timestamp, tunnelTo endpoint: SignalingEndpoint?
@@ -161,8 +161,8 @@ extension TransportLoop {
     }
 }
 
-/// One call of `connect`: what its task and the loop know of it. The first outcome counts.
-// SAFETY: `pending` has a lock of its own, what is under "On the loop" is touched only there.
+/// One call of `connect`, as its task and the loop share it. The first outcome counts.
+// SAFETY: `pending` has its own lock; members under "On the loop" are touched only there.
 private final class TCPAttempt: LoopSource, @unchecked Sendable {
     typealias Outcome = Result<Int32, TransportError>
 
@@ -193,13 +193,13 @@ private final class TCPAttempt: LoopSource, @unchecked Sendable {
     }
 
     func begin() {
-        // What a loop that has ended does not take must not be waited for.
+        // An ended loop does not accept the work, which must not be awaited then.
         if !loop.execute({ self.start() }) { pending.settle(.failure(closed)) }
     }
 
     func cancel() {
         guard pending.settle(.failure(TransportError(.cancelled, "connecting to \(url) was cancelled"))) else { return }
-        // Not taken: then the loop's end has closed it.
+        // Not accepted: then the loop's end has closed it.
         loop.execute { self.clear() }
     }
 
@@ -209,7 +209,7 @@ private final class TCPAttempt: LoopSource, @unchecked Sendable {
 
     private func start() {
         guard pending.outcome == nil else { return }
-        // As a source it hears of the loop's end.
+        // A source is notified of the loop's end.
         loop.attach(self)
         timer = loop.schedule(at: deadline) { [self] in
             end(.failure(TransportError(.timedOut, "\(url) did not answer in time", isRetryable: true)))
@@ -232,7 +232,7 @@ private final class TCPAttempt: LoopSource, @unchecked Sendable {
 
     private func end(_ outcome: Outcome) {
         clear()
-        // Whoever waited was cancelled in the same moment: nobody takes the socket.
+        // The waiting task was cancelled at the same moment: the socket has no owner.
         if !pending.settle(outcome), case .success(let descriptor) = outcome { close(descriptor) }
     }
 

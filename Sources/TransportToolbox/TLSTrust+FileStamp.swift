@@ -2,8 +2,7 @@ internal import Glibc
 public import TransportValues
 
 extension TLSTrust {
-    /// Tells one content of the file of authorities from another: backends that keep what they have read from it
-    /// compare the stamps.
+    /// The version of the file of authorities: backends that cache its content compare the stamps.
     public struct FileStamp: Sendable, Equatable {
         private var device: UInt = 0
         private var node: UInt = 0
@@ -22,7 +21,7 @@ extension TLSTrust {
         }
     }
 
-    /// The stamp of the file as it is now; always the same for the system's authorities. Looks at the file system.
+    /// Returns the stamp of the current file, from the file system. It is always the same for the system's authorities.
     ///
     /// Throws `.tlsFailed` for a file that cannot be read.
     public func fileStamp() throws(TransportError) -> FileStamp {
@@ -36,7 +35,7 @@ extension TLSTrust {
         return FileStamp(status)
     }
 
-    /// The error of a file, or of a system's store, that a TLS library finds no certificate in.
+    /// Returns the error for a file, or a system's store, in which a TLS library finds no certificate.
     public func unusableAuthorities(cause: (any Error)? = nil) -> TransportError {
         TransportError(
             .tlsFailed,

@@ -3,7 +3,7 @@ public import TransportValues
 /// An open WebSocket connection of a backend that has a ``SignalingDriver``. Dropping the last reference aborts it.
 public final class WebSocketConnection: Sendable {
     private let connection: DrivenConnection
-    /// Kept as long as the connection is in use.
+    /// The driver, kept as long as the connection is in use.
     let driver: any SignalingDriver
 
     init(_ connection: DrivenConnection, _ driver: any SignalingDriver) {
@@ -13,7 +13,7 @@ public final class WebSocketConnection: Sendable {
 
     deinit { connection.abandon() }
 
-    /// Hands over one message; see `SignalingConnection`, which this is to rooms.
+    /// Sends one message. See `SignalingConnection`, to which this conforms.
     public nonisolated(nonsending) func send(_ message: SignalingMessage) async throws(TransportError) {
         let size = message.payload.count
         let maximum = connection.endpoint.maximumMessageSize
@@ -23,19 +23,19 @@ public final class WebSocketConnection: Sendable {
         try await connection.outbound.append(message)
     }
 
-    /// The next message; nil when the other side closed with a close handshake.
+    /// Returns the next message, or nil when the other side has closed with a close handshake.
     public nonisolated(nonsending) func receive() async throws(TransportError) -> SignalingMessage? {
         try await connection.inbound.next()
     }
 
-    /// How the other side closed, once `receive()` has returned nil.
+    /// The other side's close code and reason, once `receive()` has returned nil.
     public var closeReason: SignalingClose? { connection.closeReason }
 
-    /// The address of this machine that the connection leaves from.
+    /// The local address of the connection.
     public var localAddress: String? { connection.localAddress }
 
-    /// Sends what was accepted, closes with a close handshake, and returns when it is done or `deadline` (from now) has
-    /// passed.
+    /// Sends the accepted messages, closes with a close handshake, and returns when that is done or `deadline` (from
+    /// now) has passed.
     public nonisolated(nonsending) func close(_ reason: SignalingClose, within deadline: Duration) async {
         await connection.close(reason, deadline: .now() + deadline)
     }
@@ -45,18 +45,17 @@ public final class WebSocketConnection: Sendable {
 }
 
 extension SignalingDialer {
-    /// Opens one WebSocket connection over a backend's driver: all that `SignalingTransport.connect(to:)` has to do in
-    /// most backends.
+    /// Opens one WebSocket connection with a backend's driver. In most backends, `SignalingTransport.connect(to:)` does
+    /// nothing else.
     ///
     /// Checks the endpoint (``SignalingEndpoint/validate()``), connects the socket (``connect(to:deadline:)``), starts
-    /// the driver, and waits for what it reports. An attempt that is given up is aborted.
+    /// the driver, and waits for its report. An abandoned attempt is aborted.
     ///
-    /// Throws what these throw, what the driver reports, and `.cancelled` as soon as the task is.
+    /// Throws the errors of these, those that the driver reports, and `.cancelled` as soon as the task is cancelled.
     /// - Parameters:
-    ///   - endpoint: what it asks for and the backend cannot do must have been refused.
-    ///   - deadline: for everything: now and ``SignalingEndpoint/connectTimeout``, before anything else was waited for.
-    ///   - makeDriver: makes the driver of a connected socket, which does not block and belongs to the driver from then
-    ///     on.
+    ///   - endpoint: The server. The backend must have refused demands that it does not support.
+    ///   - deadline: The time limit for everything: ``SignalingEndpoint/connectTimeout`` after the call of `connect`.
+    ///   - makeDriver: Makes the driver of a connected non-blocking socket, of which it takes ownership.
     public nonisolated(nonsending) func open(
         _ endpoint: SignalingEndpoint, deadline: Timestamp,
         driver makeDriver: (_ connection: DrivenConnection, _ socket: Int32) -> any SignalingDriver
