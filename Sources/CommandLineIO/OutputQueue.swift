@@ -2,7 +2,7 @@ internal import CLinux
 internal import Glibc
 internal import TransportPluginAPI
 
-/// A bounded queue in front of a descriptor, written by a thread of its own, so that a slow reader blocks nobody else.
+/// A bounded queue in front of a descriptor, written by its own thread, so that a slow reader blocks nothing else.
 ///
 /// `append` accepts everything. Over the limit `isFull` is true, and the producers of text should be held back.
 package final class OutputQueue: Sendable {
@@ -31,7 +31,7 @@ package final class OutputQueue: Sendable {
 
     /// - Parameters:
     ///   - limit: Bytes at which the queue is full. It is open again at half of that.
-    ///   - onPressureChange: Called on any thread when the queue has become full or open again; look at `isFull`.
+    ///   - onPressureChange: Called on any thread when the queue has become full or open again: see `isFull`.
     ///   - onReaderGone: Called once, on the queue's thread, when nobody reads any more, even while nothing is written.
     package init(
         descriptor: Int32, limit: Int = 1 << 20, onPressureChange: @escaping @Sendable () -> Void = {},
@@ -81,7 +81,7 @@ package final class OutputQueue: Sendable {
         }
     }
 
-    /// Holds nobody back from now on: the program is ending, and the rest of its output is bounded.
+    /// Reports the queue as open from now on: the program is ending, and the rest of its output is bounded.
     package func stopHoldingBack() { open { $0.isHoldingBack = false } }
 
     /// Returns when everything is written, the reader is gone, or `deadline` has passed. Nothing can be appended
@@ -141,7 +141,7 @@ package final class OutputQueue: Sendable {
                 return nil
             }, queue.toOpaque())
         if result != 0 {
-            // A system that cannot start a thread cannot serve a reader either.
+            // A system that cannot start a thread cannot run a reader either.
             queue.release()
             end(isReaderGone: true)
         }

@@ -5,20 +5,19 @@ package import TransportPluginAPI
 /// Watches this machine's network and sleep from a transport loop: reports changed addresses, carriers and default
 /// routes, and when the machine has slept.
 ///
-/// A message from the kernel (rtnetlink) only means that it is time to look. A change is a difference between two
-/// looks. Machines on which these messages do not arrive (some containers) are looked at periodically, by the same
-/// code.
+/// A message from the kernel (rtnetlink) only triggers a check. A change is a difference between two checks. On
+/// machines on which these messages do not arrive (some containers), the same code checks periodically.
 ///
 /// A sleep shows in the difference between CLOCK_BOOTTIME, which continues during it, and CLOCK_MONOTONIC, which stops.
-/// A timer on the wall clock that the kernel cancels when that clock jumps (`TFD_TIMER_CANCEL_ON_SET`; a resume does
-/// this) triggers a look. Every other look checks for a sleep too.
+/// A timer on the wall clock, which the kernel cancels when that clock jumps (`TFD_TIMER_CANCEL_ON_SET`), for instance
+/// after a resume, triggers a check. Every other check looks for a sleep, too.
 ///
 /// **Isolation.** The loop's own thread, except for `init`.
 // SAFETY of `@unchecked Sendable`: touched only on the loop.
 package final class NetworkMonitor: @unchecked Sendable {
-    /// The time from the kernel's first message to the look, since changes come in groups.
+    /// The time from the kernel's first message to the check, since changes arrive in groups.
     private static let settleTime: Duration = .milliseconds(20)
-    /// The time between periodic looks, with the kernel's messages (`watched`) and without (`blind`).
+    /// The time between periodic checks, with the kernel's messages (`watched`) and without (`blind`).
     private let interval: (watched: Duration, blind: Duration)
 
     private let loop: TransportLoop
@@ -33,7 +32,7 @@ package final class NetworkMonitor: @unchecked Sendable {
     private var isSettling = false
     private var jumps: (descriptor: Int32, watch: LoopWatch?) = (-1, nil)
     private var lastSlept = Duration.zero
-    /// Shorter differences are no sleep: the two clocks are not read at the same moment.
+    /// Shorter differences do not count as sleep: the two clocks are not read at the same moment.
     private static let shortestSleep: Duration = .milliseconds(100)
 
     /// - Parameters:
@@ -60,8 +59,8 @@ package final class NetworkMonitor: @unchecked Sendable {
         if jumps.descriptor >= 0 { close(jumps.descriptor) }
     }
 
-    /// Returns by how much CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC. Reads again when this thread was held up between
-    /// the two.
+    /// Returns by how much CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC. Reads both again if this thread was delayed in
+    /// between.
     package static func sleptUntilNow() -> Duration {
         var least = Duration.seconds(Int64.max)
         for _ in 0..<5 {
@@ -72,7 +71,7 @@ package final class NetworkMonitor: @unchecked Sendable {
         return least
     }
 
-    /// Whether the kernel reports changes. Otherwise periodic looks are all there is.
+    /// Whether the kernel reports changes. Otherwise there are only periodic checks.
     package var hasMessages: Bool { watch != nil }
 
     package func start() {
@@ -101,7 +100,7 @@ package final class NetworkMonitor: @unchecked Sendable {
         jumps = (-1, nil)
     }
 
-    /// Whether the kernel reports a resume. Otherwise periodic looks are all there is.
+    /// Whether the kernel reports a resume. Otherwise there are only periodic checks.
     package var hasClockMessages: Bool { jumps.watch != nil }
 
     private func watchClock() {

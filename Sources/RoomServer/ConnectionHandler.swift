@@ -5,7 +5,7 @@ internal import RoomServerCore
 internal import TransportPluginAPI
 internal import WebSocketWire
 
-/// One socket of the server: an HTTP request, and where that asks for it, a WebSocket connection.
+/// One socket of the server: an HTTP request and, if that asks for it, a WebSocket connection.
 ///
 /// Can transition: request → open (upgrade) → closing (a close frame was sent) → done; request → closing (answered) →
 /// done; any → done (the socket has ended).
@@ -17,9 +17,9 @@ final class ConnectionHandler: ChannelInboundHandler {
         /// The head of the request is awaited.
         case request
         case open(ConnectionID)
-        /// A close frame was sent; the other side's is awaited, for a while.
+        /// A close frame was sent; the other side's is awaited, within a time limit.
         case closing
-        /// Nothing that comes is read any more; the other side is to close, within a while.
+        /// Input is ignored; the other side must close, within a time limit.
         case ending
         case done
     }
@@ -29,9 +29,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     private var head = HTTPHeadBuffer<RequestHead>()
     private var parser = ConnectionHandler.parser(maximumMessageSize: Limits.clientMessageBytes)
     private var outgoing = Outgoing()
-    /// Memory that this connection takes with what it has not sent, and what has not come whole, as the loop knows it.
+    /// The memory of unsent output and incomplete input, as reported to the loop.
     private(set) var memory = 0
-    /// Of a connection that has been told to end, so much is still taken before it is closed in the middle of it.
+    /// The number of bytes that are still accepted after the server has closed; over it, the socket is closed at once.
     private var bytesLeft = 1 << 20
     private var framesLeft = 1000
     private var context: ChannelHandlerContext?
@@ -39,7 +39,8 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     init(loop: ServerLoop) { self.loop = loop }
 
-    /// Some libraries end a message with an empty frame, or begin it with one; nobody needs many of them.
+    /// The maximum number of empty fragments. Some libraries end a message with an empty frame, or begin it with one;
+    /// none needs many.
     private static func parser(maximumMessageSize: Int) -> FrameParser {
         FrameParser(framesFrom: .client, maximumMessageSize: maximumMessageSize, maximumEmptyFragments: 8)
     }
@@ -113,7 +114,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         reportMemory()
     }
 
-    /// Takes up to the end of the head from `bytes`.
+    /// Reads the head of the request from `bytes`, up to its end.
     private func readRequest(_ bytes: inout UnsafeRawBufferPointer) {
         let request: RequestHead?
         do throws(HTTPHeadFailure) { request = try head.take(&bytes) } catch {
@@ -142,7 +143,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         end()
     }
 
-    /// Takes frames from `bytes`. Every one is charged to the sender's limit; over it, no further ones are looked at.
+    /// Reads frames from `bytes`. Each is charged to the sender's limit; over it, no further ones are read.
     private func readFrames(_ id: ConnectionID, _ bytes: inout UnsafeRawBufferPointer) {
         do throws(FrameViolation) {
             while case .open = state, let event = try parser.next(&bytes) { handle(event, id) }
@@ -166,7 +167,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         }
     }
 
-    /// Takes frames from `bytes`, and closes with the other side's close frame.
+    /// Reads frames from `bytes`, and closes after the other side's close frame.
     private func readUntilClose(_ bytes: inout UnsafeRawBufferPointer) {
         let before = bytes.count
         var isOver = false
@@ -180,7 +181,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         if isOver || bytesLeft < 0 { abort() }
     }
 
-    /// The other side has broken a rule: it is told which, and nothing more is read.
+    /// Closes because the other side has broken a rule, with a close frame that names it. Nothing more is read.
     private func fail(_ id: ConnectionID, _ code: CloseCode, _ reason: String) {
         loop.logger.debug(
             "failed", metadata: ["connection": "\(id)", "code": "\(code.rawValue)", "reason": "\(reason)"])
@@ -193,8 +194,8 @@ final class ConnectionHandler: ChannelInboundHandler {
         loop.disconnected(id)
     }
 
-    /// Flushes, says that nothing more will come, and waits for the other side to close: closing at once could take
-    /// back what it has not read yet.
+    /// Flushes, closes the sending direction, and waits for the other side to close: closing at once could drop data
+    /// that it has not read yet.
     private func end() {
         state = .ending
         head = HTTPHeadBuffer()
@@ -219,7 +220,7 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     func flush() { flush(force: false) }
 
-    /// Hands over what waits, as one write. What comes while it is under way waits for its end.
+    /// Writes everything that waits, as one write. Later output waits for its end.
     private func flush(force: Bool) {
         guard let context, let bytes = outgoing.take(force: force) else { return }
         let count = bytes.readableBytes
@@ -231,7 +232,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         }
     }
 
-    /// Tells the loop how much memory this connection takes.
+    /// Reports to the loop how much memory this connection takes.
     private func reportMemory() {
         let now = head.heldBytes + parser.heldBytes + outgoing.memory
         let change = now - memory
@@ -239,7 +240,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         if change != 0 { loop.memoryChanged(by: change) }
     }
 
-    /// Ends a connection that takes more than it may.
+    /// Ends a connection that exceeds a limit of memory.
     func abortOverflow(_ reason: String) {
         loop.metrics.overflowed()
         if case .open(let id) = state {
@@ -250,7 +251,7 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     // MARK: Closing from this side
 
-    /// Closes with a close handshake, behind what was written.
+    /// Closes with a close handshake, after everything that was written.
     func close(_ code: CloseCode) {
         guard case .open = state else { return }
         outgoing.append(close: CloseReason(code: code.rawValue))
@@ -259,7 +260,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         setDeadline(loop.limits.closeTimeout)
     }
 
-    /// Closes where there is no connection that the machine knows of.
+    /// Closes the socket if it has no connection of the machine yet.
     func closeIfIdle() {
         if case .request = state { abort() }
     }

@@ -17,7 +17,7 @@ struct HTTPResponse: Equatable {
         return Array((text + "\r\n" + body).utf8)
     }
 
-    /// With the time of the answer in it (RFC 9110 §6.6.1). `time`: seconds since 1970.
+    /// Returns the response with a `Date` (RFC 9110 §6.6.1), in seconds since 1970.
     func adding(date time: Int) -> HTTPResponse {
         var response = self
         response.headers.append(("Date", HTTPDate.text(time)))

@@ -6,13 +6,14 @@ struct ServerStatus {
     var rooms: Int
     var participants: Int
     var connections: Int
-    /// Not nil: no further connection is taken now.
+    /// The time to return, if no further connection is accepted now.
     var retryAfter: RetryWindow?
     var origins = AllowedOrigins.every
 }
 
 extension HTTPResponse {
-    /// `GET /health`, the opening handshake of WebSocket on any path (RFC 6455 §4.2), or why not.
+    /// Creates the answer to a request: to `GET /health`, to the opening handshake of WebSocket on any path (RFC 6455
+    /// §4.2), or a refusal.
     init(to request: RequestHead, _ server: ServerStatus) {
         let isUpgrade = ServerHandshake.isWanted(by: request)
         guard request.method == "GET" || (request.method == "HEAD" && !isUpgrade) else {

@@ -1,8 +1,8 @@
 package import TransportPluginAPI
 
 extension RoomServerConfiguration.ICE {
-    /// Says why a URL with one of these schemes cannot be handed out to clients; nil where it can. Browsers are among
-    /// them, which refuse a whole list for one bad entry.
+    /// Returns the reason why a URL with one of these schemes cannot be sent to clients, or nil. Browsers refuse a
+    /// whole list because of one bad entry.
     package static func fault(of text: String, _ schemes: [ICEServerURL.Scheme]) -> String? {
         do throws(TransportError) {
             let url = try ICEServerURL(text)

@@ -21,14 +21,14 @@ enum StateDirectory {
         return String(cString: directory)
     }
 
-    /// Makes the folder and those above it where they are missing, for their owner only.
+    /// Makes the folder and those above it if they are missing, for their owner only.
     static func make(_ path: String) throws(RoomServerError) {
         var made = ""
         for component in path.split(separator: "/") {
             made += "/" + component
             guard mkdir(made, 0o700) != 0 else { continue }
             let error = errno
-            // Read-only file systems and folders of others are fine as long as what is needed is there.
+            // Read-only file systems and folders of others are fine if the folder exists.
             var status = stat()
             if stat(made, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { continue }
             throw RoomServerError(message: "cannot make the folder \(made): \(String(cString: strerror(error)))")
@@ -37,8 +37,8 @@ enum StateDirectory {
 }
 
 extension RoomServerConfiguration.SessionKey {
-    /// The key that is kept in the state directory of this environment; it is made where there is none.
-    /// Throws where it cannot be kept. Blocks for as long as the file system does.
+    /// Returns the key in the state directory of this environment. Makes a key if there is none. Throws if it cannot be
+    /// kept. Blocks for as long as the file system does.
     package static func persistent(
         in environment: [String: String], _ logger: Logger
     ) throws(RoomServerError) -> RoomServerConfiguration.SessionKey {

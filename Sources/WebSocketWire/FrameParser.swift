@@ -1,17 +1,17 @@
-/// Turns the bytes of one side of a connection into whole WebSocket messages and control frames (RFC 6455 §5).
+/// Parses the bytes of one side of a connection into whole WebSocket messages and control frames (RFC 6455 §5).
 ///
-/// Checks all that the receiver has to: reserved bits and opcodes, masking, lengths, fragmentation, UTF-8 as it comes,
-/// close codes. No extension is spoken.
+/// Performs all checks of a receiver: reserved bits and opcodes, masking, lengths, fragmentation, UTF-8 as it arrives,
+/// close codes. Extensions are not supported.
 ///
-/// A message that lies whole in the input stays there until it is copied to its place. Of one that comes in pieces no
-/// more is held than has come of it, and never more than the maximum. After a violation or a close frame the input is
-/// passed over.
+/// A message that lies whole in the input stays there until it is copied. For a message that arrives in pieces, the
+/// parser holds only what has arrived, and never more than the maximum. After a violation or a close frame, input is
+/// ignored.
 public struct FrameParser: ~Copyable {
     /// The side whose frames are read.
     public enum Sender: Sendable {
-        /// Its frames are masked. No memory is taken for what it has announced and not sent.
+        /// A client: its frames are masked. No memory is allocated for bytes that it has announced but not sent.
         case client
-        /// Its frames are not masked. It gets up to 64 KiB in advance.
+        /// A server: its frames are not masked. Up to 64 KiB are allocated in advance.
         case server
     }
 
@@ -45,7 +45,7 @@ public struct FrameParser: ~Copyable {
         }
     }
 
-    /// A thing that the bytes have completed.
+    /// An event that the bytes have completed.
     public enum Event {
         /// A whole message.
         case message(Message)
@@ -78,12 +78,12 @@ public struct FrameParser: ~Copyable {
     private let maximumMessageSize: Int
     private let maximumEmptyFragments: Int
     private var state = State.header
-    /// The bytes of a header that has come in part.
+    /// The bytes of an incomplete header.
     private var header = PartialHeader()
-    /// The kind of the fragmented message that is under way.
+    /// The kind of the fragmented message in progress.
     private var messageOpcode: Opcode?
     private var assembly = MessageAssembly()
-    /// The assembly is a message that has been handed out.
+    /// Whether the assembly is a message that was returned already.
     private var isHandedOut = false
     private var validator = UTF8Validator()
     /// Frames of the message that have added nothing to it.
@@ -101,10 +101,11 @@ public struct FrameParser: ~Copyable {
         self.maximumEmptyFragments = maximumEmptyFragments
     }
 
-    /// The memory that is held for a message or control frame that has come in part.
+    /// The memory of an incomplete message or control frame.
     public var heldBytes: Int { assembly.capacity + control.capacity }
 
-    /// Takes bytes from the front of `input` up to the end of the next event, or all of them; then it returns nil.
+    /// Removes bytes from the front of `input` up to the end of the next event. Returns nil when there is no event in
+    /// the input, and removes all of it.
     public mutating func next(_ input: inout UnsafeRawBufferPointer) throws(FrameViolation) -> Event? {
         if isHandedOut {
             assembly.removeAll()
@@ -140,8 +141,8 @@ public struct FrameParser: ~Copyable {
         }
     }
 
-    /// Hands over the memory of the message that `next` has just returned, when it was put together there: it is the
-    /// caller's from then on, who frees it with free(3). Nil when the message is empty or lies in the input.
+    /// Returns the memory of the message that `next` has just returned, if the parser has reassembled it. The caller
+    /// takes ownership, and frees it with free(3). Nil if the message is empty or lies in the input.
     public mutating func takeMemory() -> UnsafeRawBufferPointer? {
         guard isHandedOut else { return nil }
         isHandedOut = false
@@ -178,7 +179,7 @@ public struct FrameParser: ~Copyable {
         return nil
     }
 
-    /// Everything is checked as soon as the bytes that tell it are there.
+    /// Parses a header. Every value is checked as soon as its bytes have arrived.
     @inline(__always)
     private func parseHeader(_ bytes: UnsafeRawBufferPointer) throws(FrameViolation) -> (Frame?, length: Int) {
         let first = bytes[0]

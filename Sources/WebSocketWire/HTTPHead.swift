@@ -43,7 +43,7 @@ public struct HTTPHeadBuffer<Head: HTTPHead>: Sendable {
     /// - Parameter limit: bytes of the head, its end included.
     public init(limit: Int = usualLimit) { self.limit = limit }
 
-    /// The memory that is held for a head that has come in part.
+    /// The memory of an incomplete head.
     public var heldBytes: Int { bytes.capacity }
 
     /// Takes the bytes that belong to the head from the front of `input`; the rest is what follows it. Returns nil
