@@ -370,5 +370,5 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
         if isClosed { throw TransportError(.closed, "the connection is closed") }
     }
 
-    private func invalidState(_ what: String) -> TransportError { TransportError(.invalidState, what) }
+    private func invalidState(_ reason: String) -> TransportError { TransportError(.invalidState, reason) }
 }

@@ -142,8 +142,8 @@ extension Judgement {
         let text = "this machine's clock is \(span(abs(ahead))) \(ahead > 0 ? "ahead of" : "behind") the server's"
         let cure = "correct the clock that is wrong, and synchronise both (timedatectl set-ntp true)"
         if let certificate, certificate.isValid(at: here - ahead), !certificate.isValid(at: here) {
-            let what = here > certificate.until ? "has expired" : "is not yet valid"
-            return Finding("clock", .problem, "\(text): by it, the server's certificate \(what)", cure: cure)
+            let state = here > certificate.until ? "has expired" : "is not yet valid"
+            return Finding("clock", .problem, "\(text): by it, the server's certificate \(state)", cure: cure)
         }
         switch distance {
         case ...30:

@@ -24,14 +24,14 @@ package enum Judgement {
         let offered = LocalAddress.ranked(all, preferring: preferred)
         let sandbox = netlinkRefusal.map {
             (
-                what: "the system refuses netlink sockets (\($0)), as a sandbox without AF_NETLINK does",
+                problem: "the system refuses netlink sockets (\($0)), as a sandbox without AF_NETLINK does",
                 cure: "allow them: RestrictAddressFamilies=AF_NETLINK AF_INET AF_INET6 AF_UNIX in the service's unit"
             )
         }
         guard !offered.isEmpty else {
             return Finding(
                 "interfaces", .problem,
-                "this machine has no network address to offer to peers" + (sandbox.map { ": \($0.what)" } ?? ""),
+                "this machine has no network address to offer to peers" + (sandbox.map { ": \($0.problem)" } ?? ""),
                 cure: sandbox?.cure ?? "bring a network interface up and give it an address (ip address; dhclient)")
         }
         let shown = 16
@@ -43,7 +43,7 @@ package enum Judgement {
         if let sandbox {
             return Finding(
                 "interfaces", .warning,
-                "\(list); \(sandbox.what): changes of the network are noticed some seconds late, and an address may "
+                "\(list); \(sandbox.problem): changes of the network are noticed some seconds late, and an address may "
                     + "be missing",
                 cure: sandbox.cure)
         }

@@ -166,7 +166,7 @@ package enum SecretFile {
         close(descriptor)
     }
 
-    private static func failure(_ what: String, _ path: String) -> RoomServerError {
-        RoomServerError(message: "Cannot \(what) the file \(path): \(String(cString: strerror(errno))).")
+    private static func failure(_ operation: String, _ path: String) -> RoomServerError {
+        RoomServerError(message: "Cannot \(operation) the file \(path): \(String(cString: strerror(errno))).")
     }
 }

@@ -55,9 +55,9 @@ extension ProtocolError {
             isRetryable: false, isFatal: false, sequence: sequence)
     }
 
-    static func tooManyRequests(_ what: String, _ window: RetryWindow) -> ProtocolError {
+    static func tooManyRequests(_ message: String, _ window: RetryWindow) -> ProtocolError {
         ProtocolError(
-            code: .tooManyRequests, message: what, isRetryable: true, isFatal: true, retryAfter: window)
+            code: .tooManyRequests, message: message, isRetryable: true, isFatal: true, retryAfter: window)
     }
 
     static func shuttingDown(_ window: RetryWindow) -> ProtocolError {

@@ -101,9 +101,9 @@ package struct BaselineComparison: Sendable, Equatable {
     private static func differences(_ baseline: BenchmarkReport, _ current: BenchmarkReport) -> [String] {
         let (before, after) = (baseline.machine, current.machine)
         var differences: [String] = []
-        func compare(_ what: String, _ old: String?, _ new: String?) {
+        func compare(_ property: String, _ old: String?, _ new: String?) {
             if let old, let new, old != new {
-                differences.append("the baseline is from \(what) \(old), this run from \(new)")
+                differences.append("the baseline is from \(property) \(old), this run from \(new)")
             }
         }
         compare("a machine whose number of cores is", "\(before.cores)", "\(after.cores)")

@@ -89,8 +89,8 @@ extension LatencyHistogram: Codable {
 
     package init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: Key.self)
-        func refuse(_ key: Key, _ what: String) -> DecodingError {
-            .dataCorruptedError(forKey: key, in: container, debugDescription: what)
+        func refuse(_ key: Key, _ reason: String) -> DecodingError {
+            .dataCorruptedError(forKey: key, in: container, debugDescription: reason)
         }
         guard try container.decode(Int.self, forKey: .precisionBits) == Self.precisionBits else {
             throw refuse(.precisionBits, "only histograms with \(Self.precisionBits) bits of precision can be read")

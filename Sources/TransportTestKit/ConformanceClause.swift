@@ -85,17 +85,17 @@ func expect(_ condition: Bool, _ message: @autoclosure () -> String) throws {
 /// Runs `body`, which must throw a `TransportError` with one of `codes` within `limit`, and returns the error.
 @discardableResult
 func expectError(
-    _ codes: TransportError.Code..., from what: String, within limit: Duration = .seconds(30),
+    _ codes: TransportError.Code..., from operation: String, within limit: Duration = .seconds(30),
     _ body: @escaping @Sendable () async throws -> some Sendable
 ) async throws -> TransportError {
     let result: any Sendable
-    do { result = try await within(limit, "\(what), which must throw \(codes),", body) } catch let error
+    do { result = try await within(limit, "\(operation), which must throw \(codes),", body) } catch let error
         as TransportError
     {
-        try expect(codes.contains(error.code), "\(what) must throw \(codes), but threw \(error)")
+        try expect(codes.contains(error.code), "\(operation) must throw \(codes), but threw \(error)")
         return error
     }
-    throw ConformanceFailure("\(what) must throw \(codes), but returned \(description(of: result))")
+    throw ConformanceFailure("\(operation) must throw \(codes), but returned \(description(of: result))")
 }
 
 /// Describes a result in a sentence, without the bytes of a message.
@@ -120,7 +120,7 @@ func shutDown(_ transport: some SignalingTransport) async throws {
 /// Runs `body`, and fails when it has not returned after `limit`. A body that ignores cancellation is left running, so
 /// that a transport that hangs cannot hang the suite.
 func within<Result: Sendable>(
-    _ limit: Duration, _ what: String, _ body: @escaping @Sendable () async throws -> Result
+    _ limit: Duration, _ operation: String, _ body: @escaping @Sendable () async throws -> Result
 ) async throws -> Result {
     let outcome = PendingOutcome<Swift.Result<Result, any Error>>()
     let work = Task {
@@ -132,7 +132,7 @@ func within<Result: Sendable>(
     }
     let timer = Task {
         try await Task.sleep(for: limit)
-        outcome.settle(.success(.failure(ConformanceFailure("\(what) did not finish within \(limit)"))))
+        outcome.settle(.success(.failure(ConformanceFailure("\(operation) did not finish within \(limit)"))))
     }
     defer {
         work.cancel()
@@ -143,11 +143,11 @@ func within<Result: Sendable>(
 
 /// Waits until `condition` holds, polling it, and fails after `limit`.
 func eventually(
-    within limit: Duration = .seconds(10), _ what: String, _ condition: @Sendable () async throws -> Bool
+    within limit: Duration = .seconds(10), _ operation: String, _ condition: @Sendable () async throws -> Bool
 ) async throws {
     let deadline = Timestamp.now() + limit
     while try await !condition() {
-        try expect(Timestamp.now() < deadline, "\(what) did not come true within \(limit)")
+        try expect(Timestamp.now() < deadline, "\(operation) did not come true within \(limit)")
         try await Task.sleep(for: .milliseconds(5))
     }
 }

@@ -105,10 +105,10 @@ extension PeerConformance {
                             $0.reliability = kind.1
                         }
                         let remote = try await pair.answerer.remoteChannel(label)
-                        let told = pair.answerer.log.now.opened.first { $0.id == remote }?.parameters
+                        let announced = pair.answerer.log.now.opened.first { $0.id == remote }?.parameters
                         try expect(
-                            told?.isOrdered == kind.ordered && told?.reliability == kind.1,
-                            "a channel with \(kind) was announced as \(String(describing: told))")
+                            announced?.isOrdered == kind.ordered && announced?.reliability == kind.1,
+                            "a channel with \(kind) was announced as \(String(describing: announced))")
                         try await pair.offerer.send(Payload(label), on: channel)
                         try await eventually("the message on \(label)") {
                             pair.answerer.log.now.messages.last?.payload == Payload(label)

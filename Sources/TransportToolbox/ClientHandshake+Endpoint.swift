@@ -25,7 +25,7 @@ extension ClientHandshake {
         error("\(failure)", from: endpoint)
     }
 
-    private static func error(_ what: String, from endpoint: SignalingEndpoint) -> TransportError {
-        TransportError(.handshakeFailed, "\(endpoint.url) did not answer as a WebSocket server: \(what)")
+    private static func error(_ reason: String, from endpoint: SignalingEndpoint) -> TransportError {
+        TransportError(.handshakeFailed, "\(endpoint.url) did not answer as a WebSocket server: \(reason)")
     }
 }

@@ -39,14 +39,14 @@ public struct HTTPRefusal: Sendable, Hashable {
     /// Returns the error of `SignalingTransport.connect(to:)` for this answer of the endpoint's proxy to CONNECT.
     public func error(fromProxyFor endpoint: SignalingEndpoint) -> TransportError {
         let proxy = endpoint.proxy.map { "the proxy \($0)" } ?? "the proxy"
-        let what =
+        let explanation =
             switch status {
             case 407: "it requires a user name and a password: write http://user:password@host:port/ for it"
             case 403, 405: "it does not allow connections to this host and port"
             case 502, 503, 504: "it could not reach the server"
             default: Self.meaning(of: status)
             }
-        return error("\(proxy) answered \(status) to the request for \(endpoint.url): \(what)")
+        return error("\(proxy) answered \(status) to the request for \(endpoint.url): \(explanation)")
     }
 
     private func error(_ message: String) -> TransportError {

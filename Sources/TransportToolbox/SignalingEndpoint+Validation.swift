@@ -49,7 +49,7 @@ extension SignalingEndpoint {
         }
     }
 
-    private static func refusal(_ what: String) -> TransportError {
-        TransportError(.invalidArgument, "\(what); nothing was sent")
+    private static func refusal(_ reason: String) -> TransportError {
+        TransportError(.invalidArgument, "\(reason); nothing was sent")
     }
 }

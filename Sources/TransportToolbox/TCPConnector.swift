@@ -115,17 +115,17 @@ public final class TCPConnector {
     /// The most informative failure so far.
     private func failure() -> TransportError {
         let ranks: [Int32] = [ECONNREFUSED, EMFILE, ENFILE, ENOMEM, ENOBUFS]
-        let told = failures.last { ranks.contains($0.error) } ?? failures.last ?? ("no address", EADDRNOTAVAIL)
-        let target = "\(url) (\(told.address))"
-        switch told.error {
+        let reported = failures.last { ranks.contains($0.error) } ?? failures.last ?? ("no address", EADDRNOTAVAIL)
+        let target = "\(url) (\(reported.address))"
+        switch reported.error {
         case ECONNREFUSED:
             return TransportError(.refused, "nothing listens at \(target): is the server running?", isRetryable: true)
         case EMFILE, ENFILE, ENOMEM, ENOBUFS:
             return TransportError(
-                .resourceExhausted, "no socket for \(target): \(systemText(told.error))", isRetryable: true)
+                .resourceExhausted, "no socket for \(target): \(systemText(reported.error))", isRetryable: true)
         default:
             return TransportError(
-                .unreachable, "\(target) could not be reached: \(systemText(told.error))", isRetryable: true)
+                .unreachable, "\(target) could not be reached: \(systemText(reported.error))", isRetryable: true)
         }
     }
 }

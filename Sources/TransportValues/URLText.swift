@@ -118,10 +118,10 @@ extension SignalingEndpoint {
     }
 
     static func parse(_ url: String) throws(TransportError) -> SignalingEndpoint {
-        func invalid(_ what: String) -> TransportError {
+        func invalid(_ reason: String) -> TransportError {
             TransportError(
                 .invalidArgument,
-                "'\(redacted(url))' is not a WebSocket URL: \(what); write ws://host:port/ or wss://host:port/")
+                "'\(redacted(url))' is not a WebSocket URL: \(reason); write ws://host:port/ or wss://host:port/")
         }
         do throws(URLText.Malformed) {
             let parts = try URLText(url)

@@ -61,28 +61,31 @@ struct Settings {
     func integer(
         _ key: String, _ range: ClosedRange<Int>, flag: String = "", _ given: Int? = nil
     ) throws -> Int? {
-        let what = "a whole number from \(range.lowerBound) to \(range.upperBound)"
-        return try number(key, range, flag, given, what, Int.init)
+        let requirement = "a whole number from \(range.lowerBound) to \(range.upperBound)"
+        return try number(key, range, flag, given, requirement, Int.init)
     }
 
     /// Returns the flag's value, or else seconds from the environment or the file.
     func seconds(
         _ key: String, _ range: ClosedRange<Double>, flag: String, _ given: Double?
     ) throws -> Double? {
-        let what = "a number of seconds from \(Int(range.lowerBound)) to \(Int(range.upperBound)), without a unit"
-        return try number(key, range, flag, given, what, Double.init)
+        let limits = "from \(Int(range.lowerBound)) to \(Int(range.upperBound))"
+        let requirement = "a number of seconds \(limits), without a unit"
+        return try number(key, range, flag, given, requirement, Double.init)
     }
 
     private func number<Number: Comparable>(
-        _ key: String, _ range: ClosedRange<Number>, _ flag: String, _ given: Number?, _ what: String,
+        _ key: String, _ range: ClosedRange<Number>, _ flag: String, _ given: Number?, _ requirement: String,
         _ read: (String) -> Number?
     ) throws -> Number? {
         if let given {
-            guard range.contains(given) else { throw CommandError(.usage, "\(flag) must be \(what)") }
+            guard range.contains(given) else { throw CommandError(.usage, "\(flag) must be \(requirement)") }
             return given
         }
         guard let text = try string(key) else { return nil }
-        guard let value = read(text), range.contains(value) else { throw invalid(key, file[key], "must be \(what)") }
+        guard let value = read(text), range.contains(value) else {
+            throw invalid(key, file[key], "must be \(requirement)")
+        }
         return value
     }
 
@@ -164,11 +167,11 @@ struct Settings {
         }
     }
 
-    func invalid(_ key: String, _ what: String) -> CommandError { invalid(key, file[key], what) }
+    func invalid(_ key: String, _ requirement: String) -> CommandError { invalid(key, file[key], requirement) }
 
-    func invalid(_ key: String, _ node: Node?, _ what: String) -> CommandError {
-        if environment(key) != nil { return CommandError(.usage, "\(Environment.variable(key)) \(what)") }
-        return CommandError(.usage, "\(path):\(node?.mark?.line ?? 0): '\(key)' \(what)")
+    func invalid(_ key: String, _ node: Node?, _ requirement: String) -> CommandError {
+        if environment(key) != nil { return CommandError(.usage, "\(Environment.variable(key)) \(requirement)") }
+        return CommandError(.usage, "\(path):\(node?.mark?.line ?? 0): '\(key)' \(requirement)")
     }
 
     private func environment(_ key: String) -> String? { Environment.value(of: key) }

@@ -86,10 +86,10 @@ final class DTLSContext: @unchecked Sendable {
         return certificate
     }
 
-    private static func failure(_ what: String) -> TransportError {
+    private static func failure(_ object: String) -> TransportError {
         let reason = String(cString: COpenSSL_error_text(ERR_get_error()))
         ERR_clear_error()
-        return TransportError(.resourceExhausted, "OpenSSL could not make \(what): \(reason)")
+        return TransportError(.resourceExhausted, "OpenSSL could not make \(object): \(reason)")
     }
 }
 

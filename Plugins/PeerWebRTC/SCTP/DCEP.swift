@@ -96,7 +96,7 @@ enum DCEP {
         return ChannelParameters(label: label, protocol: name, isOrdered: type & 0x80 == 0, reliability: promise)
     }
 
-    private static func malformed(_ what: String) -> TransportError {
-        TransportError(.protocolViolation, "a data channel open message cannot be used: \(what)")
+    private static func malformed(_ reason: String) -> TransportError {
+        TransportError(.protocolViolation, "a data channel open message cannot be used: \(reason)")
     }
 }

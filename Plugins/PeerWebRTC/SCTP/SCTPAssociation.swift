@@ -183,14 +183,14 @@ final class SCTPAssociation {
     @inline(__always)
     func receive(into buffer: UnsafeMutableRawBufferPointer) -> Read {
         guard let socket else { return .ended }
-        var what = CUsrsctp_received()
-        let count = CUsrsctp_receive(socket, buffer.baseAddress, buffer.count, &what)
+        var info = CUsrsctp_received()
+        let count = CUsrsctp_receive(socket, buffer.baseAddress, buffer.count, &info)
         guard count > 0 else {
             // ENOTCONN: connecting.
             return count == -Int(EWOULDBLOCK) || count == -Int(ENOTCONN) && !isEstablished ? .empty : .ended
         }
-        if what.is_notification == 0 {
-            return .data(count: count, stream: what.stream, protocol: what.protocol, isEnd: what.is_end != 0)
+        if info.is_notification == 0 {
+            return .data(count: count, stream: info.stream, protocol: info.protocol, isEnd: info.is_end != 0)
         }
         let notification = SCTPNotification(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
         if case .up = notification { isEstablished = true }

@@ -36,7 +36,7 @@ struct CandidateText: Equatable {
         }
     }
 
-    private static func malformed(_ what: String) -> TransportError {
-        TransportError(.protocolViolation, "the candidate cannot be used: \(what)")
+    private static func malformed(_ reason: String) -> TransportError {
+        TransportError(.protocolViolation, "the candidate cannot be used: \(reason)")
     }
 }

@@ -149,10 +149,10 @@ struct DataDescription: Equatable {
     }
 
     /// Checks a text that will be part of an answer: it must not contain anything that ends a line or a word.
-    private static func token(_ text: String?, _ what: String) throws(TransportError) -> String? {
+    private static func token(_ text: String?, _ name: String) throws(TransportError) -> String? {
         guard let text else { return nil }
         guard (1...256).contains(text.utf8.count), text.utf8.allSatisfy({ (33...126).contains($0) }) else {
-            throw SDPText.malformed("\(what) is unusable")
+            throw SDPText.malformed("\(name) is unusable")
         }
         return text
     }

@@ -83,8 +83,8 @@ struct SDPText: Equatable {
             formats: words.dropFirst(3).map { String($0) })
     }
 
-    static func malformed(_ what: String) -> TransportError {
-        TransportError(.protocolViolation, "the session description cannot be used: \(what)")
+    static func malformed(_ reason: String) -> TransportError {
+        TransportError(.protocolViolation, "the session description cannot be used: \(reason)")
     }
 }
 
