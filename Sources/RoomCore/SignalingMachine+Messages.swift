@@ -356,8 +356,8 @@ extension SignalingMachine {
         act(on: verdict, connected.generation, now: now, using: &generator, &actions)
     }
 
-    /// As `probeOrRetry`. `isLost`: the connection leaves from an address that this machine does not have any more. It would
-    /// be silent for ever.
+    /// As `probeOrRetry`. `isLost`: the connection leaves from an address that this machine does not have any more. It
+    /// would be silent for ever.
     package mutating func networkChanged(
         isLost: Bool, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
