@@ -166,7 +166,7 @@ import TransportPluginAPI
             for (message, text) in zip(
                 messages,
                 [
-                    "relayed address", "relayed address", "(401)", "(401)", "it expired", "asks for a username",
+                    "relayed address", "relayed address", "(401)", "(401)", "it expired", "requires a username",
                     "port is closed",
                 ])
             {

@@ -128,7 +128,7 @@ import TransportPluginAPI
         (.expired, 101, nil, .problem, "has expired, 24 h ago by this machine's clock", "renew it on the server"),
         (.expired, 101, 2, .problem, "has expired", "renew it on the server"),
         (.expired, 101, 20 * day, .problem, "has expired", "set this machine's clock"),
-        (.expired, 50, nil, .problem, "a certificate that signed the one of", "renew the chain"),
+        (.expired, 50, nil, .problem, "a certificate in the chain of", "renew the chain"),
         (.notYetValid, 5, nil, .problem, "not yet valid, for 5 days by this machine's clock", "check the clocks"),
         (.notYetValid, 5, -20 * day, .problem, "not yet valid", "set this machine's clock"),
         (.wrongName, 50, nil, .problem, "not for a.example, but for DNS:room.example", "a.example"),
@@ -192,7 +192,7 @@ import TransportPluginAPI
     @Test(arguments: [
         ("turn:x", TURNOutcome.allocated, Finding.Status.problem, "none to backend"),
         ("turns:x", .allocated, .warning, "none to backend"),
-        ("turn:x", .needsCredentials, .problem, "asks for a username"),
+        ("turn:x", .needsCredentials, .problem, "requires a username"),
         ("turn:x", .unauthorized, .problem, "it expired 100 s ago"),
         ("turn:x", .refused(code: 486, reason: "Quota"), .problem, "486 Quota"),
         ("turn:x", .failed(.refused), .problem, "port is closed"),

@@ -27,7 +27,7 @@ import TransportPluginAPI
     }
 
     @Test(arguments: [
-        (ProtocolError.Code.tokenExpired, "--token"), (.roomExists, "nobody is in"),
+        (ProtocolError.Code.tokenExpired, "--token"), (.roomExists, "an empty room"),
         (ProtocolError.Code(rawValue: "server_full"), "limits"),
     ])
     func aRefusedJoinIsAProblemWithItsCure(_ code: ProtocolError.Code, _ cure: String) {

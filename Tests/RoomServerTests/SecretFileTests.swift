@@ -46,7 +46,7 @@ struct SecretFileTests {
 
     @Test(arguments: [
         ([], "is empty"), ([UInt8](repeating: 7, count: 31), "has 31 bytes"),
-        ([UInt8](repeating: 0, count: 32), "nothing but zeros"),
+        ([UInt8](repeating: 0, count: 32), "only zeros"),
     ])
     func aDamagedKeyIsNamedAndLeftAsItIs(_ bytes: [UInt8], _ what: String) throws {
         write("key", bytes)
