@@ -1,7 +1,7 @@
 /// A terminal with a conversation that scrolls, and below it one line of status and the line that is being typed.
 ///
-/// Pure: each call returns the text (ECMA-48) that brings the terminal from the last state to the new one. What comes in
-/// never tears what is being typed.
+/// Pure: each call returns the text (ECMA-48) that brings the terminal from the last state to the new one. What comes
+/// in never tears what is being typed.
 package struct TerminalScreen: Sendable {
     /// Columns of the terminal; may change at any time.
     package var width: Int

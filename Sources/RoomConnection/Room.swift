@@ -237,9 +237,9 @@ public final class Room: Sendable {
     /// Replaces the metadata that the others see.
     public func update(metadata: [String: String]) { engine.update(metadata: metadata) }
 
-    /// Replaces the room's attributes, which everybody in it sees: at most 16 entries, keys of 64 bytes, values of 1024,
-    /// 4096 in all. For hosts; others get an `.error` event with `not_host`. They outlive a server that loses its state,
-    /// and a host that leaves; they end with the room.
+    /// Replaces the room's attributes, which everybody in it sees: at most 16 entries, keys of 64 bytes, values of
+    /// 1024, 4096 in all. For hosts; others get an `.error` event with `not_host`. They outlive a server that loses its
+    /// state, and a host that leaves; they end with the room.
     public func update(attributes: [String: String]) { engine.update(attributes: attributes) }
 
     /// Removes a participant permanently. For hosts; others get an `.error` event with `not_host`.

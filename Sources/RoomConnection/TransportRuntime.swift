@@ -69,7 +69,8 @@ public final class TransportRuntime: Sendable {
     /// - Returns: The joined room. From here on it recovers from outages without end, until `leave()` or a terminal
     ///   refusal.
     /// - Throws: `RoomError` `.refused` with the server's code (`room_not_found`, `name_taken`, …), `.timedOut` when
-    ///   the server could not be reached within the configuration's `joinTimeout` (waiting for the room does not count), `.cancelled`, `.left` when the
+    ///   the server could not be reached within the configuration's `joinTimeout` (waiting for the room does not
+    /// count), `.cancelled`, `.left` when the
     ///   runtime is stopping.
     public nonisolated(nonsending) func connect(
         toRoom name: String, as participant: String, host: HostRole = .guest, metadata: [String: String] = [:]

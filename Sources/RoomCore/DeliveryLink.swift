@@ -242,8 +242,8 @@ package struct DeliveryLink: Sendable {
     /// The channel that a data channel carries.
     package func channel(of id: ChannelID) -> DeliveryChannel? { channels.channel(of: id) }
 
-    /// A whole message of the transport. Afterwards: release what `takeReleasable` names on this channel, then do as the
-    /// verdict says.
+    /// A whole message of the transport. Afterwards: release what `takeReleasable` names on this channel, then do as
+    /// the verdict says.
     package mutating func received(
         _ bytes: UnsafeRawBufferPointer, isText: Bool, on channel: DeliveryChannel
     ) -> Verdict {

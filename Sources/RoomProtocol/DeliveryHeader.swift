@@ -21,8 +21,8 @@
 /// Resume is the first frame of each side on each new channel: `received` is the last number that has arrived from the
 /// other side in order, `next` the lowest number that this side can still send.
 ///
-/// Two members that both also declare `exchange.v1` have a second numbered channel, for the bytes of streams. It has its
-/// own sequence numbers, acknowledgements and resume frames. Only between them are there frames of the kind 0x07.
+/// Two members that both also declare `exchange.v1` have a second numbered channel, for the bytes of streams. It has
+/// its own sequence numbers, acknowledgements and resume frames. Only between them are there frames of the kind 0x07.
 public enum DeliveryProtocol {
     /// The label of the channel.
     public static let channelLabel = "room.reliable"

@@ -1,4 +1,4 @@
-/// What the host says about the whole room: strings by name, shown to everybody in it.
+/// The host's attributes of the whole room: strings by name, shown to everybody in it.
 ///
 /// At most 16 entries, keys of 64 bytes, values of 1024, 4096 in all (``Limits``).
 public struct RoomAttributes: Sendable, Hashable {

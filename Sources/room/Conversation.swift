@@ -117,7 +117,7 @@ struct Conversation: Sendable {
 
     // MARK: The status
 
-    /// What is being repaired, in one line; nil when all is well.
+    /// The repairs in progress, in one line; nil when there are none.
     func status(now: Timestamp) -> String? {
         var parts: [String] = []
         if let text = signalingStatus(now: now) { parts.append(text) }

@@ -68,7 +68,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("https://h/", "must be wss"), ("http://h/", "must be ws;"), ("ftp://h/", "neither ws nor wss"), ("h:80", "scheme"),
+        ("https://h/", "must be wss"), ("http://h/", "must be ws;"), ("ftp://h/", "neither ws nor wss"),
+        ("h:80", "scheme"),
         ("ws:///", "host is missing"), ("ws://:80/", "host is missing"), ("ws://::1:8080/", "in brackets"),
         ("ws://[::1]80/", "port"), ("ws://h:0/", "port"), ("ws://h:65536/", "port"), ("ws://h:+1/", "port"),
         ("ws://[fe80::1%]/", "zone"), ("ws://[fe80::1%25a/b]/", "closed"), ("ws://[v1.x]/", "no IPv6 address"),
