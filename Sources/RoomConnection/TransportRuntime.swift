@@ -70,8 +70,7 @@ public final class TransportRuntime: Sendable {
     ///   refusal.
     /// - Throws: `RoomError` `.refused` with the server's code (`room_not_found`, `name_taken`, …), `.timedOut` when
     ///   the server could not be reached within the configuration's `joinTimeout` (waiting for the room does not
-    /// count), `.cancelled`, `.left` when the
-    ///   runtime is stopping.
+    ///   count), `.cancelled`, `.left` when the runtime is stopping.
     public nonisolated(nonsending) func connect(
         toRoom name: String, as participant: String, host: HostRole = .guest, metadata: [String: String] = [:]
     ) async throws(RoomError) -> Room {

@@ -63,7 +63,7 @@ package struct RoomSessionMachine: Sendable {
         var knownTerm: HostTerm = 0
         /// The newest that are known.
         var attributes = RoomAttributes()
-        /// The attributes as the server knows them, as far as it has sent them.
+        /// The highest version of the attributes that the server has sent.
         var serverVersion: UInt64 = 0
 
         var sortedMembers: [Member] { members.values.sorted { $0.participant.id < $1.participant.id } }
