@@ -18,7 +18,7 @@ final class PeerChannel {
     private var queued = 0
     /// Bytes that were sent, and not yet taken by the other side's reader.
     private var outstanding = 0
-    var owesWritable = false
+    var mustReportWritable = false
     /// Whether closing was requested here: the close frame goes out after the accepted messages.
     var isClosing = false
     var hasSentClose = false

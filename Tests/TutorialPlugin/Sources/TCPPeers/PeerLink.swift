@@ -103,7 +103,7 @@ final class PeerLink: @unchecked Sendable {
         if let failure { return fail(failure) }
         if result == 0 { fail(TransportError(.io, "the other side is gone without a goodbye", isRetryable: true)) }
         if result < 0, errno != EAGAIN, errno != EINTR {
-            fail(TransportError(.io, "the connection broke: \(errorText())", isRetryable: true))
+            fail(TransportError(.io, "the connection failed: \(errorText())", isRetryable: true))
         }
     }
 
@@ -116,7 +116,7 @@ final class PeerLink: @unchecked Sendable {
                 settleReading()
                 return
             }
-            return fail(TransportError(.io, "the connection broke: \(errorText())", isRetryable: true))
+            return fail(TransportError(.io, "the connection failed: \(errorText())", isRetryable: true))
         }
         watch?.interest.remove(.writable)
         settleReading()

@@ -5,7 +5,7 @@ import TransportPluginAPI
 final class PeerListener {
     /// The number of unknown connections that are read at a time, and for how long.
     private static let maximumStrangers = 8
-    private static let patience = Duration.seconds(5)
+    private static let handshakeTimeout = Duration.seconds(5)
 
     let port: UInt16
     private let descriptor: Int32
@@ -64,7 +64,7 @@ final class PeerListener {
         }
         let link = PeerLink(socket, loop, configuration)
         let id = ObjectIdentifier(link)
-        let timer = loop.schedule(after: Self.patience) { [weak self] in self?.dismiss(id) }
+        let timer = loop.schedule(after: Self.handshakeTimeout) { [weak self] in self?.dismiss(id) }
         strangers[id] = (link, timer)
         link.start { [weak self] frame throws(TransportError) in
             self?.hear(frame, id)

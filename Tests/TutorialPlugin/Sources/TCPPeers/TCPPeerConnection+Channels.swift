@@ -58,7 +58,7 @@ extension TCPPeerConnection {
         }
         let cost = bytes.count + PeerChannel.overhead
         guard channel.buffered == 0 || channel.buffered + cost <= configuration.sendHighWaterMark else {
-            channel.owesWritable = true
+            channel.mustReportWritable = true
             throw TransportError(
                 .wouldBlock, "the channel's buffer is full: wait for channelWritable", isRetryable: true)
         }
@@ -119,8 +119,8 @@ extension TCPPeerConnection {
     }
 
     private func settleWritable(_ channel: PeerChannel) {
-        guard channel.owesWritable, channel.buffered <= configuration.sendHighWaterMark / 2 else { return }
-        channel.owesWritable = false
+        guard channel.mustReportWritable, channel.buffered <= configuration.sendHighWaterMark / 2 else { return }
+        channel.mustReportWritable = false
         emit(.channelWritable(channel.id))
     }
 
