@@ -89,8 +89,12 @@ package struct DeliveryOutbox {
         let isCounted = isCounted || channel.isLossy
         let refusal = refusal(of: count, on: channel, mayDrop: mayDrop, isCounted: isCounted)
         if let refusal, refusal != .full || !isUrgent { return refusal }
-        if head.isEmpty || !isSplit(count, on: channel) {
+        if !isSplit(count, on: channel) {
             buffers[channel.rawValue].append(head: head, body, kind: .exchange, isCounted: isCounted)
+            return .accepted
+        }
+        if head.isEmpty {
+            append(body, kind: .exchange, on: channel, isCounted: isCounted)
             return .accepted
         }
         withUnsafeTemporaryAllocation(byteCount: count, alignment: 16) { bytes in
