@@ -5,11 +5,11 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 empty :=
 SANITIZED := $(subst $(empty) $(empty),|,$(strip \
 	TransportValues WebSocketWire TransportToolbox NetworkMonitor RoomProtocol RoomCore RoomServerCore RoomSimulation \
-	InProcessTransport RoomConnection RoomServer SignalingFoundation SignalingLibwebsockets SignalingNIO ICELibnice \
-	PeerWebRTC))
+	InProcessTransport RoomConnection RoomKit RoomServer SignalingFoundation SignalingLibwebsockets SignalingNIO \
+	ICELibnice PeerWebRTC))
 
-.PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-interop test-autobahn test-lab lab \
-	test-mutations simulate fuzz nightly bench micro format lint docs dependencies clean
+.PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-first-program test-interop test-autobahn \
+	test-lab lab test-mutations simulate fuzz nightly bench micro format lint docs dependencies clean
 
 help:
 	@echo "make demo          build and run the demo: a server and two peers that lose everything and heal"
@@ -67,6 +67,10 @@ test-plugin: dependencies
 
 test-tutorial: dependencies
 	swift test --package-path Tests/TutorialPlugin --scratch-path .build-tutorial
+
+test-first-program: dependencies
+	swift build --product room
+	ROOM=$$(swift build --show-bin-path)/room Tests/FirstProgram/run
 
 test-interop: dependencies
 	swift build --product room

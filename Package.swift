@@ -29,7 +29,9 @@ let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 let package = Package(
     name: "room",
     products: [
+        .library(name: "RoomKit", targets: ["RoomKit"]),
         .library(name: "RoomConnection", targets: ["RoomConnection", "RoomValues"]),
+        .library(name: "RoomProtocol", targets: ["RoomProtocol"]),
         .library(name: "RoomServer", targets: ["RoomServer"]),
         .library(name: "WebSocketWire", targets: ["WebSocketWire"]),
         .library(name: "InProcessTransport", targets: ["InProcessTransport"]),
@@ -108,6 +110,16 @@ let package = Package(
                 .product(name: "Metrics", package: "swift-metrics"),
             ]),
         .target(
+            name: "RoomKit",
+            dependencies: [
+                "InProcessTransport", "RoomConnection", "SignalingFoundation", "TransportPluginAPI",
+                .target(name: "SignalingLibwebsockets", condition: .when(traits: ["Libwebsockets"])),
+                .target(name: "SignalingNIO", condition: .when(traits: ["NIO"])),
+                .target(name: "PeerWebRTC", condition: .when(traits: ["WebRTC"])),
+                .target(name: "ICELibnice", condition: .when(traits: ["WebRTC"])),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ]),
+        .target(
             name: "RoomServer",
             dependencies: [
                 "RoomServerCore", "RoomProtocol", "TransportPluginAPI", "WebSocketWire", "COpenSSL", log,
@@ -132,11 +144,9 @@ let package = Package(
         .executableTarget(
             name: "room",
             dependencies: [
-                "CLinux", "CommandLineIO", "RoomConnection", "RoomDemo", "RoomDoctor", "RoomProtocol", "RoomServer",
-                "RoomSimulation", "TransportBenchmark", "InProcessTransport", "TransportPluginAPI", "TransportTestKit",
-                "SignalingFoundation",
-                .target(name: "SignalingLibwebsockets", condition: .when(traits: ["Libwebsockets"])),
-                .target(name: "SignalingNIO", condition: .when(traits: ["NIO"])),
+                "CLinux", "CommandLineIO", "RoomConnection", "RoomDemo", "RoomDoctor", "RoomKit", "RoomProtocol",
+                "RoomServer", "RoomSimulation", "TransportBenchmark", "InProcessTransport", "TransportPluginAPI",
+                "TransportTestKit",
                 .target(name: "PeerWebRTC", condition: .when(traits: ["WebRTC"])),
                 .target(name: "ICELibnice", condition: .when(traits: ["WebRTC"])), log,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -211,6 +221,12 @@ let package = Package(
                 "TransportPluginAPI", .product(name: "CoreMetrics", package: "swift-metrics"),
             ]),
         .testTarget(
+            name: "RoomKitTests",
+            dependencies: [
+                "InProcessTransport", "RoomKit", "RoomServer", log,
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ]),
+        .testTarget(
             name: "RoomServerTests",
             dependencies: [
                 "RoomServer", "RoomServerCore", "RoomProtocol", "TransportValues", "WebSocketWire", log,
@@ -256,11 +272,10 @@ let package = Package(
         .testTarget(
             name: "DocumentationTests",
             dependencies: [
-                "RoomConnection", "RoomServer", "InProcessTransport", "TransportTestKit", "TransportPluginAPI",
-                "WebSocketWire", log,
-                .target(name: "SignalingLibwebsockets", condition: .when(traits: ["Libwebsockets"])),
-                .target(name: "PeerWebRTC", condition: .when(traits: ["WebRTC"])),
-                .target(name: "ICELibnice", condition: .when(traits: ["WebRTC"])),
+                "InProcessTransport", "RoomKit", "RoomServer", "TransportTestKit", "TransportPluginAPI",
+                "WebSocketWire",
+                log, .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ]),
         .testTarget(
             name: "EndToEndTests",

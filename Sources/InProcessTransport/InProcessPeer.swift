@@ -94,11 +94,12 @@ public final class InProcessPeerTransport: PeerTransport {
 
     /// Returns the plugin to register: the backend called `in-process`.
     public static func plugin(network: InProcessPeerNetwork) -> PeerPlugin {
-        PeerPlugin(
-            PluginDescriptor(
-                name: "in-process", summary: "no network: both ends in this process", capabilities: [.pathRestart])
-        ) { _ in InProcessPeerTransport(network: network) }
+        PeerPlugin(descriptor) { _ in InProcessPeerTransport(network: network) }
     }
+
+    /// The description of the backend called `in-process`.
+    public static let descriptor = PluginDescriptor(
+        name: "in-process", summary: "no network: both ends in this process", capabilities: [.pathRestart])
 
     public var loop: TransportLoop { network.loop }
 

@@ -63,7 +63,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         roster[participant] = nil
         dropLink(participant)
         hub.setLink(nil, for: participant)
-        hub.update { $0.security[participant] = nil }
+        hub.setSecurity(nil, of: participant)
     }
 
     private func makeLink(_ participant: RoomParticipant) {
@@ -242,7 +242,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             connections[participant]?.state = state
             guard state == .connected else { return fact(.state(state)) }
             let security = connections[participant]?.connection.security
-            hub.update { $0.security[participant] = security }
+            hub.setSecurity(security, of: participant)
             guard let link = observer.link else { return fact(.state(state)) }
             link.connected()
             if link.isReady { fact(.state(.connected)) }

@@ -10,8 +10,8 @@ public import TransportPluginAPI
 public final class Room: Sendable {
     /// The room's name.
     public let name: String
-    private let engine: any RoomEngine
-    private let hub: RoomHub
+    let engine: any RoomEngine
+    let hub: RoomHub
 
     init(name: String, _ engine: any RoomEngine) {
         self.name = name
@@ -22,23 +22,41 @@ public final class Room: Sendable {
     // MARK: State
 
     /// This participant, or nil before the room is joined.
-    public var selfID: ParticipantID? { hub.snapshot().selfID }
+    public var selfID: ParticipantID? { hub.feed.present.selfID }
 
     /// The other participants that are in the room now.
-    public var participants: [RoomParticipant] { hub.snapshot().participants }
+    public var participants: [RoomParticipant] { hub.feed.present.members.map(\.participant) }
 
     /// Whether this participant is the room's host.
-    public var isHost: Bool { hub.snapshot().isHost }
+    public var isHost: Bool { hub.feed.present.isHost }
 
     /// The room's attributes, as its host has set them.
-    public var attributes: [String: String] { hub.snapshot().attributes }
+    public var attributes: [String: String] { hub.feed.present.attributes }
 
     /// The current status of the connection to the room server.
-    public var signalingStatus: SignalingStatus { hub.snapshot().signaling }
+    public var signalingStatus: SignalingStatus { hub.feed.present.signaling }
 
-    /// The events of the room. Statuses are coalesced: only the latest is kept for a reader that is behind. Of all
-    /// other events the last 4096 are kept. For one consuming task; ends after `.left`.
-    public var events: RoomEvents { RoomEvents(mailbox: hub.events) }
+    /// Why the room has ended, or nil while it goes on.
+    ///
+    /// The sequences of a room end in the same way however it ends, and do not throw: a loop over messages is the
+    /// ordinary place to be when the application itself leaves, and an error there would have to be told apart from a
+    /// failure. When a loop has ended, look here; `endReason?.error` is nil when this participant has left by itself.
+    public var endReason: EndReason? { hub.feed.present.endReason }
+
+    /// The present state of the room as one value.
+    public var snapshot: RoomSnapshot { hub.feed.present }
+
+    /// The states of the room, each as one value: the present one at once, then the newest whenever it has changed. For
+    /// user interfaces; any number of consumers.
+    public var snapshots: RoomSnapshots { RoomSnapshots(feed: hub.feed) }
+
+    /// The events of the room, for any number of consumers: each access makes a sequence with a queue of its own.
+    ///
+    /// The first sequence has all events from the beginning. Each later one begins with the events that lead to the
+    /// present state: `.signaling`, `.joined`, then `.peerJoined` for each participant, their `.peer` and `.stalled`,
+    /// and `.left` when the room has ended. Statuses are coalesced: only the latest is kept for a consumer that is
+    /// behind. Of all other events the last 4096 are kept. Ends after `.left`.
+    public var events: RoomEvents { RoomEvents(hub.feed) }
 
     // MARK: Receiving
 
@@ -82,108 +100,6 @@ public final class Room: Sendable {
 
     // MARK: Sending
 
-    /// Sends to everybody in the room, or to one participant. Returns the number of participants for which it was
-    /// accepted.
-    ///
-    /// Waits until the room is joined. A message to everybody is for the participants that are in the room at that
-    /// moment. Those whose connection is still being made are included: on `.reliable` and `.unordered` the message
-    /// waits for the connection. In an empty room the result is 0.
-    ///
-    /// A message is accepted when it is in the bounded buffers. On `.reliable` it then arrives exactly once and in
-    /// order; when the receiver has left permanently, an `.undelivered` event has the number of messages that did not
-    /// arrive. `send` waits while the buffer of a connected receiver is full. A broadcast does not wait for a
-    /// participant whose connection is broken: over the limit its messages are dropped and counted. On `.lossy` nothing
-    /// is accepted for a participant that is not connected, or whose buffer is full.
-    ///
-    /// Throws `.left`, `.peerNotFound`, `.messageTooLarge`, `.cancelled` (the message was then not sent to participants
-    /// whose buffer was still full), or the reason why the room could not be joined (`.refused`).
-    @discardableResult
-    public nonisolated(nonsending) func send(
-        _ bytes: UnsafeRawBufferPointer, isText: Bool = false, to participant: ParticipantID? = nil,
-        channel: RoomChannel = .reliable
-    ) async throws(RoomError) -> Int {
-        if let participant {
-            var link = try hub.link(to: participant)
-            if link == nil {
-                try await engine.waitUntilJoined(within: nil)
-                link = try hub.link(to: participant)
-            }
-            guard let link else { throw Self.peerNotFound(participant) }
-            return try await send(bytes, isText, link, channel, mayDrop: false) ? 1 : 0
-        }
-        var links = try hub.links()
-        if links == nil {
-            try await engine.waitUntilJoined(within: nil)
-            links = try hub.links()
-        }
-        var count = 0
-        for link in links ?? [] {
-            do throws(RoomError) {
-                if try await send(bytes, isText, link, channel, mayDrop: true) { count += 1 }
-            } catch {
-                // A participant that left meanwhile is no reason to fail for the others.
-                if error.code != .peerNotFound { throw error }
-            }
-        }
-        return count
-    }
-
-    /// Sends a payload as `send(_:isText:to:channel:)` sends bytes.
-    @discardableResult
-    public nonisolated(nonsending) func send(
-        _ payload: Payload, isText: Bool = false, to participant: ParticipantID? = nil, channel: RoomChannel = .reliable
-    ) async throws(RoomError) -> Int {
-        // The storage is immutable and kept alive by `payload`; the pointer does not leave this call.
-        let bytes = payload.withUnsafeBytes { $0 }
-        defer { withExtendedLifetime(payload) {} }
-        return try await send(bytes, isText: isText, to: participant, channel: channel)
-    }
-
-    /// Sends text as `send(_:isText:to:channel:)` sends bytes.
-    @discardableResult
-    public nonisolated(nonsending) func send(
-        _ text: String, to participant: ParticipantID? = nil, channel: RoomChannel = .reliable
-    ) async throws(RoomError) -> Int {
-        try await send(Payload(text), isText: true, to: participant, channel: channel)
-    }
-
-    /// Sends to one participant without waiting. Throws `.wouldBlock`, and takes nothing, while its buffer is full or
-    /// the room is not joined yet. For `onMessage` handlers and other code that cannot wait.
-    public func trySend(
-        _ bytes: UnsafeRawBufferPointer, isText: Bool = false, to participant: ParticipantID,
-        channel: RoomChannel = .reliable
-    ) throws(RoomError) {
-        guard let link = try hub.link(to: participant) else {
-            throw RoomError(.wouldBlock, "the room '\(name)' is not joined yet", isRetryable: true)
-        }
-        switch link.send(bytes, isText: isText, channel: channel) {
-        case .accepted, .dropped: return
-        case .full: throw RoomError(.wouldBlock, "the buffer towards \(participant) is full", isRetryable: true)
-        case .gone: throw Self.peerNotFound(participant)
-        case .tooLarge(let limit): throw Self.tooLarge(bytes.count, limit, participant)
-        }
-    }
-
-    /// Sends to one participant. Returns false when the message was dropped.
-    private nonisolated(nonsending) func send(
-        _ bytes: UnsafeRawBufferPointer, _ isText: Bool, _ link: PeerLink, _ channel: RoomChannel, mayDrop: Bool
-    ) async throws(RoomError) -> Bool {
-        while true {
-            switch link.send(bytes, isText: isText, channel: channel, mayDrop: mayDrop) {
-            case .accepted: return true
-            case .dropped: return false
-            case .gone: throw Self.peerNotFound(link.participant)
-            case .tooLarge(let limit): throw Self.tooLarge(bytes.count, limit, link.participant)
-            case .full:
-                await link.waitForCredit(channel.delivery, mayDrop: mayDrop)
-                if Task.isCancelled {
-                    throw RoomError(
-                        .cancelled, "sending to \(link.participant) was cancelled while its buffer was full")
-                }
-            }
-        }
-    }
-
     /// Returns when everything accepted before the call has arrived, except at participants that left.
     ///
     /// Messages on `.reliable` have then been acknowledged by their receivers, and those on `.unordered` (to a plain
@@ -191,7 +107,7 @@ public final class Room: Sendable {
     ///
     /// Throws `.timedOut`, naming the participants that did not answer within `deadline`, or `.cancelled`.
     public nonisolated(nonsending) func flush(within deadline: Duration = .seconds(30)) async throws(RoomError) {
-        let links = (try? hub.links()) ?? nil ?? []
+        let links = ((try? hub.receivers()) ?? nil)?.links ?? []
         let waiting = Locked(Set(links.map(\.participant)))
         await withTaskGroup(of: Bool.self) { group in
             group.addTask {
@@ -250,7 +166,7 @@ public final class Room: Sendable {
 
     /// Returns the certificates of the connection to a participant, and the code by which two people can compare them.
     /// Nil before the first connection, and where the transport has no certificates.
-    public func security(of participant: ParticipantID) -> PeerSecurity? { hub.snapshot().security[participant] }
+    public func security(of participant: ParticipantID) -> PeerSecurity? { hub.security(of: participant) }
 
     /// Returns counters of the connections to all participants.
     public func statistics() async -> [ParticipantID: PeerConnectionStatistics] { await engine.statistics() }
@@ -262,24 +178,15 @@ public final class Room: Sendable {
     /// Reports that this machine has slept. On the loop.
     func woke(after sleep: Duration) { engine.woke(after: sleep) }
 
-    nonisolated(nonsending) func start() async { await engine.start() }
+    nonisolated(nonsending) func start(onEnd: @escaping @Sendable () -> Void) async {
+        await engine.start(onEnd: onEnd)
+    }
 
     nonisolated(nonsending) func join(within deadline: Duration) async throws(RoomError) {
-        await engine.start()
         try await engine.waitUntilJoined(within: deadline)
     }
 
     nonisolated(nonsending) func abandon() async { await engine.leave() }
-
-    private static func peerNotFound(_ participant: ParticipantID) -> RoomError {
-        RoomError(.peerNotFound, "\(participant) is not in the room (any more)")
-    }
-
-    private static func tooLarge(_ count: Int, _ limit: Int, _ participant: ParticipantID) -> RoomError {
-        RoomError(
-            .messageTooLarge,
-            "a message of \(count) bytes is over the limit of \(limit) towards \(participant): split it")
-    }
 }
 
 /// The messages of one channel, one by one.
@@ -318,29 +225,6 @@ public struct RoomMessageBatches: AsyncSequence, Sendable {
 
         public mutating func next(isolation actor: isolated (any Actor)?) async -> [RoomMessage]? {
             await mailbox.takeAll()
-        }
-    }
-
-    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(mailbox: mailbox) }
-}
-
-/// The events of a room.
-public struct RoomEvents: AsyncSequence, Sendable {
-    public typealias Element = RoomEvent
-    public typealias Failure = Never
-    let mailbox: Mailbox<RoomEvent>
-
-    public struct AsyncIterator: AsyncIteratorProtocol {
-        let mailbox: Mailbox<RoomEvent>
-        var rest: ArraySlice<RoomEvent> = []
-
-        public mutating func next() async -> RoomEvent? { await next(isolation: nil) }
-
-        public mutating func next(isolation actor: isolated (any Actor)?) async -> RoomEvent? {
-            if let event = rest.popFirst() { return event }
-            guard let batch = await mailbox.takeAll() else { return nil }
-            rest = batch[...]
-            return rest.popFirst()
         }
     }
 

@@ -26,19 +26,20 @@ public struct RoomConfiguration: Sendable {
 
     /// Where the room server is.
     public var server: SignalingEndpoint
-    /// The backend that carries messages to and from the room server.
-    public var signaling: Backend = "libwebsockets"
+    /// The backend that carries messages to and from the room server. By default `libwebsockets`, and `foundation` in
+    /// a build without the trait `Libwebsockets`.
+    public var signaling = Backend(name: standardSignaling)
     /// The backend that carries messages to and from the other participants.
     public var peer: Backend = "webrtc-libnice"
 
     /// Asked for a join token before each attempt that needs one: when there is none, when the one that there is lasts
     /// for less than 30 s (a ``JoinCredential`` says when it expires; a plain `String` is taken to last), and when the
-    /// server has refused it. `mustBeFresh`: the last one was refused, so not from a cache.
+    /// server has refused it. The request says for which room and participant, and which of the three it is.
     ///
     /// Keep it quick. It may throw, and is called again later. A call that has not returned after 30 s is cancelled and
     /// counts as failed. A participant that has been in the room returns with another token, from the server: a
     /// provider that is slow (2 s) or throws then keeps nobody outside.
-    public var token: (@Sendable (_ mustBeFresh: Bool) async throws -> any JoinCredentialConvertible)?
+    public var token: (@Sendable (TokenRequest) async throws -> any JoinCredentialConvertible)?
     /// Whether any path may be used, or only relayed ones, which reveal no address of this machine to other
     /// participants.
     public var icePolicy = ICEPolicy.all
@@ -53,7 +54,7 @@ public struct RoomConfiguration: Sendable {
     /// relayed paths are moved to it. It may throw, and is called again after 5 s, later every minute; the first
     /// failure is reported by an event `.error` (`ice_provider_failed`). A call that has not returned after 30 s is
     /// cancelled and counts as failed.
-    public var iceServerProvider: (@Sendable () async throws -> ProvidedICEServers)?
+    public var iceServerProvider: (@Sendable (ICEServerRequest) async throws -> ProvidedICEServers)?
     /// The treatment of peer connections after a rejoin.
     public var rejoinPolicy = RejoinPolicy.all
     /// The budgets of the recovery of peer connections.
@@ -81,6 +82,12 @@ public struct RoomConfiguration: Sendable {
             throw RoomError(.configuration, error.message)
         }
     }
+
+    #if Libwebsockets
+        private static let standardSignaling = "libwebsockets"
+    #else
+        private static let standardSignaling = "foundation"
+    #endif
 
     func validate() throws(RoomError) {
         func check(_ name: String, _ value: Int, _ range: ClosedRange<Int>) throws(RoomError) {

@@ -21,6 +21,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     let loop: TransportLoop
     let hub: RoomHub
     private let configuration: RoomConfiguration
+    private let hello: Hello
     private let signaling: SignalingShell<Signaling>
     private let peers: PeerManager<Peer>
     private var machine: RoomMachine
@@ -30,6 +31,8 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     private var runner: Task<Void, Never>?
     private var hasJoined = false
     private var joinTimer: LoopTimer?
+    /// Whether the provider has given a token.
+    private var hasToken = false
     private let join = Locked(Join())
     private let metrics = RoomMetrics()
 
@@ -42,7 +45,8 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     ) {
         self.configuration = configuration
         loop = peer.loop
-        hub = RoomHub(loop: peer.loop, receiveLimit: configuration.receiveLimit)
+        self.hello = hello
+        hub = RoomHub(room: hello.room.rawValue, loop: peer.loop, receiveLimit: configuration.receiveLimit)
         self.signaling = SignalingShell(transport: signaling, loop: peer.loop, limits: .init())
         tokenProvider = ProviderCalls("token provider", loop: peer.loop)
         iceServerProvider = ProviderCalls("ICE server provider", loop: peer.loop)
@@ -63,12 +67,15 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
 
     // MARK: From any task
 
-    nonisolated(nonsending) func start() async {
+    nonisolated(nonsending) func start(onEnd: @escaping @Sendable () -> Void) async {
         await loop.run { [self] in
             signaling.report = { [weak self] in self?.handle($0) }
             peers.report = { [weak self] in self?.handle($0) }
             // The one root task of the room: everything asynchronous is its child, on the loop's thread.
-            runner = Task(executorPreference: loop.taskExecutor) { [signaling] in await signaling.run() }
+            runner = Task(executorPreference: loop.taskExecutor) { [signaling, loop, weak self] in
+                await signaling.run()
+                loop.execute { [weak self] in self?.closePeers(onEnd) }
+            }
             handle(.started)
         }
     }
@@ -99,7 +106,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     private func scheduleJoinTimeout(_ deadline: Duration) {
         joinTimer = loop.schedule(after: deadline) { [weak self] in
             guard let self else { return }
-            if case .connecting(_, _, let cause?) = hub.snapshot().signaling, cause.cause == .waitingForRoom {
+            if case .connecting(_, _, let cause?) = hub.feed.present.signaling, cause.cause == .waitingForRoom {
                 return scheduleJoinTimeout(deadline)
             }
             finishJoin(.failure(RoomError(.timedOut, timeoutMessage(deadline), isRetryable: true)))
@@ -195,11 +202,13 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         guard let provider = configuration.token else {
             return handle(.credentialReady(token: nil, expiresAt: nil))
         }
+        let request = TokenRequest(hello, mustBeFresh ? .refused : hasToken ? .expired : .firstJoin)
         tokenProvider.ask {
-            try await provider(mustBeFresh)
+            try await provider(request)
         } _: { [weak self] answer in
             switch answer {
             case .success(let token):
+                self?.hasToken = true
                 let credential = token.joinCredential
                 self?.handle(.credentialReady(token: credential.value, expiresAt: credential.expiresAt))
             case .failure(let failure): self?.handle(.credentialFailed(SignalingFailure(failure.description)))
@@ -209,7 +218,10 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
 
     private func requestICEServers() {
         guard let provider = configuration.iceServerProvider else { return }
-        iceServerProvider.ask(provider) { [weak self] answer in
+        let request = ICEServerRequest(room: hello.room.rawValue, name: hello.name)
+        iceServerProvider.ask {
+            try await provider(request)
+        } _: { [weak self] answer in
             switch answer {
             case .success(let provided):
                 self?.handle(
@@ -222,26 +234,10 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
 
     private func emit(_ event: RoomEvent) {
         switch event {
-        case .signaling(let status): hub.update { $0.signaling = status }
-        case .joined(let membership):
-            peers.joined(session: membership.session)
-            hub.update {
-                $0.selfID = membership.participant
-                $0.isHost = membership.isHost
-            }
-        case .peerJoined(let participant):
-            peers.peerJoined(participant)
-            updateRoster()
-        case .peerLeft(let participant, _):
-            peers.peerLeft(participant.id)
-            updateRoster()
-        case .peerChanged(let participant, _):
-            peers.peerChanged(participant)
-            updateRoster()
-        case .attributesChanged(let values, _): hub.update { $0.attributes = values }
-        case .hostChanged(let host, _):
-            hub.update { $0.isHost = $0.selfID == host }
-            updateRoster()
+        case .joined(let membership): peers.joined(session: membership.session)
+        case .peerJoined(let participant): peers.peerJoined(participant)
+        case .peerLeft(let participant, _): peers.peerLeft(participant.id)
+        case .peerChanged(let participant, _): peers.peerChanged(participant)
         case .peer(let participant, let status): peers.statusChanged(participant, status)
         case .stalled(let participant, let stall):
             configuration.logger.debug(
@@ -251,7 +247,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
                 ])
         case .incident(let incident): record(incident)
         case .left(let reason): return end(reason)
-        case .resolved, .undelivered, .error: break
+        case .signaling, .attributesChanged, .hostChanged, .resolved, .undelivered, .error: break
         }
         hub.emit(event)
     }
@@ -267,11 +263,6 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
                 "steps": .array(
                     incident.steps.map { .string($0.description(since: incident.startedAt)) }),
             ])
-    }
-
-    private func updateRoster() {
-        let participants = machine.participants
-        hub.update { $0.participants = participants }
     }
 
     private func end(_ reason: EndReason) {
@@ -301,7 +292,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
 
     private func timeoutMessage(_ deadline: Duration) -> String {
         var message = "not in the room within \(deadline): \(configuration.server.url) "
-        switch hub.snapshot().signaling {
+        switch hub.feed.present.signaling {
         case .connecting(_, _, let cause?), .disconnected(let cause?): message += "(\(cause))"
         default: message += "did not answer"
         }

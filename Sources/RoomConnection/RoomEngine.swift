@@ -6,8 +6,8 @@ protocol RoomEngine: AnyObject, Sendable {
     var loop: TransportLoop { get }
     var hub: RoomHub { get }
 
-    /// Starts to connect. Once.
-    nonisolated(nonsending) func start() async
+    /// Starts to connect. Once. `onEnd` is called when the room has ended and everything of it is closed.
+    nonisolated(nonsending) func start(onEnd: @escaping @Sendable () -> Void) async
     /// Waits for the join. Throws the reason when the room was not joined, and `.timedOut` when `deadline` has passed.
     /// Nil: waits without limit.
     nonisolated(nonsending) func waitUntilJoined(within deadline: Duration?) async throws(RoomError)

@@ -7,19 +7,18 @@ internal import TransportPluginAPI
 /// SAFETY of `@unchecked Sendable`: `state` is behind its lock, queues are their own; `handler` and `paused` are
 /// touched only on the loop.
 final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
-    struct Snapshot {
-        var selfID: ParticipantID?
-        var isHost = false
-        var signaling = SignalingStatus.disconnected(cause: nil)
-        var participants: [RoomParticipant] = []
-        var attributes: [String: String] = [:]
-        var security: [ParticipantID: PeerSecurity] = [:]
+    /// Everybody else in the room.
+    struct Receivers {
+        /// In the order of the participants' ids.
+        var links: [PeerLink] = []
+        /// Of `links`, in the same order.
+        var ids: [ParticipantID] = []
     }
 
     private struct State {
-        var snapshot = Snapshot()
+        var security: [ParticipantID: PeerSecurity] = [:]
         var links: [ParticipantID: PeerLink] = [:]
-        var list: [PeerLink] = []
+        var receivers = Receivers()
         /// The last one that was asked for: most senders talk to one participant at a time.
         var recent: PeerLink?
         var hasJoined = false
@@ -27,7 +26,7 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
         var end: RoomError?
     }
 
-    let events = Mailbox<RoomEvent>(limit: 4096)
+    let feed: EventFeed
     /// In the order of `RoomChannel.index`.
     let inboxes: [Mailbox<RoomMessage>]
     private let loop: TransportLoop
@@ -35,8 +34,9 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
     private var handler: (@Sendable (borrowing BorrowedMessage) -> Void)?
     private var paused: [[PeerLink]] = [[], [], []]
 
-    init(loop: TransportLoop, receiveLimit: Int) {
+    init(room: String, loop: TransportLoop, receiveLimit: Int) {
         self.loop = loop
+        feed = EventFeed(room: room)
         inboxes = RoomChannel.allCases.map { _ in Mailbox(limit: receiveLimit) }
         for channel in RoomChannel.allCases {
             inboxes[channel.index].setOnDrained { [weak self] in
@@ -48,7 +48,7 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
 
     // MARK: From anywhere
 
-    func snapshot() -> Snapshot { state.withLock { $0.snapshot } }
+    func security(of participant: ParticipantID) -> PeerSecurity? { state.withLock { $0.security[participant] } }
 
     /// Nil: the room is not joined yet.
     func link(to participant: ParticipantID) throws(RoomError) -> PeerLink? {
@@ -63,11 +63,11 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
         return link
     }
 
-    /// To everybody else. Nil: the room is not joined yet.
-    func links() throws(RoomError) -> [PeerLink]? {
-        let (list, end) = state.withLock { ($0.hasJoined ? $0.list : nil, $0.end) }
+    /// Everybody else. Nil: the room is not joined yet.
+    func receivers() throws(RoomError) -> Receivers? {
+        let (receivers, end) = state.withLock { ($0.hasJoined ? $0.receivers : nil, $0.end) }
         if let end { throw end }
-        return list
+        return receivers
     }
 
     private static let left = RoomError(.left, "the room was left: join it again to send")
@@ -77,26 +77,20 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
     /// The room is joined, and there is a link to everybody in it.
     func joined() { state.withLock { $0.hasJoined = true } }
 
-    func update(_ change: (inout Snapshot) -> Void) { state.withLock { change(&$0.snapshot) } }
+    func setSecurity(_ security: PeerSecurity?, of participant: ParticipantID) {
+        state.withLock { $0.security[participant] = security }
+    }
 
     func setLink(_ link: PeerLink?, for participant: ParticipantID) {
         state.withLock { state in
             state.links[participant] = link
             state.recent = nil
-            state.list = state.links.values.sorted { $0.participant < $1.participant }
+            let links = state.links.values.sorted { $0.participant < $1.participant }
+            state.receivers = Receivers(links: links, ids: links.map(\.participant))
         }
     }
 
-    func emit(_ event: RoomEvent) {
-        switch event {
-        case .signaling: events.coalesce(event) { if case .signaling = $0 { true } else { false } }
-        case .peer(let participant, _):
-            events.coalesce(event) { if case .peer(participant, _) = $0 { true } else { false } }
-        case .stalled(let participant, _):
-            events.coalesce(event) { if case .stalled(participant, _) = $0 { true } else { false } }
-        default: events.coalesce(event)
-        }
-    }
+    func emit(_ event: RoomEvent) { feed.emit(event) }
 
     /// The room has ended: nothing more can be sent, what has come can still be read. A sender that comes after the
     /// refusal of a first join gets the same error as one that waited for it.
@@ -106,10 +100,9 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
             state.end = refusal ?? Self.left
             state.links = [:]
             state.recent = nil
-            state.list = []
+            state.receivers = Receivers()
         }
         for inbox in inboxes { inbox.finish() }
-        events.finish()
         handler = nil
         paused = [[], [], []]
     }

@@ -76,10 +76,10 @@ public final class TransportRuntime: Sendable {
     ) async throws(RoomError) -> Room {
         let room = try makeRoom(name: name, participant: participant, host: host, metadata: metadata)
         do throws(RoomError) {
+            await start(room)
             try await room.join(within: configuration.joinTimeout)
         } catch {
             await room.abandon()
-            forget(room)
             throw error
         }
         return room
@@ -91,7 +91,7 @@ public final class TransportRuntime: Sendable {
         room name: String, as participant: String, host: HostRole = .guest, metadata: [String: String] = [:]
     ) async throws(RoomError) -> Room {
         let room = try makeRoom(name: name, participant: participant, host: host, metadata: metadata)
-        await room.start()
+        await start(room)
         return room
     }
 
@@ -144,9 +144,14 @@ public final class TransportRuntime: Sendable {
         }
     }
 
-    private func forget(_ room: Room) {
-        state.withLock { state in _ = state.rooms.removeValue(forKey: ObjectIdentifier(room)) }
+    /// Starts a room, which is forgotten when it has ended: left, refused, or closed.
+    private nonisolated(nonsending) func start(_ room: Room) async {
+        let id = ObjectIdentifier(room)
+        await room.start { [weak self] in self?.state.withLock { _ = $0.rooms.removeValue(forKey: id) } }
     }
+
+    /// The rooms that have not ended.
+    var rooms: [Room] { state.withLock { Array($0.rooms.values) } }
 
     private static func start(
         _ configuration: RoomConfiguration, _ registry: TransportRegistry

@@ -40,6 +40,8 @@ public struct RoomError: Error, Sendable, Hashable, CustomStringConvertible {
     public var protocolCode: ProtocolError.Code?
     /// Whether the same call may succeed later.
     public var isRetryable: Bool
+    /// Of a message to everybody that failed or was cancelled on the way: for whom it was accepted.
+    public var report: SendReport?
 
     /// Creates an error; by default one that is not worth a retry.
     public init(_ code: Code, _ message: String, protocolCode: ProtocolError.Code? = nil, isRetryable: Bool = false) {

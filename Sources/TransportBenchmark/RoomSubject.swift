@@ -17,9 +17,9 @@ package final class RoomSubject: BenchmarkSubject {
         await room.onMessage { message in message.withUnsafeBytes(handler) }
     }
 
-    package func reply(_ bytes: UnsafeRawBufferPointer) { try? room.trySend(bytes, to: peer) }
+    package func reply(_ bytes: UnsafeRawBufferPointer) { try? room.trySend(bytes.bytes, to: peer) }
 
-    package func send(_ bytes: UnsafeRawBufferPointer) async throws { try await room.send(bytes, to: peer) }
+    package func send(_ bytes: UnsafeRawBufferPointer) async throws { try await room.send(bytes.bytes, to: peer) }
 
     package func flush() async throws { try await room.flush() }
 

@@ -12,6 +12,8 @@ public struct TransportRegistry: Sendable {
     public private(set) var signaling: [SignalingPlugin] = []
     /// The peer backends, in the order of registration.
     public private(set) var peer: [PeerPlugin] = []
+    /// Why backends are not there, by their names.
+    private var absences: [String: String] = [:]
 
     /// Creates an empty registry.
     public init() {}
@@ -28,20 +30,48 @@ public struct TransportRegistry: Sendable {
         peer.append(plugin)
     }
 
-    /// Returns the backend of this name. Throws `.invalidArgument`, naming the known ones.
+    /// Returns this registry with one more backend. It replaces one of the same name.
+    public func adding(_ plugin: SignalingPlugin) -> TransportRegistry {
+        var registry = self
+        registry.register(plugin)
+        return registry
+    }
+
+    /// Returns this registry with one more backend. It replaces one of the same name.
+    public func adding(_ plugin: PeerPlugin) -> TransportRegistry {
+        var registry = self
+        registry.register(plugin)
+        return registry
+    }
+
+    /// Removes the signaling backend of this name, if there is one.
+    public mutating func removeSignaling(named name: String) { signaling.removeAll { $0.descriptor.name == name } }
+
+    /// Removes the peer backend of this name, if there is one.
+    public mutating func removePeer(named name: String) { peer.removeAll { $0.descriptor.name == name } }
+
+    /// Says why a backend that could be here is not: one sentence for the error of a program that names it.
+    public mutating func explainAbsence(of name: String, _ reason: String) { absences[name] = reason }
+
+    /// Returns the backend of this name. Throws `.unavailable` when it is known why there is none, or else
+    /// `.invalidArgument`, naming the known ones.
     public func signalingPlugin(named name: String) throws(TransportError) -> SignalingPlugin {
         if let plugin = signaling.first(where: { $0.descriptor.name == name }) { return plugin }
-        throw Self.unknown("signaling", name, signaling.map(\.descriptor))
+        throw unknown("signaling", name, signaling.map(\.descriptor))
     }
 
-    /// Returns the backend of this name. Throws `.invalidArgument`, naming the known ones.
+    /// Returns the backend of this name. Throws as `signalingPlugin(named:)`.
     public func peerPlugin(named name: String) throws(TransportError) -> PeerPlugin {
         if let plugin = peer.first(where: { $0.descriptor.name == name }) { return plugin }
-        throw Self.unknown("peer", name, peer.map(\.descriptor))
+        throw unknown("peer", name, peer.map(\.descriptor))
     }
 
-    private static func unknown(_ kind: String, _ name: String, _ known: [PluginDescriptor]) -> TransportError {
+    private func unknown(_ kind: String, _ name: String, _ known: [PluginDescriptor]) -> TransportError {
         let names = known.isEmpty ? "none is registered" : "there is " + known.map(\.name).joined(separator: ", ")
+        if let reason = absences[name] {
+            return TransportError(
+                .unavailable, "there is no \(kind) transport '\(name)': \(reason), or use another one (\(names))")
+        }
         return TransportError(.invalidArgument, "no \(kind) transport is called '\(name.prefix(64))': \(names)")
     }
 }

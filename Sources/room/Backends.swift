@@ -1,21 +1,14 @@
 internal import Foundation
 internal import InProcessTransport
-internal import Logging
-internal import SignalingFoundation
+internal import RoomKit
 internal import TransportPluginAPI
 
-#if Libwebsockets
-    internal import SignalingLibwebsockets
-#endif
-#if NIO
-    internal import SignalingNIO
-#endif
 #if WebRTC
     internal import ICELibnice
     internal import PeerWebRTC
 #endif
 
-/// The backends that this executable was built with.
+/// The backends of the command: the standard ones and loaded plugins.
 enum Backends {
     /// The peer backends whose paths `faults` can cut.
     static let faultable: Set = ["webrtc-libnice"]
@@ -26,17 +19,10 @@ enum Backends {
     ///   - faults: Cuts the paths of all ICE agents, for `room demo` and tests.
     ///   - plugins: Shared libraries to load, after those of the environment variable ROOM_PLUGINS (comma-separated).
     static func registry(faults: ICEFaultControl? = nil, plugins: [String] = []) throws -> TransportRegistry {
-        var registry = TransportRegistry()
-        #if Libwebsockets
-            registry.register(LibwebsocketsSignaling.plugin())
-        #endif
-        registry.register(FoundationSignaling.plugin())
-        #if NIO
-            registry.register(NIOSignaling.plugin())
-        #endif
-        #if WebRTC
-            registry.register(webRTC(faults))
-        #endif
+        var registry = TransportRegistry.standard
+        // The participants of the command are processes.
+        registry.removePeer(named: "in-process")
+        if let faults { addFaults(faults, to: &registry) }
         let named = ProcessInfo.processInfo.environment["ROOM_PLUGINS"]?.split(separator: ",").map(String.init) ?? []
         for path in named + plugins { try load(path, into: &registry) }
         return registry
@@ -50,22 +36,17 @@ enum Backends {
     }
 
     /// Returns whether the `faults` of its registry can cut the backend's paths.
-    static func hasFaults(_ name: String) -> Bool { name == "webrtc-libnice" }
+    static func hasFaults(_ name: String) -> Bool { faultable.contains(name) }
 
-    #if WebRTC
-        private static let summary = "WebRTC data channels: libnice, OpenSSL, usrsctp"
-
-        private static func webRTC(_ faults: ICEFaultControl?) -> PeerPlugin {
-            if let faults {
-                return WebRTCTransport.plugin(
-                    name: "webrtc-libnice", summary: summary, options: LibniceProvider.pluginOptions
+    private static func addFaults(_ faults: ICEFaultControl, to registry: inout TransportRegistry) {
+        #if WebRTC
+            guard let plain = try? registry.peerPlugin(named: "webrtc-libnice").descriptor else { return }
+            registry.register(
+                WebRTCTransport.plugin(
+                    name: plain.name, summary: plain.summary, options: LibniceProvider.pluginOptions
                 ) { context throws(TransportError) in
                     FaultInjectingICEAgentProvider(try LibniceProvider(context), control: faults)
-                }
-            }
-            return WebRTCTransport.plugin(
-                name: "webrtc-libnice", summary: summary, options: LibniceProvider.pluginOptions
-            ) { context throws(TransportError) in try LibniceProvider(context) }
-        }
-    #endif
+                })
+        #endif
+    }
 }

@@ -193,7 +193,7 @@ struct TransportOptions: ParsableArguments {
 
     private func tokenProvider(
         _ settings: Settings
-    ) throws -> (@Sendable (_ mustBeFresh: Bool) async throws -> any JoinCredentialConvertible)? {
+    ) throws -> (@Sendable (TokenRequest) async throws -> any JoinCredentialConvertible)? {
         if token != nil, tokenFile != nil {
             throw CommandError(.usage, "--token and --token-file are both given: keep one, preferably the file")
         }

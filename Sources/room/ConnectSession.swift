@@ -259,16 +259,16 @@ struct ConnectSession: Sendable {
         _ payload: Payload, isText: Bool, to participant: ParticipantID?, channel: RoomChannel
     ) async -> Bool {
         do throws(RoomError) {
-            var receivers = try await room.send(payload, isText: isText, to: participant, channel: channel)
-            if receivers == 0, channel == .lossy, await waitForFirstConnection() {
-                receivers = try await room.send(payload, isText: isText, to: participant, channel: channel)
+            var report = try await room.send(payload, isText: isText, to: participant, channel: channel)
+            if report.acceptedCount == 0, channel == .lossy, await waitForFirstConnection() {
+                report = try await room.send(payload, isText: isText, to: participant, channel: channel)
             }
-            if receivers > 0 {
+            if report.acceptedCount > 0 {
                 let count = counts.withLock { counts -> Int in
                     counts.accepted += 1
                     return counts.accepted
                 }
-                reporter.sent(count, to: receivers)
+                reporter.sent(count, to: report.acceptedCount)
                 return true
             }
             counts.withLock { $0.refused += 1 }

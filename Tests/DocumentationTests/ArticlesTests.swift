@@ -95,6 +95,30 @@ import TransportTestKit
         for name in promised { #expect(promises.contains("`\(name)`"), "PublicAPIPromises lacks \(name)") }
     }
 
+    /// A program can name every type that it gets: those of a public declaration come from modules that are products.
+    @Test func modulesOfPublicDeclarationsAreProducts() throws {
+        let manifest = try String(contentsOf: Self.root.appending(path: "Package.swift"), encoding: .utf8)
+        let products = try Regex(
+            #"\.library\(\s*name: "\w+",(?: type: \.dynamic,)?\s*targets: \[([^\]]*)\]"#,
+            as: (Substring, Substring).self)
+        let exported = Set(
+            manifest.matches(of: products).flatMap { $0.output.1.matches(of: /\w+/).map { String($0.output) } })
+        #expect(exported.contains("RoomKit") && exported.count > 12)
+        let targets = Set(try Self.names("target"))
+        let imports = /public import (?:(?:struct|enum|class|protocol|func) )?(\w+)/
+        for target in exported.sorted() {
+            let folder = target.hasPrefix("Signaling") || ["PeerWebRTC", "ICELibnice"].contains(target)
+            for file in try Self.files(under: "\(folder ? "Plugins" : "Sources")/\(target)", withExtension: "swift") {
+                for found in try String(contentsOf: file, encoding: .utf8).matches(of: imports) {
+                    let module = String(found.output.1)
+                    #expect(
+                        !targets.contains(module) || exported.contains(module),
+                        "\(file.lastPathComponent) of \(target) shows \(module), which is in no product")
+                }
+            }
+        }
+    }
+
     @Test func theTableOfLimitsNamesTestsThatExist() throws {
         let article = try String(
             contentsOf: Self.root.appending(path: "Sources/RoomServer/RoomServer.docc/Operations.md"), encoding: .utf8)

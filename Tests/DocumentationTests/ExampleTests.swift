@@ -1,10 +1,9 @@
-#if Libwebsockets && WebRTC
+#if WebRTC
     import Glibc
     import Logging
-    import RoomConnection
+    import RoomKit
     import RoomServer
     import Testing
-    import TransportPluginAPI
 
     @Suite(.timeLimit(.minutes(1))) struct ExampleTests {
         private static let quiet = Logger(label: "examples") { _ in SwiftLogNoOpLogHandler() }
@@ -13,7 +12,7 @@
         @Test func theEchoAnswers() async throws {
             try await serve(logger: Self.quiet) { url in
                 let configuration = try RoomConfiguration(server: url)
-                try await TransportRuntime.withRunning(configuration, registry: backends()) { runtime in
+                try await TransportRuntime.withRunning(configuration) { runtime in
                     let host = try await runtime.connect(toRoom: "lobby", as: "alice", host: true)
                     await echo(in: host)
                     let guest = try #require(try await join(runtime))
@@ -37,10 +36,10 @@
             try await withThrowingTaskGroup { group in
                 group.addTask { try await server.run() }
                 var client = try RoomConfiguration(server: try await server.address.url)
-                withToken(&client) { _ in
+                withToken(&client) { _, _, _ in
                     invitation(secret: Array("secret".utf8), now: Int(time(nil)))
                 }
-                try await TransportRuntime.withRunning(client, registry: backends()) { runtime in
+                try await TransportRuntime.withRunning(client) { runtime in
                     let room = try await runtime.connect(toRoom: "lobby", as: "alice", host: true)
                     #expect(room.isHost)
                     await #expect(throws: RoomError.self) {

@@ -24,7 +24,7 @@ import TransportPluginAPI
         try await World.run { world in
             try await world.member("bob", host: true) { bob in
                 try await opening(world) { room in
-                    #expect(try await room.send("early", channel: channel) == 1)
+                    #expect(try await room.send("early", channel: channel).acceptedCount == 1)
                     try await room.flush(within: .seconds(10))
                     var messages = bob.room.messages(on: channel).makeAsyncIterator()
                     if channel == .unordered { #expect(await messages.next()?.text == "early") }
@@ -38,7 +38,7 @@ import TransportPluginAPI
         try await World.run { world in
             try await world.member("bob", host: true) { bob in
                 try await opening(world) { room in
-                    #expect(try await room.send("early", to: bob.room.selfID) == 1)
+                    #expect(try await room.send("early", to: bob.room.selfID).acceptedCount == 1)
                     try await bob.messages.wait("it") { $0.map(\.text) == ["early"] }
                 }
             }
@@ -75,7 +75,7 @@ import TransportPluginAPI
         try await World.run { world in
             await world.killServer()
             try await opening(world) { room in
-                async let sending: Int = room.send("early")
+                async let sending = room.send("early")
                 await room.leave(within: .zero)
                 do {
                     _ = try await sending
@@ -93,9 +93,7 @@ import TransportPluginAPI
             await world.killServer()
             try await opening(world) { room in
                 do throws(RoomError) {
-                    try Payload("early").withUnsafeBytes { bytes throws(RoomError) in
-                        try room.trySend(bytes, to: ParticipantID("bob"))
-                    }
+                    try room.trySend("early", to: ParticipantID("bob"))
                     Issue.record("taken by nobody")
                 } catch {
                     #expect(error.code == .wouldBlock)
@@ -109,8 +107,8 @@ import TransportPluginAPI
         try await World.run { world in
             try await world.member("alice", host: true) { alice in
                 for channel in RoomChannel.allCases {
-                    let receivers = try await alice.room.send("?", channel: channel)
-                    #expect(receivers == 0)
+                    let report = try await alice.room.send("?", channel: channel)
+                    #expect(report.acceptedCount == 0 && report.isComplete)
                 }
             }
         }

@@ -46,10 +46,10 @@ import TransportPluginAPI
     /// A provider with these answers, in order, the last one repeated; and a record of its questions.
     private func provider(
         _ tokens: [String], _ asked: Journal<Bool>
-    ) -> @Sendable (Bool) async throws -> any JoinCredentialConvertible {
-        { mustBeFresh in
+    ) -> @Sendable (TokenRequest) async throws -> any JoinCredentialConvertible {
+        { request in
             let count = asked.entries.count
-            asked.append(mustBeFresh)
+            asked.append(request.mustBeFresh)
             return tokens[min(count, tokens.count - 1)]
         }
     }
@@ -79,6 +79,36 @@ import TransportPluginAPI
         }
     }
 
+    /// One provider serves rooms of one runtime.
+    @Test func theRequestSaysForWhomAndWhy() async throws {
+        try await World.run(authority: TokenAuthority()) { world in
+            let asked = Journal<TokenRequest>()
+            var configuration = try world.configuration
+            configuration.token = { request in
+                let count = asked.entries.count { $0.room == request.room }
+                asked.append(request)
+                if request.room == "kitchen", count == 0 { return "expired" }
+                return JoinCredential("good", validFor: count == 0 ? .seconds(10) : .seconds(3600))
+            }
+            let faults = SignalingFaultControl()
+            try await TransportRuntime.withRunning(configuration, registry: world.registry(faults)) { runtime in
+                let lab = try await runtime.connect(toRoom: "lab", as: "alice", host: true)
+                faults.reset()
+                for await event in lab.events { if case .joined(let stay) = event, stay.isResumed { break } }
+                _ = try await runtime.connect(toRoom: "kitchen", as: "cook", host: true)
+            }
+            func request(_ room: String, _ name: String, _ reason: TokenRequest.Reason) -> TokenRequest {
+                TokenRequest(room: room, name: name, role: .host, reason: reason)
+            }
+            #expect(
+                asked.entries == [
+                    request("lab", "alice", .firstJoin), request("lab", "alice", .expired),
+                    request("kitchen", "cook", .firstJoin), request("kitchen", "cook", .refused),
+                ])
+            #expect(asked.entries.map(\.mustBeFresh) == [false, false, false, true])
+        }
+    }
+
     @Test func a403OnTheWayEndsNoRoom() async throws {
         try await World.run { world in
             try await world.pair { alice, bob in
@@ -99,7 +129,7 @@ import TransportPluginAPI
     @Test func aPlainStringIsAToken() async throws {
         try await World.run { world in
             let asked = Locked(0)
-            let provider: @Sendable (Bool) async throws -> String = { _ in
+            let provider: @Sendable (TokenRequest) async throws -> String = { _ in
                 asked.withLock { $0 += 1 }
                 return "token"
             }
@@ -133,7 +163,7 @@ import TransportPluginAPI
         let calls = Locked<[UnsafeContinuation<Void, Never>]>([])
         try await World.run { world in
             try await world.pair {
-                $0.iceServerProvider = {
+                $0.iceServerProvider = { _ in
                     await withUnsafeContinuation { call in calls.withLock { $0.append(call) } }
                     return ProvidedICEServers([])
                 }
@@ -155,7 +185,7 @@ import TransportPluginAPI
             configuration.peer = "recording"
             configuration.iceServers = [fixed]
             let asked = Journal<Bool>()
-            configuration.iceServerProvider = {
+            configuration.iceServerProvider = { _ in
                 defer { asked.append(true) }
                 return ProvidedICEServers([turn], validFor: .seconds(600))
             }
@@ -181,7 +211,7 @@ import TransportPluginAPI
         struct Down: Error {}
         try await World.run { world in
             try await world.pair {
-                $0.iceServerProvider = { throw Down() }
+                $0.iceServerProvider = { _ in throw Down() }
             } _: { alice, bob in
                 try await alice.events.wait("the failure") { events in
                     events.contains {
@@ -200,7 +230,7 @@ import TransportPluginAPI
             try await world.member(
                 "alice", host: true,
                 {
-                    $0.iceServerProvider = {
+                    $0.iceServerProvider = { _ in
                         asked.append(1)
                         return ProvidedICEServers(
                             [ICEServer(urls: ["turn:192.0.2.1:3478"], username: "u", credential: "c")],
