@@ -103,6 +103,13 @@ final class Actor: Sendable {
         try? await wait("the end") { _ in false }
     }
 
+    /// Returns the exit status when the process has ended and `lines` has all of its output.
+    func exitStatus() async -> Int32 {
+        let status = await child.exitStatus()
+        await waitForEnd()
+        return status
+    }
+
     /// Returns when `count` others are connected at the same time.
     func waitUntilConnected(to count: Int) async throws {
         try await wait("\(count) connected peers", within: .seconds(40)) { lines in

@@ -11,8 +11,7 @@ import TransportPluginAPI
         var outcome: (Int32, [Line]) = (-1, [])
         try await Stage.play { stage in
             let actor = stage.add(try Actor("conform", ["conform", "--json"] + arguments))
-            let status = await actor.child.exitStatus()
-            await actor.waitForEnd()
+            let status = await actor.exitStatus()
             outcome = (status, actor.lines)
         }
         return outcome

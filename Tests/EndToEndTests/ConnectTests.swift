@@ -202,7 +202,7 @@ import TransportPluginAPI
             try await alice.wait("bob's leave") {
                 $0.contains { $0["state"] as? String == "left" && $0["reason"] as? String == "left" }
             }
-            #expect(await bob.child.exitStatus() == status)
+            #expect(await bob.exitStatus() == status)
         }
     }
 
@@ -213,7 +213,7 @@ import TransportPluginAPI
         try await Stage.play { stage in
             let (server, _, _) = try await stage.server()
             server.child.signal(signal)
-            #expect(await server.child.exitStatus() == status)
+            #expect(await server.exitStatus() == status)
         }
     }
 

@@ -24,7 +24,7 @@ import TransportPluginAPI
     private func examine(_ stage: Stage, _ arguments: [String]) async throws -> Report {
         let doctor = stage.add(try Actor("doctor", ["doctor", "--json"] + arguments))
         try await doctor.wait(event: "doctor")
-        let status = await doctor.child.exitStatus()
+        let status = await doctor.exitStatus()
         let findings = doctor.lines.filter { $0["event"] as? String == "check" }
         let problems = findings.count { $0["status"] as? String == "problem" }
         // The machine that runs this may have problems of its own, such as no network.
@@ -231,7 +231,7 @@ import TransportPluginAPI
     func aWrongArgumentIsNoFinding(_ arguments: [String]) async throws {
         try await Stage.play { stage in
             let doctor = stage.add(try Actor("doctor", ["doctor", "--json"] + arguments))
-            #expect(await doctor.child.exitStatus() == 2)
+            #expect(await doctor.exitStatus() == 2)
         }
     }
 }

@@ -15,7 +15,7 @@ import Testing
 
     static func combinations() async throws -> [Combination] {
         let list = try Actor("plugins", ["plugins", "--json"])
-        guard await list.child.exitStatus() == 0 else { throw Timeout(description: "room plugins failed") }
+        guard await list.exitStatus() == 0 else { throw Timeout(description: "room plugins failed") }
         func names(_ kind: String) -> [String] {
             list.lines.filter { $0["kind"] as? String == kind && $0["available"] as? Double == 1 }
                 .compactMap { $0["name"] as? String }

@@ -86,7 +86,7 @@ import WebSocketWire
                 lines.contains { $0["event"] as? String == "signaling" && $0["cause"] is String }
             }
             guest.child.signal(SIGTERM)
-            #expect(await guest.child.exitStatus() == 0)
+            #expect(await guest.exitStatus() == 0)
             #expect(guest.lines.last?["event"] as? String == "left")
         }
     }

@@ -10,7 +10,7 @@ import Testing
             let guest = stage.add(try .peer("guest", url, room: "nowhere"))
             try await guest.wait(event: "left")
             #expect(guest.lines.contains { $0["code"] as? String == "room_not_found" })
-            #expect(await guest.child.exitStatus() == 3)
+            #expect(await guest.exitStatus() == 3)
         }
     }
 
@@ -22,7 +22,7 @@ import Testing
             let second = stage.add(try .peer("alice", url))
             try await second.wait(event: "left")
             #expect(second.lines.contains { $0["code"] as? String == "name_taken" })
-            #expect(await second.child.exitStatus() == 3)
+            #expect(await second.exitStatus() == 3)
             #expect(!first.lines.contains { $0["event"] as? String == "error" }, "the first one is undisturbed")
         }
     }
@@ -34,7 +34,7 @@ import Testing
     func aWrongArgumentEndsTheCommandWithStatusTwo(_ arguments: [String]) async throws {
         try await Stage.play { stage in
             let actor = stage.add(try Actor("wrong", ["connect", "stage", "--name", "a", "--json"] + arguments))
-            #expect(await actor.child.exitStatus() == 2)
+            #expect(await actor.exitStatus() == 2)
         }
     }
 
@@ -43,7 +43,7 @@ import Testing
             let file = try stage.file("room.yaml", "server: ws://127.0.0.1:9/\nsignalling: libwebsockets\n")
             let actor = stage.add(
                 try Actor("wrong", ["connect", "stage", "--name", "a", "--json", "--config", file]))
-            #expect(await actor.child.exitStatus() == 2)
+            #expect(await actor.exitStatus() == 2)
         }
     }
 
@@ -56,7 +56,7 @@ import Testing
             try await bob.waitUntilConnected(to: 1)
             bob.child.signal(SIGINT)
             try await alice.wait("bob's leave") { $0.contains { $0["state"] as? String == "left" } }
-            #expect(await bob.child.exitStatus() == 130)
+            #expect(await bob.exitStatus() == 130)
             #expect(bob.lines.last?["event"] as? String == "left")
         }
     }
@@ -71,7 +71,7 @@ import Testing
             try await alice.waitUntilConnected(to: 1)
             server.child.stop()
             bob.child.signal(SIGINT)
-            #expect(await bob.child.exitStatus() == 130)
+            #expect(await bob.exitStatus() == 130)
             _ = try await stage.server(port: port)
             try await alice.wait("the host's rejoin") { Actor.count($0, "joined") == 2 }
             // Long before its deadline.

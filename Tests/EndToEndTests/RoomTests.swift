@@ -26,7 +26,7 @@ import Testing
             alice.send(["do": "leave"])
             try await alice.wait(event: "left")
             try await bob.wait("alice's leave") { $0.contains { $0["state"] as? String == "left" } }
-            #expect(await alice.child.exitStatus() == 0)
+            #expect(await alice.exitStatus() == 0)
         }
     }
 

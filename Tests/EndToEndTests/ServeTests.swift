@@ -57,7 +57,7 @@ import Testing
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
             let serve = "exec \"$ROOM\" serve --port 0 --session-key-file '\(folder)/key'"
             let full = try stage.shell("trap '' XFSZ; ulimit -f 0; " + serve, standardError: "/dev/null")
-            #expect(await full.child.exitStatus() == 2)
+            #expect(await full.exitStatus() == 2)
             #expect(try FileManager.default.contentsOfDirectory(atPath: folder).isEmpty)
             _ = try await stage.shell(serve).listening()
             #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["key"])
@@ -91,7 +91,7 @@ import Testing
     func aValueThatCannotBeUsedEndsTheCommandWithStatusTwo(_ environment: [String: String]) async throws {
         try await Stage.play { stage in
             let server = try stage.shell("exec \"$ROOM\" serve --session-key-file none", environment)
-            #expect(await server.child.exitStatus() == 2)
+            #expect(await server.exitStatus() == 2)
             let (variable, value) = try #require(environment.first)
             let complaints = try stage.complaints()
             #expect(complaints.contains(variable) || complaints.contains(value.split(separator: ",").last ?? ""))

@@ -25,7 +25,7 @@ import TransportPluginAPI
         defer { server.stop() }
         try await Stage.play { stage in
             let alice = stage.add(try guest("ws://127.0.0.1:\(server.port)/?token=SECRET", backend))
-            #expect(await alice.child.exitStatus() == 3)
+            #expect(await alice.exitStatus() == 3)
             let error = try #require(alice.lines.first { $0["event"] as? String == "error" })
             #expect((error["message"] as? String)?.contains("answered 301: it wants wss://example.org/") == true)
             #expect(!"\(alice.lines)".contains("SECRET"))
@@ -101,7 +101,7 @@ import TransportPluginAPI
             let alice = stage.add(
                 try guest(
                     "ws://room.example.invalid/", backend, environment: ["all_proxy": "127.0.0.1:\(proxy.port)"]))
-            #expect(await alice.child.exitStatus() == 3)
+            #expect(await alice.exitStatus() == 3)
             let error = try #require(alice.lines.first { $0["event"] as? String == "error" })
             let message = error["message"] as? String ?? ""
             #expect(message.contains("the proxy 127.0.0.1:\(proxy.port) answered 407"), "\(message)")
@@ -113,7 +113,7 @@ import TransportPluginAPI
     func aProxyThatCannotBeUsedIsAWrongArgument(_ arguments: [String]) async throws {
         try await Stage.play { stage in
             let alice = stage.add(try guest("wss://room.example.invalid/", "foundation", more: arguments))
-            #expect(await alice.child.exitStatus() == 2)
+            #expect(await alice.exitStatus() == 2)
         }
     }
 

@@ -97,7 +97,7 @@ import Testing
             let bob = stage.add(try .peer("bob", url))
             try await bob.waitUntilConnected(to: 1)
             alice.child.signal(SIGKILL)
-            _ = await alice.child.exitStatus()
+            _ = await alice.exitStatus()
             let again = stage.add(try .peer("alice", url, host: true))
             try await again.wait(event: "joined")
             #expect(joins(again).last?["host"] as? Double == 1)
@@ -119,7 +119,7 @@ import Testing
             let laptop = stage.add(try .peer("bob", url))
             try await phone.wait(event: "left")
             #expect(phone.lines.contains { $0["code"] as? String == "replaced" })
-            #expect(await phone.child.exitStatus() == 3)
+            #expect(await phone.exitStatus() == 3)
             #expect(Actor.count(phone.lines, "joined") == 1, "it has not fought")
             try await laptop.waitUntilConnected(to: 1)
         }
