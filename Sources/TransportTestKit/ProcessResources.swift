@@ -29,35 +29,50 @@ package struct ProcessResources {
 
 /// Runs `cycle` a thousand times, and fails when each run leaves a descriptor, a thread or memory behind.
 ///
-/// Other tests may run in this process, and caches fill up, slowly where each of many threads has one. So the check
-/// looks for growth with the number of cycles, in quarters of the thousand. Two of the last four quarters without
-/// growth are enough, and up to eight more are run to get there. One alone may be due to memory that another test has
-/// freed.
+/// Other tests may run in this process, so the check looks for growth with the number of cycles, in quarters of the
+/// thousand (`MemoryGrowth`).
 func expectNoLeak(bytesPerCycle: Int = 32, _ cycle: @Sendable (Int) async throws -> Void) async throws {
     let quarter = 250
     for number in 0..<50 { try await cycle(number) }
     try await pause()
     let before = ProcessResources.now()
     var last = before.bytes
-    var growths: [Int] = []
-    while growths.count < 4 || growths.count < 12 && isGrowing(growths, by: bytesPerCycle * quarter) {
-        for number in 0..<quarter { try await cycle(growths.count * quarter + number) }
+    var growth = MemoryGrowth(limit: bytesPerCycle * quarter)
+    while growth.isLeak == nil {
+        for number in 0..<quarter { try await cycle(growth.quarters.count * quarter + number) }
         try await pause()
         let bytes = ProcessResources.now().bytes
-        growths.append(bytes - last)
+        growth.quarters.append(bytes - last)
         last = bytes
     }
     try expect(
-        !isGrowing(growths, by: bytesPerCycle * quarter),
-        "cycles leave memory behind, in bytes for each of \(quarter): \(growths.map { $0 / quarter })")
+        growth.isLeak == false,
+        "cycles leave memory behind, in bytes for each of \(quarter): \(growth.quarters.map { $0 / quarter })")
     try await eventually("giving 1,000 cycles' descriptors and threads back") {
         let now = ProcessResources.now()
         return now.descriptors < before.descriptors + 100 && now.threads < before.threads + 100
     }
 }
 
-private func isGrowing(_ growths: [Int], by limit: Int) -> Bool {
-    growths.suffix(4).count { $0 <= limit } < 2
+/// The growth of a process's memory from one quarter of a thousand cycles to the next, and the judgement of it.
+///
+/// Caches fill up, slowly where each of many threads has one, and other tests and ended threads give memory back in the
+/// meantime. So three of four quarters in a row without growth are enough, and up to twelve more quarters are run to
+/// get there. After those, two of the last four are enough.
+package struct MemoryGrowth {
+    /// The bytes that each quarter has added so far; negative where memory was freed.
+    package var quarters: [Int] = []
+    /// The bytes by which memory may grow in a quarter without growth.
+    private let limit: Int
+
+    package init(limit: Int) { self.limit = limit }
+
+    /// Whether the cycles leak; nil while that takes more quarters.
+    package var isLeak: Bool? {
+        let flat = quarters.suffix(4).count { $0 <= limit }
+        if quarters.count >= 4, flat >= 3 { return false }
+        return quarters.count < 16 ? nil : flat < 2
+    }
 }
 
 /// Gives background work time to end.

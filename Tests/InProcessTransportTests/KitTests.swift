@@ -118,3 +118,31 @@ import TransportTestKit
         for clause in omitted { try await clause.run() }
     }
 }
+
+/// The judgement of memory that is measured while other parts of the process allocate and free some.
+struct MemoryGrowthTests {
+    private func isLeak(_ quarters: [Int]) -> (isLeak: Bool?, after: Int) {
+        var growth = MemoryGrowth(limit: 10)
+        for quarter in quarters where growth.isLeak == nil { growth.quarters.append(quarter) }
+        return (growth.isLeak, growth.quarters.count)
+    }
+
+    @Test func aLeakIsFoundAlthoughOthersFreeMemory() {
+        let leaking = Array(repeating: 100, count: 16)
+        #expect(isLeak(leaking) == (true, 16))
+        // Threads that end give their caches back.
+        for first in 0..<12 {
+            var quarters = leaking
+            quarters[first] = -50_000
+            quarters[first + 2] = -50_000
+            #expect(isLeak(quarters) == (true, 16), "freed in quarters \(first) and \(first + 2)")
+        }
+    }
+
+    @Test func cachesThatFillUpAreNoLeak() {
+        #expect(isLeak([0, 0, 0, 0]) == (false, 4))
+        #expect(isLeak([500, 0, 10, -3]) == (false, 4))
+        #expect(isLeak([500, 400, 300, 200, 100, 50, 5, 0, 100, 0]) == (false, 10))
+        #expect(isLeak(Array(repeating: 100, count: 12) + [100, 0, 100, 0]) == (false, 16))
+    }
+}
