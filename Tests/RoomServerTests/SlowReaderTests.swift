@@ -46,6 +46,7 @@ struct SlowReaderTests {
 
     @Test func pingsWhosePongsAreNotReadTakeNoMemory() throws {
         let server = EmbeddedServer { _ in }
+        defer { server.end() }
         let clients = try (0..<20).map { try server.join("room\($0)", "ann", .host) }
         let before = server.loop.memory
         let pings = [UInt8]((0..<500).flatMap { _ in TestClient.frame(9, []) })
@@ -56,6 +57,7 @@ struct SlowReaderTests {
 
     @Test func clientThatDoesNotReadIsCutAtItsLimit() throws {
         let server = EmbeddedServer { $0.limits.messageBurst = 1_000_000 }
+        defer { server.end() }
         let ann = try server.join("lobby", "ann", .host)
         let bob = try server.join("lobby", "bob", .guest)
         let other = try server.join("elsewhere", "carol", .host)
@@ -70,6 +72,7 @@ struct SlowReaderTests {
             $0.limits.totalBuffer = 1_400_000
             $0.limits.messageBurst = 1_000_000
         }
+        defer { server.end() }
         let ann = try server.join("lobby", "ann", .host)
         let bob = try server.join("lobby", "bob", .guest)
         let carol = try server.join("lobby", "carol", .guest)
@@ -86,6 +89,7 @@ struct SlowReaderTests {
     /// A message of which only a part has arrived takes memory, too.
     @Test func partsOfMessagesCountAsWell() throws {
         let server = EmbeddedServer { $0.limits.totalBuffer = 1 << 20 }
+        defer { server.end() }
         let clients = try (0..<10).map { try server.join("room\($0)", "ann", .host) }
         let part = Array(TestClient.frame(1, [UInt8](repeating: 0x20, count: 250_000)).dropLast())
         for client in clients where client.isActive { try client.receive(part) }
@@ -98,6 +102,7 @@ struct SlowReaderTests {
 private final class EmbeddedServer {
     let loop: ServerLoop
     private let eventLoop = EmbeddedEventLoop()
+    private var channels: [EmbeddedChannel] = []
 
     init(_ configure: (inout RoomServerConfiguration) -> Void) {
         var configuration = RoomServerConfiguration()
@@ -113,6 +118,7 @@ private final class EmbeddedServer {
     func join(_ room: String, _ name: String, _ role: Hello.Role) throws -> Client {
         let outlet = Outlet()
         let channel = EmbeddedChannel(handlers: [outlet, ConnectionHandler(loop: loop)], loop: eventLoop)
+        channels.append(channel)
         channel.connect(to: try SocketAddress(ipAddress: "127.0.0.1", port: 1), promise: nil)
         let client = Client(channel)
         try client.receive(Array(TestClient.handshake.utf8))
@@ -127,6 +133,11 @@ private final class EmbeddedServer {
         client.joined = joined
         outlet.isOpen = false
         return client
+    }
+
+    /// Closes every connection. A channel that stays open keeps itself and its handlers alive.
+    func end() {
+        for channel in channels { _ = try? channel.finish(acceptAlreadyClosed: true) }
     }
 }
 
