@@ -262,7 +262,7 @@ let package = Package(
             ]),
         .testTarget(
             name: "ICELibniceTests",
-            dependencies: ["ICELibnice", "GLibLoop", "CGLib", "TransportPluginAPI", "TURNTestSupport"]),
+            dependencies: ["ICELibnice", "GLibLoop", "CGLib", "CNice", "TransportPluginAPI", "TURNTestSupport"]),
         .executableTarget(
             name: "AutobahnEchoServer",
             dependencies: [

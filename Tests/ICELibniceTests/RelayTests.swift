@@ -1,3 +1,5 @@
+// In a release build the types of netinet/in.h count as members of this module, which includes it.
+import CNice
 import Glibc
 import TURNTestSupport
 import Testing
