@@ -52,7 +52,7 @@ struct BrokenPeers: PeerTransport {
     ) throws(TransportError) -> BrokenPeerConnection {
         let pair = pairs.next()
         let filter = BrokenHandler(handler, fault, loop, pair)
-        if fault == .leaksMemory { _ = malloc(100) }
+        if fault == .leaksMemory { Leak.allocate() }
         let connection = BrokenPeerConnection(try base.makeConnection(configuration, handler: filter), fault, pair)
         filter.connection = connection
         return connection

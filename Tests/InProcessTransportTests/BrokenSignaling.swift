@@ -85,7 +85,7 @@ struct BrokenSignaling: SignalingTransport {
         var unlimited = endpoint
         unlimited.maximumMessageSize = .max
         let connection = BrokenConnection(base: try await base.connect(to: unlimited), endpoint, fault: fault)
-        if fault == .leaksMemory { _ = malloc(100) }
+        if fault == .leaksMemory { Leak.allocate() }
         return connection
     }
 
@@ -173,4 +173,12 @@ final class BrokenConnection: SignalingConnection {
     }
 
     func abort() { base.abort() }
+}
+
+/// Memory that is never given back.
+enum Leak {
+    /// The optimizer removes an allocation whose address goes nowhere.
+    private static let latest = Locked<UInt>(0)
+
+    static func allocate() { latest.withLock { $0 = UInt(bitPattern: malloc(100)) } }
 }
