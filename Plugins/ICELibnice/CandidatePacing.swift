@@ -10,7 +10,7 @@ struct CandidatePacing {
     /// Candidates of the other side beyond this many are ignored.
     static let maximumCount = 64
     /// The time for checks that libnice may have before it.
-    private static let horizon = Duration.milliseconds(150)
+    private static let lookahead = Duration.milliseconds(150)
 
     private let interval: Duration
     /// The sockets from which each candidate is checked.
@@ -41,7 +41,7 @@ struct CandidatePacing {
 
     /// Returns the next candidate for libnice, if one is due. Once connected, all are due: one of them may be better.
     mutating func next(at now: Timestamp, isConnected: Bool) -> CandidateLine? {
-        guard isConnected || busyUntil - now < Self.horizon else { return nil }
+        guard isConnected || busyUntil - now < Self.lookahead else { return nil }
         guard let index = waiting.indices.min(by: { rank($0) < rank($1) }) else { return nil }
         let line = waiting.remove(at: index)
         added[line.kind, default: 0] += 1
@@ -53,7 +53,7 @@ struct CandidatePacing {
 
     /// The pause until `next` has another one; nil when none waits.
     func pause(at now: Timestamp) -> Duration? {
-        waiting.isEmpty ? nil : max(.milliseconds(1), busyUntil - now - Self.horizon)
+        waiting.isEmpty ? nil : max(.milliseconds(1), busyUntil - now - Self.lookahead)
     }
 
     /// No candidates follow.

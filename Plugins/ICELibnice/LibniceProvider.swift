@@ -108,9 +108,9 @@ public struct LibniceProvider: ICEAgentProvider {
         _ configuration: ICEAgentConfiguration, on loop: TransportLoop, handler: any ICEAgentHandler
     ) throws(TransportError) -> LibniceAgent {
         loop.preconditionIsCurrent()
-        _ = Self.silenced
+        _ = Self.silenceWarnings
         return try LibniceAgent(configuration, options, loop, handler)
     }
 
-    private static let silenced: Void = CNice_silence()
+    private static let silenceWarnings: Void = CNice_silence()
 }

@@ -16,14 +16,14 @@ package final class ChildProcess: @unchecked Sendable {
         package let description: String
     }
 
-    private struct Living {
+    private struct WeakChild {
         weak var child: ChildProcess?
     }
-    private static let living = Locked<[Living]>([])
+    private static let running = Locked<[WeakChild]>([])
 
     /// Ends every child that still runs: for a command that is interrupted.
     package static func stopAll() {
-        for child in living.withLock({ $0.compactMap(\.child) }) { child.stop() }
+        for child in running.withLock({ $0.compactMap(\.child) }) { child.stop() }
     }
 
     /// The path of this executable.
@@ -55,9 +55,9 @@ package final class ChildProcess: @unchecked Sendable {
         } catch {
             throw NotStarted(description: "cannot start \(name): \(error.localizedDescription)")
         }
-        Self.living.withLock { living in
-            living.removeAll { $0.child == nil }
-            living.append(Living(child: self))
+        Self.running.withLock { running in
+            running.removeAll { $0.child == nil }
+            running.append(WeakChild(child: self))
         }
         let thread = Thread {
             var rest = Data()

@@ -27,7 +27,7 @@ public final class InProcessPeerNetwork: @unchecked Sendable {
     public func cut(newPathsToo: Bool = false, where isAffected: @escaping @Sendable (String) -> Bool = { _ in true }) {
         loop.execute { [self] in
             if newPathsToo { cutsNewPaths = true }
-            for connection in living where isAffected(connection.label) { connection.path?.isUp = false }
+            for connection in existing where isAffected(connection.label) { connection.path?.isUp = false }
             refresh()
         }
     }
@@ -36,7 +36,7 @@ public final class InProcessPeerNetwork: @unchecked Sendable {
     public func restore() {
         loop.execute { [self] in
             cutsNewPaths = false
-            for connection in living { connection.path?.isUp = true }
+            for connection in existing { connection.path?.isUp = true }
             refresh()
         }
     }
@@ -46,7 +46,7 @@ public final class InProcessPeerNetwork: @unchecked Sendable {
     public func fail(where isAffected: @escaping @Sendable (String) -> Bool = { _ in true }) {
         loop.execute { [self] in
             let failure = TransportError(.io, "the connection failed (injected)")
-            for connection in living where isAffected(connection.label) { connection.fail(failure) }
+            for connection in existing where isAffected(connection.label) { connection.fail(failure) }
         }
     }
 
@@ -56,15 +56,15 @@ public final class InProcessPeerNetwork: @unchecked Sendable {
         labelled label: String, where isAffected: @escaping @Sendable (String) -> Bool = { _ in true }
     ) {
         loop.execute { [self] in
-            for connection in living where isAffected(connection.label) { connection.closeChannels(labelled: label) }
+            for connection in existing where isAffected(connection.label) { connection.closeChannels(labelled: label) }
         }
     }
 
-    private var living: [InProcessPeerConnection] { connections.values.compactMap(\.connection) }
+    private var existing: [InProcessPeerConnection] { connections.values.compactMap(\.connection) }
 
     private func refresh() {
-        for connection in living { connection.completeNegotiation() }
-        for connection in living { connection.pathDidChange() }
+        for connection in existing { connection.completeNegotiation() }
+        for connection in existing { connection.pathDidChange() }
     }
 
     func add(_ connection: InProcessPeerConnection) -> UInt64 {

@@ -60,7 +60,7 @@ package struct Examination: Sendable {
             }
         }
         let (drift, elapsed) = watch.stop()
-        report(Judgement.steadiness(drift: drift, elapsed: elapsed))
+        report(Judgement.clockStability(drift: drift, elapsed: elapsed))
     }
 
     private func checkMachine(_ report: (Finding) -> Void) async {

@@ -48,7 +48,7 @@ extension Judgement {
         case .unauthorized:
             if let end = expiry(ofUsername: username), end < now {
                 return problem(
-                    "refuses the credential: it expired \(span(now - end)) ago",
+                    "refuses the credential: it expired \(durationText(now - end)) ago",
                     cure: "get a fresh one: the part of the username before the colon is its time of expiry")
             }
             return problem(

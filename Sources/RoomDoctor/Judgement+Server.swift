@@ -75,21 +75,21 @@ extension Judgement {
             let left = certificate.until - here
             if left < (certificate.until - certificate.from) / 10 {
                 return Finding(
-                    "certificate", .warning, "the certificate of \(host) expires in \(span(left))",
+                    "certificate", .warning, "the certificate of \(host) expires in \(durationText(left))",
                     cure: "renew it on the server, and restart programs that read it only when they start")
             }
-            return Finding("certificate", .ok, "the certificate of \(host) is trusted, for \(span(left)) more")
+            return Finding("certificate", .ok, "the certificate of \(host) is trusted, for \(durationText(left)) more")
         case .expired where here <= certificate.until:
             return problem(
                 "a certificate in the chain of \(host) has expired",
                 cure: "renew the chain on the server, or check this machine's clock and authorities (ca-certificates)")
         case .expired:
             return problem(
-                "the certificate of \(host) has expired, \(span(here - certificate.until)) ago by this machine's clock",
+                "the certificate of \(host) has expired, \(durationText(here - certificate.until)) ago by this machine's clock",
                 cure: isRightByServer ? clockCure : "renew it on the server")
         case .notYetValid:
             return problem(
-                "the certificate of \(host) is not yet valid, for \(span(certificate.from - here)) by this "
+                "the certificate of \(host) is not yet valid, for \(durationText(certificate.from - here)) by this "
                     + "machine's clock",
                 cure: isRightByServer ? clockCure : "check the clocks of this machine and of the one that issued it")
         case .wrongName:
@@ -139,7 +139,8 @@ extension Judgement {
         ahead: Double, precision: Double, here: Double, certificate: CertificateReport? = nil
     ) -> Finding {
         let distance = max(0, abs(ahead) - precision)
-        let text = "this machine's clock is \(span(abs(ahead))) \(ahead > 0 ? "ahead of" : "behind") the server's"
+        let text =
+            "this machine's clock is \(durationText(abs(ahead))) \(ahead > 0 ? "ahead of" : "behind") the server's"
         let cure = "correct the clock that is wrong, and synchronise both (timedatectl set-ntp true)"
         if let certificate, certificate.isValid(at: here - ahead), !certificate.isValid(at: here) {
             let state = here > certificate.until ? "has expired" : "is not yet valid"
@@ -162,7 +163,7 @@ extension Judgement {
     }
 
     /// Returns a span of time for people, in its largest unit.
-    static func span(_ seconds: Double) -> String {
+    static func durationText(_ seconds: Double) -> String {
         let seconds = max(0, seconds)
         switch seconds {
         case ..<120: return "\(Int(seconds.rounded())) s"

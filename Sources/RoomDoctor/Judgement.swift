@@ -95,7 +95,7 @@ package enum Judgement {
     }
 
     /// Judges by how much two clocks of this machine diverged while `elapsed` passed, both in seconds.
-    package static func steadiness(drift: Double, elapsed: Double) -> Finding {
+    package static func clockStability(drift: Double, elapsed: Double) -> Finding {
         // The system slews by at most 0.05 %, and two clocks are not read at the same moment.
         if abs(drift) <= max(0.02, elapsed * 0.01) { return Finding("clock", .ok, "this machine's clock runs evenly") }
         return Finding(

@@ -16,7 +16,7 @@ package struct RoomTrial: Sendable {
     private static let messageLimit = Duration.seconds(10)
 
     /// - Parameters:
-    ///   - room: The room's name, as made by ``ownRoom(named:)``.
+    ///   - room: The room's name, as made by ``uniqueRoomName(named:)``.
     ///   - isRelayOnly: Whether only relayed paths are allowed.
     /// - Throws: `.invalidArgument` when the registry does not have the configuration's peer backend.
     package init(
@@ -44,7 +44,7 @@ package struct RoomTrial: Sendable {
     }
 
     /// Returns the name of a room that nobody else is in.
-    package static func ownRoom(named name: String) -> String {
+    package static func uniqueRoomName(named name: String) -> String {
         let letters = Array("abcdefghijkmnpqrstuvwxyz23456789")
         return "\(name)-\(String((0..<8).map { _ in letters.randomElement() ?? "a" }))"
     }

@@ -31,7 +31,7 @@ package struct RoomTrials: Sendable {
     }
 
     private func record(isRelayOnly: Bool) async throws(TransportError) -> TrialRecord {
-        let room = configuration.token == nil ? RoomTrial.ownRoom(named: name) : name
+        let room = configuration.token == nil ? RoomTrial.uniqueRoomName(named: name) : name
         return await (try RoomTrial(configuration, registry: registry, room: room, isRelayOnly: isRelayOnly)).run()
     }
 }

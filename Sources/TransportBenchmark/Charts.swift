@@ -39,10 +39,10 @@ struct BarChart {
                 rows += "<circle class=\"round\" cx=\"\(percent(round))\" cy=\"\(middle)\" r=\"2.6\"/>"
             }
         }
-        let spoken = bars.map { "\(HTMLReport.escape($0.label)): \(BenchmarkMetric.text($0.value))" }
+        let accessibleText = bars.map { "\(HTMLReport.escape($0.label)): \(BenchmarkMetric.text($0.value))" }
         return """
             <svg height="\(bars.count * rowHeight)" role="img" \
-            aria-label="\(spoken.joined(separator: "; "))">\(rows)</svg>
+            aria-label="\(accessibleText.joined(separator: "; "))">\(rows)</svg>
             """
     }
 }

@@ -14,7 +14,7 @@ extension PeerConformance {
                     try await eventually("the first messages") { pair.answerer.log.now.received == 10 }
                     await pair.setPath?(false)
                     for number in 10..<60 { try await pair.offerer.send(Payload("\(number)"), on: channel) }
-                    try await eventually("a suspicion") { pair.offerer.log.now.suspicions > 0 }
+                    try await eventually("a suspicion") { pair.offerer.log.now.suspectCount > 0 }
                     let silent = pair.offerer.log.now
                     try expect(pair.answerer.log.now.received == 10, "messages arrived over a path that was cut")
                     await pair.setPath?(true)
@@ -22,7 +22,7 @@ extension PeerConformance {
                     let texts = pair.answerer.log.now.messages.map { $0.payload.utf8Text ?? "" }
                     try expect(texts == (0..<60).map(String.init), "messages were lost, doubled or reordered")
                     try await eventually("evidence of life") {
-                        pair.offerer.log.now.reassurances > silent.reassurances
+                        pair.offerer.log.now.aliveCount > silent.aliveCount
                     }
                     try await eventually("the state connected") { pair.offerer.log.now.states.last == .connected }
                 }
@@ -42,7 +42,7 @@ extension PeerConformance {
                     var sent = 0
                     while sent < 4000, try await pair.offerer.trySend(pattern(16_000), on: channel) { sent += 1 }
                     try expect(sent < 4000, "\(sent) messages were accepted although the other side is gone")
-                    try await eventually("a suspicion") { pair.offerer.log.now.suspicions > 0 }
+                    try await eventually("a suspicion") { pair.offerer.log.now.suspectCount > 0 }
                     try expect(!pair.offerer.log.now.hasClosed, "only managers may end a connection")
                     let start = Timestamp.now()
                     await pair.offerer.close()
@@ -74,7 +74,7 @@ extension PeerConformance {
                     for channel in [lossy, mortal, reliable] {
                         for number in 0..<20 { try await pair.offerer.send(Payload("lost \(number)"), on: channel) }
                     }
-                    try await eventually("a suspicion") { pair.offerer.log.now.suspicions > 0 }
+                    try await eventually("a suspicion") { pair.offerer.log.now.suspectCount > 0 }
                     await pair.setPath?(true)
                     for channel in [lossy, mortal, reliable] {
                         try await pair.offerer.send(Payload("last"), on: channel)

@@ -53,9 +53,9 @@ final class PeerLog: PeerConnectionHandler, Sendable {
         var events = 0
         /// Messages on channels that were not reported as open before.
         var earlyMessages = 0
-        var suspicions = 0
+        var suspectCount = 0
         /// Evidence of life after a suspicion.
-        var reassurances = 0
+        var aliveCount = 0
     }
     /// Called on the loop when a channel has opened, before the next event.
     let whenOpened = Locked<(@Sendable (ChannelID) -> Void)?>(nil)
@@ -85,8 +85,8 @@ final class PeerLog: PeerConnectionHandler, Sendable {
                 state.hasClosed = true
                 state.closeError = error
             case .endOfLocalCandidates(let fragment): state.fragments.insert(fragment)
-            case .liveness(.suspect): state.suspicions += 1
-            case .liveness(.alive): state.reassurances += 1
+            case .liveness(.suspect): state.suspectCount += 1
+            case .liveness(.alive): state.aliveCount += 1
             case .pathChecked, .gatheringFailed, .localDescription, .localCandidate: break
             }
         }

@@ -284,8 +284,8 @@ extension SignalingConformance {
             ConformanceClause(
                 "signaling.handshake.14", "a host that answers nothing, not even TCP's SYN, leads to .timedOut in time"
             ) {
-                let hole = try BlackHole()
-                let front = try await subject.front(hole.port)
+                let blackHole = try BlackHole()
+                let front = try await subject.front(blackHole.port)
                 defer { front.stop() }
                 let transport = try subject.makeTransport()
                 var endpoint = front.endpoint

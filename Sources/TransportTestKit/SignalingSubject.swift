@@ -66,10 +66,10 @@ extension SignalingFront {
     /// Returns a port of 127.0.0.1 that answers nothing, not even TCP's SYN: the ``SignalingSubject/silentEndpoint`` of
     /// transports over TCP.
     public static func silentTCP() throws -> SignalingFront {
-        let hole = try BlackHole()
+        let blackHole = try BlackHole()
         return SignalingFront(try SignalingEndpoint(url: "ws://127.0.0.1:\(hole.port)/")) {
             // Keeps the port until the clause ends.
-            withExtendedLifetime(hole) {}
+            withExtendedLifetime(blackHole) {}
         }
     }
 }
@@ -150,17 +150,17 @@ extension SignalingSubject {
     /// Returns the subject's silent endpoint, or the kit's own black hole in place of the subject's front.
     func makeSilentEndpoint() async throws -> SignalingFront {
         if let silentEndpoint { return try await silentEndpoint() }
-        let hole = try BlackHole()
-        let front = try await front(hole.port)
+        let blackHole = try BlackHole()
+        let front = try await front(blackHole.port)
         front.stop()
         var endpoint = front.endpoint
         if endpoint.proxy != nil {
-            endpoint.proxy = SignalingEndpoint.Proxy(host: "127.0.0.1", port: hole.port)
+            endpoint.proxy = SignalingEndpoint.Proxy(host: "127.0.0.1", port: blackHole.port)
         } else {
             endpoint.host = "127.0.0.1"
-            endpoint.port = hole.port
+            endpoint.port = blackHole.port
         }
-        return SignalingFront(endpoint) { withExtendedLifetime(hole) {} }
+        return SignalingFront(endpoint) { withExtendedLifetime(blackHole) {} }
     }
 
     func start(

@@ -28,11 +28,11 @@ struct TimerHeap {
         static func < (left: Self, right: Self) -> Bool { left.deadline < right.deadline }
     }
 
-    private static let minimumReview = 64
+    private static let minimumCleanup = 64
 
     private var heap = Heap<Entry>()
     /// The number of timers at which cancelled ones are removed.
-    private var review = minimumReview
+    private var cleanupCount = minimumCleanup
 
     /// The earliest deadline of a pending timer.
     var next: Timestamp? {
@@ -43,10 +43,10 @@ struct TimerHeap {
     }
 
     mutating func insert(_ timer: LoopTimer) {
-        if heap.count >= review {
+        if heap.count >= cleanupCount {
             let pending = heap.unordered.filter(\.timer.isPending)
             if pending.count < heap.count / 2 { heap = Heap(pending) }
-            review = max(Self.minimumReview, 2 * heap.count)
+            cleanupCount = max(Self.minimumCleanup, 2 * heap.count)
         }
         heap.insert(Entry(deadline: timer.deadline, timer: timer))
     }

@@ -137,7 +137,7 @@ public final class MessageBuffer: Sendable {
                 return (.got(.message(message)), admitted, hasNewRoom(&state))
             }
             if let end = state.end { return (.got(end), [], false) }
-            if state.receiver != nil { return (.got(.failure(Self.twoReceivers)), [], false) }
+            if state.receiver != nil { return (.got(.failure(Self.concurrentReceive)), [], false) }
             state.nextID += 1
             return (.mustWait(state.nextID), [], false)
         }
@@ -175,7 +175,7 @@ public final class MessageBuffer: Sendable {
             if let message = pop(&state) { return (.message(message), admit(&state), hasNewRoom(&state)) }
             if let end = state.end { return (end, [], false) }
             if isCancelled { return (.failure(Self.cancelled), [], false) }
-            if state.receiver != nil { return (.failure(Self.twoReceivers), [], false) }
+            if state.receiver != nil { return (.failure(Self.concurrentReceive), [], false) }
             state.receiver = receiver
             return (nil, [], false)
         }
@@ -282,5 +282,5 @@ public final class MessageBuffer: Sendable {
 
     private static let cancelled = TransportError(.cancelled, "the waiting task was cancelled")
     static let closed = TransportError(.closed, "the connection is closed")
-    private static let twoReceivers = TransportError(.invalidState, "another task is already waiting in receive()")
+    private static let concurrentReceive = TransportError(.invalidState, "another task is already waiting in receive()")
 }

@@ -36,7 +36,7 @@ public struct ICEServerURL: Sendable, Hashable {
     /// Parses a URL. Throws `.invalidArgument`, naming the URL.
     public init(_ text: String) throws(TransportError) {
         func unusable(_ reason: String) -> TransportError {
-            TransportError(.invalidArgument, "the ICE server URL '\(Self.shown(text))' cannot be used: \(reason)")
+            TransportError(.invalidArgument, "the ICE server URL '\(Self.displayed(text))' cannot be used: \(reason)")
         }
         guard text.utf8.count <= 512, text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
             throw unusable("it has blanks, control or non-ASCII characters, or is too long")
@@ -109,7 +109,7 @@ public struct ICEServerURL: Sendable, Hashable {
 
     /// The URL for messages, without the password of a `turn:user:password@host`, which is not a valid URL but is used
     /// in practice.
-    private static func shown(_ text: String) -> String {
+    private static func displayed(_ text: String) -> String {
         guard let at = text.lastIndex(of: "@"), let scheme = text.firstIndex(of: ":"), scheme < at,
             let colon = text[text.index(after: scheme)..<at].firstIndex(of: ":")
         else { return String(text.prefix(256)) }

@@ -103,33 +103,33 @@ extension LocalAddress {
         let routable = usable.filter { !$0.isLinkLocal }
         let mainInterfaces = Set(routable.filter { preferred.contains($0.address) && !$0.isVirtual }.map(\.interface))
         let numbered = Set(routable.filter { !$0.isIPv6 }.map(\.interface))
-        let lone = usable.filter { $0.isLinkLocal && !$0.isIPv6 && !numbered.contains($0.interface) }
+        let linkLocalOnly = usable.filter { $0.isLinkLocal && !$0.isIPv6 && !numbered.contains($0.interface) }
         // A container bridge has an address of this kind that leads nowhere; but it may be all there is.
-        let outside = lone.filter { !$0.isVirtual }
-        var chosen = routable + (routable.isEmpty && outside.isEmpty ? lone : outside)
+        let outside = linkLocalOnly.filter { !$0.isVirtual }
+        var chosen = routable + (routable.isEmpty && outside.isEmpty ? linkLocalOnly : outside)
         if !chosen.contains(where: { !$0.isVirtual }) {
             chosen += usable.filter { $0.isLinkLocal && $0.isIPv6 && !$0.isVirtual }
         }
         if chosen.isEmpty { chosen = usable }
 
-        var keyed: [(key: [Int], address: LocalAddress)] = []
+        var sorting: [(key: [Int], address: LocalAddress)] = []
         let places = Dictionary(grouping: chosen.enumerated()) { "\($0.element.interface) \($0.element.isIPv6)" }
         for candidates in places.values {
             let sorted = candidates.sorted {
-                ($0.element.demerits(preferred), $0.offset) < ($1.element.demerits(preferred), $1.offset)
+                ($0.element.penalty(preferred), $0.offset) < ($1.element.penalty(preferred), $1.offset)
             }
             for (place, (offset, address)) in sorted.enumerated() {
                 let isMain = mainInterfaces.contains(address.interface)
                 let isLate = address.isDeprecated
-                keyed.append(
+                sorting.append(
                     ([address.group, isLate ? 1 : 0, place, isMain ? 0 : 1, address.isIPv6 ? 1 : 0, offset], address))
             }
         }
-        return keyed.sorted { $0.key.lexicographicallyPrecedes($1.key) }.map(\.address)
+        return sorting.sorted { $0.key.lexicographicallyPrecedes($1.key) }.map(\.address)
     }
 
     /// The rank of an address among those of its interface and family; lower is better.
-    private func demerits(_ preferred: [String]) -> Int {
+    private func penalty(_ preferred: [String]) -> Int {
         var sum = 0
         if isDeprecated { sum += 16 }
         if isUniqueLocal || (!isIPv6 && prefixLength == 32) { sum += 8 }

@@ -116,10 +116,10 @@ import TransportPluginAPI
     }
 
     @Test func aClockThatIsMovedIsAWarning() {
-        #expect(Judgement.steadiness(drift: 0.001, elapsed: 0.3).status == .ok)
-        #expect(Judgement.steadiness(drift: 0.0001, elapsed: 0).status == .ok)
-        #expect(Judgement.steadiness(drift: -1.5, elapsed: 0.3).status == .warning)
-        #expect(Judgement.steadiness(drift: 1.5, elapsed: 20).status == .warning)
+        #expect(Judgement.clockStability(drift: 0.001, elapsed: 0.3).status == .ok)
+        #expect(Judgement.clockStability(drift: 0.0001, elapsed: 0).status == .ok)
+        #expect(Judgement.clockStability(drift: -1.5, elapsed: 0.3).status == .warning)
+        #expect(Judgement.clockStability(drift: 1.5, elapsed: 20).status == .warning)
     }
 
     @Test(arguments: [

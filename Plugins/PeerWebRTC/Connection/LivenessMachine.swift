@@ -52,7 +52,7 @@ struct LivenessMachine: Equatable {
     /// The time at which this side last noticed that it had been suspended. Silence before it does not count.
     private var resumedAt: Timestamp
     /// The number of suspensions since the last evidence.
-    private var graces = 0
+    private var suspensions = 0
     /// Whether a probe was requested, whose answer is reported.
     private var isProbeRequested = false
 
@@ -127,7 +127,7 @@ struct LivenessMachine: Equatable {
             actions.append(.reportSuspect(since: silentSince))
         }
         // After a suspension of this side, the other side is probed before its silence counts.
-        let mustProbe = graces > 0 && !isSuspect && (lastProbe ?? .zero) < resumedAt
+        let mustProbe = suspensions > 0 && !isSuspect && (lastProbe ?? .zero) < resumedAt
         // Probes from before the silence do not count.
         let earliest =
             mustProbe
@@ -157,9 +157,9 @@ struct LivenessMachine: Equatable {
 
     /// Returns whether this side was suspended, and gets time to read before it judges.
     private mutating func wasSuspended(at now: Timestamp) -> Bool {
-        if lastEvidence > resumedAt { graces = 0 }
-        guard graces < settings.graceLimit else { return false }
-        graces += 1
+        if lastEvidence > resumedAt { suspensions = 0 }
+        guard suspensions < settings.graceLimit else { return false }
+        suspensions += 1
         if !isSuspect { resumedAt = now }
         deadline = now + settings.grace
         return true

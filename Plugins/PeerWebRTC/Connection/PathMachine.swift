@@ -35,7 +35,7 @@ struct PathMachine: Equatable {
     static let retirementTime = Duration.seconds(3)
     static let candidateHeadStart = Duration.milliseconds(100)
     /// The age below which a round cannot show yet what it lacks; the round before it shows more.
-    static let youth = Duration.milliseconds(1500)
+    static let diagnosisDelay = Duration.milliseconds(1500)
 
     private struct Agent: Equatable {
         var generation: Generation
@@ -170,7 +170,7 @@ struct PathMachine: Equatable {
     func diagnosed(at now: Timestamp) -> (generation: Generation, isConnected: Bool)? {
         guard let current else { return nil }
         guard case .replacing(let replacing) = state,
-            current.isConnected || now - replacing.next.madeAt >= Self.youth
+            current.isConnected || now - replacing.next.madeAt >= Self.diagnosisDelay
         else { return (current.generation, current.isConnected) }
         return (replacing.next.generation, replacing.next.isConnected)
     }

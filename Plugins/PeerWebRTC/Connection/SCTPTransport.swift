@@ -206,7 +206,7 @@ final class SCTPTransport {
         } else {
             box = core.outboxes.take()
             outbox = box
-            if !output.isFlushPromised { core.loop.atEndOfTurn(outboxWork) }
+            if !output.isFlushScheduled { core.loop.atEndOfTurn(outboxWork) }
         }
         if box.append(bytes, delivery, protocol: kind, slot: slot) { return true }
         return sendOutboxAndGather(bytes, delivery, kind, slot)

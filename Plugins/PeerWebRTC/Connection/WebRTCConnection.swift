@@ -361,9 +361,9 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
         guard !isClosed else { return }
         guard let session = dtls.session else { return dtls.keepEarly(batch) }
         // The resulting output is sent when this is done, not at the end of the turn.
-        output.isFlushPromised = true
+        output.isFlushScheduled = true
         defer {
-            output.isFlushPromised = false
+            output.isFlushScheduled = false
             output.flush()
         }
         let plain = core.plain

@@ -14,7 +14,7 @@ final class DatagramOutput {
     @exclusivity(unchecked) private var isWaitingForPath = true
     private var latest: DatagramBatch?
     /// Whether `flush` will be called before the turn ends.
-    @exclusivity(unchecked) var isFlushPromised = false
+    @exclusivity(unchecked) var isFlushScheduled = false
 
     init(pool: BatchPool, loop: TransportLoop) {
         self.pool = pool
@@ -35,7 +35,7 @@ final class DatagramOutput {
             let batch = pool.take()
             self.batch = batch
             _ = batch.append(datagram)
-            if !isFlushPromised, let work { loop.atEndOfTurn(work) }
+            if !isFlushScheduled, let work { loop.atEndOfTurn(work) }
         }
     }
 

@@ -64,8 +64,8 @@ final class SCTPAssociation {
     private(set) var isEstablished = false
     /// Whether bulk data is in flight for longer than usrsctp's retransmission timer runs. On a short path it is not,
     /// and the cheaper processing of acknowledgements is sufficient.
-    @exclusivity(unchecked) private var isFar = false
-    private static let farRoundTrip: UInt32 = 5
+    @exclusivity(unchecked) private var isLongPath = false
+    private static let longPathRoundTrip: UInt32 = 5
 
     /// Throws `.resourceExhausted`.
     init(_ stack: SCTPStack, session: DTLSSession, settings: Settings) throws(TransportError) {
@@ -211,7 +211,7 @@ final class SCTPAssociation {
     func send(_ bytes: UnsafeRawBufferPointer, _ delivery: inout SCTPDelivery, protocol: UInt32) -> SendResult {
         guard let socket else { return .failed(errno: EPIPE) }
         let error = CUsrsctp_send(
-            socket, bytes.baseAddress, bytes.count, &delivery.native, `protocol`, isFar ? 1 : 0)
+            socket, bytes.baseAddress, bytes.count, &delivery.native, `protocol`, isLongPath ? 1 : 0)
         return error == 0 ? .sent : error == EWOULDBLOCK ? .full : .failed(errno: error)
     }
 
@@ -294,15 +294,15 @@ final class SCTPAssociation {
         let roundTrip = min(roundTrip, 15_000)
         guard let silence else { return max(maximumTimeout, 4 * roundTrip) }
         // Never shorter than a round trip, otherwise everything would be sent twice.
-        let soon = min(max(suspectTimeout, 2 * roundTrip), maximumTimeout)
-        return min(max(soon, UInt32(clamping: silence.components.seconds)), silentTimeout)
+        let timeout = min(max(suspectTimeout, 2 * roundTrip), maximumTimeout)
+        return min(max(timeout, UInt32(clamping: silence.components.seconds)), silentTimeout)
     }
 
     /// Adapts the pause between retransmissions to the silence of the other side; nil if it is not suspect.
     func adaptTimeouts(silence: Duration?) {
         guard let socket, isEstablished else { return }
         let roundTrip = UInt32(clamping: CUsrsctp_round_trip(socket))
-        isFar = roundTrip >= Self.farRoundTrip
+        isLongPath = roundTrip >= Self.longPathRoundTrip
         let limit = Self.timeoutLimit(silence: silence, roundTrip: roundTrip)
         guard limit != timeoutLimit else { return }
         timeoutLimit = limit
