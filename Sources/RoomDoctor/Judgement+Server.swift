@@ -85,7 +85,8 @@ extension Judgement {
                 cure: "renew the chain on the server, or check this machine's clock and authorities (ca-certificates)")
         case .expired:
             return problem(
-                "the certificate of \(host) has expired, \(durationText(here - certificate.until)) ago by this machine's clock",
+                "the certificate of \(host) has expired, \(durationText(here - certificate.until)) ago by this "
+                    + "machine's clock",
                 cure: isRightByServer ? clockCure : "renew it on the server")
         case .notYetValid:
             return problem(
