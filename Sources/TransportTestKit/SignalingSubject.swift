@@ -67,7 +67,7 @@ extension SignalingFront {
     /// transports over TCP.
     public static func silentTCP() throws -> SignalingFront {
         let blackHole = try BlackHole()
-        return SignalingFront(try SignalingEndpoint(url: "ws://127.0.0.1:\(hole.port)/")) {
+        return SignalingFront(try SignalingEndpoint(url: "ws://127.0.0.1:\(blackHole.port)/")) {
             // Keeps the port until the clause ends.
             withExtendedLifetime(blackHole) {}
         }
