@@ -9,7 +9,7 @@ SANITIZED := $(subst $(empty) $(empty),|,$(strip \
 	ICELibnice PeerWebRTC))
 
 .PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-first-program test-interop test-autobahn \
-	test-lab lab test-mutations simulate fuzz nightly bench micro format lint docs dependencies clean
+	test-lab lab test-mutations simulate fuzz nightly bench bench-files micro format lint docs dependencies clean
 
 help:
 	@echo "make demo          build and run the demo: a server and two peers that lose everything and heal"
@@ -24,6 +24,7 @@ help:
 	@echo "make nightly       what takes hours: NIOSSL, a release build's tests, sanitizers, Autobahn, interop, the next"
 	@echo "                   Debian"
 	@echo "make bench         release build, beside the C reference"
+	@echo "make bench-files   a file of 1 GB through room send and room receive, beside messages"
 	@echo "make micro         micro-benchmarks of hot paths (FILTER=REGEX)"
 	@echo "make docs          the documentation of every product, into docs-build/"
 	@echo "make lint          what CI checks besides the tests; make format repairs the format"
@@ -109,6 +110,10 @@ bench: dependencies
 	swift build -c release --product room
 	$(MAKE) -C Benchmarks/reference
 	@$$(swift build -c release --product room --show-bin-path)/room bench --reference Benchmarks/.build/reference $(BENCH)
+
+bench-files: dependencies
+	swift build -c release --product room
+	Benchmarks/files.py $$(swift build -c release --product room --show-bin-path)/room $(FILES)
 
 FILTER ?= .*
 micro: dependencies

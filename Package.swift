@@ -135,6 +135,7 @@ let package = Package(
         .target(name: "TransportTestKit", dependencies: ["CLinux", "TransportPluginAPI", "WebSocketWire"]),
         .target(name: "CommandLineIO", dependencies: ["CLinux", "TransportPluginAPI"]),
         .target(name: "RoomDemo", dependencies: ["CommandLineIO", "TransportPluginAPI"]),
+        .target(name: "FileTransfer", dependencies: ["CLinux", "RoomConnection", "TransportPluginAPI", "COpenSSL"]),
         .target(
             name: "RoomDoctor",
             dependencies: ["RoomConnection", "TransportPluginAPI", "WebSocketWire", "COpenSSL"]),
@@ -144,8 +145,9 @@ let package = Package(
         .executableTarget(
             name: "room",
             dependencies: [
-                "CLinux", "CommandLineIO", "RoomConnection", "RoomDemo", "RoomDoctor", "RoomKit", "RoomProtocol",
-                "RoomServer", "RoomSimulation", "TransportBenchmark", "InProcessTransport", "TransportPluginAPI",
+                "CLinux", "CommandLineIO", "FileTransfer", "RoomConnection", "RoomDemo", "RoomDoctor", "RoomKit",
+                "RoomProtocol", "RoomServer", "RoomSimulation", "TransportBenchmark", "InProcessTransport",
+                "TransportPluginAPI",
                 "TransportTestKit",
                 .target(name: "PeerWebRTC", condition: .when(traits: ["WebRTC"])),
                 .target(name: "ICELibnice", condition: .when(traits: ["WebRTC"])), log,
@@ -199,6 +201,7 @@ let package = Package(
         .testTarget(
             name: "TransportToolboxTests", dependencies: ["TransportToolbox", "TransportValues", "WebSocketWire"]),
         .testTarget(name: "CommandLineIOTests", dependencies: ["CommandLineIO", "TransportPluginAPI"]),
+        .testTarget(name: "FileTransferTests", dependencies: ["FileTransfer", "TransportPluginAPI"]),
         .testTarget(name: "WebSocketWireTests", dependencies: ["WebSocketWire"]),
         .testTarget(name: "RoomProtocolTests", dependencies: ["RoomProtocol"]),
         .testTarget(

@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -107,4 +108,9 @@ void CLinux_clock_jumps_rearm(int descriptor) {
     // Fails with ECANCELED after a jump.
     if (read(descriptor, &expirations, sizeof expirations) < 0) { /* nothing to do */ }
     arm(descriptor);
+}
+
+// renameat2(2): RENAME_NOREPLACE is 1; the C library's own declaration needs _GNU_SOURCE.
+int CLinux_rename_noreplace(int folder, const char *name, const char *target) {
+    return (int)syscall(SYS_renameat2, folder, name, folder, target, 1u);
 }

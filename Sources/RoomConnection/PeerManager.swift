@@ -64,6 +64,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         dropLink(participant)
         hub.setLink(nil, for: participant)
         hub.setSecurity(nil, of: participant)
+        hub.pins.remove(participant)
     }
 
     private func makeLink(_ participant: RoomParticipant) {
@@ -195,7 +196,9 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             guard let self, let observer else { return }
             self.emitted(event, participant, id, observer)
         }
-        observer.onViolation = { [weak self] in self?.violated(participant, id) }
+        observer.onViolation = { [weak self] in
+            self?.end(participant, id, "\(participant) broke the delivery protocol")
+        }
         do throws(TransportError) {
             let connection = try transport.makeConnection(configuration, handler: observer)
             connections[participant] = Entry(id: id, connection: connection)
@@ -243,6 +246,9 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             guard state == .connected else { return fact(.state(state)) }
             let security = connections[participant]?.connection.security
             hub.setSecurity(security, of: participant)
+            guard hub.pins.accept(security, of: participant) else {
+                return end(participant, id, "\(participant) has another certificate than it had proved")
+            }
             guard let link = observer.link else { return fact(.state(state)) }
             link.connected()
             if link.isReady { fact(.state(.connected)) }
@@ -269,14 +275,14 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         }
     }
 
-    /// The other side broke the delivery protocol: the connection ends here, whatever the transport thinks of it.
-    private func violated(_ participant: ParticipantID, _ id: PeerConnectionID) {
+    /// Ends a connection that must not go on, whatever the transport thinks of it.
+    private func end(_ participant: ParticipantID, _ id: PeerConnectionID, _ reason: String) {
         guard let entry = connections[participant], entry.id == id else { return }
         connections[participant] = nil
         links[participant]?.detach()
         // Not from inside the transport's call.
         transport.loop.execute { entry.connection.close() }
-        report(.peer(participant, id, .closed(PeerFailure("\(participant) broke the delivery protocol"))))
+        report(.peer(participant, id, .closed(PeerFailure(reason))))
     }
 
     // MARK: The end

@@ -29,6 +29,7 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
     let feed: EventFeed
     /// In the order of `RoomChannel.index`.
     let inboxes: [Mailbox<RoomMessage>]
+    let pins = CertificatePins()
     private let loop: TransportLoop
     private let state = Locked(State())
     private var handler: (@Sendable (borrowing BorrowedMessage) -> Void)?

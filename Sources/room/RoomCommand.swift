@@ -10,7 +10,8 @@ struct RoomCommand: AsyncParsableCommand {
         commandName: "room", abstract: "Rooms of peers that stay connected.", version: "0.1.0",
         subcommands: [
             ServeCommand.self,
-            ConnectCommand.self, DemoCommand.self, PluginsCommand.self, ConformCommand.self, DoctorCommand.self,
+            ConnectCommand.self, SendCommand.self, ReceiveCommand.self, DemoCommand.self, PluginsCommand.self,
+            ConformCommand.self, DoctorCommand.self,
             BenchCommand.self, SimulateCommand.self, BenchPeerCommand.self, BenchSignalingCommand.self,
             AutobahnClientCommand.self,
         ])
@@ -19,7 +20,7 @@ struct RoomCommand: AsyncParsableCommand {
 /// The meaning of the command's exit status.
 enum ExitStatus: Int32, Error {
     case done = 0
-    /// A message did not reach everybody, or nobody was there.
+    /// A message did not reach everybody, or nobody was there; a file could not be read or written.
     case undelivered = 1
     /// Usage or configuration error.
     case usage = 2
@@ -29,6 +30,14 @@ enum ExitStatus: Int32, Error {
     case unavailable = 4
     /// A check failed.
     case checkFailed = 5
+    /// The other side does not want the files, or cannot take them.
+    case declined = 6
+    /// The other side did not prove the code, or its certificate.
+    case notProved = 7
+    /// A transfer was interrupted; started again, it continues.
+    case canContinue = 8
+    /// A file of the same name is there already.
+    case exists = 9
     case interrupted = 130
     /// Nobody reads standard output any more: the status of a program that SIGPIPE ends.
     case readerGone = 141
@@ -59,7 +68,7 @@ enum Main {
     private static let descriptors: UInt64 = 65_536
 
     static func main() async {
-        ProcessList.hideValues(of: "--token")
+        ProcessList.hideSecrets()
         openStandardDescriptors()
         // Some libraries ignore it for the whole process, some do not: for all of them, a write that nobody reads
         // should be an error.
@@ -74,7 +83,8 @@ enum Main {
         do {
             var command = try RoomCommand.parseAsRoot()
             // A server continues to serve; a command that is in a room leaves it first.
-            if !(command is ServeCommand), !(command is ConnectCommand) {
+            let isInRoom = command is ConnectCommand || command is SendCommand || command is ReceiveCommand
+            if !(command is ServeCommand), !isInRoom {
                 Output.whenReaderIsGone {
                     ChildProcess.stopAll()
                     _exit(ExitStatus.readerGone.rawValue)

@@ -1,0 +1,48 @@
+@preconcurrency internal import Dispatch
+internal import TransportPluginAPI
+
+/// A thread for work that blocks: reading, hashing and writing files, one piece after the other, away from the
+/// transport's loop and from the pool of Swift's tasks.
+final class BlockingWorker: Sendable {
+    private struct State {
+        var jobs: [@Sendable () -> Void] = []
+        var hasEnded = false
+    }
+
+    private let state = Locked(State())
+    private let wake = DispatchSemaphore(value: 0)
+
+    /// Throws when the system has no thread left.
+    init() throws(TransferError) {
+        let (state, wake) = (state, wake)
+        let hasStarted = DetachedThread.start {
+            while true {
+                wake.wait()
+                let (job, hasEnded) = state.withLock { state in
+                    (state.jobs.isEmpty ? nil : state.jobs.removeFirst(), state.hasEnded)
+                }
+                if let job {
+                    job()
+                } else if hasEnded {
+                    return
+                }
+            }
+        }
+        guard hasStarted else { throw TransferError(.file, "the system has no thread left for reading files") }
+    }
+
+    deinit {
+        state.withLock { $0.hasEnded = true }
+        wake.signal()
+    }
+
+    /// Runs `job` on the thread, behind those that wait already. It is not cancelled: a job is short.
+    func run<Result: Sendable>(_ job: @escaping @Sendable () throws -> Result) async throws -> Result {
+        try await withCheckedThrowingContinuation { continuation in
+            state.withLock { state in
+                state.jobs.append { continuation.resume(with: Swift.Result { try job() }) }
+            }
+            wake.signal()
+        }
+    }
+}

@@ -1,0 +1,155 @@
+import TransportPluginAPI
+
+@testable import FileTransfer
+
+/// One end of a connection within the process, with a bounded queue in each direction.
+final class PipeConnection: TransferConnection {
+    /// The bytes in one direction.
+    private final class Direction: Sendable {
+        private struct State {
+            var queue: [Payload] = []
+            var count = 0
+            var isClosed = false
+            var isCut = false
+            var passed = 0
+            var cutAt: Int?
+            var waiters: [CheckedContinuation<Void, Never>] = []
+        }
+
+        private let state = Locked(State())
+        private static let limit = 1 << 20
+
+        /// Lets `count` bytes pass and then nothing any more.
+        func cut(after count: Int) { change { $0.cutAt = count } }
+        var isCut: Bool { state.withLock { $0.isCut } }
+        func cut() { change { $0.isCut = true } }
+        func close() { change { $0.isClosed = true } }
+
+        private func change(_ body: (inout State) -> Void) {
+            let waiters = state.withLock { state in
+                body(&state)
+                defer { state.waiters = [] }
+                return state.waiters
+            }
+            for waiter in waiters { waiter.resume() }
+        }
+
+        private func wait(while isBlocked: @escaping (borrowing Checked) -> Bool) async {
+            await withTaskCancellationHandler {
+                await withCheckedContinuation { continuation in
+                    let mustWait = state.withLock { state in
+                        let checked = Checked(
+                            isEmpty: state.queue.isEmpty, isFull: state.count >= Self.limit,
+                            isOver: state.isCut || state.isClosed)
+                        guard isBlocked(checked), !Task.isCancelled else { return false }
+                        state.waiters.append(continuation)
+                        return true
+                    }
+                    if !mustWait { continuation.resume() }
+                }
+            } onCancel: {
+                change { _ in }
+            }
+        }
+
+        struct Checked: ~Copyable {
+            let isEmpty: Bool
+            let isFull: Bool
+            let isOver: Bool
+        }
+
+        func write(_ bytes: Payload) async throws -> Bool {
+            await wait { $0.isFull && !$0.isOver }
+            try Task.checkCancellation()
+            var isCut = false
+            change { state in
+                if let cutAt = state.cutAt, state.passed + bytes.count > cutAt { state.isCut = true }
+                isCut = state.isCut
+                guard !isCut else { return }
+                state.queue.append(bytes)
+                state.count += bytes.count
+                state.passed += bytes.count
+            }
+            return !isCut
+        }
+
+        func read() async throws -> Payload? {
+            await wait { $0.isEmpty && !$0.isOver }
+            try Task.checkCancellation()
+            var result: Payload?
+            var isCut = false
+            change { state in
+                isCut = state.isCut
+                guard !state.isCut, !state.queue.isEmpty else { return }
+                let first = state.queue.removeFirst()
+                state.count -= first.count
+                result = first
+            }
+            if isCut { throw TransferError(.interrupted, "the pipe was cut") }
+            return result
+        }
+    }
+
+    private let incoming: Direction
+    private let outgoing: Direction
+    let security: PeerSecurity?
+    let peerName: String
+    /// Whether the other end counts as connected.
+    let isReachable = Locked(true)
+    let hasPinned = Locked(false)
+    /// Changes what this end writes.
+    private let tamper: (@Sendable (Payload) -> Payload)?
+
+    private init(
+        _ incoming: Direction, _ outgoing: Direction, _ security: PeerSecurity?, _ peerName: String,
+        _ tamper: (@Sendable (Payload) -> Payload)?
+    ) {
+        self.incoming = incoming
+        self.outgoing = outgoing
+        self.security = security
+        self.peerName = peerName
+        self.tamper = tamper
+    }
+
+    /// The two ends: the sender's, then the receiver's.
+    ///
+    /// - Parameters:
+    ///   - middle: The certificate that somebody in the middle shows to both sides.
+    ///   - tamper: Changes what the sender writes.
+    static func pair(
+        middle: String? = nil, hasCertificates: Bool = true, tamper: (@Sendable (Payload) -> Payload)? = nil
+    ) -> (PipeConnection, PipeConnection) {
+        let (there, back) = (Direction(), Direction())
+        func security(_ own: String, _ other: String) -> PeerSecurity? {
+            hasCertificates
+                ? PeerSecurity(localFingerprint: own, remoteFingerprint: middle ?? other, verificationCode: "") : nil
+        }
+        return (
+            PipeConnection(back, there, security("sha-256 A1", "sha-256 B2"), "bob", tamper),
+            PipeConnection(there, back, security("sha-256 B2", "sha-256 A1"), "alice", nil)
+        )
+    }
+
+    func pinCertificate() { hasPinned.withLock { $0 = true } }
+
+    func write(_ bytes: Payload) async throws {
+        guard try await outgoing.write(tamper?(bytes) ?? bytes) else {
+            incoming.cut()
+            throw TransferError(.interrupted, "the pipe was cut")
+        }
+    }
+
+    func read() async throws -> Payload? { try await incoming.read() }
+    func close() async { outgoing.close() }
+    var isConnected: Bool { !incoming.isCut && isReachable.withLock { $0 } }
+    func cut(_ reason: TransferError) { cut() }
+
+    /// Ends both directions at once, as when a machine is switched off.
+    func cut() {
+        incoming.cut()
+        outgoing.cut()
+    }
+
+    /// Ends both directions when this many bytes have been written to this end.
+    func cut(after count: Int) { outgoing.cut(after: count) }
+}

@@ -1,0 +1,87 @@
+import Foundation
+import Testing
+import TransportPluginAPI
+
+@testable import FileTransfer
+
+/// A sender that serves whoever comes.
+@Suite(.timeLimit(.minutes(1))) struct SenderDeskTests {
+    private static func receive(_ desk: Desk, _ connection: PipeConnection, _ code: TransferCode?) -> Task<
+        Result<TransferSummary, any Error>, Never
+    > {
+        Task {
+            await Result {
+                try await FileReceiver(into: desk.target.path, code: code, existing: .refuse)
+                    .receive(over: connection, consent: { _ in true }, { _ in })
+            }
+        }
+    }
+
+    @Test func aReceiverThatIsStartedAgainIsServedAgain() async throws {
+        let desk = try Desk()
+        let content = try desk.add("a", Desk.bytes(5_000_000))
+        let code = TransferCode()
+        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
+        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
+        let lost = Locked(0)
+        let sending = Task {
+            await Result {
+                try await SenderDesk(try FileSender(tree, code: code), hasCode: true) { event in
+                    if case .lost = event { lost.withLock { $0 += 1 } }
+                }.serve(connections)
+            }
+        }
+        // The first says nothing, as one whose process has been stopped; the second breaks off.
+        let silent = PipeConnection.pair()
+        feed.yield(silent.0)
+        let broken = PipeConnection.pair()
+        broken.0.cut(after: 3_000_000)
+        feed.yield(broken.0)
+        #expect(await Self.receive(desk, broken.1, code).value.failure != nil)
+        let last = PipeConnection.pair()
+        feed.yield(last.0)
+        #expect(try await Self.receive(desk, last.1, code).value.get().presentCount > 0)
+        #expect(try await sending.value.get().fileCount == 1)
+        #expect(desk.arrived("a") == content)
+        #expect(lost.withLock { $0 } == 1)
+    }
+
+    @Test func aFailedProofEndsTheSender() async throws {
+        let desk = try Desk()
+        try desk.add("a", Desk.bytes(10))
+        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
+        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
+        let pair = PipeConnection.pair()
+        feed.yield(pair.0)
+        let receiving = Self.receive(desk, pair.1, TransferCode())
+        let error = await #expect(throws: TransferError.self) {
+            try await SenderDesk(try FileSender(tree, code: TransferCode()), hasCode: true) { _ in }.serve(connections)
+        }
+        #expect(error?.code == .identity)
+        #expect(await receiving.value.failure != nil)
+    }
+
+    @Test func aReceiverGoesOnWithASenderThatIsStartedAgain() async throws {
+        let desk = try Desk()
+        let content = try desk.add("a", Desk.bytes(1_000_000))
+        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
+        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
+        let target = desk.target.path
+        let receiving = Task {
+            await Result {
+                try await ReceiverDesk(
+                    try FileReceiver(into: target, code: nil, existing: .refuse), consent: { _ in true }, { _ in }
+                ).receive(connections)
+            }
+        }
+        // The first is gone without a word.
+        let silent = PipeConnection.pair()
+        silent.1.isReachable.withLock { $0 = false }
+        feed.yield(silent.1)
+        let last = PipeConnection.pair()
+        feed.yield(last.1)
+        _ = try await FileSender(tree, code: nil).meet(over: last.0).send { _ in }
+        #expect(try await receiving.value.get().fileCount == 1)
+        #expect(desk.arrived("a") == content)
+    }
+}
