@@ -37,21 +37,21 @@ package final class TransferRoom: Sendable {
     ///   - onWait: Called once when the name is still taken, by the participant of an earlier run that has not been
     ///     given up yet.
     package static func join(
-        _ runtime: TransportRuntime, room name: String, as participant: String, _ role: Role,
+        _ runtime: TransportRuntime, room name: String, as participant: String, _ part: Role,
         onWait: () -> Void = {}
     ) async throws -> Room {
-        var isHost = false
+        var role = HostRole.ifFirst
         var hasWaited = false
         // As long as a server keeps a participant that is gone.
         let deadline = Timestamp.now() + .seconds(120)
         while true {
             do throws(RoomError) {
                 return try await runtime.connect(
-                    toRoom: name, as: participant, host: isHost, metadata: [key: role.rawValue])
+                    toRoom: name, as: participant, host: role, metadata: [key: part.rawValue])
             } catch {
                 switch error.protocolCode?.rawValue {
-                case "room_not_found" where !isHost: isHost = true
-                case "room_exists" where isHost: isHost = false
+                // The join token is one for guests.
+                case "room_not_found" where role == .ifFirst: role = .awaited
                 case "name_taken" where .now() < deadline:
                     if !hasWaited { onWait() }
                     hasWaited = true

@@ -198,7 +198,7 @@ final class TransferReporter: Sendable {
         }
         guard isTerminal else { return }
         let part = progress.total > 0 ? Double(progress.count) / Double(progress.total) : 1
-        let width = Self.terminalWidth
+        let width = TerminalMode.width
         let cells = min(30, max(8, width / 4))
         let filled = min(cells, Int(part * Double(cells)))
         var text = String(repeating: "█", count: filled) + String(repeating: "░", count: cells - filled)
@@ -209,12 +209,6 @@ final class TransferReporter: Sendable {
         text = String(text.prefix(width - 1))
         state.withLock { $0.isLineOpen = true }
         output.append("\r\u{1B}[K" + text)
-    }
-
-    private static var terminalWidth: Int {
-        var size = winsize()
-        guard ioctl(1, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 20 else { return 80 }
-        return Int(size.ws_col)
     }
 
     // MARK: Lines
