@@ -16,6 +16,8 @@ struct Arrival {
         /// The digest of a file that was there already and turned out to be the same.
         var existing: Digest?
         var name: String
+        /// Bytes that have yet to come.
+        var left: UInt64
     }
 
     private let manifest: Manifest
@@ -71,6 +73,8 @@ struct Arrival {
             case .message(.endOfFile(let digest)): try await finish(digest)
             case .message: throw TransferLink.violation
             case .data(let piece, let range):
+                guard let left = current?.left, UInt64(range.count) <= left else { throw TransferLink.violation }
+                current?.left -= UInt64(range.count)
                 batch.append((piece, range))
                 batchCount += range.count
                 if batchCount >= Self.batchLength { try await flush() }
@@ -141,7 +145,7 @@ struct Arrival {
         let step = plan.steps[index]
         if case .existing(let name) = step, offset == entry.size, let digest = existing[index] {
             let file = try await worker.run { [root] in ArrivingFile(entry, in: try Self.folder(of: entry, root)) }
-            current = Current(index: index, entry: entry, file: file, existing: digest, name: name)
+            current = Current(index: index, entry: entry, file: file, existing: digest, name: name, left: 0)
         } else {
             try await beginWriting(index, entry, step, offset)
         }
@@ -173,7 +177,8 @@ struct Arrival {
             try opened ?? ArrivingFile(entry, in: try Self.folder(of: entry, root))
         }
         if try await !worker.run({ try file.begin(at: offset) }) { _ = try await hash(file, offset) }
-        current = Current(index: index, entry: entry, file: file, existing: nil, name: target)
+        current = Current(
+            index: index, entry: entry, file: file, existing: nil, name: target, left: entry.size - offset)
     }
 
     private mutating func flush() async throws {

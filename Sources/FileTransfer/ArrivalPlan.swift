@@ -10,7 +10,7 @@ package enum ExistingFiles: Sendable {
     case rename
 }
 
-/// What has to be done for each file of a list, decided by a look at the receiving folder. Nothing is written.
+/// The work for each file of a list, decided by a look at the receiving folder. Nothing is written.
 package struct ArrivalPlan: Sendable {
     enum Step: Sendable, Hashable {
         /// A folder, which is made unless it exists.
@@ -101,8 +101,11 @@ package struct ArrivalPlan: Sendable {
 
     /// Whether a file looks like the one that is announced. Some file systems keep only even seconds.
     private static func isSame(_ status: FileStatus, _ entry: Manifest.Entry) -> Bool {
-        status.kind == .file && status.size == entry.size
-            && status.modifiedAt.subtractingReportingOverflow(entry.modifiedAt).partialValue.magnitude < 2_000_000_000
+        guard status.kind == .file, status.size == entry.size else { return false }
+        if status.modifiedAt == entry.modifiedAt { return true }
+        let difference = status.modifiedAt.subtractingReportingOverflow(entry.modifiedAt)
+        return status.modifiedAt % 1_000_000_000 == 0 && !difference.overflow
+            && difference.partialValue.magnitude < 2_000_000_000
     }
 
     /// The name of the unfinished part of a file: `.NAME.ID.part`, where the ID stands for path, size and date. A long

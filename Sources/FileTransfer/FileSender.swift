@@ -53,7 +53,8 @@ package struct FileSender: Sendable {
             return try await withThrowingTaskGroup(of: Void.self) { [link] group in
                 group.addTask { try await listen(link, books) }
                 group.addTask { try await sendFiles(present, books) }
-                try await group.waitForAll()
+                // The first error ends the other task.
+                while try await group.next() != nil {}
                 return books.summary
             }
         }
@@ -128,7 +129,7 @@ package struct FileSender: Sendable {
         }
     }
 
-    /// What was sent, and what the receiver has said that it has.
+    /// The record of what was sent, and of what the receiver has acknowledged.
     private final class Books: Sendable {
         private struct State {
             /// Bytes of files that the receiver had before, in the order of the files that have begun.

@@ -2,8 +2,8 @@ internal import TransportPluginAPI
 
 /// Serves the receivers that come, one at a time, until one has everything.
 ///
-/// A receiver that ends in the middle may come again. A new one takes over from one that is not connected any more, and,
-/// when both have proved the code, from any other: it is the same person.
+/// A receiver that ends in the middle may come again. A new one takes over from one that is not connected any more,
+/// and, when both have proved the code, from any other: it is the same person.
 package struct SenderDesk: Sendable {
     private enum Outcome: Sendable {
         case arrived((any TransferConnection)?)

@@ -1,8 +1,8 @@
 /// A proof that a side has the code and sees the same two certificates as the other.
 ///
 /// An HMAC over the role of the side that proves, the fingerprints of both certificates, and fresh nonces of both
-/// sides. The key comes from the code. A server that shows each side a certificate of its own cannot make the proof that
-/// either side expects, and cannot reuse one.
+/// sides. The key comes from the code. A server that shows each side a certificate of its own cannot make the proof
+/// that either side expects, and cannot reuse one.
 enum TransferProof {
     static let nonceLength = 32
 

@@ -74,7 +74,8 @@ package final class TransferRoom: Sendable {
                 }
             }
             group.addTask { [self] in try await followEvents() }
-            try await group.waitForAll()
+            // The first error ends the other task.
+            while try await group.next() != nil {}
         }
     }
 

@@ -23,8 +23,8 @@ struct ReceiveCommand: AsyncParsableCommand {
               room receive --room office --from alice --rename
 
             The exit status is 0 when everything is here, 1 when something could not be written or was damaged, 2 for \
-            wrong usage, 3 when the server refused, 4 when a backend cannot run here, 6 when the files were declined, 7 \
-            when the code or the certificates were not proved, 8 when the transfer was interrupted and can be \
+            wrong usage, 3 when the server refused, 4 when a backend cannot run here, 6 when the files were declined, \
+            7 when the code or the certificates were not proved, 8 when the transfer was interrupted and can be \
             continued, 9 when a file of the same name is here already, 130 after SIGINT, 141 when nobody reads \
             standard output any more.
             """)

@@ -181,7 +181,10 @@ import TransportPluginAPI
             let other = stage.add(
                 try Actor(
                     "other",
-                    ["receive", "--room", "office", "--name", "eve", "--json", "--server", url, "--into", "/proc/nowhere"]))
+                    [
+                        "receive", "--room", "office", "--name", "eve", "--json", "--server", url,
+                        "--into", "/proc/nowhere",
+                    ]))
             #expect(await other.child.exitStatus() == 1, "no such folder")
             let sender = stage.add(try Self.sender(folders, ["a"], url, ["--room", "office", "--to", "bob"]))
             #expect(await receiver.child.exitStatus() == 0)

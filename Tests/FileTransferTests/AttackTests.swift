@@ -5,7 +5,7 @@ import TransportPluginAPI
 
 @testable import FileTransfer
 
-/// What others may have put into the receiving folder, and senders that do not keep the protocol.
+/// Entries that others have put into the receiving folder, and senders that do not keep the protocol.
 @Suite(.timeLimit(.minutes(1))) struct AttackTests {
     private static func partPath(_ desk: Desk, _ name: String) throws -> String {
         let tree = try SourceTree([desk.source.appendingPathComponent(name).path])
