@@ -8,10 +8,10 @@ struct SendCommand: AsyncParsableCommand {
         commandName: "send", abstract: "Send files and folders to somebody, through every outage.",
         discussion: """
             Without --room, a code is printed, with which `room receive` on the other machine takes the files. The \
-            code is a secret of 130 bits. It never reaches the room server: both sides prove to each other that they have \
-            it and see the same certificates before anything is sent, so that nobody, the server included, can sit \
-            between them. With --room, the two meet in a room by its name, and the server is trusted to introduce the \
-            right two.
+            code is a secret of 130 bits. It never reaches the room server: both sides prove to each other that they \
+            have it and see the same certificates before anything is sent, so that nobody, the server included, can \
+            sit between them. With --room, the two meet in a room by its name, and the server is trusted to \
+            introduce the right two.
 
             The command stays until the receiver has everything. A receiver that ends in the middle can be started \
             again, and so can this command, with --code or the same room: what has arrived is kept. Bytes count as \
@@ -22,10 +22,11 @@ struct SendCommand: AsyncParsableCommand {
               room send backup.tar --room office --to server
               ROOM_CODE=… room send backup.tar          go on after this side was ended
 
-            The exit status is 0 when the receiver has everything, 1 when something could not be read or was damaged, \
-            2 for wrong usage, 3 when the server refused, 4 when a backend cannot run here, 6 when the receiver does not \
-            want or cannot take the files, 7 when the code or the certificates were not proved, 8 when the transfer \
-            was interrupted and can be continued, 130 after SIGINT, 141 when nobody reads standard output any more.
+            The exit status is 0 when the receiver has everything, 1 when something could not be read or was \
+            damaged, 2 for wrong usage, 3 when the server refused, 4 when a backend cannot run here, 6 when the \
+            receiver does not want or cannot take the files, 7 when the code or the certificates were not proved, 8 \
+            when the transfer was interrupted and can be continued, 130 after SIGINT, 141 when nobody reads standard \
+            output any more.
             """)
 
     @OptionGroup var common: CommonOptions
