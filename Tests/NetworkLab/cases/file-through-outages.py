@@ -6,7 +6,7 @@ SIZE = 251 * 400_000
 
 
 def check(case):
-    """A file arrives whole, once, through a silent path, a server that is killed with its state, and another address of the receiver"""
+    """A file arrives whole, once, through a silent path, the loss of the server's state, and a change of address"""
     cable = case.cable(a=("10.1.1.1/24",), b=("10.1.1.2/24",))
     server = case.serve(cable.a, "10.1.1.1", "--session-key-file", str(case.folder / "key"))
     source = case.folder / "file"
@@ -16,7 +16,7 @@ def check(case):
     code = sender.wait_event("code")["code"]
     # On a slow cable it lasts long enough for all of the outages.
     for host in (cable.a, cable.b):
-        case.run(host, "tc", "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", "100mbit", "burst", "256kb", "latency", "50ms")
+        case.run(host, *"tc qdisc add dev eth0 root tbf rate 100mbit burst 256kb latency 50ms".split())
     receiver = case.start(
         "receiver", cable.b, [case.room, "receive", code, "--into", str(target), "--server", server.url, "--json"])
 
