@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Measures `room send` and `room receive` on loopback: the rate beside that of 64 KiB messages in the same minute, and the memory.
+"""Measures `room send` and `room receive` on loopback: the rate beside that of 64 KiB messages in the same minute, and
+the memory.
 
 The files lie in memory (/dev/shm) unless --folder names another place: the disk is not the subject.
 """
@@ -83,7 +84,8 @@ def main():
     parser.add_argument("--megabytes", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", default="/dev/shm" if os.path.isdir("/dev/shm") else None)
-    parser.add_argument("--check", action="store_true", help="exit with 5 below 0.8 of the messages' rate or over 60 MB")
+    parser.add_argument(
+        "--check", action="store_true", help="exit with 5 below 0.8 of the messages' rate or over 60 MB")
     options = parser.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="room-files-", dir=options.folder))
     server = start(options.room, "serve", "--port", "0", "--session-key-file", str(folder / "key"))
