@@ -72,8 +72,8 @@ int CLinux_clock_jumps_open(void);
 /// Makes the descriptor readable again at the next jump.
 void CLinux_clock_jumps_rearm(int descriptor);
 
-/// Renames within a folder, and fails with EEXIST instead of replacing what has the new name; EINVAL or ENOSYS where the
-/// file system, or the kernel, cannot promise it.
+/// Renames within a folder, and fails with EEXIST instead of replacing what has the new name; EINVAL or ENOSYS where
+/// the file system, or the kernel, cannot promise it.
 int CLinux_rename_noreplace(int folder, const char *name, const char *target);
 
 #endif
