@@ -27,7 +27,7 @@ enum CodeInput {
             do {
                 return try parse(line)
             } catch let error as CommandError where isTerminal {
-                Output.complain("room: \(error.message)")
+                Output.printError("room: \(error.message)")
             }
         }
     }

@@ -217,7 +217,7 @@ final class TransferReporter: Sendable {
 
     /// Prints a line for people; control characters in it are shown as escapes. Programs get it on standard error.
     private func note(_ text: String) {
-        guard !json else { return Output.complain("room: \(text)") }
+        guard !json else { return Output.printError("room: \(text)") }
         let wasOpen = state.withLock { state in
             defer { state.isLineOpen = false }
             return state.isLineOpen
