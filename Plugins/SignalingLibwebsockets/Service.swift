@@ -142,8 +142,9 @@
             var info = lws_context_creation_info()
             info.port = -1  // CONTEXT_PORT_NO_LISTEN
             info.protocols = UnsafePointer(protocols)
-            info.gid = -1
-            info.uid = -1
+            // Nobody else. The types are signed in older versions and unsigned in newer ones.
+            info.gid = .init(truncatingIfNeeded: -1)
+            info.uid = .init(truncatingIfNeeded: -1)
             return info
         }
 
