@@ -21,6 +21,17 @@ package final class RoomSubject: BenchmarkSubject {
 
     package func send(_ bytes: UnsafeRawBufferPointer) async throws { try await room.send(bytes.bytes, to: peer) }
 
+    /// As an application sends: from an array.
+    package func flood(_ bytes: UnsafeRawBufferPointer, until end: Timestamp) async throws -> Int {
+        let message = Array(bytes)
+        var sent = 0
+        repeat {
+            for _ in 0..<32 { try await room.send(message, to: peer) }
+            sent += 32
+        } while Timestamp.now() < end
+        return sent
+    }
+
     package func flush() async throws { try await room.flush() }
 
     package func consume(onLoop: Bool, _ body: @escaping @Sendable (Payload) async throws -> Void) async throws {
