@@ -5,7 +5,7 @@
     /// The state of a room on the main actor, for user interfaces that observe objects.
     ///
     /// `run()` keeps it up to date; call it in a task that lives as long as the interface shows the room. It is a thin
-    /// layer over ``Room/snapshots``, which any other isolation can use directly.
+    /// layer over `Room.snapshots`, which any other isolation can use directly.
     @MainActor @Observable public final class RoomModel {
         /// The room.
         public let room: Room

@@ -4,7 +4,7 @@ public import TransportPluginAPI
 
 /// The runtime as a service of a `ServiceGroup`.
 ///
-/// Other services ask for ``runtime``, which waits until the backends run: rooms cannot be asked for before. Graceful
+/// Other services ask for `runtime`, which waits until the backends run: rooms cannot be asked for before. Graceful
 /// shutdown leaves all rooms and stops the backends. A group shuts its services down in reverse order, so list this one
 /// before those that use it.
 ///
