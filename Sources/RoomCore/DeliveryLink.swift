@@ -87,7 +87,7 @@ package struct DeliveryLink: Sendable {
     private var isWatching = false
     private var isUnacknowledged = false
     /// The next message, of whatever kind, is news.
-    private var awaitsFirstMessage = false
+    private var expectsFirstMessage = false
     private var isFirstSinceBreak = false
     /// The participant has said that it leaves.
     package private(set) var isLeaving = false
@@ -247,8 +247,8 @@ package struct DeliveryLink: Sendable {
     package mutating func received(
         _ bytes: UnsafeRawBufferPointer, isText: Bool, on channel: DeliveryChannel
     ) -> Verdict {
-        if awaitsFirstMessage {
-            awaitsFirstMessage = false
+        if expectsFirstMessage {
+            expectsFirstMessage = false
             isFirstSinceBreak = true
         }
         if level.isNumbered(channel) { return received(frame: bytes, of: channel) }
@@ -294,7 +294,7 @@ package struct DeliveryLink: Sendable {
     /// were given up meanwhile, once it is connected again.
     package mutating func statusChanged(_ status: PeerStatus, _ outbox: inout DeliveryOutbox) -> Int {
         outbox.statusChanged(status)
-        if status.isRecovering { awaitsFirstMessage = true }
+        if status.isRecovering { expectsFirstMessage = true }
         if case .connected = status { return outbox.takeGivenUpCount() }
         return 0
     }
