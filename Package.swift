@@ -25,6 +25,18 @@ let pluginHost: [LinkerSetting] = [
 ]
 
 let log = Target.Dependency.product(name: "Logging", package: "swift-log")
+let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let heap = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
+let nioSSL = Target.Dependency.product(
+    name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["NIOSSL"]))
+
+/// Modules of SwiftNIO.
+func nio(_ names: String...) -> [Target.Dependency] { names.map { .product(name: $0, package: "swift-nio") } }
+
+/// Modules of SwiftNIO, with the trait NIO.
+func optionalNIO(_ names: String...) -> [Target.Dependency] {
+    names.map { .product(name: $0, package: "swift-nio", condition: .when(traits: ["NIO"])) }
+}
 
 let package = Package(
     name: "room",
@@ -77,24 +89,24 @@ let package = Package(
             name: "TransportToolbox",
             dependencies: [
                 "CLinux", "TransportValues", "WebSocketWire",
-                .product(name: "DequeModule", package: "swift-collections"),
-                .product(name: "HeapModule", package: "swift-collections"),
+                deque,
+                heap,
             ]),
         .target(name: "TransportPluginAPI", dependencies: ["TransportToolbox", "TransportValues", log]),
-        .target(name: "RoomProtocol"),
+        .target(name: "RoomProtocol", dependencies: ["TransportValues"]),
         .target(name: "RoomValues", dependencies: ["RoomProtocol", "TransportValues"]),
         .target(
             name: "RoomCore",
             dependencies: [
                 "RoomProtocol", "RoomValues", "TransportValues",
-                .product(name: "DequeModule", package: "swift-collections"),
+                deque,
             ]),
         .target(
             name: "RoomServerCore",
             dependencies: [
                 "RoomProtocol", "TransportValues",
-                .product(name: "DequeModule", package: "swift-collections"),
-                .product(name: "HeapModule", package: "swift-collections"),
+                deque,
+                heap,
             ]),
         .target(
             name: "RoomSimulation", dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol", "TransportValues"],
@@ -122,16 +134,14 @@ let package = Package(
         .target(
             name: "RoomServer",
             dependencies: [
-                "RoomServerCore", "RoomProtocol", "TransportPluginAPI", "WebSocketWire", "COpenSSL", log,
+                "RoomServerCore", "RoomProtocol", "TransportPluginAPI", "TransportValues", "WebSocketWire", "COpenSSL",
+                log, nioSSL,
                 .product(name: "Metrics", package: "swift-metrics"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["NIOSSL"])),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-            ]),
+            ] + nio("NIOCore", "NIOPosix")),
         .target(
             name: "InProcessTransport",
-            dependencies: ["TransportPluginAPI", .product(name: "DequeModule", package: "swift-collections")]),
+            dependencies: ["TransportPluginAPI", deque]),
         .target(name: "TransportTestKit", dependencies: ["CLinux", "TransportPluginAPI", "WebSocketWire"]),
         .target(name: "CommandLineIO", dependencies: ["CLinux", "TransportPluginAPI"]),
         .target(name: "RoomDemo", dependencies: ["CommandLineIO", "TransportPluginAPI"]),
@@ -141,7 +151,10 @@ let package = Package(
             dependencies: ["RoomConnection", "TransportPluginAPI", "WebSocketWire", "COpenSSL"]),
         .target(
             name: "TransportBenchmark",
-            dependencies: ["CommandLineIO", "RoomConnection", "RoomProtocol", "TransportPluginAPI", "WebSocketWire"]),
+            dependencies: [
+                "CommandLineIO", "RoomConnection", "RoomProtocol", "TransportPluginAPI", "TransportTestKit",
+                "WebSocketWire",
+            ]),
         .executableTarget(
             name: "room",
             dependencies: [
@@ -183,12 +196,8 @@ let package = Package(
         .target(
             name: "SignalingNIO",
             dependencies: [
-                "TransportPluginAPI", "WebSocketWire",
-                .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["NIO"])),
-                .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["NIO"])),
-                .product(name: "NIOTLS", package: "swift-nio", condition: .when(traits: ["NIO"])),
-                .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["NIOSSL"])),
-            ], path: "Plugins/SignalingNIO"),
+                "TransportPluginAPI", "WebSocketWire", nioSSL,
+            ] + optionalNIO("NIOCore", "NIOPosix", "NIOTLS"), path: "Plugins/SignalingNIO"),
         .target(
             name: "PeerWebRTC", dependencies: ["TransportPluginAPI", "COpenSSL", "CUsrsctp", log],
             path: "Plugins/PeerWebRTC"),
@@ -199,11 +208,12 @@ let package = Package(
         // Tests
         .testTarget(name: "TransportValuesTests", dependencies: ["TransportValues"]),
         .testTarget(
-            name: "TransportToolboxTests", dependencies: ["TransportToolbox", "TransportValues", "WebSocketWire"]),
+            name: "TransportToolboxTests",
+            dependencies: ["TransportTestKit", "TransportToolbox", "TransportValues", "WebSocketWire"]),
         .testTarget(name: "CommandLineIOTests", dependencies: ["CommandLineIO", "TransportPluginAPI"]),
         .testTarget(name: "FileTransferTests", dependencies: ["FileTransfer", "TransportPluginAPI"]),
         .testTarget(name: "WebSocketWireTests", dependencies: ["WebSocketWire"]),
-        .testTarget(name: "RoomProtocolTests", dependencies: ["RoomProtocol"]),
+        .testTarget(name: "RoomProtocolTests", dependencies: ["RoomProtocol", "TransportValues"]),
         .testTarget(
             name: "RoomCoreTests", dependencies: ["RoomCore", "RoomProtocol", "RoomValues", "TransportValues"]),
         .testTarget(
@@ -211,7 +221,10 @@ let package = Package(
         .testTarget(name: "NetworkMonitorTests", dependencies: ["NetworkMonitor", "TransportPluginAPI"]),
         .testTarget(
             name: "RoomDoctorTests",
-            dependencies: ["RoomConnection", "RoomDoctor", "TransportPluginAPI", "TLSTestSupport", "TURNTestSupport"]),
+            dependencies: [
+                "RoomConnection", "RoomDoctor", "TransportPluginAPI", "TransportTestKit", "TLSTestSupport",
+                "TURNTestSupport",
+            ]),
         .testTarget(name: "RoomSimulationTests", dependencies: ["RoomSimulation"]),
         .testTarget(name: "TransportBenchmarkTests", dependencies: ["TransportBenchmark"]),
         .testTarget(
@@ -221,7 +234,7 @@ let package = Package(
             name: "RoomConnectionTests",
             dependencies: [
                 "RoomConnection", "RoomCore", "InProcessTransport", "RoomProtocol", "RoomServerCore",
-                "TransportPluginAPI", .product(name: "CoreMetrics", package: "swift-metrics"),
+                "TransportPluginAPI", "TransportTestKit", .product(name: "CoreMetrics", package: "swift-metrics"),
             ]),
         .testTarget(
             name: "RoomKitTests",
@@ -232,14 +245,11 @@ let package = Package(
         .testTarget(
             name: "RoomServerTests",
             dependencies: [
-                "RoomServer", "RoomServerCore", "RoomProtocol", "TransportValues", "WebSocketWire", log,
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOEmbedded", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["NIOSSL"])),
-            ]),
+                "RoomServer", "RoomServerCore", "RoomProtocol", "TransportValues", "WebSocketWire", log, nioSSL,
+            ] + nio("NIOCore", "NIOEmbedded", "NIOPosix")),
         .target(
-            name: "TLSTestSupport", dependencies: ["TransportPluginAPI", "COpenSSL"], path: "Tests/TLSTestSupport"),
+            name: "TLSTestSupport", dependencies: ["TransportPluginAPI", "TransportTestKit", "COpenSSL"],
+            path: "Tests/TLSTestSupport"),
         .target(name: "TURNTestSupport", dependencies: ["TransportPluginAPI"], path: "Tests/TURNTestSupport"),
         .testTarget(
             name: "SignalingFoundationTests",
@@ -254,8 +264,7 @@ let package = Package(
             name: "SignalingNIOTests",
             dependencies: [
                 "SignalingNIO", "TransportPluginAPI", "TransportTestKit", "TLSTestSupport", "WebSocketWire",
-                .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["NIO"])),
-            ]),
+            ] + optionalNIO("NIOCore")),
 
         .testTarget(
             name: "PeerWebRTCTests",
@@ -269,9 +278,8 @@ let package = Package(
         .executableTarget(
             name: "AutobahnEchoServer",
             dependencies: [
-                "RoomServer", "WebSocketWire", .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-            ], path: "Tests/Autobahn/EchoServer"),
+                "RoomServer", "WebSocketWire",
+            ] + nio("NIOCore", "NIOPosix"), path: "Tests/Autobahn/EchoServer"),
         .testTarget(
             name: "DocumentationTests",
             dependencies: [

@@ -114,7 +114,7 @@ private func roomProtocol() {
         peer: ParticipantID("p-2"), session: SessionID("s-2"), connection: PeerConnectionID("c-9"), negotiation: 4,
         body: .candidate(
             .init(
-                candidate: "candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ host", mediaID: "0", mediaLineIndex: 0,
+                text: "candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ host", mediaID: "0", mediaLineIndex: 0,
                 usernameFragment: "abcd")))
     let envelope = Envelope<ClientMessage>(sequence: 17, ack: 16, .signal(signal))
     Benchmark("room protocol: write a candidate") { benchmark in

@@ -229,7 +229,7 @@ extension SignalingFailure {
             }
         self.init(
             error.description, isRetryable: isRetryable, status: error.status,
-            retryAfter: error.retryAfter.map { RetryWindow(earliest: $0, latest: $0 + $0 / 4) })
+            retryAfter: error.retryAfter.map { max($0, .zero) }.map { $0...($0 + $0 / 4) })
     }
 
     /// Nil for a close that says nothing: 1000, 1001, 1005.

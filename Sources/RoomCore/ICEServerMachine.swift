@@ -99,8 +99,7 @@ package struct ICEServerMachine: Sendable {
     /// The room server's list.
     package mutating func received(_ list: ICEServerList, now: Timestamp, _ actions: inout [Action]) {
         isJoined = true
-        let servers = list.servers.map { ICEServer(urls: $0.urls, username: $0.username, credential: $0.credential) }
-        server.take(selection.usable(of: servers), ttl: list.ttl, fraction: fraction, now: now)
+        server.take(selection.usable(of: list.servers), ttl: list.ttl, fraction: fraction, now: now)
         merge(now: now, &actions)
         judge(&actions)
     }

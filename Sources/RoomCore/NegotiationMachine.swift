@@ -190,7 +190,7 @@ package struct NegotiationMachine: Sendable {
     // MARK: What the transport says of the living connection
 
     package mutating func localDescription(_ description: SessionDescription, _ actions: inout [Action]) {
-        let body = Signal.Body.description(description.signalBody)
+        let body = Signal.Body.description(description)
         switch (state, description.kind) {
         case (.offering(let round), .offer):
             state = .offered(round, restartsAfterwards: false)
@@ -230,13 +230,7 @@ package struct NegotiationMachine: Sendable {
 
     package mutating func localCandidate(_ candidate: PeerCandidate, _ actions: inout [Action]) {
         guard let (connection, negotiation) = current else { return }
-        actions.append(
-            .signal(
-                connection, negotiation,
-                .candidate(
-                    Signal.Candidate(
-                        candidate: candidate.text, mediaID: candidate.mediaID, mediaLineIndex: candidate.mediaLineIndex,
-                        usernameFragment: candidate.usernameFragment))))
+        actions.append(.signal(connection, negotiation, .candidate(candidate)))
     }
 
     package mutating func endOfLocalCandidates(usernameFragment: String, _ actions: inout [Action]) {
@@ -268,14 +262,10 @@ package struct NegotiationMachine: Sendable {
         switch signal.body {
         case .description(let description):
             switch description.kind {
-            case .offer: if !isOfferer { receivedOffer(signal, description.sdp, &actions) }
-            case .answer: if isOfferer { receivedAnswer(signal, description.sdp, &actions) }
+            case .offer: if !isOfferer { receivedOffer(signal, description.text, &actions) }
+            case .answer: if isOfferer { receivedAnswer(signal, description.text, &actions) }
             }
-        case .candidate(let candidate):
-            receivedCandidate(
-                PeerCandidate(
-                    text: candidate.candidate, mediaID: candidate.mediaID, mediaLineIndex: candidate.mediaLineIndex,
-                    usernameFragment: candidate.usernameFragment), signal, &actions)
+        case .candidate(let candidate): receivedCandidate(candidate, signal, &actions)
         case .endOfCandidates(let fragment):
             receivedCandidate(PeerCandidate(text: "", usernameFragment: fragment), signal, &actions)
         case .restartRequest:
@@ -401,14 +391,5 @@ extension PeerConnectionID {
     package static func random(using generator: inout SeededGenerator) -> PeerConnectionID {
         let digits = String(generator.next(), radix: 16)
         return PeerConnectionID(String(repeating: "0", count: 16 - digits.count) + digits)
-    }
-}
-
-extension SessionDescription {
-    fileprivate var signalBody: Signal.Description {
-        switch kind {
-        case .offer: Signal.Description(kind: .offer, sdp: text)
-        case .answer: Signal.Description(kind: .answer, sdp: text)
-        }
     }
 }

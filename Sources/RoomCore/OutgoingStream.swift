@@ -1,4 +1,5 @@
 package import RoomProtocol
+internal import TransportValues
 
 /// Our numbered messages: kept until the server has acknowledged them, in the order in which they were said.
 ///
@@ -105,12 +106,12 @@ extension ClientMessage {
         case .signal(let signal):
             let frame = 160
             return switch signal.body {
-            case .description(let description): frame + description.sdp.utf8.count
-            case .candidate(let candidate): frame + candidate.candidate.utf8.count
+            case .description(let description): frame + description.text.utf8.count
+            case .candidate(let candidate): frame + candidate.text.utf8.count
             case .endOfCandidates: frame
             case .restartRequest(let reason), .rebuildRequest(let reason): frame + reason.utf8.count
             }
-        case .kick(let kick): return 64 + kick.reason.utf8.count
+        case .kick(_, let reason): return 64 + reason.utf8.count
         case .closeRoom(let reason): return 64 + reason.utf8.count
         case .update(let metadata): return metadata.estimatedSize
         case .updateRoom(let attributes): return attributes.values.estimatedSize

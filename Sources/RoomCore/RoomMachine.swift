@@ -108,7 +108,7 @@ package struct RoomMachine: Sendable {
                 actions.append(.emit(.error(.refused(.nobodyToKick))))
                 return
             }
-            send(.kick(Kick(participant: participant, reason: reason)), now)
+            send(.kick(participant, reason: reason), now)
         case .closeRequested(let reason): send(.closeRoom(reason: reason), now)
         case .restartRequested(let participant): withPeers { $0.restart(participant, now: now, using: &$1, &$2) }
         case .timerFired(let timer): timerFired(timer, now)

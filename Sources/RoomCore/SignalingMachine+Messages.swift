@@ -238,10 +238,7 @@ extension SignalingMachine {
         case .attempt: attemptTimerFired(now: now, using: &generator, &actions)
         case .stability:
             guard case .connected(var connected) = state, let stableAt = connected.stableAt else { return }
-            guard now >= stableAt else {
-                actions.append(.scheduleTimer(.stability, at: stableAt))
-                return
-            }
+            guard isDue(.stability, at: stableAt, now: now, &actions) else { return }
             connected.stableAt = nil
             state = .connected(connected)
             backoff.stabilized()
@@ -253,14 +250,17 @@ extension SignalingMachine {
             act(on: verdict, connected.generation, now: now, using: &generator, &actions)
         case .acknowledgement:
             guard case .connected(var connected) = state, let deadline = connected.ackDeadline else { return }
-            guard now >= deadline else {
-                actions.append(.scheduleTimer(.acknowledgement, at: deadline))
-                return
-            }
+            guard isDue(.acknowledgement, at: deadline, now: now, &actions) else { return }
             connected.ackDeadline = nil
             state = .connected(connected)
             if incoming.unacknowledged > 0 { sendAck(connected.generation, &actions) }
         }
+    }
+
+    /// Returns whether a timer has fired in time; schedules one that was too early again.
+    private func isDue(_ timer: TimerID, at deadline: Timestamp, now: Timestamp, _ actions: inout [Action]) -> Bool {
+        if now < deadline { actions.append(.scheduleTimer(timer, at: deadline)) }
+        return now >= deadline
     }
 
     private mutating func attemptTimerFired(

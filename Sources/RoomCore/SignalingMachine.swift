@@ -231,8 +231,9 @@ package struct SignalingMachine: Sendable {
         }
         attempt += 1
         if let window = failure.retryAfter {
-            let earliest = min(max(window.earliest, .zero), .seconds(3600))
-            delay = earliest + generator.duration(upTo: min(max(window.latest, earliest), .seconds(3600)) - earliest)
+            let earliest = min(max(window.lowerBound, .zero), .seconds(3600))
+            delay =
+                earliest + generator.duration(upTo: min(max(window.upperBound, earliest), .seconds(3600)) - earliest)
         }
         let until = now + delay
         state = .waiting(until: until)

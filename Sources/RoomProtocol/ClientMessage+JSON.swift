@@ -5,9 +5,8 @@ extension ClientMessage {
         case "signal": self = .signal(try Signal(fields))
         case "kick":
             self = .kick(
-                Kick(
-                    participant: ParticipantID(try fields.identifier("participant")),
-                    reason: try fields.freeText("reason", limit: Limits.reason) ?? ""))
+                ParticipantID(try fields.identifier("participant")),
+                reason: try fields.freeText("reason", limit: Limits.reason) ?? "")
         case "update": self = .update(metadata: try fields.metadata())
         case "updateRoom": self = .updateRoom(try RoomAttributes(fields))
         case "ack": self = .ack(received: try fields.integer("received"))
@@ -22,35 +21,20 @@ extension ClientMessage {
 
     func write(to json: inout JSONWriter) {
         switch self {
-        case .hello(let hello):
-            json.member("type", "hello")
-            hello.write(to: &json)
-        case .signal(let signal):
-            json.member("type", "signal")
-            signal.write(to: &json)
-        case .kick(let kick):
-            json.member("type", "kick")
-            json.member("participant", kick.participant.rawValue)
-            json.member("reason", kick.reason)
-        case .update(let metadata):
-            json.member("type", "update")
-            json.member("metadata", metadata)
-        case .updateRoom(let attributes):
-            json.member("type", "updateRoom")
-            attributes.write(to: &json)
-        case .ack(let received):
-            json.member("type", "ack")
-            json.member("received", received)
-        case .ping(let id):
-            json.member("type", "ping")
-            json.member("id", id)
-        case .pong(let id):
-            json.member("type", "pong")
-            json.member("id", id)
-        case .leave: json.member("type", "leave")
-        case .closeRoom(let reason):
-            json.member("type", "closeRoom")
-            json.member("reason", reason)
+        case .hello(let hello): json.message("hello") { hello.write(to: &$0) }
+        case .signal(let signal): json.message("signal") { signal.write(to: &$0) }
+        case .kick(let participant, let reason):
+            json.message("kick") { json in
+                json.member("participant", participant.rawValue)
+                json.member("reason", reason)
+            }
+        case .update(let metadata): json.message("update") { $0.member("metadata", metadata) }
+        case .updateRoom(let attributes): json.message("updateRoom") { attributes.write(to: &$0) }
+        case .ack(let received): json.message("ack") { $0.member("received", received) }
+        case .ping(let id): json.message("ping") { $0.member("id", id) }
+        case .pong(let id): json.message("pong") { $0.member("id", id) }
+        case .leave: json.message("leave")
+        case .closeRoom(let reason): json.message("closeRoom") { $0.member("reason", reason) }
         }
     }
 }

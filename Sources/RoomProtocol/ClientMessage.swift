@@ -4,8 +4,8 @@ public enum ClientMessage: Sendable, Hashable {
     case hello(Hello)
     /// A signal to another participant; numbered and acknowledged.
     case signal(Signal)
-    /// The host removes a participant; numbered and acknowledged.
-    case kick(Kick)
+    /// The host removes a participant; numbered and acknowledged. The reason is shown to it, and may be empty.
+    case kick(ParticipantID, reason: String)
     /// New metadata of the sender; numbered and acknowledged.
     case update(metadata: [String: String])
     /// The host sets the room's attributes; numbered and acknowledged. The server makes the version higher than every
@@ -69,39 +69,5 @@ public struct Hello: Sendable, Hashable {
         self.token = token
         self.resume = resume
         self.capabilities = capabilities
-    }
-}
-
-/// The data with which a client returns to a room.
-public struct Resume: Sendable, Hashable {
-    /// The token, as the server signed it in `joined`. A secret.
-    public var sessionToken: String
-    /// The number of the last message received from the server.
-    public var received: SequenceNumber
-    /// Whether to rejoin with a higher epoch and never resume, because the client has lost its place in the stream.
-    public var mustRejoin: Bool
-    /// Counts the session's connection attempts up from 1, so that the late success of an abandoned one cannot replace
-    /// a newer one. 0: the client does not count.
-    public var attempt: UInt64
-
-    /// Creates the data from the last received number and the token.
-    public init(sessionToken: String, received: SequenceNumber, mustRejoin: Bool = false, attempt: UInt64 = 0) {
-        self.sessionToken = sessionToken
-        self.received = received
-        self.mustRejoin = mustRejoin
-        self.attempt = attempt
-    }
-}
-
-/// The removal of a participant by the host.
-public struct Kick: Sendable, Hashable {
-    /// The participant to remove.
-    public var participant: ParticipantID
-    /// The reason, shown to the participant; may be empty.
-    public var reason: String
-    /// Creates a kick with these values.
-    public init(participant: ParticipantID, reason: String) {
-        self.participant = participant
-        self.reason = reason
     }
 }

@@ -143,27 +143,24 @@ package struct FieldReader {
         return boolean
     }
 
-    /// Reads seconds since 1970, which may have a fraction (RFC 7519 §2: NumericDate).
-    package func optionalDate(_ field: String) throws(ProtocolError) -> Double? {
-        let seconds: Double
+    private func optionalNumber(_ field: String) throws(ProtocolError) -> Double? {
         switch value(field) {
         case nil: return nil
-        case .integer(let integer): seconds = Double(integer)
-        case .real(let real): seconds = real
-        default: throw wrong(field, "is not a number of seconds")
+        case .integer(let integer): return Double(integer)
+        case .real(let real): return real
+        default: throw wrong(field, "is not a number")
         }
+    }
+
+    /// Reads seconds since 1970, which may have a fraction (RFC 7519 §2: NumericDate).
+    package func optionalDate(_ field: String) throws(ProtocolError) -> Double? {
+        guard let seconds = try optionalNumber(field) else { return nil }
         guard seconds >= 0, seconds <= 0x1p53 else { throw wrong(field, "is not a time, in seconds since 1970") }
         return seconds
     }
 
     package func optionalDuration(_ field: String) throws(ProtocolError) -> Duration? {
-        let seconds: Double
-        switch value(field) {
-        case nil: return nil
-        case .integer(let integer): seconds = Double(integer)
-        case .real(let real): seconds = real
-        default: throw wrong(field, "is not a number")
-        }
+        guard let seconds = try optionalNumber(field) else { return nil }
         // Compared before the conversion, which would trap for an infinite or huge number.
         guard seconds >= 0 else { throw wrong(field, "is negative") }
         guard seconds <= Limits.duration.wholeSeconds else {

@@ -14,12 +14,11 @@ public struct ParticipantID: Sendable, Hashable, Comparable, CustomStringConvert
 /// A room's name. Two names are equal when their bytes are.
 public struct RoomName: Sendable, Hashable, CustomStringConvertible {
     /// The text on the wire: 1 to 128 bytes of UTF-8, without control characters and others that names must not have.
-    public let rawValue: String
+    public var rawValue: String { bytes.text }
+    private let bytes: ByteText
     /// Creates a name with any text. The codec checks it.
-    public init(_ rawValue: String) { self.rawValue = rawValue }
+    public init(_ rawValue: String) { bytes = ByteText(rawValue) }
     public var description: String { rawValue }
-    public static func == (left: Self, right: Self) -> Bool { left.rawValue.hasSameBytes(as: right.rawValue) }
-    public func hash(into hasher: inout Hasher) { rawValue.hashBytes(into: &hasher) }
 }
 
 /// One participant's stay in a room. Every first join starts a new one. Resume and rejoin keep it, unless the others

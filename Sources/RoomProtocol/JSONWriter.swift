@@ -11,6 +11,12 @@ package struct JSONWriter {
         bytes.append(UInt8(ascii: "}"))
     }
 
+    /// Writes the members of a message: its type, and those that `body` writes.
+    package mutating func message(_ type: String, _ body: (inout JSONWriter) -> Void = { _ in }) {
+        member("type", type)
+        body(&self)
+    }
+
     package mutating func name(_ name: StaticString) {
         separate()
         bytes.append(UInt8(ascii: "\""))

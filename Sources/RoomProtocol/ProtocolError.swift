@@ -93,14 +93,4 @@ public struct ProtocolError: Error, Sendable, Hashable {
 }
 
 /// The time within which clients spread their return.
-public struct RetryWindow: Sendable, Hashable {
-    /// The earliest time.
-    public var earliest: Duration
-    /// The latest time.
-    public var latest: Duration
-    /// Creates a window between the two times.
-    public init(earliest: Duration, latest: Duration) {
-        self.earliest = earliest
-        self.latest = latest
-    }
-}
+public typealias RetryWindow = ClosedRange<Duration>

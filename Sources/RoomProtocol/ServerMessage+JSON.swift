@@ -1,3 +1,5 @@
+internal import TransportValues
+
 extension ServerMessage {
     init(type: String, fields: FieldReader) throws(ProtocolError) {
         switch type {
@@ -33,53 +35,37 @@ extension ServerMessage {
 
     func write(to json: inout JSONWriter) {
         switch self {
-        case .joined(let joined):
-            json.member("type", "joined")
-            joined.write(to: &json)
+        case .joined(let joined): json.message("joined") { joined.write(to: &$0) }
         case .peerJoined(let participant):
-            json.member("type", "peerJoined")
-            json.member("participant") { participant.write(to: &$0) }
+            json.message("peerJoined") { json in json.member("participant") { participant.write(to: &$0) } }
         case .peerLeft(let participant, let session, let reason):
-            json.member("type", "peerLeft")
-            json.member("participant", participant.rawValue)
-            json.member("session", session.rawValue)
-            json.member("reason", reason.rawValue)
+            json.message("peerLeft") { json in
+                json.member("participant", participant.rawValue)
+                json.member("session", session.rawValue)
+                json.member("reason", reason.rawValue)
+            }
         case .peerChanged(let participant):
-            json.member("type", "peerChanged")
-            json.member("participant") { participant.write(to: &$0) }
+            json.message("peerChanged") { json in json.member("participant") { participant.write(to: &$0) } }
         case .hostChanged(let participant, let term, let sessionToken):
-            json.member("type", "hostChanged")
-            json.member("participant", participant.rawValue)
-            json.member("hostTerm", term)
-            json.member("sessionToken", sessionToken)
+            json.message("hostChanged") { json in
+                json.member("participant", participant.rawValue)
+                json.member("hostTerm", term)
+                json.member("sessionToken", sessionToken)
+            }
         case .waiting(let pingInterval, let pingDeadline):
-            json.member("type", "waiting")
-            json.member("pingInterval", pingInterval)
-            json.member("pingDeadline", pingDeadline)
-        case .roomChanged(let attributes):
-            json.member("type", "roomChanged")
-            attributes.write(to: &json)
-        case .signal(let signal):
-            json.member("type", "signal")
-            signal.write(to: &json)
-        case .iceServers(let list):
-            json.member("type", "iceServers")
-            list.write(to: &json)
-        case .ack(let received):
-            json.member("type", "ack")
-            json.member("received", received)
-        case .ping(let id):
-            json.member("type", "ping")
-            json.member("id", id)
-        case .pong(let id):
-            json.member("type", "pong")
-            json.member("id", id)
+            json.message("waiting") { json in
+                json.member("pingInterval", pingInterval)
+                json.member("pingDeadline", pingDeadline)
+            }
+        case .roomChanged(let attributes): json.message("roomChanged") { attributes.write(to: &$0) }
+        case .signal(let signal): json.message("signal") { signal.write(to: &$0) }
+        case .iceServers(let list): json.message("iceServers") { list.write(to: &$0) }
+        case .ack(let received): json.message("ack") { $0.member("received", received) }
+        case .ping(let id): json.message("ping") { $0.member("id", id) }
+        case .pong(let id): json.message("pong") { $0.member("id", id) }
         case .goingAway(let window):
-            json.member("type", "goingAway")
-            json.member("retryAfter") { window.write(to: &$0) }
-        case .error(let error):
-            json.member("type", "error")
-            error.write(to: &json)
+            json.message("goingAway") { json in json.member("retryAfter") { window.write(to: &$0) } }
+        case .error(let error): json.message("error") { error.write(to: &$0) }
         }
     }
 }
@@ -147,10 +133,10 @@ extension Participant {
 
 extension ICEServerList {
     fileprivate init(_ fields: FieldReader) throws(ProtocolError) {
-        var servers: [Server] = []
+        var servers: [ICEServer] = []
         for entry in try fields.objects("servers", count: Limits.iceServers) {
             servers.append(
-                Server(
+                ICEServer(
                     urls: try entry.strings(
                         "urls", count: Limits.iceServerURLs, limit: Limits.iceServerURL, .token),
                     username: try entry.optionalString("username", limit: Limits.iceUsername, .line),
@@ -173,13 +159,14 @@ extension ICEServerList {
 
 extension RetryWindow {
     fileprivate init(_ fields: FieldReader) throws(ProtocolError) {
-        self.init(earliest: try fields.duration("earliest"), latest: try fields.duration("latest"))
+        let (earliest, latest) = (try fields.duration("earliest"), try fields.duration("latest"))
         guard earliest <= latest else { throw fields.wrong("earliest", "is after latest") }
+        self = earliest...latest
     }
 
     fileprivate func write(to json: inout JSONWriter) {
-        json.member("earliest", earliest)
-        json.member("latest", latest)
+        json.member("earliest", lowerBound)
+        json.member("latest", upperBound)
     }
 }
 

@@ -1,3 +1,5 @@
+internal import TransportValues
+
 // The bodies have the form of a browser's own values: `RTCSessionDescription.toJSON()`, `RTCIceCandidate.toJSON()`.
 extension Signal {
     init(_ fields: FieldReader) throws(ProtocolError) {
@@ -18,11 +20,11 @@ extension Signal {
         case .description(let description):
             json.member("description") { json in
                 json.member("type", description.kind.rawValue)
-                json.member("sdp", description.sdp)
+                json.member("sdp", description.text)
             }
         case .candidate(let candidate):
             json.member("candidate") { json in
-                json.member("candidate", candidate.candidate)
+                json.member("candidate", candidate.text)
                 json.member("sdpMid", candidate.mediaID)
                 json.member("sdpMLineIndex", candidate.mediaLineIndex)
                 json.member("usernameFragment", candidate.usernameFragment)
@@ -44,8 +46,8 @@ extension Signal.Body {
         guard let kind = present.first else { throw .unknownType("The signal has no body of a kind that is known.") }
         let body = try fields.object(kind)
         switch kind {
-        case "description": self = .description(try Signal.Description(body))
-        case "candidate": self = .candidate(try Signal.Candidate(body))
+        case "description": self = .description(try SessionDescription(body))
+        case "candidate": self = .candidate(try PeerCandidate(body))
         case "endOfCandidates":
             self = .endOfCandidates(
                 usernameFragment: try body.string("usernameFragment", limit: Limits.usernameFragment, .token))
@@ -56,19 +58,19 @@ extension Signal.Body {
     }
 }
 
-extension Signal.Description {
+extension SessionDescription {
     fileprivate init(_ fields: FieldReader) throws(ProtocolError) {
         guard let kind = Kind(rawValue: try fields.string("type", limit: 16)) else {
             throw fields.wrong("type", "is neither offer nor answer")
         }
-        self.init(kind: kind, sdp: try fields.string("sdp", limit: Limits.sdp, minimum: 1))
+        self.init(kind: kind, text: try fields.string("sdp", limit: Limits.sdp, minimum: 1))
     }
 }
 
-extension Signal.Candidate {
+extension PeerCandidate {
     fileprivate init(_ fields: FieldReader) throws(ProtocolError) {
         self.init(
-            candidate: try fields.string("candidate", limit: Limits.candidate, .line),
+            text: try fields.string("candidate", limit: Limits.candidate, .line),
             mediaID: try fields.optionalString("sdpMid", limit: Limits.mediaID, .line),
             mediaLineIndex: try fields.optionalInteger("sdpMLineIndex", limit: UInt64(Limits.mediaLineIndex))
                 .map { Int($0) },

@@ -40,7 +40,7 @@ extension HTTPResponse {
             return
         }
         if let window = server.retryAfter {
-            let seconds = max(1, window.latest.components.seconds)
+            let seconds = max(1, window.upperBound.components.seconds)
             self.init(
                 status: "503 Service Unavailable", headers: [("Retry-After", "\(seconds)")], body: "Come back later.\n")
             return

@@ -1,4 +1,4 @@
-package import TransportPluginAPI
+package import TransportValues
 
 extension RoomServerConfiguration.ICE {
     /// Returns the reason why a URL with one of these schemes cannot be sent to clients, or nil. Browsers refuse a

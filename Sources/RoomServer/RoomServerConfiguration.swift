@@ -1,6 +1,7 @@
 package import Logging
 internal import RoomProtocol
-internal import RoomServerCore
+public import RoomServerCore
+public import TransportValues
 
 /// The configuration of a room server: its address, its secrets, and its limits.
 public struct RoomServerConfiguration: Sendable {
@@ -30,16 +31,11 @@ public struct RoomServerConfiguration: Sendable {
     /// The defaults: `ws://` on 127.0.0.1, any free port, open to everybody.
     public init() {}
 
-    /// The policy for a first join under a name that is in use in the room. When join tokens are required, a newcomer
-    /// takes over a name only with a token for exactly this name.
-    public enum DuplicateNames: String, Sendable, CaseIterable {
-        /// The newcomer gets `name_taken` while the name's owner is connected. A disconnected owner loses the name,
-        /// although it could still return: so a program that was restarted gets its name, and its role as host, at
-        /// once.
-        case reject
-        /// The newest participant gets the name. The older one gets `replaced`, permanently.
-        case replace
-    }
+    /// The policy for a first join under a name that is in use in the room.
+    public typealias DuplicateNames = RoomServerCore.DuplicateNames
+
+    /// The limits and times of a server.
+    public typealias Limits = RoomServerLimits
 
     /// A certificate and its key, as PEM files.
     public struct TLS: Sendable, Hashable {
@@ -68,22 +64,6 @@ public struct RoomServerConfiguration: Sendable {
 
     /// The ICE servers for clients.
     public struct ICE: Sendable {
-        /// A STUN or TURN server that is sent to all participants unchanged.
-        public struct Server: Sendable, Hashable {
-            /// The URLs: `stun:host:port`, `turn:host:port?transport=udp`, …
-            public var urls: [String]
-            /// The user name; nil for STUN.
-            public var username: String?
-            /// The password. Everybody gets it: use `TURN` instead where the server supports it.
-            public var credential: String?
-            /// Creates a server with these values.
-            public init(urls: [String], username: String? = nil, credential: String? = nil) {
-                self.urls = urls
-                self.username = username
-                self.credential = credential
-            }
-        }
-
         /// TURN servers that share a secret with this server, as coturn does with `use-auth-secret`: every participant
         /// gets its own credentials, and new ones half-way through their life.
         public struct TURN: Sendable {
@@ -100,73 +80,14 @@ public struct RoomServerConfiguration: Sendable {
                 self.ttl = ttl
             }
         }
-        /// The servers that are sent unchanged; at most 15 in addition to `turn`.
-        public var servers: [Server] = []
+        /// The STUN and TURN servers that are sent to all participants unchanged; at most 15 in addition to `turn`. All
+        /// participants get their credentials: use `turn` instead where the server supports it.
+        public var servers: [ICEServer] = []
         /// The TURN servers with credentials for each participant.
         public var turn: TURN?
 
         /// Creates a configuration without servers.
         public init() {}
-    }
-
-    /// The limits and times of a server.
-    public struct Limits: Sendable, Hashable {
-        /// The number of WebSocket connections.
-        public var connections = 10_000
-        /// The number of connections that have not sent `hello` yet.
-        public var handshakes = 512
-        /// The number of rooms.
-        public var rooms = 1000
-        /// The number of participants in a room, at most 64.
-        public var participantsPerRoom = 16
-        /// The number of messages that one participant may send per second on average, over all of its connections.
-        public var messagesPerSecond = 200
-        /// The number of messages that one participant may send at once.
-        public var messageBurst = 600
-        /// Bytes that may wait for a slow client; at least 1 MiB. Over it the connection is closed; the session can be
-        /// resumed.
-        public var sendBuffer = 1 << 20
-        /// Bytes that may wait for all clients together, including incomplete messages from them. Over it the
-        /// connection that uses most is closed; its session can be resumed.
-        public var totalBuffer = 64 << 20
-        /// The time limit for the HTTP request, and again for the `hello`.
-        public var handshakeTimeout: Duration = .seconds(10)
-        /// How long a session may be resumed, and how long a room waits for its host.
-        public var grace: Duration = .seconds(60)
-        /// How long a session token is valid. A connected participant gets a new one half-way. Never less than twice
-        /// `grace`.
-        public var sessionLifetime: Duration = .seconds(86_400)
-        /// How long a room without participants is kept.
-        public var emptyRoomTTL: Duration = .seconds(30)
-        /// The silence after which a client is pinged. Clients do the same.
-        public var pingInterval: Duration = .seconds(5)
-        /// The time limit of the answer. Then the connection is closed, and the session can be resumed.
-        public var pingDeadline: Duration = .seconds(4)
-        /// The time limit of the WebSocket closing handshake.
-        public var closeTimeout: Duration = .seconds(2)
-        /// When the server shuts down, clients return at a random time within this window.
-        public var drainWindow: Duration = .seconds(2)
-
-        /// Creates the default limits.
-        public init() {}
-
-        func core(_ duplicateNames: DuplicateNames) -> RoomServerLimits {
-            var limits = RoomServerLimits()
-            limits.duplicateNames = duplicateNames == .replace ? .replace : .reject
-            limits.connections = connections
-            limits.handshakes = handshakes
-            limits.helloDeadline = handshakeTimeout
-            limits.rooms = rooms
-            limits.participantsPerRoom = participantsPerRoom
-            limits.messagesPerSecond = messagesPerSecond
-            limits.messageBurst = messageBurst
-            limits.grace = grace
-            limits.sessionLifetime = sessionLifetime
-            limits.emptyRoomTTL = emptyRoomTTL
-            limits.pingInterval = pingInterval
-            limits.pingDeadline = pingDeadline
-            return limits
-        }
     }
 }
 

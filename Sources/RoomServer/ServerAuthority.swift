@@ -1,6 +1,7 @@
 internal import Glibc
 internal import RoomProtocol
 internal import RoomServerCore
+internal import TransportValues
 internal import WebSocketWire
 
 /// Signs session tokens with HMAC-SHA256, verifies join tokens, and makes ICE servers with fresh TURN credentials.
@@ -57,14 +58,12 @@ struct ServerAuthority: RoomAuthority {
     /// Makes credentials as coturn's `use-auth-secret` checks them: the user name is `expiry:user`, the password its
     /// HMAC-SHA1.
     func iceServers(for participant: ParticipantID) -> ICEServerList {
-        var servers = ice.servers.map {
-            ICEServerList.Server(urls: $0.urls, username: $0.username, credential: $0.credential)
-        }
+        var servers = ice.servers
         guard let turn = ice.turn, !turn.urls.isEmpty else { return ICEServerList(servers: servers) }
         let ttl = min(max(turn.ttl, .seconds(60)), Limits.duration)
         let username = "\(now() + Int(ttl.components.seconds)):\(participant)"
         let credential = Base64.encode(Crypto.hmac(.sha1, key: turn.secret, Array(username.utf8)))
-        servers.append(ICEServerList.Server(urls: turn.urls, username: username, credential: credential))
+        servers.append(ICEServer(urls: turn.urls, username: username, credential: credential))
         return ICEServerList(servers: servers, ttl: ttl)
     }
 }

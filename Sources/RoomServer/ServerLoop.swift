@@ -34,12 +34,14 @@ final class ServerLoop {
         authority: ServerAuthority, logger: Logger
     ) {
         self.eventLoop = eventLoop
-        limits = configuration.limits
+        var limits = configuration.limits
+        limits.duplicateNames = configuration.duplicateNames
+        self.limits = limits
         self.origins = origins
         self.logger = logger
         now = authority.now
         machine = RoomServerMachine(
-            limits: configuration.limits.core(configuration.duplicateNames), authority: authority,
+            limits: limits, authority: authority,
             random: SystemRandomNumberGenerator())
     }
 
@@ -176,7 +178,7 @@ final class ServerLoop {
 
     /// Tells all clients to return later, and closes. The future succeeds when all sockets are gone.
     func drain() -> EventLoopFuture<Void> {
-        let window = RetryWindow(earliest: .zero, latest: limits.drainWindow)
+        let window: RetryWindow = .zero...max(limits.drainWindow, .zero)
         let promise = whenEmpty ?? eventLoop.makePromise()
         whenEmpty = promise
         step { $0.drain(retryAfter: window, at: $1) }

@@ -1,5 +1,6 @@
 internal import DequeModule
 import RoomProtocol
+internal import TransportValues
 
 /// The numbered messages for one participant, kept until they are acknowledged.
 ///
@@ -72,8 +73,8 @@ extension ServerMessage {
         switch self {
         case .signal(let signal):
             switch signal.body {
-            case .description(let description): 256 + description.sdp.utf8.count
-            case .candidate(let candidate): 256 + candidate.candidate.utf8.count
+            case .description(let description): 256 + description.text.utf8.count
+            case .candidate(let candidate): 256 + candidate.text.utf8.count
             case .endOfCandidates, .restartRequest, .rebuildRequest: 512
             }
         case .peerJoined, .peerChanged: 512 + Limits.metadataBytes

@@ -76,7 +76,7 @@ package struct RoomServerMachine: Sendable {
             effects.actions.append(.close(id, .refused))
             return effects.takeActions()
         }
-        let until = now + effects.limits.helloDeadline
+        let until = now + effects.limits.handshakeTimeout
         connections[id] = Connection(
             phase: .waitingForHello(until: until), lastHeard: now)
         handshakes += 1
@@ -222,8 +222,9 @@ package struct RoomServerMachine: Sendable {
         switch envelope.message {
         case .signal(let signal):
             try rooms[room]?.roster.signal(signal, from: participant, sequence: envelope.sequence, &effects)
-        case .kick(let kick):
-            let connection = try rooms[room]?.kick(kick, by: participant, sequence: envelope.sequence, &effects)
+        case .kick(let target, let reason):
+            let connection = try rooms[room]?
+                .kick(target, reason: reason, by: participant, sequence: envelope.sequence, &effects)
             if let connection { connections[connection] = nil }
         case .update(let metadata): rooms[room]?.roster.update(metadata, of: participant, &effects)
         case .updateRoom(let attributes):

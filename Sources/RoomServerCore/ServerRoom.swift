@@ -315,19 +315,20 @@ struct ServerRoom: Sendable {
 
     /// Removes a participant for the host. Returns the connection that the machine must remove.
     mutating func kick(
-        _ kick: Kick, by id: ParticipantID, sequence: SequenceNumber?, _ effects: inout Effects
+        _ kicked: ParticipantID, reason: String, by id: ParticipantID, sequence: SequenceNumber?,
+        _ effects: inout Effects
     ) throws(ProtocolError) -> ConnectionID? {
         guard host == id else { throw .notHost(sequence) }
-        guard kick.participant != id, let target = roster.members[kick.participant] else {
+        guard kicked != id, let target = roster.members[kicked] else {
             throw .peerNotFound(sequence)
         }
         if let connection = target.connection {
             var error = ProtocolError.kicked
-            if !kick.reason.isEmpty { error.message += " Reason: \(kick.reason)" }
+            if !reason.isEmpty { error.message += " Reason: \(reason)" }
             effects.send(.error(error), to: connection)
             effects.actions.append(.close(connection, .refused))
         }
-        remove(kick.participant, .kicked, as: .kicked, &effects)
+        remove(kicked, .kicked, as: .kicked, &effects)
         return target.connection
     }
 

@@ -39,7 +39,7 @@ final class SimulatedAuthority: RoomAuthority, @unchecked Sendable {
         let expiry = now + relayLife
         return ICEServerList(
             servers: [
-                ICEServerList.Server(urls: ["turn:relay"], username: "simulated", credential: "\(expiry.nanoseconds)")
+                ICEServer(urls: ["turn:relay"], username: "simulated", credential: "\(expiry.nanoseconds)")
             ], ttl: relayLife)
     }
 

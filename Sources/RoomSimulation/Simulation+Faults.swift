@@ -11,7 +11,7 @@ extension Simulation {
         case .serverPowerLoss: if server != nil { stopServer(isSilent: true) }
         case .serverDrain:
             guard server != nil, !isServerStopped else { return }
-            let window = RetryWindow(earliest: fault.duration, latest: fault.duration + .seconds(2))
+            let window = fault.duration...(fault.duration + .seconds(2))
             withServer(server) { $0.drain(retryAfter: window, at: now) }
             stopServer(isSilent: false)
         case .serverIsolation:

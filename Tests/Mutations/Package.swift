@@ -14,7 +14,7 @@ let package = Package(
     dependencies: [.package(url: "https://github.com/apple/swift-collections", from: "1.2.0")],
     targets: [
         .target(name: "TransportValues", swiftSettings: strict),
-        .target(name: "RoomProtocol", swiftSettings: strict),
+        .target(name: "RoomProtocol", dependencies: ["TransportValues"], swiftSettings: strict),
         .target(name: "RoomValues", dependencies: ["RoomProtocol", "TransportValues"], swiftSettings: strict),
         .target(
             name: "RoomCore",

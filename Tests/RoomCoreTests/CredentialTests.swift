@@ -8,6 +8,21 @@ import TransportValues
 @Suite struct CredentialTests {
     private func makeDriver() -> RoomDriver { RoomDriver(makeConfiguration(hasCredentialProvider: true)) }
 
+    /// A started room that has this token.
+    private func makeStarted(token: String, expiresAt: Timestamp?) -> RoomDriver {
+        var driver = makeDriver()
+        driver.feed(.started)
+        driver.feed(.credentialReady(token: token, expiresAt: expiresAt))
+        return driver
+    }
+
+    /// A room that was joined with this token.
+    private func makeJoinedDriver(token: String, expiresAt: Timestamp?) -> RoomDriver {
+        var driver = makeStarted(token: token, expiresAt: expiresAt)
+        driver.join(makeJoined())
+        return driver
+    }
+
     @Test func aMissingCredentialIsFetchedBeforeTheFirstAttempt() {
         var driver = makeDriver()
         let actions = driver.feed(.started)
@@ -18,10 +33,7 @@ import TransportValues
     }
 
     @Test func aCredentialNearItsExpiryIsFetchedAgainAndOneThatIsGoodIsNot() {
-        var driver = makeDriver()
-        driver.feed(.started)
-        driver.feed(.credentialReady(token: "t", expiresAt: at(100)))
-        driver.join(makeJoined())
+        var driver = makeJoinedDriver(token: "t", expiresAt: at(100))
         driver.run(until: 10)
         driver.feed(.transportClosed(1, nil))
         #expect(driver.run(until: 11).opened == [2])
@@ -44,10 +56,7 @@ import TransportValues
     }
 
     @Test func whoWasInTheRoomIsNotKeptOutsideByAProviderThatIsBrokenOrSlow() {
-        var driver = makeDriver()
-        driver.feed(.started)
-        driver.feed(.credentialReady(token: "a", expiresAt: at(5)))
-        driver.join(makeJoined())
+        var driver = makeJoinedDriver(token: "a", expiresAt: at(5))
         driver.feed(.transportClosed(1, nil))
         #expect(driver.run(until: 1).contains(.requestCredential(forced: false)))
         #expect(driver.feed(.credentialFailed(SignalingFailure("down"))).opened == [2])
@@ -64,9 +73,7 @@ import TransportValues
     }
 
     @Test func aRefusedCredentialIsRefreshedByForceOnceAndThenTheRoomEnds() {
-        var driver = makeDriver()
-        driver.feed(.started)
-        driver.feed(.credentialReady(token: "old", expiresAt: nil))
+        var driver = makeStarted(token: "old", expiresAt: nil)
         driver.feed(.transportConnected(1))
         let error = makeError(.unauthorized)
         let actions = driver.receive(.error(error))
@@ -78,9 +85,7 @@ import TransportValues
 
     /// The first time at once, then behind a backoff.
     @Test func anExpiredCredentialIsReplacedForAsLongAsTheProviderHasANewOne() {
-        var driver = makeDriver()
-        driver.feed(.started)
-        driver.feed(.credentialReady(token: "0", expiresAt: nil))
+        var driver = makeStarted(token: "0", expiresAt: nil)
         let error = makeError(.tokenExpired)
         for round in 1...50 {
             driver.feed(.transportConnected(driver.generation))
@@ -100,9 +105,7 @@ import TransportValues
     }
 
     @Test func anExpiredCredentialThatIsFollowedByOneThatIsRefusedEndsTheRoom() {
-        var driver = makeDriver()
-        driver.feed(.started)
-        driver.feed(.credentialReady(token: "old", expiresAt: nil))
+        var driver = makeStarted(token: "old", expiresAt: nil)
         driver.feed(.transportConnected(1))
         driver.receive(.error(makeError(.tokenExpired)))
         driver.feed(.credentialReady(token: "new", expiresAt: nil))
@@ -136,9 +139,7 @@ import TransportValues
     }
 
     @Test func aRefusalByHTTPIsTreatedAlike() {
-        var driver = makeDriver()
-        driver.feed(.started)
-        driver.feed(.credentialReady(token: "old", expiresAt: nil))
+        var driver = makeStarted(token: "old", expiresAt: nil)
         let failure = SignalingFailure("401", isRetryable: false, status: 401)
         #expect(driver.feed(.transportFailed(1, failure)).contains(.requestCredential(forced: true)))
         driver.feed(.credentialReady(token: "new", expiresAt: nil))
@@ -146,9 +147,7 @@ import TransportValues
     }
 
     @Test func theForcedRefreshIsThereAgainAfterTheServerHasLetUsIn() {
-        var driver = makeDriver()
-        driver.feed(.started)
-        driver.feed(.credentialReady(token: "a", expiresAt: nil))
+        var driver = makeStarted(token: "a", expiresAt: nil)
         for round in 0..<3 {
             driver.feed(.transportConnected(driver.generation))
             #expect(driver.receive(.error(makeError(.tokenExpired))).contains(.requestCredential(forced: true)))
@@ -160,9 +159,7 @@ import TransportValues
     }
 
     @Test func aForcedRefreshThatFailsForNowIsAskedForAgainByForce() {
-        var driver = makeDriver()
-        driver.feed(.started)
-        driver.feed(.credentialReady(token: "old", expiresAt: nil))
+        var driver = makeStarted(token: "old", expiresAt: nil)
         let failure = SignalingFailure("401", isRetryable: false, status: 401)
         #expect(driver.feed(.transportFailed(1, failure)).contains(.requestCredential(forced: true)))
         driver.feed(.credentialFailed(SignalingFailure("later")))
@@ -171,9 +168,7 @@ import TransportValues
     }
 
     @Test func aCredentialThatExpiresDuringALongOutageIsRefreshedByForceAgain() {
-        var driver = makeDriver()
-        driver.feed(.started)
-        driver.feed(.credentialReady(token: "a", expiresAt: nil))
+        var driver = makeStarted(token: "a", expiresAt: nil)
         let failure = SignalingFailure("401", isRetryable: false, status: 401)
         driver.feed(.transportFailed(1, failure))
         driver.feed(.credentialReady(token: "b", expiresAt: nil))

@@ -23,6 +23,14 @@ import TransportValues
         actions.commands.compactMap { if case .updateICEServers(let servers) = $0 { servers } else { nil } }
     }
 
+    /// A started room whose provider has given a list for 100 s.
+    private func makeProvided() -> RoomDriver {
+        var driver = makeDriver()
+        driver.feed(.started)
+        driver.feed(.iceServersProvided([own], ttl: .seconds(100)))
+        return driver
+    }
+
     @Test func theProviderIsAskedAtTheStartAndNothingWaitsForIt() {
         var driver = makeDriver()
         let actions = driver.feed(.started)
@@ -44,9 +52,7 @@ import TransportValues
     }
 
     @Test func theProviderIsAskedAgainBeforeItsListExpires() {
-        var driver = makeDriver()
-        driver.feed(.started)
-        driver.feed(.iceServersProvided([own], ttl: .seconds(100)))
+        var driver = makeProvided()
         driver.join(makeJoined(roster: [makeParticipant("z")]))
         #expect(!driver.runAnswered(until: 69.5).contains(.requestICEServers))
         let actions = driver.runAnswered(until: 71)
@@ -57,9 +63,7 @@ import TransportValues
     }
 
     @Test func theProviderIsAskedAgainAlsoWhileTheServerIsAway() {
-        var driver = makeDriver()
-        driver.feed(.started)
-        driver.feed(.iceServersProvided([own], ttl: .seconds(100)))
+        var driver = makeProvided()
         driver.join(makeJoined(ttl: .seconds(100)))
         driver.feed(.transportClosed(1, nil))
         driver.run(until: 2)
@@ -68,9 +72,7 @@ import TransportValues
     }
 
     @Test func anAttemptToComeBackTakesAFreshListAlongWhereHalfOfItsLifeIsOver() {
-        var driver = makeDriver()
-        driver.feed(.started)
-        driver.feed(.iceServersProvided([own], ttl: .seconds(100)))
+        var driver = makeProvided()
         driver.join(makeJoined())
         _ = driver.runAnswered(until: 40)
         driver.feed(.transportClosed(driver.generation, nil))
@@ -111,9 +113,7 @@ import TransportValues
     }
 
     @Test func aFailureKeepsWhatThereIsAndAnAttemptAsksAgain() {
-        var driver = makeDriver()
-        driver.feed(.started)
-        driver.feed(.iceServersProvided([own], ttl: .seconds(100)))
+        var driver = makeProvided()
         driver.join(makeJoined())
         _ = driver.runAnswered(until: 71)
         #expect(updated(driver.feed(.iceServersFailed(SignalingFailure("down")))).isEmpty)
@@ -124,9 +124,7 @@ import TransportValues
     }
 
     @Test func credentialsAgeWhileTheMachineSleeps() {
-        var driver = makeDriver()
-        driver.feed(.started)
-        driver.feed(.iceServersProvided([own], ttl: .seconds(100)))
+        var driver = makeProvided()
         driver.join(makeJoined())
         _ = driver.runAnswered(until: 10)
         driver.feed(.woke(after: .seconds(80)))
@@ -185,7 +183,7 @@ import TransportValues
         var driver = make(.relay)
         #expect(faults(driver.join(makeJoined())) == [.iceServers(.noRelay(urls: "turns:own"))])
         // Now there is one, and now there is none again.
-        let relay = ICEServerList.Server(urls: ["turn:a"], username: "u", credential: "c")
+        let relay = ICEServer(urls: ["turn:a"], username: "u", credential: "c")
         #expect(faults(driver.receive(.iceServers(ICEServerList(servers: [relay], ttl: nil)))).isEmpty)
         let stun = ICEServerList(servers: [.init(urls: ["stun:a"])], ttl: nil)
         #expect(faults(driver.receive(.iceServers(stun))) == [.iceServers(.noRelay(urls: "turns:own, stun:a"))])
@@ -207,7 +205,7 @@ import TransportValues
         var driver = RoomDriver(configuration)
         driver.feed(.started)
         let list = [
-            ICEServerList.Server(urls: ["stun:server"]), .init(urls: own.urls, username: "u", credential: "1"),
+            ICEServer(urls: ["stun:server"]), .init(urls: own.urls, username: "u", credential: "1"),
         ]
         let joined = driver.join(makeJoined(roster: [makeParticipant("z")], servers: list))
         #expect(created(joined) == [[own, ICEServer(urls: ["stun:server"])]])

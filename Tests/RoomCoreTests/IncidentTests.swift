@@ -50,7 +50,7 @@ import TransportValues
         let first = incidents(driver.join(makeJoined(epoch: 2)))
         #expect(first.map { $0.steps.last?.kind } == [.rejoined])
         driver.run(until: 2)
-        driver.receive(.goingAway(retryAfter: RetryWindow(earliest: .seconds(1), latest: .seconds(1))))
+        driver.receive(.goingAway(retryAfter: .seconds(1) ... .seconds(1)))
         driver.run(until: 4)
         let second = incidents(driver.join(makeJoined(epoch: 2, isResumed: true)))
         #expect(second.map(\.cause) == [.serverGoingAway])

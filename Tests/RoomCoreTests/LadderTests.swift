@@ -13,16 +13,24 @@ import TransportValues
         return pair
     }
 
+    /// Checks that the fact ends the recovery of `a`, without a later step. Returns the incidents that its first data
+    /// ends.
+    private func incidents(in pair: inout Pair, endedBy fact: PeerFact) -> [RoomIncident] {
+        pair.fact(.a, fact)
+        #expect(pair.machines[.a]?.status == .connected(nil))
+        let incidents = pair.fact(.a, .dataArrived).incidents
+        let later = pair.run(until: 60)[.a]
+        #expect(later?.restarts == 0 && later?.creations == 0)
+        return incidents
+    }
+
     @Test func evidenceThatIsMerelyLateIsWaitedFor() {
         var pair = makeConnected()
         pair.fact(.a, .liveness(.suspect(since: at(20))))
         #expect(pair.machines[.a]?.status == .recovering(.wait, attempt: 1, since: at(20)))
         pair.run(until: 21.9)
-        pair.fact(.a, .liveness(.alive))
-        #expect(pair.machines[.a]?.status == .connected(nil))
-        let actions = pair.fact(.a, .dataArrived)
-        #expect(actions.incidents.map(\.rung) == [.wait])
-        #expect(pair.run(until: 60)[.a]?.restarts == 0)
+        let incidents = incidents(in: &pair, endedBy: .liveness(.alive))
+        #expect(incidents.map(\.rung) == [.wait])
     }
 
     @Test func twoSecondsOfSilenceLeadToARestart() {
@@ -149,11 +157,8 @@ import TransportValues
         pair.fact(.a, .liveness(.alive))
         #expect(pair.machines[.a]?.isRecovering == true, "a sign of life carries no messages")
         pair.run(until: 21)
-        pair.fact(.a, .state(.connected))
-        #expect(pair.machines[.a]?.status == .connected(nil))
-        let actions = pair.fact(.a, .dataArrived)
-        #expect(actions.incidents.map(\.cause) == [.channelClosed])
-        #expect(pair.run(until: 60)[.a]?.creations == 0)
+        let incidents = incidents(in: &pair, endedBy: .state(.connected))
+        #expect(incidents.map(\.cause) == [.channelClosed])
     }
 
     @Test func aChannelThatIsNotOpenedAgainLeadsToARebuildAskedForByEitherSide() {
@@ -620,8 +625,8 @@ import TransportValues
         #expect(second == 1)
     }
 
-    /// A restart that found nothing has not changed what the old path lives on.
-    @Test func anOldRelayedPathThatOutlivesANewerRoundIsMovedInTimeAndNotAllTheTime() {
+    /// A pair over a relay, 50 s after it got credentials that live for 200 s.
+    private func makeRelayed() -> Pair {
         var pair = makeConnected()
         pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host)))
         pair.run(until: 30)
@@ -629,6 +634,12 @@ import TransportValues
             $0.iceServersChanged([ICEServer(urls: ["turn:x"])], ttl: .seconds(200), now: $1, using: &$2, &$3)
         }
         pair.run(until: 80)
+        return pair
+    }
+
+    /// A restart that found nothing has not changed what the old path lives on.
+    @Test func anOldRelayedPathThatOutlivesANewerRoundIsMovedInTimeAndNotAllTheTime() {
+        var pair = makeRelayed()
         pair.fact(.a, .state(.disconnected))
         pair.deliverAll()
         #expect(pair.fact(.a, .state(.connected)).restarts == 0)
@@ -644,13 +655,7 @@ import TransportValues
     /// Seed 569627 of the simulation: each interruption delayed the new path by an eighth of the credentials' life,
     /// beyond their end.
     @Test func aPathThatFlapsIsMovedInTimeAllTheSame() {
-        var pair = makeConnected()
-        pair.fact(.a, .pathChanged(PeerPath(local: .relay, remote: .host)))
-        pair.run(until: 30)
-        pair.act(.a) {
-            $0.iceServersChanged([ICEServer(urls: ["turn:x"])], ttl: .seconds(200), now: $1, using: &$2, &$3)
-        }
-        pair.run(until: 80)
+        var pair = makeRelayed()
         for _ in 0..<6 {
             pair.fact(.a, .liveness(.suspect(since: pair.now)))
             pair.fact(.a, .liveness(.alive))

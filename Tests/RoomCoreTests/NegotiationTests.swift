@@ -14,9 +14,9 @@ import TransportValues
             negotiation: negotiation, body: body)
     }
 
-    private func makeAnswer(_ text: String = "answer") -> Signal.Body { .description(.init(kind: .answer, sdp: text)) }
-    private func makeOffer(_ text: String = "offer") -> Signal.Body { .description(.init(kind: .offer, sdp: text)) }
-    private func makeCandidate(_ text: String) -> Signal.Body { .candidate(.init(candidate: text)) }
+    private func makeAnswer(_ text: String = "answer") -> Signal.Body { .description(.init(kind: .answer, text: text)) }
+    private func makeOffer(_ text: String = "offer") -> Signal.Body { .description(.init(kind: .offer, text: text)) }
+    private func makeCandidate(_ text: String) -> Signal.Body { .candidate(.init(text: text)) }
 
     @Test func theSmallerIdOffersAndTheOtherAnswers() {
         var pair = Pair()

@@ -14,7 +14,7 @@ import TransportValues
         Signal(
             peer: ParticipantID(peer), session: SessionID("s-\(peer)"),
             connection: PeerConnectionID(connection ?? "c\(number)"), negotiation: negotiation,
-            body: .description(.init(kind: .offer, sdp: "offer \(number)")))
+            body: .description(.init(kind: .offer, text: "offer \(number)")))
     }
 
     private func makeDriver(_ others: [String] = ["a"]) -> RoomDriver {
@@ -76,7 +76,7 @@ import TransportValues
         var driver = makeDriver()
         for number in 0..<20 { driver.receive(.signal(makeOffer(number))) }
         var candidate = makeOffer(19)
-        candidate.body = .candidate(.init(candidate: "candidate of 19"))
+        candidate.body = .candidate(.init(text: "candidate of 19"))
         #expect(driver.receive(.signal(candidate)).commands.isEmpty)
         #expect(
             driver.runAnswered(until: 5).commands.contains(.addRemoteCandidate(PeerCandidate(text: "candidate of 19"))))

@@ -14,6 +14,15 @@ struct RoomAttributesTests {
         return driver
     }
 
+    /// A started guest that waits for its room.
+    private func makeWaiting() -> RoomDriver {
+        var configuration = makeConfiguration()
+        configuration.waitsForRoom = true
+        var driver = RoomDriver(configuration)
+        driver.feed(.started)
+        return driver
+    }
+
     private func changes(_ actions: [RoomMachine.Action]) -> [Set<String>] {
         actions.events.compactMap { if case .attributesChanged(_, let changes) = $0 { changes } else { nil } }
     }
@@ -25,10 +34,7 @@ struct RoomAttributesTests {
     // MARK: Waiting
 
     @Test func aGuestThatWaitsSaysSoAndIsPatientAsLongAsTheServerIsAlive() throws {
-        var configuration = makeConfiguration()
-        configuration.waitsForRoom = true
-        var driver = RoomDriver(configuration)
-        driver.feed(.started)
+        var driver = makeWaiting()
         #expect(driver.feed(.transportConnected(1)).hellos.first?.waitsForRoom == true)
         driver.receive(.waiting(pingInterval: .seconds(5), pingDeadline: .seconds(5)))
         #expect(
@@ -42,10 +48,7 @@ struct RoomAttributesTests {
     }
 
     @Test func aServerThatFallsSilentWhileTheGuestWaitsIsLeft() {
-        var configuration = makeConfiguration()
-        configuration.waitsForRoom = true
-        var driver = RoomDriver(configuration)
-        driver.feed(.started)
+        var driver = makeWaiting()
         driver.feed(.transportConnected(1))
         driver.receive(.waiting(pingInterval: .seconds(5), pingDeadline: .seconds(5)))
         #expect(driver.run(until: 9.9).filter { $0 == .abortTransport(1) }.isEmpty)
@@ -53,10 +56,7 @@ struct RoomAttributesTests {
     }
 
     @Test func aServerThatLetsNobodyWaitIsAskedAgain() {
-        var configuration = makeConfiguration()
-        configuration.waitsForRoom = true
-        var driver = RoomDriver(configuration)
-        driver.feed(.started)
+        var driver = makeWaiting()
         driver.feed(.transportConnected(1))
         driver.receive(.error(makeError(.roomNotFound)))
         #expect(!driver.machine.isEnded && driver.run(until: 2).opened == [2])

@@ -195,7 +195,7 @@ import TransportValues
 
     @Test func theServersRetryWindowOverridesTheBackoffAndAReconnectRequestOverridesIt() throws {
         var driver = makeJoinedDriver()
-        let window = RetryWindow(earliest: .seconds(3), latest: .seconds(8))
+        let window: RetryWindow = .seconds(3) ... .seconds(8)
         let actions = driver.receive(.goingAway(retryAfter: window))
         #expect(actions.contains(.closeTransport(1, .goingAway)))
         let until = try #require(driver.timers[.signaling(.attempt)])
@@ -299,7 +299,7 @@ import TransportValues
 
     @Test func whatWasWrittenIntoAHalfOpenConnectionIsSentAgain() {
         var driver = makeJoinedDriver([makeParticipant("z")])
-        let kick = ClientMessage.kick(Kick(participant: ParticipantID("z"), reason: "r"))
+        let kick = ClientMessage.kick(ParticipantID("z"), reason: "r")
         #expect(driver.feed(.kickRequested(ParticipantID("z"), reason: "r")).envelopes == [Envelope(sequence: 1, kick)])
         driver.run(until: 12)
         let again = driver.join(makeJoined(isResumed: true, received: 0, roster: [makeParticipant("z")])).envelopes
@@ -322,7 +322,7 @@ import TransportValues
         let envelopes = driver.join(makeJoined(epoch: 2, roster: [makeParticipant("z")])).envelopes
         #expect(
             envelopes.dropFirst().first
-                == Envelope(sequence: 1, .kick(Kick(participant: ParticipantID("z"), reason: "r"))))
+                == Envelope(sequence: 1, .kick(ParticipantID("z"), reason: "r")))
     }
 
     @Test func anUnknownMessageIsCountedAndPassedOver() {

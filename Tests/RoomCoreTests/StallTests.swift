@@ -37,7 +37,17 @@ import TransportValues
             .signal(
                 Signal(
                     peer: ParticipantID("z"), session: SessionID("s-z"), connection: connection, negotiation: 1,
-                    body: .description(Signal.Description(kind: .answer, sdp: "answer")))), sequence: 1)
+                    body: .description(SessionDescription(kind: .answer, text: "answer")))), sequence: 1)
+    }
+
+    /// A room with z, whose connection is up.
+    private func makeConnectedRoom() throws -> (RoomDriver, ParticipantID, PeerConnectionID) {
+        var driver = makeRoom(with: "z")
+        let z = ParticipantID("z")
+        let connection = try #require(offer(&driver))
+        answer(&driver, connection)
+        driver.feed(.peer(z, connection, .state(.connected)))
+        return (driver, z, connection)
     }
 
     @Test func anOfferThatIsNotAnsweredIsTold() {
@@ -109,7 +119,7 @@ import TransportValues
                 .signal(
                     Signal(
                         peer: a, session: SessionID("s-a"), connection: id, negotiation: 1,
-                        body: .description(Signal.Description(kind: .offer, sdp: "odd")))), sequence: sequence)
+                        body: .description(SessionDescription(kind: .offer, text: "odd")))), sequence: sequence)
             let failure = PeerFailure("odd", code: .protocolViolation, isRefusal: true)
             driver.feed(.peer(a, id, .descriptionRefused(failure)))
             told += stalls(driver.runAnswered(until: driver.now.seconds + 1))
@@ -190,11 +200,8 @@ import TransportValues
     }
 
     @Test func dataThatIsNotAcknowledgedIsToldAtOnceAndWhenItIsOver() throws {
-        var driver = makeRoom(with: "z")
-        let z = ParticipantID("z")
-        let connection = try #require(offer(&driver))
-        answer(&driver, connection)
-        driver.feed(.peer(z, connection, .state(.connected)))
+        let (room, z, connection) = try makeConnectedRoom()
+        var driver = room
         #expect(driver.feed(.peer(z, connection, .unacknowledged)).commands == [.diagnose])
         #expect(stalls(driver.feed(.peer(z, connection, .diagnosed(nil)))) == [.notAcknowledged])
         #expect(resolved(driver.feed(.peer(z, connection, .acknowledged))) == [.notAcknowledged])
@@ -202,11 +209,8 @@ import TransportValues
 
     /// The path was broken when it was noticed, and works again: acknowledgements have their time anew.
     @Test func dataThatIsStillNotAcknowledgedAfterARecoveryIsTold() throws {
-        var driver = makeRoom(with: "z")
-        let z = ParticipantID("z")
-        let connection = try #require(offer(&driver))
-        answer(&driver, connection)
-        driver.feed(.peer(z, connection, .state(.connected)))
+        let (room, z, connection) = try makeConnectedRoom()
+        var driver = room
         driver.feed(.peer(z, connection, .liveness(.suspect(since: driver.now))))
         driver.feed(.peer(z, connection, .unacknowledged))
         driver.feed(.peer(z, connection, .liveness(.alive)))

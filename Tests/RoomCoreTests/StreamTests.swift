@@ -44,7 +44,7 @@ private func makeSignal(_ peer: String = "z", connection: String = "c1", negotia
 
     @Test func aRestartKeepsKicksAndTheLatestMetadataAndDropsSignals() {
         var stream = OutgoingStream(countLimit: 10, byteLimit: 10_000)
-        let kick = ClientMessage.kick(Kick(participant: ParticipantID("z"), reason: "r"))
+        let kick = ClientMessage.kick(ParticipantID("z"), reason: "r")
         for message in [
             .signal(makeSignal()), .update(metadata: ["a": "1"]), kick, .update(metadata: ["a": "2"]),
         ] as [ClientMessage] { _ = stream.append(message) }

@@ -24,7 +24,7 @@ func makeParticipant(
 func makeJoined(
     _ id: String = "m", session: String? = nil, epoch: Epoch = 1, isResumed: Bool = false, received: SequenceNumber = 0,
     sent: SequenceNumber? = nil, roster: [Participant] = [], hostTerm: HostTerm = 1, isHost: Bool = false,
-    attributes: RoomAttributes = RoomAttributes(), servers: [ICEServerList.Server] = [],
+    attributes: RoomAttributes = RoomAttributes(), servers: [ICEServer] = [],
     ttl: Duration? = nil, grace: Duration = .seconds(20)
 ) -> Joined {
     Joined(

@@ -1,5 +1,6 @@
 import RoomProtocol
 import Testing
+import TransportValues
 
 private func clientError(_ text: String) -> ProtocolError? { clientError(Array(text.utf8)) }
 
@@ -123,20 +124,20 @@ struct MalformedTests {
         (#"cut \ud83d"#, "cut \u{FFFD}"), (#"\ude00x"#, "\u{FFFD}x"), (#"\ud83d\ud83d\ude00"#, "\u{FFFD}😀"),
         (#"\ud83d\u0041"#, "\u{FFFD}A"), (#"\ud83d\n"#, "\u{FFFD}\n"), (#"a\u0000b\u007f\t"#, "a\u{FFFD}b\u{FFFD}\t"),
     ])
-    func whatIsNoTextIsShownAsReplacementCharacter(_ escaped: String, _ shown: String) throws {
+    func invalidTextIsShownAsReplacementCharacters(_ escaped: String, _ shown: String) throws {
         let update = Array("{\"type\":\"update\",\"metadata\":{\"note\":\"\(escaped)\"}}".utf8)
         #expect(try RoomProtocolCodec.decodeClientMessage(update).message == .update(metadata: ["note": shown]))
         let kick = Array("{\"type\":\"kick\",\"participant\":\"p\",\"reason\":\"\(escaped)\"}".utf8)
         #expect(
             try RoomProtocolCodec.decodeClientMessage(kick).message
-                == .kick(Kick(participant: ParticipantID("p"), reason: shown)))
+                == .kick(ParticipantID("p"), reason: shown))
     }
 
     @Test func escapesAreUnderstood() throws {
         let text = #"{"type":"kick","participant":"p","reason":"\ud83d\ude00\u00e9\n\t\"\\\/"}"#
         #expect(
             try RoomProtocolCodec.decodeClientMessage(Array(text.utf8)).message
-                == .kick(Kick(participant: ParticipantID("p"), reason: "😀é\n\t\"\\/")))
+                == .kick(ParticipantID("p"), reason: "😀é\n\t\"\\/"))
     }
 
     @Test func unknownTypeIsATypedErrorThatIsNotFatalAndCarriesTheNumber() throws {
@@ -331,7 +332,7 @@ struct LimitTests {
             id: ParticipantID(Self.text(64)), session: SessionID(Self.text(64)), epoch: .max,
             name: String(repeating: "\"", count: 128), isHost: false, metadata: metadata,
             capabilities: (0..<16).map { _ in Self.text(64) })
-        let server = ICEServerList.Server(
+        let server = ICEServer(
             urls: (0..<8).map { _ in Self.text(512) }, username: String(repeating: "\"", count: 512),
             credential: String(repeating: "\"", count: 512))
         let joined = Joined(

@@ -1,5 +1,6 @@
 import RoomProtocol
 import Testing
+import TransportValues
 
 @Suite("Every message comes back from its JSON as it was")
 struct RoundTripTests {
@@ -15,14 +16,14 @@ struct RoundTripTests {
     }
 
     static let signals: [Signal] = [
-        signal(.description(.init(kind: .offer, sdp: "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\n"))),
-        signal(.description(.init(kind: .answer, sdp: "v=0\r\n"))),
+        signal(.description(.init(kind: .offer, text: "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\n"))),
+        signal(.description(.init(kind: .answer, text: "v=0\r\n"))),
         signal(
             .candidate(
                 .init(
-                    candidate: "candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ host", mediaID: "0", mediaLineIndex: 0,
+                    text: "candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ host", mediaID: "0", mediaLineIndex: 0,
                     usernameFragment: "abcd"))),
-        signal(.candidate(.init(candidate: ""))),
+        signal(.candidate(.init(text: ""))),
         signal(.endOfCandidates(usernameFragment: "ab+/")),
         signal(.restartRequest(reason: "path lost")),
         signal(.rebuildRequest(reason: "")),
@@ -37,7 +38,7 @@ struct RoundTripTests {
                     resume: Resume(sessionToken: "tok.en", received: 17, mustRejoin: true, attempt: 4),
                     capabilities: [DeliveryProtocol.capability, "x"])),
             .hello(Hello(room: RoomName("lobby"), role: .first, waitsForRoom: true, name: "cat")),
-            .kick(Kick(participant: ParticipantID("p-1"), reason: "spam")),
+            .kick(ParticipantID("p-1"), reason: "spam"),
             .updateRoom(RoomAttributes()), .updateRoom(RoomAttributes(version: 3, values: ["map": "desert"])),
             .update(metadata: [:]), .update(metadata: ["k": "v", "l": ""]),
             .ack(received: .max), .ping(id: 0), .pong(id: .max), .leave,
@@ -64,11 +65,11 @@ struct RoundTripTests {
             .hostChanged(ParticipantID("p-2"), term: 8, sessionToken: "to.ken"),
             .iceServers(ICEServerList()),
             .ack(received: 3), .ping(id: 9), .pong(id: 9),
-            .goingAway(retryAfter: RetryWindow(earliest: .zero, latest: .milliseconds(1250))),
+            .goingAway(retryAfter: .zero ... .milliseconds(1250)),
             .error(
                 ProtocolError(
                     code: .nameTaken, message: "The name is taken.", isRetryable: true, isFatal: true,
-                    retryAfter: RetryWindow(earliest: .seconds(1), latest: .seconds(2)), sequence: 12)),
+                    retryAfter: .seconds(1) ... .seconds(2), sequence: 12)),
             .error(
                 ProtocolError(
                     code: .replaced, message: "", isRetryable: false, isFatal: true, replacedBy: .participant)),

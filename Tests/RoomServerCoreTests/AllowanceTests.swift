@@ -5,14 +5,6 @@ import TransportValues
 
 @Suite("What a participant may cost")
 struct AllowanceTests {
-    private func lobby(_ configure: (inout RoomServerLimits) -> Void = { _ in }) -> ServerHarness {
-        let server = ServerHarness(configure)
-        server.join("ann", .host)
-        server.join("bob")
-        server.forgetAll()
-        return server
-    }
-
     /// Sends until it is refused; how many were taken.
     private func spend(_ server: ServerHarness, as name: String) -> Int {
         for count in 0..<1000 {
@@ -26,7 +18,7 @@ struct AllowanceTests {
     }
 
     @Test func messagesAreCountedOverAllConnectionsOfASession() {
-        let server = lobby {
+        let server = ServerHarness.lobby {
             $0.messagesPerSecond = 10
             $0.messageBurst = 50
         }
@@ -41,8 +33,8 @@ struct AllowanceTests {
 
     /// A new session under the old name is the same participant.
     @Test(arguments: ["dropped", "left"])
-    func whoComesUnderTheSameNameGoesOnWithWhatIsLeft(_ end: String) {
-        let server = lobby {
+    func theSameNameKeepsItsRemainingAllowance(_ end: String) {
+        let server = ServerHarness.lobby {
             $0.messagesPerSecond = 10
             $0.messageBurst = 50
         }
@@ -62,7 +54,7 @@ struct AllowanceTests {
 
     @Test func returnsAreLimitedAndWhatIsRefusedChangesNothing() {
         // The join counts, too.
-        let server = lobby { $0.returnBurst = 4 }
+        let server = ServerHarness.lobby { $0.returnBurst = 4 }
         for _ in 0..<3 {
             server.comeBack("bob")
             #expect(server.joined("bob")?.isResumed == true)
@@ -86,8 +78,8 @@ struct AllowanceTests {
     }
 
     /// Every resume asks for all of it again.
-    @Test func whatIsSentAgainIsLimitedThenTheSessionRejoins() {
-        let server = lobby {
+    @Test func replayIsLimitedAndThenTheSessionRejoins() {
+        let server = ServerHarness.lobby {
             $0.replayBurst = 10_000
             $0.replayBytesPerSecond = 1
         }
@@ -132,7 +124,7 @@ struct AllowanceTests {
     }
 
     @Test func metadataThatAreTheSameAreNotToldAgain() {
-        let server = lobby()
+        let server = ServerHarness.lobby()
         server.sayNumbered(.update(metadata: ["a": "\u{E9}"]), as: "bob")
         server.sayNumbered(.update(metadata: ["a": "\u{E9}"]), as: "bob")
         #expect(server.take("ann").compactMap(\.changed).count == 1)

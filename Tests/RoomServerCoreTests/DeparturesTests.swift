@@ -65,7 +65,7 @@ struct DeparturesTests {
         #expect(departures.refusal(ofRoom: lobby) == nil)
     }
 
-    @Test func whatANameHasUsedUpWaitsForItsReturn() {
+    @Test func aUsedUpAllowanceIsKeptForTheName() {
         var departures = Departures()
         let effects = Effects(
             limits: RoomServerLimits(), authority: TrustingAuthority(), random: ServerHarness.Generator(state: 1))

@@ -63,7 +63,7 @@ struct HostSeatTests {
         #expect(!third && seat.deadline == nil)
     }
 
-    @Test func whoeverHasBeenPresentForLongestFollows() {
+    @Test func theLongestPresentMemberBecomesHost() {
         var seat = HostSeat()
         let present = roster([("ann", nil), ("bob", nil), ("cid", nil)], away: ["ann"])
         #expect(seat.successor(in: present, at: start) == nil)

@@ -25,7 +25,7 @@ struct JoinTests {
         ("a duplicate name", .nameTaken),
         ("one too many", .roomFull),
     ])
-    func firstJoinIsRefusedForGood(_ what: String, _ code: ProtocolError.Code) throws {
+    func aFirstJoinIsRefusedPermanently(_ what: String, _ code: ProtocolError.Code) throws {
         let server = ServerHarness { $0.participantsPerRoom = 3 }
         server.join("ann", .host)
         server.join("bob")
@@ -70,19 +70,14 @@ struct JoinTests {
     }
 
     @Test func updateOfMetadataReachesTheOthers() {
-        let server = ServerHarness()
-        server.join("ann", .host)
-        server.join("bob")
-        server.forgetAll()
+        let server = ServerHarness.lobby()
         server.sayNumbered(.update(metadata: ["a": "b"]), as: "bob")
         #expect(server.take("ann").compactMap(\.changed).map(\.metadata) == [["a": "b"]])
         #expect(server.take("bob").isEmpty)
     }
 
     @Test func leaveIsToldAtOnceAndFinal() {
-        let server = ServerHarness()
-        server.join("ann", .host)
-        server.join("bob")
+        let server = ServerHarness.lobby()
         let token = server.token("bob")
         server.say(.leave, as: "bob")
         #expect(server.take("ann").compactMap(\.left) == [.left])
@@ -103,9 +98,7 @@ struct JoinTests {
     }
 
     @Test func closingARoomEndsItForEverybody() {
-        let server = ServerHarness()
-        server.join("ann", .host)
-        server.join("bob")
+        let server = ServerHarness.lobby()
         server.sayNumbered(.closeRoom(reason: ""), as: "bob")
         #expect(server.lastError("bob")?.code == .notHost)
         let token = server.token("bob")
@@ -123,25 +116,20 @@ struct JoinTests {
 @Suite("Kicking")
 struct KickTests {
     @Test func onlyTheHostKicks() {
-        let server = ServerHarness()
-        server.join("ann", .host)
-        server.join("bob")
-        server.forgetAll()
+        let server = ServerHarness.lobby()
         let ann = server.joined("ann")?.participant ?? ParticipantID("")
-        server.sayNumbered(.kick(Kick(participant: ann, reason: "")), as: "bob")
+        server.sayNumbered(.kick(ann, reason: ""), as: "bob")
         let error = server.lastError("bob")
         #expect(error?.code == .notHost && error?.isFatal == false && error?.sequence == 1)
         #expect(server.names == ["ann", "bob"])
     }
 
     @Test func kickedStaysKicked() throws {
-        let server = ServerHarness()
-        server.join("ann", .host)
-        server.join("bob")
+        let server = ServerHarness.lobby()
         server.join("carol")
         server.forgetAll()
         let bob = try #require(server.joined("bob"))
-        server.sayNumbered(.kick(Kick(participant: bob.participant, reason: "spam")), as: "ann")
+        server.sayNumbered(.kick(bob.participant, reason: "spam"), as: "ann")
         #expect(server.lastError("bob")?.code == .kicked)
         #expect(server.clients["bob"]?.closed == CloseCode.refused.rawValue)
         #expect(server.take("carol").compactMap(\.left) == [.kicked])
@@ -156,20 +144,18 @@ struct KickTests {
     }
 
     @Test func kickOfAnAbsentMemberHolds() throws {
-        let server = ServerHarness()
-        server.join("ann", .host)
-        server.join("bob")
+        let server = ServerHarness.lobby()
         server.drop("bob")
         let bob = try #require(server.joined("bob"))
-        server.sayNumbered(.kick(Kick(participant: bob.participant, reason: "")), as: "ann")
+        server.sayNumbered(.kick(bob.participant, reason: ""), as: "ann")
         server.comeBack("bob")
         #expect(server.lastError("bob")?.code == .kicked)
     }
 
-    @Test func kickOfNobodyIsAnError() {
+    @Test func kickOfAnUnknownMemberIsAnError() {
         let server = ServerHarness()
         server.join("ann", .host)
-        server.sayNumbered(.kick(Kick(participant: ParticipantID("nobody"), reason: "")), as: "ann")
+        server.sayNumbered(.kick(ParticipantID("nobody"), reason: ""), as: "ann")
         #expect(server.lastError("ann")?.code == .peerNotFound)
     }
 }

@@ -11,12 +11,7 @@ struct NameTests {
     ) -> ServerHarness {
         var authority = TrustingAuthority()
         authority.trustsNames = trustsNames
-        let server = ServerHarness(authority: authority) { $0.duplicateNames = policy }
-        server.join("ann", .host)
-        server.join("bob")
-        server.join("carol")
-        server.forgetAll()
-        return server
+        return ServerHarness.lobby(guests: ["bob", "carol"], authority: authority) { $0.duplicateNames = policy }
     }
 
     /// Somebody new, with a client of the harness of another name.
@@ -25,7 +20,7 @@ struct NameTests {
         server.say(.hello(Hello(room: RoomName("lobby"), role: role, name: name)), as: client)
     }
 
-    @Test func whoIsConnectedKeepsTheName() {
+    @Test func aConnectedMemberKeepsItsName() {
         let server = lobby()
         join(server, as: "bob", by: "bob2")
         #expect(server.lastError("bob2")?.code == .nameTaken)
@@ -48,7 +43,7 @@ struct NameTests {
         #expect(server.clients["bob2"]?.inbox.compactMap(\.sequence) == [1])
     }
 
-    @Test func whoseNameWasTakenIsToldForGoodAndByWhom() {
+    @Test func aReplacedMemberIsRefusedPermanentlyWithTheReason() {
         let server = lobby()
         server.drop("bob")
         join(server, as: "bob", by: "bob2")
@@ -117,7 +112,7 @@ struct NameTests {
         #expect(server.host == "ann")
     }
 
-    @Test func aGuestUnderTheHostsNameLeavesItsPlaceToWhoIsThereForLongest() {
+    @Test func aGuestUnderTheHostsNameLeavesTheSeatToTheLongestPresentMember() {
         let server = lobby()
         server.drop("ann")
         join(server, as: "ann", by: "ann2")
@@ -126,7 +121,7 @@ struct NameTests {
     }
 
     @Test(arguments: [DuplicateNames.reject, .replace])
-    func nobodyGivesWayToATokenThatIsGoodForAnyName(_ policy: DuplicateNames) {
+    func aTokenForAnyNameTakesNoNameOver(_ policy: DuplicateNames) {
         let server = lobby(policy, trustsNames: false)
         join(server, as: "bob", by: "eve")
         #expect(server.lastError("eve")?.code == .nameTaken)
@@ -150,7 +145,7 @@ struct NameTests {
         #expect(server.names == ["ann", "carol", "bob"] && server.clients["bob2"]?.closed == nil)
     }
 
-    @Test func whoGivesWayCountsNoMoreInAFullRoom() {
+    @Test func aReplacedMemberDoesNotCountInAFullRoom() {
         let server = ServerHarness { $0.participantsPerRoom = 2 }
         server.join("ann", .host)
         server.join("bob")
@@ -159,10 +154,10 @@ struct NameTests {
         #expect(server.joined("bob2") != nil)
     }
 
-    @Test func whoWasKickedDoesNotComeBackAnew() throws {
+    @Test func aKickedMemberCannotJoinAgain() throws {
         let server = lobby(.replace)
         let bob = try #require(server.joined("bob"))
-        server.sayNumbered(.kick(Kick(participant: bob.participant, reason: "")), as: "ann")
+        server.sayNumbered(.kick(bob.participant, reason: ""), as: "ann")
         join(server, as: "bob", by: "bob2")
         #expect(server.lastError("bob2")?.code == .kicked)
     }

@@ -44,6 +44,18 @@ final class ServerHarness {
         machine = RoomServerMachine(limits: limits, authority: authority, random: Generator(state: seed))
     }
 
+    /// A server with a room in which ann is the host; all have taken their messages.
+    static func lobby(
+        guests: [String] = ["bob"], authority: TrustingAuthority = TrustingAuthority(),
+        _ configure: (inout RoomServerLimits) -> Void = { _ in }
+    ) -> ServerHarness {
+        let server = ServerHarness(authority: authority, configure)
+        server.join("ann", .host)
+        for guest in guests { server.join(guest) }
+        server.forgetAll()
+        return server
+    }
+
     /// The server is killed and started again with nothing but its key. Every connection ends.
     func restartServer(seed: UInt64 = 99, _ configure: (inout RoomServerLimits) -> Void = { _ in }) {
         configure(&limits)
@@ -109,6 +121,11 @@ final class ServerHarness {
             room: RoomName(room), role: role, name: name, capabilities: [RoomAttributes.capability])
         hello.resume = Resume(sessionToken: token, received: received, mustRejoin: mustRejoin, attempt: attempt)
         say(.hello(hello), as: name)
+    }
+
+    func kick(_ name: String, by host: String) {
+        let participant = joined(name)?.participant ?? ParticipantID("nobody")
+        sayNumbered(.kick(participant, reason: ""), as: host)
     }
 
     /// The connection breaks, and the server notices.

@@ -5,17 +5,8 @@ import TransportValues
 
 @Suite("Resuming a session")
 struct ResumeTests {
-    /// Ann hosts, Bob is a guest, and nobody has anything unread.
-    private func lobby(_ configure: (inout RoomServerLimits) -> Void = { _ in }) -> ServerHarness {
-        let server = ServerHarness(configure)
-        server.join("ann", .host)
-        server.join("bob")
-        server.forgetAll()
-        return server
-    }
-
-    @Test func resumeInsideTheGraceReplaysWhatWasMissedAndNobodyNotices() throws {
-        let server = lobby()
+    @Test func resumeWithinTheGracePeriodReplaysMissedMessagesWithoutEventsForOthers() throws {
+        let server = ServerHarness.lobby()
         let before = try #require(server.joined("bob"))
         server.sayNumbered(server.signal(to: "bob", negotiation: 1), as: "ann")
         server.drop("bob")
@@ -35,7 +26,7 @@ struct ResumeTests {
     }
 
     @Test func messageWrittenIntoAHalfOpenSocketIsReplayed() throws {
-        let server = lobby()
+        let server = ServerHarness.lobby()
         server.sayNumbered(server.signal(to: "bob", negotiation: 7), as: "ann")
         // Bob's socket is dead, and the server does not know it: what it wrote is lost.
         server.clients["bob"]?.received = 0
@@ -45,7 +36,7 @@ struct ResumeTests {
     }
 
     @Test func resumeTellsWhatHasComeFromTheClient() throws {
-        let server = lobby()
+        let server = ServerHarness.lobby()
         server.sayNumbered(server.signal(to: "ann", negotiation: 1), as: "bob")
         server.sayNumbered(server.signal(to: "ann", negotiation: 2), as: "bob")
         server.drop("bob")
@@ -58,7 +49,7 @@ struct ResumeTests {
     }
 
     @Test func newerConnectionReplacesTheOlderOne() throws {
-        let server = lobby()
+        let server = ServerHarness.lobby()
         let old = try #require(server.clients["bob"]).connection
         let token = server.token("bob")
         server.clients["old"] = server.clients["bob"]
@@ -73,7 +64,7 @@ struct ResumeTests {
     }
 
     @Test func olderConnectionOfTheSameSessionIsToldThatItWasReplaced() throws {
-        let server = lobby()
+        let server = ServerHarness.lobby()
         let old = try #require(server.clients["bob"]).connection
         let token = server.token("bob")
         let id = ConnectionID(77)
@@ -93,7 +84,7 @@ struct ResumeTests {
     }
 
     @Test func lateAttemptDoesNotReplaceANewerConnection() throws {
-        let server = lobby()
+        let server = ServerHarness.lobby()
         let token = server.token("bob")
         server.drop("bob")
         server.comeBack("bob", token: token, attempt: 2)
@@ -110,7 +101,7 @@ struct ResumeTests {
     }
 
     @Test func overflownStreamLeadsToARejoin() {
-        let server = lobby { $0.streamMessages = 4 }
+        let server = ServerHarness.lobby { $0.streamMessages = 4 }
         server.drop("bob")
         for negotiation in 1...5 {
             server.sayNumbered(server.signal(to: "bob", negotiation: NegotiationID(negotiation)), as: "ann")
@@ -122,7 +113,7 @@ struct ResumeTests {
     }
 
     @Test func overflowOfBytesIsBoundedToo() {
-        let server = lobby { $0.streamBytes = 200_000 }
+        let server = ServerHarness.lobby { $0.streamBytes = 200_000 }
         server.drop("bob")
         let bob = server.joined("bob")
         for negotiation in 1...5 {
@@ -131,7 +122,8 @@ struct ResumeTests {
                     Signal(
                         peer: bob?.participant ?? ParticipantID(""), session: bob?.session ?? SessionID(""),
                         connection: PeerConnectionID("c"), negotiation: NegotiationID(negotiation),
-                        body: .description(.init(kind: .offer, sdp: String(repeating: "a", count: 60_000))))), as: "ann"
+                        body: .description(.init(kind: .offer, text: String(repeating: "a", count: 60_000))))),
+                as: "ann"
             )
         }
         server.comeBack("bob", received: 2)
@@ -140,7 +132,7 @@ struct ResumeTests {
     }
 
     @Test func streamsTogetherAreBoundedToo() {
-        let server = lobby { $0.totalStreamBytes = 20_000 }
+        let server = ServerHarness.lobby { $0.totalStreamBytes = 20_000 }
         server.join("carol")
         for name in ["bob", "carol"] { server.drop(name) }
         for negotiation in 1...200 {
@@ -155,7 +147,7 @@ struct ResumeTests {
     }
 
     @Test func graceExpiryIsALeaveAndAReturnBeginsANewSession() throws {
-        let server = lobby()
+        let server = ServerHarness.lobby()
         let before = try #require(server.joined("bob"))
         server.drop("bob")
         server.pass(.seconds(29))
@@ -169,7 +161,7 @@ struct ResumeTests {
     }
 
     @Test func unknownOrForeignTokenIsRefused() {
-        let server = lobby()
+        let server = ServerHarness.lobby()
         server.comeBack("bob", token: "nonsense")
         #expect(server.lastError("bob")?.code == .unauthorized)
         server.join("carol", .host, room: "other")
@@ -181,9 +173,7 @@ struct ResumeTests {
 @Suite("Fencing by epochs")
 struct EpochTests {
     @Test func olderEpochIsRefusedOnceTheNewerOneIsInUse() {
-        let server = ServerHarness()
-        server.join("ann", .host)
-        server.join("bob")
+        let server = ServerHarness.lobby()
         let old = server.token("bob")
         server.comeBack("bob", mustRejoin: true)
         #expect(server.joined("bob")?.epoch == 2)
@@ -195,9 +185,7 @@ struct EpochTests {
     }
 
     @Test func clientWhoseAnswerWasLostMayComeBackWithItsOldToken() {
-        let server = ServerHarness()
-        server.join("ann", .host)
-        server.join("bob")
+        let server = ServerHarness.lobby()
         let old = server.token("bob")
         // The answer with epoch 2 is written into a dead socket: the client never says anything in this epoch.
         server.comeBack("bob", mustRejoin: true)
@@ -208,9 +196,7 @@ struct EpochTests {
 
     /// Two servers with the same key, each with some of the participants: both count on from the same epoch.
     @Test func epochThatAnotherServerHasBegunIsNotResumed() throws {
-        let server = ServerHarness()
-        server.join("ann", .host)
-        server.join("bob")
+        let server = ServerHarness.lobby()
         let token = server.token("bob")
         // The answer is lost, and the next attempt comes to the other server.
         server.comeBack("bob", mustRejoin: true)
@@ -225,9 +211,7 @@ struct EpochTests {
     }
 
     @Test func epochIsAboveBothKnownAndPresented() {
-        let server = ServerHarness()
-        server.join("ann", .host)
-        server.join("bob")
+        let server = ServerHarness.lobby()
         for _ in 0..<3 { server.comeBack("bob", mustRejoin: true) }
         #expect(server.joined("bob")?.epoch == 4)
         server.restartServer()
@@ -238,18 +222,9 @@ struct EpochTests {
 
 @Suite("A server that has lost its state")
 struct StateLossTests {
-    private func lobby() -> ServerHarness {
-        let server = ServerHarness()
-        server.join("ann", .host)
-        server.join("bob")
-        server.join("carol")
-        server.forgetAll()
-        return server
-    }
-
     @Test(arguments: [["ann", "bob", "carol"], ["carol", "bob", "ann"], ["bob", "ann", "carol"]])
-    func roomIsMadeAnewByWhoeverReturnsFirst(_ order: [String]) throws {
-        let server = lobby()
+    func theFirstReturningMemberRebuildsTheRoom(_ order: [String]) throws {
+        let server = ServerHarness.lobby(guests: ["bob", "carol"])
         let before = server.clients.mapValues { $0.joined }
         server.restartServer()
         for name in order { server.comeBack(name, role: name == "ann" ? .host : .guest) }
@@ -265,7 +240,7 @@ struct StateLossTests {
     }
 
     @Test func guestLearnsOfTheHostThatReturnsAfterIt() throws {
-        let server = lobby()
+        let server = ServerHarness.lobby(guests: ["bob", "carol"])
         server.restartServer()
         server.comeBack("bob")
         #expect(server.joined("bob")?.hostTerm == 0)
@@ -277,7 +252,7 @@ struct StateLossTests {
     }
 
     @Test func roomWaitsForItsHostThenHandsOver() {
-        let server = lobby()
+        let server = ServerHarness.lobby(guests: ["bob", "carol"])
         server.restartServer()
         server.comeBack("bob")
         server.comeBack("carol")
@@ -292,7 +267,7 @@ struct StateLossTests {
     }
 
     @Test func highestHostTermWins() throws {
-        let server = lobby()
+        let server = ServerHarness.lobby(guests: ["bob", "carol"])
         let old = server.token("ann")
         server.say(.leave, as: "ann")
         #expect(server.host == "bob")
@@ -310,7 +285,7 @@ struct StateLossTests {
     }
 
     @Test func rejoinIsRetryableWhereAFirstJoinIsNot() throws {
-        let server = lobby()
+        let server = ServerHarness.lobby(guests: ["bob", "carol"])
         server.restartServer { $0.participantsPerRoom = 2 }
         server.comeBack("ann", role: .host)
         // A newcomer takes Bob's name before Bob is back.
@@ -330,7 +305,7 @@ struct StateLossTests {
     }
 
     @Test func nameTakenByANewcomerIsRetryableForARejoin() throws {
-        let server = lobby()
+        let server = ServerHarness.lobby(guests: ["bob", "carol"])
         server.restartServer()
         server.comeBack("ann", role: .host)
         server.open("eve")
@@ -354,9 +329,7 @@ struct HostTests {
     }
 
     @Test func absentHostKeepsItsPlaceForTheGracePeriodOnly() {
-        let server = ServerHarness()
-        server.join("ann", .host)
-        server.join("bob")
+        let server = ServerHarness.lobby()
         server.drop("ann")
         server.pass(.seconds(5))
         server.comeBack("ann")
@@ -368,7 +341,7 @@ struct HostTests {
         #expect(server.joined("ann")?.isHost == false && server.joined("ann")?.hostTerm == 2)
     }
 
-    @Test func handOverSkipsThoseWhoAreAbsentToo() {
+    @Test func handOverSkipsAbsentMembers() {
         let server = ServerHarness()
         for (index, name) in ["ann", "bob", "carol"].enumerated() { server.join(name, index == 0 ? .host : .guest) }
         server.drop("bob")
@@ -380,10 +353,8 @@ struct HostTests {
         #expect(server.take("bob").compactMap(\.hostTerm) == [2])
     }
 
-    @Test func roomWithoutAnybodyConnectedGetsItsHostWhenSomebodyComes() {
-        let server = ServerHarness()
-        server.join("ann", .host)
-        server.join("bob")
+    @Test func aRoomWithoutConnectedMembersGetsAHostWithTheNextJoin() {
+        let server = ServerHarness.lobby()
         server.drop("bob")
         server.say(.leave, as: "ann")
         #expect(server.host == nil)

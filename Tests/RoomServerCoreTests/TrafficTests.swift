@@ -5,16 +5,8 @@ import TransportValues
 
 @Suite("Signals, numbers and acknowledgements")
 struct TrafficTests {
-    private func lobby(_ configure: (inout RoomServerLimits) -> Void = { _ in }) -> ServerHarness {
-        let server = ServerHarness(configure)
-        server.join("ann", .host)
-        server.join("bob")
-        server.forgetAll()
-        return server
-    }
-
     @Test func senderOfASignalIsStampedByTheServer() throws {
-        let server = lobby()
+        let server = ServerHarness.lobby()
         server.sayNumbered(server.signal(to: "bob"), as: "ann")
         let envelope = try #require(server.clients["bob"]?.inbox.first)
         guard case .signal(let signal) = envelope.message else {
@@ -27,8 +19,8 @@ struct TrafficTests {
     }
 
     @Test(arguments: ["unknown peer", "old session", "oneself"])
-    func signalForNobodyIsDroppedWithATypedError(_ what: String) throws {
-        let server = lobby()
+    func aSignalForAnUnknownMemberIsDroppedWithATypedError(_ what: String) throws {
+        let server = ServerHarness.lobby()
         let bob = try #require(server.joined("bob"))
         let ann = try #require(server.joined("ann"))
         let (peer, session) =
@@ -51,7 +43,7 @@ struct TrafficTests {
     }
 
     @Test func acknowledgementComesAfterADelayOrWithTheNextMessage() {
-        let server = lobby()
+        let server = ServerHarness.lobby()
         server.sayNumbered(server.signal(to: "bob"), as: "ann")
         #expect(server.take("ann").isEmpty)
         server.pass(.milliseconds(150))
@@ -62,14 +54,14 @@ struct TrafficTests {
     }
 
     @Test func manyMessagesAreAcknowledgedAtOnce() {
-        let server = lobby { $0.ackEvery = 4 }
+        let server = ServerHarness.lobby { $0.ackEvery = 4 }
         for _ in 0..<4 { server.sayNumbered(server.signal(to: "bob"), as: "ann") }
         #expect(server.take("ann") == [.ack(received: 4)])
     }
 
     @Test(arguments: ["gap", "ack of nothing"])
     func numbersThatMakeNoSenseEndTheConnection(_ what: String) {
-        let server = lobby()
+        let server = ServerHarness.lobby()
         if what == "gap" {
             server.say(server.signal(to: "bob"), as: "ann", sequence: 2)
         } else {
@@ -82,7 +74,7 @@ struct TrafficTests {
     }
 
     @Test func refusedNumberedMessageIsCountedSoThatItIsNotSentForEver() throws {
-        let server = lobby()
+        let server = ServerHarness.lobby()
         let connection = try #require(server.clients["ann"]).connection
         var error = ProtocolError.limitExceeded("The field x is over its limit.")
         error.sequence = 1
@@ -95,7 +87,7 @@ struct TrafficTests {
     }
 
     @Test func messageThatIsNoneEndsTheConnectionAndKeepsTheSession() throws {
-        let server = lobby()
+        let server = ServerHarness.lobby()
         let connection = try #require(server.clients["ann"]).connection
         server.perform(server.machine.receivedInvalid(.malformed("x"), from: connection, at: server.now))
         #expect(server.clients["ann"]?.closed == CloseCode.refused.rawValue)
@@ -104,7 +96,7 @@ struct TrafficTests {
     }
 
     @Test func unnumberedMessagesAreTakenToo() {
-        let server = lobby()
+        let server = ServerHarness.lobby()
         server.say(server.signal(to: "bob", negotiation: 9), as: "ann")
         #expect(server.take("bob").compactMap(\.signalNegotiation) == [9])
     }
@@ -233,11 +225,11 @@ struct LimitTests {
         #expect(server.machine.refusal == nil)
     }
 
-    @Test func drainTellsEverybodyToComeBackAndLetsNobodyIn() {
+    @Test func drainSendsGoingAwayAndRefusesNewConnections() {
         let server = ServerHarness()
         server.join("ann", .host)
         server.forgetAll()
-        let window = RetryWindow(earliest: .zero, latest: .seconds(2))
+        let window: RetryWindow = .zero ... .seconds(2)
         server.perform(server.machine.drain(retryAfter: window, at: server.now))
         #expect(server.take("ann") == [.goingAway(retryAfter: window)])
         #expect(server.clients["ann"]?.closed == CloseCode.goingAway.rawValue)
@@ -263,7 +255,7 @@ struct LimitTests {
             case 5: server.say(.leave, as: name)
             case 6:
                 let target = server.joined(other)?.participant ?? ParticipantID("x")
-                server.sayNumbered(.kick(Kick(participant: target, reason: "")), as: name)
+                server.sayNumbered(.kick(target, reason: ""), as: name)
             case 7 where Int.random(in: 0..<10, using: &generator) == 0: server.restartServer(seed: seed + 1)
             case 8: server.say(.ping(id: 1), as: name, ack: server.clients[name]?.received)
             default: server.sayNumbered(server.signal(to: other), as: name)

@@ -109,7 +109,7 @@ struct HTTPTests {
     }
 
     @Test(arguments: ["example.org", "*", "https://", "https://*.example.org", "https://example.org/path", ""])
-    func whatIsNoOriginIsRefusedAtTheStart(_ origin: String) {
+    func invalidOriginsAreRefusedAtTheStart(_ origin: String) {
         #expect(throws: RoomServerError.self) { try AllowedOrigins([origin]) }
     }
 

@@ -57,7 +57,7 @@ struct SecretFileTests {
         #expect(try file.readToEnd() ?? Data() == Data(bytes))
     }
 
-    @Test func whatHoldsMoreThanAKeyIsRefused() {
+    @Test func aFileThatIsTooLargeOrMissingIsNoKey() {
         write("key", [UInt8](repeating: 7, count: 4097))
         #expect(throws: RoomServerError.self) { try load("key") }
         #expect(throws: RoomServerError.self) { try load("") }

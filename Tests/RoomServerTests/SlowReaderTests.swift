@@ -3,6 +3,7 @@ import NIOCore
 import NIOEmbedded
 import RoomProtocol
 import Testing
+import TransportValues
 import WebSocketWire
 
 @testable import RoomServer
@@ -165,7 +166,7 @@ private final class Client {
                 Signal(
                     peer: peer.participant, session: peer.session, connection: PeerConnectionID("c"),
                     negotiation: NegotiationID(sequence),
-                    body: .description(.init(kind: .offer, sdp: String(repeating: "x", count: 40_000))))),
+                    body: .description(.init(kind: .offer, text: String(repeating: "x", count: 40_000))))),
             sequence: sequence)
     }
 }

@@ -4,6 +4,14 @@ import Testing
 
 @Suite("WebSocket over real sockets", .timeLimit(.minutes(1)))
 struct WebSocketTests {
+    /// Checks that the server closes the connection with this code, and that others still get in.
+    private func expectClosed(_ client: TestClient, by server: RoomServer, _ code: UInt16) async throws {
+        #expect(await client.closeCode() == code)
+        #expect(await client.isClosedByServer())
+        let other = try await TestClient.join(server, "ann", .host)
+        try await other.abort()
+    }
+
     @Test(arguments: [
         ("reserved bit", TestClient.frame(1, Array("{}".utf8), reserved: 4), 1002),
         ("reserved opcode", TestClient.frame(3, []), 1002),
@@ -24,11 +32,7 @@ struct WebSocketTests {
         try await withServer { server in
             let client = try await TestClient.open(server)
             try await client.send(bytes)
-            #expect(await client.closeCode() == code)
-            #expect(await client.isClosedByServer())
-            // Nobody else is disturbed.
-            let other = try await TestClient.join(server, "ann", .host)
-            try await other.abort()
+            try await expectClosed(client, by: server, code)
         }
     }
 
@@ -64,10 +68,7 @@ struct WebSocketTests {
             let client = try await TestClient.join(server, "ann", .host)
             if what.hasSuffix("fragments") { try await client.send(TestClient.frame(1, [0x20], isFinal: false)) }
             try await client.send(Array(repeatElement(frame, count: 2000).joined()))
-            #expect(await client.closeCode() == code ?? CloseCode.refused.rawValue)
-            #expect(await client.isClosedByServer())
-            let other = try await TestClient.join(server, "ann", .host)
-            try await other.abort()
+            try await expectClosed(client, by: server, code ?? CloseCode.refused.rawValue)
         }
     }
 
