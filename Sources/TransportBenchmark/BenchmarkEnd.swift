@@ -142,22 +142,10 @@ package final class BenchmarkEnd: Sendable {
         return line
     }
 
-    private func handlerRoundTrips(_ count: Int, _ warmUp: Int) async -> LatencyHistogram {
+    /// Sends the first ping, and returns the times of all exchanges after the last. The receiver sends the others.
+    private func exchange(_ count: Int, _ warmUp: Int) async -> LatencyHistogram {
         let subject = subject
-        let pingPong = pingPong
         let ping = [UInt8](repeating: 1, count: 64)
-        await subject.setHandler { bytes in
-            let now = Timestamp.now()
-            let done = pingPong.withLock { state in
-                defer { state.sentAt = now }
-                return state.ended(at: now)
-            }
-            if let (continuation, histogram) = done {
-                continuation.resume(returning: histogram)
-            } else {
-                subject.reply(bytes)
-            }
-        }
         return await withCheckedContinuation { continuation in
             pingPong.withLock { state in
                 state = PingPong()
@@ -170,10 +158,27 @@ package final class BenchmarkEnd: Sendable {
         }
     }
 
+    private func handlerRoundTrips(_ count: Int, _ warmUp: Int) async -> LatencyHistogram {
+        let subject = subject
+        let pingPong = pingPong
+        await subject.setHandler { bytes in
+            let now = Timestamp.now()
+            let done = pingPong.withLock { state in
+                defer { state.sentAt = now }
+                return state.ended(at: now)
+            }
+            if let (continuation, histogram) = done {
+                continuation.resume(returning: histogram)
+            } else {
+                subject.reply(bytes)
+            }
+        }
+        return await exchange(count, warmUp)
+    }
+
     private func sequenceRoundTrips(_ count: Int, _ warmUp: Int, onLoop: Bool) async throws -> LatencyHistogram {
         let subject = subject
         let pingPong = pingPong
-        let ping = [UInt8](repeating: 1, count: 64)
         let ended = Locked(false)
         try await subject.consume(onLoop: onLoop) { payload in
             let now = Timestamp.now()
@@ -188,16 +193,7 @@ package final class BenchmarkEnd: Sendable {
                 withExtendedLifetime(payload) {}
             }
         }
-        return await withCheckedContinuation { continuation in
-            pingPong.withLock { state in
-                state = PingPong()
-                state.warmUp = warmUp
-                state.remaining = count + warmUp
-                state.done = continuation
-                state.sentAt = .now()
-            }
-            Task { try await ping.withUnsafeBytesAsync { try await subject.send($0) } }
-        }
+        return await exchange(count, warmUp)
     }
 }
 

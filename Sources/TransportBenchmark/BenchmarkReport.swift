@@ -13,13 +13,6 @@ package struct BenchmarkReport: Sendable, Equatable, Codable {
         /// The latencies of all rounds together, in the scenarios that have them.
         package var histogram: LatencyHistogram?
 
-        package init(subject: String, signaling: String, peer: String, scenario: String) {
-            self.subject = subject
-            self.signaling = signaling
-            self.peer = peer
-            self.scenario = scenario
-        }
-
         package var isReference: Bool { subject == BenchmarkReport.reference }
 
         /// The median over the rounds.
@@ -54,20 +47,6 @@ package struct BenchmarkReport: Sendable, Equatable, Codable {
         package var kernel: String?
         /// The average number of runnable threads over the minute before.
         package var loadBefore: Double?
-
-        package init(
-            cores: Int, memory: UInt64, system: String, busyLoopBeside: Bool, build: String, processor: String?,
-            kernel: String?, loadBefore: Double?
-        ) {
-            self.cores = cores
-            self.memory = memory
-            self.system = system
-            self.busyLoopBeside = busyLoopBeside
-            self.build = build
-            self.processor = processor
-            self.kernel = kernel
-            self.loadBefore = loadBefore
-        }
     }
 
     /// The parameters of a run.
@@ -78,24 +57,12 @@ package struct BenchmarkReport: Sendable, Equatable, Codable {
         /// The time of the start, as ISO 8601 in UTC.
         package var began: String
         package var version: String
-
-        package init(seconds: Double, rounds: Int, began: String, version: String) {
-            self.seconds = seconds
-            self.rounds = rounds
-            self.began = began
-            self.version = version
-        }
     }
 
     /// A subject that could not be measured, at least not in all rounds.
     package struct Failure: Sendable, Equatable, Codable {
         package var subject: String
         package var reason: String
-
-        package init(subject: String, reason: String) {
-            self.subject = subject
-            self.reason = reason
-        }
     }
 
     /// The name of the C programs among the subjects.
@@ -106,13 +73,6 @@ package struct BenchmarkReport: Sendable, Equatable, Codable {
     package var run: Run?
     package var results: [Result]
     package var failures: [Failure]?
-
-    package init(machine: Machine, run: Run?, results: [Result], failures: [Failure]? = nil) {
-        self.machine = machine
-        self.run = run
-        self.results = results
-        self.failures = failures
-    }
 
     /// The names in the order of their first appearance.
     package var scenarios: [String] { unique(results.map(\.scenario)) }

@@ -70,9 +70,21 @@ package struct BenchmarkRunner: Sendable {
         self.progress = progress
     }
 
+    /// Measures, on request beside a busy loop, and returns the report, with the version of the measured program.
+    package func report(besideBusyLoop busy: Bool, version: String) async throws -> BenchmarkReport {
+        let machine = BenchmarkReport.Machine.current(busyLoopBeside: busy)
+        let began = Date().formatted(.iso8601)
+        let spinner = busy ? BusyLoop() : nil
+        defer { spinner?.stop() }
+        let (results, failures) = try await run()
+        return BenchmarkReport(
+            machine: machine, run: .init(seconds: seconds, rounds: rounds, began: began, version: version),
+            results: results, failures: failures.isEmpty ? nil : failures)
+    }
+
     /// Returns what was measured, and the subjects that could not be: one that fails is left out of the rounds that
     /// follow.
-    package func run() async throws -> (results: [BenchmarkReport.Result], failures: [BenchmarkReport.Failure]) {
+    private func run() async throws -> (results: [BenchmarkReport.Result], failures: [BenchmarkReport.Failure]) {
         var results: [BenchmarkReport.Result] = []
         var failures: [BenchmarkReport.Failure] = []
         func record(_ subject: String, _ signaling: String, _ peer: String, _ measured: [Measured]) {

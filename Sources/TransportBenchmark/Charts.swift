@@ -55,12 +55,8 @@ struct LatencyChart {
     }
 
     let curves: [Curve]
-    private let width = 1080.0
-    private let height = 300.0
-    private let left = 58.0
-    private let right = 14.0
-    private let top = 8.0
-    private let bottom = 26.0
+    private let size = (width: 1080.0, height: 300.0)
+    private let margin = (left: 58.0, right: 14.0, top: 8.0, bottom: 26.0)
 
     private static let percentiles: [(share: Double, name: String)] = [
         (0, "0"), (0.5, "50"), (0.9, "90"), (0.99, "99"), (0.999, "99.9"), (0.9999, "99.99"),
@@ -74,23 +70,25 @@ struct LatencyChart {
         guard let smallest = values.min(), let largest = values.max() else { return "" }
         let low = log10(smallest) - 0.04
         let high = max(log10(largest) + 0.04, low + 0.3)
-        let span = width - left - right
-        func x(_ nine: Double) -> Double { left + nine / nines * span }
+        let (width, height) = size
+        let (left, right) = (margin.left, width - margin.right)
+        let (top, bottom) = (margin.top, height - margin.bottom)
+        func x(_ nine: Double) -> Double { left + nine / nines * (right - left) }
         func y(_ value: Double) -> Double {
             let share: Double = (log10(max(value, 1e-3)) - low) / (high - low)
-            return height - bottom - share * (height - top - bottom)
+            return bottom - share * (bottom - top)
         }
         func number(_ value: Double) -> String { "\((value * 10).rounded() / 10)" }
         var drawing = ""
         for tick in ticks(low, high) {
-            drawing += "<line class=\"grid\" x1=\"\(left)\" x2=\"\(width - right)\" y1=\"\(number(y(tick)))\" "
+            drawing += "<line class=\"grid\" x1=\"\(left)\" x2=\"\(right)\" y1=\"\(number(y(tick)))\" "
             drawing += "y2=\"\(number(y(tick)))\"/><text class=\"dim\" x=\"\(left - 8)\" y=\"\(number(y(tick) + 4))\" "
             drawing += "text-anchor=\"end\">\(BenchmarkMetric.text(tick))</text>"
         }
         for (share, name) in Self.percentiles where -log10(1 - share) <= nines {
             let position = number(x(-log10(1 - share)))
             drawing +=
-                "<line class=\"grid\" x1=\"\(position)\" x2=\"\(position)\" y1=\"\(top)\" y2=\"\(height - bottom)\"/>"
+                "<line class=\"grid\" x1=\"\(position)\" x2=\"\(position)\" y1=\"\(top)\" y2=\"\(bottom)\"/>"
             drawing += "<text class=\"dim\" x=\"\(position)\" y=\"\(height - 8)\" text-anchor=\"middle\">"
             drawing += name == "0" ? "fastest</text>" : "\(name) %</text>"
         }

@@ -1,40 +1,29 @@
 internal import Glibc
 internal import TransportPluginAPI
+internal import TransportTestKit
 internal import WebSocketWire
 
 /// Sends every WebSocket message back, as fast as one thread can: the other end of the scenario `signaling`. It does
 /// not check rules that our clients keep, and is for loopback only.
-// SAFETY: everything but the constant port belongs to the loop's thread.
+// SAFETY: everything but the constant listener belongs to the loop's thread.
 package final class EchoServer: @unchecked Sendable {
-    package let port: UInt16
+    package var port: UInt16 { listener.port }
     private let loop: TransportLoop
-    private let listener: Int32
+    private let listener: LoopbackListener
     private var connections: [Int32: EchoConnection] = [:]
 
     package init() async throws {
         loop = try TransportLoop(name: "echo")
-        listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let listener = listener
-        let isListening = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                bind(listener, address, length) == 0 && listen(listener, 1024) == 0
-                    && getsockname(listener, address, &length) == 0
-            }
-        }
-        guard isListening else { throw BenchmarkError("the echo server cannot listen on 127.0.0.1") }
-        port = UInt16(bigEndian: address.sin_port)
+        listener = try LoopbackListener(backlog: 1024)
+        _ = fcntl(listener.descriptor, F_SETFL, O_NONBLOCK)
         try await loop.runThrowing { () throws(TransportError) in
-            _ = try self.loop.watch(self.listener, for: .readable) { _ in self.acceptAll() }
+            _ = try self.loop.watch(self.listener.descriptor, for: .readable) { _ in self.acceptAll() }
         }
     }
 
     private func acceptAll() {
         while true {
-            let descriptor = accept(listener, nil, nil)
+            let descriptor = accept(listener.descriptor, nil, nil)
             guard descriptor >= 0 else { return }
             _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
             var on: Int32 = 1

@@ -19,16 +19,10 @@ public struct TransportRegistry: Sendable {
     public init() {}
 
     /// Adds a backend. It replaces one of the same name.
-    public mutating func register(_ plugin: SignalingPlugin) {
-        signaling.removeAll { $0.descriptor.name == plugin.descriptor.name }
-        signaling.append(plugin)
-    }
+    public mutating func register(_ plugin: SignalingPlugin) { signaling.replace(with: plugin) }
 
     /// Adds a backend. It replaces one of the same name.
-    public mutating func register(_ plugin: PeerPlugin) {
-        peer.removeAll { $0.descriptor.name == plugin.descriptor.name }
-        peer.append(plugin)
-    }
+    public mutating func register(_ plugin: PeerPlugin) { peer.replace(with: plugin) }
 
     /// Returns this registry with one more backend. It replaces one of the same name.
     public func adding(_ plugin: SignalingPlugin) -> TransportRegistry {
@@ -56,61 +50,57 @@ public struct TransportRegistry: Sendable {
     /// Returns the backend of this name. Throws `.unavailable` when it is known why there is none, or else
     /// `.invalidArgument`, naming the known ones.
     public func signalingPlugin(named name: String) throws(TransportError) -> SignalingPlugin {
-        if let plugin = signaling.first(where: { $0.descriptor.name == name }) { return plugin }
-        throw unknown("signaling", name, signaling.map(\.descriptor))
+        try plugin(named: name, in: signaling, kind: "signaling")
     }
 
     /// Returns the backend of this name. Throws as `signalingPlugin(named:)`.
     public func peerPlugin(named name: String) throws(TransportError) -> PeerPlugin {
-        if let plugin = peer.first(where: { $0.descriptor.name == name }) { return plugin }
-        throw unknown("peer", name, peer.map(\.descriptor))
+        try plugin(named: name, in: peer, kind: "peer")
     }
 
-    private func unknown(_ kind: String, _ name: String, _ known: [PluginDescriptor]) -> TransportError {
-        let names = known.isEmpty ? "none is registered" : "there is " + known.map(\.name).joined(separator: ", ")
+    private func plugin<Transport>(
+        named name: String, in plugins: [TransportPlugin<Transport>], kind: String
+    ) throws(TransportError) -> TransportPlugin<Transport> {
+        if let plugin = plugins.first(where: { $0.descriptor.name == name }) { return plugin }
+        let known = plugins.map(\.descriptor.name)
+        let names = known.isEmpty ? "none is registered" : "there is " + known.joined(separator: ", ")
         if let reason = absences[name] {
-            return TransportError(
+            throw TransportError(
                 .unavailable, "there is no \(kind) transport '\(name)': \(reason), or use another one (\(names))")
         }
-        return TransportError(.invalidArgument, "no \(kind) transport is called '\(name.prefix(64))': \(names)")
+        throw TransportError(.invalidArgument, "no \(kind) transport is called '\(name.prefix(64))': \(names)")
     }
 }
 
-/// A signaling backend: its description, and how to make it.
-public struct SignalingPlugin: Sendable {
+extension Array {
+    fileprivate mutating func replace<Transport>(with plugin: Element) where Element == TransportPlugin<Transport> {
+        removeAll { $0.descriptor.name == plugin.descriptor.name }
+        append(plugin)
+    }
+}
+
+/// A backend: its description, and how to make its transport.
+public struct TransportPlugin<Transport>: Sendable {
     /// The plugin's description.
     public let descriptor: PluginDescriptor
     /// Makes the transport. Called once by a starting runtime, before any connection. Throws `.unavailable` or
     /// `.invalidArgument` (an option).
-    public let make: @Sendable (PluginContext) throws(TransportError) -> any SignalingTransport
+    public let make: @Sendable (PluginContext) throws(TransportError) -> Transport
 
     /// Creates a plugin with this description.
     public init(
-        _ descriptor: PluginDescriptor,
-        make: @escaping @Sendable (PluginContext) throws(TransportError) -> any SignalingTransport
+        _ descriptor: PluginDescriptor, make: @escaping @Sendable (PluginContext) throws(TransportError) -> Transport
     ) {
         self.descriptor = descriptor
         self.make = make
     }
 }
 
-/// A peer backend: its description, and how to make it.
-public struct PeerPlugin: Sendable {
-    /// The plugin's description.
-    public let descriptor: PluginDescriptor
-    /// Makes the transport. Called once by a starting runtime, before any connection. Throws `.unavailable` or
-    /// `.invalidArgument` (an option).
-    public let make: @Sendable (PluginContext) throws(TransportError) -> any PeerTransport
+/// A signaling backend.
+public typealias SignalingPlugin = TransportPlugin<any SignalingTransport>
 
-    /// Creates a plugin with this description.
-    public init(
-        _ descriptor: PluginDescriptor,
-        make: @escaping @Sendable (PluginContext) throws(TransportError) -> any PeerTransport
-    ) {
-        self.descriptor = descriptor
-        self.make = make
-    }
-}
+/// A peer backend.
+public typealias PeerPlugin = TransportPlugin<any PeerTransport>
 
 /// The description of a plugin, available without starting it.
 public struct PluginDescriptor: Sendable {

@@ -98,6 +98,14 @@ func expectError(
     throw ConformanceFailure("\(operation) must throw \(codes), but returned \(description(of: result))")
 }
 
+/// Runs `body`, and checks that it took less than `limit`.
+func expectLess(than limit: Duration, for what: String, _ body: () async throws -> Void) async throws {
+    let start = Timestamp.now()
+    try await body()
+    let elapsed = Timestamp.now() - start
+    try expect(elapsed < limit, "\(what) took \(elapsed)")
+}
+
 /// Describes a result in a sentence, without the bytes of a message.
 private func description(of result: any Sendable) -> String {
     switch result {

@@ -8,8 +8,7 @@ extension PeerConformance {
             ConformanceClause(
                 "peer.end.01", "close() ends both sides; closed is the last event; methods then throw .closed"
             ) {
-                try await subject.withConnected { pair in
-                    let channel = try await pair.offerer.openChannel("a")
+                try await subject.withChannel { pair, channel in
                     await pair.offerer.close()
                     await pair.offerer.close()
                     try await eventually("closed here") { pair.offerer.log.now.hasClosed }
@@ -58,10 +57,7 @@ extension PeerConformance {
                 try await subject.withConnected { _ in }
                 let before = ProcessResources.now()
                 for _ in 0..<10 { try await subject.withConnected { pair in try await expectEcho(pair) } }
-                try await eventually("giving descriptors and threads back") {
-                    let now = ProcessResources.now()
-                    return now.descriptors < before.descriptors + 10 && now.threads < before.threads + 10
-                }
+                try await before.expectGivenBack("the connections'", except: 10)
             },
             ConformanceClause(
                 "peer.end.04", "1,000 connections leave no descriptor, no thread and no byte behind",

@@ -8,8 +8,7 @@ extension PeerConformance {
             ConformanceClause(
                 "peer.path.01", "a path that goes silent is suspected; when it is back, nothing was lost or doubled"
             ) {
-                try await subject.withConnected { pair in
-                    let channel = try await pair.offerer.openChannel("a")
+                try await subject.withChannel { pair, channel in
                     for number in 0..<10 { try await pair.offerer.send(Payload("\(number)"), on: channel) }
                     try await eventually("the first messages") { pair.answerer.log.now.received == 10 }
                     await pair.setPath?(false)
@@ -31,10 +30,7 @@ extension PeerConformance {
                 "peer.path.02",
                 "the other side is gone without a word: the connection stays, its buffers are bounded, close() ends it"
             ) {
-                try await subject.withConnected {
-                    $0.sendHighWaterMark = 256 << 10
-                } _: { pair in
-                    let channel = try await pair.offerer.openChannel("a")
+                try await subject.withChannel(highWaterMark: 256 << 10) { pair, channel in
                     _ = try await pair.answerer.remoteChannel("a")
                     await pair.setPath?(false)
                     // Its goodbye does not get through.
@@ -44,10 +40,10 @@ extension PeerConformance {
                     try expect(sent < 4000, "\(sent) messages were accepted although the other side is gone")
                     try await eventually("a suspicion") { pair.offerer.log.now.suspectCount > 0 }
                     try expect(!pair.offerer.log.now.hasClosed, "only managers may end a connection")
-                    let start = Timestamp.now()
-                    await pair.offerer.close()
-                    try await eventually("closed") { pair.offerer.log.now.hasClosed }
-                    try expect(Timestamp.now() - start < .seconds(3), "close() took \(Timestamp.now() - start)")
+                    try await expectLess(than: .seconds(3), for: "close()") {
+                        await pair.offerer.close()
+                        try await eventually("closed") { pair.offerer.log.now.hasClosed }
+                    }
                     await pair.setPath?(true)
                 }
             },

@@ -9,14 +9,7 @@ extension PeerConformance {
                 "peer.pressure.01",
                 "while the other side does not read, send comes to .wouldBlock; then nothing is lost"
             ) {
-                try await subject.withConnected {
-                    $0.sendHighWaterMark = 256 << 10
-                } _: { pair in
-                    let channel = try await pair.offerer.openChannel("a")
-                    let remote = try await pair.answerer.remoteChannel("a")
-                    try await pair.answerer.on { connection throws(TransportError) in
-                        connection.setReceiving(false, on: remote)
-                    }
+                try await subject.withUnreadChannel(highWaterMark: 256 << 10) { pair, channel, remote in
                     // Until there is no more room permanently: buffers on the way take some messages.
                     var sent = 0
                     let limit = 4000
@@ -31,13 +24,9 @@ extension PeerConformance {
                     try expect(sent < limit, "\(sent) messages were accepted although nobody read any")
                     let early = pair.answerer.log.now.received
                     try expect(early < sent, "messages were delivered while receiving was off")
-                    let amount = try await pair.offerer.on { connection throws(TransportError) in
-                        connection.bufferedAmount(of: channel)
-                    }
+                    let amount = try await pair.offerer.bufferedAmount(of: channel)
                     try expect(amount > 0, "bufferedAmount must count what waits")
-                    try await pair.answerer.on { connection throws(TransportError) in
-                        connection.setReceiving(true, on: remote)
-                    }
+                    try await pair.answerer.setReceiving(true, on: remote)
                     let total = sent
                     try await eventually(within: .seconds(20), "all messages") {
                         pair.answerer.log.now.received == total
@@ -48,45 +37,28 @@ extension PeerConformance {
                     }
                     try await eventually("channelWritable") { !pair.offerer.log.now.writable.isEmpty }
                     try await eventually("bufferedAmount going back to nothing") {
-                        try await pair.offerer.on { connection throws(TransportError) in
-                            connection.bufferedAmount(of: channel)
-                        } == 0
+                        try await pair.offerer.bufferedAmount(of: channel) == 0
                     }
                 }
             },
             ConformanceClause("peer.pressure.02", "close() while much is unsent ends the connection at once") {
-                try await subject.withConnected(keepsMessages: false) {
-                    $0.sendHighWaterMark = 256 << 10
-                } _: { pair in
-                    let channel = try await pair.offerer.openChannel("a")
-                    let remote = try await pair.answerer.remoteChannel("a")
-                    try await pair.answerer.on { connection throws(TransportError) in
-                        connection.setReceiving(false, on: remote)
-                    }
+                try await subject.withUnreadChannel(keepsMessages: false, highWaterMark: 256 << 10) {
+                    pair, channel, _ in
                     try await fill(pair.offerer, channel)
-                    let start = Timestamp.now()
-                    await pair.offerer.close()
-                    try await eventually("closed here") { pair.offerer.log.now.hasClosed }
-                    try expect(Timestamp.now() - start < .seconds(3), "close() took \(Timestamp.now() - start)")
+                    try await expectLess(than: .seconds(3), for: "close()") {
+                        await pair.offerer.close()
+                        try await eventually("closed here") { pair.offerer.log.now.hasClosed }
+                    }
                     try await expectError(.closed, from: "send") {
                         try await pair.offerer.send(Payload("x"), on: channel)
                     }
                 }
             },
             ConformanceClause("peer.pressure.03", "one channel that is not read does not hold up another") {
-                try await subject.withConnected {
-                    $0.sendHighWaterMark = 64 << 10
-                } _: { pair in
-                    let slow = try await pair.offerer.openChannel("slow")
-                    let remote = try await pair.answerer.remoteChannel("slow")
-                    try await pair.answerer.on { connection throws(TransportError) in
-                        connection.setReceiving(false, on: remote)
-                    }
+                try await subject.withUnreadChannel(highWaterMark: 64 << 10) { pair, slow, remote in
                     for number in 0..<3 { try await pair.offerer.send(pattern(10_000 + number), on: slow) }
                     try await expectEcho(pair)
-                    try await pair.answerer.on { connection throws(TransportError) in
-                        connection.setReceiving(true, on: remote)
-                    }
+                    try await pair.answerer.setReceiving(true, on: remote)
                     try await eventually("the messages that were held back") {
                         pair.answerer.log.now.messages.count { $0.channel == remote } == 3
                     }

@@ -118,8 +118,7 @@ public enum PeerConformance {
             ConformanceClause(
                 "peer.channel.02", "messages of all sizes up to the maximum keep their bytes; one more is refused"
             ) {
-                try await subject.withConnected { pair in
-                    let channel = try await pair.offerer.openChannel("a")
+                try await subject.withChannel { pair, channel in
                     let maximum = try await pair.offerer.on { connection throws(TransportError) in
                         connection.maximumMessageSize
                     }
@@ -142,8 +141,7 @@ public enum PeerConformance {
                 }
             },
             ConformanceClause("peer.channel.03", "a reliable ordered channel keeps the order of 5,000 messages") {
-                try await subject.withConnected { pair in
-                    let channel = try await pair.offerer.openChannel("a")
+                try await subject.withChannel { pair, channel in
                     for number in 0..<5000 {
                         try await pair.offerer.sendWhenWritable(Payload("\(number)"), on: channel)
                     }
@@ -186,8 +184,7 @@ public enum PeerConformance {
             },
             ConformanceClause("peer.channel.06", "closing a channel sends what was accepted, and ends it on both sides")
             {
-                try await subject.withConnected { pair in
-                    let channel = try await pair.offerer.openChannel("a")
+                try await subject.withChannel { pair, channel in
                     let remote = try await pair.answerer.remoteChannel("a")
                     for number in 0..<100 { try await pair.offerer.sendWhenWritable(Payload("\(number)"), on: channel) }
                     try await pair.offerer.on { connection throws(TransportError) in connection.closeChannel(channel) }
@@ -215,8 +212,7 @@ public enum PeerConformance {
             ConformanceClause(
                 "peer.restart.01", "a restart brings a new generation; channels and messages never notice"
             ) {
-                try await subject.withConnected { pair in
-                    let channel = try await pair.offerer.openChannel("a")
+                try await subject.withChannel { pair, channel in
                     let before = pair.offerer.log.now
                     for number in 0..<50 { try await pair.offerer.sendWhenWritable(Payload("\(number)"), on: channel) }
                     try await pair.offerer.on { connection throws(TransportError) in

@@ -25,6 +25,17 @@ package struct ProcessResources {
             descriptors: count("/proc/self/fd"), threads: count("/proc/self/task"),
             bytes: CLinux_allocated_bytes())
     }
+
+    /// Waits until the process holds almost as few descriptors and threads again.
+    ///
+    /// - Parameter except: How many more are accepted. Other tests may run in this process, so a check looks for growth
+    ///   with the number of its rounds.
+    func expectGivenBack(_ whose: String, except more: Int) async throws {
+        try await eventually("giving \(whose) descriptors and threads back") {
+            let now = Self.now()
+            return now.descriptors < descriptors + more && now.threads < threads + more
+        }
+    }
 }
 
 /// Runs `cycle` a thousand times, and fails when each run leaves a descriptor, a thread or memory behind.

@@ -15,8 +15,8 @@ final class ScriptedWebSocketServer: @unchecked Sendable {
         var threads = 0
     }
     private let state = Locked(State())
-    private let listener: Int32
-    let port: UInt16
+    private let listener: LoopbackListener
+    var port: UInt16 { listener.port }
     private let script: Script
     let events = ServerEvents()
     let gate = Gate()
@@ -24,26 +24,8 @@ final class ScriptedWebSocketServer: @unchecked Sendable {
     /// - Parameter receiveBuffer: bytes of the sockets' SO_RCVBUF; small, so that back-pressure shows early.
     init(receiveBuffer: Int32? = nil, _ script: @escaping Script) throws {
         self.script = script
-        listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        guard listener >= 0 else { throw ConformanceFailure("the test server has no socket: errno \(errno)") }
-        if var size = receiveBuffer { setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &size, 4) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let listener = listener
-        let status = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                bind(listener, address, length) == 0 && listen(listener, 256) == 0
-                    && getsockname(listener, address, &length) == 0
-            }
-        }
-        port = UInt16(bigEndian: address.sin_port)
-        guard status else {
-            Glibc.close(listener)
-            throw ConformanceFailure("the test server cannot listen on 127.0.0.1: errno \(errno)")
-        }
-        _ = DetachedThread.start { self.acceptAll() }
+        listener = try LoopbackListener(backlog: 256, receiveBuffer: receiveBuffer)
+        _ = DetachedThread.start { self.listener.acceptAll(self.serve) }
     }
 
     /// Ends all scripts. Idempotent.
@@ -53,35 +35,24 @@ final class ScriptedWebSocketServer: @unchecked Sendable {
             state.isStopped = true
             return Array(state.running.values)
         }
-        shutdown(listener, Int32(SHUT_RDWR))
+        listener.stop()
         for connection in running { connection.interrupt() }
         gate.open()
         events.finish()
     }
 
-    private func acceptAll() {
-        while true {
-            let descriptor = accept(listener, nil, nil)
-            if descriptor < 0 {
-                if errno == EINTR || errno == ECONNABORTED { continue }
-                break
-            }
-            let connection = ScriptedConnection(descriptor, events: events, gate: gate)
-            let isStopped = state.withLock { state in
-                if !state.isStopped { state.running[ObjectIdentifier(connection)] = connection }
-                return state.isStopped
-            }
-            if isStopped {
-                connection.close()
-                continue
-            }
-            _ = DetachedThread.start {
-                do { try self.script(connection) } catch { connection.report("failed: \(error)") }
-                _ = self.state.withLock { $0.running.removeValue(forKey: ObjectIdentifier(connection)) }
-                connection.close()
-            }
+    private func serve(_ descriptor: Int32) {
+        let connection = ScriptedConnection(descriptor, events: events, gate: gate)
+        let isStopped = state.withLock { state in
+            if !state.isStopped { state.running[ObjectIdentifier(connection)] = connection }
+            return state.isStopped
         }
-        Glibc.close(listener)
+        guard !isStopped else { return connection.close() }
+        _ = DetachedThread.start {
+            do { try self.script(connection) } catch { connection.report("failed: \(error)") }
+            _ = self.state.withLock { $0.running.removeValue(forKey: ObjectIdentifier(connection)) }
+            connection.close()
+        }
     }
 }
 

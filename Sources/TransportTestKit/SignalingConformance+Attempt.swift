@@ -24,79 +24,66 @@ extension SignalingConformance {
                 "signaling.connect.07",
                 "an endpoint that stays silent leads to .timedOut in time, and leaves nothing open"
             ) {
-                let silence = try await subject.makeSilentEndpoint()
-                defer { silence.stop() }
-                let transport = try subject.makeTransport()
-                var endpoint = silence.endpoint
-                endpoint.connectTimeout = .milliseconds(500)
-                let before = ProcessResources.now()
-                let start = Timestamp.now()
-                let attempts = (0..<60).map { [endpoint] _ in Task { try await transport.connect(to: endpoint) } }
-                for attempt in attempts {
-                    let error = try await expectError(
-                        .timedOut, from: "connect to what stays silent", within: .seconds(9)
-                    ) {
-                        try await attempt.value
+                try await withSilence(subject, timeout: .milliseconds(500)) { endpoint in
+                    let transport = try subject.makeTransport()
+                    try await expectLess(than: .seconds(8), for: "a connectTimeout of 0.5 s") {
+                        let attempts = (0..<60).map { _ in Task { try await transport.connect(to: endpoint) } }
+                        for attempt in attempts {
+                            let error = try await expectError(
+                                .timedOut, from: "connect to what stays silent", within: .seconds(9)
+                            ) {
+                                try await attempt.value
+                            }
+                            try expect(error.isRetryable, "a timeout may not happen again: isRetryable")
+                        }
                     }
-                    try expect(error.isRetryable, "a timeout may not happen again: isRetryable")
+                    return transport
                 }
-                let elapsed = Timestamp.now() - start
-                try expect(elapsed < .seconds(8), "connectTimeout was 0.5 s, and it took \(elapsed)")
-                try await expectNothingHeld(since: before)
-                try await shutDown(transport)
             },
             ConformanceClause(
                 "signaling.connect.08",
                 "connect() that is cancelled at any moment throws .cancelled soon, and leaves nothing open"
             ) {
-                let silence = try await subject.makeSilentEndpoint()
-                defer { silence.stop() }
-                let transport = try subject.makeTransport()
-                var endpoint = silence.endpoint
-                endpoint.connectTimeout = .seconds(30)
-                let before = ProcessResources.now()
-                for moment in moments {
-                    let attempts = (0..<8).map { [endpoint] _ in Task { try await transport.connect(to: endpoint) } }
-                    try await Task.sleep(for: moment)
-                    let start = Timestamp.now()
-                    for attempt in attempts { attempt.cancel() }
-                    for attempt in attempts {
-                        try await expectError(
-                            .cancelled, from: "connect (cancelled after \(moment))", within: .seconds(8)
-                        ) {
-                            try await attempt.value
+                try await withSilence(subject) { endpoint in
+                    let transport = try subject.makeTransport()
+                    for moment in moments {
+                        let attempts = (0..<8).map { _ in Task { try await transport.connect(to: endpoint) } }
+                        try await Task.sleep(for: moment)
+                        try await expectLess(than: .seconds(5), for: "noticing the cancellation") {
+                            for attempt in attempts { attempt.cancel() }
+                            for attempt in attempts {
+                                try await expectError(
+                                    .cancelled, from: "connect (cancelled after \(moment))", within: .seconds(8)
+                                ) {
+                                    try await attempt.value
+                                }
+                            }
                         }
                     }
-                    let elapsed = Timestamp.now() - start
-                    try expect(elapsed < .seconds(5), "it took \(elapsed) until connect noticed the cancellation")
+                    return transport
                 }
-                try await expectNothingHeld(since: before)
-                try await shutDown(transport)
             },
             ConformanceClause(
                 "signaling.connect.09",
                 "shutdown() at any moment of an attempt ends it with .closed, and leaves nothing open"
             ) {
-                let silence = try await subject.makeSilentEndpoint()
-                defer { silence.stop() }
-                var endpoint = silence.endpoint
-                endpoint.connectTimeout = .seconds(30)
-                let before = ProcessResources.now()
-                for moment in moments {
-                    let transport = try subject.makeTransport()
-                    let attempts = (0..<8).map { [endpoint] _ in Task { try await transport.connect(to: endpoint) } }
-                    try await Task.sleep(for: moment)
-                    try await shutDown(transport)
-                    for attempt in attempts {
-                        try await expectError(
-                            .closed, from: "connect (its transport shut down after \(moment))",
-                            within: .seconds(8)
-                        ) {
-                            try await attempt.value
+                try await withSilence(subject) { endpoint in
+                    for moment in moments {
+                        let transport = try subject.makeTransport()
+                        let attempts = (0..<8).map { _ in Task { try await transport.connect(to: endpoint) } }
+                        try await Task.sleep(for: moment)
+                        try await shutDown(transport)
+                        for attempt in attempts {
+                            try await expectError(
+                                .closed, from: "connect (its transport shut down after \(moment))",
+                                within: .seconds(8)
+                            ) {
+                                try await attempt.value
+                            }
                         }
                     }
+                    return nil
                 }
-                try await expectNothingHeld(since: before)
             },
         ]
     }
@@ -193,10 +180,23 @@ extension SignalingConformance {
     }
 }
 
-/// Checks that abandoned attempts leave no descriptors. Other tests may run in this process, so it looks for growth
-/// with the number of attempts, of which there were sixty or more.
-private func expectNothingHeld(since before: ProcessResources) async throws {
+/// Runs `body` with the endpoint of a server that stays silent, and checks that the attempts, all of them given up by
+/// now, have left no descriptors. Shuts down the transport that `body` returns.
+///
+/// Other tests may run in this process, so it looks for growth with the number of attempts, of which there were sixty
+/// or more.
+private func withSilence<Transport>(
+    _ subject: SignalingSubject<Transport>, timeout: Duration = .seconds(30),
+    _ body: (SignalingEndpoint) async throws -> Transport?
+) async throws {
+    let silence = try await subject.makeSilentEndpoint()
+    defer { silence.stop() }
+    var endpoint = silence.endpoint
+    endpoint.connectTimeout = timeout
+    let before = ProcessResources.now()
+    let transport = try await body(endpoint)
     try await eventually(within: .seconds(5), "giving back the descriptors of 60 attempts that were given up") {
         ProcessResources.now().descriptors < before.descriptors + 40
     }
+    if let transport { try await shutDown(transport) }
 }

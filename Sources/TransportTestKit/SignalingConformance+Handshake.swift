@@ -12,15 +12,7 @@ extension SignalingConformance {
                     try connection.drain()
                     connection.report("gone")
                 } client: { transport, endpoint, server in
-                    var endpoint = endpoint
-                    endpoint.connectTimeout = .milliseconds(1500)
-                    let start = Timestamp.now()
-                    let error = try await expectError(.timedOut, from: "connect") { [endpoint] in
-                        try await transport.connect(to: endpoint)
-                    }
-                    let elapsed = Timestamp.now() - start
-                    try expect(elapsed < .seconds(5), "the timeout of 1.5 s took \(elapsed)")
-                    try expect(error.isRetryable, "a timeout may not happen again: isRetryable")
+                    try await expectTimeout(of: transport, at: endpoint)
                     // An abandoned attempt is aborted, not left behind.
                     try await server.events.expect("gone")
                 }
@@ -146,19 +138,11 @@ extension SignalingConformance {
             ConformanceClause(
                 "signaling.handshake.10", "cancelling connect() throws .cancelled soon and aborts the attempt"
             ) {
-                try await subject.withServer { connection in
-                    _ = try connection.readRequest()
-                    connection.report("asked")
-                    try connection.drain()
-                    connection.report("gone")
-                } client: { transport, endpoint, server in
-                    let task = Task { try await transport.connect(to: endpoint) }
-                    try await server.events.expect("asked")
-                    let start = Timestamp.now()
-                    task.cancel()
-                    try await expectError(.cancelled, from: "connect") { try await task.value }
-                    try expect(Timestamp.now() - start < .seconds(2), "it took \(Timestamp.now() - start)")
-                    try await server.events.expect("gone")
+                try await withPendingAttempt(subject) { _, task in
+                    try await expectLess(than: .seconds(2), for: "noticing the cancellation") {
+                        task.cancel()
+                        try await expectError(.cancelled, from: "connect") { try await task.value }
+                    }
                 }
             },
             ConformanceClause("signaling.handshake.11", "a name that does not exist leads to .nameNotResolved") {
@@ -173,17 +157,9 @@ extension SignalingConformance {
                 try await shutDown(transport)
             },
             ConformanceClause("signaling.handshake.13", "shutdown() ends an attempt that is under way with .closed") {
-                try await subject.withServer { connection in
-                    _ = try connection.readRequest()
-                    connection.report("asked")
-                    try connection.drain()
-                    connection.report("gone")
-                } client: { transport, endpoint, server in
-                    let task = Task { try await transport.connect(to: endpoint) }
-                    try await server.events.expect("asked")
+                try await withPendingAttempt(subject) { transport, task in
                     try await shutDown(transport)
                     try await expectError(.closed, from: "connect") { try await task.value }
-                    try await server.events.expect("gone")
                 }
             },
             ConformanceClause(
@@ -288,15 +264,7 @@ extension SignalingConformance {
                 let front = try await subject.front(blackHole.port)
                 defer { front.stop() }
                 let transport = try subject.makeTransport()
-                var endpoint = front.endpoint
-                endpoint.connectTimeout = .milliseconds(1500)
-                let start = Timestamp.now()
-                let error = try await expectError(.timedOut, from: "connect") { [endpoint] in
-                    try await transport.connect(to: endpoint)
-                }
-                let elapsed = Timestamp.now() - start
-                try expect(elapsed < .seconds(5), "the timeout of 1.5 s took \(elapsed)")
-                try expect(error.isRetryable, "a timeout may not happen again: isRetryable")
+                try await expectTimeout(of: transport, at: front.endpoint)
                 try await shutDown(transport)
             },
             ConformanceClause(
@@ -330,5 +298,35 @@ extension SignalingConformance {
                 }
             },
         ]
+    }
+}
+
+/// Checks that an attempt with a timeout of 1.5 s ends in time.
+private func expectTimeout(of transport: some SignalingTransport, at endpoint: SignalingEndpoint) async throws {
+    var endpoint = endpoint
+    endpoint.connectTimeout = .milliseconds(1500)
+    try await expectLess(than: .seconds(5), for: "the timeout of 1.5 s") {
+        let error = try await expectError(.timedOut, from: "connect") { [endpoint] in
+            try await transport.connect(to: endpoint)
+        }
+        try expect(error.isRetryable, "a timeout may not happen again: isRetryable")
+    }
+}
+
+/// Runs `body` with an attempt whose request the server has read and does not answer, and checks that it is aborted.
+private func withPendingAttempt<Transport>(
+    _ subject: SignalingSubject<Transport>,
+    _ body: @escaping @Sendable (Transport, Task<Transport.Connection, any Error>) async throws -> Void
+) async throws {
+    try await subject.withServer { connection in
+        _ = try connection.readRequest()
+        connection.report("asked")
+        try connection.drain()
+        connection.report("gone")
+    } client: { transport, endpoint, server in
+        let task = Task { try await transport.connect(to: endpoint) }
+        try await server.events.expect("asked")
+        try await body(transport, task)
+        try await server.events.expect("gone")
     }
 }

@@ -24,20 +24,8 @@ extension SignalingConformance {
                 let transport = try subject.makeTransport()
                 try await transport.connect(to: server.endpoint).expectEcho(.text(Payload("warm")))
                 let before = ProcessResources.now()
-                for round in 0..<60 {
-                    let connection = try await transport.connect(to: server.endpoint)
-                    try await connection.expectEcho(.text(Payload("\(round)")))
-                    if round % 2 == 0 {
-                        connection.abort()
-                    } else {
-                        await connection.close(.normal, within: .seconds(5))
-                    }
-                }
-                // Other tests may run in this process, so the check looks for growth with the number of rounds.
-                try await eventually("giving the connections' descriptors and threads back") {
-                    let now = ProcessResources.now()
-                    return now.descriptors < before.descriptors + 30 && now.threads < before.threads + 30
-                }
+                for round in 0..<60 { try await comeAndGo(transport, server.endpoint, round) }
+                try await before.expectGivenBack("the connections'", except: 30)
                 try await shutDown(transport)
             },
             ConformanceClause(
@@ -48,10 +36,7 @@ extension SignalingConformance {
                     let transport = try subject.makeTransport()
                     try await shutDown(transport)
                 }
-                try await eventually("giving the transports' descriptors and threads back") {
-                    let now = ProcessResources.now()
-                    return now.descriptors < before.descriptors + 25 && now.threads < before.threads + 25
-                }
+                try await before.expectGivenBack("the transports'", except: 25)
             },
             ConformanceClause(
                 "signaling.life.04", "1,000 connections leave no descriptor, no thread and no byte behind",
@@ -61,13 +46,7 @@ extension SignalingConformance {
                 defer { server.stop() }
                 let transport = try subject.makeTransport()
                 try await expectNoLeak(bytesPerCycle: subject.bytesPerConnection) { number in
-                    let connection = try await transport.connect(to: server.endpoint)
-                    try await connection.expectEcho(.text(Payload("\(number)")))
-                    if number % 2 == 0 {
-                        connection.abort()
-                    } else {
-                        await connection.close(.normal, within: .seconds(5))
-                    }
+                    try await comeAndGo(transport, server.endpoint, number)
                 }
                 try await shutDown(transport)
             },
@@ -97,6 +76,38 @@ extension SignalingConformance {
                     }
                 }
             },
+            ConformanceClause(
+                "signaling.life.06", "many transports come and go at once, each with shutdown() beside connect()"
+            ) {
+                // Nothing listens there.
+                let endpoint = try SignalingEndpoint(url: "ws://127.0.0.1:1/")
+                try await withThrowingTaskGroup { group in
+                    for _ in 0..<4 {
+                        group.addTask {
+                            for _ in 0..<10 {
+                                let transport = try subject.makeTransport()
+                                async let attempt: Void = { _ = try? await transport.connect(to: endpoint) }()
+                                try await shutDown(transport)
+                                await attempt
+                            }
+                        }
+                    }
+                    try await group.waitForAll()
+                }
+            },
         ]
+    }
+
+    /// Makes a connection, exchanges a message, and ends it: every other one without a close handshake.
+    private static func comeAndGo(
+        _ transport: some SignalingTransport, _ endpoint: SignalingEndpoint, _ number: Int
+    ) async throws {
+        let connection = try await transport.connect(to: endpoint)
+        try await connection.expectEcho(.text(Payload("\(number)")))
+        if number % 2 == 0 {
+            connection.abort()
+        } else {
+            await connection.close(.normal, within: .seconds(5))
+        }
     }
 }

@@ -16,7 +16,7 @@ private let systemBuffers: Int = {
     return min(max(4 * (maximum("tcp_rmem") + maximum("tcp_wmem")) + (16 << 20), 24 << 20), 512 << 20)
 }()
 
-/// Sends numbered messages of 64 KiB that nobody receives until `send` waits, and then as many more as `end(after:)`
+/// Sends numbered messages of 64 KiB that nobody receives until `send` waits, and then as many more as `expectAll`
 /// says.
 private struct Flood: Sendable {
     static let size = 64 << 10
@@ -47,8 +47,16 @@ private struct Flood: Sendable {
         return count
     }
 
-    /// Ends the flood after this many messages.
-    func end(after count: Int) { goal.withLock { $0 = count } }
+    /// Ends the flood after this many messages, lets the other side go on with `resume`, and checks that all of them
+    /// come back.
+    func expectAll(
+        _ count: Int, from connection: some SignalingConnection, resume: () -> Void = {}
+    ) async throws {
+        goal.withLock { $0 = count }
+        resume()
+        try await expectNumbered(connection, upTo: count)
+        try await task.value
+    }
 }
 
 private func expectNumbered(_ connection: some SignalingConnection, upTo count: Int) async throws {
@@ -65,35 +73,24 @@ extension SignalingConformance {
                 "signaling.pressure.01",
                 "send() suspends while the other side does not read; nothing is lost or reordered"
             ) {
-                try await subject.withConnection(.stall, { $0.bufferLimit = 256 << 10 }) { connection, server in
-                    let flood = Flood(connection)
-                    let total = try await flood.sendUntilBlocked() + 64
-                    flood.end(after: total)
-                    server.resume()
-                    try await expectNumbered(connection, upTo: total)
-                    try await flood.task.value
+                try await withFlood(subject, .stall, bufferLimit: 256 << 10) { flood, count, connection, server in
+                    try await flood.expectAll(count + 64, from: connection) { server.resume() }
                 }
             },
             ConformanceClause(
                 "signaling.pressure.02",
                 "unread messages stop the other side; nothing is lost when receive() continues"
             ) {
-                try await subject.withConnection(.echo, { $0.bufferLimit = 256 << 10 }) { connection, _ in
-                    let flood = Flood(connection)
-                    // The echo stops reading when its own writes block.
-                    let total = try await flood.sendUntilBlocked() + 64
-                    flood.end(after: total)
-                    try await expectNumbered(connection, upTo: total)
-                    try await flood.task.value
+                // The echo stops reading when its own writes block.
+                try await withFlood(subject, .echo, bufferLimit: 256 << 10) { flood, count, connection, _ in
+                    try await flood.expectAll(count + 64, from: connection)
                 }
             },
             ConformanceClause(
                 "signaling.pressure.03",
                 "a send() that waits ends with .cancelled or .closed when it is cancelled or aborted"
             ) {
-                try await subject.withConnection(.stall, { $0.bufferLimit = 64 << 10 }) { connection, _ in
-                    let first = Flood(connection)
-                    _ = try await first.sendUntilBlocked()
+                try await withFlood(subject, .stall, bufferLimit: 64 << 10) { first, _, connection, _ in
                     first.task.cancel()
                     try await expectError(.cancelled, from: "the cancelled send") { try await first.task.value }
                     let second = Flood(connection)
@@ -105,23 +102,19 @@ extension SignalingConformance {
             ConformanceClause(
                 "signaling.pressure.04", "close() returns at its deadline when the other side does not answer"
             ) {
-                try await subject.withConnection(.stall, { $0.bufferLimit = 64 << 10 }) { connection, _ in
-                    let flood = Flood(connection)
-                    _ = try await flood.sendUntilBlocked()
-                    let start = Timestamp.now()
-                    try await within(.seconds(20), "close(within: .milliseconds(300))") {
-                        await connection.close(.normal, within: .milliseconds(300))
+                try await withFlood(subject, .stall, bufferLimit: 64 << 10) { flood, _, connection, _ in
+                    try await expectLess(than: .seconds(5), for: "close()") {
+                        try await within(.seconds(20), "close(within: .milliseconds(300))") {
+                            await connection.close(.normal, within: .milliseconds(300))
+                        }
                     }
-                    try expect(Timestamp.now() - start < .seconds(5), "close() took \(Timestamp.now() - start)")
                     try await expectError(.closed, from: "the send that waited") { try await flood.task.value }
                 }
             },
             ConformanceClause(
                 "signaling.pressure.05", "a send() that is cancelled while it waits leaves the messages around it whole"
             ) {
-                try await subject.withConnection(.stall, { $0.bufferLimit = 64 << 10 }) { connection, server in
-                    let flood = Flood(connection)
-                    let count = try await flood.sendUntilBlocked()
+                try await withFlood(subject, .stall, bufferLimit: 64 << 10) { flood, count, connection, server in
                     flood.task.cancel()
                     try await expectError(.cancelled, from: "the cancelled send") { try await flood.task.value }
                     server.resume()
@@ -133,6 +126,17 @@ extension SignalingConformance {
                 }
             },
         ]
+    }
+}
+
+/// Runs `body` with a connection whose `send` waits, and the number of messages that it has accepted.
+private func withFlood<Transport>(
+    _ subject: SignalingSubject<Transport>, _ behaviour: SignalingServerBehaviour, bufferLimit: Int,
+    _ body: @Sendable (Flood, Int, Transport.Connection, any SignalingTestServer) async throws -> Void
+) async throws {
+    try await subject.withConnection(behaviour, { $0.bufferLimit = bufferLimit }) { connection, server in
+        let flood = Flood(connection)
+        try await body(flood, try await flood.sendUntilBlocked(), connection, server)
     }
 }
 

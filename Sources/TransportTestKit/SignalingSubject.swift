@@ -46,6 +46,11 @@ public struct SignalingSubject<Transport: SignalingTransport>: Sendable {
         self.startServer = startServer
         self.front = front
     }
+
+    /// Creates a subject with the capabilities of a plugin.
+    public init(_ plugin: SignalingPlugin, makeTransport: @escaping @Sendable () throws -> Transport) {
+        self.init(capabilities: plugin.descriptor.capabilities, makeTransport: makeTransport)
+    }
 }
 
 /// The endpoint that clients connect to instead of the kit's server.
@@ -89,6 +94,26 @@ public enum SignalingServerBehaviour: Sendable {
     case reset
     /// Takes nothing but what its buffers hold until `resume()` is called, then echoes.
     case stall
+
+    /// Behaves so on a connection to a client, until the client ends it. For servers that can use a transport's own
+    /// connections.
+    ///
+    /// - Parameter gate: Ends with `resume()`.
+    public func perform(on connection: some SignalingConnection, until gate: AsyncStream<Void>) async throws {
+        switch self {
+        case .echo: break
+        case .numbers(let count):
+            for number in 0..<count { try await connection.send(.text(Payload(String(number)))) }
+        case .close(let close):
+            if let message = try await connection.receive() { try await connection.send(message) }
+            return await connection.close(close, within: .seconds(1))
+        case .reset:
+            _ = try await connection.receive()
+            return connection.abort()
+        case .stall: for await _ in gate {}
+        }
+        while let message = try await connection.receive() { try await connection.send(message) }
+    }
 }
 
 /// The server's side of a clause.

@@ -32,24 +32,7 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "Rounds; the table shows medians.")
     var rounds = 3
 
-    @Option(help: "Write the results to this file as JSON.")
-    var json: String?
-
-    @Option(help: "Write the results to this file as an HTML page, for any browser.")
-    var report: String?
-
-    @Option(
-        help: """
-            Compare with this file, which --json wrote: exit status 5 when a median is worse by more than both spreads \
-            together and by more than --tolerance.
-            """)
-    var check: String?
-
-    @Option(help: "For --check: changes below this percentage are ignored.")
-    var tolerance = 5.0
-
-    @Option(help: "Take the results from this file, which --json wrote, instead of measuring.")
-    var from: String?
+    @OptionGroup var files: ResultOptions
 
     @Option(help: "The C reference's executable (make -C Benchmarks/reference), run in the same rounds.")
     var reference: String?
@@ -58,7 +41,7 @@ struct BenchCommand: AsyncParsableCommand {
     var busy = false
 
     func run() async throws {
-        guard duration > 0, duration <= 600, (1...1000).contains(rounds), tolerance >= 0 else {
+        guard duration > 0, duration <= 600, (1...1000).contains(rounds), files.tolerance >= 0 else {
             throw CommandError(
                 .usage, "--duration must be from 0 to 600 seconds, --rounds from 1 to 1000, --tolerance 0 or more")
         }
@@ -71,12 +54,12 @@ struct BenchCommand: AsyncParsableCommand {
         defer { for watch in watches { watch.cancel() } }
         do {
             // An unreadable baseline is reported before minutes of measuring.
-            let baseline = try check.map(BenchmarkReport.init(contentsOf:))
+            let baseline = try files.check.map(BenchmarkReport.init(contentsOf:))
             let results =
-                if let from { try BenchmarkReport(contentsOf: from) } else { try await measure() }
+                if let from = files.from { try BenchmarkReport(contentsOf: from) } else { try await measure() }
             BenchTable.print(results)
-            if let json { try write(results.json(), to: json) }
-            if let report { try write(results.html(), to: report) }
+            if let json = files.json { try write(results.json(), to: json) }
+            if let report = files.report { try write(results.html(), to: report) }
             for failure in results.failures ?? [] { Output.printError("room: \(failure.subject): \(failure.reason)") }
             let isWorse = baseline.map { compare($0, results) } ?? false
             if isWorse || results.failures?.isEmpty == false { throw ExitStatus.checkFailed }
@@ -103,17 +86,7 @@ struct BenchCommand: AsyncParsableCommand {
         let runner = BenchmarkRunner(
             subjects: subjects, scenarios: scenarios, seconds: duration, rounds: rounds, reference: reference,
             childOptions: common.configFile.map { ["--config", $0] } ?? [], progress: { Output.printError("… \($0)") })
-        let machine = BenchmarkReport.Machine.current(busyLoopBeside: busy)
-        let began = Date()
-        let spinner = busy ? BusyLoop() : nil
-        defer { spinner?.stop() }
-        let (results, failures) = try await runner.run()
-        return BenchmarkReport(
-            machine: machine,
-            run: .init(
-                seconds: duration, rounds: rounds, began: began.formatted(.iso8601),
-                version: RoomCommand.configuration.version),
-            results: results, failures: failures.isEmpty ? nil : failures)
+        return try await runner.report(besideBusyLoop: busy, version: RoomCommand.configuration.version)
     }
 
     private func chosen(_ names: String?, _ known: [PluginDescriptor], _ kind: String) throws -> [String] {
@@ -139,8 +112,8 @@ struct BenchCommand: AsyncParsableCommand {
 
     /// Prints the comparison of the run. Returns whether the check fails.
     private func compare(_ baseline: BenchmarkReport, _ results: BenchmarkReport) -> Bool {
-        let comparison = BaselineComparison(baseline: baseline, current: results, tolerance: tolerance / 100)
-        let name = check ?? ""
+        let comparison = BaselineComparison(baseline: baseline, current: results, tolerance: files.tolerance / 100)
+        let name = files.check ?? ""
         func list(_ head: String, _ lines: [String], _ colour: Int? = nil) {
             guard !lines.isEmpty else { return }
             Output.line(StyledText(head, colour: colour))
@@ -161,4 +134,26 @@ struct BenchCommand: AsyncParsableCommand {
         if comparison.judged == 0 { Output.printError("room: nothing in this run can be compared with \(name)") }
         return !comparison.passes
     }
+}
+
+/// The files with results that `room bench` writes, reads and compares.
+struct ResultOptions: ParsableArguments {
+    @Option(help: "Write the results to this file as JSON.")
+    var json: String?
+
+    @Option(help: "Write the results to this file as an HTML page, for any browser.")
+    var report: String?
+
+    @Option(
+        help: """
+            Compare with this file, which --json wrote: exit status 5 when a median is worse by more than both spreads \
+            together and by more than --tolerance.
+            """)
+    var check: String?
+
+    @Option(help: "For --check: changes below this percentage are ignored.")
+    var tolerance = 5.0
+
+    @Option(help: "Take the results from this file, which --json wrote, instead of measuring.")
+    var from: String?
 }

@@ -46,20 +46,6 @@ struct ConnectSession: Sendable {
         case nothing
     }
 
-    init(
-        room: Room, reporter: EventReporter, output: OutputQueue, faults: ICEFaultControl?, json: Bool,
-        leaveAtEOF: Bool,
-        messageLimit: Int
-    ) {
-        self.room = room
-        self.reporter = reporter
-        self.output = output
-        self.faults = faults
-        self.json = json
-        self.leaveAtEOF = leaveAtEOF
-        self.messageLimit = messageLimit
-    }
-
     /// Returns when the room has ended, and all of its output is in the queue.
     func run(until stops: AsyncStream<StopSignals.Stop>, _ pressure: AsyncStream<Void>) async -> ExitStatus {
         let (inputs, feed) = AsyncStream.makeStream(of: Input.self)

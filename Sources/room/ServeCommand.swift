@@ -38,14 +38,7 @@ struct ServeCommand: AsyncParsableCommand {
     )
     var sessionKeyFile: String?
 
-    @Option(help: "stun:host:port, sent to every participant. Repeatable.")
-    var stunUri: [String] = []
-
-    @Option(help: "turn:host:port?transport=udp, sent to every participant. Repeatable.")
-    var turnUri: [String] = []
-
-    @Option(help: "A file with the secret shared with the TURN server (coturn: use-auth-secret).")
-    var turnSecretFile: String?
+    @OptionGroup var iceServers: ICEServerOptions
 
     @Option(help: "Seconds for which a lost participant can return unnoticed. Default: 60.")
     var grace: Double?
@@ -137,10 +130,10 @@ struct ServeCommand: AsyncParsableCommand {
         configuration.sessionKey = try sessionKey(settings, logger)
         let origins = try allowedOrigin + settings.strings("allowedOrigins")
         if !origins.isEmpty { configuration.allowedOrigins = origins }
-        let stun = try urls(stunUri, "--stun-uri", "stunUris", settings, [.stun, .stuns])
+        let stun = try urls(iceServers.stunUri, "--stun-uri", "stunUris", settings, [.stun, .stuns])
         if !stun.isEmpty { configuration.ice.servers.append(.init(urls: stun)) }
-        let turn = try urls(turnUri, "--turn-uri", "turnUris", settings, [.turn, .turns])
-        if let path = try turnSecretFile ?? settings.string("turnSecretFile") {
+        let turn = try urls(iceServers.turnUri, "--turn-uri", "turnUris", settings, [.turn, .turns])
+        if let path = try iceServers.turnSecretFile ?? settings.string("turnSecretFile") {
             guard !turn.isEmpty else { throw CommandError(.usage, "--turn-secret-file needs a --turn-uri") }
             configuration.ice.turn = .init(urls: turn, secret: try SecretFile.secret(path, logger))
         } else if !turn.isEmpty {
@@ -197,4 +190,16 @@ struct ServeCommand: AsyncParsableCommand {
             return .generated
         }
     }
+}
+
+/// The ICE servers that a room server names to its participants.
+struct ICEServerOptions: ParsableArguments {
+    @Option(help: "stun:host:port, sent to every participant. Repeatable.")
+    var stunUri: [String] = []
+
+    @Option(help: "turn:host:port?transport=udp, sent to every participant. Repeatable.")
+    var turnUri: [String] = []
+
+    @Option(help: "A file with the secret shared with the TURN server (coturn: use-auth-secret).")
+    var turnSecretFile: String?
 }

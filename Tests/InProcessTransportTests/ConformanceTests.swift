@@ -75,7 +75,7 @@ struct InProcessTestServer: SignalingTestServer {
                 for await connection in listener {
                     group.addTask {
                         for message in messages { try? await connection.send(message) }
-                        try? await Self.serve(connection, behaviour, gate.stream)
+                        try? await behaviour.perform(on: connection, until: gate.stream)
                     }
                 }
             }
@@ -88,23 +88,5 @@ struct InProcessTestServer: SignalingTestServer {
         listener.close()
         gate.continuation.finish()
         task.cancel()
-    }
-
-    private static func serve(
-        _ connection: InProcessSignalingConnection, _ behaviour: SignalingServerBehaviour, _ gate: AsyncStream<Void>
-    ) async throws {
-        switch behaviour {
-        case .echo: break
-        case .numbers(let count):
-            for number in 0..<count { try await connection.send(.text(Payload(String(number)))) }
-        case .close(let close):
-            if let message = try await connection.receive() { try await connection.send(message) }
-            return await connection.close(close, within: .seconds(1))
-        case .reset:
-            _ = try await connection.receive()
-            return connection.abort()
-        case .stall: for await _ in gate {}
-        }
-        while let message = try await connection.receive() { try await connection.send(message) }
     }
 }

@@ -41,7 +41,7 @@ import TransportTestKit
         let attempts = BrokenSignaling.Attempts()
         defer { attempts.end() }
         let clauses = SignalingConformance.clauses(of: Self.subject(nil, attempts))
-        #expect(clauses.count == 34)
+        #expect(clauses.count == 35)
         for clause in clauses { try await clause.run() }
     }
 

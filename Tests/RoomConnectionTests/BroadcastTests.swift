@@ -1,6 +1,7 @@
 import RoomProtocol
 import Testing
 import TransportPluginAPI
+import TransportTestKit
 
 @testable import RoomConnection
 

@@ -2,6 +2,7 @@ import InProcessTransport
 import RoomProtocol
 import Testing
 import TransportPluginAPI
+import TransportTestKit
 
 @testable import RoomConnection
 
@@ -103,7 +104,7 @@ import TransportPluginAPI
         }
     }
 
-    @Test func inAnEmptyRoomAMessageIsForNobody() async throws {
+    @Test func aMessageInAnEmptyRoomHasNoReceivers() async throws {
         try await World.run { world in
             try await world.member("alice", host: true) { alice in
                 for channel in RoomChannel.allCases {
@@ -115,7 +116,7 @@ import TransportPluginAPI
     }
 
     /// The last acknowledgement goes out with the goodbye: a message that has arrived is not counted as undelivered.
-    @Test func whoLeavesAcknowledgesWhatItHas() async throws {
+    @Test func aLeavingMemberAcknowledgesReceivedMessages() async throws {
         try await World.run { world in
             try await world.member("alice", host: true) { alice in
                 for number in 1...10 {
@@ -132,7 +133,7 @@ import TransportPluginAPI
         }
     }
 
-    @Test func whatIsLeftBehindIsToldBeforeTheLastEvent() async throws {
+    @Test func undeliveredMessagesAreReportedBeforeTheLastEvent() async throws {
         try await World.run { world in
             try await world.member("bob", host: true, reads: false) { bob in
                 try await world.member("alice") { alice in

@@ -1,10 +1,11 @@
 import Testing
+import TransportTestKit
 
 @testable import RoomConnection
 
 @Suite("A flag that tasks wait for", .timeLimit(.minutes(1)))
 struct FlagTests {
-    @Test func raisingItResumesAllWhoWait() async {
+    @Test func raisingTheLimitResumesAllWaiters() async {
         let flag = Flag()
         await withDiscardingTaskGroup { group in
             for _ in 0..<8 { group.addTask { await flag.wait() } }

@@ -45,7 +45,7 @@ import TransportPluginAPI
         #expect(await mailbox.takeAll() == [1])
     }
 
-    @Test func newsThatNobodyReadsAreBounded() async {
+    @Test func coalescedElementsAreBounded() async {
         let mailbox = Mailbox<Int>(limit: 3)
         for value in 1...5 { mailbox.coalesce(value) }
         #expect(await mailbox.takeAll() == [3, 4, 5])

@@ -3,62 +3,9 @@ import RoomProtocol
 import RoomServerCore
 import Testing
 import TransportPluginAPI
+import TransportTestKit
 
 @testable import RoomConnection
-
-/// Keeps entries, and wakes tasks that wait for one.
-final class Journal<Entry: Sendable>: Sendable {
-    struct Timeout: Error, CustomStringConvertible { var description: String }
-
-    private struct State {
-        var entries: [Entry] = []
-        var watchers: [(isDone: @Sendable ([Entry]) -> Bool, id: Int, continuation: CheckedContinuation<Bool, Never>)] =
-            []
-        var lastID = 0
-    }
-    private let state = Locked(State())
-
-    var entries: [Entry] { state.withLock { $0.entries } }
-
-    func append(_ entry: Entry) {
-        let ready = state.withLock { state -> [CheckedContinuation<Bool, Never>] in
-            state.entries.append(entry)
-            let entries = state.entries
-            let done = state.watchers.filter { $0.isDone(entries) }
-            state.watchers.removeAll { watcher in done.contains { $0.id == watcher.id } }
-            return done.map(\.continuation)
-        }
-        for continuation in ready { continuation.resume(returning: true) }
-    }
-
-    func wait(
-        _ what: String, within deadline: Duration = .seconds(20), until isDone: @escaping @Sendable ([Entry]) -> Bool
-    ) async throws {
-        let id = state.withLock { state -> Int in
-            state.lastID += 1
-            return state.lastID
-        }
-        let alarm = Task {
-            try await Task.sleep(for: deadline)
-            let late = state.withLock { state in
-                state.watchers.firstIndex { $0.id == id }.map { state.watchers.remove(at: $0).continuation }
-            }
-            late?.resume(returning: false)
-        }
-        defer { alarm.cancel() }
-        let isThere = await withCheckedContinuation { continuation in
-            let isThere = state.withLock { state in
-                if isDone(state.entries) { return true }
-                state.watchers.append((isDone, id, continuation))
-                return false
-            }
-            if isThere { continuation.resume(returning: true) }
-        }
-        guard isThere else {
-            throw Timeout(description: "\(what) did not happen within \(deadline); last: \(entries.suffix(6))")
-        }
-    }
-}
 
 /// The networks of one process and a server: everything that a room needs, without a socket.
 final class World: Sendable {

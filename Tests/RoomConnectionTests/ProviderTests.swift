@@ -3,6 +3,7 @@ import RoomProtocol
 import RoomServerCore
 import Testing
 import TransportPluginAPI
+import TransportTestKit
 
 @testable import RoomConnection
 
@@ -140,7 +141,7 @@ import TransportPluginAPI
         }
     }
 
-    @Test func aTokenProviderThatFailsKeepsNobodyOutsideWhoWasInTheRoom() async throws {
+    @Test func aMemberRejoinsAlthoughItsTokenProviderFails() async throws {
         struct Down: Error {}
         try await World.run { world in
             let isDown = Locked(false)
@@ -159,7 +160,7 @@ import TransportPluginAPI
         }
     }
 
-    @Test func aProviderOfICEServersThatHangsDelaysNobody() async throws {
+    @Test func aHangingICEServerProviderDelaysNoConnection() async throws {
         let calls = Locked<[UnsafeContinuation<Void, Never>]>([])
         try await World.run { world in
             try await world.pair {
@@ -176,7 +177,7 @@ import TransportPluginAPI
         for call in calls.withLock({ $0 }) { call.resume() }
     }
 
-    @Test func whatTheProviderHasGetsToThePeerTransport() async throws {
+    @Test func serversOfTheProviderReachThePeerTransport() async throws {
         try await World.run { world in
             let made = Journal<[ICEServer]>()
             let turn = ICEServer(urls: ["turn:192.0.2.1:3478"], username: "u", credential: "c")

@@ -3,6 +3,7 @@ import RoomProtocol
 import RoomServerCore
 import Testing
 import TransportPluginAPI
+import TransportTestKit
 
 @testable import RoomConnection
 
@@ -27,7 +28,7 @@ import TransportPluginAPI
         }
     }
 
-    @Test func whoeverHasJoinedKnowsWhoIsThere() async throws {
+    @Test func aJoinedMemberHasTheRoster() async throws {
         try await World.run { world in
             try await world.member("alice", host: true) { alice in
                 for number in 1...20 {
@@ -44,7 +45,7 @@ import TransportPluginAPI
     }
 
     /// A program may hold its room longer than the runtime that it came from. The room's loop has ended then.
-    @Test(.timeLimit(.minutes(1))) func aRoomThatOutlivesItsRuntimeKeepsNobodyWaiting() async throws {
+    @Test(.timeLimit(.minutes(1))) func callsToARoomWithoutItsRuntimeReturn() async throws {
         let kept = Locked<Room?>(nil)
         try await World.run { world in
             try await world.member("alice", host: true) { alice in kept.withLock { $0 = alice.room } }
@@ -97,7 +98,7 @@ import TransportPluginAPI
         }
     }
 
-    @Test func dataThatNobodyReadsIsTold() async throws {
+    @Test func unreadDataIsReportedAsAStall() async throws {
         try await World.run { world in
             try await world.pair(
                 {
@@ -165,7 +166,7 @@ import TransportPluginAPI
         }
     }
 
-    @Test(.timeLimit(.minutes(1))) func aTokenProviderThatHangsKeepsNobodyFromLeaving() async throws {
+    @Test(.timeLimit(.minutes(1))) func leaveDoesNotWaitForATokenProvider() async throws {
         let calls = Locked<[UnsafeContinuation<Void, Never>]>([])
         try await World.run { world in
             var configuration = try world.configuration
@@ -206,7 +207,7 @@ import TransportPluginAPI
         }
     }
 
-    @Test func aSignalingResetIsResumedAndNobodyNotices() async throws {
+    @Test func aResetOfSignalingIsResumedWithoutEventsForOthers() async throws {
         try await World.run { world in
             try await world.pair { alice, bob in
                 bob.faults.reset()
@@ -219,7 +220,7 @@ import TransportPluginAPI
         }
     }
 
-    @Test func whatWentIntoAHalfOpenConnectionArrivesAfterTheResume() async throws {
+    @Test func messagesToAHalfOpenConnectionArriveAfterTheResume() async throws {
         var limits = RoomServerLimits()
         limits.pingInterval = .milliseconds(200)
         limits.pingDeadline = .milliseconds(200)
@@ -248,7 +249,7 @@ import TransportPluginAPI
         }
     }
 
-    @Test func aServerThatForgotEverythingIsRebuiltByWhoeverReturnsFirst() async throws {
+    @Test func theFirstReturningMemberRebuildsTheRoomOfAServerWithoutState() async throws {
         try await World.run { world in
             try await world.pair { alice, bob in
                 let ids = (alice.room.selfID, bob.room.selfID)
@@ -270,7 +271,7 @@ import TransportPluginAPI
     }
 
     /// No server knows of it: the others know because the member that left told them.
-    @Test func whoLeavesWhileTheServerIsAwayIsNotWaitedForWhenItIsBack() async throws {
+    @Test func aLeaveDuringAnOutageOfTheServerIsReportedAfterwards() async throws {
         try await World.run { world in
             try await world.pair { alice, bob in
                 let id = bob.room.selfID
@@ -428,7 +429,7 @@ import TransportPluginAPI
         }
     }
 
-    @Test func messagesToSomebodyWhoLeavesForGoodAreCounted() async throws {
+    @Test func undeliveredMessagesToAMemberThatLeavesAreCounted() async throws {
         try await World.run { world in
             try await world.pair(bobReads: true) { alice, bob in
                 let id = try #require(bob.room.selfID)

@@ -1,6 +1,7 @@
 import Glibc
 import TURNTestSupport
 import TransportPluginAPI
+import TransportTestKit
 
 /// A TCP server on 127.0.0.1 that gives every connection the same answer, whatever the request. Serves one connection
 /// at a time.
@@ -15,30 +16,21 @@ final class CannedServer: Sendable {
         case silence
     }
 
-    let port: UInt16
-    private let listener: Int32
+    private let listener: LoopbackListener
+    var port: UInt16 { listener.port }
 
     init(_ answer: Answer) throws {
-        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        var address = loopback(0)
-        let isListening = withUnsafeSockaddr(&address) { pointer, length in
-            var length = length
-            return bind(listener, pointer, length) == 0 && listen(listener, 16) == 0
-                && getsockname(listener, pointer, &length) == 0
-        }
-        guard isListening else { throw TransportError(.io, "cannot listen") }
-        port = UInt16(bigEndian: address.sin_port)
+        let listener = try LoopbackListener()
         self.listener = listener
-        detach {
-            while case let client = accept(listener, nil, nil), client >= 0 {
+        _ = DetachedThread.start {
+            listener.acceptAll { client in
                 Self.serve(client, answer)
                 close(client)
             }
-            close(listener)
         }
     }
 
-    func stop() { shutdown(listener, Int32(SHUT_RDWR)) }
+    func stop() { listener.stop() }
 
     private static func serve(_ client: Int32, _ answer: Answer) {
         var bytes = [UInt8](repeating: 0, count: 4096)
@@ -79,7 +71,7 @@ final class CannedSTUN: Sendable {
         guard isBound else { throw TransportError(.io, "cannot bind") }
         port = UInt16(bigEndian: address.sin_port)
         self.descriptor = descriptor
-        detach {
+        _ = DetachedThread.start {
             var bytes = [UInt8](repeating: 0, count: 1500)
             while true {
                 var from = sockaddr_in()
@@ -113,19 +105,4 @@ final class CannedSTUN: Sendable {
         case .error: return [[1, 0x11, 0, 8] + request[4..<20] + [0, 9, 0, 4, 0, 0, 4, 0]]
         }
     }
-}
-
-func detach(_ body: @escaping @Sendable () -> Void) {
-    final class Box: Sendable {
-        let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-    }
-    var thread = pthread_t()
-    let status = pthread_create(
-        &thread, nil,
-        { raw in
-            Unmanaged<Box>.fromOpaque(raw!).takeRetainedValue().body()
-            return nil
-        }, Unmanaged.passRetained(Box(body)).toOpaque())
-    if status == 0 { pthread_detach(thread) }
 }

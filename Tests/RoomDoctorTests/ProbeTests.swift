@@ -55,7 +55,7 @@ import TransportPluginAPI
         #expect(answer.failure == .timedOut && Timestamp.now() - start < .seconds(5))
     }
 
-    @Test func whatSpeaksNoHTTPHasNoStatus() async throws {
+    @Test func aServerWithoutHTTPHasNoStatus() async throws {
         let server = try CannedServer(.bytes("SSH-2.0-x\r\n\r\n"))
         defer { server.stop() }
         let answer = await ask(server.port)
@@ -83,7 +83,7 @@ import TransportPluginAPI
         #expect((certificate.from...max(certificate.from, certificate.until)).contains(now) == (name != "expired"))
     }
 
-    @Test func aCertificateOfNobodyKnownIsUntrusted() async throws {
+    @Test func aCertificateOfAnUnknownAuthorityIsUntrusted() async throws {
         guard let authority = TestAuthority.shared else { return }
         let server = try CannedServer(.bytes(Self.well))
         defer { server.stop() }
@@ -199,6 +199,6 @@ import TransportPluginAPI
 /// Probes block, so they run outside the cooperative pool.
 private func offPool<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
     await withCheckedContinuation { continuation in
-        detach { continuation.resume(returning: body()) }
+        _ = DetachedThread.start { continuation.resume(returning: body()) }
     }
 }

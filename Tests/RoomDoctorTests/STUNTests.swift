@@ -73,7 +73,7 @@ import Testing
         return (outcome, requests, sent)
     }
 
-    @Test func whatWasAllocatedIsGivenBack() {
+    @Test func theAllocationIsReleased() {
         let (outcome, requests, sent) = run([Self.error(401, "", Self.challenge), Self.success])
         #expect(outcome == .allocated && requests.count == 2 && sent.count == 1)
         #expect(requests[0].value(of: 0x0006) == nil && requests[1].value(of: 0x0006) == Array("alice".utf8))
@@ -90,7 +90,7 @@ import Testing
                 == .refused(code: 438, reason: ""))
     }
 
-    @Test func whatTheServerSaysIsTold() {
+    @Test func theAnswerOfTheServerIsReported() {
         let challenge = Self.error(401, "", Self.challenge)
         #expect(run([challenge, challenge]).outcome == .unauthorized)
         #expect(run([challenge], user: nil).outcome == .needsCredentials)

@@ -63,7 +63,7 @@ import TransportPluginAPI
         #expect(Judgement.trial(record)[3].status == .problem)
     }
 
-    @Test func thatThereIsNoRelayIsAWarning() {
+    @Test func aMissingRelayIsAWarning() {
         var record = record(connected: true)
         record.iceServers = [ICEServer(urls: ["stun:192.0.2.1"])]
         #expect(Judgement.relays(record)?.status == .warning)

@@ -33,7 +33,7 @@ private final class TestProxy: Sendable {
             }
             let isDone = Latch()
             let client = client.descriptor
-            startThread {
+            _ = DetachedThread.start {
                 Self.copy(from: target, to: client)
                 isDone.open()
             }

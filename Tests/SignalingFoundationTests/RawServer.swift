@@ -1,5 +1,6 @@
 import Glibc
 import TransportPluginAPI
+import TransportTestKit
 import WebSocketWire
 
 @testable import SignalingFoundation
@@ -7,31 +8,26 @@ import WebSocketWire
 /// Accepts connections on 127.0.0.1 and runs a script with blocking reads and writes on each, on a thread of its own.
 // SAFETY: constant.
 final class RawServer: @unchecked Sendable {
-    private let listener: Int32
-    let port: UInt16
+    private let listener: LoopbackListener
+    var port: UInt16 { listener.port }
 
     init(_ script: @escaping @Sendable (RawConnection) -> Void) throws {
-        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        let listener = try LoopbackListener()
         self.listener = listener
-        port = try listenOnLoopback(listener, backlog: 64)
-        startThread {
-            while true {
-                let descriptor = accept(listener, nil, nil)
-                if descriptor < 0, errno == EINTR || errno == ECONNABORTED { continue }
-                guard descriptor >= 0 else { break }
-                startThread {
+        _ = DetachedThread.start {
+            listener.acceptAll { descriptor in
+                _ = DetachedThread.start {
                     let connection = RawConnection(descriptor)
                     script(connection)
                     connection.end()
                 }
             }
-            close(listener)
         }
     }
 
     var endpoint: SignalingEndpoint { get throws { try SignalingEndpoint(url: "ws://127.0.0.1:\(port)/") } }
 
-    func stop() { shutdown(listener, Int32(SHUT_RDWR)) }
+    func stop() { listener.stop() }
 }
 
 /// The server's end, used by its script's thread only. Every call gives up after 60 s.
@@ -111,36 +107,4 @@ final class RawConnection {
     func drain() { while read(1) != nil {} }
 
     func end() { close(descriptor) }
-}
-
-/// Binds to any free port.
-func listenOnLoopback(_ listener: Int32, backlog: Int32) throws -> UInt16 {
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let isListening = withUnsafeMutablePointer(to: &address) { pointer in
-        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-            bind(listener, address, length) == 0 && listen(listener, backlog) == 0
-                && getsockname(listener, address, &length) == 0
-        }
-    }
-    guard isListening else { throw TransportError(.io, "cannot listen on 127.0.0.1") }
-    return UInt16(bigEndian: address.sin_port)
-}
-
-func startThread(_ body: @escaping @Sendable () -> Void) {
-    final class Box: Sendable {
-        let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-    }
-    var thread = pthread_t()
-    let box = Unmanaged.passRetained(Box(body))
-    let status = pthread_create(
-        &thread, nil,
-        { raw in
-            Unmanaged<Box>.fromOpaque(raw!).takeRetainedValue().body()
-            return nil
-        }, box.toOpaque())
-    if status == 0 { pthread_detach(thread) } else { box.release() }
 }

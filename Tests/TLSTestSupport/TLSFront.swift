@@ -1,12 +1,13 @@
 internal import COpenSSL
 internal import Glibc
 internal import TransportPluginAPI
+internal import TransportTestKit
 
 /// Terminates TLS in front of a plain server on 127.0.0.1: one thread accepts, one per connection moves bytes.
 // SAFETY: everything but `log` is constant; OpenSSL's context counts its references atomically.
 public final class TLSFront: @unchecked Sendable {
-    public let port: UInt16
-    private let listener: Int32
+    public var port: UInt16 { listener.port }
+    private let listener: LoopbackListener
     private let backend: UInt16
     private let tls: OpaquePointer
     private let log = Locked<[String]>([])
@@ -25,35 +26,16 @@ public final class TLSFront: @unchecked Sendable {
         SSL_CTX_ctrl(tls, SSL_CTRL_SET_SESS_CACHE_MODE, Int(SSL_SESS_CACHE_OFF), nil)
         self.tls = tls
         self.backend = backend
-        let listener = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        self.listener = listener
-        var address = Self.loopback(port: 0)
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isListening = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                bind(listener, address, length) == 0 && listen(listener, 128) == 0
-                    && getsockname(listener, address, &length) == 0
-            }
+        listener = try LoopbackListener()
+        _ = DetachedThread.start { [self] in
+            listener.acceptAll { client in _ = DetachedThread.start { self.serve(client) } }
         }
-        guard isListening else { throw TransportError(.io, "the TLS front cannot listen") }
-        port = UInt16(bigEndian: address.sin_port)
-        spawn { [self] in acceptAll() }
     }
 
     // The context belongs to the object, which every thread retains: a connection may begin after `stop()`.
     deinit { SSL_CTX_free(tls) }
 
-    public func stop() { shutdown(listener, Int32(SHUT_RDWR)) }
-
-    private func acceptAll() {
-        while true {
-            let client = accept(listener, nil, nil)
-            if client < 0, errno == EINTR || errno == ECONNABORTED { continue }
-            guard client >= 0 else { break }
-            spawn { [self] in serve(client) }
-        }
-        close(listener)
-    }
+    public func stop() { listener.stop() }
 
     private func serve(_ client: Int32) {
         defer { close(client) }
@@ -63,15 +45,9 @@ public final class TLSFront: @unchecked Sendable {
         guard SSL_accept(ssl) == 1 else { return }
         let name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name).map { String(cString: $0) } ?? ""
         log.withLock { $0 = $0.suffix(63) + [name] }
-        let server = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        let server = LoopbackListener.socket()
         defer { close(server) }
-        var address = Self.loopback(port: backend)
-        let isConnected = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(server, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
-            }
-        }
-        guard isConnected else { return }
+        guard LoopbackListener.connect(server, to: backend) == 0 else { return }
         for descriptor in [client, server] {
             _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL, 0) | O_NONBLOCK)
             var on: Int32 = 1
@@ -83,14 +59,6 @@ public final class TLSFront: @unchecked Sendable {
         }
         var pump = Pump(ssl: ssl, client: client, server: server)
         pump.run()
-    }
-
-    static func loopback(port: UInt16) -> sockaddr_in {
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        address.sin_port = port.bigEndian
-        return address
     }
 }
 
@@ -189,20 +157,4 @@ private struct Pump {
         // An end that nobody polls for must end the connection too, not spin.
         return !polled.contains { $0.revents != 0 && $0.revents & $0.events == 0 }
     }
-}
-
-private func spawn(_ body: @escaping @Sendable () -> Void) {
-    final class Box: Sendable {
-        let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-    }
-    var thread = pthread_t()
-    let box = Unmanaged.passRetained(Box(body))
-    let status = pthread_create(
-        &thread, nil,
-        { raw in
-            Unmanaged<Box>.fromOpaque(raw!).takeRetainedValue().body()
-            return nil
-        }, box.toOpaque())
-    if status == 0 { pthread_detach(thread) } else { box.release() }
 }

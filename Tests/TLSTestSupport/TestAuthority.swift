@@ -1,5 +1,6 @@
 internal import Foundation
 public import TransportPluginAPI
+public import TransportTestKit
 
 /// A certificate authority of the tests, with certificates, made once by the `openssl` command.
 public struct TestAuthority: Sendable {
@@ -63,5 +64,21 @@ public struct TestAuthority: Sendable {
         var endpoint = try SignalingEndpoint(url: "wss://\(host):\(front.port)/")
         endpoint.tls.authoritiesFile = file
         return endpoint
+    }
+
+    /// The subject of the conformance clauses over TLS: all of their servers are behind a ``TLSFront``.
+    public static func subject<Transport: SignalingTransport>(
+        capabilities: Capabilities, makeTransport: @escaping @Sendable () throws -> Transport
+    ) -> SignalingSubject<Transport> {
+        var subject = SignalingSubject(
+            capabilities: capabilities, makeTransport: makeTransport,
+            front: { port in
+                guard let authority = shared else { throw TransportError(.unavailable, "no openssl") }
+                let front = try authority.front("good", backend: port)
+                return SignalingFront(try authority.endpoint(front)) { front.stop() }
+            })
+        // OpenSSL's server side in the front keeps some 800 bytes of each connection.
+        subject.bytesPerConnection = 2048
+        return subject
     }
 }

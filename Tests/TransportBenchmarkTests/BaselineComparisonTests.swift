@@ -1,5 +1,6 @@
 import Testing
-import TransportBenchmark
+
+@testable import TransportBenchmark
 
 struct BaselineComparisonTests {
     private func compare(

@@ -1,6 +1,7 @@
 import Foundation
 import Testing
-import TransportBenchmark
+
+@testable import TransportBenchmark
 
 struct BenchmarkReportTests {
     private func file(_ text: String) throws -> String {

@@ -1,4 +1,4 @@
-import TransportBenchmark
+@testable import TransportBenchmark
 
 /// A report of one machine.
 func report(_ results: [BenchmarkReport.Result], build: String = "release", cores: Int = 2) -> BenchmarkReport {

@@ -80,7 +80,7 @@ import TransportValues
         #expect(!connection.opened(from: nil), "the driver learns that the attempt was given up")
     }
 
-    @Test func aDriverThatEndsInTheMidstOfTheAttemptLeavesNobodyWaiting() async throws {
+    @Test func connectReturnsWhenItsDriverEndsDuringTheAttempt() async throws {
         let connection = try makeConnection(Driver())
         async let outcome = code { () throws(TransportError) in
             try await connection.waitUntilOpen(cancelled: Self.cancelled)
@@ -108,7 +108,7 @@ import TransportValues
 
     // MARK: The end
 
-    @Test func whatCameBeforeAConnectionBrokeIsReceivedFirst() async throws {
+    @Test func messagesBeforeABrokenConnectionAreReceivedFirst() async throws {
         let driver = Driver()
         let connection = try makeConnection(driver)
         let handle = WebSocketConnection(connection, driver)

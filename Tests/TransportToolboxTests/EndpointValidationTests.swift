@@ -3,7 +3,7 @@ import TransportToolbox
 import TransportValues
 
 @Suite struct EndpointValidationTests {
-    @Test func whatWouldBreakOutOfItsPlaceInTheRequestIsRefused() throws {
+    @Test func valuesThatWouldAddToTheRequestAreRefused() throws {
         func isRefused(_ change: (inout SignalingEndpoint) -> Void) throws -> Bool {
             var endpoint = try SignalingEndpoint(url: "ws://example.org/")
             change(&endpoint)

@@ -70,7 +70,7 @@ import Testing
     }
 
     @Test(arguments: ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "::ffff:192.0.2.1"])
-    func whatIsNoAddressOfOneMachineIsLeftOut(_ text: String) throws {
+    func multicastAndUnspecifiedAddressesAreLeftOut(_ text: String) throws {
         #expect(ranked([try address("eth0", text)]).isEmpty)
     }
 

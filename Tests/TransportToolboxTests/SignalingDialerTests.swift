@@ -41,7 +41,7 @@ import TransportValues
         await dialer.shutdown()
     }
 
-    @Test func aDialerThatIsShutDownConnectsNobody() async throws {
+    @Test func aDialerThatIsShutDownMakesNoConnection() async throws {
         let dialer = try SignalingDialer()
         await dialer.shutdown()
         do throws(TransportError) {

@@ -1,42 +1,11 @@
 import Glibc
 import Testing
+import TransportTestKit
 import TransportValues
 
 @testable import TransportToolbox
 
 @Suite(.timeLimit(.minutes(1))) struct TCPConnectorTests {
-    /// Accepts connections, or answers nothing when its queue is full.
-    private final class Listener: Sendable {
-        let port: UInt16
-        private let descriptors: [Int32]
-
-        init(isSilent: Bool) throws {
-            let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
-            let listener = socket(AF_INET, type, 0)
-            var address = sockaddr_in()
-            address.sin_family = sa_family_t(AF_INET)
-            address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-            var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-            let isListening = withUnsafeMutablePointer(to: &address) { pointer in
-                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                    bind(listener, address, length) == 0 && listen(listener, isSilent ? 0 : 8) == 0
-                        && getsockname(listener, address, &length) == 0
-                }
-            }
-            try #require(isListening)
-            port = UInt16(bigEndian: address.sin_port)
-            var descriptors = [listener]
-            for _ in 0..<(isSilent ? 4 : 0) {
-                let filler = socket(AF_INET, type | Int32(SOCK_NONBLOCK.rawValue), 0)
-                _ = SocketAddress("127.0.0.1", port: port)?.connect(filler)
-                descriptors.append(filler)
-            }
-            self.descriptors = descriptors
-        }
-
-        deinit { for descriptor in descriptors { close(descriptor) } }
-    }
-
     private func peerPort(_ descriptor: Int32) -> UInt16 {
         var address = sockaddr_in()
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
@@ -48,8 +17,9 @@ import TransportValues
 
     /// An address that does not answer costs its head start; one that refuses costs nothing.
     @Test func theFirstThatAnswersIsTaken() async throws {
-        let silent = try Listener(isSilent: true)
-        let listener = try Listener(isSilent: false)
+        let silent = try BlackHole()
+        let listener = try LoopbackListener()
+        defer { close(listener.descriptor) }
         let loop = try TransportLoop(name: "connector")
         let start = Timestamp.now()
         let outcome = await withCheckedContinuation { continuation in
@@ -83,20 +53,20 @@ import TransportValues
         return try #require(error as? TransportError)
     }
 
-    @Test func thatNobodyListensIsToldAsRefused() async throws {
+    @Test func aClosedPortIsRefused() async throws {
         let error = try await failure(port: 1, addresses: ["127.0.0.1", "::1"])
         #expect(error.code == .refused && error.isRetryable)
     }
 
     @Test func silenceEndsAtTheDeadline() async throws {
-        let silent = try Listener(isSilent: true)
+        let silent = try BlackHole()
         let error = try await failure(port: silent.port, within: .milliseconds(300))
         #expect(error.code == .timedOut && error.isRetryable)
     }
 
     /// At every moment of the attempt; the loop's end leaves nobody waiting.
     @Test func anAttemptEndsWithItsTaskAndWithItsLoop() async throws {
-        let silent = try Listener(isSilent: true)
+        let silent = try BlackHole()
         for round in 0..<40 {
             let cancelled = try await failure(port: silent.port) { _, task in
                 for _ in 0..<round { await Task.yield() }

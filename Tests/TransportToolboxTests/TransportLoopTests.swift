@@ -50,7 +50,7 @@ import TransportValues
     }
 
     /// Code that queues a job while the loop ends must know whether the job will run.
-    @Test(.timeLimit(.minutes(1))) func whatTheLoopTakesRunsAndTheRestIsToldSo() async throws {
+    @Test(.timeLimit(.minutes(1))) func acceptedJobsRunAndOthersAreRefused() async throws {
         for _ in 0..<200 {
             let loop = try TransportLoop(name: "test")
             let ran = Locked(0)

@@ -55,19 +55,7 @@ final class FrameServer: SignalingTestServer {
     ) async throws {
         defer { connection.abort() }
         for message in messages { try await connection.send(message) }
-        switch behaviour {
-        case .echo: break
-        case .numbers(let count):
-            for number in 0..<count { try await connection.send(.text(Payload(String(number)))) }
-        case .close(let reason):
-            if let message = try await connection.receive() { try await connection.send(message) }
-            return await connection.close(reason, within: .seconds(1))
-        case .reset:
-            _ = try await connection.receive()
-            return
-        case .stall: for await _ in gate {}
-        }
-        while let message = try await connection.receive() { try await connection.send(message) }
+        try await behaviour.perform(on: connection, until: gate)
     }
 }
 
