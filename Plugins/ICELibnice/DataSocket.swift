@@ -73,8 +73,8 @@ final class DataSocket {
     }()
 
     /// Sends one small datagram to a server. One that the kernel does not take is lost.
-    func ask(_ bytes: [UInt8], _ host: IPAddress, _ port: UInt16) {
-        host.withSocketAddress(port: port) { address, size in
+    func ask(_ bytes: [UInt8], _ server: IPEndpoint) {
+        server.host.withSocketAddress(port: server.port) { address, size in
             _ = sendto(descriptor, bytes, bytes.count, Int32(MSG_DONTWAIT), address, size)
         }
     }

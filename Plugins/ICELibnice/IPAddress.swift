@@ -1,6 +1,17 @@
 internal import CNice
 internal import Glibc
 
+/// A host and a port.
+struct IPEndpoint: Sendable, Hashable {
+    var host: IPAddress
+    var port: UInt16
+
+    init(_ host: IPAddress, port: UInt16) {
+        self.host = host
+        self.port = port
+    }
+}
+
 /// An IPv4 or IPv6 address, in network byte order.
 struct IPAddress: Sendable, Hashable, CustomStringConvertible {
     let bytes: [UInt8]

@@ -63,7 +63,7 @@ public final class LibniceAgent: ICEAgent {
         if !options.usesDirectPath || !DataSocket.isSupported, let server = stunServers.first {
             nice.setSTUNServer(server)
         }
-        stun.onAnswer = { [unowned self] in answered(socket: $0, $1, $2) }
+        stun.onAnswer = { [unowned self] in answered(socket: $0, $1) }
         stun.onProgress = { [unowned self] in finishGathering() }
         stun.needsKeepalive = { [unowned self] in isOpen && selectedPath == nil }
         relays.onLookedUp = { [unowned self] in lookedUp($0, $1) }
@@ -115,10 +115,10 @@ public final class LibniceAgent: ICEAgent {
     }
 
     /// A STUN server has reported the address of a socket.
-    private func answered(socket index: Int, _ host: IPAddress, _ port: UInt16) {
+    private func answered(socket index: Int, _ address: IPEndpoint) {
         let socket = sockets.all[index]
         let line = candidates.reflexiveLine(
-            index, base: (socket.localAddress, socket.localPort), host: host, port: port)
+            index, base: IPEndpoint(socket.localAddress, port: socket.localPort), seenAt: address)
         if let line { emit(.candidate(line)) }
     }
 

@@ -20,12 +20,12 @@ struct LocalCandidates: Equatable {
         }
     }
 
-    /// A STUN server sees the socket `index`, bound to `base`, at `host` and `port`. Returns the line of the candidate;
+    /// A STUN server sees the socket `index`, bound to `base`, at `address`. Returns the line of the candidate;
     /// nil where there is nothing new to report (RFC 8445 §5.1.3: where it is the base's own address).
     mutating func reflexiveLine(
-        _ index: Int, base: (host: IPAddress, port: UInt16), host: IPAddress, port: UInt16
+        _ index: Int, base: IPEndpoint, seenAt address: IPEndpoint
     ) -> String? {
-        let name = "\(host) \(port)"
+        let name = "\(address.host) \(address.port)"
         guard let basePriority = hostPriorities["\(base.host) \(base.port)"], hostPriorities[name] == nil,
             reflexive.insert(name).inserted
         else { return nil }

@@ -20,14 +20,14 @@ enum STUNBinding {
     /// datagram that is no answer to a request from here.
     static func answer(
         _ datagram: UnsafeRawBufferPointer
-    ) -> (transaction: UInt64, address: (host: IPAddress, port: UInt16)?)? {
+    ) -> (transaction: UInt64, address: IPEndpoint?)? {
         guard datagram.count >= headerLength, word(datagram, 4) == cookie, word(datagram, 8) == mark else { return nil }
         let type = half(datagram, 0)
         guard type == 0x0101 || type == 0x0111 else { return nil }
         let transaction = UInt64(word(datagram, 12)) << 32 | UInt64(word(datagram, 16))
         guard type == 0x0101 else { return (transaction, nil) }
         // RFC 3489's MAPPED-ADDRESS only where the later one is missing.
-        var plain: (IPAddress, UInt16)?
+        var plain: IPEndpoint?
         var offset = headerLength
         let end = min(datagram.count, headerLength + Int(half(datagram, 2)))
         while offset + 4 <= end {
@@ -47,7 +47,7 @@ enum STUNBinding {
     /// RFC 8489 §14.1, §14.2
     private static func address(
         _ datagram: UnsafeRawBufferPointer, _ start: Int, _ length: Int, isXOR: Bool
-    ) -> (IPAddress, UInt16)? {
+    ) -> IPEndpoint? {
         let size = length == 8 ? 4 : length == 20 ? 16 : 0
         guard size > 0, datagram[start + 1] == (size == 4 ? 1 : 2) else { return nil }
         var port = half(datagram, start + 2)
@@ -58,7 +58,7 @@ enum STUNBinding {
             for index in 0..<size { host[index] ^= datagram[4 + index] }
         }
         let address = IPAddress(host)
-        return port > 0 && address.isUnicast ? (address, port) : nil
+        return port > 0 && address.isUnicast ? IPEndpoint(address, port: port) : nil
     }
 
     private static func half(_ datagram: UnsafeRawBufferPointer, _ offset: Int) -> UInt16 {

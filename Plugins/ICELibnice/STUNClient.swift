@@ -19,7 +19,7 @@ final class STUNClient {
     /// The time after which no answer is expected.
     private var end = Timestamp.zero
     /// Called when a server has reported the address of the socket with this index.
-    var onAnswer: (_ socket: Int, _ host: IPAddress, _ port: UInt16) -> Void = { _, _, _ in }
+    var onAnswer: (_ socket: Int, _ address: IPEndpoint) -> Void = { _, _ in }
     /// Called when the requests may have ended.
     var onProgress: () -> Void = {}
     /// Whether addresses in NATs must be kept alive.
@@ -43,7 +43,7 @@ final class STUNClient {
         guard !requests.isOver else { return }
         end = .now() + Self.longestWait
         for server in servers {
-            if let address = IPAddress(server.host) { ask(address, server.port) }
+            if let address = IPAddress(server.host) { ask(IPEndpoint(address, port: server.port)) }
         }
         for server in names { lookUp(server) }
         requests.began()
@@ -57,22 +57,23 @@ final class STUNClient {
         timer = nil
     }
 
-    private func ask(_ address: IPAddress, _ port: UInt16) {
-        let server = STUNRequests.Server(address: address, port: port)
+    private func ask(_ server: IPEndpoint) {
         send(requests.add(server) { UInt64.random(in: .min ... .max) })
     }
 
     private func send(_ requests: [STUNRequests.Request]) {
         for request in requests where sockets.all.indices.contains(request.socket) {
             sockets.all[request.socket].ask(
-                STUNBinding.request(request.transaction), request.server.address, request.server.port)
+                STUNBinding.request(request.transaction), request.server)
         }
     }
 
     private func lookUp(_ server: ICEServerURL) {
         NameLookUp.addresses(of: server.host, within: Self.lookUpTime, on: loop, for: self) { client, addresses in
             for isIPv6 in [false, true] {
-                if let address = addresses.first(where: { $0.isIPv6 == isIPv6 }) { client.ask(address, server.port) }
+                if let address = addresses.first(where: { $0.isIPv6 == isIPv6 }) {
+                    client.ask(IPEndpoint(address, port: server.port))
+                }
             }
             client.requests.lookedUp()
             client.onProgress()
@@ -103,7 +104,7 @@ final class STUNClient {
                     data = DatagramBatch(capacity: batch.byteCount, maximumCount: batch.count)
                     for before in 0..<index { _ = data?.append(UnsafeRawBufferPointer(batch[before])) }
                 }
-                if let address { answered(transaction, address.host, address.port) }
+                if let address { answered(transaction, address) }
             } else {
                 _ = data?.append(UnsafeRawBufferPointer(batch[index]))
             }
@@ -111,9 +112,9 @@ final class STUNClient {
         return data ?? batch
     }
 
-    private func answered(_ transaction: UInt64, _ host: IPAddress, _ port: UInt16) {
+    private func answered(_ transaction: UInt64, _ address: IPEndpoint) {
         guard let index = requests.answered(transaction), sockets.all.indices.contains(index) else { return }
-        onAnswer(index, host, port)
+        onAnswer(index, address)
         if requests.isOver { onProgress() }
     }
 }

@@ -5,14 +5,10 @@ internal import TransportPluginAPI
 /// All servers are asked at once, and the first answer for each socket counts. A server that is down, or whose name
 /// does not resolve, costs no time.
 struct STUNRequests {
-    struct Server: Hashable {
-        var address: IPAddress
-        var port: UInt16
-    }
     struct Request: Equatable {
         var transaction: UInt64
         var socket: Int
-        var server: Server
+        var server: IPEndpoint
     }
     private struct Socket {
         var isIPv6: Bool
@@ -40,11 +36,11 @@ struct STUNRequests {
     }
 
     /// Adds a server. Returns the requests to be sent to it now.
-    mutating func add(_ server: Server, transaction: () -> UInt64) -> [Request] {
+    mutating func add(_ server: IPEndpoint, transaction: () -> UInt64) -> [Request] {
         let known = Set(requests.map(\.server))
         guard !isOver, !known.contains(server), known.count < Self.maximumServers else { return [] }
         var new: [Request] = []
-        for (index, socket) in sockets.enumerated() where socket.isIPv6 == server.address.isIPv6 {
+        for (index, socket) in sockets.enumerated() where socket.isIPv6 == server.host.isIPv6 {
             new.append(Request(transaction: transaction(), socket: index, server: server))
         }
         requests += new

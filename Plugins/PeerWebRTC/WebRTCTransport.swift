@@ -112,8 +112,8 @@ final class TransportCore: @unchecked Sendable {
     let logger: Logger
     let makeAgent: MakeAgent
     let stack = SCTPStack.shared
-    let pool = BatchPool()
-    let outboxes = OutboxPool()
+    let pool = SparePool { DatagramBatch() }
+    let outboxes = SparePool { Outbox() }
     /// The buffer into which records are decrypted; a record's payload is at most 16 KiB.
     let plain = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 14, alignment: 64)
     /// The buffer into which messages are read; a larger message is reassembled by its connection.

@@ -17,7 +17,7 @@ import TransportPluginAPI
         await loop.shutdown()
     }
 
-    @Test(.timeLimit(.minutes(1))) func whatHappensToOneContextDoesNotRunTheOthers() async throws {
+    @Test(.timeLimit(.minutes(1))) func eventsOfOneContextDoNotRunTheOthers() async throws {
         try await withLoop { loop in
             let contexts = await loop.run { (0..<20).map { _ in Unowned(try! GLibContext(on: loop)) } }
             func passes() async -> [Int] { await loop.run { contexts.map(\.value.passCount) } }
@@ -39,22 +39,13 @@ import TransportPluginAPI
     @Test func aContextThatEndsInsideItsOwnCallbackLeavesTheOthersAlone() async throws {
         try await withLoop { loop in
             for _ in 0..<50 {
-                await withCheckedContinuation { continuation in
-                    loop.execute {
-                        let context = try! GLibContext(on: loop)
-                        var ends: [Int32] = [0, 0]
-                        pipe(&ends)
-                        let (reader, writer) = (ends[0], ends[1])
-                        add(g_unix_fd_source_new(reader, G_IO_IN), to: context, onDescriptor: true) {
-                            close(reader)
-                            close(writer)
-                            context.end()
-                            context.end()
-                            continuation.resume()
-                            return false
-                        }
-                        loop.schedule(after: .milliseconds(1)) { _ = write(writer, "x", 1) }
+                await withContext(on: loop) { context, continuation in
+                    let writer = addPipe(to: context) { _ in
+                        context.end()
+                        context.end()
+                        continuation.resume()
                     }
+                    loop.schedule(after: .milliseconds(1)) { _ = write(writer, "x", 1) }
                 }
             }
         }
@@ -62,14 +53,11 @@ import TransportPluginAPI
 
     @Test func aTimeoutFiresInTime() async throws {
         try await withLoop { loop in
-            let elapsed: Duration = await withCheckedContinuation { continuation in
-                loop.execute {
-                    let context = try! GLibContext(on: loop)
-                    let start = Timestamp.now()
-                    let source = g_timeout_source_new(30)
-                    add(source, to: context) {
-                        continuation.resume(returning: Timestamp.now() - start); return false
-                    }
+            let elapsed: Duration = await withContext(on: loop) { context, continuation in
+                let start = Timestamp.now()
+                let source = g_timeout_source_new(30)
+                add(source, to: context) {
+                    continuation.resume(returning: Timestamp.now() - start); return false
                 }
             }
             #expect(elapsed >= .milliseconds(29))
@@ -79,18 +67,15 @@ import TransportPluginAPI
     @Test func idleSourcesRunUntilTheySayStopAndTheLoopGoesOn() async throws {
         try await withLoop { loop in
             let log = Log()
-            await withCheckedContinuation { continuation in
-                loop.execute {
-                    let context = try! GLibContext(on: loop)
-                    add(g_idle_source_new(), to: context) {
-                        log.count += 1
-                        guard log.count == 200 else { return true }
-                        continuation.resume()
-                        return false
-                    }
-                    // A job of the loop in between: an idle source that always runs must not starve it.
-                    loop.schedule(at: .zero) { log.other = log.count }
+            await withContext(on: loop) { context, continuation in
+                add(g_idle_source_new(), to: context) {
+                    log.count += 1
+                    guard log.count == 200 else { return true }
+                    continuation.resume()
+                    return false
                 }
+                // A job of the loop in between: an idle source that always runs must not starve it.
+                loop.schedule(at: .zero) { log.other = log.count }
             }
             let (count, other) = await loop.run { (log.count, log.other) }
             #expect(count == 200)
@@ -112,22 +97,11 @@ import TransportPluginAPI
     @Test func descriptorsAreWatchedAlsoWhenTheirNumberIsUsedAgain() async throws {
         try await withLoop { loop in
             for _ in 0..<20 {
-                let number: Int32 = await withCheckedContinuation { continuation in
-                    loop.execute {
-                        let context = try! GLibContext(on: loop)
-                        // The same numbers in every round: pipes are closed behind GLib's back.
-                        var ends: [Int32] = [0, 0]
-                        pipe(&ends)
-                        let (reader, writer) = (ends[0], ends[1])
-                        add(g_unix_fd_source_new(reader, G_IO_IN), to: context, onDescriptor: true) {
-                            close(reader)
-                            close(writer)
-                            continuation.resume(returning: reader)
-                            return false
-                        }
-                        // Written a turn later, when the loop sleeps on it.
-                        loop.schedule(after: .milliseconds(1)) { _ = write(writer, "x", 1) }
-                    }
+                let number: Int32 = await withContext(on: loop) { context, continuation in
+                    // The same numbers in every round: pipes are closed behind GLib's back.
+                    let writer = addPipe(to: context) { continuation.resume(returning: $0) }
+                    // Written a turn later, when the loop sleeps on it.
+                    loop.schedule(after: .milliseconds(1)) { _ = write(writer, "x", 1) }
                 }
                 #expect(number > 0)
             }
@@ -137,26 +111,17 @@ import TransportPluginAPI
     @Test func manySourcesAllFire() async throws {
         try await withLoop { loop in
             let log = Log()
-            await withCheckedContinuation { continuation in
-                loop.execute {
-                    let context = try! GLibContext(on: loop)
-                    for index in 0..<300 {
-                        var ends: [Int32] = [0, 0]
-                        pipe(&ends)
-                        let (reader, writer) = (ends[0], ends[1])
-                        add(g_unix_fd_source_new(reader, G_IO_IN), to: context, onDescriptor: true) {
-                            close(reader)
-                            close(writer)
-                            log.count += 1
-                            if log.count == 600 { continuation.resume() }
-                            return false
-                        }
-                        add(g_timeout_source_new(guint(index % 7)), to: context) {
-                            _ = write(writer, "x", 1)
-                            log.count += 1
-                            if log.count == 600 { continuation.resume() }
-                            return false
-                        }
+            await withContext(on: loop) { (context, continuation: CheckedContinuation<Void, Never>) in
+                for index in 0..<300 {
+                    func fired() {
+                        log.count += 1
+                        if log.count == 600 { continuation.resume() }
+                    }
+                    let writer = addPipe(to: context) { _ in fired() }
+                    add(g_timeout_source_new(guint(index % 7)), to: context) {
+                        _ = write(writer, "x", 1)
+                        fired()
+                        return false
                     }
                 }
             }
@@ -181,18 +146,15 @@ import TransportPluginAPI
 
     @Test func aPassAskedForAtTheEndOfATurnComesWithoutAnotherEvent() async throws {
         try await withLoop { loop in
-            await withCheckedContinuation { continuation in
-                loop.execute {
-                    let context = try! GLibContext(on: loop)
-                    loop.schedule(after: .milliseconds(2)) {
-                        loop.attach(
-                            LateWorker(loop) {
-                                add(g_idle_source_new(), to: context) {
-                                    continuation.resume()
-                                    return false
-                                }
-                            })
-                    }
+            await withContext(on: loop) { context, continuation in
+                loop.schedule(after: .milliseconds(2)) {
+                    loop.attach(
+                        LateWorker(loop) {
+                            add(g_idle_source_new(), to: context) {
+                                continuation.resume()
+                                return false
+                            }
+                        })
                 }
             }
         }
@@ -252,12 +214,36 @@ private final class Callback {
     init(_ body: @escaping () -> Bool) { self.body = body }
 }
 
+/// Calls `body` on the loop, with a new context of it, and waits until the continuation is resumed.
+private func withContext<Value: Sendable>(
+    on loop: TransportLoop, _ body: @escaping @Sendable (GLibContext, CheckedContinuation<Value, Never>) -> Void
+) async -> Value {
+    await withCheckedContinuation { continuation in
+        loop.execute { body(try! GLibContext(on: loop), continuation) }
+    }
+}
+
 private func add(
     _ source: UnsafeMutablePointer<GSource>?, to context: GLibContext, onDescriptor: Bool = false,
     _ body: @escaping () -> Bool
 ) {
     attach(source, to: context.mainContext, onDescriptor: onDescriptor, body)
     context.setNeedsPass()
+}
+
+/// Makes a pipe. When something has been written to the returned end, both ends are closed, and `body` is called with
+/// the number of the other one.
+private func addPipe(to context: GLibContext, _ body: @escaping (_ reader: Int32) -> Void) -> Int32 {
+    var ends: [Int32] = [0, 0]
+    pipe(&ends)
+    let (reader, writer) = (ends[0], ends[1])
+    add(g_unix_fd_source_new(reader, G_IO_IN), to: context, onDescriptor: true) {
+        close(reader)
+        close(writer)
+        body(reader)
+        return false
+    }
+    return writer
 }
 
 private func attach(

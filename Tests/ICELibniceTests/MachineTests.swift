@@ -44,27 +44,28 @@ import TransportPluginAPI
 
     private func address(_ text: String) throws -> IPAddress { try #require(IPAddress(text)) }
 
-    @Test func reflexiveCandidateIsReportedOnceWhoeverShowsIt() throws {
+    @Test func aReflexiveCandidateIsReportedOnceFromSeveralSources() throws {
         var candidates = LocalCandidates()
-        let base = (host: try address("192.0.2.1"), port: UInt16(1000))
-        let outside = try address("203.0.113.9")
-        #expect(candidates.reflexiveLine(0, base: base, host: outside, port: 9) == nil, "its base is not known")
+        let base = IPEndpoint(try address("192.0.2.1"), port: 1000)
+        let outside = IPEndpoint(try address("203.0.113.9"), port: 9)
+        #expect(candidates.reflexiveLine(0, base: base, seenAt: outside) == nil, "its base is not known")
         #expect(candidates.found(candidate(.host, "192.0.2.1", 1000)) == true)
         #expect(
-            candidates.reflexiveLine(0, base: base, host: outside, port: 9)
+            candidates.reflexiveLine(0, base: base, seenAt: outside)
                 == "candidate:S0 1 UDP 1677726260 203.0.113.9 9 typ srflx raddr 192.0.2.1 rport 1000")
-        #expect(candidates.reflexiveLine(0, base: base, host: outside, port: 9) == nil)
+        #expect(candidates.reflexiveLine(0, base: base, seenAt: outside) == nil)
         #expect(candidates.found(candidate(.srflx, "203.0.113.9", 9)) == false, "a relay says the same")
         #expect(candidates.found(candidate(.srflx, "203.0.113.9", 10)) == true)
         // No NAT in between.
-        #expect(candidates.reflexiveLine(0, base: base, host: base.host, port: base.port) == nil)
+        #expect(candidates.reflexiveLine(0, base: base, seenAt: base) == nil)
     }
 
     @Test func hostCandidateOfTCPIsNoBase() throws {
         var candidates = LocalCandidates()
         #expect(candidates.found(candidate(.host, "192.0.2.1", 1000, isUDP: false)) == true)
-        let base = (host: try address("192.0.2.1"), port: UInt16(1000))
-        #expect(candidates.reflexiveLine(0, base: base, host: try address("203.0.113.9"), port: 9) == nil)
+        let base = IPEndpoint(try address("192.0.2.1"), port: 1000)
+        let outside = IPEndpoint(try address("203.0.113.9"), port: 9)
+        #expect(candidates.reflexiveLine(0, base: base, seenAt: outside) == nil)
     }
 
     @Test func peerReflexiveAddressThatAServerHasShownIsReflexive() throws {

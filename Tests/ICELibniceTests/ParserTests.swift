@@ -4,7 +4,7 @@ import TransportPluginAPI
 @testable import ICELibnice
 
 @Suite struct ParserTests {
-    @Test func whatBrowsersSendIsRead() throws {
+    @Test func candidatesOfBrowsersAreParsed() throws {
         let line = try CandidateLine(
             "candidate:842163049 1 udp 1677729535 192.0.2.5 46154 typ srflx raddr 10.0.0.17 rport 46154 "
                 + "generation 0 ufrag EEtu network-id 1 network-cost 10"
@@ -144,7 +144,7 @@ import TransportPluginAPI
     }
 
     @Test func stunAnswersAreReadAndNonsenseIsNot() throws {
-        func answer(_ bytes: [UInt8]) -> (transaction: UInt64, address: (host: IPAddress, port: UInt16)?)? {
+        func answer(_ bytes: [UInt8]) -> (transaction: UInt64, address: IPEndpoint?)? {
             bytes.withUnsafeBytes { STUNBinding.answer($0) }
         }
         var whole = STUNBinding.request(0x0102_0304_0506_0708)
@@ -172,8 +172,8 @@ import TransportPluginAPI
     @Test func theFirstAnswerOfASocketCountsAndSilentServersEndInTime() throws {
         var requests = STUNRequests()
         var next: UInt64 = 0
-        func server(_ last: Int) throws -> STUNRequests.Server {
-            STUNRequests.Server(address: try #require(IPAddress("192.0.2.\(last)")), port: 3478)
+        func server(_ last: Int) throws -> IPEndpoint {
+            IPEndpoint(try #require(IPAddress("192.0.2.\(last)")), port: 3478)
         }
         func transaction() -> UInt64 {
             next += 1

@@ -15,12 +15,7 @@ extension LibniceAgentTests {
     func relayedPairsConnectAndCarryDataBothWays(transport: String) async throws {
         let turn = try TurnServer()
         defer { turn.stop() }
-        try await withLoops(2) { loops in
-            let a = try await TestPeer.make(
-                on: loops[0], controlling: true, servers: [turn.server(transport)], policy: .relay)
-            let b = try await TestPeer.make(
-                on: loops[1], controlling: false, servers: [turn.server(transport)], policy: .relay)
-            try await connect(a, b)
+        try await withConnectedPair(servers: [turn.server(transport)], policy: .relay) { a, b in
             for peer in [a, b] {
                 #expect(await peer.loop.run { peer.candidates.allSatisfy { $0.contains(" typ relay") } })
                 #expect(await peer.loop.run { peer.agent.selectedPath?.local } == .relay)
@@ -30,8 +25,6 @@ extension LibniceAgentTests {
                 await sender.loop.run { sender.send(count: 30, size: 1000) }
                 await receiver.wait { $0.received.count == 30 }
             }
-            await a.close()
-            await b.close()
         }
     }
 
@@ -42,8 +35,7 @@ extension LibniceAgentTests {
         try await withLoops(1) { loops in
             let a = try await TestPeer.make(
                 on: loops[0], controlling: true, servers: [ICEServer(urls: ["stun:localhost:\(turn.port)"])])
-            try await a.loop.runThrowing { () throws(TransportError) in try a.agent.gather() }
-            await a.wait(until: \.isGatheringDone)
+            try await a.gather()
             // On loopback the reflexive address equals the host's, so none is reported (RFC 8445 §5.1.3): gathering
             // must end.
             #expect(await a.loop.run { a.candidates.contains { $0.contains(" typ host") } })
@@ -60,8 +52,7 @@ extension LibniceAgentTests {
             var server = turn.server(transport)
             server.urls = server.urls.map { $0.replacing("127.0.0.1", with: "localhost") }
             let a = try await TestPeer.make(on: loops[0], controlling: true, servers: [server], policy: .relay)
-            try await a.loop.runThrowing { () throws(TransportError) in try a.agent.gather() }
-            await a.wait(until: \.isGatheringDone)
+            try await a.gather()
             #expect(await a.loop.run { a.candidates.count { $0.contains(" typ relay") } } == 1)
             await a.close()
         }
@@ -76,8 +67,7 @@ extension LibniceAgentTests {
             for _ in 0..<count {
                 let a = try await TestPeer.make(
                     on: loops[0], controlling: true, servers: [server.server], policy: .relay)
-                try await a.loop.runThrowing { () throws(TransportError) in try a.agent.gather() }
-                await a.wait(until: \.isGatheringDone)
+                try await a.gather()
                 #expect(await a.loop.run { a.receivedCount } == 0)
                 await a.close()
             }
@@ -113,8 +103,7 @@ extension LibniceAgentTests {
             var server = turn.server("udp")
             server.credential = "wrong"
             let a = try await TestPeer.make(on: loops[0], controlling: true, servers: [server], policy: .relay)
-            try await a.loop.runThrowing { () throws(TransportError) in try a.agent.gather() }
-            await a.wait(until: \.isGatheringDone)
+            try await a.gather()
             #expect(await a.loop.run { a.candidates.isEmpty })
             await a.close()
         }
@@ -140,7 +129,7 @@ extension LibniceAgentTests {
 
     /// libnice alone would know of one STUN server, and would drop its answer while it waits for a relay.
     @Test(arguments: ["127.0.0.1", "localhost"])
-    func whatAStunServerSaysIsToldBeforeTheRelayAnswers(host: String) async throws {
+    func reflexiveCandidatesAreReportedBeforeTheRelayAnswers(host: String) async throws {
         let (silent, silentPort) = try bound()
         defer { close(silent) }
         try await withLoops(1) { loops in
@@ -177,8 +166,7 @@ extension LibniceAgentTests {
             let a = try await TestPeer.make(
                 on: loops[0], controlling: true, servers: [ICEServer(urls: ["stun:127.0.0.1:\(stun.port)"])])
             let start = Timestamp.now()
-            try await a.loop.runThrowing { () throws(TransportError) in try a.agent.gather() }
-            await a.wait(until: \.isGatheringDone)
+            try await a.gather()
             #expect(await a.loop.run { a.candidates.count { $0.contains(" typ srflx") } } == 1)
             #expect(Timestamp.now() - start < .seconds(2))
             await a.close()
@@ -241,8 +229,7 @@ extension LibniceAgentTests {
             let a = try await TestPeer.make(
                 on: loops[0], controlling: true, servers: [ICEServer(urls: ["stun:127.0.0.1:\(stun.port)"])],
                 policy: .relay)
-            try await a.loop.runThrowing { () throws(TransportError) in try a.agent.gather() }
-            await a.wait(until: \.isGatheringDone)
+            try await a.gather()
             #expect(await a.loop.run { a.candidates.isEmpty })
             await a.close()
             await loops[0].run { stun.stop() }
@@ -256,8 +243,7 @@ extension LibniceAgentTests {
         try await withLoops(1) { loops in
             let servers = [ICEServer(urls: ["stun:nobody.invalid"]), turn.server("udp")]
             let a = try await TestPeer.make(on: loops[0], controlling: true, servers: servers)
-            try await a.loop.runThrowing { () throws(TransportError) in try a.agent.gather() }
-            await a.wait(until: \.isGatheringDone)
+            try await a.gather()
             #expect(await a.loop.run { a.hasCandidate(" typ relay") })
             await a.close()
         }

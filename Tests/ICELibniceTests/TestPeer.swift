@@ -81,6 +81,12 @@ final class TestPeer: ICEAgentHandler, @unchecked Sendable {
     /// On the loop.
     func hasCandidate(_ part: String) -> Bool { candidates.contains { $0.contains(part) } }
 
+    /// Gathers, and returns when that is done.
+    func gather() async throws {
+        try await loop.runThrowing { () throws(TransportError) in try self.agent.gather() }
+        await wait(until: \.isGatheringDone)
+    }
+
     func credentials() async -> ICECredentials { await loop.run { self.agent.localCredentials } }
 
     func close() async {
@@ -181,4 +187,32 @@ func withLoops(
         throw error
     }
     for loop in loops { await loop.shutdown() }
+}
+
+/// Runs `body` with two agents on one or two loops, the first of them controlling, and closes them.
+func withPair(
+    loops count: Int = 2, _ options: LibniceProvider.Options = TestPeer.options, servers: [ICEServer] = [],
+    policy: ICEPolicy = .all, isolation: isolated (any Actor)? = #isolation,
+    _ body: (TestPeer, TestPeer) async throws -> Void
+) async throws {
+    try await withLoops(count) { loops in
+        let a = try await TestPeer.make(on: loops[0], controlling: true, options, servers: servers, policy: policy)
+        let b = try await TestPeer.make(
+            on: loops[count - 1], controlling: false, options, servers: servers, policy: policy)
+        try await body(a, b)
+        await a.close()
+        await b.close()
+    }
+}
+
+/// Runs `body` with two connected agents on one or two loops, and closes them.
+func withConnectedPair(
+    loops count: Int = 2, _ options: LibniceProvider.Options = TestPeer.options, servers: [ICEServer] = [],
+    policy: ICEPolicy = .all, isolation: isolated (any Actor)? = #isolation,
+    _ body: (TestPeer, TestPeer) async throws -> Void
+) async throws {
+    try await withPair(loops: count, options, servers: servers, policy: policy) { a, b in
+        try await connect(a, b)
+        try await body(a, b)
+    }
 }

@@ -20,105 +20,101 @@ struct BackPressureTests {
     @Test(arguments: [1, 64, 20_000, 262_144]) func senderIsStoppedAtTheHighWaterMarkAndCalledAgain(size: Int)
         async throws
     {
-        let pair = try TestPair()
-        let ids = try await pair.connect()
-        let message = [UInt8](repeating: 1, count: size)
-        let taken = try await pair.on { pair in
-            pair.network.isDown = true
-            let taken = try Self.fill(pair.a, ids.a, with: message)
-            let buffered = pair.a.connection.bufferedAmount(of: ids.a)
-            #expect(buffered == taken * size)
-            let mark = PeerConnectionConfiguration().sendHighWaterMark
-            #expect(buffered < mark + size && (buffered >= mark || (16_384...16_640).contains(taken)))
-            #expect(pair.a.writable.isEmpty)
-            pair.network.isDown = false
-            return taken
+        try await withConnectedPair { pair, ids in
+            let message = [UInt8](repeating: 1, count: size)
+            let taken = try await pair.on { pair in
+                pair.network.isDown = true
+                let taken = try Self.fill(pair.a, ids.a, with: message)
+                let buffered = pair.a.connection.bufferedAmount(of: ids.a)
+                #expect(buffered == taken * size)
+                let mark = PeerConnectionConfiguration().sendHighWaterMark
+                #expect(buffered < mark + size && (buffered >= mark || (16_384...16_640).contains(taken)))
+                #expect(pair.a.writable.isEmpty)
+                pair.network.isDown = false
+                return taken
+            }
+            #expect(await pair.a.wait { $0.writable == [ids.a] })
+            #expect(await pair.b.wait { $0.messages.count == taken })
+            #expect(await pair.a.wait { $0.connection.bufferedAmount(of: ids.a) == 0 })
         }
-        #expect(await pair.a.wait { $0.writable == [ids.a] })
-        #expect(await pair.b.wait { $0.messages.count == taken })
-        #expect(await pair.a.wait { $0.connection.bufferedAmount(of: ids.a) == 0 })
-        await pair.end()
     }
 
     @Test func fullChannelDoesNotStopAnother() async throws {
-        let pair = try TestPair()
-        let ids = try await pair.connect()
-        try await pair.on { pair in _ = try pair.a.call { try $0.openChannel(ChannelParameters(label: "other")) } }
-        #expect(await pair.b.wait { $0.channel("other") != nil })
-        try await pair.on { pair in
-            _ = try Self.fill(pair.a, ids.a, with: [UInt8](repeating: 1, count: 10_000))
-            let other = try #require(pair.a.channel("other"))
-            try pair.a.connection.send([1], on: other)
-            #expect(pair.a.connection.bufferedAmount(of: other) == 1)
+        try await withConnectedPair { pair, ids in
+            try await pair.on { pair in _ = try pair.a.call { try $0.openChannel(ChannelParameters(label: "other")) } }
+            #expect(await pair.b.wait { $0.channel("other") != nil })
+            try await pair.on { pair in
+                _ = try Self.fill(pair.a, ids.a, with: [UInt8](repeating: 1, count: 10_000))
+                let other = try #require(pair.a.channel("other"))
+                try pair.a.connection.send([1], on: other)
+                #expect(pair.a.connection.bufferedAmount(of: other) == 1)
+            }
+            let other = try await pair.on { try #require($0.b.channel("other")) }
+            #expect(await pair.b.wait { $0.messages.contains { $0.channel == other } })
         }
-        let other = try await pair.on { try #require($0.b.channel("other")) }
-        #expect(await pair.b.wait { $0.messages.contains { $0.channel == other } })
-        await pair.end()
     }
 
     @Test func slowReaderStopsTheSenderAndLosesNothing() async throws {
-        let pair = try TestPair()
-        let ids = try await pair.connect()
-        try await pair.on { pair in pair.b.connection.setReceiving(false, on: ids.b) }
-        let message = [UInt8](repeating: 5, count: 10_000)
-        let state = Counter()
-        try await pair.on { pair in
-            pair.a.onEvent = { event in
-                guard case .channelWritable = event, let count = try? Self.fill(pair.a, ids.a, with: message) else {
-                    return
+        try await withConnectedPair { pair, ids in
+            try await pair.on { pair in pair.b.connection.setReceiving(false, on: ids.b) }
+            let message = [UInt8](repeating: 5, count: 10_000)
+            let state = Counter()
+            try await pair.on { pair in
+                pair.a.onEvent = { event in
+                    guard case .channelWritable = event, let count = try? Self.fill(pair.a, ids.a, with: message) else {
+                        return
+                    }
+                    state.taken += count
                 }
-                state.taken += count
+                state.taken = try Self.fill(pair.a, ids.a, with: message)
             }
-            state.taken = try Self.fill(pair.a, ids.a, with: message)
+            // Far more than a buffer would have to be offered; it stands still when the windows are full.
+            #expect(await pair.a.wait { _ in state.hasSettled() })
+            let bound = try await pair.on { pair in
+                pair.a.onEvent = nil
+                #expect(pair.b.messages.isEmpty)
+                return state.taken
+            }
+            // High-water mark, receive buffer, stash: some 3 MB.
+            #expect(bound < 400, "\(bound) messages of 10 kB were taken")
+            try await pair.on { pair in pair.b.connection.setReceiving(true, on: ids.b) }
+            #expect(await pair.b.wait { $0.messages.count == bound })
+            try await pair.on { pair in #expect(pair.b.messages.allSatisfy { $0.bytes == message }) }
         }
-        // Far more than a buffer would have to be offered; it stands still when the windows are full.
-        #expect(await pair.a.wait { _ in state.hasSettled() })
-        let bound = try await pair.on { pair in
-            pair.a.onEvent = nil
-            #expect(pair.b.messages.isEmpty)
-            return state.taken
-        }
-        // High-water mark, receive buffer, stash: some 3 MB.
-        #expect(bound < 400, "\(bound) messages of 10 kB were taken")
-        try await pair.on { pair in pair.b.connection.setReceiving(true, on: ids.b) }
-        #expect(await pair.b.wait { $0.messages.count == bound })
-        try await pair.on { pair in #expect(pair.b.messages.allSatisfy { $0.bytes == message }) }
-        await pair.end()
     }
 
     @Test func channelThatIsNotReadDoesNotStopAnotherUntilTheBoundIsReached() async throws {
-        let pair = try TestPair()
-        let ids = try await pair.connect()
-        try await pair.on { pair in
-            _ = try pair.a.call { try $0.openChannel(ChannelParameters(label: "other")) }
-            pair.b.connection.setReceiving(false, on: ids.b)
-        }
-        #expect(await pair.b.wait { $0.channel("other") != nil })
-        try await pair.on { pair in
-            for index in 0..<10 { try pair.a.connection.send([UInt8(index)], on: ids.a) }
-            try pair.a.connection.send([99], on: try #require(pair.a.channel("other")))
-        }
-        #expect(await pair.b.wait { $0.messages.count == 1 })
-        try await pair.on { pair in
-            #expect(pair.b.messages[0].bytes == [99])
-            // Read two, stop again from inside the handler.
-            pair.b.onMessage = { bytes, _, channel in
-                pair.b.messages.append(TestPeer.Message(bytes: Array(bytes), isText: false, channel: channel))
-                if pair.b.messages.count == 3 { pair.b.connection.setReceiving(false, on: ids.b) }
+        try await withConnectedPair { pair, ids in
+            try await pair.on { pair in
+                _ = try pair.a.call { try $0.openChannel(ChannelParameters(label: "other")) }
+                pair.b.connection.setReceiving(false, on: ids.b)
             }
-            pair.b.connection.setReceiving(true, on: ids.b)
+            #expect(await pair.b.wait { $0.channel("other") != nil })
+            try await pair.on { pair in
+                for index in 0..<10 { try pair.a.connection.send([UInt8(index)], on: ids.a) }
+                try pair.a.connection.send([99], on: try #require(pair.a.channel("other")))
+            }
+            #expect(await pair.b.wait { $0.messages.count == 1 })
+            try await pair.on { pair in
+                #expect(pair.b.messages[0].bytes == [99])
+                // Read two, stop again from inside the handler.
+                pair.b.onMessage = { bytes, _, channel in
+                    pair.b.messages.append(TestPeer.Message(bytes: Array(bytes), isText: false, channel: channel))
+                    if pair.b.messages.count == 3 { pair.b.connection.setReceiving(false, on: ids.b) }
+                }
+                pair.b.connection.setReceiving(true, on: ids.b)
+            }
+            #expect(await pair.b.wait { $0.messages.count == 3 })
+            try await pair.on { pair in pair.b.connection.setReceiving(true, on: ids.b) }
+            #expect(await pair.b.wait { $0.messages.count == 11 })
+            try await pair.on { pair in
+                #expect(pair.b.messages.dropFirst().map(\.bytes) == (0..<10).map { [UInt8($0)] })
+            }
         }
-        #expect(await pair.b.wait { $0.messages.count == 3 })
-        try await pair.on { pair in pair.b.connection.setReceiving(true, on: ids.b) }
-        #expect(await pair.b.wait { $0.messages.count == 11 })
-        try await pair.on { pair in
-            #expect(pair.b.messages.dropFirst().map(\.bytes) == (0..<10).map { [UInt8($0)] })
-        }
-        await pair.end()
     }
 
     /// Those that came last are kept: the channel may be about to be opened.
-    @Test func messagesOnStreamsThatNobodyOpenedAreBounded() async throws {
+    @Test func messagesOnUnopenedStreamsAreBounded() async throws {
         let pair = try TestPair()
         try await pair.start { pair in
             _ = try pair.a.call { try $0.openChannel(ChannelParameters(label: "fixed", negotiatedID: 8)) }

@@ -7,30 +7,29 @@ internal import TransportPluginAPI
 @Suite(.timeLimit(.minutes(1)))
 struct ConnectionTests {
     @Test func textBinaryEmptyAndLargeMessagesArriveUnchangedInBothDirections() async throws {
-        let pair = try TestPair()
-        let ids = try await pair.connect()
-        let large = (0..<200_000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
-        let bodies: [([UInt8], Bool)] = [
-            (Array("häß".utf8), true), ([1, 2, 3], false), ([], true), ([], false), (large, false), ([0], false),
-        ]
-        try await pair.on { pair in
-            for (bytes, isText) in bodies {
-                try pair.a.connection.send(bytes, isText: isText, on: ids.a)
-                try pair.b.connection.send(bytes, isText: isText, on: ids.b)
+        try await withConnectedPair { pair, ids in
+            let large = (0..<200_000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
+            let bodies: [([UInt8], Bool)] = [
+                (Array("häß".utf8), true), ([1, 2, 3], false), ([], true), ([], false), (large, false), ([0], false),
+            ]
+            try await pair.on { pair in
+                for (bytes, isText) in bodies {
+                    try pair.a.connection.send(bytes, isText: isText, on: ids.a)
+                    try pair.b.connection.send(bytes, isText: isText, on: ids.b)
+                }
+            }
+            for (peer, id) in [(pair.a, ids.a), (pair.b, ids.b)] {
+                #expect(await peer.wait { $0.messages.count == bodies.count })
+                let messages = try await pair.on { _ in peer.messages }
+                #expect(messages == bodies.map { TestPeer.Message(bytes: $0.0, isText: $0.1, channel: id) })
+            }
+            try await pair.on { pair in
+                let statistics = pair.a.connection.statistics
+                #expect(statistics.messagesSent == 6 && statistics.messagesReceived == 6)
+                #expect(statistics.bytesSent == UInt64(bodies.reduce(0) { $0 + $1.0.count }))
+                #expect(statistics.lastEvidence != nil && statistics.roundTrip != nil)
             }
         }
-        for (peer, id) in [(pair.a, ids.a), (pair.b, ids.b)] {
-            #expect(await peer.wait { $0.messages.count == bodies.count })
-            let messages = try await pair.on { _ in peer.messages }
-            #expect(messages == bodies.map { TestPeer.Message(bytes: $0.0, isText: $0.1, channel: id) })
-        }
-        try await pair.on { pair in
-            let statistics = pair.a.connection.statistics
-            #expect(statistics.messagesSent == 6 && statistics.messagesReceived == 6)
-            #expect(statistics.bytesSent == UInt64(bodies.reduce(0) { $0 + $1.0.count }))
-            #expect(statistics.lastEvidence != nil && statistics.roundTrip != nil)
-        }
-        await pair.end()
     }
 
     /// The offerer's first message leaves with the third packet of SCTP's handshake, a round trip before the fourth
@@ -59,7 +58,7 @@ struct ConnectionTests {
         await pair.end()
     }
 
-    @Test func channelsKeepTheirParametersWhoeverOpensThemAndWhenever() async throws {
+    @Test func channelsOfBothSidesKeepTheirParameters() async throws {
         let pair = try TestPair()
         let early = [
             ChannelParameters(label: "plain"),
@@ -123,19 +122,18 @@ struct ConnectionTests {
     }
 
     @Test func reliableChannelsLoseNothingOverALossyPath() async throws {
-        let pair = try TestPair()
-        let ids = try await pair.connect()
-        try await pair.on { pair in
-            pair.network.loss = 7
-            for index in 0..<500 {
-                try pair.a.connection.send(Array("\(index)".utf8), isText: true, on: ids.a)
+        try await withConnectedPair { pair, ids in
+            try await pair.on { pair in
+                pair.network.loss = 7
+                for index in 0..<500 {
+                    try pair.a.connection.send(Array("\(index)".utf8), isText: true, on: ids.a)
+                }
+            }
+            #expect(await pair.b.wait { $0.messages.count == 500 })
+            try await pair.on { pair in
+                #expect(pair.b.messages.map { String(decoding: $0.bytes, as: UTF8.self) } == (0..<500).map { "\($0)" })
             }
         }
-        #expect(await pair.b.wait { $0.messages.count == 500 })
-        try await pair.on { pair in
-            #expect(pair.b.messages.map { String(decoding: $0.bytes, as: UTF8.self) } == (0..<500).map { "\($0)" })
-        }
-        await pair.end()
     }
 
     @Test func channelWithoutRetransmissionsLosesRatherThanDelays() async throws {
@@ -164,60 +162,58 @@ struct ConnectionTests {
     }
 
     @Test func closedChannelEndsAtBothSidesAfterItsDataAndItsIDIsUsedAgain() async throws {
-        let pair = try TestPair()
-        let ids = try await pair.connect()
-        for round in 0..<3 {
-            let label = "round \(round)"
-            try await pair.on { pair in
-                _ = try pair.a.call { try $0.openChannel(ChannelParameters(label: label)) }
+        try await withConnectedPair { pair, ids in
+            for round in 0..<3 {
+                let label = "round \(round)"
+                try await pair.on { pair in
+                    _ = try pair.a.call { try $0.openChannel(ChannelParameters(label: label)) }
+                }
+                #expect(await pair.b.wait { $0.channel(label) != nil })
+                let id = try await pair.on { pair in
+                    let id = try #require(pair.a.channel(label))
+                    try pair.a.connection.send([UInt8](repeating: 7, count: 100_000), on: id)
+                    try pair.a.call { $0.closeChannel(id) }
+                    #expect(throws: TransportError.self) { try pair.a.connection.send([1], on: id) }
+                    return id
+                }
+                #expect(await pair.a.wait { $0.ended.contains(id) })
+                #expect(await pair.b.wait { $0.ended.count == round + 1 })
+                try await pair.on { pair in
+                    #expect(pair.b.messages.count == round + 1)
+                    #expect(pair.a.opened.filter { $0.0 == id }.count == 1)
+                }
             }
-            #expect(await pair.b.wait { $0.channel(label) != nil })
-            let id = try await pair.on { pair in
-                let id = try #require(pair.a.channel(label))
-                try pair.a.connection.send([UInt8](repeating: 7, count: 100_000), on: id)
-                try pair.a.call { $0.closeChannel(id) }
-                #expect(throws: TransportError.self) { try pair.a.connection.send([1], on: id) }
-                return id
-            }
-            #expect(await pair.a.wait { $0.ended.contains(id) })
-            #expect(await pair.b.wait { $0.ended.count == round + 1 })
-            try await pair.on { pair in
-                #expect(pair.b.messages.count == round + 1)
-                #expect(pair.a.opened.filter { $0.0 == id }.count == 1)
-            }
+            // The first channel is as it was.
+            try await pair.on { pair in try pair.b.connection.send([5], on: ids.b) }
+            #expect(await pair.a.wait { $0.messages.count == 1 })
         }
-        // The first channel is as it was.
-        try await pair.on { pair in try pair.b.connection.send([5], on: ids.b) }
-        #expect(await pair.a.wait { $0.messages.count == 1 })
-        await pair.end()
     }
 
     @Test(arguments: [true, false]) func closeIsNoticedByTheOtherSide(offererCloses: Bool) async throws {
-        let pair = try TestPair()
-        let ids = try await pair.connect()
-        // An answer says that the handshakes are over on both sides: what is sent from here on leaves at once.
-        try await pair.on { pair in try pair.b.connection.send([0], on: ids.b) }
-        #expect(await pair.a.wait { $0.messages.count == 1 })
-        try await pair.on { pair in
-            pair.a.messages = []
-            let (closer, id) = offererCloses ? (pair.a, ids.a) : (pair.b, ids.b)
-            try closer.connection.send([1, 2], on: id)
-            try closer.call { $0.close() }
-            try closer.call { $0.close() }
-            #expect(throws: TransportError.self) { try closer.connection.send([1], on: id) }
-        }
-        for peer in [pair.a, pair.b] { #expect(await peer.wait { $0.isClosed }) }
-        try await pair.on { pair in
-            for peer in [pair.a, pair.b] {
-                guard case .some(.none) = peer.closing else {
-                    Issue.record("closed with \(String(describing: peer.closing))")
-                    continue
-                }
+        try await withConnectedPair { pair, ids in
+            // An answer says that the handshakes are over on both sides: what is sent from here on leaves at once.
+            try await pair.on { pair in try pair.b.connection.send([0], on: ids.b) }
+            #expect(await pair.a.wait { $0.messages.count == 1 })
+            try await pair.on { pair in
+                pair.a.messages = []
+                let (closer, id) = offererCloses ? (pair.a, ids.a) : (pair.b, ids.b)
+                try closer.connection.send([1, 2], on: id)
+                try closer.call { $0.close() }
+                try closer.call { $0.close() }
+                #expect(throws: TransportError.self) { try closer.connection.send([1], on: id) }
             }
-            #expect((offererCloses ? pair.b : pair.a).messages.map(\.bytes) == [[1, 2]])
-            #expect(pair.network.agents.isEmpty)
+            for peer in [pair.a, pair.b] { #expect(await peer.wait { $0.isClosed }) }
+            try await pair.on { pair in
+                for peer in [pair.a, pair.b] {
+                    guard case .some(.none) = peer.closing else {
+                        Issue.record("closed with \(String(describing: peer.closing))")
+                        continue
+                    }
+                }
+                #expect((offererCloses ? pair.b : pair.a).messages.map(\.bytes) == [[1, 2]])
+                #expect(pair.network.agents.isEmpty)
+            }
         }
-        await pair.end()
     }
 
     @Test func messagesBeyondTheOtherSidesLimitAreRefusedHere() async throws {
@@ -285,8 +281,7 @@ struct ConnectionTests {
     }
 
     @Test func transportThatWasShutDownMakesNoConnections() async throws {
-        let pair = try TestPair()
-        _ = try await pair.connect()
+        let (pair, _) = try await TestPair.connected()
         await pair.end()
         await pair.end()
         try await pair.on { pair in
@@ -317,8 +312,7 @@ struct ConnectionTests {
 
     @Test func manyConnectionsOpenAndCloseWithoutLeavingAnything() async throws {
         for _ in 0..<20 {
-            let pair = try TestPair()
-            _ = try await pair.connect()
+            let (pair, _) = try await TestPair.connected()
             try await pair.on { pair in pair.a.connection.close() }
             #expect(await pair.b.wait { $0.isClosed })
             let connections = try await pair.on { [pair] _ in

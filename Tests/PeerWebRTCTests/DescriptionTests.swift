@@ -208,7 +208,7 @@ struct DescriptionTests {
             "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\nc=IN IP4 0.0.0.0\na=mid:old\nm=application 9 UDP"
         ),
     ])
-    func whatOthersWriteIsUnderstood(old: String, new: String) throws {
+    func descriptionsOfOtherImplementationsAreParsed(old: String, new: String) throws {
         let offer = try parse(Self.chromium.replacingOccurrence(of: old, with: new))
         #expect(offer.mid == "0" && offer.sctpPort == 5000 && offer.setup == .actpass)
         #expect(offer.maximumMessageSize == 262_144)
@@ -222,7 +222,7 @@ struct DescriptionTests {
         expect(.notSupported) { _ = try parse(Self.chromium.replacingOccurrence(of: old, with: new)) }
     }
 
-    @Test func answerMustDecideWhoBeginsTheHandshake() {
+    @Test func anAnswerMustDecideTheDTLSRole() {
         expect(.protocolViolation) { _ = try parse(Self.chromium, .answer) }
     }
 

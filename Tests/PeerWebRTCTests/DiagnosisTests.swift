@@ -38,7 +38,7 @@ struct DiagnosisTests {
         #expect(makeDiagnosis(local, remote).stall?.code == code)
     }
 
-    @Test func whatGatheringWaitsForIsTold() {
+    @Test func theObstacleOfGatheringIsReported() {
         #expect(makeDiagnosis([], [Self.host], isComplete: false).stall?.code == .gathering)
         var relayed = makeDiagnosis([], [Self.host])
         relayed.isRelayOnly = true

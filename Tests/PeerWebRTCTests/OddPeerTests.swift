@@ -10,17 +10,16 @@ struct OddPeerTests {
     private func afterwardsDataFlows(
         streams: Int = 256, _ body: (TestPair, _ ids: (a: ChannelID, b: ChannelID)) async throws -> Void
     ) async throws {
-        let pair = try TestPair()
-        let ids = try await pair.connect()
-        try await body(pair, ids)
-        try await pair.on { pair in
-            try pair.a.connection.send([1, 2, 3], on: ids.a)
-            try pair.b.connection.send([4, 5, 6], on: ids.b)
+        try await withConnectedPair { pair, ids in
+            try await body(pair, ids)
+            try await pair.on { pair in
+                try pair.a.connection.send([1, 2, 3], on: ids.a)
+                try pair.b.connection.send([4, 5, 6], on: ids.b)
+            }
+            #expect(await pair.b.wait { $0.messages.contains { $0.channel == ids.b && $0.bytes == [1, 2, 3] } })
+            #expect(await pair.a.wait { $0.messages.contains { $0.channel == ids.a && $0.bytes == [4, 5, 6] } })
+            try await pair.on { pair in #expect(!pair.a.isClosed && !pair.b.isClosed) }
         }
-        #expect(await pair.b.wait { $0.messages.contains { $0.channel == ids.b && $0.bytes == [1, 2, 3] } })
-        #expect(await pair.a.wait { $0.messages.contains { $0.channel == ids.a && $0.bytes == [4, 5, 6] } })
-        try await pair.on { pair in #expect(!pair.a.isClosed && !pair.b.isClosed) }
-        await pair.end()
     }
 
     @Test func messagesOnAStreamWithoutAChannelAreDropped() async throws {

@@ -188,7 +188,7 @@ struct PacketSizesTests {
             // A SACK behind it: for usrsctp.
             [UInt8](repeating: 0, count: 12) + [4, 0, 0, 8, 0, 1, 0, 4, 3, 0, 0, 16] + [UInt8](repeating: 0, count: 12),
         ] as [[UInt8]])
-    func whatIsMoreOrLessThanAHeartbeatIsLeftToUsrsctp(bytes: [UInt8]) {
+    func otherPacketsThanHeartbeatsArePassedToUsrsctp(bytes: [UInt8]) {
         bytes.withUnsafeBytes { #expect(Heartbeat.parse($0) == nil) }
     }
 
@@ -227,37 +227,30 @@ struct SmallPathTests {
     }
 
     @Test func aPathThatCarriesThemGetsFullPackets() async throws {
-        let pair = try TestPair()
-        let ids = try await pair.connect()
-        // The heartbeat of full size was answered.
-        #expect(
-            await pair.a.wait { $0.connection.sctp.monitor.pathSize.map { $0.deadline == nil && !$0.isSmall } == true })
-        try await pair.on { pair in
-            pair.network.largestSent = 0
-            try pair.a.connection.send([UInt8](repeating: 7, count: 100_000), on: ids.a)
+        try await withFullPackets { pair, ids in
+            try await pair.on { pair in
+                pair.network.largestSent = 0
+                try pair.a.connection.send([UInt8](repeating: 7, count: 100_000), on: ids.a)
+            }
+            #expect(await pair.b.wait { $0.messages.count == 1 })
+            try await pair.on { pair in #expect(pair.network.largestSent == 1225) }
         }
-        #expect(await pair.b.wait { $0.messages.count == 1 })
-        try await pair.on { pair in #expect(pair.network.largestSent == 1225) }
-        await pair.end()
     }
 
     @Test func aPathThatShrinksUnderDataEndsTheConnectionWithTheCure() async throws {
-        let pair = try TestPair()
-        let ids = try await pair.connect()
-        #expect(
-            await pair.a.wait { $0.connection.sctp.monitor.pathSize.map { $0.deadline == nil && !$0.isSmall } == true })
-        try await pair.on { pair in
-            pair.network.largest = 1152
-            try pair.a.connection.send([UInt8](repeating: 7, count: 20_000), on: ids.a)
+        try await withFullPackets { pair, ids in
+            try await pair.on { pair in
+                pair.network.largest = 1152
+                try pair.a.connection.send([UInt8](repeating: 7, count: 20_000), on: ids.a)
+            }
+            #expect(await pair.a.wait(.seconds(15)) { $0.isClosed })
+            try await pair.on { pair in
+                let closing = try #require(pair.a.closing)
+                let error = try #require(closing)
+                #expect(error.isRetryable && error.message.contains("max-datagram-size"))
+                #expect(error.message.contains("1225"))
+            }
         }
-        #expect(await pair.a.wait(.seconds(15)) { $0.isClosed })
-        try await pair.on { pair in
-            let closing = try #require(pair.a.closing)
-            let error = try #require(closing)
-            #expect(error.isRetryable && error.message.contains("max-datagram-size"))
-            #expect(error.message.contains("1225"))
-        }
-        await pair.end()
     }
 
     @Test(arguments: [700, 1000]) func aHandshakeFitsASmallPathAfterItsFirstRetransmissions(largest: Int) async throws {
@@ -281,5 +274,17 @@ struct SmallPathTests {
         #expect(await pair.b.wait { $0.messages.count == 1 })
         try await pair.on { pair in #expect((maximum - 3...maximum).contains(pair.network.largestSent)) }
         await pair.end()
+    }
+}
+
+/// Runs `body` with a connected pair whose heartbeat of full size was answered.
+private func withFullPackets(
+    isolation: isolated (any Actor)? = #isolation,
+    _ body: (_ pair: TestPair, _ ids: (a: ChannelID, b: ChannelID)) async throws -> Void
+) async throws {
+    try await withConnectedPair { pair, ids in
+        #expect(
+            await pair.a.wait { $0.connection.sctp.monitor.pathSize.map { $0.deadline == nil && !$0.isSmall } == true })
+        try await body(pair, ids)
     }
 }

@@ -49,113 +49,111 @@ struct PathTests {
     }
 
     @Test func dataResumesPromptlyAndCompletelyAfterSilence() async throws {
-        let pair = try TestPair()
-        let ids = try await pair.connect()
-        let source = try await pair.on { pair in
-            // A message each 20 ms, each way.
-            let source = Source(pair.a, ids.a, pair.b, ids.b, every: .milliseconds(20), count: 200)
-            pair.network.isDown = true
-            source.start(on: pair.loop)
-            return source
-        }
-        #expect(await pair.a.wait { $0.liveness.count == 1 })
-        #expect(await pair.b.wait { $0.liveness.count == 1 })
-        // 3 s of silence, then how long until the first message comes.
-        let resumed = Resumption()
-        try await pair.on { pair in
-            _ = pair.loop.schedule(after: .seconds(3)) {
-                pair.network.isDown = false
-                resumed.begin = .now()
-                pair.b.onMessage = { bytes, _, _ in
-                    if resumed.end == nil { resumed.end = .now() }
-                    resumed.count += 1
+        try await withConnectedPair { pair, ids in
+            let source = try await pair.on { pair in
+                // A message each 20 ms, each way.
+                let source = Source(pair.a, ids.a, pair.b, ids.b, every: .milliseconds(20), count: 200)
+                pair.network.isDown = true
+                source.start(on: pair.loop)
+                return source
+            }
+            #expect(await pair.a.wait { $0.liveness.count == 1 })
+            #expect(await pair.b.wait { $0.liveness.count == 1 })
+            // 3 s of silence, then how long until the first message comes.
+            let resumed = Resumption()
+            try await pair.on { pair in
+                _ = pair.loop.schedule(after: .seconds(3)) {
+                    pair.network.isDown = false
+                    resumed.begin = .now()
+                    pair.b.onMessage = { bytes, _, _ in
+                        if resumed.end == nil { resumed.end = .now() }
+                        resumed.count += 1
+                    }
+                }
+            }
+            #expect(await pair.a.wait { $0.messages.count == 200 })
+            #expect(await pair.b.wait { _ in resumed.count == 200 })
+            #expect(await pair.a.wait { $0.liveness.last == .alive })
+            #expect(await pair.b.wait { $0.liveness.last == .alive })
+            try await pair.on { pair in
+                let delay = try #require(resumed.end) - resumed.begin
+                #expect(delay < .milliseconds(600), "resumed after \(delay)")
+                #expect(pair.a.messages.map { $0.bytes } == source.expected)
+                #expect(!pair.a.isClosed && !pair.b.isClosed)
+                guard case .suspect = pair.a.liveness.first else {
+                    Issue.record("silence was not reported")
+                    return
                 }
             }
         }
-        #expect(await pair.a.wait { $0.messages.count == 200 })
-        #expect(await pair.b.wait { _ in resumed.count == 200 })
-        #expect(await pair.a.wait { $0.liveness.last == .alive })
-        #expect(await pair.b.wait { $0.liveness.last == .alive })
-        try await pair.on { pair in
-            let delay = try #require(resumed.end) - resumed.begin
-            #expect(delay < .milliseconds(600), "resumed after \(delay)")
-            #expect(pair.a.messages.map { $0.bytes } == source.expected)
-            #expect(!pair.a.isClosed && !pair.b.isClosed)
-            guard case .suspect = pair.a.liveness.first else {
-                Issue.record("silence was not reported")
-                return
-            }
-        }
-        await pair.end()
     }
 
     /// A browser gives up a path that it learns of by a check before it learns of it by a candidate.
     @Test(arguments: [true, false])
     func anAnsweringSideBeginsNoCheckAtOnceWhileItsPathWorks(works: Bool) async throws {
-        let pair = try TestPair()
-        _ = try await pair.connect()
-        if !works {
-            try await pair.on { pair in
-                pair.network.isDown = true
-                pair.b.connection.probe()
+        try await withConnectedPair { pair, _ in
+            if !works {
+                try await pair.on { pair in
+                    pair.network.isDown = true
+                    pair.b.connection.probe()
+                }
+                #expect(await pair.b.wait { $0.liveness.count == 1 })
             }
-            #expect(await pair.b.wait { $0.liveness.count == 1 })
-        }
-        // Candidates that are not held back are taken in the call that brings them.
-        let isHeld = Locked<Bool?>(nil)
-        try await pair.on { [isHeld] pair in
-            pair.network.onFirstCandidate = { [unowned pair] agent in
-                guard !agent.isControlling else { return }
-                isHeld.withLock { $0 = !pair.b.isInsideCall }
-                if works { #expect(agent.firstCandidateAt.map { $0 - agent.madeAt } ?? .zero >= .milliseconds(100)) }
-                pair.b.evaluate()
+            // Candidates that are not held back are taken in the call that brings them.
+            let isHeld = Locked<Bool?>(nil)
+            try await pair.on { [isHeld] pair in
+                pair.network.onFirstCandidate = { [unowned pair] agent in
+                    guard !agent.isControlling else { return }
+                    isHeld.withLock { $0 = !pair.b.isInsideCall }
+                    if works {
+                        #expect(agent.firstCandidateAt.map { $0 - agent.madeAt } ?? .zero >= .milliseconds(100))
+                    }
+                    pair.b.evaluate()
+                }
+                try pair.a.call { try $0.restart(iceServers: []) }
             }
-            try pair.a.call { try $0.restart(iceServers: []) }
+            #expect(await pair.b.wait { _ in isHeld.withLock { $0 } != nil })
+            #expect(isHeld.withLock { $0 } == works)
         }
-        #expect(await pair.b.wait { _ in isHeld.withLock { $0 } != nil })
-        #expect(isHeld.withLock { $0 } == works)
-        await pair.end()
     }
 
     @Test func aRestartThatCannotBePreparedLeavesThePathAlone() async throws {
-        let pair = try TestPair()
-        let ids = try await pair.connect()
-        try await pair.on { pair in
-            pair.network.isOutOfPorts = { _ in true }
-            let before = pair.a.events.count
-            var code: TransportError.Code?
-            do throws(TransportError) { try pair.a.connection.restart(iceServers: []) } catch { code = error.code }
-            #expect(code == .resourceExhausted)
-            #expect(pair.a.events.count == before)
-            // The other side has none: it answers all the same, and says why it has no candidates.
-            pair.network.isOutOfPorts = { isControlling in !isControlling }
-            try pair.a.call { try $0.restart(iceServers: []) }
+        try await withConnectedPair { pair, ids in
+            try await pair.on { pair in
+                pair.network.isOutOfPorts = { _ in true }
+                let before = pair.a.events.count
+                var code: TransportError.Code?
+                do throws(TransportError) { try pair.a.connection.restart(iceServers: []) } catch { code = error.code }
+                #expect(code == .resourceExhausted)
+                #expect(pair.a.events.count == before)
+                // The other side has none: it answers all the same, and says why it has no candidates.
+                pair.network.isOutOfPorts = { isControlling in !isControlling }
+                try pair.a.call { try $0.restart(iceServers: []) }
+            }
+            #expect(
+                await pair.b.wait {
+                    $0.events.contains {
+                        if case .gatheringFailed(let error) = $0 { error.code == .resourceExhausted } else { false }
+                    }
+                })
+            #expect(await pair.a.wait { $0.descriptions.count == 2 })
+            #expect(await pair.b.wait { $0.descriptions.count == 2 })
+            try await pair.on { pair in
+                try pair.a.connection.send([1], on: ids.a)
+                #expect(pair.a.isConnected && pair.b.isConnected)
+            }
+            #expect(await pair.b.wait { $0.messages.count == 1 })
+            // When there are ports again, the next one works.
+            try await pair.on { pair in
+                pair.network.isOutOfPorts = { _ in false }
+                try pair.a.call { try $0.restart(iceServers: []) }
+            }
+            #expect(await pair.a.wait { $0.paths.count == 2 })
         }
-        #expect(
-            await pair.b.wait {
-                $0.events.contains {
-                    if case .gatheringFailed(let error) = $0 { error.code == .resourceExhausted } else { false }
-                }
-            })
-        #expect(await pair.a.wait { $0.descriptions.count == 2 })
-        #expect(await pair.b.wait { $0.descriptions.count == 2 })
-        try await pair.on { pair in
-            try pair.a.connection.send([1], on: ids.a)
-            #expect(pair.a.isConnected && pair.b.isConnected)
-        }
-        #expect(await pair.b.wait { $0.messages.count == 1 })
-        // When there are ports again, the next one works.
-        try await pair.on { pair in
-            pair.network.isOutOfPorts = { _ in false }
-            try pair.a.call { try $0.restart(iceServers: []) }
-        }
-        #expect(await pair.a.wait { $0.paths.count == 2 })
-        await pair.end()
     }
 
     @Test func restartUnderLiveDataLosesNothingAndLeavesNoGap() async throws {
-        let pair = try TestPair()
-        let ids = try await pair.connect()
+        let (pair, ids) = try await TestPair.connected()
         let source = try await pair.on { pair in
             let source = Source(pair.a, ids.a, pair.b, ids.b, every: .milliseconds(2), count: 600)
             source.start(on: pair.loop)
@@ -209,41 +207,39 @@ struct PathTests {
     }
 
     @Test func secondRestartReplacesOneThatIsUnderWay() async throws {
-        let pair = try TestPair()
-        let ids = try await pair.connect()
-        try await pair.on { pair in
-            pair.network.holdsConnectivity = true
-            try pair.a.call { try $0.restart(iceServers: []) }
+        try await withConnectedPair { pair, ids in
+            try await pair.on { pair in
+                pair.network.holdsConnectivity = true
+                try pair.a.call { try $0.restart(iceServers: []) }
+            }
+            #expect(await pair.b.wait { $0.descriptions.count == 2 })
+            try await pair.on { pair in
+                try pair.a.call { try $0.restart(iceServers: []) }
+                pair.network.holdsConnectivity = false
+            }
+            #expect(await pair.a.wait { $0.paths.count == 2 })
+            #expect(await pair.b.wait { $0.paths.count == 2 })
+            try await pair.on { pair in try pair.a.connection.send([1], on: ids.a) }
+            #expect(await pair.b.wait { $0.messages.count == 1 })
+            try await pair.on { pair in
+                // Two live, at most two retiring; the one in the middle is gone.
+                #expect(pair.network.agents.count <= 4)
+                #expect(pair.a.errors.isEmpty && pair.b.errors.isEmpty)
+            }
         }
-        #expect(await pair.b.wait { $0.descriptions.count == 2 })
-        try await pair.on { pair in
-            try pair.a.call { try $0.restart(iceServers: []) }
-            pair.network.holdsConnectivity = false
-        }
-        #expect(await pair.a.wait { $0.paths.count == 2 })
-        #expect(await pair.b.wait { $0.paths.count == 2 })
-        try await pair.on { pair in try pair.a.connection.send([1], on: ids.a) }
-        #expect(await pair.b.wait { $0.messages.count == 1 })
-        try await pair.on { pair in
-            // Two live, at most two retiring; the one in the middle is gone.
-            #expect(pair.network.agents.count <= 4)
-            #expect(pair.a.errors.isEmpty && pair.b.errors.isEmpty)
-        }
-        await pair.end()
     }
 
     @Test func deadPathIsReplacedByARestart() async throws {
-        let pair = try TestPair()
-        let ids = try await pair.connect()
-        try await pair.on { pair in for agent in pair.network.agents { agent.tell(.failed) } }
-        #expect(await pair.a.wait { $0.states.last == .disconnected })
-        #expect(await pair.b.wait { $0.states.last == .disconnected })
-        try await pair.on { pair in try pair.a.call { try $0.restart(iceServers: []) } }
-        #expect(await pair.a.wait { $0.states.last == .connected })
-        #expect(await pair.b.wait { $0.states.last == .connected })
-        try await pair.on { pair in try pair.b.connection.send([1], on: ids.b) }
-        #expect(await pair.a.wait { $0.messages.count == 1 })
-        await pair.end()
+        try await withConnectedPair { pair, ids in
+            try await pair.on { pair in for agent in pair.network.agents { agent.tell(.failed) } }
+            #expect(await pair.a.wait { $0.states.last == .disconnected })
+            #expect(await pair.b.wait { $0.states.last == .disconnected })
+            try await pair.on { pair in try pair.a.call { try $0.restart(iceServers: []) } }
+            #expect(await pair.a.wait { $0.states.last == .connected })
+            #expect(await pair.b.wait { $0.states.last == .connected })
+            try await pair.on { pair in try pair.b.connection.send([1], on: ids.b) }
+            #expect(await pair.a.wait { $0.messages.count == 1 })
+        }
     }
 
     @Test func staleDescriptionsAreRefusedAndChangeNothing() async throws {
@@ -277,19 +273,18 @@ struct PathTests {
     }
 
     @Test func repeatedOfferIsAnsweredAgainWithTheSameAnswer() async throws {
-        let pair = try TestPair()
-        _ = try await pair.connect()
-        try await pair.on { pair in
-            pair.b.passesSignaling = false
-            let offer = try #require(pair.a.lastDescription)
-            try pair.b.call { try $0.setRemoteDescription(offer) }
+        try await withConnectedPair { pair, _ in
+            try await pair.on { pair in
+                pair.b.passesSignaling = false
+                let offer = try #require(pair.a.lastDescription)
+                try pair.b.call { try $0.setRemoteDescription(offer) }
+            }
+            #expect(await pair.b.wait { $0.descriptions.count == 2 })
+            try await pair.on { pair in
+                #expect(pair.b.descriptions[0] == pair.b.descriptions[1])
+                #expect(pair.network.agents.count == 2)
+            }
         }
-        #expect(await pair.b.wait { $0.descriptions.count == 2 })
-        try await pair.on { pair in
-            #expect(pair.b.descriptions[0] == pair.b.descriptions[1])
-            #expect(pair.network.agents.count == 2)
-        }
-        await pair.end()
     }
 
     @Test func candidatesAheadOfTheirDescriptionAreKept() async throws {
@@ -351,48 +346,49 @@ struct PathTests {
     }
 
     @Test func garbageDatagramsDisturbNothing() async throws {
-        let pair = try TestPair()
-        let ids = try await pair.connect()
-        try await pair.on { pair in
-            var generator = SystemRandomNumberGenerator()
-            for agent in pair.network.agents {
-                var datagrams: [[UInt8]] = [[], [20], [22, 254, 253], [UInt8](repeating: 63, count: 2000)]
-                for _ in 0..<40 {
-                    var bytes = (0..<Int.random(in: 1...1500)).map { _ in UInt8.random(in: 0...255, using: &generator) }
-                    bytes[0] = UInt8.random(in: 20...63)
-                    datagrams.append(bytes)
-                    // A record header that looks right in every way.
-                    datagrams.append(
-                        [
-                            [20, 21, 22, 23].randomElement() ?? 23, 254, 253, 0, UInt8.random(in: 0...2), 0, 0, 0, 0, 0,
-                            9, 0, 40,
-                        ]
-                            + bytes.prefix(40))
+        try await withConnectedPair { pair, ids in
+            try await pair.on { pair in
+                var generator = SystemRandomNumberGenerator()
+                for agent in pair.network.agents {
+                    var datagrams: [[UInt8]] = [[], [20], [22, 254, 253], [UInt8](repeating: 63, count: 2000)]
+                    for _ in 0..<40 {
+                        var bytes = (0..<Int.random(in: 1...1500)).map { _ in
+                            UInt8.random(in: 0...255, using: &generator)
+                        }
+                        bytes[0] = UInt8.random(in: 20...63)
+                        datagrams.append(bytes)
+                        // A record header that looks right in every way.
+                        datagrams.append(
+                            [
+                                [20, 21, 22, 23].randomElement() ?? 23, 254, 253, 0, UInt8.random(in: 0...2), 0, 0, 0,
+                                0, 0,
+                                9, 0, 40,
+                            ]
+                                + bytes.prefix(40))
+                    }
+                    agent.inject(Array(datagrams.prefix(60)))
+                    agent.inject(Array(datagrams.suffix(60)))
                 }
-                agent.inject(Array(datagrams.prefix(60)))
-                agent.inject(Array(datagrams.suffix(60)))
+                try pair.a.connection.send([1], on: ids.a)
+                try pair.b.connection.send([2], on: ids.b)
             }
-            try pair.a.connection.send([1], on: ids.a)
-            try pair.b.connection.send([2], on: ids.b)
+            #expect(await pair.a.wait { $0.messages.map(\.bytes) == [[2]] })
+            #expect(await pair.b.wait { $0.messages.map(\.bytes) == [[1]] })
         }
-        #expect(await pair.a.wait { $0.messages.map(\.bytes) == [[2]] })
-        #expect(await pair.b.wait { $0.messages.map(\.bytes) == [[1]] })
-        await pair.end()
     }
 
     @Test func probeOfALivingPeerRaisesNoSuspicion() async throws {
-        let pair = try TestPair()
-        _ = try await pair.connect()
-        let before = try await pair.on { pair in
-            let before = pair.b.connection.statistics.lastEvidence
-            try pair.a.call { $0.probe() }
-            return before
+        try await withConnectedPair { pair, _ in
+            let before = try await pair.on { pair in
+                let before = pair.b.connection.statistics.lastEvidence
+                try pair.a.call { $0.probe() }
+                return before
+            }
+            #expect(await pair.b.wait { $0.connection.statistics.lastEvidence != before })
+            // The one who asked gets the answer; nobody is suspected.
+            #expect(await pair.a.wait { $0.liveness == [.alive] })
+            try await pair.on { pair in #expect(pair.b.liveness.isEmpty) }
         }
-        #expect(await pair.b.wait { $0.connection.statistics.lastEvidence != before })
-        // The one who asked gets the answer; nobody is suspected.
-        #expect(await pair.a.wait { $0.liveness == [.alive] })
-        try await pair.on { pair in #expect(pair.b.liveness.isEmpty) }
-        await pair.end()
     }
 
     private func value(_ key: String, in text: String) -> Substring? {

@@ -177,6 +177,12 @@ final class TestPair: @unchecked Sendable {
         b.other = a
     }
 
+    /// A pair that is connected, with the ids of its one channel.
+    static func connected() async throws -> (pair: TestPair, ids: (a: ChannelID, b: ChannelID)) {
+        let pair = try TestPair()
+        return (pair, try await pair.connect())
+    }
+
     /// Makes the two connections; `prepare` runs before the offer.
     func start(
         _ configuration: PeerConnectionConfiguration = PeerConnectionConfiguration(),
@@ -223,6 +229,19 @@ final class TestPair: @unchecked Sendable {
             }
         }
     }
+}
+
+/// Runs `body` with a connected pair and the ids of its one channel, and ends it.
+func withConnectedPair(
+    isolation: isolated (any Actor)? = #isolation,
+    _ body: (_ pair: TestPair, _ ids: (a: ChannelID, b: ChannelID)) async throws -> Void
+) async throws {
+    let (pair, ids) = try await TestPair.connected()
+    do { try await body(pair, ids) } catch {
+        await pair.end()
+        throw error
+    }
+    await pair.end()
 }
 
 extension WebRTCConnection {

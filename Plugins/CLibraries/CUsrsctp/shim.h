@@ -189,22 +189,23 @@ static inline int64_t CUsrsctp_buffered(struct socket *so) {
     return use.send;
 }
 
+/// Reads the association's status. Returns 0, or -1 when there is none.
+static inline int CUsrsctp_status(struct socket *so, struct sctp_status *status) {
+    socklen_t length = sizeof *status;
+    memset(status, 0, sizeof *status);
+    return usrsctp_getsockopt(so, IPPROTO_SCTP, SCTP_STATUS, status, &length);
+}
+
 /// Returns the association's state (SCTP_COOKIE_ECHOED, …), or -1.
 static inline int32_t CUsrsctp_state(struct socket *so) {
     struct sctp_status status;
-    socklen_t length = sizeof status;
-    memset(&status, 0, sizeof status);
-    if (usrsctp_getsockopt(so, IPPROTO_SCTP, SCTP_STATUS, &status, &length) != 0) return -1;
-    return status.sstat_state;
+    return CUsrsctp_status(so, &status) == 0 ? status.sstat_state : -1;
 }
 
 /// Returns the smoothed round-trip time in milliseconds, or -1.
 static inline int64_t CUsrsctp_round_trip(struct socket *so) {
     struct sctp_status status;
-    socklen_t length = sizeof status;
-    memset(&status, 0, sizeof status);
-    if (usrsctp_getsockopt(so, IPPROTO_SCTP, SCTP_STATUS, &status, &length) != 0) return -1;
-    return status.sstat_primary.spinfo_srtt;
+    return CUsrsctp_status(so, &status) == 0 ? (int64_t)status.sstat_primary.spinfo_srtt : -1;
 }
 
 /// Returns the number of streams for sending, or 0.

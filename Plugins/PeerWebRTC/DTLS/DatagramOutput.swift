@@ -6,7 +6,7 @@ internal import TransportPluginAPI
 /// path is up, the latest batch is kept: the other side may have its path first and begin the handshake, whose answer
 /// must not be lost.
 final class DatagramOutput {
-    private let pool: BatchPool
+    private let pool: SparePool<DatagramBatch>
     @exclusivity(unchecked) private var batch: DatagramBatch?
     private let loop: TransportLoop
     /// The agent that sends the batches, once there was a path. Without an agent they are dropped.
@@ -16,7 +16,7 @@ final class DatagramOutput {
     /// Whether `flush` will be called before the turn ends.
     @exclusivity(unchecked) var isFlushScheduled = false
 
-    init(pool: BatchPool, loop: TransportLoop) {
+    init(pool: SparePool<DatagramBatch>, loop: TransportLoop) {
         self.pool = pool
         self.loop = loop
     }
@@ -78,28 +78,4 @@ final class DatagramOutput {
     }
 }
 
-/// A pool of spare batches.
-final class BatchPool {
-    private static let maximumCount = 8
-    @exclusivity(unchecked) private var spare: DatagramBatch?
-    private var others: [DatagramBatch] = []
-
-    @inline(__always)
-    func take() -> DatagramBatch {
-        if let batch = spare {
-            spare = nil
-            return batch
-        }
-        return others.popLast() ?? DatagramBatch()
-    }
-
-    @inline(__always)
-    func recycle(_ batch: DatagramBatch) {
-        batch.removeAll()
-        if spare == nil {
-            spare = batch
-        } else if others.count < Self.maximumCount {
-            others.append(batch)
-        }
-    }
-}
+extension DatagramBatch: Reusable {}

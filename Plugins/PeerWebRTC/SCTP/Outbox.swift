@@ -2,7 +2,7 @@
 /// each message at once.
 ///
 /// It comes from a pool that all connections of a loop share, like `DatagramBatch`.
-final class Outbox {
+final class Outbox: Reusable {
     struct Entry {
         var delivery: SCTPDelivery
         var `protocol`: UInt32
@@ -74,31 +74,5 @@ final class Outbox {
         first = 0
         end = 0
         byteEnd = 0
-    }
-}
-
-/// A pool of spare outboxes.
-final class OutboxPool {
-    private static let maximumCount = 8
-    @exclusivity(unchecked) private var spare: Outbox?
-    private var others: [Outbox] = []
-
-    @inline(__always)
-    func take() -> Outbox {
-        if let box = spare {
-            spare = nil
-            return box
-        }
-        return others.popLast() ?? Outbox()
-    }
-
-    @inline(__always)
-    func recycle(_ box: Outbox) {
-        box.removeAll()
-        if spare == nil {
-            spare = box
-        } else if others.count < Self.maximumCount {
-            others.append(box)
-        }
     }
 }
