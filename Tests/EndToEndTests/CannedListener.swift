@@ -1,36 +1,26 @@
 import Foundation
-import TURNTestSupport
 import Testing
 import TransportPluginAPI
+import TransportTestKit
 
 /// Accepts connections on 127.0.0.1, reads one HTTP head from each, and passes both to a script, on a thread of its
 /// own.
 // SAFETY: constant; `heads` is behind its lock.
 final class CannedListener: @unchecked Sendable {
-    let port: UInt16
-    private let listener: Int32
+    private let listener: LoopbackListener
     private let heads = Locked<[String]>([])
+
+    var port: UInt16 { listener.port }
 
     /// The received heads, in order.
     var requests: [String] { heads.withLock { $0 } }
 
     init(_ script: @escaping @Sendable (_ head: String, _ descriptor: Int32) -> Void) throws {
-        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        var address = loopback(0)
-        let isListening = withUnsafeSockaddr(&address) { pointer, length in
-            var length = length
-            return bind(listener, pointer, length) == 0 && listen(listener, 64) == 0
-                && getsockname(listener, pointer, &length) == 0
-        }
-        try #require(isListening)
+        let listener = try LoopbackListener()
         self.listener = listener
-        port = UInt16(bigEndian: address.sin_port)
-        Thread.detachNewThread { [heads] in
-            while true {
-                let descriptor = accept(listener, nil, nil)
-                if descriptor < 0, errno == EINTR || errno == ECONNABORTED { continue }
-                guard descriptor >= 0 else { break }
-                Thread.detachNewThread {
+        _ = DetachedThread.start { [heads] in
+            listener.acceptAll { descriptor in
+                _ = DetachedThread.start {
                     if let head = Self.readHead(descriptor) {
                         heads.withLock { $0.append(head) }
                         script(head, descriptor)
@@ -38,7 +28,6 @@ final class CannedListener: @unchecked Sendable {
                     close(descriptor)
                 }
             }
-            close(listener)
         }
     }
 
@@ -58,15 +47,14 @@ final class CannedListener: @unchecked Sendable {
             guard head.hasPrefix("CONNECT ") else {
                 return Self.write("HTTP/1.1 405 Method Not Allowed\r\n\r\n", to: client)
             }
-            let server = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+            let server = LoopbackListener.socket()
             defer { close(server) }
-            var address = loopback(port)
-            guard withUnsafeSockaddr(&address, { connect(server, $0, $1) == 0 }) else {
+            guard LoopbackListener.connect(server, to: port) == 0 else {
                 return Self.write("HTTP/1.1 502 Bad Gateway\r\n\r\n", to: client)
             }
             Self.write("HTTP/1.1 200 Connection established\r\n\r\n", to: client)
             let hasEnded = DispatchSemaphore(value: 0)
-            Thread.detachNewThread {
+            _ = DetachedThread.start {
                 Self.copy(from: server, to: client)
                 hasEnded.signal()
             }
@@ -75,7 +63,7 @@ final class CannedListener: @unchecked Sendable {
         }
     }
 
-    func stop() { shutdown(listener, Int32(SHUT_RDWR)) }
+    func stop() { listener.stop() }
 
     private static func readHead(_ descriptor: Int32) -> String? {
         var head: [UInt8] = []

@@ -9,10 +9,10 @@ import TransportPluginAPI
 @Suite(.serialized, .timeLimit(.minutes(1)), .needsPeers) struct ConformTests {
     private func run(_ arguments: [String]) async throws -> (status: Int32, lines: [Line]) {
         var outcome: (Int32, [Line]) = (-1, [])
-        try await Stage.play { stage in
-            let actor = stage.add(try Actor("conform", ["conform", "--json"] + arguments))
-            let status = await actor.exitStatus()
-            outcome = (status, actor.lines)
+        try await withProcesses { processes in
+            let process = processes.add(try RoomProcess("conform", ["conform", "--json"] + arguments))
+            let status = await process.exitStatus()
+            outcome = (status, process.lines)
         }
         return outcome
     }
@@ -31,8 +31,8 @@ import TransportPluginAPI
 
     /// Sixteen streams are too few for the clause.
     @Test func aClauseThatFailsIsStatusFive() async throws {
-        try await Stage.play { stage in
-            let file = try stage.file("room.yaml", "peerOptions: {streams: 16}\n")
+        try await withProcesses { processes in
+            let file = try processes.file("room.yaml", "peerOptions: {streams: 16}\n")
             let (status, lines) = try await run(["webrtc-libnice", "--only", "peer.channel.04", "--config", file])
             #expect(status == 5)
             let clause = try #require(lines.first { $0["event"] as? String == "clause" })
@@ -45,21 +45,21 @@ import TransportPluginAPI
         ["pigeon"], ["foundation", "--only", "nonsense"], ["foundation", "--only", "peer."],
         ["webrtc-libnice", "--only", "peer.channel.99"], ["foundation", "--config", "/nonexistent/room.yaml"], [],
     ])
-    func whatCannotBeMeantIsStatusTwo(_ arguments: [String]) async throws {
+    func unknownBackendsAndClausesAreStatusTwo(_ arguments: [String]) async throws {
         let (status, lines) = try await run(arguments)
         #expect(status == 2 && lines.isEmpty, "no verdict about nothing: \(lines)")
     }
 
     @Test func anOptionThatABackendDoesNotTakeIsStatusTwo() async throws {
-        try await Stage.play { stage in
-            let file = try stage.file("room.yaml", "peerOptions: {streams: 1}\n")
+        try await withProcesses { processes in
+            let file = try processes.file("room.yaml", "peerOptions: {streams: 1}\n")
             #expect(try await run(["webrtc-libnice", "--config", file]).status == 2)
         }
     }
 
     @Test func aFileThatIsNoPluginIsStatusFour() async throws {
-        try await Stage.play { stage in
-            let text = try stage.file("text.so", "no library")
+        try await withProcesses { processes in
+            let text = try processes.file("text.so", "no library")
             for path in [text, "/nonexistent/plugin.so", try Self.systemLibrary()] {
                 let (status, lines) = try await run([path])
                 #expect(status == 4 && lines.isEmpty, "\(path)")

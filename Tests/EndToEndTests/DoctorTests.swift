@@ -4,6 +4,7 @@ import TLSTestSupport
 import TURNTestSupport
 import Testing
 import TransportPluginAPI
+import TransportTestKit
 
 /// `room doctor` against running servers: its findings and exit statuses.
 @Suite(.serialized, .timeLimit(.minutes(1)), .needsPeers) struct DoctorTests {
@@ -21,8 +22,8 @@ import TransportPluginAPI
         }
     }
 
-    private func examine(_ stage: Stage, _ arguments: [String]) async throws -> Report {
-        let doctor = stage.add(try Actor("doctor", ["doctor", "--json"] + arguments))
+    private func examine(_ processes: TestProcesses, _ arguments: [String]) async throws -> Report {
+        let doctor = processes.add(try RoomProcess("doctor", ["doctor", "--json"] + arguments))
         try await doctor.wait(event: "doctor")
         let status = await doctor.exitStatus()
         let findings = doctor.lines.filter { $0["event"] as? String == "check" }
@@ -37,10 +38,10 @@ import TransportPluginAPI
     }
 
     @Test func aServerThatIsWellIsFoundWell() async throws {
-        try await Stage.play { stage in
-            let (_, url, port) = try await stage.server()
+        try await withProcesses { processes in
+            let (_, url, port) = try await processes.server()
             for server in [url, "ws://localhost:\(port)/"] {
-                let report = try await examine(stage, ["--server", server])
+                let report = try await examine(processes, ["--server", server])
                 for check in ["name", "port", "health", "handshake"] { #expect(report.statuses(check) == ["ok"]) }
                 // Two checks: against the server's clock, and whether it runs evenly.
                 #expect(report.statuses("clock") == ["ok", "ok"])
@@ -53,8 +54,8 @@ import TransportPluginAPI
     @Test(arguments: ["foundation", "libwebsockets"])
     func certificatesOfAServerAreJudged(_ backend: String) async throws {
         guard let authority = TestAuthority.shared else { return }
-        try await Stage.play { stage in
-            let (_, _, port) = try await stage.server()
+        try await withProcesses { processes in
+            let (_, _, port) = try await processes.server()
             for (name, text) in [
                 ("good", "is trusted"), ("self", "is not trusted"),
                 ("other", "not for localhost, but for DNS:other.example"),
@@ -63,7 +64,7 @@ import TransportPluginAPI
                 let front = try authority.front(name, backend: try #require(UInt16(exactly: port)))
                 defer { front.stop() }
                 let report = try await examine(
-                    stage,
+                    processes,
                     [
                         "--server", "wss://localhost:\(front.port)/", "--tls-authorities", authority.file,
                         "--signaling", backend,
@@ -79,17 +80,17 @@ import TransportPluginAPI
     }
 
     @Test func aServerWithoutTLSIsNoServerForWSS() async throws {
-        try await Stage.play { stage in
-            let (_, _, port) = try await stage.server()
-            let report = try await examine(stage, ["--server", "wss://127.0.0.1:\(port)/"])
+        try await withProcesses { processes in
+            let (_, _, port) = try await processes.server()
+            let report = try await examine(processes, ["--server", "wss://127.0.0.1:\(port)/"])
             #expect(report.statuses("tls") == ["problem"] && report.statuses("handshake") == ["problem"])
             #expect(report.exitStatus == 5)
         }
     }
 
     @Test func aClosedPortIsOneProblem() async throws {
-        try await Stage.play { stage in
-            let report = try await examine(stage, ["--server", "ws://127.0.0.1:\(try freePort())/"])
+        try await withProcesses { processes in
+            let report = try await examine(processes, ["--server", "ws://127.0.0.1:\(try freePort())/"])
             #expect(report.statuses("port") == ["problem"] && report.exitStatus == 5)
             #expect(report.statuses("health") == [] && report.statuses("handshake") == [])
         }
@@ -97,9 +98,9 @@ import TransportPluginAPI
 
     /// RFC 6761 §6.4: never resolves.
     @Test func aNameThatDoesNotResolveIsOneProblem() async throws {
-        try await Stage.play { stage in
+        try await withProcesses { processes in
             let report = try await examine(
-                stage,
+                processes,
                 ["--server", "ws://nobody.invalid/", "--ice-server", "stun:nobody.invalid"])
             #expect(report.statuses("name") == ["problem"] && report.exitStatus == 5)
             #expect(report.statuses("port") == [] && report.statuses("stun") == ["warning"])
@@ -107,20 +108,12 @@ import TransportPluginAPI
     }
 
     @Test func aSilentServerIsLeftInTime() async throws {
-        try await Stage.play { stage in
+        try await withProcesses { processes in
             // Its backlog takes connections, and nothing serves them.
-            let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-            defer { close(listener) }
-            var address = loopback(0)
-            let isListening = withUnsafeSockaddr(&address) { pointer, length in
-                var length = length
-                return bind(listener, pointer, length) == 0 && listen(listener, 16) == 0
-                    && getsockname(listener, pointer, &length) == 0
-            }
-            try #require(isListening)
+            let listener = try LoopbackListener()
+            defer { close(listener.descriptor) }
             let start = Timestamp.now()
-            let report = try await examine(
-                stage, ["--server", "ws://127.0.0.1:\(UInt16(bigEndian: address.sin_port))/"])
+            let report = try await examine(processes, ["--server", "ws://127.0.0.1:\(listener.port)/"])
             #expect(Timestamp.now() - start < .seconds(15))
             #expect(report.statuses("port") == ["ok"])
             #expect(report.statuses("health") == ["problem"] && report.statuses("handshake") == ["problem"])
@@ -128,9 +121,9 @@ import TransportPluginAPI
     }
 
     @Test func aWrongURLOfAnICEServerIsAProblem() async throws {
-        try await Stage.play { stage in
+        try await withProcesses { processes in
             let report = try await examine(
-                stage,
+                processes,
                 ["--ice-server", "stun:127.0.0.1:\(try freePort())", "--ice-server", "http://127.0.0.1"])
             #expect(report.statuses("stun") == ["warning", "problem"])
         }
@@ -141,11 +134,11 @@ import TransportPluginAPI
 
     @Test(.enabled(if: TurnServer.isInstalled, reason))
     func turnServersAndCredentialsAreTried() async throws {
-        try await Stage.play { stage in
+        try await withProcesses { processes in
             let turn = try TurnServer()
             defer { turn.stop() }
             let host = "127.0.0.1:\(turn.port)"
-            let file = try stage.file(
+            let file = try processes.file(
                 "room.yaml",
                 """
                 peerOptions: {ice-loopback: always}
@@ -157,7 +150,7 @@ import TransportPluginAPI
                   - turn:\(host)
                   - {urls: 'turn:127.0.0.1:\(try freePort())', username: alice, credential: secret}
                 """)
-            let report = try await examine(stage, ["--config", file])
+            let report = try await examine(processes, ["--config", file])
             #expect(report.statuses("stun") == ["ok"])
             #expect(report.statuses("turn") == ["ok", "ok"] + Array(repeating: "problem", count: 5))
             let messages = report.findings.filter { $0["check"] as? String == "turn" }.compactMap {
@@ -176,9 +169,9 @@ import TransportPluginAPI
     }
 
     @Test func aRoomIsJoinedAndTriedByTwo() async throws {
-        try await Stage.play { stage in
-            let (_, url, _) = try await stage.server()
-            let report = try await examine(stage, ["--server", url, "--room", "check"])
+        try await withProcesses { processes in
+            let (_, url, _) = try await processes.server()
+            let report = try await examine(processes, ["--server", url, "--room", "check"])
             for check in ["join", "ice", "dtls", "messages"] {
                 #expect(report.statuses(check) == ["ok"], "\(report.message(check))")
             }
@@ -190,18 +183,18 @@ import TransportPluginAPI
     /// The relay that the room server hands out is queried, and then used by the two participants.
     @Test(.enabled(if: TurnServer.isInstalled, reason))
     func theRoomServersRelaysAreTried() async throws {
-        try await Stage.play { stage in
+        try await withProcesses { processes in
             let turn = try TurnServer()
             defer { turn.stop() }
-            let file = try stage.file(
+            let file = try processes.file(
                 "room.yaml",
                 """
                 peerOptions: {ice-loopback: always}
                 iceServers:
                   - {urls: 'turn:127.0.0.1:\(turn.port)', username: alice, credential: secret}
                 """)
-            let (_, url, _) = try await stage.server()
-            let report = try await examine(stage, ["--server", url, "--room", "check", "--config", file])
+            let (_, url, _) = try await processes.server()
+            let report = try await examine(processes, ["--server", url, "--room", "check", "--config", file])
             for check in ["join", "ice", "dtls", "messages"] {
                 #expect(report.statuses(check) == ["ok", "ok"], "\(report.findings)")
             }
@@ -211,26 +204,26 @@ import TransportPluginAPI
     }
 
     @Test func aRoomThatTheServerRefusesIsAProblem() async throws {
-        try await Stage.play { stage in
-            let secret = try stage.file("secret", "a secret of tokens")
-            let (_, url, _) = try await stage.server(more: ["--token-secret-file", secret])
-            let report = try await examine(stage, ["--server", url, "--room", "check", "--token", "none"])
+        try await withProcesses { processes in
+            let secret = try processes.file("secret", "a secret of tokens")
+            let (_, url, _) = try await processes.server(more: ["--token-secret-file", secret])
+            let report = try await examine(processes, ["--server", url, "--room", "check", "--token", "none"])
             #expect(report.statuses("join") == ["problem"] && report.exitStatus == 5)
         }
     }
 
     @Test func withoutAServerNoRoomIsTried() async throws {
-        try await Stage.play { stage in
+        try await withProcesses { processes in
             let report = try await examine(
-                stage, ["--server", "ws://127.0.0.1:\(try freePort())/", "--room", "check"])
+                processes, ["--server", "ws://127.0.0.1:\(try freePort())/", "--room", "check"])
             #expect(report.statuses("join") == ["problem"] && report.statuses("ice") == [])
         }
     }
 
     @Test(arguments: [["--peer", "pigeon"], ["--server", "http://example"], ["--nonsense"]])
     func aWrongArgumentIsNoFinding(_ arguments: [String]) async throws {
-        try await Stage.play { stage in
-            let doctor = stage.add(try Actor("doctor", ["doctor", "--json"] + arguments))
+        try await withProcesses { processes in
+            let doctor = processes.add(try RoomProcess("doctor", ["doctor", "--json"] + arguments))
             #expect(await doctor.exitStatus() == 2)
         }
     }

@@ -14,7 +14,7 @@ import Testing
     }
 
     static func combinations() async throws -> [Combination] {
-        let list = try Actor("plugins", ["plugins", "--json"])
+        let list = try RoomProcess("plugins", ["plugins", "--json"])
         guard await list.exitStatus() == 0 else { throw Timeout(description: "room plugins failed") }
         func names(_ kind: String) -> [String] {
             list.lines.filter { $0["kind"] as? String == kind && $0["available"] as? Double == 1 }
@@ -36,38 +36,38 @@ import Testing
         let combinations = try await Self.combinations()
         #expect(!combinations.isEmpty)
         for combination in combinations {
-            do { try await Self.play(combination) } catch {
+            do { try await Self.run(combination) } catch {
                 Issue.record("\(combination.testDescription): \(error)")
             }
         }
     }
 
-    private static func play(_ combination: Combination) async throws {
-        try await Stage.play { stage in
-            let (server, url, port) = try await stage.server()
-            let host = stage.add(
+    private static func run(_ combination: Combination) async throws {
+        try await withProcesses { processes in
+            let (server, url, port) = try await processes.server()
+            let host = processes.add(
                 try .peer(
                     "host", url, host: true, more: ["--signaling", combination.left, "--peer", combination.peer]))
             try await host.wait(event: "joined")
-            let guest = stage.add(
+            let guest = processes.add(
                 try .peer("guest", url, more: ["--signaling", combination.right, "--peer", combination.peer]))
             try await host.waitUntilConnected(to: 1)
             try await guest.waitUntilConnected(to: 1)
             for number in 1...20 { host.send(["do": "send", "text": "\(number)"]) }
-            try await guest.wait("the first messages") { Actor.texts($0).count == 20 }
+            try await guest.wait("the first messages") { RoomProcess.texts($0).count == 20 }
 
             server.child.stop()
             for number in 21...40 { host.send(["do": "send", "text": "\(number)"]) }
-            try await guest.wait("messages without a server") { Actor.texts($0).count == 40 }
-            _ = try await stage.server(port: port)
+            try await guest.wait("messages without a server") { RoomProcess.texts($0).count == 40 }
+            _ = try await processes.server(port: port)
             for peer in [host, guest] {
-                try await peer.wait("the way back") { Actor.count($0, "joined") == 2 }
+                try await peer.wait("the way back") { RoomProcess.count($0, "joined") == 2 }
             }
             for number in 41...60 { host.send(["do": "send", "text": "\(number)"]) }
-            try await guest.wait("every message once, in order") { Actor.texts($0) == (1...60).map(String.init) }
+            try await guest.wait("every message once, in order") { RoomProcess.texts($0) == (1...60).map(String.init) }
             host.send(["do": "leave"])
             try await host.wait(event: "left")
-            try await guest.wait("the host's leave") { $0.contains { $0["state"] as? String == "left" } }
+            try await guest.waitForLeave()
         }
     }
 }

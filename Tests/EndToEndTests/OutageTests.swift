@@ -7,22 +7,18 @@ import WebSocketWire
 
 /// Losses of the path to the server that TCP does not report, and a server that sends nonsense.
 @Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct OutageTests {
-    @Test func whatIsSentIntoAHalfOpenSocketStillArrives() async throws {
-        try await Stage.play { stage in
-            let (_, url, port) = try await stage.server()
+    @Test func messagesToAHalfOpenSocketArriveAfterTheResume() async throws {
+        try await withProcesses { processes in
+            let (_, url, port) = try await processes.server()
             let proxy = try TestProxy(to: port)
             defer { proxy.stop() }
-            let alice = stage.add(try .peer("alice", proxy.url, host: true))
-            try await alice.wait(event: "joined")
-            let bob = stage.add(try .peer("bob", url))
-            try await alice.waitUntilConnected(to: 1)
-            try await bob.waitUntilConnected(to: 1)
+            let (alice, bob) = try await processes.pair(at: proxy.url, guestAt: url)
             proxy.cut()
             // Both request a new path: alice's offer or answer, and its candidates, get lost unnoticed.
             for peer in [alice, bob] { peer.send(["do": "restart"]) }
             alice.send(["do": "send", "text": "the old path still carries"])
-            try await bob.wait("a message") { Actor.texts($0).count == 1 }
-            #expect(Actor.count(alice.lines, "joined") == 1, "not noticed yet")
+            try await bob.wait("a message") { RoomProcess.texts($0).count == 1 }
+            #expect(RoomProcess.count(alice.lines, "joined") == 1, "not noticed yet")
             try await alice.wait("the resume") { lines in
                 lines.contains { $0["event"] as? String == "joined" && $0["resumed"] as? Double == 1 }
             }
@@ -36,24 +32,20 @@ import WebSocketWire
     }
 
     @Test func aServerThatIsUnreachableForTenSecondsIsFoundAgainAtOnce() async throws {
-        try await Stage.play { stage in
-            let (_, _, port) = try await stage.server()
+        try await withProcesses { processes in
+            let (_, _, port) = try await processes.server()
             let proxy = try TestProxy(to: port)
             defer { proxy.stop() }
-            let alice = stage.add(try .peer("alice", proxy.url, host: true))
-            try await alice.wait(event: "joined")
-            let bob = stage.add(try .peer("bob", proxy.url))
-            try await alice.waitUntilConnected(to: 1)
-            try await bob.waitUntilConnected(to: 1)
+            let (alice, bob) = try await processes.pair(at: proxy.url)
             proxy.cut(newToo: true)
             // The outage itself.
             try await Task.sleep(for: .seconds(10))
             for number in 1...5 { alice.send(["do": "send", "text": "\(number)"]) }
-            try await bob.wait("messages without a server") { Actor.texts($0).count == 5 }
-            let joins = [alice, bob].map { Actor.count($0.lines, "joined") }
+            try await bob.wait("messages without a server") { RoomProcess.texts($0).count == 5 }
+            let joins = [alice, bob].map { RoomProcess.count($0.lines, "joined") }
             proxy.restore()
             for (peer, count) in zip([alice, bob], joins) {
-                try await peer.wait("the way back", within: .seconds(8)) { Actor.count($0, "joined") > count }
+                try await peer.wait("the way back", within: .seconds(8)) { RoomProcess.count($0, "joined") > count }
             }
             for peer in [alice, bob] {
                 #expect(!peer.lines.contains { $0["state"] as? String == "left" }, "nobody was taken for gone")
@@ -62,7 +54,7 @@ import WebSocketWire
     }
 
     @Test(arguments: ["text", "binary", "json", "huge", "frame", "http"])
-    func aServerThatTalksNonsenseIsLeftAndTriedAgain(_ kind: String) async throws {
+    func aServerThatBreaksTheProtocolIsAbortedAndTriedAgain(_ kind: String) async throws {
         let server = try ScriptedWebSocketServer { connection in
             connection.report("asked")
             if kind == "http" { return try connection.write(Array("SSH-2.0-OpenSSH_9.2\r\n".utf8)) }
@@ -78,8 +70,8 @@ import WebSocketWire
             try connection.drain()
         }
         defer { server.stop() }
-        try await Stage.play { stage in
-            let guest = stage.add(try .peer("guest", "ws://127.0.0.1:\(server.port)/"))
+        try await withProcesses { processes in
+            let guest = processes.add(try .peer("guest", "ws://127.0.0.1:\(server.port)/"))
             // It retries behind a backoff, and reports the reason.
             for _ in 1...3 { try await server.events.expect("asked") }
             try await guest.wait("a cause") { lines in

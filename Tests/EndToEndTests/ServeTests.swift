@@ -1,30 +1,29 @@
 import CommandLineIO
 import Foundation
 import Testing
+import TransportTestKit
 
 /// `room serve` as people and machines start it: where it keeps its key, and how it treats its environment and limits.
 @Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct ServeTests {
     @Test(arguments: ["STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"])
     func aPlainServerThatIsKilledAndStartedAgainKnowsItsGuests(_ variable: String) async throws {
-        try await Stage.play { stage in
-            let state = stage.directory.appendingPathComponent("state").path
+        try await withProcesses { processes in
+            let state = processes.directory.appendingPathComponent("state").path
             var environment = ["STATE_DIRECTORY": "", "XDG_STATE_HOME": "relative/is/ignored"]
             environment[variable] = variable == "STATE_DIRECTORY" ? "\(state):/nonexistent/second" : state
             let folder =
                 state + ["STATE_DIRECTORY": "", "XDG_STATE_HOME": "/room", "HOME": "/.local/state/room"][variable]!
-            let first = stage.add(try Actor("server", ["serve", "--port", "0"], environment: environment))
+            let first = processes.add(try RoomProcess("server", ["serve", "--port", "0"], environment: environment))
             let (url, port) = try await first.listening()
-            let host = stage.add(try .peer("host", url, host: true))
-            try await host.wait(event: "joined")
-            let guest = stage.add(try .peer("guest", url))
-            try await guest.waitUntilConnected(to: 1)
+            let (host, guest) = try await processes.pair(("host", "guest"), at: url)
             let ids = [host.selfID, guest.selfID]
 
             first.child.stop()
-            let second = stage.add(try Actor("server", ["serve", "--port", "\(port)"], environment: environment))
+            let second = processes.add(
+                try RoomProcess("server", ["serve", "--port", "\(port)"], environment: environment))
             _ = try await second.listening()
             for peer in [host, guest] {
-                try await peer.wait("the rejoin") { Actor.count($0, "joined") == 2 }
+                try await peer.wait("the rejoin") { RoomProcess.count($0, "joined") == 2 }
             }
             #expect([host.selfID, guest.selfID] == ids)
             let joined = guest.lines.filter { $0["event"] as? String == "joined" }
@@ -38,28 +37,28 @@ import Testing
     }
 
     @Test func withoutAStateDirectoryTheServerWarnsAndServes() async throws {
-        try await Stage.play { stage in
-            let state = try stage.file("state", "a file, where a folder should be")
-            let server = try stage.shell("exec \"$ROOM\" serve --port 0", ["STATE_DIRECTORY": state])
+        try await withProcesses { processes in
+            let state = try processes.file("state", "a file, where a folder should be")
+            let server = try processes.shell("exec \"$ROOM\" serve --port 0", ["STATE_DIRECTORY": state])
             _ = try await server.listening()
-            #expect(try stage.complaints().contains("after a restart of this server everybody will be new"))
+            #expect(try processes.complaints().contains("after a restart of this server everybody will be new"))
             // Requested explicitly, it needs no warning, and nothing is written.
-            let asked = try stage.shell(
+            let asked = try processes.shell(
                 "exec \"$ROOM\" serve --port 0 --session-key-file none", ["STATE_DIRECTORY": state])
             _ = try await asked.listening()
-            #expect(try stage.complaints().isEmpty)
+            #expect(try processes.complaints().isEmpty)
         }
     }
 
     @Test func aFullDiskLeavesNoKeyFileBehind() async throws {
-        try await Stage.play { stage in
-            let folder = stage.directory.appendingPathComponent("keys").path
+        try await withProcesses { processes in
+            let folder = processes.directory.appendingPathComponent("keys").path
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
             let serve = "exec \"$ROOM\" serve --port 0 --session-key-file '\(folder)/key'"
-            let full = try stage.shell("trap '' XFSZ; ulimit -f 0; " + serve, standardError: "/dev/null")
+            let full = try processes.shell("trap '' XFSZ; ulimit -f 0; " + serve, standardError: "/dev/null")
             #expect(await full.exitStatus() == 2)
             #expect(try FileManager.default.contentsOfDirectory(atPath: folder).isEmpty)
-            _ = try await stage.shell(serve).listening()
+            _ = try await processes.shell(serve).listening()
             #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["key"])
         }
     }
@@ -67,8 +66,8 @@ import Testing
     /// The variables that Kubernetes sets for a service named `room`, those of links between containers, and odd values
     /// from files and secrets.
     @Test func variablesOfOrchestratorsArePassedOverAndTold() async throws {
-        try await Stage.play { stage in
-            let server = try stage.shell(
+        try await withProcesses { processes in
+            let server = try processes.shell(
                 "exec \"$ROOM\" serve --session-key-file none --json --port 0",
                 [
                     "ROOM_PORT": "tcp://10.43.0.5:8080", "ROOM_SERVICE_HOST": "10.43.0.5", "ROOM_SERVICE_PORT": "8080",
@@ -76,7 +75,7 @@ import Testing
                     "ROOM_GRACE": "30\n", "ROOM_MAXIMUM_ROOM": "7",
                 ])
             _ = try await server.listening()
-            let complaints = try stage.complaints().split(separator: "\n")
+            let complaints = try processes.complaints().split(separator: "\n")
             #expect(complaints.count == 3, "\(complaints)")
             #expect(complaints.contains { $0.contains("ROOM_PORT=tcp://10.43.0.5:8080") })
             #expect(complaints.contains { $0.contains("ROOM_NAME=/app/room") })
@@ -89,19 +88,19 @@ import Testing
         ["ROOM_ALLOWED_ORIGINS": "https://example.org,*.example.org"],
     ])
     func aValueThatCannotBeUsedEndsTheCommandWithStatusTwo(_ environment: [String: String]) async throws {
-        try await Stage.play { stage in
-            let server = try stage.shell("exec \"$ROOM\" serve --session-key-file none", environment)
+        try await withProcesses { processes in
+            let server = try processes.shell("exec \"$ROOM\" serve --session-key-file none", environment)
             #expect(await server.exitStatus() == 2)
             let (variable, value) = try #require(environment.first)
-            let complaints = try stage.complaints()
+            let complaints = try processes.complaints()
             #expect(complaints.contains(variable) || complaints.contains(value.split(separator: ",").last ?? ""))
         }
     }
 
     /// A server out of descriptors waits instead of using a whole core, and continues when some are free.
     @Test func outOfDescriptorsTheServerWaitsAndRecovers() async throws {
-        try await Stage.play { stage in
-            let server = try stage.shell("ulimit -n 40; exec \"$ROOM\" serve --port 0 --session-key-file none")
+        try await withProcesses { processes in
+            let server = try processes.shell("ulimit -n 40; exec \"$ROOM\" serve --port 0 --session-key-file none")
             let (url, port) = try await server.listening()
             let sockets = try (0..<60).map { _ in try Self.connected(port) }
             let before = try Self.processorSeconds(server.child.identifier)
@@ -110,15 +109,14 @@ import Testing
             let used = try Self.processorSeconds(server.child.identifier) - before
             #expect(used < 0.4, "\(used) s of 2 s")
             for socket in sockets { close(socket) }
-            let host = stage.add(try .peer("host", url, host: true))
-            try await host.wait(event: "joined")
-            #expect(try stage.complaints().components(separatedBy: "connections cannot be accepted").count == 2)
+            _ = try await processes.host("host", at: url)
+            #expect(try processes.complaints().components(separatedBy: "connections cannot be accepted").count == 2)
         }
     }
 
     @Test func theSoftLimitOfDescriptorsIsRaisedToTheHardOne() async throws {
-        try await Stage.play { stage in
-            let server = try stage.shell("ulimit -Sn 64; exec \"$ROOM\" serve --port 0 --session-key-file none")
+        try await withProcesses { processes in
+            let server = try processes.shell("ulimit -Sn 64; exec \"$ROOM\" serve --port 0 --session-key-file none")
             let (_, port) = try await server.listening()
             let sockets = try (0..<100).map { _ in try Self.connected(port) }
             defer { for socket in sockets { close(socket) } }
@@ -134,25 +132,16 @@ import Testing
         ["conform", "foundation", "--only", "signaling.connect.01"],
     ])
     func everyCommandTakesJSON(_ arguments: [String]) async throws {
-        try await Stage.play { stage in
-            let actor = stage.add(try Actor(arguments[0], arguments + ["--json"]))
-            try await actor.wait("a line") { !$0.isEmpty }
+        try await withProcesses { processes in
+            let process = processes.add(try RoomProcess(arguments[0], arguments + ["--json"]))
+            try await process.wait("a line") { !$0.isEmpty }
         }
     }
 
     /// Opens a connection to 127.0.0.1 and sends nothing on it.
     private static func connected(_ port: Int) throws -> Int32 {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = in_port_t(port).bigEndian
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        let status = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
-        try #require(status == 0)
+        let descriptor = LoopbackListener.socket()
+        try #require(LoopbackListener.connect(descriptor, to: UInt16(port)) == 0)
         return descriptor
     }
 
@@ -164,7 +153,7 @@ import Testing
     }
 }
 
-extension Actor {
+extension RoomProcess {
     /// Returns the URL and port where the server listens.
     fileprivate func listening() async throws -> (url: String, port: Int) {
         try await wait(event: "listening")
@@ -173,18 +162,18 @@ extension Actor {
     }
 }
 
-extension Stage {
+extension TestProcesses {
     private var complaintsFile: String { directory.appendingPathComponent("standard-error").path }
 
     /// Runs a shell command in which `$ROOM` is the executable.
     fileprivate func shell(
         _ script: String, _ environment: [String: String] = [:], standardError: String? = nil
-    ) throws -> Actor {
+    ) throws -> RoomProcess {
         let script = "exec 2>'\(standardError ?? complaintsFile)'; \(script)"
         return add(
-            try Actor(
+            try RoomProcess(
                 "server", ["-c", script], executable: "/bin/sh",
-                environment: environment.merging(["ROOM": Actor.room]) { $1 }))
+                environment: environment.merging(["ROOM": RoomProcess.room]) { $1 }))
     }
 
     /// Returns the standard error of the last command.

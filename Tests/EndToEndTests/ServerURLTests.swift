@@ -10,10 +10,10 @@ import TransportPluginAPI
 
     private func guest(
         _ url: String, _ backend: String, more: [String] = [], environment: [String: String] = [:]
-    ) throws -> Actor {
-        try Actor(
+    ) throws -> RoomProcess {
+        try RoomProcess(
             "alice",
-            ["connect", "stage", "--name", "alice", "--as-host", "--json", "--server", url, "--signaling", backend]
+            ["connect", "lobby", "--name", "alice", "--as-host", "--json", "--server", url, "--signaling", backend]
                 + more, environment: environment)
     }
 
@@ -23,8 +23,8 @@ import TransportPluginAPI
             answer:
                 "HTTP/1.1 301 Moved Permanently\r\nLocation: https://example.org/?SECRET\r\nContent-Length: 0\r\n\r\n")
         defer { server.stop() }
-        try await Stage.play { stage in
-            let alice = stage.add(try guest("ws://127.0.0.1:\(server.port)/?token=SECRET", backend))
+        try await withProcesses { processes in
+            let alice = processes.add(try guest("ws://127.0.0.1:\(server.port)/?token=SECRET", backend))
             #expect(await alice.exitStatus() == 3)
             let error = try #require(alice.lines.first { $0["event"] as? String == "error" })
             #expect((error["message"] as? String)?.contains("answered 301: it wants wss://example.org/") == true)
@@ -36,13 +36,14 @@ import TransportPluginAPI
 
     @Test(arguments: backends)
     func theQueryIsToldByNothing(_ backend: String) async throws {
-        try await Stage.play { stage in
+        try await withProcesses { processes in
             let url = "ws://127.0.0.1:\(try freePort())/?access_token=SECRET"
-            let alice = stage.add(try guest(url, backend))
+            let alice = processes.add(try guest(url, backend))
             try await alice.wait("three attempts") { lines in
                 lines.count { $0["status"] as? String == "disconnected" } >= 3
             }
-            let doctor = stage.add(try Actor("doctor", ["doctor", "--json", "--server", url, "--signaling", backend]))
+            let doctor = processes.add(
+                try RoomProcess("doctor", ["doctor", "--json", "--server", url, "--signaling", backend]))
             try await doctor.wait(event: "doctor")
             #expect(!"\(alice.lines) \(doctor.lines)".contains("SECRET"))
         }
@@ -51,10 +52,10 @@ import TransportPluginAPI
     /// No backend uses a proxy by itself, and no host of this machine is reached through one.
     @Test(arguments: backends)
     func theEnvironmentsProxyIsNotForThisMachine(_ backend: String) async throws {
-        try await Stage.play { stage in
-            let (_, url, _) = try await stage.server()
+        try await withProcesses { processes in
+            let (_, url, _) = try await processes.server()
             let dead = "http://127.0.0.1:\(try freePort())"
-            let alice = stage.add(
+            let alice = processes.add(
                 try guest(
                     url, backend,
                     environment: [
@@ -67,17 +68,19 @@ import TransportPluginAPI
 
     @Test(arguments: backends)
     func aServerIsReachedThroughTheProxyThatIsNamed(_ backend: String) async throws {
-        try await Stage.play { stage in
-            let (_, _, port) = try await stage.server()
+        try await withProcesses { processes in
+            let (_, _, port) = try await processes.server()
             let proxy = try CannedListener(proxyTo: try #require(UInt16(exactly: port)))
             defer { proxy.stop() }
             let url = "http://us%40er:SECRET@127.0.0.1:\(proxy.port)"
             // The proxy resolves the name: nobody else could.
             let server = "ws://room.example.invalid:\(port)/"
-            let alice = stage.add(try guest(server, backend, environment: ["http_proxy": url, "no_proxy": "other"]))
+            let alice = processes.add(
+                try guest(server, backend, environment: ["http_proxy": url, "no_proxy": "other"]))
             try await alice.wait(event: "joined")
-            let doctor = stage.add(
-                try Actor("doctor", ["doctor", "--json", "--server", server, "--signaling", backend, "--proxy", url]))
+            let doctor = processes.add(
+                try RoomProcess(
+                    "doctor", ["doctor", "--json", "--server", server, "--signaling", backend, "--proxy", url]))
             try await doctor.wait(event: "doctor")
             let findings = doctor.lines.filter { ["proxy", "handshake"].contains($0["check"] as? String) }
             #expect(findings.compactMap { $0["status"] as? String } == ["ok", "ok"], "\(findings)")
@@ -97,8 +100,8 @@ import TransportPluginAPI
         let proxy = try CannedListener(
             answer: "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
         defer { proxy.stop() }
-        try await Stage.play { stage in
-            let alice = stage.add(
+        try await withProcesses { processes in
+            let alice = processes.add(
                 try guest(
                     "ws://room.example.invalid/", backend, environment: ["all_proxy": "127.0.0.1:\(proxy.port)"]))
             #expect(await alice.exitStatus() == 3)
@@ -111,26 +114,26 @@ import TransportPluginAPI
 
     @Test(arguments: [["--proxy", "socks5://127.0.0.1:1080"], ["--proxy", "https://127.0.0.1"], ["--proxy", "a b"]])
     func aProxyThatCannotBeUsedIsAWrongArgument(_ arguments: [String]) async throws {
-        try await Stage.play { stage in
-            let alice = stage.add(try guest("wss://room.example.invalid/", "foundation", more: arguments))
+        try await withProcesses { processes in
+            let alice = processes.add(try guest("wss://room.example.invalid/", "foundation", more: arguments))
             #expect(await alice.exitStatus() == 2)
         }
     }
 
     @Test func theDoctorNamesTheProxy() async throws {
-        try await Stage.play { stage in
+        try await withProcesses { processes in
             let dead = try freePort()
             let variable = ["http_proxy": "http://user:SECRET@127.0.0.1:\(dead)"]
-            let asked = stage.add(
-                try Actor(
+            let asked = processes.add(
+                try RoomProcess(
                     "doctor", ["doctor", "--json", "--server", "ws://room.example.invalid/"], environment: variable))
             try await asked.wait(event: "doctor")
             let finding = try #require(asked.lines.first { $0["check"] as? String == "proxy" })
             #expect(finding["status"] as? String == "problem" && finding["cure"] != nil)
             #expect((finding["message"] as? String)?.contains("the proxy 127.0.0.1:\(dead)") == true)
             // A proxy that is not used is named beside the port that cannot be reached.
-            let direct = stage.add(
-                try Actor(
+            let direct = processes.add(
+                try RoomProcess(
                     "doctor", ["doctor", "--json", "--server", "ws://127.0.0.1:\(dead)/"], environment: variable))
             try await direct.wait(event: "doctor")
             let port = try #require(direct.lines.first { $0["check"] as? String == "port" })

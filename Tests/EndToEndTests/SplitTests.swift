@@ -5,7 +5,7 @@ import Testing
 /// A room whose participants hear different things from different servers, and programs that are restarted.
 @Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct SplitTests {
     /// Sends a message to everybody every 50 ms, until it is cancelled.
-    private func talk(_ peer: Actor) async -> Int {
+    private func talk(_ peer: RoomProcess) async -> Int {
         var count = 0
         while !Task.isCancelled {
             count += 1
@@ -15,17 +15,17 @@ import Testing
         return count
     }
 
-    private func joins(_ peer: Actor) -> [Line] { peer.lines.filter { $0["event"] as? String == "joined" } }
+    private func joins(_ peer: RoomProcess) -> [Line] { peer.lines.filter { $0["event"] as? String == "joined" } }
 
-    @Test func twoServersWorthOfSplitKnowledgeAreMergedAndTheDataNeverStops() async throws {
-        try await Stage.play { stage in
-            let (_, _, first) = try await stage.server()
+    @Test func membersOfTwoServersAreMergedWhileDataFlows() async throws {
+        try await withProcesses { processes in
+            let (_, _, first) = try await processes.server()
             let names = ["alice", "bob", "carol", "dave"]
             let proxies = try names.map { _ in try TestProxy(to: first) }
             defer { for proxy in proxies { proxy.stop() } }
-            var peers: [Actor] = []
+            var peers: [RoomProcess] = []
             for (name, proxy) in zip(names, proxies) {
-                let peer = stage.add(try .peer(name, proxy.url, host: name == "alice"))
+                let peer = processes.add(try .peer(name, proxy.url, host: name == "alice"))
                 try await peer.wait(event: "joined")
                 peers.append(peer)
             }
@@ -36,10 +36,10 @@ import Testing
 
             // Bob and Carol come to a second server, which knows nothing. It waits 2 s for the host, which stays with
             // the first server, and appoints another.
-            let (_, _, second) = try await stage.server(more: ["--grace", "2"])
+            let (_, _, second) = try await processes.server(more: ["--grace", "2"])
             for proxy in proxies[1...2] { try proxy.move(to: second) }
             for peer in peers[1...2] {
-                try await peer.wait("the second server") { Actor.count($0, "joined") == 2 }
+                try await peer.wait("the second server") { RoomProcess.count($0, "joined") == 2 }
                 try await peer.wait("its host") { lines in
                     lines.contains { line in
                         line["event"] as? String == "host" && ids[1...2].contains(line["id"] as? String ?? "")
@@ -50,7 +50,7 @@ import Testing
             // Alice, whose term is the older one, and Dave follow.
             for index in [0, 3] { try proxies[index].move(to: second) }
             for index in [0, 3] {
-                try await peers[index].wait("the second server") { Actor.count($0, "joined") == 2 }
+                try await peers[index].wait("the second server") { RoomProcess.count($0, "joined") == 2 }
             }
             for (name, peer) in zip(names, peers) {
                 let joins = joins(peer)
@@ -67,7 +67,7 @@ import Testing
             #expect(hosts.count == 1, "all have the same host: \(hosts)")
 
             // A newcomer finds all of them in one room.
-            let eve = stage.add(try .peer("eve", "ws://127.0.0.1:\(second)/"))
+            let eve = processes.add(try .peer("eve", "ws://127.0.0.1:\(second)/"))
             try await eve.waitUntilConnected(to: 4)
             for task in talking { task.cancel() }
             var counts: [Int] = []
@@ -77,7 +77,7 @@ import Testing
                 for (other, count) in zip(names, counts) where other != name {
                     let expected = (1...count).map { "\(other) \($0)" }
                     try await peer.wait("everything of \(other)") { lines in
-                        Actor.texts(lines).count { $0.hasPrefix(other) } >= count
+                        RoomProcess.texts(lines).count { $0.hasPrefix(other) } >= count
                     }
                     let messages = peer.lines.filter { ($0["text"] as? String)?.hasPrefix(other) ?? false }
                     #expect(messages.compactMap { $0["text"] as? String } == expected, "\(other) to \(name)")
@@ -90,37 +90,30 @@ import Testing
     }
 
     @Test func aHostThatCrashedAndWasStartedAnewIsHostAgainAtOnce() async throws {
-        try await Stage.play { stage in
-            let (_, url, _) = try await stage.server()
-            let alice = stage.add(try .peer("alice", url, host: true))
-            try await alice.wait(event: "joined")
-            let bob = stage.add(try .peer("bob", url))
-            try await bob.waitUntilConnected(to: 1)
+        try await withProcesses { processes in
+            let (_, url, _) = try await processes.server()
+            let (alice, bob) = try await processes.pair(at: url)
             alice.child.signal(SIGKILL)
             _ = await alice.exitStatus()
-            let again = stage.add(try .peer("alice", url, host: true))
-            try await again.wait(event: "joined")
+            let again = try await processes.host(at: url)
             #expect(joins(again).last?["host"] as? Double == 1)
             try await again.waitUntilConnected(to: 1)
             let former = try #require(alice.selfID)
             let id = try #require(again.selfID)
-            try await bob.wait("the new alice instead of the old one") { Actor.connected($0) == [id] }
+            try await bob.wait("the new alice instead of the old one") { RoomProcess.connected($0) == [id] }
             #expect(former != id)
         }
     }
 
-    @Test func theOlderDeviceIsToldAndDoesNotComeBackWhereTheNewestWins() async throws {
-        try await Stage.play { stage in
-            let (_, url, _) = try await stage.server(more: ["--duplicate-names", "replace"])
-            let host = stage.add(try .peer("host", url, host: true))
-            try await host.wait(event: "joined")
-            let phone = stage.add(try .peer("bob", url))
-            try await phone.waitUntilConnected(to: 1)
-            let laptop = stage.add(try .peer("bob", url))
+    @Test func theReplacedDeviceIsToldAndDoesNotReturnWithPolicyReplace() async throws {
+        try await withProcesses { processes in
+            let (_, url, _) = try await processes.server(more: ["--duplicate-names", "replace"])
+            let (_, phone) = try await processes.pair(("host", "bob"), at: url)
+            let laptop = processes.add(try .peer("bob", url))
             try await phone.wait(event: "left")
             #expect(phone.lines.contains { $0["code"] as? String == "replaced" })
             #expect(await phone.exitStatus() == 3)
-            #expect(Actor.count(phone.lines, "joined") == 1, "it has not fought")
+            #expect(RoomProcess.count(phone.lines, "joined") == 1, "it has not fought")
             try await laptop.waitUntilConnected(to: 1)
         }
     }

@@ -81,18 +81,28 @@ private final class PseudoTerminal: Sendable {
 
 /// `room connect` as somebody at a terminal uses it.
 @Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct TerminalTests {
-    @Test func aConversationHasNamesCommandsAndAnOutageInOneLine() async throws {
-        try await Stage.play { stage in
-            let (server, url, port) = try await stage.server()
-            let terminal = try PseudoTerminal("$ROOM connect stage --name alice --host-if-first --server \(url)")
+    /// Runs `body` with alice's `room connect` at a terminal, and the server that it was given.
+    private func withTerminal(
+        _ option: String,
+        _ body: (PseudoTerminal, TestProcesses, (process: RoomProcess, url: String, port: Int)) async throws -> Void
+    ) async throws {
+        try await withProcesses { processes in
+            let server = try await processes.server()
+            let terminal = try PseudoTerminal("$ROOM connect lobby --name alice \(option) --server \(server.url)")
             defer { terminal.stop() }
-            try await terminal.wait(for: "You are in stage as alice, its host")
+            try await body(terminal, processes, (server.0, server.url, server.port))
+        }
+    }
+
+    @Test func aConversationHasNamesCommandsAndAnOutageInOneLine() async throws {
+        try await withTerminal("--host-if-first") { terminal, processes, server in
+            try await terminal.wait(for: "You are in lobby as alice, its host")
             #expect(!terminal.isInLineMode)
-            let bob = stage.add(try .peer("bob", url, host: false))
+            let bob = processes.add(try .peer("bob", server.url, host: false))
             try await terminal.wait(for: "bob is connected")
 
             terminal.type("hello bob\r")
-            try await bob.wait("hello") { Actor.texts($0) == ["hello bob"] }
+            try await bob.wait("hello") { RoomProcess.texts($0) == ["hello bob"] }
             try await terminal.wait(for: "you: hello bob")
             // Something comes in while something else is being typed: it is drawn again below.
             terminal.type("half a li")
@@ -100,14 +110,14 @@ private final class PseudoTerminal: Sendable {
             bob.send(["do": "send", "text": "hi alice"])
             try await terminal.wait(for: "bob: hi alice")
             terminal.type("ne\r/to bob psst\r/who\r/dance\r")
-            try await bob.wait("both") { Actor.texts($0) == ["hello bob", "half a line", "psst"] }
+            try await bob.wait("both") { RoomProcess.texts($0) == ["hello bob", "half a line", "psst"] }
             try await terminal.wait(for: "you to bob: psst")
             try await terminal.wait(for: "bob: connected (directly)")
             try await terminal.wait(for: "There is no command /dance")
 
-            server.child.signal(SIGKILL)
+            server.process.child.signal(SIGKILL)
             try await terminal.wait(for: ", for 2 s")
-            _ = try await stage.server(port: port)
+            _ = try await processes.server(port: server.port)
             try await terminal.wait(for: "back at the room server after")
             let lines = terminal.drawn.split(separator: "\n").filter { $0.contains("looking for") }
             #expect(lines.allSatisfy { !$0.contains("  looking") }, "the outage is no line of the conversation")
@@ -119,12 +129,9 @@ private final class PseudoTerminal: Sendable {
     }
 
     @Test func ctrlDLeavesAndTheTerminalIsAsBefore() async throws {
-        try await Stage.play { stage in
-            let (_, url, _) = try await stage.server()
-            let terminal = try PseudoTerminal("$ROOM connect stage --name alice --wait-for-host --server \(url)")
-            defer { terminal.stop() }
-            try await terminal.wait(for: "waiting for the host of stage")
-            let bob = stage.add(try .peer("bob", url, host: true))
+        try await withTerminal("--wait-for-host") { terminal, processes, server in
+            try await terminal.wait(for: "waiting for the host of lobby")
+            let bob = processes.add(try .peer("bob", server.url, host: true))
             try await bob.wait(event: "joined")
             try await terminal.wait(for: "bob is connected")
             terminal.type("\u{4}")

@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import TransportPluginAPI
+import TransportTestKit
 
 /// Forwards between clients and a server on 127.0.0.1, and makes connections half-open: sent bytes are accepted and
 /// lost, nothing arrives, and neither side notices.
@@ -27,26 +28,17 @@ final class TestProxy: @unchecked Sendable {
         var mustBreak = false
     }
 
-    let port: UInt16
-    private let listener: Int32
+    var port: UInt16 { listener.port }
+    private let listener: LoopbackListener
     private let wakeup: (read: Int32, write: Int32)
     private let state: Locked<State>
     private var pairs: [Pair] = []
 
     init(to target: Int) throws {
         state = Locked(State(target: try #require(UInt16(exactly: target))))
-        listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        var address = Self.loopback(port: 0)
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let listener = listener
-        let status = withUnsafeMutablePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(listener, $0, length) | listen(listener, 32) | getsockname(listener, $0, &length)
-            }
-        }
+        listener = try LoopbackListener()
         var ends: [Int32] = [0, 0]
-        try #require(status == 0 && pipe(&ends) == 0)
-        port = UInt16(bigEndian: address.sin_port)
+        try #require(pipe(&ends) == 0)
         wakeup = (ends[0], ends[1])
         let thread = Thread { self.run() }
         thread.name = "proxy"
@@ -106,7 +98,7 @@ final class TestProxy: @unchecked Sendable {
             if now.mustRestore { close { $0.isCut } }
             if now.mustBreak { close { _ in true } }
             var polls = [pollfd(fd: wakeup.read, events: Int16(POLLIN), revents: 0)]
-            polls.append(pollfd(fd: now.takesNew ? listener : -1, events: Int16(POLLIN), revents: 0))
+            polls.append(pollfd(fd: now.takesNew ? listener.descriptor : -1, events: Int16(POLLIN), revents: 0))
             for pair in pairs {
                 for descriptor in [pair.client, pair.server] {
                     polls.append(pollfd(fd: pair.hasEnded ? -1 : descriptor, events: Int16(POLLIN), revents: 0))
@@ -122,7 +114,7 @@ final class TestProxy: @unchecked Sendable {
             if polls[1].revents != 0 { take(to: now.target) }
         }
         close { _ in true }
-        for descriptor in [listener, wakeup.read, wakeup.write] { Glibc.close(descriptor) }
+        for descriptor in [listener.descriptor, wakeup.read, wakeup.write] { Glibc.close(descriptor) }
     }
 
     private func forward(_ index: Int, fromClient: Bool, _ buffer: inout [UInt8]) {
@@ -136,15 +128,10 @@ final class TestProxy: @unchecked Sendable {
     }
 
     private func take(to target: UInt16) {
-        let client = accept(listener, nil, nil)
+        let client = accept(listener.descriptor, nil, nil)
         guard client >= 0 else { return }
-        let server = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        var address = Self.loopback(port: target)
-        let status = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(server, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
+        let server = LoopbackListener.socket()
+        let status = LoopbackListener.connect(server, to: target)
         pairs.append(Pair(client: client, server: server, hasEnded: status != 0))
         close { $0.hasEnded && !$0.isCut }
     }
@@ -155,13 +142,5 @@ final class TestProxy: @unchecked Sendable {
             Glibc.close(pair.server)
         }
         pairs.removeAll(where: isOver)
-    }
-
-    private static func loopback(port: UInt16) -> sockaddr_in {
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = in_port_t(port).bigEndian
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        return address
     }
 }

@@ -2,6 +2,7 @@ import CommandLineIO
 import Foundation
 import Testing
 import TransportPluginAPI
+import TransportTestKit
 
 typealias Line = [String: any Sendable]
 
@@ -9,50 +10,40 @@ struct Timeout: Error, CustomStringConvertible {
     var description: String
 }
 
-/// One `room` process, with what it printed, and waits that have a deadline.
-final class Actor: Sendable {
-    private struct Watcher {
-        let id: Int
-        let isDone: @Sendable ([Line]) -> Bool
-        let continuation: CheckedContinuation<Bool, Never>
-    }
-
-    private struct State {
-        var lines: [Line] = []
-        var hasEnded = false
-        var watchers: [Watcher] = []
-        var lastWatcher = 0
-    }
-
+/// One `room` process, with the lines that it printed, and waits that have a deadline.
+final class RoomProcess: Sendable {
     let child: ChildProcess
-    private let state = Locked(State())
+    private let journal = Journal<Line> { line in
+        line.sorted { $0.key < $1.key }.map { "\($0)=\($1)" }.joined(separator: " ")
+    }
 
     static let room = URL(fileURLWithPath: ChildProcess.ownPath).deletingLastPathComponent()
         .appendingPathComponent("room").path
 
     init(
-        _ name: String, _ arguments: [String], executable: String = Actor.room, environment: [String: String] = [:]
+        _ name: String, _ arguments: [String], executable: String = RoomProcess.room,
+        environment: [String: String] = [:]
     ) throws {
         let child = try ChildProcess(
             name: name, arguments: arguments, executable: executable, environment: environment)
         self.child = child
-        Task { [self] in
-            for await line in child.lines { record { $0.lines.append(line) } }
-            record { $0.hasEnded = true }
+        Task { [journal] in
+            for await line in child.lines { journal.append(line) }
+            journal.finish()
         }
     }
 
     /// A participant that speaks JSON.
     static func peer(
-        _ name: String, _ url: String, host: Bool = false, room: String = "stage", more: [String] = []
-    ) throws -> Actor {
-        try Actor(
+        _ name: String, _ url: String, host: Bool = false, room: String = "lobby", more: [String] = []
+    ) throws -> RoomProcess {
+        try RoomProcess(
             name,
             ["connect", room, "--name", name, "--server", url, "--json", "--fault-injection"]
                 + (host ? ["--as-host"] : []) + more)
     }
 
-    var lines: [Line] { state.withLock { $0.lines } }
+    var lines: [Line] { journal.entries }
 
     func send(_ members: KeyValuePairs<String, String>) {
         var line = JSONLine()
@@ -64,33 +55,7 @@ final class Actor: Sendable {
     func wait(
         _ what: String, within deadline: Duration = .seconds(20), until isDone: @escaping @Sendable ([Line]) -> Bool
     ) async throws {
-        let id = state.withLock { state -> Int in
-            state.lastWatcher += 1
-            return state.lastWatcher
-        }
-        let alarm = Task {
-            try await Task.sleep(for: deadline)
-            let late = state.withLock { state -> Watcher? in
-                state.watchers.firstIndex { $0.id == id }.map { state.watchers.remove(at: $0) }
-            }
-            late?.continuation.resume(returning: false)
-        }
-        defer { alarm.cancel() }
-        let isThere = await withCheckedContinuation { continuation in
-            let answer = state.withLock { state -> Bool? in
-                if isDone(state.lines) { return true }
-                if state.hasEnded { return false }
-                state.watchers.append(Watcher(id: id, isDone: isDone, continuation: continuation))
-                return nil
-            }
-            if let answer { continuation.resume(returning: answer) }
-        }
-        guard isThere else {
-            let last = lines.suffix(5).map { line in
-                line.sorted { $0.key < $1.key }.map { "\($0)=\($1)" }.joined(separator: " ")
-            }
-            throw Timeout(description: "\(child.name): \(what) did not happen within \(deadline); last lines: \(last)")
-        }
+        try await journal.wait("\(child.name): \(what)", within: deadline, until: isDone)
     }
 
     func wait(event: String, within deadline: Duration = .seconds(20)) async throws {
@@ -117,6 +82,17 @@ final class Actor: Sendable {
         }
     }
 
+    /// Returns when another participant has left.
+    ///
+    /// - Parameter reason: The reason, if only one is awaited.
+    func waitForLeave(reason: String? = nil) async throws {
+        try await wait("a participant's leave") { lines in
+            lines.contains { line in
+                line["state"] as? String == "left" && (reason == nil || line["reason"] as? String == reason)
+            }
+        }
+    }
+
     /// Ids of the peers whose last state is `connected`.
     static func connected(_ lines: [Line]) -> Set<String> {
         var connected: Set<String> = []
@@ -139,56 +115,48 @@ final class Actor: Sendable {
     static func count(_ lines: [Line], _ event: String) -> Int { lines.count { $0["event"] as? String == event } }
 
     var selfID: String? { lines.last { $0["event"] as? String == "joined" }?["self"] as? String }
-
-    private func record(_ change: (inout State) -> Void) {
-        let ready = state.withLock { state -> [(CheckedContinuation<Bool, Never>, Bool)] in
-            change(&state)
-            var ready: [(CheckedContinuation<Bool, Never>, Bool)] = []
-            state.watchers.removeAll { watcher in
-                let isDone = watcher.isDone(state.lines)
-                guard isDone || state.hasEnded else { return false }
-                ready.append((watcher.continuation, isDone))
-                return true
-            }
-            return ready
-        }
-        for (continuation, isDone) in ready { continuation.resume(returning: isDone) }
-    }
 }
 
-/// All processes of one test. They end with the test, whatever happens.
-final class Stage: Sendable {
-    private let actors = Locked<[Actor]>([])
+/// The processes of one test, and its folder. They end with the test, whatever happens.
+final class TestProcesses: Sendable {
+    private let processes = Locked<[RoomProcess]>([])
     let directory: URL
     let keyFile: String
 
-    init() throws {
+    fileprivate init() throws {
         directory = FileManager.default.temporaryDirectory.appendingPathComponent("room-e2e-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         keyFile = directory.appendingPathComponent("session.key").path
     }
 
-    /// Runs a play and ends its processes.
-    static func play(_ body: (Stage) async throws -> Void) async throws {
-        signal(SIGPIPE, SIG_IGN)
-        let stage = try Stage()
-        do {
-            try await body(stage)
-        } catch {
-            stage.clear()
-            throw error
-        }
-        stage.clear()
+    func add(_ process: RoomProcess) -> RoomProcess {
+        processes.withLock { $0.append(process) }
+        return process
     }
 
-    func add(_ actor: Actor) -> Actor {
-        actors.withLock { $0.append(actor) }
-        return actor
+    /// Starts the host of a room, and waits until it has joined.
+    func host(_ name: String = "alice", at url: String, more: [String] = []) async throws -> RoomProcess {
+        let host = add(try .peer(name, url, host: true, more: more))
+        try await host.wait(event: "joined")
+        return host
+    }
+
+    /// Starts two participants, the first of them the host, and waits until they are connected.
+    ///
+    /// - Parameter guestURL: The server's URL for the second one. Nil: the same.
+    func pair(
+        _ names: (String, String) = ("alice", "bob"), at url: String, guestAt guestURL: String? = nil
+    ) async throws -> (RoomProcess, RoomProcess) {
+        let host = try await host(names.0, at: url)
+        let guest = add(try .peer(names.1, guestURL ?? url))
+        for process in [host, guest] { try await process.waitUntilConnected(to: 1) }
+        return (host, guest)
     }
 
     /// Starts a server and waits until it listens. Pass the same port again for one that comes back.
-    func server(port: Int = 0, more: [String] = []) async throws -> (Actor, url: String, port: Int) {
-        let server = add(try Actor("server", ["serve", "--port", "\(port)", "--session-key-file", keyFile] + more))
+    func server(port: Int = 0, more: [String] = []) async throws -> (RoomProcess, url: String, port: Int) {
+        let server = add(
+            try RoomProcess("server", ["serve", "--port", "\(port)", "--session-key-file", keyFile] + more))
         try await server.wait(event: "listening")
         let url = try #require(server.lines.first { $0["event"] as? String == "listening" }?["url"] as? String)
         return (server, url, try #require(URL(string: url)?.port))
@@ -200,13 +168,21 @@ final class Stage: Sendable {
         return file.path
     }
 
-    private func clear() {
-        for actor in actors.withLock({ $0 }) {
-            actor.child.signal(SIGCONT)
-            actor.child.stop()
+    fileprivate func clear() {
+        for process in processes.withLock({ $0 }) {
+            process.child.signal(SIGCONT)
+            process.child.stop()
         }
         try? FileManager.default.removeItem(at: directory)
     }
+}
+
+/// Runs `body` with a set of processes, and ends them.
+func withProcesses(_ body: (TestProcesses) async throws -> Void) async throws {
+    signal(SIGPIPE, SIG_IGN)
+    let processes = try TestProcesses()
+    defer { processes.clear() }
+    try await body(processes)
 }
 
 extension Trait where Self == ConditionTrait {
