@@ -7,37 +7,6 @@ package enum ProbeFailure: Error, Sendable, Hashable {
     case failed(String)
 }
 
-/// A certificate, and this machine's verdict on it.
-package struct CertificateReport: Sendable, Hashable {
-    package enum Verdict: Sendable, Hashable {
-        case trusted
-        /// The certificate, or one that signed it, has expired.
-        case expired
-        case notYetValid
-        case wrongName
-        /// The reason, in OpenSSL's words.
-        case untrusted(String)
-    }
-    package var verdict: Verdict
-    /// The names, such as `DNS:example.org, IP Address:192.0.2.1`.
-    package var names: String
-    package var issuer: String
-    /// The start of the validity, in seconds since 1970.
-    package var from: Double
-    /// The end of the validity, in seconds since 1970.
-    package var until: Double
-
-    package init(verdict: Verdict, names: String, issuer: String, from: Double, until: Double) {
-        self.verdict = verdict
-        self.names = names
-        self.issuer = issuer
-        self.from = from
-        self.until = until
-    }
-
-    func isValid(at time: Double) -> Bool { from <= time && time <= until }
-}
-
 /// The answer of a server to a request for `/health`, as far as it got.
 package struct ServerAnswer: Sendable {
     /// The address that accepted the connection.

@@ -144,10 +144,11 @@ extension LocalAddress {
     }
 }
 
-/// Text files of the kernel.
-enum SystemFile {
-    /// Returns at most 64 KiB of a file, or an empty text when it cannot be read.
-    static func text(of path: String) -> String {
+/// The text files of the kernel, below `/proc` and `/sys`.
+public enum SystemFile {
+    /// Returns at most 64 KiB of a file, or an empty text when it cannot be read. Blocks as long as the kernel needs to
+    /// write the text.
+    public static func text(of path: String) -> String {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return "" }
         defer { close(descriptor) }
