@@ -17,7 +17,7 @@ import natprobe
 from network import LabError
 from report import markdown, verdict, write_table
 from rows import ROWS
-from session import STALL, Session
+from session import STALL, Session, undisturbed
 
 
 class Tools:
@@ -33,24 +33,21 @@ def say(text):
 
 def run_row(row, tools, repeat):
     """The runs of a row. A run in which the harness itself stalled is repeated, at most twice."""
-    runs, disturbed = [], 0
-    while len(runs) < repeat:
-        folder = tools.folder / row.name / str(len(runs) + 1)
+    def measure(number):
         try:
-            session = Session(tools, folder, row.kinds, row.policy)
+            session = Session(tools, tools.folder / row.name / str(number), row.kinds, row.policy)
             try:
-                run = session.measure(row.outage)
+                return session.measure(row.outage)
             finally:
                 session.close()
         except LabError as error:
-            run = {"error": str(error)}
-        if run.get("stall", 0) > STALL and disturbed < 2:
-            disturbed += 1
-            say(f"… {row.name}: the harness stood still for {run['stall']:.2f} s: once more")
-            continue
-        runs.append(run)
-        say(f"… {row.name} {len(runs)}/{repeat}: {describe(run)}")
-    return runs
+            return {"error": str(error)}
+
+    def disturbance(run):
+        if run.get("stall", 0) > STALL:
+            return f"the harness stood still for {run['stall']:.2f} s"
+
+    return undisturbed(row.name, repeat, 2, measure, disturbance, describe, say)
 
 
 def describe(run):

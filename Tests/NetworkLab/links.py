@@ -8,7 +8,7 @@ import time
 
 from network import PORT, SERVER, LabError
 from processes import Child, Peer
-from session import Session
+from session import Session, undisturbed
 
 PAIR = ("port-restricted",) * 2
 OPEN_PAIR = ("none",) * 2
@@ -37,16 +37,13 @@ def chosen(patterns, short):
 
 def measure(name, tools, repeat, say):
     """Repeats a run in which the forwarder itself was late, at most three times in all."""
-    runs, disturbed = [], 0
-    while len(runs) < repeat:
-        run = measure_once(name, tools, tools.folder / name / str(len(runs) + 1))
-        if run.get("late_ms", 0) > LATE and disturbed < 3:
-            disturbed += 1
-            say(f"… {name}: the forwarder was late by {run['late_ms']:.0f} ms: once more")
-            continue
-        runs.append(run)
-        say(f"… {name} {len(runs)}/{repeat}: {describe(run)}")
-    return summarize(name, runs)
+    def disturbance(run):
+        if run.get("late_ms", 0) > LATE:
+            return f"the forwarder was late by {run['late_ms']:.0f} ms"
+
+    return summarize(name, undisturbed(
+        name, repeat, 3, lambda number: measure_once(name, tools, tools.folder / name / str(number)), disturbance,
+        describe, say))
 
 
 def measure_once(name, tools, folder):

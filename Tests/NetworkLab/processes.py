@@ -208,12 +208,12 @@ class RoomServer:
 
     def kill(self):
         self.child.kill()
-        self.child.stop()
-        self.child = None
+        self.stop()
 
     def stop(self):
         if self.child:
             self.child.stop()
+            self.child = None
 
 
 class TurnServer:

@@ -262,4 +262,20 @@ def reversed_from(received, moment):
     return received[index:]
 
 
-__all__ = ["LabError", "Moments", "Session"]
+def undisturbed(name, repeat, allowance, measure, disturbance, describe, say):
+    """The results of `repeat` measurements. One for which `disturbance` gives a reason is made again, `allowance` times
+    at most."""
+    runs, disturbed = [], 0
+    while len(runs) < repeat:
+        run = measure(len(runs) + 1)
+        reason = disturbance(run)
+        if reason and disturbed < allowance:
+            disturbed += 1
+            say(f"… {name}: {reason}: once more")
+            continue
+        runs.append(run)
+        say(f"… {name} {len(runs)}/{repeat}: {describe(run)}")
+    return runs
+
+
+__all__ = ["LabError", "Moments", "Session", "undisturbed"]
