@@ -69,7 +69,7 @@ import TransportPluginAPI
         await iterator.next()
     }
 
-    @Test func whoeverEndsIsNotHeldBackByAReaderThatPauses() async throws {
+    @Test func endOfAProcessDoesNotWaitForAPausedReader() async throws {
         let reader = try Reader()
         let queue = OutputQueue(descriptor: reader.writing, limit: 1000)
         queue.append(String(repeating: "x", count: 500_000))

@@ -7,7 +7,7 @@ import Testing
         ("m\u{9B}31m", "m\\u{9B}31m"), ("\u{85}", "\\u{85}"), ("over\rwritten", "over\\u{D}written"),
         ("a\u{2028}b\u{2029}c", "a\\u{2028}b\\u{2029}c"),
     ])
-    func whatATerminalWouldObeyIsShownAsAnEscape(_ text: String, _ visible: String) {
+    func terminalControlCharactersAreEscaped(_ text: String, _ visible: String) {
         #expect(VisibleText.escaping(text) == visible)
     }
 
@@ -17,7 +17,7 @@ import Testing
             0xE0041,
             0xE0100,
         ] as [UInt32])
-    func whatCannotBeSeenIsShownAsAnEscape(_ value: UInt32) throws {
+    func invisibleCharactersAreEscaped(_ value: UInt32) throws {
         let scalar = try #require(Unicode.Scalar(value))
         let code = String(value, radix: 16, uppercase: true)
         #expect(VisibleText.escaping("al\(Character(scalar))ice") == "al\\u{\(code)}ice")

@@ -47,7 +47,7 @@ import TransportPluginAPI
     }
 
     /// A connection from an address that no snapshot has is not lost.
-    @Test func whatIsNoReasonToLookIsThereAllTheSame() {
+    @Test func usableAddressesIncludeTheIgnoredOnes() {
         #expect(NetworkSnapshot.usableAddresses().isSuperset(of: NetworkSnapshot.current().addresses))
     }
 
@@ -56,22 +56,22 @@ import TransportPluginAPI
 
 @Suite(.timeLimit(.minutes(1))) struct NetworkMonitorTests {
     /// The network that a monitor sees, set from any thread.
-    private final class Stage: Sendable {
-        let network = Locked(NetworkSnapshot(addresses: ["192.0.2.1"]))
+    private final class FakeNetwork: Sendable {
+        let snapshot = Locked(NetworkSnapshot(addresses: ["192.0.2.1"]))
     }
 
     @Test func aMachineThatSaysNothingIsLookedAt() async throws {
         let loop = try TransportLoop(name: "monitor")
-        let stage = Stage()
+        let network = FakeNetwork()
         let (changes, feed) = AsyncStream.makeStream(of: NetworkSnapshot.self)
         let monitor = await loop.run {
             let monitor = NetworkMonitor(
                 on: loop, interval: (.milliseconds(20), .milliseconds(20)),
-                look: { stage.network.withLock { $0 } }, onChange: { feed.yield($0) })
+                look: { network.snapshot.withLock { $0 } }, onChange: { feed.yield($0) })
             monitor.start()
             return monitor
         }
-        stage.network.withLock { $0.addresses = ["192.0.2.2"] }
+        network.snapshot.withLock { $0.addresses = ["192.0.2.2"] }
         var iterator = changes.makeAsyncIterator()
         #expect(await iterator.next()?.addresses == ["192.0.2.2"])
         await loop.run {

@@ -37,7 +37,7 @@ import Testing
         ("fd00::1", "[fd00:0::1]"), ("[fd00::1]:8080", "[fd00::1]"), ("[fd00::1]", "[fd00::1]"),
         ("fe80::/10", "[fe80::1%25eth0]"), ("10.0.0.0/8", "[::ffff:10.1.2.3]"), ("10.1.2.3:8080", "10.1.2.3"),
     ])
-    func whatNoProxyNamesIsDirect(_ list: String, _ host: String) throws {
+    func hostsThatNoProxyNamesAreReachedDirectly(_ list: String, _ host: String) throws {
         let environment = ["http_proxy": "p:1"]
         #expect(try proxy("ws://\(host):8080/", environment.merging(["no_proxy": list]) { $1 }) == nil)
         #expect(try proxy("ws://\(host):8080/", environment.merging(["NO_PROXY": list]) { $1 }) == nil)
@@ -48,7 +48,7 @@ import Testing
         ("10.1.2.4/31", "10.1.2.2"), ("::/0", "10.1.2.3"), ("/", "10.1.2.3"), (",, ,", "h.example"), (".", "h.example"),
         ("[", "h.example"), ("h.example:", "h.example"), ("10.0.0.0/-1", "10.1.2.3"), ("10.0.0.0/8/8", "10.1.2.3"),
     ])
-    func whatItDoesNotNameIsNot(_ list: String, _ host: String) throws {
+    func hostsThatNoProxyDoesNotNameUseTheProxy(_ list: String, _ host: String) throws {
         #expect(try proxy("ws://\(host):8080/", ["http_proxy": "p:1", "no_proxy": list]) == "p:1")
     }
 

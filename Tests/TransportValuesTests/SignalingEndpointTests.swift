@@ -30,7 +30,7 @@ import Testing
         "ws://exa mple.org/?token=SECRET", "ws://[::1/?SECRET", "user:SECRET@example.org", "ws://h/#SECRET",
         "ws://a@b:SECRET@c:x/",
     ])
-    func whatIsNoURLIsRefusedWithoutItsSecrets(_ url: String) throws {
+    func invalidURLsAreRefusedWithoutTheirSecrets(_ url: String) throws {
         let message = try #require(refusal(url))
         #expect(!message.contains("SECRET"), "\(message)")
     }
@@ -76,7 +76,7 @@ import Testing
         ("ws://bücher.example/", "xn--"), ("ws://a%20b/", "character"), ("ws://h/#f", "fragment"),
         ("ws://h/\u{7}", "control"),
     ])
-    func whatIsWrongWithAURLIsNamed(_ url: String, _ why: String) throws {
+    func theFaultOfAURLIsNamed(_ url: String, _ why: String) throws {
         let message = try #require(refusal(url))
         #expect(message.contains(why), "\(message)")
     }
@@ -94,7 +94,7 @@ import Testing
         ("", "host"),
         ("http://u:SECRET%zz@h/", "percent"), ("ftp://h", "scheme"),
     ])
-    func whatIsNoProxyIsRefusedWithoutItsPassword(_ url: String, _ why: String) throws {
+    func invalidProxiesAreRefusedWithoutTheirPassword(_ url: String, _ why: String) throws {
         do throws(TransportError) {
             _ = try SignalingEndpoint.Proxy(url: url)
             Issue.record("it was taken")

@@ -34,7 +34,7 @@ import Testing
     }
 
     @Test(arguments: ["Zg", "Zg=", "Zh==", "Z", "Zg===", "Zm9v\n", "Zm-v", "===="])
-    func whatBase64WouldNotWriteIsRefused(_ text: String) { #expect(Base64.decode(text) == nil) }
+    func nonCanonicalBase64IsRefused(_ text: String) { #expect(Base64.decode(text) == nil) }
 
     @Test func base64ForURLsHasItsOwnAlphabetAndNoPadding() {
         #expect(Base64.encode([0xFB, 0xFF]) == "+/8=")

@@ -153,7 +153,7 @@ import WebSocketWire
     }
 
     @Test(arguments: senders)
-    func whatCameBeforeAViolationIsDelivered(_ sender: FrameParser.Sender) {
+    func eventsBeforeAViolationAreDelivered(_ sender: FrameParser.Sender) {
         let bytes =
             Self.frame(1, [0x61], from: sender) + Self.frame(3, [], from: sender) + Self.frame(1, [0x62], from: sender)
         let result = parse(bytes, from: sender)

@@ -79,7 +79,7 @@ import WebSocketWire
     }
 
     /// One side reads the frames of the other.
-    @Test(arguments: [0, 125, 126, 65_536]) func whatIsWrittenIsRead(_ length: Int) throws {
+    @Test(arguments: [0, 125, 126, 65_536]) func writtenFramesAreParsed(_ length: Int) throws {
         let payload = (0..<length).map { UInt8(truncatingIfNeeded: $0 &* 7) }
         for key: UInt32? in [nil, 0x0102_0304] {
             var parser = FrameParser(framesFrom: key == nil ? .server : .client, maximumMessageSize: 1 << 20)

@@ -33,7 +33,7 @@ import WebSocketWire
 
     // MARK: Responses
 
-    @Test(arguments: [1, 5, Int.max]) func whatFollowsTheHeadIsLeft(_ step: Int) throws {
+    @Test(arguments: [1, 5, Int.max]) func bytesAfterTheHeadAreLeft(_ step: Int) throws {
         let text = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nX: \t a b \t\r\nx:c\r\n\r\n"
         let (result, rest) = response(text + "\u{1}\r\n\r\n", step: step)
         let head = try #require(try result.get())
@@ -68,7 +68,7 @@ import WebSocketWire
             "HTTP/1.1 101 x\r\n" + String(repeating: "a: b\r\n", count: 101) + "\r\n",
             "HTTP/1.1 101 x\r\na: " + String(repeating: "b", count: 17_000) + "\r\n\r\n", "\r\n\r\n", "H\n\n",
         ])
-    func whatIsNoResponseIsRefused(_ text: String) {
+    func invalidResponsesAreRefused(_ text: String) {
         for step in [1, .max] { #expect(throws: HTTPHeadFailure.self) { try response(text, step: step).0.get() } }
     }
 
@@ -104,7 +104,7 @@ import WebSocketWire
             "GET / HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n", "GET / HTTP/1.1\r\nHost\r\n\r\n", "NONSENSE\r\n\r\n",
             "\r\n\r\n", "GET / HTTP/1.1\r\n" + String(repeating: "a: b\r\n", count: 101) + "\r\n",
         ])
-    func whatIsNoRequestIsMalformed(_ text: String) {
+    func invalidRequestsAreMalformed(_ text: String) {
         for step in [1, .max] {
             #expect(throws: HTTPHeadFailure.malformed) { try read(text, as: RequestHead.self, step: step).0.get() }
         }
