@@ -5,14 +5,14 @@ import TransportPluginAPI
 
 /// `room send` and `room receive`, as processes with a server.
 @Suite(.serialized, .timeLimit(.minutes(3)), .needsPeers) struct FileTests {
-    /// The folders of one test, below the stage's own.
+    /// The folders of one test, below that of its processes.
     private struct Folders {
         let source: URL
         let target: URL
 
-        init(_ stage: Stage) throws {
-            source = stage.directory.appendingPathComponent("source")
-            target = stage.directory.appendingPathComponent("target")
+        init(_ processes: TestProcesses) throws {
+            source = processes.directory.appendingPathComponent("source")
+            target = processes.directory.appendingPathComponent("target")
             for folder in [source, target] {
                 try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
             }
@@ -40,8 +40,8 @@ import TransportPluginAPI
 
     private static func sender(
         _ folders: Folders, _ names: [String], _ url: String, _ more: [String] = [], code: String? = nil
-    ) throws -> Actor {
-        try Actor(
+    ) throws -> RoomProcess {
+        try RoomProcess(
             "sender",
             ["send"] + names.map { folders.source.appendingPathComponent($0).path } + ["--server", url, "--json"]
                 + more,
@@ -50,13 +50,13 @@ import TransportPluginAPI
 
     private static func receiver(
         _ folders: Folders, _ url: String, _ more: [String] = [], code: String? = nil
-    ) throws -> Actor {
-        try Actor(
+    ) throws -> RoomProcess {
+        try RoomProcess(
             "receiver", ["receive", "--into", folders.target.path, "--server", url, "--json"] + more,
             environment: code.map { ["ROOM_CODE": $0] } ?? [:])
     }
 
-    private static func code(of sender: Actor) async throws -> String {
+    private static func code(of sender: RoomProcess) async throws -> String {
         try await sender.wait(event: "code")
         return try #require(sender.lines.first { $0["event"] as? String == "code" }?["code"] as? String)
     }
@@ -65,19 +65,19 @@ import TransportPluginAPI
         lines.contains { $0["event"] as? String == "progress" && $0["bytes"] as? Double ?? 0 > 0 }
     }
 
-    private static func present(_ actor: Actor) -> Double? {
+    private static func present(_ actor: RoomProcess) -> Double? {
         actor.lines.last { $0["event"] as? String == "done" }?["present"] as? Double
     }
 
     @Test func filesAndFoldersArriveByACode() async throws {
-        try await Stage.play { stage in
-            let folders = try Folders(stage)
-            let (_, url, _) = try await stage.server()
+        try await withProcesses { processes in
+            let folders = try Folders(processes)
+            let (_, url, _) = try await processes.server()
             let large = try folders.add("large", 5_000_000)
             let small = try folders.add("folder/small", 10)
-            let sender = stage.add(try Self.sender(folders, ["large", "folder"], url))
+            let sender = processes.add(try Self.sender(folders, ["large", "folder"], url))
             let code = try await Self.code(of: sender)
-            let receiver = stage.add(try Self.receiver(folders, url, [code]))
+            let receiver = processes.add(try Self.receiver(folders, url, [code]))
             #expect(await receiver.child.exitStatus() == 0)
             #expect(await sender.child.exitStatus() == 0)
             await receiver.waitForEnd()
@@ -88,24 +88,24 @@ import TransportPluginAPI
             }
             #expect(digests[0] == digests[1] && digests[0].count == 2)
             #expect(receiver.lines.contains { $0["event"] as? String == "met" && $0["proved"] as? Double == 1 })
-            #expect(Actor.count(receiver.lines, "done") == 1)
+            #expect(RoomProcess.count(receiver.lines, "done") == 1)
         }
     }
 
     @Test func aCodeInTheArgumentsIsOverwritten() async throws {
-        try await Stage.play { stage in
-            let folders = try Folders(stage)
-            let (_, url, _) = try await stage.server()
+        try await withProcesses { processes in
+            let folders = try Folders(processes)
+            let (_, url, _) = try await processes.server()
             _ = try folders.add("a", 10)
-            let first = stage.add(try Self.sender(folders, ["a"], url))
+            let first = processes.add(try Self.sender(folders, ["a"], url))
             let code = try await Self.code(of: first)
             first.child.stop()
-            let sender = stage.add(try Self.sender(folders, ["a"], url, ["--code", code]))
+            let sender = processes.add(try Self.sender(folders, ["a"], url, ["--code", code]))
             #expect(try await Self.code(of: sender) == code)
             let arguments = try String(contentsOfFile: "/proc/\(sender.child.identifier)/cmdline", encoding: .utf8)
             #expect(arguments.contains("--code") && !arguments.contains(code))
             // A receiver that waits: its own arguments have to be clean before it has reached anybody.
-            let receiver = stage.add(try Self.receiver(folders, url, [code]))
+            let receiver = processes.add(try Self.receiver(folders, url, [code]))
             try await receiver.wait(event: "met")
             if let seen = try? String(contentsOfFile: "/proc/\(receiver.child.identifier)/cmdline", encoding: .utf8) {
                 #expect(!seen.contains(code))
@@ -115,18 +115,18 @@ import TransportPluginAPI
     }
 
     @Test func aReceiverThatIsKilledGoesOn() async throws {
-        try await Stage.play { stage in
-            let folders = try Folders(stage)
-            let (_, url, _) = try await stage.server()
+        try await withProcesses { processes in
+            let folders = try Folders(processes)
+            let (_, url, _) = try await processes.server()
             let content = try folders.add("large", 200_000_000)
-            let sender = stage.add(try Self.sender(folders, ["large"], url))
+            let sender = processes.add(try Self.sender(folders, ["large"], url))
             let code = try await Self.code(of: sender)
-            let first = stage.add(try Self.receiver(folders, url, code: code))
+            let first = processes.add(try Self.receiver(folders, url, code: code))
             try await first.wait("the middle", until: Self.isInTheMiddle)
             first.child.signal(SIGKILL)
             #expect(await first.child.exitStatus() == SIGKILL)
             #expect(folders.arrived("large") == nil && folders.names.count == 1)
-            let second = stage.add(try Self.receiver(folders, url, code: code))
+            let second = processes.add(try Self.receiver(folders, url, code: code))
             #expect(await second.child.exitStatus() == 0)
             #expect(await sender.child.exitStatus() == 0)
             await second.waitForEnd()
@@ -136,18 +136,18 @@ import TransportPluginAPI
     }
 
     @Test func bothSidesAreKilledAndGoOn() async throws {
-        try await Stage.play { stage in
-            let folders = try Folders(stage)
-            let (_, url, _) = try await stage.server()
+        try await withProcesses { processes in
+            let folders = try Folders(processes)
+            let (_, url, _) = try await processes.server()
             let content = try folders.add("large", 200_000_000)
-            let firstSender = stage.add(try Self.sender(folders, ["large"], url))
+            let firstSender = processes.add(try Self.sender(folders, ["large"], url))
             let code = try await Self.code(of: firstSender)
-            let first = stage.add(try Self.receiver(folders, url, code: code))
+            let first = processes.add(try Self.receiver(folders, url, code: code))
             try await first.wait("the middle", until: Self.isInTheMiddle)
             for actor in [first, firstSender] { actor.child.stop() }
-            let sender = stage.add(try Self.sender(folders, ["large"], url, code: code))
+            let sender = processes.add(try Self.sender(folders, ["large"], url, code: code))
             #expect(try await Self.code(of: sender) == code)
-            let second = stage.add(try Self.receiver(folders, url, code: code))
+            let second = processes.add(try Self.receiver(folders, url, code: code))
             #expect(await second.child.exitStatus() == 0)
             #expect(await sender.child.exitStatus() == 0)
             await second.waitForEnd()
@@ -157,15 +157,15 @@ import TransportPluginAPI
     }
 
     @Test func aServerThatIsKilledDoesNotMatter() async throws {
-        try await Stage.play { stage in
-            let folders = try Folders(stage)
-            let (server, url, port) = try await stage.server()
+        try await withProcesses { processes in
+            let folders = try Folders(processes)
+            let (server, url, port) = try await processes.server()
             let content = try folders.add("large", 200_000_000)
-            let sender = stage.add(try Self.sender(folders, ["large"], url))
-            let receiver = stage.add(try Self.receiver(folders, url, code: try await Self.code(of: sender)))
+            let sender = processes.add(try Self.sender(folders, ["large"], url))
+            let receiver = processes.add(try Self.receiver(folders, url, code: try await Self.code(of: sender)))
             try await receiver.wait("the middle", until: Self.isInTheMiddle)
             server.child.stop()
-            _ = try await stage.server(port: port)
+            _ = try await processes.server(port: port)
             #expect(await receiver.child.exitStatus() == 0)
             #expect(await sender.child.exitStatus() == 0)
             #expect(folders.arrived("large") == content && folders.names == ["large"])
@@ -173,20 +173,20 @@ import TransportPluginAPI
     }
 
     @Test func aReceiverMayComeFirstIntoARoom() async throws {
-        try await Stage.play { stage in
-            let folders = try Folders(stage)
-            let (_, url, _) = try await stage.server()
+        try await withProcesses { processes in
+            let folders = try Folders(processes)
+            let (_, url, _) = try await processes.server()
             let content = try folders.add("a", 1000)
-            let receiver = stage.add(try Self.receiver(folders, url, ["--room", "office", "--name", "bob"]))
-            let other = stage.add(
-                try Actor(
+            let receiver = processes.add(try Self.receiver(folders, url, ["--room", "office", "--name", "bob"]))
+            let other = processes.add(
+                try RoomProcess(
                     "other",
                     [
                         "receive", "--room", "office", "--name", "eve", "--json", "--server", url,
                         "--into", "/proc/nowhere",
                     ]))
             #expect(await other.child.exitStatus() == 1, "no such folder")
-            let sender = stage.add(try Self.sender(folders, ["a"], url, ["--room", "office", "--to", "bob"]))
+            let sender = processes.add(try Self.sender(folders, ["a"], url, ["--room", "office", "--to", "bob"]))
             #expect(await receiver.child.exitStatus() == 0)
             #expect(await sender.child.exitStatus() == 0)
             #expect(folders.arrived("a") == content)
@@ -194,13 +194,13 @@ import TransportPluginAPI
     }
 
     @Test func whatIsThereIsNotOverwritten() async throws {
-        try await Stage.play { stage in
-            let folders = try Folders(stage)
-            let (_, url, _) = try await stage.server()
+        try await withProcesses { processes in
+            let folders = try Folders(processes)
+            let (_, url, _) = try await processes.server()
             _ = try folders.add("a", 1000)
             try Data("mine".utf8).write(to: folders.target.appendingPathComponent("a"))
-            let sender = stage.add(try Self.sender(folders, ["a"], url))
-            let receiver = stage.add(try Self.receiver(folders, url, code: try await Self.code(of: sender)))
+            let sender = processes.add(try Self.sender(folders, ["a"], url))
+            let receiver = processes.add(try Self.receiver(folders, url, code: try await Self.code(of: sender)))
             #expect(await receiver.child.exitStatus() == 9)
             #expect(await sender.child.exitStatus() == 6)
             await sender.waitForEnd()
