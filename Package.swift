@@ -44,7 +44,7 @@ let package = Package(
         .library(name: "RoomKit", targets: ["RoomKit"]),
         .library(name: "RoomConnection", targets: ["RoomConnection", "RoomValues"]),
         .library(name: "RoomProtocol", targets: ["RoomProtocol"]),
-        .library(name: "RoomServer", targets: ["RoomServer"]),
+        .library(name: "RoomServer", targets: ["RoomServer", "RoomServerCore"]),
         .library(name: "WebSocketWire", targets: ["WebSocketWire"]),
         .library(name: "InProcessTransport", targets: ["InProcessTransport"]),
         .library(name: "TransportPluginAPI", targets: ["TransportPluginAPI", "TransportToolbox", "TransportValues"]),
