@@ -38,7 +38,7 @@ static inline void CLibwebsockets_alarm_set(struct CLibwebsockets_alarm *alarm, 
 }
 
 static inline void CLibwebsockets_alarm_stop(struct CLibwebsockets_alarm *alarm) {
-    lws_sul_schedule(alarm->context, 0, &alarm->timer, NULL, LWS_SET_TIMER_USEC_CANCEL);
+    lws_sul_cancel(&alarm->timer);
 }
 
 /// Whether the other side has ended the connection, by FIN, by RST, or by TLS's close_notify, which arrives before the
