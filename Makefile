@@ -5,8 +5,8 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 empty :=
 SANITIZED := $(subst $(empty) $(empty),|,$(strip \
 	TransportValues WebSocketWire TransportToolbox NetworkMonitor RoomProtocol RoomCore RoomServerCore RoomSimulation \
-	InProcessTransport RoomConnection RoomKit RoomServer SignalingFoundation SignalingLibwebsockets SignalingNIO \
-	ICELibnice PeerWebRTC))
+	FileTransfer InProcessTransport RoomConnection RoomKit RoomServer SignalingFoundation SignalingLibwebsockets \
+	SignalingNIO ICELibnice PeerWebRTC))
 
 .PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-first-program test-interop test-autobahn \
 	test-lab lab test-mutations simulate fuzz nightly bench bench-files micro format lint docs dependencies clean
