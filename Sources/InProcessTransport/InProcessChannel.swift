@@ -14,6 +14,8 @@ final class InProcessChannel {
     var isEnded = false
     var isReceiving = true
     var mustReportWritable = false
+    /// Whether `channelWritable` is emitted when nothing is buffered any more.
+    var isFlushing = false
     var isPumpScheduled = false
     var queue: Deque<(Payload, isText: Bool)> = []
     var buffered = 0

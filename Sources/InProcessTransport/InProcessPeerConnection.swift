@@ -253,6 +253,10 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
             channel.mustReportWritable = false
             emit(.channelWritable(channel.id))
         }
+        if channel.isFlushing, channel.buffered == 0 {
+            channel.isFlushing = false
+            emit(.channelWritable(channel.id))
+        }
         // Once the other end has closed the channel, nobody is left to read the rest.
         if channel.isEnded, isPathUp, channel.queue.isEmpty || channel.partner == nil { finish(channel) }
     }
@@ -267,6 +271,12 @@ public final class InProcessPeerConnection: PeerConnection, @unchecked Sendable 
     }
 
     public func bufferedAmount(of channel: ChannelID) -> Int { channels[channel]?.buffered ?? 0 }
+
+    public func notifyWhenAcknowledged(_ channel: ChannelID) {
+        guard let channel = channels[channel], channel.isOpen else { return }
+        channel.isFlushing = true
+        schedulePump(channel)
+    }
 
     public func setReceiving(_ isReceiving: Bool, on channel: ChannelID) {
         guard let channel = channels[channel] else { return }

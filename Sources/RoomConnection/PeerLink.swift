@@ -26,6 +26,8 @@ final class PeerLink: @unchecked Sendable {
         var outbox: DeliveryOutbox
         var isDrainScheduled = false
         var waiters = Waiters()
+        /// A flush waits until the transport's other side has acknowledged what it took.
+        var isTransportPending = false
     }
 
     let participant: ParticipantID
@@ -39,6 +41,8 @@ final class PeerLink: @unchecked Sendable {
     private var connection: (any PeerConnection)?
     @exclusivity(unchecked) private(set) var delivery: DeliveryLink
     private var timers: [DeliveryLink.TimerID: LoopTimer] = [:]
+    /// As in `shared`.
+    private var isTransportPending = false
     /// Called on the loop when data is not acknowledged for some seconds, and when it is again.
     var onAcknowledgement: (_ isMissing: Bool) -> Void = { _ in }
     /// Called on the loop when a channel that was thought to be open takes nothing.
@@ -119,7 +123,7 @@ final class PeerLink: @unchecked Sendable {
     /// Returns when the channel has credit again, or the link is gone, or the task is cancelled. `mayDrop`: or none is
     /// needed.
     nonisolated(nonsending) func waitForCredit(_ channel: DeliveryChannel, mayDrop: Bool = false) async {
-        await wait { $0.hasCredit(on: channel, mayDrop: mayDrop) }
+        await wait { $0.outbox.hasCredit(on: channel, mayDrop: mayDrop) }
     }
 
     /// Returns when what was accepted before the call has arrived, the link is gone, or the task is cancelled. True
@@ -127,30 +131,45 @@ final class PeerLink: @unchecked Sendable {
     /// acknowledgement.
     nonisolated(nonsending) func flush() async -> Bool {
         let targets = shared.withLock { $0.outbox.lastSequences }
-        await wait { $0.isGone || $0.isReleased(upTo: targets) }
+        await wait { $0.outbox.isGone || $0.outbox.isReleased(upTo: targets) }
         guard shared.withLock({ $0.outbox.isReleased(upTo: targets) }) else { return false }
-        // Transports do not tell when; there is seldom anything to wait for.
-        while !Task.isCancelled {
-            let isDone = await loop.runUnlessEnded { [self] in
-                guard let connection else { return true }
-                return delivery.isAcknowledgedByTransport { connection.bufferedAmount(of: $0) }
+        // There is seldom anything to wait for. A loop that has ended has no connections.
+        guard await loop.runUnlessEnded({ [self] in checkTransport() }) != nil else { return true }
+        await wait { !$0.isTransportPending }
+        return !Task.isCancelled
+    }
+
+    /// Finds out whether a flush waits for the transport's other side, and for which channels.
+    private func checkTransport() {
+        var isPending = false
+        if let connection {
+            for id in delivery.unacknowledgedChannels(buffered: { connection.bufferedAmount(of: $0) }) {
+                isPending = true
+                connection.notifyWhenAcknowledged(id)
             }
-            if isDone ?? true { return true }
-            try? await Task.sleep(for: .milliseconds(10))
         }
-        return false
+        setTransportPending(isPending)
+    }
+
+    private func setTransportPending(_ isPending: Bool) {
+        isTransportPending = isPending
+        let waiters = shared.withLock { shared in
+            shared.isTransportPending = isPending
+            return isPending || shared.waiters.isEmpty ? [] : shared.waiters.removeAll()
+        }
+        for waiter in waiters { waiter.resume() }
     }
 
     private nonisolated(nonsending) func wait(
-        until isDone: @escaping @Sendable (borrowing DeliveryOutbox) -> Bool
+        until isDone: @escaping @Sendable (borrowing Shared) -> Bool
     ) async {
         while !Task.isCancelled {
-            let id = shared.withLock { shared -> UInt64? in isDone(shared.outbox) ? nil : shared.waiters.makeID() }
+            let id = shared.withLock { shared -> UInt64? in isDone(shared) ? nil : shared.waiters.makeID() }
             guard let id else { return }
             await withTaskCancellationHandler {
                 await withCheckedContinuation { continuation in
                     let resumeNow = shared.withLock { shared -> Bool in
-                        if isDone(shared.outbox) || Task.isCancelled { return true }
+                        if isDone(shared) || Task.isCancelled { return true }
                         shared.waiters.add(id, continuation)
                         return false
                     }
@@ -186,6 +205,7 @@ final class PeerLink: @unchecked Sendable {
         delivery.detached()
         for timer in timers.values { timer.cancel() }
         timers = [:]
+        if isTransportPending { setTransportPending(false) }
         let dropped = change { $0.connectionEnded() }
         if dropped > 0 { onLossyDropped(dropped) }
     }
@@ -228,6 +248,7 @@ final class PeerLink: @unchecked Sendable {
         drain(channel)
         // A frame that was drained carries it.
         if delivery.isAcknowledgementOverdue(channel) { sendAck(on: channel) }
+        if isTransportPending { checkTransport() }
     }
 
     func setReceiving(_ isReceiving: Bool, channel: RoomChannel) {
@@ -275,6 +296,8 @@ final class PeerLink: @unchecked Sendable {
             let (delay, isMissing) = delivery.watchTimerFired { connection.bufferedAmount(of: $0) }
             if let delay { schedule(.watch, after: delay) }
             if let isMissing { onAcknowledgement(isMissing) }
+            // Some transports do not tell.
+            if isTransportPending { checkTransport() }
         }
     }
 

@@ -394,13 +394,15 @@ package struct DeliveryLink: Sendable {
         return outstanding > 0 ? takenBytes[channel.rawValue] &- UInt64(outstanding) : nil
     }
 
-    /// Whether the transport's other side has acknowledged what was sent on the plain channels. What a connection that
-    /// has ended had taken is not known any more.
-    package func isAcknowledgedByTransport(buffered: (ChannelID) -> Int) -> Bool {
-        for channel in [DeliveryChannel.reliable, .unordered] where !level.isNumbered(channel) {
-            if let id = channels.id(of: channel), buffered(id) > 0 { return false }
+    /// The data channels of plain channels on which something was sent that the transport's other side has not
+    /// acknowledged. What a connection that has ended had taken is not known any more.
+    package func unacknowledgedChannels(buffered: (ChannelID) -> Int) -> [ChannelID] {
+        [DeliveryChannel.reliable, .unordered].compactMap { channel in
+            guard !level.isNumbered(channel), let id = channels.id(of: channel), buffered(id) > 0 else {
+                return nil
+            }
+            return id
         }
-        return true
     }
 
     // MARK: The end

@@ -77,6 +77,11 @@ public protocol PeerConnection: AnyObject, Sendable {
     /// number.
     func bufferedAmount(of channel: ChannelID) -> Int
 
+    /// Requests one `.channelWritable` when `bufferedAmount(of:)` has become 0, also without `.wouldBlock`. A flush
+    /// waits for it. Optional: without it, a flush of messages that only the transport acknowledges may take some
+    /// seconds longer.
+    func notifyWhenAcknowledged(_ channel: ChannelID)
+
     /// Sets whether messages of the channel are read. While they are not, the window of the other side closes, and
     /// nothing is lost or buffered without bound. Initially true.
     func setReceiving(_ isReceiving: Bool, on channel: ChannelID)
@@ -108,6 +113,7 @@ public protocol PeerConnection: AnyObject, Sendable {
 extension PeerConnection {
     public var stall: PeerStall? { nil }
     public var security: PeerSecurity? { nil }
+    public func notifyWhenAcknowledged(_ channel: ChannelID) {}
 }
 
 /// Receives the events and messages of one peer connection, on its loop.
@@ -142,7 +148,8 @@ public enum PeerConnectionEvent: Sendable {
     case pathChanged(PeerPath)
     /// A channel can carry data: one that this side opened, or (`isRemote`) one that the other side opened.
     case channelOpened(ChannelID, ChannelParameters, isRemote: Bool)
-    /// The channel accepts messages again, after `.wouldBlock`.
+    /// The channel accepts messages again, after `.wouldBlock`; or all of its messages are acknowledged, after
+    /// `notifyWhenAcknowledged(_:)`.
     case channelWritable(ChannelID)
     /// The channel has ended.
     case channelClosed(ChannelID)

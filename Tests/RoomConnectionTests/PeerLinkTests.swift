@@ -31,7 +31,11 @@ import TransportPluginAPI
         func restart(iceServers: [ICEServer]) {}
         func updateICEServers(_ servers: [ICEServer]) {}
         func probe() {}
-        func bufferedAmount(of channel: ChannelID) -> Int { 0 }
+        var buffered = 0
+        /// Called with each channel whose acknowledgement is waited for.
+        var onNotifyWhenAcknowledged: (ChannelID) -> Void = { _ in }
+        func bufferedAmount(of channel: ChannelID) -> Int { buffered }
+        func notifyWhenAcknowledged(_ channel: ChannelID) { onNotifyWhenAcknowledged(channel) }
         func setReceiving(_ isReceiving: Bool, on channel: ChannelID) {}
         func closeChannel(_ channel: ChannelID) {}
         func close() {}
@@ -169,5 +173,42 @@ import TransportPluginAPI
             #expect(next.sent.map(\.text) == ["fresh"])
             #expect(connection.sent.isEmpty)
         }
+    }
+
+    /// On a plain channel, only the transport knows what has arrived.
+    @Test(.timeLimit(.minutes(1)))
+    func aFlushOfAPlainChannelReturnsWhenTheTransportSaysSo() async throws {
+        let loop = try TransportLoop(name: "flush-test")
+        let (awaited, continuation) = AsyncStream<ChannelID>.makeStream()
+        let receiver = Receiver()
+        let connection = Connection()
+        let link = PeerLink(
+            participant: ParticipantID("a"),
+            streams: NumberedStreams(session: SessionID("s-m"), peerSession: SessionID("s-a")), level: .plain,
+            loop: loop, limits: PeerLink.Limits(send: 1024, message: 1024, outgoing: 1024), receiver: receiver,
+            onLossyDropped: { _ in })
+        let id = ChannelID(rawValue: 1)
+        try await loop.run { () -> Result<Void, any Error> in
+            connection.buffered = 3
+            connection.onNotifyWhenAcknowledged = { continuation.yield($0) }
+            return Result {
+                try link.attach(connection, opensChannels: false)
+                link.connected()
+                link.channelOpened(id, DeliveryChannel.reliable.parameters(.plain))
+                let outcome = [1, 2, 3].withUnsafeBytes { link.send($0, isText: false, channel: .reliable) }
+                #expect(outcome == .accepted)
+            }
+        }.get()
+        async let hasArrived = link.flush()
+        var channels = awaited.makeAsyncIterator()
+        #expect(await channels.next() == id)
+        await loop.run {
+            connection.buffered = 0
+            link.channelWritable(id)
+        }
+        #expect(await hasArrived)
+        await loop.run { _ = link.close() }
+        await loop.shutdown()
+        withExtendedLifetime(receiver) {}
     }
 }

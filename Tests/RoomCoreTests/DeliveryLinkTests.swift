@@ -399,8 +399,8 @@ private final class End {
         open(left, right)
         carry(left, right)
         left.send("12345", on: .unordered)
-        #expect(!left.link.isAcknowledgedByTransport { _ in 5 })
-        #expect(left.link.isAcknowledgedByTransport { _ in 0 })
+        #expect(!left.link.unacknowledgedChannels { _ in 5 }.isEmpty)
+        #expect(left.link.unacknowledgedChannels { _ in 0 }.isEmpty)
         _ = left.link.watch(.unordered, buffered: { _ in 5 })
         let looks = (0..<4).map { _ in left.link.watchTimerFired(buffered: { _ in 5 }) }
         #expect(looks.map(\.isMissing) == [nil, nil, nil, true])

@@ -45,6 +45,8 @@ struct Channel {
     var buffered = 0
     /// Whether a message was refused, so that the application waits for `channelWritable`.
     var isBlocked = false
+    /// The application waits for `channelWritable` until nothing is buffered.
+    var isFlushing = false
     var isReceiving = true
     /// The messages that arrived while the channel was not being read.
     var unread: [UnreadMessage] = []

@@ -36,6 +36,7 @@ struct ChannelMachine {
     private var ledger = SendLedger()
     private let highWaterMark: Int
     private var blockedCount = 0
+    private var flushingCount = 0
     private var unsentResets = 0
     private var isAssociationBegun = false
     /// Memory of all unread messages, in bytes.
@@ -248,6 +249,7 @@ struct ChannelMachine {
     private mutating func end(_ slot: Int) -> Action {
         let id = table[slot].id
         if table[slot].isBlocked { blockedCount -= 1 }
+        if table[slot].isFlushing { flushingCount -= 1 }
         if Self.hasUnsentReset(table[slot]) { unsentResets -= 1 }
         unreadSize -= table[slot].unreadSize
         table.remove(slot)
@@ -294,9 +296,19 @@ struct ChannelMachine {
         blockedCount += 1
     }
 
-    /// Whether something here waits for room in the send buffer.
+    /// The application wants to know when nothing of the channel is buffered any more.
+    mutating func flushRequested(_ id: ChannelID) -> [Action] {
+        guard let slot = table.slot(of: id), table[slot].isOpen else { return [] }
+        guard table[slot].buffered > 0 else { return [.reportWritable(id)] }
+        if !table[slot].isFlushing { flushingCount += 1 }
+        table[slot].isFlushing = true
+        return []
+    }
+
+    /// Whether something here waits for room in the send buffer, or for its acknowledgement.
     var waitsForRoom: Bool {
-        blockedCount > 0 || !control.isEmpty || ledger.messageCount >= SendLedger.maximumMessages / 4
+        blockedCount > 0 || flushingCount > 0 || !control.isEmpty
+            || ledger.messageCount >= SendLedger.maximumMessages / 4
     }
 
     /// Updates the channels' amounts; `remaining` bytes are in the send buffer.
@@ -315,8 +327,22 @@ struct ChannelMachine {
     @inline(__always)
     var hasWaitingControl: Bool { !control.isEmpty }
 
-    /// Reports the channels that waited for room and have it.
+    /// Reports the channels that waited for room and have it, and those that waited until nothing is buffered.
     mutating func wakeBlocked() -> [Action] {
+        flushingCount > 0 ? wakeFlushing() + wakeForRoom() : wakeForRoom()
+    }
+
+    private mutating func wakeFlushing() -> [Action] {
+        var actions: [Action] = []
+        for slot in table.slots.indices where table[slot].isFlushing && table[slot].buffered == 0 {
+            table[slot].isFlushing = false
+            flushingCount -= 1
+            if table[slot].isOpen { actions.append(.reportWritable(table[slot].id)) }
+        }
+        return actions
+    }
+
+    private mutating func wakeForRoom() -> [Action] {
         guard blockedCount > 0, ledger.messageCount < SendLedger.maximumMessages / 2 else { return [] }
         var actions: [Action] = []
         for slot in table.slots.indices where table[slot].isBlocked && table[slot].buffered <= highWaterMark / 2 {

@@ -122,6 +122,8 @@ final class SCTPTransport {
         return channels.table.slots[slot].buffered
     }
 
+    func notifyWhenAcknowledged(_ id: ChannelID) { perform(channels.flushRequested(id)) }
+
     func setReceiving(_ isReceiving: Bool, on id: ChannelID) {
         let actions = channels.receivingChanged(isReceiving, of: id)
         perform(actions)

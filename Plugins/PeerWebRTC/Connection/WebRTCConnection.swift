@@ -144,6 +144,11 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
         return sctp.bufferedAmount(of: channel)
     }
 
+    public func notifyWhenAcknowledged(_ channel: ChannelID) {
+        core.loop.preconditionIsCurrent()
+        sctp.notifyWhenAcknowledged(channel)
+    }
+
     public func setReceiving(_ isReceiving: Bool, on channel: ChannelID) {
         core.loop.preconditionIsCurrent()
         sctp.setReceiving(isReceiving, on: channel)
