@@ -18,11 +18,12 @@ final class Endpoint {
     var lastChannel = -2
     /// When the credentials of the relays that it uses now expire.
     var relayExpiry = Timestamp.distantFuture
+    var hasRelay: Bool { relayExpiry != .distantFuture }
     var state = PeerConnectionState.new
     var isSuspect = false
     /// Of the path that its machine was told of.
     var pathAddress: String?
-    /// It hears nothing, and will notice in its time, whatever else happens meanwhile.
+    /// It receives nothing, and will notice after the usual time, whatever else happens meanwhile.
     var isInSilence = false
     var isClosed = false
     var deadSince: Timestamp?

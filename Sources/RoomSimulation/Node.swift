@@ -6,7 +6,15 @@ internal import TransportValues
 /// One participant: its machine, and what an application would have seen of it.
 final class Node {
     let index: Int
+    /// In reports.
     let name: String
+    /// The name under which it joins.
+    var participantName: String
+    /// Another participant joins under its name. Its machine does not know it yet; its user joins again under this one.
+    var nameAfterReplacement: String?
+    var replacedAt = Timestamp.zero
+    /// It was in touch then with a server that has not lost its state since.
+    var wasKnownWhenReplaced = false
     var machine: RoomMachine
     /// Which machine of this participant it is; what belongs to an older one is dropped.
     var life = 0
@@ -16,7 +24,7 @@ final class Node {
     var streams: [ParticipantID: PeerStream] = [:]
     var memory = DeliveryMemory()
     var membership: RoomMembership?
-    /// Whose streams its machine has a place in.
+    /// The server whose streams its machine has a place in.
     var stream: Server?
     /// The roster as the events tell it.
     var roster: [ParticipantID: Participant] = [:]
@@ -40,15 +48,12 @@ final class Node {
 
     /// A join token from the provider's cache: when it expires.
     var cachedToken: Timestamp?
-    /// Counts calls of the token provider.
-    var lastTokenRequest: UInt64 = 0
-    /// The call that is waited for.
-    var tokenRequest: UInt64?
-    /// Calls that have not come back; those that were given up included.
-    var hangingProviders = 0
-    var tokenHangs = 0
-    var tokenFailures = 0
-    var tokenRequests: [Timestamp] = []
+    var tokenProvider = SimulatedProvider()
+    /// The relays' credentials in the cache of the provider of ICE servers: when they expire.
+    var cachedRelays: Timestamp?
+    var iceServerProvider = SimulatedProvider()
+    /// When the provider of ICE servers last failed or did not answer at once.
+    var lastICEServerTrouble: Timestamp?
 
     // The network around it. Faults may overlap, so cuts are counted.
     /// Its way leads to the second server.
@@ -65,7 +70,7 @@ final class Node {
     /// Of its one interface; nil while there is no network.
     var address: String? { downs > 0 ? nil : "10.0.\(index).\(network)" }
     var reachableNetwork: Int? { downs > 0 ? nil : network }
-    /// Those of interfaces that lead nowhere included.
+    /// The addresses of all interfaces, including one that leads nowhere.
     var addresses: Set<String> { Set([address, index % 2 == 1 ? "172.17.0.1" : nil].compactMap(\.self)) }
     var suspendedUntil = Timestamp.zero
     /// When that began, the last time.
@@ -94,12 +99,13 @@ final class Node {
 
     var isHost: Bool { reading { $0.membership?.isHost ?? false } }
 
-    /// Looks at the machine where it is. A plain read of a property would copy all of it.
+    /// Reads from the machine in place. A plain read of a property would copy all of it.
     func reading<Value>(_ body: (inout RoomMachine) -> Value) -> Value { body(&machine) }
 
     init(index: Int, machine: RoomMachine) {
         self.index = index
         self.machine = machine
         name = "n\(index)"
+        participantName = name
     }
 }

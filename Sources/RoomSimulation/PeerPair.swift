@@ -12,6 +12,8 @@ final class PeerPair {
         var answererAddress: String?
         /// Until when the relays of both ends let data through.
         var expiry: Timestamp
+        var hasOffererRelay: Bool
+        var hasAnswererRelay = false
         var isAnswered = false
         var candidates = 0
         /// How often a path is looked for.
@@ -40,6 +42,18 @@ final class PeerPair {
     func dissolve() {
         offerer = nil
         answerer = nil
+    }
+
+    /// Whether both ends of the round are where they were when they described it, and the relays of its path let data
+    /// through. `needsRelay`: there is no path without one.
+    func isCurrent(_ round: Int, at now: Timestamp, needsRelay: Bool) -> Bool {
+        guard let offerer, let answerer, !offerer.isClosed, !answerer.isClosed, rounds.indices.contains(round) else {
+            return false
+        }
+        let known = rounds[round]
+        return known.isAnswered && known.candidates > 0 && known.offererNetwork == offerer.node.network
+            && known.answererNetwork == answerer.node.network && now < known.expiry
+            && (!needsRelay || known.hasOffererRelay || known.hasAnswererRelay)
     }
 
     func pipe(fromOfferer isFromOfferer: Bool) -> Pipe { isFromOfferer ? fromOfferer : fromAnswerer }

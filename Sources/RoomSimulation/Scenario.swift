@@ -10,17 +10,23 @@ package struct Scenario: Sendable {
     package var faults = 6
     package var longestFault: Duration = .seconds(45)
     /// Which kinds may happen.
-    package var kinds = Fault.Kind.allCases
+    package var kinds = Fault.Kind.general
     /// Afterwards everything must be well again within this.
     package var calm: Duration = .seconds(120)
     /// And stay well for this long.
     package var wellFor: Duration = .seconds(8)
-    /// Between two bursts of messages of one participant, on average. Nil: nobody says anything.
+    /// Between two bursts of messages of one participant, on average. Nil: nobody sends anything.
     package var chatter: Duration? = .seconds(2)
     /// Life of join tokens. Nil: none are needed.
     package var tokenLife: Duration?
     /// All paths are relayed, with credentials that live this long. Nil: none are.
     package var relayLife: Duration?
+    /// The relays are those of each application's own provider of ICE servers. Otherwise they are the room server's.
+    package var hasICEServerProvider = false
+    /// A path comes about only where one end at least has a relay.
+    package var needsRelays = false
+    /// A newcomer under a name that is taken replaces the participant that has it. Otherwise it is refused.
+    package var replacesDuplicateNames = false
     /// The side that resumes a stream repeats some of what the other side has already, as an implementation may.
     package var repeats = false
     /// Every second participant does not count its attempts, as a client may.
@@ -54,7 +60,26 @@ package struct Scenario: Sendable {
         scenario.datagramLoss = [0, 0, 0.02, 0, 0.15, 0, 0.05][Int(seed % 7)]
         scenario.datagramDuplication = seed % 7 >= 3 ? 0.1 : 0
         scenario.knowsAddresses = seed % 11 < 8
+        if seed % 16 == 15 { scenario.useICEServerProvider(needsRelays: seed % 32 == 15) }
+        if seed % 9 == 4 { scenario.replaceDuplicateNames() }
         return scenario
+    }
+
+    /// Relays come from a provider of each application, which may fail.
+    package mutating func useICEServerProvider(needsRelays: Bool) {
+        hasICEServerProvider = true
+        self.needsRelays = needsRelays
+        relayLife = .seconds(60)
+        wellFor = .seconds(60)
+        kinds += Array(repeating: .iceServerOutage, count: 6)
+    }
+
+    /// Newcomers replace participants whose names they come with. Nobody is removed by the host, which would ban a name
+    /// that somebody else may have by then.
+    package mutating func replaceDuplicateNames() {
+        replacesDuplicateNames = true
+        kinds.removeAll { $0 == .kick }
+        kinds += Array(repeating: .nameTaken, count: 6)
     }
 }
 
@@ -63,7 +88,7 @@ package struct Fault: Sendable, CustomStringConvertible {
     package enum Kind: String, Sendable, CaseIterable {
         /// The server process dies and comes back with empty rooms.
         case serverCrash
-        /// The server's machine dies without a word (no RST), and comes back with empty rooms.
+        /// The server's machine loses power (no RST is sent), and comes back with empty rooms.
         case serverPowerLoss
         /// The server says when to come back, and comes back with empty rooms.
         case serverDrain
@@ -114,16 +139,24 @@ package struct Fault: Sendable, CustomStringConvertible {
         case channelClosure
         /// One end refuses the next description that it is given.
         case refusal
-        /// Somebody tells new metadata.
+        /// A participant updates its metadata.
         case update
-        /// The host removes somebody.
+        /// The host removes a participant.
         case kick
-        /// Somebody leaves, and somebody new comes under the same name.
+        /// A participant leaves, and a new one joins under the same name.
         case leaveAndReturn
-        /// Somebody presses the button.
+        /// The application asks to reconnect at once.
         case reconnectNow
         /// The network is said to have changed, but has not.
         case falseHint
+        /// One application's provider of ICE servers does not answer, or fails. Needs
+        /// `Scenario.useICEServerProvider`.
+        case iceServerOutage
+        /// A participant leaves and joins again under the name of another one. Needs `Scenario.replaceDuplicateNames`.
+        case nameTaken
+
+        /// Those that need no particular scenario.
+        package static var general: [Kind] { allCases.filter { $0 != .iceServerOutage && $0 != .nameTaken } }
     }
     package var kind: Kind
     package var at: Timestamp

@@ -3,8 +3,8 @@ internal import RoomProtocol
 internal import RoomServerCore
 internal import TransportValues
 
-/// One signaling connection between a participant and the server, with a mind of TCP: in order, and repeated while the
-/// network is cut, as long as both ends are there.
+/// One signaling connection between a participant and the server, as TCP carries it: in order, and retransmitted while
+/// the network is cut, as long as both ends exist.
 final class SignalingConnection {
     enum Frame {
         case message(Envelope<ClientMessage>)
@@ -25,9 +25,9 @@ final class SignalingConnection {
     var localAddress: String?
     var isOpenAtClient = false
     var isOpenAtServer = false
-    /// The attempt, or the connection, was given up by the machine.
+    /// The machine has abandoned the attempt or the connection.
     var isAbandoned = false
-    /// Nothing comes through any more, and nobody is told.
+    /// Nothing comes through any more, and neither end is notified.
     var isDead = false
     /// By the participant's clock.
     var openedAt = Timestamp.zero

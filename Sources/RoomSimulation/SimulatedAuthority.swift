@@ -43,6 +43,10 @@ final class SimulatedAuthority: RoomAuthority, @unchecked Sendable {
             ], ttl: relayLife)
     }
 
+    static func relay(until expiry: Timestamp) -> ICEServer {
+        ICEServer(urls: ["turn:relay"], username: "simulated", credential: "\(expiry.nanoseconds)")
+    }
+
     static func expiry(of servers: [ICEServer]) -> Timestamp {
         let times = servers.compactMap { $0.credential.flatMap { Int64($0) } }
         return times.min().map { Timestamp(nanoseconds: $0) } ?? .distantFuture

@@ -66,6 +66,8 @@ extension Simulation {
         // A first join that comes at the wrong moment is tried again by its user.
         if node.membership == nil, case .refused(let failure) = reason {
             joinAnew(node, as: failure.code == .roomNotFound ? .host : .guest, after: .seconds(1))
+        } else if case .refused(let failure) = reason, failure.code == .replaced, mayBeReplaced(node) {
+            joinAnew(node, after: .seconds(1))
         } else if case .kicked = reason, node.isKicked {
             return
         } else if case .replaced = reason, !node.countsAttempts {
@@ -85,7 +87,11 @@ extension Simulation {
         }
         node.endpoints = [:]
         for id in node.streams.keys.sorted() { dropStream(node, to: id) }
-        node.machine = makeMachine(node.index, role)
+        if let name = node.nameAfterReplacement {
+            node.participantName = name
+            node.nameAfterReplacement = nil
+        }
+        node.machine = makeMachine(node.participantName, role)
         node.life = life
         node.timers = [:]
         node.memory = DeliveryMemory()
@@ -96,8 +102,8 @@ extension Simulation {
         node.roster = [:]
         node.end = nil
         node.hasLeft = false
-        node.tokenRequest = nil
-        node.hangingProviders = 0
+        node.tokenProvider.reset()
+        node.iceServerProvider.reset()
         node.metadata = [:]
         queue.push(.machine(node: node.index, life: life, .started), at: now + delay)
         queue.push(.delivery(.sendMessages(node: node.index, life: life)), at: now + delay)

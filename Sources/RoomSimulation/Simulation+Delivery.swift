@@ -5,7 +5,7 @@ internal import TransportValues
 // The shell around each `DeliveryLink`: it performs what the link decides, over a model of SCTP
 // (`Simulation+Association`).
 extension Simulation {
-    // MARK: Who there is to talk to
+    // MARK: Streams
 
     func makeStream(_ node: Node, to participant: Participant) {
         dropStream(node, to: participant.id)
@@ -173,7 +173,7 @@ extension Simulation {
         }
     }
 
-    // MARK: What connections tell
+    // MARK: Events of connections
 
     func channelOpened(_ id: ChannelID, _ parameters: ChannelParameters, at endpoint: Endpoint) {
         guard let stream = endpoint.stream, stream.endpoint === endpoint else { return }

@@ -53,7 +53,8 @@ extension Simulation {
             node.pathCuts += 1
             assessPaths(of: node)
             notifyOfNetworkChange(node)
-        case .tokenOutage: if fault.group & 1 == 0 { node.tokenHangs += 1 } else { node.tokenFailures += 1 }
+        case .tokenOutage: change(&node.tokenProvider, by: 1, fault)
+        case .iceServerOutage: change(&node.iceServerProvider, by: 1, fault)
         case .freeze, .suspend:
             guard node.suspendedUntil <= now else { return }
             node.suspendedUntil = now + fault.duration
@@ -97,6 +98,7 @@ extension Simulation {
             node.hasLeft = true
             feed(node, .leaveRequested)
             joinAnew(node, after: .milliseconds(300) + fault.duration)
+        case .nameTaken: takeName(of: nodes[fault.other], by: node)
         case .reconnectNow: hint(node, .reconnectRequested)
         case .falseHint: scheduleNetworkCheck(of: node, after: .zero)
         }
@@ -134,8 +136,11 @@ extension Simulation {
             assessPaths(of: node)
             notifyOfNetworkChange(node)
         case .tokenOutage:
-            if fault.group & 1 == 0 { node.tokenHangs -= 1 } else { node.tokenFailures -= 1 }
-            if node.tokenHangs == 0 { releaseProviders(of: node) }
+            change(&node.tokenProvider, by: -1, fault)
+            if node.tokenProvider.hangs == 0 { tokenServiceRecovered(for: node) }
+        case .iceServerOutage:
+            change(&node.iceServerProvider, by: -1, fault)
+            if node.iceServerProvider.hangs == 0 { iceServersRecovered(for: node) }
         case .slowness: node.slowness -= .milliseconds(300)
         case .loss: node.losses -= 1
         case .freeze, .suspend:
@@ -155,9 +160,13 @@ extension Simulation {
         case .refusal: node.refusesNext = false
         case .signalingReset, .pathFlap, .addressChange, .clockJump, .peerFailure, .channelClosure, .leaveAndReturn,
             .reconnectNow,
-            .falseHint, .update, .kick:
+            .falseHint, .update, .kick, .nameTaken:
             break
         }
+    }
+
+    private func change(_ provider: inout SimulatedProvider, by count: Int, _ fault: Fault) {
+        if fault.group & 1 == 0 { provider.hangs += count } else { provider.failures += count }
     }
 
     // MARK: Cuts
@@ -171,8 +180,8 @@ extension Simulation {
     private func cutPaths(_ left: [Int], _ right: [Int], by change: Int, isOneWay: Bool = false) {
         for from in left {
             for to in right {
-                pathCuts[from * nodes.count + to] += change
-                if !isOneWay { pathCuts[to * nodes.count + from] += change }
+                pathCuts.change(from: from, to: to, by: change)
+                if !isOneWay { pathCuts.change(from: to, to: from, by: change) }
             }
         }
         for index in left { assessPaths(of: nodes[index]) }

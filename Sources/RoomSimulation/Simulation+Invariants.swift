@@ -19,6 +19,7 @@ extension Simulation {
             if queued > SignalingConfiguration().queueLimit { report("\(node.name) keeps \(queued) messages") }
             inspectStatus(node)
         }
+        inspectNames()
         noteWell(now >= .zero + scenario.faultsEnd && isWell)
     }
 
@@ -28,6 +29,7 @@ extension Simulation {
         if case .received = event { isNews = true }
         for case .emit(.peerLeft(let participant, let reason)) in actions where node.end == nil {
             guard let other = directory[participant.id].map({ nodes[$0] }), !other.isKicked, other.end == nil,
+                !mayBeReplaced(other), !isDisputed(other.participantName, except: other),
                 other.membership?.session == participant.session, let last = other.lastInTouch
             else { continue }
             // Each of two servers gives up those who are with the other one.
@@ -186,6 +188,9 @@ extension Simulation {
         }
         guard works(endpoint.pair), let other = endpoint.pair.other(than: endpoint), other.remote == us else {
             return ["\(node.name)'s connection to \(peer.name) carries nothing"]
+        }
+        if endpoint.relayExpiry <= now {
+            return ["\(node.name) has ICE servers for \(peer.name) that have expired"]
         }
         guard let stream = node.streams[peer.id] else { return ["\(node.name) has no stream to \(peer.name)"] }
         let machine = stream.link.machine

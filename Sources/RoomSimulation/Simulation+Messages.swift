@@ -2,7 +2,7 @@ internal import RoomCore
 internal import RoomProtocol
 internal import TransportValues
 
-// What the applications say to each other, and what they are told became of it, checked as it comes.
+// The messages of the applications to each other, and the reports about their fate, checked as they come.
 extension Simulation {
     func ledger(from: SessionID, to: SessionID) -> Int {
         let pair = SessionPair(from: from, to: to)
@@ -19,7 +19,7 @@ extension Simulation {
 
     func name(of participant: ParticipantID) -> String { nodes[directory[participant] ?? 0].name }
 
-    // MARK: Saying
+    // MARK: Sending
 
     func sendMessages(_ index: Int, _ life: Int) {
         let node = nodes[index]
@@ -36,7 +36,7 @@ extension Simulation {
         }
     }
 
-    /// Much at once, in parts.
+    /// Sends many messages at once, in parts.
     func sendBurst(_ stream: PeerStream) {
         for _ in 0..<3 { sendReliable(stream, parts: 5) }
         sendPlain(stream)
@@ -94,7 +94,7 @@ extension Simulation {
         report("\(stream.node.name) waits for \(name(of: stream.remote)), whose connection is broken")
     }
 
-    // MARK: Hearing
+    // MARK: Receiving
 
     func deliver(_ bytes: UnsafeRawBufferPointer, isText: Bool, on channel: DeliveryChannel, _ stream: PeerStream) {
         var sender: String { name(of: stream.remote) }
@@ -133,7 +133,7 @@ extension Simulation {
         plainLedgers[index].latest = max(message.number, plainLedgers[index].latest)
     }
 
-    // MARK: What did not arrive
+    // MARK: Losses
 
     /// A datagram was lost for good.
     func noteLost(_ number: UInt64, on channel: DeliveryChannel, of stream: PeerStream) {

@@ -82,7 +82,7 @@ extension Simulation {
         endpoint.pair.rounds.append(
             PeerPair.Round(
                 offererNetwork: endpoint.node.reachableNetwork, offererAddress: endpoint.node.address,
-                expiry: endpoint.relayExpiry,
+                expiry: endpoint.relayExpiry, hasOffererRelay: endpoint.hasRelay,
                 patience: Int.random(in: 15...100, using: &random)))
         let round = endpoint.pair.rounds.count - 1
         schedule(.describe(endpoint, round: round, .offer), after: .milliseconds(2))
@@ -101,6 +101,7 @@ extension Simulation {
             pair.rounds[round].answererNetwork = endpoint.node.reachableNetwork
             pair.rounds[round].answererAddress = endpoint.node.address
             pair.rounds[round].expiry = min(pair.rounds[round].expiry, endpoint.relayExpiry)
+            pair.rounds[round].hasAnswererRelay = endpoint.hasRelay
             schedule(.describe(endpoint, round: round, .answer), after: .milliseconds(2))
         case .answer:
             if round != pair.rounds.count - 1 || pair.rounds[round].isAnswered {
@@ -176,23 +177,14 @@ extension Simulation {
     // MARK: Paths
 
     private func isLinked(from: Node, to: Node) -> Bool {
-        from.pathCuts == 0 && to.pathCuts == 0 && pathCuts[from.index * nodes.count + to.index] == 0
+        from.pathCuts == 0 && to.pathCuts == 0 && !pathCuts.isCut(from: from.index, to: to.index)
             && from.suspendedUntil <= now && to.suspendedUntil <= now
-    }
-
-    /// Both ends of the round are where they were when they described it.
-    private func isCurrent(_ pair: PeerPair, _ round: Int) -> Bool {
-        guard let offerer = pair.offerer, let answerer = pair.answerer, !offerer.isClosed, !answerer.isClosed,
-            pair.rounds.indices.contains(round)
-        else { return false }
-        let known = pair.rounds[round]
-        return known.isAnswered && known.candidates > 0 && known.offererNetwork == offerer.node.network
-            && known.answererNetwork == answerer.node.network && now < known.expiry
     }
 
     /// A path is found by checks that are answered: it must work both ways (RFC 8445 §7.2.5.2.1).
     private func isPossible(_ pair: PeerPair, _ round: Int) -> Bool {
-        isCurrent(pair, round) && areLinked(pair, fromOfferer: true) && areLinked(pair, fromOfferer: false)
+        pair.isCurrent(round, at: now, needsRelay: scenario.needsRelays) && areLinked(pair, fromOfferer: true)
+            && areLinked(pair, fromOfferer: false)
     }
 
     private func areLinked(_ pair: PeerPair, fromOfferer: Bool) -> Bool {
@@ -205,7 +197,9 @@ extension Simulation {
 
     /// The selected path lets data through in one direction.
     func carries(_ pair: PeerPair, fromOfferer: Bool) -> Bool {
-        pair.selected.map { isCurrent(pair, $0) && areLinked(pair, fromOfferer: fromOfferer) } ?? false
+        pair.selected.map {
+            pair.isCurrent($0, at: now, needsRelay: scenario.needsRelays) && areLinked(pair, fromOfferer: fromOfferer)
+        } ?? false
     }
 
     func hears(_ endpoint: Endpoint) -> Bool { carries(endpoint.pair, fromOfferer: !endpoint.isOfferer) }
@@ -225,6 +219,7 @@ extension Simulation {
         }
         if pair.selected == nil { queue.push(.delivery(.establish(pair)), at: now + latency() * 2) }
         pair.selected = round
+        note("\(pair.id) uses round \(round), until \(pair.rounds[round].expiry.seconds)")
         // A new path is probed at once.
         for endpoint in [pair.offerer, pair.answerer] { endpoint?.isInSilence = false }
         assessPath(pair)
@@ -238,21 +233,24 @@ extension Simulation {
             schedule(
                 .reportPath(endpoint, round: round), after: .milliseconds(300) + random.duration(upTo: .seconds(5)))
         }
-        if scenario.relayLife != nil { queue.push(.peer(.expire(pair, round: round)), at: pair.rounds[round].expiry) }
+        if pair.rounds[round].expiry < .distantFuture {
+            queue.push(.peer(.expire(pair, round: round)), at: pair.rounds[round].expiry)
+        }
         scheduleHeartbeats(pair)
     }
 
     private func reportPath(_ endpoint: Endpoint, _ round: Int) {
         guard !endpoint.isClosed, endpoint.pair.selected == round else { return }
         let known = endpoint.pair.rounds[round]
-        let isRelayed = scenario.relayLife != nil
+        let isRelayed = endpoint.isOfferer ? known.hasOffererRelay : known.hasAnswererRelay
+        let isRemoteRelayed = endpoint.isOfferer ? known.hasAnswererRelay : known.hasOffererRelay
         let address = endpoint.isOfferer ? known.offererAddress : known.answererAddress
-        let kind: PeerPath.Kind = isRelayed ? .relay : .host
         notify(
             endpoint,
             .pathChanged(
                 PeerPath(
-                    local: kind, remote: kind, summary: "round \(round)",
+                    local: isRelayed ? .relay : .host, remote: isRemoteRelayed ? .relay : .host,
+                    summary: "round \(round)",
                     localAddress: scenario.knowsAddresses && !isRelayed ? address : nil,
                     usernameFragment: "\(round)")))
     }
@@ -385,6 +383,7 @@ extension Simulation {
         guard let worksSince, now - worksSince > .seconds(25) else { return }
         for endpoint in [pair.offerer, pair.answerer].compactMap(\.self) where !endpoint.isClosed {
             let node = endpoint.node
+            guard !lacksICEServers(node) else { return }
             if let since = node.calmSince, now - since > .seconds(40), let other = pair.other(than: endpoint),
                 let otherSince = other.node.calmSince, now - otherSince > .seconds(40), !other.isClosed
             {

@@ -20,7 +20,7 @@ extension Simulation {
 
     /// The opening handshake arrives at the server, or is repeated while the network is cut.
     func connect(_ connection: SignalingConnection, deadline: Timestamp) {
-        // A bad transport does not notice that nobody waits any more.
+        // Some transports do not cancel an attempt that was abandoned.
         if connection.isAbandoned, chance(0.5) { return }
         let node = nodes[connection.node]
         guard node.downs == 0 else {
@@ -64,7 +64,7 @@ extension Simulation {
         guard let connection = node.connections.removeValue(forKey: generation) else { return }
         connection.isAbandoned = true
         connection.isOpenAtClient = false
-        // A bad shell tells of the end that it was asked for.
+        // Some shells report the end that they were asked for.
         if chance(0.2) { notify(connection, .transportClosed(generation, nil)) }
         // What was written may still come through; the reset that follows gets lost where the network is cut.
         if isUpCut(connection), chance(0.7) { connection.up.removeAll() }
@@ -122,7 +122,7 @@ extension Simulation {
         guard !connection.isDead, !isDownCut(connection), let frame = connection.down.popFirst() else { return }
         guard connection.isOpenAtClient, node.life == connection.life else {
             sendUp(connection, .closed)
-            // A bad shell tells news of a connection that was given up.
+            // Some shells report news of a connection that was abandoned.
             guard node.life == connection.life, chance(0.3) else { return }
             switch frame {
             case .message(let envelope): feed(node, .received(envelope, connection.generation))
@@ -165,12 +165,14 @@ extension Simulation {
             return
         }
         server = makeServer()
+        lastStateLoss = now
         for node in nodes { resumeSignaling(of: node) }
     }
 
     private func makeServer() -> Server {
         var limits = RoomServerLimits()
         limits.grace = Self.grace
+        limits.duplicateNames = scenario.replacesDuplicateNames ? .replace : .reject
         return Server(
             RoomServerMachine(limits: limits, authority: authority, random: SeededGenerator(seed: random.next())))
     }
@@ -181,9 +183,10 @@ extension Simulation {
     func splitServers(_ fault: Fault) {
         guard second == nil else { return }
         second = (makeServer(), fault.at)
+        lastStateLoss = now
         for node in nodes where fault.group >> UInt64(node.index) & 1 == 1 {
             node.usesSecond = true
-            // Told by a reset, or left half-open: what is sent goes nowhere.
+            // Reset, or left half-open: what is sent goes nowhere.
             disconnect(node, isSilent: chance(0.5))
         }
     }
@@ -192,6 +195,7 @@ extension Simulation {
     func uniteServers(_ fault: Fault) {
         guard let second, second.since == fault.at else { return }
         lastSplit = now
+        lastStateLoss = now
         let staysSecond = fault.group >> 62 & 1 == 1
         for node in nodes where node.usesSecond != staysSecond { disconnect(node, isSilent: chance(0.5)) }
         for node in nodes { node.usesSecond = false }
@@ -218,7 +222,7 @@ extension Simulation {
         }
     }
 
-    /// The server's state is gone. With a word: whoever is connected is told by a reset.
+    /// The server's state is gone. Unless it is silent, its connections are reset.
     func stopServer(isSilent: Bool) {
         guard let stopped = server else { return }
         server = nil
@@ -276,7 +280,7 @@ extension Simulation {
         }
         guard !connection.isDead, !isUpCut(connection), let frame = connection.up.popFirst() else { return }
         guard connection.isOpenAtServer, let server = connection.server, isRunning(server) else {
-            // Nobody knows this connection any more.
+            // The server does not know this connection any more.
             if case .message = frame, connection.isOpenAtClient {
                 sendDown(connection, .closed(SignalingFailure("reset")))
             }
@@ -284,6 +288,7 @@ extension Simulation {
         }
         switch frame {
         case .message(let envelope):
+            if case .hello(let hello) = envelope.message { noteHello(hello, from: connection) }
             let wasIn = connection.joined != nil
             if let joined = connection.joined {
                 server.confirmed[joined.session] = max(joined.epoch, server.confirmed[joined.session] ?? 0)

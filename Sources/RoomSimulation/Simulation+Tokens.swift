@@ -1,52 +1,46 @@
 internal import RoomCore
 internal import TransportValues
 
-/// The result of a call of the token provider.
-enum TokenAnswer {
-    case token(isForced: Bool)
-    case failure
-    /// The shell does not wait any longer.
-    case timeout
-}
-
 // The application's token provider has a cache, may fail, answer late, or never; the shell (`RoomConnectionService`)
 // hears only of the call that it waits for.
 extension Simulation {
-    /// As the shell's.
-    private static var tokenPatience: Duration { .seconds(30) }
-    private static var maximumProviders: Int { 4 }
-
     func provideToken(_ node: Node, forced: Bool) {
-        node.tokenRequests.append(now)
-        node.tokenRequests.removeAll { now - $0 > .seconds(10) }
-        if node.tokenRequests.count > 40 { report("\(node.name) asked for a token 40 times in ten seconds") }
-        node.lastTokenRequest += 1
-        let request = node.lastTokenRequest
-        node.tokenRequest = request
-        guard node.hangingProviders < Self.maximumProviders else {
-            return answer(node, request, .failure, after: .zero)
+        let question = node.tokenProvider.ask(now: now)
+        if node.tokenProvider.recentQuestions.count > 40 {
+            report("\(node.name) asked for a token 40 times in ten seconds")
         }
-        answer(node, request, .timeout, after: Self.tokenPatience)
-        if node.tokenHangs > 0 {
-            node.hangingProviders += 1
-        } else if node.tokenFailures > 0 || chance(0.1) {
-            answer(node, request, .failure, after: .milliseconds(5))
-        } else {
-            let delay = chance(0.05) ? random.duration(upTo: .seconds(3)) : .milliseconds(5)
-            answer(node, request, .token(isForced: forced), after: delay)
+        switch call(&node.tokenProvider, mayFail: true) {
+        case .refused: return answer(node, question, .failure, after: .zero)
+        case .hanging: answer(node, question, .timeout, after: SimulatedProvider.patience)
+        case .failing:
+            answer(node, question, .timeout, after: SimulatedProvider.patience)
+            answer(node, question, .failure, after: .milliseconds(5))
+        case .answering(let delay):
+            answer(node, question, .timeout, after: SimulatedProvider.patience)
+            answer(node, question, .value(isFresh: forced), after: delay)
         }
     }
 
-    private func answer(_ node: Node, _ request: UInt64, _ answer: TokenAnswer, after delay: Duration) {
-        queue.push(.token(node: node.index, life: node.life, request: request, answer), at: now + delay)
+    /// Decides what becomes of a call. `mayFail`: also without a fault.
+    func call(_ provider: inout SimulatedProvider, mayFail: Bool) -> ProviderCall {
+        guard !provider.isExhausted else { return .refused }
+        if provider.hangs > 0 {
+            provider.hang()
+            return .hanging
+        }
+        if provider.failures > 0 || mayFail && chance(0.1) { return .failing }
+        return .answering(after: chance(0.05) ? random.duration(upTo: .seconds(3)) : .milliseconds(5))
     }
 
-    func tokenAnswered(_ node: Node, _ request: UInt64, _ answer: TokenAnswer) {
-        guard node.tokenRequest == request else { return }
-        node.tokenRequest = nil
+    private func answer(_ node: Node, _ question: UInt64, _ answer: SimulatedProvider.Answer, after delay: Duration) {
+        queue.push(.token(node: node.index, life: node.life, question: question, answer), at: now + delay)
+    }
+
+    func tokenAnswered(_ node: Node, _ question: UInt64, _ answer: SimulatedProvider.Answer) {
+        guard node.tokenProvider.end(question) else { return }
         switch answer {
-        case .token(let isForced):
-            if isForced || node.cachedToken == nil { node.cachedToken = now + (scenario.tokenLife ?? .seconds(3600)) }
+        case .value(let isFresh):
+            if isFresh || node.cachedToken == nil { node.cachedToken = now + (scenario.tokenLife ?? .seconds(3600)) }
             let expiry = node.cachedToken ?? now
             // The provider may not know when it expires.
             feed(
@@ -60,10 +54,8 @@ extension Simulation {
     }
 
     /// The token service is back: what hung answers, too late or not.
-    func releaseProviders(of node: Node) {
-        if node.hangingProviders > 0, let request = node.tokenRequest {
-            answer(node, request, chance(0.5) ? .token(isForced: true) : .failure, after: .milliseconds(5))
-        }
-        node.hangingProviders = 0
+    func tokenServiceRecovered(for node: Node) {
+        guard let question = node.tokenProvider.recover() else { return }
+        answer(node, question, chance(0.5) ? .value(isFresh: true) : .failure, after: .milliseconds(5))
     }
 }

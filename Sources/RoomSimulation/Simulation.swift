@@ -14,7 +14,8 @@ package final class Simulation {
         case timer(node: Int, life: Int, RoomMachine.TimerID, token: UInt64)
         /// The shell looks at its machine's network.
         case network(node: Int, life: Int)
-        case token(node: Int, life: Int, request: UInt64, TokenAnswer)
+        case token(node: Int, life: Int, question: UInt64, SimulatedProvider.Answer)
+        case iceServers(node: Int, life: Int, question: UInt64, SimulatedProvider.Answer)
         case connect(SignalingConnection, deadline: Timestamp)
         case toServer(SignalingConnection)
         case toClient(SignalingConnection)
@@ -45,6 +46,10 @@ package final class Simulation {
     var second: (server: Server, since: Timestamp)?
     /// There were two servers then, for the last time.
     var lastSplit: Timestamp?
+    /// When a server last lost its state, or a second one came or went.
+    var lastStateLoss = Timestamp.zero
+    /// By name, when the hello of an attempt that had been given up last reached a server.
+    var lateHellos: [String: Timestamp] = [:]
     /// Nothing comes back from the (first) server's address, not even a refusal.
     var isServerSilent = false
     var connections: [ConnectionID: SignalingConnection] = [:]
@@ -63,8 +68,7 @@ package final class Simulation {
     package var mostSends = 0
     /// Nobody says anything from then on.
     let lastChatter: Timestamp
-    /// How many faults cut the path from one participant to another: row by row.
-    var pathCuts: [Int]
+    var pathCuts: PathCuts
     let authority: SimulatedAuthority
     /// The server process is stopped.
     var isServerStopped = false
@@ -79,8 +83,9 @@ package final class Simulation {
         faultsEnd = .zero + scenario.faultsEnd
         end = .zero + scenario.faultsEnd + scenario.calm + scenario.wellFor
         lastChatter = .zero + scenario.faultsEnd + .seconds(5)
-        pathCuts = Array(repeating: 0, count: scenario.participants * scenario.participants)
-        authority = SimulatedAuthority(relayLife: scenario.relayLife, needsToken: scenario.tokenLife != nil)
+        pathCuts = PathCuts(participants: scenario.participants)
+        authority = SimulatedAuthority(
+            relayLife: scenario.hasICEServerProvider ? nil : scenario.relayLife, needsToken: scenario.tokenLife != nil)
         faults = (0..<scenario.faults).map { _ in
             let latest = scenario.faultsEnd - .seconds(5)
             let at = scenario.faultsBegin + random.duration(upTo: latest - scenario.faultsBegin)
@@ -96,7 +101,7 @@ package final class Simulation {
         .sorted { $0.at < $1.at }
         self.random = random
         for index in 0..<scenario.participants {
-            let node = Node(index: index, machine: makeMachine(index, index == 0 ? .host : .guest))
+            let node = Node(index: index, machine: makeMachine("n\(index)", index == 0 ? .host : .guest))
             node.countsAttempts = !scenario.hidesAttempts || index.isMultiple(of: 2)
             nodes.append(node)
             queue.push(.start(index), at: index == 0 ? .zero : .zero + .milliseconds(200) + latency() * 20)
@@ -111,7 +116,7 @@ package final class Simulation {
     }
 
     deinit {
-        // What own each other.
+        // Break the reference cycles.
         for pair in pairs.values { pair.dissolve() }
         for node in nodes {
             for stream in node.streams.values { stream.endpoint = nil }
@@ -120,9 +125,9 @@ package final class Simulation {
         }
     }
 
-    func makeMachine(_ index: Int, _ role: Hello.Role) -> RoomMachine {
-        var configuration = MachineConfiguration(
-            room: RoomName("lab"), role: role, name: "n\(index)")
+    func makeMachine(_ name: String, _ role: Hello.Role) -> RoomMachine {
+        var configuration = MachineConfiguration(room: RoomName("lab"), role: role, name: name)
+        configuration.hasICEServerProvider = scenario.hasICEServerProvider
         configuration.hasCredentialProvider = scenario.tokenLife != nil
         configuration.recovery.rejoinPolicy =
             RejoinPolicy.allCases[Int(scenario.seed % 3)]
@@ -182,9 +187,12 @@ package final class Simulation {
         case .network(let index, let life):
             guard let node = awake(index, life, occurrence) else { return }
             feed(node, .networkChanged(networkChange(of: node)))
-        case .token(let index, let life, let request, let answer):
+        case .token(let index, let life, let question, let answer):
             guard let node = awake(index, life, occurrence) else { return }
-            tokenAnswered(node, request, answer)
+            tokenAnswered(node, question, answer)
+        case .iceServers(let index, let life, let question, let answer):
+            guard let node = awake(index, life, occurrence) else { return }
+            iceServersAnswered(node, question, answer)
         case .connect(let connection, let deadline): connect(connection, deadline: deadline)
         case .toServer(let connection): arriveAtServer(connection)
         case .toClient(let connection):
@@ -260,12 +268,14 @@ package final class Simulation {
             report("\(node.name) keeps a connection that it had given up")
         }
         if case .received(let envelope, let generation) = event, case .error(let error) = envelope.message {
-            // Nobody is malformed here; a hello may come too late.
+            // No message here is malformed; a hello may come too late.
             if error.code == .malformed, !error.isRetryable { report("\(node.name) is told: \(error.message)") }
             if error.code == .staleEpoch { node.isStale = true }
             // Nobody else has its session. Of connections that are not counted, the server cannot know which is the
             // newer one.
-            if error.code == .replaced, node.connections[generation] != nil, node.countsAttempts {
+            if error.code == .replaced, error.replacedBy != .participant, node.connections[generation] != nil,
+                node.countsAttempts
+            {
                 report("\(node.name)'s connection was replaced by an older one")
             }
         }
@@ -315,8 +325,7 @@ package final class Simulation {
             if envelope.sequence != nil { note(envelope, sentBy: node) }
             sendUp(connection, .message(envelope))
         case .requestCredential(let forced): provideToken(node, forced: forced)
-        // Nobody here has a provider.
-        case .requestICEServers: break
+        case .requestICEServers: provideICEServers(node)
         case .scheduleTimer(let timer, let deadline): schedule(timer, of: node, at: deadline)
         case .cancelTimer(let timer): node.timers[timer] = nil
         case .emit(let event): observe(event, of: node)

@@ -48,6 +48,24 @@ import Testing
             scenario.faults = 2
             scenario.kinds = [kind]
             if kind == .tokenOutage { scenario.tokenLife = .seconds(20) }
+            if kind == .iceServerOutage { scenario.useICEServerProvider(needsRelays: seed % 2 == 1) }
+            if kind == .nameTaken { scenario.replaceDuplicateNames() }
+            scenario.kinds = [kind]
+            check(scenario)
+        }
+    }
+
+    /// Nothing waits for a provider of ICE servers, which fails from the beginning.
+    @Test func everybodyMeetsWhileTheProvidersOfICEServersFail() {
+        for seed in 0..<10 {
+            var scenario = Scenario(seed: UInt64(seed))
+            scenario.useICEServerProvider(needsRelays: false)
+            scenario.kinds = [.iceServerOutage]
+            scenario.faults = 20
+            scenario.faultsBegin = .zero
+            scenario.faultsEnd = .seconds(60)
+            scenario.longestFault = .seconds(60)
+            scenario.calm = .seconds(100)
             check(scenario)
         }
     }
