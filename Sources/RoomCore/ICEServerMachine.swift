@@ -2,20 +2,20 @@ package import RoomProtocol
 package import RoomValues
 package import TransportValues
 
-/// The ICE servers that there are now, of the configuration, the room server and the application's provider, and when
-/// fresh ones are to be had.
+/// The ICE servers of the configuration, the room server and the application's provider, and the times at which fresh
+/// ones are fetched.
 ///
-/// None waits for another, and nothing waits for any of them: a connection is made with what there is. What cannot be
-/// used is left out.
+/// No source waits for another, and nothing waits for any of them: a connection is made with the servers that are
+/// known. Servers that cannot be used are left out.
 package struct ICEServerMachine: Sendable {
     package enum Action: Sendable, Hashable {
-        /// All of them. `ttl`: how long the shorter-lived are good for.
+        /// All of them. `ttl`: how long all of them can be used.
         case changed([ICEServer], ttl: Duration?)
         /// The room server's are about to expire: only a `joined` brings fresh ones.
         case refreshFromServer
         /// Answered by `provided` or `providerFailed`.
         case requestFromProvider
-        /// The first failure in a row. What there is is kept.
+        /// The first failure in a row. The servers that are known are kept.
         case providerFailed(SignalingFailure)
         /// Something is left out, or nothing is left.
         case unusable(ICEServerFault)
@@ -24,15 +24,15 @@ package struct ICEServerMachine: Sendable {
     private struct Source: Sendable {
         var servers: [ICEServer] = []
         var ttl: Duration?
-        /// When fresh ones are to be had.
+        /// When fresh ones are fetched.
         var refreshAt: Timestamp?
-        /// When half of their life is over: whoever reconnects then takes fresh ones along.
+        /// When half of their life is over: a reconnection after that fetches fresh ones.
         var agedAt: Timestamp?
 
         mutating func take(_ servers: [ICEServer], ttl: Duration?, fraction: Double, now: Timestamp) {
             self.servers = servers
             self.ttl = ttl
-            // A ttl of moments only must not keep us asking.
+            // A very short ttl must not lead to questions without pause.
             func share(_ fraction: Double) -> Timestamp? {
                 ttl.map { ttl in
                     let seconds = min(max(ttl.inSeconds, 0), 1e8) * fraction
@@ -60,7 +60,7 @@ package struct ICEServerMachine: Sendable {
     private var server = Source()
     private var provider = Source()
     private var isAsking = false
-    /// The room server has told its list.
+    /// The room server has sent its list.
     private var isJoined = false
     private var askedAt: Timestamp?
     /// In a row.

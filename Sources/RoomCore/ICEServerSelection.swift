@@ -6,7 +6,7 @@ internal import TransportValues
 package enum ICEServerFault: Error, Sendable, Hashable, CustomStringConvertible {
     /// One URL is left out.
     case unusable(why: String)
-    /// So many more are left out than are told one by one.
+    /// The number of further ones that are left out and not reported one by one.
     case more(Int)
     /// Of all servers, none is of use to this peer transport.
     case nothingUsable(urls: String)
@@ -49,7 +49,7 @@ extension RoomError {
     }
 }
 
-/// Sorts out what can be used of lists of ICE servers, and says once what cannot.
+/// Selects the usable ones from lists of ICE servers, and reports once each that is not.
 struct ICEServerSelection: Sendable {
     /// URLs of one list that are used; a peer transport asks far fewer.
     private static let limit = 64

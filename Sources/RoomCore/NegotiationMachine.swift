@@ -48,25 +48,19 @@ package struct NegotiationMachine: Sendable {
         /// An earlier round was answered: the path can be restarted.
         var hasAgreed = false
         /// Of this round or the next, before their description.
-        var early: [EarlyCandidate] = []
+        var early: EarlyCandidates
     }
     private struct Offer: Sendable {
         var negotiation: NegotiationID
         var description: SessionDescription
     }
-    private struct EarlyCandidate: Sendable {
-        var connection: PeerConnectionID
-        var negotiation: NegotiationID
-        var candidate: PeerCandidate
-    }
 
     package let isOfferer: Bool
     private let candidateLimit: Int
     private var state = State.none
-    /// Connections that are no more; their late signals are dropped.
-    private var retired: [PeerConnectionID] = []
-    /// For a connection that is not known yet.
-    private var early: [EarlyCandidate] = []
+    private var retired = RetiredConnections()
+    /// For a connection that is not known yet. Of several unknown connections the latest counts.
+    private var early: EarlyCandidates?
 
     package init(isOfferer: Bool, candidateLimit: Int) {
         self.isOfferer = isOfferer
@@ -131,7 +125,7 @@ package struct NegotiationMachine: Sendable {
         }
         retire(&actions)
         let connection = PeerConnectionID.random(using: &generator)
-        state = .offering(Round(connection: connection))
+        state = .offering(makeRound(connection))
         actions += [.create(connection), .makeOffer(connection)]
     }
 
@@ -165,7 +159,7 @@ package struct NegotiationMachine: Sendable {
     private mutating func restart(_ round: Round, _ actions: inout [Action]) {
         var round = round
         round.negotiation += 1
-        round.early.removeAll { $0.negotiation < round.negotiation }
+        round.early.drop(before: round.negotiation)
         state = .offering(round)
         actions.append(.restartPath(round.connection))
     }
@@ -179,12 +173,17 @@ package struct NegotiationMachine: Sendable {
     private mutating func retire(_ actions: inout [Action]) {
         switch state {
         case .none: return
-        case .closed(let round): retired.append(round.connection)
+        case .closed(let round): retired.insert(round.connection)
         case .offering(let round), .offered(let round, _), .answering(let round, _), .stable(let round):
-            retired.append(round.connection)
+            retired.insert(round.connection)
             actions.append(.close(round.connection))
         }
-        if retired.count > 8 { retired.removeFirst() }
+    }
+
+    /// The first round of a connection, with the candidates that came before it.
+    private func makeRound(_ connection: PeerConnectionID) -> Round {
+        let known = early.flatMap { $0.connection == connection ? $0 : nil }
+        return Round(connection: connection, early: known ?? EarlyCandidates(of: connection, limit: candidateLimit))
     }
 
     // MARK: What the transport says of the living connection
@@ -318,9 +317,8 @@ package struct NegotiationMachine: Sendable {
                 return
             }
             retire(&actions)
-            var round = Round(connection: signal.connection)
-            round.early = early.filter { $0.connection == signal.connection }
-            early = []
+            let round = makeRound(signal.connection)
+            early = nil
             actions += [.replaced, .create(signal.connection)]
             answer(offer, round, &actions)
         }
@@ -330,7 +328,7 @@ package struct NegotiationMachine: Sendable {
         var round = round
         round.negotiation = offer.negotiation
         actions.append(.setRemoteDescription(round.connection, offer.description))
-        flush(&round, &actions)
+        addEarlyCandidates(&round, &actions)
         state = .answering(round, next: nil)
     }
 
@@ -340,56 +338,44 @@ package struct NegotiationMachine: Sendable {
         else { return }
         round.hasAgreed = true
         actions.append(.setRemoteDescription(round.connection, SessionDescription(kind: .answer, text: sdp)))
-        flush(&round, &actions)
+        addEarlyCandidates(&round, &actions)
         state = .stable(round)
         actions.append(.agreed)
         if restartsAfterwards { restart(round, &actions) }
     }
 
-    private func flush(_ round: inout Round, _ actions: inout [Action]) {
-        for held in round.early where held.negotiation == round.negotiation {
-            actions.append(.addRemoteCandidate(round.connection, held.candidate))
+    private func addEarlyCandidates(_ round: inout Round, _ actions: inout [Action]) {
+        for candidate in round.early.take(of: round.negotiation) {
+            actions.append(.addRemoteCandidate(round.connection, candidate))
         }
-        let negotiation = round.negotiation
-        round.early.removeAll { $0.negotiation <= negotiation }
     }
 
     private mutating func receivedCandidate(_ candidate: PeerCandidate, _ signal: Signal, _ actions: inout [Action]) {
-        let held = EarlyCandidate(
-            connection: signal.connection, negotiation: signal.negotiation, candidate: candidate)
         guard let (connection, negotiation) = current, connection == signal.connection else {
             if !isOfferer {
-                // Of several unknown connections the latest counts.
-                early.removeAll { $0.connection != signal.connection }
-                if early.count < candidateLimit { early.append(held) }
+                if early?.connection != signal.connection {
+                    early = EarlyCandidates(of: signal.connection, limit: candidateLimit)
+                }
+                early?.add(candidate, of: signal.negotiation)
             }
             return
         }
         guard signal.negotiation >= negotiation else { return }
-        func hold(_ round: inout Round) { if round.early.count < candidateLimit { round.early.append(held) } }
         switch state {
         case .offering(var round):
-            hold(&round)
+            round.early.add(candidate, of: signal.negotiation)
             state = .offering(round)
         case .offered(var round, let restartsAfterwards):
-            hold(&round)
+            round.early.add(candidate, of: signal.negotiation)
             state = .offered(round, restartsAfterwards: restartsAfterwards)
         case .answering(var round, let next) where signal.negotiation > negotiation:
-            hold(&round)
+            round.early.add(candidate, of: signal.negotiation)
             state = .answering(round, next: next)
         case .stable(var round) where signal.negotiation > negotiation:
-            hold(&round)
+            round.early.add(candidate, of: signal.negotiation)
             state = .stable(round)
         case .answering, .stable: actions.append(.addRemoteCandidate(connection, candidate))
         case .none, .closed: break
         }
-    }
-}
-
-extension PeerConnectionID {
-    /// 64 random bits in hexadecimal.
-    package static func random(using generator: inout SeededGenerator) -> PeerConnectionID {
-        let digits = String(generator.next(), radix: 16)
-        return PeerConnectionID(String(repeating: "0", count: 16 - digits.count) + digits)
     }
 }

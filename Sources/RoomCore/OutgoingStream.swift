@@ -1,7 +1,7 @@
 package import RoomProtocol
 internal import TransportValues
 
-/// Our numbered messages: kept until the server has acknowledged them, in the order in which they were said.
+/// The numbered messages of this side, in order. They are kept until the server has acknowledged them.
 ///
 /// A message gets its number when it is first sent. Before that it may still be taken back; afterwards it is part of
 /// the stream until a rejoin starts a new one.
@@ -65,7 +65,7 @@ package struct OutgoingStream: Sendable {
         return again + takeUnsent()
     }
 
-    /// A new stream begins. Kicks and the latest metadata are said again; signals are not: whatever they negotiated is
+    /// A new stream begins. Kicks and the latest metadata are sent again. Signals are not: whatever they negotiated is
     /// negotiated anew.
     package mutating func restart() {
         var latestUpdate: Int?
@@ -96,6 +96,15 @@ package struct OutgoingStream: Sendable {
             bytes -= entry.size
             return true
         }
+    }
+}
+
+extension Signal {
+    /// Whether the other signal is worthless once this one is sent: this is a new description for the same participant,
+    /// and the other one belongs to another connection or an older round.
+    func supersedes(_ other: Signal) -> Bool {
+        guard case .description = body, other.peer == peer else { return false }
+        return other.connection != connection || other.negotiation < negotiation
     }
 }
 

@@ -2,7 +2,7 @@ package import RoomProtocol
 package import RoomValues
 package import TransportValues
 
-/// Everything about one other participant: its negotiation, its recovery and the look-out for stalls, put together.
+/// The machine of one other participant: its negotiation, its recovery and its stalls, put together.
 package struct PeerMachine: Sendable {
     package enum Action: Sendable, Hashable {
         case command(PeerConnectionID, PeerCommand)
@@ -125,6 +125,7 @@ package struct PeerMachine: Sendable {
         withNegotiation { negotiation, actions in negotiation.close(&actions) }
         withLadder { $0.end(now: now, &$1) }
         drain(now: now, using: &generator, &actions)
+        actions += [.cancelTimer(.recovery), .cancelTimer(.stall)]
     }
 
     // MARK: The connection

@@ -17,6 +17,7 @@ package struct RecoveryLadder: Sendable {
     }
 
     private let configuration: RecoveryConfiguration
+    private let policy: RecoveryPolicy
     private let isOfferer: Bool
     private var state = RecoveryState.idle
     private var record: RecoveryRecord
@@ -35,6 +36,7 @@ package struct RecoveryLadder: Sendable {
     package init(_ configuration: RecoveryConfiguration, participant: ParticipantID, isOfferer: Bool) {
         self.configuration = configuration
         self.isOfferer = isOfferer
+        policy = RecoveryPolicy(configuration, isOfferer: isOfferer)
         record = RecoveryRecord(participant, firstDataBudget: configuration.firstDataBudget)
         pace = RebuildPace(configuration)
     }
@@ -95,7 +97,7 @@ package struct RecoveryLadder: Sendable {
         switch liveness {
         case .alive:
             isSuspect = false
-            // A rebuild that was decided is not called off by a sign of life of what it replaces.
+            // A rebuild that was decided is not cancelled by a sign of life of the connection that it replaces.
             if case .delayed = state { return }
             settle(now: now, &actions)
         case .suspect(let since):
@@ -105,15 +107,12 @@ package struct RecoveryLadder: Sendable {
     }
 
     private mutating func suspect(since: Timestamp, now: Timestamp, _ actions: inout [Action]) {
-        switch state {
-        case .healthy, .planned:
-            record.open(.silence, now: now)
-            enter(.watching(deadline: max(now, since + configuration.budgets.silence), .silence), &actions)
-        case .watching(let deadline, let cause):
-            record.open(.silence, now: now)
-            enter(.watching(deadline: min(deadline, max(now, since + configuration.budgets.silence)), cause), &actions)
-        case .idle, .connecting, .restarting, .delayed, .held: updateStatus(&actions)
+        guard let watching = policy.suspected(since: since, in: state, now: now) else {
+            updateStatus(&actions)
+            return
         }
+        record.open(.silence, now: now)
+        enter(watching, &actions)
     }
 
     /// `isLatest`: of the latest round.
@@ -187,18 +186,8 @@ package struct RecoveryLadder: Sendable {
 
     /// A round could not be begun: this machine is out of something. `isPathKept`: the path before it is what it was.
     package mutating func notPrepared(isPathKept: Bool, now: Timestamp, _ actions: inout [Action]) {
-        guard state != .idle else { return }
-        guard isPathKept else {
-            scheduleRebuild(.connectionFailed, now: now, &actions)
-            return
-        }
-        if isUp, !isSuspect {
-            // It goes on as if nothing had been tried.
-            if case .restarting = state { settle(now: now, &actions) }
-        } else if isOfferer {
-            // Closing the old path is what gives something back.
-            scheduleRebuild(.connectionFailed, now: now, &actions)
-        }
+        let response = policy.notPrepared(isPathKept: isPathKept, isAlive: isUp && !isSuspect, in: state)
+        apply(response, now: now, &actions)
     }
 
     /// The participant can be reached over signaling, or no longer.
@@ -208,15 +197,8 @@ package struct RecoveryLadder: Sendable {
         if case .held(let rung, let cause) = state {
             step(rung, cause, now: now, &actions)
         } else {
-            probeHealthyPath(now: now, &actions)
+            apply(policy.reachable(in: state, now: now), now: now, &actions)
         }
-    }
-
-    /// Probes a healthy path: the event that interrupted signaling may have hit an idle path too.
-    private mutating func probeHealthyPath(now: Timestamp, _ actions: inout [Action]) {
-        guard state == .healthy else { return }
-        probe(now: now, &actions)
-        enter(.watching(deadline: now + configuration.budgets.silence, .silence), &actions)
     }
 
     // MARK: Triggers
@@ -226,22 +208,11 @@ package struct RecoveryLadder: Sendable {
         _ cause: RoomIncident.Cause, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
         isReachable = true
-        switch state {
-        case .idle, .delayed: break
-        case .connecting: if isOfferer { rebuild(cause, now: now, &actions) }
-        case .healthy, .planned:
-            guard configuration.rejoinPolicy == .all, isOfferer else {
-                probeHealthyPath(now: now, &actions)
-                return
-            }
-            enter(.planned(at: now + generator.duration(upTo: configuration.budgets.spread), cause), &actions)
-        case .watching: if configuration.rejoinPolicy != .none { step(.restart, cause, now: now, &actions) }
-        case .restarting, .held: step(.restart, cause, now: now, &actions)
-        }
+        apply(policy.rejoined(cause, in: state, now: now, using: &generator), now: now, &actions)
     }
 
     /// This machine has slept. Its clock has stood still, so whatever was about to be judged by it knows nothing of the
-    /// other side's time: the path is asked, and has its time to answer.
+    /// other side's time: the path is probed, and has its time to answer.
     package mutating func woke(now: Timestamp, _ actions: inout [Action]) {
         switch state {
         case .idle, .delayed, .held: break
@@ -250,24 +221,9 @@ package struct RecoveryLadder: Sendable {
         }
     }
 
-    /// There is reason to look at once: the network changed, or somebody asked.
+    /// There is a reason to check the path at once: the network changed, or somebody asked.
     package mutating func checkPath(_ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]) {
-        let deadline = now + configuration.probeBudget
-        switch state {
-        case .idle, .delayed, .held: break
-        case .healthy, .planned:
-            probe(now: now, &actions)
-            enter(.watching(deadline: deadline, cause), &actions)
-        case .watching(let before, let oldCause):
-            probe(now: now, &actions)
-            enter(.watching(deadline: min(before, deadline), oldCause), &actions)
-        case .restarting(var restarting):
-            // What is being gathered may be of the old network.
-            restarting.bringForward(to: max(now, restarting.lastAt + configuration.restartSpacing))
-            enter(.restarting(restarting), &actions)
-        case .connecting(let since, let before):
-            enter(.connecting(since: since, deadline: min(before, now + configuration.budgets.restart)), &actions)
-        }
+        apply(policy.checkRequested(cause, in: state, now: now), now: now, &actions)
     }
 
     /// The network of this machine has changed. `isPathLost`: the path leaves from an address that is gone. `isOther`:
@@ -278,60 +234,31 @@ package struct RecoveryLadder: Sendable {
             isSuspect = true
             probe(now: now, &actions)
         }
-        switch state {
-        case .healthy, .planned, .watching:
-            if isPathLost {
-                step(.restart, .networkChanged, now: now, &actions)
-            } else {
-                checkPath(.networkChanged, now: now, &actions)
-            }
-        case .restarting(var restarting):
-            // What is being gathered is of the old network.
-            let earliest = restarting.lastAt + configuration.networkSpacing
-            restarting.bringForward(to: max(now, earliest))
-            enter(.restarting(restarting), &actions)
-            if earliest <= now { step(.restart, .networkChanged, now: now, &actions) }
-        case .connecting(let since, let before) where isOther:
-            // What it tries is of the old network: unless that comes to something at once, it begins anew.
-            enter(.connecting(since: since, deadline: min(before, now + configuration.probeBudget)), &actions)
-        case .idle, .connecting, .delayed, .held:
-            checkPath(.networkChanged, now: now, &actions)
-            updateStatus(&actions)
-        }
+        let response = policy.networkChanged(isPathLost: isPathLost, isOther: isOther, in: state, now: now)
+        apply(response, now: now, &actions)
+        updateStatus(&actions)
     }
 
     /// The other side, or the application, asks for a new path.
     package mutating func restartRequested(_ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]) {
         let earliest = lastRestartAt.map { $0 + configuration.restartSpacing } ?? now
-        switch state {
-        case .idle, .delayed, .held: break
-        // The other side has found no path for what both have described.
-        case .connecting: if cause == .requestedByPeer, earliest <= now { step(.restart, cause, now: now, &actions) }
-        case .healthy, .planned, .watching:
-            if earliest <= now {
-                step(.restart, cause, now: now, &actions)
-            } else if case .watching(let deadline, let before) = state {
-                enter(.watching(deadline: min(deadline, earliest), before), &actions)
-            } else {
-                enter(.planned(at: earliest, cause), &actions)
-            }
-        case .restarting(var restarting):
-            restarting.bringForward(to: max(now, earliest))
-            enter(.restarting(restarting), &actions)
-            if earliest <= now { step(.restart, cause, now: now, &actions) }
-        }
+        apply(policy.restartRequested(cause, earliest: earliest, in: state, now: now), now: now, &actions)
     }
 
     /// The answering side asks for a new connection. `hasNone`: it has none at all, or not yet.
     package mutating func rebuildRequested(hasNone: Bool, now: Timestamp, _ actions: inout [Action]) {
-        switch state {
-        case .idle, .delayed, .held: break
-        case .connecting(let since, _):
-            // The offer may be on its way.
-            if !hasNone || now - since >= configuration.budgets.connect / 2 {
-                scheduleRebuild(.requestedByPeer, now: now, &actions)
-            }
-        case .healthy, .planned, .watching, .restarting: scheduleRebuild(.requestedByPeer, now: now, &actions)
+        apply(policy.rebuildRequested(hasNone: hasNone, in: state, now: now), now: now, &actions)
+    }
+
+    private mutating func apply(_ response: RecoveryPolicy.Response, now: Timestamp, _ actions: inout [Action]) {
+        if response.probes { probe(now: now, &actions) }
+        if let state = response.state { enter(state, &actions) }
+        switch response.step {
+        case .none: break
+        case .restart(let cause): restart(cause, now: now, &actions)
+        case .rebuild(let cause): rebuild(cause, now: now, &actions)
+        case .rebuildInTurn(let cause): scheduleRebuild(cause, now: now, &actions)
+        case .settle: settle(now: now, &actions)
         }
     }
 
@@ -366,36 +293,14 @@ package struct RecoveryLadder: Sendable {
             return
         }
         if now - deadline > configuration.timerTolerance, !hadGrace, grantGrace(now: now, &actions) { return }
-        switch state {
-        case .idle, .healthy, .held: break
-        case .connecting: scheduleRebuild(.connectTimeout, now: now, &actions)
-        case .planned(_, let cause), .watching(_, let cause): step(.restart, cause, now: now, &actions)
-        case .restarting(let restarting)
-        where restarting.isOptional && isUp && !isSuspect
-            && (restarting.isAnswered || restarting.attempt >= configuration.optionalAttempts):
-            settle(now: now, &actions)
-        case .restarting(let restarting):
-            let rung: RecoveryRung = restarting.hasHadItsTime(configuration, now: now) ? .rebuild : .restart
-            step(rung, restarting.cause, now: now, &actions)
-        case .delayed(_, let cause): step(.rebuild, cause, now: now, &actions)
-        }
+        apply(policy.timeIsUp(isAlive: isUp && !isSuspect, in: state, now: now), now: now, &actions)
     }
 
     /// The timer came far too late: this process slept or starved, and facts may be waiting behind it. Looks again
     /// before anything is declared dead. False where nothing is.
     private mutating func grantGrace(now: Timestamp, _ actions: inout [Action]) -> Bool {
-        switch state {
-        case .idle, .healthy, .held, .planned, .delayed: return false
-        case .connecting(let since, _):
-            enter(.connecting(since: since, deadline: now + configuration.budgets.connect / 2), &actions)
-        case .watching(_, let cause):
-            probe(now: now, &actions)
-            enter(.watching(deadline: now + configuration.probeBudget, cause), &actions)
-        case .restarting(var restarting):
-            probe(now: now, &actions)
-            restarting.deadline = now + configuration.probeBudget
-            enter(.restarting(restarting), &actions)
-        }
+        guard let response = policy.grace(in: state, now: now) else { return false }
+        apply(response, now: now, &actions)
         hadGrace = true
         return true
     }
@@ -519,14 +424,9 @@ package struct RecoveryLadder: Sendable {
     }
 
     private mutating func finish(_ outcome: RoomIncident.Outcome, now: Timestamp, _ actions: inout [Action]) {
-        guard let ended = record.close(outcome, now: now) else { return }
-        if let earlier = record.takeHealed() { actions.append(.report(earlier)) }
-        if outcome == .recovered, record.expectsData {
-            record.keep(ended)
-            if let nextTimer { actions.append(.scheduleTimer(at: nextTimer)) }
-        } else {
-            actions.append(.report(ended))
-        }
+        guard let ended = record.end(outcome, now: now) else { return }
+        for incident in ended { actions.append(.report(incident)) }
+        if record.deadline != nil, let nextTimer { actions.append(.scheduleTimer(at: nextTimer)) }
     }
 
     /// The participant is gone, or this side is.

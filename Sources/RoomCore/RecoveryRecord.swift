@@ -5,7 +5,7 @@ internal import TransportValues
 /// The record of one peer's recoveries: the incident that is open, and the one that has ended and waits for its first
 /// message.
 ///
-/// Can transition: none → open → waiting (recovered, and data is expected) or none → none (data, or its time is over).
+/// Can transition: none → open → waiting (recovered, and data is expected) or none → none (data, or too late).
 struct RecoveryRecord: Sendable {
     private let participant: ParticipantID
     private let firstDataBudget: Duration
@@ -68,8 +68,17 @@ struct RecoveryRecord: Sendable {
         return takeHealed()
     }
 
-    /// Ends the open incident and returns it.
-    mutating func close(_ outcome: RoomIncident.Outcome, now: Timestamp) -> RoomIncident? {
+    /// Ends the open incident. Returns the incidents to report now, nil where none was open. One that has ended well
+    /// while data is expected waits for its first message.
+    mutating func end(_ outcome: RoomIncident.Outcome, now: Timestamp) -> [RoomIncident]? {
+        guard let ended = close(outcome, now: now) else { return nil }
+        let earlier = takeHealed().map { [$0] } ?? []
+        guard outcome == .recovered, expectsData else { return earlier + [ended] }
+        healed = ended
+        return earlier
+    }
+
+    private mutating func close(_ outcome: RoomIncident.Outcome, now: Timestamp) -> RoomIncident? {
         probedAt = nil
         if outcome == .recovered { note(.recovered, now: now) }
         guard var ended = incident else { return nil }
@@ -78,9 +87,6 @@ struct RecoveryRecord: Sendable {
         ended.outcome = outcome
         return ended
     }
-
-    /// Keeps an incident that has ended until its first message comes.
-    mutating func keep(_ ended: RoomIncident) { healed = ended }
 
     /// Returns the incident that waits for its first message; it waits no longer.
     mutating func takeHealed() -> RoomIncident? {

@@ -43,7 +43,8 @@ package struct Refusals: Sendable {
         // It has the name now; this participant does not come back to fight for it.
         case .replaced where error.replacedBy == .participant: return .end(.refused(failure))
         case .replaced:
-            // An attempt that was given up may reach the server late and win: come back, but don't fight.
+            // An attempt that was given up may reach the server late and win: this participant comes back once, and
+            // does not compete with another program that has its session.
             if let lastReplaced, now - lastReplaced < .seconds(30) { return .end(.replaced) }
             lastReplaced = now
             return .tryAgain

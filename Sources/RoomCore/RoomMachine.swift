@@ -16,7 +16,7 @@ package struct RoomMachine: Sendable {
         /// before.
         case reviewPeers(known: Set<ParticipantID>, isResumed: Bool)
         /// Everything else has been said.
-        case conclude(EndReason)
+        case finish(EndReason)
         /// An action of this machine that comes behind those of its parts.
         case act(Action)
     }
@@ -71,7 +71,7 @@ package struct RoomMachine: Sendable {
             return actions
         }
         let wasConnected = signaling.isConnected
-        take(event, now, &actions)
+        apply(event, now, &actions)
         drain(now, &actions)
         if wasConnected, !signaling.isConnected, !isEnded {
             eachPeer { peer, _, generator, actions in peer.setReachable(false, now: now, using: &generator, &actions) }
@@ -81,7 +81,7 @@ package struct RoomMachine: Sendable {
         return actions
     }
 
-    private mutating func take(_ event: Event, _ now: Timestamp, _ actions: inout [Action]) {
+    private mutating func apply(_ event: Event, _ now: Timestamp, _ actions: inout [Action]) {
         switch event {
         case .started:
             withSession { $0.attempted(now: now, &$1) }
@@ -128,11 +128,11 @@ package struct RoomMachine: Sendable {
         case .iceServersProvided(let servers, let ttl):
             withSession { $0.iceServersProvided(servers, ttl: ttl, now: now, &$1) }
         case .iceServersFailed(let failure): withSession { $0.iceServersFailed(failure, now: now, &$1) }
-        case .peer(let participant, let connection, let fact): take(fact, participant, connection, now, &actions)
+        case .peer(let participant, let connection, let fact): apply(fact, participant, connection, now, &actions)
         }
     }
 
-    private mutating func take(
+    private mutating func apply(
         _ fact: PeerFact, _ participant: ParticipantID, _ connection: PeerConnectionID, _ now: Timestamp,
         _ actions: inout [Action]
     ) {
@@ -147,23 +147,17 @@ package struct RoomMachine: Sendable {
             let wasRecovering = peers.isRecovering(participant)
             withPeers { $0.handle(fact, participant, of: connection, now: now, using: &$1, &$2) }
             drain(now, &actions)
-            conclude(from: fact, wasRecovering: wasRecovering, now)
+            react(SignalingReaction(to: fact, wasRecovering: wasRecovering), now)
         }
     }
 
-    /// Applies to signaling what a path reveals about the network: the server is probed when a peer falls silent, and
-    /// tried at once when one is heard again.
-    private mutating func conclude(from fact: PeerFact, wasRecovering: Bool, _ now: Timestamp) {
-        switch fact {
-        case .liveness(.suspect), .state(.disconnected):
-            if signaling.isConnected { withSignaling { $0.probeOrRetry(now: now, using: &$1, &$2) } }
-        case .liveness(.alive), .state(.connected):
-            if wasRecovering, !signaling.isConnected { withSignaling { $0.probeOrRetry(now: now, using: &$1, &$2) } }
-        case .unheard: withSignaling { $0.unheard(now: now, using: &$1, &$2) }
-        case .localDescription, .localCandidate, .endOfLocalCandidates, .state, .channelClosed, .checked, .pathChanged,
-            .dataArrived, .closed, .descriptionRefused, .notPrepared, .gatheringFailed, .diagnosed, .unacknowledged,
-            .acknowledged, .serverIsBack, .leaving:
-            break
+    /// Applies to signaling what a path reveals about the network that both use.
+    private mutating func react(_ reaction: SignalingReaction, _ now: Timestamp) {
+        switch reaction {
+        case .none: break
+        case .probe: if signaling.isConnected { withSignaling { $0.probeOrRetry(now: now, using: &$1, &$2) } }
+        case .retry: if !signaling.isConnected { withSignaling { $0.probeOrRetry(now: now, using: &$1, &$2) } }
+        case .checkWhetherHeard: withSignaling { $0.unheard(now: now, using: &$1, &$2) }
         }
     }
 
@@ -244,7 +238,7 @@ package struct RoomMachine: Sendable {
             case .peers(.reportShortage(let participant, let failure)):
                 actions.append(.emit(.error(.outOfResources(participant, failure))))
             case .reviewPeers(let known, let isResumed): reviewPeers(known, isResumed: isResumed, now)
-            case .conclude(let reason): conclude(reason, &actions)
+            case .finish(let reason): finish(reason, &actions)
             case .act(let action): actions.append(action)
             }
         }
@@ -349,11 +343,10 @@ package struct RoomMachine: Sendable {
             if reason == .left { peer.sendHint(.leaving, &actions) }
             peer.end(now: now, using: &generator, &actions)
         }
-        agenda.add(.conclude(reason))
+        agenda.add(.finish(reason))
     }
 
-    private mutating func conclude(_ reason: EndReason, _ actions: inout [Action]) {
-        for participant in peers.participants.sorted() { cancelTimers(of: participant, &actions) }
+    private mutating func finish(_ reason: EndReason, _ actions: inout [Action]) {
         peers.removeAll()
         actions += [.cancelTimer(.session), .emit(.left(reason))]
     }
@@ -369,8 +362,6 @@ package struct RoomMachine: Sendable {
         case .peerLeft(let participant, let reason):
             withPeers { $0.left(participant.id, now: now, using: &$1, &$2) }
             signaling.removeUnsentSignals { $0.peer == participant.id }
-            agenda.add(.act(.cancelTimer(.peer(participant.id, .recovery))))
-            agenda.add(.act(.cancelTimer(.peer(participant.id, .stall))))
             agenda.add(.act(.emit(.peerLeft(participant, reason: reason))))
         case .peerChanged(let participant, let changes, let hasRejoined):
             actions.append(.emit(.peerChanged(participant, changes)))
@@ -420,33 +411,8 @@ package struct RoomMachine: Sendable {
         }
     }
 
-    /// A new description makes signals worthless that wait for a connection and belong to an older round.
     private mutating func send(_ message: Signal, _ now: Timestamp) {
-        if case .description = message.body {
-            signaling.removeUnsentSignals {
-                $0.peer == message.peer && ($0.connection != message.connection || $0.negotiation < message.negotiation)
-            }
-        }
+        signaling.removeUnsentSignals { message.supersedes($0) }
         send(.signal(message), now)
-    }
-
-    private func cancelTimers(of participant: ParticipantID, _ actions: inout [Action]) {
-        actions += [.cancelTimer(.peer(participant, .recovery)), .cancelTimer(.peer(participant, .stall))]
-    }
-}
-
-extension ProtocolError {
-    fileprivate static let nobodyToKick = ProtocolError(
-        code: .peerNotFound, message: "The room has no other participant with this id.", isRetryable: false,
-        isFatal: false)
-
-    fileprivate static let onlyTheHostSetsAttributes = ProtocolError(
-        code: .notHost, message: "Only the room's host sets its attributes.", isRetryable: false, isFatal: false)
-
-    fileprivate static func iceProviderFailed(_ failure: SignalingFailure) -> ProtocolError {
-        ProtocolError(
-            code: .iceProviderFailed,
-            message: "\(failure.description); the room goes on with the ICE servers that it has.", isRetryable: true,
-            isFatal: false)
     }
 }

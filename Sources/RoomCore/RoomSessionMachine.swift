@@ -2,7 +2,7 @@ package import RoomProtocol
 package import RoomValues
 package import TransportValues
 
-/// Our stay in the room: who we are, who else is there, which ICE servers are good, and what a refusal means.
+/// The membership of this participant: its identity, the roster, the ICE servers, and the consequences of refusals.
 package struct RoomSessionMachine: Sendable {
     package enum Action: Sendable, Hashable {
         case joined(RoomMembership)
@@ -22,7 +22,7 @@ package struct RoomSessionMachine: Sendable {
         case updateRefused
         case hostChanged(ParticipantID, term: HostTerm)
         case signal(Signal)
-        /// `ttl`: how long they are good from now on.
+        /// `ttl`: how long they can be used from now on.
         case iceServersChanged([ICEServer], ttl: Duration?)
         /// The room server's ICE servers are about to expire: come back over a new connection.
         case refreshICEServers
@@ -199,7 +199,7 @@ package struct RoomSessionMachine: Sendable {
             if let former = stay.members.removeValue(forKey: participant.id)?.participant {
                 actions.append(.peerLeft(former, reason: .left))
             }
-            // Names are unique in a room: whoever had it and is missed will not come back under it.
+            // Names are unique in a room: a missed participant cannot come back under one that is taken.
             for ghost in stay.sortedMembers
             where ghost.missedUntil != nil && ghost.participant.name.hasSameBytes(as: participant.name) {
                 stay.members[ghost.participant.id] = nil
@@ -314,7 +314,7 @@ package struct RoomSessionMachine: Sendable {
         scheduleTimer(&actions)
     }
 
-    /// A participant says over its peer connection that it leaves for good: nobody knows it better.
+    /// A participant says over its peer connection that it leaves permanently. That outweighs the server's roster.
     package mutating func peerLeaving(_ id: ParticipantID, _ actions: inout [Action]) {
         guard case .inside(var stay) = state, let member = stay.members.removeValue(forKey: id) else { return }
         stay.endedSessions.append(member.participant.session)

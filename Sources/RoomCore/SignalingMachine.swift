@@ -2,8 +2,9 @@ package import RoomProtocol
 package import RoomValues
 package import TransportValues
 
-/// Keeps one signaling connection: attempts and backoff, liveness, the numbered stream in both directions, and a status
-/// that is never a lie. Knows nothing of rooms: it asks for the `hello`, and passes on what the server says.
+/// Keeps one signaling connection: attempts, backoff and credentials, and a status that claims no more than the
+/// evidence shows. An open connection decides for itself (`AdmittedConnection`). Knows nothing of rooms: it asks for
+/// the `hello`, and passes on the messages of the server.
 package struct SignalingMachine: Sendable {
     package enum Action: Sendable, Hashable {
         case openTransport(ConnectionGeneration)
@@ -18,17 +19,14 @@ package struct SignalingMachine: Sendable {
         case requestHello(token: String?, received: SequenceNumber, mustRejoin: Bool, attempt: UInt64)
         /// `isReplayed`: the roster of the `joined` before it is newer.
         case deliver(ServerMessage, isReplayed: Bool)
-        /// Signals were given up; a rejoin follows.
+        /// Messages were dropped; a rejoin follows.
         case overflow(dropped: Int)
     }
 
     package enum TimerID: Sendable, Hashable {
         /// Backoff, attempt and hello timeouts.
         case attempt
-        /// The connection has held long enough.
-        case stability
-        case liveness
-        case acknowledgement
+        case connection(AdmittedConnection.TimerID)
     }
 
     enum State: Sendable {
@@ -36,7 +34,7 @@ package struct SignalingMachine: Sendable {
         case idle
         /// Backoff. Can transition to: fetching, opening, closed.
         case waiting(until: Timestamp)
-        /// A credential was asked for; `until`: when the attempt is made without, where it can be. Can transition to:
+        /// A credential was asked for. `until`: when the attempt is made without it. Can transition to:
         /// opening, waiting, closed.
         case fetching(until: Timestamp?)
         /// The transport is connecting. Can transition to: greeting, waiting, fetching, closed.
@@ -44,7 +42,7 @@ package struct SignalingMachine: Sendable {
         /// `hello` was sent. Can transition to: connected, waiting, fetching, closed.
         case greeting(Greeting)
         /// `joined` has come. Can transition to: waiting, fetching, opening, closed.
-        case connected(Connected)
+        case connected(AdmittedConnection)
         /// Final.
         case closed
     }
@@ -60,32 +58,22 @@ package struct SignalingMachine: Sendable {
         /// The server keeps the hello until the room exists: how long it may be silent meanwhile.
         var waiting: Duration?
     }
-    struct Connected: Sendable {
-        var generation: ConnectionGeneration
-        var session: SessionID
-        /// Numbered messages up to this one are older than the roster of `joined`.
-        var replayedUpTo: SequenceNumber
-        /// Nil when it has been reached.
-        var stableAt: Timestamp?
-        var liveness: Liveness
-        var ackDeadline: Timestamp?
-    }
 
     let configuration: SignalingConfiguration
     var state = State.idle
     var backoff: Backoff
     var credential: SignalingCredential
-    var outgoing: OutgoingStream
-    var incoming = IncomingStream()
+    var streams: SignalingStreams
+    /// Empty between two calls; kept for its storage.
+    private var connectionActions: [AdmittedConnection.Action] = []
     /// The last generation that was used.
     var generation: ConnectionGeneration = 0
     /// Attempts of this outage.
     var attempt = 0
     /// Why the last attempt or connection ended.
     var cause: SignalingFailure?
-    var mustRejoin = false
-    var hasBeenConnected = false
-    /// When a participant's word was last believed that the server is back.
+    var hasBeenConnected: Bool { streams.hasBegun }
+    /// When a report of another participant about the server was last acted on.
     var lastHintAt: Timestamp?
     package private(set) var status = SignalingStatus.disconnected(cause: nil)
 
@@ -95,13 +83,13 @@ package struct SignalingMachine: Sendable {
         credential = SignalingCredential(
             token: configuration.token, hasProvider: configuration.hasCredentialProvider,
             margin: configuration.signaling.credentialMargin)
-        outgoing = OutgoingStream(
+        streams = SignalingStreams(
             countLimit: configuration.signaling.queueLimit, byteLimit: configuration.signaling.queueByteLimit)
     }
 
     /// Whether what the server has said lately may still be unread: this process did not run for a while.
     package var isCatchingUp: Bool {
-        if case .connected(let connected) = state { connected.liveness.isCatchingUp } else { false }
+        if case .connected(let connected) = state { connected.isCatchingUp } else { false }
     }
 
     package var isConnected: Bool { if case .connected = state { true } else { false } }
@@ -109,7 +97,7 @@ package struct SignalingMachine: Sendable {
     package var isClosed: Bool { if case .closed = state { true } else { false } }
 
     /// Messages that wait for the server's acknowledgement or for a connection.
-    package var queuedMessages: Int { outgoing.count }
+    package var queuedMessages: Int { streams.queuedMessages }
 
     // MARK: Attempts
 
@@ -124,8 +112,8 @@ package struct SignalingMachine: Sendable {
         changeStatus(.connecting(attempt: attempt, nextAttemptAt: nil, cause: cause), &actions)
         if credential.mustBeFetched(now: now) {
             credential.requested()
-            // A participant that was in the room shows a session token, and must not be kept outside by a provider that
-            // is slow or broken.
+            // A participant that was in the room shows a session token: a provider that is slow or broken must not keep
+            // it outside.
             let until = hasBeenConnected && !credential.isForcing ? now + configuration.credentialPatience : nil
             state = .fetching(until: until)
             if let until {
@@ -182,7 +170,8 @@ package struct SignalingMachine: Sendable {
         actions += [
             .scheduleTimer(.attempt, at: deadline),
             .requestHello(
-                token: credential.token, received: incoming.received, mustRejoin: mustRejoin, attempt: generation),
+                token: credential.token, received: streams.received, mustRejoin: streams.mustRejoin, attempt: generation
+            ),
         ]
     }
 
@@ -197,7 +186,8 @@ package struct SignalingMachine: Sendable {
         using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
         guard case .opening(let opening) = state, opening.generation == generation else { return }
-        // Who was let in before is not shut out by a 403 of something on the way (a proxy, a portal): it may pass.
+        // For a participant that was let in before, a 403 is not final: it may be of something on the way (a proxy, a
+        // portal).
         if failure.status == 401 || (failure.status == 403 && !hasBeenConnected) {
             if !refreshCredential(failure, now: now, using: &generator, &actions) { close(.refused(failure), &actions) }
         } else if failure.isRetryable || hasBeenConnected {
@@ -217,7 +207,7 @@ package struct SignalingMachine: Sendable {
 
     // MARK: Ends
 
-    /// Gives up what there is and waits for the next attempt. The transport is gone, or `abortTransport` was said.
+    /// Ends the connection or attempt, and waits for the next one. The transport is gone, or was aborted.
     package mutating func retry(
         _ failure: SignalingFailure, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
@@ -271,7 +261,7 @@ package struct SignalingMachine: Sendable {
     }
 
     /// Drops the place in both streams: the next `hello` asks for a rejoin.
-    package mutating func requireRejoin() { mustRejoin = true }
+    package mutating func requireRejoin() { streams.requireRejoin() }
 
     /// Comes back over a new connection, for what only a `joined` brings.
     package mutating func reconnectInOrder(now: Timestamp, _ actions: inout [Action]) {
@@ -321,7 +311,33 @@ package struct SignalingMachine: Sendable {
 
     func leaveConnected(_ actions: inout [Action]) {
         guard case .connected = state else { return }
-        actions += [.cancelTimer(.stability), .cancelTimer(.liveness), .cancelTimer(.acknowledgement)]
+        for timer in AdmittedConnection.TimerID.allCases { actions.append(.cancelTimer(.connection(timer))) }
+    }
+
+    /// Lets the connection decide, where there is one, and carries out what it has decided.
+    mutating func withConnection(
+        now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action],
+        _ body: (inout AdmittedConnection, inout SignalingStreams, inout [AdmittedConnection.Action]) -> Void
+    ) {
+        guard case .connected(var connection) = state else { return }
+        var decisions: [AdmittedConnection.Action] = []
+        swap(&decisions, &connectionActions)
+        body(&connection, &streams, &decisions)
+        state = .connected(connection)
+        for decision in decisions {
+            switch decision {
+            case .send(let envelope): actions.append(.send(envelope, connection.generation))
+            case .scheduleTimer(let timer, let time): actions.append(.scheduleTimer(.connection(timer), at: time))
+            case .deliver(let message, let isReplayed): actions.append(.deliver(message, isReplayed: isReplayed))
+            case .reportStable:
+                backoff.stabilized()
+                attempt = 0
+            case .leave(let window): leaveInOrder(window, now: now, using: &generator, &actions)
+            case .abort(let failure): abortAndRetry(failure, now: now, using: &generator, &actions)
+            }
+        }
+        decisions.removeAll(keepingCapacity: true)
+        swap(&decisions, &connectionActions)
     }
 
     mutating func changeStatus(_ new: SignalingStatus, _ actions: inout [Action]) {

@@ -1,10 +1,10 @@
 internal import RoomValues
 package import TransportValues
 
-/// Decides when to look for the reason why a pair is not connected, or carries no data, and when to tell it.
+/// Decides when to look for the reason why a pair is not connected, or carries no data, and when to report it.
 ///
-/// A reason is told once, again when it changes, and rarely while it stays. When the pair is connected and its data is
-/// acknowledged, what was told is over.
+/// A reason is reported once, again when it changes, and rarely while it stays. When the pair is connected and its data
+/// is acknowledged, the reported stall is resolved.
 package struct StallMachine: Sendable {
     package enum Action: Sendable, Hashable {
         case scheduleTimer(at: Timestamp)

@@ -152,7 +152,7 @@ import TransportValues
         var driver = makeJoinedDriver()
         driver.run(until: 5)
         driver.now = at(3600)
-        let actions = driver.feed(.timerFired(.signaling(.liveness)))
+        let actions = driver.feed(.timerFired(.signaling(.connection(.liveness))))
         #expect(actions.sent == [.ping(id: 2)])
         #expect(driver.machine.signalingStatus == .connected)
         // No answer to the probe either: now it is dead.
@@ -162,16 +162,26 @@ import TransportValues
     @Test func timersThatFireTwiceTooEarlyOrWithoutReasonDoNothing() {
         var driver = makeJoinedDriver()
         let stale: [RoomMachine.TimerID] = [
-            .signaling(.attempt), .signaling(.acknowledgement), .session, .peer(ParticipantID("x"), .recovery),
+            .signaling(.attempt), .signaling(.connection(.acknowledgement)), .session,
+            .peer(ParticipantID("x"), .recovery),
             .peer(ParticipantID("x"), .stall),
         ]
         for timer in stale {
             #expect(driver.feed(.timerFired(timer)).isEmpty)
         }
-        #expect(driver.feed(.timerFired(.signaling(.liveness))) == [.scheduleTimer(.signaling(.liveness), at: at(5))])
-        #expect(driver.feed(.timerFired(.signaling(.stability))) == [.scheduleTimer(.signaling(.stability), at: at(5))])
+        #expect(
+            driver.feed(.timerFired(.signaling(.connection(.liveness)))) == [
+                .scheduleTimer(.signaling(.connection(.liveness)), at: at(5))
+            ])
+        #expect(
+            driver.feed(.timerFired(.signaling(.connection(.stability)))) == [
+                .scheduleTimer(.signaling(.connection(.stability)), at: at(5))
+            ])
         driver.run(until: 5)
-        #expect(driver.feed(.timerFired(.signaling(.liveness))) == [.scheduleTimer(.signaling(.liveness), at: at(10))])
+        #expect(
+            driver.feed(.timerFired(.signaling(.connection(.liveness)))) == [
+                .scheduleTimer(.signaling(.connection(.liveness)), at: at(10))
+            ])
     }
 
     @Test func theBackoffStartsAfreshOnlyAfterFiveStableSeconds() {
