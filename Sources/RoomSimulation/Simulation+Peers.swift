@@ -381,9 +381,10 @@ extension Simulation {
         assessPath(pair)
         // Whatever round it belongs to. There must have been time for a new one, over networks that let it through.
         guard let worksSince, now - worksSince > .seconds(25) else { return }
-        for endpoint in [pair.offerer, pair.answerer].compactMap(\.self) where !endpoint.isClosed {
+        let endpoints = [pair.offerer, pair.answerer].compactMap(\.self)
+        guard !endpoints.contains(where: { lacksICEServers($0.node) }) else { return }
+        for endpoint in endpoints where !endpoint.isClosed {
             let node = endpoint.node
-            guard !lacksICEServers(node) else { return }
             if let since = node.calmSince, now - since > .seconds(40), let other = pair.other(than: endpoint),
                 let otherSince = other.node.calmSince, now - otherSince > .seconds(40), !other.isClosed
             {
