@@ -13,7 +13,7 @@ final class Node {
     /// Another participant joins under its name. Its machine does not know it yet; its user joins again under this one.
     var nameAfterReplacement: String?
     var replacedAt = Timestamp.zero
-    /// It was in touch then with a server that has not lost its state since.
+    /// The server knew it when the other one came into the room.
     var wasKnownWhenReplaced = false
     var machine: RoomMachine
     /// Which machine of this participant it is; what belongs to an older one is dropped.

@@ -59,6 +59,7 @@ struct SimulatedProvider {
     mutating func reset() {
         question = nil
         hangingCalls = 0
+        recentQuestions = []
     }
 }
 

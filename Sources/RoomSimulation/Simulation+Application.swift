@@ -19,6 +19,7 @@ extension Simulation {
             node.membership = membership
             directory[membership.participant] = node.index
             if isNew {
+                noteTakenName(by: node)
                 for participant in node.roster.values.sorted(by: { $0.id < $1.id }) {
                     makeStream(node, to: participant)
                 }

@@ -14,11 +14,22 @@ extension Simulation {
         note("\(node.name) takes the name \(other.participantName)")
         other.nameAfterReplacement = node.participantName
         other.replacedAt = now
-        other.wasKnownWhenReplaced = other.lastInTouch.map { $0 > lastStateLoss } ?? false
+        other.wasKnownWhenReplaced = false
         node.participantName = other.participantName
         node.hasLeft = true
         feed(node, .leaveRequested)
         joinAnew(node, after: .milliseconds(300))
+    }
+
+    /// The participant is in the room. One that had its name before hears of it if the server still knows it: the
+    /// server has not lost its state, and the grace period has not passed.
+    func noteTakenName(by node: Node) {
+        guard scenario.replacesDuplicateNames else { return }
+        for other in nodes
+        where other !== node && other.nameAfterReplacement != nil && other.participantName == node.participantName {
+            other.wasKnownWhenReplaced =
+                other.lastInTouch.map { $0 > lastStateLoss && now - $0 < Self.grace - .seconds(5) } ?? false
+        }
     }
 
     /// Whether another participant joins, or has joined, under the name. A server that has lost its state may let the
