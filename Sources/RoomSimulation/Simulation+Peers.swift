@@ -383,6 +383,8 @@ extension Simulation {
         guard let worksSince, now - worksSince > .seconds(25) else { return }
         let endpoints = [pair.offerer, pair.answerer].compactMap(\.self)
         guard !endpoints.contains(where: { lacksICEServers($0.node) }) else { return }
+        // The two ends cannot agree on a new path while each is with another server.
+        if second != nil || lastSplit.map({ now - $0 < .seconds(40) }) ?? false { return }
         for endpoint in endpoints where !endpoint.isClosed {
             let node = endpoint.node
             if let since = node.calmSince, now - since > .seconds(40), let other = pair.other(than: endpoint),
