@@ -117,7 +117,7 @@ import TransportValues
         _ = streams.begin(makeJoined())
         let end = signal("c", 1, .endOfCandidates(usernameFragment: "u"))
         for _ in 0..<2 { #expect(streams.append(.signal(end)) == nil) }
-        #expect(streams.append(.kick(Kick(participant: ParticipantID("p"), reason: ""))) == 2)
+        #expect(streams.append(.kick(ParticipantID("p"), reason: "")) == 2)
         #expect(streams.mustRejoin && streams.queuedMessages == 1)
     }
 
