@@ -34,7 +34,8 @@ def check(case):
     wait_for(0.4)
     case.serve(cable.a, "10.1.1.1", "--session-key-file", str(case.folder / "key"), name="server-again")
     wait_for(0.5)
-    cable.b.ip("addr add 10.1.1.3/24 dev eth0", "addr del 10.1.1.2/24 dev eth0")
+    # In this order: an address goes with the first one of its network.
+    cable.b.ip("addr del 10.1.1.2/24 dev eth0", "addr add 10.1.1.3/24 dev eth0")
     for child in (receiver, sender):
         child.wait("end", lambda child: any(event.get("event") == "done" for event in child.events), 30)
         case.require(child.process.wait(10) == 0, f"{child.name} ended with {child.process.returncode}")
