@@ -66,12 +66,13 @@ def transfer(room, url, source, target):
 
 
 def messages(room, seconds):
-    with tempfile.NamedTemporaryFile(suffix=".json") as report:
+    with tempfile.TemporaryDirectory() as folder:
+        report = pathlib.Path(folder) / "report.json"
         subprocess.run(
             [room, "bench", "--signaling", "foundation", "--peer", "webrtc-libnice", "--scenario", "throughput",
-             "--rounds", "1", "--duration", str(seconds), "--json", report.name],
+             "--rounds", "1", "--duration", str(seconds), "--json", str(report)],
             check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        results = json.load(report)["results"]
+        results = json.loads(report.read_text())["results"]
     # The pair in a room, not the peer backend alone.
     return max(
         result["metrics"]["MB_s"] for result in results
