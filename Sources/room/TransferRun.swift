@@ -50,7 +50,11 @@ struct TransferRun: Sendable {
         onJoined: @escaping @Sendable () -> Void = {},
         _ transfer: @escaping @Sendable (AsyncStream<any TransferConnection>) async throws -> TransferSummary
     ) async throws -> ExitStatus {
-        try await TransportRuntime.withRunning(configuration, registry: registry) { runtime in
+        // Enough for 40 MB/s over a round trip of 100 ms, and little memory.
+        var bounded = configuration
+        bounded.sendLimit = 4 << 20
+        bounded.receiveLimit = 4 << 20
+        return try await TransportRuntime.withRunning(bounded, registry: registry) { runtime in
             let ending = try await withThrowingTaskGroup(of: Ending.self) { group in
                 defer { group.cancelAll() }
                 group.addTask { .done(try await meet(runtime, onJoined, transfer)) }

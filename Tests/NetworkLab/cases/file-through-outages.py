@@ -1,4 +1,5 @@
 import hashlib
+import shutil
 import time
 
 SECONDS = 60.0
@@ -12,6 +13,8 @@ def check(case):
     source = case.folder / "file"
     source.write_bytes(bytes(range(251)) * 400_000)
     target = case.folder / "target"
+    # That of an earlier run.
+    shutil.rmtree(target, ignore_errors=True)
     sender = case.start("sender", cable.a, [case.room, "send", str(source), "--server", server.url, "--json"])
     code = sender.wait_event("code")["code"]
     # On a slow cable it lasts long enough for all of the outages.
