@@ -53,6 +53,12 @@ final class PeerLink: @unchecked Sendable {
     var onData: () -> Void = {}
     /// Called on the loop with each message of topics, requests and streams, whose bytes are borrowed.
     var onExchange: (UnsafeRawBufferPointer, DeliveryChannel) -> Void = { _, _ in }
+    /// Called on the loop when the buffer of bulk has room again.
+    private var onBulkCredit: () -> Void = {}
+    /// The streams of the application; nil towards a participant without them. Set once, before senders know the link.
+    var streams: PeerStreams? {
+        didSet { onBulkCredit = { [weak streams] in streams?.bulkHasCredit() } }
+    }
     private weak var receiver: (any PeerLinkReceiver)?
 
     /// Called on any thread with a number of lossy messages that were not sent.
@@ -226,6 +232,18 @@ final class PeerLink: @unchecked Sendable {
     /// Returns how many messages were given up while the participant's connection was broken, when it is not any more.
     func statusChanged(_ status: PeerStatus) -> Int { change { delivery.statusChanged(status, &$0) } }
 
+    /// Bytes of the frames into which streams are cut now.
+    var bulkFrameLength: Int { shared.withLock { $0.outbox.bulkFrameLength } }
+
+    private func release(upTo sequence: UInt64, on channel: DeliveryChannel) {
+        guard channel == .bulk else { return change { $0.release(upTo: sequence, on: channel) } }
+        let hasCredit = change { [now = loop.turnTime] outbox in
+            outbox.release(upTo: sequence, on: .bulk, now: now)
+            return outbox.hasCredit(on: .bulk, mayDrop: false)
+        }
+        if hasCredit { onBulkCredit() }
+    }
+
     /// Changes the outbox, and wakes those that wait for it.
     private func change<Result>(_ body: (inout DeliveryOutbox) -> Result) -> Result {
         let (result, waiters) = shared.withLock { shared in
@@ -310,6 +328,7 @@ final class PeerLink: @unchecked Sendable {
 
     private func drain(_ channel: DeliveryChannel) {
         guard let connection, let id = delivery.writable(channel) else { return }
+        var firstTaken: UInt64?
         sending: while true {
             // A handful of frames per lock; the memory stays where it is until this loop releases it.
             let batch = shared.withLock { delivery.nextFrames(on: channel, in: &$0.outbox) }
@@ -319,6 +338,7 @@ final class PeerLink: @unchecked Sendable {
                 do throws(TransportError) {
                     try connection.send(UnsafeRawBufferPointer(bytes), isText: batch.isText(index), on: id)
                     delivery.frameTaken(batch.first + UInt64(index), count: bytes.count, on: channel)
+                    if firstTaken == nil { firstTaken = batch.first + UInt64(index) }
                 } catch {
                     switch delivery.frameRefused(batch.first + UInt64(index), error.code, on: channel) {
                     case .wait: break sending
@@ -332,7 +352,11 @@ final class PeerLink: @unchecked Sendable {
             // That was all: whoever has appended since makes the loop come again.
             if batch.count < FrameBatch.capacity { break }
         }
-        if let sequence = delivery.takeReleasable(on: channel) { change { $0.release(upTo: sequence, on: channel) } }
+        if channel == .bulk, let firstTaken {
+            let now = loop.turnTime
+            shared.withLock { $0.outbox.bulkTaken(firstTaken, now: now) }
+        }
+        if let sequence = delivery.takeReleasable(on: channel) { release(upTo: sequence, on: channel) }
         if let delay = delivery.watch(channel, buffered: { connection.bufferedAmount(of: $0) }) {
             schedule(.watch, after: delay)
         }
@@ -355,9 +379,7 @@ final class PeerLink: @unchecked Sendable {
         guard let receiver, let channel = delivery.channel(of: id) else { return true }
         let verdict = delivery.received(bytes, isText: isText, on: channel)
         if delivery.takeIsFirstSinceBreak() { onData() }
-        if let sequence = delivery.takeReleasable(on: channel) {
-            change { $0.release(upTo: sequence, on: channel) }
-        }
+        if let sequence = delivery.takeReleasable(on: channel) { release(upTo: sequence, on: channel) }
         switch verdict {
         case .deliver(_, let isText, let offset):
             let body = UnsafeRawBufferPointer(rebasing: bytes.dropFirst(offset))

@@ -76,6 +76,17 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         let link = PeerLink(
             participant: participant.id, streams: streams, level: DeliveryLevel(of: participant),
             loop: transport.loop, limits: limits, receiver: hub, onLossyDropped: metrics.lossyDropped)
+        if link.level == .exchange {
+            let exchange = PeerStreams(link: link, record: streams.record) { [hub] stream in
+                hub.incomingStreams.append(stream, weight: 1)
+            }
+            link.streams = exchange
+            link.onExchange = { [metrics] bytes, channel in
+                guard let message = ExchangeMessage(bytes), exchange.received(message, bytes, on: channel) else {
+                    return metrics.exchangeMalformed()
+                }
+            }
+        }
         link.onHint = { [weak self, weak link] hint in
             guard let self, let id = connections[participant.id]?.id else { return }
             let fact: PeerFact =
@@ -115,7 +126,9 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
     private func dropLink(_ participant: ParticipantID) {
         guard let link = links.removeValue(forKey: participant) else { return }
         let lost = link.close()
-        memory.store(link.delivery.streams)
+        var streams = link.delivery.streams
+        if let record = link.streams?.close() { streams.record = record }
+        memory.store(streams)
         if lost > 0 { hub.emit(.undelivered(participant, count: lost)) }
     }
 

@@ -27,6 +27,8 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
     }
 
     let feed: EventFeed
+    /// Bounded by the machine of each link.
+    let incomingStreams = Mailbox<RoomIncomingStream>(limit: .max)
     /// In the order of `RoomChannel.index`.
     let inboxes: [Mailbox<RoomMessage>]
     let pins = CertificatePins()
@@ -104,6 +106,7 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
             state.receivers = Receivers()
         }
         for inbox in inboxes { inbox.finish() }
+        incomingStreams.finish()
         handler = nil
         paused = [[], [], []]
     }

@@ -10,10 +10,15 @@ struct RoomMetrics: Sendable {
     /// Counts messages of a lossy channel that were not sent because nobody was connected or the buffer was full.
     let lossyDropped: @Sendable (Int) -> Void
 
+    /// Counts messages of topics, requests and streams that were unknown or malformed, and so ignored.
+    let exchangeMalformed: @Sendable () -> Void
+
     init(factory: any MetricsFactory = MetricsSystem.factory) {
         self.factory = factory
         let counter = Counter(label: "room_lossy_dropped", dimensions: [], factory: factory)
         lossyDropped = { counter.increment(by: $0) }
+        let malformed = Counter(label: "room_exchange_malformed", dimensions: [], factory: factory)
+        exchangeMalformed = { malformed.increment() }
     }
 
     func record(_ incident: RoomIncident) {

@@ -1,4 +1,5 @@
 internal import RoomProtocol
+package import TransportValues
 
 /// The messages to one participant: the buffer of each channel, and which messages are accepted into it.
 ///
@@ -17,7 +18,7 @@ package struct DeliveryOutbox {
         package var frame: Int
 
         package init(
-            buffer: Int, bulk: Int = 1_048_576, message: Int, block: Int = 131_072, frame: Int = 65_536
+            buffer: Int, bulk: Int = BulkPace.initialLimit, message: Int, block: Int = 131_072, frame: Int = 65_536
         ) {
             self.buffer = buffer
             self.bulk = bulk
@@ -43,6 +44,7 @@ package struct DeliveryOutbox {
     /// Long messages on the numbered channels are sent in parts.
     private let level: DeliveryLevel
     private var buffers: [SendBuffer]
+    private var pace: BulkPace
     private var isConnected = false
     /// There is a connection, but no path: it is being replaced.
     private var isBroken = false
@@ -57,6 +59,7 @@ package struct DeliveryOutbox {
         self.limits = limits
         maximumFrameLength = limits.frame
         self.level = level
+        pace = BulkPace(limit: limits.bulk)
         buffers = DeliveryChannel.allCases.map { channel in
             guard level.isNumbered(channel) else { return SendBuffer(headerLength: 0, blockSize: limits.block) }
             return SendBuffer(
@@ -118,12 +121,16 @@ package struct DeliveryOutbox {
         let limit = limit(of: channel)
         if channel.isLossy, !isConnected || buffered > limit { return .dropped }
         guard buffered > 0, buffered + count > limit else { return nil }
+        if channel == .bulk { pace.bufferWasFull() }
         guard mayDrop, isDroppable else { return .full }
         if isCounted, !channel.isLossy { givenUpCount += 1 }
         return .dropped
     }
 
-    private func limit(of channel: DeliveryChannel) -> Int { channel == .bulk ? limits.bulk : limits.buffer }
+    private func limit(of channel: DeliveryChannel) -> Int { channel == .bulk ? pace.limit : limits.buffer }
+
+    /// The length of the frames into which streams are cut now.
+    package var bulkFrameLength: Int { min(pace.frame, maximumFrameLength) }
 
     /// The bytes of a message, or of a part of one, that fit into a frame: no frame is longer than what the other
     /// side's transport takes.
@@ -153,7 +160,10 @@ package struct DeliveryOutbox {
 
     /// Whether a sender that was told `full` may try again.
     package func hasCredit(on channel: DeliveryChannel, mayDrop: Bool) -> Bool {
-        isGone || buffers[channel.rawValue].byteCount <= limit(of: channel) / 2 || mayDrop && isDroppable
+        let limit = limit(of: channel)
+        // The path stands still when the buffer is empty before the sender has heard of it.
+        let credit = channel == .bulk ? limit - limit / 4 : limit / 2
+        return isGone || buffers[channel.rawValue].byteCount <= credit || mayDrop && isDroppable
     }
 
     /// The last number of each channel: what `isReleased(upTo:)` is asked about.
@@ -186,9 +196,17 @@ package struct DeliveryOutbox {
         FrameBatch(buffers[channel.rawValue], from: sequence)
     }
 
-    /// Frees the frames up to and including `sequence`.
-    package mutating func release(upTo sequence: UInt64, on channel: DeliveryChannel) {
+    /// Frees the frames up to and including `sequence`: they were acknowledged or, on a plain channel, taken.
+    package mutating func release(upTo sequence: UInt64, on channel: DeliveryChannel, now: Timestamp = .zero) {
+        let before = buffers[channel.rawValue].byteCount
         buffers[channel.rawValue].release(upTo: sequence)
+        guard channel == .bulk else { return }
+        pace.acknowledged(upTo: sequence, bytes: before - buffers[channel.rawValue].byteCount, now: now)
+    }
+
+    /// The transport has taken the frame of bulk `sequence`.
+    package mutating func bulkTaken(_ sequence: UInt64, now: Timestamp) {
+        pace.frameTaken(sequence, buffered: buffers[DeliveryChannel.bulk.rawValue].byteCount, now: now)
     }
 
     // MARK: The connection, on the loop
@@ -205,6 +223,7 @@ package struct DeliveryOutbox {
     /// The connection has ended: lossy messages do not wait for the next one. Returns how many were dropped.
     package mutating func connectionEnded() -> Int {
         isConnected = false
+        pace.connectionEnded()
         var dropped = 0
         for channel in DeliveryChannel.allCases where channel.isLossy {
             dropped += messageCount(on: channel)

@@ -111,6 +111,8 @@ package struct NumberedStream: Sendable {
 /// The numbered streams between two sessions.
 package struct NumberedStreams: Sendable {
     private var all: [2 of NumberedStream]
+    /// Of the streams of the application.
+    package var record = StreamRecord()
 
     package init(session: SessionID, peerSession: SessionID) {
         all = .init(repeating: NumberedStream(session: session, peerSession: peerSession))

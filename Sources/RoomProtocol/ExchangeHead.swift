@@ -70,6 +70,12 @@ package enum ExchangeHead {
 
     package static func finished(stream: UInt64) -> [UInt8] { begin(.finished, stream, reserving: 8) }
 
+    package static func restart(first: UInt64, last: UInt64) -> [UInt8] {
+        var message = begin(.restart, first, reserving: 8)
+        append(last, to: &message)
+        return message
+    }
+
     // MARK: Fields
 
     private static func begin(_ kind: ExchangeProtocol.Kind, reserving count: Int) -> [UInt8] {

@@ -19,6 +19,7 @@
 /// | 0x24 | window | stream u64, consumed u64, limit u64 |
 /// | 0x25 | stop | stream u64, code name8, message text16 |
 /// | 0x26 | finished | stream u64 |
+/// | 0x27 | restart | first u64, last u64 |
 ///
 /// Bit 0 of `flags` says that the body is text; the others are 0. Ids count from 1. A timeout is in milliseconds, 0:
 /// none. A length of 2^64 - 1 is unknown. Names have at least 1 byte; `ExchangeLimits` has all limits.
@@ -40,6 +41,7 @@ package enum ExchangeProtocol {
         case window = 0x24
         case stop = 0x25
         case finished = 0x26
+        case restart = 0x27
     }
 }
 
@@ -107,6 +109,8 @@ package enum ExchangeMessage: Sendable, Hashable {
     case window(stream: UInt64, consumed: UInt64, limit: UInt64)
     case stop(stream: UInt64, code: String, message: String)
     case finished(stream: UInt64)
+    /// The sender's streams before `first` have ended, and it takes no more of the receiver's up to `last`.
+    case restart(first: UInt64, last: UInt64)
 
     /// Decodes a message. Nil: an unknown kind or a malformed message, which is ignored and counted.
     package init?(_ bytes: UnsafeRawBufferPointer) {
@@ -154,6 +158,9 @@ package enum ExchangeMessage: Sendable, Hashable {
         case .open:
             guard let stream = reader.id(), let opening = reader.opening() else { return nil }
             self = .open(stream: stream, opening)
+        case .restart:
+            guard let first = reader.integer(UInt64.self), let last = reader.integer(UInt64.self) else { return nil }
+            self = .restart(first: first, last: last)
         case .window:
             guard let stream = reader.id(), let consumed = reader.integer(UInt64.self),
                 let limit = reader.integer(UInt64.self), consumed <= limit

@@ -24,6 +24,8 @@ final class Node {
     var streams: [ParticipantID: PeerStream] = [:]
     var memory = DeliveryMemory()
     var membership: RoomMembership?
+    /// Its program has streams.
+    var hasExchange = true
     /// The server whose streams its machine has a place in.
     var stream: Server?
     /// The roster as the events tell it.

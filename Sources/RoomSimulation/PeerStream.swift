@@ -17,6 +17,7 @@ final class PeerStream {
     var endpoint: Endpoint?
     /// The token of each timer that is set.
     var timers: [DeliveryLink.TimerID: UInt64] = [:]
+    var transfers: TransferEnds
     /// The latest frames of the reliable stream that were sent.
     var sent: [(frame: Packet, sequence: UInt64)] = []
     /// Messages that were dropped while the connection was broken, and that it was not told of yet.
@@ -24,6 +25,7 @@ final class PeerStream {
 
     /// Bytes in the buffer of a channel; above it an application would wait.
     static let bufferLimit = 6000
+    static let bulkLimit = 800
     static let messageLimit = 400
     /// Bytes of a message that connections take.
     static let frameLimit = 64
@@ -37,10 +39,13 @@ final class PeerStream {
         self.remote = remote
         self.outgoing = outgoing
         self.incoming = incoming
+        transfers = TransferEnds(streams.record)
         link = DeliveryLink(streams: streams, level: level, messageLimit: Self.messageLimit)
         outbox = DeliveryOutbox(
             level: level, streams: streams,
-            limits: .init(buffer: Self.bufferLimit, message: Self.messageLimit, block: 2048, frame: Self.frameLimit))
+            limits: .init(
+                buffer: Self.bufferLimit, bulk: Self.bulkLimit, message: Self.messageLimit, block: 2048,
+                frame: Self.frameLimit))
     }
 
     // Gives the memory back.
@@ -86,8 +91,8 @@ final class Pipe {
     var isScheduled = false
     /// Frames that still come through while nothing comes back.
     var credit = Pipe.window
-    /// The channel that was told to wait.
-    var blocked: ChannelID?
+    /// The channels that were told to wait.
+    var blocked: Set<ChannelID> = []
 
     static let window = 8
     /// Frames at which it takes no more.

@@ -10,6 +10,8 @@ enum DeliveryOccurrence {
     case establish(PeerPair)
     case carry(PeerPair, fromOfferer: Bool)
     case timer(PeerStream, DeliveryLink.TimerID, UInt64)
+    /// An application reads of a stream.
+    case read(PeerStream, UInt64)
     /// A datagram with the message of this number.
     case plain(PeerPair, fromOfferer: Bool, UInt64)
     /// A channel that an end has asked for is open.
@@ -30,6 +32,9 @@ extension Simulation {
         case .timer(let stream, let timer, let token):
             guard stream.timers[timer] == token, isAwake(stream.node, occurrence) else { return }
             timerFired(timer, of: stream)
+        case .read(let stream, let id):
+            guard isAwake(stream.node, occurrence) else { return }
+            read(id, stream)
         case .opened(let endpoint, let id):
             guard !endpoint.isClosed, isAwake(endpoint.node, occurrence) else { return }
             // Not before the other side has acknowledged it (RFC 8832 §5.2).
@@ -109,7 +114,7 @@ extension Simulation {
         if channel == .reliable {
             let pipe = endpoint.pair.pipe(fromOfferer: endpoint.isOfferer)
             guard pipe.frames.count < Pipe.highWater else {
-                pipe.blocked = id
+                pipe.blocked.insert(id)
                 return .wouldBlock
             }
             append(.message(id, Packet(bytes, isText: isText)), from: endpoint)
@@ -185,10 +190,11 @@ extension Simulation {
             guard let frame = pipe.frames.popFirst() else { break }
             arrive(frame, at: reader)
         }
-        guard let writer = pair.end(isOfferer: fromOfferer), let id = pipe.blocked, pipe.frames.count <= Pipe.lowWater
+        guard let writer = pair.end(isOfferer: fromOfferer), pipe.frames.count <= Pipe.lowWater
         else { return }
-        pipe.blocked = nil
-        channelWritable(id, at: writer)
+        let waiting = pipe.blocked.sorted { $0.rawValue < $1.rawValue }
+        pipe.blocked = []
+        for id in waiting { channelWritable(id, at: writer) }
     }
 
     private func arrive(_ frame: Frame, at endpoint: Endpoint) {

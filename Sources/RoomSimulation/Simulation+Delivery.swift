@@ -10,10 +10,15 @@ extension Simulation {
     func makeStream(_ node: Node, to participant: Participant) {
         dropStream(node, to: participant.id)
         guard let own = node.membership?.session else { return }
-        node.streams[participant.id] = PeerStream(
-            node: node, remote: participant.id,
-            streams: node.memory.take(session: own, peerSession: participant.session), level: .delivery,
+        let streams = node.memory.take(session: own, peerSession: participant.session)
+        // The name is known before the participant itself knows its id.
+        let other = nodes.first { $0.name == participant.name }
+        let hasExchange = node.hasExchange && other?.hasExchange == true
+        let stream = PeerStream(
+            node: node, remote: participant.id, streams: streams, level: hasExchange ? .exchange : .delivery,
             outgoing: ledger(from: own, to: participant.session), incoming: ledger(from: participant.session, to: own))
+        node.streams[participant.id] = stream
+        beginTransfers(stream, streams.record)
     }
 
     /// The participant's session is no more for this end: what was not acknowledged is given up, and the application is
@@ -22,7 +27,9 @@ extension Simulation {
         guard let stream = node.streams.removeValue(forKey: participant) else { return }
         detach(stream)
         noteEnd(of: stream) { stream.link.close(&stream.outbox) }
-        node.memory.store(stream.link.streams)
+        var streams = stream.link.streams
+        streams.record = endTransfers(stream)
+        node.memory.store(streams)
     }
 
     func statusChanged(_ node: Node, _ participant: ParticipantID, _ status: PeerStatus) {
@@ -131,12 +138,13 @@ extension Simulation {
                     }
                 }
                 stream.link.frameTaken(sequence, count: frame.count, on: channel)
+                if channel == .bulk { stream.outbox.bulkTaken(sequence, now: now) }
                 if scenario.repeats, channel == .reliable { keep(bytes, sequence, of: stream) }
             }
             if batch.count < FrameBatch.capacity { break }
         }
         if let sequence = stream.link.takeReleasable(on: channel) {
-            stream.outbox.release(upTo: sequence, on: channel)
+            stream.outbox.release(upTo: sequence, on: channel, now: now)
         }
         if let delay = stream.link.watch(channel, buffered: { buffered($0, of: endpoint) }) {
             schedule(.watch, of: stream, after: delay)
@@ -208,7 +216,8 @@ extension Simulation {
         let verdict = stream.link.received(bytes, isText: isText, on: channel)
         if stream.link.takeIsFirstSinceBreak() { notify(endpoint, .dataArrived) }
         if let sequence = stream.link.takeReleasable(on: channel) {
-            stream.outbox.release(upTo: sequence, on: channel)
+            stream.outbox.release(upTo: sequence, on: channel, now: now)
+            if channel == .bulk, stream.outbox.hasCredit(on: .bulk, mayDrop: false) { continueTransfers(stream) }
         }
         switch verdict {
         case .deliver(let channel, let isText, let offset):
@@ -216,7 +225,12 @@ extension Simulation {
             if offset == 0 { return }
         case .deliverAssembled(let isText):
             stream.link.takeAssembled().withUnsafeBytes { deliver($0, isText: isText, on: .reliable, stream) }
-        case .exchange, .exchangeAssembled, .absorbed: break
+        case .exchange(_, let offset):
+            deliverExchange(UnsafeRawBufferPointer(rebasing: bytes[offset...]), on: channel, stream)
+            if offset == 0 { return }
+        case .exchangeAssembled:
+            stream.link.takeAssembled(on: channel).withUnsafeBytes { deliverExchange($0, on: channel, stream) }
+        case .absorbed: break
         case .hint(let hint):
             switch hint {
             case .serverIsBack: notify(endpoint, .serverIsBack)
@@ -225,7 +239,7 @@ extension Simulation {
             }
             return
         case .resumed:
-            repeatFrames(stream, behind: bytes, on: id, endpoint)
+            if channel == .reliable { repeatFrames(stream, behind: bytes, on: id, endpoint) }
             return drain(stream, channel)
         case .ignored: return
         case .violation:

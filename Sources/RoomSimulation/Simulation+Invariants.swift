@@ -211,6 +211,8 @@ extension Simulation {
         if ledger.delivered < ledger.sent, !ledger.isGivenUp(ledger.sent) {
             return ["\(peer.name) got \(ledger.delivered) of \(ledger.sent) messages of \(node.name)"]
         }
+        let unfinished = complaintsOfTransfers(stream)
+        if !unfinished.isEmpty { return unfinished }
         for channel in DeliveryChannel.allCases where !stream.outbox.hasCredit(on: channel, mayDrop: false) {
             return ["\(node.name)'s buffer to \(peer.name) is full, \(channel), and nothing is under way"]
         }

@@ -32,6 +32,7 @@ extension Simulation {
             guard let stream = node.streams[id] else { continue }
             for _ in 0..<count { sendReliable(stream, parts: chance(0.1) ? Int.random(in: 2...5, using: &random) : 1) }
             drain(stream, .reliable)
+            write(stream)
             if chance(0.3) { sendPlain(stream) }
         }
     }

@@ -62,6 +62,10 @@ package final class Simulation {
     var plainLedgers: [PlainLedger] = []
     package internal(set) var plainStatistics = PlainStatistics()
     var ledgerIndex: [SessionPair: Int] = [:]
+    var transfers: [Transfer.Key: Transfer] = [:]
+    /// Bytes of streams that came, and streams that came whole.
+    package var streamBytesDelivered = 0
+    package var streamsDelivered = 0
     /// Messages that came whole and in order.
     package var messagesDelivered = 0
     /// The most messages that one participant sent to the server in ten seconds.
@@ -102,6 +106,7 @@ package final class Simulation {
         self.random = random
         for index in 0..<scenario.participants {
             let node = Node(index: index, machine: makeMachine("n\(index)", index == 0 ? .host : .guest))
+            node.hasExchange = !scenario.hasOldPrograms || index % 3 != 2
             node.countsAttempts = !scenario.hidesAttempts || index.isMultiple(of: 2)
             nodes.append(node)
             queue.push(.start(index), at: index == 0 ? .zero : .zero + .milliseconds(200) + latency() * 20)

@@ -7,6 +7,7 @@ public struct RoomError: Error, Sendable, Hashable, CustomStringConvertible {
         private enum Kind: String {
             case left, refused, timedOut = "timed_out", cancelled, configuration, unavailable
             case peerNotFound = "peer_not_found", messageTooLarge = "message_too_large", wouldBlock = "would_block"
+            case notSupported = "not_supported"
         }
         private let kind: Kind
         public var description: String { kind.rawValue }
@@ -21,6 +22,8 @@ public struct RoomError: Error, Sendable, Hashable, CustomStringConvertible {
         public static let messageTooLarge = Code(kind: .messageTooLarge)
         /// The buffer towards the participant is full; nothing was taken. Only from `trySend`.
         public static let wouldBlock = Code(kind: .wouldBlock)
+        /// The program of a participant has no topics, requests and streams; the message names it.
+        public static let notSupported = Code(kind: .notSupported)
         /// A deadline passed.
         public static let timedOut = Code(kind: .timedOut)
         /// The surrounding task was cancelled.

@@ -37,7 +37,7 @@ package final class BenchmarkEnd: Sendable {
 
     /// The conversation for scenarios with outages.
     package let talk: BenchmarkTalk
-    private let subject: any BenchmarkSubject
+    let subject: any BenchmarkSubject
     private let count = Locked(Count())
     private let pingPong = Locked(PingPong())
 

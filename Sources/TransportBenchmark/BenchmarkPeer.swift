@@ -82,6 +82,7 @@ extension BenchmarkEnd {
         _ requests: BenchmarkRequests, _ output: BenchmarkPeer.Output, setPath: (_ isUp: Bool) -> Void = { _ in },
         open: (_ count: Int) async -> JSONLine = { _ in JSONLine(event: "opened") }
     ) async throws {
+        var stream: BenchmarkStream?
         for await request in requests.stream {
             let count = request["count"] as? Int ?? 1000
             let seconds = request["seconds"] as? Double ?? 1
@@ -96,6 +97,12 @@ extension BenchmarkEnd {
             case "flood": answer = try await flood(size: request["size"] as? Int ?? 64, seconds: seconds)
             case "roundTrips": answer = try await roundTrips(count, at: receiver)
             case "open": answer = await open(count)
+            case "receiveStream":
+                stream = try BenchmarkStream(subject)
+                await stream?.receive()
+            case "received": if let stream { answer = try await stream.received() }
+            case "stream":
+                answer = try await BenchmarkStream(subject).send(seconds: seconds, pings: count > 0)
             case "cut": setPath(false)
             case "restore": setPath(true)
             case "talk": await talk.start()

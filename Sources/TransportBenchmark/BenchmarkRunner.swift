@@ -24,7 +24,7 @@ package struct BenchmarkRunner: Sendable {
     }
 
     package enum Scenario: String, Sendable, CaseIterable {
-        case connect, rtt, throughput, small, signaling, many, reconnect, recovery
+        case connect, rtt, throughput, small, stream, signaling, many, reconnect, recovery
 
         /// Whether the scenario takes many minutes.
         package var isLong: Bool { [.many, .reconnect, .recovery].contains(self) }
@@ -172,7 +172,7 @@ package struct BenchmarkRunner: Sendable {
         }
         if scenarios.contains(.recovery), !subject.isBare { record(try await measureRecovery(subject, report)) }
         if scenarios.contains(.many), subject.isBare { record(try await measureManyConnections(subject, report)) }
-        guard !Set(scenarios).isDisjoint(with: [.rtt, .throughput, .small]) else { return }
+        guard !Set(scenarios).isDisjoint(with: [.rtt, .throughput, .small, .stream]) else { return }
         let pair = try await BenchmarkPair(subject, options: childOptions)
         defer { pair.stop() }
         _ = try await pair.waitUntilOpen()
@@ -193,6 +193,33 @@ package struct BenchmarkRunner: Sendable {
             report("small 64 B")
             record([Measured("small 64 B", try await flood(pair, size: 64))])
         }
+        if scenarios.contains(.stream), !subject.isBare {
+            for pings in [false, true] {
+                let name = pings ? "64 B beside a stream" : "stream"
+                report(name)
+                record([try await stream(pair, name, pings: pings)])
+            }
+        }
+    }
+
+    /// A stream at full speed: its rate, or the round trips of messages beside it.
+    private func stream(_ pair: BenchmarkPair, _ name: String, pings: Bool) async throws -> Measured {
+        _ = try await pair.b.ask("ok") { $0.add("do", "receiveStream") }
+        let sent = try await pair.a.ask("streamed", within: .seconds(60 + seconds)) { line in
+            line.add("do", "stream")
+            line.add("seconds", seconds)
+            line.add("count", pings ? 1 : 0)
+        }
+        let got = try await pair.b.ask("received") { $0.add("do", "received") }
+        let bytes = got.number("bytes")
+        var metrics: [String: Double] = [
+            "MB_s": bytes / 1e6 / got.number("seconds"),
+            "cpu_s_GB": (sent.number("cpu") + got.number("cpu")) / (bytes / 1e9),
+            "process_MB": max(sent.number("memory"), got.number("memory")) / 1e6,
+        ]
+        let histogram = sent.histogram()
+        for (name, value) in histogram?.metrics ?? [:] { metrics[name] = value }
+        return Measured(name, metrics, histogram)
     }
 
     private func roundTrips(_ pair: BenchmarkPair, _ receiver: BenchmarkReceiver) async throws -> Measured {

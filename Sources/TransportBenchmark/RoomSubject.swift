@@ -4,8 +4,8 @@ package import TransportPluginAPI
 
 /// The public `Room` with reliable delivery, as applications use it.
 package final class RoomSubject: BenchmarkSubject {
-    private let room: Room
-    private let peer: ParticipantID
+    let room: Room
+    let peer: ParticipantID
     private let consumer = Locked<Task<Void, any Error>?>(nil)
 
     package init(room: Room, peer: ParticipantID) {

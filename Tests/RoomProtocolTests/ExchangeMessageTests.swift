@@ -49,13 +49,14 @@ private let messages: [(bytes: [UInt8], decoded: ExchangeMessage, text: String?)
     ),
     (ExchangeHead.stop(stream: 10, code: "c", message: "m"), .stop(stream: 10, code: "c", message: "m"), nil),
     (ExchangeHead.finished(stream: 11), .finished(stream: 11), nil),
+    (ExchangeHead.restart(first: 12, last: 0), .restart(first: 12, last: 0), nil),
 ]
 
 extension ExchangeMessage {
     fileprivate var name: Name? {
         switch self {
         case .topicMessage(let name, _, _), .topicWindow(let name, _), .request(_, _, let name, _, _): name
-        case .answer, .failure, .cancel, .open, .data, .end, .reset, .window, .stop, .finished: nil
+        case .answer, .failure, .cancel, .open, .data, .end, .reset, .window, .stop, .finished, .restart: nil
         }
     }
 
@@ -63,7 +64,7 @@ extension ExchangeMessage {
         switch self {
         case .topicMessage(_, _, let body), .request(_, _, _, _, let body), .answer(_, _, let body), .data(_, let body):
             body
-        case .topicWindow, .failure, .cancel, .open, .end, .reset, .window, .stop, .finished: nil
+        case .topicWindow, .failure, .cancel, .open, .end, .reset, .window, .stop, .finished, .restart: nil
         }
     }
 }

@@ -74,6 +74,7 @@ func exchange(_ bytes: UnsafeRawBufferPointer) {
     case .stop(let stream, let code, let message):
         again = ExchangeHead.stop(stream: stream, code: code, message: message)
     case .finished(let stream): again = ExchangeHead.finished(stream: stream)
+    case .restart(let first, let last): again = ExchangeHead.restart(first: first, last: last)
     }
     require(again.elementsEqual(bytes), "what was decoded can be encoded to the same bytes")
 }

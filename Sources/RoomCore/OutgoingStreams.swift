@@ -1,0 +1,142 @@
+/// Limits of streams between two participants.
+package enum StreamLimits {
+    /// Streams of one direction that are open at the same time.
+    package static let open = 64
+    /// The head of a chunk in front of its bytes: kind and stream.
+    package static let headLength = 9
+}
+
+/// The way a stream has ended before its time.
+package enum StreamFailure: Sendable, Equatable {
+    /// The other side has given it up, with a reason.
+    case cancelledByPeer(code: String, message: String)
+    /// This side has given it up.
+    case cancelledHere(code: String, message: String)
+    /// The session of either side has ended.
+    case peerGone
+}
+
+/// Codes of a reset or a stop that this package gives.
+package enum StreamCode {
+    package static let cancelled = "cancelled"
+    package static let busy = "busy"
+    package static let incomplete = "incomplete"
+    package static let lengthExceeded = "length_exceeded"
+    package static let windowExceeded = "window_exceeded"
+}
+
+/// The streams that this side sends to one participant: their ids, windows, and how each ends.
+///
+/// Pure. Chunks and messages are sent by the shell. The machine of a stream is forgotten when its end is known; what
+/// comes for it later is ignored.
+package struct OutgoingStreams: Sendable {
+    /// Whether bytes may be sent on a stream.
+    package enum Start: Sendable, Equatable {
+        case begun
+        /// The receiver has not consumed enough: wait for its window.
+        case wait
+        /// It would be more than was announced.
+        case tooLong
+        /// The stream has ended.
+        case closed
+    }
+
+    private struct Stream: Sendable {
+        var window: SendWindow
+        let length: UInt64?
+        /// Bytes that the receiver has consumed.
+        var consumed: UInt64 = 0
+        /// All was sent, the end included.
+        var isEnded = false
+    }
+
+    private var streams: [UInt64: Stream] = [:]
+    private var lastID: UInt64
+    private let windowSize: UInt64
+
+    /// `lastID`: of the streams before, in the same sessions. `window`: the first limit of a stream.
+    package init(lastID: UInt64 = 0, window: UInt64 = ReceiveWindow.initialSize) {
+        self.lastID = lastID
+        windowSize = window
+    }
+
+    package var count: Int { streams.count }
+    /// The ids of the streams that have not ended.
+    package var ids: [UInt64] { streams.keys.sorted() }
+    package var newestID: UInt64 { lastID }
+
+    /// A stream begins: send `open` with its id. Nil: there are too many.
+    package mutating func open(length: UInt64?) -> UInt64? {
+        guard streams.count < StreamLimits.open else { return nil }
+        lastID += 1
+        streams[lastID] = Stream(window: SendWindow(limit: windowSize), length: length)
+        return lastID
+    }
+
+    /// A chunk of so many bytes is to be sent.
+    package mutating func begin(_ id: UInt64, count: Int) -> Start {
+        guard let stream = streams[id], !stream.isEnded else { return .closed }
+        if let length = stream.length, stream.window.sent + UInt64(count) > length { return .tooLong }
+        let isBegun = streams[id]?.window.begin(count) ?? false
+        return isBegun ? .begun : .wait
+    }
+
+    /// The chunk that has begun was not taken.
+    package mutating func undo(_ id: UInt64, count: Int) { streams[id]?.window.undo(count) }
+
+    /// Whether a chunk may begin, or waiting for one makes no sense.
+    package func isOpen(_ id: UInt64) -> Bool { streams[id]?.window.isOpen ?? true }
+
+    /// Bytes that were sent.
+    package func sent(_ id: UInt64) -> UInt64? { streams[id]?.window.sent }
+
+    /// All bytes were given: send `end`. False: fewer than were announced, or the stream has ended.
+    package mutating func end(_ id: UInt64) -> Bool {
+        guard let stream = streams[id], !stream.isEnded, stream.length == nil || stream.window.sent == stream.length
+        else { return false }
+        streams[id]?.isEnded = true
+        return true
+    }
+
+    /// Whether fewer bytes were given than were announced.
+    package func isIncomplete(_ id: UInt64) -> Bool {
+        guard let stream = streams[id], !stream.isEnded, let length = stream.length else { return false }
+        return stream.window.sent < length
+    }
+
+    /// This side gives a stream up: send `reset`. False: it has ended already.
+    package mutating func cancel(_ id: UInt64) -> Bool { streams.removeValue(forKey: id) != nil }
+
+    // MARK: What the receiver says
+
+    /// Returns the bytes that the receiver has consumed so far. Nil: the stream has ended, or the numbers cannot be.
+    package mutating func windowReceived(_ id: UInt64, consumed: UInt64, limit: UInt64) -> UInt64? {
+        guard let stream = streams[id], consumed >= stream.consumed, consumed <= stream.window.sent else { return nil }
+        streams[id]?.consumed = consumed
+        _ = streams[id]?.window.grant(limit)
+        return consumed
+    }
+
+    /// The receiver has consumed everything. Returns the number of bytes; nil: there is no such stream, or it cannot be.
+    package mutating func finishedReceived(_ id: UInt64) -> UInt64? {
+        guard let stream = streams[id], stream.isEnded else { return nil }
+        streams[id] = nil
+        return stream.window.sent
+    }
+
+    /// The receiver wants no more. False: there is no such stream.
+    package mutating func stopReceived(_ id: UInt64) -> Bool { streams.removeValue(forKey: id) != nil }
+
+    /// The receiver has given this side up and is back: it has forgotten the streams up to `last`. Returns those that end.
+    package mutating func restartReceived(last: UInt64) -> [UInt64] {
+        let ended = ids.filter { $0 <= last }
+        for id in ended { streams[id] = nil }
+        return ended
+    }
+
+    /// The session of either side has ended. Returns the streams that end with it.
+    package mutating func removeAll() -> [UInt64] {
+        defer { streams = [:] }
+        return ids
+    }
+}

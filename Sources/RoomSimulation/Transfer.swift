@@ -1,0 +1,59 @@
+internal import RoomCore
+
+/// A stream of an application, as the simulation knows it from both ends.
+struct Transfer {
+    /// Where it is counted: the ledger of the messages in its direction, and its id.
+    struct Key: Hashable {
+        var ledger: Int
+        var id: UInt64
+    }
+
+    /// Bytes that the sender will write.
+    let length: Int
+    /// Bytes that were accepted from the sender.
+    var sent = 0
+    /// Bytes that came to the receiver.
+    var received = 0
+    /// Bytes that its application has read.
+    var consumed = 0
+    var isEnded = false
+    var hasSeenEnd = false
+    /// The sender knows that everything was consumed.
+    var isFinished = false
+    /// Given up by either side, or with the session of one.
+    var isGivenUp = false
+
+    /// The byte at an offset.
+    static func byte(_ key: Key, _ offset: Int) -> UInt8 {
+        UInt8(truncatingIfNeeded: offset &* 7 &+ offset >> 8 &+ Int(truncatingIfNeeded: key.id) &* 31 &+ key.ledger)
+    }
+}
+
+/// The streams of one end of the data path: their machines, and what an application has not read.
+struct TransferEnds {
+    var outgoing: OutgoingStreams
+    var incoming: IncomingStreams
+    var budget = ReceiveWindow.Budget()
+    /// The chunks that were not read, by stream.
+    var unread: [UInt64: [Int]] = [:]
+    /// The streams whose end has come.
+    var ended: Set<UInt64> = []
+    /// The streams for which a read is scheduled.
+    var reading: Set<UInt64> = []
+
+    /// Small, so that senders run into it.
+    static let window: UInt64 = 300
+    static let longestChunk = 200
+
+    /// Both at once, which a reference to the whole would not allow.
+    mutating func withIncoming<Result>(
+        _ body: (inout IncomingStreams, inout ReceiveWindow.Budget) -> Result
+    ) -> Result {
+        body(&incoming, &budget)
+    }
+
+    init(_ record: StreamRecord) {
+        outgoing = OutgoingStreams(lastID: record.lastOutgoing, window: Self.window)
+        incoming = IncomingStreams(lastID: record.lastIncoming, window: Self.window)
+    }
+}
