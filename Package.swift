@@ -119,6 +119,7 @@ let package = Package(
             name: "RoomConnection",
             dependencies: [
                 "NetworkMonitor", "RoomCore", "RoomProtocol", "RoomValues", "TransportPluginAPI", log,
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Metrics", package: "swift-metrics"),
             ]),
         .target(

@@ -132,6 +132,18 @@ final class PeerLink: @unchecked Sendable {
         await wait { $0.outbox.hasCredit(on: channel, mayDrop: mayDrop) }
     }
 
+    /// Counts a message as given up that was never accepted, where the connection is broken. False: it is not.
+    func giveUpIfBroken() -> Bool {
+        shared.withLock { shared in
+            guard shared.outbox.isDroppable else { return false }
+            shared.outbox.giveUpMessage()
+            return true
+        }
+    }
+
+    /// Returns when the connection is broken, or the link is gone, or the task is cancelled.
+    nonisolated(nonsending) func waitUntilBroken() async { await wait { $0.isGone || $0.isDroppable } }
+
     /// Returns when what was accepted before the call has arrived, the link is gone, or the task is cancelled. True
     /// when all arrived: the delivery protocol or, on channels without it, the transport has the other side's
     /// acknowledgement.

@@ -77,14 +77,8 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             participant: participant.id, streams: streams, level: DeliveryLevel(of: participant),
             loop: transport.loop, limits: limits, receiver: hub, onLossyDropped: metrics.lossyDropped)
         if link.level == .exchange {
-            let exchange = PeerStreams(link: link, record: streams.record) { [hub] stream in
+            link.streams = PeerStreams(link: link, record: streams.record) { [hub] stream in
                 hub.incomingStreams.append(stream, weight: 1)
-            }
-            link.streams = exchange
-            link.onExchange = { [metrics] bytes, channel in
-                guard let message = ExchangeMessage(bytes), exchange.received(message, bytes, on: channel) else {
-                    return metrics.exchangeMalformed()
-                }
             }
         }
         link.onHint = { [weak self, weak link] hint in
@@ -119,6 +113,9 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             guard let self, let id = connections[participant.id]?.id else { return }
             report(.peer(participant.id, id, isMissing ? .unacknowledged : .acknowledged))
         }
+        let exchange = PeerExchange(link, room: hub.exchange)
+        link.onExchange = { exchange.received($0, on: $1) }
+        hub.exchange.setPeer(exchange, for: participant.id)
         links[participant.id] = link
         hub.setLink(link, for: participant.id)
     }
@@ -126,6 +123,9 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
     private func dropLink(_ participant: ParticipantID) {
         guard let link = links.removeValue(forKey: participant) else { return }
         let lost = link.close()
+        link.onExchange = { _, _ in }
+        hub.exchange.peer(participant)?.close()
+        hub.exchange.setPeer(nil, for: participant)
         var streams = link.delivery.streams
         if let record = link.streams?.close() { streams.record = record }
         memory.store(streams)

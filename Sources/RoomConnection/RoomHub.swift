@@ -31,6 +31,8 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
     let incomingStreams = Mailbox<RoomIncomingStream>(limit: .max)
     /// In the order of `RoomChannel.index`.
     let inboxes: [Mailbox<RoomMessage>]
+    /// Topics and requests.
+    let exchange: RoomExchange
     let pins = CertificatePins()
     private let loop: TransportLoop
     private let state = Locked(State())
@@ -40,6 +42,7 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
     init(room: String, loop: TransportLoop, receiveLimit: Int) {
         self.loop = loop
         feed = EventFeed(room: room)
+        exchange = RoomExchange(loop: loop)
         inboxes = RoomChannel.allCases.map { _ in Mailbox(limit: receiveLimit) }
         for channel in RoomChannel.allCases {
             inboxes[channel.index].setOnDrained { [weak self] in
@@ -78,7 +81,10 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
     // MARK: On the loop
 
     /// The room is joined, and there is a link to everybody in it.
-    func joined() { state.withLock { $0.hasJoined = true } }
+    func joined() {
+        exchange.joined(at: loop.turnTime)
+        state.withLock { $0.hasJoined = true }
+    }
 
     func setSecurity(_ security: PeerSecurity?, of participant: ParticipantID) {
         state.withLock { $0.security[participant] = security }
@@ -107,6 +113,7 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
         }
         for inbox in inboxes { inbox.finish() }
         incomingStreams.finish()
+        exchange.end()
         handler = nil
         paused = [[], [], []]
     }

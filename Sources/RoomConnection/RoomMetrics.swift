@@ -10,15 +10,10 @@ struct RoomMetrics: Sendable {
     /// Counts messages of a lossy channel that were not sent because nobody was connected or the buffer was full.
     let lossyDropped: @Sendable (Int) -> Void
 
-    /// Counts messages of topics, requests and streams that were unknown or malformed, and so ignored.
-    let exchangeMalformed: @Sendable () -> Void
-
     init(factory: any MetricsFactory = MetricsSystem.factory) {
         self.factory = factory
         let counter = Counter(label: "room_lossy_dropped", dimensions: [], factory: factory)
         lossyDropped = { counter.increment(by: $0) }
-        let malformed = Counter(label: "room_exchange_malformed", dimensions: [], factory: factory)
-        exchangeMalformed = { malformed.increment() }
     }
 
     func record(_ incident: RoomIncident) {
@@ -41,4 +36,19 @@ struct RoomMetrics: Sendable {
     private func record(_ duration: Duration, _ label: String, _ dimensions: [(String, String)]) {
         Timer(label: label, dimensions: dimensions, factory: factory).recordNanoseconds(duration.saturatedNanoseconds)
     }
+}
+
+/// The counters of topics, requests and streams: `room_exchange_ignored`, messages that are malformed or of an unknown
+/// kind, or that break a limit; `room_topic_unsubscribed`, messages of topics to which nobody subscribes.
+struct ExchangeMetrics: Sendable {
+    private let ignoredCounter: Counter
+    private let unsubscribedCounter: Counter
+
+    init(factory: any MetricsFactory = MetricsSystem.factory) {
+        ignoredCounter = Counter(label: "room_exchange_ignored", dimensions: [], factory: factory)
+        unsubscribedCounter = Counter(label: "room_topic_unsubscribed", dimensions: [], factory: factory)
+    }
+
+    func ignored() { ignoredCounter.increment() }
+    func unsubscribed() { unsubscribedCounter.increment() }
 }

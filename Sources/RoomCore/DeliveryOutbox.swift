@@ -156,7 +156,7 @@ package struct DeliveryOutbox {
     }
 
     /// A broadcast does not wait for this participant.
-    private var isDroppable: Bool { !isConnected || isBroken }
+    package var isDroppable: Bool { !isConnected || isBroken }
 
     /// Whether a sender that was told `full` may try again.
     package func hasCredit(on channel: DeliveryChannel, mayDrop: Bool) -> Bool {

@@ -25,6 +25,10 @@ public struct SendReport: Sendable, Hashable {
         case dropped
         /// The message is longer than the participant takes: at most `limit` bytes.
         case tooLarge(limit: Int)
+        /// The participant's program knows no topics.
+        case notSupported
+        /// There are as many topics with the participant as are possible.
+        case tooManyTopics
         /// The sending task was cancelled while the participant's buffer was full.
         case cancelled
     }

@@ -142,6 +142,23 @@ package final class BenchmarkEnd: Sendable {
         return line
     }
 
+    /// Answers requests from now on.
+    package func answerRequests(onLoop: Bool) throws { try subject.answerRequests(onLoop: onLoop) }
+
+    /// Makes `count` requests of 64 bytes, one after the other.
+    package func requests(_ count: Int, onLoop: Bool) async throws -> JSONLine {
+        let histogram = Locked(LatencyHistogram())
+        try await subject.request(count / 10, onLoop: onLoop) { _ in }
+        try await subject.request(count, onLoop: onLoop) { time in
+            histogram.withLock { $0.record(nanoseconds: time.saturatedNanoseconds) }
+        }
+        var line = JSONLine()
+        line.add("event", "requests")
+        line.add("messages", 2 * (count + count / 10))
+        try line.add("histogram", encoding: histogram.withLock { $0 })
+        return line
+    }
+
     /// Sends the first ping, and returns the times of all exchanges after the last. The receiver sends the others.
     private func exchange(_ count: Int, _ warmUp: Int) async -> LatencyHistogram {
         let subject = subject

@@ -96,6 +96,8 @@ extension BenchmarkEnd {
             case "idle": answer = try await idle(seconds: seconds)
             case "flood": answer = try await flood(size: request["size"] as? Int ?? 64, seconds: seconds)
             case "roundTrips": answer = try await roundTrips(count, at: receiver)
+            case "answer": try answerRequests(onLoop: receiver == .loopSequence)
+            case "requests": answer = try await self.requests(count, onLoop: receiver == .loopSequence)
             case "open": answer = await open(count)
             case "receiveStream":
                 stream = try BenchmarkStream(subject)

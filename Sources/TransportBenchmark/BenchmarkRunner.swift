@@ -24,7 +24,7 @@ package struct BenchmarkRunner: Sendable {
     }
 
     package enum Scenario: String, Sendable, CaseIterable {
-        case connect, rtt, throughput, small, stream, signaling, many, reconnect, recovery
+        case connect, rtt, request, throughput, small, stream, signaling, many, reconnect, recovery
 
         /// Whether the scenario takes many minutes.
         package var isLong: Bool { [.many, .reconnect, .recovery].contains(self) }
@@ -172,7 +172,7 @@ package struct BenchmarkRunner: Sendable {
         }
         if scenarios.contains(.recovery), !subject.isBare { record(try await measureRecovery(subject, report)) }
         if scenarios.contains(.many), subject.isBare { record(try await measureManyConnections(subject, report)) }
-        guard !Set(scenarios).isDisjoint(with: [.rtt, .throughput, .small, .stream]) else { return }
+        guard !Set(scenarios).isDisjoint(with: [.rtt, .request, .throughput, .small, .stream]) else { return }
         let pair = try await BenchmarkPair(subject, options: childOptions)
         defer { pair.stop() }
         _ = try await pair.waitUntilOpen()
@@ -180,6 +180,13 @@ package struct BenchmarkRunner: Sendable {
             for receiver in BenchmarkReceiver.allCases {
                 report(receiver.scenario)
                 record([try await roundTrips(pair, receiver)])
+            }
+        }
+        if scenarios.contains(.request), !subject.isBare {
+            for receiver in [BenchmarkReceiver.sequence, .loopSequence] {
+                let name = receiver == .sequence ? "request" : "request on the loop"
+                report(name)
+                record([try await requests(pair, receiver, name)])
             }
         }
         if scenarios.contains(.throughput) {
@@ -238,6 +245,26 @@ package struct BenchmarkRunner: Sendable {
         var metrics = histogram.metrics
         metrics["cpu_us_msg"] = (after.cpu - before.cpu) * 1e6 / answer.number("messages")
         return Measured(receiver.scenario, metrics, histogram)
+    }
+
+    private func requests(
+        _ pair: BenchmarkPair, _ receiver: BenchmarkReceiver, _ name: String
+    ) async throws -> Measured {
+        _ = try await pair.b.ask("ok") { line in
+            line.add("do", "answer")
+            line.add("receiver", receiver.rawValue)
+        }
+        let before = try await pair.usage()
+        let answer = try await pair.a.ask("requests") { line in
+            line.add("do", "requests")
+            line.add("count", 5000)
+            line.add("receiver", receiver.rawValue)
+        }
+        let after = try await pair.usage()
+        guard let histogram = answer.histogram() else { throw BenchmarkError("a peer measured no requests") }
+        var metrics = histogram.metrics
+        metrics["cpu_us_msg"] = (after.cpu - before.cpu) * 1e6 / answer.number("messages")
+        return Measured(name, metrics, histogram)
     }
 
     private func flood(_ pair: BenchmarkPair, size: Int) async throws -> [String: Double] {

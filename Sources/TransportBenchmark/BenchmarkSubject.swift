@@ -49,6 +49,11 @@ package protocol BenchmarkSubject: Sendable {
     /// Passes the messages of the async sequence to `body`, in a task on the loop's thread or, like every task, on the
     /// pool.
     func consume(onLoop: Bool, _ body: @escaping @Sendable (Payload) async throws -> Void) async throws
+    /// Answers requests with their own bytes, in a task on the loop's thread or on the pool.
+    func answerRequests(onLoop: Bool) throws
+    /// Makes requests in sequence, and passes the time of each to `record`, in a task on the loop's thread or on the
+    /// pool.
+    func request(_ count: Int, onLoop: Bool, _ record: @escaping @Sendable (Duration) -> Void) async throws
 }
 
 extension BenchmarkSubject {
@@ -60,6 +65,12 @@ extension BenchmarkSubject {
         } while Timestamp.now() < end
         return sent
     }
+
+    package func answerRequests(onLoop: Bool) throws { throw BenchmarkError("a bare transport has no requests") }
+
+    package func request(
+        _ count: Int, onLoop: Bool, _ record: @escaping @Sendable (Duration) -> Void
+    ) async throws { throw BenchmarkError("a bare transport has no requests") }
 }
 
 /// Returns the CPU time of this process so far: user and system, all threads.

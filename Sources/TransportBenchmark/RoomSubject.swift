@@ -7,6 +7,7 @@ package final class RoomSubject: BenchmarkSubject {
     let room: Room
     let peer: ParticipantID
     private let consumer = Locked<Task<Void, any Error>?>(nil)
+    private let handler = Locked<RequestHandler?>(nil)
 
     package init(room: Room, peer: ParticipantID) {
         self.room = room
@@ -41,5 +42,25 @@ package final class RoomSubject: BenchmarkSubject {
             for await message in room.messages() { try await body(message.payload) }
         }
         consumer.withLock { $0 = task }
+    }
+
+    package func answerRequests(onLoop: Bool) throws {
+        handler.withLock { $0 }?.remove()
+        let new = try room.handle("echo", on: onLoop ? room.executor : nil) { body, _ in body }
+        handler.withLock { $0 = new }
+    }
+
+    package func request(
+        _ count: Int, onLoop: Bool, _ record: @escaping @Sendable (Duration) -> Void
+    ) async throws {
+        let task = Task(executorPreference: onLoop ? room.executor : nil) { [room, peer] in
+            let body = Payload([UInt8](repeating: 1, count: 64))
+            for _ in 0..<count {
+                let start = Timestamp.now()
+                _ = try await room.request("echo", body, to: peer)
+                record(.now() - start)
+            }
+        }
+        try await task.value
     }
 }
