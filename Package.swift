@@ -289,10 +289,14 @@ let package = Package(
                 log, .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ]),
+        // Whole programs to begin with, in one file each. The end-to-end tests run them.
+        .executableTarget(name: "ExampleChat", dependencies: ["RoomKit"], path: "Tests/Examples/Chat"),
+        .executableTarget(name: "ExampleRobot", dependencies: ["RoomKit"], path: "Tests/Examples/Robot"),
+        .executableTarget(name: "ExampleFiles", dependencies: ["RoomKit"], path: "Tests/Examples/Files"),
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "room", "CommandLineIO", "TransportPluginAPI", "TransportTestKit", "TLSTestSupport",
+                "room", "ExampleChat", "ExampleFiles", "ExampleRobot", "CommandLineIO", "TransportPluginAPI", "TransportTestKit", "TLSTestSupport",
                 "TURNTestSupport", "WebSocketWire",
             ]),
     ],

@@ -24,9 +24,12 @@ final class Shell: Sendable {
     }
 
     private let process: Process
+    private let input: FileHandle?
     private let output: FileHandle
+    private let lines: Locked<Lines>
 
-    private init(_ command: String, _ configure: (Process) throws -> FileHandle) throws {
+    private init(_ command: String, input: Pipe? = nil, _ configure: (Process) throws -> FileHandle) throws {
+        self.input = input?.fileHandleForWriting
         process = Process()
         process.executableURL = URL(fileURLWithPath: "/bin/sh")
         process.arguments = ["-c", command]
@@ -36,15 +39,17 @@ final class Shell: Sendable {
             .appendingPathComponent("room").path
         process.environment = environment
         output = try configure(process)
+        lines = Locked(Lines(output: output))
         try process.run()
     }
 
     /// Starts a command whose output only `readLines` reads. Its input stays open.
     static func start(_ command: String) throws -> Shell {
-        try Shell(command) { process in
+        let input = Pipe()
+        return try Shell(command, input: input) { process in
             let pipe = Pipe()
             process.standardOutput = pipe
-            process.standardInput = Pipe()
+            process.standardInput = input
             return pipe.fileHandleForReading
         }
     }
@@ -96,6 +101,30 @@ final class Shell: Sendable {
     func stop() {
         signal(SIGKILL)
         process.waitUntilExit()
+    }
+
+    func type(_ text: String) { try? input?.write(contentsOf: Data(text.utf8)) }
+
+    func endInput() { try? input?.close() }
+
+    /// Returns when a line of the output contains `text`; those before it are passed over. The command is killed when
+    /// none has come within `deadline`.
+    func waitForLine(_ text: String, within deadline: Duration = .seconds(40)) async throws {
+        let alarm = Task {
+            try await Task.sleep(for: deadline)
+            signal(SIGKILL)
+        }
+        defer { alarm.cancel() }
+        let isThere = await withCheckedContinuation { continuation in
+            Thread.detachNewThread { [lines] in
+                let isThere = lines.withLock { lines -> Bool in
+                    while let line = lines.next() { if line.contains(text) { return true } }
+                    return false
+                }
+                continuation.resume(returning: isThere)
+            }
+        }
+        guard isThere else { throw Timeout(description: "the output ended without a line with '\(text)'") }
     }
 
     /// The lines of the output, read on demand. Blocks.

@@ -2,6 +2,7 @@ import InProcessTransport
 import RoomProtocol
 import Testing
 import TransportPluginAPI
+import TransportTestKit
 
 @testable import RoomConnection
 
