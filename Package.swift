@@ -296,8 +296,8 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "room", "ExampleChat", "ExampleFiles", "ExampleRobot", "CommandLineIO", "TransportPluginAPI", "TransportTestKit", "TLSTestSupport",
-                "TURNTestSupport", "WebSocketWire",
+                "room", "ExampleChat", "ExampleFiles", "ExampleRobot", "CommandLineIO", "TransportPluginAPI",
+                "TransportTestKit", "TLSTestSupport", "TURNTestSupport", "WebSocketWire",
             ]),
     ],
     swiftLanguageModes: [.v6]
