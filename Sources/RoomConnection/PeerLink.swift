@@ -142,7 +142,7 @@ final class PeerLink: @unchecked Sendable {
     }
 
     /// Returns when the connection is broken, or the link is gone, or the task is cancelled.
-    nonisolated(nonsending) func waitUntilBroken() async { await wait { $0.isGone || $0.isDroppable } }
+    nonisolated(nonsending) func waitUntilBroken() async { await wait { $0.outbox.isGone || $0.outbox.isDroppable } }
 
     /// Returns when what was accepted before the call has arrived, the link is gone, or the task is cancelled. True
     /// when all arrived: the delivery protocol or, on channels without it, the transport has the other side's

@@ -6,36 +6,36 @@ import Testing
 @Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct RequestsTests {
     /// Requests that are made while the server is gone and the path is lost are answered when the path is back.
     @Test func requestsWaitForALostPathAndNeedNoServer() async throws {
-        try await Stage.play { stage in
-            let (server, url, port) = try await stage.server()
+        try await withProcesses { processes in
+            let (server, url, port) = try await processes.server()
             let options = ["--server", url, "--fault-injection"]
-            let alice = stage.add(try Actor("alice", ["bench-peer", "--name", "a", "--as-host"] + options))
+            let alice = processes.add(try RoomProcess("alice", ["bench-peer", "--name", "a", "--as-host"] + options))
             try await alice.wait(event: "joined")
-            let bob = stage.add(try Actor("bob", ["bench-peer", "--name", "b"] + options))
+            let bob = processes.add(try RoomProcess("bob", ["bench-peer", "--name", "b"] + options))
             try await alice.wait(event: "open")
             try await bob.wait(event: "open")
             bob.send(["do": "answer"])
-            try await bob.wait("bob's answer") { Actor.count($0, "ok") == 1 }
+            try await bob.wait("bob's answer") { RoomProcess.count($0, "ok") == 1 }
             server.child.stop()
             try await ask(alice, 1)
             bob.send(["do": "cut"])
-            try await bob.wait("bob's answer") { Actor.count($0, "ok") == 2 }
+            try await bob.wait("bob's answer") { RoomProcess.count($0, "ok") == 2 }
             async let answers: Void = ask(alice, 2)
             // The outage itself.
             try await Task.sleep(for: .seconds(3))
-            #expect(Actor.count(alice.lines, "requests") == 1)
-            _ = try await stage.server(port: port)
+            #expect(RoomProcess.count(alice.lines, "requests") == 1)
+            _ = try await processes.server(port: port)
             bob.send(["do": "restore"])
             try await answers
         }
     }
 
     /// Makes 500 requests, and waits for their answers.
-    private func ask(_ peer: Actor, _ number: Int) async throws {
+    private func ask(_ peer: RoomProcess, _ number: Int) async throws {
         var line = JSONLine()
         line.add("do", "requests")
         line.add("count", 500)
         peer.child.send(line)
-        try await peer.wait("the answers", within: .seconds(60)) { Actor.count($0, "requests") == number }
+        try await peer.wait("the answers", within: .seconds(60)) { RoomProcess.count($0, "requests") == number }
     }
 }

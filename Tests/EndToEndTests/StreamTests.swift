@@ -6,16 +6,16 @@ import Testing
 @Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct StreamTests {
     /// Every byte arrives once, though the server is killed and the path is lost in the middle.
     @Test func aStreamGoesOnOverAKilledServerAndALostPath() async throws {
-        try await Stage.play { stage in
-            let (server, url, port) = try await stage.server()
+        try await withProcesses { processes in
+            let (server, url, port) = try await processes.server()
             let options = ["--server", url, "--fault-injection"]
-            let alice = stage.add(try Actor("alice", ["bench-peer", "--name", "a", "--as-host"] + options))
+            let alice = processes.add(try RoomProcess("alice", ["bench-peer", "--name", "a", "--as-host"] + options))
             try await alice.wait(event: "joined")
-            let bob = stage.add(try Actor("bob", ["bench-peer", "--name", "b"] + options))
+            let bob = processes.add(try RoomProcess("bob", ["bench-peer", "--name", "b"] + options))
             try await alice.wait(event: "open")
             try await bob.wait(event: "open")
             bob.send(["do": "receiveStream"])
-            try await bob.wait("bob's answer") { Actor.count($0, "ok") == 1 }
+            try await bob.wait("bob's answer") { RoomProcess.count($0, "ok") == 1 }
             var stream = JSONLine()
             stream.add("do", "stream")
             stream.add("seconds", 8.0)
@@ -27,9 +27,9 @@ import Testing
             try await Task.sleep(for: .seconds(1))
             bob.send(["do": "cut"])
             try await Task.sleep(for: .seconds(3))
-            let (_, _, _) = try await stage.server(port: port)
+            let (_, _, _) = try await processes.server(port: port)
             bob.send(["do": "restore"])
-            try await alice.wait("the end of the stream", within: .seconds(60)) { Actor.count($0, "streamed") == 1 }
+            try await alice.wait("the end of the stream", within: .seconds(60)) { RoomProcess.count($0, "streamed") == 1 }
             bob.send(["do": "received"])
             try await bob.wait(event: "received")
             let sent = try #require(alice.lines.last { $0["event"] as? String == "streamed" }?["bytes"] as? Double)
