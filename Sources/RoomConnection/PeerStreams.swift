@@ -21,7 +21,7 @@ final class PeerStreams: Sendable {
     }
 
     private struct Reader {
-        /// What has come and was not taken.
+        /// Chunks that have come and were not taken.
         var chunks: [Payload] = []
         var isEnded = false
         var failure: StreamFailure?

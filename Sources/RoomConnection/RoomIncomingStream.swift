@@ -20,7 +20,7 @@ public final class RoomIncomingStream: AsyncSequence, Sendable {
     public let name: String
     /// The number of bytes that the sender has announced; nil when it is unknown. More never come.
     public let length: UInt64?
-    /// What the sender says about the stream: at most 16 entries, 4 KiB in all.
+    /// The sender's words about the stream: at most 16 entries, 4 KiB in all.
     public let metadata: [String: String]
     private let id: UInt64
     private let streams: PeerStreams
@@ -85,14 +85,15 @@ public struct RoomIncomingStreams: AsyncSequence, Sendable {
 
     public struct AsyncIterator: AsyncIteratorProtocol {
         let mailbox: Mailbox<RoomIncomingStream>
-        var rest: ArraySlice<RoomIncomingStream> = []
+        /// The latest first: what was taken is not kept alive here.
+        var rest: [RoomIncomingStream] = []
 
         public mutating func next() async -> RoomIncomingStream? { await next(isolation: nil) }
 
         public mutating func next(isolation actor: isolated (any Actor)?) async -> RoomIncomingStream? {
-            if let stream = rest.popFirst() { return stream }
-            rest = (await mailbox.takeAll() ?? [])[...]
-            return rest.popFirst()
+            if let stream = rest.popLast() { return stream }
+            rest = (await mailbox.takeAll() ?? []).reversed()
+            return rest.popLast()
         }
     }
 

@@ -6,8 +6,8 @@ package import TransportValues
 /// the rate at which bytes are acknowledged and the time that an acknowledgement takes at least, with a reserve. One
 /// frame at a time is followed from being handed to the transport until it is acknowledged.
 ///
-/// The shortest time is measured anew every ten seconds, with few bytes under way for a moment: otherwise the queue that
-/// the stream itself makes would be taken for the path.
+/// The shortest time is measured anew every ten seconds, with few bytes under way for a moment: otherwise the queue
+/// that the stream itself makes would be taken for the path.
 package struct BulkPace: Sendable {
     package static let minimumLimit = 65_536
     package static let initialLimit = 262_144
@@ -35,7 +35,7 @@ package struct BulkPace: Sendable {
 
     /// The moment with few bytes under way.
     private struct Drain: Sendable {
-        /// What was sent before waits in the queue until then.
+        /// Frames that were sent before wait in the queue until then.
         var queueEnd: Timestamp
     }
 

@@ -33,7 +33,7 @@ package struct IncomingStreams: Sendable {
         case refused(code: String)
     }
 
-    /// What consuming leads to.
+    /// The consequence of consuming.
     package struct Grant: Sendable, Equatable {
         package var consumed: UInt64
         package var limit: UInt64

@@ -117,7 +117,7 @@ package struct OutgoingStreams: Sendable {
         return consumed
     }
 
-    /// The receiver has consumed everything. Returns the number of bytes; nil: there is no such stream, or it cannot be.
+    /// The receiver has consumed everything. Returns the number of bytes; nil: no such stream, or it cannot be.
     package mutating func finishedReceived(_ id: UInt64) -> UInt64? {
         guard let stream = streams[id], stream.isEnded else { return nil }
         streams[id] = nil
@@ -127,7 +127,7 @@ package struct OutgoingStreams: Sendable {
     /// The receiver wants no more. False: there is no such stream.
     package mutating func stopReceived(_ id: UInt64) -> Bool { streams.removeValue(forKey: id) != nil }
 
-    /// The receiver has given this side up and is back: it has forgotten the streams up to `last`. Returns those that end.
+    /// The receiver has given this side up and is back: it has forgotten the streams up to `last`. Returns those.
     package mutating func restartReceived(last: UInt64) -> [UInt64] {
         let ended = ids.filter { $0 <= last }
         for id in ended { streams[id] = nil }

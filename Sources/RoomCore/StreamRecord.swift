@@ -1,6 +1,6 @@
 internal import RoomProtocol
 
-/// What remains of the streams between two sessions when one side has given up the other: their ids count on, and the
+/// The rest of the streams between two sessions when one side has given up the other: their ids count on, and the
 /// other side, which may never have noticed, is told that they have ended.
 package struct StreamRecord: Sendable, Equatable {
     package let lastOutgoing: UInt64

@@ -92,7 +92,7 @@ extension Simulation {
             node.participantName = name
             node.nameAfterReplacement = nil
         }
-        node.machine = makeMachine(node.participantName, role)
+        node.machine = makeMachine(node.participantName, role, hasExchange: node.hasExchange)
         node.life = life
         node.timers = [:]
         node.memory = DeliveryMemory()

@@ -11,9 +11,7 @@ extension Simulation {
         dropStream(node, to: participant.id)
         guard let own = node.membership?.session else { return }
         let streams = node.memory.take(session: own, peerSession: participant.session)
-        // The name is known before the participant itself knows its id.
-        let other = nodes.first { $0.name == participant.name }
-        let hasExchange = node.hasExchange && other?.hasExchange == true
+        let hasExchange = node.hasExchange && participant.capabilities.contains(ExchangeProtocol.capability)
         let stream = PeerStream(
             node: node, remote: participant.id, streams: streams, level: hasExchange ? .exchange : .delivery,
             outgoing: ledger(from: own, to: participant.session), incoming: ledger(from: participant.session, to: own))

@@ -166,7 +166,7 @@ extension Simulation {
         transfers[key]?.received += bytes.count
         streamBytesDelivered += bytes.count
         stream.transfers.unread[id, default: []].append(bytes.count)
-        // What waits for a reader is bounded, however slow it is: by the largest window, and the chunk that began in it.
+        // What waits for a reader is bounded, however slow it is: by the largest window and a chunk.
         if stream.transfers.incoming.unconsumed(id) > ReceiveWindow.maximumSize + UInt64(TransferEnds.longestChunk) {
             report("\(stream.node.name) keeps too much of stream \(id) of \(sender)")
         }
@@ -229,7 +229,7 @@ extension Simulation {
         }
     }
 
-    /// What is not as it should be in the end: every stream has arrived whole, or was given up, and both sides know.
+    /// Reports violations in the end: every stream has arrived whole, or was given up, and both sides know.
     func complaintsOfTransfers(_ stream: PeerStream) -> [String] {
         let peer = name(of: stream.remote)
         if let id = stream.transfers.outgoing.ids.first {

@@ -105,8 +105,10 @@ package final class Simulation {
         .sorted { $0.at < $1.at }
         self.random = random
         for index in 0..<scenario.participants {
-            let node = Node(index: index, machine: makeMachine("n\(index)", index == 0 ? .host : .guest))
-            node.hasExchange = !scenario.hasOldPrograms || index % 3 != 2
+            let hasExchange = !scenario.hasOldPrograms || index % 3 != 2
+            let machine = makeMachine("n\(index)", index == 0 ? .host : .guest, hasExchange: hasExchange)
+            let node = Node(index: index, machine: machine)
+            node.hasExchange = hasExchange
             node.countsAttempts = !scenario.hidesAttempts || index.isMultiple(of: 2)
             nodes.append(node)
             queue.push(.start(index), at: index == 0 ? .zero : .zero + .milliseconds(200) + latency() * 20)
@@ -130,8 +132,10 @@ package final class Simulation {
         }
     }
 
-    func makeMachine(_ name: String, _ role: Hello.Role) -> RoomMachine {
+    func makeMachine(_ name: String, _ role: Hello.Role, hasExchange: Bool) -> RoomMachine {
         var configuration = MachineConfiguration(room: RoomName("lab"), role: role, name: name)
+        configuration.capabilities =
+            [DeliveryProtocol.capability] + (hasExchange ? [ExchangeProtocol.capability] : [])
         configuration.hasICEServerProvider = scenario.hasICEServerProvider
         configuration.hasCredentialProvider = scenario.tokenLife != nil
         configuration.recovery.rejoinPolicy =

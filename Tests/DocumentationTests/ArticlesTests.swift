@@ -86,7 +86,7 @@ import TransportTestKit
         let (architecture, promises) = (try article("Architecture"), try article("PublicAPIPromises"))
         // Those of the tests are not its subject.
         let targets = try Self.names("target|executableTarget|systemLibrary").filter {
-            !$0.hasSuffix("TestSupport") && !$0.hasPrefix("Autobahn")
+            !$0.hasSuffix("TestSupport") && !$0.hasPrefix("Autobahn") && !$0.hasPrefix("Example")
         }
         #expect(targets.count > 20)
         for target in targets { #expect(architecture.contains("`\(target)`"), "Architecture lacks \(target)") }

@@ -29,7 +29,9 @@ import Testing
             try await Task.sleep(for: .seconds(3))
             let (_, _, _) = try await processes.server(port: port)
             bob.send(["do": "restore"])
-            try await alice.wait("the end of the stream", within: .seconds(60)) { RoomProcess.count($0, "streamed") == 1 }
+            try await alice.wait("the end of the stream", within: .seconds(60)) {
+                RoomProcess.count($0, "streamed") == 1
+            }
             bob.send(["do": "received"])
             try await bob.wait(event: "received")
             let sent = try #require(alice.lines.last { $0["event"] as? String == "streamed" }?["bytes"] as? Double)

@@ -212,6 +212,8 @@ import TransportValues
     @Test func whatWasNotSentDoesNotLowerTheLimit() {
         var pace = BulkPace()
         _ = run(&pace, rate: 50_000_000, delay: 0.01, seconds: 5)
+        // The end of what was under way.
+        pace.acknowledged(upTo: 999_999, bytes: 0, now: at(5.02))
         let limit = pace.limit
         for number in 0..<100 {
             let sequence = UInt64(1_000_000 + number)

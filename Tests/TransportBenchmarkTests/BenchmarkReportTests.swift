@@ -15,7 +15,8 @@ struct BenchmarkReportTests {
         #expect(try BenchmarkRunner.Scenario.chosen(by: "small,rtt") == [.small, .rtt])
         #expect(try BenchmarkRunner.Scenario.chosen(by: "all") == BenchmarkRunner.Scenario.allCases)
         #expect(
-            try BenchmarkRunner.Scenario.chosen(by: nil) == [.connect, .rtt, .throughput, .small, .stream, .signaling])
+            try BenchmarkRunner.Scenario.chosen(by: nil)
+                == [.connect, .rtt, .request, .throughput, .small, .stream, .signaling])
         let error = #expect(throws: BenchmarkError.self) { try BenchmarkRunner.Scenario.chosen(by: "fast") }
         #expect(error?.isUsage == true)
     }
