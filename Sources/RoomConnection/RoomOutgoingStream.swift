@@ -58,9 +58,9 @@ public final class RoomOutgoingStream: Sendable {
     /// Writes bytes: returns when they are in the bounded buffers of all receivers. Waits while a receiver is slower
     /// than the writer.
     ///
-    /// A receiver that fails is named in `failures`, and the others go on. Throws when the last failed, `.lengthExceeded`
-    /// when it would be more than was announced (nothing of the chunk that exceeds it is sent), or `.taskCancelled`:
-    /// some of the bytes may then have been accepted.
+    /// A receiver that fails is named in `failures`, and the others go on. Throws when the last failed,
+    /// `.lengthExceeded` when it would be more than was announced (nothing of the chunk that exceeds it is sent), or
+    /// `.taskCancelled`: some of the bytes may then have been accepted.
     public nonisolated(nonsending) func write(_ payload: Payload) async throws(RoomStreamError) {
         // The storage is immutable and kept alive by `payload`; the pointer does not leave this call.
         let bytes = payload.withUnsafeBytes { $0 }
