@@ -83,7 +83,7 @@ import TransportPluginAPI
         let desk = try Desk()
         try desk.add("a", Data("new".utf8))
         try desk.add("b", Data("other".utf8))
-        let old = Data("older".utf8)
+        let old = Data("an older one".utf8)
         try old.write(to: desk.target.appendingPathComponent("b"))
         let outcome = try await desk.transfer(["a", "b"])
         #expect(outcome.receiveError?.code == .exists && outcome.sendError?.code == .exists)
