@@ -17,6 +17,9 @@ extension Room {
     /// Throws `RequestError`.
     ///
     /// - Parameters:
+    ///   - method: The name of the method: 1 to 64 bytes.
+    ///   - body: The request's bytes.
+    ///   - participant: Who is asked.
     ///   - timeout: At most about 49 days; nil: without limit.
     public nonisolated(nonsending) func request(
         _ method: String, _ body: Payload = Payload([]), to participant: ParticipantID,
@@ -135,9 +138,11 @@ extension Room {
     /// bytes of UTF-8).
     ///
     /// - Parameters:
+    ///   - method: The name of the method: 1 to 64 bytes.
     ///   - executor: Where the tasks run; nil: on the pool. With the room's own `executor` a request and its answer
     ///     take no thread hop. Everything else on the loop waits for such a handler, so it must be quick and never
     ///     block.
+    ///   - handler: Answers a request.
     @discardableResult
     public func handle(
         _ method: String, on executor: (any TaskExecutor)? = nil,

@@ -98,7 +98,9 @@ public enum SignalingServerBehaviour: Sendable {
     /// Behaves so on a connection to a client, until the client ends it. For servers that can use a transport's own
     /// connections.
     ///
-    /// - Parameter gate: Ends with `resume()`.
+    /// - Parameters:
+    ///   - connection: The connection to the client.
+    ///   - gate: Ends with `resume()`.
     public func perform(on connection: some SignalingConnection, until gate: AsyncStream<Void>) async throws {
         switch self {
         case .echo: break
