@@ -1,0 +1,560 @@
+// @ts-check
+import { writeU32 } from "./bytes.js";
+import { DeliveryChannel, DeliveryLevel } from "./delivery-channel.js";
+import { DeliveryChannels } from "./delivery-channels.js";
+import { DeliveryProtocol } from "./delivery-protocol.js";
+
+/** @typedef {import("./delivery-channel.js").Channel} Channel */
+/** @typedef {import("./delivery-channel.js").Level} Level */
+/** @typedef {import("./delivery-channel.js").ChannelParameters} ChannelParameters */
+/** @typedef {import("./delivery-channels.js").ChannelID} ChannelID */
+/** @typedef {import("./delivery-outbox.js").DeliveryOutbox} DeliveryOutbox */
+/** @typedef {import("./delivery-outbox.js").PeerStatus} PeerStatus */
+/** @typedef {import("./delivery-protocol.js").Hint} Hint */
+/** @typedef {import("./delivery-protocol.js").ResumeFrame} ResumeFrame */
+/** @typedef {import("./numbered-stream.js").NumberedStreams} NumberedStreams */
+/**
+ * @typedef {{ type: "acknowledgement", value: Channel } | { type: "watch" } | { type: "reopening", value: Channel }}
+ *   TimerID
+ * @typedef {{ type: "openChannel", value: Channel } | { type: "beginSending" } | { type: "suspendSending" }
+ *   | { type: "sendResume", value0: ResumeFrame, value1: ChannelID } | { type: "drain", value: Channel }
+ *   | { type: "scheduleTimer", value: TimerID, after: number } | { type: "cancelTimer", value: TimerID }} Action
+ * @typedef {{ type: "deliver", value: Channel, isText: boolean, offset: number }
+ *   | { type: "deliverAssembled", isText: boolean } | { type: "exchange", value: Channel, offset: number }
+ *   | { type: "exchangeAssembled", value: Channel } | { type: "absorbed" } | { type: "hint", value: Hint }
+ *   | { type: "resumed" } | { type: "ignored" } | { type: "violation" }} Verdict
+ *   The use of a message of the transport.
+ * @typedef {{ type: "wait" } | { type: "drop" } | { type: "close", value?: ChannelID }} Refusal
+ *   The answer to a channel that did not take a frame.
+ */
+
+/** @type {Record<"absorbed" | "resumed" | "ignored" | "violation", Verdict>} */
+const verdicts = {
+    absorbed: { type: "absorbed" }, resumed: { type: "resumed" }, ignored: { type: "ignored" },
+    violation: { type: "violation" },
+};
+
+/** Detects that what was sent on a channel is not acknowledged. Sampled at intervals while something is outstanding. */
+export class AcknowledgementWatch {
+    /** Samples without progress after which the data counts as unacknowledged. */
+    static patience = 4;
+    /** @type {number | undefined} */
+    #acknowledged;
+    #samples = 0;
+
+    /** Whether nothing has been acknowledged for too long. */
+    get isUnacknowledged() {
+        return this.#samples >= AcknowledgementWatch.patience;
+    }
+
+    /**
+     * Takes a sample: a count of what was acknowledged so far; undefined when nothing is outstanding.
+     * @param {number | undefined} acknowledged
+     */
+    sample(acknowledged) {
+        const hasProgress = acknowledged == undefined || acknowledged != this.#acknowledged;
+        this.#samples = hasProgress ? 0 : Math.min(this.#samples + 1, AcknowledgementWatch.patience);
+        this.#acknowledged = acknowledged;
+    }
+}
+
+/** @type {Channel[]} */
+const watchedChannels = ["reliable", "unordered", "bulk"];
+
+/** @returns {Record<Channel, number>} */
+const zeros = () => ({ reliable: 0, unordered: 0, lossy: 0, bulk: 0, topics: 0 });
+
+/**
+ * The data path to one participant's session: what goes out next on which channel, what becomes of a frame that came,
+ * and when to acknowledge. It outlives peer connections.
+ *
+ * A shell hands it what the connection tells, sends the frames that it names, and tells what became of them. The frames
+ * are in a `DeliveryOutbox`.
+ */
+export class DeliveryLink {
+    /** The participant has said that it leaves. */
+    isLeaving = false;
+    #messageLimit;
+    #patience;
+    #channels;
+    #isAttached = false;
+    /** The last number on the plain channels that a connection has taken, or that was dropped. */
+    #done = zeros();
+    /** Bytes that the present data channel has taken on the plain channels. */
+    #takenBytes = zeros();
+    /** Up to which number the outbox was told to release frames of the plain channels. */
+    #released = zeros();
+    #watches = watchedChannels.map(() => new AcknowledgementWatch());
+    /** The watch's timer runs: something is outstanding. */
+    #isWatching = false;
+    #isUnacknowledged = false;
+    /** The next message, of whatever kind, is news. */
+    #expectsFirstMessage = false;
+    #isFirstSinceBreak = false;
+
+    /**
+     * @param {NumberedStreams} streams from the memory of earlier ones
+     * @param {Level} level the protocols that both sides speak
+     * @param {number} messageLimit bytes of one message that this side accepts
+     * @param {number} [patience] how long data may go unacknowledged until it is told
+     */
+    constructor(streams, level, messageLimit, patience = 8) {
+        this.streams = streams;
+        this.streams.began();
+        this.level = level;
+        this.#messageLimit = messageLimit;
+        this.#patience = patience;
+        this.#channels = new DeliveryChannels(level);
+    }
+
+    /** The numbers of the reliable stream. */
+    get machine() {
+        return this.streams.stream("reliable").machine;
+    }
+
+    /** The channel of the reliable stream can carry data, both ways. */
+    get isReady() {
+        return this.#channels.isOpen("reliable");
+    }
+
+    /** @param {Channel} channel */
+    id(channel) {
+        return this.#channels.id(channel);
+    }
+
+    /** @param {Channel} channel */
+    #isNumbered(channel) {
+        return DeliveryLevel.isNumbered(this.level, channel);
+    }
+
+    // Connections and their channels
+
+    /**
+     * A new peer connection took the place of the last one, which was detached. Returns the channels that this side
+     * opens.
+     * @param {boolean} isOpener
+     */
+    attached(isOpener) {
+        this.#isAttached = true;
+        this.#channels.connectionBegan(isOpener);
+        return isOpener ? DeliveryLevel.channels(this.level) : [];
+    }
+
+    /** The peer connection has ended. What was not acknowledged is kept for the next one; all timers are void. */
+    detached() {
+        if (!this.#isAttached) return;
+        this.#isAttached = false;
+        this.#channels.reset();
+        this.streams.detached();
+        this.#isWatching = false;
+        this.#isUnacknowledged = false;
+        this.#watches = watchedChannels.map(() => new AcknowledgementWatch());
+        this.#takenBytes = zeros();
+    }
+
+    /**
+     * This side has asked the connection for a data channel.
+     * @param {Channel} channel
+     * @param {ChannelID} id
+     */
+    opening(channel, id) {
+        this.#channels.opening(channel, id);
+    }
+
+    /**
+     * The connection has refused to open a channel.
+     * @param {Channel} channel
+     * @param {number} now
+     * @returns {Action[]}
+     */
+    openingFailed(channel, now) {
+        const after = this.#channels.reopenDelay(channel, now);
+        if (after == undefined) return [];
+        return [{ type: "scheduleTimer", value: { type: "reopening", value: channel }, after }];
+    }
+
+    /** @param {ChannelID} id @param {ChannelParameters} parameters @returns {Action[]} */
+    channelOpened(id, parameters) {
+        const channel = this.#isAttached ? this.#channels.opened(id, parameters) : undefined;
+        return channel ? this.#begin(channel, id) : [];
+    }
+
+    /** @param {Channel} channel @param {ChannelID} id @returns {Action[]} */
+    #begin(channel, id) {
+        /** @type {Action[]} */
+        const actions = [
+            { type: "cancelTimer", value: { type: "reopening", value: channel } }, { type: "beginSending" },
+        ];
+        this.#takenBytes[channel] = 0;
+        // Plain channels remember nothing: what the last one had taken is gone, the rest goes out now.
+        if (this.#isNumbered(channel)) {
+            const machine = this.streams.stream(channel).machine;
+            machine.channelLost();
+            actions.push({ type: "sendResume", value0: machine.channelOpened(), value1: id });
+        }
+        actions.push({ type: "drain", value: channel });
+        return actions;
+    }
+
+    /** @param {ChannelID} id @param {number} now @returns {Action[]} */
+    channelClosed(id, now) {
+        const closing = this.#channels.closed(id, now);
+        switch (closing.type) {
+            case "ignored":
+                return [];
+            case "replaced":
+                return this.#begin(closing.value, closing.by);
+            case "left":
+                return this.#lost(closing.value);
+            case "reopen": {
+                const { value, after } = closing;
+                return [...this.#lost(value), { type: "scheduleTimer", value: { type: "reopening", value }, after }];
+            }
+        }
+    }
+
+    /** @param {Channel} channel @returns {Action[]} */
+    #lost(channel) {
+        this.#takenBytes[channel] = 0;
+        if (this.#isNumbered(channel)) this.streams.stream(channel).machine.channelLost();
+        return channel == "reliable" ? [{ type: "suspendSending" }] : [];
+    }
+
+    /**
+     * It is time to open a channel again.
+     * @param {Channel} channel
+     * @returns {Action[]}
+     */
+    reopeningTimerFired(channel) {
+        const isMissing = this.#isAttached && this.#channels.id(channel) == undefined;
+        return isMissing ? [{ type: "openChannel", value: channel }] : [];
+    }
+
+    /**
+     * A data channel takes frames again. Returns the channel to drain.
+     * @param {ChannelID} id
+     */
+    channelWritable(id) {
+        return this.#channels.writableAgain(id);
+    }
+
+    // Sending
+
+    /**
+     * Returns the data channel to send on; undefined while it takes nothing.
+     * @param {Channel} channel
+     */
+    writable(channel) {
+        return this.#channels.writable(channel);
+    }
+
+    /**
+     * Returns the next frames to hand to the channel.
+     * @param {Channel} channel
+     * @param {DeliveryOutbox} outbox
+     */
+    nextFrames(channel, outbox) {
+        if (this.#isNumbered(channel)) {
+            const next = this.streams.stream(channel).machine.framesAccepted(outbox.lastSequence(channel));
+            return outbox.frames(channel, next);
+        }
+        const sequence = this.takeReleasable(channel);
+        if (sequence != undefined) outbox.release(sequence, channel);
+        return outbox.frames(channel, outbox.firstSequence(channel));
+    }
+
+    /**
+     * Writes into a frame what it says of the other direction.
+     * @param {Uint8Array} frame
+     * @param {Channel} channel
+     */
+    stamp(frame, channel) {
+        writeU32(frame, 5, this.streams.stream(channel).machine.received >>> 0);
+    }
+
+    /**
+     * The channel has taken the frame `sequence` of so many bytes.
+     * @param {number} sequence
+     * @param {number} count
+     * @param {Channel} channel
+     */
+    frameTaken(sequence, count, channel) {
+        if (this.#isNumbered(channel)) {
+            this.streams.stream(channel).machine.frameTransmitted(sequence);
+            return;
+        }
+        this.#takenBytes[channel] += count;
+        this.#done[channel] = sequence;
+    }
+
+    /**
+     * The channel has refused the frame `sequence`.
+     * @param {number} sequence
+     * @param {string} code
+     * @param {Channel} channel
+     * @returns {Refusal}
+     */
+    frameRefused(sequence, code, channel) {
+        if (code == "wouldBlock") {
+            this.#channels.blocked(channel);
+            return { type: "wait" };
+        }
+        if (code == "messageTooLarge" && !this.#isNumbered(channel)) {
+            this.#done[channel] = sequence;
+            return { type: "drop" };
+        }
+        return { type: "close", value: this.#channels.failed(channel) };
+    }
+
+    /**
+     * Up to which number frames can be released; undefined: none since the last call.
+     * @param {Channel} channel
+     */
+    takeReleasable(channel) {
+        if (this.#isNumbered(channel)) return this.streams.stream(channel).takeReleasable();
+        if (this.#done[channel] == this.#released[channel]) return undefined;
+        return (this.#released[channel] = this.#done[channel]);
+    }
+
+    // Receiving
+
+    /**
+     * Returns the channel that a data channel carries.
+     * @param {ChannelID} id
+     */
+    channel(id) {
+        return this.#channels.channel(id);
+    }
+
+    /**
+     * A whole message of the transport. Afterwards: release what `takeReleasable` names on this channel, then do as the
+     * verdict says.
+     * @param {Uint8Array} bytes
+     * @param {boolean} isText
+     * @param {Channel} channel
+     * @returns {Verdict}
+     */
+    received(bytes, isText, channel) {
+        if (this.#expectsFirstMessage) {
+            this.#expectsFirstMessage = false;
+            this.#isFirstSinceBreak = true;
+        }
+        if (this.#isNumbered(channel)) return this.receivedFrame(bytes, channel);
+        if (channel == "topics") return { type: "exchange", value: channel, offset: 0 };
+        return { type: "deliver", value: channel, isText, offset: 0 };
+    }
+
+    /**
+     * A frame of a numbered stream.
+     * @param {Uint8Array} bytes
+     * @param {Channel} channel
+     * @returns {Verdict}
+     */
+    receivedFrame(bytes, channel) {
+        const frame = DeliveryProtocol.decode(bytes);
+        if (!frame) return verdicts.violation;
+        if (frame.type == "data" && frame.kind == "exchange" && this.level != "exchange") return verdicts.violation;
+        if (frame.type == "hint") {
+            if (!frame.value) return verdicts.ignored;
+            if (frame.value == "leaving") this.isLeaving = true;
+            return { type: "hint", value: frame.value };
+        }
+        const limit = channel == "bulk" ? DeliveryProtocol.maximumBulkMessageLength : this.#messageLimit;
+        const arrival = this.streams.stream(channel).received(frame, bytes, limit);
+        switch (arrival.type) {
+            case "whole":
+                if (arrival.value == "exchange") {
+                    return { type: "exchange", value: channel, offset: DeliveryProtocol.dataHeaderLength };
+                }
+                if (channel != "reliable") return verdicts.absorbed;
+                return {
+                    type: "deliver", value: channel, isText: arrival.value == "text",
+                    offset: DeliveryProtocol.dataHeaderLength,
+                };
+            case "assembled":
+                if (arrival.value == "exchange") return { type: "exchangeAssembled", value: channel };
+                if (channel == "reliable") return { type: "deliverAssembled", isText: arrival.value == "text" };
+                // Only the reliable channel carries messages of the application as they are.
+                this.takeAssembled(channel);
+                return verdicts.absorbed;
+            case "acknowledged":
+                return verdicts.ignored;
+            default:
+                return verdicts[arrival.type];
+        }
+    }
+
+    /**
+     * Returns the bytes of a message that came in parts.
+     * @param {Channel} [channel]
+     */
+    takeAssembled(channel = "reliable") {
+        return this.streams.stream(channel).takeParts();
+    }
+
+    /**
+     * The participant's status has changed: while it recovers, the next message is news. Returns how many messages were
+     * given up meanwhile, once it is connected again.
+     * @param {PeerStatus} status
+     * @param {DeliveryOutbox} outbox
+     */
+    statusChanged(status, outbox) {
+        outbox.statusChanged(status);
+        if (status.type == "recovering") this.#expectsFirstMessage = true;
+        return status.type == "connected" ? outbox.takeGivenUpCount() : 0;
+    }
+
+    /** Whether the last message was the first since the path broke. Asked for each one. */
+    takeIsFirstSinceBreak() {
+        const isFirst = this.#isFirstSinceBreak;
+        this.#isFirstSinceBreak = false;
+        return isFirst;
+    }
+
+    // Acknowledging
+
+    /**
+     * A data frame was dealt with on a numbered channel.
+     * @param {number} count its bytes
+     * @param {Channel} channel
+     */
+    acknowledgementUrgency(count, channel) {
+        return this.streams.stream(channel).acknowledgementUrgency(count);
+    }
+
+    /** @param {Channel} channel */
+    acknowledgementTimerFired(channel) {
+        this.streams.stream(channel).acknowledgementTimerFired();
+    }
+
+    /**
+     * Whether a numbered channel has an acknowledgement that no frame has carried.
+     * @param {Channel} channel
+     */
+    isAcknowledgementOverdue(channel) {
+        return this.#isNumbered(channel) && this.streams.stream(channel).isAcknowledgementOverdue;
+    }
+
+    /**
+     * The acknowledgement that is due on a numbered channel and can be sent, and the data channel for it. Tell by
+     * `acknowledgementTaken` or `refused`.
+     * @param {Channel} channel
+     */
+    acknowledgementFrame(channel) {
+        const ack = this.streams.stream(channel).machine.ackToSend;
+        const id = this.#channels.writable(channel);
+        if (ack == undefined || id == undefined) return undefined;
+        const bytes = new Uint8Array(5);
+        bytes[0] = 5;
+        writeU32(bytes, 1, ack);
+        return { bytes, id };
+    }
+
+    /** @param {Channel} channel */
+    acknowledgementTaken(channel) {
+        this.streams.stream(channel).machine.ackTransmitted();
+    }
+
+    /** The channel for a hint; undefined where none can be sent now. */
+    get hintChannel() {
+        return this.machine.isOpen ? this.#channels.writable("reliable") : undefined;
+    }
+
+    /**
+     * The channel has not taken an acknowledgement or a hint. An acknowledgement is sent when the channel takes frames
+     * again, unless a frame carries it before.
+     * @param {string} code
+     * @param {Channel} channel
+     */
+    refused(code, channel) {
+        if (code == "wouldBlock") this.#channels.blocked(channel);
+    }
+
+    // Acknowledgements that do not come
+
+    /**
+     * Something was sent on the channel. Returns after how long to look; undefined where a look is already planned.
+     * @param {Channel} channel
+     * @param {(id: ChannelID) => number} buffered bytes of a data channel that its transport has not sent
+     */
+    watch(channel, buffered) {
+        // Nobody waits for lossy messages.
+        if (this.#isWatching || DeliveryChannel.isLossy(channel)) return undefined;
+        this.#isWatching = true;
+        this.#sampleWatches(buffered);
+        return this.#patience / AcknowledgementWatch.patience;
+    }
+
+    /**
+     * The watch's timer has fired. Returns after how long to look again (undefined: nothing is outstanding), and
+     * whether
+     * acknowledgements are missing, where that has changed.
+     * @param {(id: ChannelID) => number} buffered
+     * @returns {{ after?: number, isMissing?: boolean }}
+     */
+    watchTimerFired(buffered) {
+        this.#isWatching = this.#sampleWatches(buffered);
+        const after = this.#isWatching ? this.#patience / AcknowledgementWatch.patience : undefined;
+        const isMissing = this.#watches.some((watch) => watch.isUnacknowledged);
+        if (isMissing == this.#isUnacknowledged) return { after };
+        this.#isUnacknowledged = isMissing;
+        return { after, isMissing };
+    }
+
+    /**
+     * Returns whether anything is outstanding.
+     * @param {(id: ChannelID) => number} buffered
+     */
+    #sampleWatches(buffered) {
+        let isOutstanding = false;
+        watchedChannels.forEach((channel, index) => {
+            const acknowledged = this.#acknowledged(channel, buffered);
+            this.#watches[index].sample(acknowledged);
+            if (acknowledged != undefined) isOutstanding = true;
+        });
+        return isOutstanding;
+    }
+
+    /**
+     * How much of the channel's data was acknowledged, in frames or bytes; undefined when nothing is outstanding.
+     * @param {Channel} channel
+     * @param {(id: ChannelID) => number} buffered
+     */
+    #acknowledged(channel, buffered) {
+        const id = this.#channels.id(channel);
+        if (!this.#channels.isOpen(channel) || id == undefined) return undefined;
+        if (this.#isNumbered(channel)) {
+            const machine = this.streams.stream(channel).machine;
+            return machine.unacknowledged > 0 ? machine.acknowledged : undefined;
+        }
+        const outstanding = buffered(id);
+        return outstanding > 0 ? this.#takenBytes[channel] - outstanding : undefined;
+    }
+
+    /**
+     * The data channels of plain channels on which something was sent that is not acknowledged.
+     * @param {(id: ChannelID) => number} buffered
+     */
+    unacknowledgedChannels(buffered) {
+        /** @type {ChannelID[]} */
+        const ids = [];
+        for (const channel of /** @type {Channel[]} */ (["reliable", "unordered"])) {
+            const id = this.#channels.id(channel);
+            if (!this.#isNumbered(channel) && id != undefined && buffered(id) > 0) ids.push(id);
+        }
+        return ids;
+    }
+
+    // The end
+
+    /**
+     * The participant's session has ended, and the connection was detached. Returns how many messages are given up.
+     * @param {DeliveryOutbox} outbox
+     */
+    close(outbox) {
+        for (const channel of /** @type {Channel[]} */ (["reliable", "bulk"])) {
+            this.streams.stream(channel).machine.framesAccepted(outbox.lastSequence(channel));
+        }
+        return outbox.close();
+    }
+}
