@@ -7,6 +7,7 @@ repeated, in a new room with new members, until both roles have come.
 
 import argparse
 import base64
+import json
 import os
 import pathlib
 import sys
@@ -36,8 +37,15 @@ class Interop:
 
     # Results
 
+    def record(self, what, result, note=""):
+        """Adds a line to the file from which `report.py` makes the table."""
+        if self.options.results:
+            with open(self.options.results, "a") as file:
+                file.write(json.dumps({"what": what, "result": result, "note": note}) + "\n")
+
     def skip(self, what, why):
         self.skipped += 1
+        self.record(what, "skipped", why)
         print(f"SKIPPED: {what}: {why}", flush=True)
 
     def check(self, what, body):
@@ -50,9 +58,11 @@ class Interop:
             return True
         except Failure as failure:
             self.failed += 1
+            self.record(what, "failed", str(failure))
             print(f"FAILED: {what}: {failure}", flush=True)
             return False
         self.passed += 1
+        self.record(what, "ok", note or "")
         print(f"ok: {what} ({time.monotonic() - start:.2f} s{', ' + note if note else ''})", flush=True)
         return True
 
@@ -309,6 +319,7 @@ def main():
     arguments.add_argument("--missing", action="append", default=[], metavar="STACK=WHY")
     arguments.add_argument(
         "--subject", default="room", help="room, or a foreign stack in its place, with a model of the server")
+    arguments.add_argument("--results", help="a file to which one line of JSON is added for each check")
     options = arguments.parse_args()
     options.missing = dict(text.split("=", 1) for text in options.missing)
     interop = Interop(options)

@@ -99,6 +99,11 @@ class Process(End):
         except subprocess.TimeoutExpired as error:
             raise Failure(f"{self.name} did not exit within {seconds:g} s") from error
 
+    def kill(self):
+        """Ends the process abruptly, as a crash does."""
+        self._process.kill()
+        self._process.wait()
+
     def stop(self):
         end_process_group(self._process)
         self._reader.join(5)
