@@ -1,0 +1,8 @@
+/** @typedef {import("./peer-types.js").PeerFailure} PeerFailure */
+
+/**
+ * Why a peer connection ended or refused something: one sentence, never a secret, and the transport's code for it.
+ * `isRefusal`: it is the other side's description that was refused.
+ * @param {string} description @param {string} [code] @param {boolean} [isRefusal] @returns {PeerFailure}
+ */
+export const peerFailure = (description, code, isRefusal = false) => ({ description, code, isRefusal });
