@@ -24,7 +24,7 @@ help:
 	@echo "make nightly       what takes hours: NIOSSL, a release build's tests, sanitizers, Autobahn, interop, the next"
 	@echo "                   Debian"
 	@echo "make bench         release build, beside the C reference"
-	@echo "make bench-files   a file of 1 GB through room send and room receive, beside messages"
+	@echo "make bench-files   a file of 1 GB through room send and room receive, beside a stream"
 	@echo "make micro         micro-benchmarks of hot paths (FILTER=REGEX)"
 	@echo "make docs          the documentation of every product, into docs-build/"
 	@echo "make lint          what CI checks besides the tests; make format repairs the format"

@@ -1,23 +1,37 @@
 internal import RoomConnection
 internal import TransportPluginAPI
 
-/// A connection to one participant of a room, over the room's reliable messages.
+/// A connection to one participant of a room: a stream of the room in each direction.
 final class RoomTransferConnection: TransferConnection {
+    /// The name of both streams.
+    static let streamName = "files"
+    /// The time that the other side has to read what was written before the end.
+    private static let closingTime = Duration.seconds(2)
+
     let participant: RoomParticipant
     private let room: Room
-    private let inbox = TransferInbox()
+    private let outgoing: RoomOutgoingStream
+    /// The other side's stream, once it has opened it.
+    private let arrivals: AsyncStream<RoomIncomingStream>
+    private let arrival: AsyncStream<RoomIncomingStream>.Continuation
+    // SAFETY: only the one task that reads touches it.
+    private nonisolated(unsafe) var iterator: RoomIncomingStream.AsyncIterator?
     private let status = Locked(Status())
 
     private struct Status {
-        var isConnected = false
-        var isAnnounced = false
+        var isConnected = true
+        var incoming: RoomIncomingStream?
+        /// The reason why this side has ended the connection.
+        var failure: TransferError?
         /// The certificates at the first look: they belong to the two processes, and stay for their life.
         var security: PeerSecurity?
     }
 
-    init(_ participant: RoomParticipant, in room: Room) {
+    init(_ participant: RoomParticipant, in room: Room, _ outgoing: RoomOutgoingStream) {
         self.participant = participant
         self.room = room
+        self.outgoing = outgoing
+        (arrivals, arrival) = AsyncStream.makeStream()
     }
 
     var security: PeerSecurity? {
@@ -34,61 +48,103 @@ final class RoomTransferConnection: TransferConnection {
     }
 
     var peerName: String { participant.name }
-    var isConnected: Bool { status.withLock { $0.isConnected } }
+    var isConnected: Bool {
+        get { status.withLock { $0.isConnected } }
+        set { status.withLock { $0.isConnected = newValue } }
+    }
+
+    /// Whether this side has given the participant up, and met it again since.
+    var hasLostPeer: Bool { outgoing.failures[participant.id]?.code == .peerGone }
 
     func write(_ bytes: Payload) async throws {
         try check()
-        do throws(RoomError) {
-            _ = try await room.send(bytes, to: participant.id)
+        do throws(RoomStreamError) {
+            try await outgoing.write(bytes)
         } catch {
-            switch error.code {
-            case .peerNotFound: throw Self.gone(participant)
-            case .cancelled: throw inbox.failure ?? CancellationError()
-            default: throw error
-            }
+            throw failure(error)
         }
-        try check()
     }
 
     func read() async throws -> Payload? {
-        let piece = try await inbox.next()
+        if iterator == nil {
+            for await stream in arrivals {
+                iterator = stream.makeAsyncIterator()
+                break
+            }
+            try Task.checkCancellation()
+        }
+        let piece: Payload?
+        do throws(RoomStreamError) {
+            piece = try await iterator?.next()
+        } catch {
+            throw failure(error)
+        }
         try check()
         return piece
     }
 
+    /// Reads on meanwhile, so that neither side waits for the other to take what was its last word.
     func close() async {
-        try? await room.flush(within: .seconds(2))
-        inbox.end()
+        await withTaskGroup(of: Bool.self) { group in
+            group.addTask { [outgoing] in
+                try? await outgoing.finish()
+                return true
+            }
+            group.addTask {
+                try? await Task.sleep(for: Self.closingTime)
+                return true
+            }
+            group.addTask { [self] in
+                while let piece = try? await read() { _ = piece }
+                return false
+            }
+            while await group.next() == false {}
+            group.cancelAll()
+        }
+        end(TransferError(.interrupted, "this side has ended the transfer"))
     }
 
-    func cut(_ reason: TransferError) { inbox.end(reason) }
+    func cut(_ reason: TransferError) { end(reason) }
+
+    private func end(_ reason: TransferError) {
+        let incoming = status.withLock { status in
+            if status.failure == nil { status.failure = reason }
+            status.isConnected = false
+            return status.incoming
+        }
+        arrival.finish()
+        outgoing.cancel(reason.message)
+        incoming?.cancel(reason.message)
+    }
+
+    private func failure(_ error: RoomStreamError) -> any Error {
+        if let failure = status.withLock({ $0.failure }) { return failure }
+        return switch error.code {
+        case .taskCancelled: CancellationError()
+        case .peerGone: Self.gone(participant)
+        default: TransferError(.interrupted, "\(participant.name) has ended the transfer: \(error.message)")
+        }
+    }
 
     /// Throws when this side has ended, or when the other side has another certificate than it had: a new connection
     /// between the same two processes has the same ones.
     private func check() throws {
-        if let failure = inbox.failure { throw failure }
         let now = room.security(of: participant.id)
-        let isOther = status.withLock { status in
-            guard let first = status.security, let now else { return false }
-            return first.remoteFingerprint != now.remoteFingerprint
-        }
-        if isOther { throw TransferHandshake.wrong }
+        let (failure, first) = status.withLock { ($0.failure, $0.security) }
+        if let failure { throw failure }
+        if let first, let now, first.remoteFingerprint != now.remoteFingerprint { throw TransferHandshake.wrong }
     }
 
-    // MARK: For the room's events and messages
-
-    func deliver(_ payload: Payload) async { await inbox.add(payload) }
-
-    func fail(_ error: any Error) { inbox.end(error) }
-
-    /// Records whether there is a connection. Returns true for the first time.
-    func connectionChanged(_ isConnected: Bool) -> Bool {
-        status.withLock { status in
-            status.isConnected = isConnected
-            guard isConnected, !status.isAnnounced else { return false }
-            status.isAnnounced = true
+    /// The other side has opened its stream. A second one is refused.
+    func deliver(_ stream: RoomIncomingStream) {
+        let isFirst = status.withLock { status in
+            guard status.incoming == nil, status.failure == nil else { return false }
+            status.incoming = stream
             return true
         }
+        guard isFirst else { return stream.cancel("there is a transfer already") }
+        arrival.yield(stream)
+        arrival.finish()
     }
 
     static func gone(_ participant: RoomParticipant) -> TransferError {

@@ -222,6 +222,6 @@ struct TransferMessageReader {
 /// A piece of a file with the header of `data` before it, made in one allocation.
 enum FileChunk {
     /// Bytes of a file in one piece on the wire.
-    static let length = 262_144
+    static let length = 524_288
     static let lengthLimit = 1 << 20
 }

@@ -11,11 +11,12 @@ package final class TransferRoom: Sendable {
 
     private static let key = "files"
 
-    /// Connections to the participants on the other side, each when it is first connected. For one consumer.
+    /// The connections: a sender's to each receiver that it meets, a receiver's to each sender that opens a stream to
+    /// it. For one consumer.
     package let connections: AsyncStream<any TransferConnection>
     private let announce: AsyncStream<any TransferConnection>.Continuation
     private let room: Room
-    private let wanted: Role
+    private let role: Role
     /// The name of the only participant that is wanted.
     private let partnerName: String?
     private let known = Locked<[ParticipantID: RoomTransferConnection]>([:])
@@ -26,7 +27,7 @@ package final class TransferRoom: Sendable {
     package init(_ room: Room, _ role: Role, partnerName: String?) {
         self.room = room
         self.partnerName = partnerName
-        wanted = role == .send ? .receive : .send
+        self.role = role
         (connections, announce) = AsyncStream.makeStream()
     }
 
@@ -68,10 +69,7 @@ package final class TransferRoom: Sendable {
         defer { announce.finish() }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { [self] in
-                for await message in room.messages() {
-                    guard let connection = connection(with: message.from) else { continue }
-                    await connection.deliver(message.payload)
-                }
+                for await stream in room.incomingStreams() { try await opened(stream) }
             }
             group.addTask { [self] in try await followEvents() }
             // The first error ends the other task.
@@ -83,44 +81,70 @@ package final class TransferRoom: Sendable {
         for await event in room.events {
             switch event {
             case .peer(let participant, let status):
-                guard let connection = connection(with: participant) else { continue }
                 var isConnected = false
                 if case .connected = status { isConnected = true }
-                if connection.connectionChanged(isConnected) { announce.yield(connection) }
+                let connection = known.withLock { $0[participant] }
+                connection?.isConnected = isConnected
+                if isConnected, role == .send { try await connect(to: participant, instead: connection) }
             case .peerLeft(let participant, _):
                 known.withLock { $0.removeValue(forKey: participant.id) }?
-                    .fail(RoomTransferConnection.gone(participant))
-            case .undelivered(let participant, _):
-                guard let connection = known.withLock({ $0.removeValue(forKey: participant) }) else { continue }
-                connection.fail(RoomTransferConnection.gone(connection.participant))
+                    .cut(RoomTransferConnection.gone(participant))
             case .left(let reason):
-                let error = reason.error
                 let all = known.withLock { known in
                     defer { known = [:] }
                     return Array(known.values)
                 }
-                for connection in all {
-                    connection.fail(error ?? RoomTransferConnection.gone(connection.participant))
-                }
-                if let error { throw error }
+                for connection in all { connection.cut(RoomTransferConnection.gone(connection.participant)) }
+                if let error = reason.error { throw error }
                 return
             default: break
             }
         }
     }
 
-    /// Returns the connection with a participant of the other role.
-    private func connection(with id: ParticipantID) -> RoomTransferConnection? {
-        if let connection = known.withLock({ $0[id] }) { return connection }
-        guard let participant = room.participants.first(where: { $0.id == id }),
-            participant.metadata[Self.key] == wanted.rawValue,
-            partnerName == nil || participant.name == partnerName
-        else { return nil }
-        return known.withLock { known in
-            if let connection = known[id] { return connection }
-            let connection = RoomTransferConnection(participant, in: room)
-            known[id] = connection
-            return connection
+    /// A sender opens its stream to a receiver that is connected, and again when the receiver was given up meanwhile.
+    private func connect(to id: ParticipantID, instead old: RoomTransferConnection?) async throws {
+        if let old {
+            guard old.hasLostPeer else { return }
+            old.cut(RoomTransferConnection.gone(old.participant))
         }
+        guard let participant = partner(id), participant.metadata[Self.key] == Role.receive.rawValue else { return }
+        try await open(to: participant, incoming: nil)
+    }
+
+    /// A participant has opened a stream: a sender begins, or a receiver answers.
+    private func opened(_ stream: RoomIncomingStream) async throws {
+        guard stream.name == RoomTransferConnection.streamName, let participant = partner(stream.from) else {
+            return stream.cancel("this program only transfers files")
+        }
+        let connection = known.withLock { $0[stream.from] }
+        switch role {
+        case .send:
+            guard let connection else { return stream.cancel("this program sends files, and receives none") }
+            connection.deliver(stream)
+        case .receive:
+            connection?.cut(TransferError(.interrupted, "\(participant.name) has begun anew"))
+            try await open(to: participant, incoming: stream)
+        }
+    }
+
+    private func open(to participant: RoomParticipant, incoming: RoomIncomingStream?) async throws {
+        let outgoing: RoomOutgoingStream
+        do throws(RoomError) {
+            outgoing = try await room.openStream(RoomTransferConnection.streamName, to: participant.id)
+        } catch {
+            // It has left again. A sender whose streams are all taken is not waited for.
+            guard error.code == .peerNotFound || error.code == .wouldBlock else { throw error }
+            return
+        }
+        let connection = RoomTransferConnection(participant, in: room, outgoing)
+        if let incoming { connection.deliver(incoming) }
+        known.withLock { $0[participant.id] = connection }
+        announce.yield(connection)
+    }
+
+    /// Returns the participant if it has the name that is wanted.
+    private func partner(_ id: ParticipantID) -> RoomParticipant? {
+        room.participants.first { $0.id == id && (partnerName == nil || $0.name == partnerName) }
     }
 }

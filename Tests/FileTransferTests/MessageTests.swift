@@ -36,6 +36,31 @@ import TransportPluginAPI
         }
     }
 
+    /// The example of the article "Sending files".
+    @Test func messagesHaveTheDocumentedBytes() throws {
+        func hex(_ bytes: [UInt8]) -> String {
+            bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        }
+        var manifest = Manifest()
+        try manifest.add(.init(kind: .file, path: ArrivingPath("a"), size: 2, modifiedAt: 0, mode: 0o644))
+        let messages: [TransferMessage] = [
+            .manifest(manifest.encoded(), isLast: true), .file(index: 0, offset: 0),
+            .endOfFile(Crypto.sha256(Array("hi".utf8))), .goodbye,
+        ]
+        #expect(
+            messages.map { hex($0.encoded) } == [
+                "0400000022" + "0000000100000000000000020001a4000000000000000200000000000000000001" + "61",
+                "070000000c" + "000000000000000000000000",
+                "0900000020" + "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4",
+                "0d00000000",
+            ])
+        let nonce = [UInt8](repeating: 7, count: 32)
+        #expect(
+            hex(TransferMessage.hello(version: 1, asksForProof: false, nonce: nonce).encoded) == "01000000220100"
+                + hex(nonce))
+        #expect(hex(TransferMessage.header(.data, length: 2)) == "0800000002")
+    }
+
     @Test func nonsenseIsAnErrorAndNeverATrap() throws {
         var generator = SystemRandomNumberGenerator()
         for _ in 0..<2000 {
