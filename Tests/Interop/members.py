@@ -1,6 +1,6 @@
 """Checks `room connect` against the Python client, once as offerer and once as answerer, and the Python client against
-itself, in front of a server that is cut off, killed and started again. Every message to and from the server is recorded.
-Started by `run`.
+itself, in front of a server that is cut off, killed and started again. Every message to and from the server is
+recorded. Started by `run`.
 """
 
 import argparse
@@ -23,9 +23,8 @@ class Members(Interop):
     def run(self):
         self.key = self.logs / "session.key"
         try:
-            self.recorder = Process(
-                "recorder", [self.options.python, str(FOLDER / "recorder.py"), self.options.traffic], self.log("recorder")
-            )
+            command = [self.options.python, str(FOLDER / "recorder.py"), self.options.traffic]
+            self.recorder = Process("recorder", command, self.log("recorder"))
             try:
                 self.server = self.recorder.expect("its address", lambda e: e["event"] == "listening")["url"]
                 self.start_server()

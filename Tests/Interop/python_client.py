@@ -5,9 +5,9 @@ its peer connections.
 
 Standard input and output are those of `room connect --json`: commands `send`, `leave`, `reconnect`, `restart`; events
 `joined`, `peer`, `message`, `sent`, `signaling`, `error`, `left`. Beyond them the commands `rebuild`, `close` (of the
-reliable channel), `publish`, `lossy`, `subscribe`, `request` and `stream`, and the events `published`, `topic`, `answer`, `failure`,
-`stream`, `finished` and `stopped`. It answers the request `echo`. With --digest, events of messages have `bytes` and
-`sha256` in place of their content.
+reliable channel), `publish`, `lossy`, `subscribe`, `request` and `stream`, and the events `published`, `topic`,
+`answer`, `failure`, `stream`, `finished` and `stopped`. It answers the request `echo`. With --digest, events of
+messages have `bytes` and `sha256` in place of their content.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from aiortc.sdp import candidate_from_sdp
 CAPABILITIES = ["delivery.v1", "exchange.v1", "attributes.v1", "message.max.4194304"]
 CONNECT_SECONDS = 10
 REOPEN_SECONDS = 2
-RESTART_SECONDS = 5
+ACKNOWLEDGE_SECONDS = 8
 PART = 16_384
 WRITE_AHEAD = 1 << 18
 WINDOW = 262_144
@@ -335,7 +335,7 @@ class Pair:
         self.signals = asyncio.Queue()
         self.stack = self.connection = None
         self.negotiation = 0
-        self.early = []
+        self.early_connection, self.early = None, []
         self.has_remote = self.is_settled = False
         self.channels = {}
         self.state = "joined"
@@ -363,19 +363,33 @@ class Pair:
                 elif signal == "renew":
                     if self.is_offerer and not self.is_settled:
                         await self.build()
-                elif signal["connection"] != self.connection and "description" not in signal:
-                    pass
                 elif "description" in signal:
                     await self.described(signal)
                 elif "candidate" in signal or "endOfCandidates" in signal:
-                    self.early.append(signal.get("candidate"))
+                    # Also of a connection whose offer has not come yet; of these the latest counts.
+                    if signal["connection"] != self.early_connection:
+                        if signal["connection"] == self.connection or not self.is_offerer:
+                            self.early_connection, self.early = signal["connection"], []
+                    if signal["connection"] == self.early_connection:
+                        self.early.append(signal.get("candidate"))
                     await self.take_candidates()
-                elif self.is_offerer and ("restartRequest" in signal or "rebuildRequest" in signal):
+                elif self.is_offerer and self.is_justified(signal):
                     # aiortc has no ICE restart: a new connection is a new path too.
                     await self.build()
             except Exception as error:  # noqa: BLE001 A peer's description may be anything.
                 self.room.emit("error", code="negotiation", message=f"{type(error).__name__}: {error}")
                 await self.ask_rebuild("negotiation failed")
+
+    def is_justified(self, request):
+        """Whether a request of the answerer is about what is there now."""
+        is_present = request["connection"] == self.connection
+        if "rebuildRequest" in request:
+            return is_present or request["negotiation"] == 0 and not self.is_offered
+        return is_present and request["negotiation"] == self.negotiation and self.has_remote
+
+    @property
+    def is_offered(self):
+        return self.connection is not None and not self.has_remote
 
     async def build(self):
         """Makes a new peer connection and offers it."""
@@ -399,9 +413,14 @@ class Pair:
                 return
             if signal["connection"] == self.connection:
                 if signal["negotiation"] > self.negotiation:
-                    # A new round on a connection that lives is an ICE restart, which aiortc has not.
+                    # A new round of a connection that lives is an ICE restart, which aiortc does not have.
                     self.negotiation = signal["negotiation"]
                     await self.ask_rebuild("no ICE restart")
+                return
+            if signal["negotiation"] != 1:
+                # A restart of a connection that is not here (any more).
+                self.connection, self.negotiation = signal["connection"], signal["negotiation"]
+                await self.ask_rebuild("unknown connection")
                 return
             await self.open(signal["connection"])
             self.negotiation = signal["negotiation"]
@@ -424,7 +443,7 @@ class Pair:
         await self.signal({"endOfCandidates": {"usernameFragment": fragment}})
 
     async def take_candidates(self):
-        while self.has_remote and self.early:
+        while self.has_remote and self.early_connection == self.connection and self.early:
             candidate = self.early.pop(0)
             if candidate is None or not candidate["candidate"]:
                 await self.stack.addIceCandidate(None)
@@ -439,7 +458,7 @@ class Pair:
             "peer": self.peer,
             "session": self.session,
             "connection": self.connection or secrets.token_hex(8),
-            "negotiation": max(self.negotiation, 1),
+            "negotiation": self.negotiation,
             **body,
         })
 
@@ -467,7 +486,9 @@ class Pair:
             RTCIceServer(server["urls"], server.get("username"), server.get("credential"))
             for server in self.room.ice_servers
         ]
-        self.connection, self.early, self.has_remote, self.is_settled = connection, [], False, False
+        if self.early_connection != connection:
+            self.early_connection, self.early = connection, []
+        self.connection, self.has_remote, self.is_settled = connection, False, False
         self.channels = {}
         stack = self.stack = RTCPeerConnection(RTCConfiguration(servers))
         self.tell("recovering" if self.state == "recovering" else "connecting")
@@ -592,7 +613,7 @@ class Delivery:
         self.parts = bytearray()
         self.channel = None
         self.is_resumed = False
-        self.acknowledger = None
+        self.acknowledger = self.watch = None
 
     def attach(self, channel):
         self.channel, self.is_resumed = channel, False
@@ -606,6 +627,16 @@ class Delivery:
 
     def detach(self):
         self.channel, self.is_resumed = None, False
+        self.watch_acknowledgements(is_new=True)
+
+    def watch_acknowledgements(self, is_new):
+        """Asks for a new connection when nothing is acknowledged for a while. `is_new`: something just was."""
+        if self.watch is not None and (is_new or not self.unacknowledged):
+            self.watch.cancel()
+            self.watch = None
+        if self.watch is None and self.is_resumed and self.unacknowledged:
+            self.watch = asyncio.get_running_loop().call_later(
+                ACKNOWLEDGE_SECONDS, lambda: self.pair.room.start(self.pair.ask_rebuild("not acknowledged")))
 
     def give_up(self):
         """Drops what was not acknowledged; the numbers stay, so that the next resume frame tells of the gap."""
@@ -631,6 +662,7 @@ class Delivery:
             self.told = self.received
             self.written = number
             index += 1
+        self.watch_acknowledgements(is_new=False)
 
     def hint(self, hint):
         if self.is_resumed and self.channel.readyState == "open":
@@ -690,15 +722,17 @@ class Delivery:
     def acknowledged(self, number):
         if number > self.last:
             raise ValueError(f"frame {number} was acknowledged, and never sent")
+        is_new = bool(self.unacknowledged) and self.unacknowledged[0][0] <= number
         while self.unacknowledged and self.unacknowledged[0][0] <= number:
             self.unacknowledged.popleft()
         self.written = max(self.written, number)
+        self.watch_acknowledgements(is_new)
 
     def acknowledge_soon(self):
-        if self.received - self.told >= 32:
+        if self.received - self.told >= 64:
             self.acknowledge_now()
         elif self.acknowledger is None:
-            self.acknowledger = asyncio.get_running_loop().call_later(0.05, self.acknowledge_now)
+            self.acknowledger = asyncio.get_running_loop().call_later(0.02, self.acknowledge_now)
 
     def acknowledge_now(self):
         if self.acknowledger is not None:

@@ -28,14 +28,16 @@ def main():
         cells[name, column] = result
     print("# Interop\n")
     print(
-        "Results of `Tests/Interop/run --report`: `room` and other stacks as members of one room. The Python client was "
-        "written from the document of the protocol alone, on aiortc. “offerer” and “answerer” are the role of `room`.\n"
+        "Results of `Tests/Interop/run --report`: `room` and other stacks as members of one room. The Python client "
+        "was written from the document of the protocol alone, on aiortc. “offerer” and “answerer” are the role of "
+        "`room`.\n"
     )
     print(", ".join(filter(None, [*map(version, PACKAGES), browser()])) + ".")
     print(f"{os.cpu_count()} CPUs, {platform.system()} {platform.release()}, Python {platform.python_version()}.")
     stacks = list(dict.fromkeys(stack for stack, _ in columns))
     members = [stack for stack in stacks if stack.startswith("Python")]
-    for title, group in (("Foreign stacks, plain channels", [s for s in stacks if s not in members]), ("The Python client", members)):
+    foreign = [stack for stack in stacks if stack not in members]
+    for title, group in (("Foreign stacks, plain channels", foreign), ("The Python client", members)):
         mine = [column for column in columns if column[0] in group]
         if not mine:
             continue

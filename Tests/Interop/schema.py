@@ -166,7 +166,7 @@ class Check:
     def refused(self):
         hello = {"type": "hello", "version": 1, "room": "r", "role": "guest", "name": "n"}
         signal = {"type": "signal", "peer": "p", "session": "s", "connection": "c", "negotiation": 1}
-        description = {"description": {"type": "offer", "sdp": ""}}
+        description = {"description": {"type": "offer", "sdp": "v=0"}}
         for message in (
             {},
             {"type": "unknown"},
@@ -180,7 +180,8 @@ class Check:
             signal,
             {**signal, "peer": "a b", **description},
             {**signal, "candidate": {"candidate": "", "sdpMLineIndex": 65536}},
-            {**signal, "description": {"type": "rollback", "sdp": ""}},
+            {**signal, "description": {"type": "rollback", "sdp": "v=0"}},
+            {**signal, "description": {"type": "offer", "sdp": ""}},
             {**signal, **description, "restartRequest": {}},
             {"type": "kick"},
             {"type": "ack", "received": -1},
