@@ -1,0 +1,731 @@
+// @ts-check
+import { borrowedBytes, decodedText, readU32, utf8 } from "./bytes.js";
+import { DeliveryChannel, DeliveryLevel } from "./delivery-channel.js";
+import { DeliveryLink } from "./delivery-link.js";
+import { DeliveryMachine } from "./delivery-machine.js";
+import { DeliveryOutbox } from "./delivery-outbox.js";
+import { DeliveryProtocol } from "./delivery-protocol.js";
+import { NumberedStreams } from "./numbered-stream.js";
+import { PairExchange } from "./pair-exchange.js";
+import { PairStreams } from "./pair-streams.js";
+import { openStream } from "./room-streams.js";
+import { FrameBatch } from "./send-buffer.js";
+import { WaitingLine } from "./waiting.js";
+
+/** @typedef {import("./delivery-channel.js").Channel} Channel */
+/** @typedef {import("./delivery-channel.js").ChannelParameters} ChannelParameters */
+/** @typedef {import("./delivery-link.js").Action} Action */
+/** @typedef {import("./delivery-link.js").TimerID} TimerID */
+/** @typedef {import("./delivery-outbox.js").Outcome} Outcome */
+/** @typedef {import("./delivery-outbox.js").PeerStatus} PeerStatus */
+/** @typedef {import("./delivery-protocol.js").Hint} Hint */
+/** @typedef {import("./pair-exchange.js").Publication} Publication */
+/** @typedef {import("./room.js").Sendable} Sendable */
+/**
+ * @typedef {object} Link The peer connection, whichever it is at the time. A data channel is known by its label: of
+ *     several with the same one, only the newest is reported and used.
+ * @property {(label: string, data: Uint8Array | string) => string | void} send Sends a message, without calling back.
+ *     Returns, or throws as `RTCDataChannel.send` does, why not: `wouldBlock`, `messageTooLarge`, anything else:
+ * closed.
+ * @property {(label: string) => number} bufferedAmount
+ * @property {() => number} maximumMessageSize
+ * @property {(parameters: ChannelParameters) => void} openChannel
+ * @property {(label: string) => void} closeChannel
+ *
+ * @typedef {object} Handlers
+ * @property {(message: RoomMessage) => void} message
+ * @property {(message: import("./pair-exchange.js").TopicArrival) => boolean} [topic] Takes a message of a topic.
+ *     False: nobody subscribes. Otherwise `message.consume()` follows when it was read.
+ * @property {(request: import("./pair-exchange.js").Request) => Promise<{ payload: Sendable, isText?: boolean }>}
+ *     [request] Answers a request; throws a `RequestFailure`.
+ * @property {(stream: import("./room-streams.js").RoomIncomingStream) => void} [stream] A stream begins.
+ * @property {(hint: Hint) => void} [hint]
+ * @property {(reason: string) => void} broken The other side broke the delivery protocol, or the reliable channel takes
+ *     nothing any more: close the peer connection.
+ * @property {() => void} [dataArrived] The first message since the status was last `recovering` has come.
+ * @property {(isMissing: boolean) => void} [acknowledgement] Data is not acknowledged for some seconds, or is again.
+ * @property {(count: number) => void} [undelivered] Messages were given up.
+ * @property {(count: number) => void} [lossyDropped] Lossy messages were not sent.
+ *
+ * @typedef {{ sendLimit: number, maximumMessageSize: number, stall?: number }} PairConfiguration
+ * @typedef {(after: number, callback: () => void) => () => void} Schedule Calls back after so many seconds; what it
+ *     returns cancels that.
+ * @typedef {Exclude<Outcome, { type: "full" }> | { type: "cancelled" }} Sent
+ */
+
+/** Bytes that may wait in a data channel; above them it is blocked until it reports that it is writable. */
+const highWater = 1_048_576;
+/** The same of bulk, whose bytes would hold up those of other channels. */
+const bulkHighWater = 262_144;
+/** The `bufferedAmountLowThreshold` of every data channel. */
+export const lowWater = 131_072;
+/** Beside its bytes, of a message that is held. */
+const heldOverhead = 64;
+/** How often a flush looks whether the transport has sent everything. */
+const flushInterval = 0.05;
+
+/** @type {Sent} */
+const cancelled = { type: "cancelled" };
+
+/** A message that came from another participant. */
+export class RoomMessage {
+    /** @param {string} from @param {Channel} channel @param {boolean} isText @param {Uint8Array} payload */
+    constructor(from, channel, isText, payload) {
+        this.from = from;
+        this.channel = channel;
+        this.isText = isText;
+        this.payload = payload;
+    }
+
+    /** The payload as text, undefined when it is not valid UTF-8. */
+    get text() {
+        return decodedText(this.payload);
+    }
+}
+
+/**
+ * Everything of one participant in its session above the data channels: messages, topics, requests and streams. It
+ * outlives peer connections. Facts come in by `attached` … `received`, in the order in which they happen.
+ */
+export class Pair {
+    /** Messages that were ignored: malformed, or for nobody. */
+    ignoredCount = 0;
+    #link;
+    #handlers;
+    #schedule;
+    #delivery;
+    #outbox;
+    #isAttached = false;
+    /** @type {Map<string, () => void>} Cancels a timer of the delivery. */
+    #timers = new Map();
+    /**
+     * Those that wait for credit.
+     * @type {Record<Channel, WaitingLine>}
+     */
+    #lines;
+    /** Those that wait for a flush. */
+    #flushes = new WaitingLine();
+    /** @type {(() => void) | undefined} */
+    #cancelFlushTimer;
+    /**
+     * What came on channels that the application does not read.
+     * @type {Map<Channel, (Uint8Array | string)[]>}
+     */
+    #held = new Map();
+    #heldBytes = 0;
+    #heldLimit;
+
+    /**
+     * @param {object} options
+     * @param {string} options.ownSession
+     * @param {string} options.peerSession
+     * @param {string} [options.participant] the id of the other side
+     * @param {readonly string[]} options.capabilities of the other side
+     * @param {PairConfiguration} options.configuration
+     * @param {NumberedStreams} [options.streams] from a `DeliveryMemory`; to store there when the pair has ended
+     * @param {number} [options.requestBase] after it the ids of requests begin; never the same for two pairs of a room
+     * @param {() => number} options.now
+     * @param {Schedule} options.schedule
+     * @param {Link} options.link
+     * @param {Handlers} options.handlers
+     */
+    constructor(options) {
+        const { capabilities, configuration } = options;
+        this.participant = options.participant ?? options.peerSession;
+        this.streams = options.streams ?? new NumberedStreams(options.ownSession, options.peerSession);
+        this.level = DeliveryLevel.of(capabilities);
+        this.now = options.now;
+        this.#schedule = options.schedule;
+        this.#link = options.link;
+        this.#handlers = options.handlers;
+        const { sendLimit: buffer, maximumMessageSize } = configuration;
+        // The other side may have a larger buffer than this one.
+        this.#heldLimit = 4 * buffer + maximumMessageSize;
+        const message = Math.min(maximumMessageSize, DeliveryProtocol.messageLimit(capabilities) ?? maximumMessageSize);
+        this.#delivery = new DeliveryLink(this.streams, this.level, maximumMessageSize, configuration.stall);
+        this.#outbox = new DeliveryOutbox(this.level, this.streams, { buffer, message });
+        const line = () => new WaitingLine();
+        this.#lines = { reliable: line(), unordered: line(), lossy: line(), bulk: line(), topics: line() };
+        /** Topics and requests. */
+        this.exchange = new PairExchange(this, options.handlers, options.schedule, options.requestBase);
+        /** The streams of bytes; undefined where the other side has none. */
+        this.byteStreams = this.hasExchange ? new PairStreams(this, options.handlers, this.streams.record) : undefined;
+    }
+
+    /** Whether topics, requests and streams are possible. */
+    get hasExchange() {
+        return this.level == "exchange";
+    }
+
+    /** The reliable channel can carry data, both ways. */
+    get isReady() {
+        return this.#delivery.isReady;
+    }
+
+    /** The session of the participant has ended. */
+    get isGone() {
+        return this.#outbox.isGone;
+    }
+
+    /** The participant has said that it leaves. */
+    get isLeaving() {
+        return this.#delivery.isLeaving;
+    }
+
+    // Messages
+
+    /**
+     * Sends a message. Waits while the buffer of its channel is full; messages of one channel never overtake each
+     * other.
+     * Its bytes must not change before that. `mayDrop`: it does not wait for a participant whose connection is broken.
+     * @param {Sendable} payload
+     * @param {{ channel?: Channel, isText?: boolean, mayDrop?: boolean, signal?: AbortSignal }} [options]
+     * @returns {Promise<Sent>}
+     */
+    send(payload, options = {}) {
+        const { channel = "reliable", mayDrop = false, signal } = options;
+        if (signal?.aborted) return Promise.resolve(cancelled);
+        const outcome = this.trySend(payload, options);
+        if (outcome.type != "full") return Promise.resolve(outcome);
+        const isText = options.isText ?? typeof payload == "string";
+        return this.#lines[channel].wait("send", () => {
+            if (!this.#outbox.hasCredit(channel, mayDrop)) return undefined;
+            return notFull(this.#accept(payload, isText, channel, mayDrop));
+        }, cancelled, signal);
+    }
+
+    /**
+     * Sends a message without waiting. `full`: nothing was taken.
+     * @param {Sendable} payload
+     * @param {{ channel?: Channel, isText?: boolean, mayDrop?: boolean }} options
+     * @returns {Outcome}
+     */
+    trySend(payload, { channel = "reliable", isText = typeof payload == "string", mayDrop = false } = {}) {
+        // Those that wait come first.
+        if (!this.#lines[channel].isEmpty && this.#lines[channel].has("send")) return { type: "full" };
+        return this.#accept(payload, isText, channel, mayDrop);
+    }
+
+    /** @param {Sendable} payload @param {boolean} isText @param {Channel} channel @param {boolean} mayDrop */
+    #accept(payload, isText, channel, mayDrop) {
+        return this.#accepted(this.#outbox.accept(borrowedBytes(payload), isText, channel, mayDrop), channel);
+    }
+
+    /**
+     * Sends one message of topics, requests or streams, without waiting. See `DeliveryOutbox.acceptExchange`.
+     * @param {Uint8Array} head
+     * @param {Uint8Array} body
+     * @param {Channel} channel
+     * @param {boolean} [isUrgent]
+     * @param {boolean} [isCounted]
+     * @param {boolean} [mayDrop]
+     */
+    sendExchange(head, body, channel, isUrgent, isCounted, mayDrop) {
+        return this.#accepted(this.#outbox.acceptExchange(head, body, channel, isUrgent, isCounted, mayDrop), channel);
+    }
+
+    /** @param {Outcome} outcome @param {Channel} channel */
+    #accepted(outcome, channel) {
+        if (outcome.type == "accepted") this.#drain(channel);
+        else if (outcome.type == "dropped" && DeliveryChannel.isLossy(channel)) this.#handlers.lossyDropped?.(1);
+        return outcome;
+    }
+
+    /**
+     * Attempts again, in order, when the reliable channel may have room or the state of the pair has changed.
+     * @template Result
+     * @param {string | undefined} key
+     * @param {() => Result | undefined} attempt
+     * @param {Result} aborted
+     * @param {AbortSignal} [signal]
+     */
+    waitForCredit(key, attempt, aborted, signal) {
+        return this.#lines.reliable.wait(key, attempt, aborted, signal);
+    }
+
+    /**
+     * Whether a call with this key waits for credit.
+     * @param {string} key
+     */
+    isWaiting(key) {
+        return this.#lines.reliable.has(key);
+    }
+
+    /** Attempts the calls again that wait for credit of the reliable channel. */
+    retry() {
+        this.#lines.reliable.run();
+    }
+
+    /** Counts a message as given up that was never accepted, where the connection is broken. False: it is not. */
+    giveUpIfBroken() {
+        if (!this.#outbox.isDroppable) return false;
+        this.#outbox.giveUpMessage();
+        return true;
+    }
+
+    /** Bytes of the frames into which streams are cut now. */
+    get bulkFrameLength() {
+        return this.#outbox.bulkFrameLength;
+    }
+
+    /**
+     * Returns when what was accepted before the call has arrived. False: the participant has gone, or the signal was
+     * aborted. On channels without the delivery protocol the transport has sent it.
+     * @param {{ signal?: AbortSignal }} options
+     * @returns {Promise<boolean>}
+     */
+    flush({ signal } = {}) {
+        const targets = this.#outbox.lastSequences;
+        const attempt = () => {
+            if (!this.#outbox.isReleased(targets)) return undefined;
+            if (this.isGone) return false;
+            const isPending = this.#isAttached && this.#delivery.unacknowledgedChannels(this.#buffered).length > 0;
+            if (!isPending) return true;
+            this.#cancelFlushTimer ??= this.#schedule(flushInterval, () => {
+                this.#cancelFlushTimer = undefined;
+                this.#flushes.run();
+            });
+            return undefined;
+        };
+        const result = attempt();
+        return result == undefined ? this.#flushes.wait(undefined, attempt, false, signal) : Promise.resolve(result);
+    }
+
+    // Topics, requests, streams
+
+    /**
+     * Publishes a message of a topic. Waits until the participant has consumed enough of this topic.
+     * @param {Publication} publication
+     * @param {{ mayDrop?: boolean, signal?: AbortSignal }} [options]
+     */
+    publish(publication, options) {
+        return this.exchange.publish(publication, options);
+    }
+
+    /**
+     * Asks the participant, and returns its answer. Throws a `RequestError`.
+     * @param {string} method
+     * @param {Sendable} body
+     * @param {{ timeout?: number, isText?: boolean, signal?: AbortSignal }} [options] `timeout`: 30 s by default
+     */
+    request(method, body, options) {
+        return this.exchange.request(method, body, options);
+    }
+
+    /**
+     * Opens a stream of bytes. Throws a `RoomError`.
+     * @param {string} name
+     * @param {{ length?: number, metadata?: Record<string, string> }} [options]
+     */
+    openStream(name, options) {
+        return openStream([this], name, options);
+    }
+
+    // The connection
+
+    /**
+     * A new peer connection took the place of the last one. Its channels are opened by the offerer.
+     * @param {boolean} isOpener
+     */
+    attached(isOpener) {
+        this.detached();
+        if (this.isGone) return;
+        this.#isAttached = true;
+        for (const value of this.#delivery.attached(isOpener)) this.#perform([{ type: "openChannel", value }]);
+    }
+
+    /** The peer connection is no more. What was not acknowledged is kept for the next one. */
+    detached() {
+        if (!this.#isAttached) return;
+        this.#isAttached = false;
+        for (const channel of this.#held.keys()) this.#dropHeld(channel);
+        this.#delivery.detached();
+        for (const cancel of this.#timers.values()) cancel();
+        this.#timers.clear();
+        const dropped = this.#outbox.connectionEnded();
+        if (dropped > 0) this.#handlers.lossyDropped?.(dropped);
+        this.#changed();
+    }
+
+    /** The transport is connected: lossy messages are taken from now on. */
+    connected() {
+        if (this.#isAttached) this.#outbox.connected(this.#link.maximumMessageSize());
+    }
+
+    /**
+     * The participant's status has changed, as the machines of its peer connection see it.
+     * @param {PeerStatus} status
+     */
+    statusChanged(status) {
+        const lost = this.#delivery.statusChanged(status, this.#outbox);
+        if (lost > 0) this.#handlers.undelivered?.(lost);
+        this.#changed();
+    }
+
+    /**
+     * The participant has left, or its session or ours is another one: everything is given up. `streams` can be stored
+     * in a `DeliveryMemory`. Returns the number of messages that are given up.
+     */
+    ended() {
+        if (this.isGone) return 0;
+        this.detached();
+        const lost = this.#delivery.close(this.#outbox);
+        this.#held.clear();
+        this.#cancelFlushTimer?.();
+        this.exchange.close();
+        if (this.byteStreams) this.streams.record = this.byteStreams.close();
+        this.#changed();
+        if (lost > 0) this.#handlers.undelivered?.(lost);
+        return lost;
+    }
+
+    /** Attempts again what waits. */
+    #changed() {
+        for (const line of Object.values(this.#lines)) line.run();
+        this.#flushes.run();
+    }
+
+    // Channels
+
+    /**
+     * A data channel is open. By default its parameters are those that its label says.
+     * @param {string} label
+     * @param {ChannelParameters} [parameters]
+     */
+    channelOpened(label, parameters = this.#parameters(label)) {
+        if (!parameters || !this.#isAttached) return;
+        const channel = DeliveryChannel.of(parameters, this.level);
+        if (channel) this.#dropHeld(channel);
+        this.#perform(this.#delivery.channelOpened(label, parameters));
+    }
+
+    /** @param {string} label */
+    #parameters(label) {
+        return DeliveryLevel.channels(this.level).map((channel) => DeliveryChannel.parameters(channel, this.level))
+            .find((parameters) => parameters.label == label);
+    }
+
+    /** @param {string} label */
+    channelClosed(label) {
+        this.#perform(this.#delivery.channelClosed(label, this.now()));
+    }
+
+    /**
+     * A data channel has few bytes left to send.
+     * @param {string} label
+     */
+    writable(label) {
+        const channel = this.#delivery.channelWritable(label);
+        if (!channel) return;
+        this.#drain(channel);
+        // A frame that was drained carries it.
+        if (this.#delivery.isAcknowledgementOverdue(channel)) this.#sendAck(channel);
+        this.#flushes.run();
+    }
+
+    /** @param {Action[]} actions */
+    #perform(actions) {
+        for (const action of actions) {
+            if (!this.#isAttached) return;
+            switch (action.type) {
+                case "openChannel": {
+                    const parameters = DeliveryChannel.parameters(action.value, this.level);
+                    try {
+                        this.#link.openChannel(parameters);
+                        this.#delivery.opening(action.value, parameters.label);
+                    } catch {
+                        this.#perform(this.#delivery.openingFailed(action.value, this.now()));
+                    }
+                    break;
+                }
+                case "beginSending":
+                    this.connected();
+                    break;
+                case "suspendSending":
+                    this.#outbox.disconnected();
+                    this.#changed();
+                    break;
+                case "sendResume":
+                    this.#transmit(String(action.value1), DeliveryProtocol.encodeResume(action.value0));
+                    break;
+                case "drain":
+                    this.#drain(action.value);
+                    break;
+                case "scheduleTimer":
+                    this.#startTimer(action.value, action.after);
+                    break;
+                case "cancelTimer":
+                    this.#timers.get(timerKey(action.value))?.();
+                    this.#timers.delete(timerKey(action.value));
+            }
+        }
+    }
+
+    /** @param {TimerID} timer @param {number} after */
+    #startTimer(timer, after) {
+        const key = timerKey(timer);
+        this.#timers.get(key)?.();
+        this.#timers.set(key, this.#schedule(after, () => {
+            this.#timers.delete(key);
+            this.#timerFired(timer);
+        }));
+    }
+
+    /** @param {TimerID} timer */
+    #timerFired(timer) {
+        switch (timer.type) {
+            case "acknowledgement":
+                this.#delivery.acknowledgementTimerFired(timer.value);
+                this.#sendAck(timer.value);
+                break;
+            case "reopening":
+                this.#perform(this.#delivery.reopeningTimerFired(timer.value));
+                break;
+            case "watch": {
+                const { after, isMissing } = this.#delivery.watchTimerFired(this.#buffered);
+                if (after != undefined) this.#startTimer(timer, after);
+                if (isMissing != undefined) this.#handlers.acknowledgement?.(isMissing);
+            }
+        }
+    }
+
+    // Transmitting
+
+    /** @type {(id: string | number) => number} */
+    #buffered = (id) => this.#link.bufferedAmount(String(id));
+
+    /**
+     * Returns why the channel did not take it.
+     * @param {string} label
+     * @param {Uint8Array | string} data
+     */
+    #transmit(label, data) {
+        try {
+            return this.#link.send(label, data);
+        } catch (error) {
+            if (error instanceof TypeError) return "messageTooLarge";
+            return /** @type {any} */ (error)?.name == "OperationError" ? "wouldBlock" : "closed";
+        }
+    }
+
+    /** @param {Channel} channel */
+    #drain(channel) {
+        const id = this.#isAttached ? this.#delivery.writable(channel) : undefined;
+        if (id == undefined) return;
+        const label = String(id);
+        const limit = channel == "bulk" ? bulkHighWater : highWater;
+        let buffered = -1;
+        /** @type {number | undefined} */
+        let firstTaken;
+        sending: while (true) {
+            const batch = this.#delivery.nextFrames(channel, this.#outbox);
+            for (let index = 0; index < batch.count; index += 1) {
+                const sequence = batch.first + index;
+                const bytes = batch.frame(index);
+                if (buffered < 0 || buffered > limit) buffered = this.#link.bufferedAmount(label);
+                if (batch.hasHeaders) this.#delivery.stamp(bytes, channel);
+                const code = buffered > limit ? "wouldBlock"
+                    : this.#transmit(label, batch.isText(index) ? decodedText(bytes) ?? "" : bytes);
+                if (!code) {
+                    buffered += bytes.length;
+                    this.#delivery.frameTaken(sequence, bytes.length, channel);
+                    firstTaken ??= sequence;
+                    continue;
+                }
+                const refusal = this.#delivery.frameRefused(sequence, code, channel);
+                if (refusal.type == "drop") {
+                    if (DeliveryChannel.isLossy(channel)) this.#handlers.lossyDropped?.(1);
+                    else this.#outbox.giveUpMessage();
+                    continue;
+                }
+                if (refusal.type == "close") this.#fail(channel, refusal.value);
+                break sending;
+            }
+            if (batch.count < FrameBatch.capacity) break;
+        }
+        if (channel == "bulk" && firstTaken != undefined) this.#outbox.bulkTaken(firstTaken, this.now());
+        this.#release(channel);
+        const delay = this.#isAttached ? this.#delivery.watch(channel, this.#buffered) : undefined;
+        if (delay != undefined) this.#startTimer({ type: "watch" }, delay);
+    }
+
+    /**
+     * A channel that does not take what it should is over.
+     * @param {Channel} channel
+     * @param {string | number} [id]
+     */
+    #fail(channel, id) {
+        if (id != undefined) this.#link.closeChannel(String(id));
+        if (channel != "reliable") return;
+        this.#schedule(0, () => {
+            if (this.#isAttached && !this.isReady) this.#handlers.broken("the reliable channel takes nothing");
+        });
+    }
+
+    /**
+     * Frees what is done with.
+     * @param {Channel} channel
+     */
+    #release(channel) {
+        const sequence = this.#delivery.takeReleasable(channel);
+        if (sequence == undefined) return;
+        this.#outbox.release(sequence, channel, this.now());
+        this.#flushes.run();
+        if (channel == "bulk") {
+            if (this.#outbox.hasCredit(channel, false)) this.byteStreams?.bulkHasCredit();
+        } else if (!this.#lines[channel].isEmpty && this.#outbox.hasCredit(channel, false)) {
+            this.#lines[channel].run();
+        }
+    }
+
+    // Receiving
+
+    /**
+     * A whole message of a data channel. Its bytes belong to the pair from now on.
+     * @param {string} label
+     * @param {ArrayBuffer | Uint8Array | string} data
+     */
+    received(label, data) {
+        const channel = this.#isAttached ? this.#delivery.channel(label) : undefined;
+        if (!channel) return;
+        const message = data instanceof ArrayBuffer ? new Uint8Array(data) : data;
+        const held = this.#held.get(channel);
+        if (held) this.#hold(held, message, channel);
+        else this.#handle(message, channel);
+    }
+
+    /** @param {Uint8Array | string} data @param {Channel} channel */
+    #handle(data, channel) {
+        const isText = typeof data == "string";
+        const bytes = isText ? utf8(data) : data;
+        const verdict = this.#delivery.received(bytes, isText, channel);
+        if (this.#delivery.takeIsFirstSinceBreak()) this.#handlers.dataArrived?.();
+        this.#release(channel);
+        switch (verdict.type) {
+            case "deliver":
+                this.#deliver(channel, verdict.isText, bytes.subarray(verdict.offset));
+                // Plain channels have no acknowledgements.
+                if (verdict.offset == 0) return;
+                break;
+            case "deliverAssembled":
+                this.#deliver(channel, verdict.isText, this.#delivery.takeAssembled());
+                break;
+            case "exchange":
+                this.exchange.received(bytes.subarray(verdict.offset), channel);
+                if (verdict.offset == 0) return;
+                break;
+            case "exchangeAssembled":
+                this.exchange.received(this.#delivery.takeAssembled(channel), channel);
+                break;
+            case "absorbed":
+                break;
+            case "hint":
+                this.#handlers.hint?.(verdict.value);
+                return;
+            case "resumed":
+                this.#drain(channel);
+                return;
+            case "ignored":
+                return;
+            default:
+                this.#handlers.broken("the other side broke the delivery protocol");
+                return;
+        }
+        // A handler may have ended the connection.
+        if (!this.#isAttached) return;
+        const urgency = this.#delivery.acknowledgementUrgency(bytes.length, channel);
+        if (urgency == "now") this.#sendAck(channel);
+        else if (urgency == "soon") {
+            this.#startTimer({ type: "acknowledgement", value: channel }, DeliveryMachine.ackDelay);
+        }
+    }
+
+    /** @param {Channel} channel @param {boolean} isText @param {Uint8Array} payload */
+    #deliver(channel, isText, payload) {
+        this.#handlers.message(new RoomMessage(this.participant, channel, isText, payload));
+    }
+
+    // Holding back the sender
+
+    /**
+     * Whether the application takes messages of a channel. What comes while it does not is kept, unacknowledged, so
+     * that
+     * the sender's buffer fills and it waits.
+     * @param {boolean} isReceiving
+     * @param {Channel} channel
+     */
+    setReceiving(isReceiving, channel) {
+        const held = this.#held.get(channel);
+        if (!isReceiving && !held) this.#held.set(channel, []);
+        if (!isReceiving || !held) return;
+        this.#held.delete(channel);
+        let count = 0;
+        while (count < held.length && !this.#held.has(channel)) {
+            const data = held[count++];
+            this.#heldBytes -= data.length + heldOverhead;
+            this.#handle(data, channel);
+        }
+        held.splice(0, count);
+        // It has had enough again.
+        if (this.#held.has(channel)) this.#held.set(channel, held);
+    }
+
+    /** @param {(Uint8Array | string)[]} held @param {Uint8Array | string} data @param {Channel} channel */
+    #hold(held, data, channel) {
+        if (DeliveryLevel.isNumbered(this.level, channel) && data instanceof Uint8Array) {
+            // Acknowledgements, hints and the resume frame of a new channel carry no message.
+            const isData = [2, 3, 4, 7].includes(data[0]) && data.length >= DeliveryProtocol.dataHeaderLength;
+            if (!isData) {
+                this.#handle(data, channel);
+                return;
+            }
+            // What it says of the other direction counts at once: two that read nothing must not wait for each other.
+            this.streams.stream(channel).machine.ackReceived(readU32(data, 5));
+            this.#release(channel);
+        }
+        this.#heldBytes += data.length + heldOverhead;
+        held.push(data);
+        if (this.#heldBytes > this.#heldLimit) {
+            this.#dropHeld(channel);
+            this.#handlers.broken("more came than the other side may send while nobody reads");
+        }
+    }
+
+    /**
+     * Forgets what came on a numbered channel and was not read: it was not acknowledged.
+     * @param {Channel} channel
+     */
+    #dropHeld(channel) {
+        const held = this.#held.get(channel);
+        if (!held || !DeliveryLevel.isNumbered(this.level, channel)) return;
+        for (const data of held.splice(0)) this.#heldBytes -= data.length + heldOverhead;
+    }
+
+    // Acknowledgements and hints
+
+    /**
+     * Sends a hint, if that is possible now.
+     * @param {Hint} hint
+     */
+    sendHint(hint) {
+        const id = this.#isAttached ? this.#delivery.hintChannel : undefined;
+        if (id == undefined) return;
+        const code = this.#transmit(String(id), DeliveryProtocol.encodeHint(hint));
+        if (code) this.#delivery.refused(code, "reliable");
+    }
+
+    /** @param {Channel} channel */
+    #sendAck(channel) {
+        const frame = this.#isAttached ? this.#delivery.acknowledgementFrame(channel) : undefined;
+        if (!frame) return;
+        const code = this.#transmit(String(frame.id), frame.bytes);
+        if (code) this.#delivery.refused(code, channel);
+        else this.#delivery.acknowledgementTaken(channel);
+    }
+}
+
+/** @param {TimerID} timer */
+const timerKey = (timer) => (timer.type == "watch" ? timer.type : `${timer.type} ${timer.value}`);
+
+/** @param {Outcome} outcome @returns {Exclude<Outcome, { type: "full" }> | undefined} */
+const notFull = (outcome) => (outcome.type == "full" ? undefined : outcome);

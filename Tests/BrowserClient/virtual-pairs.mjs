@@ -1,0 +1,304 @@
+// Two pairs over a connection in virtual time: latency, a rate, losses by seed.
+
+import { DeliveryChannel } from "../../Sources/RoomPage/Client/delivery-channel.js";
+import { DeliveryMemory } from "../../Sources/RoomPage/Client/delivery-memory.js";
+import { Pair } from "../../Sources/RoomPage/Client/pair.js";
+
+/** A generator of numbers by seed (mulberry32). */
+export class Random {
+    constructor(seed) {
+        this.state = seed >>> 0;
+    }
+    /** Returns a number from 0 to 1. */
+    next() {
+        this.state = (this.state + 0x6d2b79f5) >>> 0;
+        let value = this.state;
+        value = Math.imul(value ^ (value >>> 15), value | 1);
+        value ^= value + Math.imul(value ^ (value >>> 7), value | 61);
+        return ((value ^ (value >>> 14)) >>> 0) / 4294967296;
+    }
+    /** Returns a whole number below `limit`. */
+    below(limit) {
+        return Math.floor(this.next() * limit);
+    }
+    chance(probability) {
+        return this.next() < probability;
+    }
+    bytes(count) {
+        return Uint8Array.from({ length: count }, () => this.below(256));
+    }
+}
+
+/** The clock and the timers. */
+export class VirtualTime {
+    time = 0;
+    #heap = [];
+    #count = 0;
+
+    now = () => this.time;
+
+    schedule = (after, callback) => {
+        const event = { at: this.time + after, order: this.#count++, callback };
+        this.#push(event);
+        return () => (event.callback = undefined);
+    };
+
+    get pending() {
+        return this.#heap.filter((event) => event.callback).length;
+    }
+
+    /** Lets everything happen until a time, or until nothing is left to happen. */
+    async run(until = Infinity) {
+        await settled();
+        while (this.#heap.length > 0 && this.#heap[0].at <= until) {
+            const event = this.#pop();
+            if (!event.callback) continue;
+            this.time = Math.max(this.time, event.at);
+            event.callback();
+            await settled();
+        }
+        if (until < Infinity) this.time = Math.max(this.time, until);
+    }
+
+    /** The same without the promises: for what only handlers and timers do. */
+    runNow(until = Infinity) {
+        while (this.#heap.length > 0 && this.#heap[0].at <= until) {
+            const event = this.#pop();
+            this.time = Math.max(this.time, event.at);
+            event.callback?.();
+        }
+        if (until < Infinity) this.time = Math.max(this.time, until);
+    }
+
+    #push(event) {
+        const heap = this.#heap;
+        let index = heap.push(event) - 1;
+        while (index > 0) {
+            const parent = (index - 1) >> 1;
+            if (!isBefore(heap[index], heap[parent])) break;
+            [heap[index], heap[parent]] = [heap[parent], heap[index]];
+            index = parent;
+        }
+    }
+
+    #pop() {
+        const heap = this.#heap;
+        const top = heap[0];
+        const last = heap.pop();
+        if (heap.length == 0) return top;
+        heap[0] = last;
+        for (let index = 0; ;) {
+            let least = index;
+            for (const child of [2 * index + 1, 2 * index + 2]) {
+                if (child < heap.length && isBefore(heap[child], heap[least])) least = child;
+            }
+            if (least == index) return top;
+            [heap[index], heap[least]] = [heap[least], heap[index]];
+            index = least;
+        }
+    }
+}
+
+const isBefore = (left, right) => left.at < right.at || (left.at == right.at && left.order < right.order);
+
+/** Returns when every promise that can go on has gone on. */
+export const settled = () => new Promise(setImmediate);
+
+/** One side of a connection: the `link` of its pair. */
+class End {
+    channels = new Map();
+    constructor(connection, pair, index) {
+        this.connection = connection;
+        this.pair = pair;
+        this.index = index;
+    }
+    get other() {
+        return this.connection.ends[1 - this.index];
+    }
+    openChannel(parameters) {
+        const { time, latency } = this.connection;
+        const key = {};
+        time.schedule(latency(), () => this.#opened(parameters, key, this.other));
+    }
+    #opened(parameters, key, other) {
+        if (this.connection.isLost) return;
+        this.channels.set(parameters.label, { key, parameters, busyUntil: 0, arrivalAt: 0 });
+        this.pair.channelOpened(parameters.label, parameters);
+        this.connection.time.schedule(this.connection.latency(), () => {
+            if (this.connection.isLost) return;
+            other.channels.set(parameters.label, { key, parameters, busyUntil: 0, arrivalAt: 0 });
+            other.pair.channelOpened(parameters.label, parameters);
+            const early = this.channels.get(parameters.label)?.early ?? [];
+            for (const deliver of early.splice(0)) deliver();
+        });
+    }
+    closeChannel(label) {
+        const channel = this.channels.get(label);
+        if (!channel) return;
+        for (const end of this.connection.ends) {
+            if (end.channels.get(label)?.key != channel.key) continue;
+            this.connection.time.schedule(this.connection.latency(), () => {
+                if (this.connection.isLost || end.channels.get(label)?.key != channel.key) return;
+                end.channels.delete(label);
+                end.pair.channelClosed(label);
+            });
+        }
+    }
+    maximumMessageSize() {
+        return this.connection.options.maximumMessageSize;
+    }
+    bufferedAmount(label) {
+        const channel = this.channels.get(label);
+        const { time, options } = this.connection;
+        return channel ? Math.max(0, Math.round((channel.busyUntil - time.time) * options.rate)) : 0;
+    }
+    send(label, data) {
+        const channel = this.channels.get(label);
+        const { connection } = this;
+        const { time, options, random } = connection;
+        if (!channel || connection.isLost) return "closed";
+        if (data.length > options.maximumMessageSize) return "messageTooLarge";
+        if (options.blocking && random.chance(options.blocking)) {
+            time.schedule(connection.latency(), () => {
+                if (!connection.isLost && this.channels.get(label) == channel) this.pair.writable(label);
+            });
+            return "wouldBlock";
+        }
+        const start = Math.max(time.time, channel.busyUntil);
+        channel.busyUntil = start + data.length / options.rate;
+        if (channel.lowTimer == undefined && this.bufferedAmount(label) > options.lowWater) {
+            const wait = () => {
+                channel.lowTimer = undefined;
+                if (connection.isLost || this.channels.get(label) != channel) return;
+                const rest = this.bufferedAmount(label) - options.lowWater;
+                if (rest > 0) channel.lowTimer = time.schedule(rest / options.rate + 1e-6, wait);
+                else this.pair.writable(label);
+            };
+            channel.lowTimer = time.schedule(0, wait);
+        }
+        const { isOrdered, reliability } = channel.parameters;
+        if (reliability.type != "reliable" && random.chance(options.loss)) return undefined;
+        // A transport copies what it takes.
+        const copy = typeof data == "string" ? data : data.slice().buffer;
+        connection.bytes += data.length;
+        let at = channel.busyUntil + connection.latency();
+        if (isOrdered) at = channel.arrivalAt = Math.max(at, channel.arrivalAt);
+        const { other } = this;
+        const deliver = () => {
+            if (connection.isLost) return;
+            const receiving = other.channels.get(label);
+            if (!receiving || receiving.key != channel.key) {
+                // It is not open there yet.
+                if (!receiving) (channel.early ??= []).push(deliver);
+                return;
+            }
+            other.pair.received(label, copy);
+        };
+        time.schedule(at - time.time, deliver);
+        return undefined;
+    }
+}
+
+/** One peer connection between two pairs. */
+export class Connection {
+    isLost = false;
+    bytes = 0;
+    constructor(time, random, pairs, options = {}) {
+        this.time = time;
+        this.random = random;
+        this.options = {
+            delay: 0.01, jitter: 0.01, rate: 1e7, loss: 0.3, blocking: 0, maximumMessageSize: 262_144, lowWater: 131_072,
+            ...options,
+        };
+        this.ends = pairs.map((pair, index) => new End(this, pair, index));
+    }
+    latency = () => this.options.delay + this.random.next() * this.options.jitter;
+
+    attach() {
+        this.ends.forEach((end, index) => {
+            end.pair.link.end = end;
+            end.pair.attached(index == 0);
+        });
+    }
+    /** Both sides notice it, one after the other. */
+    lose() {
+        this.isLost = true;
+        const order = this.random.chance(0.5) ? [0, 1] : [1, 0];
+        for (const index of order) if (this.ends[index].pair.link.end == this.ends[index]) this.ends[index].pair.detached();
+    }
+}
+
+/** The link of a pair, over all its connections. */
+class SwitchedLink {
+    end = undefined;
+    send(label, data) {
+        return this.end.send(label, data);
+    }
+    bufferedAmount(label) {
+        return this.end.bufferedAmount(label);
+    }
+    maximumMessageSize() {
+        return this.end.maximumMessageSize();
+    }
+    openChannel(parameters) {
+        this.end.openChannel(parameters);
+    }
+    closeChannel(label) {
+        this.end.closeChannel(label);
+    }
+}
+
+export const capabilities = {
+    plain: [], delivery: ["delivery.v1"], exchange: ["delivery.v1", "exchange.v1"],
+};
+
+/** Two participants and what connects them. */
+export class World {
+    time = new VirtualTime();
+    memories = [new DeliveryMemory(), new DeliveryMemory()];
+    pairs = [];
+    connection = undefined;
+    broken = [];
+
+    constructor({ seed = 1, level = "exchange", configuration = {}, handlers = [{}, {}], connection = {} } = {}) {
+        this.random = new Random(seed);
+        this.level = level;
+        this.configuration = { sendLimit: 1 << 20, maximumMessageSize: 1 << 18, ...configuration };
+        this.handlers = handlers;
+        this.connectionOptions = connection;
+        this.make(0);
+        this.make(1);
+    }
+
+    /** Makes the pair of one side, with the memory of the one before. */
+    make(index, { ownSession = `s${index}`, peerSession = `s${1 - index}` } = {}) {
+        const link = new SwitchedLink();
+        const pair = new Pair({
+            ownSession, peerSession, participant: `p${1 - index}`, capabilities: capabilities[this.level],
+            configuration: this.configuration, streams: this.memories[index].take(ownSession, peerSession),
+            now: this.time.now, schedule: this.time.schedule, link,
+            handlers: {
+                message: () => {}, ...this.handlers[index],
+                broken: (reason) => this.broken.push(reason),
+            },
+        });
+        pair.link = link;
+        this.pairs[index] = pair;
+        return pair;
+    }
+
+    connect(options = {}) {
+        this.connection = new Connection(
+            this.time, this.random, this.pairs, { ...this.connectionOptions, ...options });
+        this.connection.attach();
+        return this.connection;
+    }
+
+    /** The connection ends, and another one takes its place. */
+    reconnect(options) {
+        this.connection?.lose();
+        return this.connect(options);
+    }
+}
+
+export { DeliveryChannel };
