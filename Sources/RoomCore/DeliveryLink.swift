@@ -7,7 +7,7 @@ package import TransportValues
 ///
 /// Pure. A shell hands it what the connection tells, sends the frames that it names, and tells what became of them. The
 /// frames lie in a `DeliveryOutbox`.
-package struct DeliveryLink: Sendable {
+package struct DeliveryLink: ~Copyable, Sendable {
     package enum TimerID: Hashable, Sendable {
         /// An acknowledgement is due on a numbered channel.
         case acknowledgement(DeliveryChannel)

@@ -8,7 +8,7 @@ final class PeerStream {
     let node: Node
     let life: Int
     let remote: ParticipantID
-    var link: DeliveryLink
+    @exclusivity(unchecked) var link: DeliveryLink
     var outbox: DeliveryOutbox
     /// Indices of ledgers.
     let outgoing: Int
