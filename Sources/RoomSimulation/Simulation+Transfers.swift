@@ -51,16 +51,16 @@ extension Simulation {
                 continue
             }
             var isFull = false
-            while !isFull, let sent = transfers[key]?.sent, sent < transfer.length {
-                guard let isTaken = writeChunk(of: transfer.length - sent, at: sent, key, stream) else { break }
+            while !isFull, transfer.sent < transfer.length {
+                guard let isTaken = writeChunk(of: transfer, key, stream) else { break }
                 isFull = !isTaken
             }
-            if transfers[key]?.sent == transfer.length {
+            if transfer.sent == transfer.length {
                 guard stream.transfers.outgoing.end(id) else {
                     report("\(stream.node.name) cannot end a stream to \(name(of: stream.remote))")
                     continue
                 }
-                transfers[key]?.isEnded = true
+                transfer.isEnded = true
                 sendControl(ExchangeHead.end(stream: id), on: .bulk, stream)
             }
             if isFull { break }
@@ -69,9 +69,10 @@ extension Simulation {
     }
 
     /// Nil: the window is closed. False: the buffer is full.
-    private func writeChunk(of rest: Int, at offset: Int, _ key: Transfer.Key, _ stream: PeerStream) -> Bool? {
-        let longest = chance(0.1) ? TransferEnds.longestChunk : 46
-        let count = min(rest, Int.random(in: 1...longest, using: &random))
+    private func writeChunk(of transfer: Transfer, _ key: Transfer.Key, _ stream: PeerStream) -> Bool? {
+        let longest = chance(0.1) ? TransferEnds.longestChunk : 100
+        let offset = transfer.sent
+        let count = min(transfer.length - offset, Int.random(in: 1...longest, using: &random))
         switch stream.transfers.outgoing.begin(key.id, count: count) {
         case .begun: break
         case .wait: return nil
@@ -90,7 +91,7 @@ extension Simulation {
             if outcome != .full { report("\(stream.node.name) cannot send a chunk: \(outcome)") }
             return false
         }
-        transfers[key]?.sent += count
+        transfer.sent += count
         return true
     }
 
@@ -158,12 +159,13 @@ extension Simulation {
             return report("\(stream.node.name) refuses bytes of stream \(id) of \(sender): \(code)")
         case .malformed: return report("\(stream.node.name) gets bytes of an unknown stream of \(sender)")
         }
-        guard let offset = transfers[key]?.received else { return }
+        guard let transfer = transfers[key] else { return }
+        let offset = transfer.received
         for index in bytes.indices where bytes[index] != Transfer.byte(key, offset + index) {
             report("\(stream.node.name) gets wrong bytes of stream \(id) of \(sender) at \(offset + index)")
             break
         }
-        transfers[key]?.received += bytes.count
+        transfer.received += bytes.count
         streamBytesDelivered += bytes.count
         stream.transfers.unread[id, default: []].append(bytes.count)
         // What waits for a reader is bounded, however slow it is: by the largest window and a chunk.
@@ -176,7 +178,7 @@ extension Simulation {
     private func finished(_ id: UInt64, _ stream: PeerStream) {
         let key = key(sentBy: stream, id)
         guard let count = stream.transfers.outgoing.finishedReceived(id), let transfer = transfers[key] else { return }
-        transfers[key]?.isFinished = true
+        transfer.isFinished = true
         if !transfer.hasSeenEnd || transfer.consumed != Int(count) || transfer.length != Int(count) {
             report("\(stream.node.name) hears too early that stream \(id) to \(name(of: stream.remote)) was read")
         }
@@ -189,7 +191,7 @@ extension Simulation {
         queue.push(.delivery(.read(stream, id)), at: now + random.duration(upTo: pause))
     }
 
-    /// An application reads a chunk, or sees the end.
+    /// An application reads a chunk or all that has come, or sees the end.
     func read(_ id: UInt64, _ stream: PeerStream) {
         stream.transfers.reading.remove(id)
         let key = key(readBy: stream, id)
@@ -203,8 +205,10 @@ extension Simulation {
             sendControl(ExchangeHead.stop(stream: id, code: "cancelled", message: ""), on: .reliable, stream)
             return
         }
-        if let count = stream.transfers.unread[id]?.first {
-            stream.transfers.unread[id]?.removeFirst()
+        if let chunks = stream.transfers.unread[id], !chunks.isEmpty {
+            let taken = chance(0.7) ? chunks.count : 1
+            let count = chunks.prefix(taken).reduce(0, +)
+            stream.transfers.unread[id]?.removeFirst(taken)
             transfers[key]?.consumed += count
             let grant = stream.transfers.withIncoming {
                 $0.consume(

@@ -1,7 +1,7 @@
 internal import RoomCore
 
 /// A stream of an application, as the simulation knows it from both ends.
-struct Transfer {
+final class Transfer: CustomStringConvertible {
     /// Where it is counted: the ledger of the messages in its direction, and its id.
     struct Key: Hashable {
         var ledger: Int
@@ -22,6 +22,12 @@ struct Transfer {
     var isFinished = false
     /// Given up by either side, or with the session of one.
     var isGivenUp = false
+
+    init(length: Int) { self.length = length }
+
+    var description: String {
+        "\(length) bytes, \(sent) sent, \(received) received, \(consumed) read, ended: \(isEnded), seen: \(hasSeenEnd)"
+    }
 
     /// The byte at an offset.
     static func byte(_ key: Key, _ offset: Int) -> UInt8 {
