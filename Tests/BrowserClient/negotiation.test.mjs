@@ -3,8 +3,8 @@ import { test } from "node:test";
 import { NegotiationMachine } from "../../Sources/RoomPage/Client/negotiation-machine.js";
 import { PeerMachine } from "../../Sources/RoomPage/Client/peer-machine.js";
 import {
-    alive, answer, bodies, candidate, commands, configuration, creations, failure, offer, other, Pair, participant, path,
-    rebuildRequests, restartRequests, restarts, SeededGenerator, signal, state, suspect,
+    alive, answer, bodies, candidate, commands, configuration, creations, failure, offer, other, Pair, participant,
+    path, rebuildRequests, restartRequests, restarts, SeededGenerator, signal, state, suspect,
 } from "./pair-support.mjs";
 
 test("the smaller id offers and the other answers", () => {
@@ -285,8 +285,8 @@ class UnreliablePair {
         const id = this.machines.a.connection;
         const a = this.connections.a.get(id);
         const b = this.connections.b.get(id);
-        const isAgreed = id !== undefined && this.machines.b.connection === id && a && b && !a.isClosed && !b.isClosed &&
-            a.local === b.remote && b.local === a.remote;
+        const isAgreed = id !== undefined && this.machines.b.connection === id && a && b && !a.isClosed &&
+            !b.isClosed && a.local === b.remote && b.local === a.remote;
         return isAgreed ? id : undefined;
     }
 

@@ -1,0 +1,656 @@
+import { peerFailure } from "./peer-failure.js";
+import { PathLiveness } from "./path-liveness.js";
+import { diagnose } from "./peer-diagnosis.js";
+import { minus } from "./time.js";
+import { equal } from "./values.js";
+
+/** @typedef {import("./delivery-channel.js").ChannelParameters} ChannelParameters */
+/** @typedef {import("./path-liveness.js").LivenessAction} LivenessAction */
+/** @typedef {import("./peer-types.js").ICEServer} ICEServer */
+/** @typedef {import("./peer-types.js").PeerCommand} PeerCommand */
+/** @typedef {import("./peer-types.js").PeerFact} PeerFact */
+/** @typedef {import("./peer-types.js").PeerFailure} PeerFailure */
+/** @typedef {import("./peer-types.js").PeerPath} PeerPath */
+
+/**
+ * @typedef {object} PeerDelivery The part of a `Pair` that a connection serves.
+ * @property {boolean} isReady
+ * @property {boolean} isLeaving
+ * @property {() => void} detached
+ * @property {() => void} connected
+ * @property {(label: string, parameters: ChannelParameters) => void} channelOpened
+ * @property {(label: string) => void} channelClosed
+ * @property {(label: string, data: Uint8Array | string) => void} received
+ * @property {(label: string) => void} writable
+ * @property {(hint: "serverIsBack" | "leaving" | "unheard") => void} sendHint
+ *
+ * @typedef {object} BrowserPeerOptions
+ * @property {ICEServer[]} iceServers
+ * @property {"all" | "relay"} icePolicy
+ * @property {PeerDelivery} delivery
+ * @property {(fact: PeerFact) => void} report
+ * @property {() => number} now
+ * @property {(after: number, callback: () => void) => () => void} schedule
+ * @property {(configuration: RTCConfiguration) => RTCPeerConnection} [create]
+ * @property {boolean} [isFailureFinal] A path that has failed does not come back by an ICE restart. By default: in
+ *     Firefox.
+ */
+
+/** The largest message that this side takes and sends (RFC 8841 §6). */
+const maximumMessageSize = 262_144;
+/** What a channel may still hold when it reports that it is writable. */
+const lowWater = 131_072;
+/** The label of the channel for probes that nobody waits for, and of the one for probes that are hints. */
+const [topicsLabel, reliableLabel] = ["room.topics", "room.reliable"];
+/** A message of an unknown kind, and an unknown hint: both are ignored by the other side, and acknowledged by SCTP. */
+const [unknownMessage, unknownHint] = [new Uint8Array([0]), new Uint8Array([6, 0])];
+/** The cause of an SCTP abort when the other side has closed its connection (RFC 9260 §3.3.10.12). */
+const userInitiatedAbort = 12;
+const encoder = new TextEncoder();
+const isFirefox = / Gecko\//.test(globalThis.navigator?.userAgent ?? "");
+
+/**
+ * Returns the value of the first line of a description that begins so.
+ * @param {string | undefined} sdp
+ * @param {string} name
+ */
+const line = (sdp, name) => sdp?.split(`\r\na=${name}:`)[1]?.split("\r\n")[0];
+
+/**
+ * @param {RTCDataChannel} channel
+ * @returns {ChannelParameters}
+ */
+const parametersOf = ({ label, protocol, ordered, maxRetransmits, maxPacketLifeTime }) => ({
+    label, protocol, isOrdered: ordered,
+    reliability: maxRetransmits != null ? { type: "retransmissions", value: maxRetransmits }
+        : maxPacketLifeTime != null ? { type: "lifetime", milliseconds: maxPacketLifeTime } : { type: "reliable" },
+});
+
+/**
+ * @param {any} error
+ * @param {boolean} isRemote it is about the other side's description
+ */
+const failureOf = (error, isRemote = false) => {
+    const isLate = error?.name == "InvalidStateError";
+    const code = isLate ? "invalidState" : isRemote ? "protocolViolation" : "invalidArgument";
+    return peerFailure(String(error?.message ?? error), code, isRemote && !isLate);
+};
+
+/**
+ * One peer connection of a browser: performs what the machine of its peer decides, reports facts to it, and hands
+ * channels and messages to the delivery of the pair.
+ */
+export class BrowserPeer {
+    #options;
+    /**
+     * Undefined when the connection has ended.
+     * @type {RTCPeerConnection | undefined}
+     */
+    #connection;
+    /**
+     * The living channels of each label; the last one is in use.
+     * @type {Map<string, RTCDataChannel[]>}
+     */
+    #channels = new Map();
+    /** The machine was told that the connection is up. */
+    #isUp = false;
+    /** A channel was open: encryption and channels work. */
+    #hasOpened = false;
+    /** ICE says that no path works at the moment. */
+    #isLost = false;
+    /** @type {PathLiveness | undefined} */
+    #liveness;
+    #cancelTimer = () => {};
+    #timerAt = Infinity;
+    /**
+     * The bytes that each pair of candidates had received at the last look.
+     * @type {Map<string, number>}
+     */
+    #heard = new Map();
+    /** @type {PeerPath | undefined} */
+    #path;
+    /**
+     * The generation of the local candidates.
+     * @type {string | undefined}
+     */
+    #fragment;
+    /**
+     * The generation whose candidates are complete.
+     * @type {string | undefined}
+     */
+    #completed;
+    /**
+     * The candidates of the latest round, for a diagnosis.
+     * @type {{ local: string[], remote: string[] }}
+     */
+    #candidates = { local: [], remote: [] };
+    #isRemoteComplete = false;
+    /** @type {number | undefined} */
+    #roundTrip;
+    /** @type {number | undefined} */
+    #lastEvidence;
+    #counts = { messagesSent: 0, messagesReceived: 0, bytesSent: 0, bytesReceived: 0 };
+
+    /** @param {BrowserPeerOptions} options */
+    constructor(options) {
+        this.#options = options;
+        const create = options.create ?? ((configuration) => new RTCPeerConnection(configuration));
+        /** @type {RTCConfiguration} */
+        this.configuration = { bundlePolicy: "max-bundle", iceTransportPolicy: options.icePolicy };
+        this.#setServers(options.iceServers);
+        try {
+            this.#open(create(this.configuration));
+        } catch (error) {
+            // Browsers limit their number; a server that cannot be used is an argument.
+            const isLimit = /** @type {any} */ (error)?.name == "UnknownError";
+            const failure = { ...failureOf(error), ...(isLimit && { code: "resourceExhausted" }) };
+            Promise.resolve().then(() => {
+                options.delivery.detached();
+                options.report({ type: "closed", value: failure });
+            });
+        }
+    }
+
+    /** @param {RTCPeerConnection} connection */
+    #open(connection) {
+        this.#connection = connection;
+        connection.oniceconnectionstatechange = connection.onconnectionstatechange = () => this.#stateChanged();
+        connection.onicecandidate = ({ candidate }) => this.#candidateFound(candidate);
+        connection.ondatachannel = ({ channel }) => this.#adopt(channel);
+    }
+
+    /** Whether the connection has not ended. */
+    get isOpen() {
+        return this.#connection !== undefined;
+    }
+
+    /** @param {PeerFact} fact */
+    #report(fact) {
+        if (this.#connection) this.#options.report(fact);
+    }
+
+    // Commands
+
+    /**
+     * Performs a command of the machine, except `create`.
+     * @param {PeerCommand} command
+     */
+    perform(command) {
+        const connection = this.#connection;
+        if (!connection) return;
+        switch (command.type) {
+            case "close": return this.close();
+            case "makeOffer": return this.#describe(connection, () => connection.createOffer());
+            case "restartPath":
+                this.#setServers(command.iceServers);
+                return this.#describe(connection, () => connection.createOffer({ iceRestart: true }));
+            case "setRemoteDescription": return this.#setRemoteDescription(connection, command.value);
+            case "addRemoteCandidate": {
+                const { text, mediaID, mediaLineIndex, usernameFragment } = command.value;
+                if (text) this.#candidates.remote.push(text);
+                else this.#isRemoteComplete = true;
+                // One that cannot be used is ignored.
+                connection.addIceCandidate({
+                    candidate: text, usernameFragment,
+                    // One of them is required.
+                    sdpMid: mediaID, sdpMLineIndex: mediaLineIndex ?? (mediaID == null ? 0 : undefined),
+                }).catch(() => {});
+                break;
+            }
+            case "updateICEServers": return this.#setServers(command.value);
+            case "probe": return this.#performLiveness(this.#liveness?.probeRequested(this.#options.now()));
+            case "diagnose":
+                this.#look().then(() => this.#report({ type: "diagnosed", value: this.#stall }));
+                break;
+            case "sendHint": this.#options.delivery.sendHint(command.value);
+        }
+    }
+
+    /**
+     * New servers are used by the next round.
+     * @param {ICEServer[]} servers
+     */
+    #setServers(servers) {
+        this.configuration.iceServers =
+            servers.map(({ urls, username, credential }) => ({ urls, username, credential }));
+        try {
+            this.#connection?.setConfiguration(this.configuration);
+        } catch {
+            // Firefox before 99 keeps those that it has.
+        }
+    }
+
+    /**
+     * Makes a description of this side. It goes out before it is applied: its candidates follow.
+     * @param {RTCPeerConnection} connection
+     * @param {() => Promise<RTCSessionDescriptionInit>} make
+     */
+    async #describe(connection, make) {
+        try {
+            const { type, sdp: text = "" } = await make();
+            if (connection !== this.#connection) return;
+            this.#fragment = line(text, "ice-ufrag");
+            this.#candidates.local = [];
+            const applied = connection.setLocalDescription({ type, sdp: text });
+            this.#report({ type: "localDescription", value: { kind: type == "offer" ? "offer" : "answer", text } });
+            await applied;
+        } catch (error) {
+            this.#report({ type: "descriptionRefused", value: failureOf(error) });
+        }
+    }
+
+    /**
+     * @param {RTCPeerConnection} connection
+     * @param {import("./peer-types.js").SessionDescription} description
+     */
+    async #setRemoteDescription(connection, { kind, text }) {
+        this.#candidates.remote = text.split("\r\na=").filter((line) => line.startsWith("candidate:"));
+        this.#isRemoteComplete = false;
+        try {
+            await connection.setRemoteDescription({ type: kind, sdp: text });
+        } catch (error) {
+            this.#report({ type: "descriptionRefused", value: failureOf(error, true) });
+            return;
+        }
+        if (connection !== this.#connection) return;
+        if (kind == "offer") await this.#describe(connection, () => connection.createAnswer());
+        this.#liveness?.examine(this.#options.now());
+        this.#startTimer();
+    }
+
+    /** @param {RTCIceCandidate | null} candidate */
+    #candidateFound(candidate) {
+        // Browsers tell the end of a generation by an empty candidate, by none, or by both.
+        if (!candidate?.candidate) {
+            const fragment = candidate?.usernameFragment ?? this.#fragment;
+            if (fragment === undefined || fragment === this.#completed) return;
+            this.#completed = fragment;
+            return this.#report({ type: "endOfLocalCandidates", usernameFragment: fragment });
+        }
+        const { candidate: text, sdpMid, sdpMLineIndex, usernameFragment } = candidate;
+        this.#candidates.local.push(text);
+        this.#report({
+            type: "localCandidate",
+            value: {
+                text, mediaID: sdpMid ?? undefined, mediaLineIndex: sdpMLineIndex ?? undefined,
+                usernameFragment: usernameFragment ?? / ufrag (\S+)/.exec(text)?.[1] ?? this.#fragment,
+            },
+        });
+    }
+
+    // States
+
+    #stateChanged() {
+        const connection = this.#connection;
+        if (!connection) return;
+        // Chromium's connectionState fails where its iceConnectionState does not, and Firefox before 113 has no other.
+        const { iceConnectionState: ice, connectionState: whole } = connection;
+        const isPathUp = ice == "connected" || ice == "completed";
+        const wasLost = this.#isLost;
+        this.#isLost = ice == "disconnected" || ice == "failed" ||
+            (!isPathUp && (whole == "disconnected" || whole == "failed"));
+        // Of connectionState the failure of the path before a restart may still be read.
+        if (isPathUp && connection.sctp?.transport?.state == "failed")
+            return this.#end(peerFailure("the encryption of the path has failed", "handshakeFailed"));
+        const isFinal = this.#options.isFailureFinal ?? isFirefox;
+        if (isFinal && this.#hasOpened && (ice == "failed" || (whole == "failed" && !isPathUp)))
+            return this.#end(peerFailure("the path has failed", "timedOut"));
+        if (isPathUp) this.#look();
+        if (!this.#isLost) return this.#updateState();
+        this.#isUp = false;
+        if (!wasLost) this.#report({ type: "state", value: "disconnected" });
+    }
+
+    /** Reports that the connection is up, when it has become so. */
+    #updateState() {
+        const isUp = this.#hasOpened && !this.#isLost && this.#options.delivery.isReady;
+        if (isUp == this.#isUp) return;
+        this.#isUp = isUp;
+        if (isUp) this.#report({ type: "state", value: "connected" });
+    }
+
+    /** The first channel is open: the connection can carry data. */
+    #connected() {
+        if (this.#hasOpened) return;
+        this.#hasOpened = true;
+        const { delivery, now } = this.#options;
+        this.#liveness = new PathLiveness(now());
+        this.#liveness.examine(now());
+        this.#startTimer();
+        const sctp = this.#connection?.sctp;
+        if (sctp) {
+            sctp.onstatechange = () => sctp.state == "closed" && this.#end();
+            const ice = /** @type {any} */ (sctp.transport)?.iceTransport;
+            if (ice) ice.onselectedcandidatepairchange = () => this.#look();
+        }
+        delivery.connected();
+    }
+
+    // Channels
+
+    /**
+     * Opens a channel; `channelOpened` of the delivery follows.
+     * @param {ChannelParameters} parameters
+     */
+    openChannel({ label, protocol, isOrdered, reliability }) {
+        if (!this.#connection) throw new Error("the connection has ended");
+        this.#adopt(this.#connection.createDataChannel(label, {
+            protocol, ordered: isOrdered,
+            ...(reliability.type == "retransmissions" && { maxRetransmits: reliability.value }),
+            ...(reliability.type == "lifetime" && { maxPacketLifeTime: reliability.milliseconds }),
+        }));
+    }
+
+    /**
+     * Takes a channel of either side into use when it is open. Its handlers are set in the task that made it.
+     * @param {RTCDataChannel} channel
+     */
+    #adopt(channel) {
+        channel.binaryType = "arraybuffer";
+        channel.bufferedAmountLowThreshold = lowWater;
+        /**
+         * Messages that came before it was open.
+         * @type {(string | ArrayBuffer)[]}
+         */
+        const early = [];
+        const { label } = channel;
+        const { delivery } = this.#options;
+        channel.onopen = () => {
+            if (!this.#connection || this.#channels.get(label)?.includes(channel)) return;
+            this.#opened(channel);
+            for (const data of early.splice(0)) this.#received(channel, data);
+        };
+        channel.onmessage = ({ data }) => {
+            if (this.#channels.get(label)?.includes(channel)) this.#received(channel, data);
+            else early.push(data);
+        };
+        channel.onbufferedamountlow = () => this.#inUse(label) === channel && delivery.writable(label);
+        channel.onclose = () => this.#closed(channel);
+        channel.onerror = (event) => this.#failed(/** @type {any} */ (event).error);
+        if (channel.readyState == "open") channel.onopen(new Event("open"));
+    }
+
+    /** @param {string} label */
+    #inUse(label) {
+        return this.#channels.get(label)?.slice(-1)[0];
+    }
+
+    /** @param {RTCDataChannel} channel */
+    #opened(channel) {
+        this.#connected();
+        const channels = this.#channels.get(channel.label) ?? [];
+        channels.push(channel);
+        this.#channels.set(channel.label, channels);
+        this.#options.delivery.channelOpened(channel.label, parametersOf(channel));
+        this.#updateState();
+    }
+
+    /** @param {RTCDataChannel} channel */
+    #closed(channel) {
+        const connection = this.#connection;
+        if (!connection) return;
+        if (connection.sctp?.state == "closed") return this.#end();
+        const { delivery } = this.#options;
+        const { label } = channel;
+        const wasInUse = this.#inUse(label) === channel;
+        const rest = this.#channels.get(label)?.filter((other) => other !== channel) ?? [];
+        this.#channels.set(label, rest);
+        // Of one that was not opened the delivery is told, too: it waits for it.
+        if (!wasInUse && rest.length) return;
+        delivery.channelClosed(label);
+        const next = this.#inUse(label);
+        if (next) delivery.channelOpened(label, parametersOf(next));
+        if (delivery.isReady || !this.#isUp) return;
+        this.#isUp = false;
+        this.#report({ type: "channelClosed" });
+    }
+
+    /** @param {RTCError | undefined} error */
+    #failed(error) {
+        if (error?.errorDetail != "sctp-failure") return;
+        const isOrderly = error.sctpCauseCode == userInitiatedAbort;
+        this.#end(isOrderly ? undefined : peerFailure(`the channels have failed: ${error.message}`, "closed"));
+    }
+
+    /**
+     * @param {RTCDataChannel} channel
+     * @param {string | ArrayBuffer} data
+     */
+    #received(channel, data) {
+        const { delivery, now } = this.#options;
+        this.#counts.messagesReceived += 1;
+        const bytes = typeof data == "string" ? data : new Uint8Array(data);
+        this.#counts.bytesReceived += bytes.length;
+        this.#lastEvidence = now();
+        this.#performLiveness(this.#liveness?.received(this.#lastEvidence));
+        // Of numbered channels only the newest is read: what comes on an older one comes again.
+        const isNewest = this.#inUse(channel.label) === channel;
+        if (this.#connection && (isNewest || !channel.protocol)) delivery.received(channel.label, bytes);
+    }
+
+    // The link of the delivery
+
+    /**
+     * Sends a message. Returns why not: `messageTooLarge`, `wouldBlock`, `closed`.
+     * @param {string} label
+     * @param {Uint8Array | string} data
+     */
+    send(label, data) {
+        const channel = this.#inUse(label);
+        if (channel?.readyState != "open") return "closed";
+        const length = typeof data == "string" ? encoder.encode(data).length : data.length;
+        if (length > this.maximumMessageSize()) return "messageTooLarge";
+        try {
+            channel.send(/** @type {any} */ (data));
+        } catch (error) {
+            return /** @type {any} */ (error)?.name == "OperationError" ? "wouldBlock" : "closed";
+        }
+        this.#counts.messagesSent += 1;
+        this.#counts.bytesSent += length;
+        this.#liveness?.sent(this.#options.now());
+        this.#startTimer();
+        return undefined;
+    }
+
+    /**
+     * Bytes that a channel has taken and not sent.
+     * @param {string} label
+     */
+    bufferedAmount(label) {
+        return this.#inUse(label)?.bufferedAmount ?? 0;
+    }
+
+    /** The largest message that the other side accepts. A description without one means 64 KiB (RFC 8841 §6). */
+    maximumMessageSize() {
+        return Math.min(this.#connection?.sctp?.maxMessageSize ?? 65_536, maximumMessageSize);
+    }
+
+    /**
+     * Closes the channel in use.
+     * @param {string} label
+     */
+    closeChannel(label) {
+        this.#inUse(label)?.close();
+    }
+
+    // Signs of life
+
+    #startTimer() {
+        const deadline = this.#liveness?.deadline ?? Infinity;
+        if (deadline == this.#timerAt || !this.#connection) return;
+        this.#cancelTimer();
+        this.#timerAt = deadline;
+        const { now, schedule } = this.#options;
+        this.#cancelTimer = schedule(Math.max(0, minus(deadline, now())), () => {
+            this.#timerAt = Infinity;
+            this.#performLiveness(this.#liveness?.timerFired(now()));
+        });
+    }
+
+    /** @param {LivenessAction[]} [actions] */
+    #performLiveness(actions = []) {
+        for (const action of actions) {
+            switch (action.type) {
+                case "probe":
+                    this.#probe();
+                    break;
+                case "sample":
+                    this.#look(true, action.isBaseline);
+                    break;
+                case "reportAlive":
+                    this.#report({ type: "liveness", value: { type: "alive" } });
+                    break;
+                case "reportSuspect":
+                    this.#report({ type: "liveness", value: { type: "suspect", since: action.since } });
+            }
+        }
+        this.#startTimer();
+    }
+
+    /** Sends what nobody reads and SCTP acknowledges. */
+    #probe() {
+        const topics = this.#inUse(topicsLabel);
+        const reliable = this.#inUse(reliableLabel);
+        try {
+            if (topics) topics.send(unknownMessage);
+            // What waits to be sent is a probe as well, and is repeated.
+            else if (reliable && !reliable.bufferedAmount) reliable.send(unknownHint);
+        } catch {
+            // It is closing.
+        }
+    }
+
+    /**
+     * Looks at the counters and the path. `isSample`: that nothing has arrived counts. `isBaseline`: that something has
+     * arrived does not.
+     * @param {boolean} [isSample]
+     * @param {boolean} [isBaseline]
+     */
+    async #look(isSample = false, isBaseline = false) {
+        const connection = this.#connection;
+        if (!connection) return;
+        /** @type {Map<string, any> | undefined} */
+        const report = await connection.getStats().catch(() => /** @type {any} */ (undefined));
+        if (!report || connection !== this.#connection) return;
+        const heard = new Map();
+        /** @type {any} */
+        let selected;
+        let selectedID;
+        report.forEach((/** @type {any} */ stats) => {
+            if (stats.type == "transport") selectedID = stats.selectedCandidatePairId;
+            if (stats.type != "candidate-pair") return;
+            heard.set(stats.id, (stats.bytesReceived ?? 0) + (stats.responsesReceived ?? 0));
+            // Firefox before 153 has no statistics of transports.
+            if (stats.selected ?? (stats.nominated && stats.state == "succeeded")) selected = stats;
+        });
+        selected = report.get(selectedID ?? "") ?? selected;
+        const hasHeard = [...heard].some(([id, count]) => count > (this.#heard.get(id) ?? 0));
+        this.#heard = heard;
+        if (selected) this.#selected(selected, report);
+        if (isBaseline || !(hasHeard || isSample)) return;
+        const now = this.#options.now();
+        if (hasHeard) this.#lastEvidence = now;
+        const liveness = this.#liveness;
+        this.#performLiveness(hasHeard ? liveness?.received(now) : liveness?.heardNothing(this.#roundTrip, now));
+    }
+
+    /**
+     * @param {any} pair
+     * @param {Map<string, any>} report
+     */
+    #selected(pair, report) {
+        this.#roundTrip = pair.currentRoundTripTime ?? this.#roundTrip;
+        const local = report.get(pair.localCandidateId);
+        const remote = report.get(pair.remoteCandidateId);
+        if (!local || !remote) return;
+        /** @param {any} candidate */
+        const address = ({ address, ip, port }) => `${address || ip || "?"}:${port}`;
+        const path = {
+            local: local.candidateType, remote: remote.candidateType,
+            summary: `${local.protocol} ${address(local)} → ${address(remote)}`,
+            // Chromium before 108 does not tell the generation: a pair that has changed is taken for the latest.
+            usernameFragment: local.usernameFragment,
+        };
+        if (local.usernameFragment === this.#fragment) this.#liveness?.pathFound();
+        if (equal(path, this.#path)) return;
+        this.#path = path;
+        this.#report({ type: "checked" });
+        this.#report({ type: "pathChanged", value: path });
+    }
+
+    /** Why the connection is not up, or carries no data; undefined: it is not known. */
+    get #stall() {
+        const { local, remote } = this.#candidates;
+        const connection = this.#connection;
+        return diagnose({
+            local, remote,
+            isLocalComplete: this.#completed === this.#fragment,
+            isRemoteComplete: this.#isRemoteComplete,
+            isAnswered: connection?.signalingState == "stable" && connection.remoteDescription != null,
+            isRelayOnly: this.#options.icePolicy == "relay",
+            hasPath: ["connected", "completed"].includes(connection?.iceConnectionState ?? ""),
+            isEncrypted: connection?.sctp?.transport?.state == "connected" || this.#hasOpened,
+            hasChannels: this.#hasOpened,
+            isReady: this.#options.delivery.isReady,
+        });
+    }
+
+    /** Counters for display. */
+    get statistics() {
+        this.#look();
+        return { ...this.#counts, roundTrip: this.#roundTrip, lastEvidence: this.#lastEvidence };
+    }
+
+    /** The fingerprints of the certificates of both sides, `sha-256 AB:CD:…`, when the connection was up. */
+    get fingerprints() {
+        const local = line(this.#connection?.localDescription?.sdp, "fingerprint");
+        const remote = line(this.#connection?.remoteDescription?.sdp, "fingerprint");
+        return local && remote && this.#hasOpened ? { local, remote } : undefined;
+    }
+
+    // The end
+
+    /**
+     * Ends the connection, whatever its state, and reports it: the other side broke the protocol.
+     * @param {string} reason
+     */
+    fail(reason) {
+        this.#end(peerFailure(reason, "protocolViolation"));
+    }
+
+    /**
+     * The connection has ended. Without a failure: the other side has closed it.
+     * @param {PeerFailure} [value]
+     */
+    #end(value) {
+        if (!this.#connection) return;
+        const { delivery, report } = this.#options;
+        this.close();
+        // It is no outage: the end comes right behind the word, and would overtake it.
+        if (!value && delivery.isLeaving) report({ type: "leaving" });
+        report({ type: "closed", value });
+    }
+
+    /** Closes the connection, drops every reference to it, and reports nothing. Idempotent. */
+    close() {
+        const connection = this.#connection;
+        if (!connection) return;
+        this.#connection = undefined;
+        this.#cancelTimer();
+        this.#liveness = undefined;
+        connection.oniceconnectionstatechange = connection.onconnectionstatechange = null;
+        connection.onicecandidate = connection.ondatachannel = null;
+        const { sctp } = connection;
+        if (sctp) {
+            sctp.onstatechange = null;
+            const ice = /** @type {any} */ (sctp.transport)?.iceTransport;
+            if (ice) ice.onselectedcandidatepairchange = null;
+        }
+        for (const channel of [...this.#channels.values()].flat()) {
+            channel.onopen = channel.onmessage = channel.onclose = channel.onerror = channel.onbufferedamountlow = null;
+        }
+        this.#channels.clear();
+        connection.close();
+        this.#options.delivery.detached();
+    }
+}
