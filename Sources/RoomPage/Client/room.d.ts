@@ -77,11 +77,6 @@ export interface RoomConfiguration {
     maximumMessageSize?: number;
     /** The first join is given up after this long; later outages are never given up. By default 30 s. */
     joinTimeout?: Duration;
-    /**
-     * Whether a reload of the page returns to the same stay in the room. The session token is then kept in
-     * `sessionStorage`. By default true, where the page has `sessionStorage` and Web Locks.
-     */
-    resumesAfterReload?: boolean;
 }
 
 /** A join token, and its expiry. */
@@ -168,7 +163,13 @@ export interface ReconnectBackoff {
 
 // MARK: - The runtime
 
-/** The source of rooms. One for a page is enough. */
+/**
+ * The source of rooms. One for a page is enough.
+ *
+ * When the page ends, a guest leaves its rooms. A host only closes its connection, and keeps its name and its role for
+ * the server's grace period. A page that is loaded again joins as a new participant: under its old name, and a host as
+ * the host.
+ */
 export declare class TransportRuntime {
     /** Creates a runtime. Throws a `RoomError` `configuration` that says what is wrong. */
     constructor(configuration: RoomConfiguration);
