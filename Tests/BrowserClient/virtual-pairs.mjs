@@ -37,11 +37,13 @@ export class VirtualTime {
 
     now = () => this.time;
 
-    schedule = (after, callback) => {
-        const event = { at: this.time + after, order: this.#count++, callback };
+    schedule = (after, callback) => this.scheduleAt(this.time + after, callback);
+
+    scheduleAt(at, callback) {
+        const event = { at, order: this.#count++, callback };
         this.#push(event);
         return () => (event.callback = undefined);
-    };
+    }
 
     get pending() {
         return this.#heap.filter((event) => event.callback).length;
@@ -117,7 +119,7 @@ class End {
     }
     openChannel(parameters) {
         const { time, latency } = this.connection;
-        const key = {};
+        const key = { isOpen: false, early: [] };
         time.schedule(latency(), () => this.#opened(parameters, key, this.other));
     }
     #opened(parameters, key, other) {
@@ -128,8 +130,8 @@ class End {
             if (this.connection.isLost) return;
             other.channels.set(parameters.label, { key, parameters, busyUntil: 0, arrivalAt: 0 });
             other.pair.channelOpened(parameters.label, parameters);
-            const early = this.channels.get(parameters.label)?.early ?? [];
-            for (const deliver of early.splice(0)) deliver();
+            key.isOpen = true;
+            for (const deliver of key.early.splice(0)) deliver();
         });
     }
     closeChannel(label) {
@@ -158,7 +160,8 @@ class End {
         const { time, options, random } = connection;
         if (!channel || connection.isLost) return "closed";
         if (data.length > options.maximumMessageSize) return "messageTooLarge";
-        if (options.blocking && random.chance(options.blocking)) {
+        // There is room for the first message of a channel.
+        if (channel.arrivalAt > 0 && options.blocking && random.chance(options.blocking)) {
             time.schedule(connection.latency(), () => {
                 if (!connection.isLost && this.channels.get(label) == channel) this.pair.writable(label);
             });
@@ -187,14 +190,11 @@ class End {
         const deliver = () => {
             if (connection.isLost) return;
             const receiving = other.channels.get(label);
-            if (!receiving || receiving.key != channel.key) {
-                // It is not open there yet.
-                if (!receiving) (channel.early ??= []).push(deliver);
-                return;
-            }
-            other.pair.received(label, copy);
+            // It may not be open there yet, or not any more.
+            if (!channel.key.isOpen) channel.key.early.push(deliver);
+            else if (receiving?.key == channel.key) other.pair.received(label, copy);
         };
-        time.schedule(at - time.time, deliver);
+        time.scheduleAt(at, deliver);
         return undefined;
     }
 }

@@ -180,8 +180,9 @@ export class PairExchange {
         };
         // Those that wait come first.
         const key = `topic ${publication.topic}`;
-        const result = publication.isLossy || !this.#pair.isWaiting(key) ? attempt() : undefined;
-        return result ? Promise.resolve(result) : this.#pair.waitForCredit(key, attempt, cancelled, signal);
+        const giveUp = () => this.#pair.dropped(mayDrop);
+        const result = publication.isLossy || !this.#pair.isWaiting(key) ? attempt() : giveUp();
+        return result ? Promise.resolve(result) : this.#pair.waitForCredit(key, attempt, cancelled, signal, giveUp);
     }
 
     /**
@@ -197,7 +198,7 @@ export class PairExchange {
         if (this.#isClosed) return { type: "gone" };
         const start = this.#topicSender.begin(topic, body.length);
         if (start == "tooMany") return { type: "tooManyTopics" };
-        if (start == "wait") return { type: mayDrop && this.#pair.giveUpIfBroken() ? "dropped" : "windowClosed" };
+        if (start == "wait") return this.#pair.dropped(mayDrop) ?? { type: "windowClosed" };
         const outcome = this.#pair.sendExchange(head, body, "reliable", false, true, mayDrop);
         if (outcome.type != "accepted") this.#topicSender.undo(topic, body.length);
         return outcome;

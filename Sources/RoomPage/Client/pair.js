@@ -66,6 +66,8 @@ const flushInterval = 0.05;
 
 /** @type {Sent} */
 const cancelled = { type: "cancelled" };
+/** @type {Outcome} */
+const full = { type: "full" };
 
 /** A message that came from another participant. */
 export class RoomMessage {
@@ -191,7 +193,7 @@ export class Pair {
         return this.#lines[channel].wait("send", () => {
             if (!this.#outbox.hasCredit(channel, mayDrop)) return undefined;
             return notFull(this.#accept(payload, isText, channel, mayDrop));
-        }, cancelled, signal);
+        }, cancelled, signal, () => this.dropped(mayDrop));
     }
 
     /**
@@ -202,8 +204,8 @@ export class Pair {
      */
     trySend(payload, { channel = "reliable", isText = typeof payload == "string", mayDrop = false } = {}) {
         // Those that wait come first.
-        if (!this.#lines[channel].isEmpty && this.#lines[channel].has("send")) return { type: "full" };
-        return this.#accept(payload, isText, channel, mayDrop);
+        const mustWait = !this.#lines[channel].isEmpty && this.#lines[channel].has("send");
+        return mustWait ? this.dropped(mayDrop) ?? full : this.#accept(payload, isText, channel, mayDrop);
     }
 
     /** @param {Sendable} payload @param {boolean} isText @param {Channel} channel @param {boolean} mayDrop */
@@ -238,9 +240,10 @@ export class Pair {
      * @param {() => Result | undefined} attempt
      * @param {Result} aborted
      * @param {AbortSignal} [signal]
+     * @param {() => Result | undefined} [giveUp]
      */
-    waitForCredit(key, attempt, aborted, signal) {
-        return this.#lines.reliable.wait(key, attempt, aborted, signal);
+    waitForCredit(key, attempt, aborted, signal, giveUp) {
+        return this.#lines.reliable.wait(key, attempt, aborted, signal, giveUp);
     }
 
     /**
@@ -256,11 +259,15 @@ export class Pair {
         this.#lines.reliable.run();
     }
 
-    /** Counts a message as given up that was never accepted, where the connection is broken. False: it is not. */
-    giveUpIfBroken() {
-        if (!this.#outbox.isDroppable) return false;
+    /**
+     * Counts a message as given up that was never accepted, where that may be and the connection is broken.
+     * @param {boolean} mayDrop
+     * @returns {{ type: "dropped" } | undefined}
+     */
+    dropped(mayDrop) {
+        if (!mayDrop || !this.#outbox.isDroppable) return undefined;
         this.#outbox.giveUpMessage();
-        return true;
+        return { type: "dropped" };
     }
 
     /** Bytes of the frames into which streams are cut now. */

@@ -2,8 +2,8 @@
 
 /**
  * @template Result
- * @typedef {{ key: string | undefined, attempt: () => Result | undefined, resolve: (result: Result) => void,
- *     signal?: AbortSignal, onAbort: () => void }} Entry
+ * @typedef {{ key: string | undefined, attempt: () => Result | undefined, giveUp?: () => Result | undefined,
+ *     resolve: (result: Result) => void, signal?: AbortSignal, onAbort: () => void }} Entry
  */
 
 /**
@@ -29,14 +29,16 @@ export class WaitingLine {
 
     /**
      * Waits until `attempt` returns something, and returns that; or `aborted` when the signal is aborted before.
+     * `giveUp` is attempted while another call with the same key is in front.
      * @template Result
      * @param {string | undefined} key
      * @param {() => Result | undefined} attempt
      * @param {Result} aborted
      * @param {AbortSignal} [signal]
+     * @param {() => Result | undefined} [giveUp]
      * @returns {Promise<Result>}
      */
-    wait(key, attempt, aborted, signal) {
+    wait(key, attempt, aborted, signal, giveUp) {
         if (signal?.aborted) return Promise.resolve(aborted);
         return new Promise((resolve) => {
             const onAbort = () => {
@@ -44,7 +46,7 @@ export class WaitingLine {
                 resolve(aborted);
             };
             /** @type {Entry<Result>} */
-            const entry = { key, attempt, resolve, signal, onAbort };
+            const entry = { key, attempt, giveUp, resolve, signal, onAbort };
             signal?.addEventListener("abort", onAbort);
             this.#entries.push(entry);
         });
@@ -59,7 +61,7 @@ export class WaitingLine {
         const stuck = new Set();
         const rest = entries.filter((entry) => {
             if (entry.signal?.aborted) return false;
-            const result = stuck.has(entry.key) ? undefined : entry.attempt();
+            const result = stuck.has(entry.key) ? entry.giveUp?.() : entry.attempt();
             if (result === undefined) {
                 if (entry.key != undefined) stuck.add(entry.key);
                 return true;
