@@ -437,7 +437,9 @@ export class BrowserPeer {
      */
     send(label, data) {
         const channel = this.#inUse(label);
-        if (channel?.readyState != "open") return "closed";
+        if (!channel) return "closed";
+        // Of its end the delivery is told by the event, which follows.
+        if (channel.readyState != "open") return "wouldBlock";
         const length = typeof data == "string" ? encoder.encode(data).length : data.length;
         if (length > this.maximumMessageSize()) return "messageTooLarge";
         try {
