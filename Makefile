@@ -8,14 +8,16 @@ SANITIZED := $(subst $(empty) $(empty),|,$(strip \
 	FileTransfer InProcessTransport RoomConnection RoomKit RoomServer SignalingFoundation SignalingLibwebsockets \
 	SignalingNIO ICELibnice PeerWebRTC))
 
-.PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-first-program test-interop test-autobahn \
-	test-lab lab test-mutations simulate fuzz nightly bench bench-files micro format lint docs dependencies clean
+.PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-first-program test-interop \
+	test-browsers test-autobahn test-lab lab test-mutations simulate fuzz nightly bench bench-files micro format \
+	lint docs dependencies clean
 
 help:
 	@echo "make demo          build and run the demo: a server and two peers that lose everything and heal"
 	@echo "make test          run every test"
 	@echo "make test-tsan     the tests under ThreadSanitizer (test-asan: AddressSanitizer)"
 	@echo "make test-interop  against Chromium, aiortc and libdatachannel"
+	@echo "make test-browsers Chromium and Firefox in rooms, through outages (root); an hour"
 	@echo "make simulate      rooms with all their faults in virtual time, RUNS=10000 seeds from SEED=1"
 	@echo "make test-mutations  proves that the simulation finds bugs"
 	@echo "make test-lab      outages in network namespaces, the short table (root); make lab: all of it, two hours"
@@ -76,6 +78,10 @@ test-first-program: dependencies
 test-interop: dependencies
 	swift build --product room
 	Tests/Interop/run
+
+test-browsers: dependencies
+	Tests/Browsers/run $(BROWSERS) \
+		--json Benchmarks/reports/browsers.json --markdown Benchmarks/reports/browsers.md
 
 RUNS ?= 10000
 SEED ?= 1
