@@ -50,11 +50,11 @@ class Program(Child):
 class BenchPeer(Child):
     """`room bench-peer`: one end of measurements, in the room `bench`."""
 
-    def ask(self, answer, seconds=60, **request):
+    def ask(self, answer, **request):
         count = len(self.events)
         self.command(**request)
         return self.wait(
-            answer, lambda child: next((e for e in child.events[count:] if e.get("event") == answer), None), seconds)
+            answer, lambda child: next((e for e in child.events[count:] if e.get("event") == answer), None), 60)
 
 
 # Messages
@@ -220,7 +220,7 @@ def with_examples(lab, folder):
     if missing:
         raise Skip(f"{' and '.join(missing)} not beside {programs.name}/room")
     site = lab.network.sites[1]
-    command = ["env", f"ROOM_SERVER=ws://{SERVER}:{PORT}/"]
+    command = ["env", f"ROOM_SERVER=ws://{SERVER}:{PORT}/", "stdbuf", "-oL"]
     ends = []
     try:
         chat = Program("chat", site.peer, [*command, str(programs / "ExampleChat"), "chat-room", "swift"], folder)

@@ -41,6 +41,7 @@ class Browser:
         self._inside = inside
         self._home = tempfile.mkdtemp(prefix=f"browser-{name}-")
         self._log = open(pathlib.Path(folder) / f"{name}.log", "ab")
+        self._log_start = self._log.tell()
         self._replies = {}
         self._serial = 0
         self._lock = threading.Lock()
@@ -52,8 +53,10 @@ class Browser:
             for loop in (self._read, self._write):
                 threading.Thread(target=loop, name=f"{name}-{loop.__name__}", daemon=True).start()
             self._initialize()
-        except BaseException:
+        except BaseException as error:
             self.kill()
+            if isinstance(error, OSError):
+                raise LabError(f"{name} did not start: {error}") from error
             raise
 
     def _spawn(self, command, **options):
@@ -382,9 +385,9 @@ class Firefox(Browser):
     def _wait_for_port(self, log):
         """Firefox says its port on standard error, which is the log."""
         deadline = time.monotonic() + START_DEADLINE
-        offset = 0
         while time.monotonic() < deadline:
             with open(log, "rb") as file:
+                file.seek(self._log_start)
                 text = file.read().decode(errors="replace")
             found = re.findall(r"WebDriver BiDi listening on ws://[^:\s]+:(\d+)", text)
             if found:

@@ -122,6 +122,13 @@ class Meeting(Session):
         for peer in self.peers:
             peer.wait_connected(len(self.peers) - 1, 30)
 
+    def _facts(self, moments, counts):
+        result = super()._facts(moments, counts)
+        result["firsts"] = {
+            f"{sender.name} → {receiver.name}": self.first_message((sender, receiver), moments)
+            for sender, receiver in self.pairs() if self.is_hit((sender, receiver), moments)}
+        return result
+
     def complaints(self):
         """What stands in the consoles, each line once."""
         return list(dict.fromkeys(f"{peer.name}: {text}" for peer in self.peers for text in peer.complaints()))
