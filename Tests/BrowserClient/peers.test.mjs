@@ -183,7 +183,7 @@ test("a pair that does not connect is told why, once, and rarely again", () => {
     assert.deepEqual(stalls(pair, 7.9), []);
     assert.deepEqual(stalls(pair, 60), [["reportStall", "noAnswer"]]);
     assert.deepEqual(stalls(pair, 140), [["reportStall", "noAnswer"]]);
-    assert.deepEqual(stalls(pair, 280, false), [["reportStall", "signalingDown"]]);
+    assert.deepEqual(stalls(pair, 200, false), [["reportStall", "signalingDown"]]);
 });
 
 test("the transport is asked where the room does not know the reason", () => {
