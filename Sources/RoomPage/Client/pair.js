@@ -10,6 +10,7 @@ import { PairExchange } from "./pair-exchange.js";
 import { PairStreams } from "./pair-streams.js";
 import { openStream } from "./room-streams.js";
 import { FrameBatch } from "./send-buffer.js";
+import { plus } from "./time.js";
 import { WaitingLine } from "./waiting.js";
 
 /** @typedef {import("./delivery-channel.js").Channel} Channel */
@@ -136,7 +137,8 @@ export class Pair {
         this.participant = options.participant ?? options.peerSession;
         this.streams = options.streams ?? new NumberedStreams(options.ownSession, options.peerSession);
         this.level = DeliveryLevel.of(capabilities);
-        this.now = options.now;
+        /** The present time, in whole nanoseconds. */
+        this.now = () => plus(options.now(), 0);
         this.#schedule = options.schedule;
         this.#link = options.link;
         this.#handlers = options.handlers;
