@@ -8,13 +8,16 @@ SANITIZED := $(subst $(empty) $(empty),|,$(strip \
 	FileTransfer InProcessTransport RoomConnection RoomKit RoomServer SignalingFoundation SignalingLibwebsockets \
 	SignalingNIO ICELibnice PeerWebRTC))
 
-.PHONY: help demo test test-tsan test-asan test-plugin test-tutorial test-first-program test-interop \
+CLIENT := Sources/RoomPage/Client
+
+.PHONY: help demo test test-client test-tsan test-asan test-plugin test-tutorial test-first-program test-interop \
 	test-browsers test-autobahn test-lab lab test-mutations simulate fuzz nightly bench bench-files micro format \
 	lint docs dependencies clean
 
 help:
 	@echo "make demo          build and run the demo: a server and two peers that lose everything and heal"
 	@echo "make test          run every test"
+	@echo "make test-client   the client for browsers: its tests under node, its types, its size"
 	@echo "make test-tsan     the tests under ThreadSanitizer (test-asan: AddressSanitizer)"
 	@echo "make test-interop  against Chromium, aiortc and libdatachannel"
 	@echo "make test-browsers Chromium and Firefox in rooms, through outages (root); an hour"
@@ -49,6 +52,17 @@ test: dependencies
 	swift build --build-tests
 	swift test --skip-build --no-parallel
 	ROOM=$$(swift build --show-bin-path)/room Tests/NetworkLab/run --short --untimed
+
+test-client:
+	@$(MAKE) --no-print-directory dependencies PACKAGES="nodejs node-typescript terser" \
+		|| echo "SKIPPED: what needs the packages that are missing"
+	@if command -v node > /dev/null; then \
+		ROOM="$${ROOM:-$$(ls .build/debug/room 2>/dev/null || echo room)}" node --test Tests/BrowserClient \
+			&& NODE_PATH=/usr/share/nodejs node Tests/BrowserClient/size.mjs; \
+	else echo "SKIPPED: the tests of the browser client, and its size: node is missing"; fi
+	@if command -v tsc > /dev/null; then \
+		tsc --allowJs --checkJs --strict --noEmit --target es2020 --lib es2020,dom $(CLIENT)/*.js $(CLIENT)/*.d.ts; \
+	else echo "SKIPPED: the types of the browser client: tsc is missing"; fi
 
 test-tsan: dependencies
 	TSAN_OPTIONS="suppressions=$(CURDIR)/Tests/tsan.supp halt_on_error=0" \
