@@ -274,6 +274,12 @@ test("the other side's close is an end in order, an SCTP failure is none", async
     firefox.channel.close();
     assert.deepEqual(firefox.kinds(), ["leaving", "closed"]);
     assert.ok(firefox.told.some(([name]) => name === "detached"));
+    const lost = await Driver.connected({ isFailureFinal: false });
+    lost.connection.states("disconnected");
+    lost.take();
+    lost.connection.sctp.state = "closed";
+    lost.channel.close();
+    assert.equal(lost.take()[0].value.code, "timedOut", "no word of it can have come over a lost path");
     const broken = await Driver.connected();
     broken.take();
     broken.channel.onerror({ error: { errorDetail: "sctp-failure", sctpCauseCode: 1, message: "x" } });

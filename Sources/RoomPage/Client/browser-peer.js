@@ -319,7 +319,7 @@ export class BrowserPeer {
         this.#startTimer();
         const sctp = this.#connection?.sctp;
         if (sctp) {
-            sctp.onstatechange = () => sctp.state == "closed" && this.#end();
+            sctp.onstatechange = () => sctp.state == "closed" && this.#associationClosed();
             const ice = /** @type {any} */ (sctp.transport)?.iceTransport;
             if (ice) ice.onselectedcandidatepairchange = () => this.#look();
         }
@@ -389,7 +389,7 @@ export class BrowserPeer {
     #closed(channel) {
         const connection = this.#connection;
         if (!connection) return;
-        if (connection.sctp?.state == "closed") return this.#end();
+        if (connection.sctp?.state == "closed") return this.#associationClosed();
         const { delivery } = this.#options;
         const { label } = channel;
         const wasInUse = this.#inUse(label) === channel;
@@ -403,6 +403,15 @@ export class BrowserPeer {
         if (delivery.isReady || !this.#isUp) return;
         this.#isUp = false;
         this.#report({ type: "channelClosed" });
+    }
+
+    /**
+     * The other side has closed its connection. But over a path that is silent no word of that can have come: Firefox
+     * gives a connection up some seconds after an ICE restart that finds no path.
+     */
+    #associationClosed() {
+        const isSilent = this.#isLost || this.#liveness?.isSuspect;
+        this.#end(isSilent ? peerFailure("the path has failed", "timedOut") : undefined);
     }
 
     /** @param {RTCError | undefined} error */

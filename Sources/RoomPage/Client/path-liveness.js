@@ -36,7 +36,8 @@ const examination = 5;
  */
 export class PathLiveness {
     #lastEvidence;
-    #isSuspect = false;
+    /** The other side has been silent for too long. */
+    isSuspect = false;
     /** When `timerFired` is due. */
     deadline;
     /**
@@ -79,8 +80,8 @@ export class PathLiveness {
         this.#lastEvidence = now;
         this.#waitingSince = undefined;
         this.#suspensions = 0;
-        if (!this.#isSuspect && !this.#isProbeRequested) return [];
-        this.#isSuspect = this.#isProbeRequested = false;
+        if (!this.isSuspect && !this.#isProbeRequested) return [];
+        this.isSuspect = this.#isProbeRequested = false;
         return [{ type: "reportAlive" }];
     }
 
@@ -126,7 +127,7 @@ export class PathLiveness {
         if (lateness > tolerance && this.#suspensions < graceLimit) {
             // What arrived meanwhile must still be read, and the other side is probed before its silence counts.
             this.#suspensions += 1;
-            if (!this.#isSuspect) this.#resumedAt = now;
+            if (!this.isSuspect) this.#resumedAt = now;
             return this.#probe(now, interval);
         }
         const isExamining = now < this.#examinedUntil;
@@ -153,8 +154,8 @@ export class PathLiveness {
         const silence = minus(now, this.#silentSince);
         /** @type {LivenessAction[]} */
         const actions = [];
-        if (!this.#isSuspect && silence >= Math.max(suspectAfter, (roundTrip ?? 0) * 3 + 0.2)) {
-            this.#isSuspect = true;
+        if (!this.isSuspect && silence >= Math.max(suspectAfter, (roundTrip ?? 0) * 3 + 0.2)) {
+            this.isSuspect = true;
             actions.push({ type: "reportSuspect", since: this.#silentSince });
         }
         const pause = silence < quietAfter ? interval : Math.min(silence / quietAfter, quietLimit);
