@@ -1,8 +1,7 @@
 // Two pairs over a connection in virtual time: latency, a rate, losses by seed.
 
-import { DeliveryChannel } from "../../Sources/RoomPage/Client/delivery-channel.js";
 import { DeliveryMemory } from "../../Sources/RoomPage/Client/delivery-memory.js";
-import { Pair } from "../../Sources/RoomPage/Client/pair.js";
+import { Pair, lowWater } from "../../Sources/RoomPage/Client/pair.js";
 
 /** A generator of numbers by seed (mulberry32). */
 export class Random {
@@ -28,6 +27,9 @@ export class Random {
         return Uint8Array.from({ length: count }, () => this.below(256));
     }
 }
+
+/** Returns how many schedules a test tries: more or fewer than `count` by the environment variable `SCHEDULES`. */
+export const schedules = (count) => Math.ceil(count * Number(process.env.SCHEDULES ?? 1));
 
 /** The clock and the timers. */
 export class VirtualTime {
@@ -109,6 +111,8 @@ export const settled = () => new Promise(setImmediate);
 /** One side of a connection: the `link` of its pair. */
 class End {
     channels = new Map();
+    isBusy = false;
+    lastOrder = -1;
     constructor(connection, pair, index) {
         this.connection = connection;
         this.pair = pair;
@@ -124,14 +128,19 @@ class End {
     }
     #opened(parameters, key, other) {
         if (this.connection.isLost) return;
-        this.channels.set(parameters.label, { key, parameters, busyUntil: 0, arrivalAt: 0 });
+        this.#add(parameters, key);
         this.pair.channelOpened(parameters.label, parameters);
         this.connection.time.schedule(this.connection.latency(), () => {
             if (this.connection.isLost) return;
-            other.channels.set(parameters.label, { key, parameters, busyUntil: 0, arrivalAt: 0 });
+            other.#add(parameters, key);
             other.pair.channelOpened(parameters.label, parameters);
             key.isOpen = true;
             for (const deliver of key.early.splice(0)) deliver();
+        });
+    }
+    #add(parameters, key) {
+        this.channels.set(parameters.label, {
+            key, parameters, order: this.channels.size, queue: [], buffered: 0, arrivalAt: 0, isNew: true,
         });
     }
     closeChannel(label) {
@@ -150,9 +159,7 @@ class End {
         return this.connection.options.maximumMessageSize;
     }
     bufferedAmount(label) {
-        const channel = this.channels.get(label);
-        const { time, options } = this.connection;
-        return channel ? Math.max(0, Math.round((channel.busyUntil - time.time) * options.rate)) : 0;
+        return this.channels.get(label)?.buffered ?? 0;
     }
     send(label, data) {
         const channel = this.channels.get(label);
@@ -161,41 +168,56 @@ class End {
         if (!channel || connection.isLost) return "closed";
         if (data.length > options.maximumMessageSize) return "messageTooLarge";
         // There is room for the first message of a channel.
-        if (channel.arrivalAt > 0 && options.blocking && random.chance(options.blocking)) {
+        if (!channel.isNew && options.blocking && random.chance(options.blocking)) {
             time.schedule(connection.latency(), () => {
                 if (!connection.isLost && this.channels.get(label) == channel) this.pair.writable(label);
             });
             return "wouldBlock";
         }
-        const start = Math.max(time.time, channel.busyUntil);
-        channel.busyUntil = start + data.length / options.rate;
-        if (channel.lowTimer == undefined && this.bufferedAmount(label) > options.lowWater) {
-            const wait = () => {
-                channel.lowTimer = undefined;
-                if (connection.isLost || this.channels.get(label) != channel) return;
-                const rest = this.bufferedAmount(label) - options.lowWater;
-                if (rest > 0) channel.lowTimer = time.schedule(rest / options.rate + 1e-6, wait);
-                else this.pair.writable(label);
-            };
-            channel.lowTimer = time.schedule(0, wait);
-        }
-        const { isOrdered, reliability } = channel.parameters;
-        if (reliability.type != "reliable" && random.chance(options.loss)) return undefined;
+        channel.isNew = false;
+        channel.buffered += data.length;
         // A transport copies what it takes.
-        const copy = typeof data == "string" ? data : data.slice().buffer;
-        connection.bytes += data.length;
-        let at = channel.busyUntil + connection.latency();
+        channel.queue.push(typeof data == "string" ? data : data.slice().buffer);
+        this.#transmit();
+        return undefined;
+    }
+    /** Sends one message after the other, of one channel after the other: they share the path. */
+    #transmit() {
+        const { time, options, random } = this.connection;
+        if (this.isBusy) return;
+        const waiting = [...this.channels.values()].filter((channel) => channel.queue.length > 0);
+        if (waiting.length == 0) return;
+        const channel = waiting.find((channel) => channel.order > this.lastOrder) ?? waiting[0];
+        this.lastOrder = channel.order;
+        this.isBusy = true;
+        const data = channel.queue.shift();
+        const length = data.length ?? data.byteLength;
+        time.schedule(length / options.rate, () => {
+            if (this.connection.isLost) return;
+            this.isBusy = false;
+            this.connection.bytes += length;
+            const { isOrdered, reliability, label } = channel.parameters;
+            if (reliability.type == "reliable" || !random.chance(options.loss)) this.#deliver(channel, data, isOrdered);
+            const wasHigh = channel.buffered > options.lowWater;
+            channel.buffered -= length;
+            this.#transmit();
+            if (wasHigh && channel.buffered <= options.lowWater && this.channels.get(label) == channel) {
+                this.pair.writable(label);
+            }
+        });
+    }
+    #deliver(channel, data, isOrdered) {
+        const { connection, other } = this;
+        let at = connection.time.time + connection.latency();
         if (isOrdered) at = channel.arrivalAt = Math.max(at, channel.arrivalAt);
-        const { other } = this;
+        const { label } = channel.parameters;
         const deliver = () => {
             if (connection.isLost) return;
-            const receiving = other.channels.get(label);
             // It may not be open there yet, or not any more.
             if (!channel.key.isOpen) channel.key.early.push(deliver);
-            else if (receiving?.key == channel.key) other.pair.received(label, copy);
+            else if (other.channels.get(label)?.key == channel.key) other.pair.received(label, data);
         };
-        time.scheduleAt(at, deliver);
-        return undefined;
+        connection.time.scheduleAt(at, deliver);
     }
 }
 
@@ -207,7 +229,7 @@ export class Connection {
         this.time = time;
         this.random = random;
         this.options = {
-            delay: 0.01, jitter: 0.01, rate: 1e7, loss: 0.3, blocking: 0, maximumMessageSize: 262_144, lowWater: 131_072,
+            delay: 0.01, jitter: 0.01, rate: 1e7, loss: 0.3, blocking: 0, maximumMessageSize: 262_144, lowWater,
             ...options,
         };
         this.ends = pairs.map((pair, index) => new End(this, pair, index));
@@ -224,7 +246,7 @@ export class Connection {
     lose() {
         this.isLost = true;
         const order = this.random.chance(0.5) ? [0, 1] : [1, 0];
-        for (const index of order) if (this.ends[index].pair.link.end == this.ends[index]) this.ends[index].pair.detached();
+        for (const end of order.map((index) => this.ends[index])) if (end.pair.link.end == end) end.pair.detached();
     }
 }
 
@@ -300,5 +322,3 @@ export class World {
         return this.connect(options);
     }
 }
-
-export { DeliveryChannel };
