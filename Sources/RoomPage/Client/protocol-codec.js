@@ -149,7 +149,7 @@ class Fields {
      */
     optionalInteger(name, limit = Infinity) {
         const value = this.optional(
-            name, (value) => Number.isInteger(value) && value >= 0, "is not a whole number that is not negative");
+            name, (value) => Number.isSafeInteger(value) && value >= 0, "is not a whole number that is not negative");
         if (value > limit) throw this.tooMuch(name, limit, "as a number");
         return value;
     }
@@ -276,6 +276,13 @@ const iceServers = (fields) => ({
 const attributes = (fields) =>
     ({ version: fields.optionalInteger("attributesVersion") ?? 0, values: fields.metadata("attributes") });
 
+/**
+ * Without attributes, their version says nothing.
+ * @param {Fields} fields
+ */
+const joinedAttributes = (fields) =>
+    fields.optionalObject("attributes") ? attributes(fields) : { version: 0, values: {} };
+
 /** @param {Fields} fields */
 function retryWindow(fields) {
     const [lowerBound, upperBound] = [fields.duration("earliest"), fields.duration("latest")];
@@ -292,7 +299,7 @@ function joined(fields) {
         epoch: fields.integer("epoch"), isHost: fields.boolean("host"), hostTerm: fields.integer("hostTerm"),
         isResumed: fields.boolean("resumed"), received: fields.optionalInteger("received") ?? 0,
         sent: fields.optionalInteger("sent"), sessionToken: fields.string("sessionToken", 2048, token, 1),
-        roster: fields.objects("roster", 64, participant), attributes: attributes(fields),
+        roster: fields.objects("roster", 64, participant), attributes: joinedAttributes(fields),
         iceServers: iceServers(fields.object("iceServers")), pingInterval: fields.duration("pingInterval"),
         pingDeadline: fields.duration("pingDeadline"), grace: fields.duration("grace"),
     };
