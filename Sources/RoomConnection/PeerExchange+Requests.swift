@@ -204,6 +204,15 @@ extension PeerExchange {
         handler?.cancel()
     }
 
+    /// The participant had given this side up: it answers none of these requests, and waits for none of its own.
+    func requestsRestarted(first: UInt64, last: UInt64) {
+        let (ended, cancelled) = state.withLock { state in
+            (state.outgoing.restartReceived(last: last), state.incoming.restartReceived(first: first))
+        }
+        for id in ended { refused(id, .gone) }
+        for id in cancelled { cancelledByCaller(id) }
+    }
+
     /// Ends what has had its time: requests of both directions, and the wait for handlers.
     func requestsLate(now: Timestamp) {
         let (late, handlers, unknown) = state.withLock { state in

@@ -105,6 +105,17 @@ extension PeerExchange {
         for publisher in waiting { publisher.resume() }
     }
 
+    /// The participant had given this side up, and has dropped what it had sent of a topic up to `sent`.
+    func topicPosition(_ name: ExchangeMessage.Name, sent: UInt64, _ bytes: UnsafeRawBufferPointer) {
+        let topic = state.withLock { state -> Int? in
+            guard let topic = state.topicReceiver.index(of: name.bytes(in: bytes), &state.budget),
+                state.topicReceiver.skip(topic, to: sent)
+            else { return nil }
+            return topic
+        }
+        if let topic { topicConsumed(topic, cost: 0) }
+    }
+
     func topicMessage(
         _ name: ExchangeMessage.Name, isText: Bool, body: Int, _ bytes: UnsafeRawBufferPointer
     ) {

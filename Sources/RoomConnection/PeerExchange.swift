@@ -37,13 +37,21 @@ final class PeerExchange: @unchecked Sendable {
     let state: Locked<State>
     private var timer: LoopTimer?
 
-    init(_ link: PeerLink, room: RoomExchange) {
+    /// `record`: of the topics and requests before, which ended for this side only. On the loop.
+    init(_ link: PeerLink, room: RoomExchange, record: ExchangeRecord) {
         self.link = link
         self.room = room
+        var record = record
         var initial = State()
         // The other side may still have requests of an earlier link in the same sessions.
-        initial.outgoing = OutgoingRequests(after: room.nextRequestBase())
+        let base = room.nextRequestBase()
+        let restart = record.restart(firstRequest: base + 1, &initial.budget)
+        initial.outgoing = OutgoingRequests(after: base)
+        initial.incoming = IncomingRequests(after: record.lastRequest)
+        initial.topicSender = record.topicSender
+        initial.topicReceiver = record.topicReceiver
         state = Locked(initial)
+        for message in restart { sendControl(message) }
     }
 
     var isSupported: Bool { link.level == .exchange }
@@ -59,6 +67,7 @@ final class PeerExchange: @unchecked Sendable {
             lossyTopicMessage(name, isText: isText, body: body, bytes)
         case (.topicWindow(let name, let limit), .reliable):
             topicWindow(ByteText(name.text(in: bytes)), limit: limit)
+        case (.topicPosition(let name, let sent), .reliable): topicPosition(name, sent: sent, bytes)
         case (.request(let id, let timeout, let method, let isText, let body), .reliable):
             let payload = Payload(copying: UnsafeRawBufferPointer(rebasing: bytes[body...]))
             requested(id, timeout: timeout, method: ByteText(method.text(in: bytes)), payload, isText: isText)
@@ -68,9 +77,11 @@ final class PeerExchange: @unchecked Sendable {
         case (.failure(let id, let code, let message), .reliable):
             answered(id, .failure(code: code, message: message))
         case (.cancel(let id), .reliable): cancelledByCaller(id)
+        case (.requestRestart(let first, let last), .reliable): requestsRestarted(first: first, last: last)
         case (.open, _), (.data, _), (.end, _), (.reset, _), (.window, _), (.stop, _), (.finished, _), (.restart, _):
             if link.streams?.received(message, bytes, on: channel) != true { room.metrics.ignored() }
-        case (.topicMessage, _), (.topicWindow, _), (.request, _), (.answer, _), (.failure, _), (.cancel, _):
+        case (.topicMessage, _), (.topicWindow, _), (.topicPosition, _), (.request, _), (.answer, _), (.failure, _),
+            (.cancel, _), (.requestRestart, _):
             room.metrics.ignored()
         }
     }
@@ -119,11 +130,13 @@ final class PeerExchange: @unchecked Sendable {
 
     // MARK: The end, on the loop
 
-    /// The participant has left, or its session or ours is another one: nothing comes any more.
-    func close() {
+    /// The participant has left, or its session or ours is another one: nothing comes any more. Returns what is to be
+    /// remembered if it comes back.
+    func close() -> ExchangeRecord {
         timer?.cancel()
         timer = nil
-        let (publishers, callers, handlers) = state.withLock { state in
+        let (record, publishers, callers, handlers) = state.withLock { state in
+            let record = ExchangeRecord(state.topicSender, state.topicReceiver, state.outgoing, state.incoming)
             state.isClosed = true
             state.outgoing.close()
             state.early = []
@@ -134,10 +147,11 @@ final class PeerExchange: @unchecked Sendable {
             }
             defer { state.handlers = [:] }
             for id in state.handlers.keys { _ = state.incoming.cancelled(id) }
-            return (state.publishers.removeAll(), callers, Array(state.handlers.values))
+            return (record, state.publishers.removeAll(), callers, Array(state.handlers.values))
         }
         for publisher in publishers { publisher.resume() }
         for caller in callers { caller.resume(returning: .gone) }
         for handler in handlers { handler.cancel() }
+        return record
     }
 }

@@ -113,7 +113,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             guard let self, let id = connections[participant.id]?.id else { return }
             report(.peer(participant.id, id, isMissing ? .unacknowledged : .acknowledged))
         }
-        let exchange = PeerExchange(link, room: hub.exchange)
+        let exchange = PeerExchange(link, room: hub.exchange, record: streams.exchange)
         link.onExchange = { exchange.received($0, on: $1) }
         hub.exchange.setPeer(exchange, for: participant.id)
         links[participant.id] = link
@@ -124,9 +124,10 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
         guard let link = links.removeValue(forKey: participant) else { return }
         let lost = link.close()
         link.onExchange = { _, _ in }
-        hub.exchange.peer(participant)?.close()
+        let record = hub.exchange.peer(participant)?.close()
         hub.exchange.setPeer(nil, for: participant)
         var streams = link.delivery.streams
+        if let record { streams.exchange = record }
         if let record = link.streams?.close() { streams.record = record }
         memory.store(streams)
         if lost > 0 { hub.emit(.undelivered(participant, count: lost)) }

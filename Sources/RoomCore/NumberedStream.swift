@@ -113,6 +113,8 @@ package struct NumberedStreams: Sendable {
     private var all: [2 of NumberedStream]
     /// Of the streams of the application.
     package var record = StreamRecord()
+    /// Of its topics and requests.
+    package var exchange = ExchangeRecord()
 
     package init(session: SessionID, peerSession: SessionID) {
         all = .init(repeating: NumberedStream(session: session, peerSession: peerSession))

@@ -69,6 +69,27 @@ package struct ReceiveWindow: Sendable, Equatable {
         return limit
     }
 
+    /// The sender has dropped messages: it has sent so much in all. False: that cannot be. True: a grant may be due.
+    package mutating func skip(to sent: UInt64) -> Bool {
+        guard sent > received, sent <= limit + Self.longestMessage else { return false }
+        consumed += sent - received
+        received = sent
+        return true
+    }
+
+    /// More than the longest message costs, which may go beyond the limit.
+    private static let longestMessage = UInt64(UInt32.max)
+
+    /// Goes on within another budget: what has come counts as consumed. Returns the limit, which the sender may not
+    /// have heard of.
+    package mutating func restart(_ budget: inout Budget) -> UInt64 {
+        consumed = received
+        lastGrant = nil
+        budget.add(size)
+        if isGrantDue { limit = consumed + size }
+        return limit
+    }
+
     /// The stream has ended: its window is free for others.
     package func end(_ budget: inout Budget) { budget.remove(size) }
 }

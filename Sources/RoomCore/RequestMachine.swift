@@ -38,11 +38,18 @@ package struct OutgoingRequests: Sendable {
 
     private var requests: [UInt64: Request] = [:]
     private var waiting: Deque<UInt64> = []
+    private let base: UInt64
     private var last: UInt64
     private var outstanding = 0
 
     /// `after`: the ids that were used before.
-    package init(after last: UInt64 = 0) { self.last = last }
+    package init(after last: UInt64 = 0) {
+        base = last
+        self.last = last
+    }
+
+    /// The newest request; 0: none was made.
+    package var newestID: UInt64 { last > base ? last : 0 }
 
     /// A request is made. `isStarted`: it can go out now; otherwise when `End` names it.
     package mutating func begin(deadline: Timestamp?) -> (id: UInt64, isStarted: Bool) {
@@ -103,6 +110,11 @@ package struct OutgoingRequests: Sendable {
         return End(mustCancel: mustCancel, started: next)
     }
 
+    /// The other side had given this one up, and answers no request up to `last`: each of those returned is refused.
+    package func restartReceived(last: UInt64) -> [UInt64] {
+        requests.filter { $0.key <= last && $0.value.state != .waiting }.keys.sorted()
+    }
+
     /// The time at which the next request is late.
     package var nextDeadline: Timestamp? {
         requests.values.lazy.filter { $0.state != .givenUp }.compactMap(\.deadline).min()
@@ -139,12 +151,16 @@ package struct IncomingRequests: Sendable {
 
     private var requests: [UInt64: Request] = [:]
     private var bodyBytes = 0
+    /// The highest id that has come.
+    package private(set) var newestID: UInt64
 
-    package init() {}
+    /// `after`: the ids that have come before, in the same sessions.
+    package init(after last: UInt64 = 0) { newestID = last }
 
     /// A request has come. Its body counts until `finished`.
     package mutating func received(_ id: UInt64, count: Int, deadline: Timestamp?) -> Arrival {
         guard requests[id] == nil else { return .duplicate }
+        newestID = max(newestID, id)
         guard requests.count < RequestLimits.outstanding,
             bodyBytes == 0 || bodyBytes + count <= RequestLimits.bodyBytes
         else { return .busy }
@@ -158,6 +174,12 @@ package struct IncomingRequests: Sendable {
         guard requests[id]?.isWanted == true else { return false }
         requests[id]?.isWanted = false
         return true
+    }
+
+    /// The other side had given this one up, and waits for no request before `first`: each of those returned is
+    /// cancelled.
+    package func restartReceived(first: UInt64) -> [UInt64] {
+        requests.filter { $0.key < first && $0.value.isWanted }.keys.sorted()
     }
 
     /// Whether an answer is waited for.

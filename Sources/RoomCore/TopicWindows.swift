@@ -40,6 +40,11 @@ package struct TopicSender: Sendable {
 
     /// The receiver grants more. Nil: there is no such topic. True: those that wait for the topic may go on.
     package mutating func grant(_ topic: ByteText, limit: UInt64) -> Bool? { windows[topic]?.grant(limit) }
+
+    /// The topics with what was sent of each.
+    var positions: [(name: ByteText, sent: UInt64)] {
+        windows.map { ($0.key, $0.value.sent) }.sorted { $0.name.text < $1.name.text }
+    }
 }
 
 /// The topics on which one participant sends to this side, each with its window.
@@ -88,6 +93,14 @@ package struct TopicReceiver: Sendable {
         _ index: Int, now: Timestamp, _ budget: inout ReceiveWindow.Budget
     ) -> UInt64? {
         entries[index].window.grant(now: now, &budget)
+    }
+
+    /// The sender had given this side up, and has sent so much of a topic in all. False: that cannot be.
+    package mutating func skip(_ index: Int, to sent: UInt64) -> Bool { entries[index].window.skip(to: sent) }
+
+    /// Goes on with a budget of its own. Returns the topics with their limits.
+    mutating func restart(_ budget: inout ReceiveWindow.Budget) -> [(name: ByteText, limit: UInt64)] {
+        entries.indices.map { (entries[$0].name, entries[$0].window.restart(&budget)) }
     }
 }
 

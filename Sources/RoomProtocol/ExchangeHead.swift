@@ -17,6 +17,13 @@ package enum ExchangeHead {
         return message
     }
 
+    package static func topicPosition(_ topic: String, sent: UInt64) -> [UInt8] {
+        var message = begin(.topicPosition, reserving: 9 + topic.utf8.count)
+        append(name: topic, to: &message)
+        append(sent, to: &message)
+        return message
+    }
+
     /// `timeout`: milliseconds; nil: no limit.
     package static func request(id: UInt64, timeout: UInt32?, method: String, isText: Bool) -> [UInt8] {
         var head = begin(.request, id, reserving: 14 + method.utf8.count)
@@ -37,6 +44,12 @@ package enum ExchangeHead {
     }
 
     package static func cancel(id: UInt64) -> [UInt8] { begin(.cancel, id, reserving: 8) }
+
+    package static func requestRestart(first: UInt64, last: UInt64) -> [UInt8] {
+        var message = begin(.requestRestart, first, reserving: 8)
+        append(last, to: &message)
+        return message
+    }
 
     package static func open(stream: UInt64, _ opening: ExchangeMessage.Opening) -> [UInt8] {
         var message = begin(.open, stream, reserving: 64 + opening.name.utf8.count)

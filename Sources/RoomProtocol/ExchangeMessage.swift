@@ -8,10 +8,12 @@
 /// |---|---|---|
 /// | 0x01 | topic message | flags u8, topic name8, body |
 /// | 0x02 | topic window | topic name8, limit u64 |
+/// | 0x03 | topic position | topic name8, sent u64 |
 /// | 0x10 | request | id u64, timeout u32, flags u8, method name8, body |
 /// | 0x11 | answer | id u64, flags u8, body |
 /// | 0x12 | failure | id u64, code name8, message text16 |
 /// | 0x13 | cancel | id u64 |
+/// | 0x14 | request restart | first u64, last u64 |
 /// | 0x20 | open | stream u64, length u64, name name8, count u8, count × (key name8, value text16) |
 /// | 0x21 | data | stream u64, bytes |
 /// | 0x22 | end | stream u64 |
@@ -30,10 +32,12 @@ package enum ExchangeProtocol {
     package enum Kind: UInt8, Sendable, CaseIterable {
         case topicMessage = 0x01
         case topicWindow = 0x02
+        case topicPosition = 0x03
         case request = 0x10
         case answer = 0x11
         case failure = 0x12
         case cancel = 0x13
+        case requestRestart = 0x14
         case open = 0x20
         case data = 0x21
         case end = 0x22
@@ -97,11 +101,15 @@ package enum ExchangeMessage: Sendable, Hashable {
     /// `body`: where the body begins; it ends with the message.
     case topicMessage(Name, isText: Bool, body: Int)
     case topicWindow(Name, limit: UInt64)
+    /// The sender had given the receiver up, and has sent so much of the topic in all, what was dropped included.
+    case topicPosition(Name, sent: UInt64)
     /// `timeout`: milliseconds that are left; nil: no limit.
     case request(id: UInt64, timeout: UInt32?, method: Name, isText: Bool, body: Int)
     case answer(id: UInt64, isText: Bool, body: Int)
     case failure(id: UInt64, code: String, message: String)
     case cancel(id: UInt64)
+    /// The sender's requests before `first` have ended, and it answers none of the receiver's up to `last`.
+    case requestRestart(first: UInt64, last: UInt64)
     case open(stream: UInt64, Opening)
     case data(stream: UInt64, body: Int)
     case end(stream: UInt64)
@@ -139,6 +147,9 @@ package enum ExchangeMessage: Sendable, Hashable {
         case .topicWindow:
             guard let name = reader.name(), let limit = reader.integer(UInt64.self) else { return nil }
             self = .topicWindow(name, limit: limit)
+        case .topicPosition:
+            guard let name = reader.name(), let sent = reader.integer(UInt64.self) else { return nil }
+            self = .topicPosition(name, sent: sent)
         case .failure, .reset, .stop:
             guard let id = reader.id(), let code = reader.text8(limit: ExchangeLimits.code),
                 let message = reader.text16(limit: ExchangeLimits.message)
@@ -158,9 +169,9 @@ package enum ExchangeMessage: Sendable, Hashable {
         case .open:
             guard let stream = reader.id(), let opening = reader.opening() else { return nil }
             self = .open(stream: stream, opening)
-        case .restart:
+        case .restart, .requestRestart:
             guard let first = reader.integer(UInt64.self), let last = reader.integer(UInt64.self) else { return nil }
-            self = .restart(first: first, last: last)
+            self = kind == .restart ? .restart(first: first, last: last) : .requestRestart(first: first, last: last)
         case .window:
             guard let stream = reader.id(), let consumed = reader.integer(UInt64.self),
                 let limit = reader.integer(UInt64.self), consumed <= limit

@@ -145,7 +145,7 @@ extension Simulation {
                 giveUp(key(readBy: stream, id))
             }
             for id in stream.transfers.outgoing.restartReceived(last: last) { giveUp(key(sentBy: stream, id)) }
-        case .topicMessage, .topicWindow, .request, .answer, .failure, .cancel: break
+        case .topicMessage, .topicWindow, .topicPosition, .request, .answer, .failure, .cancel, .requestRestart: break
         }
     }
 

@@ -18,6 +18,7 @@ private let messages: [(bytes: [UInt8], decoded: ExchangeMessage, text: String?)
         ExchangeHead.topicWindow("chat", limit: 262_144), .topicWindow(.init(offset: 2, count: 4), limit: 262_144),
         "chat"
     ),
+    (ExchangeHead.topicPosition("a", sent: 7), .topicPosition(.init(offset: 2, count: 1), sent: 7), "a"),
     (
         ExchangeHead.request(id: 1, timeout: 10_000, method: "move", isText: true),
         .request(id: 1, timeout: 10_000, method: .init(offset: 15, count: 4), isText: true, body: 19), "move"
@@ -33,6 +34,7 @@ private let messages: [(bytes: [UInt8], decoded: ExchangeMessage, text: String?)
     ),
     (ExchangeHead.failure(id: 3, code: "c", message: ""), .failure(id: 3, code: "c", message: ""), nil),
     (ExchangeHead.cancel(id: 4), .cancel(id: 4), nil),
+    (ExchangeHead.requestRestart(first: 12, last: 0), .requestRestart(first: 12, last: 0), nil),
     (
         ExchangeHead.open(stream: 5, .init(name: "a.bin", length: 12_345, metadata: ["type": "x/y", "k": ""])),
         .open(stream: 5, .init(name: "a.bin", length: 12_345, metadata: ["type": "x/y", "k": ""])), nil
@@ -55,8 +57,12 @@ private let messages: [(bytes: [UInt8], decoded: ExchangeMessage, text: String?)
 extension ExchangeMessage {
     fileprivate var name: Name? {
         switch self {
-        case .topicMessage(let name, _, _), .topicWindow(let name, _), .request(_, _, let name, _, _): name
-        case .answer, .failure, .cancel, .open, .data, .end, .reset, .window, .stop, .finished, .restart: nil
+        case .topicMessage(let name, _, _), .topicWindow(let name, _), .topicPosition(let name, _),
+            .request(_, _, let name, _, _):
+            name
+        case .answer, .failure, .cancel, .requestRestart, .open, .data, .end, .reset, .window, .stop, .finished,
+            .restart:
+            nil
         }
     }
 
@@ -64,7 +70,9 @@ extension ExchangeMessage {
         switch self {
         case .topicMessage(_, _, let body), .request(_, _, _, _, let body), .answer(_, _, let body), .data(_, let body):
             body
-        case .topicWindow, .failure, .cancel, .open, .end, .reset, .window, .stop, .finished, .restart: nil
+        case .topicWindow, .topicPosition, .failure, .cancel, .requestRestart, .open, .end, .reset, .window, .stop,
+            .finished, .restart:
+            nil
         }
     }
 }
@@ -84,6 +92,10 @@ struct ExchangeMessageTests {
     @Test func theBytesOfEachKindAreThoseOfTheWireProtocol() {
         #expect(ExchangeHead.topicMessage("ab", isText: true) == [0x01, 1, 2, 0x61, 0x62])
         #expect(ExchangeHead.topicWindow("a", limit: 0x0102) == [0x02, 1, 0x61, 0, 0, 0, 0, 0, 0, 1, 2])
+        #expect(ExchangeHead.topicPosition("a", sent: 0x0102) == [0x03, 1, 0x61, 0, 0, 0, 0, 0, 0, 1, 2])
+        #expect(
+            ExchangeHead.requestRestart(first: 1, last: 2)
+                == [0x14, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2])
         #expect(
             ExchangeHead.request(id: 1, timeout: 0x0203, method: "a", isText: false)
                 == [0x10, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 2, 3, 0, 1, 0x61])

@@ -52,6 +52,7 @@ func exchange(_ bytes: UnsafeRawBufferPointer) {
     case .topicMessage(let name, let isText, let body):
         again = ExchangeHead.topicMessage(name.text(in: bytes), isText: isText) + bytes.dropFirst(body)
     case .topicWindow(let name, let limit): again = ExchangeHead.topicWindow(name.text(in: bytes), limit: limit)
+    case .topicPosition(let name, let sent): again = ExchangeHead.topicPosition(name.text(in: bytes), sent: sent)
     case .request(let id, let timeout, let method, let isText, let body):
         let head = ExchangeHead.request(id: id, timeout: timeout, method: method.text(in: bytes), isText: isText)
         again = head + bytes.dropFirst(body)
@@ -59,6 +60,7 @@ func exchange(_ bytes: UnsafeRawBufferPointer) {
         again = ExchangeHead.answer(id: id, isText: isText) + bytes.dropFirst(body)
     case .failure(let id, let code, let message): again = ExchangeHead.failure(id: id, code: code, message: message)
     case .cancel(let id): again = ExchangeHead.cancel(id: id)
+    case .requestRestart(let first, let last): again = ExchangeHead.requestRestart(first: first, last: last)
     case .open(let stream, let opening):
         let copy = ExchangeHead.open(stream: stream, opening)
         // The entries of the metadata may come in another order.
