@@ -47,6 +47,7 @@ package struct BenchmarkPeer: Sendable {
                         try await BenchmarkEnd(RoomSubject(room: room, peer: id))
                             .serve(requests, output, setPath: setPath)
                     }
+                case .peer(_, .recovering): output.line(JSONLine(event: "recovering"))
                 case .left(let reason): throw reason.error ?? RoomError(.left, "the room was left")
                 default: break
                 }
@@ -102,6 +103,7 @@ extension BenchmarkEnd {
             case "receiveStream":
                 stream = try BenchmarkStream(subject)
                 await stream?.receive()
+            case "begun": await stream?.waitUntilBegun()
             case "received": if let stream { answer = try await stream.received() }
             case "stream":
                 answer = try await BenchmarkStream(subject).send(seconds: seconds, pings: count > 0)

@@ -36,6 +36,7 @@ package final class BenchmarkStream: Sendable {
     private static let pause = Duration.milliseconds(2)
     private let subject: any BenchmarkStreamSubject
     private let count = Locked(Count())
+    private let begun = AsyncStream.makeStream(of: Void.self)
     private let reader = Locked<Task<Void, any Error>?>(nil)
 
     package init(_ subject: any BenchmarkSubject) throws {
@@ -53,7 +54,7 @@ package final class BenchmarkStream: Sendable {
             $0 = Count()
             $0.cpuAtStart = cpuTime()
         }
-        let task = Task { [count] in
+        let task = Task { [count, begun] in
             for try await chunk in try await subject.nextStream() {
                 let now = Timestamp.now()
                 count.withLock { count in
@@ -61,10 +62,14 @@ package final class BenchmarkStream: Sendable {
                     count.last = now
                     count.bytes += chunk.count
                 }
+                begun.continuation.finish()
             }
         }
         reader.withLock { $0 = task }
     }
+
+    /// Returns when the first bytes have come.
+    package func waitUntilBegun() async { for await _ in begun.stream {} }
 
     /// Returns what has come, at the end of the stream.
     package func received() async throws -> JSONLine {

@@ -21,8 +21,7 @@ import Testing
             bob.send(["do": "cut"])
             try await bob.wait("bob's answer") { RoomProcess.count($0, "ok") == 2 }
             async let answers: Void = ask(alice, 2)
-            // The outage itself.
-            try await Task.sleep(for: .seconds(3))
+            try await alice.wait(event: "recovering")
             #expect(RoomProcess.count(alice.lines, "requests") == 1)
             _ = try await processes.server(port: port)
             bob.send(["do": "restore"])

@@ -21,12 +21,11 @@ import Testing
             stream.add("seconds", 8.0)
             stream.add("count", 0)
             alice.child.send(stream)
-            // The stream runs, and the outages themselves take their time.
-            try await Task.sleep(for: .seconds(1))
+            bob.send(["do": "begun"])
+            try await bob.wait("the stream") { RoomProcess.count($0, "ok") == 2 }
             server.child.stop()
-            try await Task.sleep(for: .seconds(1))
             bob.send(["do": "cut"])
-            try await Task.sleep(for: .seconds(3))
+            try await alice.wait(event: "recovering")
             let (_, _, _) = try await processes.server(port: port)
             bob.send(["do": "restore"])
             try await alice.wait("the end of the stream", within: .seconds(60)) {
