@@ -3,8 +3,8 @@ internal import TransportPluginAPI
 
 /// A connection to one participant of a room: a stream of the room in each direction.
 final class RoomTransferConnection: TransferConnection {
-    /// The name of both streams.
-    static let streamName = "files"
+    /// The name of both streams, and the key of the metadata that tells them apart: the part of the side that opens one.
+    static let name = "files"
     /// The time that the other side has to read what was written before the end.
     private static let closingTime = Duration.seconds(2)
 
@@ -27,11 +27,17 @@ final class RoomTransferConnection: TransferConnection {
         var security: PeerSecurity?
     }
 
-    init(_ participant: RoomParticipant, in room: Room, _ outgoing: RoomOutgoingStream) {
+    /// Opens this side's stream. Throws as `Room.openStream` does.
+    init(_ participant: RoomParticipant, in room: Room, as part: TransferRoom.Role) async throws(RoomError) {
         self.participant = participant
         self.room = room
-        self.outgoing = outgoing
+        outgoing = try await room.openStream(Self.name, to: participant.id, metadata: [Self.name: part.rawValue])
         (arrivals, arrival) = AsyncStream.makeStream()
+    }
+
+    /// The part of the side that has opened a stream; nil for a stream of something else.
+    static func part(_ stream: RoomIncomingStream) -> TransferRoom.Role? {
+        stream.name == name ? stream.metadata[name].flatMap { TransferRoom.Role(rawValue: $0) } : nil
     }
 
     var security: PeerSecurity? {
@@ -67,11 +73,9 @@ final class RoomTransferConnection: TransferConnection {
 
     func read() async throws -> Payload? {
         if iterator == nil {
-            for await stream in arrivals {
-                iterator = stream.makeAsyncIterator()
-                break
-            }
+            iterator = await firstArrival()?.makeAsyncIterator()
             try Task.checkCancellation()
+            if iterator == nil, let error = outgoing.failures[participant.id] { throw failure(error) }
         }
         let piece: Payload?
         do throws(RoomStreamError) {
@@ -81,6 +85,19 @@ final class RoomTransferConnection: TransferConnection {
         }
         try check()
         return piece
+    }
+
+    /// Returns the other side's stream when it is open, or nil when this side's has ended before.
+    private func firstArrival() async -> RoomIncomingStream? {
+        await withTaskGroup(of: Void.self) { [arrivals, arrival, outgoing] group in
+            group.addTask {
+                for await _ in outgoing.progress {}
+                arrival.finish()
+            }
+            defer { group.cancelAll() }
+            for await stream in arrivals { return stream }
+            return nil
+        }
     }
 
     /// Reads on meanwhile, so that neither side waits for the other to take what was its last word.

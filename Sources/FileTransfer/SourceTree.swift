@@ -13,9 +13,15 @@ package struct SourceTree: Sendable {
     ///
     /// Symbolic links are followed where they are named themselves, and passed over inside folders. Throws when
     /// something cannot be read, or has a name that cannot be sent.
-    package init(_ paths: [String], limits: Manifest.Limits = Manifest.Limits()) throws(TransferError) {
+    ///
+    /// - Parameter standardInput: The open file that `-` stands for; it is sent under the name `stdin`.
+    package init(
+        _ paths: [String], standardInput: Int32? = nil, limits: Manifest.Limits = Manifest.Limits()
+    ) throws(TransferError) {
         manifest = Manifest(limits: limits)
-        for path in paths { try addRoot(path) }
+        for path in paths {
+            if path == "-", let standardInput { try addStandardInput(standardInput) } else { try addRoot(path) }
+        }
         guard !manifest.entries.isEmpty else { throw TransferError(.file, "there is nothing to send") }
     }
 
@@ -46,6 +52,15 @@ package struct SourceTree: Sendable {
         case .link, .other:
             throw TransferError(.file, "\(path) is neither a file nor a folder")
         }
+    }
+
+    private mutating func addStandardInput(_ descriptor: Int32) throws(TransferError) {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw fileError("standard input", "cannot be sent") }
+        var facts = FileStatus(status)
+        facts.mode = 0o644
+        roots["stdin"] = "/proc/self/fd/\(descriptor)"
+        try add("stdin", facts, .file)
     }
 
     private mutating func add(_ text: String, _ facts: FileStatus, _ kind: Manifest.Entry.Kind) throws(TransferError) {

@@ -9,7 +9,10 @@ package final class TransferRoom: Sendable {
         case receive
     }
 
-    private static let key = "files"
+    /// Whether a participant has said that it takes files.
+    static func takesFiles(_ participant: RoomParticipant) -> Bool {
+        participant.metadata[RoomTransferConnection.name] == Role.receive.rawValue
+    }
 
     /// The connections: a sender's to each receiver that it meets, a receiver's to each sender that opens a stream to
     /// it. For one consumer.
@@ -42,21 +45,23 @@ package final class TransferRoom: Sendable {
         onWait: () -> Void = {}
     ) async throws -> Room {
         var role = HostRole.ifFirst
-        var hasWaited = false
+        var pause: Duration?
         // As long as a server keeps a participant that is gone.
         let deadline = Timestamp.now() + .seconds(120)
         while true {
             do throws(RoomError) {
                 return try await runtime.connect(
-                    toRoom: name, as: participant, host: role, metadata: [key: part.rawValue])
+                    toRoom: name, as: participant, host: role, metadata: [RoomTransferConnection.name: part.rawValue])
             } catch {
                 switch error.protocolCode?.rawValue {
                 // The join token is one for guests.
                 case "room_not_found" where role == .ifFirst: role = .awaited
                 case "name_taken" where .now() < deadline:
-                    if !hasWaited { onWait() }
-                    hasWaited = true
-                    try await Task.sleep(for: .seconds(1))
+                    if pause == nil { onWait() }
+                    // Neither many questions to the server, nor a long wait for a name that is free.
+                    let next = min(pause.map { $0 * 2 } ?? .milliseconds(250), .seconds(4))
+                    pause = next
+                    try await Task.sleep(for: next)
                 default: throw error
                 }
             }
@@ -86,15 +91,8 @@ package final class TransferRoom: Sendable {
                 let connection = known.withLock { $0[participant] }
                 connection?.isConnected = isConnected
                 if isConnected, role == .send { try await connect(to: participant, instead: connection) }
-            case .peerLeft(let participant, _):
-                known.withLock { $0.removeValue(forKey: participant.id) }?
-                    .cut(RoomTransferConnection.gone(participant))
+            case .peerLeft(let participant, _): known.withLock { $0[participant.id] = nil }
             case .left(let reason):
-                let all = known.withLock { known in
-                    defer { known = [:] }
-                    return Array(known.values)
-                }
-                for connection in all { connection.cut(RoomTransferConnection.gone(connection.participant)) }
                 if let error = reason.error { throw error }
                 return
             default: break
@@ -108,20 +106,17 @@ package final class TransferRoom: Sendable {
             guard old.hasLostPeer else { return }
             old.cut(RoomTransferConnection.gone(old.participant))
         }
-        guard let participant = partner(id), participant.metadata[Self.key] == Role.receive.rawValue else { return }
+        guard let participant = partner(id), Self.takesFiles(participant) else { return }
         try await open(to: participant, incoming: nil)
     }
 
     /// A participant has opened a stream: a sender begins, or a receiver answers.
     private func opened(_ stream: RoomIncomingStream) async throws {
-        guard stream.name == RoomTransferConnection.streamName, let participant = partner(stream.from) else {
-            return stream.cancel("this program only transfers files")
-        }
         let connection = known.withLock { $0[stream.from] }
+        guard let part = RoomTransferConnection.part(stream), part != role, let participant = partner(stream.from)
+        else { return stream.cancel("this program is there to \(role.rawValue) files only") }
         switch role {
-        case .send:
-            guard let connection else { return stream.cancel("this program sends files, and receives none") }
-            connection.deliver(stream)
+        case .send: connection?.deliver(stream)
         case .receive:
             connection?.cut(TransferError(.interrupted, "\(participant.name) has begun anew"))
             try await open(to: participant, incoming: stream)
@@ -129,15 +124,14 @@ package final class TransferRoom: Sendable {
     }
 
     private func open(to participant: RoomParticipant, incoming: RoomIncomingStream?) async throws {
-        let outgoing: RoomOutgoingStream
+        let connection: RoomTransferConnection
         do throws(RoomError) {
-            outgoing = try await room.openStream(RoomTransferConnection.streamName, to: participant.id)
+            connection = try await RoomTransferConnection(participant, in: room, as: role)
         } catch {
             // It has left again. A sender whose streams are all taken is not waited for.
             guard error.code == .peerNotFound || error.code == .wouldBlock else { throw error }
             return
         }
-        let connection = RoomTransferConnection(participant, in: room, outgoing)
         if let incoming { connection.deliver(incoming) }
         known.withLock { $0[participant.id] = connection }
         announce.yield(connection)

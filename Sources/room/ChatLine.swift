@@ -3,6 +3,10 @@ enum ChatLine: Equatable {
     case message(String)
     /// A message to one participant: the name stands at the beginning of the text.
     case to(String)
+    /// A file or folder, maybe behind the name of a participant.
+    case send(String)
+    case take
+    case refuse
     case who
     case help
     case quit
@@ -25,6 +29,9 @@ enum ChatLine: Equatable {
         self =
             switch word {
             case "to": .to(rest)
+            case "send": .send(rest)
+            case "take": .take
+            case "refuse": .refuse
             case "who": .who
             case "help", "": .help
             case "quit", "leave", "exit": .quit
@@ -36,6 +43,9 @@ enum ChatLine: Equatable {
     static let summary = """
         /who                who is here, and how they are connected
         /to NAME TEXT       a message to one participant
+        /send FILE          a file or folder to everybody whose program takes files
+        /send NAME FILE     to one participant
+        /take, /refuse      the files that somebody offers; they come into the folder of this program
         /reconnect          try the room server again now
         /quit               leave the room (Ctrl-D and Ctrl-C do, too)
         //text              a message that begins with a slash

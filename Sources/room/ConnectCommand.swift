@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import CommandLineIO
+internal import FileTransfer
 internal import Foundation
 internal import InProcessTransport
 internal import RoomConnection
@@ -86,10 +87,12 @@ struct ConnectCommand: AsyncParsableCommand {
             registry: try Backends.registry(faults: faults, plugins: settings.strings("plugins"))
         ) { runtime in
             reporter.ready()
-            let room = try await runtime.open(room: room, as: name, host: role)
+            let room = try await runtime.open(
+                room: room, as: name, host: role, metadata: terminal == nil ? [:] : RoomFiles.metadata)
             let session = ConnectSession(
                 room: room, reporter: reporter, output: output, faults: faults, json: json, leaveAtEOF: leaveAtEof,
-                messageLimit: configuration.maximumMessageSize)
+                messageLimit: configuration.maximumMessageSize,
+                files: terminal.map { ConversationFiles(room, $0) })
             return await session.run(until: stops.stops, pressure)
         }
         // The room has been left. Waits for a reader that pauses, until a signal ends the wait.

@@ -16,6 +16,8 @@ struct ConnectSession: Sendable {
     let leaveAtEOF: Bool
     /// The maximum size of a message in bytes.
     let messageLimit: Int
+    /// Of a conversation on a terminal.
+    let files: ConversationFiles?
     private let counts = Locked(Counts())
     /// Tells a send that waits for the first connection that somebody has connected or left, or that it has waited long
     /// enough.
@@ -61,6 +63,12 @@ struct ConnectSession: Sendable {
             group.addTask {
                 for await _ in pressure { await setMessagesPaused(output.isFull) }
                 return .nothing
+            }
+            if let files {
+                group.addTask {
+                    await files.run()
+                    return .nothing
+                }
             }
             if let terminal = reporter.terminal {
                 group.addTask {
@@ -228,6 +236,9 @@ struct ConnectSession: Sendable {
             } else if await send(Payload(String(text)), isText: true, to: receiver, channel: .reliable) {
                 terminal.message(String(text), from: nil, to: receiver)
             }
+        case .send(let text): files?.send(text)
+        case .take: files?.answer(true)
+        case .refuse: files?.answer(false)
         case .who: terminal.people(await room.statistics())
         case .help: for line in ChatLine.summary.split(separator: "\n") { terminal.note(String(line), Output.grey) }
         case .reconnect: room.reconnectNow()

@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import FileTransfer
 internal import Foundation
 internal import RoomConnection
+internal import TransportPluginAPI
 
 struct ReceiveCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -21,6 +22,7 @@ struct ReceiveCommand: AsyncParsableCommand {
               room receive
               room receive --into downloads --yes < code.txt
               room receive --room office --from alice --rename
+              room receive --yes --into - < code.txt | tar x
 
             The exit status is 0 when everything is here, 1 when something could not be written or was damaged, 2 for \
             wrong usage, 3 when the server refused, 4 when a backend cannot run here, 6 when the files were declined, \
@@ -41,7 +43,13 @@ struct ReceiveCommand: AsyncParsableCommand {
     )
     var code: String?
 
-    @Option(help: "The folder that receives; it is made if it does not exist.")
+    @Option(
+        help:
+            """
+            The folder that receives; it is made if it does not exist. -: the files go to standard output when all are \
+            whole, and messages to standard error.
+            """
+    )
     var into = "."
 
     @Option(help: "Meet in this room, without a code. The server is trusted to introduce the right two.")
@@ -84,11 +92,16 @@ struct ReceiveCommand: AsyncParsableCommand {
             code = try CodeInput.given(self.code)
             if code == nil { code = try await CodeInput.read() }
         }
-        try await TransferRun.perform(json: json) { reporter, stops in
+        let isPiped = into == "-"
+        let folder = isPiped ? FileManager.default.temporaryDirectory.appendingPathComponent("room-\(UUID())") : nil
+        defer { if let folder { try? FileManager.default.removeItem(at: folder) } }
+        let manifest = Locked<Manifest?>(nil)
+        try await TransferRun.perform(json: json, output: isPiped ? 2 : 1) { reporter, stops in
             let receiver = try FileReceiver(
-                into: into, code: code, existing: overwrite ? .overwrite : rename ? .rename : .refuse)
+                into: folder?.path ?? into, code: code, existing: overwrite ? .overwrite : rename ? .rename : .refuse)
             let desk = ReceiverDesk(receiver) { offer in
                 reporter.offer(offer)
+                manifest.withLock { $0 = offer.manifest }
                 return asks ? await Self.consent(to: offer, reporter) : true
             } _: { event in
                 reporter.event(event)
@@ -96,11 +109,15 @@ struct ReceiveCommand: AsyncParsableCommand {
             let run = TransferRun(
                 role: .receive, room: code?.roomName ?? room ?? "",
                 participant: name ?? TransferRun.freshName(.receive), partnerName: from, reporter: reporter)
-            return try await run.run(configuration, registry, stops) {
+            let status = try await run.run(configuration, registry, stops) {
                 reporter.waiting("waiting for the sender")
             } _: { connections in
                 try await desk.receive(connections)
             }
+            if status == .done, let folder, let manifest = manifest.withLock({ $0 }) {
+                try StandardStreams.write(manifest, in: folder)
+            }
+            return status
         }
     }
 

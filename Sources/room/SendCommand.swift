@@ -20,6 +20,7 @@ struct SendCommand: AsyncParsableCommand {
             Examples:
               room send photo.jpg music/
               room send backup.tar --room office --to server
+              tar c photos | room send -
               ROOM_CODE=… room send backup.tar          go on after this side was ended
 
             The exit status is 0 when the receiver has everything, 1 when something could not be read or was \
@@ -32,7 +33,7 @@ struct SendCommand: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
     @OptionGroup var transport: TransportOptions
 
-    @Argument(help: "Files and folders.")
+    @Argument(help: "Files and folders. -: standard input, read to its end first and sent as `stdin`.")
     var files: [String]
 
     @Option(help: "Meet in this room, without a code. The server is trusted to introduce the right two.")
@@ -58,6 +59,7 @@ struct SendCommand: AsyncParsableCommand {
 
     func validate() throws {
         if room != nil, code != nil { throw ValidationError("--room and --code exclude each other") }
+        if files.count(where: { $0 == "-" }) > 1 { throw ValidationError("standard input can be sent once") }
         if room == nil, to != nil { throw ValidationError("--to needs --room: with a code nobody else can come") }
     }
 
@@ -67,8 +69,9 @@ struct SendCommand: AsyncParsableCommand {
         let server = try transport.server ?? settings.string("server")
         let configuration = try transport.configuration(settings, common)
         let registry = try Backends.registry(plugins: settings.strings("plugins"))
+        let input = files.contains("-") ? try StandardStreams.readInput() : nil
         try await TransferRun.perform(json: json) { reporter, stops in
-            let tree = try SourceTree(files)
+            let tree = try SourceTree(files, standardInput: input)
             reporter.sending(tree)
             let desk = SenderDesk(try FileSender(tree, code: code), hasCode: code != nil) { reporter.event($0) }
             let run = TransferRun(

@@ -23,12 +23,13 @@ final class TransferReporter: Sendable {
 
     let json: Bool
     private let output: OutputQueue
-    private let isTerminal = isatty(1) == 1
+    private let isTerminal: Bool
     private let state = Locked(State())
 
-    init(json: Bool, output: OutputQueue) {
+    init(json: Bool, output: OutputQueue, isTerminal: Bool) {
         self.json = json
         self.output = output
+        self.isTerminal = isTerminal
     }
 
     // MARK: Before the transfer

@@ -19,12 +19,12 @@ struct TransferRun: Sendable {
 
     /// Sets up output and signals, runs the transfer, and throws the exit status if it is not 0.
     static func perform(
-        json: Bool, _ body: (TransferReporter, StopSignals) async throws -> ExitStatus
+        json: Bool, output descriptor: Int32 = 1, _ body: (TransferReporter, StopSignals) async throws -> ExitStatus
     ) async throws {
         let stops = StopSignals()
         defer { stops.cancel() }
-        let output = OutputQueue(descriptor: 1, onReaderGone: { stops.readerIsGone() })
-        let reporter = TransferReporter(json: json, output: output)
+        let output = OutputQueue(descriptor: descriptor, onReaderGone: { stops.readerIsGone() })
+        let reporter = TransferReporter(json: json, output: output, isTerminal: isatty(descriptor) == 1)
         var failure: (any Error)?
         do {
             let status = try await body(reporter, stops)

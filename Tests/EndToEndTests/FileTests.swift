@@ -209,6 +209,24 @@ import TransportPluginAPI
         }
     }
 
+    @Test func standardInputArrivesOnStandardOutput() async throws {
+        try await withProcesses { processes in
+            let folders = try Folders(processes)
+            let (_, url, _) = try await processes.server()
+            let content = try folders.add("large", 3_000_000)
+            let path = folders.source.appendingPathComponent("large").path
+            let arrived = folders.target.appendingPathComponent("arrived").path
+            async let sending = Shell.run("cat '\(path)' | $ROOM send - --room pipe --json --server \(url)")
+            let received = try await Shell.run(
+                "$ROOM receive --room pipe --into - --yes --server \(url) > '\(arrived)'")
+            #expect(received.status == 0, "\(received.errors)")
+            #expect(received.errors.contains("stdin: 3.0 MB, whole"))
+            let sent = try await sending
+            #expect(sent.status == 0 && sent.output.contains("\"name\":\"stdin\""), "\(sent.output)")
+            #expect(folders.arrived("arrived") == content)
+        }
+    }
+
     @Test func wrongUseIsToldAtOnce() async throws {
         let code = "0000-0000-0000-0000-0000-0000-0001"
         for (arguments, text) in [
@@ -216,7 +234,7 @@ import TransportPluginAPI
             ("receive --json \(code)", "mistyped"), ("receive --json ABC", "28 characters"),
             ("receive \(code)", "--yes"), ("receive --json", "there is no code"),
             ("receive --room a \(code)", "exclude"), ("receive --overwrite --rename --json", "exclude"),
-            ("send a --to b", "--room"), ("send a --room b --code \(code)", "exclude"),
+            ("send - -", "once"), ("send a --to b", "--room"), ("send a --room b --code \(code)", "exclude"),
         ] {
             let result = try await Shell.run("$ROOM " + arguments + " </dev/null")
             #expect(result.status == (text == "cannot be sent" ? 1 : 2), "\(arguments): \(result.status)")

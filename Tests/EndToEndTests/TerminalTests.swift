@@ -9,7 +9,7 @@ private final class PseudoTerminal: Sendable {
     private let process: Process
     private let seen = Locked("")
 
-    init(_ command: String, columns: UInt16 = 100) throws {
+    init(_ command: String, columns: UInt16 = 100, in folder: URL? = nil) throws {
         var (controller, terminal): (Int32, Int32) = (-1, -1)
         var size = winsize(ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0)
         try #require(openpty(&controller, &terminal, nil, nil, &size) == 0)
@@ -17,6 +17,7 @@ private final class PseudoTerminal: Sendable {
         process = Process()
         process.executableURL = URL(fileURLWithPath: "/bin/sh")
         process.arguments = ["-c", "exec \(command)"]
+        process.currentDirectoryURL = folder
         process.environment = ProcessInfo.processInfo.environment.merging([
             "TERM": "xterm", "NO_COLOR": "1", "TZ": "UTC",
             "ROOM": URL(fileURLWithPath: ChildProcess.ownPath).deletingLastPathComponent()
@@ -35,11 +36,17 @@ private final class PseudoTerminal: Sendable {
 
     /// Returns when what was drawn since the start contains `text`.
     func wait(for text: String, within deadline: Duration = .seconds(30)) async throws {
+        try await wait(for: text, within: deadline) { $0.contains(text) }
+    }
+
+    func wait(
+        for text: String, within deadline: Duration = .seconds(30), until isThere: @escaping @Sendable (String) -> Bool
+    ) async throws {
         let end = Timestamp.now() + deadline
         try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
             Thread.detachNewThread { [self] in
                 var buffer = [UInt8](repeating: 0, count: 4096)
-                while !seen.withLock({ $0.contains(text) }) {
+                while !seen.withLock({ isThere($0) }) {
                     var watched = pollfd(fd: controller, events: Int16(POLLIN), revents: 0)
                     guard Timestamp.now() < end, poll(&watched, 1, 100) >= 0 else {
                         return continuation.resume(
@@ -125,6 +132,39 @@ private final class PseudoTerminal: Sendable {
             terminal.type("/quit\r")
             #expect(await terminal.status() == 0)
             #expect(terminal.isInLineMode)
+        }
+    }
+
+    @Test func filesGoFromOneConversationToAnother() async throws {
+        try await withProcesses { processes in
+            let server = try await processes.server()
+            let folder = processes.directory.appendingPathComponent("bob")
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            let file = processes.directory.appendingPathComponent("notes.txt")
+            try Data("what we said".utf8).write(to: file)
+            let alice = try PseudoTerminal("$ROOM connect lobby --name alice --host-if-first --server \(server.url)")
+            defer { alice.stop() }
+            try await alice.wait(for: "You are in lobby")
+            let bob = try PseudoTerminal(
+                "$ROOM connect lobby --name bob --server \(server.url)", in: folder)
+            defer { bob.stop() }
+            try await alice.wait(for: "bob is connected")
+            try await bob.wait(for: "alice is connected")
+            alice.type("/send \(file.path)\r")
+            try await bob.wait(for: "alice offers notes.txt, 12 bytes: /take or /refuse")
+            bob.type("/refuse\r")
+            try await alice.wait(for: "bob does not get it")
+            alice.type("/send bob \(file.path)\r")
+            let offer = "alice offers notes.txt"
+            try await bob.wait(for: "a second offer") { $0.components(separatedBy: offer).count > 2 }
+            bob.type("/take\r")
+            try await bob.wait(for: "notes.txt from alice is here")
+            try await alice.wait(for: "bob has it whole")
+            #expect(try Data(contentsOf: folder.appendingPathComponent("notes.txt")) == Data("what we said".utf8))
+            for terminal in [alice, bob] {
+                terminal.type("/quit\r")
+                #expect(await terminal.status() == 0)
+            }
         }
     }
 
