@@ -92,7 +92,8 @@ test("every message arrives once and in order, over connections and channels tha
         // Nothing is left to do: no timer goes on for nothing.
         assert.equal(time.pending, 0, `seed ${seed}`);
     }
-    assert.ok(connections > schedules(4000) && messages > schedules(50_000), `${connections} connections, ${messages} messages`);
+    assert.ok(connections > schedules(4000), `${connections}`);
+    assert.ok(messages > schedules(50_000), `${messages}`);
 });
 
 test("a side that was given up and comes back in its session continues behind what was given up", () => {
@@ -118,7 +119,7 @@ test("a side that was given up and comes back in its session continues behind wh
         world.reconnect({ blocking: 0 });
         time.runNow(time.time + 100);
         for (const ledger of ledgers) {
-            // What was given up may have arrived or not. Nothing came twice, all in order, and what came later is there.
+            // What was given up may have arrived or not. Nothing came twice, and what came later is there.
             const places = ledger.received.map((message) => ledger.accepted.indexOf(message));
             assert.deepEqual(places, [...places].sort((left, right) => left - right), `seed ${seed}`);
             assert.equal(new Set(places).size, places.length, `seed ${seed}`);

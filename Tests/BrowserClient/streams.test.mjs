@@ -131,6 +131,7 @@ test("a stream has a name, a length and metadata, and its bytes arrive", async (
     assert.equal(`${await bytes}`, "hello world");
     await finished;
     assert.equal(outgoing.acknowledgedCount, 11);
+    assert.equal(await failure(outgoing.write("more")), "cancelled");
 });
 
 test("progress is what the receiver has consumed; the sender is never further ahead than the window", async () => {

@@ -21,6 +21,7 @@ import { TopicLimits, TopicReceiver, TopicSender } from "./topic-windows.js";
  * @property {Sendable} payload
  * @property {boolean} [isText]
  * @property {boolean} [isLossy]
+ * @property {Uint8Array} [head] What goes in front of the body: made once for all receivers.
  *
  * @typedef {Outcome | { type: "windowClosed" } | { type: "tooManyTopics" } | { type: "notSupported" }} Attempt
  *     `windowClosed`: wait until the participant has consumed more of this topic.
@@ -190,9 +191,10 @@ export class PairExchange {
      * @param {boolean} mayDrop
      * @returns {Attempt}
      */
-    #attempt({ topic, payload, isText = typeof payload == "string", isLossy }, mayDrop) {
+    #attempt(publication, mayDrop) {
         if (!this.#pair.hasExchange) return { type: "notSupported" };
-        const head = ExchangeHead.topicMessage(topic, isText);
+        const { topic, payload, isText = typeof payload == "string", isLossy } = publication;
+        const head = (publication.head ??= ExchangeHead.topicMessage(topic, isText));
         const body = borrowedBytes(payload);
         if (isLossy) return this.#pair.sendExchange(head, body, "topics");
         if (this.#isClosed) return { type: "gone" };

@@ -119,7 +119,8 @@ export class RoomOutgoingStream {
             const part = bytes.subarray(offset, offset + length);
             for (const { streams, writer } of legs) {
                 for (let result; (result = streams.write(writer, part)) != "accepted";) {
-                    if (result == "failed") break;
+                    if (result == "failed" && writer.failure) break;
+                    if (result == "failed") throw new RoomStreamError("cancelled", `'${this.name}' has ended`);
                     if (result == "tooLong") {
                         throw new RoomStreamError(
                             "length_exceeded", `'${this.name}' was announced with ${this.length} bytes`);
@@ -245,7 +246,7 @@ export class RoomIncomingStream {
             // It is over when it throws, too.
             this.#isOver = true;
             const value = this.#streams.read(this.#id, count);
-            this.#isOver = value == "end";
+            this.#isOver = value === "end";
             if (value instanceof Uint8Array) {
                 this.#count = value.length;
                 return { done: false, value };
