@@ -137,6 +137,9 @@ export class RoomConnection {
         return () => this.#environment.clearTimeout(timer);
     };
 
+    /** Seconds. */
+    now() { return this.#environment.now(); }
+
     // MARK: Joining and leaving
 
     start() { this.handle({ type: "started" }); }

@@ -382,7 +382,7 @@ export class Room {
         } catch (error) {
             throw failure("unencodable", `the request cannot be encoded: ${error}`);
         }
-        const startedAt = performance.now();
+        const startedAt = this.#connection.now();
         /** @type {Pair} */
         let pair;
         try {
@@ -393,7 +393,7 @@ export class Room {
             const codes = { peer_not_found: "peer_gone", timed_out: "timed_out", cancelled: "cancelled" };
             throw failure(codes[code] ?? "left", message);
         }
-        const left = Math.max(timeout - (performance.now() - startedAt) / 1000, 0);
+        const left = Math.max(timeout - (this.#connection.now() - startedAt), 0);
         const answer = await pair.request(
             method, encoded, { timeout: left, isText: codec ? !!codec.isText : undefined, signal });
         try {
@@ -464,7 +464,11 @@ export class Room {
             to === undefined ? pairs.filter((pair) => pair.hasExchange) : pairs, name, { length, metadata });
     }
 
-    incomingStreams() { return this.#connection.incomingStreams; }
+    /** A consumer that stops leaves further streams to the next one. */
+    async *incomingStreams() {
+        const mailbox = this.#connection.incomingStreams;
+        for (let next = await mailbox.next(); !next.done; next = await mailbox.next()) yield next.value;
+    }
 
     // MARK: Control
 
