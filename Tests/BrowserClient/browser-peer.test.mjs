@@ -289,6 +289,8 @@ test("the other side's close is an end in order, an SCTP failure is none", async
 test("a closed connection drops its handlers, reports nothing, and takes no commands", async () => {
     const driver = await Driver.connected();
     const { connection, channel } = driver;
+    driver.peer.openChannel(parameters.topics);
+    const opening = connection.channels.at(-1);
     const { onicecandidate, onconnectionstatechange } = connection;
     driver.take();
     await driver.perform({ type: "close" });
@@ -296,7 +298,7 @@ test("a closed connection drops its handlers, reports nothing, and takes no comm
     for (const name of ["onicecandidate", "ondatachannel", "onconnectionstatechange", "oniceconnectionstatechange"])
         assert.equal(connection[name], null, name);
     for (const name of ["onopen", "onmessage", "onclose", "onerror", "onbufferedamountlow"])
-        assert.equal(channel[name], null, name);
+        for (const { [name]: handler } of [channel, opening]) assert.equal(handler, null, name);
     onicecandidate({ candidate: null });
     onconnectionstatechange();
     await driver.perform({ type: "restartPath", iceServers: [] });

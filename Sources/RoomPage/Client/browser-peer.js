@@ -92,6 +92,11 @@ export class BrowserPeer {
      * @type {Map<string, RTCDataChannel[]>}
      */
     #channels = new Map();
+    /**
+     * All channels that have not ended.
+     * @type {Set<RTCDataChannel>}
+     */
+    #adopted = new Set();
     /** The machine was told that the connection is up. */
     #isUp = false;
     /** A channel was open: encryption and channels work. */
@@ -346,6 +351,7 @@ export class BrowserPeer {
      * @param {RTCDataChannel} channel
      */
     #adopt(channel) {
+        this.#adopted.add(channel);
         channel.binaryType = "arraybuffer";
         channel.bufferedAmountLowThreshold = lowWater;
         /**
@@ -390,6 +396,7 @@ export class BrowserPeer {
         const connection = this.#connection;
         if (!connection) return;
         if (connection.sctp?.state == "closed") return this.#associationClosed();
+        this.#adopted.delete(channel);
         const { delivery } = this.#options;
         const { label } = channel;
         const wasInUse = this.#inUse(label) === channel;
@@ -657,9 +664,10 @@ export class BrowserPeer {
             const ice = /** @type {any} */ (sctp.transport)?.iceTransport;
             if (ice) ice.onselectedcandidatepairchange = null;
         }
-        for (const channel of [...this.#channels.values()].flat()) {
+        for (const channel of this.#adopted) {
             channel.onopen = channel.onmessage = channel.onclose = channel.onerror = channel.onbufferedamountlow = null;
         }
+        this.#adopted.clear();
         this.#channels.clear();
         connection.close();
         this.#options.delivery.detached();
