@@ -17,10 +17,10 @@ class LinkedChannel {
         if (this.readyState !== "open") throw Object.assign(new Error("not open"), { name: "InvalidStateError" });
         const copy = typeof data === "string" ? data : data.slice().buffer;
         this.bufferedAmount += copy.length ?? copy.byteLength;
-        this.owner.later(() => {
+        this.owner.transmit(() => {
             this.bufferedAmount = 0;
             this.onbufferedamountlow?.({});
-            if (this.other?.readyState === "open" && !this.owner.isCut) this.other.onmessage?.({ data: copy });
+            if (this.other?.readyState === "open") this.other.onmessage?.({ data: copy });
         });
     }
 
@@ -41,8 +41,10 @@ export class LinkedPeerConnection {
     sctp = null;
     channels = [];
     isClosed = false;
-    /** Nothing arrives any more. */
-    isCut = false;
+    /** What waits for the path, while it is cut. */
+    #waiting;
+    /** Bytes that have arrived, as statistics count them. */
+    #heard = 0;
     #id = `${count += 1}`;
     #round = 0;
 
@@ -50,6 +52,21 @@ export class LinkedPeerConnection {
     constructor(schedule) {
         this.later = schedule;
         connections.set(this.#id, this);
+    }
+
+    /** Nothing goes out any more, or everything again: SCTP repeats what was lost. */
+    set isCut(isCut) {
+        const waiting = this.#waiting ?? [];
+        this.#waiting = isCut ? waiting : undefined;
+        if (!isCut) for (const action of waiting) this.later(action);
+    }
+
+    transmit(action) {
+        const send = () => {
+            if (this.other && !this.other.isClosed) this.other.#heard += 1;
+            action();
+        };
+        if (this.#waiting) this.#waiting.push(send); else this.later(send);
     }
 
     setConfiguration() {}
@@ -110,7 +127,7 @@ export class LinkedPeerConnection {
 
     async getStats() {
         return new Map([["P", {
-            id: "P", type: "candidate-pair", nominated: true, state: "succeeded", bytesReceived: count += 1,
+            id: "P", type: "candidate-pair", nominated: true, state: "succeeded", bytesReceived: this.#heard,
             localCandidateId: "L", remoteCandidateId: "R",
         }], ["L", { id: "L", candidateType: "host", protocol: "udp", address: "192.0.2.1", port: 1,
             usernameFragment: `u${this.#id}-${this.#round}` }],

@@ -3,10 +3,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { JSONMessageCodec, RequestFailure, TransportRuntime } from "../../Sources/RoomPage/Client/room.js";
 import { LinkedPeerConnection } from "./linked-peer-connection.mjs";
+import { SeededGenerator } from "./pair-support.mjs";
 import { FakeBrowser, joinedOnWire, otherOnWire } from "./room-support.mjs";
 
 const capabilities = ["delivery.v1", "exchange.v1", "attributes.v1", "message.max.4194304"];
 const ids = ["pa", "pb"];
+/** Schedules of faults; `SEEDS=100` for more. */
+const seeds = Number(process.env.SEEDS ?? 8);
 
 /** Two rooms, `a` and `b`, that are connected to each other. */
 class TwoRooms {
@@ -58,13 +61,39 @@ class TwoRooms {
         }
     }
 
+    /** Whether the server lets a client in again, as one that has lost its state. */
+    repeatsServer = false;
+    epochs = [1, 1];
+
+    /** Answers what a client does to come back. */
+    comeBack(index) {
+        const { socket, requests } = this.browsers[index];
+        for (const request of requests.splice(0)) request.answer();
+        if (socket.readyState !== 0) return;
+        this.epochs[index] += 1;
+        const epoch = this.epochs[index];
+        this.join(index, { epoch, roster: [otherOnWire(ids[1 - index], {
+            capabilities, epoch: this.epochs[1 - index], host: index === 1,
+        })] });
+        this.relayed[index] = 1;
+        const other = this.browsers[1 - index].socket;
+        if (other.readyState !== 1) return;
+        this.sent[1 - index] += 1;
+        other.receive({
+            type: "peerChanged", seq: this.sent[1 - index],
+            participant: otherOnWire(ids[index], { capabilities, epoch, host: index === 0 }),
+        });
+    }
+
     relay(index) {
+        if (this.repeatsServer) this.comeBack(index);
         const { socket } = this.browsers[index];
+        if (socket.readyState !== 1) return;
         while (this.relayed[index] < socket.sent.length) {
             const message = socket.sent[this.relayed[index]++];
             if (message.seq) socket.receive({ type: "ack", received: message.seq });
             if (message.type === "ping") socket.receive({ type: "pong", id: message.id });
-            if (message.type !== "signal") continue;
+            if (message.type !== "signal" || this.browsers[1 - index].socket.readyState !== 1) continue;
             const { seq, ack, ...signal } = message;
             this.sent[1 - index] += 1;
             this.browsers[1 - index].socket.receive(
@@ -203,6 +232,50 @@ test("exactly once and in order over a connection that breaks", async () => {
     const incident = events.find(({ type }) => type === "incident").incident;
     assert.deepEqual([incident.participant, incident.rung, incident.outcome], ["pb", "rebuild", "recovered"]);
     assert.equal(events.filter(({ type }) => type === "peerLeft").length, 0);
+});
+
+test("whatever happens to connections and server, every message arrives once and in order", async (context) => {
+    for (let seed = 1; seed <= seeds; seed += 1) {
+        await context.test(`seed ${seed}`, async () => {
+            const dice = new SeededGenerator(seed);
+            const two = await TwoRooms.make({ recovery: { rebuildWithoutPath: 15 } });
+            two.repeatsServer = true;
+            const received = [two.a, two.b].map((room) => collect(room.messages(), ({ text }) => Number(text)));
+            const sent = [0, 0];
+            const left = [two.a, two.b].map((room) => collect(room.events(), ({ type }) => type));
+            for (let step = 0; step < 60; step += 1) {
+                const side = dice.below(2);
+                const room = [two.a, two.b][side];
+                switch (dice.below(12)) {
+                case 0: for (const connection of two.connections) connection.isCut = dice.below(2) === 0; break;
+                case 1: two.connections.at(-1 - dice.below(2)).breakDown(); break;
+                case 2: two.browsers[side].socket.end(); break;
+                case 3: room.reconnectNow(); break;
+                case 4: room.restartPaths(); break;
+                case 5: {
+                    const { channels } = two.connections.at(-1);
+                    channels[dice.below(channels.length + 1)]?.close();
+                    break;
+                }
+                default:
+                    sent[side] += 1;
+                    // The buffers are far from full: it does not wait.
+                    await room.send(String(sent[side]));
+                }
+                await two.run(dice.below(10) === 0 ? 4 : dice.below(100) / 100);
+            }
+            for (const connection of two.connections) connection.isCut = false;
+            for (const room of [two.a, two.b]) await two.result(room.flush({ within: 120 }), 130);
+            for (const side of [0, 1]) {
+                assert.deepEqual(received[side], Array.from({ length: sent[1 - side] }, (_, index) => index + 1));
+                assert.ok(!left[side].includes("peerLeft"), "nobody has left");
+            }
+            const isWhole = () => [two.a, two.b].every((room) =>
+                room.snapshot.members[0].status.type === "connected" && room.signalingStatus.type === "connected");
+            for (let second = 0; second < 30 && !isWhole(); second += 1) await two.run(1);
+            assert.ok(isWhole(), "the room is not whole again after 30 s");
+        });
+    }
 });
 
 test("who leaves is gone at once for the other one, even without the server", async () => {
