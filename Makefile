@@ -1,6 +1,6 @@
 # Rooms of peers that stay connected. A newcomer needs only `make demo` and `make test`; both install missing packages.
 
-PACKAGES := libwebsockets-dev libnice-dev libglib2.0-dev libssl-dev libusrsctp-dev pkg-config
+PACKAGES := libwebsockets-dev libnice-dev libglib2.0-dev libssl-dev libusrsctp-dev zlib1g-dev pkg-config
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 empty :=
 SANITIZED := $(subst $(empty) $(empty),|,$(strip \

@@ -67,7 +67,7 @@ let package = Package(
         .trait(name: "NIO", description: "Signaling over SwiftNIO, which the room server builds anyway"),
         .trait(
             name: "NIOSSL",
-            description: "wss:// in the room server and in SignalingNIO (builds BoringSSL, which takes minutes)"),
+            description: "wss:// in SignalingNIO (builds BoringSSL, which takes minutes)"),
         .default(enabledTraits: ["Libwebsockets", "OpenSSL", "WebRTC", "NIO"]),
     ],
     dependencies: [
@@ -132,11 +132,13 @@ let package = Package(
                 .target(name: "ICELibnice", condition: .when(traits: ["WebRTC"])),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),
+        // The page and the browser client as bytes: #embed costs milliseconds, resources of Swift seconds.
+        .target(name: "CRoomPage", path: "Sources/RoomPage", exclude: ["Client", "Page"]),
         .target(
             name: "RoomServer",
             dependencies: [
-                "RoomServerCore", "RoomProtocol", "TransportPluginAPI", "TransportValues", "WebSocketWire", "COpenSSL",
-                log, nioSSL,
+                "CRoomPage", "RoomServerCore", "RoomProtocol", "TransportPluginAPI", "TransportValues", "WebSocketWire",
+                "COpenSSL", "CZlib", log,
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ] + nio("NIOCore", "NIOPosix")),
@@ -173,6 +175,8 @@ let package = Package(
         .systemLibrary(
             name: "COpenSSL", path: "Plugins/CLibraries/COpenSSL", pkgConfig: "openssl",
             providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(
+            name: "CZlib", path: "Plugins/CLibraries/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(
             name: "CGLib", path: "Plugins/CLibraries/CGLib", pkgConfig: "gobject-2.0",
             providers: [.apt(["libglib2.0-dev"])]),
@@ -246,7 +250,8 @@ let package = Package(
         .testTarget(
             name: "RoomServerTests",
             dependencies: [
-                "RoomServer", "RoomServerCore", "RoomProtocol", "TransportValues", "WebSocketWire", log, nioSSL,
+                "CRoomPage", "CZlib", "RoomServer", "RoomServerCore", "RoomProtocol", "TransportValues",
+                "WebSocketWire", log,
             ] + nio("NIOCore", "NIOEmbedded", "NIOPosix")),
         .target(
             name: "TLSTestSupport", dependencies: ["TransportPluginAPI", "TransportTestKit", "COpenSSL"],

@@ -5,10 +5,10 @@ internal import RoomServerCore
 internal import TransportPluginAPI
 internal import WebSocketWire
 
-/// One socket of the server: an HTTP request and, if that asks for it, a WebSocket connection.
+/// One socket of the server: an HTTP request, or several for files, and, if one asks for it, a WebSocket connection.
 ///
-/// Can transition: request → open (upgrade) → closing (a close frame was sent) → done; request → closing (answered) →
-/// done; any → done (the socket has ended).
+/// Can transition: request → request (a file was sent); request → open (upgrade) → closing (a close frame was sent) →
+/// done; request → ending (answered) → done; any → done (the socket has ended).
 final class ConnectionHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -140,7 +140,16 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     private func answer(_ response: HTTPResponse) {
         outgoing.append(response.adding(date: loop.now()).bytes)
-        end()
+        guard response.keepsConnection else {
+            end()
+            return
+        }
+        guard outgoing.count < loop.limits.sendBuffer else {
+            abortOverflow("does not read")
+            return
+        }
+        // For the next request.
+        setDeadline(loop.limits.handshakeTimeout)
     }
 
     /// Reads frames from `bytes`. Each is charged to the sender's limit; over it, no further ones are read.

@@ -19,6 +19,13 @@ enum Crypto {
         return Array(code.prefix(Int(length)))
     }
 
+    static func sha256(_ bytes: [UInt8]) -> [UInt8] {
+        var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
+        var length: UInt32 = 0
+        EVP_Digest(bytes, bytes.count, &digest, &length, EVP_sha256(), nil)
+        return Array(digest.prefix(Int(length)))
+    }
+
     /// Compares in a time that does not depend on where the arguments differ.
     static func areEqual(_ left: [UInt8], _ right: [UInt8]) -> Bool {
         left.count == right.count && CRYPTO_memcmp(left, right, left.count) == 0

@@ -9,11 +9,13 @@ struct ServerStatus {
     /// The time to return, if no further connection is accepted now.
     var retryAfter: RetryWindow?
     var origins = AllowedOrigins.every
+    /// Whether the page and the browser client are served.
+    var servesPage = false
 }
 
 extension HTTPResponse {
-    /// Creates the answer to a request: to `GET /health`, to the opening handshake of WebSocket on any path (RFC 6455
-    /// §4.2), or a refusal.
+    /// Creates the answer to a request: to the opening handshake of WebSocket on any path (RFC 6455 §4.2), to
+    /// `GET /health`, to a `GET` of the page, or a refusal.
     init(to request: RequestHead, _ server: ServerStatus) {
         let isUpgrade = ServerHandshake.isWanted(by: request)
         guard request.method == "GET" || (request.method == "HEAD" && !isUpgrade) else {
@@ -22,6 +24,7 @@ extension HTTPResponse {
         }
         guard isUpgrade else {
             self = Self.plain(request, server)
+            omitsBody = request.method == "HEAD"
             return
         }
         let handshake: ServerHandshake
@@ -52,14 +55,16 @@ extension HTTPResponse {
     }
 
     private static func plain(_ request: RequestHead, _ server: ServerStatus) -> HTTPResponse {
-        switch request.path {
+        let path = request.path
+        if server.servesPage, path != "/health", let file = PageFile.at(path) { return HTTPResponse(file, to: request) }
+        switch path {
         case "/health":
             let body =
                 "{\"status\":\"\(server.retryAfter == nil ? "ok" : "busy")\",\"rooms\":\(server.rooms),"
                 + "\"participants\":\(server.participants),\"connections\":\(server.connections)}\n"
             return HTTPResponse(
                 status: "200 OK", headers: [("Content-Type", "application/json"), ("Cache-Control", "no-store")],
-                body: request.method == "HEAD" ? "" : body)
+                body: body)
         case "/":
             return HTTPResponse(
                 status: "426 Upgrade Required",

@@ -5,10 +5,6 @@ internal import RoomProtocol
 public import ServiceLifecycle
 internal import TransportPluginAPI
 
-#if NIOSSL
-    internal import NIOSSL
-#endif
-
 /// A room server: rooms in memory, sessions that survive connections, signaling between participants over WebSocket.
 ///
 /// ```swift
@@ -21,7 +17,8 @@ internal import TransportPluginAPI
 /// ```
 ///
 /// `GET /health` answers with counts as JSON. A WebSocket handshake on any path opens a connection. The protocol is
-/// described in the article *Wire protocol* of the module RoomProtocol.
+/// described in the article *Wire protocol* of the module RoomProtocol. With `servesPage`, browsers get a page, and the
+/// module that it is made with.
 public actor RoomServer: Service {
     /// The address at which a server listens.
     public struct Address: Sendable, Hashable {
@@ -149,7 +146,7 @@ struct Listener: Sendable {
     static func start(
         configuration: RoomServerConfiguration, authority: ServerAuthority, logger: Logger, on eventLoop: any EventLoop
     ) async throws -> Listener {
-        let tls = try TLSContext(configuration.tls)
+        let tls = try configuration.tls.map { tls throws(RoomServerError) in try TLSContext(tls) }
         let origins = try AllowedOrigins(configuration.allowedOrigins)
         let loop = try await eventLoop.submit {
             NIOLoopBound(
@@ -169,7 +166,7 @@ struct Listener: Sendable {
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try tls.addHandler(to: channel)
+                    try tls?.addHandler(to: channel)
                     try channel.pipeline.syncOperations.addHandler(ConnectionHandler(loop: loop.value))
                 }
             }
@@ -214,42 +211,4 @@ extension Duration {
         let (seconds, attoseconds) = components
         return min(max(seconds, 0), 86_400) * 1_000_000_000 + attoseconds / 1_000_000_000
     }
-}
-
-/// The TLS context, when TLS is configured and built in.
-private struct TLSContext: Sendable {
-    #if NIOSSL
-        private let context: NIOSSLContext?
-
-        init(_ files: RoomServerConfiguration.TLS?) throws(RoomServerError) {
-            guard let files else {
-                context = nil
-                return
-            }
-            do {
-                let chain = try NIOSSLCertificate.fromPEMFile(files.certificateChainFile).map {
-                    NIOSSLCertificateSource.certificate($0)
-                }
-                let key = try NIOSSLPrivateKey(file: files.privateKeyFile, format: .pem)
-                context = try NIOSSLContext(
-                    configuration: .makeServerConfiguration(certificateChain: chain, privateKey: .privateKey(key)))
-            } catch {
-                throw RoomServerError(
-                    message: "Cannot use the certificate \(files.certificateChainFile) with its key: \(error)")
-            }
-        }
-
-        func addHandler(to channel: any Channel) throws {
-            guard let context else { return }
-            try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: context))
-        }
-    #else
-        init(_ files: RoomServerConfiguration.TLS?) throws(RoomServerError) {
-            guard files == nil else {
-                throw RoomServerError(message: "This build has no TLS; build it with the trait NIOSSL.")
-            }
-        }
-
-        func addHandler(to channel: any Channel) throws {}
-    #endif
 }

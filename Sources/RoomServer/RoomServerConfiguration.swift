@@ -9,7 +9,7 @@ public struct RoomServerConfiguration: Sendable {
     public var host = "127.0.0.1"
     /// The port to listen on. 0: any free port, which `RoomServer.address` contains.
     public var port = 0
-    /// The certificate and key. Nil: `ws://` only. Needs the trait `NIOSSL`.
+    /// The certificate and key. Nil: `ws://` only.
     public var tls: TLS?
     /// The secret of join tokens. Nil: everybody may join. Otherwise first joins need a ``JoinToken`` signed with this
     /// secret of at least 4 bytes; use 32 or more.
@@ -23,12 +23,15 @@ public struct RoomServerConfiguration: Sendable {
     /// scheme's default; `null` for pages without an origin. Nil: pages of every site. Programs that send no origin may
     /// always connect.
     public var allowedOrigins: [String]?
+    /// Whether the server serves the page for browsers at `/` and `/ROOM`, and the browser client, whose entry is
+    /// `/client/room.js`. A WebSocket handshake opens a connection on these paths, too.
+    public var servesPage = false
     /// The policy for a name that is in use.
     public var duplicateNames = DuplicateNames.reject
     /// The server's limits and times.
     public var limits = Limits()
 
-    /// The defaults: `ws://` on 127.0.0.1, any free port, open to everybody.
+    /// The defaults: `ws://` on 127.0.0.1, any free port, open to everybody, without the page.
     public init() {}
 
     /// The policy for a first join under a name that is in use in the room.
@@ -38,7 +41,7 @@ public struct RoomServerConfiguration: Sendable {
     public typealias Limits = RoomServerLimits
 
     /// A certificate and its key, as PEM files.
-    public struct TLS: Sendable, Hashable {
+    public struct TLS: Sendable {
         /// The file with the server's certificate, followed by those that lead to an authority.
         public var certificateChainFile: String
         /// The file with the key of the server's certificate.
@@ -47,6 +50,15 @@ public struct RoomServerConfiguration: Sendable {
         public init(certificateChainFile: String, privateKeyFile: String) {
             self.certificateChainFile = certificateChainFile
             self.privateKeyFile = privateKeyFile
+        }
+
+        /// A certificate in memory, in place of the files.
+        package var certificate: SelfSignedCertificate?
+
+        /// Creates TLS with a certificate in memory.
+        package init(_ certificate: SelfSignedCertificate) {
+            self.init(certificateChainFile: "", privateKeyFile: "")
+            self.certificate = certificate
         }
     }
 

@@ -114,10 +114,17 @@ package enum SecretFile {
         return key
     }
 
+    /// Returns the bytes of a file; nil when it does not exist.
+    static func content(_ path: String, _ logger: Logger) throws(RoomServerError) -> [UInt8]? {
+        let content = try read(path)
+        content?.warn(logger)
+        return content?.bytes
+    }
+
     // MARK: Making one
 
     /// Creates the file. One that exists already, or appears meanwhile, stays.
-    private static func make(_ path: String, _ content: [UInt8]) throws(RoomServerError) {
+    static func make(_ path: String, _ content: [UInt8]) throws(RoomServerError) {
         let slash = path.lastIndex(of: "/")
         let folder = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
         let name = slash.map { String(path[path.index(after: $0)...]) } ?? path

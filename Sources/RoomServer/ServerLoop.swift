@@ -9,6 +9,7 @@ final class ServerLoop {
     let eventLoop: any EventLoop
     let limits: RoomServerConfiguration.Limits
     private let origins: AllowedOrigins
+    private let servesPage: Bool
     let logger: Logger
     let metrics = ServerMetrics()
     /// Returns the seconds since 1970.
@@ -38,6 +39,7 @@ final class ServerLoop {
         limits.duplicateNames = configuration.duplicateNames
         self.limits = limits
         self.origins = origins
+        servesPage = configuration.servesPage
         self.logger = logger
         now = authority.now
         machine = RoomServerMachine(
@@ -48,7 +50,7 @@ final class ServerLoop {
     var status: ServerStatus {
         ServerStatus(
             rooms: machine.roomCount, participants: machine.participantCount, connections: machine.connectionCount,
-            retryAfter: machine.refusal, origins: origins)
+            retryAfter: machine.refusal, origins: origins, servesPage: servesPage)
     }
 
     // MARK: Sockets

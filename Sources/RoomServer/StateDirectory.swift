@@ -15,6 +15,16 @@ enum StateDirectory {
         return home(environment).map { $0 + "/.local/state/room" }
     }
 
+    /// Returns the folder, and makes it if it is missing.
+    static func existing(_ environment: [String: String]) throws(RoomServerError) -> String {
+        guard let directory = path(environment) else {
+            throw RoomServerError(
+                message: "there is no home directory, and neither STATE_DIRECTORY nor XDG_STATE_HOME names a folder")
+        }
+        try make(directory)
+        return directory
+    }
+
     private static func home(_ environment: [String: String]) -> String? {
         if let home = environment["HOME"], !home.isEmpty { return home.hasPrefix("/") ? home : nil }
         guard let entry = getpwuid(geteuid()), let directory = entry.pointee.pw_dir else { return nil }
@@ -42,11 +52,7 @@ extension RoomServerConfiguration.SessionKey {
     package static func persistent(
         in environment: [String: String], _ logger: Logger
     ) throws(RoomServerError) -> RoomServerConfiguration.SessionKey {
-        guard let directory = StateDirectory.path(environment) else {
-            throw RoomServerError(
-                message: "there is no home directory, and neither STATE_DIRECTORY nor XDG_STATE_HOME names a folder")
-        }
-        try StateDirectory.make(directory)
+        let directory = try StateDirectory.existing(environment)
         return .bytes(try Self.file(directory + "/session.key").load(logger))
     }
 }

@@ -20,11 +20,20 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "The port to listen on; 0: any free port. Default: 8080.")
     var port: Int?
 
-    @Option(help: "The certificate chain for wss, PEM. Needs a build with the trait NIOSSL.")
+    @Option(help: "The certificate chain for https and wss, PEM.")
     var tlsCert: String?
 
-    @Option(help: "The private key for wss, PEM.")
+    @Option(help: "The private key for https and wss, PEM.")
     var tlsKey: String?
+
+    @Flag(
+        help:
+            """
+            https and wss with a certificate that signs itself, made at the first start and kept in the state \
+            directory. Browsers warn once: compare the fingerprint that is printed.
+            """
+    )
+    var tlsSelfSigned = false
 
     @Option(help: "A file with the secret of join tokens (HS256). Without it everybody may join.")
     var tokenSecretFile: String?
@@ -55,6 +64,9 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "An origin whose pages may connect: https://example.org. Repeatable. Default: every origin.")
     var allowedOrigin: [String] = []
 
+    @Flag(help: "Serve no page for browsers, and not the module that it is made with.")
+    var noPage = false
+
     @Option(help: "The maximum number of rooms. Default: 1000.")
     var maximumRooms: Int?
 
@@ -68,7 +80,8 @@ struct ServeCommand: AsyncParsableCommand {
             let configuration = try configuration(settings, logger)
             checkDescriptors(configuration.limits, logger)
             let server = RoomServer(configuration: configuration, logger: logger)
-            let wasInterrupted = try await serve(server)
+            let wasInterrupted = try await serve(
+                server, hasPage: configuration.servesPage, fingerprint: configuration.tls?.certificate?.fingerprint)
             if wasInterrupted { throw ExitStatus.interrupted }
         } catch let error as RoomServerError {
             throw CommandError(.usage, error.message)
@@ -76,7 +89,7 @@ struct ServeCommand: AsyncParsableCommand {
     }
 
     /// Serves until a signal: SIGTERM and SIGHUP drain, SIGINT stops, also while draining. Returns true for SIGINT.
-    private func serve(_ server: RoomServer) async throws -> Bool {
+    private func serve(_ server: RoomServer, hasPage: Bool, fingerprint: String?) async throws -> Bool {
         let (signals, feed) = AsyncStream.makeStream(of: Int32.self)
         let watches = SignalWatch.ending.map { SignalWatch($0) { feed.yield($0) } }
         defer { for watch in watches { watch.cancel() } }
@@ -89,7 +102,11 @@ struct ServeCommand: AsyncParsableCommand {
                 let address = try await server.address
                 var line = JSONLine(event: "listening")
                 line.add("url", address.url)
+                let links = PageLinks(to: address)
+                if hasPage { line.add("pages", links.all) }
+                if let fingerprint { line.add("fingerprint", fingerprint) }
                 Output.line(line)
+                if hasPage, isatty(1) == 1 { links.show(fingerprint: fingerprint) }
                 for await signal in signals {
                     if signal == SIGINT { return true }
                     server.shutdown()
@@ -124,6 +141,12 @@ struct ServeCommand: AsyncParsableCommand {
         } else if certificate != nil || key != nil {
             throw CommandError(.usage, "--tls-cert and --tls-key belong together: one of them is missing")
         }
+        if try tlsSelfSigned || settings.boolean("tlsSelfSigned") ?? false {
+            guard configuration.tls == nil else {
+                throw CommandError(.usage, "--tls-self-signed and --tls-cert exclude each other")
+            }
+            configuration.tls = .init(try selfSignedCertificate(logger))
+        }
         if let path = try tokenSecretFile ?? settings.string("tokenSecretFile") {
             configuration.joinTokenSecret = try SecretFile.secret(path, logger)
         }
@@ -148,6 +171,7 @@ struct ServeCommand: AsyncParsableCommand {
             }
             configuration.duplicateNames = policy
         }
+        configuration.servesPage = try !noPage && settings.boolean("page") ?? true
         if let rooms = try settings.integer("maximumRooms", 1...1_000_000, flag: "--maximum-rooms", maximumRooms) {
             configuration.limits.rooms = rooms
         }
@@ -170,6 +194,21 @@ struct ServeCommand: AsyncParsableCommand {
             if let reason = fault(text) { throw settings.invalid(key, "has a URL that cannot be used: \(reason)") }
         }
         return given + listed
+    }
+
+    /// Returns the certificate that is kept, or a new one for this start when none can be kept.
+    private func selfSignedCertificate(_ logger: Logger) throws -> SelfSignedCertificate {
+        let host = ProcessInfo.processInfo.hostName
+        let addresses = LocalAddress.all().map { String($0.address.prefix { $0 != "%" }) }
+        var names = ["localhost", host, host + ".local", "127.0.0.1", "::1"]
+        for name in addresses where !names.contains(name) { names.append(name) }
+        do throws(RoomServerError) {
+            return try .persistent(for: names, in: ProcessInfo.processInfo.environment, logger)
+        } catch {
+            Output.printError(
+                "room: warning: the certificate cannot be kept, so the next start makes another one: \(error.message)")
+            return try SelfSignedCertificate(for: names)
+        }
     }
 
     /// Returns the session key. A restart costs nothing when the key is kept, so it is kept unless that is impossible:

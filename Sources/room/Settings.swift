@@ -14,8 +14,10 @@ struct Settings {
         "server", "proxy", "signaling", "peer", "signalingOptions", "peerOptions", "icePolicy", "iceServers", "token",
         "tokenFile", "name",
         "host",
-        "port", "tlsCert", "tlsKey", "tokenSecretFile", "sessionKeyFile", "turnUris", "turnSecretFile", "stunUris",
-        "allowedOrigins", "grace", "duplicateNames", "logLevel", "maximumRooms", "maximumParticipants", "plugins",
+        "port", "tlsCert", "tlsKey", "tlsSelfSigned", "tokenSecretFile", "sessionKeyFile", "turnUris", "turnSecretFile",
+        "stunUris",
+        "allowedOrigins", "grace", "duplicateNames", "logLevel", "maximumRooms", "maximumParticipants", "page",
+        "plugins",
     ]
 
     init(path: String?) throws {
@@ -72,6 +74,13 @@ struct Settings {
         let limits = "from \(Int(range.lowerBound)) to \(Int(range.upperBound))"
         let requirement = "a number of seconds \(limits), without a unit"
         return try number(key, range, flag, given, requirement, Double.init)
+    }
+
+    /// Returns a choice from the environment or else the file: `true`, `false`.
+    func boolean(_ key: String) throws -> Bool? {
+        guard let text = try string(key) else { return nil }
+        guard let value = Bool(text) else { throw invalid(key, "must be true or false") }
+        return value
     }
 
     private func number<Number: Comparable>(

@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -76,6 +77,39 @@ static inline int COpenSSL_verify_name(SSL *ssl, const char *name) {
     ERR_clear_error();
     if (isAddress == 1) return 1;
     return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
+}
+
+static inline int COpenSSL_select_http1(
+    SSL *ssl, const unsigned char **chosen, unsigned char *length, const unsigned char *offered, unsigned int count,
+    void *argument) {
+    static const unsigned char http1[] = "\x08http/1.1";
+    (void)ssl, (void)argument;
+    int result = SSL_select_next_proto((unsigned char **)chosen, length, http1, sizeof http1 - 1, offered, count);
+    return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+}
+
+/// Creates a server's context for TLS 1.2 and 1.3 without compression and renegotiation, which chooses HTTP/1.1 by ALPN
+/// (RFC 7301). Returns NULL on failure.
+static inline SSL_CTX *COpenSSL_tls_server(void) {
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    if (!context) return NULL;
+    SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+    SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_mode(context, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_alpn_select_cb(context, COpenSSL_select_http1, NULL);
+    return context;
+}
+
+/// Adds an extension in the notation of openssl.cnf to a certificate that signs itself. Returns 1 on success.
+static inline int COpenSSL_add_extension(X509 *certificate, int kind, const char *value) {
+    X509V3_CTX context;
+    X509V3_set_ctx_nodb(&context);
+    X509V3_set_ctx(&context, certificate, certificate, NULL, NULL, 0);
+    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, kind, value);
+    if (!extension) return 0;
+    int done = X509_add_ext(certificate, extension, -1);
+    X509_EXTENSION_free(extension);
+    return done;
 }
 
 static inline const char *COpenSSL_error_text(unsigned long code) {

@@ -1,0 +1,40 @@
+internal import COpenSSL
+internal import NIOCore
+
+/// The certificate and the settings of all TLS connections of a server.
+final class TLSContext: @unchecked Sendable {
+    // SAFETY: written in `init` only; OpenSSL locks what connections share.
+    private let context: OpaquePointer
+
+    /// Reads the certificate and its key. Throws a `RoomServerError` that names the file.
+    init(_ tls: RoomServerConfiguration.TLS) throws(RoomServerError) {
+        ERR_clear_error()
+        guard let context = COpenSSL_tls_server() else { throw RoomServerError(message: "OpenSSL has no TLS context.") }
+        let isUsable: Bool
+        if let certificate = tls.certificate {
+            isUsable =
+                SSL_CTX_use_certificate(context, certificate.certificate) == 1
+                && SSL_CTX_use_PrivateKey(context, certificate.key) == 1
+        } else {
+            isUsable =
+                SSL_CTX_use_certificate_chain_file(context, tls.certificateChainFile) == 1
+                && SSL_CTX_use_PrivateKey_file(context, tls.privateKeyFile, SSL_FILETYPE_PEM) == 1
+        }
+        guard isUsable, SSL_CTX_check_private_key(context) == 1 else {
+            let reason = String(cString: COpenSSL_error_text(ERR_get_error()))
+            ERR_clear_error()
+            SSL_CTX_free(context)
+            throw RoomServerError(
+                message: "Cannot use the certificate \(tls.certificateChainFile) with its key: \(reason)")
+        }
+        self.context = context
+    }
+
+    deinit { SSL_CTX_free(context) }
+
+    /// Adds TLS to an accepted connection.
+    func addHandler(to channel: any Channel) throws {
+        guard let session = TLSHandler(context) else { throw RoomServerError(message: "OpenSSL is out of memory.") }
+        try channel.pipeline.syncOperations.addHandler(session)
+    }
+}

@@ -1,0 +1,134 @@
+internal import COpenSSL
+internal import NIOCore
+
+/// The server's side of TLS on one connection (RFC 8446), over memory BIOs.
+///
+/// Nothing is written before the other side's first data, and so never before the end of the handshake.
+final class TLSHandler: ChannelDuplexHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private let ssl: OpaquePointer
+    /// Ciphertext in both directions. Owned by `ssl`.
+    private let incoming: OpaquePointer
+    private let outgoing: OpaquePointer
+    private var isOpen = false
+    private var isRemoved = false
+
+    /// Bytes of the longest record (RFC 8446 §5.1).
+    private static let recordLength = 16_384
+
+    init?(_ context: OpaquePointer) {
+        guard let ssl = SSL_new(context) else { return nil }
+        guard let incoming = BIO_new(BIO_s_mem()), let outgoing = BIO_new(BIO_s_mem()) else {
+            SSL_free(ssl)
+            return nil
+        }
+        SSL_set_bio(ssl, incoming, outgoing)
+        SSL_set_accept_state(ssl)
+        self.ssl = ssl
+        self.incoming = incoming
+        self.outgoing = outgoing
+    }
+
+    deinit { SSL_free(ssl) }
+
+    func handlerRemoved(context: ChannelHandlerContext) { isRemoved = true }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let isTaken = unwrapInboundIn(data).withUnsafeReadableBytes { bytes in
+            BIO_write(incoming, bytes.baseAddress, Int32(truncatingIfNeeded: bytes.count)) == bytes.count
+        }
+        guard isTaken else { return context.close(promise: nil) }
+        ERR_clear_error()
+        if !isOpen {
+            let result = SSL_do_handshake(ssl)
+            let error = SSL_get_error(ssl, result)
+            sendOutput(context, nil)
+            context.flush()
+            guard result == 1 else {
+                if error != SSL_ERROR_WANT_READ { fail(context) }
+                return
+            }
+            isOpen = true
+        }
+        read(context)
+    }
+
+    /// Passes on what can be decrypted.
+    private func read(_ context: ChannelHandlerContext) {
+        while !isRemoved {
+            var plain = context.channel.allocator.buffer(capacity: Self.recordLength)
+            ERR_clear_error()
+            var result: Int32 = 0
+            plain.writeWithUnsafeMutableBytes(minimumWritableBytes: Self.recordLength) { buffer in
+                result = SSL_read(ssl, buffer.baseAddress, Int32(truncatingIfNeeded: buffer.count))
+                return max(0, Int(result))
+            }
+            guard result <= 0 else {
+                context.fireChannelRead(wrapInboundOut(plain))
+                continue
+            }
+            let error = SSL_get_error(ssl, result)
+            // The answer to a change of keys, for one.
+            sendOutput(context, nil)
+            context.flush()
+            switch error {
+            case SSL_ERROR_WANT_READ: break
+            // close_notify: nothing more comes.
+            case SSL_ERROR_ZERO_RETURN: context.close(promise: nil)
+            default: fail(context)
+            }
+            return
+        }
+    }
+
+    private func fail(_ context: ChannelHandlerContext) {
+        let reason = String(cString: COpenSSL_error_text(ERR_peek_error()))
+        ERR_clear_error()
+        context.fireErrorCaught(RoomServerError(message: "TLS failed: \(reason)"))
+        context.close(promise: nil)
+    }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        ERR_clear_error()
+        // A memory BIO takes everything.
+        let isTaken = unwrapOutboundIn(data).withUnsafeReadableBytes { bytes in
+            bytes.isEmpty || SSL_write(ssl, bytes.baseAddress, Int32(truncatingIfNeeded: bytes.count)) == bytes.count
+        }
+        guard isTaken else {
+            ERR_clear_error()
+            promise?.fail(ChannelError.ioOnClosedChannel)
+            return
+        }
+        sendOutput(context, promise)
+    }
+
+    /// Writes the ciphertext that waits.
+    private func sendOutput(_ context: ChannelHandlerContext, _ promise: EventLoopPromise<Void>?) {
+        let pending = Int(BIO_ctrl_pending(outgoing))
+        guard pending > 0 else {
+            promise?.succeed()
+            return
+        }
+        var cipher = context.channel.allocator.buffer(capacity: pending)
+        cipher.writeWithUnsafeMutableBytes(minimumWritableBytes: pending) { buffer in
+            max(0, Int(BIO_read(outgoing, buffer.baseAddress, Int32(truncatingIfNeeded: pending))))
+        }
+        context.write(wrapOutboundOut(cipher), promise: promise)
+    }
+
+    /// Ends the output with close_notify (RFC 8446 §6.1), also where only the output is closed.
+    func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        if isOpen, mode != .input {
+            ERR_clear_error()
+            _ = SSL_shutdown(ssl)
+            ERR_clear_error()
+            sendOutput(context, nil)
+            context.flush()
+        }
+        context.close(mode: mode, promise: promise)
+    }
+}
