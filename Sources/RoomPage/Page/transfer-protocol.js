@@ -5,7 +5,9 @@
 import { SHA256 } from "./sha256.js";
 import { safeFileName } from "./text.js";
 
-/** The name of both streams. */
+/**
+ * The name of both streams, and the key of the metadata that says which part the opener has: send or receive.
+ */
 export const STREAM = "files";
 
 export const KIND = {

@@ -125,15 +125,12 @@ export class Transfers {
     /** Takes the streams of the room. Returns when the room has ended. */
     async run() {
         for await (const stream of this.room.incomingStreams()) {
-            const participant = this.room.participants.find(({ id }) => id === stream.from);
-            // Programs say in their metadata which part they have; pages have both, and say it with the stream.
-            const isReceiver = participant && participant.metadata.files === "receive";
-            const part = stream.metadata.part || (isReceiver ? "receive" : "send");
+            // The part of the side that has opened the stream.
+            const part = stream.name === STREAM ? stream.metadata[STREAM] : undefined;
             const waiting = this.waiting.get(stream.from);
-            if (stream.name !== STREAM) stream.cancel("this page takes files of room send and of other pages");
-            else if (part === "send") this.receive(stream);
-            else if (waiting) waiting(stream);
-            else stream.cancel("there is no transfer");
+            if (part === "send") this.receive(stream);
+            else if (part === "receive" && waiting) waiting(stream);
+            else stream.cancel("this page takes files of room send and of other pages");
         }
     }
 
@@ -170,7 +167,7 @@ export class Transfers {
         setText(progress.text, "waiting for an answer");
         /** @type {Promise<RoomIncomingStream>} */
         const answer = new Promise((take) => this.waiting.set(id, take));
-        const outgoing = await this.room.openStream(STREAM, { to: id, metadata: { part: "send" }, signal });
+        const outgoing = await this.room.openStream(STREAM, { to: id, metadata: { [STREAM]: "send" }, signal });
         /** @type {RoomIncomingStream | undefined} */
         let incoming;
         /** @type {Promise<never>} */
@@ -210,7 +207,7 @@ export class Transfers {
         /** @type {any} */
         let end = () => {};
         try {
-            outgoing = await this.room.openStream(STREAM, { to: from, metadata: { part: "receive" } });
+            outgoing = await this.room.openStream(STREAM, { to: from, metadata: { [STREAM]: "receive" } });
             const inbox = new Inbox(incoming);
             const entries = await receiveList(outgoing, inbox);
             const files = entries.filter(({ isFolder }) => !isFolder);
