@@ -56,7 +56,7 @@ import { WaitingLine } from "./waiting.js";
 
 /** Bytes that may wait in a data channel; above them it is blocked until it reports that it is writable. */
 const highWater = 1_048_576;
-/** The same of bulk, whose bytes would hold up those of other channels. */
+/** The same of bulk, whose bytes would hold up those of other channels. Both are above `lowWater`, or no event comes. */
 const bulkHighWater = 262_144;
 /** The `bufferedAmountLowThreshold` of every data channel. */
 export const lowWater = 131_072;
