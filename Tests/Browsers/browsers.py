@@ -159,9 +159,9 @@ class Run:
 
         run, = undisturbed(
             f"{name}/{outage.name}", 1, 2, measure, disturbance, results.describe, say)
-        faults = results.verdict(outage, run)
+        faults = results.verdict(outage, run, lab.kinds)
         self.outages.append({"pair": name, "name": outage.name, "title": outage.title, "role": run["role"],
-                             "asked": outage.asked, "faults": faults, **run})
+                             "asked": outage.limit(lab.kinds), "faults": faults, **run})
         if faults:
             say(f"FAILED: {name}/{outage.name} as {run['role']}: {'; '.join(faults)}")
 

@@ -8,7 +8,7 @@ from results import describe, verdict
 KINDS = ("chromium", "firefox", "swift", "swift")
 OUTAGES = [
     Outage("silent-6", "a room of four, the path of Chromium silent 6 s", rows.silent(6), 1.0),
-    Outage("server-2", "a room of four, server killed, back after 2 s", server_killed(2), 1.0, 0.5),
+    Outage("server-2", "a room of four, server killed, back after 2 s", server_killed(2), 1.0, gap_asked=0.5),
 ]
 
 
@@ -32,7 +32,7 @@ def measure(tools, say):
             except LabError as error:
                 run = {"error": str(error), "role": ""}
             # The pairs that were not hit must not notice.
-            faults = verdict(outage, run)
+            faults = verdict(outage, run, KINDS)
             say(f"{'FAILED' if faults else 'ok'}: {outage.title}: {'; '.join(faults) or describe(run)}")
             yield outage.title, run, faults
     finally:

@@ -11,7 +11,7 @@ from checks import BenchPeer
 from drivers import DEADLINE, KINDS
 from network import LabError, Namespace
 from participants import BrowserPeer, PageServer, SwiftPeer
-from processes import Child, make_folder
+from processes import Child, Participant, make_folder
 
 HERE = pathlib.Path(__file__).parent
 CONNECTIONS = 15
@@ -59,8 +59,8 @@ class LocalSwift(SwiftPeer):
     def __init__(self, name, machine, room, host):
         self.site = machine
         self.received, self.sent_count, self._folder = {}, 0, machine.folder
-        super(SwiftPeer.__mro__[1], self).__init__(
-            name, machine.peer, machine.tools.room, machine.folder, machine.url, ["--as-host"] if host else [], room)
+        Participant.__init__(
+            self, name, machine.peer, machine.tools.room, machine.folder, machine.url, ["--as-host"] if host else [], room)
 
 
 class Baseline:

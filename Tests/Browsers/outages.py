@@ -18,14 +18,19 @@ class Outage:
     cause: object
     # Seconds. None: no figure is required, but it must heal and lose nothing.
     asked: float | None = None
+    # The same where the second participant is a browser too.
+    asked_of_browsers: float | None = None
     # The longest time without a message, where data must not stop.
     gap_asked: float | None = None
     policy: str = "all"
     is_short: bool = False
-    # Which sides must be browsers, by number.
+    # Everybody is a new participant afterwards: what was under way to the old ones is reported as undelivered.
+    are_new: bool = False
+    # The first participant must be one of these.
     needs: tuple = ()
-    # Only between one browser and Swift, or in one role.
-    roles: tuple = ("offerer", "answerer")
+
+    def limit(self, kinds):
+        return self.asked if "swift" in kinds else self.asked_of_browsers or self.asked
 
 
 def server_killed(seconds, keeps_key=True):
@@ -112,20 +117,22 @@ OUTAGES = [
     Outage("silent-2", "path silent 2 s", rows.silent(2), 1.0),
     Outage("silent-6", "path silent 6 s", rows.silent(6), 1.0, is_short=True),
     Outage("silent-20", "path silent 20 s", rows.silent(20), 1.0),
-    Outage("server-2", "server killed, back after 2 s", server_killed(2), 1.0, 0.5, is_short=True),
-    Outage("server-10", "server killed, back after 10 s", server_killed(10), 1.0, 0.5),
-    Outage("server-stateless-2", "server killed, back after 2 s with another key", server_killed(2, False), 1.0, 0.5),
+    Outage("server-2", "server killed, back after 2 s", server_killed(2), 1.0, gap_asked=0.5, is_short=True),
+    Outage("server-10", "server killed, back after 10 s", server_killed(10), 1.0, gap_asked=0.5),
+    Outage("server-stateless-2", "server killed, back after 2 s with another key: everybody is new", server_killed(2, False),
+           are_new=True),
     Outage("half-open-20", "way to the server half-open 20 s",
            rows.interrupted(20, lambda s: s.site(1).drop_server(), lambda s: s.site(1).stop_dropping(),
-                            (), measures=("signaling",)), None, 0.5),
+                            (), measures=("signaling",)), gap_asked=0.5),
     Outage("address-first", "the browser's address changes",
            rows.changed(lambda s: s.site(1).change_lan_address()), 6.0, is_short=True),
     Outage("address-second", "the other side's address changes",
-           rows.changed(lambda s: s.site(2).change_lan_address(), (2,)), 1.0, is_short=True),
+           rows.changed(lambda s: s.site(2).change_lan_address(), (2,)), 1.0,
+           asked_of_browsers=6.0, is_short=True),
     Outage("relay-silent-6", "TURN only, path silent 6 s", rows.silent(6), policy="relay"),
     Outage("relay-turn-1", "TURN only, TURN server killed, back after 1 s", rows.turn_killed(1), policy="relay"),
     Outage("reload", "page reloaded", reload, is_short=True),
-    Outage("hidden-60", "tab in the background 60 s", hidden(60), None, 0.5),
+    Outage("hidden-60", "tab in the background 60 s", hidden(60), gap_asked=0.5),
     Outage("hidden-silent-6", "tab in the background, path silent 6 s", hidden_and_silent(6)),
     Outage("stopped-30", "browser stopped (SIGSTOP) 30 s", stopped(30)),
     Outage("stopped-5", "browser stopped (SIGSTOP) 5 s", stopped(5), is_short=True),

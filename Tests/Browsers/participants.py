@@ -79,7 +79,23 @@ class PageServer:
         self._server.server_close()
 
 
-class BrowserPeer(Peer):
+class Stays:
+    """A participant that is admitted as a new one keeps its first id here, so that its messages are counted on."""
+
+    # The ids of later stays, with the first one's: of all participants of all rooms.
+    first_id = {}
+
+    def take(self, event):
+        if event.get("event") == "joined" and self.id:
+            self.first_id[event["self"]] = self.id
+            self.events.append(event)
+            return
+        if event.get("event") == "message":
+            event["from"] = self.first_id.get(event["from"], event["from"])
+        super().take(event)
+
+
+class BrowserPeer(Stays, Peer):
     """A participant in a page. It has the events and commands of `room connect --json`."""
 
     def __init__(self, name, site, browser, url, room, folder, host=None, policy="all", server=None):
@@ -168,7 +184,7 @@ class BrowserPeer(Peer):
         return self.call(f"send({json.dumps({'make': make, 'to': to, 'channel': channel})})")
 
 
-class SwiftPeer(Peer):
+class SwiftPeer(Stays, Peer):
     """`room connect`."""
 
     kind = "swift"
@@ -202,7 +218,7 @@ def is_network_error(text):
     """Browsers write a line for each connection that fails; a page cannot prevent it."""
     return any(part in text for part in (
         "WebSocket connection to", "Failed to load resource", "can’t establish a connection to the server",
-        "was interrupted while the page was loading", "Cross-Origin Request Blocked", "NetworkError"))
+        "was interrupted while the page was loading", "Cross-Origin Request Blocked", "NetworkError", "WebRTC: ICE failed"))
 
 
 def write_events(peer, folder):

@@ -5,22 +5,24 @@ from report import shown, table
 DELIVERY = ("lost", "doubled", "disordered", "undelivered")
 
 
-def verdict(outage, run):
+def verdict(outage, run, kinds):
     """Sentences about what is not as asked; none when all is well."""
+    asked = outage.limit(kinds)
     if "error" in run:
         return [run["error"]]
-    faults = [f"{run[key]} messages {key}" for key in DELIVERY if run[key]]
+    wrong = ("doubled", "disordered") if outage.are_new else DELIVERY
+    faults = [f"{run[key]} messages {key}" for key in wrong if run[key]]
     if run["seconds"] is None:
         faults.append("never healed")
-    elif outage.asked is not None and run["seconds"] > outage.asked:
-        faults.append(f"{run['seconds']:.2f} s, asked {outage.asked} s")
+    elif asked is not None and run["seconds"] > asked:
+        faults.append(f"{run['seconds']:.2f} s, asked {asked} s")
     if outage.gap_asked is not None:
         gap = run["healthy_gap"]
         if gap is None or gap > outage.gap_asked:
             faults.append(f"data stopped for {shown(gap)} s")
     if not run["paths_whole"]:
         faults.append("at the end not everybody is connected to everybody, or somebody is seen who is not there")
-    if run["left"]:
+    if run["left"] and not outage.are_new:
         faults.append(f"{run['left']} times somebody was said to have left")
     faults += [f"uncaught: {text}" for text in run["failed"]]
     faults += [f"console: {text}" for text in run["complaints"]]

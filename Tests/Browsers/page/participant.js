@@ -84,8 +84,11 @@ function reportStatus(id, status) {
 function reportEvent(event) {
     switch (event.type) {
         case "signaling": {
-            const { type, attempt, cause, reason } = event.status;
-            return report("signaling", { status: type, attempt, cause: cause?.description ?? reason?.type });
+            const { type, attempt, nextAttemptAt, cause, reason } = event.status;
+            const nextAttemptIn = nextAttemptAt && nextAttemptAt - performance.now() / 1000;
+            return report("signaling", {
+                status: type, attempt, nextAttemptIn, cause: cause?.description ?? reason?.type,
+            });
         }
         case "joined": {
             const { participant, session, epoch, isHost, kind } = event.membership;
