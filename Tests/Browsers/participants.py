@@ -130,6 +130,13 @@ class BrowserPeer(Stays, Peer):
             self.take(event)
             self.changed.notify_all()
 
+    def wait(self, what, matches, seconds=DEADLINE):
+        try:
+            return super().wait(what, matches, seconds)
+        except LabError as error:
+            complaints = self.complaints()
+            raise LabError(f"{error}{' Its console: ' + complaints[-1] if complaints else ''}") from error
+
     def command(self, **fields):
         if self.browser.is_stopped or self.is_quiet:
             return False
@@ -218,7 +225,8 @@ def is_network_error(text):
     """Browsers write a line for each connection that fails; a page cannot prevent it."""
     return any(part in text for part in (
         "WebSocket connection to", "Failed to load resource", "can’t establish a connection to the server",
-        "was interrupted while the page was loading", "Cross-Origin Request Blocked", "NetworkError", "WebRTC: ICE failed"))
+        "was interrupted while the page was loading", "Cross-Origin Request Blocked", "NetworkError",
+        "WebRTC: ICE failed"))
 
 
 def write_events(peer, folder):
