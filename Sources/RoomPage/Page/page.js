@@ -21,8 +21,8 @@ let snapshot;
 /** @typedef {{ name: string, row: any, timeline: Timeline, parts: any, roundTrip?: number }} Person */
 /** @type {Map<string, Person>} */
 const people = new Map();
-/** Names of those who have left, for what still comes from them. @type {Map<string, string>} */
-const formerNames = new Map();
+/** Those who have left: they may come back, and something may still come from them. @type {Map<string, Person>} */
+const former = new Map();
 /** @type {{ timeline: Timeline, text: any, since?: number }} */
 let server;
 /** @type {import("./transfers.js").Transfers | undefined} */
@@ -100,6 +100,7 @@ function refusal(error, as) {
 function enter(joined, as) {
     ownName = as;
     people.clear();
+    former.clear();
     unread = 0;
     own = undefined;
     enteredAt = now();
@@ -154,7 +155,6 @@ async function followEvents(joined) {
                 note(`${shownName(event.participant.name)} ${now() - enteredAt < 1 ? "is here" : "joined"}`);
                 break;
             case "peerLeft":
-                formerNames.set(event.participant.id, event.participant.name);
                 note(`${shownName(event.participant.name)} ${leaveText(event.reason)}`);
                 break;
             case "incident": record(event.incident); break;
@@ -183,8 +183,8 @@ function record(incident) {
 
 /** @param {string} id */
 function nameOf(id) {
-    const person = people.get(id);
-    return shownName(person ? person.name : formerNames.get(id) || "somebody");
+    const person = people.get(id) || former.get(id);
+    return shownName(person ? person.name : "somebody");
 }
 
 /** @param {import("../client/room.js").EndReason} reason */
@@ -216,20 +216,19 @@ function showPeople() {
     if (!snapshot) return;
     const rows = [ownRow()];
     for (const member of snapshot.members) {
-        let person = people.get(member.id);
-        if (!person) {
-            person = makePerson(member);
-            people.set(member.id, person);
-        }
+        const person = people.get(member.id) || former.get(member.id) || makePerson(member);
+        people.set(member.id, person);
+        former.delete(member.id);
         const state = stateOf(member);
         person.name = member.participant.name;
         person.timeline.enter(state);
         showPerson(person, member);
         rows.push(person.row);
     }
-    for (const id of [...people.keys()]) {
+    for (const [id, person] of [...people]) {
         if (snapshot.members.some((member) => member.id === id)) continue;
-        formerNames.set(id, /** @type {any} */ (people.get(id)).name);
+        person.timeline.enter("gone");
+        former.set(id, person);
         people.delete(id);
     }
     arrange(byID("people-list"), rows);
@@ -614,6 +613,7 @@ function start() {
         if (document.hidden || !room) return;
         unread = 0;
         document.title = shownName(room.name);
+        tick();
     });
     // Another room in the address bar.
     addEventListener("hashchange", () => location.reload());
