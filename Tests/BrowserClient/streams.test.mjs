@@ -202,6 +202,19 @@ test("messages are never held up behind a stream, and a slow reader holds up no 
     assert.deepEqual(isWritten, { slow: false, quick: true });
 });
 
+test("a page in the background, whose timers are late, does not slow down a stream", async () => {
+    const { world, streams, sender } = receiving({ connection: { rate: 1e6 }, timerDelay: 1 });
+    world.connect();
+    const stream = sender.openStream("s");
+    const written = stream.write(new Uint8Array(3_000_000)).then(() => stream.finish());
+    await world.time.run(0.5);
+    const reading = readAll(world, streams[0]);
+    await world.time.run(3.8);
+    assert.equal(stream.acknowledgedCount, 3_000_000);
+    await written;
+    await reading;
+});
+
 test("streams arrive whole and in order, over connections that end at any time", async () => {
     for (let seed = 1; seed <= schedules(60); seed += 1) {
         const random = new Random(seed);

@@ -282,7 +282,11 @@ export class World {
     connection = undefined;
     broken = [];
 
-    constructor({ seed = 1, level = "exchange", configuration = {}, handlers = [{}, {}], connection = {} } = {}) {
+    /** `timerDelay`: how much too late the timers of the second side are, as those of a page in the background. */
+    constructor({
+        seed = 1, level = "exchange", configuration = {}, handlers = [{}, {}], connection = {}, timerDelay = 0,
+    } = {}) {
+        this.timerDelays = [0, timerDelay];
         this.random = new Random(seed);
         this.level = level;
         this.configuration = { sendLimit: 1 << 20, maximumMessageSize: 1 << 18, ...configuration };
@@ -298,7 +302,8 @@ export class World {
         const pair = new Pair({
             ownSession, peerSession, participant: `p${1 - index}`, capabilities: capabilities[this.level],
             configuration: this.configuration, streams: this.memories[index].take(ownSession, peerSession),
-            now: this.time.now, schedule: this.time.schedule, link,
+            now: this.time.now, link,
+            schedule: (after, callback) => this.time.schedule(after + this.timerDelays[index], callback),
             handlers: {
                 message: () => {}, ...this.handlers[index],
                 broken: (reason) => this.broken.push(reason),

@@ -56,8 +56,13 @@ import { WaitingLine } from "./waiting.js";
 
 /** Bytes that may wait in a data channel; above them it is blocked until it reports that it is writable. */
 const highWater = 1_048_576;
-/** The same of bulk, whose bytes would hold up those of other channels. Both are above `lowWater`, or no event comes. */
+/** The same of bulk, whose bytes would hold up others. Both are above `lowWater`: otherwise no event comes. */
 const bulkHighWater = 262_144;
+/**
+ * Bytes of bulk after which an acknowledgement is sent at once. The timers of a page in the background are late by a
+ * second, in which a sender with little under way would wait.
+ */
+const bulkAckBytes = 32_768;
 /** The `bufferedAmountLowThreshold` of every data channel. */
 export const lowWater = 131_072;
 /** Beside its bytes, of a message that is held. */
@@ -117,6 +122,8 @@ export class Pair {
     #held = new Map();
     #heldBytes = 0;
     #heldLimit;
+    /** Bytes of bulk that have come since the last acknowledgement of its own. */
+    #bulkBytes = 0;
 
     /**
      * @param {object} options
@@ -643,8 +650,9 @@ export class Pair {
         // A handler may have ended the connection.
         if (!this.#isAttached) return;
         const urgency = this.#delivery.acknowledgementUrgency(bytes.length, channel);
-        if (urgency == "now") this.#sendAck(channel);
-        else if (urgency == "soon") {
+        if (channel == "bulk") this.#bulkBytes += bytes.length;
+        if (urgency == "now" || (channel == "bulk" && this.#bulkBytes >= bulkAckBytes)) this.#sendAck(channel);
+        if (urgency == "soon") {
             this.#startTimer({ type: "acknowledgement", value: channel }, DeliveryMachine.ackDelay);
         }
     }
@@ -728,6 +736,7 @@ export class Pair {
         const frame = this.#isAttached ? this.#delivery.acknowledgementFrame(channel) : undefined;
         if (!frame) return;
         const code = this.#transmit(String(frame.id), frame.bytes);
+        if (channel == "bulk") this.#bulkBytes = 0;
         if (code) this.#delivery.refused(code, channel);
         else this.#delivery.acknowledgementTaken(channel);
     }
