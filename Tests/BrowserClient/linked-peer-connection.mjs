@@ -83,7 +83,8 @@ export class LinkedPeerConnection {
 
     #description(type) {
         this.#round += 1;
-        return { type, sdp: `v=0\r\na=ice-ufrag:u${this.#id}-${this.#round}\r\na=fingerprint:sha-256 0${this.#id}\r\n` };
+        const lines = ["v=0", `a=ice-ufrag:u${this.#id}-${this.#round}`, `a=fingerprint:sha-256 0${this.#id}`, ""];
+        return { type, sdp: lines.join("\r\n") };
     }
 
     async setLocalDescription(description) {

@@ -13,7 +13,8 @@ export const joined = (changes = {}) => ({
 /** The same as it stands on the wire. */
 export const joinedOnWire = (changes = {}) => ({
     type: "joined", version: 1, participant: "p1", session: "s1", epoch: 1, host: true, hostTerm: 1, resumed: false,
-    sessionToken: "t1", roster: [], iceServers: { servers: [] }, pingInterval: 5, pingDeadline: 5, grace: 60, ...changes,
+    sessionToken: "t1", roster: [], iceServers: { servers: [] }, pingInterval: 5, pingDeadline: 5, grace: 60,
+    ...changes,
 });
 
 export const other = (id, changes = {}) => ({

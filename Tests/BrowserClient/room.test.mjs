@@ -52,7 +52,8 @@ test("connect greets, and returns the room together with its roster", async () =
     const { browser, result } = connecting({ metadata: { colour: "red" } });
     browser.socket.open();
     const [hello] = browser.socket.sent;
-    assert.deepEqual([hello.room, hello.role, hello.name, hello.metadata], ["lobby", "first", "ann", { colour: "red" }]);
+    const { room: name, role, metadata } = hello;
+    assert.deepEqual([name, role, hello.name, metadata], ["lobby", "first", "ann", { colour: "red" }]);
     assert.deepEqual(hello.capabilities, ["delivery.v1", "exchange.v1", "attributes.v1", "message.max.4194304"]);
     browser.socket.receive(joinedOnWire({ roster: [otherOnWire("p2")] }));
     const room = await result;
@@ -240,7 +241,7 @@ test("when the page ends a guest leaves, and a host only closes its connection",
     assert.deepEqual([browser.socket.types().at(-1), browser.socket.closedWith], ["leave", 1000]);
 });
 
-test("a page that comes back asks an open connection for a sign of life, and tries again at once without one", async () => {
+test("a page that comes back asks for a sign of life, and tries again at once without a connection", async () => {
     const { browser, room } = await inRoom();
     browser.window.dispatchEvent(new Event("online"));
     assert.equal(browser.socket.types().at(-1), "ping");

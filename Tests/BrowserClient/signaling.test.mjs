@@ -287,7 +287,7 @@ test("behind a failure the server is asked over HTTP first, and the path is a ne
     assert.equal(browser.socket.url, "ws://rooms.example/base");
 });
 
-test("a server that does not answer costs no WebSocket, and a page that forbids the question is not kept out", async () => {
+test("a server that is not there costs no WebSocket; a page that forbids the question is not kept out", async () => {
     const { browser, events, shell } = signaling();
     shell.open(1);
     browser.socket.end();
@@ -343,7 +343,7 @@ test("what was aborted is not heard of any more", async () => {
 
 // The page
 
-test("a page that comes back reports its network; sleep shows in the clocks, a frozen page in a late timer", async () => {
+test("a page that comes back reports its network; sleep shows in the clocks, freezing in a late timer", async () => {
     const browser = new FakeBrowser();
     const events = [];
     const page = new PageEvents({

@@ -123,7 +123,8 @@ function collect(iterator, of = (value) => value) {
 test("two rooms connect, and send texts and bytes to each other", async () => {
     const two = await TwoRooms.make();
     assert.equal(two.a.snapshot.members[0].status.type, "connected");
-    const received = collect(two.b.messages(), ({ from, isText, text, payload }) => [from, isText, text ?? payload.length]);
+    const received = collect(two.b.messages(), ({ from, isText, text, payload }) =>
+        [from, isText, text ?? payload.length]);
     await two.a.send("hello");
     await two.a.send(new Uint8Array(300_000).fill(0xff), { to: "pb" });
     await two.result(two.a.flush());
@@ -163,7 +164,7 @@ test("requests have answers, failures of their handlers, and deadlines", async (
     await assert.rejects(two.result(cancelled), { code: "cancelled" });
 });
 
-test("every subscription of a topic gets what is published from then on; what cannot be decoded is skipped", async () => {
+test("every subscription of a topic gets what comes from then on; what cannot be decoded is skipped", async () => {
     const two = await TwoRooms.make();
     const topic = two.b.topic("scores", { codec: JSONMessageCodec });
     const first = collect(topic.messages(), ({ value }) => value);

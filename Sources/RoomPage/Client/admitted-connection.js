@@ -82,8 +82,8 @@ export class AdmittedConnection {
     }
 
     /**
-     * A message came that cannot be used: from a newer server, or over a limit of ours. It is counted, so that it is not
-     * sent again for ever.
+     * A message came that cannot be used: from a newer server, or over a limit of ours. It is counted, so that it is
+     * not sent again for ever.
      * @param {number | undefined} sequence
      * @param {SignalingStreams} streams
      * @param {number} now

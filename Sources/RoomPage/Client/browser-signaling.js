@@ -3,8 +3,9 @@ import { signalingFailure } from "./values.js";
 /**
  * @typedef {import("./values.js").Case} Case
  * @typedef {import("./values.js").SignalingFailure} SignalingFailure
- * @typedef {{ socket?: WebSocket, isOpen: boolean, isFresh: boolean, hasAnswered: boolean, cancel: () => void }} Attempt
- *     `isFresh`: its path is used by no other attempt. `hasAnswered`: something answers over HTTP.
+ * @typedef {{
+ *     socket?: WebSocket, isOpen: boolean, isFresh: boolean, hasAnswered: boolean, cancel: () => void,
+ * }} Attempt `isFresh`: its path is used by no other attempt. `hasAnswered`: something answers over HTTP.
  *     `cancel`: ends what is under way before the socket is open.
  */
 

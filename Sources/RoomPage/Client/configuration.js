@@ -58,7 +58,9 @@ export const recoveryConfiguration = {
  *     room: string, role: "host" | "guest" | "first", waitsForRoom: boolean, name: string,
  *     metadata: Record<string, string>, capabilities: string[], token?: string, hasCredentialProvider: boolean,
  *     hasICEServerProvider: boolean,
- *     ice: { servers: import("./room.js").ICEServer[], policy: "all" | "relay", usesServers: boolean, usesTLS: boolean },
+ *     ice: {
+ *         servers: import("./room.js").ICEServer[], policy: "all" | "relay", usesServers: boolean, usesTLS: boolean,
+ *     },
  *     signaling: typeof signalingConfiguration, recovery: typeof recoveryConfiguration,
  * }} MachineConfiguration
  */

@@ -77,8 +77,8 @@ export function iceServersError(fault) {
             + "configuration or of the provider"],
         more: ["ice_server_unusable", `${fault.value} more ICE servers are left out. Correct the list that they come `
             + "from, and give fewer of them"],
-        nothingUsable: ["no_usable_ice_server", `this peer backend can use none of the ICE servers (${urls}): it speaks `
-            + "no TLS to them. Name them as stun: and turn: too, or choose another backend"],
+        nothingUsable: ["no_usable_ice_server", `this peer backend can use none of the ICE servers (${urls}): it `
+            + "speaks no TLS to them. Name them as stun: and turn: too, or choose another backend"],
         noRelay: ["no_usable_relay", relay + (urls
             ? `this peer backend can relay over none of the ICE servers (${urls}): nobody can be reached. Name a TURN `
                 + "server as turn: too (over UDP or TCP, without TLS)"

@@ -26,7 +26,8 @@ import { Pair } from "./pair.js";
 const farewell = 0.2;
 
 /**
- * Makes, feeds and closes peer connections as the room's machine says. It owns the pairs, which outlive the connections.
+ * Makes, feeds and closes peer connections as the room's machine says. It owns the pairs, which outlive the
+ * connections.
  */
 export class PeerManager {
     /**

@@ -43,8 +43,8 @@ export class Refusals {
         case "replaced":
             // Another participant has the name now; this one does not come back to fight for it.
             if (error.replacedBy == "participant") return refused;
-            // An attempt that was given up may reach the server late and win: this participant comes back once, and does
-            // not compete with another program that has its session.
+            // An attempt that was given up may reach the server late and win: this participant comes back once, and
+            // does not compete with another program that has its session.
             if (this.lastReplaced !== undefined && minus(now, this.lastReplaced) < 30) {
                 return end({ type: "replaced" });
             }

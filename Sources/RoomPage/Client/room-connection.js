@@ -1,5 +1,7 @@
 import { BrowserSignaling } from "./browser-signaling.js";
-import { machineConfiguration, recoveryBudgets, recoveryConfiguration, signalingConfiguration } from "./configuration.js";
+import {
+    machineConfiguration, recoveryBudgets, recoveryConfiguration, signalingConfiguration,
+} from "./configuration.js";
 import { RoomError } from "./errors.js";
 import { Inbox } from "./inbox.js";
 import { PeerManager } from "./peer-manager.js";
@@ -273,7 +275,8 @@ export class RoomConnection {
             (signal) => token({ room, name, role, reason, mustBeFresh }, signal),
             (credential) => {
                 this.#hasToken = true;
-                const { value, validFor = undefined } = typeof credential == "string" ? { value: credential } : credential;
+                const { value, validFor = undefined } =
+                    typeof credential == "string" ? { value: credential } : credential;
                 const expiresAt = validFor === undefined ? undefined : this.#environment.now() + validFor;
                 this.handle({ type: "credentialReady", token: value, expiresAt });
             },

@@ -161,8 +161,8 @@ function eventsTo({ signaling, membership, attributes, members, endReason }) {
  * @param {any} event
  * @param {any} older
  */
-const replaces = (event, older) => event.type == older.type
-    && (event.type == "signaling" || (["peer", "stalled"].includes(event.type) && event.participant == older.participant));
+const replaces = (event, older) => event.type == older.type && event.participant == older.participant
+    && ["signaling", "peer", "stalled"].includes(event.type);
 
 /**
  * The position of one consumer of events.

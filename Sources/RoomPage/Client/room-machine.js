@@ -18,8 +18,8 @@ import { equal, refusalFailure } from "./values.js";
 /**
  * What a fact of a peer connection means to signaling: both use the same network. `probe`: a peer falls silent, and an
  * open connection to the server is probed. `retry`: a peer is heard again after an outage, and where there is no
- * connection to the server, one is tried at once. `checkWhetherHeard`: a peer is heard that hears nothing, so the server
- * may not hear this side either.
+ * connection to the server, one is tried at once. `checkWhetherHeard`: a peer is heard that hears nothing, so the
+ * server may not hear this side either.
  * @param {Case} fact
  * @param {boolean} wasRecovering The peer's connection was broken before the fact.
  */
@@ -163,7 +163,8 @@ export class RoomMachine {
         case "received": return this.#addSignaling(signaling.received(event.value0, event.value1, now, random));
         case "receivedMalformed":
             this.#emitError(
-                "refused", `the room server sent something unreadable: ${event.value0.message}`, event.value0.code, true);
+                "refused", `the room server sent something unreadable: ${event.value0.message}`, event.value0.code,
+                true);
             return this.#addSignaling(signaling.receivedMalformed(event.value0, event.value1, now, random));
         case "credentialReady":
             return this.#addSignaling(signaling.credentialReady(event.token, event.expiresAt, now));

@@ -13,9 +13,9 @@
  * }
  * ```
  *
- * The names are those of the Swift package. Durations and timestamps are numbers of seconds; timestamps are on the clock
- * of `performance.now()`. Every call that waits takes an `AbortSignal`. New codes, cases and event types may be added:
- * always have a `default`.
+ * The names are those of the Swift package. Durations and timestamps are numbers of seconds; timestamps are on the
+ * clock of `performance.now()`. Every call that waits takes an `AbortSignal`. New codes, cases and event types may be
+ * added: always have a `default`.
  */
 
 /** The id of a participant, kept through every resume and rejoin. */
@@ -212,7 +212,9 @@ export declare class TransportRuntime {
 /** A channel of a room, with its guarantees: in order and exactly once; in any order; may be lost. */
 export type RoomChannel = "reliable" | "unordered" | "lossy";
 
-/** A room that this page is in: sends, receives, and reports who is there. Recovery needs nothing from the application. */
+/**
+ * A room that this page is in: sends, receives, and reports who is there. Recovery needs nothing from the application.
+ */
 export declare class Room {
     private constructor();
     /** The room's name. */

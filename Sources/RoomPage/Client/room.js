@@ -43,7 +43,9 @@ export const JSONMessageCodec = {
  * Throws a `RoomError` that says what is wrong.
  * @param {RoomConfiguration} configuration
  */
-function validate({ server, sendLimit = 8 << 20, receiveLimit = 8 << 20, maximumMessageSize = 4 << 20, iceServers = [] }) {
+function validate({
+    server, sendLimit = 8 << 20, receiveLimit = 8 << 20, maximumMessageSize = 4 << 20, iceServers = [],
+}) {
     /** @param {string} message */
     const wrong = (message) => new RoomError("configuration", message);
     let protocol;

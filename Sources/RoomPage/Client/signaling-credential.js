@@ -1,6 +1,8 @@
 import { minus, plus } from "./time.js";
 
-/** The credential of one participant: when the provider is asked for another one, and whether another one would help. */
+/**
+ * The credential of one participant: when the provider is asked for another one, and whether another one would help.
+ */
 export class SignalingCredential {
     /**
      * @param {string | undefined} token

@@ -22,8 +22,8 @@ const normalClose = { code: 1000, reason: "" }, goingAwayClose = { code: 1001, r
  *
  * Methods add to `actions` and return it. Actions: `openTransport(value)`, `abortTransport(value)`,
  * `closeTransport(value0, value1)`, `send(value0, value1)`, `requestCredential(forced)`, `scheduleTimer(value, at)`,
- * `cancelTimer(value)`, `changeStatus(value)`, `requestHello(token, received, mustRejoin, attempt)` (answered at once by
- * `sendHello`), `deliver(value, isReplayed)`, `overflow(dropped)`. Timers: `attempt`, `connection(value)`.
+ * `cancelTimer(value)`, `changeStatus(value)`, `requestHello(token, received, mustRejoin, attempt)` (answered at once
+ * by `sendHello`), `deliver(value, isReplayed)`, `overflow(dropped)`. Timers: `attempt`, `connection(value)`.
  *
  * States: `idle`, `waiting(until)`, `fetching(until)`, `opening(generation, startedAt, deadline)`,
  * `greeting(generation, startedAt, deadline, waiting)`, `connected(connection)`, `closed`.
@@ -552,8 +552,8 @@ export class SignalingMachine {
     }
 
     /**
-     * Another participant receives nothing from this side, and this side receives its messages: what this side sends may
-     * get lost, to the server too. At most once a second.
+     * Another participant receives nothing from this side, and this side receives its messages: what this side sends
+     * may get lost, to the server too. At most once a second.
      * @param {number} now
      * @param {RandomSource} random
      * @param {Case[]} actions

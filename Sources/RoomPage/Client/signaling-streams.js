@@ -27,8 +27,8 @@ function estimatedSize(message) {
 }
 
 /**
- * Whether another signal is worthless once this one is sent: this is a new description for the same participant, and the
- * other one belongs to another connection or an older round.
+ * Whether another signal is worthless once this one is sent: this is a new description for the same participant, and
+ * the other one belongs to another connection or an older round.
  * @param {any} signal
  * @param {any} other
  */
