@@ -233,7 +233,7 @@ test("the parts of a message are bounded, however many come", () => {
     assert.ok(count > 200 && count < 206, `${count}`);
 });
 
-test("whatever comes, nothing is thrown and nothing grows", () => {
+test("whatever comes, nothing is thrown", () => {
     let broken = 0;
     const kinds = [1, 2, 3, 4, 5, 6, 7];
     const exchangeKinds = [1, 2, 16, 17, 18, 19, 32, 33, 34, 35, 36, 37, 38, 39];

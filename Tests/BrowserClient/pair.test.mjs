@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { utf8 } from "../../Sources/RoomPage/Client/bytes.js";
+import { ExchangeHead } from "../../Sources/RoomPage/Client/exchange-message.js";
 import { Random, World, schedules, settled } from "./virtual-pairs.mjs";
 
 test("plain channels carry messages unchanged, and lossy ones keep nothing", () => {
@@ -175,6 +178,65 @@ test("an application that does not read holds back the sender, and loses nothing
         }
         assert.deepEqual(world.broken, [], `seed ${seed}`);
     }
+});
+
+test("what comes while nobody reads is bounded, also from a side that keeps to nothing", () => {
+    const world = new World({ configuration: { sendLimit: 100_000, maximumMessageSize: 50_000 } });
+    world.connect();
+    world.time.runNow(1);
+    world.pairs[1].setReceiving(false, "reliable");
+    let count = 0;
+    for (; world.broken.length == 0 && count < 10_000; count += 1) {
+        const frame = new Uint8Array(count % 2 == 0 ? 1000 : 9);
+        frame[0] = 2;
+        new DataView(frame.buffer).setUint32(1, count + 1);
+        world.pairs[1].received("room.reliable", frame);
+    }
+    assert.ok(count > 700 && count < 900, `${count}`);
+});
+
+/** Bytes in use, without what could be freed. */
+function memoryInUse() {
+    setFlagsFromString("--expose_gc");
+    runInNewContext("gc")();
+    const { heapUsed, arrayBuffers } = process.memoryUsage();
+    return heapUsed + arrayBuffers;
+}
+
+test("a flood of topics, requests and streams that nobody reads stays within its bounds", async () => {
+    const kept = [];
+    const world = new World({
+        handlers: [{}, {
+            topic: (arrival) => kept.push(arrival) > 0, request: () => new Promise(() => {}),
+            stream: (stream) => kept.push(stream),
+        }],
+    });
+    world.connect();
+    await world.time.run(1);
+    const [, pair] = world.pairs;
+    const random = new Random(1);
+    const before = memoryInUse();
+    let bytes = 0;
+    for (let count = 0; count < 200_000; count += 1) {
+        const id = 1 + random.below(count);
+        const [head, channel] = [
+            () => [ExchangeHead.topicMessage(`t${random.below(4)}`, false), "reliable"],
+            () => [ExchangeHead.request(id, 0, "m", false), "reliable"],
+            () => [ExchangeHead.open(id, { name: "s", metadata: { key: "value" } }), "bulk"],
+            () => [ExchangeHead.data(id), "bulk"], () => [ExchangeHead.answer(id, true), "reliable"],
+            () => [ExchangeHead.reset(id, "c", "m"), "bulk"],
+        ][random.below(6)]();
+        const message = new Uint8Array(head.length + (head[0] == 0x20 || head[0] == 0x23 ? 0 : random.below(2000)));
+        message.set(head);
+        bytes += message.length;
+        pair.exchange.received(message, channel);
+    }
+    await settled();
+    assert.ok(bytes > 100e6, `${bytes}`);
+    assert.ok(pair.ignoredCount > 10_000, `${pair.ignoredCount}`);
+    const growth = memoryInUse() - before;
+    assert.ok(growth < 30e6, `${growth} bytes`);
+    assert.ok(kept.length > 0 && kept.length < 20_000, `${kept.length}`);
 });
 
 test("two sides that do not read still hear what the other one has received", () => {
