@@ -20,11 +20,14 @@ class Driver {
     told = [];
     isReady = false;
     isLeaving = false;
+    /** The numbered streams of the delivery. */
+    machine = { acknowledged: 0, unacknowledged: 0 };
 
     constructor(options = {}) {
         const { told } = this;
         const driver = this;
         this.delivery = {
+            streams: { stream: () => ({ machine: driver.machine }) },
             get isReady() { return driver.isReady; },
             get isLeaving() { return driver.isLeaving; },
             detached: () => told.push(["detached"]),
@@ -255,11 +258,28 @@ test("where a failure is final, it ends a connection that was up, but not one th
     const facts = driver.take();
     assert.equal(facts.at(-1).type, "closed");
     assert.equal(facts.at(-1).value.code, "timedOut");
+    assert.ok(!driver.connection.isClosed, "not before a request for a new one has gone out");
+    await driver.time.run(5);
     assert.ok(driver.connection.isClosed);
     const other = await Driver.connected({ isFailureFinal: false });
     other.take();
     other.connection.states("failed");
     assert.deepEqual(other.kinds(), ["state disconnected"]);
+});
+
+test("where a failure is final, a first path that is not found soon is looked for anew", async () => {
+    for (const isFailureFinal of [true, false]) {
+        const driver = new Driver({ isFailureFinal });
+        driver.peer.openChannel(parameters.reliable);
+        await driver.perform({ type: "makeOffer" });
+        await driver.perform({ type: "setRemoteDescription", value: { kind: "answer", text: "v=0\r\n" } });
+        driver.take();
+        await driver.time.run(10);
+        assert.deepEqual(driver.kinds(), isFailureFinal ? ["state disconnected"] : []);
+        driver.connection.connect();
+        await driver.time.run(10.5);
+        assert.ok(driver.kinds().includes("state connected"));
+    }
 });
 
 test("the other side's close is an end in order, an SCTP failure is none", async () => {
@@ -407,6 +427,38 @@ test("a page that was suspended asks before it judges", async () => {
     await driver.time.run(62);
     assert.deepEqual(driver.take(), [], "it was alive all the time");
     assert.equal(driver.peer.statistics.lastEvidence >= 60, true);
+});
+
+/** A path that is silent from 1.1 s to `end`, while a message is outstanding. Returns the kinds of facts since then. */
+async function outage(end, { canSignal = () => true, acknowledgesAfter } = {}) {
+    const driver = await Driver.connected({ canSignal });
+    await driver.time.run(1.1);
+    driver.machine.unacknowledged = 1;
+    driver.peer.send("room.reliable", new Uint8Array(1));
+    await driver.time.run(end);
+    driver.take();
+    driver.connection.heard(200);
+    if (acknowledgesAfter !== undefined)
+        driver.time.schedule(acknowledgesAfter, () => {
+            driver.machine.acknowledged = 1;
+            driver.machine.unacknowledged = 0;
+        });
+    await driver.time.run(end + 4);
+    return { driver, kinds: driver.kinds() };
+}
+
+test("a connection whose path is back, but not its data, is replaced where that is possible", async () => {
+    const stuck = await outage(7);
+    assert.deepEqual(stuck.kinds, ["liveness", "closed"]);
+    const short = await outage(3);
+    assert.ok(!short.kinds.includes("closed"), "SCTP's timer is near");
+    const acknowledged = await outage(7, { acknowledgesAfter: 0.3 });
+    assert.ok(!acknowledged.kinds.includes("closed"));
+    const alone = await outage(7, { canSignal: () => false });
+    assert.ok(!alone.kinds.includes("closed"), "the old one is better than none");
+    let asked = 0;
+    const late = await outage(7, { canSignal: () => ++asked > 5 });
+    assert.ok(late.kinds.includes("closed"), "as soon as signaling is back");
 });
 
 test("a diagnosis names the layer that is missing", async () => {

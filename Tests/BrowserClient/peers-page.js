@@ -76,7 +76,7 @@ class Side {
         this.peer?.close();
         this.connection = id;
         this.peer = new BrowserPeer({
-            iceServers: command.iceServers, icePolicy: "all", delivery: this.pair, now, schedule,
+            iceServers: command.iceServers, icePolicy: "all", delivery: this.pair, canSignal: () => true, now, schedule,
             report: (fact) => this.fact(fact, id),
         });
         this.pair.attached(command.isOfferer);
@@ -170,16 +170,27 @@ try {
     }
     expect("channels are opened again on the same connection", connections() === first);
 
+    const isRebuilt = (former) =>
+        a.isConnected && b.isConnected && a.connection === b.connection && connections() !== former;
     for (const side of [a, b]) {
         const former = connections();
-        side.other.take("closed");
         side.peer.fail("a test");
         side.pair.send(`${count}`);
         side.other.pair.send(`${count++}`);
-        await until(`the end by ${side.id} is noticed`, () => side.other.take("closed").length);
-        await until(`rebuild after ${side.id} has failed`, () =>
-            a.isConnected && b.isConnected && a.connection === b.connection && connections() !== former);
+        await until(`rebuild after ${side.id} has failed`, () => isRebuilt(former));
         await talk(`talk after the rebuild by ${side.id}`);
+    }
+    for (const side of [a, b]) {
+        const former = connections();
+        a.take("closed");
+        b.take("closed");
+        side.peer.close();
+        side.pair.send(`${count}`);
+        side.other.pair.send(`${count++}`);
+        await until(`the end by ${side.id} is noticed`, () => side.other.facts.some(({ type }) => type === "closed"));
+        expect(`the end by ${side.id} is one in order`, side.other.take("closed")[0].value === undefined);
+        await until(`rebuild after the end by ${side.id}`, () => isRebuilt(former));
+        await talk(`talk after the end by ${side.id}`);
     }
 
     // An idle minute is a few seconds here: probes are answered.

@@ -1,6 +1,7 @@
 import { peerFailure } from "./peer-failure.js";
 import { PathLiveness } from "./path-liveness.js";
 import { diagnose } from "./peer-diagnosis.js";
+import { StuckData } from "./stuck-data.js";
 import { minus } from "./time.js";
 import { equal } from "./values.js";
 
@@ -16,6 +17,7 @@ import { equal } from "./values.js";
  * @typedef {object} PeerDelivery The part of a `Pair` that a connection serves.
  * @property {boolean} isReady
  * @property {boolean} isLeaving
+ * @property {import("./numbered-stream.js").NumberedStreams} [streams]
  * @property {() => void} detached
  * @property {() => void} connected
  * @property {(label: string, parameters: ChannelParameters) => void} channelOpened
@@ -29,6 +31,7 @@ import { equal } from "./values.js";
  * @property {"all" | "relay"} icePolicy
  * @property {PeerDelivery} delivery
  * @property {(fact: PeerFact) => void} report
+ * @property {() => boolean} [canSignal] Whether a new connection could be agreed on now. By default it could not.
  * @property {() => number} now
  * @property {(after: number, callback: () => void) => () => void} schedule
  * @property {(configuration: RTCConfiguration) => RTCPeerConnection} [create]
@@ -40,6 +43,10 @@ import { equal } from "./values.js";
 const maximumMessageSize = 262_144;
 /** What a channel may still hold when it reports that it is writable. */
 const lowWater = 131_072;
+/** How long a connection that has failed here stays open: until the other side has heard by signaling of a new one. */
+const lingering = 3;
+/** How long Firefox may look for the first path until it is to look anew. */
+const checking = 3;
 /** The label of the channel for probes that nobody waits for, and of the one for probes that are hints. */
 const [topicsLabel, reliableLabel] = ["room.topics", "room.reliable"];
 /** A message of an unknown kind, and an unknown hint: both are ignored by the other side, and acknowledged by SCTP. */
@@ -105,6 +112,8 @@ export class BrowserPeer {
     #isLost = false;
     /** @type {PathLiveness | undefined} */
     #liveness;
+    #stuck = new StuckData();
+    #cancelStuckTimer = () => {};
     #cancelTimer = () => {};
     #timerAt = Infinity;
     /**
@@ -261,6 +270,15 @@ export class BrowserPeer {
         if (kind == "offer") await this.#describe(connection, () => connection.createAnswer());
         this.#liveness?.examine(this.#options.now());
         this.#startTimer();
+        if (this.#hasOpened || !this.#isFailureFinal) return;
+        // Firefox repeats its checks more and more rarely, and then gives up. A restart begins anew.
+        this.#options.schedule(checking, () => {
+            if (!this.#hasOpened && !this.#isLost) this.#report({ type: "state", value: "disconnected" });
+        });
+    }
+
+    get #isFailureFinal() {
+        return this.#options.isFailureFinal ?? isFirefox;
     }
 
     /** @param {RTCIceCandidate | null} candidate */
@@ -297,8 +315,7 @@ export class BrowserPeer {
         // Of connectionState the failure of the path before a restart may still be read.
         if (isPathUp && connection.sctp?.transport?.state == "failed")
             return this.#end(peerFailure("the encryption of the path has failed", "handshakeFailed"));
-        const isFinal = this.#options.isFailureFinal ?? isFirefox;
-        if (isFinal && this.#hasOpened && (ice == "failed" || (whole == "failed" && !isPathUp)))
+        if (this.#isFailureFinal && this.#hasOpened && (ice == "failed" || (whole == "failed" && !isPathUp)))
             return this.#end(peerFailure("the path has failed", "timedOut"));
         if (isPathUp) this.#look();
         if (!this.#isLost) return this.#updateState();
@@ -516,13 +533,46 @@ export class BrowserPeer {
                     this.#look(true, action.isBaseline);
                     break;
                 case "reportAlive":
+                    this.#watchData();
                     this.#report({ type: "liveness", value: { type: "alive" } });
                     break;
                 case "reportSuspect":
+                    this.#stuck.suspected(action.since);
                     this.#report({ type: "liveness", value: { type: "suspect", since: action.since } });
             }
         }
         this.#startTimer();
+    }
+
+    /** How much of what was sent on the numbered channels the other side has, and how much it has not. */
+    get #progress() {
+        const { streams } = this.#options.delivery;
+        const machines = streams ? [streams.stream("reliable").machine, streams.stream("bulk").machine] : [];
+        return {
+            acknowledged: machines.reduce((sum, machine) => sum + machine.acknowledged, 0),
+            isOutstanding: machines.some((machine) => machine.unacknowledged > 0),
+        };
+    }
+
+    /** The path is back: watches whether data is, too. */
+    #watchData() {
+        const { acknowledged, isOutstanding } = this.#progress;
+        this.#stuck.alive(acknowledged, isOutstanding, this.#roundTrip, this.#options.now());
+        this.#startStuckTimer();
+    }
+
+    #startStuckTimer() {
+        this.#cancelStuckTimer();
+        const { deadline } = this.#stuck;
+        if (deadline === undefined || !this.#connection) return;
+        const { now, schedule, canSignal } = this.#options;
+        this.#cancelStuckTimer = schedule(Math.max(0, minus(deadline, now())), () => {
+            const { acknowledged } = this.#progress;
+            if (this.#stuck.deadline === undefined) return;
+            if (this.#stuck.look(acknowledged, canSignal?.() ?? false, now()))
+                this.#end(peerFailure("the path is back, and its channels do not carry data", "timedOut"));
+            else this.#startStuckTimer();
+        });
     }
 
     /** Sends what nobody reads and SCTP acknowledges. */
@@ -643,18 +693,24 @@ export class BrowserPeer {
     #end(value) {
         if (!this.#connection) return;
         const { delivery, report } = this.#options;
-        this.close();
+        // An answerer's request for a new connection must not come behind the end of the old one.
+        this.close(value ? lingering : 0);
         // It is no outage: the end comes right behind the word, and would overtake it.
         if (!value && delivery.isLeaving) report({ type: "leaving" });
         report({ type: "closed", value });
     }
 
-    /** Closes the connection, drops every reference to it, and reports nothing. Idempotent. */
-    close() {
+    /**
+     * Closes the connection, drops every reference to it, and reports nothing. Idempotent. `after`: the other side
+     * notices it so much later.
+     * @param {number} [after]
+     */
+    close(after = 0) {
         const connection = this.#connection;
         if (!connection) return;
         this.#connection = undefined;
         this.#cancelTimer();
+        this.#cancelStuckTimer();
         this.#liveness = undefined;
         connection.oniceconnectionstatechange = connection.onconnectionstatechange = null;
         connection.onicecandidate = connection.ondatachannel = null;
@@ -669,7 +725,8 @@ export class BrowserPeer {
         }
         this.#adopted.clear();
         this.#channels.clear();
-        connection.close();
+        if (after) this.#options.schedule(after, () => connection.close());
+        else connection.close();
         this.#options.delivery.detached();
     }
 }

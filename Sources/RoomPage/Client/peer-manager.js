@@ -14,6 +14,7 @@ import { Pair } from "./pair.js";
  *     sendLimit: number, maximumMessageSize: number, stall: number,
  * }} limits
  * @property {"all" | "relay"} icePolicy
+ * @property {() => boolean} canSignal Whether the room server is reached.
  * @property {() => number} now
  * @property {import("./pair.js").Schedule} schedule
  * @property {(configuration: RTCConfiguration) => RTCPeerConnection} [createConnection]
@@ -190,14 +191,14 @@ export class PeerManager {
      * @param {any} command
      */
     #create(entry, id, command) {
-        const { now, schedule, icePolicy, createConnection, report } = this.#options;
+        const { now, schedule, icePolicy, canSignal, createConnection, report } = this.#options;
         const { pair, connection: former, participant } = entry;
         entry.connection = undefined;
         former?.peer.close();
         if (!pair) return;
         const { isOfferer, iceServers } = usable(command);
         const peer = new BrowserPeer({
-            iceServers, icePolicy, delivery: pair, now, schedule, create: createConnection,
+            iceServers, icePolicy, delivery: pair, canSignal, now, schedule, create: createConnection,
             report: (fact) => {
                 if (fact.type == "closed" && entry.connection?.peer == peer) entry.connection = undefined;
                 report({ type: "peer", value0: participant.id, value1: id, value2: fact });

@@ -104,6 +104,7 @@ export class RoomConnection {
             limits: { sendLimit, maximumMessageSize, stall: budgets.stall },
             icePolicy: configuration.icePolicy ?? "all", now, schedule: this.schedule,
             createConnection: environment.createConnection,
+            canSignal: () => this.#machine.signalingStatus.type == "connected",
             report: (event) => this.handle(event), emit: (event) => this.#emit(event),
             handlers: (pair) => ({
                 message: (message) => this.#deliver(/** @type {RoomMessage} */ (message), pair),
