@@ -6,9 +6,12 @@ from aiortc.sdp import candidate_from_sdp
 
 unordered = {"ordered": False}
 lossy = {"ordered": False, "maxRetransmits": 0}
+timed = {"ordered": False, "maxPacketLifeTime": 1000}
 
 
 class Connection:
+    can_restart = False
+
     def __init__(self, pair, peer):
         self.pair = pair
         self.peer = peer
@@ -17,13 +20,17 @@ class Connection:
         self.stack.on("datachannel", self._add)
 
     async def offer(self):
-        for label, options in {"room.plain": {}, "room.unordered": unordered, "room.lossy": lossy}.items():
+        third = timed if self.peer.is_timed else lossy
+        for label, options in {"room.plain": {}, "room.unordered": unordered, "room.lossy": third}.items():
             self._add(self.stack.createDataChannel(label, **options), is_open=False)
         await self.stack.setLocalDescription(await self.stack.createOffer())
         return self.stack.localDescription.sdp
 
     async def answer(self, sdp):
         await self.stack.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
+        if self.pair.setup:
+            # It has no public way to choose.
+            self.stack.sctp.transport._set_role("client" if self.pair.setup == "active" else "server")
         await self.stack.setLocalDescription(await self.stack.createAnswer())
         return self.stack.localDescription.sdp
 
@@ -42,6 +49,13 @@ class Connection:
     def send(self, label, data):
         self.channels[label].send(data)
 
+    def close_channel(self, label):
+        self.channels[label].close()
+
+    def send_negotiated(self, number, text):
+        """Opens a channel that the other side does not have, and sends on it."""
+        self.stack.createDataChannel("negotiated", negotiated=True, id=number).send(text)
+
     async def close(self):
         await self.stack.close()
 
@@ -49,6 +63,6 @@ class Connection:
         self.channels[channel.label] = channel
         channel.on("message", lambda data: self.peer.received(self.pair, channel.label, data, channel.send))
         if is_open:
-            self.peer.opened(self.pair, channel.label)
+            self.peer.opened(self.pair, channel.label, channel.id)
         else:
-            channel.on("open", lambda: self.peer.opened(self.pair, channel.label))
+            channel.on("open", lambda: self.peer.opened(self.pair, channel.label, channel.id))

@@ -7,6 +7,8 @@ from pylibdatachannel import Candidate, Description, DescriptionType, PeerConnec
 
 
 class Connection:
+    can_restart = False
+
     def __init__(self, pair, peer):
         self.pair = pair
         self.peer = peer
@@ -38,6 +40,9 @@ class Connection:
     def send(self, label, data):
         self.channels[label].send(data)
 
+    def close_channel(self, label):
+        self.channels[label].close()
+
     async def close(self):
         # Joins the library's threads, which may be waiting for the interpreter.
         await self.loop.run_in_executor(None, self.stack.close)
@@ -58,6 +63,6 @@ class Connection:
         self.channels[label] = channel
         channel.on_message(lambda data: self._post(self.peer.received, self.pair, label, data, channel.send))
         if is_open:
-            self._post(self.peer.opened, self.pair, label)
+            self._post(self.peer.opened, self.pair, label, None)
         else:
-            channel.on_open(lambda: self._post(self.peer.opened, self.pair, label))
+            channel.on_open(lambda: self._post(self.peer.opened, self.pair, label, None))

@@ -7,9 +7,11 @@ repeated, in a new room with new members, until both roles have come.
 
 import argparse
 import base64
+import hashlib
 import json
 import os
 import pathlib
+import random
 import sys
 import tempfile
 import time
@@ -21,6 +23,15 @@ ROLES = ("offerer", "answerer")
 # Within this many meetings both roles occur, except once in 16,000 times.
 MEETINGS = 15
 LARGE = 200_000
+MAXIMUM = 262_144
+MEGABYTES = 64
+GRACE = 4
+# Of a foreign peer: by what the meeting is called, and the options of its process.
+VARIANTS = {
+    "": {},
+    "active in DTLS": {"setup": "active"},
+    "passive in DTLS": {"setup": "passive", "timed": ""},
+}
 
 
 class Skip(Exception):
@@ -79,14 +90,16 @@ class Interop:
     def log(self, name):
         return self.logs / f"{name}-{self.meetings}.log"
 
-    def foreign(self, stack, room, host=False, echo=True):
+    def foreign(self, stack, room, host=False, echo=True, **options):
         name = f"{stack}-{'host' if host else 'guest'}"
+        options |= ({"host": ""} if host else {}) | ({} if echo else {"no-echo": ""})
         if stack == "chromium":
-            parameters = {"server": self.server, "room": room, "name": name}
-            parameters |= ({"host": ""} if host else {}) | ({} if echo else {"no-echo": ""})
+            parameters = {"server": self.server, "room": room, "name": name, **options}
             return self.start(Browser(name, self.options.chromium, parameters, self.log(name)))
         arguments = [self.options.python, str(FOLDER / "peer.py"), stack, "--server", self.server]
-        arguments += ["--room", room, "--name", name] + ["--host"] * host + ["--no-echo"] * (not echo)
+        arguments += ["--room", room, "--name", name]
+        for option, value in options.items():
+            arguments += [f"--{option}"] + [value] * (value != "")
         return self.start(Process(name, arguments, self.log(name)))
 
     def ours(self, room):
@@ -103,7 +116,7 @@ class Interop:
         try:
             if self.options.subject == "room":
                 arguments = [self.options.room, "serve", "--host", "127.0.0.1", "--port", "0"]
-                arguments += ["--session-key-file", "none"]
+                arguments += ["--session-key-file", "none", "--grace", str(GRACE)]
             else:
                 arguments = [self.options.python, str(FOLDER / "fake_server.py")]
             server = Process("server", arguments, self.log("server"))
@@ -126,11 +139,15 @@ class Interop:
         if missing:
             self.skip(f"{stack}, both roles", missing)
             return
+        for variant in VARIANTS:
+            self.meet_in_both_roles(stack, variant)
+
+    def meet_in_both_roles(self, stack, variant):
         left = set(ROLES)
         for _ in range(MEETINGS):
             self.meetings += 1
             try:
-                meeting = Meeting(self, stack)
+                meeting = Meeting(self, stack, variant)
                 if meeting.role in left:
                     left.remove(meeting.role)
                     meeting.run()
@@ -148,19 +165,23 @@ class Interop:
 class Meeting:
     """Ours and one foreign peer in one room."""
 
-    def __init__(self, interop, stack):
+    def __init__(self, interop, stack, variant):
         self.interop = interop
         self.stack = stack
+        self.variant = variant
         self.sent = 0
         room = f"interop-{os.getpid()}-{interop.meetings}"
         self.ours = interop.ours(room)
         self.us = self.ours.expect("the joined event", lambda e: e["event"] == "joined")["self"]
-        self.foreign = interop.foreign(stack, room)
+        self.foreign = interop.foreign(stack, room, **VARIANTS[variant])
         self.them = self.foreign.expect("the joined event", lambda e: e["event"] == "joined")["self"]
         self.role = "offerer" if self.us.encode() < self.them.encode() else "answerer"
 
     def run(self):
         title = f"{self.stack}, ours as {self.role}"
+        if self.variant:
+            self.run_variant(title)
+            return
         if not self.interop.check(f"{title}: connect", self.connect):
             self.interop.skip(f"{title}: everything else", "it did not connect")
             return
@@ -171,15 +192,37 @@ class Meeting:
             ("echo of an empty text", lambda: self.echo("reliable", "")),
             ("echo of 200 kB of text", lambda: self.echo("reliable", large)),
             ("echo of 200 kB of binary", lambda: self.echo("reliable", bytes(i * 7 % 256 for i in range(LARGE)))),
+            ("every size up to the maximum, text and binary", self.sizes),
+            (f"{MEGABYTES} MiB there and back, with a checksum", self.much),
             ("500 messages in order", self.many),
+            ("ids of streams follow the roles in DTLS", self.parity),
+            ("200 messages on an unordered channel", lambda: self.many_on("unordered")),
+            ("200 messages on a lossy channel", lambda: self.many_on("lossy")),
             ("echo on an unordered channel", lambda: self.echo("unordered", "unordered")),
             ("echo on a lossy channel", lambda: self.echo("lossy", "lossy")),
             ("an ICE restart of ours under live data", lambda: self.restart(self.ours, self.them)),
             ("an ICE restart of theirs under live data", lambda: self.restart(self.foreign, self.us)),
+            ("a channel that only theirs has", self.negotiated),
+            ("a channel closed by theirs opens again", self.close_channel),
             ("leave", self.we_leave if self.role == "offerer" else self.they_leave),
         ]
         for name, body in checks:
             self.interop.check(f"{title}: {name}", body)
+
+    def run_variant(self, title):
+        def check():
+            if self.stack == "libdatachannel" and self.role == "offerer" and self.variant == "passive in DTLS":
+                raise Skip("the binding has no way to choose")
+            self.connect()
+            note = None if self.stack == "libdatachannel" else self.parity()
+            for channel in ("reliable", "unordered", "lossy"):
+                self.echo(channel, "one")
+                self.echo(channel, bytes(20_000))
+            return note
+
+        is_good = self.interop.check(f"{title}: theirs {self.variant}", check)
+        if is_good and self.variant == "passive in DTLS" and self.stack != "chromium":
+            self.interop.check(f"{title}: abrupt death of theirs", self.they_die)
 
     # Checks
 
@@ -194,11 +237,10 @@ class Meeting:
         arrival = self.arrival(self.sent)
         if (arrival["kind"], arrival["bytes"]) != (kind, size):
             raise Failure(f"{kind} of {size} bytes arrived as {arrival['kind']} of {arrival['bytes']} bytes")
-        back = self.ours.expect("the echo", lambda e: e["event"] == "message" and e["from"] == self.them, ours)
+        is_echo = lambda e: e["event"] == "message" and e["from"] == self.them and e["channel"] == channel
+        back = self.ours.expect("the echo", is_echo, ours)
         if content(back) != (data.encode() if isinstance(data, str) else data):
             raise Failure(f"the echo differs: {str(back)[:200]}")
-        if back["channel"] != channel:
-            raise Failure(f"the echo came on {back['channel']}, not on {channel}")
 
     def arrival(self, number):
         """The foreign peer's report of the message with this number, counted from 1 over all channels."""
@@ -211,6 +253,10 @@ class Meeting:
 
         return self.foreign.expect(f"word of message {number}", is_it)
 
+    def count_arrivals(self):
+        """Forgets messages that were lost."""
+        self.sent = sum(e["event"] == "received" and e["peer"] == self.us for e in self.foreign.events)
+
     def many(self):
         since = len(self.ours.events)
         for i in range(500):
@@ -218,10 +264,102 @@ class Meeting:
         self.ours.expect("the last echo", lambda e: e["event"] == "message" and content(e) == b"many 499", since)
         self.compare_echoes([f"many {i}" for i in range(500)], since)
 
+    def sizes(self):
+        for size in (1, 1200, 16_384, 65_535, 65_536, MAXIMUM - 1, MAXIMUM):
+            self.echo("reliable", "x" * size)
+            self.echo("reliable", bytes(i * 7 % 256 for i in range(size)))
+        self.echo("reliable", b"")
+        self.echo("unordered", bytes(MAXIMUM))
+
+    def much(self):
+        """Each message waits for the echo of the one 16 before it: a browser's buffer is not larger."""
+        since, pieces = len(self.ours.events), MEGABYTES * (1 << 20) // MAXIMUM
+        randomness, expected, actual = random.Random(1), hashlib.sha256(), hashlib.sha256()
+        arrived, index = 0, since
+        start = time.monotonic()
+
+        def take(event):
+            nonlocal arrived
+            if event["event"] == "message":
+                actual.update(content(event))
+                arrived += 1
+            return event["event"] == "message"
+
+        for number in range(pieces + 16):
+            if number < pieces:
+                piece = randomness.randbytes(MAXIMUM)
+                expected.update(piece)
+                self.send("reliable", piece)
+            while arrived <= number - 16:
+                event = self.ours.expect(f"echo {arrived}", lambda e: e["event"] == "message", index)
+                index = self.ours.events.index(event, index) + 1
+                take(event)
+        if actual.digest() != expected.digest():
+            raise Failure("the checksums differ")
+        return f"{2 * MEGABYTES * (1 << 20) / (time.monotonic() - start) / 1e6:.1f} MB/s in all"
+
+    def many_on(self, channel):
+        """None comes twice; where nothing is lost below, none is missing either."""
+        since = len(self.ours.events)
+        for number in range(200):
+            self.send(channel, f"{channel} {number}")
+        deadline = time.monotonic() + 5
+        while True:
+            texts = [e["text"] for e in self.ours.events[since:] if e["event"] == "message"]
+            if len(texts) >= 200 or time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+        self.count_arrivals()
+        expected = {f"{channel} {number}" for number in range(200)}
+        if len(texts) != len(set(texts)) or not set(texts) <= expected:
+            raise Failure(f"{len(texts)} messages came, {len(set(texts))} different ones")
+        if channel != "lossy" and len(texts) < 200:
+            raise Failure(f"{len(texts)} of 200 messages came")
+        return f"{len(texts)} of 200"
+
+    def parity(self):
+        """RFC 8832 §6: the client of DTLS opens even streams. The offerer opens all of them here."""
+        index = 0
+        for _ in range(3):
+            opening = self.foreign.expect("an open channel", lambda e: e["event"] == "opened", index)
+            index = self.foreign.events.index(opening, index) + 1
+        opened = [e for e in self.foreign.events if e["event"] == "opened" and e["peer"] == self.us]
+        if any(e["id"] is None for e in opened):
+            raise Skip("the binding does not tell the ids")
+        is_even = opened[0]["client"] != (self.role == "offerer")
+        if any((e["id"] % 2 == 0) != is_even for e in opened):
+            raise Failure(f"the streams {[e['id'] for e in opened]} should be {'even' if is_even else 'odd'}")
+        return f"ours is the {'server' if opened[0]['client'] else 'client'}, streams {sorted(e['id'] for e in opened)}"
+
+    def negotiated(self):
+        """A message on a stream that was never opened at ours is ignored."""
+        if self.stack == "libdatachannel":
+            raise Skip("the binding has no negotiated channels")
+        since = len(self.ours.events)
+        self.foreign.command(do="negotiated", peer=self.us, id=101, text="unheard")
+        self.echo("reliable", "heard")
+        self.echo("reliable", "heard again")
+        if any(e.get("text") == "unheard" for e in self.ours.events[since:]):
+            raise Failure("ours reported it")
+
+    def close_channel(self):
+        since = len(self.foreign.events)
+        self.foreign.command(do="close", peer=self.us, channel="room.plain")
+        is_open = lambda e: e["event"] == "opened" and e["channel"] == "room.plain"
+        self.foreign.expect("the channel again", is_open, since)
+        self.count_arrivals()
+        self.echo("reliable", "again")
+
+    def they_die(self):
+        start = time.monotonic()
+        self.foreign.kill()
+        self.ours.expect("the news of the death", self.is_peer(self.them, "left"))
+        return f"known after {time.monotonic() - start:.1f} s with a grace period of {GRACE} s"
+
     def restart(self, restarter, peer):
         """Messages continue while one side restarts ICE: none is lost, duplicated or reordered, and they move to a new
         path."""
-        if self.stack != "chromium":
+        if self.stack not in ("chromium", "libwebrtc"):
             raise Skip(f"{self.stack} has no ICE restart")
         before, since, theirs = self.path(), len(self.ours.events), len(self.foreign.events)
         sent = self.stream(0, lambda: len(self.ours.events) > since)
@@ -315,7 +453,7 @@ def main():
     arguments.add_argument("--room", help="our executable")
     arguments.add_argument("--python", help="the interpreter that has the foreign stacks")
     arguments.add_argument("--chromium", help="the browser's executable")
-    arguments.add_argument("--stacks", default="chromium,aiortc,libdatachannel")
+    arguments.add_argument("--stacks", default="chromium,aiortc,libdatachannel,libwebrtc")
     arguments.add_argument("--missing", action="append", default=[], metavar="STACK=WHY")
     arguments.add_argument(
         "--subject", default="room", help="room, or a foreign stack in its place, with a model of the server")

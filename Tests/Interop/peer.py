@@ -1,13 +1,16 @@
 """A foreign peer as a process: joins a room, connects to everybody in it, and echoes every message on the channel it
 came on.
 
-    peer.py aiortc|libdatachannel --server URL --room ROOM --name NAME [--host] [--no-echo]
+    peer.py aiortc|libdatachannel|libwebrtc --server URL --room ROOM --name NAME [--host] [--no-echo]
+            [--setup active|passive] [--timed]
 
 Standard output: JSON Lines with the events of `room connect --json` as far as they make sense here (`joined`, `peer`,
 `message`, `left`), and `received` (peer, channel, kind text | binary, bytes) for every message, `opened` (peer,
-channel) for every channel. Standard input: `{"do":"send","to":ID,"channel":LABEL,"text":…|"data":base64}` and
-`{"do":"leave"}`. With --no-echo messages are told as `message` events and not echoed: so one foreign peer can stand in
-for ours.
+channel, id of the stream, client: whether it is the client of DTLS) for every channel, `negotiated` (peer) for every
+round. Standard input: `{"do":"send","to":ID,"channel":LABEL,"text":…|"data":base64}`, `{"do":"leave"}`, and, each with
+`peer`, `restart` and `path` (where the stack has ICE restarts), `close` (channel) and `negotiated` (id, text). With
+--no-echo messages are told as `message` events and not echoed: so one foreign peer can stand in for ours. --setup is
+the role in DTLS; --timed limits the lossy channel by time instead of retransmissions.
 """
 
 import argparse
@@ -24,9 +27,11 @@ CHANNELS = {label: channel for channel, label in LABELS.items()}
 
 
 class Peer:
-    def __init__(self, engine, echo):
+    def __init__(self, engine, echo, setup=None, is_timed=False):
         self.engine = engine
         self.echo = echo
+        self.setup = setup
+        self.is_timed = is_timed
         self.client = room_client.RoomClient(self)
         self.pairs = {}
 
@@ -37,7 +42,7 @@ class Peer:
 
     async def peer_joined(self, participant):
         emit("peer", id=participant["id"], name=participant["name"], state="joined")
-        pair = room_client.Pair(self.client, participant["id"], lambda pair: self.engine(pair, self))
+        pair = room_client.Pair(self.client, participant["id"], lambda pair: self.engine(pair, self), self.setup)
         self.pairs[participant["id"]] = pair
         await pair.start()
 
@@ -54,8 +59,11 @@ class Peer:
 
     # Events of the stack
 
-    def opened(self, pair, label):
-        emit("opened", peer=pair.peer, channel=label)
+    def negotiated(self, pair):
+        emit("negotiated", peer=pair.peer, negotiation=pair.negotiation)
+
+    def opened(self, pair, label, number):
+        emit("opened", peer=pair.peer, channel=label, id=number, client=pair.is_dtls_client)
         if label == LABELS["reliable"]:
             emit("peer", id=pair.peer, state="connected")
 
@@ -81,7 +89,16 @@ class Peer:
                     await pair.close()
                 await self.client.leave()
                 return
-            if command["do"] == "send":
+            pair = self.pairs.get(command.get("peer"))
+            if command["do"] == "restart":
+                await pair.restart()
+            elif command["do"] == "path":
+                emit("path", peer=pair.peer, **await pair.connection.path())
+            elif command["do"] == "close":
+                pair.connection.close_channel(command["channel"])
+            elif command["do"] == "negotiated":
+                pair.connection.send_negotiated(command["id"], command["text"])
+            elif command["do"] == "send":
                 data = command["text"] if "text" in command else base64.b64decode(command["data"])
                 targets = [command["to"]] if "to" in command else list(self.pairs)
                 for target in targets:
@@ -95,6 +112,8 @@ def emit(event, **fields):
 def engine(name):
     if name == "aiortc":
         from engine_aiortc import Connection
+    elif name == "libwebrtc":
+        from engine_libwebrtc import Connection
     else:
         from engine_libdatachannel import Connection
     return Connection
@@ -102,14 +121,16 @@ def engine(name):
 
 async def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("engine", choices=["aiortc", "libdatachannel"])
+    arguments.add_argument("engine", choices=["aiortc", "libdatachannel", "libwebrtc"])
     arguments.add_argument("--server", required=True)
     arguments.add_argument("--room", required=True)
     arguments.add_argument("--name", required=True)
     arguments.add_argument("--host", action="store_true")
     arguments.add_argument("--no-echo", action="store_true")
+    arguments.add_argument("--setup", choices=["active", "passive"])
+    arguments.add_argument("--timed", action="store_true")
     options = arguments.parse_args()
-    peer = Peer(engine(options.engine), echo=not options.no_echo)
+    peer = Peer(engine(options.engine), not options.no_echo, options.setup, options.timed)
     commands = asyncio.create_task(peer.commands())
     try:
         role = "host" if options.host else "guest"

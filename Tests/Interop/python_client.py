@@ -1,5 +1,5 @@
-"""A client of the room protocol in one file, written from WireProtocol.md alone. It needs `websockets`, and `aiortc` for
-its peer connections.
+"""A client of the room protocol in one file, written from WireProtocol.md alone. It needs `websockets`, and `aiortc`
+for its peer connections.
 
     python_client.py ROOM --name NAME --server URL [--role host|guest|first] [--digest]
 

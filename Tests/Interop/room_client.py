@@ -18,7 +18,7 @@ class RoomError(Exception):
 
 class RoomClient:
     """One membership. `handler` gets `joined(message)`, `peer_joined(participant)`, `peer_left(id)`,
-    `signal(signal)`."""
+    `signal(signal)`, and `negotiated(pair)` of its pairs."""
 
     def __init__(self, handler):
         self.handler = handler
@@ -113,10 +113,13 @@ def hello(room, name, role):
 class Pair:
     """The negotiation with one other participant. `make_connection(pair)` makes the WebRTC connection of the stack
     under test: `offer()`, `answer(sdp)` and `accept(sdp)` (coroutines), `add_candidate(candidate or None)`,
-    `close()`."""
+    `close()`, and `can_restart`: then `offer(restart=True)` describes a new path. `setup` is the role in DTLS that the
+    stack takes: active, passive, or None for its own choice."""
 
-    def __init__(self, client, peer, make_connection):
+    def __init__(self, client, peer, make_connection, setup=None):
         self.client = client
+        self.setup = setup
+        self.is_dtls_client = None
         self.peer = peer
         self.is_offerer = client.id.encode() < peer.encode()
         self.make_connection = make_connection
@@ -135,9 +138,17 @@ class Pair:
         self._open()
         await self.offer()
 
-    async def offer(self):
+    async def offer(self, **options):
         self.negotiation += 1
-        await self._describe("offer", await self.connection.offer())
+        sdp = await self.connection.offer(**options)
+        await self._describe("offer", sdp.replace("a=setup:actpass", f"a=setup:{self.setup}") if self.setup else sdp)
+
+    async def restart(self):
+        """Makes or requests a new path."""
+        if self.is_offerer:
+            await self.offer(restart=True)
+        else:
+            await self._send({"restartRequest": {"reason": "asked for by the test"}})
 
     async def send_candidate(self, candidate, mid):
         """Adds a candidate, but not before its description."""
@@ -159,14 +170,22 @@ class Pair:
                 self._has_remote = self._is_described = False
                 self._open()
             self.negotiation = signal["negotiation"]
-            await self._describe("answer", await self.connection.answer(description["sdp"]))
+            answer = await self.connection.answer(description["sdp"])
+            self.is_dtls_client = "a=setup:active" in answer
+            await self._describe("answer", answer)
             await self._take_early()
+            self.client.handler.negotiated(self)
         elif not is_known:
             return
         elif description.get("type") == "answer":
             if self.is_offerer and signal["negotiation"] == self.negotiation:
+                self.is_dtls_client = "a=setup:passive" in description["sdp"]
                 await self.connection.accept(description["sdp"])
                 await self._take_early()
+                self.client.handler.negotiated(self)
+        elif "restartRequest" in signal:
+            if self.is_offerer and self.connection.can_restart:
+                await self.offer(restart=True)
         elif "candidate" in signal or "endOfCandidates" in signal:
             candidate = signal.get("candidate")
             if self._has_remote:

@@ -3,6 +3,7 @@
 
 const parameters = new URLSearchParams(location.search);
 const labels = { reliable: "room.plain", unordered: "room.unordered", lossy: "room.lossy" };
+const setup = parameters.get("setup");
 const channelNames = Object.fromEntries(Object.entries(labels).map(([name, label]) => [label, name]));
 
 // ---- The runner
@@ -119,14 +120,16 @@ class Pair {
         this.open();
         this.add(this.connection.createDataChannel(labels.reliable));
         this.add(this.connection.createDataChannel(labels.unordered, { ordered: false }));
-        this.add(this.connection.createDataChannel(labels.lossy, { ordered: false, maxRetransmits: 0 }));
+        const limit = parameters.has("timed") ? { maxPacketLifeTime: 1000 } : { maxRetransmits: 0 };
+        this.add(this.connection.createDataChannel(labels.lossy, { ordered: false, ...limit }));
         await this.offer(false);
     }
 
     async offer(iceRestart) {
         this.negotiation += 1;
         await this.connection.setLocalDescription(await this.connection.createOffer({ iceRestart }));
-        this.signal({ description: this.connection.localDescription });
+        const { type, sdp } = this.connection.localDescription;
+        this.signal({ description: { type, sdp: setup ? sdp.replace("a=setup:actpass", `a=setup:${setup}`) : sdp } });
     }
 
     async restart() {
@@ -145,13 +148,17 @@ class Pair {
             }
             this.negotiation = signal.negotiation;
             await this.connection.setRemoteDescription(signal.description);
-            await this.connection.setLocalDescription();
+            const { type, sdp } = await this.connection.createAnswer();
+            const answer = { type, sdp: setup ? sdp.replace("a=setup:active", `a=setup:${setup}`) : sdp };
+            await this.connection.setLocalDescription(answer);
+            this.isClient = answer.sdp.includes("a=setup:active");
             this.signal({ description: this.connection.localDescription });
             await this.described();
         } else if (!isKnown) {
             return;
         } else if (signal.description) {
             if (!this.isOfferer || signal.negotiation !== this.negotiation) return;
+            this.isClient = signal.description.sdp.includes("a=setup:passive");
             await this.connection.setRemoteDescription(signal.description);
             await this.described();
         } else if (signal.candidate || signal.endOfCandidates) {
@@ -188,7 +195,7 @@ class Pair {
         this.channels.set(channel.label, channel);
         channel.binaryType = "arraybuffer";
         const opened = () => {
-            emit("opened", { peer: this.peer, channel: channel.label });
+            emit("opened", { peer: this.peer, channel: channel.label, id: channel.id, client: this.isClient });
             if (channel.label === labels.reliable) emit("peer", { id: this.peer, state: "connected" });
         };
         if (channel.readyState === "open") opened();
@@ -248,6 +255,15 @@ async function carryOut(command) {
         case "path":
             emit("path", { peer: command.peer, ...(await pairs.get(command.peer).path()) });
             break;
+        case "close":
+            pairs.get(command.peer).channels.get(command.channel).close();
+            break;
+        case "negotiated": {
+            const options = { negotiated: true, id: command.id };
+            const channel = pairs.get(command.peer).connection.createDataChannel("negotiated", options);
+            channel.onopen = () => channel.send(command.text);
+            break;
+        }
         case "leave":
             for (const pair of pairs.values()) pair.close();
             write({ type: "leave" });
