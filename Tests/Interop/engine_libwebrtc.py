@@ -3,7 +3,13 @@ browser does."""
 
 import asyncio
 
-from webrtc import RTCDataChannelInit, RTCIceCandidateInit, RTCOfferOptions, RTCPeerConnection, RTCSessionDescriptionInit
+from webrtc import (
+    RTCDataChannelInit,
+    RTCIceCandidateInit,
+    RTCOfferOptions,
+    RTCPeerConnection,
+    RTCSessionDescriptionInit,
+)
 
 
 class Connection:

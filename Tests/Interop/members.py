@@ -81,7 +81,7 @@ class Members(Interop):
         self.meetings += 1
         room = f"members-{os.getpid()}-{self.meetings}"
         try:
-            pair = PythonPair(self.python(room, "ann", "--role", "first"), self.python(room, "ben", "--role", "first"))
+            pair = PythonPair(self, room)
             for name, body in pair.checks():
                 if not self.check(f"Python client, with itself: {name}", body):
                     break
@@ -96,7 +96,7 @@ class Side:
         self.process = process
         self.id = self.expect("the joined event", "joined")["self"]
 
-    def expect(self, what, event, since=0, seconds=30, **fields):
+    def expect(self, what, event, since=0, seconds=30, /, **fields):
         def matches(candidate):
             return candidate["event"] == event and all(candidate.get(name) == fields[name] for name in fields)
 
@@ -314,16 +314,26 @@ class Meeting:
 
 
 class PythonPair:
-    def __init__(self, first, second):
-        self.first, self.second = Side(first), Side(second)
+    """Two Python clients: `first` is the host, `second` a guest who was there before."""
+
+    def __init__(self, members, room):
+        self.members = members
+        guest = members.python(room, "ben", "--wait")
+        guest.expect("the news that it waits", lambda e: e["event"] == "waiting")
+        self.first = Side(members.python(room, "ann", "--role", "host"))
+        self.second = Side(guest)
 
     def checks(self):
         return [
-            ("connect", self.connect),
+            ("wait for the room, and connect", self.connect),
             ("topics, reliable beyond the window, and lossy", self.publish),
             ("a request and its answer, text and binary", self.ask),
             ("a stream of 5 MB with a checksum", self.stream),
             ("a stream across a rebuild", self.stream_across_a_rebuild),
+            ("metadata and attributes of the room", self.change),
+            ("a message of the host that a guest must not send", self.overstep),
+            ("the server goes away and comes back", self.go_away),
+            ("the host removes a guest, and ends the room", self.end),
         ]
 
     def connect(self):
@@ -351,6 +361,33 @@ class PythonPair:
 
     def stream_across_a_rebuild(self):
         self.check_stream(lambda: self.second.process.command(do="rebuild", peer=self.first.id))
+
+    def change(self):
+        since = self.first.now, self.second.now
+        self.second.process.command(do="update", metadata={"colour": "red"})
+        self.first.expect("the metadata", "peer", since[0], state="changed", metadata={"colour": "red"})
+        self.first.process.command(do="attributes", attributes={"map": "desert"})
+        self.second.expect("the attributes", "attributes", since[1], attributes={"map": "desert"})
+
+    def overstep(self):
+        since = self.second.now
+        self.second.process.command(do="kick", peer=self.first.id, reason="mutiny")
+        self.second.expect("the refusal", "error", since, code="not_host")
+
+    def go_away(self):
+        since = self.first.now, self.second.now
+        self.members.server_process.stop()
+        self.members.start_server()
+        for side, start in zip((self.first, self.second), since):
+            side.expect("the return", "joined", start, self=side.id)
+        self.ask()
+
+    def end(self):
+        self.first.process.command(do="kick", peer=self.second.id, reason="over")
+        self.second.expect("the end", "error", code="kicked")
+        self.first.expect("the news of it", "peer", id=self.second.id, state="left")
+        self.first.process.command(do="end", reason="over")
+        self.first.expect("the end", "error", code="room_closed")
 
     def check_stream(self, disturb):
         payload = random.Random(2).randbytes(5_000_000)

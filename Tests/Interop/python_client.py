@@ -1,13 +1,14 @@
 """A client of the room protocol in one file, written from WireProtocol.md alone. It needs `websockets`, and `aiortc`
 for its peer connections.
 
-    python_client.py ROOM --name NAME --server URL [--role host|guest|first] [--digest]
+    python_client.py ROOM --name NAME --server URL [--role host|guest|first] [--wait] [--digest]
 
 Standard input and output are those of `room connect --json`: commands `send`, `leave`, `reconnect`, `restart`; events
 `joined`, `peer`, `message`, `sent`, `signaling`, `error`, `left`. Beyond them the commands `rebuild`, `close` (of the
-reliable channel), `publish`, `lossy`, `subscribe`, `request` and `stream`, and the events `published`, `topic`,
-`answer`, `failure`, `stream`, `finished` and `stopped`. It answers the request `echo`. With --digest, events of
-messages have `bytes` and `sha256` in place of their content.
+reliable channel), `publish`, `lossy`, `subscribe`, `request`, `stream`, `update` (own metadata), and of the host `kick`,
+`attributes` (of the room) and `end` (of the room); and the events `published`, `topic`, `answer`, `failure`, `stream`,
+`finished`, `stopped`, `waiting` and `attributes`. It answers the request `echo`. With --digest, events of messages have
+`bytes` and `sha256` in place of their content.
 """
 
 import argparse
@@ -54,8 +55,10 @@ class Interrupted(Exception):
 class Room:
     """One membership, over as many connections to the server as it takes. `emit(event, **fields)` gets the events."""
 
-    def __init__(self, url, room, name, role, emit):
-        self.url, self.room, self.name, self.role, self.emit = url, room, name, role, emit
+    def __init__(self, url, room, name, role, waits, emit):
+        self.url, self.room, self.name, self.role, self.waits, self.emit = url, room, name, role, waits, emit
+        self.metadata = {}
+        self.attributes_version = 0
         self.id = self.session = self.session_token = None
         self.roster = {}
         self.pairs = {}
@@ -128,8 +131,9 @@ class Room:
             "minimumVersion": 1,
             "room": self.room,
             "role": self.role,
+            "wait": self.waits,
             "name": self.name,
-            "metadata": {},
+            "metadata": self.metadata,
             "capabilities": CAPABILITIES,
         }
         if self.session_token is not None:
@@ -155,6 +159,15 @@ class Room:
                 await self.write({**message, "ack": self.received})
             except websockets.ConnectionClosed:
                 pass  # It is repeated after the resume.
+
+    async def update(self, metadata):
+        self.metadata = metadata
+        await self.send({"type": "update", "metadata": metadata})
+
+    async def update_room(self, attributes):
+        self.attributes_version += 1
+        await self.send(
+            {"type": "updateRoom", "attributes": attributes, "attributesVersion": self.attributes_version})
 
     async def leave(self):
         for pair in self.pairs.values():
@@ -187,6 +200,9 @@ class Room:
             await self.joined(message)
         elif kind == "waiting":
             self.ping_interval, self.ping_deadline = message["pingInterval"], message["pingDeadline"]
+            self.emit("waiting")
+        elif kind == "roomChanged":
+            self.take_attributes(message)
         elif kind in ("peerJoined", "peerChanged") and not is_older:
             await self.present(message["participant"])
         elif kind == "peerLeft" and not is_older:
@@ -211,6 +227,12 @@ class Room:
         elif kind == "error":
             self.failed(message)
 
+    def take_attributes(self, message):
+        """Of two with the same version, the later message counts."""
+        if message.get("attributesVersion", 0) >= max(self.attributes_version, 1):
+            self.attributes_version = message["attributesVersion"]
+            self.emit("attributes", attributes=message["attributes"])
+
     def acknowledge(self, number):
         while self.unacknowledged and self.unacknowledged[0]["seq"] <= number:
             self.unacknowledged.popleft()
@@ -227,6 +249,7 @@ class Room:
         self.ice_servers = message["iceServers"]["servers"] if message.get("iceServers") else []
         self.is_joined, self.must_rejoin, self.extra_rejoins = True, False, 1
         self.emit("signaling", status="connected")
+        self.take_attributes(message)
         self.emit("joined", room=self.room, self=self.id, host=message["host"], epoch=message["epoch"],
                   resumed=is_resumed, roster=[p["id"] for p in message["roster"]])
         if is_resumed:
@@ -277,6 +300,8 @@ class Room:
             # Signals may have been lost in either direction.
             pair.is_missing = False
             pair.signals.put_nowait("renew")
+        if known is not None and known["metadata"] != participant["metadata"]:
+            self.emit("peer", id=participant["id"], state="changed", metadata=participant["metadata"])
 
     async def gone(self, participant):
         self.roster.pop(participant, None)
@@ -1020,7 +1045,7 @@ def read_name8(data):
 class Program:
     def __init__(self, options):
         self.digest = options.digest
-        self.room = Room(options.server, options.room, options.name, options.role, self.emit)
+        self.room = Room(options.server, options.room, options.name, options.role, options.wait, self.emit)
         self.accepted = 0
 
     def emit(self, event, /, payload=None, **fields):
@@ -1052,6 +1077,14 @@ class Program:
             await self.room.leave()
         elif verb == "reconnect" and self.room.socket is not None:
             self.room.socket.transport.abort()
+        elif verb == "update":
+            await self.room.update(command["metadata"])
+        elif verb == "attributes":
+            await self.room.update_room(command["attributes"])
+        elif verb == "kick":
+            await self.room.send({"type": "kick", "participant": command["peer"], "reason": command["reason"]})
+        elif verb == "end":
+            await self.room.send({"type": "closeRoom", "reason": command["reason"]})
         elif verb == "subscribe":
             self.room.subscriptions.add(command["topic"])
         elif verb == "send":
@@ -1093,6 +1126,7 @@ def main():
     arguments.add_argument("--server", required=True)
     arguments.add_argument("--name", required=True)
     arguments.add_argument("--role", default="guest", choices=["host", "guest", "first"])
+    arguments.add_argument("--wait", action="store_true", help="wait for a room that does not exist")
     arguments.add_argument("--digest", action="store_true")
     try:
         sys.exit(asyncio.run(Program(arguments.parse_args()).run()))

@@ -81,8 +81,9 @@ addEventListener("load", async () => {
     await record("data", {}, data);
     await record("data, and an ICE restart", {}, data, (a, negotiate) => negotiate({ iceRestart: true }));
     await record("audio, video and data", {}, (a) => { media(a); data(a); });
-    await record("data and audio, not bundled by policy", { bundlePolicy: "max-compat" }, (a) => { data(a); media(a); });
-    await record("audio and data, bundled by policy", { bundlePolicy: "max-bundle" }, (a) => { media(a); data(a); });
+    const both = (a) => { data(a); media(a); };
+    await record("data and audio, not bundled by policy", { bundlePolicy: "max-compat" }, both);
+    await record("audio and data, bundled by policy", { bundlePolicy: "max-bundle" }, both);
     await record("data, then audio", {}, data, (a, negotiate) => { media(a); return negotiate(); });
     await record("audio stopped, then data", {}, media, async (a, negotiate) => {
         for (const transceiver of a.getTransceivers()) transceiver.stop();

@@ -5,8 +5,8 @@ internal import TransportPluginAPI
 
 @testable internal import PeerWebRTC
 
-/// Descriptions and candidates that browsers and other stacks send: recorded by `Tests/Interop/record_corpus.py`, those of
-/// former years written by hand.
+/// Descriptions and candidates that browsers and other stacks send: recorded by `Tests/Interop/record_corpus.py`, those
+/// of former years written by hand.
 struct CorpusTests {
     struct Entry: Decodable, Sendable, CustomTestStringConvertible {
         struct Candidate: Decodable, Sendable {
