@@ -330,6 +330,7 @@ class PythonPair:
             ("a request and its answer, text and binary", self.ask),
             ("a stream of 5 MB with a checksum", self.stream),
             ("a stream across a rebuild", self.stream_across_a_rebuild),
+            ("one gives the other up, and meets it again", self.forget),
             ("metadata and attributes of the room", self.change),
             ("a message of the host that a guest must not send", self.overstep),
             ("the server goes away and comes back", self.go_away),
@@ -361,6 +362,25 @@ class PythonPair:
 
     def stream_across_a_rebuild(self):
         self.check_stream(lambda: self.second.process.command(do="rebuild", peer=self.first.id))
+
+    def forget(self):
+        """The numbers go on: nothing that was sent before is repeated, nothing that is sent afterwards is missing."""
+        since = self.first.now, self.second.now
+        self.first.process.command(do="forget", peer=self.second.id)
+        self.first.expect("a connected peer", "peer", since[0], id=self.second.id, state="connected")
+        self.second.expect("a connected peer", "peer", since[1], id=self.first.id, state="connected")
+        since = self.first.now, self.second.now
+        for source, target, start in ((self.first, self.second, since[1]), (self.second, self.first, since[0])):
+            send(source, target, "again")
+            target.expect("the message", "message", start, text="again")
+        for number in range(10):
+            self.first.process.command(do="publish", to=self.second.id, topic="news", text=f"{number}" + "y" * 50_000)
+        self.second.expect("the last message", "topic", since[1], text="9" + "y" * 50_000)
+        self.ask()
+        self.stream()
+        first = self.second.messages(since[1])[0]
+        if first.get("text") != "again":
+            raise Failure(f"another message came first: {str(first)[:100]}")
 
     def change(self):
         since = self.first.now, self.second.now

@@ -5,10 +5,10 @@ for its peer connections.
 
 Standard input and output are those of `room connect --json`: commands `send`, `leave`, `reconnect`, `restart`; events
 `joined`, `peer`, `message`, `sent`, `signaling`, `error`, `left`. Beyond them the commands `rebuild`, `close` (of the
-reliable channel), `publish`, `lossy`, `subscribe`, `request`, `stream`, `update` (own metadata), and of the host `kick`,
-`attributes` (of the room) and `end` (of the room); and the events `published`, `topic`, `answer`, `failure`, `stream`,
-`finished`, `stopped`, `waiting` and `attributes`. It answers the request `echo`. With --digest, events of messages have
-`bytes` and `sha256` in place of their content.
+reliable channel), `forget` (a peer, and meet it again), `publish`, `lossy`, `subscribe`, `request`, `stream`,
+`update` (own metadata), and of the host `kick`, `attributes` (of the room) and `end` (of the room); and the events
+`published`, `topic`, `answer`, `failure`, `stream`, `finished`, `stopped`, `waiting` and `attributes`. It answers the
+request `echo`. With --digest, events of messages have `bytes` and `sha256` in place of their content.
 """
 
 import argparse
@@ -779,7 +779,8 @@ class Delivery:
 class Exchange:
     """Topics, requests and streams with one other participant."""
 
-    TOPIC, TOPIC_WINDOW, REQUEST, ANSWER, FAILURE, CANCEL = 0x01, 0x02, 0x10, 0x11, 0x12, 0x13
+    TOPIC, TOPIC_WINDOW, TOPIC_POSITION = 0x01, 0x02, 0x03
+    REQUEST, ANSWER, FAILURE, CANCEL, REQUEST_RESTART = range(0x10, 0x15)
     OPEN, DATA, END, RESET, STREAM_WINDOW, STOP, FINISHED, RESTART = range(0x20, 0x28)
 
     def __init__(self, pair):
@@ -787,7 +788,7 @@ class Exchange:
         self.topics_out, self.topics_in = {}, {}
         self.requests, self.running = {}, {}
         self.next_request = self.next_stream = 1
-        self.highest_stream = 0
+        self.highest_request = self.highest_stream = 0
         self.streams_out, self.streams_in = {}, {}
 
     def send(self, message):
@@ -797,6 +798,10 @@ class Exchange:
         self.pair.bulk.send(Delivery.EXCHANGE, message)
 
     def give_up(self):
+        for window in self.topics_out.values():
+            window["waiting"].clear()
+        for waiting in self.requests.values():
+            waiting("failure", code="left", message="the other side has left")
         for stream in self.streams_out:
             self.pair.room.emit("stopped", to=self.pair.peer, stream=stream, code="left")
         for task in self.running.values():
@@ -804,6 +809,12 @@ class Exchange:
         self.requests, self.running, self.streams_out, self.streams_in = {}, {}, {}, {}
 
     def restart(self):
+        """Tells the other side, which has not given this one up, what has ended here."""
+        for topic, window in self.topics_out.items():
+            self.send(bytes([self.TOPIC_POSITION]) + name8(topic) + struct.pack(">Q", window["sent"]))
+        for topic, window in self.topics_in.items():
+            self.send(bytes([self.TOPIC_WINDOW]) + name8(topic) + struct.pack(">Q", window["limit"]))
+        self.send(struct.pack(">BQQ", self.REQUEST_RESTART, self.next_request, self.highest_request))
         self.send_bulk(struct.pack(">BQQ", self.RESTART, self.next_stream, self.highest_stream))
 
     # Topics
@@ -872,6 +883,14 @@ class Exchange:
             if window is not None:
                 window["limit"] = max(window["limit"], struct.unpack(">Q", rest)[0])
                 self.pump_topic(topic, window)
+        elif kind == self.TOPIC_POSITION:
+            topic, rest = read_name8(rest)
+            sent = struct.unpack(">Q", rest)[0]
+            window = self.topics_in.get(topic, {"consumed": 0, "limit": WINDOW})
+            if window["consumed"] < sent < window["limit"] + (1 << 32):
+                self.consumed(topic, sent - window["consumed"])
+        elif kind == self.REQUEST_RESTART:
+            self.requests_restarted(*struct.unpack(">QQ", rest))
         elif kind == self.REQUEST:
             number, timeout, flag = struct.unpack_from(">QIB", rest)
             method, content = read_name8(rest[13:])
@@ -900,7 +919,14 @@ class Exchange:
         self.send(struct.pack(">BQI", self.REQUEST, number, timeout) + flags(content) + name8(method)
                   + as_bytes(content))
 
+    def requests_restarted(self, first, last):
+        for number in [number for number in self.running if number < first]:
+            self.running.pop(number).cancel()
+        for number in [number for number in self.requests if number <= last]:
+            self.requests.pop(number)("failure", code="left", message="the other side had given up")
+
     def run_request(self, number, timeout, method, content):
+        self.highest_request = max(self.highest_request, number)
         if number in self.running:
             return
         if len(self.running) >= 64:
@@ -1092,6 +1118,11 @@ class Program:
                 pair.send(content, command.get("channel", "reliable"))
             self.accepted += 1
             self.emit("sent", count=self.accepted)
+        elif verb == "forget":
+            # As after an absence that only this side found too long.
+            participant = self.room.roster[command["peer"]]
+            await self.room.gone(command["peer"])
+            await self.room.present(participant)
         elif verb in ("restart", "rebuild"):
             pair = self.room.pairs[command["peer"]]
             await (pair.ask_restart() if verb == "restart" else pair.ask_rebuild("asked"))

@@ -33,7 +33,8 @@ def main():
         "`room`.\n"
     )
     print(", ".join(filter(None, [*map(version, PACKAGES), browser()])) + ".")
-    print(f"{os.cpu_count()} CPUs, {platform.system()} {platform.release()}, Python {platform.python_version()}.")
+    system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    print(f"{os.cpu_count()} CPUs, {system}, load at the end {os.getloadavg()[0]:.1f}.")
     stacks = list(dict.fromkeys(stack for stack, _ in columns))
     members = [stack for stack in stacks if stack.startswith("Python")]
     foreign = [stack for stack in stacks if stack not in members]
