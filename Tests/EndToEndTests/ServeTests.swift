@@ -50,6 +50,44 @@ import TransportTestKit
         }
     }
 
+    @Test func aServerWithACertificateOfItsOwnKeepsIt() async throws {
+        try await withProcesses { processes in
+            let state = processes.directory.appendingPathComponent("state").path
+            var fingerprints: [String] = []
+            for _ in 1...2 {
+                let server = processes.add(
+                    try RoomProcess(
+                        "server", ["serve", "--port", "0", "--tls-self-signed"], environment: ["STATE_DIRECTORY": state]
+                    ))
+                let (url, port) = try await server.listening()
+                #expect(url == "wss://127.0.0.1:\(port)/")
+                let line = try #require(server.lines.first)
+                #expect(line["pages"] as? [String] == ["https://127.0.0.1:\(port)/"])
+                fingerprints.append(try #require(line["fingerprint"] as? String))
+                let guest = processes.add(
+                    try RoomProcess(
+                        "guest",
+                        ["connect", "lobby", "--name", "guest", "--as-host", "--server", url, "--json"]
+                            + ["--tls-authorities", state + "/tls.pem"]))
+                try await guest.wait(event: "joined")
+                server.child.stop()
+            }
+            #expect(fingerprints[0] == fingerprints[1])
+        }
+    }
+
+    @Test func aServerTellsTheLinksOfItsPage() async throws {
+        try await withProcesses { processes in
+            let server = processes.add(try RoomProcess("server", ["serve", "--port", "0", "--host", "0.0.0.0"]))
+            let (_, port) = try await server.listening()
+            let pages = try #require(server.lines.first?["pages"] as? [String])
+            #expect(pages.first == "http://127.0.0.1:\(port)/")
+            let bare = processes.add(try RoomProcess("server", ["serve", "--port", "0", "--no-page"]))
+            _ = try await bare.listening()
+            #expect(bare.lines.first?["pages"] == nil)
+        }
+    }
+
     @Test func aFullDiskLeavesNoKeyFileBehind() async throws {
         try await withProcesses { processes in
             let folder = processes.directory.appendingPathComponent("keys").path
