@@ -239,6 +239,9 @@ static const uint8_t client_stall_obstacle_js[] = {
 static const uint8_t client_stream_record_js[] = {
 #embed "Client/stream-record.js"
 };
+static const uint8_t client_stuck_data_js[] = {
+#embed "Client/stuck-data.js"
+};
 static const uint8_t client_time_js[] = {
 #embed "Client/time.js"
 };
@@ -333,6 +336,7 @@ static const struct CRoomPage_file files[] = {
     FILE("client/stall-machine.js", client_stall_machine_js),
     FILE("client/stall-obstacle.js", client_stall_obstacle_js),
     FILE("client/stream-record.js", client_stream_record_js),
+    FILE("client/stuck-data.js", client_stuck_data_js),
     FILE("client/time.js", client_time_js),
     FILE("client/topic-windows.js", client_topic_windows_js),
     FILE("client/values.js", client_values_js),
