@@ -1,4 +1,4 @@
-"""A room of four: Chromium, Firefox, and two of `room connect`, all connected to all."""
+"""A room of four: Chromium, Firefox, and two of `room connect`, all connected to all. The pages are of plain http."""
 
 import rows
 from meeting import Lab, LabError
@@ -15,7 +15,7 @@ OUTAGES = [
 def measure(tools, say):
     """Yields (title, run, faults)."""
     try:
-        lab = Lab(tools, "four", KINDS)
+        lab = Lab(tools, "four", KINDS, is_secure=False)
     except LabError as error:
         yield "a room of four", {"error": str(error)}, [str(error)]
         return

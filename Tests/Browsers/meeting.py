@@ -22,16 +22,16 @@ class Tools:
 
 class Lab:
     """One network with a server, a TURN server, and a site for each of `kinds` (chromium, firefox, swift), where its
-    browser runs. Rooms come and go in it."""
+    browser runs. Rooms come and go in it. `is_secure`: pages count as those of https do."""
 
-    def __init__(self, tools, name, kinds, nat="port-restricted"):
+    def __init__(self, tools, name, kinds, is_secure=True):
         self.tools = tools
         self.folder = make_folder(tools.folder / name)
         self.kinds = kinds
         self.browsers = {}
         self.turn = self.server = self.pages = None
         self._rooms = 0
-        self.network = Network((nat,) * len(kinds))
+        self.network = Network(("port-restricted",) * len(kinds))
         try:
             self.turn = TurnServer(self.network, self.folder)
             self.turn.start()
@@ -42,7 +42,7 @@ class Lab:
                 if kind in KINDS:
                     self.browsers[site.index] = KINDS[kind](
                         f"{kind}{site.index}", self.folder, site.peer.command, site.peer.inside,
-                        KINDS[kind].secure_origin(ORIGIN))
+                        KINDS[kind].secure_origin(ORIGIN) if is_secure else ())
         except BaseException:
             self.close()
             raise
