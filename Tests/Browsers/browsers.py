@@ -199,13 +199,27 @@ class Run:
         else:
             say(f"ok: {where}: {name}" + (f" ({seconds:.1f} s{', ' + note if note else ''})" if seconds else ""))
 
-    def document(self, started):
+    def document(self, started, earlier=None):
+        """`earlier`: a document whose results are kept where this run has not repeated them."""
+        def kept(part, *keys):
+            own = {tuple(item[key] for key in keys) for item in getattr(self, part)}
+            return [item for item in (earlier or {}).get(part, ()) if tuple(item[key] for key in keys) not in own]
+
+        outages = kept("outages", "pair", "title", "role") + self.outages
         return {
             "machine": {"cpus": os.cpu_count(), "kernel": platform.release().split("-")[0], "load": os.getloadavg()},
-            "versions": self.versions, "build": self.options.build, "seconds": round(time.monotonic() - started),
-            "short": self.options.short, "checks": self.checks, "outages": self.outages,
-            "measurements": self.measurements, "skipped": self.skipped,
+            "versions": {**(earlier or {}).get("versions", {}), **self.versions}, "build": self.options.build,
+            "seconds": (earlier or {}).get("seconds", 0) + round(time.monotonic() - started),
+            "checks": sorted(kept("checks", "pair", "role", "name") + self.checks, key=self._place),
+            "outages": sorted(outages, key=self._place),
+            "measurements": kept("measurements", "name") + self.measurements, "skipped": self.skipped,
         }
+
+    def _place(self, item):
+        """The order of the report."""
+        names = [outage.name for outage in OUTAGES]
+        return (*(names.index(item["name"]) if item["name"] in names else len(names),) * ("faults" in item),
+                PAIRS.index(item["pair"]) if item["pair"] in PAIRS else len(PAIRS), item["role"])
 
 
 def main():
@@ -219,6 +233,7 @@ def main():
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--missing", action="append", default=[], metavar="WHAT=WHY")
     parser.add_argument("--json")
+    parser.add_argument("--keep", action="store_true", help="keep what is in the file of --json and was not repeated")
     parser.add_argument("--markdown")
     options = parser.parse_args()
     options.missing = dict(text.split("=", 1) for text in options.missing)
@@ -244,11 +259,12 @@ def main():
             run.measure()
     except KeyboardInterrupt:
         say("interrupted: what was finished follows")
-    document = run.document(started)
+    file = pathlib.Path(options.json) if options.json else None
+    document = run.document(started, json.loads(file.read_text()) if options.keep and file.exists() else None)
     text = results.markdown(document)
     print(text)
-    if options.json:
-        pathlib.Path(options.json).write_text(json.dumps(document, indent=1) + "\n")
+    if file:
+        file.write_text(json.dumps(document, indent=1) + "\n")
     if options.markdown:
         pathlib.Path(options.markdown).write_text(text)
     faulty = sum(bool(c["error"]) for c in run.checks) + sum(bool(o["faults"]) for o in run.outages)

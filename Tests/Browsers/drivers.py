@@ -28,6 +28,7 @@ from network import LabError
 
 DEADLINE = 20.0
 START_DEADLINE = 60.0
+CREATE_DEADLINE = 8.0
 
 
 class Browser:
@@ -431,7 +432,11 @@ class Firefox(Browser):
             page.event(message["method"], parameters)
 
     def open(self, url, take=lambda text: None):
-        context = self.call("browsingContext.create", {"type": "tab"})["context"]
+        try:
+            context = self.call("browsingContext.create", {"type": "tab"}, CREATE_DEADLINE)["context"]
+        except LabError:
+            # On a busy machine Firefox may miss the load of the empty page that it waits for; the next tab has its own.
+            context = self.call("browsingContext.create", {"type": "tab"})["context"]
         page = self.pages[context] = FirefoxPage(self, context, take)
         page.open(url)
         return page
