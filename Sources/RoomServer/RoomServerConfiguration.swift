@@ -41,7 +41,7 @@ public struct RoomServerConfiguration: Sendable {
     public typealias Limits = RoomServerLimits
 
     /// A certificate and its key, as PEM files.
-    public struct TLS: Sendable {
+    public struct TLS: Sendable, Hashable {
         /// The file with the server's certificate, followed by those that lead to an authority.
         public var certificateChainFile: String
         /// The file with the key of the server's certificate.

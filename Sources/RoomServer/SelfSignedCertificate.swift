@@ -3,7 +3,7 @@ internal import Glibc
 package import Logging
 
 /// A certificate that signs itself, and its key.
-package final class SelfSignedCertificate: Sendable {
+package final class SelfSignedCertificate: Sendable, Hashable {
     // SAFETY of `nonisolated(unsafe)`: written in `init` only; OpenSSL locks its reference counts.
     nonisolated(unsafe) let certificate: OpaquePointer
     nonisolated(unsafe) let key: OpaquePointer
@@ -107,6 +107,9 @@ package final class SelfSignedCertificate: Sendable {
         let digits = Array("0123456789ABCDEF")
         return bytes.prefix(Int(count)).map { "\(digits[Int($0 >> 4)])\(digits[Int($0 & 15)])" }.joined(separator: ":")
     }
+
+    package static func == (left: SelfSignedCertificate, right: SelfSignedCertificate) -> Bool { left === right }
+    package func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
 
     private static let failure = RoomServerError(message: "OpenSSL could not make a certificate.")
 }
