@@ -3,8 +3,10 @@ internal import TransportPluginAPI
 
 /// A connection to one participant of a room: a stream of the room in each direction.
 final class RoomTransferConnection: TransferConnection {
-    /// The name of both streams, and the key of the metadata that tells them apart: the part of the side that opens one.
+    /// The name of both streams, and the key in a participant's metadata.
     static let name = "files"
+    /// The key in a stream's metadata that tells the two apart: the part of the side that opens it.
+    private static let partKey = "part"
     /// The time that the other side has to read what was written before the end.
     private static let closingTime = Duration.seconds(2)
 
@@ -31,13 +33,13 @@ final class RoomTransferConnection: TransferConnection {
     init(_ participant: RoomParticipant, in room: Room, as part: TransferRoom.Role) async throws(RoomError) {
         self.participant = participant
         self.room = room
-        outgoing = try await room.openStream(Self.name, to: participant.id, metadata: [Self.name: part.rawValue])
+        outgoing = try await room.openStream(Self.name, to: participant.id, metadata: [Self.partKey: part.rawValue])
         (arrivals, arrival) = AsyncStream.makeStream()
     }
 
     /// The part of the side that has opened a stream; nil for a stream of something else.
     static func part(_ stream: RoomIncomingStream) -> TransferRoom.Role? {
-        stream.name == name ? stream.metadata[name].flatMap { TransferRoom.Role(rawValue: $0) } : nil
+        stream.name == name ? stream.metadata[partKey].flatMap { TransferRoom.Role(rawValue: $0) } : nil
     }
 
     var security: PeerSecurity? {
