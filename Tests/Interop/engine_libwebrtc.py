@@ -67,7 +67,14 @@ class Connection:
         def name(candidate):
             return f"{candidate.username_fragment} {candidate.address}:{candidate.port}"
 
-        return {"local": name(stats[pair.local_candidate_id]), "remote": name(stats[pair.remote_candidate_id])}
+        pairs = [
+            f"{name(stats[entry.local_candidate_id])} {name(stats[entry.remote_candidate_id])} {entry.state}"
+            f" nominated {entry.nominated} requests {entry.requests_received} packets {entry.packets_sent}"
+            for entry in stats.values()
+            if entry.type == "candidate-pair" and {entry.local_candidate_id, entry.remote_candidate_id} <= stats.keys()
+        ]
+        ends = {"local": name(stats[pair.local_candidate_id]), "remote": name(stats[pair.remote_candidate_id])}
+        return {"pairs": pairs, **ends}
 
     def send(self, label, data):
         self.channels[label].send(data)

@@ -39,7 +39,10 @@ def main():
     members = [stack for stack in stacks if stack.startswith("Python")]
     foreign = [stack for stack in stacks if stack not in members]
     for title, group in (("Foreign stacks, plain channels", foreign), ("The Python client", members)):
-        mine = [column for column in columns if column[0] in group]
+        mine = sorted(
+            (column for column in columns if column[0] in group),
+            key=lambda column: (stacks.index(column[0]), column[1] != "offerer"),
+        )
         if not mine:
             continue
         print(f"\n## {title}\n")
