@@ -199,6 +199,7 @@ test("messages are never held up behind a stream, and a slow reader holds up no 
     await world.time.run(20);
     await finished;
     assert.equal((await bytes).length, 3_000_000);
+    assert.ok(world.connection.mostBuffered["room.bulk"] <= 65_536 + 16_384);
     assert.deepEqual(isWritten, { slow: false, quick: true });
 });
 

@@ -1,7 +1,8 @@
 // Two pairs over a connection in virtual time: latency, a rate, losses by seed.
 
 import { DeliveryMemory } from "../../Sources/RoomPage/Client/delivery-memory.js";
-import { Pair, lowWater } from "../../Sources/RoomPage/Client/pair.js";
+import { waterMarks } from "../../Sources/RoomPage/Client/delivery-channel.js";
+import { Pair } from "../../Sources/RoomPage/Client/pair.js";
 
 /** A generator of numbers by seed (mulberry32). */
 export class Random {
@@ -176,6 +177,7 @@ class End {
         }
         channel.isNew = false;
         channel.buffered += data.length;
+        connection.mostBuffered[label] = Math.max(connection.mostBuffered[label] ?? 0, channel.buffered);
         // A transport copies what it takes.
         channel.queue.push(typeof data == "string" ? data : data.slice().buffer);
         this.#transmit();
@@ -198,10 +200,11 @@ class End {
             this.connection.bytes += length;
             const { isOrdered, reliability, label } = channel.parameters;
             if (reliability.type == "reliable" || !random.chance(options.loss)) this.#deliver(channel, data, isOrdered);
-            const wasHigh = channel.buffered > options.lowWater;
+            const { low } = waterMarks(label);
+            const wasHigh = channel.buffered > low;
             channel.buffered -= length;
             this.#transmit();
-            if (wasHigh && channel.buffered <= options.lowWater && this.channels.get(label) == channel) {
+            if (wasHigh && channel.buffered <= low && this.channels.get(label) == channel) {
                 this.pair.writable(label);
             }
         });
@@ -225,12 +228,13 @@ class End {
 export class Connection {
     isLost = false;
     bytes = 0;
+    /** By label. */
+    mostBuffered = {};
     constructor(time, random, pairs, options = {}) {
         this.time = time;
         this.random = random;
         this.options = {
-            delay: 0.01, jitter: 0.01, rate: 1e7, loss: 0.3, blocking: 0, maximumMessageSize: 262_144, lowWater,
-            ...options,
+            delay: 0.01, jitter: 0.01, rate: 1e7, loss: 0.3, blocking: 0, maximumMessageSize: 262_144, ...options,
         };
         this.ends = pairs.map((pair, index) => new End(this, pair, index));
     }

@@ -1,3 +1,4 @@
+import { waterMarks } from "./delivery-channel.js";
 import { peerFailure } from "./peer-failure.js";
 import { PathLiveness } from "./path-liveness.js";
 import { diagnose } from "./peer-diagnosis.js";
@@ -41,8 +42,6 @@ import { equal } from "./values.js";
 
 /** The largest message that this side takes and sends (RFC 8841 §6). */
 const maximumMessageSize = 262_144;
-/** What a channel may still hold when it reports that it is writable. */
-const lowWater = 131_072;
 /** How long a connection that has failed here stays open: until the other side has heard by signaling of a new one. */
 const lingering = 3;
 /** How long Firefox may look for the first path until it is to look anew. */
@@ -370,7 +369,7 @@ export class BrowserPeer {
     #adopt(channel) {
         this.#adopted.add(channel);
         channel.binaryType = "arraybuffer";
-        channel.bufferedAmountLowThreshold = lowWater;
+        channel.bufferedAmountLowThreshold = waterMarks(channel.label).low;
         /**
          * Messages that came before it was open.
          * @type {(string | ArrayBuffer)[]}

@@ -91,3 +91,13 @@ export const DeliveryChannel = {
         return isNumbered ? channel : undefined;
     },
 };
+
+/**
+ * Returns how many bytes may wait in a data channel: above `high` it takes no more, until no more than `low` are left,
+ * which is its `bufferedAmountLowThreshold`.
+ *
+ * Those of bulk are few: in Chromium messages of other channels wait behind them, 25 ms at 256 KiB.
+ * @param {string} label
+ */
+export const waterMarks = (label) =>
+    label == DeliveryProtocol.bulkLabel ? { high: 65_536, low: 32_768 } : { high: 1_048_576, low: 131_072 };

@@ -1,6 +1,6 @@
 // @ts-check
 import { borrowedBytes, decodedText, readU32, utf8 } from "./bytes.js";
-import { DeliveryChannel, DeliveryLevel } from "./delivery-channel.js";
+import { DeliveryChannel, DeliveryLevel, waterMarks } from "./delivery-channel.js";
 import { DeliveryLink } from "./delivery-link.js";
 import { DeliveryMachine } from "./delivery-machine.js";
 import { DeliveryOutbox } from "./delivery-outbox.js";
@@ -54,10 +54,6 @@ import { WaitingLine } from "./waiting.js";
  * @typedef {Exclude<Outcome, { type: "full" }> | { type: "cancelled" }} Sent
  */
 
-/** Bytes that may wait in a data channel; above them it is blocked until it reports that it is writable. */
-const highWater = 1_048_576;
-/** The same of bulk, whose bytes would hold up others. Both are above `lowWater`: otherwise no event comes. */
-const bulkHighWater = 262_144;
 /**
  * Bytes of bulk after which an acknowledgement is sent at once. The timers of a page in the background are late by a
  * second, in which a sender with little under way would wait.
@@ -529,7 +525,7 @@ export class Pair {
         const id = this.#isAttached ? this.#delivery.writable(channel) : undefined;
         if (id == undefined) return;
         const label = String(id);
-        const limit = channel == "bulk" ? bulkHighWater : highWater;
+        const limit = waterMarks(label).high;
         let buffered = -1;
         /** @type {number | undefined} */
         let firstTaken;
