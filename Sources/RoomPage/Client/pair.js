@@ -59,8 +59,6 @@ import { WaitingLine } from "./waiting.js";
  * second, in which a sender with little under way would wait.
  */
 const bulkAckBytes = 32_768;
-/** The `bufferedAmountLowThreshold` of every data channel. */
-export const lowWater = 131_072;
 /** Beside its bytes, of a message that is held. */
 const heldOverhead = 64;
 /** How often a flush looks whether the transport has sent everything. */
