@@ -430,7 +430,7 @@ test("a page that was suspended asks before it judges", async () => {
 });
 
 /** A path that is silent from 1.1 s to `end`, while a message is outstanding. Returns the kinds of facts since then. */
-async function outage(end, { canSignal = () => true, acknowledgesAfter } = {}) {
+async function outage(end, { canSignal = () => true, acknowledgesAfter, isLast = true } = {}) {
     const driver = await Driver.connected({ canSignal });
     await driver.time.run(1.1);
     driver.machine.unacknowledged = 1;
@@ -441,7 +441,7 @@ async function outage(end, { canSignal = () => true, acknowledgesAfter } = {}) {
     if (acknowledgesAfter !== undefined)
         driver.time.schedule(acknowledgesAfter, () => {
             driver.machine.acknowledged = 1;
-            driver.machine.unacknowledged = 0;
+            if (isLast) driver.machine.unacknowledged = 0;
         });
     await driver.time.run(end + 4);
     return { driver, kinds: driver.kinds() };
@@ -452,8 +452,10 @@ test("a connection whose path is back, but not its data, is replaced where that 
     assert.deepEqual(stuck.kinds, ["liveness", "closed"]);
     const short = await outage(3);
     assert.ok(!short.kinds.includes("closed"), "SCTP's timer is near");
-    const acknowledged = await outage(7, { acknowledgesAfter: 0.3 });
+    const acknowledged = await outage(7, { acknowledgesAfter: 0.4 });
     assert.ok(!acknowledged.kinds.includes("closed"));
+    const former = await outage(7, { acknowledgesAfter: 0, isLast: false });
+    assert.ok(former.kinds.includes("closed"), "that of what had arrived before the outage shows nothing");
     const alone = await outage(7, { canSignal: () => false });
     assert.ok(!alone.kinds.includes("closed"), "the old one is better than none");
     let asked = 0;

@@ -555,8 +555,7 @@ export class BrowserPeer {
 
     /** The path is back: watches whether data is, too. */
     #watchData() {
-        const { acknowledged, isOutstanding } = this.#progress;
-        this.#stuck.alive(acknowledged, isOutstanding, this.#roundTrip, this.#options.now());
+        this.#stuck.alive(this.#progress.isOutstanding, this.#options.now());
         this.#startStuckTimer();
     }
 
@@ -566,9 +565,9 @@ export class BrowserPeer {
         if (deadline === undefined || !this.#connection) return;
         const { now, schedule, canSignal } = this.#options;
         this.#cancelStuckTimer = schedule(Math.max(0, minus(deadline, now())), () => {
-            const { acknowledged } = this.#progress;
-            if (this.#stuck.deadline === undefined) return;
-            if (this.#stuck.look(acknowledged, canSignal?.() ?? false, now()))
+            const { acknowledged, isOutstanding } = this.#progress;
+            if (this.#stuck.deadline === undefined || !isOutstanding) return;
+            if (this.#stuck.look(acknowledged, canSignal?.() ?? false, this.#roundTrip, now()))
                 this.#end(peerFailure("the path is back, and its channels do not carry data", "timedOut"));
             else this.#startStuckTimer();
         });
