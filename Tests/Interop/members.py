@@ -8,6 +8,7 @@ import base64
 import hashlib
 import os
 import random
+import signal
 import sys
 import time
 
@@ -140,6 +141,7 @@ class Meeting:
             ("a topic beyond its window", self.publish),
             ("the server's connections cut: resume under live data", self.cut),
             ("the server killed and started again: rejoin under live data", self.kill_server),
+            ("the server silent: noticed, and resumed under live data", self.silence_server),
             ("a restart of ours under live data", lambda: self.restart(self.ours, self.theirs, "restart")),
             ("a restart of theirs under live data", lambda: self.restart(self.theirs, self.ours, "restart")),
             ("a rebuild of theirs under live data", lambda: self.restart(self.theirs, self.ours, "rebuild")),
@@ -235,6 +237,31 @@ class Meeting:
             if any(e["event"] == "peer" and e["state"] in ("joined", "left") for e in side.process.events[start:]):
                 raise Failure(f"the peer's session was not kept, {side.process.name} says")
         return note
+
+    def silence_server(self):
+        """The server is stopped until both sides have noticed it by their pings."""
+        server = self.members.server_process
+        start = time.monotonic()
+        noticed = None
+
+        def is_in_all(since, event, **fields):
+            return all(
+                any(e["event"] == event and e.items() >= fields.items() for e in side.process.events[start:])
+                for side, start in since
+            )
+
+        def is_done(since):
+            nonlocal noticed
+            if noticed is None and is_in_all(since, "signaling", status="disconnected"):
+                noticed = time.monotonic()
+                server.signal(signal.SIGCONT)
+            return noticed is not None and is_in_all(since, "joined")
+
+        try:
+            note = self.live(lambda: server.signal(signal.SIGSTOP), is_done)
+        finally:
+            server.signal(signal.SIGCONT)
+        return f"noticed by both after {noticed - start:.1f} s; {note}"
 
     def restart(self, side, other, verb):
         def is_done(since):

@@ -99,6 +99,9 @@ class Process(End):
         except subprocess.TimeoutExpired as error:
             raise Failure(f"{self.name} did not exit within {seconds:g} s") from error
 
+    def signal(self, number):
+        self._process.send_signal(number)
+
     def kill(self):
         """Ends the process abruptly, as a crash does."""
         self._process.kill()

@@ -3,6 +3,7 @@
 report.py RESULTS
 """
 
+import collections
 import importlib.metadata
 import json
 import os
@@ -26,11 +27,12 @@ def main():
         if name not in rows:
             rows.append(name)
         cells[name, column] = result
+    counts = collections.Counter(result["result"] for result in results)
     print("# Interop\n")
     print(
         "Results of `Tests/Interop/run --report`: `room` and other stacks as members of one room. The Python client "
         "was written from the document of the protocol alone, on aiortc. “offerer” and “answerer” are the role of "
-        "`room`.\n"
+        f"`room`. {counts['ok']} checks held, {counts['failed']} failed, {counts['skipped']} were skipped.\n"
     )
     print(", ".join(filter(None, [*map(version, PACKAGES), browser()])) + ".")
     system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
@@ -59,7 +61,8 @@ def text(result):
     note = result["note"].replace("|", "\\|")
     if result["result"] == "skipped":
         return f"skipped: {note}"
-    return result["result"] + (f": {note}" if note else "")
+    word = "ok" if result["result"] == "ok" else "**failed**"
+    return word + (f": {note}" if note else "")
 
 
 def version(stack):
