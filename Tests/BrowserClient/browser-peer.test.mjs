@@ -300,6 +300,14 @@ test("the other side's close is an end in order, an SCTP failure is none", async
     lost.connection.sctp.state = "closed";
     lost.channel.close();
     assert.equal(lost.take()[0].value.code, "timedOut", "no word of it can have come over a lost path");
+    for (const isFailureFinal of [true, false]) {
+        const searching = await Driver.connected({ isFailureFinal });
+        await searching.perform({ type: "restartPath", iceServers: [] });
+        searching.take();
+        searching.connection.sctp.state = "closed";
+        searching.channel.close();
+        assert.equal(searching.take()[0].value?.code, isFailureFinal ? "timedOut" : undefined, "Firefox's own doing");
+    }
     const broken = await Driver.connected();
     broken.take();
     broken.channel.onerror({ error: { errorDetail: "sctp-failure", sctpCauseCode: 1, message: "x" } });

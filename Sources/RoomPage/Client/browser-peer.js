@@ -429,12 +429,13 @@ export class BrowserPeer {
     }
 
     /**
-     * The other side has closed its connection. But over a path that is silent no word of that can have come: Firefox
-     * gives a connection up some seconds after an ICE restart that finds no path.
+     * The other side has closed its connection. But over a path that is silent no word of that can have come; and
+     * Firefox itself gives a connection up some seconds after an ICE restart that finds no path.
      */
     #associationClosed() {
-        const isSilent = this.#isLost || this.#liveness?.isSuspect;
-        this.#end(isSilent ? peerFailure("the path has failed", "timedOut") : undefined);
+        const isSearching = this.#isFailureFinal && this.#path?.usernameFragment !== this.#fragment;
+        const isFailure = this.#isLost || this.#liveness?.isSuspect || isSearching;
+        this.#end(isFailure ? peerFailure("the path has failed", "timedOut") : undefined);
     }
 
     /** @param {RTCError | undefined} error */
@@ -694,7 +695,7 @@ export class BrowserPeer {
         // An answerer's request for a new connection must not come behind the end of the old one.
         this.close(value ? lingering : 0);
         // It is no outage: the end comes right behind the word, and would overtake it.
-        if (!value && delivery.isLeaving) report({ type: "leaving" });
+        if (delivery.isLeaving) report({ type: "leaving" });
         report({ type: "closed", value });
     }
 
