@@ -85,20 +85,20 @@ class FakeRoom {
     async offer(from, files) {
         const there = new Pipe();
         this.answers.set(from, (back) => sendFiles(there, new Inbox(back), files, {}).catch(() => {}));
-        this.streams.push(Object.assign(there, { from, name: "files", metadata: { files: "send" }, cancel() {} }));
+        this.streams.push(Object.assign(there, { from, name: "files", metadata: { part: "send" }, cancel() {} }));
     }
 
     /** The page's end of a stream: an answer to an offer, or an offer that is taken after a moment. */
     async openStream(name, { to, metadata }) {
         const out = new Pipe();
-        if (metadata.files === "receive") {
+        if (metadata.part === "receive") {
             this.answers.get(to)(out);
             return out;
         }
         const back = new Pipe();
         (async () => {
             await wait(0.3);
-            this.streams.push(Object.assign(back, { from: to, name: "files", metadata: { files: "receive" }, cancel() {} }));
+            this.streams.push(Object.assign(back, { from: to, name: "files", metadata: { part: "receive" }, cancel() {} }));
             const inbox = new Inbox(out);
             const entries = await receiveList(back, inbox);
             await wait(0.5);

@@ -5,9 +5,7 @@
 import { SHA256 } from "./sha256.js";
 import { safeFileName } from "./text.js";
 
-/**
- * The name of both streams, and the key of the metadata that says which part the opener has: send or receive.
- */
+/** The name of both streams. Their metadata says under `part` which part the opener has: send or receive. */
 export const STREAM = "files";
 
 export const KIND = {

@@ -126,7 +126,7 @@ export class Transfers {
     async run() {
         for await (const stream of this.room.incomingStreams()) {
             // The part of the side that has opened the stream.
-            const part = stream.name === STREAM ? stream.metadata[STREAM] : undefined;
+            const part = stream.name === STREAM ? stream.metadata.part : undefined;
             const waiting = this.waiting.get(stream.from);
             if (part === "send") this.receive(stream);
             else if (part === "receive" && waiting) waiting(stream);
@@ -167,7 +167,7 @@ export class Transfers {
         setText(progress.text, "waiting for an answer");
         /** @type {Promise<RoomIncomingStream>} */
         const answer = new Promise((take) => this.waiting.set(id, take));
-        const outgoing = await this.room.openStream(STREAM, { to: id, metadata: { [STREAM]: "send" }, signal });
+        const outgoing = await this.room.openStream(STREAM, { to: id, metadata: { part: "send" }, signal });
         /** @type {RoomIncomingStream | undefined} */
         let incoming;
         /** @type {Promise<never>} */
@@ -207,7 +207,7 @@ export class Transfers {
         /** @type {any} */
         let end = () => {};
         try {
-            outgoing = await this.room.openStream(STREAM, { to: from, metadata: { [STREAM]: "receive" } });
+            outgoing = await this.room.openStream(STREAM, { to: from, metadata: { part: "receive" } });
             const inbox = new Inbox(incoming);
             const entries = await receiveList(outgoing, inbox);
             const files = entries.filter(({ isFolder }) => !isFolder);
