@@ -57,6 +57,9 @@ final class Node {
     /// When the provider of ICE servers last failed or did not answer at once.
     var lastICEServerTrouble: Timestamp?
 
+    /// The name of its machine among those of all participants.
+    var machineName: String { "\(name).\(life)" }
+
     // The network around it. Faults may overlap, so cuts are counted.
     /// Its way leads to the second server.
     var usesSecond = false

@@ -8,8 +8,8 @@ final class PeerStream {
     let node: Node
     let life: Int
     let remote: ParticipantID
-    @exclusivity(unchecked) var link: DeliveryLink
-    var outbox: DeliveryOutbox
+    @exclusivity(unchecked) var link: RecordedLink
+    var outbox: RecordedOutbox
     /// Indices of ledgers.
     let outgoing: Int
     let incoming: Int
@@ -32,24 +32,27 @@ final class PeerStream {
 
     init(
         node: Node, remote: ParticipantID, streams: NumberedStreams, level: DeliveryLevel, outgoing: Int,
-        incoming: Int
+        incoming: Int, tape: VectorTape?
     ) {
         self.node = node
         life = node.life
         self.remote = remote
         self.outgoing = outgoing
         self.incoming = incoming
-        transfers = TransferEnds(streams.record)
-        link = DeliveryLink(streams: streams, level: level, messageLimit: Self.messageLimit)
-        outbox = DeliveryOutbox(
+        let name = tape?.uniqueName("\(node.machineName)") ?? ""
+        transfers = TransferEnds(streams.record, tape, name)
+        link = RecordedLink(
+            streams: streams, level: level, messageLimit: Self.messageLimit, memory: node.machineName,
+            tape: tape?.instance("DeliveryLink", name, group: "delivery"))
+        outbox = RecordedOutbox(
             level: level, streams: streams,
             limits: .init(
                 buffer: Self.bufferLimit, bulk: Self.bulkLimit, message: Self.messageLimit, block: 2048,
-                frame: Self.frameLimit))
+                frame: Self.frameLimit), tape: tape?.instance("DeliveryOutbox", name, group: "delivery"))
     }
 
     // Gives the memory back.
-    deinit { _ = link.close(&outbox) }
+    deinit { link.free(&outbox) }
 }
 
 /// The bytes of one message of a transport. Short ones, nearly all, need no memory of their own.

@@ -14,7 +14,8 @@ extension Simulation {
         let hasExchange = node.hasExchange && participant.capabilities.contains(ExchangeProtocol.capability)
         let stream = PeerStream(
             node: node, remote: participant.id, streams: streams, level: hasExchange ? .exchange : .delivery,
-            outgoing: ledger(from: own, to: participant.session), incoming: ledger(from: participant.session, to: own))
+            outgoing: ledger(from: own, to: participant.session), incoming: ledger(from: participant.session, to: own),
+            tape: tape)
         node.streams[participant.id] = stream
         beginTransfers(stream, streams.record)
     }
@@ -28,6 +29,7 @@ extension Simulation {
         var streams = stream.link.streams
         streams.record = endTransfers(stream)
         node.memory.store(streams)
+        stream.link.noteStored(in: node.machineName, streams.record)
     }
 
     func statusChanged(_ node: Node, _ participant: ParticipantID, _ status: PeerStatus) {

@@ -213,7 +213,7 @@ extension Simulation {
         }
         let unfinished = complaintsOfTransfers(stream)
         if !unfinished.isEmpty { return unfinished }
-        for channel in DeliveryChannel.allCases where !stream.outbox.hasCredit(on: channel, mayDrop: false) {
+        for channel in DeliveryChannel.allCases where !stream.outbox.outbox.hasCredit(on: channel, mayDrop: false) {
             return ["\(node.name)'s buffer to \(peer.name) is full, \(channel), and nothing is under way"]
         }
         for channel in [DeliveryChannel.unordered, .lossy] {

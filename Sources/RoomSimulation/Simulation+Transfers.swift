@@ -14,7 +14,7 @@ extension Simulation {
 
     /// The link has ended for this side, and its streams with it.
     func endTransfers(_ stream: PeerStream) -> StreamRecord {
-        let record = StreamRecord(stream.transfers.outgoing, stream.transfers.incoming)
+        let record = StreamRecord(stream.transfers.outgoing.streams, stream.transfers.incoming.streams)
         for id in stream.transfers.outgoing.removeAll() { giveUp(key(sentBy: stream, id)) }
         for id in stream.transfers.withIncoming({ $0.removeAll(&$1) }) { giveUp(key(readBy: stream, id)) }
         return record

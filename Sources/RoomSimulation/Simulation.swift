@@ -31,6 +31,8 @@ package final class Simulation {
     package let scenario: Scenario
     /// Gets a line for everything that happens, for the search after a fault.
     package var trace: ((String) -> Void)?
+    /// Records the calls of the participants' machines.
+    var tape: VectorTape?
     package private(set) var violations: [String] = []
     package let faults: [Fault]
     /// When everybody was connected to everybody for the last time that it became so.
@@ -259,7 +261,10 @@ package final class Simulation {
     }
 
     func feed(_ node: Node, _ event: RoomMachine.Event) {
-        let actions = node.machine.handle(event, now: now + node.clockOffset)
+        let time = now + node.clockOffset
+        let actions =
+            tape?.handle(event, &node.machine, name: node.machineName, now: time)
+            ?? node.machine.handle(event, now: time)
         if trace != nil {
             for action in actions {
                 switch action {

@@ -33,6 +33,25 @@ struct SimulateCommand: AsyncParsableCommand {
             """)
     var reportFile: String?
 
+    @Option(
+        name: .customLong("vectors"),
+        help: """
+            Record every call of the client's machines, which other implementations must reproduce, as lines of JSON: \
+            for each seed a file of each group of machines in this folder. '-': all to the standard output, behind a \
+            line with the seed.
+            """)
+    var vectorFolder: String?
+
+    @Option(
+        name: .customLong("group"),
+        help: "With --vectors: only this group of machines: room, delivery, streams, walks or codec. May be repeated.")
+    var vectorGroups: [String] = []
+
+    @Flag(
+        name: .customLong("kept"),
+        help: "With --vectors: write those that are kept beside the tests of the browser client, instead.")
+    var keepsVectors = false
+
     @Flag(help: "Print the whole trace, not only the last lines before a violation.")
     var trace = false
 
@@ -43,6 +62,7 @@ struct SimulateCommand: AsyncParsableCommand {
         guard runs > 0, seed.addingReportingOverflow(runs).overflow == false, (1...1024).contains(jobs) else {
             throw CommandError(.usage, "--runs must be 1 or more, and --jobs from 1 to 1024")
         }
+        if let vectorFolder { return try writeVectors(to: vectorFolder) }
         let search = SeedSearch(seeds: seed..<(seed + runs), jobs: jobs)
         let report = Report(file: reportFile, seed: seed, runs: runs, jobs: jobs)
         let isTracing = trace && runs == 1
@@ -57,6 +77,32 @@ struct SimulateCommand: AsyncParsableCommand {
         if let failed = result.failedSeed, !isTracing { replay(failed, lines: trace ? .max : 100) }
         if json { Output.line(report.line(result)) } else { summarize(result, report.elapsed) }
         if result.failedSeed != nil { throw ExitStatus.checkFailed }
+    }
+
+    private func writeVectors(to folder: String) throws {
+        func write(_ lines: [String], _ name: String) throws {
+            let file = URL(fileURLWithPath: folder).appendingPathComponent("\(name).jsonl")
+            do {
+                try Data(lines.map { $0 + "\n" }.joined().utf8).write(to: file)
+            } catch {
+                throw CommandError(.usage, "'\(file.path)' cannot be written: \(error.localizedDescription)")
+            }
+        }
+        if keepsVectors { return try Vectors.kept.forEach { try write($1, $0) } }
+        for seed in seed..<(seed + runs) {
+            var groups: [String: [String]] = [:]
+            if folder == "-" { Output.line("{\"seed\":\(seed)}") }
+            let add = { (group: String, line: String) in
+                if folder == "-" { Output.line("\(line)") } else { groups[group, default: []].append(line) }
+            }
+            let wanted = Set(vectorGroups.isEmpty ? ["room", "delivery", "streams", "walks", "codec"] : vectorGroups)
+            if !wanted.isDisjoint(with: ["room", "delivery", "streams"]) {
+                Vectors.record(.mixed(seed: seed), groups: wanted, line: add)
+            }
+            if wanted.contains("walks") { Vectors.recordWalks(seed: seed, steps: 200, line: add) }
+            if wanted.contains("codec") { Vectors.recordCodecs(seed: seed, line: add) }
+            for (group, lines) in groups { try write(lines, "\(group)-\(seed)") }
+        }
     }
 
     /// The result as JSON, for a program or a file.

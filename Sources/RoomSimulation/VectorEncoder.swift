@@ -1,0 +1,199 @@
+internal import RoomCore
+internal import RoomProtocol
+internal import TransportValues
+
+/// Writes values of the machines as JSON, in the form that both languages share:
+///
+/// - a case with values: an object of its name (`type`) and its values, unlabelled ones as `value` (or `value0`,
+///   `value1`); a case without: the same if other cases of the enum have values, otherwise its bare name
+/// - a struct: an object of its stored properties; what is nil is left out
+/// - times: seconds; identifiers and codes: their text; bytes: `{"$bytes": "base64"}`
+/// - integers from 2⁵³ on: strings
+/// - sets and the keys of dictionaries: sorted
+struct VectorEncoder {
+    private(set) var text = ""
+    private var hasPayloads: [ObjectIdentifier: Bool] = [:]
+
+    /// The JSON of a value; nil is `null`.
+    mutating func encode(_ value: Any) -> String {
+        text = ""
+        write(value)
+        return text
+    }
+
+    private mutating func write(_ value: Any) {
+        switch value {
+        case let json as VectorJSON: text += json.text
+        case let value as Bool: text += value ? "true" : "false"
+        case let value as String: write(string: value)
+        case let value as Timestamp: write(nanoseconds: value.nanoseconds)
+        case let value as Duration: write(nanoseconds: value.saturatedNanoseconds)
+        case let value as any BinaryInteger: write(integer: value)
+        case let value as Double: text += "\(value)"
+        // A cast would take any empty array for bytes.
+        case _ where type(of: value) == [UInt8].self: if let bytes = value as? [UInt8] { write(bytes: bytes) }
+        case let value as ParticipantID: write(string: value.rawValue)
+        case let value as SessionID: write(string: value.rawValue)
+        case let value as PeerConnectionID: write(string: value.rawValue)
+        case let value as RoomName: write(string: value.rawValue)
+        case let value as ByteText: write(string: value.text)
+        case let value as TransportError.Code: write(string: value.description)
+        case let value as RoomError.Code: write(string: value.description)
+        default: reflect(value)
+        }
+    }
+
+    private mutating func reflect(_ value: Any) {
+        let mirror = Mirror(reflecting: value)
+        switch mirror.displayStyle {
+        case .optional: if let wrapped = mirror.children.first?.value { write(wrapped) } else { text += "null" }
+        case .collection: write(elements: mirror.children.map(\.value))
+        case .set:
+            // Sorted by what is written.
+            var elements: [String] = []
+            for child in mirror.children { elements.append(fragment(child.value)) }
+            text += "[\(elements.sorted().joined(separator: ","))]"
+        case .dictionary:
+            var members: [(name: String, value: String)] = []
+            for child in mirror.children {
+                let pair = Mirror(reflecting: child.value).children.map(\.value)
+                members.append(("\(pair[0])", fragment(pair[1])))
+            }
+            write(members: members.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) })
+        case .enum: write(case: mirror, of: value)
+        default:
+            let children = mirror.children
+            if children.count == 1, let only = children.first, only.label == "rawValue" { return write(only.value) }
+            write(members: properties(children))
+        }
+    }
+
+    private mutating func write(case mirror: Mirror, of value: Any) {
+        guard let payload = mirror.children.first, let name = payload.label else {
+            guard hasPayloadCases(type(of: value)) else { return write(string: "\(value)") }
+            return write(members: [("type", quoted("\(value)"))])
+        }
+        var members = [("type", quoted(name))]
+        let values = Mirror(reflecting: payload.value)
+        if values.displayStyle == .tuple {
+            members += properties(values.children)
+        } else if let value = optionalFragment(payload.value) {
+            members.append(("value", value))
+        }
+        write(members: members)
+    }
+
+    /// The members of a struct or of a tuple; without those that are nil.
+    private mutating func properties(_ children: Mirror.Children) -> [(String, String)] {
+        func isUnlabelled(_ label: String?) -> Bool { label.map { $0.hasPrefix(".") } ?? true }
+        let unlabelled = children.count { isUnlabelled($0.label) }
+        var number = 0
+        var members: [(String, String)] = []
+        for child in children {
+            var name = child.label ?? ""
+            if isUnlabelled(child.label) {
+                name = unlabelled == 1 ? "value" : "value\(number)"
+                number += 1
+            }
+            if let value = optionalFragment(child.value) { members.append((name, value)) }
+        }
+        return members
+    }
+
+    // MARK: Text
+
+    private mutating func fragment(_ value: Any) -> String {
+        let outer = text
+        defer { text = outer }
+        return encode(value)
+    }
+
+    private mutating func optionalFragment(_ value: Any) -> String? {
+        let fragment = fragment(value)
+        return fragment == "null" ? nil : fragment
+    }
+
+    private mutating func write(elements: [Any]) {
+        text += "["
+        for (index, element) in elements.enumerated() {
+            if index > 0 { text += "," }
+            write(element)
+        }
+        text += "]"
+    }
+
+    private mutating func write(members: [(name: String, value: String)]) {
+        text += "{"
+        for (index, member) in members.enumerated() {
+            if index > 0 { text += "," }
+            write(string: member.name)
+            text += ":\(member.value)"
+        }
+        text += "}"
+    }
+
+    private mutating func write(integer value: some BinaryInteger) {
+        text += value.magnitude < 1 << 53 ? "\(value)" : "\"\(value)\""
+    }
+
+    private mutating func write(nanoseconds: Int64) {
+        let magnitude = nanoseconds.magnitude
+        var fraction = "\(magnitude % 1_000_000_000)"
+        fraction = String(repeating: "0", count: 9 - fraction.count) + fraction
+        while fraction.hasSuffix("0") { fraction.removeLast() }
+        text += "\(nanoseconds < 0 ? "-" : "")\(magnitude / 1_000_000_000)\(fraction.isEmpty ? "" : ".\(fraction)")"
+    }
+
+    private mutating func write(bytes: [UInt8]) { text += "{\"$bytes\":\"\(Self.base64(bytes))\"}" }
+
+    private static func base64(_ bytes: [UInt8]) -> String {
+        let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+        var result: [UInt8] = []
+        for start in stride(from: 0, to: bytes.count, by: 3) {
+            let group = bytes[start..<min(start + 3, bytes.count)]
+            var bits: UInt32 = 0
+            for byte in group { bits = bits << 8 | UInt32(byte) }
+            bits <<= UInt32(3 - group.count) * 8
+            for index in 0..<4 {
+                result.append(
+                    index <= group.count ? digits[Int(bits >> UInt32(18 - index * 6) & 63)] : UInt8(ascii: "="))
+            }
+        }
+        return String(decoding: result, as: UTF8.self)
+    }
+
+    private mutating func write(string: String) { text += quoted(string) }
+
+    private func quoted(_ string: String) -> String {
+        var result = "\""
+        for scalar in string.unicodeScalars {
+            switch scalar {
+            case "\"": result += "\\\""
+            case "\\": result += "\\\\"
+            case "\u{20}"..."\u{7E}": result.unicodeScalars.append(scalar)
+            default:
+                for unit in String(scalar).utf16 {
+                    let digits = String(unit, radix: 16)
+                    result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+                }
+            }
+        }
+        return result + "\""
+    }
+
+    /// Whether any case of the enum has values, from the type's descriptor (its sixth word counts them); a value
+    /// without any does not tell.
+    private mutating func hasPayloadCases(_ type: Any.Type) -> Bool {
+        let key = ObjectIdentifier(type)
+        if let known = hasPayloads[key] { return known }
+        let metadata = unsafeBitCast(type, to: UnsafePointer<UnsafePointer<UInt32>>.self)
+        let result = metadata[1][5] & 0xFF_FFFF != 0
+        hasPayloads[key] = result
+        return result
+    }
+}
+
+/// JSON that is written as it is.
+struct VectorJSON {
+    var text: String
+}
