@@ -3,7 +3,7 @@ internal import RoomProtocol
 internal import TransportValues
 
 /// A `DeliveryLink` whose calls are recorded, if there is a tape. Its methods are those of the link.
-struct RecordedLink {
+struct RecordedLink: ~Copyable {
     private var link: DeliveryLink
     private let tape: VectorTape.Instance?
 

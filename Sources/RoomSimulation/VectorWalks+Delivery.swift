@@ -11,7 +11,7 @@ extension VectorWalks {
     }
 }
 
-private struct DeliveryWalk {
+private struct DeliveryWalk: ~Copyable {
     private let level: DeliveryLevel
     private let memory: String
     private var link: RecordedLink

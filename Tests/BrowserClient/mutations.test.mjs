@@ -41,7 +41,7 @@ const mutations = [
     ["delivery-channels.js", "slot.isOpen && !slot.isBlocked", "slot.isOpen"],
     ["send-buffer.js", 'isCounted && kind != "part"', "isCounted"],
     // Topics, requests and streams
-    ["receive-window.js", "Math.floor(this.size / 2)", "this.size"],
+    ["receive-window.js", "Math.floor(this.size / 2)", "0"],
     ["incoming-streams.js", "id <= this.newestID", "id < this.newestID"],
     ["outgoing-streams.js", "consumed > stream.window.sent", "false"],
     ["request-machine.js", 'state == "sending" || state == "sent" ?', 'state == "sent" ?'],
