@@ -125,7 +125,9 @@ def expect_arrivals(receiver, since, expected, seconds, ordered=True):
 
 
 def describe(arrival):
-    return "none" if arrival is None else f"{'text' if arrival[0] else 'bytes'} of {arrival[1]} bytes ({arrival[2]:08x})"
+    if arrival is None:
+        return "none"
+    return f"{'text' if arrival[0] else 'bytes'} of {arrival[1]} bytes ({arrival[2]:08x})"
 
 
 # Topics, requests, streams: between pages

@@ -60,7 +60,8 @@ class LocalSwift(SwiftPeer):
         self.site = machine
         self.received, self.sent_count, self._folder = {}, 0, machine.folder
         Participant.__init__(
-            self, name, machine.peer, machine.tools.room, machine.folder, machine.url, ["--as-host"] if host else [], room)
+            self, name, machine.peer, machine.tools.room, machine.folder, machine.url,
+            ["--as-host"] if host else [], room)
 
 
 class Baseline:

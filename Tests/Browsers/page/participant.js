@@ -13,7 +13,7 @@ const wallClock = (milliseconds) => (performance.timeOrigin + milliseconds) / 10
 const report = (event, fields = {}) => emit(JSON.stringify({ event, t: wallClock(performance.now()), ...fields }));
 
 addEventListener("error", (event) => report("failed", { message: String(event.message) }));
-addEventListener("unhandledrejection", (event) => report("failed", { message: String(event.reason?.stack ?? event.reason) }));
+addEventListener("unhandledrejection", ({ reason }) => report("failed", { message: String(reason?.stack ?? reason) }));
 addEventListener("pagehide", (event) => report("pagehide", { persisted: event.persisted }));
 addEventListener("pageshow", (event) => report("pageshow", { persisted: event.persisted }));
 document.addEventListener("visibilitychange", () => report("visibility", { state: document.visibilityState }));
@@ -102,7 +102,8 @@ function reportEvent(event) {
             return reportStatus(event.participant, event.status);
         case "incident": {
             const { participant, cause, outcome, startedAt, endedAt } = event.incident;
-            const steps = event.incident.steps.map(({ kind, at, ...rest }) => ({ step: kind, at: wallClock(at * 1000), ...rest }));
+            const steps = event.incident.steps.map(({ kind, at, ...rest }) =>
+                ({ step: kind, at: wallClock(at * 1000), ...rest }));
             return report("incident", { peer: participant, cause, outcome, steps, recoveredIn: endedAt - startedAt });
         }
         case "undelivered":
@@ -142,7 +143,9 @@ watchStreams();
 
 // ---- Commands
 
-const topicOptions = { lossy: { reliability: "lossy", codec: JSONMessageCodec }, reliable: { codec: JSONMessageCodec } };
+const topicOptions = {
+    lossy: { reliability: "lossy", codec: JSONMessageCodec }, reliable: { codec: JSONMessageCodec },
+};
 
 const commands = {
     send: ({ text, data, make, to, channel }) =>
@@ -189,7 +192,10 @@ globalThis.test = {
     async openStream(name, make, to) {
         const stream = await room.openStream(name, { to, length: make.size, metadata: { kind: "test" } });
         const bytes = makePayload(make);
-        for (let start = 0; start < bytes.length; start += 1 << 18) await stream.write(bytes.subarray(start, start + (1 << 18)));
+        const block = 1 << 18;
+        for (let start = 0; start < bytes.length; start += block) {
+            await stream.write(bytes.subarray(start, start + block));
+        }
         await stream.finish();
         return { acknowledged: stream.acknowledgedCount, sum: checksum(bytes) };
     },
