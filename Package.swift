@@ -137,8 +137,8 @@ let package = Package(
         .target(
             name: "RoomServer",
             dependencies: [
-                "CRoomPage", "RoomServerCore", "RoomProtocol", "TransportPluginAPI", "TransportValues", "WebSocketWire",
-                "COpenSSL", "CZlib", log,
+                "CRoomPage", "Hashing", "RoomServerCore", "RoomProtocol", "TransportPluginAPI", "TransportValues",
+                "WebSocketWire", "COpenSSL", "CZlib", log,
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ] + nio("NIOCore", "NIOPosix")),
@@ -148,7 +148,8 @@ let package = Package(
         .target(name: "TransportTestKit", dependencies: ["CLinux", "TransportPluginAPI", "WebSocketWire"]),
         .target(name: "CommandLineIO", dependencies: ["CLinux", "TransportPluginAPI"]),
         .target(name: "RoomDemo", dependencies: ["CommandLineIO", "TransportPluginAPI"]),
-        .target(name: "FileTransfer", dependencies: ["CLinux", "RoomConnection", "TransportPluginAPI", "COpenSSL"]),
+        .target(name: "Hashing", dependencies: ["COpenSSL"]),
+        .target(name: "FileTransfer", dependencies: ["CLinux", "Hashing", "RoomConnection", "TransportPluginAPI"]),
         .target(
             name: "RoomDoctor",
             dependencies: ["RoomConnection", "TransportPluginAPI", "WebSocketWire", "COpenSSL"]),
@@ -161,7 +162,8 @@ let package = Package(
         .executableTarget(
             name: "room",
             dependencies: [
-                "CLinux", "CommandLineIO", "FileTransfer", "RoomConnection", "RoomDemo", "RoomDoctor", "RoomKit",
+                "CLinux", "CommandLineIO", "FileTransfer", "Hashing", "RoomConnection", "RoomDemo", "RoomDoctor",
+                "RoomKit",
                 "RoomProtocol", "RoomServer", "RoomSimulation", "TransportBenchmark", "InProcessTransport",
                 "TransportPluginAPI",
                 "TransportTestKit",
@@ -216,7 +218,7 @@ let package = Package(
             name: "TransportToolboxTests",
             dependencies: ["TransportTestKit", "TransportToolbox", "TransportValues", "WebSocketWire"]),
         .testTarget(name: "CommandLineIOTests", dependencies: ["CommandLineIO", "TransportPluginAPI"]),
-        .testTarget(name: "FileTransferTests", dependencies: ["FileTransfer", "TransportPluginAPI"]),
+        .testTarget(name: "FileTransferTests", dependencies: ["FileTransfer", "Hashing", "TransportPluginAPI"]),
         .testTarget(name: "WebSocketWireTests", dependencies: ["WebSocketWire"]),
         .testTarget(name: "RoomProtocolTests", dependencies: ["RoomProtocol", "TransportValues"]),
         .testTarget(
@@ -250,7 +252,7 @@ let package = Package(
         .testTarget(
             name: "RoomServerTests",
             dependencies: [
-                "CRoomPage", "CZlib", "RoomServer", "RoomServerCore", "RoomProtocol", "TransportValues",
+                "CRoomPage", "CZlib", "Hashing", "RoomServer", "RoomServerCore", "RoomProtocol", "TransportValues",
                 "WebSocketWire", log,
             ] + nio("NIOCore", "NIOEmbedded", "NIOPosix")),
         .target(

@@ -1,3 +1,4 @@
+internal import Hashing
 internal import TransportPluginAPI
 
 /// The files of one transfer as they arrive, after the receiver has agreed.

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Hashing
 internal import TransportPluginAPI
 
 /// A file that arrives under a temporary name, and gets its own when it is whole.

@@ -1,3 +1,4 @@
+internal import Hashing
 internal import TransportPluginAPI
 
 /// Sends a list of files over a connection to one receiver.

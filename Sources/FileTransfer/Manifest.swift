@@ -1,3 +1,5 @@
+internal import Hashing
+
 /// The list of the files and folders of a transfer, folders before their contents.
 package struct Manifest: Sendable, Hashable {
     package struct Entry: Sendable, Hashable {

@@ -3,13 +3,6 @@ internal import TransportPluginAPI
 /// Takes the files of the first sender that comes, and goes on with another that takes its place: a sender that was
 /// started again while this receiver waited for it.
 package struct ReceiverDesk: Sendable {
-    private enum Outcome: Sendable {
-        case arrived((any TransferConnection)?)
-        case done(TransferSummary)
-        /// The sender is gone.
-        case lost(TransferError)
-    }
-
     private let receiver: FileReceiver
     private let report: @Sendable (TransferEvent) -> Void
     private let consent: @Sendable (FileReceiver.Offer) async -> Bool
@@ -27,15 +20,9 @@ package struct ReceiverDesk: Sendable {
 
     /// Returns when every file is whole. Throws `.interrupted` when the sender is gone and no other has come.
     package func receive(_ connections: AsyncStream<any TransferConnection>) async throws -> TransferSummary {
-        try await withThrowingTaskGroup(of: Outcome.self) { group in
+        try await withThrowingTaskGroup(of: DeskOutcome.self) { group in
             defer { group.cancelAll() }
-            func awaitNext() {
-                group.addTask {
-                    for await connection in connections { return .arrived(connection) }
-                    return .arrived(nil)
-                }
-            }
-            awaitNext()
+            group.awaitNext(connections)
             var current: (any TransferConnection)?
             var next: (any TransferConnection)?
             func begin(_ connection: any TransferConnection) {
@@ -45,7 +32,7 @@ package struct ReceiverDesk: Sendable {
             while let outcome = try await group.next() {
                 switch outcome {
                 case .arrived(let connection?):
-                    awaitNext()
+                    group.awaitNext(connections)
                     guard let previous = current else {
                         begin(connection)
                         continue
@@ -66,7 +53,7 @@ package struct ReceiverDesk: Sendable {
         }
     }
 
-    private func receive(over connection: any TransferConnection) async throws -> Outcome {
+    private func receive(over connection: any TransferConnection) async throws -> DeskOutcome {
         do {
             let summary = try await receiver.receive(
                 over: connection,

@@ -5,13 +5,6 @@ internal import TransportPluginAPI
 /// A receiver that ends in the middle may come again. A new one takes over from one that is not connected any more,
 /// and, when both have proved the code, from any other: it is the same person.
 package struct SenderDesk: Sendable {
-    private enum Outcome: Sendable {
-        case arrived((any TransferConnection)?)
-        case done(TransferSummary)
-        /// The receiver is gone, or was none; another may come.
-        case lost(TransferError)
-    }
-
     private let sender: FileSender
     private let hasCode: Bool
     private let report: @Sendable (TransferEvent) -> Void
@@ -29,20 +22,14 @@ package struct SenderDesk: Sendable {
     /// Throws when a receiver does not want the files, cannot take them, or does not prove that it has the code;
     /// `.interrupted` when `connections` ends.
     package func serve(_ connections: AsyncStream<any TransferConnection>) async throws -> TransferSummary {
-        try await withThrowingTaskGroup(of: Outcome.self) { group in
+        try await withThrowingTaskGroup(of: DeskOutcome.self) { group in
             defer { group.cancelAll() }
-            func awaitNext() {
-                group.addTask {
-                    for await connection in connections { return .arrived(connection) }
-                    return .arrived(nil)
-                }
-            }
-            awaitNext()
+            group.awaitNext(connections)
             while let outcome = try await group.next() {
                 switch outcome {
                 case .arrived(let connection?):
                     group.addTask { try await serve(connection) }
-                    awaitNext()
+                    group.awaitNext(connections)
                 case .arrived(nil): throw TransferError(.interrupted, "the room has ended")
                 case .done(let summary): return summary
                 case .lost(let error): report(.lost(error))
@@ -52,7 +39,7 @@ package struct SenderDesk: Sendable {
         }
     }
 
-    private func serve(_ connection: any TransferConnection) async throws -> Outcome {
+    private func serve(_ connection: any TransferConnection) async throws -> DeskOutcome {
         var isServed = false
         do {
             let session = try await sender.meet(over: connection)

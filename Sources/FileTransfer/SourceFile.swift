@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Hashing
 internal import TransportPluginAPI
 
 /// A file that is being read, hashed, and cut into pieces for the wire.

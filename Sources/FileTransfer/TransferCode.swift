@@ -1,3 +1,5 @@
+internal import Hashing
+
 /// A secret that two people pass to each other, and the name of the room that it leads to.
 ///
 /// Written as seven groups of four characters: 26 of Crockford's base 32, which are 130 random bits, and two that tell
@@ -79,12 +81,12 @@ package struct TransferCode: Sendable, Hashable {
 
     /// The name of the room in which the two meet. It is public; the secret does not follow from it.
     package var roomName: String {
-        let digest = Crypto.hmac(key: secret, Array("room file transfer v1: name of the room".utf8))
+        let digest = Crypto.hmac(.sha256, key: secret, Array("room file transfer v1: name of the room".utf8))
         return "send-" + Self.base32(digest.prefix(20))
     }
 
     /// The key for proofs that a side has this code.
-    var proofKey: [UInt8] { Crypto.hmac(key: secret, Array("room file transfer v1: key of the proofs".utf8)) }
+    var proofKey: [UInt8] { Crypto.hmac(.sha256, key: secret, Array("room file transfer v1: key of the proofs".utf8)) }
 
     /// Eight characters for each five bytes.
     static func base32(_ bytes: some Sequence<UInt8>) -> String {

@@ -1,3 +1,5 @@
+package import Hashing
+
 /// A report about the progress of a transfer.
 package enum TransferEvent: Sendable {
     /// The other side has proved that it has the code, or is in the room.

@@ -1,3 +1,4 @@
+internal import Hashing
 internal import TransportPluginAPI
 
 /// The greeting of the two sides. With a code, each proves to the other that it has the code and sees the same two

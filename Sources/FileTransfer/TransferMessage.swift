@@ -1,3 +1,4 @@
+internal import Hashing
 internal import TransportPluginAPI
 
 /// A message of the transfer protocol, except the bytes of files, which follow a header of their own.

@@ -1,3 +1,5 @@
+internal import Hashing
+
 /// A proof that a side has the code and sees the same two certificates as the other.
 ///
 /// An HMAC over the role of the side that proves, the fingerprints of both certificates, and fresh nonces of both
@@ -30,6 +32,6 @@ enum TransferProof {
             message.add(UInt16(nonce.count))
             message.add(raw: nonce)
         }
-        return Crypto.hmac(key: key, message.bytes)
+        return Crypto.hmac(.sha256, key: key, message.bytes)
     }
 }

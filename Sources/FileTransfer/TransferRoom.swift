@@ -91,7 +91,8 @@ package final class TransferRoom: Sendable {
                 let connection = known.withLock { $0[participant] }
                 connection?.isConnected = isConnected
                 if isConnected, role == .send { try await connect(to: participant, instead: connection) }
-            case .peerLeft(let participant, _): known.withLock { $0[participant.id] = nil }
+            case .peerLeft(let participant, _):
+                known.withLock { $0.removeValue(forKey: participant.id) }?.isConnected = false
             case .left(let reason):
                 if let error = reason.error { throw error }
                 return

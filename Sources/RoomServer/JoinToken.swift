@@ -1,3 +1,4 @@
+internal import Hashing
 internal import RoomProtocol
 internal import WebSocketWire
 

@@ -1,6 +1,6 @@
-internal import COpenSSL
 internal import CRoomPage
 internal import CZlib
+internal import Hashing
 internal import WebSocketWire
 
 /// A file of the page or of the browser client, ready to be sent.
@@ -35,8 +35,7 @@ struct PageFile: Sendable {
     private init(_ path: String, _ bytes: [UInt8]) {
         self.path = path
         type = Self.type(of: path)
-        let tag = Crypto.sha256(bytes).prefix(12).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }
-            .joined()
+        let tag = Crypto.sha256(bytes).description.prefix(24)
         plain = Form(bytes: bytes, tag: "\"\(tag)\"")
         let smaller = [UInt8](unsafeUninitializedCapacity: bytes.count) { buffer, count in
             count = CZlib_gzip(bytes, bytes.count, buffer.baseAddress, buffer.count)

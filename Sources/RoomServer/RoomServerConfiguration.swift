@@ -1,3 +1,4 @@
+internal import Hashing
 package import Logging
 internal import RoomProtocol
 public import RoomServerCore

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Hashing
 package import Logging
 
 /// Files with a key or a secret: their permissions, and how they are made.

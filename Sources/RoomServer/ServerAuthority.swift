@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Hashing
 internal import RoomProtocol
 internal import RoomServerCore
 internal import TransportValues

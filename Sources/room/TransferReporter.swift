@@ -1,6 +1,7 @@
 internal import CommandLineIO
 internal import FileTransfer
 internal import Foundation
+internal import Hashing
 internal import TransportPluginAPI
 
 /// Prints what happens in a transfer of files: JSON Lines for programs; lines, and on a terminal a line of progress

@@ -1,3 +1,4 @@
+import Hashing
 import Testing
 
 @testable import FileTransfer
@@ -47,7 +48,8 @@ import Testing
             known.roomName == "send-"
                 + TransferCode.base32(
                     Crypto.hmac(
-                        key: [UInt8](repeating: 0, count: 26), Array("room file transfer v1: name of the room".utf8)
+                        .sha256, key: [UInt8](repeating: 0, count: 26),
+                        Array("room file transfer v1: name of the room".utf8)
                     )
                     .prefix(20)))
     }

@@ -1,3 +1,4 @@
+import Hashing
 import RoomProtocol
 import RoomServerCore
 import Testing

@@ -5,7 +5,7 @@ internal import COpenSSL
 /// SAFETY of `@unchecked Sendable`: the context is reached only by the owner of the value, which is not copyable.
 package struct RunningDigest: ~Copyable, @unchecked Sendable {
     private let context: OpaquePointer?
-    private(set) var count: UInt64
+    package private(set) var count: UInt64
 
     package init() { self.init(count: 0) }
 
@@ -24,7 +24,7 @@ package struct RunningDigest: ~Copyable, @unchecked Sendable {
     }
 
     /// A digest that goes on from here by itself.
-    func copy() -> RunningDigest {
+    package func copy() -> RunningDigest {
         let copy = RunningDigest(count: count)
         if let source = context, let target = copy.context { EVP_MD_CTX_copy_ex(target, source) }
         return copy
@@ -57,35 +57,5 @@ package struct Digest: Sendable, Hashable, CustomStringConvertible {
             let text = String(byte, radix: 16)
             return text.count == 1 ? "0" + text : text
         }.joined()
-    }
-}
-
-/// The functions of OpenSSL that a transfer uses, and random bytes.
-enum Crypto {
-    static func sha256(_ bytes: some Sequence<UInt8>) -> Digest {
-        var digest = RunningDigest()
-        Array(bytes).withUnsafeBytes { digest.update($0) }
-        return digest.value
-    }
-
-    /// Computes an HMAC-SHA256 (RFC 2104).
-    static func hmac(key: [UInt8], _ message: [UInt8]) -> [UInt8] {
-        var code = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
-        var length: UInt32 = 0
-        guard HMAC(EVP_sha256(), key, Int32(key.count), message, message.count, &code, &length) != nil else {
-            // It can fail only for lack of memory. An unpredictable code matches nothing.
-            return randomBytes(32)
-        }
-        return Array(code.prefix(Int(length)))
-    }
-
-    /// Compares in a time that does not depend on where the arguments differ.
-    static func areEqual(_ left: [UInt8], _ right: [UInt8]) -> Bool {
-        left.count == right.count && CRYPTO_memcmp(left, right, left.count) == 0
-    }
-
-    static func randomBytes(_ count: Int) -> [UInt8] {
-        var generator = SystemRandomNumberGenerator()
-        return (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
     }
 }

@@ -1,0 +1,18 @@
+/// An outcome of what a desk waits for.
+enum DeskOutcome: Sendable {
+    /// Somebody has come; nil: nobody will any more.
+    case arrived((any TransferConnection)?)
+    case done(TransferSummary)
+    /// The other side is gone, or was none; another may come.
+    case lost(TransferError)
+}
+
+extension ThrowingTaskGroup<DeskOutcome, any Error> {
+    /// Waits for the next connection beside the other tasks.
+    mutating func awaitNext(_ connections: AsyncStream<any TransferConnection>) {
+        addTask {
+            for await connection in connections { return .arrived(connection) }
+            return .arrived(nil)
+        }
+    }
+}
