@@ -153,6 +153,17 @@ final class TestProcesses: Sendable {
         return (host, guest)
     }
 
+    /// Starts two of the processes that the benchmark measures, and waits until they are connected.
+    func measuredPair(_ url: String) async throws -> (RoomProcess, RoomProcess) {
+        let options = ["--server", url, "--fault-injection"]
+        let alice = add(try RoomProcess("alice", ["bench-peer", "--name", "a", "--as-host"] + options))
+        try await alice.wait(event: "joined")
+        let bob = add(try RoomProcess("bob", ["bench-peer", "--name", "b"] + options))
+        try await alice.wait(event: "open")
+        try await bob.wait(event: "open")
+        return (alice, bob)
+    }
+
     /// Starts a server and waits until it listens. Pass the same port again for one that comes back.
     func server(port: Int = 0, more: [String] = []) async throws -> (RoomProcess, url: String, port: Int) {
         let server = add(

@@ -8,12 +8,7 @@ import Testing
     @Test func aStreamGoesOnOverAKilledServerAndALostPath() async throws {
         try await withProcesses { processes in
             let (server, url, port) = try await processes.server()
-            let options = ["--server", url, "--fault-injection"]
-            let alice = processes.add(try RoomProcess("alice", ["bench-peer", "--name", "a", "--as-host"] + options))
-            try await alice.wait(event: "joined")
-            let bob = processes.add(try RoomProcess("bob", ["bench-peer", "--name", "b"] + options))
-            try await alice.wait(event: "open")
-            try await bob.wait(event: "open")
+            let (alice, bob) = try await processes.measuredPair(url)
             bob.send(["do": "receiveStream"])
             try await bob.wait("bob's answer") { RoomProcess.count($0, "ok") == 1 }
             var stream = JSONLine()
