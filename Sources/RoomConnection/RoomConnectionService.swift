@@ -81,7 +81,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     }
 
     nonisolated(nonsending) func waitUntilJoined(within deadline: Duration?) async throws(RoomError) {
-        if let deadline { await loop.run { [self] in scheduleJoinTimeout(deadline) } }
+        if let deadline { await loop.run { [self] in schedule(JoinDeadline(within: deadline, now: .now())) } }
         let id = join.withLock { $0.waiters.makeID() }
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
@@ -102,14 +102,12 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         try outcome.get()
     }
 
-    /// Time during which the server lets this participant wait for the room does not count.
-    private func scheduleJoinTimeout(_ deadline: Duration) {
-        joinTimer = loop.schedule(after: deadline) { [weak self] in
+    private func schedule(_ deadline: JoinDeadline) {
+        joinTimer = loop.schedule(at: deadline.at) { [weak self] in
             guard let self else { return }
-            if case .connecting(_, _, let cause?) = hub.feed.present.signaling, cause.cause == .waitingForRoom {
-                return scheduleJoinTimeout(deadline)
-            }
-            finishJoin(.failure(RoomError(.timedOut, timeoutMessage(deadline), isRetryable: true)))
+            var deadline = deadline
+            guard deadline.hasPassed(hub.feed.present.signaling, now: .now()) else { return schedule(deadline) }
+            finishJoin(.failure(RoomError(.timedOut, timeoutMessage(deadline.limit), isRetryable: true)))
         }
     }
 
