@@ -72,7 +72,7 @@ extension PeerExchange {
             }
             switch resolution {
             case .proceed: break
-            case .bufferFull: await waitForCredit(until: deadline)
+            case .bufferFull: await waitForCredit(id)
             case .answer, .failure, .timedOut, .cancelled, .gone, .tooLarge:
                 // It may never have been handed to the channel.
                 let end = state.withLock { state in
@@ -135,13 +135,25 @@ extension PeerExchange {
         state.withLock { $0.callers[next]?.interrupt() }?.resume(returning: .proceed)
     }
 
-    private nonisolated(nonsending) func waitForCredit(until deadline: Timestamp?) async {
-        guard let deadline else { return await link.waitForCredit(.reliable) }
+    /// Returns when the buffer has room, or the request has ended.
+    private nonisolated(nonsending) func waitForCredit(_ id: UInt64) async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { [link] in await link.waitForCredit(.reliable) }
-            group.addTask { try? await Task.sleep(for: max(.zero, deadline - .now())) }
+            group.addTask { await self.waitUntilEnded(id) }
             await group.next()
             group.cancelAll()
+        }
+    }
+
+    /// Returns when the request has ended, or the task is cancelled.
+    private func waitUntilEnded(_ id: UInt64) async {
+        _ = await withTaskCancellationHandler {
+            await withUnsafeContinuation { continuation in
+                let end = state.withLock { Task.isCancelled ? .cancelled : $0.callers[id]?.wait(continuation) }
+                if let end { continuation.resume(returning: end) }
+            }
+        } onCancel: {
+            state.withLock { $0.callers[id]?.interrupt() }?.resume(returning: .cancelled)
         }
     }
 
