@@ -1,5 +1,5 @@
-// One data channel between this page and baseline.py, without a room: what the browser itself can do. The runner carries
-// descriptions and candidates.
+// One data channel between this page and baseline.py, without a room: what the browser itself can do. The runner
+// carries descriptions and candidates.
 
 const report = (event, fields = {}) =>
     emit(JSON.stringify({ event, t: (performance.timeOrigin + performance.now()) / 1000, ...fields }));
