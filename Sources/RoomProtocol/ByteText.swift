@@ -19,7 +19,14 @@ package struct ByteText: Sendable, Hashable, CustomStringConvertible {
 extension String {
     /// Returns whether the UTF-8 of both is the same.
     package func hasSameBytes(as other: String) -> Bool {
-        utf8.count == other.utf8.count && utf8.elementsEqual(other.utf8)
+        guard utf8.count == other.utf8.count else { return false }
+        // Text of Swift's own is contiguous.
+        let isSame = utf8.withContiguousStorageIfAvailable { left in
+            other.utf8.withContiguousStorageIfAvailable {
+                UnsafeRawBufferPointer(left).hasBytes(UnsafeRawBufferPointer($0))
+            }
+        }
+        return isSame.flatMap(\.self) ?? utf8.elementsEqual(other.utf8)
     }
 
     package func hashBytes(into hasher: inout Hasher) {
@@ -38,5 +45,13 @@ extension [String: String] {
                 guard let index = other.index(forKey: key) else { return false }
                 return other[index].key.hasSameBytes(as: key) && other[index].value.hasSameBytes(as: value)
             }
+    }
+}
+
+extension UnsafeRawBufferPointer {
+    fileprivate func hasBytes(_ other: Self) -> Bool {
+        guard count == other.count else { return false }
+        for index in indices where self[index] != other[index] { return false }
+        return true
     }
 }

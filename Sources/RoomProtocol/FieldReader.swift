@@ -2,13 +2,26 @@
 ///
 /// `null` counts as absent. Fields that are not read are ignored.
 package struct FieldReader {
-    private let members: [ByteText: JSONValue]
-    /// The prefix of a field's name in errors: `resume.`, `roster[3].`.
-    private let path: String
+    private let object: JSONObject
+    /// Of the object that holds this one: the prefix of a field's name in errors.
+    private let parent: String
+    /// The name of this object in the other one, and its place in an array.
+    private let field: String
+    private let index: Int?
 
-    package init(_ members: [ByteText: JSONValue], path: String = "") {
-        self.members = members
-        self.path = path
+    package init(_ object: JSONObject) { self.init(object, parent: "", field: "") }
+
+    private init(_ object: JSONObject, parent: String, field: String, index: Int? = nil) {
+        self.object = object
+        self.parent = parent
+        self.field = field
+        self.index = index
+    }
+
+    /// The prefix of a field's name in errors: `resume.`, `roster[3].`.
+    private var path: String {
+        if field.isEmpty { return parent }
+        return parent + field + (index.map { "[\($0)]" } ?? "") + "."
     }
 
     package enum Characters {
@@ -20,6 +33,11 @@ package struct FieldReader {
         case token
         /// `A-Z a-z 0-9 - _`
         case identifier
+
+        /// Returns whether all bytes of the text are allowed.
+        func allow(_ text: String) -> Bool {
+            text.utf8.withContiguousStorageIfAvailable { $0.allSatisfy(allow) } ?? text.utf8.allSatisfy(allow)
+        }
 
         func allow(_ byte: UInt8) -> Bool {
             switch self {
@@ -48,7 +66,7 @@ package struct FieldReader {
     // MARK: Fields
 
     private func value(_ field: String) -> JSONValue? {
-        switch members[ByteText(field)] {
+        switch object[field] {
         case nil, .null: nil
         case .some(let value): value
         }
@@ -64,7 +82,7 @@ package struct FieldReader {
     ) throws(ProtocolError) {
         guard text.utf8.count <= limit else { throw tooMuch(field, limit, "bytes") }
         guard text.utf8.count >= minimum else { throw wrong(field, "is empty") }
-        guard text.utf8.allSatisfy(characters.allow) else { throw wrong(field, "has characters that it must not have") }
+        guard characters.allow(text) else { throw wrong(field, "has characters that it must not have") }
     }
 
     package func optionalString(
@@ -91,7 +109,7 @@ package struct FieldReader {
     }
 
     private static func withoutControls(_ text: String) -> String {
-        guard !text.utf8.allSatisfy(Characters.text.allow) else { return text }
+        guard !Characters.text.allow(text) else { return text }
         var bytes: [UInt8] = []
         for byte in text.utf8 {
             if Characters.text.allow(byte) { bytes.append(byte) } else { bytes += [0xEF, 0xBF, 0xBD] }
@@ -176,7 +194,7 @@ package struct FieldReader {
     package func optionalObject(_ field: String) throws(ProtocolError) -> FieldReader? {
         guard let value = value(field) else { return nil }
         guard case .object(let members) = value else { throw wrong(field, "is not an object") }
-        return FieldReader(members, path: "\(path)\(field).")
+        return FieldReader(members, parent: path, field: field)
     }
 
     package func object(_ field: String) throws(ProtocolError) -> FieldReader {
@@ -207,7 +225,7 @@ package struct FieldReader {
         var result: [FieldReader] = []
         for (index, element) in (try required(field, elements(field, limit: count))).enumerated() {
             guard case .object(let members) = element else { throw wrong("\(field)[\(index)]", "is not an object") }
-            result.append(FieldReader(members, path: "\(path)\(field)[\(index)]."))
+            result.append(FieldReader(members, parent: path, field: field, index: index))
         }
         return result
     }
@@ -215,18 +233,18 @@ package struct FieldReader {
     /// Reads metadata. Absent metadata are empty. Keys are lines of at least 1 byte.
     package func metadata(_ field: String = "metadata") throws(ProtocolError) -> [String: String] {
         guard let reader = try optionalObject(field) else { return [:] }
-        guard reader.members.count <= Limits.metadataEntries else {
+        guard reader.object.count <= Limits.metadataEntries else {
             throw tooMuch(field, Limits.metadataEntries, "entries")
         }
         var result: [String: String] = [:]
         var total = 0
-        for (name, value) in reader.members {
+        for (name, value) in reader.object.members {
             guard case .string(let raw) = value else { throw wrong(field, "has a value that is not a string") }
-            let (key, text) = (name.text, Self.withoutControls(raw))
+            let (key, text) = (name, Self.withoutControls(raw))
             guard key.utf8.count <= Limits.metadataKey else {
                 throw tooMuch(field, Limits.metadataKey, "bytes for a key")
             }
-            guard !key.isEmpty, key.utf8.allSatisfy(Characters.line.allow) else {
+            guard !key.isEmpty, Characters.line.allow(key) else {
                 throw wrong(field, "has a key that is empty or has control characters")
             }
             guard text.utf8.count <= Limits.metadataValue else {

@@ -8,8 +8,38 @@ package enum JSONValue: Equatable {
     case real(Double)
     case string(String)
     case array([JSONValue])
-    /// The members, by the bytes of their names.
-    case object([ByteText: JSONValue])
+    case object(JSONObject)
+}
+
+/// The members of a JSON object, in the order in which they came. Names are the same when their bytes are.
+package struct JSONObject: Equatable {
+    package private(set) var members: [(name: String, value: JSONValue)] = []
+    /// The names, once there are so many that a look at each would cost more.
+    private var names: Set<ByteText>?
+    private static let fewNames = 16
+
+    package var count: Int { members.count }
+
+    package subscript(name: String) -> JSONValue? {
+        for member in members where member.name.hasSameBytes(as: name) { return member.value }
+        return nil
+    }
+
+    /// Adds a member; false when there is one of that name.
+    mutating func insert(_ name: String, _ value: JSONValue) -> Bool {
+        if members.count < Self.fewNames {
+            for member in members where member.name.hasSameBytes(as: name) { return false }
+        } else {
+            if names == nil { names = Set(members.map { ByteText($0.name) }) }
+            guard names?.insert(ByteText(name)).inserted == true else { return false }
+        }
+        members.append((name, value))
+        return true
+    }
+
+    package static func == (left: Self, right: Self) -> Bool {
+        left.count == right.count && left.members.allSatisfy { right[$0.name] == $0.value }
+    }
 }
 
 /// The reason why a text is not accepted as JSON. Never quotes the text, which may contain secrets.
@@ -114,10 +144,10 @@ package struct JSONReader {
         skipWhitespace()
     }
 
-    private mutating func object() throws(JSONError) -> [ByteText: JSONValue] {
+    private mutating func object() throws(JSONError) -> JSONObject {
         try enter()
         defer { depth -= 1 }
-        var members: [ByteText: JSONValue] = [:]
+        var members = JSONObject()
         if take(UInt8(ascii: "}")) { return members }
         while true {
             guard current == UInt8(ascii: "\"") else { throw error("a name was expected") }
@@ -128,9 +158,7 @@ package struct JSONReader {
             let value = try value()
             if name.utf8.count > nameLimit {
                 flaw = flaw ?? .longName
-            } else if members[ByteText(name)] == nil {
-                members[ByteText(name)] = value
-            } else {
+            } else if !members.insert(name, value) {
                 flaw = flaw ?? .duplicateName(error("a name occurs twice"))
             }
             skipWhitespace()
@@ -160,15 +188,15 @@ package struct JSONReader {
         skipPlain()
         guard current != UInt8(ascii: "\"") else {
             defer { index += 1 }
-            return try text(bytes[start..<index])
+            return try text(UnsafeRawBufferPointer(rebasing: bytes[start..<index]))
         }
         // Escapes only ever make a string shorter.
-        var unescaped = [UInt8](bytes[start..<index])
+        var unescaped = [UInt8](UnsafeRawBufferPointer(rebasing: bytes[start..<index]))
         while let byte = current {
             switch byte {
             case UInt8(ascii: "\""):
                 index += 1
-                return try text(unescaped)
+                return try unescaped.span.bytes.withUnsafeBytes { bytes throws(JSONError) in try text(bytes) }
             case UInt8(ascii: "\\"):
                 index += 1
                 try escape(into: &unescaped)
@@ -176,7 +204,7 @@ package struct JSONReader {
             default:
                 let first = index
                 skipPlain()
-                unescaped.append(contentsOf: bytes[first..<index])
+                unescaped.append(contentsOf: UnsafeRawBufferPointer(rebasing: bytes[first..<index]))
             }
         }
         throw error("the text ends early")
@@ -193,7 +221,7 @@ package struct JSONReader {
         index = next
     }
 
-    private func text(_ bytes: some Collection<UInt8>) throws(JSONError) -> String {
+    private func text(_ bytes: UnsafeRawBufferPointer) throws(JSONError) -> String {
         guard let text = String(validating: bytes, as: UTF8.self) else { throw error("a string is not valid UTF-8") }
         return text
     }
@@ -262,9 +290,20 @@ package struct JSONReader {
             guard digits() > 0 else { throw error("digits were expected") }
         }
         guard index - start <= Limits.numberLength else { throw error("a number is too long") }
-        let text = String(decoding: bytes[start..<index], as: UTF8.self)
-        if isWhole, !isNegative, let integer = UInt64(text) { return .integer(integer) }
-        return .real(Double(text) ?? .infinity)
+        if isWhole, !isNegative, let integer = integer(first..<index) { return .integer(integer) }
+        return .real(Double(String(decoding: bytes[start..<index], as: UTF8.self)) ?? .infinity)
+    }
+
+    /// The value of digits; nil above the largest number.
+    private func integer(_ digits: Range<Int>) -> UInt64? {
+        var value: UInt64 = 0
+        for index in digits {
+            let (tenfold, isTooLarge) = value.multipliedReportingOverflow(by: 10)
+            let (sum, overflows) = tenfold.addingReportingOverflow(UInt64(bytes[index] - UInt8(ascii: "0")))
+            guard !isTooLarge, !overflows else { return nil }
+            value = sum
+        }
+        return value
     }
 
     private mutating func digits() -> Int {

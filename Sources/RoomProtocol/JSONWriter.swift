@@ -2,13 +2,18 @@
 package struct JSONWriter {
     package private(set) var bytes: [UInt8] = []
 
-    package init() {}
+    package init() { bytes.reserveCapacity(512) }
 
     /// Writes an object whose members `body` adds.
     package mutating func object(_ body: (inout JSONWriter) -> Void) {
+        openObject(body)
+        bytes.append(UInt8(ascii: "}"))
+    }
+
+    /// Writes an object without its closing brace.
+    package mutating func openObject(_ body: (inout JSONWriter) -> Void) {
         bytes.append(UInt8(ascii: "{"))
         body(&self)
-        bytes.append(UInt8(ascii: "}"))
     }
 
     /// Writes the members of a message: its type, and those that `body` writes.
@@ -106,25 +111,31 @@ package struct JSONWriter {
     }
 
     private mutating func string(_ text: String) {
+        var text = text
         bytes.append(UInt8(ascii: "\""))
-        defer { bytes.append(UInt8(ascii: "\"")) }
-        if !text.utf8.contains(where: Self.needsEscape) {
-            bytes.append(contentsOf: text.utf8)
-            return
-        }
-        for byte in text.utf8 {
+        text.withUTF8 { string($0) }
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    private mutating func string(_ text: UnsafeBufferPointer<UInt8>) {
+        // The first byte that was not written.
+        var start = 0
+        for (index, byte) in text.enumerated() where Self.needsEscape(byte) {
+            bytes.append(contentsOf: UnsafeBufferPointer(rebasing: text[start..<index]))
+            start = index + 1
+            bytes.append(UInt8(ascii: "\\"))
             switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"): bytes.append(contentsOf: [UInt8(ascii: "\\"), byte])
-            case 0x0A: bytes.append(contentsOf: [UInt8(ascii: "\\"), UInt8(ascii: "n")])
-            case 0x0D: bytes.append(contentsOf: [UInt8(ascii: "\\"), UInt8(ascii: "r")])
-            case 0x09: bytes.append(contentsOf: [UInt8(ascii: "\\"), UInt8(ascii: "t")])
-            case 0..<0x20:
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"): bytes.append(byte)
+            case 0x0A: bytes.append(UInt8(ascii: "n"))
+            case 0x0D: bytes.append(UInt8(ascii: "r"))
+            case 0x09: bytes.append(UInt8(ascii: "t"))
+            default:
                 let hexadecimal = String(byte, radix: 16)
-                bytes.append(contentsOf: (hexadecimal.utf8.count == 1 ? "\\u000" : "\\u00").utf8)
+                bytes.append(contentsOf: (hexadecimal.utf8.count == 1 ? "u000" : "u00").utf8)
                 bytes.append(contentsOf: hexadecimal.utf8)
-            default: bytes.append(byte)
             }
         }
+        bytes.append(contentsOf: UnsafeBufferPointer(rebasing: text[start...]))
     }
 
     private static func needsEscape(_ byte: UInt8) -> Bool {

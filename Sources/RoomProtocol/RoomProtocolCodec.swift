@@ -98,8 +98,8 @@ public struct EncodedBody: Sendable, Hashable {
 
     private init(_ write: (inout JSONWriter) -> Void) {
         var writer = JSONWriter()
-        writer.object(write)
-        bytes = writer.bytes.dropLast()
+        writer.openObject(write)
+        bytes = writer.bytes
     }
 
     /// The number of bytes, without number and acknowledgement.

@@ -41,9 +41,12 @@ extension Signal.Body {
     private static let kinds = ["description", "candidate", "endOfCandidates", "restartRequest", "rebuildRequest"]
 
     fileprivate init(_ fields: FieldReader) throws(ProtocolError) {
-        let present = Self.kinds.filter(fields.hasField)
-        guard present.count <= 1 else { throw .malformed("The signal has more than one body.") }
-        guard let kind = present.first else { throw .unknownType("The signal has no body of a kind that is known.") }
+        var present: String?
+        for kind in Self.kinds where fields.hasField(kind) {
+            guard present == nil else { throw .malformed("The signal has more than one body.") }
+            present = kind
+        }
+        guard let kind = present else { throw .unknownType("The signal has no body of a kind that is known.") }
         let body = try fields.object(kind)
         switch kind {
         case "description": self = .description(try SessionDescription(body))
