@@ -78,7 +78,9 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             loop: transport.loop, limits: limits, receiver: hub, onLossyDropped: metrics.lossyDropped)
         if link.level == .exchange {
             link.streams = PeerStreams(link: link, record: streams.record) { [hub] stream in
+                guard !hub.incomingStreams.isFull else { return false }
                 hub.incomingStreams.append(stream, weight: 1)
+                return true
             }
         }
         link.onHint = { [weak self, weak link] hint in

@@ -75,11 +75,11 @@ final class PeerStreams: Sendable {
     /// It owns this object.
     private let link: Weak<PeerLink>
     private let state: Locked<State>
-    /// Called on the loop with each stream that begins.
-    private let onOpened: @Sendable (RoomIncomingStream) -> Void
+    /// Called on the loop with each stream that begins. False: the application has not taken the last ones yet.
+    private let onOpened: @Sendable (RoomIncomingStream) -> Bool
 
     /// `record`: of the streams before, which ended for this side only. On the loop.
-    init(link: PeerLink, record: StreamRecord, onOpened: @escaping @Sendable (RoomIncomingStream) -> Void) {
+    init(link: PeerLink, record: StreamRecord, onOpened: @escaping @Sendable (RoomIncomingStream) -> Bool) {
         participant = link.participant
         self.link = Weak(link)
         self.onOpened = onOpened
@@ -317,7 +317,9 @@ final class PeerStreams: Sendable {
             return verdict
         }
         switch verdict {
-        case .taken: onOpened(RoomIncomingStream(id: id, opening, self))
+        case .taken:
+            let stream = RoomIncomingStream(id: id, opening, self)
+            if !onOpened(stream) { stop(id, code: StreamCode.busy, message: "the application takes no streams") }
         case .refused(let code):
             _ = send(
                 ExchangeHead.stop(stream: id, code: code, message: "\(StreamLimits.open) streams are open"),
@@ -330,6 +332,8 @@ final class PeerStreams: Sendable {
     private func data(_ id: UInt64, _ body: UnsafeRawBufferPointer) -> Bool {
         switch state.withLock({ $0.incoming.dataReceived(id, count: body.count, &$0.budget) }) {
         case .taken:
+            // It costs the sender none of its window.
+            if body.isEmpty { break }
             let payload = Payload(copying: body)
             changeReader(id) { $0.chunks.append(payload) }
         case .ignored: break

@@ -1,3 +1,4 @@
+internal import RoomCore
 internal import RoomProtocol
 internal import RoomValues
 internal import TransportPluginAPI
@@ -28,7 +29,7 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
 
     let feed: EventFeed
     /// Bounded by the machine of each link.
-    let incomingStreams = Mailbox<RoomIncomingStream>(limit: .max)
+    let incomingStreams = Mailbox<RoomIncomingStream>(limit: StreamLimits.untaken)
     /// In the order of `RoomChannel.index`.
     let inboxes: [Mailbox<RoomMessage>]
     /// Topics and requests.

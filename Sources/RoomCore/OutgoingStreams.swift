@@ -2,6 +2,8 @@
 package enum StreamLimits {
     /// Streams of one direction that are open at the same time.
     package static let open = 64
+    /// Streams that wait until the application takes them, of all participants together.
+    package static let untaken = 256
     /// The head of a chunk in front of its bytes: kind and stream.
     package static let headLength = 9
 }

@@ -56,6 +56,24 @@ import TransportTestKit
         }
     }
 
+    /// What a sender opens and gives up again does not pile up where nobody takes it.
+    @Test func streamsThatNobodyTakesAreRefusedAtALimit() async throws {
+        try await pair { alice, bob in
+            let bobID = try #require(bob.room.selfID)
+            for _ in 0..<StreamLimits.untaken {
+                try await alice.room.openStream("given up", to: bobID).cancel("enough", code: "enough")
+            }
+            let further = try await alice.room.openStream("further", to: bobID)
+            let error = await #expect(throws: RoomStreamError.self) { try await further.finish() }
+            #expect(error?.code == .busy)
+            var streams = bob.room.incomingStreams().makeAsyncIterator()
+            for _ in 0..<StreamLimits.untaken { #expect(try await Self.next(&streams).name == "given up") }
+            let taken = try await alice.room.openStream("taken", to: bobID)
+            #expect(try await Self.next(&streams).name == "taken")
+            taken.cancel("enough", code: "enough")
+        }
+    }
+
     @Test func anEmptyStreamHasAnEnd() async throws {
         try await pair { alice, bob in
             let stream = try await alice.room.openStream("empty", to: try #require(bob.room.selfID))

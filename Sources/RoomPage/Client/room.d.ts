@@ -474,6 +474,26 @@ export interface RoomIncomingStream extends AsyncIterable<Uint8Array> {
     cancel(reason?: string, code?: string): void;
 }
 
+/**
+ * Sends a blob or file on a stream, and ends it: returns when every receiver has consumed it. The blob is never in memory
+ * as a whole. `onProgress` gets the number of bytes that the receivers have consumed.
+ */
+export declare function sendBlob(
+    stream: RoomOutgoingStream, blob: Blob, options?: { signal?: AbortSignal; onProgress?: (count: number) => void },
+): Promise<void>;
+
+/** Receives a stream into a blob of the media type `type`. Throws a `RoomStreamError` when it fails or is aborted. */
+export declare function receiveBlob(
+    stream: RoomIncomingStream,
+    options?: { signal?: AbortSignal; onProgress?: (count: number) => void; type?: string },
+): Promise<Blob>;
+
+/** Receives a stream into a writable one, and closes it. A slow writer holds the sender back. */
+export declare function receiveInto(
+    stream: RoomIncomingStream, writable: WritableStream<Uint8Array>,
+    options?: { signal?: AbortSignal; onProgress?: (count: number) => void },
+): Promise<void>;
+
 /** Why a stream has failed. */
 export declare class RoomStreamError extends Error {
     readonly code:

@@ -1,4 +1,5 @@
 import { RequestError, RequestFailure, RoomError, RoomStreamError } from "./errors.js";
+import { receiveBlob, receiveInto, sendBlob } from "./file-streams.js";
 import { flawOfURL } from "./ice-server-machine.js";
 import { PageEvents } from "./page-events.js";
 import { RoomConnection, browserEnvironment } from "./room-connection.js";
@@ -16,6 +17,7 @@ import { utf8Length } from "./values.js";
  */
 
 export { RequestError, RequestFailure, RoomError, RoomStreamError, errorOfEndReason };
+export { receiveBlob, receiveInto, sendBlob };
 
 /** The roles by name. */
 export const HostRole = /** @type {const} */ ({ host: "host", guest: "guest", awaited: "awaited", ifFirst: "ifFirst" });
