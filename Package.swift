@@ -109,7 +109,8 @@ let package = Package(
                 heap,
             ]),
         .target(
-            name: "RoomSimulation", dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol", "TransportValues"],
+            name: "RoomSimulation",
+            dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol", "RoomValues", "TransportValues"],
             // Its objects are used by one thread; debug builds, and so the tests, check every access.
             swiftSettings: [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]),
 
@@ -163,10 +164,8 @@ let package = Package(
             name: "room",
             dependencies: [
                 "CLinux", "CommandLineIO", "FileTransfer", "Hashing", "RoomConnection", "RoomDemo", "RoomDoctor",
-                "RoomKit",
-                "RoomProtocol", "RoomServer", "RoomSimulation", "TransportBenchmark", "InProcessTransport",
-                "TransportPluginAPI",
-                "TransportTestKit",
+                "RoomKit", "RoomProtocol", "RoomServer", "RoomSimulation", "TransportBenchmark", "InProcessTransport",
+                "TransportPluginAPI", "TransportTestKit",
                 .target(name: "PeerWebRTC", condition: .when(traits: ["WebRTC"])),
                 .target(name: "ICELibnice", condition: .when(traits: ["WebRTC"])), log,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),

@@ -222,7 +222,7 @@ struct RecordedLink: ~Copyable {
         return result
     }
 
-    /// What a function said of each data channel.
+    /// The answers of a function for each data channel.
     private struct Answers {
         var buffered: [String: Int] = [:]
 

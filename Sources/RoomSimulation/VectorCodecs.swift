@@ -211,7 +211,8 @@ struct VectorCodecs {
         }
         for text in [
             "", "null", "[]", "{}", "{\"type\":1}", "{\"type\":\"x\"}", "{\"type\":\"ping\"", "{\"type\":\"ping\",}",
-            "{\"type\":\"hostChanged\",\"participant\":\"p\",\"hostTerm\":1,\"sessionToken\":\"\(String(repeating: "t", count: 2049))\"}",
+            "{\"type\":\"hostChanged\",\"participant\":\"p\",\"hostTerm\":1,\"sessionToken\":\""
+                + String(repeating: "t", count: 2049) + "\"}",
             "{\"type\":\"ping\",\"id\":1}x", "{\"type\":\"ping\",\"id\":1,\"seq\":0}", "{\"type\":\"\"}",
         ] {
             decode(text)

@@ -7,7 +7,7 @@ internal import TransportValues
 struct VectorWalk<Machine, Action> {
     private(set) var machine: Machine
     private let tape: VectorTape.Instance?
-    /// What there is to read of the machine.
+    /// The state that can be read of the machine.
     private let state: (Machine) -> [(String, Any)]
     /// The machine's random numbers. Those of the walk are drawn from `dice`.
     private var generator: SeededGenerator

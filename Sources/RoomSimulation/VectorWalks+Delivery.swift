@@ -179,12 +179,10 @@ private struct DeliveryWalk: ~Copyable {
         switch isSilent ? 0 : number(0...9) {
         case 0 where level.isNumbered(channel) && (isSilent || chance(0.05)):
             silent.remove(channel)
+            let (first, last) = (Int(machine.acknowledged), Int(machine.accepted))
             let resume = DeliveryProtocol.ResumeFrame(
                 session: SessionID("s2"), peerSession: SessionID(chance(0.97) ? "s1" : "s3"),
-                received: UInt64(
-                    max(
-                        0,
-                        number(Int(machine.acknowledged)...Int(machine.accepted)) + (chance(0.9) ? 0 : number(-3...2)))),
+                received: UInt64(max(0, number(first...last) + (chance(0.9) ? 0 : number(-3...2)))),
                 next: chance(0.9) ? next : next + 2)
             frame = resume.encoded
         case 2 where level.isNumbered(channel):

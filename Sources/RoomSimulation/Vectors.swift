@@ -4,7 +4,8 @@ internal import TransportValues
 
 /// Recorded calls of the client's machines, which every implementation must reproduce (`Tests/BrowserClient/vectors`).
 package enum Vectors {
-    /// Records a schedule: all machines, or those of `groups`. `line` gets the lines one by one, each of the group of machines that it names.
+    /// Records a schedule: all machines, or those of `groups`. `line` gets the lines one by one, each of the group of
+    /// machines that it names.
     @discardableResult
     package static func record(
         _ scenario: Scenario, groups: Set<String>? = nil, line: @escaping (_ group: String, _ line: String) -> Void

@@ -48,7 +48,7 @@ def server_killed(seconds, keeps_key=True):
 
 
 def reload(session):
-    """The page is loaded anew: it returns to its stay in the room."""
+    """The page is loaded anew. What it had received and not shown is gone with it: it returns as a new participant."""
     began = session.peer(1).reload()
     return Moments(began, began, (1,), is_change=True)
 
@@ -131,7 +131,7 @@ OUTAGES = [
            asked_of_browsers=6.0, is_short=True),
     Outage("relay-silent-6", "TURN only, path silent 6 s", rows.silent(6), policy="relay"),
     Outage("relay-turn-1", "TURN only, TURN server killed, back after 1 s", rows.turn_killed(1), policy="relay"),
-    Outage("reload", "page reloaded", reload, is_short=True),
+    Outage("reload", "page reloaded: it is new", reload, are_new=True, is_short=True),
     Outage("hidden-60", "tab in the background 60 s", hidden(60), gap_asked=0.5),
     Outage("hidden-silent-6", "tab in the background, path silent 6 s", hidden_and_silent(6)),
     Outage("stopped-30", "browser stopped (SIGSTOP) 30 s", stopped(30)),

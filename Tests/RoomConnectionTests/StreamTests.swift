@@ -1,4 +1,5 @@
 import InProcessTransport
+import RoomCore
 import RoomProtocol
 import Testing
 import TransportPluginAPI
@@ -56,7 +57,7 @@ import TransportTestKit
         }
     }
 
-    /// What a sender opens and gives up again does not pile up where nobody takes it.
+    /// Streams that are opened and given up again do not pile up where nobody takes them.
     @Test func streamsThatNobodyTakesAreRefusedAtALimit() async throws {
         try await pair { alice, bob in
             let bobID = try #require(bob.room.selfID)

@@ -2,7 +2,7 @@ import Foundation
 import RoomSimulation
 import Testing
 
-/// The vectors beside the browser client's tests, which its machines reproduce (`Tests/BrowserClient/vectors.test.mjs`).
+/// The vectors beside the browser client's tests, which reproduce them (`Tests/BrowserClient/vectors.test.mjs`).
 @Suite struct VectorTests {
     private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .deletingLastPathComponent().appendingPathComponent("BrowserClient/vectors")
