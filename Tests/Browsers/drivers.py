@@ -11,6 +11,7 @@ preferences are those of a user where possible: nothing that keeps hidden tabs a
 """
 
 import base64
+import fcntl
 import json
 import os
 import pathlib
@@ -29,6 +30,15 @@ from network import LabError
 DEADLINE = 20.0
 START_DEADLINE = 60.0
 CREATE_DEADLINE = 8.0
+
+
+def pipe():
+    """A pipe whose descriptors are not those that Chromium wants to have."""
+    ends = os.pipe()
+    high = tuple(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends)
+    for end in ends:
+        os.close(end)
+    return high
 
 
 class Browser:
@@ -196,8 +206,8 @@ class Chromium(Browser):
         return [f"--unsafely-treat-insecure-origin-as-secure={origin}"]
 
     def _start(self, under, flags):
-        command_out, command_in = os.pipe()
-        event_out, event_in = os.pipe()
+        command_out, command_in = pipe()
+        event_out, event_in = pipe()
         command = [self.executable(), *CHROMIUM_FLAGS, f"--user-data-dir={self._home}/profile", *flags, "about:blank"]
         # Chromium reads descriptor 3 and writes descriptor 4.
         shell = f'exec "$@" 3<&{command_out} 4>&{event_in} {command_out}<&- {event_in}>&-'

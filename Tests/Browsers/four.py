@@ -12,7 +12,7 @@ OUTAGES = [
 ]
 
 
-def measure(tools, say):
+def measure(tools, say, is_timed):
     """Yields (title, run, faults)."""
     try:
         lab = Lab(tools, "four", KINDS, is_secure=False)
@@ -32,7 +32,7 @@ def measure(tools, say):
             except LabError as error:
                 run = {"error": str(error), "role": ""}
             # The pairs that were not hit must not notice.
-            faults = verdict(outage, run, KINDS)
+            faults = verdict(outage, run, KINDS, is_timed)
             say(f"{'FAILED' if faults else 'ok'}: {outage.title}: {'; '.join(faults) or describe(run)}")
             yield outage.title, run, faults
     finally:
