@@ -60,12 +60,13 @@ struct DataDescription: Equatable {
         }
         let media = text.media[index]
         mediaIndex = index
-        `protocol` = media.protocol
+        `protocol` = try Self.token(media.protocol, "the protocol") ?? ""
         mid = try Self.token(media.attributes["mid"], "the media identification")
         self.sections = try text.media.map { media throws(TransportError) in
             Section(
-                kind: try Self.token(media.kind, "the kind of a media section") ?? "", protocol: media.protocol,
-                format: media.formats.first ?? "0",
+                kind: try Self.token(media.kind, "the kind of a media section") ?? "",
+                protocol: try Self.token(media.protocol, "the protocol of a media section") ?? "",
+                format: try Self.token(media.formats.first, "the format of a media section") ?? "0",
                 mid: try Self.token(media.attributes["mid"], "a media identification"))
         }
         let group = text.attributes.values("group").first { $0.hasPrefix("BUNDLE") }
