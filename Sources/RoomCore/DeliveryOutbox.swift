@@ -70,6 +70,9 @@ package struct DeliveryOutbox {
 
     // MARK: Messages
 
+    /// Bytes of urgent messages above the limit of a buffer: only one who acknowledges nothing causes more.
+    private static let urgentLimit = 1_048_576
+
     /// Copies one message into the buffer of its channel, in parts where it is longer than a frame. `mayDrop`: the
     /// sender does not wait for a participant whose connection is broken.
     package mutating func accept(
@@ -83,7 +86,7 @@ package struct DeliveryOutbox {
     /// Copies one message of topics, requests or streams into the buffer of its channel.
     ///
     /// `head` are its first bytes. `isUrgent`: it is taken above the limit of the buffer, too; it is small, and there
-    /// are only so many. `isCounted`: the application is told when it is given up.
+    /// are only so many where the other side acknowledges. `isCounted`: the application is told when it is given up.
     package mutating func accept(
         exchange head: UnsafeRawBufferPointer, _ body: UnsafeRawBufferPointer, on channel: DeliveryChannel,
         isUrgent: Bool = false, isCounted: Bool = false, mayDrop: Bool = false
@@ -91,7 +94,8 @@ package struct DeliveryOutbox {
         let count = head.count + body.count
         let isCounted = isCounted || channel.isLossy
         let refusal = refusal(of: count, on: channel, mayDrop: mayDrop, isCounted: isCounted)
-        if let refusal, refusal != .full || !isUrgent { return refusal }
+        let isBounded = buffers[channel.rawValue].byteCount <= limit(of: channel) + Self.urgentLimit
+        if let refusal, refusal != .full || !isUrgent || !isBounded { return refusal }
         if !isSplit(count, on: channel) {
             buffers[channel.rawValue].append(head: head, body, kind: .exchange, isCounted: isCounted)
             return .accepted

@@ -87,6 +87,9 @@ final class ConnectionHandler: ChannelInboundHandler {
         loop.closed(self)
     }
 
+    /// Time for what waits, at 4 KiB a second.
+    private var timeToSend: Duration { .seconds(outgoing.count / 4096) }
+
     private func setDeadline(_ duration: Duration) {
         deadline?.cancel()
         deadline = loop.eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(duration.saturatedNanoseconds)) {
@@ -149,7 +152,7 @@ final class ConnectionHandler: ChannelInboundHandler {
             return
         }
         // For the next request.
-        setDeadline(loop.limits.handshakeTimeout)
+        setDeadline(loop.limits.handshakeTimeout + timeToSend)
     }
 
     /// Reads frames from `bytes`. Each is charged to the sender's limit; over it, no further ones are read.
@@ -211,7 +214,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         parser = Self.parser(maximumMessageSize: 0)
         flush(force: true)
         context?.close(mode: .output, promise: nil)
-        setDeadline(loop.limits.closeTimeout)
+        setDeadline(loop.limits.closeTimeout + timeToSend)
     }
 
     // MARK: Writing

@@ -148,6 +148,8 @@ struct Listener: Sendable {
     ) async throws -> Listener {
         let tls = try configuration.tls.map { tls throws(RoomServerError) in try TLSContext(tls) }
         let origins = try AllowedOrigins(configuration.allowedOrigins)
+        // Prepared before somebody asks, and not on the loop, which it would stop.
+        if configuration.servesPage { Task.detached { _ = PageFile.all } }
         let loop = try await eventLoop.submit {
             NIOLoopBound(
                 ServerLoop(

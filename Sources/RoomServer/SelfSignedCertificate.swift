@@ -21,8 +21,12 @@ package final class SelfSignedCertificate: Sendable, Hashable {
         guard let key = COpenSSL_generate_p256(), let certificate = X509_new() else { throw Self.failure }
         self.key = key
         self.certificate = certificate
-        let alternatives = names.prefix(Self.nameLimit).map { name in
-            (name.contains(":") || name.allSatisfy { $0.isNumber || $0 == "." } ? "IP:" : "DNS:") + name
+        // A comma would add an entry of its own.
+        let usable = names.filter { !$0.isEmpty && $0.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x2C } }
+        let alternatives = usable.prefix(Self.nameLimit).map { name in
+            let isIPv4 =
+                name.split(separator: ".").count == 4 && name.utf8.allSatisfy { $0 == 0x2E || 0x30...0x39 ~= $0 }
+            return (name.contains(":") || isIPv4 ? "IP:" : "DNS:") + name
         }
         var serial: UInt64 = 0
         guard X509_set_version(certificate, 2) == 1,
@@ -43,11 +47,12 @@ package final class SelfSignedCertificate: Sendable, Hashable {
 
     /// Reads what `pem` has written. Returns nil when it is no certificate with its key.
     private init?(pem: [UInt8]) {
-        guard let input = BIO_new_mem_buf(pem, Int32(pem.count)) else { return nil }
+        guard let input = BIO_new(BIO_s_mem()) else { return nil }
         defer {
             BIO_free(input)
             ERR_clear_error()
         }
+        guard BIO_write(input, pem, Int32(pem.count)) == pem.count else { return nil }
         guard let certificate = PEM_read_bio_X509(input, nil, nil, nil) else { return nil }
         guard let key = PEM_read_bio_PrivateKey(input, nil, nil, nil) else {
             X509_free(certificate)

@@ -55,9 +55,14 @@ final class ServerLoop {
 
     // MARK: Sockets
 
+    /// Sockets that are not WebSocket connections yet: each may make TLS keep some 200 KiB before its handshake.
+    private var newcomerLimit: Int { limits.handshakes * 2 }
+
     /// Registers a socket. Returns false when there are too many.
     func opened(_ socket: ConnectionHandler) -> Bool {
-        guard whenEmpty == nil, sockets.count < limits.connections + limits.handshakes else { return false }
+        guard whenEmpty == nil, sockets.count < limits.connections + limits.handshakes,
+            sockets.count - connections.count < newcomerLimit
+        else { return false }
         sockets[ObjectIdentifier(socket)] = socket
         return true
     }

@@ -17,8 +17,13 @@ final class TLSHandler: ChannelDuplexHandler {
     private var isOpen = false
     private var isRemoved = false
 
+    /// Bytes of TLS's own answers, such as those to a change of keys, that are not written yet.
+    private var answers = 0
+
     /// Bytes of the longest record (RFC 8446 §5.1).
     private static let recordLength = 16_384
+    /// An honest client causes a few dozen.
+    private static let answerLimit = 4096
 
     init?(_ context: OpaquePointer) {
         guard let ssl = SSL_new(context) else { return nil }
@@ -72,9 +77,7 @@ final class TLSHandler: ChannelDuplexHandler {
                 continue
             }
             let error = SSL_get_error(ssl, result)
-            // The answer to a change of keys, for one.
-            sendOutput(context, nil)
-            context.flush()
+            guard sendAnswers(context) else { return context.close(promise: nil) }
             switch error {
             case SSL_ERROR_WANT_READ: break
             // close_notify: nothing more comes.
@@ -85,6 +88,19 @@ final class TLSHandler: ChannelDuplexHandler {
         }
     }
 
+    /// Writes what TLS itself answers. False: the client asks for ever more and does not read it.
+    private func sendAnswers(_ context: ChannelHandlerContext) -> Bool {
+        let count = Int(BIO_ctrl_pending(outgoing))
+        guard count > 0 else { return true }
+        guard answers + count <= Self.answerLimit else { return false }
+        answers += count
+        let written = context.eventLoop.makePromise(of: Void.self)
+        written.futureResult.assumeIsolated().whenComplete { _ in self.answers -= count }
+        sendOutput(context, written)
+        context.flush()
+        return true
+    }
+
     private func fail(_ context: ChannelHandlerContext) {
         let reason = String(cString: COpenSSL_error_text(ERR_peek_error()))
         ERR_clear_error()
@@ -93,17 +109,22 @@ final class TLSHandler: ChannelDuplexHandler {
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        ERR_clear_error()
-        // A memory BIO takes everything.
-        let isTaken = unwrapOutboundIn(data).withUnsafeReadableBytes { bytes in
-            bytes.isEmpty || SSL_write(ssl, bytes.baseAddress, Int32(truncatingIfNeeded: bytes.count)) == bytes.count
-        }
-        guard isTaken else {
+        var rest = unwrapOutboundIn(data)
+        // One record at a time: a memory BIO takes everything, and keeps the memory of the most that it ever held.
+        repeat {
+            let piece = rest.readSlice(length: min(rest.readableBytes, Self.recordLength)) ?? ByteBuffer()
             ERR_clear_error()
-            promise?.fail(ChannelError.ioOnClosedChannel)
-            return
-        }
-        sendOutput(context, promise)
+            let isTaken = piece.withUnsafeReadableBytes { bytes in
+                bytes.isEmpty
+                    || SSL_write(ssl, bytes.baseAddress, Int32(truncatingIfNeeded: bytes.count)) == bytes.count
+            }
+            guard isTaken else {
+                ERR_clear_error()
+                promise?.fail(ChannelError.ioOnClosedChannel)
+                return
+            }
+            sendOutput(context, rest.readableBytes == 0 ? promise : nil)
+        } while rest.readableBytes > 0
     }
 
     /// Writes the ciphertext that waits.

@@ -302,3 +302,55 @@ test("statistics and the verification code of a pair", async () => {
     assert.equal(ours.localFingerprint, theirs.remoteFingerprint);
     assert.equal(await two.a.security({ of: "nobody" }), undefined);
 });
+
+test("a handler that comes late gets what waited in its order, and then what was held back", async () => {
+    const two = await TwoRooms.make({ receiveLimit: 65_536 });
+    for (let index = 0; index < 20; index += 1) await two.a.send(new Uint8Array(10_000).fill(index), { to: "pb" });
+    await two.run(2);
+    const order = [];
+    two.b.onMessage(({ payload }) => order.push(payload[0]));
+    await two.run(2);
+    assert.deepEqual(order, Array.from({ length: 20 }, (_, index) => index));
+});
+
+test("streams that were declined cost nothing: further ones are taken", async () => {
+    const two = await TwoRooms.make();
+    (async () => { for await (const stream of two.b.incomingStreams()) stream.cancel("no", "no"); })();
+    for (let index = 0; index < 300; index += 1) {
+        const stream = await two.a.openStream("x", { to: "pb" });
+        await two.run(0.1);
+        assert.equal(stream.failures.get("pb").reason, "no");
+    }
+});
+
+test("streams that nobody takes are refused at a limit", async () => {
+    const two = await TwoRooms.make();
+    for (let index = 0; index < 256; index += 1) {
+        (await two.a.openStream("x", { to: "pb" })).cancel("enough");
+        await two.run(0.1);
+    }
+    const further = await two.a.openStream("x", { to: "pb" });
+    await two.run(0.1);
+    assert.equal(further.failures.get("pb").code, "busy");
+});
+
+test("a receiver that is not known stands for nobody", async () => {
+    const two = await TwoRooms.make();
+    two.b.handle("m", () => "answered");
+    const to = undefined;
+    await assert.rejects(two.a.request("m", "secret", { to }), { code: "peer_gone" });
+    const calls = [two.a.send("secret", { to }), two.a.openStream("x", { to }), two.a.topic("x").publish("y", { to })];
+    for (const call of calls) {
+        await assert.rejects(call, { code: "peer_not_found" });
+    }
+});
+
+test("one payload that was given away fails alone", async () => {
+    const two = await TwoRooms.make({ sendLimit: 131_072, maximumMessageSize: 65_536 });
+    const payloads = Array.from({ length: 60 }, () => new ArrayBuffer(30_000));
+    const results = payloads.map((payload) =>
+        two.a.send(payload, { to: "pb" }).then(() => "sent", (error) => error.name));
+    structuredClone(payloads[50], { transfer: [payloads[50]] });
+    await two.run(5);
+    assert.deepEqual((await Promise.all(results)).filter((result) => result !== "sent"), ["TypeError"]);
+});

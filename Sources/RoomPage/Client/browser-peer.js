@@ -200,8 +200,8 @@ export class BrowserPeer {
             case "setRemoteDescription": return this.#setRemoteDescription(connection, command.value);
             case "addRemoteCandidate": {
                 const { text, mediaID, mediaLineIndex, usernameFragment } = command.value;
-                if (text) this.#candidates.remote.push(text);
-                else this.#isRemoteComplete = true;
+                if (text && this.#candidates.remote.length < 256) this.#candidates.remote.push(text);
+                if (!text) this.#isRemoteComplete = true;
                 // One that cannot be used is ignored.
                 connection.addIceCandidate({
                     candidate: text, usernameFragment,
@@ -417,7 +417,7 @@ export class BrowserPeer {
         const { label } = channel;
         const wasInUse = this.#inUse(label) === channel;
         const rest = this.#channels.get(label)?.filter((other) => other !== channel) ?? [];
-        this.#channels.set(label, rest);
+        if (rest.length) this.#channels.set(label, rest); else this.#channels.delete(label);
         // Of one that was not opened the delivery is told, too: it waits for it.
         if (!wasInUse && rest.length) return;
         delivery.channelClosed(label);

@@ -40,6 +40,9 @@ export function borrowedBytes(payload) {
     }
     if (payload instanceof Uint8Array) return payload;
     if (ArrayBuffer.isView(payload)) return new Uint8Array(payload.buffer, payload.byteOffset, payload.byteLength);
+    if (Object.prototype.toString.call(payload) != "[object ArrayBuffer]") {
+        throw new TypeError("a message is a string, an ArrayBuffer, or a view of one");
+    }
     return new Uint8Array(payload);
 }
 

@@ -27,6 +27,9 @@ const outcomes = {
     accepted: { type: "accepted" }, full: { type: "full" }, dropped: { type: "dropped" }, gone: { type: "gone" },
 };
 
+/** Bytes of urgent messages above the limit of a buffer: only one who acknowledges nothing causes more. */
+const urgentLimit = 1_048_576;
+
 /** The messages to one participant: the buffer of each channel, and which messages are accepted into it. */
 export class DeliveryOutbox {
     isGone = false;
@@ -84,8 +87,7 @@ export class DeliveryOutbox {
 
     /**
      * Copies one message of topics, requests or streams into the buffer of its channel. `isUrgent`: it is taken above
-     * the
-     * limit of the buffer, too. `isCounted`: the application is told when it is given up.
+     * the limit of the buffer, too. `isCounted`: the application is told when it is given up.
      * @param {Uint8Array} head
      * @param {Uint8Array} body
      * @param {Channel} channel
@@ -97,7 +99,8 @@ export class DeliveryOutbox {
     acceptExchange(head, body, channel, isUrgent = false, isCounted = false, mayDrop = false) {
         isCounted = isCounted || DeliveryChannel.isLossy(channel);
         const refusal = this.#refusal(head.length + body.length, channel, mayDrop, isCounted);
-        if (refusal && !(refusal.type == "full" && isUrgent)) return refusal;
+        const isBounded = this.#buffers[channel].byteCount <= this.#limit(channel) + urgentLimit;
+        if (refusal && !(refusal.type == "full" && isUrgent && isBounded)) return refusal;
         this.#append(head, body, "exchange", channel, isCounted);
         return outcomes.accepted;
     }

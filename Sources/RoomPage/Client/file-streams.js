@@ -42,8 +42,8 @@ export async function sendBlob(stream, blob, { signal, onProgress } = {}) {
         await stream.finish({ signal });
         await reporting;
     } catch (error) {
-        const isOwn = error instanceof RoomStreamError && error.code != "task_cancelled";
-        if (!isOwn) stream.cancel(signal?.aborted ? "the sender has cancelled it" : "the file cannot be read");
+        const isOver = error instanceof RoomStreamError && !["task_cancelled", "length_exceeded"].includes(error.code);
+        if (!isOver) stream.cancel(signal?.aborted ? "the sender has cancelled it" : "the file cannot be read");
         throw error;
     }
 }

@@ -47,13 +47,16 @@ export class Inbox {
         return !this.isFull;
     }
 
-    /** Returns everything that is there, without waiting. */
-    takeNow() {
+    /**
+     * Returns everything that is there, without waiting.
+     * @param {() => void} onDrained
+     */
+    takeNow(onDrained = this.#onDrained) {
         const batch = this.#messages;
         const wasFull = this.isFull;
         this.#messages = [];
         this.#weight = 0;
-        if (wasFull) this.#onDrained();
+        if (wasFull) onDrained();
         return batch;
     }
 

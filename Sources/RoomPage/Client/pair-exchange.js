@@ -317,7 +317,9 @@ export class PairExchange {
      * @param {number} id
      */
     #start(id) {
-        if (!this.#transmit(id)) this.#pair.waitForCredit("request", () => this.#transmit(id), true);
+        if (this.#transmit(id)) return;
+        this.#pair.waitForCredit("request", () => this.#transmit(id), true)
+            .catch(() => this.#resolve(id, { type: "cancelled" }));
     }
 
     /**

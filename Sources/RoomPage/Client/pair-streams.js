@@ -291,11 +291,23 @@ export class PairStreams {
      * @param {number} id
      * @param {string} code
      * @param {string} message
+     * @returns {RoomStreamError | undefined} what its reader gets; undefined when it has ended
      */
     stop(id, code, message) {
-        if (!this.#incoming.stop(id, this.#budget)) return;
+        if (!this.#incoming.stop(id, this.#budget)) return undefined;
         this.#send(ExchangeHead.stop(id, code, message), "reliable");
-        this.#failReader(id, new RoomStreamError("cancelled", message, code));
+        const failure = new RoomStreamError("cancelled", message, code);
+        this.#failReader(id, failure);
+        this.#readers.delete(id);
+        return failure;
+    }
+
+    /**
+     * Nobody reads the stream any more.
+     * @param {number} id
+     */
+    forget(id) {
+        this.#readers.delete(id);
     }
 
     /** @param {number} id @param {RoomStreamError} failure @param {boolean} [keepsChunks] */

@@ -351,8 +351,9 @@ const messages = {
     peerJoined: (fields) => ({ value: participant(fields.object("participant")) }),
     peerChanged: (fields) => ({ value: participant(fields.object("participant")) }),
     peerLeft(fields) {
-        const reason = leaveReasons[fields.string("reason", 256)];
-        if (!reason) throw fields.wrong("reason", "is no reason that is known");
+        const name = fields.string("reason", 256);
+        const reason = leaveReasons[name];
+        if (!Object.keys(leaveReasons).includes(name)) throw fields.wrong("reason", "is no reason that is known");
         return { value0: fields.identifier("participant"), value1: fields.identifier("session"), reason };
     },
     hostChanged: (fields) => ({

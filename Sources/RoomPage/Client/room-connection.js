@@ -44,6 +44,9 @@ const channels = ["reliable", "unordered", "lossy"];
 /** The longest delay that timers of browsers take, in seconds. */
 const longestDelay = 2 ** 31 / 1000 - 1;
 
+/** Streams that wait until the application takes them. */
+const untakenLimit = 256;
+
 /**
  * The engine of one room: performs the actions of its machine. The machine decides; the parts below do the I/O.
  */
@@ -106,11 +109,12 @@ export class RoomConnection {
             createConnection: environment.createConnection,
             canSignal: () => this.#machine.signalingStatus.type == "connected",
             report: (event) => this.handle(event), emit: (event) => this.#emit(event),
-            handlers: (pair) => ({
+            handlers: (pair) => this.#holdBack(pair) ?? ({
                 message: (message) => this.#deliver(/** @type {RoomMessage} */ (message), pair),
                 topic: (arrival) => this.exchange.topic(arrival),
                 request: (request) => this.exchange.request(request),
-                stream: (stream) => this.incomingStreams.push(stream),
+                stream: (stream) => this.incomingStreams.count < untakenLimit
+                    ? this.incomingStreams.push(stream) : stream.cancel("the application takes no streams", "busy"),
             }),
         });
         const { role } = stay;
@@ -328,9 +332,25 @@ export class RoomConnection {
         this.#handler = handler;
         if (!handler) return;
         for (const channel of channels) {
-            for (const message of this.inboxes[channel].takeNow()) this.#call(handler, message);
+            // What is held back comes behind these: `#resume`.
+            for (const message of this.inboxes[channel].takeNow(() => {})) this.#call(handler, message);
             this.#resume(channel);
         }
+    }
+
+    /**
+     * A new pair is held back where messages of others wait already: who comes again and again adds nothing.
+     * @param {Pair} pair
+     * @returns {undefined}
+     */
+    #holdBack(pair) {
+        for (const channel of channels) {
+            if (channel == "lossy" || !this.inboxes[channel].isFull) continue;
+            for (const other of this.#paused[channel]) if (other.isGone) this.#paused[channel].delete(other);
+            pair.setReceiving(false, channel);
+            this.#paused[channel].add(pair);
+        }
+        return undefined;
     }
 
     /**

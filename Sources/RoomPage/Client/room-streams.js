@@ -1,5 +1,5 @@
 // @ts-check
-import { utf8 } from "./bytes.js";
+import { borrowedBytes, utf8 } from "./bytes.js";
 import { RoomError, RoomStreamError } from "./errors.js";
 import { ExchangeLimits } from "./exchange-message.js";
 import { StreamCode, StreamLimits } from "./outgoing-streams.js";
@@ -102,8 +102,7 @@ export class RoomOutgoingStream {
      * @returns {Promise<void>}
      */
     write(payload, { signal } = {}) {
-        const bytes = typeof payload == "string" ? utf8(payload) : ArrayBuffer.isView(payload)
-            ? new Uint8Array(payload.buffer, payload.byteOffset, payload.byteLength) : new Uint8Array(payload);
+        const bytes = typeof payload == "string" ? utf8(payload) : borrowedBytes(payload);
         const result = this.#last.then(() => this.#write(bytes, signal));
         this.#last = result.catch(() => {});
         return result;
@@ -198,7 +197,10 @@ export class RoomOutgoingStream {
 /** Stops streams that the application has dropped without reading them to their end. */
 const dropped = new /** @type {any} */ (globalThis).FinalizationRegistry(
     /** @param {{ streams: PairStreams, id: number }} stream */
-    ({ streams, id }) => streams.stop(id, StreamCode.cancelled, "the receiver has dropped the stream"));
+    ({ streams, id }) => {
+        streams.stop(id, StreamCode.cancelled, "the receiver has dropped the stream");
+        streams.forget(id);
+    });
 
 /**
  * A stream of bytes from another participant: a sequence of chunks, for one consumer.
@@ -215,6 +217,8 @@ export class RoomIncomingStream {
     /** Of the last chunk. */
     #count = 0;
     #isOver = false;
+    /** @type {RoomStreamError | undefined} Of a stream that this side has stopped. */
+    #failure;
 
     /** @param {PairStreams} streams @param {number} id @param {Opening} opening */
     constructor(streams, id, { name, length, metadata }) {
@@ -235,7 +239,7 @@ export class RoomIncomingStream {
      * @param {string} [code] for programs, at most 64 bytes
      */
     cancel(reason = "", code = StreamCode.cancelled) {
-        this.#streams.stop(this.#id, code, reason);
+        this.#failure ??= this.#streams.stop(this.#id, code, reason);
     }
 
     /** @returns {Promise<IteratorResult<Uint8Array>>} */
@@ -245,6 +249,7 @@ export class RoomIncomingStream {
             this.#count = 0;
             // It is over when it throws, too.
             this.#isOver = true;
+            if (this.#failure) throw this.#failure;
             const value = this.#streams.read(this.#id, count);
             this.#isOver = value === "end";
             if (value instanceof Uint8Array) {
@@ -260,6 +265,7 @@ export class RoomIncomingStream {
     async return() {
         this.#isOver = true;
         this.cancel("the receiver reads no more");
+        this.#streams.forget(this.#id);
         return { done: true, value: undefined };
     }
 

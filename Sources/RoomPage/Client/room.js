@@ -1,3 +1,4 @@
+import { borrowedBytes } from "./bytes.js";
 import { RequestError, RequestFailure, RoomError, RoomStreamError } from "./errors.js";
 import { receiveBlob, receiveInto, sendBlob } from "./file-streams.js";
 import { flawOfURL } from "./ice-server-machine.js";
@@ -178,6 +179,16 @@ function sendReport(receivers, missed) {
     return { missed, accepted, acceptedCount: accepted.length, isComplete: !missed.length };
 }
 
+/**
+ * A receiver that is not known, such as the host of a room that has none, does not stand for everybody.
+ * @template {{ to?: unknown }} Options
+ * @param {Options} options
+ */
+function checked(options) {
+    if ("to" in options && options.to === undefined) throw peerNotFound("undefined");
+    return options;
+}
+
 /** @param {string} participant */
 const peerNotFound = (participant) =>
     new RoomError("peer_not_found", `${participant} is not in the room (any more)`);
@@ -308,7 +319,8 @@ export class Room {
      * @param {Sendable} message
      * @param {{ to?: string, channel?: RoomChannel, isText?: boolean, signal?: AbortSignal }} options
      */
-    async send(message, { to, channel = "reliable", isText, signal } = {}) {
+    async send(message, options = {}) {
+        const { to, channel = "reliable", isText, signal } = checked(options);
         const pairs = await this.#pairs(to, signal);
         const results = await Promise.all(pairs.map(async (pair) => ({
             participant: pair.participant,
@@ -342,6 +354,7 @@ export class Room {
         const abort = () => controller.abort();
         const cancel = this.#connection.schedule(within, abort);
         signal?.addEventListener("abort", abort);
+        if (signal?.aborted) abort();
         const waiting = new Set(this.#connection.peers.pairs);
         await Promise.all([...waiting].map(async (pair) => {
             if (await pair.flush({ signal: controller.signal }) || pair.isGone) waiting.delete(pair);
@@ -383,6 +396,7 @@ export class Room {
         let encoded = body;
         try {
             if (codec) encoded = codec.encode(body);
+            borrowedBytes(encoded);
         } catch (error) {
             throw failure("unencodable", `the request cannot be encoded: ${error}`);
         }
@@ -390,7 +404,8 @@ export class Room {
         /** @type {Pair} */
         let pair;
         try {
-            [pair] = await this.#pairsWithin(to, timeout, signal);
+            // Never somebody else because the host, for one, is not there.
+            [pair] = await this.#pairsWithin(to ?? "", timeout, signal);
         } catch (error) {
             const { code, message } = /** @type {RoomError} */ (error);
             /** @type {Record<string, RequestError["code"]>} */
@@ -462,7 +477,8 @@ export class Room {
      *     to?: string | string[], length?: number, metadata?: Record<string, string>, signal?: AbortSignal,
      * }} options
      */
-    async openStream(name, { to, length, metadata, signal } = {}) {
+    async openStream(name, options = {}) {
+        const { to, length, metadata, signal } = checked(options);
         const pairs = await this.#pairs(to, signal);
         return openStream(
             to === undefined ? pairs.filter((pair) => pair.hasExchange) : pairs, name, { length, metadata });
@@ -554,7 +570,8 @@ class Topic {
      * @param {any} value
      * @param {{ to?: string, signal?: AbortSignal }} options
      */
-    async publish(value, { to, signal } = {}) {
+    async publish(value, options = {}) {
+        const { to, signal } = checked(options);
         if (!isValidName(this.name)) throw new RoomError("configuration", "the name of a topic has 1 to 64 bytes");
         const codec = this.#codec;
         const publication = {

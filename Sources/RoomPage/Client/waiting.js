@@ -3,13 +3,12 @@
 /**
  * @template Result
  * @typedef {{ key: string | undefined, attempt: () => Result | undefined, giveUp?: () => Result | undefined,
- *     resolve: (result: Result) => void, signal?: AbortSignal, onAbort: () => void }} Entry
+ *     resolve: (result: Result) => void, reject: (error: unknown) => void, signal?: AbortSignal, onAbort: () => void }} Entry
  */
 
 /**
  * Calls that wait until something is possible. Each is attempted again, in the order of their arrival, when there may
- * be
- * room; those with the same key never overtake each other.
+ * be room; those with the same key never overtake each other.
  */
 export class WaitingLine {
     /** @type {Entry<any>[]} */
@@ -40,13 +39,13 @@ export class WaitingLine {
      */
     wait(key, attempt, aborted, signal, giveUp) {
         if (signal?.aborted) return Promise.resolve(aborted);
-        return new Promise((resolve) => {
+        return new Promise((resolve, reject) => {
             const onAbort = () => {
                 this.#entries = this.#entries.filter((other) => other != entry);
                 resolve(aborted);
             };
             /** @type {Entry<Result>} */
-            const entry = { key, attempt, giveUp, resolve, signal, onAbort };
+            const entry = { key, attempt, giveUp, resolve, reject, signal, onAbort };
             signal?.addEventListener("abort", onAbort);
             this.#entries.push(entry);
         });
@@ -61,7 +60,15 @@ export class WaitingLine {
         const stuck = new Set();
         const rest = entries.filter((entry) => {
             if (entry.signal?.aborted) return false;
-            const result = stuck.has(entry.key) ? entry.giveUp?.() : entry.attempt();
+            let result;
+            try {
+                result = stuck.has(entry.key) ? entry.giveUp?.() : entry.attempt();
+            } catch (error) {
+                // Of this one alone: its payload, for one, was given away meanwhile.
+                entry.signal?.removeEventListener("abort", entry.onAbort);
+                entry.reject(error);
+                return false;
+            }
             if (result === undefined) {
                 if (entry.key != undefined) stuck.add(entry.key);
                 return true;
@@ -95,6 +102,10 @@ export class Mailbox {
     constructor(limit = Infinity, onReturn = () => {}) {
         this.#limit = limit;
         this.#onReturn = onReturn;
+    }
+
+    get count() {
+        return this.#values.length;
     }
 
     /** @param {Value} value */

@@ -65,6 +65,12 @@ function setBusy(isBusy) {
     setText(byID("join-button"), isBusy ? "Joining …" : "Join");
 }
 
+/**
+ * The join token of the link. The link is shown without it.
+ * @type {string | null}
+ */
+let token = null;
+
 /** @param {string} name @param {string} as */
 async function join(name, as) {
     setText(byID("join-error"), "");
@@ -72,9 +78,9 @@ async function join(name, as) {
     const url = new URL("./", location.href);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     url.search = url.hash = "";
-    const token = new URLSearchParams(location.hash.slice(1)).get("token");
+    token = new URLSearchParams(location.hash.slice(1)).get("token") || token;
     try {
-        const runtime = new TransportRuntime({ server: url.href, ...token ? { token: () => token } : {} });
+        const runtime = new TransportRuntime({ server: url.href, ...token ? { token: () => token || "" } : {} });
         // `room send` offers files to those that say so.
         room = await runtime.connect({ toRoom: name, as, host: HostRole.ifFirst, metadata: { files: "receive" } });
     } catch (error) {
@@ -112,6 +118,8 @@ function enter(joined, as) {
     byID("entrance").hidden = true;
     byID("room").hidden = false;
     byID("ended").hidden = true;
+    byID("composer").inert = false;
+    release(byID("log"));
     byID("log").replaceChildren();
     server = { timeline: new Timeline("to the room server"), text: element("p", { className: "state" }) };
     byID("server").replaceChildren(server.text, server.timeline.element);
@@ -229,6 +237,7 @@ function showPeople() {
         if (snapshot.members.some((member) => member.id === id)) continue;
         person.timeline.enter("gone");
         former.set(id, person);
+        if (former.size > 200) former.delete(former.keys().next().value);
         people.delete(id);
     }
     arrange(byID("people-list"), rows);
@@ -377,7 +386,15 @@ async function showCode(person, id) {
 function append(entry) {
     const log = byID("log");
     log.append(entry);
-    while (log.childElementCount > 1000) log.firstElementChild.remove();
+    while (log.childElementCount > 1000) {
+        release(log.firstElementChild);
+        log.firstElementChild.remove();
+    }
+}
+
+/** Frees the files whose links go away. @param {any} node */
+function release(node) {
+    for (const link of node.querySelectorAll("a[href^='blob:']")) URL.revokeObjectURL(link.href);
 }
 
 /** Keeps the end of the conversation in view, unless the person has scrolled up. */
@@ -407,7 +424,7 @@ function say(from, to, content) {
     const at = Date.now();
     const line = element("div", { className: "line" }, content);
     const isSame = lastEntry && lastEntry.from === from && lastEntry.to === to && at - lastEntry.at < 120_000
-        && lastEntry.list.parentElement === byID("log").lastElementChild;
+        && lastEntry.list.parentElement === byID("log").lastElementChild && lastEntry.list.childElementCount < 50;
     if (isSame && lastEntry) {
         lastEntry.at = at;
         lastEntry.list.append(line);

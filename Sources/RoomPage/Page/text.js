@@ -65,7 +65,7 @@ export function safeFileName(name) {
     safe = safe.replace(/^[\s.]+|[\s.]+$/gu, "");
     if (DEVICES.test(safe)) safe = "_" + safe;
     const extension = (safe.match(/\.[^.]{1,15}$/u) || [""])[0];
-    let stem = safe.slice(0, safe.length - extension.length);
+    let stem = Array.from(safe.slice(0, safe.length - extension.length)).slice(0, 200).join("");
     const bytes = (/** @type {string} */ text) => new TextEncoder().encode(text).length;
     while (bytes(stem) + bytes(extension) > 200) stem = Array.from(stem).slice(0, -1).join("");
     return stem + extension || "file";

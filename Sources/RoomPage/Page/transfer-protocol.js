@@ -15,6 +15,7 @@ export const KIND = {
 const BODY_LIMIT = 65_536;
 const DATA_LIMIT = 1 << 20;
 const LIST_LIMIT = 8 << 20;
+const PARTS_LIMIT = 4096;
 const ENTRY_LIMIT = 65_536;
 /** Bytes of a file in one message. */
 const CHUNK = 256 * 1024;
@@ -280,6 +281,7 @@ export async function sendFiles(outgoing, inbox, files, report) {
         const index = reader.number(4);
         const points = [];
         while (!reader.isAtEnd) points.push({ length: reader.number(8), digest: reader.take(32) });
+        if (index >= files.length || present.has(index)) throw violation();
         present.set(index, points);
     }
     if (report.accepted) report.accepted();
@@ -351,13 +353,18 @@ async function agreed(file, points) {
 export async function receiveList(outgoing, inbox) {
     await outgoing.write(hello(makeNonce()));
     checkHello(await inbox.expect(KIND.hello));
-    let list = new Uint8Array(0);
+    /** @type {Uint8Array[]} */
+    const parts = [];
+    let length = 0;
     while (true) {
         const { kind, body } = await inbox.next();
         if (kind !== KIND.manifest && kind !== KIND.lastManifest) throw violation();
-        list = joined(list, body);
-        if (list.length > LIST_LIMIT) throw new TransferFailure("too_large", "the list of files is too long");
-        if (kind === KIND.lastManifest) return decodeManifest(list);
+        parts.push(body);
+        length += body.length;
+        if (length > LIST_LIMIT || parts.length > PARTS_LIMIT) {
+            throw new TransferFailure("too_large", "the list of files is too long");
+        }
+        if (kind === KIND.lastManifest) return decodeManifest(joined(...parts));
     }
 }
 

@@ -87,7 +87,10 @@ const REASONS = {
 };
 
 /** @param {any} error */
-function reasonOf(error) { return REASONS[error && error.code] || error && error.message || "failed"; }
+function reasonOf(error) {
+    const code = error && error.code;
+    return Object.keys(REASONS).includes(code) ? REASONS[code] : shownName(error && error.message || "failed");
+}
 
 /** @param {string} title @param {{ path: string, size: number }[]} files */
 function card(title, files) {
@@ -297,7 +300,7 @@ class Target {
         if (this.disk) return this.disk.write(bytes);
         this.chunks.push(bytes);
         this.held += bytes.length;
-        if (this.held < PART) return;
+        if (this.held < PART && this.chunks.length < 4096) return;
         // Browsers keep large parts on the disk.
         this.parts.push(new Blob(/** @type {any} */ (this.chunks)));
         [this.chunks, this.held] = [[], 0];
