@@ -14,6 +14,7 @@ import checks
 import four
 import measurements
 import results
+import server_page
 import session
 from drivers import KINDS
 from meeting import Lab, LabError, Tools
@@ -92,6 +93,9 @@ class Run:
         if "swift" in kinds:
             yield "with-swift", lambda lab: self._alone(lab, name, checks.with_swift)
             yield "with-examples", lambda lab: self._alone(lab, name, checks.with_examples)
+            yield "server-page", lambda lab: self._alone(lab, name, server_page.with_swift)
+        else:
+            yield "server-page", lambda lab: self._alone(lab, name, server_page.between_pages)
         for outage in OUTAGES:
             if short and not outage.is_short or outage.needs and kinds[0] not in outage.needs:
                 continue
