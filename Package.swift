@@ -251,8 +251,8 @@ let package = Package(
         .testTarget(
             name: "RoomServerTests",
             dependencies: [
-                "CRoomPage", "CZlib", "Hashing", "RoomServer", "RoomServerCore", "RoomProtocol", "TransportValues",
-                "WebSocketWire", log,
+                "COpenSSL", "CRoomPage", "CZlib", "Hashing", "RoomServer", "RoomServerCore", "RoomProtocol",
+                "TransportValues", "WebSocketWire", log,
             ] + nio("NIOCore", "NIOEmbedded", "NIOPosix")),
         .target(
             name: "TLSTestSupport", dependencies: ["TransportPluginAPI", "TransportTestKit", "COpenSSL"],
