@@ -253,8 +253,7 @@ export declare class Room {
     clearMessageHandler(): void;
 
     /**
-     * Sends to everybody in the room, or to one participant. Returns for whom the message was accepted. A `to` that is
-     * there and undefined stands for nobody: `peer_not_found`.
+     * Sends to everybody in the room, or to one participant. Returns for whom the message was accepted.
      *
      * Waits until the room is joined, and while the buffer of a connected receiver is full. Throws a `RoomError`:
      * `left`, `peer_not_found`, `message_too_large`, `cancelled`, `refused`.

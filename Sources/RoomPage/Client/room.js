@@ -179,16 +179,6 @@ function sendReport(receivers, missed) {
     return { missed, accepted, acceptedCount: accepted.length, isComplete: !missed.length };
 }
 
-/**
- * A receiver that is not known, such as the host of a room that has none, does not stand for everybody.
- * @template {{ to?: unknown }} Options
- * @param {Options} options
- */
-function checked(options) {
-    if ("to" in options && options.to === undefined) throw peerNotFound("undefined");
-    return options;
-}
-
 /** @param {string} participant */
 const peerNotFound = (participant) =>
     new RoomError("peer_not_found", `${participant} is not in the room (any more)`);
@@ -319,8 +309,7 @@ export class Room {
      * @param {Sendable} message
      * @param {{ to?: string, channel?: RoomChannel, isText?: boolean, signal?: AbortSignal }} options
      */
-    async send(message, options = {}) {
-        const { to, channel = "reliable", isText, signal } = checked(options);
+    async send(message, { to, channel = "reliable", isText, signal } = {}) {
         const pairs = await this.#pairs(to, signal);
         const results = await Promise.all(pairs.map(async (pair) => ({
             participant: pair.participant,
@@ -477,8 +466,7 @@ export class Room {
      *     to?: string | string[], length?: number, metadata?: Record<string, string>, signal?: AbortSignal,
      * }} options
      */
-    async openStream(name, options = {}) {
-        const { to, length, metadata, signal } = checked(options);
+    async openStream(name, { to, length, metadata, signal } = {}) {
         const pairs = await this.#pairs(to, signal);
         return openStream(
             to === undefined ? pairs.filter((pair) => pair.hasExchange) : pairs, name, { length, metadata });
@@ -570,8 +558,7 @@ class Topic {
      * @param {any} value
      * @param {{ to?: string, signal?: AbortSignal }} options
      */
-    async publish(value, options = {}) {
-        const { to, signal } = checked(options);
+    async publish(value, { to, signal } = {}) {
         if (!isValidName(this.name)) throw new RoomError("configuration", "the name of a topic has 1 to 64 bytes");
         const codec = this.#codec;
         const publication = {
