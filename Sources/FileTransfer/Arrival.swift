@@ -35,6 +35,8 @@ struct Arrival {
     private var current: Current?
     private var batch: [(Payload, Range<Int>)] = []
     private var batchCount = 0
+    /// The batch before it, which is being written meanwhile.
+    private var writing: (job: BlockingWorker.Job<Void>, count: Int)?
     /// Bytes of this transfer that are written, and those that the sender has been told.
     private var written: UInt64 = 0
     private var reported: UInt64 = 0
@@ -182,14 +184,22 @@ struct Arrival {
             index: index, entry: entry, file: file, existing: nil, name: target, left: entry.size - offset)
     }
 
+    /// Begins to write the batch once the one before it is written.
     private mutating func flush() async throws {
         guard !batch.isEmpty else { return }
         guard let current, current.existing == nil else { throw TransferLink.violation }
-        let pieces = batch
-        try await worker.run { try current.file.write(pieces) }
-        written += UInt64(batchCount)
+        try await settle()
+        writing = (worker.begin { [batch] in try current.file.write(batch) }, batchCount)
         batch.removeAll(keepingCapacity: true)
         batchCount = 0
+    }
+
+    /// Waits until all that was begun is written.
+    private mutating func settle() async throws {
+        guard let (job, count) = writing, let current else { return }
+        writing = nil
+        try await job.value
+        written += UInt64(count)
         if written - reported >= Self.reportLength || .now() - reportedAt >= Self.reportInterval {
             try await tell(current.entry)
         }
@@ -205,6 +215,7 @@ struct Arrival {
 
     private mutating func finish(_ digest: Digest) async throws {
         try await flush()
+        try await settle()
         guard let current else { throw TransferLink.violation }
         self.current = nil
         var name = current.name

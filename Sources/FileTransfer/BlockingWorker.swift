@@ -38,11 +38,26 @@ final class BlockingWorker: Sendable {
 
     /// Runs `job` on the thread, behind those that wait already. It is not cancelled: a job is short.
     func run<Result: Sendable>(_ job: @escaping @Sendable () throws -> Result) async throws -> Result {
-        try await withCheckedThrowingContinuation { continuation in
-            state.withLock { state in
-                state.jobs.append { continuation.resume(with: Swift.Result { try job() }) }
-            }
-            wake.signal()
+        try await begin(job).value
+    }
+
+    /// Begins `job` as `run` does, and returns at once.
+    func begin<Result: Sendable>(_ job: @escaping @Sendable () throws -> Result) -> Job<Result> {
+        let outcome = PendingOutcome<Swift.Result<Result, any Error>>()
+        state.withLock { state in
+            state.jobs.append { outcome.settle(.success(Swift.Result { try job() })) }
+        }
+        wake.signal()
+        return Job(outcome: outcome)
+    }
+
+    /// A job that has begun.
+    struct Job<Result: Sendable>: Sendable {
+        fileprivate let outcome: PendingOutcome<Swift.Result<Result, any Error>>
+
+        /// The job's result, or its error. At most one task waits for it, once.
+        var value: Result {
+            get async throws { try await outcome.value {}.get() }
         }
     }
 }
