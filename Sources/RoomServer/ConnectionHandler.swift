@@ -1,5 +1,7 @@
+internal import Glibc
 internal import Logging
 internal import NIOCore
+internal import NIOPosix
 internal import RoomProtocol
 internal import RoomServerCore
 internal import TransportPluginAPI
@@ -8,8 +10,9 @@ internal import WebSocketWire
 /// One socket of the server: an HTTP request, or several for files, and, if one asks for it, a WebSocket connection.
 ///
 /// Can transition: request → request (a file was sent); request → open (upgrade) → closing (a close frame was sent) →
-/// done; request → ending (answered) → done; any → done (the socket has ended).
-final class ConnectionHandler: ChannelInboundHandler {
+/// done; request → ending (answered) → done; open → moving (its room has another loop) → done here, open there; any →
+/// done (the socket has ended).
+final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
@@ -17,6 +20,8 @@ final class ConnectionHandler: ChannelInboundHandler {
         /// The head of the request is awaited.
         case request
         case open(ConnectionID)
+        /// It goes to another loop at the end of this read.
+        case moving(to: NIOLoopBound<ServerLoop>, Envelope<ClientMessage>, bytes: Int, rest: [UInt8])
         /// A close frame was sent; the other side's is awaited, within a time limit.
         case closing
         /// Input is ignored; the other side must close, within a time limit.
@@ -25,6 +30,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
 
     private let loop: ServerLoop
+    private let tls: TLSHandler?
+    private var arrival: MovingConnection?
+    var needsFlush = false
     private var state = State.request
     private var head = HTTPHeadBuffer<RequestHead>()
     private var parser = ConnectionHandler.parser(maximumMessageSize: Limits.clientMessageBytes)
@@ -37,7 +45,12 @@ final class ConnectionHandler: ChannelInboundHandler {
     private var context: ChannelHandlerContext?
     private var deadline: Scheduled<Void>?
 
-    init(loop: ServerLoop) { self.loop = loop }
+    /// - Parameter arrival: The connection that goes on here; nil for a new socket.
+    init(loop: ServerLoop, tls: TLSHandler? = nil, _ arrival: MovingConnection? = nil) {
+        self.loop = loop
+        self.tls = tls
+        self.arrival = arrival
+    }
 
     /// The maximum number of empty fragments. Some libraries end a message with an empty frame, or begin it with one;
     /// none needs many.
@@ -59,6 +72,11 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     func handlerRemoved(context: ChannelHandlerContext) { ended() }
 
+    func channelActive(context: ChannelHandlerContext) {
+        if let arrival { resume(arrival) }
+        context.fireChannelActive()
+    }
+
     func channelInactive(context: ChannelHandlerContext) {
         ended()
         context.fireChannelInactive()
@@ -71,6 +89,11 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         unwrapInboundIn(data).withUnsafeReadableBytes { read($0) }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        if case .moving(let home, let hello, let bytes, let rest) = state { handOver(to: home, hello, bytes, rest) }
+        context.fireChannelReadComplete()
     }
 
     private func ended() {
@@ -105,6 +128,9 @@ final class ConnectionHandler: ChannelInboundHandler {
             switch state {
             case .request: readRequest(&rest)
             case .open(let id): readFrames(id, &rest)
+            case .moving(let home, let hello, let bytes, let before):
+                state = .moving(to: home, hello, bytes: bytes, rest: before + rest)
+                return
             case .closing: readUntilClose(&rest)
             case .ending:
                 bytesLeft -= rest.count
@@ -215,6 +241,43 @@ final class ConnectionHandler: ChannelInboundHandler {
         flush(force: true)
         context?.close(mode: .output, promise: nil)
         setDeadline(loop.limits.closeTimeout + timeToSend)
+    }
+
+    // MARK: Moving
+
+    /// Moves to the loop of a room when everything of this read has come.
+    func move(to home: NIOLoopBound<ServerLoop>, _ hello: Envelope<ClientMessage>, bytes: Int) {
+        state = .moving(to: home, hello, bytes: bytes, rest: [])
+    }
+
+    private func handOver(
+        to home: NIOLoopBound<ServerLoop>, _ hello: Envelope<ClientMessage>, _ bytes: Int, _ rest: [UInt8]
+    ) {
+        // Little was written yet: it waits only for a client that does not read.
+        guard let context, outgoing.count == 0,
+            (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) == 0,
+            let descriptor = try? context.pipeline.syncOperations.withUnsafeTransportIfAvailable({
+                (socket: NIOBSDSocket.Handle) in fcntl(socket, F_DUPFD_CLOEXEC, 0)
+            }), descriptor >= 0
+        else { return abort() }
+        var parser = Self.parser(maximumMessageSize: 0)
+        swap(&parser, &self.parser)
+        let moving = MovingConnection(descriptor, tls?.detach(), hello, bytes: bytes, parser, rest: rest)
+        state = .done
+        context.close(promise: nil)
+        home.eventLoop.execute { home.value.adopt(moving, home) }
+    }
+
+    private func resume(_ arrival: MovingConnection) {
+        self.arrival = nil
+        guard case .request = state else { return }
+        deadline?.cancel()
+        swap(&parser, &arrival.parser)
+        let id = loop.register(self)
+        state = .open(id)
+        loop.connected(id)
+        loop.received(arrival.hello, bytes: arrival.bytes, from: id)
+        arrival.rest.withUnsafeBytes { read($0) }
     }
 
     // MARK: Writing

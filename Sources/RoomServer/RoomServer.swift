@@ -111,11 +111,13 @@ public actor RoomServer: Service {
         let authority = ServerAuthority(
             sessionKey: try configuration.sessionKey.load(logger), joinTokenSecret: configuration.joinTokenSecret,
             ice: configuration.ice)
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let eventLoop = group.next()
+        guard (1...256).contains(configuration.threads) else {
+            throw RoomServerError(message: "\(configuration.threads) threads are impossible: use 1 to 256.")
+        }
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: configuration.threads)
         do {
             let listener = try await Listener.start(
-                configuration: configuration, authority: authority, logger: logger, on: eventLoop)
+                configuration: configuration, authority: authority, logger: logger, on: group)
             enter(.listening(listener.address), .success(listener.address))
             logger.info("listening", metadata: ["url": "\(listener.address.url)"])
             listener.whenClosed { [requestEnding] in requestEnding.yield(.listenerClosed) }
@@ -134,83 +136,5 @@ public actor RoomServer: Service {
             throw error
         }
         try await group.shutdownGracefully()
-    }
-}
-
-/// The listening socket and its loop.
-struct Listener: Sendable {
-    let address: RoomServer.Address
-    private let channel: any Channel
-    private let loop: NIOLoopBound<ServerLoop>
-
-    static func start(
-        configuration: RoomServerConfiguration, authority: ServerAuthority, logger: Logger, on eventLoop: any EventLoop
-    ) async throws -> Listener {
-        let tls = try configuration.tls.map { tls throws(RoomServerError) in try TLSContext(tls) }
-        let origins = try AllowedOrigins(configuration.allowedOrigins)
-        // Prepared before somebody asks, and not on the loop, which it would stop.
-        if configuration.servesPage { Task.detached { _ = PageFile.all } }
-        let loop = try await eventLoop.submit {
-            NIOLoopBound(
-                ServerLoop(
-                    eventLoop: eventLoop, configuration: configuration, origins: origins, authority: authority,
-                    logger: logger),
-                eventLoop: eventLoop)
-        }.get()
-        let bootstrap = ServerBootstrap(group: eventLoop)
-            .serverChannelOption(.backlog, value: 1024)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .serverChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(AcceptPause(logger))
-                }
-            }
-            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try tls?.addHandler(to: channel)
-                    try channel.pipeline.syncOperations.addHandler(ConnectionHandler(loop: loop.value))
-                }
-            }
-        let channel: any Channel
-        do {
-            channel = try await bootstrap.bind(host: configuration.host, port: configuration.port).get()
-        } catch {
-            throw RoomServerError(
-                message: "Cannot listen on \(configuration.host), port \(configuration.port): \(error)")
-        }
-        let address = RoomServer.Address(
-            host: channel.localAddress?.ipAddress ?? configuration.host,
-            port: channel.localAddress?.port ?? configuration.port, isSecure: configuration.tls != nil)
-        return Listener(address: address, channel: channel, loop: loop)
-    }
-
-    func whenClosed(_ body: @escaping @Sendable () -> Void) { channel.closeFuture.whenComplete { _ in body() } }
-
-    /// Accepts no more connections, tells the clients to return later, and waits for them to close.
-    func drain(within limit: Duration) async {
-        try? await channel.close().get()
-        let drained = channel.eventLoop.makePromise(of: Void.self)
-        let timer = channel.eventLoop.scheduleTask(in: .nanoseconds(limit.nanosecondsForNIO)) { drained.succeed() }
-        channel.eventLoop.execute { loop.value.drain().cascade(to: drained) }
-        // Cancelled: the server stops at once.
-        await withTaskCancellationHandler {
-            try? await drained.futureResult.get()
-        } onCancel: {
-            drained.succeed()
-        }
-        timer.cancel()
-    }
-
-    func stop() async {
-        try? await channel.close().get()
-        try? await channel.eventLoop.submit { loop.value.stop() }.get()
-    }
-}
-
-extension Duration {
-    fileprivate var nanosecondsForNIO: Int64 {
-        let (seconds, attoseconds) = components
-        return min(max(seconds, 0), 86_400) * 1_000_000_000 + attoseconds / 1_000_000_000
     }
 }

@@ -10,6 +10,9 @@ public struct RoomServerConfiguration: Sendable {
     public var host = "127.0.0.1"
     /// The port to listen on. 0: any free port, which `RoomServer.address` contains.
     public var port = 0
+    /// The number of event loops, 1 to 256; a room and the connections of its members live on one of them. More than one
+    /// serves more rooms, not larger ones.
+    public var threads = 1
     /// The certificate and key. Nil: `ws://` only.
     public var tls: TLS?
     /// The secret of join tokens. Nil: everybody may join. Otherwise first joins need a ``JoinToken`` signed with this

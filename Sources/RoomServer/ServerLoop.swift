@@ -1,10 +1,12 @@
 internal import Logging
 internal import NIOCore
+internal import NIOPosix
 internal import RoomProtocol
 internal import RoomServerCore
 internal import TransportPluginAPI
 
-/// The machine and its connections. Lives on one event loop, as do all connections.
+/// A machine with its rooms and connections. Lives on one event loop, as do the connections. A server has one for each
+/// of its threads.
 final class ServerLoop {
     let eventLoop: any EventLoop
     let limits: RoomServerConfiguration.Limits
@@ -16,11 +18,16 @@ final class ServerLoop {
     let now: @Sendable () -> Int
 
     private var machine: RoomServerMachine
-    private var connections: [ConnectionID: ConnectionHandler] = [:]
+    /// The loops of the server, once all have been made.
+    private var loops: ServerLoops?
+    private let shared: SharedLoad
+    /// The load of this loop as `shared` contains it.
+    private var published = ServerLoad()
+    private var connections: [ConnectionID: any ServerConnection] = [:]
     private var lastConnection: UInt64 = 0
     /// Every open socket, including those that are not WebSocket connections yet.
     private var sockets: [ObjectIdentifier: ConnectionHandler] = [:]
-    /// The memory of all sockets: unsent output and incomplete messages.
+    /// The memory of all sockets of this loop: unsent output and incomplete messages.
     private(set) var memory = 0
     private var whenEmpty: EventLoopPromise<Void>?
 
@@ -28,15 +35,18 @@ final class ServerLoop {
     private var isPerforming = false
     private var timer: (task: Scheduled<Void>, time: Timestamp)?
     /// The last message that was encoded for more than one receiver.
-    private var shared: (message: ServerMessage, body: EncodedBody)?
+    private var broadcast: (message: ServerMessage, body: EncodedBody)?
 
     init(
         eventLoop: any EventLoop, configuration: RoomServerConfiguration, origins: AllowedOrigins = .every,
-        authority: ServerAuthority, logger: Logger
+        authority: ServerAuthority, shared: SharedLoad = SharedLoad(), logger: Logger
     ) {
         self.eventLoop = eventLoop
+        self.shared = shared
         var limits = configuration.limits
         limits.duplicateNames = configuration.duplicateNames
+        limits.totalBuffer /= configuration.threads
+        limits.divideStreams(by: configuration.threads)
         self.limits = limits
         self.origins = origins
         servesPage = configuration.servesPage
@@ -48,10 +58,18 @@ final class ServerLoop {
     }
 
     var status: ServerStatus {
-        ServerStatus(
-            rooms: machine.roomCount, participants: machine.participantCount, connections: machine.connectionCount,
+        lookAround()
+        let load = shared.value
+        return ServerStatus(
+            rooms: load.rooms, participants: load.participants, connections: load.connections,
             retryAfter: machine.refusal, origins: origins, servesPage: servesPage)
     }
+
+    /// Knows the others from now on.
+    func join(_ loops: ServerLoops) { self.loops = loops }
+
+    /// Tells the machine how much of the limits the other loops use.
+    private func lookAround() { machine.elsewhere = shared.value - published }
 
     // MARK: Sockets
 
@@ -83,7 +101,7 @@ final class ServerLoop {
     // MARK: Connections
 
     /// Registers a socket that has become a WebSocket connection; `connected` follows.
-    func register(_ handler: ConnectionHandler) -> ConnectionID {
+    func register(_ handler: any ServerConnection) -> ConnectionID {
         lastConnection += 1
         let id = ConnectionID(lastConnection)
         connections[id] = handler
@@ -92,15 +110,14 @@ final class ServerLoop {
 
     func connected(_ id: ConnectionID) {
         logger.trace("connected", metadata: ["connection": "\(id)"])
+        lookAround()
         step { $0.connected(id, at: $1) }
-        metrics.record(status)
     }
 
     func disconnected(_ id: ConnectionID) {
         guard connections.removeValue(forKey: id) != nil else { return }
         logger.trace("disconnected", metadata: ["connection": "\(id)"])
         step { $0.disconnected(id, at: $1) }
-        metrics.record(status)
     }
 
     /// Records a frame that is not a message.
@@ -110,13 +127,46 @@ final class ServerLoop {
         metrics.received()
         do throws(ProtocolError) {
             let envelope = try RoomProtocolCodec.decodeClientMessage(text)
-            if case .hello(let hello) = envelope.message {
-                logger.debug("hello", metadata: ["connection": "\(id)", "room": "\(hello.room)"])
-            }
-            step { $0.received(envelope, bytes: text.count, from: id, at: $1) }
+            received(envelope, bytes: text.count, from: id)
         } catch {
             step { $0.receivedInvalid(error, bytes: text.count, from: id, at: $1) }
         }
+    }
+
+    /// A message has come. The first one of a connection decides which loop it belongs to.
+    func received(_ envelope: Envelope<ClientMessage>, bytes: Int, from id: ConnectionID) {
+        if case .hello(let hello) = envelope.message {
+            logger.debug("hello", metadata: ["connection": "\(id)", "room": "\(hello.room)"])
+            if let home = loops?.home(of: hello.room), home.eventLoop !== eventLoop, machine.awaitsHello(id),
+                let handler = connections[id] as? ConnectionHandler
+            {
+                connections[id] = nil
+                step { machine, _ in
+                    machine.moved(id)
+                    return []
+                }
+                return handler.move(to: home, envelope, bytes: bytes)
+            }
+            lookAround()
+        }
+        step { $0.received(envelope, bytes: bytes, from: id, at: $1) }
+    }
+
+    /// Takes over a connection from another loop, which has read its `hello`.
+    func adopt(_ moving: MovingConnection, _ own: NIOLoopBound<ServerLoop>) {
+        ClientBootstrap(group: eventLoop)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let tls = moving.tls.map { TLSHandler($0, isOpen: true) }
+                    if let tls { try channel.pipeline.syncOperations.addHandler(tls) }
+                    try channel.pipeline.syncOperations.addHandler(
+                        ConnectionHandler(loop: own.value, tls: tls, moving))
+                }
+            }
+            .withConnectedSocket(moving.takeDescriptor())
+            .whenFailure { [logger] error in
+                logger.debug("a connection has ended on its way", metadata: ["error": "\(error)"])
+            }
     }
 
     // MARK: The machine
@@ -126,7 +176,7 @@ final class ServerLoop {
         guard !isPerforming else { return }
         isPerforming = true
         var next = 0
-        var written: [ObjectIdentifier: ConnectionHandler] = [:]
+        var written: [any ServerConnection] = []
         while next < actions.count {
             let action = actions[next]
             next += 1
@@ -134,16 +184,23 @@ final class ServerLoop {
             case .send(let envelope, let id):
                 guard let handler = connections[id] else { continue }
                 note(envelope.message, id)
-                written[ObjectIdentifier(handler)] = handler
+                if !handler.needsFlush {
+                    handler.needsFlush = true
+                    written.append(handler)
+                }
                 handler.write(encode(envelope))
             case .close(let id, let code): connections.removeValue(forKey: id)?.close(code)
             case .abort(let id): connections.removeValue(forKey: id)?.abort()
             }
         }
         actions.removeAll(keepingCapacity: true)
-        shared = nil
+        broadcast = nil
         isPerforming = false
-        for handler in written.values { handler.flush() }
+        for handler in written {
+            handler.needsFlush = false
+            handler.flush()
+        }
+        publish()
         schedule()
     }
 
@@ -158,15 +215,24 @@ final class ServerLoop {
         let body: EncodedBody
         switch envelope.message {
         case .peerJoined, .peerLeft, .peerChanged, .roomChanged, .goingAway:
-            if let shared, shared.message == envelope.message {
-                body = shared.body
+            if let broadcast, broadcast.message == envelope.message {
+                body = broadcast.body
             } else {
                 body = EncodedBody(envelope.message)
-                shared = (envelope.message, body)
+                broadcast = (envelope.message, body)
             }
         default: body = EncodedBody(envelope.message)
         }
         return body.finished(sequence: envelope.sequence, ack: envelope.ack)
+    }
+
+    /// Adds what has changed here to the load of all loops.
+    private func publish() {
+        let load = machine.load
+        guard load != published else { return }
+        shared.add(load - published)
+        published = load
+        metrics.record(shared.value)
     }
 
     private func schedule() {

@@ -1,5 +1,6 @@
 internal import Metrics
 internal import RoomProtocol
+internal import RoomServerCore
 
 /// The metrics of the server. Their names begin with `room_server_`.
 struct ServerMetrics {
@@ -11,10 +12,10 @@ struct ServerMetrics {
     private let violations = Counter(label: "room_server_websocket_violations")
     private let slowClients = Counter(label: "room_server_slow_clients")
 
-    func record(_ status: ServerStatus) {
-        rooms.record(status.rooms)
-        participants.record(status.participants)
-        connections.record(status.connections)
+    func record(_ load: ServerLoad) {
+        rooms.record(load.rooms)
+        participants.record(load.participants)
+        connections.record(load.connections)
     }
 
     func received() { messagesReceived.increment() }

@@ -32,9 +32,9 @@ final class TLSContext: @unchecked Sendable {
 
     deinit { SSL_CTX_free(context) }
 
-    /// Adds TLS to an accepted connection.
-    func addHandler(to channel: any Channel) throws {
-        guard let session = TLSHandler(context) else { throw RoomServerError(message: "OpenSSL is out of memory.") }
-        try channel.pipeline.syncOperations.addHandler(session)
+    /// Returns a handler for an accepted connection.
+    func makeHandler() throws(RoomServerError) -> TLSHandler {
+        guard let session = TLSSession(context) else { throw RoomServerError(message: "OpenSSL is out of memory.") }
+        return TLSHandler(session)
     }
 }

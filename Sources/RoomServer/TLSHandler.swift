@@ -10,12 +10,14 @@ final class TLSHandler: ChannelDuplexHandler {
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    private let ssl: OpaquePointer
-    /// Ciphertext in both directions. Owned by `ssl`.
-    private let incoming: OpaquePointer
-    private let outgoing: OpaquePointer
+    private let session: TLSSession
+    private var ssl: OpaquePointer { session.ssl }
+    private var incoming: OpaquePointer { session.incoming }
+    private var outgoing: OpaquePointer { session.outgoing }
     private var isOpen = false
     private var isRemoved = false
+    /// Whether the session goes on in another channel.
+    private var isDetached = false
 
     /// Bytes of TLS's own answers, such as those to a change of keys, that are not written yet.
     private var answers = 0
@@ -25,20 +27,17 @@ final class TLSHandler: ChannelDuplexHandler {
     /// An honest client causes a few dozen.
     private static let answerLimit = 4096
 
-    init?(_ context: OpaquePointer) {
-        guard let ssl = SSL_new(context) else { return nil }
-        guard let incoming = BIO_new(BIO_s_mem()), let outgoing = BIO_new(BIO_s_mem()) else {
-            SSL_free(ssl)
-            return nil
-        }
-        SSL_set_bio(ssl, incoming, outgoing)
-        SSL_set_accept_state(ssl)
-        self.ssl = ssl
-        self.incoming = incoming
-        self.outgoing = outgoing
+    /// - Parameter isOpen: Whether the handshake is over.
+    init(_ session: TLSSession, isOpen: Bool = false) {
+        self.session = session
+        self.isOpen = isOpen
     }
 
-    deinit { SSL_free(ssl) }
+    /// Gives the session to another channel. This handler then neither reads nor writes.
+    func detach() -> TLSSession {
+        isDetached = true
+        return session
+    }
 
     func handlerRemoved(context: ChannelHandlerContext) { isRemoved = true }
 
@@ -143,7 +142,7 @@ final class TLSHandler: ChannelDuplexHandler {
 
     /// Ends the output with close_notify (RFC 8446 §6.1), also where only the output is closed.
     func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
-        if isOpen, mode != .input {
+        if isOpen, !isDetached, mode != .input {
             ERR_clear_error()
             _ = SSL_shutdown(ssl)
             ERR_clear_error()
@@ -152,4 +151,28 @@ final class TLSHandler: ChannelDuplexHandler {
         }
         context.close(mode: mode, promise: promise)
     }
+}
+
+/// The state of one TLS connection, with its ciphertext in both directions.
+final class TLSSession {
+    let ssl: OpaquePointer
+    /// Owned by `ssl`, as is `outgoing`.
+    let incoming: OpaquePointer
+    let outgoing: OpaquePointer
+
+    /// Nil: there is no memory.
+    init?(_ context: OpaquePointer) {
+        guard let ssl = SSL_new(context) else { return nil }
+        guard let incoming = BIO_new(BIO_s_mem()), let outgoing = BIO_new(BIO_s_mem()) else {
+            SSL_free(ssl)
+            return nil
+        }
+        SSL_set_bio(ssl, incoming, outgoing)
+        SSL_set_accept_state(ssl)
+        self.ssl = ssl
+        self.incoming = incoming
+        self.outgoing = outgoing
+    }
+
+    deinit { SSL_free(ssl) }
 }

@@ -12,6 +12,8 @@ struct Effects: Sendable {
     var now = Timestamp.zero
     /// The number of bytes in all outbound streams.
     var streamBytes = 0
+    /// The number of members of all rooms.
+    var participants = 0
     var departures = Departures()
     var actions: [ServerAction] = []
     /// The connections that a room has closed, and that the machine must remove.

@@ -76,4 +76,7 @@ public struct RoomServerLimits: Sendable, Hashable {
 
     /// Creates the default limits.
     public init() {}
+
+    /// Makes these the limits of one of several machines of a server.
+    package mutating func divideStreams(by count: Int) { totalStreamBytes /= count }
 }

@@ -32,6 +32,8 @@ package struct RoomServerMachine: Sendable {
     private var lastPing: UInt64 = 0
     private var goingAway: RetryWindow?
     private var effects: Effects
+    /// The load of the other machines of the same server, which counts towards the limits.
+    package var elsewhere = ServerLoad()
 
     package init(
         limits: RoomServerLimits, authority: any RoomAuthority, random: any RandomNumberGenerator & Sendable
@@ -44,14 +46,20 @@ package struct RoomServerMachine: Sendable {
 
     // MARK: What is there
 
-    package var roomCount: Int { rooms.count }
-    package var connectionCount: Int { connections.count }
-    /// The number of participants, with those within their grace period.
-    package var participantCount: Int { rooms.values.reduce(0) { $0 + $1.roster.members.count } }
+    package var load: ServerLoad {
+        ServerLoad(
+            rooms: rooms.count, participants: effects.participants, connections: connections.count,
+            handshakes: handshakes)
+    }
     /// The approximate number of bytes kept for participants until they acknowledge them.
     package var streamBytes: Int { effects.streamBytes }
     package func participants(of room: RoomName) -> [Participant] {
         rooms[room]?.roster.inOrder.map(\.participant) ?? []
+    }
+
+    /// Whether the connection is open and has not sent `hello`.
+    package func awaitsHello(_ id: ConnectionID) -> Bool {
+        if case .waitingForHello? = connections[id]?.phase { true } else { false }
     }
 
     /// The time at which `timePassed` must be called; nil if not before the next event.
@@ -60,8 +68,10 @@ package struct RoomServerMachine: Sendable {
     /// The time to return, if another connection would be refused now; otherwise nil.
     package var refusal: RetryWindow? {
         if let goingAway { return goingAway }
-        return connections.count >= effects.limits.connections || handshakes >= effects.limits.handshakes
-            ? effects.limits.retryAfter : nil
+        let isFull =
+            connections.count + elsewhere.connections >= effects.limits.connections
+            || handshakes + elsewhere.handshakes >= effects.limits.handshakes
+        return isFull ? effects.limits.retryAfter : nil
     }
 
     // MARK: Connections
@@ -90,6 +100,9 @@ package struct RoomServerMachine: Sendable {
         removeConnection(id)
         return effects.takeActions()
     }
+
+    /// The connection has moved to another machine of the same server, before its `hello`.
+    package mutating func moved(_ id: ConnectionID) { removeConnection(id) }
 
     /// The server shuts down: tells all clients to return within the window, and admits no more.
     package mutating func drain(retryAfter window: RetryWindow, at now: Timestamp) -> [ServerAction] {
@@ -329,7 +342,7 @@ package struct RoomServerMachine: Sendable {
     }
 
     private mutating func makeRoom(_ name: RoomName) throws(ProtocolError) {
-        guard rooms.count < effects.limits.rooms else {
+        guard rooms.count + elsewhere.rooms < effects.limits.rooms else {
             throw .tooManyRequests("The server has reached its limit of rooms.", effects.limits.retryAfter)
         }
         rooms[name] = ServerRoom(name: name)

@@ -17,16 +17,18 @@ struct Roster: Sendable {
     }
 
     mutating func insert(
-        _ participant: Participant, role: Hello.Role?, allowance: Allowance, limits: RoomServerLimits
+        _ participant: Participant, role: Hello.Role?, allowance: Allowance, _ effects: inout Effects
     ) {
         members[participant.id] = Member(
-            participant, role: role, allowance: allowance, order: arrivals, limits: limits)
+            participant, role: role, allowance: allowance, order: arrivals, limits: effects.limits)
         arrivals += 1
+        effects.participants += 1
     }
 
     mutating func remove(_ id: ParticipantID, _ effects: inout Effects) -> Member? {
-        var member = members.removeValue(forKey: id)
-        member?.outbound.removeAll(&effects.streamBytes)
+        guard var member = members.removeValue(forKey: id) else { return nil }
+        member.outbound.removeAll(&effects.streamBytes)
+        effects.participants -= 1
         return member
     }
 

@@ -37,7 +37,7 @@ struct ServerRoom: Sendable {
         let participant = Participant(
             id: id, session: SessionID(effects.makeIdentifier("s")), epoch: 1,
             name: hello.name, isHost: false, metadata: hello.metadata, capabilities: hello.capabilities)
-        insert(participant, admission.role, allowance, effects)
+        insert(participant, admission.role, allowance, &effects)
         roster.members[id]?.formerSession = former?.participant.session
         // The machine admits a host only if the room is empty, if it was the host itself, or if its token makes it the
         // host.
@@ -93,9 +93,9 @@ struct ServerRoom: Sendable {
     }
 
     private mutating func insert(
-        _ participant: Participant, _ role: Hello.Role?, _ allowance: Allowance, _ effects: Effects
+        _ participant: Participant, _ role: Hello.Role?, _ allowance: Allowance, _ effects: inout Effects
     ) {
-        roster.insert(participant, role: role, allowance: allowance, limits: effects.limits)
+        roster.insert(participant, role: role, allowance: allowance, &effects)
         emptySince = nil
     }
 
@@ -132,7 +132,7 @@ struct ServerRoom: Sendable {
         let participant = Participant(
             id: id, session: session, epoch: claims.epoch + 1, name: claims.name, isHost: false,
             metadata: hello.metadata, capabilities: hello.capabilities)
-        insert(participant, claims.role, allowance, effects)
+        insert(participant, claims.role, allowance, &effects)
         enter(id, connection, .new, claims: claims, attempt: resume.attempt, &effects)
         return id
     }

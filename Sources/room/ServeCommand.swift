@@ -20,6 +20,9 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "The port to listen on; 0: any free port. Default: 8080.")
     var port: Int?
 
+    @Option(help: "The number of threads; a room lives on one of them. Default: one for each processor.")
+    var threads: Int?
+
     @Option(help: "The certificate chain for https and wss, PEM.")
     var tlsCert: String?
 
@@ -134,6 +137,9 @@ struct ServeCommand: AsyncParsableCommand {
         var configuration = RoomServerConfiguration()
         configuration.host = try host ?? settings.string("host") ?? "127.0.0.1"
         configuration.port = try settings.integer("port", 0...65_535, flag: "--port", port) ?? 8080
+        configuration.threads =
+            try settings.integer("threads", 1...256, flag: "--threads", threads)
+            ?? min(ProcessInfo.processInfo.activeProcessorCount, 256)
         let certificate = try tlsCert ?? settings.string("tlsCert")
         let key = try tlsKey ?? settings.string("tlsKey")
         if let certificate, let key {

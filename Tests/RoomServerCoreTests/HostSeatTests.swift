@@ -19,11 +19,13 @@ struct HostSeatTests {
     /// The names with the roles of their join tokens, in the order of arrival; those in `away` have no connection.
     private func roster(_ members: [(String, Hello.Role?)], away: Set<String> = []) -> Roster {
         var roster = Roster(room: RoomName("lobby"))
+        var effects = Effects(
+            limits: RoomServerLimits(), authority: TrustingAuthority(), random: ServerHarness.Generator(state: 1))
         for (number, (name, role)) in members.enumerated() {
             let id = ParticipantID(name)
             roster.insert(
                 Participant(id: id, session: SessionID(name), epoch: 1, name: name, isHost: false), role: role,
-                allowance: Allowance(), limits: RoomServerLimits())
+                allowance: Allowance(), &effects)
             if !away.contains(name) { roster.members[id]?.connection = ConnectionID(UInt64(number)) }
         }
         return roster

@@ -66,7 +66,7 @@ struct JoinTests {
         server.pass(.seconds(2))
         #expect(server.lastError("eve")?.isRetryable == true)
         #expect(server.clients["eve"]?.closed != nil)
-        #expect(server.machine.connectionCount == 0)
+        #expect(server.machine.load.connections == 0)
     }
 
     @Test func updateOfMetadataReachesTheOthers() {
@@ -91,9 +91,9 @@ struct JoinTests {
         let server = ServerHarness()
         server.join("ann", .host)
         server.say(.leave, as: "ann")
-        #expect(server.machine.roomCount == 1)
+        #expect(server.machine.load.rooms == 1)
         server.pass(.seconds(31))
-        #expect(server.machine.roomCount == 0)
+        #expect(server.machine.load.rooms == 0)
         #expect(server.machine.nextDeadline == nil)
     }
 
@@ -105,7 +105,7 @@ struct JoinTests {
         server.sayNumbered(.closeRoom(reason: "over"), as: "ann")
         #expect(server.lastError("ann")?.code == .roomClosed)
         #expect(server.lastError("bob")?.code == .roomClosed)
-        #expect(server.machine.roomCount == 0 && server.machine.connectionCount == 0)
+        #expect(server.machine.load.rooms == 0 && server.machine.load.connections == 0)
         server.comeBack("bob", token: token)
         #expect(server.lastError("bob")?.code == .roomClosed)
         server.join("ann", .host)

@@ -73,7 +73,7 @@ struct NameTests {
         // The others were told that the session has ended.
         #expect(again.session != former.session)
         #expect(server.names == ["ann", "carol", "bob"])
-        #expect(server.machine.connectionCount == 3)
+        #expect(server.machine.load.connections == 3)
     }
 
     /// Seed 30375 of the simulation: the late hello was that of the program that had ended.
@@ -138,7 +138,7 @@ struct NameTests {
         #expect(server.lastError("bob")?.replacedBy == .participant)
         #expect(server.clients["bob"]?.closed == CloseCode.refused.rawValue)
         #expect(server.take("ann").compactMap(\.left) == [.left])
-        #expect(server.machine.connectionCount == 3)
+        #expect(server.machine.load.connections == 3)
         server.say(.ack(received: 0), as: "bob2")
         server.comeBack("bob")
         #expect(server.lastError("bob")?.replacedBy == .participant)

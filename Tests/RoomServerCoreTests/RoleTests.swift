@@ -136,7 +136,7 @@ struct RoleTests {
         server.kick("bob", by: "ann")
         server.say(.leave, as: "ann")
         server.pass(.seconds(100))
-        #expect(server.machine.roomCount == 0)
+        #expect(server.machine.load.rooms == 0)
         server.comeBack("bob")
         #expect(server.lastError("bob")?.code == .kicked)
         server.comeBack("ann")

@@ -267,8 +267,8 @@ struct LimitTests {
         }
         for name in names { server.drop(name) }
         server.pass(.seconds(3600))
-        #expect(server.machine.roomCount == 0 && server.machine.connectionCount == 0)
-        #expect(server.machine.nextDeadline == nil && server.machine.participantCount == 0)
+        #expect(server.machine.load.rooms == 0 && server.machine.load.connections == 0)
+        #expect(server.machine.nextDeadline == nil && server.machine.load.participants == 0)
         #expect(server.machine.streamBytes == 0)
     }
 }

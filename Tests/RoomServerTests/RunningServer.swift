@@ -2,13 +2,15 @@ import Logging
 import RoomServer
 import Testing
 
-/// Runs `body` beside a server on a free port; the server is stopped afterwards.
+/// Runs `body` beside a server on a free port, with several threads: most connections move between them. The server is
+/// stopped afterwards.
 func withServer(
     _ configure: (inout RoomServerConfiguration) -> Void = { _ in },
     isolation: isolated (any Actor)? = #isolation,
     _ body: (RoomServer) async throws -> Void
 ) async throws {
     var configuration = RoomServerConfiguration()
+    configuration.threads = 3
     configure(&configuration)
     var logger = Logger(label: "test")
     logger.logLevel = .error

@@ -67,7 +67,7 @@ import Testing
         defer { _ = try? channel.finish(acceptAlreadyClosed: true) }
         let socket = Socket()
         try channel.pipeline.syncOperations.addHandler(socket)
-        try server.addHandler(to: channel)
+        try channel.pipeline.syncOperations.addHandler(server.makeHandler())
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
         let client = try Client()
         for _ in 0..<5 where SSL_do_handshake(client.ssl) != 1 { try client.exchange(with: channel) }

@@ -83,14 +83,17 @@ struct TLSTests {
         try await withServer {
             $0.tls = .init(certificateChainFile: folder.file, privateKeyFile: folder.file)
         } _: { server in
-            let hello = Hello(room: RoomName("lobby"), role: .host, name: "ann")
-            let input =
-                Array(TestClient.handshake.utf8)
-                + TestClient.frame(1, RoomProtocolCodec.encode(Envelope(.hello(hello))))
-                // The server closes: text that is not UTF-8.
-                + TestClient.frame(1, [0xFF])
-            let (output, _, _) = try await client(server, folder, input, ["-quiet"])
-            #expect(output.contains("HTTP/1.1 101 ") && output.contains(#""type":"joined""#))
+            // Rooms of all threads: the session moves along.
+            for number in 0..<6 {
+                let hello = Hello(room: RoomName("room \(number)"), role: .host, name: "ann")
+                let input =
+                    Array(TestClient.handshake.utf8)
+                    + TestClient.frame(1, RoomProtocolCodec.encode(Envelope(.hello(hello))))
+                    // The server closes: text that is not UTF-8.
+                    + TestClient.frame(1, [0xFF])
+                let (output, _, _) = try await client(server, folder, input, ["-quiet"])
+                #expect(output.contains("HTTP/1.1 101 ") && output.contains(#""type":"joined""#))
+            }
         }
     }
 

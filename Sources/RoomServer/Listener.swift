@@ -1,0 +1,103 @@
+internal import Logging
+internal import NIOCore
+internal import NIOPosix
+internal import TransportPluginAPI
+
+/// The listening socket and the loops that serve its connections.
+struct Listener: Sendable {
+    let address: RoomServer.Address
+    private let channel: any Channel
+    private let loops: ServerLoops
+
+    static func start(
+        configuration: RoomServerConfiguration, authority: ServerAuthority, logger: Logger,
+        on group: MultiThreadedEventLoopGroup
+    ) async throws -> Listener {
+        let tls = try configuration.tls.map { tls throws(RoomServerError) in try TLSContext(tls) }
+        let origins = try AllowedOrigins(configuration.allowedOrigins)
+        // Prepared before somebody asks, and not on a loop, which it would stop.
+        if configuration.servesPage { Task.detached { _ = PageFile.all } }
+        let loops = try await makeLoops(configuration, origins, authority, logger, on: group)
+        let bootstrap = ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 4096)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelOption(.maxMessagesPerRead, value: 16)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(AcceptPause(logger))
+                }
+            }
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    guard let loop = loops.own(channel.eventLoop) else { throw ChannelError.operationUnsupported }
+                    let tls = try tls?.makeHandler()
+                    if let tls { try channel.pipeline.syncOperations.addHandler(tls) }
+                    try channel.pipeline.syncOperations.addHandler(ConnectionHandler(loop: loop, tls: tls))
+                }
+            }
+        let channel: any Channel
+        do {
+            channel = try await bootstrap.bind(host: configuration.host, port: configuration.port).get()
+        } catch {
+            throw RoomServerError(
+                message: "Cannot listen on \(configuration.host), port \(configuration.port): \(error)")
+        }
+        let address = RoomServer.Address(
+            host: channel.localAddress?.ipAddress ?? configuration.host,
+            port: channel.localAddress?.port ?? configuration.port, isSecure: configuration.tls != nil)
+        return Listener(address: address, channel: channel, loops: loops)
+    }
+
+    private static func makeLoops(
+        _ configuration: RoomServerConfiguration, _ origins: AllowedOrigins, _ authority: ServerAuthority,
+        _ logger: Logger, on group: MultiThreadedEventLoopGroup
+    ) async throws -> ServerLoops {
+        let shared = SharedLoad()
+        var all: [NIOLoopBound<ServerLoop>] = []
+        for eventLoop in group.makeIterator() {
+            all.append(
+                try await eventLoop.submit {
+                    NIOLoopBound(
+                        ServerLoop(
+                            eventLoop: eventLoop, configuration: configuration, origins: origins, authority: authority,
+                            shared: shared, logger: logger),
+                        eventLoop: eventLoop)
+                }.get())
+        }
+        let loops = ServerLoops(all: all)
+        for loop in all { try await loop.eventLoop.submit { loop.value.join(loops) }.get() }
+        return loops
+    }
+
+    func whenClosed(_ body: @escaping @Sendable () -> Void) { channel.closeFuture.whenComplete { _ in body() } }
+
+    /// Accepts no more connections, tells the clients to return later, and waits for them to close.
+    func drain(within limit: Duration) async {
+        try? await channel.close().get()
+        let eventLoop = channel.eventLoop
+        let drained = eventLoop.makePromise(of: Void.self)
+        let timer = eventLoop.scheduleTask(in: .nanoseconds(limit.nanosecondsForNIO)) { drained.succeed() }
+        let each = loops.all.map { loop in loop.eventLoop.flatSubmit { loop.value.drain() } }
+        EventLoopFuture.andAllComplete(each, on: eventLoop).cascade(to: drained)
+        // Cancelled: the server stops at once.
+        await withTaskCancellationHandler {
+            try? await drained.futureResult.get()
+        } onCancel: {
+            drained.succeed()
+        }
+        timer.cancel()
+    }
+
+    func stop() async {
+        try? await channel.close().get()
+        for loop in loops.all { try? await loop.eventLoop.submit { loop.value.stop() }.get() }
+    }
+}
+
+extension Duration {
+    fileprivate var nanosecondsForNIO: Int64 {
+        let (seconds, attoseconds) = components
+        return min(max(seconds, 0), 86_400) * 1_000_000_000 + attoseconds / 1_000_000_000
+    }
+}

@@ -1,0 +1,30 @@
+/// How much of a server's limits is in use.
+package struct ServerLoad: Sendable, Hashable {
+    package var rooms = 0
+    /// With those within their grace period.
+    package var participants = 0
+    package var connections = 0
+    /// The connections without a `hello`.
+    package var handshakes = 0
+
+    package init() {}
+
+    package init(rooms: Int, participants: Int, connections: Int, handshakes: Int) {
+        self.rooms = rooms
+        self.participants = participants
+        self.connections = connections
+        self.handshakes = handshakes
+    }
+
+    package static func + (left: ServerLoad, right: ServerLoad) -> ServerLoad {
+        ServerLoad(
+            rooms: left.rooms + right.rooms, participants: left.participants + right.participants,
+            connections: left.connections + right.connections, handshakes: left.handshakes + right.handshakes)
+    }
+
+    package static func - (left: ServerLoad, right: ServerLoad) -> ServerLoad {
+        ServerLoad(
+            rooms: left.rooms - right.rooms, participants: left.participants - right.participants,
+            connections: left.connections - right.connections, handshakes: left.handshakes - right.handshakes)
+    }
+}
