@@ -38,3 +38,33 @@ final class TLSContext: @unchecked Sendable {
         return TLSHandler(session)
     }
 }
+
+/// The trusted authorities of TLS connections that this process opens.
+final class TLSClientContext: @unchecked Sendable {
+    // SAFETY: written in `init` only; OpenSSL locks what connections share.
+    private let context: OpaquePointer
+
+    /// - Parameter authoritiesFile: The trusted authorities, PEM. Nil: the system's.
+    init(authoritiesFile: String? = nil) throws(RoomServerError) {
+        guard let context = COpenSSL_tls_client() else { throw RoomServerError(message: "OpenSSL has no TLS context.") }
+        guard COpenSSL_tls_trust(context, authoritiesFile) == 1 else {
+            SSL_CTX_free(context)
+            throw RoomServerError(
+                message:
+                    "No certificates of authorities could be read from \(authoritiesFile ?? "the system's store"): "
+                    + "name a PEM file that has some.")
+        }
+        self.context = context
+    }
+
+    deinit { SSL_CTX_free(context) }
+
+    /// Returns a handler for a connection that is being opened. The certificate must be for `serverName`: a name or a
+    /// numeric address.
+    func makeHandler(serverName: String) throws(RoomServerError) -> TLSHandler {
+        guard let session = TLSSession(context, serverName: serverName) else {
+            throw RoomServerError(message: "OpenSSL cannot verify a certificate for \(serverName).")
+        }
+        return TLSHandler(session, isClient: true)
+    }
+}

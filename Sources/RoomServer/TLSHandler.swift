@@ -1,9 +1,10 @@
 internal import COpenSSL
 internal import NIOCore
 
-/// The server's side of TLS on one connection (RFC 8446), over memory BIOs.
+/// TLS on one connection (RFC 8446), over memory BIOs.
 ///
-/// Nothing is written before the other side's first data, and so never before the end of the handshake.
+/// A server writes nothing before the other side's first data, and so never before the end of the handshake. What a
+/// client writes earlier waits for that end.
 final class TLSHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -14,7 +15,10 @@ final class TLSHandler: ChannelDuplexHandler {
     private var ssl: OpaquePointer { session.ssl }
     private var incoming: OpaquePointer { session.incoming }
     private var outgoing: OpaquePointer { session.outgoing }
+    private let isClient: Bool
     private var isOpen = false
+    /// The writes of a client before the end of the handshake.
+    private var early: [(data: NIOAny, promise: EventLoopPromise<Void>?)] = []
     private var isRemoved = false
     /// Whether the session goes on in another channel.
     private var isDetached = false
@@ -27,10 +31,13 @@ final class TLSHandler: ChannelDuplexHandler {
     /// An honest client causes a few dozen.
     private static let answerLimit = 4096
 
-    /// - Parameter isOpen: Whether the handshake is over.
-    init(_ session: TLSSession, isOpen: Bool = false) {
+    /// - Parameters:
+    ///   - isOpen: Whether the handshake is over.
+    ///   - isClient: Whether this side begins the handshake.
+    init(_ session: TLSSession, isOpen: Bool = false, isClient: Bool = false) {
         self.session = session
         self.isOpen = isOpen
+        self.isClient = isClient
     }
 
     /// Gives the session to another channel. This handler then neither reads nor writes.
@@ -39,26 +46,41 @@ final class TLSHandler: ChannelDuplexHandler {
         return session
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) { isRemoved = true }
+    func handlerRemoved(context: ChannelHandlerContext) {
+        isRemoved = true
+        for write in early { write.promise?.fail(ChannelError.ioOnClosedChannel) }
+        early = []
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        context.fireChannelActive()
+        if isClient { _ = handshake(context) }
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let isTaken = unwrapInboundIn(data).withUnsafeReadableBytes { bytes in
             BIO_write(incoming, bytes.baseAddress, Int32(truncatingIfNeeded: bytes.count)) == bytes.count
         }
         guard isTaken else { return context.close(promise: nil) }
+        if isOpen || handshake(context) { read(context) }
+    }
+
+    /// Continues the handshake. Returns whether it is complete.
+    private func handshake(_ context: ChannelHandlerContext) -> Bool {
         ERR_clear_error()
-        if !isOpen {
-            let result = SSL_do_handshake(ssl)
-            let error = SSL_get_error(ssl, result)
-            sendOutput(context, nil)
-            context.flush()
-            guard result == 1 else {
-                if error != SSL_ERROR_WANT_READ { fail(context) }
-                return
-            }
-            isOpen = true
+        let result = SSL_do_handshake(ssl)
+        let error = SSL_get_error(ssl, result)
+        sendOutput(context, nil)
+        context.flush()
+        guard result == 1 else {
+            if error != SSL_ERROR_WANT_READ { fail(context) }
+            return false
         }
-        read(context)
+        isOpen = true
+        for (data, promise) in early { write(context: context, data: data, promise: promise) }
+        if !early.isEmpty { context.flush() }
+        early = []
+        return true
     }
 
     /// Passes on what can be decrypted.
@@ -101,13 +123,21 @@ final class TLSHandler: ChannelDuplexHandler {
     }
 
     private func fail(_ context: ChannelHandlerContext) {
-        let reason = String(cString: COpenSSL_error_text(ERR_peek_error()))
+        let verdict = SSL_get_verify_result(ssl)
+        let reason =
+            isClient && verdict != Int(X509_V_OK)
+            ? "the certificate is not valid: " + String(cString: X509_verify_cert_error_string(verdict))
+            : String(cString: COpenSSL_error_text(ERR_peek_error()))
         ERR_clear_error()
         context.fireErrorCaught(RoomServerError(message: "TLS failed: \(reason)"))
         context.close(promise: nil)
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        guard isOpen else {
+            early.append((data, promise))
+            return
+        }
         var rest = unwrapOutboundIn(data)
         // One record at a time: a memory BIO takes everything, and keeps the memory of the most that it ever held.
         repeat {
@@ -160,15 +190,20 @@ final class TLSSession {
     let incoming: OpaquePointer
     let outgoing: OpaquePointer
 
-    /// Nil: there is no memory.
-    init?(_ context: OpaquePointer) {
+    /// Creates the server's side, or a client's that verifies that the certificate is for `serverName`: a name or a
+    /// numeric address. Nil: there is no memory, or the name is none.
+    init?(_ context: OpaquePointer, serverName: String? = nil) {
         guard let ssl = SSL_new(context) else { return nil }
+        if let serverName, COpenSSL_verify_name(ssl, serverName) != 1 {
+            SSL_free(ssl)
+            return nil
+        }
         guard let incoming = BIO_new(BIO_s_mem()), let outgoing = BIO_new(BIO_s_mem()) else {
             SSL_free(ssl)
             return nil
         }
         SSL_set_bio(ssl, incoming, outgoing)
-        SSL_set_accept_state(ssl)
+        if serverName == nil { SSL_set_accept_state(ssl) } else { SSL_set_connect_state(ssl) }
         self.ssl = ssl
         self.incoming = incoming
         self.outgoing = outgoing

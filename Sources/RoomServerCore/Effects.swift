@@ -18,6 +18,9 @@ struct Effects: Sendable {
     var actions: [ServerAction] = []
     /// The connections that a room has closed, and that the machine must remove.
     var replaced: [ConnectionID] = []
+    /// Whether the life of rooms is recorded.
+    var recordsLife = false
+    var life: [RoomLifeEvent] = []
 
     mutating func send(_ message: ServerMessage, to connection: ConnectionID) {
         actions.append(.send(Envelope(message), to: connection))
@@ -26,6 +29,10 @@ struct Effects: Sendable {
     mutating func takeActions() -> [ServerAction] {
         defer { actions = [] }
         return actions
+    }
+
+    mutating func record(_ kind: @autoclosure () -> RoomLifeEvent.Kind, in room: RoomName) {
+        if recordsLife { life.append(RoomLifeEvent(kind(), in: room)) }
     }
 
     /// Returns a new id with 80 random bits.

@@ -9,6 +9,7 @@ struct Member: Sendable {
     var allowance: Allowance
     /// A number that increases in the order of arrival: the member with the lowest has been present for longest.
     let order: UInt64
+    var joinedAt = Timestamp.zero
     /// The current connection; nil while the session waits to be resumed.
     var connection: ConnectionID?
     var disconnectedAt: Timestamp?

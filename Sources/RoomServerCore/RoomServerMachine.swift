@@ -10,7 +10,7 @@ package import TransportValues
 /// exists) → joined; open or waiting → removed (refused, too late, closed). A machine can transition: serving →
 /// draining.
 package struct RoomServerMachine: Sendable {
-    private struct Connection: Sendable {
+    struct Connection: Sendable {
         enum Phase: Sendable {
             case waitingForHello(until: Timestamp)
             /// Its hello waits for a room that does not exist yet.
@@ -25,13 +25,13 @@ package struct RoomServerMachine: Sendable {
         var bucket = TokenBucket()
     }
 
-    private var connections: [ConnectionID: Connection] = [:]
+    var connections: [ConnectionID: Connection] = [:]
     private var handshakes = 0
-    private var rooms: [RoomName: ServerRoom] = [:]
+    var rooms: [RoomName: ServerRoom] = [:]
     private var waitingRoom = WaitingRoom()
     private var lastPing: UInt64 = 0
     private var goingAway: RetryWindow?
-    private var effects: Effects
+    var effects: Effects
     /// The load of the other machines of the same server, which counts towards the limits.
     package var elsewhere = ServerLoad()
 
@@ -53,9 +53,6 @@ package struct RoomServerMachine: Sendable {
     }
     /// The approximate number of bytes kept for participants until they acknowledge them.
     package var streamBytes: Int { effects.streamBytes }
-    package func participants(of room: RoomName) -> [Participant] {
-        rooms[room]?.roster.inOrder.map(\.participant) ?? []
-    }
 
     /// Whether the connection is open and has not sent `hello`.
     package func awaitsHello(_ id: ConnectionID) -> Bool {
@@ -236,9 +233,7 @@ package struct RoomServerMachine: Sendable {
         case .signal(let signal):
             try rooms[room]?.roster.signal(signal, from: participant, sequence: envelope.sequence, &effects)
         case .kick(let target, let reason):
-            let connection = try rooms[room]?
-                .kick(target, reason: reason, by: participant, sequence: envelope.sequence, &effects)
-            if let connection { connections[connection] = nil }
+            try removeMember(target, from: room, reason: reason, by: participant, sequence: envelope.sequence)
         case .update(let metadata): rooms[room]?.roster.update(metadata, of: participant, &effects)
         case .updateRoom(let attributes):
             try rooms[room]?.update(attributes, by: participant, sequence: envelope.sequence, &effects)
@@ -252,9 +247,7 @@ package struct RoomServerMachine: Sendable {
             effects.actions.append(.close(id, .normal))
         case .closeRoom(let reason):
             guard rooms[room]?.host == participant else { throw .notHost(envelope.sequence) }
-            for connection in rooms[room]?.close(reason: reason, &effects) ?? [] { connections[connection] = nil }
-            rooms[room] = nil
-            effects.departures.roomClosed(room)
+            closeRoom(room, reason: reason, by: .host)
         case .hello: break
         }
     }
@@ -280,11 +273,6 @@ package struct RoomServerMachine: Sendable {
             if isNew, rooms[hello.room]?.roster.members.isEmpty == true { removeRoom(hello.room) }
             refuse(error, id)
         }
-    }
-
-    private mutating func removeRoom(_ name: RoomName) {
-        rooms[name] = nil
-        effects.departures.roomRemoved(name)
     }
 
     private mutating func leaveHandshake(_ id: ConnectionID, for phase: Connection.Phase) {

@@ -8,10 +8,12 @@ import TransportValues
 struct ServerRoom: Sendable {
     var roster: Roster
     private var seat = HostSeat()
-    private var attributes = RoomAttributes()
+    private(set) var attributes = RoomAttributes()
     /// Whether there are attributes that the members have not been sent yet.
     private var hasUnsentAttributes = false
     private var emptySince: Timestamp?
+    /// The time at which the first participant came in.
+    var openedAt: Timestamp?
 
     init(name: RoomName) { roster = Roster(room: name) }
 
@@ -96,6 +98,7 @@ struct ServerRoom: Sendable {
         _ participant: Participant, _ role: Hello.Role?, _ allowance: Allowance, _ effects: inout Effects
     ) {
         roster.insert(participant, role: role, allowance: allowance, &effects)
+        roster.members[participant.id]?.joinedAt = effects.now
         emptySince = nil
     }
 
@@ -197,6 +200,7 @@ struct ServerRoom: Sendable {
             pingInterval: effects.limits.pingInterval, pingDeadline: effects.limits.pingDeadline,
             grace: effects.limits.grace)
         effects.send(.joined(joined), to: connection)
+        if entry == .new { recordEntry(of: member.participant, isReturn: claims != nil, &effects) }
         switch entry {
         case .new: roster.deliver(.peerJoined(member.participant), toAllBut: id, &effects)
         case .newEpoch: roster.deliver(.peerChanged(member.participant), toAllBut: id, &effects)
@@ -234,6 +238,9 @@ struct ServerRoom: Sendable {
 
     private mutating func announceHost(except newcomer: ParticipantID? = nil, _ effects: inout Effects) {
         guard let holder = seat.holder else { return }
+        if let participant = roster.members[holder.id]?.participant {
+            effects.record(.hostChanged(RoomLifeEvent.Subject(participant), term: holder.term), in: name)
+        }
         for member in roster.inOrder where member.participant.id != newcomer {
             let token = makeToken(of: member, effects)
             roster.deliver(
@@ -313,12 +320,12 @@ struct ServerRoom: Sendable {
 
     mutating func leave(_ id: ParticipantID, _ effects: inout Effects) { remove(id, .left, as: .left, &effects) }
 
-    /// Removes a participant for the host. Returns the connection that the machine must remove.
+    /// Removes a participant for the host `id`, or for an operator. Returns the connection that the machine must remove.
     mutating func kick(
-        _ kicked: ParticipantID, reason: String, by id: ParticipantID, sequence: SequenceNumber?,
+        _ kicked: ParticipantID, reason: String, by id: ParticipantID?, sequence: SequenceNumber?,
         _ effects: inout Effects
     ) throws(ProtocolError) -> ConnectionID? {
-        guard host == id else { throw .notHost(sequence) }
+        guard id == nil || host == id else { throw .notHost(sequence) }
         guard kicked != id, let target = roster.members[kicked] else {
             throw .peerNotFound(sequence)
         }
@@ -328,15 +335,19 @@ struct ServerRoom: Sendable {
             effects.send(.error(error), to: connection)
             effects.actions.append(.close(connection, .refused))
         }
-        remove(kicked, .kicked, as: .kicked, &effects)
+        remove(kicked, .kicked, as: .kicked, by: id == nil ? .operator : .host, note: reason, &effects)
         return target.connection
     }
 
     /// Ends a session. `reason` is for the others; `ending` decides whether the participant may return.
     private mutating func remove(
-        _ id: ParticipantID, _ reason: LeaveReason, as ending: Departures.Ending, _ effects: inout Effects
+        _ id: ParticipantID, _ reason: LeaveReason, as ending: Departures.Ending,
+        by author: RoomLifeEvent.Author? = nil,
+        note: String = "", _ effects: inout Effects
     ) {
         guard let member = roster.remove(id, &effects) else { return }
+        let subject = RoomLifeEvent.Subject(member.participant)
+        effects.record(.participantLeft(subject, reason, by: author, reason: note), in: name)
         effects.departures.sessionEnded(ending, of: member.participant, allowance: member.allowance, in: name)
         roster.deliver(.peerLeft(id, member.participant.session, reason: reason), toAllBut: id, &effects)
         if host == id {
@@ -350,13 +361,20 @@ struct ServerRoom: Sendable {
     }
 
     /// Ends every session. Returns the connections that the machine must remove, together with the room.
-    mutating func close(reason: String, _ effects: inout Effects) -> [ConnectionID] {
+    mutating func close(
+        reason: String, by author: RoomLifeEvent.Author, _ effects: inout Effects
+    ) -> [ConnectionID] {
         let connections = roster.inOrder.compactMap(\.connection)
         for connection in connections {
             effects.send(.error(.roomClosed(reason)), to: connection)
             effects.actions.append(.close(connection, .refused))
         }
-        for id in Array(roster.members.keys) { _ = roster.remove(id, &effects) }
+        for member in roster.inOrder {
+            _ = roster.remove(member.participant.id, &effects)
+            let subject = RoomLifeEvent.Subject(member.participant)
+            effects.record(.participantLeft(subject, .roomClosed, by: author, reason: reason), in: name)
+        }
+        effects.record(.roomClosed(by: author, reason: reason), in: name)
         return connections
     }
 
