@@ -1,6 +1,6 @@
 internal import DequeModule
 internal import HeapModule
-package import RoomProtocol
+internal import RoomProtocol
 package import TransportValues
 
 /// The limits of the delivery to one webhook.
