@@ -109,8 +109,17 @@ let package = Package(
                 heap,
             ]),
         .target(
+            name: "RoomCluster",
+            dependencies: [
+                "RoomProtocol", "TransportValues",
+                deque,
+                heap,
+            ]),
+        .target(
             name: "RoomSimulation",
-            dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol", "RoomValues", "TransportValues"],
+            dependencies: [
+                "RoomCluster", "RoomCore", "RoomServerCore", "RoomProtocol", "RoomValues", "TransportValues",
+            ],
             // Its objects are used by one thread; debug builds, and so the tests, check every access.
             swiftSettings: [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]),
 
@@ -224,6 +233,7 @@ let package = Package(
             name: "RoomCoreTests", dependencies: ["RoomCore", "RoomProtocol", "RoomValues", "TransportValues"]),
         .testTarget(
             name: "RoomServerCoreTests", dependencies: ["RoomServerCore", "RoomProtocol", "TransportValues"]),
+        .testTarget(name: "RoomClusterTests", dependencies: ["RoomCluster", "RoomProtocol", "TransportValues"]),
         .testTarget(name: "NetworkMonitorTests", dependencies: ["NetworkMonitor", "TransportPluginAPI"]),
         .testTarget(
             name: "RoomDoctorTests",

@@ -1,0 +1,75 @@
+internal import DequeModule
+import RoomProtocol
+import TransportValues
+
+/// The writes that nothing waits for: marks, and the releases of rooms, which never overtake marks.
+///
+/// The latest marks are remembered until they end, and written again after every time that the store was away.
+struct Outbox: Sendable {
+    private typealias Entry = (room: RoomName, mark: Mark, until: Timestamp)
+
+    /// Requests under way.
+    private static let window = 8
+    private var recent: Deque<Entry> = []
+    private var marks: Deque<Entry> = []
+    private var releases: Deque<(room: RoomName, fence: Fence)> = []
+    private var underWay = 0
+
+    var isEmpty: Bool { marks.isEmpty && releases.isEmpty && underWay == 0 }
+    /// What is remembered.
+    var count: Int { max(recent.count, marks.count) + releases.count }
+
+    /// Notes a mark that ends after `lifetime`.
+    mutating func add(_ mark: Mark, in room: RoomName, lifetime: Duration, _ effects: Effects) {
+        let entry = (room, mark, effects.now + lifetime)
+        for queue in [\Self.recent, \.marks] {
+            self[keyPath: queue].append(entry)
+            if self[keyPath: queue].count > effects.limits.memory { self[keyPath: queue].removeFirst() }
+        }
+    }
+
+    mutating func release(_ room: RoomName, _ fence: Fence, _ effects: Effects) {
+        releases.append((room, fence))
+        if releases.count > effects.limits.memory { releases.removeFirst() }
+    }
+
+    /// The room is about to be claimed: it is not released any more. Returns the fence with which it would have been.
+    mutating func keep(_ room: RoomName) -> Fence? {
+        guard let place = releases.firstIndex(where: { $0.room == room }) else { return nil }
+        return releases.remove(at: place).fence
+    }
+
+    mutating func flush(_ incarnation: Incarnation, _ effects: inout Effects) {
+        while underWay < Self.window {
+            if !marks.isEmpty {
+                let batch = marks.prefix(effects.limits.batch)
+                marks.removeFirst(batch.count)
+                effects.send(
+                    .writeMarks(
+                        batch.map { entry in
+                            let left = (entry.until - effects.now).saturatedNanoseconds / 1_000_000
+                            return TimedMark(entry.mark, in: entry.room, milliseconds: max(0, Int(left)))
+                        }))
+            } else if let (room, fence) = releases.popFirst() {
+                effects.send(.release(room, effects.node, incarnation, fence))
+            } else {
+                return
+            }
+            underWay += 1
+        }
+    }
+
+    mutating func answered() { underWay -= 1 }
+
+    /// The connection has ended before these requests were answered.
+    mutating func disconnected(_ requests: [StoreRequest]) {
+        underWay = 0
+        for case .release(let room, _, _, let fence) in requests.reversed() { releases.prepend((room, fence)) }
+    }
+
+    /// The store is back, and may have lost something.
+    mutating func connected(_ now: Timestamp) {
+        recent.removeAll { $0.until <= now }
+        marks = recent
+    }
+}
