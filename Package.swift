@@ -104,7 +104,7 @@ let package = Package(
         .target(
             name: "RoomServerCore",
             dependencies: [
-                "RoomProtocol", "TransportValues",
+                "RoomProtocol", "TransportValues", "WebSocketWire",
                 deque,
                 heap,
             ]),
@@ -232,7 +232,8 @@ let package = Package(
         .testTarget(
             name: "RoomCoreTests", dependencies: ["RoomCore", "RoomProtocol", "RoomValues", "TransportValues"]),
         .testTarget(
-            name: "RoomServerCoreTests", dependencies: ["RoomServerCore", "RoomProtocol", "TransportValues"]),
+            name: "RoomServerCoreTests",
+            dependencies: ["RoomServerCore", "RoomProtocol", "TransportValues", "WebSocketWire"]),
         .testTarget(name: "RoomClusterTests", dependencies: ["RoomCluster", "RoomProtocol", "TransportValues"]),
         .testTarget(name: "NetworkMonitorTests", dependencies: ["NetworkMonitor", "TransportPluginAPI"]),
         .testTarget(

@@ -5,6 +5,7 @@ import TransportValues
 struct Effects: Sendable {
     let limits: RoomServerLimits
     let authority: any RoomAuthority
+    var addresses = AddressAccounts()
     var random: any RandomNumberGenerator & Sendable
     /// The identifier of this run of the server.
     var serverID = ""

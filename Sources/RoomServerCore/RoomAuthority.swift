@@ -134,9 +134,14 @@ package struct TrustingAuthority: RoomAuthority {
     package var trustsNames = true
     /// The roles that `authorize` says that join tokens allow.
     package var roles: [String: Hello.Role] = [:]
+    /// The join tokens that `authorize` refuses.
+    package var invalidTokens: Set<String> = []
 
     package func authorize(_ hello: Hello) throws(ProtocolError) -> Admission {
-        Admission(ownsName: trustsNames, role: hello.token.flatMap { roles[$0] })
+        if let token = hello.token, invalidTokens.contains(token) {
+            throw ProtocolError(code: .unauthorized, message: "Invalid.", isRetryable: false, isFatal: true)
+        }
+        return Admission(ownsName: trustsNames, role: hello.token.flatMap { roles[$0] })
     }
 
     package func iceServers(for participant: ParticipantID) -> ICEServerList { iceServers }

@@ -125,6 +125,7 @@ extension RoomServerMachine {
     mutating func removeRoom(_ name: RoomName) {
         let wasOpen = rooms.removeValue(forKey: name)?.openedAt != nil
         if wasOpen { effects.record(.roomClosed(by: nil, reason: ""), in: name) }
+        effects.addresses.roomEnded(name)
         effects.departures.roomRemoved(name)
     }
 
@@ -133,6 +134,7 @@ extension RoomServerMachine {
             connections[connection] = nil
         }
         rooms[room] = nil
+        effects.addresses.roomEnded(room)
         effects.departures.roomClosed(room)
     }
 }

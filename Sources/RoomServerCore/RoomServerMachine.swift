@@ -1,5 +1,6 @@
 package import RoomProtocol
 package import TransportValues
+package import WebSocketWire
 
 /// The decisions of the room server: who is in which room, which messages go to whom, and when a participant is gone.
 ///
@@ -10,21 +11,6 @@ package import TransportValues
 /// exists) → joined; open or waiting → removed (refused, too late, closed). A machine can transition: serving →
 /// draining.
 package struct RoomServerMachine: Sendable {
-    struct Connection: Sendable {
-        enum Phase: Sendable {
-            case waitingForHello(until: Timestamp)
-            /// Its hello waits for a room that does not exist yet.
-            case waitingForRoom(Hello)
-            case joined(RoomName, ParticipantID)
-        }
-        var phase: Phase
-        var lastHeard: Timestamp
-        /// The time of a ping that was not answered yet.
-        var pingedAt: Timestamp?
-        /// The budget of messages until the hello is accepted. Afterwards the participant's counts.
-        var bucket = TokenBucket()
-    }
-
     var connections: [ConnectionID: Connection] = [:]
     private var handshakes = 0
     var rooms: [RoomName: ServerRoom] = [:]
@@ -36,11 +22,13 @@ package struct RoomServerMachine: Sendable {
     package var elsewhere = ServerLoad()
 
     package init(
-        limits: RoomServerLimits, authority: any RoomAuthority, random: any RandomNumberGenerator & Sendable
+        limits: RoomServerLimits, authority: any RoomAuthority, random: any RandomNumberGenerator & Sendable,
+        addresses: (any AddressAuthority)? = nil
     ) {
         var limits = limits
         limits.participantsPerRoom = min(max(limits.participantsPerRoom, 1), Limits.participants)
         effects = Effects(limits: limits, authority: authority, random: random)
+        effects.addresses.authority = addresses
         effects.serverID = effects.makeIdentifier("v")
     }
 
@@ -74,7 +62,9 @@ package struct RoomServerMachine: Sendable {
     // MARK: Connections
 
     /// A connection was opened.
-    package mutating func connected(_ id: ConnectionID, at now: Timestamp) -> [ServerAction] {
+    package mutating func connected(
+        _ id: ConnectionID, from address: NetworkAddress? = nil, at now: Timestamp
+    ) -> [ServerAction] {
         effects.now = now
         if let refusal {
             let error: ProtocolError =
@@ -85,7 +75,7 @@ package struct RoomServerMachine: Sendable {
         }
         let until = now + effects.limits.handshakeTimeout
         connections[id] = Connection(
-            phase: .waitingForHello(until: until), lastHeard: now)
+            phase: .waitingForHello(until: until), address: address, lastHeard: now)
         handshakes += 1
         effects.deadlines.schedule(.connection(id), at: until)
         return effects.takeActions()
@@ -301,15 +291,15 @@ package struct RoomServerMachine: Sendable {
             if rooms[hello.room] == nil {
                 // The server has lost its state, or the room was removed: the first holder of a token creates it again.
                 try effects.departures.checkRoom(hello.room)
-                try makeRoom(hello.room)
+                try makeRoom(hello.room, id)
             }
             participant = try rooms[hello.room]?.resumeOrRejoin(hello, resume, claims, id, &effects)
         } else {
-            let admission = try effects.authority.authorize(hello)
+            let admission = try effects.authorize(hello, from: connections[id]?.address)
             var hello = hello
             hello.role = role(of: hello, admission)
             switch (hello.role, rooms[hello.room]) {
-            case (.host, nil): try makeRoom(hello.room)
+            case (.host, nil): try makeRoom(hello.room, id)
             case (_, nil):
                 guard hello.waitsForRoom else { throw .roomNotFound }
                 return nil
@@ -329,10 +319,11 @@ package struct RoomServerMachine: Sendable {
         return isFree && admission.role != .guest ? .host : .guest
     }
 
-    private mutating func makeRoom(_ name: RoomName) throws(ProtocolError) {
+    private mutating func makeRoom(_ name: RoomName, _ id: ConnectionID) throws(ProtocolError) {
         guard rooms.count + elsewhere.rooms < effects.limits.rooms else {
             throw .tooManyRequests("The server has reached its limit of rooms.", effects.limits.retryAfter)
         }
+        try effects.payForRoom(name, connections[id]?.address)
         rooms[name] = ServerRoom(name: name)
         effects.departures.roomCreated(name)
     }

@@ -1,6 +1,7 @@
 import RoomProtocol
 import RoomServerCore
 import TransportValues
+import WebSocketWire
 
 /// A machine with virtual time and clients that remember what they were sent.
 final class ServerHarness {
@@ -22,6 +23,7 @@ final class ServerHarness {
     private var lastConnection: UInt64 = 0
     let authority: TrustingAuthority
     private var limits: RoomServerLimits
+    private let addresses: (any AddressAuthority)?
     var answersPings = true
 
     struct Generator: RandomNumberGenerator, Sendable {
@@ -34,6 +36,7 @@ final class ServerHarness {
 
     init(
         seed: UInt64 = 1, authority: TrustingAuthority = TrustingAuthority(),
+        addresses: (any AddressAuthority)? = nil,
         _ configure: (inout RoomServerLimits) -> Void = { _ in }
     ) {
         var limits = RoomServerLimits()
@@ -41,7 +44,9 @@ final class ServerHarness {
         configure(&limits)
         self.authority = authority
         self.limits = limits
-        machine = RoomServerMachine(limits: limits, authority: authority, random: Generator(state: seed))
+        self.addresses = addresses
+        machine = RoomServerMachine(
+            limits: limits, authority: authority, random: Generator(state: seed), addresses: addresses)
     }
 
     /// A server with a room in which ann is the host; all have taken their messages.
@@ -59,13 +64,14 @@ final class ServerHarness {
     /// The server is killed and started again with nothing but its key. Every connection ends.
     func restartServer(seed: UInt64 = 99, _ configure: (inout RoomServerLimits) -> Void = { _ in }) {
         configure(&limits)
-        machine = RoomServerMachine(limits: limits, authority: authority, random: Generator(state: seed))
+        machine = RoomServerMachine(
+            limits: limits, authority: authority, random: Generator(state: seed), addresses: addresses)
         for name in clients.keys where clients[name]?.closed == nil { clients[name]?.closed = 0 }
     }
 
     // MARK: Doing
 
-    func open(_ name: String) {
+    func open(_ name: String, from address: NetworkAddress? = nil) {
         lastConnection += 1
         let id = ConnectionID(lastConnection)
         owners[id] = name
@@ -74,7 +80,7 @@ final class ServerHarness {
         client.nextSequence = clients[name]?.nextSequence ?? 1
         client.received = clients[name]?.received ?? 0
         clients[name] = client
-        perform(machine.connected(id, at: now))
+        perform(machine.connected(id, from: address, at: now))
     }
 
     func say(
@@ -101,9 +107,9 @@ final class ServerHarness {
 
     func join(
         _ name: String, _ role: Hello.Role = .guest, waits: Bool = false, room: String = "lobby",
-        metadata: [String: String] = [:], token: String? = nil
+        metadata: [String: String] = [:], token: String? = nil, from address: NetworkAddress? = nil
     ) {
-        open(name)
+        open(name, from: address)
         let hello = Hello(
             room: RoomName(room), role: role, waitsForRoom: waits, name: name, metadata: metadata, token: token,
             capabilities: [RoomAttributes.capability])
@@ -112,11 +118,11 @@ final class ServerHarness {
 
     func comeBack(
         _ name: String, role: Hello.Role = .guest, token: String? = nil, received: SequenceNumber? = nil,
-        mustRejoin: Bool = false, attempt: UInt64 = 0, room: String = "lobby"
+        mustRejoin: Bool = false, attempt: UInt64 = 0, room: String = "lobby", from address: NetworkAddress? = nil
     ) {
         let token = token ?? clients[name]?.joined?.sessionToken ?? "none"
         let received = received ?? clients[name]?.received ?? 0
-        open(name)
+        open(name, from: address)
         var hello = Hello(
             room: RoomName(room), role: role, name: name, capabilities: [RoomAttributes.capability])
         hello.resume = Resume(sessionToken: token, received: received, mustRejoin: mustRejoin, attempt: attempt)

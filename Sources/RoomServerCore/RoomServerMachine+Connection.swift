@@ -1,0 +1,23 @@
+import RoomProtocol
+import TransportValues
+import WebSocketWire
+
+extension RoomServerMachine {
+    /// A connection, until it is closed or moves to another machine.
+    struct Connection: Sendable {
+        enum Phase: Sendable {
+            case waitingForHello(until: Timestamp)
+            /// Its hello waits for a room that does not exist yet.
+            case waitingForRoom(Hello)
+            case joined(RoomName, ParticipantID)
+        }
+        var phase: Phase
+        /// The client's address, if what it does is charged to it.
+        let address: NetworkAddress?
+        var lastHeard: Timestamp
+        /// The time of a ping that was not answered yet.
+        var pingedAt: Timestamp?
+        /// The budget of messages until the hello is accepted. Afterwards the participant's counts.
+        var bucket = TokenBucket()
+    }
+}
