@@ -8,12 +8,14 @@ struct Listener: Sendable {
     let address: RoomServer.Address
     private let channel: any Channel
     private let loops: ServerLoops
+    private let tls: ServerTLS?
 
     static func start(
         configuration: RoomServerConfiguration, authority: ServerAuthority, logger: Logger,
         on group: MultiThreadedEventLoopGroup
     ) async throws -> Listener {
-        let tls = try configuration.tls.map { tls throws(RoomServerError) in try TLSContext(tls) }
+        let tickets = TicketKeys(secrets: [authority.sessionKey])
+        let tls = try configuration.tls.map { tls throws(RoomServerError) in try ServerTLS(tls, tickets: tickets) }
         let origins = try AllowedOrigins(configuration.allowedOrigins)
         // Prepared before somebody asks, and not on a loop, which it would stop.
         if configuration.servesPage { Task.detached { _ = PageFile.all } }
@@ -38,7 +40,13 @@ struct Listener: Sendable {
             }
         let channel: any Channel
         do {
-            channel = try await bootstrap.bind(host: configuration.host, port: configuration.port).get()
+            if let descriptor = configuration.listeningDescriptor {
+                channel = try await bootstrap.withBoundSocket(try InheritedSocket.checked(descriptor)).get()
+            } else {
+                channel = try await bootstrap.bind(host: configuration.host, port: configuration.port).get()
+            }
+        } catch let error as RoomServerError {
+            throw error
         } catch {
             throw RoomServerError(
                 message: "Cannot listen on \(configuration.host), port \(configuration.port): \(error)")
@@ -46,7 +54,7 @@ struct Listener: Sendable {
         let address = RoomServer.Address(
             host: channel.localAddress?.ipAddress ?? configuration.host,
             port: channel.localAddress?.port ?? configuration.port, isSecure: configuration.tls != nil)
-        return Listener(address: address, channel: channel, loops: loops)
+        return Listener(address: address, channel: channel, loops: loops, tls: tls)
     }
 
     private static func makeLoops(
@@ -68,6 +76,24 @@ struct Listener: Sendable {
         let loops = ServerLoops(all: all)
         for loop in all { try await loop.eventLoop.submit { loop.value.join(loops) }.get() }
         return loops
+    }
+
+    /// Takes over the certificate and the allowed origins, or throws and changes nothing.
+    func reload(_ configuration: RoomServerConfiguration) async throws {
+        let origins = try AllowedOrigins(configuration.allowedOrigins)
+        guard (configuration.tls == nil) == (tls == nil) else {
+            throw RoomServerError(message: "TLS can only be turned on or off by a restart.")
+        }
+        try tls?.reload(configuration.tls)
+        for loop in loops.all { try? await loop.eventLoop.submit { loop.value.origins = origins }.get() }
+    }
+
+    /// Looks after what changes by itself, until the task is cancelled.
+    func watch(_ logger: Logger) async { await tls?.watch(logger) }
+
+    /// Returns when every loop has run something that it was given now.
+    func heartbeat() async {
+        for loop in loops.all { try? await loop.eventLoop.submit {}.get() }
     }
 
     func whenClosed(_ body: @escaping @Sendable () -> Void) { channel.closeFuture.whenComplete { _ in body() } }

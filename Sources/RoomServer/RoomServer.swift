@@ -46,7 +46,7 @@ public actor RoomServer: Service {
     private enum State {
         case idle
         case starting
-        case listening(Address)
+        case listening(Listener)
         case ended
     }
 
@@ -70,7 +70,7 @@ public actor RoomServer: Service {
     public var address: Address {
         get async throws {
             switch state {
-            case .listening(let address): return address
+            case .listening(let listener): return listener.address
             case .ended: throw RoomServerError(message: "The server has ended.")
             case .idle, .starting: break
             }
@@ -79,6 +79,21 @@ public actor RoomServer: Service {
             defer { waiting.removeAll { $0 === pending } }
             return try await pending.value { pending.settle(.success(.failure(CancellationError()))) }.get()
         }
+    }
+
+    /// Takes over the parts of a configuration that can change while the server runs: the certificate, whose files are
+    /// read again, and the allowed origins. Connections stay open, and new ones find the new values. Changes of
+    /// certificate files are noticed within 10 s without this call. Does nothing unless the server listens.
+    ///
+    /// Throws `RoomServerError` when one of the values cannot be used; then none has changed.
+    public func reload(_ configuration: RoomServerConfiguration) async throws {
+        if case .listening(let listener) = state { try await listener.reload(configuration) }
+    }
+
+    /// Returns when every thread of the server has run something that it was given now: for watchdogs. Returns at once
+    /// unless the server listens.
+    public func heartbeat() async {
+        if case .listening(let listener) = state { await listener.heartbeat() }
     }
 
     private func enter(_ new: State, _ result: Result<Address, any Error>) {
@@ -118,7 +133,8 @@ public actor RoomServer: Service {
         do {
             let listener = try await Listener.start(
                 configuration: configuration, authority: authority, logger: logger, on: group)
-            enter(.listening(listener.address), .success(listener.address))
+            enter(.listening(listener), .success(listener.address))
+            async let _ = listener.watch(logger)
             logger.info("listening", metadata: ["url": "\(listener.address.url)"])
             listener.whenClosed { [requestEnding] in requestEnding.yield(.listenerClosed) }
             let ending = await withGracefulShutdownHandler {

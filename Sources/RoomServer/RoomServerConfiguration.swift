@@ -13,6 +13,9 @@ public struct RoomServerConfiguration: Sendable {
     /// The number of event loops, 1 to 256; a room and the connections of its members live on one of them. More than one
     /// serves more rooms, not larger ones.
     public var threads = 1
+    /// A TCP socket that listens already, in place of `host` and `port`: one that systemd has opened, for example. The
+    /// server closes it. Nil: the server opens one.
+    public var listeningDescriptor: Int32?
     /// The certificate and key. Nil: `ws://` only.
     public var tls: TLS?
     /// The secret of join tokens. Nil: everybody may join. Otherwise first joins need a ``JoinToken`` signed with this

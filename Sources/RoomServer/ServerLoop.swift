@@ -10,7 +10,7 @@ internal import TransportPluginAPI
 final class ServerLoop {
     let eventLoop: any EventLoop
     let limits: RoomServerConfiguration.Limits
-    private let origins: AllowedOrigins
+    var origins: AllowedOrigins
     private let servesPage: Bool
     let logger: Logger
     let metrics = ServerMetrics()

@@ -1,13 +1,14 @@
 internal import COpenSSL
 internal import NIOCore
 
-/// The certificate and the settings of all TLS connections of a server.
+/// A certificate and the settings of TLS connections of a server.
 final class TLSContext: @unchecked Sendable {
     // SAFETY: written in `init` only; OpenSSL locks what connections share.
     private let context: OpaquePointer
+    private let tickets: TicketKeys
 
     /// Reads the certificate and its key. Throws a `RoomServerError` that names the file.
-    init(_ tls: RoomServerConfiguration.TLS) throws(RoomServerError) {
+    init(_ tls: RoomServerConfiguration.TLS, _ tickets: TicketKeys) throws(RoomServerError) {
         ERR_clear_error()
         guard let context = COpenSSL_tls_server() else { throw RoomServerError(message: "OpenSSL has no TLS context.") }
         let isUsable: Bool
@@ -20,7 +21,7 @@ final class TLSContext: @unchecked Sendable {
                 SSL_CTX_use_certificate_chain_file(context, tls.certificateChainFile) == 1
                 && SSL_CTX_use_PrivateKey_file(context, tls.privateKeyFile, SSL_FILETYPE_PEM) == 1
         }
-        guard isUsable, SSL_CTX_check_private_key(context) == 1 else {
+        guard isUsable, SSL_CTX_check_private_key(context) == 1, tickets.serve(context) else {
             let reason = String(cString: COpenSSL_error_text(ERR_get_error()))
             ERR_clear_error()
             SSL_CTX_free(context)
@@ -28,13 +29,16 @@ final class TLSContext: @unchecked Sendable {
                 message: "Cannot use the certificate \(tls.certificateChainFile) with its key: \(reason)")
         }
         self.context = context
+        self.tickets = tickets
     }
 
     deinit { SSL_CTX_free(context) }
 
     /// Returns a handler for an accepted connection.
     func makeHandler() throws(RoomServerError) -> TLSHandler {
-        guard let session = TLSSession(context) else { throw RoomServerError(message: "OpenSSL is out of memory.") }
+        guard let session = TLSSession(context, keeping: tickets) else {
+            throw RoomServerError(message: "OpenSSL is out of memory.")
+        }
         return TLSHandler(session)
     }
 }

@@ -189,10 +189,13 @@ final class TLSSession {
     /// Owned by `ssl`, as is `outgoing`.
     let incoming: OpaquePointer
     let outgoing: OpaquePointer
+    private let owner: AnyObject?
 
     /// Creates the server's side, or a client's that verifies that the certificate is for `serverName`: a name or a
     /// numeric address. Nil: there is no memory, or the name is none.
-    init?(_ context: OpaquePointer, serverName: String? = nil) {
+    ///
+    /// - Parameter owner: The object that the context's callbacks use.
+    init?(_ context: OpaquePointer, serverName: String? = nil, keeping owner: AnyObject? = nil) {
         guard let ssl = SSL_new(context) else { return nil }
         if let serverName, COpenSSL_verify_name(ssl, serverName) != 1 {
             SSL_free(ssl)
@@ -204,6 +207,7 @@ final class TLSSession {
         }
         SSL_set_bio(ssl, incoming, outgoing)
         if serverName == nil { SSL_set_accept_state(ssl) } else { SSL_set_connect_state(ssl) }
+        self.owner = owner
         self.ssl = ssl
         self.incoming = incoming
         self.outgoing = outgoing

@@ -27,49 +27,17 @@ import Testing
         }
     }
 
-    private final class Client {
-        private let context = SSL_CTX_new(TLS_client_method())
-        let ssl: OpaquePointer
-        private let incoming = BIO_new(BIO_s_mem())
-        private let outgoing = BIO_new(BIO_s_mem())
-
-        init() throws {
-            ssl = try #require(SSL_new(context))
-            SSL_set_bio(ssl, incoming, outgoing)
-            SSL_set_connect_state(ssl)
-        }
-
-        deinit {
-            SSL_free(ssl)
-            SSL_CTX_free(context)
-        }
-
-        /// Carries what each side has written to the other one.
-        func exchange(with channel: EmbeddedChannel) throws {
-            let count = Int(BIO_ctrl_pending(outgoing))
-            if count > 0 {
-                var bytes = ByteBuffer()
-                bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: count) {
-                    max(0, Int(BIO_read(outgoing, $0.baseAddress, Int32(count))))
-                }
-                try channel.writeInbound(bytes)
-            }
-            while let bytes = try channel.readOutbound(as: ByteBuffer.self) {
-                _ = bytes.withUnsafeReadableBytes { BIO_write(incoming, $0.baseAddress, Int32($0.count)) }
-            }
-        }
-    }
-
     /// Each change of keys makes TLS answer, above all limits of the connection's own output.
     @Test func clientThatChangesItsKeysForEverAndReadsNothingIsDropped() throws {
-        let server = try TLSContext(.init(SelfSignedCertificate(for: ["localhost"])))
+        let certificate = try SelfSignedCertificate(for: ["localhost"])
+        let server = try ServerTLS(.init(certificate), tickets: TicketKeys(secrets: [[1]]))
         let channel = EmbeddedChannel()
         defer { _ = try? channel.finish(acceptAlreadyClosed: true) }
         let socket = Socket()
         try channel.pipeline.syncOperations.addHandler(socket)
         try channel.pipeline.syncOperations.addHandler(server.makeHandler())
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
-        let client = try Client()
+        let client = try TLSMemoryClient()
         for _ in 0..<5 where SSL_do_handshake(client.ssl) != 1 { try client.exchange(with: channel) }
         try client.exchange(with: channel)
         #expect(SSL_is_init_finished(client.ssl) == 1 && channel.isActive)

@@ -1,9 +1,11 @@
 // OpenSSL 3 for Swift: its headers, and functions in place of the macros and variadics that Swift cannot import.
 #include <openssl/bio.h>
+#include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/params.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
@@ -98,8 +100,28 @@ static inline SSL_CTX *COpenSSL_tls_server(void) {
     SSL_CTX_set_mode(context, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     // Tickets resume a session; a cache would grow with every client that has none.
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_num_tickets(context, 1);
     SSL_CTX_set_alpn_select_cb(context, COpenSSL_select_http1, NULL);
     return context;
+}
+
+enum {
+    /// The bytes of a name of a key of session tickets, of its part for AES-256, and of that for HMAC-SHA256.
+    COpenSSL_ticket_name_length = 16,
+    COpenSSL_ticket_part_length = 32,
+};
+
+/// Prepares the encryption or decryption of a session ticket. Returns 1 on success.
+static inline int COpenSSL_use_ticket_key(
+    EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, const uint8_t *cipher_key, const uint8_t *mac_key,
+    const unsigned char *iv, int encrypts) {
+    OSSL_PARAM parameters[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)mac_key, COpenSSL_ticket_part_length),
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)"SHA256", 0),
+        OSSL_PARAM_construct_end(),
+    };
+    return EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, cipher_key, iv, encrypts) == 1
+        && EVP_MAC_CTX_set_params(mac, parameters) == 1;
 }
 
 /// Adds an extension in the notation of openssl.cnf to a certificate that signs itself. Returns 1 on success.
