@@ -31,7 +31,9 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
 
     private let loop: ServerLoop
     private let tls: TLSHandler?
+    var client: ClientAddress
     private var arrival: MovingConnection?
+    private let intake = Intake()
     var needsFlush = false
     private var state = State.request
     private var head = HTTPHeadBuffer<RequestHead>()
@@ -46,8 +48,12 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
     private var deadline: Scheduled<Void>?
 
     /// - Parameter arrival: The connection that goes on here; nil for a new socket.
-    init(loop: ServerLoop, tls: TLSHandler? = nil, _ arrival: MovingConnection? = nil) {
+    init(
+        loop: ServerLoop, tls: TLSHandler? = nil, _ client: ClientAddress = ClientAddress(nil),
+        _ arrival: MovingConnection? = nil
+    ) {
         self.loop = loop
+        self.client = client
         self.tls = tls
         self.arrival = arrival
     }
@@ -106,6 +112,8 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         head = HTTPHeadBuffer()
         parser = Self.parser(maximumMessageSize: 0)
         reportMemory()
+        intake.end()
+        client = ClientAddress(nil)
         if case .open(let id) = before { loop.disconnected(id) }
         loop.closed(self)
     }
@@ -141,6 +149,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         }
         flush()
         reportMemory()
+        if let context { intake.charge(bytes.count, client, context, loop) }
     }
 
     /// Reads the head of the request from `bytes`, up to its end.
@@ -154,7 +163,13 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
             return
         }
         guard let request else { return }
-        let response = HTTPResponse(to: request, loop.status)
+        var status = loop.status
+        if let gate = loop.gate {
+            status.tooMany = client.requested(request, isUpgrade: ServerHandshake.isWanted(by: request), gate)
+        }
+        if status.tooMany != nil { loop.metrics.refusedAddress() }
+        let response = HTTPResponse(to: request, status)
+        intake.count(answer: response)
         guard response.isUpgrade else {
             answer(response)
             return
@@ -164,7 +179,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         flush()
         let id = loop.register(self)
         state = .open(id)
-        loop.connected(id)
+        loop.connected(id, from: client.payer)
     }
 
     private func answer(_ response: HTTPResponse) {
@@ -177,6 +192,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
             abortOverflow("does not read")
             return
         }
+        client.pass?.handshakeEnded()
         // For the next request.
         setDeadline(loop.limits.handshakeTimeout + timeToSend)
     }
@@ -192,6 +208,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
     }
 
     private func handle(_ event: FrameParser.Event, _ id: ConnectionID) {
+        intake.countFrame()
         switch event {
         case .message(let message) where message.isText: loop.received(message.array(), from: id)
         case .message: fail(id, .unsupportedData, "binary messages are not supported")
@@ -262,7 +279,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         else { return abort() }
         var parser = Self.parser(maximumMessageSize: 0)
         swap(&parser, &self.parser)
-        let moving = MovingConnection(descriptor, tls?.detach(), hello, bytes: bytes, parser, rest: rest)
+        let moving = MovingConnection(descriptor, tls?.detach(), client, hello, bytes: bytes, parser, rest: rest)
         state = .done
         context.close(promise: nil)
         home.eventLoop.execute { home.value.adopt(moving, home) }
@@ -275,7 +292,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         swap(&parser, &arrival.parser)
         let id = loop.register(self)
         state = .open(id)
-        loop.connected(id)
+        loop.connected(id, from: client.payer)
         loop.received(arrival.hello, bytes: arrival.bytes, from: id)
         arrival.rest.withUnsafeBytes { read($0) }
     }

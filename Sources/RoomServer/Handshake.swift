@@ -8,6 +8,8 @@ struct ServerStatus {
     var connections: Int
     /// The time to return, if no further connection is accepted now.
     var retryAfter: RetryWindow?
+    /// The time to return, if the client's address has too many connections, or too many new ones.
+    var tooMany: Duration?
     var origins = AllowedOrigins.every
     /// Whether the page and the browser client are served.
     var servesPage = false
@@ -17,6 +19,12 @@ extension HTTPResponse {
     /// Creates the answer to a request: to the opening handshake of WebSocket on any path (RFC 6455 §4.2), to
     /// `GET /health`, to a `GET` of the page, or a refusal.
     init(to request: RequestHead, _ server: ServerStatus) {
+        if let delay = server.tooMany {
+            self.init(
+                status: "429 Too Many Requests", headers: [("Retry-After", "\(delay.components.seconds + 1)")],
+                body: "Too many connections come from this address.\n")
+            return
+        }
         let isUpgrade = ServerHandshake.isWanted(by: request)
         guard request.method == "GET" || (request.method == "HEAD" && !isUpgrade) else {
             self.init(status: "405 Method Not Allowed", headers: [("Allow", "GET, HEAD")])

@@ -19,7 +19,8 @@ struct Listener: Sendable {
         let origins = try AllowedOrigins(configuration.allowedOrigins)
         // Prepared before somebody asks, and not on a loop, which it would stop.
         if configuration.servesPage { Task.detached { _ = PageFile.all } }
-        let loops = try await makeLoops(configuration, origins, authority, logger, on: group)
+        let gate = try AddressGate(configuration)
+        let loops = try await makeLoops(configuration, origins, authority, gate, logger, on: group)
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -33,9 +34,7 @@ struct Listener: Sendable {
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     guard let loop = loops.own(channel.eventLoop) else { throw ChannelError.operationUnsupported }
-                    let tls = try tls?.makeHandler()
-                    if let tls { try channel.pipeline.syncOperations.addHandler(tls) }
-                    try channel.pipeline.syncOperations.addHandler(ConnectionHandler(loop: loop, tls: tls))
+                    try loop.serve(channel, tls, gate)
                 }
             }
         let channel: any Channel
@@ -59,7 +58,7 @@ struct Listener: Sendable {
 
     private static func makeLoops(
         _ configuration: RoomServerConfiguration, _ origins: AllowedOrigins, _ authority: ServerAuthority,
-        _ logger: Logger, on group: MultiThreadedEventLoopGroup
+        _ gate: AddressGate, _ logger: Logger, on group: MultiThreadedEventLoopGroup
     ) async throws -> ServerLoops {
         let shared = SharedLoad()
         var all: [NIOLoopBound<ServerLoop>] = []
@@ -69,7 +68,7 @@ struct Listener: Sendable {
                     NIOLoopBound(
                         ServerLoop(
                             eventLoop: eventLoop, configuration: configuration, origins: origins, authority: authority,
-                            shared: shared, logger: logger),
+                            shared: shared, gate: gate, logger: logger),
                         eventLoop: eventLoop)
                 }.get())
         }
@@ -125,5 +124,24 @@ extension Duration {
     fileprivate var nanosecondsForNIO: Int64 {
         let (seconds, attoseconds) = components
         return min(max(seconds, 0), 86_400) * 1_000_000_000 + attoseconds / 1_000_000_000
+    }
+}
+
+extension ServerLoop {
+    /// Sets up a socket that was accepted. Throws when it is closed instead.
+    fileprivate func serve(_ channel: any Channel, _ tls: TLSContext?, _ gate: AddressGate) throws {
+        let connection: ConnectionHandler
+        let tls = try tls?.makeHandler()
+        do throws(AddressRefusal) {
+            connection = ConnectionHandler(loop: self, tls: tls, try gate.accept(channel.remoteAddress))
+        } catch {
+            metrics.refusedAddress()
+            channel.reset()
+            throw error
+        }
+        let pipeline = channel.pipeline.syncOperations
+        if gate.expectsProxyHeader { try pipeline.addHandler(ProxyHeaderHandler(gate, connection)) }
+        if let tls { try pipeline.addHandler(tls) }
+        try pipeline.addHandler(connection)
     }
 }

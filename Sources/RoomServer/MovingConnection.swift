@@ -9,6 +9,7 @@ final class MovingConnection: @unchecked Sendable {
     // SAFETY: made by one loop and given away to another; never used by both.
     private var descriptor: CInt
     let tls: TLSSession?
+    let client: ClientAddress
     let hello: Envelope<ClientMessage>
     /// The size of the message with the `hello`.
     let bytes: Int
@@ -17,11 +18,12 @@ final class MovingConnection: @unchecked Sendable {
     let rest: [UInt8]
 
     init(
-        _ descriptor: CInt, _ tls: TLSSession?, _ hello: Envelope<ClientMessage>, bytes: Int,
+        _ descriptor: CInt, _ tls: TLSSession?, _ client: ClientAddress, _ hello: Envelope<ClientMessage>, bytes: Int,
         _ parser: consuming FrameParser, rest: [UInt8]
     ) {
         self.descriptor = descriptor
         self.tls = tls
+        self.client = client
         self.hello = hello
         self.bytes = bytes
         self.parser = parser

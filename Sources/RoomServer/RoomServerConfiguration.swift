@@ -30,6 +30,15 @@ public struct RoomServerConfiguration: Sendable {
     /// scheme's default; `null` for pages without an origin. Nil: pages of every site. Programs that send no origin may
     /// always connect.
     public var allowedOrigins: [String]?
+    /// The addresses of proxies in front, as ranges (`10.0.0.0/8`, `2001:db8::/32`) or addresses. They are believed for
+    /// whom they connect: in the field `X-Forwarded-For` of a WebSocket handshake, or with `expectsProxyProtocol`. What
+    /// comes from them without that counts for no address.
+    public var trustedProxies: [String] = []
+    /// Whether each connection begins with a header of the PROXY protocol, version 2, before TLS. Then only
+    /// `trustedProxies` may connect.
+    public var expectsProxyProtocol = false
+    /// The addresses without `RoomServerLimits.perAddress`, as ranges or addresses. The default is this machine.
+    public var unlimitedAddresses = ["127.0.0.0/8", "::1"]
     /// Whether the server serves the page for browsers at `/` and `/ROOM`, and the browser client, whose entry is
     /// `/client/room.js`. A WebSocket handshake opens a connection on these paths, too.
     public var servesPage = false

@@ -4,6 +4,7 @@ internal import NIOPosix
 internal import RoomProtocol
 internal import RoomServerCore
 internal import TransportPluginAPI
+internal import WebSocketWire
 
 /// A machine with its rooms and connections. Lives on one event loop, as do the connections. A server has one for each
 /// of its threads.
@@ -12,6 +13,8 @@ final class ServerLoop {
     let limits: RoomServerConfiguration.Limits
     var origins: AllowedOrigins
     private let servesPage: Bool
+    let gate: AddressGate?
+    private let meters: AddressMeters
     let logger: Logger
     let metrics = ServerMetrics()
     /// Returns the seconds since 1970.
@@ -39,22 +42,24 @@ final class ServerLoop {
 
     init(
         eventLoop: any EventLoop, configuration: RoomServerConfiguration, origins: AllowedOrigins = .every,
-        authority: ServerAuthority, shared: SharedLoad = SharedLoad(), logger: Logger
+        authority: ServerAuthority, shared: SharedLoad = SharedLoad(), gate: AddressGate? = nil, logger: Logger
     ) {
         self.eventLoop = eventLoop
         self.shared = shared
+        self.gate = gate
         var limits = configuration.limits
         limits.duplicateNames = configuration.duplicateNames
         limits.totalBuffer /= configuration.threads
         limits.divideStreams(by: configuration.threads)
         self.limits = limits
         self.origins = origins
+        meters = AddressMeters(limits.perAddress)
         servesPage = configuration.servesPage
         self.logger = logger
         now = authority.now
         machine = RoomServerMachine(
             limits: limits, authority: authority,
-            random: SystemRandomNumberGenerator())
+            random: SystemRandomNumberGenerator(), addresses: gate)
     }
 
     var status: ServerStatus {
@@ -98,6 +103,9 @@ final class ServerLoop {
             "the output that waits for all clients is over its limit")
     }
 
+    /// Returns the meter of what comes from an address over this loop.
+    func meter(for address: NetworkAddress) -> AddressMeter? { meters.meter(for: address) }
+
     // MARK: Connections
 
     /// Registers a socket that has become a WebSocket connection; `connected` follows.
@@ -108,10 +116,11 @@ final class ServerLoop {
         return id
     }
 
-    func connected(_ id: ConnectionID) {
+    /// - Parameter address: The client's, if what it does is charged to it.
+    func connected(_ id: ConnectionID, from address: NetworkAddress? = nil) {
         logger.trace("connected", metadata: ["connection": "\(id)"])
         lookAround()
-        step { $0.connected(id, at: $1) }
+        step { $0.connected(id, from: address, at: $1) }
     }
 
     func disconnected(_ id: ConnectionID) {
@@ -160,7 +169,7 @@ final class ServerLoop {
                     let tls = moving.tls.map { TLSHandler($0, isOpen: true) }
                     if let tls { try channel.pipeline.syncOperations.addHandler(tls) }
                     try channel.pipeline.syncOperations.addHandler(
-                        ConnectionHandler(loop: own.value, tls: tls, moving))
+                        ConnectionHandler(loop: own.value, tls: tls, moving.client, moving))
                 }
             }
             .withConnectedSocket(moving.takeDescriptor())
@@ -206,9 +215,13 @@ final class ServerLoop {
 
     private func note(_ message: ServerMessage, _ id: ConnectionID) {
         metrics.sent()
-        guard case .error(let error) = message else { return }
-        metrics.refused(error.code)
-        logger.debug("refused", metadata: ["connection": "\(id)", "code": "\(error.code.rawValue)"])
+        switch message {
+        case .joined, .waiting: (connections[id] as? ConnectionHandler)?.client.pass?.handshakeEnded()
+        case .error(let error):
+            metrics.refused(error.code)
+            logger.debug("refused", metadata: ["connection": "\(id)", "code": "\(error.code.rawValue)"])
+        default: break
+        }
     }
 
     private func encode(_ envelope: Envelope<ServerMessage>) -> [UInt8] {

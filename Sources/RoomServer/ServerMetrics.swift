@@ -11,6 +11,7 @@ struct ServerMetrics {
     private let messagesSent = Counter(label: "room_server_messages_sent")
     private let violations = Counter(label: "room_server_websocket_violations")
     private let slowClients = Counter(label: "room_server_slow_clients")
+    private let addressRefusals = Counter(label: "room_server_address_refusals")
 
     func record(_ load: ServerLoad) {
         rooms.record(load.rooms)
@@ -22,6 +23,7 @@ struct ServerMetrics {
     func sent() { messagesSent.increment() }
     func violated() { violations.increment() }
     func overflowed() { slowClients.increment() }
+    func refusedAddress() { addressRefusals.increment() }
 
     func refused(_ code: ProtocolError.Code) {
         Counter(label: "room_server_refusals", dimensions: [("code", code.rawValue)]).increment()

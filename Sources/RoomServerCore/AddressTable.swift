@@ -6,19 +6,7 @@ package import WebSocketWire
 /// A pure value that never grows beyond its limit: addresses that use nothing and whose budgets are full again are
 /// forgotten; when that does not suffice, new addresses are counted by their network.
 package struct AddressTable: Sendable {
-    /// A group of addresses that is counted together.
-    struct Key: Hashable {
-        enum Kind: UInt8 {
-            case address
-            /// 48 bits of IPv6. Of IPv4: 16 bits, only when the table is full.
-            case network
-            /// Everything, when the table is full of networks.
-            case rest
-        }
-        var bits: UInt64
-        var kind: Kind
-        var isIPv4: Bool
-    }
+    typealias Key = AddressGroup
 
     private struct Entry {
         var connections = 0
@@ -172,24 +160,16 @@ package struct AddressTable: Sendable {
 
     /// Returns the groups that an address belongs to, which exist now.
     private mutating func place(of address: NetworkAddress, at now: Timestamp) -> Place {
-        let own: Key
-        let network: Key
-        if address.isIPv4 {
-            own = Key(bits: UInt64(address.bits), kind: .address, isIPv4: true)
-            network = Key(bits: UInt64(address.bits >> 16), kind: .network, isIPv4: true)
-        } else {
-            own = Key(bits: UInt64(address.bits >> 64), kind: .address, isIPv4: false)
-            network = Key(bits: UInt64(address.bits >> 80), kind: .network, isIPv4: false)
-        }
+        let own = Key(address)
+        let network = Key(networkOf: address)
         var keys: [Key] = []
         if remember(own, at: now) { keys.append(own) }
         if keys.isEmpty || !address.isIPv4 {
             if remember(network, at: now) {
                 keys.append(network)
             } else if keys.isEmpty {
-                let rest = Key(bits: 0, kind: .rest, isIPv4: false)
-                entries[rest, default: Entry(lastUse: now)].lastUse = now
-                keys.append(rest)
+                entries[.rest, default: Entry(lastUse: now)].lastUse = now
+                keys.append(.rest)
             }
         }
         return Place(keys: keys)

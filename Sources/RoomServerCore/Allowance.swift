@@ -1,4 +1,4 @@
-import TransportValues
+package import TransportValues
 
 /// A token bucket: allows `burst` at once, then `rate` per second. It is full at first.
 struct TokenBucket: Sendable {
@@ -54,5 +54,31 @@ struct Allowance: Sendable {
         let (rate, burst) = (effects.limits.updateBytesPerSecond, effects.limits.updateBurst)
         if updates.take(bytes, rate: rate, burst: burst, now: effects.now) { return nil }
         return effects.now + updates.delay(of: bytes, rate: rate, burst: burst)
+    }
+}
+
+/// A token bucket that may be overdrawn: it takes what has come already, and says how long to wait for more.
+package struct OverdrawableBudget: Sendable {
+    private var tokens = Double.infinity
+    private var updated = Timestamp.zero
+    private let rate: Double
+    private let burst: Double
+
+    package init(rate: Int, burst: Int) {
+        self.rate = Double(max(rate, 1))
+        self.burst = Double(max(burst, 1))
+    }
+
+    /// Takes `amount`, and returns the time until the budget is positive again.
+    package mutating func charge(_ amount: Int, at now: Timestamp) -> Duration {
+        tokens = min(burst, tokens + max(0, (now - updated).inSeconds) * rate) - Double(amount)
+        updated = now
+        return tokens < 0 ? .milliseconds(Int64((-tokens * 1000 / rate).rounded(.up))) : .zero
+    }
+
+    /// Whether nothing is missing.
+    package mutating func isFull(at now: Timestamp) -> Bool {
+        _ = charge(0, at: now)
+        return tokens >= burst
     }
 }

@@ -31,9 +31,9 @@ final class TestClient {
     }
 
     /// Opens a TCP connection. `receiveBuffer` is the number of bytes that the kernel may hold for it, which bounds how
-    /// much the server's kernel can send.
+    /// much the server's kernel can send. `source` is the address that it comes from.
     static func dial(
-        _ server: RoomServer, receiveBuffer: Int? = nil,
+        _ server: RoomServer, receiveBuffer: Int? = nil, from source: String? = nil,
         tls: @escaping @Sendable (any Channel) throws -> Void = { _ in }
     ) async throws -> TestClient {
         let address = try await server.address
@@ -48,13 +48,16 @@ final class TestClient {
         if let receiveBuffer {
             _ = bootstrap.channelOption(.socketOption(.so_rcvbuf), value: SocketOptionValue(receiveBuffer))
         }
+        if let source { _ = bootstrap.bind(to: try SocketAddress(ipAddress: source, port: 0)) }
         let channel = try await bootstrap.connect(host: address.host, port: address.port).get()
         return TestClient(channel, stream)
     }
 
     /// A WebSocket connection.
-    static func open(_ server: RoomServer, receiveBuffer: Int? = nil) async throws -> TestClient {
-        let client = try await dial(server, receiveBuffer: receiveBuffer)
+    static func open(
+        _ server: RoomServer, receiveBuffer: Int? = nil, from source: String? = nil
+    ) async throws -> TestClient {
+        let client = try await dial(server, receiveBuffer: receiveBuffer, from: source)
         try await client.upgrade()
         return client
     }
@@ -232,9 +235,9 @@ private final class Collector: ChannelInboundHandler {
 extension TestClient {
     static func join(
         _ server: RoomServer, _ name: String, _ role: Hello.Role = .guest, token: String? = nil, room: String = "lobby",
-        receiveBuffer: Int? = nil
+        receiveBuffer: Int? = nil, from source: String? = nil
     ) async throws -> TestClient {
-        let client = try await open(server, receiveBuffer: receiveBuffer)
+        let client = try await open(server, receiveBuffer: receiveBuffer, from: source)
         try await client.say(.hello(Hello(room: RoomName(room), role: role, name: name, token: token)))
         guard case .joined = try #require(await client.next()) else {
             throw TestFailure(message: "\(name) did not join")
