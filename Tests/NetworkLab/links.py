@@ -15,12 +15,14 @@ OPEN_PAIR = ("none",) * 2
 ROUND_TRIP = 0.05
 # Milliseconds.
 LATE = 10
+QUEUE = 100
 
 NAMES = {
     "setup-25": "set-up with 25 ms each way, both behind NATs",
     "setup-25-open": "set-up with 25 ms each way, no NATs",
     "throughput-25-16": "throughput with 25 ms each way, messages of 16 KiB",
     "throughput-25-64": "throughput with 25 ms each way, messages of 64 KiB",
+    "beside-stream": "messages of 64 B beside a stream at full speed, 20 Mbit/s, 25 ms each way, 100 ms of queue",
     "loss-1": "1 % loss, 25 ms each way, 20 s: restarts",
     "loss-1-bulk": "1 % loss, 25 ms each way, bulk data beside, 20 s: restarts",
     "bufferbloat-300": "300 ms of queue filled by bulk data, 20 Mbit/s, 20 s: restarts",
@@ -52,6 +54,8 @@ def measure_once(name, tools, folder):
             return setup(tools, folder, OPEN_PAIR if name.endswith("open") else PAIR)
         if name.startswith("throughput"):
             return throughput(tools, folder, int(name.rsplit("-", 1)[1]) * 1024)
+        if name == "beside-stream":
+            return beside_stream(tools, folder)
         return quiet(tools, folder, name)
     except LabError as error:
         return {"error": str(error)}
@@ -83,6 +87,14 @@ def summarize(name, runs):
         result["measured"] = f"{statistics.median(values):.1f} MB/s ({min(values):.1f} to {max(values):.1f})"
         if statistics.median(values) < 15:
             result["faults"].append("slower than asked")
+    elif name == "beside-stream":
+        added = [run["added_p99_ms"] for run in good]
+        result["asked"] = f"p99 of what is added ≤ {QUEUE} ms, the link's own queue"
+        result["measured"] = (f"p99 {statistics.median(added):.0f} ms ({max(added):.0f}), p50 "
+                              f"{statistics.median(run['added_p50_ms'] for run in good):.0f} ms; stream "
+                              f"{statistics.median(run['MB_s'] for run in good):.2f} MB/s")
+        if statistics.median(added) > QUEUE:
+            result["faults"].append("later than asked")
     else:
         result["asked"] = "0 restarts, 0 lost, 0 doubled, 0 disordered"
         counted = ("restarts", "suspicions", "lost", "doubled", "disordered")
@@ -124,15 +136,7 @@ def throughput(tools, folder, size, seconds=8):
     session = Session(tools, folder, PAIR, forwarders=(1,), before=lambda s: s.forwarders[1].set(delay=25))
     ends = []
     try:
-        for index in (1, 2):
-            site = session.site(index)
-            ends.append(Child(
-                f"bench{index}", site.peer,
-                [tools.room, "bench-peer", "--name", f"bench{index}", "--server", f"ws://{SERVER}:{PORT}/"]
-                + (["--as-host"] if index == 1 else []), session.folder))
-            ends[-1].wait_event("joined")
-        for end in ends:
-            end.wait_event("open", 30)
+        ends = bench_ends(session, tools)
         sender, receiver = ends
         receiver.command(do="count")
         receiver.wait_event("ok")
@@ -148,6 +152,64 @@ def throughput(tools, folder, size, seconds=8):
         for end in ends:
             end.stop()
         session.close()
+
+
+def bench_ends(session, tools):
+    """`room bench-peer` at both ends, connected."""
+    ends = []
+    for index in (1, 2):
+        site = session.site(index)
+        ends.append(Child(
+            f"bench{index}", site.peer,
+            [tools.room, "bench-peer", "--name", f"bench{index}", "--server", f"ws://{SERVER}:{PORT}/"]
+            + (["--as-host"] if index == 1 else []), session.folder))
+        ends[-1].wait_event("joined")
+    for end in ends:
+        end.wait_event("open", 30)
+    return ends
+
+
+def beside_stream(tools, folder, seconds=15):
+    """Round trips of small messages, one at a time, with and without a stream at full speed beside them."""
+    link = {"delay": 25, "rate": 20, "queue": QUEUE}
+    session = Session(tools, folder, PAIR, forwarders=(1,), before=lambda s: s.forwarders[1].set(**link))
+    ends = []
+    try:
+        ends = bench_ends(session, tools)
+        sender, receiver = ends
+        receiver.command(do="echo")
+        receiver.wait_event("ok")
+        sender.command(do="roundTrips", count=100)
+        alone = percentiles(sender.wait_event("roundTrips", 60)["histogram"])
+        receiver.command(do="receiveStream")
+        receiver.wait_event("ok")
+        sender.command(do="stream", seconds=seconds, count=1)
+        streamed = sender.wait_event("streamed", seconds + 60)
+        beside = percentiles(streamed["histogram"])
+        return {"alone_p50_ms": alone[50], "added_p50_ms": beside[50] - alone[50],
+                "added_p99_ms": beside[99] - alone[50], "MB_s": streamed["bytes"] / seconds / 1e6,
+                "late_ms": session.forwarders[1].statistics()["late"]}
+    finally:
+        for end in ends:
+            end.stop()
+        session.close()
+
+
+def percentiles(histogram):
+    """The 50th and the 99th, in milliseconds, of a histogram as Benchmarks/README.md describes it."""
+    buckets = list(zip(histogram["buckets"][::2], histogram["buckets"][1::2]))
+    total = sum(count for _, count in buckets)
+    found = {}
+    for percent in (50, 99):
+        seen = 0
+        for bucket, count in buckets:
+            seen += count
+            if seen * 100 >= total * percent:
+                shift = max(bucket // 128 - 1, 0)
+                nanoseconds = bucket if bucket < 256 else (bucket - 128 * shift) << shift
+                found[percent] = nanoseconds / 1e6
+                break
+    return found
 
 
 LINKS = {
