@@ -36,6 +36,8 @@ final class ServerLoop {
 
     private var actions: [ServerAction] = []
     private var isPerforming = false
+    /// The connections that were written to in this turn of the loop.
+    private var unflushed: [any ServerConnection] = []
     private var timer: (task: Scheduled<Void>, time: Timestamp)?
     /// The last message that was encoded for more than one receiver.
     private var broadcast: (message: ServerMessage, body: EncodedBody)?
@@ -185,7 +187,6 @@ final class ServerLoop {
         guard !isPerforming else { return }
         isPerforming = true
         var next = 0
-        var written: [any ServerConnection] = []
         while next < actions.count {
             let action = actions[next]
             next += 1
@@ -193,10 +194,7 @@ final class ServerLoop {
             case .send(let envelope, let id):
                 guard let handler = connections[id] else { continue }
                 note(envelope.message, id)
-                if !handler.needsFlush {
-                    handler.needsFlush = true
-                    written.append(handler)
-                }
+                flushLater(handler)
                 handler.write(encode(envelope))
             case .close(let id, let code): connections.removeValue(forKey: id)?.close(code)
             case .abort(let id): connections.removeValue(forKey: id)?.abort()
@@ -205,12 +203,24 @@ final class ServerLoop {
         actions.removeAll(keepingCapacity: true)
         broadcast = nil
         isPerforming = false
-        for handler in written {
-            handler.needsFlush = false
-            handler.flush()
-        }
         publish()
         schedule()
+    }
+
+    /// Flushes at the end of this turn: messages of several senders to one receiver are one write.
+    private func flushLater(_ connection: any ServerConnection) {
+        guard !connection.needsFlush else { return }
+        connection.needsFlush = true
+        unflushed.append(connection)
+        guard unflushed.count == 1 else { return }
+        eventLoop.assumeIsolated().execute {
+            let written = self.unflushed
+            self.unflushed.removeAll(keepingCapacity: true)
+            for connection in written {
+                connection.needsFlush = false
+                connection.flush()
+            }
+        }
     }
 
     private func note(_ message: ServerMessage, _ id: ConnectionID) {

@@ -38,8 +38,11 @@ struct Effects: Sendable {
 
     /// Returns a new id with 80 random bits.
     mutating func makeIdentifier(_ prefix: String) -> String {
-        let alphabet = Array("abcdefghijklmnopqrstuvwxyz234567".utf8)
-        let letters = (0..<16).map { _ in alphabet[Int(random.next(upperBound: UInt32(32)))] }
+        let alphabet: StaticString = "abcdefghijklmnopqrstuvwxyz234567"
+        let letters = (0..<2).flatMap { _ in
+            let bits = random.next()
+            return (0..<8).map { alphabet.utf8Start[Int(bits >> ($0 * 5) & 31)] }
+        }
         return prefix + String(decoding: letters, as: UTF8.self)
     }
 }

@@ -191,8 +191,9 @@ package struct RoomServerMachine: Sendable {
 
     /// Records a sign of life. Only whole messages count.
     private mutating func noteActivity(of id: ConnectionID) {
-        connections[id]?.lastHeard = effects.now
-        connections[id]?.pingedAt = nil
+        guard let index = connections.index(forKey: id) else { return }
+        connections.values[index].lastHeard = effects.now
+        connections.values[index].pingedAt = nil
     }
 
     /// Charges a frame or a message, and refuses a client that sends too much. Returns nil if there is nothing more to

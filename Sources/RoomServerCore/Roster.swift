@@ -4,7 +4,8 @@ import TransportValues
 /// The members of one room, and the messages to them and between them.
 struct Roster: Sendable {
     let room: RoomName
-    var members: [ParticipantID: Member] = [:]
+    typealias Members = [ParticipantID: Member]
+    var members: Members = [:]
     private var arrivals: UInt64 = 0
 
     init(room: RoomName) { self.room = room }
@@ -36,8 +37,9 @@ struct Roster: Sendable {
 
     /// Numbers a message, keeps it until it is acknowledged, and sends it if the member is connected.
     mutating func deliver(_ message: ServerMessage, to id: ParticipantID, _ effects: inout Effects) {
-        guard let sequence = members[id]?.outbound.append(message, &effects.streamBytes) else { return }
-        transmit(message, sequence, to: id, &effects)
+        guard let index = members.index(forKey: id) else { return }
+        let sequence = members.values[index].outbound.append(message, &effects.streamBytes)
+        transmit(message, sequence, to: index, &effects)
     }
 
     mutating func deliver(_ message: ServerMessage, toAllBut id: ParticipantID, _ effects: inout Effects) {
@@ -50,8 +52,15 @@ struct Roster: Sendable {
     func transmit(
         _ message: ServerMessage, _ sequence: SequenceNumber?, to id: ParticipantID, _ effects: inout Effects
     ) {
-        guard let member = members[id], let connection = member.connection else { return }
-        let ack = member.inbound.received > 0 ? member.inbound.received : nil
+        if let index = members.index(forKey: id) { transmit(message, sequence, to: index, &effects) }
+    }
+
+    private func transmit(
+        _ message: ServerMessage, _ sequence: SequenceNumber?, to index: Members.Index, _ effects: inout Effects
+    ) {
+        guard let connection = members.values[index].connection else { return }
+        let received = members.values[index].inbound.received
+        let ack = received > 0 ? received : nil
         effects.actions.append(.send(Envelope(sequence: sequence, ack: ack, message), to: connection))
     }
 
@@ -65,40 +74,42 @@ struct Roster: Sendable {
     mutating func take(
         sequence: SequenceNumber?, ack: SequenceNumber?, from id: ParticipantID, _ effects: inout Effects
     ) throws(ProtocolError) -> InboundStream.Verdict {
-        confirm(id, &effects)
-        if let ack, members[id]?.outbound.acknowledge(ack, &effects.streamBytes) == false {
+        guard let index = members.index(forKey: id) else { return .next }
+        confirm(index, &effects)
+        if let ack, !members.values[index].outbound.acknowledge(ack, &effects.streamBytes) {
             throw .malformed("A message was acknowledged that was never sent.")
         }
-        guard let sequence, let verdict = try members[id]?.inbound.take(sequence) else { return .next }
-        if let time = members[id]?.inbound.scheduleAcknowledgement(effects.limits, at: effects.now) {
-            acknowledge(id, time, &effects)
-        }
+        guard let sequence else { return .next }
+        let verdict = try members.values[index].inbound.take(sequence)
+        let time = members.values[index].inbound.scheduleAcknowledgement(effects.limits, at: effects.now)
+        acknowledge(id, index, time, &effects)
         return verdict
     }
 
     /// The member has sent a message: the session whose name it has taken cannot return any longer.
-    private mutating func confirm(_ id: ParticipantID, _ effects: inout Effects) {
-        members[id]?.isConfirmed = true
-        guard let session = members[id]?.formerSession else { return }
-        members[id]?.formerSession = nil
+    private mutating func confirm(_ index: Members.Index, _ effects: inout Effects) {
+        members.values[index].isConfirmed = true
+        guard let session = members.values[index].formerSession else { return }
+        members.values[index].formerSession = nil
         effects.departures.sessionReplaced(session)
     }
 
     mutating func acknowledgementDeadline(_ id: ParticipantID, _ effects: inout Effects) {
-        guard let member = members[id] else { return }
-        acknowledge(id, member.inbound.acknowledgement(at: effects.now), &effects)
+        guard let index = members.index(forKey: id) else { return }
+        acknowledge(id, index, members.values[index].inbound.acknowledgement(at: effects.now), &effects)
     }
 
     private mutating func acknowledge(
-        _ id: ParticipantID, _ time: InboundStream.Acknowledgement, _ effects: inout Effects
+        _ id: ParticipantID, _ index: Members.Index, _ time: InboundStream.Acknowledgement, _ effects: inout Effects
     ) {
         switch time {
         case .none: break
         case .at(let time): effects.deadlines.schedule(.acknowledgement(room, id), at: time)
         case .now:
-            guard let member = members[id], let connection = member.connection else { return }
-            members[id]?.inbound.acknowledged()
-            effects.actions.append(.send(Envelope(.ack(received: member.inbound.received)), to: connection))
+            guard let connection = members.values[index].connection else { return }
+            members.values[index].inbound.acknowledged()
+            let received = members.values[index].inbound.received
+            effects.actions.append(.send(Envelope(.ack(received: received)), to: connection))
         }
     }
 
@@ -107,15 +118,16 @@ struct Roster: Sendable {
     mutating func signal(
         _ signal: Signal, from id: ParticipantID, sequence: SequenceNumber?, _ effects: inout Effects
     ) throws(ProtocolError) {
-        guard let sender = members[id]?.participant else { return }
-        guard signal.peer != id, members[signal.peer]?.participant.session == signal.session else {
-            throw .peerNotFound(sequence)
-        }
-        let target = signal.peer
+        guard let session = members[id]?.participant.session else { return }
+        guard signal.peer != id, let target = members.index(forKey: signal.peer),
+            members.values[target].participant.session == signal.session
+        else { throw .peerNotFound(sequence) }
         var signal = signal
         signal.peer = id
-        signal.session = sender.session
-        deliver(.signal(signal), to: target, &effects)
+        signal.session = session
+        let message = ServerMessage.signal(signal)
+        let number = members.values[target].outbound.append(message, &effects.streamBytes)
+        transmit(message, number, to: target, &effects)
     }
 
     mutating func update(_ metadata: [String: String], of id: ParticipantID, _ effects: inout Effects) {
