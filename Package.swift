@@ -147,8 +147,8 @@ let package = Package(
         .target(
             name: "RoomServer",
             dependencies: [
-                "CRoomPage", "Hashing", "RoomServerCore", "RoomProtocol", "TransportPluginAPI", "TransportValues",
-                "WebSocketWire", "COpenSSL", "CZlib", log,
+                "CRoomPage", "Hashing", "RoomCluster", "RoomServerCore", "RoomProtocol", "TransportPluginAPI",
+                "TransportValues", "WebSocketWire", "COpenSSL", "CZlib", log,
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ] + nio("NIOCore", "NIOPosix")),
@@ -262,8 +262,8 @@ let package = Package(
         .testTarget(
             name: "RoomServerTests",
             dependencies: [
-                "COpenSSL", "CRoomPage", "CZlib", "Hashing", "RoomServer", "RoomServerCore", "RoomProtocol",
-                "TransportValues", "WebSocketWire", log,
+                "COpenSSL", "CRoomPage", "CZlib", "Hashing", "RoomCluster", "RoomServer", "RoomServerCore",
+                "RoomProtocol", "TransportValues", "WebSocketWire", log,
             ] + nio("NIOCore", "NIOEmbedded", "NIOPosix")),
         .target(
             name: "TLSTestSupport", dependencies: ["TransportPluginAPI", "TransportTestKit", "COpenSSL"],

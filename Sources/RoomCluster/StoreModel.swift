@@ -128,7 +128,9 @@ package struct StoreModel: Sendable {
     private mutating func write(_ mark: TimedMark) {
         let until = now + .milliseconds(mark.milliseconds)
         var list = marks[mark.room] ?? []
-        if let place = list.firstIndex(where: { $0.mark == mark.mark }) {
+        if mark.milliseconds <= 0 {
+            list.removeAll { $0.mark == mark.mark }
+        } else if let place = list.firstIndex(where: { $0.mark == mark.mark }) {
             list[place].until = max(list[place].until, until)
         } else {
             list.append((mark.mark, until))

@@ -11,6 +11,9 @@ final class TLSHandler: ChannelDuplexHandler {
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
+    /// The handshake is over. Triggered in the pipeline after it, before the first data.
+    struct Opened {}
+
     private let session: TLSSession
     private var ssl: OpaquePointer { session.ssl }
     private var incoming: OpaquePointer { session.incoming }
@@ -65,6 +68,17 @@ final class TLSHandler: ChannelDuplexHandler {
         if isOpen || handshake(context) { read(context) }
     }
 
+    /// Bytes that only the two sides of this connection can know (RFC 9266). Nil before the end of the handshake.
+    var channelBinding: [UInt8]? {
+        guard isOpen else { return nil }
+        var bytes = [UInt8](repeating: 0, count: 32)
+        let label = "EXPORTER-Channel-Binding"
+        guard SSL_export_keying_material(ssl, &bytes, bytes.count, label, label.utf8.count, nil, 0, 1) == 1 else {
+            return nil
+        }
+        return bytes
+    }
+
     /// Continues the handshake. Returns whether it is complete.
     private func handshake(_ context: ChannelHandlerContext) -> Bool {
         ERR_clear_error()
@@ -80,6 +94,7 @@ final class TLSHandler: ChannelDuplexHandler {
         for (data, promise) in early { write(context: context, data: data, promise: promise) }
         if !early.isEmpty { context.flush() }
         early = []
+        context.fireUserInboundEventTriggered(Opened())
         return true
     }
 
@@ -192,10 +207,12 @@ final class TLSSession {
     private let owner: AnyObject?
 
     /// Creates the server's side, or a client's that verifies that the certificate is for `serverName`: a name or a
-    /// numeric address. Nil: there is no memory, or the name is none.
+    /// numeric address. A client without a name verifies nothing. Nil: there is no memory, or the name is none.
     ///
     /// - Parameter owner: The object that the context's callbacks use.
-    init?(_ context: OpaquePointer, serverName: String? = nil, keeping owner: AnyObject? = nil) {
+    init?(
+        _ context: OpaquePointer, serverName: String? = nil, isClient: Bool = false, keeping owner: AnyObject? = nil
+    ) {
         guard let ssl = SSL_new(context) else { return nil }
         if let serverName, COpenSSL_verify_name(ssl, serverName) != 1 {
             SSL_free(ssl)
@@ -206,7 +223,7 @@ final class TLSSession {
             return nil
         }
         SSL_set_bio(ssl, incoming, outgoing)
-        if serverName == nil { SSL_set_accept_state(ssl) } else { SSL_set_connect_state(ssl) }
+        if serverName != nil || isClient { SSL_set_connect_state(ssl) } else { SSL_set_accept_state(ssl) }
         self.owner = owner
         self.ssl = ssl
         self.incoming = incoming

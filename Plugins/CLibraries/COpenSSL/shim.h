@@ -63,6 +63,10 @@ static inline SSL_CTX *COpenSSL_tls_client(void) {
     return context;
 }
 
+static inline void COpenSSL_require_tls13(SSL_CTX *context) {
+    SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
+}
+
 /// Adds the trusted authorities in a PEM file, or the system's if `file` is NULL. Returns 1 on success.
 static inline int COpenSSL_tls_trust(SSL_CTX *context, const char *file) {
     X509_STORE *store = SSL_CTX_get_cert_store(context);
