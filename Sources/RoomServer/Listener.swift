@@ -130,16 +130,17 @@ extension Duration {
 
 extension ServerLoop {
     /// Sets up a socket that was accepted. Throws when it is closed instead.
-    fileprivate func serve(_ channel: any Channel, _ tls: TLSContext?, _ gate: AddressGate) throws {
-        let connection: ConnectionHandler
-        let tls = try tls?.makeHandler()
+    fileprivate func serve(_ channel: any Channel, _ tls: ServerTLS?, _ gate: AddressGate) throws {
+        let client: ClientAddress
         do throws(AddressRefusal) {
-            connection = ConnectionHandler(loop: self, tls: tls, try gate.accept(channel.remoteAddress))
+            client = try gate.accept(channel.remoteAddress)
         } catch {
             metrics.refusedAddress()
             channel.reset()
             throw error
         }
+        let tls = try tls?.makeHandler()
+        let connection = ConnectionHandler(loop: self, tls: tls, client)
         let pipeline = channel.pipeline.syncOperations
         if gate.expectsProxyHeader { try pipeline.addHandler(ProxyHeaderHandler(gate, connection)) }
         if let tls { try pipeline.addHandler(tls) }
