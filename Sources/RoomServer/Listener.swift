@@ -7,12 +7,12 @@ internal import TransportPluginAPI
 struct Listener: Sendable {
     let address: RoomServer.Address
     private let channel: any Channel
-    private let loops: ServerLoops
+    let loops: ServerLoops
     private let tls: ServerTLS?
 
     static func start(
         configuration: RoomServerConfiguration, authority: ServerAuthority, logger: Logger,
-        on group: MultiThreadedEventLoopGroup
+        on group: MultiThreadedEventLoopGroup, hub: NIOLoopBound<EventHub>? = nil
     ) async throws -> Listener {
         let tickets = TicketKeys(secrets: [authority.sessionKey])
         let tls = try configuration.tls.map { tls throws(RoomServerError) in try ServerTLS(tls, tickets: tickets) }
@@ -21,6 +21,9 @@ struct Listener: Sendable {
         if configuration.servesPage { Task.detached { _ = PageFile.all } }
         let gate = try AddressGate(configuration)
         let loops = try await makeLoops(configuration, origins, authority, gate, logger, on: group)
+        if let hub {
+            for loop in loops.all { try await loop.eventLoop.submit { loop.value.report(to: hub) }.get() }
+        }
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)

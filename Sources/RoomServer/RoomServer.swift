@@ -38,7 +38,8 @@ public actor RoomServer: Service {
     /// The reason why a server ends.
     private enum Ending {
         /// The end was requested.
-        case graceful
+        /// With the time for the clients to close; nil: as configured.
+        case graceful(within: Duration?)
         /// The listening socket closed unexpectedly.
         case listenerClosed
     }
@@ -64,6 +65,9 @@ public actor RoomServer: Service {
         self.logger = logger
         (endings, requestEnding) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(1))
     }
+
+    /// The URL of the admin API's port, such as `http://127.0.0.1:41235`, once the server listens. Nil: it has none.
+    public private(set) var adminURL: String?
 
     /// The address at which the server listens; waits until it does. Throws the errors of `run()`, `RoomServerError`
     /// when the server has ended, and `CancellationError`.
@@ -102,7 +106,7 @@ public actor RoomServer: Service {
     }
 
     /// Ends the server gracefully: `run()` returns when all clients have been told to return later. Idempotent.
-    public nonisolated func shutdown() { requestEnding.yield(.graceful) }
+    public nonisolated func shutdown() { requestEnding.yield(.graceful(within: nil)) }
 
     /// Listens and serves until `shutdown()` or a graceful shutdown of the service group: then clients are told to
     /// return later, and connections get a moment to close. When the task is cancelled, the server stops at once. Runs
@@ -129,10 +133,16 @@ public actor RoomServer: Service {
         guard (1...256).contains(configuration.threads) else {
             throw RoomServerError(message: "\(configuration.threads) threads are impossible: use 1 to 256.")
         }
+        let control = try await ControlPlane.start(configuration, logger)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: configuration.threads)
         do {
             let listener = try await Listener.start(
-                configuration: configuration, authority: authority, logger: logger, on: group)
+                configuration: configuration, authority: authority, logger: logger, on: group, hub: control?.hub)
+            if let control, let admin = configuration.admin {
+                adminURL = try await control.listen(
+                    admin, loops: listener.loops.all, facts: AdminAPI.Facts(url: listener.address.url), routes: []
+                ) { [requestEnding] limit in requestEnding.yield(.graceful(within: limit)) }
+            }
             enter(.listening(listener), .success(listener.address))
             async let _ = listener.watch(logger)
             logger.info("listening", metadata: ["url": "\(listener.address.url)"])
@@ -140,17 +150,22 @@ public actor RoomServer: Service {
             let ending = await withGracefulShutdownHandler {
                 var endings = endings.makeAsyncIterator()
                 let ending = await endings.next()
-                if ending == .graceful { await listener.drain(within: configuration.limits.closeTimeout) }
+                if case .graceful(let limit) = ending {
+                    await listener.drain(within: limit ?? configuration.limits.closeTimeout)
+                    await control?.finish()
+                }
                 return ending
             } onGracefulShutdown: {
                 self.shutdown()
             }
             await listener.stop()
-            if ending == .listenerClosed { throw RoomServerError(message: "The listening socket was closed.") }
+            if case .listenerClosed = ending { throw RoomServerError(message: "The listening socket was closed.") }
         } catch {
             try? await group.shutdownGracefully()
+            await control?.stop()
             throw error
         }
+        await control?.stop()
         try await group.shutdownGracefully()
     }
 }

@@ -46,6 +46,10 @@ public struct RoomServerConfiguration: Sendable {
     public var duplicateNames = DuplicateNames.reject
     /// The server's limits and times.
     public var limits = Limits()
+    /// The admin API. Nil: there is none.
+    public var admin: Admin?
+    /// The receivers of events.
+    public var webhooks = Webhooks()
 
     /// The defaults: `ws://` on 127.0.0.1, any free port, open to everybody, without the page.
     public init() {}
