@@ -161,8 +161,8 @@ public actor RoomServer: Service {
             await listener.stop()
             if case .listenerClosed = ending { throw RoomServerError(message: "The listening socket was closed.") }
         } catch {
-            try? await group.shutdownGracefully()
             await control?.stop()
+            try? await group.shutdownGracefully()
             throw error
         }
         await control?.stop()

@@ -317,6 +317,7 @@ final class ServerLoop {
     func stop() {
         timer?.task.cancel()
         timer = nil
+        events = nil
         for socket in Array(sockets.values) { socket.abort() }
         whenEmpty?.succeed()
     }
