@@ -11,7 +11,7 @@ SANITIZED := $(subst $(empty) $(empty),|,$(strip \
 CLIENT := Sources/RoomPage/Client
 
 .PHONY: help demo test test-client test-tsan test-asan test-plugin test-tutorial test-first-program test-interop \
-	test-browsers test-autobahn test-lab lab test-mutations simulate fuzz nightly bench bench-files micro format \
+	test-browsers test-autobahn test-lab lab test-mutations simulate fuzz nightly bench bench-files bench-server micro format \
 	lint docs dependencies clean
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "                   Debian"
 	@echo "make bench         release build, beside the C reference"
 	@echo "make bench-files   a file of 1 GB through room send and room receive, beside a stream"
+	@echo "make bench-server  the room server under load: joins, signals, idle clients, outages, a bad neighbour"
 	@echo "make micro         micro-benchmarks of hot paths (FILTER=REGEX)"
 	@echo "make docs          the documentation of every product, into docs-build/"
 	@echo "make lint          what CI checks besides the tests; make format repairs the format"
@@ -134,6 +135,12 @@ bench: dependencies
 bench-files: dependencies
 	swift build -c release --product room
 	Benchmarks/files.py $$(swift build -c release --product room --show-bin-path)/room $(FILES)
+
+bench-server: dependencies
+	swift build -c release --product room
+	$(MAKE) -C Benchmarks/reference load
+	Benchmarks/server.py $$(swift build -c release --product room --show-bin-path)/room $(SERVER) \
+		--json Benchmarks/reports/server.json --markdown Benchmarks/reports/server.md
 
 FILTER ?= .*
 micro: dependencies
