@@ -2,12 +2,12 @@ internal import Hashing
 internal import RoomProtocol
 internal import WebSocketWire
 
-/// A permission to join a room for the first time: a JSON Web Token (RFC 7519) signed with HS256, which an application
-/// gives to its users.
+/// A permission to join a room for the first time: a signed JSON Web Token (RFC 7519), which an application gives to
+/// its users.
 ///
 /// Claims: `exp` (seconds since 1970, may have a fraction; required), `nbf` (the same format), `room` (required),
-/// `name` and `role` (`host` or `guest`; when present, the hello must agree; without a role the holder may be either).
-/// Others are ignored.
+/// `name` and `role` (`host` or `guest`; when present, the hello must agree; without a role the holder may be either),
+/// `iss` and `aud` (compared where the server is configured to). Others are ignored.
 public struct JoinToken: Sendable, Hashable {
     /// The role of a token's holder.
     public enum Role: String, Sendable {
@@ -24,6 +24,12 @@ public struct JoinToken: Sendable, Hashable {
     public var role: Role?
     /// The expiry, in seconds since 1970.
     public var expiry: Int
+    /// The beginning of its validity, in seconds since 1970. Nil: it is valid at once.
+    public var notBefore: Int?
+    /// The signer, for servers that compare it. Nil: no claim.
+    public var issuer: String?
+    /// The service that it is for, for servers that compare it. Nil: no claim.
+    public var audience: String?
 
     /// Creates a token with these claims, not yet signed.
     public init(room: String, name: String? = nil, role: Role? = nil, expiry: Int) {
@@ -33,38 +39,43 @@ public struct JoinToken: Sendable, Hashable {
         self.expiry = expiry
     }
 
-    /// Returns the token signed with `secret`.
+    /// Returns the token signed with `secret` by HS256.
     public func signed(with secret: [UInt8]) -> String {
-        var json = JSONWriter()
-        json.object { json in
+        // HMAC has a code for every message.
+        signed(with: JoinTokenKey(material: .secret(secret))) ?? ""
+    }
+
+    /// Returns the signed token. Nil when the key is a public one.
+    func signed(with key: JoinTokenKey) -> String? {
+        var header = JSONWriter()
+        header.object { json in
+            json.member("alg", key.algorithm)
+            json.member("typ", "JWT")
+            json.member("kid", key.id)
+        }
+        var claims = JSONWriter()
+        claims.object { json in
+            json.member("iss", issuer)
+            json.member("aud", audience)
             json.member("room", room)
             json.member("name", name)
             json.member("role", role?.rawValue)
+            json.member("nbf", notBefore)
             json.member("exp", expiry)
         }
-        let content =
-            Base64.encodeURL(Array(#"{"alg":"HS256","typ":"JWT"}"#.utf8)) + "." + Base64.encodeURL(json.bytes)
-        return content + "." + Base64.encodeURL(Crypto.hmac(.sha256, key: secret, Array(content.utf8)))
+        let content = Base64.encodeURL(header.bytes) + "." + Base64.encodeURL(claims.bytes)
+        return key.sign(Array(content.utf8)).map { content + "." + Base64.encodeURL($0) }
     }
 
     /// The tolerated difference between clocks, in seconds.
     static let leeway = 30
 
-    /// Verifies a token. The algorithm is pinned: whatever the header says, only HS256 under `secret` is accepted.
-    init(verifying text: String, secret: [UInt8], now: Int) throws(ProtocolError) {
-        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count == 3, let header = Base64.decodeURL(String(parts[0])),
-            let payload = Base64.decodeURL(String(parts[1])), let signature = Base64.decodeURL(String(parts[2])),
-            Crypto.areEqual(
-                signature, Crypto.hmac(.sha256, key: secret, Array("\(parts[0]).\(parts[1])".utf8))),
-            let headerFields = Self.fields(header), let fields = Self.fields(payload),
-            (try? headerFields.string("alg", limit: 16)) == "HS256"
-        else { throw .unauthorized("The join token was not signed by this server's token secret.") }
-        // RFC 7515 §4.1.11: a critical extension that is not understood.
-        guard !headerFields.hasField("crit") else {
-            throw .unauthorized(
-                "The join token's header has crit: it requires an extension that this server does not know.")
-        }
+    /// The length of `iss` and of each `aud`.
+    private static let partyLimit = 1024
+
+    /// Verifies a token. Only the algorithms of the keys are accepted, whatever the header says.
+    init(verifying text: String, keys: JoinTokenKeys, now: Int) throws(ProtocolError) {
+        let fields = try SignedToken(text).claims(verifiedBy: keys.keys)
         let claims: (room: String, name: String?, role: String?, expiry: Double?, notBefore: Double?)
         do throws(ProtocolError) {
             claims = (
@@ -87,11 +98,27 @@ public struct JoinToken: Sendable, Hashable {
         self.init(
             room: claims.room, name: claims.name, role: claims.role.flatMap(Role.init),
             expiry: Int(expiry))
+        notBefore = claims.notBefore.map { Int($0) }
+        try checkParties(fields, keys)
     }
 
-    private static func fields(_ bytes: [UInt8]) -> FieldReader? {
-        guard case .object(let members)? = bytes.withUnsafeBytes({ try? JSONReader.read($0) }) else { return nil }
-        return FieldReader(members)
+    /// Compares signer and audience with those of the server. Throws `.unauthorized` if they differ.
+    private mutating func checkParties(_ fields: FieldReader, _ keys: JoinTokenKeys) throws(ProtocolError) {
+        if let expected = keys.issuer {
+            issuer = try? fields.optionalString("iss", limit: Self.partyLimit)
+            guard issuer?.hasSameBytes(as: expected) == true else {
+                throw .unauthorized("The join token is not from the issuer that this server requires (iss).")
+            }
+        }
+        if let expected = keys.audience {
+            // RFC 7519 §4.1.3: one text, or a list.
+            let one = try? fields.optionalString("aud", limit: Self.partyLimit)
+            let several = try? fields.strings("aud", count: 16, limit: Self.partyLimit, .text)
+            guard (one.map { [$0] } ?? several ?? []).contains(where: { $0.hasSameBytes(as: expected) }) else {
+                throw .unauthorized("The join token is not for this server's audience (aud).")
+            }
+            audience = expected
+        }
     }
 }
 

@@ -14,7 +14,7 @@ struct Listener: Sendable {
         configuration: RoomServerConfiguration, authority: ServerAuthority, logger: Logger,
         on group: MultiThreadedEventLoopGroup, hub: NIOLoopBound<EventHub>? = nil
     ) async throws -> Listener {
-        let tickets = TicketKeys(secrets: [authority.sessionKey])
+        let tickets = TicketKeys(secrets: authority.sessionKeys.all.map(\.bytes))
         let tls = try configuration.tls.map { tls throws(RoomServerError) in try ServerTLS(tls, tickets: tickets) }
         let origins = try AllowedOrigins(configuration.allowedOrigins)
         // Prepared before somebody asks, and not on a loop, which it would stop.
@@ -100,6 +100,14 @@ struct Listener: Sendable {
     }
 
     func whenClosed(_ body: @escaping @Sendable () -> Void) { channel.closeFuture.whenComplete { _ in body() } }
+
+    /// Verifies and signs with other keys from now on.
+    func replaceAuthority(_ authority: ServerAuthority, renewsTokens: Bool) {
+        tls?.tickets.replace(secrets: authority.sessionKeys.all.map(\.bytes))
+        for loop in loops.all {
+            loop.eventLoop.execute { loop.value.replaceAuthority(authority, renewsTokens: renewsTokens) }
+        }
+    }
 
     /// Accepts no more connections, tells the clients to return later, and waits for them to close.
     func drain(within limit: Duration) async {

@@ -56,6 +56,8 @@ public actor RoomServer: Service {
     private var state = State.idle
     /// The tasks that wait for the address.
     private var waiting: [PendingOutcome<Result<Address, any Error>>] = []
+    /// The keys in use.
+    private var authority: ServerAuthority?
     private let endings: AsyncStream<Ending>
     private let requestEnding: AsyncStream<Ending>.Continuation
 
@@ -85,13 +87,21 @@ public actor RoomServer: Service {
         }
     }
 
-    /// Takes over the parts of a configuration that can change while the server runs: the certificate, whose files are
-    /// read again, and the allowed origins. Connections stay open, and new ones find the new values. Changes of
-    /// certificate files are noticed within 10 s without this call. Does nothing unless the server listens.
+    /// Takes over the parts of a configuration that can change while the server runs: the certificate, the keys of join
+    /// tokens and of session tokens, whose files are read again, the ICE servers, and the allowed origins. Connections
+    /// stay open, and new ones find the new values. A session stays valid as long as the key of its token is among the
+    /// previous ones; connected participants get a token of a new key within a minute. Changes of certificate files are
+    /// noticed within 10 s without this call. Does nothing unless the server listens.
     ///
     /// Throws `RoomServerError` when one of the values cannot be used; then none has changed.
     public func reload(_ configuration: RoomServerConfiguration) async throws {
-        if case .listening(let listener) = state { try await listener.reload(configuration) }
+        guard case .listening(let listener) = state else { return }
+        try configuration.checkSecrets(logger)
+        let new = try configuration.authority(after: authority, logger)
+        try await listener.reload(configuration)
+        let isNewKey = new.sessionKeys.newest != authority?.sessionKeys.newest
+        authority = new
+        listener.replaceAuthority(new, renewsTokens: isNewKey)
     }
 
     /// Returns when every thread of the server has run something that it was given now: for watchdogs. Returns at once
@@ -127,9 +137,8 @@ public actor RoomServer: Service {
 
     private func serve() async throws {
         try configuration.checkSecrets(logger)
-        let authority = ServerAuthority(
-            sessionKey: try configuration.sessionKey.load(logger), joinTokenSecret: configuration.joinTokenSecret,
-            ice: configuration.ice)
+        let authority = try configuration.authority(after: nil, logger)
+        self.authority = authority
         guard (1...256).contains(configuration.threads) else {
             throw RoomServerError(message: "\(configuration.threads) threads are impossible: use 1 to 256.")
         }

@@ -18,12 +18,17 @@ public struct RoomServerConfiguration: Sendable {
     public var listeningDescriptor: Int32?
     /// The certificate and key. Nil: `ws://` only.
     public var tls: TLS?
-    /// The secret of join tokens. Nil: everybody may join. Otherwise first joins need a ``JoinToken`` signed with this
-    /// secret of at least 4 bytes; use 32 or more.
+    /// A secret of join tokens of at least 4 bytes; use 32 or more. Nil, and without keys in `joinTokens`: everybody may
+    /// join. Otherwise first joins need a ``JoinToken`` signed with this secret or another key.
     public var joinTokenSecret: [UInt8]?
+    /// Keys of join tokens in files, which `RoomServer.reload(_:)` reads again.
+    public var joinTokens = JoinTokens()
     /// The key that signs session tokens. Use `.file` for a server that should recognise its participants after a
     /// restart.
     public var sessionKey = SessionKey.generated
+    /// Files with keys that signed session tokens before, which stay valid until they expire. With `sessionKey` in a
+    /// file, the one of the same name with `.previous` after it needs not be listed.
+    public var previousSessionKeyFiles: [String] = []
     /// The STUN and TURN servers for participants.
     public var ice = ICE()
     /// The pages that may connect, in the form of browsers: `https://example.org`, with the port unless it is the
@@ -147,17 +152,15 @@ extension RoomServerConfiguration.SessionKey {
 }
 
 extension RoomServerConfiguration {
-    /// RFC 7518 §3.2: a key of HS256 has at least as many bits as its hash.
-    private static let safeTokenSecretBytes = 32
     private static let safeTURNSecretBytes = 16
 
     /// Refuses invalid secrets, and logs a warning for those that can be guessed from signed values.
     func checkSecrets(_ logger: Logger) throws(RoomServerError) {
-        try Self.check(joinTokenSecret, "join token secret", Self.safeTokenSecretBytes, logger)
+        try Self.check(joinTokenSecret, "join token secret", JoinTokenKeyFile.safeSecretBytes, logger)
         try Self.check(ice.turn?.secret, "TURN secret", Self.safeTURNSecretBytes, logger)
     }
 
-    private static func check(
+    static func check(
         _ secret: [UInt8]?, _ name: String, _ safe: Int, _ logger: Logger
     ) throws(RoomServerError) {
         guard let secret else { return }

@@ -4,7 +4,7 @@ package import Logging
 
 /// Files with a key or a secret: their permissions, and how they are made.
 package enum SecretFile {
-    private static let maximumBytes = 4096
+    static let maximumBytes = 4096
     static let minimumKeyBytes = 32
 
     /// Anything shorter is a mistake, such as an empty variable or a single letter.
@@ -25,11 +25,17 @@ package enum SecretFile {
                     + "'openssl rand -hex 32'."
             )
         }
+        // A public key as the secret would let everybody sign (RFC 8725 §2.1).
+        guard !secret.containsPEM else {
+            throw RoomServerError(
+                message: "\(path) has a PEM block, such as a key, and no secret: name keys of join tokens with "
+                    + "--token-key-file.")
+        }
         content.warn(logger)
         return secret
     }
 
-    private struct Content {
+    struct Content {
         var path: String
         var bytes: [UInt8]
         /// The mode of a file that is open to others than its owner.
@@ -44,7 +50,7 @@ package enum SecretFile {
     }
 
     /// Returns the content, or nil when the file does not exist.
-    private static func read(_ path: String) throws(RoomServerError) -> Content? {
+    static func read(_ path: String, limit: Int = maximumBytes) throws(RoomServerError) -> Content? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
         guard descriptor >= 0 else {
             if errno == ENOENT { return nil }
@@ -52,8 +58,8 @@ package enum SecretFile {
         }
         defer { close(descriptor) }
         var content = Content(path: path, bytes: [], mode: try openMode(descriptor, path))
-        while content.bytes.count <= maximumBytes {
-            var chunk = [UInt8](repeating: 0, count: maximumBytes + 1)
+        while content.bytes.count <= limit {
+            var chunk = [UInt8](repeating: 0, count: limit + 1)
             let count = Glibc.read(descriptor, &chunk, chunk.count)
             if count < 0, errno == EINTR { continue }
             guard count >= 0 else { throw failure("read", path) }
@@ -61,7 +67,7 @@ package enum SecretFile {
             content.bytes += chunk.prefix(count)
         }
         throw RoomServerError(
-            message: "\(path) has more than \(maximumBytes) bytes: it does not hold a secret.")
+            message: "\(path) has more than \(limit) bytes: it does not hold a secret or keys.")
     }
 
     /// Returns the mode of a file that is open to others than its owner. A pipe or a device has no content that could
@@ -94,9 +100,19 @@ package enum SecretFile {
         return try checked(content, logger)
     }
 
-    private static func checked(_ content: Content, _ logger: Logger) throws(RoomServerError) -> [UInt8] {
+    /// Returns a session key that signs no longer; nil when the file does not exist.
+    static func olderKey(_ path: String, _ logger: Logger) throws(RoomServerError) -> [UInt8]? {
+        guard let content = try read(path) else { return nil }
+        return try checked(content, cure: "Remove it; sessions that it has signed are then new to the server.", logger)
+    }
+
+    private static func checked(
+        _ content: Content,
+        cure: String =
+            "Remove it, and the server makes a new one; it then recognises none of its earlier participants.",
+        _ logger: Logger
+    ) throws(RoomServerError) -> [UInt8] {
         let (key, path) = (content.bytes, content.path)
-        let cure = "Remove it, and the server makes a new one; it then recognises none of its earlier participants."
         guard !key.isEmpty else {
             throw RoomServerError(
                 message: "The session key file \(path) is empty, perhaps because the disk was full. \(cure)")
@@ -177,4 +193,8 @@ package enum SecretFile {
     private static func failure(_ operation: String, _ path: String) -> RoomServerError {
         RoomServerError(message: "Cannot \(operation) the file \(path): \(String(cString: strerror(errno))).")
     }
+}
+
+extension [UInt8] {
+    fileprivate var containsPEM: Bool { String(decoding: self, as: UTF8.self).contains("-----BEGIN ") }
 }

@@ -7,27 +7,24 @@ internal import WebSocketWire
 
 /// Signs session tokens with HMAC-SHA256, verifies join tokens, and makes ICE servers with fresh TURN credentials.
 struct ServerAuthority: RoomAuthority {
-    let sessionKey: [UInt8]
-    let joinTokenSecret: [UInt8]?
+    let sessionKeys: SessionKeys
+    /// Nil: everybody may join.
+    let joinTokenKeys: JoinTokenKeys?
     let ice: RoomServerConfiguration.ICE
     /// Returns the seconds since 1970.
     var now: @Sendable () -> Int = { Int(time(nil)) }
-
-    /// Separates signatures of session tokens from any other use of the key, and from tokens of earlier versions, which
-    /// never expire.
-    private static let purpose = Array("room session v2 ".utf8)
 
     func sessionToken(for claims: SessionClaims, lifetime: Duration) -> String {
         var claims = claims
         claims.expiry = UInt64(clamping: now()) + UInt64(clamping: lifetime.components.seconds)
         let payload = claims.encoded
-        return Base64.encodeURL(payload) + "." + Base64.encodeURL(signature(of: payload))
+        return Base64.encodeURL(payload) + "." + Base64.encodeURL(sessionKeys.sign(payload))
     }
 
     func claims(ofSessionToken token: String) -> SessionClaims? {
         let parts = token.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count == 2, let payload = Base64.decodeURL(String(parts[0])),
-            let code = Base64.decodeURL(String(parts[1])), Crypto.areEqual(code, signature(of: payload))
+            let signature = Base64.decodeURL(String(parts[1])), sessionKeys.verify(signature, of: payload)
         else { return nil }
         guard let claims = payload.withUnsafeBytes({ SessionClaims(encoded: $0) }), let expiry = claims.expiry,
             UInt64(clamping: now()) < expiry
@@ -35,15 +32,11 @@ struct ServerAuthority: RoomAuthority {
         return claims
     }
 
-    private func signature(of payload: [UInt8]) -> [UInt8] {
-        Crypto.hmac(.sha256, key: sessionKey, Self.purpose + payload)
-    }
-
     /// Without required tokens, every hello is believed. A token that is valid for any name proves none.
     func authorize(_ hello: Hello) throws(ProtocolError) -> Admission {
-        guard let joinTokenSecret else { return Admission(ownsName: true) }
+        guard let joinTokenKeys else { return Admission(ownsName: true) }
         guard let text = hello.token else { throw .unauthorized("This server requires a join token.") }
-        let token = try JoinToken(verifying: text, secret: joinTokenSecret, now: now())
+        let token = try JoinToken(verifying: text, keys: joinTokenKeys, now: now())
         guard token.room.hasSameBytes(as: hello.room.rawValue) else {
             throw .unauthorized("The join token is for another room.")
         }

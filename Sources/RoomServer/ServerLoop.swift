@@ -226,6 +226,14 @@ final class ServerLoop {
         }
     }
 
+    /// Verifies and signs with other keys from now on.
+    func replaceAuthority(_ authority: ServerAuthority, renewsTokens: Bool) {
+        step {
+            $0.replaceAuthority(authority, renewsTokens: renewsTokens, at: $1)
+            return []
+        }
+    }
+
     private func note(_ message: ServerMessage, _ id: ConnectionID) {
         metrics.sent()
         switch message {

@@ -47,12 +47,13 @@ enum StateDirectory {
 }
 
 extension RoomServerConfiguration.SessionKey {
-    /// Returns the key in the state directory of this environment. Makes a key if there is none. Throws if it cannot be
-    /// kept. Blocks for as long as the file system does.
+    /// Returns the key file in the state directory of this environment. Makes a key if there is none. Throws if it
+    /// cannot be kept. Blocks for as long as the file system does.
     package static func persistent(
         in environment: [String: String], _ logger: Logger
     ) throws(RoomServerError) -> RoomServerConfiguration.SessionKey {
-        let directory = try StateDirectory.existing(environment)
-        return .bytes(try Self.file(directory + "/session.key").load(logger))
+        let key = Self.file(try StateDirectory.existing(environment) + "/session.key")
+        _ = try key.load(logger)
+        return key
     }
 }

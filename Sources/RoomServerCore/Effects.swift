@@ -4,7 +4,7 @@ import TransportValues
 /// The context of a transition: everything that it may read and change, except rooms and connections.
 struct Effects: Sendable {
     let limits: RoomServerLimits
-    let authority: any RoomAuthority
+    var authority: any RoomAuthority
     var addresses = AddressAccounts()
     var random: any RandomNumberGenerator & Sendable
     /// The identifier of this run of the server.

@@ -15,7 +15,7 @@ struct CryptoTests {
     }
 
     private let authority = ServerAuthority(
-        sessionKey: [UInt8](repeating: 1, count: 32), joinTokenSecret: nil, ice: .init(), now: { 1000 })
+        sessionKeys: SessionKeys([UInt8](repeating: 1, count: 32)), joinTokenKeys: nil, ice: .init(), now: { 1000 })
     private let claims = SessionClaims(
         participant: ParticipantID("p1"), room: RoomName("lobby \" ü"), name: "ann", session: SessionID("s1"), epoch: 3,
         hostTerm: 2, isHost: true, role: .host, server: "v1")
@@ -58,20 +58,21 @@ struct CryptoTests {
         }
         #expect(authority.claims(ofSessionToken: "") == nil)
         #expect(authority.claims(ofSessionToken: ".") == nil)
-        let other = ServerAuthority(sessionKey: [UInt8](repeating: 2, count: 32), joinTokenSecret: nil, ice: .init())
+        let other = ServerAuthority(
+            sessionKeys: SessionKeys([UInt8](repeating: 2, count: 32)), joinTokenKeys: nil, ice: .init())
         #expect(other.claims(ofSessionToken: String(token)) == nil)
     }
 
     @Test func joinTokenWithAnotherAlgorithmIsRefused() throws {
         let secret = Array("secret".utf8)
         let good = JoinToken(room: "lobby", expiry: 2000).signed(with: secret)
-        #expect(try JoinToken(verifying: good, secret: secret, now: 1000).room == "lobby")
+        #expect(try JoinToken(verifying: good, keys: JoinTokenKeys(secret: secret), now: 1000).room == "lobby")
         let payload = good.split(separator: ".")[1]
         for header in [#"{"alg":"none"}"#, #"{"alg":"HS512"}"#, #"{"alg":"RS256"}"#, "{}", "nonsense"] {
             let content = Base64.encodeURL(Array(header.utf8)) + "." + payload
             for signature in ["", Base64.encodeURL(Crypto.hmac(.sha256, key: secret, Array(content.utf8)))] {
                 #expect(throws: ProtocolError.self) {
-                    try JoinToken(verifying: content + "." + signature, secret: secret, now: 1000)
+                    try JoinToken(verifying: content + "." + signature, keys: JoinTokenKeys(secret: secret), now: 1000)
                 }
             }
         }
@@ -94,7 +95,7 @@ struct CryptoTests {
     ])
     func joinTokensOfOtherLibrariesAreTaken(_ claims: String) throws {
         let token = joinToken(#"{"room":"lobby",\#(claims)}"#)
-        #expect(try JoinToken(verifying: token, secret: [1], now: 1000).room == "lobby")
+        #expect(try JoinToken(verifying: token, keys: JoinTokenKeys(secret: [1]), now: 1000).room == "lobby")
     }
 
     @Test(arguments: [
@@ -105,7 +106,9 @@ struct CryptoTests {
     ])
     func joinTokenWithoutAUsableTimeIsRefused(_ claims: String) {
         let token = joinToken(#"{"room":"lobby",\#(claims)}"#)
-        let error = #expect(throws: ProtocolError.self) { try JoinToken(verifying: token, secret: [1], now: 1000) }
+        let error = #expect(throws: ProtocolError.self) {
+            try JoinToken(verifying: token, keys: JoinTokenKeys(secret: [1]), now: 1000)
+        }
         #expect(error?.code == .unauthorized)
     }
 
@@ -119,13 +122,15 @@ struct CryptoTests {
     ])
     func headerOfAJoinTokenIsReadAsItsRFCSays(_ header: String, _ isTaken: Bool) {
         let token = joinToken(#"{"room":"lobby","exp":2000}"#, header: header)
-        #expect(((try? JoinToken(verifying: token, secret: [1], now: 1000)) != nil) == isTaken)
+        #expect(((try? JoinToken(verifying: token, keys: JoinTokenKeys(secret: [1]), now: 1000)) != nil) == isTaken)
     }
 
     @Test func joinTokenExpiresWithALittleLeeway() throws {
         let token = JoinToken(room: "lobby", expiry: 2000).signed(with: [1])
-        #expect(try JoinToken(verifying: token, secret: [1], now: 2029).expiry == 2000)
-        let error = #expect(throws: ProtocolError.self) { try JoinToken(verifying: token, secret: [1], now: 2030) }
+        #expect(try JoinToken(verifying: token, keys: JoinTokenKeys(secret: [1]), now: 2029).expiry == 2000)
+        let error = #expect(throws: ProtocolError.self) {
+            try JoinToken(verifying: token, keys: JoinTokenKeys(secret: [1]), now: 2030)
+        }
         #expect(error?.code == .tokenExpired)
     }
 }

@@ -111,7 +111,7 @@ private final class EmbeddedServer {
         loop = ServerLoop(
             eventLoop: eventLoop, configuration: configuration,
             authority: ServerAuthority(
-                sessionKey: [UInt8](repeating: 1, count: 32), joinTokenSecret: nil, ice: configuration.ice),
+                sessionKeys: SessionKeys([UInt8](repeating: 1, count: 32)), joinTokenKeys: nil, ice: configuration.ice),
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
