@@ -263,7 +263,9 @@ let package = Package(
             name: "RoomServerTests",
             dependencies: [
                 "COpenSSL", "CRoomPage", "CZlib", "Hashing", "RoomCluster", "RoomServer", "RoomServerCore",
-                "RoomProtocol", "TransportValues", "WebSocketWire", log,
+                "RoomProtocol", "TransportPluginAPI", "TransportValues", "WebSocketWire", log,
+                .product(name: "Metrics", package: "swift-metrics"),
+                .product(name: "MetricsTestKit", package: "swift-metrics"),
             ] + nio("NIOCore", "NIOEmbedded", "NIOPosix")),
         .target(
             name: "TLSTestSupport", dependencies: ["TransportPluginAPI", "TransportTestKit", "COpenSSL"],

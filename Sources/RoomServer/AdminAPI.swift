@@ -3,6 +3,7 @@ internal import NIOCore
 internal import RoomProtocol
 internal import RoomServerCore
 internal import TransportPluginAPI
+internal import WebSocketWire
 
 /// A path of the admin listener beside its API, such as one with metrics.
 struct AdminRoute: Sendable {
@@ -10,8 +11,8 @@ struct AdminRoute: Sendable {
     var path: String
     /// Whether requests over the port need the admin token.
     var needsToken = true
-    /// Returns the answer to `GET`. Called on the event loop of the admin API; it must not block.
-    var answer: @Sendable () -> HTTPResponse
+    /// Returns the answer to `GET`. Called on the event loop of the admin API; it must not block for long.
+    var answer: @Sendable (RequestHead) -> HTTPResponse
 }
 
 /// The answers of the admin API. Lives on an event loop of its own, and asks those of the server, each within a time

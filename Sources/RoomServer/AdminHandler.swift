@@ -166,7 +166,7 @@ final class AdminHandler: ChannelInboundHandler, EventConsumer {
                     throw AdminError(
                         status: "405 Method Not Allowed", code: "method_not_allowed", message: "Use GET.")
                 }
-                return write(route.answer(), context)
+                return write(route.answer(head), context)
             }
             guard let request = AdminRequest(head, body: body, remote: remote) else {
                 throw .badRequest("The path or the query is malformed.")

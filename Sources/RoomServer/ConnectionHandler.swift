@@ -10,8 +10,8 @@ internal import WebSocketWire
 /// One socket of the server: an HTTP request, or several for files, and, if one asks for it, a WebSocket connection.
 ///
 /// Can transition: request → request (a file was sent); request → open (upgrade) → closing (a close frame was sent) →
-/// done; request → ending (answered) → done; open → moving (its room has another loop) → done here, open there; any →
-/// done (the socket has ended).
+/// done; request → answering (metrics) → ending (answered) → done; request → ending; open → moving (its room has another
+/// loop) → done here, open there; any → done (the socket has ended).
 final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -19,6 +19,8 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
     private enum State {
         /// The head of the request is awaited.
         case request
+        /// The answer is being made elsewhere. Input is ignored.
+        case answering
         case open(ConnectionID)
         /// It goes to another loop at the end of this read.
         case moving(to: NIOLoopBound<ServerLoop>, Envelope<ClientMessage>, bytes: Int, rest: [UInt8])
@@ -46,6 +48,8 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
     private var framesLeft = 1000
     private var context: ChannelHandlerContext?
     private var deadline: Scheduled<Void>?
+    private let acceptedAt = Timestamp.now()
+    var helloAt: Timestamp?
 
     /// - Parameter arrival: The connection that goes on here; nil for a new socket.
     init(
@@ -88,13 +92,21 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         context.fireChannelInactive()
     }
 
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if event is TLSHandler.Opened { loop.metrics.tlsHandshakes.add(.now() - acceptedAt) }
+        if event is TLSHandler.Failed { loop.metrics.failed(.tls) }
+        context.fireUserInboundEventTriggered(event)
+    }
+
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         loop.logger.debug("socket failed", metadata: ["error": "\(error)"])
         context.close(promise: nil)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        unwrapInboundIn(data).withUnsafeReadableBytes { read($0) }
+        let bytes = unwrapInboundIn(data)
+        loop.metrics.bytesReceived.add(bytes.readableBytes)
+        bytes.withUnsafeReadableBytes { read($0) }
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -124,6 +136,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
     private func setDeadline(_ duration: Duration) {
         deadline?.cancel()
         deadline = loop.eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(duration.saturatedNanoseconds)) {
+            if case .request = self.state { self.loop.metrics.failed(.timeout) }
             self.abort()
         }
     }
@@ -140,7 +153,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
                 state = .moving(to: home, hello, bytes: bytes, rest: before + rest)
                 return
             case .closing: readUntilClose(&rest)
-            case .ending:
+            case .answering, .ending:
                 bytesLeft -= rest.count
                 rest = UnsafeRawBufferPointer(rebasing: rest[..<0])
                 if bytesLeft < 0 { abort() }
@@ -163,6 +176,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
             return
         }
         guard let request else { return }
+        if let response = loop.metrics(for: request) { return answer(response) }
         var status = loop.status
         if let gate = loop.gate {
             status.tooMany = client.requested(request, isUpgrade: ServerHandshake.isWanted(by: request), gate)
@@ -175,6 +189,8 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
             return
         }
         deadline?.cancel()
+        loop.metrics.responded(response.status)
+        loop.metrics.handshakes.add(.now() - acceptedAt)
         outgoing.append(response.bytes)
         flush()
         let id = loop.register(self)
@@ -182,7 +198,17 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         loop.connected(id, from: client.payer)
     }
 
+    private func answer(_ response: EventLoopFuture<HTTPResponse>) {
+        state = .answering
+        response.assumeIsolated().whenSuccess { response in
+            guard case .answering = self.state else { return }
+            self.answer(response)
+            self.reportMemory()
+        }
+    }
+
     private func answer(_ response: HTTPResponse) {
+        loop.metrics.responded(response.status)
         outgoing.append(response.adding(date: loop.now()).bytes)
         guard response.keepsConnection else {
             end()
@@ -279,7 +305,8 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         else { return abort() }
         var parser = Self.parser(maximumMessageSize: 0)
         swap(&parser, &self.parser)
-        let moving = MovingConnection(descriptor, tls?.detach(), client, hello, bytes: bytes, parser, rest: rest)
+        let moving = MovingConnection(
+            descriptor, tls?.detach(), client, hello, at: takeHelloTime(), bytes: bytes, parser, rest: rest)
         state = .done
         context.close(promise: nil)
         home.eventLoop.execute { home.value.adopt(moving, home) }
@@ -292,6 +319,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         swap(&parser, &arrival.parser)
         let id = loop.register(self)
         state = .open(id)
+        helloAt = arrival.time
         loop.connected(id, from: client.payer)
         loop.received(arrival.hello, bytes: arrival.bytes, from: id)
         arrival.rest.withUnsafeBytes { read($0) }
@@ -316,6 +344,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
     private func flush(force: Bool) {
         guard let context, let bytes = outgoing.take(force: force) else { return }
         let count = bytes.readableBytes
+        loop.metrics.bytesSent.add(count)
         context.writeAndFlush(wrapOutboundOut(bytes)).assumeIsolated().whenComplete { _ in
             guard self.context != nil else { return }
             self.outgoing.written(count)
@@ -354,7 +383,10 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
 
     /// Closes the socket if it has no connection of the machine yet.
     func closeIfIdle() {
-        if case .request = state { abort() }
+        switch state {
+        case .request, .answering: abort()
+        case .open, .moving, .closing, .ending, .done: break
+        }
     }
 
     func abort() {

@@ -13,11 +13,13 @@ struct ServerStatus {
     var origins = AllowedOrigins.every
     /// Whether the page and the browser client are served.
     var servesPage = false
+    /// The health of the server. Nil: it answers no probes.
+    var report: ServerReport?
 }
 
 extension HTTPResponse {
     /// Creates the answer to a request: to the opening handshake of WebSocket on any path (RFC 6455 §4.2), to
-    /// `GET /health`, to a `GET` of the page, or a refusal.
+    /// `GET /health` and the probes, to a `GET` of the page, or a refusal.
     init(to request: RequestHead, _ server: ServerStatus) {
         if let delay = server.tooMany {
             self.init(
@@ -64,6 +66,13 @@ extension HTTPResponse {
 
     private static func plain(_ request: RequestHead, _ server: ServerStatus) -> HTTPResponse {
         let path = request.path
+        // Rooms of these names have no page of their own: `/#room=NAME` is theirs.
+        switch (path, server.report) {
+        case ("/livez", let report?): return report.liveness()
+        case ("/readyz", let report?): return report.readiness()
+        case ("/metrics", .some): return HTTPResponse(status: "404 Not Found")
+        default: break
+        }
         if server.servesPage, path != "/health", let file = PageFile.at(path) { return HTTPResponse(file, to: request) }
         switch path {
         case "/health":

@@ -6,6 +6,7 @@ internal import TransportPluginAPI
 /// The listening socket and the loops that serve its connections.
 struct Listener: Sendable {
     let address: RoomServer.Address
+    let report: ServerReport
     private let channel: any Channel
     let loops: ServerLoops
     private let tls: ServerTLS?
@@ -20,7 +21,8 @@ struct Listener: Sendable {
         // Prepared before somebody asks, and not on a loop, which it would stop.
         if configuration.servesPage { Task.detached { _ = PageFile.all } }
         let gate = try AddressGate(configuration)
-        let loops = try await makeLoops(configuration, origins, authority, gate, logger, on: group)
+        let report = ServerReport(loops: configuration.threads, configuration.limits)
+        let loops = try await makeLoops(configuration, origins, authority, gate, report, logger, on: group)
         if let hub {
             for loop in loops.all { try await loop.eventLoop.submit { loop.value.report(to: hub) }.get() }
         }
@@ -57,22 +59,21 @@ struct Listener: Sendable {
         let address = RoomServer.Address(
             host: channel.localAddress?.ipAddress ?? configuration.host,
             port: channel.localAddress?.port ?? configuration.port, isSecure: configuration.tls != nil)
-        return Listener(address: address, channel: channel, loops: loops, tls: tls)
+        return Listener(address: address, report: report, channel: channel, loops: loops, tls: tls)
     }
 
     private static func makeLoops(
         _ configuration: RoomServerConfiguration, _ origins: AllowedOrigins, _ authority: ServerAuthority,
-        _ gate: AddressGate, _ logger: Logger, on group: MultiThreadedEventLoopGroup
+        _ gate: AddressGate, _ report: ServerReport, _ logger: Logger, on group: MultiThreadedEventLoopGroup
     ) async throws -> ServerLoops {
-        let shared = SharedLoad()
         var all: [NIOLoopBound<ServerLoop>] = []
-        for eventLoop in group.makeIterator() {
+        for (index, eventLoop) in group.makeIterator().enumerated() {
             all.append(
                 try await eventLoop.submit {
                     NIOLoopBound(
                         ServerLoop(
                             eventLoop: eventLoop, configuration: configuration, origins: origins, authority: authority,
-                            shared: shared, gate: gate, logger: logger),
+                            gate: gate, report: report, index: index, logger: logger),
                         eventLoop: eventLoop)
                 }.get())
         }

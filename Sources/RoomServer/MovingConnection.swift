@@ -1,5 +1,6 @@
 internal import Glibc
 internal import RoomProtocol
+internal import TransportPluginAPI
 internal import WebSocketWire
 
 /// A WebSocket connection on its way to the loop of the room that its `hello` names.
@@ -11,6 +12,8 @@ final class MovingConnection: @unchecked Sendable {
     let tls: TLSSession?
     let client: ClientAddress
     let hello: Envelope<ClientMessage>
+    /// The time of the `hello`.
+    let time: Timestamp?
     /// The size of the message with the `hello`.
     let bytes: Int
     var parser: FrameParser
@@ -18,13 +21,14 @@ final class MovingConnection: @unchecked Sendable {
     let rest: [UInt8]
 
     init(
-        _ descriptor: CInt, _ tls: TLSSession?, _ client: ClientAddress, _ hello: Envelope<ClientMessage>, bytes: Int,
-        _ parser: consuming FrameParser, rest: [UInt8]
+        _ descriptor: CInt, _ tls: TLSSession?, _ client: ClientAddress, _ hello: Envelope<ClientMessage>,
+        at time: Timestamp?, bytes: Int, _ parser: consuming FrameParser, rest: [UInt8]
     ) {
         self.descriptor = descriptor
         self.tls = tls
         self.client = client
         self.hello = hello
+        self.time = time
         self.bytes = bytes
         self.parser = parser
         self.rest = rest

@@ -16,9 +16,9 @@ internal import TransportPluginAPI
 /// }
 /// ```
 ///
-/// `GET /health` answers with counts as JSON. A WebSocket handshake on any path opens a connection. The protocol is
-/// described in the article *Wire protocol* of the module RoomProtocol. With `servesPage`, browsers get a page, and the
-/// module that it is made with.
+/// `GET /health` answers with counts as JSON, `GET /livez` and `GET /readyz` to probes. A WebSocket handshake on any path
+/// opens a connection. The protocol is described in the article *Wire protocol* of the module RoomProtocol. With
+/// `servesPage`, browsers get a page, and the module that it is made with.
 public actor RoomServer: Service {
     /// The address at which a server listens.
     public struct Address: Sendable, Hashable {
@@ -51,9 +51,14 @@ public actor RoomServer: Service {
         case ended
     }
 
+    /// The version of the package.
+    package static let version = "0.1.0"
+
     private let configuration: RoomServerConfiguration
     private let logger: Logger
     private var state = State.idle
+    /// The metrics and the health of the server, once it listens.
+    private(set) var report: ServerReport?
     /// The tasks that wait for the address.
     private var waiting: [PendingOutcome<Result<Address, any Error>>] = []
     /// The keys in use.
@@ -147,9 +152,11 @@ public actor RoomServer: Service {
         do {
             let listener = try await Listener.start(
                 configuration: configuration, authority: authority, logger: logger, on: group, hub: control?.hub)
+            report = listener.report
             if let control, let admin = configuration.admin {
                 adminURL = try await control.listen(
-                    admin, loops: listener.loops.all, facts: AdminAPI.Facts(url: listener.address.url), routes: []
+                    admin, loops: listener.loops.all, facts: AdminAPI.Facts(url: listener.address.url),
+                    routes: listener.report.routes
                 ) { [requestEnding] limit in requestEnding.yield(.graceful(within: limit)) }
             }
             enter(.listening(listener), .success(listener.address))

@@ -47,6 +47,8 @@ public struct RoomServerConfiguration: Sendable {
     /// Whether the server serves the page for browsers at `/` and `/ROOM`, and the browser client, whose entry is
     /// `/client/room.js`. A WebSocket handshake opens a connection on these paths, too.
     public var servesPage = false
+    /// Whether `GET /metrics` answers with the metrics of the server in the text format of Prometheus, to everybody.
+    public var servesMetrics = false
     /// The policy for a name that is in use.
     public var duplicateNames = DuplicateNames.reject
     /// The server's limits and times.

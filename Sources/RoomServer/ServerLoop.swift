@@ -13,10 +13,14 @@ final class ServerLoop {
     let limits: RoomServerConfiguration.Limits
     var origins: AllowedOrigins
     private let servesPage: Bool
+    private let servesMetrics: Bool
     let gate: AddressGate?
     private let meters: AddressMeters
     let logger: Logger
-    let metrics = ServerMetrics()
+    let metrics: ServerMetrics
+    private let report: ServerReport
+    private var ticker: LoopTicker?
+    private var reporter: ServerReporter?
     /// Returns the seconds since 1970.
     let now: @Sendable () -> Int
 
@@ -46,10 +50,14 @@ final class ServerLoop {
 
     init(
         eventLoop: any EventLoop, configuration: RoomServerConfiguration, origins: AllowedOrigins = .every,
-        authority: ServerAuthority, shared: SharedLoad = SharedLoad(), gate: AddressGate? = nil, logger: Logger
+        authority: ServerAuthority, gate: AddressGate? = nil, report: ServerReport? = nil, index: Int = 0,
+        logger: Logger
     ) {
         self.eventLoop = eventLoop
-        self.shared = shared
+        let report = report ?? ServerReport(loops: 1, configuration.limits)
+        self.report = report
+        metrics = report.loops[index]
+        shared = report.shared
         self.gate = gate
         var limits = configuration.limits
         limits.duplicateNames = configuration.duplicateNames
@@ -59,6 +67,7 @@ final class ServerLoop {
         self.origins = origins
         meters = AddressMeters(limits.perAddress)
         servesPage = configuration.servesPage
+        servesMetrics = configuration.servesMetrics
         self.logger = logger
         now = authority.now
         machine = RoomServerMachine(
@@ -71,11 +80,29 @@ final class ServerLoop {
         let load = shared.value
         return ServerStatus(
             rooms: load.rooms, participants: load.participants, connections: load.connections,
-            retryAfter: machine.refusal, origins: origins, servesPage: servesPage)
+            retryAfter: machine.refusal, origins: origins, servesPage: servesPage, report: report)
     }
 
-    /// Knows the others from now on.
-    func join(_ loops: ServerLoops) { self.loops = loops }
+    /// Begins: knows the others from now on.
+    func join(_ loops: ServerLoops) {
+        self.loops = loops
+        let reporter = metrics === report.loops.first ? ServerReporter(report, logger) : nil
+        self.reporter = reporter
+        ticker = LoopTicker(eventLoop, metrics.pulse) { reporter?.tick($0) }
+    }
+
+    /// Returns the answer to a request for metrics, which is made on another thread. Nil: it is another request, or
+    /// there are none for the public.
+    func metrics(for request: RequestHead) -> EventLoopFuture<HTTPResponse>? {
+        guard servesMetrics, request.path == "/metrics", ["GET", "HEAD"].contains(request.method) else { return nil }
+        let promise = eventLoop.makePromise(of: HTTPResponse.self)
+        Task.detached { [report] in
+            var response = report.metrics(for: request)
+            response.omitsBody = request.method == "HEAD"
+            promise.succeed(response)
+        }
+        return promise.futureResult
+    }
 
     /// Tells the machine how much of the limits the other loops use.
     private func lookAround() { machine.elsewhere = shared.value - published }
@@ -89,19 +116,25 @@ final class ServerLoop {
     func opened(_ socket: ConnectionHandler) -> Bool {
         guard whenEmpty == nil, sockets.count < limits.connections + limits.handshakes,
             sockets.count - connections.count < newcomerLimit
-        else { return false }
+        else {
+            metrics.failed(.limit)
+            return false
+        }
         sockets[ObjectIdentifier(socket)] = socket
+        metrics.sockets.set(sockets.count)
         return true
     }
 
     func closed(_ socket: ConnectionHandler) {
         sockets[ObjectIdentifier(socket)] = nil
+        metrics.sockets.set(sockets.count)
         if sockets.isEmpty { whenEmpty?.succeed() }
     }
 
     /// Records that a socket uses more or less memory. Over the total limit, the socket that uses most is closed.
     func memoryChanged(by change: Int) {
         memory += change
+        metrics.buffered.set(memory)
         guard change > 0, memory > limits.totalBuffer else { return }
         sockets.values.max { $0.memory < $1.memory }?.abortOverflow(
             "the output that waits for all clients is over its limit")
@@ -149,6 +182,7 @@ final class ServerLoop {
     /// A message has come. The first one of a connection decides which loop it belongs to.
     func received(_ envelope: Envelope<ClientMessage>, bytes: Int, from id: ConnectionID) {
         if case .hello(let hello) = envelope.message {
+            connections[id]?.noteHello()
             logger.debug("hello", metadata: ["connection": "\(id)", "room": "\(hello.room)"])
             if let home = loops?.home(of: hello.room), home.eventLoop !== eventLoop, machine.awaitsHello(id),
                 let handler = connections[id] as? ConnectionHandler
@@ -195,11 +229,13 @@ final class ServerLoop {
             switch action {
             case .send(let envelope, let id):
                 guard let handler = connections[id] else { continue }
-                note(envelope.message, id)
+                note(envelope.message, id, handler)
                 flushLater(handler)
                 handler.write(encode(envelope))
             case .close(let id, let code): connections.removeValue(forKey: id)?.close(code)
-            case .abort(let id): connections.removeValue(forKey: id)?.abort()
+            case .abort(let id):
+                metrics.silentClients.add()
+                connections.removeValue(forKey: id)?.abort()
             }
         }
         actions.removeAll(keepingCapacity: true)
@@ -234,12 +270,14 @@ final class ServerLoop {
         }
     }
 
-    private func note(_ message: ServerMessage, _ id: ConnectionID) {
-        metrics.sent()
+    private func note(_ message: ServerMessage, _ id: ConnectionID, _ connection: any ServerConnection) {
+        metrics.sent(message)
         switch message {
-        case .joined, .waiting: (connections[id] as? ConnectionHandler)?.client.pass?.handshakeEnded()
+        case .joined, .waiting:
+            (connection as? ConnectionHandler)?.client.pass?.handshakeEnded()
+            // How long one waits for its room says nothing about the server.
+            if let time = connection.takeHelloTime(), case .joined = message { metrics.joinTimes.add(.now() - time) }
         case .error(let error):
-            metrics.refused(error.code)
             logger.debug("refused", metadata: ["connection": "\(id)", "code": "\(error.code.rawValue)"])
         default: break
         }
@@ -262,11 +300,12 @@ final class ServerLoop {
 
     /// Adds what has changed here to the load of all loops.
     private func publish() {
+        metrics.streamBytes.set(machine.streamBytes)
+        metrics.waiting.set(machine.waitingCount)
         let load = machine.load
         guard load != published else { return }
         shared.add(load - published)
         published = load
-        metrics.record(shared.value)
     }
 
     private func schedule() {
@@ -316,6 +355,7 @@ final class ServerLoop {
         let window: RetryWindow = .zero...max(limits.drainWindow, .zero)
         let promise = whenEmpty ?? eventLoop.makePromise()
         whenEmpty = promise
+        metrics.draining.set(1)
         step { $0.drain(retryAfter: window, at: $1) }
         for socket in Array(sockets.values) { socket.closeIfIdle() }
         if sockets.isEmpty { promise.succeed() }
@@ -323,6 +363,8 @@ final class ServerLoop {
     }
 
     func stop() {
+        ticker?.stop()
+        reporter?.publish()
         timer?.task.cancel()
         timer = nil
         events = nil

@@ -13,6 +13,8 @@ final class TLSHandler: ChannelDuplexHandler {
 
     /// The handshake is over. Triggered in the pipeline after it, before the first data.
     struct Opened {}
+    /// The handshake has failed.
+    struct Failed {}
 
     private let session: TLSSession
     private var ssl: OpaquePointer { session.ssl }
@@ -144,6 +146,7 @@ final class TLSHandler: ChannelDuplexHandler {
             ? "the certificate is not valid: " + String(cString: X509_verify_cert_error_string(verdict))
             : String(cString: COpenSSL_error_text(ERR_peek_error()))
         ERR_clear_error()
+        if !isOpen { context.fireUserInboundEventTriggered(Failed()) }
         context.fireErrorCaught(RoomServerError(message: "TLS failed: \(reason)"))
         context.close(promise: nil)
     }

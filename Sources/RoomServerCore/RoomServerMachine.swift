@@ -39,6 +39,8 @@ package struct RoomServerMachine: Sendable {
             rooms: rooms.count, participants: effects.participants, connections: connections.count,
             handshakes: handshakes)
     }
+    /// The number of connections whose `hello` waits for a room.
+    package var waitingCount: Int { waitingRoom.count }
     /// The approximate number of bytes kept for participants until they acknowledge them.
     package var streamBytes: Int { effects.streamBytes }
 

@@ -296,7 +296,7 @@ struct PageTests {
     @Test func idleConnectionIsClosedInTime() async throws {
         try await withServer {
             $0.servesPage = true
-            $0.limits.handshakeTimeout = .milliseconds(50)
+            $0.limits.handshakeTimeout = .milliseconds(500)
         } _: { server in
             let client = try await TestClient.dial(server)
             try await client.send(raw: "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")

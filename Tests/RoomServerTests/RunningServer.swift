@@ -6,15 +6,15 @@ import Testing
 /// stopped afterwards.
 func withServer(
     _ configure: (inout RoomServerConfiguration) -> Void = { _ in },
-    isolation: isolated (any Actor)? = #isolation,
+    logger: Logger? = nil, isolation: isolated (any Actor)? = #isolation,
     _ body: (RoomServer) async throws -> Void
 ) async throws {
     var configuration = RoomServerConfiguration()
     configuration.threads = 3
     configure(&configuration)
-    var logger = Logger(label: "test")
-    logger.logLevel = .error
-    let server = RoomServer(configuration: configuration, logger: logger)
+    var quiet = Logger(label: "test")
+    quiet.logLevel = .error
+    let server = RoomServer(configuration: configuration, logger: logger ?? quiet)
     let running = Task { try await server.run() }
     do {
         _ = try await server.address
