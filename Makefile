@@ -11,7 +11,8 @@ SANITIZED := $(subst $(empty) $(empty),|,$(strip \
 CLIENT := Sources/RoomPage/Client
 
 .PHONY: help demo test test-client test-tsan test-asan test-plugin test-tutorial test-first-program test-interop \
-	test-browsers test-autobahn test-lab lab test-mutations simulate fuzz nightly bench bench-files bench-server micro format \
+	test-browsers test-autobahn test-neighbour test-lab lab test-mutations simulate fuzz nightly bench bench-files \
+	bench-server micro format \
 	lint docs dependencies clean
 
 help:
@@ -24,6 +25,7 @@ help:
 	@echo "make simulate      rooms with all their faults in virtual time, RUNS=10000 seeds from SEED=1"
 	@echo "make test-mutations  proves that the simulation finds bugs"
 	@echo "make test-lab      outages in network namespaces, the short table (root); make lab: all of it, two hours"
+	@echo "make test-neighbour  one address does what it can to a server, another one joins within 100 ms"
 	@echo "make test-autobahn every WebSocket implementation here against Autobahn's test suite (needs Python 2.7)"
 	@echo "make fuzz          every decoder, SECONDS=30 each, and its time per byte"
 	@echo "make nightly       what takes hours: NIOSSL, a release build's tests, sanitizers, Autobahn, interop, the next"
@@ -53,6 +55,10 @@ test: dependencies
 	swift build --build-tests
 	swift test --skip-build --no-parallel
 	ROOM=$$(swift build --show-bin-path)/room Tests/NetworkLab/run --short --untimed
+
+test-neighbour: dependencies
+	swift build -c release --product room
+	ROOM=$$(swift build -c release --show-bin-path)/room Tests/Neighbour/run
 
 test-client:
 	@$(MAKE) --no-print-directory dependencies PACKAGES="nodejs node-typescript terser" \

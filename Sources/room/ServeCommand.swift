@@ -70,11 +70,7 @@ struct ServeCommand: AsyncParsableCommand {
     @Flag(help: "Serve no page for browsers, and not the module that it is made with.")
     var noPage = false
 
-    @Option(help: "The maximum number of rooms. Default: 1000.")
-    var maximumRooms: Int?
-
-    @Option(help: "The maximum number of participants in a room, 2 to 64. Default: 16.")
-    var maximumParticipants: Int?
+    @OptionGroup var limits: ServeLimits
 
     func run() async throws {
         let settings = try Settings(path: common.configFile)
@@ -178,14 +174,7 @@ struct ServeCommand: AsyncParsableCommand {
             configuration.duplicateNames = policy
         }
         configuration.servesPage = try !noPage && settings.boolean("page") ?? true
-        if let rooms = try settings.integer("maximumRooms", 1...1_000_000, flag: "--maximum-rooms", maximumRooms) {
-            configuration.limits.rooms = rooms
-        }
-        if let participants = try settings.integer(
-            "maximumParticipants", 2...64, flag: "--maximum-participants", maximumParticipants)
-        {
-            configuration.limits.participantsPerRoom = participants
-        }
+        try limits.apply(to: &configuration, settings)
         return configuration
     }
 

@@ -17,6 +17,8 @@ struct Settings {
         "port", "tlsCert", "tlsKey", "tlsSelfSigned", "tokenSecretFile", "sessionKeyFile", "turnUris", "turnSecretFile",
         "stunUris",
         "allowedOrigins", "grace", "duplicateNames", "logLevel", "maximumRooms", "maximumParticipants", "page",
+        "maximumConnections", "addressConnections", "addressHandshakes", "addressConnectionRate", "addressRooms",
+        "addressMessageRate", "unlimitedAddresses", "trustedProxies", "proxyProtocol",
         "plugins",
     ]
 

@@ -15,6 +15,7 @@ struct Main {
         ("http-head", { run(httpHead, $0, $1) }),
         ("websocket-client", { run(webSocketClient, $0, $1) }),
         ("response-head", { run(responseHead, $0, $1) }),
+        ("proxy", { run(proxy, $0, $1) }),
         ("time-per-byte", { run(timePerByte, $0, $1) }),
     ]
 
