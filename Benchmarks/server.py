@@ -34,10 +34,11 @@ FIGURES = {
     "churn": figure("joins and leaves", "per core-second"),
     "signals": figure("relayed signals, 4 under way", "per core-second", 65_000),
     "signals_1": figure("relayed signals, 1 under way", "per core-second"),
-    "signals_ms": figure("a signal with 1 under way, 99 %", "ms", least=False, digits=1),
+    "signals_spread": figure("relayed signals, 10,000 a second, evenly", "per core-second"),
+    "signals_ms": figure("a signal of these, 99 %", "ms", least=False, digits=1),
     "idle_memory": figure("memory of an idle client", "KiB", 5, least=False, digits=2),
     "idle_cpu": figure("idle clients (8,000): the server's pings", "% of a core", 5, least=False, digits=2),
-    "idle_cpu_client": figure("idle clients (8,000): their own pings", "% of a core", least=False, digits=2),
+    "idle_cpu_client": figure("idle clients (8,000): their own pings", "% of a core", 5, least=False, digits=2),
     "tls_resumed": figure("TLS handshakes with resumption", "per core-second", 2500),
     "tls_full": figure("TLS handshakes without", "per core-second"),
     "tls_memory": figure("memory of an idle client over TLS", "KiB", least=False, digits=2),
@@ -147,19 +148,19 @@ class Bench:
 
     def signals(self, room):
         found = []
-        for window in (4, 1):
+        for window in (4, 1, 0):
             with Server(self, room) as server:
-                found.append(self.load("signals", "--clients", self.clients(2000, 1000), "--window", window, "--seconds",
-                                       self.seconds(5), server=server))
+                found.append(self.load("signals", "--clients", self.clients(2000, 1000), "--window", window,
+                                       "--interval", 0.2, "--seconds", self.seconds(5), server=server))
         return {"signals": found[0]["per_cpu_s"], "signals_1": found[1]["per_cpu_s"],
-                "signals_ms": found[1]["p99_ms"]}, found
+                "signals_spread": found[2]["per_cpu_s"], "signals_ms": found[2]["p99_ms"]}, found
 
     def idle(self, room):
         found = []
         for flags in ([], ["--client-pings", "--interval", "4.5"]):
             with Server(self, room) as server:
                 found.append(self.load("idle", "--clients", self.clients(8000), "--seconds", self.seconds(30),
-                                       "--warm-up", 8, *flags, server=server))
+                                       "--spread", 5, "--warm-up", 8, *flags, server=server))
         return {"idle_memory": found[0]["kib_per_client"], "idle_cpu": found[0]["cpu_percent"],
                 "idle_cpu_client": found[1]["cpu_percent"]}, found
 
@@ -338,6 +339,7 @@ def main():
     parser.add_argument("--cores", default="0,1", help="the server's, and the generator's; default: 0,1")
     parser.add_argument("--folder", help="for keys and logs; default: the system's temporary one")
     parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--add", action="store_true", help="these rounds are further ones of those in FILE")
     parser.add_argument("--markdown", metavar="FILE")
     parser.add_argument("--check", metavar="BASELINE", help="exit with 5 if a figure is worse than in this file")
     parser.add_argument("--tolerance", type=float, default=0.05)
@@ -376,15 +378,26 @@ def main():
             print((bench.folder / "server.log").read_text()[-2000:], file=sys.stderr)
         with contextlib.suppress(OSError):
             shutil.rmtree(bench.folder)
+    earlier = pathlib.Path(options.json) if options.add and options.json else None
+    if earlier and earlier.exists():
+        before = json.loads(earlier.read_text())
+        names = [name for name in ("now", "against") if name in results or name in before["results"]]
+        results = {
+            name: {key: before["results"].get(name, {}).get(key, []) + results.get(name, {}).get(key, [])
+                   for key in FIGURES if any(key in known.get(name, {}) for known in (before["results"], results))}
+            for name in names}
+        options.rounds = max((len(values) for known in results.values() for values in known.values()), default=0)
+        said = {name: before["generator"].get(name, []) + said.get(name, []) for name in names}
+        failures = before["failures"] + failures
     report = {"machine": machine(), "run": {"began": began, "rounds": options.rounds, "scale": options.scale},
               "failures": failures, "results": results, "generator": said}
-    rows = table(results, list(rooms))
-    print()
-    printed(rows)
+    rows = table(results, list(results))
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(report, sort_keys=True) + "\n")
     if options.markdown:
         pathlib.Path(options.markdown).write_text(markdown(report, rows))
+    print()
+    printed(rows)
     worse = []
     if options.check:
         baseline = json.loads(pathlib.Path(options.check).read_text())["results"]["now"]

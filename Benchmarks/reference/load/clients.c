@@ -437,8 +437,8 @@ void run(double until) {
     while (!isDone && now < until) {
         double next = until < now + 0.01 ? until : now + 0.01;
         if (heapCount && heap[0].at < next) next = heap[0].at;
-        int milliseconds = next <= now ? 0 : (int)((next - now) * 1e3 + 0.999);
-        int count = epoll_wait(poller, events, sizeof events / sizeof *events, milliseconds);
+        struct timespec timeout = {.tv_nsec = next <= now ? 0 : (next - now) * 1e9};
+        int count = epoll_pwait2(poller, events, sizeof events / sizeof *events, &timeout, NULL);
         now = clockNow();
         for (int index = 0; index < count; index++) {
             struct client *client = &clients[events[index].data.u32];

@@ -2,7 +2,7 @@
 #include "load.h"
 
 static int opening, present, next;
-static double cpu, start;
+static double cpu, start, filling;
 static uint64_t counted;
 
 static void report(double elapsed, double used) {
@@ -22,7 +22,9 @@ static void finish(void) {
 // MARK: All in
 
 static void openMore(void) {
-    while (opening < settings.inFlight && next < settings.clients) {
+    int limit = settings.clients;
+    if (settings.spread > 0 && now < filling + settings.spread) limit *= (now - filling) / settings.spread;
+    while (opening < settings.inFlight && next < limit) {
         opening++;
         open_(&clients[next++]);
     }
@@ -55,9 +57,11 @@ void fill(void) {
     mode.timer = tryAgain;
     opening = present = next = 0;
     isDone = false;
-    now = clockNow();
+    now = filling = clockNow();
+    mode.tick = openMore;
     openMore();
     run(now + 120);
+    mode.tick = NULL;
     if (present < settings.clients) {
         fail("only %d of %d clients are in after two minutes: %s", present, settings.clients, totals.firstError);
     }
@@ -147,7 +151,6 @@ void churn(void) {
 static void signalNext(struct client *client) {
     client->nextPeer = (client->nextPeer + 1) % settings.members;
     if (client->nextPeer == (int)client->position) client->nextPeer = (client->nextPeer + 1) % settings.members;
-    client->inFlight++;
     sendSignal(client, memberOf(client, client->nextPeer), 0, (int)(client->sent % 100) < settings.descriptions);
     wake(client);
 }
@@ -162,8 +165,12 @@ static void signalCame(struct client *client, const char *text, size_t length) {
         counted++;
         record(clockNow() - sentAt);
     }
-    clients[sender].inFlight--;
-    signalNext(&clients[sender]);
+    if (settings.window) signalNext(&clients[sender]);
+}
+
+static void signalDue(struct client *client) {
+    signalNext(client);
+    setTimer(client, now + settings.interval);
 }
 
 static void lostMember(struct client *client, bool isFinal) {
@@ -171,12 +178,13 @@ static void lostMember(struct client *client, bool isFinal) {
     fail("a member was lost: %s", *totals.firstError ? totals.firstError : "the connection ended");
 }
 
-/// Every member keeps `window` signals under way to the others of its room.
+/// Every member keeps `window` signals under way to the others of its room; 0: it sends one each `interval`.
 void signals(void) {
     fill();
-    mode = (struct mode){.signalled = signalCame, .ended = lostMember, .joined = oneIn};
+    mode = (struct mode){.signalled = signalCame, .ended = lostMember, .joined = oneIn, .timer = signalDue};
     run(clockNow() + 0.5);
     for (int index = 0; index < settings.clients; index++) {
+        if (!settings.window) setTimer(&clients[index], now + unitRandom() * settings.interval);
         for (int sent = 0; sent < settings.window; sent++) signalNext(&clients[index]);
     }
     flushAll();

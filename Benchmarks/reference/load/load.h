@@ -52,7 +52,7 @@ struct settings {
     int port, pid;
     uint32_t source;
     int sources, clients, members, inFlight, window, descriptions;
-    double seconds, interval, warmUp;
+    double seconds, interval, warmUp, spread;
     bool isTLS, resumes, clientPings, quits;
 };
 

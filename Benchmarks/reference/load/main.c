@@ -1,13 +1,15 @@
 //     load MODE --port PORT [--address 127.0.0.1] [--pid SERVER] [--source ADDRESS [--sources N]] [--clients N]
 //          [--members K] [--in-flight C] [--window W] [--descriptions PERCENT] [--seconds S] [--warm-up S]
-//          [--interval S] [--kind KIND] [--tls] [--resume] [--client-pings]
+//          [--interval S] [--spread S] [--kind KIND] [--tls] [--resume] [--client-pings]
+//
+// --spread: all clients go in evenly over S seconds, not as fast as they can, so that their pings are spread too.
 //
 // Prints one JSON object a line. Processor time is the server's (`--pid`), all threads, from the kernel's schedstat.
 //
 //   joins      N clients in, C at a time, then all out; the time of the joining counts, until there are S seconds of it
 //   churn      N clients in rooms of K: they join, leave when the room is whole, and join the next
-//   signals    N clients in rooms of K; every member keeps W signals under way, PERCENT of them descriptions (about
-//              1 KB), the others candidates (about 250 B on the wire)
+//   signals    N clients in rooms of K; every member keeps W signals under way (0: it sends one each --interval
+//              seconds), PERCENT of them descriptions (about 1 KB), the others candidates (about 250 B on the wire)
 //   idle       N clients that answer pings; --client-pings: they ask, every --interval seconds
 //   comeback   N clients; says "ready", then waits until all were lost and are back, as the protocol's back-off has it
 //   drain      the same with a signal of every member each --interval seconds all the while; counts what was lost
@@ -41,7 +43,7 @@ int main(int count, char **arguments) {
         {"sources", 1, 0, 'S'}, {"clients", 1, 0, 'n'}, {"members", 1, 0, 'k'}, {"in-flight", 1, 0, 'c'},
         {"window", 1, 0, 'w'}, {"descriptions", 1, 0, 'd'}, {"seconds", 1, 0, 't'}, {"warm-up", 1, 0, 'W'},
         {"interval", 1, 0, 'i'}, {"kind", 1, 0, 'K'}, {"tls", 0, 0, 'T'}, {"resume", 0, 0, 'r'},
-        {"client-pings", 0, 0, 'g'}, {0}};
+        {"client-pings", 0, 0, 'g'}, {"spread", 1, 0, 'R'}, {0}};
     settings = (struct settings){.address = "127.0.0.1", .clients = 1000, .members = 4, .inFlight = 64, .window = 4,
                                  .descriptions = 10, .seconds = 5, .interval = 5, .warmUp = 1, .sources = 1};
     if (count < 2) usage();
@@ -65,6 +67,7 @@ int main(int count, char **arguments) {
         case 't': settings.seconds = atof(optarg); break;
         case 'W': settings.warmUp = atof(optarg); break;
         case 'i': settings.interval = atof(optarg); break;
+        case 'R': settings.spread = atof(optarg); break;
         case 'K': settings.kind = optarg; break;
         case 'T': settings.isTLS = true; break;
         case 'r': settings.resumes = true; break;
