@@ -222,6 +222,8 @@ package struct JSONReader {
     }
 
     private func text(_ bytes: UnsafeRawBufferPointer) throws(JSONError) -> String {
+        // The general way is a generic one, and slow.
+        if bytes.allSatisfy({ $0 < 0x80 }) { return String(decoding: bytes, as: UTF8.self) }
         guard let text = String(validating: bytes, as: UTF8.self) else { throw error("a string is not valid UTF-8") }
         return text
     }

@@ -189,6 +189,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
             return
         }
         deadline?.cancel()
+        deadline = nil
         loop.metrics.responded(response.status)
         loop.metrics.handshakes.add(.now() - acceptedAt)
         outgoing.append(response.bytes)
@@ -316,6 +317,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         self.arrival = nil
         guard case .request = state else { return }
         deadline?.cancel()
+        deadline = nil
         swap(&parser, &arrival.parser)
         let id = loop.register(self)
         state = .open(id)

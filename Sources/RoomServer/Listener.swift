@@ -37,6 +37,7 @@ struct Listener: Sendable {
                     try channel.pipeline.syncOperations.addHandler(AcceptPause(logger))
                 }
             }
+            .childChannelOption(.recvAllocator, value: ServerLoop.inputAllocator)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     guard let loop = loops.own(channel.eventLoop) else { throw ChannelError.operationUnsupported }

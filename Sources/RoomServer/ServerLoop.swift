@@ -109,6 +109,9 @@ final class ServerLoop {
 
     // MARK: Sockets
 
+    /// Each connection keeps a buffer for what it reads next: small, as most connections are idle.
+    static let inputAllocator = AdaptiveRecvByteBufferAllocator(minimum: 256, initial: 512, maximum: 65_536)
+
     /// Sockets that are not WebSocket connections yet: each may make TLS keep some 200 KiB before its handshake.
     private var newcomerLimit: Int { limits.handshakes * 2 }
 
@@ -202,6 +205,7 @@ final class ServerLoop {
     /// Takes over a connection from another loop, which has read its `hello`.
     func adopt(_ moving: MovingConnection, _ own: NIOLoopBound<ServerLoop>) {
         ClientBootstrap(group: eventLoop)
+            .channelOption(.recvAllocator, value: Self.inputAllocator)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let tls = moving.tls.map { TLSHandler($0, isOpen: true) }
@@ -308,11 +312,18 @@ final class ServerLoop {
         published = load
     }
 
+    /// Nanoseconds to whose multiples deadlines are put off: one turn serves all connections that are due about now.
+    private static let timerGrid: Int64 = 10_000_000
+
     private func schedule() {
-        guard let next = machine.nextDeadline else { return }
+        guard var next = machine.nextDeadline else { return }
+        let now = Timestamp.now()
+        if next > now {
+            next = Timestamp(nanoseconds: (next.nanoseconds + Self.timerGrid - 1) / Self.timerGrid * Self.timerGrid)
+        }
         if let timer, timer.time <= next { return }
         timer?.task.cancel()
-        let delay = max(next - .now(), .zero).saturatedNanoseconds
+        let delay = max(next - now, .zero).saturatedNanoseconds
         let task = eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(delay)) {
             self.timer = nil
             self.step { $0.timePassed(to: $1) }

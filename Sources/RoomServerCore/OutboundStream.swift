@@ -61,7 +61,12 @@ struct OutboundStream: Sendable {
         bytes -= size
         total -= size
         first += 1
-        guard isLarge, entries.isEmpty else { return }
+        if isLarge { releaseMemory() }
+    }
+
+    /// Gives the memory of an empty stream back.
+    mutating func releaseMemory() {
+        guard entries.isEmpty else { return }
         entries = []
         isLarge = false
     }

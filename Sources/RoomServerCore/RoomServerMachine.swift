@@ -364,6 +364,7 @@ package struct RoomServerMachine: Sendable {
             rooms[room]?.roster.refreshICEServers(of: participant, &effects)
             rooms[room]?.renewToken(of: participant, &effects)
             checkLiveness(of: id, connection) {
+                $0.rooms[room]?.roster.idle(participant)
                 $0.rooms[room]?.roster.transmit(.ping(id: $0.lastPing), nil, to: participant, &$0.effects)
             }
         }

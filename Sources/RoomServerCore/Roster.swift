@@ -64,6 +64,9 @@ struct Roster: Sendable {
         effects.actions.append(.send(Envelope(sequence: sequence, ack: ack, message), to: connection))
     }
 
+    /// The member has been silent for a while: memory for its next messages can wait until they come.
+    mutating func idle(_ id: ParticipantID) { members[id]?.outbound.releaseMemory() }
+
     func report(_ error: ProtocolError, to id: ParticipantID, _ effects: inout Effects) {
         transmit(.error(error), nil, to: id, &effects)
     }
