@@ -1,6 +1,7 @@
 internal import CommandLineIO
 internal import Foundation
 internal import Logging
+internal import Synchronization
 internal import TransportPluginAPI
 
 /// Loggers of this command: to standard error, quiet by default.
@@ -10,15 +11,23 @@ enum LogLevels {
 
     static func logger(_ level: String?) throws -> Logger {
         guard let level else { return Logger(label: "room") { _ in SwiftLogNoOpLogHandler() } }
-        guard let level = Logger.Level(rawValue: level.lowercased()) else {
+        try use(level)
+        isUsed.withLock { $0 = true }
+        return Logger(label: "room") { QueuedLogHandler(label: $0, queue: queue) }
+    }
+
+    /// Sets the level of all loggers of this command.
+    static func use(_ level: String) throws {
+        guard let index = Logger.Level.allCases.firstIndex(where: { $0.rawValue == level.lowercased() }) else {
             let all = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
             throw CommandError(.usage, "'\(level)' is not a log level: write \(all)")
         }
-        isUsed.withLock { $0 = true }
-        var logger = Logger(label: "room") { QueuedLogHandler(label: $0, queue: queue) }
-        logger.logLevel = level
-        return logger
+        current.store(index, ordering: .relaxed)
     }
+
+    /// The index of the level.
+    private static let current = Atomic(0)
+    fileprivate static var level: Logger.Level { Logger.Level.allCases[current.load(ordering: .relaxed)] }
 
     /// Writes the rest of the queue.
     static func finish() async { if isUsed.withLock({ $0 }) { await queue.finish(within: .seconds(1)) } }
@@ -29,7 +38,11 @@ enum LogLevels {
 private struct QueuedLogHandler: LogHandler {
     var metadata: Logger.Metadata = [:]
     var metadataProvider: Logger.MetadataProvider?
-    var logLevel = Logger.Level.info
+    /// That of the command; a logger has no level of its own.
+    var logLevel: Logger.Level {
+        get { LogLevels.level }
+        set {}
+    }
     private let label: String
     private let queue: OutputQueue
 

@@ -73,49 +73,28 @@ struct ServeCommand: AsyncParsableCommand {
     @OptionGroup var limits: ServeLimits
 
     func run() async throws {
+        let environment = ProcessInfo.processInfo.environment
+        ServiceManager.forget()
         let settings = try Settings(path: common.configFile)
-        let logger = try LogLevels.logger(common.logLevel ?? settings.string("logLevel") ?? "warning")
+        let logger = try LogLevels.logger(logLevel(settings))
         do {
-            let configuration = try configuration(settings, logger)
+            var configuration = try configuration(settings, logger)
+            configuration.listeningDescriptor = try ServiceManager.listeningDescriptor(environment)
             checkDescriptors(configuration.limits, logger)
-            let server = RoomServer(configuration: configuration, logger: logger)
-            let wasInterrupted = try await serve(
-                server, hasPage: configuration.servesPage, fingerprint: configuration.tls?.certificate?.fingerprint)
-            if wasInterrupted { throw ExitStatus.interrupted }
+            let run = ServeRun(configuration, ServiceManager(environment), logger) {
+                let settings = try Settings(path: common.configFile)
+                let new = try self.configuration(settings, logger)
+                try LogLevels.use(logLevel(settings))
+                return new
+            }
+            if try await run.untilSignal() { throw ExitStatus.interrupted }
         } catch let error as RoomServerError {
             throw CommandError(.usage, error.message)
         }
     }
 
-    /// Serves until a signal: SIGTERM and SIGHUP drain, SIGINT stops, also while draining. Returns true for SIGINT.
-    private func serve(_ server: RoomServer, hasPage: Bool, fingerprint: String?) async throws -> Bool {
-        let (signals, feed) = AsyncStream.makeStream(of: Int32.self)
-        let watches = SignalWatch.ending.map { SignalWatch($0) { feed.yield($0) } }
-        defer { for watch in watches { watch.cancel() } }
-        return try await withThrowingTaskGroup(of: Bool.self) { group in
-            group.addTask {
-                try await server.run()
-                return false
-            }
-            group.addTask {
-                let address = try await server.address
-                var line = JSONLine(event: "listening")
-                line.add("url", address.url)
-                let links = PageLinks(to: address)
-                if hasPage { line.add("pages", links.all) }
-                if let fingerprint { line.add("fingerprint", fingerprint) }
-                Output.line(line)
-                if hasPage, isatty(1) == 1 { links.show(fingerprint: fingerprint) }
-                for await signal in signals {
-                    if signal == SIGINT { return true }
-                    server.shutdown()
-                }
-                return false
-            }
-            let wasInterrupted = try await group.next() ?? false
-            group.cancelAll()
-            return wasInterrupted
-        }
+    private func logLevel(_ settings: Settings) throws -> String {
+        try common.logLevel ?? settings.string("logLevel") ?? "warning"
     }
 
     private func checkDescriptors(_ limits: RoomServerConfiguration.Limits, _ logger: Logger) {

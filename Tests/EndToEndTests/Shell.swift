@@ -87,6 +87,12 @@ final class Shell: Sendable {
         }
     }
 
+    /// The processes that a process has started.
+    static func children(of process: Int32) throws -> [Int32] {
+        try String(contentsOfFile: "/proc/\(process)/task/\(process)/children", encoding: .utf8)
+            .split(separator: " ").compactMap { Int32($0) }
+    }
+
     func signal(_ number: Int32) { if process.isRunning { kill(process.processIdentifier, number) } }
 
     func status() async -> Int32 {

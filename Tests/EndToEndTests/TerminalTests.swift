@@ -32,6 +32,13 @@ private final class PseudoTerminal: Sendable {
 
     deinit { close(controller) }
 
+    /// Closes the terminal, as when its window is closed.
+    func hangUp() {
+        let other = open("/dev/null", O_RDWR | O_CLOEXEC)
+        dup2(other, controller)
+        close(other)
+    }
+
     func type(_ keys: String) { _ = Array(keys.utf8).withUnsafeBytes { write(controller, $0.baseAddress, $0.count) } }
 
     /// Returns when what was drawn since the start contains `text`.
@@ -71,6 +78,8 @@ private final class PseudoTerminal: Sendable {
         return settings.c_lflag & both == both
     }
 
+    var identifier: Int32 { process.processIdentifier }
+
     func stop() {
         if process.isRunning { kill(process.processIdentifier, SIGKILL) }
         process.waitUntilExit()
@@ -99,6 +108,18 @@ private final class PseudoTerminal: Sendable {
             defer { terminal.stop() }
             try await body(terminal, processes, (server.0, server.url, server.port))
         }
+    }
+
+    @Test func aServerDrainsWhenItsTerminalIsClosedAndReloadsWhileItIsThere() async throws {
+        let terminal = try PseudoTerminal(
+            "setsid -c -w $ROOM serve --port 0 --session-key-file none --log-level notice")
+        defer { terminal.stop() }
+        try await terminal.wait(for: "listening")
+        let children = try Shell.children(of: terminal.identifier)
+        kill(children.first ?? terminal.identifier, SIGHUP)
+        try await terminal.wait(for: "the settings were read again")
+        terminal.hangUp()
+        #expect(await terminal.status() == 0)
     }
 
     @Test func aConversationHasNamesCommandsAndAnOutageInOneLine() async throws {
