@@ -10,13 +10,21 @@ SANITIZED := $(subst $(empty) $(empty),|,$(strip \
 
 CLIENT := Sources/RoomPage/Client
 
-.PHONY: help demo test test-client test-tsan test-asan test-plugin test-tutorial test-first-program test-interop \
-	test-browsers test-autobahn test-neighbour test-lab lab test-mutations simulate fuzz nightly bench bench-files \
-	bench-server micro format \
+# Where `make install` puts the command, its settings, and everything under a folder for packages.
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+DESTDIR ?=
+DEPLOYMENT := Sources/RoomServer/Deployment
+
+.PHONY: help release install uninstall demo test test-client test-tsan test-asan test-plugin test-tutorial \
+	test-first-program test-interop test-browsers test-autobahn test-neighbour test-lab lab test-mutations simulate \
+	fuzz nightly bench bench-files bench-server micro format \
 	lint docs dependencies clean
 
 help:
 	@echo "make demo          build and run the demo: a server and two peers that lose everything and heal"
+	@echo "make install       a release build, installed as a command and a service (PREFIX=/usr/local, DESTDIR);"
+	@echo "                   make uninstall removes it"
 	@echo "make test          run every test"
 	@echo "make test-client   the client for browsers: its tests under node, its types, its size"
 	@echo "make test-tsan     the tests under ThreadSanitizer (test-asan: AddressSanitizer)"
@@ -50,6 +58,21 @@ dependencies:
 demo: dependencies
 	swift build --product room
 	@$$(swift build --product room --show-bin-path)/room demo
+
+release: dependencies
+	ROOM_INSTALLED=1 swift build -c release --product room
+
+# As the user who builds; with root's rights only where they are needed.
+install: release
+	@room=$$(ROOM_INSTALLED=1 swift build -c release --product room --show-bin-path)/room; \
+		mkdir -p "$(DESTDIR)$(PREFIX)/bin" 2>/dev/null && [ -w "$(DESTDIR)$(PREFIX)/bin" ] || as="$(SUDO)"; \
+		runtime=$$(swift -print-target-info | sed -n '/"runtimeLibraryPaths"/{n;s/.*"\(.*\)".*/\1/p}'); \
+		$$as env PREFIX="$(PREFIX)" SYSCONFDIR="$(SYSCONFDIR)" DESTDIR="$(DESTDIR)" RUNTIME="$$runtime" \
+			$(DEPLOYMENT)/install "$$room"
+
+uninstall:
+	@[ -w "$(DESTDIR)$(PREFIX)/bin" ] || as="$(SUDO)"; \
+		$$as env PREFIX="$(PREFIX)" SYSCONFDIR="$(SYSCONFDIR)" DESTDIR="$(DESTDIR)" $(DEPLOYMENT)/install --uninstall
 
 test: dependencies
 	swift build --build-tests

@@ -24,6 +24,16 @@ let pluginHost: [LinkerSetting] = [
         ], .when(platforms: [.linux]))
 ]
 
+/// The executable in a folder `bin`, with Swift's libraries in `lib/room` beside it, does not need the toolchain: see
+/// `make install`.
+let installed: [LinkerSetting] =
+    Context.environment["ROOM_INSTALLED"] == nil
+    ? []
+    : [
+        .unsafeFlags(
+            ["-no-toolchain-stdlib-rpath", "-Xlinker", "-rpath=$ORIGIN/../lib/room"], .when(platforms: [.linux]))
+    ]
+
 let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
 let heap = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
@@ -151,7 +161,7 @@ let package = Package(
                 "TransportValues", "WebSocketWire", "COpenSSL", "CZlib", log,
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-            ] + nio("NIOCore", "NIOPosix")),
+            ] + nio("NIOCore", "NIOPosix"), exclude: ["Deployment"]),
         .target(
             name: "InProcessTransport",
             dependencies: ["TransportPluginAPI", deque]),
@@ -179,7 +189,7 @@ let package = Package(
                 .target(name: "ICELibnice", condition: .when(traits: ["WebRTC"])), log,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
-            ], linkerSettings: pluginHost),
+            ], linkerSettings: pluginHost + installed),
 
         // Transport backends
         .systemLibrary(

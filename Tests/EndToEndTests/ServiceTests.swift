@@ -194,11 +194,11 @@ private final class RawClient: Sendable {
     /// Returns the status of the answer; empty when the server has closed.
     func status(of request: String) async throws -> String {
         let bytes = Array((request + "\r\nHost: localhost\r\n\r\n").utf8)
-        try #require(send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL.rawValue)) == bytes.count)
+        try #require(send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count)
         return await withCheckedContinuation { continuation in
             Thread.detachNewThread { [self] in
                 var buffer = [UInt8](repeating: 0, count: 12)
-                let count = recv(descriptor, &buffer, buffer.count, Int32(MSG_WAITALL.rawValue))
+                let count = recv(descriptor, &buffer, buffer.count, Int32(MSG_WAITALL))
                 continuation.resume(returning: String(decoding: buffer[..<max(count, 0)].dropFirst(9), as: UTF8.self))
             }
         }
