@@ -11,18 +11,22 @@ enum LogLevels {
 
     static func logger(_ level: String?) throws -> Logger {
         guard let level else { return Logger(label: "room") { _ in SwiftLogNoOpLogHandler() } }
-        try use(level)
+        use(try checked(level))
         isUsed.withLock { $0 = true }
         return Logger(label: "room") { QueuedLogHandler(label: $0, queue: queue) }
     }
 
-    /// Sets the level of all loggers of this command.
-    static func use(_ level: String) throws {
-        guard let index = Logger.Level.allCases.firstIndex(where: { $0.rawValue == level.lowercased() }) else {
+    static func checked(_ level: String) throws -> Logger.Level {
+        guard let level = Logger.Level(rawValue: level.lowercased()) else {
             let all = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
             throw CommandError(.usage, "'\(level)' is not a log level: write \(all)")
         }
-        current.store(index, ordering: .relaxed)
+        return level
+    }
+
+    /// Sets the level of all loggers of this command.
+    static func use(_ level: Logger.Level) {
+        current.store(Logger.Level.allCases.firstIndex(of: level) ?? 0, ordering: .relaxed)
     }
 
     /// The index of the level.

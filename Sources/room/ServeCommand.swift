@@ -83,9 +83,7 @@ struct ServeCommand: AsyncParsableCommand {
             checkDescriptors(configuration.limits, logger)
             let run = ServeRun(configuration, ServiceManager(environment), logger) {
                 let settings = try Settings(path: common.configFile)
-                let new = try self.configuration(settings, logger)
-                try LogLevels.use(logLevel(settings))
-                return new
+                return (try self.configuration(settings, logger), try LogLevels.checked(logLevel(settings)))
             }
             if try await run.untilSignal() { throw ExitStatus.interrupted }
         } catch let error as RoomServerError {

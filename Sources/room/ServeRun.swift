@@ -12,13 +12,13 @@ struct ServeRun: Sendable {
     private let manager: ServiceManager?
     private let logger: Logger
     /// Reads the settings again.
-    private let settings: @Sendable () throws -> RoomServerConfiguration
+    private let settings: @Sendable () throws -> (RoomServerConfiguration, Logger.Level)
     private let terminal = ControllingTerminal()
     private let isDraining = Locked(false)
 
     init(
         _ configuration: RoomServerConfiguration, _ manager: ServiceManager?, _ logger: Logger,
-        settings: @escaping @Sendable () throws -> RoomServerConfiguration
+        settings: @escaping @Sendable () throws -> (RoomServerConfiguration, Logger.Level)
     ) {
         server = RoomServer(configuration: configuration, logger: logger)
         self.configuration = configuration
@@ -79,7 +79,9 @@ struct ServeRun: Sendable {
     /// Takes over what can change while the server runs. What cannot be used changes nothing.
     private func reload() async {
         do {
-            try await server.reload(settings())
+            let (configuration, level) = try settings()
+            try await server.reload(configuration)
+            LogLevels.use(level)
             logger.notice("the settings were read again")
         } catch {
             logger.error(
