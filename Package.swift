@@ -327,6 +327,7 @@ let package = Package(
             dependencies: [
                 "room", "ExampleChat", "ExampleFiles", "ExampleRobot", "CommandLineIO", "TransportPluginAPI",
                 "TransportTestKit", "TLSTestSupport", "TURNTestSupport", "WebSocketWire",
+                .product(name: "Yams", package: "Yams"),
             ]),
     ],
     swiftLanguageModes: [.v6]

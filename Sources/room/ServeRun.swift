@@ -58,7 +58,7 @@ struct ServeRun: Sendable {
                 manager?.tell(.ready(status))
             } else {
                 isDraining.withLock { $0 = true }
-                manager?.tell(.stopping("Draining"))
+                manager?.tell(.stopping("Draining"), .needsTime(configuration.limits.closeTimeout + .seconds(30)))
                 server.shutdown()
             }
         }

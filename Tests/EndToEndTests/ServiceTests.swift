@@ -24,7 +24,8 @@ import TransportTestKit
             #expect(try await manager.next { _ in true } == ready)
 
             server.child.signal(SIGTERM)
-            _ = try await manager.next { $0.hasPrefix("STOPPING=1\n") }
+            let stopping = try await manager.next { $0.hasPrefix("STOPPING=1\n") }
+            #expect(stopping.contains("\nEXTEND_TIMEOUT_USEC="))
             #expect(await server.exitStatus() == 0)
         }
     }
