@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the manual page room(1) from what `room --experimental-dump-help` prints, which is read from standard input."""
+"""Writes the manual page room(1). Reads what `room --experimental-dump-help` prints from standard input."""
 import json
 import re
 import sys
