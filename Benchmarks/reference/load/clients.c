@@ -268,6 +268,7 @@ static void tookJoined(struct client *client, const char *text, size_t length) {
 static bool took(struct client *client, const char *text, size_t length) {
     const char *type = length > 9 && !memcmp(text, "{\"type\":\"", 9) ? text + 9 : field(text, length, "type") + 1;
     size_t left = text + length - type;
+    client->heard = now;
 #define IS(name) (left > sizeof name && !memcmp(type, name "\"", sizeof name))
     uint64_t acknowledgement = client->kept ? numberField(text, length, "ack", 0) : 0;
     if (acknowledgement) acknowledged(client, acknowledgement);

@@ -35,7 +35,7 @@ struct client {
     uint32_t attempt, retries, timer;
     double earliest, latest;  // goingAway, Retry-After and errors: when to come back; below 0: by back-off
     uint64_t received, acknowledged, sent;
-    double began, lostAt;
+    double began, lostAt, heard;
     int inFlight, nextPeer;
     char participant[idSize], session[idSize];
     char *token;
@@ -53,7 +53,7 @@ struct settings {
     uint32_t source;
     int sources, clients, members, inFlight, window, descriptions;
     double seconds, interval, warmUp, spread;
-    bool isTLS, resumes, clientPings, quits;
+    bool isTLS, resumes;
 };
 
 struct totals {

@@ -1,6 +1,6 @@
 //     load MODE --port PORT [--address 127.0.0.1] [--pid SERVER] [--source ADDRESS [--sources N]] [--clients N]
 //          [--members K] [--in-flight C] [--window W] [--descriptions PERCENT] [--seconds S] [--warm-up S]
-//          [--interval S] [--spread S] [--kind KIND] [--tls] [--resume] [--client-pings]
+//          [--interval S] [--spread S] [--kind KIND] [--tls] [--resume]
 //
 // --spread: all clients go in evenly over S seconds, not as fast as they can, so that their pings are spread too.
 //
@@ -10,7 +10,7 @@
 //   churn      N clients in rooms of K: they join, leave when the room is whole, and join the next
 //   signals    N clients in rooms of K; every member keeps W signals under way (0: it sends one each --interval
 //              seconds), PERCENT of them descriptions (about 1 KB), the others candidates (about 250 B on the wire)
-//   idle       N clients that answer pings; --client-pings: they ask, every --interval seconds
+//   idle       N clients that answer pings, and ping when they have heard nothing for --interval seconds
 //   comeback   N clients; says "ready", then waits until all were lost and are back, as the protocol's back-off has it
 //   drain      the same with a signal of every member each --interval seconds all the while; counts what was lost
 //   paced      one join each --interval seconds, for S seconds
@@ -43,7 +43,7 @@ int main(int count, char **arguments) {
         {"sources", 1, 0, 'S'}, {"clients", 1, 0, 'n'}, {"members", 1, 0, 'k'}, {"in-flight", 1, 0, 'c'},
         {"window", 1, 0, 'w'}, {"descriptions", 1, 0, 'd'}, {"seconds", 1, 0, 't'}, {"warm-up", 1, 0, 'W'},
         {"interval", 1, 0, 'i'}, {"kind", 1, 0, 'K'}, {"tls", 0, 0, 'T'}, {"resume", 0, 0, 'r'},
-        {"client-pings", 0, 0, 'g'}, {"spread", 1, 0, 'R'}, {0}};
+        {"spread", 1, 0, 'R'}, {0}};
     settings = (struct settings){.address = "127.0.0.1", .clients = 1000, .members = 4, .inFlight = 64, .window = 4,
                                  .descriptions = 10, .seconds = 5, .interval = 5, .warmUp = 1, .sources = 1};
     if (count < 2) usage();
@@ -71,7 +71,6 @@ int main(int count, char **arguments) {
         case 'K': settings.kind = optarg; break;
         case 'T': settings.isTLS = true; break;
         case 'r': settings.resumes = true; break;
-        case 'g': settings.clientPings = true; break;
         default: usage();
         }
     }
