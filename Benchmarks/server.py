@@ -39,6 +39,7 @@ FIGURES = {
     "idle_memory": figure("memory of an idle client", "KiB", 5, least=False, digits=2),
     "idle_cpu": figure("8,000 idle clients", "% of a core", 5, least=False, digits=2),
     "tls_resumed": figure("TLS handshakes with resumption", "per core-second", 2500),
+    "tls_share": figure("of them resumed, each ticket used once", "%", 98),
     "tls_full": figure("TLS handshakes without", "per core-second"),
     "tls_memory": figure("memory of an idle client over TLS", "KiB", least=False, digits=2),
     "comeback": figure("10,000 clients back after kill -9", "s", 3, least=False, digits=2),
@@ -169,10 +170,9 @@ class Bench:
         with Server(self, room, "--tls-self-signed") as server:
             found.append(self.load("idle", "--clients", self.clients(2000), "--tls", "--resume", "--seconds", 2,
                                    "--warm-up", 6, server=server))
-        if found[0]["resumed"] < found[0]["count"] * 0.98:
-            raise Failure(f"only {found[0]['resumed']} of {found[0]['count']} handshakes were resumed")
-        return {"tls_resumed": found[0]["per_cpu_s"], "tls_full": found[1]["per_cpu_s"],
-                "tls_memory": found[2]["kib_per_client"]}, found
+        return {"tls_resumed": found[0]["per_cpu_s"],
+                "tls_share": 100 * found[0]["resumed"] / max(found[0]["count"], 1),
+                "tls_full": found[1]["per_cpu_s"], "tls_memory": found[2]["kib_per_client"]}, found
 
     def outage(self, room, mode, clients, seconds, end, *arguments, threads=1):
         """Clients that are in when their server ends, by `end`, and another one starts on its port and its state."""
