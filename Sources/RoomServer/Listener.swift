@@ -13,7 +13,7 @@ struct Listener: Sendable {
 
     static func start(
         configuration: RoomServerConfiguration, authority: ServerAuthority, logger: Logger,
-        on group: MultiThreadedEventLoopGroup, hub: NIOLoopBound<EventHub>? = nil
+        on group: MultiThreadedEventLoopGroup, hub: NIOLoopBound<EventHub>? = nil, memory: MarkMemory? = nil
     ) async throws -> Listener {
         let tickets = TicketKeys(secrets: authority.sessionKeys.all.map(\.bytes))
         let tls = try configuration.tls.map { tls throws(RoomServerError) in try ServerTLS(tls, tickets: tickets) }
@@ -26,6 +26,7 @@ struct Listener: Sendable {
         if let hub {
             for loop in loops.all { try await loop.eventLoop.submit { loop.value.report(to: hub) }.get() }
         }
+        if let memory { try await loops.remember(memory) }
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)

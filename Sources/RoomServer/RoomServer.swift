@@ -147,11 +147,13 @@ public actor RoomServer: Service {
         guard (1...256).contains(configuration.threads) else {
             throw RoomServerError(message: "\(configuration.threads) threads are impossible: use 1 to 256.")
         }
+        let memory = try configuration.openMemory(authority.now, logger)
         let control = try await ControlPlane.start(configuration, logger)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: configuration.threads)
         do {
             let listener = try await Listener.start(
-                configuration: configuration, authority: authority, logger: logger, on: group, hub: control?.hub)
+                configuration: configuration, authority: authority, logger: logger, on: group, hub: control?.hub,
+                memory: memory)
             report = listener.report
             if let control, let admin = configuration.admin {
                 adminURL = try await control.listen(
@@ -178,10 +180,12 @@ public actor RoomServer: Service {
             if case .listenerClosed = ending { throw RoomServerError(message: "The listening socket was closed.") }
         } catch {
             await control?.stop()
+            await memory?.journal.finish()
             try? await group.shutdownGracefully()
             throw error
         }
         await control?.stop()
+        await memory?.journal.finish()
         try await group.shutdownGracefully()
     }
 }

@@ -29,6 +29,11 @@ public struct RoomServerConfiguration: Sendable {
     /// Files with keys that signed session tokens before, which stay valid until they expire. With `sessionKey` in a
     /// file, the one of the same name with `.previous` after it needs not be listed.
     public var previousSessionKeyFiles: [String] = []
+    /// The file by which a server remembers after a restart who left or was kicked, and which rooms were closed. It is
+    /// created when it does not exist, and belongs to one server at a time. Nil: a restart forgets that.
+    public var departuresFile: String?
+    /// Whether the server ends when the file of departures cannot be used. Otherwise it goes on with a warning.
+    package var requiresDeparturesFile = true
     /// The STUN and TURN servers for participants.
     public var ice = ICE()
     /// The pages that may connect, in the form of browsers: `https://example.org`, with the port unless it is the

@@ -182,6 +182,12 @@ package enum SecretFile {
         guard rename(temporary, path) == 0 else { throw failure("make", path) }
     }
 
+    /// Syncs the folder of a file.
+    static func syncFolder(of path: String) {
+        let slash = path.lastIndex(of: "/")
+        syncFolder(slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? ".")
+    }
+
     /// Syncs the folder, so that the name survives a power cut too where the file system supports that.
     private static func syncFolder(_ folder: String) {
         let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)

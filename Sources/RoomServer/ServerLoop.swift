@@ -40,6 +40,9 @@ final class ServerLoop {
     private(set) var memory = 0
     private var whenEmpty: EventLoopPromise<Void>?
 
+    /// The place for marks, if there is one.
+    private var journal: MarkJournal?
+    private var marks: [Mark] = []
     private var actions: [ServerAction] = []
     private var isPerforming = false
     /// The connections that were written to in this turn of the loop.
@@ -102,6 +105,14 @@ final class ServerLoop {
             promise.succeed(response)
         }
         return promise.futureResult
+    }
+
+    /// Continues with the marks of an earlier run, and writes new ones to the journal.
+    func remember(_ marks: [Mark], _ journal: MarkJournal) {
+        self.journal = journal
+        machine.makesMarks = true
+        machine.restore(marks, at: .now())
+        schedule()
     }
 
     /// Tells the machine how much of the limits the other loops use.
@@ -240,11 +251,16 @@ final class ServerLoop {
             case .abort(let id):
                 metrics.silentClients.add()
                 connections.removeValue(forKey: id)?.abort()
+            case .mark(let mark): marks.append(mark)
             }
         }
         actions.removeAll(keepingCapacity: true)
         broadcast = nil
         isPerforming = false
+        if !marks.isEmpty {
+            journal?.append(marks)
+            marks.removeAll(keepingCapacity: true)
+        }
         publish()
         events?.record(machine.takeLifeEvents())
         schedule()

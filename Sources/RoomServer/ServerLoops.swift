@@ -8,8 +8,17 @@ struct ServerLoops: Sendable {
     let all: [NIOLoopBound<ServerLoop>]
 
     /// The loop of a room.
-    func home(of room: RoomName) -> NIOLoopBound<ServerLoop> {
-        all[Int(UInt(bitPattern: room.hashValue) % UInt(all.count))]
+    func home(of room: RoomName) -> NIOLoopBound<ServerLoop> { all[index(of: room)] }
+
+    private func index(of room: RoomName) -> Int { Int(UInt(bitPattern: room.hashValue) % UInt(all.count)) }
+
+    /// Gives each loop the marks of its rooms, and the journal for new ones.
+    func remember(_ memory: MarkMemory) async throws {
+        let marks = Dictionary(grouping: memory.marks) { index(of: $0.room) }
+        for (index, loop) in all.enumerated() {
+            let own = marks[index] ?? []
+            try await loop.eventLoop.submit { loop.value.remember(own, memory.journal) }.get()
+        }
     }
 
     /// The server's loop on this event loop, which the caller is on.

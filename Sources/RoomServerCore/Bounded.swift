@@ -13,6 +13,8 @@ struct BoundedMap<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// The number of keys that take memory, with those that were removed.
     var keptCount: Int { order.count }
 
+    var isEmpty: Bool { entries.isEmpty }
+
     subscript(key: Key) -> Value? { entries[key]?.value }
 
     mutating func insert(_ value: Value, for key: Key) {
@@ -27,6 +29,14 @@ struct BoundedMap<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     }
 
     mutating func remove(_ key: Key) { entries[key] = nil }
+
+    /// The entries, the oldest insertion first.
+    var inOrder: [(key: Key, value: Value)] {
+        order.compactMap { place in
+            guard let entry = entries[place.key], entry.number == place.number else { return nil }
+            return (place.key, entry.value)
+        }
+    }
 }
 
 /// A set of the latest keys, up to a limit.
@@ -34,6 +44,8 @@ struct BoundedMemory<Key: Hashable & Sendable>: Sendable {
     private var map: BoundedMap<Key, Void>
 
     init(limit: Int) { map = BoundedMap(limit: limit) }
+
+    var isEmpty: Bool { map.isEmpty }
 
     func contains(_ key: Key) -> Bool { map[key] != nil }
 

@@ -6,6 +6,16 @@ import RoomProtocol
 /// that a kicked participant cannot return by creating the room again. The record of a room's former participants ends
 /// with the room.
 struct Departures: Sendable {
+    /// The numbers that are remembered.
+    struct Limits {
+        /// The sessions of each kind.
+        var sessions = 8192
+        /// The closed rooms.
+        var rooms = 1024
+        /// The names and sessions of one room.
+        var names = 1024
+    }
+
     /// The way in which a session has ended, which decides whether its participant may return.
     enum Ending {
         /// The participant left. It cannot return with this session.
@@ -19,17 +29,51 @@ struct Departures: Sendable {
 
     /// The former participants of one room.
     private struct Former: Sendable {
-        var lapsedSessions = BoundedMemory<SessionID>(limit: 1024)
-        var kickedNames = BoundedMemory<ByteText>(limit: 1024)
+        var lapsedSessions = BoundedMemory<SessionID>(limit: Limits().names)
+        var kickedNames = BoundedMemory<ByteText>(limit: Limits().names)
         /// Their remaining allowances, by name.
-        var allowances = BoundedMap<ByteText, Allowance>(limit: 1024)
+        var allowances = BoundedMap<ByteText, Allowance>(limit: Limits().names)
     }
 
-    private var leftSessions = BoundedMemory<SessionID>(limit: 8192)
-    private var kickedSessions = BoundedMemory<SessionID>(limit: 8192)
-    private var replacedSessions = BoundedMemory<SessionID>(limit: 8192)
-    private var closedRooms = BoundedMemory<RoomName>(limit: 1024)
+    private var leftSessions = BoundedMemory<SessionID>(limit: Limits().sessions)
+    private var kickedSessions = BoundedMemory<SessionID>(limit: Limits().sessions)
+    private var replacedSessions = BoundedMemory<SessionID>(limit: Limits().sessions)
+    private var closedRooms = BoundedMemory<RoomName>(limit: Limits().rooms)
     private var former: [RoomName: Former] = [:]
+    /// Whether marks are made for what a restart must not change.
+    var makesMarks = false
+    private var marks: [Mark] = []
+
+    // MARK: Marks
+
+    /// Records a fact, and makes a mark for it.
+    private mutating func note(_ fact: Mark.Fact, in room: RoomName) {
+        let mark = Mark(fact, in: room)
+        apply(mark)
+        if makesMarks { marks.append(mark) }
+    }
+
+    /// Records what another run of the server has marked.
+    mutating func apply(_ mark: Mark) {
+        switch mark.fact {
+        case .left(let session): leftSessions.insert(session)
+        case .kicked(let session): kickedSessions.insert(session)
+        case .replaced(let session): replacedSessions.insert(session)
+        case .nameKicked(let name): former[mark.room, default: Former()].kickedNames.insert(ByteText(name))
+        case .roomClosed:
+            closedRooms.insert(mark.room)
+            former[mark.room] = nil
+        case .roomCreated: closedRooms.remove(mark.room)
+        case .roomRemoved: former[mark.room] = nil
+        }
+    }
+
+    /// Takes the marks since the last call.
+    mutating func takeMarks() -> [Mark] {
+        guard !marks.isEmpty else { return [] }
+        defer { marks = [] }
+        return marks
+    }
 
     // MARK: Who is gone
 
@@ -39,28 +83,31 @@ struct Departures: Sendable {
         let name = ByteText(participant.name)
         former[room, default: Former()].allowances.insert(allowance, for: name)
         switch ending {
-        case .left: leftSessions.insert(participant.session)
+        case .left: note(.left(participant.session), in: room)
         case .lapsed: former[room, default: Former()].lapsedSessions.insert(participant.session)
         case .kicked:
-            kickedSessions.insert(participant.session)
-            former[room, default: Former()].kickedNames.insert(name)
+            note(.kicked(participant.session), in: room)
+            note(.nameKicked(participant.name), in: room)
         }
     }
 
     /// Another participant has taken the session's name, and has sent a message: the session cannot be resumed any
     /// longer.
-    mutating func sessionReplaced(_ session: SessionID) { replacedSessions.insert(session) }
+    mutating func sessionReplaced(_ session: SessionID, in room: RoomName) { note(.replaced(session), in: room) }
 
     /// The host has closed the room: no session can return to it until a host creates it again.
-    mutating func roomClosed(_ room: RoomName) {
-        closedRooms.insert(room)
-        former[room] = nil
-    }
+    mutating func roomClosed(_ room: RoomName) { note(.roomClosed, in: room) }
 
     /// The room has been removed because it was empty for too long.
-    mutating func roomRemoved(_ room: RoomName) { former[room] = nil }
+    mutating func roomRemoved(_ room: RoomName) {
+        let hasMarks = former[room]?.kickedNames.isEmpty == false
+        former[room] = nil
+        if hasMarks { note(.roomRemoved, in: room) }
+    }
 
-    mutating func roomCreated(_ room: RoomName) { closedRooms.remove(room) }
+    mutating func roomCreated(_ room: RoomName) {
+        if closedRooms.contains(room) { note(.roomCreated, in: room) }
+    }
 
     // MARK: Who can come back
 

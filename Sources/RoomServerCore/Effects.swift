@@ -29,6 +29,7 @@ struct Effects: Sendable {
 
     mutating func takeActions() -> [ServerAction] {
         defer { actions = [] }
+        for mark in departures.takeMarks() { actions.append(.mark(mark)) }
         return actions
     }
 

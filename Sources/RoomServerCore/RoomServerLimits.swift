@@ -79,6 +79,9 @@ public struct RoomServerLimits: Sendable, Hashable {
     /// Creates the default limits.
     public init() {}
 
+    /// How long a session token is valid.
+    var tokenLifetime: Duration { max(sessionLifetime, grace * 2) }
+
     /// Makes these the limits of one of several machines of a server.
     package mutating func divideStreams(by count: Int) { totalStreamBytes /= count }
 }

@@ -345,7 +345,7 @@ package struct RoomServerMachine: Sendable {
             case .update(let room, let participant): rooms[room]?.roster.sendUpdate(of: participant, &effects)
             case .attributes(let room): rooms[room]?.sendAttributes(&effects)
             case .room(let name):
-                if rooms[name]?.roomDeadline(&effects) == true { removeRoom(name) }
+                if rooms[name]?.roomDeadline(&effects) ?? true { removeRoom(name) }
             }
         }
         return effects.takeActions()

@@ -94,7 +94,7 @@ struct Roster: Sendable {
         members.values[index].isConfirmed = true
         guard let session = members.values[index].formerSession else { return }
         members.values[index].formerSession = nil
-        effects.departures.sessionReplaced(session)
+        effects.departures.sessionReplaced(session, in: room)
     }
 
     mutating func acknowledgementDeadline(_ id: ParticipantID, _ effects: inout Effects) {

@@ -14,4 +14,6 @@ package enum ServerAction: Sendable, Hashable {
     case close(ConnectionID, CloseCode)
     /// Close at once, without a close handshake. The machine has already removed the connection.
     case abort(ConnectionID)
+    /// Keep the mark where a restart does not lose it, if there is such a place.
+    case mark(Mark)
 }

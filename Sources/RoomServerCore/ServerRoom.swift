@@ -260,7 +260,7 @@ struct ServerRoom: Sendable {
     /// Returns a new session token, and schedules its renewal for half of its life.
     private mutating func makeToken(of member: Member, _ effects: Effects) -> String {
         let participant = member.participant
-        let lifetime = max(effects.limits.sessionLifetime, effects.limits.grace * 2)
+        let lifetime = effects.limits.tokenLifetime
         roster.members[participant.id]?.tokenRenewalAt = effects.now + lifetime / 2
         let term = participant.isHost ? seat.holder?.term ?? seat.knownTerm : seat.knownTerm
         return effects.authority.sessionToken(

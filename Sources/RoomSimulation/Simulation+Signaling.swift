@@ -252,6 +252,7 @@ extension Simulation {
                 guard let connection = connections[id] else { break }
                 connection.isOpenAtServer = false
                 if !isDownCut(connection) { sendDown(connection, .closed(SignalingFailure("reset"))) }
+            case .mark: break
             }
         }
         if let deadline = server.machine.nextDeadline, server.timerAt.map({ deadline < $0 }) ?? true {

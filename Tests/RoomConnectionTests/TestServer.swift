@@ -105,6 +105,7 @@ final class TestServer: @unchecked Sendable {
                 let feed = connections.removeValue(forKey: id)
                 feed?.yield(.abort)
                 feed?.finish()
+            case .mark: break
             }
         }
         timer?.cancel()

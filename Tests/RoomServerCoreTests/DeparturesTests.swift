@@ -43,7 +43,7 @@ struct DeparturesTests {
     @Test func aSessionWhoseNameIsTakenLapsesFirstAndIsRefusedOnceTheNewcomerIsThere() {
         var departures = Departures()
         departures.sessionEnded(.lapsed, of: participant("ann", session: "s"), allowance: Allowance(), in: lobby)
-        departures.sessionReplaced(SessionID("s"))
+        departures.sessionReplaced(SessionID("s"), in: lobby)
         #expect(departures.refusal(of: "s") == .nameGone)
     }
 

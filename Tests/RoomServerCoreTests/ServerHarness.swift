@@ -25,6 +25,8 @@ final class ServerHarness {
     private var limits: RoomServerLimits
     private let addresses: (any AddressAuthority)?
     var answersPings = true
+    /// The marks that the machine has made.
+    private(set) var marks: [Mark] = []
 
     struct Generator: RandomNumberGenerator, Sendable {
         var state: UInt64
@@ -47,6 +49,7 @@ final class ServerHarness {
         self.addresses = addresses
         machine = RoomServerMachine(
             limits: limits, authority: authority, random: Generator(state: seed), addresses: addresses)
+        machine.makesMarks = true
     }
 
     /// A server with a room in which ann is the host; all have taken their messages.
@@ -61,11 +64,16 @@ final class ServerHarness {
         return server
     }
 
-    /// The server is killed and started again with nothing but its key. Every connection ends.
-    func restartServer(seed: UInt64 = 99, _ configure: (inout RoomServerLimits) -> Void = { _ in }) {
+    /// The server is killed and started again with nothing but its key, and its marks if it remembers them. Every
+    /// connection ends.
+    func restartServer(
+        seed: UInt64 = 99, remembers: Bool = false, _ configure: (inout RoomServerLimits) -> Void = { _ in }
+    ) {
         configure(&limits)
         machine = RoomServerMachine(
             limits: limits, authority: authority, random: Generator(state: seed), addresses: addresses)
+        machine.makesMarks = true
+        if remembers { machine.restore(marks, at: now) }
         for name in clients.keys where clients[name]?.closed == nil { clients[name]?.closed = 0 }
     }
 
@@ -177,6 +185,7 @@ final class ServerHarness {
                 if let name = owners[id], clients[name]?.connection == id { clients[name]?.closed = code.rawValue }
             case .abort(let id):
                 if let name = owners[id], clients[name]?.connection == id { clients[name]?.closed = 0 }
+            case .mark(let mark): marks.append(mark)
             }
         }
     }
