@@ -1,3 +1,4 @@
+internal import Logging
 internal import NIOCore
 internal import RoomServerCore
 internal import TransportPluginAPI
@@ -7,6 +8,7 @@ internal import WebSocketWire
 /// when a socket is opened, at its `hello`, and when it is closed, never for a message.
 final class AddressGate: AddressAuthority {
     private let table: Locked<AddressTable>
+    private let hasWarned = Locked(false)
     private let unlimited: [AddressRange]
     private let proxies: [AddressRange]
     /// Whether every connection begins with a header of the PROXY protocol.
@@ -38,6 +40,21 @@ final class AddressGate: AddressAuthority {
 
     /// Whether the address is that of a proxy, which tells those of its clients.
     func isProxy(_ address: NetworkAddress) -> Bool { proxies.contains { $0.contains(address) } }
+
+    /// Warns once about a proxy because of which no client has limits.
+    func warnOfProxy(_ logger: Logger) {
+        let isFirst = hasWarned.withLock { hasWarned in
+            defer { hasWarned = true }
+            return !hasWarned
+        }
+        guard isFirst else { return }
+        logger.warning(
+            """
+            a proxy names its clients' addresses, but is not trusted and has no limits, so they have none: name it as a \
+            trusted proxy
+            """
+        )
+    }
 
     // MARK: Sockets
 
@@ -84,6 +101,10 @@ final class AddressGate: AddressAuthority {
 
     func delayOfCredentials(_ address: NetworkAddress, at now: Timestamp) -> Duration? {
         table.withLock { $0.delayOfCredentials(address, at: now) }
+    }
+
+    func joined(withToken token: String, at now: Timestamp) -> Duration? {
+        table.withLock { $0.joined(withToken: token, at: now) }
     }
 
     func credentialFailed(_ address: NetworkAddress, at now: Timestamp) {
@@ -137,7 +158,7 @@ struct ClientAddress {
 
     private static let forwardedFor = "x-forwarded-for"
 
-    /// Whether a proxy on this machine, which nobody has named as trusted, speaks for others.
+    /// Whether the address has no limits, and names another one, without being that of a trusted proxy.
     func isBehindUnknownProxy(_ request: RequestHead, _ gate: AddressGate) -> Bool {
         guard pass == nil, let address, !gate.isProxy(address) else { return false }
         return !request.fields.values(Self.forwardedFor).isEmpty
@@ -177,5 +198,18 @@ extension Channel {
         _ = (self as? any SocketOptionProvider)?
             .unsafeSetSocketOption(level: .socket, name: .so_linger, value: linger)
         close(promise: nil)
+    }
+}
+
+extension ServerLoop {
+    /// Returns the answer to a request, which counts for the address of the client.
+    func answer(to request: RequestHead, from client: inout ClientAddress) -> HTTPResponse {
+        var status = status
+        if let gate {
+            if client.isBehindUnknownProxy(request, gate) { gate.warnOfProxy(logger) }
+            status.tooMany = client.requested(request, isUpgrade: ServerHandshake.isWanted(by: request), gate)
+        }
+        if status.tooMany != nil { metrics.refusedAddress() }
+        return HTTPResponse(to: request, status)
     }
 }

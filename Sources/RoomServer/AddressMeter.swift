@@ -2,7 +2,7 @@ internal import RoomServerCore
 internal import TransportPluginAPI
 internal import WebSocketWire
 
-/// What comes from one address over the connections of one loop: messages, frames and requests. Lives on the loop.
+/// The meter of one address on one loop: counts the messages, frames and requests of its connections. Lives on the loop.
 final class AddressMeter {
     private var budget: OverdrawableBudget
     /// The connections that hold it.

@@ -176,13 +176,10 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
             return
         }
         guard let request else { return }
+        loop.settled(self)
+        intake.countFrame()
         if let response = loop.metrics(for: request) { return answer(response) }
-        var status = loop.status
-        if let gate = loop.gate {
-            status.tooMany = client.requested(request, isUpgrade: ServerHandshake.isWanted(by: request), gate)
-        }
-        if status.tooMany != nil { loop.metrics.refusedAddress() }
-        let response = HTTPResponse(to: request, status)
+        let response = loop.answer(to: request, from: &client)
         intake.count(answer: response)
         guard response.isUpgrade else {
             answer(response)
@@ -316,6 +313,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
     private func resume(_ arrival: MovingConnection) {
         self.arrival = nil
         guard case .request = state else { return }
+        loop.settled(self)
         deadline?.cancel()
         deadline = nil
         swap(&parser, &arrival.parser)

@@ -1,8 +1,8 @@
 internal import NIOCore
 internal import TransportPluginAPI
 
-/// What has come over one connection since its address was last charged, and the pause while the address is over its
-/// budget: then nothing is read, and the client's messages wait at the client.
+/// The input of one connection since its address was last charged, and the pause while the address is over its budget:
+/// then nothing is read, and the client's messages wait at the client.
 final class Intake {
     private static let bytesPerMessage = 4096
 
@@ -11,14 +11,11 @@ final class Intake {
     private var meter: AddressMeter?
     private var pause: Scheduled<Void>?
 
-    /// Counts a message or a frame.
+    /// Counts a message, a frame, or a request.
     func countFrame() { count += 1 }
 
-    /// Counts a request.
-    func count(answer: HTTPResponse) {
-        count += 1
-        bytes += answer.body.count
-    }
+    /// Counts what is sent for a request.
+    func count(answer: HTTPResponse) { bytes += answer.body.count }
 
     /// Charges what was counted, and what was read, to the client's address.
     func charge(_ read: Int, _ client: ClientAddress, _ context: ChannelHandlerContext, _ loop: ServerLoop) {

@@ -36,6 +36,7 @@ final class ServerLoop {
     private var lastConnection: UInt64 = 0
     /// Every open socket, including those that are not WebSocket connections yet.
     private var sockets: [ObjectIdentifier: ConnectionHandler] = [:]
+    private var newcomers: Set<ObjectIdentifier> = []
     /// The memory of all sockets of this loop: unsent output and incomplete messages.
     private(set) var memory = 0
     private var whenEmpty: EventLoopPromise<Void>?
@@ -123,24 +124,29 @@ final class ServerLoop {
     /// Each connection keeps a buffer for what it reads next: small, as most connections are idle.
     static let inputAllocator = AdaptiveRecvByteBufferAllocator(minimum: 256, initial: 512, maximum: 65_536)
 
-    /// Sockets that are not WebSocket connections yet: each may make TLS keep some 200 KiB before its handshake.
+    /// Sockets without a request yet: each may make TLS keep some 200 KiB before its handshake.
     private var newcomerLimit: Int { limits.handshakes * 2 }
+
+    /// A request has come over the socket.
+    func settled(_ socket: ConnectionHandler) { newcomers.remove(ObjectIdentifier(socket)) }
 
     /// Registers a socket. Returns false when there are too many.
     func opened(_ socket: ConnectionHandler) -> Bool {
         guard whenEmpty == nil, sockets.count < limits.connections + limits.handshakes,
-            sockets.count - connections.count < newcomerLimit
+            newcomers.count < newcomerLimit
         else {
             metrics.failed(.limit)
             return false
         }
         sockets[ObjectIdentifier(socket)] = socket
+        newcomers.insert(ObjectIdentifier(socket))
         metrics.sockets.set(sockets.count)
         return true
     }
 
     func closed(_ socket: ConnectionHandler) {
         sockets[ObjectIdentifier(socket)] = nil
+        settled(socket)
         metrics.sockets.set(sockets.count)
         if sockets.isEmpty { whenEmpty?.succeed() }
     }

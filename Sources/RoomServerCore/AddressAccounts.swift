@@ -12,6 +12,8 @@ package protocol AddressAuthority: Sendable {
     func roomEnded(_ place: AddressTable.Place)
     /// Returns the time after which join tokens from the address are looked at again; nil: now.
     func delayOfCredentials(_ address: NetworkAddress, at now: Timestamp) -> Duration?
+    /// A first join with a valid join token. Returns the time after which it may be used again, if it may not now.
+    func joined(withToken token: String, at now: Timestamp) -> Duration?
     /// A join token from the address was invalid.
     func credentialFailed(_ address: NetworkAddress, at now: Timestamp)
 }
@@ -38,20 +40,24 @@ extension Effects {
     }
 
     /// Returns the rights of a first join. Invalid tokens are counted for the address that they come from; when there
-    /// were too many, no further one is looked at. Tokens that have only expired do not count.
+    /// were too many, no further one is looked at. Tokens that have only expired do not count. A valid one can be used
+    /// so often, from whatever addresses.
     func authorize(_ hello: Hello, from address: NetworkAddress?) throws(ProtocolError) -> Admission {
-        guard hello.token != nil, let address, let addresses = addresses.authority else {
+        guard let token = hello.token, let address, let addresses = addresses.authority else {
             return try authority.authorize(hello)
         }
         if let delay = addresses.delayOfCredentials(address, at: now) {
             throw .tooManyRequests("Too many invalid join tokens came from this address.", window(after: delay))
         }
-        do throws(ProtocolError) {
-            return try authority.authorize(hello)
-        } catch {
+        let admission: Admission
+        do throws(ProtocolError) { admission = try authority.authorize(hello) } catch {
             if error.code == .unauthorized { addresses.credentialFailed(address, at: now) }
             throw error
         }
+        if let delay = addresses.joined(withToken: token, at: now) {
+            throw .tooManyRequests("This join token is used too often.", window(after: delay))
+        }
+        return admission
     }
 
     private func window(after delay: Duration?) -> RetryWindow {

@@ -9,6 +9,8 @@ package struct AddressGroup: Sendable, Hashable {
         case network
         /// Everything.
         case rest
+        /// The addresses from which one join token is used.
+        case token
     }
 
     private let bits: UInt64
@@ -27,6 +29,11 @@ package struct AddressGroup: Sendable, Hashable {
     package init(_ address: NetworkAddress) {
         let isIPv4 = address.isIPv4
         self.init(bits: UInt64(isIPv4 ? address.bits : address.bits >> 64), isIPv4: isIPv4, kind: .address)
+    }
+
+    /// Creates the group of the addresses from which a join token is used.
+    init(token: String) {
+        self.init(bits: UInt64(truncatingIfNeeded: token.hashValue), isIPv4: false, kind: .token)
     }
 
     /// Creates the group of the addresses in the same network.

@@ -1,4 +1,4 @@
-/// What one address may use of a room server. 0: no limit.
+/// The limits of one address at a room server. 0: no limit.
 ///
 /// An IPv4 address has these limits, and so has an IPv6 network of 64 bits, which is what one client has. An IPv6
 /// network of 48 bits has four times as much. Many people may share one IPv4 address: a school, an office, a mobile
@@ -23,6 +23,11 @@ public struct AddressLimits: Sendable, Hashable {
     public var failuresPerSecond = 1
     /// The number of tokens at once that may turn out to be invalid.
     public var failureBurst = 100
+    /// The number of first joins with the same join token per second on average, from all addresses together.
+    public var tokenJoinsPerSecond = 1
+    /// The number of first joins with the same join token at once. An application may give one token to all
+    /// participants of a room.
+    public var tokenJoinBurst = 64
     /// The number of messages, frames and requests per second on average, of all connections of one event loop. Each 4
     /// KiB count as one more. Over it, they are read later.
     public var messagesPerSecond = 4000

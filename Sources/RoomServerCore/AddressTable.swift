@@ -1,7 +1,7 @@
 package import TransportValues
 package import WebSocketWire
 
-/// What each address uses of a server, over all of its event loops: sockets, rooms, and how fast they come.
+/// A table of the sockets and rooms of each address at a server, over all of its event loops, and of how fast they come.
 ///
 /// A pure value that never grows beyond its limit: addresses that use nothing and whose budgets are full again are
 /// forgotten; when that does not suffice, new addresses are counted by their network.
@@ -127,11 +127,19 @@ package struct AddressTable: Sendable {
         _ = take(\.failures, limits.failuresPerSecond, limits.failureBurst, place(of: address, at: now), now)
     }
 
+    /// A first join with a valid join token. Returns the time after which it may be used again, if it may not now.
+    package mutating func joined(withToken token: String, at now: Timestamp) -> Duration? {
+        let key = Key(token: token)
+        guard remember(key, at: now) else { return nil }
+        let place = Place(keys: [key])
+        return take(\.arrivals, limits.tokenJoinsPerSecond, limits.tokenJoinBurst, place, now)
+    }
+
     // MARK: Counting
 
     private func factor(_ key: Key) -> Int {
         switch key.kind {
-        case .address: 1
+        case .address, .token: 1
         case .network: limits.networkFactor
         case .rest: limits.networkFactor * limits.networkFactor
         }
@@ -199,6 +207,7 @@ package struct AddressTable: Sendable {
         let budgets = [
             (limits.connectionsPerSecond, limits.connectionBurst), (limits.answersPerSecond, limits.answerBurst),
             (limits.roomsPerSecond, limits.roomBurst), (limits.failuresPerSecond, limits.failureBurst),
+            (limits.tokenJoinsPerSecond, limits.tokenJoinBurst),
         ]
         return .seconds(budgets.map { rate, burst in rate > 0 ? burst / rate + 1 : 0 }.max() ?? 0)
     }

@@ -19,7 +19,7 @@ public struct RoomServerLimits: Sendable, Hashable {
     public var handshakes = 512
     /// The time limit for the HTTP request, and again for the `hello`.
     public var handshakeTimeout: Duration = .seconds(10)
-    /// What one address may use.
+    /// The limits of one address.
     public var perAddress = AddressLimits()
     /// The number of rooms.
     public var rooms = 1000

@@ -172,7 +172,7 @@ struct AddressTableTests {
         #expect(bench.table.count == 9)
     }
 
-    /// Whatever comes and goes, the counts return to zero.
+    /// The counts return to zero when everything has ended.
     @Test(arguments: 1...20)
     func whatIsGivenBackIsWhatWasTaken(_ seed: UInt64) {
         var random = ServerHarness.Generator(state: seed)
@@ -223,6 +223,9 @@ struct AddressAccountsTests {
         func roomEnded(_ place: AddressTable.Place) { table.roomEnded(place) }
         func delayOfCredentials(_ address: NetworkAddress, at now: Timestamp) -> Duration? {
             table.delayOfCredentials(address, at: now)
+        }
+        func joined(withToken token: String, at now: Timestamp) -> Duration? {
+            table.joined(withToken: token, at: now)
         }
         func credentialFailed(_ address: NetworkAddress, at now: Timestamp) {
             table.credentialFailed(address, at: now)
@@ -287,5 +290,20 @@ struct AddressAccountsTests {
         server.pass(.seconds(1))
         server.join("bob", token: "good", from: Self.bad)
         #expect(server.joined("bob") != nil)
+    }
+
+    @Test func oneTokenCannotBeUsedWithoutEndFromManyAddresses() {
+        let server = server { $0.tokenJoinBurst = 3 }
+        server.join("ann", .host, token: "host", from: Self.good)
+        for number in 1...4 {
+            server.join("x", token: "leaked", from: NetworkAddress(ipv4: UInt32(number)))
+            if number <= 3 { server.say(.leave, as: "x") }
+        }
+        #expect(server.lastError("x")?.code == .tooManyRequests)
+        server.join("bob", token: "own", from: Self.bad)
+        #expect(server.joined("bob") != nil)
+        server.pass(.seconds(1))
+        server.join("x", token: "leaked", from: Self.bad)
+        #expect(server.joined("x") != nil && server.lastError("x") == nil)
     }
 }

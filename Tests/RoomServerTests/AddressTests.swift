@@ -76,6 +76,24 @@ struct AddressTests {
         }
     }
 
+    /// Sockets that wait for the next request take no place of those that come.
+    @Test func idleSocketsAfterARequestLeaveRoomForOthers() async throws {
+        try await withServer {
+            $0.servesPage = true
+            $0.limits.handshakes = 2
+        } _: { server in
+            var idle: [TestClient] = []
+            for _ in 0..<6 {
+                let client = try await TestClient.dial(server)
+                try await client.send(raw: "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+                #expect(await client.head()?.hasPrefix("HTTP/1.1 200 ") == true)
+                idle.append(client)
+            }
+            _ = try await TestClient.join(server, "ann", .host)
+            for client in idle { try? await client.abort() }
+        }
+    }
+
     @Test func newSocketsOverTheRateAreToldWhenToComeBack() async throws {
         try await withLimits {
             $0.limits.perAddress.connectionsPerSecond = 1

@@ -1,6 +1,6 @@
 @testable import WebSocketWire
 
-/// What a proxy says about its client: a header of the PROXY protocol, or a field of HTTP.
+/// A proxy's words about its client: a header of the PROXY protocol, or a field of HTTP.
 func proxy(_ bytes: UnsafeRawBufferPointer) {
     if let header = try? ProxyHeader.read(bytes) {
         require(header.length <= min(bytes.count, ProxyHeader.maximumLength), "a header ends within its bytes")
