@@ -50,8 +50,8 @@ final class AddressGate: AddressAuthority {
         guard isFirst else { return }
         logger.warning(
             """
-            a proxy names its clients' addresses, but is not trusted and has no limits, so they have none: name it as a \
-            trusted proxy
+            a proxy names its clients' addresses, but is not trusted and has no limits, so they have none: name it as \
+            a trusted proxy
             """
         )
     }

@@ -2,7 +2,7 @@ internal import RoomServerCore
 internal import TransportPluginAPI
 internal import WebSocketWire
 
-/// The meter of one address on one loop: counts the messages, frames and requests of its connections. Lives on the loop.
+/// A counter of the messages, frames and requests from one address over the connections of one loop. Lives on the loop.
 final class AddressMeter {
     private var budget: OverdrawableBudget
     /// The connections that hold it.

@@ -1,7 +1,7 @@
 package import TransportValues
 package import WebSocketWire
 
-/// A table of the sockets and rooms of each address at a server, over all of its event loops, and of how fast they come.
+/// The sockets and rooms of each address at a server, over all of its event loops, and the rates at which they come.
 ///
 /// A pure value that never grows beyond its limit: addresses that use nothing and whose budgets are full again are
 /// forgotten; when that does not suffice, new addresses are counted by their network.
