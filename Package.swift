@@ -166,7 +166,7 @@ let package = Package(
             name: "InProcessTransport",
             dependencies: ["TransportPluginAPI", deque]),
         .target(name: "TransportTestKit", dependencies: ["CLinux", "TransportPluginAPI", "WebSocketWire"]),
-        .target(name: "CommandLineIO", dependencies: ["CLinux", "TransportPluginAPI"]),
+        .target(name: "CommandLineIO", dependencies: ["CLinux", "TransportPluginAPI", log]),
         .target(name: "RoomDemo", dependencies: ["CommandLineIO", "TransportPluginAPI"]),
         .target(name: "Hashing", dependencies: ["COpenSSL"]),
         .target(name: "FileTransfer", dependencies: ["CLinux", "Hashing", "RoomConnection", "TransportPluginAPI"]),
@@ -235,7 +235,7 @@ let package = Package(
         .testTarget(
             name: "TransportToolboxTests",
             dependencies: ["TransportTestKit", "TransportToolbox", "TransportValues", "WebSocketWire"]),
-        .testTarget(name: "CommandLineIOTests", dependencies: ["CommandLineIO", "TransportPluginAPI"]),
+        .testTarget(name: "CommandLineIOTests", dependencies: ["CommandLineIO", "TransportPluginAPI", log]),
         .testTarget(name: "FileTransferTests", dependencies: ["FileTransfer", "Hashing", "TransportPluginAPI"]),
         .testTarget(name: "WebSocketWireTests", dependencies: ["WebSocketWire"]),
         .testTarget(name: "RoomProtocolTests", dependencies: ["RoomProtocol", "TransportValues"]),
