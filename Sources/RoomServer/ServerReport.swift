@@ -183,7 +183,7 @@ struct ServerReport: Sendable {
                 "room_server_messages_received", .counter, "Messages from clients.", sum { $0.messagesReceived.value }),
             MetricFamily("room_server_messages_sent", .counter, "Messages to clients.", sum { $0.messagesSent.value }),
             MetricFamily(
-                "room_server_signals", .counter, "Signals that were relayed to participants.", sum { $0.signals.value }),
+                "room_server_signals", .counter, "Signals to participants.", sum { $0.signals.value }),
             MetricFamily(
                 "room_server_received_bytes", .counter, "Bytes from clients, without TLS.",
                 sum { $0.bytesReceived.value }),

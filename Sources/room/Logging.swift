@@ -9,11 +9,11 @@ enum LogLevels {
     private static let queue = OutputQueue(descriptor: 2)
     private static let isUsed = Locked(false)
 
-    static func logger(_ level: String?) throws -> Logger {
+    static func logger(_ level: String?, _ format: LogLine.Format = .text) throws -> Logger {
         guard let level else { return Logger(label: "room") { _ in SwiftLogNoOpLogHandler() } }
         use(try checked(level))
         isUsed.withLock { $0 = true }
-        return Logger(label: "room") { QueuedLogHandler(label: $0, queue: queue) }
+        return Logger(label: "room") { QueuedLogHandler(label: $0, queue: queue, format: format) }
     }
 
     static func checked(_ level: String) throws -> Logger.Level {
@@ -38,7 +38,7 @@ enum LogLevels {
 }
 
 /// Writes to a queue, since a loop must not wait for a paused terminal. Lines that do not fit into the queue are
-/// dropped.
+/// dropped; a line says how many.
 private struct QueuedLogHandler: LogHandler {
     var metadata: Logger.Metadata = [:]
     var metadataProvider: Logger.MetadataProvider?
@@ -49,10 +49,13 @@ private struct QueuedLogHandler: LogHandler {
     }
     private let label: String
     private let queue: OutputQueue
+    private let format: LogLine.Format
+    private static let dropped = Locked(0)
 
-    init(label: String, queue: OutputQueue) {
+    init(label: String, queue: OutputQueue, format: LogLine.Format) {
         self.label = label
         self.queue = queue
+        self.format = format
     }
 
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {
@@ -61,13 +64,23 @@ private struct QueuedLogHandler: LogHandler {
     }
 
     func log(event: LogEvent) {
-        guard !queue.isFull else { return }
+        guard !queue.isFull else { return Self.dropped.withLock { $0 += 1 } }
+        let dropped = Self.dropped.withLock { dropped in
+            defer { dropped = 0 }
+            return dropped
+        }
+        if dropped > 0 {
+            write(
+                LogEvent(
+                    level: .warning, message: "lines of the log were dropped: they came faster than they were read",
+                    metadata: ["count": "\(dropped)"], source: "room", file: #fileID, function: #function, line: #line))
+        }
+        write(event)
+    }
+
+    private func write(_ event: LogEvent) {
         var all = metadata
         if let provided = metadataProvider?.get() { all.merge(provided) { $1 } }
-        if let more = event.metadata { all.merge(more) { $1 } }
-        let pairs = all.sorted { $0.key < $1.key }.map { " \($0.key)=\($0.value)" }.joined()
-        let time = Date.now.formatted(.iso8601)
-        let line = "\(time) \(event.level) \(label):\(pairs) [\(event.source)] \(event.message)"
-        queue.append(VisibleText.escaping(line) + "\n")
+        queue.append(LogLine.make(format, event, label: label, metadata: all, at: .now) + "\n")
     }
 }

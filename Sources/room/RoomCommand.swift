@@ -3,11 +3,12 @@ internal import CLinux
 internal import CommandLineIO
 internal import Foundation
 internal import RoomConnection
+internal import RoomServer
 
 /// `room`: the server, a participant for scripts and people, the demo, the benchmark.
 struct RoomCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "room", abstract: "Rooms of peers that stay connected.", version: "0.1.0",
+        commandName: "room", abstract: "Rooms of peers that stay connected.", version: RoomServer.version,
         subcommands: [
             ServeCommand.self,
             ConnectCommand.self, SendCommand.self, ReceiveCommand.self, DemoCommand.self, PluginsCommand.self,

@@ -52,6 +52,8 @@ struct ServeCommand: AsyncParsableCommand {
 
     @OptionGroup var iceServers: ICEServerOptions
 
+    @OptionGroup var monitoring: MonitoringOptions
+
     @Option(help: "Seconds for which a lost participant can return unnoticed. Default: 60.")
     var grace: Double?
 
@@ -76,7 +78,7 @@ struct ServeCommand: AsyncParsableCommand {
         let environment = ProcessInfo.processInfo.environment
         ServiceManager.forget()
         let settings = try Settings(path: common.configFile)
-        let logger = try LogLevels.logger(logLevel(settings))
+        let logger = try LogLevels.logger(logLevel(settings), monitoring.logFormat(settings))
         do {
             var configuration = try configuration(settings, logger)
             configuration.listeningDescriptor = try ServiceManager.listeningDescriptor(environment)
@@ -124,7 +126,7 @@ struct ServeCommand: AsyncParsableCommand {
             guard configuration.tls == nil else {
                 throw CommandError(.usage, "--tls-self-signed and --tls-cert exclude each other")
             }
-            configuration.tls = .init(try selfSignedCertificate(logger))
+            configuration.tls = .init(try selfSignedCertificate(settings, logger))
         }
         if let path = try tokenSecretFile ?? settings.string("tokenSecretFile") {
             configuration.joinTokenSecret = try SecretFile.secret(path, logger)
@@ -150,6 +152,7 @@ struct ServeCommand: AsyncParsableCommand {
             }
             configuration.duplicateNames = policy
         }
+        configuration.servesMetrics = try monitoring.servesMetrics(settings)
         configuration.servesPage = try !noPage && settings.boolean("page") ?? true
         try limits.apply(to: &configuration, settings)
         return configuration
@@ -169,7 +172,7 @@ struct ServeCommand: AsyncParsableCommand {
     }
 
     /// Returns the certificate that is kept, or a new one for this start when none can be kept.
-    private func selfSignedCertificate(_ logger: Logger) throws -> SelfSignedCertificate {
+    private func selfSignedCertificate(_ settings: Settings, _ logger: Logger) throws -> SelfSignedCertificate {
         let host = ProcessInfo.processInfo.hostName
         let addresses = LocalAddress.all().map { String($0.address.prefix { $0 != "%" }) }
         var names = ["localhost", host, host + ".local", "127.0.0.1", "::1"]
@@ -177,8 +180,9 @@ struct ServeCommand: AsyncParsableCommand {
         do throws(RoomServerError) {
             return try .persistent(for: names, in: ProcessInfo.processInfo.environment, logger)
         } catch {
-            Output.printError(
-                "room: warning: the certificate cannot be kept, so the next start makes another one: \(error.message)")
+            try monitoring.warn(
+                "the certificate cannot be kept, so the next start makes another one: \(error.message)", settings,
+                logger)
             return try SelfSignedCertificate(for: names)
         }
     }
@@ -192,12 +196,12 @@ struct ServeCommand: AsyncParsableCommand {
         do throws(RoomServerError) {
             return try .persistent(in: ProcessInfo.processInfo.environment, logger)
         } catch {
-            Output.printError(
+            try monitoring.warn(
                 """
-                room: warning: the key that signs sessions cannot be kept, so after a restart of this server everybody \
+                the key that signs sessions cannot be kept, so after a restart of this server everybody \
                 will be new to it: \(error.message). Name a file with --session-key-file (none: as it is now, without \
                 this warning)
-                """)
+                """, settings, logger)
             return .generated
         }
     }

@@ -101,6 +101,21 @@ import TransportTestKit
         }
     }
 
+    @Test func theLogIsOneObjectALineWhereThatIsAskedFor() async throws {
+        try await withProcesses { processes in
+            let server = try processes.shell(
+                "exec \"$ROOM\" serve --session-key-file none --port 0 --log-level info", ["ROOM_LOG_FORMAT": "json"])
+            let (url, _) = try await server.listening()
+            // The end writes what waits.
+            server.child.signal(SIGTERM)
+            #expect(await server.exitStatus() == 0)
+            let lines = try processes.complaints().split(separator: "\n")
+            let records = try lines.map { try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: String] }
+            let record = try #require(records.compactMap(\.self).first { $0["msg"] == "listening" })
+            #expect(record["level"] == "info" && record["url"] == url && record["ts"]?.hasSuffix("Z") == true)
+        }
+    }
+
     /// The variables that Kubernetes sets for a service named `room`, those of links between containers, and odd values
     /// from files and secrets.
     @Test func variablesOfOrchestratorsArePassedOverAndTold() async throws {
@@ -123,6 +138,7 @@ import TransportTestKit
 
     @Test(arguments: [
         ["ROOM_GRACE": "60s"], ["ROOM_GRACE": "nan"], ["ROOM_PORT": "http"], ["ROOM_MAXIMUM_ROOMS": "0"],
+        ["ROOM_LOG_FORMAT": "xml"], ["ROOM_METRICS": "yes"],
         ["ROOM_ALLOWED_ORIGINS": "https://example.org,*.example.org"],
     ])
     func aValueThatCannotBeUsedEndsTheCommandWithStatusTwo(_ environment: [String: String]) async throws {
