@@ -244,7 +244,8 @@ class Bench:
         both = f"{self.server_core},{self.load_core}"
         for name, arguments in (
             ("joins", ["joins", "--clients", self.clients(4000), "--seconds", self.seconds(3)]),
-            ("signals", ["signals", "--clients", self.clients(2000, 1000), "--window", 4, "--seconds", self.seconds(4)]),
+            ("signals",
+             ["signals", "--clients", self.clients(2000, 1000), "--window", 4, "--seconds", self.seconds(4)]),
         ):
             rates = []
             for threads in (1, 2):
@@ -299,7 +300,8 @@ def printed(rows):
 def markdown(report, rows):
     lines = ["# The room server under load", "",
              "`make bench-server` writes this file: the server on one core, the load generator on the other;",
-             f"medians of {report['run']['rounds']} rounds. The spread of the rounds is in the JSON file beside it.", "",
+             f"medians of {report['run']['rounds']} rounds. The spread of the rounds is in the JSON file beside it.",
+             "",
              ", ".join(f"{key} {value}" for key, value in report["machine"].items()) + ".", ""]
     for number, row in enumerate(rows):
         lines.append("| " + " | ".join(row) + " |")

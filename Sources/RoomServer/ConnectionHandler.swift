@@ -10,8 +10,8 @@ internal import WebSocketWire
 /// One socket of the server: an HTTP request, or several for files, and, if one asks for it, a WebSocket connection.
 ///
 /// Can transition: request → request (a file was sent); request → open (upgrade) → closing (a close frame was sent) →
-/// done; request → answering (metrics) → ending (answered) → done; request → ending; open → moving (its room has another
-/// loop) → done here, open there; any → done (the socket has ended).
+/// done; request → answering (metrics) → ending (answered) → done; request → ending; open → moving (its room has
+/// another loop) → done here, open there; any → done (the socket has ended).
 final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer

@@ -125,8 +125,8 @@ struct ControlPlane: Sendable {
 
 /// The Unix socket of the admin API.
 enum AdminSocket {
-    /// Returns a socket that is bound to a path, with the mode 0600. Replaces one that a server has left behind; refuses
-    /// to replace one that is in use, and any other file.
+    /// Returns a socket that is bound to a path, with the mode 0600. Replaces one that a server has left behind;
+    /// refuses to replace one that is in use, and any other file.
     static func bind(_ path: String) throws(RoomServerError) -> Int32 {
         func failure(_ reason: String) -> RoomServerError {
             RoomServerError(message: "The admin API cannot listen on the Unix socket \(path): \(reason).")

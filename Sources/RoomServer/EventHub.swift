@@ -2,8 +2,8 @@ internal import Logging
 internal import NIOCore
 internal import RoomServerCore
 
-/// The events of all loops: their numbers, the latest ones, and everybody that gets them. Lives on the event loop of the
-/// admin API.
+/// The events of all loops: their numbers, the latest ones, and everybody that gets them. Lives on the event loop of
+/// the admin API.
 final class EventHub {
     /// The latest events, for consumers that come back.
     static let kept = 1000

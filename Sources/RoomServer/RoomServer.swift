@@ -16,8 +16,8 @@ internal import TransportPluginAPI
 /// }
 /// ```
 ///
-/// `GET /health` answers with counts as JSON, `GET /livez` and `GET /readyz` to probes. A WebSocket handshake on any path
-/// opens a connection. The protocol is described in the article *Wire protocol* of the module RoomProtocol. With
+/// `GET /health` answers with counts as JSON, `GET /livez` and `GET /readyz` to probes. A WebSocket handshake on any
+/// path opens a connection. The protocol is described in the article *Wire protocol* of the module RoomProtocol. With
 /// `servesPage`, browsers get a page, and the module that it is made with.
 public actor RoomServer: Service {
     /// The address at which a server listens.

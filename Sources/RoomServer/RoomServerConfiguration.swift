@@ -10,16 +10,16 @@ public struct RoomServerConfiguration: Sendable {
     public var host = "127.0.0.1"
     /// The port to listen on. 0: any free port, which `RoomServer.address` contains.
     public var port = 0
-    /// The number of event loops, 1 to 256; a room and the connections of its members live on one of them. More than one
-    /// serves more rooms, not larger ones.
+    /// The number of event loops, 1 to 256; a room and the connections of its members live on one of them. More than
+    /// one serves more rooms, not larger ones.
     public var threads = 1
     /// A TCP socket that listens already, in place of `host` and `port`: one that systemd has opened, for example. The
     /// server closes it. Nil: the server opens one.
     public var listeningDescriptor: Int32?
     /// The certificate and key. Nil: `ws://` only.
     public var tls: TLS?
-    /// A secret of join tokens of at least 4 bytes; use 32 or more. Nil, and without keys in `joinTokens`: everybody may
-    /// join. Otherwise first joins need a ``JoinToken`` signed with this secret or another key.
+    /// A secret of join tokens of at least 4 bytes; use 32 or more. Nil, and without keys in `joinTokens`: everybody
+    /// may join. Otherwise first joins need a ``JoinToken`` signed with this secret or another key.
     public var joinTokenSecret: [UInt8]?
     /// Keys of join tokens in files, which `RoomServer.reload(_:)` reads again.
     public var joinTokens = JoinTokens()

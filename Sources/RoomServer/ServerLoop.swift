@@ -204,7 +204,7 @@ final class ServerLoop {
         if case .hello(let hello) = envelope.message {
             connections[id]?.noteHello()
             logger.debug("hello", metadata: ["connection": "\(id)", "room": "\(hello.room)"])
-            if let home = loops?.home(of: hello.room), home.eventLoop !== eventLoop, machine.awaitsHello(id),
+            if let home = loops?.home(of: hello.room), home.eventLoop !== eventLoop, machine.isNew(id),
                 let handler = connections[id] as? ConnectionHandler
             {
                 connections[id] = nil

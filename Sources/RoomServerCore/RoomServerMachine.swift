@@ -45,7 +45,7 @@ package struct RoomServerMachine: Sendable {
     package var streamBytes: Int { effects.streamBytes }
 
     /// Whether the connection is open and has not sent `hello`.
-    package func awaitsHello(_ id: ConnectionID) -> Bool {
+    package func isNew(_ id: ConnectionID) -> Bool {
         if case .waitingForHello? = connections[id]?.phase { true } else { false }
     }
 

@@ -320,7 +320,8 @@ struct ServerRoom: Sendable {
 
     mutating func leave(_ id: ParticipantID, _ effects: inout Effects) { remove(id, .left, as: .left, &effects) }
 
-    /// Removes a participant for the host `id`, or for an operator. Returns the connection that the machine must remove.
+    /// Removes a participant for the host `id`, or for an operator. Returns the connection that the machine must
+    /// remove.
     mutating func kick(
         _ kicked: ParticipantID, reason: String, by id: ParticipantID?, sequence: SequenceNumber?,
         _ effects: inout Effects

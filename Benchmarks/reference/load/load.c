@@ -231,8 +231,9 @@ void idle(void) {
     long after = serverMemory();
     printf("{\"mode\":\"idle\",\"clients\":%d,\"members\":%d,\"seconds\":%.3f,\"cpu_s\":%.3f,\"cpu_percent\":%.2f",
            settings.clients, settings.members, elapsed, used, used / elapsed * 100);
-    printf(",\"rss_before\":%ld,\"rss_after\":%ld,\"kib_per_client\":%.2f,\"pings_per_s\":%.1f,\"own_pings_per_s\":%.1f", before,
-           after, (after - before) / 1024.0 / settings.clients, (totals.pings - pings) / elapsed,
+    printf(",\"rss_before\":%ld,\"rss_after\":%ld,\"kib_per_client\":%.2f,\"pings_per_s\":%.1f"
+           ",\"own_pings_per_s\":%.1f", before, after,
+           (after - before) / 1024.0 / settings.clients, (totals.pings - pings) / elapsed,
            (ownPings - own) / elapsed);
     finish();
 }

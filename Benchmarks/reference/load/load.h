@@ -57,7 +57,8 @@ struct settings {
 };
 
 struct totals {
-    uint64_t joins, attempts, refused, errors, unavailable, resets, signals, sent, bytes, pings, lost, repeated, resumed;
+    uint64_t joins, attempts, refused, errors, unavailable, resets;
+    uint64_t signals, sent, bytes, pings, lost, repeated, resumed;
     char firstError[256];
 };
 

@@ -113,7 +113,8 @@ void sendSignal(struct client *client, struct client *receiver, uint64_t number,
     to = put(to, "\",\"connection\":\"c8f14e45fceea167a\",\"negotiation\":1,");
     to = put(to, isDescription ? "\"description\":{\"type\":\"offer\",\"sdp\":\"v=0\\r\\n"
                                  "o=- 4215775240449105457 2 IN IP4 127.0.0.1\\r\\ns=~"
-                               : "\"candidate\":{\"candidate\":\"candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ host ~");
+                               : "\"candidate\":{\"candidate\":"
+                                 "\"candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ host ~");
     to = putHex(to, client->index, 8);
     to = putHex(to, number, 8);
     to = putHex(to, (uint64_t)(clockNow() * 1e9), 16);
