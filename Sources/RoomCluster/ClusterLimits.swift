@@ -10,8 +10,8 @@ package struct ClusterLimits: Sendable, Hashable {
     package var requestTimeout: Duration = .seconds(3)
     /// How long a hello waits for its room's owner before it is refused.
     package var patience: Duration = .seconds(3)
-    /// The time until a hello asks again: for an owner that cannot be reached, or after `notOwner`. A random part of it,
-    /// at least a third.
+    /// The time until a hello asks again: for an owner that cannot be reached, or after `notOwner`. A random part of
+    /// it, at least a third.
     package var pause: Duration = .milliseconds(750)
     /// The owners that may refuse a hello because they are none, before it is refused to its client.
     package var misses = 3

@@ -26,7 +26,7 @@ struct Effects: Sendable {
     /// Returns a random duration of at least a third of the limit.
     mutating func jitter(_ limit: Duration) -> Duration { limit / 3 + random(upTo: limit * 2 / 3) }
 
-    mutating func shuffled(_ rooms: [RoomName]) -> [RoomName] {
+    mutating func inRandomOrder(_ rooms: [RoomName]) -> [RoomName] {
         var rooms = rooms
         for end in stride(from: rooms.count, to: 1, by: -1) {
             rooms.swapAt(end - 1, Int(random.next(upperBound: UInt64(end))))
@@ -34,7 +34,7 @@ struct Effects: Sendable {
         return rooms
     }
 
-    mutating func random(upTo limit: Duration) -> Duration {
+    mutating func delay(upTo limit: Duration) -> Duration {
         let nanoseconds = UInt64(max(0, limit.saturatedNanoseconds))
         return .nanoseconds(Int64(random.next(upperBound: nanoseconds + 1)))
     }

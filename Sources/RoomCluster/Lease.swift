@@ -2,8 +2,8 @@ import TransportValues
 
 /// The node's own lease.
 ///
-/// It is held until its length after the moment *before* the request was sent that has prolonged it. The machine's clock
-/// counts suspends, so a process that was stopped finds its lease over before it does anything else.
+/// It is held until its length after the moment *before* the request was sent that has prolonged it. The machine's
+/// clock counts suspends, so a process that was stopped finds its lease over before it does anything else.
 ///
 /// Can transition: unborn → lapsed (started) ⇄ held; held or lapsed → over (superseded, dropped).
 struct Lease: Sendable {

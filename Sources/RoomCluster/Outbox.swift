@@ -16,7 +16,7 @@ struct Outbox: Sendable {
     private var underWay = 0
 
     var isEmpty: Bool { marks.isEmpty && releases.isEmpty && underWay == 0 }
-    /// What is remembered.
+    /// The number of rooms and marks that are remembered.
     var count: Int { max(recent.count, marks.count) + releases.count }
 
     /// Notes a mark that ends after `lifetime`.

@@ -165,7 +165,8 @@ package struct RoomClusterMachine: Sendable {
         return finish()
     }
 
-    /// The node that the hello was routed to does not own its room. The waiter is the one of the route, and gets another.
+    /// The node that the hello was routed to does not own its room. The waiter is the one of the route, and gets
+    /// another.
     package mutating func notOwner(
         _ waiter: Waiter, from node: NodeID, at now: Timestamp
     ) -> [ClusterAction] {
@@ -251,13 +252,13 @@ package struct RoomClusterMachine: Sendable {
 
     // MARK: The end
 
-    /// The node is to give up its rooms, spread over this time, and gets no others. Rooms that cannot be released, since
-    /// the store is away, are yielded at its end. Ends with `.drained`. Called again, only an earlier end counts.
+    /// The node is to give up its rooms, spread over this time, and gets no others. Rooms that cannot be released,
+    /// since the store is away, are yielded at its end. Ends with `.drained`. Called again, only an earlier end counts.
     package mutating func drain(within window: Duration, at now: Timestamp) -> [ClusterAction] {
         effects.now = now
         guard !lease.isOver else { return finish() }
         if drainage == nil {
-            drainage = Drainage(effects.shuffled(owned.names), within: window, effects)
+            drainage = Drainage(effects.inRandomOrder(owned.names), within: window, effects)
             lease.isDraining = true
             lease.renewSoon(&effects)
         } else {

@@ -25,8 +25,8 @@ package enum StoreRequest: Sendable, Hashable {
     ///
     /// If `{P}:node:N` has another incarnation, `isFirst` is false and the other one is higher: `.superseded`, and
     /// nothing changes. Otherwise, if it has the same incarnation: `wasHeld` is true, `losses` is kept, `renewals`
-    /// counts up by 1. Otherwise, that is with a lower incarnation, `isFirst` or no key: `wasHeld` is false, `losses` is
-    /// 0, `renewals` is 1. Then incarnation, address and draining are set, and the expiry is `lease` from now on.
+    /// counts up by 1. Otherwise, that is with a lower incarnation, `isFirst` or no key: `wasHeld` is false, `losses`
+    /// is 0, `renewals` is 1. Then incarnation, address and draining are set, and the expiry is `lease` from now on.
     case renewLease(NodeLease, milliseconds: Int, isFirst: Bool)
     /// Ends the lease: deletes `{P}:node:N` if it has this incarnation. Reply: `.done`.
     case dropLease(NodeID, Incarnation)
@@ -34,20 +34,21 @@ package enum StoreRequest: Sendable, Hashable {
     ///
     /// 1. If `{P}:node:N` of `claim.node` does not have `claim.incarnation`: `.noLease`.
     /// 2. If the record has the claim's node and incarnation: with `record.fence >= claim.seen` the expiry of the
-    ///    record is renewed, and the reply is `.claimed` with the record's fence; otherwise count up from `record.fence`
-    ///    and `claim.seen`, write the record, and reply `.claimed`. `previous` is nil.
+    ///    record is renewed, and the reply is `.claimed` with the record's fence; otherwise count up from
+    ///    `record.fence` and `claim.seen`, write the record, and reply `.claimed`. `previous` is nil.
     /// 3. If the record's lease stands, and no entry of `claim.gone` has the record's node and incarnation and the
     ///    lease's `renewals`: `.owner` with both.
     /// 4. Otherwise (no record, no lease, another incarnation, or gone) note a loss of the record, count up from its
     ///    fence (0 without a record) and `claim.seen`, write the record, and reply `.claimed` with the earlier record
     ///    as `previous`.
     ///
-    /// `.claimed` carries all marks of the room that have not ended, at most `Mark.limit`, the latest-ending first. Those
-    /// that have ended are removed.
+    /// `.claimed` carries all marks of the room that have not ended, at most `Mark.limit`, the latest-ending first.
+    /// Those that have ended are removed.
     case claim(RoomClaim)
     /// Reads the room's record and its lease. Reply: `.owner` if the record's lease stands, otherwise `.free`.
     case readRoom(RoomName)
-    /// Asserts rooms that the node believes to own, in order. Reply: `.noLease`, or `.asserted` with one outcome a room.
+    /// Asserts rooms that the node believes to own, in order. Reply: `.noLease`, or `.asserted` with one outcome a
+    /// room.
     ///
     /// If `{P}:node:N` does not have the incarnation: `.noLease`, and nothing changes. For each room:
     /// 1. No record: write it with `assertion.fence`, and `.kept(assertion.fence)`.
@@ -67,8 +68,8 @@ package enum StoreRequest: Sendable, Hashable {
 
 /// A reply of the store.
 package enum StoreReply: Sendable, Hashable {
-    /// The lease is prolonged. `wasHeld`: it stood until now. `losses` counts the rooms that others have taken from this
-    /// incarnation while its lease stood.
+    /// The lease is prolonged. `wasHeld`: it stood until now. `losses` counts the rooms that others have taken from
+    /// this incarnation while its lease stood.
     case renewed(wasHeld: Bool, losses: UInt64)
     /// A later process runs under this node's name.
     case superseded

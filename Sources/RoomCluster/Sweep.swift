@@ -11,7 +11,7 @@ struct Sweep: Sendable {
 
     /// Asserts all rooms within `limits.reassertWithin`.
     mutating func startSoon(_ effects: inout Effects) {
-        schedule(at: effects.now + effects.random(upTo: effects.limits.reassertWithin), &effects)
+        schedule(at: effects.now + effects.delay(upTo: effects.limits.reassertWithin), &effects)
     }
 
     /// Asserts all rooms at once.

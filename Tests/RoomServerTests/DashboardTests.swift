@@ -73,7 +73,7 @@ import Testing
         #expect(panels.count > 15)
     }
 
-    /// What an operator is told to look at is in the manual.
+    /// The manual explains each metric.
     @Test func everyMetricIsInTheManual() throws {
         let manual = try Self.text("../RoomServer.docc/Operations.md")
         for name in try Self.exported().families.keys.sorted() { #expect(manual.contains("`\(name)`"), "\(name)") }

@@ -105,8 +105,8 @@ struct JoinTokenKeyTests {
         let own = JoinTokenKey(material: .signature(ed25519))
         let stranger = JoinTokenKey(material: .signature(try #require(SignatureKey.makeEd25519())))
         let point = Base64.encodeURL(Array(repeating: 7, count: 32))
-        let header =
-            #"{"alg":"EdDSA","jwk":{"kty":"OKP","crv":"Ed25519","x":"\#(point)"},"jku":"https://example.org","x5c":["A"]}"#
+        let key = #"{"kty":"OKP","crv":"Ed25519","x":"\#(point)"}"#
+        let header = #"{"alg":"EdDSA","jwk":\#(key),"jku":"https://example.org","x5c":["A"]}"#
         #expect(!isAccepted(token(header, stranger), [own]))
         #expect(isAccepted(token(header, own), [own]))
     }
@@ -202,7 +202,8 @@ struct JoinTokenKeyTests {
             \(usable[2]),"alg":"ES384"},\(usable[2]),"key_ops":["encrypt"]},\(usable[1]),"alg":"PS256"},
             {"kty":"OKP","crv":"X25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},{"kty":"new"},{},
             {"kty":"oct","k":"c2hvcnQ"},{"kty":"RSA","n":"AQAB","e":"AQAB"},
-            {"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"},
+            {"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"},
             \(usable[3]),"kid":"z"}]}
             """
         let keys = try withKeyFile(set) { try JoinTokenKeyFile.keys($0, logger) }
