@@ -42,12 +42,8 @@ final class TicketKeys: Sendable {
     /// The key for new tickets.
     var current: Key { upToDate()[0] }
 
-    /// Returns the key with this name, and whether it is the one for new tickets; nil when it is unknown or too old.
-    func key(named name: UnsafeBufferPointer<UInt8>) -> (key: Key, isCurrent: Bool)? {
-        let keys = upToDate()
-        guard let index = keys.firstIndex(where: { $0.name.elementsEqual(name) }) else { return nil }
-        return (keys[index], index == 0)
-    }
+    /// Returns the key with this name; nil when it is unknown or too old.
+    func key(named name: UnsafeBufferPointer<UInt8>) -> Key? { upToDate().first { $0.name.elementsEqual(name) } }
 
     private func upToDate() -> [Key] {
         let hour = now() / Self.period
@@ -99,6 +95,7 @@ private func protectTicket(
         return COpenSSL_use_ticket_key(cipher, mac, key.cipher, key.mac, iv, 1) == 1 ? 1 : -1
     }
     let given = UnsafeBufferPointer(start: name, count: COpenSSL_ticket_name_length)
-    guard let (key, isCurrent) = keys.key(named: given) else { return 0 }
-    return COpenSSL_use_ticket_key(cipher, mac, key.cipher, key.mac, iv, 0) == 1 ? (isCurrent ? 1 : 2) : -1
+    guard let key = keys.key(named: given) else { return 0 }
+    // Always a new one: a client uses each ticket once (RFC 8446 §C.4).
+    return COpenSSL_use_ticket_key(cipher, mac, key.cipher, key.mac, iv, 0) == 1 ? 2 : -1
 }

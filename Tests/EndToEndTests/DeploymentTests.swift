@@ -54,10 +54,10 @@ import Yams
         let services = try #require(root["services"]?.mapping)
         #expect(Set(services.keys.compactMap(\.string)).isSuperset(of: ["room", "coturn", "redis"]))
         let build = try #require(services["room"]?["build"]?.mapping)
-        let context = try #require(build["context"]?.string)
-        #expect(Self.folder.appendingPathComponent(context).standardizedFileURL == Self.package.standardizedFileURL)
-        let dockerfile = try #require(build["dockerfile"]?.string)
-        #expect(FileManager.default.fileExists(atPath: Self.package.appendingPathComponent(dockerfile).path))
+        let context = Self.folder.appendingPathComponent(try #require(build["context"]?.string))
+        for name in ["Package.swift", try #require(build["dockerfile"]?.string)] {
+            #expect(FileManager.default.fileExists(atPath: context.appendingPathComponent(name).path), "\(name)")
+        }
         let volumes = services.values.flatMap { $0["volumes"]?.sequence.map(Array.init) ?? [] }.compactMap(\.string)
         for volume in volumes where volume.hasPrefix("./") {
             let file = Self.folder.appendingPathComponent(String(volume.prefix { $0 != ":" })).standardizedFileURL

@@ -101,5 +101,12 @@ final class TLSMemorySession {
     init(_ pointer: OpaquePointer) { self.pointer = pointer }
     deinit { SSL_SESSION_free(pointer) }
 
+    var ticket: [UInt8] {
+        var start: UnsafePointer<UInt8>?
+        var count = 0
+        SSL_SESSION_get0_ticket(pointer, &start, &count)
+        return Array(UnsafeBufferPointer(start: start, count: count))
+    }
+
     var hasTicket: Bool { SSL_SESSION_has_ticket(pointer) == 1 }
 }

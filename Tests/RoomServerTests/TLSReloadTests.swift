@@ -132,6 +132,21 @@ struct TLSReloadTests {
         #expect(try stranger.connects(to: Self.server(files, TicketKeys(secrets: [[2]]))) && !stranger.hasResumed)
     }
 
+    /// A ticket serves once, so a client that resumes gets the next one.
+    @Test func everyHandshakeGivesATicket() throws {
+        let files = try Files()
+        try files.renew()
+        let server = try Self.server(files)
+        // All are kept: OpenSSL resumes no session whose connection was freed without an end.
+        var clients: [TLSMemoryClient] = []
+        for number in 1...4 {
+            let client = try TLSMemoryClient(resuming: clients.last?.session)
+            #expect(try client.connects(to: server) && client.hasResumed == (number > 1))
+            clients.append(client)
+        }
+        #expect(Set(clients.compactMap { $0.session?.ticket }).count == 4)
+    }
+
     /// One key an hour: a ticket serves for two hours at least, not for four, and not where the clock is far behind.
     @Test(arguments: [(0, true), (3599, true), (7200, true), (-3600, true), (-7200, false), (4 * 3600, false)])
     func ticketKeysRotate(_ seconds: Int, _ isResumed: Bool) throws {
