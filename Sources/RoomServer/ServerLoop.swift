@@ -122,10 +122,10 @@ final class ServerLoop {
     // MARK: Sockets
 
     /// Each connection keeps a buffer for what it reads next: small, as most connections are idle.
-    static let inputAllocator = AdaptiveRecvByteBufferAllocator(minimum: 256, initial: 512, maximum: 65_536)
+    static let inputAllocator = AdaptiveRecvByteBufferAllocator(minimum: 256, initial: 256, maximum: 65_536)
 
     /// Sockets without a request yet: each may make TLS keep some 200 KiB before its handshake.
-    private var newcomerLimit: Int { limits.handshakes * 2 }
+    private var newcomerLimit: Int { min(limits.handshakes * 2, 1024) }
 
     /// A request has come over the socket.
     func settled(_ socket: ConnectionHandler) { newcomers.remove(ObjectIdentifier(socket)) }

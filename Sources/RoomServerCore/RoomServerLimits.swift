@@ -16,7 +16,7 @@ public struct RoomServerLimits: Sendable, Hashable {
     /// The number of WebSocket connections.
     public var connections = 10_000
     /// The number of connections that have not sent `hello` yet.
-    public var handshakes = 512
+    public var handshakes = 2048
     /// The time limit for the HTTP request, and again for the `hello`.
     public var handshakeTimeout: Duration = .seconds(10)
     /// The limits of one address.
