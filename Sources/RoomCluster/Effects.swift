@@ -24,7 +24,7 @@ struct Effects: Sendable {
     }
 
     /// Returns a random duration of at least a third of the limit.
-    mutating func jitter(_ limit: Duration) -> Duration { limit / 3 + random(upTo: limit * 2 / 3) }
+    mutating func jitter(_ limit: Duration) -> Duration { limit / 3 + delay(upTo: limit * 2 / 3) }
 
     mutating func inRandomOrder(_ rooms: [RoomName]) -> [RoomName] {
         var rooms = rooms
