@@ -63,6 +63,9 @@ import Yams
             let file = Self.folder.appendingPathComponent(String(volume.prefix { $0 != ":" })).standardizedFileURL
             #expect(FileManager.default.fileExists(atPath: file.path), "\(volume)")
         }
+        for (name, config) in try #require(root["configs"]?.mapping) {
+            #expect(try Yams.compose(yaml: #require(config["content"]?.string))?.mapping != nil, "\(name)")
+        }
         let secrets = Set(try #require(root["secrets"]?.mapping).keys.compactMap(\.string))
         for service in services.values {
             let used = service["secrets"]?.sequence?.compactMap(\.string) ?? []
