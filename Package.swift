@@ -244,7 +244,9 @@ let package = Package(
         .testTarget(
             name: "RoomServerCoreTests",
             dependencies: ["RoomServerCore", "RoomProtocol", "TransportValues", "WebSocketWire"]),
-        .testTarget(name: "RoomClusterTests", dependencies: ["RoomCluster", "RoomProtocol", "TransportValues"]),
+        .testTarget(
+            name: "RoomClusterTests",
+            dependencies: ["RoomCluster", "RoomProtocol", "RoomSimulation", "TransportValues"]),
         .testTarget(name: "NetworkMonitorTests", dependencies: ["NetworkMonitor", "TransportPluginAPI"]),
         .testTarget(
             name: "RoomDoctorTests",

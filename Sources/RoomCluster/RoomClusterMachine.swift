@@ -140,8 +140,7 @@ package struct RoomClusterMachine: Sendable {
         for (assertion, outcome) in zip(assertions, outcomes) {
             guard let fence = owned[assertion.room] else { continue }
             switch outcome {
-            case .kept(let now) where now > fence: own(assertion.room, now)
-            case .kept: break
+            case .kept(let now, let marks): own(assertion.room, max(now, fence), marks)
             case .lost(let record) where record.fence >= fence: yield(assertion.room, .fenced(record.fence))
             // It was claimed again meanwhile.
             case .lost: break

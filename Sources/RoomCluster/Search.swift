@@ -23,6 +23,11 @@ struct Search: Sendable {
     var seen: Fence = 0
     /// The reason for a refusal now.
     var obstacle = RouteRefusal.storeAway
+
+    mutating func add(_ waiter: Waiter, until: Timestamp, seen: Fence) {
+        waiters.append((waiter, until))
+        self.seen = max(self.seen, seen)
+    }
 }
 
 /// The searches, and which of them may ask the store.
@@ -41,20 +46,13 @@ struct Searches: Sendable {
     /// Adds a hello to the room's search, which begins with it if there is none.
     mutating func add(_ waiter: Waiter, seen: Fence, startingIn state: Search.State, _ effects: inout Effects) {
         let room = waiter.room
-        var search = rooms.removeValue(forKey: room)
-        if search == nil {
-            search = Search()
-            rooms[room] = search
-            enter(state, room, &effects)
-            search = rooms.removeValue(forKey: room)
-        }
-        guard var search else { return }
         let until = effects.now + effects.limits.patience
-        search.waiters.append((waiter, until))
-        search.seen = max(search.seen, seen, waiter.fence)
-        rooms[room] = search
+        let isNew = rooms[room] == nil
+        let highest = max(seen, waiter.fence)
+        rooms[room, default: Search()].add(waiter, until: until, seen: highest)
         waiterCount += 1
         effects.deadlines.schedule(.search(room), at: until)
+        if isNew { enter(state, room, &effects) }
     }
 
     /// Changes the state of the room's search, if there is one.

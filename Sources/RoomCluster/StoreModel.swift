@@ -30,6 +30,10 @@ package struct StoreModel: Sendable {
         nodes[record.node].flatMap { $0.until > now && $0.lease.incarnation == record.incarnation ? $0.lease : nil }
     }
 
+    package func hasMark(_ mark: Mark, in room: RoomName) -> Bool {
+        marks[room]?.contains { $0.mark == mark && $0.until > now } == true
+    }
+
     /// Applies a request at a time of the store's clock.
     package mutating func apply(_ request: StoreRequest, at now: Timestamp) -> StoreReply {
         self.now = now
@@ -96,9 +100,11 @@ package struct StoreModel: Sendable {
     ) -> AssertionOutcome {
         let known = record(of: assertion.room)
         var fence = assertion.fence
+        var isNews = true
         if let known {
             if known.node == node, known.incarnation == incarnation {
                 fence = max(fence, known.fence)
+                isNews = false
             } else if known.fence < fence {
                 noteLoss(of: known)
             } else if lease(of: known) != nil {
@@ -109,7 +115,7 @@ package struct StoreModel: Sendable {
         }
         self.fence = max(self.fence, fence)
         write(fence, of: assertion.room, node, incarnation)
-        return .kept(fence)
+        return .kept(fence, isNews ? marks(of: assertion.room) : [])
     }
 
     private mutating func countUp(_ first: Fence, _ second: Fence) -> Fence {

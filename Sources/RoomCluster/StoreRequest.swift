@@ -51,13 +51,14 @@ package enum StoreRequest: Sendable, Hashable {
     /// room.
     ///
     /// If `{P}:node:N` does not have the incarnation: `.noLease`, and nothing changes. For each room:
-    /// 1. No record: write it with `assertion.fence`, and `.kept(assertion.fence)`.
+    /// 1. No record: write it with `assertion.fence`, and `.kept` with that.
     /// 2. The record has this node and incarnation: write it with the higher one of both fences, and `.kept` with that.
-    /// 3. The record's fence is lower: note a loss, write the record with `assertion.fence`, `.kept(assertion.fence)`.
+    /// 3. The record's fence is lower: note a loss, write the record with `assertion.fence`, and `.kept` with that.
     /// 4. The record's lease stands: `.lost(record)`.
     /// 5. Otherwise (an owner that is gone): count up from both fences, write the record, and `.kept` with the new one.
     ///
-    /// After 1 to 3, `{P}:fence` is raised to at least the fence that was written.
+    /// After 1 to 3, `{P}:fence` is raised to at least the fence that was written. Except in 2, where the node has
+    /// written or read them itself, `.kept` carries the room's marks, as `.claimed` does.
     case reassert(NodeID, Incarnation, [Assertion])
     /// Deletes the room's record if it has this node and incarnation, and no higher fence. Reply: `.done`.
     case release(RoomName, NodeID, Incarnation, Fence)
@@ -166,7 +167,7 @@ package struct Assertion: Sendable, Hashable {
 
 package enum AssertionOutcome: Sendable, Hashable {
     /// The room belongs to the node that has asked, with this fence.
-    case kept(Fence)
+    case kept(Fence, [Mark])
     /// Another node owns the room.
     case lost(RoomRecord)
 }
@@ -176,7 +177,7 @@ package enum Mark: Sendable, Hashable {
     /// The session was removed by the host.
     case kicked(SessionID)
     /// Participants of this name were removed by the host.
-    case kickedName(String)
+    case kickedName(ByteText)
     /// The participant has left with this session.
     case left(SessionID)
     /// The host has closed the room when it had this fence: sessions whose tokens carry no higher one cannot return. A
@@ -190,7 +191,7 @@ package enum Mark: Sendable, Hashable {
     package var text: String {
         switch self {
         case .kicked(let session): "k:" + session.rawValue
-        case .kickedName(let name): "n:" + name
+        case .kickedName(let name): "n:" + name.text
         case .left(let session): "l:" + session.rawValue
         case .closed(let fence): "c:\(fence)"
         }
@@ -198,10 +199,11 @@ package enum Mark: Sendable, Hashable {
 
     /// Reads `text`. Nil for anything else, for instance a mark of a later version.
     package init?(text: String) {
-        let rest = String(text.dropFirst(2))
-        switch text.prefix(2) {
+        // By scalars: a name may begin with one that combines with the colon.
+        let rest = String(text.unicodeScalars.dropFirst(2))
+        switch String(text.unicodeScalars.prefix(2)) {
         case "k:": self = .kicked(SessionID(rest))
-        case "n:": self = .kickedName(rest)
+        case "n:": self = .kickedName(ByteText(rest))
         case "l:": self = .left(SessionID(rest))
         case "c:":
             guard let fence = Fence(rest) else { return nil }

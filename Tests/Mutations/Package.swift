@@ -30,7 +30,14 @@ let package = Package(
                 .product(name: "HeapModule", package: "swift-collections"),
             ], swiftSettings: strict),
         .target(
-            name: "RoomSimulation", dependencies: ["RoomCore", "RoomServerCore", "RoomProtocol"],
+            name: "RoomCluster",
+            dependencies: [
+                "RoomProtocol", "TransportValues",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
+            ], swiftSettings: strict),
+        .target(
+            name: "RoomSimulation", dependencies: ["RoomCluster", "RoomCore", "RoomServerCore", "RoomProtocol"],
             swiftSettings: strict + [.unsafeFlags(["-enforce-exclusivity=unchecked"])]),
         .executableTarget(name: "simulate", dependencies: ["RoomSimulation"], swiftSettings: strict),
     ],

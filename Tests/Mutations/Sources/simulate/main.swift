@@ -1,13 +1,15 @@
 import Glibc
 import RoomSimulation
 
-// simulate FROM COUNT [--all] [--trace]: runs seeds until one of them shows a violation; the exit status is 5 then.
+// simulate FROM COUNT [--cluster] [--all] [--trace]: runs seeds until one of them shows a violation; the exit status is 5
+// then. With --cluster those of a cluster of servers.
 guard CommandLine.arguments.count > 2, let from = UInt64(CommandLine.arguments[1]),
     let count = UInt64(CommandLine.arguments[2])
 else {
-    print("usage: simulate FROM COUNT [--all] [--trace]")
+    print("usage: simulate FROM COUNT [--cluster] [--all] [--trace]")
     exit(2)
 }
+if CommandLine.arguments.contains("--cluster") { simulateClusters(from: from, count: count) }
 var statistics = SimulationStatistics()
 var failed = 0
 for seed in from..<(from + count) {

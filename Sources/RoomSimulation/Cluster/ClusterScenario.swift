@@ -1,0 +1,119 @@
+package import TransportValues
+
+/// The conditions of one run of a cluster, besides the seed's own chances.
+package struct ClusterScenario: Sendable {
+    package var seed: UInt64
+    package var nodes = 3
+    package var rooms = 3
+    package var clients = 6
+    /// Faults begin after everybody had time to join, and are all healed when they end.
+    package var faultsBegin: Duration = .seconds(5)
+    package var faultsEnd: Duration = .seconds(65)
+    package var faults = 6
+    package var longestFault: Duration = .seconds(40)
+    /// Which kinds may happen.
+    package var kinds = ClusterFault.Kind.general
+    /// Given instead of faults of chance.
+    package var script: [ClusterFault] = []
+    /// Afterwards everything must be well again within this.
+    package var calm: Duration = .seconds(25)
+    /// And stay well for this long.
+    package var wellFor: Duration = .seconds(8)
+    /// The share of the requests to the store that arrive although their connection was given up before.
+    package var zombies = 0.0
+
+    package init(seed: UInt64) { self.seed = seed }
+
+    /// Everything follows from the seed: from one fault to a storm of short ones.
+    package static func mixed(seed: UInt64) -> ClusterScenario {
+        var scenario = ClusterScenario(seed: seed)
+        scenario.nodes = 3 + Int(seed % 3)
+        scenario.rooms = 1 + Int(seed % 4)
+        scenario.clients = 3 + Int(seed % 7)
+        scenario.faults = 1 + Int(seed % 9)
+        if seed % 5 == 0 {
+            scenario.faults = 25
+            scenario.longestFault = .seconds(8)
+        }
+        if seed % 4 == 1 { scenario.kinds = ClusterFault.Kind.faithful }
+        if seed % 3 == 1 { scenario.zombies = 0.5 }
+        return scenario
+    }
+}
+
+/// Something that goes wrong in a cluster, or that people do.
+package struct ClusterFault: Sendable, CustomStringConvertible {
+    package enum Kind: String, Sendable, CaseIterable {
+        /// A node's process dies, and a new one starts later under the same name.
+        case crash
+        /// A node's machine loses power: nothing is reset, and a new process starts later.
+        case powerLoss
+        /// A node's process is stopped and goes on later, with everything that came meanwhile.
+        case pause
+        /// A node drains, and a new process starts later under the same name.
+        case drain
+        /// All nodes drain one after the other.
+        case rollingUpdate
+        /// A node is cut off from the store: nothing comes through.
+        case storeCut
+        /// The connection of a node to the store is reset, with what was under way on it.
+        case storeReset
+        /// Nothing comes through between two nodes, in one direction.
+        case linkCut
+        /// The link of two nodes is reset.
+        case linkReset
+        /// One node's connections to another are refused, although it lives.
+        case linkRefused
+        /// A node is cut off from the store and from all other nodes, but not from its clients.
+        case isolation
+        /// The store's process is stopped, and goes on later.
+        case storePause
+        /// The store is killed, and is started again later with what it had.
+        case storeRestart
+        /// The same, but it has lost everything.
+        case storeEmpty
+        /// Another store takes over that has not got the last writes.
+        case storeFailover
+        /// The store loses everything, and nobody is told.
+        case storeFlush
+        /// The store's clock jumps forward, or back.
+        case storeClock
+        /// A node's clock jumps forward.
+        case nodeClock
+        /// A client leaves its room, and a new one joins.
+        case leave
+        /// The connection of a client is reset.
+        case clientReset
+        /// A client is removed from its room, and tries to return.
+        case kick
+        /// A room is closed; its clients try to return. Somebody creates it again later.
+        case close
+
+        package static var general: [Kind] { allCases }
+        /// Those after which the store has everything that was ever written to it.
+        package static var faithful: [Kind] {
+            allCases.filter { ![.storeEmpty, .storeFailover, .storeFlush, .storeClock].contains($0) }
+        }
+    }
+    package var kind: Kind
+    package var at: Timestamp
+    package var duration: Duration
+    package var node: Int
+    package var other: Int
+    package var chance: UInt64
+
+    package init(
+        _ kind: Kind, at: Duration, for duration: Duration = .zero, node: Int = 0, other: Int = 1, chance: UInt64 = 0
+    ) {
+        self.kind = kind
+        self.at = .zero + at
+        self.duration = duration
+        self.node = node
+        self.other = other
+        self.chance = chance
+    }
+
+    package var description: String {
+        "\(kind.rawValue) at \(at.seconds) for \(duration.inSeconds) s, nodes \(node) and \(other)"
+    }
+}

@@ -1,0 +1,95 @@
+internal import RoomCluster
+internal import RoomCore
+internal import RoomProtocol
+internal import TransportValues
+
+/// The store, and the nodes' connections to it.
+extension ClusterSimulation {
+    func isCutOff(_ node: ClusterNode) -> Bool { node.storeCuts > 0 || isStorePaused > 0 }
+
+    func scheduleStoreConnection(of node: ClusterNode) {
+        guard node.connection == nil, !node.isConnecting else { return }
+        node.isConnecting = true
+        let delay = Duration.milliseconds(50) + random.duration(upTo: .milliseconds(1000))
+        queue.push(.connectStore(node: node.index, life: node.life), at: now + delay)
+    }
+
+    func connectStore(_ node: ClusterNode) {
+        node.isConnecting = false
+        guard node.connection == nil else { return }
+        guard !isCutOff(node), isStoreDown == 0 else { return scheduleStoreConnection(of: node) }
+        note("\(node.id) connects to the store")
+        node.connection = StoreConnection(node)
+        feed(node) { $0.storeConnected(at: $1) }
+    }
+
+    func send(_ request: StoreRequest, _ id: RequestID, _ node: ClusterNode) {
+        guard let connection = node.connection else { return report("\(node.id) sends a request without a store") }
+        connection.toStore.append((request, id))
+        connection.lastToStore = max(connection.lastToStore, now + latency())
+        queue.push(.atStore(connection), at: connection.lastToStore)
+    }
+
+    /// The node gives the connection up. What is on the way may arrive nevertheless.
+    func reconnectStore(_ node: ClusterNode) {
+        node.connection?.isOpen = false
+        node.connection = nil
+        scheduleStoreConnection(of: node)
+    }
+
+    func arriveAtStore(_ connection: StoreConnection) {
+        guard isStoreDown == 0 else { return }
+        if isCutOff(connection.node) {
+            // Sent again until it gets through, as TCP does.
+            queue.push(.atStore(connection), at: now + .milliseconds(200))
+            return
+        }
+        guard let (request, id) = connection.toStore.popFirst() else { return }
+        let isCurrent = connection.isOpen && connection.node.life == connection.life && connection.node.isAlive
+        guard isCurrent || chance(scenario.zombies) else { return }
+        let reply = store.apply(request, at: now + storeOffset)
+        note("store: \(connection.node.id) \(request) → \(reply)")
+        if case .writeMarks(let marks) = request { noteBans(marks, by: connection) }
+        guard isCurrent else { return }
+        connection.toNode.append((reply, id))
+        connection.lastToNode = max(connection.lastToNode, now + latency())
+        queue.push(.fromStore(connection), at: connection.lastToNode)
+    }
+
+    /// A ban binds everybody once the store has got it from the room's owner.
+    private func noteBans(_ marks: [TimedMark], by connection: StoreConnection) {
+        for mark in marks {
+            guard let record = store.record(of: mark.room), record.node == connection.node.id,
+                record.incarnation == connection.node.incarnation || !connection.node.isAlive
+            else { continue }
+            for client in clients where client.banned == mark.mark && client.room == mark.room {
+                bindingBans.insert(client.index)
+            }
+        }
+    }
+
+    func arriveFromStore(_ connection: StoreConnection, _ node: ClusterNode) {
+        guard connection.isOpen else { return }
+        if isCutOff(node) {
+            queue.push(.fromStore(connection), at: now + .milliseconds(200))
+            return
+        }
+        guard let (reply, id) = connection.toNode.popFirst() else { return }
+        feed(node) { $0.replied(reply, to: id, at: $1) }
+    }
+
+    func resetStoreConnection(of node: ClusterNode) {
+        guard let connection = node.connection else { return }
+        queue.push(.storeReset(connection), at: now + latency())
+        connection.toStore.truncate(to: Int.random(in: 0...connection.toStore.count, using: &random))
+        connection.toNode.removeAll()
+    }
+
+    func storeReset(_ connection: StoreConnection, _ node: ClusterNode) {
+        guard connection.isOpen else { return }
+        connection.isOpen = false
+        node.connection = nil
+        feed(node) { $0.storeDisconnected(at: $1) }
+        scheduleStoreConnection(of: node)
+    }
+}
