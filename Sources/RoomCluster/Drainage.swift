@@ -32,5 +32,9 @@ struct Drainage: Sendable {
         return room
     }
 
-    func nextDue(_ now: Timestamp) -> Timestamp { rooms.isEmpty || nextAt <= now ? endsAt : min(nextAt, endsAt) }
+    /// The time of the next step; nil if none is left, or if one waits for the store.
+    func nextDue(_ now: Timestamp) -> Timestamp? {
+        if !rooms.isEmpty, nextAt > now { return min(nextAt, endsAt) }
+        return endsAt > now ? endsAt : nil
+    }
 }

@@ -12,12 +12,14 @@ struct Outbox: Sendable {
     private static let window = 8
     private var recent: Deque<Entry> = []
     private var marks: Deque<Entry> = []
-    private var releases: Deque<(room: RoomName, fence: Fence)> = []
+    /// The rooms whose releases the store has not confirmed, with their fences; and those to be sent, in order.
+    private var released: [RoomName: Fence] = [:]
+    private var releases: Deque<RoomName> = []
     private var underWay = 0
 
     var isEmpty: Bool { marks.isEmpty && releases.isEmpty && underWay == 0 }
     /// The number of rooms and marks that are remembered.
-    var count: Int { max(recent.count, marks.count) + releases.count }
+    var count: Int { max(recent.count, marks.count) + max(released.count, releases.count) }
 
     /// Notes a mark that ends after `lifetime`.
     mutating func add(_ mark: Mark, in room: RoomName, lifetime: Duration, _ effects: Effects) {
@@ -28,16 +30,18 @@ struct Outbox: Sendable {
         }
     }
 
+    /// Gives the room up. A later claim does not have to wait for it: with a higher fence the record stays.
     mutating func release(_ room: RoomName, _ fence: Fence, _ effects: Effects) {
-        releases.append((room, fence))
-        if releases.count > effects.limits.memory { releases.removeFirst() }
+        released[room] = fence
+        releases.append(room)
+        if releases.count > effects.limits.memory { released[releases.removeFirst()] = nil }
     }
 
-    /// The room is about to be claimed: it is not released any more. Returns the fence with which it would have been.
-    mutating func keep(_ room: RoomName) -> Fence? {
-        guard let place = releases.firstIndex(where: { $0.room == room }) else { return nil }
-        return releases.remove(at: place).fence
-    }
+    /// The fence with which the room was given up, while the store may not know of it.
+    func releasedFence(of room: RoomName) -> Fence? { released[room] }
+
+    /// The room is this node's again, with a higher fence.
+    mutating func claimed(_ room: RoomName) { released[room] = nil }
 
     mutating func flush(_ incarnation: Incarnation, _ effects: inout Effects) {
         while underWay < Self.window {
@@ -50,7 +54,8 @@ struct Outbox: Sendable {
                             let left = (entry.until - effects.now).saturatedNanoseconds / 1_000_000
                             return TimedMark(entry.mark, in: entry.room, milliseconds: max(0, Int(left)))
                         }))
-            } else if let (room, fence) = releases.popFirst() {
+            } else if let room = releases.popFirst() {
+                guard let fence = released[room] else { continue }
                 effects.send(.release(room, effects.node, incarnation, fence))
             } else {
                 return
@@ -61,10 +66,15 @@ struct Outbox: Sendable {
 
     mutating func answered() { underWay -= 1 }
 
+    mutating func releaseAnswered(_ room: RoomName, _ fence: Fence) {
+        underWay -= 1
+        if released[room] == fence { released[room] = nil }
+    }
+
     /// The connection has ended before these requests were answered.
     mutating func disconnected(_ requests: [StoreRequest]) {
         underWay = 0
-        for case .release(let room, _, _, let fence) in requests.reversed() { releases.prepend((room, fence)) }
+        for case .release(let room, _, _, _) in requests.reversed() { releases.prepend(room) }
     }
 
     /// The store is back, and may have lost something.

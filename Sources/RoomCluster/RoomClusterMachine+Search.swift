@@ -21,7 +21,9 @@ extension RoomClusterMachine {
             if isDraining {
                 effects.send(.readRoom(room))
             } else {
-                let seen = max(searches[room]?.seen ?? 0, owned[room] ?? 0)
+                // A room that was given up just now begins anew, with a fence of its own.
+                let released = outbox.releasedFence(of: room).map { $0 + 1 } ?? 0
+                let seen = max(searches[room]?.seen ?? 0, owned[room] ?? 0, released)
                 effects.send(
                     .claim(
                         RoomClaim(
@@ -60,9 +62,7 @@ extension RoomClusterMachine {
     }
 
     mutating func search(for waiter: Waiter, startingIn state: Search.State = .queued) {
-        // A room that was given up just now begins anew, with a fence of its own.
-        let released = outbox.keep(waiter.room).map { $0 + 1 } ?? 0
-        searches.add(waiter, seen: released, startingIn: state, &effects)
+        searches.add(waiter, startingIn: state, &effects)
     }
 
     mutating func routeAll(_ room: RoomName, to record: RoomRecord, _ address: String) {
@@ -96,6 +96,7 @@ extension RoomClusterMachine {
             return
         }
         if isNew {
+            outbox.claimed(room)
             effects.statistics.claims += 1
             if previous != nil { effects.statistics.takeovers += 1 }
             routes.remove(room)

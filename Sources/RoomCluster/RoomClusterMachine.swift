@@ -93,6 +93,7 @@ package struct RoomClusterMachine: Sendable {
     private mutating func loseStore() {
         let unanswered = effects.requests.disconnected()
         lease.disconnected()
+        drainage?.isEnding = false
         sweep.disconnected()
         outbox.disconnected(unanswered)
         for request in unanswered {
@@ -113,7 +114,8 @@ package struct RoomClusterMachine: Sendable {
         case .claim(let claim)?: searchAnswered(reply, for: claim.room)
         case .readRoom(let room)?: searchAnswered(reply, for: room)
         case .reassert(_, _, let assertions)?: sweepAnswered(reply, assertions)
-        case .release?, .writeMarks?: outbox.answered()
+        case .release(let room, _, _, let fence)?: outbox.releaseAnswered(room, fence)
+        case .writeMarks?: outbox.answered()
         case .dropLease?: endDrain()
         }
         return finish()
@@ -270,24 +272,22 @@ package struct RoomClusterMachine: Sendable {
     mutating func advanceDrain() {
         guard var drainage else { return }
         self.drainage = nil
+        defer { self.drainage = drainage }
+        let isConnected = effects.requests.isConnected
         let isLate = drainage.isLate(effects.now)
-        while effects.requests.isConnected || isLate, let room = drainage.takeDue(effects.now) {
+        while isConnected || isLate, let room = drainage.takeDue(effects.now) {
             guard let fence = owned[room] else { continue }
             outbox.release(room, fence, effects)
-            outbox.flush(lease.incarnation, &effects)
+            if isConnected { outbox.flush(lease.incarnation, &effects) }
             yield(room, .draining)
         }
-        effects.deadlines.schedule(.drain, at: drainage.nextDue(effects.now))
+        if let next = drainage.nextDue(effects.now) { effects.deadlines.schedule(.drain, at: next) }
+        if isLate, !isConnected { return endDrain() }
         let isEmpty = owned.count == 0 && outbox.isEmpty && searches.asking == 0
-        if isLate && !effects.requests.isConnected {
-            self.drainage = drainage
-            return endDrain()
-        }
-        if (isEmpty || isLate) && !drainage.isEnding && effects.requests.isConnected {
+        if isConnected, isEmpty || isLate, !drainage.isEnding {
             drainage.isEnding = true
             effects.send(.dropLease(effects.node, lease.incarnation))
         }
-        self.drainage = drainage
     }
 
     private mutating func endDrain() {

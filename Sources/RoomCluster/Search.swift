@@ -24,9 +24,9 @@ struct Search: Sendable {
     /// The reason for a refusal now.
     var obstacle = RouteRefusal.storeAway
 
-    mutating func add(_ waiter: Waiter, until: Timestamp, seen: Fence) {
+    mutating func add(_ waiter: Waiter, until: Timestamp) {
         waiters.append((waiter, until))
-        self.seen = max(self.seen, seen)
+        seen = max(seen, waiter.fence)
     }
 }
 
@@ -44,12 +44,11 @@ struct Searches: Sendable {
     var queueCount: Int { queue.count }
 
     /// Adds a hello to the room's search, which begins with it if there is none.
-    mutating func add(_ waiter: Waiter, seen: Fence, startingIn state: Search.State, _ effects: inout Effects) {
+    mutating func add(_ waiter: Waiter, startingIn state: Search.State, _ effects: inout Effects) {
         let room = waiter.room
         let until = effects.now + effects.limits.patience
         let isNew = rooms[room] == nil
-        let highest = max(seen, waiter.fence)
-        rooms[room, default: Search()].add(waiter, until: until, seen: highest)
+        rooms[room, default: Search()].add(waiter, until: until)
         waiterCount += 1
         effects.deadlines.schedule(.search(room), at: until)
         if isNew { enter(state, room, &effects) }

@@ -63,7 +63,8 @@ package enum StoreRequest: Sendable, Hashable {
     /// Deletes the room's record if it has this node and incarnation, and no higher fence. Reply: `.done`.
     case release(RoomName, NodeID, Incarnation, Fence)
     /// Adds marks to their rooms, each to end so long from now on. A mark that is there already ends at the later time.
-    /// Only the `Mark.limit` latest-ending ones of a room are kept. Reply: `.done`.
+    /// Only the `Mark.limit` latest-ending ones of a room are kept. `{P}:fence` is raised to at least the fence of a
+    /// mark that a room is closed. Reply: `.done`.
     case writeMarks([TimedMark])
 }
 

@@ -14,6 +14,7 @@ let package = Package(
     dependencies: [.package(url: "https://github.com/apple/swift-collections", from: "1.2.0")],
     targets: [
         .target(name: "TransportValues", swiftSettings: strict),
+        .target(name: "WebSocketWire", swiftSettings: strict),
         .target(name: "RoomProtocol", dependencies: ["TransportValues"], swiftSettings: strict),
         .target(name: "RoomValues", dependencies: ["RoomProtocol", "TransportValues"], swiftSettings: strict),
         .target(
@@ -25,7 +26,7 @@ let package = Package(
         .target(
             name: "RoomServerCore",
             dependencies: [
-                "RoomProtocol", "TransportValues",
+                "RoomProtocol", "TransportValues", "WebSocketWire",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),
             ], swiftSettings: strict),

@@ -97,7 +97,10 @@ extension ClusterSimulation {
             let limits = ClusterLimits()
             retry(index, within: limits.retryAfter.upperBound)
         case .banned:
-            if clients[index].banned == nil { report("client \(index) is refused for good without a reason") }
+            // A store that forgets which fences it has given may give one of a room that was closed.
+            if clients[index].banned == nil, isStoreFaithful {
+                report("client \(index) is refused for good without a reason")
+            }
             clients[index].triesLeft -= 1
             if clients[index].triesLeft > 0 { retry(index, within: .seconds(8)) } else { clients[index].phase = .gone }
         case .reset:
@@ -204,10 +207,14 @@ extension ClusterSimulation {
                 }
             } ?? false
         scheduleRoomCheck(room, at: node)
+        // Late: the server has a newer connection of the client, as its attempt says.
+        if let member = node.rooms[room]?.members[stay.client], member.stay.attempt > stay.attempt { return }
         if isBanned {
             return from == nil ? tell(.banned, stay) : reply(.banned(stay), node, from)
         }
-        if bindingBans.contains(stay.client), isStoreFaithful,
+        // A room that was opened again, by an owner that did not know yet, has a higher fence than the closed one.
+        let isCovered = if case .closed(let closed)? = client.banned { stay.waiter.fence <= closed } else { true }
+        if bindingBans.contains(stay.client), isStoreFaithful, isCovered,
             let record = store.record(of: room), record.node == node.id, record.fence == fence
         {
             report("client \(stay.client) returns to \(node.id), although it was removed")

@@ -228,7 +228,8 @@ extension ClusterSimulation {
         guard let fence = node.machine.fence(of: room) else { return }
         note("\(room) with fence \(fence) is closed by \(node.id)")
         let banned = clients.indices.filter {
-            clients[$0].room == room && clients[$0].fence > 0 && clients[$0].fence <= fence
+            clients[$0].room == room
+                && (clients[$0].fence > 0 && clients[$0].fence <= fence || node.rooms[room]?.members[$0] != nil)
         }
         ban(banned, from: room, .closed(fence), node)
         for (_, member) in members(of: room, at: node) { tellMember(member, .banned, node) }

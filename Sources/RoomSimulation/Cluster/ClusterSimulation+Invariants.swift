@@ -61,9 +61,6 @@ extension ClusterSimulation {
         }
         for client in clients {
             if client.banned != nil {
-                if case .joined(_, let owner, _) = client.phase, isStoreFaithful, bindingBans.contains(client.index) {
-                    return "client \(client.index) is at n\(owner), although it was removed"
-                }
                 continue
             }
             switch client.phase {

@@ -72,7 +72,7 @@ extension ClusterSimulation {
     func linkDown(_ node: ClusterNode, _ other: ClusterNode, _ link: Int, _ failure: LinkFailure) {
         guard node.links[other.index] == link else { return }
         // It was healed in time.
-        if failure == .silent, !isAnyCut(node.index, other.index), other.process != .powerless,
+        if failure == .silent, !isAnyCut(node.index, other.index), other.links[node.index] == link,
             other.pausedUntil <= now
         {
             return
