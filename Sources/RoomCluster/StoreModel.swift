@@ -133,7 +133,7 @@ package struct StoreModel: Sendable {
 
     private mutating func write(_ mark: TimedMark) {
         let until = now + .milliseconds(mark.milliseconds)
-        if case .closed(let closed) = mark.mark { fence = max(fence, closed) }
+        if case .closed(let closed) = mark.mark, mark.milliseconds > 0 { fence = max(fence, closed) }
         var list = marks[mark.room] ?? []
         if mark.milliseconds <= 0 {
             list.removeAll { $0.mark == mark.mark }

@@ -62,9 +62,9 @@ package enum StoreRequest: Sendable, Hashable {
     case reassert(NodeID, Incarnation, [Assertion])
     /// Deletes the room's record if it has this node and incarnation, and no higher fence. Reply: `.done`.
     case release(RoomName, NodeID, Incarnation, Fence)
-    /// Adds marks to their rooms, each to end so long from now on. A mark that is there already ends at the later time.
-    /// Only the `Mark.limit` latest-ending ones of a room are kept. `{P}:fence` is raised to at least the fence of a
-    /// mark that a room is closed. Reply: `.done`.
+    /// Adds marks to their rooms, each to end so long from now on; one with 0 milliseconds is removed. A mark that is
+    /// there already ends at the later time. Only the `Mark.limit` latest-ending ones of a room are kept. `{P}:fence`
+    /// is raised to at least the fence of a mark that is added and says that its room is closed. Reply: `.done`.
     case writeMarks([TimedMark])
 }
 
@@ -178,7 +178,7 @@ package enum Mark: Sendable, Hashable {
     /// The session was removed by the host.
     case kicked(SessionID)
     /// Participants of this name were removed by the host.
-    case kickedName(ByteText)
+    case kickedName(String)
     /// The participant has left with this session.
     case left(SessionID)
     /// The host has closed the room when it had this fence: sessions whose tokens carry no higher one cannot return. A
@@ -192,7 +192,7 @@ package enum Mark: Sendable, Hashable {
     package var text: String {
         switch self {
         case .kicked(let session): "k:" + session.rawValue
-        case .kickedName(let name): "n:" + name.text
+        case .kickedName(let name): "n:" + name
         case .left(let session): "l:" + session.rawValue
         case .closed(let fence): "c:\(fence)"
         }
@@ -204,7 +204,7 @@ package enum Mark: Sendable, Hashable {
         let rest = String(text.unicodeScalars.dropFirst(2))
         switch String(text.unicodeScalars.prefix(2)) {
         case "k:": self = .kicked(SessionID(rest))
-        case "n:": self = .kickedName(ByteText(rest))
+        case "n:": self = .kickedName(rest)
         case "l:": self = .left(SessionID(rest))
         case "c:":
             guard let fence = Fence(rest) else { return nil }

@@ -31,7 +31,7 @@ struct RedisStore: Sendable {
         case .reassert(let node, let incarnation, let assertions):
             call(
                 StoreScripts.reassert,
-                [node.rawValue, incarnation.text]
+                [node.rawValue, incarnation.text, Self.markLimit]
                     + assertions.flatMap { [$0.room.rawValue, String($0.fence)] })
         case .release(let room, let node, let incarnation, let fence):
             call(StoreScripts.release, room.rawValue, node.rawValue, incarnation.text, String(fence))
@@ -80,8 +80,10 @@ struct RedisStore: Sendable {
             var read: [AssertionOutcome] = []
             for outcome in outcomes {
                 guard let parts = outcome.elements, parts.count >= 2 else { return .failed }
-                if parts[0].text == "kept", let fence = parts[1].number {
-                    read.append(.kept(fence))
+                if parts[0].text == "kept", parts.count == 3, let fence = parts[1].number,
+                    let marks = parts[2].elements
+                {
+                    read.append(.kept(fence, marks.compactMap { $0.text.flatMap(Mark.init(text:)) }))
                 } else if parts[0].text == "lost", let record = record(parts[1...]) {
                     read.append(.lost(record))
                 } else {

@@ -45,6 +45,13 @@ enum StoreScripts {
             local t = redis.call('TIME')
             return number(t[1]) * 1000 + math.floor(number(t[2]) / 1000)
         end
+        local function raise(fence)
+            if last_fence() < fence then redis.call('SET', KEYS[1], text(fence)) end
+        end
+        local function marks_of(room, limit)
+            redis.call('ZREMRANGEBYSCORE', marks_key(room), '-inf', text(now()))
+            return redis.call('ZREVRANGE', marks_key(room), 0, number(limit) - 1)
+        end
 
         """
 
@@ -83,11 +90,9 @@ enum StoreScripts {
         local room, node, incarnation, seen = ARGV[2], ARGV[3], ARGV[4], number(ARGV[5])
         if not holds(node, incarnation) then return {'noLease'} end
         local function claimed(fence, previous)
-            redis.call('ZREMRANGEBYSCORE', marks_key(room), '-inf', text(now()))
-            local marks = redis.call('ZREVRANGE', marks_key(room), 0, number(ARGV[6]) - 1)
             local before = {}
             if previous then before = {previous.node, previous.incarnation, text(previous.fence)} end
-            return {'claimed', text(fence), marks, before}
+            return {'claimed', text(fence), marks_of(room, ARGV[6]), before}
         end
         local record = record_of(room)
         if record and record.node == node and record.incarnation == incarnation then
@@ -124,18 +129,19 @@ enum StoreScripts {
         return {'free'}
         """)
 
-    /// Node, incarnation; then room and fence of each assertion.
+    /// Node, incarnation, the limit of marks; then room and fence of each assertion.
     static let reassert = script(
         """
         local node, incarnation = ARGV[2], ARGV[3]
         if not holds(node, incarnation) then return {'noLease'} end
         local outcomes = {}
-        for i = 4, #ARGV, 2 do
+        for i = 5, #ARGV, 2 do
             local room, fence = ARGV[i], number(ARGV[i + 1])
             local record = record_of(room)
-            local lost = false
+            local lost, known = false, false
             if record and record.node == node and record.incarnation == incarnation then
                 fence = math.max(fence, record.fence)
+                known = true
             elseif record and record.fence >= fence then
                 if lease_of(record) then
                     lost = true
@@ -149,8 +155,8 @@ enum StoreScripts {
                 outcomes[#outcomes + 1] = {'lost', record.node, record.incarnation, text(record.fence)}
             else
                 write(room, node, incarnation, fence)
-                if last_fence() < fence then redis.call('SET', KEYS[1], text(fence)) end
-                outcomes[#outcomes + 1] = {'kept', text(fence)}
+                raise(fence)
+                outcomes[#outcomes + 1] = {'kept', text(fence), known and {} or marks_of(room, ARGV[4])}
             end
         end
         return {'asserted', outcomes}
@@ -176,6 +182,8 @@ enum StoreScripts {
             if life <= 0 then
                 redis.call('ZREM', key, mark)
             else
+                local closed = string.match(mark, '^c:(%d+)$')
+                if closed then raise(number(closed)) end
                 local score = math.max(number(redis.call('ZSCORE', key, mark)), time + life)
                 redis.call('ZADD', key, text(score), mark)
                 redis.call('ZREMRANGEBYRANK', key, 0, -(limit + 1))

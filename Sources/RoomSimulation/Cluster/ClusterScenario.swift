@@ -21,6 +21,10 @@ package struct ClusterScenario: Sendable {
     package var wellFor: Duration = .seconds(8)
     /// The share of the requests to the store that arrive although their connection was given up before.
     package var zombies = 0.0
+    /// The longest time from the only fault until all clients are in their rooms again. Nil: there are several.
+    package var absenceLimit: Duration?
+    /// No client may lose its connection.
+    package var isUnnoticed = false
 
     package init(seed: UInt64) { self.seed = seed }
 
@@ -37,7 +41,30 @@ package struct ClusterScenario: Sendable {
         }
         if seed % 4 == 1 { scenario.kinds = ClusterFault.Kind.faithful }
         if seed % 3 == 1 { scenario.zombies = 0.5 }
+        if seed % 10 >= 7 { scenario.measure() }
         return scenario
+    }
+
+    /// One fault of a kind that must not take longer, or not be noticed at all.
+    private mutating func measure() {
+        let node = Int(seed / 10) % nodes
+        zombies = 0
+        absenceLimit = .seconds(20)
+        switch seed % 20 {
+        // The others learn at once.
+        case 7, 17:
+            absenceLimit = .seconds(4)
+            script = [ClusterFault(.crash, at: .seconds(20), for: .seconds(40), node: node)]
+        case 8: script = [ClusterFault(.pause, at: .seconds(20), for: .seconds(40), node: node)]
+        case 18: script = [ClusterFault(.powerLoss, at: .seconds(20), for: .seconds(40), node: node)]
+        case 9:
+            isUnnoticed = true
+            script = [ClusterFault(.storePause, at: .seconds(20), for: .seconds(20))]
+        default:
+            isUnnoticed = true
+            let kind: ClusterFault.Kind = seed % 40 == 19 ? .storeEmpty : .storeRestart
+            script = [ClusterFault(kind, at: .seconds(20), for: .seconds(20))]
+        }
     }
 }
 

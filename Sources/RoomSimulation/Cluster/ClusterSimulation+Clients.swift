@@ -38,9 +38,10 @@ extension ClusterSimulation {
         guard clients[index].attempt == attempt, case .away = clients[index].phase else { return }
         clients[index].attempt += 1
         let client = clients[index]
-        // A balancer mostly knows who is there.
+        // A balancer knows who is there, sooner or later.
         let ready = nodes.filter { $0.process == .running && $0.pausedUntil <= now }
-        guard let node = (chance(0.7) ? ready : nodes).randomElement(using: &random) else {
+        guard let node = (scenario.absenceLimit != nil || chance(0.7) ? ready : nodes).randomElement(using: &random)
+        else {
             return retry(index, within: .seconds(1))
         }
         lastWaiter += 1
@@ -87,7 +88,11 @@ extension ClusterSimulation {
             clients[index].fence = max(fence, clients[index].fence)
             clients[index].failures = 0
             clients[index].phase = .joined(stay, owner: owner, fence)
-            if let lostAt = clients[index].lostAt { longestAbsence = max(longestAbsence, now - lostAt) }
+            if let lostAt = clients[index].lostAt {
+                // A room is not whole from the fault on, also before its clients know.
+                let since = scenario.absenceLimit == nil ? lostAt : min(lostAt, faults.first?.at ?? lostAt)
+                longestAbsence = max(longestAbsence, now - since)
+            }
             clients[index].lostAt = nil
         case .goingAway:
             noteLoss(index)

@@ -44,6 +44,10 @@ extension ClusterSimulation {
             takeovers += node.machine.statistics.takeovers
             conflicts += node.machine.statistics.conflicts
         }
+        if let limit = scenario.absenceLimit, longestAbsence > limit {
+            report("a client was without its room for \(longestAbsence.inSeconds) s")
+        }
+        if scenario.isUnnoticed, interruptions > 0 { report("\(interruptions) clients lost their connections") }
         if violations.isEmpty, let obstacle {
             report("\((now - faultsEnd).inSeconds) s after the last fault: \(obstacle)")
         }

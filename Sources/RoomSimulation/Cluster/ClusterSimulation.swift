@@ -46,7 +46,7 @@ package final class ClusterSimulation {
     package internal(set) var wellSince: Timestamp?
     /// The times that a client lost its room, and was not removed.
     package internal(set) var interruptions = 0
-    /// The longest time that a client was without its room.
+    /// The longest time that a client was without its room; from the fault on, if there is only one.
     package internal(set) var longestAbsence = Duration.zero
     package internal(set) var takeovers: UInt64 = 0
     package internal(set) var conflicts: UInt64 = 0
