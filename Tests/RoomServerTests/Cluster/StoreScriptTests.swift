@@ -122,10 +122,10 @@ struct StoreScriptTests {
             #expect(try await ask(.writeMarks(marks), probe) == .done)
             let claim = RoomClaim(room: room, node: lease.node, incarnation: lease.incarnation, seen: 0)
             var reply = try await ask(.claim(claim), probe)
-            while reply == .claimed(1, [.left(SessionID("s")), .closed(7)], previous: nil) {
+            while reply == .claimed(8, [.left(SessionID("s")), .closed(7)], previous: nil) {
                 reply = try await ask(.claim(claim), probe)
             }
-            #expect(reply == .claimed(1, [.left(SessionID("s"))], previous: nil))
+            #expect(reply == .claimed(8, [.left(SessionID("s"))], previous: nil))
             #expect(
                 try await ask(.renewLease(lease, milliseconds: 1, isFirst: false), probe)
                     == .renewed(wasHeld: true, losses: 0))
