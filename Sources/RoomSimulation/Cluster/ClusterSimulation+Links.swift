@@ -45,10 +45,13 @@ extension ClusterSimulation {
         queue.push(
             .linkUp(
                 node: other.index, life: other.life, other: node.index, otherLife: node.life, link: lastLink), at: now)
+        // Nothing overtakes the answer.
+        let key = key(other.index, node.index)
+        let time = max(lastOverLink[key] ?? .zero, now + latency())
+        lastOverLink[key] = time
         queue.push(
             .linkUp(
-                node: node.index, life: node.life, other: other.index, otherLife: other.life, link: lastLink),
-            at: now + latency())
+                node: node.index, life: node.life, other: other.index, otherLife: other.life, link: lastLink), at: time)
     }
 
     func dialFailed(_ node: ClusterNode, _ other: Int, _ failure: LinkFailure) {
