@@ -69,7 +69,7 @@ extension ClusterSimulation {
 
     private func noteLoss(_ client: Int) {
         guard case .joined = clients[client].phase else { return }
-        if clients[client].banned == nil { interruptions += 1 }
+        if clients[client].banned == nil, now >= faults.first?.at ?? .zero { interruptions += 1 }
         clients[client].lostAt = clients[client].lostAt ?? now
     }
 

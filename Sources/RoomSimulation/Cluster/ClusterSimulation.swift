@@ -44,7 +44,7 @@ package final class ClusterSimulation {
     package internal(set) var now = Timestamp.zero
     /// When everybody was in one roster with everybody of the same room, for the last time that it became so.
     package internal(set) var wellSince: Timestamp?
-    /// The times that a client lost its room, and was not removed.
+    /// The times that a client lost its connection after the first fault, and was not removed.
     package internal(set) var interruptions = 0
     /// The longest time that a client was without its room; from the fault on, if there is only one.
     package internal(set) var longestAbsence = Duration.zero
