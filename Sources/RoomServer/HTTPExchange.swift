@@ -75,8 +75,8 @@ final class HTTPExchange: ChannelInboundHandler {
     /// - Parameters:
     ///   - wantsBody: False: the answer's body is ignored, and the connection is closed after its head.
     ///   - limit: The time limit for the whole exchange; with `stream`, for the head.
-    ///   - stream: Gets the pieces of the body on `eventLoop`, which waits for each call. The answer then comes at the
-    ///     end, without a body.
+    ///   - stream: Gets the pieces of the body of an answer with the status 200, on `eventLoop`, which waits for each
+    ///     call. The answer then comes at the end, without a body.
     /// - Returns: The answer. Fails with `RoomServerError` and with the errors of SwiftNIO.
     static func perform(
         _ request: HTTPRequest, wantsBody: Bool, within limit: Duration, on eventLoop: any EventLoop,
@@ -144,14 +144,14 @@ final class HTTPExchange: ChannelInboundHandler {
         guard let head = try result.get() else { return }
         self.head = head
         rest = head.fields.value("content-length").flatMap { Int($0) }
-        if stream != nil { timer.cancel() }
+        if stream != nil, head.status == 200 { timer.cancel() }
         guard wantsBody || stream != nil else { return succeed() }
         readBody(ByteBuffer(bytes: bytes.suffix(left)))
     }
 
     private func readBody(_ input: ByteBuffer) {
         guard let head else { return }
-        if let stream {
+        if let stream, head.status == 200 {
             stream(head, input)
         } else {
             guard body.count + input.readableBytes <= Self.bodyLimit else {

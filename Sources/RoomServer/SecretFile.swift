@@ -35,6 +35,16 @@ package enum SecretFile {
         return secret
     }
 
+    /// Returns the token in a file, text without line ends. Creates the file with a random one when it does not exist.
+    /// Blocks as long as the file system does.
+    package static func token(_ path: String, _ logger: Logger) throws(RoomServerError) -> [UInt8] {
+        if try read(path) == nil {
+            let digits = Crypto.randomBytes(32).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+            try make(path, Array((digits + "\n").utf8))
+        }
+        return try secret(path, logger)
+    }
+
     struct Content {
         var path: String
         var bytes: [UInt8]

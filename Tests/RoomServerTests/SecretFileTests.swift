@@ -105,7 +105,7 @@ struct SecretFileTests {
 }
 
 /// Counts what is logged at `warning`.
-private final class Records: @unchecked Sendable {
+final class Records: @unchecked Sendable {
     // SAFETY: `count` is behind `lock`.
     private let lock = NSLock()
     private var count = 0

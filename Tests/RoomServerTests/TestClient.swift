@@ -37,6 +37,13 @@ final class TestClient {
         tls: @escaping @Sendable (any Channel) throws -> Void = { _ in }
     ) async throws -> TestClient {
         let address = try await server.address
+        return try await dial(host: address.host, address.port, receiveBuffer: receiveBuffer, from: source, tls: tls)
+    }
+
+    static func dial(
+        host: String = "127.0.0.1", _ port: Int, receiveBuffer: Int? = nil, from source: String? = nil,
+        tls: @escaping @Sendable (any Channel) throws -> Void = { _ in }
+    ) async throws -> TestClient {
         let (stream, continuation) = AsyncStream<[UInt8]>.makeStream()
         let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .channelInitializer { channel in
@@ -49,7 +56,7 @@ final class TestClient {
             _ = bootstrap.channelOption(.socketOption(.so_rcvbuf), value: SocketOptionValue(receiveBuffer))
         }
         if let source { _ = bootstrap.bind(to: try SocketAddress(ipAddress: source, port: 0)) }
-        let channel = try await bootstrap.connect(host: address.host, port: address.port).get()
+        let channel = try await bootstrap.connect(host: host, port: port).get()
         return TestClient(channel, stream)
     }
 
