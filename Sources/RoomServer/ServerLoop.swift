@@ -13,12 +13,12 @@ final class ServerLoop {
     let limits: RoomServerConfiguration.Limits
     var origins: AllowedOrigins
     private let servesPage: Bool
-    private let servesMetrics: Bool
+    let servesMetrics: Bool
     let gate: AddressGate?
     private let meters: AddressMeters
     let logger: Logger
     let metrics: ServerMetrics
-    private let report: ServerReport
+    let report: ServerReport
     private var ticker: LoopTicker?
     private var reporter: ServerReporter?
     /// Returns the seconds since 1970.
@@ -93,19 +93,6 @@ final class ServerLoop {
         let reporter = metrics === report.loops.first ? ServerReporter(report, logger) : nil
         self.reporter = reporter
         ticker = LoopTicker(eventLoop, metrics.pulse) { reporter?.tick($0) }
-    }
-
-    /// Returns the answer to a request for metrics, which is made on another thread. Nil: it is another request, or
-    /// there are none for the public.
-    func metrics(for request: RequestHead) -> EventLoopFuture<HTTPResponse>? {
-        guard servesMetrics, request.path == "/metrics", ["GET", "HEAD"].contains(request.method) else { return nil }
-        let promise = eventLoop.makePromise(of: HTTPResponse.self)
-        Task.detached { [report] in
-            var response = report.metrics(for: request)
-            response.omitsBody = request.method == "HEAD"
-            promise.succeed(response)
-        }
-        return promise.futureResult
     }
 
     /// Continues with the marks of an earlier run, and writes new ones to the journal.

@@ -1,3 +1,4 @@
+internal import NIOCore
 internal import TransportPluginAPI
 internal import WebSocketWire
 
@@ -53,9 +54,23 @@ extension ServerReport {
     /// Returns the answer to `GET /metrics`. Not for an event loop: see `text`.
     func metrics(for request: RequestHead) -> HTTPResponse {
         let format = MetricsText.Format(accepting: request.fields.members("accept"))
-        let response = HTTPResponse(
+        return HTTPResponse(
             status: "200 OK", headers: [("Content-Type", format.contentType), ("Cache-Control", "no-store")],
             body: text(format))
-        return response
+    }
+}
+
+extension ServerLoop {
+    /// Returns the answer to a request for metrics, which is made on another thread. Nil: it is another request, or
+    /// there are none for the public.
+    func metrics(for request: RequestHead) -> EventLoopFuture<HTTPResponse>? {
+        guard servesMetrics, request.path == "/metrics", ["GET", "HEAD"].contains(request.method) else { return nil }
+        let promise = eventLoop.makePromise(of: HTTPResponse.self)
+        Task.detached { [report] in
+            var response = report.metrics(for: request)
+            response.omitsBody = request.method == "HEAD"
+            promise.succeed(response)
+        }
+        return promise.futureResult
     }
 }
