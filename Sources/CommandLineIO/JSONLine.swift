@@ -21,6 +21,9 @@ package struct JSONLine: Sendable {
         raw(name, value.isFinite ? String(format: "%.\(digits)f", value) : "null")
     }
 
+    /// Adds a value that is JSON already, on one line.
+    package mutating func add(_ name: String, json value: String) { raw(name, value) }
+
     package mutating func add(_ name: String, _ value: JSONLine) { raw(name, value.finished) }
     package mutating func add(_ name: String, _ values: [JSONLine]) {
         raw(name, "[" + values.map(\.finished).joined(separator: ",") + "]")

@@ -12,3 +12,14 @@ extension Unicode.Scalar {
         }
     }
 }
+
+/// The rules for names of rooms and participants.
+package enum NameRules {
+    /// Returns the reason why a text cannot be a name; nil when it can.
+    package static func fault(of name: String, limit: Int) -> String? {
+        if name.isEmpty { return "is empty" }
+        if name.utf8.count > limit { return "has more than \(limit) bytes" }
+        guard let scalar = name.unicodeScalars.first(where: \.isForbiddenInNames) else { return nil }
+        return "has a character that names must not have: U+" + String(scalar.value, radix: 16, uppercase: true)
+    }
+}

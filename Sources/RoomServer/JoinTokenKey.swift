@@ -129,9 +129,12 @@ struct SignedToken {
             throw .unauthorized(
                 "The join token's header has crit: it requires an extension that this server does not know.")
         }
+        guard keys.contains(where: { $0.accepts(algorithm: algorithm, id: nil) }) else {
+            throw .unauthorized("The join token is signed with an algorithm (alg) of which this server has no key.")
+        }
         let candidates = keys.filter { $0.accepts(algorithm: algorithm, id: keyID) }
         guard !candidates.isEmpty else {
-            throw .unauthorized("The join token names an algorithm or a kid of which this server has no key.")
+            throw .unauthorized("The join token names a key (kid) that this server does not have.")
         }
         guard candidates.contains(where: { $0.verify(signature, of: content) }) else {
             throw .unauthorized("The join token was not signed with a key of this server.")

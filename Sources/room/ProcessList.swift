@@ -9,6 +9,16 @@ enum ProcessList {
         hideValues(of: "--token")
         hideValues(of: "--code")
         hideCodes()
+        hideTokens()
+    }
+
+    /// Overwrites the arguments of `token check` that may be a token.
+    private static func hideTokens() {
+        guard CommandLine.arguments.dropFirst().first == "token" else { return }
+        forEachArgument { argument in
+            let dots = argument.count { $0 == UInt8(ascii: ".") }
+            if dots == 2, argument.count > 40 { cover(argument) }
+        }
     }
 
     /// Overwrites the values of an option.

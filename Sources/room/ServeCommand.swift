@@ -38,17 +38,9 @@ struct ServeCommand: AsyncParsableCommand {
     )
     var tlsSelfSigned = false
 
-    @Option(help: "A file with the secret of join tokens (HS256). Without it everybody may join.")
-    var tokenSecretFile: String?
+    @OptionGroup var tokens: ServeTokens
 
-    @Option(
-        help:
-            """
-            A file with the key that signs sessions, created when it does not exist: by it, a restarted server \
-            recognises its participants. none: a new key for each start. Default: session.key in the state directory.
-            """
-    )
-    var sessionKeyFile: String?
+    @OptionGroup var state: ServeState
 
     @OptionGroup var iceServers: ICEServerOptions
 
@@ -128,10 +120,8 @@ struct ServeCommand: AsyncParsableCommand {
             }
             configuration.tls = .init(try selfSignedCertificate(settings, logger))
         }
-        if let path = try tokenSecretFile ?? settings.string("tokenSecretFile") {
-            configuration.joinTokenSecret = try SecretFile.secret(path, logger)
-        }
-        configuration.sessionKey = try sessionKey(settings, logger)
+        try tokens.apply(to: &configuration, settings)
+        try state.apply(to: &configuration, settings, logger) { try monitoring.warn($0, settings, logger) }
         let origins = try allowedOrigin + settings.strings("allowedOrigins")
         if !origins.isEmpty { configuration.allowedOrigins = origins }
         let stun = try urls(iceServers.stunUri, "--stun-uri", "stunUris", settings, [.stun, .stuns])
@@ -177,32 +167,14 @@ struct ServeCommand: AsyncParsableCommand {
         let addresses = LocalAddress.all().map { String($0.address.prefix { $0 != "%" }) }
         var names = ["localhost", host, host + ".local", "127.0.0.1", "::1"]
         for name in addresses where !names.contains(name) { names.append(name) }
+        guard let environment = try state.environment(settings) else { return try SelfSignedCertificate(for: names) }
         do throws(RoomServerError) {
-            return try .persistent(for: names, in: ProcessInfo.processInfo.environment, logger)
+            return try .persistent(for: names, in: environment, logger)
         } catch {
             try monitoring.warn(
                 "the certificate cannot be kept, so the next start makes another one: \(error.message)", settings,
                 logger)
             return try SelfSignedCertificate(for: names)
-        }
-    }
-
-    /// Returns the session key. A restart costs nothing when the key is kept, so it is kept unless that is impossible:
-    /// then the server continues with a new one.
-    private func sessionKey(_ settings: Settings, _ logger: Logger) throws -> RoomServerConfiguration.SessionKey {
-        if let path = try sessionKeyFile ?? settings.string("sessionKeyFile") {
-            return path == "none" ? .generated : .file(path)
-        }
-        do throws(RoomServerError) {
-            return try .persistent(in: ProcessInfo.processInfo.environment, logger)
-        } catch {
-            try monitoring.warn(
-                """
-                the key that signs sessions cannot be kept, so after a restart of this server everybody \
-                will be new to it: \(error.message). Name a file with --session-key-file (none: as it is now, without \
-                this warning)
-                """, settings, logger)
-            return .generated
         }
     }
 }

@@ -32,7 +32,8 @@ import TransportTestKit
             let attributes = try FileManager.default.attributesOfItem(atPath: folder + "/session.key")
             #expect(attributes[.posixPermissions] as? Int == 0o600 && attributes[.size] as? Int == 32)
             #expect(try FileManager.default.attributesOfItem(atPath: folder)[.posixPermissions] as? Int == 0o700)
-            #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["session.key"])
+            let files = ["session.key", "session.key.departures", "session.key.departures.lock"]
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder).sorted() == files)
         }
     }
 
@@ -97,7 +98,8 @@ import TransportTestKit
             #expect(await full.exitStatus() == 2)
             #expect(try FileManager.default.contentsOfDirectory(atPath: folder).isEmpty)
             _ = try await processes.shell(serve).listening()
-            #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["key"])
+            let files = ["key", "key.departures", "key.departures.lock"]
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder).sorted() == files)
         }
     }
 
