@@ -85,8 +85,8 @@ private func protectTicket(
 ) -> Int32 {
     guard let name, let iv, let data = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), 0) else { return -1 }
     let keys = Unmanaged<TicketKeys>.fromOpaque(data).takeUnretainedValue()
-    // A ticket of TLS 1.2 contains the keys of its session: whoever learned the secret later could read what was
-    // recorded. Those of TLS 1.3 serve only together with a new key exchange.
+    // A ticket of TLS 1.2 contains the keys of its session: with the secret, learned later, a recorded connection could
+    // be read. Those of TLS 1.3 serve only together with a new key exchange.
     guard SSL_version(ssl) != TLS1_2_VERSION else { return 0 }
     guard isNew == 0 else {
         let key = keys.current
