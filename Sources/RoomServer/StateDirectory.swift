@@ -59,8 +59,8 @@ extension RoomServerConfiguration.SessionKey {
 }
 
 extension RoomServerConfiguration {
-    /// Returns the file of departures in the state directory of this environment. Throws if there is none. Blocks for as
-    /// long as the file system does.
+    /// Returns the file of departures in the state directory of this environment. Throws if there is no such directory.
+    /// Blocks for as long as the file system does.
     package static func departuresFile(in environment: [String: String]) throws(RoomServerError) -> String {
         try StateDirectory.existing(environment) + "/session.key.departures"
     }

@@ -31,7 +31,7 @@ struct ServeTokens: ParsableArguments {
     }
 }
 
-/// What `room serve` keeps over restarts, and where.
+/// The options for what `room serve` keeps over restarts.
 struct ServeState: ParsableArguments {
     @Option(
         help:
