@@ -32,7 +32,7 @@ struct ClusterMember {
     var disconnectedAt: Timestamp?
 }
 
-/// What a node's server knows of a room.
+/// A room as a node's server knows it.
 struct ServedRoom {
     /// By client.
     var members: [Int: ClusterMember] = [:]
@@ -78,9 +78,10 @@ final class ClusterNode {
     var dialling: Set<Int> = []
     /// By room.
     var rooms: [RoomName: ServedRoom] = [:]
-    /// The hellos that wait here, of clients and of other nodes, by waiter. `number` is that of the link for the latter.
+    /// The hellos that wait here, of clients and of other nodes, by waiter. `number` is that of the link for the
+    /// latter.
     var waiting: [WaiterID: (stay: Stay, from: (node: ClusterNode, link: Int)?, since: Timestamp)] = [:]
-    /// What this process knows of kicked and left clients, and of closed rooms.
+    /// This process's knowledge of kicked and left clients, and of closed rooms.
     var marks: [RoomName: Set<Mark>] = [:]
     /// The rooms that it had when its drain began.
     var roomsAtDrain: Set<RoomName> = []

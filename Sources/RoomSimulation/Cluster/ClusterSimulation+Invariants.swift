@@ -53,7 +53,7 @@ extension ClusterSimulation {
         }
     }
 
-    /// What is not well; nil if everything is.
+    /// The reason why not everything is well; nil if everything is.
     var obstacle: String? {
         for node in nodes where node.process != .running { return "\(node.id) does not run" }
         for room in rooms {

@@ -59,7 +59,7 @@ package final class ClusterSimulation {
     var storeOffset = Duration.zero
     var isStorePaused = 0
     var isStoreDown = 0
-    /// What a replica of the store has got.
+    /// The writes that a replica of the store has got.
     var replica = StoreModel()
     var isStoreFaithful = true
     /// By the numbers of both nodes: nothing comes through from the first to the second.

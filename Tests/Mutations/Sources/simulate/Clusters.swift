@@ -30,8 +30,8 @@ func simulateClusters(from: UInt64, count: UInt64) -> Never {
     print(
         """
         \(count) schedules of a cluster, \(failed) failed, \(events) events, \(takeovers) takeovers, \
-        \(conflicts) conflicts, \(seconds) s of CPU, \(Double(count) / seconds) schedules/s, recovery \(usual) \(worst), \
-        longest absences \(absences.map { "\($0.value) of \($0.key)" }.sorted())
+        \(conflicts) conflicts, \(seconds) s of CPU, \(Double(count) / seconds) schedules/s, \
+        recovery \(usual) \(worst), longest absences \(absences.map { "\($0.value) of \($0.key)" }.sorted())
         """)
     exit(failed > 0 ? 5 : 0)
 }

@@ -1,8 +1,8 @@
 import Glibc
 import RoomSimulation
 
-// simulate FROM COUNT [--cluster] [--all] [--trace]: runs seeds until one of them shows a violation; the exit status is 5
-// then. With --cluster those of a cluster of servers.
+// simulate FROM COUNT [--cluster] [--all] [--trace]: runs seeds until one of them shows a violation; the exit status is
+// 5 then. With --cluster those of a cluster of servers.
 guard CommandLine.arguments.count > 2, let from = UInt64(CommandLine.arguments[1]),
     let count = UInt64(CommandLine.arguments[2])
 else {
