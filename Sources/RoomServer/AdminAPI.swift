@@ -53,10 +53,7 @@ final class AdminAPI {
         self.hub = hub
         self.facts = facts
         self.startDrain = startDrain
-        // Changes are logged whatever the level.
-        var audit = logger
-        audit.logLevel = min(logger.logLevel, .notice)
-        self.audit = audit
+        audit = logger
     }
 
     // MARK: Routes
@@ -138,6 +135,7 @@ final class AdminAPI {
             var json = JSONWriter()
             json.object { json in
                 json.member("state", isDraining ? "draining" : "serving")
+                json.member("version", RoomServer.version)
                 json.member("url", facts.url)
                 json.member("uptime", .now() - facts.startedAt)
                 json.member("threads", threads)
@@ -206,6 +204,9 @@ final class AdminAPI {
 
     // MARK: Changing
 
+    /// Changes are logged whatever the level of the log.
+    private static func auditLevel(_ logger: Logger) -> Logger.Level { max(.notice, logger.logLevel) }
+
     /// The reason that people are shown, in the query.
     private func reason(_ request: AdminRequest) throws(AdminError) -> String {
         let reason = request.query["reason"] ?? ""
@@ -250,7 +251,7 @@ final class AdminAPI {
         @Sendable func log(_ outcome: String) {
             var metadata: Logger.Metadata = ["action": "\(action)", "from": "\(remote)", "outcome": "\(outcome)"]
             for (name, value) in details where !value.isEmpty { metadata[name] = "\(value)" }
-            audit.notice("admin", metadata: metadata)
+            audit.log(level: Self.auditLevel(audit), "admin", metadata: metadata)
         }
         let outcome = askForRoom { loop -> OperatorOutcome? in
             let outcome = change(loop)
@@ -277,8 +278,8 @@ final class AdminAPI {
             else { throw .badRequest("The body must be like {\"deadline\": 10}: seconds, at most an hour.") }
             deadline = given
         }
-        audit.notice(
-            "admin",
+        audit.log(
+            level: Self.auditLevel(audit), "admin",
             metadata: [
                 "action": "drain", "from": "\(request.remote)", "outcome": "done",
                 "deadline": "\(deadline.map { "\($0.inSeconds)" } ?? "default")",

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import NIOCore
 internal import NIOPosix
 internal import WebSocketWire
@@ -126,8 +127,9 @@ package struct AdminClient: Sendable {
 
     private static func text(of error: any Error) -> String {
         if let error = error as? NIOConnectionError {
-            return error.connectionErrors.first.map { "\($0.error)" } ?? "the name of the host is not known"
+            return error.connectionErrors.first.map { text(of: $0.error) } ?? "the name of the host is not known"
         }
+        if let error = error as? IOError { return String(cString: strerror(error.errnoCode)) }
         return "\(error)"
     }
 }

@@ -26,7 +26,7 @@ final class ServerLoop {
 
     private(set) var machine: RoomServerMachine
     /// Where the events of the rooms go, if somebody wants them.
-    private var events: EventOutbox?
+    var events: EventOutbox?
     /// The loops of the server, once all have been made.
     private var loops: ServerLoops?
     private let shared: SharedLoad
@@ -226,7 +226,7 @@ final class ServerLoop {
 
     // MARK: The machine
 
-    private func step(_ transition: (inout RoomServerMachine, Timestamp) -> [ServerAction]) {
+    func step(_ transition: (inout RoomServerMachine, Timestamp) -> [ServerAction]) {
         actions += transition(&machine, .now())
         guard !isPerforming else { return }
         isPerforming = true
@@ -338,34 +338,6 @@ final class ServerLoop {
             self.step { $0.timePassed(to: $1) }
         }
         timer = (task, next)
-    }
-
-    // MARK: Operators
-
-    /// Reports the events of the rooms from now on.
-    func report(to hub: NIOLoopBound<EventHub>) {
-        events = EventOutbox(eventLoop: eventLoop, hub: hub)
-        machine.recordsLife = true
-    }
-
-    func kick(_ participant: ParticipantID, from room: RoomName, reason: String) -> OperatorOutcome {
-        change { $0.kick(participant, from: room, reason: reason, at: $1) }
-    }
-
-    func close(_ room: RoomName, reason: String) -> OperatorOutcome {
-        change { $0.close(room, reason: reason, at: $1) }
-    }
-
-    private func change(
-        _ change: (inout RoomServerMachine, Timestamp) -> (outcome: OperatorOutcome, actions: [ServerAction])
-    ) -> OperatorOutcome {
-        var outcome = OperatorOutcome.noSuchRoom
-        step { machine, now in
-            let result = change(&machine, now)
-            outcome = result.outcome
-            return result.actions
-        }
-        return outcome
     }
 
     // MARK: The end

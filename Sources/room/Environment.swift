@@ -42,7 +42,7 @@ enum Environment {
     /// Whether the value comes from an orchestrator: a port that is a URL, or the name that accompanies one.
     private static func isFromOrchestrator(_ key: String, _ text: String, _ variables: [String: String]) -> Bool {
         switch key {
-        case "port": text.contains("://")
+        case "port", "adminPort": text.contains("://")
         case "name": text.hasPrefix("/") && text.hasSuffix("/room") && variables["ROOM_PORT"]?.contains("://") == true
         default: false
         }
@@ -60,12 +60,12 @@ enum Environment {
 
     static func warnings(_ variables: [String: String]) -> [String] {
         var warnings: [String] = []
-        for key in ["port", "name"] {
+        for (key, flag) in [("port", "port"), ("adminPort", "admin-port"), ("name", "name")] {
             let name = variable(key)
             if let text = text(name, variables), isFromOrchestrator(key, text, variables) {
                 warnings.append(
                     "\(name)=\(text) is set by Kubernetes and container links for a service named room: it is "
-                        + "ignored. Use the flag --\(key), or turn such variables off (enableServiceLinks: false)")
+                        + "ignored. Use the flag --\(flag), or turn such variables off (enableServiceLinks: false)")
             }
         }
         let known = Set(Settings.keys.map(variable))

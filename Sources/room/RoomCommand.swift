@@ -10,7 +10,7 @@ struct RoomCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "room", abstract: "Rooms of peers that stay connected.", version: RoomServer.version,
         subcommands: [
-            ServeCommand.self, TokenCommand.self,
+            ServeCommand.self, TokenCommand.self, AdminCommand.self,
             ConnectCommand.self, SendCommand.self, ReceiveCommand.self, DemoCommand.self, PluginsCommand.self,
             ConformCommand.self, DoctorCommand.self,
             BenchCommand.self, SimulateCommand.self, BenchPeerCommand.self, BenchSignalingCommand.self,

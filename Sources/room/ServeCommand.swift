@@ -65,6 +65,7 @@ struct ServeCommand: AsyncParsableCommand {
     var noPage = false
 
     @OptionGroup var limits: ServeLimits
+    @OptionGroup var admin: AdminOptions
 
     func run() async throws {
         let environment = ProcessInfo.processInfo.environment
@@ -145,6 +146,7 @@ struct ServeCommand: AsyncParsableCommand {
         configuration.servesMetrics = try monitoring.servesMetrics(settings)
         configuration.servesPage = try !noPage && settings.boolean("page") ?? true
         try limits.apply(to: &configuration, settings)
+        try admin.apply(to: &configuration, settings, logger)
         return configuration
     }
 

@@ -47,7 +47,7 @@ struct ServeRun: Sendable {
 
     private func handle(_ signals: AsyncStream<Int32>) async throws -> Bool {
         let address = try await server.address
-        announce(address)
+        await announce(address)
         let status = "Listening at \(address.url)"
         manager?.tell(.ready(status))
         for await signal in signals {
@@ -65,13 +65,14 @@ struct ServeRun: Sendable {
         return false
     }
 
-    private func announce(_ address: RoomServer.Address) {
+    private func announce(_ address: RoomServer.Address) async {
         var line = JSONLine(event: "listening")
         line.add("url", address.url)
         let links = PageLinks(to: address)
         if configuration.servesPage { line.add("pages", links.all) }
         let fingerprint = configuration.tls?.certificate?.fingerprint
         if let fingerprint { line.add("fingerprint", fingerprint) }
+        if let url = await server.adminURL { line.add("admin", url) }
         Output.line(line)
         if configuration.servesPage, isatty(1) == 1 { links.show(fingerprint: fingerprint) }
     }

@@ -22,6 +22,8 @@ struct Settings {
         "maximumRooms", "maximumParticipants", "page",
         "maximumConnections", "addressConnections", "addressHandshakes", "addressConnectionRate", "addressRooms",
         "addressMessageRate", "unlimitedAddresses", "trustedProxies", "proxyProtocol",
+        "admin", "adminToken", "adminHost", "adminPort", "adminSocket", "adminTokenFile", "webhookUrls",
+        "webhookSecretFile", "webhookAuthorities",
         "plugins",
     ]
 
