@@ -165,9 +165,9 @@ private struct AdminRoomCommand: AsyncParsableCommand {
     func run() async throws {
         let answer = try await target.ask("GET", ["rooms", room])
         if target.json { return Output.line(answer.line) }
-        Output.line(
-            "\(Output.coloured(answer["name"]?.shown ?? room, Output.bold))  open for \(AdminTable.duration(answer["age"])), attributes of \(answer["attributeBytes"]?.shown ?? "0") bytes"
-        )
+        let name = Output.coloured(answer["name"]?.shown ?? room, Output.bold)
+        let bytes = answer["attributeBytes"]?.shown ?? "0"
+        Output.line("\(name)  open for \(AdminTable.duration(answer["age"])), attributes of \(bytes) bytes")
         AdminTable.print(
             ["PARTICIPANT", "NAME", "ROLE", "STATE", "HERE FOR", "METADATA"],
             (answer["members"]?.list ?? []).map { member in
