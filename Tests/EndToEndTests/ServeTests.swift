@@ -211,7 +211,7 @@ import TransportTestKit
 
 extension RoomProcess {
     /// Returns the URL and port where the server listens.
-    fileprivate func listening() async throws -> (url: String, port: Int) {
+    func listening() async throws -> (url: String, port: Int) {
         try await wait(event: "listening")
         let url = try #require(lines.first { $0["event"] as? String == "listening" }?["url"] as? String)
         return (url, try #require(URL(string: url)?.port))
