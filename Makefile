@@ -17,8 +17,8 @@ DESTDIR ?=
 DEPLOYMENT := Sources/RoomServer/Deployment
 
 .PHONY: help release install uninstall demo test test-client test-tsan test-asan test-plugin test-tutorial \
-	test-first-program test-interop test-browsers test-autobahn test-neighbour test-lab lab test-mutations simulate \
-	fuzz nightly bench bench-files bench-server micro format \
+	test-first-program test-interop test-browsers test-cluster test-autobahn test-neighbour test-lab lab test-mutations \
+	simulate fuzz nightly bench bench-files bench-server micro format \
 	lint docs dependencies clean
 
 help:
@@ -34,6 +34,7 @@ help:
 	@echo "make test-mutations  proves that the simulation finds bugs"
 	@echo "make test-lab      outages in network namespaces, the short table (root); make lab: all of it, two hours"
 	@echo "make test-neighbour  one address does what it can to a server, another one joins within 100 ms"
+	@echo "make test-cluster  three nodes and Redis as processes: each part is killed, stopped and cut off in turn"
 	@echo "make test-autobahn every WebSocket implementation here against Autobahn's test suite (needs Python 2.7)"
 	@echo "make fuzz          every decoder, SECONDS=30 each, and its time per byte"
 	@echo "make nightly       what takes hours: NIOSSL, a release build's tests, sanitizers, Autobahn, interop, the next"
@@ -145,6 +146,11 @@ lab: dependencies
 	swift build -c release --product room
 	ROOM=$$(swift build -c release --product room --show-bin-path)/room Tests/NetworkLab/run $(LAB) \
 		--json Benchmarks/reports/network-lab.json --markdown Benchmarks/reports/network-lab.md
+
+test-cluster: dependencies
+	@$(MAKE) --no-print-directory dependencies PACKAGES="redis-server" || echo "SKIPPED: redis-server is missing"
+	swift build --product room
+	ROOM=$$(swift build --show-bin-path)/room Tests/Cluster/run --long --rooms 100
 
 test-autobahn: dependencies
 	Tests/Autobahn/run $(SUBJECTS)

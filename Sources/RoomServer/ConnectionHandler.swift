@@ -1,7 +1,6 @@
-internal import Glibc
 internal import Logging
 internal import NIOCore
-internal import NIOPosix
+internal import RoomCluster
 internal import RoomProtocol
 internal import RoomServerCore
 internal import TransportPluginAPI
@@ -11,12 +10,13 @@ internal import WebSocketWire
 ///
 /// Can transition: request → request (a file was sent); request → open (upgrade) → closing (a close frame was sent) →
 /// done; request → answering (metrics) → ending (answered) → done; request → ending; open → moving (its room has
-/// another loop) → done here, open there; any → done (the socket has ended).
+/// another loop) → done here, open there; open → routing (its room may belong to another node) → open or relayed →
+/// closing; any → done (the socket has ended).
 final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    private enum State {
+    enum State {
         /// The head of the request is awaited.
         case request
         /// The answer is being made elsewhere. Input is ignored.
@@ -24,6 +24,10 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         case open(ConnectionID)
         /// It goes to another loop at the end of this read.
         case moving(to: NIOLoopBound<ServerLoop>, Envelope<ClientMessage>, bytes: Int, rest: [UInt8])
+        /// The cluster is asked for the owner of its room. What comes meanwhile is kept, and little of it.
+        case routing(Routing)
+        /// A node of the cluster that owns its room has the connection.
+        case relayed(WaiterID)
         /// A close frame was sent; the other side's is awaited, within a time limit.
         case closing
         /// Input is ignored; the other side must close, within a time limit.
@@ -31,23 +35,23 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         case done
     }
 
-    private let loop: ServerLoop
-    private let tls: TLSHandler?
+    let loop: ServerLoop
+    let tls: TLSHandler?
     var client: ClientAddress
-    private var arrival: MovingConnection?
-    private let intake = Intake()
+    var arrival: MovingConnection?
+    let intake = Intake()
     var needsFlush = false
-    private var state = State.request
+    var state = State.request
     private var head = HTTPHeadBuffer<RequestHead>()
-    private var parser = ConnectionHandler.parser(maximumMessageSize: Limits.clientMessageBytes)
-    private var outgoing = Outgoing()
+    var parser = ConnectionHandler.parser(maximumMessageSize: Limits.clientMessageBytes)
+    var outgoing = Outgoing()
     /// The memory of unsent output and incomplete input, as reported to the loop.
     private(set) var memory = 0
     /// The number of bytes that are still accepted after the server has closed; over it, the socket is closed at once.
     private var bytesLeft = 1 << 20
     private var framesLeft = 1000
-    private var context: ChannelHandlerContext?
-    private var deadline: Scheduled<Void>?
+    var context: ChannelHandlerContext?
+    var deadline: Scheduled<Void>?
     private let acceptedAt = Timestamp.now()
     var helloAt: Timestamp?
 
@@ -64,7 +68,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
 
     /// The maximum number of empty fragments. Some libraries end a message with an empty frame, or begin it with one;
     /// none needs many.
-    private static func parser(maximumMessageSize: Int) -> FrameParser {
+    static func parser(maximumMessageSize: Int) -> FrameParser {
         FrameParser(framesFrom: .client, maximumMessageSize: maximumMessageSize, maximumEmptyFragments: 8)
     }
 
@@ -126,14 +130,14 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         reportMemory()
         intake.end()
         client = ClientAddress(nil)
-        if case .open(let id) = before { loop.disconnected(id) }
+        leave(before)
         loop.closed(self)
     }
 
     /// Time for what waits, at 4 KiB a second.
     private var timeToSend: Duration { .seconds(outgoing.count / 4096) }
 
-    private func setDeadline(_ duration: Duration) {
+    func setDeadline(_ duration: Duration) {
         deadline?.cancel()
         deadline = loop.eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(duration.saturatedNanoseconds)) {
             if case .request = self.state { self.loop.metrics.failed(.timeout) }
@@ -143,7 +147,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
 
     // MARK: Reading
 
-    private func read(_ bytes: UnsafeRawBufferPointer) {
+    func read(_ bytes: UnsafeRawBufferPointer) {
         var rest = bytes
         while !rest.isEmpty {
             switch state {
@@ -152,6 +156,10 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
             case .moving(let home, let hello, let bytes, let before):
                 state = .moving(to: home, hello, bytes: bytes, rest: before + rest)
                 return
+            case .routing(let routing):
+                keep(rest, routing)
+                return
+            case .relayed(let waiter): readFrames(of: waiter, &rest)
             case .closing: readUntilClose(&rest)
             case .answering, .ending:
                 bytesLeft -= rest.count
@@ -275,54 +283,13 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
 
     /// Flushes, closes the sending direction, and waits for the other side to close: closing at once could drop data
     /// that it has not read yet.
-    private func end() {
+    func end() {
         state = .ending
         head = HTTPHeadBuffer()
         parser = Self.parser(maximumMessageSize: 0)
         flush(force: true)
         context?.close(mode: .output, promise: nil)
         setDeadline(loop.limits.closeTimeout + timeToSend)
-    }
-
-    // MARK: Moving
-
-    /// Moves to the loop of a room when everything of this read has come.
-    func move(to home: NIOLoopBound<ServerLoop>, _ hello: Envelope<ClientMessage>, bytes: Int) {
-        state = .moving(to: home, hello, bytes: bytes, rest: [])
-    }
-
-    private func handOver(
-        to home: NIOLoopBound<ServerLoop>, _ hello: Envelope<ClientMessage>, _ bytes: Int, _ rest: [UInt8]
-    ) {
-        // Little was written yet: it waits only for a client that does not read.
-        guard let context, outgoing.count == 0,
-            (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) == 0,
-            let descriptor = try? context.pipeline.syncOperations.withUnsafeTransportIfAvailable({
-                (socket: NIOBSDSocket.Handle) in fcntl(socket, F_DUPFD_CLOEXEC, 0)
-            }), descriptor >= 0
-        else { return abort() }
-        var parser = Self.parser(maximumMessageSize: 0)
-        swap(&parser, &self.parser)
-        let moving = MovingConnection(
-            descriptor, tls?.detach(), client, hello, at: takeHelloTime(), bytes: bytes, parser, rest: rest)
-        state = .done
-        context.close(promise: nil)
-        home.eventLoop.execute { home.value.adopt(moving, home) }
-    }
-
-    private func resume(_ arrival: MovingConnection) {
-        self.arrival = nil
-        guard case .request = state else { return }
-        loop.settled(self)
-        deadline?.cancel()
-        deadline = nil
-        swap(&parser, &arrival.parser)
-        let id = loop.register(self)
-        state = .open(id)
-        helloAt = arrival.time
-        loop.connected(id, from: client.payer)
-        loop.received(arrival.hello, bytes: arrival.bytes, from: id)
-        arrival.rest.withUnsafeBytes { read($0) }
     }
 
     // MARK: Writing
@@ -374,7 +341,11 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
 
     /// Closes with a close handshake, after everything that was written.
     func close(_ code: CloseCode) {
-        guard case .open = state else { return }
+        switch state {
+        case .open, .relayed: break
+        case .routing(let routing): routing.cancel()
+        case .request, .answering, .moving, .closing, .ending, .done: return
+        }
         outgoing.append(close: CloseReason(code: code.rawValue))
         state = .closing
         flush()
@@ -385,7 +356,8 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
     func closeIfIdle() {
         switch state {
         case .request, .answering: abort()
-        case .open, .moving, .closing, .ending, .done: break
+        case .relayed: lostRoute()
+        case .open, .moving, .routing, .closing, .ending, .done: break
         }
     }
 
@@ -394,6 +366,18 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         let before = state
         state = .ending
         context.close(promise: nil)
-        if case .open(let id) = before { loop.disconnected(id) }
+        leave(before)
+    }
+
+    /// The connection ends for those who have it in this state.
+    private func leave(_ state: State) {
+        switch state {
+        case .open(let id): loop.disconnected(id)
+        case .routing(let routing):
+            routing.cancel()
+            loop.disconnected(routing.connection)
+        case .relayed(let waiter): loop.endInCluster(waiter)
+        case .request, .answering, .moving, .closing, .ending, .done: break
+        }
     }
 }

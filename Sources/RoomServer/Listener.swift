@@ -10,6 +10,8 @@ struct Listener: Sendable {
     private let channel: any Channel
     let loops: ServerLoops
     private let tls: ServerTLS?
+    private let cluster: ClusterServer?
+    private let drainWindow: Duration
 
     static func start(
         configuration: RoomServerConfiguration, authority: ServerAuthority, logger: Logger,
@@ -27,6 +29,15 @@ struct Listener: Sendable {
             for loop in loops.all { try await loop.eventLoop.submit { loop.value.report(to: hub) }.get() }
         }
         if let memory { try await loops.remember(memory) }
+        let superseded = group.next().makePromise(of: Void.self)
+        let cluster: ClusterServer?
+        do {
+            // Before the first client.
+            cluster = try await startCluster(configuration, authority, loops, logger) { superseded.succeed() }
+        } catch {
+            superseded.succeed()
+            throw error
+        }
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -52,16 +63,34 @@ struct Listener: Sendable {
             } else {
                 channel = try await bootstrap.bind(host: configuration.host, port: configuration.port).get()
             }
-        } catch let error as RoomServerError {
-            throw error
         } catch {
+            await cluster?.stop()
+            superseded.succeed()
+            if let error = error as? RoomServerError { throw error }
             throw RoomServerError(
                 message: "Cannot listen on \(configuration.host), port \(configuration.port): \(error)")
         }
         let address = RoomServer.Address(
             host: channel.localAddress?.ipAddress ?? configuration.host,
             port: channel.localAddress?.port ?? configuration.port, isSecure: configuration.tls != nil)
-        return Listener(address: address, report: report, channel: channel, loops: loops, tls: tls)
+        superseded.futureResult.whenSuccess { channel.close(promise: nil) }
+        channel.closeFuture.whenComplete { _ in superseded.succeed() }
+        return Listener(
+            address: address, report: report, channel: channel, loops: loops, tls: tls, cluster: cluster,
+            drainWindow: max(configuration.limits.drainWindow, .zero))
+    }
+
+    private static func startCluster(
+        _ configuration: RoomServerConfiguration, _ authority: ServerAuthority, _ loops: ServerLoops, _ logger: Logger,
+        onSuperseded: @escaping @Sendable () -> Void
+    ) async throws -> ClusterServer? {
+        guard let settings = configuration.cluster else { return nil }
+        if case .generated = configuration.sessionKey {
+            throw RoomServerError(
+                message: "The nodes of a cluster need one session key for all: name its file (--session-key-file).")
+        }
+        return try await ClusterServer.start(
+            settings, authority: authority, loops: loops, logger: logger, onSuperseded: onSuperseded)
     }
 
     private static func makeLoops(
@@ -115,6 +144,7 @@ struct Listener: Sendable {
     /// Accepts no more connections, tells the clients to return later, and waits for them to close.
     func drain(within limit: Duration) async {
         try? await channel.close().get()
+        await cluster?.drain(within: min(drainWindow, limit))
         let eventLoop = channel.eventLoop
         let drained = eventLoop.makePromise(of: Void.self)
         let timer = eventLoop.scheduleTask(in: .nanoseconds(limit.nanosecondsForNIO)) { drained.succeed() }
@@ -131,6 +161,7 @@ struct Listener: Sendable {
 
     func stop() async {
         try? await channel.close().get()
+        await cluster?.stop()
         for loop in loops.all { try? await loop.eventLoop.submit { loop.value.stop() }.get() }
     }
 }

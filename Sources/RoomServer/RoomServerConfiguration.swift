@@ -54,6 +54,9 @@ public struct RoomServerConfiguration: Sendable {
     public var servesPage = false
     /// Whether `GET /metrics` answers with the metrics of the server in the text format of Prometheus, to everybody.
     public var servesMetrics = false
+    /// The node of a cluster that this server is. Nil: it has all rooms itself. The session key must then be the same
+    /// for all nodes.
+    public var cluster: Cluster?
     /// The policy for a name that is in use.
     public var duplicateNames = DuplicateNames.reject
     /// The server's limits and times.

@@ -1,6 +1,5 @@
 internal import Logging
 internal import NIOCore
-internal import NIOPosix
 internal import RoomProtocol
 internal import RoomServerCore
 internal import TransportPluginAPI
@@ -24,7 +23,7 @@ final class ServerLoop {
     /// Returns the seconds since 1970.
     let now: @Sendable () -> Int
 
-    private(set) var machine: RoomServerMachine
+    var machine: RoomServerMachine
     /// Where the events of the rooms go, if somebody wants them.
     var events: EventOutbox?
     /// The loops of the server, once all have been made.
@@ -32,7 +31,9 @@ final class ServerLoop {
     private let shared: SharedLoad
     /// The load of this loop as `shared` contains it.
     private var published = ServerLoad()
-    private var connections: [ConnectionID: any ServerConnection] = [:]
+    /// The node of the cluster that this server is.
+    var cluster: NIOLoopBound<ClusterNode>?
+    var connections: [ConnectionID: any ServerConnection] = [:]
     private var lastConnection: UInt64 = 0
     /// Every open socket, including those that are not WebSocket connections yet.
     private var sockets: [ObjectIdentifier: ConnectionHandler] = [:]
@@ -202,26 +203,9 @@ final class ServerLoop {
                 return handler.move(to: home, envelope, bytes: bytes)
             }
             lookAround()
+            if isRouted(id, envelope, hello, bytes: bytes) { return }
         }
         step { $0.received(envelope, bytes: bytes, from: id, at: $1) }
-    }
-
-    /// Takes over a connection from another loop, which has read its `hello`.
-    func adopt(_ moving: MovingConnection, _ own: NIOLoopBound<ServerLoop>) {
-        ClientBootstrap(group: eventLoop)
-            .channelOption(.recvAllocator, value: Self.inputAllocator)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    let tls = moving.tls.map { TLSHandler($0, isOpen: true) }
-                    if let tls { try channel.pipeline.syncOperations.addHandler(tls) }
-                    try channel.pipeline.syncOperations.addHandler(
-                        ConnectionHandler(loop: own.value, tls: tls, moving.client, moving))
-                }
-            }
-            .withConnectedSocket(moving.takeDescriptor())
-            .whenFailure { [logger] error in
-                logger.debug("a connection has ended on its way", metadata: ["error": "\(error)"])
-            }
     }
 
     // MARK: The machine
@@ -256,11 +240,12 @@ final class ServerLoop {
         }
         publish()
         events?.record(machine.takeLifeEvents())
+        reportToCluster()
         schedule()
     }
 
     /// Flushes at the end of this turn: messages of several senders to one receiver are one write.
-    private func flushLater(_ connection: any ServerConnection) {
+    func flushLater(_ connection: any ServerConnection) {
         guard !connection.needsFlush else { return }
         connection.needsFlush = true
         unflushed.append(connection)

@@ -1,4 +1,4 @@
-import RoomProtocol
+package import RoomProtocol
 
 /// The record of ended sessions, kicked names and closed rooms, by which the server decides who may return.
 ///
@@ -35,6 +35,11 @@ struct Departures: Sendable {
         var allowances = BoundedMap<ByteText, Allowance>(limit: Limits().names)
     }
 
+    /// Whether facts are recorded in `facts`, for the next owner of a room.
+    var records = false
+    var facts: [(room: RoomName, fact: DepartureFact)] = []
+    /// The fences that rooms had when their hosts closed them.
+    private var closedFences = BoundedMap<RoomName, UInt64>(limit: Limits().rooms)
     private var leftSessions = BoundedMemory<SessionID>(limit: Limits().sessions)
     private var kickedSessions = BoundedMemory<SessionID>(limit: Limits().sessions)
     private var replacedSessions = BoundedMemory<SessionID>(limit: Limits().sessions)
@@ -83,11 +88,15 @@ struct Departures: Sendable {
         let name = ByteText(participant.name)
         former[room, default: Former()].allowances.insert(allowance, for: name)
         switch ending {
-        case .left: note(.left(participant.session), in: room)
+        case .left:
+            note(.left(participant.session), in: room)
+            record(.left(participant.session), in: room)
         case .lapsed: former[room, default: Former()].lapsedSessions.insert(participant.session)
         case .kicked:
             note(.kicked(participant.session), in: room)
             note(.nameKicked(participant.name), in: room)
+            record(.kicked(participant.session), in: room)
+            record(.kickedName(participant.name), in: room)
         }
     }
 
@@ -96,7 +105,10 @@ struct Departures: Sendable {
     mutating func sessionReplaced(_ session: SessionID, in room: RoomName) { note(.replaced(session), in: room) }
 
     /// The host has closed the room: no session can return to it until a host creates it again.
-    mutating func roomClosed(_ room: RoomName) { note(.roomClosed, in: room) }
+    mutating func roomClosed(_ room: RoomName, fence: UInt64? = nil) {
+        if let fence { record(.closed(fence), in: room) }
+        note(.roomClosed, in: room)
+    }
 
     /// The room has been removed because it was empty for too long.
     mutating func roomRemoved(_ room: RoomName) {
@@ -123,8 +135,23 @@ struct Departures: Sendable {
         if former[room]?.kickedNames.contains(ByteText(name)) == true { throw .kicked }
     }
 
-    /// Throws if the host has closed the room.
-    func checkRoom(_ room: RoomName) throws(ProtocolError) {
+    private mutating func record(_ fact: DepartureFact, in room: RoomName) {
+        if records { facts.append((room, fact)) }
+    }
+
+    /// Remembers a fact of an earlier owner of the room.
+    mutating func remember(_ fact: DepartureFact, in room: RoomName) {
+        switch fact {
+        case .left(let session): leftSessions.insert(session)
+        case .kicked(let session): kickedSessions.insert(session)
+        case .kickedName(let name): former[room, default: Former()].kickedNames.insert(ByteText(name))
+        case .closed(let fence): closedFences.insert(max(fence, closedFences[room] ?? 0), for: room)
+        }
+    }
+
+    /// Throws if the host has closed the room, and has not created it again before this fence was given.
+    func checkRoom(_ room: RoomName, fence: UInt64? = nil) throws(ProtocolError) {
+        if let closed = closedFences[room], fence ?? 0 <= closed { throw .roomClosed("") }
         if closedRooms.contains(room) { throw .roomClosed("") }
     }
 
@@ -137,4 +164,16 @@ struct Departures: Sendable {
     func allowance(of name: String, in room: RoomName) -> Allowance {
         former[room]?.allowances[ByteText(name)] ?? Allowance()
     }
+}
+
+/// A fact about a room that its next owner must know.
+package enum DepartureFact: Sendable, Hashable {
+    /// The participant has left with this session.
+    case left(SessionID)
+    /// The host has removed the participant with this session.
+    case kicked(SessionID)
+    /// The host has removed a participant with this name.
+    case kickedName(String)
+    /// The host has closed the room while it had this fence.
+    case closed(UInt64)
 }

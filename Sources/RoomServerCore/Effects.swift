@@ -16,6 +16,10 @@ struct Effects: Sendable {
     /// The number of members of all rooms.
     var participants = 0
     var departures = Departures()
+    /// The fences of the rooms that this node of a cluster owns.
+    var fences: [RoomName: UInt64] = [:]
+    /// Rooms that may be in use no longer.
+    var quiet: [RoomName] = []
     var actions: [ServerAction] = []
     /// The connections that a room has closed, and that the machine must remove.
     var replaced: [ConnectionID] = []

@@ -15,12 +15,15 @@ package struct SessionClaims: Sendable, Hashable {
     /// The identifier of the server's run that signed the token. Two servers with the same key may both have begun an
     /// epoch with the same number; only the holder's own can be resumed.
     package var server: String
+    /// The fence of the room at the node that signed the token; nil without a cluster.
+    package var fence: UInt64?
     /// The time of expiry in seconds since 1970, by the signer's clock.
     package var expiry: UInt64?
 
     package init(
         participant: ParticipantID, room: RoomName, name: String, session: SessionID, epoch: Epoch, hostTerm: HostTerm,
-        isHost: Bool, role: Hello.Role? = nil, server: String, expiry: UInt64? = nil
+        isHost: Bool, role: Hello.Role? = nil, server: String, fence: UInt64? = nil,
+        expiry: UInt64? = nil
     ) {
         self.participant = participant
         self.room = room
@@ -31,6 +34,7 @@ package struct SessionClaims: Sendable, Hashable {
         self.isHost = isHost
         self.role = role
         self.server = server
+        self.fence = fence
         self.expiry = expiry
     }
 
@@ -47,6 +51,7 @@ package struct SessionClaims: Sendable, Hashable {
             json.member("host", isHost)
             json.member("role", role?.rawValue)
             json.member("server", server)
+            json.member("fence", fence)
             json.member("exp", expiry)
         }
         return json.bytes
@@ -70,7 +75,7 @@ package struct SessionClaims: Sendable, Hashable {
                     return role
                 },
                 server: try fields.string("server", limit: Limits.identifier, .line),
-                expiry: try fields.optionalInteger("exp"))
+                fence: try fields.optionalInteger("fence"), expiry: try fields.optionalInteger("exp"))
         } catch {
             return nil
         }

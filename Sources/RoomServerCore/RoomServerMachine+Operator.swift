@@ -126,6 +126,7 @@ extension RoomServerMachine {
         let wasOpen = rooms.removeValue(forKey: name)?.openedAt != nil
         if wasOpen { effects.record(.roomClosed(by: nil, reason: ""), in: name) }
         effects.addresses.roomEnded(name)
+        effects.noteQuiet(name)
         effects.departures.roomRemoved(name)
     }
 
@@ -135,7 +136,8 @@ extension RoomServerMachine {
         }
         rooms[room] = nil
         effects.addresses.roomEnded(room)
-        effects.departures.roomClosed(room)
+        effects.noteQuiet(room)
+        effects.departures.roomClosed(room, fence: effects.fences[room])
     }
 }
 

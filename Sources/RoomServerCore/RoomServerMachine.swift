@@ -14,7 +14,7 @@ package struct RoomServerMachine: Sendable {
     var connections: [ConnectionID: Connection] = [:]
     private var handshakes = 0
     var rooms: [RoomName: ServerRoom] = [:]
-    private var waitingRoom = WaitingRoom()
+    var waitingRoom = WaitingRoom()
     private var lastPing: UInt64 = 0
     private var goingAway: RetryWindow?
     var effects: Effects
@@ -105,17 +105,19 @@ package struct RoomServerMachine: Sendable {
         return effects.takeActions()
     }
 
-    private mutating func removeConnection(_ id: ConnectionID) {
+    mutating func removeConnection(_ id: ConnectionID) {
         guard let connection = connections.removeValue(forKey: id) else { return }
         switch connection.phase {
         case .waitingForHello: handshakes -= 1
-        case .waitingForRoom(let hello): waitingRoom.remove(id, from: hello.room)
+        case .waitingForRoom(let hello):
+            waitingRoom.remove(id, from: hello.room)
+            effects.noteQuiet(hello.room)
         case .joined(let room, let participant): rooms[room]?.disconnected(participant, id, &effects)
         }
     }
 
     /// Sends the error, and closes and removes the connection. Its session, if it has one, can be resumed.
-    private mutating func refuse(_ error: ProtocolError, _ id: ConnectionID) {
+    mutating func refuse(_ error: ProtocolError, _ id: ConnectionID) {
         var error = error
         error.isFatal = true
         effects.send(.error(error), to: id)
@@ -250,6 +252,7 @@ package struct RoomServerMachine: Sendable {
     /// Answers a hello: admits the client, lets it wait for its room, or refuses it.
     private mutating func handleHello(_ hello: Hello, _ id: ConnectionID) {
         let isNew = rooms[hello.room] == nil
+        defer { effects.noteQuiet(hello.room) }
         do throws(ProtocolError) {
             if let participant = try enter(hello, id) {
                 waitingRoom.opened(hello.room)
@@ -293,7 +296,7 @@ package struct RoomServerMachine: Sendable {
             else { throw .invalidSessionToken }
             if rooms[hello.room] == nil {
                 // The server has lost its state, or the room was removed: the first holder of a token creates it again.
-                try effects.departures.checkRoom(hello.room)
+                try effects.departures.checkRoom(hello.room, fence: claims.fence)
                 try makeRoom(hello.room, id)
             }
             participant = try rooms[hello.room]?.resumeOrRejoin(hello, resume, claims, id, &effects)

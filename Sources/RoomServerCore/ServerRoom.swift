@@ -267,7 +267,7 @@ struct ServerRoom: Sendable {
             for: SessionClaims(
                 participant: participant.id, room: name, name: participant.name, session: participant.session,
                 epoch: participant.epoch, hostTerm: term, isHost: participant.isHost, role: member.role,
-                server: effects.serverID), lifetime: lifetime)
+                server: effects.serverID, fence: effects.fences[name]), lifetime: lifetime)
     }
 
     // MARK: Attributes

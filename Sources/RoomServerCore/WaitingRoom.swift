@@ -19,6 +19,8 @@ struct WaitingRoom: Sendable {
         if waiting[room]?.isEmpty == true { waiting[room] = nil }
     }
 
+    func waiting(for room: RoomName) -> [ConnectionID] { waiting[room] ?? [] }
+
     /// Somebody is in the room: whoever waits for it can come in.
     mutating func opened(_ room: RoomName) {
         let opened = waiting.removeValue(forKey: room) ?? []

@@ -46,6 +46,8 @@ struct ServeCommand: AsyncParsableCommand {
 
     @OptionGroup var monitoring: MonitoringOptions
 
+    @OptionGroup var clusterNode: ClusterOptions
+
     @Option(help: "Seconds for which a lost participant can return unnoticed. Default: 60.")
     var grace: Double?
 
@@ -123,6 +125,7 @@ struct ServeCommand: AsyncParsableCommand {
         }
         try tokens.apply(to: &configuration, settings)
         try state.apply(to: &configuration, settings, logger) { try monitoring.warn($0, settings, logger) }
+        configuration.cluster = try clusterNode.node(settings)
         let origins = try allowedOrigin + settings.strings("allowedOrigins")
         if !origins.isEmpty { configuration.allowedOrigins = origins }
         let stun = try urls(iceServers.stunUri, "--stun-uri", "stunUris", settings, [.stun, .stuns])

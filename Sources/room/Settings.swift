@@ -25,6 +25,7 @@ struct Settings {
         "admin", "adminToken", "adminHost", "adminPort", "adminSocket", "adminTokenFile", "webhookUrls",
         "webhookSecretFile", "webhookAuthorities",
         "plugins",
+        "redis", "redisAuthorities", "node", "advertise", "linkHost", "cluster",
     ]
 
     init(path: String?) throws {

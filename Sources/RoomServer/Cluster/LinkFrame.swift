@@ -7,7 +7,7 @@ typealias StreamID = UInt32
 enum LinkFrame: Sendable, Hashable {
     /// The first frame in each direction.
     case hello(LinkHello)
-    /// The proof that the sender knows the cluster's key.
+    /// The proof that the sender knows a key of the cluster: 32 bytes for each one that it knows, 8 at most.
     case proof([UInt8])
     case ping(UInt64)
     case pong(UInt64)
@@ -28,11 +28,13 @@ enum LinkFrame: Sendable, Hashable {
     case close(StreamID, code: UInt16)
     /// From the owner: end the client's connection without a close handshake.
     case abort(StreamID)
+    /// The sender owns the room with this fence.
+    case fence(UInt64, room: String)
 
     static let headerBytes = 9
 
     private enum Kind: UInt8 {
-        case hello = 1, proof, ping, pong, open, accept, refuse, text, frame, credit, close, abort
+        case hello = 1, proof, ping, pong, open, accept, refuse, text, frame, credit, close, abort, fence
     }
 
     var encoded: [UInt8] {
@@ -56,6 +58,7 @@ enum LinkFrame: Sendable, Hashable {
             case .credit(let stream, let count): (.credit, stream, count.networkBytes)
             case .close(let stream, let code): (.close, stream, code.networkBytes)
             case .abort(let stream): (.abort, stream, [])
+            case .fence(let fence, let room): (.fence, 0, fence.networkBytes + Array(room.utf8))
             }
         bytes.reserveCapacity(bytes.count + Self.headerBytes + content.count)
         bytes.append(kind.rawValue)
@@ -72,7 +75,7 @@ enum LinkFrame: Sendable, Hashable {
             guard let hello = LinkHello(&reader) else { return nil }
             self = .hello(hello)
         case .proof:
-            guard content.count == 32 else { return nil }
+            guard 1...8 ~= content.count / 32, content.count.isMultiple(of: 32) else { return nil }
             self = .proof(reader.rest())
         case .ping:
             guard let id = reader.integer(UInt64.self) else { return nil }
@@ -96,6 +99,11 @@ enum LinkFrame: Sendable, Hashable {
             guard let code = reader.integer(UInt16.self) else { return nil }
             self = .close(stream, code: code)
         case .abort: self = .abort(stream)
+        case .fence:
+            guard let fence = reader.integer(UInt64.self),
+                let room = String(validating: reader.rest(), as: UTF8.self)
+            else { return nil }
+            self = .fence(fence, room: room)
         }
         guard reader.isAtEnd else { return nil }
     }

@@ -27,8 +27,9 @@ struct LinkMachine: Sendable {
     }
 
     struct Settings: Sendable {
-        /// Derived from the key that signs sessions, so that only nodes of one cluster have it.
-        var key: [UInt8]
+        /// Derived from the keys that sign sessions, so that only nodes of one cluster have them. Both sides need a
+        /// common one.
+        var keys: [[UInt8]]
         /// The name of the other node, where it is known.
         var expectedNode: String?
         var handshakeTimeout = Duration.seconds(3)
@@ -36,8 +37,8 @@ struct LinkMachine: Sendable {
         var silenceLimit = Duration.seconds(4)
         var maximumStreams = 100_000
 
-        init(key: [UInt8], expectedNode: String? = nil) {
-            self.key = key
+        init(keys: [[UInt8]], expectedNode: String? = nil) {
+            self.keys = keys
             self.expectedNode = expectedNode
         }
 
@@ -81,6 +82,8 @@ struct LinkMachine: Sendable {
     private var deadline = Timestamp.distantFuture
     private var lastHeard = Timestamp.zero
     private var lastPing: UInt64 = 0
+    /// Whether the link has ended since nothing came.
+    private(set) var wasSilent = false
 
     init(_ side: Side, hello: LinkHello, settings: Settings) {
         self.side = side
@@ -125,7 +128,10 @@ struct LinkMachine: Sendable {
         guard isReady else { return hasEnded ? [] : end("the handshake took too long") }
         // A process that was stopped has not looked at its sockets: what is there is read before anybody is judged.
         if now - deadline > settings.pingInterval { lastHeard = max(lastHeard, now - settings.pingInterval) }
-        guard now - lastHeard < settings.silenceLimit else { return end("the other node is silent") }
+        guard now - lastHeard < settings.silenceLimit else {
+            wasSilent = true
+            return end("the other node is silent")
+        }
         deadline = now + settings.pingInterval
         lastPing += 1
         return [.write(.ping(lastPing))]
@@ -152,6 +158,9 @@ struct LinkMachine: Sendable {
         streams[lastStream] = Stream()
         return (lastStream, [.write(.open(lastStream, opening))])
     }
+
+    /// Tells the other side that this one owns a room.
+    func tell(_ room: String, _ fence: UInt64) -> [Action] { isReady ? [.write(.fence(fence, room: room))] : [] }
 
     /// Sends a text message. The second result is false when the stream must not send more before `resume`.
     mutating func text(_ id: StreamID, _ text: [UInt8]) -> ([Action], maySendMore: Bool) {
@@ -203,6 +212,7 @@ struct LinkMachine: Sendable {
         case (.proving(let theirs), .proof(let proof)): return verify(proof, theirs, now)
         case (.greeting, _), (.proving, _): throw LinkViolation(description: "a frame before the handshake")
         case (.ready, .hello), (.ready, .proof): throw LinkViolation(description: "a second handshake")
+        case (.ready, .fence): return [.deliver(frame)]
         case (.ready, .ping(let id)): return [.write(.pong(id))]
         case (.ready, .pong): return []
         case (.ready, .open(let id, let opening)):
@@ -258,28 +268,32 @@ struct LinkMachine: Sendable {
         guard theirs.node != hello.node else { return end("the other node has this node's name: check --node") }
         state = .proving(theirs)
         guard side == .acceptor else { return [] }
-        return [.write(.hello(hello)), .write(.proof(proof(by: .acceptor, theirs)))]
+        return [.write(.hello(hello)), .write(.proof(codes(of: .acceptor, theirs).flatMap { $0 }))]
     }
 
     private mutating func verify(_ proof: [UInt8], _ theirs: LinkHello, _ now: Timestamp) -> [Action] {
         let prover = side == .dialer ? Side.acceptor : .dialer
-        guard Crypto.areEqual(proof, self.proof(by: prover, theirs)) else {
+        let known = codes(of: prover, theirs)
+        let theirCodes = stride(from: 0, to: proof.count, by: Digest.length).map {
+            Array(proof[$0..<min($0 + Digest.length, proof.count)])
+        }
+        guard theirCodes.contains(where: { code in known.contains { Crypto.areEqual($0, code) } }) else {
             return end("the other node has another session key: all nodes need the same --session-key-file")
         }
         state = .ready
         parser.maximumContent = Self.maximumContent
         deadline = now + settings.pingInterval
-        let answer = side == .dialer ? [Action.write(.proof(self.proof(by: .dialer, theirs)))] : []
+        let answer = side == .dialer ? [Action.write(.proof(codes(of: .dialer, theirs).flatMap { $0 }))] : []
         return answer + [.ready(theirs)]
     }
 
-    /// Binds the key to this connection, to both introductions and to the direction.
-    private func proof(by prover: Side, _ theirs: LinkHello) -> [UInt8] {
+    /// Binds each key to this connection, to both introductions and to the direction.
+    private func codes(of prover: Side, _ theirs: LinkHello) -> [[UInt8]] {
         let (first, second) = side == .dialer ? (hello, theirs) : (theirs, hello)
         let parts = [Array(prover.rawValue.utf8), binding, first.encoded, second.encoded]
         let message = parts.flatMap { part in
             withUnsafeBytes(of: UInt32(clamping: part.count).bigEndian, Array.init) + part
         }
-        return Crypto.hmac(.sha256, key: settings.key, message)
+        return settings.keys.map { Crypto.hmac(.sha256, key: $0, message) }
     }
 }

@@ -9,7 +9,7 @@ import TransportValues
         .proof(Array(repeating: 9, count: 32)), .ping(.max), .pong(0),
         .open(3, LinkOpening(fence: 1 << 40, address: "::1", hello: Array("{}".utf8))), .accept(4),
         .refuse(5, .notOwner), .refuse(5, .busy), .text(.max, Array("text".utf8)), .text(1, []), .frame(6),
-        .credit(7, 65_536), .close(8, code: 1001), .abort(9),
+        .credit(7, 65_536), .close(8, code: 1001), .abort(9), .fence(1 << 50, room: "r"),
     ]
 
     @Test func framesAreReadInPiecesOfEveryLength() throws {
@@ -32,7 +32,7 @@ import TransportValues
         for frame in Self.frames {
             var bytes = frame.encoded
             switch frame {
-            case .text, .open: continue
+            case .text, .open, .fence: continue
             default: break
             }
             let length = UInt32(bytes.count - LinkFrame.headerBytes)
@@ -71,19 +71,19 @@ import TransportValues
         var seen: [LinkMachine.Side: [Action]] = [:]
 
         init(
-            keys: ([UInt8], [UInt8]) = ([1], [1]), clusters: (String, String) = ("c", "c"),
+            keys: ([[UInt8]], [[UInt8]]) = ([[1]], [[1]]), clusters: (String, String) = ("c", "c"),
             names: (String, String) = ("a", "b"), expected: String? = "b"
         ) {
             dialer = LinkMachine(
                 .dialer,
                 hello: LinkHello(
                     cluster: clusters.0, node: names.0, incarnation: 1, nonce: Array(repeating: 1, count: 32)),
-                settings: .init(key: keys.0, expectedNode: expected))
+                settings: .init(keys: keys.0, expectedNode: expected))
             acceptor = LinkMachine(
                 .acceptor,
                 hello: LinkHello(
                     cluster: clusters.1, node: names.1, incarnation: 2, nonce: Array(repeating: 2, count: 32)),
-                settings: .init(key: keys.1))
+                settings: .init(keys: keys.1))
         }
 
         mutating func open(bindings: ([UInt8], [UInt8]) = ([5], [5]), at now: Timestamp = time(0)) {
@@ -132,7 +132,11 @@ import TransportValues
     }
 
     @Test func strangersAreRefused() {
-        var otherKey = Pair(keys: ([1], [2]))
+        var rotated = Pair(keys: ([[3], [1]], [[1]]))
+        rotated.open()
+        #expect(rotated.dialer.isReady && rotated.acceptor.isReady)
+
+        var otherKey = Pair(keys: ([[1]], [[2]]))
         otherKey.open()
         #expect(otherKey.ending(of: .dialer)?.contains("session key") == true)
         #expect(otherKey.seen[.acceptor] == nil)
