@@ -217,8 +217,10 @@ extension ClusterSimulation {
         if isBanned {
             return from == nil ? tell(.banned, stay) : reply(.banned(stay), node, from)
         }
-        // A room that was opened again, by an owner that did not know yet, has a higher fence than the closed one.
-        let isCovered = if case .closed(let closed)? = client.banned { stay.waiter.fence <= closed } else { true }
+        // A room that was opened again, by an owner that did not know yet, has a higher fence than the closed one. And
+        // who never learned that it was in has no token.
+        let isCovered =
+            if case .closed(let closed)? = client.banned { (1...closed).contains(stay.waiter.fence) } else { true }
         if bindingBans.contains(stay.client), isStoreFaithful, isCovered,
             let record = store.record(of: room), record.node == node.id, record.fence == fence
         {
