@@ -4,7 +4,7 @@ import Testing
 import TransportTestKit
 
 /// `room token`: keys and tokens as an operator makes them, and a server that takes them.
-@Suite(.serialized, .timeLimit(.minutes(2))) struct TokenTests {
+@Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct TokenTests {
     private func run(_ arguments: String, in processes: TestProcesses, input: String = "") async throws -> Shell.Result
     {
         try await Shell.run("cd '\(processes.directory.path)' && exec \"$ROOM\" token \(arguments)", input: input)
