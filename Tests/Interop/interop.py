@@ -140,26 +140,27 @@ class Interop:
             self.skip(f"{stack}, both roles", missing)
             return
         for variant in VARIANTS:
-            self.meet_in_both_roles(stack, variant)
+            self.meet_in_both_roles(stack, lambda: Meeting(self, stack, variant))
 
-    def meet_in_both_roles(self, stack, variant):
+    def meet_in_both_roles(self, who, make_meeting):
+        """The ids decide who offers: there are meetings until ours has had both roles."""
         left = set(ROLES)
         for _ in range(MEETINGS):
             self.meetings += 1
             try:
-                meeting = Meeting(self, stack, variant)
+                meeting = make_meeting()
                 if meeting.role in left:
                     left.remove(meeting.role)
                     meeting.run()
             except Failure as failure:
                 self.failed += 1
-                print(f"FAILED: {stack}: the meeting: {failure}", flush=True)
+                print(f"FAILED: {who}: the meeting: {failure}", flush=True)
                 return
             finally:
                 self.stop_all()
             if not left:
                 return
-        self.skip(f"{stack}, ours as {' and '.join(left)}", f"the role never came in {MEETINGS} meetings")
+        self.skip(f"{who}, ours as {' and '.join(left)}", f"the role never came in {MEETINGS} meetings")
 
 
 class Meeting:

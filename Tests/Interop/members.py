@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 
-from interop import FOLDER, MEETINGS, ROLES, Interop, content
+from interop import FOLDER, Interop, content
 from processes import Failure, Process
 
 MEGABYTE = 1 << 20
@@ -29,7 +29,7 @@ class Members(Interop):
             try:
                 self.server = self.recorder.expect("its address", lambda e: e["event"] == "listening")["url"]
                 self.start_server()
-                self.meet_in_both_roles()
+                self.meet_in_both_roles("Python client", lambda: Meeting(self))
                 self.meet_python()
             finally:
                 self.stop_all()
@@ -58,25 +58,6 @@ class Members(Interop):
     def python(self, room, name, *arguments):
         command = [self.options.python, str(FOLDER / "python_client.py"), room, "--name", name, "--server", self.server]
         return self.start(Process(name, [*command, *arguments], self.log(name)))
-
-    def meet_in_both_roles(self):
-        left = set(ROLES)
-        for _ in range(MEETINGS):
-            self.meetings += 1
-            try:
-                meeting = Meeting(self)
-                if meeting.role in left:
-                    left.remove(meeting.role)
-                    meeting.run()
-            except Failure as failure:
-                self.failed += 1
-                print(f"FAILED: Python client: the meeting: {failure}", flush=True)
-                return
-            finally:
-                self.stop_all()
-            if not left:
-                return
-        self.skip(f"Python client, ours as {' and '.join(left)}", f"the role never came in {MEETINGS} meetings")
 
     def meet_python(self):
         self.meetings += 1
