@@ -83,11 +83,17 @@ static const uint8_t client_delivery_outbox_js[] = {
 static const uint8_t client_delivery_protocol_js[] = {
 #embed "Client/delivery-protocol.js"
 };
+static const uint8_t client_early_candidates_js[] = {
+#embed "Client/early-candidates.js"
+};
 static const uint8_t client_errors_js[] = {
 #embed "Client/errors.js"
 };
 static const uint8_t client_exchange_message_js[] = {
 #embed "Client/exchange-message.js"
+};
+static const uint8_t client_exchange_record_js[] = {
+#embed "Client/exchange-record.js"
 };
 static const uint8_t client_file_streams_js[] = {
 #embed "Client/file-streams.js"
@@ -101,8 +107,20 @@ static const uint8_t client_inbox_js[] = {
 static const uint8_t client_incoming_streams_js[] = {
 #embed "Client/incoming-streams.js"
 };
+static const uint8_t client_join_deadline_js[] = {
+#embed "Client/join-deadline.js"
+};
 static const uint8_t client_liveness_js[] = {
 #embed "Client/liveness.js"
+};
+static const uint8_t client_message_room_js[] = {
+#embed "Client/message-room.js"
+};
+static const uint8_t client_messages_d_ts[] = {
+#embed "Client/messages.d.ts"
+};
+static const uint8_t client_messages_js[] = {
+#embed "Client/messages.js"
 };
 static const uint8_t client_negotiation_machine_js[] = {
 #embed "Client/negotiation-machine.js"
@@ -125,8 +143,14 @@ static const uint8_t client_page_events_js[] = {
 static const uint8_t client_pair_exchange_js[] = {
 #embed "Client/pair-exchange.js"
 };
+static const uint8_t client_pair_requests_js[] = {
+#embed "Client/pair-requests.js"
+};
 static const uint8_t client_pair_streams_js[] = {
 #embed "Client/pair-streams.js"
+};
+static const uint8_t client_pair_topics_js[] = {
+#embed "Client/pair-topics.js"
 };
 static const uint8_t client_pair_js[] = {
 #embed "Client/pair.js"
@@ -154,6 +178,9 @@ static const uint8_t client_peers_machine_js[] = {
 };
 static const uint8_t client_protocol_codec_js[] = {
 #embed "Client/protocol-codec.js"
+};
+static const uint8_t client_protocol_fields_js[] = {
+#embed "Client/protocol-fields.js"
 };
 static const uint8_t client_provider_calls_js[] = {
 #embed "Client/provider-calls.js"
@@ -191,6 +218,12 @@ static const uint8_t client_request_machine_js[] = {
 static const uint8_t client_restart_attempts_js[] = {
 #embed "Client/restart-attempts.js"
 };
+static const uint8_t client_retired_connections_js[] = {
+#embed "Client/retired-connections.js"
+};
+static const uint8_t client_room_configuration_js[] = {
+#embed "Client/room-configuration.js"
+};
 static const uint8_t client_room_connection_js[] = {
 #embed "Client/room-connection.js"
 };
@@ -218,6 +251,9 @@ static const uint8_t client_room_js[] = {
 static const uint8_t client_send_buffer_js[] = {
 #embed "Client/send-buffer.js"
 };
+static const uint8_t client_send_report_js[] = {
+#embed "Client/send-report.js"
+};
 static const uint8_t client_signaling_credential_js[] = {
 #embed "Client/signaling-credential.js"
 };
@@ -236,6 +272,9 @@ static const uint8_t client_stall_machine_js[] = {
 static const uint8_t client_stall_obstacle_js[] = {
 #embed "Client/stall-obstacle.js"
 };
+static const uint8_t client_stream_ends_js[] = {
+#embed "Client/stream-ends.js"
+};
 static const uint8_t client_stream_record_js[] = {
 #embed "Client/stream-record.js"
 };
@@ -247,6 +286,9 @@ static const uint8_t client_time_js[] = {
 };
 static const uint8_t client_topic_windows_js[] = {
 #embed "Client/topic-windows.js"
+};
+static const uint8_t client_topic_js[] = {
+#embed "Client/topic.js"
 };
 static const uint8_t client_values_js[] = {
 #embed "Client/values.js"
@@ -284,13 +326,19 @@ static const struct CRoomPage_file files[] = {
     FILE("client/delivery-memory.js", client_delivery_memory_js),
     FILE("client/delivery-outbox.js", client_delivery_outbox_js),
     FILE("client/delivery-protocol.js", client_delivery_protocol_js),
+    FILE("client/early-candidates.js", client_early_candidates_js),
     FILE("client/errors.js", client_errors_js),
     FILE("client/exchange-message.js", client_exchange_message_js),
+    FILE("client/exchange-record.js", client_exchange_record_js),
     FILE("client/file-streams.js", client_file_streams_js),
     FILE("client/ice-server-machine.js", client_ice_server_machine_js),
     FILE("client/inbox.js", client_inbox_js),
     FILE("client/incoming-streams.js", client_incoming_streams_js),
+    FILE("client/join-deadline.js", client_join_deadline_js),
     FILE("client/liveness.js", client_liveness_js),
+    FILE("client/message-room.js", client_message_room_js),
+    FILE("client/messages.d.ts", client_messages_d_ts),
+    FILE("client/messages.js", client_messages_js),
     FILE("client/negotiation-machine.js", client_negotiation_machine_js),
     FILE("client/network-change.js", client_network_change_js),
     FILE("client/numbered-stream.js", client_numbered_stream_js),
@@ -298,7 +346,9 @@ static const struct CRoomPage_file files[] = {
     FILE("client/outgoing-streams.js", client_outgoing_streams_js),
     FILE("client/page-events.js", client_page_events_js),
     FILE("client/pair-exchange.js", client_pair_exchange_js),
+    FILE("client/pair-requests.js", client_pair_requests_js),
     FILE("client/pair-streams.js", client_pair_streams_js),
+    FILE("client/pair-topics.js", client_pair_topics_js),
     FILE("client/pair.js", client_pair_js),
     FILE("client/path-liveness.js", client_path_liveness_js),
     FILE("client/peer-diagnosis.js", client_peer_diagnosis_js),
@@ -308,6 +358,7 @@ static const struct CRoomPage_file files[] = {
     FILE("client/peer-types.js", client_peer_types_js),
     FILE("client/peers-machine.js", client_peers_machine_js),
     FILE("client/protocol-codec.js", client_protocol_codec_js),
+    FILE("client/protocol-fields.js", client_protocol_fields_js),
     FILE("client/provider-calls.js", client_provider_calls_js),
     FILE("client/random.js", client_random_js),
     FILE("client/rebuild-pace.js", client_rebuild_pace_js),
@@ -320,6 +371,8 @@ static const struct CRoomPage_file files[] = {
     FILE("client/relay-renewal.js", client_relay_renewal_js),
     FILE("client/request-machine.js", client_request_machine_js),
     FILE("client/restart-attempts.js", client_restart_attempts_js),
+    FILE("client/retired-connections.js", client_retired_connections_js),
+    FILE("client/room-configuration.js", client_room_configuration_js),
     FILE("client/room-connection.js", client_room_connection_js),
     FILE("client/room-events.js", client_room_events_js),
     FILE("client/room-exchange.js", client_room_exchange_js),
@@ -329,16 +382,19 @@ static const struct CRoomPage_file files[] = {
     FILE("client/room.d.ts", client_room_d_ts),
     FILE("client/room.js", client_room_js),
     FILE("client/send-buffer.js", client_send_buffer_js),
+    FILE("client/send-report.js", client_send_report_js),
     FILE("client/signaling-credential.js", client_signaling_credential_js),
     FILE("client/signaling-machine.js", client_signaling_machine_js),
     FILE("client/signaling-recovery.js", client_signaling_recovery_js),
     FILE("client/signaling-streams.js", client_signaling_streams_js),
     FILE("client/stall-machine.js", client_stall_machine_js),
     FILE("client/stall-obstacle.js", client_stall_obstacle_js),
+    FILE("client/stream-ends.js", client_stream_ends_js),
     FILE("client/stream-record.js", client_stream_record_js),
     FILE("client/stuck-data.js", client_stuck_data_js),
     FILE("client/time.js", client_time_js),
     FILE("client/topic-windows.js", client_topic_windows_js),
+    FILE("client/topic.js", client_topic_js),
     FILE("client/values.js", client_values_js),
     FILE("client/waiting.js", client_waiting_js),
 };

@@ -30,7 +30,7 @@ struct PageFile: Sendable {
     }()
 
     /// The modules that are served with all that they import. The last one is for later.
-    static let entries = ["client/room.js", "page/page.js", "page/transfers.js"]
+    static let entries = ["client/room.js", "client/messages.js", "page/page.js", "page/transfers.js"]
 
     private init(_ path: String, _ bytes: [UInt8]) {
         self.path = path

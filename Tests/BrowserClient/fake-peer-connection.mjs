@@ -34,7 +34,8 @@ export class FakeChannel {
     }
 }
 
-export class FakePeerConnection {
+/** The state that every peer connection begins with. */
+export class NewPeerConnection {
     iceConnectionState = "new";
     connectionState = "new";
     signalingState = "stable";
@@ -42,14 +43,18 @@ export class FakePeerConnection {
     remoteDescription = null;
     sctp = null;
     channels = [];
+    isClosed = false;
+}
+
+export class FakePeerConnection extends NewPeerConnection {
     calls = [];
     rounds = 0;
-    isClosed = false;
     refuses = false;
     /** What `getStats` returns. */
     stats = new Map();
 
     constructor(configuration) {
+        super();
         this.configurations = [structuredClone(configuration)];
     }
 

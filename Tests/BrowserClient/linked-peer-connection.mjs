@@ -1,4 +1,5 @@
 // Peer connections that reach each other inside one process, through the descriptions that they exchange.
+import { NewPeerConnection } from "./fake-peer-connection.mjs";
 
 let count = 0;
 /** By the identifier in a description. */
@@ -32,15 +33,7 @@ class LinkedChannel {
     }
 }
 
-export class LinkedPeerConnection {
-    iceConnectionState = "new";
-    connectionState = "new";
-    signalingState = "stable";
-    localDescription = null;
-    remoteDescription = null;
-    sctp = null;
-    channels = [];
-    isClosed = false;
+export class LinkedPeerConnection extends NewPeerConnection {
     /** What waits for the path, while it is cut. */
     #waiting;
     /** Bytes that have arrived, as statistics count them. */
@@ -50,6 +43,7 @@ export class LinkedPeerConnection {
 
     /** `schedule` calls back behind the present call. */
     constructor(schedule) {
+        super();
         this.later = schedule;
         connections.set(this.#id, this);
     }

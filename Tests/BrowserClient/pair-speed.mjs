@@ -1,7 +1,7 @@
 // Measures two pairs over a perfect connection in memory: node Tests/BrowserClient/pair-speed.mjs [seconds for each]
 // The rates are for one second of processor time, of both sides together.
 
-import { Pair } from "../../Sources/RoomPage/Client/pair.js";
+import { Pair } from "./virtual-pairs.mjs";
 
 const seconds = Number(process.argv[2] ?? 1);
 const now = () => performance.now() / 1000;

@@ -202,6 +202,30 @@ test("all requests end with the session", async () => {
     assert.equal(world.time.pending, 0);
 });
 
+test("requests end on both sides when one has given up the other", async () => {
+    for (const index of [0, 1]) {
+        const signals = [];
+        const { world, caller } = answering(({ signal }) => {
+            signals.push(signal);
+            return new Promise(() => {});
+        });
+        world.connect();
+        const outcomes = [1, 2].map((count) => code(caller.request("m", `${count}`, { timeout: Infinity })));
+        await world.time.run(1);
+        const back = world.giveUp(index);
+        world.connect();
+        await world.time.run(2);
+        assert.deepEqual(await Promise.all(outcomes), ["peer_gone", "peer_gone"]);
+        assert.deepEqual(signals.map(({ aborted }) => aborted), [true, true]);
+        // Nothing of the past stands in the way of what follows.
+        const later = code((index == 0 ? back : caller).request("m", "3", { timeout: 1 }));
+        await world.time.run(2.5);
+        assert.equal(signals.length, 3);
+        await world.time.run(4);
+        assert.equal(await later, "timed_out");
+    }
+});
+
 test("each request runs at most once and has one end, over connections that end at any time", async () => {
     for (let seed = 1; seed <= schedules(100); seed += 1) {
         const random = new Random(seed);

@@ -385,10 +385,7 @@ test("a side that has given up the other one tells it which streams have ended",
     await before.write("abc");
     await world.time.run(1);
     const reading = failure(readAll(world, streams[0]));
-    world.connection.lose();
-    sender.ended();
-    world.memories[0].store(sender.streams);
-    const back = world.make(0);
+    const back = world.giveUp(0);
     const after = back.openStream("after");
     const finished = after.finish();
     world.connect();

@@ -150,6 +150,42 @@ test("topics keep their order and lose nothing, over connections that end at any
     }
 });
 
+for (const index of [0, 1]) {
+    test(`topics go on after ${index == 0 ? "the publisher" : "the subscriber"} has given up the other side`, async () => {
+        for (let seed = 1; seed <= schedules(40); seed += 1) {
+            const random = new Random(seed);
+            const { world, kept, read } = subscribed({ seed });
+            world.connect();
+            const body = "x".repeat(20_000);
+            const got = [];
+            let published = 0;
+            const publish = () => world.pairs[0].publish({ topic: "t", payload: `${published++} ${body}` });
+            for (let round = 0; round < 4; round += 1) {
+                for (let count = 0; count < 40; count += 1) {
+                    publish();
+                    if (random.chance(0.7)) got.push(...read("t", 1));
+                    await world.time.run(world.time.time + random.next() * 0.05);
+                }
+                // Without what is under way, and what waits for its turn.
+                world.giveUp(index);
+                if (index == 1) kept.clear();
+                world.connect();
+            }
+            const first = published;
+            for (let count = 0; count < 40; count += 1) {
+                publish();
+                await world.time.run(world.time.time + 1);
+                got.push(...read("t"));
+            }
+            const numbers = got.map((text) => +text.split(" ")[0]);
+            assert.deepEqual(
+                numbers.filter((number) => number >= first), Array.from({ length: 40 }, (_, count) => first + count),
+                `seed ${seed}`);
+            assert.equal(world.pairs[1].ignoredCount, 0, `seed ${seed}`);
+        }
+    });
+}
+
 test("lossy topics keep nothing and wait for nobody", async () => {
     const { world, kept } = subscribed({ connection: { loss: 0.5 } });
     const [pair] = world.pairs;

@@ -1,12 +1,12 @@
 // Two whole clients in virtual time: a server that relays, and peer connections that reach each other.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { MessageRuntime } from "../../Sources/RoomPage/Client/messages.js";
 import { JSONMessageCodec, RequestFailure, TransportRuntime } from "../../Sources/RoomPage/Client/room.js";
 import { LinkedPeerConnection } from "./linked-peer-connection.mjs";
 import { SeededGenerator } from "./pair-support.mjs";
 import { FakeBrowser, joinedOnWire, otherOnWire } from "./room-support.mjs";
 
-const capabilities = ["delivery.v1", "exchange.v1", "attributes.v1", "message.max.4194304"];
 const ids = ["pa", "pb"];
 /** Schedules of faults; `SEEDS=100` for more. */
 const seeds = Number(process.env.SEEDS ?? 8);
@@ -19,7 +19,7 @@ class TwoRooms {
     relayed = [0, 0];
     connections = [];
 
-    static async make(configuration) {
+    static async make(configuration, runtimes = [TransportRuntime, TransportRuntime]) {
         const two = new TwoRooms();
         two.browsers[1].time = two.browsers[0].time;
         two.time = two.browsers[0].time;
@@ -32,9 +32,11 @@ class TwoRooms {
                     return connection;
                 },
             };
-            const runtime = new TransportRuntime({ server: "ws://rooms.example/", ...configuration }, environment);
+            const runtime = new runtimes[index]({ server: "ws://rooms.example/", ...configuration }, environment);
             return runtime.connect({ toRoom: "lobby", as: ids[index], host: "ifFirst" });
         });
+        for (const { socket } of two.browsers) socket.open();
+        two.capabilities = two.browsers.map(({ socket }) => socket.sent[0].capabilities);
         for (const index of [0, 1]) two.join(index);
         [two.a, two.b] = await Promise.all(connecting);
         await two.run(1);
@@ -43,12 +45,14 @@ class TwoRooms {
 
     join(index, changes = {}) {
         const { socket } = this.browsers[index];
-        socket.open();
+        if (socket.readyState === 0) socket.open();
         this.relayed[index] = socket.sent.length;
         this.sent[index] = 0;
         socket.receive(joinedOnWire({
             participant: ids[index], session: `s-${ids[index]}`, host: index === 0,
-            roster: [otherOnWire(ids[1 - index], { capabilities, epoch: changes.epoch ?? 1 })], ...changes,
+            roster: [otherOnWire(ids[1 - index], {
+                capabilities: this.capabilities[1 - index], epoch: changes.epoch ?? 1,
+            })], ...changes,
         }));
     }
 
@@ -73,7 +77,7 @@ class TwoRooms {
         this.epochs[index] += 1;
         const epoch = this.epochs[index];
         this.join(index, { epoch, roster: [otherOnWire(ids[1 - index], {
-            capabilities, epoch: this.epochs[1 - index], host: index === 1,
+            capabilities: this.capabilities[1 - index], epoch: this.epochs[1 - index], host: index === 1,
         })] });
         this.relayed[index] = 1;
         const other = this.browsers[1 - index].socket;
@@ -81,7 +85,9 @@ class TwoRooms {
         this.sent[1 - index] += 1;
         other.receive({
             type: "peerChanged", seq: this.sent[1 - index],
-            participant: otherOnWire(ids[index], { capabilities, epoch, host: index === 0 }),
+            participant: otherOnWire(ids[index], {
+                capabilities: this.capabilities[index], epoch, host: index === 0,
+            }),
         });
     }
 
@@ -136,6 +142,20 @@ test("two rooms connect, and send texts and bytes to each other", async () => {
     two.b.trySend("now", { to: "pa" });
     await two.run(0.1);
     assert.deepEqual(handled.sort(), [["any order", "unordered"], ["fast", "lossy"], ["now", "reliable"]]);
+});
+
+test("a page that has only messages exchanges them with one that has everything", async () => {
+    const two = await TwoRooms.make({}, [MessageRuntime, TransportRuntime]);
+    assert.ok(!two.capabilities[0].includes("exchange.v1") && two.capabilities[1].includes("exchange.v1"));
+    const [atA, atB] = [two.a.messages(), two.b.messages()];
+    assert.equal((await two.result(two.a.send("to b"))).acceptedCount, 1);
+    assert.equal((await two.result(two.b.send("to a"))).acceptedCount, 1);
+    assert.equal((await two.result(atA.next())).value.text, "to a");
+    assert.equal((await two.result(atB.next())).value.text, "to b");
+    await assert.rejects(two.result(two.b.request("m", "x", { to: "pa" })), { code: "not_supported" });
+    await assert.rejects(two.result(two.b.topic("t").publish("x", { to: "pa" })), { code: "not_supported" });
+    assert.equal(two.a.topic, undefined);
+    await two.result(two.a.leave({ within: 0 }));
 });
 
 test("requests have answers, failures of their handlers, and deadlines", async () => {

@@ -2,7 +2,10 @@
 
 import { DeliveryMemory } from "../../Sources/RoomPage/Client/delivery-memory.js";
 import { waterMarks } from "../../Sources/RoomPage/Client/delivery-channel.js";
-import { Pair } from "../../Sources/RoomPage/Client/pair.js";
+import { Pair as ClientPair } from "../../Sources/RoomPage/Client/pair.js";
+import { PairExchange } from "../../Sources/RoomPage/Client/pair-exchange.js";
+import { PairStreams } from "../../Sources/RoomPage/Client/pair-streams.js";
+import { openStream } from "../../Sources/RoomPage/Client/room-streams.js";
 
 /** A generator of numbers by seed (mulberry32). */
 export class Random {
@@ -274,6 +277,14 @@ class SwitchedLink {
     }
 }
 
+/** A pair with everything that goes on in it at hand. */
+export class Pair extends ClientPair {
+    constructor(options) { super({ extras: { PairExchange, PairStreams }, ...options }); }
+    publish(publication, options) { return this.exchange.topics.publish(publication, options); }
+    request(method, body, options) { return this.exchange.requests.request(method, body, options); }
+    openStream(name, options) { return openStream([this], name, options); }
+}
+
 export const capabilities = {
     plain: [], delivery: ["delivery.v1"], exchange: ["delivery.v1", "exchange.v1"],
 };
@@ -283,6 +294,7 @@ export class World {
     time = new VirtualTime();
     memories = [new DeliveryMemory(), new DeliveryMemory()];
     pairs = [];
+    made = 0;
     connection = undefined;
     broken = [];
 
@@ -306,7 +318,7 @@ export class World {
         const pair = new Pair({
             ownSession, peerSession, participant: `p${1 - index}`, capabilities: capabilities[this.level],
             configuration: this.configuration, streams: this.memories[index].take(ownSession, peerSession),
-            now: this.time.now, link,
+            requestBase: this.made++ * 2 ** 32, now: this.time.now, link,
             schedule: (after, callback) => this.time.schedule(after + this.timerDelays[index], callback),
             handlers: {
                 message: () => {}, ...this.handlers[index],
@@ -316,6 +328,15 @@ export class World {
         pair.link = link;
         this.pairs[index] = pair;
         return pair;
+    }
+
+    /** One side gives up the other, which does not notice, and meets it again in the same sessions. */
+    giveUp(index) {
+        const pair = this.pairs[index];
+        this.connection.lose();
+        pair.ended();
+        this.memories[index].store(pair.streams);
+        return this.make(index);
     }
 
     connect(options = {}) {

@@ -1,6 +1,5 @@
 // @ts-check
-import { DeliveryProtocol } from "./delivery-protocol.js";
-import { ExchangeProtocol } from "./exchange-message.js";
+import { DeliveryProtocol, ExchangeProtocol } from "./delivery-protocol.js";
 
 /**
  * The protocols that both sides of a pair speak. Each includes the ones before it.

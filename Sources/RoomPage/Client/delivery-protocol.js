@@ -17,6 +17,8 @@ const kinds = [undefined, "resume", "binary", "text", "part", "ack", "hint", "ex
 const hints = [undefined, "serverIsBack", "leaving", "unheard"];
 const messageLimitPrefix = "message.max.";
 
+export const ExchangeProtocol = { capability: "exchange.v1" };
+
 export const DeliveryProtocol = {
     channelLabel: "room.reliable",
     channelProtocol: "room.delivery.v1",

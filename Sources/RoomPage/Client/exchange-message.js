@@ -9,10 +9,12 @@ import { decodedText, readU32, readU64, utf8, writeU32, writeU64 } from "./bytes
  *   The description of a stream that begins. Without `length`: unknown.
  * @typedef {{ type: "topicMessage", value: Name, isText: boolean, body: number }
  *   | { type: "topicWindow", value: Name, limit: number }
+ *   | { type: "topicPosition", value: Name, sent: number }
  *   | { type: "request", id: number, timeout?: number, method: Name, isText: boolean, body: number }
  *   | { type: "answer", id: number, isText: boolean, body: number }
  *   | { type: "failure", id: number, code: string, message: string }
  *   | { type: "cancel", id: number }
+ *   | { type: "requestRestart", first: number, last: number }
  *   | { type: "open", stream: number, value: Opening }
  *   | { type: "data", stream: number, body: number }
  *   | { type: "end", stream: number }
@@ -22,8 +24,6 @@ import { decodedText, readU32, readU64, utf8, writeU32, writeU64 } from "./bytes
  *   | { type: "finished", stream: number }
  *   | { type: "restart", first: number, last: number }} ExchangeMessageValue
  */
-
-export const ExchangeProtocol = { capability: "exchange.v1" };
 
 /** The limits of exchange messages. Lengths are bytes of UTF-8. */
 export const ExchangeLimits = {
@@ -80,6 +80,15 @@ class Writer {
 /** @param {number} kind @param {number} id */
 const withID = (kind, id) => new Writer(kind, 8).u64(id).bytes;
 
+/** @param {number} kind @param {number} first @param {number} last */
+const withIDs = (kind, first, last) => new Writer(kind, 16).u64(first).u64(last).bytes;
+
+/** @param {number} kind @param {string} topic @param {number} count */
+function ofTopic(kind, topic, count) {
+    const name = utf8(topic);
+    return new Writer(kind, 9 + name.length).name8(name).u64(count).bytes;
+}
+
 /** @param {number} kind @param {number} id @param {string} code @param {string} message */
 function ending(kind, id, code, message) {
     // A code has at least 1 byte.
@@ -106,10 +115,9 @@ export const ExchangeHead = {
         return new Writer(0x01, 2 + name.length).u8(+isText).name8(name).bytes;
     },
     /** @param {string} topic @param {number} limit */
-    topicWindow(topic, limit) {
-        const name = utf8(topic);
-        return new Writer(0x02, 9 + name.length).name8(name).u64(limit).bytes;
-    },
+    topicWindow: (topic, limit) => ofTopic(0x02, topic, limit),
+    /** @param {string} topic @param {number} sent */
+    topicPosition: (topic, sent) => ofTopic(0x03, topic, sent),
     /**
      * @param {number} id
      * @param {number | undefined} timeout milliseconds; undefined: no limit
@@ -126,6 +134,8 @@ export const ExchangeHead = {
     failure: (id, code, message) => ending(0x12, id, code, message),
     /** @param {number} id */
     cancel: (id) => withID(0x13, id),
+    /** @param {number} first @param {number} last */
+    requestRestart: (first, last) => withIDs(0x14, first, last),
     /** @param {number} stream @param {Opening} opening */
     open(stream, opening) {
         const name = utf8(opening.name);
@@ -152,7 +162,7 @@ export const ExchangeHead = {
     /** @param {number} stream */
     finished: (stream) => withID(0x26, stream),
     /** @param {number} first @param {number} last */
-    restart: (first, last) => new Writer(0x27, 16).u64(first).u64(last).bytes,
+    restart: (first, last) => withIDs(0x27, first, last),
 };
 
 /** Reads the fields of a message, from the byte behind its kind on. What is missing or wrong makes it invalid. */
@@ -294,6 +304,8 @@ function fields(kind, reader) {
         }
         case 0x02:
             return { type: "topicWindow", value: reader.name(), limit: reader.u64() };
+        case 0x03:
+            return { type: "topicPosition", value: reader.name(), sent: reader.u64() };
         case 0x10: {
             const id = reader.id();
             const timeout = reader.u32() || undefined;
@@ -310,6 +322,8 @@ function fields(kind, reader) {
             return { type: "failure", id: reader.id(), ...codeAndMessage(reader) };
         case 0x13:
             return { type: "cancel", id: reader.id() };
+        case 0x14:
+            return { type: "requestRestart", first: reader.u64(), last: reader.u64() };
         case 0x20:
             return { type: "open", stream: reader.id(), value: reader.opening() };
         case 0x21: {

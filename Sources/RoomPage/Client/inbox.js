@@ -1,3 +1,4 @@
+import { sequence } from "./waiting.js";
 /** @typedef {import("./room.js").RoomMessage} RoomMessage */
 
 /** Bytes that an empty message costs. */
@@ -14,8 +15,8 @@ export class Inbox {
     #messages = [];
     #weight = 0;
     #isFinished = false;
-    /** @type {((batch: RoomMessage[]) => void) | undefined} */
-    #waiter;
+    /** @type {(() => void)[]} */
+    #waiters = [];
     #limit;
     #onDrained;
 
@@ -36,14 +37,9 @@ export class Inbox {
      */
     append(message) {
         if (this.#isFinished) return true;
-        const waiter = this.#waiter;
-        if (waiter) {
-            this.#waiter = undefined;
-            waiter([message]);
-            return true;
-        }
         this.#messages.push(message);
         this.#weight += message.payload.length + overhead;
+        this.#wake();
         return !this.isFull;
     }
 
@@ -60,41 +56,25 @@ export class Inbox {
         return batch;
     }
 
-    /**
-     * Returns all messages; waits while there are none. Empty at the end.
-     * @returns {Promise<RoomMessage[]>}
-     */
-    take() {
-        if (this.#messages.length || this.#isFinished) return Promise.resolve(this.takeNow());
-        return new Promise((resolve) => {
-            this.#waiter?.([]);
-            this.#waiter = resolve;
-        });
-    }
-
     /** No more messages come; those that are there can still be read. */
     finish() {
         this.#isFinished = true;
-        this.#waiter?.([]);
-        this.#waiter = undefined;
+        this.#wake();
     }
 
-    /** @returns {AsyncIterableIterator<RoomMessage[]>} */
-    async *batches() {
-        for (let batch = await this.take(); batch.length; batch = await this.take()) yield batch;
-    }
+    #wake() { for (const wake of this.#waiters.splice(0)) wake(); }
 
-    /** @returns {AsyncIterableIterator<RoomMessage>} */
-    async *messages() {
-        for (let message = await this.#next(); message; message = await this.#next()) yield message;
-    }
+    batches() { return this.#sequence(() => (this.#messages.length ? this.takeNow() : undefined)); }
 
-    /** Returns the next message; one that waits keeps its place when the consumer stops. */
-    async #next() {
-        if (!this.#messages.length && !this.#isFinished) {
-            const batch = await this.take();
-            if (batch.length) return batch[0];
-        }
+    messages() { return this.#sequence(() => this.#takeOne()); }
+
+    /**
+     * @template Value
+     * @param {() => Value | undefined} take
+     */
+    #sequence(take) { return sequence(take, () => this.#isFinished, (wake) => this.#waiters.push(wake)); }
+
+    #takeOne() {
         const message = this.#messages.shift();
         if (!message) return undefined;
         const wasFull = this.isFull;

@@ -1,5 +1,5 @@
 // @ts-check
-import { StreamCode, StreamLimits } from "./outgoing-streams.js";
+import { OpenStreams, StreamCode, StreamLimits } from "./outgoing-streams.js";
 import { ReceiveWindow } from "./receive-window.js";
 
 /** @typedef {import("./receive-window.js").Budget} Budget */
@@ -19,36 +19,15 @@ const malformed = { type: "malformed" };
  * The streams that one participant sends to this side: which are taken, how much of each may come, and how it ends. The
  * bytes are kept by the shell until the application has consumed them; there are never more of them than the window and
  * one chunk. What comes for a stream that has ended is ignored.
+ * @extends {OpenStreams<{ window: ReceiveWindow, length?: number, isEnded: boolean }>}
  */
-export class IncomingStreams {
-    /** @type {Map<number, { window: ReceiveWindow, length?: number, isEnded: boolean }>} */
-    #streams = new Map();
-    #windowSize;
-
-    /**
-     * @param {number} [lastID] the newest stream of before, in the same sessions
-     * @param {number} [window] the first size of a window
-     */
-    constructor(lastID = 0, window = ReceiveWindow.initialSize) {
-        this.newestID = lastID;
-        this.#windowSize = window;
-    }
-
-    get count() {
-        return this.#streams.size;
-    }
-
-    /** They are inserted in order. */
-    get ids() {
-        return [...this.#streams.keys()];
-    }
-
+export class IncomingStreams extends OpenStreams {
     /**
      * Returns the number of bytes that have come and were not consumed.
      * @param {number} id
      */
     unconsumed(id) {
-        const window = this.#streams.get(id)?.window;
+        const window = this.streams.get(id)?.window;
         return window ? window.received - window.consumed : 0;
     }
 
@@ -58,14 +37,14 @@ export class IncomingStreams {
     openReceived(id, length, budget) {
         if (id <= this.newestID) return malformed;
         this.newestID = id;
-        if (this.#streams.size >= StreamLimits.open) return { type: "refused", code: StreamCode.busy };
-        this.#streams.set(id, { window: new ReceiveWindow(budget, this.#windowSize), length, isEnded: false });
+        if (this.streams.size >= StreamLimits.open) return { type: "refused", code: StreamCode.busy };
+        this.streams.set(id, { window: new ReceiveWindow(budget, this.windowSize), length, isEnded: false });
         return taken;
     }
 
     /** @param {number} id @param {number} count @param {Budget} budget @returns {Use} */
     dataReceived(id, count, budget) {
-        const stream = this.#streams.get(id);
+        const stream = this.streams.get(id);
         if (!stream || stream.isEnded) return id > this.newestID ? malformed : ignored;
         const isTooLong = stream.length != undefined && stream.window.received + count > stream.length;
         if (!isTooLong && stream.window.receive(count)) return taken;
@@ -75,7 +54,7 @@ export class IncomingStreams {
 
     /** @param {number} id @param {Budget} budget @returns {Use} */
     endReceived(id, budget) {
-        const stream = this.#streams.get(id);
+        const stream = this.streams.get(id);
         if (!stream || stream.isEnded) return ignored;
         if (stream.length != undefined && stream.window.received != stream.length) {
             this.#remove(id, budget);
@@ -115,7 +94,7 @@ export class IncomingStreams {
      * @param {Budget} budget
      */
     consume(id, count, now, budget) {
-        const stream = this.#streams.get(id);
+        const stream = this.streams.get(id);
         if (!stream?.window.consume(count) || stream.isEnded) return undefined;
         const limit = stream.window.grant(now, 0, budget);
         return limit == undefined ? undefined : { consumed: stream.window.consumed, limit };
@@ -127,7 +106,7 @@ export class IncomingStreams {
      * @param {Budget} budget
      */
     finish(id, budget) {
-        const stream = this.#streams.get(id);
+        const stream = this.streams.get(id);
         if (!stream?.isEnded || stream.window.consumed != stream.window.received) return false;
         return this.#remove(id, budget);
     }
@@ -151,7 +130,7 @@ export class IncomingStreams {
 
     /** @param {number} id @param {Budget} budget */
     #remove(id, budget) {
-        this.#streams.get(id)?.window.end(budget);
-        return this.#streams.delete(id);
+        this.streams.get(id)?.window.end(budget);
+        return this.streams.delete(id);
     }
 }

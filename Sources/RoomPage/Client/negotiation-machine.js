@@ -1,67 +1,12 @@
+import { EarlyCandidates } from "./early-candidates.js";
 import { connectionID } from "./random.js";
+import { RetiredConnections } from "./retired-connections.js";
 
 /** @typedef {import("./peer-types.js").Random} Random */
 /** @typedef {import("./peer-types.js").Signal} Signal */
 /** @typedef {import("./peer-types.js").SignalBody} SignalBody */
 /** @typedef {import("./peer-types.js").SessionDescription} SessionDescription */
 /** @typedef {import("./peer-types.js").PeerCandidate} PeerCandidate */
-
-/**
- * Candidates of one connection that came before the description that they belong to (RFC 8838 §11). Beyond a limit
- * they are dropped.
- */
-class EarlyCandidates {
-    /** @type {{ negotiation: number, candidate: PeerCandidate }[]} */
-    #entries = [];
-    #limit;
-
-    /** @param {string} connection @param {number} limit */
-    constructor(connection, limit) {
-        this.connection = connection;
-        this.#limit = limit;
-    }
-
-    /** @param {PeerCandidate} candidate @param {number} negotiation */
-    add(candidate, negotiation) {
-        if (this.#entries.length < this.#limit) this.#entries.push({ negotiation, candidate });
-    }
-
-    /**
-     * Removes and returns the candidates of a round, in order. Those of earlier rounds are dropped.
-     * @param {number} negotiation
-     */
-    take(negotiation) {
-        const taken = this.#entries.filter((entry) => entry.negotiation === negotiation);
-        this.drop(negotiation + 1);
-        return taken.map((entry) => entry.candidate);
-    }
-
-    /**
-     * Drops the candidates of the rounds before this one.
-     * @param {number} negotiation
-     */
-    drop(negotiation) {
-        this.#entries = this.#entries.filter((entry) => entry.negotiation >= negotiation);
-    }
-}
-
-/** The latest connections of a pair that have ended. Their late signals are dropped. */
-class RetiredConnections {
-    static limit = 8;
-    /** @type {string[]} */
-    #connections = [];
-
-    /** @param {string} connection */
-    insert(connection) {
-        this.#connections.push(connection);
-        if (this.#connections.length > RetiredConnections.limit) this.#connections.shift();
-    }
-
-    /** @param {string} connection */
-    contains(connection) {
-        return this.#connections.includes(connection);
-    }
-}
 
 /**
  * @typedef {{ type: "create", value: string } | { type: "close", value: string } | { type: "makeOffer", value: string }

@@ -2,7 +2,6 @@
 import { noBytes } from "./bytes.js";
 import { DeliveryMachine } from "./delivery-machine.js";
 import { DeliveryProtocol } from "./delivery-protocol.js";
-import { StreamRecord } from "./stream-record.js";
 
 /** @typedef {import("./delivery-protocol.js").Kind} Kind */
 /** @typedef {import("./delivery-protocol.js").Frame} Frame */
@@ -136,8 +135,16 @@ export class NumberedStream {
 
 /** The numbered streams between two sessions. */
 export class NumberedStreams {
-    /** Of the streams of the application. */
-    record = new StreamRecord();
+    /**
+     * Of the streams of the application.
+     * @type {import("./stream-record.js").StreamRecord | undefined}
+     */
+    record;
+    /**
+     * Of its topics and requests.
+     * @type {import("./exchange-record.js").ExchangeRecord | undefined}
+     */
+    exchange;
     #reliable;
     #bulk;
 

@@ -20,39 +20,47 @@ export const StreamCode = {
 
 /** @typedef {"begun" | "wait" | "tooLong" | "closed"} Start Whether bytes may be sent on a stream. */
 
-/** The streams that this side sends to one participant: their ids, windows, and how each ends. */
-export class OutgoingStreams {
-    /** @type {Map<number, { window: SendWindow, length?: number, consumed: number, isEnded: boolean }>} */
-    #streams = new Map();
-    #windowSize;
+/**
+ * The streams of one direction that have not ended, by their ids.
+ * @template Stream
+ */
+export class OpenStreams {
+    /** @type {Map<number, Stream>} */
+    streams = new Map();
 
     /**
-     * @param {number} [lastID] of the streams before, in the same sessions
-     * @param {number} [window] the first limit of a stream
+     * @param {number} [lastID] the newest stream of before, in the same sessions
+     * @param {number} [window] the first size of a window
      */
     constructor(lastID = 0, window = ReceiveWindow.initialSize) {
         this.newestID = lastID;
-        this.#windowSize = window;
+        this.windowSize = window;
     }
 
     get count() {
-        return this.#streams.size;
+        return this.streams.size;
     }
 
-    /** The ids of the streams that have not ended. They are inserted in order. */
+    /** They are inserted in order. */
     get ids() {
-        return [...this.#streams.keys()];
+        return [...this.streams.keys()];
     }
+}
 
+/**
+ * The streams that this side sends to one participant: their ids, windows, and how each ends.
+ * @extends {OpenStreams<{ window: SendWindow, length?: number, consumed: number, isEnded: boolean }>}
+ */
+export class OutgoingStreams extends OpenStreams {
     /**
      * A stream begins: send `open` with its id. Undefined: there are too many.
      * @param {number} [length]
      */
     open(length) {
-        if (this.#streams.size >= StreamLimits.open) return undefined;
+        if (this.streams.size >= StreamLimits.open) return undefined;
         this.newestID += 1;
-        this.#streams.set(
-            this.newestID, { window: new SendWindow(this.#windowSize), length, consumed: 0, isEnded: false });
+        this.streams.set(
+            this.newestID, { window: new SendWindow(this.windowSize), length, consumed: 0, isEnded: false });
         return this.newestID;
     }
 
@@ -63,7 +71,7 @@ export class OutgoingStreams {
      * @returns {Start}
      */
     begin(id, count) {
-        const stream = this.#streams.get(id);
+        const stream = this.streams.get(id);
         if (!stream || stream.isEnded) return "closed";
         if (stream.length != undefined && stream.window.sent + count > stream.length) return "tooLong";
         return stream.window.begin(count) ? "begun" : "wait";
@@ -75,7 +83,7 @@ export class OutgoingStreams {
      * @param {number} count
      */
     undo(id, count) {
-        this.#streams.get(id)?.window.undo(count);
+        this.streams.get(id)?.window.undo(count);
     }
 
     /**
@@ -83,7 +91,7 @@ export class OutgoingStreams {
      * @param {number} id
      */
     isOpen(id) {
-        return this.#streams.get(id)?.window.isOpen ?? true;
+        return this.streams.get(id)?.window.isOpen ?? true;
     }
 
     /**
@@ -91,7 +99,7 @@ export class OutgoingStreams {
      * @param {number} id
      */
     sent(id) {
-        return this.#streams.get(id)?.window.sent;
+        return this.streams.get(id)?.window.sent;
     }
 
     /**
@@ -99,7 +107,7 @@ export class OutgoingStreams {
      * @param {number} id
      */
     end(id) {
-        const stream = this.#streams.get(id);
+        const stream = this.streams.get(id);
         if (!stream || stream.isEnded || (stream.length ?? stream.window.sent) != stream.window.sent) return false;
         return (stream.isEnded = true);
     }
@@ -109,7 +117,7 @@ export class OutgoingStreams {
      * @param {number} id
      */
     isIncomplete(id) {
-        const stream = this.#streams.get(id);
+        const stream = this.streams.get(id);
         return stream?.length != undefined && !stream.isEnded && stream.window.sent < stream.length;
     }
 
@@ -118,7 +126,7 @@ export class OutgoingStreams {
      * @param {number} id
      */
     cancel(id) {
-        return this.#streams.delete(id);
+        return this.streams.delete(id);
     }
 
     /**
@@ -129,7 +137,7 @@ export class OutgoingStreams {
      * @param {number} limit
      */
     windowReceived(id, consumed, limit) {
-        const stream = this.#streams.get(id);
+        const stream = this.streams.get(id);
         if (!stream || consumed < stream.consumed || consumed > stream.window.sent) return undefined;
         stream.consumed = consumed;
         stream.window.grant(limit);
@@ -141,9 +149,9 @@ export class OutgoingStreams {
      * @param {number} id
      */
     finishedReceived(id) {
-        const stream = this.#streams.get(id);
+        const stream = this.streams.get(id);
         if (!stream?.isEnded) return undefined;
-        this.#streams.delete(id);
+        this.streams.delete(id);
         return stream.window.sent;
     }
 
@@ -152,7 +160,7 @@ export class OutgoingStreams {
      * @param {number} id
      */
     stopReceived(id) {
-        return this.#streams.delete(id);
+        return this.streams.delete(id);
     }
 
     /**
@@ -161,7 +169,7 @@ export class OutgoingStreams {
      */
     restartReceived(last) {
         const ended = this.ids.filter((id) => id <= last);
-        for (const id of ended) this.#streams.delete(id);
+        for (const id of ended) this.streams.delete(id);
         return ended;
     }
 

@@ -1,5 +1,4 @@
 // @ts-check
-import { noBytes } from "./bytes.js";
 import { DeliveryProtocol } from "./delivery-protocol.js";
 import { RoomStreamError } from "./errors.js";
 import { ExchangeHead } from "./exchange-message.js";
@@ -7,105 +6,13 @@ import { IncomingStreams } from "./incoming-streams.js";
 import { OutgoingStreams, StreamCode, StreamLimits } from "./outgoing-streams.js";
 import { Budget } from "./receive-window.js";
 import { RoomIncomingStream } from "./room-streams.js";
+import { Reader, Writer } from "./stream-ends.js";
 import { StreamRecord } from "./stream-record.js";
 
 /** @typedef {import("./delivery-channel.js").Channel} Channel */
 /** @typedef {import("./exchange-message.js").Opening} Opening */
 /** @typedef {import("./pair.js").Pair} Pair */
 /** @typedef {import("./pair.js").Handlers} Handlers */
-/** What a stream that this side sends needs between two calls. */
-export class Writer {
-    /** Bytes that the receiver has consumed. */
-    acknowledged = 0;
-    isFinished = false;
-    /** @type {RoomStreamError | undefined} */
-    failure;
-    /**
-     * For the window, for credit, or for the end.
-     * @type {(() => void)[]}
-     */
-    waiters = [];
-    onProgress = () => {};
-
-    /** @param {number} id */
-    constructor(id) {
-        this.id = id;
-        /** In front of each chunk. */
-        this.head = ExchangeHead.data(id);
-    }
-
-    get isOver() {
-        return this.isFinished || this.failure != undefined;
-    }
-
-    /**
-     * Returns when another attempt to write makes sense, the stream has ended, or the signal is aborted.
-     * @param {AbortSignal} [signal]
-     * @returns {Promise<void>}
-     */
-    wait(signal) {
-        if (this.isOver || signal?.aborted) return Promise.resolve();
-        return new Promise((resolve) => {
-            const done = () => {
-                signal?.removeEventListener("abort", done);
-                resolve();
-            };
-            signal?.addEventListener("abort", done);
-            this.waiters.push(done);
-        });
-    }
-}
-
-/** Chunks that are shorter are collected in memory of the second size: each costs more than its bytes. */
-const shortChunk = 1024;
-const collectedLength = 8192;
-
-/** The chunks of a stream that have come and were not taken. */
-class Reader {
-    /** @type {Uint8Array[]} */
-    #chunks = [];
-    /** The memory that the last chunk has a part of, if it can grow. */
-    #memory = noBytes;
-    isEnded = false;
-    /** @type {RoomStreamError | undefined} */
-    failure;
-    /** @type {(() => void)[]} */
-    waiters = [];
-
-    get isEmpty() {
-        return this.#chunks.length == 0;
-    }
-
-    /** @param {Uint8Array} bytes */
-    push(bytes) {
-        if (bytes.length == 0) return;
-        if (bytes.length >= shortChunk) {
-            this.#chunks.push(bytes);
-            this.#memory = noBytes;
-            return;
-        }
-        let used = this.#memory.length > 0 ? this.#chunks[this.#chunks.length - 1].length : 0;
-        if (used + bytes.length > this.#memory.length) {
-            this.#memory = new Uint8Array(collectedLength);
-            used = 0;
-            this.#chunks.push(noBytes);
-        }
-        this.#memory.set(bytes, used);
-        this.#chunks[this.#chunks.length - 1] = this.#memory.subarray(0, used + bytes.length);
-    }
-
-    take() {
-        const chunk = this.#chunks.shift();
-        if (this.isEmpty) this.#memory = noBytes;
-        return chunk;
-    }
-
-    clear() {
-        this.#chunks = [];
-        this.#memory = noBytes;
-    }
-}
-
 /** @param {(() => void)[]} waiters */
 const wake = (waiters) => {
     for (const waiter of waiters.splice(0)) waiter();
@@ -123,28 +30,19 @@ export class PairStreams {
     /** @type {Map<number, Reader>} */
     #readers = new Map();
 
-    /** @param {Pair} pair @param {Handlers} handlers @param {StreamRecord} record of the streams before */
-    constructor(pair, handlers, record) {
+    /** @param {Pair} pair @param {Handlers} handlers @param {StreamRecord} [record] of the streams before */
+    constructor(pair, handlers, record = new StreamRecord()) {
         this.#pair = pair;
         this.participant = pair.participant;
         this.#onOpened = handlers.stream;
         this.#outgoing = new OutgoingStreams(record.lastOutgoing);
         this.#incoming = new IncomingStreams(record.lastIncoming);
-        if (record.restart) this.#send(record.restart, "bulk");
+        if (record.restart) this.#pair.sendWhole(record.restart, "bulk");
     }
 
     /** Bytes of a chunk that is sent now. */
     get chunkLength() {
         return this.#pair.bulkFrameLength - DeliveryProtocol.dataHeaderLength - StreamLimits.headLength;
-    }
-
-    /**
-     * Sends a whole message, above the limit of the buffer, too.
-     * @param {Uint8Array} message
-     * @param {Channel} channel
-     */
-    #send(message, channel) {
-        return this.#pair.sendExchange(noBytes, message, channel, true).type;
     }
 
     // Writing
@@ -158,7 +56,7 @@ export class PairStreams {
         if (id == undefined) return undefined;
         const writer = new Writer(id);
         this.#writers.set(id, writer);
-        if (this.#send(ExchangeHead.open(id, opening), "bulk") == "gone") this.#fail(id, this.#gone());
+        if (this.#pair.sendWhole(ExchangeHead.open(id, opening), "bulk") == "gone") this.#fail(id, this.#gone());
         return writer;
     }
 
@@ -187,7 +85,7 @@ export class PairStreams {
      */
     end(id) {
         if (!this.#outgoing.end(id)) return false;
-        if (this.#send(ExchangeHead.end(id), "bulk") == "gone") this.#fail(id, this.#gone());
+        if (this.#pair.sendWhole(ExchangeHead.end(id), "bulk") == "gone") this.#fail(id, this.#gone());
         return true;
     }
 
@@ -199,7 +97,7 @@ export class PairStreams {
      */
     cancel(id, code, message) {
         if (!this.#outgoing.cancel(id)) return;
-        this.#send(ExchangeHead.reset(id, code, message), "bulk");
+        this.#pair.sendWhole(ExchangeHead.reset(id, code, message), "bulk");
         this.#fail(id, new RoomStreamError("cancelled", message, code));
     }
 
@@ -262,7 +160,7 @@ export class PairStreams {
         const reader = this.#readers.get(id);
         const chunk = reader?.take();
         if (grant && (chunk || !reader?.isEnded)) {
-            this.#send(ExchangeHead.window(id, grant.consumed, grant.limit), "reliable");
+            this.#pair.sendWhole(ExchangeHead.window(id, grant.consumed, grant.limit), "reliable");
         }
         if (chunk) return chunk;
         if (reader && !reader.isEnded) {
@@ -271,7 +169,7 @@ export class PairStreams {
             throw reader.failure;
         }
         this.#readers.delete(id);
-        if (this.#incoming.finish(id, this.#budget)) this.#send(ExchangeHead.finished(id), "reliable");
+        if (this.#incoming.finish(id, this.#budget)) this.#pair.sendWhole(ExchangeHead.finished(id), "reliable");
         return "end";
     }
 
@@ -295,7 +193,7 @@ export class PairStreams {
      */
     stop(id, code, message) {
         if (!this.#incoming.stop(id, this.#budget)) return undefined;
-        this.#send(ExchangeHead.stop(id, code, message), "reliable");
+        this.#pair.sendWhole(ExchangeHead.stop(id, code, message), "reliable");
         const failure = new RoomStreamError("cancelled", message, code);
         this.#failReader(id, failure);
         this.#readers.delete(id);
@@ -387,7 +285,7 @@ export class PairStreams {
         if (use.type == "refused" || (use.type == "taken" && isTooMuch)) {
             this.#incoming.stop(id, this.#budget);
             const message = `${StreamLimits.open} streams are open`;
-            this.#send(ExchangeHead.stop(id, StreamCode.busy, message), "reliable");
+            this.#pair.sendWhole(ExchangeHead.stop(id, StreamCode.busy, message), "reliable");
         } else if (use.type == "taken") {
             this.#readers.set(id, new Reader());
             this.#onOpened?.(new RoomIncomingStream(this, id, opening));
@@ -414,7 +312,7 @@ export class PairStreams {
      * @param {string} message
      */
     #refuse(id, code, message) {
-        this.#send(ExchangeHead.stop(id, code, message), "reliable");
+        this.#pair.sendWhole(ExchangeHead.stop(id, code, message), "reliable");
         this.#failReader(id, new RoomStreamError("cancelled", message, code));
     }
 

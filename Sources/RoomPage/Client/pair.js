@@ -1,14 +1,11 @@
 // @ts-check
-import { borrowedBytes, decodedText, readU32, utf8 } from "./bytes.js";
+import { borrowedBytes, decodedText, noBytes, readU32, utf8 } from "./bytes.js";
 import { DeliveryChannel, DeliveryLevel, waterMarks } from "./delivery-channel.js";
 import { DeliveryLink } from "./delivery-link.js";
 import { DeliveryMachine } from "./delivery-machine.js";
 import { DeliveryOutbox } from "./delivery-outbox.js";
-import { DeliveryProtocol } from "./delivery-protocol.js";
+import { DeliveryProtocol, ExchangeProtocol } from "./delivery-protocol.js";
 import { NumberedStreams } from "./numbered-stream.js";
-import { PairExchange } from "./pair-exchange.js";
-import { PairStreams } from "./pair-streams.js";
-import { openStream } from "./room-streams.js";
 import { FrameBatch } from "./send-buffer.js";
 import { plus } from "./time.js";
 import { WaitingLine } from "./waiting.js";
@@ -20,7 +17,7 @@ import { WaitingLine } from "./waiting.js";
 /** @typedef {import("./delivery-outbox.js").Outcome} Outcome */
 /** @typedef {import("./delivery-outbox.js").PeerStatus} PeerStatus */
 /** @typedef {import("./delivery-protocol.js").Hint} Hint */
-/** @typedef {import("./pair-exchange.js").Publication} Publication */
+/** @typedef {import("./pair-topics.js").Publication} Publication */
 /** @typedef {import("./room.js").Sendable} Sendable */
 /**
  * @typedef {object} Link The peer connection, whichever it is at the time. A data channel is known by its label: of
@@ -35,9 +32,9 @@ import { WaitingLine } from "./waiting.js";
  *
  * @typedef {object} Handlers
  * @property {(message: RoomMessage) => void} message
- * @property {(message: import("./pair-exchange.js").TopicArrival) => boolean} [topic] Takes a message of a topic.
+ * @property {(message: import("./pair-topics.js").TopicArrival) => boolean} [topic] Takes a message of a topic.
  *     False: nobody subscribes. Otherwise `message.consume()` follows when it was read.
- * @property {(request: import("./pair-exchange.js").Request) => Promise<{ payload: Sendable, isText?: boolean }>}
+ * @property {(request: import("./pair-requests.js").Request) => Promise<{ payload: Sendable, isText?: boolean }>}
  *     [request] Answers a request; throws a `RequestFailure`.
  * @property {(stream: import("./room-streams.js").RoomIncomingStream) => void} [stream] A stream begins.
  * @property {(hint: Hint) => void} [hint]
@@ -47,6 +44,11 @@ import { WaitingLine } from "./waiting.js";
  * @property {(isMissing: boolean) => void} [acknowledgement] Data is not acknowledged for some seconds, or is again.
  * @property {(count: number) => void} [undelivered] Messages were given up.
  * @property {(count: number) => void} [lossyDropped] Lossy messages were not sent.
+ *
+ * @typedef {{
+ *     PairExchange: typeof import("./pair-exchange.js").PairExchange,
+ *     PairStreams: typeof import("./pair-streams.js").PairStreams,
+ * }} PairExtras Topics, requests and streams.
  *
  * @typedef {{ sendLimit: number, maximumMessageSize: number, stall?: number }} PairConfiguration
  * @typedef {(after: number, callback: () => void) => () => void} Schedule Calls back after so many seconds; what it
@@ -116,6 +118,11 @@ export class Pair {
     #held = new Map();
     #heldBytes = 0;
     #heldLimit;
+    /**
+     * Numbered channels of which not everything was kept.
+     * @type {Set<Channel>}
+     */
+    #overflowed = new Set();
     /** Bytes of bulk that have come since the last acknowledgement of its own. */
     #bulkBytes = 0;
 
@@ -127,6 +134,7 @@ export class Pair {
      * @param {readonly string[]} options.capabilities of the other side
      * @param {PairConfiguration} options.configuration
      * @param {NumberedStreams} [options.streams] from a `DeliveryMemory`; to store there when the pair has ended
+     * @param {PairExtras} [options.extras] undefined: there are only messages
      * @param {number} [options.requestBase] after it the ids of requests begin; never the same for two pairs of a room
      * @param {() => number} options.now
      * @param {Schedule} options.schedule
@@ -134,7 +142,8 @@ export class Pair {
      * @param {Handlers} options.handlers
      */
     constructor(options) {
-        const { capabilities, configuration } = options;
+        const { configuration, extras } = options;
+        const capabilities = options.capabilities.filter((name) => extras || name != ExchangeProtocol.capability);
         this.participant = options.participant ?? options.peerSession;
         this.streams = options.streams ?? new NumberedStreams(options.ownSession, options.peerSession);
         this.level = DeliveryLevel.of(capabilities);
@@ -151,10 +160,12 @@ export class Pair {
         this.#outbox = new DeliveryOutbox(this.level, this.streams, { buffer, message });
         const line = () => new WaitingLine();
         this.#lines = { reliable: line(), unordered: line(), lossy: line(), bulk: line(), topics: line() };
-        /** Topics and requests. */
-        this.exchange = new PairExchange(this, options.handlers, options.schedule, options.requestBase);
+        /** Topics and requests. There is none where there are only messages. */
+        this.exchange = /** @type {import("./pair-exchange.js").PairExchange} */ (extras && new extras.PairExchange(
+            this, options.handlers, options.schedule, options.requestBase ?? 0, this.streams.exchange));
         /** The streams of bytes; undefined where the other side has none. */
-        this.byteStreams = this.hasExchange ? new PairStreams(this, options.handlers, this.streams.record) : undefined;
+        this.byteStreams = extras && this.hasExchange
+            ? new extras.PairStreams(this, options.handlers, this.streams.record) : undefined;
     }
 
     /** Whether topics, requests and streams are possible. */
@@ -229,6 +240,15 @@ export class Pair {
         return this.#accepted(this.#outbox.acceptExchange(head, body, channel, isUrgent, isCounted, mayDrop), channel);
     }
 
+    /**
+     * Sends a whole message that is small, and of which there are only so many: the buffer takes it above its limit.
+     * @param {Uint8Array} message
+     * @param {Channel} channel
+     */
+    sendWhole(message, channel) {
+        return this.sendExchange(noBytes, message, channel, true).type;
+    }
+
     /** @param {Outcome} outcome @param {Channel} channel */
     #accepted(outcome, channel) {
         if (outcome.type == "accepted") this.#drain(channel);
@@ -301,36 +321,6 @@ export class Pair {
         return result == undefined ? this.#flushes.wait(undefined, attempt, false, signal) : Promise.resolve(result);
     }
 
-    // Topics, requests, streams
-
-    /**
-     * Publishes a message of a topic. Waits until the participant has consumed enough of this topic.
-     * @param {Publication} publication
-     * @param {{ mayDrop?: boolean, signal?: AbortSignal }} [options]
-     */
-    publish(publication, options) {
-        return this.exchange.publish(publication, options);
-    }
-
-    /**
-     * Asks the participant, and returns its answer. Throws a `RequestError`.
-     * @param {string} method
-     * @param {Sendable} body
-     * @param {{ timeout?: number, isText?: boolean, signal?: AbortSignal }} [options] `timeout`: 30 s by default
-     */
-    request(method, body, options) {
-        return this.exchange.request(method, body, options);
-    }
-
-    /**
-     * Opens a stream of bytes. Throws a `RoomError`.
-     * @param {string} name
-     * @param {{ length?: number, metadata?: Record<string, string> }} [options]
-     */
-    openStream(name, options) {
-        return openStream([this], name, options);
-    }
-
     // The connection
 
     /**
@@ -382,7 +372,7 @@ export class Pair {
         const lost = this.#delivery.close(this.#outbox);
         this.#held.clear();
         this.#cancelFlushTimer?.();
-        this.exchange.close();
+        if (this.exchange) this.streams.exchange = this.exchange.close();
         if (this.byteStreams) this.streams.record = this.byteStreams.close();
         this.#changed();
         if (lost > 0) this.#handlers.undelivered?.(lost);
@@ -660,8 +650,8 @@ export class Pair {
 
     /**
      * Whether the application takes messages of a channel. What comes while it does not is kept, unacknowledged, so
-     * that
-     * the sender's buffer fills and it waits.
+     * that the sender's buffer fills and it waits. What is too much to be kept is sent again, over a connection that is
+     * made when the rest was read.
      * @param {boolean} isReceiving
      * @param {Channel} channel
      */
@@ -679,6 +669,7 @@ export class Pair {
         held.splice(0, count);
         // It has had enough again.
         if (this.#held.has(channel)) this.#held.set(channel, held);
+        else if (this.#overflowed.delete(channel)) this.#handlers.broken("more came than was kept while nobody read");
     }
 
     /** @param {(Uint8Array | string)[]} held @param {Uint8Array | string} data @param {Channel} channel */
@@ -693,6 +684,8 @@ export class Pair {
             // What it says of the other direction counts at once: two that read nothing must not wait for each other.
             this.streams.stream(channel).machine.ackReceived(readU32(data, 5));
             this.#release(channel);
+            if (this.#heldBytes + data.length + heldOverhead > this.#heldLimit) this.#overflowed.add(channel);
+            if (this.#overflowed.has(channel)) return;
         }
         this.#heldBytes += data.length + heldOverhead;
         held.push(data);
@@ -709,6 +702,7 @@ export class Pair {
     #dropHeld(channel) {
         const held = this.#held.get(channel);
         if (!held || !DeliveryLevel.isNumbered(this.level, channel)) return;
+        this.#overflowed.delete(channel);
         for (const data of held.splice(0)) this.#heldBytes -= data.length + heldOverhead;
     }
 

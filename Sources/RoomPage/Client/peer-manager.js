@@ -18,6 +18,7 @@ import { Pair } from "./pair.js";
  * @property {() => number} now
  * @property {import("./pair.js").Schedule} schedule
  * @property {(configuration: RTCConfiguration) => RTCPeerConnection} [createConnection]
+ * @property {import("./pair.js").PairExtras} [extras]
  * @property {(event: Case) => void} report Takes a fact of the room's machine.
  * @property {(event: Case) => void} emit Takes an event of the room.
  * @property {(pair: Pair) => Pick<Handlers, "message" | "topic" | "request" | "stream">} handlers
@@ -108,7 +109,7 @@ export class PeerManager {
     #makePair(entry) {
         this.#dropPair(entry);
         if (this.#ownSession === undefined) return;
-        const { now, schedule, limits, report, emit, handlers } = this.#options;
+        const { now, schedule, limits, report, emit, handlers, extras } = this.#options;
         const { id, session, capabilities } = entry.participant;
         /**
          * Not from inside a call of the pair: who leaves has its connection closed.
@@ -130,7 +131,7 @@ export class PeerManager {
         const pair = new Pair({
             ownSession: this.#ownSession, peerSession: session, participant: id, capabilities,
             configuration: limits, streams: this.#memory.take(this.#ownSession, session),
-            requestBase: this.#pairCount++ * 2 ** 32, now, schedule,
+            requestBase: this.#pairCount++ * 2 ** 32, now, schedule, extras,
             link: {
                 send: (label, data) => peer().send(label, data),
                 bufferedAmount: (label) => entry.connection?.peer.bufferedAmount(label) ?? 0,

@@ -4,6 +4,8 @@ import { minus } from "./time.js";
 const initialSize = 262_144;
 const maximumSize = 4_194_304;
 const shortTime = 0.1;
+/** More than the longest message costs, which may go beyond the limit. */
+const longestMessage = 2 ** 32 - 1;
 
 /**
  * The windows of all topics and streams of a connection together. New ones are always there; they grow only within it.
@@ -30,8 +32,7 @@ export class Budget {
 
 /**
  * The flow control of one topic or stream at its receiver: how much has come, how much the application has consumed,
- * and
- * up to where the sender may go on.
+ * and up to where the sender may go on.
  *
  * The sender may begin a message while it has sent less than the limit, so the last one may go beyond it. The limit
  * grows when half of the window is consumed. A reader that is as fast as the path gets a larger window: it doubles when
@@ -93,6 +94,30 @@ export class ReceiveWindow {
         }
         this.#lastGrant = now;
         return (this.limit = this.consumed + this.size);
+    }
+
+    /**
+     * The sender has dropped messages: it has sent so much in all. False: that cannot be. True: a grant may be due.
+     * @param {number} sent
+     */
+    skip(sent) {
+        if (sent <= this.received || sent > this.limit + longestMessage) return false;
+        this.consumed += sent - this.received;
+        this.received = sent;
+        return true;
+    }
+
+    /**
+     * Goes on within another budget: what has come counts as consumed. Returns the limit, which the sender may not have
+     * heard of.
+     * @param {Budget} budget
+     */
+    restart(budget) {
+        this.consumed = this.received;
+        this.#lastGrant = undefined;
+        budget.add(this.size);
+        if (this.#isGrantDue) this.limit = this.consumed + this.size;
+        return this.limit;
     }
 
     /**

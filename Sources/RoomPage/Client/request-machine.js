@@ -10,8 +10,7 @@ export const RequestLimits = {
 
 /**
  * @typedef {{ mustCancel: boolean, started?: number }} End The end of a wait for an answer. `mustCancel`: the other
- * side
- *   is told, since it may have the request. `started`: a request that can go out now.
+ *   side is told, since it may have the request. `started`: a request that can go out now.
  */
 
 /** @param {Map<number, { deadline?: number }>} requests @param {(request: any) => boolean} counts */
@@ -26,17 +25,22 @@ function earliest(requests, counts) {
 }
 
 /**
- * @param {Map<number, { deadline?: number }>} requests
- * @param {(request: any) => boolean} counts
+ * Returns the ids of some requests, the lowest first.
+ * @param {Map<number, any>} requests
+ * @param {(request: any, id: number) => boolean} isMeant
+ */
+function idsOf(requests, isMeant) {
+    const ids = [];
+    for (const [id, request] of requests) if (isMeant(request, id)) ids.push(id);
+    return ids.sort((left, right) => left - right);
+}
+
+/**
+ * Whether a request has had its time.
+ * @param {{ deadline?: number }} request
  * @param {number} now
  */
-function lateOnes(requests, counts, now) {
-    const late = [];
-    for (const [id, request] of requests) {
-        if (request.deadline != undefined && request.deadline <= now && counts(request)) late.push(id);
-    }
-    return late.sort((left, right) => left - right);
-}
+const isLate = ({ deadline }, now) => deadline != undefined && deadline <= now;
 
 /**
  * The requests that this side makes to one participant: which go out, which are answered, which have had their time.
@@ -50,12 +54,18 @@ export class OutgoingRequests {
     #requests = new Map();
     /** @type {number[]} */
     #waiting = [];
+    #base;
     #last;
     #outstanding = 0;
 
     /** @param {number} [last] the ids that were used before */
     constructor(last = 0) {
-        this.#last = last;
+        this.#base = this.#last = last;
+    }
+
+    /** The newest request; 0: none was made. */
+    get newestID() {
+        return this.#last > this.#base ? this.#last : 0;
     }
 
     /**
@@ -141,6 +151,14 @@ export class OutgoingRequests {
         return { mustCancel, started };
     }
 
+    /**
+     * The other side had given this one up, and answers no request up to `last`: each of those returned is refused.
+     * @param {number} last
+     */
+    restartReceived(last) {
+        return idsOf(this.#requests, (request, id) => id <= last && request.state != "waiting");
+    }
+
     /** The time at which the next request is late. */
     get nextDeadline() {
         return earliest(this.#requests, (request) => request.state != "givenUp");
@@ -151,7 +169,7 @@ export class OutgoingRequests {
      * @param {number} now
      */
     late(now) {
-        return lateOnes(this.#requests, (request) => request.state != "givenUp", now);
+        return idsOf(this.#requests, (request) => request.state != "givenUp" && isLate(request, now));
     }
 
     /** The other side has gone: no answer comes any more. */
@@ -168,6 +186,12 @@ export class IncomingRequests {
     #requests = new Map();
     #bodyBytes = 0;
 
+    /** @param {number} [last] the ids that have come before, in the same sessions */
+    constructor(last = 0) {
+        /** The highest id that has come. */
+        this.newestID = last;
+    }
+
     /**
      * A request has come. Its body counts until `finished`. `busy`: refuse it, too many run. `duplicate`: ignore it.
      * @param {number} id
@@ -177,6 +201,7 @@ export class IncomingRequests {
      */
     received(id, count, deadline) {
         if (this.#requests.has(id)) return "duplicate";
+        this.newestID = Math.max(this.newestID, id);
         if (this.#requests.size >= RequestLimits.outstanding
             || (this.#bodyBytes > 0 && this.#bodyBytes + count > RequestLimits.bodyBytes)) return "busy";
         this.#requests.set(id, { count, deadline, isWanted: true });
@@ -193,6 +218,15 @@ export class IncomingRequests {
         if (!request?.isWanted) return false;
         request.isWanted = false;
         return true;
+    }
+
+    /**
+     * The other side had given this one up, and waits for no request before `first`: each of those returned is
+     * cancelled.
+     * @param {number} first
+     */
+    restartReceived(first) {
+        return idsOf(this.#requests, (request, id) => id < first && request.isWanted);
     }
 
     /**
@@ -232,7 +266,7 @@ export class IncomingRequests {
      * @param {number} now
      */
     late(now) {
-        const late = lateOnes(this.#requests, (request) => request.isWanted, now);
+        const late = idsOf(this.#requests, (request) => request.isWanted && isLate(request, now));
         for (const id of late) this.cancelled(id);
         return late;
     }

@@ -2,13 +2,14 @@ import { BrowserSignaling } from "./browser-signaling.js";
 import {
     machineConfiguration, recoveryBudgets, recoveryConfiguration, signalingConfiguration,
 } from "./configuration.js";
+import { DeliveryProtocol, ExchangeProtocol } from "./delivery-protocol.js";
 import { RoomError } from "./errors.js";
 import { Inbox } from "./inbox.js";
+import { JoinDeadline } from "./join-deadline.js";
 import { PeerManager } from "./peer-manager.js";
 import { ProviderCalls } from "./provider-calls.js";
 import { systemRandom } from "./random.js";
 import { EventFeed, errorOfEndReason, publicEndReason, publicEvent } from "./room-events.js";
-import { RoomExchange } from "./room-exchange.js";
 import { RoomMachine } from "./room-machine.js";
 import { signalingFailure } from "./values.js";
 import { Mailbox } from "./waiting.js";
@@ -27,6 +28,10 @@ import { Mailbox } from "./waiting.js";
  *     location?: Location, now(): number, random: import("./random.js").RandomSource,
  *     createConnection?: (configuration: RTCConfiguration) => RTCPeerConnection,
  * }} Environment What a room needs of its browser; tests have others. `now`: seconds.
+ *
+ * @typedef {import("./pair.js").PairExtras & {
+ *     RoomExchange: typeof import("./room-exchange.js").RoomExchange,
+ * }} Extras Topics, requests and streams.
  */
 
 /** @returns {Environment} */
@@ -83,8 +88,9 @@ export class RoomConnection {
      * @param {RoomConfiguration} configuration
      * @param {() => void} onEnd
      * @param {Environment} environment
+     * @param {Extras} [extras] undefined: there are only messages
      */
-    constructor(stay, configuration, onEnd, environment) {
+    constructor(stay, configuration, onEnd, environment, extras) {
         this.#stay = stay;
         this.#configuration = configuration;
         this.#onEnd = onEnd;
@@ -94,7 +100,8 @@ export class RoomConnection {
         const budgets = { ...recoveryBudgets, ...configuration.recovery };
         const { backoff } = signalingConfiguration;
         this.feed = new EventFeed(stay.room);
-        this.exchange = new RoomExchange(now, this.schedule);
+        this.exchange = extras && new extras.RoomExchange(now, this.schedule);
+        const { exchange } = this;
         /** @type {Mailbox<import("./room.js").RoomIncomingStream>} */
         this.incomingStreams = new Mailbox();
         /** @type {Record<RoomChannel, Inbox>} */
@@ -106,13 +113,13 @@ export class RoomConnection {
         this.peers = new PeerManager({
             limits: { sendLimit, maximumMessageSize, stall: budgets.stall },
             icePolicy: configuration.icePolicy ?? "all", now, schedule: this.schedule,
-            createConnection: environment.createConnection,
+            createConnection: environment.createConnection, extras,
             canSignal: () => this.#machine.signalingStatus.type == "connected",
             report: (event) => this.handle(event), emit: (event) => this.#emit(event),
             handlers: (pair) => this.#holdBack(pair) ?? ({
                 message: (message) => this.#deliver(/** @type {RoomMessage} */ (message), pair),
-                topic: (arrival) => this.exchange.topic(arrival),
-                request: (request) => this.exchange.request(request),
+                topic: (arrival) => exchange?.topic(arrival) ?? false,
+                request: (request) => /** @type {any} */ (exchange).request(request),
                 stream: (stream) => this.incomingStreams.count < untakenLimit
                     ? this.incomingStreams.push(stream) : stream.cancel("the application takes no streams", "busy"),
             }),
@@ -121,7 +128,10 @@ export class RoomConnection {
         this.#machine = new RoomMachine(machineConfiguration({
             room: stay.room, role: role == "ifFirst" ? "first" : role == "host" ? "host" : "guest",
             waitsForRoom: role == "awaited", name: stay.name, metadata: stay.metadata,
-            capabilities: ["delivery.v1", "exchange.v1", "attributes.v1", `message.max.${maximumMessageSize}`],
+            capabilities: [
+                DeliveryProtocol.capability, ...extras ? [ExchangeProtocol.capability] : [], "attributes.v1",
+                `message.max.${maximumMessageSize}`,
+            ],
             hasCredentialProvider: !!configuration.token, hasICEServerProvider: !!configuration.iceServerProvider,
             ice: {
                 servers: configuration.iceServers ?? [], policy: configuration.icePolicy ?? "all", usesServers: true,
@@ -166,7 +176,7 @@ export class RoomConnection {
      * @param {{ within?: number, signal?: AbortSignal }} options
      */
     async waitUntilJoined({ within, signal } = {}) {
-        if (within !== undefined) this.#scheduleJoinTimeout(within);
+        if (within !== undefined) this.#scheduleJoinTimeout(new JoinDeadline(within, this.now()));
         /** @type {(() => void) | undefined} */
         let onAbort;
         if (!this.#hasJoined && !this.#joinError && !signal?.aborted) {
@@ -182,17 +192,14 @@ export class RoomConnection {
         if (!this.#hasJoined) throw new RoomError("cancelled", "joining the room was cancelled");
     }
 
-    /**
-     * Time during which the server lets this participant wait for the room does not count.
-     * @param {number} deadline
-     */
+    /** @param {JoinDeadline} deadline */
     #scheduleJoinTimeout(deadline) {
-        this.#cancelJoinTimer = this.schedule(deadline, () => {
+        this.#cancelJoinTimer = this.schedule(Math.max(0, deadline.at - this.now()), () => {
             const { signaling } = this.feed.present;
+            if (!deadline.hasPassed(signaling, this.now())) return this.#scheduleJoinTimeout(deadline);
             const cause = "cause" in signaling ? signaling.cause : undefined;
-            if (cause?.cause == "waitingForRoom") return this.#scheduleJoinTimeout(deadline);
             this.#finishJoin(new RoomError(
-                "timed_out", `not in the room within ${deadline} s: ${this.#configuration.server} ${
+                "timed_out", `not in the room within ${deadline.limit} s: ${this.#configuration.server} ${
                     cause ? `(${cause.description})` : "did not answer"}`, { isRetryable: true }));
         });
     }
@@ -232,7 +239,7 @@ export class RoomConnection {
                 // Together with the roster, which follows the news of the join: a caller that waited can send to the
                 // participants that are there.
                 if (this.#machine.membership && !this.#hasJoined && !this.#machine.isEnded) {
-                    this.exchange.joined();
+                    this.exchange?.joined();
                     this.#finishJoin();
                 }
             }
@@ -319,7 +326,7 @@ export class RoomConnection {
         this.feed.emit(publicEvent(event));
         for (const channel of channels) this.inboxes[channel].finish();
         this.incomingStreams.finish();
-        this.exchange.end();
+        this.exchange?.end();
         this.#handler = undefined;
         this.#signaling.finish();
         this.#onEnd();

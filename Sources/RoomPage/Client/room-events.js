@@ -1,4 +1,5 @@
 import { RoomError } from "./errors.js";
+import { Mailbox, sequence } from "./waiting.js";
 /**
  * @typedef {import("./values.js").Case} Case
  * @typedef {import("./room.js").RoomEvent} RoomEvent
@@ -166,51 +167,29 @@ const replaces = (event, older) => event.type == older.type && event.participant
 
 /**
  * The position of one consumer of events.
- * @implements {AsyncIterableIterator<RoomEvent>}
+ * @extends {Mailbox<RoomEvent>}
  */
-class EventQueue {
-    /** @type {RoomEvent[]} */
-    #events = [];
-    /** @type {((result: IteratorResult<RoomEvent>) => void)[]} */
-    #waiters = [];
-    #isFinished = false;
+class EventQueue extends Mailbox {
     #onReturn;
 
     /** @param {(queue: EventQueue) => void} onReturn */
-    constructor(onReturn) { this.#onReturn = onReturn; }
+    constructor(onReturn) {
+        super(limit);
+        this.#onReturn = onReturn;
+    }
 
     /** @param {RoomEvent} event */
-    push(event) {
-        const waiter = this.#waiters.shift();
-        if (waiter) return waiter({ done: false, value: event });
-        let index = this.#events.length - 1;
-        while (index >= 0 && !replaces(event, this.#events[index])) index -= 1;
-        if (index >= 0) this.#events.splice(index, 1); else if (this.#events.length >= limit) this.#events.shift();
-        this.#events.push(event);
+    keep(event) {
+        let index = this.values.length - 1;
+        while (index >= 0 && !replaces(event, this.values[index])) index -= 1;
+        if (index >= 0) this.values.splice(index, 1);
+        super.keep(event);
     }
 
-    finish() {
-        this.#isFinished = true;
-        for (const waiter of this.#waiters.splice(0)) waiter({ done: true, value: undefined });
-    }
-
-    /** @returns {Promise<IteratorResult<RoomEvent>>} */
-    next() {
-        const value = this.#events.shift();
-        if (value) return Promise.resolve({ done: false, value });
-        if (this.#isFinished) return Promise.resolve({ done: true, value: undefined });
-        return new Promise((resolve) => this.#waiters.push(resolve));
-    }
-
-    /** @returns {Promise<IteratorResult<RoomEvent>>} */
     return() {
-        this.#events = [];
-        this.finish();
         this.#onReturn(this);
-        return Promise.resolve({ done: true, value: undefined });
+        return super.return();
     }
-
-    [Symbol.asyncIterator]() { return this; }
 }
 
 /** The events of a room and the state that they lead to, for any number of consumers. */
@@ -275,24 +254,13 @@ export class EventFeed {
      * @returns {AsyncIterableIterator<RoomSnapshot>}
      */
     snapshots() {
-        let version = 0, isOver = false;
-        /** @type {() => Promise<IteratorResult<RoomSnapshot>>} */
-        const next = async () => {
-            while (!isOver && version == this.#version && !this.present.endReason) {
-                await new Promise((resolve) => this.#waiters.push(() => resolve(undefined)));
-            }
-            if (isOver || version == this.#version) return { done: true, value: undefined };
-            version = this.#version;
-            return { done: false, value: this.present };
-        };
-        return {
-            next,
-            return: async () => {
-                isOver = true;
-                for (const wake of this.#waiters.splice(0)) wake();
-                return { done: true, value: undefined };
+        let version = 0;
+        return sequence(
+            () => {
+                if (version == this.#version) return undefined;
+                version = this.#version;
+                return this.present;
             },
-            [Symbol.asyncIterator]() { return this; },
-        };
+            () => !!this.present.endReason, (wake) => this.#waiters.push(wake));
     }
 }

@@ -1,9 +1,11 @@
 import { RequestFailure } from "./errors.js";
+import { Mailbox } from "./waiting.js";
 /**
- * @typedef {import("./pair-exchange.js").TopicArrival} TopicArrival
- * @typedef {import("./pair-exchange.js").Request} Request
+ * @typedef {import("./pair-topics.js").TopicArrival} TopicArrival
+ * @typedef {import("./pair-requests.js").Request} Request
  * @typedef {{ payload: import("./room.js").Sendable, isText?: boolean }} Answer
  * @typedef {(request: Request) => Promise<Answer>} Handler
+ * @typedef {{ arrival: TopicArrival, readers: number }} Entry `readers`: subscriptions that have not read it.
  */
 
 /** Seconds after the join in which a request waits for its handler: the program may only be about to register it. */
@@ -13,71 +15,43 @@ const lossyLimit = 262144;
 
 /**
  * One subscription to a topic: its messages in order, each kept until it is read.
- * @implements {AsyncIterableIterator<TopicArrival>}
+ * @extends {Mailbox<Entry>}
  */
-class Subscription {
-    /** @type {{ arrival: TopicArrival, readers: number }[]} */
-    #entries = [];
-    /** @type {((result: IteratorResult<TopicArrival>) => void)[]} */
-    #waiters = [];
+class Subscription extends Mailbox {
     #lossyCost = 0;
-    #isFinished = false;
     #onReturn;
 
     /** @param {(subscription: Subscription) => void} onReturn */
-    constructor(onReturn) { this.#onReturn = onReturn; }
+    constructor(onReturn) {
+        super();
+        this.#onReturn = onReturn;
+    }
 
-    /** @param {{ arrival: TopicArrival, readers: number }} entry `readers`: subscriptions that have not read it. */
-    push(entry) {
+    /** @param {Entry} entry */
+    keep(entry) {
         const { arrival } = entry;
-        const waiter = this.#waiters.shift();
-        if (waiter) {
-            read(entry);
-            return waiter({ done: false, value: arrival });
-        }
         if (arrival.isLossy) {
             // The oldest make room, unless reliable messages of the same topic stand before them.
-            while (this.#lossyCost + arrival.cost > lossyLimit && this.#entries[0]?.arrival.isLossy) this.#take();
+            while (this.#lossyCost + arrival.cost > lossyLimit && this.values[0]?.arrival.isLossy) this.take();
             if (this.#lossyCost + arrival.cost > lossyLimit && this.#lossyCost > 0) return;
             this.#lossyCost += arrival.cost;
         }
-        this.#entries.push(entry);
+        super.keep(entry);
     }
 
-    #take() {
-        const entry = this.#entries.shift();
-        if (!entry) return undefined;
-        if (entry.arrival.isLossy) this.#lossyCost -= entry.arrival.cost;
-        read(entry);
-        return entry.arrival;
+    take() {
+        const entry = super.take();
+        if (entry?.arrival.isLossy) this.#lossyCost -= entry.arrival.cost;
+        if (entry && --entry.readers == 0) entry.arrival.consume();
+        return entry;
     }
 
-    finish() {
-        this.#isFinished = true;
-        for (const waiter of this.#waiters.splice(0)) waiter({ done: true, value: undefined });
-    }
-
-    /** @returns {Promise<IteratorResult<TopicArrival>>} */
-    next() {
-        const value = this.#take();
-        if (value) return Promise.resolve({ done: false, value });
-        if (this.#isFinished) return Promise.resolve({ done: true, value: undefined });
-        return new Promise((resolve) => this.#waiters.push(resolve));
-    }
-
-    /** @returns {Promise<IteratorResult<TopicArrival>>} */
     return() {
-        while (this.#take());
-        this.finish();
+        while (this.take());
         this.#onReturn(this);
-        return Promise.resolve({ done: true, value: undefined });
+        return super.return();
     }
-
-    [Symbol.asyncIterator]() { return this; }
 }
-
-/** @param {{ arrival: TopicArrival, readers: number }} entry */
-function read(entry) { if (--entry.readers == 0) entry.arrival.consume(); }
 
 /** The topics that this room's application subscribes to, and the methods that it handles. */
 export class RoomExchange {

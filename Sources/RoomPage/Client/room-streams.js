@@ -9,7 +9,7 @@ import { Mailbox } from "./waiting.js";
 /** @typedef {import("./pair.js").Pair} Pair */
 /** @typedef {import("./pair-streams.js").PairStreams} PairStreams */
 /** @typedef {import("./room.js").Sendable} Sendable */
-/** @typedef {{ streams: PairStreams, writer: import("./pair-streams.js").Writer }} Leg */
+/** @typedef {{ streams: PairStreams, writer: import("./stream-ends.js").Writer }} Leg */
 
 /** @param {string} text @param {number} limit */
 const isLengthWrong = (text, limit) => text == "" || utf8(text).length > limit;

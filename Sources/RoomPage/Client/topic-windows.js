@@ -59,6 +59,12 @@ export class TopicSender {
     grant(topic, limit) {
         return this.#windows.get(topic)?.grant(limit);
     }
+
+    /** The topics with what was sent of each. */
+    get positions() {
+        return [...this.#windows].map(([name, { sent }]) => ({ name, sent }))
+            .sort((left, right) => (left.name < right.name ? -1 : 1));
+    }
 }
 
 /** The topics on which one participant sends to this side, each with its window. */
@@ -120,5 +126,22 @@ export class TopicReceiver {
      */
     grant(index, now, budget) {
         return this.#entries[index].window.grant(now, 0, budget);
+    }
+
+    /**
+     * The sender had given this side up, and has sent so much of a topic in all. False: that cannot be.
+     * @param {number} index
+     * @param {number} sent
+     */
+    skip(index, sent) {
+        return this.#entries[index].window.skip(sent);
+    }
+
+    /**
+     * Goes on with a budget of its own. Returns the topics with their limits.
+     * @param {Budget} budget
+     */
+    restart(budget) {
+        return this.#entries.map(({ name, window }) => ({ name, limit: window.restart(budget) }));
     }
 }

@@ -38,6 +38,12 @@ const encoder = new TextEncoder();
 export const utf8Length = (text) => encoder.encode(text).length;
 
 /**
+ * Whether this is the name of a topic or a method.
+ * @param {any} name
+ */
+export const isValidName = (name) => typeof name == "string" && name.length > 0 && utf8Length(name) <= 64;
+
+/**
  * Creates a failure of a signaling connection or attempt.
  * @param {string} description
  * @param {Partial<SignalingFailure>} [details]

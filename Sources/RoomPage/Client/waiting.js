@@ -82,66 +82,115 @@ export class WaitingLine {
 }
 
 /**
- * A queue of values for one consumer, as an async iterator. With `limit` the oldest values are dropped above it.
+ * Returns an iterator over what `take` returns, while that is not undefined or `isOver`. `wait` calls back when there
+ * may be more. Its consumer can stop at any time, also while it waits: what comes then is left to the next one.
+ * @template Value
+ * @param {() => Value | undefined} take
+ * @param {() => boolean} isOver
+ * @param {(wake: () => void) => void} wait
+ * @returns {AsyncIterableIterator<Value>}
+ */
+export function sequence(take, isOver, wait) {
+    let hasStopped = false;
+    /** @type {Set<() => void>} */
+    const waiting = new Set();
+    return {
+        async next() {
+            while (!hasStopped) {
+                const value = take();
+                if (value !== undefined) return { done: false, value };
+                if (isOver()) break;
+                await new Promise((resolve) => {
+                    const wake = () => {
+                        waiting.delete(wake);
+                        resolve(undefined);
+                    };
+                    waiting.add(wake);
+                    wait(wake);
+                });
+            }
+            return { done: true, value: undefined };
+        },
+        async return() {
+            hasStopped = true;
+            for (const wake of waiting) wake();
+            return { done: true, value: undefined };
+        },
+        [Symbol.asyncIterator]() {
+            return this;
+        },
+    };
+}
+
+/**
+ * A queue of values, as an async iterator for one consumer. With `limit` the oldest values are dropped above it.
  * @template Value
  * @implements {AsyncIterableIterator<Value>}
  */
 export class Mailbox {
     /** @type {Value[]} */
-    #values = [];
+    values = [];
     #limit;
-    #onReturn;
     #isFinished = false;
-    /** @type {((result: IteratorResult<Value>) => void)[]} */
+    /** @type {(() => void)[]} */
     #readers = [];
 
-    /**
-     * @param {number} [limit]
-     * @param {() => void} [onReturn] called once, when the consumer or the producer ends the queue
-     */
-    constructor(limit = Infinity, onReturn = () => {}) {
+    /** @param {number} [limit] */
+    constructor(limit = Infinity) {
         this.#limit = limit;
-        this.#onReturn = onReturn;
     }
 
     get count() {
-        return this.#values.length;
+        return this.values.length;
     }
 
     /** @param {Value} value */
     push(value) {
         if (this.#isFinished) return;
-        const reader = this.#readers.shift();
-        if (reader) {
-            reader({ done: false, value });
-            return;
-        }
-        if (this.#values.length >= this.#limit) this.#values.shift();
-        this.#values.push(value);
+        this.keep(value);
+        for (const wake of this.#readers.splice(0)) wake();
+    }
+
+    /**
+     * Puts a value behind the others.
+     * @param {Value} value
+     */
+    keep(value) {
+        if (this.values.length >= this.#limit) this.values.shift();
+        this.values.push(value);
+    }
+
+    /**
+     * Takes the oldest value.
+     * @returns {Value | undefined}
+     */
+    take() {
+        return this.values.shift();
     }
 
     /** No more values come; those that are there can still be read. */
     finish() {
-        if (this.#isFinished) return;
         this.#isFinished = true;
-        this.#onReturn();
-        for (const reader of this.#readers.splice(0)) reader({ done: true, value: undefined });
+        for (const wake of this.#readers.splice(0)) wake();
     }
+
+    /** Another iterator over the values: one that stops leaves them to the next one. */
+    sequence() {
+        return sequence(() => this.take(), () => this.#isFinished, (wake) => this.#readers.push(wake));
+    }
+
+    #own = this.sequence();
 
     /** @returns {Promise<IteratorResult<Value>>} */
     next() {
-        if (this.#values.length > 0) {
-            return Promise.resolve({ done: false, value: /** @type {Value} */ (this.#values.shift()) });
-        }
-        if (this.#isFinished) return Promise.resolve({ done: true, value: undefined });
-        return new Promise((resolve) => this.#readers.push(resolve));
+        return this.#own.next();
     }
 
-    /** @returns {Promise<IteratorResult<Value>>} */
+    /** The consumer ends the queue. */
     return() {
-        this.#values = [];
+        this.values = [];
         this.finish();
-        return Promise.resolve({ done: true, value: undefined });
+        return Promise.resolve({ done: /** @type {const} */ (true), value: undefined });
     }
 
     [Symbol.asyncIterator]() {
