@@ -43,7 +43,7 @@ final class Node {
     var countsAttempts = true
     /// The latest of the numbered messages of its streams: what it has sent, and what the server has.
     var sentUp: [Envelope<ClientMessage>] = []
-    var sentDown: [Envelope<ServerMessage>] = []
+    var sentDown: [(connection: SignalingConnection, envelope: Envelope<ServerMessage>)] = []
     /// The last number of the server's stream that its machine was given.
     var taken: SequenceNumber = 0
     var metadata: [String: String] = [:]

@@ -100,7 +100,7 @@ package struct Fault: Sendable, CustomStringConvertible {
         /// The server process is stopped, and goes on later.
         case serverFreeze
         /// A second server with the same key and no state takes over for some participants, while the first lives on;
-        /// later all go to one of them.
+        /// some of their ways go on changing between the two; later all go to one of them.
         case serverSplit
         /// One participant's signaling is cut off silently: nothing comes through, both ends stay half-open.
         case signalingCut

@@ -33,11 +33,15 @@ extension Simulation {
                 connection.server?.taken[joined.session] = nil
             }
             let received = connection.resume?.received ?? 0
-            for repeated in node.sentDown where (repeated.sequence ?? .max) <= received {
+            // A server that has not noticed yet that the participant is with another one goes on writing.
+            for (former, repeated) in node.sentDown
+            where former.server === connection.server && former.joined?.epoch == joined.epoch
+                && (repeated.sequence ?? .max) <= received
+            {
                 sendDown(connection, .message(repeated))
             }
         } else if envelope.sequence != nil, scenario.repeats {
-            node.sentDown.append(envelope)
+            node.sentDown.append((connection, envelope))
             if node.sentDown.count > Self.kept { node.sentDown.removeFirst() }
         }
     }

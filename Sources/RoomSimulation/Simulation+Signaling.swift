@@ -185,10 +185,28 @@ extension Simulation {
         second = (makeServer(), fault.at)
         lastStateLoss = now
         for node in nodes where fault.group >> UInt64(node.index) & 1 == 1 {
-            node.usesSecond = true
-            // Reset, or left half-open: what is sent goes nowhere.
-            disconnect(node, isSilent: chance(0.5))
+            turn(node, toSecond: true)
+            if fault.group >> 60 & 3 > 0 { scheduleTurn(of: node, fault) }
         }
+    }
+
+    /// A way that leads to the other server from now on, and goes on changing, as behind a balancer that keeps no
+    /// client with one server.
+    func wander(_ node: Node, _ fault: Fault) {
+        guard second?.since == fault.at else { return }
+        turn(node, toSecond: !node.usesSecond)
+        scheduleTurn(of: node, fault)
+    }
+
+    private func scheduleTurn(of node: Node, _ fault: Fault) {
+        let pause = random.duration(upTo: chance(0.7) ? .milliseconds(200) : .seconds(4))
+        queue.push(.turn(node: node.index, fault), at: now + pause)
+    }
+
+    private func turn(_ node: Node, toSecond: Bool) {
+        node.usesSecond = toSecond
+        // Reset, or left half-open: what is sent goes nowhere.
+        disconnect(node, isSilent: chance(0.5))
     }
 
     /// All ways lead to one server again: to the first one, or the second one takes its place.

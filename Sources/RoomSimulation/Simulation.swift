@@ -23,6 +23,7 @@ package final class Simulation {
         case peer(PeerOccurrence)
         case delivery(DeliveryOccurrence)
         case flap(Fault, isCut: Bool)
+        case turn(node: Int, Fault)
         case fault(Fault)
         case heal(Fault)
         case inspect
@@ -217,6 +218,7 @@ package final class Simulation {
         case .peer(let occurrence): handle(occurrence)
         case .delivery(let occurrence): handle(occurrence)
         case .flap(let fault, let isCut): flap(fault, isCut: isCut)
+        case .turn(let node, let fault): wander(nodes[node], fault)
         case .fault(let fault):
             note("begins: \(fault)")
             begin(fault)
