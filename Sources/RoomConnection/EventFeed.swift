@@ -36,7 +36,10 @@ final class EventFeed: Sendable {
             if case .left = event { state.mailboxes = [:] }
             return (mailboxes, state.waiters.removeAll())
         }
-        for mailbox in mailboxes { mailbox.coalesce(event) { event.replaces($0) } }
+        for mailbox in mailboxes {
+            // Most events are kept each: a full queue is not searched for one that they replace.
+            if event.isStatus { mailbox.coalesce(event) { event.replaces($0) } } else { mailbox.coalesce(event) }
+        }
         if case .left = event { for mailbox in mailboxes { mailbox.finish() } }
         for waiter in waiters { waiter.resume() }
     }
@@ -100,6 +103,14 @@ final class EventSubscription: Sendable {
 }
 
 extension RoomEvent {
+    /// Whether only the latest of its kind counts.
+    fileprivate var isStatus: Bool {
+        switch self {
+        case .signaling, .peer, .stalled: true
+        default: false
+        }
+    }
+
     /// Whether an older event of the same kind is not worth reading any more.
     fileprivate func replaces(_ older: RoomEvent) -> Bool {
         switch (self, older) {

@@ -43,14 +43,14 @@ final class Mailbox<Element: Sendable>: Sendable {
 
     /// Replaces the newest element that matches, or else appends; over `limit` the oldest is dropped. For news of which
     /// only the latest counts, and which may have no reader.
-    func coalesce(_ element: Element, where matches: (Element) -> Bool = { _ in false }) {
+    func coalesce(_ element: Element, where matches: ((Element) -> Bool)? = nil) {
         let waiter = state.withLock { state -> UnsafeContinuation<[Element]?, Never>? in
             guard !state.isFinished else { return nil }
             if let waiter = state.waiter {
                 state.waiter = nil
                 return waiter
             }
-            if let index = state.elements.lastIndex(where: matches) {
+            if let matches, let index = state.elements.lastIndex(where: matches) {
                 state.elements.remove(at: index)
             } else if state.elements.count >= limit {
                 state.elements.removeFirst()
