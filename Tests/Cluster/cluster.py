@@ -12,7 +12,9 @@ import sys
 import tempfile
 import time
 
-from member import Room
+from balancer import Balancer
+from member import Member, Room
+from peers import PeerRooms
 
 
 def free_port():
@@ -21,27 +23,66 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def ip(*lines):
+    subprocess.run(["ip", "-batch", "-"], input="\n".join(lines) + "\n", text=True, check=True)
+
+
+class Wires:
+    """The wires of a cluster whose nodes have network namespaces of their own: each one has a wire to the network of
+    the cluster, where Redis is, and one to that of the clients."""
+
+    def __init__(self):
+        ip("link set lo up", *(line for kind, net in (("cluster", 77), ("clients", 78)) for line in (
+            f"link add {kind} type bridge", f"addr add 10.{net}.0.1/24 dev {kind}", f"link set {kind} up")))
+        for index in range(3):
+            subprocess.run(["ip", "netns", "add", f"n{index}"], check=True)
+            for kind, net in (("cluster", 77), ("clients", 78)):
+                ip(f"link add {kind}{index} type veth peer name {kind} netns n{index}",
+                   f"link set {kind}{index} master {kind} up")
+                subprocess.run(
+                    ["ip", "-n", f"n{index}", "-batch", "-"], text=True, check=True,
+                    input=f"link set lo up\naddr add 10.{net}.0.1{index}/24 dev {kind}\nlink set {kind} up\n")
+
+    def cut(self, index):
+        """Nothing comes through between the node and the cluster. Nobody is told."""
+        ip(f"link set cluster{index} nomaster")
+
+    def heal(self, index):
+        ip(f"link set cluster{index} master cluster")
+
+
 class Cluster:
-    def __init__(self, executable, folder):
+    def __init__(self, executable, folder, has_wires):
         self.executable, self.folder = executable, folder
-        self.ports = [free_port() for _ in range(3)]
-        self.links = [free_port() for _ in range(3)]
-        self.urls = [f"ws://127.0.0.1:{port}/" for port in self.ports]
+        self.wires = Wires() if has_wires else None
+        if has_wires:
+            self.places = [(f"10.78.0.1{index}", 8080) for index in range(3)]
+            self.links = [(f"10.77.0.1{index}", 7000) for index in range(3)]
+        else:
+            self.places = [("127.0.0.1", free_port()) for _ in range(3)]
+            self.links = [("127.0.0.1", free_port()) for _ in range(3)]
+        self.urls = [f"ws://{host}:{port}/" for host, port in self.places]
         self.nodes = [None] * 3
         self.redis = None
 
     def start_redis(self):
+        place = ["--bind", "10.77.0.1", "--port", "6379", "--protected-mode", "no"] if self.wires else [
+            "--port", "0", "--unixsocket", f"{self.folder}/redis.sock"]
         self.redis = subprocess.Popen(
-            ["redis-server", "--port", "0", "--unixsocket", f"{self.folder}/redis.sock", "--save", "", "--appendonly",
-             "no", "--dir", self.folder], stdout=subprocess.DEVNULL)
+            ["redis-server", *place, "--save", "", "--appendonly", "no", "--dir", self.folder],
+            stdout=subprocess.DEVNULL)
 
     def start(self, index):
         log = open(f"{self.folder}/node{index}.log", "a")
+        host, port = self.places[index]
+        link_host, link_port = self.links[index]
+        redis = "redis://10.77.0.1:6379" if self.wires else f"redis+unix://{self.folder}/redis.sock"
         node = subprocess.Popen(
-            [self.executable, "serve", "--port", str(self.ports[index]), "--no-page", "--session-key-file",
-             f"{self.folder}/session.key", "--redis", f"redis+unix://{self.folder}/redis.sock", "--node", f"n{index}",
-             "--advertise", f"link://127.0.0.1:{self.links[index]}", "--link-host", "127.0.0.1", "--log-level",
-             "debug"], stdout=subprocess.PIPE, stderr=log, text=True)
+            [*(["ip", "netns", "exec", f"n{index}"] if self.wires else []),
+             self.executable, "serve", "--host", host, "--port", str(port), "--no-page", "--session-key-file",
+             f"{self.folder}/session.key", "--redis", redis, "--node", f"n{index}", "--advertise",
+             f"link://{link_host}:{link_port}", "--link-host", link_host, "--log-level", "debug"],
+            stdout=subprocess.PIPE, stderr=log, text=True)
         event = json.loads(node.stdout.readline() or "{}")
         if event.get("event") != "listening":
             raise SystemExit(f"node {index} did not start: see {log.name}\n" + open(log.name).read()[-2000:])
@@ -61,8 +102,8 @@ class Cluster:
 
 
 class Check:
-    def __init__(self, cluster, rooms):
-        self.cluster, self.rooms = cluster, rooms
+    def __init__(self, cluster, rooms, peers):
+        self.cluster, self.rooms, self.peers = cluster, rooms, peers
         self.failed = 0
 
     async def whole(self, since, limit):
@@ -119,14 +160,121 @@ class Check:
                 f"{name}, afterwards", False,
                 f"{len(self.rooms) - len(times)} rooms not whole, {len(hosts)} without exactly one host: "
                 f"{[room.hosts() for room in hosts[:3]]}, refused: {refused[:3]}")
+        await self.data(name)
+
+    async def data(self, name):
+        """Nothing between real peers was lost, and nothing stopped, whatever happened to their servers."""
+        faults, longest = await self.peers.settle()
+        errors = [error for error in self.peers.errors if not error.get("retryable", True)]
+        self.report(
+            f"{name}, data", not faults and not errors and longest < 1,
+            f"{self.peers.count} messages between {len(self.peers.peers)} peers, silent for {longest:.2f} s at most, "
+            f"{len(faults)} lost, repeated or out of order {faults[:3]}{errors[:3]}")
+
+    async def cut(self, seconds):
+        """A node that neither Redis nor other nodes can be reached from, while clients reach it, and back."""
+        # Rooms whose owner it is, since their first members come to it. The members of half of them try no other node:
+        # those rooms are rebuilt elsewhere, and have two owners meanwhile.
+        rooms = [
+            Room(self.cluster.urls, f"cut {index}", 1, has_guests=False, is_pinned=index % 2 == 0)
+            for index in range(12)]
+        while not all(room.members[0].is_joined for room in rooms):
+            await asyncio.sleep(0.05)
+        for room in rooms:
+            room.add_guests()
+        self.rooms += rooms
+        await self.whole(time.monotonic(), 10)
+        self.cluster.wires.cut(1)
+        since = time.monotonic()
+        await asyncio.sleep(seconds / 2)
+        for room in self.rooms:
+            room.probe()
+        await asyncio.sleep(seconds / 2)
+        apart = sum(not room.is_whole(since + seconds / 4) for room in self.rooms)
+        back = time.monotonic()
+        self.cluster.wires.heal(1)
+        times = await self.whole(back, 10)
+        # Once more, with a clean slate: what was sent 5 s after must arrive.
+        await asyncio.sleep(max(0, back + 5 - time.monotonic()))
+        late = time.monotonic()
+        later = await self.whole(late, 2)
+        hosts = [room.hosts() for room in self.rooms if len(room.hosts()) != 1 or None in room.hosts()]
+        self.report(
+            f"a node cut off for {seconds} s, and back", max(times, default=0) <= 5 and not hosts
+            and apart >= 6 and len(times) == len(later) == len(self.rooms),
+            f"{apart} rooms apart meanwhile; {len(times)} of {len(self.rooms)} rooms whole after "
+            f"{max(times, default=0):.2f} s at most (limit 5 s), {len(later)} of {len(self.rooms)} after 5 s, "
+            f"{len(hosts)} without exactly one host {hosts[:3]}")
+        await self.settle("a node cut off")
+
+    async def newcomers(self, url, seconds):
+        """People who join all the while. Returns the times that they took; None: not within 5 s."""
+        halls = [Member([url], f"hall {index}", "host", True) for index in range(5)]
+        await asyncio.sleep(0.5)
+        times, end = [], time.monotonic() + seconds
+
+        async def join(number):
+            since = time.monotonic()
+            member = Member([url], f"hall {number % len(halls)}", f"new {number}", False)
+            while not member.is_joined and time.monotonic() < since + 5:
+                await asyncio.sleep(0.01)
+            times.append((time.monotonic() - since if member.is_joined else None, member.refused))
+            if member.is_joined:
+                member.socket.send({"type": "leave"})
+                await asyncio.sleep(0.1)
+            member.task.cancel()
+
+        joining = []
+        while time.monotonic() < end:
+            joining.append(asyncio.create_task(join(len(joining))))
+            await asyncio.sleep(0.05)
+        await asyncio.gather(*joining)
+        for hall in halls:
+            hall.task.cancel()
+        return times
+
+    async def drain(self, url):
+        """A node's rooms move; nobody who joins meanwhile fails."""
+        node = self.cluster.nodes[2]
+        coming = asyncio.create_task(self.newcomers(url, 6))
+        await asyncio.sleep(0.8)
+        # In the midst of their negotiations.
+        fresh = PeerRooms(self.cluster.executable, url, 2, "fresh")
+        try:
+            starting = asyncio.create_task(fresh.start(subprocess.DEVNULL))
+            await asyncio.sleep(0.2)
+            await self.outage("a node drains", 6, lambda: node.send_signal(signal.SIGTERM))
+            took = await starting
+            faults, _ = await fresh.settle()
+            self.report(
+                "a node drains, peers that connect", took is not None and took < 10 and not faults,
+                f"{len(fresh.peers)} peers connected within {took if took is None else round(took, 2)} s, "
+                f"{len(faults)} messages lost, repeated or out of order {faults[:3]}")
+        finally:
+            fresh.stop()
+        times = await coming
+        failed = [refused for taken, refused in times if taken is None or refused]
+        worst = max((taken for taken, _ in times if taken is not None), default=0)
+        self.report(
+            "a node drains, newcomers", not failed and worst < 5,
+            f"{len(times)} joined within {worst:.2f} s, {len(failed)} failed {failed[:3]}")
 
 
 async def main(options):
     with tempfile.TemporaryDirectory(prefix="room-cluster-") as folder:
-        cluster = Cluster(options.room, folder)
+        cluster = Cluster(options.room, folder, options.wires)
+        balancer = Balancer(cluster.places)
         try:
             cluster.start_all()
-            return await run(cluster, options)
+            await balancer.start()
+            peers = PeerRooms(options.room, balancer.url, options.peer_rooms)
+            try:
+                with open(f"{folder}/peers.log", "a") as log:
+                    took = await peers.start(log)
+                return await run(cluster, balancer, peers, took, options)
+            finally:
+                peers.stop()
+                balancer.stop()
         finally:
             cluster.stop()
             if options.logs:
@@ -136,15 +284,21 @@ async def main(options):
                         shutil.copy(f"{folder}/{name}", options.logs)
 
 
-async def run(cluster, options):
+async def run(cluster, balancer, peers, took, options):
     rooms = [Room(cluster.urls, f"room {index}", index % 3) for index in range(options.rooms)]
-    check = Check(cluster, rooms)
+    check = Check(cluster, rooms, peers)
+    check.report(
+        "real peers", took is not None,
+        f"{len(peers.peers)} peers in {options.peer_rooms} rooms, connected within {took and round(took, 2)} s")
     times = await check.whole(time.monotonic(), 20)
     check.report(
         "three nodes", len(times) == len(rooms),
         f"{len(times)} of {len(rooms)} rooms whole, {max(times, default=0):.2f} s")
     if len(times) != len(rooms):
         return 1
+    if options.only_cut:
+        await check.cut(20)
+        return 1 if check.failed else 0
     nodes = cluster.nodes
 
     def kill(index):
@@ -174,12 +328,16 @@ async def run(cluster, options):
         f"Redis killed for {seconds} s, empty afterwards", 1, kill_redis, cluster.start_redis, seconds)
     check.report("Redis killed, unnoticed", lost == 0, f"{lost} connections lost")
 
-    await check.outage("a node drains", 6, lambda: nodes[2].send_signal(signal.SIGTERM))
+    await check.drain(balancer.url)
     await asyncio.to_thread(nodes[2].wait, 20)
     cluster.start(2)
     await check.outage(
         "a node stopped", 20, lambda: nodes[0].send_signal(signal.SIGSTOP),
         lambda: nodes[0].send_signal(signal.SIGCONT), 20)
+    if cluster.wires is None:
+        print("SKIPPED  a node cut off: it needs root and network namespaces")
+    else:
+        await check.cut(20)
     rejoins = sum(member.rejoins for room in rooms for member in room.members)
     print(f"{rejoins} joins and rejoins of {sum(len(room.members) for room in rooms)} members")
     for room in rooms:
@@ -192,6 +350,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--room", required=True)
     parser.add_argument("--rooms", type=int, default=30)
+    parser.add_argument("--peer-rooms", type=int, default=3, help="rooms of three real peers each")
+    parser.add_argument("--wires", action="store_true", help="each node has a network namespace of its own")
     parser.add_argument("--long", action="store_true")
+    parser.add_argument("--only-cut", action="store_true", help="nothing but the node that is cut off")
     parser.add_argument("--logs", help="a folder for the logs of the nodes")
     sys.exit(asyncio.run(main(parser.parse_args())))

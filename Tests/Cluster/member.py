@@ -217,10 +217,21 @@ class Member:
 class Room:
     """The members of one room, the first one its host, each with a node of its own."""
 
-    def __init__(self, urls, name, first):
+    def __init__(self, urls, name, first, has_guests=True, is_pinned=False):
+        """With `is_pinned`, no member tries another node than its own."""
         count = len(urls)
-        turned = [urls[(first + index) % count:] + urls[:(first + index) % count] for index in range(count)]
-        self.members = [Member(turned[index], name, f"m{index}", index == 0) for index in range(count)]
+        self.name = name
+        self.turned = [[urls[(first + index) % count]] for index in range(count)] if is_pinned else [
+            urls[(first + index) % count:] + urls[:(first + index) % count] for index in range(count)]
+        self.members = [self.make(0)]
+        if has_guests:
+            self.add_guests()
+
+    def make(self, index):
+        return Member(self.turned[index], self.name, f"m{index}", index == 0)
+
+    def add_guests(self):
+        self.members += [self.make(index) for index in range(len(self.members), len(self.turned))]
 
     def is_whole(self, since):
         """Whether everybody has heard from everybody what was sent after `since`, and knows the same members."""
