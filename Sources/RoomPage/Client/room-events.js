@@ -157,13 +157,8 @@ function eventsTo({ signaling, membership, attributes, members, endReason }) {
     return events;
 }
 
-/**
- * Whether an older event of the same kind is not worth reading any more.
- * @param {any} event
- * @param {any} older
- */
-const replaces = (event, older) => event.type == older.type && event.participant == older.participant
-    && ["signaling", "peer", "stalled"].includes(event.type);
+/** The kinds of which an older event, of the same participant, is not worth reading any more. */
+const replacing = ["signaling", "peer", "stalled"];
 
 /**
  * The position of one consumer of events.
@@ -180,8 +175,12 @@ class EventQueue extends Mailbox {
 
     /** @param {RoomEvent} event */
     keep(event) {
-        let index = this.values.length - 1;
-        while (index >= 0 && !replaces(event, this.values[index])) index -= 1;
+        const { type, participant } = /** @type {any} */ (event);
+        // A full queue is searched only for what the event can replace.
+        let index = replacing.includes(type) ? this.values.length - 1 : -1;
+        /** @param {any} older */
+        const isOlder = (older) => older.type == type && older.participant == participant;
+        while (index >= 0 && !isOlder(this.values[index])) index -= 1;
         if (index >= 0) this.values.splice(index, 1);
         super.keep(event);
     }
