@@ -16,10 +16,9 @@ SYSCONFDIR ?= /etc
 DESTDIR ?=
 DEPLOYMENT := Sources/RoomServer/Deployment
 
-.PHONY: help release install uninstall demo test test-client test-tsan test-asan test-plugin test-tutorial \
-	test-first-program test-interop test-browsers test-cluster test-autobahn test-neighbour test-lab lab test-mutations \
-	simulate fuzz nightly bench bench-files bench-server micro format \
-	lint docs dependencies clean
+.PHONY: help release install uninstall demo test test-client test-vectors test-tsan test-asan test-plugin \
+	test-tutorial test-first-program test-interop test-browsers test-cluster test-autobahn test-neighbour test-lab \
+	lab test-mutations simulate fuzz nightly bench bench-files bench-server micro format lint docs dependencies clean
 
 help:
 	@echo "make demo          build and run the demo: a server and two peers that lose everything and heal"
@@ -27,6 +26,8 @@ help:
 	@echo "                   make uninstall removes it"
 	@echo "make test          run every test"
 	@echo "make test-client   the client for browsers: its tests under node, its types, its size"
+	@echo "make test-vectors  RUNS=2000 whole schedules of RoomCore's machines, which the client for browsers must"
+	@echo "                   reproduce call by call"
 	@echo "make test-tsan     the tests under ThreadSanitizer (test-asan: AddressSanitizer)"
 	@echo "make test-interop  against Chromium, aiortc and libdatachannel"
 	@echo "make test-browsers Chromium and Firefox in rooms, through outages (root); an hour"
@@ -95,6 +96,16 @@ test-client:
 		tsc --allowJs --checkJs --strict --noEmit --target es2020 --lib es2020,dom $(CLIENT)/*.js $(CLIENT)/*.d.ts; \
 	else echo "SKIPPED: the types of the browser client: tsc is missing"; fi
 
+test-vectors: RUNS = 2000
+test-vectors: dependencies
+	swift build -c release --product room
+	@room=$$(swift build -c release --product room --show-bin-path)/room; \
+	for groups in "room delivery streams" walks codec; do \
+		echo "$$groups:"; \
+		$$room simulate --vectors - $$(printf -- '--group %s ' $$groups) --seed $(SEED) --runs $(RUNS) \
+			| node Tests/BrowserClient/replay.mjs --schedules $(RUNS) - || exit 1; \
+	done
+
 test-tsan: dependencies
 	TSAN_OPTIONS="suppressions=$(CURDIR)/Tests/tsan.supp halt_on_error=0" \
 		swift test --sanitize=thread --scratch-path .build-tsan --no-parallel --filter '^($(SANITIZED))Tests'
@@ -125,6 +136,8 @@ test-interop: dependencies
 	Tests/Interop/run
 
 test-browsers: dependencies
+	@if command -v node > /dev/null; then node Tests/BrowserClient/real-browsers.mjs; \
+		else echo "SKIPPED: the client's connections in real browsers: node is missing"; fi
 	Tests/Browsers/run $(BROWSERS) \
 		--json Benchmarks/reports/browsers.json --markdown Benchmarks/reports/browsers.md
 

@@ -42,8 +42,10 @@ package struct TopicSender: Sendable {
     package mutating func grant(_ topic: ByteText, limit: UInt64) -> Bool? { windows[topic]?.grant(limit) }
 
     /// The topics with what was sent of each.
-    var positions: [(name: ByteText, sent: UInt64)] {
-        windows.map { ($0.key, $0.value.sent) }.sorted { $0.name.text < $1.name.text }
+    package var positions: [(name: ByteText, sent: UInt64)] {
+        windows.map { ($0.key, $0.value.sent) }.sorted {
+            $0.name.text.utf8.lexicographicallyPrecedes($1.name.text.utf8)
+        }
     }
 }
 
@@ -99,7 +101,7 @@ package struct TopicReceiver: Sendable {
     package mutating func skip(_ index: Int, to sent: UInt64) -> Bool { entries[index].window.skip(to: sent) }
 
     /// Goes on with a budget of its own. Returns the topics with their limits.
-    mutating func restart(_ budget: inout ReceiveWindow.Budget) -> [(name: ByteText, limit: UInt64)] {
+    package mutating func restart(_ budget: inout ReceiveWindow.Budget) -> [(name: ByteText, limit: UInt64)] {
         entries.indices.map { (entries[$0].name, entries[$0].window.restart(&budget)) }
     }
 }

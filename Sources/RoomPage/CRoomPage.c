@@ -38,6 +38,9 @@ static const uint8_t page_transfer_protocol_js[] = {
 static const uint8_t page_transfers_js[] = {
 #embed "Page/transfers.js"
 };
+static const uint8_t client_acknowledgement_watch_js[] = {
+#embed "Client/acknowledgement-watch.js"
+};
 static const uint8_t client_admitted_connection_js[] = {
 #embed "Client/admitted-connection.js"
 };
@@ -100,6 +103,9 @@ static const uint8_t client_file_streams_js[] = {
 };
 static const uint8_t client_ice_server_machine_js[] = {
 #embed "Client/ice-server-machine.js"
+};
+static const uint8_t client_ice_server_selection_js[] = {
+#embed "Client/ice-server-selection.js"
 };
 static const uint8_t client_inbox_js[] = {
 #embed "Client/inbox.js"
@@ -212,6 +218,9 @@ static const uint8_t client_refusals_js[] = {
 static const uint8_t client_relay_renewal_js[] = {
 #embed "Client/relay-renewal.js"
 };
+static const uint8_t client_reopening_backoff_js[] = {
+#embed "Client/reopening-backoff.js"
+};
 static const uint8_t client_request_machine_js[] = {
 #embed "Client/request-machine.js"
 };
@@ -311,6 +320,7 @@ static const struct CRoomPage_file files[] = {
     FILE("page/timeline.js", page_timeline_js),
     FILE("page/transfer-protocol.js", page_transfer_protocol_js),
     FILE("page/transfers.js", page_transfers_js),
+    FILE("client/acknowledgement-watch.js", client_acknowledgement_watch_js),
     FILE("client/admitted-connection.js", client_admitted_connection_js),
     FILE("client/agenda.js", client_agenda_js),
     FILE("client/backoff.js", client_backoff_js),
@@ -332,6 +342,7 @@ static const struct CRoomPage_file files[] = {
     FILE("client/exchange-record.js", client_exchange_record_js),
     FILE("client/file-streams.js", client_file_streams_js),
     FILE("client/ice-server-machine.js", client_ice_server_machine_js),
+    FILE("client/ice-server-selection.js", client_ice_server_selection_js),
     FILE("client/inbox.js", client_inbox_js),
     FILE("client/incoming-streams.js", client_incoming_streams_js),
     FILE("client/join-deadline.js", client_join_deadline_js),
@@ -369,6 +380,7 @@ static const struct CRoomPage_file files[] = {
     FILE("client/recovery-state.js", client_recovery_state_js),
     FILE("client/refusals.js", client_refusals_js),
     FILE("client/relay-renewal.js", client_relay_renewal_js),
+    FILE("client/reopening-backoff.js", client_reopening_backoff_js),
     FILE("client/request-machine.js", client_request_machine_js),
     FILE("client/restart-attempts.js", client_restart_attempts_js),
     FILE("client/retired-connections.js", client_retired_connections_js),

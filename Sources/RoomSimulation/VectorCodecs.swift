@@ -74,6 +74,7 @@ struct VectorCodecs {
         encode("topicMessage", [text, true], ExchangeHead.topicMessage(text, isText: true))
         encode("topicMessage", ["t", false], ExchangeHead.topicMessage("t", isText: false))
         encode("topicWindow", [text, id], ExchangeHead.topicWindow(text, limit: id))
+        encode("topicPosition", [text, id], ExchangeHead.topicPosition(text, sent: id))
         for timeout in [nil, 1, UInt32.max] {
             encode(
                 "request", [id, timeout as Any, text, true],
@@ -86,6 +87,7 @@ struct VectorCodecs {
         encode("reset", [id, "code", text], ExchangeHead.reset(stream: id, code: "code", message: text))
         encode("stop", [id, "", ""], ExchangeHead.stop(stream: id, code: "", message: ""))
         encode("cancel", [id], ExchangeHead.cancel(id: id))
+        encode("requestRestart", [7, id], ExchangeHead.requestRestart(first: 7, last: id))
         for length in [nil, 0, id] {
             for metadata in [[:], ["b": "2", "a": "1"], ["caf\u{E9}": text, "empty": ""]] {
                 let opening = ExchangeMessage.Opening(name: text, length: length, metadata: metadata)
@@ -117,9 +119,11 @@ struct VectorCodecs {
         // JavaScript counts to 2⁵³.
         switch decoded {
         case .topicWindow(_, let limit)? where limit >= 1 << 53: return
+        case .topicPosition(_, let sent)? where sent >= 1 << 53: return
         case .window(_, _, let limit)? where limit >= 1 << 53: return
         case .open(_, let opening)? where opening.length ?? 0 >= 1 << 53: return
         case .restart(let first, let last)? where max(first, last) >= 1 << 53: return
+        case .requestRestart(let first, let last)? where max(first, last) >= 1 << 53: return
         default: tape?("decodeExchange", [message], decoded as Any)
         }
     }

@@ -13,6 +13,7 @@ internal import TransportValues
 struct VectorEncoder {
     private(set) var text = ""
     private var hasPayloads: [ObjectIdentifier: Bool] = [:]
+    private var kinds: [ObjectIdentifier: Kind] = [:]
 
     /// The JSON of a value; nil is `null`.
     mutating func encode(_ value: Any) -> String {
@@ -22,25 +23,62 @@ struct VectorEncoder {
     }
 
     private mutating func write(_ value: Any) {
-        switch value {
-        case let json as VectorJSON: text += json.text
-        case let value as Bool: text += value ? "true" : "false"
-        case let value as String: write(string: value)
-        case let value as Timestamp: write(nanoseconds: value.nanoseconds)
-        case let value as Duration: write(nanoseconds: value.saturatedNanoseconds)
-        case let value as any BinaryInteger: write(integer: value)
-        case let value as Double: text += "\(value)"
-        // A cast would take any empty array for bytes.
-        case _ where type(of: value) == [UInt8].self: if let bytes = value as? [UInt8] { write(bytes: bytes) }
-        case let value as ParticipantID: write(string: value.rawValue)
-        case let value as SessionID: write(string: value.rawValue)
-        case let value as PeerConnectionID: write(string: value.rawValue)
-        case let value as RoomName: write(string: value.rawValue)
-        case let value as ByteText: write(string: value.text)
-        case let value as TransportError.Code: write(string: value.description)
-        case let value as RoomError.Code: write(string: value.description)
-        default: reflect(value)
+        switch kind(of: type(of: value)) {
+        case .json: if let json = value as? VectorJSON { text += json.text }
+        case .boolean: if let value = value as? Bool { text += value ? "true" : "false" }
+        case .string: if let value = value as? String { write(string: value) }
+        case .timestamp: if let value = value as? Timestamp { write(nanoseconds: value.nanoseconds) }
+        case .duration: if let value = value as? Duration { write(nanoseconds: value.saturatedNanoseconds) }
+        case .int: if let value = value as? Int { write(integer: value) }
+        case .number: if let value = value as? UInt64 { write(integer: value) }
+        case .integer: if let value = value as? any BinaryInteger { write(integer: value) }
+        case .double: if let value = value as? Double { text += "\(value)" }
+        case .bytes: if let bytes = value as? [UInt8] { write(bytes: bytes) }
+        case .byteText: if let value = value as? ByteText { write(string: value.text) }
+        case .identifier:
+            if let value = value as? ParticipantID { write(string: value.rawValue) }
+            if let value = value as? SessionID { write(string: value.rawValue) }
+            if let value = value as? PeerConnectionID { write(string: value.rawValue) }
+            if let value = value as? RoomName { write(string: value.rawValue) }
+        case .code:
+            if let value = value as? TransportError.Code { write(string: value.description) }
+            if let value = value as? RoomError.Code { write(string: value.description) }
+        case .other: reflect(value)
         }
+    }
+
+    /// How values of a type are written. Found once for each type: casts are slow.
+    private enum Kind {
+        case json, boolean, string, timestamp, duration, int, number, integer, double, bytes, byteText, identifier, code
+        case other
+
+        init(_ type: Any.Type) {
+            self =
+                switch type {
+                case is VectorJSON.Type: .json
+                case is Bool.Type: .boolean
+                case is String.Type: .string
+                case is Timestamp.Type: .timestamp
+                case is Duration.Type: .duration
+                case is Int.Type: .int
+                case is UInt64.Type: .number
+                case is any BinaryInteger.Type: .integer
+                case is Double.Type: .double
+                case is [UInt8].Type: .bytes
+                case is ByteText.Type: .byteText
+                case is ParticipantID.Type, is SessionID.Type, is PeerConnectionID.Type, is RoomName.Type: .identifier
+                case is TransportError.Code.Type, is RoomError.Code.Type: .code
+                default: .other
+                }
+        }
+    }
+
+    private mutating func kind(of type: Any.Type) -> Kind {
+        let key = ObjectIdentifier(type)
+        if let known = kinds[key] { return known }
+        let kind = Kind(type)
+        kinds[key] = kind
+        return kind
     }
 
     private mutating func reflect(_ value: Any) {
@@ -165,6 +203,10 @@ struct VectorEncoder {
     private mutating func write(string: String) { text += quoted(string) }
 
     private func quoted(_ string: String) -> String {
+        func isPlain(_ byte: UInt8) -> Bool {
+            (0x20...0x7E).contains(byte) && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
+        }
+        if string.utf8.allSatisfy(isPlain) { return "\"\(string)\"" }
         var result = "\""
         for scalar in string.unicodeScalars {
             switch scalar {

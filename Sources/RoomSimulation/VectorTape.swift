@@ -12,7 +12,13 @@ final class VectorTape {
     private let groups: Set<String>?
     private var encoder = VectorEncoder()
     /// By instance, what was last read of the machine.
-    private var states: [String: [String: String]] = [:]
+    private var states: [String: [String: State]] = [:]
+
+    private struct State {
+        var value: Any
+        var text: String
+    }
+
     /// The generators of the rooms' machines after their last call.
     private var generators: [String: SeededGenerator] = [:]
     private var instances: [String: Int] = [:]
@@ -66,13 +72,22 @@ final class VectorTape {
         let key = "\(instance.machine) \(instance.name)"
         var changes: [String] = []
         for (name, value) in state {
+            let before = states[key]?[name]
+            if let before, Self.areEqual(before.value, value) { continue }
             let text = encoder.encode(value)
-            guard states[key]?[name] != text else { continue }
-            states[key, default: [:]][name] = text
+            states[key, default: [:]][name] = State(value: value, text: text)
+            if before?.text == text { continue }
             changes.append("\"\(name)\":\(text)")
         }
         if !changes.isEmpty { line += ",\"state\":{\(changes.joined(separator: ","))}" }
         sink(instance.group, line + "}")
+    }
+
+    /// Whether two values are equal, as far as their type says: to write a value takes longer.
+    private static func areEqual(_ left: Any, _ right: Any) -> Bool {
+        func isEqual<Value: Equatable>(_ left: Value) -> Bool { right as? Value == left }
+        guard let left = left as? any Equatable else { return false }
+        return isEqual(left)
     }
 
     // MARK: The rooms' machines

@@ -12,6 +12,9 @@ enum Output {
 
     static func line(_ json: JSONLine) { write(json.finished + "\n", to: 1) }
 
+    /// Writes text as it is, for a program that reads it.
+    static func raw(_ text: String) { write(text, to: 1) }
+
     static func printError(_ text: String) { write(VisibleText.escaping(text) + "\n", to: 2) }
 
     /// Calls `handler` when a line finds that nobody reads standard output any more.

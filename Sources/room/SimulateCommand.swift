@@ -91,9 +91,13 @@ struct SimulateCommand: AsyncParsableCommand {
         if keepsVectors { return try Vectors.kept.forEach { try write($1, $0) } }
         for seed in seed..<(seed + runs) {
             var groups: [String: [String]] = [:]
-            if folder == "-" { Output.line("{\"seed\":\(seed)}") }
+            var output = "{\"seed\":\(seed)}\n"
             let add = { (group: String, line: String) in
-                if folder == "-" { Output.line("\(line)") } else { groups[group, default: []].append(line) }
+                guard folder == "-" else { return groups[group, default: []].append(line) }
+                output += line + "\n"
+                guard output.utf8.count >= 1 << 16 else { return }
+                Output.raw(output)
+                output = ""
             }
             let wanted = Set(vectorGroups.isEmpty ? ["room", "delivery", "streams", "walks", "codec"] : vectorGroups)
             if !wanted.isDisjoint(with: ["room", "delivery", "streams"]) {
@@ -101,6 +105,7 @@ struct SimulateCommand: AsyncParsableCommand {
             }
             if wanted.contains("walks") { Vectors.recordWalks(seed: seed, steps: 200, line: add) }
             if wanted.contains("codec") { Vectors.recordCodecs(seed: seed, line: add) }
+            if folder == "-" { Output.raw(output) }
             for (group, lines) in groups { try write(lines, "\(group)-\(seed)") }
         }
     }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readU32, utf8 } from "../../Sources/RoomPage/Client/bytes.js";
 import { DeliveryProtocol } from "../../Sources/RoomPage/Client/delivery-protocol.js";
-import { ReopeningBackoff } from "../../Sources/RoomPage/Client/delivery-channels.js";
+import { ReopeningBackoff } from "../../Sources/RoomPage/Client/reopening-backoff.js";
 import { SendBuffer } from "../../Sources/RoomPage/Client/send-buffer.js";
 import { Random, World, schedules } from "./virtual-pairs.mjs";
 

@@ -23,7 +23,8 @@ const mutations = [
     // The session and its room
     ["room-session-machine.js", "participant.epoch > former.epoch", "participant.epoch >= former.epoch"],
     ["room-session-machine.js", "stay.endedSessions.includes(session)", "false"],
-    ["ice-server-machine.js", "+port > 65535", "+port > 6553500"],
+    ["ice-server-selection.js", "+port > 65535", "+port > 6553500"],
+    ["join-deadline.js", 'type == "connecting" && ', ""],
     ["room-machine.js", "!known.has(participant) || missing.has(participant)", "!known.has(participant)"],
     // Peers
     ["negotiation-machine.js", "offer.negotiation > state.round.negotiation", "true"],
@@ -46,6 +47,7 @@ const mutations = [
     ["outgoing-streams.js", "consumed > stream.window.sent", "false"],
     ["request-machine.js", 'state == "sending" || state == "sent" ?', 'state == "sent" ?'],
     ["request-machine.js", "this.#bodyBytes > 0 && ", ""],
+    ["request-machine.js", "id < first && ", ""],
     ["topic-windows.js", "recent && hasSameBytes(recent.bytes, bytes)", "recent"],
     // Codecs
     ["delivery-protocol.js", "offset + 16 != bytes.length", "offset + 16 > bytes.length"],

@@ -1,7 +1,9 @@
 // Replays recorded calls of RoomCore's machines (`room simulate --vectors`) against the browser client's machines, and
 // compares every result.
 //
-//     node replay.mjs [--client FOLDER] [--only MACHINE]… FILE… (`-`: the standard input)
+//     node replay.mjs [--client FOLDER] [--only MACHINE]… [--schedules COUNT] FILE… (`-`: the standard input)
+//
+// `--schedules`: the number that there must be; a recorder that ends early is noticed.
 
 import { createReadStream, readdirSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -190,6 +192,7 @@ class Run {
             $outbox: () => this.objects.get(`DeliveryOutbox ${instance}`),
             $streams: () => this.objects.get(`DeliveryLink ${instance}`).streams,
             $budget: () => this.budget(instance),
+            $machine: (key) => this.objects.get(key),
             $random: () => random,
             $set: (elements) => (element) => elements.includes(element),
             buffered: (counts) => (id) => counts[id] ?? 0,
@@ -247,8 +250,8 @@ const codecs = {
         }
     },
 };
-for (const head of ["topicMessage", "topicWindow", "request", "answer", "failure", "cancel", "open", "data", "end",
-    "reset", "window", "stop", "finished", "restart"]) {
+for (const head of ["topicMessage", "topicWindow", "topicPosition", "request", "answer", "failure", "cancel",
+    "requestRestart", "open", "data", "end", "reset", "window", "stop", "finished", "restart"]) {
     codecs[head] = (client, ...values) => client.find("ExchangeHead")[head](...values);
 }
 
@@ -322,17 +325,26 @@ async function main(values) {
     const files = [];
     const only = [];
     let folder = clientFolder;
+    let wanted;
     for (let index = 0; index < values.length; index += 1) {
         if (values[index] === "--client") folder = resolve(values[index += 1]);
         else if (values[index] === "--only") only.push(values[index += 1]);
+        else if (values[index] === "--schedules") wanted = Number(values[index += 1]);
         else files.push(values[index]);
     }
     const client = await Client.load(folder);
     for (const problem of client.problems) console.error(`cannot be loaded: ${problem.split("\n", 2).join(" ")}`);
     const totals = new Map();
     let hasFailed = false;
+    let schedules = 0;
+    const counted = async function* (lines) {
+        for await (const line of lines) {
+            if (line.startsWith('{"seed":')) schedules += 1;
+            yield line;
+        }
+    };
     for (const file of files) {
-        for (const [machine, report] of await replay(linesOf(file), client, { name: file, only })) {
+        for (const [machine, report] of await replay(counted(linesOf(file)), client, { name: file, only })) {
             const total = totals.get(machine) ?? { calls: 0, skipped: 0, differences: 0 };
             total.calls += report.calls;
             total.skipped += report.skipped;
@@ -344,6 +356,11 @@ async function main(values) {
     }
     for (const [machine, { calls, skipped, differences }] of totals) {
         console.log(`${machine}: ${calls} calls, ${differences} differences, ${skipped} calls behind them`);
+    }
+    console.log(`${schedules} schedules`);
+    if (wanted !== undefined && schedules !== wanted) {
+        console.error(`there are ${schedules} schedules, not ${wanted}: the recording is not complete`);
+        hasFailed = true;
     }
     process.exitCode = hasFailed ? 1 : 0;
 }

@@ -167,3 +167,19 @@ test("a name that is taken is refused with the server's code", { skip: missing }
     await assert.rejects(
         runtime.connect({ toRoom: "nowhere", as: "ann" }), { code: "refused", protocolCode: "room_not_found" });
 });
+
+test("half an emoji is U+FFFD for the others, and no part of a name", { skip: missing }, async (context) => {
+    const server = new Server(context);
+    await server.start();
+    const runtime = new TransportRuntime({ server: `ws://127.0.0.1:${server.port}/` }, environment());
+    context.after(() => runtime.stop());
+    const cut = "party \u{1f389}".slice(0, -1);
+    const ann = await runtime.connect({ toRoom: "lobby", as: "ann", host: true });
+    const bob = await runtime.connect({ toRoom: "lobby", as: "bob", metadata: { mood: cut } });
+    await until(ann.snapshots(), () => ann.participants.length === 1, "ann sees bob");
+    assert.equal(ann.participants[0].metadata.mood, "party \ufffd");
+    ann.update({ attributes: { topic: cut } });
+    await until(bob.snapshots(), () => bob.attributes.topic === "party \ufffd", "bob sees the attributes");
+    await assert.rejects(
+        runtime.connect({ toRoom: "lobby", as: cut }), { code: "refused", protocolCode: "invalid_name" });
+});

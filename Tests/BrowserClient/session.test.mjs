@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { machineConfiguration } from "../../Sources/RoomPage/Client/configuration.js";
-import { ICEServerMachine, flawOfURL } from "../../Sources/RoomPage/Client/ice-server-machine.js";
+import { ICEServerMachine } from "../../Sources/RoomPage/Client/ice-server-machine.js";
+import { flawOfURL } from "../../Sources/RoomPage/Client/ice-server-selection.js";
 import { Refusals } from "../../Sources/RoomPage/Client/refusals.js";
 import { RoomSessionMachine } from "../../Sources/RoomPage/Client/room-session-machine.js";
 import { joined, other } from "./room-support.mjs";

@@ -20,9 +20,9 @@ test("every machine has vectors", async () => {
         }
     }
     assert.deepEqual([...machines].sort(), [
-        "BulkPace", "Codec", "DeliveryLink", "DeliveryOutbox", "IncomingRequests", "IncomingStreams",
-        "NegotiationMachine", "OfferPace", "OutgoingRequests", "OutgoingStreams", "RecoveryLadder", "RoomMachine",
-        "RoomSessionMachine", "SignalingMachine", "StallMachine", "TopicReceiver", "TopicSender",
+        "BulkPace", "Codec", "DeliveryLink", "DeliveryOutbox", "ExchangeRecord", "IncomingRequests", "IncomingStreams",
+        "JoinDeadline", "NegotiationMachine", "OfferPace", "OutgoingRequests", "OutgoingStreams", "RecoveryLadder",
+        "RoomMachine", "RoomSessionMachine", "SignalingMachine", "StallMachine", "TopicReceiver", "TopicSender",
     ]);
 });
 

@@ -1,4 +1,5 @@
 // @ts-check
+import { AcknowledgementWatch } from "./acknowledgement-watch.js";
 import { writeU32 } from "./bytes.js";
 import { DeliveryChannel, DeliveryLevel } from "./delivery-channel.js";
 import { DeliveryChannels } from "./delivery-channels.js";
@@ -33,30 +34,6 @@ const verdicts = {
     absorbed: { type: "absorbed" }, resumed: { type: "resumed" }, ignored: { type: "ignored" },
     violation: { type: "violation" },
 };
-
-/** Detects that what was sent on a channel is not acknowledged. Sampled at intervals while something is outstanding. */
-export class AcknowledgementWatch {
-    /** Samples without progress after which the data counts as unacknowledged. */
-    static patience = 4;
-    /** @type {number | undefined} */
-    #acknowledged;
-    #samples = 0;
-
-    /** Whether nothing has been acknowledged for too long. */
-    get isUnacknowledged() {
-        return this.#samples >= AcknowledgementWatch.patience;
-    }
-
-    /**
-     * Takes a sample: a count of what was acknowledged so far; undefined when nothing is outstanding.
-     * @param {number | undefined} acknowledged
-     */
-    sample(acknowledged) {
-        const hasProgress = acknowledged == undefined || acknowledged != this.#acknowledged;
-        this.#samples = hasProgress ? 0 : Math.min(this.#samples + 1, AcknowledgementWatch.patience);
-        this.#acknowledged = acknowledged;
-    }
-}
 
 /** @type {Channel[]} */
 const watchedChannels = ["reliable", "unordered", "bulk"];

@@ -1,5 +1,5 @@
 import { RoomError } from "./errors.js";
-import { flawOfURL } from "./ice-server-machine.js";
+import { flawOfURL } from "./ice-server-selection.js";
 /** @typedef {import("./room.js").RoomConfiguration} RoomConfiguration */
 
 /**

@@ -1,5 +1,5 @@
 import { Agenda } from "./agenda.js";
-import { iceServersError } from "./ice-server-machine.js";
+import { iceServersError } from "./ice-server-selection.js";
 import { hasLost } from "./network-change.js";
 import { PeerMachine } from "./peer-machine.js";
 import { PeersMachine } from "./peers-machine.js";
