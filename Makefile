@@ -33,7 +33,8 @@ help:
 	@echo "make test-browsers Chromium and Firefox in rooms, through outages (root); an hour"
 	@echo "make simulate      rooms with all their faults in virtual time, RUNS=10000 seeds from SEED=1"
 	@echo "make test-mutations  proves that the simulation finds bugs"
-	@echo "make test-lab      outages in network namespaces, the short table (root); make lab: all of it, two hours"
+	@echo "make test-lab      outages in network namespaces, the short table, with messages and with a file (root);"
+	@echo "                   make lab: all of it, two hours"
 	@echo "make test-neighbour  one address does what it can to a server, another one joins within 100 ms"
 	@echo "make test-cluster  three nodes and Redis as processes: each part is killed, stopped and cut off in turn"
 	@echo "make test-autobahn every WebSocket implementation here against Autobahn's test suite (needs Python 2.7)"
@@ -154,6 +155,7 @@ test-mutations:
 test-lab: dependencies
 	swift build -c release --product room
 	ROOM=$$(swift build -c release --product room --show-bin-path)/room Tests/NetworkLab/run --short
+	ROOM=$$(swift build -c release --product room --show-bin-path)/room Tests/NetworkLab/run --short --file
 
 lab: dependencies
 	swift build -c release --product room

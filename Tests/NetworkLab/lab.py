@@ -12,6 +12,7 @@ import sys
 import time
 
 import fieldcases
+import filerows
 import links
 import natprobe
 from network import LabError
@@ -114,6 +115,10 @@ def main():
     parser.add_argument(
         "--cases", nargs="?", const="*", metavar="PATTERN", help="only the field cases, or some of them")
     parser.add_argument("--short", action="store_true", help="the short table, each row once, and the field cases")
+    parser.add_argument(
+        "--file", action="store_true",
+        help="a file is on its way through each outage instead of messages, once in each direction; neither links nor"
+        " field cases")
     parser.add_argument("--repeat", type=int, help="runs per row; default 5, with --short 1")
     parser.add_argument(
         "--untimed", action="store_true", help="check only that everything recovers and nothing is lost, not the times")
@@ -133,7 +138,7 @@ def main():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     tools = Tools(options.room, options.forwarder, options.folder)
-    repeat = options.repeat or (1 if options.short else 5)
+    repeat = options.repeat or (1 if options.short or options.file else 5)
     started = time.monotonic()
 
     passed = failed = 0
@@ -141,27 +146,30 @@ def main():
     for what, wrong in natprobe.check_all() if has_rows else ():
         passed, failed = passed + (not wrong), failed + bool(wrong)
         say(f"… {what}: {'; '.join(wrong) or 'as named'}")
-    summaries, link_results, case_results = [], [], []
+    summaries, link_results, case_results, file_results = [], [], [], []
     try:
-        if has_rows:
+        if options.file:
+            for row in choose(options.rows, options.short):
+                file_results.append(filerows.measure(row, tools, repeat, say))
+        elif has_rows:
             for row in choose(options.rows, options.short):
                 summaries.append(summarize(row, run_row(row, tools, repeat), not options.untimed))
             for name in links.chosen(options.rows, options.short):
                 link_results.append(links.measure(name, tools, repeat, say))
-        if options.cases is not None or options.rows is None:
+        if options.cases is not None or options.rows is None and not options.file:
             for case in fieldcases.load(options.cases or "*"):
                 case_results.append(fieldcases.measure(case, tools, say))
     except KeyboardInterrupt:
         say("interrupted: the rows that were finished follow")
     skipped = sum(result["skipped"] for result in case_results)
     passed -= skipped
-    for summary in summaries + link_results + case_results:
+    for summary in summaries + link_results + case_results + file_results:
         passed, failed = passed + (not summary["faults"]), failed + bool(summary["faults"])
-    write_table(summaries, link_results, case_results, sys.stdout)
+    write_table(summaries, link_results, case_results, file_results, sys.stdout)
     document = {
         "machine": {"cpus": os.cpu_count(), "kernel": platform.release().split("-")[0], "load": os.getloadavg()},
         "repeat": repeat, "seconds": round(time.monotonic() - started), "rows": summaries, "links": link_results,
-        "cases": case_results,
+        "cases": case_results, "files": file_results,
     }
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(document, indent=1) + "\n")

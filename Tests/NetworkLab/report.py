@@ -56,6 +56,7 @@ HEAD = ["outage", "asked", "median (worst)", "lost / doubled / disordered", "hea
         "room whole s", "restarts / rebuilds", "verdict"]
 LINK_HEAD = ["link", "asked", "measured", "verdict"]
 CASE_HEAD = ["case", "rule", "seconds", "verdict"]
+FILE_HEAD = ["outage, with a file on its way", "seconds at the sender", "at the receiver", "verdict"]
 
 
 def link_cells(result):
@@ -67,13 +68,20 @@ def case_cells(result):
     return [result["name"], result["title"], shown(result["seconds"], 1), verdict]
 
 
-def write_table(summaries, links, cases, file):
+def file_cells(result):
+    seconds = [", ".join(shown(value) for value in result["seconds"][end]) or "–" for end in ("sender", "receiver")]
+    return [result["title"], *seconds, "; ".join(result["faults"]) or "whole, once"]
+
+
+def write_table(summaries, links, cases, files, file):
     if summaries:
         write_columns(HEAD, [cells(summary) for summary in summaries], file)
     if links:
         write_columns(LINK_HEAD, [link_cells(result) for result in links], file)
     if cases:
         write_columns(CASE_HEAD, [case_cells(result) for result in cases], file)
+    if files:
+        write_columns(FILE_HEAD, [file_cells(result) for result in files], file)
 
 
 def write_columns(head, rows, file):
@@ -101,6 +109,8 @@ def markdown(document):
         lines += [""] + table(LINK_HEAD, [link_cells(result) for result in document["links"]])
     if document["cases"]:
         lines += [""] + table(CASE_HEAD, [case_cells(result) for result in document["cases"]])
+    if document["files"]:
+        lines += [""] + table(FILE_HEAD, [file_cells(result) for result in document["files"]])
     return "\n".join(lines) + "\n"
 
 

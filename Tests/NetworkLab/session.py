@@ -61,12 +61,13 @@ class Traffic:
         return max(gaps, default=0.0)
 
 
-class Session:
-    def __init__(self, tools, folder, kinds=("port-restricted",) * 3, policy="all", forwarders=(), before=None):
+class Stage:
+    """A network with a room server and a TURN server, and the processes that are at its sites."""
+
+    def __init__(self, tools, folder, kinds, forwarders=()):
         self.folder = make_folder(folder)
-        self.setup_seconds = None
-        self.peers, self.forwarders = [], {}
-        self.turn = self.server = self.traffic = None
+        self.forwarders, self._kept = {}, []
+        self.turn = self.server = None
         self.network = Network(kinds, forwarders)
         try:
             self.turn = TurnServer(self.network, self.folder)
@@ -75,10 +76,38 @@ class Session:
             self.server.start()
             for index in forwarders:
                 self.forwarders[index] = Forwarder(tools.forwarder, self.network.sites[index - 1], self.folder)
+        except BaseException:
+            Stage.close(self)
+            raise
+
+    def keep(self, child):
+        """The process ends with the stage."""
+        self._kept.append(child)
+        return child
+
+    def site(self, index):
+        return self.network.sites[index - 1]
+
+    def close(self):
+        for child in self._kept:
+            child.signal(18)
+            child.signal(15)
+        for part in [*self._kept, *self.forwarders.values(), self.server, self.turn]:
+            if part:
+                part.stop()
+        self.network.remove()
+
+
+class Session(Stage):
+    def __init__(self, tools, folder, kinds=("port-restricted",) * 3, policy="all", forwarders=(), before=None):
+        self.peers, self.traffic = [], None
+        super().__init__(tools, folder, kinds, forwarders)
+        try:
             if before:
                 before(self)
             for site in self.network.sites:
-                peer = Peer(f"peer{site.index}", site, tools.room, self.folder, host=not self.peers, policy=policy)
+                peer = self.keep(
+                    Peer(f"peer{site.index}", site, tools.room, self.folder, host=not self.peers, policy=policy))
                 self.peers.append(peer)
                 peer.wait_event("joined")
             for peer in self.peers:
@@ -89,9 +118,6 @@ class Session:
 
     def peer(self, index):
         return self.peers[index - 1]
-
-    def site(self, index):
-        return self.network.sites[index - 1]
 
     def start_traffic(self):
         self.traffic = Traffic(self.peers)
@@ -239,13 +265,7 @@ class Session:
     def close(self):
         if self.traffic:
             self.traffic.stop()
-        for peer in self.peers:
-            peer.signal(18)
-            peer.signal(15)
-        for part in [*self.peers, *self.forwarders.values(), self.server, self.turn]:
-            if part:
-                part.stop()
-        self.network.remove()
+        super().close()
 
 
 def worst(values):
@@ -278,4 +298,4 @@ def undisturbed(name, repeat, allowance, measure, disturbance, describe, say):
     return runs
 
 
-__all__ = ["LabError", "Moments", "Session", "undisturbed"]
+__all__ = ["LabError", "Moments", "Session", "Stage", "undisturbed"]
