@@ -3,13 +3,17 @@ internal import RoomProtocol
 /// The rest of the topics and requests between two sessions when one side has given up the other: the windows of topics
 /// go on, and the other side, which may never have noticed, is told what was dropped and which requests have ended.
 package struct ExchangeRecord: Sendable {
-    package private(set) var topicSender = TopicSender()
-    package private(set) var topicReceiver = TopicReceiver()
+    package private(set) var topicSender: TopicSender
+    package private(set) var topicReceiver: TopicReceiver
     /// The newest request of the other side.
     package private(set) var lastRequest: UInt64 = 0
     private var hasRequests = false
 
-    package init() {}
+    /// `window`: the first one of each topic.
+    package init(window: UInt64 = ReceiveWindow.initialSize) {
+        topicSender = TopicSender(window: window)
+        topicReceiver = TopicReceiver(window: window)
+    }
 
     package init(
         _ topicSender: TopicSender, _ topicReceiver: TopicReceiver, _ outgoing: OutgoingRequests,

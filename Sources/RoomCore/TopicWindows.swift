@@ -21,13 +21,16 @@ package struct TopicSender: Sendable {
     }
 
     private var windows: [ByteText: SendWindow] = [:]
+    private let window: UInt64
 
-    package init() {}
+    /// `window`: the first limit of each topic.
+    package init(window: UInt64 = ReceiveWindow.initialSize) { self.window = window }
 
     /// A message with a body of so many bytes is to be sent.
     package mutating func begin(_ topic: ByteText, count: Int) -> Start {
         guard windows[topic] != nil || windows.count < TopicLimits.topics else { return .tooMany }
-        return windows[topic, default: SendWindow()].begin(TopicLimits.cost(ofBody: count)) ? .begun : .wait
+        return windows[topic, default: SendWindow(limit: window)].begin(TopicLimits.cost(ofBody: count))
+            ? .begun : .wait
     }
 
     /// The message that has begun was not taken.
@@ -60,8 +63,10 @@ package struct TopicReceiver: Sendable {
     private var indices: [ByteText: Int] = [:]
     /// Most messages are of the same topic as the one before.
     private var recent = 0
+    private let window: UInt64
 
-    package init() {}
+    /// `window`: the first size of each topic's.
+    package init(window: UInt64 = ReceiveWindow.initialSize) { self.window = window }
 
     /// Returns the number of a topic. Nil: there are too many.
     package mutating func index(
@@ -75,7 +80,7 @@ package struct TopicReceiver: Sendable {
         }
         guard entries.count < TopicLimits.topics else { return nil }
         recent = entries.count
-        entries.append(Entry(name: topic, window: ReceiveWindow(&budget)))
+        entries.append(Entry(name: topic, window: ReceiveWindow(&budget, size: window)))
         indices[topic] = recent
         return recent
     }

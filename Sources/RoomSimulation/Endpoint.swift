@@ -42,7 +42,10 @@ final class Endpoint {
         init(_ id: ChannelID, _ parameters: ChannelParameters) {
             self.id = id
             self.parameters = parameters
-            channel = parameters.isOrdered ? .reliable : parameters.reliability == .reliable ? .unordered : .lossy
+            let isTopics = parameters.label == DeliveryProtocol.topicsLabel
+            channel =
+                parameters.isOrdered
+                ? .reliable : parameters.reliability == .reliable ? .unordered : isTopics ? .topics : .lossy
         }
     }
 

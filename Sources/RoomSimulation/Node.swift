@@ -24,8 +24,15 @@ final class Node {
     var streams: [ParticipantID: PeerStream] = [:]
     var memory = DeliveryMemory()
     var membership: RoomMembership?
-    /// Its program has streams.
+    /// Its program has streams, topics and requests.
     var hasExchange = true
+    /// The topics to which it subscribes, and what it has not read of them.
+    var subscriptions: Set<String> = ["a", "b"]
+    var unread: [String: [UnreadTopicMessage]] = [:]
+    /// The topics of which it is about to read.
+    var reading: Set<String> = []
+    /// Links so far that have requests.
+    var exchangeLinks: UInt64 = 0
     /// The server whose streams its machine has a place in.
     var stream: Server?
     /// The roster as the events tell it.

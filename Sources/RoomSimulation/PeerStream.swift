@@ -18,6 +18,8 @@ final class PeerStream {
     /// The token of each timer that is set.
     var timers: [DeliveryLink.TimerID: UInt64] = [:]
     var transfers: TransferEnds
+    /// Topics and requests, where the scenario has them.
+    var exchange: ExchangeEnds?
     /// The latest frames of the reliable stream that were sent.
     var sent: [(frame: Packet, sequence: UInt64)] = []
     /// Messages that were dropped while the connection was broken, and that it was not told of yet.

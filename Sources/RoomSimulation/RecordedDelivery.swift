@@ -303,10 +303,11 @@ struct RecordedOutbox {
 
     mutating func accept(
         exchange head: UnsafeRawBufferPointer, _ body: UnsafeRawBufferPointer, on channel: DeliveryChannel,
-        isUrgent: Bool = false
+        isUrgent: Bool = false, isCounted: Bool = false, mayDrop: Bool = false
     ) -> DeliveryOutbox.Outcome {
-        let result = outbox.accept(exchange: head, body, on: channel, isUrgent: isUrgent)
-        tape?("acceptExchange", [[UInt8](head), [UInt8](body), channel, isUrgent, false, false], result)
+        let result = outbox.accept(
+            exchange: head, body, on: channel, isUrgent: isUrgent, isCounted: isCounted, mayDrop: mayDrop)
+        tape?("acceptExchange", [[UInt8](head), [UInt8](body), channel, isUrgent, isCounted, mayDrop], result)
         return result
     }
 

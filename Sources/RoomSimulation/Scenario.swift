@@ -35,8 +35,10 @@ package struct Scenario: Sendable {
     package var datagramLoss = 0.0
     /// And the share of those that come twice.
     package var datagramDuplication = 0.0
-    /// Every third participant has a program without streams.
+    /// Every third participant has a program without streams, topics and requests.
     package var hasOldPrograms = false
+    /// Participants publish in topics and make requests, too.
+    package var hasTopicsAndRequests = false
     /// The shells know their addresses: a change of the network says which are left, and a path from which one it goes
     /// out.
     package var knowsAddresses = true
@@ -62,6 +64,7 @@ package struct Scenario: Sendable {
         scenario.datagramLoss = [0, 0, 0.02, 0, 0.15, 0, 0.05][Int(seed % 7)]
         scenario.datagramDuplication = seed % 7 >= 3 ? 0.1 : 0
         scenario.hasOldPrograms = seed % 13 == 5
+        scenario.hasTopicsAndRequests = seed % 8 == 5
         scenario.knowsAddresses = seed % 11 < 8
         if seed % 16 == 15 { scenario.useICEServerProvider(needsRelays: seed % 32 == 15) }
         if seed % 9 == 4 { scenario.replaceDuplicateNames() }

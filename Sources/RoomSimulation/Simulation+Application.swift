@@ -96,6 +96,8 @@ extension Simulation {
         node.life = life
         node.timers = [:]
         node.memory = DeliveryMemory()
+        node.unread = [:]
+        node.reading = []
         node.sentUp = []
         node.taken = 0
         node.newestGeneration = nil

@@ -12,6 +12,8 @@ enum DeliveryOccurrence {
     case timer(PeerStream, DeliveryLink.TimerID, UInt64)
     /// An application reads of a stream.
     case read(PeerStream, UInt64)
+    /// Something of topics and requests.
+    case exchange(ExchangeOccurrence)
     /// A datagram with the message of this number.
     case plain(PeerPair, fromOfferer: Bool, UInt64)
     /// A channel that an end has asked for is open.
@@ -35,6 +37,9 @@ extension Simulation {
         case .read(let stream, let id):
             guard isAwake(stream.node, occurrence) else { return }
             read(id, stream)
+        case .exchange(let exchange):
+            guard isAwake(node(of: exchange), occurrence) else { return }
+            handle(exchange)
         case .opened(let endpoint, let id):
             guard !endpoint.isClosed, isAwake(endpoint.node, occurrence) else { return }
             // Not before the other side has acknowledged it (RFC 8832 §5.2).
@@ -124,13 +129,13 @@ extension Simulation {
             endpoint.plainPipe.blocked[channel.rawValue] = id
             return .wouldBlock
         }
-        guard let message = TestMessage(bytes) else {
+        // Topics count their messages themselves.
+        guard let number = channel == .topics ? 0 : TestMessage(bytes)?.number else {
             report("\(endpoint.node.name) sends a torn message")
             return nil
         }
         transmitPlain(
-            .init(id: id, channel: channel, number: message.number, packet: Packet(bytes, isText: isText)),
-            from: endpoint)
+            .init(id: id, channel: channel, number: number, packet: Packet(bytes, isText: isText)), from: endpoint)
         return nil
     }
 
@@ -216,7 +221,9 @@ extension Simulation {
 
     private func transmitPlain(_ message: PlainPipe.Message, from endpoint: Endpoint) {
         guard let stream = endpoint.stream else { return }
-        plainLedgers[plainLedger(stream.outgoing, message.channel)].open.insert(message.number)
+        if message.channel != .topics {
+            plainLedgers[plainLedger(stream.outgoing, message.channel)].open.insert(message.number)
+        }
         let number = endpoint.plainPipe.push(message)
         schedulePlain(number, from: endpoint)
         if chance(scenario.datagramDuplication) { schedulePlain(number, from: endpoint) }
@@ -281,7 +288,7 @@ extension Simulation {
     }
 
     private func lose(_ message: PlainPipe.Message, from endpoint: Endpoint) {
-        guard let stream = endpoint.stream else { return }
+        guard let stream = endpoint.stream, message.channel != .topics else { return }
         noteLost(message.number, on: message.channel, of: stream)
     }
 

@@ -18,6 +18,7 @@ extension Simulation {
             tape: tape)
         node.streams[participant.id] = stream
         beginTransfers(stream, streams.record)
+        beginExchange(stream, streams.exchange)
     }
 
     /// The participant's session is no more for this end: what was not acknowledged is given up, and the application is
@@ -28,6 +29,7 @@ extension Simulation {
         noteEnd(of: stream) { stream.link.close(&stream.outbox) }
         var streams = stream.link.streams
         streams.record = endTransfers(stream)
+        if let record = endExchange(stream) { streams.exchange = record }
         node.memory.store(streams)
         stream.link.noteStored(in: node.machineName, streams.record)
     }
@@ -55,7 +57,8 @@ extension Simulation {
         stream.endpoint = nil
         stream.link.detached()
         stream.timers.removeAll(keepingCapacity: true)
-        noteDropped(stream.outbox.connectionEnded(), on: .lossy, of: stream)
+        let ofTopics = stream.outbox.messageCount(on: .topics)
+        noteDropped(stream.outbox.connectionEnded() - ofTopics, on: .lossy, of: stream)
     }
 
     func detach(_ endpoint: Endpoint) {
@@ -129,7 +132,7 @@ extension Simulation {
                     case .wait: break sending
                     case .drop:
                         if !channel.isLossy { stream.outbox.giveUpMessage() }
-                        noteDropped(1, on: channel, of: stream)
+                        if channel != .topics { noteDropped(1, on: channel, of: stream) }
                         continue
                     case .close(let id):
                         if let id { closeChannel(id, endpoint) }

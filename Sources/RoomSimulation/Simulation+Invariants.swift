@@ -213,6 +213,8 @@ extension Simulation {
         }
         let unfinished = complaintsOfTransfers(stream)
         if !unfinished.isEmpty { return unfinished }
+        let unanswered = complaintsOfExchange(stream)
+        if !unanswered.isEmpty { return unanswered }
         for channel in DeliveryChannel.allCases where !stream.outbox.outbox.hasCredit(on: channel, mayDrop: false) {
             return ["\(node.name)'s buffer to \(peer.name) is full, \(channel), and nothing is under way"]
         }

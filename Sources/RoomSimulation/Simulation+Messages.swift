@@ -27,6 +27,7 @@ extension Simulation {
         let pause = max(.milliseconds(50), random.duration(upTo: chatter * 2))
         queue.push(.delivery(.sendMessages(node: index, life: life)), at: now + pause)
         guard node.end == nil, node.suspendedUntil <= now else { return }
+        changeSubscriptions(of: node)
         let count = chance(0.05) ? 30 : chance(0.3) ? Int.random(in: 2...4, using: &random) : 1
         for id in node.streams.keys.sorted() {
             guard let stream = node.streams[id] else { continue }
@@ -34,6 +35,7 @@ extension Simulation {
             drain(stream, .reliable)
             write(stream)
             if chance(0.3) { sendPlain(stream) }
+            useExchange(stream)
         }
     }
 
@@ -48,7 +50,9 @@ extension Simulation {
         let length = parts == 1 ? 24 : (parts - 1) * 55 + 20
         let number = ledgers[stream.outgoing].sent + 1
         switch accept(.init(ledger: stream.outgoing, channel: .reliable, number: number, length: length), stream) {
-        case .accepted: ledgers[stream.outgoing].sent = number
+        case .accepted:
+            ledgers[stream.outgoing].sent = number
+            stream.exchange?.note(.message, unacknowledged: stream.outbox.messageCount(on: .reliable))
         case .dropped: stream.unreported += 1
         case .full: inspectWait(stream)
         case .gone, .tooLarge: report("\(stream.node.name) cannot send to \(name(of: stream.remote))")
@@ -165,6 +169,7 @@ extension Simulation {
         noteGivenUp(close() - waiting - Int(unacknowledged), of: stream)
         plainLedgers[plainLedger(stream.outgoing, .unordered)].dropped += UInt64(waiting)
         let sent = ledgers[stream.outgoing].sent
-        if unacknowledged > 0 { ledgers[stream.outgoing].givenUp.append((sent - unacknowledged + 1)...sent) }
+        let messages = UInt64(noteGivenUp(latest: Int(unacknowledged), of: stream))
+        if messages > 0 { ledgers[stream.outgoing].givenUp.append((sent - messages + 1)...sent) }
     }
 }

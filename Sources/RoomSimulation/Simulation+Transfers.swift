@@ -95,11 +95,11 @@ extension Simulation {
         return true
     }
 
-    private func sendControl(_ message: [UInt8], on channel: DeliveryChannel, _ stream: PeerStream) {
+    func sendControl(_ message: [UInt8], on channel: DeliveryChannel, _ stream: PeerStream) {
         let outcome = message.withUnsafeBytes {
             stream.outbox.accept(exchange: .init(start: nil, count: 0), $0, on: channel, isUrgent: true)
         }
-        if outcome != .accepted { report("\(stream.node.name) cannot send a message of a stream: \(outcome)") }
+        if outcome != .accepted { report("\(stream.node.name) cannot send an urgent message: \(outcome)") }
         drain(stream, channel)
     }
 
@@ -145,7 +145,8 @@ extension Simulation {
                 giveUp(key(readBy: stream, id))
             }
             for id in stream.transfers.outgoing.restartReceived(last: last) { giveUp(key(sentBy: stream, id)) }
-        case .topicMessage, .topicWindow, .topicPosition, .request, .answer, .failure, .cancel, .requestRestart: break
+        case .topicMessage, .topicWindow, .topicPosition, .request, .answer, .failure, .cancel, .requestRestart:
+            deliverTopicsAndRequests(message, bytes, on: channel, stream)
         }
     }
 

@@ -43,6 +43,8 @@ package final class Simulation {
     package internal(set) var now = Timestamp.zero
     var queue = EventQueue<Occurrence>()
     var random: SeededGenerator
+    /// For what applications do with topics and requests: without them, everything else is as it was.
+    var exchangeRandom: SeededGenerator
     var nodes: [Node] = []
     var server: Server?
     /// Another one, for those whose way leads there, and when it came.
@@ -69,6 +71,11 @@ package final class Simulation {
     /// Bytes of streams that came, and streams that came whole.
     package var streamBytesDelivered = 0
     package var streamsDelivered = 0
+    /// By the ledger of the messages in the same direction.
+    var exchangeBooks: [Int: ExchangeBook] = [:]
+    /// Those of the directions in which topics and requests have begun.
+    var exchangeBegan: Set<Int> = []
+    package internal(set) var exchangeStatistics = ExchangeStatistics()
     /// Messages that came whole and in order.
     package var messagesDelivered = 0
     /// The most messages that one participant sent to the server in ten seconds.
@@ -87,6 +94,7 @@ package final class Simulation {
     package init(_ scenario: Scenario) {
         self.scenario = scenario
         var random = SeededGenerator(seed: scenario.seed)
+        exchangeRandom = SeededGenerator(seed: ~scenario.seed)
         faultsEnd = .zero + scenario.faultsEnd
         end = .zero + scenario.faultsEnd + scenario.calm + scenario.wellFor
         lastChatter = .zero + scenario.faultsEnd + .seconds(5)
@@ -130,6 +138,7 @@ package final class Simulation {
         for pair in pairs.values { pair.dissolve() }
         for node in nodes {
             for stream in node.streams.values { stream.endpoint = nil }
+            node.unread = [:]
             node.endpoints = [:]
             node.streams = [:]
         }

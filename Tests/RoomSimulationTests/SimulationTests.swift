@@ -101,6 +101,23 @@ import Testing
         #expect(simulation.incidentCount > 0, "heartbeats were lost in a row")
     }
 
+    /// Topics and requests beside everything else, with whatever can happen to them.
+    @Test func topicsAndRequestsEndAsTheyMustThroughFaultsOfAllKinds() {
+        var ends = ExchangeStatistics()
+        for seed in UInt64(2000)..<2030 {
+            var scenario = Scenario.mixed(seed: seed)
+            scenario.hasTopicsAndRequests = true
+            let simulation = Simulation(scenario)
+            simulation.run()
+            #expect(simulation.violations.isEmpty, "seed \(seed)")
+            ends.add(simulation.exchangeStatistics)
+        }
+        // Otherwise the invariants would prove nothing.
+        #expect(ends.read > 1000 && ends.lossy > 100 && ends.unwanted > 100 && ends.waits > 100, "\(ends)")
+        #expect(ends.answers > 1000 && ends.failures > 100 && ends.timeouts > 20, "\(ends)")
+        #expect(ends.cancellations > 20 && ends.gone > 10 && ends.restarts > 5, "\(ends)")
+    }
+
     @Test(arguments: parts)
     func everybodyIsBackAfterFaultsOfAllKinds(seeds: Range<UInt64>) {
         for seed in seeds { check(.mixed(seed: seed)) }

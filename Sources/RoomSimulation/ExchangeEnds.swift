@@ -1,0 +1,175 @@
+internal import RoomCore
+internal import RoomProtocol
+internal import TransportValues
+
+/// The topics and requests of one end of the data path: their machines, and what its application waits for.
+final class ExchangeEnds {
+    /// A message that the delivery counts.
+    enum Counted {
+        case message
+        case topic(String, UInt64)
+    }
+
+    var budget = ReceiveWindow.Budget()
+    var topicSender: TopicSender
+    var topicReceiver: TopicReceiver
+    /// By topic, how many messages wait for the window or the buffer.
+    var waiting: [String: Int] = [:]
+    /// The latest that was accepted on the reliable channel, as much as may not be acknowledged yet.
+    var counted: [Counted] = []
+
+    var outgoing: OutgoingRequests
+    var incoming: IncomingRequests
+    /// The requests whose application waits, with their deadlines.
+    var calls: [UInt64: (method: String, deadline: Timestamp?)] = [:]
+    /// Those of them that the buffer has not taken.
+    var unsent: [UInt64] = []
+    /// The requests whose handler runs here.
+    var handlers: Set<UInt64> = []
+    /// When the deadlines are looked at, by the clock of the simulation.
+    var timerAt: Timestamp?
+    /// The session of either side has ended.
+    var isClosed = false
+
+    /// Small, so that publishers run into it.
+    static let window: UInt64 = 600
+
+    /// `base`: the ids of requests begin after it.
+    init(_ record: ExchangeRecord, base: UInt64) {
+        topicSender = record.topicSender
+        topicReceiver = record.topicReceiver
+        outgoing = OutgoingRequests(after: base)
+        incoming = IncomingRequests(after: record.lastRequest)
+    }
+
+    func note(_ accepted: Counted, unacknowledged: Int) {
+        counted.append(accepted)
+        if counted.count > 2 * unacknowledged + 256 { counted.removeFirst(counted.count - unacknowledged) }
+    }
+}
+
+/// The topics and requests in one direction between two sessions, as the simulation knows them from both ends.
+final class ExchangeBook {
+    struct Topic {
+        var sent: UInt64 = 0
+        var arrived: UInt64 = 0
+        /// Messages that were dropped with the session, or with the sender's belief in the other one.
+        var givenUp: Set<UInt64> = []
+        /// The latest that the subscriber has read.
+        var read: UInt64 = 0
+        var lossySent: UInt64 = 0
+        var lossyArrived: Set<UInt64> = []
+    }
+
+    /// The end of a request for the application that made it.
+    enum CallEnd: Equatable {
+        case answer
+        case failure
+        case timedOut
+        case cancelled
+        case gone
+    }
+
+    struct Call {
+        var end: CallEnd?
+        /// How often its handler was started.
+        var runs = 0
+        /// The receiver has sent an answer or a failure.
+        var isAnswered = false
+    }
+
+    static let topics = ["a", "b", "c"]
+    var topics = Dictionary(uniqueKeysWithValues: ExchangeBook.topics.map { ($0, Topic()) })
+    var calls: [UInt64: Call] = [:]
+}
+
+/// The body of a message of a topic, of a request or of an answer. All of it is known.
+struct ExchangeBody {
+    var ledger: Int
+    var number: UInt64
+
+    static let headLength = 12
+
+    var isText: Bool { number & 1 == 1 }
+    private var count: Int { Self.headLength + Int(number % 30) }
+
+    var encoded: [UInt8] {
+        var bytes: [UInt8] = []
+        withUnsafeBytes(of: UInt32(ledger).bigEndian) { bytes.append(contentsOf: $0) }
+        withUnsafeBytes(of: number.bigEndian) { bytes.append(contentsOf: $0) }
+        for index in bytes.count..<count { bytes.append(filler(index)) }
+        return bytes
+    }
+
+    private func filler(_ index: Int) -> UInt8 {
+        UInt8(truncatingIfNeeded: Int(truncatingIfNeeded: number) &* 3 &+ index)
+    }
+
+    init(ledger: Int, number: UInt64) {
+        self.ledger = ledger
+        self.number = number
+    }
+
+    /// Nil: it is not as it was sent.
+    init?(_ bytes: UnsafeRawBufferPointer) {
+        guard bytes.count >= Self.headLength else { return nil }
+        ledger = Int(UInt32(bigEndian: bytes.loadUnaligned(as: UInt32.self)))
+        number = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 4, as: UInt64.self))
+        guard bytes.count == count else { return nil }
+        for index in Self.headLength..<count where bytes[index] != filler(index) { return nil }
+    }
+}
+
+/// A message of a topic that a subscriber has not read.
+struct UnreadTopicMessage {
+    let stream: PeerStream
+    /// The receiver's number of the topic; nil: it is lossy, and has no window.
+    let topic: Int?
+    let cost: Int
+    let number: UInt64
+}
+
+/// An event of topics and requests.
+enum ExchangeOccurrence {
+    /// A subscriber reads of a topic.
+    case read(node: Int, life: Int, topic: String)
+    /// A handler has its answer.
+    case handled(PeerStream, UInt64, method: String)
+    /// An application waits no longer for an answer.
+    case cancel(PeerStream, UInt64)
+    case timer(PeerStream)
+}
+
+/// Counts of what happened with topics and requests.
+package struct ExchangeStatistics: Sendable, Equatable {
+    /// Messages that subscribers have read.
+    package var read = 0
+    package var lossy = 0
+    /// Messages that nobody had subscribed to.
+    package var unwanted = 0
+    /// Publishers that had to wait.
+    package var waits = 0
+    /// Sides that have told the other one that they had given it up.
+    package var restarts = 0
+    /// Requests by their ends.
+    package var answers = 0
+    package var failures = 0
+    package var timeouts = 0
+    package var cancellations = 0
+    package var gone = 0
+
+    package init() {}
+
+    package mutating func add(_ other: ExchangeStatistics) {
+        read += other.read
+        lossy += other.lossy
+        unwanted += other.unwanted
+        waits += other.waits
+        restarts += other.restarts
+        answers += other.answers
+        failures += other.failures
+        timeouts += other.timeouts
+        cancellations += other.cancellations
+        gone += other.gone
+    }
+}
