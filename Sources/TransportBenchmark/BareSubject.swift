@@ -97,7 +97,9 @@ package final class BareSubject<Transport: PeerTransport>: BenchmarkSubject, Pee
     }
 
     /// On the loop, like a program that uses only the transport: no hop per message.
-    package func flood(_ bytes: UnsafeRawBufferPointer, until end: Timestamp) async throws -> Int {
+    package func flood(
+        _ bytes: UnsafeRawBufferPointer, as form: BenchmarkForm, until end: Timestamp
+    ) async throws -> Int {
         let payload = Payload(copying: bytes)
         var sent = 0
         while Timestamp.now() < end {

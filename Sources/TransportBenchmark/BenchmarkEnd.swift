@@ -111,13 +111,13 @@ package final class BenchmarkEnd: Sendable {
     }
 
     /// Sends messages of `size` bytes, one way, for `seconds`.
-    package func flood(size: Int, seconds: Double) async throws -> JSONLine {
+    package func flood(size: Int, as form: BenchmarkForm, seconds: Double) async throws -> JSONLine {
         let cpu = cpuTime()
         let bytes = [UInt8](repeating: 0x5A, count: size)
         let payload = Payload(bytes)
         let pointer = payload.withUnsafeBytes { $0 }
         let end = Timestamp.now() + .nanoseconds(Int64(seconds * 1e9))
-        let sent = try await subject.flood(pointer, until: end)
+        let sent = try await subject.flood(pointer, as: form, until: end)
         withExtendedLifetime(payload) {}
         try await subject.flush()
         var line = JSONLine()

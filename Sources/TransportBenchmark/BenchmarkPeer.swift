@@ -95,7 +95,9 @@ extension BenchmarkEnd {
             case "counted": answer = counted()
             case "usage": answer = usage()
             case "idle": answer = try await idle(seconds: seconds)
-            case "flood": answer = try await flood(size: request["size"] as? Int ?? 64, seconds: seconds)
+            case "flood":
+                let form = BenchmarkForm(rawValue: request["as"] as? String ?? "") ?? .array
+                answer = try await flood(size: request["size"] as? Int ?? 64, as: form, seconds: seconds)
             case "roundTrips": answer = try await roundTrips(count, at: receiver)
             case "answer": try answerRequests(onLoop: receiver == .loopSequence)
             case "requests": answer = try await self.requests(count, onLoop: receiver == .loopSequence)

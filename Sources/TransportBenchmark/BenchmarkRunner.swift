@@ -24,7 +24,7 @@ package struct BenchmarkRunner: Sendable {
     }
 
     package enum Scenario: String, Sendable, CaseIterable {
-        case connect, rtt, request, throughput, small, stream, signaling, many, reconnect, recovery
+        case connect, rtt, request, throughput, small, send, stream, signaling, many, reconnect, recovery
 
         /// Whether the scenario takes many minutes.
         package var isLong: Bool { [.many, .reconnect, .recovery].contains(self) }
@@ -172,7 +172,7 @@ package struct BenchmarkRunner: Sendable {
         }
         if scenarios.contains(.recovery), !subject.isBare { record(try await measureRecovery(subject, report)) }
         if scenarios.contains(.many), subject.isBare { record(try await measureManyConnections(subject, report)) }
-        guard !Set(scenarios).isDisjoint(with: [.rtt, .request, .throughput, .small, .stream]) else { return }
+        guard !Set(scenarios).isDisjoint(with: [.rtt, .request, .throughput, .small, .send, .stream]) else { return }
         let pair = try await BenchmarkPair(subject, options: childOptions)
         defer { pair.stop() }
         _ = try await pair.waitUntilOpen()
@@ -199,6 +199,14 @@ package struct BenchmarkRunner: Sendable {
         if scenarios.contains(.small) {
             report("small 64 B")
             record([Measured("small 64 B", try await flood(pair, size: 64))])
+        }
+        // An array is what `small` sends.
+        if scenarios.contains(.send), !subject.isBare {
+            for form in BenchmarkForm.allCases where form != .array || !scenarios.contains(.small) {
+                let name = "small 64 B, \(form.rawValue)"
+                report(name)
+                record([Measured(name, try await flood(pair, size: 64, as: form))])
+            }
         }
         if scenarios.contains(.stream), !subject.isBare {
             for pings in [false, true] {
@@ -267,11 +275,14 @@ package struct BenchmarkRunner: Sendable {
         return Measured(name, metrics, histogram)
     }
 
-    private func flood(_ pair: BenchmarkPair, size: Int) async throws -> [String: Double] {
+    private func flood(
+        _ pair: BenchmarkPair, size: Int, as form: BenchmarkForm = .array
+    ) async throws -> [String: Double] {
         _ = try await pair.b.ask("ok") { $0.add("do", "count") }
         let sent = try await pair.a.ask("flooded", within: .seconds(60 + seconds)) { line in
             line.add("do", "flood")
             line.add("size", size)
+            line.add("as", form.rawValue)
             line.add("seconds", seconds)
         }
         let got = try await pair.b.ask("counted") { $0.add("do", "counted") }

@@ -30,6 +30,14 @@ package enum BenchmarkReceiver: String, Sendable, CaseIterable {
     }
 }
 
+/// The type in which an application hands the bytes of a message to a room.
+package enum BenchmarkForm: String, Sendable, CaseIterable {
+    case array
+    case payload
+    /// Of memory that the application owns.
+    case span
+}
+
 /// The subject of a measurement: one end of a connection of any kind.
 ///
 /// The handler runs where the messages arrive, with the bytes in place. It may answer with `reply`, which sends at
@@ -43,7 +51,7 @@ package protocol BenchmarkSubject: Sendable {
     /// Sends from any task; waits at the high-water mark.
     func send(_ bytes: UnsafeRawBufferPointer) async throws
     /// Sends the same message repeatedly, and returns how often.
-    func flood(_ bytes: UnsafeRawBufferPointer, until end: Timestamp) async throws -> Int
+    func flood(_ bytes: UnsafeRawBufferPointer, as form: BenchmarkForm, until end: Timestamp) async throws -> Int
     /// Returns when everything has arrived, or at least gone out.
     func flush() async throws
     /// Passes the messages of the async sequence to `body`, in a task on the loop's thread or, like every task, on the
@@ -57,7 +65,9 @@ package protocol BenchmarkSubject: Sendable {
 }
 
 extension BenchmarkSubject {
-    package func flood(_ bytes: UnsafeRawBufferPointer, until end: Timestamp) async throws -> Int {
+    package func flood(
+        _ bytes: UnsafeRawBufferPointer, as form: BenchmarkForm, until end: Timestamp
+    ) async throws -> Int {
         var sent = 0
         repeat {
             for _ in 0..<32 { try await send(bytes) }

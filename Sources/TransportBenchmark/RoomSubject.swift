@@ -22,12 +22,18 @@ package final class RoomSubject: BenchmarkSubject {
 
     package func send(_ bytes: UnsafeRawBufferPointer) async throws { try await room.send(bytes.bytes, to: peer) }
 
-    /// As an application sends: from an array.
-    package func flood(_ bytes: UnsafeRawBufferPointer, until end: Timestamp) async throws -> Int {
-        let message = Array(bytes)
+    package func flood(
+        _ bytes: UnsafeRawBufferPointer, as form: BenchmarkForm, until end: Timestamp
+    ) async throws -> Int {
+        let array = Array(bytes)
+        let payload = Payload(array)
         var sent = 0
         repeat {
-            for _ in 0..<32 { try await room.send(message, to: peer) }
+            switch form {
+            case .array: for _ in 0..<32 { try await room.send(array, to: peer) }
+            case .payload: for _ in 0..<32 { try await room.send(payload, to: peer) }
+            case .span: for _ in 0..<32 { try await room.send(bytes.bytes, to: peer) }
+            }
             sent += 32
         } while Timestamp.now() < end
         return sent

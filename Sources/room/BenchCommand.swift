@@ -9,11 +9,11 @@ struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench", abstract: "Measure backends side by side, each pair in separate processes.",
         discussion: """
-            Scenarios: connect, rtt, throughput, small, stream (a stream at full speed, and small messages beside \
-            it), signaling; and those that take minutes for each backend: many \
-            (100 and 1,000 connections), reconnect (the server killed, back after 0.2, 2 and 5 s), recovery (the \
-            server killed, the path silent, both). The backends are those of `room plugins`: the configuration file's \
-            plugins are loaded here too, and its options reach the backends that it names.
+            Scenarios: connect, rtt, request, throughput, small, send (as small, from a payload and from a span), \
+            stream (a stream at full speed, and small messages beside it), signaling; and those that take minutes \
+            for each backend: many (100 and 1,000 connections), reconnect (the server killed, back after 0.2, 2 \
+            and 5 s), recovery (the server killed, the path silent, both). The backends are those of `room plugins`: \
+            the configuration file's plugins are loaded here too, and its options reach the backends that it names.
             """)
 
     @OptionGroup var common: CommonOptions

@@ -16,7 +16,7 @@ struct BenchmarkReportTests {
         #expect(try BenchmarkRunner.Scenario.chosen(by: "all") == BenchmarkRunner.Scenario.allCases)
         #expect(
             try BenchmarkRunner.Scenario.chosen(by: nil)
-                == [.connect, .rtt, .request, .throughput, .small, .stream, .signaling])
+                == [.connect, .rtt, .request, .throughput, .small, .send, .stream, .signaling])
         let error = #expect(throws: BenchmarkError.self) { try BenchmarkRunner.Scenario.chosen(by: "fast") }
         #expect(error?.isUsage == true)
     }
