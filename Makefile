@@ -94,7 +94,8 @@ test-client:
 			&& NODE_PATH=/usr/share/nodejs node Tests/BrowserClient/size.mjs; \
 	else echo "SKIPPED: the tests of the browser client, and its size: node is missing"; fi
 	@if command -v tsc > /dev/null; then \
-		tsc --allowJs --checkJs --strict --noEmit --target es2020 --lib es2020,dom $(CLIENT)/*.js $(CLIENT)/*.d.ts; \
+		tsc --allowJs --checkJs --strict --noEmit --target es2020 --module es2020 --lib es2020,dom \
+			$(CLIENT)/*.js $(CLIENT)/*.d.ts; \
 	else echo "SKIPPED: the types of the browser client: tsc is missing"; fi
 
 test-vectors: RUNS = 2000

@@ -47,6 +47,9 @@ static const uint8_t client_admitted_connection_js[] = {
 static const uint8_t client_agenda_js[] = {
 #embed "Client/agenda.js"
 };
+static const uint8_t client_background_clock_js[] = {
+#embed "Client/background-clock.js"
+};
 static const uint8_t client_backoff_js[] = {
 #embed "Client/backoff.js"
 };
@@ -61,6 +64,9 @@ static const uint8_t client_bulk_pace_js[] = {
 };
 static const uint8_t client_bytes_js[] = {
 #embed "Client/bytes.js"
+};
+static const uint8_t client_clock_js[] = {
+#embed "Client/clock.js"
 };
 static const uint8_t client_configuration_js[] = {
 #embed "Client/configuration.js"
@@ -323,11 +329,13 @@ static const struct CRoomPage_file files[] = {
     FILE("client/acknowledgement-watch.js", client_acknowledgement_watch_js),
     FILE("client/admitted-connection.js", client_admitted_connection_js),
     FILE("client/agenda.js", client_agenda_js),
+    FILE("client/background-clock.js", client_background_clock_js),
     FILE("client/backoff.js", client_backoff_js),
     FILE("client/browser-peer.js", client_browser_peer_js),
     FILE("client/browser-signaling.js", client_browser_signaling_js),
     FILE("client/bulk-pace.js", client_bulk_pace_js),
     FILE("client/bytes.js", client_bytes_js),
+    FILE("client/clock.js", client_clock_js),
     FILE("client/configuration.js", client_configuration_js),
     FILE("client/delivery-channel.js", client_delivery_channel_js),
     FILE("client/delivery-channels.js", client_delivery_channels_js),

@@ -1,3 +1,4 @@
+import { BackgroundClock } from "./background-clock.js";
 import { BrowserSignaling } from "./browser-signaling.js";
 import {
     machineConfiguration, recoveryBudgets, recoveryConfiguration, signalingConfiguration,
@@ -34,12 +35,16 @@ import { Mailbox } from "./waiting.js";
  * }} Extras Topics, requests and streams.
  */
 
+/** One for the page. */
+const clock = new BackgroundClock(
+    () => globalThis.document?.visibilityState == "hidden", () => new Worker(new URL("./clock.js", import.meta.url)));
+
 /** @returns {Environment} */
 export const browserEnvironment = () => ({
     WebSocket: globalThis.WebSocket, fetch: (...values) => fetch(...values),
     setTimeout: /** @type {any} */ ((/** @type {() => void} */ callback, /** @type {number} */ after) =>
-        setTimeout(callback, after)),
-    clearTimeout: (timer) => clearTimeout(timer), location: globalThis.location, now: () => performance.now() / 1000,
+        clock.setTimeout(callback, after)),
+    clearTimeout: (/** @type {any} */ timer) => clock.clearTimeout(timer), location: globalThis.location, now: () => performance.now() / 1000,
     random: systemRandom,
 });
 
