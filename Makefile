@@ -31,7 +31,7 @@ help:
 	@echo "make test-tsan     the tests under ThreadSanitizer (test-asan: AddressSanitizer)"
 	@echo "make test-interop  against Chromium, aiortc and libdatachannel"
 	@echo "make test-browsers Chromium and Firefox in rooms, through outages (root); an hour"
-	@echo "make simulate      rooms with all their faults in virtual time, RUNS=10000 seeds from SEED=1"
+	@echo "make simulate      rooms and clusters with all their faults in virtual time, RUNS=10000 seeds from SEED=1"
 	@echo "make test-mutations  proves that the simulation finds bugs"
 	@echo "make test-lab      outages in network namespaces, the short table, with messages and with a file (root);"
 	@echo "                   make lab: all of it, two hours"
@@ -147,8 +147,9 @@ RUNS ?= 10000
 SEED ?= 1
 simulate: dependencies
 	swift build -c release --product room
-	@$$(swift build -c release --product room --show-bin-path)/room simulate --seed $(SEED) --runs $(RUNS) \
-		$(if $(REPORT),--report $(REPORT))
+	@room=$$(swift build -c release --product room --show-bin-path)/room && \
+		$$room simulate --seed $(SEED) --runs $(RUNS) $(if $(REPORT),--report $(REPORT)) && \
+		$$room simulate --cluster --seed $(SEED) --runs $(RUNS) $(if $(REPORT),--report $(REPORT).cluster)
 
 test-mutations:
 	Tests/Mutations/run

@@ -246,7 +246,7 @@ let package = Package(
             dependencies: ["RoomServerCore", "RoomProtocol", "TransportValues", "WebSocketWire"]),
         .testTarget(
             name: "RoomClusterTests",
-            dependencies: ["RoomCluster", "RoomProtocol", "RoomSimulation", "TransportValues"]),
+            dependencies: ["RoomCluster", "RoomCore", "RoomProtocol", "RoomSimulation", "TransportValues"]),
         .testTarget(name: "NetworkMonitorTests", dependencies: ["NetworkMonitor", "TransportPluginAPI"]),
         .testTarget(
             name: "RoomDoctorTests",

@@ -19,6 +19,7 @@ struct Lease: Sendable {
     private var state = State.unborn
     private var isFirst = true
     private var losses: UInt64 = 0
+    private var renewals: UInt64 = 0
     var isDraining = false
     /// The time just before the renewal was sent that is under way.
     private var askedAt: Timestamp?
@@ -29,6 +30,8 @@ struct Lease: Sendable {
     var isOver: Bool { if case .over = state { true } else { false } }
 
     func isHeld(at now: Timestamp) -> Bool { if case .held(let until) = state { now < until } else { false } }
+
+    var end: Timestamp? { if case .held(let until) = state { until } else { nil } }
 
     mutating func started(as incarnation: Incarnation) {
         guard case .unborn = state else { return }
@@ -59,12 +62,15 @@ struct Lease: Sendable {
     }
 
     /// The store has prolonged the lease. Returns whether it may have lost, or given to others, what was this node's.
-    mutating func renewed(wasHeld: Bool, losses: UInt64, _ effects: inout Effects) -> Bool {
+    mutating func renewed(wasHeld: Bool, losses: UInt64, renewals: UInt64, _ effects: inout Effects) -> Bool {
         guard let askedAt, !isOver else { return false }
         effects.statistics.renewals += 1
-        let mayHaveLost = !wasHeld || losses != self.losses || !isHeld(at: effects.now)
+        // A renewal of an earlier connection, which arrives late, may have begun the count anew before this one.
+        let hasForgotten = !wasHeld || renewals <= self.renewals
+        let mayHaveLost = hasForgotten || losses != self.losses || !isHeld(at: effects.now)
         self.askedAt = nil
         self.losses = losses
+        self.renewals = renewals
         isFirst = false
         // A reply that comes later than the lease would have ended is a loss.
         let until = askedAt + effects.limits.lease
@@ -91,5 +97,5 @@ struct Lease: Sendable {
         renewAt = .zero
     }
 
-    mutating func end() { state = .over }
+    mutating func finish() { state = .over }
 }

@@ -18,7 +18,7 @@ extension RoomClusterMachine {
 
     private mutating func askForRooms() {
         while searches.asking < effects.limits.claims, let room = searches.takeQueued() {
-            if isDraining {
+            if isDraining || searches[room]?.waiters.isEmpty == true {
                 effects.send(.readRoom(room))
             } else {
                 // A room that was given up just now begins anew, with a fence of its own.
@@ -74,16 +74,18 @@ extension RoomClusterMachine {
     // MARK: Replies
 
     mutating func searchAnswered(_ reply: StoreReply, for room: RoomName) {
+        searches.answered(room)
         switch reply {
         case .claimed(let fence, let marks, let previous): claimed(room, fence, marks, previous)
         case .owner(let record, let lease): found(record, lease, of: room)
         case .free:
-            // Only a node that drains reads, and it takes no room.
+            // A node that drains takes no room. Otherwise nobody has waited when the store was asked.
+            guard isDraining else { return searches.enter(.queued, room, &effects) }
             for waiter in searches.end(room) { refuse(waiter, .draining) }
         case .noLease:
             searches.enter(.queued, room, &effects)
             lease.wasDenied(&effects)
-        case .failed, .renewed, .superseded, .asserted, .done:
+        case .failed, .renewed, .superseded, .nodes, .asserted, .done:
             searches.pause(room, obstacle: .storeAway, &effects)
         }
     }
@@ -113,6 +115,7 @@ extension RoomClusterMachine {
 
     private mutating func found(_ record: RoomRecord, _ lease: NodeLease, of room: RoomName) {
         if let fence = owned[room] {
+            if record.node == effects.node { return claimed(room, max(record.fence, fence), [], nil) }
             if record.fence < fence {
                 sweep.assertNext(room)
                 return searches.pause(room, &effects)
@@ -120,9 +123,9 @@ extension RoomClusterMachine {
             yield(room, .fenced(record.fence))
         }
         if record.node == effects.node {
-            // A claim whose answer was lost, and the node drains now.
+            // A claim whose answer was lost, and nobody waits any longer, or the node drains now.
             outbox.release(room, record.fence, effects)
-            return searches.pause(room, obstacle: .draining, &effects)
+            return searches.pause(room, obstacle: isDraining ? .draining : nil, &effects)
         }
         for waiter in searches.take(from: room, where: \.isRelayed) {
             answer(waiter, .there(record.node, address: lease.address, record.fence))

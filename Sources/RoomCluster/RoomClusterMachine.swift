@@ -45,6 +45,8 @@ package struct RoomClusterMachine: Sendable {
     package var isDraining: Bool { drainage != nil }
     /// Whether the node's lease stands for certain.
     package func isLeaseHeld(at now: Timestamp) -> Bool { lease.isHeld(at: now) }
+    /// The end of the node's lease; nil if it has none.
+    package var leaseEnd: Timestamp? { lease.end }
     package var ownedRooms: [RoomName] { owned.names }
     package var ownedCount: Int { owned.count }
     /// The hellos that wait for a route.
@@ -98,9 +100,9 @@ package struct RoomClusterMachine: Sendable {
         outbox.disconnected(unanswered)
         for request in unanswered {
             switch request {
-            case .claim(let claim): searches.enter(.queued, claim.room, obstacle: .storeAway, &effects)
+            case .claim(let claim): searches.claimLost(claim.room, &effects)
             case .readRoom(let room): searches.enter(.queued, room, obstacle: .storeAway, &effects)
-            case .renewLease, .dropLease, .reassert, .release, .writeMarks: break
+            case .renewLease, .dropLease, .readNodes, .reassert, .release, .writeMarks: break
             }
         }
     }
@@ -109,7 +111,7 @@ package struct RoomClusterMachine: Sendable {
     package mutating func replied(_ reply: StoreReply, to id: RequestID, at now: Timestamp) -> [ClusterAction] {
         effects.now = now
         switch effects.requests.take(id) {
-        case nil: break
+        case nil, .readNodes?: break
         case .renewLease?: renewalAnswered(reply)
         case .claim(let claim)?: searchAnswered(reply, for: claim.room)
         case .readRoom(let room)?: searchAnswered(reply, for: room)
@@ -123,13 +125,17 @@ package struct RoomClusterMachine: Sendable {
 
     private mutating func renewalAnswered(_ reply: StoreReply) {
         switch reply {
-        case .renewed(let wasHeld, let losses):
-            if lease.renewed(wasHeld: wasHeld, losses: losses, &effects) { sweep.startNow(&effects) }
+        case .renewed(let wasHeld, let losses, let renewals):
+            if lease.renewed(wasHeld: wasHeld, losses: losses, renewals: renewals, &effects) {
+                sweep.startNow(&effects)
+                // The store may have lost the marks as well.
+                outbox.connected(effects.now)
+            }
         case .superseded:
             for room in owned.names { yield(room, .fenced(owned[room] ?? 0)) }
             end()
             effects.actions.append(.superseded)
-        case .claimed, .owner, .free, .noLease, .asserted, .done, .failed: lease.failed(&effects)
+        case .claimed, .owner, .free, .nodes, .noLease, .asserted, .done, .failed: lease.failed(&effects)
         }
     }
 
@@ -297,7 +303,7 @@ package struct RoomClusterMachine: Sendable {
     }
 
     private mutating func end() {
-        lease.end()
+        lease.finish()
         for room in searches.rooms.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
             for waiter in searches.end(room) { refuse(waiter, .draining) }
         }

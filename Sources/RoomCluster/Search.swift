@@ -7,7 +7,8 @@ import TransportValues
 /// Can transition: queued → asking (a claim, or a read while the node drains) → ended (owned, routed), dialling (the
 /// owner is another node without a link) or pausing; dialling → queued (proof that the owner is gone), pausing or ended
 /// (routed); pausing → queued; asking → queued (the store was away). Hellos that have waited too long leave it in every
-/// state; without any it ends, except while it asks.
+/// state; without any it ends, except while it asks, or if the outcome of a claim is unknown: then it asks whether the
+/// room is this node's, and gives it up.
 struct Search: Sendable {
     enum State: Sendable {
         case queued
@@ -21,6 +22,8 @@ struct Search: Sendable {
     var waiters: Deque<(waiter: Waiter, until: Timestamp)> = []
     /// The highest fence of the room that is known.
     var seen: Fence = 0
+    /// A claim has had no reply.
+    var isOwed = false
     /// The reason for a refusal now.
     var obstacle = RouteRefusal.storeAway
 
@@ -70,6 +73,15 @@ struct Searches: Sendable {
         }
         endIfUnwanted(room)
     }
+
+    /// A claim of the room has no reply, and may have an effect.
+    mutating func claimLost(_ room: RoomName, _ effects: inout Effects) {
+        if rooms.count < effects.limits.waiters { rooms[room]?.isOwed = true }
+        enter(.queued, room, obstacle: .storeAway, &effects)
+    }
+
+    /// The store has answered for the room.
+    mutating func answered(_ room: RoomName) { rooms[room]?.isOwed = false }
 
     /// Lets the room's search pause.
     mutating func pause(_ room: RoomName, obstacle: RouteRefusal? = nil, _ effects: inout Effects) {
@@ -126,7 +138,7 @@ struct Searches: Sendable {
     }
 
     private mutating func endIfUnwanted(_ room: RoomName) {
-        guard let search = rooms[room], search.waiters.isEmpty else { return }
+        guard let search = rooms[room], search.waiters.isEmpty, !search.isOwed else { return }
         if case .asking = search.state { return }
         rooms[room] = nil
     }

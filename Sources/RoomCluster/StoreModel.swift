@@ -46,6 +46,8 @@ package struct StoreModel: Sendable {
         case .readRoom(let room):
             guard let record = record(of: room), let lease = lease(of: record) else { return .free }
             return .owner(record, lease)
+        case .readNodes:
+            return .nodes(nodes.values.filter { $0.until > now }.map(\.lease).sorted { $0.node < $1.node })
         case .reassert(let node, let incarnation, let assertions):
             guard holdsLease(node, incarnation) else { return .noLease }
             return .asserted(assertions.map { reassert($0, node, incarnation) })
@@ -74,7 +76,7 @@ package struct StoreModel: Sendable {
         let losses = wasHeld ? known?.losses ?? 0 : 0
         lease.renewals = (wasHeld ? known?.lease.renewals ?? 0 : 0) + 1
         nodes[lease.node] = Node(lease: lease, losses: losses, until: now + .milliseconds(milliseconds))
-        return .renewed(wasHeld: wasHeld, losses: losses)
+        return .renewed(wasHeld: wasHeld, losses: losses, renewals: lease.renewals)
     }
 
     private mutating func claim(_ claim: RoomClaim) -> StoreReply {

@@ -9,6 +9,7 @@ package import RoomProtocol
 /// | `{P}:node:N`   | hash       | `incarnation`, `address`, `draining` (0, 1), `renewals`, `losses` | `lease`      |
 /// | `{P}:room:R`   | hash       | `node`, `incarnation`, `fence`                                   | `recordLife`  |
 /// | `{P}:marks:R`  | sorted set | `Mark.text`, with the time of its end (ms, by `TIME`) as score   | its last mark |
+/// | `{P}:nodes`    | sorted set | the names of nodes, with the ends of their leases (ms) as scores | `recordLife`  |
 /// | `{P}:fence`    | string     | the highest fence that was ever given                            | none, ever    |
 ///
 /// `recordLife` (24 hours from the last claim or reassertion) only removes the records of rooms that nobody came back
@@ -27,6 +28,7 @@ package enum StoreRequest: Sendable, Hashable {
     /// nothing changes. Otherwise, if it has the same incarnation: `wasHeld` is true, `losses` is kept, `renewals`
     /// counts up by 1. Otherwise, that is with a lower incarnation, `isFirst` or no key: `wasHeld` is false, `losses`
     /// is 0, `renewals` is 1. Then incarnation, address and draining are set, and the expiry is `lease` from now on.
+    /// The node's name is added to `{P}:nodes`.
     case renewLease(NodeLease, milliseconds: Int, isFirst: Bool)
     /// Ends the lease: deletes `{P}:node:N` if it has this incarnation. Reply: `.done`.
     case dropLease(NodeID, Incarnation)
@@ -47,6 +49,8 @@ package enum StoreRequest: Sendable, Hashable {
     case claim(RoomClaim)
     /// Reads the room's record and its lease. Reply: `.owner` if the record's lease stands, otherwise `.free`.
     case readRoom(RoomName)
+    /// Reads the leases of all nodes, at most 1000. Reply: `.nodes`. For operators: nothing depends on it.
+    case readNodes
     /// Asserts rooms that the node believes to own, in order. Reply: `.noLease`, or `.asserted` with one outcome a
     /// room.
     ///
@@ -71,8 +75,8 @@ package enum StoreRequest: Sendable, Hashable {
 /// A reply of the store.
 package enum StoreReply: Sendable, Hashable {
     /// The lease is prolonged. `wasHeld`: it stood until now. `losses` counts the rooms that others have taken from
-    /// this incarnation while its lease stood.
-    case renewed(wasHeld: Bool, losses: UInt64)
+    /// this incarnation while its lease stood. `renewals` counts those of this incarnation since it was last held.
+    case renewed(wasHeld: Bool, losses: UInt64, renewals: UInt64)
     /// A later process runs under this node's name.
     case superseded
     /// The room belongs to the node that has asked, with this fence.
@@ -81,6 +85,8 @@ package enum StoreReply: Sendable, Hashable {
     case owner(RoomRecord, NodeLease)
     /// The room has no owner with a lease.
     case free
+    /// The leases that stand, in the order of their nodes.
+    case nodes([NodeLease])
     /// Refused: the node that has asked has no lease.
     case noLease
     case asserted([AssertionOutcome])

@@ -1,4 +1,88 @@
+internal import RoomCore
 internal import TransportValues
+
+/// A run in virtual time that follows from its seed.
+protocol SeededSimulation: AnyObject {
+    var violations: [String] { get set }
+    var trace: ((String) -> Void)? { get set }
+    var now: Timestamp { get }
+    var random: SeededGenerator { get set }
+
+    func run()
+    /// The participants of the run, and the faults that happen in it, for people.
+    var cast: String { get }
+    var faultLines: [String] { get }
+    func add(to statistics: inout SimulationStatistics)
+}
+
+extension SeededSimulation {
+    func chance(_ probability: Double) -> Bool { Double.random(in: 0..<1, using: &random) < probability }
+
+    func note(_ line: @autoclosure () -> String) { trace?("\(now.seconds) \(line())") }
+
+    func report(_ violation: String) {
+        if violations.count < 20 { violations.append("at \(now.seconds): \(violation)") }
+        note("VIOLATION: \(violation)")
+    }
+}
+
+extension Simulation: SeededSimulation {
+    var cast: String { "\(scenario.participants) participants" }
+    var faultLines: [String] { faults.map(\.description) }
+    func add(to statistics: inout SimulationStatistics) { statistics.add(self) }
+}
+
+extension ClusterSimulation: SeededSimulation {
+    var cast: String { "\(scenario.nodes) nodes, \(scenario.rooms) rooms, \(scenario.clients) clients" }
+    var faultLines: [String] { faults.map(\.description) }
+    func add(to statistics: inout SimulationStatistics) { statistics.add(self) }
+}
+
+/// The kind of a simulation.
+package enum SimulationSubject: Sendable {
+    /// Participants of a room, with their peers, and a server.
+    case room
+    /// The nodes of a cluster of servers, their store, and clients.
+    case cluster
+
+    fileprivate func make(seed: UInt64) -> any SeededSimulation {
+        switch self {
+        case .room: Simulation(.mixed(seed: seed))
+        case .cluster: ClusterSimulation(.mixed(seed: seed))
+        }
+    }
+}
+
+/// A run, with the end of its trace.
+package struct TracedRun: Sendable {
+    package let seed: UInt64
+    /// The participants, for people.
+    package let cast: String
+    package let violations: [String]
+    package let faults: [String]
+    package let lines: [String]
+
+    /// Runs a seed, and keeps the last `limit` lines of its trace. They end with the first violation, which later
+    /// events do not explain, unless `limit` is `Int.max`.
+    package init(_ subject: SimulationSubject, seed: UInt64, limit: Int) {
+        var lines: [String] = []
+        var violations = 0
+        let simulation = subject.make(seed: seed)
+        simulation.trace = { [unowned simulation] line in
+            guard violations == 0 || limit == .max else { return }
+            violations = simulation.violations.count
+            lines.append(line)
+            if lines.count > limit { lines.removeFirst() }
+        }
+        simulation.run()
+        simulation.trace = nil
+        self.seed = seed
+        cast = simulation.cast
+        self.violations = simulation.violations
+        faults = simulation.faultLines
+        self.lines = lines
+    }
+}
 
 /// A search through consecutive seeds for one whose run violates an invariant, several runs at a time.
 package struct SeedSearch: Sendable {
@@ -12,12 +96,16 @@ package struct SeedSearch: Sendable {
         package fileprivate(set) var nextSeed: UInt64
     }
 
+    private let subject: SimulationSubject
     private let seeds: Range<UInt64>
     private let jobs: Int
     private let reportInterval: Duration
 
     /// Creates a search through `seeds` with `jobs` runs at a time, which reports after each `reportInterval`.
-    package init(seeds: Range<UInt64>, jobs: Int, reportInterval: Duration = .seconds(10)) {
+    package init(
+        _ subject: SimulationSubject = .room, seeds: Range<UInt64>, jobs: Int, reportInterval: Duration = .seconds(10)
+    ) {
+        self.subject = subject
         self.seeds = seeds
         self.jobs = jobs
         self.reportInterval = reportInterval
@@ -34,10 +122,10 @@ package struct SeedSearch: Sendable {
             for _ in 0..<min(UInt64(jobs), seeds.upperBound - seeds.lowerBound) {
                 group.addTask {
                     while let seed = await ledger.take() {
-                        let simulation = Simulation(.mixed(seed: seed))
+                        let simulation = subject.make(seed: seed)
                         simulation.run()
                         var statistics = SimulationStatistics()
-                        statistics.add(simulation)
+                        simulation.add(to: &statistics)
                         let hasFailed = !simulation.violations.isEmpty
                         if let progress = await ledger.record(seed, statistics, hasFailed: hasFailed) {
                             report(progress)
@@ -84,24 +172,5 @@ package struct SeedSearch: Sendable {
             reportedAt = now
             return progress
         }
-    }
-}
-
-extension Simulation {
-    /// Runs a seed, and returns the last `limit` lines of its trace. They end with the first violation, which later
-    /// events do not explain, unless `limit` is `Int.max`.
-    package static func traced(seed: UInt64, limit: Int) -> (simulation: Simulation, trace: [String]) {
-        var lines: [String] = []
-        var violations = 0
-        let simulation = Simulation(.mixed(seed: seed))
-        simulation.trace = { [unowned simulation] line in
-            guard violations == 0 || limit == .max else { return }
-            violations = simulation.violations.count
-            lines.append(line)
-            if lines.count > limit { lines.removeFirst() }
-        }
-        simulation.run()
-        simulation.trace = nil
-        return (simulation, lines)
     }
 }

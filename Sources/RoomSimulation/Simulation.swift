@@ -34,7 +34,7 @@ package final class Simulation {
     package var trace: ((String) -> Void)?
     /// Records the calls of the participants' machines.
     var tape: VectorTape?
-    package private(set) var violations: [String] = []
+    package internal(set) var violations: [String] = []
     package let faults: [Fault]
     /// When everybody was connected to everybody for the last time that it became so.
     package private(set) var wellSince: Timestamp?
@@ -166,12 +166,6 @@ package final class Simulation {
 
     func latency(between left: Node, _ right: Node) -> Duration { max(latency(left), latency(right)) }
 
-    func note(_ line: @autoclosure () -> String) { trace?("\(now.seconds) \(line())") }
-
-    func report(_ violation: String) {
-        if violations.count < 20 { violations.append("at \(now.seconds): \(violation)") }
-    }
-
     /// Runs to the end. What is not as it must be is in `violations`.
     package func run() {
         while let (time, occurrence) = queue.pop(), time <= end {
@@ -239,8 +233,6 @@ package final class Simulation {
             queue.push(.inspect, at: now + .seconds(1))
         }
     }
-
-    func chance(_ probability: Double) -> Bool { Double.random(in: 0..<1, using: &random) < probability }
 
     /// The node, if it is the one that is meant and not asleep. What comes to a sleeper waits for it.
     private func awake(_ index: Int, _ life: Int, _ occurrence: Occurrence) -> Node? {

@@ -6,6 +6,11 @@ package struct SimulationStatistics: Sendable {
     package private(set) var participants = 0
     package private(set) var faults = 0
     package private(set) var events = 0
+    /// Rooms of a cluster that were taken from an owner that was gone, and those that had two for a while.
+    package private(set) var takeovers: UInt64 = 0
+    package private(set) var conflicts: UInt64 = 0
+    /// The longest time that a client of a cluster was without its room after the only fault of a run.
+    package private(set) var longestAbsence: Duration = .zero
     /// Messages that came whole, once and in order.
     package private(set) var messages = 0
     /// The most messages that one participant sent to the server in ten seconds.
@@ -23,8 +28,25 @@ package struct SimulationStatistics: Sendable {
         events += simulation.steps
         messages += simulation.messagesDelivered
         mostSends = max(mostSends, simulation.mostSends)
-        virtualTime += simulation.now - .zero
-        guard let recovery = simulation.recovery else { return }
+        add(simulation.now, recovery: simulation.recovery)
+    }
+
+    package mutating func add(_ simulation: ClusterSimulation) {
+        runs += 1
+        participants += simulation.scenario.clients
+        faults += simulation.faults.count
+        events += simulation.steps
+        takeovers += simulation.takeovers
+        conflicts += simulation.conflicts
+        if simulation.scenario.absenceLimit != nil {
+            longestAbsence = max(longestAbsence, simulation.longestAbsence)
+        }
+        add(simulation.now, recovery: simulation.recovery)
+    }
+
+    private mutating func add(_ now: Timestamp, recovery: Duration?) {
+        virtualTime += now - .zero
+        guard let recovery else { return }
         let seconds = Int(recovery.inSeconds.rounded(.up))
         while recoveries.count <= seconds { recoveries.append(0) }
         recoveries[seconds] += 1
@@ -35,6 +57,9 @@ package struct SimulationStatistics: Sendable {
         participants += other.participants
         faults += other.faults
         events += other.events
+        takeovers += other.takeovers
+        conflicts += other.conflicts
+        longestAbsence = max(longestAbsence, other.longestAbsence)
         messages += other.messages
         mostSends = max(mostSends, other.mostSends)
         virtualTime += other.virtualTime

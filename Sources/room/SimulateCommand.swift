@@ -10,11 +10,14 @@ struct SimulateCommand: AsyncParsableCommand {
         abstract: "Run rooms with all their faults in virtual time, and look for violations of their rules.",
         discussion: """
             Each seed is a run of its own: several participants, a room server, and a network between them that fails \
-            in all ways. The same seed makes the same run. Exits with 5 at the first violation, with its seed and what \
-            led to it.
+            in all ways. With --cluster: several servers of a cluster, their store, and clients. The same seed makes \
+            the same run. Exits with 5 at the first violation, with its seed and what led to it.
             """)
 
     @OptionGroup var common: CommonOptions
+
+    @Flag(help: "Simulate the nodes of a cluster of servers.")
+    var cluster = false
 
     @Option(help: "The first seed.")
     var seed: UInt64 = 1
@@ -62,9 +65,12 @@ struct SimulateCommand: AsyncParsableCommand {
         guard runs > 0, seed.addingReportingOverflow(runs).overflow == false, (1...1024).contains(jobs) else {
             throw CommandError(.usage, "--runs must be 1 or more, and --jobs from 1 to 1024")
         }
-        if let vectorFolder { return try writeVectors(to: vectorFolder) }
-        let search = SeedSearch(seeds: seed..<(seed + runs), jobs: jobs)
-        let report = Report(file: reportFile, seed: seed, runs: runs, jobs: jobs)
+        if let vectorFolder {
+            guard !cluster else { throw CommandError(.usage, "--vectors and --cluster exclude each other") }
+            return try writeVectors(to: vectorFolder)
+        }
+        let search = SeedSearch(subject, seeds: seed..<(seed + runs), jobs: jobs)
+        let report = Report(file: reportFile, isCluster: cluster, seed: seed, runs: runs, jobs: jobs)
         let isTracing = trace && runs == 1
         if isTracing { replay(seed, lines: .max) }
         try report.write(search.start)
@@ -78,6 +84,8 @@ struct SimulateCommand: AsyncParsableCommand {
         if json { Output.line(report.line(result)) } else { summarize(result, report.elapsed) }
         if result.failedSeed != nil { throw ExitStatus.checkFailed }
     }
+
+    private var subject: SimulationSubject { cluster ? .cluster : .room }
 
     private func writeVectors(to folder: String) throws {
         func write(_ lines: [String], _ name: String) throws {
@@ -113,13 +121,15 @@ struct SimulateCommand: AsyncParsableCommand {
     /// The result as JSON, for a program or a file.
     private struct Report: Sendable {
         var file: String?
+        var isCluster: Bool
         var seed: UInt64
         var runs: UInt64
         var jobs: Int
         private let start = Timestamp.now()
 
-        init(file: String?, seed: UInt64, runs: UInt64, jobs: Int) {
+        init(file: String?, isCluster: Bool, seed: UInt64, runs: UInt64, jobs: Int) {
             self.file = file
+            self.isCluster = isCluster
             self.seed = seed
             self.runs = runs
             self.jobs = jobs
@@ -143,6 +153,7 @@ struct SimulateCommand: AsyncParsableCommand {
             let (statistics, elapsed) = (progress.statistics, elapsed)
             var line = JSONLine()
             line.add("event", "simulated")
+            line.add("subject", isCluster ? "cluster" : "room")
             line.add("seed", seed)
             line.add("runs", statistics.runs)
             line.add("asked", runs)
@@ -151,9 +162,15 @@ struct SimulateCommand: AsyncParsableCommand {
             if let failed = progress.failedSeed { line.add("failedSeed", failed) }
             line.add("faults", statistics.faults)
             line.add("events", statistics.events)
-            line.add("messages", statistics.messages)
+            if isCluster {
+                line.add("takeovers", statistics.takeovers)
+                line.add("conflicts", statistics.conflicts)
+                line.add("longestAbsence", statistics.longestAbsence.inSeconds, digits: 3)
+            } else {
+                line.add("messages", statistics.messages)
+                line.add("mostSendsInTenSeconds", statistics.mostSends)
+            }
             line.add("virtualSeconds", statistics.virtualTime.inSeconds, digits: 0)
-            line.add("mostSendsInTenSeconds", statistics.mostSends)
             line.add("recoveryP50", statistics.recovery(share: 0.5))
             line.add("recoveryP99", statistics.recovery(share: 0.99))
             line.add("recoveryMaximum", statistics.recovery(share: 1))
@@ -167,24 +184,24 @@ struct SimulateCommand: AsyncParsableCommand {
 
     /// Runs a seed again, and prints the last lines of its trace and the violation.
     private func replay(_ seed: UInt64, lines limit: Int) {
-        let (simulation, lines) = Simulation.traced(seed: seed, limit: limit)
+        let run = TracedRun(subject, seed: seed, limit: limit)
         if json {
             var line = JSONLine()
-            line.add("event", simulation.violations.isEmpty ? "run" : "violation")
+            line.add("event", run.violations.isEmpty ? "run" : "violation")
             line.add("seed", seed)
-            line.add("violations", simulation.violations)
-            line.add("faults", simulation.faults.map(\.description))
-            line.add("trace", lines)
+            line.add("violations", run.violations)
+            line.add("faults", run.faults)
+            line.add("trace", run.lines)
             Output.line(line)
             return
         }
-        for line in lines { Output.line("\(line)") }
-        guard !simulation.violations.isEmpty else { return }
-        Output.line(Output.coloured("seed \(seed), \(simulation.scenario.participants) participants:", Output.red))
-        for violation in simulation.violations { Output.line("  \(violation)") }
+        for line in run.lines { Output.line("\(line)") }
+        guard !run.violations.isEmpty else { return }
+        Output.line(Output.coloured("seed \(seed), \(run.cast):", Output.red))
+        for violation in run.violations { Output.line("  \(violation)") }
         Output.line("faults:")
-        for fault in simulation.faults { Output.line("  \(fault)") }
-        Output.line("again: room simulate --seed \(seed) --trace")
+        for fault in run.faults { Output.line("  \(fault)") }
+        Output.line("again: room simulate \(cluster ? "--cluster " : "")--seed \(seed) --trace")
     }
 
     private func summarize(_ result: SeedSearch.Progress, _ elapsed: Duration) {
@@ -192,15 +209,22 @@ struct SimulateCommand: AsyncParsableCommand {
         let perSecond = Double(statistics.runs) / max(elapsed.inSeconds, 1e-9)
         let verdict = result.failedSeed.map { "seed \($0) fails" } ?? "no violation"
         let hours = String(format: "%.1f", statistics.virtualTime.inSeconds / 3600)
+        let absence = String(format: "%.1f", statistics.longestAbsence.inSeconds)
+        let results =
+            cluster
+            ? "\(statistics.takeovers) rooms taken over, \(statistics.conflicts) with two owners for a while"
+            : "\(statistics.messages) messages delivered once and in order"
+        let extremes =
+            cluster
+            ? "a client without its room for at most \(absence) s after a single fault"
+            : "at most \(statistics.mostSends) messages of one participant to the server in ten seconds"
         Output.line(
             """
             \(statistics.runs) schedules from seed \(seed) in \(String(format: "%.1f", elapsed.inSeconds)) s \
             (\(String(format: "%.0f", perSecond))/s): \(verdict)
-            \(statistics.faults) faults in \(hours) hours of virtual time, \(statistics.events) events, \
-            \(statistics.messages) messages delivered once and in order
+            \(statistics.faults) faults in \(hours) hours of virtual time, \(statistics.events) events, \(results)
             well again after the last fault within \(statistics.recovery(share: 0.5)) s (median), \
-            \(statistics.recovery(share: 0.99)) s (99 %), \(statistics.recovery(share: 1)) s (all); \
-            at most \(statistics.mostSends) messages of one participant to the server in ten seconds
+            \(statistics.recovery(share: 0.99)) s (99 %), \(statistics.recovery(share: 1)) s (all); \(extremes)
             """)
     }
 }

@@ -28,6 +28,7 @@ struct RedisStore: Sendable {
                 [claim.room.rawValue, claim.node.rawValue, claim.incarnation.text, String(claim.seen), Self.markLimit]
                     + claim.gone.flatMap { [$0.node.rawValue, $0.incarnation.text, String($0.renewals)] })
         case .readRoom(let room): call(StoreScripts.readRoom, room.rawValue)
+        case .readNodes: call(StoreScripts.readNodes)
         case .reassert(let node, let incarnation, let assertions):
             call(
                 StoreScripts.reassert,
@@ -58,9 +59,11 @@ struct RedisStore: Sendable {
         case ("superseded", 1): return .superseded
         case ("noLease", 1): return .noLease
         case ("free", 1): return .free
-        case ("renewed", 3):
-            guard let held = parts[1].integer, let losses = parts[2].number else { return .failed }
-            return .renewed(wasHeld: held == 1, losses: losses)
+        case ("renewed", 4):
+            guard let held = parts[1].integer, let losses = parts[2].number, let renewals = parts[3].number else {
+                return .failed
+            }
+            return .renewed(wasHeld: held == 1, losses: losses, renewals: renewals)
         case ("owner", 7):
             guard let record = record(parts[1...3]), let address = parts[4].text, let renewals = parts[6].number else {
                 return .failed
@@ -69,6 +72,9 @@ struct RedisStore: Sendable {
                 node: record.node, incarnation: record.incarnation, address: address,
                 isDraining: parts[5].text == "1", renewals: renewals)
             return .owner(record, lease)
+        case ("nodes", 2):
+            guard let nodes = parts[1].elements else { return .failed }
+            return .nodes(nodes.compactMap { $0.elements.flatMap(lease) }.sorted { $0.node < $1.node })
         case ("claimed", 4):
             guard let fence = parts[1].number, let marks = parts[2].elements, let previous = parts[3].elements else {
                 return .failed
@@ -93,6 +99,15 @@ struct RedisStore: Sendable {
             return .asserted(read)
         default: return .failed
         }
+    }
+
+    private static func lease(_ parts: [RESPValue]) -> NodeLease? {
+        guard parts.count == 5, let node = parts[0].text, let incarnation = parts[1].number,
+            let address = parts[2].text, let renewals = parts[4].number
+        else { return nil }
+        return NodeLease(
+            node: NodeID(node), incarnation: Incarnation(incarnation), address: address,
+            isDraining: parts[3].text == "1", renewals: renewals)
     }
 
     private static func record(_ parts: ArraySlice<RESPValue>) -> RoomRecord? {

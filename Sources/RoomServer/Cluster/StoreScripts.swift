@@ -10,6 +10,7 @@ enum StoreScripts {
         local function lease_key(node) return P .. 'node:' .. node end
         local function room_key(room) return P .. 'room:' .. room end
         local function marks_key(room) return P .. 'marks:' .. room end
+        local nodes_key = P .. 'nodes'
         local function holds(node, incarnation)
             return redis.call('HGET', lease_key(node), 'incarnation') == incarnation
         end
@@ -74,13 +75,18 @@ enum StoreScripts {
         redis.call('HSET', lease_key(node), 'incarnation', incarnation, 'address', ARGV[4], 'draining', ARGV[5],
             'losses', text(losses), 'renewals', text(renewals))
         redis.call('PEXPIRE', lease_key(node), ARGV[6])
-        return {'renewed', held, text(losses)}
+        redis.call('ZADD', nodes_key, text(now() + number(ARGV[6])), node)
+        redis.call('PEXPIRE', nodes_key, \(recordMilliseconds))
+        return {'renewed', held, text(losses), text(renewals)}
         """)
 
     /// Node, incarnation.
     static let dropLease = script(
         """
-        if holds(ARGV[2], ARGV[3]) then redis.call('DEL', lease_key(ARGV[2])) end
+        if holds(ARGV[2], ARGV[3]) then
+            redis.call('DEL', lease_key(ARGV[2]))
+            redis.call('ZREM', nodes_key, ARGV[2])
+        end
         return {'done'}
         """)
 
@@ -127,6 +133,18 @@ enum StoreScripts {
         local lease = record and lease_of(record)
         if lease then return owner(record, lease) end
         return {'free'}
+        """)
+
+    /// Nothing.
+    static let readNodes = script(
+        """
+        redis.call('ZREMRANGEBYSCORE', nodes_key, '-inf', text(now()))
+        local found = {}
+        for _, node in ipairs(redis.call('ZRANGE', nodes_key, 0, 999)) do
+            local v = redis.call('HMGET', lease_key(node), 'incarnation', 'address', 'draining', 'renewals')
+            if v[1] then found[#found + 1] = {node, v[1], v[2] or '', v[3] or '0', v[4] or '0'} end
+        end
+        return {'nodes', found}
         """)
 
     /// Node, incarnation, the limit of marks; then room and fence of each assertion.

@@ -8,6 +8,8 @@ final class Stay {
     /// Which of the client's connections this is.
     let attempt: Int
     let edge: ClusterNode
+    /// When its hello came to the edge.
+    var startedAt = Timestamp.zero
     let life: Int
     var waiter: Waiter
     /// The hello waits for a route.
@@ -67,6 +69,17 @@ final class ClusterNode {
     var pausedUntil = Timestamp.zero
     /// When it was last started, or went on.
     var resumedAt = Timestamp.zero
+    /// From when on it has run, with the same connection to the store and, as far as it can know, its lease.
+    var steadySince = Timestamp.distantFuture
+    /// The end of its lease by the replies that it has got, and the requests that it waits for.
+    var leaseEnd = Timestamp.zero
+    var renewals: [RequestID: Timestamp] = [:]
+    /// When it last asked the store for a room.
+    var lastAsked: [RoomName: Timestamp] = [:]
+    /// When it last learned of an owner, or that one cannot be reached.
+    var lastLearned = Timestamp.zero
+    /// For nodes whose rooms it has taken although they lived: their lives, and the renewals of their leases then.
+    var evictions: [Int: (incarnation: Incarnation, renewals: UInt64)] = [:]
     var drainsSince = Timestamp.zero
     var clockOffset: Duration
     var timerAt: Timestamp?

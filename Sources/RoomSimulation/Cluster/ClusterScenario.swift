@@ -41,6 +41,12 @@ package struct ClusterScenario: Sendable {
         }
         if seed % 4 == 1 { scenario.kinds = ClusterFault.Kind.faithful }
         if seed % 3 == 1 { scenario.zombies = 0.5 }
+        if seed % 12 == 4 {
+            scenario.kinds = ClusterFault.Kind.forgetful
+            scenario.faults = 14
+            scenario.longestFault = .seconds(12)
+            scenario.clients = scenario.rooms
+        }
         if seed % 10 >= 7 { scenario.measure() }
         return scenario
     }
@@ -117,6 +123,13 @@ package struct ClusterFault: Sendable, CustomStringConvertible {
         case close
 
         package static var general: [Kind] { allCases }
+        /// The store forgets, and rooms end and begin meanwhile.
+        package static var forgetful: [Kind] {
+            [
+                .storeCut, .storeCut, .storePause, .storeReset, .storeFlush, .storeFlush, .storeFailover, .storeEmpty,
+                .leave, .leave, .leave, .close,
+            ]
+        }
         /// Those after which the store has everything that was ever written to it.
         package static var faithful: [Kind] {
             allCases.filter { ![.storeEmpty, .storeFailover, .storeFlush, .storeClock].contains($0) }

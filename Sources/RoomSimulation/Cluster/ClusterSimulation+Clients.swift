@@ -102,16 +102,23 @@ extension ClusterSimulation {
             let limits = ClusterLimits()
             retry(index, within: limits.retryAfter.upperBound)
         case .banned:
-            // A store that forgets which fences it has given may give one of a room that was closed.
-            if clients[index].banned == nil, isStoreFaithful {
-                report("client \(index) is refused for good without a reason")
-            }
+            if clients[index].banned == nil { refusedForGood(stay) }
             clients[index].triesLeft -= 1
             if clients[index].triesLeft > 0 { retry(index, within: .seconds(8)) } else { clients[index].phase = .gone }
         case .reset:
             noteLoss(index)
             backOff(index)
         }
+    }
+
+    /// Only who has a token of a closed room's fence, or of a lower one, may be refused for good without being removed.
+    /// It was let in meanwhile, by an owner that did not know that it had lost the room.
+    private func refusedForGood(_ stay: Stay) {
+        let closed = closings[stay.waiter.room] ?? 0
+        guard stay.waiter.fence > 0, stay.waiter.fence <= closed else {
+            return report("client \(stay.client) is refused for good without a reason")
+        }
+        clients[stay.client].banned = .closed(closed)
     }
 
     /// The client has heard nothing for as long as it waits.
@@ -137,6 +144,7 @@ extension ClusterSimulation {
         }
         guard awake(edge.index, stay.life, occurrence) != nil else { return }
         guard edge.process == .running else { return tell(.refused, stay) }
+        stay.startedAt = now
         track(stay, edge)
         feed(edge) { $0.resolve(stay.waiter, at: $1) }
     }
@@ -173,6 +181,9 @@ extension ClusterSimulation {
             if node.machine.fence(of: waiter.room) != fence || fence < waiter.fence {
                 report("\(node.id) lets a client with fence \(waiter.fence) in with fence \(fence)")
             }
+            if node.machine.isStoreConnected, node.leaseEnd < now {
+                report("\(node.id) lets a client in without a lease, although it has a store to ask")
+            }
             join(stay, at: node, fence, from: entry.from)
         case .there(let other, _, let fence):
             guard entry.from == nil else { return reply(.notOwner(stay), node, entry.from) }
@@ -181,7 +192,9 @@ extension ClusterSimulation {
             }
             stay.carrier = (nodes[number], link)
             send(.hello(stay), from: node, to: nodes[number], link: link)
-        case .refused: entry.from == nil ? tell(.refused, stay) : reply(.refused(stay), node, entry.from)
+        case .refused(_, let refusal):
+            inspectRefusal(refusal, of: stay, since: entry.since, node)
+            entry.from == nil ? tell(.refused, stay) : reply(.refused(stay), node, entry.from)
         }
     }
 
@@ -221,7 +234,7 @@ extension ClusterSimulation {
         // who never learned that it was in has no token.
         let isCovered =
             if case .closed(let closed)? = client.banned { (1...closed).contains(stay.waiter.fence) } else { true }
-        if bindingBans.contains(stay.client), isStoreFaithful, isCovered,
+        if bindingBans.contains(stay.client), isCovered,
             let record = store.record(of: room), record.node == node.id, record.fence == fence
         {
             report("client \(stay.client) returns to \(node.id), although it was removed")

@@ -39,18 +39,15 @@ extension ClusterSimulation {
             isStoreDown += 1
             for node in nodes { resetStoreConnection(of: node) }
         case .storeFailover:
-            isStoreFaithful = false
             isStoreDown += 1
-            store = replica
+            replaceStore(replica)
             for node in nodes { resetStoreConnection(of: node) }
-        case .storeFlush:
-            isStoreFaithful = false
-            store = StoreModel()
+        case .storeFlush: replaceStore(StoreModel())
         case .storeClock:
-            isStoreFaithful = false
             storeOffset += fault.chance % 2 == 0 ? .seconds(Int(fault.chance / 2 % 3600)) : .seconds(-4)
         case .nodeClock:
             node.clockOffset += .seconds(Int(fault.chance % 30))
+            node.steadySince = max(node.steadySince, now)
             if node.isAlive, node.pausedUntil <= now { feed(node) { $0.timePassed(to: $1) } }
         case .leave: leave(fault)
         case .clientReset:
@@ -79,8 +76,7 @@ extension ClusterSimulation {
         case .storePause: isStorePaused -= 1
         case .storeRestart, .storeFailover: isStoreDown -= 1
         case .storeEmpty:
-            isStoreFaithful = false
-            store = StoreModel()
+            replaceStore(StoreModel())
             isStoreDown -= 1
         case .pause, .drain, .rollingUpdate, .storeReset, .linkReset, .storeFlush, .storeClock, .nodeClock, .leave,
             .clientReset, .kick, .close:
@@ -97,6 +93,11 @@ extension ClusterSimulation {
         node.process = .running
         node.pausedUntil = now
         node.resumedAt = now
+        node.steadySince = .distantFuture
+        node.leaseEnd = .zero
+        node.renewals = [:]
+        node.lastAsked = [:]
+        node.evictions = [:]
         node.timerAt = nil
         let incarnation = Incarnation(UInt64(now.nanoseconds / 1000) + 1)
         node.incarnation = incarnation
@@ -136,6 +137,7 @@ extension ClusterSimulation {
         guard node.isAlive, node.pausedUntil <= now, duration > .zero else { return }
         node.pausedUntil = now + duration
         node.resumedAt = node.pausedUntil
+        node.steadySince = max(node.steadySince, node.pausedUntil)
         // It looks at the clock before anything else.
         node.timerAt = node.pausedUntil
         queue.push(.timer(node: node.index, life: node.life, at: node.pausedUntil), at: node.pausedUntil)
@@ -231,11 +233,14 @@ extension ClusterSimulation {
             clients[$0].room == room
                 && (clients[$0].fence > 0 && clients[$0].fence <= fence || node.rooms[room]?.members[$0] != nil)
         }
+        closings[room] = max(fence, closings[room] ?? 0)
         ban(banned, from: room, .closed(fence), node)
         for (_, member) in members(of: room, at: node) { tellMember(member, .banned, node) }
         node.rooms[room] = nil
         feed(node) { $0.roomEnded(room, at: $1) }
-        for _ in 0..<2 { addClient(room, after: random.duration(upTo: .seconds(5))) }
+        // Now and then nobody comes for a while.
+        let pause: Duration = fault.chance % 3 == 0 ? .seconds(15) : .seconds(5)
+        for _ in 0..<2 { addClient(room, after: random.duration(upTo: pause)) }
     }
 
     private func ban(_ banned: [Int], from room: RoomName, _ mark: Mark, _ node: ClusterNode) {

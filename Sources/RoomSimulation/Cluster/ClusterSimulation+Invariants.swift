@@ -22,8 +22,65 @@ extension ClusterSimulation {
         }
     }
 
+    /// A refusal has a reason.
+    func inspectRefusal(_ refusal: RouteRefusal, of stay: Stay, since: Timestamp, _ node: ClusterNode) {
+        let room = stay.waiter.room
+        switch refusal {
+        case .unsettled:
+            if recordChanges[room] ?? .zero < stay.startedAt {
+                report("\(node.id) finds no owner of \(room), which has not changed")
+            }
+        case .storeAway, .ownerUnreachable:
+            let asked = max(node.lastAsked[room] ?? .zero, node.lastLearned)
+            if max(since, node.steadySince) + .seconds(2) < now, asked + .milliseconds(1200) < now,
+                node.dialling.isEmpty, node.machine.isStoreConnected, node.machine.requestCount == 0
+            {
+                report("\(node.id) refuses a hello for \(room), \(refusal), without asking again")
+            }
+        case .draining, .overloaded: break
+        }
+    }
+
+    /// A node that lives, behind something that refuses links to it, loses its rooms to another node by one proof only.
+    func inspectClaim(_ claim: RoomClaim, _ reply: StoreReply, by node: ClusterNode) {
+        guard case .claimed(_, _, let previous?) = reply, let victim = index(of: previous.node),
+            nodes[victim].incarnation == previous.incarnation, nodes[victim].isAlive,
+            node.incarnation == claim.incarnation,
+            let proof = claim.gone.first(where: { $0.node == previous.node && $0.incarnation == previous.incarnation }),
+            store.lease(of: previous) != nil
+        else { return }
+        if let earlier = node.evictions[victim], earlier.incarnation == proof.incarnation,
+            earlier.renewals < proof.renewals
+        {
+            report("\(node.id) takes \(claim.room) from \(previous.node), which has proved that it lives")
+        }
+        node.evictions[victim] = (proof.incarnation, proof.renewals)
+    }
+
+    /// The store tells the truth about a room as soon as its nodes could have said so.
+    private func inspectRecords() {
+        for room in rooms where isStoreDown == 0 {
+            let changedAt = recordChanges[room] ?? .zero
+            let owners = nodes.filter {
+                $0.isAlive && $0.machine.fence(of: room) != nil && max($0.steadySince, changedAt) + .seconds(9) < now
+                    && !isCutOff($0)
+            }
+            if owners.count > 1 { report("\(room) belongs to \(owners.map(\.id))") }
+            for owner in owners where store.record(of: room)?.node != owner.id {
+                report("\(owner.id) has \(room), but the store believes otherwise")
+            }
+            guard !strayRecords.contains(room), let record = store.record(of: room), store.lease(of: record) != nil,
+                let node = index(of: record.node).map({ nodes[$0] }), node.incarnation == record.incarnation,
+                node.isAlive, max(node.steadySince, changedAt) + .milliseconds(1500) < now, !isCutOff(node),
+                node.machine.requestCount == 0, node.machine.fence(of: room) == nil
+            else { continue }
+            report("the store believes that \(room) is at \(node.id), which has given it up")
+        }
+    }
+
     /// Checks what must be true at any time.
     func inspect() {
+        inspectRecords()
         for node in nodes where node.isAlive && node.pausedUntil <= now {
             for (room, served) in node.rooms where node.machine.fence(of: room) == nil && !served.members.isEmpty {
                 report("\(node.id) serves \(room), which it does not own")

@@ -56,6 +56,7 @@ extension ClusterSimulation {
 
     func dialFailed(_ node: ClusterNode, _ other: Int, _ failure: LinkFailure) {
         guard node.dialling.remove(other) != nil, node.links[other] == nil else { return }
+        node.lastLearned = now
         feed(node) { $0.linkDown(NodeID("n\(other)"), failure, at: $1) }
     }
 
@@ -68,6 +69,7 @@ extension ClusterSimulation {
             return linkDown(node, other, link, .reset)
         }
         let incarnation = other.incarnation
+        node.evictions[other.index] = nil
         feed(node) { $0.linkUp(other.id, incarnation, at: $1) }
         if isAnyCut(node.index, other.index) || other.process == .powerless { watch(node, other) }
     }

@@ -20,11 +20,18 @@ extension ClusterSimulation {
         guard !isCutOff(node), isStoreDown == 0 else { return scheduleStoreConnection(of: node) }
         note("\(node.id) connects to the store")
         node.connection = StoreConnection(node)
+        node.steadySince = now
         feed(node) { $0.storeConnected(at: $1) }
     }
 
     func send(_ request: StoreRequest, _ id: RequestID, _ node: ClusterNode) {
         guard let connection = node.connection else { return report("\(node.id) sends a request without a store") }
+        switch request {
+        case .renewLease: node.renewals[id] = now
+        case .claim(let claim): node.lastAsked[claim.room] = now
+        case .readRoom(let room): node.lastAsked[room] = now
+        case .dropLease, .readNodes, .reassert, .release, .writeMarks: break
+        }
         connection.toStore.append((request, id))
         connection.lastToStore = max(connection.lastToStore, now + latency())
         queue.push(.atStore(connection), at: connection.lastToStore)
@@ -34,14 +41,16 @@ extension ClusterSimulation {
     func reconnectStore(_ node: ClusterNode) {
         node.connection?.isOpen = false
         node.connection = nil
+        node.steadySince = .distantFuture
         scheduleStoreConnection(of: node)
     }
 
     func arriveAtStore(_ connection: StoreConnection) {
         guard isStoreDown == 0 else { return }
         if isCutOff(connection.node) {
-            // Sent again until it gets through, as TCP does.
-            queue.push(.atStore(connection), at: now + .milliseconds(200))
+            // Sent again until it gets through, as TCP does, at longer and longer intervals.
+            let pause: Duration = connection.isOpen ? .milliseconds(200) : random.duration(upTo: .seconds(5))
+            queue.push(.atStore(connection), at: now + pause)
             return
         }
         guard let (request, id) = connection.toStore.popFirst() else { return }
@@ -49,11 +58,42 @@ extension ClusterSimulation {
         guard isCurrent || chance(scenario.zombies) else { return }
         let reply = store.apply(request, at: now + storeOffset)
         note("store: \(connection.node.id) \(request) → \(reply)")
-        if case .writeMarks(let marks) = request { noteBans(marks, by: connection) }
+        noteRecords(isStray: !isCurrent)
+        switch request {
+        case .writeMarks(let marks): noteBans(marks, by: connection)
+        case .claim(let claim): inspectClaim(claim, reply, by: connection.node)
+        case .renewLease, .dropLease, .readRoom, .readNodes, .reassert, .release: break
+        }
         guard isCurrent else { return }
         connection.toNode.append((reply, id))
         connection.lastToNode = max(connection.lastToNode, now + latency())
         queue.push(.fromStore(connection), at: connection.lastToNode)
+    }
+
+    /// Takes over how long the node knows its lease to be with this reply.
+    private func noteLease(_ reply: StoreReply, _ id: RequestID, _ node: ClusterNode) {
+        if case .renewed = reply, let sentAt = node.renewals.removeValue(forKey: id) {
+            if node.leaseEnd < now { node.steadySince = now }
+            node.leaseEnd = sentAt + ClusterLimits().lease
+        } else if reply == .noLease {
+            node.leaseEnd = .zero
+        }
+    }
+
+    /// The store has lost something, or everything.
+    func replaceStore(_ other: StoreModel) {
+        store = other
+        bindingBans = []
+        // Also those of rooms whose releases it has forgotten.
+        noteRecords(isStray: true)
+    }
+
+    private func noteRecords(isStray: Bool = false) {
+        for room in rooms where records[room] != store.record(of: room) {
+            records[room] = store.record(of: room)
+            recordChanges[room] = now
+            if isStray { strayRecords.insert(room) } else { strayRecords.remove(room) }
+        }
     }
 
     /// A ban binds everybody once the store has got it from the room's owner.
@@ -75,6 +115,8 @@ extension ClusterSimulation {
             return
         }
         guard let (reply, id) = connection.toNode.popFirst() else { return }
+        noteLease(reply, id, node)
+        if case .owner = reply { node.lastLearned = now }
         feed(node) { $0.replied(reply, to: id, at: $1) }
     }
 
@@ -89,6 +131,7 @@ extension ClusterSimulation {
         guard connection.isOpen else { return }
         connection.isOpen = false
         node.connection = nil
+        node.steadySince = .distantFuture
         feed(node) { $0.storeDisconnected(at: $1) }
         scheduleStoreConnection(of: node)
     }

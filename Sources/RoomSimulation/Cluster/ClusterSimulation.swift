@@ -37,7 +37,7 @@ package final class ClusterSimulation {
     package let scenario: ClusterScenario
     /// Gets a line for everything that happens, for the search after a fault.
     package var trace: ((String) -> Void)?
-    package private(set) var violations: [String] = []
+    package internal(set) var violations: [String] = []
     package private(set) var faults: [ClusterFault]
     /// Events that were handled.
     package private(set) var steps = 0
@@ -61,7 +61,11 @@ package final class ClusterSimulation {
     var isStoreDown = 0
     /// The writes that a replica of the store has got.
     var replica = StoreModel()
-    var isStoreFaithful = true
+    /// When the store's record of a room last changed.
+    var recordChanges: [RoomName: Timestamp] = [:]
+    var records: [RoomName: RoomRecord] = [:]
+    /// Rooms whose records are what a request has made of them whose connection was given up before.
+    var strayRecords: Set<RoomName> = []
     /// By the numbers of both nodes: nothing comes through from the first to the second.
     var linkCuts: [Int: Int] = [:]
     var refusals: [Int: Int] = [:]
@@ -71,6 +75,8 @@ package final class ClusterSimulation {
     var lastWaiter: UInt64 = 0
     /// The bans that the store has got from the room's owner.
     var bindingBans: Set<Int> = []
+    /// The highest fence with which a room was closed.
+    var closings: [RoomName: Fence] = [:]
     var activeDrains = 0
     let faultsEnd: Timestamp
     private let end: Timestamp
@@ -120,15 +126,6 @@ package final class ClusterSimulation {
     }
 
     func latency() -> Duration { .microseconds(Int.random(in: 200...10_000, using: &random)) }
-
-    func chance(_ probability: Double) -> Bool { Double.random(in: 0..<1, using: &random) < probability }
-
-    func note(_ line: @autoclosure () -> String) { trace?("\(now.seconds) \(line())") }
-
-    func report(_ violation: String) {
-        if violations.count < 20 { violations.append("at \(now.seconds): \(violation)") }
-        note("VIOLATION: \(violation)")
-    }
 
     /// How long it took from the end of the last fault until everything was well.
     package var recovery: Duration? { wellSince.map { max(.zero, $0 - faultsEnd) } }

@@ -45,7 +45,8 @@ struct StoreScriptTests {
                 }
                 return .claim(
                     RoomClaim(room: room, node: node, incarnation: incarnation, seen: someFence(), gone: gone))
-            case 12..<14: return .readRoom(room)
+            case 12: return .readRoom(room)
+            case 13: return .readNodes
             case 14..<17:
                 let assertions = (0..<Int.random(in: 1...3, using: &random)).map { number in
                     Assertion(RoomName("röm \(number)}"), someFence())
@@ -102,7 +103,8 @@ struct StoreScriptTests {
                     kinds.insert("\(reply)".prefix { $0 != "(" }.description)
                 }
             }
-            #expect(kinds == ["renewed", "superseded", "claimed", "owner", "free", "noLease", "asserted", "done"])
+            #expect(
+                kinds == ["renewed", "superseded", "claimed", "owner", "free", "nodes", "noLease", "asserted", "done"])
         }
     }
 
@@ -114,7 +116,7 @@ struct StoreScriptTests {
             let room = RoomName("r")
             #expect(
                 try await ask(.renewLease(lease, milliseconds: 60_000, isFirst: true), probe)
-                    == .renewed(wasHeld: false, losses: 0))
+                    == .renewed(wasHeld: false, losses: 0, renewals: 1))
             let marks = [
                 TimedMark(.closed(7), in: room, milliseconds: 1),
                 TimedMark(.left(SessionID("s")), in: room, milliseconds: 60_000),
@@ -128,7 +130,7 @@ struct StoreScriptTests {
             #expect(reply == .claimed(8, [.left(SessionID("s"))], previous: nil))
             #expect(
                 try await ask(.renewLease(lease, milliseconds: 1, isFirst: false), probe)
-                    == .renewed(wasHeld: true, losses: 0))
+                    == .renewed(wasHeld: true, losses: 0, renewals: 2))
             var owner = try await ask(.readRoom(room), probe)
             while owner != .free { owner = try await ask(.readRoom(room), probe) }
             #expect(try await ask(.claim(claim), probe) == .noLease)
@@ -167,7 +169,7 @@ struct StoreScriptTests {
                 throw TestFailure(message: "no keys")
             }
             let names = (keys.elements ?? []).compactMap(\.text).sorted()
-            #expect(names == ["{test}:fence", "{test}:marks:r", "{test}:node:a", "{test}:room:r"])
+            #expect(names == ["{test}:fence", "{test}:marks:r", "{test}:node:a", "{test}:nodes", "{test}:room:r"])
             for name in names {
                 guard case .success(let life) = try await probe.send("PTTL", name), let life = life.integer else {
                     throw TestFailure(message: "no life of \(name)")
