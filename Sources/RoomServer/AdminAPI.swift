@@ -40,18 +40,21 @@ final class AdminAPI {
     private let loops: [NIOLoopBound<ServerLoop>]
     private let hub: EventHub
     private let facts: Facts
+    /// The other nodes of the cluster; nil: there are none, or one of them asks.
+    private let peers: AdminPeers?
     private let startDrain: @Sendable (Duration?) -> Void
     private let audit: Logger
     private var isDraining = false
 
     init(
-        eventLoop: any EventLoop, loops: [NIOLoopBound<ServerLoop>], hub: EventHub, facts: Facts, logger: Logger,
-        startDrain: @escaping @Sendable (Duration?) -> Void
+        eventLoop: any EventLoop, loops: [NIOLoopBound<ServerLoop>], hub: EventHub, facts: Facts,
+        peers: AdminPeers? = nil, logger: Logger, startDrain: @escaping @Sendable (Duration?) -> Void
     ) {
         self.eventLoop = eventLoop
         self.loops = loops
         self.hub = hub
         self.facts = facts
+        self.peers = peers
         self.startDrain = startDrain
         audit = logger
     }
@@ -73,10 +76,11 @@ final class AdminAPI {
         switch (path.first, path.count) {
         case ("info", 1) where isRead: return info()
         case ("rooms", 1) where isRead: return try rooms(request)
-        case ("rooms", 2) where isRead: return try room(path[1])
-        case ("rooms", 2) where request.method == "DELETE": return try close(path[1], request)
+        case ("rooms", 2) where isRead: return orElsewhere(path[1], request, try room(path[1]))
+        case ("rooms", 2) where request.method == "DELETE":
+            return orElsewhere(path[1], request, try close(path[1], request))
         case ("rooms", 4) where path[2] == "participants" && request.method == "DELETE":
-            return try kick(path[3], from: path[1], request)
+            return orElsewhere(path[1], request, try kick(path[3], from: path[1], request))
         case ("drain", 1) where request.method == "PUT": return try drain(request)
         case ("events", 1) where request.method == "GET":
             return eventLoop.makeSucceededFuture(.events(after: request.lastEvent))
@@ -125,11 +129,29 @@ final class AdminAPI {
         }
     }
 
+    /// Returns the answer of the cluster's node that has the room, if this one has not.
+    private func orElsewhere(
+        _ name: String, _ request: AdminRequest, _ answer: EventLoopFuture<Answer>
+    ) -> EventLoopFuture<Answer> {
+        guard let peers else { return answer }
+        let eventLoop = eventLoop
+        return answer.flatMapError { error in
+            guard (error as? AdminError)?.code == AdminError.noSuchRoom.code else {
+                return eventLoop.makeFailedFuture(error)
+            }
+            return peers.ask(ownerOf: RoomName(name), request).hop(to: eventLoop).flatMapThrowing { response in
+                guard let response else { throw AdminError.noSuchRoom }
+                return .response(response)
+            }
+        }
+    }
+
     // MARK: Reading
 
     private func info() -> EventLoopFuture<Answer> {
         let hooks = hub.webhooks.map { ($0.shownURL, $0.waitingCount, $0.droppedCount, $0.isDisabled) }
         let (facts, threads, isDraining, consumers) = (facts, loops.count, isDraining, hub.consumerCount)
+        let node = peers?.node
         return ask { $0.machine.load }.map { answers in
             let load = answers.values.reduce(into: ServerLoad()) { sum, load in sum = sum + load }
             var json = JSONWriter()
@@ -137,6 +159,7 @@ final class AdminAPI {
                 json.member("state", isDraining ? "draining" : "serving")
                 json.member("version", RoomServer.version)
                 json.member("url", facts.url)
+                json.member("node", node)
                 json.member("uptime", .now() - facts.startedAt)
                 json.member("threads", threads)
                 json.member("rooms", load.rooms)
@@ -168,21 +191,59 @@ final class AdminAPI {
         let after = request.query["after"].map { RoomName($0) }
         let prefix = request.query["prefix"] ?? ""
         let pageSize = limit
+        let node = peers?.node
         // One more, which shows whether there is another page.
-        return ask { $0.machine.rooms(after: after, prefix: prefix, limit: pageSize + 1) }.map { answers in
-            let all = answers.values.flatMap(\.self)
-                .sorted { $0.name.rawValue.utf8.lexicographicallyPrecedes($1.name.rawValue.utf8) }
+        let own = ask { $0.machine.rooms(after: after, prefix: prefix, limit: pageSize + 1) }
+        let others = peers?.askAll(request).hop(to: eventLoop).map { answers in
+            let pages = answers.answers.map { RoomPage($0.response, of: $0.node) }
+            return (pages.compactMap(\.self), answers.isComplete && pages.allSatisfy { $0 != nil })
+        }
+        return own.and(others ?? eventLoop.makeSucceededFuture(([], true))).map { answers, others in
+            let all =
+                (answers.values.flatMap(\.self).map { (room: $0, node: node) } + others.0.flatMap(\.rooms))
+                .sorted { $0.room.name.rawValue.utf8.lexicographicallyPrecedes($1.room.name.rawValue.utf8) }
             let page = all.prefix(pageSize)
+            let hasMore = all.count > pageSize || others.0.contains { $0.hasMore }
             let clock = Clocks()
             var json = JSONWriter()
             json.object { json in
-                json.array("rooms", Array(page)) { json, room in
-                    json.object { $0.members(of: room, clock) }
+                json.array("rooms", Array(page)) { json, entry in
+                    json.object { json in
+                        json.members(of: entry.room, clock)
+                        json.member("node", entry.node)
+                    }
                 }
-                json.member("next", all.count > pageSize ? page.last?.name.rawValue : nil)
-                json.member("partial", !answers.isComplete)
+                json.member("next", hasMore ? page.last?.room.name.rawValue : nil)
+                json.member("partial", !(answers.isComplete && others.1))
             }
             return .response(HTTPResponse(json: json))
+        }
+    }
+
+    /// The rooms of another node.
+    private struct RoomPage: Sendable {
+        var rooms: [(room: RoomSummary, node: String?)]
+        var hasMore: Bool
+
+        /// Nil: the answer is none of this version.
+        init?(_ response: HTTPResponse, of node: String) {
+            let now = Timestamp.now()
+            guard case .object(let page)? = response.body.withUnsafeBytes({ try? JSONReader.read($0) }),
+                let entries = try? FieldReader(page).objects("rooms", count: AdminAPI.longestPage)
+            else { return nil }
+            hasMore = page["next"] != nil
+            rooms = []
+            for entry in entries {
+                guard let name = try? entry.string("name", limit: Limits.roomName),
+                    let participants = try? entry.integer("participants", limit: 1 << 32),
+                    let connected = try? entry.integer("connected", limit: 1 << 32),
+                    let age = try? entry.duration("age")
+                else { return nil }
+                let room = RoomSummary(
+                    name: RoomName(name), participants: Int(participants), connected: Int(connected),
+                    host: try? entry.optionalString("host", limit: Limits.participantName), openedAt: now - age)
+                rooms.append((room, node))
+            }
         }
     }
 

@@ -8,6 +8,8 @@ struct AdminRequest: Sendable {
     static let bodyLimit = 16_384
 
     var method: String
+    /// Path and query, as they came.
+    var target: String
     /// The percent-decoded parts of the path.
     var path: [String]
     var query: [String: String]
@@ -19,17 +21,25 @@ struct AdminRequest: Sendable {
 
     /// Nil: the path or the query is malformed.
     init?(_ head: RequestHead, body: [UInt8], remote: String) {
-        method = head.method
+        self.init(head.method, head.target, remote: remote)
         self.body = body
-        self.remote = remote
         lastEvent = head.fields.value("last-event-id")
+    }
+
+    /// Creates a request without a body. Nil: the path or the query is malformed.
+    init?(_ method: String, _ target: String, remote: String) {
+        self.method = method
+        self.target = target
+        self.remote = remote
+        body = []
         path = []
-        for part in head.path.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false) {
+        let whole = target.utf8.prefix { $0 != UInt8(ascii: "?") }
+        for part in whole.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false) {
             guard let text = Self.decoded(part, isQuery: false) else { return nil }
             path.append(text)
         }
         query = [:]
-        let text = head.target.utf8.drop { $0 != UInt8(ascii: "?") }.dropFirst()
+        let text = target.utf8.drop { $0 != UInt8(ascii: "?") }.dropFirst()
         for member in text.split(separator: UInt8(ascii: "&")) {
             let name = member.prefix { $0 != UInt8(ascii: "=") }
             guard let key = Self.decoded(name, isQuery: true),

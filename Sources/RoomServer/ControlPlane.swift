@@ -44,12 +44,12 @@ struct ControlPlane: Sendable {
     /// Listens on the addresses of the admin API. Returns the URL of the port, if there is one.
     func listen(
         _ admin: RoomServerConfiguration.Admin, loops: [NIOLoopBound<ServerLoop>], facts: AdminAPI.Facts,
-        routes: [AdminRoute], startDrain: @escaping @Sendable (Duration?) -> Void
+        peers: AdminPeers? = nil, routes: [AdminRoute], startDrain: @escaping @Sendable (Duration?) -> Void
     ) async throws -> String? {
         let (hub, logger, eventLoop) = (hub, logger, group.next())
         let shared = try await eventLoop.submit {
             let api = AdminAPI(
-                eventLoop: eventLoop, loops: loops, hub: hub.value, facts: facts, logger: logger,
+                eventLoop: eventLoop, loops: loops, hub: hub.value, facts: facts, peers: peers, logger: logger,
                 startDrain: startDrain)
             return NIOLoopBound(
                 AdminHandler.Shared(api: api, hub: hub.value, routes: routes, token: admin.token),

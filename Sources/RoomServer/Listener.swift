@@ -10,7 +10,7 @@ struct Listener: Sendable {
     private let channel: any Channel
     let loops: ServerLoops
     private let tls: ServerTLS?
-    private let cluster: ClusterServer?
+    let cluster: ClusterServer?
     private let drainWindow: Duration
 
     static func start(
@@ -34,6 +34,7 @@ struct Listener: Sendable {
         do {
             // Before the first client.
             cluster = try await startCluster(configuration, authority, loops, logger) { superseded.succeed() }
+            if let cluster { report.add(cluster.metrics.part) }
         } catch {
             superseded.succeed()
             throw error

@@ -158,7 +158,7 @@ public actor RoomServer: Service {
             if let control, let admin = configuration.admin {
                 adminURL = try await control.listen(
                     admin, loops: listener.loops.all, facts: AdminAPI.Facts(url: listener.address.url),
-                    routes: listener.report.routes
+                    peers: listener.cluster?.peers, routes: listener.report.routes
                 ) { [requestEnding] limit in requestEnding.yield(.graceful(within: limit)) }
             }
             enter(.listening(listener), .success(listener.address))

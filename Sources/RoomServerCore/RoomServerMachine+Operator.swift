@@ -11,6 +11,14 @@ package struct RoomSummary: Sendable, Hashable {
     /// The name of the host; nil while the room waits for one.
     package var host: String?
     package var openedAt: Timestamp
+
+    package init(name: RoomName, participants: Int, connected: Int, host: String?, openedAt: Timestamp) {
+        self.name = name
+        self.participants = participants
+        self.connected = connected
+        self.host = host
+        self.openedAt = openedAt
+    }
 }
 
 /// One room with its participants, for operators.

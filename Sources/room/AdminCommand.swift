@@ -115,7 +115,7 @@ struct AdminTarget: ParsableArguments {
 
     func warnIfPartial(_ answer: AdminJSON) {
         guard answer["partial"]?.isTrue == true else { return }
-        Output.printError("room: warning: a thread of the server did not answer in time: something is missing")
+        Output.printError("room: warning: a part of the server did not answer in time: something is missing")
     }
 }
 
@@ -142,13 +142,14 @@ private struct AdminRoomsCommand: AsyncParsableCommand {
         } while after != nil
         guard !target.json else { return }
         guard !rooms.isEmpty else { return Output.line("no rooms") }
+        let hasNodes = rooms.contains { $0["node"] != nil }
         AdminTable.print(
-            ["ROOM", "PARTICIPANTS", "CONNECTED", "HOST", "OPEN FOR"],
+            ["ROOM", "PARTICIPANTS", "CONNECTED", "HOST", "OPEN FOR"] + (hasNodes ? ["NODE"] : []),
             rooms.map { room in
                 [
                     room["name"]?.shown ?? "", room["participants"]?.shown ?? "", room["connected"]?.shown ?? "",
                     room["host"]?.shown ?? "-", AdminTable.duration(room["age"]),
-                ]
+                ] + (hasNodes ? [room["node"]?.shown ?? "-"] : [])
             })
     }
 }

@@ -15,6 +15,7 @@ import Testing
     /// Everything that a server exports, from its own output.
     private static func exported() throws -> Exposition {
         let report = ServerReport(loops: 2, RoomServerConfiguration.Limits())
+        report.add(ClusterMetrics().part)
         return try Exposition(report.text(.prometheus))
     }
 

@@ -57,7 +57,7 @@ extension ClusterNode {
                 edges[id] = again
                 step { $0.notOwner(again.waiter, from: node, at: $1) }
             }
-        case .hello, .proof, .ping, .pong, .open, .frame, .credit: break
+        case .hello, .proof, .ping, .pong, .open, .frame, .credit, .ask, .answer: break
         }
     }
 
@@ -120,6 +120,7 @@ extension ClusterNode {
         guard let edge = edges.removeValue(forKey: id) else { return }
         guard let target = edge.target else { return step { $0.cancel(edge.waiter, at: $1) } }
         streams[target.node]?[target.stream] = nil
+        measure()
         links[target.node]?.close(target.stream, code: 0)
     }
 }
@@ -130,10 +131,7 @@ extension ClusterNode {
     func makeIncoming() -> LinkHandler {
         lastLink += 1
         let id = lastLink
-        let hello = LinkHello(cluster: name, node: node, incarnation: incarnation, nonce: Crypto.randomBytes(32))
-        let link = LinkHandler(LinkMachine(.acceptor, hello: hello, settings: settings), .acceptor, on: eventLoop) {
-            self.handle($1, of: $0, id)
-        }
+        let link = makeLink(.acceptor, settings) { self.handle($1, of: $0, id) }
         incoming[id] = link
         return link
     }
@@ -146,6 +144,7 @@ extension ClusterNode {
         case .ended(_, let reason):
             logger.debug("a node's link has ended", metadata: ["reason": "\(reason)"])
             incoming[id] = nil
+            defer { measure() }
             for stream in remotes.keys.filter({ $0.link == id }) { end(stream) }
         }
     }
@@ -175,7 +174,8 @@ extension ClusterNode {
             }
             Self.pass(frame, to: connection)
         case .close(let stream, _): end(RemoteStream(link: id, stream: stream))
-        case .hello, .proof, .ping, .pong, .accept, .refuse, .credit, .abort: break
+        case .ask(let number, let question): answer(question, number, over: link)
+        case .hello, .proof, .ping, .pong, .accept, .refuse, .credit, .abort, .answer: break
         }
     }
 

@@ -40,6 +40,10 @@ final class ClusterNode {
     let loops: ServerLoops
     private var machine: RoomClusterMachine
     let redis: RedisClient
+    let metrics = ClusterMetrics()
+    /// Answers the questions of other nodes' admin APIs.
+    let desk: AdminAPI
+    var questions = 0
     private let store: RedisStore
     let settings: LinkMachine.Settings
     let name: String
@@ -81,6 +85,10 @@ final class ClusterNode {
         store = RedisStore(cluster: configuration.name)
         machine = RoomClusterMachine(
             node: NodeID(configuration.node), address: address.text, random: SystemRandomNumberGenerator())
+        desk = AdminAPI(
+            eventLoop: eventLoop, loops: loops.all, hub: EventHub(eventLoop: eventLoop, run: ""),
+            facts: AdminAPI.Facts(url: address.text), logger: logger
+        ) { _ in }
         let url = try RedisURL(configuration.redis)
         let trust = url.isSecure ? try TLSClientContext(authoritiesFile: configuration.redisAuthoritiesFile) : nil
         redis = RedisClient(url, tls: trust, on: eventLoop, logger: logger)
@@ -165,6 +173,16 @@ final class ClusterNode {
         actions.removeAll(keepingCapacity: true)
         isPerforming = false
         schedule()
+        metrics.update(machine)
+        measure()
+    }
+
+    /// Counts links and the clients on them.
+    func measure() {
+        metrics.dialled.set(links.values.count { $0.machine.isReady })
+        metrics.accepted.set(incoming.values.count { $0.machine.isReady })
+        metrics.carriedAway.set(streams.values.reduce(0) { $0 + $1.count })
+        metrics.carriedHere.set(remotes.count)
     }
 
     private func perform(_ action: ClusterAction) {
@@ -193,6 +211,19 @@ final class ClusterNode {
     }
 
     private func send(_ request: StoreRequest, _ id: RequestID) {
+        run(request) { reply in
+            // The end of the connection is reported by itself.
+            if let reply { self.step { $0.replied(reply, to: id, at: $1) } }
+        }
+    }
+
+    /// Asks the store, for a request that is not the machine's. `.failed` when it does not answer.
+    func ask(_ request: StoreRequest, _ completion: @escaping (StoreReply) -> Void) {
+        run(request) { completion($0 ?? .failed) }
+    }
+
+    /// Runs a request. The completion gets nil when the connection has ended or no answer came.
+    private func run(_ request: StoreRequest, _ completion: @escaping (StoreReply?) -> Void) {
         let call = store.call(for: request)
         // The machine's own limit is a little shorter.
         redis.run(call.script, keys: call.keys, call.arguments, within: .seconds(4)) { result in
@@ -200,13 +231,12 @@ final class ClusterNode {
             case .success(let value):
                 let reply = RedisStore.reply(value)
                 if reply == .failed { self.logger.error("the store has sent a reply of no known form") }
-                self.step { $0.replied(reply, to: id, at: $1) }
+                completion(reply)
             case .failure(.refused(let text)):
                 self.logger.error("the store has refused a request", metadata: ["error": "\(text)"])
-                self.step { $0.replied(.failed, to: id, at: $1) }
-            case .failure(.overloaded): self.step { $0.replied(.failed, to: id, at: $1) }
-            // The end of the connection is reported by itself.
-            case .failure(.notConnected), .failure(.lost), .failure(.timedOut): break
+                completion(.failed)
+            case .failure(.overloaded): completion(.failed)
+            case .failure(.notConnected), .failure(.lost), .failure(.timedOut): completion(nil)
             }
         }
     }
@@ -281,14 +311,30 @@ final class ClusterNode {
     }
 
     private func dial(_ node: NodeID, _ address: String) {
-        let hello = LinkHello(
-            cluster: name, node: self.node, incarnation: incarnation, nonce: Crypto.randomBytes(32))
+        let link = makeLink(to: node) { self.handle($1, of: $0, to: node) }
+        links[node] = link
+        connect(link, to: address)
+    }
+
+    /// Returns a link to a node, which is not connected.
+    func makeLink(
+        to node: NodeID, _ onEvent: @escaping (LinkHandler, LinkHandler.Event) -> Void
+    ) -> LinkHandler {
         var settings = settings
         settings.expectedNode = node.rawValue
-        let link = LinkHandler(LinkMachine(.dialer, hello: hello, settings: settings), .dialer, on: eventLoop) {
-            self.handle($1, of: $0, to: node)
-        }
-        links[node] = link
+        return makeLink(.dialer, settings, onEvent)
+    }
+
+    func makeLink(
+        _ side: LinkMachine.Side, _ settings: LinkMachine.Settings,
+        _ onEvent: @escaping (LinkHandler, LinkHandler.Event) -> Void
+    ) -> LinkHandler {
+        let hello = LinkHello(cluster: name, node: node, incarnation: incarnation, nonce: Crypto.randomBytes(32))
+        return LinkHandler(
+            LinkMachine(side, hello: hello, settings: settings), side, on: eventLoop, metrics, onEvent)
+    }
+
+    func connect(_ link: LinkHandler, to address: String) {
         LinkDialer.connect(link, to: address, tls, on: eventLoop)
     }
 }

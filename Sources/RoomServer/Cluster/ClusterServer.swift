@@ -11,6 +11,9 @@ struct ClusterServer: Sendable {
     private let node: NIOLoopBound<ClusterNode>
     /// The address for other nodes.
     let address: String
+    let metrics: ClusterMetrics
+    /// The other nodes, for the admin API.
+    let peers: AdminPeers
 
     /// Starts the node. Hellos are routed from now on; they wait for the store.
     static func start(
@@ -68,7 +71,10 @@ struct ClusterServer: Sendable {
             for loop in loops.all { try await loop.eventLoop.submit { loop.value.cluster = node }.get() }
             try await eventLoop.submit { node.value.start(as: Self.microseconds()) }.get()
             made.succeed(node)
-            return ClusterServer(channel: channel, node: node, address: address.text)
+            let metrics = try await eventLoop.submit { node.value.metrics }.get()
+            return ClusterServer(
+                channel: channel, node: node, address: address.text, metrics: metrics,
+                peers: AdminPeers(node, node: configuration.node))
         } catch {
             made.fail(error)
             try? await channel.close().get()

@@ -30,11 +30,16 @@ enum LinkFrame: Sendable, Hashable {
     case abort(StreamID)
     /// The sender owns the room with this fence.
     case fence(UInt64, room: String)
+    /// From the node that has opened the link: a request of its admin API about rooms of the other one. The number is
+    /// not that of a stream.
+    case ask(StreamID, LinkQuestion)
+    case answer(StreamID, LinkAnswer)
 
     static let headerBytes = 9
 
     private enum Kind: UInt8 {
         case hello = 1, proof, ping, pong, open, accept, refuse, text, frame, credit, close, abort, fence
+        case ask, answer
     }
 
     var encoded: [UInt8] {
@@ -59,6 +64,8 @@ enum LinkFrame: Sendable, Hashable {
             case .close(let stream, let code): (.close, stream, code.networkBytes)
             case .abort(let stream): (.abort, stream, [])
             case .fence(let fence, let room): (.fence, 0, fence.networkBytes + Array(room.utf8))
+            case .ask(let id, let question): (.ask, id, question.encoded)
+            case .answer(let id, let answer): (.answer, id, answer.encoded)
             }
         bytes.reserveCapacity(bytes.count + Self.headerBytes + content.count)
         bytes.append(kind.rawValue)
@@ -104,6 +111,12 @@ enum LinkFrame: Sendable, Hashable {
                 let room = String(validating: reader.rest(), as: UTF8.self)
             else { return nil }
             self = .fence(fence, room: room)
+        case .ask:
+            guard let question = LinkQuestion(&reader) else { return nil }
+            self = .ask(stream, question)
+        case .answer:
+            guard let status = reader.text() else { return nil }
+            self = .answer(stream, LinkAnswer(status: status, body: reader.rest()))
         }
         guard reader.isAtEnd else { return nil }
     }
@@ -136,11 +149,7 @@ struct LinkHello: Sendable, Hashable {
         bytes += minimumVersion.networkBytes
         bytes += version.networkBytes
         bytes += incarnation.networkBytes
-        for text in [Array(cluster.utf8), Array(node.utf8), nonce] {
-            bytes += UInt16(clamping: text.count).networkBytes
-            bytes += text.prefix(Int(UInt16.max))
-        }
-        return bytes
+        return bytes + cluster.linkField + node.linkField + UInt16(clamping: nonce.count).networkBytes + nonce
     }
 
     init(cluster: String, node: String, incarnation: UInt64, nonce: [UInt8]) {
@@ -178,9 +187,7 @@ struct LinkOpening: Sendable, Hashable {
     fileprivate var encoded: [UInt8] {
         var bytes = [hops]
         bytes += fence.networkBytes
-        bytes += UInt16(clamping: address.utf8.count).networkBytes
-        bytes += address.utf8.prefix(Int(UInt16.max))
-        return bytes + hello
+        return bytes + address.linkField + hello
     }
 
     init(hops: UInt8 = 1, fence: UInt64, address: String, hello: [UInt8]) {
@@ -196,6 +203,37 @@ struct LinkOpening: Sendable, Hashable {
         else { return nil }
         self.init(hops: hops, fence: fence, address: address, hello: reader.rest())
     }
+}
+
+/// A request of one node's admin API about rooms of another one.
+struct LinkQuestion: Sendable, Hashable {
+    /// The HTTP method.
+    var method: String
+    /// The node and the address from which the request came, for the log.
+    var from: String
+    /// Path and query.
+    var target: String
+
+    fileprivate var encoded: [UInt8] { method.linkField + from.linkField + target.linkField }
+
+    init(method: String, from: String, target: String) {
+        self.method = method
+        self.from = from
+        self.target = target
+    }
+
+    fileprivate init?(_ reader: inout LinkReader) {
+        guard let method = reader.text(), let from = reader.text(), let target = reader.text() else { return nil }
+        self.init(method: method, from: from, target: target)
+    }
+}
+
+/// The answer: a status and JSON.
+struct LinkAnswer: Sendable, Hashable {
+    var status: String
+    var body: [UInt8]
+
+    fileprivate var encoded: [UInt8] { status.linkField + body }
 }
 
 /// Input that is no frame of a link.
@@ -266,6 +304,13 @@ private struct LinkReader {
     mutating func text() -> String? {
         guard let count = integer(UInt16.self), let bytes = take(Int(count)) else { return nil }
         return String(validating: bytes, as: UTF8.self)
+    }
+}
+
+extension String {
+    /// The text behind its length.
+    fileprivate var linkField: [UInt8] {
+        UInt16(clamping: utf8.count).networkBytes + Array(utf8.prefix(Int(UInt16.max)))
     }
 }
 

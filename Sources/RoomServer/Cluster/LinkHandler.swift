@@ -21,6 +21,7 @@ final class LinkHandler: ChannelInboundHandler {
     let side: LinkMachine.Side
     private(set) var machine: LinkMachine
     private let eventLoop: any EventLoop
+    private let metrics: ClusterMetrics
     private let onEvent: (LinkHandler, Event) -> Void
     private var context: ChannelHandlerContext?
     private var outgoing = ByteBuffer()
@@ -31,12 +32,13 @@ final class LinkHandler: ChannelInboundHandler {
 
     /// - Parameter onEvent: Called on the event loop. Nothing follows `.ended`.
     init(
-        _ machine: LinkMachine, _ side: LinkMachine.Side, on eventLoop: any EventLoop,
+        _ machine: LinkMachine, _ side: LinkMachine.Side, on eventLoop: any EventLoop, _ metrics: ClusterMetrics,
         _ onEvent: @escaping (LinkHandler, Event) -> Void
     ) {
         self.machine = machine
         self.side = side
         self.eventLoop = eventLoop
+        self.metrics = metrics
         self.onEvent = onEvent
     }
 
@@ -63,7 +65,9 @@ final class LinkHandler: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        perform(unwrapInboundIn(data).withUnsafeReadableBytes { machine.received($0, at: .now()) })
+        let bytes = unwrapInboundIn(data)
+        metrics.bytesReceived.add(bytes.readableBytes)
+        perform(bytes.withUnsafeReadableBytes { machine.received($0, at: .now()) })
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -104,6 +108,8 @@ final class LinkHandler: ChannelInboundHandler {
     func abort(_ id: StreamID) { perform(machine.abort(id)) }
     func took(_ count: Int, from id: StreamID) { perform(machine.took(count, from: id)) }
     func tell(_ room: String, _ fence: UInt64) { perform(machine.tell(room, fence)) }
+    func ask(_ question: LinkQuestion) { perform(machine.ask(1, question)) }
+    func answer(_ id: StreamID, _ answer: LinkAnswer) { perform(machine.answer(id, answer)) }
 
     /// Ends the link and reports it.
     func fail(_ failure: LinkFailure, _ reason: String) {
@@ -154,6 +160,7 @@ final class LinkHandler: ChannelInboundHandler {
         guard let context, outgoing.readableBytes > 0 else { return }
         let bytes = outgoing
         outgoing = ByteBuffer()
+        metrics.bytesSent.add(bytes.readableBytes)
         context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
         let unsent = (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
         if unsent > Self.maximumUnsent { fail(.silent, "the other node does not read") }

@@ -162,6 +162,15 @@ struct LinkMachine: Sendable {
     /// Tells the other side that this one owns a room.
     func tell(_ room: String, _ fence: UInt64) -> [Action] { isReady ? [.write(.fence(fence, room: room))] : [] }
 
+    /// Sends a question of the admin API.
+    func ask(_ id: StreamID, _ question: LinkQuestion) -> [Action] {
+        isReady && side == .dialer ? [.write(.ask(id, question))] : []
+    }
+
+    func answer(_ id: StreamID, _ answer: LinkAnswer) -> [Action] {
+        isReady && side == .acceptor ? [.write(.answer(id, answer))] : []
+    }
+
     /// Sends a text message. The second result is false when the stream must not send more before `resume`.
     mutating func text(_ id: StreamID, _ text: [UInt8]) -> ([Action], maySendMore: Bool) {
         guard var stream = streams[id] else { return ([], true) }
@@ -213,6 +222,12 @@ struct LinkMachine: Sendable {
         case (.greeting, _), (.proving, _): throw LinkViolation(description: "a frame before the handshake")
         case (.ready, .hello), (.ready, .proof): throw LinkViolation(description: "a second handshake")
         case (.ready, .fence): return [.deliver(frame)]
+        case (.ready, .ask):
+            guard side == .acceptor else { throw LinkViolation(description: "a question from a room's owner") }
+            return [.deliver(frame)]
+        case (.ready, .answer):
+            guard side == .dialer else { throw LinkViolation(description: "an answer from a client's node") }
+            return [.deliver(frame)]
         case (.ready, .ping(let id)): return [.write(.pong(id))]
         case (.ready, .pong): return []
         case (.ready, .open(let id, let opening)):

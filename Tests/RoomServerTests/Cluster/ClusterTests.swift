@@ -1,3 +1,4 @@
+import Foundation
 import Logging
 import RoomProtocol
 import Testing
@@ -11,7 +12,8 @@ struct ClusterTests {
 
     /// Runs `body` beside nodes that share a store.
     private func withNodes(
-        _ count: Int, threads: Int = 1,
+        _ count: Int, threads: Int = 1, isolation: isolated (any Actor)? = #isolation,
+        configure: (inout RoomServerConfiguration) -> Void = { _ in },
         _ body: (_ nodes: [RoomServer], _ stop: (Int) async throws -> Void) async throws -> Void
     ) async throws {
         let redis = try RedisProcess.started()
@@ -24,6 +26,7 @@ struct ClusterTests {
             configuration.sessionKey = .bytes(Self.key)
             configuration.threads = threads
             configuration.cluster = .init(redis: redis.url, node: "n\(number)", advertise: "link://127.0.0.1:0")
+            if number == 0 { configure(&configuration) }
             let node = RoomServer(configuration: configuration, logger: logger)
             nodes.append(node)
             running.append(Task { try await node.run() })
@@ -78,6 +81,77 @@ struct ClusterTests {
             let other = try await TestClient.comeBack(nodes[2], "host", from: host)
             #expect(other.joined?.participant == host.joined?.participant)
             #expect(back?.joined?.participant == guest.joined?.participant)
+        }
+    }
+
+    private func json(_ answer: AdminClient.Answer) throws -> [String: Any] {
+        try #require(try JSONSerialization.jsonObject(with: Data(answer.body)) as? [String: Any])
+    }
+
+    @Test func theAdminAPIOfOneNodeReachesTheRoomsOfAll() async throws {
+        let token = "0123456789abcdef0123456789abcdef"
+        try await withNodes(3, threads: 2) {
+            $0.admin = .init()
+            $0.admin?.port = 0
+            $0.admin?.token = Array(token.utf8)
+        } _: { nodes, _ in
+            let admin = try AdminClient(AdminClient.Address(#require(await nodes[0].adminURL)), token: token)
+            var hosts: [TestClient] = []
+            for number in 0...2 {
+                hosts.append(try await TestClient.join(nodes[number], "host", .host, room: "r\(number)"))
+            }
+            let guest = try await TestClient.join(nodes[2], "guest", room: "r1")
+
+            let list = try json(try await admin.request("GET", ["rooms"]))
+            let rooms = try #require(list["rooms"] as? [[String: Any]])
+            #expect(rooms.map { $0["name"] as? String } == ["r0", "r1", "r2"])
+            #expect(rooms.map { $0["node"] as? String } == ["n0", "n1", "n2"])
+            #expect(rooms.map { $0["participants"] as? Int } == [1, 2, 1])
+            #expect(list["partial"] as? Bool == false && list["next"] == nil)
+            // Page by page.
+            let page = try json(try await admin.request("GET", ["rooms"], query: [("limit", "2"), ("after", "r0")]))
+            #expect((page["rooms"] as? [[String: Any]])?.map { $0["name"] as? String } == ["r1", "r2"])
+
+            let room = try json(try await admin.request("GET", ["rooms", "r1"]))
+            let members = try #require(room["members"] as? [[String: Any]])
+            #expect(members.map { $0["name"] as? String } == ["host", "guest"])
+            let id = try #require(members.last?["id"] as? String)
+            let kick = try await admin.request("DELETE", ["rooms", "r1", "participants", id], query: [("reason", "x")])
+            #expect(kick.status == 200)
+            var code: ProtocolError.Code?
+            while let message = try await guest.next() { if case .error(let error) = message { code = error.code } }
+            #expect(code == .kicked)
+            #expect(try await admin.request("DELETE", ["rooms", "r1", "participants", id]).status == 404)
+
+            #expect(try await admin.request("DELETE", ["rooms", "r2"]).status == 200)
+            #expect(try await admin.request("GET", ["rooms", "r2"]).status == 404)
+            #expect(try await admin.request("GET", ["rooms", "nowhere"]).status == 404)
+            withExtendedLifetime(hosts) {}
+        }
+    }
+
+    @Test func metricsAndReadinessSayHowTheNodeStands() async throws {
+        try await withNodes(2) { nodes, _ in
+            let host = try await TestClient.join(nodes[0], "host", .host)
+            let guest = try await TestClient.join(nodes[1], "guest")
+            let owner = try #require(await nodes[0].report)
+            let edge = try #require(await nodes[1].report)
+            let exposition = try Exposition(owner.text(.prometheus))
+            let rest = try Exposition(edge.text(.prometheus))
+            func value(_ exposition: Exposition, _ name: String, _ labels: [String: String] = [:]) -> Double? {
+                exposition.value("room_server_cluster_" + name, labels)
+            }
+            #expect(value(exposition, "rooms") == 1 && value(rest, "rooms") == 0)
+            #expect(value(exposition, "claims_total") == 1)
+            #expect(value(exposition, "store_connected") == 1)
+            #expect(value(exposition, "lease_seconds") ?? 0 > 5)
+            #expect(value(exposition, "links", ["opener": "other"]) == 1)
+            #expect(value(rest, "links", ["opener": "self"]) == 1)
+            #expect(value(exposition, "carried_clients", ["to": "self"]) == 1)
+            #expect(value(rest, "carried_clients", ["to": "other"]) == 1)
+            #expect(value(rest, "link_sent_bytes_total") ?? 0 > 100)
+            #expect(owner.states == ["cluster: rooms: 1, links: 1"])
+            withExtendedLifetime((host, guest)) {}
         }
     }
 
