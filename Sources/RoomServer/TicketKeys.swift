@@ -31,13 +31,18 @@ final class TicketKeys: Sendable {
     /// Returns the seconds since 1970.
     private let now: @Sendable () -> Int
 
-    /// - Parameter secrets: The one that makes tickets, then earlier ones.
+    /// - Parameter secrets: The one that makes tickets, then earlier ones. None: a random one, whose tickets are valid
+    ///   at this server only, and until it ends.
     init(secrets: [[UInt8]], now: @escaping @Sendable () -> Int = { Int(time(nil)) }) {
-        state = Mutex(State(secrets: secrets))
+        state = Mutex(Self.state(secrets))
         self.now = now
     }
 
-    func replace(secrets: [[UInt8]]) { state.withLock { $0 = State(secrets: secrets) } }
+    func replace(secrets: [[UInt8]]) { state.withLock { $0 = Self.state(secrets) } }
+
+    private static func state(_ secrets: [[UInt8]]) -> State {
+        State(secrets: secrets.isEmpty ? [Crypto.randomBytes(32)] : secrets)
+    }
 
     /// The key for new tickets.
     var current: Key { upToDate()[0] }

@@ -160,6 +160,21 @@ struct TLSReloadTests {
         #expect(try second.connects(to: later) && second.hasResumed == isResumed)
     }
 
+    @Test func withoutASecretTicketsAreForThisServerOnly() throws {
+        let files = try Files()
+        try files.renew()
+        let server = try Self.server(files, TicketKeys(secrets: []))
+        let first = try TLSMemoryClient()
+        #expect(try first.connects(to: server))
+        let second = try TLSMemoryClient(resuming: first.session)
+        #expect(try second.connects(to: server) && second.hasResumed)
+        let stranger = try TLSMemoryClient(resuming: second.session)
+        #expect(try stranger.connects(to: Self.server(files, TicketKeys(secrets: []))) && !stranger.hasResumed)
+        server.tickets.replace(secrets: [])
+        let third = try TLSMemoryClient(resuming: second.session)
+        #expect(try third.connects(to: server) && !third.hasResumed)
+    }
+
     @Test func ticketsOfAnEarlierSecretAreGoodUntilItIsDropped() throws {
         let files = try Files()
         try files.renew()
