@@ -49,6 +49,8 @@ package final class OutputQueue: Sendable {
 
     /// Whether producers of text should be held back.
     package var isFull: Bool { state.withLock { $0.isFull } }
+    /// Bytes that are not written yet.
+    package var count: Int { state.withLock { $0.count } }
     package var isReaderGone: Bool { state.withLock { $0.isReaderGone } }
 
     /// Adds text without waiting. It is dropped when the reader is gone or the queue is finished.

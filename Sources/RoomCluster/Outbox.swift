@@ -24,6 +24,8 @@ struct Outbox: Sendable {
     /// Notes a mark that ends after `lifetime`.
     mutating func add(_ mark: Mark, in room: RoomName, lifetime: Duration, _ effects: Effects) {
         let entry = (room, mark, effects.now + lifetime)
+        // It must not come back with the store.
+        if lifetime <= .zero { recent.removeAll { $0.room == room && $0.mark == mark } }
         for queue in [\Self.recent, \.marks] {
             self[keyPath: queue].append(entry)
             if self[keyPath: queue].count > effects.limits.memory { self[keyPath: queue].removeFirst() }

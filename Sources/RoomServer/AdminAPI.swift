@@ -23,6 +23,7 @@ final class AdminAPI {
     private static let defaultPage = 100
     private static let longestPage = 1000
     private static let longestDrain: Duration = .seconds(3600)
+    private static let longestBan = 30 * 86_400
 
     enum Answer {
         case response(HTTPResponse)
@@ -43,7 +44,7 @@ final class AdminAPI {
     /// The other nodes of the cluster; nil: there are none, or one of them asks.
     private let peers: AdminPeers?
     private let startDrain: @Sendable (Duration?) -> Void
-    private let audit: Logger
+    private let audit: AuditLog
     private var isDraining = false
 
     init(
@@ -56,7 +57,7 @@ final class AdminAPI {
         self.facts = facts
         self.peers = peers
         self.startDrain = startDrain
-        audit = logger
+        audit = AuditLog(logger)
     }
 
     // MARK: Routes
@@ -102,13 +103,19 @@ final class AdminAPI {
     private func ask<Value: Sendable>(
         _ question: @escaping @Sendable (ServerLoop) -> Value
     ) -> EventLoopFuture<(values: [Value], isComplete: Bool)> {
+        askLater { $0.eventLoop.makeSucceededFuture(question($0)) }
+    }
+
+    private func askLater<Value: Sendable>(
+        _ question: @escaping @Sendable (ServerLoop) -> EventLoopFuture<Value>
+    ) -> EventLoopFuture<(values: [Value], isComplete: Bool)> {
         let promise = eventLoop.makePromise(of: (values: [Value], isComplete: Bool).self)
         let collected = NIOLoopBoundBox<[Value]>([], eventLoop: eventLoop)
         let count = loops.count
         let limit = TimeAmount.nanoseconds(Self.answerLimit.saturatedNanoseconds)
         let timer = eventLoop.scheduleTask(in: limit) { promise.succeed((collected.value, false)) }
         for loop in loops {
-            let answer = loop.eventLoop.submit { question(loop.value) }.hop(to: eventLoop)
+            let answer = loop.eventLoop.flatSubmit { question(loop.value) }.hop(to: eventLoop)
             answer.whenSuccess { value in
                 collected.value.append(value)
                 guard collected.value.count == count else { return }
@@ -119,14 +126,10 @@ final class AdminAPI {
         return promise.futureResult
     }
 
-    /// The answer of the loop that has the room; the others answer nil.
-    private func askForRoom<Value: Sendable>(
-        _ question: @escaping @Sendable (ServerLoop) -> Value?
-    ) -> EventLoopFuture<Value> {
-        ask(question).flatMapThrowing { answers in
-            if let value = answers.values.compactMap(\.self).first { return value }
-            throw answers.isComplete ? AdminError.noSuchRoom : .timeout
-        }
+    /// Takes the answer of the loop that has the room; the others have answered nil.
+    private static func roomAnswer<Value>(_ answers: (values: [Value?], isComplete: Bool)) throws(AdminError) -> Value {
+        if let value = answers.values.compactMap(\.self).first { return value }
+        throw answers.isComplete ? .noSuchRoom : .timeout
     }
 
     /// Returns the answer of the cluster's node that has the room, if this one has not.
@@ -249,7 +252,8 @@ final class AdminAPI {
 
     private func room(_ name: String) throws(AdminError) -> EventLoopFuture<Answer> {
         let room = RoomName(name)
-        return askForRoom { $0.machine.report(of: room) }.map { report in
+        return ask { $0.machine.report(of: room) }.flatMapThrowing { answers in
+            let report = try Self.roomAnswer(answers)
             let clock = Clocks()
             var json = JSONWriter()
             json.object { json in
@@ -265,9 +269,6 @@ final class AdminAPI {
 
     // MARK: Changing
 
-    /// Changes are logged whatever the level of the log.
-    private static func auditLevel(_ logger: Logger) -> Logger.Level { max(.notice, logger.logLevel) }
-
     /// The reason that people are shown, in the query.
     private func reason(_ request: AdminRequest) throws(AdminError) -> String {
         let reason = request.query["reason"] ?? ""
@@ -277,12 +278,25 @@ final class AdminAPI {
         return reason
     }
 
+    /// The seconds for which the name of a participant is banned, in the query.
+    private func ban(_ request: AdminRequest) throws(AdminError) -> Int {
+        guard let text = request.query["ban"] else { return 0 }
+        guard let seconds = Int(text), (0...Self.longestBan).contains(seconds) else {
+            throw .badRequest("ban must be a whole number of seconds, at most 30 days.")
+        }
+        return seconds
+    }
+
     private func kick(
         _ id: String, from name: String, _ request: AdminRequest
     ) throws(AdminError) -> EventLoopFuture<Answer> {
         let (room, participant, reason) = (RoomName(name), ParticipantID(id), try reason(request))
-        return change("kick", request, ["room": name, "participant": id, "reason": reason]) { loop in
-            loop.kick(participant, from: room, reason: reason)
+        let seconds = try ban(request)
+        let details = [
+            "room": name, "participant": id, "reason": reason, "ban": seconds == 0 ? "" : "\(seconds)",
+        ]
+        return change("kick", request, details) { loop in
+            loop.kick(participant, from: room, reason: reason, ban: .seconds(seconds))
         } answer: { json, subjects in
             guard let subject = subjects.first else { return }
             json.member("kicked") { json in
@@ -305,24 +319,21 @@ final class AdminAPI {
 
     private func change(
         _ action: String, _ request: AdminRequest, _ details: [String: String],
-        _ change: @escaping @Sendable (ServerLoop) -> OperatorOutcome,
+        _ change: @escaping @Sendable (ServerLoop) -> EventLoopFuture<OperatorChange>,
         answer: @escaping @Sendable (inout JSONWriter, [RoomLifeEvent.Subject]) -> Void
     ) -> EventLoopFuture<Answer> {
         let (audit, remote) = (audit, request.remote)
-        @Sendable func log(_ outcome: String) {
-            var metadata: Logger.Metadata = ["action": "\(action)", "from": "\(remote)", "outcome": "\(outcome)"]
-            for (name, value) in details where !value.isEmpty { metadata[name] = "\(value)" }
-            audit.log(level: Self.auditLevel(audit), "admin", metadata: metadata)
-        }
-        let outcome = askForRoom { loop -> OperatorOutcome? in
-            let outcome = change(loop)
-            return outcome == .noSuchRoom ? nil : outcome
-        }
-        return outcome.flatMapThrowing { outcome in
-            guard case .done(let subjects) = outcome else { throw AdminError.noSuchParticipant }
+        @Sendable func log(_ outcome: String) { audit.record(action, by: remote, outcome: outcome, details) }
+        let changes = askLater { loop in change(loop).map { $0.outcome == .noSuchRoom ? nil : $0 } }
+        return changes.flatMapThrowing { changes in
+            let change = try Self.roomAnswer(changes)
+            guard case .done(let subjects) = change.outcome else { throw AdminError.noSuchParticipant }
             log("done")
             var json = JSONWriter()
-            json.object { answer(&$0, subjects) }
+            json.object { json in
+                answer(&json, subjects)
+                json.member("remembered", change.isKept)
+            }
             return .response(HTTPResponse(json: json))
         }.flatMapErrorThrowing { error in
             log((error as? AdminError)?.code ?? "failed")
@@ -339,12 +350,9 @@ final class AdminAPI {
             else { throw .badRequest("The body must be like {\"deadline\": 10}: seconds, at most an hour.") }
             deadline = given
         }
-        audit.log(
-            level: Self.auditLevel(audit), "admin",
-            metadata: [
-                "action": "drain", "from": "\(request.remote)", "outcome": "done",
-                "deadline": "\(deadline.map { "\($0.inSeconds)" } ?? "default")",
-            ])
+        audit.record(
+            "drain", by: request.remote, outcome: "done",
+            ["deadline": deadline.map { "\($0.inSeconds)" } ?? "default"])
         isDraining = true
         startDrain(deadline)
         var json = JSONWriter()

@@ -44,7 +44,7 @@ final class MarkFile {
 
     private static func lock(_ path: String) throws(RoomServerError) -> Int32 {
         let descriptor = open(path + ".lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw failure("make", path + ".lock") }
+        guard descriptor >= 0 else { throw SecretFile.failure("make", path + ".lock") }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             let isTaken = errno == EWOULDBLOCK
             let error =
@@ -52,7 +52,7 @@ final class MarkFile {
                 ? RoomServerError(
                     message: "\(path) belongs to another server that runs: give each a folder of its own (--state-dir)."
                 )
-                : failure("lock", path + ".lock")
+                : SecretFile.failure("lock", path + ".lock")
             close(descriptor)
             throw error
         }
@@ -89,7 +89,7 @@ final class MarkFile {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
             if errno == ENOENT { return 0 }
-            throw Self.failure("read", path)
+            throw SecretFile.failure("read", path)
         }
         defer { close(descriptor) }
         var chunk = [UInt8](repeating: 0, count: 64 << 10)
@@ -98,7 +98,7 @@ final class MarkFile {
         while true {
             let count = Glibc.read(descriptor, &chunk, chunk.count)
             if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw Self.failure("read", path) }
+            guard count >= 0 else { throw SecretFile.failure("read", path) }
             guard count > 0 else { return rest.isEmpty ? damaged : damaged + 1 }
             rest += chunk.prefix(count)
             var start = rest.startIndex
@@ -123,11 +123,11 @@ final class MarkFile {
         let bytes = marks.flatMap { Self.line($0.mark, expiry: $0.expiry) }
         let temporary = path + ".new"
         let new = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard new >= 0 else { throw Self.failure("make", temporary) }
+        guard new >= 0 else { throw SecretFile.failure("make", temporary) }
         do throws(RoomServerError) {
-            try Self.write(bytes, to: new, temporary)
-            guard fdatasync(new) == 0 || errno == EINVAL else { throw Self.failure("write", temporary) }
-            guard rename(temporary, path) == 0 else { throw Self.failure("replace", path) }
+            try SecretFile.write(bytes, to: new, temporary)
+            guard fdatasync(new) == 0 || errno == EINVAL else { throw SecretFile.failure("write", temporary) }
+            guard rename(temporary, path) == 0 else { throw SecretFile.failure("replace", path) }
         } catch {
             close(new)
             unlink(temporary)
@@ -147,29 +147,13 @@ final class MarkFile {
         guard descriptor >= 0 else { return }
         let bytes = isTorn ? [0x0A] + lines : lines
         isTorn = true
-        try Self.write(bytes, to: descriptor, path)
+        try SecretFile.write(bytes, to: descriptor, path)
         isTorn = false
         size += bytes.count
-        if syncs, fdatasync(descriptor) != 0, errno != EINVAL { throw Self.failure("write", path) }
+        if syncs, fdatasync(descriptor) != 0, errno != EINVAL { throw SecretFile.failure("write", path) }
         guard size > limit else { return }
         // Not before it has grown again, should this fail.
         limit = size + Self.slack
         try rewrite(now: now)
-    }
-
-    private static func write(_ bytes: [UInt8], to descriptor: Int32, _ path: String) throws(RoomServerError) {
-        var written = 0
-        while written < bytes.count {
-            let count = bytes.withUnsafeBytes {
-                Glibc.write(descriptor, $0.baseAddress?.advanced(by: written), bytes.count - written)
-            }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw failure("write", path) }
-            written += count
-        }
-    }
-
-    private static func failure(_ operation: String, _ path: String) -> RoomServerError {
-        RoomServerError(message: "Cannot \(operation) the file \(path): \(String(cString: strerror(errno))).")
     }
 }

@@ -6,13 +6,14 @@ internal import TransportPluginAPI
 /// Writes the marks of all loops of a server to its file, in their order and on a thread of its own.
 ///
 /// A mark is on its way to the disk when `append` returns, and in the file some milliseconds later. That somebody was
-/// kicked, or a room closed, is synced to the disk then; that somebody left is not, so a power failure can lose the
-/// last seconds of that. What comes while the disk is busy is written together.
+/// kicked, or a room closed, is synced to the disk then, before `whenKept` is called; that somebody left is not, so a
+/// power failure can lose the last seconds of that. What comes while the disk is busy is written together.
 final class MarkJournal: Sendable {
     private struct Waiting {
         var lines: [UInt8] = []
         var mustSync = false
         var dropped = 0
+        var whenKept: [@Sendable (Bool) -> Void] = []
     }
 
     /// The bytes that may wait for the disk. Over it, marks are dropped.
@@ -51,8 +52,9 @@ final class MarkJournal: Sendable {
         self.logger = logger
     }
 
-    /// Writes marks behind those of earlier calls.
-    func append(_ marks: [Mark]) {
+    /// Writes marks behind those of earlier calls. `whenKept` is called once, on any thread, when that is done, and
+    /// with false when they could not be written.
+    func append(_ marks: [Mark], whenKept: (@Sendable (Bool) -> Void)? = nil) {
         let now = now()
         var lines: [UInt8] = []
         for mark in marks {
@@ -60,18 +62,20 @@ final class MarkJournal: Sendable {
             lines += MarkFile.line(mark, expiry: UInt64(clamping: expiry))
         }
         let mustSync = marks.contains { $0.mustSync }
-        let isFirst = waiting.withLock { waiting in
+        let (isFirst, isDropped) = waiting.withLock { waiting in
             guard waiting.lines.count + lines.count <= Self.limit else {
                 waiting.dropped += marks.count
-                return false
+                return (false, true)
             }
             defer {
                 waiting.lines += lines
                 waiting.mustSync = waiting.mustSync || mustSync
+                if let whenKept { waiting.whenKept.append(whenKept) }
             }
-            return waiting.lines.isEmpty
+            return (waiting.lines.isEmpty, false)
         }
         if isFirst { queue.async { self.write() } }
+        if isDropped { whenKept?(false) }
     }
 
     /// Writes everything, and closes the file.
@@ -113,6 +117,7 @@ final class MarkJournal: Sendable {
                 "marks cannot be written: a restart will forget who left or was kicked",
                 metadata: ["error": "\(failure.message)"])
         }
+        for whenKept in taken.whenKept { whenKept(failure == nil) }
     }
 }
 
@@ -138,10 +143,11 @@ extension RoomServerConfiguration {
 }
 
 extension Mark {
-    /// Whether it must survive a power failure: what somebody has decided about others.
-    fileprivate var mustSync: Bool {
+    /// Whether it must survive a power failure, and is confirmed only when it does: what somebody has decided about
+    /// others.
+    var mustSync: Bool {
         switch fact {
-        case .kicked, .nameKicked, .roomClosed: true
+        case .kicked, .nameKicked, .nameBanned, .roomClosed: true
         case .left, .replaced, .roomCreated, .roomRemoved: false
         }
     }

@@ -161,7 +161,8 @@ package enum SecretFile {
         guard descriptor >= 0 else { throw failure("make", path) }
         defer { unlink(temporary) }
         do throws(RoomServerError) {
-            try write(content, descriptor, path)
+            try write(content, to: descriptor, path)
+            guard fsync(descriptor) == 0 || errno == EINVAL else { throw failure("write", path) }
         } catch {
             close(descriptor)
             throw error
@@ -171,7 +172,8 @@ package enum SecretFile {
         syncFolder(folder)
     }
 
-    private static func write(_ content: [UInt8], _ descriptor: Int32, _ path: String) throws(RoomServerError) {
+    /// Writes all bytes to a file. `path` is its name in errors.
+    static func write(_ content: [UInt8], to descriptor: Int32, _ path: String) throws(RoomServerError) {
         var written = 0
         while written < content.count {
             let count = content.withUnsafeBytes {
@@ -181,7 +183,6 @@ package enum SecretFile {
             guard count > 0 else { throw failure("write", path) }
             written += count
         }
-        guard fsync(descriptor) == 0 || errno == EINVAL else { throw failure("write", path) }
     }
 
     private static func publish(_ temporary: String, _ path: String) throws(RoomServerError) {
@@ -206,7 +207,8 @@ package enum SecretFile {
         close(descriptor)
     }
 
-    private static func failure(_ operation: String, _ path: String) -> RoomServerError {
+    /// The error of the system's last call.
+    static func failure(_ operation: String, _ path: String) -> RoomServerError {
         RoomServerError(message: "Cannot \(operation) the file \(path): \(String(cString: strerror(errno))).")
     }
 }

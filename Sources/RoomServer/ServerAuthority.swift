@@ -32,6 +32,9 @@ struct ServerAuthority: RoomAuthority {
         return claims
     }
 
+    /// A token that is valid for longer does not keep a kicked name away for longer.
+    private static let longestBan = 30 * 86_400
+
     /// Without required tokens, every hello is believed. A token that is valid for any name proves none.
     func authorize(_ hello: Hello) throws(ProtocolError) -> Admission {
         guard let joinTokenKeys else { return Admission(ownsName: true) }
@@ -46,7 +49,9 @@ struct ServerAuthority: RoomAuthority {
         if let role = token.role, hello.role != .first, role.rawValue != hello.role.rawValue {
             throw .unauthorized("The join token is for the role \(role.rawValue).")
         }
-        return Admission(ownsName: token.name != nil, role: token.role.map { $0 == .host ? .host : .guest })
+        return Admission(
+            ownsName: token.name != nil, role: token.role.map { $0 == .host ? .host : .guest },
+            validity: .seconds(min(token.expiry - now() + JoinToken.leeway, Self.longestBan)))
     }
 
     /// Makes credentials as coturn's `use-auth-secret` checks them: the user name is `expiry:user`, the password its

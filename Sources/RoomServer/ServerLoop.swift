@@ -43,12 +43,14 @@ final class ServerLoop {
     private var whenEmpty: EventLoopPromise<Void>?
 
     /// The place for marks, if there is one.
-    private var journal: MarkJournal?
-    private var marks: [Mark] = []
-    private var actions: [ServerAction] = []
+    private(set) var journal: MarkJournal?
+    var marks: [Mark] = []
+    /// Whether the last kick or end of a room is kept where a restart does not lose it.
+    var lastDecision: EventLoopFuture<Bool>?
+    private(set) var actions: [ServerAction] = []
     private var isPerforming = false
     /// The connections that were written to in this turn of the loop.
-    private var unflushed: [any ServerConnection] = []
+    var unflushed: [any ServerConnection] = []
     private var timer: (task: Scheduled<Void>, time: Timestamp)?
     /// The last message that was encoded for more than one receiver.
     private var broadcast: (message: ServerMessage, body: EncodedBody)?
@@ -231,16 +233,13 @@ final class ServerLoop {
             case .mark(let mark): marks.append(mark)
             }
         }
+        let decision = marks.isEmpty ? nil : keepMarks()
         actions.removeAll(keepingCapacity: true)
         broadcast = nil
         isPerforming = false
-        if !marks.isEmpty {
-            journal?.append(marks)
-            marks.removeAll(keepingCapacity: true)
-        }
         publish()
         events?.record(machine.takeLifeEvents())
-        reportToCluster()
+        reportToCluster(decision)
         schedule()
     }
 

@@ -52,4 +52,7 @@ struct BoundedMemory<Key: Hashable & Sendable>: Sendable {
     mutating func insert(_ key: Key) { map.insert((), for: key) }
 
     mutating func remove(_ key: Key) { map.remove(key) }
+
+    /// The keys, the oldest insertion first.
+    var inOrder: [Key] { map.inOrder.map(\.key) }
 }

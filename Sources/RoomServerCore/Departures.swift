@@ -1,10 +1,11 @@
 package import RoomProtocol
+import TransportValues
 
 /// The record of ended sessions, kicked names and closed rooms, by which the server decides who may return.
 ///
 /// Each kind is remembered up to a limit; the oldest are forgotten first. The record of a session outlives its room, so
 /// that a kicked participant cannot return by creating the room again. The record of a room's former participants ends
-/// with the room.
+/// with the room: a later meeting under the same name is another one. A ban has a time of its own.
 struct Departures: Sendable {
     /// The numbers that are remembered.
     struct Limits {
@@ -31,6 +32,8 @@ struct Departures: Sendable {
     private struct Former: Sendable {
         var lapsedSessions = BoundedMemory<SessionID>(limit: Limits().names)
         var kickedNames = BoundedMemory<ByteText>(limit: Limits().names)
+        /// Those that earlier owners of the room have kicked, with an end that this one does not know.
+        var inheritedNames = BoundedMemory<ByteText>(limit: Limits().names)
         /// Their remaining allowances, by name.
         var allowances = BoundedMap<ByteText, Allowance>(limit: Limits().names)
     }
@@ -45,6 +48,8 @@ struct Departures: Sendable {
     private var replacedSessions = BoundedMemory<SessionID>(limit: Limits().sessions)
     private var closedRooms = BoundedMemory<RoomName>(limit: Limits().rooms)
     private var former: [RoomName: Former] = [:]
+    /// The names that nobody can join a room under, with the end of that.
+    private var bans = BoundedMap<RoomName, BoundedMap<ByteText, Timestamp>>(limit: Limits().rooms)
     /// Whether marks are made for what a restart must not change.
     var makesMarks = false
     private var marks: [Mark] = []
@@ -52,19 +57,25 @@ struct Departures: Sendable {
     // MARK: Marks
 
     /// Records a fact, and makes a mark for it.
-    private mutating func note(_ fact: Mark.Fact, in room: RoomName) {
-        let mark = Mark(fact, in: room)
-        apply(mark)
+    private mutating func note(
+        _ fact: Mark.Fact, in room: RoomName, for life: Duration? = nil, at now: Timestamp = .zero
+    ) {
+        let mark = Mark(fact, in: room, for: life)
+        apply(mark, at: now)
         if makesMarks { marks.append(mark) }
     }
 
     /// Records what another run of the server has marked.
-    mutating func apply(_ mark: Mark) {
+    mutating func apply(_ mark: Mark, at now: Timestamp) {
         switch mark.fact {
         case .left(let session): leftSessions.insert(session)
         case .kicked(let session): kickedSessions.insert(session)
         case .replaced(let session): replacedSessions.insert(session)
         case .nameKicked(let name): former[mark.room, default: Former()].kickedNames.insert(ByteText(name))
+        case .nameBanned(let name):
+            var known = bans[mark.room] ?? BoundedMap(limit: Limits().names)
+            known.insert(max(now + (mark.life ?? .zero), known[ByteText(name)] ?? .zero), for: ByteText(name))
+            bans.insert(known, for: mark.room)
         case .roomClosed:
             closedRooms.insert(mark.room)
             former[mark.room] = nil
@@ -82,8 +93,10 @@ struct Departures: Sendable {
 
     // MARK: Who is gone
 
+    /// - Parameter ban: For a kick, the time for which its name is banned from the room in any case.
     mutating func sessionEnded(
-        _ ending: Ending, of participant: Participant, allowance: Allowance, in room: RoomName
+        _ ending: Ending, of participant: Participant, allowance: Allowance, in room: RoomName, ban: Duration = .zero,
+        at now: Timestamp = .zero
     ) {
         let name = ByteText(participant.name)
         former[room, default: Former()].allowances.insert(allowance, for: name)
@@ -97,6 +110,9 @@ struct Departures: Sendable {
             note(.nameKicked(participant.name), in: room)
             record(.kicked(participant.session), in: room)
             record(.kickedName(participant.name), in: room)
+            guard ban > .zero else { return }
+            note(.nameBanned(participant.name), in: room, for: ban, at: now)
+            record(.bannedName(participant.name, for: ban), in: room)
         }
     }
 
@@ -105,16 +121,27 @@ struct Departures: Sendable {
     mutating func sessionReplaced(_ session: SessionID, in room: RoomName) { note(.replaced(session), in: room) }
 
     /// The host has closed the room: no session can return to it until a host creates it again.
-    mutating func roomClosed(_ room: RoomName, fence: UInt64? = nil) {
+    mutating func roomClosed(_ room: RoomName, fence: UInt64? = nil, at now: Timestamp = .zero) {
+        forgetNames(of: room, at: now)
         if let fence { record(.closed(fence), in: room) }
         note(.roomClosed, in: room)
     }
 
     /// The room has been removed because it was empty for too long.
-    mutating func roomRemoved(_ room: RoomName) {
+    mutating func roomRemoved(_ room: RoomName, at now: Timestamp = .zero) {
         let hasMarks = former[room]?.kickedNames.isEmpty == false
+        forgetNames(of: room, at: now)
         former[room] = nil
         if hasMarks { note(.roomRemoved, in: room) }
+    }
+
+    /// Tells the next owner of the room that names may join again, except those that are banned.
+    private mutating func forgetNames(of room: RoomName, at now: Timestamp) {
+        guard records, let names = former[room]?.kickedNames else { return }
+        for name in names.inOrder {
+            record(.forgottenName(name.text), in: room)
+            if let end = bans[room]?[name], end > now { record(.bannedName(name.text, for: end - now), in: room) }
+        }
     }
 
     mutating func roomCreated(_ room: RoomName) {
@@ -130,9 +157,13 @@ struct Departures: Sendable {
         guard !replacedSessions.contains(session) else { throw .nameGone }
     }
 
-    /// Throws if the host has removed a participant with this name from the room.
-    func checkName(_ name: String, in room: RoomName) throws(ProtocolError) {
-        if former[room]?.kickedNames.contains(ByteText(name)) == true { throw .kicked }
+    /// Throws if a participant with this name was removed from the room.
+    func checkName(_ name: String, in room: RoomName, at now: Timestamp = .zero) throws(ProtocolError) {
+        let name = ByteText(name)
+        if let former = former[room], former.kickedNames.contains(name) || former.inheritedNames.contains(name) {
+            throw .kicked
+        }
+        if let end = bans[room]?[name], end > now { throw .kicked }
     }
 
     private mutating func record(_ fact: DepartureFact, in room: RoomName) {
@@ -144,7 +175,9 @@ struct Departures: Sendable {
         switch fact {
         case .left(let session): leftSessions.insert(session)
         case .kicked(let session): kickedSessions.insert(session)
-        case .kickedName(let name): former[room, default: Former()].kickedNames.insert(ByteText(name))
+        case .kickedName(let name), .bannedName(let name, _):
+            former[room, default: Former()].inheritedNames.insert(ByteText(name))
+        case .forgottenName: break
         case .closed(let fence): closedFences.insert(max(fence, closedFences[room] ?? 0), for: room)
         }
     }
@@ -172,8 +205,12 @@ package enum DepartureFact: Sendable, Hashable {
     case left(SessionID)
     /// The host has removed the participant with this session.
     case kicked(SessionID)
-    /// The host has removed a participant with this name.
+    /// A participant with this name was removed.
     case kickedName(String)
+    /// The same, for this time from now on.
+    case bannedName(String, for: Duration)
+    /// The room in which `kickedName` was true has ended.
+    case forgottenName(String)
     /// The host has closed the room while it had this fence.
     case closed(UInt64)
 }

@@ -12,8 +12,10 @@ package struct Mark: Sendable, Hashable {
         case kicked(SessionID)
         /// Another participant has taken the session's name. The session cannot return.
         case replaced(SessionID)
-        /// The host removed a participant of this name. Nobody can join the room under it.
+        /// A participant of this name was removed. Nobody can join the room under it.
         case nameKicked(String)
+        /// The same for the mark's own life, also when the room has ended or was closed meanwhile.
+        case nameBanned(String)
         /// The host closed the room. No session can return to it. Ends `nameKicked`.
         case roomClosed
         /// A host has created the room again. Ends `roomClosed`.
@@ -24,10 +26,13 @@ package struct Mark: Sendable, Hashable {
 
     package var room: RoomName
     package var fact: Fact
+    /// The time for which it holds from now on; nil: that of its kind.
+    package var life: Duration?
 
-    package init(_ fact: Fact, in room: RoomName) {
+    package init(_ fact: Fact, in room: RoomName, for life: Duration? = nil) {
         self.room = room
         self.fact = fact
+        self.life = life
     }
 
     /// Names that were removed from a room are remembered as long as the room exists. Without a limit, a mark of a room
@@ -36,6 +41,7 @@ package struct Mark: Sendable, Hashable {
 
     /// The time for which it must be kept: as long as a session token can be valid that it refuses.
     package func lifetime(_ limits: RoomServerLimits) -> Duration {
+        if let life { return life }
         if case .nameKicked = fact { return Self.lifeOfNames }
         return limits.tokenLifetime
     }
@@ -43,7 +49,7 @@ package struct Mark: Sendable, Hashable {
     // MARK: JSON
 
     private enum Kind: String {
-        case left, kicked, replaced, nameKicked, roomClosed, roomCreated, roomRemoved
+        case left, kicked, replaced, nameKicked, nameBanned, roomClosed, roomCreated, roomRemoved
     }
 
     /// Returns the mark as JSON, with the time of its end in seconds since 1970.
@@ -65,6 +71,7 @@ package struct Mark: Sendable, Hashable {
         case .kicked(let session): (.kicked, session.rawValue)
         case .replaced(let session): (.replaced, session.rawValue)
         case .nameKicked(let name): (.nameKicked, name)
+        case .nameBanned(let name): (.nameBanned, name)
         case .roomClosed: (.roomClosed, nil)
         case .roomCreated: (.roomCreated, nil)
         case .roomRemoved: (.roomRemoved, nil)
@@ -82,8 +89,8 @@ package struct Mark: Sendable, Hashable {
                 case .left: .left(SessionID(try fields.identifier("subject")))
                 case .kicked: .kicked(SessionID(try fields.identifier("subject")))
                 case .replaced: .replaced(SessionID(try fields.identifier("subject")))
-                case .nameKicked:
-                    .nameKicked(try fields.string("subject", limit: Limits.participantName, minimum: 1))
+                case .nameKicked: .nameKicked(try fields.participantName())
+                case .nameBanned: .nameBanned(try fields.participantName())
                 case .roomClosed: .roomClosed
                 case .roomCreated: .roomCreated
                 case .roomRemoved: .roomRemoved
@@ -93,5 +100,11 @@ package struct Mark: Sendable, Hashable {
         } catch {
             return nil
         }
+    }
+}
+
+extension FieldReader {
+    fileprivate func participantName() throws(ProtocolError) -> String {
+        try string("subject", limit: Limits.participantName, minimum: 1)
     }
 }

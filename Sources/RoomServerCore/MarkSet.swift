@@ -18,6 +18,7 @@ package struct MarkSet: Sendable {
     private var replaced: Sessions
     private var closed: BoundedMap<RoomName, UInt64>
     private var names: BoundedMap<RoomName, Names>
+    private var bans: BoundedMap<RoomName, Names>
 
     /// - Parameter machines: The number of machines that share the rooms of a server. Each remembers up to its limits.
     package init(machines: Int = 1) {
@@ -27,6 +28,7 @@ package struct MarkSet: Sendable {
         replaced = Sessions(limit: limits.sessions * machines)
         closed = BoundedMap(limit: limits.rooms * machines)
         names = BoundedMap(limit: limits.rooms * machines)
+        bans = BoundedMap(limit: limits.rooms * machines)
     }
 
     /// Applies the next mark.
@@ -36,10 +38,8 @@ package struct MarkSet: Sendable {
         case .left(let session): left.insert(entry, for: session)
         case .kicked(let session): kicked.insert(entry, for: session)
         case .replaced(let session): replaced.insert(entry, for: session)
-        case .nameKicked(let name):
-            var known = names[room] ?? Names(limit: limits.names)
-            known.insert(expiry, for: ByteText(name))
-            names.insert(known, for: room)
+        case .nameKicked(let name): add(name, expiry, in: room, to: \.names)
+        case .nameBanned(let name): add(name, expiry, in: room, to: \.bans)
         case .roomClosed:
             closed.insert(expiry, for: room)
             names.remove(room)
@@ -48,11 +48,23 @@ package struct MarkSet: Sendable {
         }
     }
 
+    private mutating func add(
+        _ name: String, _ expiry: UInt64, in room: RoomName, to map: WritableKeyPath<Self, BoundedMap<RoomName, Names>>
+    ) {
+        var known = self[keyPath: map][room] ?? Names(limit: limits.names)
+        let name = ByteText(name)
+        known.insert(max(expiry, known[name] ?? 0), for: name)
+        self[keyPath: map].insert(known, for: room)
+    }
+
     /// The marks that have not expired at this time, in seconds since 1970. Those of one kind are in their order.
     package func marks(at now: UInt64) -> [(mark: Mark, expiry: UInt64)] {
         var marks: [(mark: Mark, expiry: UInt64)] = []
         func add(_ fact: Mark.Fact, _ room: RoomName, _ expiry: UInt64) {
-            if expiry > now { marks.append((Mark(fact, in: room), expiry)) }
+            guard expiry > now else { return }
+            // Only a ban counts its own time.
+            let life: Duration? = if case .nameBanned = fact { .seconds(Int64(clamping: expiry - now)) } else { nil }
+            marks.append((Mark(fact, in: room, for: life), expiry))
         }
         for (session, entry) in left.inOrder { add(.left(session), entry.room, entry.expiry) }
         for (session, entry) in kicked.inOrder { add(.kicked(session), entry.room, entry.expiry) }
@@ -60,6 +72,9 @@ package struct MarkSet: Sendable {
         for (room, expiry) in closed.inOrder { add(.roomClosed, room, expiry) }
         for (room, known) in names.inOrder {
             for (name, expiry) in known.inOrder { add(.nameKicked(name.text), room, expiry) }
+        }
+        for (room, known) in bans.inOrder {
+            for (name, expiry) in known.inOrder { add(.nameBanned(name.text), room, expiry) }
         }
         return marks
     }

@@ -10,6 +10,8 @@ struct Member: Sendable {
     /// A number that increases in the order of arrival: the member with the lowest has been present for longest.
     let order: UInt64
     var joinedAt = Timestamp.zero
+    /// The end of the join token that it has shown; nil: none, or to an earlier run of the server.
+    var admittedUntil: Timestamp?
     /// The current connection; nil while the session waits to be resumed.
     var connection: ConnectionID?
     var disconnectedAt: Timestamp?

@@ -89,10 +89,13 @@ package struct Admission: Sendable, Hashable {
     package var ownsName: Bool
     /// The only role that its join token allows; nil if it allows both.
     package var role: Hello.Role?
+    /// How long its join token is still valid; nil: there is none.
+    package var validity: Duration?
 
-    package init(ownsName: Bool, role: Hello.Role? = nil) {
+    package init(ownsName: Bool, role: Hello.Role? = nil, validity: Duration? = nil) {
         self.ownsName = ownsName
         self.role = role
+        self.validity = validity
     }
 }
 
@@ -141,12 +144,16 @@ package struct TrustingAuthority: RoomAuthority {
     package var roles: [String: Hello.Role] = [:]
     /// The join tokens that `authorize` refuses.
     package var invalidTokens: Set<String> = []
+    /// How long `authorize` says that join tokens are still valid.
+    package var tokenValidity: Duration?
 
     package func authorize(_ hello: Hello) throws(ProtocolError) -> Admission {
         if let token = hello.token, invalidTokens.contains(token) {
             throw ProtocolError(code: .unauthorized, message: "Invalid.", isRetryable: false, isFatal: true)
         }
-        return Admission(ownsName: trustsNames, role: hello.token.flatMap { roles[$0] })
+        return Admission(
+            ownsName: trustsNames, role: hello.token.flatMap { roles[$0] },
+            validity: hello.token == nil ? nil : tokenValidity)
     }
 
     package func iceServers(for participant: ParticipantID) -> ICEServerList { iceServers }

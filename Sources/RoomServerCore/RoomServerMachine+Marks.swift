@@ -10,11 +10,11 @@ extension RoomServerMachine {
     /// Takes over the marks of an earlier run of the server, or of another server whose rooms move here.
     ///
     /// Names that were kicked from a room are forgotten with it. A room that nobody rebuilds in the time in which it
-    /// would have been removed without the restart counts as removed.
+    /// would have been removed without the restart counts as removed. Bans hold for the rest of their time.
     package mutating func restore(_ marks: some Sequence<Mark>, at now: Timestamp) {
         let end = now + effects.limits.grace + effects.limits.emptyRoomTTL
         for mark in marks {
-            effects.departures.apply(mark)
+            effects.departures.apply(mark, at: now)
             if case .nameKicked = mark.fact { effects.deadlines.schedule(.room(mark.room), at: end) }
         }
     }

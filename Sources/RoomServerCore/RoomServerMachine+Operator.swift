@@ -99,14 +99,16 @@ extension RoomServerMachine {
 
     /// Removes a participant for an operator: with the same messages and the same memory as a kick by the host. The
     /// host itself may be removed; another participant then becomes host.
+    ///
+    /// - Parameter ban: The time for which nobody can join the room under its name, also when the room has ended.
     package mutating func kick(
-        _ participant: ParticipantID, from room: RoomName, reason: String, at now: Timestamp
+        _ participant: ParticipantID, from room: RoomName, reason: String, ban: Duration = .zero, at now: Timestamp
     ) -> (outcome: OperatorOutcome, actions: [ServerAction]) {
         effects.now = now
         guard rooms[room] != nil else { return (.noSuchRoom, []) }
         guard let member = rooms[room]?.roster.members[participant] else { return (.noSuchParticipant, []) }
         // Throws only for a participant that is not there.
-        _ = try? removeMember(participant, from: room, reason: reason, by: nil, sequence: nil)
+        _ = try? removeMember(participant, from: room, reason: reason, ban: ban, by: nil, sequence: nil)
         return (.done([RoomLifeEvent.Subject(member.participant)]), effects.takeActions())
     }
 
@@ -122,10 +124,11 @@ extension RoomServerMachine {
 
     /// Removes a participant for the host `id`, or for an operator.
     mutating func removeMember(
-        _ participant: ParticipantID, from room: RoomName, reason: String, by id: ParticipantID?,
-        sequence: SequenceNumber?
+        _ participant: ParticipantID, from room: RoomName, reason: String, ban: Duration = .zero,
+        by id: ParticipantID?, sequence: SequenceNumber?
     ) throws(ProtocolError) {
-        let connection = try rooms[room]?.kick(participant, reason: reason, by: id, sequence: sequence, &effects)
+        let connection = try rooms[room]?
+            .kick(participant, reason: reason, ban: ban, by: id, sequence: sequence, &effects)
         if let connection { connections[connection] = nil }
     }
 
@@ -135,7 +138,7 @@ extension RoomServerMachine {
         if wasOpen { effects.record(.roomClosed(by: nil, reason: ""), in: name) }
         effects.addresses.roomEnded(name)
         effects.noteQuiet(name)
-        effects.departures.roomRemoved(name)
+        effects.departures.roomRemoved(name, at: effects.now)
     }
 
     mutating func closeRoom(_ room: RoomName, reason: String, by author: RoomLifeEvent.Author) {
@@ -145,7 +148,7 @@ extension RoomServerMachine {
         rooms[room] = nil
         effects.addresses.roomEnded(room)
         effects.noteQuiet(room)
-        effects.departures.roomClosed(room, fence: effects.fences[room])
+        effects.departures.roomClosed(room, fence: effects.fences[room], at: effects.now)
     }
 }
 

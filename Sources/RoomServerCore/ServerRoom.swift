@@ -11,6 +11,8 @@ struct ServerRoom: Sendable {
     private(set) var attributes = RoomAttributes()
     /// Whether there are attributes that the members have not been sent yet.
     private var hasUnsentAttributes = false
+    /// The id in place of a host if there is none.
+    private static let nobody = ParticipantID("-")
     private var emptySince: Timestamp?
     /// The time at which the first participant came in.
     var openedAt: Timestamp?
@@ -26,7 +28,7 @@ struct ServerRoom: Sendable {
         _ hello: Hello, _ admission: Admission, _ connection: ConnectionID, _ effects: inout Effects
     ) throws(ProtocolError) -> ParticipantID {
         // A host's join token overrides a kick by a participant that only stood in for the host.
-        if admission.role != .host { try effects.departures.checkName(hello.name, in: name) }
+        if admission.role != .host { try effects.departures.checkName(hello.name, in: name, at: effects.now) }
         let former = roster.member(named: hello.name)
         if let former, !yieldsName(former, to: admission, effects) { throw .nameTaken(isRejoin: false) }
         guard roster.members.count - (former == nil ? 0 : 1) < effects.limits.participantsPerRoom else {
@@ -41,6 +43,7 @@ struct ServerRoom: Sendable {
             name: hello.name, isHost: false, metadata: hello.metadata, capabilities: hello.capabilities)
         insert(participant, admission.role, allowance, &effects)
         roster.members[id]?.formerSession = former?.participant.session
+        roster.members[id]?.admittedUntil = admission.validity.map { effects.now + $0 }
         // The machine admits a host only if the room is empty, if it was the host itself, or if its token makes it the
         // host.
         if hello.role == .host { makeHost(id, term: seat.nextTerm) }
@@ -254,7 +257,7 @@ struct ServerRoom: Sendable {
         guard let member = roster.members[id], let time = member.tokenRenewalAt, time <= effects.now else { return }
         let token = makeToken(of: member, effects)
         roster.deliver(
-            .hostChanged(host ?? .nobody, term: seat.holder?.term ?? 0, sessionToken: token), to: id, &effects)
+            .hostChanged(host ?? Self.nobody, term: seat.holder?.term ?? 0, sessionToken: token), to: id, &effects)
     }
 
     /// Returns a new session token, and schedules its renewal for half of its life.
@@ -323,7 +326,7 @@ struct ServerRoom: Sendable {
     /// Removes a participant for the host `id`, or for an operator. Returns the connection that the machine must
     /// remove.
     mutating func kick(
-        _ kicked: ParticipantID, reason: String, by id: ParticipantID?, sequence: SequenceNumber?,
+        _ kicked: ParticipantID, reason: String, ban: Duration, by id: ParticipantID?, sequence: SequenceNumber?,
         _ effects: inout Effects
     ) throws(ProtocolError) -> ConnectionID? {
         guard id == nil || host == id else { throw .notHost(sequence) }
@@ -336,20 +339,22 @@ struct ServerRoom: Sendable {
             effects.send(.error(error), to: connection)
             effects.actions.append(.close(connection, .refused))
         }
-        remove(kicked, .kicked, as: .kicked, by: id == nil ? .operator : .host, note: reason, &effects)
+        // The join token that it has shown must not bring it back.
+        let ban = max(ban, target.admittedUntil.map { $0 - effects.now } ?? .zero)
+        remove(kicked, .kicked, as: .kicked, by: id == nil ? .operator : .host, note: reason, ban: ban, &effects)
         return target.connection
     }
 
     /// Ends a session. `reason` is for the others; `ending` decides whether the participant may return.
     private mutating func remove(
         _ id: ParticipantID, _ reason: LeaveReason, as ending: Departures.Ending,
-        by author: RoomLifeEvent.Author? = nil,
-        note: String = "", _ effects: inout Effects
+        by author: RoomLifeEvent.Author? = nil, note: String = "", ban: Duration = .zero, _ effects: inout Effects
     ) {
         guard let member = roster.remove(id, &effects) else { return }
         let subject = RoomLifeEvent.Subject(member.participant)
         effects.record(.participantLeft(subject, reason, by: author, reason: note), in: name)
-        effects.departures.sessionEnded(ending, of: member.participant, allowance: member.allowance, in: name)
+        effects.departures.sessionEnded(
+            ending, of: member.participant, allowance: member.allowance, in: name, ban: ban, at: effects.now)
         roster.deliver(.peerLeft(id, member.participant.session, reason: reason), toAllBut: id, &effects)
         if host == id {
             seat.vacate(at: effects.now)
@@ -392,9 +397,4 @@ struct ServerRoom: Sendable {
         }
         return false
     }
-}
-
-extension ParticipantID {
-    /// The id in place of a host if there is none.
-    fileprivate static let nobody = ParticipantID("-")
 }

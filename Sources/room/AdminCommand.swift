@@ -113,6 +113,11 @@ struct AdminTarget: ParsableArguments {
         if json { Output.line(object.line) } else { Output.line(people()) }
     }
 
+    func warnIfForgotten(_ answer: AdminJSON) {
+        guard answer["remembered"]?.isTrue == false else { return }
+        Output.printError("room: warning: this is in force, but a restart of the server will forget it")
+    }
+
     func warnIfPartial(_ answer: AdminJSON) {
         guard answer["partial"]?.isTrue == true else { return }
         Output.printError("room: warning: a part of the server did not answer in time: something is missing")
@@ -197,6 +202,14 @@ private struct AdminKickCommand: AsyncParsableCommand {
     @Option(help: "Shown to the participant.")
     var reason: String?
 
+    @Option(
+        help:
+            """
+            Seconds for which nobody can join the room under this name, also when it has ended, up to 2592000 (30 days).
+            """
+    )
+    var ban: Int?
+
     func run() async throws {
         let members = try await target.ask("GET", ["rooms", room])["members"]?.list ?? []
         let member =
@@ -205,8 +218,10 @@ private struct AdminKickCommand: AsyncParsableCommand {
             throw CommandError(
                 .refused, "participant_not_found: The room '\(room)' has no participant '\(participant)'.")
         }
-        let query = reason.map { [(name: "reason", value: $0)] } ?? []
+        var query = reason.map { [(name: "reason", value: $0)] } ?? []
+        if let ban { query.append(("ban", "\(ban)")) }
         let answer = try await target.ask("DELETE", ["rooms", room, "participants", id], query)
+        target.warnIfForgotten(answer)
         target.show(answer, "removed \(answer["kicked"]?["name"]?.shown ?? participant)")
     }
 }
@@ -226,6 +241,7 @@ private struct AdminCloseCommand: AsyncParsableCommand {
     func run() async throws {
         let query = reason.map { [(name: "reason", value: $0)] } ?? []
         let answer = try await target.ask("DELETE", ["rooms", room], query)
+        target.warnIfForgotten(answer)
         target.show(answer, "closed \(room), with participants: \(answer["participants"]?.shown ?? "0")")
     }
 }

@@ -77,6 +77,64 @@ struct MarkTests {
         #expect(server.names == ["ann", "bob"])
     }
 
+    /// Otherwise it would come back with the token that it has shown, once the room has ended.
+    @Test func aKickedNameIsBannedAsLongAsItsJoinTokenIsValid() {
+        var authority = TrustingAuthority()
+        authority.tokenValidity = .seconds(600)
+        let server = ServerHarness(authority: authority)
+        server.join("ann", .host)
+        server.join("bob", token: "t")
+        server.pass(.seconds(100))
+        server.kick("bob", by: "ann")
+        server.say(.leave, as: "ann")
+        server.pass(.seconds(60))
+        server.restartServer(remembers: true)
+        server.join("ann", .host)
+        server.join("bob", token: "t")
+        #expect(server.lastError("bob")?.code == .kicked)
+        // Its host closes the room, and creates it again.
+        server.sayNumbered(.closeRoom(reason: ""), as: "ann")
+        server.join("ann", .host)
+        server.join("bob", token: "t")
+        #expect(server.lastError("bob")?.code == .kicked)
+        server.pass(.seconds(500))
+        server.join("bob", token: "another")
+        #expect(server.names == ["ann", "bob"])
+    }
+
+    @Test func aBanHoldsForItsTimeWhateverHappensToTheRoom() {
+        let server = ServerHarness.lobby()
+        let bob = server.joined("bob")?.participant ?? ParticipantID("none")
+        server.perform(
+            server.machine.kick(bob, from: lobby, reason: "", ban: .seconds(3600), at: server.now).actions)
+        server.say(.leave, as: "ann")
+        server.pass(.seconds(3599))
+        server.join("ann", .host)
+        server.join("bob")
+        #expect(server.lastError("bob")?.code == .kicked)
+        server.pass(.seconds(1))
+        server.join("bob")
+        #expect(server.names == ["ann", "bob"])
+    }
+
+    @Test func theNextOwnerOfARoomIsToldWhichNamesMayComeAgain() {
+        let server = ServerHarness.lobby(guests: ["bob", "carol"])
+        server.machine.own(lobby, fence: 1, facts: [.kickedName("dora")])
+        server.kick("bob", by: "ann")
+        let carol = server.joined("carol")?.participant ?? ParticipantID("none")
+        server.perform(
+            server.machine.kick(carol, from: lobby, reason: "", ban: .seconds(100), at: server.now).actions)
+        server.join("dora")
+        #expect(server.lastError("dora")?.code == .kicked)
+        _ = server.machine.takeFacts()
+        server.say(.leave, as: "ann")
+        server.pass(.seconds(30))
+        #expect(
+            server.machine.takeFacts().map(\.fact).filter { if case .left = $0 { false } else { true } } == [
+                .forgottenName("bob"), .forgottenName("carol"), .bannedName("carol", for: .seconds(70)),
+            ])
+    }
+
     @Test func aRoomThatNobodyRebuildsInTimeCountsAsRemoved() {
         let server = ServerHarness.lobby()
         server.kick("bob", by: "ann")
@@ -114,7 +172,7 @@ struct MarkTests {
 
     private let facts: [Mark.Fact] = [
         .left(SessionID("s1")), .kicked(SessionID("s2")), .replaced(SessionID("s3")), .nameKicked("bob \"ü\" e\u{301}"),
-        .roomClosed, .roomCreated, .roomRemoved,
+        .nameBanned("bob"), .roomClosed, .roomCreated, .roomRemoved,
     ]
 
     @Test func aMarkComesBackFromJSON() {
@@ -149,8 +207,12 @@ struct MarkTests {
                 Mark(.roomClosed, in: RoomName("cellar")), Mark(.nameKicked("bob"), in: lobby),
             ])
         #expect(set.marks(at: 50).count == 3 && set.marks(at: 100).map(\.expiry) == [200])
+        add(.nameBanned("bob"), lobby, 300)
+        add(.nameBanned("bob"), lobby, 250)
         add(.roomClosed, lobby)
         #expect(!set.marks(at: 0).contains { $0.mark == Mark(.nameKicked("bob"), in: lobby) })
+        // Only the time that is left counts.
+        #expect(set.marks(at: 290).map(\.mark) == [Mark(.nameBanned("bob"), in: lobby, for: .seconds(10))])
     }
 
     @Test func theSetIsBounded() {

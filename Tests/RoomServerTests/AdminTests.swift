@@ -110,6 +110,28 @@ struct AdminTests {
         }
     }
 
+    @Test func aBanOutlivesTheRoom() async throws {
+        try await withAdmin { server, admin in
+            let ann = try await TestClient.join(server, "ann", .host)
+            let bob = try await TestClient.join(server, "bob")
+            let path = ["rooms", "lobby", "participants", try #require(bob.joined?.participant.rawValue)]
+            for ban in ["-1", "1.5", "2592001", "long"] {
+                #expect(try await admin.request("DELETE", path, query: [("ban", ban)]).status == 400)
+            }
+            #expect(try await admin.request("DELETE", path, query: [("ban", "2592000")]).status == 200)
+            #expect(try await admin.request("DELETE", ["rooms", "lobby"]).status == 200)
+            #expect(await ann.isClosedByServer())
+            let again = try await TestClient.join(server, "ann", .host)
+            let other = try await TestClient.open(server)
+            try await other.say(.hello(Hello(room: RoomName("lobby"), role: .guest, name: "bob")))
+            guard case .error(let error) = try #require(await other.next()) else {
+                throw TestFailure(message: "bob is in again")
+            }
+            #expect(error.code == .kicked)
+            withExtendedLifetime(again) {}
+        }
+    }
+
     @Test func aClosedRoomIsGoneForEverybody() async throws {
         try await withAdmin { server, admin in
             let ann = try await TestClient.join(server, "ann", .host)

@@ -66,6 +66,9 @@ final class ClusterNode {
     private var isPerforming = false
     private var timer: (task: Scheduled<Void>, time: Timestamp)?
     private var drained: EventLoopPromise<Void>?
+    /// Called with true when the store has these marks.
+    private var storeWaits: [StoredMark: [(Bool) -> Void]] = [:]
+    private static let storeWaitLimit = 1024
     /// Called when a later process has this node's name.
     var onSuperseded: () -> Void = {}
 
@@ -156,6 +159,21 @@ final class ClusterNode {
         step { $0.marked(mark, in: room, lifetime: lifetime, at: $1) }
     }
 
+    /// Calls `whenStored` with true once the store has the mark, which must have been passed to `marked`; with false
+    /// when too many wait already.
+    func notify(_ whenStored: @escaping (Bool) -> Void, of mark: RoomCluster.Mark, in room: RoomName) {
+        guard storeWaits.count < Self.storeWaitLimit else { return whenStored(false) }
+        storeWaits[StoredMark(room: room, mark: mark), default: []].append(whenStored)
+    }
+
+    private func stored(_ request: StoreRequest) {
+        guard !storeWaits.isEmpty, case .writeMarks(let marks) = request else { return }
+        for mark in marks {
+            let waits = storeWaits.removeValue(forKey: StoredMark(room: mark.room, mark: mark.mark)) ?? []
+            for whenStored in waits { whenStored(true) }
+        }
+    }
+
     // MARK: The machine
 
     func step(_ transition: (inout RoomClusterMachine, Timestamp) -> [ClusterAction]) {
@@ -231,6 +249,7 @@ final class ClusterNode {
             case .success(let value):
                 let reply = RedisStore.reply(value)
                 if reply == .failed { self.logger.error("the store has sent a reply of no known form") }
+                if reply == .done { self.stored(request) }
                 completion(reply)
             case .failure(.refused(let text)):
                 self.logger.error("the store has refused a request", metadata: ["error": "\(text)"])
@@ -337,6 +356,12 @@ final class ClusterNode {
     func connect(_ link: LinkHandler, to address: String) {
         LinkDialer.connect(link, to: address, tls, on: eventLoop)
     }
+}
+
+/// A mark of a room, whatever its time.
+private struct StoredMark: Hashable {
+    let room: RoomName
+    let mark: RoomCluster.Mark
 }
 
 extension Envelope<ClientMessage> {

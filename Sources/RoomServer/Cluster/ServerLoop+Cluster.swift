@@ -48,6 +48,7 @@ extension ServerLoop {
 
     func own(_ room: RoomName, fence: Fence, _ marks: [RoomCluster.Mark]) {
         step { machine, _ in
+            machine.makesMarks = true
             machine.own(room, fence: fence, facts: marks.map(DepartureFact.init))
             return []
         }
@@ -63,17 +64,28 @@ extension ServerLoop {
         }
     }
 
-    /// Tells the cluster what has changed in its rooms.
-    func reportToCluster() {
+    /// Tells the cluster what has changed in its rooms. The decision, if there is one, is among it, and is known
+    /// everywhere then.
+    func reportToCluster(_ decision: Decision? = nil) {
+        defer { decision?.begin() }
         guard let cluster else { return }
-        let facts = machine.takeFacts().map { (room: $0.room, mark: RoomCluster.Mark($0.fact)) }
+        let lifetime = max(limits.sessionLifetime, limits.grace * 2)
+        let facts = machine.takeFacts().map { room, fact in
+            (room: room, mark: RoomCluster.Mark(fact), life: fact.life ?? lifetime)
+        }
         let quiet = machine.takeQuietRooms()
         guard !facts.isEmpty || !quiet.isEmpty else { return }
-        let lifetime = max(limits.sessionLifetime, limits.grace * 2)
-        cluster.eventLoop.execute {
-            for (room, mark) in facts { cluster.value.marked(mark, in: room, lifetime: lifetime) }
-            for room in quiet { cluster.value.roomEnded(room) }
+        @Sendable func tell(_ whenStored: (@Sendable (Bool) -> Void)?) {
+            cluster.eventLoop.execute {
+                for (room, mark, life) in facts { cluster.value.marked(mark, in: room, lifetime: life) }
+                // The store takes marks in their order.
+                if let whenStored, let last = facts.last {
+                    cluster.value.notify(whenStored, of: last.mark, in: last.room)
+                }
+                for room in quiet { cluster.value.roomEnded(room) }
+            }
         }
+        if let decision, !facts.isEmpty { decision.keep { tell($0) } } else { tell(nil) }
     }
 }
 
@@ -82,13 +94,22 @@ extension RoomCluster.Mark {
         switch fact {
         case .left(let session): self = .left(session)
         case .kicked(let session): self = .kicked(session)
-        case .kickedName(let name): self = .kickedName(name)
+        case .kickedName(let name), .bannedName(let name, _), .forgottenName(let name): self = .kickedName(name)
         case .closed(let fence): self = .closed(fence)
         }
     }
 }
 
 extension DepartureFact {
+    /// How long it must be remembered; nil: as long as session tokens are valid.
+    fileprivate var life: Duration? {
+        switch self {
+        case .left, .kicked, .kickedName, .closed: nil
+        case .bannedName(_, let life): life
+        case .forgottenName: .zero
+        }
+    }
+
     fileprivate init(_ mark: RoomCluster.Mark) {
         switch mark {
         case .left(let session): self = .left(session)
