@@ -26,6 +26,8 @@ final class RedisClient {
     private let tls: TLSClientContext?
     /// Called with true when commands can be sent, and with false when they no longer can.
     var onChange: (Bool) -> Void = { _ in }
+    /// Called with the reason whenever a connection was lost or could not be opened.
+    var onLoss: (String) -> Void = { _ in }
 
     private(set) var isReady = false
     private var isStopped = true
@@ -147,6 +149,7 @@ final class RedisClient {
         if sentinels.count > 1 { sentinels.append(sentinels.removeFirst()) }
         becomeReady(false)
         guard !isStopped else { return }
+        onLoss(reason)
         let level = hasWarned ? Logger.Level.debug : .warning
         logger.log(level: level, "Redis is away", metadata: ["reason": "\(reason)"])
         hasWarned = true

@@ -31,6 +31,11 @@ final class RedisProcess {
         return redis
     }
 
+    /// Starts a server that listens at an address of `ownAddress`.
+    static func started(at host: RedisURL.Host, _ options: [String] = []) throws -> RedisProcess {
+        try started(["--bind", host.name, "--port", "\(host.port)"] + options)
+    }
+
     deinit {
         stop()
         try? FileManager.default.removeItem(atPath: folder)
@@ -41,15 +46,17 @@ final class RedisProcess {
         try run(port + ["--unixsocket", socket, "--save", "", "--appendonly", "no", "--dir", folder] + options)
     }
 
-    /// Runs as a Sentinel of a master.
-    func startSentinel(port: Int, master: Int) throws {
+    /// Runs as a Sentinel of a master. It takes no master for dead, and gives up no failover, on a machine that is
+    /// busy.
+    func startSentinel(at host: RedisURL.Host, master: RedisURL.Host) throws {
         let file = folder + "/sentinel.conf"
         try """
-        port \(port)
+        bind \(host.name)
+        port \(host.port)
         dir \(folder)
-        sentinel monitor main 127.0.0.1 \(master) 1
-        sentinel down-after-milliseconds main 500
-        sentinel failover-timeout main 2000
+        sentinel monitor main \(master.name) \(master.port) 1
+        sentinel down-after-milliseconds main 60000
+        sentinel failover-timeout main 60000
 
         """.write(toFile: file, atomically: true, encoding: .utf8)
         try run([file, "--sentinel"])
@@ -73,6 +80,12 @@ final class RedisProcess {
         process = nil
     }
 
+    /// An address that nobody else has: a host of this machine's own network, and a port that no socket gets by chance.
+    static func ownAddress() -> RedisURL.Host {
+        let parts = (0..<3).map { _ in "\(UInt8.random(in: 1...254))" }
+        return RedisURL.Host(name: "127." + parts.joined(separator: "."), port: .random(in: 10_000..<30_000))
+    }
+
     /// A port that nobody listened on just now.
     static func freePort() async throws -> Int {
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
@@ -88,6 +101,8 @@ struct RedisProbe: Sendable {
     let client: NIOLoopBound<RedisClient>
     /// Every change of `isReady`.
     let changes: AsyncStream<Bool>
+    /// The reason of every loss, also before the first connection.
+    let losses: AsyncStream<String>
 
     static func with<Value>(
         _ url: String, times: RedisClient.Times = .init(), trusting file: String? = nil,
@@ -97,16 +112,18 @@ struct RedisProbe: Sendable {
         let tls = url.isSecure ? try TLSClientContext(authoritiesFile: file) : nil
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let (changes, feed) = AsyncStream<Bool>.makeStream()
+        let (losses, lossFeed) = AsyncStream<String>.makeStream()
         let client = try await loop.submit {
             var logger = Logger(label: "test")
             logger.logLevel = .critical
             let client = RedisClient(url, times: times, tls: tls, on: loop, logger: logger)
             client.onChange = { feed.yield($0) }
+            client.onLoss = { lossFeed.yield($0) }
             client.start()
             return NIOLoopBound(client, eventLoop: loop)
         }.get()
         do {
-            let value = try await body(RedisProbe(client: client, changes: changes))
+            let value = try await body(RedisProbe(client: client, changes: changes, losses: losses))
             try await loop.submit { client.value.stop() }.get()
             return value
         } catch {
@@ -119,6 +136,8 @@ struct RedisProbe: Sendable {
         for await change in changes where change == isReady { return }
         throw TestFailure(message: "the client has ended")
     }
+
+    func nextLoss() async -> String? { await losses.first { _ in true } }
 
     func send(_ words: String..., within limit: Duration = .seconds(5)) async throws -> Result<RESPValue, RedisFailure>
     {
