@@ -19,7 +19,7 @@ final class AdminHandler: ChannelInboundHandler, EventConsumer {
         let hub: EventHub
         let routes: [AdminRoute]
         /// The SHA-256 of the token; nil: no token is needed over the port, because there is no port.
-        let token: Digest?
+        private(set) var token: Digest?
         var guesses = TokenGuesses()
         var connections = 0
 
@@ -29,6 +29,9 @@ final class AdminHandler: ChannelInboundHandler, EventConsumer {
             self.routes = routes
             self.token = token.map { Crypto.sha256($0) }
         }
+
+        /// Takes this token only, from the next request on.
+        func useToken(_ token: [UInt8]) { self.token = Crypto.sha256(token) }
     }
 
     private enum State {

@@ -11,34 +11,36 @@ struct ControlPlane: Sendable {
     let hub: NIOLoopBound<EventHub>
     private let group: MultiThreadedEventLoopGroup
     private let logger: Logger
+    /// The state of the connections of the admin API, once it listens.
+    private let admin: NIOLoopBoundBox<AdminHandler.Shared?>
 
     /// The time for events that wait for webhooks when the server ends.
     private static let deliveryLimit = TimeAmount.seconds(5)
 
     /// Starts the thread. Nil: the configuration has neither an admin API nor webhooks.
-    static func start(_ configuration: RoomServerConfiguration, _ logger: Logger) async throws -> ControlPlane? {
-        try configuration.checkControl()
-        let hooks = configuration.webhooks
-        guard configuration.admin != nil || !hooks.urls.isEmpty else { return nil }
-        var urls: [HTTPURL] = []
-        for url in hooks.urls { urls.append(try HTTPURL(url)) }
-        let tls =
-            urls.contains(where: \.isSecure) ? try TLSClientContext(authoritiesFile: hooks.authoritiesFile) : nil
+    static func start(
+        _ configuration: RoomServerConfiguration, _ totals: WebhookTotals, _ logger: Logger
+    ) async throws -> ControlPlane? {
+        let webhooks = try configuration.checkControl()
+        guard configuration.admin != nil || !webhooks.urls.isEmpty else { return nil }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let eventLoop = group.next()
         let run = "evt_" + Crypto.randomBytes(9).map { String($0, radix: 36) }.joined()
-        let targets = urls
         let hub = try await eventLoop.submit {
-            let hub = EventHub(eventLoop: eventLoop, run: run)
-            for url in targets {
-                hub.add(
-                    WebhookSender(
-                        url, secrets: hooks.secrets, tls: url.isSecure ? tls : nil, limits: hooks.limits,
-                        logger: logger, on: eventLoop))
-            }
+            let hub = EventHub(eventLoop: eventLoop, run: run, totals: totals, logger: logger)
+            hub.use(webhooks)
             return NIOLoopBound(hub, eventLoop: eventLoop)
         }.get()
-        return ControlPlane(hub: hub, group: group, logger: logger)
+        return ControlPlane(hub: hub, group: group, logger: logger, admin: .makeEmptyBox(eventLoop: eventLoop))
+    }
+
+    /// Uses these webhooks, and this admin token, from now on. Connections stay open.
+    func reload(_ webhooks: WebhookSettings, token: [UInt8]?) async {
+        let (hub, admin) = (hub, admin)
+        try? await hub.eventLoop.submit {
+            hub.value.use(webhooks)
+            if let token { admin.value?.useToken(token) }
+        }.get()
     }
 
     /// Listens on the addresses of the admin API. Returns the URL of the port, if there is one.
@@ -46,14 +48,14 @@ struct ControlPlane: Sendable {
         _ admin: RoomServerConfiguration.Admin, loops: [NIOLoopBound<ServerLoop>], facts: AdminAPI.Facts,
         peers: AdminPeers? = nil, routes: [AdminRoute], startDrain: @escaping @Sendable (Duration?) -> Void
     ) async throws -> String? {
-        let (hub, logger, eventLoop) = (hub, logger, group.next())
+        let (hub, logger, eventLoop, box) = (hub, logger, group.next(), self.admin)
         let shared = try await eventLoop.submit {
             let api = AdminAPI(
                 eventLoop: eventLoop, loops: loops, hub: hub.value, facts: facts, peers: peers, logger: logger,
                 startDrain: startDrain)
-            return NIOLoopBound(
-                AdminHandler.Shared(api: api, hub: hub.value, routes: routes, token: admin.token),
-                eventLoop: eventLoop)
+            let shared = AdminHandler.Shared(api: api, hub: hub.value, routes: routes, token: admin.token)
+            box.value = shared
+            return NIOLoopBound(shared, eventLoop: eventLoop)
         }.get()
         if let path = admin.socketPath {
             let socket = try AdminSocket.bind(path)
@@ -91,28 +93,31 @@ struct ControlPlane: Sendable {
                 }
             }
             .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    let remote = isTrusted ? "unix" : channel.remoteAddress?.ipAddress ?? "unknown"
+                Self.remote(of: channel, isTrusted: isTrusted).flatMapThrowing { remote in
                     try channel.pipeline.syncOperations.addHandler(
                         AdminHandler(shared.value, isTrusted: isTrusted, remote: remote))
                 }
             }
     }
 
+    /// Returns the address of the other side; of a Unix socket, the user and the process that have opened it.
+    private static func remote(of channel: any Channel, isTrusted: Bool) -> EventLoopFuture<String> {
+        guard isTrusted, let options = channel as? any SocketOptionProvider else {
+            return channel.eventLoop.makeSucceededFuture(channel.remoteAddress?.ipAddress ?? "unknown")
+        }
+        let credentials: EventLoopFuture<SocketCredentials> = options.unsafeGetSocketOption(
+            level: .socket, name: NIOBSDSocket.Option(rawValue: SO_PEERCRED))
+        return credentials.map { "unix (user \($0.user), process \($0.process))" }.recover { _ in "unix" }
+    }
+
     /// Waits until all events are delivered, for some seconds at most.
     func finish() async {
         let eventLoop = hub.eventLoop
         let done = eventLoop.makePromise(of: Void.self)
-        let timer = eventLoop.scheduleTask(in: Self.deliveryLimit) { done.succeed() }
         let hub = hub
         // A turn later, so that what the loops have sent before has come.
         eventLoop.flatSubmit { hub.value.delivered() }.cascade(to: done)
-        await withTaskCancellationHandler {
-            try? await done.futureResult.get()
-        } onCancel: {
-            done.succeed()
-        }
-        timer.cancel()
+        await done.settled(within: Self.deliveryLimit)
     }
 
     /// Ends the thread and all of its connections.
@@ -121,6 +126,13 @@ struct ControlPlane: Sendable {
         try? await hub.eventLoop.submit { hub.value.stop() }.get()
         try? await group.shutdownGracefully()
     }
+}
+
+/// `struct ucred` of unix(7).
+private struct SocketCredentials: Sendable {
+    var process: Int32 = 0
+    var user: UInt32 = 0
+    var group: UInt32 = 0
 }
 
 /// The Unix socket of the admin API.

@@ -15,15 +15,42 @@ final class EventHub {
     private var latest = CircularBuffer<(id: String, type: String, json: [UInt8])>()
     private var consumers: [ObjectIdentifier: any EventConsumer] = [:]
     private(set) var webhooks: [WebhookSender] = []
+    private let totals: WebhookTotals
+    private let logger: Logger
 
-    init(eventLoop: any EventLoop, run: String) {
+    init(eventLoop: any EventLoop, run: String, totals: WebhookTotals, logger: Logger) {
         self.eventLoop = eventLoop
         self.run = run
+        self.totals = totals
+        self.logger = logger
     }
 
     var consumerCount: Int { consumers.count }
 
-    func add(_ webhook: WebhookSender) { webhooks.append(webhook) }
+    /// Uses these webhooks from now on. Those that are there already go on with what waits for them; one that wanted no
+    /// more events begins anew.
+    func use(_ settings: WebhookSettings) {
+        let old = webhooks
+        webhooks = settings.urls.map { url in
+            if let known = old.first(where: { $0.url == url && !$0.isDisabled }) {
+                known.reload(settings)
+                return known
+            }
+            let new = WebhookSender(url, settings, totals, logger: logger, on: eventLoop)
+            new.whenChanged = { [weak self] in self?.countStates() }
+            return new
+        }
+        for webhook in old where !webhooks.contains(where: { $0 === webhook }) { webhook.stop() }
+        countStates()
+    }
+
+    private func countStates() {
+        let disabled = webhooks.count { $0.isDisabled }
+        let failing = webhooks.count { $0.isFailing && !$0.isDisabled }
+        totals.disabled.set(disabled)
+        totals.failing.set(failing)
+        totals.working.set(webhooks.count - disabled - failing)
+    }
 
     /// Records the events of one loop, in their order. `dropped` more were lost before them.
     func record(_ events: [StampedEvent], dropped: Int) {

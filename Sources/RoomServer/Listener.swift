@@ -15,7 +15,8 @@ struct Listener: Sendable {
 
     static func start(
         configuration: RoomServerConfiguration, authority: ServerAuthority, logger: Logger,
-        on group: MultiThreadedEventLoopGroup, hub: NIOLoopBound<EventHub>? = nil, memory: MarkMemory? = nil
+        on group: MultiThreadedEventLoopGroup, hub: NIOLoopBound<EventHub>? = nil,
+        webhooks: WebhookTotals = WebhookTotals(), memory: MarkMemory? = nil
     ) async throws -> Listener {
         let tickets = TicketKeys(secrets: authority.sessionKeys.all.map(\.bytes))
         let tls = try configuration.tls.map { tls throws(RoomServerError) in try ServerTLS(tls, tickets: tickets) }
@@ -23,11 +24,9 @@ struct Listener: Sendable {
         // Prepared before somebody asks, and not on a loop, which it would stop.
         if configuration.servesPage { Task.detached { _ = PageFile.all } }
         let gate = try AddressGate(configuration)
-        let report = ServerReport(loops: configuration.threads, configuration.limits)
+        let report = ServerReport(loops: configuration.threads, configuration.limits, webhooks: webhooks)
         let loops = try await makeLoops(configuration, origins, authority, gate, report, logger, on: group)
-        if let hub {
-            for loop in loops.all { try await loop.eventLoop.submit { loop.value.report(to: hub) }.get() }
-        }
+        if let hub { try await loops.report(to: hub) }
         if let memory { try await loops.remember(memory) }
         let superseded = group.next().makePromise(of: Void.self)
         let cluster: ClusterServer?
@@ -148,16 +147,10 @@ struct Listener: Sendable {
         await cluster?.drain(within: min(drainWindow, limit))
         let eventLoop = channel.eventLoop
         let drained = eventLoop.makePromise(of: Void.self)
-        let timer = eventLoop.scheduleTask(in: .nanoseconds(limit.nanosecondsForNIO)) { drained.succeed() }
         let each = loops.all.map { loop in loop.eventLoop.flatSubmit { loop.value.drain() } }
         EventLoopFuture.andAllComplete(each, on: eventLoop).cascade(to: drained)
         // Cancelled: the server stops at once.
-        await withTaskCancellationHandler {
-            try? await drained.futureResult.get()
-        } onCancel: {
-            drained.succeed()
-        }
-        timer.cancel()
+        await drained.settled(within: .nanoseconds(limit.nanosecondsForNIO))
     }
 
     func stop() async {

@@ -63,6 +63,9 @@ public actor RoomServer: Service {
     private var waiting: [PendingOutcome<Result<Address, any Error>>] = []
     /// The keys in use.
     private var authority: ServerAuthority?
+    /// The thread of the admin API and the webhooks, if there is one.
+    private var control: ControlPlane?
+    private let webhookTotals = WebhookTotals()
     private let endings: AsyncStream<Ending>
     private let requestEnding: AsyncStream<Ending>.Continuation
 
@@ -93,20 +96,31 @@ public actor RoomServer: Service {
     }
 
     /// Takes over the parts of a configuration that can change while the server runs: the certificate, the keys of join
-    /// tokens and of session tokens, whose files are read again, the ICE servers, and the allowed origins. Connections
-    /// stay open, and new ones find the new values. A session stays valid as long as the key of its token is among the
-    /// previous ones; connected participants get a token of a new key within a minute. Changes of certificate files are
-    /// noticed within 10 s without this call. Does nothing unless the server listens.
+    /// tokens and of session tokens, whose files are read again, the ICE servers, the allowed origins, the admin token,
+    /// and the webhooks. Connections stay open, and new ones find the new values. A session stays valid as long as the
+    /// key of its token is among the previous ones; connected participants get a token of a new key within a minute.
+    /// Changes of certificate files are noticed within 10 s without this call. Does nothing unless the server listens.
     ///
     /// Throws `RoomServerError` when one of the values cannot be used; then none has changed.
     public func reload(_ configuration: RoomServerConfiguration) async throws {
         guard case .listening(let listener) = state else { return }
         try configuration.checkSecrets(logger)
+        let webhooks = try configuration.checkControl()
         let new = try configuration.authority(after: authority, logger)
         try await listener.reload(configuration)
         let isNewKey = new.sessionKeys.newest != authority?.sessionKeys.newest
         authority = new
         listener.replaceAuthority(new, renewsTokens: isNewKey)
+        if control == nil { try await startControl(configuration, listener) }
+        await control?.reload(webhooks, token: configuration.admin?.token)
+    }
+
+    /// Starts the webhooks of a server that had none.
+    private func startControl(_ configuration: RoomServerConfiguration, _ listener: Listener) async throws {
+        guard let started = try await ControlPlane.start(configuration, webhookTotals, logger) else { return }
+        guard control == nil, case .listening = state else { return await started.stop() }
+        control = started
+        try await listener.loops.report(to: started.hub)
     }
 
     /// Returns when every thread of the server has run something that it was given now: for watchdogs. Returns at once
@@ -148,12 +162,12 @@ public actor RoomServer: Service {
             throw RoomServerError(message: "\(configuration.threads) threads are impossible: use 1 to 256.")
         }
         let memory = try configuration.openMemory(authority.now, logger)
-        let control = try await ControlPlane.start(configuration, logger)
+        control = try await ControlPlane.start(configuration, webhookTotals, logger)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: configuration.threads)
         do {
             let listener = try await Listener.start(
                 configuration: configuration, authority: authority, logger: logger, on: group, hub: control?.hub,
-                memory: memory)
+                webhooks: webhookTotals, memory: memory)
             report = listener.report
             if let control, let admin = configuration.admin {
                 adminURL = try await control.listen(

@@ -34,8 +34,8 @@ extension RoomServerConfiguration {
 
     static let leastAdminTokenBytes = 16
 
-    /// Refuses an admin API and webhooks that cannot work.
-    func checkControl() throws(RoomServerError) {
+    /// Refuses an admin API and webhooks that cannot work. Returns the settings of the webhooks.
+    func checkControl() throws(RoomServerError) -> WebhookSettings {
         if let admin {
             guard admin.port != nil || admin.socketPath != nil else {
                 throw RoomServerError(message: "The admin API needs a port or the path of a Unix socket.")
@@ -58,14 +58,6 @@ extension RoomServerConfiguration {
                 }
             }
         }
-        for url in webhooks.urls { _ = try HTTPURL(url) }
-        if !webhooks.urls.isEmpty, webhooks.secrets.isEmpty {
-            throw RoomServerError(message: "Webhooks need a secret that signs them: --webhook-secret-file.")
-        }
-        for secret in webhooks.secrets where secret.count < WebhookSecret.leastBytes {
-            throw RoomServerError(
-                message: "A webhook secret has \(secret.count) bytes, and needs at least \(WebhookSecret.leastBytes); "
-                    + "make one with 'openssl rand -base64 32', with whsec_ in front.")
-        }
+        return try WebhookSettings(webhooks)
     }
 }

@@ -21,6 +21,11 @@ struct ServerLoops: Sendable {
         }
     }
 
+    /// Makes each loop report the events of its rooms from now on.
+    func report(to hub: NIOLoopBound<EventHub>) async throws {
+        for loop in all { try await loop.eventLoop.submit { loop.value.report(to: hub) }.get() }
+    }
+
     /// The server's loop on this event loop, which the caller is on.
     func own(_ eventLoop: any EventLoop) -> ServerLoop? { all.first { $0.eventLoop === eventLoop }?.value }
 }

@@ -6,6 +6,7 @@ struct ServerReport: Sendable {
     let shared: SharedLoad
     let loops: [ServerMetrics]
     let limits: RoomServerConfiguration.Limits
+    private let webhooks: WebhookTotals
     private let parts = Locked<[Part]>([])
 
     /// A part of the server with metrics of its own.
@@ -16,15 +17,12 @@ struct ServerReport: Sendable {
         var state: @Sendable () -> String? = { nil }
     }
 
-    private init(shared: SharedLoad, loops: [ServerMetrics], limits: RoomServerConfiguration.Limits) {
-        self.shared = shared
-        self.loops = loops
-        self.limits = limits
-    }
-
     /// Creates the report of a server with so many loops.
-    init(loops count: Int, _ limits: RoomServerConfiguration.Limits) {
-        self.init(shared: SharedLoad(), loops: (0..<count).map { _ in ServerMetrics() }, limits: limits)
+    init(loops count: Int, _ limits: RoomServerConfiguration.Limits, webhooks: WebhookTotals = WebhookTotals()) {
+        shared = SharedLoad()
+        loops = (0..<count).map { _ in ServerMetrics() }
+        self.limits = limits
+        self.webhooks = webhooks
     }
 
     /// Adds another part of the server.
@@ -46,7 +44,7 @@ struct ServerReport: Sendable {
             "room_server_build_info", .gauge, "The version of the server.",
             [.init(labels: [.init(name: "version", value: RoomServer.version)], value: .integer(1))])
         return [build] + load() + sizes() + connections() + messages() + loopFigures()
-            + parts.flatMap { $0.families() }
+            + webhooks.families + parts.flatMap { $0.families() }
     }
 
     /// The number of refusals since the start, by reason.

@@ -1,5 +1,4 @@
 internal import Logging
-internal import Metrics
 internal import NIOCore
 internal import RoomServerCore
 internal import TransportPluginAPI
@@ -12,29 +11,36 @@ final class WebhookSender {
 
     let url: HTTPURL
     private let eventLoop: any EventLoop
-    private let secrets: [[UInt8]]
-    private let tls: TLSClientContext?
+    private var secrets: [[UInt8]]
+    private var tls: TLSClientContext?
     private let logger: Logger
+    private let totals: WebhookTotals
     private var queue: WebhookQueue
     private var timer: Scheduled<Void>?
     private var isStopped = false
     /// Whether the last request has failed: logged once, and once more when it works again.
-    private var isFailing = false
+    private(set) var isFailing = false
+    /// Called when `isFailing` or `isDisabled` may have changed.
+    var whenChanged: () -> Void = {}
     private var whenDelivered: [EventLoopPromise<Void>] = []
-    private let deliveries = Counter(label: "room_server_webhooks_delivered")
-    private let failures = Counter(label: "room_server_webhooks_failed")
-    private let drops = Counter(label: "room_server_webhooks_dropped")
 
     init(
-        _ url: HTTPURL, secrets: [[UInt8]], tls: TLSClientContext?, limits: WebhookLimits, logger: Logger,
+        _ url: HTTPURL, _ settings: WebhookSettings, _ totals: WebhookTotals, logger: Logger,
         on eventLoop: any EventLoop
     ) {
         self.url = url
-        self.secrets = secrets
-        self.tls = tls
+        secrets = settings.secrets
+        tls = settings.tls(for: url)
+        self.totals = totals
         self.logger = logger
         self.eventLoop = eventLoop
-        queue = WebhookQueue(limits: limits, random: SystemRandomNumberGenerator())
+        queue = WebhookQueue(limits: settings.limits, random: SystemRandomNumberGenerator())
+    }
+
+    /// Signs, and verifies the receiver, in another way from the next request on.
+    func reload(_ settings: WebhookSettings) {
+        secrets = settings.secrets
+        tls = settings.tls(for: url)
     }
 
     /// The URL without its query, which may hold a secret.
@@ -51,9 +57,11 @@ final class WebhookSender {
     func add(_ event: WebhookEvent) { step { $0.add(event, at: $1) } }
 
     private func step(_ transition: (inout WebhookQueue, Timestamp) -> [WebhookEvent]) {
-        let before = queue.droppedCount
+        guard !isStopped else { return }
+        let (dropped, waiting) = (queue.droppedCount, queue.count)
         let events = transition(&queue, .now())
-        if queue.droppedCount > before { drops.increment(by: queue.droppedCount - before) }
+        totals.dropped.add(queue.droppedCount - dropped)
+        totals.waiting.add(queue.count - waiting)
         for event in events { send(event) }
         if queue.count == 0 {
             for promise in whenDelivered { promise.succeed() }
@@ -106,16 +114,17 @@ final class WebhookSender {
         }
         report(outcome, reason)
         step { $0.ended(id, outcome, at: $1) }
+        whenChanged()
     }
 
     private func report(_ outcome: WebhookOutcome, _ reason: String) {
         switch outcome {
         case .delivered:
-            deliveries.increment()
+            totals.delivered.add()
             if isFailing { logger.warning("a webhook takes events again", metadata: ["url": "\(shownURL)"]) }
             isFailing = false
         case .failed:
-            failures.increment()
+            totals.failed.add()
             if !isFailing {
                 logger.warning(
                     "a webhook does not take events, which are sent again later",
@@ -124,7 +133,7 @@ final class WebhookSender {
             isFailing = true
         case .gone:
             logger.warning(
-                "a webhook has answered 410: it gets no more events until the server starts again",
+                "a webhook has answered 410: it gets no more events until the settings are read again",
                 metadata: ["url": "\(shownURL)"])
         }
     }
@@ -132,13 +141,16 @@ final class WebhookSender {
     /// Succeeds when no event waits.
     func delivered() -> EventLoopFuture<Void> {
         let promise = eventLoop.makePromise(of: Void.self)
-        if queue.count == 0 { promise.succeed() } else { whenDelivered.append(promise) }
+        if queue.count == 0 || isStopped { promise.succeed() } else { whenDelivered.append(promise) }
         return promise.futureResult
     }
 
+    /// Sends nothing more. What waits is given up.
     func stop() {
+        guard !isStopped else { return }
         isStopped = true
         timer?.cancel()
+        totals.waiting.add(-queue.count)
         for promise in whenDelivered { promise.succeed() }
         whenDelivered = []
     }
