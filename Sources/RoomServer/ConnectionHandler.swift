@@ -316,7 +316,8 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
             guard self.context != nil else { return }
             self.outgoing.written(count)
             self.reportMemory()
-            self.flush()
+            // Later output is flushed by the loop, perhaps not before a decision is kept.
+            if !self.needsFlush { self.flush() }
         }
     }
 

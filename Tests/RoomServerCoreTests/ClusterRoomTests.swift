@@ -69,7 +69,7 @@ struct ClusterRoomTests {
         #expect(first.machine.takeFacts().isEmpty)
         first.sayNumbered(.closeRoom(reason: ""), as: "ann")
         let facts = first.machine.takeFacts()
-        #expect(facts.map(\.fact) == [.closed(4)])
+        #expect(facts.map(\.fact) == [.forgottenName("bob"), .closed(4)])
 
         // The process ends, and another one takes the room over.
         first.restartServer()

@@ -13,21 +13,21 @@ struct ReloadControlTests {
         var configuration = RoomServerConfiguration()
         configuration.admin = .init()
         configuration.admin?.port = 0
-        configuration.admin?.token = Array("the token of last year".utf8)
+        configuration.admin?.token = Array("the-token-of-last-year".utf8)
         try await withServer({ $0 = configuration }) { server in
             let address = try AdminClient.Address(#require(await server.adminURL))
             func status(_ token: String) async throws -> Int {
                 try await AdminClient(address, token: token).request("GET", ["info"]).status
             }
             // Over one connection, too.
-            configuration.admin?.token = Array("the token of this year".utf8)
+            configuration.admin?.token = Array("the-token-of-this-year".utf8)
             try await server.reload(configuration)
-            #expect(try await status("the token of last year") == 401)
-            #expect(try await status("the token of this year") == 200)
+            #expect(try await status("the-token-of-last-year") == 401)
+            #expect(try await status("the-token-of-this-year") == 200)
             // A mistake changes nothing.
             configuration.admin?.token = Array("short".utf8)
             await #expect(throws: RoomServerError.self) { try await server.reload(configuration) }
-            #expect(try await status("the token of this year") == 200)
+            #expect(try await status("the-token-of-this-year") == 200)
         }
     }
 
