@@ -1,5 +1,4 @@
 internal import CommandLineIO
-internal import Foundation
 internal import Logging
 internal import RoomServer
 internal import Synchronization
@@ -16,7 +15,7 @@ enum LogLevels {
         isUsed.withLock { $0 = true }
         return Logger(label: "room") { label in
             QueuedLogHandler(
-                label: label, queue: queue, format: format, level: { level }, keptSource: AuditLog.source)
+                label: label, queue: queue, format: format, level: { LogLevels.level }, keptSource: AuditLog.source)
         }
     }
 
