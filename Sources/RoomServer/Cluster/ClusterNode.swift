@@ -89,7 +89,8 @@ final class ClusterNode {
         machine = RoomClusterMachine(
             node: NodeID(configuration.node), address: address.text, random: SystemRandomNumberGenerator())
         desk = AdminAPI(
-            eventLoop: eventLoop, loops: loops.all, hub: EventHub(eventLoop: eventLoop, run: ""),
+            eventLoop: eventLoop, loops: loops.all,
+            hub: EventHub(eventLoop: eventLoop, run: "", totals: WebhookTotals(), logger: logger),
             facts: AdminAPI.Facts(url: address.text), logger: logger
         ) { _ in }
         let url = try RedisURL(configuration.redis)
