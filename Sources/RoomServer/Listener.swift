@@ -12,6 +12,8 @@ struct Listener: Sendable {
     private let tls: ServerTLS?
     let cluster: ClusterServer?
     private let drainWindow: Duration
+    /// Prepares the files of the page before somebody asks, and not on a loop, which it would stop.
+    private let pages: Task<Void, Never>?
 
     static func start(
         configuration: RoomServerConfiguration, authority: ServerAuthority, logger: Logger,
@@ -21,8 +23,6 @@ struct Listener: Sendable {
         let tickets = TicketKeys(secrets: authority.sessionKeys.all.map(\.bytes))
         let tls = try configuration.tls.map { tls throws(RoomServerError) in try ServerTLS(tls, tickets: tickets) }
         let origins = try AllowedOrigins(configuration.allowedOrigins)
-        // Prepared before somebody asks, and not on a loop, which it would stop.
-        if configuration.servesPage { Task.detached { _ = PageFile.all } }
         let gate = try AddressGate(configuration)
         let report = ServerReport(loops: configuration.threads, configuration.limits, webhooks: webhooks)
         let loops = try await makeLoops(configuration, origins, authority, gate, report, logger, on: group)
@@ -77,7 +77,8 @@ struct Listener: Sendable {
         channel.closeFuture.whenComplete { _ in superseded.succeed() }
         return Listener(
             address: address, report: report, channel: channel, loops: loops, tls: tls, cluster: cluster,
-            drainWindow: max(configuration.limits.drainWindow, .zero))
+            drainWindow: max(configuration.limits.drainWindow, .zero),
+            pages: configuration.servesPage ? Task.detached { _ = PageFile.all } : nil)
     }
 
     private static func startCluster(
@@ -157,6 +158,8 @@ struct Listener: Sendable {
         try? await channel.close().get()
         await cluster?.stop()
         for loop in loops.all { try? await loop.eventLoop.submit { loop.value.stop() }.get() }
+        // A process that ends while it is at work would take the library of its digests away from it.
+        await pages?.value
     }
 }
 
