@@ -327,8 +327,8 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "room", "ExampleChat", "ExampleFiles", "ExampleRobot", "CommandLineIO", "TransportPluginAPI",
-                "TransportTestKit", "TLSTestSupport", "TURNTestSupport", "WebSocketWire",
+                "room", "ExampleChat", "ExampleFiles", "ExampleRobot", "CommandLineIO", "FileTransfer",
+                "TransportPluginAPI", "TransportTestKit", "TLSTestSupport", "TURNTestSupport", "WebSocketWire",
                 .product(name: "Yams", package: "Yams"),
             ]),
     ],

@@ -53,3 +53,14 @@ package struct TransferRate: Sendable {
         return hours > 0 ? "\(hours):\(two(minutes)):\(two(all % 60))" : "\(minutes):\(two(all % 60))"
     }
 }
+
+extension TransferProgress {
+    /// The progress for people: `45 %  1.2 MB of 2.7 MB  1.1 MB/s  0:03 left`.
+    package func text(_ rate: TransferRate) -> String {
+        let percent = total > 0 ? Int(Double(count) / Double(total) * 100) : 100
+        var text = "\(percent) %  \(ByteCount(count)) of \(ByteCount(total))"
+        if let speed = rate.bytesPerSecond { text += "  \(ByteCount(UInt64(speed)))/s" }
+        if let left = rate.secondsLeft(of: total) { text += "  \(TransferRate.clock(left)) left" }
+        return text
+    }
+}

@@ -32,10 +32,12 @@ final class ConversationFiles: Sendable {
         await withDiscardingTaskGroup { group in
             group.addTask { [self] in
                 await files.receive(into: ".", consent: { await self.consent(to: $0) }) { name, event in
+                    self.terminal.transfer(event, "from \(name)")
                     if case .stored(let path, _, _, let newName) = event {
                         self.terminal.note("\(path) from \(name) is here, as \(newName ?? path)", Output.green)
                     }
                 } failed: { name, error in
+                    self.terminal.transfer(nil, "from \(name)")
                     if let error = error as? TransferError, error.code == .declined, !error.isFromOtherSide { return }
                     self.problem("nothing more comes from \(name)", error)
                 }
@@ -81,8 +83,10 @@ final class ConversationFiles: Sendable {
     }
 
     private func send(_ tree: SourceTree, to receiver: RoomParticipant) async {
+        let side = "to \(receiver.name)"
+        defer { terminal.transfer(nil, side) }
         do {
-            let summary = try await files.send(tree, to: receiver) { _ in }
+            let summary = try await files.send(tree, to: receiver) { [terminal] in terminal.transfer($0, side) }
             terminal.note("\(receiver.name) has it whole, \(ByteCount(summary.byteCount))", Output.green)
         } catch {
             problem("\(receiver.name) does not get it", error)

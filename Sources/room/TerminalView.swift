@@ -1,4 +1,5 @@
 internal import CommandLineIO
+internal import FileTransfer
 internal import Foundation
 internal import RoomConnection
 internal import RoomProtocol
@@ -11,6 +12,7 @@ internal import TransportPluginAPI
 final class TerminalView: Sendable {
     private struct State {
         var conversation: Conversation
+        var transfers = ConversationTransfers()
         var screen: TerminalScreen
         var editor: LineEditor
         var isClosed = false
@@ -50,6 +52,14 @@ final class TerminalView: Sendable {
         draw { state, _ in state.conversation.people { statistics[$0]?.roundTrip } }
     }
 
+    /// Shows an event of a transfer of files; nil: the transfer has ended. `side`: `to bob`, or `from alice`.
+    func transfer(_ event: TransferEvent?, _ side: String) {
+        draw { state, now in
+            if let event { state.transfers.take(event, side, now: now) } else { state.transfers.end(side) }
+            return []
+        }
+    }
+
     /// Brings the times of the status line up to date, until the task is cancelled.
     func keepStatusFresh() async {
         while !Task.isCancelled {
@@ -79,7 +89,8 @@ final class TerminalView: Sendable {
                 let time = Output.coloured(Self.time(), Output.grey)
                 drawing += state.screen.print(lines.map { "\(time.rendered)  \($0.rendered)" })
             }
-            drawing += state.screen.show(status: state.conversation.status(now: now))
+            let status = [state.conversation.status(now: now), state.transfers.status(now: now)].compactMap(\.self)
+            drawing += state.screen.show(status: status.isEmpty ? nil : status.joined(separator: " · "))
             if !drawing.isEmpty { output.append(drawing) }
         }
     }

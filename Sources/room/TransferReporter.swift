@@ -204,9 +204,7 @@ final class TransferReporter: Sendable {
         let cells = min(30, max(8, width / 4))
         let filled = min(cells, Int(part * Double(cells)))
         var text = String(repeating: "█", count: filled) + String(repeating: "░", count: cells - filled)
-        text += " \(Int(part * 100)) %  \(ByteCount(progress.count)) of \(ByteCount(progress.total))"
-        if let speed = rate.bytesPerSecond { text += "  \(ByteCount(UInt64(speed)))/s" }
-        if let left = rate.secondsLeft(of: progress.total) { text += "  \(TransferRate.clock(left)) left" }
+        text += " " + progress.text(rate)
         text += "  " + VisibleText.escaping(progress.path).replacing("\n", with: " ")
         text = String(text.prefix(width - 1))
         state.withLock { $0.isLineOpen = true }

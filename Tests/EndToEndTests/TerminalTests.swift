@@ -3,6 +3,9 @@ import Foundation
 import Testing
 import TransportPluginAPI
 
+@testable import FileTransfer
+@testable import room
+
 /// A command on a terminal of its own: what a person sees there, and types.
 private final class PseudoTerminal: Sendable {
     private let controller: Int32
@@ -182,11 +185,41 @@ private final class PseudoTerminal: Sendable {
             try await bob.wait(for: "notes.txt from alice is here")
             try await alice.wait(for: "bob has it whole")
             #expect(try Data(contentsOf: folder.appendingPathComponent("notes.txt")) == Data("what we said".utf8))
+            // A larger one shows its progress at both sides, below the conversation.
+            let large = processes.directory.appendingPathComponent("large")
+            try Data(repeating: 7, count: 100_000_000).write(to: large)
+            alice.type("/send \(large.path)\r")
+            try await bob.wait(for: "alice offers large")
+            bob.type("/take\r")
+            try await alice.wait(for: "large to bob: ")
+            try await bob.wait(for: "large from alice: ")
+            try await bob.wait(for: "large from alice is here")
+            try await alice.wait(for: "bob has it whole, 100.0 MB")
             for terminal in [alice, bob] {
                 terminal.type("/quit\r")
                 #expect(await terminal.status() == 0)
             }
         }
+    }
+
+    @Test func transfersAreOneLineWithAPartForEach() {
+        var transfers = ConversationTransfers()
+        #expect(transfers.status(now: .zero) == nil)
+        func progress(_ path: String, _ count: UInt64) -> TransferEvent {
+            .progress(TransferProgress(path: path, count: count, total: 10_000))
+        }
+        transfers.take(progress("a", 2000), "to bob", now: .zero)
+        transfers.take(progress("a", 4000), "to bob", now: .zero + .seconds(1))
+        transfers.take(progress("\u{1B}", 100), "from eve", now: .zero + .seconds(1))
+        #expect(
+            transfers.status(now: .zero + .seconds(1))
+                == "\\u{1B} from eve: 1 %  100 bytes of 10.0 kB · "
+                + "a to bob: 40 %  4.0 kB of 10.0 kB  2.0 kB/s  0:03 left"
+        )
+        #expect(transfers.status(now: .zero + .seconds(2))?.contains("1.0 kB/s") == true, "nothing moves")
+        transfers.end("from eve")
+        transfers.take(progress("a", 10_000), "to bob", now: .zero + .seconds(3))
+        #expect(transfers.status(now: .zero + .seconds(3)) == nil)
     }
 
     @Test func ctrlDLeavesAndTheTerminalIsAsBefore() async throws {
