@@ -62,7 +62,18 @@ struct Arrival {
     /// Makes the folders, tells the sender what is there, and takes the files.
     func run(_ link: inout TransferLink) async throws -> TransferSummary {
         var arrival = self
-        return try await arrival.takeAll(&link)
+        do {
+            return try await arrival.takeAll(&link)
+        } catch {
+            await arrival.release()
+            throw error
+        }
+    }
+
+    /// Lets go of the files, when all that was begun is written: another transfer may go on with them at once.
+    private func release() async {
+        let files = Array(parts.values) + [current?.file].compactMap(\.self)
+        try? await worker.run { for file in files { file.release() } }
     }
 
     private mutating func takeAll(_ link: inout TransferLink) async throws -> TransferSummary {

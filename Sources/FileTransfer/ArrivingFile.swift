@@ -28,6 +28,9 @@ final class ArrivingFile: @unchecked Sendable {
         return mask
     }()
 
+    /// Lets go of the part: another transfer may take it.
+    func release() { part = nil }
+
     // MARK: What is there already
 
     /// The lengths up to which the beginning of a file of `count` bytes is compared: the sender continues from the

@@ -3,8 +3,8 @@ enum DeskOutcome: Sendable {
     /// Somebody has come; nil: nobody will any more.
     case arrived((any TransferConnection)?)
     case done(TransferSummary)
-    /// The other side is gone, or was none; another may come.
-    case lost(TransferError)
+    /// The other side is gone, or was none. `mayReturn`: it may come back by itself.
+    case lost(TransferError, mayReturn: Bool)
 }
 
 extension ThrowingTaskGroup<DeskOutcome, any Error> {

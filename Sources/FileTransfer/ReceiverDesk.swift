@@ -1,7 +1,7 @@
 internal import TransportPluginAPI
 
-/// Takes the files of the first sender that comes, and goes on with another that takes its place: a sender that was
-/// started again while this receiver waited for it.
+/// Takes the files of the first sender that comes, and goes on with another that takes its place: one that was started
+/// again while this receiver waited for it, or the same one after it had disappeared.
 package struct ReceiverDesk: Sendable {
     private let receiver: FileReceiver
     private let report: @Sendable (TransferEvent) -> Void
@@ -18,7 +18,8 @@ package struct ReceiverDesk: Sendable {
         self.report = report
     }
 
-    /// Returns when every file is whole. Throws `.interrupted` when the sender is gone and no other has come.
+    /// Returns when every file is whole. Throws `.interrupted` when the sender has ended the transfer and no other has
+    /// come. Waits for one that has disappeared.
     package func receive(_ connections: AsyncStream<any TransferConnection>) async throws -> TransferSummary {
         try await withThrowingTaskGroup(of: DeskOutcome.self) { group in
             defer { group.cancelAll() }
@@ -42,11 +43,11 @@ package struct ReceiverDesk: Sendable {
                     previous.cut(TransferError(.interrupted, "the sender has been started again"))
                 case .arrived(nil): break
                 case .done(let summary): return summary
-                case .lost(let error):
-                    guard let connection = next else { throw error }
+                case .lost(let error, let mayReturn):
+                    guard next != nil || mayReturn else { throw error }
                     report(.lost(error))
-                    next = nil
-                    begin(connection)
+                    current = nil
+                    if let connection = next.take() { begin(connection) }
                 }
             }
             throw TransferError(.interrupted, "the room has ended: start again to go on")
@@ -66,7 +67,7 @@ package struct ReceiverDesk: Sendable {
             return .done(summary)
         } catch let error as TransferError {
             guard error.code == .interrupted else { throw error }
-            return .lost(error)
+            return .lost(error, mayReturn: await connection.mayReturn())
         }
     }
 }

@@ -20,7 +20,8 @@ package final class RoomFiles: Sendable {
     package func send(
         _ tree: SourceTree, to participant: RoomParticipant, _ report: @escaping @Sendable (TransferEvent) -> Void
     ) async throws -> TransferSummary {
-        let connection = try await RoomTransferConnection(participant, in: room, as: .send)
+        let connection = RoomTransferConnection(participant, in: room, as: .send)
+        // Known before it is opened: the answer may come at once.
         let isFirst = sending.withLock { sending in
             guard sending[participant.id] == nil else { return false }
             sending[participant.id] = connection
@@ -30,6 +31,7 @@ package final class RoomFiles: Sendable {
             throw TransferError(.busy, "another transfer to \(participant.name) is under way: wait for its end")
         }
         defer { sending.withLock { $0[participant.id] = nil } }
+        try await connection.open()
         return try await FileSender(tree, code: nil).meet(over: connection).send(report)
     }
 
@@ -53,8 +55,9 @@ package final class RoomFiles: Sendable {
                     guard let participant else { continue }
                     group.addTask { [room] in
                         do {
-                            let connection = try await RoomTransferConnection(participant, in: room, as: .receive)
+                            let connection = RoomTransferConnection(participant, in: room, as: .receive)
                             connection.deliver(stream)
+                            try await connection.open()
                             _ = try await FileReceiver(into: folder, code: nil, existing: .rename)
                                 .receive(over: connection, consent: consent) { report(participant.name, $0) }
                         } catch {

@@ -9,33 +9,65 @@ final class RoomTransferConnection: TransferConnection {
     private static let partKey = "part"
     /// The time that the other side has to read what was written before the end.
     private static let closingTime = Duration.seconds(2)
+    private static let rejoiningTime = Duration.milliseconds(500)
 
     let participant: RoomParticipant
     private let room: Room
-    private let outgoing: RoomOutgoingStream
+    private let part: TransferRoom.Role
     /// The other side's stream, once it has opened it.
     private let arrivals: AsyncStream<RoomIncomingStream>
     private let arrival: AsyncStream<RoomIncomingStream>.Continuation
     // SAFETY: only the one task that reads touches it.
     private nonisolated(unsafe) var iterator: RoomIncomingStream.AsyncIterator?
+    /// Ends when the room has told whether the other side may come back.
+    private let departures: AsyncStream<Void>
+    private let departure: AsyncStream<Void>.Continuation
+    private let onLost: @Sendable (RoomTransferConnection) -> Void
     private let status = Locked(Status())
 
     private struct Status {
         var isConnected = true
+        /// This side's stream, once it is open.
+        var outgoing: RoomOutgoingStream?
         var incoming: RoomIncomingStream?
         /// The reason why this side has ended the connection.
         var failure: TransferError?
+        /// A stream has ended since one side has given the other up.
+        var hasLostPeer = false
+        /// Whether the other side may come back, once the room has told.
+        var mayReturn: Bool?
         /// The certificates at the first look: they belong to the two processes, and stay for their life.
         var security: PeerSecurity?
     }
 
-    /// Opens this side's stream. Throws as `Room.openStream` does.
-    init(_ participant: RoomParticipant, in room: Room, as part: TransferRoom.Role) async throws(RoomError) {
+    /// Takes the other side's stream from now on (`deliver`); `open` opens this side's.
+    ///
+    /// `onLost`: called once when a read or write fails since one side has given the other up.
+    init(
+        _ participant: RoomParticipant, in room: Room, as part: TransferRoom.Role,
+        onLost: @escaping @Sendable (RoomTransferConnection) -> Void = { _ in }
+    ) {
         self.participant = participant
         self.room = room
-        outgoing = try await room.openStream(Self.name, to: participant.id, metadata: [Self.partKey: part.rawValue])
+        self.part = part
+        self.onLost = onLost
         (arrivals, arrival) = AsyncStream.makeStream()
+        (departures, departure) = AsyncStream.makeStream()
     }
+
+    /// Opens this side's stream. Throws as `Room.openStream` does.
+    func open() async throws(RoomError) {
+        let stream = try await room.openStream(
+            Self.name, to: participant.id, metadata: [Self.partKey: part.rawValue])
+        let failure = status.withLock { status in
+            status.outgoing = stream
+            return status.failure
+        }
+        if let failure { stream.cancel(failure.message) }
+    }
+
+    private var outgoing: RoomOutgoingStream? { status.withLock { $0.outgoing } }
+    private var outgoingFailure: RoomStreamError? { outgoing?.failures[participant.id] }
 
     /// The part of the side that has opened a stream; nil for a stream of something else.
     static func part(_ stream: RoomIncomingStream) -> TransferRoom.Role? {
@@ -61,11 +93,28 @@ final class RoomTransferConnection: TransferConnection {
         set { status.withLock { $0.isConnected = newValue } }
     }
 
-    /// Whether this side has given the participant up, and met it again since.
-    var hasLostPeer: Bool { outgoing.failures[participant.id]?.code == .peerGone }
+    /// Whether the streams have ended since one side has given the other up.
+    var hasLostPeer: Bool { outgoingFailure?.code == .peerGone }
+
+    /// The room has told what has become of the other side. Only the first call has an effect.
+    func departed(mayReturn: Bool) {
+        status.withLock { $0.mayReturn = $0.mayReturn ?? mayReturn }
+        departure.finish()
+    }
+
+    func mayReturn() async -> Bool {
+        let hasLostPeer = status.withLock { $0.hasLostPeer }
+        if hasLostPeer { for await _ in departures {} }
+        if status.withLock({ $0.mayReturn }) == true { return true }
+        guard hasLostPeer else { return false }
+        // When this side comes back as somebody new, everybody has left first, and joins again at once.
+        try? await Task.sleep(for: Self.rejoiningTime)
+        return room.participants.contains { $0.id == participant.id }
+    }
 
     func write(_ bytes: Payload) async throws {
         try check()
+        guard let outgoing else { throw Self.gone(participant) }
         do throws(RoomStreamError) {
             try await outgoing.write(bytes)
         } catch {
@@ -77,7 +126,7 @@ final class RoomTransferConnection: TransferConnection {
         if iterator == nil {
             iterator = await firstArrival()?.makeAsyncIterator()
             try Task.checkCancellation()
-            if iterator == nil, let error = outgoing.failures[participant.id] { throw failure(error) }
+            if iterator == nil, let error = outgoingFailure { throw failure(error) }
         }
         let piece: Payload?
         do throws(RoomStreamError) {
@@ -93,7 +142,7 @@ final class RoomTransferConnection: TransferConnection {
     private func firstArrival() async -> RoomIncomingStream? {
         await withTaskGroup(of: Void.self) { [arrivals, arrival, outgoing] group in
             group.addTask {
-                for await _ in outgoing.progress {}
+                if let outgoing { for await _ in outgoing.progress {} }
                 arrival.finish()
             }
             defer { group.cancelAll() }
@@ -106,7 +155,7 @@ final class RoomTransferConnection: TransferConnection {
     func close() async {
         await withTaskGroup(of: Bool.self) { group in
             group.addTask { [outgoing] in
-                try? await outgoing.finish()
+                try? await outgoing?.finish()
                 return true
             }
             group.addTask {
@@ -126,18 +175,23 @@ final class RoomTransferConnection: TransferConnection {
     func cut(_ reason: TransferError) { end(reason) }
 
     private func end(_ reason: TransferError) {
-        let incoming = status.withLock { status in
+        let (outgoing, incoming) = status.withLock { status in
             if status.failure == nil { status.failure = reason }
             status.isConnected = false
-            return status.incoming
+            return (status.outgoing, status.incoming)
         }
         arrival.finish()
-        outgoing.cancel(reason.message)
+        outgoing?.cancel(reason.message)
         incoming?.cancel(reason.message)
     }
 
     private func failure(_ error: RoomStreamError) -> any Error {
-        if let failure = status.withLock({ $0.failure }) { return failure }
+        let (failure, isFirstLoss) = status.withLock { status in
+            defer { if error.code == .peerGone { status.hasLostPeer = true } }
+            return (status.failure, error.code == .peerGone && !status.hasLostPeer)
+        }
+        if isFirstLoss { onLost(self) }
+        if let failure { return failure }
         return switch error.code {
         case .taskCancelled: CancellationError()
         case .peerGone: Self.gone(participant)
@@ -167,6 +221,6 @@ final class RoomTransferConnection: TransferConnection {
     }
 
     static func gone(_ participant: RoomParticipant) -> TransferError {
-        TransferError(.interrupted, "\(participant.name) has left: what has arrived is kept")
+        TransferError(.interrupted, "\(participant.name) is gone: what has arrived is kept")
     }
 }

@@ -32,7 +32,7 @@ package struct SenderDesk: Sendable {
                     group.awaitNext(connections)
                 case .arrived(nil): throw TransferError(.interrupted, "the room has ended")
                 case .done(let summary): return summary
-                case .lost(let error): report(.lost(error))
+                case .lost(let error, _): report(.lost(error))
                 }
             }
             throw TransferError(.interrupted, "the room has ended")
@@ -52,12 +52,12 @@ package struct SenderDesk: Sendable {
             if error.code == .busy { await error.report(over: connection) }
             current.withLock { if $0 === connection { $0 = nil } }
             switch error.code {
-            case .interrupted, .busy: return .lost(error)
+            case .interrupted, .busy: return .lost(error, mayReturn: false)
             // Who has proved nothing ends nothing, except that a failed proof is told.
             case .identity: throw error
             default:
                 if isServed { throw error }
-                return .lost(error)
+                return .lost(error, mayReturn: false)
             }
         }
     }

@@ -23,6 +23,9 @@ package protocol TransferConnection: AnyObject, Sendable {
     func close() async
     /// Ends both directions now: reads and writes of this side throw `reason`. Idempotent.
     func cut(_ reason: TransferError)
+    /// Whether the other side may come back after this connection has ended: it has disappeared, without an end in
+    /// order. Waits until that is known.
+    func mayReturn() async -> Bool
 }
 
 extension TransferConnection {

@@ -18,6 +18,9 @@ package final class TransferRoom: Sendable {
     /// it. For one consumer.
     package let connections: AsyncStream<any TransferConnection>
     private let announce: AsyncStream<any TransferConnection>.Continuation
+    /// The connections that one side has given up.
+    private let lost: AsyncStream<RoomTransferConnection>
+    private let noteLost: AsyncStream<RoomTransferConnection>.Continuation
     private let room: Room
     private let role: Role
     /// The name of the only participant that is wanted.
@@ -32,6 +35,7 @@ package final class TransferRoom: Sendable {
         self.partnerName = partnerName
         self.role = role
         (connections, announce) = AsyncStream.makeStream()
+        (lost, noteLost) = AsyncStream.makeStream()
     }
 
     /// Joins a room, and creates it if there is none: either side may come first.
@@ -71,13 +75,21 @@ package final class TransferRoom: Sendable {
     /// Passes what happens in the room to the connections, until the room ends. Throws when it was not left by this
     /// side.
     package func run() async throws {
-        defer { announce.finish() }
+        defer {
+            announce.finish()
+            for connection in known.withLock({ $0.values }) { connection.departed(mayReturn: false) }
+        }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { [self] in
-                for await stream in room.incomingStreams() { try await opened(stream) }
+                for await stream in room.incomingStreams() { try await take(stream) }
+                // The room has ended.
+                noteLost.finish()
             }
             group.addTask { [self] in try await followEvents() }
-            // The first error ends the other task.
+            group.addTask { [self] in
+                for await connection in lost where role == .send { try await replace(connection) }
+            }
+            // The first error ends the other tasks.
             while try await group.next() != nil {}
         }
     }
@@ -90,9 +102,12 @@ package final class TransferRoom: Sendable {
                 if case .connected = status { isConnected = true }
                 let connection = known.withLock { $0[participant] }
                 connection?.isConnected = isConnected
+                if isConnected, connection?.hasLostPeer == true { connection?.departed(mayReturn: true) }
                 if isConnected, role == .send { try await connect(to: participant, instead: connection) }
-            case .peerLeft(let participant, _):
-                known.withLock { $0.removeValue(forKey: participant.id) }?.isConnected = false
+            case .peerLeft(let participant, let reason):
+                let connection = known.withLock { $0.removeValue(forKey: participant.id) }
+                connection?.isConnected = false
+                connection?.departed(mayReturn: reason == .timedOut)
             case .left(let reason):
                 if let error = reason.error { throw error }
                 return
@@ -104,37 +119,54 @@ package final class TransferRoom: Sendable {
     /// A sender opens its stream to a receiver that is connected, and again when the receiver was given up meanwhile.
     private func connect(to id: ParticipantID, instead old: RoomTransferConnection?) async throws {
         if let old {
-            guard old.hasLostPeer else { return }
+            guard old.hasLostPeer, known.withLock({ $0[id] }) === old else { return }
             old.cut(RoomTransferConnection.gone(old.participant))
         }
         guard let participant = partner(id), Self.takesFiles(participant) else { return }
-        try await open(to: participant, incoming: nil)
+        try await open(to: participant, instead: old, incoming: nil)
+    }
+
+    /// A receiver that had given this side up, and has met it again, ends the streams: no event tells of it.
+    private func replace(_ connection: RoomTransferConnection) async throws {
+        let id = connection.participant.id
+        guard connection.isConnected, known.withLock({ $0[id] }) === connection else { return }
+        try await connect(to: id, instead: connection)
     }
 
     /// A participant has opened a stream: a sender begins, or a receiver answers.
-    private func opened(_ stream: RoomIncomingStream) async throws {
+    private func take(_ stream: RoomIncomingStream) async throws {
         let connection = known.withLock { $0[stream.from] }
         guard let part = RoomTransferConnection.part(stream), part != role, let participant = partner(stream.from)
         else { return stream.cancel("this program is there to \(role.rawValue) files only") }
         switch role {
         case .send: connection?.deliver(stream)
         case .receive:
+            connection?.departed(mayReturn: true)
             connection?.cut(TransferError(.interrupted, "\(participant.name) has begun anew"))
-            try await open(to: participant, incoming: stream)
+            try await open(to: participant, instead: connection, incoming: stream)
         }
     }
 
-    private func open(to participant: RoomParticipant, incoming: RoomIncomingStream?) async throws {
-        let connection: RoomTransferConnection
+    private func open(
+        to participant: RoomParticipant, instead old: RoomTransferConnection?, incoming: RoomIncomingStream?
+    ) async throws {
+        let connection = RoomTransferConnection(participant, in: room, as: role) { [noteLost] in noteLost.yield($0) }
+        // Known before it is opened: the answer may come at once.
+        let isFirst = known.withLock { known in
+            guard role == .receive || known[participant.id] === old else { return false }
+            known[participant.id] = connection
+            return true
+        }
+        guard isFirst else { return }
+        if let incoming { connection.deliver(incoming) }
         do throws(RoomError) {
-            connection = try await RoomTransferConnection(participant, in: room, as: role)
+            try await connection.open()
         } catch {
+            known.withLock { if $0[participant.id] === connection { $0[participant.id] = nil } }
             // It has left again. A sender whose streams are all taken is not waited for.
             guard error.code == .peerNotFound || error.code == .wouldBlock else { throw error }
             return
         }
-        if let incoming { connection.deliver(incoming) }
-        known.withLock { $0[participant.id] = connection }
         announce.yield(connection)
     }
 

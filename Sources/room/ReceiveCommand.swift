@@ -15,8 +15,8 @@ struct ReceiveCommand: AsyncParsableCommand {
             Count, size and names are shown, and nothing is written before you agree (--yes: without asking; with \
             --json: too). Files arrive under temporary names, .NAME.….part, are compared with the sender's SHA-256, \
             and get their names when they are whole. Nothing is written outside the folder, nothing is overwritten \
-            unasked, and names that could mislead are refused. When a transfer breaks off, run the command again: it \
-            goes on with what is there.
+            unasked, and names that could mislead are refused. A sender that disappears is waited for. When a transfer \
+            ends before its time, run the command again: it goes on with what is there.
 
             Examples:
               room receive

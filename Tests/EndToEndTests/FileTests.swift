@@ -140,6 +140,31 @@ import TransportPluginAPI
         }
     }
 
+    /// A machine that slept for longer than the server waits for it: the two have given each other up, and meet again.
+    @Test(arguments: [false, true]) func aPairThatGaveEachOtherUpGoesOnWhenItMeetsAgain(
+        senderSleeps: Bool
+    ) async throws {
+        try await withProcesses { processes in
+            let folders = try Folders(processes)
+            let (_, url, _) = try await processes.server(more: ["--grace", "1"])
+            let content = try folders.add("large", 200_000_000)
+            let sender = processes.add(try Self.sender(folders, ["large"], url))
+            let receiver = processes.add(try Self.receiver(folders, url, code: try await Self.code(of: sender)))
+            try await receiver.wait("the middle", until: Self.isInTheMiddle)
+            let (asleep, awake) = senderSleeps ? (sender, receiver) : (receiver, sender)
+            asleep.child.signal(SIGSTOP)
+            try await awake.wait("the loss", within: .seconds(60)) { lines in
+                lines.contains { $0["event"] as? String == "error" && $0["code"] as? String == "interrupted" }
+            }
+            #expect(folders.arrived("large") == nil)
+            asleep.child.signal(SIGCONT)
+            #expect(await receiver.exitStatus() == 0)
+            #expect(await sender.exitStatus() == 0)
+            #expect(folders.arrived("large") == content && folders.names == ["large"])
+            #expect(Self.present(receiver) ?? 0 > 0 && RoomProcess.count(receiver.lines, "done") == 1)
+        }
+    }
+
     @Test func aServerThatIsKilledDoesNotMatter() async throws {
         try await withProcesses { processes in
             let folders = try Folders(processes)

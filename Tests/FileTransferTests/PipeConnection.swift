@@ -97,6 +97,8 @@ final class PipeConnection: TransferConnection {
     /// Whether the other end counts as connected.
     let isReachable = Locked(true)
     let hasPinned = Locked(false)
+    /// Whether the other end counts as one that may come back.
+    let isExpectedBack = Locked(false)
     /// Changes what this end writes.
     private let tamper: (@Sendable (Payload) -> Payload)?
 
@@ -143,6 +145,7 @@ final class PipeConnection: TransferConnection {
     func close() async { outgoing.close() }
     var isConnected: Bool { !incoming.isCut && isReachable.withLock { $0 } }
     func cut(_ reason: TransferError) { cut() }
+    func mayReturn() async -> Bool { isExpectedBack.withLock { $0 } }
 
     /// Ends both directions at once, as when a machine is switched off.
     func cut() {

@@ -84,4 +84,52 @@ import TransportPluginAPI
         #expect(try await receiving.value.get().fileCount == 1)
         #expect(desk.arrived("a") == content)
     }
+
+    @Test func aReceiverWaitsForASenderThatHasDisappeared() async throws {
+        let desk = try Desk()
+        let content = try desk.add("a", Desk.bytes(5_000_000))
+        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
+        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
+        let (losses, lost) = AsyncStream.makeStream(of: TransferError.self)
+        let target = desk.target.path
+        let receiving = Task {
+            await Result {
+                try await ReceiverDesk(
+                    try FileReceiver(into: target, code: nil, existing: .refuse), consent: { _ in true },
+                    { event in if case .lost(let error) = event { lost.yield(error) } }
+                ).receive(connections)
+            }
+        }
+        let first = PipeConnection.pair()
+        first.1.isExpectedBack.withLock { $0 = true }
+        first.0.cut(after: 3_000_000)
+        feed.yield(first.1)
+        let sender = try FileSender(tree, code: nil)
+        await #expect(throws: TransferError.self) { try await sender.meet(over: first.0).send { _ in } }
+        // Nobody is there now, and it has not ended.
+        for await error in losses {
+            #expect(error.code == .interrupted)
+            break
+        }
+        let second = PipeConnection.pair()
+        feed.yield(second.1)
+        _ = try await sender.meet(over: second.0).send { _ in }
+        #expect(try await receiving.value.get().presentCount > 0)
+        #expect(desk.arrived("a") == content)
+    }
+
+    @Test func aReceiverEndsWithASenderThatHasLeft() async throws {
+        let desk = try Desk()
+        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
+        let pair = PipeConnection.pair()
+        pair.0.cut()
+        feed.yield(pair.1)
+        let error = await #expect(throws: TransferError.self) {
+            try await ReceiverDesk(
+                try FileReceiver(into: desk.target.path, code: nil, existing: .refuse), consent: { _ in true },
+                { _ in }
+            ).receive(connections)
+        }
+        #expect(error?.code == .interrupted)
+    }
 }
