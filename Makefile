@@ -26,8 +26,8 @@ help:
 	@echo "                   make uninstall removes it"
 	@echo "make test          run every test"
 	@echo "make test-client   the client for browsers: its tests under node, its types, its size"
-	@echo "make test-vectors  RUNS=2000 whole schedules of RoomCore's machines, which the client for browsers must"
-	@echo "                   reproduce call by call"
+	@echo "make test-vectors  RUNS=2000 schedules of RoomCore's machines, which the client for browsers must reproduce"
+	@echo "                   call by call; VECTORS= for long ones instead of --short"
 	@echo "make test-tsan     the tests under ThreadSanitizer (test-asan: AddressSanitizer)"
 	@echo "make test-interop  against Chromium, aiortc and libdatachannel"
 	@echo "make test-browsers Chromium and Firefox in rooms, through outages (root); an hour"
@@ -98,13 +98,14 @@ test-client:
 			$(CLIENT)/*.js $(CLIENT)/*.d.ts; \
 	else echo "SKIPPED: the types of the browser client: tsc is missing"; fi
 
+VECTORS ?= --short
 test-vectors: RUNS = 2000
 test-vectors: dependencies
 	swift build -c release --product room
 	@room=$$(swift build -c release --product room --show-bin-path)/room; \
 	for groups in "room delivery streams" walks codec; do \
 		echo "$$groups:"; \
-		$$room simulate --vectors - $$(printf -- '--group %s ' $$groups) --seed $(SEED) --runs $(RUNS) \
+		$$room simulate --vectors - $$(printf -- '--group %s ' $$groups) $(VECTORS) --seed $(SEED) --runs $(RUNS) \
 			| node Tests/BrowserClient/replay.mjs --schedules $(RUNS) - || exit 1; \
 	done
 

@@ -202,27 +202,31 @@ extension VectorWalks {
             guard isDue || receiver.chance(0.1) else { continue }
             let limit = receiver.ask("grant", [index, now, budgetName]) { $0.grant(index, now: now, &budget) }
             if let limit { sender.ask("grant", [topic, limit]) { $0.grant(topic, limit: limit) } }
-            guard receiver.chance(0.1) else { continue }
-            // What is more than was sent, and what cannot be.
-            let sent = receiver.chance(0.2) ? 1 << 40 : (limit ?? 0) + UInt64(receiver.number(0...100_000))
+            guard receiver.chance(0.3) else { continue }
+            // What is more than has come, less, and what cannot be.
+            let farthest = receiver.pick([1 << 40, 2000, (limit ?? 0) + 100_000] as [UInt64])
+            let sent = UInt64(receiver.number(0...Int(farthest)))
             if receiver.ask("skip", [index, sent], { $0.skip(index, to: sent) }) {
                 receiver.ask("grant", [index, now, budgetName]) { $0.grant(index, now: now, &budget) }
             }
             sender.ask("positions", []) { $0.positions }
             if receiver.chance(0.2) { receiver.ask("restart", [budgetName]) { $0.restart(&budget) } }
         }
-        exchangeRecord(sender, receiver, seed: seed, on: tape)
+        // Much that nobody reads any more.
+        for _ in 0..<3 { receiver.ask("receive", [0, 100_000]) { $0.receive(0, count: 100_000) } }
+        exchangeRecord(sender, receiver, hasRequests: false, seed: seed, on: tape)
+        exchangeRecord(sender, receiver, hasRequests: true, seed: seed, on: tape)
     }
 
     /// The end of topics: one side gives up the other, and meets it again.
     private static func exchangeRecord(
-        _ sender: VectorWalk<TopicSender, Never>, _ receiver: VectorWalk<TopicReceiver, Never>, seed: UInt64,
-        on tape: VectorTape
+        _ sender: VectorWalk<TopicSender, Never>, _ receiver: VectorWalk<TopicReceiver, Never>, hasRequests: Bool,
+        seed: UInt64, on tape: VectorTape
     ) {
         var outgoing = VectorWalk<OutgoingRequests, Never>(OutgoingRequests(after: seed), [seed], on: tape, seed: seed)
-        var incoming = VectorWalk<IncomingRequests, Never>(IncomingRequests(after: 7), [7], on: tape, seed: seed)
-        if outgoing.chance(0.5) { outgoing.ask("begin", []) { $0.begin(deadline: nil) } }
-        if incoming.chance(0.5) { incoming.ask("received", [9, 1]) { $0.received(9, count: 1, deadline: nil) } }
+        if hasRequests { outgoing.ask("begin", []) { $0.begin(deadline: nil) } }
+        let last: UInt64 = hasRequests && outgoing.chance(0.5) ? 9 : 0
+        let incoming = VectorWalk<IncomingRequests, Never>(IncomingRequests(after: last), [last], on: tape, seed: seed)
         var record = VectorWalk<ExchangeRecord, Never>(
             ExchangeRecord(sender.machine, receiver.machine, outgoing.machine, incoming.machine),
             [sender.reference, receiver.reference, outgoing.reference, incoming.reference], on: tape, seed: seed

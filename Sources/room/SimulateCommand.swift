@@ -51,6 +51,11 @@ struct SimulateCommand: AsyncParsableCommand {
     var vectorGroups: [String] = []
 
     @Flag(
+        name: .customLong("short"),
+        help: "With --vectors: schedules of two participants and few faults. There can be many times as many of them.")
+    var hasShortSchedules = false
+
+    @Flag(
         name: .customLong("kept"),
         help: "With --vectors: write those that are kept beside the tests of the browser client, instead.")
     var keepsVectors = false
@@ -109,7 +114,8 @@ struct SimulateCommand: AsyncParsableCommand {
             }
             let wanted = Set(vectorGroups.isEmpty ? ["room", "delivery", "streams", "walks", "codec"] : vectorGroups)
             if !wanted.isDisjoint(with: ["room", "delivery", "streams"]) {
-                Vectors.record(.mixed(seed: seed), groups: wanted, line: add)
+                Vectors.record(
+                    hasShortSchedules ? .short(seed: seed) : .mixed(seed: seed), groups: wanted, line: add)
             }
             if wanted.contains("walks") { Vectors.recordWalks(seed: seed, steps: 200, line: add) }
             if wanted.contains("codec") { Vectors.recordCodecs(seed: seed, line: add) }

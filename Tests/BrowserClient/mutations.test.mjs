@@ -48,6 +48,8 @@ const mutations = [
     ["request-machine.js", 'state == "sending" || state == "sent" ?', 'state == "sent" ?'],
     ["request-machine.js", "this.#bodyBytes > 0 && ", ""],
     ["request-machine.js", "id < first && ", ""],
+    ["receive-window.js", "this.consumed = this.received;\n", ""],
+    ["exchange-record.js", "if (this.#hasRequests)", "if (true)"],
     ["topic-windows.js", "recent && hasSameBytes(recent.bytes, bytes)", "recent"],
     // Codecs
     ["delivery-protocol.js", "offset + 16 != bytes.length", "offset + 16 > bytes.length"],

@@ -18,6 +18,12 @@ export const TopicLimits = {
 export class TopicSender {
     /** @type {Map<string, SendWindow>} */
     #windows = new Map();
+    #window;
+
+    /** @param {number} [window] the first limit of each topic */
+    constructor(window = ReceiveWindow.initialSize) {
+        this.#window = window;
+    }
 
     /**
      * A message with a body of so many bytes is to be sent.
@@ -29,7 +35,7 @@ export class TopicSender {
         let window = this.#windows.get(topic);
         if (!window) {
             if (this.#windows.size >= TopicLimits.topics) return "tooMany";
-            this.#windows.set(topic, (window = new SendWindow()));
+            this.#windows.set(topic, (window = new SendWindow(this.#window)));
         }
         return window.begin(TopicLimits.cost(count)) ? "begun" : "wait";
     }
@@ -75,6 +81,12 @@ export class TopicReceiver {
     #indices = new Map();
     /** Most messages are of the same topic as the one before. */
     #recent = 0;
+    #window;
+
+    /** @param {number} [window] the first size of each topic's */
+    constructor(window = ReceiveWindow.initialSize) {
+        this.#window = window;
+    }
 
     /**
      * Returns the number of a topic. Undefined: there are too many.
@@ -89,7 +101,7 @@ export class TopicReceiver {
         if (index == undefined) {
             if (this.#entries.length >= TopicLimits.topics) return undefined;
             index = this.#entries.length;
-            this.#entries.push({ name, bytes: bytes.slice(), window: new ReceiveWindow(budget) });
+            this.#entries.push({ name, bytes: bytes.slice(), window: new ReceiveWindow(budget, this.#window) });
             this.#indices.set(name, index);
         }
         return (this.#recent = index);
