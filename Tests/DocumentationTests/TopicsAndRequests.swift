@@ -54,7 +54,7 @@ func handling(_ room: Room, arm: Robot) throws {
 }
 
 func asking(_ room: Room, robot: ParticipantID) async {
-    do {
+    do throws(RequestError) {
         let position = try await room.request(
             "move", Move(x: 1), of: Position.self, to: robot, timeout: .seconds(10))
         print("the arm is at \(position.x)")
