@@ -8,7 +8,7 @@ internal import TransportPluginAPI
 /// takes a hop more than from the sender's thread to the loop, and none at all when it is sent from the loop (from an
 /// `onMessage` handler).
 ///
-/// SAFETY of `@unchecked Sendable`: `shared` is behind its lock; all other state is touched only on the loop.
+/// SAFETY of `@unchecked Sendable`: all state but `outbox` is touched only on the loop.
 final class PeerLink: @unchecked Sendable {
     /// Limits of one participant's buffers, in bytes, and of waiting.
     struct Limits: Sendable {
@@ -22,26 +22,18 @@ final class PeerLink: @unchecked Sendable {
         var acknowledgement: Duration = .seconds(8)
     }
 
-    private struct Shared {
-        var outbox: DeliveryOutbox
-        var isDrainScheduled = false
-        var waiters = Waiters()
-        /// A flush waits until the transport's other side has acknowledged what it took.
-        var isTransportPending = false
-    }
-
     let participant: ParticipantID
     let session: SessionID
     /// The protocols that both sides speak.
     let level: DeliveryLevel
     private let loop: TransportLoop
-    private let shared: Locked<Shared>
+    private let outbox: SharedOutbox
 
     // On the loop only.
     private var connection: (any PeerConnection)?
     @exclusivity(unchecked) private(set) var delivery: DeliveryLink
     private var timers: [DeliveryLink.TimerID: LoopTimer] = [:]
-    /// As in `shared`.
+    /// A flush waits until the transport's other side has acknowledged what it took.
     private var isTransportPending = false
     /// Called on the loop when data is not acknowledged for some seconds, and when it is again.
     var onAcknowledgement: (_ isMissing: Bool) -> Void = { _ in }
@@ -77,9 +69,9 @@ final class PeerLink: @unchecked Sendable {
         self.loop = loop
         self.receiver = receiver
         self.onLossyDropped = onLossyDropped
-        let outbox = DeliveryOutbox(
-            level: level, streams: streams, limits: .init(buffer: limits.send, message: limits.outgoing))
-        shared = Locked(Shared(outbox: outbox))
+        outbox = SharedOutbox(
+            DeliveryOutbox(
+                level: level, streams: streams, limits: .init(buffer: limits.send, message: limits.outgoing)))
     }
 
     // MARK: Sending, from any thread
@@ -110,12 +102,7 @@ final class PeerLink: @unchecked Sendable {
         on channel: DeliveryChannel, _ accept: (inout DeliveryOutbox) -> DeliveryOutbox.Outcome
     ) -> DeliveryOutbox.Outcome {
         let isOnLoop = loop.isCurrent
-        let (outcome, mustSchedule) = shared.withLock { shared -> (DeliveryOutbox.Outcome, Bool) in
-            let outcome = accept(&shared.outbox)
-            guard !isOnLoop, !shared.isDrainScheduled, outcome == .accepted else { return (outcome, false) }
-            shared.isDrainScheduled = true
-            return (outcome, true)
-        }
+        let (outcome, mustSchedule) = outbox.append(isOnLoop: isOnLoop, accept)
         if mustSchedule {
             loop.execute { self.drainAll() }
         } else if outcome == .accepted {
@@ -129,31 +116,23 @@ final class PeerLink: @unchecked Sendable {
     /// Returns when the channel has credit again, or the link is gone, or the task is cancelled. `mayDrop`: or none is
     /// needed.
     nonisolated(nonsending) func waitForCredit(_ channel: DeliveryChannel, mayDrop: Bool = false) async {
-        await wait { $0.outbox.hasCredit(on: channel, mayDrop: mayDrop) }
+        await outbox.waitForCredit(channel, mayDrop: mayDrop)
     }
 
     /// Counts a message as given up that was never accepted, where the connection is broken. False: it is not.
-    func giveUpIfBroken() -> Bool {
-        shared.withLock { shared in
-            guard shared.outbox.isDroppable else { return false }
-            shared.outbox.giveUpMessage()
-            return true
-        }
-    }
+    func giveUpIfBroken() -> Bool { outbox.giveUpIfBroken() }
 
     /// Returns when the connection is broken, or the link is gone, or the task is cancelled.
-    nonisolated(nonsending) func waitUntilBroken() async { await wait { $0.outbox.isGone || $0.outbox.isDroppable } }
+    nonisolated(nonsending) func waitUntilBroken() async { await outbox.waitUntilBroken() }
 
     /// Returns when what was accepted before the call has arrived, the link is gone, or the task is cancelled. True
     /// when all arrived: the delivery protocol or, on channels without it, the transport has the other side's
     /// acknowledgement.
     nonisolated(nonsending) func flush() async -> Bool {
-        let targets = shared.withLock { $0.outbox.lastSequences }
-        await wait { $0.outbox.isGone || $0.outbox.isReleased(upTo: targets) }
-        guard shared.withLock({ $0.outbox.isReleased(upTo: targets) }) else { return false }
+        guard await outbox.waitUntilReleased() else { return false }
         // There is seldom anything to wait for. A loop that has ended has no connections.
         guard await loop.runUnlessEnded({ [self] in checkTransport() }) != nil else { return true }
-        await wait { !$0.isTransportPending }
+        await outbox.waitForTransport()
         return !Task.isCancelled
     }
 
@@ -171,38 +150,13 @@ final class PeerLink: @unchecked Sendable {
 
     private func setTransportPending(_ isPending: Bool) {
         isTransportPending = isPending
-        let waiters = shared.withLock { shared in
-            shared.isTransportPending = isPending
-            return isPending || shared.waiters.isEmpty ? [] : shared.waiters.removeAll()
-        }
-        for waiter in waiters { waiter.resume() }
-    }
-
-    private nonisolated(nonsending) func wait(
-        until isDone: @escaping @Sendable (borrowing Shared) -> Bool
-    ) async {
-        while !Task.isCancelled {
-            let id = shared.withLock { shared -> UInt64? in isDone(shared) ? nil : shared.waiters.makeID() }
-            guard let id else { return }
-            await withTaskCancellationHandler {
-                await withCheckedContinuation { continuation in
-                    let resumeNow = shared.withLock { shared -> Bool in
-                        if isDone(shared) || Task.isCancelled { return true }
-                        shared.waiters.add(id, continuation)
-                        return false
-                    }
-                    if resumeNow { continuation.resume() }
-                }
-            } onCancel: {
-                shared.withLock { $0.waiters.remove(id) }?.resume()
-            }
-        }
+        outbox.setTransportPending(isPending)
     }
 
     /// The channel of `.reliable` can carry data, both ways.
     var isReady: Bool { delivery.isReady }
 
-    var isGone: Bool { shared.withLock { $0.outbox.isGone } }
+    var isGone: Bool { outbox.isGone }
 
     // MARK: The connection, on the loop
 
@@ -224,7 +178,7 @@ final class PeerLink: @unchecked Sendable {
         for timer in timers.values { timer.cancel() }
         timers = [:]
         if isTransportPending { setTransportPending(false) }
-        let dropped = change { $0.connectionEnded() }
+        let dropped = outbox.change { $0.connectionEnded() }
         if dropped > 0 { onLossyDropped(dropped) }
     }
 
@@ -232,37 +186,23 @@ final class PeerLink: @unchecked Sendable {
     /// channel too: a channel that the other side opens follows by half a round trip.
     func connected() {
         guard let maximum = connection?.maximumMessageSize else { return }
-        shared.withLock { $0.outbox.connected(maximumMessageSize: maximum) }
+        outbox.use { $0.connected(maximumMessageSize: maximum) }
     }
 
     /// The participant's session is no more: everything is given up. Returns how many messages that is.
     func close() -> Int {
         detach()
-        return change { delivery.close(&$0) }
+        return outbox.change { delivery.close(&$0) }
     }
 
     /// Returns how many messages were given up while the participant's connection was broken, when it is not any more.
-    func statusChanged(_ status: PeerStatus) -> Int { change { delivery.statusChanged(status, &$0) } }
+    func statusChanged(_ status: PeerStatus) -> Int { outbox.change { delivery.statusChanged(status, &$0) } }
 
     /// Bytes of the frames into which streams are cut now.
-    var bulkFrameLength: Int { shared.withLock { $0.outbox.bulkFrameLength } }
+    var bulkFrameLength: Int { outbox.bulkFrameLength }
 
     private func release(upTo sequence: UInt64, on channel: DeliveryChannel) {
-        guard channel == .bulk else { return change { $0.release(upTo: sequence, on: channel) } }
-        let hasCredit = change { [now = loop.turnTime] outbox in
-            outbox.release(upTo: sequence, on: .bulk, now: now)
-            return outbox.hasCredit(on: .bulk, mayDrop: false)
-        }
-        if hasCredit { onBulkCredit() }
-    }
-
-    /// Changes the outbox, and wakes those that wait for it.
-    private func change<Result>(_ body: (inout DeliveryOutbox) -> Result) -> Result {
-        let (result, waiters) = shared.withLock { shared in
-            (body(&shared.outbox), shared.waiters.isEmpty ? [] : shared.waiters.removeAll())
-        }
-        for waiter in waiters { waiter.resume() }
-        return result
+        if outbox.release(upTo: sequence, on: channel, now: loop.turnTime), channel == .bulk { onBulkCredit() }
     }
 
     // MARK: Channels, on the loop
@@ -297,7 +237,7 @@ final class PeerLink: @unchecked Sendable {
                     perform(delivery.openingFailed(channel, now: loop.turnTime))
                 }
             case .beginSending: connected()
-            case .suspendSending: change { $0.disconnected() }
+            case .suspendSending: outbox.change { $0.disconnected() }
             case .sendResume(let frame, let id):
                 frame.encoded.withUnsafeBytes { try? connection.send($0, isText: false, on: id) }
             case .drain(let channel): drain(channel)
@@ -334,7 +274,7 @@ final class PeerLink: @unchecked Sendable {
     // MARK: Transmitting, on the loop
 
     private func drainAll() {
-        shared.withLock { $0.isDrainScheduled = false }
+        outbox.drainBegan()
         for channel in level.channels { drain(channel) }
     }
 
@@ -343,7 +283,7 @@ final class PeerLink: @unchecked Sendable {
         var firstTaken: UInt64?
         sending: while true {
             // A handful of frames per lock; the memory stays where it is until this loop releases it.
-            let batch = shared.withLock { delivery.nextFrames(on: channel, in: &$0.outbox) }
+            let batch = outbox.use { delivery.nextFrames(on: channel, in: &$0) }
             for index in 0..<batch.count {
                 let bytes = batch[index]
                 if batch.hasHeaders { delivery.stamp(bytes, on: channel) }
@@ -366,7 +306,7 @@ final class PeerLink: @unchecked Sendable {
         }
         if channel == .bulk, let firstTaken {
             let now = loop.turnTime
-            shared.withLock { $0.outbox.bulkTaken(firstTaken, now: now) }
+            outbox.use { $0.bulkTaken(firstTaken, now: now) }
         }
         if let sequence = delivery.takeReleasable(on: channel) { release(upTo: sequence, on: channel) }
         if let delay = delivery.watch(channel, buffered: { connection.bufferedAmount(of: $0) }) {
@@ -375,7 +315,7 @@ final class PeerLink: @unchecked Sendable {
     }
 
     private func drop(on channel: DeliveryChannel) {
-        if channel.isLossy { onLossyDropped(1) } else { shared.withLock { $0.outbox.giveUpMessage() } }
+        if channel.isLossy { onLossyDropped(1) } else { outbox.use { $0.giveUpMessage() } }
     }
 
     /// A channel that does not take what it should is over, though nothing was told of its end.
@@ -458,9 +398,4 @@ final class PeerLink: @unchecked Sendable {
             }
         }
     }
-}
-
-/// Takes what a link delivers, on the loop.
-protocol PeerLinkReceiver: AnyObject {
-    func deliver(_ message: borrowing BorrowedMessage, link: PeerLink)
 }
