@@ -68,31 +68,20 @@ package struct DeliveryLink: ~Copyable, Sendable {
     package let level: DeliveryLevel
     /// Bytes of one message that this side accepts.
     private let messageLimit: Int
-    /// How long data may go unacknowledged until it is told.
-    private let patience: Duration
 
     /// The numbered streams. They outlive the link in a `DeliveryMemory`.
     package private(set) var streams: NumberedStreams
     private var channels: DeliveryChannels
     private var isAttached = false
-    /// The last number on the plain channels that a connection has taken, or that was dropped.
-    private var done: [5 of UInt64] = .init(repeating: 0)
-    /// Bytes that the present data channel has taken on the plain channels.
-    private var takenBytes: [5 of UInt64] = .init(repeating: 0)
-    /// Up to which number the outbox was told to release frames of the plain channels.
-    private var released: [5 of UInt64] = .init(repeating: 0)
-    /// Of the `watchedChannels`.
-    private var watches: [3 of AcknowledgementWatch] = .init(repeating: AcknowledgementWatch())
-    /// The watch's timer runs: something is outstanding.
-    private var isWatching = false
-    private var isUnacknowledged = false
+    private var plain = PlainProgress()
+    private var watches: AcknowledgementWatches
     /// The next message, of whatever kind, is news.
     private var expectsFirstMessage = false
     private var isFirstSinceBreak = false
     /// The participant has said that it leaves.
     package private(set) var isLeaving = false
 
-    /// `streams`: from the memory of earlier ones.
+    /// `streams`: from the memory of earlier ones. `patience`: how long data may go unacknowledged until it is told.
     package init(
         streams: NumberedStreams, level: DeliveryLevel, messageLimit: Int, patience: Duration = .seconds(8)
     ) {
@@ -100,7 +89,7 @@ package struct DeliveryLink: ~Copyable, Sendable {
         self.streams.began()
         self.level = level
         self.messageLimit = messageLimit
-        self.patience = patience
+        watches = AcknowledgementWatches(patience: patience)
         channels = DeliveryChannels(level)
     }
 
@@ -127,10 +116,8 @@ package struct DeliveryLink: ~Copyable, Sendable {
         isAttached = false
         channels.reset()
         streams.detached()
-        isWatching = false
-        isUnacknowledged = false
-        for index in watches.indices { watches[index] = AcknowledgementWatch() }
-        for index in takenBytes.indices { takenBytes[index] = 0 }
+        watches.detached()
+        plain.detached()
     }
 
     /// This side has asked the connection for a data channel.
@@ -149,7 +136,7 @@ package struct DeliveryLink: ~Copyable, Sendable {
 
     private mutating func begin(_ channel: DeliveryChannel, on id: ChannelID) -> [Action] {
         var actions: [Action] = [.cancelTimer(.reopening(channel)), .beginSending]
-        takenBytes[channel.rawValue] = 0
+        plain.dataChannelChanged(of: channel)
         // Plain channels remember nothing: what the last one had taken is gone, the rest goes out now.
         if level.isNumbered(channel) {
             streams[channel].machine.channelLost()
@@ -170,7 +157,7 @@ package struct DeliveryLink: ~Copyable, Sendable {
     }
 
     private mutating func lost(_ channel: DeliveryChannel) -> [Action] {
-        takenBytes[channel.rawValue] = 0
+        plain.dataChannelChanged(of: channel)
         if level.isNumbered(channel) { streams[channel].machine.channelLost() }
         return channel == .reliable ? [.suspendSending] : []
     }
@@ -206,11 +193,8 @@ package struct DeliveryLink: ~Copyable, Sendable {
 
     /// The channel has taken the frame `sequence` of so many bytes.
     package mutating func frameTaken(_ sequence: UInt64, count: Int, on channel: DeliveryChannel) {
-        if level.isNumbered(channel) {
-            return streams[channel].machine.frameTransmitted(sequence)
-        }
-        takenBytes[channel.rawValue] &+= UInt64(count)
-        done[channel.rawValue] = sequence
+        if level.isNumbered(channel) { return streams[channel].machine.frameTransmitted(sequence) }
+        plain.taken(sequence, count: count, on: channel)
     }
 
     /// The channel has refused the frame `sequence`.
@@ -222,7 +206,7 @@ package struct DeliveryLink: ~Copyable, Sendable {
             return .wait
         }
         if code == .messageTooLarge, !level.isNumbered(channel) {
-            done[channel.rawValue] = sequence
+            plain.dropped(sequence, on: channel)
             return .drop
         }
         return .close(channels.failed(channel))
@@ -230,11 +214,7 @@ package struct DeliveryLink: ~Copyable, Sendable {
 
     /// Up to which number frames of a channel can be released; nil: none since the last call.
     package mutating func takeReleasable(on channel: DeliveryChannel) -> UInt64? {
-        if level.isNumbered(channel) { return streams[channel].takeReleasable() }
-        let index = channel.rawValue
-        guard done[index] != released[index] else { return nil }
-        released[index] = done[index]
-        return done[index]
+        level.isNumbered(channel) ? streams[channel].takeReleasable() : plain.takeReleasable(on: channel)
     }
 
     // MARK: Receiving
@@ -353,34 +333,22 @@ package struct DeliveryLink: ~Copyable, Sendable {
     /// `buffered`: the bytes of a data channel that are not acknowledged by its transport.
     package mutating func watch(_ channel: DeliveryChannel, buffered: (ChannelID) -> Int) -> Duration? {
         // Nobody waits for lossy messages.
-        guard !isWatching, !channel.isLossy else { return nil }
-        isWatching = true
-        _ = sampleWatches(buffered)
-        return patience / AcknowledgementWatch.patience
+        guard !watches.isRunning, !channel.isLossy else { return nil }
+        return watches.begin(acknowledged: acknowledged(buffered))
     }
 
     /// The watch's timer has fired. Returns after how long to look again (nil: nothing is outstanding), and whether
     /// acknowledgements are missing, where that has changed.
     package mutating func watchTimerFired(buffered: (ChannelID) -> Int) -> (after: Duration?, isMissing: Bool?) {
-        isWatching = sampleWatches(buffered)
-        let delay = isWatching ? patience / AcknowledgementWatch.patience : nil
-        let isMissing = watches.indices.contains { watches[$0].isUnacknowledged }
-        guard isMissing != isUnacknowledged else { return (delay, nil) }
-        isUnacknowledged = isMissing
-        return (delay, isMissing)
+        watches.timerFired(acknowledged: acknowledged(buffered))
     }
 
-    private static var watchedChannels: [DeliveryChannel] { [.reliable, .unordered, .bulk] }
-
-    /// Whether anything is outstanding.
-    private mutating func sampleWatches(_ buffered: (ChannelID) -> Int) -> Bool {
-        var isOutstanding = false
-        for (index, channel) in Self.watchedChannels.enumerated() {
-            let acknowledged = acknowledged(on: channel, buffered)
-            watches[index].sample(acknowledged: acknowledged)
-            if acknowledged != nil { isOutstanding = true }
-        }
-        return isOutstanding
+    /// Of the channels that are watched.
+    private func acknowledged(_ buffered: (ChannelID) -> Int) -> [3 of UInt64?] {
+        [
+            acknowledged(on: .reliable, buffered), acknowledged(on: .unordered, buffered),
+            acknowledged(on: .bulk, buffered),
+        ]
     }
 
     /// How much of the channel's data was acknowledged, in frames or bytes; nil when nothing is outstanding.
@@ -391,7 +359,7 @@ package struct DeliveryLink: ~Copyable, Sendable {
             return machine.unacknowledged > 0 ? machine.acknowledged : nil
         }
         let outstanding = buffered(id)
-        return outstanding > 0 ? takenBytes[channel.rawValue] &- UInt64(outstanding) : nil
+        return outstanding > 0 ? plain.acknowledgedBytes(on: channel, buffered: outstanding) : nil
     }
 
     /// The data channels of plain channels on which something was sent that the transport's other side has not
