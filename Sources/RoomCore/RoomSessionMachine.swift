@@ -37,36 +37,21 @@ package struct RoomSessionMachine: Sendable {
         case scheduleTimer(at: Timestamp)
     }
 
-    private struct Member: Sendable {
-        var participant: Participant
-        /// When it is given up, if it does not come back.
-        var missedUntil: Timestamp?
-        /// The time has once come far too late.
-        var hadGrace = false
-        /// When its time was up, and the server was asked for the last news.
-        var askedAt: Timestamp?
-    }
-
     private struct Stay: Sendable {
         var membership: RoomMembership
         var sessionToken: String
-        /// How long missed participants are waited for.
-        var patience: Duration
+        /// The others.
+        var roster: RoomRoster
         /// As the newest `joined` or `hostChanged` has it. What is replayed after a resume may be older.
         var host: ParticipantID?
         /// The server does not say what is older than the roster.
         var mayReplayUnsaid = false
-        var members: [ParticipantID: Member] = [:]
-        /// The latest sessions that said over their peer connections that they end. The server may not know it yet.
-        var endedSessions: [SessionID] = []
         /// Of the latest host that was told. A server that has lost its state may for a while not know of it.
         var knownTerm: HostTerm = 0
         /// The newest that are known.
         var attributes = RoomAttributes()
         /// The highest version of the attributes that the server has sent.
         var serverVersion: UInt64 = 0
-
-        var sortedMembers: [Member] { members.values.sorted { $0.participant.id < $1.participant.id } }
     }
 
     private enum State: Sendable {
@@ -76,7 +61,6 @@ package struct RoomSessionMachine: Sendable {
         case inside(Stay)
     }
 
-    private static let maximumEndedSessions = 64
     private let configuration: MachineConfiguration
     private var state = State.outside
     package private(set) var metadata: [String: String]
@@ -101,8 +85,7 @@ package struct RoomSessionMachine: Sendable {
 
     /// Everybody else, in the order of their ids.
     package var participants: [Participant] {
-        guard case .inside(let stay) = state else { return [] }
-        return stay.members.values.map(\.participant).sorted { $0.id < $1.id }
+        if case .inside(let stay) = state { stay.roster.participants } else { [] }
     }
 
     package func hello(
@@ -126,13 +109,16 @@ package struct RoomSessionMachine: Sendable {
         presentsSession = true
         refusals.joined()
         let kind: RoomMembership.Kind
+        let patience = min(max(joined.grace, .zero), configuration.recovery.budgets.absence)
         var stay: Stay
         let membership: RoomMembership
         switch state {
         case .outside:
             kind = .first
             membership = RoomMembership(joined, kind)
-            stay = Stay(membership: membership, sessionToken: joined.sessionToken, patience: .zero)
+            stay = Stay(
+                membership: membership, sessionToken: joined.sessionToken,
+                roster: RoomRoster(of: joined.participant, patience: patience))
             actions.append(.joined(membership))
         case .inside(let before):
             kind = joined.isResumed ? .resumed : .rejoined
@@ -140,11 +126,11 @@ package struct RoomSessionMachine: Sendable {
             stay = before
             stay.membership = membership
             stay.sessionToken = joined.sessionToken
-            if before.membership.session != joined.session || before.membership.participant != joined.participant {
-                // Somebody new, to everybody else too.
-                for member in stay.sortedMembers { actions.append(.peerLeft(member.participant, reason: .left)) }
-                stay.members = [:]
-                stay.knownTerm = 0
+            let isSomebodyNew =
+                before.membership.session != joined.session || before.membership.participant != joined.participant
+            if isSomebodyNew { stay.knownTerm = 0 }
+            withRoster(of: &stay, &actions) {
+                $0.joined(as: joined.participant, patience: patience, isSomebodyNew: isSomebodyNew, &$1)
             }
             actions.append(.joined(membership))
             if joined.hostTerm > stay.knownTerm, let host = joined.host {
@@ -154,9 +140,10 @@ package struct RoomSessionMachine: Sendable {
         stay.knownTerm = max(stay.knownTerm, joined.hostTerm)
         stay.host = joined.host
         stay.mayReplayUnsaid = joined.isResumed && joined.sent == nil
-        stay.patience = min(max(joined.grace, .zero), configuration.recovery.budgets.absence)
         withICE(&actions) { $0.received(joined.iceServers, now: now, &$1) }
-        reconcile(joined.roster, kind, of: &stay, now: now, &actions)
+        withRoster(of: &stay, &actions) {
+            $0.reconcile(with: joined.roster, isRejoin: kind == .rejoined, now: now, &$1)
+        }
         stay.serverVersion = joined.attributes.version
         // A server that has lost its state knows less than we do.
         if kind != .rejoined || joined.attributes.version >= stay.attributes.version {
@@ -167,57 +154,24 @@ package struct RoomSessionMachine: Sendable {
         scheduleTimer(&actions)
     }
 
-    private func reconcile(
-        _ roster: [Participant], _ kind: RoomMembership.Kind, of stay: inout Stay, now: Timestamp,
-        _ actions: inout [Action]
-    ) {
-        var present: [ParticipantID: Participant] = [:]
-        for participant in roster where participant.id != stay.membership.participant {
-            present[participant.id] = participant
-        }
-        for member in stay.sortedMembers where present[member.participant.id] == nil {
-            let isMissed = member.missedUntil != nil
-            if kind != .rejoined, !isMissed {
-                stay.members[member.participant.id] = nil
-                actions.append(.peerLeft(member.participant, reason: .left))
-                continue
+    private func withRoster<Result>(
+        of stay: inout Stay, _ actions: inout [Action],
+        _ body: (inout RoomRoster, inout [RoomRoster.Change]) -> Result
+    ) -> Result {
+        var changes: [RoomRoster.Change] = []
+        let result = body(&stay.roster, &changes)
+        for change in changes {
+            switch change {
+            case .joined(let participant): actions.append(.peerJoined(participant))
+            case .returned(let participant): actions.append(.peerReturned(participant))
+            case .missed(let participant): actions.append(.peerMissed(participant))
+            case .left(let participant, let reason): actions.append(.peerLeft(participant, reason: reason))
+            case .changed(let participant, let changes, let hasRejoined):
+                actions.append(.peerChanged(participant, changes, hasRejoined: hasRejoined))
+            case .mustAskServer: actions.append(.askServer)
             }
-            // A server that lost its state knows only those who are back already. Who was missed before could perhaps
-            // not come back while we could not.
-            stay.members[member.participant.id]?.missedUntil = now + stay.patience
-            if !isMissed { actions.append(.peerMissed(member.participant.id)) }
         }
-        for participant in present.values.sorted(by: { $0.id < $1.id }) { admit(participant, to: &stay, &actions) }
-    }
-
-    /// The participant is in the room.
-    private func admit(_ participant: Participant, to stay: inout Stay, _ actions: inout [Action]) {
-        guard participant.id != stay.membership.participant, !stay.endedSessions.contains(participant.session) else {
-            return
-        }
-        guard let member = stay.members[participant.id], member.participant.session == participant.session else {
-            if let former = stay.members.removeValue(forKey: participant.id)?.participant {
-                actions.append(.peerLeft(former, reason: .left))
-            }
-            // Names are unique in a room: a missed participant cannot come back under one that is taken.
-            for ghost in stay.sortedMembers
-            where ghost.missedUntil != nil && ghost.participant.name.hasSameBytes(as: participant.name) {
-                stay.members[ghost.participant.id] = nil
-                actions.append(.peerLeft(ghost.participant, reason: .left))
-            }
-            stay.members[participant.id] = Member(participant: participant)
-            actions.append(.peerJoined(participant))
-            return
-        }
-        stay.members[participant.id] = Member(participant: participant)
-        let hasRejoined = participant.epoch > member.participant.epoch
-        if member.participant != participant {
-            actions.append(
-                .peerChanged(
-                    participant, ParticipantChanges(from: member.participant, to: participant),
-                    hasRejoined: hasRejoined && member.missedUntil == nil))
-        }
-        if member.missedUntil != nil { actions.append(.peerReturned(participant)) }
+        return result
     }
 
     // MARK: Messages
@@ -233,38 +187,35 @@ package struct RoomSessionMachine: Sendable {
         }
         switch message {
         case .peerJoined(var participant), .peerChanged(var participant):
-            if stay.mayReplayUnsaid, let known = stay.members[participant.id], known.missedUntil == nil,
-                known.participant.session == participant.session, known.participant.epoch > participant.epoch
+            if stay.mayReplayUnsaid, let known = stay.roster[participant.id], !stay.roster.isMissed(participant.id),
+                known.session == participant.session, known.epoch > participant.epoch
             {
                 return
             }
             if let host = stay.host { participant.isHost = participant.id == host }
             if participant.isHost { stay.host = participant.id }
-            admit(participant, to: &stay, &actions)
+            withRoster(of: &stay, &actions) { $0.admit(participant, &$1) }
         case .peerLeft(let id, let session, let reason):
-            guard let member = stay.members[id], member.participant.session == session else { return }
-            stay.members[id] = nil
+            guard withRoster(of: &stay, &actions, { $0.left(id, session, reason, &$1) }) else { return }
             if stay.host == id { stay.host = nil }
-            actions.append(.peerLeft(member.participant, reason: reason))
         case .hostChanged(let id, let term, let sessionToken):
             stay.sessionToken = sessionToken
             guard term > stay.membership.hostTerm else { break }
             let isHost = id == stay.membership.participant
             let isKnown =
-                term <= stay.knownTerm && stay.membership.isHost == isHost
-                && stay.members.values.allSatisfy { $0.participant.isHost == ($0.participant.id == id) }
+                term <= stay.knownTerm && stay.membership.isHost == isHost && stay.roster.agrees(thatHostIs: id)
             stay.knownTerm = max(stay.knownTerm, term)
             stay.membership.hostTerm = term
             stay.membership.isHost = isHost
             stay.host = id
-            for other in stay.members.keys { stay.members[other]?.participant.isHost = other == id }
+            stay.roster.hostChanged(to: id)
             if !isKnown { actions.append(.hostChanged(id, term: term)) }
             restoreAttributes(of: &stay, &actions)
         case .roomChanged(let attributes):
             stay.serverVersion = attributes.version
             if attributes.version >= stay.attributes.version { adopt(attributes, by: &stay, &actions) }
         case .signal(let signal):
-            guard stay.members[signal.peer]?.participant.session == signal.session else { return }
+            guard stay.roster[signal.peer]?.session == signal.session else { return }
             actions.append(.signal(signal))
         case .iceServers(let list): withICE(&actions) { $0.received(list, now: now, &$1) }
         case .joined, .waiting, .ack, .ping, .pong, .goingAway, .error: return
@@ -307,21 +258,16 @@ package struct RoomSessionMachine: Sendable {
     package mutating func woke(after sleep: Duration, now: Timestamp, _ actions: inout [Action]) {
         ice.woke(after: sleep)
         guard case .inside(var stay) = state else { return scheduleTimer(&actions) }
-        for member in stay.sortedMembers where member.missedUntil != nil {
-            stay.members[member.participant.id]?.missedUntil = now + stay.patience
-        }
+        stay.roster.woke(now: now)
         state = .inside(stay)
         scheduleTimer(&actions)
     }
 
     /// A participant says over its peer connection that it leaves permanently. That outweighs the server's roster.
     package mutating func peerLeaving(_ id: ParticipantID, _ actions: inout [Action]) {
-        guard case .inside(var stay) = state, let member = stay.members.removeValue(forKey: id) else { return }
-        stay.endedSessions.append(member.participant.session)
-        if stay.endedSessions.count > Self.maximumEndedSessions { stay.endedSessions.removeFirst() }
+        guard case .inside(var stay) = state, withRoster(of: &stay, &actions, { $0.leaving(id, &$1) }) else { return }
         if stay.host == id { stay.host = nil }
         state = .inside(stay)
-        actions.append(.peerLeft(member.participant, reason: .left))
     }
 
     /// `isConnected`: signaling is. Without it, nobody is given up.
@@ -338,29 +284,10 @@ package struct RoomSessionMachine: Sendable {
             if let next = ice.nextDeadline(isConnected: false) { actions.append(.scheduleTimer(at: next)) }
             return
         }
-        var isAsking = false
-        for member in stay.sortedMembers {
-            guard let until = member.missedUntil, until <= now else { continue }
-            if now - until > configuration.recovery.timerTolerance, !member.hadGrace {
-                // This process slept, or its clock jumped: news may be waiting behind the timer.
-                stay.members[member.participant.id]?.hadGrace = true
-                stay.members[member.participant.id]?.missedUntil = now + stay.patience
-                continue
-            }
-            if isCatchingUp || isAlive(member.participant.id) {
-                stay.members[member.participant.id]?.missedUntil = now + .seconds(1)
-                continue
-            }
-            guard let askedAt = member.askedAt, now - askedAt < .seconds(5) else {
-                // Its return may be news that has not come, over a connection that hears nothing any more.
-                stay.members[member.participant.id]?.askedAt = now
-                stay.members[member.participant.id]?.missedUntil = now + .seconds(1)
-                if !isAsking { actions.append(.askServer) }
-                isAsking = true
-                continue
-            }
-            stay.members[member.participant.id] = nil
-            actions.append(.peerLeft(member.participant, reason: .timedOut))
+        let tolerance = configuration.recovery.timerTolerance
+        withRoster(of: &stay, &actions) {
+            $0.timerFired(
+                isCatchingUp: isCatchingUp, isAlive: isAlive, tolerance: tolerance, now: now, &$1)
         }
         state = .inside(stay)
         scheduleTimer(&actions)
@@ -368,9 +295,9 @@ package struct RoomSessionMachine: Sendable {
 
     /// At once for what is overdue: `timerFired` knows what can be done now.
     private func scheduleTimer(_ actions: inout [Action]) {
-        var times = [ice.nextDeadline(isConnected: membership != nil)].compactMap { $0 }
-        if case .inside(let stay) = state { times += stay.members.values.compactMap(\.missedUntil) }
-        if let next = times.min() { actions.append(.scheduleTimer(at: next)) }
+        var times = [ice.nextDeadline(isConnected: membership != nil)]
+        if case .inside(let stay) = state { times.append(stay.roster.nextDeadline) }
+        if let next = times.compactMap({ $0 }).min() { actions.append(.scheduleTimer(at: next)) }
     }
 
     // MARK: ICE servers
