@@ -22,9 +22,7 @@ package struct RecoveryLadder: Sendable {
     private var state = RecoveryState.idle
     private var record: RecoveryRecord
     private var pace: RebuildPace
-    /// The transport says that channels can carry data.
-    private var isUp = false
-    private var isSuspect = false
+    private var evidence = PathEvidence()
     package private(set) var isReachable = true
     private var path: PeerPath?
     private var wasConnected = false
@@ -61,19 +59,18 @@ package struct RecoveryLadder: Sendable {
     package mutating func stateChanged(_ new: PeerConnectionState, now: Timestamp, _ actions: inout [Action]) {
         switch new {
         case .connected:
-            isUp = true
-            isSuspect = false
+            evidence.connected()
             settle(now: now, &actions)
         case .disconnected:
-            isUp = false
+            evidence.isUp = false
             switch state {
             // Also of a connection that was never up: its agent has tried everything that it knew.
-            case .connecting, .healthy, .planned, .watching: step(.restart, .pathLost, now: now, &actions)
+            case .connecting, .healthy, .planned, .watching: restart(.pathLost, now: now, &actions)
             case .idle, .restarting, .delayed, .held: updateStatus(&actions)
             }
         case .new, .connecting:
-            guard isUp else { return }
-            isUp = false
+            guard evidence.isUp else { return }
+            evidence.isUp = false
             suspect(since: now, now: now, &actions)
         }
     }
@@ -81,8 +78,8 @@ package struct RecoveryLadder: Sendable {
     /// Nothing can be sent, though the path works. The side that opened the channel opens it again; where that does not
     /// come about, the connection is made anew.
     package mutating func channelClosed(now: Timestamp, _ actions: inout [Action]) {
-        guard isUp else { return }
-        isUp = false
+        guard evidence.isUp else { return }
+        evidence.isUp = false
         switch state {
         case .healthy, .planned, .watching:
             record.open(.channelClosed, now: now, rung: .rebuild)
@@ -96,12 +93,12 @@ package struct RecoveryLadder: Sendable {
     package mutating func livenessChanged(_ liveness: PeerLiveness, now: Timestamp, _ actions: inout [Action]) {
         switch liveness {
         case .alive:
-            isSuspect = false
+            evidence.isSuspect = false
             // A rebuild that was decided is not cancelled by a sign of life of the connection that it replaces.
             if case .delayed = state { return }
             settle(now: now, &actions)
         case .suspect(let since):
-            isSuspect = true
+            evidence.isSuspect = true
             suspect(since: since, now: now, &actions)
         }
     }
@@ -142,35 +139,24 @@ package struct RecoveryLadder: Sendable {
     /// Both sides have described the round.
     package mutating func agreed(now: Timestamp, _ actions: inout [Action]) {
         record.note(.answered, now: now)
-        switch state {
-        case .restarting(var restarting):
+        if case .restarting(var restarting) = state {
             restarting.isAnswered = true
             state = .restarting(restarting)
-        case .watching(_, let cause) where !isOfferer:
-            // The other side is ahead of us.
-            var restarting = RestartAttempts(cause, now: now)
-            restarting.joined(configuration, now: now)
-            enter(.restarting(restarting), &actions)
-        case .connecting(let since, let deadline) where !isOfferer:
-            // The other side looks for a path anew, and will do so again.
-            let later = now + configuration.budgets.connect + configuration.budgets.restart
-            enter(.connecting(since: since, deadline: max(deadline, later)), &actions)
-        case .idle, .connecting, .healthy, .planned, .watching, .delayed, .held: break
+        } else if let next = policy.agreed(in: state, now: now) {
+            enter(next, &actions)
         }
     }
 
     /// The other side has offered a new connection in place of the old one.
     package mutating func replaced(now: Timestamp, _ actions: inout [Action]) {
-        isUp = false
-        isSuspect = false
+        evidence = PathEvidence()
         if wasConnected { record.open(.requestedByPeer, now: now, rung: .rebuild) }
         enter(.connecting(since: now, deadline: now + configuration.budgets.connect), &actions)
     }
 
     package mutating func closed(_ failure: PeerFailure?, now: Timestamp, _ actions: inout [Action]) {
         guard state != .idle else { return }
-        isUp = false
-        isSuspect = false
+        evidence = PathEvidence()
         if failure == nil {
             record.open(.connectionClosed, now: now)
             enter(.delayed(until: now + configuration.closedBudget, .connectionClosed), &actions)
@@ -186,7 +172,7 @@ package struct RecoveryLadder: Sendable {
 
     /// A round could not be begun: this machine is out of something. `isPathKept`: the path before it is what it was.
     package mutating func notPrepared(isPathKept: Bool, now: Timestamp, _ actions: inout [Action]) {
-        let response = policy.notPrepared(isPathKept: isPathKept, isAlive: isUp && !isSuspect, in: state)
+        let response = policy.notPrepared(isPathKept: isPathKept, isAlive: evidence.isAlive, in: state)
         apply(response, now: now, &actions)
     }
 
@@ -194,11 +180,7 @@ package struct RecoveryLadder: Sendable {
     package mutating func setReachable(_ reachable: Bool, now: Timestamp, _ actions: inout [Action]) {
         isReachable = reachable
         guard reachable else { return }
-        if case .held(let rung, let cause) = state {
-            step(rung, cause, now: now, &actions)
-        } else {
-            apply(policy.reachable(in: state, now: now), now: now, &actions)
-        }
+        apply(policy.reachable(in: state, now: now), now: now, &actions)
     }
 
     // MARK: Triggers
@@ -229,9 +211,9 @@ package struct RecoveryLadder: Sendable {
     /// The network of this machine has changed. `isPathLost`: the path leaves from an address that is gone. `isOther`:
     /// there are other addresses than before.
     package mutating func networkChanged(isPathLost: Bool, isOther: Bool, now: Timestamp, _ actions: inout [Action]) {
-        if isPathLost, isUp {
+        if isPathLost, evidence.isUp {
             // Nothing comes over it any more: the next sign of life, which the probe asks for, is one of a new path.
-            isSuspect = true
+            evidence.isSuspect = true
             probe(now: now, &actions)
         }
         let response = policy.networkChanged(isPathLost: isPathLost, isOther: isOther, in: state, now: now)
@@ -293,7 +275,7 @@ package struct RecoveryLadder: Sendable {
             return
         }
         if now - deadline > configuration.timerTolerance, !hadGrace, grantGrace(now: now, &actions) { return }
-        apply(policy.timeIsUp(isAlive: isUp && !isSuspect, in: state, now: now), now: now, &actions)
+        apply(policy.timeIsUp(isAlive: evidence.isAlive, in: state, now: now), now: now, &actions)
     }
 
     /// The timer came far too late: this process slept or starved, and facts may be waiting behind it. Looks again
@@ -306,16 +288,6 @@ package struct RecoveryLadder: Sendable {
     }
 
     // MARK: Steps
-
-    private mutating func step(
-        _ rung: RecoveryRung, _ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]
-    ) {
-        switch rung {
-        case .wait: break
-        case .restart: restart(cause, now: now, &actions)
-        case .rebuild: rebuild(cause, now: now, &actions)
-        }
-    }
 
     private mutating func hold(
         _ rung: RecoveryRung, _ cause: RoomIncident.Cause, now: Timestamp, _ actions: inout [Action]
@@ -335,12 +307,7 @@ package struct RecoveryLadder: Sendable {
             return
         }
         record.note(.restartRequested, now: now, cause)
-        var restarting = RestartAttempts(cause, now: now)
-        switch state {
-        case .restarting(let before): restarting = before
-        case .healthy, .planned: restarting.isOptional = isUp && !isSuspect
-        case .idle, .connecting, .watching, .delayed, .held: break
-        }
+        var restarting = state.attempts(cause, isAlive: evidence.isAlive, now: now)
         let isSuperseding = restarting.attempt > 0 || cause == .rejoined || cause == .peerRejoined
         restarting.begin(configuration, now: now)
         lastRestartAt = now
@@ -367,17 +334,14 @@ package struct RecoveryLadder: Sendable {
         }
         record.note(.rebuildRequested, now: now, cause)
         pace.rebuilt(now: now)
-        if isOfferer {
-            isUp = false
-            isSuspect = false
-        }
+        if isOfferer { evidence = PathEvidence() }
         enter(.connecting(since: now, deadline: now + pace.connectTime), &actions)
         actions.append(.rebuild(cause))
     }
 
     /// Back to health when the facts say so.
     private mutating func settle(now: Timestamp, _ actions: inout [Action]) {
-        guard isUp, !isSuspect else {
+        guard evidence.isAlive else {
             updateStatus(&actions)
             return
         }
@@ -414,7 +378,7 @@ package struct RecoveryLadder: Sendable {
         if state == .idle { return .waiting }
         guard wasConnected else { return .connecting }
         return state.status(
-            isAlive: isUp && !isSuspect, path: path, rebuilds: pace.count, since: record.startedAt ?? .zero)
+            isAlive: evidence.isAlive, path: path, rebuilds: pace.count, since: record.startedAt ?? .zero)
     }
 
     /// Asks for a sign of life.

@@ -33,9 +33,12 @@ struct RecoveryPolicy: Sendable {
         self.isOfferer = isOfferer
     }
 
-    /// The participant can be reached again over signaling. A healthy path is probed: the event that interrupted
-    /// signaling may have hit an idle path too.
+    /// The participant can be reached again over signaling: a step that waited for it is made. A healthy path is
+    /// probed: the event that interrupted signaling may have hit an idle path too.
     func reachable(in state: RecoveryState, now: Timestamp) -> Response {
+        if case .held(let rung, let cause) = state {
+            return Response(step: rung == .rebuild ? .rebuild(cause) : .restart(cause))
+        }
         guard state == .healthy else { return .nothing }
         return Response(
             probes: true, state: .watching(deadline: now + configuration.budgets.silence, .silence))
@@ -135,6 +138,23 @@ struct RecoveryPolicy: Sendable {
         case .healthy, .planned: .watching(deadline: deadline, .silence)
         case .watching(let before, let cause): .watching(deadline: min(before, deadline), cause)
         case .idle, .connecting, .restarting, .delayed, .held: nil
+        }
+    }
+
+    /// Both sides have described a round. Returns the state to enter; nil where it is the round that is waited for.
+    func agreed(in state: RecoveryState, now: Timestamp) -> RecoveryState? {
+        guard !isOfferer else { return nil }
+        switch state {
+        case .watching(_, let cause):
+            // The other side is ahead of us.
+            var restarting = RestartAttempts(cause, now: now)
+            restarting.joined(configuration, now: now)
+            return .restarting(restarting)
+        case .connecting(let since, let deadline):
+            // The other side looks for a path anew, and will do so again.
+            let later = now + configuration.budgets.connect + configuration.budgets.restart
+            return .connecting(since: since, deadline: max(deadline, later))
+        case .idle, .healthy, .planned, .restarting, .delayed, .held: return nil
         }
     }
 

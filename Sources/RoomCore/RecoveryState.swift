@@ -34,6 +34,18 @@ enum RecoveryState: Sendable, Hashable {
         }
     }
 
+    /// The restarts of which the next one is about to be made. `isAlive`: the path carries data.
+    func attempts(_ cause: RoomIncident.Cause, isAlive: Bool, now: Timestamp) -> RestartAttempts {
+        switch self {
+        case .restarting(let attempts): return attempts
+        case .healthy, .planned:
+            var attempts = RestartAttempts(cause, now: now)
+            attempts.isOptional = isAlive
+            return attempts
+        case .idle, .connecting, .watching, .delayed, .held: return RestartAttempts(cause, now: now)
+        }
+    }
+
     /// The status of a connection that was up before. `isAlive`: its path carries data as far as is known.
     func status(isAlive: Bool, path: PeerPath?, rebuilds: Int, since: Timestamp) -> PeerStatus {
         switch self {
