@@ -17,62 +17,39 @@ struct RecordedOutgoingStreams {
 
     var ids: [UInt64] { streams.ids }
 
-    mutating func open(length: UInt64?) -> UInt64? {
-        let result = streams.open(length: length)
-        tape?("open", [length as Any], result as Any, state: state)
-        return result
-    }
+    mutating func open(length: UInt64?) -> UInt64? { recorded("open", [length as Any]) { $0.open(length: length) } }
 
     mutating func begin(_ id: UInt64, count: Int) -> OutgoingStreams.Start {
-        let result = streams.begin(id, count: count)
-        tape?("begin", [id, count], result, state: state)
-        return result
+        recorded("begin", [id, count]) { $0.begin(id, count: count) }
     }
 
-    mutating func undo(_ id: UInt64, count: Int) {
-        streams.undo(id, count: count)
-        tape?("undo", [id, count], state: state)
-    }
+    mutating func undo(_ id: UInt64, count: Int) { recorded("undo", [id, count]) { $0.undo(id, count: count) } }
 
-    mutating func end(_ id: UInt64) -> Bool {
-        let result = streams.end(id)
-        tape?("end", [id], result, state: state)
-        return result
-    }
+    mutating func end(_ id: UInt64) -> Bool { recorded("end", [id]) { $0.end(id) } }
 
-    mutating func cancel(_ id: UInt64) -> Bool {
-        let result = streams.cancel(id)
-        tape?("cancel", [id], result, state: state)
-        return result
-    }
+    mutating func cancel(_ id: UInt64) -> Bool { recorded("cancel", [id]) { $0.cancel(id) } }
 
     mutating func windowReceived(_ id: UInt64, consumed: UInt64, limit: UInt64) -> UInt64? {
-        let result = streams.windowReceived(id, consumed: consumed, limit: limit)
-        tape?("windowReceived", [id, consumed, limit], result as Any, state: state)
-        return result
+        recorded("windowReceived", [id, consumed, limit]) { $0.windowReceived(id, consumed: consumed, limit: limit) }
     }
 
     mutating func finishedReceived(_ id: UInt64) -> UInt64? {
-        let result = streams.finishedReceived(id)
-        tape?("finishedReceived", [id], result as Any, state: state)
-        return result
+        recorded("finishedReceived", [id]) { $0.finishedReceived(id) }
     }
 
-    mutating func stopReceived(_ id: UInt64) -> Bool {
-        let result = streams.stopReceived(id)
-        tape?("stopReceived", [id], result, state: state)
-        return result
-    }
+    mutating func stopReceived(_ id: UInt64) -> Bool { recorded("stopReceived", [id]) { $0.stopReceived(id) } }
 
     mutating func restartReceived(last: UInt64) -> [UInt64] {
-        let result = streams.restartReceived(last: last)
-        tape?("restartReceived", [last], result, state: state)
-        return result
+        recorded("restartReceived", [last]) { $0.restartReceived(last: last) }
     }
 
-    mutating func removeAll() -> [UInt64] {
-        let result = streams.removeAll()
-        tape?("removeAll", [], result, state: state)
+    mutating func removeAll() -> [UInt64] { recorded("removeAll", []) { $0.removeAll() } }
+
+    private mutating func recorded<Result>(
+        _ method: String, _ arguments: @autoclosure () -> [Any], _ body: (inout OutgoingStreams) -> Result
+    ) -> Result {
+        let result = body(&streams)
+        tape?(method, arguments(), result is Void ? nil : result, state: state)
         return result
     }
 }
@@ -105,60 +82,51 @@ struct RecordedIncomingStreams {
     mutating func openReceived(
         _ id: UInt64, length: UInt64?, _ budget: inout ReceiveWindow.Budget
     ) -> IncomingStreams.Opening {
-        let result = streams.openReceived(id, length: length, &budget)
-        tape?("openReceived", [id, length as Any, Self.budgetName], result, state: state(budget))
-        return result
+        recorded("openReceived", [id, length as Any], &budget) { $0.openReceived(id, length: length, &$1) }
     }
 
     mutating func dataReceived(
         _ id: UInt64, count: Int, _ budget: inout ReceiveWindow.Budget
     ) -> IncomingStreams.Chunk {
-        let result = streams.dataReceived(id, count: count, &budget)
-        tape?("dataReceived", [id, count, Self.budgetName], result, state: state(budget))
-        return result
+        recorded("dataReceived", [id, count], &budget) { $0.dataReceived(id, count: count, &$1) }
     }
 
     mutating func endReceived(_ id: UInt64, _ budget: inout ReceiveWindow.Budget) -> IncomingStreams.End {
-        let result = streams.endReceived(id, &budget)
-        tape?("endReceived", [id, Self.budgetName], result, state: state(budget))
-        return result
+        recorded("endReceived", [id], &budget) { $0.endReceived(id, &$1) }
     }
 
     mutating func resetReceived(_ id: UInt64, _ budget: inout ReceiveWindow.Budget) -> Bool {
-        let result = streams.resetReceived(id, &budget)
-        tape?("resetReceived", [id, Self.budgetName], result, state: state(budget))
-        return result
+        recorded("resetReceived", [id], &budget) { $0.resetReceived(id, &$1) }
     }
 
     mutating func restartReceived(first: UInt64, _ budget: inout ReceiveWindow.Budget) -> [UInt64] {
-        let result = streams.restartReceived(first: first, &budget)
-        tape?("restartReceived", [first, Self.budgetName], result, state: state(budget))
-        return result
+        recorded("restartReceived", [first], &budget) { $0.restartReceived(first: first, &$1) }
     }
 
     mutating func consume(
         _ id: UInt64, count: Int, now: Timestamp, _ budget: inout ReceiveWindow.Budget
     ) -> IncomingStreams.Grant? {
-        let result = streams.consume(id, count: count, now: now, &budget)
-        tape?("consume", [id, count, now, Self.budgetName], result as Any, state: state(budget))
-        return result
+        recorded("consume", [id, count, now], &budget) { $0.consume(id, count: count, now: now, &$1) }
     }
 
     mutating func finish(_ id: UInt64, _ budget: inout ReceiveWindow.Budget) -> Bool {
-        let result = streams.finish(id, &budget)
-        tape?("finish", [id, Self.budgetName], result, state: state(budget))
-        return result
+        recorded("finish", [id], &budget) { $0.finish(id, &$1) }
     }
 
     mutating func stop(_ id: UInt64, _ budget: inout ReceiveWindow.Budget) -> Bool {
-        let result = streams.stop(id, &budget)
-        tape?("stop", [id, Self.budgetName], result, state: state(budget))
-        return result
+        recorded("stop", [id], &budget) { $0.stop(id, &$1) }
     }
 
     mutating func removeAll(_ budget: inout ReceiveWindow.Budget) -> [UInt64] {
-        let result = streams.removeAll(&budget)
-        tape?("removeAll", [Self.budgetName], result, state: state(budget))
+        recorded("removeAll", [], &budget) { $0.removeAll(&$1) }
+    }
+
+    private mutating func recorded<Result>(
+        _ method: String, _ arguments: @autoclosure () -> [Any], _ budget: inout ReceiveWindow.Budget,
+        _ body: (inout IncomingStreams, inout ReceiveWindow.Budget) -> Result
+    ) -> Result {
+        let result = body(&streams, &budget)
+        tape?(method, arguments() + [Self.budgetName], result, state: state(budget))
         return result
     }
 }

@@ -16,7 +16,7 @@ protocol SeededSimulation: AnyObject {
 }
 
 extension SeededSimulation {
-    func chance(_ probability: Double) -> Bool { Double.random(in: 0..<1, using: &random) < probability }
+    func chance(_ probability: Double) -> Bool { random.chance(probability) }
 
     func note(_ line: @autoclosure () -> String) { trace?("\(now.seconds) \(line())") }
 

@@ -102,10 +102,8 @@ package final class Simulation {
         authority = SimulatedAuthority(
             relayLife: scenario.hasICEServerProvider ? nil : scenario.relayLife, needsToken: scenario.tokenLife != nil)
         faults = (0..<scenario.faults).map { _ in
-            let latest = scenario.faultsEnd - .seconds(5)
-            let at = scenario.faultsBegin + random.duration(upTo: latest - scenario.faultsBegin)
-            let duration = min(
-                random.duration(upTo: random.duration(upTo: scenario.longestFault)), scenario.faultsEnd - at)
+            let (at, duration) = random.faultTime(
+                from: scenario.faultsBegin, to: scenario.faultsEnd, longest: scenario.longestFault)
             let node = Int.random(in: 0..<scenario.participants, using: &random)
             return Fault(
                 kind: scenario.kinds.randomElement(using: &random) ?? .reconnectNow, at: .zero + at, duration: duration,
@@ -186,8 +184,7 @@ package final class Simulation {
         switch occurrence {
         case .start(let index): feed(nodes[index], .started)
         case .machine(let index, let life, let event):
-            guard let node = awake(index, life, occurrence) else { return }
-            feed(node, event)
+            if let node = awake(index, life, occurrence) { feed(node, event) }
         case .timer(let index, let life, let timer, let token):
             guard let node = awake(index, life, occurrence) else { return }
             if let current = node.timers[timer], current.token == token, now + node.clockOffset < current.deadline {
@@ -200,14 +197,11 @@ package final class Simulation {
             feed(node, .timerFired(timer))
             if chance(0.02) { feed(node, .timerFired(timer)) }
         case .network(let index, let life):
-            guard let node = awake(index, life, occurrence) else { return }
-            feed(node, .networkChanged(networkChange(of: node)))
+            if let node = awake(index, life, occurrence) { feed(node, .networkChanged(networkChange(of: node))) }
         case .token(let index, let life, let question, let answer):
-            guard let node = awake(index, life, occurrence) else { return }
-            tokenAnswered(node, question, answer)
+            if let node = awake(index, life, occurrence) { tokenAnswered(node, question, answer) }
         case .iceServers(let index, let life, let question, let answer):
-            guard let node = awake(index, life, occurrence) else { return }
-            iceServersAnswered(node, question, answer)
+            if let node = awake(index, life, occurrence) { iceServersAnswered(node, question, answer) }
         case .connect(let connection, let deadline): connect(connection, deadline: deadline)
         case .toServer(let connection): arriveAtServer(connection)
         case .toClient(let connection):

@@ -17,7 +17,7 @@ struct VectorCodecs {
         codecs.serverMessages()
     }
 
-    private mutating func number(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &dice) }
+    private mutating func number(_ range: ClosedRange<Int>) -> Int { dice.number(range) }
 
     // MARK: Between participants
 

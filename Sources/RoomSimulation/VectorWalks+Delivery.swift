@@ -38,11 +38,9 @@ private struct DeliveryWalk: ~Copyable {
             tape: tape.instance("DeliveryOutbox", name, group: "walks"))
     }
 
-    private mutating func chance(_ probability: Double) -> Bool { Double.random(in: 0..<1, using: &dice) < probability }
-    private mutating func number(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &dice) }
-    private mutating func channel() -> DeliveryChannel {
-        level.channels[Int.random(in: 0..<level.channels.count, using: &dice)]
-    }
+    private mutating func chance(_ probability: Double) -> Bool { dice.chance(probability) }
+    private mutating func number(_ range: ClosedRange<Int>) -> Int { dice.number(range) }
+    private mutating func channel() -> DeliveryChannel { dice.pick(level.channels) }
     private mutating func bytes(_ count: ClosedRange<Int>) -> [UInt8] {
         (0..<number(count)).map { _ in UInt8(truncatingIfNeeded: dice.next()) }
     }

@@ -24,6 +24,8 @@ extension VectorWalks {
         return configuration
     }
 
+    private static let random = VectorTape.random
+
     // MARK: Signaling
 
     static func signaling(seed: UInt64, steps: Int, on tape: VectorTape) {
@@ -341,15 +343,11 @@ extension VectorWalks {
 
     // MARK: Messages
 
-    private static func number(_ range: ClosedRange<Int>, _ dice: inout SeededGenerator) -> Int {
-        Int.random(in: range, using: &dice)
-    }
-
     fileprivate static func participant(_ index: Int, _ dice: inout SeededGenerator) -> Participant {
         Participant(
-            id: ParticipantID("p\(index)"), session: SessionID("s\(index)\(number(0...9, &dice) == 0 ? "b" : "")"),
-            epoch: UInt64(number(1...3, &dice)), name: "n\(index)", isHost: number(0...3, &dice) == 0,
-            metadata: number(0...1, &dice) == 0 ? [:] : ["mood": "\(number(1...2, &dice))", "a": "b"],
+            id: ParticipantID("p\(index)"), session: SessionID("s\(index)\(dice.number(0...9) == 0 ? "b" : "")"),
+            epoch: UInt64(dice.number(1...3)), name: "n\(index)", isHost: dice.number(0...3) == 0,
+            metadata: dice.number(0...1) == 0 ? [:] : ["mood": "\(dice.number(1...2))", "a": "b"],
             capabilities: [DeliveryProtocol.capability])
     }
 
@@ -357,14 +355,14 @@ extension VectorWalks {
         isResumed: Bool, received: UInt64, sent: UInt64?, _ dice: inout SeededGenerator
     ) -> Joined {
         var roster: [Participant] = []
-        for index in 1...4 where number(0...2, &dice) > 0 { roster.append(participant(index, &dice)) }
-        let isHost = number(0...2, &dice) == 0
+        for index in 1...4 where dice.number(0...2) > 0 { roster.append(participant(index, &dice)) }
+        let isHost = dice.number(0...2) == 0
         return Joined(
-            participant: ParticipantID("p0"), session: SessionID("s0"), epoch: UInt64(number(1...3, &dice)),
-            isHost: isHost, hostTerm: UInt64(number(1...5, &dice)), isResumed: isResumed, received: received,
-            sent: number(0...3, &dice) == 0 ? nil : sent, sessionToken: "t\(number(1...3, &dice))", roster: roster,
-            attributes: RoomAttributes(version: UInt64(number(0...4, &dice)), values: ["topic": "x"]),
-            iceServers: iceServers(&dice), grace: .seconds(number(5...40, &dice)))
+            participant: ParticipantID("p0"), session: SessionID("s0"), epoch: UInt64(dice.number(1...3)),
+            isHost: isHost, hostTerm: UInt64(dice.number(1...5)), isResumed: isResumed, received: received,
+            sent: dice.number(0...3) == 0 ? nil : sent, sessionToken: "t\(dice.number(1...3))", roster: roster,
+            attributes: RoomAttributes(version: UInt64(dice.number(0...4)), values: ["topic": "x"]),
+            iceServers: iceServers(&dice), grace: .seconds(dice.number(5...40)))
     }
 
     private static func iceServers(_ dice: inout SeededGenerator) -> ICEServerList {
@@ -372,13 +370,13 @@ extension VectorWalks {
             "stun:stun.example.org", "turn:turn.example.org?transport=tcp", "turns:turn.example.org:443", "http://x",
             "turn:[2001:db8::1]:3479", "stun:192.0.2.7:99999",
         ]
-        let servers = (0..<number(0...3, &dice)).map { _ in
+        let servers = (0..<dice.number(0...3)).map { _ in
             ICEServer(
-                urls: (0..<number(1...2, &dice)).map { _ in urls[number(0...5, &dice)] },
-                username: number(0...3, &dice) == 0 ? nil : "user", credential: "secret")
+                urls: (0..<dice.number(1...2)).map { _ in urls[dice.number(0...5)] },
+                username: dice.number(0...3) == 0 ? nil : "user", credential: "secret")
         }
         return ICEServerList(
-            servers: servers, ttl: number(0...2, &dice) == 0 ? nil : .seconds(number(10...600, &dice)))
+            servers: servers, ttl: dice.number(0...2) == 0 ? nil : .seconds(dice.number(10...600)))
     }
 
     fileprivate static func error(_ dice: inout SeededGenerator) -> ProtocolError {
@@ -388,11 +386,11 @@ extension VectorWalks {
             .versionMismatch,
         ]
         // Most ends come seldom.
-        let code = number(0...2, &dice) == 0 ? codes[number(0...16, &dice)] : codes[number(11...15, &dice)]
+        let code = dice.number(0...2) == 0 ? codes[dice.number(0...16)] : codes[dice.number(11...15)]
         return ProtocolError(
-            code: code, message: "an error", isRetryable: number(0...1, &dice) == 0,
-            isFatal: number(0...3, &dice) == 0,
-            retryAfter: number(0...2, &dice) == 0 ? .seconds(1) ... .seconds(4) : nil,
-            replacedBy: code == .replaced && number(0...1, &dice) == 0 ? .participant : nil)
+            code: code, message: "an error", isRetryable: dice.number(0...1) == 0,
+            isFatal: dice.number(0...3) == 0,
+            retryAfter: dice.number(0...2) == 0 ? .seconds(1) ... .seconds(4) : nil,
+            replacedBy: code == .replaced && dice.number(0...1) == 0 ? .participant : nil)
     }
 }

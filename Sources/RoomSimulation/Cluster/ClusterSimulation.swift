@@ -89,10 +89,8 @@ package final class ClusterSimulation {
         rooms = (0..<scenario.rooms).map { RoomName("r\($0)") }
         faults = scenario.script
         for _ in 0..<(scenario.script.isEmpty ? scenario.faults : 0) {
-            let latest = scenario.faultsEnd - .seconds(5)
-            let at = scenario.faultsBegin + random.duration(upTo: latest - scenario.faultsBegin)
-            let duration = min(
-                random.duration(upTo: random.duration(upTo: scenario.longestFault)), scenario.faultsEnd - at)
+            let (at, duration) = random.faultTime(
+                from: scenario.faultsBegin, to: scenario.faultsEnd, longest: scenario.longestFault)
             let node = Int.random(in: 0..<scenario.nodes, using: &random)
             let other = (node + Int.random(in: 1..<scenario.nodes, using: &random)) % scenario.nodes
             let kind = scenario.kinds.randomElement(using: &random) ?? .crash
