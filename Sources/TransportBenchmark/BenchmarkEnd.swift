@@ -3,14 +3,6 @@ internal import TransportPluginAPI
 
 /// One end of a measured pair: performs the runner's requests, one at a time.
 package final class BenchmarkEnd: Sendable {
-    private struct Count {
-        var messages = 0
-        var bytes = 0
-        var first = Timestamp.zero
-        var last = Timestamp.zero
-        var cpuAtStart = 0.0
-    }
-
     private struct PingPong {
         var histogram = LatencyHistogram()
         /// The number of round trips that are not recorded yet.
@@ -38,7 +30,7 @@ package final class BenchmarkEnd: Sendable {
     /// The conversation for scenarios with outages.
     package let talk: BenchmarkTalk
     let subject: any BenchmarkSubject
-    private let count = Locked(Count())
+    private let count = Locked(ArrivalCount())
     private let pingPong = Locked(PingPong())
 
     package init(_ subject: any BenchmarkSubject) {
@@ -62,19 +54,10 @@ package final class BenchmarkEnd: Sendable {
 
     /// Starts counting messages.
     package func startCounting() async {
-        count.withLock {
-            $0 = Count()
-            $0.cpuAtStart = cpuTime()
-        }
+        count.withLock { $0 = ArrivalCount() }
         await subject.setHandler { [count] bytes in
             let length = bytes.count
-            count.withLock { count in
-                let now = Timestamp.now()
-                if count.messages == 0 { count.first = now }
-                count.last = now
-                count.messages += 1
-                count.bytes += length
-            }
+            count.withLock { $0.add(bytes: length) }
         }
     }
 
@@ -84,10 +67,7 @@ package final class BenchmarkEnd: Sendable {
         var line = JSONLine()
         line.add("event", "counted")
         line.add("messages", count.messages)
-        line.add("bytes", count.bytes)
-        line.add("seconds", (count.last - count.first).inSeconds)
-        line.add("cpu", cpuTime() - count.cpuAtStart)
-        line.add("memory", proportionalSetSize())
+        count.report(to: &line)
         return line
     }
 

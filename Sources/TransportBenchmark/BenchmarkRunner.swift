@@ -238,38 +238,34 @@ package struct BenchmarkRunner: Sendable {
     }
 
     private func roundTrips(_ pair: BenchmarkPair, _ receiver: BenchmarkReceiver) async throws -> Measured {
-        _ = try await pair.b.ask("ok") { line in
-            line.add("do", "echo")
-            line.add("receiver", receiver.rawValue)
-        }
-        let before = try await pair.usage()
-        let answer = try await pair.a.ask("roundTrips") { line in
-            line.add("do", "roundTrips")
-            line.add("count", 5000)
-            line.add("receiver", receiver.rawValue)
-        }
-        let after = try await pair.usage()
-        guard let histogram = answer.histogram() else { throw BenchmarkError("a peer has measured no round trips") }
-        var metrics = histogram.metrics
-        metrics["cpu_us_msg"] = (after.cpu - before.cpu) * 1e6 / answer.number("messages")
-        return Measured(receiver.scenario, metrics, histogram)
+        try await exchanges(pair, "roundTrips", answeredBy: "echo", receiver, receiver.scenario)
     }
 
     private func requests(
         _ pair: BenchmarkPair, _ receiver: BenchmarkReceiver, _ name: String
     ) async throws -> Measured {
+        try await exchanges(pair, "requests", answeredBy: "answer", receiver, name)
+    }
+
+    /// Lets one end make 5,000 exchanges one after the other. `work`: what it is asked to do, and the event that it
+    /// answers with.
+    private func exchanges(
+        _ pair: BenchmarkPair, _ work: String, answeredBy other: String, _ receiver: BenchmarkReceiver, _ name: String
+    ) async throws -> Measured {
         _ = try await pair.b.ask("ok") { line in
-            line.add("do", "answer")
+            line.add("do", other)
             line.add("receiver", receiver.rawValue)
         }
         let before = try await pair.usage()
-        let answer = try await pair.a.ask("requests") { line in
-            line.add("do", "requests")
+        let answer = try await pair.a.ask(work) { line in
+            line.add("do", work)
             line.add("count", 5000)
             line.add("receiver", receiver.rawValue)
         }
         let after = try await pair.usage()
-        guard let histogram = answer.histogram() else { throw BenchmarkError("a peer measured no requests") }
+        guard let histogram = answer.histogram() else {
+            throw BenchmarkError("a peer has measured nothing for \(work)")
+        }
         var metrics = histogram.metrics
         metrics["cpu_us_msg"] = (after.cpu - before.cpu) * 1e6 / answer.number("messages")
         return Measured(name, metrics, histogram)

@@ -20,13 +20,6 @@ extension RoomSubject: BenchmarkStreamSubject {
 
 /// A stream at full speed, and messages beside it.
 package final class BenchmarkStream: Sendable {
-    private struct Count {
-        var bytes = 0
-        var first = Timestamp.zero
-        var last = Timestamp.zero
-        var cpuAtStart = 0.0
-    }
-
     private struct Pings {
         var histogram = LatencyHistogram()
         var waiting: CheckedContinuation<Void, Never>?
@@ -35,7 +28,7 @@ package final class BenchmarkStream: Sendable {
     /// Between a pong and the next ping.
     private static let pause = Duration.milliseconds(2)
     private let subject: any BenchmarkStreamSubject
-    private let count = Locked(Count())
+    private let count = Locked(ArrivalCount())
     private let begun = AsyncStream.makeStream(of: Void.self)
     private let reader = Locked<Task<Void, any Error>?>(nil)
 
@@ -50,18 +43,10 @@ package final class BenchmarkStream: Sendable {
     package func receive() async {
         let subject = subject
         await subject.setHandler { subject.reply($0) }
-        count.withLock {
-            $0 = Count()
-            $0.cpuAtStart = cpuTime()
-        }
+        count.withLock { $0 = ArrivalCount() }
         let task = Task { [count, begun] in
             for try await chunk in try await subject.nextStream() {
-                let now = Timestamp.now()
-                count.withLock { count in
-                    if count.bytes == 0 { count.first = now }
-                    count.last = now
-                    count.bytes += chunk.count
-                }
+                count.withLock { $0.add(bytes: chunk.count) }
                 begun.continuation.finish()
             }
         }
@@ -76,10 +61,7 @@ package final class BenchmarkStream: Sendable {
         try await reader.withLock { $0 }?.value
         let count = count.withLock { $0 }
         var line = JSONLine(event: "received")
-        line.add("bytes", count.bytes)
-        line.add("seconds", (count.last - count.first).inSeconds)
-        line.add("cpu", cpuTime() - count.cpuAtStart)
-        line.add("memory", proportionalSetSize())
+        count.report(to: &line)
         return line
     }
 
