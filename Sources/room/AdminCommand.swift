@@ -7,7 +7,8 @@ internal import TransportPluginAPI
 
 struct AdminCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "admin", abstract: "Look at a running server's rooms and participants; kick, close, drain.",
+        commandName: "admin",
+        abstract: "Look at a running server's rooms and participants; kick, close, drain.",
         discussion: """
             The server is the one of --admin or ROOM_ADMIN, otherwise the one that the configuration file describes \
             (adminSocket, or adminHost and adminPort). Over a Unix socket no token is needed. Exits with 3 when the \
@@ -23,17 +24,10 @@ struct AdminCommand: AsyncParsableCommand {
 struct AdminTarget: ParsableArguments {
     @OptionGroup var common: CommonOptions
 
-    @Option(help: "The admin API: http://127.0.0.1:9090, https://…, unix:/path or /path.")
-    var admin: String?
-
-    @Option(help: "A file with the admin token. Otherwise ROOM_ADMIN_TOKEN.")
-    var adminTokenFile: String?
-
-    @Option(help: "The trusted authorities of https, PEM. Default: the system's.")
-    var authorities: String?
-
-    @Flag(help: "One JSON object a line.")
-    var json = false
+    @Option(help: "The admin API: http://127.0.0.1:9090, https://…, unix:/path or /path.") var admin: String?
+    @Option(help: "A file with the admin token. Otherwise ROOM_ADMIN_TOKEN.") var adminTokenFile: String?
+    @Option(help: "The trusted authorities of https, PEM. Default: the system's.") var authorities: String?
+    @Flag(help: "One JSON object a line.") var json = false
 
     func client() throws -> AdminClient {
         let settings = try Settings(path: common.configFile)
@@ -129,8 +123,7 @@ private struct AdminRoomsCommand: AsyncParsableCommand {
 
     @OptionGroup var target: AdminTarget
 
-    @Option(help: "Only rooms whose names begin with this.")
-    var prefix: String?
+    @Option(help: "Only rooms whose names begin with this.") var prefix: String?
 
     func run() async throws {
         var rooms: [AdminJSON] = []
@@ -165,8 +158,7 @@ private struct AdminRoomCommand: AsyncParsableCommand {
 
     @OptionGroup var target: AdminTarget
 
-    @Argument(help: "The room's name.")
-    var room: String
+    @Argument(help: "The room's name.") var room: String
 
     func run() async throws {
         let answer = try await target.ask("GET", ["rooms", room])
@@ -193,14 +185,9 @@ private struct AdminKickCommand: AsyncParsableCommand {
 
     @OptionGroup var target: AdminTarget
 
-    @Argument(help: "The room's name.")
-    var room: String
-
-    @Argument(help: "The participant's id or name.")
-    var participant: String
-
-    @Option(help: "Shown to the participant.")
-    var reason: String?
+    @Argument(help: "The room's name.") var room: String
+    @Argument(help: "The participant's id or name.") var participant: String
+    @Option(help: "Shown to the participant.") var reason: String?
 
     @Option(
         help:
@@ -232,11 +219,8 @@ private struct AdminCloseCommand: AsyncParsableCommand {
 
     @OptionGroup var target: AdminTarget
 
-    @Argument(help: "The room's name.")
-    var room: String
-
-    @Option(help: "Shown to the participants.")
-    var reason: String?
+    @Argument(help: "The room's name.") var room: String
+    @Option(help: "Shown to the participants.") var reason: String?
 
     func run() async throws {
         let query = reason.map { [(name: "reason", value: $0)] } ?? []
@@ -295,13 +279,13 @@ private struct AdminInfoCommand: AsyncParsableCommand {
 
 private struct AdminEventsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "events", abstract: "Print the events of rooms and participants as they happen.",
+        commandName: "events",
+        abstract: "Print the events of rooms and participants as they happen.",
         discussion: "When the connection breaks, it is made anew, and what happened meanwhile is printed first.")
 
     @OptionGroup var target: AdminTarget
 
-    @Option(help: "Begin after the event with this id, if the server still has it.")
-    var after: String?
+    @Option(help: "Begin after the event with this id, if the server still has it.") var after: String?
 
     func run() async throws {
         let last = LastEvent(after)

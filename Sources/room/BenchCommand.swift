@@ -7,7 +7,8 @@ internal import TransportPluginAPI
 
 struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "bench", abstract: "Measure backends side by side, each pair in separate processes.",
+        commandName: "bench",
+        abstract: "Measure backends side by side, each pair in separate processes.",
         discussion: """
             Scenarios: connect, rtt, request, throughput, small, send (as small, from a payload and from a span), \
             stream (a stream at full speed, and small messages beside it), signaling; and those that take minutes \
@@ -18,40 +19,25 @@ struct BenchCommand: AsyncParsableCommand {
 
     @OptionGroup var common: CommonOptions
 
-    @Option(help: "Signaling backends, comma-separated. Default: all that can run here.")
-    var signaling: String?
-
-    @Option(help: "Peer backends, comma-separated. Default: all that can run here.")
-    var peer: String?
-
-    @Option(help: "Scenarios, comma-separated, or all. Default: those that do not take minutes.")
-    var scenario: String?
-
-    @Option(help: "Seconds of each measurement with a fixed duration.")
-    var duration = 3.0
-
-    @Option(help: "Rounds; the table shows medians.")
-    var rounds = 3
+    @Option(help: "Signaling backends, comma-separated. Default: all that can run here.") var signaling: String?
+    @Option(help: "Peer backends, comma-separated. Default: all that can run here.") var peer: String?
+    @Option(help: "Scenarios, comma-separated, or all. Default: those that do not take minutes.") var scenario: String?
+    @Option(help: "Seconds of each measurement with a fixed duration.") var duration = 3.0
+    @Option(help: "Rounds; the table shows medians.") var rounds = 3
 
     @OptionGroup var files: ResultOptions
 
     @Option(help: "The C reference's executable (make -C Benchmarks/reference), run in the same rounds.")
     var reference: String?
 
-    @Flag(help: "Keep a core awake with a busy loop at the same time.")
-    var busy = false
+    @Flag(help: "Keep a core awake with a busy loop at the same time.") var busy = false
 
     func run() async throws {
         guard duration > 0, duration <= 600, (1...1000).contains(rounds), files.tolerance >= 0 else {
             throw CommandError(
                 .usage, "--duration must be from 0 to 600 seconds, --rounds from 1 to 1000, --tolerance 0 or more")
         }
-        let watches = SignalWatch.ending.map { number in
-            SignalWatch(number) { _ in
-                ChildProcess.stopAll()
-                Foundation.exit(ExitStatus.interrupted.rawValue)
-            }
-        }
+        let watches = SignalWatch.interrupting { ChildProcess.stopAll() }
         defer { for watch in watches { watch.cancel() } }
         do {
             // An unreadable baseline is reported before minutes of measuring.
@@ -139,11 +125,8 @@ struct BenchCommand: AsyncParsableCommand {
 
 /// The files with results that `room bench` writes, reads and compares.
 struct ResultOptions: ParsableArguments {
-    @Option(help: "Write the results to this file as JSON.")
-    var json: String?
-
-    @Option(help: "Write the results to this file as an HTML page, for any browser.")
-    var report: String?
+    @Option(help: "Write the results to this file as JSON.") var json: String?
+    @Option(help: "Write the results to this file as an HTML page, for any browser.") var report: String?
 
     @Option(
         help: """
@@ -152,9 +135,6 @@ struct ResultOptions: ParsableArguments {
             """)
     var check: String?
 
-    @Option(help: "For --check: changes below this percentage are ignored.")
-    var tolerance = 5.0
-
-    @Option(help: "Take the results from this file, which --json wrote, instead of measuring.")
-    var from: String?
+    @Option(help: "For --check: changes below this percentage are ignored.") var tolerance = 5.0
+    @Option(help: "Take the results from this file, which --json wrote, instead of measuring.") var from: String?
 }

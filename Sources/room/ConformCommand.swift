@@ -24,8 +24,7 @@ struct ConformCommand: AsyncParsableCommand {
     @Option(help: "Only the clauses whose identifiers begin with this, such as peer.end or signaling.life.04.")
     var only: String?
 
-    @Flag(help: "One JSON object a line.")
-    var json = false
+    @Flag(help: "One JSON object a line.") var json = false
 
     func run() async throws {
         let settings = try Settings(path: common.configFile)

@@ -12,18 +12,12 @@ struct DemoCommand: AsyncParsableCommand {
 
     @OptionGroup var common: CommonOptions
 
-    @Flag(help: "One JSON object a line.")
-    var json = false
+    @Flag(help: "One JSON object a line.") var json = false
 
     func run() async throws {
         let start = Timestamp.now()
         let demo = try Demo { [json] step in Self.print(step, since: start, json: json) }
-        let watches = SignalWatch.ending.map { number in
-            SignalWatch(number) { _ in
-                demo.stopAll()
-                Glibc.exit(ExitStatus.interrupted.rawValue)
-            }
-        }
+        let watches = SignalWatch.interrupting { demo.stopAll() }
         defer { for watch in watches { watch.cancel() } }
         do {
             let result = try await demo.run()

@@ -5,7 +5,8 @@ internal import RoomDoctor
 
 struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "doctor", abstract: "Say what would stop this machine from connecting, and what to do about it.",
+        commandName: "doctor",
+        abstract: "Say what would stop this machine from connecting, and what to do about it.",
         discussion: """
             Looks at the backends' libraries, the network interfaces, UDP, buffer and descriptor limits, the clock, \
             the room server (with --server, or one in the configuration) and each STUN and TURN server. With --room, \
@@ -25,8 +26,7 @@ struct DoctorCommand: AsyncParsableCommand {
     )
     var room: String?
 
-    @Flag(help: "One JSON object a line.")
-    var json = false
+    @Flag(help: "One JSON object a line.") var json = false
 
     func run() async throws {
         let settings = try Settings(path: common.configFile)

@@ -9,8 +9,7 @@ struct PluginsCommand: ParsableCommand {
 
     @OptionGroup var common: CommonOptions
 
-    @Flag(help: "One JSON object a line.")
-    var json = false
+    @Flag(help: "One JSON object a line.") var json = false
 
     func run() throws {
         let settings = try Settings(path: common.configFile)

@@ -6,7 +6,8 @@ internal import TransportPluginAPI
 
 struct ReceiveCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "receive", abstract: "Take the files that somebody sends with `room send`.",
+        commandName: "receive",
+        abstract: "Take the files that somebody sends with `room send`.",
         discussion: """
             The code that the sender sees is asked for on a terminal, or read from the first line of standard input or \
             from ROOM_CODE. With --room, the sender is met in a room by its name, without a code, and the server is \
@@ -58,20 +59,11 @@ struct ReceiveCommand: AsyncParsableCommand {
     @Option(help: "The name of the sender in the room. Default: the first participant that runs `room send`.")
     var from: String?
 
-    @Option(help: "The name that the others in the room see. Default: a new one.")
-    var name: String?
-
-    @Flag(name: .shortAndLong, help: "Take the files without asking.")
-    var yes = false
-
-    @Flag(help: "Replace files that are there already.")
-    var overwrite = false
-
-    @Flag(help: "Give files whose names are taken a number: `name (2).txt`.")
-    var rename = false
-
-    @Flag(help: "One JSON object a line. Files are taken without asking.")
-    var json = false
+    @Option(help: "The name that the others in the room see. Default: a new one.") var name: String?
+    @Flag(name: .shortAndLong, help: "Take the files without asking.") var yes = false
+    @Flag(help: "Replace files that are there already.") var overwrite = false
+    @Flag(help: "Give files whose names are taken a number: `name (2).txt`.") var rename = false
+    @Flag(help: "One JSON object a line. Files are taken without asking.") var json = false
 
     func validate() throws {
         if room != nil, code != nil { throw ValidationError("a code and --room exclude each other") }

@@ -8,7 +8,8 @@ internal import RoomServer
 /// `room`: the server, a participant for scripts and people, the demo, the benchmark.
 struct RoomCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "room", abstract: "Rooms of peers that stay connected.", version: RoomServer.version,
+        commandName: "room",
+        abstract: "Rooms of peers that stay connected.", version: RoomServer.version,
         subcommands: [
             ServeCommand.self, TokenCommand.self, AdminCommand.self,
             ConnectCommand.self, SendCommand.self, ReceiveCommand.self, DemoCommand.self, PluginsCommand.self,
@@ -133,6 +134,5 @@ struct CommonOptions: ParsableArguments {
     @Option(name: .customLong("config"), help: "A YAML or JSON file; environment (ROOM_…) and flags override it.")
     var configFile: String?
 
-    @Option(help: "trace, debug, info, notice, warning, error or critical; to standard error.")
-    var logLevel: String?
+    @Option(help: "trace, debug, info, notice, warning, error or critical; to standard error.") var logLevel: String?
 }

@@ -5,7 +5,8 @@ internal import RoomConnection
 
 struct SendCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "send", abstract: "Send files and folders to somebody, through every outage.",
+        commandName: "send",
+        abstract: "Send files and folders to somebody, through every outage.",
         discussion: """
             Without --room, a code is printed, with which `room receive` on the other machine takes the files. The \
             code is a secret of 130 bits. It never reaches the room server: both sides prove to each other that they \
@@ -42,8 +43,7 @@ struct SendCommand: AsyncParsableCommand {
     @Option(help: "The name of the receiver in the room. Default: the first participant that runs `room receive`.")
     var to: String?
 
-    @Option(help: "The name that the others in the room see. Default: a new one.")
-    var name: String?
+    @Option(help: "The name that the others in the room see. Default: a new one.") var name: String?
 
     @Option(
         help:
@@ -54,8 +54,7 @@ struct SendCommand: AsyncParsableCommand {
     )
     var code: String?
 
-    @Flag(help: "One JSON object a line.")
-    var json = false
+    @Flag(help: "One JSON object a line.") var json = false
 
     func validate() throws {
         if room != nil, code != nil { throw ValidationError("--room and --code exclude each other") }

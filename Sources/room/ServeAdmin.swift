@@ -4,28 +4,18 @@ internal import RoomServer
 
 /// The admin API and the webhooks of a room server.
 struct AdminOptions: ParsableArguments {
-    @Option(help: "The address of the admin API's port. Default: 127.0.0.1.")
-    var adminHost: String?
+    @Option(help: "The address of the admin API's port. Default: 127.0.0.1.") var adminHost: String?
+    @Option(help: "The port of the admin API; 0: any free port. Default: none.") var adminPort: Int?
 
-    @Option(help: "The port of the admin API; 0: any free port. Default: none.")
-    var adminPort: Int?
-
-    @Option(
-        help: "The path of a Unix socket for the admin API, which only its owner can open; it needs no token."
-    )
+    @Option(help: "The path of a Unix socket for the admin API, which only its owner can open; it needs no token.")
     var adminSocket: String?
 
-    @Option(
-        help:
-            "A file with the token of the admin API's port, created when it does not exist. Required with --admin-port."
-    )
+    @Option(help: "A file with the token of the admin API's port, made if there is none. Required with --admin-port.")
     var adminTokenFile: String?
 
-    @Option(help: "A URL that gets the events of rooms and participants. Repeatable.")
-    var webhookUrl: [String] = []
+    @Option(help: "A URL that gets the events of rooms and participants. Repeatable.") var webhookUrl: [String] = []
 
-    @Option(
-        help: "A file with the secrets that sign webhooks, one a line: whsec_… or text. Required with --webhook-url.")
+    @Option(help: "A file with the secrets that sign webhooks, whsec_… or text, one a line. Needed by --webhook-url.")
     var webhookSecretFile: String?
 
     @Option(help: "The trusted authorities of https webhooks, PEM. Default: the system's.")

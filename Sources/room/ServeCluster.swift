@@ -15,17 +15,10 @@ struct ClusterOptions: ParsableArguments {
     @Option(help: "A PEM file with the authorities of the Redis server's certificate. Default: the system's.")
     var redisAuthorities: String?
 
-    @Option(help: "The name of this node, the same after a restart.")
-    var node: String?
-
-    @Option(help: "The address at which the other nodes reach this one: link://host:port.")
-    var advertise: String?
-
-    @Option(help: "The address to listen on for other nodes. Default: all of this machine.")
-    var linkHost: String?
-
-    @Option(help: "The name of the cluster, for several that share a Redis server. Default: room.")
-    var cluster: String?
+    @Option(help: "The name of this node, the same after a restart.") var node: String?
+    @Option(help: "The address at which the other nodes reach this one: link://host:port.") var advertise: String?
+    @Option(help: "The address to listen on for other nodes. Default: all of this machine.") var linkHost: String?
+    @Option(help: "The name of the cluster, for several that share a Redis server. Default: room.") var cluster: String?
 
     /// Returns the node; nil without a Redis server.
     func node(_ settings: Settings) throws -> RoomServerConfiguration.Cluster? {

@@ -11,23 +11,15 @@ struct ServeCommand: AsyncParsableCommand {
 
     @OptionGroup var common: CommonOptions
 
-    @Flag(help: "One JSON object a line, as without this flag.")
-    var json = false
-
-    @Option(help: "The address to listen on. Default: 127.0.0.1.")
-    var host: String?
-
-    @Option(help: "The port to listen on; 0: any free port. Default: 8080.")
-    var port: Int?
+    @Flag(help: "One JSON object a line, as without this flag.") var json = false
+    @Option(help: "The address to listen on. Default: 127.0.0.1.") var host: String?
+    @Option(help: "The port to listen on; 0: any free port. Default: 8080.") var port: Int?
 
     @Option(help: "The number of threads; a room lives on one of them. Default: one for each processor.")
     var threads: Int?
 
-    @Option(help: "The certificate chain for https and wss, PEM.")
-    var tlsCert: String?
-
-    @Option(help: "The private key for https and wss, PEM.")
-    var tlsKey: String?
+    @Option(help: "The certificate chain for https and wss, PEM.") var tlsCert: String?
+    @Option(help: "The private key for https and wss, PEM.") var tlsKey: String?
 
     @Flag(
         help:
@@ -48,8 +40,7 @@ struct ServeCommand: AsyncParsableCommand {
 
     @OptionGroup var clusterNode: ClusterOptions
 
-    @Option(help: "Seconds for which a lost participant can return unnoticed. Default: 60.")
-    var grace: Double?
+    @Option(help: "Seconds for which a lost participant can return unnoticed. Default: 60.") var grace: Double?
 
     @Option(
         help:
@@ -63,8 +54,7 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "An origin whose pages may connect: https://example.org. Repeatable. Default: every origin.")
     var allowedOrigin: [String] = []
 
-    @Flag(help: "Serve no page for browsers, and not the module that it is made with.")
-    var noPage = false
+    @Flag(help: "Serve no page for browsers, and not the module that it is made with.") var noPage = false
 
     @OptionGroup var limits: ServeLimits
     @OptionGroup var admin: AdminOptions
@@ -186,11 +176,8 @@ struct ServeCommand: AsyncParsableCommand {
 
 /// The ICE servers that a room server names to its participants.
 struct ICEServerOptions: ParsableArguments {
-    @Option(help: "stun:host:port, sent to every participant. Repeatable.")
-    var stunUri: [String] = []
-
-    @Option(help: "turn:host:port?transport=udp, sent to every participant. Repeatable.")
-    var turnUri: [String] = []
+    @Option(help: "stun:host:port, sent to every participant. Repeatable.") var stunUri: [String] = []
+    @Option(help: "turn:host:port?transport=udp, sent to every participant. Repeatable.") var turnUri: [String] = []
 
     @Option(help: "A file with the secret shared with the TURN server (coturn: use-auth-secret).")
     var turnSecretFile: String?

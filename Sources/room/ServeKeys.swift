@@ -13,11 +13,8 @@ struct ServeTokens: ParsableArguments {
         help: "A file with public keys of join tokens: PEM (Ed25519, RSA, P-256) or a JSON Web Key Set. Repeatable.")
     var tokenKeyFile: [String] = []
 
-    @Option(help: "The issuer (iss) that join tokens must have. Default: any.")
-    var tokenIssuer: String?
-
-    @Option(help: "The audience (aud) that join tokens must have. Default: any.")
-    var tokenAudience: String?
+    @Option(help: "The issuer (iss) that join tokens must have. Default: any.") var tokenIssuer: String?
+    @Option(help: "The audience (aud) that join tokens must have. Default: any.") var tokenAudience: String?
 
     func apply(to configuration: inout RoomServerConfiguration, _ settings: Settings) throws {
         configuration.joinTokens.secretFiles = try files(tokenSecretFile, "tokenSecretFile", settings)

@@ -3,14 +3,9 @@ internal import RoomServer
 
 /// The limits of `room serve`, and the proxies in front of it that name the addresses of their clients.
 struct ServeLimits: ParsableArguments {
-    @Option(help: "The maximum number of connections. Default: 10000.")
-    var maximumConnections: Int?
-
-    @Option(help: "The maximum number of rooms. Default: 1000.")
-    var maximumRooms: Int?
-
-    @Option(help: "The maximum number of participants in a room, 2 to 64. Default: 16.")
-    var maximumParticipants: Int?
+    @Option(help: "The maximum number of connections. Default: 10000.") var maximumConnections: Int?
+    @Option(help: "The maximum number of rooms. Default: 1000.") var maximumRooms: Int?
+    @Option(help: "The maximum number of participants in a room, 2 to 64. Default: 16.") var maximumParticipants: Int?
 
     @Option(
         help:

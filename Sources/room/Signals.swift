@@ -18,6 +18,16 @@ final class SignalWatch: Sendable {
     /// The signals that end a command: SIGINT, SIGTERM, and SIGHUP, which a closing terminal sends.
     static let ending = [SIGINT, SIGTERM] + (isIgnored(SIGHUP) ? [] : [SIGHUP])
 
+    /// Watches the signals that end a command: calls `stop`, and ends the process with the status of an interruption.
+    static func interrupting(_ stop: @escaping @Sendable () -> Void) -> [SignalWatch] {
+        ending.map { number in
+            SignalWatch(number) { _ in
+                stop()
+                exit(ExitStatus.interrupted.rawValue)
+            }
+        }
+    }
+
     /// Whether the parent process wants the signal ignored, as `nohup` does.
     static func isIgnored(_ number: Int32) -> Bool {
         var action = sigaction()

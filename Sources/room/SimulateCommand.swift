@@ -16,14 +16,9 @@ struct SimulateCommand: AsyncParsableCommand {
 
     @OptionGroup var common: CommonOptions
 
-    @Flag(help: "Simulate the nodes of a cluster of servers.")
-    var cluster = false
-
-    @Option(help: "The first seed.")
-    var seed: UInt64 = 1
-
-    @Option(help: "The number of seeds from there on.")
-    var runs: UInt64 = 1
+    @Flag(help: "Simulate the nodes of a cluster of servers.") var cluster = false
+    @Option(help: "The first seed.") var seed: UInt64 = 1
+    @Option(help: "The number of seeds from there on.") var runs: UInt64 = 1
 
     @Option(help: "Runs at a time. Default: one for each processor.")
     var jobs = ProcessInfo.processInfo.activeProcessorCount
@@ -60,11 +55,8 @@ struct SimulateCommand: AsyncParsableCommand {
         help: "With --vectors: write those that are kept beside the tests of the browser client, instead.")
     var keepsVectors = false
 
-    @Flag(help: "Print the whole trace, not only the last lines before a violation.")
-    var trace = false
-
-    @Flag(help: "One JSON object a line.")
-    var json = false
+    @Flag(help: "Print the whole trace, not only the last lines before a violation.") var trace = false
+    @Flag(help: "One JSON object a line.") var json = false
 
     func run() async throws {
         guard runs > 0, seed.addingReportingOverflow(runs).overflow == false, (1...1024).contains(jobs) else {

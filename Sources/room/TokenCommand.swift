@@ -7,7 +7,8 @@ internal import RoomServer
 /// `room token`: join tokens for servers that require them.
 struct TokenCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "token", abstract: "Make and check join tokens, and their keys.",
+        commandName: "token",
+        abstract: "Make and check join tokens, and their keys.",
         subcommands: [Make.self, Check.self, Keygen.self])
 
     /// Runs `body`; its errors are those of usage.
@@ -23,35 +24,16 @@ extension TokenCommand {
 
         @OptionGroup var common: CommonOptions
 
-        @Flag(help: "One JSON object, with the token and its expiry.")
-        var json = false
-
-        @Option(help: "The room that its holder may join.")
-        var room: String
-
-        @Option(help: "The name that its holder must have. Default: any.")
-        var name: String?
-
-        @Option(help: "host or guest. Default: either.")
-        var role: String?
-
-        @Option(help: "30s, 10m, 1h, 7d, or a date: 2030-01-31, 2030-01-31T12:00:00Z. Default: 1h.")
-        var expires = "1h"
-
-        @Option(help: "A PEM file with a private key: Ed25519, RSA or P-256.")
-        var keyFile: String?
-
-        @Option(help: "A file with the secret that the server has, too (HS256).")
-        var secretFile: String?
-
-        @Option(help: "The id of the key. Default: that in the key file, if there is one.")
-        var kid: String?
-
-        @Option(help: "The issuer (iss).")
-        var issuer: String?
-
-        @Option(help: "The audience (aud).")
-        var audience: String?
+        @Flag(help: "One JSON object, with the token and its expiry.") var json = false
+        @Option(help: "The room that its holder may join.") var room: String
+        @Option(help: "The name that its holder must have. Default: any.") var name: String?
+        @Option(help: "host or guest. Default: either.") var role: String?
+        @Option(help: "30s, 10m, 1h, 7d, or a date: 2030-01-31, 2030-01-31T12:00:00Z. Default: 1h.") var expires = "1h"
+        @Option(help: "A PEM file with a private key: Ed25519, RSA or P-256.") var keyFile: String?
+        @Option(help: "A file with the secret that the server has, too (HS256).") var secretFile: String?
+        @Option(help: "The id of the key. Default: that in the key file, if there is one.") var kid: String?
+        @Option(help: "The issuer (iss).") var issuer: String?
+        @Option(help: "The audience (aud).") var audience: String?
 
         func run() async throws {
             let settings = try Settings(path: common.configFile)
@@ -99,23 +81,15 @@ extension TokenCommand {
 
         @OptionGroup var common: CommonOptions
 
-        @Flag(help: "One JSON object.")
-        var json = false
-
-        @Argument(help: "The token; -: the first line of standard input.")
-        var token: String
+        @Flag(help: "One JSON object.") var json = false
+        @Argument(help: "The token; -: the first line of standard input.") var token: String
 
         @Option(help: "A PEM file with a public or a private key, or a JSON Web Key Set. Repeatable.")
         var keyFile: [String] = []
 
-        @Option(help: "A file with a secret (HS256). Repeatable.")
-        var secretFile: [String] = []
-
-        @Option(help: "The issuer (iss) that the server requires.")
-        var issuer: String?
-
-        @Option(help: "The audience (aud) that the server requires.")
-        var audience: String?
+        @Option(help: "A file with a secret (HS256). Repeatable.") var secretFile: [String] = []
+        @Option(help: "The issuer (iss) that the server requires.") var issuer: String?
+        @Option(help: "The audience (aud) that the server requires.") var audience: String?
 
         func run() async throws {
             let settings = try Settings(path: common.configFile)
@@ -180,7 +154,8 @@ extension TokenCommand {
 
     struct Keygen: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "keygen", abstract: "Make a key that signs join tokens.",
+            commandName: "keygen",
+            abstract: "Make a key that signs join tokens.",
             discussion: """
                 ed25519 makes a private key in FILE, which stays with the application, and the public key in FILE.pub, \
                 which the server gets with --token-key-file. hs256 makes a secret in FILE, which both have.
@@ -188,17 +163,10 @@ extension TokenCommand {
 
         @OptionGroup var common: CommonOptions
 
-        @Flag(help: "One JSON object.")
-        var json = false
-
-        @Argument(help: "ed25519 or hs256.")
-        var algorithm = "ed25519"
-
-        @Option(help: "The file of the private key or the secret. It must not exist.")
-        var out: String
-
-        @Option(help: "An id for the key (ed25519), which its tokens carry as kid.")
-        var kid: String?
+        @Flag(help: "One JSON object.") var json = false
+        @Argument(help: "ed25519 or hs256.") var algorithm = "ed25519"
+        @Option(help: "The file of the private key or the secret. It must not exist.") var out: String
+        @Option(help: "An id for the key (ed25519), which its tokens carry as kid.") var kid: String?
 
         func run() async throws {
             for path in [out, out + ".pub"] where JoinTokenKeyMaker.exists(path) {
