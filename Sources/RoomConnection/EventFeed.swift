@@ -5,7 +5,7 @@ internal import TransportPluginAPI
 ///
 /// Events come from the loop, one after the other; consumers come from anywhere.
 final class EventFeed: Sendable {
-    private struct State {
+    private struct State: Awaited {
         var present: RoomSnapshot
         /// Counts the changes of `present`, from 1.
         var version: UInt64 = 1
@@ -67,21 +67,10 @@ final class EventFeed: Sendable {
     /// last one, and when the task is cancelled.
     nonisolated(nonsending) func snapshot(after version: UInt64) async -> (RoomSnapshot, UInt64)? {
         while !Task.isCancelled {
-            let (snapshot, newest, id) = state.withLock { ($0.present, $0.version, $0.waiters.makeID()) }
+            let (snapshot, newest) = state.withLock { ($0.present, $0.version) }
             if newest != version { return (snapshot, newest) }
             if snapshot.endReason != nil { return nil }
-            await withTaskCancellationHandler {
-                await withCheckedContinuation { continuation in
-                    let resumeNow = state.withLock { state -> Bool in
-                        if state.version != version || Task.isCancelled { return true }
-                        state.waiters.add(id, continuation)
-                        return false
-                    }
-                    if resumeNow { continuation.resume() }
-                }
-            } onCancel: {
-                state.withLock { $0.waiters.remove(id) }?.resume()
-            }
+            await state.wait { $0.version != version }
         }
         return nil
     }

@@ -2,7 +2,7 @@ internal import TransportPluginAPI
 
 /// A flag that is raised once, and that tasks can wait for.
 final class Flag: Sendable {
-    private struct State {
+    private struct State: Awaited {
         var isRaised = false
         var waiters = Waiters()
     }
@@ -18,19 +18,5 @@ final class Flag: Sendable {
     }
 
     /// Returns when the flag is raised, or when the task is cancelled.
-    func wait() async {
-        let id = state.withLock { $0.waiters.makeID() }
-        await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                let isDone = state.withLock { state -> Bool in
-                    if state.isRaised || Task.isCancelled { return true }
-                    state.waiters.add(id, continuation)
-                    return false
-                }
-                if isDone { continuation.resume() }
-            }
-        } onCancel: {
-            state.withLock { $0.waiters.remove(id) }?.resume()
-        }
-    }
+    nonisolated(nonsending) func wait() async { await state.wait { $0.isRaised } }
 }

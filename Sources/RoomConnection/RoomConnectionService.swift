@@ -13,7 +13,7 @@ internal import TransportPluginAPI
 ///
 /// SAFETY of `@unchecked Sendable`: `join` is behind its lock, all other state is touched only on the loop.
 final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTransport>: RoomEngine, @unchecked Sendable {
-    private struct Join {
+    private struct Join: Awaited {
         var outcome: Result<Void, RoomError>?
         var waiters = Waiters()
     }
@@ -82,19 +82,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
 
     nonisolated(nonsending) func waitUntilJoined(within deadline: Duration?) async throws(RoomError) {
         if let deadline { await loop.run { [self] in schedule(JoinDeadline(within: deadline, now: .now())) } }
-        let id = join.withLock { $0.waiters.makeID() }
-        await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                let resumeNow = join.withLock { join -> Bool in
-                    if join.outcome != nil || Task.isCancelled { return true }
-                    join.waiters.add(id, continuation)
-                    return false
-                }
-                if resumeNow { continuation.resume() }
-            }
-        } onCancel: {
-            join.withLock { $0.waiters.remove(id) }?.resume()
-        }
+        await join.wait { $0.outcome != nil }
         if deadline != nil { loop.execute { [self] in joinTimer?.cancel() } }
         guard let outcome = join.withLock({ $0.outcome }) else {
             throw RoomError(.cancelled, "joining the room was cancelled")

@@ -4,7 +4,7 @@ internal import TransportPluginAPI
 /// The messages to one participant's session, which senders on any thread add and the peer loop takes, and the tasks
 /// that wait for something about them.
 struct SharedOutbox: Sendable {
-    private struct State {
+    private struct State: Awaited {
         var outbox: DeliveryOutbox
         var isDrainScheduled = false
         var waiters = Waiters()
@@ -84,40 +84,21 @@ struct SharedOutbox: Sendable {
 
     /// Returns when the channel has credit again, or the session is gone. `mayDrop`: or none is needed.
     nonisolated(nonsending) func waitForCredit(_ channel: DeliveryChannel, mayDrop: Bool) async {
-        await wait { $0.outbox.hasCredit(on: channel, mayDrop: mayDrop) }
+        await state.wait { $0.outbox.hasCredit(on: channel, mayDrop: mayDrop) }
     }
 
     /// Returns when the connection is broken, or the session is gone.
-    nonisolated(nonsending) func waitUntilBroken() async { await wait { $0.outbox.isGone || $0.outbox.isDroppable } }
+    nonisolated(nonsending) func waitUntilBroken() async {
+        await state.wait { $0.outbox.isGone || $0.outbox.isDroppable }
+    }
 
     /// Returns when what was accepted before the call is released, or the session is gone. True when all is released.
     nonisolated(nonsending) func waitUntilReleased() async -> Bool {
         let targets = state.withLock { $0.outbox.lastSequences }
-        await wait { $0.outbox.isGone || $0.outbox.isReleased(upTo: targets) }
+        await state.wait { $0.outbox.isGone || $0.outbox.isReleased(upTo: targets) }
         return state.withLock { $0.outbox.isReleased(upTo: targets) }
     }
 
     /// Returns when nothing is pending in the transport.
-    nonisolated(nonsending) func waitForTransport() async { await wait { !$0.isTransportPending } }
-
-    private nonisolated(nonsending) func wait(
-        until isDone: @escaping @Sendable (borrowing State) -> Bool
-    ) async {
-        while !Task.isCancelled {
-            let id = state.withLock { state -> UInt64? in isDone(state) ? nil : state.waiters.makeID() }
-            guard let id else { return }
-            await withTaskCancellationHandler {
-                await withCheckedContinuation { continuation in
-                    let resumeNow = state.withLock { state -> Bool in
-                        if isDone(state) || Task.isCancelled { return true }
-                        state.waiters.add(id, continuation)
-                        return false
-                    }
-                    if resumeNow { continuation.resume() }
-                }
-            } onCancel: {
-                state.withLock { $0.waiters.remove(id) }?.resume()
-            }
-        }
-    }
+    nonisolated(nonsending) func waitForTransport() async { await state.wait { !$0.isTransportPending } }
 }
