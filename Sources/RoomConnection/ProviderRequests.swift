@@ -2,16 +2,6 @@ internal import RoomProtocol
 
 /// A question to the provider of join tokens: for whom, and why.
 public struct TokenRequest: Sendable, Hashable {
-    /// Why a token is needed.
-    public enum Reason: Sendable, Hashable {
-        /// The first join: there is no token yet.
-        case firstJoin
-        /// The last token has expired, or lasts for less than 30 s.
-        case expired
-        /// The server has refused the last token.
-        case refused
-    }
-
     /// The name of the room.
     public let room: String
     /// The name of the participant.
@@ -31,6 +21,18 @@ public struct TokenRequest: Sendable, Hashable {
 
     /// Whether the last token was refused, so that the answer must not come from a cache.
     public var mustBeFresh: Bool { reason == .refused }
+}
+
+extension TokenRequest {
+    /// Why a token is needed.
+    public enum Reason: Sendable, Hashable {
+        /// The first join: there is no token yet.
+        case firstJoin
+        /// The last token has expired, or lasts for less than 30 s.
+        case expired
+        /// The server has refused the last token.
+        case refused
+    }
 }
 
 /// A question to the provider of ICE servers: for whom.

@@ -46,9 +46,7 @@ package enum ExchangeHead {
     package static func cancel(id: UInt64) -> [UInt8] { begin(.cancel, id, reserving: 8) }
 
     package static func requestRestart(first: UInt64, last: UInt64) -> [UInt8] {
-        var message = begin(.requestRestart, first, reserving: 8)
-        append(last, to: &message)
-        return message
+        range(.requestRestart, first, last)
     }
 
     package static func open(stream: UInt64, _ opening: ExchangeMessage.Opening) -> [UInt8] {
@@ -84,7 +82,11 @@ package enum ExchangeHead {
     package static func finished(stream: UInt64) -> [UInt8] { begin(.finished, stream, reserving: 8) }
 
     package static func restart(first: UInt64, last: UInt64) -> [UInt8] {
-        var message = begin(.restart, first, reserving: 8)
+        range(.restart, first, last)
+    }
+
+    private static func range(_ kind: ExchangeProtocol.Kind, _ first: UInt64, _ last: UInt64) -> [UInt8] {
+        var message = begin(kind, first, reserving: 8)
         append(last, to: &message)
         return message
     }

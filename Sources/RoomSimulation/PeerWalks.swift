@@ -24,9 +24,7 @@ enum PeerWalks {
         var deadline: Timestamp?
         for _ in 0..<steps {
             var actions: [RecoveryLadder.Action]
-            if let due = deadline, walk.chance(0.4) {
-                deadline = nil
-                walk.pass(to: due)
+            if walk.fires(&deadline, 0.4) {
                 let now = walk.now
                 actions = walk.call("timerFired", [now]) { $0.timerFired(now: now, &$2) }
             } else {
@@ -137,13 +135,8 @@ enum PeerWalks {
         var deadline: Timestamp?
         for _ in 0..<steps {
             var actions: [StallMachine.Action]
-            let isDue = deadline != nil && walk.chance(0.5)
-            if isDue, let due = deadline {
-                deadline = nil
-                walk.pass(to: due)
-            } else {
-                walk.pass(upTo: .seconds(10))
-            }
+            let isDue = walk.fires(&deadline, 0.5)
+            if !isDue { walk.pass(upTo: .seconds(10)) }
             let now = walk.now
             let stall = PeerStall(walk.pick([.noOffer, .noAnswer, .notConnected]), "stalled", cure: "wait")
             switch isDue ? 6 : walk.number(0...5) {

@@ -83,6 +83,14 @@ struct VectorWalk<Machine, Action> {
         now = now + dice.duration(upTo: most)
     }
 
+    /// Lets the timer of `deadline` fire, with this probability and where there is one.
+    mutating func fires(_ deadline: inout Timestamp?, _ probability: Double) -> Bool {
+        guard let due = deadline, chance(probability) else { return false }
+        deadline = nil
+        pass(to: due)
+        return true
+    }
+
     /// Lets time pass until a timer fires, which may be early or late.
     mutating func pass(to deadline: Timestamp) {
         let late: Duration = chance(0.1) ? .milliseconds(2500) : .milliseconds(20)

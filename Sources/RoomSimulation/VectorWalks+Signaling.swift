@@ -253,9 +253,7 @@ extension VectorWalks {
         var deadline: Timestamp?
         for _ in 0..<steps {
             var actions: [RoomSessionMachine.Action]
-            if let due = deadline, walk.chance(0.35) {
-                deadline = nil
-                walk.pass(to: due)
+            if walk.fires(&deadline, 0.35) {
                 let (now, isConnected, isCatchingUp) = (walk.now, walk.chance(0.8), walk.chance(0.2))
                 let alive = walk.chance(0.3) ? "p\(walk.number(1...4))" : ""
                 actions = walk.call(

@@ -5,25 +5,6 @@ internal import Glibc
 /// `?transport=udp` is also accepted for `stun:`, where it has no effect: public lists contain it, though RFC 7064 does
 /// not.
 public struct ICEServerURL: Sendable, Hashable {
-    /// The kind of a server, and whether it uses TLS.
-    public enum Scheme: String, Sendable {
-        /// STUN.
-        case stun
-        /// STUN over TLS.
-        case stuns
-        /// TURN.
-        case turn
-        /// TURN over TLS.
-        case turns
-    }
-    /// The transport protocol of the messages.
-    public enum Transport: String, Sendable {
-        /// Datagrams.
-        case udp
-        /// A stream, with or without TLS.
-        case tcp
-    }
-
     /// The kind of the server.
     public let scheme: Scheme
     /// The host: a name, or an IP address without brackets.
@@ -126,5 +107,27 @@ public struct ICEServerURL: Sendable, Hashable {
         case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F: true
         default: false
         }
+    }
+}
+
+extension ICEServerURL {
+    /// The kind of a server, and whether it uses TLS.
+    public enum Scheme: String, Sendable {
+        /// STUN.
+        case stun
+        /// STUN over TLS.
+        case stuns
+        /// TURN.
+        case turn
+        /// TURN over TLS.
+        case turns
+    }
+
+    /// The transport protocol of the messages.
+    public enum Transport: String, Sendable {
+        /// Datagrams.
+        case udp
+        /// A stream, with or without TLS.
+        case tcp
     }
 }

@@ -3,17 +3,23 @@
 #include <string.h>
 #include <zlib.h>
 
-/// Compresses `bytes` into `output` in the format of gzip (RFC 1952). Returns the length, or 0 if `capacity` is too
-/// small or memory is short.
-static inline size_t CZlib_gzip(const uint8_t *bytes, size_t count, uint8_t *output, size_t capacity) {
+/// A stream that reads `bytes` and writes to `output`.
+static inline z_stream CZlib_stream(const uint8_t *bytes, size_t count, uint8_t *output, size_t capacity) {
     z_stream stream;
     memset(&stream, 0, sizeof stream);
-    // 15 bits of window; 16 asks for the format of gzip.
-    if (deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, 15 + 16, 9, Z_DEFAULT_STRATEGY) != Z_OK) return 0;
     stream.next_in = (Bytef *)bytes;
     stream.avail_in = (uInt)count;
     stream.next_out = output;
     stream.avail_out = (uInt)capacity;
+    return stream;
+}
+
+/// Compresses `bytes` into `output` in the format of gzip (RFC 1952). Returns the length, or 0 if `capacity` is too
+/// small or memory is short.
+static inline size_t CZlib_gzip(const uint8_t *bytes, size_t count, uint8_t *output, size_t capacity) {
+    z_stream stream = CZlib_stream(bytes, count, output, capacity);
+    // 15 bits of window; 16 asks for the format of gzip.
+    if (deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, 15 + 16, 9, Z_DEFAULT_STRATEGY) != Z_OK) return 0;
     int result = deflate(&stream, Z_FINISH);
     size_t length = stream.total_out;
     deflateEnd(&stream);
@@ -22,13 +28,8 @@ static inline size_t CZlib_gzip(const uint8_t *bytes, size_t count, uint8_t *out
 
 /// Expands what `CZlib_gzip` has made. Returns the length, or 0 when it is damaged or longer than `capacity`.
 static inline size_t CZlib_gunzip(const uint8_t *bytes, size_t count, uint8_t *output, size_t capacity) {
-    z_stream stream;
-    memset(&stream, 0, sizeof stream);
+    z_stream stream = CZlib_stream(bytes, count, output, capacity);
     if (inflateInit2(&stream, 15 + 16) != Z_OK) return 0;
-    stream.next_in = (Bytef *)bytes;
-    stream.avail_in = (uInt)count;
-    stream.next_out = output;
-    stream.avail_out = (uInt)capacity;
     int result = inflate(&stream, Z_FINISH);
     size_t length = stream.total_out;
     inflateEnd(&stream);
