@@ -72,19 +72,28 @@ private func record<Value>(_ messages: TopicMessages<Value>, into journal: Journ
         }
     }
 
+    /// Publishes 20 messages of 100 kB, and returns when the window is full. `published`: the numbers of those that were
+    /// taken.
+    private func fillWindow(
+        of topic: Topic<Payload>
+    ) async throws -> (publisher: Task<Void, any Error>, published: Journal<Int>) {
+        let published = Journal<Int>()
+        let publisher = Task {
+            let body = Payload([UInt8](repeating: 1, count: 100_000))
+            for number in 1...20 {
+                try await topic.publish(body)
+                published.append(number)
+            }
+        }
+        try await published.wait("the window is full") { $0.count == 3 }
+        return (publisher, published)
+    }
+
     @Test func aSlowReaderHoldsUpItsTopicAndNothingElse() async throws {
         try await World.run { world in
             try await world.pair { alice, bob in
                 let slow = bob.room.topic("slow").messages()
-                let published = Journal<Int>()
-                let publisher = Task {
-                    let body = Payload([UInt8](repeating: 1, count: 100_000))
-                    for number in 1...20 {
-                        try await alice.room.topic("slow").publish(body)
-                        published.append(number)
-                    }
-                }
-                try await published.wait("the window is full") { $0.count == 3 }
+                let (publisher, published) = try await fillWindow(of: alice.room.topic("slow"))
                 let quick = Journal<TopicMessage<Payload>>()
                 let reader = record(bob.room.topic("quick").messages(), into: quick)
                 for number in 1...10 { try await alice.room.topic("quick").publish("\(number)") }
@@ -126,14 +135,7 @@ private func record<Value>(_ messages: TopicMessages<Value>, into journal: Journ
         try await World.run { world in
             try await world.pair { alice, bob in
                 let unread = bob.room.topic("t").messages()
-                let published = Journal<Int>()
-                let publisher = Task {
-                    for number in 1...20 {
-                        try await alice.room.topic("t").publish(Payload([UInt8](repeating: 1, count: 100_000)))
-                        published.append(number)
-                    }
-                }
-                try await published.wait("the window is full") { $0.count == 3 }
+                let (publisher, _) = try await fillWindow(of: alice.room.topic("t"))
                 publisher.cancel()
                 await #expect { try await publisher.value } throws: { ($0 as? RoomError)?.code == .cancelled }
                 withExtendedLifetime(unread) {}

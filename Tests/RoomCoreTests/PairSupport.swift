@@ -1,5 +1,6 @@
 import RoomProtocol
 import RoomValues
+import Testing
 import TransportValues
 
 @testable import RoomCore
@@ -134,4 +135,25 @@ extension [PeerMachine.Action] {
     var restartRequests: Int { bodies.count { if case .restartRequest = $0 { true } else { false } } }
     var rebuildRequests: Int { bodies.count { if case .rebuildRequest = $0 { true } else { false } } }
     var incidents: [RoomIncident] { compactMap { if case .report(let incident) = $0 { incident } else { nil } } }
+}
+
+extension Pair {
+    /// A pair that has been connected for a while.
+    static func connected(_ configuration: RecoveryConfiguration = RecoveryConfiguration()) -> Pair {
+        var pair = Pair(configuration)
+        pair.connect()
+        pair.run(until: 20)
+        return pair
+    }
+
+    /// Checks that the fact ends the recovery of `a`, without a later step. Returns the incidents that its first data
+    /// ends.
+    mutating func incidents(endedBy fact: PeerFact) -> [RoomIncident] {
+        self.fact(.a, fact)
+        #expect(machines[.a]?.status == .connected(nil))
+        let incidents = self.fact(.a, .dataArrived).incidents
+        let later = run(until: 60)[.a]
+        #expect(later?.restarts == 0 && later?.creations == 0)
+        return incidents
+    }
 }

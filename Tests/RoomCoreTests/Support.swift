@@ -135,3 +135,30 @@ extension [RoomMachine.Action] {
     }
     var hellos: [Hello] { sent.compactMap { if case .hello(let hello) = $0 { hello } else { nil } } }
 }
+
+extension RoomDriver {
+    /// A driver whose machine has just joined a room with these participants.
+    static func inRoom(_ roster: [Participant] = [makeParticipant("a"), makeParticipant("z")]) -> RoomDriver {
+        var driver = RoomDriver()
+        driver.feed(.started)
+        driver.join(makeJoined(roster: roster))
+        return driver
+    }
+
+    /// Loses the connection and comes back.
+    mutating func comeBack(_ joined: Joined) -> [RoomEvent] {
+        feed(.transportClosed(generation, nil))
+        run(until: now.seconds + 0.5)
+        return join(joined).events
+    }
+}
+
+func rosterEvents(_ events: [RoomEvent]) -> [RoomEvent] {
+    events.filter {
+        switch $0 {
+        case .peerJoined, .peerLeft, .peerChanged, .hostChanged, .joined: true
+        case .signaling, .peer, .stalled, .resolved, .incident, .attributesChanged, .undelivered, .error, .left:
+            false
+        }
+    }
+}

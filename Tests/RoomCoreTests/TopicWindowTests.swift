@@ -54,6 +54,12 @@ struct ReceiveWindowTests {
         #expect(window.consumed == 100)
     }
 
+    /// So many bytes come, and are consumed.
+    private func read(_ count: Int, _ window: inout ReceiveWindow) {
+        _ = window.receive(count)
+        _ = window.consume(count)
+    }
+
     @Test func theWindowOfAFastReaderDoublesUpToItsMaximum() {
         var budget = ReceiveWindow.Budget()
         var window = ReceiveWindow(&budget)
@@ -61,8 +67,7 @@ struct ReceiveWindowTests {
         var sizes: [UInt64] = []
         for _ in 0..<40 {
             now = now + .milliseconds(50)
-            _ = window.receive(Int(window.size))
-            _ = window.consume(Int(window.size))
+            read(Int(window.size), &window)
             _ = window.grant(now: now, &budget)
             if sizes.last != window.size { sizes.append(window.size) }
         }
@@ -74,8 +79,7 @@ struct ReceiveWindowTests {
         var budget = ReceiveWindow.Budget()
         var window = ReceiveWindow(&budget)
         for second in 1...20 {
-            _ = window.receive(200_000)
-            _ = window.consume(200_000)
+            read(200_000, &window)
             _ = window.grant(now: start + .seconds(second), &budget)
         }
         #expect(window.size == ReceiveWindow.initialSize)
@@ -85,8 +89,7 @@ struct ReceiveWindowTests {
         var budget = ReceiveWindow.Budget()
         var window = ReceiveWindow(&budget)
         for step in 1...2 {
-            _ = window.receive(200_000)
-            _ = window.consume(200_000)
+            read(200_000, &window)
             let now = start + .milliseconds(900 * step)
             _ = window.grant(now: now, roundTrip: .milliseconds(500), &budget)
         }
