@@ -10,13 +10,22 @@ import TransportPluginAPI
         return try Shell.start("ROOM_SERVER=\(url) exec stdbuf -oL \(folder)/\(example) \(arguments)")
     }
 
-    @Test func twoPeopleChat() async throws {
+    /// Runs an example twice, the second time a little later.
+    private func withTwo(
+        _ example: String, _ first: String, _ second: String, _ body: (Shell, Shell) async throws -> Void
+    ) async throws {
         try await withProcesses { processes in
             let (_, url, _) = try await processes.server()
-            let ann = try start("ExampleChat", "lobby ann", url)
-            defer { ann.stop() }
-            let bob = try start("ExampleChat", "lobby bob", url)
-            defer { bob.stop() }
+            let first = try start(example, first, url)
+            defer { first.stop() }
+            let second = try start(example, second, url)
+            defer { second.stop() }
+            try await body(first, second)
+        }
+    }
+
+    @Test func twoPeopleChat() async throws {
+        try await withTwo("ExampleChat", "lobby ann", "lobby bob") { ann, bob in
             try await ann.waitForLine("* bob is here")
             bob.type("hello ann\n")
             try await ann.waitForLine("bob: hello ann")
@@ -27,12 +36,7 @@ import TransportPluginAPI
     }
 
     @Test func aRobotIsSteered() async throws {
-        try await withProcesses { processes in
-            let (_, url, _) = try await processes.server()
-            let control = try start("ExampleRobot", "control", url)
-            defer { control.stop() }
-            let robot = try start("ExampleRobot", "robot", url)
-            defer { robot.stop() }
+        try await withTwo("ExampleRobot", "control", "robot") { control, _ in
             try await control.waitForLine("the robot is at 3.5, 0.0")
             try await control.waitForLine("one move is 10 m at most")
             try await control.waitForLine("telemetry: 3.5, 0.0")

@@ -9,12 +9,10 @@ import Testing
         try await withProcesses { processes in
             let (server, url, port) = try await processes.server()
             let (alice, bob) = try await processes.measuredPair(url)
-            bob.send(["do": "answer"])
-            try await bob.wait("bob's answer") { RoomProcess.count($0, "ok") == 1 }
+            try await bob.order("answer")
             server.child.stop()
             try await ask(alice, 1)
-            bob.send(["do": "cut"])
-            try await bob.wait("bob's answer") { RoomProcess.count($0, "ok") == 2 }
+            try await bob.order("cut")
             async let answers: Void = ask(alice, 2)
             try await alice.wait(event: "recovering")
             #expect(RoomProcess.count(alice.lines, "requests") == 1)

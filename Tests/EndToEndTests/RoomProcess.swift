@@ -51,6 +51,13 @@ final class RoomProcess: Sendable {
         child.send(line)
     }
 
+    /// Lets a measured peer do something, and returns when it has answered that it does.
+    func order(_ what: String) async throws {
+        let before = Self.count(lines, "ok")
+        send(["do": what])
+        try await wait("its answer to \(what)") { Self.count($0, "ok") > before }
+    }
+
     /// Returns when the lines so far fulfil the condition.
     func wait(
         _ what: String, within deadline: Duration = .seconds(20), until isDone: @escaping @Sendable ([Line]) -> Bool

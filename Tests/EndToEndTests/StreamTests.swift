@@ -9,15 +9,13 @@ import Testing
         try await withProcesses { processes in
             let (server, url, port) = try await processes.server()
             let (alice, bob) = try await processes.measuredPair(url)
-            bob.send(["do": "receiveStream"])
-            try await bob.wait("bob's answer") { RoomProcess.count($0, "ok") == 1 }
+            try await bob.order("receiveStream")
             var stream = JSONLine()
             stream.add("do", "stream")
             stream.add("seconds", 8.0)
             stream.add("count", 0)
             alice.child.send(stream)
-            bob.send(["do": "begun"])
-            try await bob.wait("the stream") { RoomProcess.count($0, "ok") == 2 }
+            try await bob.order("begun")
             server.child.stop()
             bob.send(["do": "cut"])
             try await alice.wait(event: "recovering")

@@ -13,50 +13,49 @@ import TransportPluginAPI
         return desk.target.appendingPathComponent(ArrivalPlan.partName(tree.manifest.entries[0])).path
     }
 
-    @Test func aLinkInThePlaceOfThePartIsNotFollowed() async throws {
-        let desk = try Desk()
-        try desk.add("a", Desk.bytes(1000))
-        let victim = desk.source.appendingPathComponent("victim").path
-        try Data("precious".utf8).write(to: URL(filePath: victim))
-        try #require(symlink(victim, try Self.partPath(desk, "a")) == 0)
-        #expect(try await desk.transfer(["a"]).receiveError?.code == .file)
-        #expect(try Data(contentsOf: URL(filePath: victim)) == Data("precious".utf8))
+    /// A file that must stay as it is.
+    private struct Victim {
+        let path: String
+        private let content = Data("precious".utf8)
+
+        init(_ desk: Desk) throws {
+            path = desk.source.appendingPathComponent("victim").path
+            try content.write(to: URL(filePath: path))
+        }
+
+        var isUnharmed: Bool { (try? Data(contentsOf: URL(filePath: path))) == content }
     }
 
-    @Test func aSecondNameOfAnotherFileIsNotWritten() async throws {
-        let desk = try Desk()
-        try desk.add("a", Desk.bytes(1000))
-        let victim = desk.source.appendingPathComponent("victim").path
-        try Data("precious".utf8).write(to: URL(filePath: victim))
-        try #require(link(victim, try Self.partPath(desk, "a")) == 0)
+    @Test(arguments: [false, true])
+    func anotherNameOfAFileInThePlaceOfThePartIsNotWritten(_ isSymbolic: Bool) async throws {
+        let desk = try Desk("a", Desk.bytes(1000))
+        let victim = try Victim(desk)
+        let part = try Self.partPath(desk, "a")
+        try #require((isSymbolic ? symlink(victim.path, part) : link(victim.path, part)) == 0)
         #expect(try await desk.transfer(["a"]).receiveError?.code == .file)
-        #expect(try Data(contentsOf: URL(filePath: victim)) == Data("precious".utf8))
+        #expect(victim.isUnharmed)
     }
 
     @Test func aPipeInThePlaceOfThePartDoesNotHang() async throws {
-        let desk = try Desk()
-        try desk.add("a", Desk.bytes(1000))
+        let desk = try Desk("a", Desk.bytes(1000))
         try #require(mkfifo(try Self.partPath(desk, "a"), 0o600) == 0)
         #expect(try await desk.transfer(["a"]).receiveError?.code == .file)
     }
 
     @Test func aLinkInThePlaceOfTheFileIsNotFollowed() async throws {
-        let desk = try Desk()
-        try desk.add("a", Desk.bytes(1000))
-        let victim = desk.source.appendingPathComponent("victim").path
-        try Data("precious".utf8).write(to: URL(filePath: victim))
-        try #require(symlink(victim, desk.target.appendingPathComponent("a").path) == 0)
+        let desk = try Desk("a", Desk.bytes(1000))
+        let victim = try Victim(desk)
+        try #require(symlink(victim.path, desk.target.appendingPathComponent("a").path) == 0)
         for policy in [ExistingFiles.refuse, .overwrite] {
             #expect(try await desk.transfer(["a"], existing: policy).receiveError?.code == .exists)
         }
         _ = try await desk.transfer(["a"], existing: .rename).received.get()
-        #expect(try Data(contentsOf: URL(filePath: victim)) == Data("precious".utf8))
+        #expect(victim.isUnharmed)
         #expect(desk.arrived("a (2)")?.count == 1000)
     }
 
     @Test func aLinkInThePlaceOfAFolderIsNotFollowed() async throws {
-        let desk = try Desk()
-        try desk.add("d/a", Desk.bytes(1000))
+        let desk = try Desk("d/a", Desk.bytes(1000))
         let outside = desk.source.appendingPathComponent("outside")
         try FileManager.default.createDirectory(at: outside, withIntermediateDirectories: true)
         let place = desk.target.appendingPathComponent("d").path
@@ -89,8 +88,7 @@ import TransportPluginAPI
     }
 
     @Test func twoReceiversDoNotWriteTheSamePart() async throws {
-        let desk = try Desk()
-        try desk.add("a", Desk.bytes(1000))
+        let desk = try Desk("a", Desk.bytes(1000))
         let root = try OpenFolder(named: desk.target.path)
         let path = try Self.partPath(desk, "a")
         let held = try root.openPart(URL(filePath: path).lastPathComponent)
@@ -162,8 +160,7 @@ import TransportPluginAPI
     }
 
     @Test func linksAndDevicesAreNotSent() throws {
-        let desk = try Desk()
-        try desk.add("d/a", Data("x".utf8))
+        let desk = try Desk("d/a", Data("x".utf8))
         try #require(symlink("/etc/passwd", desk.source.appendingPathComponent("d/link").path) == 0)
         try #require(mkfifo(desk.source.appendingPathComponent("d/pipe").path, 0o600) == 0)
         let tree = try SourceTree([desk.source.appendingPathComponent("d/").path])
@@ -179,8 +176,7 @@ import TransportPluginAPI
     }
 
     @Test func aFileThatIsReplacedByALinkBeforeItIsReadIsNotSent() async throws {
-        let desk = try Desk()
-        try desk.add("d/a", Data("x".utf8))
+        let desk = try Desk("d/a", Data("x".utf8))
         let tree = try SourceTree([desk.source.appendingPathComponent("d").path])
         let path = desk.source.appendingPathComponent("d/a").path
         try #require(unlink(path) == 0 && symlink("/etc/passwd", path) == 0)

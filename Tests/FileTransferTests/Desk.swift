@@ -19,6 +19,12 @@ final class Desk: Sendable {
         }
     }
 
+    /// A desk with a file in its source folder.
+    convenience init(_ name: String, _ content: Data) throws {
+        try self.init()
+        try add(name, content)
+    }
+
     deinit { try? FileManager.default.removeItem(at: root) }
 
     static func bytes(_ count: Int, seed: UInt64 = 1) -> Data {

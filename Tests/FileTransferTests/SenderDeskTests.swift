@@ -47,8 +47,7 @@ import TransportPluginAPI
     }
 
     @Test func aFailedProofEndsTheSender() async throws {
-        let desk = try Desk()
-        try desk.add("a", Desk.bytes(10))
+        let desk = try Desk("a", Desk.bytes(10))
         let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
         let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
         let pair = PipeConnection.pair()

@@ -93,8 +93,7 @@ import TransportPluginAPI
     }
 
     @Test func sameSizeAndDateWithOtherContentsIsAnotherFile() async throws {
-        let desk = try Desk()
-        try desk.add("a", Data("new".utf8))
+        let desk = try Desk("a", Data("new".utf8))
         let old = desk.target.appendingPathComponent("a")
         try Data("old".utf8).write(to: old)
         let date = Date(timeIntervalSince1970: 1_000_000_000)
@@ -110,8 +109,7 @@ import TransportPluginAPI
     }
 
     @Test func filesAreReplacedOrRenamedWhenAsked() async throws {
-        let desk = try Desk()
-        try desk.add("a.txt", Data("new one".utf8))
+        let desk = try Desk("a.txt", Data("new one".utf8))
         let old = desk.target.appendingPathComponent("a.txt")
         try Data("old".utf8).write(to: old)
         _ = try await desk.transfer(["a.txt"], existing: .rename).received.get()
@@ -125,8 +123,7 @@ import TransportPluginAPI
     }
 
     @Test func whatTheReceiverDoesNotWantIsNotSent() async throws {
-        let desk = try Desk()
-        try desk.add("a", Desk.bytes(1000))
+        let desk = try Desk("a", Desk.bytes(1000))
         let outcome = try await desk.transfer(["a"], consents: false)
         #expect(outcome.receiveError?.code == .declined)
         #expect(outcome.sendError?.code == .declined && outcome.sendError?.isFromOtherSide == true)
@@ -134,8 +131,7 @@ import TransportPluginAPI
     }
 
     @Test func aTransferOverTheBoundsIsRefused() async throws {
-        let desk = try Desk()
-        try desk.add("a", Desk.bytes(1000))
+        let desk = try Desk("a", Desk.bytes(1000))
         var limits = Manifest.Limits()
         limits.total = 999
         let outcome = try await desk.transfer(["a"], limits: limits)
@@ -144,8 +140,7 @@ import TransportPluginAPI
     }
 
     @Test func damageIsNoticedAndNotKept() async throws {
-        let desk = try Desk()
-        try desk.add("a", Desk.bytes(1_000_000))
+        let desk = try Desk("a", Desk.bytes(1_000_000))
         let pair = PipeConnection.pair { piece in
             guard piece.count > 100_000 else { return piece }
             return piece.withUnsafeBytes { bytes in
@@ -160,8 +155,7 @@ import TransportPluginAPI
     }
 
     @Test func progressIsWhatTheReceiverHasWritten() async throws {
-        let desk = try Desk()
-        try desk.add("a", Desk.bytes(10_000_000))
+        let desk = try Desk("a", Desk.bytes(10_000_000))
         let outcome = try await desk.transfer(["a"])
         let counts = outcome.events.compactMap { event -> UInt64? in
             if case .progress(let progress) = event { progress.count } else { nil }
@@ -170,8 +164,7 @@ import TransportPluginAPI
     }
 
     @Test func aFileThatChangesWhileItIsSentIsAnError() async throws {
-        let desk = try Desk()
-        try desk.add("a", Desk.bytes(8_000_000))
+        let desk = try Desk("a", Desk.bytes(8_000_000))
         let path = desk.source.appendingPathComponent("a")
         let outcome = try await desk.transfer(["a"]) { event in
             if case .began = event {
@@ -186,8 +179,7 @@ import TransportPluginAPI
 /// The proofs of the code.
 @Suite(.timeLimit(.minutes(1))) struct IdentityTests {
     @Test func theSameCodeAndCertificatesAreAccepted() async throws {
-        let desk = try Desk()
-        try desk.add("a", Desk.bytes(10))
+        let desk = try Desk("a", Desk.bytes(10))
         let code = TransferCode()
         let pair = PipeConnection.pair()
         let outcome = try await desk.transfer(["a"], pair: pair, codes: (code, code))
@@ -200,16 +192,14 @@ import TransportPluginAPI
     }
 
     @Test func anotherCodeEndsItBeforeAnythingIsSaid() async throws {
-        let desk = try Desk()
-        try desk.add("a", Desk.bytes(10))
+        let desk = try Desk("a", Desk.bytes(10))
         let outcome = try await desk.transfer(["a"], codes: (TransferCode(), TransferCode()))
         #expect(outcome.receiveError?.code == .identity && outcome.sendError?.code == .identity)
         #expect(outcome.events.isEmpty && desk.everything.isEmpty)
     }
 
     @Test func somebodyInTheMiddleEndsIt() async throws {
-        let desk = try Desk()
-        try desk.add("a", Desk.bytes(10))
+        let desk = try Desk("a", Desk.bytes(10))
         let code = TransferCode()
         let outcome = try await desk.transfer(
             ["a"], pair: PipeConnection.pair(middle: "sha-256 EE"), codes: (code, code))
@@ -219,8 +209,7 @@ import TransportPluginAPI
 
     @Test func theProofCannotBeGivenBack() async throws {
         // A receiver without the code that sends the sender's own messages back to it.
-        let desk = try Desk()
-        try desk.add("a", Desk.bytes(10))
+        let desk = try Desk("a", Desk.bytes(10))
         let (mine, other) = PipeConnection.pair()
         let sender = try FileSender(
             try SourceTree([desk.source.appendingPathComponent("a").path]), code: TransferCode())
@@ -236,8 +225,7 @@ import TransportPluginAPI
     }
 
     @Test func aTransportWithoutCertificatesCannotProve() async throws {
-        let desk = try Desk()
-        try desk.add("a", Desk.bytes(10))
+        let desk = try Desk("a", Desk.bytes(10))
         let code = TransferCode()
         let outcome = try await desk.transfer(
             ["a"], pair: PipeConnection.pair(hasCertificates: false), codes: (code, code))
@@ -247,8 +235,7 @@ import TransportPluginAPI
     }
 
     @Test func bytesBeforeTheProofAreAnError() async throws {
-        let desk = try Desk()
-        try desk.add("a", Desk.bytes(10))
+        let desk = try Desk("a", Desk.bytes(10))
         for message in [TransferMessage.accept, .finished, .proof(Crypto.randomBytes(32)), .manifest([], isLast: true)]
         {
             let (mine, other) = PipeConnection.pair()

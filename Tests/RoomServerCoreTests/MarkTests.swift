@@ -8,6 +8,11 @@ import TransportValues
 struct MarkTests {
     private let lobby = RoomName("lobby")
 
+    private func joinBoth(_ server: ServerHarness) {
+        server.join("ann", .host)
+        server.join("bob")
+    }
+
     @Test func whoWasKickedStaysAwayAfterARestart() {
         let server = ServerHarness.lobby(guests: ["bob", "carol"])
         server.kick("bob", by: "ann")
@@ -72,8 +77,7 @@ struct MarkTests {
         server.pass(.seconds(31))
         #expect(server.marks.last == Mark(.roomRemoved, in: lobby))
         server.restartServer(remembers: true)
-        server.join("ann", .host)
-        server.join("bob")
+        joinBoth(server)
         #expect(server.names == ["ann", "bob"])
     }
 
@@ -140,14 +144,12 @@ struct MarkTests {
         server.kick("bob", by: "ann")
         server.restartServer(remembers: true)
         server.pass(.seconds(59))
-        server.join("ann", .host)
-        server.join("bob")
+        joinBoth(server)
         #expect(server.lastError("bob")?.code == .kicked)
         server.restartServer(remembers: true)
         // The grace period, and the time of an empty room.
         server.pass(.seconds(61))
-        server.join("ann", .host)
-        server.join("bob")
+        joinBoth(server)
         #expect(server.names == ["ann", "bob"])
     }
 

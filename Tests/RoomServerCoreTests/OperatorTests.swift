@@ -149,17 +149,15 @@ struct OperatorTests {
         }
     }
 
-    private func recording() -> ServerHarness {
+    private func recording(_ members: String...) -> ServerHarness {
         let server = ServerHarness()
         server.machine.recordsLife = true
+        for name in members { server.join(name, name == members.first ? .host : .guest) }
         return server
     }
 
     @Test func theLifeOfARoomIsToldInOrder() {
-        let server = recording()
-        server.join("ann", .host)
-        server.join("bob")
-        server.join("eve")
+        let server = recording("ann", "bob", "eve")
         #expect(events(server) == ["opened", "ann joined", "host ann 1", "bob joined", "eve joined"])
         server.kick("bob", by: "ann")
         _ = kick("ann", server)
@@ -171,9 +169,7 @@ struct OperatorTests {
     }
 
     @Test func anOutageWithinTheGracePeriodIsNoEventAndALongerOneIs() {
-        let server = recording()
-        server.join("ann", .host)
-        server.join("bob")
+        let server = recording("ann", "bob")
         _ = events(server)
         server.drop("bob")
         server.pass(.seconds(10))
@@ -185,9 +181,7 @@ struct OperatorTests {
     }
 
     @Test func aServerThatHasLostItsStateTellsWhoHasReturned() {
-        let server = recording()
-        server.join("ann", .host)
-        server.join("bob")
+        let server = recording("ann", "bob")
         server.restartServer()
         server.machine.recordsLife = true
         server.comeBack("ann", role: .host)
@@ -196,9 +190,7 @@ struct OperatorTests {
     }
 
     @Test func everyParticipantOfAClosedRoomHasItsEvent() {
-        let server = recording()
-        server.join("ann", .host)
-        server.join("bob")
+        let server = recording("ann", "bob")
         _ = events(server)
         _ = close(server)
         #expect(

@@ -15,12 +15,7 @@ struct MetricsTests {
         try await withServer {
             $0.servesMetrics = true
         } _: { server in
-            var members: [(TestClient, TestClient)] = []
-            for room in Self.rooms {
-                let ann = try await TestClient.join(server, "ann", .host, room: room)
-                members.append((ann, try await TestClient.join(server, "bob", room: room)))
-            }
-            for (ann, bob) in members {
+            for (ann, bob) in try await TestClient.pairs(server, in: Self.rooms) {
                 try await bob.sayNumbered(ann.signal("hello"))
                 #expect(try await ann.nextSignal().reason == "hello")
             }

@@ -49,11 +49,7 @@ struct ProbeTests {
     }
 
     @Test func aServerThatDrainsIsAliveAndNotReady() async throws {
-        var configuration = RoomServerConfiguration()
-        configuration.limits.closeTimeout = .seconds(20)
-        let server = RoomServer(configuration: configuration, logger: Logger(label: "test"))
-        let running = Task { try await server.run() }
-        let ann = try await TestClient.join(server, "ann", .host)
+        let (server, running, ann) = try await closingServer()
         let report = try #require(await server.report)
         #expect(report.readiness().status.hasPrefix("200 "))
         server.shutdown()

@@ -189,11 +189,7 @@ struct RoomTests {
     }
 
     @Test func gracefulEndTellsEverybodyToComeBack() async throws {
-        var configuration = RoomServerConfiguration()
-        configuration.limits.closeTimeout = .seconds(20)
-        let server = RoomServer(configuration: configuration, logger: Logger(label: "test"))
-        let running = Task { try await server.run() }
-        let ann = try await TestClient.join(server, "ann", .host)
+        let (server, running, ann) = try await closingServer()
         server.shutdown()
         guard case .goingAway(let window) = try await ann.next() else {
             Issue.record("no goingAway")

@@ -1,4 +1,5 @@
 import Logging
+import RoomProtocol
 import RoomServer
 import Testing
 
@@ -26,4 +27,13 @@ func withServer(
     }
     running.cancel()
     try await running.value
+}
+
+/// Starts a server that gives its clients 20 s to close, and joins its first participant.
+func closingServer() async throws -> (RoomServer, running: Task<Void, any Error>, ann: TestClient) {
+    var configuration = RoomServerConfiguration()
+    configuration.limits.closeTimeout = .seconds(20)
+    let server = RoomServer(configuration: configuration, logger: Logger(label: "test"))
+    let running = Task { try await server.run() }
+    return (server, running, try await TestClient.join(server, "ann", .host))
 }

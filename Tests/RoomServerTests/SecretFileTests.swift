@@ -7,8 +7,8 @@ import Testing
 @Suite("Files with secrets")
 struct SecretFileTests {
     private let directory = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
-    private let records = Records()
-    private var logger: Logger { records.logger }
+    private let log = CapturedLog(.warning)
+    private var logger: Logger { log.logger }
 
     init() throws { try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true) }
 
@@ -32,7 +32,7 @@ struct SecretFileTests {
         #expect(try files() == ["key"])
         let attributes = try FileManager.default.attributesOfItem(atPath: path("key"))
         #expect(attributes[.posixPermissions] as? Int == 0o600)
-        #expect(records.warnings == 0)
+        #expect(log.lines.count == 0)
     }
 
     @Test func serversThatStartAtTheSameTimeAgreeOnOneKey() async throws {
@@ -68,7 +68,7 @@ struct SecretFileTests {
     func aFileThatOthersCanReadIsTakenWithAWarning(_ mode: Int, _ warnings: Int) throws {
         write("key", [UInt8](repeating: 7, count: 32), mode: mode)
         #expect(try load("key").count == 32)
-        #expect(records.warnings == warnings)
+        #expect(log.lines.count == warnings)
     }
 
     @Test(arguments: [0o602, 0o622, 0o646, 0o666, 0o777])
@@ -100,30 +100,6 @@ struct SecretFileTests {
             return
         }
         try configuration.checkSecrets(logger)
-        #expect(records.warnings == warnings)
-    }
-}
-
-/// Counts what is logged at `warning`.
-final class Records: @unchecked Sendable {
-    // SAFETY: `count` is behind `lock`.
-    private let lock = NSLock()
-    private var count = 0
-    var warnings: Int { lock.withLock { count } }
-
-    var logger: Logger { Logger(label: "test") { _ in Handler(records: self) } }
-
-    private struct Handler: LogHandler {
-        let records: Records
-        var metadata: Logger.Metadata = [:]
-        var logLevel = Logger.Level.warning
-        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-            get { metadata[key] }
-            set { metadata[key] = newValue }
-        }
-
-        func log(event: LogEvent) {
-            records.lock.withLock { records.count += 1 }
-        }
+        #expect(log.lines.count == warnings)
     }
 }

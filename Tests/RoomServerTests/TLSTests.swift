@@ -58,14 +58,23 @@ struct TLSTests {
 
     private static let get = Array("GET /page/page.js HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".utf8)
 
-    @Test(arguments: ["-tls1_2", "-tls1_3"])
-    func clientThatVerifiesTheCertificateGetsThePage(_ version: String) async throws {
+    /// Runs a server that has the page, over TLS with the folder's certificate.
+    private func withPage(
+        isolation: isolated (any Actor)? = #isolation, _ body: (RoomServer, Folder) async throws -> Void
+    ) async throws {
         let folder = try Folder()
         let certificate = try folder.certificate()
         try await withServer {
             $0.tls = .init(certificate)
             $0.servesPage = true
-        } _: { server in
+        } _: {
+            try await body($0, folder)
+        }
+    }
+
+    @Test(arguments: ["-tls1_2", "-tls1_3"])
+    func clientThatVerifiesTheCertificateGetsThePage(_ version: String) async throws {
+        try await withPage { server, folder in
             #expect(try await server.address.url.hasPrefix("wss://127.0.0.1:"))
             let (output, _, status) = try await client(server, folder, Self.get, [version, "-alpn", "h2,http/1.1"])
             #expect(status == 0)
@@ -99,12 +108,7 @@ struct TLSTests {
 
     /// A client that does not speak TLS is dropped, and nobody else is disturbed.
     @Test func clientWithoutTLSIsDropped() async throws {
-        let folder = try Folder()
-        let certificate = try folder.certificate()
-        try await withServer {
-            $0.tls = .init(certificate)
-            $0.servesPage = true
-        } _: { server in
+        try await withPage { server, folder in
             let plain = try await TestClient.dial(server)
             try await plain.send(raw: TestClient.handshake)
             #expect(await plain.isClosedByServer())

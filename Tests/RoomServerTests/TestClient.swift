@@ -252,6 +252,16 @@ extension TestClient {
         return client
     }
 
+    /// A host and a guest in each of the rooms.
+    static func pairs(_ server: RoomServer, in rooms: [String]) async throws -> [(ann: TestClient, bob: TestClient)] {
+        var pairs: [(ann: TestClient, bob: TestClient)] = []
+        for room in rooms {
+            let ann = try await join(server, "ann", .host, room: room)
+            pairs.append((ann, try await join(server, "bob", room: room)))
+        }
+        return pairs
+    }
+
     static func comeBack(_ server: RoomServer, _ name: String, from old: TestClient) async throws -> TestClient {
         let client = try await open(server)
         var hello = Hello(room: RoomName("lobby"), role: .guest, name: name)

@@ -9,12 +9,7 @@ struct ThreadsTests {
 
     @Test func roomsOfAllThreadsRelayAndAreCountedTogether() async throws {
         try await withServer { server in
-            var members: [(TestClient, TestClient)] = []
-            for room in Self.rooms {
-                let ann = try await TestClient.join(server, "ann", .host, room: room)
-                members.append((ann, try await TestClient.join(server, "bob", room: room)))
-            }
-            for (ann, bob) in members {
+            for (ann, bob) in try await TestClient.pairs(server, in: Self.rooms) {
                 try await bob.sayNumbered(ann.signal("hello"))
                 #expect(try await ann.nextSignal().reason == "hello")
                 try await ann.sayNumbered(bob.signal("hello yourself"))

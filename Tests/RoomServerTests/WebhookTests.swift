@@ -76,7 +76,7 @@ struct WebhookTests {
             to: URL(filePath: file))
         defer { unlink(file) }
         #expect(chmod(file, 0o600) == 0)
-        let secrets = try WebhookSecret.all(file, Records().logger)
+        let secrets = try WebhookSecret.all(file, CapturedLog().logger)
         #expect(secrets.count == 2 && secrets[1] == Array("another secret as it is".utf8))
         #expect(
             WebhookSecret.signatures(
@@ -135,7 +135,7 @@ struct WebhookTests {
         var configuration = RoomServerConfiguration()
         configuration.webhooks.urls = [receiver.url]
         configuration.webhooks.secrets = Self.secrets
-        let server = RoomServer(configuration: configuration, logger: Records().logger)
+        let server = RoomServer(configuration: configuration, logger: CapturedLog().logger)
         async let run: Void = server.run()
         let ann = try await TestClient.join(server, "ann", .host)
         server.shutdown()
@@ -147,7 +147,7 @@ struct WebhookTests {
     @Test func httpsIsVerified() async throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString).path
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        let logger = Records().logger
+        let logger = CapturedLog().logger
         let certificate = try SelfSignedCertificate.persistent(
             for: ["localhost", "127.0.0.1"], in: ["XDG_STATE_HOME": folder], logger)
         let context = try TLSContext(.init(certificate), TicketKeys(secrets: [Self.secrets[0]]))
