@@ -17,7 +17,7 @@ package struct PeersMachine: Sendable {
     /// The turn of a participant to connect may have come.
     private var mayHaveIdlePeers = false
     /// Participants that the last rejoin did not find; they may come back.
-    package private(set) var missed: Set<ParticipantID> = []
+    private var missed: Set<ParticipantID> = []
     private var pace: OfferPace
     /// Participants of which a shortage was reported.
     private var shortages: Set<ParticipantID> = []
@@ -86,6 +86,35 @@ package struct PeersMachine: Sendable {
         withPeer(participant.id, &actions) {
             $0.changed(participant)
             if hasRejoined { $0.rejoined(.peerRejoined, now: now, using: &generator, &$1) }
+        }
+    }
+
+    /// This participant has come into the room, for the first time or again. `known`: those that were there before.
+    package mutating func roomJoined(
+        known: Set<ParticipantID>, isResumed: Bool, now: Timestamp, using generator: inout SeededGenerator,
+        _ actions: inout [Action]
+    ) {
+        let present = known.subtracting(missed)
+        each(&actions) { peer, participant, actions in
+            // Above all those that the server does not know: they have not come back yet.
+            peer.sendHint(.serverIsBack, &actions)
+            guard present.contains(participant) else { return }
+            if isResumed {
+                peer.setReachable(true, now: now, using: &generator, &actions)
+            } else {
+                peer.rejoined(.rejoined, now: now, using: &generator, &actions)
+            }
+        }
+    }
+
+    /// This participant's stay in the room has ended. `isLeaving`: by its own wish.
+    package mutating func ended(
+        isLeaving: Bool, now: Timestamp, using generator: inout SeededGenerator, _ actions: inout [Action]
+    ) {
+        each(&actions) { peer, _, actions in
+            // The server may not be there to say so, or the message to it may be lost.
+            if isLeaving { peer.sendHint(.leaving, &actions) }
+            peer.end(now: now, using: &generator, &actions)
         }
     }
 

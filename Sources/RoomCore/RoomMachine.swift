@@ -295,17 +295,7 @@ package struct RoomMachine: Sendable {
     }
 
     private mutating func reviewPeers(_ known: Set<ParticipantID>, isResumed: Bool, _ now: Timestamp) {
-        let known = known.subtracting(peers.missed)
-        eachPeer { peer, participant, generator, actions in
-            // Above all those that the server does not know: they have not come back yet.
-            peer.sendHint(.serverIsBack, &actions)
-            guard known.contains(participant) else { return }
-            if isResumed {
-                peer.setReachable(true, now: now, using: &generator, &actions)
-            } else {
-                peer.rejoined(.rejoined, now: now, using: &generator, &actions)
-            }
-        }
+        withPeers { $0.roomJoined(known: known, isResumed: isResumed, now: now, using: &$1, &$2) }
         if let incident = recovery.reconnected(isResumed: isResumed, now: now) {
             agenda.add(.act(.emit(.incident(incident))))
         }
@@ -338,11 +328,7 @@ package struct RoomMachine: Sendable {
 
     private mutating func end(_ reason: EndReason, _ now: Timestamp) {
         endReason = reason
-        eachPeer { peer, _, generator, actions in
-            // The server may not be there to say so, or the message to it may be lost.
-            if reason == .left { peer.sendHint(.leaving, &actions) }
-            peer.end(now: now, using: &generator, &actions)
-        }
+        withPeers { $0.ended(isLeaving: reason == .left, now: now, using: &$1, &$2) }
         agenda.add(.finish(reason))
     }
 
