@@ -156,11 +156,7 @@ public final class FaultInjectingSignalingConnection<Base: SignalingConnection>:
             }
         }
         guard isCut else { return try await base.send(message) }
-        guard message.payload.count <= endpoint.maximumMessageSize else {
-            throw TransportError(
-                .messageTooLarge,
-                "a message of \(message.payload.count) bytes is over the maximum of \(endpoint.maximumMessageSize)")
-        }
+        try endpoint.check(message)
         try await lost.append(message)
     }
 

@@ -181,11 +181,7 @@ public final class InProcessSignalingConnection: SignalingConnection {
     deinit { abort() }
 
     public nonisolated(nonsending) func send(_ message: SignalingMessage) async throws(TransportError) {
-        let size = message.payload.count
-        guard size <= endpoint.maximumMessageSize else {
-            throw TransportError(
-                .messageTooLarge, "a message of \(size) bytes is over the maximum of \(endpoint.maximumMessageSize)")
-        }
+        try endpoint.check(message)
         try await outbound.append(message)
     }
 

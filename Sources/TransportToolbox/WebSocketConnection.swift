@@ -15,11 +15,7 @@ public final class WebSocketConnection: Sendable {
 
     /// Sends one message. See `SignalingConnection`, to which this conforms.
     public nonisolated(nonsending) func send(_ message: SignalingMessage) async throws(TransportError) {
-        let size = message.payload.count
-        let maximum = connection.endpoint.maximumMessageSize
-        guard size <= maximum else {
-            throw TransportError(.messageTooLarge, "a message of \(size) bytes is over the maximum of \(maximum)")
-        }
+        try connection.endpoint.check(message)
         try await connection.outbound.append(message)
     }
 

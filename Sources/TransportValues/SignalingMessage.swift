@@ -31,3 +31,14 @@ public struct SignalingClose: Sendable, Hashable {
     /// 1001: this side is shutting down.
     public static let goingAway = SignalingClose(code: 1001)
 }
+
+extension SignalingEndpoint {
+    /// Throws `.messageTooLarge` when the message is longer than `maximumMessageSize`: `SignalingConnection.send(_:)`
+    /// begins with it.
+    public func check(_ message: SignalingMessage) throws(TransportError) {
+        let size = message.payload.count
+        guard size > maximumMessageSize else { return }
+        throw TransportError(
+            .messageTooLarge, "a message of \(size) bytes is over the maximum of \(maximumMessageSize)")
+    }
+}

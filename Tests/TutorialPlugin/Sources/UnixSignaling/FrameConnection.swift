@@ -61,11 +61,7 @@ public final class FrameConnection: SignalingConnection, @unchecked Sendable {
     public var closeReason: SignalingClose? { state.withLock { $0.closeReason } }
 
     public nonisolated(nonsending) func send(_ message: SignalingMessage) async throws(TransportError) {
-        let count = message.payload.count
-        guard count <= endpoint.maximumMessageSize else {
-            throw TransportError(
-                .messageTooLarge, "a message of \(count) bytes is over the maximum of \(endpoint.maximumMessageSize)")
-        }
+        try endpoint.check(message)
         try await outbound.append(message)
     }
 
