@@ -45,9 +45,7 @@ package enum ExchangeHead {
 
     package static func cancel(id: UInt64) -> [UInt8] { begin(.cancel, id, reserving: 8) }
 
-    package static func requestRestart(first: UInt64, last: UInt64) -> [UInt8] {
-        range(.requestRestart, first, last)
-    }
+    package static func requestRestart(first: UInt64, last: UInt64) -> [UInt8] { range(.requestRestart, first, last) }
 
     package static func open(stream: UInt64, _ opening: ExchangeMessage.Opening) -> [UInt8] {
         var message = begin(.open, stream, reserving: 64 + opening.name.utf8.count)
@@ -81,9 +79,7 @@ package enum ExchangeHead {
 
     package static func finished(stream: UInt64) -> [UInt8] { begin(.finished, stream, reserving: 8) }
 
-    package static func restart(first: UInt64, last: UInt64) -> [UInt8] {
-        range(.restart, first, last)
-    }
+    package static func restart(first: UInt64, last: UInt64) -> [UInt8] { range(.restart, first, last) }
 
     private static func range(_ kind: ExchangeProtocol.Kind, _ first: UInt64, _ last: UInt64) -> [UInt8] {
         var message = begin(kind, first, reserving: 8)

@@ -15,16 +15,13 @@ extension Simulation {
         let call = call(&node.iceServerProvider, mayFail: now < faultsEnd)
         if case .answering = call {} else { node.lastICEServerTrouble = now }
         switch call {
-        case .refused: return answer(node, question, .failure, after: .zero)
+        case .refused: return answer(Occurrence.iceServers, node, question, .failure, after: .zero)
         case .hanging: break
-        case .failing: answer(node, question, .failure, after: .milliseconds(5))
-        case .answering(let delay): answer(node, question, .value(isFresh: chance(0.7)), after: delay)
+        case .failing: answer(Occurrence.iceServers, node, question, .failure, after: .milliseconds(5))
+        case .answering(let delay):
+            answer(Occurrence.iceServers, node, question, .value(isFresh: chance(0.7)), after: delay)
         }
-        answer(node, question, .timeout, after: SimulatedProvider.patience)
-    }
-
-    private func answer(_ node: Node, _ question: UInt64, _ answer: SimulatedProvider.Answer, after delay: Duration) {
-        queue.push(.iceServers(node: node.index, life: node.life, question: question, answer), at: now + delay)
+        answer(Occurrence.iceServers, node, question, .timeout, after: SimulatedProvider.patience)
     }
 
     func iceServersAnswered(_ node: Node, _ question: UInt64, _ answer: SimulatedProvider.Answer) {
@@ -47,7 +44,9 @@ extension Simulation {
     /// The provider works again: what hung answers, too late or not.
     func iceServersRecovered(for node: Node) {
         guard let question = node.iceServerProvider.recover() else { return }
-        answer(node, question, chance(0.5) ? .value(isFresh: true) : .failure, after: .milliseconds(5))
+        answer(
+            Occurrence.iceServers, node, question, chance(0.5) ? .value(isFresh: true) : .failure,
+            after: .milliseconds(5))
     }
 
     /// Whether its provider has let this participant down lately, so that its relays may expire.

@@ -10,14 +10,14 @@ extension Simulation {
             report("\(node.name) asked for a token 40 times in ten seconds")
         }
         switch call(&node.tokenProvider, mayFail: true) {
-        case .refused: return answer(node, question, .failure, after: .zero)
-        case .hanging: answer(node, question, .timeout, after: SimulatedProvider.patience)
+        case .refused: return answer(Occurrence.token, node, question, .failure, after: .zero)
+        case .hanging: answer(Occurrence.token, node, question, .timeout, after: SimulatedProvider.patience)
         case .failing:
-            answer(node, question, .timeout, after: SimulatedProvider.patience)
-            answer(node, question, .failure, after: .milliseconds(5))
+            answer(Occurrence.token, node, question, .timeout, after: SimulatedProvider.patience)
+            answer(Occurrence.token, node, question, .failure, after: .milliseconds(5))
         case .answering(let delay):
-            answer(node, question, .timeout, after: SimulatedProvider.patience)
-            answer(node, question, .value(isFresh: forced), after: delay)
+            answer(Occurrence.token, node, question, .timeout, after: SimulatedProvider.patience)
+            answer(Occurrence.token, node, question, .value(isFresh: forced), after: delay)
         }
     }
 
@@ -32,8 +32,12 @@ extension Simulation {
         return .answering(after: chance(0.05) ? random.duration(upTo: .seconds(3)) : .milliseconds(5))
     }
 
-    private func answer(_ node: Node, _ question: UInt64, _ answer: SimulatedProvider.Answer, after delay: Duration) {
-        queue.push(.token(node: node.index, life: node.life, question: question, answer), at: now + delay)
+    /// An answer of one of the application's providers, on its way. `kind`: the occurrence that it will be.
+    func answer(
+        _ kind: (Int, Int, UInt64, SimulatedProvider.Answer) -> Occurrence, _ node: Node, _ question: UInt64,
+        _ answer: SimulatedProvider.Answer, after delay: Duration
+    ) {
+        queue.push(kind(node.index, node.life, question, answer), at: now + delay)
     }
 
     func tokenAnswered(_ node: Node, _ question: UInt64, _ answer: SimulatedProvider.Answer) {
@@ -56,6 +60,7 @@ extension Simulation {
     /// The token service is back: what hung answers, too late or not.
     func tokenServiceRecovered(for node: Node) {
         guard let question = node.tokenProvider.recover() else { return }
-        answer(node, question, chance(0.5) ? .value(isFresh: true) : .failure, after: .milliseconds(5))
+        answer(
+            Occurrence.token, node, question, chance(0.5) ? .value(isFresh: true) : .failure, after: .milliseconds(5))
     }
 }

@@ -6,9 +6,7 @@ import Testing
 @Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct RequestsTests {
     /// Requests that are made while the server is gone and the path is lost are answered when the path is back.
     @Test func requestsWaitForALostPathAndNeedNoServer() async throws {
-        try await withProcesses { processes in
-            let (server, url, port) = try await processes.server()
-            let (alice, bob) = try await processes.measuredPair(url)
+        try await withMeasuredPair { processes, server, port, alice, bob in
             try await bob.order("answer")
             server.child.stop()
             try await ask(alice, 1)

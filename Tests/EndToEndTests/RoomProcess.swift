@@ -203,6 +203,17 @@ func withProcesses(_ body: (TestProcesses) async throws -> Void) async throws {
     try await body(processes)
 }
 
+/// Runs `body` beside a server, its port, and a measured pair that is connected.
+func withMeasuredPair(
+    _ body: (TestProcesses, _ server: RoomProcess, _ port: Int, RoomProcess, RoomProcess) async throws -> Void
+) async throws {
+    try await withProcesses { processes in
+        let (server, url, port) = try await processes.server()
+        let (alice, bob) = try await processes.measuredPair(url)
+        try await body(processes, server, port, alice, bob)
+    }
+}
+
 extension Trait where Self == ConditionTrait {
     /// Skips the tests where `room` was built without a transport that connects peers.
     static var needsPeers: Self {

@@ -6,9 +6,7 @@ import Testing
 @Suite(.serialized, .timeLimit(.minutes(2)), .needsPeers) struct StreamTests {
     /// Every byte arrives once, though the server is killed and the path is lost in the middle.
     @Test func aStreamGoesOnOverAKilledServerAndALostPath() async throws {
-        try await withProcesses { processes in
-            let (server, url, port) = try await processes.server()
-            let (alice, bob) = try await processes.measuredPair(url)
+        try await withMeasuredPair { processes, server, port, alice, bob in
             try await bob.order("receiveStream")
             var stream = JSONLine()
             stream.add("do", "stream")

@@ -8,7 +8,10 @@ import TransportValues
 struct MarkTests {
     private let lobby = RoomName("lobby")
 
-    private func joinBoth(_ server: ServerHarness) {
+    /// Restarts the server; after a while both join again.
+    private func restart(_ server: ServerHarness, pause: Duration = .zero) {
+        server.restartServer(remembers: true)
+        server.pass(pause)
         server.join("ann", .host)
         server.join("bob")
     }
@@ -76,8 +79,7 @@ struct MarkTests {
         server.say(.leave, as: "ann")
         server.pass(.seconds(31))
         #expect(server.marks.last == Mark(.roomRemoved, in: lobby))
-        server.restartServer(remembers: true)
-        joinBoth(server)
+        restart(server)
         #expect(server.names == ["ann", "bob"])
     }
 
@@ -142,14 +144,10 @@ struct MarkTests {
     @Test func aRoomThatNobodyRebuildsInTimeCountsAsRemoved() {
         let server = ServerHarness.lobby()
         server.kick("bob", by: "ann")
-        server.restartServer(remembers: true)
-        server.pass(.seconds(59))
-        joinBoth(server)
+        restart(server, pause: .seconds(59))
         #expect(server.lastError("bob")?.code == .kicked)
-        server.restartServer(remembers: true)
         // The grace period, and the time of an empty room.
-        server.pass(.seconds(61))
-        joinBoth(server)
+        restart(server, pause: .seconds(61))
         #expect(server.names == ["ann", "bob"])
     }
 
