@@ -73,8 +73,8 @@ import TransportValues
 
     @Test func aResumeTellsTheDifferenceAndTheReplayTellsNothingTwice() {
         var driver = RoomDriver.inRoom()
-        let events = comeBack(
-            &driver, makeJoined(isResumed: true, roster: [makeParticipant("b"), makeParticipant("z")]))
+        let events = driver.comeBack(
+            makeJoined(isResumed: true, roster: [makeParticipant("b"), makeParticipant("z")]))
         #expect(rosterEvents(events).contains(.peerLeft(makeParticipant("a"), reason: .left)))
         #expect(rosterEvents(events).contains(.peerJoined(makeParticipant("b"))))
         #expect(rosterEvents(events).count == 3)
