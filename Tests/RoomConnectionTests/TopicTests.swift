@@ -72,8 +72,7 @@ private func record<Value>(_ messages: TopicMessages<Value>, into journal: Journ
         }
     }
 
-    /// Publishes 20 messages of 100 kB, and returns when the window is full. `published`: the numbers of those that were
-    /// taken.
+    /// Publishes 20 messages of 100 kB, and returns when the window is full. `published`: the numbers of those taken.
     private func fillWindow(
         of topic: Topic<Payload>
     ) async throws -> (publisher: Task<Void, any Error>, published: Journal<Int>) {
