@@ -12,20 +12,20 @@ import TransportPluginAPI
 
     /// Runs an example twice, the second time a little later.
     private func withTwo(
-        _ example: String, _ first: String, _ second: String, _ body: (Shell, Shell) async throws -> Void
+        _ example: String, _ arguments: (String, String), _ body: (Shell, Shell) async throws -> Void
     ) async throws {
         try await withProcesses { processes in
             let (_, url, _) = try await processes.server()
-            let first = try start(example, first, url)
+            let first = try start(example, arguments.0, url)
             defer { first.stop() }
-            let second = try start(example, second, url)
+            let second = try start(example, arguments.1, url)
             defer { second.stop() }
             try await body(first, second)
         }
     }
 
     @Test func twoPeopleChat() async throws {
-        try await withTwo("ExampleChat", "lobby ann", "lobby bob") { ann, bob in
+        try await withTwo("ExampleChat", ("lobby ann", "lobby bob")) { ann, bob in
             try await ann.waitForLine("* bob is here")
             bob.type("hello ann\n")
             try await ann.waitForLine("bob: hello ann")
@@ -36,7 +36,7 @@ import TransportPluginAPI
     }
 
     @Test func aRobotIsSteered() async throws {
-        try await withTwo("ExampleRobot", "control", "robot") { control, _ in
+        try await withTwo("ExampleRobot", ("control", "robot")) { control, _ in
             try await control.waitForLine("the robot is at 3.5, 0.0")
             try await control.waitForLine("one move is 10 m at most")
             try await control.waitForLine("telemetry: 3.5, 0.0")
