@@ -30,8 +30,8 @@ struct AdminTarget: ParsableArguments {
     @Flag(help: "One JSON object a line.") var json = false
 
     func client() throws -> AdminClient {
-        let settings = try Settings(path: common.configFile)
-        let logger = try LogLevels.logger(common.logLevel ?? settings.string("logLevel") ?? "warning")
+        let settings = try common.settings()
+        let logger = try common.logger(settings, otherwise: "warning")
         guard let text = try admin ?? settings.string("admin") ?? configured(settings) else {
             throw CommandError(
                 .usage,

@@ -58,7 +58,7 @@ struct BenchCommand: AsyncParsableCommand {
     }
 
     private func measure() async throws -> BenchmarkReport {
-        let settings = try Settings(path: common.configFile)
+        let settings = try common.settings()
         let registry = try Backends.registry(plugins: settings.strings("plugins"))
         let scenarios = try BenchmarkRunner.Scenario.chosen(by: scenario)
         let signalings = try chosen(signaling, registry.signaling.map(\.descriptor), "signaling")

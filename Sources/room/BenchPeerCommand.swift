@@ -28,7 +28,7 @@ struct BenchPeerCommand: AsyncParsableCommand {
     }
 
     private func serve() async throws {
-        let settings = try Settings(path: common.configFile)
+        let settings = try common.settings()
         let configuration = try transport.configuration(settings, common)
         let faults = faultInjection ? ICEFaultControl() : nil
         let registry = try Backends.registry(faults: faults, plugins: settings.strings("plugins"))

@@ -28,7 +28,7 @@ struct BenchSignalingCommand: AsyncParsableCommand {
             try await DetachedThread.run { while readLine() != nil {} }
             return
         }
-        let settings = try Settings(path: common.configFile)
+        let settings = try common.settings()
         let plugin = try Backends.registry(plugins: settings.strings("plugins")).signalingPlugin(named: signaling)
         let context = PluginContext(
             options: try settings.options("signalingOptions", ofBackend: "signaling", signaling),

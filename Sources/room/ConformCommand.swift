@@ -27,8 +27,8 @@ struct ConformCommand: AsyncParsableCommand {
     @Flag(help: "One JSON object a line.") var json = false
 
     func run() async throws {
-        let settings = try Settings(path: common.configFile)
-        let logger = try LogLevels.logger(common.logLevel ?? settings.string("logLevel"))
+        let settings = try common.settings()
+        let logger = try common.logger(settings)
         let faults = ICEFaultControl()
         let (signaling, peers) = try chosen(settings, faults)
         var report = ConformanceReport(json: json, isPartial: only != nil)

@@ -50,7 +50,7 @@ struct ConnectCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let settings = try Settings(path: common.configFile)
+        let settings = try common.settings()
         guard let name = try name ?? settings.string("name") else {
             throw CommandError(.usage, "there is no name: give --name, ROOM_NAME or 'name' in the configuration file")
         }

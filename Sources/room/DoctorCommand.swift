@@ -29,7 +29,7 @@ struct DoctorCommand: AsyncParsableCommand {
     @Flag(help: "One JSON object a line.") var json = false
 
     func run() async throws {
-        let settings = try Settings(path: common.configFile)
+        let settings = try common.settings()
         let configuration = try transport.configuration(settings, common, checksICEServers: false)
         let registry = try Backends.registry(plugins: settings.strings("plugins"))
         var examination = Examination(

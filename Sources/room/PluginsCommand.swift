@@ -12,7 +12,7 @@ struct PluginsCommand: ParsableCommand {
     @Flag(help: "One JSON object a line.") var json = false
 
     func run() throws {
-        let settings = try Settings(path: common.configFile)
+        let settings = try common.settings()
         let registry = try Backends.registry(plugins: settings.strings("plugins"))
         for (kind, descriptors) in [
             ("signaling", registry.signaling.map(\.descriptor)), ("peer", registry.peer.map(\.descriptor)),

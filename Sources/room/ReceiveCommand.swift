@@ -72,7 +72,7 @@ struct ReceiveCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let settings = try Settings(path: common.configFile)
+        let settings = try common.settings()
         let configuration = try transport.configuration(settings, common)
         let registry = try Backends.registry(plugins: settings.strings("plugins"))
         let asks = !yes && !json

@@ -128,11 +128,3 @@ enum Main {
         }
     }
 }
-
-/// The options that all subcommands have.
-struct CommonOptions: ParsableArguments {
-    @Option(name: .customLong("config"), help: "A YAML or JSON file; environment (ROOM_…) and flags override it.")
-    var configFile: String?
-
-    @Option(help: "trace, debug, info, notice, warning, error or critical; to standard error.") var logLevel: String?
-}

@@ -63,7 +63,7 @@ struct SendCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let settings = try Settings(path: common.configFile)
+        let settings = try common.settings()
         let code = room == nil ? try CodeInput.given(code) ?? TransferCode() : nil
         let server = try transport.server ?? settings.string("server")
         let configuration = try transport.configuration(settings, common)

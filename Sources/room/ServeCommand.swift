@@ -62,14 +62,14 @@ struct ServeCommand: AsyncParsableCommand {
     func run() async throws {
         let environment = ProcessInfo.processInfo.environment
         ServiceManager.forget()
-        let settings = try Settings(path: common.configFile)
+        let settings = try common.settings()
         let logger = try LogLevels.logger(logLevel(settings), monitoring.logFormat(settings))
         do {
             var configuration = try configuration(settings, logger)
             configuration.listeningDescriptor = try ServiceManager.listeningDescriptor(environment)
             checkDescriptors(configuration.limits, logger)
             let run = ServeRun(configuration, ServiceManager(environment), logger) {
-                let settings = try Settings(path: common.configFile)
+                let settings = try common.settings()
                 return (try self.configuration(settings, logger), try LogLevels.checked(logLevel(settings)))
             }
             if try await run.untilSignal() { throw ExitStatus.interrupted }

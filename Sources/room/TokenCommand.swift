@@ -36,8 +36,8 @@ extension TokenCommand {
         @Option(help: "The audience (aud).") var audience: String?
 
         func run() async throws {
-            let settings = try Settings(path: common.configFile)
-            let logger = try LogLevels.logger(common.logLevel ?? settings.string("logLevel") ?? "warning")
+            let settings = try common.settings()
+            let logger = try common.logger(settings, otherwise: "warning")
             var token = JoinToken(
                 room: try Self.checked(room, "--room", Limits.roomName),
                 name: try name.map { try Self.checked($0, "--name", Limits.participantName) },
@@ -92,8 +92,8 @@ extension TokenCommand {
         @Option(help: "The audience (aud) that the server requires.") var audience: String?
 
         func run() async throws {
-            let settings = try Settings(path: common.configFile)
-            let logger = try LogLevels.logger(common.logLevel ?? settings.string("logLevel") ?? "warning")
+            let settings = try common.settings()
+            let logger = try common.logger(settings, otherwise: "warning")
             var (keyFiles, secretFiles) = (keyFile, secretFile)
             if keyFiles.isEmpty, secretFiles.isEmpty {
                 keyFiles = try settings.strings("tokenKeyFile")

@@ -70,7 +70,7 @@ struct TransportOptions: ParsableArguments {
                 return server
             }
         configuration.token = try tokenProvider(settings)
-        configuration.logger = try LogLevels.logger(common.logLevel ?? settings.string("logLevel"))
+        configuration.logger = try common.logger(settings)
         return configuration
     }
 
