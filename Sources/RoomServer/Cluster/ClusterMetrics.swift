@@ -79,7 +79,7 @@ final class ClusterMetrics: Sendable {
                 left.inSeconds),
             MetricFamily("room_server_cluster_rooms", .gauge, "Rooms that this node owns.", rooms.value),
             MetricFamily(
-                "room_server_cluster_hellos_waiting", .gauge, "Clients whose room's owner is asked for.", waiting.value),
+                "room_server_cluster_hellos_waiting", .gauge, "Clients that wait for a room's owner.", waiting.value),
             MetricFamily(
                 "room_server_cluster_store_requests", .gauge, "Requests to the store under way.", requests.value),
             MetricFamily("room_server_cluster_claims", .counter, "Rooms that this node has claimed.", claims.value),

@@ -39,8 +39,8 @@ extension AdminError {
         message: "The node that has the room does not answer. A change may still happen: look again.")
 }
 
-/// Requests of the admin API about rooms of other nodes. Each goes over a link of its own, so that it does not depend on
-/// those that carry clients.
+/// Requests of the admin API about rooms of other nodes. Each goes over a link of its own, so that it does not depend
+/// on those that carry clients.
 extension ClusterNode {
     /// The time for another node's answer, with the way there.
     private static let answerLimit = TimeAmount.seconds(3)
