@@ -1,11 +1,10 @@
-// The connections: opening, TLS, upgrade, entering, frames, acknowledgements, coming back; and the loop around them.
+// The connections: opening, TLS, upgrade, entering, frames, acknowledgements.
 #include "load.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,34 +13,13 @@ struct settings settings;
 struct totals totals;
 struct mode mode;
 struct client *clients;
-double now;
-bool isDone;
 
-static int poller;
 static struct sockaddr_in server;
 static SSL_CTX *context;
 static SSL_SESSION *session;  // the newest of any client
 static uint8_t shared[1 << 20];
 
-// Clients with something to write, at the end of a turn; clients with something to acknowledge, the oldest first.
-static uint32_t *dirty, dirtyCount;
-struct due { double at; uint32_t client, stamp; };
-static struct due *acknowledgements;
-static uint32_t acknowledgementHead, acknowledgementCount;
-// Timers: a heap. One that was set again is skipped by its stamp.
-static struct due *heap;
-static size_t heapCount, heapCapacity;
-
 enum { acknowledgeEvery = 16 };
-static const double acknowledgeAfter = 0.2;
-
-double clockNow(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec + time.tv_nsec / 1e9;
-}
-
-double unitRandom(void) { return drand48(); }
 
 struct client *memberOf(struct client *client, int position) {
     return &clients[client->room * settings.members + position];
@@ -56,14 +34,12 @@ static int keepSession(SSL *ssl, SSL_SESSION *newest) {
 
 void prepareClients(void) {
     srand48(time(NULL) ^ getpid());
-    poller = epoll_create1(EPOLL_CLOEXEC);
+    prepareLoop();
     server.sin_family = AF_INET;
     server.sin_port = htons(settings.port);
     if (inet_pton(AF_INET, settings.address, &server.sin_addr) != 1) fail("%s is no address", settings.address);
     clients = calloc(settings.clients, sizeof *clients);
-    dirty = calloc(settings.clients, sizeof *dirty);
-    acknowledgements = calloc(settings.clients, sizeof *acknowledgements);
-    if (poller < 0 || !clients || !dirty || !acknowledgements) fail("out of memory");
+    if (!clients) fail("out of memory");
     for (int index = 0; index < settings.clients; index++) {
         clients[index] = (struct client){.descriptor = -1, .index = index, .earliest = -1,
                                          .room = index / settings.members, .position = index % settings.members};
@@ -78,53 +54,9 @@ void prepareClients(void) {
     SSL_CTX_sess_set_new_cb(context, keepSession);
 }
 
-// MARK: Timers
-
-static void swap(size_t a, size_t b) {
-    struct due other = heap[a];
-    heap[a] = heap[b];
-    heap[b] = other;
-}
-
-void setTimer(struct client *client, double at) {
-    if (heapCount == heapCapacity) {
-        heapCapacity = heapCapacity ? heapCapacity * 2 : 1024;
-        heap = realloc(heap, heapCapacity * sizeof *heap);
-        if (!heap) fail("out of memory");
-    }
-    heap[heapCount] = (struct due){at, client->index, ++client->timer};
-    for (size_t child = heapCount++; child && heap[child].at < heap[(child - 1) / 2].at; child = (child - 1) / 2) {
-        swap(child, (child - 1) / 2);
-    }
-}
-
-static struct due popTimer(void) {
-    struct due first = heap[0];
-    heap[0] = heap[--heapCount];
-    for (size_t parent = 0;;) {
-        size_t child = 2 * parent + 1;
-        if (child + 1 < heapCount && heap[child + 1].at < heap[child].at) child++;
-        if (child >= heapCount || heap[parent].at <= heap[child].at) return first;
-        swap(parent, child);
-        parent = child;
-    }
-}
-
 // MARK: Opening and ending
 
 static void ended(struct client *client, bool isFinal);
-
-static void markDirty(struct client *client) {
-    if (client->isDirty) return;
-    client->isDirty = true;
-    dirty[dirtyCount++] = client->index;
-}
-
-static void watch(struct client *client, bool writes, int operation) {
-    struct epoll_event event = {.events = EPOLLIN | (writes ? EPOLLOUT : 0), .data.u32 = client->index};
-    client->wantsWrite = writes;
-    epoll_ctl(poller, operation, client->descriptor, &event);
-}
 
 static void upgrade(struct client *client) {
     static const char request[] =
@@ -135,7 +67,7 @@ static void upgrade(struct client *client) {
     memcpy(client->out.data + client->out.end, request, sizeof request - 1);
     client->out.end += sizeof request - 1;
     client->phase = upgrading;
-    markDirty(client);
+    wake(client);
 }
 
 static void secure(struct client *client) {
@@ -156,7 +88,7 @@ static void secure(struct client *client) {
 }
 
 static void opened(struct client *client) {
-    watch(client, false, EPOLL_CTL_MOD);
+    watch(client, false, false);
     if (!settings.isTLS) {
         if (settings.kind && !strcmp(settings.kind, "sockets")) return mode.joined(client);
         return upgrade(client);
@@ -167,6 +99,14 @@ static void opened(struct client *client) {
     if (settings.resumes && session) SSL_set_session(client->ssl, session);
     client->phase = securing;
     secure(client);
+}
+
+/// Its connection is there, or has failed.
+void connected(struct client *client) {
+    int error = 0;
+    socklen_t length = sizeof error;
+    getsockopt(client->descriptor, SOL_SOCKET, SO_ERROR, &error, &length);
+    if (error) ended(client, false); else opened(client);
 }
 
 void open_(struct client *client) {
@@ -188,7 +128,7 @@ void open_(struct client *client) {
     if (connect(client->descriptor, (struct sockaddr *)&server, sizeof server) && errno != EINPROGRESS) {
         return ended(client, false);
     }
-    watch(client, true, EPOLL_CTL_ADD);
+    watch(client, true, true);
 }
 
 static void forget(struct client *client) {
@@ -228,11 +168,9 @@ static void noteNumbered(struct client *client, uint64_t sequence) {
     client->received = sequence;
     if (client->received - client->acknowledged >= acknowledgeEvery) {
         sendAcknowledgement(client);
-        markDirty(client);
-    } else if (!client->hasAcknowledgement) {
-        client->hasAcknowledgement = true;
-        uint32_t slot = (acknowledgementHead + acknowledgementCount++) % settings.clients;
-        acknowledgements[slot] = (struct due){.at = now + acknowledgeAfter, .client = client->index};
+        wake(client);
+    } else {
+        acknowledgeLater(client);
     }
 }
 
@@ -283,7 +221,7 @@ static bool took(struct client *client, const char *text, size_t length) {
         char answer[64];
         sprintf(answer, "{\"type\":\"pong\",\"id\":%lu}", numberField(text, length, "id", 0));
         sendText(client, answer);
-        markDirty(client);
+        wake(client);
         totals.pings++;
     } else if (IS("ack")) {
         if (client->kept) acknowledged(client, numberField(text, length, "received", 0));
@@ -330,7 +268,7 @@ static size_t tookHead(struct client *client, const char *text, size_t length) {
         mode.joined(client);
     } else {
         sendHello(client);
-        markDirty(client);
+        wake(client);
     }
     return end + 4 - text;
 }
@@ -360,7 +298,7 @@ static void tookBytes(struct client *client, uint8_t *data, size_t length) {
     client->in.end = length - offset;
 }
 
-static void readable(struct client *client) {
+void readable(struct client *client) {
     if (client->phase == securing) {
         if (!client->isLeaving) secure(client);
         if (client->phase == securing && !client->isLeaving) return;
@@ -385,7 +323,7 @@ static void readable(struct client *client) {
     tookBytes(client, shared, kept + count);
 }
 
-static void flush(struct client *client) {
+void flushClient(struct client *client) {
     struct bytes *out = &client->out;
     while (client->phase > securing && out->start < out->end) {
         ssize_t count;
@@ -397,70 +335,11 @@ static void flush(struct client *client) {
         }
         if (count < 0) {
             if (errno != EAGAIN) return;  // the end will be read
-            if (!client->wantsWrite) watch(client, true, EPOLL_CTL_MOD);
+            if (!client->wantsWrite) watch(client, true, false);
             return;
         }
         out->start += count;
     }
-    if (client->wantsWrite && client->phase > securing) watch(client, false, EPOLL_CTL_MOD);
+    if (client->wantsWrite && client->phase > securing) watch(client, false, false);
 }
 
-void flushAll(void) {
-    for (uint32_t index = 0; index < dirtyCount; index++) {
-        clients[dirty[index]].isDirty = false;
-        flush(&clients[dirty[index]]);
-    }
-    dirtyCount = 0;
-}
-
-static void pastDue(void) {
-    while (acknowledgementCount && acknowledgements[acknowledgementHead].at <= now) {
-        struct client *client = &clients[acknowledgements[acknowledgementHead].client];
-        acknowledgementHead = (acknowledgementHead + 1) % settings.clients;
-        acknowledgementCount--;
-        client->hasAcknowledgement = false;
-        if (client->phase != joined || client->received == client->acknowledged) continue;
-        sendAcknowledgement(client);
-        markDirty(client);
-    }
-    while (heapCount && heap[0].at <= now) {
-        struct due due = popTimer();
-        if (clients[due.client].timer == due.stamp) mode.timer(&clients[due.client]);
-    }
-}
-
-void wake(struct client *client) { markDirty(client); }
-
-void run(double until) {
-    static struct epoll_event events[1024];
-    static double nextTick;
-    now = clockNow();
-    while (!isDone && now < until) {
-        double next = until < now + 0.01 ? until : now + 0.01;
-        if (heapCount && heap[0].at < next) next = heap[0].at;
-        struct timespec timeout = {.tv_nsec = next <= now ? 0 : (next - now) * 1e9};
-        int count = epoll_pwait2(poller, events, sizeof events / sizeof *events, &timeout, NULL);
-        now = clockNow();
-        for (int index = 0; index < count; index++) {
-            struct client *client = &clients[events[index].data.u32];
-            if (client->descriptor < 0) continue;
-            if (client->phase == connecting) {
-                int error = 0;
-                socklen_t length = sizeof error;
-                getsockopt(client->descriptor, SOL_SOCKET, SO_ERROR, &error, &length);
-                if (error) ended(client, false); else opened(client);
-                continue;
-            }
-            if (events[index].events & EPOLLOUT) flush(client);
-            if (events[index].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) readable(client);
-        }
-        pastDue();
-        if (mode.tick && now >= nextTick) {
-            nextTick = now + 0.01;
-            mode.tick();
-        }
-        if (mode.turn) mode.turn();
-        flushAll();
-    }
-    isDone = false;
-}

@@ -2,14 +2,15 @@
 #include "load.h"
 
 static int opening, present, next;
-static double cpu, start, filling;
+static double cpu, kernel, start, filling;
 static uint64_t counted;
 
-static void report(double elapsed, double used) {
+static void report(double elapsed, double used, double inKernel) {
     printf("{\"mode\":\"%s\",\"clients\":%d,\"members\":%d,\"seconds\":%.3f,\"cpu_s\":%.3f", settings.mode,
            settings.clients, settings.members, elapsed, used);
     printf(",\"count\":%lu,\"per_s\":%.1f", counted, counted / elapsed);
     if (used > 0) printf(",\"per_cpu_s\":%.1f,\"cpu_us\":%.2f", counted / used, used / counted * 1e6);
+    if (used > 0) printf(",\"kernel_percent\":%.1f", inKernel / used * 100);
     printf(",\"errors\":%lu,\"unavailable\":%lu,\"resets\":%lu", totals.errors, totals.unavailable, totals.resets);
 }
 
@@ -87,16 +88,17 @@ static void leaveAll(void) {
 
 /// All in, as fast as it goes, then all out (which is not counted), until the counted time is over.
 void joins(void) {
-    double elapsed = 0, used = 0;
+    double elapsed = 0, used = 0, inKernel = 0;
     do {
-        double began = clockNow(), cpuBefore = serverCPU();
+        double began = clockNow(), cpuBefore = serverCPU(), kernelBefore = serverKernel();
         fill();
         elapsed += clockNow() - began;
         used += serverCPU() - cpuBefore;
+        inKernel += serverKernel() - kernelBefore;
         counted += settings.clients;
         leaveAll();
     } while (elapsed < settings.seconds);
-    report(elapsed, used);
+    report(elapsed, used, inKernel);
     printSamples();
     finish();
 }
@@ -140,8 +142,9 @@ void churn(void) {
     resetSamples();
     start = clockNow();
     cpu = serverCPU();
+    kernel = serverKernel();
     run(start + settings.seconds);
-    report(clockNow() - start, serverCPU() - cpu);
+    report(clockNow() - start, serverCPU() - cpu, serverKernel() - kernel);
     printSamples();
     finish();
 }
@@ -192,8 +195,9 @@ void signals(void) {
     resetSamples();
     start = clockNow();
     cpu = serverCPU();
+    kernel = serverKernel();
     run(start + settings.seconds);
-    report(clockNow() - start, serverCPU() - cpu);
+    report(clockNow() - start, serverCPU() - cpu, serverKernel() - kernel);
     printf(",\"window\":%d,\"descriptions_percent\":%d", settings.window, settings.descriptions);
     printSamples();
     finish();

@@ -86,14 +86,23 @@ extern bool isDone;
 void prepareClients(void);
 void open_(struct client *client);
 void abandon(struct client *client);
+void connected(struct client *client);
+void readable(struct client *client);
+void flushClient(struct client *client);
+struct client *memberOf(struct client *client, int position);
+
+// loop.c
+void prepareLoop(void);
 void setTimer(struct client *client, double at);
-void flushAll(void);
+/// `writes`: also when something can be written.
+void watch(struct client *client, bool writes, bool isNew);
 /// What was appended is written at the end of the turn.
 void wake(struct client *client);
+void acknowledgeLater(struct client *client);
+void flushAll(void);
 void run(double until);
 double clockNow(void);
 double unitRandom(void);
-struct client *memberOf(struct client *client, int position);
 
 // wire.c
 void appendText(struct client *client, const char *text, size_t length);
@@ -112,6 +121,7 @@ int readFrame(uint8_t *data, size_t length, uint8_t *opcode, uint8_t **payload, 
 
 // measure.c
 double serverCPU(void);
+double serverKernel(void);
 long serverMemory(void);
 void record(double latency);
 void resetSamples(void);

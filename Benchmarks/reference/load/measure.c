@@ -40,6 +40,21 @@ double serverCPU(void) {
     return seconds;
 }
 
+/// Seconds that the server has spent in the kernel, in steps of the kernel's clock; 0 without `--pid`.
+double serverKernel(void) {
+    if (!settings.pid) return 0;
+    char path[64], text[1024];
+    snprintf(path, sizeof path, "/proc/%d/stat", settings.pid);
+    FILE *file = fopen(path, "r");
+    size_t count = file ? fread(text, 1, sizeof text - 1, file) : 0;
+    if (file) fclose(file);
+    text[count] = 0;
+    const char *fields = strrchr(text, ')');  // a name may contain anything
+    unsigned long ticks = 0;
+    if (fields) sscanf(fields, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %lu", &ticks);
+    return (double)ticks / sysconf(_SC_CLK_TCK);
+}
+
 /// Resident bytes of the server.
 long serverMemory(void) {
     if (!settings.pid) return 0;
