@@ -21,14 +21,14 @@ package struct JSONObject: Equatable {
     package var count: Int { members.count }
 
     package subscript(name: String) -> JSONValue? {
-        for member in members where member.name.hasSameBytes(as: name) { return member.value }
+        for index in members.indices where members[index].name.hasSameBytes(as: name) { return members[index].value }
         return nil
     }
 
     /// Adds a member; false when there is one of that name.
     mutating func insert(_ name: String, _ value: JSONValue) -> Bool {
         if members.count < Self.fewNames {
-            for member in members where member.name.hasSameBytes(as: name) { return false }
+            for index in members.indices where members[index].name.hasSameBytes(as: name) { return false }
         } else {
             if names == nil { names = Set(members.map { ByteText($0.name) }) }
             guard names?.insert(ByteText(name)).inserted == true else { return false }

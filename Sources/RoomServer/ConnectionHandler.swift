@@ -23,7 +23,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         case answering
         case open(ConnectionID)
         /// It goes to another loop at the end of this read.
-        case moving(to: NIOLoopBound<ServerLoop>, Envelope<ClientMessage>, bytes: Int, rest: [UInt8])
+        indirect case moving(to: NIOLoopBound<ServerLoop>, Envelope<ClientMessage>, bytes: Int, rest: [UInt8])
         /// The cluster is asked for the owner of its room. What comes meanwhile is kept, and little of it.
         case routing(Routing)
         /// A node of the cluster that owns its room has the connection.
@@ -39,7 +39,8 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
     let tls: TLSHandler?
     var client: ClientAddress
     var arrival: MovingConnection?
-    let intake = Intake()
+    /// Nil while nobody pays for what comes.
+    private(set) var intake: Intake?
     var needsFlush = false
     var state = State.request
     private var head = HTTPHeadBuffer<RequestHead>()
@@ -64,7 +65,10 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         self.client = client
         self.tls = tls
         self.arrival = arrival
+        beginIntake()
     }
+
+    private func beginIntake() { if intake == nil, client.payer != nil { intake = Intake() } }
 
     /// The maximum number of empty fragments. Some libraries end a message with an empty frame, or begin it with one;
     /// none needs many.
@@ -128,7 +132,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         head = HTTPHeadBuffer()
         parser = Self.parser(maximumMessageSize: 0)
         reportMemory()
-        intake.end()
+        intake?.end()
         client = ClientAddress(nil)
         leave(before)
         loop.closed(self)
@@ -170,7 +174,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         }
         flush()
         reportMemory()
-        if let context { intake.charge(bytes.count, client, context, loop) }
+        if let context { intake?.charge(bytes.count, client, context, loop) }
     }
 
     /// Reads the head of the request from `bytes`, up to its end.
@@ -185,10 +189,14 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         }
         guard let request else { return }
         loop.settled(self)
-        intake.countFrame()
-        if let response = loop.metrics(for: request) { return answer(response) }
+        if let response = loop.metrics(for: request) {
+            intake?.countFrame()
+            return answer(response)
+        }
         let response = loop.answer(to: request, from: &client)
-        intake.count(answer: response)
+        beginIntake()
+        intake?.countFrame()
+        intake?.count(answer: response)
         guard response.isUpgrade else {
             answer(response)
             return
@@ -240,7 +248,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
     }
 
     private func handle(_ event: FrameParser.Event, _ id: ConnectionID) {
-        intake.countFrame()
+        intake?.countFrame()
         switch event {
         case .message(let message) where message.isText: loop.received(message.array(), from: id)
         case .message: fail(id, .unsupportedData, "binary messages are not supported")

@@ -41,7 +41,9 @@ struct Listener: Sendable {
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .serverChannelOption(.maxMessagesPerRead, value: 16)
+            // After a restart all clients come at once. In the queue of the kernel, which refuses when it is full, they
+            // would lose a second or more.
+            .serverChannelOption(.maxMessagesPerRead, value: 256)
             // Inherited by the connections.
             .serverChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .serverChannelInitializer { channel in

@@ -71,6 +71,7 @@ final class ServerLoop {
         limits.totalBuffer /= configuration.threads
         limits.divideStreams(by: configuration.threads)
         self.limits = limits
+        newcomerLimit = min(limits.handshakes * 2, configuration.tls == nil ? 4096 : 1024)
         self.origins = origins
         meters = AddressMeters(limits.perAddress)
         servesPage = configuration.servesPage
@@ -103,7 +104,7 @@ final class ServerLoop {
         self.journal = journal
         machine.makesMarks = true
         machine.restore(marks, at: .now())
-        schedule()
+        schedule(machine.nextDeadline)
     }
 
     /// Tells the machine how much of the limits the other loops use.
@@ -115,7 +116,7 @@ final class ServerLoop {
     static let inputAllocator = AdaptiveRecvByteBufferAllocator(minimum: 256, initial: 256, maximum: 65_536)
 
     /// Sockets without a request yet: each may make TLS keep some 200 KiB before its handshake.
-    private var newcomerLimit: Int { min(limits.handshakes * 2, 1024) }
+    private let newcomerLimit: Int
 
     /// A request has come over the socket.
     func settled(_ socket: ConnectionHandler) { newcomers.remove(ObjectIdentifier(socket)) }
@@ -237,10 +238,11 @@ final class ServerLoop {
         actions.removeAll(keepingCapacity: true)
         broadcast = nil
         isPerforming = false
-        publish()
+        let standing = machine.standing()
+        publish(standing)
         events?.record(machine.takeLifeEvents())
         reportToCluster(decision)
-        schedule()
+        schedule(standing.nextDeadline)
     }
 
     /// Flushes at the end of this turn: messages of several senders to one receiver are one write.
@@ -296,20 +298,19 @@ final class ServerLoop {
     }
 
     /// Adds what has changed here to the load of all loops.
-    private func publish() {
-        metrics.streamBytes.set(machine.streamBytes)
-        metrics.waiting.set(machine.waitingCount)
-        let load = machine.load
-        guard load != published else { return }
-        shared.add(load - published)
-        published = load
+    private func publish(_ standing: RoomServerMachine.Standing) {
+        metrics.streamBytes.set(standing.streamBytes)
+        metrics.waiting.set(standing.waiting)
+        guard standing.load != published else { return }
+        shared.add(standing.load - published)
+        published = standing.load
     }
 
     /// Nanoseconds to whose multiples deadlines are put off: one turn serves all connections that are due about now.
     private static let timerGrid: Int64 = 10_000_000
 
-    private func schedule() {
-        guard var next = machine.nextDeadline else { return }
+    private func schedule(_ next: Timestamp?) {
+        guard var next else { return }
         let now = Timestamp.now()
         if next > now {
             next = Timestamp(nanoseconds: (next.nanoseconds + Self.timerGrid - 1) / Self.timerGrid * Self.timerGrid)

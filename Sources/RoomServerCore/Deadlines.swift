@@ -7,13 +7,14 @@ import TransportValues
 /// A deadline only means that the owner of the key must check whether something is due. The owner decides, and
 /// schedules the next one.
 struct Deadlines: Sendable {
+    /// Every connection has one: what is larger lies elsewhere.
     enum Key: Hashable {
         case connection(ConnectionID)
-        case grace(RoomName, ParticipantID)
-        case acknowledgement(RoomName, ParticipantID)
-        case update(RoomName, ParticipantID)
-        case attributes(RoomName)
-        case room(RoomName)
+        indirect case grace(RoomName, ParticipantID)
+        case acknowledgement(ConnectionID)
+        indirect case update(RoomName, ParticipantID)
+        indirect case attributes(RoomName)
+        indirect case room(RoomName)
     }
 
     private struct Entry: Comparable, Sendable {

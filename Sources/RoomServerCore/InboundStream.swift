@@ -48,9 +48,12 @@ struct InboundStream: Sendable {
         return due <= now ? .now : .at(due)
     }
 
-    mutating func acknowledged() {
+    /// Returns the number up to which a message to the participant acknowledges: nothing more is due then. Nil: no
+    /// message has come yet.
+    mutating func takeAcknowledgement() -> SequenceNumber? {
         unacknowledged = 0
         due = nil
+        return received > 0 ? received : nil
     }
 
     /// A new connection has begun. Its first message acknowledges everything.

@@ -7,8 +7,6 @@ struct Member: Sendable {
     /// The only role that its join token allows; nil if it allows both.
     let role: Hello.Role?
     var allowance: Allowance
-    /// A number that increases in the order of arrival: the member with the lowest has been present for longest.
-    let order: UInt64
     var joinedAt = Timestamp.zero
     /// The end of the join token that it has shown; nil: none, or to an earlier run of the server.
     var admittedUntil: Timestamp?
@@ -30,12 +28,11 @@ struct Member: Sendable {
     var formerSession: SessionID?
 
     init(
-        _ participant: Participant, role: Hello.Role?, allowance: Allowance, order: UInt64, limits: RoomServerLimits
+        _ participant: Participant, role: Hello.Role?, allowance: Allowance, limits: RoomServerLimits
     ) {
         self.participant = participant
         self.role = role
         self.allowance = allowance
-        self.order = order
         outbound = OutboundStream(limits: limits)
     }
 

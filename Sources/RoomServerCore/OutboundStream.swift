@@ -12,8 +12,6 @@ struct OutboundStream: Sendable {
     private let byteLimit: Int
     private let totalLimit: Int
     private var entries: Deque<(message: ServerMessage, size: Int)> = []
-    /// Whether `entries` has more memory than is worth keeping while it is empty.
-    private var isLarge = false
     /// The number of bytes kept.
     private(set) var bytes = 0
     /// The number of the first entry.
@@ -31,7 +29,6 @@ struct OutboundStream: Sendable {
     mutating func append(_ message: ServerMessage, _ total: inout Int) -> SequenceNumber {
         let size = message.estimatedSize
         entries.append((message, size))
-        if entries.count > 64 { isLarge = true }
         bytes += size
         total += size
         while entries.count > countLimit || bytes > byteLimit { removeFirst(&total) }
@@ -61,14 +58,8 @@ struct OutboundStream: Sendable {
         bytes -= size
         total -= size
         first += 1
-        if isLarge { releaseMemory() }
-    }
-
-    /// Gives the memory of an empty stream back.
-    mutating func releaseMemory() {
-        guard entries.isEmpty else { return }
-        entries = []
-        isLarge = false
+        // Most participants are silent most of the time: what is empty takes no memory.
+        if entries.isEmpty { entries = [] }
     }
 }
 

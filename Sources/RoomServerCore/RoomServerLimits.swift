@@ -61,7 +61,7 @@ public struct RoomServerLimits: Sendable, Hashable {
     public var grace: Duration = .seconds(60)
     /// How long a room without participants is kept.
     public var emptyRoomTTL: Duration = .seconds(30)
-    /// The silence after which a client is pinged. Clients do the same.
+    /// The silence after which a client is pinged, or a little earlier. Clients do the same.
     public var pingInterval: Duration = .seconds(5)
     /// The time limit of the answer. Then the connection is closed, and the session can be resumed.
     public var pingDeadline: Duration = .seconds(4)
@@ -81,6 +81,14 @@ public struct RoomServerLimits: Sendable, Hashable {
 
     /// How long a session token is valid.
     var tokenLifetime: Duration { max(sessionLifetime, grace * 2) }
+
+    /// Returns when a client that was last heard at `heard` is pinged: before it pings by itself, as it heard the server
+    /// at about the same time, and together with others, as a turn of the event loop costs more than a ping.
+    func pingTime(after heard: Timestamp) -> Timestamp {
+        let grid = max(pingInterval.saturatedNanoseconds / 50, 1)
+        let silent = (heard + pingInterval).nanoseconds
+        return Timestamp(nanoseconds: (silent / grid - 1) * grid)
+    }
 
     /// Makes these the limits of one of several machines of a server.
     package mutating func divideStreams(by count: Int) { totalStreamBytes /= count }

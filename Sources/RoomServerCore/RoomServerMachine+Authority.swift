@@ -1,3 +1,4 @@
+import RoomProtocol
 package import TransportValues
 
 extension RoomServerMachine {
@@ -13,7 +14,7 @@ extension RoomServerMachine {
         guard renewsTokens else { return }
         let milliseconds = UInt64(Self.renewalWindow.components.seconds * 1000)
         for room in Array(rooms.keys) {
-            for id in Array(rooms[room]?.roster.members.keys ?? [:].keys) {
+            for id in rooms[room]?.roster.inOrder.map(\.participant.id) ?? [] {
                 let time = now + .milliseconds(Int64(effects.random.next(upperBound: milliseconds)))
                 guard let due = rooms[room]?.roster.members[id]?.tokenRenewalAt, time < due else { continue }
                 rooms[room]?.roster.members[id]?.tokenRenewalAt = time

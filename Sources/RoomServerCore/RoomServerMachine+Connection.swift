@@ -8,7 +8,7 @@ extension RoomServerMachine {
         enum Phase: Sendable {
             case waitingForHello(until: Timestamp)
             /// Its hello waits for a room that does not exist yet.
-            case waitingForRoom(Hello)
+            indirect case waitingForRoom(Hello)
             case joined(RoomName, ParticipantID)
         }
         var phase: Phase

@@ -165,7 +165,7 @@ extension ServerRoom {
     var summary: RoomSummary {
         RoomSummary(
             name: roster.room, participants: roster.members.count,
-            connected: roster.members.values.count { $0.connection != nil },
+            connected: roster.inOrder.count { $0.connection != nil },
             host: host.flatMap { roster.members[$0]?.participant.name }, openedAt: openedAt ?? .zero)
     }
 

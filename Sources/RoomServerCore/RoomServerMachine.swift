@@ -44,6 +44,12 @@ package struct RoomServerMachine: Sendable {
     /// The approximate number of bytes kept for participants until they acknowledge them.
     package var streamBytes: Int { effects.streamBytes }
 
+    /// What the shell looks at after each transition. Mutating, as it would otherwise be asked of a copy of the machine
+    /// where that is a property of an object.
+    package mutating func standing() -> Standing {
+        Standing(load: load, waiting: waitingCount, streamBytes: streamBytes, nextDeadline: nextDeadline)
+    }
+
     /// Whether the connection is open and has not sent `hello`.
     package func isNew(_ id: ConnectionID) -> Bool {
         if case .waitingForHello? = connections[id]?.phase { true } else { false }
@@ -55,10 +61,12 @@ package struct RoomServerMachine: Sendable {
     /// The time to return, if another connection would be refused now; otherwise nil.
     package var refusal: RetryWindow? {
         if let goingAway { return goingAway }
-        let isFull =
-            connections.count + elsewhere.connections >= effects.limits.connections
-            || handshakes + elsewhere.handshakes >= effects.limits.handshakes
-        return isFull ? effects.limits.retryAfter : nil
+        let limits = effects.limits
+        if connections.count + elsewhere.connections >= limits.connections { return limits.retryAfter }
+        guard handshakes + elsewhere.handshakes >= limits.handshakes else { return nil }
+        // All come at once, as after a restart: they will soon be in.
+        let soonest = limits.retryAfter.lowerBound
+        return soonest...min(soonest + soonest, limits.retryAfter.upperBound)
     }
 
     // MARK: Connections
@@ -212,7 +220,7 @@ package struct RoomServerMachine: Sendable {
                 connections[id]?.bucket
                     .take(cost, rate: limits.messagesPerSecond, burst: limits.messageBurst, now: effects.now)
             case .joined(let room, let participant):
-                rooms[room]?.roster.members[participant]?.allowance.takeMessages(cost, effects)
+                rooms[room]?.roster.takeMessages(cost, from: participant, effects)
             }
         guard isAllowed != false else {
             refuse(.tooManyRequests("Too many messages.", limits.retryAfter), id)
@@ -256,14 +264,15 @@ package struct RoomServerMachine: Sendable {
         do throws(ProtocolError) {
             if let participant = try enter(hello, id) {
                 waitingRoom.opened(hello.room)
-                leaveHandshake(id, for: .joined(hello.room, participant))
-                effects.deadlines.schedule(.connection(id), at: effects.now + effects.limits.pingInterval)
+                // The text of the room's own name, not that of each hello.
+                leaveHandshake(id, for: .joined(rooms[hello.room]?.roster.room ?? hello.room, participant))
+                effects.deadlines.schedule(.connection(id), at: effects.limits.pingTime(after: effects.now))
             } else {
                 leaveHandshake(id, for: .waitingForRoom(hello))
                 waitingRoom.add(id, for: hello.room)
                 let limits = effects.limits
                 effects.send(.waiting(pingInterval: limits.pingInterval, pingDeadline: limits.pingDeadline), to: id)
-                effects.deadlines.schedule(.connection(id), at: effects.now + limits.pingInterval)
+                effects.deadlines.schedule(.connection(id), at: limits.pingTime(after: effects.now))
             }
         } catch {
             if isNew, rooms[hello.room]?.roster.members.isEmpty == true { removeRoom(hello.room) }
@@ -343,7 +352,8 @@ package struct RoomServerMachine: Sendable {
             switch key {
             case .connection(let id): connectionDeadline(id)
             case .grace(let room, let participant): rooms[room]?.graceDeadline(participant, &effects)
-            case .acknowledgement(let room, let participant):
+            case .acknowledgement(let id):
+                guard case .joined(let room, let participant)? = connections[id]?.phase else { continue }
                 rooms[room]?.roster.acknowledgementDeadline(participant, &effects)
             case .update(let room, let participant): rooms[room]?.roster.sendUpdate(of: participant, &effects)
             case .attributes(let room): rooms[room]?.sendAttributes(&effects)
@@ -367,7 +377,6 @@ package struct RoomServerMachine: Sendable {
             rooms[room]?.roster.refreshICEServers(of: participant, &effects)
             rooms[room]?.renewToken(of: participant, &effects)
             checkLiveness(of: id, connection) {
-                $0.rooms[room]?.roster.idle(participant)
                 $0.rooms[room]?.roster.transmit(.ping(id: $0.lastPing), nil, to: participant, &$0.effects)
             }
         }
@@ -385,7 +394,7 @@ package struct RoomServerMachine: Sendable {
             removeConnection(id)
             return
         }
-        let silentAt = connection.lastHeard + limits.pingInterval
+        let silentAt = limits.pingTime(after: connection.lastHeard)
         guard silentAt <= effects.now else { return effects.deadlines.schedule(.connection(id), at: silentAt) }
         lastPing += 1
         connections[id]?.pingedAt = effects.now

@@ -4,30 +4,30 @@ import TransportValues
 /// The members of one room, and the messages to them and between them.
 struct Roster: Sendable {
     let room: RoomName
-    typealias Members = [ParticipantID: Member]
-    var members: Members = [:]
-    private var arrivals: UInt64 = 0
+    var members = Members()
 
     init(room: RoomName) { self.room = room }
 
     /// The members, the longest-present first.
-    var inOrder: [Member] { members.values.sorted { $0.order < $1.order } }
+    var inOrder: [Member] { members.all }
 
     func member(named name: String) -> Member? {
-        members.values.first { $0.participant.name.hasSameBytes(as: name) }
+        members.all.first { $0.participant.name.hasSameBytes(as: name) }
     }
 
     mutating func insert(
         _ participant: Participant, role: Hello.Role?, allowance: Allowance, _ effects: inout Effects
     ) {
-        members[participant.id] = Member(
-            participant, role: role, allowance: allowance, order: arrivals, limits: effects.limits)
-        arrivals += 1
+        var participant = participant
+        // One list for all clients that can do the same.
+        let alike = members.all.first { $0.participant.capabilities == participant.capabilities }
+        participant.capabilities = alike?.participant.capabilities ?? participant.capabilities
+        members.append(Member(participant, role: role, allowance: allowance, limits: effects.limits))
         effects.participants += 1
     }
 
     mutating func remove(_ id: ParticipantID, _ effects: inout Effects) -> Member? {
-        guard var member = members.removeValue(forKey: id) else { return nil }
+        guard var member = members.remove(id) else { return nil }
         member.outbound.removeAll(&effects.streamBytes)
         effects.participants -= 1
         return member
@@ -37,81 +37,84 @@ struct Roster: Sendable {
 
     /// Numbers a message, keeps it until it is acknowledged, and sends it if the member is connected.
     mutating func deliver(_ message: ServerMessage, to id: ParticipantID, _ effects: inout Effects) {
-        guard let index = members.index(forKey: id) else { return }
-        let sequence = members.values[index].outbound.append(message, &effects.streamBytes)
-        transmit(message, sequence, to: index, &effects)
+        if let index = members.index(of: id) { deliver(message, to: index, &effects) }
     }
 
     mutating func deliver(_ message: ServerMessage, toAllBut id: ParticipantID, _ effects: inout Effects) {
-        for member in inOrder where member.participant.id != id {
-            deliver(message, to: member.participant.id, &effects)
+        for index in 0..<members.count where members[index].participant.id != id {
+            deliver(message, to: index, &effects)
         }
     }
 
-    /// Sends a message together with an acknowledgement.
-    func transmit(
-        _ message: ServerMessage, _ sequence: SequenceNumber?, to id: ParticipantID, _ effects: inout Effects
-    ) {
-        if let index = members.index(forKey: id) { transmit(message, sequence, to: index, &effects) }
+    private mutating func deliver(_ message: ServerMessage, to index: Int, _ effects: inout Effects) {
+        let sequence = members[index].outbound.append(message, &effects.streamBytes)
+        transmit(message, sequence, to: index, &effects)
     }
 
-    private func transmit(
-        _ message: ServerMessage, _ sequence: SequenceNumber?, to index: Members.Index, _ effects: inout Effects
+    /// Sends a message together with an acknowledgement, which then needs no message of its own.
+    mutating func transmit(
+        _ message: ServerMessage, _ sequence: SequenceNumber?, to id: ParticipantID, _ effects: inout Effects
     ) {
-        guard let connection = members.values[index].connection else { return }
-        let received = members.values[index].inbound.received
-        let ack = received > 0 ? received : nil
+        if let index = members.index(of: id) { transmit(message, sequence, to: index, &effects) }
+    }
+
+    private mutating func transmit(
+        _ message: ServerMessage, _ sequence: SequenceNumber?, to index: Int, _ effects: inout Effects
+    ) {
+        guard let connection = members[index].connection else { return }
+        let ack = members[index].inbound.takeAcknowledgement()
         effects.actions.append(.send(Envelope(sequence: sequence, ack: ack, message), to: connection))
     }
 
-    /// The member has been silent for a while: memory for its next messages can wait until they come.
-    mutating func idle(_ id: ParticipantID) { members[id]?.outbound.releaseMemory() }
-
-    func report(_ error: ProtocolError, to id: ParticipantID, _ effects: inout Effects) {
+    mutating func report(_ error: ProtocolError, to id: ParticipantID, _ effects: inout Effects) {
         transmit(.error(error), nil, to: id, &effects)
     }
 
     // MARK: From the members
 
+    /// Returns false when the member has sent more than it may; nil when there is none.
+    mutating func takeMessages(_ count: Int, from id: ParticipantID, _ effects: Effects) -> Bool? {
+        members.index(of: id).map { members[$0].allowance.takeMessages(count, effects) }
+    }
+
     /// Processes the number and the acknowledgement of a message. Throws if they are invalid.
     mutating func take(
         sequence: SequenceNumber?, ack: SequenceNumber?, from id: ParticipantID, _ effects: inout Effects
     ) throws(ProtocolError) -> InboundStream.Verdict {
-        guard let index = members.index(forKey: id) else { return .next }
+        guard let index = members.index(of: id) else { return .next }
         confirm(index, &effects)
-        if let ack, !members.values[index].outbound.acknowledge(ack, &effects.streamBytes) {
+        if let ack, !members[index].outbound.acknowledge(ack, &effects.streamBytes) {
             throw .malformed("A message was acknowledged that was never sent.")
         }
         guard let sequence else { return .next }
-        let verdict = try members.values[index].inbound.take(sequence)
-        let time = members.values[index].inbound.scheduleAcknowledgement(effects.limits, at: effects.now)
-        acknowledge(id, index, time, &effects)
+        let verdict = try members[index].inbound.take(sequence)
+        let time = members[index].inbound.scheduleAcknowledgement(effects.limits, at: effects.now)
+        acknowledge(index, time, &effects)
         return verdict
     }
 
     /// The member has sent a message: the session whose name it has taken cannot return any longer.
-    private mutating func confirm(_ index: Members.Index, _ effects: inout Effects) {
-        members.values[index].isConfirmed = true
-        guard let session = members.values[index].formerSession else { return }
-        members.values[index].formerSession = nil
+    private mutating func confirm(_ index: Int, _ effects: inout Effects) {
+        members[index].isConfirmed = true
+        guard let session = members[index].formerSession else { return }
+        members[index].formerSession = nil
         effects.departures.sessionReplaced(session, in: room)
     }
 
     mutating func acknowledgementDeadline(_ id: ParticipantID, _ effects: inout Effects) {
-        guard let index = members.index(forKey: id) else { return }
-        acknowledge(id, index, members.values[index].inbound.acknowledgement(at: effects.now), &effects)
+        guard let index = members.index(of: id) else { return }
+        acknowledge(index, members[index].inbound.acknowledgement(at: effects.now), &effects)
     }
 
     private mutating func acknowledge(
-        _ id: ParticipantID, _ index: Members.Index, _ time: InboundStream.Acknowledgement, _ effects: inout Effects
+        _ index: Int, _ time: InboundStream.Acknowledgement, _ effects: inout Effects
     ) {
+        guard let connection = members[index].connection else { return }
         switch time {
         case .none: break
-        case .at(let time): effects.deadlines.schedule(.acknowledgement(room, id), at: time)
+        case .at(let time): effects.deadlines.schedule(.acknowledgement(connection), at: time)
         case .now:
-            guard let connection = members.values[index].connection else { return }
-            members.values[index].inbound.acknowledged()
-            let received = members.values[index].inbound.received
+            guard let received = members[index].inbound.takeAcknowledgement() else { return }
             effects.actions.append(.send(Envelope(.ack(received: received)), to: connection))
         }
     }
@@ -121,16 +124,14 @@ struct Roster: Sendable {
     mutating func signal(
         _ signal: Signal, from id: ParticipantID, sequence: SequenceNumber?, _ effects: inout Effects
     ) throws(ProtocolError) {
-        guard let session = members[id]?.participant.session else { return }
-        guard signal.peer != id, let target = members.index(forKey: signal.peer),
-            members.values[target].participant.session == signal.session
+        guard let sender = members.index(of: id) else { return }
+        guard signal.peer != id, let target = members.index(of: signal.peer),
+            members[target].participant.session == signal.session
         else { throw .peerNotFound(sequence) }
         var signal = signal
         signal.peer = id
-        signal.session = session
-        let message = ServerMessage.signal(signal)
-        let number = members.values[target].outbound.append(message, &effects.streamBytes)
-        transmit(message, number, to: target, &effects)
+        signal.session = members[sender].participant.session
+        deliver(.signal(signal), to: target, &effects)
     }
 
     mutating func update(_ metadata: [String: String], of id: ParticipantID, _ effects: inout Effects) {

@@ -1,3 +1,5 @@
+package import TransportValues
+
 /// How much of a server's limits is in use.
 package struct ServerLoad: Sendable, Hashable {
     package var rooms = 0
@@ -26,5 +28,17 @@ package struct ServerLoad: Sendable, Hashable {
         ServerLoad(
             rooms: left.rooms - right.rooms, participants: left.participants - right.participants,
             connections: left.connections - right.connections, handshakes: left.handshakes - right.handshakes)
+    }
+}
+
+extension RoomServerMachine {
+    /// What the shell looks at after each transition.
+    package struct Standing: Sendable {
+        package var load: ServerLoad
+        /// The number of connections whose `hello` waits for a room.
+        package var waiting: Int
+        /// The approximate number of bytes kept for participants until they acknowledge them.
+        package var streamBytes: Int
+        package var nextDeadline: Timestamp?
     }
 }

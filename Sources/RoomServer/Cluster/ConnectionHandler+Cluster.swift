@@ -125,7 +125,7 @@ extension ConnectionHandler {
     func readFrames(of waiter: WaiterID, _ bytes: inout UnsafeRawBufferPointer) {
         do throws(FrameViolation) {
             while case .relayed = state, let event = try parser.next(&bytes) {
-                intake.countFrame()
+                intake?.countFrame()
                 switch event {
                 case .message(let message) where message.isText: loop.relay(message.array(), of: waiter)
                 case .message: fail(CloseReason(code: CloseCode.unsupportedData.rawValue))
