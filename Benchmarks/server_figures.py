@@ -11,8 +11,11 @@ FIGURES = {
     "joins": figure("joins", "per core-second", 8500),
     "churn": figure("joins and leaves", "per core-second"),
     "signals": figure("relayed signals, 4 under way", "per core-second", 65_000),
+    "signals_kernel": figure("of their time, in the kernel", "%", least=False),
     "signals_1": figure("relayed signals, 1 under way", "per core-second"),
+    "signals_1_kernel": figure("of their time, in the kernel", "%", least=False),
     "signals_spread": figure("relayed signals, 10,000 a second, evenly", "per core-second"),
+    "signals_spread_kernel": figure("of their time, in the kernel", "%", least=False),
     "signals_ms": figure("a signal of these, 99 %", "ms", least=False, digits=1),
     "idle_memory": figure("memory of an idle client", "KiB", 5, least=False, digits=2),
     "idle_cpu": figure("8,000 idle clients", "% of a core", 5, least=False, digits=2),
@@ -75,6 +78,9 @@ def markdown(report, rows):
         lines.append("| " + " | ".join(row) + " |")
         if number == 0:
             lines.append("|---|---|" + "---:|" * (len(row) - 3) + "---|")
+    lines += ["", "Two threads to one: both cores are the server's in both runs, and the generator takes what it needs of",
+              "both. Compared is what the server does for each second of its processor time, times its threads: the",
+              "cost of sharing. As a rate it holds where the generator runs elsewhere."]
     return "\n".join(lines) + "\n"
 
 
@@ -83,7 +89,7 @@ def worse_than(baseline, results, tolerance):
     found = []
     for key, values in results.items():
         known, before = FIGURES[key], baseline.get(key)
-        if not before:
+        if not before or key.endswith("_kernel"):
             continue
         change = statistics.median(values) - statistics.median(before)
         loss = -change if known["least"] else change

@@ -106,12 +106,14 @@ class Bench:
             with Server(self, room) as server:
                 found.append(self.load("signals", "--clients", self.clients(2000, 1000), "--window", window,
                                        "--interval", 0.2, "--seconds", self.seconds(5), server=server))
-        return {"signals": found[0]["per_cpu_s"], "signals_1": found[1]["per_cpu_s"],
-                "signals_spread": found[2]["per_cpu_s"], "signals_ms": found[2]["p99_ms"]}, found
+        return {"signals": found[0]["per_cpu_s"], "signals_kernel": found[0]["kernel_percent"],
+                "signals_1": found[1]["per_cpu_s"], "signals_1_kernel": found[1]["kernel_percent"],
+                "signals_spread": found[2]["per_cpu_s"], "signals_spread_kernel": found[2]["kernel_percent"],
+                "signals_ms": found[2]["p99_ms"]}, found
 
     def idle(self, room):
         with Server(self, room) as server:
-            found = self.load("idle", "--clients", self.clients(8000), "--seconds", self.seconds(30), "--spread", 5,
+            found = self.load("idle", "--clients", self.clients(8000), "--seconds", self.seconds(15), "--spread", 5,
                               "--warm-up", 8, server=server)
         return {"idle_memory": found["kib_per_client"], "idle_cpu": found["cpu_percent"]}, [found]
 
@@ -178,10 +180,10 @@ class Bench:
         for kind in ("sockets", "handshakes", "rooms"):
             with Server(self, room, "--unlimited-address=none") as server:
                 attack = self.start("attack", "--kind", kind, "--source", "127.0.0.2", "--clients", 12_000, "--members",
-                                    1, "--in-flight", 256, "--seconds", self.seconds(10) + 2, server=server, nice=19)
+                                    1, "--in-flight", 256, "--seconds", self.seconds(8) + 2, server=server, nice=19)
                 time.sleep(1)
                 paced = self.load("paced", "--source", "127.0.0.1", "--clients", 200, "--members", 1, "--interval", 0.1,
-                                  "--seconds", self.seconds(10), server=server)
+                                  "--seconds", self.seconds(8), server=server)
                 attack = self.finish(attack)
             all_found += [attack, paced]
             figures[f"neighbour_{kind}"] = paced["max_ms"] if paced["joined"] else float("inf")

@@ -88,7 +88,7 @@ public enum RoomProtocolCodec {
 /// The JSON of a message without its number and acknowledgement: encoded once, sent to many.
 public struct EncodedBody: Sendable, Hashable {
     /// The object without its closing brace.
-    private let bytes: [UInt8]
+    private var bytes: [UInt8]
 
     /// Encodes the message.
     public init(_ message: ClientMessage) { self.init { message.write(to: &$0) } }
@@ -106,12 +106,16 @@ public struct EncodedBody: Sendable, Hashable {
     public var count: Int { bytes.count }
 
     /// Returns the complete text.
-    public func finished(sequence: SequenceNumber? = nil, ack: SequenceNumber? = nil) -> [UInt8] {
-        var bytes = bytes
-        bytes.reserveCapacity(bytes.count + 64)
-        if let sequence { bytes.append(contentsOf: ",\"seq\":\(sequence)".utf8) }
-        if let ack { bytes.append(contentsOf: ",\"ack\":\(ack)".utf8) }
+    public consuming func finished(sequence: SequenceNumber? = nil, ack: SequenceNumber? = nil) -> [UInt8] {
+        append(",\"seq\":", sequence)
+        append(",\"ack\":", ack)
         bytes.append(UInt8(ascii: "}"))
         return bytes
+    }
+
+    private mutating func append(_ name: StaticString, _ number: SequenceNumber?) {
+        guard let number else { return }
+        bytes.append(contentsOf: UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
+        bytes.append(contentsOf: String(number).utf8)
     }
 }
