@@ -78,9 +78,9 @@ def markdown(report, rows):
         lines.append("| " + " | ".join(row) + " |")
         if number == 0:
             lines.append("|---|---|" + "---:|" * (len(row) - 3) + "---|")
-    lines += ["", "Two threads to one: both cores are the server's in both runs, and the generator takes what it needs of",
-              "both. Compared is what the server does for each second of its processor time, times its threads: the",
-              "cost of sharing. As a rate it holds where the generator runs elsewhere."]
+    lines += ["", "Two threads to one: both cores are the server's in both runs, and the generator takes what it needs",
+              "of both. Compared is what the server does for each second of its processor time, times its threads:",
+              "the cost of sharing. As a rate it holds where the generator runs elsewhere."]
     return "\n".join(lines) + "\n"
 
 

@@ -82,8 +82,8 @@ public struct RoomServerLimits: Sendable, Hashable {
     /// How long a session token is valid.
     var tokenLifetime: Duration { max(sessionLifetime, grace * 2) }
 
-    /// Returns when a client that was last heard at `heard` is pinged: before it pings by itself, as it heard the server
-    /// at about the same time, and together with others, as a turn of the event loop costs more than a ping.
+    /// Returns when a client that was last heard at `heard` is pinged: before it pings by itself, as it heard the
+    /// server at about the same time, and together with others, as a turn of the event loop costs more than a ping.
     func pingTime(after heard: Timestamp) -> Timestamp {
         let grid = max(pingInterval.saturatedNanoseconds / 50, 1)
         let silent = (heard + pingInterval).nanoseconds

@@ -44,8 +44,8 @@ package struct RoomServerMachine: Sendable {
     /// The approximate number of bytes kept for participants until they acknowledge them.
     package var streamBytes: Int { effects.streamBytes }
 
-    /// What the shell looks at after each transition. Mutating, as it would otherwise be asked of a copy of the machine
-    /// where that is a property of an object.
+    /// Returns the figures that the shell looks at after each transition. Mutating, as it would otherwise be asked of a
+    /// copy of the machine, which is a property of an object there.
     package mutating func standing() -> Standing {
         Standing(load: load, waiting: waitingCount, streamBytes: streamBytes, nextDeadline: nextDeadline)
     }

@@ -32,7 +32,7 @@ package struct ServerLoad: Sendable, Hashable {
 }
 
 extension RoomServerMachine {
-    /// What the shell looks at after each transition.
+    /// The figures of a machine that the shell looks at after each transition.
     package struct Standing: Sendable {
         package var load: ServerLoad
         /// The number of connections whose `hello` waits for a room.
