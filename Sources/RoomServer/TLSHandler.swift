@@ -25,6 +25,7 @@ final class TLSHandler: ChannelDuplexHandler {
     /// The writes of a client before the end of the handshake.
     private var early: [(data: NIOAny, promise: EventLoopPromise<Void>?)] = []
     private var isRemoved = false
+    private var hasInputEnded = false
     /// Whether the session goes on in another channel.
     private var isDetached = false
 
@@ -118,12 +119,23 @@ final class TLSHandler: ChannelDuplexHandler {
             guard sendAnswers(context) else { return context.close(promise: nil) }
             switch error {
             case SSL_ERROR_WANT_READ: break
-            // close_notify: nothing more comes.
-            case SSL_ERROR_ZERO_RETURN: context.close(promise: nil)
+            case SSL_ERROR_ZERO_RETURN: inputEnded(context)
             default: fail(context)
             }
             return
         }
+    }
+
+    /// The other side has sent close_notify: nothing more comes. It may still read (RFC 8446 §6.1), so what was written
+    /// before goes out.
+    private func inputEnded(_ context: ChannelHandlerContext) {
+        guard !hasInputEnded else { return }
+        hasInputEnded = true
+        let written = context.eventLoop.makePromise(of: Void.self)
+        written.futureResult.assumeIsolated().whenComplete { _ in
+            if !self.isRemoved { self.close(context: context, mode: .all, promise: nil) }
+        }
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer()), promise: written)
     }
 
     /// Writes what TLS itself answers. False: the client asks for ever more and does not read it.

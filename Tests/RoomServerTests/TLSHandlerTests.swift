@@ -14,26 +14,38 @@ import Testing
 
         var isBlocked = false
         private(set) var heldBytes = 0
-        private var promises: [EventLoopPromise<Void>] = []
+        private var held: [(data: NIOAny, promise: EventLoopPromise<Void>?)] = []
+        private var context: ChannelHandlerContext?
+
+        func handlerAdded(context: ChannelHandlerContext) { self.context = context }
 
         func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
             guard isBlocked else { return context.write(data, promise: promise) }
             heldBytes += unwrapOutboundIn(data).readableBytes
-            if let promise { promises.append(promise) }
+            held.append((data, promise))
+        }
+
+        /// Takes output again.
+        func unblock() {
+            isBlocked = false
+            let writes = held
+            held = []
+            for (data, promise) in writes { context?.writeAndFlush(data, promise: promise) }
         }
 
         func handlerRemoved(context: ChannelHandlerContext) {
-            for promise in promises { promise.fail(ChannelError.ioOnClosedChannel) }
+            for (_, promise) in held { promise?.fail(ChannelError.ioOnClosedChannel) }
+            self.context = nil
         }
     }
 
-    /// Each change of keys makes TLS answer, above all limits of the connection's own output.
-    @Test func clientThatChangesItsKeysForEverAndReadsNothingIsDropped() throws {
+    private let socket = Socket()
+
+    /// A server's channel, and a client whose handshake is over.
+    private func connected() throws -> (EmbeddedChannel, TLSMemoryClient) {
         let certificate = try SelfSignedCertificate(for: ["localhost"])
         let server = try ServerTLS(.init(certificate), tickets: TicketKeys(secrets: [[1]]))
         let channel = EmbeddedChannel()
-        defer { _ = try? channel.finish(acceptAlreadyClosed: true) }
-        let socket = Socket()
         try channel.pipeline.syncOperations.addHandler(socket)
         try channel.pipeline.syncOperations.addHandler(server.makeHandler())
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
@@ -41,7 +53,13 @@ import Testing
         for _ in 0..<5 where SSL_do_handshake(client.ssl) != 1 { try client.exchange(with: channel) }
         try client.exchange(with: channel)
         #expect(SSL_is_init_finished(client.ssl) == 1 && channel.isActive)
+        return (channel, client)
+    }
 
+    /// Each change of keys makes TLS answer, above all limits of the connection's own output.
+    @Test func clientThatChangesItsKeysForEverAndReadsNothingIsDropped() throws {
+        let (channel, client) = try connected()
+        defer { _ = try? channel.finish(acceptAlreadyClosed: true) }
         socket.isBlocked = true
         for _ in 0..<10_000 where channel.isActive {
             try #require(SSL_key_update(client.ssl, SSL_KEY_UPDATE_REQUESTED) == 1)
@@ -50,5 +68,22 @@ import Testing
         }
         #expect(!channel.isActive)
         #expect(socket.heldBytes <= 8192)
+    }
+
+    /// A client may end its own output behind its request, and read on.
+    @Test func answerGoesOutToAClientThatSendsNothingMore() throws {
+        let (channel, client) = try connected()
+        defer { _ = try? channel.finish(acceptAlreadyClosed: true) }
+        socket.isBlocked = true
+        try channel.writeOutbound(ByteBuffer(string: "answer"))
+        SSL_shutdown(client.ssl)
+        try client.exchange(with: channel)
+        #expect(channel.isActive)
+        socket.unblock()
+        #expect(!channel.isActive)
+        try client.exchange(with: channel)
+        var bytes = [UInt8](repeating: 0, count: 100)
+        let count = SSL_read(client.ssl, &bytes, 100)
+        #expect(String(decoding: bytes.prefix(max(0, Int(count))), as: UTF8.self) == "answer")
     }
 }
