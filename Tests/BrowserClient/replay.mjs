@@ -216,6 +216,9 @@ class Run {
                 throw new Missing(`${machine} has no ${method}`);
             }
         }
+        // JavaScript counts to 2⁵³: a message with an id beyond that is malformed there.
+        const isBeyond = machine === "Codec" && typeof (call.result?.id ?? call.result?.stream) === "string";
+        if (isBeyond && result === undefined) return undefined;
         const found = difference(call.result ?? null, plain(result), "result");
         if (found) return found;
         if (random.drawn !== random.numbers.length) {
