@@ -108,8 +108,10 @@ struct VectorEncoder {
 
     private mutating func write(case mirror: Mirror, of value: Any) {
         guard let payload = mirror.children.first, let name = payload.label else {
-            guard hasPayloadCases(type(of: value)) else { return write(string: "\(value)") }
-            return write(members: [("type", quoted("\(value)"))])
+            // Its description is a sentence.
+            let name = (value as? EndReason).flatMap(Self.caseName) ?? "\(value)"
+            guard hasPayloadCases(type(of: value)) else { return write(string: name) }
+            return write(members: [("type", quoted(name))])
         }
         var members = [("type", quoted(name))]
         let values = Mirror(reflecting: payload.value)
@@ -120,6 +122,8 @@ struct VectorEncoder {
         }
         write(members: members)
     }
+
+    private static func caseName(_ value: EndReason) -> String? { enumCaseName(value).map { String(cString: $0) } }
 
     /// The members of a struct or of a tuple; without those that are nil.
     private mutating func properties(_ children: Mirror.Children) -> [(String, String)] {
@@ -239,3 +243,7 @@ struct VectorEncoder {
 struct VectorJSON {
     var text: String
 }
+
+/// The name of an enum's case, which the runtime knows.
+@_silgen_name("swift_EnumCaseName")
+private func enumCaseName<Value>(_ value: Value) -> UnsafePointer<CChar>?
