@@ -313,7 +313,8 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         reportMemory()
     }
 
-    func flush() { flush(force: false) }
+    /// Writes everything that waits, unless the loop is going to: perhaps not before a decision is kept.
+    func flush() { if !needsFlush { flush(force: false) } }
 
     /// Writes everything that waits, as one write. Later output waits for its end.
     private func flush(force: Bool) {
@@ -324,8 +325,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
             guard self.context != nil else { return }
             self.outgoing.written(count)
             self.reportMemory()
-            // Later output is flushed by the loop, perhaps not before a decision is kept.
-            if !self.needsFlush { self.flush() }
+            self.flush()
         }
     }
 
