@@ -19,7 +19,9 @@ struct Lease: Sendable {
     private var state = State.unborn
     private var isFirst = true
     private var losses: UInt64 = 0
-    private var renewals: UInt64 = 0
+    /// The number of the last request, and of the one that has created the lease.
+    private var asked: UInt64 = 0
+    private var birth: UInt64 = 0
     var isDraining = false
     /// The time just before the renewal was sent that is under way.
     private var askedAt: Timestamp?
@@ -58,19 +60,20 @@ struct Lease: Sendable {
         let lease = NodeLease(
             node: effects.node, incarnation: incarnation, address: address, isDraining: isDraining)
         let milliseconds = Int(effects.limits.lease.saturatedNanoseconds / 1_000_000)
-        effects.send(.renewLease(lease, milliseconds: milliseconds, isFirst: isFirst))
+        asked += 1
+        effects.send(.renewLease(lease, milliseconds: milliseconds, isFirst: isFirst, number: asked))
     }
 
     /// The store has prolonged the lease. Returns whether it may have lost, or given to others, what was this node's.
-    mutating func renewed(wasHeld: Bool, losses: UInt64, renewals: UInt64, _ effects: inout Effects) -> Bool {
+    mutating func renewed(wasHeld: Bool, losses: UInt64, birth: UInt64, _ effects: inout Effects) -> Bool {
         guard let askedAt, !isOver else { return false }
         effects.statistics.renewals += 1
-        // A renewal of an earlier connection, which arrives late, may have begun the count anew before this one.
-        let hasForgotten = !wasHeld || renewals <= self.renewals
-        let mayHaveLost = hasForgotten || losses != self.losses || !isHeld(at: effects.now)
+        // A renewal of an earlier connection that arrives late may have created the lease anew before this one.
+        let mayHaveLost =
+            !wasHeld || birth != self.birth || losses != self.losses || !isHeld(at: effects.now)
         self.askedAt = nil
         self.losses = losses
-        self.renewals = renewals
+        self.birth = birth
         isFirst = false
         // A reply that comes later than the lease would have ended is a loss.
         let until = askedAt + effects.limits.lease

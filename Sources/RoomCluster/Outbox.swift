@@ -15,6 +15,9 @@ struct Outbox: Sendable {
     /// The rooms whose releases the store has not confirmed, with their fences; and those to be sent, in order.
     private var released: [RoomName: Fence] = [:]
     private var releases: Deque<RoomName> = []
+    /// The highest fence of a room that was ever given up. A release that was sent over an earlier connection may arrive
+    /// at any time, also at a store that has forgotten its fences: later claims must have higher ones.
+    private(set) var floor: Fence = 0
     private var underWay = 0
 
     var isEmpty: Bool { marks.isEmpty && releases.isEmpty && underWay == 0 }
@@ -35,6 +38,7 @@ struct Outbox: Sendable {
     /// Gives the room up. A later claim does not have to wait for it: with a higher fence the record stays.
     mutating func release(_ room: RoomName, _ fence: Fence, _ effects: Effects) {
         released[room] = fence
+        floor = max(floor, fence)
         releases.append(room)
         if releases.count > effects.limits.memory { released[releases.removeFirst()] = nil }
     }

@@ -23,7 +23,7 @@ extension RoomClusterMachine {
             } else {
                 // A room that was given up just now begins anew, with a fence of its own.
                 let released = outbox.releasedFence(of: room).map { $0 + 1 } ?? 0
-                let known = max(owned[room] ?? 0, released)
+                let known = max(owned[room] ?? 0, released, outbox.floor)
                 let seen = max(searches[room]?.seen ?? 0, known)
                 effects.send(
                     .claim(

@@ -125,8 +125,8 @@ package struct RoomClusterMachine: Sendable {
 
     private mutating func renewalAnswered(_ reply: StoreReply) {
         switch reply {
-        case .renewed(let wasHeld, let losses, let renewals):
-            if lease.renewed(wasHeld: wasHeld, losses: losses, renewals: renewals, &effects) {
+        case .renewed(let wasHeld, let losses, let birth):
+            if lease.renewed(wasHeld: wasHeld, losses: losses, birth: birth, &effects) {
                 sweep.startNow(&effects)
                 // The store may have lost the marks as well.
                 outbox.connected(effects.now)

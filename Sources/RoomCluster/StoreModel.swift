@@ -7,6 +7,7 @@ package struct StoreModel: Sendable {
     private struct Node: Sendable {
         var lease: NodeLease
         var losses: UInt64 = 0
+        var birth: UInt64 = 0
         var until: Timestamp
     }
 
@@ -38,7 +39,8 @@ package struct StoreModel: Sendable {
     package mutating func apply(_ request: StoreRequest, at now: Timestamp) -> StoreReply {
         self.now = now
         switch request {
-        case .renewLease(let lease, let milliseconds, let isFirst): return renew(lease, milliseconds, isFirst: isFirst)
+        case .renewLease(let lease, let milliseconds, let isFirst, let number):
+            return renew(lease, milliseconds, isFirst: isFirst, number)
         case .dropLease(let node, let incarnation):
             if nodes[node]?.lease.incarnation == incarnation { nodes[node] = nil }
             return .done
@@ -68,15 +70,18 @@ package struct StoreModel: Sendable {
         lease(of: RoomRecord(node: node, incarnation: incarnation, fence: 0)) != nil
     }
 
-    private mutating func renew(_ lease: NodeLease, _ milliseconds: Int, isFirst: Bool) -> StoreReply {
+    private mutating func renew(
+        _ lease: NodeLease, _ milliseconds: Int, isFirst: Bool, _ number: UInt64
+    ) -> StoreReply {
         var lease = lease
         let known = nodes[lease.node].flatMap { $0.until > now ? $0 : nil }
         if let known, !isFirst, known.lease.incarnation > lease.incarnation { return .superseded }
         let wasHeld = known?.lease.incarnation == lease.incarnation
         let losses = wasHeld ? known?.losses ?? 0 : 0
+        let birth = wasHeld ? known?.birth ?? number : number
         lease.renewals = (wasHeld ? known?.lease.renewals ?? 0 : 0) + 1
-        nodes[lease.node] = Node(lease: lease, losses: losses, until: now + .milliseconds(milliseconds))
-        return .renewed(wasHeld: wasHeld, losses: losses, renewals: lease.renewals)
+        nodes[lease.node] = Node(lease: lease, losses: losses, birth: birth, until: now + .milliseconds(milliseconds))
+        return .renewed(wasHeld: wasHeld, losses: losses, birth: birth)
     }
 
     private mutating func claim(_ claim: RoomClaim) -> StoreReply {

@@ -6,7 +6,7 @@ package import RoomProtocol
 ///
 /// | key            | type       | content                                                          | expiry        |
 /// |----------------|------------|------------------------------------------------------------------|---------------|
-/// | `{P}:node:N`   | hash       | `incarnation`, `address`, `draining` (0, 1), `renewals`, `losses` | `lease`      |
+/// | `{P}:node:N`   | hash       | `incarnation`, `address`, `draining` (0, 1), `renewals`, `losses`, `birth` | `lease` |
 /// | `{P}:room:R`   | hash       | `node`, `incarnation`, `fence`                                   | `recordLife`  |
 /// | `{P}:marks:R`  | sorted set | `Mark.text`, with the time of its end (ms, by `TIME`) as score   | its last mark |
 /// | `{P}:nodes`    | sorted set | the names of nodes, with the ends of their leases (ms) as scores | `recordLife`  |
@@ -28,8 +28,9 @@ package enum StoreRequest: Sendable, Hashable {
     /// nothing changes. Otherwise, if it has the same incarnation: `wasHeld` is true, `losses` is kept, `renewals`
     /// counts up by 1. Otherwise, that is with a lower incarnation, `isFirst` or no key: `wasHeld` is false, `losses`
     /// is 0, `renewals` is 1. Then incarnation, address and draining are set, and the expiry is `lease` from now on.
-    /// The node's name is added to `{P}:nodes`.
-    case renewLease(NodeLease, milliseconds: Int, isFirst: Bool)
+    /// The node's name is added to `{P}:nodes`. `birth` is kept while `wasHeld`, otherwise set to `number`, which counts
+    /// the requests of the node.
+    case renewLease(NodeLease, milliseconds: Int, isFirst: Bool, number: UInt64 = 0)
     /// Ends the lease: deletes `{P}:node:N` if it has this incarnation. Reply: `.done`.
     case dropLease(NodeID, Incarnation)
     /// Claims the room for the node unless it has an owner. Reply: `.noLease`, `.claimed` or `.owner`.
@@ -75,8 +76,8 @@ package enum StoreRequest: Sendable, Hashable {
 /// A reply of the store.
 package enum StoreReply: Sendable, Hashable {
     /// The lease is prolonged. `wasHeld`: it stood until now. `losses` counts the rooms that others have taken from
-    /// this incarnation while its lease stood. `renewals` counts those of this incarnation since it was last held.
-    case renewed(wasHeld: Bool, losses: UInt64, renewals: UInt64)
+    /// this incarnation while its lease stood. `birth` is the number of the request that has created the lease.
+    case renewed(wasHeld: Bool, losses: UInt64, birth: UInt64)
     /// A later process runs under this node's name.
     case superseded
     /// The room belongs to the node that has asked, with this fence.

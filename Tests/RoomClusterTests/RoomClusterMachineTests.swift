@@ -238,6 +238,16 @@ private func waiter(_ id: UInt64, fence: Fence = 0, isRelayed: Bool = false) -> 
         #expect(store.record(of: room)?.node == NodeID("a"))
     }
 
+    @Test mutating func aLeaseThatAStrayRenewalHasCreatedAnewIsNoticed() {
+        var a = Node("a", &store)
+        #expect(a.resolve(waiter(1), &store) == .here(1))
+        store = StoreModel()
+        let lease = NodeLease(node: NodeID("a"), incarnation: Incarnation(1), address: "a:1")
+        _ = store.apply(.renewLease(lease, milliseconds: 15_000, isFirst: false, number: 9), at: .zero)
+        a.pass(to: .zero + .seconds(5), &store)
+        #expect(store.record(of: room)?.node == NodeID("a"))
+    }
+
     @Test mutating func aClaimWithoutAReplyIsGivenUpWhenNobodyWaitsAnyLonger() {
         var a = Node("a", &store)
         a.repliesAreLost = true
@@ -271,6 +281,17 @@ private func waiter(_ id: UInt64, fence: Fence = 0, isRelayed: Bool = false) -> 
         #expect(a.resolve(waiter(2), &store) == .here(3))
         _ = store.apply(.release(room, NodeID("a"), Incarnation(1), 1), at: .zero)
         #expect(store.record(of: room)?.fence == 3)
+    }
+
+    @Test mutating func aStrayReleaseHarmsNothingAtAStoreThatHasForgottenItsFences() {
+        var a = Node("a", &store)
+        #expect(a.resolve(waiter(1), &store) == .here(1))
+        a.feed(&store, .zero) { $0.roomEnded(room, at: $1) }
+        store = StoreModel()
+        a.pass(to: .zero + .seconds(5), &store)
+        #expect(a.resolve(waiter(2), &store, at: .zero + .seconds(5)) == .here(2))
+        _ = store.apply(.release(room, NodeID("a"), Incarnation(1), 1), at: .zero + .seconds(5))
+        #expect(store.record(of: room)?.fence == 2)
     }
 
     @Test func marksAreReadAsTheyWereWritten() {

@@ -11,7 +11,7 @@ import TransportValues
         #expect(store.apply(.claim(claim), at: .zero) == .noLease)
         #expect(
             store.apply(.renewLease(lease, milliseconds: 15_000, isFirst: true), at: .zero)
-                == .renewed(wasHeld: false, losses: 0, renewals: 1))
+                == .renewed(wasHeld: false, losses: 0, birth: 0))
         #expect(store.apply(.claim(claim), at: .zero) == .claimed(1, [], previous: nil))
         #expect(store.apply(.claim(claim), at: .zero) == .claimed(1, [], previous: nil))
     }

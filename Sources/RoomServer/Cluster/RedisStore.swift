@@ -17,10 +17,10 @@ struct RedisStore: Sendable {
 
     func call(for request: StoreRequest) -> Call {
         switch request {
-        case .renewLease(let lease, let milliseconds, let isFirst):
+        case .renewLease(let lease, let milliseconds, let isFirst, let number):
             call(
                 StoreScripts.renewLease, lease.node.rawValue, lease.incarnation.text, lease.address,
-                lease.isDraining ? "1" : "0", String(milliseconds), isFirst ? "1" : "0")
+                lease.isDraining ? "1" : "0", String(milliseconds), isFirst ? "1" : "0", String(number))
         case .dropLease(let node, let incarnation): call(StoreScripts.dropLease, node.rawValue, incarnation.text)
         case .claim(let claim):
             call(
@@ -60,10 +60,10 @@ struct RedisStore: Sendable {
         case ("noLease", 1): return .noLease
         case ("free", 1): return .free
         case ("renewed", 4):
-            guard let held = parts[1].integer, let losses = parts[2].number, let renewals = parts[3].number else {
+            guard let held = parts[1].integer, let losses = parts[2].number, let birth = parts[3].number else {
                 return .failed
             }
-            return .renewed(wasHeld: held == 1, losses: losses, renewals: renewals)
+            return .renewed(wasHeld: held == 1, losses: losses, birth: birth)
         case ("owner", 7):
             guard let record = record(parts[1...3]), let address = parts[4].text, let renewals = parts[6].number else {
                 return .failed

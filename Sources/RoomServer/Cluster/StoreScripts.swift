@@ -61,23 +61,23 @@ enum StoreScripts {
 
     private static func script(_ text: String) -> RedisScript { RedisScript(preamble + text) }
 
-    /// Node, incarnation, address, draining, milliseconds, whether it is the first.
+    /// Node, incarnation, address, draining, milliseconds, whether it is the first, the request's number.
     static let renewLease = script(
         """
         local node, incarnation = ARGV[2], ARGV[3]
-        local v = redis.call('HMGET', lease_key(node), 'incarnation', 'losses', 'renewals')
-        local held, losses, renewals = 0, 0, 1
+        local v = redis.call('HMGET', lease_key(node), 'incarnation', 'losses', 'renewals', 'birth')
+        local held, losses, renewals, birth = 0, 0, 1, number(ARGV[8])
         if v[1] == incarnation then
-            held, losses, renewals = 1, number(v[2]), number(v[3]) + 1
+            held, losses, renewals, birth = 1, number(v[2]), number(v[3]) + 1, number(v[4])
         elseif v[1] and ARGV[7] == '0' and number(v[1]) > number(incarnation) then
             return {'superseded'}
         end
         redis.call('HSET', lease_key(node), 'incarnation', incarnation, 'address', ARGV[4], 'draining', ARGV[5],
-            'losses', text(losses), 'renewals', text(renewals))
+            'losses', text(losses), 'renewals', text(renewals), 'birth', text(birth))
         redis.call('PEXPIRE', lease_key(node), ARGV[6])
         redis.call('ZADD', nodes_key, text(now() + number(ARGV[6])), node)
         redis.call('PEXPIRE', nodes_key, \(recordMilliseconds))
-        return {'renewed', held, text(losses), text(renewals)}
+        return {'renewed', held, text(losses), text(birth)}
         """)
 
     /// Node, incarnation.

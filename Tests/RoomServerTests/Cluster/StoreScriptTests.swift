@@ -34,7 +34,9 @@ struct StoreScriptTests {
                 let lease = NodeLease(
                     node: node, incarnation: incarnation, address: "room://\(node)",
                     isDraining: Bool.random(using: &random))
-                return .renewLease(lease, milliseconds: 3_600_000, isFirst: Bool.random(using: &random))
+                return .renewLease(
+                    lease, milliseconds: 3_600_000, isFirst: Bool.random(using: &random),
+                    number: UInt64.random(in: 1...9, using: &random))
             case 5: return .dropLease(node, incarnation)
             case 6..<12:
                 let gone = (0..<Int.random(in: 0...4, using: &random)).map { _ in
@@ -116,7 +118,7 @@ struct StoreScriptTests {
             let room = RoomName("r")
             #expect(
                 try await ask(.renewLease(lease, milliseconds: 60_000, isFirst: true), probe)
-                    == .renewed(wasHeld: false, losses: 0, renewals: 1))
+                    == .renewed(wasHeld: false, losses: 0, birth: 0))
             let marks = [
                 TimedMark(.closed(7), in: room, milliseconds: 1),
                 TimedMark(.left(SessionID("s")), in: room, milliseconds: 60_000),
@@ -130,7 +132,7 @@ struct StoreScriptTests {
             #expect(reply == .claimed(8, [.left(SessionID("s"))], previous: nil))
             #expect(
                 try await ask(.renewLease(lease, milliseconds: 1, isFirst: false), probe)
-                    == .renewed(wasHeld: true, losses: 0, renewals: 2))
+                    == .renewed(wasHeld: true, losses: 0, birth: 0))
             var owner = try await ask(.readRoom(room), probe)
             while owner != .free { owner = try await ask(.readRoom(room), probe) }
             #expect(try await ask(.claim(claim), probe) == .noLease)
