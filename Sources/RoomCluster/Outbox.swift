@@ -15,8 +15,8 @@ struct Outbox: Sendable {
     /// The rooms whose releases the store has not confirmed, with their fences; and those to be sent, in order.
     private var released: [RoomName: Fence] = [:]
     private var releases: Deque<RoomName> = []
-    /// The highest fence of a room that was ever given up. A release that was sent over an earlier connection may arrive
-    /// at any time, also at a store that has forgotten its fences: later claims must have higher ones.
+    /// The highest fence of a room that was ever given up. A release that was sent over an earlier connection may
+    /// arrive at any time, also at a store that has forgotten its fences: later claims must have higher ones.
     private(set) var floor: Fence = 0
     private var underWay = 0
 

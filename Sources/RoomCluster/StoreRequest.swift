@@ -6,7 +6,7 @@ package import RoomProtocol
 ///
 /// | key            | type       | content                                                          | expiry        |
 /// |----------------|------------|------------------------------------------------------------------|---------------|
-/// | `{P}:node:N`   | hash       | `incarnation`, `address`, `draining` (0, 1), `renewals`, `losses`, `birth` | `lease` |
+/// | `{P}:node:N`   | hash       | `incarnation`, `address`, `draining`, `renewals`, `losses`, `birth` | `lease` |
 /// | `{P}:room:R`   | hash       | `node`, `incarnation`, `fence`                                   | `recordLife`  |
 /// | `{P}:marks:R`  | sorted set | `Mark.text`, with the time of its end (ms, by `TIME`) as score   | its last mark |
 /// | `{P}:nodes`    | sorted set | the names of nodes, with the ends of their leases (ms) as scores | `recordLife`  |
@@ -28,8 +28,8 @@ package enum StoreRequest: Sendable, Hashable {
     /// nothing changes. Otherwise, if it has the same incarnation: `wasHeld` is true, `losses` is kept, `renewals`
     /// counts up by 1. Otherwise, that is with a lower incarnation, `isFirst` or no key: `wasHeld` is false, `losses`
     /// is 0, `renewals` is 1. Then incarnation, address and draining are set, and the expiry is `lease` from now on.
-    /// The node's name is added to `{P}:nodes`. `birth` is kept while `wasHeld`, otherwise set to `number`, which counts
-    /// the requests of the node.
+    /// The node's name is added to `{P}:nodes`. `birth` is kept while `wasHeld`, otherwise set to `number`, which
+    /// counts the requests of the node.
     case renewLease(NodeLease, milliseconds: Int, isFirst: Bool, number: UInt64 = 0)
     /// Ends the lease: deletes `{P}:node:N` if it has this incarnation. Reply: `.done`.
     case dropLease(NodeID, Incarnation)
