@@ -75,7 +75,7 @@ import Testing
         let (channel, client) = try connected()
         defer { _ = try? channel.finish(acceptAlreadyClosed: true) }
         socket.isBlocked = true
-        try channel.writeOutbound(ByteBuffer(string: "answer"))
+        channel.writeAndFlush(ByteBuffer(string: "answer"), promise: nil)
         SSL_shutdown(client.ssl)
         try client.exchange(with: channel)
         #expect(channel.isActive)
