@@ -42,6 +42,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
     /// Nil while nobody pays for what comes.
     private(set) var intake: Intake?
     var needsFlush = false
+    var isHeld = false
     var state = State.request
     private var head = HTTPHeadBuffer<RequestHead>()
     var parser = ConnectionHandler.parser(maximumMessageSize: Limits.clientMessageBytes)
@@ -313,8 +314,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         reportMemory()
     }
 
-    /// Writes everything that waits, unless the loop is going to: perhaps not before a decision is kept.
-    func flush() { if !needsFlush { flush(force: false) } }
+    func flush() { if !isHeld { flush(force: false) } }
 
     /// Writes everything that waits, as one write. Later output waits for its end.
     private func flush(force: Bool) {
@@ -357,6 +357,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         }
         outgoing.append(close: CloseReason(code: code.rawValue))
         state = .closing
+        isHeld = false
         flush()
         setDeadline(loop.limits.closeTimeout)
     }

@@ -74,10 +74,12 @@ extension ServerLoop {
             else {
                 continue
             }
+            connection.isHeld = true
             held.append(unflushed.remove(at: index))
         }
         decision.outcome.assumeIsolated().whenComplete { _ in
             for connection in held {
+                connection.isHeld = false
                 connection.needsFlush = false
                 connection.flush()
             }

@@ -5,6 +5,8 @@ internal import TransportPluginAPI
 protocol ServerConnection: AnyObject {
     /// Whether something was written since the last `flush`. Kept by the loop.
     var needsFlush: Bool { get set }
+    /// Whether what was written waits for a decision to be kept: `flush` does nothing. Kept by the loop.
+    var isHeld: Bool { get set }
 
     /// The time of its `hello` until that is answered. Kept by the loop.
     var helloAt: Timestamp? { get set }

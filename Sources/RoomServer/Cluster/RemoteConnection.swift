@@ -10,6 +10,7 @@ final class RemoteConnection: ServerConnection {
     private let stream: RemoteStream
     private var id: ConnectionID?
     var needsFlush = false
+    var isHeld = false
     var helloAt: Timestamp?
     private var waiting: [[UInt8]] = []
 
@@ -48,13 +49,14 @@ final class RemoteConnection: ServerConnection {
     func write(_ text: [UInt8]) { waiting.append(text) }
 
     func flush() {
-        guard !waiting.isEmpty else { return }
+        guard !isHeld, !waiting.isEmpty else { return }
         let texts = waiting
         waiting = []
         tell { node, stream in node.send(texts, to: stream) }
     }
 
     func close(_ code: CloseCode) {
+        isHeld = false
         flush()
         id = nil
         tell { node, stream in node.close(stream, code: code.rawValue) }
