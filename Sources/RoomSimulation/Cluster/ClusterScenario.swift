@@ -47,6 +47,11 @@ package struct ClusterScenario: Sendable {
             scenario.longestFault = .seconds(12)
             scenario.clients = scenario.rooms
         }
+        if seed % 12 == 10 {
+            scenario.kinds = ClusterFault.Kind.refusing
+            scenario.faults = 20
+            scenario.longestFault = .seconds(30)
+        }
         if seed % 10 >= 7 { scenario.measure() }
         return scenario
     }
@@ -129,6 +134,10 @@ package struct ClusterFault: Sendable, CustomStringConvertible {
                 .storeCut, .storeCut, .storePause, .storeReset, .storeFlush, .storeFlush, .storeFailover, .storeEmpty,
                 .leave, .leave, .leave, .close,
             ]
+        }
+        /// Nodes that live do not reach each other, and clients come by changing ones.
+        package static var refusing: [Kind] {
+            [.linkRefused, .linkRefused, .linkRefused, .linkReset, .leave, .leave, .clientReset, .clientReset]
         }
         /// Those after which the store has everything that was ever written to it.
         package static var faithful: [Kind] {
