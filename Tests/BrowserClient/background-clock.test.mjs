@@ -6,11 +6,14 @@ import { BackgroundClock } from "../../Sources/RoomPage/Client/background-clock.
 function made(context, { fails = false } = {}) {
     mock.timers.enable(["setTimeout"]);
     context.after(() => mock.timers.reset());
-    const page = { isHidden: true, made: 0, asked: [], worker: undefined, called: [] };
+    const page = { isHidden: true, made: 0, ended: 0, asked: [], cancelled: [], worker: undefined, called: [] };
     const clock = new BackgroundClock(() => page.isHidden, () => {
         page.made += 1;
         if (fails) throw new Error("another origin");
-        page.worker = { postMessage: (message) => page.asked.push(message) };
+        page.worker = {
+            postMessage: (message) => page[message.after === undefined ? "cancelled" : "asked"].push(message),
+            terminate: () => { page.ended += 1; },
+        };
         return page.worker;
     });
     const set = (name, after) => clock.setTimeout(() => page.called.push(name), after);
@@ -23,6 +26,7 @@ test("in the background the worker's time counts, and each timer fires once", (c
     const cancelled = set("b", 300);
     assert.deepEqual(page.asked.map(({ after }) => after), [300, 300]);
     clock.clearTimeout(cancelled);
+    assert.deepEqual(page.cancelled, [{ id: cancelled.id }]);
     for (const { id } of page.asked) page.worker.onmessage({ data: id });
     assert.deepEqual(page.called, ["a"]);
     mock.timers.tick(1000);
@@ -52,4 +56,20 @@ test("without a worker, timers are those of the page", (context) => {
         assert.deepEqual(page.called, ["a", "b"]);
         mock.timers.reset();
     }
+});
+
+test("a worker that has nothing to do any more is ended, and made again when there is something", (context) => {
+    const { page, clock, set } = made(context);
+    clock.clearTimeout(set("a", 300));
+    mock.timers.tick(29_999);
+    const last = set("b", 300);
+    page.worker.onmessage({ data: last.id });
+    mock.timers.tick(29_999);
+    assert.equal(page.ended, 0);
+    mock.timers.tick(1);
+    assert.equal(page.ended, 1);
+    set("c", 300);
+    assert.equal(page.made, 2);
+    page.worker.onmessage({ data: page.asked.at(-1).id });
+    assert.deepEqual(page.called, ["b", "c"]);
 });

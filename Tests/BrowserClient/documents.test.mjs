@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import test from "node:test";
 import { fileURLToPath } from "node:url";
 
+import * as messages from "../../Sources/RoomPage/Client/messages.js";
 import * as client from "../../Sources/RoomPage/Client/room.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
@@ -38,12 +39,25 @@ test("the JavaScript of the articles can be parsed, and the client exports what 
     assert.ok(count >= 4, "the code of the articles was not found");
 });
 
-test("room.d.ts declares what room.js exports", () => {
-    const types = readFileSync(join(root, "Sources/RoomPage/Client/room.d.ts"), "utf8");
-    for (const name of Object.keys(client)) {
-        assert.match(types, new RegExp(`export declare (const|class|function) ${name}\\b`), `room.d.ts lacks ${name}`);
-    }
-    for (const [, name] of types.matchAll(/^export declare (?:const|class|function) (\w+)/gm)) {
-        assert.ok(name in client, `room.js lacks ${name}`);
-    }
-});
+for (const [name, entry] of Object.entries({ room: client, messages })) {
+    test(`${name}.d.ts declares what ${name}.js exports, and imports what it uses`, () => {
+        const types = readFileSync(join(root, `Sources/RoomPage/Client/${name}.d.ts`), "utf8");
+        const names = (list) => list.split(",").map((name) => name.trim());
+        const declared = [
+            ...[...types.matchAll(/^export (?:declare )?(?:const|class|function) (\w+)/gm)].map(([, name]) => name),
+            ...[...types.matchAll(/^export \{([^}]*)\} from/gm)].flatMap(([, list]) => names(list)),
+        ];
+        for (const exported of Object.keys(entry)) {
+            assert.ok(declared.includes(exported), `${name}.d.ts lacks ${exported}`);
+        }
+        for (const declaration of declared) assert.ok(declaration in entry, `${name}.js lacks ${declaration}`);
+        for (const [, list] of types.matchAll(/^import \{([^}]*)\} from/gm)) {
+            for (const imported of names(list)) {
+                const uses = types.match(new RegExp(`\\b${imported}\\b`, "g"));
+                assert.ok(uses.length > 1, `${name}.d.ts does not use ${imported}`);
+            }
+        }
+        // Under `node16` and `nodenext` a file is imported by its whole name.
+        for (const [, file] of types.matchAll(/ from "(\.[^"]*)"/g)) assert.match(file, /\.js$/);
+    });
+}

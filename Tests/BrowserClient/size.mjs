@@ -4,7 +4,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { gzipSync } from "node:zlib";
 
-/** What an entry should have, in bytes, and what it must not exceed until then. */
+/** The size that an entry should have, in bytes, and the one that it must not exceed until then. */
 const aim = 25_000, limits = { "messages.js": 51_500, "room.js": 63_000 };
 const folder = new URL("../../Sources/RoomPage/Client/", import.meta.url);
 

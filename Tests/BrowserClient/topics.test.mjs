@@ -42,6 +42,13 @@ test("a sender may begin while it is below the limit, which never falls", () => 
     assert.equal(window.sent, 99);
 });
 
+test("positions are in the order of the names' UTF-8 bytes", () => {
+    const sender = new TopicSender();
+    // In UTF-16 the first of these is smaller than the second.
+    for (const name of ["\u{1F600}", "\uFF5E", "b", "ab", "a", ""]) sender.begin(name, 0);
+    assert.deepEqual(sender.positions.map(({ name }) => name), ["", "a", "ab", "b", "\uFF5E", "\u{1F600}"]);
+});
+
 test("there are 256 topics in each direction, known by their bytes", () => {
     const sender = new TopicSender();
     const receiver = new TopicReceiver();

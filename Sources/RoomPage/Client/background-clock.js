@@ -4,11 +4,13 @@
  * as for a module from another origin, the page's own timers do.
  *
  * @typedef {{ timer: any, id: number }} Timer
- * @typedef {{ postMessage(message: any): void, onmessage: any, onerror: any }} Clock
+ * @typedef {{ postMessage(message: any): void, terminate(): void, onmessage: any, onerror: any }} Clock
  */
 
 /** Longer delays, in milliseconds, are those of the page: a second does not matter to them. */
 const longest = 10_000;
+/** A worker that has had nothing to do for so many milliseconds is ended. */
+const idleTime = 30_000;
 
 export class BackgroundClock {
     /** @type {Map<number, () => void>} */
@@ -18,6 +20,8 @@ export class BackgroundClock {
     #makeClock;
     /** @type {Clock | undefined} */
     #clock;
+    /** @type {any} Ends the worker. */
+    #idleTimer;
     #hasFailed = false;
 
     /**
@@ -46,6 +50,7 @@ export class BackgroundClock {
             const clock = this.#workingClock;
             if (clock) this.#callbacks.set(id, run);
             clock?.postMessage({ id, after });
+            clearTimeout(this.#idleTimer);
         }
         return timer;
     }
@@ -54,18 +59,37 @@ export class BackgroundClock {
     clearTimeout(timer) {
         if (!timer) return;
         clearTimeout(timer.timer);
-        this.#callbacks.delete(timer.id);
+        if (this.#take(timer.id)) this.#clock?.postMessage({ id: timer.id });
+    }
+
+    /**
+     * Removes a timer from those that the worker has, and returns its callback.
+     * @param {number} id
+     */
+    #take(id) {
+        const callback = this.#callbacks.get(id);
+        this.#callbacks.delete(id);
+        if (callback && this.#callbacks.size == 0) {
+            clearTimeout(this.#idleTimer);
+            this.#idleTimer = setTimeout(() => this.#endClock(), idleTime);
+        }
+        return callback;
+    }
+
+    #endClock() {
+        this.#clock?.terminate();
+        this.#clock = undefined;
     }
 
     get #workingClock() {
         if (this.#clock || this.#hasFailed) return this.#clock;
         const fail = () => {
             this.#hasFailed = true;
-            this.#clock = undefined;
+            this.#endClock();
         };
         try {
             this.#clock = this.#makeClock();
-            this.#clock.onmessage = (/** @type {{ data: number }} */ { data }) => this.#callbacks.get(data)?.();
+            this.#clock.onmessage = (/** @type {{ data: number }} */ { data }) => this.#take(data)?.();
             // Its file cannot be had.
             this.#clock.onerror = fail;
         } catch {

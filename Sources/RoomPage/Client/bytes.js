@@ -13,6 +13,17 @@ export const noBytes = new Uint8Array(0);
 export const utf8 = (text) => encoder.encode(text);
 
 /**
+ * Compares texts by their UTF-8 bytes, for `sort`. The order of their UTF-16 units is another.
+ * @param {string} left
+ * @param {string} right
+ */
+export function comparedUTF8(left, right) {
+    const [bytes, others] = [utf8(left), utf8(right)];
+    const index = bytes.findIndex((byte, index) => byte != others[index]);
+    return index < 0 ? bytes.length - others.length : bytes[index] - (others[index] ?? -1);
+}
+
+/**
  * Returns the text of UTF-8 bytes; undefined when they are no valid UTF-8.
  * @param {Uint8Array} bytes
  * @returns {string | undefined}

@@ -26,7 +26,8 @@ export class ExchangeRecord {
     }
 
     /**
-     * Returns the first messages to a participant that comes back with the session that it had, on the reliable channel.
+     * Returns the first messages to a participant that comes back with the session that it had, on the reliable
+     * channel.
      * @param {number} first the lowest id of a request from now on
      * @param {Budget} budget
      */

@@ -10,9 +10,9 @@
  * ```
  */
 
-import { HostRole, ParticipantID, Room, RoomConfiguration, TransportRuntime } from "./room";
+import { Room, RoomConfiguration, TransportRuntime } from "./room.js";
 
-export { HostRole, RoomError, errorOfEndReason } from "./room";
+export { HostRole, RoomError, errorOfEndReason } from "./room.js";
 
 /** A room that this page is in, with its messages. */
 export type MessageRoom = Omit<Room, "topic" | "request" | "handle" | "openStream" | "incomingStreams">;

@@ -3,7 +3,7 @@
  * know. Everything else is that of `room.js`.
  */
 import { RoomError } from "./errors.js";
-import { HostRole, MessageRoom, MessageRuntime } from "./message-room.js";
+import { HostRole, MessageRuntime } from "./message-room.js";
 import { errorOfEndReason } from "./room-events.js";
 
-export { HostRole, MessageRoom, MessageRuntime, RoomError, errorOfEndReason };
+export { HostRole, MessageRuntime, RoomError, errorOfEndReason };

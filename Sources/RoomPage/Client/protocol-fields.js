@@ -8,7 +8,7 @@ import { utf8Length } from "./values.js";
  */
 export const protocolError = (code, message, isFatal = false) => ({ code, message, isRetryable: false, isFatal });
 
-/** What the kinds of strings do not have. */
+/** The characters that the kinds of strings do not have. */
 export const text = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/;
 export const line = /[\0-\x1f\x7f]/;
 export const token = /[^\x21-\x7e]/;

@@ -44,8 +44,8 @@ export const browserEnvironment = () => ({
     WebSocket: globalThis.WebSocket, fetch: (...values) => fetch(...values),
     setTimeout: /** @type {any} */ ((/** @type {() => void} */ callback, /** @type {number} */ after) =>
         clock.setTimeout(callback, after)),
-    clearTimeout: (/** @type {any} */ timer) => clock.clearTimeout(timer), location: globalThis.location, now: () => performance.now() / 1000,
-    random: systemRandom,
+    clearTimeout: (/** @type {any} */ timer) => clock.clearTimeout(timer), location: globalThis.location,
+    now: () => performance.now() / 1000, random: systemRandom,
 });
 
 /** @type {RoomChannel[]} */

@@ -4,7 +4,7 @@ import { ExchangeHead } from "./exchange-message.js";
 
 /** @typedef {import("./errors.js").RoomStreamError} RoomStreamError */
 
-/** What a stream that this side sends needs between two calls. */
+/** The state of a stream that this side sends, between two calls. */
 export class Writer {
     /** Bytes that the receiver has consumed. */
     acknowledged = 0;

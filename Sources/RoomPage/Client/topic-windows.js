@@ -1,5 +1,5 @@
 // @ts-check
-import { decodedText, hasSameBytes } from "./bytes.js";
+import { comparedUTF8, decodedText, hasSameBytes } from "./bytes.js";
 import { ReceiveWindow, SendWindow } from "./receive-window.js";
 
 /** @typedef {import("./receive-window.js").Budget} Budget */
@@ -66,10 +66,10 @@ export class TopicSender {
         return this.#windows.get(topic)?.grant(limit);
     }
 
-    /** The topics with what was sent of each. */
+    /** The topics with what was sent of each, in the order of their UTF-8 bytes. */
     get positions() {
         return [...this.#windows].map(([name, { sent }]) => ({ name, sent }))
-            .sort((left, right) => (left.name < right.name ? -1 : 1));
+            .sort((left, right) => comparedUTF8(left.name, right.name));
     }
 }
 
