@@ -13,7 +13,9 @@ from session import Stage
 
 # 20 % before the outage, and about 5 s for the rest.
 SIZE = 12_000_000
-LINK = "rate 16mbit burst 64kb latency 100ms"
+# Bytes a second.
+RATE = 2_000_000
+LINK = f"rate {8 * RATE}bit burst 64kb latency 100ms"
 BEFORE = 0.2
 HEALING_LIMIT = 60.0
 ENDS = ("sender", "receiver")
@@ -29,7 +31,9 @@ class FileSession(Stage):
         try:
             self._room, self._policy = tools.room, row.policy
             self._source, self._target = self.folder / "file", self.folder / "target"
-            self._source.write_bytes(os.urandom(SIZE))
+            # Where the outage does not stop the file, the rest is still there at its end.
+            self._size = SIZE + row.flows * RATE
+            self._source.write_bytes(os.urandom(self._size))
             # That of an earlier run.
             shutil.rmtree(self._target, ignore_errors=True)
             sites = {"sender": 1, "receiver": 2} if first == "sender" else {"sender": 2, "receiver": 1}
@@ -74,10 +78,10 @@ class FileSession(Stage):
 
     def measure(self, row):
         receiver = self.children["receiver"]
-        receiver.wait(f"{BEFORE:.0%} of the file", lambda child: self._bytes(float("inf")) >= BEFORE * SIZE, 30)
+        receiver.wait(f"{BEFORE * SIZE / 1e6:.1f} MB", lambda child: self._bytes(float("inf")) >= BEFORE * SIZE, 30)
         moments = row.outage(self)
         run = {"before": self._bytes(moments.begin), "after": self._bytes(moments.end), "faults": []}
-        if run["before"] >= SIZE or moments.hit and run["after"] >= SIZE:
+        if run["after"] >= self._size:
             run["faults"].append("the outage came too late")
         for name, child in self.children.items():
             child.wait("end", lambda child: child.has_ended, HEALING_LIMIT)
@@ -94,7 +98,6 @@ class FileSession(Stage):
         elif digest(self._target / self._source.name) != digest(self._source):
             run["faults"].append("the file is another")
         return run
-
 
     def close(self):
         super().close()
@@ -132,8 +135,9 @@ def measure(row, tools, repeat, say):
 def describe(run):
     if run["faults"]:
         return "; ".join(run["faults"])
+    more = "–" if run["seconds"] is None else f"{run['seconds']:.2f} s"
     return (f"whole; {run['before'] / 1e6:.1f} MB before, {run['after'] / 1e6:.1f} MB at the end of the outage, more "
-            f"after {run['seconds']:.2f} s")
+            f"after {more}")
 
 
 __all__ = ["measure"]

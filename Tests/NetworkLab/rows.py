@@ -23,6 +23,8 @@ class Row:
     kinds: tuple = PORT_RESTRICTED
     policy: str = "all"
     is_short: bool = False
+    # Seconds for which the outage leaves the paths between the peers alone.
+    flows: int = 0
 
 
 def interrupted(seconds, begin, end, hit=(1,), **options):
@@ -141,11 +143,11 @@ ROWS = [
     Row("turn-1", "relay only: TURN server killed, back after 1 s", turn_killed(1), 2.5, 3.5, policy="relay",
         is_short=True),
     Row("turn-10", "relay only: TURN server killed, back after 10 s", turn_killed(10), 0.5, 1.0, policy="relay"),
-    Row("server-2", "room server killed, back after 2 s", server_killed(2), 0.5, 1.2, is_short=True),
-    Row("server-10", "room server killed, back after 10 s", server_killed(10), 0.5, 1.2),
+    Row("server-2", "room server killed, back after 2 s", server_killed(2), 0.5, 1.2, is_short=True, flows=2),
+    Row("server-10", "room server killed, back after 10 s", server_killed(10), 0.5, 1.2, flows=10),
     Row("half-open-20", "room server half-open 20 s",
         interrupted(20, lambda s: s.network.drop_server(), lambda s: s.network.stop_dropping_server(), (),
-                    measures=("signaling",)), 0.5, 0.5, noticed=10.0),
+                    measures=("signaling",)), 0.5, 0.5, noticed=10.0, flows=20),
     Row("stopped-30", "one peer stopped (SIGSTOP) 30 s",
         interrupted(30, lambda s: s.peer(2).signal(signal.SIGSTOP), lambda s: s.peer(2).signal(signal.SIGCONT), (2,)),
         0.5, 1.0),
@@ -161,10 +163,10 @@ ROWS = [
         interrupted(6, lambda s: s.site(1).drop_incoming(), lambda s: s.site(1).stop_dropping()), group="more"),
     Row("own-half-open-20", "one peer's way to the server half-open 20 s",
         interrupted(20, lambda s: s.site(1).drop_server(), lambda s: s.site(1).stop_dropping(), (),
-                    measures=("signaling",)), noticed=10.0, group="more"),
+                    measures=("signaling",)), noticed=10.0, group="more", flows=20),
     Row("own-half-open-60", "one peer's way to the server half-open 60 s",
         interrupted(60, lambda s: s.site(1).drop_server(), lambda s: s.site(1).stop_dropping(), (),
-                    measures=("signaling",)), noticed=10.0, group="more"),
+                    measures=("signaling",)), noticed=10.0, group="more", flows=60),
     Row("network", "another network: other subnet and gateway", changed(lambda s: s.site(1).change_network()),
         group="more"),
     Row("both-addresses", "two peers' LAN addresses change at once", both_addresses, group="more"),
@@ -181,5 +183,5 @@ ROWS = [
     Row("stopped-server-20", "room server stopped (SIGSTOP) 20 s",
         interrupted(20, lambda s: s.server.child.signal(signal.SIGSTOP),
                     lambda s: s.server.child.signal(signal.SIGCONT), (), measures=("signaling",)),
-        noticed=10.0, group="more"),
+        noticed=10.0, group="more", flows=20),
 ]
