@@ -127,10 +127,12 @@ struct Departures: Sendable {
         note(.roomClosed, in: room)
     }
 
-    /// The room has been removed because it was empty for too long.
-    mutating func roomRemoved(_ room: RoomName, at now: Timestamp = .zero) {
+    /// The room has been removed: it was empty for too long, or has moved to another server.
+    ///
+    /// - Parameter isOwned: Whether it ends with that. If not, its names are those of its owner, and stay.
+    mutating func roomRemoved(_ room: RoomName, isOwned: Bool = true, at now: Timestamp = .zero) {
         let hasMarks = former[room]?.kickedNames.isEmpty == false
-        forgetNames(of: room, at: now)
+        if isOwned { forgetNames(of: room, at: now) }
         former[room] = nil
         if hasMarks { note(.roomRemoved, in: room) }
     }

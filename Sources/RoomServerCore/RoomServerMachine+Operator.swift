@@ -132,13 +132,13 @@ extension RoomServerMachine {
         if let connection { connections[connection] = nil }
     }
 
-    /// Removes a room that was empty for too long, or that nobody has entered.
+    /// Removes a room that was empty for too long, that nobody has entered, or that belongs to another node.
     mutating func removeRoom(_ name: RoomName) {
         let wasOpen = rooms.removeValue(forKey: name)?.openedAt != nil
         if wasOpen { effects.record(.roomClosed(by: nil, reason: ""), in: name) }
         effects.addresses.roomEnded(name)
         effects.noteQuiet(name)
-        effects.departures.roomRemoved(name, at: effects.now)
+        effects.departures.roomRemoved(name, isOwned: effects.fences[name] != nil, at: effects.now)
     }
 
     mutating func closeRoom(_ room: RoomName, reason: String, by author: RoomLifeEvent.Author) {

@@ -56,6 +56,26 @@ struct ClusterRoomTests {
         #expect(server.joined("bob")?.isResumed == false)
     }
 
+    @Test func kickedNamesStayForTheNextOwnerOfAYieldedRoom() throws {
+        let server = ServerHarness()
+        server.machine.own(room, fence: 1, facts: [])
+        server.join("ann", .host)
+        server.join("bob")
+        let bob = try #require(server.joined("bob"))
+        server.sayNumbered(.kick(bob.participant, reason: ""), as: "ann")
+        let marks = server.marks
+        #expect(server.machine.takeFacts().map(\.fact) == [.kicked(bob.session), .kickedName("bob")])
+        server.perform(server.machine.yield(room, at: server.now))
+        #expect(server.machine.takeFacts().isEmpty)
+
+        // Nor does it forget them later, with what it remembers of before a restart.
+        let other = ServerHarness()
+        other.machine.own(RoomName("another"), fence: 1, facts: [])
+        other.machine.restore(marks, at: other.now)
+        other.pass(.seconds(120))
+        #expect(other.machine.takeFacts().isEmpty)
+    }
+
     @Test func nextOwnerKnowsWhoIsGone() throws {
         let first = ServerHarness()
         first.machine.own(room, fence: 4, facts: [])
