@@ -6,7 +6,8 @@ import TransportValues
 ///
 /// The latest marks are remembered until they end, and written again after every time that the store was away.
 struct Outbox: Sendable {
-    private typealias Entry = (room: RoomName, mark: Mark, until: Timestamp)
+    /// Without an end: the mark is to be forgotten.
+    private typealias Entry = (room: RoomName, mark: Mark, until: Timestamp?)
 
     /// Requests under way.
     private static let window = 8
@@ -24,11 +25,12 @@ struct Outbox: Sendable {
     /// The number of rooms and marks that are remembered.
     var count: Int { max(recent.count, marks.count) + max(released.count, releases.count) }
 
-    /// Notes a mark that ends after `lifetime`.
+    /// Notes a mark that ends after `lifetime`. Zero: it is to be forgotten.
     mutating func add(_ mark: Mark, in room: RoomName, lifetime: Duration, _ effects: Effects) {
-        let entry = (room, mark, effects.now + lifetime)
+        let isForgotten = lifetime <= .zero
+        let entry: Entry = (room, mark, isForgotten ? nil : effects.now + lifetime)
         // It must not come back with the store.
-        if lifetime <= .zero { recent.removeAll { $0.room == room && $0.mark == mark } }
+        if isForgotten { recent.removeAll { $0.room == room && $0.mark == mark } }
         for queue in [\Self.recent, \.marks] {
             self[keyPath: queue].append(entry)
             if self[keyPath: queue].count > effects.limits.memory { self[keyPath: queue].removeFirst() }
@@ -54,12 +56,9 @@ struct Outbox: Sendable {
             if !marks.isEmpty {
                 let batch = marks.prefix(effects.limits.batch)
                 marks.removeFirst(batch.count)
-                effects.send(
-                    .writeMarks(
-                        batch.map { entry in
-                            let left = (entry.until - effects.now).saturatedNanoseconds / 1_000_000
-                            return TimedMark(entry.mark, in: entry.room, milliseconds: max(0, Int(left)))
-                        }))
+                let timed = batch.compactMap { Self.timed($0, at: effects.now) }
+                if timed.isEmpty { continue }
+                effects.send(.writeMarks(timed))
             } else if let room = releases.popFirst() {
                 guard let fence = released[room] else { continue }
                 effects.send(.release(room, effects.node, incarnation, fence))
@@ -68,6 +67,14 @@ struct Outbox: Sendable {
             }
             underWay += 1
         }
+    }
+
+    /// Returns nil for a mark that has ended. Only one that is to be forgotten has no time left: that removes it, also
+    /// when an earlier one of the same name holds for longer.
+    private static func timed(_ entry: Entry, at now: Timestamp) -> TimedMark? {
+        guard let until = entry.until else { return TimedMark(entry.mark, in: entry.room, milliseconds: 0) }
+        let left = (until - now).saturatedNanoseconds / 1_000_000
+        return left > 0 ? TimedMark(entry.mark, in: entry.room, milliseconds: Int(left)) : nil
     }
 
     mutating func answered() { underWay -= 1 }
@@ -85,7 +92,7 @@ struct Outbox: Sendable {
 
     /// The store is back, and may have lost something.
     mutating func connected(_ now: Timestamp) {
-        recent.removeAll { $0.until <= now }
+        recent.removeAll { $0.until.map { $0 <= now } ?? true }
         marks = recent
     }
 }

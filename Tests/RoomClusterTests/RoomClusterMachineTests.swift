@@ -226,6 +226,17 @@ private func waiter(_ id: UInt64, fence: Fence = 0, isRelayed: Bool = false) -> 
         #expect(b.log.contains(.own(room, 2, [mark])))
     }
 
+    @Test mutating func aMarkThatEndsAtOnceDoesNotEndAnEarlierOne() {
+        var a = Node("a", &store)
+        #expect(a.resolve(waiter(1), &store) == .here(1))
+        let mark = Mark.kickedName("bob")
+        a.feed(&store, .zero) { $0.marked(mark, in: room, lifetime: .seconds(100), at: $1) }
+        a.feed(&store, .zero) { $0.marked(mark, in: room, lifetime: .microseconds(500), at: $1) }
+        #expect(store.hasMark(mark, in: room))
+        a.feed(&store, .zero) { $0.marked(mark, in: room, lifetime: .zero, at: $1) }
+        #expect(!store.hasMark(mark, in: room))
+    }
+
     @Test mutating func marksAreWrittenAgainWhenTheStoreHasForgottenEverything() {
         var a = Node("a", &store)
         #expect(a.resolve(waiter(1), &store) == .here(1))
