@@ -42,7 +42,9 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
     /// Nil while nobody pays for what comes.
     private(set) var intake: Intake?
     var needsFlush = false
-    var isHeld = false
+    var holds = Holds()
+    /// The sending direction is to be closed after the output.
+    private var endsOutput = false
     var state = State.request
     private var head = HTTPHeadBuffer<RequestHead>()
     var parser = ConnectionHandler.parser(maximumMessageSize: Limits.clientMessageBytes)
@@ -296,8 +298,8 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         state = .ending
         head = HTTPHeadBuffer()
         parser = Self.parser(maximumMessageSize: 0)
-        flush(force: true)
-        context?.close(mode: .output, promise: nil)
+        endsOutput = true
+        flush()
         setDeadline(loop.limits.closeTimeout + timeToSend)
     }
 
@@ -314,11 +316,16 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         reportMemory()
     }
 
-    func flush() { if !isHeld { flush(force: false) } }
+    func flush() {
+        guard endsOutput, holds.end == nil else { return flush(force: false) }
+        endsOutput = false
+        flush(force: true)
+        context?.close(mode: .output, promise: nil)
+    }
 
     /// Writes everything that waits, as one write. Later output waits for its end.
     private func flush(force: Bool) {
-        guard let context, let bytes = outgoing.take(force: force) else { return }
+        guard let context, let bytes = outgoing.take(force: force, upTo: holds.end) else { return }
         let count = bytes.readableBytes
         loop.metrics.bytesSent.add(count)
         context.writeAndFlush(wrapOutboundOut(bytes)).assumeIsolated().whenComplete { _ in
@@ -357,7 +364,6 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
         }
         outgoing.append(close: CloseReason(code: code.rawValue))
         state = .closing
-        isHeld = false
         flush()
         setDeadline(loop.limits.closeTimeout)
     }

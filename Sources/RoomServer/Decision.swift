@@ -5,7 +5,7 @@ internal import TransportPluginAPI
 /// A kick or the end of a room on its way to where a restart does not lose it. Lives on the loop of the room.
 ///
 /// Until then, or for `limit`, everything waits that would confirm it: messages to the members, the answer to an
-/// operator. So nobody is told of a decision that a `kill -9` then undoes.
+/// operator, events. So nobody is told of a decision that a `kill -9` then undoes.
 final class Decision {
     /// The time that a slow disk or store may take. Clients consider a server dead after several times as much.
     static let limit = Duration.seconds(1)
@@ -48,10 +48,33 @@ final class Decision {
     }
 }
 
+/// The decisions that the output of one connection waits for, in their order. What was written before a decision was
+/// made goes out with it, whatever is decided later: nothing waits for longer than twice its limit.
+struct Holds {
+    private var all: [(decision: Decision, end: Int, isOver: Bool)] = []
+    private var free = 0
+
+    /// The position up to which output may go; nil: all of it.
+    var end: Int? { all.isEmpty ? nil : free }
+
+    /// Makes the output up to the position wait for the decision.
+    mutating func add(_ decision: Decision, upTo position: Int) {
+        if all.last?.decision !== decision { all.append((decision, position, false)) }
+    }
+
+    mutating func release(_ decision: Decision) {
+        guard let index = all.firstIndex(where: { $0.decision === decision }) else { return }
+        all[index].isOver = true
+        let over = all.prefix { $0.isOver }
+        free = over.last?.end ?? free
+        all.removeFirst(over.count)
+    }
+}
+
 extension ServerLoop {
-    /// Gives the marks of a step to the journal. If they have a decision, holds back what the step has sent, and
-    /// returns the decision, which begins once the cluster has it, too.
-    func keepMarks() -> Decision? {
+    /// Gives the marks of a step to the journal. If they have a decision, holds back what the step has sent, also to
+    /// the connections that it closes, and returns the decision, which begins once the cluster has it, too.
+    func keepMarks(closing: [any ServerConnection]) -> Decision? {
         defer { marks.removeAll(keepingCapacity: true) }
         guard marks.contains(where: \.mustSync) else {
             journal?.append(marks)
@@ -59,28 +82,21 @@ extension ServerLoop {
         }
         let decision = Decision(on: eventLoop)
         if let journal { decision.keep { journal.append(marks, whenKept: $0) } }
-        holdBack(until: decision)
+        holdBack(until: decision, closing)
         lastDecision = decision.outcome
         return decision
     }
 
-    /// Flushes the connections that the step has written to when the decision is kept. One that is closed meanwhile has
-    /// flushed by itself.
-    private func holdBack(until decision: Decision) {
-        var held: [any ServerConnection] = []
+    /// Flushes the connections that the step has written to when the decision is kept.
+    private func holdBack(until decision: Decision, _ closing: [any ServerConnection]) {
+        var held = closing
         for case .send(_, let id) in actions {
-            // It stays marked as written to, so that nothing else makes the loop flush it.
-            guard let connection = connections[id], let index = unflushed.firstIndex(where: { $0 === connection })
-            else {
-                continue
-            }
-            connection.isHeld = true
-            held.append(unflushed.remove(at: index))
+            if let connection = connections[id] { held.append(connection) }
         }
+        for connection in held { connection.holds.add(decision, upTo: connection.position) }
         decision.outcome.assumeIsolated().whenComplete { _ in
             for connection in held {
-                connection.isHeld = false
-                connection.needsFlush = false
+                connection.holds.release(decision)
                 connection.flush()
             }
         }

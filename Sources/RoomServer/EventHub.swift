@@ -114,6 +114,9 @@ final class EventOutbox {
     private let eventLoop: any EventLoop
     private let hub: NIOLoopBound<EventHub>
     private var waiting: [StampedEvent] = []
+    /// The number of events that were sent.
+    private var sent = 0
+    private var holds = Holds()
     private var dropped = 0
     private var isUnderWay = false
 
@@ -122,7 +125,8 @@ final class EventOutbox {
         self.hub = hub
     }
 
-    func record(_ events: [RoomLifeEvent]) {
+    /// Sends events behind earlier ones, and once the decision that they are about is kept.
+    func record(_ events: [RoomLifeEvent], after decision: Decision?) {
         guard !events.isEmpty else { return }
         let time = WallClock.now()
         for event in events {
@@ -132,14 +136,23 @@ final class EventOutbox {
                 dropped += 1
             }
         }
+        if let decision {
+            holds.add(decision, upTo: sent + waiting.count)
+            decision.outcome.assumeIsolated().whenComplete { _ in
+                self.holds.release(decision)
+                self.send()
+            }
+        }
         send()
     }
 
     private func send() {
-        guard !isUnderWay, !waiting.isEmpty else { return }
+        let count = min(waiting.count, (holds.end ?? .max) - sent)
+        guard !isUnderWay, count > 0 else { return }
         isUnderWay = true
-        let (batch, lost, hub) = (waiting, dropped, hub)
-        waiting = []
+        let (batch, lost, hub) = (Array(waiting.prefix(count)), dropped, hub)
+        waiting.removeFirst(count)
+        sent += count
         dropped = 0
         let own = NIOLoopBound(self, eventLoop: eventLoop)
         hub.eventLoop.execute {

@@ -10,6 +10,11 @@ struct Outgoing {
     private var pong: [UInt8]?
     /// Bytes that were taken and are not written yet.
     private var underWay = 0
+    /// Bytes that were ever taken.
+    private var taken = 0
+
+    /// The number of bytes that were ever appended.
+    var position: Int { taken + waiting.readableBytes }
 
     /// The number of bytes that are not written yet.
     var count: Int { waiting.readableBytes + underWay }
@@ -33,14 +38,17 @@ struct Outgoing {
         waiting.writeFrame(.close, reason.payload)
     }
 
-    /// Takes the next output. Returns nil while a write is in progress, unless it is forced, and when there is none.
-    mutating func take(force: Bool = false) -> ByteBuffer? {
+    /// Takes the next output, up to a position, before which no pong is. Returns nil while a write is in progress,
+    /// unless it is forced, and when there is none.
+    mutating func take(force: Bool = false, upTo end: Int? = nil) -> ByteBuffer? {
         guard underWay == 0 || force else { return nil }
-        writePong()
-        guard waiting.readableBytes > 0 else { return nil }
-        defer { waiting = ByteBuffer() }
-        underWay += waiting.readableBytes
-        return waiting
+        if end == nil { writePong() }
+        let count = min(waiting.readableBytes, (end ?? .max) - taken)
+        guard count > 0, let bytes = waiting.readSlice(length: count) else { return nil }
+        if waiting.readableBytes == 0 { waiting = ByteBuffer() }
+        taken += count
+        underWay += count
+        return bytes
     }
 
     /// Records that a buffer has been written.

@@ -5,8 +5,10 @@ internal import TransportPluginAPI
 protocol ServerConnection: AnyObject {
     /// Whether something was written since the last `flush`. Kept by the loop.
     var needsFlush: Bool { get set }
-    /// Whether what was written waits for a decision to be kept: `flush` does nothing. Kept by the loop.
-    var isHeld: Bool { get set }
+    /// The decisions that its output waits for: `flush` goes no further. Kept by the loop.
+    var holds: Holds { get set }
+    /// Grows with everything that is written.
+    var position: Int { get }
 
     /// The time of its `hello` until that is answered. Kept by the loop.
     var helloAt: Timestamp? { get set }
@@ -14,10 +16,14 @@ protocol ServerConnection: AnyObject {
     /// Writes a text message, without a flush.
     func write(_ text: [UInt8])
     func flush()
-    /// Closes in order, after everything that was written.
+    /// Closes in order, after everything that was written, which may wait for decisions.
     func close(_ code: CloseCode)
     /// Closes at once.
     func abort()
+}
+
+extension ConnectionHandler {
+    var position: Int { outgoing.position }
 }
 
 extension ServerConnection {

@@ -48,6 +48,8 @@ final class ServerLoop {
     /// Whether the last kick or end of a room is kept where a restart does not lose it.
     var lastDecision: EventLoopFuture<Bool>?
     private(set) var actions: [ServerAction] = []
+    /// The connections that a step closes, at its end: what they were sent may wait for its decision.
+    private var closing: [(connection: any ServerConnection, code: CloseCode)] = []
     private var isPerforming = false
     /// The connections that were written to in this turn of the loop.
     var unflushed: [any ServerConnection] = []
@@ -227,22 +229,26 @@ final class ServerLoop {
                 note(envelope.message, id, handler)
                 flushLater(handler)
                 handler.write(encode(envelope))
-            case .close(let id, let code): connections.removeValue(forKey: id)?.close(code)
+            case .close(let id, let code):
+                if let connection = connections.removeValue(forKey: id) { closing.append((connection, code)) }
             case .abort(let id):
                 metrics.silentClients.add()
                 connections.removeValue(forKey: id)?.abort()
             case .mark(let mark): marks.append(mark)
             }
         }
-        let decision = marks.isEmpty ? nil : keepMarks()
+        let decision = marks.isEmpty ? nil : keepMarks(closing: closing.map(\.connection))
+        let ended = closing
+        closing = []
         actions.removeAll(keepingCapacity: true)
         broadcast = nil
         isPerforming = false
         let standing = machine.standing()
         publish(standing)
-        events?.record(machine.takeLifeEvents())
+        events?.record(machine.takeLifeEvents(), after: decision)
         reportToCluster(decision)
         schedule(standing.nextDeadline)
+        for (connection, code) in ended { connection.close(code) }
     }
 
     /// Flushes at the end of this turn: messages of several senders to one receiver are one write.

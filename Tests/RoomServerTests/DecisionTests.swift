@@ -1,8 +1,12 @@
 import Foundation
+import Logging
 import NIOCore
 import NIOEmbedded
+import RoomCluster
 import RoomProtocol
+import RoomServerCore
 import Testing
+import TransportValues
 
 @testable import RoomServer
 
@@ -47,6 +51,47 @@ struct DecisionTests {
                         throw TestFailure(message: "no kick")
                     }
                     #expect(try holds("kicked", room, in: folder) && holds("nameKicked", room, in: folder))
+                }
+            }
+        }
+    }
+
+    @Test(arguments: [1, 3])
+    func theEndOfARoomIsOnTheDiskWhenTheMembersSeeIt(_ threads: Int) async throws {
+        try await withFolder { folder in
+            try await withServer(in: folder, threads: threads) { server, _ in
+                for number in 0..<20 {
+                    let room = "room \(number)"
+                    let ann = try await TestClient.join(server, "ann", .host, room: room)
+                    let bob = try await TestClient.join(server, "bob", room: room)
+                    try await ann.sayNumbered(.closeRoom(reason: ""))
+                    guard case .error(let error)? = try await bob.next() else { throw TestFailure(message: "no end") }
+                    #expect(error.code == .roomClosed)
+                    #expect(try holds("roomClosed", room, in: folder))
+                    #expect(await bob.closeCode() == CloseCode.refused.rawValue)
+                    #expect(await ann.closeCode() == CloseCode.refused.rawValue)
+                }
+            }
+        }
+    }
+
+    /// A host that closes its connection right after a kick learns of it no earlier.
+    @Test func whoClosesMeanwhileGetsWhatWaits() async throws {
+        try await withFolder { folder in
+            try await withServer(in: folder) { server, _ in
+                for number in 0..<20 {
+                    let room = "room \(number)"
+                    let ann = try await TestClient.join(server, "ann", .host, room: room)
+                    let bob = try await TestClient.join(server, "bob", room: room)
+                    guard case .peerJoined = try await ann.next() else { throw TestFailure(message: "no bob") }
+                    let kick = ClientMessage.kick(try #require(bob.joined?.participant), reason: "")
+                    let text = RoomProtocolCodec.encode(Envelope(sequence: ann.nextSequence, kick))
+                    try await ann.send(TestClient.frame(1, text) + TestClient.frame(8, []))
+                    guard case .peerLeft(_, _, .kicked) = try await ann.next() else {
+                        throw TestFailure(message: "no kick")
+                    }
+                    #expect(try holds("nameKicked", room, in: folder))
+                    #expect(await ann.isClosedByServer())
                 }
             }
         }
@@ -122,5 +167,93 @@ struct DecisionTests {
         let nowhere = decision(places: 0)
         nowhere.loop.run()
         #expect(nowhere.outcome() == false)
+    }
+
+    // MARK: What waits
+
+    @Test func eachDecisionReleasesWhatWasWrittenBeforeTheNextOne() {
+        let loop = EmbeddedEventLoop()
+        let (first, second) = (Decision(on: loop), Decision(on: loop))
+        var (holds, outgoing) = (Holds(), Outgoing())
+        outgoing.append([1])
+        holds.add(first, upTo: outgoing.position)
+        outgoing.append([2])
+        holds.add(second, upTo: outgoing.position)
+        outgoing.append([3])
+        outgoing.append(pong: [])
+        #expect(outgoing.take(upTo: holds.end) == nil)
+        holds.release(first)
+        #expect(outgoing.take(upTo: holds.end) == ByteBuffer(bytes: [1]))
+        outgoing.written(1)
+        #expect(outgoing.take(upTo: holds.end) == nil && outgoing.count == 2)
+        holds.release(second)
+        #expect(outgoing.take(upTo: holds.end) == ByteBuffer(bytes: [2, 3, 0x8A, 0]))
+
+        // One that is kept before an earlier one waits for it.
+        outgoing.written(4)
+        outgoing.append([4])
+        holds.add(first, upTo: outgoing.position)
+        holds.add(second, upTo: outgoing.position)
+        holds.release(second)
+        #expect(outgoing.take(upTo: holds.end) == nil)
+        holds.release(first)
+        #expect(holds.end == nil)
+        for decision in [first, second] { decision.begin() }
+    }
+
+    private final class Consumer: EventConsumer {
+        var types: [String] = []
+        func receive(_ id: String, _ type: String, _ json: [UInt8]) { types.append(type) }
+    }
+
+    @Test func eventsWaitForTheDecisionThatTheyAreAbout() {
+        let loop = EmbeddedEventLoop()
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let hub = EventHub(eventLoop: loop, run: "", totals: WebhookTotals(), logger: logger)
+        let consumer = Consumer()
+        #expect(hub.add(consumer, after: nil))
+        let outbox = EventOutbox(eventLoop: loop, hub: NIOLoopBound(hub, eventLoop: loop))
+        let room = RoomName("lobby")
+        let decision = Decision(on: loop)
+        let place = Place()
+        decision.keep { place.settle = $0 }
+        decision.begin()
+        outbox.record([RoomLifeEvent(.roomOpened, in: room)], after: nil)
+        outbox.record([RoomLifeEvent(.roomClosed(by: .host, reason: ""), in: room)], after: decision)
+        outbox.record([RoomLifeEvent(.roomOpened, in: room)], after: nil)
+        loop.run()
+        #expect(consumer.types == ["room.opened"])
+        place.settle?(true)
+        loop.run()
+        #expect(consumer.types == ["room.opened", "room.closed", "room.opened"])
+    }
+
+    @Test func whoWaitsForTheStoreIsAlwaysAnswered() {
+        let room = RoomName("lobby")
+        let marks = ["a", "b", "c", "d"].map { RoomCluster.Mark.kicked(SessionID($0)) }
+        var waits = StoreWaits()
+        var answers: [String] = []
+        func add(_ index: Int, at seconds: Int) {
+            waits.add(
+                { answers.append("\(index) \($0)") }, for: marks[index], in: room, at: .zero + .seconds(seconds))
+        }
+        func answered(_ index: Int, _ reply: StoreReply) {
+            waits.answered(.writeMarks([TimedMark(marks[index], in: room, milliseconds: 1)]), reply)
+        }
+        add(0, at: 0)
+        add(1, at: 0)
+        add(2, at: 0)
+        answered(0, .done)
+        answered(0, .done)
+        answered(1, .failed)
+        #expect(answers == ["0 true", "1 false"] && waits.count == 1)
+        add(3, at: 1)
+        #expect(answers.last == "2 false" && waits.count == 1)
+        waits.end()
+        #expect(answers.last == "3 false" && waits.count == 0)
+        add(0, at: 1)
+        #expect(answers.last == "0 false" && waits.count == 0)
+        for _ in 0..<2 { answered(3, .done) }
+        #expect(answers.count == 5)
     }
 }

@@ -66,9 +66,7 @@ final class ClusterNode {
     private var isPerforming = false
     private var timer: (task: Scheduled<Void>, time: Timestamp)?
     private var drained: EventLoopPromise<Void>?
-    /// Called with true when the store has these marks.
-    private var storeWaits: [StoredMark: [(Bool) -> Void]] = [:]
-    private static let storeWaitLimit = 1024
+    private var storeWaits = StoreWaits()
     /// Called when a later process has this node's name.
     var onSuperseded: () -> Void = {}
 
@@ -112,6 +110,7 @@ final class ClusterNode {
         timer = nil
         redis.onChange = { _ in }
         redis.stop()
+        storeWaits.end()
         for link in Array(links.values) + Array(incoming.values) { link.fail(.closed, "this node stops") }
         drained?.succeed()
         drained = nil
@@ -160,19 +159,10 @@ final class ClusterNode {
         step { $0.marked(mark, in: room, lifetime: lifetime, at: $1) }
     }
 
-    /// Calls `whenStored` with true once the store has the mark, which must have been passed to `marked`; with false
-    /// when too many wait already.
+    /// Calls `whenStored` once: with true when the store has the mark, which must have been passed to `marked`; with
+    /// false when it has refused it, or that takes too long.
     func notify(_ whenStored: @escaping (Bool) -> Void, of mark: RoomCluster.Mark, in room: RoomName) {
-        guard storeWaits.count < Self.storeWaitLimit else { return whenStored(false) }
-        storeWaits[StoredMark(room: room, mark: mark), default: []].append(whenStored)
-    }
-
-    private func stored(_ request: StoreRequest) {
-        guard !storeWaits.isEmpty, case .writeMarks(let marks) = request else { return }
-        for mark in marks {
-            let waits = storeWaits.removeValue(forKey: StoredMark(room: mark.room, mark: mark.mark)) ?? []
-            for whenStored in waits { whenStored(true) }
-        }
+        storeWaits.add(whenStored, for: mark, in: room, at: .now())
     }
 
     // MARK: The machine
@@ -245,17 +235,20 @@ final class ClusterNode {
     private func run(_ request: StoreRequest, _ completion: @escaping (StoreReply?) -> Void) {
         let call = store.call(for: request)
         // The machine's own limit is a little shorter.
+        func answered(_ reply: StoreReply) {
+            storeWaits.answered(request, reply)
+            completion(reply)
+        }
         redis.run(call.script, keys: call.keys, call.arguments, within: .seconds(4)) { result in
             switch result {
             case .success(let value):
                 let reply = RedisStore.reply(value)
                 if reply == .failed { self.logger.error("the store has sent a reply of no known form") }
-                if reply == .done { self.stored(request) }
-                completion(reply)
+                answered(reply)
             case .failure(.refused(let text)):
                 self.logger.error("the store has refused a request", metadata: ["error": "\(text)"])
-                completion(.failed)
-            case .failure(.overloaded): completion(.failed)
+                answered(.failed)
+            case .failure(.overloaded): answered(.failed)
             case .failure(.notConnected), .failure(.lost), .failure(.timedOut): completion(nil)
             }
         }
@@ -357,12 +350,6 @@ final class ClusterNode {
     func connect(_ link: LinkHandler, to address: String) {
         LinkDialer.connect(link, to: address, tls, on: eventLoop)
     }
-}
-
-/// A mark of a room, whatever its time.
-private struct StoredMark: Hashable {
-    let room: RoomName
-    let mark: RoomCluster.Mark
 }
 
 extension Envelope<ClientMessage> {

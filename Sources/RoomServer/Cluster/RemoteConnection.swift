@@ -10,9 +10,15 @@ final class RemoteConnection: ServerConnection {
     private let stream: RemoteStream
     private var id: ConnectionID?
     var needsFlush = false
-    var isHeld = false
+    var holds = Holds()
     var helloAt: Timestamp?
     private var waiting: [[UInt8]] = []
+    private var waitingBytes = 0
+    /// The number of messages that were ever sent.
+    private var sent = 0
+    /// It is to be closed after what waits.
+    private var closing: CloseCode?
+    var position: Int { sent + waiting.count }
 
     init(_ stream: RemoteStream, on loop: ServerLoop, of node: NIOLoopBound<ClusterNode>) {
         self.stream = stream
@@ -46,25 +52,43 @@ final class RemoteConnection: ServerConnection {
 
     // MARK: To the client
 
-    func write(_ text: [UInt8]) { waiting.append(text) }
+    func write(_ text: [UInt8]) {
+        guard waitingBytes < max(loop.limits.sendBuffer, Limits.serverMessageBytes) else {
+            loop.metrics.overflowed()
+            let id = id
+            abort()
+            if let id { loop.disconnected(id) }
+            return
+        }
+        waiting.append(text)
+        waitingBytes += text.count
+    }
 
     func flush() {
-        guard !isHeld, !waiting.isEmpty else { return }
-        let texts = waiting
-        waiting = []
-        tell { node, stream in node.send(texts, to: stream) }
+        let count = min(waiting.count, (holds.end ?? .max) - sent)
+        if count > 0 {
+            let texts = Array(waiting.prefix(count))
+            waiting.removeFirst(count)
+            waitingBytes -= texts.reduce(0) { $0 + $1.count }
+            sent += count
+            tell { node, stream in node.send(texts, to: stream) }
+        }
+        guard let closing, waiting.isEmpty else { return }
+        self.closing = nil
+        tell { node, stream in node.close(stream, code: closing.rawValue) }
     }
 
     func close(_ code: CloseCode) {
-        isHeld = false
-        flush()
         id = nil
-        tell { node, stream in node.close(stream, code: code.rawValue) }
+        closing = code
+        flush()
     }
 
     func abort() {
         id = nil
         waiting = []
+        waitingBytes = 0
+        closing = nil
         tell { node, stream in node.abort(stream) }
     }
 
