@@ -44,6 +44,7 @@ struct ServedRoom {
 final class StoreConnection {
     let node: ClusterNode
     let life: Int
+    let incarnation: Incarnation
     var isOpen = true
     var toStore = Fifo<(request: StoreRequest, id: RequestID)>()
     var toNode = Fifo<(reply: StoreReply, id: RequestID)>()
@@ -53,6 +54,7 @@ final class StoreConnection {
     init(_ node: ClusterNode) {
         self.node = node
         life = node.life
+        incarnation = node.incarnation
     }
 }
 

@@ -96,11 +96,12 @@ extension ClusterSimulation {
         }
     }
 
-    /// A ban binds everybody once the store has got it from the room's owner.
+    /// A ban binds everybody once the store has got it from the room's owner: not from an earlier process of the node,
+    /// whose message may have been long on its way.
     private func noteBans(_ marks: [TimedMark], by connection: StoreConnection) {
         for mark in marks {
             guard let record = store.record(of: mark.room), record.node == connection.node.id,
-                record.incarnation == connection.node.incarnation || !connection.node.isAlive
+                record.incarnation == connection.incarnation
             else { continue }
             for client in clients where client.banned == mark.mark && client.room == mark.room {
                 bindingBans.insert(client.index)
