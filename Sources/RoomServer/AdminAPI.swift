@@ -78,10 +78,9 @@ final class AdminAPI {
         case ("info", 1) where isRead: return info()
         case ("rooms", 1) where isRead: return try rooms(request)
         case ("rooms", 2) where isRead: return orElsewhere(path[1], request, try room(path[1]))
-        case ("rooms", 2) where request.method == "DELETE":
-            return orElsewhere(path[1], request, try close(path[1], request))
+        case ("rooms", 2) where request.method == "DELETE": return try close(path[1], request)
         case ("rooms", 4) where path[2] == "participants" && request.method == "DELETE":
-            return orElsewhere(path[1], request, try kick(path[3], from: path[1], request))
+            return try kick(path[3], from: path[1], request)
         case ("drain", 1) where request.method == "PUT": return try drain(request)
         case ("events", 1) where request.method == "GET":
             return eventLoop.makeSucceededFuture(.events(after: request.lastEvent))
@@ -295,7 +294,7 @@ final class AdminAPI {
         let details = [
             "room": name, "participant": id, "reason": reason, "ban": seconds == 0 ? "" : "\(seconds)",
         ]
-        return change("kick", request, details) { loop in
+        return change("kick", name, request, details) { loop in
             loop.kick(participant, from: room, reason: reason, ban: .seconds(seconds))
         } answer: { json, subjects in
             guard let subject = subjects.first else { return }
@@ -309,7 +308,7 @@ final class AdminAPI {
 
     private func close(_ name: String, _ request: AdminRequest) throws(AdminError) -> EventLoopFuture<Answer> {
         let (room, reason) = (RoomName(name), try reason(request))
-        return change("close", request, ["room": name, "reason": reason]) { loop in
+        return change("close", name, request, ["room": name, "reason": reason]) { loop in
             loop.close(room, reason: reason)
         } answer: { json, subjects in
             json.member("closed", name)
@@ -318,27 +317,25 @@ final class AdminAPI {
     }
 
     private func change(
-        _ action: String, _ request: AdminRequest, _ details: [String: String],
+        _ action: String, _ room: String, _ request: AdminRequest, _ details: [String: String],
         _ change: @escaping @Sendable (ServerLoop) -> EventLoopFuture<OperatorChange>,
         answer: @escaping @Sendable (inout JSONWriter, [RoomLifeEvent.Subject]) -> Void
     ) -> EventLoopFuture<Answer> {
         let (audit, remote) = (audit, request.remote)
         @Sendable func log(_ outcome: String) { audit.record(action, by: remote, outcome: outcome, details) }
         let changes = askLater { loop in change(loop).map { $0.outcome == .noSuchRoom ? nil : $0 } }
-        return changes.flatMapThrowing { changes in
+        let answers: EventLoopFuture<Answer> = changes.flatMapThrowing { changes in
             let change = try Self.roomAnswer(changes)
             guard case .done(let subjects) = change.outcome else { throw AdminError.noSuchParticipant }
-            log("done")
             var json = JSONWriter()
             json.object { json in
                 answer(&json, subjects)
                 json.member("remembered", change.isKept)
             }
             return .response(HTTPResponse(json: json))
-        }.flatMapErrorThrowing { error in
-            log((error as? AdminError)?.code ?? "failed")
-            throw error
         }
+        // Wherever it was done.
+        return orElsewhere(room, request, answers).always { log($0.outcome) }
     }
 
     private func drain(_ request: AdminRequest) throws(AdminError) -> EventLoopFuture<Answer> {

@@ -138,3 +138,19 @@ extension HTTPResponse {
             body: json.bytes + [10])
     }
 }
+
+extension Result<AdminAPI.Answer, any Error> {
+    /// The outcome of a change, which another node may have answered: `done`, or the code of the error.
+    var outcome: String {
+        switch self {
+        case .success(.response(let response)):
+            if response.status.hasPrefix("2") { return "done" }
+            guard case .object(let members)? = response.body.withUnsafeBytes({ try? JSONReader.read($0) }),
+                case .object(let error)? = members["error"], case .string(let code)? = error["code"]
+            else { return "failed" }
+            return code
+        case .success(.events): return "done"
+        case .failure(let error): return (error as? AdminError)?.code ?? "failed"
+        }
+    }
+}

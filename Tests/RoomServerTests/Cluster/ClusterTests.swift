@@ -12,7 +12,7 @@ struct ClusterTests {
 
     /// Runs `body` beside nodes that share a store.
     private func withNodes(
-        _ count: Int, threads: Int = 1, isolation: isolated (any Actor)? = #isolation,
+        _ count: Int, threads: Int = 1, log: CapturedLog? = nil, isolation: isolated (any Actor)? = #isolation,
         configure: (inout RoomServerConfiguration) -> Void = { _ in },
         _ body: (_ nodes: [RoomServer], _ stop: (Int) async throws -> Void) async throws -> Void
     ) async throws {
@@ -27,7 +27,8 @@ struct ClusterTests {
             configuration.threads = threads
             configuration.cluster = .init(redis: redis.url, node: "n\(number)", advertise: "link://127.0.0.1:0")
             if number == 0 { configure(&configuration) }
-            let node = RoomServer(configuration: configuration, logger: logger)
+            let node = RoomServer(
+                configuration: configuration, logger: number == 0 ? log?.logger ?? logger : logger)
             nodes.append(node)
             running.append(Task { try await node.run() })
         }
@@ -90,7 +91,8 @@ struct ClusterTests {
 
     @Test func theAdminAPIOfOneNodeReachesTheRoomsOfAll() async throws {
         let token = "0123456789abcdef0123456789abcdef"
-        try await withNodes(3, threads: 2) {
+        let log = CapturedLog(.critical)
+        try await withNodes(3, threads: 2, log: log) {
             $0.admin = .init()
             $0.admin?.port = 0
             $0.admin?.token = Array(token.utf8)
@@ -126,6 +128,12 @@ struct ClusterTests {
             #expect(try await admin.request("DELETE", ["rooms", "r2"]).status == 200)
             #expect(try await admin.request("GET", ["rooms", "r2"]).status == 404)
             #expect(try await admin.request("GET", ["rooms", "nowhere"]).status == 404)
+            #expect(try await admin.request("DELETE", ["rooms", "nowhere"]).status == 404)
+            // The log says what has become of a change, also where another node has done it.
+            let outcomes = log.lines.compactMap { line in
+                ["done", "participant_not_found", "room_not_found"].first { line.contains($0) }
+            }
+            #expect(outcomes == ["done", "participant_not_found", "done", "room_not_found"])
             withExtendedLifetime(hosts) {}
         }
     }
