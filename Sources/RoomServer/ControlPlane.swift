@@ -68,8 +68,7 @@ struct ControlPlane: Sendable {
         do {
             channel = try await bootstrap(shared, isTrusted: false).bind(host: admin.host, port: port).get()
         } catch {
-            throw RoomServerError(
-                message: "The admin API cannot listen on \(admin.host), port \(port): \(error)")
+            throw RoomServerError.cannotListen("The admin API cannot listen on \(admin.host), port \(port)", error)
         }
         let host = channel.localAddress?.ipAddress ?? admin.host
         if !host.hasPrefix("127."), host != "::1" {
@@ -140,8 +139,12 @@ enum AdminSocket {
     /// Returns a socket that is bound to a path, with the mode 0600. Replaces one that a server has left behind;
     /// refuses to replace one that is in use, and any other file.
     static func bind(_ path: String) throws(RoomServerError) -> Int32 {
-        func failure(_ reason: String) -> RoomServerError {
-            RoomServerError(message: "The admin API cannot listen on the Unix socket \(path): \(reason).")
+        func failure(_ reason: String, isTransient: Bool = false) -> RoomServerError {
+            RoomServerError(
+                message: "The admin API cannot listen on the Unix socket \(path): \(reason).", isTransient: isTransient)
+        }
+        func failure(_ code: Int32) -> RoomServerError {
+            failure(String(cString: strerror(code)), isTransient: RoomServerError.isTransient(code))
         }
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
@@ -151,11 +154,12 @@ enum AdminSocket {
         }
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { throw failure(String(cString: strerror(errno))) }
+        guard descriptor >= 0 else { throw failure(errno) }
         // The file gets the mode of the socket: it is never open to others.
         guard fchmod(descriptor, 0o600) == 0 else {
+            let error = errno
             close(descriptor)
-            throw failure(String(cString: strerror(errno)))
+            throw failure(error)
         }
         if perform(Glibc.bind, descriptor, &address) { return descriptor }
         var error = errno
@@ -163,14 +167,14 @@ enum AdminSocket {
         if error == EADDRINUSE, lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK {
             guard !isInUse(&address) else {
                 close(descriptor)
-                throw failure("another process listens there")
+                throw failure("another process listens there", isTransient: true)
             }
             unlink(path)
             if perform(Glibc.bind, descriptor, &address) { return descriptor }
             error = errno
         }
         close(descriptor)
-        throw failure(String(cString: strerror(error)))
+        throw failure(error)
     }
 
     private static func isInUse(_ address: inout sockaddr_un) -> Bool {

@@ -69,8 +69,8 @@ struct Listener: Sendable {
             await cluster?.stop()
             superseded.succeed()
             if let error = error as? RoomServerError { throw error }
-            throw RoomServerError(
-                message: "Cannot listen on \(configuration.host), port \(configuration.port): \(error)")
+            throw RoomServerError.cannotListen(
+                "Cannot listen on \(configuration.host), port \(configuration.port)", error)
         }
         let address = RoomServer.Address(
             host: channel.localAddress?.ipAddress ?? configuration.host,

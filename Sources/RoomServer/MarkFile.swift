@@ -50,8 +50,9 @@ final class MarkFile {
             let error =
                 isTaken
                 ? RoomServerError(
-                    message: "\(path) belongs to another server that runs: give each a folder of its own (--state-dir)."
-                )
+                    message:
+                        "\(path) belongs to another server that runs: give each a folder of its own (--state-dir).",
+                    isTransient: true)
                 : SecretFile.failure("lock", path + ".lock")
             close(descriptor)
             throw error
@@ -143,7 +144,7 @@ final class MarkFile {
     }
 
     /// Appends lines. `syncs`: they are on the disk when this returns.
-    func append(_ lines: [UInt8], syncs: Bool, now: Int) throws(RoomServerError) {
+    func append(_ lines: [UInt8], syncs: Bool) throws(RoomServerError) {
         guard descriptor >= 0 else { return }
         let bytes = isTorn ? [0x0A] + lines : lines
         isTorn = true
@@ -151,7 +152,11 @@ final class MarkFile {
         isTorn = false
         size += bytes.count
         if syncs, fdatasync(descriptor) != 0, errno != EINVAL { throw SecretFile.failure("write", path) }
-        guard size > limit else { return }
+    }
+
+    /// Writes the file anew if it has grown enough. An error changes nothing in it.
+    func rewriteIfLong(now: Int) throws(RoomServerError) {
+        guard descriptor >= 0, size > limit else { return }
         // Not before it has grown again, should this fail.
         limit = size + Self.slack
         try rewrite(now: now)

@@ -100,14 +100,7 @@ final class MarkJournal: Sendable {
                 metadata: ["marks": "\(taken.dropped)"])
         }
         guard !taken.lines.isEmpty else { return }
-        var failure: RoomServerError?
-        file.withLock { file in
-            do throws(RoomServerError) {
-                try file.append(taken.lines, syncs: taken.mustSync, now: now())
-            } catch {
-                failure = error
-            }
-        }
+        let failure = attempt { file throws(RoomServerError) in try file.append(taken.lines, syncs: taken.mustSync) }
         let isNew = hasFailed.withLock { hasFailed in
             defer { hasFailed = failure != nil }
             return !hasFailed
@@ -118,6 +111,19 @@ final class MarkJournal: Sendable {
                 metadata: ["error": "\(failure.message)"])
         }
         for whenKept in taken.whenKept { whenKept(failure == nil) }
+        // After each further mebibyte.
+        if let failure = attempt({ file throws(RoomServerError) in try file.rewriteIfLong(now: now()) }) {
+            logger.error(
+                "the file of marks cannot be written anew, and grows: look for space and rights in its folder",
+                metadata: ["error": "\(failure.message)"])
+        }
+    }
+
+    private func attempt(_ body: (MarkFile) throws(RoomServerError) -> Void) -> RoomServerError? {
+        file.withLock { file in
+            do throws(RoomServerError) { try body(file) } catch { return error }
+            return nil
+        }
     }
 }
 

@@ -85,7 +85,7 @@ public actor RoomServer: Service {
         get async throws {
             switch state {
             case .listening(let listener): return listener.address
-            case .ended: throw RoomServerError(message: "The server has ended.")
+            case .ended: throw RoomServerError(message: "The server has ended.", isTransient: true)
             case .idle, .starting: break
             }
             let pending = PendingOutcome<Result<Address, any Error>>()
@@ -147,7 +147,7 @@ public actor RoomServer: Service {
         state = .starting
         do {
             try await serve()
-            enter(.ended, .failure(RoomServerError(message: "The server has ended.")))
+            enter(.ended, .failure(RoomServerError(message: "The server has ended.", isTransient: true)))
         } catch {
             enter(.ended, .failure(error))
             throw error
@@ -164,10 +164,12 @@ public actor RoomServer: Service {
         let memory = try configuration.openMemory(authority.now, logger)
         control = try await ControlPlane.start(configuration, webhookTotals, logger)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: configuration.threads)
+        var running: Listener?
         do {
             let listener = try await Listener.start(
                 configuration: configuration, authority: authority, logger: logger, on: group, hub: control?.hub,
                 webhooks: webhookTotals, memory: memory)
+            running = listener
             report = listener.report
             if let control, let admin = configuration.admin {
                 adminURL = try await control.listen(
@@ -190,9 +192,15 @@ public actor RoomServer: Service {
             } onGracefulShutdown: {
                 self.shutdown()
             }
+            running = nil
             await listener.stop()
-            if case .listenerClosed = ending { throw RoomServerError(message: "The listening socket was closed.") }
+            if case .listenerClosed = ending {
+                throw RoomServerError(message: "The listening socket was closed.", isTransient: true)
+            }
         } catch {
+            // Gives back what a node of a cluster has, too.
+            await running?.drain(within: .zero)
+            await running?.stop()
             await control?.stop()
             await memory?.journal.finish()
             try? await group.shutdownGracefully()

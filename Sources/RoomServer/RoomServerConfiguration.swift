@@ -1,5 +1,7 @@
+internal import Glibc
 internal import Hashing
 package import Logging
+internal import NIOCore
 internal import RoomProtocol
 public import RoomServerCore
 public import TransportValues
@@ -142,7 +144,22 @@ public struct RoomServerConfiguration: Sendable {
 public struct RoomServerError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The reason, in one sentence.
     public var message: String
+    /// Whether it may go away by itself, as an address that is in use or a full disk. Else the configuration is wrong.
+    package var isTransient = false
     public var description: String { message }
+}
+
+extension RoomServerError {
+    /// The error of a socket that cannot listen.
+    static func cannotListen(_ place: String, _ error: any Error) -> RoomServerError {
+        let code = (error as? IOError)?.errnoCode
+        return RoomServerError(message: "\(place): \(error)", isTransient: code.map(isTransient) ?? false)
+    }
+
+    /// Whether an error of the system may go away by itself.
+    static func isTransient(_ code: Int32) -> Bool {
+        ![EACCES, EPERM, ENOENT, ENOTDIR, EISDIR, ELOOP, ENAMETOOLONG, EROFS, EINVAL, EAFNOSUPPORT].contains(code)
+    }
 }
 
 extension RoomServerConfiguration.SessionKey {

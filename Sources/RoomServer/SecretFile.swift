@@ -209,7 +209,10 @@ package enum SecretFile {
 
     /// The error of the system's last call.
     static func failure(_ operation: String, _ path: String) -> RoomServerError {
-        RoomServerError(message: "Cannot \(operation) the file \(path): \(String(cString: strerror(errno))).")
+        let code = errno
+        return RoomServerError(
+            message: "Cannot \(operation) the file \(path): \(String(cString: strerror(code))).",
+            isTransient: RoomServerError.isTransient(code))
     }
 }
 

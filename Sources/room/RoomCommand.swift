@@ -22,7 +22,8 @@ struct RoomCommand: AsyncParsableCommand {
 /// The meaning of the command's exit status.
 enum ExitStatus: Int32, Error {
     case done = 0
-    /// A message did not reach everybody, or nobody was there; a file could not be read or written.
+    /// A message did not reach everybody, or nobody was there; a file could not be read or written; a server could not
+    /// start or go on, with settings that are right.
     case undelivered = 1
     /// Usage or configuration error.
     case usage = 2

@@ -74,7 +74,9 @@ struct ServeCommand: AsyncParsableCommand {
             }
             if try await run.untilSignal() { throw ExitStatus.interrupted }
         } catch let error as RoomServerError {
-            throw CommandError(.usage, error.message)
+            throw CommandError(error.isTransient ? .undelivered : .usage, error.message)
+        } catch let error where !(error is ExitStatus || error is CommandError) {
+            throw CommandError(.undelivered, "the server has ended: \(error)")
         }
     }
 

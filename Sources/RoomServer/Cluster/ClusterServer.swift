@@ -55,8 +55,7 @@ struct ClusterServer: Sendable {
         let channel: any Channel
         do { channel = try await bootstrap.bind(host: host, port: address.port).get() } catch {
             made.fail(error)
-            throw RoomServerError(
-                message: "Cannot listen for other nodes on \(host), port \(address.port): \(error)")
+            throw RoomServerError.cannotListen("Cannot listen for other nodes on \(host), port \(address.port)", error)
         }
         if address.port == 0 { address.port = channel.localAddress?.port ?? 0 }
         do {
