@@ -236,7 +236,9 @@ let package = Package(
             name: "TransportToolboxTests",
             dependencies: ["TransportTestKit", "TransportToolbox", "TransportValues", "WebSocketWire"]),
         .testTarget(name: "CommandLineIOTests", dependencies: ["CommandLineIO", "TransportPluginAPI", log]),
-        .testTarget(name: "FileTransferTests", dependencies: ["FileTransfer", "Hashing", "TransportPluginAPI"]),
+        .testTarget(
+            name: "FileTransferTests",
+            dependencies: ["FileTransfer", "Hashing", "RoomConnection", "TransportPluginAPI", "TransportValues"]),
         .testTarget(name: "WebSocketWireTests", dependencies: ["WebSocketWire"]),
         .testTarget(name: "RoomProtocolTests", dependencies: ["RoomProtocol", "TransportValues"]),
         .testTarget(

@@ -3,8 +3,10 @@ enum DeskOutcome: Sendable {
     /// Somebody has come; nil: nobody will any more.
     case arrived((any TransferConnection)?)
     case done(TransferSummary)
-    /// The other side is gone, or was none. `mayReturn`: it may come back by itself.
-    case lost(TransferError, mayReturn: Bool)
+    /// The other side is gone, or was none.
+    case lost(any TransferConnection, TransferError)
+    /// Whether the other side of a connection that was lost may come back by itself.
+    case departed(any TransferConnection, mayReturn: Bool)
 }
 
 extension ThrowingTaskGroup<DeskOutcome, any Error> {

@@ -3,6 +3,12 @@ internal import TransportPluginAPI
 /// Takes the files of the first sender that comes, and goes on with another that takes its place: one that was started
 /// again while this receiver waited for it, or the same one after it had disappeared.
 package struct ReceiverDesk: Sendable {
+    private struct Loss {
+        let connection: any TransferConnection
+        let error: TransferError
+        var isReported = false
+    }
+
     private let receiver: FileReceiver
     private let report: @Sendable (TransferEvent) -> Void
     private let consent: @Sendable (FileReceiver.Offer) async -> Bool
@@ -26,31 +32,52 @@ package struct ReceiverDesk: Sendable {
             group.awaitNext(connections)
             var current: (any TransferConnection)?
             var next: (any TransferConnection)?
-            func begin(_ connection: any TransferConnection) {
-                current = connection
-                group.addTask { try await receive(over: connection) }
-            }
+            // While there is no current one.
+            var last: Loss?
+            var hasRoomEnded = false
+            let roomEnded = TransferError(.interrupted, "the room has ended: start again to go on")
             while let outcome = try await group.next() {
                 switch outcome {
                 case .arrived(let connection?):
                     group.awaitNext(connections)
-                    guard let previous = current else {
-                        begin(connection)
-                        continue
-                    }
-                    guard !previous.isConnected else { continue }
+                    next?.cut(TransferError(.interrupted, "another sender has come"))
                     next = connection
-                    previous.cut(TransferError(.interrupted, "the sender has been started again"))
-                case .arrived(nil): break
+                    // A sender that is connected goes on, and the new one waits.
+                    if let current, !current.isConnected {
+                        current.cut(TransferError(.interrupted, "the sender has been started again"))
+                    }
+                case .arrived(nil):
+                    hasRoomEnded = true
+                    if current == nil, last?.isReported != false { throw roomEnded }
                 case .done(let summary): return summary
-                case .lost(let error, let mayReturn):
-                    guard next != nil || mayReturn else { throw error }
-                    report(.lost(error))
+                case .lost(let connection, let error):
                     current = nil
-                    if let connection = next.take() { begin(connection) }
+                    last = Loss(connection: connection, error: error)
+                    if next == nil {
+                        group.addTask { .departed(connection, mayReturn: await connection.mayReturn()) }
+                    }
+                case .departed(let connection, let mayReturn):
+                    // Another may have come meanwhile.
+                    guard let loss = last, loss.connection === connection else { continue }
+                    guard mayReturn else { throw loss.error }
+                    if hasRoomEnded { throw roomEnded }
+                    report(.lost(loss.error))
+                    last?.isReported = true
+                    group.addTask {
+                        await connection.hasLeft()
+                        return .departed(connection, mayReturn: false)
+                    }
+                }
+                if current == nil, let connection = next.take() {
+                    if let loss = last.take() {
+                        if !loss.isReported { report(.lost(loss.error)) }
+                        loss.connection.cut(loss.error)
+                    }
+                    current = connection
+                    group.addTask { try await receive(over: connection) }
                 }
             }
-            throw TransferError(.interrupted, "the room has ended: start again to go on")
+            throw roomEnded
         }
     }
 
@@ -67,7 +94,7 @@ package struct ReceiverDesk: Sendable {
             return .done(summary)
         } catch let error as TransferError {
             guard error.code == .interrupted else { throw error }
-            return .lost(error, mayReturn: await connection.mayReturn())
+            return .lost(connection, error)
         }
     }
 }

@@ -7,6 +7,9 @@ final class RoomTransferConnection: TransferConnection {
     static let name = "files"
     /// The key in a stream's metadata that tells the two apart: the part of the side that opens it.
     private static let partKey = "part"
+    /// The key in both streams' metadata that ties an answer to the stream that it answers. Older programs have none.
+    static let attemptKey = "attempt"
+    private static let attemptLimit = 64
     /// The time that the other side has to read what was written before the end.
     private static let closingTime = Duration.seconds(2)
     private static let rejoiningTime = Duration.milliseconds(500)
@@ -22,11 +25,16 @@ final class RoomTransferConnection: TransferConnection {
     /// Ends when the room has told whether the other side may come back.
     private let departures: AsyncStream<Void>
     private let departure: AsyncStream<Void>.Continuation
+    /// Ends when the room has told that the other side does not come back.
+    private let farewells: AsyncStream<Void>
+    private let farewell: AsyncStream<Void>.Continuation
     private let onLost: @Sendable (RoomTransferConnection) -> Void
     private let status = Locked(Status())
 
-    private struct Status {
-        var isConnected = true
+    struct Status {
+        private(set) var isConnected = true
+        /// The sender's choice, and in the receiver's answer the same.
+        var attempt: String?
         /// This side's stream, once it is open.
         var outgoing: RoomOutgoingStream?
         var incoming: RoomIncomingStream?
@@ -35,9 +43,32 @@ final class RoomTransferConnection: TransferConnection {
         /// A stream has ended since one side has given the other up.
         var hasLostPeer = false
         /// Whether the other side may come back, once the room has told.
-        var mayReturn: Bool?
+        private(set) var mayReturn: Bool?
         /// The certificates at the first look: they belong to the two processes, and stay for their life.
         var security: PeerSecurity?
+
+        /// The peer connection came or went. One that this side has ended stays ended.
+        mutating func peerChanged(isConnected: Bool) { self.isConnected = isConnected && failure == nil }
+
+        mutating func end(_ reason: TransferError) {
+            if failure == nil { failure = reason }
+            isConnected = false
+        }
+
+        /// The other side may have met this one again, and left in order after that.
+        mutating func departed(mayReturn: Bool) { self.mayReturn = mayReturn && self.mayReturn != false }
+
+        /// Takes the metadata of the other side's stream. False: it answers another stream.
+        mutating func take(_ metadata: [String: String], as part: TransferRoom.Role) -> Bool {
+            let named = metadata[RoomTransferConnection.attemptKey]
+            switch part {
+            case .send: return named == nil || named == attempt
+            case .receive:
+                // It is sent back.
+                attempt = named.flatMap { $0.utf8.count <= RoomTransferConnection.attemptLimit ? $0 : nil }
+                return true
+            }
+        }
     }
 
     /// Takes the other side's stream from now on (`deliver`); `open` opens this side's.
@@ -53,12 +84,17 @@ final class RoomTransferConnection: TransferConnection {
         self.onLost = onLost
         (arrivals, arrival) = AsyncStream.makeStream()
         (departures, departure) = AsyncStream.makeStream()
+        (farewells, farewell) = AsyncStream.makeStream()
+        if part == .send {
+            status.withLock { $0.attempt = String(UInt64.random(in: .min ... .max), radix: 36) }
+        }
     }
 
     /// Opens this side's stream. Throws as `Room.openStream` does.
     func open() async throws(RoomError) {
-        let stream = try await room.openStream(
-            Self.name, to: participant.id, metadata: [Self.partKey: part.rawValue])
+        var metadata = [Self.partKey: part.rawValue]
+        metadata[Self.attemptKey] = status.withLock { $0.attempt }
+        let stream = try await room.openStream(Self.name, to: participant.id, metadata: metadata)
         let failure = status.withLock { status in
             status.outgoing = stream
             return status.failure
@@ -90,17 +126,20 @@ final class RoomTransferConnection: TransferConnection {
     var peerName: String { participant.name }
     var isConnected: Bool {
         get { status.withLock { $0.isConnected } }
-        set { status.withLock { $0.isConnected = newValue } }
+        set { status.withLock { $0.peerChanged(isConnected: newValue) } }
     }
 
     /// Whether the streams have ended since one side has given the other up.
-    var hasLostPeer: Bool { outgoingFailure?.code == .peerGone }
+    var hasLostPeer: Bool { status.withLock { $0.hasLostPeer } || outgoingFailure?.code == .peerGone }
 
-    /// The room has told what has become of the other side. Only the first call has an effect.
+    /// The room has told what has become of the other side. False is the last word.
     func departed(mayReturn: Bool) {
-        status.withLock { $0.mayReturn = $0.mayReturn ?? mayReturn }
+        status.withLock { $0.departed(mayReturn: mayReturn) }
         departure.finish()
+        if !mayReturn { farewell.finish() }
     }
+
+    func hasLeft() async { for await _ in farewells {} }
 
     func mayReturn() async -> Bool {
         let hasLostPeer = status.withLock { $0.hasLostPeer }
@@ -172,12 +211,16 @@ final class RoomTransferConnection: TransferConnection {
         end(TransferError(.interrupted, "this side has ended the transfer"))
     }
 
-    func cut(_ reason: TransferError) { end(reason) }
+    func cut(_ reason: TransferError) {
+        end(reason)
+        // Nobody waits for the other side on this connection any more.
+        departure.finish()
+        farewell.finish()
+    }
 
     private func end(_ reason: TransferError) {
         let (outgoing, incoming) = status.withLock { status in
-            if status.failure == nil { status.failure = reason }
-            status.isConnected = false
+            status.end(reason)
             return (status.outgoing, status.incoming)
         }
         arrival.finish()
@@ -208,8 +251,11 @@ final class RoomTransferConnection: TransferConnection {
         if let first, let now, first.remoteFingerprint != now.remoteFingerprint { throw TransferHandshake.wrong }
     }
 
-    /// The other side has opened its stream. A second one is refused.
+    /// The other side has opened its stream. A second one is refused, and one that answers another stream.
     func deliver(_ stream: RoomIncomingStream) {
+        guard status.withLock({ $0.take(stream.metadata, as: part) }) else {
+            return stream.cancel("this answers a stream that has ended")
+        }
         let isFirst = status.withLock { status in
             guard status.incoming == nil, status.failure == nil else { return false }
             status.incoming = stream

@@ -32,7 +32,8 @@ package struct SenderDesk: Sendable {
                     group.awaitNext(connections)
                 case .arrived(nil): throw TransferError(.interrupted, "the room has ended")
                 case .done(let summary): return summary
-                case .lost(let error, _): report(.lost(error))
+                case .lost(_, let error): report(.lost(error))
+                case .departed: break
                 }
             }
             throw TransferError(.interrupted, "the room has ended")
@@ -52,12 +53,12 @@ package struct SenderDesk: Sendable {
             if error.code == .busy { await error.report(over: connection) }
             current.withLock { if $0 === connection { $0 = nil } }
             switch error.code {
-            case .interrupted, .busy: return .lost(error, mayReturn: false)
+            case .interrupted, .busy: return .lost(connection, error)
             // Who has proved nothing ends nothing, except that a failed proof is told.
             case .identity: throw error
             default:
                 if isServed { throw error }
-                return .lost(error, mayReturn: false)
+                return .lost(connection, error)
             }
         }
     }

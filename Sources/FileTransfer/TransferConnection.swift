@@ -21,11 +21,14 @@ package protocol TransferConnection: AnyObject, Sendable {
     func read() async throws -> Payload?
     /// Ends both directions once the other side has what was written, or is gone. Idempotent.
     func close() async
-    /// Ends both directions now: reads and writes of this side throw `reason`. Idempotent.
+    /// Ends both directions now: reads and writes of this side throw `reason`, and waits for the other side's return
+    /// end. Idempotent.
     func cut(_ reason: TransferError)
     /// Whether the other side may come back after this connection has ended: it has disappeared, without an end in
     /// order. Waits until that is known.
     func mayReturn() async -> Bool
+    /// Returns when the other side, of which `mayReturn` was true, has left in order instead, or the task is cancelled.
+    func hasLeft() async
 }
 
 extension TransferConnection {

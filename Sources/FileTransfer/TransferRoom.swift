@@ -26,6 +26,8 @@ package final class TransferRoom: Sendable {
     /// The name of the only participant that is wanted.
     private let partnerName: String?
     private let known = Locked<[ParticipantID: RoomTransferConnection]>([:])
+    /// The participants to which there is a peer connection, whatever has become of the streams.
+    private let connected = Locked<Set<ParticipantID>>([])
 
     /// - Parameters:
     ///   - role: The part of this side, with which the room was joined.
@@ -95,19 +97,25 @@ package final class TransferRoom: Sendable {
     }
 
     private func followEvents() async throws {
+        var departures = Departures()
         for await event in room.events {
+            departures.note(event)
             switch event {
             case .peer(let participant, let status):
                 var isConnected = false
                 if case .connected = status { isConnected = true }
+                connected.withLock { connected in
+                    if isConnected { _ = connected.insert(participant) } else { _ = connected.remove(participant) }
+                }
                 let connection = known.withLock { $0[participant] }
                 connection?.isConnected = isConnected
                 if isConnected, connection?.hasLostPeer == true { connection?.departed(mayReturn: true) }
                 if isConnected, role == .send { try await connect(to: participant, instead: connection) }
             case .peerLeft(let participant, let reason):
+                connected.withLock { _ = $0.remove(participant.id) }
                 let connection = known.withLock { $0.removeValue(forKey: participant.id) }
                 connection?.isConnected = false
-                connection?.departed(mayReturn: reason == .timedOut)
+                connection?.departed(mayReturn: departures.mayReturn(reason))
             case .left(let reason):
                 if let error = reason.error { throw error }
                 return
@@ -129,7 +137,7 @@ package final class TransferRoom: Sendable {
     /// A receiver that had given this side up, and has met it again, ends the streams: no event tells of it.
     private func replace(_ connection: RoomTransferConnection) async throws {
         let id = connection.participant.id
-        guard connection.isConnected, known.withLock({ $0[id] }) === connection else { return }
+        guard connected.withLock({ $0.contains(id) }), known.withLock({ $0[id] }) === connection else { return }
         try await connect(to: id, instead: connection)
     }
 

@@ -99,18 +99,24 @@ final class PipeConnection: TransferConnection {
     let hasPinned = Locked(false)
     /// Whether the other end counts as one that may come back.
     let isExpectedBack = Locked(false)
+    /// Nobody ever tells whether the other end may come back.
+    private let isUndecided: Bool
+    private let (departures, departure) = AsyncStream.makeStream(of: Void.self)
+    private let (farewells, farewell) = AsyncStream.makeStream(of: Void.self)
+    private let (questions, question) = AsyncStream.makeStream(of: Void.self)
     /// Changes what this end writes.
     private let tamper: (@Sendable (Payload) -> Payload)?
 
     private init(
         _ incoming: Direction, _ outgoing: Direction, _ security: PeerSecurity?, _ peerName: String,
-        _ tamper: (@Sendable (Payload) -> Payload)?
+        _ tamper: (@Sendable (Payload) -> Payload)?, isUndecided: Bool
     ) {
         self.incoming = incoming
         self.outgoing = outgoing
         self.security = security
         self.peerName = peerName
         self.tamper = tamper
+        self.isUndecided = isUndecided
     }
 
     /// The two ends: the sender's, then the receiver's.
@@ -119,7 +125,8 @@ final class PipeConnection: TransferConnection {
     ///   - middle: The certificate that somebody in the middle shows to both sides.
     ///   - tamper: Changes what the sender writes.
     static func pair(
-        middle: String? = nil, hasCertificates: Bool = true, tamper: (@Sendable (Payload) -> Payload)? = nil
+        middle: String? = nil, hasCertificates: Bool = true, isUndecided: Bool = false,
+        tamper: (@Sendable (Payload) -> Payload)? = nil
     ) -> (PipeConnection, PipeConnection) {
         let (there, back) = (Direction(), Direction())
         func security(_ own: String, _ other: String) -> PeerSecurity? {
@@ -127,8 +134,8 @@ final class PipeConnection: TransferConnection {
                 ? PeerSecurity(localFingerprint: own, remoteFingerprint: middle ?? other, verificationCode: "") : nil
         }
         return (
-            PipeConnection(back, there, security("sha-256 A1", "sha-256 B2"), "bob", tamper),
-            PipeConnection(there, back, security("sha-256 B2", "sha-256 A1"), "alice", nil)
+            PipeConnection(back, there, security("sha-256 A1", "sha-256 B2"), "bob", tamper, isUndecided: false),
+            PipeConnection(there, back, security("sha-256 B2", "sha-256 A1"), "alice", nil, isUndecided: isUndecided)
         )
     }
 
@@ -144,8 +151,24 @@ final class PipeConnection: TransferConnection {
     func read() async throws -> Payload? { try await incoming.read() }
     func close() async { outgoing.close() }
     var isConnected: Bool { !incoming.isCut && isReachable.withLock { $0 } }
-    func cut(_ reason: TransferError) { cut() }
-    func mayReturn() async -> Bool { isExpectedBack.withLock { $0 } }
+    func cut(_ reason: TransferError) {
+        cut()
+        departure.finish()
+        farewell.finish()
+    }
+    func mayReturn() async -> Bool {
+        question.finish()
+        if isUndecided { for await _ in departures {} }
+        return isExpectedBack.withLock { $0 }
+    }
+
+    /// Waits until somebody asks `mayReturn`.
+    func isAsked() async { for await _ in questions {} }
+
+    func hasLeft() async { for await _ in farewells {} }
+
+    /// The other end has left in order after all.
+    func leave() { farewell.finish() }
 
     /// Ends both directions at once, as when a machine is switched off.
     func cut() {

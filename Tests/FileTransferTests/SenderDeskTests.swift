@@ -117,6 +117,79 @@ import TransportPluginAPI
         #expect(desk.arrived("a") == content)
     }
 
+    /// Receives until a transfer is whole. Returns the losses that are reported, too.
+    private static func receiving(
+        _ desk: Desk, _ connections: AsyncStream<any TransferConnection>
+    ) -> (Task<Result<TransferSummary, any Error>, Never>, AsyncStream<TransferError>) {
+        let (losses, lost) = AsyncStream.makeStream(of: TransferError.self)
+        let target = desk.target.path
+        let task = Task {
+            await Result {
+                try await ReceiverDesk(
+                    try FileReceiver(into: target, code: nil, existing: .refuse), consent: { _ in true },
+                    { event in if case .lost(let error) = event { lost.yield(error) } }
+                ).receive(connections)
+            }
+        }
+        return (task, losses)
+    }
+
+    @Test func aReceiverTakesANewSenderWhileItIsOpenWhetherTheOldOneComesBack() async throws {
+        let desk = try Desk()
+        let content = try desk.add("a", Desk.bytes(1_000_000))
+        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
+        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
+        let (receiving, _) = Self.receiving(desk, connections)
+        let first = PipeConnection.pair(isUndecided: true)
+        first.0.cut()
+        feed.yield(first.1)
+        // It is not known yet whether the first comes back.
+        await first.1.isAsked()
+        let second = PipeConnection.pair()
+        feed.yield(second.1)
+        _ = try await FileSender(tree, code: nil).meet(over: second.0).send { _ in }
+        #expect(try await receiving.value.get().fileCount == 1)
+        #expect(desk.arrived("a") == content)
+    }
+
+    @Test func aNewSenderWaitsForTheEndOfOneThatIsConnected() async throws {
+        let desk = try Desk()
+        let content = try desk.add("a", Desk.bytes(1_000_000))
+        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
+        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
+        let (receiving, _) = Self.receiving(desk, connections)
+        let first = PipeConnection.pair()
+        feed.yield(first.1)
+        let second = PipeConnection.pair()
+        feed.yield(second.1)
+        // A third comes when the second is known: that is cut, and the first goes on.
+        let third = PipeConnection.pair()
+        feed.yield(third.1)
+        #expect(try await Self.reads(second.0) == false)
+        first.0.cut()
+        _ = try await FileSender(tree, code: nil).meet(over: third.0).send { _ in }
+        #expect(try await receiving.value.get().fileCount == 1)
+        #expect(desk.arrived("a") == content)
+    }
+
+    /// Whether the other end writes something before it is cut.
+    private static func reads(_ connection: PipeConnection) async throws -> Bool {
+        do { return try await connection.read() != nil } catch is TransferError { return false }
+    }
+
+    @Test func aReceiverEndsWhenTheSenderThatWasExpectedLeaves() async throws {
+        let desk = try Desk()
+        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
+        let (receiving, losses) = Self.receiving(desk, connections)
+        let pair = PipeConnection.pair()
+        pair.1.isExpectedBack.withLock { $0 = true }
+        pair.0.cut()
+        feed.yield(pair.1)
+        for await _ in losses { break }
+        pair.1.leave()
+        #expect((await receiving.value.failure as? TransferError)?.code == .interrupted)
+    }
+
     @Test func aReceiverEndsWithASenderThatHasLeft() async throws {
         let desk = try Desk()
         let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)

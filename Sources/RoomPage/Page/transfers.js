@@ -210,7 +210,12 @@ export class Transfers {
         /** @type {any} */
         let end = () => {};
         try {
-            outgoing = await this.room.openStream(STREAM, { to: from, metadata: { part: "receive" } });
+            /** @type {Record<string, string>} */
+            const metadata = { part: "receive" };
+            // It names the stream that is answered.
+            const { attempt } = incoming.metadata;
+            if (attempt && attempt.length <= 64) metadata.attempt = attempt;
+            outgoing = await this.room.openStream(STREAM, { to: from, metadata });
             const inbox = new Inbox(incoming);
             const entries = await receiveList(outgoing, inbox);
             const files = entries.filter(({ isFolder }) => !isFolder);
