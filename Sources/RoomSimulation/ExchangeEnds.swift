@@ -138,6 +138,8 @@ enum ExchangeOccurrence {
     /// An application waits no longer for an answer.
     case cancel(PeerStream, UInt64)
     case timer(PeerStream)
+    /// The buffer may take a request that it had no room for.
+    case retry(PeerStream)
 }
 
 /// Counts of what happened with topics and requests.

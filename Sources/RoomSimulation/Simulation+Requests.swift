@@ -14,6 +14,7 @@ extension Simulation {
         case .handled(let stream, let id, let method): if let ends = open(stream) { handled(id, method, stream, ends) }
         case .cancel(let stream, let id): if let ends = open(stream) { giveUp(id, .cancelled, stream, ends) }
         case .timer(let stream): if let ends = open(stream) { timerFired(stream, ends) }
+        case .retry(let stream): if let ends = open(stream) { sendUnsent(stream, ends) }
         }
     }
 
@@ -21,7 +22,7 @@ extension Simulation {
     func node(of occurrence: ExchangeOccurrence) -> Node {
         switch occurrence {
         case .read(let index, _, _): nodes[index]
-        case .handled(let stream, _, _), .cancel(let stream, _), .timer(let stream): stream.node
+        case .handled(let stream, _, _), .cancel(let stream, _), .timer(let stream), .retry(let stream): stream.node
         }
     }
 
@@ -69,7 +70,10 @@ extension Simulation {
         case .accepted:
             if let end = ends.outgoing.sent(id) { follow(end, of: id, stream, ends) }
             drain(stream, .reliable)
-        case .full, .dropped: ends.unsent.append(id)
+        case .full, .dropped:
+            // The application may not come by any more.
+            if ends.unsent.isEmpty { queue.push(.delivery(.exchange(.retry(stream))), at: now + .milliseconds(250)) }
+            ends.unsent.append(id)
         case .gone, .tooLarge:
             report("\(stream.node.name) cannot ask \(name(of: stream.remote))")
             refuse(id, stream, ends)
