@@ -32,6 +32,9 @@ static const uint8_t page_text_js[] = {
 static const uint8_t page_timeline_js[] = {
 #embed "Page/timeline.js"
 };
+static const uint8_t page_transfer_messages_js[] = {
+#embed "Page/transfer-messages.js"
+};
 static const uint8_t page_transfer_protocol_js[] = {
 #embed "Page/transfer-protocol.js"
 };
@@ -324,6 +327,7 @@ static const struct CRoomPage_file files[] = {
     FILE("page/sha256.js", page_sha256_js),
     FILE("page/text.js", page_text_js),
     FILE("page/timeline.js", page_timeline_js),
+    FILE("page/transfer-messages.js", page_transfer_messages_js),
     FILE("page/transfer-protocol.js", page_transfer_protocol_js),
     FILE("page/transfers.js", page_transfers_js),
     FILE("client/acknowledgement-watch.js", client_acknowledgement_watch_js),

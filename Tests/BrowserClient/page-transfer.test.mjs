@@ -3,7 +3,10 @@ import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { SHA256 } from "../../Sources/RoomPage/Page/sha256.js";
 import {
-    Inbox, KIND, decodeManifest, encodeManifest, listOf, message, receiveFiles, receiveList, reportFailure, sendFiles,
+    Inbox, KIND, decodeManifest, encodeManifest, message,
+} from "../../Sources/RoomPage/Page/transfer-messages.js";
+import {
+    listOf, receiveFiles, receiveList, reportFailure, sendFiles,
 } from "../../Sources/RoomPage/Page/transfer-protocol.js";
 
 const hex = (bytes) => Buffer.from(bytes).toString("hex");

@@ -2,9 +2,8 @@
  * A stand-in for the client, for work on the page: a room with three others, whose connections break and heal, and which
  * talk and offer files. `Tests/Page/serve.mjs` serves it in the client's place.
  */
-import {
-    Inbox, TransferFailure, receiveFiles, receiveList, reportFailure, sendFiles,
-} from "../page/transfer-protocol.js";
+import { Inbox, TransferFailure } from "../page/transfer-messages.js";
+import { receiveFiles, receiveList, reportFailure, sendFiles } from "../page/transfer-protocol.js";
 
 export const HostRole = { host: "host", guest: "guest", awaited: "awaited", ifFirst: "ifFirst" };
 

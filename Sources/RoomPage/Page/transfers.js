@@ -2,9 +2,8 @@
 import { element, setText } from "./dom.js";
 import { qrCode } from "./qr-code.js";
 import { byteCount, duration, safeFileName, shownName } from "./text.js";
-import {
-    Inbox, STREAM, TransferFailure, receiveFiles, receiveList, reportFailure, sendFiles,
-} from "./transfer-protocol.js";
+import { Inbox, TransferFailure } from "./transfer-messages.js";
+import { STREAM, receiveFiles, receiveList, reportFailure, sendFiles } from "./transfer-protocol.js";
 
 export { qrCode };
 
@@ -243,8 +242,8 @@ export class Transfers {
     /**
      * Adds the buttons to the card of an offer. `answer` becomes the target of the files, or undefined.
      * @param {HTMLElement} shown
-     * @param {import("./transfer-protocol.js").Entry[]} entries
-     * @param {import("./transfer-protocol.js").Entry[]} files
+     * @param {import("./transfer-messages.js").Entry[]} entries
+     * @param {import("./transfer-messages.js").Entry[]} files
      * @param {() => void} onCancel
      */
     offer(shown, entries, files, onCancel) {
@@ -285,7 +284,7 @@ export class Transfers {
 /** Collects the bytes of each file, in memory or on the disk. */
 class Target {
     /**
-     * @param {HTMLElement} shown @param {import("./transfer-protocol.js").Entry[]} entries @param {any} disk
+     * @param {HTMLElement} shown @param {import("./transfer-messages.js").Entry[]} entries @param {any} disk
      * @param {(count: number) => void} progress
      */
     constructor(shown, entries, disk, progress) {
