@@ -254,6 +254,9 @@ static const uint8_t client_room_exchange_js[] = {
 static const uint8_t client_room_machine_js[] = {
 #embed "Client/room-machine.js"
 };
+static const uint8_t client_room_roster_js[] = {
+#embed "Client/room-roster.js"
+};
 static const uint8_t client_room_session_machine_js[] = {
 #embed "Client/room-session-machine.js"
 };
@@ -277,6 +280,9 @@ static const uint8_t client_signaling_credential_js[] = {
 };
 static const uint8_t client_signaling_machine_js[] = {
 #embed "Client/signaling-machine.js"
+};
+static const uint8_t client_signaling_reaction_js[] = {
+#embed "Client/signaling-reaction.js"
 };
 static const uint8_t client_signaling_recovery_js[] = {
 #embed "Client/signaling-recovery.js"
@@ -401,6 +407,7 @@ static const struct CRoomPage_file files[] = {
     FILE("client/room-events.js", client_room_events_js),
     FILE("client/room-exchange.js", client_room_exchange_js),
     FILE("client/room-machine.js", client_room_machine_js),
+    FILE("client/room-roster.js", client_room_roster_js),
     FILE("client/room-session-machine.js", client_room_session_machine_js),
     FILE("client/room-streams.js", client_room_streams_js),
     FILE("client/room.d.ts", client_room_d_ts),
@@ -409,6 +416,7 @@ static const struct CRoomPage_file files[] = {
     FILE("client/send-report.js", client_send_report_js),
     FILE("client/signaling-credential.js", client_signaling_credential_js),
     FILE("client/signaling-machine.js", client_signaling_machine_js),
+    FILE("client/signaling-reaction.js", client_signaling_reaction_js),
     FILE("client/signaling-recovery.js", client_signaling_recovery_js),
     FILE("client/signaling-streams.js", client_signaling_streams_js),
     FILE("client/stall-machine.js", client_stall_machine_js),

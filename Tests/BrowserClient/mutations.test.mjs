@@ -21,11 +21,10 @@ const mutations = [
     ["signaling-recovery.js", "this.attempts += 1", "this.attempts += 2"],
     ["signaling-streams.js", "sequence > this.received + 1", "sequence > this.received + 2"],
     // The session and its room
-    ["room-session-machine.js", "participant.epoch > former.epoch", "participant.epoch >= former.epoch"],
-    ["room-session-machine.js", "stay.endedSessions.includes(session)", "false"],
+    ["room-roster.js", "participant.epoch > former.epoch", "participant.epoch >= former.epoch"],
+    ["room-roster.js", "this.#endedSessions.includes(session)", "false"],
     ["ice-server-selection.js", "+port > 65535", "+port > 6553500"],
     ["join-deadline.js", 'type == "connecting" && ', ""],
-    ["room-machine.js", "!known.has(participant) || missing.has(participant)", "!known.has(participant)"],
     // Peers
     ["negotiation-machine.js", "offer.negotiation > state.round.negotiation", "true"],
     ["recovery-ladder.js", "attempts.attempt > 0 ||", "attempts.attempt > 1 ||"],
@@ -34,6 +33,7 @@ const mutations = [
     ["rebuild-pace.js", ">= budgets.connect) this.count = 0", ">= budgets.connect) this.count = 1"],
     ["stall-machine.js", "minus(now, reported.at) < this.#reminder", "false"],
     ["offer-pace.js", "before.negotiation < offer.negotiation", "true"],
+    ["peers-machine.js", "!known.has(participant) || this.missing.has(participant)", "!known.has(participant)"],
     ["peers-machine.js", "connecting >= this.#configuration.maximumConnecting", "connecting >= 0"],
     ["peer-machine.js", '{ type: "cancelTimer", value: "recovery" }, ', ""],
     ["peer-machine.js", "connection === undefined || !this.isConnected", "connection === undefined"],

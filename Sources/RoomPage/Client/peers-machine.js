@@ -114,6 +114,31 @@ export class PeersMachine {
     }
 
     /**
+     * This participant has come into the room, for the first time or again. `known`: those that were there before.
+     * @param {Set<string>} known @param {boolean} isResumed @param {number} now @param {Random} random
+     */
+    roomJoined(known, isResumed, now, random) {
+        return this.each((peer, participant) => {
+            // Above all those that the server does not know: they have not come back yet.
+            const actions = peer.sendHint("serverIsBack");
+            if (!known.has(participant) || this.missing.has(participant)) return actions;
+            return [
+                ...actions,
+                ...(isResumed ? peer.setReachable(true, now, random) : peer.rejoined("rejoined", now, random)),
+            ];
+        });
+    }
+
+    /**
+     * This participant's stay in the room has ended. `isLeaving`: by its own wish.
+     * @param {boolean} isLeaving @param {number} now @param {Random} random
+     */
+    ended(isLeaving, now, random) {
+        // The server may not be there to say so, or the message to it may be lost.
+        return this.each((peer) => [...(isLeaving ? peer.sendHint("leaving") : []), ...peer.end(now, random)]);
+    }
+
+    /**
      * Answerers wait for their offers at once; offerers take turns.
      * @param {number} now @param {Random} random
      */

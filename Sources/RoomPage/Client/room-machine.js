@@ -5,6 +5,7 @@ import { PeerMachine } from "./peer-machine.js";
 import { PeersMachine } from "./peers-machine.js";
 import { RoomSessionMachine } from "./room-session-machine.js";
 import { SignalingMachine } from "./signaling-machine.js";
+import { signalingReaction } from "./signaling-reaction.js";
 import { SignalingRecovery } from "./signaling-recovery.js";
 import { supersedes } from "./signaling-streams.js";
 import { equal, refusalFailure } from "./values.js";
@@ -14,24 +15,6 @@ import { equal, refusalFailure } from "./values.js";
  * @typedef {import("./random.js").RandomSource} RandomSource
  * @typedef {import("./room.js").RoomParticipant} Participant
  */
-
-/**
- * What a fact of a peer connection means to signaling: both use the same network. `probe`: a peer falls silent, and an
- * open connection to the server is probed. `retry`: a peer is heard again after an outage, and where there is no
- * connection to the server, one is tried at once. `checkWhetherHeard`: a peer is heard that hears nothing, so the
- * server may not hear this side either.
- * @param {Case} fact
- * @param {boolean} wasRecovering The peer's connection was broken before the fact.
- */
-export function signalingReaction(fact, wasRecovering) {
-    const news = fact.type == "state" ? fact.value : fact.type == "liveness" ? fact.value.type : fact.type;
-    switch (news) {
-    case "suspect": case "disconnected": return "probe";
-    case "alive": case "connected": return wasRecovering ? "retry" : "none";
-    case "unheard": return "checkWhetherHeard";
-    default: return "none";
-    }
-}
 
 /**
  * Every decision of one participant's stay in a room: signaling, session, negotiation and recovery of all peers, put
@@ -319,16 +302,8 @@ export class RoomMachine {
      * @param {boolean} isResumed
      */
     #reviewPeers(known, isResumed) {
-        const [now, random, { missing }] = [this.#now, this.#random, this.#peers];
-        this.#eachPeer((peer, participant) => {
-            // Above all those that the server does not know: they have not come back yet.
-            const actions = peer.sendHint("serverIsBack");
-            if (!known.has(participant) || missing.has(participant)) return actions;
-            return [
-                ...actions,
-                ...isResumed ? peer.setReachable(true, now, random) : peer.rejoined("rejoined", now, random),
-            ];
-        });
+        const now = this.#now;
+        this.#addPeers(this.#peers.roomJoined(known, isResumed, now, this.#random));
         const incident = this.#recovery.reconnected(isResumed, now);
         if (incident) this.#agenda.add(() => this.#emit({ type: "incident", value: incident }));
     }
@@ -362,12 +337,8 @@ export class RoomMachine {
 
     /** @param {Case} reason */
     #end(reason) {
-        const [now, random] = [this.#now, this.#random];
         this.#endReason = reason;
-        // The server may not be there to say so, or the message to it may be lost.
-        this.#eachPeer((peer) => [
-            ...reason.type == "left" ? peer.sendHint("leaving") : [], ...peer.end(now, random),
-        ]);
+        this.#addPeers(this.#peers.ended(reason.type == "left", this.#now, this.#random));
         this.#agenda.add(() => {
             this.#peers.removeAll();
             this.#act({ type: "cancelTimer", value: { type: "session" } });

@@ -1,6 +1,6 @@
 import { ICEServerMachine, earliest } from "./ice-server-machine.js";
 import { Refusals } from "./refusals.js";
-import { minus, plus } from "./time.js";
+import { RoomRoster } from "./room-roster.js";
 import { equal, keysChanged } from "./values.js";
 /**
  * @typedef {import("./values.js").Case} Case
@@ -9,19 +9,12 @@ import { equal, keysChanged } from "./values.js";
  * @typedef {{ version: number, values: Record<string, string> }} RoomAttributes
  *
  * @typedef {{
- *     participant: Participant, missedUntil?: number, hadGrace?: boolean, askedAt?: number,
- * }} Member `missedUntil`: when it is given up, if it does not come back. `hadGrace`: the time has once come far too
- *     late. `askedAt`: when its time was up, and the server was asked for the last news.
- *
- * @typedef {{
- *     membership: RoomMembership, sessionToken: string, patience: number, host?: string, mayReplayUnsaid: boolean,
- *     members: Map<string, Member>, endedSessions: string[], knownTerm: number, attributes: RoomAttributes,
- *     serverVersion: number,
- * }} Stay `patience`: how long missed participants are waited for. `host`: as the newest `joined` or `hostChanged` has
- *     it. `mayReplayUnsaid`: the server does not say what is older than the roster. `endedSessions`: the latest
- *     sessions that said over their peer connections that they end. `knownTerm`: of the latest host that was told; a
- *     server that has lost its state may for a while not know of it. `attributes`: the newest that are known.
- *     `serverVersion`: the highest version of the attributes that the server has sent.
+ *     membership: RoomMembership, sessionToken: string, roster: RoomRoster, host?: string, mayReplayUnsaid: boolean,
+ *     knownTerm: number, attributes: RoomAttributes, serverVersion: number,
+ * }} Stay `roster`: the others. `host`: as the newest `joined` or `hostChanged` has it. `mayReplayUnsaid`: the server
+ *     does not say what is older than the roster. `knownTerm`: of the latest host that was told; a server that has lost
+ *     its state may for a while not know of it. `attributes`: the newest that are known. `serverVersion`: the highest
+ *     version of the attributes that the server has sent.
  */
 
 /**
@@ -54,14 +47,9 @@ export class RoomSessionMachine {
     get iceServersAt() { return this.ice.changedAt; }
     get membership() { return this.stay?.membership; }
     /** Everybody else, in the order of their ids. */
-    get participants() { return this.sortedMembers.map(({ participant }) => participant); }
+    get participants() { return this.stay?.roster.participants ?? []; }
     /** The newest attributes of the room that are known. */
     get attributes() { return this.stay?.attributes.values ?? {}; }
-
-    get sortedMembers() {
-        return [...this.stay?.members.values() ?? []].sort((left, right) =>
-            left.participant.id < right.participant.id ? -1 : 1);
-    }
 
     /**
      * @param {string | undefined} token
@@ -101,100 +89,29 @@ export class RoomSessionMachine {
         const membership = { participant, session, epoch, isHost, hostTerm, kind };
         /** @type {Stay} */
         const stay = {
-            members: new Map(), endedSessions: [], knownTerm: 0, attributes: { version: 0, values: {} },
+            roster: new RoomRoster(), knownTerm: 0, attributes: { version: 0, values: {} },
             ...before, membership, sessionToken: joined.sessionToken, host,
             mayReplayUnsaid: joined.isResumed && joined.sent === undefined, serverVersion: joined.attributes.version,
-            patience: Math.min(Math.max(joined.grace, 0), this.configuration.recovery.budgets.absence),
         };
         this.stay = stay;
-        if (before && (before.membership.session != session || before.membership.participant != participant)) {
-            // Somebody new, to everybody else too.
-            for (const member of this.sortedMembers) actions.push(peerLeft(member.participant));
-            stay.members.clear();
-            stay.knownTerm = 0;
-        }
+        const patience = Math.min(Math.max(joined.grace, 0), this.configuration.recovery.budgets.absence);
+        const isSomebodyNew = before !== undefined
+            && (before.membership.session != session || before.membership.participant != participant);
+        if (isSomebodyNew) stay.knownTerm = 0;
+        stay.roster.joined(participant, patience, isSomebodyNew, actions);
         actions.push({ type: "joined", value: membership });
         if (before && hostTerm > stay.knownTerm && host !== undefined) {
             actions.push({ type: "hostChanged", value: host, term: hostTerm });
         }
         stay.knownTerm = Math.max(stay.knownTerm, hostTerm);
         this.actOnICE(this.ice.received(joined.iceServers, now), actions);
-        this.reconcile(joined.roster, stay, now, actions);
+        stay.roster.reconcile(joined.roster, kind == "rejoined", now, actions);
         // A server that has lost its state knows less than we do.
         if (kind != "rejoined" || joined.attributes.version >= stay.attributes.version) {
             this.adopt(joined.attributes, stay, actions);
         }
         this.restoreAttributes(stay, actions);
         return this.scheduleTimer(actions);
-    }
-
-    /**
-     * @param {Participant[]} roster
-     * @param {Stay} stay
-     * @param {number} now
-     * @param {Case[]} actions
-     */
-    reconcile(roster, stay, now, actions) {
-        const present = new Map(roster.map((participant) => [participant.id, participant]));
-        present.delete(stay.membership.participant);
-        for (const member of this.sortedMembers) {
-            const { id } = member.participant;
-            if (present.has(id)) continue;
-            const isMissed = member.missedUntil !== undefined;
-            if (stay.membership.kind != "rejoined" && !isMissed) {
-                stay.members.delete(id);
-                actions.push(peerLeft(member.participant));
-                continue;
-            }
-            // A server that lost its state knows only those who are back already. Who was missed before could perhaps
-            // not come back while we could not.
-            member.missedUntil = plus(now, stay.patience);
-            if (!isMissed) actions.push({ type: "peerMissed", value: id });
-        }
-        for (const id of [...present.keys()].sort()) {
-            this.admit(/** @type {Participant} */ (present.get(id)), stay, actions);
-        }
-    }
-
-    /**
-     * The participant is in the room.
-     * @param {Participant} participant
-     * @param {Stay} stay
-     * @param {Case[]} actions
-     */
-    admit(participant, stay, actions) {
-        const { id, session, name } = participant;
-        if (id == stay.membership.participant || stay.endedSessions.includes(session)) return;
-        const member = stay.members.get(id);
-        if (member?.participant.session != session) {
-            if (member) {
-                stay.members.delete(id);
-                actions.push(peerLeft(member.participant));
-            }
-            // Names are unique in a room: a missed participant cannot come back under one that is taken.
-            for (const ghost of this.sortedMembers) {
-                if (ghost.missedUntil === undefined || ghost.participant.name != name) continue;
-                stay.members.delete(ghost.participant.id);
-                actions.push(peerLeft(ghost.participant));
-            }
-            stay.members.set(id, { participant });
-            actions.push({ type: "peerJoined", value: participant });
-            return;
-        }
-        const former = member.participant;
-        const hasRejoined = participant.epoch > former.epoch;
-        stay.members.set(id, { participant });
-        if (!equal(former, participant)) {
-            actions.push({
-                type: "peerChanged", value0: participant,
-                value1: {
-                    metadata: keysChanged(participant.metadata, former.metadata),
-                    isHostRole: former.isHost != participant.isHost, hasRejoined,
-                },
-                hasRejoined: hasRejoined && member.missedUntil === undefined,
-            });
-        }
-        if (member.missedUntil !== undefined) actions.push({ type: "peerReturned", value: participant });
     }
 
     // MARK: Messages
@@ -214,23 +131,20 @@ export class RoomSessionMachine {
         switch (type) {
         case "peerJoined": case "peerChanged": {
             const participant = { ...message.value };
-            const known = stay.members.get(participant.id);
-            if (stay.mayReplayUnsaid && known && known.missedUntil === undefined
-                && known.participant.session == participant.session && known.participant.epoch > participant.epoch) {
+            const known = stay.roster.get(participant.id);
+            if (stay.mayReplayUnsaid && known && !stay.roster.isMissed(participant.id)
+                && known.session == participant.session && known.epoch > participant.epoch) {
                 return actions;
             }
             if (stay.host !== undefined) participant.isHost = participant.id == stay.host;
             if (participant.isHost) stay.host = participant.id;
-            this.admit(participant, stay, actions);
+            stay.roster.admit(participant, actions);
             break;
         }
         case "peerLeft": {
             const { value0: id, value1: session, reason } = message;
-            const member = stay.members.get(id);
-            if (member?.participant.session != session) return actions;
-            stay.members.delete(id);
+            if (!stay.roster.left(id, session, reason, actions)) return actions;
             if (stay.host == id) stay.host = undefined;
-            actions.push(peerLeft(/** @type {Member} */ (member).participant, reason));
             break;
         }
         case "hostChanged": this.hostChanged(message.value, message.term, message.sessionToken, stay, actions); break;
@@ -239,7 +153,7 @@ export class RoomSessionMachine {
             if (message.value.version >= stay.attributes.version) this.adopt(message.value, stay, actions);
             break;
         case "signal":
-            if (stay.members.get(message.value.peer)?.participant.session != message.value.session) return actions;
+            if (stay.roster.get(message.value.peer)?.session != message.value.session) return actions;
             actions.push(message);
             break;
         case "iceServers": this.actOnICE(this.ice.received(message.value, now), actions); break;
@@ -259,15 +173,11 @@ export class RoomSessionMachine {
         stay.sessionToken = sessionToken;
         if (term <= stay.membership.hostTerm) return;
         const isHost = id == stay.membership.participant;
-        const members = [...stay.members.values()];
-        const isKnown = term <= stay.knownTerm && stay.membership.isHost == isHost
-            && members.every(({ participant }) => participant.isHost == (participant.id == id));
+        const isKnown = term <= stay.knownTerm && stay.membership.isHost == isHost && stay.roster.agreesThatHostIs(id);
         stay.knownTerm = Math.max(stay.knownTerm, term);
         stay.membership = { ...stay.membership, hostTerm: term, isHost };
         stay.host = id;
-        for (const member of members) {
-            member.participant = { ...member.participant, isHost: member.participant.id == id };
-        }
+        stay.roster.hostChanged(id);
         if (!isKnown) actions.push({ type: "hostChanged", value: id, term });
         this.restoreAttributes(stay, actions);
     }
@@ -322,9 +232,7 @@ export class RoomSessionMachine {
      */
     woke(sleep, now, actions = []) {
         this.ice.woke(sleep);
-        for (const member of this.sortedMembers) {
-            if (member.missedUntil !== undefined && this.stay) member.missedUntil = plus(now, this.stay.patience);
-        }
+        this.stay?.roster.woke(now);
         return this.scheduleTimer(actions);
     }
 
@@ -335,13 +243,7 @@ export class RoomSessionMachine {
      */
     peerLeaving(id, actions = []) {
         const { stay } = this;
-        const member = stay?.members.get(id);
-        if (!stay || !member) return actions;
-        stay.members.delete(id);
-        stay.endedSessions.push(member.participant.session);
-        if (stay.endedSessions.length > 64) stay.endedSessions.shift();
-        if (stay.host == id) stay.host = undefined;
-        actions.push(peerLeft(member.participant));
+        if (stay?.roster.leaving(id, actions) && stay.host == id) stay.host = undefined;
         return actions;
     }
 
@@ -363,28 +265,7 @@ export class RoomSessionMachine {
             if (at !== undefined) actions.push({ type: "scheduleTimer", at });
             return actions;
         }
-        let isAsking = false;
-        for (const member of this.sortedMembers) {
-            const until = member.missedUntil;
-            const { id } = member.participant;
-            if (until === undefined || until > now) continue;
-            if (minus(now, until) > this.configuration.recovery.timerTolerance && !member.hadGrace) {
-                // This page did not run, or its clock jumped: news may be waiting behind the timer.
-                member.hadGrace = true;
-                member.missedUntil = plus(now, stay.patience);
-            } else if (isCatchingUp || isAlive(id)) {
-                member.missedUntil = plus(now, 1);
-            } else if (member.askedAt === undefined || minus(now, member.askedAt) >= 5) {
-                // Its return may be news that has not come, over a connection that hears nothing any more.
-                member.askedAt = now;
-                member.missedUntil = plus(now, 1);
-                if (!isAsking) actions.push({ type: "askServer" });
-                isAsking = true;
-            } else {
-                stay.members.delete(id);
-                actions.push(peerLeft(member.participant, "timedOut"));
-            }
-        }
+        stay.roster.timerFired(isCatchingUp, isAlive, this.configuration.recovery.timerTolerance, now, actions);
         return this.scheduleTimer(actions);
     }
 
@@ -393,8 +274,7 @@ export class RoomSessionMachine {
      * @param {Case[]} actions
      */
     scheduleTimer(actions) {
-        const at = earliest(
-            this.ice.nextDeadline(!!this.stay), ...this.sortedMembers.map((member) => member.missedUntil));
+        const at = earliest(this.ice.nextDeadline(!!this.stay), ...this.stay?.roster.deadlines ?? []);
         if (at !== undefined) actions.push({ type: "scheduleTimer", at });
         return actions;
     }
@@ -470,9 +350,3 @@ const iceActions = {
     changed: "iceServersChanged", refreshFromServer: "refreshICEServers", requestFromProvider: "requestICEServers",
     providerFailed: "iceServersFailed", unusable: "iceServersUnusable",
 };
-
-/**
- * @param {Participant} value
- * @param {string} reason
- */
-const peerLeft = (value, reason = "left") => ({ type: "peerLeft", value, reason });
