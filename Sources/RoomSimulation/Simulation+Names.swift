@@ -45,10 +45,10 @@ extension Simulation {
             || lateHellos[node.participantName].map { now - $0 < .seconds(60) } ?? false
     }
 
-    /// The hello of a first join has reached a server.
+    /// The hello of a first join has reached a server. A late one takes the name of a participant that has lost its
+    /// connection under either policy.
     func noteHello(_ hello: Hello, from connection: SignalingConnection) {
-        guard scenario.replacesDuplicateNames, hello.resume == nil,
-            connection.isAbandoned || nodes[connection.node].life != connection.life
+        guard hello.resume == nil, connection.isAbandoned || nodes[connection.node].life != connection.life
         else { return }
         lateHellos[hello.name] = now
     }
