@@ -39,6 +39,15 @@ test("the JavaScript of the articles can be parsed, and the client exports what 
     assert.ok(count >= 4, "the code of the articles was not found");
 });
 
+test("browsers are told of each module that its functions are called soon", () => {
+    const folder = join(root, "Sources/RoomPage/Client");
+    for (const name of readdirSync(folder)) {
+        // It is a worker's, of its own.
+        if (!name.endsWith(".js") || name === "clock.js") continue;
+        assert.ok(readFileSync(join(folder, name), "utf8").startsWith("//# allFunctionsCalledOnLoad\n"), name);
+    }
+});
+
 for (const [name, entry] of Object.entries({ room: client, messages })) {
     test(`${name}.d.ts declares what ${name}.js exports, and imports what it uses`, () => {
         const types = readFileSync(join(root, `Sources/RoomPage/Client/${name}.d.ts`), "utf8");

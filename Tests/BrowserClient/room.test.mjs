@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { browserEnvironment } from "../../Sources/RoomPage/Client/room-connection.js";
 import * as client from "../../Sources/RoomPage/Client/room.js";
 import { FakeBrowser, joinedOnWire, otherOnWire } from "./room-support.mjs";
 
@@ -62,6 +63,30 @@ test("connect greets, and returns the room together with its roster", async () =
     await browser.settle();
     assert.deepEqual(browser.connections.length, 1);
     assert.equal(browser.socket.sent.at(-1).description.type, "offer");
+});
+
+test("the browser loads what connections need while the server is asked", () => {
+    const browser = new FakeBrowser();
+    let sockets;
+    const environment = { ...browser.environment, prepareConnections: () => { sockets = browser.sockets.length; } };
+    new TransportRuntime({ server: "ws://rooms.example/" }, environment)
+        .connect({ toRoom: "lobby", as: "ann", host: HostRole.ifFirst }).catch(() => {});
+    assert.equal(sockets, 1);
+});
+
+test("nothing is left of it, and a browser without connections may join", () => {
+    const made = [];
+    globalThis.RTCPeerConnection = class {
+        constructor() { made.push(this); }
+        close() { this.isClosed = true; }
+    };
+    try {
+        browserEnvironment().prepareConnections();
+    } finally {
+        delete globalThis.RTCPeerConnection;
+    }
+    assert.deepEqual(made.map(({ isClosed }) => isClosed), [true]);
+    browserEnvironment().prepareConnections();
 });
 
 test("a configuration that cannot be used is refused, naming the value", () => {

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 
 /** Detects that what was sent on a channel is not acknowledged. Sampled at intervals while something is outstanding. */

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { Liveness } from "./liveness.js";
 import { plus } from "./time.js";
 import { signalingFailure } from "./values.js";

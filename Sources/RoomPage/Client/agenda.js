@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 /**
  * The steps that a machine has decided on and not taken yet.
  *

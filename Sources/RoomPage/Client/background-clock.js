@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 /**
  * The timers of a page that may be in the background. There browsers let a page's own timers run up to a second late,
  * of which a recovery has several, one after the other. Those of a worker are not late. Where there can be no worker,

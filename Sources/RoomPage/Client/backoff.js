@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { duration } from "./random.js";
 import { clamp, minus } from "./time.js";
 

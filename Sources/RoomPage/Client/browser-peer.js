@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { waterMarks } from "./delivery-channel.js";
 import { peerFailure } from "./peer-failure.js";
 import { PathLiveness } from "./path-liveness.js";

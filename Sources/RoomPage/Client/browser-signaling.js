@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { decodeServerMessage, encodeClientMessage } from "./protocol-codec.js";
 import { signalingFailure } from "./values.js";
 /**

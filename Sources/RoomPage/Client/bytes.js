@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 /** Bytes, UTF-8 and big-endian integers. Integers of 64 bits are numbers: exact up to 2^53 - 1. */
 

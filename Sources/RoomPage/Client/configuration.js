@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 /**
  * The values by which the machines decide, with the names and defaults of RoomCore's configurations. Times are seconds.
  */

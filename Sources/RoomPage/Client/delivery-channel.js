@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 import { DeliveryProtocol, ExchangeProtocol } from "./delivery-protocol.js";
 

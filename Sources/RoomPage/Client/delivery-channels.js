@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 import { DeliveryChannel, DeliveryLevel } from "./delivery-channel.js";
 import { ReopeningBackoff } from "./reopening-backoff.js";

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 import { AcknowledgementWatch } from "./acknowledgement-watch.js";
 import { writeU32 } from "./bytes.js";

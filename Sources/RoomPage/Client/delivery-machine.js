@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 /** @typedef {import("./delivery-protocol.js").Kind} Kind */
 /** @typedef {import("./delivery-protocol.js").ResumeFrame} ResumeFrame */

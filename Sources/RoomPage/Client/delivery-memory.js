@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 import { NumberedStreams } from "./numbered-stream.js";
 

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 import { BulkPace } from "./bulk-pace.js";
 import { noBytes } from "./bytes.js";

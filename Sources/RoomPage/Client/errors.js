@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 /** @typedef {import("./room.js").SendReport} SendReport */
 

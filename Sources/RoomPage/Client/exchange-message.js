@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 import { decodedText, readU32, readU64, utf8, writeU32, writeU64 } from "./bytes.js";
 

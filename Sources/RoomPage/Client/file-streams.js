@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 import { RoomStreamError } from "./errors.js";
 
@@ -14,8 +15,8 @@ const sliceLength = 1_048_576;
 const partLength = 4_194_304;
 
 /**
- * Sends the bytes of a blob or file on a stream, and ends it: returns when every receiver has consumed them. The blob is
- * never in memory as a whole.
+ * Sends the bytes of a blob or file on a stream, and ends it: returns when every receiver has consumed them. The blob
+ * is never in memory as a whole.
  *
  * Throws what the stream throws, or what reading the file throws (it may have changed, or be gone); the stream is then
  * cancelled, as when the signal is aborted.

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { ICEServerSelection } from "./ice-server-selection.js";
 import { clamp, minus, plus } from "./time.js";
 import { equal } from "./values.js";

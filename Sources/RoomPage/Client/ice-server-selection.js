@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { equal } from "./values.js";
 /**
  * @typedef {import("./values.js").Case} Case

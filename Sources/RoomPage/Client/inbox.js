@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { sequence } from "./waiting.js";
 /** @typedef {import("./room.js").RoomMessage} RoomMessage */
 

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 import { OpenStreams, StreamCode, StreamLimits } from "./outgoing-streams.js";
 import { ReceiveWindow } from "./receive-window.js";

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { clamp, minus, plus } from "./time.js";
 /** @typedef {import("./values.js").Case} Case */
 

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { RoomError } from "./errors.js";
 import { PageEvents } from "./page-events.js";
 import { validate } from "./room-configuration.js";

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 /**
  * The client for a page that needs messages only: without topics, requests, streams and files, which the others then
  * know. Everything else is that of `room.js`.

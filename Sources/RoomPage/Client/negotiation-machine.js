@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { EarlyCandidates } from "./early-candidates.js";
 import { connectionID } from "./random.js";
 import { RetiredConnections } from "./retired-connections.js";

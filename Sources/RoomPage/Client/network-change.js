@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 /**
  * The state after a change of this machine's network: the numeric addresses that packets can leave from now, absent
  * when not known, as in browsers; and the address that the open signaling connection leaves from.

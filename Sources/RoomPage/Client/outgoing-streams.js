@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 import { ReceiveWindow, SendWindow } from "./receive-window.js";
 

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 /**
  * What the browser says about the page and its network, as facts for the room's machine.
  *

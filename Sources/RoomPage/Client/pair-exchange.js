@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 import { ExchangeMessage } from "./exchange-message.js";
 import { ExchangeRecord } from "./exchange-record.js";

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 import { DeliveryProtocol } from "./delivery-protocol.js";
 import { RoomStreamError } from "./errors.js";

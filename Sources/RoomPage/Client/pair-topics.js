@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 import { borrowedBytes } from "./bytes.js";
 import { ExchangeHead, ExchangeMessage } from "./exchange-message.js";

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 import { borrowedBytes, decodedText, noBytes, readU32, utf8 } from "./bytes.js";
 import { DeliveryChannel, DeliveryLevel, waterMarks } from "./delivery-channel.js";

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { peerStall } from "./stall-obstacle.js";
 
 /**

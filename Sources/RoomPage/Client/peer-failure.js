@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 /** @typedef {import("./peer-types.js").PeerFailure} PeerFailure */
 
 /**

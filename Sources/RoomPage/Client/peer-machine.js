@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { Agenda } from "./agenda.js";
 import { NegotiationMachine } from "./negotiation-machine.js";
 import { hasLost } from "./network-change.js";

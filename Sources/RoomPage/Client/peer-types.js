@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // The values that the machines of one participant's connection take and return, in the form of CLIENT values: a case
 // with values is an object with its name as `type`.
 
@@ -19,7 +20,9 @@
  * @typedef {{ description: string, code?: string, isRefusal: boolean }} PeerFailure
  *   why a peer connection ended or refused something; `isRefusal`: it is the other side's description that was refused
  * @typedef {{ code: string, message: string, cure: string }} PeerStall
- * @typedef {{ local: string, remote: string, summary: string, localAddress?: string, usernameFragment?: string }} PeerPath
+ * @typedef {{
+ *     local: string, remote: string, summary: string, localAddress?: string, usernameFragment?: string,
+ * }} PeerPath
  *
  * @typedef {"new" | "connecting" | "connected" | "disconnected"} PeerConnectionState
  * @typedef {{ type: "alive" } | { type: "suspect", since: number }} PeerLiveness

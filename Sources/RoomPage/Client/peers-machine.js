@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { OfferPace } from "./offer-pace.js";
 
 /** @typedef {import("./peer-machine.js").PeerAction} PeerAction */

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { Fields, isObject, line, protocolError, text, token } from "./protocol-fields.js";
 import { utf8Length } from "./values.js";
 /**

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 /** Seconds after which a call that has not returned is aborted. */
 const patience = 30;
 

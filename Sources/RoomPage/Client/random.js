@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 /**
  * Random values out of raw 64-bit numbers, as Swift's standard library makes them of the numbers of its generators.
  *

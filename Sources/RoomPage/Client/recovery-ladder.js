@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { duration } from "./random.js";
 import { RebuildPace } from "./rebuild-pace.js";
 import { RecoveryPolicy } from "./recovery-policy.js";

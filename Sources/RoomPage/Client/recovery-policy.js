@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { duration } from "./random.js";
 import { minus, plus } from "./time.js";
 

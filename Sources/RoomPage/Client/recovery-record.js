@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { plus } from "./time.js";
 
 /** @typedef {import("./peer-types.js").Cause} Cause */

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 /** @typedef {import("./peer-types.js").Cause} Cause */
 /** @typedef {import("./peer-types.js").PeerPath} PeerPath */
 /** @typedef {import("./peer-types.js").PeerStatus} PeerStatus */

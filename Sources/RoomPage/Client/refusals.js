@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { minus } from "./time.js";
 import { refusalFailure } from "./values.js";
 /** @typedef {import("./values.js").Case} Case */

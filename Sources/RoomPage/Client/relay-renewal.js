@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { minus, plus } from "./time.js";
 
 /** @param {number | undefined} time @param {number} duration */

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 
 /** The limits of requests between two participants, in each direction. */

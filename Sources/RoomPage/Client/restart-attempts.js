@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { minus, plus } from "./time.js";
 
 /** @typedef {import("./peer-types.js").RecoveryConfiguration} RecoveryConfiguration */

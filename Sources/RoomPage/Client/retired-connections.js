@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 /** The latest connections of a pair that have ended. Their late signals are dropped. */
 export class RetiredConnections {
     static limit = 8;

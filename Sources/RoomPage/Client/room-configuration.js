@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { RoomError } from "./errors.js";
 import { flawOfURL } from "./ice-server-selection.js";
 /** @typedef {import("./room.js").RoomConfiguration} RoomConfiguration */

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { BackgroundClock } from "./background-clock.js";
 import { BrowserSignaling } from "./browser-signaling.js";
 import {
@@ -7,7 +8,7 @@ import { DeliveryProtocol, ExchangeProtocol } from "./delivery-protocol.js";
 import { RoomError } from "./errors.js";
 import { Inbox } from "./inbox.js";
 import { JoinDeadline } from "./join-deadline.js";
-import { PeerManager } from "./peer-manager.js";
+import { PeerManager, prepareConnections } from "./peer-manager.js";
 import { ProviderCalls } from "./provider-calls.js";
 import { systemRandom } from "./random.js";
 import { EventFeed, errorOfEndReason, publicEndReason, publicEvent } from "./room-events.js";
@@ -26,7 +27,7 @@ import { Mailbox } from "./waiting.js";
  * }} Stay The room, and how this participant is in it.
  *
  * @typedef {Pick<typeof globalThis, "WebSocket" | "fetch" | "setTimeout" | "clearTimeout"> & {
- *     location?: Location, now(): number, random: import("./random.js").RandomSource,
+ *     location?: Location, now(): number, random: import("./random.js").RandomSource, prepareConnections?: () => void,
  *     createConnection?: (configuration: RTCConfiguration) => RTCPeerConnection,
  * }} Environment What a room needs of its browser; tests have others. `now`: seconds.
  *
@@ -45,7 +46,7 @@ export const browserEnvironment = () => ({
     setTimeout: /** @type {any} */ ((/** @type {() => void} */ callback, /** @type {number} */ after) =>
         clock.setTimeout(callback, after)),
     clearTimeout: (/** @type {any} */ timer) => clock.clearTimeout(timer), location: globalThis.location,
-    now: () => performance.now() / 1000, random: systemRandom,
+    now: () => performance.now() / 1000, random: systemRandom, prepareConnections,
 });
 
 /** @type {RoomChannel[]} */
@@ -164,7 +165,8 @@ export class RoomConnection {
 
     // MARK: Joining and leaving
 
-    start() { this.handle({ type: "started" }); }
+    // The server is asked first: it answers meanwhile.
+    start() { this.handle({ type: "started" }), this.#environment.prepareConnections?.(); }
 
     /** Whether the room is joined. Throws a `RoomError` when it has ended. */
     get isJoined() {

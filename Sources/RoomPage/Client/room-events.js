@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { RoomError } from "./errors.js";
 import { Mailbox, sequence } from "./waiting.js";
 /**

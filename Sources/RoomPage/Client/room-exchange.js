@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { RequestFailure } from "./errors.js";
 import { Mailbox } from "./waiting.js";
 /**

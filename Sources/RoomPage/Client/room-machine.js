@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { Agenda } from "./agenda.js";
 import { iceServersError } from "./ice-server-selection.js";
 import { hasLost } from "./network-change.js";

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { ICEServerMachine, earliest } from "./ice-server-machine.js";
 import { Refusals } from "./refusals.js";
 import { RoomRoster } from "./room-roster.js";

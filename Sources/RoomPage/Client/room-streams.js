@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 import { borrowedBytes, utf8 } from "./bytes.js";
 import { RoomError, RoomStreamError } from "./errors.js";

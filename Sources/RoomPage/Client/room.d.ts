@@ -475,8 +475,8 @@ export interface RoomIncomingStream extends AsyncIterable<Uint8Array> {
 }
 
 /**
- * Sends a blob or file on a stream, and ends it: returns when every receiver has consumed it. The blob is never in memory
- * as a whole. `onProgress` gets the number of bytes that the receivers have consumed.
+ * Sends a blob or file on a stream, and ends it: returns when every receiver has consumed it. The blob is never in
+ * memory as a whole. `onProgress` gets the number of bytes that the receivers have consumed.
  */
 export declare function sendBlob(
     stream: RoomOutgoingStream, blob: Blob, options?: { signal?: AbortSignal; onProgress?: (count: number) => void },

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { borrowedBytes } from "./bytes.js";
 import { RequestError, RequestFailure, RoomError, RoomStreamError } from "./errors.js";
 import { receiveBlob, receiveInto, sendBlob } from "./file-streams.js";

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 import { noBytes, writeU32 } from "./bytes.js";
 import { DeliveryProtocol } from "./delivery-protocol.js";

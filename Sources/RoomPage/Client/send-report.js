@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { RoomError } from "./errors.js";
 /**
  * @typedef {import("./room.js").MissedReason} MissedReason

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { AdmittedConnection, connectionTimers } from "./admitted-connection.js";
 import { Backoff } from "./backoff.js";
 import { duration } from "./random.js";

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 /** @typedef {import("./values.js").SignalingFailure} SignalingFailure */
 
 const stepLimit = 64;

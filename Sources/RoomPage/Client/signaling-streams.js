@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { utf8Length } from "./values.js";
 /**
  * @typedef {import("./values.js").Case} Case

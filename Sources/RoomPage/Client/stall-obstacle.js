@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { minus } from "./time.js";
 
 /** @typedef {import("./peer-types.js").PeerFailure} PeerFailure */

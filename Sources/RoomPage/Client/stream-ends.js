@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 import { noBytes } from "./bytes.js";
 import { ExchangeHead } from "./exchange-message.js";

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 import { ExchangeHead } from "./exchange-message.js";
 

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { minus, plus } from "./time.js";
 
 /** A silence after which SCTP's timer may be far away: browsers double it up to 3 s. */

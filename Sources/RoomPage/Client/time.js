@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 /**
  * Arithmetic on times. Timestamps and durations are seconds; sums and differences are rounded to whole nanoseconds, so
  * that they equal those of a clock that counts nanoseconds.

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 import { comparedUTF8, decodedText, hasSameBytes } from "./bytes.js";
 import { ReceiveWindow, SendWindow } from "./receive-window.js";

@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { decodedText } from "./bytes.js";
 import { RoomError } from "./errors.js";
 import { reportOn } from "./send-report.js";

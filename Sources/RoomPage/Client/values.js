@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 /**
  * What all machines need of values: the shape of enum cases, equality, and the failures of signaling.
  *

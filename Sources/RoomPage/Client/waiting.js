@@ -1,9 +1,11 @@
+//# allFunctionsCalledOnLoad
 // @ts-check
 
 /**
  * @template Result
  * @typedef {{ key: string | undefined, attempt: () => Result | undefined, giveUp?: () => Result | undefined,
- *     resolve: (result: Result) => void, reject: (error: unknown) => void, signal?: AbortSignal, onAbort: () => void }} Entry
+ *     resolve: (result: Result) => void, reject: (error: unknown) => void, signal?: AbortSignal,
+ *     onAbort: () => void }} Entry
  */
 
 /**
