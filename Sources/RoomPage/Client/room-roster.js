@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 import { minus, plus } from "./time.js";
 import { equal, keysChanged } from "./values.js";
 /**

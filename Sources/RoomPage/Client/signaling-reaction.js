@@ -1,3 +1,4 @@
+//# allFunctionsCalledOnLoad
 /**
  * Returns the reaction of signaling to a fact of a peer connection: both use the same network. `probe`: a peer falls
  * silent, and an open connection to the server is probed. `retry`: a peer is heard again after an outage, and where
