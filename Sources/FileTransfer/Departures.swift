@@ -2,19 +2,71 @@ internal import RoomConnection
 
 /// Judges by a room's events whether a participant that has left may come back.
 struct Departures: Sendable {
-    /// This side has just come back. The events name those that have left meanwhile, all with the reason `left`: one
-    /// that was given up is told in the same way.
-    private var isComparing = false
+    private enum State: Sendable {
+        /// Never let in. Can transition to: present.
+        case outside
+        /// In the room: a departure is told with its reason. Can transition to: away, comparing.
+        case present
+        /// The server is not reached: only a participant that leaves in order says so, over its peer connection.
+        /// `hasFailed`: there was a failure, so an incident ends the return. Can transition to: comparing, present.
+        case away(hasFailed: Bool)
+        /// Back: the events name those that are not where they were, all with the reason `left`; one that was given up
+        /// meanwhile is told in the same way, and so is everybody when this side comes back as somebody new.
+        /// Can transition to: present, away.
+        case comparing(hasFailed: Bool)
+    }
+
+    private var state = State.outside
 
     mutating func note(_ event: RoomEvent) {
         switch event {
-        case .joined(let membership): isComparing = membership.kind != .first
+        case .signaling(.connected): connected()
+        case .signaling(.disconnected(let cause)), .signaling(.connecting(_, _, let cause)): lost(cause != nil)
+        case .joined: joined()
         // Of signaling: the return is over.
-        case .incident(let incident) where incident.participant == nil: isComparing = false
+        case .incident(let incident) where incident.participant == nil: returned()
         default: break
         }
     }
 
     /// Whether a participant that leaves now may come back.
-    func mayReturn(_ reason: LeaveReason) -> Bool { reason == .timedOut || reason == .left && isComparing }
+    func mayReturn(_ reason: LeaveReason) -> Bool {
+        switch state {
+        case .outside, .present, .away: reason == .timedOut
+        case .comparing: reason == .timedOut || reason == .left
+        }
+    }
+
+    private mutating func lost(_ hasFailed: Bool) {
+        switch state {
+        case .outside: break
+        case .present, .comparing: state = .away(hasFailed: hasFailed)
+        case .away(let hadFailed): state = .away(hasFailed: hadFailed || hasFailed)
+        }
+    }
+
+    private mutating func connected() {
+        switch state {
+        case .outside, .comparing: break
+        // The loss was replaced by newer news.
+        case .present: state = .comparing(hasFailed: true)
+        case .away(let hasFailed): state = .comparing(hasFailed: hasFailed)
+        }
+    }
+
+    private mutating func joined() {
+        switch state {
+        case .outside: state = .present
+        case .present, .away: state = .comparing(hasFailed: true)
+        // A return that nothing had made necessary ends here: the server has known everything all the time.
+        case .comparing(let hasFailed): if !hasFailed { state = .present }
+        }
+    }
+
+    private mutating func returned() {
+        switch state {
+        case .outside, .away: break
+        case .present, .comparing: state = .present
+        }
+    }
 }

@@ -12,7 +12,6 @@ final class RoomTransferConnection: TransferConnection {
     private static let attemptLimit = 64
     /// The time that the other side has to read what was written before the end.
     private static let closingTime = Duration.seconds(2)
-    private static let rejoiningTime = Duration.milliseconds(500)
 
     let participant: RoomParticipant
     private let room: Room
@@ -142,13 +141,8 @@ final class RoomTransferConnection: TransferConnection {
     func hasLeft() async { for await _ in farewells {} }
 
     func mayReturn() async -> Bool {
-        let hasLostPeer = status.withLock { $0.hasLostPeer }
-        if hasLostPeer { for await _ in departures {} }
-        if status.withLock({ $0.mayReturn }) == true { return true }
-        guard hasLostPeer else { return false }
-        // When this side comes back as somebody new, everybody has left first, and joins again at once.
-        try? await Task.sleep(for: Self.rejoiningTime)
-        return room.participants.contains { $0.id == participant.id }
+        if status.withLock({ $0.hasLostPeer }) { for await _ in departures {} }
+        return status.withLock { $0.mayReturn } == true
     }
 
     func write(_ bytes: Payload) async throws {

@@ -58,16 +58,45 @@ import TransportValues
         #expect(isTaken && receiver.attempt == nil, "too long to be sent back")
     }
 
-    @Test func theReasonOfThoseThatLeftWhileThisSideWasAwayIsNotBelieved() {
+    private static let failure = SignalingFailure("the connection broke")
+    private static let loss = [
+        RoomEvent.signaling(.disconnected(cause: failure)),
+        .signaling(.connecting(attempt: 1, nextAttemptAt: nil, cause: failure)),
+    ]
+
+    private static func departures(after events: [RoomEvent]) -> Departures {
         var departures = Departures()
-        departures.note(Self.joined(.first))
-        #expect(!departures.mayReturn(.left) && departures.mayReturn(.timedOut))
+        for event in [.signaling(.connected), joined(.first)] + events { departures.note(event) }
+        return departures
+    }
+
+    @Test func theReasonOfThoseThatLeftWhileThisSideWasAwayIsNotBelieved() {
+        #expect(!Self.departures(after: []).mayReturn(.left) && Self.departures(after: []).mayReturn(.timedOut))
         for kind in [RoomMembership.Kind.resumed, .rejoined] {
-            departures.note(Self.joined(kind))
+            var departures = Self.departures(after: Self.loss + [.signaling(.connected), Self.joined(kind)])
             departures.note(Self.incident(of: ParticipantID("q")))
             #expect(departures.mayReturn(.left) && !departures.mayReturn(.kicked))
             departures.note(Self.incident(of: nil))
             #expect(!departures.mayReturn(.left))
         }
+    }
+
+    @Test func whenThisSideReturnsAsSomebodyNewThoseThatLeaveBeforeItHasJoinedMayReturn() {
+        let departures = Self.departures(after: Self.loss + [.signaling(.connected)])
+        #expect(departures.mayReturn(.left) && !departures.mayReturn(.kicked))
+    }
+
+    @Test func whoLeavesOverItsPeerConnectionWhileTheServerIsAwayDoesNotReturn() {
+        let departures = Self.departures(after: Self.loss)
+        #expect(!departures.mayReturn(.left) && departures.mayReturn(.timedOut))
+    }
+
+    @Test func afterAReturnThatNoFailureHasCausedReasonsAreBelieved() {
+        // For fresh credentials: there is no incident.
+        let departures = Self.departures(after: [
+            .signaling(.connecting(attempt: 1, nextAttemptAt: nil, cause: nil)), .signaling(.connected),
+            Self.joined(.resumed),
+        ])
+        #expect(!departures.mayReturn(.left))
     }
 }
