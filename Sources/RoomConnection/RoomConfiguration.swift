@@ -70,6 +70,8 @@ public struct RoomConfiguration: Sendable {
     public var maximumMessageSize = 4 << 20
     /// The first join is given up after this long; later outages are never given up.
     public var joinTimeout: Duration = .seconds(30)
+    /// How long after the join a request waits for its handler: the program may only be about to register it.
+    package var handlerGrace: Duration = .milliseconds(500)
 
     /// Gets what the room and its transports log, at trace and debug. Silent unless it is set.
     public var logger = Logger(label: "room") { _ in SwiftLogNoOpLogHandler() }

@@ -46,7 +46,9 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         self.configuration = configuration
         loop = peer.loop
         self.hello = hello
-        hub = RoomHub(room: hello.room.rawValue, loop: peer.loop, receiveLimit: configuration.receiveLimit)
+        hub = RoomHub(
+            room: hello.room.rawValue, loop: peer.loop, receiveLimit: configuration.receiveLimit,
+            handlerGrace: configuration.handlerGrace)
         self.signaling = SignalingShell(transport: signaling, loop: peer.loop, limits: .init())
         tokenProvider = ProviderCalls("token provider", loop: peer.loop)
         iceServerProvider = ProviderCalls("ICE server provider", loop: peer.loop)

@@ -5,9 +5,6 @@ internal import TransportPluginAPI
 /// The topics that this room's application subscribes to, the methods that it handles, and the exchanges with each
 /// participant.
 final class RoomExchange: Sendable {
-    /// How long after the join a request waits for its handler: the program may only be about to register it.
-    static let grace = Duration.milliseconds(500)
-
     struct Handler: Sendable {
         let id: UInt64
         /// Where its tasks run; nil: on the pool.
@@ -27,10 +24,13 @@ final class RoomExchange: Sendable {
 
     let loop: TransportLoop
     let metrics: ExchangeMetrics
+    private let grace: Duration
     private let state = Locked(State())
 
-    init(loop: TransportLoop, metrics: ExchangeMetrics = ExchangeMetrics()) {
+    /// `grace`: as `RoomConfiguration.handlerGrace`.
+    init(loop: TransportLoop, grace: Duration, metrics: ExchangeMetrics = ExchangeMetrics()) {
         self.loop = loop
+        self.grace = grace
         self.metrics = metrics
     }
 
@@ -99,7 +99,7 @@ final class RoomExchange: Sendable {
 
     /// Until when a request waits for its handler; nil: not at all.
     func graceEnd(now: Timestamp) -> Timestamp? {
-        let end = (state.withLock { $0.joinedAt } ?? now) + Self.grace
+        let end = (state.withLock { $0.joinedAt } ?? now) + grace
         return end > now ? end : nil
     }
 

@@ -40,10 +40,10 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
     private var handler: (@Sendable (borrowing BorrowedMessage) -> Void)?
     private var paused: [[PeerLink]] = [[], [], []]
 
-    init(room: String, loop: TransportLoop, receiveLimit: Int) {
+    init(room: String, loop: TransportLoop, receiveLimit: Int, handlerGrace: Duration) {
         self.loop = loop
         feed = EventFeed(room: room)
-        exchange = RoomExchange(loop: loop)
+        exchange = RoomExchange(loop: loop, grace: handlerGrace)
         inboxes = RoomChannel.allCases.map { _ in Mailbox(limit: receiveLimit) }
         for channel in RoomChannel.allCases {
             inboxes[channel.index].setOnDrained { [weak self] in

@@ -21,9 +21,11 @@ private func failure(_ body: () async throws -> Void) async -> RequestError? {
 }
 
 @Suite(.timeLimit(.minutes(1))) struct RequestTests {
-    private func pair(_ body: (Room, Room, ParticipantID) async throws -> Void) async throws {
+    private func pair(
+        handlerGrace: Duration = .zero, _ body: (Room, Room, ParticipantID) async throws -> Void
+    ) async throws {
         try await World.run { world in
-            try await world.pair { alice, bob in
+            try await world.pair({ $0.handlerGrace = handlerGrace }) { alice, bob in
                 try await body(alice.room, bob.room, try #require(bob.room.selfID))
             }
         }
@@ -85,19 +87,21 @@ private func failure(_ body: () async throws -> Void) async -> RequestError? {
         }
     }
 
-    @Test func anUnknownMethodIsAnErrorOfItsOwn() async throws {
-        try await pair { alice, bob, id in
+    @Test(arguments: [Duration.zero, .milliseconds(500)]) func anUnknownMethodIsAnErrorOfItsOwn(
+        handlerGrace: Duration
+    ) async throws {
+        try await pair(handlerGrace: handlerGrace) { alice, bob, id in
             let error = await failure { _ = try await alice.request("nothing", to: id) }
             #expect(error?.code == .unknownMethod && error?.method == "nothing" && error?.participant == id)
             // The time in which a handler is waited for is over now.
-            let start = ContinuousClock.now
+            #expect(bob.hub.exchange.graceEnd(now: .now()) == nil)
             let again = await failure { _ = try await alice.request("nothing", to: id) }
-            #expect(again?.code == .unknownMethod && ContinuousClock.now - start < .milliseconds(450))
+            #expect(again?.code == .unknownMethod)
         }
     }
 
     @Test func aRequestThatComesBeforeItsHandlerWaitsForIt() async throws {
-        try await pair { alice, bob, id in
+        try await pair(handlerGrace: .seconds(3600)) { alice, bob, id in
             async let answer = alice.request("late", to: id)
             // It is there before the handler, or a little after it: both are right.
             try await alice.flush()
@@ -149,18 +153,31 @@ private func failure(_ body: () async throws -> Void) async -> RequestError? {
 
     @Test func aTimeoutEndsBothSides() async throws {
         try await pair { alice, bob, id in
-            let ends = Journal<Bool>()
+            let (begins, ends) = (Journal<Bool>(), Journal<Bool>())
             try bob.handle("for ever") { body, _ in
-                let gate = Flag()
-                await gate.wait()
+                begins.append(true)
+                await Flag().wait()
                 ends.append(Task.isCancelled)
                 return body
             }
-            let error = await failure {
-                _ = try await alice.request("for ever", to: id, timeout: .milliseconds(50))
-            }
-            #expect(error?.code == .timedOut)
+            let timeout = Duration.seconds(3600)
+            async let error = failure { _ = try await alice.request("for ever", to: id, timeout: timeout) }
+            try await begins.wait("the handler runs") { $0.count == 1 }
+            let late = Timestamp.now() + timeout
+            _ = await alice.hub.exchange.loop.runUnlessEnded { alice.hub.exchange.peer(id)?.requestsLate(now: late) }
+            #expect(await error?.code == .timedOut)
             try await ends.wait("the handler is cancelled") { $0 == [true] }
+        }
+    }
+
+    @Test func aRequestEndsWhenItsTimeIsOver() async throws {
+        try await pair { alice, bob, id in
+            try bob.handle("for ever") { body, _ in
+                await Flag().wait()
+                return body
+            }
+            let error = await failure { _ = try await alice.request("for ever", to: id, timeout: .milliseconds(50)) }
+            #expect(error?.code == .timedOut)
         }
     }
 
