@@ -26,59 +26,81 @@ package struct ReceiverDesk: Sendable {
 
     /// Returns when every file is whole. Throws `.interrupted` when the sender has ended the transfer and no other has
     /// come. Waits for one that has disappeared.
-    package func receive(_ connections: AsyncStream<any TransferConnection>) async throws -> TransferSummary {
+    ///
+    /// - Parameter leave: Called at the end with each connection that has come and was not served.
+    package func receive(
+        _ connections: AsyncStream<any TransferConnection>,
+        leave: (any TransferConnection) -> Void = { $0.cut(TransferError(.interrupted, "the receiver has ended")) }
+    ) async throws -> TransferSummary {
         try await withThrowingTaskGroup(of: DeskOutcome.self) { group in
-            defer { group.cancelAll() }
-            group.awaitNext(connections)
-            var current: (any TransferConnection)?
             var next: (any TransferConnection)?
-            // While there is no current one.
-            var last: Loss?
-            var hasRoomEnded = false
-            let roomEnded = TransferError(.interrupted, "the room has ended: start again to go on")
-            while let outcome = try await group.next() {
-                switch outcome {
-                case .arrived(let connection?):
-                    group.awaitNext(connections)
-                    next?.cut(TransferError(.interrupted, "another sender has come"))
-                    next = connection
-                    // A sender that is connected goes on, and the new one waits.
-                    if let current, !current.isConnected {
-                        current.cut(TransferError(.interrupted, "the sender has been started again"))
-                    }
-                case .arrived(nil):
-                    hasRoomEnded = true
-                    if current == nil, last?.isReported != false { throw roomEnded }
-                case .done(let summary): return summary
-                case .lost(let connection, let error):
-                    current = nil
-                    last = Loss(connection: connection, error: error)
-                    if next == nil {
-                        group.addTask { .departed(connection, mayReturn: await connection.mayReturn()) }
-                    }
-                case .departed(let connection, let mayReturn):
-                    // Another may have come meanwhile.
-                    guard let loss = last, loss.connection === connection else { continue }
-                    guard mayReturn else { throw loss.error }
-                    if hasRoomEnded { throw roomEnded }
-                    report(.lost(loss.error))
-                    last?.isReported = true
-                    group.addTask {
-                        await connection.hasLeft()
-                        return .departed(connection, mayReturn: false)
-                    }
+            let result: Result<TransferSummary, any Error>
+            do {
+                result = .success(try await takeAll(connections, &group, &next))
+            } catch {
+                result = .failure(error)
+            }
+            group.cancelAll()
+            if let next { leave(next) }
+            while let outcome = await group.nextResult() {
+                if case .success(.arrived(let connection?)) = outcome { leave(connection) }
+            }
+            return try result.get()
+        }
+    }
+
+    private func takeAll(
+        _ connections: AsyncStream<any TransferConnection>, _ group: inout ThrowingTaskGroup<DeskOutcome, any Error>,
+        _ next: inout (any TransferConnection)?
+    ) async throws -> TransferSummary {
+        group.awaitNext(connections)
+        var current: (any TransferConnection)?
+        // While there is no current one.
+        var last: Loss?
+        var hasRoomEnded = false
+        let roomEnded = TransferError(.interrupted, "the room has ended: start again to go on")
+        while let outcome = try await group.next() {
+            switch outcome {
+            case .arrived(let connection?):
+                group.awaitNext(connections)
+                next?.cut(TransferError(.interrupted, "another sender has come"))
+                next = connection
+                // A sender that is connected goes on, and the new one waits.
+                if let current, !current.isConnected {
+                    current.cut(TransferError(.interrupted, "the sender has been started again"))
                 }
-                if current == nil, let connection = next.take() {
-                    if let loss = last.take() {
-                        if !loss.isReported { report(.lost(loss.error)) }
-                        loss.connection.cut(loss.error)
-                    }
-                    current = connection
-                    group.addTask { try await receive(over: connection) }
+            case .arrived(nil):
+                hasRoomEnded = true
+                if current == nil, last?.isReported != false { throw roomEnded }
+            case .done(let summary): return summary
+            case .lost(let connection, let error):
+                current = nil
+                last = Loss(connection: connection, error: error)
+                if next == nil {
+                    group.addTask { .departed(connection, mayReturn: await connection.mayReturn()) }
+                }
+            case .departed(let connection, let mayReturn):
+                // Another may have come meanwhile.
+                guard let loss = last, loss.connection === connection else { continue }
+                guard mayReturn else { throw loss.error }
+                if hasRoomEnded { throw roomEnded }
+                report(.lost(loss.error))
+                last?.isReported = true
+                group.addTask {
+                    await connection.hasLeft()
+                    return .departed(connection, mayReturn: false)
                 }
             }
-            throw roomEnded
+            if current == nil, let connection = next.take() {
+                if let loss = last.take() {
+                    if !loss.isReported { report(.lost(loss.error)) }
+                    loss.connection.cut(loss.error)
+                }
+                current = connection
+                group.addTask { try await receive(over: connection) }
+            }
         }
+        throw roomEnded
     }
 
     private func receive(over connection: any TransferConnection) async throws -> DeskOutcome {

@@ -1,39 +1,70 @@
 package import RoomConnection
 internal import TransportPluginAPI
 
-/// Files between the participants of a room in which they also talk: each transfer has a pair of streams of its own.
+/// Files between the participants of a room in which they also talk: each transfer has a pair of streams of its own,
+/// and goes on when one side had given the other up.
 package final class RoomFiles: Sendable {
     /// The metadata with which a participant says that it takes files.
     package static let metadata = [RoomTransferConnection.name: TransferRoom.Role.receive.rawValue]
 
+    private struct State {
+        var connected: Set<ParticipantID> = []
+        /// By the names of the other sides, which outlive their participants. One transfer to each is under way.
+        var sending: [String: TransferMeeting] = [:]
+        var receiving: [String: TransferMeeting] = [:]
+    }
+
     private let room: Room
-    /// The transfers to others that are under way: one to each participant.
-    private let sending = Locked<[ParticipantID: RoomTransferConnection]>([:])
+    private let state = Locked(State())
 
     package init(_ room: Room) { self.room = room }
 
     /// The participants whose programs take files.
     package var takers: [RoomParticipant] { room.participants.filter(TransferRoom.takesFiles) }
 
-    /// Returns when a participant has everything. Throws `TransferError`: `.busy` while another transfer to it is under
-    /// way.
+    // MARK: To others
+
+    /// Returns when a participant has everything. Waits for one that has disappeared. Call it while `receive` runs.
+    ///
+    /// Throws `TransferError`: `.busy` while another transfer to it is under way, `.interrupted` when it has left.
     package func send(
         _ tree: SourceTree, to participant: RoomParticipant, _ report: @escaping @Sendable (TransferEvent) -> Void
     ) async throws -> TransferSummary {
-        let connection = RoomTransferConnection(participant, in: room, as: .send)
-        // Known before it is opened: the answer may come at once.
-        let isFirst = sending.withLock { sending in
-            guard sending[participant.id] == nil else { return false }
-            sending[participant.id] = connection
-            return true
+        let name = participant.name
+        let meeting = state.withLock { state -> TransferMeeting? in
+            guard state.sending[name] == nil else { return nil }
+            let meeting = TransferMeeting(room, .send, connected: state.connected, endsWithPartner: true) {
+                $0.name == name
+            }
+            state.sending[name] = meeting
+            return meeting
         }
-        guard isFirst else {
-            throw TransferError(.busy, "another transfer to \(participant.name) is under way: wait for its end")
+        guard let meeting else {
+            throw TransferError(.busy, "another transfer to \(name) is under way: wait for its end")
         }
-        defer { sending.withLock { $0[participant.id] = nil } }
-        try await connection.open()
-        return try await FileSender(tree, code: nil).meet(over: connection).send(report)
+        defer {
+            state.withLock { $0.sending[name] = nil }
+            meeting.end()
+        }
+        let desk = SenderDesk(
+            try FileSender(tree, code: nil), hasCode: false,
+            mayContinue: { ($0 as? RoomTransferConnection)?.hasLostPeer == true }, report)
+        return try await withThrowingTaskGroup(of: TransferSummary?.self) { group in
+            defer { group.cancelAll() }
+            group.addTask {
+                try await meeting.replaceLost()
+                return nil
+            }
+            group.addTask { try await desk.serve(meeting.listen(), atEnd: RoomTransferConnection.gone(participant)) }
+            try await meeting.begin(with: participant)
+            while let result = try await group.next() {
+                if let result { return result }
+            }
+            throw CancellationError()
+        }
     }
+
+    // MARK: From others
 
     /// Takes what others send, until the room ends or the task is cancelled. Nothing is overwritten.
     ///
@@ -47,26 +78,92 @@ package final class RoomFiles: Sendable {
         failed: @escaping @Sendable (String, any Error) -> Void
     ) async {
         await withDiscardingTaskGroup { group in
+            group.addTask { [self] in await followEvents() }
             for await stream in room.incomingStreams() {
-                let participant = room.participants.first { $0.id == stream.from }
-                switch RoomTransferConnection.part(stream) {
-                case .receive?: sending.withLock { $0[stream.from] }?.deliver(stream)
-                case .send?:
-                    guard let participant else { continue }
-                    group.addTask { [room] in
-                        do {
-                            let connection = RoomTransferConnection(participant, in: room, as: .receive)
-                            connection.deliver(stream)
-                            try await connection.open()
-                            _ = try await FileReceiver(into: folder, code: nil, existing: .rename)
-                                .receive(over: connection, consent: consent) { report(participant.name, $0) }
-                        } catch {
-                            failed(participant.name, error)
-                        }
+                guard let part = RoomTransferConnection.part(stream),
+                    let name = room.participants.first(where: { $0.id == stream.from })?.name
+                else {
+                    stream.cancel("nobody takes this stream here")
+                    continue
+                }
+                do {
+                    if part == .receive {
+                        _ = try await state.withLock { $0.sending[name] }?.take(stream)
+                        continue
                     }
-                case nil: stream.cancel("nobody takes this stream here")
+                    while true {
+                        let (meeting, isNew) = receiving(from: name)
+                        if isNew {
+                            group.addTask { [self] in
+                                await take(meeting, into: folder, name, consent, report, failed)
+                            }
+                        }
+                        if try await meeting.take(stream) { break }
+                    }
+                } catch {
+                    failed(name, error)
                 }
             }
+            for meeting in meetings { meeting.end() }
         }
+    }
+
+    private var meetings: [TransferMeeting] { state.withLock { Array($0.sending.values) + Array($0.receiving.values) } }
+
+    private func followEvents() async {
+        var departures = Departures()
+        for await event in room.events {
+            departures.note(event)
+            let meetings = state.withLock { state in
+                switch event {
+                case .peer(let participant, .connected): state.connected.insert(participant)
+                case .peer(let participant, _): state.connected.remove(participant)
+                case .peerLeft(let participant, _): state.connected.remove(participant.id)
+                default: break
+                }
+                return Array(state.sending.values) + Array(state.receiving.values)
+            }
+            // It fails when the room has ended.
+            for meeting in meetings { try? await meeting.note(event, departures) }
+        }
+    }
+
+    /// The meeting with a sender, which may be new.
+    private func receiving(from name: String) -> (TransferMeeting, isNew: Bool) {
+        state.withLock { state in
+            if let meeting = state.receiving[name], !meeting.hasEnded { return (meeting, false) }
+            let meeting = TransferMeeting(room, .receive, connected: state.connected) { $0.name == name }
+            state.receiving[name] = meeting
+            return (meeting, true)
+        }
+    }
+
+    /// Takes the transfers of one sender, until none is there.
+    private func take(
+        _ meeting: TransferMeeting, into folder: String, _ name: String,
+        _ consent: @escaping @Sendable (FileReceiver.Offer) async -> Bool,
+        _ report: @escaping @Sendable (String, TransferEvent) -> Void,
+        _ failed: @escaping @Sendable (String, any Error) -> Void
+    ) async {
+        do {
+            let receiver = try FileReceiver(into: folder, code: nil, existing: .rename)
+            repeat {
+                let connections = meeting.listen()
+                var unserved: [any TransferConnection] = []
+                do {
+                    _ = try await ReceiverDesk(receiver, consent: consent) { report(name, $0) }
+                        .receive(connections) { unserved.append($0) }
+                } catch  where !meeting.hasEnded {
+                    failed(name, error)
+                } catch {
+                    // The end of the room is told elsewhere.
+                }
+                await meeting.stopListening(connections, unserved: unserved)
+            } while !Task.isCancelled && !meeting.endIfIdle()
+        } catch {
+            meeting.end()
+            failed(name, error)
+        }
+        state.withLock { if $0.receiving[name] === meeting { $0.receiving[name] = nil } }
     }
 }

@@ -8,35 +8,54 @@ package struct SenderDesk: Sendable {
     private let sender: FileSender
     private let hasCode: Bool
     private let report: @Sendable (TransferEvent) -> Void
+    private let mayContinue: @Sendable (any TransferConnection) -> Bool
     private let current = Locked<(any TransferConnection)?>(nil)
 
-    /// - Parameter hasCode: Whether receivers prove a code.
-    package init(_ sender: FileSender, hasCode: Bool, _ report: @escaping @Sendable (TransferEvent) -> Void) {
+    /// - Parameters:
+    ///   - hasCode: Whether receivers prove a code.
+    ///   - mayContinue: Whether another connection is waited for after this one was lost.
+    package init(
+        _ sender: FileSender, hasCode: Bool,
+        mayContinue: @escaping @Sendable (any TransferConnection) -> Bool = { _ in true },
+        _ report: @escaping @Sendable (TransferEvent) -> Void
+    ) {
         self.sender = sender
         self.hasCode = hasCode
+        self.mayContinue = mayContinue
         self.report = report
     }
 
     /// Returns when one receiver has everything.
     ///
     /// Throws when a receiver does not want the files, cannot take them, or does not prove that it has the code;
-    /// `.interrupted` when `connections` ends.
-    package func serve(_ connections: AsyncStream<any TransferConnection>) async throws -> TransferSummary {
+    /// `end` when `connections` ends.
+    package func serve(
+        _ connections: AsyncStream<any TransferConnection>,
+        atEnd end: TransferError = TransferError(.interrupted, "the room has ended")
+    ) async throws -> TransferSummary {
         try await withThrowingTaskGroup(of: DeskOutcome.self) { group in
             defer { group.cancelAll() }
             group.awaitNext(connections)
+            var servedCount = 0
+            var hasEnded = false
             while let outcome = try await group.next() {
                 switch outcome {
                 case .arrived(let connection?):
+                    servedCount += 1
                     group.addTask { try await serve(connection) }
                     group.awaitNext(connections)
-                case .arrived(nil): throw TransferError(.interrupted, "the room has ended")
+                // A receiver that has everything may be gone already.
+                case .arrived(nil): hasEnded = true
                 case .done(let summary): return summary
-                case .lost(_, let error): report(.lost(error))
+                case .lost(let connection, let error):
+                    servedCount -= 1
+                    guard mayContinue(connection) else { throw error }
+                    report(.lost(error))
                 case .departed: break
                 }
+                if hasEnded, servedCount == 0 { throw end }
             }
-            throw TransferError(.interrupted, "the room has ended")
+            throw end
         }
     }
 

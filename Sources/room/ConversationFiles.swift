@@ -33,6 +33,7 @@ final class ConversationFiles: Sendable {
             group.addTask { [self] in
                 await files.receive(into: ".", consent: { await self.consent(to: $0) }) { name, event in
                     self.terminal.transfer(event, "from \(name)")
+                    self.noteLoss(event, of: name)
                     if case .stored(let path, _, _, let newName) = event {
                         self.terminal.note("\(path) from \(name) is here, as \(newName ?? path)", Output.green)
                     }
@@ -47,6 +48,12 @@ final class ConversationFiles: Sendable {
                 group.addTask { [self] in await send(job.tree, to: job.receiver) }
             }
         }
+    }
+
+    /// Says that a transfer waits for the other side.
+    private func noteLoss(_ event: TransferEvent, of name: String) {
+        guard case .lost = event else { return }
+        terminal.note("\(name) is gone: the transfer goes on when \(name) is back", Output.yellow)
     }
 
     private func problem(_ what: String, _ error: any Error) {
@@ -86,7 +93,10 @@ final class ConversationFiles: Sendable {
         let side = "to \(receiver.name)"
         defer { terminal.transfer(nil, side) }
         do {
-            let summary = try await files.send(tree, to: receiver) { [terminal] in terminal.transfer($0, side) }
+            let summary = try await files.send(tree, to: receiver) { [self] event in
+                terminal.transfer(event, side)
+                noteLoss(event, of: receiver.name)
+            }
             terminal.note("\(receiver.name) has it whole, \(ByteCount(summary.byteCount))", Output.green)
         } catch {
             problem("\(receiver.name) does not get it", error)

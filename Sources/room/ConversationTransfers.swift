@@ -16,6 +16,8 @@ struct ConversationTransfers: Sendable {
 
     /// Takes an event of a transfer. `side`: the other side, as people read it.
     mutating func take(_ event: TransferEvent, _ side: String, now: Timestamp) {
+        // Nothing is under way until the other side is back.
+        if case .lost = event { return end(side) }
         guard case .progress(let progress) = event else { return }
         // Everything is there: a line of the conversation says so.
         guard progress.count < progress.total else { return end(side) }

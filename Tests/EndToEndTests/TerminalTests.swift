@@ -42,6 +42,8 @@ private final class PseudoTerminal: Sendable {
         close(other)
     }
 
+    func signal(_ number: Int32) { kill(process.processIdentifier, number) }
+
     func type(_ keys: String) { _ = Array(keys.utf8).withUnsafeBytes { write(controller, $0.baseAddress, $0.count) } }
 
     /// Returns when what was drawn since the start contains `text`.
@@ -195,6 +197,41 @@ private final class PseudoTerminal: Sendable {
             try await bob.wait(for: "large from alice: ")
             try await bob.wait(for: "large from alice is here")
             try await alice.wait(for: "bob has it whole, 100.0 MB")
+            for terminal in [alice, bob] {
+                terminal.type("/quit\r")
+                #expect(await terminal.status() == 0)
+            }
+        }
+    }
+
+    @Test func aTransferInAConversationGoesOnAfterTheOtherSideWasGivenUp() async throws {
+        try await withProcesses { processes in
+            let server = try await processes.server(more: ["--grace", "1"])
+            let folder = processes.directory.appendingPathComponent("bob")
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            let file = processes.directory.appendingPathComponent("large")
+            try Data().write(to: file)
+            #expect(truncate(file.path, 600_000_000) == 0)
+            let alice = try PseudoTerminal("$ROOM connect lobby --name alice --host-if-first --server \(server.url)")
+            defer { alice.stop() }
+            try await alice.wait(for: "You are in lobby")
+            let bob = try PseudoTerminal("$ROOM connect lobby --name bob --server \(server.url)", in: folder)
+            defer { bob.stop() }
+            try await alice.wait(for: "bob is connected")
+            try await bob.wait(for: "alice is connected")
+            alice.type("/send \(file.path)\r")
+            try await bob.wait(for: "alice offers large")
+            bob.type("/take\r")
+            try await bob.wait(for: "large from alice: ")
+            bob.signal(SIGSTOP)
+            try await alice.wait(for: "bob is gone: the transfer goes on", within: .seconds(60))
+            bob.signal(SIGCONT)
+            try await alice.wait(for: "bob has it whole, 600.0 MB", within: .seconds(60))
+            try await bob.wait(for: "large from alice is here")
+            #expect(bob.drawn.components(separatedBy: "alice offers large").count == 2, "it was asked once")
+            #expect(
+                try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["large"]
+                    && Data(contentsOf: folder.appendingPathComponent("large")).count == 600_000_000)
             for terminal in [alice, bob] {
                 terminal.type("/quit\r")
                 #expect(await terminal.status() == 0)

@@ -204,4 +204,68 @@ import TransportPluginAPI
         }
         #expect(error?.code == .interrupted)
     }
+
+    @Test func aConnectionThatNobodyHasServedIsLeftToTheCaller() async throws {
+        let desk = try Desk()
+        let content = try desk.add("a", Desk.bytes(1_000_000))
+        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
+        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
+        let pairs = [PipeConnection.pair(), PipeConnection.pair()]
+        for pair in pairs { feed.yield(pair.1) }
+        let target = desk.target.path
+        let left = Locked<[any TransferConnection]>([])
+        let receiving = Task {
+            await Result {
+                try await ReceiverDesk(
+                    try FileReceiver(into: target, code: nil, existing: .refuse), consent: { _ in true }, { _ in }
+                ).receive(connections) { connection in left.withLock { $0.append(connection) } }
+            }
+        }
+        _ = try await FileSender(tree, code: nil).meet(over: pairs[0].0).send { _ in }
+        #expect(try await receiving.value.get().fileCount == 1)
+        var all = left.withLock { $0 }
+        for await connection in connections { all.append(connection) }
+        #expect(all.count == 1 && all[0] === pairs[1].1 && all[0].isConnected)
+        #expect(desk.arrived("a") == content)
+    }
+
+    /// Sends one file to whoever comes.
+    private static func sending(
+        _ desk: Desk, _ connections: AsyncStream<any TransferConnection>,
+        mayContinue: @escaping @Sendable (any TransferConnection) -> Bool = { _ in true }
+    ) throws -> Task<Result<TransferSummary, any Error>, Never> {
+        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
+        return Task {
+            await Result {
+                try await SenderDesk(
+                    try FileSender(tree, code: nil), hasCode: false, mayContinue: mayContinue, { _ in }
+                ).serve(connections, atEnd: TransferError(.declined, "the end"))
+            }
+        }
+    }
+
+    @Test func aReceiverThatIsServedMayFinishWhenNobodyComesAnyMore() async throws {
+        let desk = try Desk("a", Desk.bytes(1_000_000))
+        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
+        let pair = PipeConnection.pair()
+        feed.yield(pair.0)
+        feed.finish()
+        let sending = try Self.sending(desk, connections)
+        #expect(try await Self.receive(desk, pair.1, nil).value.get().fileCount == 1)
+        #expect(try await sending.value.get().fileCount == 1)
+        let (none, end) = AsyncStream.makeStream(of: (any TransferConnection).self)
+        end.finish()
+        #expect((await (try Self.sending(desk, none)).value.failure as? TransferError)?.code == .declined)
+    }
+
+    @Test func aLossThatNobodyComesBackFromEndsTheSender() async throws {
+        let desk = try Desk("a", Desk.bytes(5_000_000))
+        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
+        let pair = PipeConnection.pair()
+        pair.0.cut(after: 3_000_000)
+        feed.yield(pair.0)
+        let sending = try Self.sending(desk, connections, mayContinue: { $0 !== pair.0 })
+        #expect(await Self.receive(desk, pair.1, nil).value.failure != nil)
+        #expect((await sending.value.failure as? TransferError)?.code == .interrupted)
+    }
 }
