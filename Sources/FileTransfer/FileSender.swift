@@ -88,11 +88,10 @@ package struct FileSender: Sendable {
                 books.begin(index, entry, at: offset)
                 try await link.connection.send(.file(index: UInt32(index), offset: offset))
                 // The next piece is read while this one goes out.
-                var piece = try await worker.run { try file.nextPiece() }
-                while let bytes = piece {
-                    async let following = worker.run { try file.nextPiece() }
-                    try await link.connection.write(bytes)
-                    piece = try await following
+                var following = worker.begin { try file.nextPiece() }
+                while let piece = try await following.value {
+                    following = worker.begin { try file.nextPiece() }
+                    try await link.connection.write(piece)
                 }
                 let digest = try await worker.run { try file.finish() }
                 books.sent(index, digest)

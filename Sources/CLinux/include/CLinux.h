@@ -38,6 +38,13 @@ static inline size_t CLinux_allocated_bytes(void) {
     return info.uordblks + info.hblkhd;
 }
 
+/// Keeps up to `bytes` of freed memory in each arena of malloc, instead of returning it to the system and taking it
+/// again, page by page, a moment later. For programs that take and free blocks of up to half of that all the time.
+static inline void CLinux_keep_freed_memory(int bytes) {
+    mallopt(M_MMAP_THRESHOLD, bytes / 2);
+    mallopt(M_TRIM_THRESHOLD, bytes);
+}
+
 /// Raises the soft limit of open descriptors to the hard limit, or to `at_most` if that is lower. Never lowers it.
 /// `at_most` is for libraries that make a table with an entry for every possible descriptor. Returns the soft limit
 /// after the call, or 0 if it cannot be read.
