@@ -88,10 +88,10 @@ extension Room {
     public func trySend(
         _ bytes: RawSpan, isText: Bool = false, to participant: ParticipantID, channel: RoomChannel = .reliable
     ) throws(RoomError) {
-        guard let link = try hub.link(to: participant) else {
+        guard let reference = try hub.reference(to: participant) else {
             throw RoomError(.wouldBlock, "the room '\(name)' is not joined yet", isRetryable: true)
         }
-        switch link.send(bytes, SendMode(isText: isText, channel: channel), mayDrop: false) {
+        switch reference.link.send(bytes, SendMode(isText: isText, channel: channel), mayDrop: false) {
         case .accepted, .dropped: return
         case .full: throw RoomError(.wouldBlock, "the buffer towards \(participant) is full", isRetryable: true)
         case .gone: throw Self.peerNotFound(participant)
@@ -154,9 +154,11 @@ extension Room {
         _ bytes: RawSpan, _ mode: SendMode, _ participant: ParticipantID?
     ) throws(RoomError) -> SendProgress {
         if let participant {
-            guard let link = try hub.link(to: participant) else { return .early }
-            let outcome = link.send(bytes, mode, mayDrop: false)
-            return try Self.report(outcome, bytes.byteCount, mode, link).map(SendProgress.done) ?? .full(link)
+            guard let reference = try hub.reference(to: participant) else { return .early }
+            let outcome = reference.link.send(bytes, mode, mayDrop: false)
+            if outcome == .accepted { return .done(SendReport(to: participant)) }
+            return try Self.report(outcome, bytes.byteCount, mode, reference.link).map(SendProgress.done)
+                ?? .full(reference.link)
         }
         guard let receivers = try hub.receivers() else { return .early }
         var missed: [SendReport.Missed] = []

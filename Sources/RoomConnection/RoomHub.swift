@@ -8,6 +8,13 @@ internal import TransportPluginAPI
 /// SAFETY of `@unchecked Sendable`: `state` is behind its lock, queues are their own; `handler` and `paused` are
 /// touched only on the loop.
 final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
+    /// A link as senders hold it. Others refer to the link itself weakly, which makes each retain of it slow.
+    final class LinkReference: Sendable {
+        let link: PeerLink
+
+        init(_ link: PeerLink) { self.link = link }
+    }
+
     /// Everybody else in the room.
     struct Receivers {
         /// In the order of the participants' ids.
@@ -18,10 +25,10 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
 
     private struct State {
         var security: [ParticipantID: PeerSecurity] = [:]
-        var links: [ParticipantID: PeerLink] = [:]
+        var references: [ParticipantID: LinkReference] = [:]
         var receivers = Receivers()
-        /// The last one that was asked for: most senders talk to one participant at a time.
-        var recent: PeerLink?
+        /// The last one that was asked for, and its participant: most senders talk to one at a time.
+        var recent: (participant: ParticipantID, reference: LinkReference)?
         var hasJoined = false
         /// The error of whoever sends from now on; nil while the room has not ended.
         var end: RoomError?
@@ -58,16 +65,21 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
     func security(of participant: ParticipantID) -> PeerSecurity? { state.withLock { $0.security[participant] } }
 
     /// Nil: the room is not joined yet.
-    func link(to participant: ParticipantID) throws(RoomError) -> PeerLink? {
-        let (link, hasJoined, end) = state.withLock { state -> (PeerLink?, Bool, RoomError?) in
-            if state.recent?.participant != participant { state.recent = state.links[participant] }
-            return (state.recent, state.hasJoined, state.end)
+    func link(to participant: ParticipantID) throws(RoomError) -> PeerLink? { try reference(to: participant)?.link }
+
+    /// Nil: the room is not joined yet.
+    func reference(to participant: ParticipantID) throws(RoomError) -> LinkReference? {
+        let (reference, hasJoined, end) = state.withLock { state -> (LinkReference?, Bool, RoomError?) in
+            if state.recent?.participant != participant {
+                state.recent = state.references[participant].map { (participant, $0) }
+            }
+            return (state.recent?.reference, state.hasJoined, state.end)
         }
         if let end { throw end }
-        if link == nil, hasJoined {
+        if reference == nil, hasJoined {
             throw RoomError(.peerNotFound, "\(participant) is not in the room (any more)")
         }
-        return link
+        return reference
     }
 
     /// Everybody else. Nil: the room is not joined yet.
@@ -93,9 +105,9 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
 
     func setLink(_ link: PeerLink?, for participant: ParticipantID) {
         state.withLock { state in
-            state.links[participant] = link
+            state.references[participant] = link.map(LinkReference.init)
             state.recent = nil
-            let links = state.links.values.sorted { $0.participant < $1.participant }
+            let links = state.references.values.map(\.link).sorted { $0.participant < $1.participant }
             state.receivers = Receivers(links: links, ids: links.map(\.participant))
         }
     }
@@ -108,7 +120,7 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
         state.withLock { state in
             let refusal = state.hasJoined ? nil : reason.error
             state.end = refusal ?? Self.left
-            state.links = [:]
+            state.references = [:]
             state.recent = nil
             state.receivers = Receivers()
         }
