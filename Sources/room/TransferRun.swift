@@ -102,7 +102,10 @@ struct TransferRun: Sendable {
                     try await meeting.run()
                     return nil
                 }
-                group.addTask { try await transfer(meeting.connections) }
+                // Where the bytes arrive: no thread is woken for each chunk. What blocks has a thread of its own.
+                group.addTask(executorPreference: role == .receive ? joined.executor : nil) {
+                    try await transfer(meeting.connections)
+                }
                 while let result = try await group.next() {
                     if let result { return result }
                 }
