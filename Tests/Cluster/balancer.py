@@ -2,6 +2,8 @@
 
 import asyncio
 
+from member import until
+
 
 class Balancer:
     def __init__(self, nodes):
@@ -12,9 +14,12 @@ class Balancer:
         self.tasks = set()
 
     async def start(self):
+        """Returns when all nodes are ready."""
         self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
         self.url = f"ws://127.0.0.1:{self.server.sockets[0].getsockname()[1]}/"
         self.checks = [asyncio.create_task(self.check(node)) for node in self.nodes]
+        if not await until(lambda: len(self.ready) == len(self.nodes), 10):
+            raise SystemExit(f"only {sorted(self.ready)} of {self.nodes} are ready within 10 s")
 
     def stop(self):
         self.server.close()

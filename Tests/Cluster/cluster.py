@@ -13,7 +13,7 @@ import tempfile
 import time
 
 from balancer import Balancer
-from member import Member, Room
+from member import Member, Room, until
 from peers import PeerRooms
 
 
@@ -147,13 +147,11 @@ class Check:
 
     async def settle(self, name):
         """Afterwards everything is as before: whole rooms, one host each within 5 s, nobody refused."""
+        # Nothing is waited for: late consequences may show.
         await asyncio.sleep(1)
         times = await self.whole(time.monotonic(), 15)
-        end = time.monotonic() + 5
-        hosts = self.rooms
-        while hosts and time.monotonic() < end:
-            hosts = [room for room in self.rooms if len(room.hosts()) != 1 or None in room.hosts()]
-            await asyncio.sleep(0.1)
+        await until(lambda: not self.without_one_host(), 5)
+        hosts = self.without_one_host()
         refused = [member.refused for room in self.rooms for member in room.members if member.refused]
         if len(times) != len(self.rooms) or hosts or refused:
             self.report(
@@ -161,6 +159,9 @@ class Check:
                 f"{len(self.rooms) - len(times)} rooms not whole, {len(hosts)} without exactly one host: "
                 f"{[room.hosts() for room in hosts[:3]]}, refused: {refused[:3]}")
         await self.data(name)
+
+    def without_one_host(self):
+        return [room for room in self.rooms if len(room.hosts()) != 1 or None in room.hosts()]
 
     async def data(self, name):
         """Nothing between real peers was lost, and nothing stopped, whatever happened to their servers."""
@@ -178,8 +179,9 @@ class Check:
         rooms = [
             Room(self.cluster.urls, f"cut {index}", 1, has_guests=False, is_pinned=index % 2 == 0)
             for index in range(12)]
-        while not all(room.members[0].is_joined for room in rooms):
-            await asyncio.sleep(0.05)
+        if not await until(lambda: all(room.members[0].is_joined for room in rooms), 10):
+            missing = sum(not room.members[0].is_joined for room in rooms)
+            self.report("a node cut off", False, f"{missing} of {len(rooms)} hosts did not join within 10 s")
         for room in rooms:
             room.add_guests()
         self.rooms += rooms
@@ -198,7 +200,7 @@ class Check:
         await asyncio.sleep(max(0, back + 5 - time.monotonic()))
         late = time.monotonic()
         later = await self.whole(late, 2)
-        hosts = [room.hosts() for room in self.rooms if len(room.hosts()) != 1 or None in room.hosts()]
+        hosts = [room.hosts() for room in self.without_one_host()]
         self.report(
             f"a node cut off for {seconds} s, and back", max(times, default=0) <= 5 and not hosts
             and apart >= 6 and len(times) == len(later) == len(self.rooms),
@@ -207,21 +209,20 @@ class Check:
             f"{len(hosts)} without exactly one host {hosts[:3]}")
         await self.settle("a node cut off")
 
-    async def newcomers(self, url, seconds):
-        """People who join all the while. Returns the times that they took; None: not within 5 s."""
+    async def newcomers(self, url, seconds, times):
+        """People who join all the while. Adds the times that they took to `times`; None: not within 5 s."""
         halls = [Member([url], f"hall {index}", "host", True) for index in range(5)]
-        await asyncio.sleep(0.5)
-        times, end = [], time.monotonic() + seconds
+        if not await until(lambda: all(hall.is_joined for hall in halls), 5):
+            self.report("newcomers", False, f"{sum(not hall.is_joined for hall in halls)} halls not open within 5 s")
+        end = time.monotonic() + seconds
 
         async def join(number):
             since = time.monotonic()
             member = Member([url], f"hall {number % len(halls)}", f"new {number}", False)
-            while not member.is_joined and time.monotonic() < since + 5:
-                await asyncio.sleep(0.01)
-            times.append((time.monotonic() - since if member.is_joined else None, member.refused))
-            if member.is_joined:
-                member.socket.send({"type": "leave"})
-                await asyncio.sleep(0.1)
+            is_in = await until(lambda: member.is_joined, 5)
+            times.append((time.monotonic() - since if is_in else None, member.refused))
+            if is_in:
+                await member.leave()
             member.task.cancel()
 
         joining = []
@@ -231,18 +232,17 @@ class Check:
         await asyncio.gather(*joining)
         for hall in halls:
             hall.task.cancel()
-        return times
 
     async def drain(self, url):
         """A node's rooms move; nobody who joins meanwhile fails."""
-        node = self.cluster.nodes[2]
-        coming = asyncio.create_task(self.newcomers(url, 6))
-        await asyncio.sleep(0.8)
+        node, times = self.cluster.nodes[2], []
+        coming = asyncio.create_task(self.newcomers(url, 6, times))
+        await until(lambda: len(times) >= 5, 10)
         # In the midst of their negotiations.
         fresh = PeerRooms(self.cluster.executable, url, 2, "fresh")
         try:
             starting = asyncio.create_task(fresh.start(subprocess.DEVNULL))
-            await asyncio.sleep(0.2)
+            await until(lambda: fresh.joins >= len(fresh.peers) / 2, 10)
             await self.outage("a node drains", 6, lambda: node.send_signal(signal.SIGTERM))
             took = await starting
             faults, _ = await fresh.settle()
@@ -252,7 +252,7 @@ class Check:
                 f"{len(faults)} messages lost, repeated or out of order {faults[:3]}")
         finally:
             fresh.stop()
-        times = await coming
+        await coming
         failed = [refused for taken, refused in times if taken is None or refused]
         worst = max((taken for taken, _ in times if taken is not None), default=0)
         self.report(

@@ -10,6 +10,16 @@ import time
 import urllib.parse
 
 
+async def until(condition, seconds):
+    """Waits for a fact. Returns whether it has come true in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= end:
+            return False
+        await asyncio.sleep(0.01)
+    return True
+
+
 class Ended(Exception):
     """The connection ended; the next attempt comes after `delay` seconds, None: by back-off."""
 
@@ -93,6 +103,7 @@ class Member:
         self.heard = {}
         self.losses = self.rejoins = 0
         self.refused = None
+        self.is_leaving = False
         self.task = asyncio.create_task(self.run())
 
     async def run(self):
@@ -102,6 +113,8 @@ class Member:
                 self.socket = await Socket.open(self.urls[0])
                 await self.live()
             except (Ended, OSError, asyncio.TimeoutError) as error:
+                if self.is_leaving:
+                    return
                 was_joined, self.is_joined = self.is_joined, False
                 self.losses += was_joined
                 failures = 0 if was_joined else failures + 1
@@ -198,6 +211,13 @@ class Member:
             self.rejoins += 1
             self.sent = self.received = 0
             self.unacknowledged = []
+
+    async def leave(self):
+        """Leaves, until the server has closed the connection, or does not in time."""
+        self.is_leaving = True
+        self.socket.send({"type": "leave"})
+        await asyncio.wait([self.task], timeout=5)
+        self.task.cancel()
 
     def probe(self):
         """Sends the time to everybody."""

@@ -5,6 +5,8 @@ import asyncio
 import json
 import time
 
+from member import until
+
 
 class Peer:
     INTERVAL = 0.1
@@ -84,27 +86,26 @@ class PeerRooms:
         since = time.monotonic()
         for peer in self.peers:
             await peer.start(log)
-        end = since + 30
-        while time.monotonic() < end and not all(len(peer.connected) == 2 for peer in self.peers):
-            await asyncio.sleep(0.1)
+        is_connected = await until(lambda: all(len(peer.connected) == 2 for peer in self.peers), 30)
         took = time.monotonic() - since
         for peer in self.peers:
             peer.begin()
-        return took if all(len(peer.connected) == 2 for peer in self.peers) else None
+        return took if is_connected else None
 
     async def settle(self):
-        """Returns the faults since the last call: what was not received once and in order, and silence over a second.
-        And the longest silence."""
-        await asyncio.sleep(0.5)
+        """Waits for what was sent until now. Returns the faults since the last call, which are what was not received
+        once and in order, or not in time, and the longest silence."""
+        pairs = [(peer, other, other.sent) for room in self.rooms for peer in room for other in room if other != peer]
+
+        def missing():
+            return [(peer, other) for peer, other, sent in pairs if peer.received.get(other.name, 0) < sent]
+
+        await until(lambda: not missing(), 3)
         faults = [fault for peer in self.peers for fault in peer.faults]
+        faults += [f"{peer.name} hears nothing of {other.name}" for peer, other in missing()]
         longest = max(peer.longest for peer in self.peers)
-        now = time.monotonic()
-        for room in self.rooms:
-            for peer in room:
-                for other in room:
-                    if other is not peer and now - peer.last.get(other.name, 0) > 1:
-                        faults.append(f"{peer.name} hears nothing of {other.name}")
-                peer.faults, peer.longest = [], 0
+        for peer in self.peers:
+            peer.faults, peer.longest = [], 0
         return faults, longest
 
     @property
