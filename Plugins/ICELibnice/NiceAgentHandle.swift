@@ -24,6 +24,8 @@ final class NiceAgentHandle {
     private var agent: OpaquePointer?
     /// The id of libnice's timer for checks, 0 while unknown.
     private var checkTimer: guint = 0
+    /// Sources of the context with lower ids are not that timer. GLib's ids begin with 1.
+    private var firstUnseenSource: guint = 1
 
     /// `pacing`: milliseconds between checks. Throws `.resourceExhausted`.
     init(
@@ -121,8 +123,13 @@ final class NiceAgentHandle {
     /// Returns false if libnice refuses the credentials.
     func setRemoteCredentials(_ credentials: ICECredentials) -> Bool {
         guard let agent else { return false }
-        return nice_agent_set_remote_credentials(
-            agent, stream, credentials.usernameFragment, credentials.password) != 0
+        var isTaken = false
+        startingChecks {
+            isTaken =
+                nice_agent_set_remote_credentials(
+                    agent, stream, credentials.usernameFragment, credentials.password) != 0
+        }
+        return isTaken
     }
 
     func add(_ line: CandidateLine) {
@@ -185,25 +192,34 @@ final class NiceAgentHandle {
     /// Makes a call that may give libnice its first pair, and has it check that pair without delay.
     ///
     /// libnice paces its checks by a timer, even the first one, which would delay every connection by a period on each
-    /// side. It has no call to start without that delay. But the timer is a source of our context, and its name and the
-    /// time of its creation identify it. If it is not found, the first checks are a period late, nothing worse.
+    /// side. It has no call to start without that delay. But the timer is a source of our context, and its name
+    /// identifies it. If it is not found, the first checks are a period late, nothing worse.
     private func startingChecks(_ call: () -> Void) {
         defer { context.setNeedsPass() }
-        guard checkTimer == 0 else { return context.asDefault(call) }
-        let mark = newestSource()
+        let wasChecking = findCheckTimer()
         context.asDefault(call)
-        for id in mark..<max(mark, newestSource()) where isSource(id, named: "Connectivity check schedule") {
-            checkTimer = id
-        }
-        checkNow()
+        if !wasChecking { checkNow() }
     }
 
-    /// Sends the next connectivity check now.
+    /// Sends the next connectivity check now. The first pair may also come from a request of the other side, by which
+    /// its address is learned.
     func checkNow() {
-        guard checkTimer > 0, let timer = g_main_context_find_source_by_id(context.mainContext, checkTimer) else {
+        guard findCheckTimer(), let timer = g_main_context_find_source_by_id(context.mainContext, checkTimer) else {
             return
         }
         g_source_set_ready_time(timer, 0)
+    }
+
+    /// Looks for libnice's timer among the sources that are new since the last look. Returns whether it is known.
+    private func findCheckTimer() -> Bool {
+        guard checkTimer == 0 else { return true }
+        let newest = newestSource()
+        for id in firstUnseenSource..<max(firstUnseenSource, newest)
+        where isSource(id, named: "Connectivity check schedule") {
+            checkTimer = id
+        }
+        firstUnseenSource = newest
+        return checkTimer > 0
     }
 
     private func isSource(_ id: guint, named wanted: String) -> Bool {

@@ -142,6 +142,33 @@ import TransportPluginAPI
         }
     }
 
+    /// With the longest pause between checks, one that waits for libnice's timer takes a second.
+    @Test(arguments: [true, false])
+    func aRequestFromAnUnknownAddressIsFollowedByACheckAtOnce(knowsCredentials: Bool) async throws {
+        var options = TestPeer.options
+        options.pacing = 1000
+        try await withPair(loops: 1, options) { a, b in
+            try await a.gather()
+            try await b.gather()
+            let begin = Timestamp.now()
+            let passes = try await a.loop.runThrowing { () throws(TransportError) -> Int in
+                if knowsCredentials { try a.agent.setRemoteCredentials(b.agent.localCredentials) }
+                try b.agent.setRemoteCredentials(a.agent.localCredentials)
+                for candidate in a.candidates { try b.agent.addRemoteCandidate(candidate) }
+                return a.agent.passCount
+            }
+            if !knowsCredentials {
+                // Its next pass handles the request.
+                while await a.loop.run({ a.agent.passCount == passes }) {}
+                try await a.loop.runThrowing { () throws(TransportError) in
+                    try a.agent.setRemoteCredentials(b.agent.localCredentials)
+                }
+            }
+            await a.wait(until: \.isConnected)
+            #expect(Timestamp.now() - begin < .milliseconds(900))
+        }
+    }
+
     @Test func lateCandidatesAfterAnUnreachableOneConnect() async throws {
         try await withPair(loops: 2) { a, b in
             // Nobody is there.
