@@ -13,7 +13,7 @@ struct PathMachineTests {
     /// One agent, connected, with data over it.
     private func established() -> PathMachine {
         var machine = PathMachine()
-        _ = machine.agentMade(1, givesHeadStart: false, at: at(0))
+        _ = machine.agentMade(1, patience: nil, at: at(0))
         _ = machine.connected(1)
         _ = machine.associationEstablished()
         #expect(machine.connectionState == .connected)
@@ -23,7 +23,7 @@ struct PathMachineTests {
     @Test func firstAgentCarriesAndTheHandshakeFollowsItsPath() {
         var machine = PathMachine()
         #expect(machine.connectionState == .new && machine.carrying == nil && machine.newest == nil)
-        #expect(machine.agentMade(1, givesHeadStart: false, at: at(0)) == [.carry(1), .reportState(.connecting)])
+        #expect(machine.agentMade(1, patience: nil, at: at(0)) == [.carry(1), .reportState(.connecting)])
         #expect(machine.selected(path, by: 1) == [.reportChecked, .reportPath(1, path)])
         #expect(machine.connected(1) == [.flush, .handshake])
         #expect(machine.isConnected)
@@ -35,7 +35,7 @@ struct PathMachineTests {
 
     @Test func nextAgentTakesOverWhenItIsConnected() {
         var machine = established()
-        #expect(machine.agentMade(2, givesHeadStart: false, at: at(1000)).isEmpty)
+        #expect(machine.agentMade(2, patience: nil, at: at(1000)).isEmpty)
         #expect(machine.carrying == 1 && machine.newest == 2)
         #expect(machine.selected(path, by: 2) == [.reportChecked], "it does not carry yet")
         #expect(
@@ -52,8 +52,8 @@ struct PathMachineTests {
 
     @Test func nextAgentIsReplacedByAnother() {
         var machine = established()
-        _ = machine.agentMade(2, givesHeadStart: false, at: at(0))
-        #expect(machine.agentMade(3, givesHeadStart: false, at: at(1)) == [.expire(2), .close(2)])
+        _ = machine.agentMade(2, patience: nil, at: at(0))
+        #expect(machine.agentMade(3, patience: nil, at: at(1)) == [.expire(2), .close(2)])
         #expect(machine.connected(2).isEmpty)
         #expect(machine.connected(3).contains(.carry(3)))
         #expect(machine.carrying == 3)
@@ -61,9 +61,9 @@ struct PathMachineTests {
 
     @Test func secondReplacementClosesTheOneThatStillReceives() {
         var machine = established()
-        _ = machine.agentMade(2, givesHeadStart: false, at: at(0))
+        _ = machine.agentMade(2, patience: nil, at: at(0))
         _ = machine.connected(2)
-        _ = machine.agentMade(3, givesHeadStart: false, at: at(10))
+        _ = machine.agentMade(3, patience: nil, at: at(10))
         #expect(
             machine.connected(3).starts(with: [.reportChecked, .cancelRetirement, .close(1), .carry(3), .expire(2)]))
         #expect(machine.isRetired(2))
@@ -73,14 +73,14 @@ struct PathMachineTests {
         var machine = established()
         #expect(machine.failed(1) == [.reportState(.disconnected)])
         #expect(machine.failed(1).isEmpty && !machine.isConnected)
-        _ = machine.agentMade(2, givesHeadStart: false, at: at(0))
+        _ = machine.agentMade(2, patience: nil, at: at(0))
         #expect(machine.failed(2).isEmpty, "the one before may come back")
         #expect(machine.connected(1) == [.flush, .reportState(.connected)])
     }
 
     @Test func associationOverAFailedPathIsNoConnection() {
         var machine = PathMachine()
-        _ = machine.agentMade(1, givesHeadStart: false, at: at(0))
+        _ = machine.agentMade(1, patience: nil, at: at(0))
         _ = machine.connected(1)
         _ = machine.failed(1)
         #expect(machine.associationEstablished().isEmpty)
@@ -89,20 +89,21 @@ struct PathMachineTests {
 
     @Test func candidatesWaitOnlyWhereThereIsAPathToLose() {
         var machine = PathMachine()
+        let patience = Duration.milliseconds(50)
+        #expect(machine.agentMade(1, patience: patience, at: at(0)) == [.carry(1), .reportState(.connecting)])
+        #expect(machine.agentMade(2, patience: patience, at: at(0)).isEmpty)
+        _ = machine.connected(1)
+        #expect(machine.agentMade(3, patience: nil, at: at(0)) == [.expire(2), .close(2)])
         #expect(
-            !machine.agentMade(1, givesHeadStart: true, at: at(0)).contains {
-                if case .holdCandidates = $0 { true } else { false }
-            })
-        #expect(
-            machine.agentMade(2, givesHeadStart: true, at: at(0))
-                == [.holdCandidates(of: 2, for: PathMachine.candidateHeadStart)])
+            machine.agentMade(4, patience: patience, at: at(0))
+                == [.expire(3), .close(3), .holdCandidates(of: 4, for: patience)])
     }
 
     @Test func roundThatIsTooYoungIsNotDiagnosed() {
         var machine = PathMachine()
         #expect(machine.diagnosed(at: at(0)) == nil)
-        _ = machine.agentMade(1, givesHeadStart: false, at: at(0))
-        _ = machine.agentMade(2, givesHeadStart: false, at: at(1000))
+        _ = machine.agentMade(1, patience: nil, at: at(0))
+        _ = machine.agentMade(2, patience: nil, at: at(1000))
         #expect(machine.diagnosed(at: at(2000))?.generation == 1)
         #expect(machine.diagnosed(at: at(2500))?.generation == 2)
         _ = machine.connected(1)

@@ -8,7 +8,8 @@ final class AgentLink: ICEAgentHandler {
     private var agent: (any ICEAgent)?
     private(set) var local = ICECredentials(usernameFragment: "", password: "")
     private(set) var remote: ICECredentials?
-    private var isHolding = false
+    /// How long candidates are kept after the other side's description; nil: they are not.
+    private var holdTime: Duration?
     private var held: [RemoteCandidates.Item] = []
     /// The maximum number of candidates, more than an agent accepts.
     private static let maximumHeld = 128
@@ -31,15 +32,25 @@ final class AgentLink: ICEAgentHandler {
     func setRemote(_ credentials: ICECredentials) throws(TransportError) {
         try agent?.setRemoteCredentials(credentials)
         remote = credentials
+        scheduleRelease()
     }
 
     func gather() throws(TransportError) { try agent?.gather() }
 
-    /// Keeps the other side's candidates until `release`. Until then the agent answers checks, but begins none.
-    func hold() { isHolding = true }
+    /// Keeps the other side's candidates for a while after its description. Meanwhile the agent answers checks, but
+    /// begins none.
+    func hold(for duration: Duration) {
+        holdTime = duration
+        if remote != nil { scheduleRelease() }
+    }
 
-    func release() {
-        isHolding = false
+    private func scheduleRelease() {
+        guard let holdTime, let connection else { return }
+        connection.core.loop.schedule(after: holdTime) { [self] in release() }
+    }
+
+    private func release() {
+        holdTime = nil
         let items = held
         held = []
         for item in items { pass(item) }
@@ -54,7 +65,7 @@ final class AgentLink: ICEAgentHandler {
     }
 
     private func pass(_ item: RemoteCandidates.Item) {
-        guard !isHolding else {
+        guard holdTime == nil else {
             if held.count < Self.maximumHeld { held.append(item) }
             return
         }

@@ -188,7 +188,7 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
             failure = error
         }
         iceServers = servers
-        adopt(link, givesHeadStart: false)
+        adopt(link, patience: PathMachine.offerersPatience)
         log.trace("offer", metadata: ["generation": "\(link.local)"])
         events.emit(.localDescription(negotiation.offered(link.local)))
         if let failure { throw failure }
@@ -236,7 +236,7 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
             }
             failure = error
         }
-        adopt(link, givesHeadStart: newest != nil && !sctp.monitor.isSuspect)
+        adopt(link, patience: PathMachine.answerersPatience)
         let (answer, candidates) = negotiation.accepted(
             offer: offer, local: link.local, role: dtls.session?.role ?? .client)
         sctp.remoteAccepts(messageSize: offer.maximumMessageSize)
@@ -272,9 +272,11 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
         return link
     }
 
-    private func adopt(_ link: AgentLink, givesHeadStart: Bool) {
+    /// `patience`: while the path in use works.
+    private func adopt(_ link: AgentLink, patience: Duration) {
         links.append(link)
-        perform(paths.agentMade(link.generation, givesHeadStart: givesHeadStart, at: core.loop.turnTime))
+        let patience = sctp.monitor.isSuspect ? nil : patience
+        perform(paths.agentMade(link.generation, patience: patience, at: core.loop.turnTime))
     }
 
     func agent(_ link: AgentLink, didEmit event: ICEAgentEvent) {
@@ -313,10 +315,7 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
             case .scheduleRetirement(let duration):
                 retirement = core.loop.schedule(after: duration) { [unowned self] in perform(paths.retirementOver()) }
             case .cancelRetirement: retirement?.cancel()
-            case .holdCandidates(let generation, let duration):
-                guard let link = agentLink(generation) else { continue }
-                link.hold()
-                core.loop.schedule(after: duration) { link.release() }
+            case .holdCandidates(let generation, let duration): agentLink(generation)?.hold(for: duration)
             case .flush: output.pathIsUp()
             case .handshake:
                 dtls.handshake()
