@@ -9,6 +9,8 @@ struct ModuleBundle {
     /// The number of each module in the order in which they run.
     private var numbers: [String: Int] = [:]
     private var visiting: Set<String> = []
+    /// Lines of modules that begin with `//#`: directives to the browser, about the whole file.
+    private var hints: [String] = []
     /// Imports from elsewhere.
     private var imports: [String] = []
     private var parts: [String] = []
@@ -22,7 +24,7 @@ struct ModuleBundle {
         guard let exports = try? bundle.add(entry) else { return nil }
         let last =
             exports.isEmpty ? "" : "export const { \(exports.joined(separator: ", ")) } = $\(bundle.parts.count);\n"
-        return (bundle.imports + bundle.parts).joined() + last
+        return (bundle.hints + bundle.imports + bundle.parts).joined() + last
     }
 
     private init(sources: [String: String]) { self.sources = sources }
@@ -51,6 +53,9 @@ struct ModuleBundle {
                 guard !name.isEmpty else { throw Unsupported() }
                 exports.append(String(name))
                 body += rest + "\n"
+            } else if line.hasPrefix("//#") {
+                let hint = "\(line)\n"
+                if !hints.contains(hint) { hints.append(hint) }
             } else {
                 body += line + "\n"
             }

@@ -47,6 +47,7 @@ struct PageFile: Sendable {
     /// stay as they are.
     static func withoutComments(_ module: [UInt8]) -> [UInt8] {
         let (slash, star, backtick) = (UInt8(ascii: "/"), UInt8(ascii: "*"), UInt8(ascii: "`"))
+        let hash = UInt8(ascii: "#")
         var kept: [UInt8] = []
         var isComment = false
         var isTemplate = false
@@ -60,7 +61,9 @@ struct PageFile: Sendable {
                     if !isComment, end.map({ $0 + 2 == text.endIndex }) ?? true { text = [] }
                     isComment = end == nil
                 }
-                if text.isEmpty || text.starts(with: [slash, slash]) { continue }
+                // `//#` is for the browser.
+                let isHint = text.starts(with: [slash, slash, hash])
+                if text.isEmpty || (text.starts(with: [slash, slash]) && !isHint) { continue }
             }
             kept += isTemplate ? line : text
             kept.append(0x0A)

@@ -71,6 +71,7 @@ struct PageTests {
             #expect(!module.contains(/\n(import|export) [^\n]*"\.\//), "\(path) imports from its folder")
         }
         let client = String(decoding: try #require(PageFile.all["client/room.js"]).plain.bytes, as: UTF8.self)
+        #expect(client.hasPrefix("//# allFunctionsCalledOnLoad\n"))
         #expect(client.contains(/\nexport const \{[^}]* TransportRuntime[ ,]/))
     }
 
@@ -87,10 +88,11 @@ struct PageTests {
             """,
             "a/b.js":
                 "import { three } from \"./c.js\";\nexport const one = 1;\nexport function two() { return three; }\n",
-            "a/c.js": "export const three = 3;",
+            "a/c.js": "//# forTheBrowser\nexport const three = 3;",
         ]
         #expect(
             ModuleBundle.make("a/main.js", sources) == """
+                //# forTheBrowser
                 import { x } from "../other/x.js";
                 const $1 = (() => {
                 const three = 3;
@@ -125,6 +127,7 @@ struct PageTests {
 
     @Test func modulesAreSentWithoutComments() {
         let module = """
+            //# forTheBrowser
             /** A module. */
             import { a } from "./a.js";
 
@@ -142,6 +145,7 @@ struct PageTests {
             }
             """
         let sent = """
+            //# forTheBrowser
             import { a } from "./a.js";
             export function f(x) {
             const y = x /* inside */ * 2; // behind
