@@ -103,7 +103,7 @@ test-vectors: RUNS = 2000
 test-vectors: dependencies
 	swift build -c release --product room
 	@room=$$(swift build -c release --product room --show-bin-path)/room; \
-	for groups in "room delivery streams" walks codec; do \
+	for groups in "room delivery streams exchange" walks codec; do \
 		echo "$$groups:"; \
 		$$room simulate --vectors - $$(printf -- '--group %s ' $$groups) $(VECTORS) --seed $(SEED) --runs $(RUNS) \
 			| node Tests/BrowserClient/replay.mjs --schedules $(RUNS) - || exit 1; \

@@ -11,15 +11,16 @@ final class ExchangeEnds {
     }
 
     var budget = ReceiveWindow.Budget()
-    var topicSender: TopicSender
-    var topicReceiver: TopicReceiver
+    private let budgetName: VectorJSON
+    var topicSender: RecordedMachine<TopicSender>
+    var topicReceiver: RecordedMachine<TopicReceiver>
     /// By topic, how many messages wait for the window or the buffer.
     var waiting: [String: Int] = [:]
     /// The latest that was accepted on the reliable channel, as much as may not be acknowledged yet.
     var counted: [Counted] = []
 
-    var outgoing: OutgoingRequests
-    var incoming: IncomingRequests
+    var outgoing: RecordedMachine<OutgoingRequests>
+    var incoming: RecordedMachine<IncomingRequests>
     /// The requests whose application waits, with their deadlines.
     var calls: [UInt64: (method: String, deadline: Timestamp?)] = [:]
     /// Those of them that the buffer has not taken.
@@ -35,11 +36,30 @@ final class ExchangeEnds {
     static let window: UInt64 = 600
 
     /// `base`: the ids of requests begin after it.
-    init(_ record: ExchangeRecord, base: UInt64) {
-        topicSender = record.topicSender
-        topicReceiver = record.topicReceiver
-        outgoing = OutgoingRequests(after: base)
-        incoming = IncomingRequests(after: record.lastRequest)
+    init(_ record: ExchangeRecord, base: UInt64, _ tapes: ExchangeTapes) {
+        topicSender = RecordedMachine(record.topicSender, tapes.sender)
+        topicReceiver = RecordedMachine(record.topicReceiver, tapes.receiver)
+        outgoing = RecordedMachine(OutgoingRequests(after: base), tapes.outgoing)
+        incoming = RecordedMachine(IncomingRequests(after: record.lastRequest), tapes.incoming)
+        budgetName = tapes.budgetName
+    }
+
+    /// Returns the rest of the machines, which is remembered. Their further calls change nothing of it.
+    func end() -> ExchangeRecord {
+        isClosed = true
+        topicSender.end()
+        topicReceiver.end()
+        return ExchangeRecord(topicSender.machine, topicReceiver.machine, outgoing.machine, incoming.machine)
+    }
+
+    // MARK: Topics that come
+
+    func index(of topic: String) -> Int? {
+        Array(topic.utf8).withUnsafeBytes { topicReceiver.index(of: $0, &budget, budgetName) }
+    }
+
+    func grant(_ index: Int, now: Timestamp) -> UInt64? {
+        topicReceiver.grant(index, now: now, &budget, budgetName)
     }
 
     func note(_ accepted: Counted, unacknowledged: Int) {

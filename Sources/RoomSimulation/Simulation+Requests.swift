@@ -238,7 +238,7 @@ extension Simulation {
 
     /// Looks at the deadlines at the next of them. They are those of the participant's clock.
     private func arm(_ stream: PeerStream, _ ends: ExchangeEnds) {
-        let deadlines = [ends.outgoing.nextDeadline, ends.incoming.nextDeadline].compactMap(\.self)
+        let deadlines = [ends.outgoing.nextDeadline(), ends.incoming.nextDeadline()].compactMap(\.self)
         guard let deadline = deadlines.min() else { return }
         let due = max(now, deadline - stream.node.clockOffset)
         if let present = ends.timerAt, present <= due, present >= now { return }
@@ -271,7 +271,7 @@ extension Simulation {
         if let id = ends.handlers.min() {
             return ["\(stream.node.name) still handles request \(id) of \(peer), which has ended"]
         }
-        var outgoing = ends.outgoing
+        var outgoing = ends.outgoing.machine
         for _ in 0..<RequestLimits.outstanding where !outgoing.begin(deadline: nil).isStarted {
             return ["\(stream.node.name) has no request to \(peer) under way, and can make no new one"]
         }

@@ -24,12 +24,19 @@ extension Simulation {
     func beginExchange(_ stream: PeerStream, _ record: ExchangeRecord) {
         guard scenario.hasTopicsAndRequests, stream.link.level == .exchange else { return }
         var record = record
-        if exchangeBegan.insert(stream.outgoing).inserted { record = ExchangeRecord(window: ExchangeEnds.window) }
+        var tapes = exchangeTapes[stream.outgoing] ?? ExchangeTapes(tape)
+        if exchangeTapes[stream.outgoing] == nil {
+            record = ExchangeRecord(window: ExchangeEnds.window)
+            tapes.recordMade(window: ExchangeEnds.window)
+        }
         let base = stream.node.exchangeLinks << 32
         stream.node.exchangeLinks += 1
         var budget = ReceiveWindow.Budget()
         let restart = record.restart(firstRequest: base + 1, &budget)
-        let ends = ExchangeEnds(record, base: base)
+        tapes.recordRestarted(firstRequest: base + 1, restart)
+        tapes.requestsMade(base: base, lastIncoming: record.lastRequest)
+        exchangeTapes[stream.outgoing] = tapes
+        let ends = ExchangeEnds(record, base: base, tapes)
         ends.budget = budget
         stream.exchange = ends
         if !restart.isEmpty { exchangeStatistics.restarts += 1 }
@@ -39,8 +46,8 @@ extension Simulation {
     /// The link has ended for this side, with all that was not acknowledged. Returns what is remembered.
     func endExchange(_ stream: PeerStream) -> ExchangeRecord? {
         guard let ends = stream.exchange else { return nil }
-        let record = ExchangeRecord(ends.topicSender, ends.topicReceiver, ends.outgoing, ends.incoming)
-        ends.isClosed = true
+        let record = ends.end()
+        exchangeTapes[stream.outgoing]?.recordKept()
         for id in ends.calls.keys.sorted() { endCall(id, .gone, stream, ends) }
         ends.outgoing.close()
         return record
@@ -172,7 +179,7 @@ extension Simulation {
             break
         }
         book.topics[topic]?.arrived = body.number
-        guard let index = topic.withBytes({ ends.topicReceiver.index(of: $0, &ends.budget) }),
+        guard let index = ends.index(of: topic),
             ends.topicReceiver.receive(index, count: bytes.count)
         else { return report("\(stream.node.name) gets more of \(place) than it has allowed") }
         let cost = TopicLimits.cost(ofBody: bytes.count)
@@ -198,7 +205,7 @@ extension Simulation {
 
     /// The receiver had given this side up, and has met it again: what it had sent until then is as if it had come.
     func topicPosition(_ topic: String, sent: UInt64, _ stream: PeerStream, _ ends: ExchangeEnds) {
-        guard let index = topic.withBytes({ ends.topicReceiver.index(of: $0, &ends.budget) }),
+        guard let index = ends.index(of: topic),
             ends.topicReceiver.skip(index, to: sent)
         else { return }
         consume(index, cost: 0, stream, ends)
@@ -211,7 +218,7 @@ extension Simulation {
 
     private func consume(_ index: Int, cost: Int, _ stream: PeerStream, _ ends: ExchangeEnds) {
         guard ends.topicReceiver.consume(index, cost: cost), !ends.isClosed,
-            let limit = ends.topicReceiver.grant(index, now: now + stream.node.clockOffset, &ends.budget)
+            let limit = ends.grant(index, now: now + stream.node.clockOffset)
         else { return }
         sendControl(
             ExchangeHead.topicWindow(ends.topicReceiver.name(of: index), limit: limit), on: .reliable, stream)
@@ -287,7 +294,7 @@ extension Simulation {
                 return ["\(count) messages of \(stream.node.name) to \(peer) wait for topic \(topic)"]
             }
             // All is read, so at least half of the window is open.
-            var sender = ends.topicSender
+            var sender = ends.topicSender.machine
             let half = Int(ExchangeEnds.window / 2)
             if sender.begin(ByteText(topic), count: half - 1 - TopicLimits.overhead) != .begun
                 || !sender.isOpen(ByteText(topic))
@@ -296,12 +303,5 @@ extension Simulation {
             }
         }
         return []
-    }
-}
-
-extension String {
-    /// The UTF-8 bytes.
-    fileprivate func withBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
-        Array(utf8).withUnsafeBytes(body)
     }
 }

@@ -74,7 +74,7 @@ package final class Simulation {
     /// By the ledger of the messages in the same direction.
     var exchangeBooks: [Int: ExchangeBook] = [:]
     /// Those of the directions in which topics and requests have begun.
-    var exchangeBegan: Set<Int> = []
+    var exchangeTapes: [Int: ExchangeTapes] = [:]
     package internal(set) var exchangeStatistics = ExchangeStatistics()
     /// Messages that came whole and in order.
     package var messagesDelivered = 0

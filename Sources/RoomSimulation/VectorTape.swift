@@ -38,6 +38,9 @@ final class VectorTape {
         let machine: String
         let name: String
 
+        /// The machine, as an argument of the calls of others.
+        var reference: VectorJSON { VectorJSON(text: "{\"$machine\":\"\(machine) \(name)\"}") }
+
         func callAsFunction(
             _ method: String, _ arguments: [Any] = [], random: [UInt64] = [], _ result: Any? = nil,
             state: [(String, Any)] = []

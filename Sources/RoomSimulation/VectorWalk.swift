@@ -27,9 +27,7 @@ struct VectorWalk<Machine, Action> {
     }
 
     /// The argument that stands for the machine in calls of others.
-    var reference: VectorJSON {
-        VectorJSON(text: tape.map { "{\"$machine\":\"\($0.machine) \($0.name)\"}" } ?? "null")
-    }
+    var reference: VectorJSON { tape?.reference ?? VectorJSON(text: "null") }
 
     /// Makes a call that decides about actions.
     @discardableResult

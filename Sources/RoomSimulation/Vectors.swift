@@ -33,7 +33,9 @@ package enum Vectors {
     package static var kept: [String: [String]] {
         var files: [String: [String]] = [:]
         // The beginnings: what follows is much alike.
-        let limits = ["room": 45_000, "delivery": 12_000, "streams": 6000, "walks": 600_000, "codec": 400_000]
+        let limits = [
+            "room": 45_000, "delivery": 12_000, "streams": 6000, "exchange": 40_000, "walks": 600_000, "codec": 400_000,
+        ]
         func keep(_ seed: UInt64, _ record: (@escaping (_ group: String, _ line: String) -> Void) -> Void) {
             var sizes: [String: Int] = [:]
             record { group, line in
@@ -43,6 +45,8 @@ package enum Vectors {
             }
         }
         for seed in UInt64(1)...4 { keep(seed) { record(.short(seed: seed), line: $0) } }
+        // They have topics and requests.
+        for seed in [5, 13] as [UInt64] { keep(seed) { record(.short(seed: seed), groups: ["exchange"], line: $0) } }
         keep(1) { recordWalks(seed: 1, steps: 26, line: $0) }
         keep(1) { recordCodecs(seed: 1, line: $0) }
         return files

@@ -42,7 +42,10 @@ struct SimulateCommand: AsyncParsableCommand {
 
     @Option(
         name: .customLong("group"),
-        help: "With --vectors: only this group of machines: room, delivery, streams, walks or codec. May be repeated.")
+        help: """
+            With --vectors: only this group of machines: room, delivery, streams, exchange, walks or codec. May be \
+            repeated.
+            """)
     var vectorGroups: [String] = []
 
     @Flag(
@@ -84,6 +87,9 @@ struct SimulateCommand: AsyncParsableCommand {
 
     private var subject: SimulationSubject { cluster ? .cluster : .room }
 
+    /// The groups of vectors that come of whole schedules.
+    private static let schedules: Set<String> = ["room", "delivery", "streams", "exchange"]
+
     private func writeVectors(to folder: String) throws {
         func write(_ lines: [String], _ name: String) throws {
             let file = URL(fileURLWithPath: folder).appendingPathComponent("\(name).jsonl")
@@ -104,8 +110,8 @@ struct SimulateCommand: AsyncParsableCommand {
                 Output.raw(output)
                 output = ""
             }
-            let wanted = Set(vectorGroups.isEmpty ? ["room", "delivery", "streams", "walks", "codec"] : vectorGroups)
-            if !wanted.isDisjoint(with: ["room", "delivery", "streams"]) {
+            let wanted = vectorGroups.isEmpty ? Self.schedules.union(["walks", "codec"]) : Set(vectorGroups)
+            if !wanted.isDisjoint(with: Self.schedules) {
                 Vectors.record(
                     hasShortSchedules ? .short(seed: seed) : .mixed(seed: seed), groups: wanted, line: add)
             }

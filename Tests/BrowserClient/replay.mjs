@@ -191,7 +191,8 @@ class Run {
         const values = revive(call.arguments ?? [], {
             $outbox: () => this.objects.get(`DeliveryOutbox ${instance}`),
             $streams: () => this.objects.get(`DeliveryLink ${instance}`).streams,
-            $budget: () => this.budget(instance),
+            // A machine of several links names that of the present one.
+            $budget: (name) => this.budget(name === true ? instance : name),
             $machine: (key) => this.objects.get(key),
             $random: () => random,
             $set: (elements) => (element) => elements.includes(element),

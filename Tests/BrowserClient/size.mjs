@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import { gzipSync } from "node:zlib";
 
 /** The size that an entry should have, in bytes, and the one that it must not exceed until then. */
-const aim = 25_000, limits = { "messages.js": 51_500, "room.js": 63_000 };
+const aim = 25_000, limits = { "messages.js": 51_500, "room.js": 63_200 };
 const folder = new URL("../../Sources/RoomPage/Client/", import.meta.url);
 
 let minify;
