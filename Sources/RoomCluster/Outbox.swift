@@ -4,7 +4,8 @@ import TransportValues
 
 /// The writes that nothing waits for: marks, and the releases of rooms, which never overtake marks.
 ///
-/// The latest marks are remembered until they end, and written again after every time that the store was away.
+/// The latest marks are remembered until they end, and written again after every time that the store was away. What is
+/// to be forgotten is remembered until the store has confirmed that: later, a mark of the same name is another node's.
 struct Outbox: Sendable {
     /// Without an end: the mark is to be forgotten.
     private typealias Entry = (room: RoomName, mark: Mark, until: Timestamp?)
@@ -30,7 +31,7 @@ struct Outbox: Sendable {
         let isForgotten = lifetime <= .zero
         let entry: Entry = (room, mark, isForgotten ? nil : effects.now + lifetime)
         // It must not come back with the store.
-        if isForgotten { recent.removeAll { $0.room == room && $0.mark == mark } }
+        if isForgotten { recent.removeAll { $0.room == room && $0.mark == mark && $0.until != nil } }
         for queue in [\Self.recent, \.marks] {
             self[keyPath: queue].append(entry)
             if self[keyPath: queue].count > effects.limits.memory { self[keyPath: queue].removeFirst() }
@@ -77,7 +78,15 @@ struct Outbox: Sendable {
         return left > 0 ? TimedMark(entry.mark, in: entry.room, milliseconds: Int(left)) : nil
     }
 
-    mutating func answered() { underWay -= 1 }
+    /// - Parameter isDone: Whether the store has taken the marks.
+    mutating func answered(_ marks: [TimedMark], isDone: Bool) {
+        underWay -= 1
+        guard isDone else { return }
+        for mark in marks where mark.milliseconds == 0 {
+            let place = recent.firstIndex { $0.room == mark.room && $0.mark == mark.mark && $0.until == nil }
+            if let place { recent.remove(at: place) }
+        }
+    }
 
     mutating func releaseAnswered(_ room: RoomName, _ fence: Fence) {
         underWay -= 1
@@ -92,7 +101,7 @@ struct Outbox: Sendable {
 
     /// The store is back, and may have lost something.
     mutating func connected(_ now: Timestamp) {
-        recent.removeAll { $0.until.map { $0 <= now } ?? true }
+        recent.removeAll { $0.until.map { $0 <= now } ?? false }
         marks = recent
     }
 }

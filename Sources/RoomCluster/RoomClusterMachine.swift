@@ -117,7 +117,7 @@ package struct RoomClusterMachine: Sendable {
         case .readRoom(let room)?: searchAnswered(reply, for: room)
         case .reassert(_, _, let assertions)?: sweepAnswered(reply, assertions)
         case .release(let room, _, _, let fence)?: outbox.releaseAnswered(room, fence)
-        case .writeMarks?: outbox.answered()
+        case .writeMarks(let marks)?: outbox.answered(marks, isDone: reply == .done)
         case .dropLease?: endDrain()
         }
         return finish()

@@ -237,6 +237,39 @@ private func waiter(_ id: UInt64, fence: Fence = 0, isRelayed: Bool = false) -> 
         #expect(!store.hasMark(mark, in: room))
     }
 
+    @Test mutating func aNameThatIsForgottenWhileTheStoreIsAwayIsForgottenWhenItIsBack() {
+        var a = Node("a", &store)
+        #expect(a.resolve(waiter(1), &store) == .here(1))
+        let mark = Mark.kickedName("bob")
+        a.feed(&store, .zero) { $0.marked(mark, in: room, lifetime: .seconds(100), at: $1) }
+        a.feed(&store, .zero) { $0.storeDisconnected(at: $1) }
+        a.feed(&store, .zero) { $0.marked(mark, in: room, lifetime: .zero, at: $1) }
+        #expect(store.hasMark(mark, in: room))
+        a.feed(&store, .zero) { $0.storeConnected(at: $1) }
+        #expect(!store.hasMark(mark, in: room))
+    }
+
+    @Test mutating func whatIsForgottenIsWrittenAgainUntilTheStoreHasConfirmedIt() {
+        var a = Node("a", &store)
+        #expect(a.resolve(waiter(1), &store) == .here(1))
+        let mark = Mark.kickedName("bob")
+        // Each of the requests is lost with its connection, and a kick lies between.
+        a.isStoreAway = true
+        for lifetime in [Duration.zero, .seconds(100), .zero] {
+            a.feed(&store, .zero) { $0.marked(mark, in: room, lifetime: lifetime, at: $1) }
+        }
+        let kick = TimedMark(mark, in: room, milliseconds: 100_000)
+        _ = store.apply(.writeMarks([kick]), at: .zero)
+        a.feed(&store, .zero) { $0.storeDisconnected(at: $1) }
+        a.isStoreAway = false
+        a.feed(&store, .zero) { $0.storeConnected(at: $1) }
+        #expect(!store.hasMark(mark, in: room))
+        // Confirmed: a later kick of another node stays.
+        _ = store.apply(.writeMarks([kick]), at: .zero)
+        a.feed(&store, .zero) { $0.storeConnected(at: $1) }
+        #expect(store.hasMark(mark, in: room))
+    }
+
     @Test mutating func marksAreWrittenAgainWhenTheStoreHasForgottenEverything() {
         var a = Node("a", &store)
         #expect(a.resolve(waiter(1), &store) == .here(1))
