@@ -17,6 +17,7 @@ extension ConnectionHandler {
     func handOver(
         to home: NIOLoopBound<ServerLoop>, _ hello: Envelope<ClientMessage>, _ bytes: Int, _ rest: [UInt8]
     ) {
+        flush()
         // Little was written yet: it waits only for a client that does not read.
         guard let context, outgoing.count == 0,
             (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) == 0,

@@ -88,7 +88,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
             context.close(promise: nil)
             return
         }
-        setDeadline(loop.limits.handshakeTimeout)
+        if arrival == nil { setDeadline(loop.limits.handshakeTimeout) }
     }
 
     func handlerRemoved(context: ChannelHandlerContext) { ended() }
@@ -175,7 +175,8 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
             case .done: return
             }
         }
-        flush()
+        // Otherwise the loop does, at the end of its turn, with what others still write to this client until then.
+        if !needsFlush { flush() }
         reportMemory()
         if let context { intake?.charge(bytes.count, client, context, loop) }
     }

@@ -45,6 +45,26 @@ struct SlowReaderTests {
         outgoing.written(first?.readableBytes ?? 0)
     }
 
+    @Test func whatIsWrittenToAClientInOneTurnOfTheLoopIsOneWrite() throws {
+        let server = EmbeddedServer { _ in }
+        defer { server.end() }
+        let ann = try server.join("lobby", "ann", .host)
+        let bob = try server.join("lobby", "bob", .guest, reads: true)
+        try server.inOneTurn {
+            try ann.signal(bob)
+            try bob.say(.ping(id: 7))
+            try ann.signal(bob)
+            #expect(try bob.takeWrite() == nil)
+        }
+        var bytes = try #require(try bob.takeWrite())
+        let kinds = try (0..<3).map { _ in
+            let frame = try #require(TestClient.takeFrame(&bytes))
+            return try RoomProtocolCodec.decodeServerMessage(frame.payload).message
+        }
+        #expect(bytes.isEmpty && kinds[1] == .pong(id: 7))
+        #expect(try bob.takeWrite() == nil)
+    }
+
     @Test func pingsWhosePongsAreNotReadTakeNoMemory() throws {
         let server = EmbeddedServer { _ in }
         defer { server.end() }
@@ -115,13 +135,13 @@ private final class EmbeddedServer {
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
-    /// A participant that reads nothing from now on.
-    func join(_ room: String, _ name: String, _ role: Hello.Role) throws -> Client {
+    /// A participant that reads nothing from now on, unless it `reads`.
+    func join(_ room: String, _ name: String, _ role: Hello.Role, reads: Bool = false) throws -> Client {
         let outlet = Outlet()
         let channel = EmbeddedChannel(handlers: [outlet, ConnectionHandler(loop: loop)], loop: eventLoop)
         channels.append(channel)
         channel.connect(to: try SocketAddress(ipAddress: "127.0.0.1", port: 1), promise: nil)
-        let client = Client(channel)
+        let client = Client(channel, self)
         try client.receive(Array(TestClient.handshake.utf8))
         _ = try channel.readOutbound(as: ByteBuffer.self)
         try client.say(.hello(Hello(room: RoomName(room), role: role, name: name)))
@@ -132,8 +152,19 @@ private final class EmbeddedServer {
             throw TestFailure(message: "\(name) did not join: \(frame.text)")
         }
         client.joined = joined
-        outlet.isOpen = false
+        outlet.isOpen = reads
         return client
+    }
+
+    private var isInTurn = false
+
+    /// What comes meanwhile comes in one turn of the loop.
+    func inOneTurn(_ body: () throws -> Void) rethrows {
+        let isInner = isInTurn
+        isInTurn = true
+        try body()
+        isInTurn = isInner
+        if !isInner { eventLoop.run() }
     }
 
     /// Closes every connection. A channel that stays open keeps itself and its handlers alive.
@@ -144,14 +175,26 @@ private final class EmbeddedServer {
 
 private final class Client {
     private let channel: EmbeddedChannel
+    private let server: EmbeddedServer
     var joined: Joined?
     private var sequence: SequenceNumber = 0
 
-    init(_ channel: EmbeddedChannel) { self.channel = channel }
+    init(_ channel: EmbeddedChannel, _ server: EmbeddedServer) {
+        self.channel = channel
+        self.server = server
+    }
 
     var isActive: Bool { channel.isActive }
 
-    func receive(_ bytes: [UInt8]) throws { try channel.writeInbound(ByteBuffer(bytes: bytes)) }
+    /// The bytes come, in a turn of the loop of their own unless there is one.
+    func receive(_ bytes: [UInt8]) throws {
+        try server.inOneTurn { try channel.writeInbound(ByteBuffer(bytes: bytes)) }
+    }
+
+    /// Takes what the server has written at once.
+    func takeWrite() throws -> [UInt8]? {
+        try channel.readOutbound(as: ByteBuffer.self).map { Array($0.readableBytesView) }
+    }
 
     func say(_ message: ClientMessage, sequence: SequenceNumber? = nil) throws {
         try receive(TestClient.frame(1, RoomProtocolCodec.encode(Envelope(sequence: sequence, message))))
