@@ -1,7 +1,7 @@
 /// A message from a client to the room server.
 public enum ClientMessage: Sendable, Hashable {
     /// The first message of every connection: create, join, resume or rejoin.
-    case hello(Hello)
+    indirect case hello(Hello)
     /// A signal to another participant; numbered and acknowledged.
     case signal(Signal)
     /// The host removes a participant; numbered and acknowledged. The reason is shown to it, and may be empty.

@@ -211,15 +211,7 @@ package struct JSONReader {
     }
 
     /// Skips to the next special byte inside a string, or to the end.
-    private mutating func skipPlain() {
-        var next = index
-        while next < bytes.count {
-            let byte = bytes[next]
-            if byte == 0x22 || byte == 0x5C || byte < 0x20 { break }
-            next += 1
-        }
-        index = next
-    }
+    private mutating func skipPlain() { index = PlainText.end(bytes, from: index) }
 
     private func text(_ bytes: UnsafeRawBufferPointer) throws(JSONError) -> String {
         // The general way is a generic one, and slow.

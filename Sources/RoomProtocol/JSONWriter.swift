@@ -39,7 +39,7 @@ package struct JSONWriter {
     package mutating func member(_ name: StaticString, _ value: UInt64?) {
         guard let value else { return }
         self.name(name)
-        bytes.append(contentsOf: String(value).utf8)
+        bytes.append(decimal: value)
     }
 
     package mutating func member(_ name: StaticString, _ value: Int?) {
@@ -113,32 +113,49 @@ package struct JSONWriter {
     private mutating func string(_ text: String) {
         var text = text
         bytes.append(UInt8(ascii: "\""))
-        text.withUTF8 { string($0) }
+        text.withUTF8 { string(UnsafeRawBufferPointer($0)) }
         bytes.append(UInt8(ascii: "\""))
     }
 
-    private mutating func string(_ text: UnsafeBufferPointer<UInt8>) {
-        // The first byte that was not written.
+    private mutating func string(_ text: UnsafeRawBufferPointer) {
         var start = 0
-        for (index, byte) in text.enumerated() where Self.needsEscape(byte) {
-            bytes.append(contentsOf: UnsafeBufferPointer(rebasing: text[start..<index]))
-            start = index + 1
-            bytes.append(UInt8(ascii: "\\"))
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"): bytes.append(byte)
-            case 0x0A: bytes.append(UInt8(ascii: "n"))
-            case 0x0D: bytes.append(UInt8(ascii: "r"))
-            case 0x09: bytes.append(UInt8(ascii: "t"))
-            default:
-                let hexadecimal = String(byte, radix: 16)
-                bytes.append(contentsOf: (hexadecimal.utf8.count == 1 ? "u000" : "u00").utf8)
-                bytes.append(contentsOf: hexadecimal.utf8)
-            }
+        while true {
+            let end = PlainText.end(text, from: start)
+            bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: text[start..<end]))
+            guard end < text.count else { return }
+            escape(text[end])
+            start = end + 1
         }
-        bytes.append(contentsOf: UnsafeBufferPointer(rebasing: text[start...]))
     }
 
-    private static func needsEscape(_ byte: UInt8) -> Bool {
-        byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\")
+    private mutating func escape(_ byte: UInt8) {
+        bytes.append(UInt8(ascii: "\\"))
+        switch byte {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"): bytes.append(byte)
+        case 0x0A: bytes.append(UInt8(ascii: "n"))
+        case 0x0D: bytes.append(UInt8(ascii: "r"))
+        case 0x09: bytes.append(UInt8(ascii: "t"))
+        default:
+            let hexadecimal = String(byte, radix: 16)
+            bytes.append(contentsOf: (hexadecimal.utf8.count == 1 ? "u000" : "u00").utf8)
+            bytes.append(contentsOf: hexadecimal.utf8)
+        }
+    }
+}
+
+extension [UInt8] {
+    /// Appends the digits of a number.
+    mutating func append(decimal number: UInt64) {
+        var digits: (UInt64, UInt64, UInt64) = (0, 0, 0)
+        Swift.withUnsafeMutableBytes(of: &digits) { digits in
+            var (start, rest) = (digits.count, number)
+            repeat {
+                let (quotient, digit) = rest.quotientAndRemainder(dividingBy: 10)
+                start -= 1
+                digits[start] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: digit)
+                rest = quotient
+            } while rest > 0
+            append(contentsOf: UnsafeRawBufferPointer(rebasing: digits[start...]))
+        }
     }
 }

@@ -27,6 +27,14 @@ public enum RoomProtocolCodec {
     public static func decodeClientMessage(
         _ bytes: UnsafeRawBufferPointer
     ) throws(ProtocolError) -> Envelope<ClientMessage> {
+        if let signal = SignalReader.read(bytes) { return signal }
+        return try decodeAnyClientMessage(bytes)
+    }
+
+    /// Parses a client's message without a short way for signals.
+    package static func decodeAnyClientMessage(
+        _ bytes: UnsafeRawBufferPointer
+    ) throws(ProtocolError) -> Envelope<ClientMessage> {
         try decode(bytes, limit: Limits.clientMessageBytes, isFieldFatal: false, ClientMessage.init)
     }
 
@@ -116,6 +124,6 @@ public struct EncodedBody: Sendable, Hashable {
     private mutating func append(_ name: StaticString, _ number: SequenceNumber?) {
         guard let number else { return }
         bytes.append(contentsOf: UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
-        bytes.append(contentsOf: String(number).utf8)
+        bytes.append(decimal: number)
     }
 }

@@ -1,27 +1,27 @@
 public import TransportValues
 
-/// A message from the room server to a client.
+/// A message from the room server to a client. What is large lies elsewhere: messages are kept, and passed on.
 public enum ServerMessage: Sendable, Hashable {
     /// The answer to `hello`.
-    case joined(Joined)
+    indirect case joined(Joined)
     /// The room does not exist yet, and the client's `hello` waits for it: `joined` or an error follows when it does.
     /// Meanwhile the server sends a `ping` whenever it has heard nothing for `pingInterval`; a client that has heard
     /// nothing for both durations together reconnects.
     case waiting(pingInterval: Duration, pingDeadline: Duration)
     /// A participant has joined. Numbered and acknowledged, as are `peerLeft`, `peerChanged`, `hostChanged` and
     /// `signal`.
-    case peerJoined(Participant)
+    indirect case peerJoined(Participant)
     /// A session has ended permanently.
     case peerLeft(ParticipantID, SessionID, reason: LeaveReason)
     /// New metadata, another host role, or a higher epoch: the participant has rejoined.
-    case peerChanged(Participant)
+    indirect case peerChanged(Participant)
     /// The host has changed. `sessionToken` is the receiver's own, newly signed: when the server loses its state, the
     /// highest term wins, so everybody must be able to prove this one. A secret.
     case hostChanged(ParticipantID, term: HostTerm, sessionToken: String)
     /// The room's attributes have changed. For clients with the capability `attributes.v1`; numbered and acknowledged.
     case roomChanged(RoomAttributes)
     /// A signal from another participant; the server sets `peer`.
-    case signal(Signal)
+    indirect case signal(Signal)
     /// Fresh ICE servers outside of a join.
     case iceServers(ICEServerList)
     /// All of the client's numbered messages up to `received` have arrived.
@@ -33,7 +33,7 @@ public enum ServerMessage: Sendable, Hashable {
     /// The server is shutting down. Clients return after a delay chosen at random within the window.
     case goingAway(retryAfter: RetryWindow)
     /// An error. A fatal one is the last message of the connection.
-    case error(ProtocolError)
+    indirect case error(ProtocolError)
 }
 
 /// ICE servers with the life of their credentials, counted from the message's arrival.

@@ -3,7 +3,10 @@
 
 /// A message from a client to the server.
 func clientMessage(_ bytes: UnsafeRawBufferPointer) {
-    guard let envelope = try? RoomProtocolCodec.decodeClientMessage(bytes) else { return }
+    let envelope = try? RoomProtocolCodec.decodeClientMessage(bytes)
+    let long = try? RoomProtocolCodec.decodeAnyClientMessage(bytes)
+    require(envelope == long, "the short way for signals gives what the long one does")
+    guard let envelope else { return }
     let again = try? RoomProtocolCodec.decodeClientMessage(RoomProtocolCodec.encode(envelope))
     require(again == envelope, "what was decoded can be encoded and decoded to the same")
 }
