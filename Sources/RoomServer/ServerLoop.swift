@@ -216,7 +216,8 @@ final class ServerLoop {
     // MARK: The machine
 
     func step(_ transition: (inout RoomServerMachine, Timestamp) -> [ServerAction]) {
-        actions += transition(&machine, .now())
+        let more = transition(&machine, .now())
+        if actions.isEmpty { actions = more } else { actions += more }
         guard !isPerforming else { return }
         isPerforming = true
         var next = 0
@@ -240,7 +241,7 @@ final class ServerLoop {
         let decision = marks.isEmpty ? nil : keepMarks(closing: closing.map(\.connection))
         let ended = closing
         closing = []
-        actions.removeAll(keepingCapacity: true)
+        actions = []
         broadcast = nil
         isPerforming = false
         let standing = machine.standing()

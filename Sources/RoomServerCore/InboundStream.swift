@@ -7,6 +7,8 @@ struct InboundStream: Sendable {
     private(set) var received: SequenceNumber = 0
     private var unacknowledged = 0
     private var due: Timestamp?
+    /// The time at which `acknowledgement` is called: not later than what is due.
+    private var checkedAt: Timestamp?
 
     enum Verdict {
         /// The next message: it must be processed.
@@ -39,13 +41,18 @@ struct InboundStream: Sendable {
         guard due == nil else { return .none }
         let time = now + limits.ackDelay
         due = time
+        guard checkedAt == nil else { return .none }
+        checkedAt = time
         return .at(time)
     }
 
-    /// Returns whether an acknowledgement is due now, or later.
-    func acknowledgement(at now: Timestamp) -> Acknowledgement {
+    /// Returns whether an acknowledgement is due now, or later: the time of the next call. Called at that time.
+    mutating func acknowledgement(at now: Timestamp) -> Acknowledgement {
+        checkedAt = nil
         guard let due else { return .none }
-        return due <= now ? .now : .at(due)
+        guard due > now else { return .now }
+        checkedAt = due
+        return .at(due)
     }
 
     /// Returns the number up to which a message to the participant acknowledges: nothing more is due then. Nil: no
@@ -57,7 +64,13 @@ struct InboundStream: Sendable {
     }
 
     /// A new connection has begun. Its first message acknowledges everything.
-    mutating func connected() { unacknowledged = 0 }
+    mutating func connected() {
+        unacknowledged = 0
+        checkedAt = nil
+    }
 
-    mutating func disconnected() { due = nil }
+    mutating func disconnected() {
+        due = nil
+        checkedAt = nil
+    }
 }

@@ -133,132 +133,10 @@ package struct RoomServerMachine: Sendable {
         removeConnection(id)
     }
 
-    // MARK: Messages
-
-    /// A frame has arrived that is not a message: a ping, a pong, a part of a message. It is charged like a message,
-    /// but does not count as a sign of life.
-    package mutating func receivedFrame(from id: ConnectionID, at now: Timestamp) -> [ServerAction] {
-        effects.now = now
-        _ = admit(id, bytes: 0)
-        return effects.takeActions()
-    }
-
-    /// A message of `bytes` bytes has arrived.
-    package mutating func received(
-        _ envelope: Envelope<ClientMessage>, bytes: Int = 0, from id: ConnectionID, at now: Timestamp
-    ) -> [ServerAction] {
-        effects.now = now
-        noteActivity(of: id)
-        guard let phase = admit(id, bytes: bytes) else { return effects.takeActions() }
-        switch (phase, envelope.message) {
-        case (.waitingForHello, .hello(let hello)):
-            handleHello(hello, id)
-            admitWaiting()
-        case (.waitingForRoom, .ping(let ping)): effects.send(.pong(id: ping), to: id)
-        case (.waitingForRoom, .pong): break
-        case (.waitingForRoom, .leave):
-            effects.actions.append(.close(id, .normal))
-            removeConnection(id)
-        case (.waitingForRoom, _): refuse(.malformed("A client that waits for its room sends only ping and pong."), id)
-        case (.waitingForHello, .ping(let ping)): effects.send(.pong(id: ping), to: id)
-        case (.waitingForHello, _): refuse(.malformed("The first message of a connection must be hello."), id)
-        case (.joined, .hello): refuse(.malformed("A connection must send only one hello."), id)
-        case (.joined(let room, let participant), _):
-            do throws(ProtocolError) {
-                let verdict = try rooms[room]?.roster
-                    .take(sequence: envelope.sequence, ack: envelope.ack, from: participant, &effects)
-                if verdict == .next { try handle(envelope, from: participant, in: room, id) }
-            } catch {
-                if error.isFatal {
-                    refuse(error, id)
-                } else {
-                    rooms[room]?.roster.report(error, to: participant, &effects)
-                }
-            }
-        }
-        return effects.takeActions()
-    }
-
-    /// A message has arrived that could not be decoded.
-    package mutating func receivedInvalid(
-        _ error: ProtocolError, bytes: Int = 0, from id: ConnectionID, at now: Timestamp
-    ) -> [ServerAction] {
-        effects.now = now
-        noteActivity(of: id)
-        guard let phase = admit(id, bytes: bytes) else { return effects.takeActions() }
-        switch phase {
-        case .waitingForHello, .waitingForRoom: refuse(error, id)
-        case .joined(let room, let participant):
-            do throws(ProtocolError) {
-                // Counted as received, otherwise it would be sent again after every resume.
-                _ = try rooms[room]?.roster.take(sequence: error.sequence, ack: nil, from: participant, &effects)
-                if error.isFatal { throw error }
-                rooms[room]?.roster.report(error, to: participant, &effects)
-            } catch {
-                refuse(error, id)
-            }
-        }
-        return effects.takeActions()
-    }
-
-    /// Records a sign of life. Only whole messages count.
-    private mutating func noteActivity(of id: ConnectionID) {
-        guard let index = connections.index(forKey: id) else { return }
-        connections.values[index].lastHeard = effects.now
-        connections.values[index].pingedAt = nil
-    }
-
-    /// Charges a frame or a message, and refuses a client that sends too much. Returns nil if there is nothing more to
-    /// do.
-    private mutating func admit(_ id: ConnectionID, bytes: Int) -> Connection.Phase? {
-        let limits = effects.limits
-        guard let phase = connections[id]?.phase else { return nil }
-        let cost = 1 + bytes / limits.bytesPerMessage
-        let isAllowed =
-            switch phase {
-            case .waitingForHello, .waitingForRoom:
-                connections[id]?.bucket
-                    .take(cost, rate: limits.messagesPerSecond, burst: limits.messageBurst, now: effects.now)
-            case .joined(let room, let participant):
-                rooms[room]?.roster.takeMessages(cost, from: participant, effects)
-            }
-        guard isAllowed != false else {
-            refuse(.tooManyRequests("Too many messages.", limits.retryAfter), id)
-            return nil
-        }
-        return phase
-    }
-
-    private mutating func handle(
-        _ envelope: Envelope<ClientMessage>, from participant: ParticipantID, in room: RoomName, _ id: ConnectionID
-    ) throws(ProtocolError) {
-        switch envelope.message {
-        case .signal(let signal):
-            try rooms[room]?.roster.signal(signal, from: participant, sequence: envelope.sequence, &effects)
-        case .kick(let target, let reason):
-            try removeMember(target, from: room, reason: reason, by: participant, sequence: envelope.sequence)
-        case .update(let metadata): rooms[room]?.roster.update(metadata, of: participant, &effects)
-        case .updateRoom(let attributes):
-            try rooms[room]?.update(attributes, by: participant, sequence: envelope.sequence, &effects)
-        case .ack(let received):
-            _ = try rooms[room]?.roster.take(sequence: nil, ack: received, from: participant, &effects)
-        case .ping(let ping): rooms[room]?.roster.transmit(.pong(id: ping), nil, to: participant, &effects)
-        case .pong: break
-        case .leave:
-            rooms[room]?.leave(participant, &effects)
-            connections[id] = nil
-            effects.actions.append(.close(id, .normal))
-        case .closeRoom(let reason):
-            guard rooms[room]?.host == participant else { throw .notHost(envelope.sequence) }
-            closeRoom(room, reason: reason, by: .host)
-        case .hello: break
-        }
-    }
-
     // MARK: Hello
 
     /// Answers a hello: admits the client, lets it wait for its room, or refuses it.
-    private mutating func handleHello(_ hello: Hello, _ id: ConnectionID) {
+    mutating func handleHello(_ hello: Hello, _ id: ConnectionID) {
         let isNew = rooms[hello.room] == nil
         defer { effects.noteQuiet(hello.room) }
         do throws(ProtocolError) {
@@ -286,7 +164,7 @@ package struct RoomServerMachine: Sendable {
     }
 
     /// Admits the clients that have waited for a room that was created, in the order of arrival.
-    private mutating func admitWaiting() {
+    mutating func admitWaiting() {
         for id in waitingRoom.takeAdmitted() {
             guard case .waitingForRoom(let hello)? = connections[id]?.phase else { continue }
             handleHello(hello, id)

@@ -103,7 +103,8 @@ struct Roster: Sendable {
 
     mutating func acknowledgementDeadline(_ id: ParticipantID, _ effects: inout Effects) {
         guard let index = members.index(of: id) else { return }
-        acknowledge(index, members[index].inbound.acknowledgement(at: effects.now), &effects)
+        let time = members[index].inbound.acknowledgement(at: effects.now)
+        acknowledge(index, time, &effects)
     }
 
     private mutating func acknowledge(

@@ -22,13 +22,32 @@ struct InboundStreamTests {
         let due = start + .milliseconds(100)
         #expect(stream.scheduleAcknowledgement(limits, at: start) == .at(due))
         #expect(stream.scheduleAcknowledgement(limits, at: start + .milliseconds(1)) == .none)
-        #expect(
-            stream.acknowledgement(at: due - .nanoseconds(1)) == .at(due) && stream.acknowledgement(at: due) == .now)
+        #expect(stream.acknowledgement(at: due - .nanoseconds(1)) == .at(due))
+        #expect(stream.acknowledgement(at: due) == .now)
         #expect(stream.scheduleAcknowledgement(limits, at: start) == .now)
         #expect(stream.takeAcknowledgement() == nil, "no number has come yet")
         #expect(stream.acknowledgement(at: due) == .none)
         #expect(stream.scheduleAcknowledgement(limits, at: start) == .at(due))
         stream.disconnected()
         #expect(stream.acknowledgement(at: due) == .none)
+    }
+
+    @Test func aTimeThatIsAskedForIsAskedForOnceUntilItHasCome() {
+        var limits = RoomServerLimits()
+        limits.ackDelay = .milliseconds(100)
+        var stream = InboundStream()
+        let (first, second) = (start + .milliseconds(100), start + .milliseconds(140))
+        #expect(stream.scheduleAcknowledgement(limits, at: start) == .at(first))
+        // It went with another message; the next one is due later.
+        _ = stream.takeAcknowledgement()
+        #expect(stream.scheduleAcknowledgement(limits, at: start + .milliseconds(40)) == .none)
+        #expect(stream.acknowledgement(at: first) == .at(second))
+        #expect(stream.acknowledgement(at: second) == .now)
+        _ = stream.takeAcknowledgement()
+        #expect(stream.scheduleAcknowledgement(limits, at: second) == .at(second + .milliseconds(100)))
+        // Another connection has a time of its own.
+        stream.disconnected()
+        stream.connected()
+        #expect(stream.scheduleAcknowledgement(limits, at: second) == .at(second + .milliseconds(100)))
     }
 }
