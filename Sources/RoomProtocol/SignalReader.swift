@@ -2,9 +2,9 @@ internal import TransportValues
 
 /// Reads the text of a client's signal in one pass: most of what a room server receives.
 ///
-/// It knows only texts as encoders write them: `type` first, no spaces, nothing unknown, nothing twice, ASCII, the short
-/// escapes. It returns nil for every other text, and for what is wrong: `JSONReader` and `FieldReader` decide then. What
-/// it does return is what they return.
+/// It knows only texts as encoders write them: `type` first, no spaces, nothing unknown, nothing twice, ASCII, short
+/// escapes. It returns nil for all other texts, and for wrong ones: `JSONReader` and `FieldReader` decide then. What it
+/// does return is what they return.
 struct SignalReader {
     private let bytes: UnsafeRawBufferPointer
     private var index = 0

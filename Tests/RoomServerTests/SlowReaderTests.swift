@@ -158,7 +158,7 @@ private final class EmbeddedServer {
 
     private var isInTurn = false
 
-    /// What comes meanwhile comes in one turn of the loop.
+    /// Runs the loop once, with everything that comes meanwhile.
     func inOneTurn(_ body: () throws -> Void) rethrows {
         let isInner = isInTurn
         isInTurn = true
