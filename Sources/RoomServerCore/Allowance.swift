@@ -35,11 +35,6 @@ struct Allowance: Sendable {
     /// The budget of bytes of new metadata: those of each update, times its receivers.
     var updates = TokenBucket()
 
-    mutating func takeMessages(_ count: Int, _ effects: Effects) -> Bool {
-        messages.take(
-            count, rate: effects.limits.messagesPerSecond, burst: effects.limits.messageBurst, now: effects.now)
-    }
-
     mutating func takeReturn(_ effects: Effects) -> Bool {
         returns.take(rate: effects.limits.returnsPerSecond, burst: effects.limits.returnBurst, now: effects.now)
     }

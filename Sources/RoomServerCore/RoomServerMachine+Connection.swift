@@ -19,5 +19,12 @@ extension RoomServerMachine {
         var pingedAt: Timestamp?
         /// The budget of messages until the hello is accepted. Afterwards the participant's counts.
         var bucket = TokenBucket()
+
+        /// Records a sign of life, and returns the phase.
+        mutating func heard(at now: Timestamp) -> Phase {
+            lastHeard = now
+            pingedAt = nil
+            return phase
+        }
     }
 }

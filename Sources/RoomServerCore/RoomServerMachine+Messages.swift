@@ -81,9 +81,7 @@ extension RoomServerMachine {
     /// Records a sign of life, and returns the phase of the connection. Only whole messages count.
     private mutating func noteActivity(of id: ConnectionID) -> Connection.Phase? {
         guard let index = connections.index(forKey: id) else { return nil }
-        connections.values[index].lastHeard = effects.now
-        connections.values[index].pingedAt = nil
-        return connections.values[index].phase
+        return connections.values[index].heard(at: effects.now)
     }
 
     /// The place of the connection's room among all rooms, until one is added or removed.
@@ -96,14 +94,16 @@ extension RoomServerMachine {
         _ id: ConnectionID, _ phase: Connection.Phase, _ place: Dictionary<RoomName, ServerRoom>.Index?, bytes: Int
     ) -> Bool {
         let cost = 1 + bytes / effects.limits.bytesPerMessage
-        let isAllowed =
-            switch phase {
-            case .waitingForHello, .waitingForRoom:
-                connections[id]?.bucket.take(
-                    cost, rate: effects.limits.messagesPerSecond, burst: effects.limits.messageBurst, now: effects.now)
-            case .joined(_, let participant):
-                place.flatMap { rooms.values[$0].roster.takeMessages(cost, from: participant, effects) }
-            }
+        let (rate, burst) = (effects.limits.messagesPerSecond, effects.limits.messageBurst)
+        var isAllowed: Bool?
+        switch phase {
+        case .waitingForHello, .waitingForRoom:
+            isAllowed = connections[id]?.bucket.take(cost, rate: rate, burst: burst, now: effects.now)
+        case .joined(_, let participant):
+            guard let place else { break }
+            isAllowed = rooms.values[place].roster
+                .takeMessages(cost, from: participant, rate: rate, burst: burst, now: effects.now)
+        }
         guard isAllowed != false else {
             refuse(.tooManyRequests("Too many messages.", effects.limits.retryAfter), id)
             return false

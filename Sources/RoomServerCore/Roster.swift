@@ -73,8 +73,11 @@ struct Roster: Sendable {
     // MARK: From the members
 
     /// Returns false when the member has sent more than it may; nil when there is none.
-    mutating func takeMessages(_ count: Int, from id: ParticipantID, _ effects: Effects) -> Bool? {
-        members.index(of: id).map { members[$0].allowance.takeMessages(count, effects) }
+    mutating func takeMessages(
+        _ count: Int, from id: ParticipantID, rate: Int, burst: Int, now: Timestamp
+    ) -> Bool? {
+        guard let index = members.index(of: id) else { return nil }
+        return members[index].allowance.messages.take(count, rate: rate, burst: burst, now: now)
     }
 
     /// Processes the number and the acknowledgement of a message. Throws if they are invalid.
