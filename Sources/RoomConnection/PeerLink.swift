@@ -248,14 +248,11 @@ final class PeerLink: @unchecked Sendable {
     }
 
     private func schedule(_ timer: DeliveryLink.TimerID, after delay: Duration) {
-        timers[timer] = loop.schedule(at: loop.turnTime + delay) { [weak self] in
-            guard let self else { return }
-            timers[timer] = nil
-            timerFired(timer)
-        }
+        timers[timer] = loop.schedule(at: loop.turnTime + delay) { [weak self] in self?.timerFired(timer) }
     }
 
     private func timerFired(_ timer: DeliveryLink.TimerID) {
+        timers[timer] = nil
         switch timer {
         case .acknowledgement(let channel):
             delivery.acknowledgementTimerFired(channel)

@@ -20,22 +20,12 @@ final class PeerStreams: Sendable {
         var isOver: Bool { isFinished || failure != nil }
     }
 
-    private struct Reader {
-        /// Chunks that have come and were not taken.
-        var chunks: [Payload] = []
-        var isEnded = false
-        var failure: StreamFailure?
-        var waiters = Waiters()
-
-        mutating func takeChunk() -> Payload? { chunks.isEmpty ? nil : chunks.removeFirst() }
-    }
-
     private struct State {
         var outgoing: OutgoingStreams
         var incoming: IncomingStreams
         var budget = ReceiveWindow.Budget()
         var writers: [UInt64: Writer] = [:]
-        var readers: [UInt64: Reader] = [:]
+        var readers: [UInt64: StreamReader] = [:]
         /// Counts the times at which the buffer of bulk had room again.
         var credits: UInt64 = 0
 
@@ -223,7 +213,7 @@ final class PeerStreams: Sendable {
     nonisolated(nonsending) func waitToRead(_ id: UInt64) async {
         await wait(at: .reader(id)) { state in
             guard let reader = state.readers[id] else { return true }
-            return !reader.chunks.isEmpty || reader.isEnded || reader.failure != nil
+            return reader.hasNews
         }
     }
 
@@ -241,14 +231,10 @@ final class PeerStreams: Sendable {
     }
 
     private func failReader(_ id: UInt64, _ failure: StreamFailure, keepsChunks: Bool = false) {
-        changeReader(id) { reader in
-            if !keepsChunks { reader.chunks = [] }
-            if !reader.isEnded || !keepsChunks { reader.failure = failure }
-            if !keepsChunks { reader.isEnded = false }
-        }
+        changeReader(id) { $0.fail(failure, keepsChunks: keepsChunks) }
     }
 
-    private func changeReader(_ id: UInt64, _ body: (inout Reader) -> Void) {
+    private func changeReader(_ id: UInt64, _ body: (inout StreamReader) -> Void) {
         let waiters = state.withLock { state -> [CheckedContinuation<Void, Never>] in
             guard state.readers[id] != nil else { return [] }
             body(&state.readers[id]!)
@@ -313,7 +299,7 @@ final class PeerStreams: Sendable {
     private func opened(_ id: UInt64, _ opening: ExchangeMessage.Opening) -> Bool {
         let verdict = state.withLock { state in
             let verdict = state.incoming.openReceived(id, length: opening.length, &state.budget)
-            if verdict == .taken { state.readers[id] = Reader() }
+            if verdict == .taken { state.readers[id] = StreamReader() }
             return verdict
         }
         switch verdict {
@@ -399,12 +385,4 @@ final class PeerStreams: Sendable {
             }
         }
     }
-}
-
-/// A reference that does not keep its object alive.
-private final class Weak<Object: AnyObject & Sendable>: Sendable {
-    // SAFETY: written once, and weak references are loaded atomically.
-    nonisolated(unsafe) private(set) weak var object: Object?
-
-    init(_ object: Object) { self.object = object }
 }

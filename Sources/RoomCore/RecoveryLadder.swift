@@ -104,10 +104,7 @@ package struct RecoveryLadder: Sendable {
     }
 
     private mutating func suspect(since: Timestamp, now: Timestamp, _ actions: inout [Action]) {
-        guard let watching = policy.suspected(since: since, in: state, now: now) else {
-            updateStatus(&actions)
-            return
-        }
+        guard let watching = policy.suspected(since: since, in: state, now: now) else { return updateStatus(&actions) }
         record.open(.silence, now: now)
         enter(watching, &actions)
     }

@@ -238,7 +238,9 @@ package struct RoomMachine: Sendable {
             case .peers(.reportShortage(let participant, let failure)):
                 actions.append(.emit(.error(.outOfResources(participant, failure))))
             case .reviewPeers(let known, let isResumed): reviewPeers(known, isResumed: isResumed, now)
-            case .finish(let reason): finish(reason, &actions)
+            case .finish(let reason):
+                peers.removeAll()
+                actions += [.cancelTimer(.session), .emit(.left(reason))]
             case .act(let action): actions.append(action)
             }
         }
@@ -332,11 +334,6 @@ package struct RoomMachine: Sendable {
         agenda.add(.finish(reason))
     }
 
-    private mutating func finish(_ reason: EndReason, _ actions: inout [Action]) {
-        peers.removeAll()
-        actions += [.cancelTimer(.session), .emit(.left(reason))]
-    }
-
     // MARK: Session
 
     private mutating func perform(_ action: RoomSessionMachine.Action, _ now: Timestamp, _ actions: inout [Action]) {
@@ -387,7 +384,9 @@ package struct RoomMachine: Sendable {
     ) {
         switch action {
         case .command(let connection, let command): actions.append(.peer(participant, connection, command))
-        case .signal(let message): send(message, now)
+        case .signal(let message):
+            signaling.removeUnsentSignals { message.supersedes($0) }
+            send(.signal(message), now)
         case .scheduleTimer(let timer, let time): actions.append(.scheduleTimer(.peer(participant, timer), at: time))
         case .cancelTimer(let timer): actions.append(.cancelTimer(.peer(participant, timer)))
         case .changeStatus(let status): actions.append(.emit(.peer(participant, status)))
@@ -395,10 +394,5 @@ package struct RoomMachine: Sendable {
         case .reportStall(let stall): actions.append(.emit(.stalled(participant, stall)))
         case .resolveStall(let stall): actions.append(.emit(.resolved(participant, stall)))
         }
-    }
-
-    private mutating func send(_ message: Signal, _ now: Timestamp) {
-        signaling.removeUnsentSignals { message.supersedes($0) }
-        send(.signal(message), now)
     }
 }

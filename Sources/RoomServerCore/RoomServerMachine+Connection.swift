@@ -26,5 +26,20 @@ extension RoomServerMachine {
             pingedAt = nil
             return phase
         }
+
+        enum Liveness {
+            /// Nothing is to be decided before this time.
+            case alive(until: Timestamp)
+            /// It must be pinged.
+            case silent
+            /// It has not answered the ping.
+            case dead
+        }
+
+        func liveness(at now: Timestamp, _ limits: RoomServerLimits) -> Liveness {
+            let end = pingedAt.map { $0 + limits.pingDeadline } ?? limits.pingTime(after: lastHeard)
+            if end > now { return .alive(until: end) }
+            return pingedAt == nil ? .silent : .dead
+        }
     }
 }

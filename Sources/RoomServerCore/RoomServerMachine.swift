@@ -84,8 +84,7 @@ package struct RoomServerMachine: Sendable {
             return effects.takeActions()
         }
         let until = now + effects.limits.handshakeTimeout
-        connections[id] = Connection(
-            phase: .waitingForHello(until: until), address: address, lastHeard: now)
+        connections[id] = Connection(phase: .waitingForHello(until: until), address: address, lastHeard: now)
         handshakes += 1
         effects.deadlines.schedule(.connection(id), at: until)
         return effects.takeActions()
@@ -264,19 +263,16 @@ package struct RoomServerMachine: Sendable {
     private mutating func checkLiveness(
         of id: ConnectionID, _ connection: Connection, _ sendPing: (inout Self) -> Void
     ) {
-        let limits = effects.limits
-        if let pingedAt = connection.pingedAt {
-            let end = pingedAt + limits.pingDeadline
-            guard end <= effects.now else { return effects.deadlines.schedule(.connection(id), at: end) }
+        switch connection.liveness(at: effects.now, effects.limits) {
+        case .alive(let end): effects.deadlines.schedule(.connection(id), at: end)
+        case .silent:
+            lastPing += 1
+            connections[id]?.pingedAt = effects.now
+            sendPing(&self)
+            effects.deadlines.schedule(.connection(id), at: effects.now + effects.limits.pingDeadline)
+        case .dead:
             effects.actions.append(.abort(id))
             removeConnection(id)
-            return
         }
-        let silentAt = limits.pingTime(after: connection.lastHeard)
-        guard silentAt <= effects.now else { return effects.deadlines.schedule(.connection(id), at: silentAt) }
-        lastPing += 1
-        connections[id]?.pingedAt = effects.now
-        sendPing(&self)
-        effects.deadlines.schedule(.connection(id), at: effects.now + limits.pingDeadline)
     }
 }

@@ -371,14 +371,8 @@ final class SCTPTransport {
             associationIsUp()
             monitor.beginPathSize()
         case .closedByPeer: connection?.finish(nil)
-        case .lost(let cause):
-            connection?.finish(
-                TransportError(
-                    .protocolViolation, "the SCTP association was aborted with error cause \(cause)", isRetryable: true)
-            )
-        case .restarted:
-            connection?.finish(
-                TransportError(.protocolViolation, "the other side began a new SCTP association", isRetryable: true))
+        case .lost(let cause): connection?.finish(AssociationError.aborted(cause))
+        case .restarted: connection?.finish(AssociationError.restarted)
         case .incomingReset(let streams):
             assembly.incomingReset(streams)
             perform(channels.incomingReset(streams))

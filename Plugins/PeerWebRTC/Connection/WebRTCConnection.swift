@@ -1,4 +1,3 @@
-internal import COpenSSL
 internal import Logging
 public import TransportPluginAPI
 
@@ -38,11 +37,9 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
         dtls = DTLSTransport(core, output: output)
         sctp = SCTPTransport(core, configuration, events: events, output: output, log: log)
         iceServers = configuration.iceServers
-        var session: UInt64 = 0
-        withUnsafeMutableBytes(of: &session) { _ = RAND_bytes($0.baseAddress, Int32($0.count)) }
         negotiation = Negotiation(
             writer: DescriptionWriter(
-                sessionID: session >> 2, version: 1, fingerprint: core.dtls.fingerprint, sctpPort: 5000,
+                sessionID: .random(in: 0...(.max >> 2)), version: 1, fingerprint: core.dtls.fingerprint, sctpPort: 5000,
                 maximumMessageSize: configuration.maximumMessageSize))
         core.connections[ObjectIdentifier(events)] = self
         sctp.attach(to: self)
