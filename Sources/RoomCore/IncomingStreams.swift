@@ -46,18 +46,16 @@ package struct IncomingStreams: Sendable {
     }
 
     private var streams: [UInt64: Stream] = [:]
-    private var lastID: UInt64
+    package private(set) var newestID: UInt64
     private let windowSize: UInt64
 
     /// `lastID`: the newest stream of before, in the same sessions. `window`: the first size of a window.
     package init(lastID: UInt64 = 0, window: UInt64 = ReceiveWindow.initialSize) {
-        self.lastID = lastID
+        newestID = lastID
         windowSize = window
     }
 
-    package var count: Int { streams.count }
     package var ids: [UInt64] { streams.keys.sorted() }
-    package var newestID: UInt64 { lastID }
 
     /// Bytes that have come and were not consumed.
     package func unconsumed(_ id: UInt64) -> UInt64 {
@@ -69,8 +67,8 @@ package struct IncomingStreams: Sendable {
     package mutating func openReceived(
         _ id: UInt64, length: UInt64?, _ budget: inout ReceiveWindow.Budget
     ) -> Opening {
-        guard id > lastID else { return .malformed }
-        lastID = id
+        guard id > newestID else { return .malformed }
+        newestID = id
         guard streams.count < StreamLimits.open else { return .refused(code: StreamCode.busy) }
         streams[id] = Stream(window: ReceiveWindow(&budget, size: windowSize), length: length)
         return .taken
@@ -79,7 +77,7 @@ package struct IncomingStreams: Sendable {
     package mutating func dataReceived(
         _ id: UInt64, count: Int, _ budget: inout ReceiveWindow.Budget
     ) -> Chunk {
-        guard let stream = streams[id], !stream.isEnded else { return id > lastID ? .malformed : .ignored }
+        guard let stream = streams[id], !stream.isEnded else { return id > newestID ? .malformed : .ignored }
         if let length = stream.length, stream.window.received + UInt64(count) > length {
             remove(id, &budget)
             return .refused(code: StreamCode.lengthExceeded)

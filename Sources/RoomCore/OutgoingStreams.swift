@@ -53,26 +53,25 @@ package struct OutgoingStreams: Sendable {
     }
 
     private var streams: [UInt64: Stream] = [:]
-    private var lastID: UInt64
-    private let windowSize: UInt64
+    package private(set) var newestID: UInt64
+    /// Of a stream that begins.
+    private let firstWindow: SendWindow
 
     /// `lastID`: of the streams before, in the same sessions. `window`: the first limit of a stream.
     package init(lastID: UInt64 = 0, window: UInt64 = ReceiveWindow.initialSize) {
-        self.lastID = lastID
-        windowSize = window
+        newestID = lastID
+        firstWindow = SendWindow(limit: window)
     }
 
-    package var count: Int { streams.count }
     /// The ids of the streams that have not ended.
     package var ids: [UInt64] { streams.keys.sorted() }
-    package var newestID: UInt64 { lastID }
 
     /// A stream begins: send `open` with its id. Nil: there are too many.
     package mutating func open(length: UInt64?) -> UInt64? {
         guard streams.count < StreamLimits.open else { return nil }
-        lastID += 1
-        streams[lastID] = Stream(window: SendWindow(limit: windowSize), length: length)
-        return lastID
+        newestID += 1
+        streams[newestID] = Stream(window: firstWindow, length: length)
+        return newestID
     }
 
     /// A chunk of so many bytes is to be sent.

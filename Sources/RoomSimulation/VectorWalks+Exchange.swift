@@ -104,7 +104,7 @@ extension VectorWalks {
         let window: UInt64 = 1000
         var walk = VectorWalk<OutgoingStreams, Never>(
             OutgoingStreams(lastID: seed, window: window), [seed, window], on: tape, seed: seed
-        ) { [("ids", $0.ids), ("newestID", $0.newestID), ("count", $0.count)] }
+        ) { [("ids", $0.ids), ("newestID", $0.newestID), ("count", $0.ids.count)] }
         for _ in 0..<steps {
             let id = walk.machine.newestID + 1 - UInt64(walk.number(0...min(4, Int(walk.machine.newestID))))
             let (count, consumed, limit) = (
@@ -143,7 +143,7 @@ extension VectorWalks {
         var budget = ReceiveWindow.Budget()
         var walk = VectorWalk<IncomingStreams, Never>(
             IncomingStreams(lastID: seed, window: window), [seed, window], on: tape, seed: seed
-        ) { [("ids", $0.ids), ("newestID", $0.newestID), ("count", $0.count)] }
+        ) { [("ids", $0.ids), ("newestID", $0.newestID), ("count", $0.ids.count)] }
         for _ in 0..<steps {
             walk.now = walk.now + walk.dice.duration(upTo: .milliseconds(80))
             let now = walk.now

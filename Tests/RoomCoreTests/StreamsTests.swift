@@ -60,7 +60,7 @@ import TransportValues
         let second = incoming.dataReceived(id, count: 1, &budget)
         let third = incoming.dataReceived(id, count: 1, &budget)
         #expect(first == .taken && second == .refused(code: StreamCode.windowExceeded) && third == .ignored)
-        #expect(incoming.count == 0 && budget.used == 0)
+        #expect(incoming.ids.isEmpty && budget.used == 0)
     }
 
     @Test mutating func theAnnouncedLengthIsKeptByBoth() throws {
@@ -97,7 +97,7 @@ import TransportValues
         #expect(!early && late && !twice)
         let count = outgoing.finishedReceived(id)
         let unknown = outgoing.finishedReceived(id)
-        #expect(count == 10 && unknown == nil && outgoing.count == 0)
+        #expect(count == 10 && unknown == nil && outgoing.ids.isEmpty)
     }
 
     @Test mutating func whatComesForAStreamThatHasEndedIsIgnored() throws {
