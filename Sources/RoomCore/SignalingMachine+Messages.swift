@@ -33,8 +33,8 @@ extension SignalingMachine {
         checkLateness(now: now, using: &generator, &actions)
         switch state {
         case .idle, .waiting, .fetching, .opening, .closed: return
-        case .greeting(let greeting):
-            receivedGreeting(envelope.message, greeting, now: now, using: &generator, &actions)
+        case .greeting(let attempt, let waiting):
+            receivedGreeting(envelope.message, attempt, waiting: waiting, now: now, using: &generator, &actions)
         case .connected:
             withConnection(now: now, using: &generator, &actions) { $0.received(envelope, &$1, now: now, &$2) }
         }
@@ -59,10 +59,10 @@ extension SignalingMachine {
     }
 
     private mutating func receivedGreeting(
-        _ message: ServerMessage, _ greeting: Greeting, now: Timestamp, using generator: inout SeededGenerator,
-        _ actions: inout [Action]
+        _ message: ServerMessage, _ greeting: Attempt, waiting: Duration?, now: Timestamp,
+        using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
-        if let patience = greeting.waiting { wait(patience, greeting, now: now, &actions) }
+        if let waiting { wait(waiting, greeting, now: now, &actions) }
         switch message {
         case .waiting(let interval, let deadline):
             wait(interval + deadline, greeting, now: now, &actions)
@@ -79,18 +79,16 @@ extension SignalingMachine {
 
     /// The room does not exist yet: the server says something before `patience` is over, or is gone.
     private mutating func wait(
-        _ patience: Duration, _ greeting: Greeting, now: Timestamp, _ actions: inout [Action]
+        _ patience: Duration, _ greeting: Attempt, now: Timestamp, _ actions: inout [Action]
     ) {
-        var greeting = greeting
-        greeting.waiting = patience
-        greeting.startedAt = now
-        greeting.deadline = now + patience
-        state = .greeting(greeting)
-        actions.append(.scheduleTimer(.attempt, at: greeting.deadline))
+        let deadline = now + patience
+        state = .greeting(
+            Attempt(generation: greeting.generation, startedAt: now, deadline: deadline), waiting: patience)
+        actions.append(.scheduleTimer(.attempt, at: deadline))
     }
 
     private mutating func enter(
-        _ joined: Joined, _ greeting: Greeting, now: Timestamp, using generator: inout SeededGenerator,
+        _ joined: Joined, _ greeting: Attempt, now: Timestamp, using generator: inout SeededGenerator,
         _ actions: inout [Action]
     ) {
         guard let unsent = streams.begin(joined) else {
@@ -151,7 +149,7 @@ extension SignalingMachine {
             if !notYet(opening.deadline) {
                 abortAndRetry(SignalingFailure("connecting took too long"), now: now, using: &generator, &actions)
             }
-        case .greeting(let greeting):
+        case .greeting(let greeting, _):
             if !notYet(greeting.deadline) {
                 abortAndRetry(
                     SignalingFailure("the server did not answer the hello"), now: now, using: &generator, &actions)
@@ -166,8 +164,8 @@ extension SignalingMachine {
         switch state {
         case .idle, .fetching, .closed: break
         case .waiting: beginAttempt(now: now, &actions)
-        case .opening(let opening): renew(opening.generation, since: opening.startedAt, now: now, &actions)
-        case .greeting(let greeting): renew(greeting.generation, since: greeting.startedAt, now: now, &actions)
+        case .opening(let attempt), .greeting(let attempt, _):
+            renew(attempt.generation, since: attempt.startedAt, now: now, &actions)
         case .connected: withConnection(now: now, using: &generator, &actions) { $0.probe(&$1, now: now, &$2) }
         }
     }

@@ -38,25 +38,19 @@ package struct SignalingMachine: Sendable {
         /// opening, waiting, closed.
         case fetching(until: Timestamp?)
         /// The transport is connecting. Can transition to: greeting, waiting, fetching, closed.
-        case opening(Opening)
-        /// `hello` was sent. Can transition to: connected, waiting, fetching, closed.
-        case greeting(Greeting)
+        case opening(Attempt)
+        /// `hello` was sent. `waiting`: the server keeps it until the room exists, and may be silent meanwhile for so
+        /// long. Can transition to: connected, waiting, fetching, closed.
+        case greeting(Attempt, waiting: Duration?)
         /// `joined` has come. Can transition to: waiting, fetching, opening, closed.
         case connected(AdmittedConnection)
         /// Final.
         case closed
     }
-    struct Opening: Sendable {
+    struct Attempt: Sendable {
         var generation: ConnectionGeneration
         var startedAt: Timestamp
         var deadline: Timestamp
-    }
-    struct Greeting: Sendable {
-        var generation: ConnectionGeneration
-        var startedAt: Timestamp
-        var deadline: Timestamp
-        /// The server keeps the hello until the room exists: how long it may be silent meanwhile.
-        var waiting: Duration?
     }
 
     let configuration: SignalingConfiguration
@@ -130,7 +124,7 @@ package struct SignalingMachine: Sendable {
     mutating func open(now: Timestamp, _ actions: inout [Action]) {
         generation += 1
         let deadline = now + configuration.attemptTimeout
-        state = .opening(Opening(generation: generation, startedAt: now, deadline: deadline))
+        state = .opening(Attempt(generation: generation, startedAt: now, deadline: deadline))
         actions += [.openTransport(generation), .scheduleTimer(.attempt, at: deadline)]
     }
 
@@ -166,7 +160,7 @@ package struct SignalingMachine: Sendable {
             return
         }
         let deadline = now + configuration.helloTimeout
-        state = .greeting(Greeting(generation: generation, startedAt: now, deadline: deadline))
+        state = .greeting(Attempt(generation: generation, startedAt: now, deadline: deadline), waiting: nil)
         actions += [
             .scheduleTimer(.attempt, at: deadline),
             .requestHello(
@@ -177,7 +171,7 @@ package struct SignalingMachine: Sendable {
 
     /// Sends the `hello` that was asked for.
     package mutating func sendHello(_ hello: Hello, _ actions: inout [Action]) {
-        guard case .greeting(let greeting) = state else { return }
+        guard case .greeting(let greeting, _) = state else { return }
         actions.append(.send(Envelope(.hello(hello)), greeting.generation))
     }
 
@@ -277,7 +271,7 @@ package struct SignalingMachine: Sendable {
         switch state {
         case .connected(let connected): actions.append(.send(Envelope(.leave), connected.generation))
         // Behind the `hello`, which the server may take.
-        case .greeting(let greeting): actions.append(.send(Envelope(.leave), greeting.generation))
+        case .greeting(let greeting, _): actions.append(.send(Envelope(.leave), greeting.generation))
         case .idle, .waiting, .fetching, .opening, .closed: break
         }
         close(.left, &actions)
@@ -288,7 +282,7 @@ package struct SignalingMachine: Sendable {
         case .closed: return
         case .idle, .waiting, .fetching: break
         case .opening(let opening): actions.append(.abortTransport(opening.generation))
-        case .greeting(let greeting): actions.append(.closeTransport(greeting.generation, .normal))
+        case .greeting(let greeting, _): actions.append(.closeTransport(greeting.generation, .normal))
         case .connected(let connected): actions.append(.closeTransport(connected.generation, .normal))
         }
         leaveConnected(&actions)
@@ -303,8 +297,7 @@ package struct SignalingMachine: Sendable {
     var currentGeneration: ConnectionGeneration? {
         switch state {
         case .idle, .waiting, .fetching, .closed: nil
-        case .opening(let opening): opening.generation
-        case .greeting(let greeting): greeting.generation
+        case .opening(let attempt), .greeting(let attempt, _): attempt.generation
         case .connected(let connected): connected.generation
         }
     }
