@@ -20,7 +20,7 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
 
     private let transport: Transport
     private let hub: RoomHub
-    private let template: PeerConnectionConfiguration
+    private let icePolicy: ICEPolicy
     private let limits: PeerLink.Limits
     private let metrics: RoomMetrics
     private var connections: [ParticipantID: Entry] = [:]
@@ -32,15 +32,14 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
     private var onAllClosed: [() -> Void] = []
     var report: Report = { _ in }
 
-    init(
-        transport: Transport, hub: RoomHub, template: PeerConnectionConfiguration, limits: PeerLink.Limits,
-        metrics: RoomMetrics
-    ) {
+    init(transport: Transport, hub: RoomHub, configuration: RoomConfiguration, metrics: RoomMetrics) {
         self.transport = transport
         self.hub = hub
-        self.template = template
-        self.limits = limits
         self.metrics = metrics
+        icePolicy = configuration.icePolicy
+        limits = PeerLink.Limits(
+            send: configuration.sendLimit, message: configuration.maximumMessageSize,
+            outgoing: configuration.maximumMessageSize, acknowledgement: configuration.recovery.stall)
     }
 
     // MARK: Who is there
@@ -203,7 +202,8 @@ final class PeerManager<Transport: PeerTransport>: @unchecked Sendable {
             links[participant]?.detach()
             old.connection.close()
         }
-        var configuration = template
+        var configuration = PeerConnectionConfiguration()
+        configuration.icePolicy = icePolicy
         configuration.iceServers = iceServers
         configuration.label = participant.rawValue
         let observer = PeerConnectionObserver()

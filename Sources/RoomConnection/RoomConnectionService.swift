@@ -52,14 +52,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         self.signaling = SignalingShell(transport: signaling, loop: peer.loop, limits: .init())
         tokenProvider = ProviderCalls("token provider", loop: peer.loop)
         iceServerProvider = ProviderCalls("ICE server provider", loop: peer.loop)
-        var template = PeerConnectionConfiguration()
-        template.icePolicy = configuration.icePolicy
-        peers = PeerManager(
-            transport: peer, hub: hub, template: template,
-            limits: .init(
-                send: configuration.sendLimit, message: configuration.maximumMessageSize,
-                outgoing: configuration.maximumMessageSize, acknowledgement: configuration.recovery.stall),
-            metrics: metrics)
+        peers = PeerManager(transport: peer, hub: hub, configuration: configuration, metrics: metrics)
         var generator = SystemRandomNumberGenerator()
         machine = RoomMachine(
             MachineConfiguration(hello, configuration, peer: peerCapabilities),
