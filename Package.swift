@@ -104,6 +104,7 @@ let package = Package(
             ]),
         .target(name: "TransportPluginAPI", dependencies: ["TransportToolbox", "TransportValues", log]),
         .target(name: "RoomProtocol", dependencies: ["TransportValues"]),
+        .target(name: "MachineTools", dependencies: ["TransportValues", heap]),
         .target(name: "RoomValues", dependencies: ["RoomProtocol", "TransportValues"]),
         .target(
             name: "RoomCore",
@@ -114,16 +115,15 @@ let package = Package(
         .target(
             name: "RoomServerCore",
             dependencies: [
-                "RoomProtocol", "TransportValues", "WebSocketWire",
+                "MachineTools", "RoomProtocol", "TransportValues", "WebSocketWire",
                 deque,
                 heap,
             ]),
         .target(
             name: "RoomCluster",
             dependencies: [
-                "RoomProtocol", "TransportValues",
+                "MachineTools", "RoomProtocol", "TransportValues",
                 deque,
-                heap,
             ]),
         .target(
             name: "RoomSimulation",

@@ -1,13 +1,13 @@
+import MachineTools
 import RoomProtocol
 import TransportValues
 
 /// The context of a transition: everything that the parts of the machine share.
 struct Effects: Sendable {
     let node: NodeID
-    let limits: ClusterLimits
     var random: any RandomNumberGenerator & Sendable
     var now = Timestamp.zero
-    var deadlines = Deadlines()
+    private(set) var deadlines = Deadlines<DeadlineKey>()
     var requests = Requests()
     var actions: [ClusterAction] = []
     var statistics = ClusterStatistics()
@@ -15,7 +15,7 @@ struct Effects: Sendable {
     mutating func send(_ request: StoreRequest) {
         let id = requests.add(request, at: now)
         actions.append(.send(request, id))
-        if let oldest = requests.oldest { deadlines.schedule(.requests, at: oldest + limits.requestTimeout) }
+        if let oldest = requests.oldest { schedule(.requests, at: oldest + ClusterLimits.requestTimeout) }
     }
 
     mutating func takeActions() -> [ClusterAction] {
@@ -38,6 +38,15 @@ struct Effects: Sendable {
         let nanoseconds = UInt64(max(0, limit.saturatedNanoseconds))
         return .nanoseconds(Int64(random.next(upperBound: nanoseconds + 1)))
     }
+
+    // MARK: Deadlines
+
+    var nextDeadline: Timestamp? { deadlines.next }
+
+    mutating func schedule(_ key: DeadlineKey, at time: Timestamp) { deadlines.schedule(key, at: time) }
+
+    /// Removes something that is due now, and returns it.
+    mutating func takeDue() -> DeadlineKey? { deadlines.takeDue(now) }
 }
 
 /// The counts of a node since its start, for its metrics.
@@ -54,4 +63,13 @@ package struct ClusterStatistics: Sendable, Hashable {
     package internal(set) var renewals: UInt64 = 0
     /// Requests to the store that had no answer in time.
     package internal(set) var timeouts: UInt64 = 0
+}
+
+/// What may be due at a time.
+enum DeadlineKey: Hashable {
+    case renewal
+    case requests
+    case search(RoomName)
+    case sweep
+    case drain
 }

@@ -53,13 +53,13 @@ struct Lease: Sendable {
         case .unborn, .over: return
         case .lapsed, .held: break
         }
-        guard renewAt <= effects.now else { return effects.deadlines.schedule(.renewal, at: renewAt) }
+        guard renewAt <= effects.now else { return effects.schedule(.renewal, at: renewAt) }
         askedAt = effects.now
-        renewAt = effects.now + effects.limits.renewal
-        effects.deadlines.schedule(.renewal, at: renewAt)
+        renewAt = effects.now + ClusterLimits.renewal
+        effects.schedule(.renewal, at: renewAt)
         let lease = NodeLease(
             node: effects.node, incarnation: incarnation, address: address, isDraining: isDraining)
-        let milliseconds = Int(effects.limits.lease.saturatedNanoseconds / 1_000_000)
+        let milliseconds = Int(ClusterLimits.lease.saturatedNanoseconds / 1_000_000)
         asked += 1
         effects.send(.renewLease(lease, milliseconds: milliseconds, isFirst: isFirst, number: asked))
     }
@@ -76,7 +76,7 @@ struct Lease: Sendable {
         self.birth = birth
         isFirst = false
         // A reply that comes later than the lease would have ended is a loss.
-        let until = askedAt + effects.limits.lease
+        let until = askedAt + ClusterLimits.lease
         state = until > effects.now ? .held(until: until) : .lapsed
         renewIfDue(&effects)
         return mayHaveLost

@@ -100,7 +100,7 @@ struct Links: Sendable {
         var pause = Duration.zero
         switch (link.state, failure) {
         case (.dialling(let lease), .refused) where link.spared != lease.incarnation: link.gone = GoneNode(lease)
-        case (.dialling, _): pause = effects.jitter(effects.limits.pause)
+        case (.dialling, _): pause = effects.jitter(ClusterLimits.pause)
         // Whether its process is gone shows when somebody needs it.
         case (.up, _), (.down, _): break
         }

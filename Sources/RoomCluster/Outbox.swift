@@ -34,7 +34,7 @@ struct Outbox: Sendable {
         if isForgotten { recent.removeAll { $0.room == room && $0.mark == mark && $0.until != nil } }
         for queue in [\Self.recent, \.marks] {
             self[keyPath: queue].append(entry)
-            if self[keyPath: queue].count > effects.limits.memory { self[keyPath: queue].removeFirst() }
+            if self[keyPath: queue].count > ClusterLimits.memory { self[keyPath: queue].removeFirst() }
         }
     }
 
@@ -43,7 +43,7 @@ struct Outbox: Sendable {
         released[room] = fence
         floor = max(floor, fence)
         releases.append(room)
-        if releases.count > effects.limits.memory { released[releases.removeFirst()] = nil }
+        if releases.count > ClusterLimits.memory { released[releases.removeFirst()] = nil }
     }
 
     /// The fence with which the room was given up, while the store may not know of it.
@@ -55,7 +55,7 @@ struct Outbox: Sendable {
     mutating func flush(_ incarnation: Incarnation, _ effects: inout Effects) {
         while underWay < Self.window {
             if !marks.isEmpty {
-                let batch = marks.prefix(effects.limits.batch)
+                let batch = marks.prefix(ClusterLimits.batch)
                 marks.removeFirst(batch.count)
                 let timed = batch.compactMap { Self.timed($0, at: effects.now) }
                 if timed.isEmpty { continue }
@@ -73,9 +73,9 @@ struct Outbox: Sendable {
     /// Returns nil for a mark that has ended. Only one that is to be forgotten has no time left: that removes it, also
     /// when an earlier one of the same name holds for longer.
     private static func timed(_ entry: Entry, at now: Timestamp) -> TimedMark? {
-        guard let until = entry.until else { return TimedMark(entry.mark, in: entry.room, milliseconds: 0) }
+        guard let until = entry.until else { return TimedMark(mark: entry.mark, room: entry.room, milliseconds: 0) }
         let left = (until - now).saturatedNanoseconds / 1_000_000
-        return left > 0 ? TimedMark(entry.mark, in: entry.room, milliseconds: Int(left)) : nil
+        return left > 0 ? TimedMark(mark: entry.mark, room: entry.room, milliseconds: Int(left)) : nil
     }
 
     /// - Parameter isDone: Whether the store has taken the marks.

@@ -17,7 +17,7 @@ extension RoomClusterMachine {
     }
 
     private mutating func askForRooms() {
-        while searches.asking < effects.limits.claims, let room = searches.takeQueued() {
+        while searches.asking < ClusterLimits.claims, let room = searches.takeQueued() {
             if isDraining || searches[room]?.waiters.isEmpty == true {
                 effects.send(.readRoom(room))
             } else {
@@ -39,7 +39,7 @@ extension RoomClusterMachine {
 
     /// Returns the route of a hello that nobody has to be asked about.
     func route(of waiter: Waiter) -> Route? {
-        if lease.isOver { return .refused(effects.limits.retryAfter, .draining) }
+        if lease.isOver { return .refused(ClusterLimits.retryAfter, .draining) }
         if let fence = owned[waiter.room] {
             // After a pause somebody else may own it, which the store knows. Without a store the room goes on.
             let isDoubtful = effects.requests.isConnected && !lease.isHeld(at: effects.now)
@@ -49,8 +49,8 @@ extension RoomClusterMachine {
         {
             return .there(record.node, address: address, record.fence)
         }
-        return searches.waiterCount >= effects.limits.waiters
-            ? .refused(effects.limits.retryAfter, .overloaded) : nil
+        return searches.waiterCount >= ClusterLimits.waiters
+            ? .refused(ClusterLimits.retryAfter, .overloaded) : nil
     }
 
     mutating func answer(_ waiter: Waiter, _ route: Route) {
@@ -59,7 +59,7 @@ extension RoomClusterMachine {
     }
 
     mutating func refuse(_ waiter: Waiter, _ refusal: RouteRefusal) {
-        answer(waiter, .refused(effects.limits.retryAfter, refusal))
+        answer(waiter, .refused(ClusterLimits.retryAfter, refusal))
     }
 
     mutating func search(for waiter: Waiter, startingIn state: Search.State = .queued) {

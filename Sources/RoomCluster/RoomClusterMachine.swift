@@ -29,13 +29,10 @@ package struct RoomClusterMachine: Sendable {
     var drainage: Drainage?
 
     /// Creates the machine of a node that others reach at the address.
-    package init(
-        node: NodeID, address: String, limits: ClusterLimits = ClusterLimits(),
-        random: any RandomNumberGenerator & Sendable
-    ) {
-        effects = Effects(node: node, limits: limits, random: random)
+    package init(node: NodeID, address: String, random: any RandomNumberGenerator & Sendable) {
+        effects = Effects(node: node, random: random)
         lease = Lease(address: address)
-        routes = Routes(limit: limits.routes)
+        routes = Routes(limit: ClusterLimits.routes)
     }
 
     // MARK: What is there
@@ -62,7 +59,7 @@ package struct RoomClusterMachine: Sendable {
     package func fence(of room: RoomName) -> Fence? { owned[room] }
 
     /// The time at which `timePassed` must be called; nil if not before the next event.
-    package var nextDeadline: Timestamp? { effects.deadlines.next }
+    package var nextDeadline: Timestamp? { effects.nextDeadline }
 
     // MARK: The store
 
@@ -158,7 +155,7 @@ package struct RoomClusterMachine: Sendable {
 
     // MARK: Rooms
 
-    /// A hello needs its room's owner. Answered with `.route`, at once or within `limits.patience`.
+    /// A hello needs its room's owner. Answered with `.route`, at once or within `ClusterLimits.patience`.
     package mutating func resolve(_ waiter: Waiter, at now: Timestamp) -> [ClusterAction] {
         effects.now = now
         if let route = route(of: waiter) { answer(waiter, route) } else { search(for: waiter) }
@@ -181,12 +178,12 @@ package struct RoomClusterMachine: Sendable {
         routes.missed(waiter.room, at: node)
         var waiter = waiter
         waiter.misses += 1
-        if waiter.misses >= effects.limits.misses {
+        if waiter.misses >= ClusterLimits.misses {
             refuse(waiter, .unsettled)
         } else if let route = route(of: waiter) {
             answer(waiter, route)
         } else {
-            let until = now + effects.jitter(effects.limits.pause / 3)
+            let until = now + effects.jitter(ClusterLimits.pause / 3)
             search(for: waiter, startingIn: .pausing(until: until))
         }
         return finish()
@@ -287,7 +284,7 @@ package struct RoomClusterMachine: Sendable {
             if isConnected { outbox.flush(lease.incarnation, &effects) }
             yield(room, .draining)
         }
-        if let next = drainage.nextDue(effects.now) { effects.deadlines.schedule(.drain, at: next) }
+        if let next = drainage.nextDue(effects.now) { effects.schedule(.drain, at: next) }
         if isLate, !isConnected { return endDrain() }
         let isEmpty = owned.count == 0 && outbox.isEmpty && searches.asking == 0
         if isConnected, isEmpty || isLate, !drainage.isEnding {
@@ -314,7 +311,7 @@ package struct RoomClusterMachine: Sendable {
     /// Performs everything that is due.
     package mutating func timePassed(to now: Timestamp) -> [ClusterAction] {
         effects.now = now
-        while let key = effects.deadlines.takeDue(now) {
+        while let key = effects.takeDue() {
             switch key {
             case .renewal: lease.renewIfDue(&effects)
             case .requests: checkRequests()
@@ -330,8 +327,8 @@ package struct RoomClusterMachine: Sendable {
 
     private mutating func checkRequests() {
         guard let oldest = effects.requests.oldest else { return }
-        let end = oldest + effects.limits.requestTimeout
-        guard end <= effects.now else { return effects.deadlines.schedule(.requests, at: end) }
+        let end = oldest + ClusterLimits.requestTimeout
+        guard end <= effects.now else { return effects.schedule(.requests, at: end) }
         effects.statistics.timeouts += 1
         loseStore()
         effects.actions.append(.reconnectStore)

@@ -49,11 +49,11 @@ struct Searches: Sendable {
     /// Adds a hello to the room's search, which begins with it if there is none.
     mutating func add(_ waiter: Waiter, startingIn state: Search.State, _ effects: inout Effects) {
         let room = waiter.room
-        let until = effects.now + effects.limits.patience
+        let until = effects.now + ClusterLimits.patience
         let isNew = rooms[room] == nil
         rooms[room, default: Search()].add(waiter, until: until)
         waiterCount += 1
-        effects.deadlines.schedule(.search(room), at: until)
+        effects.schedule(.search(room), at: until)
         if isNew { enter(state, room, &effects) }
     }
 
@@ -69,14 +69,14 @@ struct Searches: Sendable {
         case .queued: queue.append(room)
         case .asking: asking += 1
         case .dialling: break
-        case .pausing(let until): effects.deadlines.schedule(.search(room), at: until)
+        case .pausing(let until): effects.schedule(.search(room), at: until)
         }
         endIfUnwanted(room)
     }
 
     /// A claim of the room has no reply, and may have an effect.
     mutating func claimLost(_ room: RoomName, _ effects: inout Effects) {
-        if rooms.count < effects.limits.waiters { rooms[room]?.isOwed = true }
+        if rooms.count < ClusterLimits.waiters { rooms[room]?.isOwed = true }
         enter(.queued, room, obstacle: .storeAway, &effects)
     }
 
@@ -85,7 +85,7 @@ struct Searches: Sendable {
 
     /// Lets the room's search pause.
     mutating func pause(_ room: RoomName, obstacle: RouteRefusal? = nil, _ effects: inout Effects) {
-        let until = effects.now + effects.jitter(effects.limits.pause)
+        let until = effects.now + effects.jitter(ClusterLimits.pause)
         enter(.pausing(until: until), room, obstacle: obstacle, &effects)
     }
 
@@ -129,11 +129,11 @@ struct Searches: Sendable {
             if until <= now {
                 enter(.queued, room, &effects)
             } else {
-                effects.deadlines.schedule(.search(room), at: until)
+                effects.schedule(.search(room), at: until)
             }
         }
         endIfUnwanted(room)
-        if let next = rooms[room]?.waiters.first { effects.deadlines.schedule(.search(room), at: next.until) }
+        if let next = rooms[room]?.waiters.first { effects.schedule(.search(room), at: next.until) }
         return late
     }
 

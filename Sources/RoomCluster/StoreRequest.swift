@@ -137,15 +137,7 @@ package struct RoomClaim: Sendable, Hashable {
     /// The highest fence of the room that the claimant knows of, for instance from a session token.
     package var seen: Fence
     /// Nodes whose processes are gone by the evidence of their links, although their leases may stand. At most 64.
-    package var gone: [GoneNode]
-
-    package init(room: RoomName, node: NodeID, incarnation: Incarnation, seen: Fence, gone: [GoneNode] = []) {
-        self.room = room
-        self.node = node
-        self.incarnation = incarnation
-        self.seen = seen
-        self.gone = gone
-    }
+    package var gone: [GoneNode] = []
 }
 
 /// A node that refused its link after its lease had been renewed so many times. It lives if its lease is renewed once
@@ -154,23 +146,12 @@ package struct GoneNode: Sendable, Hashable {
     package var node: NodeID
     package var incarnation: Incarnation
     package var renewals: UInt64
-
-    package init(node: NodeID, incarnation: Incarnation, renewals: UInt64) {
-        self.node = node
-        self.incarnation = incarnation
-        self.renewals = renewals
-    }
 }
 
 /// A room that a node believes to own, and the fence with which it does.
 package struct Assertion: Sendable, Hashable {
     package var room: RoomName
     package var fence: Fence
-
-    package init(_ room: RoomName, _ fence: Fence) {
-        self.room = room
-        self.fence = fence
-    }
 }
 
 package enum AssertionOutcome: Sendable, Hashable {
@@ -223,13 +204,7 @@ package enum Mark: Sendable, Hashable {
 
 /// A mark of a room that ends so long after the store has received it.
 package struct TimedMark: Sendable, Hashable {
-    package var room: RoomName
     package var mark: Mark
+    package var room: RoomName
     package var milliseconds: Int
-
-    package init(_ mark: Mark, in room: RoomName, milliseconds: Int) {
-        self.room = room
-        self.mark = mark
-        self.milliseconds = milliseconds
-    }
 }

@@ -9,9 +9,9 @@ struct Sweep: Sendable {
     private var isAsking = false
     private var dueAt: Timestamp?
 
-    /// Asserts all rooms within `limits.reassertWithin`.
+    /// Asserts all rooms within `ClusterLimits.reassertWithin`.
     mutating func startSoon(_ effects: inout Effects) {
-        schedule(at: effects.now + effects.delay(upTo: effects.limits.reassertWithin), &effects)
+        schedule(at: effects.now + effects.delay(upTo: ClusterLimits.reassertWithin), &effects)
     }
 
     /// Asserts all rooms at once.
@@ -22,7 +22,7 @@ struct Sweep: Sendable {
 
     private mutating func schedule(at time: Timestamp, _ effects: inout Effects) {
         dueAt = min(time, dueAt ?? time)
-        effects.deadlines.schedule(.sweep, at: time)
+        effects.schedule(.sweep, at: time)
     }
 
     mutating func advance(_ owned: OwnedRooms, _ incarnation: Incarnation, _ effects: inout Effects) {
@@ -30,11 +30,11 @@ struct Sweep: Sendable {
         if let due = dueAt, due <= effects.now {
             rooms = Deque(owned.names)
             dueAt = nil
-            schedule(at: effects.now + effects.jitter(effects.limits.reassertEvery), &effects)
+            schedule(at: effects.now + effects.jitter(ClusterLimits.reassertEvery), &effects)
         }
         var batch: [Assertion] = []
-        while batch.count < effects.limits.batch, let room = rooms.popFirst() {
-            if let fence = owned[room] { batch.append(Assertion(room, fence)) }
+        while batch.count < ClusterLimits.batch, let room = rooms.popFirst() {
+            if let fence = owned[room] { batch.append(Assertion(room: room, fence: fence)) }
         }
         guard !batch.isEmpty else { return }
         isAsking = true

@@ -1,3 +1,4 @@
+import MachineTools
 import RoomProtocol
 import TransportValues
 
@@ -9,7 +10,7 @@ struct Effects: Sendable {
     var random: any RandomNumberGenerator & Sendable
     /// The identifier of this run of the server.
     var serverID = ""
-    var deadlines = Deadlines()
+    private(set) var deadlines = Deadlines<DeadlineKey>()
     var now = Timestamp.zero
     /// The number of bytes in all outbound streams.
     var streamBytes = 0
@@ -50,4 +51,23 @@ struct Effects: Sendable {
         }
         return prefix + String(decoding: letters, as: UTF8.self)
     }
+
+    // MARK: Deadlines
+
+    var nextDeadline: Timestamp? { deadlines.next }
+
+    mutating func schedule(_ key: DeadlineKey, at time: Timestamp) { deadlines.schedule(key, at: time) }
+
+    /// Removes something that is due now, and returns it.
+    mutating func takeDue() -> DeadlineKey? { deadlines.takeDue(now) }
+}
+
+/// What may be due at a time. Every connection has one: what is larger lies elsewhere.
+enum DeadlineKey: Hashable {
+    case connection(ConnectionID)
+    indirect case grace(RoomName, ParticipantID)
+    case acknowledgement(ConnectionID)
+    indirect case update(RoomName, ParticipantID)
+    indirect case attributes(RoomName)
+    indirect case room(RoomName)
 }

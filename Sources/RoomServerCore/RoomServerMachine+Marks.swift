@@ -15,7 +15,7 @@ extension RoomServerMachine {
         let end = now + effects.limits.grace + effects.limits.emptyRoomTTL
         for mark in marks {
             effects.departures.apply(mark, at: now)
-            if case .nameKicked = mark.fact { effects.deadlines.schedule(.room(mark.room), at: end) }
+            if case .nameKicked = mark.fact { effects.schedule(.room(mark.room), at: end) }
         }
     }
 }

@@ -56,7 +56,7 @@ package struct RoomServerMachine: Sendable {
     }
 
     /// The time at which `timePassed` must be called; nil if not before the next event.
-    package var nextDeadline: Timestamp? { effects.deadlines.next }
+    package var nextDeadline: Timestamp? { effects.nextDeadline }
 
     /// The time to return, if another connection would be refused now; otherwise nil.
     package var refusal: RetryWindow? {
@@ -86,7 +86,7 @@ package struct RoomServerMachine: Sendable {
         let until = now + effects.limits.handshakeTimeout
         connections[id] = Connection(phase: .waitingForHello(until: until), address: address, lastHeard: now)
         handshakes += 1
-        effects.deadlines.schedule(.connection(id), at: until)
+        effects.schedule(.connection(id), at: until)
         return effects.takeActions()
     }
 
@@ -143,13 +143,13 @@ package struct RoomServerMachine: Sendable {
                 waitingRoom.opened(hello.room)
                 // The text of the room's own name, not that of each hello.
                 leaveHandshake(id, for: .joined(rooms[hello.room]?.roster.room ?? hello.room, participant))
-                effects.deadlines.schedule(.connection(id), at: effects.limits.pingTime(after: effects.now))
+                effects.schedule(.connection(id), at: effects.limits.pingTime(after: effects.now))
             } else {
                 leaveHandshake(id, for: .waitingForRoom(hello))
                 waitingRoom.add(id, for: hello.room)
                 let limits = effects.limits
                 effects.send(.waiting(pingInterval: limits.pingInterval, pingDeadline: limits.pingDeadline), to: id)
-                effects.deadlines.schedule(.connection(id), at: limits.pingTime(after: effects.now))
+                effects.schedule(.connection(id), at: limits.pingTime(after: effects.now))
             }
         } catch {
             if isNew, rooms[hello.room]?.roster.members.isEmpty == true { removeRoom(hello.room) }
@@ -225,7 +225,7 @@ package struct RoomServerMachine: Sendable {
     /// Performs everything that is due.
     package mutating func timePassed(to now: Timestamp) -> [ServerAction] {
         effects.now = now
-        while let key = effects.deadlines.takeDue(now) {
+        while let key = effects.takeDue() {
             switch key {
             case .connection(let id): connectionDeadline(id)
             case .grace(let room, let participant): rooms[room]?.graceDeadline(participant, &effects)
@@ -245,7 +245,7 @@ package struct RoomServerMachine: Sendable {
         guard let connection = connections[id] else { return }
         switch connection.phase {
         case .waitingForHello(let until):
-            guard until <= effects.now else { return effects.deadlines.schedule(.connection(id), at: until) }
+            guard until <= effects.now else { return effects.schedule(.connection(id), at: until) }
             var error = ProtocolError.malformed("No hello arrived in time.")
             error.isRetryable = true
             refuse(error, id)
@@ -264,12 +264,12 @@ package struct RoomServerMachine: Sendable {
         of id: ConnectionID, _ connection: Connection, _ sendPing: (inout Self) -> Void
     ) {
         switch connection.liveness(at: effects.now, effects.limits) {
-        case .alive(let end): effects.deadlines.schedule(.connection(id), at: end)
+        case .alive(let end): effects.schedule(.connection(id), at: end)
         case .silent:
             lastPing += 1
             connections[id]?.pingedAt = effects.now
             sendPing(&self)
-            effects.deadlines.schedule(.connection(id), at: effects.now + effects.limits.pingDeadline)
+            effects.schedule(.connection(id), at: effects.now + effects.limits.pingDeadline)
         case .dead:
             effects.actions.append(.abort(id))
             removeConnection(id)

@@ -116,7 +116,7 @@ struct Roster: Sendable {
         guard let connection = members[index].connection else { return }
         switch time {
         case .none: break
-        case .at(let time): effects.deadlines.schedule(.acknowledgement(connection), at: time)
+        case .at(let time): effects.schedule(.acknowledgement(connection), at: time)
         case .now:
             guard let received = members[index].inbound.takeAcknowledgement() else { return }
             effects.actions.append(.send(Envelope(.ack(received: received)), to: connection))
@@ -150,7 +150,7 @@ struct Roster: Sendable {
         guard let member = members[id], member.hasUnsentUpdate else { return }
         let cost = member.updateSize * (members.count - 1)
         if let time = members[id]?.allowance.takeUpdate(cost, effects) {
-            effects.deadlines.schedule(.update(room, id), at: time)
+            effects.schedule(.update(room, id), at: time)
             return
         }
         members[id]?.hasUnsentUpdate = false

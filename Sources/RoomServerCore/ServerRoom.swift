@@ -222,7 +222,7 @@ struct ServerRoom: Sendable {
             return true
         }
         let end = effects.now + effects.limits.grace
-        if seat.wait(until: end) { effects.deadlines.schedule(.room(name), at: end) }
+        if seat.wait(until: end) { effects.schedule(.room(name), at: end) }
         return false
     }
 
@@ -293,7 +293,7 @@ struct ServerRoom: Sendable {
         let size = attributes.values.reduce(256) { $0 + $1.key.utf8.count + $1.value.utf8.count }
         let cost = size * roster.members.count
         if let host, let time = roster.members[host]?.allowance.takeUpdate(cost, effects) {
-            effects.deadlines.schedule(.attributes(name), at: time)
+            effects.schedule(.attributes(name), at: time)
             return
         }
         hasUnsentAttributes = false
@@ -308,7 +308,7 @@ struct ServerRoom: Sendable {
     mutating func disconnected(_ id: ParticipantID, _ connection: ConnectionID, _ effects: inout Effects) {
         guard roster.members[id]?.connection == connection else { return }
         roster.members[id]?.disconnected(at: effects.now)
-        effects.deadlines.schedule(.grace(name, id), at: effects.now + effects.limits.grace)
+        effects.schedule(.grace(name, id), at: effects.now + effects.limits.grace)
     }
 
     mutating func graceDeadline(_ id: ParticipantID, _ effects: inout Effects) {
@@ -317,7 +317,7 @@ struct ServerRoom: Sendable {
         if end <= effects.now {
             remove(id, .timedOut, as: .lapsed, &effects)
         } else {
-            effects.deadlines.schedule(.grace(name, id), at: end)
+            effects.schedule(.grace(name, id), at: end)
         }
     }
 
@@ -362,7 +362,7 @@ struct ServerRoom: Sendable {
         }
         if roster.members.isEmpty {
             emptySince = effects.now
-            effects.deadlines.schedule(.room(name), at: effects.now + effects.limits.emptyRoomTTL)
+            effects.schedule(.room(name), at: effects.now + effects.limits.emptyRoomTTL)
         }
     }
 
@@ -390,10 +390,10 @@ struct ServerRoom: Sendable {
         if let emptySince {
             let end = emptySince + effects.limits.emptyRoomTTL
             if end <= effects.now { return true }
-            effects.deadlines.schedule(.room(name), at: end)
+            effects.schedule(.room(name), at: end)
         }
         if let deadline = seat.deadline, deadline > effects.now {
-            effects.deadlines.schedule(.room(name), at: deadline)
+            effects.schedule(.room(name), at: deadline)
         }
         return false
     }

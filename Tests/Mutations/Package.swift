@@ -16,6 +16,10 @@ let package = Package(
         .target(name: "TransportValues", swiftSettings: strict),
         .target(name: "WebSocketWire", swiftSettings: strict),
         .target(name: "RoomProtocol", dependencies: ["TransportValues"], swiftSettings: strict),
+        .target(
+            name: "MachineTools",
+            dependencies: ["TransportValues", .product(name: "HeapModule", package: "swift-collections")],
+            swiftSettings: strict),
         .target(name: "RoomValues", dependencies: ["RoomProtocol", "TransportValues"], swiftSettings: strict),
         .target(
             name: "RoomCore",
@@ -26,16 +30,15 @@ let package = Package(
         .target(
             name: "RoomServerCore",
             dependencies: [
-                "RoomProtocol", "TransportValues", "WebSocketWire",
+                "MachineTools", "RoomProtocol", "TransportValues", "WebSocketWire",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),
             ], swiftSettings: strict),
         .target(
             name: "RoomCluster",
             dependencies: [
-                "RoomProtocol", "TransportValues",
+                "MachineTools", "RoomProtocol", "TransportValues",
                 .product(name: "DequeModule", package: "swift-collections"),
-                .product(name: "HeapModule", package: "swift-collections"),
             ], swiftSettings: strict),
         .target(
             name: "RoomSimulation", dependencies: ["RoomCluster", "RoomCore", "RoomServerCore", "RoomProtocol"],

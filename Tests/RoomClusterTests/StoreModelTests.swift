@@ -1,7 +1,8 @@
-import RoomCluster
 import RoomProtocol
 import Testing
 import TransportValues
+
+@testable import RoomCluster
 
 @Suite struct StoreModelTests {
     @Test func aClaimIsIdempotent() {

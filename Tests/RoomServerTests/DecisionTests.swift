@@ -2,12 +2,12 @@ import Foundation
 import Logging
 import NIOCore
 import NIOEmbedded
-import RoomCluster
 import RoomProtocol
 import RoomServerCore
 import Testing
 import TransportValues
 
+@testable import RoomCluster
 @testable import RoomServer
 
 @Suite("Decisions are confirmed when they are kept", .timeLimit(.minutes(1)))
@@ -31,6 +31,23 @@ struct DecisionTests {
         }
     }
 
+    /// Runs `body` in 20 rooms, each with a host and another participant.
+    private func inRooms(
+        threads: Int = 1, isolation: isolated (any Actor)? = #isolation,
+        _ body: (_ room: String, _ ann: TestClient, _ bob: TestClient, _ folder: String) async throws -> Void
+    ) async throws {
+        try await withFolder { folder in
+            try await withServer(in: folder, threads: threads) { server, _ in
+                for number in 0..<20 {
+                    let room = "room \(number)"
+                    let ann = try await TestClient.join(server, "ann", .host, room: room)
+                    let bob = try await TestClient.join(server, "bob", room: room)
+                    try await body(room, ann, bob, folder)
+                }
+            }
+        }
+    }
+
     /// The journal at this moment: what a `kill -9` leaves.
     private func holds(_ kind: String, _ room: String, in folder: String) throws -> Bool {
         try String(contentsOfFile: folder + "/departures", encoding: .utf8).split(separator: "\n")
@@ -39,61 +56,40 @@ struct DecisionTests {
 
     @Test(arguments: [1, 3])
     func aKickAndTheEndOfARoomAreOnTheDiskWhenTheHostSeesThem(_ threads: Int) async throws {
-        try await withFolder { folder in
-            try await withServer(in: folder, threads: threads) { server, _ in
-                for number in 0..<20 {
-                    let room = "room \(number)"
-                    let ann = try await TestClient.join(server, "ann", .host, room: room)
-                    let bob = try await TestClient.join(server, "bob", room: room)
-                    guard case .peerJoined = try await ann.next() else { throw TestFailure(message: "no bob") }
-                    try await ann.sayNumbered(.kick(try #require(bob.joined?.participant), reason: ""))
-                    guard case .peerLeft(_, _, .kicked) = try await ann.next() else {
-                        throw TestFailure(message: "no kick")
-                    }
-                    #expect(try holds("kicked", room, in: folder) && holds("nameKicked", room, in: folder))
-                }
+        try await inRooms(threads: threads) { room, ann, bob, folder in
+            guard case .peerJoined = try await ann.next() else { throw TestFailure(message: "no bob") }
+            try await ann.sayNumbered(.kick(try #require(bob.joined?.participant), reason: ""))
+            guard case .peerLeft(_, _, .kicked) = try await ann.next() else {
+                throw TestFailure(message: "no kick")
             }
+            #expect(try holds("kicked", room, in: folder) && holds("nameKicked", room, in: folder))
         }
     }
 
     @Test(arguments: [1, 3])
     func theEndOfARoomIsOnTheDiskWhenTheMembersSeeIt(_ threads: Int) async throws {
-        try await withFolder { folder in
-            try await withServer(in: folder, threads: threads) { server, _ in
-                for number in 0..<20 {
-                    let room = "room \(number)"
-                    let ann = try await TestClient.join(server, "ann", .host, room: room)
-                    let bob = try await TestClient.join(server, "bob", room: room)
-                    try await ann.sayNumbered(.closeRoom(reason: ""))
-                    guard case .error(let error)? = try await bob.next() else { throw TestFailure(message: "no end") }
-                    #expect(error.code == .roomClosed)
-                    #expect(try holds("roomClosed", room, in: folder))
-                    #expect(await bob.closeCode() == CloseCode.refused.rawValue)
-                    #expect(await ann.closeCode() == CloseCode.refused.rawValue)
-                }
-            }
+        try await inRooms(threads: threads) { room, ann, bob, folder in
+            try await ann.sayNumbered(.closeRoom(reason: ""))
+            guard case .error(let error)? = try await bob.next() else { throw TestFailure(message: "no end") }
+            #expect(error.code == .roomClosed)
+            #expect(try holds("roomClosed", room, in: folder))
+            #expect(await bob.closeCode() == CloseCode.refused.rawValue)
+            #expect(await ann.closeCode() == CloseCode.refused.rawValue)
         }
     }
 
     /// A host that closes its connection right after a kick learns of it no earlier.
     @Test func whoClosesMeanwhileGetsWhatWaits() async throws {
-        try await withFolder { folder in
-            try await withServer(in: folder) { server, _ in
-                for number in 0..<20 {
-                    let room = "room \(number)"
-                    let ann = try await TestClient.join(server, "ann", .host, room: room)
-                    let bob = try await TestClient.join(server, "bob", room: room)
-                    guard case .peerJoined = try await ann.next() else { throw TestFailure(message: "no bob") }
-                    let kick = ClientMessage.kick(try #require(bob.joined?.participant), reason: "")
-                    let text = RoomProtocolCodec.encode(Envelope(sequence: ann.nextSequence, kick))
-                    try await ann.send(TestClient.frame(1, text) + TestClient.frame(8, []))
-                    guard case .peerLeft(_, _, .kicked) = try await ann.next() else {
-                        throw TestFailure(message: "no kick")
-                    }
-                    #expect(try holds("nameKicked", room, in: folder))
-                    #expect(await ann.isClosedByServer())
-                }
+        try await inRooms { room, ann, bob, folder in
+            guard case .peerJoined = try await ann.next() else { throw TestFailure(message: "no bob") }
+            let kick = ClientMessage.kick(try #require(bob.joined?.participant), reason: "")
+            let text = RoomProtocolCodec.encode(Envelope(sequence: ann.nextSequence, kick))
+            try await ann.send(TestClient.frame(1, text) + TestClient.frame(8, []))
+            guard case .peerLeft(_, _, .kicked) = try await ann.next() else {
+                throw TestFailure(message: "no kick")
             }
+            #expect(try holds("nameKicked", room, in: folder))
+            #expect(await ann.isClosedByServer())
         }
     }
 
@@ -238,7 +234,7 @@ struct DecisionTests {
                 { answers.append("\(index) \($0)") }, for: marks[index], in: room, at: .zero + .seconds(seconds))
         }
         func answered(_ index: Int, _ reply: StoreReply) {
-            waits.answered(.writeMarks([TimedMark(marks[index], in: room, milliseconds: 1)]), reply)
+            waits.answered(.writeMarks([TimedMark(mark: marks[index], room: room, milliseconds: 1)]), reply)
         }
         add(0, at: 0)
         add(1, at: 0)

@@ -99,8 +99,7 @@ extension ClusterSimulation {
             retry(index, within: .milliseconds(200))
         case .refused:
             noteLoss(index)
-            let limits = ClusterLimits()
-            retry(index, within: limits.retryAfter.upperBound)
+            retry(index, within: ClusterLimits.retryAfter.upperBound)
         case .banned:
             if clients[index].banned == nil { refusedForGood(stay) }
             clients[index].triesLeft -= 1

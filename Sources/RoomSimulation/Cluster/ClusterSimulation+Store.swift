@@ -74,7 +74,7 @@ extension ClusterSimulation {
     private func noteLease(_ reply: StoreReply, _ id: RequestID, _ node: ClusterNode) {
         if case .renewed = reply, let sentAt = node.renewals.removeValue(forKey: id) {
             if node.leaseEnd < now { node.steadySince = now }
-            node.leaseEnd = sentAt + ClusterLimits().lease
+            node.leaseEnd = sentAt + ClusterLimits.lease
         } else if reply == .noLease {
             node.leaseEnd = .zero
         }

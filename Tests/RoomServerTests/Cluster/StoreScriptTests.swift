@@ -1,16 +1,31 @@
 import Logging
 import NIOCore
-import RoomCluster
 import RoomProtocol
 import Testing
 import TransportValues
 
+@testable import RoomCluster
 @testable import RoomServer
 
 /// The scripts against their model, on a real server.
 @Suite("Store scripts", .enabled(if: RedisProcess.isInstalled), .timeLimit(.minutes(1)))
 struct StoreScriptTests {
     private static let store = RedisStore(cluster: "test")
+
+    private static let lease = NodeLease(node: NodeID("a"), incarnation: Incarnation(1), address: "x")
+    private static let room = RoomName("r")
+    /// The lease's node takes the room.
+    private static let claim = RoomClaim(room: room, node: lease.node, incarnation: lease.incarnation, seen: 0)
+
+    private func withStore(
+        isolation: isolated (any Actor)? = #isolation, _ body: (RedisProbe) async throws -> Void
+    ) async throws {
+        let redis = try RedisProcess.started()
+        try await RedisProbe.with(redis.url) { probe in
+            try await probe.wait(until: true)
+            try await body(probe)
+        }
+    }
 
     private func ask(_ request: StoreRequest, _ probe: RedisProbe, _ store: RedisStore = store) async throws
         -> StoreReply
@@ -51,16 +66,18 @@ struct StoreScriptTests {
             case 13: return .readNodes
             case 14..<17:
                 let assertions = (0..<Int.random(in: 1...3, using: &random)).map { number in
-                    Assertion(RoomName("röm \(number)}"), someFence())
+                    Assertion(room: RoomName("röm \(number)}"), fence: someFence())
                 }
                 return .reassert(node, incarnation, assertions)
             case 17: return .release(room, node, incarnation, someFence())
             default:
                 let marks = (0..<Int.random(in: 1...3, using: &random)).map { number in
+                    let facts: [Mark] = [
+                        .closed(7), .kicked(SessionID("s\(number)")), .kickedName("n:ame"), .left(SessionID("l")),
+                    ]
                     // Seconds apart, so that the order of their ends does not depend on how fast the test runs.
-                    TimedMark(
-                        [.closed(7), .kicked(SessionID("s\(number)")), .kickedName("n:ame"), .left(SessionID("l"))][
-                            Int.random(in: 0..<4, using: &random)], in: room,
+                    return TimedMark(
+                        mark: facts[Int.random(in: 0..<4, using: &random)], room: room,
                         milliseconds: max(0, Int.random(in: -100_000...1_000_000, using: &random)) * 1000)
                 }
                 return .writeMarks(marks)
@@ -85,9 +102,7 @@ struct StoreScriptTests {
     }
 
     @Test func scriptsDoWhatTheModelDoes() async throws {
-        let redis = try RedisProcess.started()
-        try await RedisProbe.with(redis.url) { probe in
-            try await probe.wait(until: true)
+        try await withStore { probe in
             var kinds: Set<String> = []
             for seed in 1...20 as ClosedRange<UInt64> {
                 // A cluster for each seed: they share the server without touching each other.
@@ -111,62 +126,49 @@ struct StoreScriptTests {
     }
 
     @Test func leasesAndMarksEnd() async throws {
-        let redis = try RedisProcess.started()
-        try await RedisProbe.with(redis.url) { probe in
-            try await probe.wait(until: true)
-            let lease = NodeLease(node: NodeID("a"), incarnation: Incarnation(1), address: "x")
-            let room = RoomName("r")
+        try await withStore { probe in
             #expect(
-                try await ask(.renewLease(lease, milliseconds: 60_000, isFirst: true), probe)
+                try await ask(.renewLease(Self.lease, milliseconds: 60_000, isFirst: true), probe)
                     == .renewed(wasHeld: false, losses: 0, birth: 0))
             let marks = [
-                TimedMark(.closed(7), in: room, milliseconds: 1),
-                TimedMark(.left(SessionID("s")), in: room, milliseconds: 60_000),
+                TimedMark(mark: .closed(7), room: Self.room, milliseconds: 1),
+                TimedMark(mark: .left(SessionID("s")), room: Self.room, milliseconds: 60_000),
             ]
             #expect(try await ask(.writeMarks(marks), probe) == .done)
-            let claim = RoomClaim(room: room, node: lease.node, incarnation: lease.incarnation, seen: 0)
-            var reply = try await ask(.claim(claim), probe)
+            var reply = try await ask(.claim(Self.claim), probe)
             while reply == .claimed(8, [.left(SessionID("s")), .closed(7)], previous: nil) {
-                reply = try await ask(.claim(claim), probe)
+                reply = try await ask(.claim(Self.claim), probe)
             }
             #expect(reply == .claimed(8, [.left(SessionID("s"))], previous: nil))
             #expect(
-                try await ask(.renewLease(lease, milliseconds: 1, isFirst: false), probe)
+                try await ask(.renewLease(Self.lease, milliseconds: 1, isFirst: false), probe)
                     == .renewed(wasHeld: true, losses: 0, birth: 0))
-            var owner = try await ask(.readRoom(room), probe)
-            while owner != .free { owner = try await ask(.readRoom(room), probe) }
-            #expect(try await ask(.claim(claim), probe) == .noLease)
+            var owner = try await ask(.readRoom(Self.room), probe)
+            while owner != .free { owner = try await ask(.readRoom(Self.room), probe) }
+            #expect(try await ask(.claim(Self.claim), probe) == .noLease)
         }
     }
 
     @Test func onlyTheLatestMarksOfARoomAreKept() async throws {
-        let redis = try RedisProcess.started()
-        try await RedisProbe.with(redis.url) { probe in
-            try await probe.wait(until: true)
-            let lease = NodeLease(node: NodeID("a"), incarnation: Incarnation(1), address: "x")
-            let room = RoomName("r")
-            _ = try await ask(.renewLease(lease, milliseconds: 60_000, isFirst: true), probe)
+        try await withStore { probe in
+            _ = try await ask(.renewLease(Self.lease, milliseconds: 60_000, isFirst: true), probe)
             let marks = (0..<(Mark.limit + 10)).map { number in
-                TimedMark(.left(SessionID("s\(number)")), in: room, milliseconds: 60_000 + number * 100_000)
+                TimedMark(
+                    mark: .left(SessionID("s\(number)")), room: Self.room, milliseconds: 60_000 + number * 100_000)
             }
             for start in stride(from: 0, to: marks.count, by: 64) {
                 _ = try await ask(.writeMarks(Array(marks[start..<min(start + 64, marks.count)])), probe)
             }
-            let claim = RoomClaim(room: room, node: lease.node, incarnation: lease.incarnation, seen: 0)
-            let reply = try await ask(.claim(claim), probe)
+            let reply = try await ask(.claim(Self.claim), probe)
             #expect(reply == .claimed(1, marks.reversed().prefix(Mark.limit).map(\.mark), previous: nil))
         }
     }
 
     @Test func keysHaveOneSlotAndAnEnd() async throws {
-        let redis = try RedisProcess.started()
-        try await RedisProbe.with(redis.url) { probe in
-            try await probe.wait(until: true)
-            let lease = NodeLease(node: NodeID("a"), incarnation: Incarnation(1), address: "x")
-            _ = try await ask(.renewLease(lease, milliseconds: 60_000, isFirst: true), probe)
-            let claim = RoomClaim(room: RoomName("r"), node: lease.node, incarnation: lease.incarnation, seen: 0)
-            _ = try await ask(.claim(claim), probe)
-            _ = try await ask(.writeMarks([TimedMark(.closed(7), in: RoomName("r"), milliseconds: 60_000)]), probe)
+        try await withStore { probe in
+            _ = try await ask(.renewLease(Self.lease, milliseconds: 60_000, isFirst: true), probe)
+            _ = try await ask(.claim(Self.claim), probe)
+            _ = try await ask(.writeMarks([TimedMark(mark: .closed(7), room: Self.room, milliseconds: 60_000)]), probe)
             guard case .success(let keys) = try await probe.send("KEYS", "*") else {
                 throw TestFailure(message: "no keys")
             }

@@ -1,41 +1,47 @@
-internal import HeapModule
-import RoomProtocol
-import TransportValues
+package import HeapModule
+package import TransportValues
 
 /// The times at which something may be due. Each key has at most one deadline: the earliest that was scheduled.
 ///
 /// A deadline only means that the owner of the key must check whether something is due. The owner decides, and
 /// schedules the next one.
-struct Deadlines: Sendable {
-    enum Key: Hashable {
-        case renewal
-        case requests
-        case search(RoomName)
-        case sweep
-        case drain
-    }
+package struct Deadlines<Key: Hashable & Sendable>: Sendable {
+    @usableFromInline
+    struct Entry: Comparable, Sendable {
+        @usableFromInline let time: Timestamp
+        @usableFromInline let key: Key
 
-    private struct Entry: Comparable, Sendable {
-        let time: Timestamp
-        let key: Key
+        @inlinable
+        init(time: Timestamp, key: Key) {
+            self.time = time
+            self.key = key
+        }
 
+        @inlinable
         static func < (left: Self, right: Self) -> Bool { left.time < right.time }
+
+        @inlinable
+        static func == (left: Self, right: Self) -> Bool { left.time == right.time && left.key == right.key }
     }
 
     /// An entry with an earlier one for the same key stays until its own time.
-    private var heap = Heap<Entry>()
-    private var earliest: [Key: Timestamp] = [:]
+    @usableFromInline var heap = Heap<Entry>()
+    @usableFromInline var earliest: [Key: Timestamp] = [:]
 
-    var next: Timestamp? { heap.min?.time }
+    package init() {}
 
-    mutating func schedule(_ key: Key, at time: Timestamp) {
+    @inlinable package var next: Timestamp? { heap.min?.time }
+
+    @inlinable
+    package mutating func schedule(_ key: Key, at time: Timestamp) {
         if let known = earliest[key], known <= time { return }
         earliest[key] = time
         heap.insert(Entry(time: time, key: key))
     }
 
     /// Removes one key whose deadline has passed, and returns it.
-    mutating func takeDue(_ now: Timestamp) -> Key? {
+    @inlinable
+    package mutating func takeDue(_ now: Timestamp) -> Key? {
         while let first = heap.min, first.time <= now {
             heap.removeMin()
             guard earliest[first.key] == first.time else { continue }
