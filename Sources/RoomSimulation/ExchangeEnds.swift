@@ -162,36 +162,17 @@ enum ExchangeOccurrence {
     case retry(PeerStream)
 }
 
-/// Counts of what happened with topics and requests.
-package struct ExchangeStatistics: Sendable, Equatable {
+/// What is counted of topics and requests.
+package enum ExchangeCount: Sendable {
     /// Messages that subscribers have read.
-    package var read = 0
-    package var lossy = 0
+    case read
+    case lossy
     /// Messages that nobody had subscribed to.
-    package var unwanted = 0
+    case unwanted
     /// Publishers that had to wait.
-    package var waits = 0
+    case waits
     /// Sides that have told the other one that they had given it up.
-    package var restarts = 0
-    /// Requests by their ends.
-    package var answers = 0
-    package var failures = 0
-    package var timeouts = 0
-    package var cancellations = 0
-    package var gone = 0
-
-    package init() {}
-
-    package mutating func add(_ other: ExchangeStatistics) {
-        read += other.read
-        lossy += other.lossy
-        unwanted += other.unwanted
-        waits += other.waits
-        restarts += other.restarts
-        answers += other.answers
-        failures += other.failures
-        timeouts += other.timeouts
-        cancellations += other.cancellations
-        gone += other.gone
-    }
+    case restarts
+    // Requests, by their ends.
+    case answers, failures, timeouts, cancellations, gone
 }

@@ -2,13 +2,13 @@ internal import RoomCore
 internal import RoomProtocol
 internal import TransportValues
 
-/// `OutgoingStreams` whose calls are recorded, if there is a tape. Their methods are those of the streams.
-struct RecordedOutgoingStreams {
-    private(set) var streams: OutgoingStreams
+/// Streams whose calls are recorded, if there is a tape. Their methods are those of the streams.
+struct Recorded<Streams: StreamTable> {
+    private(set) var streams: Streams
     private let tape: VectorTape.Instance?
 
     init(lastID: UInt64, window: UInt64, tape: VectorTape.Instance?) {
-        streams = OutgoingStreams(lastID: lastID, window: window)
+        streams = Streams(lastID: lastID, window: window)
         self.tape = tape
         tape?("init", [lastID, window], state: state)
     }
@@ -16,7 +16,22 @@ struct RecordedOutgoingStreams {
     private var state: [(String, Any)] { [("ids", streams.ids), ("newestID", streams.newestID)] }
 
     var ids: [UInt64] { streams.ids }
+}
 
+/// What the streams of both directions have.
+protocol StreamTable {
+    init(lastID: UInt64, window: UInt64)
+    var ids: [UInt64] { get }
+    var newestID: UInt64 { get }
+}
+
+extension OutgoingStreams: StreamTable {}
+extension IncomingStreams: StreamTable {}
+
+/// The budget of the instance.
+private let budgetName = VectorJSON(text: "{\"$budget\":true}")
+
+extension Recorded<OutgoingStreams> {
     mutating func open(length: UInt64?) -> UInt64? { recorded("open", [length as Any]) { $0.open(length: length) } }
 
     mutating func begin(_ id: UInt64, count: Int) -> OutgoingStreams.Start {
@@ -54,25 +69,9 @@ struct RecordedOutgoingStreams {
     }
 }
 
-/// `IncomingStreams` whose calls are recorded, if there is a tape. Their methods are those of the streams.
-struct RecordedIncomingStreams {
-    private(set) var streams: IncomingStreams
-    private let tape: VectorTape.Instance?
+extension Recorded<IncomingStreams> {
+    private func state(_ budget: ReceiveWindow.Budget) -> [(String, Any)] { state + [("used", budget.used)] }
 
-    init(lastID: UInt64, window: UInt64, tape: VectorTape.Instance?) {
-        streams = IncomingStreams(lastID: lastID, window: window)
-        self.tape = tape
-        tape?("init", [lastID, window], state: [("ids", streams.ids), ("newestID", streams.newestID)])
-    }
-
-    /// The budget of the instance.
-    private static let budgetName = VectorJSON(text: "{\"$budget\":true}")
-
-    private func state(_ budget: ReceiveWindow.Budget) -> [(String, Any)] {
-        [("ids", streams.ids), ("newestID", streams.newestID), ("used", budget.used)]
-    }
-
-    var ids: [UInt64] { streams.ids }
     func unconsumed(_ id: UInt64) -> UInt64 {
         let result = streams.unconsumed(id)
         tape?("unconsumed", [id], result)
@@ -126,7 +125,7 @@ struct RecordedIncomingStreams {
         _ body: (inout IncomingStreams, inout ReceiveWindow.Budget) -> Result
     ) -> Result {
         let result = body(&streams, &budget)
-        tape?(method, arguments() + [Self.budgetName], result, state: state(budget))
+        tape?(method, arguments() + [budgetName], result, state: state(budget))
         return result
     }
 }

@@ -1,4 +1,4 @@
-package import TransportValues
+internal import TransportValues
 
 /// The conditions of one run, besides the seed's own chances.
 package struct Scenario: Sendable {
@@ -10,7 +10,7 @@ package struct Scenario: Sendable {
     package var faults = 6
     package var longestFault: Duration = .seconds(45)
     /// Which kinds may happen.
-    package var kinds = Fault.Kind.general
+    package var kinds = FaultKind.general
     /// Afterwards everything must be well again within this.
     package var calm: Duration = .seconds(120)
     /// And stay well for this long.
@@ -89,90 +89,79 @@ package struct Scenario: Sendable {
     }
 }
 
-/// Something that goes wrong.
-package struct Fault: Sendable, CustomStringConvertible {
-    package enum Kind: String, Sendable, CaseIterable {
-        /// The server process dies and comes back with empty rooms.
-        case serverCrash
-        /// The server's machine loses power (no RST is sent), and comes back with empty rooms.
-        case serverPowerLoss
-        /// The server says when to come back, and comes back with empty rooms.
-        case serverDrain
-        /// All of the server's connections are reset and it cannot be reached, but its state is kept.
-        case serverIsolation
-        /// The server process is stopped, and goes on later.
-        case serverFreeze
-        /// A second server with the same key and no state takes over for some participants, while the first lives on;
-        /// some of their ways go on changing between the two; later all go to one of them.
-        case serverSplit
-        /// One participant's signaling is cut off silently: nothing comes through, both ends stay half-open.
-        case signalingCut
-        /// The same in one direction only.
-        case signalingUpCut
-        case signalingDownCut
-        /// One participant's signaling connection is reset.
-        case signalingReset
-        /// The path between two participants is cut.
-        case pathCut
-        /// The same in one direction only.
-        case pathOneWayCut
-        /// The path between two participants comes and goes.
-        case pathFlap
-        /// No paths between two groups.
-        case partition
-        /// One participant is cut off from everybody: signaling and paths.
-        case nodeCut
-        /// Everything from and to one participant takes long.
-        case slowness
-        /// Much of what one participant sends or gets is lost on the way, datagram by datagram, and repeated where a
-        /// transport repeats it.
-        case loss
-        /// One participant's address changes: its paths are dead for good, its signaling half-open.
-        case addressChange
-        /// One participant's machine has no network, and may come back with another address.
-        case networkLoss
-        /// One participant's token provider does not answer, or fails.
-        case tokenOutage
-        /// One participant's process is stopped, and goes on later: time passes meanwhile.
-        case freeze
-        /// One participant's machine sleeps: its clock stands still.
-        case suspend
-        /// One participant's clock jumps forward.
-        case clockJump
-        /// A peer connection fails.
-        case peerFailure
-        /// A program closes one of its data channels, or all, and leaves the connection open.
-        case channelClosure
-        /// One end refuses the next description that it is given.
-        case refusal
-        /// A participant updates its metadata.
-        case update
-        /// The host removes a participant.
-        case kick
-        /// A participant leaves, and a new one joins under the same name.
-        case leaveAndReturn
-        /// The application asks to reconnect at once.
-        case reconnectNow
-        /// The network is said to have changed, but has not.
-        case falseHint
-        /// One application's provider of ICE servers does not answer, or fails. Needs
-        /// `Scenario.useICEServerProvider`.
-        case iceServerOutage
-        /// A participant leaves and joins again under the name of another one. Needs `Scenario.replaceDuplicateNames`.
-        case nameTaken
+package typealias Fault = TimedFault<FaultKind>
 
-        /// Those that need no particular scenario.
-        package static var general: [Kind] { allCases.filter { $0 != .iceServerOutage && $0 != .nameTaken } }
-    }
-    package var kind: Kind
-    package var at: Timestamp
-    package var duration: Duration
-    package var node: Int
-    package var other: Int
-    /// The participants on the one side of a partition, by bits.
-    package var group: UInt64
+/// What can go wrong, or what people do.
+package enum FaultKind: String, Sendable, CaseIterable {
+    /// The server process dies and comes back with empty rooms.
+    case serverCrash
+    /// The server's machine loses power (no RST is sent), and comes back with empty rooms.
+    case serverPowerLoss
+    /// The server says when to come back, and comes back with empty rooms.
+    case serverDrain
+    /// All of the server's connections are reset and it cannot be reached, but its state is kept.
+    case serverIsolation
+    /// The server process is stopped, and goes on later.
+    case serverFreeze
+    /// A second server with the same key and no state takes over for some participants, while the first lives on;
+    /// some of their ways go on changing between the two; later all go to one of them.
+    case serverSplit
+    /// One participant's signaling is cut off silently: nothing comes through, both ends stay half-open.
+    case signalingCut
+    /// The same in one direction only.
+    case signalingUpCut
+    case signalingDownCut
+    /// One participant's signaling connection is reset.
+    case signalingReset
+    /// The path between two participants is cut.
+    case pathCut
+    /// The same in one direction only.
+    case pathOneWayCut
+    /// The path between two participants comes and goes.
+    case pathFlap
+    /// No paths between two groups.
+    case partition
+    /// One participant is cut off from everybody: signaling and paths.
+    case nodeCut
+    /// Everything from and to one participant takes long.
+    case slowness
+    /// Much of what one participant sends or gets is lost on the way, datagram by datagram, and repeated where a
+    /// transport repeats it.
+    case loss
+    /// One participant's address changes: its paths are dead for good, its signaling half-open.
+    case addressChange
+    /// One participant's machine has no network, and may come back with another address.
+    case networkLoss
+    /// One participant's token provider does not answer, or fails.
+    case tokenOutage
+    /// One participant's process is stopped, and goes on later: time passes meanwhile.
+    case freeze
+    /// One participant's machine sleeps: its clock stands still.
+    case suspend
+    /// One participant's clock jumps forward.
+    case clockJump
+    /// A peer connection fails.
+    case peerFailure
+    /// A program closes one of its data channels, or all, and leaves the connection open.
+    case channelClosure
+    /// One end refuses the next description that it is given.
+    case refusal
+    /// A participant updates its metadata.
+    case update
+    /// The host removes a participant.
+    case kick
+    /// A participant leaves, and a new one joins under the same name.
+    case leaveAndReturn
+    /// The application asks to reconnect at once.
+    case reconnectNow
+    /// The network is said to have changed, but has not.
+    case falseHint
+    /// One application's provider of ICE servers does not answer, or fails. Needs
+    /// `Scenario.useICEServerProvider`.
+    case iceServerOutage
+    /// A participant leaves and joins again under the name of another one. Needs `Scenario.replaceDuplicateNames`.
+    case nameTaken
 
-    package var description: String {
-        "\(kind.rawValue) at \(at.seconds) for \(duration.inSeconds) s, participants \(node) and \(other)"
-    }
+    /// Those that need no particular scenario.
+    package static var general: [FaultKind] { allCases.filter { $0 != .iceServerOutage && $0 != .nameTaken } }
 }

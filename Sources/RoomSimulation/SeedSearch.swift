@@ -3,22 +3,48 @@ internal import TransportValues
 
 /// A run in virtual time that follows from its seed.
 protocol SeededSimulation: AnyObject {
+    associatedtype Kind: RawRepresentable<String>, Sendable
+    associatedtype Occurrence
+
+    var queue: EventQueue<Occurrence> { get set }
+
     var violations: [String] { get set }
     var trace: ((String) -> Void)? { get set }
-    var now: Timestamp { get }
+    var now: Timestamp { get set }
+    /// Events that were handled.
+    var steps: Int { get set }
+    var faults: [TimedFault<Kind>] { get }
+    /// How long it took from the end of the last fault until everything was well.
+    var recovery: Duration? { get }
     var random: SeededGenerator { get set }
 
     func run()
-    /// The participants of the run, and the faults that happen in it, for people.
+    func handle(_ occurrence: Occurrence)
+    /// Whether nothing more is expected. Changes only with an inspection.
+    var isOver: Bool { get }
+    /// The participants of the run, for people.
     var cast: String { get }
-    var faultLines: [String] { get }
     func add(to statistics: inout SimulationStatistics)
 }
 
 extension SeededSimulation {
+    /// The faults that happen in the run, for people.
+    var faultLines: [String] { faults.map(\.description) }
+
     func chance(_ probability: Double) -> Bool { random.chance(probability) }
 
     func note(_ line: @autoclosure () -> String) { trace?("\(now.seconds) \(line())") }
+
+    /// Handles what happens up to a time, if there are no more steps.
+    func run(upTo end: Timestamp, steps limit: Int) {
+        while let (time, occurrence) = queue.pop(), time <= end {
+            now = time
+            steps += 1
+            handle(occurrence)
+            if violations.count >= 20 || steps > limit || isOver { break }
+        }
+        if steps > limit { report("the run does not come to rest") }
+    }
 
     func report(_ violation: String) {
         if violations.count < 20 { violations.append("at \(now.seconds): \(violation)") }
@@ -28,13 +54,11 @@ extension SeededSimulation {
 
 extension Simulation: SeededSimulation {
     var cast: String { "\(scenario.participants) participants" }
-    var faultLines: [String] { faults.map(\.description) }
     func add(to statistics: inout SimulationStatistics) { statistics.add(self) }
 }
 
 extension ClusterSimulation: SeededSimulation {
     var cast: String { "\(scenario.nodes) nodes, \(scenario.rooms) rooms, \(scenario.clients) clients" }
-    var faultLines: [String] { faults.map(\.description) }
     func add(to statistics: inout SimulationStatistics) { statistics.add(self) }
 }
 

@@ -5,6 +5,7 @@ internal import TransportValues
 
 extension Simulation {
     func begin(_ fault: Fault) {
+        note("begins: \(fault)")
         let node = nodes[fault.node]
         switch fault.kind {
         case .serverCrash: if server != nil { stopServer(isSilent: false) }
@@ -105,6 +106,7 @@ extension Simulation {
     }
 
     func heal(_ fault: Fault) {
+        note("ends: \(fault)")
         let node = nodes[fault.node]
         switch fault.kind {
         case .serverCrash, .serverPowerLoss, .serverDrain, .serverIsolation: if server == nil { startServer() }
@@ -127,7 +129,7 @@ extension Simulation {
             if chance(0.3) { scheduleNetworkCheck(of: node, after: .zero) }
         case .networkLoss:
             node.downs -= 1
-            if node.downs == 0, fault.group & 1 == 0 {
+            if node.downs == 0, fault.chance & 1 == 0 {
                 node.network += 1
                 for connection in node.connections.values { connection.isDead = true }
             }
@@ -166,7 +168,7 @@ extension Simulation {
     }
 
     private func change(_ provider: inout SimulatedProvider, by count: Int, _ fault: Fault) {
-        if fault.group & 1 == 0 { provider.hangs += count } else { provider.failures += count }
+        if fault.chance & 1 == 0 { provider.hangs += count } else { provider.failures += count }
     }
 
     // MARK: Cuts
@@ -188,7 +190,7 @@ extension Simulation {
     }
 
     private func members(_ fault: Fault, _ isInside: Bool) -> [Int] {
-        nodes.indices.filter { (fault.group >> UInt64($0) & 1 == 1) == isInside }
+        nodes.indices.filter { (fault.chance >> UInt64($0) & 1 == 1) == isInside }
     }
 
     /// The path is there for a moment, then it is not.

@@ -118,11 +118,11 @@ extension Simulation {
         }
         book.calls[id]?.end = end
         switch end {
-        case .answer: exchangeStatistics.answers += 1
-        case .failure: exchangeStatistics.failures += 1
-        case .timedOut: exchangeStatistics.timeouts += 1
-        case .cancelled: exchangeStatistics.cancellations += 1
-        case .gone: exchangeStatistics.gone += 1
+        case .answer: exchangeCounts[.answers, default: 0] += 1
+        case .failure: exchangeCounts[.failures, default: 0] += 1
+        case .timedOut: exchangeCounts[.timeouts, default: 0] += 1
+        case .cancelled: exchangeCounts[.cancellations, default: 0] += 1
+        case .gone: exchangeCounts[.gone, default: 0] += 1
         }
     }
 

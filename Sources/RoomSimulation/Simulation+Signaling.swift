@@ -184,9 +184,9 @@ extension Simulation {
         guard second == nil else { return }
         second = (makeServer(), fault.at)
         lastStateLoss = now
-        for node in nodes where fault.group >> UInt64(node.index) & 1 == 1 {
+        for node in nodes where fault.chance >> UInt64(node.index) & 1 == 1 {
             turn(node, toSecond: true)
-            if fault.group >> 60 & 3 > 0 { scheduleTurn(of: node, fault) }
+            if fault.chance >> 60 & 3 > 0 { scheduleTurn(of: node, fault) }
         }
     }
 
@@ -214,7 +214,7 @@ extension Simulation {
         guard let second, second.since == fault.at else { return }
         lastSplit = now
         lastStateLoss = now
-        let staysSecond = fault.group >> 62 & 1 == 1
+        let staysSecond = fault.chance >> 62 & 1 == 1
         for node in nodes where node.usesSecond != staysSecond { disconnect(node, isSilent: chance(0.5)) }
         for node in nodes { node.usesSecond = false }
         self.second = nil

@@ -39,7 +39,7 @@ extension Simulation {
         let ends = ExchangeEnds(record, base: base, tapes)
         ends.budget = budget
         stream.exchange = ends
-        if !restart.isEmpty { exchangeStatistics.restarts += 1 }
+        if !restart.isEmpty { exchangeCounts[.restarts, default: 0] += 1 }
         for message in restart { sendControl(message, on: .reliable, stream) }
     }
 
@@ -86,7 +86,7 @@ extension Simulation {
     private func publish(_ topic: String, _ stream: PeerStream, _ ends: ExchangeEnds) {
         if ends.waiting[topic, default: 0] == 0, publishNow(topic, stream, ends) { return }
         guard ends.waiting[topic, default: 0] < Self.waitingLimit else { return }
-        exchangeStatistics.waits += 1
+        exchangeCounts[.waits, default: 0] += 1
         ends.waiting[topic, default: 0] += 1
     }
 
@@ -184,7 +184,7 @@ extension Simulation {
         else { return report("\(stream.node.name) gets more of \(place) than it has allowed") }
         let cost = TopicLimits.cost(ofBody: bytes.count)
         guard stream.node.subscriptions.contains(topic) else {
-            exchangeStatistics.unwanted += 1
+            exchangeCounts[.unwanted, default: 0] += 1
             return consume(index, cost: cost, stream, ends)
         }
         stream.node.unread[topic, default: []].append(
@@ -197,7 +197,7 @@ extension Simulation {
         if book.topics[topic, default: .init()].lossyArrived.insert(number).inserted == false {
             report("\(stream.node.name) gets lossy message \(number) of topic \(topic) twice")
         }
-        exchangeStatistics.lossy += 1
+        exchangeCounts[.lossy, default: 0] += 1
         guard stream.node.subscriptions.contains(topic) else { return }
         stream.node.unread[topic, default: []].append(.init(stream: stream, topic: nil, cost: 0, number: number))
         scheduleRead(of: topic, stream.node)
@@ -264,7 +264,7 @@ extension Simulation {
         let count = exchangeChance(0.6) ? unread.count : 1
         node.unread[topic]?.removeFirst(count)
         for message in unread.prefix(count) {
-            exchangeStatistics.read += 1
+            exchangeCounts[.read, default: 0] += 1
             if message.topic != nil {
                 let book = book(message.stream.incoming)
                 let before = book.topics[topic, default: .init()].read

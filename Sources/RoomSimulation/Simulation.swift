@@ -38,8 +38,10 @@ package final class Simulation {
     package let faults: [Fault]
     /// When everybody was connected to everybody for the last time that it became so.
     package private(set) var wellSince: Timestamp?
+    /// Everybody was well for long enough after the last fault, at the last inspection.
+    private(set) var isOver = false
     /// Events that were handled.
-    package private(set) var steps = 0
+    package internal(set) var steps = 0
     package internal(set) var now = Timestamp.zero
     var queue = EventQueue<Occurrence>()
     var random: SeededGenerator
@@ -75,7 +77,7 @@ package final class Simulation {
     var exchangeBooks: [Int: ExchangeBook] = [:]
     /// Those of the directions in which topics and requests have begun.
     var exchangeTapes: [Int: ExchangeTapes] = [:]
-    package internal(set) var exchangeStatistics = ExchangeStatistics()
+    package internal(set) var exchangeCounts: [ExchangeCount: Int] = [:]
     /// Messages that came whole and in order.
     package var messagesDelivered = 0
     /// The most messages that one participant sent to the server in ten seconds.
@@ -109,7 +111,7 @@ package final class Simulation {
                 kind: scenario.kinds.randomElement(using: &random) ?? .reconnectNow, at: .zero + at, duration: duration,
                 node: node,
                 other: (node + Int.random(in: 1..<max(2, scenario.participants), using: &random))
-                    % scenario.participants, group: random.next())
+                    % scenario.participants, chance: random.next())
         }
         .sorted { $0.at < $1.at }
         self.random = random
@@ -166,21 +168,11 @@ package final class Simulation {
 
     /// Runs to the end. What is not as it must be is in `violations`.
     package func run() {
-        while let (time, occurrence) = queue.pop(), time <= end {
-            now = time
-            steps += 1
-            handle(occurrence)
-            if violations.count >= 20 || steps > 2_000_000 { break }
-            // Well for long enough after the last fault.
-            if case .inspect = occurrence, let wellSince, now - max(wellSince, lastChatter) >= scenario.wellFor {
-                break
-            }
-        }
-        if steps > 2_000_000 { report("the run does not come to rest") }
+        run(upTo: end, steps: 2_000_000)
         inspectEnd()
     }
 
-    private func handle(_ occurrence: Occurrence) {
+    func handle(_ occurrence: Occurrence) {
         switch occurrence {
         case .start(let index): feed(nodes[index], .started)
         case .machine(let index, let life, let event):
@@ -216,12 +208,8 @@ package final class Simulation {
         case .delivery(let occurrence): handle(occurrence)
         case .flap(let fault, let isCut): flap(fault, isCut: isCut)
         case .turn(let node, let fault): wander(nodes[node], fault)
-        case .fault(let fault):
-            note("begins: \(fault)")
-            begin(fault)
-        case .heal(let fault):
-            note("ends: \(fault)")
-            heal(fault)
+        case .fault(let fault): begin(fault)
+        case .heal(let fault): heal(fault)
         case .inspect:
             inspect()
             queue.push(.inspect, at: now + .seconds(1))
@@ -346,7 +334,8 @@ package final class Simulation {
     }
 
     func noteWell(_ isWell: Bool) {
-        if !isWell { wellSince = nil } else if wellSince == nil { wellSince = now }
+        wellSince = isWell ? wellSince ?? now : nil
+        isOver = wellSince.map { now - max($0, lastChatter) >= scenario.wellFor } ?? false
     }
 
     package var incidentCount: Int { nodes.reduce(0) { $0 + $1.incidents.count } }

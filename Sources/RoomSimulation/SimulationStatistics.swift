@@ -22,31 +22,27 @@ package struct SimulationStatistics: Sendable {
     package init() {}
 
     package mutating func add(_ simulation: Simulation) {
-        runs += 1
-        participants += simulation.scenario.participants
-        faults += simulation.scenario.faults
-        events += simulation.steps
+        addRun(of: simulation, participants: simulation.scenario.participants)
         messages += simulation.messagesDelivered
         mostSends = max(mostSends, simulation.mostSends)
-        add(simulation.now, recovery: simulation.recovery)
     }
 
     package mutating func add(_ simulation: ClusterSimulation) {
-        runs += 1
-        participants += simulation.scenario.clients
-        faults += simulation.faults.count
-        events += simulation.steps
+        addRun(of: simulation, participants: simulation.scenario.clients)
         takeovers += simulation.takeovers
         conflicts += simulation.conflicts
         if simulation.scenario.absenceLimit != nil {
             longestAbsence = max(longestAbsence, simulation.longestAbsence)
         }
-        add(simulation.now, recovery: simulation.recovery)
     }
 
-    private mutating func add(_ now: Timestamp, recovery: Duration?) {
-        virtualTime += now - .zero
-        guard let recovery else { return }
+    private mutating func addRun(of simulation: some SeededSimulation, participants: Int) {
+        runs += 1
+        self.participants += participants
+        faults += simulation.faults.count
+        events += simulation.steps
+        virtualTime += simulation.now - .zero
+        guard let recovery = simulation.recovery else { return }
         let seconds = Int(recovery.inSeconds.rounded(.up))
         while recoveries.count <= seconds { recoveries.append(0) }
         recoveries[seconds] += 1

@@ -37,8 +37,8 @@ final class Transfer: CustomStringConvertible {
 
 /// The streams of one end of the data path: their machines, and what an application has not read.
 struct TransferEnds {
-    var outgoing: RecordedOutgoingStreams
-    var incoming: RecordedIncomingStreams
+    var outgoing: Recorded<OutgoingStreams>
+    var incoming: Recorded<IncomingStreams>
     var budget = ReceiveWindow.Budget()
     /// The chunks that were not read, by stream.
     var unread: [UInt64: [Int]] = [:]
@@ -53,17 +53,17 @@ struct TransferEnds {
 
     /// Both at once, which a reference to the whole would not allow.
     mutating func withIncoming<Result>(
-        _ body: (inout RecordedIncomingStreams, inout ReceiveWindow.Budget) -> Result
+        _ body: (inout Recorded<IncomingStreams>, inout ReceiveWindow.Budget) -> Result
     ) -> Result {
         body(&incoming, &budget)
     }
 
     /// `name`: of the stream, on the tape.
     init(_ record: StreamRecord, _ tape: VectorTape?, _ name: String) {
-        outgoing = RecordedOutgoingStreams(
+        outgoing = Recorded<OutgoingStreams>(
             lastID: record.lastOutgoing, window: Self.window,
             tape: tape?.instance("OutgoingStreams", name, group: "streams"))
-        incoming = RecordedIncomingStreams(
+        incoming = Recorded<IncomingStreams>(
             lastID: record.lastIncoming, window: Self.window,
             tape: tape?.instance("IncomingStreams", name, group: "streams"))
     }

@@ -33,8 +33,8 @@ import TransportValues
         }
     }
 
-    @Test(arguments: ClusterFault.Kind.allCases)
-    func everybodyIsBackAfterFaultsOfOneKind(kind: ClusterFault.Kind) {
+    @Test(arguments: ClusterFaultKind.allCases)
+    func everybodyIsBackAfterFaultsOfOneKind(kind: ClusterFaultKind) {
         for seed in 0..<20 {
             var scenario = ClusterScenario(seed: UInt64(seed))
             scenario.nodes = 3 + seed % 3

@@ -1,4 +1,4 @@
-package import TransportValues
+internal import TransportValues
 
 /// The conditions of one run of a cluster, besides the seed's own chances.
 package struct ClusterScenario: Sendable {
@@ -12,7 +12,7 @@ package struct ClusterScenario: Sendable {
     package var faults = 6
     package var longestFault: Duration = .seconds(40)
     /// Which kinds may happen.
-    package var kinds = ClusterFault.Kind.general
+    package var kinds = ClusterFaultKind.general
     /// Given instead of faults of chance.
     package var script: [ClusterFault] = []
     /// Afterwards everything must be well again within this.
@@ -39,16 +39,16 @@ package struct ClusterScenario: Sendable {
             scenario.faults = 25
             scenario.longestFault = .seconds(8)
         }
-        if seed % 4 == 1 { scenario.kinds = ClusterFault.Kind.faithful }
+        if seed % 4 == 1 { scenario.kinds = ClusterFaultKind.faithful }
         if seed % 3 == 1 { scenario.zombies = 0.5 }
         if seed % 12 == 4 {
-            scenario.kinds = ClusterFault.Kind.forgetful
+            scenario.kinds = ClusterFaultKind.forgetful
             scenario.faults = 14
             scenario.longestFault = .seconds(12)
             scenario.clients = scenario.rooms
         }
         if seed % 12 == 10 {
-            scenario.kinds = ClusterFault.Kind.refusing
+            scenario.kinds = ClusterFaultKind.refusing
             scenario.faults = 20
             scenario.longestFault = .seconds(30)
         }
@@ -65,104 +65,83 @@ package struct ClusterScenario: Sendable {
         // The others learn at once.
         case 7, 17:
             absenceLimit = .seconds(4)
-            script = [ClusterFault(.crash, at: .seconds(20), for: .seconds(40), node: node)]
-        case 8: script = [ClusterFault(.pause, at: .seconds(20), for: .seconds(40), node: node)]
-        case 18: script = [ClusterFault(.powerLoss, at: .seconds(20), for: .seconds(40), node: node)]
+            script = [ClusterFault(kind: .crash, at: .zero + .seconds(20), duration: .seconds(40), node: node)]
+        case 8: script = [ClusterFault(kind: .pause, at: .zero + .seconds(20), duration: .seconds(40), node: node)]
+        case 18: script = [ClusterFault(kind: .powerLoss, at: .zero + .seconds(20), duration: .seconds(40), node: node)]
         case 9:
             isUnnoticed = true
-            script = [ClusterFault(.storePause, at: .seconds(20), for: .seconds(20))]
+            script = [ClusterFault(kind: .storePause, at: .zero + .seconds(20), duration: .seconds(20))]
         default:
             isUnnoticed = true
-            let kind: ClusterFault.Kind = seed % 40 == 19 ? .storeEmpty : .storeRestart
-            script = [ClusterFault(kind, at: .seconds(20), for: .seconds(20))]
+            let kind: ClusterFaultKind = seed % 40 == 19 ? .storeEmpty : .storeRestart
+            script = [ClusterFault(kind: kind, at: .zero + .seconds(20), duration: .seconds(20))]
         }
     }
 }
 
-/// Something that goes wrong in a cluster, or that people do.
-package struct ClusterFault: Sendable, CustomStringConvertible {
-    package enum Kind: String, Sendable, CaseIterable {
-        /// A node's process dies, and a new one starts later under the same name.
-        case crash
-        /// A node's machine loses power: nothing is reset, and a new process starts later.
-        case powerLoss
-        /// A node's process is stopped and goes on later, with everything that came meanwhile.
-        case pause
-        /// A node drains, and a new process starts later under the same name.
-        case drain
-        /// All nodes drain one after the other.
-        case rollingUpdate
-        /// A node is cut off from the store: nothing comes through.
-        case storeCut
-        /// The connection of a node to the store is reset, with what was under way on it.
-        case storeReset
-        /// Nothing comes through between two nodes, in one direction.
-        case linkCut
-        /// The link of two nodes is reset.
-        case linkReset
-        /// One node's connections to another are refused, although it lives.
-        case linkRefused
-        /// A node is cut off from the store and from all other nodes, but not from its clients.
-        case isolation
-        /// The store's process is stopped, and goes on later.
-        case storePause
-        /// The store is killed, and is started again later with what it had.
-        case storeRestart
-        /// The same, but it has lost everything.
-        case storeEmpty
-        /// Another store takes over that has not got the last writes.
-        case storeFailover
-        /// The store loses everything, and nobody is told.
-        case storeFlush
-        /// The store's clock jumps forward, or back.
-        case storeClock
-        /// A node's clock jumps forward.
-        case nodeClock
-        /// A client leaves its room, and a new one joins.
-        case leave
-        /// The connection of a client is reset.
-        case clientReset
-        /// A client is removed from its room, and tries to return.
-        case kick
-        /// A room is closed; its clients try to return. Somebody creates it again later.
-        case close
+package typealias ClusterFault = TimedFault<ClusterFaultKind>
 
-        package static var general: [Kind] { allCases }
-        /// The store forgets, and rooms end and begin meanwhile.
-        package static var forgetful: [Kind] {
-            [
-                .storeCut, .storeCut, .storePause, .storeReset, .storeFlush, .storeFlush, .storeFailover, .storeEmpty,
-                .leave, .leave, .leave, .close,
-            ]
-        }
-        /// Nodes that live do not reach each other, and clients come by changing ones.
-        package static var refusing: [Kind] {
-            [.linkRefused, .linkRefused, .linkRefused, .linkReset, .leave, .leave, .clientReset, .clientReset]
-        }
-        /// Those after which the store has everything that was ever written to it.
-        package static var faithful: [Kind] {
-            allCases.filter { ![.storeEmpty, .storeFailover, .storeFlush, .storeClock].contains($0) }
-        }
+/// What can go wrong in a cluster, or what people do.
+package enum ClusterFaultKind: String, Sendable, CaseIterable {
+    /// A node's process dies, and a new one starts later under the same name.
+    case crash
+    /// A node's machine loses power: nothing is reset, and a new process starts later.
+    case powerLoss
+    /// A node's process is stopped and goes on later, with everything that came meanwhile.
+    case pause
+    /// A node drains, and a new process starts later under the same name.
+    case drain
+    /// All nodes drain one after the other.
+    case rollingUpdate
+    /// A node is cut off from the store: nothing comes through.
+    case storeCut
+    /// The connection of a node to the store is reset, with what was under way on it.
+    case storeReset
+    /// Nothing comes through between two nodes, in one direction.
+    case linkCut
+    /// The link of two nodes is reset.
+    case linkReset
+    /// One node's connections to another are refused, although it lives.
+    case linkRefused
+    /// A node is cut off from the store and from all other nodes, but not from its clients.
+    case isolation
+    /// The store's process is stopped, and goes on later.
+    case storePause
+    /// The store is killed, and is started again later with what it had.
+    case storeRestart
+    /// The same, but it has lost everything.
+    case storeEmpty
+    /// Another store takes over that has not got the last writes.
+    case storeFailover
+    /// The store loses everything, and nobody is told.
+    case storeFlush
+    /// The store's clock jumps forward, or back.
+    case storeClock
+    /// A node's clock jumps forward.
+    case nodeClock
+    /// A client leaves its room, and a new one joins.
+    case leave
+    /// The connection of a client is reset.
+    case clientReset
+    /// A client is removed from its room, and tries to return.
+    case kick
+    /// A room is closed; its clients try to return. Somebody creates it again later.
+    case close
+
+    package static var general: [ClusterFaultKind] { allCases }
+    /// The store forgets, and rooms end and begin meanwhile.
+    package static var forgetful: [ClusterFaultKind] {
+        [
+            .storeCut, .storeCut, .storePause, .storeReset, .storeFlush, .storeFlush, .storeFailover, .storeEmpty,
+            .leave, .leave, .leave, .close,
+        ]
     }
-    package var kind: Kind
-    package var at: Timestamp
-    package var duration: Duration
-    package var node: Int
-    package var other: Int
-    package var chance: UInt64
-
-    package init(
-        _ kind: Kind, at: Duration, for duration: Duration = .zero, node: Int = 0, other: Int = 1, chance: UInt64 = 0
-    ) {
-        self.kind = kind
-        self.at = .zero + at
-        self.duration = duration
-        self.node = node
-        self.other = other
-        self.chance = chance
+    /// Nodes that live do not reach each other, and clients come by changing ones.
+    package static var refusing: [ClusterFaultKind] {
+        [.linkRefused, .linkRefused, .linkRefused, .linkReset, .leave, .leave, .clientReset, .clientReset]
     }
-
-    package var description: String {
-        "\(kind.rawValue) at \(at.seconds) for \(duration.inSeconds) s, nodes \(node) and \(other)"
+    /// Those after which the store has everything that was ever written to it.
+    package static var faithful: [ClusterFaultKind] {
+        allCases.filter { ![.storeEmpty, .storeFailover, .storeFlush, .storeClock].contains($0) }
     }
 }

@@ -5,6 +5,7 @@ internal import TransportValues
 
 extension ClusterSimulation {
     func begin(_ fault: ClusterFault) {
+        note("begins: \(fault)")
         let node = nodes[fault.node]
         let other = nodes[fault.other]
         switch fault.kind {
@@ -14,7 +15,7 @@ extension ClusterSimulation {
         case .drain: drain(node)
         case .rollingUpdate:
             for index in nodes.indices {
-                queue.push(.fault(ClusterFault(.drain, at: .zero, node: index)), at: now + .seconds(3) * index)
+                queue.push(.fault(ClusterFault(kind: .drain, at: .zero, node: index)), at: now + .seconds(3) * index)
             }
         case .storeCut: node.storeCuts += 1
         case .storeReset: resetStoreConnection(of: node)
@@ -60,6 +61,7 @@ extension ClusterSimulation {
     }
 
     func heal(_ fault: ClusterFault) {
+        note("ends: \(fault)")
         let node = nodes[fault.node]
         let other = nodes[fault.other]
         switch fault.kind {

@@ -5,13 +5,12 @@ internal import TransportValues
 extension ClusterSimulation {
     /// Nothing waits in a machine for longer than it may.
     func inspectPatience(since: Timestamp, _ node: ClusterNode) {
-        guard node.resumedAt <= since, now - since > ClusterLimits().patience + .milliseconds(1) else { return }
+        guard node.resumedAt <= since, now - since > ClusterLimits.patience + .milliseconds(1) else { return }
         report("\(node.id) answers a hello after \((now - since).inSeconds) s")
     }
 
     func inspectTables(of node: ClusterNode) {
-        let limits = ClusterLimits()
-        if node.machine.requestCount > limits.claims + 12 {
+        if node.machine.requestCount > ClusterLimits.claims + 12 {
             report("\(node.id) has \(node.machine.requestCount) requests under way")
         }
         if node.machine.waiterCount > node.waiting.count + 1 {
@@ -94,6 +93,7 @@ extension ClusterSimulation {
         }
         let isWell = now >= faultsEnd && obstacle == nil
         wellSince = isWell ? wellSince ?? now : nil
+        isOver = wellSince.map { now - max($0, faultsEnd) >= scenario.wellFor } ?? false
     }
 
     func inspectEnd() {

@@ -40,10 +40,12 @@ package final class ClusterSimulation {
     package internal(set) var violations: [String] = []
     package private(set) var faults: [ClusterFault]
     /// Events that were handled.
-    package private(set) var steps = 0
+    package internal(set) var steps = 0
     package internal(set) var now = Timestamp.zero
     /// When everybody was in one roster with everybody of the same room, for the last time that it became so.
     package internal(set) var wellSince: Timestamp?
+    /// Everybody was well for long enough after the last fault, at the last inspection.
+    var isOver = false
     /// The times that a client lost its connection after the first fault, and was not removed.
     package internal(set) var interruptions = 0
     /// The longest time that a client was without its room; from the fault on, if there is only one.
@@ -95,7 +97,8 @@ package final class ClusterSimulation {
             let other = (node + Int.random(in: 1..<scenario.nodes, using: &random)) % scenario.nodes
             let kind = scenario.kinds.randomElement(using: &random) ?? .crash
             faults.append(
-                ClusterFault(kind, at: at, for: duration, node: node, other: other, chance: random.next()))
+                ClusterFault(
+                    kind: kind, at: .zero + at, duration: duration, node: node, other: other, chance: random.next()))
         }
         faults.sort { $0.at < $1.at }
         self.random = random
@@ -130,18 +133,11 @@ package final class ClusterSimulation {
 
     /// Runs to the end. What is not as it must be is in `violations`.
     package func run() {
-        while let (time, occurrence) = queue.pop(), time <= end {
-            now = time
-            steps += 1
-            handle(occurrence)
-            if violations.count >= 20 || steps > 500_000 { break }
-            if case .inspect = occurrence, let wellSince, now - max(wellSince, faultsEnd) >= scenario.wellFor { break }
-        }
-        if steps > 500_000 { report("the run does not come to rest") }
+        run(upTo: end, steps: 500_000)
         inspectEnd()
     }
 
-    private func handle(_ occurrence: Occurrence) {
+    func handle(_ occurrence: Occurrence) {
         switch occurrence {
         case .start(let index): start(nodes[index])
         case .timer(let index, let life, let time):
@@ -178,12 +174,8 @@ package final class ClusterSimulation {
         case .roomCheck(let index, let life, let room):
             if let node = awake(index, life, occurrence) { checkRoom(room, at: node) }
         case .snapshot: replica = store
-        case .fault(let fault):
-            note("begins: \(fault)")
-            begin(fault)
-        case .heal(let fault):
-            note("ends: \(fault)")
-            heal(fault)
+        case .fault(let fault): begin(fault)
+        case .heal(let fault): heal(fault)
         case .inspect:
             inspect()
             queue.push(.inspect, at: now + .seconds(1))

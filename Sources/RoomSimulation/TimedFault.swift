@@ -1,0 +1,16 @@
+package import TransportValues
+
+/// Something that goes wrong in a simulation, at a time and for a while.
+package struct TimedFault<Kind: RawRepresentable<String> & Sendable>: Sendable, CustomStringConvertible {
+    package var kind: Kind
+    package var at: Timestamp
+    package var duration: Duration = .zero
+    package var node = 0
+    package var other = 1
+    /// What is left to chance about it. Of a partition: the participants on the one side, by bits.
+    package var chance: UInt64 = 0
+
+    package var description: String {
+        "\(kind.rawValue) at \(at.seconds) for \(duration.inSeconds) s, \(node) and \(other)"
+    }
+}
