@@ -6,28 +6,34 @@ internal import TransportValues
 final class ClusterMetrics: Sendable {
     /// A connection to the store is open, and since when it is or is not, in nanoseconds of the clock that counts
     /// suspends.
-    let isStoreConnected = Count()
+    let isStoreConnected = Metric(
+        "room_server_cluster_store_connected", .gauge, "1 while a connection to the store is open.")
     let storeChangedAt = Count()
     /// The end of the node's lease, by the same clock. 0: it has none.
     let leaseEnd = Count()
-    let rooms = Count()
-    let waiting = Count()
-    let requests = Count()
-    let claims = Count()
-    let takeovers = Count()
-    let conflicts = Count()
-    let refusals = Count()
-    let renewals = Count()
-    let timeouts = Count()
+    let rooms = Metric("room_server_cluster_rooms", .gauge, "Rooms that this node owns.")
+    let waiting = Metric("room_server_cluster_hellos_waiting", .gauge, "Clients that wait for a room's owner.")
+    let requests = Metric("room_server_cluster_store_requests", .gauge, "Requests to the store under way.")
+    let claims = Metric("room_server_cluster_claims", .counter, "Rooms that this node has claimed.")
+    let takeovers = Metric("room_server_cluster_takeovers", .counter, "Claimed rooms whose owner was gone.")
+    let conflicts = Metric(
+        "room_server_cluster_conflicts", .counter, "Rooms that another node has taken from this one.")
+    let refusals = Metric(
+        "room_server_cluster_refusals", .counter, "Clients that were told to return since no owner could be found.")
+    let renewals = Metric("room_server_cluster_renewals", .counter, "Renewals of the node's lease.")
+    let timeouts = Metric(
+        "room_server_cluster_store_timeouts", .counter, "Requests that the store did not answer in time.")
     // Links and clients, by the node that has opened the link.
     let dialled = Count()
     let accepted = Count()
     let carriedAway = Count()
     let carriedHere = Count()
-    let bytesSent = Count()
-    let bytesReceived = Count()
+    let bytesSent = Metric("room_server_cluster_link_sent_bytes", .counter, "Bytes to other nodes, without TLS.")
+    let bytesReceived = Metric(
+        "room_server_cluster_link_received_bytes", .counter, "Bytes from other nodes, without TLS.")
     /// Requests of the admin API of other nodes.
-    let questions = Count()
+    let questions = Metric(
+        "room_server_cluster_questions", .counter, "Requests of the admin API that came from other nodes.")
 
     /// Takes over what the machine tells.
     func update(_ machine: RoomClusterMachine) {
@@ -71,31 +77,19 @@ final class ClusterMetrics: Sendable {
     private func families() -> [MetricFamily] {
         let left = leaseLeft(at: .bootTime())
         return [
-            MetricFamily(
-                "room_server_cluster_store_connected", .gauge, "1 while a connection to the store is open.",
-                isStoreConnected.value),
+            isStoreConnected.family,
             MetricFamily(
                 "room_server_cluster_lease_seconds", .gauge, "The time until the node's lease ends; 0: it has none.",
                 left.inSeconds),
-            MetricFamily("room_server_cluster_rooms", .gauge, "Rooms that this node owns.", rooms.value),
-            MetricFamily(
-                "room_server_cluster_hellos_waiting", .gauge, "Clients that wait for a room's owner.", waiting.value),
-            MetricFamily(
-                "room_server_cluster_store_requests", .gauge, "Requests to the store under way.", requests.value),
-            MetricFamily("room_server_cluster_claims", .counter, "Rooms that this node has claimed.", claims.value),
-            MetricFamily(
-                "room_server_cluster_takeovers", .counter, "Claimed rooms whose owner was gone.", takeovers.value),
-            MetricFamily(
-                "room_server_cluster_conflicts", .counter, "Rooms that another node has taken from this one.",
-                conflicts.value),
-            MetricFamily(
-                "room_server_cluster_refusals", .counter,
-                "Clients that were told to return since no owner could be found.",
-                refusals.value),
-            MetricFamily("room_server_cluster_renewals", .counter, "Renewals of the node's lease.", renewals.value),
-            MetricFamily(
-                "room_server_cluster_store_timeouts", .counter, "Requests that the store did not answer in time.",
-                timeouts.value),
+            rooms.family,
+            waiting.family,
+            requests.family,
+            claims.family,
+            takeovers.family,
+            conflicts.family,
+            refusals.family,
+            renewals.family,
+            timeouts.family,
             MetricFamily(
                 "room_server_cluster_links", .gauge, "Links to other nodes, by the one that has opened them.",
                 by: "opener",
@@ -104,14 +98,9 @@ final class ClusterMetrics: Sendable {
                 "room_server_cluster_carried_clients", .gauge,
                 "Clients of this node whose rooms are elsewhere, and clients of other nodes.", by: "to",
                 [("other", carriedAway.value), ("self", carriedHere.value)]),
-            MetricFamily(
-                "room_server_cluster_link_sent_bytes", .counter, "Bytes to other nodes, without TLS.", bytesSent.value),
-            MetricFamily(
-                "room_server_cluster_link_received_bytes", .counter, "Bytes from other nodes, without TLS.",
-                bytesReceived.value),
-            MetricFamily(
-                "room_server_cluster_questions", .counter, "Requests of the admin API that came from other nodes.",
-                questions.value),
+            bytesSent.family,
+            bytesReceived.family,
+            questions.family,
         ]
     }
 }
