@@ -18,13 +18,5 @@ package struct CertificateReport: Sendable, Hashable {
     /// The end of the validity, in seconds since 1970.
     package var until: Double
 
-    package init(verdict: Verdict, names: String, issuer: String, from: Double, until: Double) {
-        self.verdict = verdict
-        self.names = names
-        self.issuer = issuer
-        self.from = from
-        self.until = until
-    }
-
     func isValid(at time: Double) -> Bool { from <= time && time <= until }
 }

@@ -10,7 +10,7 @@ package struct STUNBinding: Sendable {
     /// Returns the address in a success response, or nil for any other input.
     package func mappedAddress(in response: [UInt8]) -> String? {
         guard let message = STUNMessage(response, answering: transaction), message.type == 0x0101 else { return nil }
-        return message.value(of: STUNMessage.AttributeType.xorMappedAddress).flatMap(xorMapped)
+        return message.value(of: .xorMappedAddress).flatMap(xorMapped)
     }
 
     private func xorMapped(_ value: [UInt8]) -> String? {

@@ -5,15 +5,15 @@ package struct STUNMessage: Sendable, Hashable {
         package var value: [UInt8]
     }
     /// The attributes of RFC 8489 §18.3 and RFC 8656 §18 that the doctor uses.
-    enum AttributeType {
-        static let username: UInt16 = 0x0006
-        static let messageIntegrity: UInt16 = 0x0008
-        static let errorCode: UInt16 = 0x0009
-        static let lifetime: UInt16 = 0x000D
-        static let realm: UInt16 = 0x0014
-        static let nonce: UInt16 = 0x0015
-        static let requestedTransport: UInt16 = 0x0019
-        static let xorMappedAddress: UInt16 = 0x0020
+    enum AttributeType: UInt16 {
+        case username = 0x0006
+        case messageIntegrity = 0x0008
+        case errorCode = 0x0009
+        case lifetime = 0x000D
+        case realm = 0x0014
+        case nonce = 0x0015
+        case requestedTransport = 0x0019
+        case xorMappedAddress = 0x0020
     }
 
     static let cookie: [UInt8] = [0x21, 0x12, 0xA4, 0x42]
@@ -53,14 +53,12 @@ package struct STUNMessage: Sendable, Hashable {
 
     /// The error of an error response (RFC 8489 §14.8).
     package var error: (code: Int, reason: String)? {
-        guard type & 0x0110 == 0x0110, let value = value(of: AttributeType.errorCode), value.count >= 4 else {
-            return nil
-        }
+        guard type & 0x0110 == 0x0110, let value = value(of: .errorCode), value.count >= 4 else { return nil }
         let reason = String(decoding: value.dropFirst(4).prefix(128), as: UTF8.self)
         return (Int(value[2] & 7) * 100 + Int(value[3]), reason.filter { $0.isASCII && !$0.isNewline })
     }
 
-    package func value(of type: UInt16) -> [UInt8]? { attributes.first { $0.type == type }?.value }
+    func value(of type: AttributeType) -> [UInt8]? { attributes.first { $0.type == type.rawValue }?.value }
 
     package var bytes: [UInt8] { Self.header(type, length: body.count, transaction) + body }
 
@@ -69,7 +67,7 @@ package struct STUNMessage: Sendable, Hashable {
     func signed(_ hmac: ([UInt8]) -> [UInt8]) -> [UInt8] {
         // The length counts the attribute that is not there yet.
         let head = Self.header(type, length: body.count + 24, transaction) + body
-        return head + Self.encode(Attribute(type: AttributeType.messageIntegrity, value: hmac(head)))
+        return head + Self.encode(Attribute(.messageIntegrity, hmac(head)))
     }
 
     private var body: [UInt8] { attributes.flatMap(Self.encode) }
@@ -86,4 +84,8 @@ package struct STUNMessage: Sendable, Hashable {
     private static func pair(_ number: UInt16) -> [UInt8] { [UInt8(number >> 8), UInt8(number & 0xFF)] }
 
     private static func number(_ bytes: ArraySlice<UInt8>) -> Int { bytes.reduce(0) { $0 << 8 | Int($1) } }
+}
+
+extension STUNMessage.Attribute {
+    init(_ type: STUNMessage.AttributeType, _ value: [UInt8]) { self.init(type: type.rawValue, value: value) }
 }

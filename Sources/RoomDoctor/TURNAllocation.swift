@@ -37,8 +37,7 @@ struct TURNAllocation {
     ) -> TURNOutcome {
         do throws(ProbeFailure) {
             // RFC 8656 §7.1: the relay should use UDP, 17.
-            let udp = STUNMessage.Attribute(
-                type: STUNMessage.AttributeType.requestedTransport, value: [17, 0, 0, 0])
+            let udp = STUNMessage.Attribute(.requestedTransport, [17, 0, 0, 0])
             var request = STUNMessage(
                 type: Method.allocate, transaction: STUNMessage.newTransaction(), attributes: [udp])
             var answer = try exchange(request, request.bytes)
@@ -46,8 +45,7 @@ struct TURNAllocation {
             // A nonce may have become stale in between (438): the server gives a new one, once.
             for _ in 0..<2 {
                 guard let error = answer.error, error.code == 401 && key == nil || error.code == 438,
-                    let realm = answer.value(of: STUNMessage.AttributeType.realm),
-                    let nonce = answer.value(of: STUNMessage.AttributeType.nonce)
+                    let realm = answer.value(of: .realm), let nonce = answer.value(of: .nonce)
                 else { break }
                 guard let username, let password else { return .needsCredentials }
                 let newKey = Self.key(username, realm, password)
@@ -70,10 +68,9 @@ struct TURNAllocation {
 
     /// Releases the allocation: RFC 8656 §8, a lifetime of 0 ends it.
     private func release(_ allocate: STUNMessage, _ key: [UInt8]) -> [UInt8] {
-        let credentials = allocate.attributes.filter {
-            $0.type != STUNMessage.AttributeType.requestedTransport
-        }
-        let lifetime = STUNMessage.Attribute(type: STUNMessage.AttributeType.lifetime, value: [0, 0, 0, 0])
+        let requestedTransport = STUNMessage.AttributeType.requestedTransport.rawValue
+        let credentials = allocate.attributes.filter { $0.type != requestedTransport }
+        let lifetime = STUNMessage.Attribute(.lifetime, [0, 0, 0, 0])
         return STUNMessage(
             type: Method.refresh, transaction: STUNMessage.newTransaction(), attributes: [lifetime] + credentials
         ).signed { Self.hmac(key, $0) }
@@ -83,9 +80,9 @@ struct TURNAllocation {
         _ username: String, _ realm: [UInt8], _ nonce: [UInt8]
     ) -> [STUNMessage.Attribute] {
         [
-            .init(type: STUNMessage.AttributeType.username, value: Array(username.utf8)),
-            .init(type: STUNMessage.AttributeType.realm, value: realm),
-            .init(type: STUNMessage.AttributeType.nonce, value: nonce),
+            .init(.username, Array(username.utf8)),
+            .init(.realm, realm),
+            .init(.nonce, nonce),
         ]
     }
 

@@ -9,11 +9,6 @@ package struct TrialRecord: Sendable {
         package var size: Int
         /// The time until it had arrived in both directions; nil when it did not.
         package var time: Duration?
-
-        package init(size: Int, time: Duration?) {
-            self.size = size
-            self.time = time
-        }
     }
     /// The room that was, or should have been, joined.
     package var room: String

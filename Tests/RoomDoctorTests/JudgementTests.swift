@@ -1,6 +1,7 @@
-import RoomDoctor
 import Testing
 import TransportPluginAPI
+
+@testable import RoomDoctor
 
 @Suite struct JudgementTests {
     private func address(_ interface: String, _ address: String) throws -> LocalAddress {

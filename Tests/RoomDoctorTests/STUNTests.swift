@@ -76,7 +76,7 @@ import Testing
     @Test func theAllocationIsReleased() {
         let (outcome, requests, sent) = run([Self.error(401, "", Self.challenge), Self.success])
         #expect(outcome == .allocated && requests.count == 2 && sent.count == 1)
-        #expect(requests[0].value(of: 0x0006) == nil && requests[1].value(of: 0x0006) == Array("alice".utf8))
+        #expect(requests[0].value(of: .username) == nil && requests[1].value(of: .username) == Array("alice".utf8))
         #expect(requests[0].transaction != requests[1].transaction)
         // Refresh with a lifetime of 0.
         #expect(sent.first?.prefix(2) == [0, 4] && sent.first?[20..<28] == [0, 0x0D, 0, 4, 0, 0, 0, 0])

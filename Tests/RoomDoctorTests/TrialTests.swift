@@ -1,7 +1,8 @@
 import RoomConnection
-import RoomDoctor
 import Testing
 import TransportPluginAPI
+
+@testable import RoomDoctor
 
 @Suite struct TrialJudgementTests {
     private func record(isRelayOnly: Bool = false, joined: Bool = true, connected: Bool = false) -> TrialRecord {
