@@ -10,30 +10,28 @@ internal import TransportPluginAPI
 /// so that a peer that was cut off for a minute is found again at once. Each probe is a datagram of some 80 bytes to an
 /// address that had given consent. After minutes, probes become rarer, down to one in five seconds.
 struct LivenessMachine: Equatable {
-    struct Settings: Equatable {
-        /// Silence after which the first probe is sent, and the pause between probes.
-        var probeInterval = Duration.milliseconds(250)
-        /// The pause between probes of a suspect peer, and so the delay with which its return may be noticed.
-        var suspectInterval = Duration.milliseconds(100)
-        /// Silence after which the peer is suspect; at least three round trips.
-        var suspectAfter = Duration.milliseconds(750)
-        /// The time after the last evidence at which an idle peer is probed, or a little earlier: at a multiple of
-        /// `idleGrid`, so that all connections of a loop probe at the same time, and the loop can sleep in between.
-        var idleInterval = Duration.milliseconds(2500)
-        var idleGrid = Duration.milliseconds(500)
-        /// After this long without evidence probes are limited (RFC 7675's 30 s): the pause is `quietInterval`, then a
-        /// thousandth of the silence, and `quietLimit` in the end.
-        var quietAfter = Duration.seconds(30)
-        var quietInterval = Duration.milliseconds(250)
-        var quietLimit = Duration.seconds(5)
-        /// A timer that fires later than this shows that this side was suspended: datagrams that arrived meanwhile must
-        /// still be read.
-        var tolerance = Duration.milliseconds(100)
-        /// The time for reading them, and how often it is granted without evidence in between, so that a side that is
-        /// always late still decides.
-        var grace = Duration.milliseconds(20)
-        var graceLimit = 3
-    }
+    /// Silence after which the first probe is sent, and the pause between probes.
+    private static let probeInterval = Duration.milliseconds(250)
+    /// The pause between probes of a suspect peer, and so the delay with which its return may be noticed.
+    private static let suspectInterval = Duration.milliseconds(100)
+    /// Silence after which the peer is suspect; at least three round trips.
+    private static let suspectAfter = Duration.milliseconds(750)
+    /// The time after the last evidence at which an idle peer is probed, or a little earlier: at a multiple of
+    /// `idleGrid`, so that all connections of a loop probe at the same time, and the loop can sleep in between.
+    private static let idleInterval = Duration.milliseconds(2500)
+    private static let idleGrid = Duration.milliseconds(500)
+    /// After this long without evidence probes are limited (RFC 7675's 30 s): the pause is `quietInterval`, then a
+    /// thousandth of the silence, and `quietLimit` in the end.
+    private static let quietAfter = Duration.seconds(30)
+    private static let quietInterval = Duration.milliseconds(250)
+    private static let quietLimit = Duration.seconds(5)
+    /// A timer that fires later than this shows that this side was suspended: datagrams that arrived meanwhile must
+    /// still be read.
+    private static let tolerance = Duration.milliseconds(100)
+    /// The time for reading them, and how often it is granted without evidence in between, so that a side that is
+    /// always late still decides.
+    private static let grace = Duration.milliseconds(20)
+    private static let graceLimit = 3
 
     enum Action: Equatable {
         case probe
@@ -41,7 +39,6 @@ struct LivenessMachine: Equatable {
         case reportAlive
     }
 
-    let settings: Settings
     private(set) var lastEvidence: Timestamp
     private(set) var isSuspect = false
     /// The time at which `timerFired` is due.
@@ -57,8 +54,7 @@ struct LivenessMachine: Equatable {
     private var isProbeRequested = false
 
     /// The connection came up at `now`, which is evidence.
-    init(settings: Settings = Settings(), at now: Timestamp) {
-        self.settings = settings
+    init(at now: Timestamp) {
         lastEvidence = now
         resumedAt = now
         deadline = now
@@ -66,8 +62,8 @@ struct LivenessMachine: Equatable {
     }
 
     private var idleDeadline: Timestamp {
-        let latest = lastEvidence + settings.idleInterval
-        let grid = (Timestamp.zero + settings.idleGrid).nanoseconds
+        let latest = lastEvidence + Self.idleInterval
+        let grid = (Timestamp.zero + Self.idleGrid).nanoseconds
         return Timestamp(nanoseconds: latest.nanoseconds - latest.nanoseconds % max(grid, 1))
     }
 
@@ -93,33 +89,33 @@ struct LivenessMachine: Equatable {
     mutating func dataSent(at now: Timestamp) {
         guard waitingSince == nil else { return }
         waitingSince = now
-        deadline = now + settings.probeInterval
+        deadline = now + Self.probeInterval
     }
 
     /// A probe was requested: the next evidence is reported, with or without suspicion.
     mutating func probeRequested(at now: Timestamp) -> Action {
         isProbeRequested = true
         probed(at: now)
-        deadline = min(deadline, now + settings.probeInterval)
+        deadline = min(deadline, now + Self.probeInterval)
         return .probe
     }
 
     /// The deadline has passed. `hasUnacknowledgedData` says whether data is outstanding now.
     mutating func timerFired(at now: Timestamp, hasUnacknowledgedData: Bool, roundTrip: Duration?) -> [Action] {
-        if now > deadline + settings.tolerance, wasSuspended(at: now) { return [] }
+        if now > deadline + Self.tolerance, wasSuspended(at: now) { return [] }
         let isProbeOpen = lastProbe.map { $0 > lastEvidence } ?? false
         guard hasUnacknowledgedData || isProbeOpen else {
             waitingSince = nil
             deadline = idleDeadline
             guard deadline <= now else { return [] }
             probed(at: now)
-            deadline = now + settings.probeInterval
+            deadline = now + Self.probeInterval
             return [.probe]
         }
         if waitingSince == nil { waitingSince = now }
         let silentSince = silentSince
         let silence = now - silentSince
-        let threshold = max(settings.suspectAfter, (roundTrip ?? .zero) * 3)
+        let threshold = max(Self.suspectAfter, (roundTrip ?? .zero) * 3)
 
         var actions: [Action] = []
         if !isSuspect, silence >= threshold {
@@ -133,7 +129,7 @@ struct LivenessMachine: Equatable {
             mustProbe
             ? now
             : max(
-                silentSince + settings.probeInterval,
+                silentSince + Self.probeInterval,
                 lastProbe.map { $0 + pause(after: $0 - silentSince, roundTrip) } ?? silentSince)
         if earliest <= now {
             probed(at: now)
@@ -149,19 +145,19 @@ struct LivenessMachine: Equatable {
 
     /// Returns the time from a probe, after so long a silence, to the next one.
     private func pause(after silence: Duration, _ roundTrip: Duration?) -> Duration {
-        if silence >= settings.quietAfter {
-            return min(max(settings.quietInterval, silence / 1000), settings.quietLimit)
+        if silence >= Self.quietAfter {
+            return min(max(Self.quietInterval, silence / 1000), Self.quietLimit)
         }
-        return isSuspect ? max(settings.suspectInterval, roundTrip ?? .zero) : settings.probeInterval
+        return isSuspect ? max(Self.suspectInterval, roundTrip ?? .zero) : Self.probeInterval
     }
 
     /// Returns whether this side was suspended, and gets time to read before it judges.
     private mutating func wasSuspended(at now: Timestamp) -> Bool {
         if lastEvidence > resumedAt { suspensions = 0 }
-        guard suspensions < settings.graceLimit else { return false }
+        guard suspensions < Self.graceLimit else { return false }
         suspensions += 1
         if !isSuspect { resumedAt = now }
-        deadline = now + settings.grace
+        deadline = now + Self.grace
         return true
     }
 

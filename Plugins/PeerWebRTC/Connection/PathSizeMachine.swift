@@ -13,23 +13,21 @@ internal import TransportPluginAPI
 struct PathSizeMachine: Equatable {
     enum Size: Equatable { case full, half }
 
-    struct Settings: Equatable {
-        /// Heartbeats of full size that must be lost (RFC 8899 §5.1.2, MAX_PROBES).
-        var attempts = 3
-        /// The time that an answer may take, beyond three round trips.
-        var answerTimeout = Duration.milliseconds(100)
-        /// The time by which the answer to a heartbeat of full size may follow that to one of half the size.
-        var grace = Duration.milliseconds(50)
-        /// The longest pause between heartbeats while none is answered.
-        var silentPause = Duration.seconds(5)
-        /// The time without progress of data, at least eight round trips, after which the path is probed.
-        var stall = Duration.seconds(1)
-        /// The time after which a small path is probed again, since it may have grown (RFC 8899 §5.1.1,
-        /// PMTU_RAISE_TIMER).
-        var raiseInterval = Duration.seconds(600)
-        /// The time after which a path may be probed again whose packet size was not the cause of a stall.
-        var verifyInterval = Duration.seconds(10)
-    }
+    /// Heartbeats of full size that must be lost (RFC 8899 §5.1.2, MAX_PROBES).
+    private static let attempts = 3
+    /// The time that an answer may take, beyond three round trips.
+    private static let answerTimeout = Duration.milliseconds(100)
+    /// The time by which the answer to a heartbeat of full size may follow that to one of half the size.
+    private static let grace = Duration.milliseconds(50)
+    /// The longest pause between heartbeats while none is answered.
+    private static let silentPause = Duration.seconds(5)
+    /// The time without progress of data, at least eight round trips, after which the path is probed.
+    private static let stall = Duration.seconds(1)
+    /// The time after which a small path is probed again, since it may have grown (RFC 8899 §5.1.1,
+    /// PMTU_RAISE_TIMER).
+    private static let raiseInterval = Duration.seconds(600)
+    /// The time after which a path may be probed again whose packet size was not the cause of a stall.
+    private static let verifyInterval = Duration.seconds(10)
 
     enum Action: Equatable {
         /// Send a heartbeat of this size.
@@ -67,7 +65,6 @@ struct PathSizeMachine: Equatable {
         case raise
     }
 
-    let settings: Settings
     private var state: State
     /// The time at which `timerFired` is due; nil while no answer is expected.
     private(set) var deadline: Timestamp?
@@ -82,8 +79,7 @@ struct PathSizeMachine: Equatable {
     }
 
     /// A connection came up at `now`; `pathChanged` comes next.
-    init(settings: Settings = Settings(), at now: Timestamp, roundTrip: Duration?) {
-        self.settings = settings
+    init(at now: Timestamp, roundTrip: Duration?) {
         self.roundTrip = roundTrip ?? .zero
         nextProbing = now
         state = .full
@@ -102,7 +98,7 @@ struct PathSizeMachine: Equatable {
         switch size {
         case .half:
             probe.isControlAnswered = true
-            deadline = now + settings.grace
+            deadline = now + Self.grace
             state = .probing(probe)
             return []
         case .full:
@@ -113,7 +109,7 @@ struct PathSizeMachine: Equatable {
             switch probe.reason {
             case .new, .raise: return [.use(chunks: .full, packets: .full)]
             case .stall:
-                nextProbing = now + settings.verifyInterval
+                nextProbing = now + Self.verifyInterval
                 return []
             }
         }
@@ -128,11 +124,11 @@ struct PathSizeMachine: Equatable {
         if probe.isControlAnswered {
             probe.failures += 1
             probe.pause = pause
-            guard probe.failures < (probe.reason == .raise ? 1 : settings.attempts) else {
+            guard probe.failures < (probe.reason == .raise ? 1 : Self.attempts) else {
                 return foundSmall(probe.reason, at: now)
             }
         } else if probe.hasControl {
-            probe.pause = min(probe.pause * 2, settings.silentPause)
+            probe.pause = min(probe.pause * 2, Self.silentPause)
         }
         probe.hasControl = true
         probe.isControlAnswered = false
@@ -148,7 +144,7 @@ struct PathSizeMachine: Equatable {
             progress = Progress(acknowledged: acknowledged, since: now)
             return raiseIfDue(at: now)
         }
-        let isStalled = now - last.since >= max(settings.stall, roundTrip * 8)
+        let isStalled = now - last.since >= max(Self.stall, roundTrip * 8)
         switch state {
         case .full:
             guard isStalled, lastEvidence > last.since, now >= nextProbing else { return [] }
@@ -175,7 +171,7 @@ struct PathSizeMachine: Equatable {
         }
     }
 
-    private var pause: Duration { settings.answerTimeout + roundTrip * 3 }
+    private var pause: Duration { Self.answerTimeout + roundTrip * 3 }
 
     private mutating func startProbing(_ reason: Reason, at now: Timestamp) -> [Action] {
         deadline = now + pause
@@ -191,7 +187,7 @@ struct PathSizeMachine: Equatable {
     private mutating func foundSmall(_ reason: Reason, at now: Timestamp) -> [Action] {
         state = .half
         deadline = nil
-        nextProbing = now + settings.raiseInterval
+        nextProbing = now + Self.raiseInterval
         // Progress since then shows whether a chunk of full size is on its way.
         progress = progress.map { Progress(acknowledged: $0.acknowledged, since: now) }
         return reason == .raise ? [] : [.use(chunks: .half, packets: .half)]
