@@ -13,13 +13,10 @@ let package = Package(
     targets: [
         .executableTarget(
             name: "HotPaths",
-            dependencies: [
-                .product(name: "PeerWebRTC", package: "room"),
-                .product(name: "RoomConnection", package: "room"),
-                .product(name: "TransportPluginAPI", package: "room"),
-                .product(name: "WebSocketWire", package: "room"),
-                .product(name: "Benchmark", package: "benchmark"),
-            ], path: "HotPaths", plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")])
+            dependencies: ["PeerWebRTC", "RoomConnection", "TransportPluginAPI", "WebSocketWire"].map {
+                .product(name: $0, package: "room")
+            } + [.product(name: "Benchmark", package: "benchmark")], path: "HotPaths",
+            plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")])
     ],
     swiftLanguageModes: [.v6]
 )

@@ -80,13 +80,19 @@ test("a send that waits can be cancelled, and is never sent then", async () => {
     assert.equal((await pair.send("x", { signal: controller.signal })).type, "cancelled");
 });
 
-test("a broadcast does not wait for a broken participant, and what it misses is counted", async () => {
+/** A pair whose buffer takes one message, and the counts of those that it has reported as undelivered. */
+function withSmallBuffer() {
     const undelivered = [];
     const world = new World({
         configuration: { sendLimit: 1000, maximumMessageSize: 900 },
         handlers: [{ undelivered: (count) => undelivered.push(count) }, {}],
     });
     const [pair] = world.pairs;
+    return { world, pair, undelivered };
+}
+
+test("a broadcast does not wait for a broken participant, and what it misses is counted", async () => {
+    const { world, pair, undelivered } = withSmallBuffer();
     world.connect();
     await world.time.run(1);
     world.pairs[1].setReceiving(false, "reliable");
@@ -102,12 +108,7 @@ test("a broadcast does not wait for a broken participant, and what it misses is 
 });
 
 test("the end of the session ends every wait, and counts what was not delivered", async () => {
-    const undelivered = [];
-    const world = new World({
-        configuration: { sendLimit: 1000, maximumMessageSize: 900 },
-        handlers: [{ undelivered: (count) => undelivered.push(count) }, {}],
-    });
-    const [pair] = world.pairs;
+    const { world, pair, undelivered } = withSmallBuffer();
     await pair.send("x".repeat(900));
     const sent = pair.send("y".repeat(900));
     const flushed = pair.flush();

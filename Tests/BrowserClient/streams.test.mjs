@@ -362,12 +362,18 @@ test("several receivers: the slowest is waited for, and one that fails is named"
     assert.equal(stream.acknowledgedCount, 1_000_000);
 });
 
-test("streams end with the session; what has come can still be read", async () => {
+/** As `receiving`, with a stream that has brought three bytes. */
+async function begun() {
     const { world, streams, sender } = receiving();
     world.connect();
     const stream = sender.openStream("s");
     await stream.write("abc");
     await world.time.run(1);
+    return { world, streams, sender, stream };
+}
+
+test("streams end with the session; what has come can still be read", async () => {
+    const { world, streams, sender, stream } = await begun();
     const finished = failure(stream.finish());
     sender.ended();
     world.pairs[1].ended();
@@ -379,11 +385,7 @@ test("streams end with the session; what has come can still be read", async () =
 });
 
 test("a side that has given up the other one tells it which streams have ended", async () => {
-    const { world, streams, sender } = receiving();
-    world.connect();
-    const before = sender.openStream("before");
-    await before.write("abc");
-    await world.time.run(1);
+    const { world, streams } = await begun();
     const reading = failure(readAll(world, streams[0]));
     const back = world.giveUp(0);
     const after = back.openStream("after");

@@ -4,18 +4,16 @@ trickled candidates, and knows no ICE restart."""
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import candidate_from_sdp
 
+from engine import Engine
+
 unordered = {"ordered": False}
 lossy = {"ordered": False, "maxRetransmits": 0}
 timed = {"ordered": False, "maxPacketLifeTime": 1000}
 
 
-class Connection:
-    can_restart = False
-
+class Connection(Engine):
     def __init__(self, pair, peer):
-        self.pair = pair
-        self.peer = peer
-        self.channels = {}
+        super().__init__(pair, peer)
         self.stack = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.stack.on("datachannel", self._add)
 

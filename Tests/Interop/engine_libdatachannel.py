@@ -5,14 +5,12 @@ import asyncio
 
 from pylibdatachannel import Candidate, Description, DescriptionType, PeerConnection
 
+from engine import Engine
 
-class Connection:
-    can_restart = False
 
+class Connection(Engine):
     def __init__(self, pair, peer):
-        self.pair = pair
-        self.peer = peer
-        self.channels = {}
+        super().__init__(pair, peer)
         self.loop = asyncio.get_running_loop()
         self.described = self.loop.create_future()
         self.stack = PeerConnection()

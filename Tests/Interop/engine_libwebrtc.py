@@ -11,14 +11,14 @@ from webrtc import (
     RTCSessionDescriptionInit,
 )
 
+from engine import Engine
 
-class Connection:
+
+class Connection(Engine):
     can_restart = True
 
     def __init__(self, pair, peer):
-        self.pair = pair
-        self.peer = peer
-        self.channels = {}
+        super().__init__(pair, peer)
         self.stack = RTCPeerConnection()
         self.stack.on("icecandidate", self._found)
         self.stack.on("datachannel", lambda event: self._add(event.channel))

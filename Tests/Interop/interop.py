@@ -114,25 +114,28 @@ class Interop:
 
     def run(self):
         try:
-            if self.options.subject == "room":
-                arguments = [self.options.room, "serve", "--host", "127.0.0.1", "--port", "0"]
-                arguments += ["--session-key-file", "none", "--grace", str(GRACE)]
-            else:
-                arguments = [self.options.python, str(FOLDER / "fake_server.py")]
-            server = Process("server", arguments, self.log("server"))
-            try:
-                self.server = server.expect("the listening event", lambda e: e["event"] == "listening")["url"]
-                for stack in self.options.stacks.split(","):
-                    self.meet(stack)
-            finally:
-                self.stop_all()
-                server.stop()
+            self.run_all()
         except Failure as failure:
             self.failed += 1
             print(f"FAILED: the run: {failure}", flush=True)
         if self.failed:
             print(f"logs: {self.logs}")
         return self.failed == 0
+
+    def run_all(self):
+        if self.options.subject == "room":
+            arguments = [self.options.room, "serve", "--host", "127.0.0.1", "--port", "0"]
+            arguments += ["--session-key-file", "none", "--grace", str(GRACE)]
+        else:
+            arguments = [self.options.python, str(FOLDER / "fake_server.py")]
+        server = Process("server", arguments, self.log("server"))
+        try:
+            self.server = server.expect("the listening event", lambda e: e["event"] == "listening")["url"]
+            for stack in self.options.stacks.split(","):
+                self.meet(stack)
+        finally:
+            self.stop_all()
+            server.stop()
 
     def meet(self, stack):
         missing = self.options.missing.get(stack)

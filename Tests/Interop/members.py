@@ -21,26 +21,19 @@ GRACE = 4
 
 
 class Members(Interop):
-    def run(self):
+    def run_all(self):
         self.key = self.logs / "session.key"
+        command = [self.options.python, str(FOLDER / "recorder.py"), self.options.traffic]
+        self.recorder = Process("recorder", command, self.log("recorder"))
         try:
-            command = [self.options.python, str(FOLDER / "recorder.py"), self.options.traffic]
-            self.recorder = Process("recorder", command, self.log("recorder"))
-            try:
-                self.server = self.recorder.expect("its address", lambda e: e["event"] == "listening")["url"]
-                self.start_server()
-                self.meet_in_both_roles("Python client", lambda: Meeting(self))
-                self.meet_python()
-            finally:
-                self.stop_all()
-                self.server_process.stop()
-                self.recorder.stop()
-        except Failure as failure:
-            self.failed += 1
-            print(f"FAILED: the run: {failure}", flush=True)
-        if self.failed:
-            print(f"logs: {self.logs}")
-        return self.failed == 0
+            self.server = self.recorder.expect("its address", lambda e: e["event"] == "listening")["url"]
+            self.start_server()
+            self.meet_in_both_roles("Python client", lambda: Meeting(self))
+            self.meet_python()
+        finally:
+            self.stop_all()
+            self.server_process.stop()
+            self.recorder.stop()
 
     def start_server(self):
         arguments = [self.options.room, "serve", "--host", "127.0.0.1", "--port", "0", "--grace", str(GRACE)]

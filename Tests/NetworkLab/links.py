@@ -1,6 +1,7 @@
 """The rows with a bad link: delay, loss, or a queue that is too long. There is no outage, and nothing may be
 restarted."""
 
+import contextlib
 import fnmatch
 import statistics
 import threading
@@ -113,7 +114,7 @@ def setup(tools, folder, kinds):
     """From when the offerer learns of the other until its channel is open, and until both can send. One access link has
     the delay, and signaling crosses it too."""
     session = Session(tools, folder, kinds, forwarders=(1,), before=lambda s: s.forwarders[1].set(delay=25))
-    try:
+    with closing(session):
         begins = [first(peer, lambda e: e["event"] == "peer" and e["state"] == "joined") for peer in session.peers]
         ends = [first(peer, lambda e: e["event"] == "peer" and e["state"] == "connected") for peer in session.peers]
         # The one with the smaller id offers.
@@ -123,8 +124,6 @@ def setup(tools, folder, kinds):
                 "both_round_trips": (max(ends) - min(begins)) / ROUND_TRIP, "delayed_offers": offerer == 0,
                 "late_ms": session.forwarders[1].statistics()["late"],
                 "path": session.peers[offerer].paths().get(session.peers[1 - offerer].id)}
-    finally:
-        session.close()
 
 
 def first(peer, matches):
@@ -134,10 +133,8 @@ def first(peer, matches):
 def throughput(tools, folder, size, seconds=8):
     """`room bench-peer` at both ends; counted by the receiver."""
     session = Session(tools, folder, PAIR, forwarders=(1,), before=lambda s: s.forwarders[1].set(delay=25))
-    ends = []
-    try:
-        ends = bench_ends(session, tools)
-        sender, receiver = ends
+    with closing(session) as ends:
+        sender, receiver = bench_ends(session, tools, ends)
         receiver.command(do="count")
         receiver.wait_event("ok")
         sender.command(do="flood", size=size, seconds=seconds)
@@ -148,15 +145,22 @@ def throughput(tools, folder, size, seconds=8):
         return {"MB_s": counted["bytes"] / counted["seconds"] / 1e6, "messages": counted["messages"],
                 "late_ms": statistics["late"],
                 "overflowed": statistics["ab"]["overflowed"] + statistics["ab"]["unsent"]}
+
+
+@contextlib.contextmanager
+def closing(session):
+    """A list of further processes of a session, which end with it."""
+    processes = []
+    try:
+        yield processes
     finally:
-        for end in ends:
-            end.stop()
+        for process in processes:
+            process.stop()
         session.close()
 
 
-def bench_ends(session, tools):
-    """`room bench-peer` at both ends, connected."""
-    ends = []
+def bench_ends(session, tools, ends):
+    """`room bench-peer` at both ends, connected. Adds both to `ends`."""
     for index in (1, 2):
         site = session.site(index)
         ends.append(Child(
@@ -173,10 +177,8 @@ def beside_stream(tools, folder, seconds=15):
     """Round trips of small messages, one at a time, with and without a stream at full speed beside them."""
     link = {"delay": 25, "rate": 20, "queue": QUEUE}
     session = Session(tools, folder, PAIR, forwarders=(1,), before=lambda s: s.forwarders[1].set(**link))
-    ends = []
-    try:
-        ends = bench_ends(session, tools)
-        sender, receiver = ends
+    with closing(session) as ends:
+        sender, receiver = bench_ends(session, tools, ends)
         receiver.command(do="echo")
         receiver.wait_event("ok")
         sender.command(do="roundTrips", count=100)
@@ -189,10 +191,6 @@ def beside_stream(tools, folder, seconds=15):
         return {"alone_p50_ms": alone[50], "added_p50_ms": beside[50] - alone[50],
                 "added_p99_ms": beside[99] - alone[50], "MB_s": streamed["bytes"] / seconds / 1e6,
                 "late_ms": session.forwarders[1].statistics()["late"]}
-    finally:
-        for end in ends:
-            end.stop()
-        session.close()
 
 
 def percentiles(histogram):
@@ -224,10 +222,9 @@ def quiet(tools, folder, name, seconds=20.0):
     """20 messages a second each way over a bad link, with bulk data of a second pair in the same link where the name
     says so."""
     session = Session(tools, folder, PAIR, forwarders=(1,))
-    bulk = []
-    try:
+    with closing(session) as bulk:
         if name.endswith("bulk") or name.startswith("bufferbloat"):
-            bulk = bulk_pair(session, tools)
+            bulk_pair(session, tools, bulk)
         session.start_traffic()
         session.forwarders[1].set(**LINKS[name])
         begin = time.monotonic()
@@ -248,21 +245,15 @@ def quiet(tools, folder, name, seconds=20.0):
         run["link"] = session.forwarders[1].statistics()
         run["late_ms"] = run["link"]["late"]
         return run
-    finally:
-        for peer in bulk:
-            peer.stop()
-        session.close()
 
 
-def bulk_pair(session, tools):
-    pair = []
+def bulk_pair(session, tools, pair):
     for index in (1, 2):
         pair.append(Peer(
             f"bulk{index}", session.site(index), tools.room, session.folder, host=index == 1, in_room="bulk"))
         pair[-1].wait_event("joined")
     for peer in pair:
         peer.wait("connection", lambda p: p.connected(), 30)
-    return pair
 
 
 class Flood(threading.Thread):

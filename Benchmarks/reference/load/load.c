@@ -119,6 +119,17 @@ static void churnedIn(struct client *client) {
     }
 }
 
+/// Runs for the warm-up, then for the time that is measured.
+static void measure(void) {
+    run(clockNow() + settings.warmUp);
+    resetSamples();
+    start = clockNow();
+    cpu = serverCPU();
+    kernel = serverKernel();
+    run(start + settings.seconds);
+    report(clockNow() - start, serverCPU() - cpu, serverKernel() - kernel);
+}
+
 static void churnedOut(struct client *client, bool isFinal) {
     if (isFinal) fail("refused: %s", totals.firstError);
     if (!client->isLeaving) return setTimer(client, now + 0.1);
@@ -138,13 +149,7 @@ void churn(void) {
     mode = (struct mode){.joined = churnedIn, .ended = churnedOut, .timer = tryAgain};
     roomPresent = calloc(settings.clients, sizeof *roomPresent);
     for (int index = 0; index < settings.clients; index++) open_(&clients[index]);
-    run(clockNow() + settings.warmUp);
-    resetSamples();
-    start = clockNow();
-    cpu = serverCPU();
-    kernel = serverKernel();
-    run(start + settings.seconds);
-    report(clockNow() - start, serverCPU() - cpu, serverKernel() - kernel);
+    measure();
     printSamples();
     finish();
 }
@@ -191,13 +196,7 @@ void signals(void) {
         for (int sent = 0; sent < settings.window; sent++) signalNext(&clients[index]);
     }
     flushAll();
-    run(clockNow() + settings.warmUp);
-    resetSamples();
-    start = clockNow();
-    cpu = serverCPU();
-    kernel = serverKernel();
-    run(start + settings.seconds);
-    report(clockNow() - start, serverCPU() - cpu, serverKernel() - kernel);
+    measure();
     printf(",\"window\":%d,\"descriptions_percent\":%d", settings.window, settings.descriptions);
     printSamples();
     finish();
