@@ -65,7 +65,7 @@ package struct ClusterStatistics: Sendable, Hashable {
     package internal(set) var timeouts: UInt64 = 0
 }
 
-/// What may be due at a time.
+/// A thing that may be due at a time.
 enum DeadlineKey: Hashable {
     case renewal
     case requests

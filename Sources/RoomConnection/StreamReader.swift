@@ -1,7 +1,7 @@
 internal import RoomCore
 internal import TransportPluginAPI
 
-/// What one incoming stream has for the application, between two calls. A part of the state of `PeerStreams`.
+/// The application's side of one incoming stream, between two calls. A part of the state of `PeerStreams`.
 struct StreamReader {
     /// Chunks that have come and were not taken.
     var chunks: [Payload] = []

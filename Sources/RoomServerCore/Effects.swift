@@ -62,7 +62,7 @@ struct Effects: Sendable {
     mutating func takeDue() -> DeadlineKey? { deadlines.takeDue(now) }
 }
 
-/// What may be due at a time. Every connection has one: what is larger lies elsewhere.
+/// A thing that may be due at a time. Every connection has one: what is larger lies elsewhere.
 enum DeadlineKey: Hashable {
     case connection(ConnectionID)
     indirect case grace(RoomName, ParticipantID)

@@ -162,7 +162,7 @@ enum ExchangeOccurrence {
     case retry(PeerStream)
 }
 
-/// What is counted of topics and requests.
+/// The events of topics and requests that are counted.
 package enum ExchangeCount: Sendable {
     /// Messages that subscribers have read.
     case read

@@ -18,7 +18,7 @@ struct Recorded<Streams: StreamTable> {
     var ids: [UInt64] { streams.ids }
 }
 
-/// What the streams of both directions have.
+/// The streams of either direction.
 protocol StreamTable {
     init(lastID: UInt64, window: UInt64)
     var ids: [UInt64] { get }

@@ -91,7 +91,7 @@ package struct Scenario: Sendable {
 
 package typealias Fault = TimedFault<FaultKind>
 
-/// What can go wrong, or what people do.
+/// The kinds of faults, and of what people do.
 package enum FaultKind: String, Sendable, CaseIterable {
     /// The server process dies and comes back with empty rooms.
     case serverCrash

@@ -7,7 +7,7 @@ package struct TimedFault<Kind: RawRepresentable<String> & Sendable>: Sendable, 
     package var duration: Duration = .zero
     package var node = 0
     package var other = 1
-    /// What is left to chance about it. Of a partition: the participants on the one side, by bits.
+    /// A number that decides the rest. Of a partition: the participants on the one side, by bits.
     package var chance: UInt64 = 0
 
     package var description: String {

@@ -81,7 +81,7 @@ package struct ClusterScenario: Sendable {
 
 package typealias ClusterFault = TimedFault<ClusterFaultKind>
 
-/// What can go wrong in a cluster, or what people do.
+/// The kinds of faults of a cluster, and of what people do.
 package enum ClusterFaultKind: String, Sendable, CaseIterable {
     /// A node's process dies, and a new one starts later under the same name.
     case crash
