@@ -1,6 +1,4 @@
-internal import CGLib
 internal import CNice
-internal import Glibc
 internal import TransportPluginAPI
 
 /// The parts of one of libnice's candidates that decisions need.

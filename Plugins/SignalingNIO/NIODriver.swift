@@ -1,5 +1,4 @@
 #if NIO
-    internal import Glibc
     internal import NIOCore
     internal import NIOPosix
     internal import TransportPluginAPI

@@ -1,4 +1,3 @@
-internal import RoomValues
 internal import TransportPluginAPI
 
 /// The events of a room and the state that they lead to, for any number of consumers.

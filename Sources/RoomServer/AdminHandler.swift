@@ -1,8 +1,6 @@
 internal import Hashing
-internal import Logging
 internal import NIOCore
 internal import RoomServerCore
-internal import TransportPluginAPI
 internal import WebSocketWire
 
 /// One connection of the admin listener: requests one after the other, or a stream of events.

@@ -1,7 +1,6 @@
 internal import Logging
 internal import NIOCore
 internal import NIOPosix
-internal import TransportPluginAPI
 
 /// The listening socket and the loops that serve its connections.
 struct Listener: Sendable {

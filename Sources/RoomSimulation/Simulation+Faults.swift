@@ -1,5 +1,4 @@
 internal import RoomCore
-internal import RoomProtocol
 internal import RoomServerCore
 internal import TransportValues
 

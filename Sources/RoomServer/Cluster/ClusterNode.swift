@@ -3,7 +3,6 @@ internal import Logging
 internal import NIOCore
 internal import RoomCluster
 internal import RoomProtocol
-internal import RoomServerCore
 internal import TransportValues
 
 /// The shell of a node's machine: the store, the links, the hellos that need their room's owner. Lives on one event

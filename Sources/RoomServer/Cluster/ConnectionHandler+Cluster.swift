@@ -3,7 +3,6 @@ internal import NIOCore
 internal import RoomCluster
 internal import RoomProtocol
 internal import RoomServerCore
-internal import TransportValues
 internal import WebSocketWire
 
 extension ConnectionHandler {
