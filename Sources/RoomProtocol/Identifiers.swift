@@ -32,12 +32,6 @@ public struct SessionID: Sendable, Hashable, CustomStringConvertible {
     public var description: String { rawValue }
 }
 
-/// Counts a session's connections that were not resumed; fences older ones.
-public typealias Epoch = UInt64
-
-/// Counts a room's hosts; the participant with the highest term is the host.
-public typealias HostTerm = UInt64
-
 /// The identifier of one peer connection between two participants; new at each rebuild, chosen at random by the
 /// offerer.
 public struct PeerConnectionID: Sendable, Hashable, CustomStringConvertible {
@@ -47,6 +41,12 @@ public struct PeerConnectionID: Sendable, Hashable, CustomStringConvertible {
     public init(_ rawValue: String) { self.rawValue = rawValue }
     public var description: String { rawValue }
 }
+
+/// Counts a session's connections that were not resumed; fences older ones.
+public typealias Epoch = UInt64
+
+/// Counts a room's hosts; the participant with the highest term is the host.
+public typealias HostTerm = UInt64
 
 /// One offer/answer round of a peer connection; counts up from 1.
 public typealias NegotiationID = UInt64

@@ -151,15 +151,23 @@ private func failure(_ body: () async throws -> Void) async -> RequestError? {
         }
     }
 
-    @Test func aTimeoutEndsBothSides() async throws {
-        try await pair { alice, bob, id in
-            let (begins, ends) = (Journal<Bool>(), Journal<Bool>())
-            try bob.handle("for ever") { body, _ in
+    /// The rooms take requests that they never answer. Returns when handlers begin, and whether they were cancelled.
+    private func handleForEver(_ rooms: Room...) throws -> (begins: Journal<Bool>, ends: Journal<Bool>) {
+        let (begins, ends) = (Journal<Bool>(), Journal<Bool>())
+        for room in rooms {
+            try room.handle("for ever") { body, _ in
                 begins.append(true)
                 await Flag().wait()
                 ends.append(Task.isCancelled)
                 return body
             }
+        }
+        return (begins, ends)
+    }
+
+    @Test func aTimeoutEndsBothSides() async throws {
+        try await pair { alice, bob, id in
+            let (begins, ends) = try handleForEver(bob)
             let timeout = Duration.seconds(3600)
             async let error = failure { _ = try await alice.request("for ever", to: id, timeout: timeout) }
             try await begins.wait("the handler runs") { $0.count == 1 }
@@ -183,13 +191,7 @@ private func failure(_ body: () async throws -> Void) async -> RequestError? {
 
     @Test func cancellingTheCallerCancelsTheHandler() async throws {
         try await pair { alice, bob, id in
-            let (begins, ends) = (Journal<Bool>(), Journal<Bool>())
-            try bob.handle("for ever") { body, _ in
-                begins.append(true)
-                await Flag().wait()
-                ends.append(Task.isCancelled)
-                return body
-            }
+            let (begins, ends) = try handleForEver(bob)
             let caller = Task { try await alice.request("for ever", to: id, timeout: nil) }
             try await begins.wait("the handler runs") { $0.count == 1 }
             caller.cancel()
@@ -201,15 +203,7 @@ private func failure(_ body: () async throws -> Void) async -> RequestError? {
     @Test func aParticipantThatLeavesEndsItsRequestsAndItsHandlers() async throws {
         try await pair { alice, bob, id in
             let other = try #require(alice.selfID)
-            let (begins, ends) = (Journal<Bool>(), Journal<Bool>())
-            for room in [alice, bob] {
-                try room.handle("for ever") { body, _ in
-                    begins.append(true)
-                    await Flag().wait()
-                    ends.append(Task.isCancelled)
-                    return body
-                }
-            }
+            let (begins, ends) = try handleForEver(alice, bob)
             async let error = failure { _ = try await alice.request("for ever", to: id, timeout: nil) }
             async let own = failure { _ = try await bob.request("for ever", to: other, timeout: nil) }
             try await begins.wait("both handlers run") { $0.count == 2 }
