@@ -1,8 +1,9 @@
-import RoomCluster
 import RoomCore
 import RoomProtocol
 import Testing
 import TransportValues
+
+@testable import RoomCluster
 
 /// A node whose store answers at once, unless it is away.
 private struct Node {
@@ -253,7 +254,7 @@ private func waiter(_ id: UInt64, fence: Fence = 0, isRelayed: Bool = false) -> 
         for lifetime in [Duration.zero, .seconds(100), .zero] {
             a.feed(&store, .zero) { $0.marked(mark, in: room, lifetime: lifetime, at: $1) }
         }
-        let kick = TimedMark(mark, in: room, milliseconds: 100_000)
+        let kick = TimedMark(mark: mark, room: room, milliseconds: 100_000)
         _ = store.apply(.writeMarks([kick]), at: .zero)
         a.feed(&store, .zero) { $0.storeDisconnected(at: $1) }
         a.isStoreAway = false
