@@ -15,30 +15,38 @@ package struct BenchmarkMetric: Sendable {
 
     /// All metrics, in the order in which they are shown.
     package static let all: [BenchmarkMetric] = [
-        .init("open_ms", "open ms", "Both in the room → channel open", "ms"),
-        .init("max_ms", "slowest ms", "The slowest of five", "ms", isJudged: false),
-        .init("data_ms", "data ms", "Outage over → data both ways", "ms"),
-        .init("rejoin_ms", "back ms", "Server listens → both in the room", "ms"),
-        .init("rejoin_max_ms", "worst ms", "The slowest return to the room", "ms", isJudged: false),
-        .init("gap_ms", "silence ms", "Longest silence between messages", "ms"),
-        .init("p50_us", "p50 µs", "Latency, median", "µs"),
-        .init("p90_us", "p90 µs", "Latency, 90th percentile", "µs"),
-        .init("p99_us", "p99 µs", "Latency, 99th percentile", "µs"),
-        .init("p999_us", "p99.9 µs", "Latency, 99.9th percentile", "µs", isJudged: false),
-        .init("max_us", "max µs", "Latency, the longest", "µs", isJudged: false),
+        .milliseconds("open_ms", "open ms", "Both in the room → channel open"),
+        .milliseconds("max_ms", "slowest ms", "The slowest of five", isJudged: false),
+        .milliseconds("data_ms", "data ms", "Outage over → data both ways"),
+        .milliseconds("rejoin_ms", "back ms", "Server listens → both in the room"),
+        .milliseconds("rejoin_max_ms", "worst ms", "The slowest return to the room", isJudged: false),
+        .milliseconds("gap_ms", "silence ms", "Longest silence between messages"),
+        .microseconds("p50_us", "p50 µs", "Latency, median"),
+        .microseconds("p90_us", "p90 µs", "Latency, 90th percentile"),
+        .microseconds("p99_us", "p99 µs", "Latency, 99th percentile"),
+        .microseconds("p999_us", "p99.9 µs", "Latency, 99.9th percentile", isJudged: false),
+        .microseconds("max_us", "max µs", "Latency, the longest", isJudged: false),
         .init("MB_s", "MB/s", "Data", "MB/s", isHigherBetter: true),
         .init("msg_s", "msg/s", "Messages", "/s", isHigherBetter: true),
         .init("cpu_s_GB", "CPU s/GB", "CPU per GB, both processes", "s"),
-        .init("cpu_us_msg", "CPU µs/msg", "CPU per message, both processes", "µs"),
-        .init("cpu_us_sender", "sender µs/msg", "CPU per message, the sender's part", "µs"),
+        .microseconds("cpu_us_msg", "CPU µs/msg", "CPU per message, both processes"),
+        .microseconds("cpu_us_sender", "sender µs/msg", "CPU per message, the sender's part"),
         .init("connections", "connections", "Connections that opened", "", isHigherBetter: true),
-        .init("each_ms", "ms each", "Opening one after the other, each", "ms"),
+        .milliseconds("each_ms", "ms each", "Opening one after the other, each"),
         .init("memory_MB", "MB more", "Memory that they add to a process", "MB"),
         .init("process_MB", "MB process", "Memory of the larger process", "MB"),
         .init("idle_percent", "idle % of core", "CPU of a process that just keeps them", "% of a core"),
         .init("lost", "lost", "Messages lost", "", isCount: true),
         .init("duplicated", "duplicated", "Messages that came twice", "", isCount: true),
     ]
+
+    private static func milliseconds(
+        _ name: String, _ label: String, _ title: String, isJudged: Bool = true
+    ) -> BenchmarkMetric { .init(name, label, title, "ms", isJudged: isJudged) }
+
+    private static func microseconds(
+        _ name: String, _ label: String, _ title: String, isJudged: Bool = true
+    ) -> BenchmarkMetric { .init(name, label, title, "µs", isJudged: isJudged) }
 
     private init(
         _ name: String, _ label: String, _ title: String, _ unit: String, isHigherBetter: Bool = false,

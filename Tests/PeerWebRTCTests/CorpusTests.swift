@@ -14,11 +14,7 @@ struct CorpusTests {
             var usernameFragment: String?
         }
 
-        var stack: String
-        var from: String
-        var what: String
-        var kind: String
-        var sdp: String
+        var stack, from, what, kind, sdp: String
         var candidates: [Candidate]?
 
         var testDescription: String { "\(from): \(what), \(kind)" }
