@@ -193,24 +193,30 @@ class Bench:
     def threads(self, room):
         """What two threads do for each second of one of them, against one thread: both cores are the server's, and the
         generator takes what it needs of both. So it is the cost of sharing that is measured; the rate follows from it
-        where the generator runs elsewhere."""
+        where the generator runs elsewhere. Half of the joins come in on the thread that is not their room's."""
         if "--threads" not in self.flags(room):
             return {}, []
         figures, found = {}, []
         both = f"{self.server_core},{self.load_core}"
         for name, arguments in (
-            ("joins", ["joins", "--clients", self.clients(4000), "--seconds", self.seconds(3)]),
+            ("joins", ["joins", "--clients", self.clients(4000), "--seconds", self.seconds(1.5)]),
             ("signals",
-             ["signals", "--clients", self.clients(2000, 1000), "--window", 4, "--seconds", self.seconds(4)]),
+             ["signals", "--clients", self.clients(2000, 1000), "--window", 4, "--seconds", self.seconds(2)]),
         ):
-            rates = []
-            for threads in (1, 2):
-                with Server(self, room, threads=threads) as server:
-                    if threads == 1:
-                        subprocess.run(["taskset", "-a", "-cp", both, str(server.pid)], check=True,
-                                       stdout=subprocess.DEVNULL)
-                    found.append(self.finish(self.start(*arguments, server=server, core=both)))
-                found[-1]["threads"] = threads
-                rates.append(found[-1]["per_cpu_s"])
-            figures[f"threads_{name}"] = 2 * rates[1] / rates[0]
+            # What drifts meanwhile meets both.
+            runs = [(threads, self.shared(room, threads, both, arguments)) for threads in (1, 2, 2, 1)]
+            costs = [sum(run["cpu_s"] for threads, run in runs if threads == number)
+                     / sum(run["count"] for threads, run in runs if threads == number) for number in (1, 2)]
+            figures[f"threads_{name}"] = 2 * costs[0] / costs[1]
+            if name == "joins":
+                figures["threads_move"] = 2 * (costs[1] - costs[0]) * 1e6
+            found += [run for _, run in runs]
         return figures, found
+
+    def shared(self, room, threads, cores, arguments):
+        """Runs the load against a server of so many threads on the same cores."""
+        with Server(self, room, threads=threads) as server:
+            if threads == 1:
+                subprocess.run(["taskset", "-a", "-cp", cores, str(server.pid)], check=True, stdout=subprocess.DEVNULL)
+            found = self.finish(self.start(*arguments, server=server, core=cores))
+        return found | {"threads": threads}
