@@ -102,10 +102,7 @@ struct TransferRun: Sendable {
                     try await meeting.run()
                     return nil
                 }
-                // Where the bytes arrive: no thread is woken for each chunk. What blocks has a thread of its own.
-                group.addTask(executorPreference: role == .receive ? joined.executor : nil) {
-                    try await transfer(meeting.connections)
-                }
+                group.addTask { try await transfer(meeting.connections) }
                 while let result = try await group.next() {
                     if let result { return result }
                 }
