@@ -91,7 +91,7 @@ extension Room {
         guard let reference = try hub.reference(to: participant) else {
             throw RoomError(.wouldBlock, "the room '\(name)' is not joined yet", isRetryable: true)
         }
-        switch reference.link.send(bytes, SendMode(isText: isText, channel: channel), mayDrop: false) {
+        switch reference.send(bytes, isText: isText, channel: channel, mayDrop: false) {
         case .accepted, .dropped: return
         case .full: throw RoomError(.wouldBlock, "the buffer towards \(participant) is full", isRetryable: true)
         case .gone: throw Self.peerNotFound(participant)
@@ -155,7 +155,7 @@ extension Room {
     ) throws(RoomError) -> SendProgress {
         if let participant {
             guard let reference = try hub.reference(to: participant) else { return .early }
-            let outcome = reference.link.send(bytes, mode, mayDrop: false)
+            let outcome = reference.send(bytes, isText: mode.isText, channel: mode.channel, mayDrop: false)
             if outcome == .accepted { return .done(SendReport(to: participant)) }
             return try Self.report(outcome, bytes.byteCount, mode, reference.link).map(SendProgress.done)
                 ?? .full(reference.link)

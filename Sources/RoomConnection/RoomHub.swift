@@ -8,11 +8,31 @@ internal import TransportPluginAPI
 /// SAFETY of `@unchecked Sendable`: `state` is behind its lock, queues are their own; `handler` and `paused` are
 /// touched only on the loop.
 final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
-    /// A link as senders hold it. Others refer to the link itself weakly, which makes each retain of it slow.
+    /// A link as senders hold it. Others refer to the link itself weakly, which makes each retain of it slow: a message
+    /// makes none.
     final class LinkReference: Sendable {
-        let link: PeerLink
+        /// Retained for the life of this object.
+        private let unmanaged: Unmanaged<PeerLink>
 
-        init(_ link: PeerLink) { self.link = link }
+        init(_ link: PeerLink) { unmanaged = .passRetained(link) }
+
+        deinit { unmanaged.release() }
+
+        var link: PeerLink { unmanaged.takeUnretainedValue() }
+
+        /// As `PeerLink.send`.
+        @inline(__always)
+        func send(
+            _ bytes: RawSpan, isText: Bool, channel: RoomChannel, mayDrop: Bool
+        ) -> DeliveryOutbox.Outcome {
+            // This object, which keeps the link alive, outlives the call.
+            defer { withExtendedLifetime(self) {} }
+            return bytes.withUnsafeBytes { bytes in
+                unmanaged._withUnsafeGuaranteedRef {
+                    $0.send(bytes, isText: isText, channel: channel, mayDrop: mayDrop)
+                }
+            }
+        }
     }
 
     /// Everybody else in the room.
