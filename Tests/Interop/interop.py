@@ -205,6 +205,7 @@ class Meeting:
             ("echo on a lossy channel", lambda: self.echo("lossy", "lossy")),
             ("an ICE restart of ours under live data", lambda: self.restart(self.ours, self.them)),
             ("an ICE restart of theirs under live data", lambda: self.restart(self.foreign, self.us)),
+            ("an ICE restart of ours whose candidates come late", self.late_restart),
             ("a channel that only theirs has", self.negotiated),
             ("a channel closed by theirs opens again", self.close_channel),
             ("leave", self.we_leave if self.role == "offerer" else self.they_leave),
@@ -368,6 +369,19 @@ class Meeting:
         times = self.compare_echoes([f"live {i}" for i in range(sent)], since)
         gap = max(b - a for a, b in zip(times, times[1:]))
         return f"{sent} messages, longest gap {gap * 1000:.0f} ms"
+
+    def late_restart(self):
+        """A browser that meets a check before its candidate drops the path, if another one works."""
+        if self.stack != "chromium":
+            raise Skip("one stack is enough")
+        if self.role == "offerer":
+            raise Skip("the candidates of ours are there before the answer of theirs")
+        # Each of them, one after the other.
+        self.foreign.command(do="delay", milliseconds=70)
+        try:
+            return self.restart(self.ours, self.them)
+        finally:
+            self.foreign.command(do="delay", milliseconds=0)
 
     def stream(self, number, is_done, limit=None):
         """Sends a numbered message every 20 ms until something has happened; the next number."""

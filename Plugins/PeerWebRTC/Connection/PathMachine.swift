@@ -77,8 +77,8 @@ struct PathMachine: Equatable {
     /// If a check overtakes this side's candidate, a browser makes a peer-reflexive one with lower priority. While
     /// another path works, the browser drops that candidate at once, and with it the path (libwebrtc's pruning of
     /// connections). It goes on with this side's old address, and notices only seconds after its end. Measured: with
-    /// candidates 100 ms behind the checks, ten ICE restarts of twelve did not move the path. So, while there is time,
-    /// the browser may check first.
+    /// candidates that came behind the checks, ten ICE restarts of twelve did not move the path. So, while there is
+    /// time, the browser may check first.
     mutating func agentMade(_ generation: Generation, patience: Duration?, at now: Timestamp) -> [Action] {
         let agent = Agent(generation: generation, madeAt: now)
         let hold = patience.map { [Action.holdCandidates(of: generation, for: $0)] } ?? []

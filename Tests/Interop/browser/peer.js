@@ -44,6 +44,8 @@ let self = null;
 let roster = new Map();
 let sent = 0;
 let received = 0;
+/** How long each candidate is held up, in milliseconds. */
+let lateness = 0;
 let work = Promise.resolve();
 
 const write = (message) => socket.send(JSON.stringify(message));
@@ -162,6 +164,7 @@ class Pair {
             await this.connection.setRemoteDescription(signal.description);
             await this.described();
         } else if (signal.candidate || signal.endOfCandidates) {
+            if (lateness) await new Promise((resolve) => setTimeout(resolve, lateness));
             const candidate = signal.candidate ?? { candidate: "", sdpMLineIndex: 0, ...signal.endOfCandidates };
             if (this.hasRemote) await this.connection.addIceCandidate(candidate);
             else this.early.push(candidate);
@@ -251,6 +254,9 @@ async function carryOut(command) {
         }
         case "restart":
             await pairs.get(command.peer).restart();
+            break;
+        case "delay":
+            lateness = command.milliseconds;
             break;
         case "path":
             emit("path", { peer: command.peer, ...(await pairs.get(command.peer).path()) });
