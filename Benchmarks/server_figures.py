@@ -34,7 +34,7 @@ FIGURES = {
     "neighbour_rooms": figure("slowest join beside its rooms", "ms", 100, least=False, digits=1),
     "neighbour_failed": figure("joins refused or late beside it", "", 0, least=False),
     "threads_joins": figure("joins, two threads to one", "x", 1.7, digits=2),
-    "threads_move": figure("a join that moves to its room's thread, more", "µs", least=False),
+    "threads_move": figure("a join that moves to its room's thread costs more by, at most", "µs", least=False),
     "threads_signals": figure("signals, two threads to one", "x", 1.7, digits=2),
 }
 
