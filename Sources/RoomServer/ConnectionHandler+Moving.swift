@@ -38,8 +38,6 @@ extension ConnectionHandler {
         self.arrival = nil
         guard case .request = state else { return }
         loop.settled(self)
-        deadline?.cancel()
-        deadline = nil
         swap(&parser, &arrival.parser)
         let id = loop.register(self)
         state = .open(id)

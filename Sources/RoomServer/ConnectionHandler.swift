@@ -42,6 +42,8 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
     /// Nil while nobody pays for what comes.
     private(set) var intake: Intake?
     var needsFlush = false
+    /// Whether the input since the last `channelReadComplete` has replies that may not be flushed yet.
+    private var hasReplies = false
     var holds = Holds()
     /// The sending direction is to be closed after the output.
     private var endsOutput = false
@@ -106,6 +108,8 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if event is TLSHandler.Opened { loop.metrics.tlsHandshakes.add(.now() - acceptedAt) }
         if event is TLSHandler.Failed { loop.metrics.failed(.tls) }
+        // It closes after what is written now.
+        if event is TLSHandler.InputEnded { flush(force: true) }
         context.fireUserInboundEventTriggered(event)
     }
 
@@ -122,6 +126,11 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
 
     func channelReadComplete(context: ChannelHandlerContext) {
         if case .moving(let home, let hello, let bytes, let rest) = state { handOver(to: home, hello, bytes, rest) }
+        if hasReplies {
+            hasReplies = false
+            // The other side may have ended its output: then the socket closes now, before the loop's turn is over.
+            flush()
+        }
         context.fireChannelReadComplete()
     }
 
@@ -156,6 +165,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
 
     func read(_ bytes: UnsafeRawBufferPointer) {
         var rest = bytes
+        let start = outgoing.position
         while !rest.isEmpty {
             switch state {
             case .request: readRequest(&rest)
@@ -176,7 +186,7 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
             }
         }
         // Otherwise the loop does, at the end of its turn, with what others still write to this client until then.
-        if !needsFlush { flush() }
+        if !needsFlush { flush() } else if outgoing.position > start || outgoing.hasPong { hasReplies = true }
         reportMemory()
         if let context { intake?.charge(bytes.count, client, context, loop) }
     }
@@ -352,49 +362,5 @@ final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
             loop.logger.debug("send buffer overflowed", metadata: ["connection": "\(id)", "reason": "\(reason)"])
         }
         abort()
-    }
-
-    // MARK: Closing from this side
-
-    /// Closes with a close handshake, after everything that was written.
-    func close(_ code: CloseCode) {
-        switch state {
-        case .open, .relayed: break
-        case .routing(let routing): routing.cancel()
-        case .request, .answering, .moving, .closing, .ending, .done: return
-        }
-        outgoing.append(close: CloseReason(code: code.rawValue))
-        state = .closing
-        flush()
-        setDeadline(loop.limits.closeTimeout)
-    }
-
-    /// Closes the socket if it has no connection of the machine yet.
-    func closeIfIdle() {
-        switch state {
-        case .request, .answering: abort()
-        case .relayed: lostRoute()
-        case .open, .moving, .routing, .closing, .ending, .done: break
-        }
-    }
-
-    func abort() {
-        guard let context else { return }
-        let before = state
-        state = .ending
-        context.close(promise: nil)
-        leave(before)
-    }
-
-    /// The connection ends for those who have it in this state.
-    private func leave(_ state: State) {
-        switch state {
-        case .open(let id): loop.disconnected(id)
-        case .routing(let routing):
-            routing.cancel()
-            loop.disconnected(routing.connection)
-        case .relayed(let waiter): loop.endInCluster(waiter)
-        case .request, .answering, .moving, .closing, .ending, .done: break
-        }
     }
 }

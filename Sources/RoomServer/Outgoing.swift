@@ -16,6 +16,9 @@ struct Outgoing {
     /// The number of bytes that were ever appended.
     var position: Int { taken + waiting.readableBytes }
 
+    /// Whether a pong waits, which is not among the bytes yet.
+    var hasPong: Bool { pong != nil }
+
     /// The number of bytes that are not written yet.
     var count: Int { waiting.readableBytes + underWay }
 

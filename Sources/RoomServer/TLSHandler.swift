@@ -15,6 +15,8 @@ final class TLSHandler: ChannelDuplexHandler {
     struct Opened {}
     /// The handshake has failed.
     struct Failed {}
+    /// The other side sends nothing more. What is written while this is passed on goes out before the socket closes.
+    struct InputEnded {}
 
     private let session: TLSSession
     private var ssl: OpaquePointer { session.ssl }
@@ -131,6 +133,7 @@ final class TLSHandler: ChannelDuplexHandler {
     private func inputEnded(_ context: ChannelHandlerContext) {
         guard !hasInputEnded else { return }
         hasInputEnded = true
+        context.fireUserInboundEventTriggered(InputEnded())
         let written = context.eventLoop.makePromise(of: Void.self)
         written.futureResult.assumeIsolated().whenComplete { _ in
             if !self.isRemoved { self.close(context: context, mode: .all, promise: nil) }

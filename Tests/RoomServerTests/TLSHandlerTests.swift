@@ -1,6 +1,7 @@
 import COpenSSL
 import NIOCore
 import NIOEmbedded
+import RoomProtocol
 import Testing
 
 @testable import RoomServer
@@ -85,5 +86,42 @@ import Testing
         var bytes = [UInt8](repeating: 0, count: 100)
         let count = SSL_read(client.ssl, &bytes, 100)
         #expect(String(decoding: bytes.prefix(max(0, Int(count))), as: UTF8.self) == "answer")
+    }
+
+    /// The reply waits for the end of the loop's turn, but the end of the client's output does not.
+    @Test(arguments: [false, true])
+    func replyGoesOutToAClientThatEndsBehindItsMessage(_ isBlocked: Bool) throws {
+        let (channel, client) = try connected()
+        defer { _ = try? channel.finish(acceptAlreadyClosed: true) }
+        let loop = ServerLoop.embedded(in: channel.embeddedEventLoop)
+        try channel.pipeline.syncOperations.addHandler(ConnectionHandler(loop: loop))
+        func send(_ bytes: [UInt8]) throws { try #require(SSL_write(client.ssl, bytes, Int32(bytes.count)) > 0) }
+        func say(_ message: ClientMessage) throws {
+            try send(TestClient.frame(1, RoomProtocolCodec.encode(Envelope(message))))
+        }
+        try send(Array(TestClient.handshake.utf8))
+        try client.exchange(with: channel)
+        socket.isBlocked = isBlocked
+        if isBlocked {
+            // A write that is under way holds up the next one.
+            try say(.ping(id: 1))
+            try client.exchange(with: channel)
+            channel.embeddedEventLoop.run()
+        }
+        try say(.ping(id: 2))
+        SSL_shutdown(client.ssl)
+        try client.exchange(with: channel)
+        if isBlocked {
+            #expect(channel.isActive)
+            socket.unblock()
+        }
+        #expect(!channel.isActive)
+        try client.exchange(with: channel)
+        var bytes = [UInt8](repeating: 0, count: 1000)
+        var text = ""
+        while case let count = SSL_read(client.ssl, &bytes, 1000), count > 0 {
+            text += String(decoding: bytes.prefix(Int(count)), as: UTF8.self)
+        }
+        #expect(text.contains("HTTP/1.1 101 ") && text.contains(#"{"type":"pong","id":2}"#))
     }
 }
