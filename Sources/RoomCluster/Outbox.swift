@@ -6,9 +6,22 @@ import TransportValues
 ///
 /// The latest marks are remembered until they end, and written again after every time that the store was away. What is
 /// to be forgotten is remembered until the store has confirmed that: later, a mark of the same name is another node's.
+/// So that no late request removes that one, it carries the fence with which the room was this node's.
 struct Outbox: Sendable {
-    /// Without an end: the mark is to be forgotten.
-    private typealias Entry = (room: RoomName, mark: Mark, until: Timestamp?)
+    private struct Entry {
+        let room: RoomName
+        let mark: Mark
+        let end: End
+
+        /// Whether it asks to forget the mark.
+        var isForgetting: Bool { if case .forgotten = end { true } else { false } }
+    }
+
+    private enum End {
+        case at(Timestamp)
+        /// The mark is to be forgotten. The number tells this from earlier ones of the same name.
+        case forgotten(Fence, number: UInt64)
+    }
 
     /// Requests under way.
     private static let window = 8
@@ -21,20 +34,35 @@ struct Outbox: Sendable {
     /// arrive at any time, also at a store that has forgotten its fences: later claims must have higher ones.
     private(set) var floor: Fence = 0
     private var underWay = 0
+    private var lastNumber: UInt64 = 0
 
     var isEmpty: Bool { marks.isEmpty && releases.isEmpty && underWay == 0 }
     /// The number of rooms and marks that are remembered.
     var count: Int { max(recent.count, marks.count) + max(released.count, releases.count) }
 
-    /// Notes a mark that ends after `lifetime`. Zero: it is to be forgotten.
+    /// Notes a mark that ends after `lifetime`.
     mutating func add(_ mark: Mark, in room: RoomName, lifetime: Duration, _ effects: Effects) {
-        let isForgotten = lifetime <= .zero
-        let entry: Entry = (room, mark, isForgotten ? nil : effects.now + lifetime)
-        // It must not come back with the store.
-        if isForgotten { recent.removeAll { $0.room == room && $0.mark == mark && $0.until != nil } }
+        append(Entry(room: room, mark: mark, end: .at(effects.now + lifetime)))
+    }
+
+    /// Forgets a mark of a room that is this node's with the fence. What waits under the mark's name is not written.
+    mutating func forget(_ mark: Mark, in room: RoomName, _ fence: Fence) {
+        for queue in [\Self.recent, \.marks] { self[keyPath: queue].removeAll { $0.room == room && $0.mark == mark } }
+        lastNumber += 1
+        append(Entry(room: room, mark: mark, end: .forgotten(fence, number: lastNumber)))
+    }
+
+    private mutating func append(_ entry: Entry) {
         for queue in [\Self.recent, \.marks] {
             self[keyPath: queue].append(entry)
             if self[keyPath: queue].count > ClusterLimits.memory { self[keyPath: queue].removeFirst() }
+        }
+    }
+
+    /// The room is another node's: its marks are that one's to forget.
+    mutating func lost(_ room: RoomName) {
+        for queue in [\Self.recent, \.marks] {
+            self[keyPath: queue].removeAll { $0.isForgetting && $0.room == room }
         }
     }
 
@@ -73,9 +101,14 @@ struct Outbox: Sendable {
     /// Returns nil for a mark that has ended. Only one that is to be forgotten has no time left: that removes it, also
     /// when an earlier one of the same name holds for longer.
     private static func timed(_ entry: Entry, at now: Timestamp) -> TimedMark? {
-        guard let until = entry.until else { return TimedMark(mark: entry.mark, room: entry.room, milliseconds: 0) }
-        let left = (until - now).saturatedNanoseconds / 1_000_000
-        return left > 0 ? TimedMark(mark: entry.mark, room: entry.room, milliseconds: Int(left)) : nil
+        var timed = TimedMark(mark: entry.mark, room: entry.room, milliseconds: 0)
+        switch entry.end {
+        case .forgotten(let fence, let number): (timed.fence, timed.number) = (fence, number)
+        case .at(let until):
+            timed.milliseconds = Int((until - now).saturatedNanoseconds / 1_000_000)
+            guard timed.milliseconds > 0 else { return nil }
+        }
+        return timed
     }
 
     /// - Parameter isDone: Whether the store has taken the marks.
@@ -83,7 +116,9 @@ struct Outbox: Sendable {
         underWay -= 1
         guard isDone else { return }
         for mark in marks where mark.milliseconds == 0 {
-            let place = recent.firstIndex { $0.room == mark.room && $0.mark == mark.mark && $0.until == nil }
+            let place = recent.firstIndex {
+                if case .forgotten(_, mark.number) = $0.end { true } else { false }
+            }
             if let place { recent.remove(at: place) }
         }
     }
@@ -101,7 +136,7 @@ struct Outbox: Sendable {
 
     /// The store is back, and may have lost something.
     mutating func connected(_ now: Timestamp) {
-        recent.removeAll { $0.until.map { $0 <= now } ?? false }
+        recent.removeAll { if case .at(let until) = $0.end { until <= now } else { false } }
         marks = recent
     }
 }

@@ -151,7 +151,10 @@ extension RoomClusterMachine {
 
     mutating func yield(_ room: RoomName, _ reason: YieldReason) {
         owned[room] = nil
-        if case .fenced = reason { effects.statistics.conflicts += 1 }
+        if case .fenced = reason {
+            effects.statistics.conflicts += 1
+            outbox.lost(room)
+        }
         effects.actions.append(.yield(room, reason))
     }
 }

@@ -200,12 +200,17 @@ package struct RoomClusterMachine: Sendable {
         return finish()
     }
 
-    /// Something has happened in a room of this node that its next owner must know, for so long.
+    /// Something has happened in a room of this node that its next owner must know, for so long. A lifetime of zero: it
+    /// is to be forgotten, if the room is still this node's.
     package mutating func marked(
         _ mark: Mark, in room: RoomName, lifetime: Duration, at now: Timestamp
     ) -> [ClusterAction] {
         effects.now = now
-        outbox.add(mark, in: room, lifetime: lifetime, effects)
+        if lifetime > .zero {
+            outbox.add(mark, in: room, lifetime: lifetime, effects)
+        } else if let fence = owned[room] {
+            outbox.forget(mark, in: room, fence)
+        }
         return finish()
     }
 

@@ -143,7 +143,7 @@ package struct StoreModel: Sendable {
         if case .closed(let closed) = mark.mark, mark.milliseconds > 0 { fence = max(fence, closed) }
         var list = marks[mark.room] ?? []
         if mark.milliseconds <= 0 {
-            list.removeAll { $0.mark == mark.mark }
+            if (record(of: mark.room)?.fence ?? 0) <= mark.fence { list.removeAll { $0.mark == mark.mark } }
         } else if let place = list.firstIndex(where: { $0.mark == mark.mark }) {
             list[place].until = max(list[place].until, until)
         } else {

@@ -67,9 +67,10 @@ package enum StoreRequest: Sendable, Hashable {
     case reassert(NodeID, Incarnation, [Assertion])
     /// Deletes the room's record if it has this node and incarnation, and no higher fence. Reply: `.done`.
     case release(RoomName, NodeID, Incarnation, Fence)
-    /// Adds marks to their rooms, each to end so long from now on; one with 0 milliseconds is removed. A mark that is
-    /// there already ends at the later time. Only the `Mark.limit` latest-ending ones of a room are kept. `{P}:fence`
-    /// is raised to at least the fence of a mark that is added and says that its room is closed. Reply: `.done`.
+    /// Adds marks to their rooms, each to end so long from now on. One with 0 milliseconds is removed, unless the
+    /// room's record has a higher fence. A mark that is there already ends at the later time. Only the `Mark.limit`
+    /// latest-ending ones of a room are kept. `{P}:fence` is raised to at least the fence of a mark that is added and
+    /// says that its room is closed. Reply: `.done`.
     case writeMarks([TimedMark])
 }
 
@@ -206,5 +207,10 @@ package enum Mark: Sendable, Hashable {
 package struct TimedMark: Sendable, Hashable {
     package var mark: Mark
     package var room: RoomName
+    /// Zero: it is to be removed.
     package var milliseconds: Int
+    /// Where it is to be removed, the fence of the owner that says so.
+    package var fence: Fence = 0
+    /// Tells apart requests to remove a mark. The store does not get it.
+    package var number: UInt64 = 0
 }

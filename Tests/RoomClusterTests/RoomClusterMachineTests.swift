@@ -254,6 +254,9 @@ private func waiter(_ id: UInt64, fence: Fence = 0, isRelayed: Bool = false) -> 
         for lifetime in [Duration.zero, .seconds(100), .zero] {
             a.feed(&store, .zero) { $0.marked(mark, in: room, lifetime: lifetime, at: $1) }
         }
+        // The answer to the first one confirms only that.
+        let requests = a.log.compactMap { if case .send(.writeMarks, let id) = $0 { id } else { nil } }
+        a.feed(&store, .zero) { $0.replied(.done, to: requests[0], at: $1) }
         let kick = TimedMark(mark: mark, room: room, milliseconds: 100_000)
         _ = store.apply(.writeMarks([kick]), at: .zero)
         a.feed(&store, .zero) { $0.storeDisconnected(at: $1) }
@@ -264,6 +267,43 @@ private func waiter(_ id: UInt64, fence: Fence = 0, isRelayed: Bool = false) -> 
         _ = store.apply(.writeMarks([kick]), at: .zero)
         a.feed(&store, .zero) { $0.storeConnected(at: $1) }
         #expect(store.hasMark(mark, in: room))
+    }
+
+    @Test mutating func aLateWishOfAFormerOwnerToForgetDoesNotEndAKickOfTheNextOne() {
+        var a = Node("a", &store)
+        #expect(a.resolve(waiter(1), &store) == .here(1))
+        let mark = Mark.kickedName("bob")
+        a.isStoreAway = true
+        a.feed(&store, .zero) { $0.marked(mark, in: room, lifetime: .zero, at: $1) }
+        a.feed(&store, .zero) { $0.storeDisconnected(at: $1) }
+        a.isStoreAway = false
+        let late = Timestamp.zero + .seconds(20)
+        var b = Node("b", incarnation: 2, &store, at: late)
+        #expect(b.resolve(waiter(1), &store, at: late) == .here(2))
+        b.feed(&store, late) { $0.marked(mark, in: room, lifetime: .seconds(100), at: $1) }
+        a.feed(&store, late) { $0.storeConnected(at: $1) }
+        #expect(store.hasMark(mark, in: room))
+        // The room is not its own any more.
+        a.feed(&store, late) { $0.marked(mark, in: room, lifetime: .zero, at: $1) }
+        #expect(a.machine.ownedCount == 0 && store.hasMark(mark, in: room))
+        b.feed(&store, late) { $0.marked(mark, in: room, lifetime: .zero, at: $1) }
+        #expect(!store.hasMark(mark, in: room))
+    }
+
+    @Test mutating func kicksThatAreForgottenWhileTheStoreIsAwayDoNotPileUp() {
+        var a = Node("a", &store)
+        #expect(a.resolve(waiter(1), &store) == .here(1))
+        let (left, mark) = (Mark.left(SessionID("s")), Mark.kickedName("bob"))
+        a.feed(&store, .zero) { $0.storeDisconnected(at: $1) }
+        a.feed(&store, .zero) { $0.marked(left, in: room, lifetime: .seconds(100), at: $1) }
+        for _ in 0..<5000 {
+            for lifetime in [Duration.seconds(100), .zero] {
+                a.feed(&store, .zero) { $0.marked(mark, in: room, lifetime: lifetime, at: $1) }
+            }
+        }
+        #expect(a.machine.outbox.count == 2)
+        a.feed(&store, .zero) { $0.storeConnected(at: $1) }
+        #expect(store.hasMark(left, in: room) && !store.hasMark(mark, in: room))
     }
 
     @Test mutating func marksAreWrittenAgainWhenTheStoreHasForgottenEverything() {

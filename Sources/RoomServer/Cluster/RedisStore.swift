@@ -39,7 +39,8 @@ struct RedisStore: Sendable {
         case .writeMarks(let marks):
             call(
                 StoreScripts.writeMarks,
-                [Self.markLimit] + marks.flatMap { [$0.room.rawValue, $0.mark.text, String($0.milliseconds)] })
+                [Self.markLimit]
+                    + marks.flatMap { [$0.room.rawValue, $0.mark.text, String($0.milliseconds), String($0.fence)] })
         }
     }
 

@@ -190,15 +190,16 @@ enum StoreScripts {
         return {'done'}
         """)
 
-    /// The limit of marks; then room, text and milliseconds of each one.
+    /// The limit of marks; then room, text, milliseconds and fence of each one.
     static let writeMarks = script(
         """
         local limit, time = number(ARGV[2]), now()
-        for i = 3, #ARGV, 3 do
+        for i = 3, #ARGV, 4 do
             local key, mark, life = marks_key(ARGV[i]), ARGV[i + 1], number(ARGV[i + 2])
             redis.call('ZREMRANGEBYSCORE', key, '-inf', text(time))
             if life <= 0 then
-                redis.call('ZREM', key, mark)
+                local record = record_of(ARGV[i])
+                if not record or record.fence <= number(ARGV[i + 3]) then redis.call('ZREM', key, mark) end
             else
                 local closed = string.match(mark, '^c:(%d+)$')
                 if closed then raise(number(closed)) end

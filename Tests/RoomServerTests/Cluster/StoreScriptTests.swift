@@ -78,7 +78,8 @@ struct StoreScriptTests {
                     // Seconds apart, so that the order of their ends does not depend on how fast the test runs.
                     return TimedMark(
                         mark: facts[Int.random(in: 0..<4, using: &random)], room: room,
-                        milliseconds: max(0, Int.random(in: -100_000...1_000_000, using: &random)) * 1000)
+                        milliseconds: max(0, Int.random(in: -300_000...1_000_000, using: &random)) * 1000,
+                        fence: someFence())
                 }
                 return .writeMarks(marks)
             }
