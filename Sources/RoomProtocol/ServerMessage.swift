@@ -1,6 +1,6 @@
 public import TransportValues
 
-/// A message from the room server to a client. What is large lies elsewhere: messages are kept, and passed on.
+/// A message from the room server to a client. Large payloads are indirect, so that envelopes stay small.
 public enum ServerMessage: Sendable, Hashable {
     /// The answer to `hello`.
     indirect case joined(Joined)

@@ -241,6 +241,7 @@ final class ServerLoop {
         let decision = marks.isEmpty ? nil : keepMarks(closing: closing.map(\.connection))
         let ended = closing
         closing = []
+        // Without its capacity: the next step's own array takes its place.
         actions = []
         broadcast = nil
         isPerforming = false

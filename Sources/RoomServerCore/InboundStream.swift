@@ -66,6 +66,7 @@ struct InboundStream: Sendable {
     /// A new connection has begun. Its first message acknowledges everything.
     mutating func connected() {
         unacknowledged = 0
+        due = nil
         checkedAt = nil
     }
 

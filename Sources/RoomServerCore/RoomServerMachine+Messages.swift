@@ -34,6 +34,7 @@ extension RoomServerMachine {
         case (.joined, .hello): refuse(.malformed("A connection must send only one hello."), id)
         case (.joined(let room, let participant), _):
             guard let place else { break }
+            // Still the room's place: what was done above neither adds nor removes a room.
             do throws(ProtocolError) {
                 let verdict = try rooms.values[place].roster
                     .take(sequence: envelope.sequence, ack: envelope.ack, from: participant, &effects)
@@ -131,7 +132,10 @@ extension RoomServerMachine {
         case .closeRoom(let reason):
             guard rooms[room]?.host == participant else { throw .notHost(envelope.sequence) }
             closeRoom(room, reason: reason, by: .host)
-        case .hello, .signal: break
+        case .signal(let signal):
+            try rooms[room]?.roster.signal(signal, from: participant, sequence: envelope.sequence, &effects)
+        // Refused before.
+        case .hello: break
         }
     }
 }

@@ -49,5 +49,9 @@ struct InboundStreamTests {
         stream.disconnected()
         stream.connected()
         #expect(stream.scheduleAcknowledgement(limits, at: second) == .at(second + .milliseconds(100)))
+        // Also where nobody has noticed that the earlier one is over.
+        stream.connected()
+        #expect(stream.acknowledgement(at: second + .milliseconds(100)) == .none, "its beginning acknowledges")
+        #expect(stream.scheduleAcknowledgement(limits, at: second) == .at(second + .milliseconds(100)))
     }
 }
