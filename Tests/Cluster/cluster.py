@@ -220,9 +220,9 @@ class Check:
             since = time.monotonic()
             member = Member([url], f"hall {number % len(halls)}", f"new {number}", False)
             is_in = await until(lambda: member.is_joined, 5)
-            times.append((time.monotonic() - since if is_in else None, member.refused))
-            if is_in:
-                await member.leave()
+            took = time.monotonic() - since if is_in else None
+            has_left = not is_in or await member.leave()
+            times.append((took, member.refused or (None if has_left else "did not leave within 5 s")))
             member.task.cancel()
 
         joining = []
@@ -237,19 +237,23 @@ class Check:
         """A node's rooms move; nobody who joins meanwhile fails."""
         node, times = self.cluster.nodes[2], []
         coming = asyncio.create_task(self.newcomers(url, 6, times))
-        await until(lambda: len(times) >= 5, 10)
+        if not await until(lambda: len(times) >= 5, 10):
+            self.report("a node drains, newcomers", False, f"only {len(times)} joined before it")
         # In the midst of their negotiations.
         fresh = PeerRooms(self.cluster.executable, url, 2, "fresh")
         try:
             starting = asyncio.create_task(fresh.start(subprocess.DEVNULL))
-            await until(lambda: fresh.joins >= len(fresh.peers) / 2, 10)
+            if not await until(lambda: fresh.joins >= len(fresh.peers) / 2, 10):
+                self.report("a node drains, peers that connect", False, f"only {fresh.joins} joined before it")
             await self.outage("a node drains", 6, lambda: node.send_signal(signal.SIGTERM))
             took = await starting
-            faults, _ = await fresh.settle()
+            faults, longest = await fresh.settle()
             self.report(
-                "a node drains, peers that connect", took is not None and took < 10 and not faults,
+                "a node drains, peers that connect", took is not None and took < 10 and not faults
+                and longest < 1,
                 f"{len(fresh.peers)} peers connected within {took if took is None else round(took, 2)} s, "
-                f"{len(faults)} messages lost, repeated or out of order {faults[:3]}")
+                f"silent for {longest:.2f} s at most, {len(faults)} messages lost, repeated or out of order "
+                f"{faults[:3]}")
         finally:
             fresh.stop()
         await coming

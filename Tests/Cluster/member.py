@@ -213,11 +213,12 @@ class Member:
             self.unacknowledged = []
 
     async def leave(self):
-        """Leaves, until the server has closed the connection, or does not in time."""
+        """Leaves. Returns whether the server has closed the connection in time."""
         self.is_leaving = True
         self.socket.send({"type": "leave"})
-        await asyncio.wait([self.task], timeout=5)
+        ended, _ = await asyncio.wait([self.task], timeout=5)
         self.task.cancel()
+        return bool(ended)
 
     def probe(self):
         """Sends the time to everybody."""

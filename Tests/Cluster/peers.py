@@ -95,10 +95,11 @@ class PeerRooms:
     async def settle(self):
         """Waits for what was sent until now. Returns the faults since the last call, which are what was not received
         once and in order, or not in time, and the longest silence."""
+        await until(lambda: all(peer.sent > 0 for peer in self.peers), 3)
         pairs = [(peer, other, other.sent) for room in self.rooms for peer in room for other in room if other != peer]
 
         def missing():
-            return [(peer, other) for peer, other, sent in pairs if peer.received.get(other.name, 0) < sent]
+            return [(peer, other) for peer, other, sent in pairs if peer.received.get(other.name, 0) < max(sent, 1)]
 
         await until(lambda: not missing(), 3)
         faults = [fault for peer in self.peers for fault in peer.faults]
