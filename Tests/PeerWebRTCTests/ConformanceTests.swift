@@ -17,8 +17,10 @@ import TransportTestKit
         @Sendable static func make() throws -> WebRTCTransport<FaultInjectingICEAgentProvider<LibniceProvider>> {
             let logger = Logger(label: "conformance") { _ in SwiftLogNoOpLogHandler() }
             let provider = try LibniceProvider(PluginContext(logger: logger))
+            // The loop of all suites: a process has one for usrsctp, and they may run at the same time.
             return try WebRTCTransport(
-                provider: FaultInjectingICEAgentProvider(provider, control: faults), logger: logger)
+                provider: FaultInjectingICEAgentProvider(provider, control: faults), loop: TestPair.loop,
+                logger: logger)
         }
 
         static let subject = PeerSubject(

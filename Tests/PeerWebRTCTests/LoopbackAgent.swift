@@ -21,6 +21,8 @@ final class TestNetwork: @unchecked Sendable {
     var isHasty = false
     /// Agents that become connected when the test calls `becomeConnected`, and not before.
     var isLate: (LoopbackAgent) -> Bool = { _ in false }
+    /// The address that agents claim their paths leave from.
+    var localAddress = "127.0.0.1"
     /// Agents find no port to gather on.
     var isOutOfPorts: (_ isControlling: Bool) -> Bool = { _ in false }
     /// An agent learns of the first candidate of the other side.
@@ -131,7 +133,10 @@ final class LoopbackAgent: ICEAgent, @unchecked Sendable {
 
     func endOfRemoteCandidates() { sawEndOfCandidates = true }
 
-    var selectedPath: PeerPath? { isConnected ? PeerPath(local: .host, remote: .host, summary: "udp \(port)") : nil }
+    var selectedPath: PeerPath? {
+        guard isConnected else { return nil }
+        return PeerPath(local: .host, remote: .host, summary: "udp \(port)", localAddress: network.localAddress)
+    }
 
     /// A connectivity check: the other side's credentials and our own name, as STUN's USERNAME and MESSAGE-INTEGRITY
     /// would be.

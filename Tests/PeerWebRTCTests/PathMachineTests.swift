@@ -8,12 +8,13 @@ struct PathMachineTests {
     typealias Action = PathMachine.Action
 
     private func at(_ milliseconds: Int64) -> Timestamp { Timestamp(nanoseconds: milliseconds * 1_000_000) }
+    private let hold = Duration.milliseconds(50)
     private let path = PeerPath(local: .host, remote: .host, summary: "udp")
 
     /// One agent, connected, with data over it.
     private func established() -> PathMachine {
         var machine = PathMachine()
-        _ = machine.agentMade(1, patience: nil, at: at(0))
+        _ = machine.agentMade(1, candidateHold: nil, at: at(0))
         _ = machine.connected(1)
         _ = machine.associationEstablished()
         #expect(machine.connectionState == .connected)
@@ -23,7 +24,7 @@ struct PathMachineTests {
     @Test func firstAgentCarriesAndTheHandshakeFollowsItsPath() {
         var machine = PathMachine()
         #expect(machine.connectionState == .new && machine.carrying == nil && machine.newest == nil)
-        #expect(machine.agentMade(1, patience: nil, at: at(0)) == [.carry(1), .reportState(.connecting)])
+        #expect(machine.agentMade(1, candidateHold: nil, at: at(0)) == [.carry(1), .reportState(.connecting)])
         #expect(machine.selected(path, by: 1) == [.reportChecked, .reportPath(1, path)])
         #expect(machine.connected(1) == [.flush, .handshake])
         #expect(machine.isConnected)
@@ -35,7 +36,7 @@ struct PathMachineTests {
 
     @Test func nextAgentTakesOverWhenItIsConnected() {
         var machine = established()
-        #expect(machine.agentMade(2, patience: nil, at: at(1000)).isEmpty)
+        #expect(machine.agentMade(2, candidateHold: nil, at: at(1000)).isEmpty)
         #expect(machine.carrying == 1 && machine.newest == 2)
         #expect(machine.selected(path, by: 2) == [.reportChecked], "it does not carry yet")
         #expect(
@@ -52,8 +53,8 @@ struct PathMachineTests {
 
     @Test func nextAgentIsReplacedByAnother() {
         var machine = established()
-        _ = machine.agentMade(2, patience: nil, at: at(0))
-        #expect(machine.agentMade(3, patience: nil, at: at(1)) == [.expire(2), .close(2)])
+        _ = machine.agentMade(2, candidateHold: nil, at: at(0))
+        #expect(machine.agentMade(3, candidateHold: nil, at: at(1)) == [.expire(2), .close(2)])
         #expect(machine.connected(2).isEmpty)
         #expect(machine.connected(3).contains(.carry(3)))
         #expect(machine.carrying == 3)
@@ -61,9 +62,9 @@ struct PathMachineTests {
 
     @Test func secondReplacementClosesTheOneThatStillReceives() {
         var machine = established()
-        _ = machine.agentMade(2, patience: nil, at: at(0))
+        _ = machine.agentMade(2, candidateHold: nil, at: at(0))
         _ = machine.connected(2)
-        _ = machine.agentMade(3, patience: nil, at: at(10))
+        _ = machine.agentMade(3, candidateHold: nil, at: at(10))
         #expect(
             machine.connected(3).starts(with: [.reportChecked, .cancelRetirement, .close(1), .carry(3), .expire(2)]))
         #expect(machine.isRetired(2))
@@ -73,37 +74,67 @@ struct PathMachineTests {
         var machine = established()
         #expect(machine.failed(1) == [.reportState(.disconnected)])
         #expect(machine.failed(1).isEmpty && !machine.isConnected)
-        _ = machine.agentMade(2, patience: nil, at: at(0))
+        _ = machine.agentMade(2, candidateHold: nil, at: at(0))
         #expect(machine.failed(2).isEmpty, "the one before may come back")
         #expect(machine.connected(1) == [.flush, .reportState(.connected)])
     }
 
     @Test func associationOverAFailedPathIsNoConnection() {
         var machine = PathMachine()
-        _ = machine.agentMade(1, patience: nil, at: at(0))
+        _ = machine.agentMade(1, candidateHold: nil, at: at(0))
         _ = machine.connected(1)
         _ = machine.failed(1)
         #expect(machine.associationEstablished().isEmpty)
         #expect(machine.connected(1) == [.flush, .reportState(.connected)])
     }
 
-    @Test func candidatesWaitOnlyWhereThereIsAPathToLose() {
+    @Test func candidatesAreHeldOnlyWhereThereIsAPathToLose() {
         var machine = PathMachine()
-        let patience = Duration.milliseconds(50)
-        #expect(machine.agentMade(1, patience: patience, at: at(0)) == [.carry(1), .reportState(.connecting)])
-        #expect(machine.agentMade(2, patience: patience, at: at(0)).isEmpty)
+        #expect(machine.agentMade(1, candidateHold: hold, at: at(0)) == [.carry(1), .reportState(.connecting)])
+        #expect(machine.agentMade(2, candidateHold: hold, at: at(0)).isEmpty)
         _ = machine.connected(1)
-        #expect(machine.agentMade(3, patience: nil, at: at(0)) == [.expire(2), .close(2)])
+        #expect(machine.agentMade(3, candidateHold: nil, at: at(0)) == [.expire(2), .close(2)])
         #expect(
-            machine.agentMade(4, patience: patience, at: at(0))
-                == [.expire(3), .close(3), .holdCandidates(of: 4, for: patience)])
+            machine.agentMade(4, candidateHold: hold, at: at(0))
+                == [.expire(3), .close(3), .holdCandidates(of: 4, for: hold)])
+    }
+
+    @Test func heldCandidatesAreReleasedWhenThePathInUseFails() {
+        var machine = established()
+        #expect(machine.agentMade(2, candidateHold: hold, at: at(0)) == [.holdCandidates(of: 2, for: hold)])
+        #expect(machine.failed(2).isEmpty, "the next one has not connected: there is still a path to lose")
+        #expect(machine.failed(1) == [.releaseCandidates(of: 2), .reportState(.disconnected)])
+        #expect(machine.peerSuspected().isEmpty, "once")
+    }
+
+    @Test func heldCandidatesAreReleasedWhenTheOtherSideIsSuspect() {
+        var machine = established()
+        #expect(machine.peerSuspected().isEmpty, "nothing is held")
+        _ = machine.agentMade(2, candidateHold: hold, at: at(0))
+        #expect(machine.peerSuspected() == [.releaseCandidates(of: 2)])
+        #expect(machine.failed(1) == [.reportState(.disconnected)], "once")
+        // Each round has its own.
+        _ = machine.connected(1)
+        _ = machine.agentMade(3, candidateHold: hold, at: at(10))
+        #expect(machine.peerSuspected() == [.releaseCandidates(of: 3)])
+        _ = machine.agentMade(4, candidateHold: nil, at: at(20))
+        #expect(machine.peerSuspected().isEmpty, "nothing was held from it")
+    }
+
+    @Test func theEndOfHeldCandidatesIsNeverDropped() {
+        var held = HeldCandidates()
+        let lines = (0..<HeldCandidates.maximumCount + 10).map { "candidate:\($0)" }
+        for line in lines { held.add(.candidate(line)) }
+        held.add(.end)
+        #expect(held.take() == lines.prefix(HeldCandidates.maximumCount).map { .candidate($0) } + [.end])
+        #expect(held.take().isEmpty)
     }
 
     @Test func roundThatIsTooYoungIsNotDiagnosed() {
         var machine = PathMachine()
         #expect(machine.diagnosed(at: at(0)) == nil)
-        _ = machine.agentMade(1, patience: nil, at: at(0))
-        _ = machine.agentMade(2, patience: nil, at: at(1000))
+        _ = machine.agentMade(1, candidateHold: nil, at: at(0))
+        _ = machine.agentMade(2, candidateHold: nil, at: at(1000))
         #expect(machine.diagnosed(at: at(2000))?.generation == 1)
         #expect(machine.diagnosed(at: at(2500))?.generation == 2)
         _ = machine.connected(1)

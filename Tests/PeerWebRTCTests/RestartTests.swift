@@ -5,11 +5,16 @@ internal import TransportPluginAPI
 /// Paths that are replaced by restarts.
 @Suite(.timeLimit(.minutes(1)))
 struct RestartTests {
+    enum PathInUse: CaseIterable { case works, isSilent, hasLostItsAddress }
+
     /// A browser gives up a path that it learns of by a check before it learns of it by a candidate.
-    @Test(arguments: [true, false])
-    func anAnsweringSideBeginsNoCheckAtOnceWhileItsPathWorks(works: Bool) async throws {
+    @Test(arguments: PathInUse.allCases)
+    func anAnsweringSideBeginsNoCheckAtOnceWhileItsPathWorks(path: PathInUse) async throws {
+        let works = path == .works
         try await withConnectedPair { pair, _ in
-            if !works {
+            // An address for documentation (RFC 5737), which no machine has.
+            if path == .hasLostItsAddress { try await pair.on { $0.network.localAddress = "192.0.2.1" } }
+            if path == .isSilent {
                 try await pair.on { pair in
                     pair.network.isDown = true
                     pair.b.connection.probe()

@@ -10,9 +10,7 @@ final class AgentLink: ICEAgentHandler {
     private(set) var remote: ICECredentials?
     /// How long candidates are kept after the other side's description; nil: they are not.
     private var holdTime: Duration?
-    private var held: [RemoteCandidates.Item] = []
-    /// The maximum number of candidates, more than an agent accepts.
-    private static let maximumHeld = 128
+    private var held = HeldCandidates()
     /// Candidates that the agent has found.
     private(set) var localCandidates = CandidateTally()
     /// Candidates of the other side.
@@ -49,11 +47,10 @@ final class AgentLink: ICEAgentHandler {
         connection.core.loop.schedule(after: holdTime) { [self] in release() }
     }
 
-    private func release() {
+    /// Passes on what is held, if anything is.
+    func release() {
         holdTime = nil
-        let items = held
-        held = []
-        for item in items { pass(item) }
+        for item in held.take() { pass(item) }
     }
 
     func add(_ item: RemoteCandidates.Item) {
@@ -65,10 +62,7 @@ final class AgentLink: ICEAgentHandler {
     }
 
     private func pass(_ item: RemoteCandidates.Item) {
-        guard holdTime == nil else {
-            if held.count < Self.maximumHeld { held.append(item) }
-            return
-        }
+        guard holdTime == nil else { return held.add(item) }
         switch item {
         // The line was parsed when it arrived; one that the agent cannot use does no harm.
         case .candidate(let line): try? agent?.addRemoteCandidate(line)
@@ -77,6 +71,23 @@ final class AgentLink: ICEAgentHandler {
     }
 
     var path: PeerPath? { agent?.selectedPath.map(named) }
+
+    /// Whether the path leaves from an address that this machine no longer has.
+    var hasLostAddress: Bool {
+        guard let text = agent?.selectedPath?.localAddress, let local = LocalAddress(text, interface: ""),
+            !local.isLoopback
+        else { return false }
+        return !LocalAddress.all().contains { $0.bytes == local.bytes }
+    }
+
+    /// The part of a diagnosis that concerns this generation.
+    var diagnosis: ConnectionDiagnosis {
+        var diagnosis = ConnectionDiagnosis()
+        diagnosis.local = localCandidates
+        diagnosis.remote = remoteCandidates
+        diagnosis.isAnswered = remote != nil
+        return diagnosis
+    }
 
     /// The agent's path, of this generation.
     func named(_ path: PeerPath) -> PeerPath {
@@ -93,7 +104,7 @@ final class AgentLink: ICEAgentHandler {
 
     func close() {
         connection = nil
-        held = []
+        held = HeldCandidates()
         agent?.close()
         agent = nil
     }

@@ -104,6 +104,7 @@ final class AssociationMonitor {
             case .reportSuspect(let since):
                 log.debug("peer is silent")
                 association?.adaptTimeouts(silence: .zero)
+                transport?.peerIsSuspect()
                 events.emit(.liveness(.suspect(since: since)))
             case .reportAlive:
                 log.debug("peer is alive again")

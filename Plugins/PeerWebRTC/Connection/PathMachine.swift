@@ -16,6 +16,8 @@ struct PathMachine: Equatable {
         case cancelRetirement
         /// Keep the other side's candidates from this agent for a while after its description.
         case holdCandidates(of: Generation, for: Duration)
+        /// Pass the candidates on that are still kept from this agent, and keep no more.
+        case releaseCandidates(of: Generation)
         /// The path is up: send everything that waited for it.
         case flush
         /// The path is up, but the association is not: continue the handshake.
@@ -33,10 +35,11 @@ struct PathMachine: Equatable {
 
     /// How long a replaced agent still receives datagrams that the other side had sent before it noticed.
     static let retirementTime = Duration.seconds(3)
-    /// How long the other side's checks are waited for, from its description on: by the answerer, whose candidates take
-    /// the way of signaling meanwhile, and by the offerer, whose candidates were there before the answer.
-    static let answerersPatience = Duration.milliseconds(250)
-    static let offerersPatience = Duration.milliseconds(50)
+    /// How long the other side's candidates are held from its description on, for its checks to come first: by the
+    /// answerer, whose candidates take the way of signaling meanwhile, and by the offerer, whose candidates were there
+    /// before the answer.
+    static let answerersCandidateHold = Duration.milliseconds(250)
+    static let offerersCandidateHold = Duration.milliseconds(50)
     /// The age below which a round cannot show yet what it lacks; the round before it shows more.
     static let diagnosisDelay = Duration.milliseconds(1500)
 
@@ -52,6 +55,8 @@ struct PathMachine: Equatable {
     private struct Replacing: Equatable {
         var current: Agent
         var next: Agent
+        /// Whether candidates are held from `next` while `current` works.
+        var isHolding = false
     }
 
     private enum State: Equatable {
@@ -72,27 +77,30 @@ struct PathMachine: Equatable {
 
     // MARK: Facts
 
-    /// An agent was made. `patience`: how long the other side's checks are waited for; nil: not at all.
+    /// An agent was made. `candidateHold`: how long the other side's candidates are held, if the path in use works as
+    /// far as this machine knows; nil: it does not.
     ///
     /// If a check overtakes this side's candidate, a browser makes a peer-reflexive one with lower priority. While
     /// another path works, the browser drops that candidate at once, and with it the path (libwebrtc's pruning of
     /// connections). It goes on with this side's old address, and notices only seconds after its end. Measured: with
     /// candidates that came behind the checks, ten ICE restarts of twelve did not move the path. So, while there is
     /// time, the browser may check first.
-    mutating func agentMade(_ generation: Generation, patience: Duration?, at now: Timestamp) -> [Action] {
+    mutating func agentMade(_ generation: Generation, candidateHold: Duration?, at now: Timestamp) -> [Action] {
         let agent = Agent(generation: generation, madeAt: now)
-        let hold = patience.map { [Action.holdCandidates(of: generation, for: $0)] } ?? []
+        let candidateHold = isConnected ? candidateHold : nil
+        let isHolding = candidateHold != nil
+        let hold = candidateHold.map { [Action.holdCandidates(of: generation, for: $0)] } ?? []
         switch state {
         case .none:
             state = .single(agent)
             return [.carry(generation)] + report(.connecting)
         case .single(let current):
-            state = .replacing(Replacing(current: current, next: agent))
-            return current.isConnected ? hold : []
+            state = .replacing(Replacing(current: current, next: agent, isHolding: isHolding))
+            return hold
         case .replacing(let replacing):
-            state = .replacing(Replacing(current: replacing.current, next: agent))
+            state = .replacing(Replacing(current: replacing.current, next: agent, isHolding: isHolding))
             let old = replacing.next.generation
-            return [.expire(old), .close(old)] + (replacing.current.isConnected ? hold : [])
+            return [.expire(old), .close(old)] + hold
         }
     }
 
@@ -133,10 +141,13 @@ struct PathMachine: Equatable {
             replacing.current.isConnected = false
             replacing.current.hasFailed = true
             state = .replacing(replacing)
-            return report(.disconnected)
+            return releaseCandidates() + report(.disconnected)
         case .none, .single, .replacing: return []
         }
     }
+
+    /// The other side is silent: the path in use may be dead.
+    mutating func peerSuspected() -> [Action] { releaseCandidates() }
 
     /// The association over the path carries data.
     mutating func associationEstablished() -> [Action] {
@@ -215,6 +226,14 @@ struct PathMachine: Equatable {
         retired = old
         actions += [.carry(new), .expire(old), .scheduleRetirement(after: Self.retirementTime), .reportPath(new, nil)]
         return actions + pathIsUp() + [.examinePath]
+    }
+
+    /// There is no path left to lose: the next agent gets the candidates that are held from it.
+    private mutating func releaseCandidates() -> [Action] {
+        guard case .replacing(var replacing) = state, replacing.isHolding else { return [] }
+        replacing.isHolding = false
+        state = .replacing(replacing)
+        return [.releaseCandidates(of: replacing.next.generation)]
     }
 
     private mutating func pathIsUp() -> [Action] {

@@ -392,5 +392,7 @@ final class SCTPTransport {
         perform(actions)
     }
 
+    func peerIsSuspect() { connection?.peerIsSuspect() }
+
     func fail(_ error: TransportError) { connection?.finish(error) }
 }

@@ -72,10 +72,7 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
         guard !isClosed, let diagnosed = paths.diagnosed(at: core.loop.turnTime),
             let link = agentLink(diagnosed.generation)
         else { return nil }
-        var diagnosis = ConnectionDiagnosis()
-        diagnosis.local = link.localCandidates
-        diagnosis.remote = link.remoteCandidates
-        diagnosis.isAnswered = link.remote != nil
+        var diagnosis = link.diagnosis
         diagnosis.isRelayOnly = configuration.icePolicy == .relay
         diagnosis.relays = iceServers.flatMap(\.urls).filter { $0.hasPrefix("turn") }
         diagnosis.hasPath = diagnosed.isConnected
@@ -185,7 +182,7 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
             failure = error
         }
         iceServers = servers
-        adopt(link, patience: PathMachine.offerersPatience)
+        adopt(link, candidateHold: PathMachine.offerersCandidateHold)
         log.trace("offer", metadata: ["generation": "\(link.local)"])
         events.emit(.localDescription(negotiation.offered(link.local)))
         if let failure { throw failure }
@@ -233,7 +230,7 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
             }
             failure = error
         }
-        adopt(link, patience: PathMachine.answerersPatience)
+        adopt(link, candidateHold: PathMachine.answerersCandidateHold)
         let (answer, candidates) = negotiation.accepted(
             offer: offer, local: link.local, role: dtls.session?.role ?? .client)
         sctp.remoteAccepts(messageSize: offer.maximumMessageSize)
@@ -269,11 +266,12 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
         return link
     }
 
-    /// `patience`: while the path in use works.
-    private func adopt(_ link: AgentLink, patience: Duration) {
+    /// `candidateHold`: while the path in use works.
+    private func adopt(_ link: AgentLink, candidateHold: Duration) {
         links.append(link)
-        let patience = sctp.monitor.isSuspect ? nil : patience
-        perform(paths.agentMade(link.generation, patience: patience, at: core.loop.turnTime))
+        let isDead = sctp.monitor.isSuspect || output.link?.hasLostAddress == true
+        perform(
+            paths.agentMade(link.generation, candidateHold: isDead ? nil : candidateHold, at: core.loop.turnTime))
     }
 
     func agent(_ link: AgentLink, didEmit event: ICEAgentEvent) {
@@ -313,6 +311,7 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
                 retirement = core.loop.schedule(after: duration) { [unowned self] in perform(paths.retirementOver()) }
             case .cancelRetirement: retirement?.cancel()
             case .holdCandidates(let generation, let duration): agentLink(generation)?.hold(for: duration)
+            case .releaseCandidates(let generation): agentLink(generation)?.release()
             case .flush: output.pathIsUp()
             case .handshake:
                 dtls.handshake()
@@ -355,6 +354,9 @@ public final class WebRTCConnection: PeerConnection, @unchecked Sendable {
 
     /// The association has begun to carry data.
     func associationIsUp() { perform(paths.associationEstablished()) }
+
+    /// The other side has been silent for too long.
+    func peerIsSuspect() { perform(paths.peerSuspected()) }
 
     /// Passes datagrams of any agent through DTLS and SCTP to the channels, in one chain of calls. Every path may
     /// deliver datagrams that DTLS authenticates.
