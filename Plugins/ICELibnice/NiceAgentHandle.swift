@@ -22,7 +22,8 @@ final class NiceAgentHandle {
     private let stream: guint
     /// The NiceAgent; nil once released.
     private var agent: OpaquePointer?
-    /// The id of libnice's timer for checks, 0 while unknown.
+    /// The id of libnice's timer for checks, 0 while unknown. libnice ends it when nothing is left to check, and makes
+    /// another for new pairs.
     private var checkTimer: guint = 0
     /// Sources of the context with lower ids are not that timer. GLib's ids begin with 1.
     private var firstUnseenSource: guint = 1
@@ -210,17 +211,18 @@ final class NiceAgentHandle {
         g_source_set_ready_time(timer, 0)
     }
 
-    /// Looks for libnice's timer among the sources that are new since the last look. Returns whether it is known.
+    /// Looks for libnice's timer, unless the known one still runs, among the sources that are new since the last look.
+    /// Returns whether it is known.
     private func findCheckTimer() -> Bool {
-        guard checkTimer == 0 else { return true }
+        if checkTimer > 0, isCheckTimer(checkTimer) { return true }
+        checkTimer = 0
         let newest = newestSource()
-        for id in firstUnseenSource..<max(firstUnseenSource, newest)
-        where isSource(id, named: "Connectivity check schedule") {
-            checkTimer = id
-        }
+        for id in firstUnseenSource..<max(firstUnseenSource, newest) where isCheckTimer(id) { checkTimer = id }
         firstUnseenSource = newest
         return checkTimer > 0
     }
+
+    private func isCheckTimer(_ id: guint) -> Bool { isSource(id, named: "Connectivity check schedule") }
 
     private func isSource(_ id: guint, named wanted: String) -> Bool {
         guard let source = g_main_context_find_source_by_id(context.mainContext, id),

@@ -142,11 +142,11 @@ import TransportPluginAPI
         }
     }
 
-    /// With the longest pause between checks, one that waits for libnice's timer takes a second.
+    /// With such a pause between checks, one that waits for libnice's timer comes too late in any case.
     @Test(arguments: [true, false])
     func aRequestFromAnUnknownAddressIsFollowedByACheckAtOnce(knowsCredentials: Bool) async throws {
         var options = TestPeer.options
-        options.pacing = 1000
+        options.pacing = 30_000
         try await withPair(loops: 1, options) { a, b in
             try await a.gather()
             try await b.gather()
@@ -159,13 +159,13 @@ import TransportPluginAPI
             }
             if !knowsCredentials {
                 // Its next pass handles the request.
-                while await a.loop.run({ a.agent.passCount == passes }) {}
+                await a.wait { $0.agent.passCount > passes }
                 try await a.loop.runThrowing { () throws(TransportError) in
                     try a.agent.setRemoteCredentials(b.agent.localCredentials)
                 }
             }
             await a.wait(until: \.isConnected)
-            #expect(Timestamp.now() - begin < .milliseconds(900))
+            #expect(Timestamp.now() - begin < .seconds(20))
         }
     }
 

@@ -23,6 +23,7 @@ final class TestPeer: ICEAgentHandler, @unchecked Sendable {
     var onGatheringDone: (() -> Void)?
     var onBatch: ((DatagramBatch) -> Void)?
     private var waiters: [(condition: (TestPeer) -> Bool, continuation: CheckedContinuation<Void, Never>)] = []
+    private var isLooking = false
     /// The test's time is over.
     private var isGivenUp = false
     private let out = DatagramBatch(capacity: 1 << 20, maximumCount: 1024)
@@ -60,6 +61,9 @@ final class TestPeer: ICEAgentHandler, @unchecked Sendable {
         return peer
     }
 
+    /// Waits until `condition` holds: looks after each event and batch, and each 2 ms, since an agent does not report
+    /// all that it does.
+    ///
     /// Returns without it, too, when the test's time is over: the test framework tells of that.
     func wait(until condition: @escaping @Sendable (TestPeer) -> Bool) async {
         await withTaskCancellationHandler {
@@ -67,6 +71,7 @@ final class TestPeer: ICEAgentHandler, @unchecked Sendable {
                 loop.execute { [self] in
                     if condition(self) || isGivenUp { return continuation.resume() }
                     waiters.append((condition, continuation))
+                    look()
                 }
             }
         } onCancel: {
@@ -141,6 +146,16 @@ final class TestPeer: ICEAgentHandler, @unchecked Sendable {
             for index in 0..<batch.count { received.append(Array(batch[index])) }
         }
         check()
+    }
+
+    private func look() {
+        guard !isLooking else { return }
+        isLooking = true
+        loop.schedule(after: .milliseconds(2)) { [self] in
+            isLooking = false
+            check()
+            if !waiters.isEmpty { look() }
+        }
     }
 
     func check() {
