@@ -166,7 +166,10 @@ export class RoomConnection {
     // MARK: Joining and leaving
 
     // The server is asked first: it answers meanwhile.
-    start() { this.handle({ type: "started" }), this.#environment.prepareConnections?.(); }
+    start() {
+        this.handle({ type: "started" });
+        this.#environment.prepareConnections?.();
+    }
 
     /** Whether the room is joined. Throws a `RoomError` when it has ended. */
     get isJoined() {
