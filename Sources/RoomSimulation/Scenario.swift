@@ -92,7 +92,9 @@ package struct Scenario: Sendable {
 package typealias Fault = TimedFault<FaultKind>
 
 /// The kinds of faults, and of what people do.
-package enum FaultKind: String, Sendable, CaseIterable {
+package enum FaultKind: String, TimedFaultKind, CaseIterable {
+    package static var victims: String { "participants" }
+
     /// The server process dies and comes back with empty rooms.
     case serverCrash
     /// The server's machine loses power (no RST is sent), and comes back with empty rooms.

@@ -3,7 +3,7 @@ internal import TransportValues
 
 /// A run in virtual time that follows from its seed.
 protocol SeededSimulation: AnyObject {
-    associatedtype Kind: RawRepresentable<String>, Sendable
+    associatedtype Kind: TimedFaultKind
     associatedtype Occurrence
 
     var queue: EventQueue<Occurrence> { get set }

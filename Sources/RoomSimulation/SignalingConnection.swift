@@ -35,6 +35,8 @@ final class SignalingConnection {
     var lastDown = Timestamp.zero
     /// Messages on their way take another one, and do not arrive before this time.
     var isLateUntil = Timestamp.zero
+    /// The name in a `hello` that has reached the server, if it was that of a first join.
+    var newName: String?
     /// The contents of its `hello`, and of the server's answer.
     var resume: Resume?
     var joined: (session: SessionID, epoch: Epoch)?

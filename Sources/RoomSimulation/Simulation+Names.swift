@@ -45,12 +45,21 @@ extension Simulation {
             || lateHellos[node.participantName].map { now - $0 < .seconds(60) } ?? false
     }
 
-    /// The hello of a first join has reached a server. A late one takes the name of a participant that has lost its
-    /// connection under either policy.
+    /// The hello of a first join has reached a server.
     func noteHello(_ hello: Hello, from connection: SignalingConnection) {
-        guard hello.resume == nil, connection.isAbandoned || nodes[connection.node].life != connection.life
+        guard hello.resume == nil else { return }
+        connection.newName = hello.name
+        if scenario.replacesDuplicateNames { noteLateName(of: connection) }
+    }
+
+    /// A server has let the connection in. A late first join takes the name of a participant that has lost its
+    /// connection under either policy. The policy `reject` refuses the others, which do no harm.
+    func noteAdmission(of connection: SignalingConnection) { noteLateName(of: connection) }
+
+    private func noteLateName(of connection: SignalingConnection) {
+        guard let name = connection.newName, connection.isAbandoned || nodes[connection.node].life != connection.life
         else { return }
-        lateHellos[hello.name] = now
+        lateHellos[name] = now
     }
 
     /// Checks that a participant whose name was taken has heard of it, some time after the last fault. A server that

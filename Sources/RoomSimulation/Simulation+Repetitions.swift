@@ -28,6 +28,7 @@ extension Simulation {
         sendDown(connection, .message(envelope))
         if case .joined(let joined) = envelope.message {
             connection.joined = (joined.session, joined.epoch)
+            noteAdmission(of: connection)
             if !joined.isResumed {
                 node.sentDown = []
                 connection.server?.taken[joined.session] = nil

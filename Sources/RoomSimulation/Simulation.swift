@@ -55,7 +55,7 @@ package final class Simulation {
     var lastSplit: Timestamp?
     /// When a server last lost its state, or a second one came or went.
     var lastStateLoss = Timestamp.zero
-    /// By name, when the hello of an attempt that had been given up last reached a server.
+    /// By name, when an attempt to join that had been given up last took the name, or might have.
     var lateHellos: [String: Timestamp] = [:]
     /// Nothing comes back from the (first) server's address, not even a refusal.
     var isServerSilent = false

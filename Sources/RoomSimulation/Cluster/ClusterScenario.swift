@@ -82,7 +82,9 @@ package struct ClusterScenario: Sendable {
 package typealias ClusterFault = TimedFault<ClusterFaultKind>
 
 /// The kinds of faults of a cluster, and of what people do.
-package enum ClusterFaultKind: String, Sendable, CaseIterable {
+package enum ClusterFaultKind: String, TimedFaultKind, CaseIterable {
+    package static var victims: String { "nodes" }
+
     /// A node's process dies, and a new one starts later under the same name.
     case crash
     /// A node's machine loses power: nothing is reset, and a new process starts later.
