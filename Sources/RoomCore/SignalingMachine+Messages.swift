@@ -59,19 +59,19 @@ extension SignalingMachine {
     }
 
     private mutating func receivedGreeting(
-        _ message: ServerMessage, _ greeting: Attempt, waiting: Duration?, now: Timestamp,
+        _ message: ServerMessage, _ attempt: Attempt, waiting: Duration?, now: Timestamp,
         using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
-        if let waiting { wait(waiting, greeting, now: now, &actions) }
+        if let waiting { wait(waiting, attempt, now: now, &actions) }
         switch message {
         case .waiting(let interval, let deadline):
-            wait(interval + deadline, greeting, now: now, &actions)
+            wait(interval + deadline, attempt, now: now, &actions)
             cause = .waitingForRoom
-            changeStatus(.connecting(attempt: attempt, nextAttemptAt: nil, cause: cause), &actions)
-        case .joined(let joined): enter(joined, greeting, now: now, using: &generator, &actions)
+            changeStatus(.connecting(attempt: self.attempt, nextAttemptAt: nil, cause: cause), &actions)
+        case .joined(let joined): enter(joined, attempt, now: now, using: &generator, &actions)
         case .error: actions.append(.deliver(message, isReplayed: false))
         case .goingAway(let window): leaveInOrder(window, now: now, using: &generator, &actions)
-        case .ping(let id): actions.append(.send(Envelope(.pong(id: id)), greeting.generation))
+        case .ping(let id): actions.append(.send(Envelope(.pong(id: id)), attempt.generation))
         case .pong, .ack, .iceServers, .peerJoined, .peerLeft, .peerChanged, .hostChanged, .roomChanged, .signal:
             break
         }
@@ -79,16 +79,16 @@ extension SignalingMachine {
 
     /// The room does not exist yet: the server says something before `patience` is over, or is gone.
     private mutating func wait(
-        _ patience: Duration, _ greeting: Attempt, now: Timestamp, _ actions: inout [Action]
+        _ patience: Duration, _ attempt: Attempt, now: Timestamp, _ actions: inout [Action]
     ) {
         let deadline = now + patience
         state = .greeting(
-            Attempt(generation: greeting.generation, startedAt: now, deadline: deadline), waiting: patience)
+            Attempt(generation: attempt.generation, startedAt: now, deadline: deadline), waiting: patience)
         actions.append(.scheduleTimer(.attempt, at: deadline))
     }
 
     private mutating func enter(
-        _ joined: Joined, _ greeting: Attempt, now: Timestamp, using generator: inout SeededGenerator,
+        _ joined: Joined, _ attempt: Attempt, now: Timestamp, using generator: inout SeededGenerator,
         _ actions: inout [Action]
     ) {
         guard let unsent = streams.begin(joined) else {
@@ -102,7 +102,7 @@ extension SignalingMachine {
         actions.append(.cancelTimer(.attempt))
         var timers: [AdmittedConnection.Action] = []
         state = .connected(
-            AdmittedConnection(greeting.generation, joined, configuration: configuration, now: now, &timers))
+            AdmittedConnection(attempt.generation, joined, configuration: configuration, now: now, &timers))
         withConnection(now: now, using: &generator, &actions) { $2 = timers }
         changeStatus(.connected, &actions)
         withConnection(now: now, using: &generator, &actions) { $0.send(unsent, &$1, &$2) }
@@ -149,8 +149,8 @@ extension SignalingMachine {
             if !notYet(opening.deadline) {
                 abortAndRetry(SignalingFailure("connecting took too long"), now: now, using: &generator, &actions)
             }
-        case .greeting(let greeting, _):
-            if !notYet(greeting.deadline) {
+        case .greeting(let attempt, _):
+            if !notYet(attempt.deadline) {
                 abortAndRetry(
                     SignalingFailure("the server did not answer the hello"), now: now, using: &generator, &actions)
             }

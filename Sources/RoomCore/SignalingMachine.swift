@@ -171,8 +171,8 @@ package struct SignalingMachine: Sendable {
 
     /// Sends the `hello` that was asked for.
     package mutating func sendHello(_ hello: Hello, _ actions: inout [Action]) {
-        guard case .greeting(let greeting, _) = state else { return }
-        actions.append(.send(Envelope(.hello(hello)), greeting.generation))
+        guard case .greeting(let attempt, _) = state else { return }
+        actions.append(.send(Envelope(.hello(hello)), attempt.generation))
     }
 
     package mutating func transportFailed(
@@ -271,7 +271,7 @@ package struct SignalingMachine: Sendable {
         switch state {
         case .connected(let connected): actions.append(.send(Envelope(.leave), connected.generation))
         // Behind the `hello`, which the server may take.
-        case .greeting(let greeting, _): actions.append(.send(Envelope(.leave), greeting.generation))
+        case .greeting(let attempt, _): actions.append(.send(Envelope(.leave), attempt.generation))
         case .idle, .waiting, .fetching, .opening, .closed: break
         }
         close(.left, &actions)
@@ -282,7 +282,7 @@ package struct SignalingMachine: Sendable {
         case .closed: return
         case .idle, .waiting, .fetching: break
         case .opening(let opening): actions.append(.abortTransport(opening.generation))
-        case .greeting(let greeting, _): actions.append(.closeTransport(greeting.generation, .normal))
+        case .greeting(let attempt, _): actions.append(.closeTransport(attempt.generation, .normal))
         case .connected(let connected): actions.append(.closeTransport(connected.generation, .normal))
         }
         leaveConnected(&actions)
