@@ -104,7 +104,7 @@ let package = Package(
             ]),
         .target(name: "TransportPluginAPI", dependencies: ["TransportToolbox", "TransportValues", log]),
         .target(name: "RoomProtocol", dependencies: ["TransportValues"]),
-        .target(name: "MachineTools", dependencies: ["TransportValues", heap]),
+        .target(name: "Deadlines", dependencies: ["TransportValues", heap]),
         .target(name: "RoomValues", dependencies: ["RoomProtocol", "TransportValues"]),
         .target(
             name: "RoomCore",
@@ -115,14 +115,14 @@ let package = Package(
         .target(
             name: "RoomServerCore",
             dependencies: [
-                "MachineTools", "RoomProtocol", "TransportValues", "WebSocketWire",
+                "Deadlines", "RoomProtocol", "TransportValues", "WebSocketWire",
                 deque,
                 heap,
             ]),
         .target(
             name: "RoomCluster",
             dependencies: [
-                "MachineTools", "RoomProtocol", "TransportValues",
+                "Deadlines", "RoomProtocol", "TransportValues",
                 deque,
             ]),
         .target(

@@ -1,4 +1,4 @@
-import MachineTools
+import Deadlines
 import RoomProtocol
 import TransportValues
 
@@ -7,7 +7,7 @@ struct Effects: Sendable {
     let node: NodeID
     var random: any RandomNumberGenerator & Sendable
     var now = Timestamp.zero
-    private(set) var deadlines = Deadlines<DeadlineKey>()
+    private(set) var deadlines = DeadlineQueue<DeadlineKey>()
     var requests = Requests()
     var actions: [ClusterAction] = []
     var statistics = ClusterStatistics()

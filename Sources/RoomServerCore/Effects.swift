@@ -1,4 +1,4 @@
-import MachineTools
+import Deadlines
 import RoomProtocol
 import TransportValues
 
@@ -10,7 +10,7 @@ struct Effects: Sendable {
     var random: any RandomNumberGenerator & Sendable
     /// The identifier of this run of the server.
     var serverID = ""
-    private(set) var deadlines = Deadlines<DeadlineKey>()
+    private(set) var deadlines = DeadlineQueue<DeadlineKey>()
     var now = Timestamp.zero
     /// The number of bytes in all outbound streams.
     var streamBytes = 0

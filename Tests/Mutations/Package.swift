@@ -17,7 +17,7 @@ let package = Package(
         .target(name: "WebSocketWire", swiftSettings: strict),
         .target(name: "RoomProtocol", dependencies: ["TransportValues"], swiftSettings: strict),
         .target(
-            name: "MachineTools",
+            name: "Deadlines",
             dependencies: ["TransportValues", .product(name: "HeapModule", package: "swift-collections")],
             swiftSettings: strict),
         .target(name: "RoomValues", dependencies: ["RoomProtocol", "TransportValues"], swiftSettings: strict),
@@ -30,14 +30,14 @@ let package = Package(
         .target(
             name: "RoomServerCore",
             dependencies: [
-                "MachineTools", "RoomProtocol", "TransportValues", "WebSocketWire",
+                "Deadlines", "RoomProtocol", "TransportValues", "WebSocketWire",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),
             ], swiftSettings: strict),
         .target(
             name: "RoomCluster",
             dependencies: [
-                "MachineTools", "RoomProtocol", "TransportValues",
+                "Deadlines", "RoomProtocol", "TransportValues",
                 .product(name: "DequeModule", package: "swift-collections"),
             ], swiftSettings: strict),
         .target(

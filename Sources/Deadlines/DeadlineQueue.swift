@@ -5,7 +5,7 @@ package import TransportValues
 ///
 /// A deadline only means that the owner of the key must check whether something is due. The owner decides, and
 /// schedules the next one.
-package struct Deadlines<Key: Hashable & Sendable>: Sendable {
+package struct DeadlineQueue<Key: Hashable & Sendable>: Sendable {
     @usableFromInline
     struct Entry: Comparable, Sendable {
         @usableFromInline let time: Timestamp
