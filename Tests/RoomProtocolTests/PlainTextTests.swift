@@ -8,7 +8,7 @@ struct PlainTextTests {
         byte < 0x20 || byte == 0x22 || byte == 0x5C || isASCII && byte >= 0x7F
     }
 
-    /// What is found, and what a loop over the bytes finds.
+    /// The end that is found, and that which a loop over the bytes finds.
     private static func ends(_ bytes: [UInt8], from start: Int, isASCII: Bool) -> (found: Int, expected: Int) {
         let found = bytes.withUnsafeBytes { PlainText.end($0, from: start, isASCII: isASCII) }
         return (found, bytes[start...].firstIndex { isSpecial($0, isASCII: isASCII) } ?? bytes.count)
