@@ -193,8 +193,8 @@ class Bench:
     def threads(self, room):
         """What two threads do for each second of one of them, against one thread: both cores are the server's, and the
         generator takes what it needs of both. So it is the cost of sharing that is measured; the rate follows from it
-        where the generator runs elsewhere. Half of the joins come in on the thread that is not their room's: all that two threads
-        cost is counted as theirs (`threads_move`)."""
+        where the generator runs elsewhere. Half of the joins come in on the thread that is not their room's: all that
+        two threads cost is counted as theirs (`threads_move`)."""
         if "--threads" not in self.flags(room):
             return {}, []
         figures, found = {}, []
