@@ -264,7 +264,7 @@ let package = Package(
         .testTarget(
             name: "RoomConnectionTests",
             dependencies: [
-                "RoomConnection", "RoomCore", "InProcessTransport", "RoomProtocol", "RoomServerCore",
+                "FileTransfer", "RoomConnection", "RoomCore", "InProcessTransport", "RoomProtocol", "RoomServerCore",
                 "TransportPluginAPI", "TransportTestKit", .product(name: "CoreMetrics", package: "swift-metrics"),
             ]),
         .testTarget(

@@ -3,8 +3,9 @@ internal import RoomConnection
 /// Judges by a room's events whether a participant that has left may come back.
 struct Departures: Sendable {
     private enum State: Sendable {
-        /// Never let in. Can transition to: present.
-        case outside
+        /// Never let in, as far as is known. `hasFailed`: since the server is not reached, whether there was a failure.
+        /// Can transition to: present, away.
+        case outside(hasFailed: Bool?)
         /// In the room: a departure is told with its reason. Can transition to: away, comparing.
         case present
         /// The server is not reached: only a participant that leaves in order says so, over its peer connection.
@@ -16,7 +17,7 @@ struct Departures: Sendable {
         case comparing(hasFailed: Bool)
     }
 
-    private var state = State.outside
+    private var state = State.outside(hasFailed: nil)
 
     mutating func note(_ event: RoomEvent) {
         switch event {
@@ -39,7 +40,7 @@ struct Departures: Sendable {
 
     private mutating func lost(_ hasFailed: Bool) {
         switch state {
-        case .outside: break
+        case .outside: state = .outside(hasFailed: hasFailed)
         case .present, .comparing: state = .away(hasFailed: hasFailed)
         case .away(let hadFailed): state = .away(hasFailed: hadFailed || hasFailed)
         }
@@ -47,7 +48,8 @@ struct Departures: Sendable {
 
     private mutating func connected() {
         switch state {
-        case .outside, .comparing: break
+        case .outside: state = .outside(hasFailed: nil)
+        case .comparing: break
         // The loss was replaced by newer news.
         case .present: state = .comparing(hasFailed: true)
         case .away(let hasFailed): state = .comparing(hasFailed: hasFailed)
@@ -56,7 +58,8 @@ struct Departures: Sendable {
 
     private mutating func joined() {
         switch state {
-        case .outside: state = .present
+        // The events of a consumer that comes late begin with the present state.
+        case .outside(let hasFailed): state = hasFailed.map { .away(hasFailed: $0) } ?? .present
         case .present, .away: state = .comparing(hasFailed: true)
         // A return that nothing had made necessary ends here: the server has known everything all the time.
         case .comparing(let hasFailed): if !hasFailed { state = .present }

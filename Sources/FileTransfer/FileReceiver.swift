@@ -1,3 +1,4 @@
+internal import Hashing
 internal import TransportPluginAPI
 
 /// Receives files over a connection from one sender, into a folder.
@@ -7,6 +8,8 @@ package struct FileReceiver: Sendable {
         package let senderName: String
         package let manifest: Manifest
         package let plan: ArrivalPlan
+        /// Of the list as it has arrived: two that are equal are the same list.
+        let digest: Digest
     }
 
     private let root: OpenFolder
@@ -32,25 +35,34 @@ package struct FileReceiver: Sendable {
 
     /// Returns when every file is whole and has its name.
     ///
-    /// - Parameter consent: Decides about the files, before anything is written.
+    /// - Parameters:
+    ///   - cancelsConsent: Whether `consent` is cancelled when the sender is gone.
+    ///   - consent: Decides about the files, before anything is written.
     /// - Throws: `TransferError`: `.interrupted` when the sender is gone, which another call can continue.
     package func receive(
-        over connection: any TransferConnection, consent: @Sendable (Offer) async -> Bool,
+        over connection: any TransferConnection, cancelsConsent: Bool = false,
+        consent: @escaping @Sendable (Offer) async -> Bool,
         _ report: @escaping @Sendable (TransferEvent) -> Void
     ) async throws -> TransferSummary {
         try await reporting(connection) {
             var link = TransferLink(connection)
             try await TransferHandshake(.receiver, code).perform(over: &link)
             report(.met(name: connection.peerName, isProved: code != nil))
-            let manifest = try await list(&link)
-            let plan = try await worker.run { [root, policy] in
-                try ArrivalPlan(manifest, in: root, existing: policy)
+            let list = try await list(&link)
+            // The sender chooses how long it is.
+            let offer = try await worker.run { [root, policy, limits] in
+                let manifest = try Manifest(decoding: list, limits: limits)
+                return Offer(
+                    senderName: connection.peerName, manifest: manifest,
+                    plan: try ArrivalPlan(manifest, in: root, existing: policy), digest: Crypto.sha256(list))
             }
-            guard await consent(Offer(senderName: connection.peerName, manifest: manifest, plan: plan)) else {
+            let isWanted =
+                cancelsConsent ? try await link.whileQuiet { await consent(offer) } : await consent(offer)
+            guard isWanted else {
                 throw TransferError(.declined, "the receiver does not want the files")
             }
-            report(.agreed(manifest))
-            let arrival = Arrival(manifest, plan, root, policy, worker, connection, report)
+            report(.agreed(offer.manifest))
+            let arrival = Arrival(offer.manifest, offer.plan, root, policy, worker, connection, report)
             let summary = try await arrival.run(&link)
             try await connection.send(.finished)
             // The sender's last word says that it knows. Without it, the files are here all the same.
@@ -60,7 +72,8 @@ package struct FileReceiver: Sendable {
         }
     }
 
-    private func list(_ link: inout TransferLink) async throws -> Manifest {
+    /// The list of files, not yet decoded.
+    private func list(_ link: inout TransferLink) async throws -> [UInt8] {
         var bytes: [UInt8] = []
         while true {
             guard case .manifest(let part, let isLast) = try await link.message() else {
@@ -70,7 +83,7 @@ package struct FileReceiver: Sendable {
             guard bytes.count <= limits.length + 16 else {
                 throw TransferError(.tooLarge, "the sender's list of files is longer than \(limits.length) bytes")
             }
-            if isLast { return try Manifest(decoding: bytes, limits: limits) }
+            if isLast { return bytes }
         }
     }
 }

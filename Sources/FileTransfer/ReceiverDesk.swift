@@ -1,3 +1,4 @@
+internal import Hashing
 internal import TransportPluginAPI
 
 /// Takes the files of the first sender that comes, and goes on with another that takes its place: one that was started
@@ -12,14 +13,21 @@ package struct ReceiverDesk: Sendable {
     private let receiver: FileReceiver
     private let report: @Sendable (TransferEvent) -> Void
     private let consent: @Sendable (FileReceiver.Offer) async -> Bool
-    private let agreed = Locked<Manifest?>(nil)
+    private let waitsBeforeConsent: Bool
+    /// The list of files that was agreed to.
+    private let agreed = Locked<Digest?>(nil)
 
-    /// - Parameter consent: Decides about the files, before anything is written. Asked once for the same files.
+    /// - Parameters:
+    ///   - waitsBeforeConsent: Whether a sender that has disappeared is waited for before anybody has agreed.
+    ///   - consent: Decides about the files, before anything is written. Asked once for the same files. Cancelled when
+    ///     the sender is gone that is not waited for.
     package init(
-        _ receiver: FileReceiver, consent: @escaping @Sendable (FileReceiver.Offer) async -> Bool,
+        _ receiver: FileReceiver, waitsBeforeConsent: Bool = true,
+        consent: @escaping @Sendable (FileReceiver.Offer) async -> Bool,
         _ report: @escaping @Sendable (TransferEvent) -> Void
     ) {
         self.receiver = receiver
+        self.waitsBeforeConsent = waitsBeforeConsent
         self.consent = consent
         self.report = report
     }
@@ -75,6 +83,7 @@ package struct ReceiverDesk: Sendable {
             case .done(let summary): return summary
             case .lost(let connection, let error):
                 current = nil
+                if next == nil, !waitsBeforeConsent, agreed.withLock({ $0 == nil }) { throw error }
                 last = Loss(connection: connection, error: error)
                 if next == nil {
                     group.addTask { .departed(connection, mayReturn: await connection.mayReturn()) }
@@ -106,11 +115,11 @@ package struct ReceiverDesk: Sendable {
     private func receive(over connection: any TransferConnection) async throws -> DeskOutcome {
         do {
             let summary = try await receiver.receive(
-                over: connection,
+                over: connection, cancelsConsent: !waitsBeforeConsent,
                 consent: { offer in
-                    if agreed.withLock({ $0 == offer.manifest }) { return true }
-                    guard await consent(offer) else { return false }
-                    agreed.withLock { $0 = offer.manifest }
+                    if agreed.withLock({ $0 == offer.digest }) { return true }
+                    guard await consent(offer), !Task.isCancelled else { return false }
+                    agreed.withLock { $0 = offer.digest }
                     return true
                 }, report)
             return .done(summary)

@@ -9,10 +9,16 @@ package final class RoomFiles: Sendable {
 
     private struct State {
         var connected: Set<ParticipantID> = []
-        /// By the names of the other sides, which outlive their participants. One transfer to each is under way.
-        var sending: [String: TransferMeeting] = [:]
-        var receiving: [String: TransferMeeting] = [:]
+        /// By the bytes of the other sides' names. One transfer to each is under way.
+        var sending: [[UInt8]: TransferMeeting] = [:]
+        var receiving: [[UInt8]: TransferMeeting] = [:]
+
+        var meetings: [TransferMeeting] { Array(sending.values) + Array(receiving.values) }
     }
+
+    /// The transfers from others that are under way at most, those included that wait for their senders. Each has a
+    /// thread.
+    private static let receivingLimit = 64
 
     private let room: Room
     private let state = Locked(State())
@@ -30,38 +36,52 @@ package final class RoomFiles: Sendable {
     package func send(
         _ tree: SourceTree, to participant: RoomParticipant, _ report: @escaping @Sendable (TransferEvent) -> Void
     ) async throws -> TransferSummary {
-        let name = participant.name
+        let (name, key) = (participant.name, Array(participant.name.utf8))
         let meeting = state.withLock { state -> TransferMeeting? in
-            guard state.sending[name] == nil else { return nil }
-            let meeting = TransferMeeting(room, .send, connected: state.connected, endsWithPartner: true) {
-                $0.name == name
-            }
-            state.sending[name] = meeting
+            guard state.sending[key] == nil else { return nil }
+            let meeting = TransferMeeting(room, .send, with: participant, connected: state.connected)
+            state.sending[key] = meeting
             return meeting
         }
         guard let meeting else {
             throw TransferError(.busy, "another transfer to \(name) is under way: wait for its end")
         }
         defer {
-            state.withLock { $0.sending[name] = nil }
+            state.withLock { $0.sending[key] = nil }
             meeting.end()
         }
         let desk = SenderDesk(
             try FileSender(tree, code: nil), hasCode: false,
             mayContinue: { ($0 as? RoomTransferConnection)?.hasLostPeer == true }, report)
-        return try await withThrowingTaskGroup(of: TransferSummary?.self) { group in
-            defer { group.cancelAll() }
-            group.addTask {
-                try await meeting.replaceLost()
-                return nil
+        do {
+            return try await withThrowingTaskGroup(of: TransferSummary?.self) { group in
+                defer { group.cancelAll() }
+                group.addTask {
+                    try await meeting.replaceLost()
+                    return nil
+                }
+                group.addTask {
+                    try await desk.serve(meeting.listen(), atEnd: RoomTransferConnection.gone(participant))
+                }
+                try await meeting.begin(with: participant)
+                while let result = try await group.next() {
+                    if let result { return result }
+                }
+                throw CancellationError()
             }
-            group.addTask { try await desk.serve(meeting.listen(), atEnd: RoomTransferConnection.gone(participant)) }
-            try await meeting.begin(with: participant)
-            while let result = try await group.next() {
-                if let result { return result }
-            }
-            throw CancellationError()
+        } catch {
+            throw meeting.reason ?? error
         }
+    }
+
+    /// Gives up the transfers to and from the participant of this name, which may be gone. False: there is none.
+    package func cancel(_ name: String) -> Bool {
+        let key = Array(name.utf8)
+        let meetings = state.withLock { [$0.sending[key], $0.receiving[key]].compactMap(\.self) }
+        for meeting in meetings {
+            meeting.cancel(TransferError(.interrupted, "the transfer was given up: what has arrived is kept"))
+        }
+        return !meetings.isEmpty
     }
 
     // MARK: From others
@@ -81,18 +101,22 @@ package final class RoomFiles: Sendable {
             group.addTask { [self] in await followEvents() }
             for await stream in room.incomingStreams() {
                 guard let part = RoomTransferConnection.part(stream),
-                    let name = room.participants.first(where: { $0.id == stream.from })?.name
+                    let sender = room.participants.first(where: { $0.id == stream.from })
                 else {
                     stream.cancel("nobody takes this stream here")
                     continue
                 }
+                let name = sender.name
                 do {
                     if part == .receive {
-                        _ = try await state.withLock { $0.sending[name] }?.take(stream)
+                        _ = try await state.withLock { $0.sending[Array(name.utf8)] }?.take(stream)
                         continue
                     }
                     while true {
-                        let (meeting, isNew) = receiving(from: name)
+                        guard let (meeting, isNew) = receiving(from: sender) else {
+                            stream.cancel("too many transfers are under way here: try again later")
+                            break
+                        }
                         if isNew {
                             group.addTask { [self] in
                                 await take(meeting, into: folder, name, consent, report, failed)
@@ -108,7 +132,7 @@ package final class RoomFiles: Sendable {
         }
     }
 
-    private var meetings: [TransferMeeting] { state.withLock { Array($0.sending.values) + Array($0.receiving.values) } }
+    private var meetings: [TransferMeeting] { state.withLock { $0.meetings } }
 
     private func followEvents() async {
         var departures = Departures()
@@ -121,19 +145,25 @@ package final class RoomFiles: Sendable {
                 case .peerLeft(let participant, _): state.connected.remove(participant.id)
                 default: break
                 }
-                return Array(state.sending.values) + Array(state.receiving.values)
+                return state.meetings
             }
             // It fails when the room has ended.
             for meeting in meetings { try? await meeting.note(event, departures) }
         }
     }
 
-    /// The meeting with a sender, which may be new.
-    private func receiving(from name: String) -> (TransferMeeting, isNew: Bool) {
-        state.withLock { state in
-            if let meeting = state.receiving[name], !meeting.hasEnded { return (meeting, false) }
-            let meeting = TransferMeeting(room, .receive, connected: state.connected) { $0.name == name }
-            state.receiving[name] = meeting
+    /// The meeting with a sender, which may be new. Nil: there are too many.
+    private func receiving(from sender: RoomParticipant) -> (TransferMeeting, isNew: Bool)? {
+        let key = Array(sender.name.utf8)
+        let former = state.withLock { $0.receiving[key] }
+        if let former, !former.hasEnded {
+            if former.has(sender) { return (former, false) }
+            former.endReplaced()
+        }
+        return state.withLock { state in
+            guard state.receiving[key] != nil || state.receiving.count < Self.receivingLimit else { return nil }
+            let meeting = TransferMeeting(room, .receive, with: sender, connected: state.connected)
+            state.receiving[key] = meeting
             return (meeting, true)
         }
     }
@@ -151,12 +181,15 @@ package final class RoomFiles: Sendable {
                 let connections = meeting.listen()
                 var unserved: [any TransferConnection] = []
                 do {
-                    _ = try await ReceiverDesk(receiver, consent: consent) { report(name, $0) }
-                        .receive(connections) { unserved.append($0) }
-                } catch  where !meeting.hasEnded {
-                    failed(name, error)
+                    let desk = ReceiverDesk(receiver, waitsBeforeConsent: false, consent: consent) { report(name, $0) }
+                    _ = try await desk.receive(connections) { unserved.append($0) }
                 } catch {
                     // The end of the room is told elsewhere.
+                    if let reason = meeting.reason {
+                        failed(name, reason)
+                    } else if !meeting.hasEnded {
+                        failed(name, error)
+                    }
                 }
                 await meeting.stopListening(connections, unserved: unserved)
             } while !Task.isCancelled && !meeting.endIfIdle()
@@ -164,6 +197,9 @@ package final class RoomFiles: Sendable {
             meeting.end()
             failed(name, error)
         }
-        state.withLock { if $0.receiving[name] === meeting { $0.receiving[name] = nil } }
+        state.withLock { state in
+            let key = Array(name.utf8)
+            if state.receiving[key] === meeting { state.receiving[key] = nil }
+        }
     }
 }

@@ -27,7 +27,7 @@ final class RoomTransferConnection: TransferConnection {
     /// Ends when the room has told that the other side does not come back.
     private let farewells: AsyncStream<Void>
     private let farewell: AsyncStream<Void>.Continuation
-    private let onLost: @Sendable (RoomTransferConnection) -> Void
+    private let onLost: @Sendable (ParticipantID) -> Void
     private let status = Locked(Status())
 
     struct Status {
@@ -72,10 +72,10 @@ final class RoomTransferConnection: TransferConnection {
 
     /// Takes the other side's stream from now on (`deliver`); `open` opens this side's.
     ///
-    /// `onLost`: called once when a read or write fails since one side has given the other up.
+    /// `onLost`: called once, with the participant, when a read or write fails since one side has given the other up.
     init(
         _ participant: RoomParticipant, in room: Room, as part: TransferRoom.Role,
-        onLost: @escaping @Sendable (RoomTransferConnection) -> Void = { _ in }
+        onLost: @escaping @Sendable (ParticipantID) -> Void = { _ in }
     ) {
         self.participant = participant
         self.room = room
@@ -227,7 +227,7 @@ final class RoomTransferConnection: TransferConnection {
             defer { if error.code == .peerGone { status.hasLostPeer = true } }
             return (status.failure, error.code == .peerGone && !status.hasLostPeer)
         }
-        if isFirstLoss { onLost(self) }
+        if isFirstLoss { onLost(participant.id) }
         if let failure { return failure }
         return switch error.code {
         case .taskCancelled: CancellationError()

@@ -50,7 +50,7 @@ package struct SenderDesk: Sendable {
                 case .lost(let connection, let error):
                     servedCount -= 1
                     guard mayContinue(connection) else { throw error }
-                    report(.lost(error))
+                    if !hasEnded { report(.lost(error)) }
                 case .departed: break
                 }
                 if hasEnded, servedCount == 0 { throw end }

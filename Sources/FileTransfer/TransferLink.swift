@@ -29,6 +29,22 @@ struct TransferLink {
         return message
     }
 
+    /// Runs `body` at a time when the other side has nothing to say. Throws when it says something or ends meanwhile,
+    /// and cancels `body` then.
+    func whileQuiet<Result: Sendable>(_ body: @escaping @Sendable () async -> Result) async throws -> Result {
+        try await withThrowingTaskGroup(of: Result.self) { [self] group in
+            defer { group.cancelAll() }
+            group.addTask { await body() }
+            group.addTask {
+                var link = self
+                _ = try await link.next()
+                throw Self.violation
+            }
+            guard let result = try await group.next() else { throw CancellationError() }
+            return result
+        }
+    }
+
     static let violation = TransferError(
         .protocolViolation, "the other side has sent a message out of turn: update both sides")
 }

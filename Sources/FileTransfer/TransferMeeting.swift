@@ -5,39 +5,67 @@ internal import TransportPluginAPI
 /// when one side had given the other up.
 final class TransferMeeting: Sendable {
     private struct Queue {
-        /// Of whoever takes the connections now.
+        /// Of whoever takes the connections now, and its number.
         var listener: AsyncStream<any TransferConnection>.Continuation?
+        var listenerNumber: UInt64 = 0
+        /// Whether it has got a connection.
+        var hasGiven = false
         /// Those that nobody has taken.
         var waiting: [any TransferConnection] = []
         /// Those that are being made.
         var pendingCount = 0
+        var hasBegun = false
         var hasEnded = false
+        /// Why it has ended, where somebody has to be told.
+        var reason: TransferError?
+
+        /// Whether there is a connection to serve, or about to be.
+        var isIdle: Bool { waiting.isEmpty && pendingCount == 0 }
     }
 
     private let room: Room
     private let role: TransferRoom.Role
+    /// The only partner, or else those that are meant.
+    private let partner: Locked<TransferPartner>?
     private let isPartner: @Sendable (RoomParticipant) -> Bool
-    /// There is one partner only: the meeting ends when it leaves in order.
-    private let endsWithPartner: Bool
     private let queue = Locked(Queue())
-    /// The connections that one side has given up.
-    private let lost: AsyncStream<RoomTransferConnection>
-    private let noteLost: AsyncStream<RoomTransferConnection>.Continuation
+    /// The participants whose connections were lost: a sender makes them anew.
+    private let lost: AsyncStream<ParticipantID>
+    private let noteLost: AsyncStream<ParticipantID>.Continuation
     private let known = Locked<[ParticipantID: RoomTransferConnection]>([:])
     /// The participants to which there is a peer connection, whatever has become of the streams.
     private let connected: Locked<Set<ParticipantID>>
 
+    /// A meeting with all those of whom `isPartner` is true.
+    init(_ room: Room, _ role: TransferRoom.Role, isPartner: @escaping @Sendable (RoomParticipant) -> Bool) {
+        self.room = room
+        self.role = role
+        connected = Locked([])
+        partner = nil
+        self.isPartner = isPartner
+        (lost, noteLost) = AsyncStream.makeStream()
+    }
+
+    /// A meeting with one program. It ends when another takes the program's name, a sender's also when the program
+    /// leaves in order, and a receiver's when there is nothing to serve.
+    ///
     /// `connected`: the participants to which there is a peer connection now.
     init(
-        _ room: Room, _ role: TransferRoom.Role, connected: Set<ParticipantID> = [], endsWithPartner: Bool = false,
-        isPartner: @escaping @Sendable (RoomParticipant) -> Bool
+        _ room: Room, _ role: TransferRoom.Role, with participant: RoomParticipant, connected: Set<ParticipantID>
     ) {
         self.room = room
         self.role = role
         self.connected = Locked(connected)
-        self.endsWithPartner = endsWithPartner
-        self.isPartner = isPartner
+        partner = Locked(TransferPartner(participant.id, name: participant.name))
+        isPartner = { _ in true }
         (lost, noteLost) = AsyncStream.makeStream()
+    }
+
+    /// Whether a participant is meant.
+    func has(_ participant: RoomParticipant) -> Bool {
+        guard let partner else { return isPartner(participant) }
+        let fingerprint = room.security(of: participant.id)?.remoteFingerprint
+        return partner.withLock { $0.isSame(participant.id, name: participant.name, fingerprint: fingerprint) }
     }
 
     // MARK: The connections
@@ -45,12 +73,25 @@ final class TransferMeeting: Sendable {
     /// The connections from now on, those included that nobody has taken. For one consumer at a time.
     func listen() -> AsyncStream<any TransferConnection> {
         let (connections, listener) = AsyncStream.makeStream(of: (any TransferConnection).self)
-        queue.withLock { queue in
-            for connection in queue.waiting { listener.yield(connection) }
-            queue.waiting = []
-            if queue.hasEnded { listener.finish() } else { queue.listener = listener }
+        var hasGiven = false
+        while true {
+            // The older ones go first: the listener is known when they have gone.
+            let (waiting, hasEnded) = queue.withLock { [hasGiven] queue in
+                defer { queue.waiting = [] }
+                guard queue.waiting.isEmpty else { return (queue.waiting, false) }
+                queue.hasGiven = hasGiven
+                if isUnused(queue), queue.hasBegun { queue.hasEnded = true }
+                if !queue.hasEnded {
+                    queue.listener = listener
+                    queue.listenerNumber += 1
+                }
+                return (queue.waiting, queue.hasEnded)
+            }
+            for connection in waiting { listener.yield(connection) }
+            if hasEnded { listener.finish() }
+            if waiting.isEmpty { return connections }
+            hasGiven = true
         }
-        return connections
     }
 
     /// The consumer of `connections` takes no more. They and `unserved` are for the next one.
@@ -66,25 +107,33 @@ final class TransferMeeting: Sendable {
     }
 
     var hasEnded: Bool { queue.withLock { $0.hasEnded } }
+    /// Why the meeting has ended, where somebody has to be told.
+    var reason: TransferError? { queue.withLock { $0.reason } }
 
     /// Ends the meeting unless there is a connection to serve, or about to be. Returns whether it has ended.
     func endIfIdle() -> Bool {
         queue.withLock { queue in
-            if queue.waiting.isEmpty, queue.pendingCount == 0 { queue.hasEnded = true }
+            if queue.isIdle { queue.hasEnded = true }
             return queue.hasEnded
         }
     }
 
-    /// The room has ended, or nobody is waited for any more.
-    func end() {
+    /// The room has ended, or nobody is waited for any more. `reason`: for the person at this side.
+    func end(_ reason: TransferError? = nil) {
         let listener = queue.withLock { queue in
+            if !queue.hasEnded { queue.reason = reason }
             queue.hasEnded = true
-            defer { queue.listener = nil }
-            return queue.listener
+            return queue.listener.take()
         }
         listener?.finish()
         noteLost.finish()
         for connection in known.withLock({ $0.values }) { connection.departed(mayReturn: false) }
+    }
+
+    /// Ends the meeting and its connections.
+    func cancel(_ reason: TransferError) {
+        end(reason)
+        for connection in known.withLock({ $0.values }) { connection.cut(reason) }
     }
 
     /// No stream comes any more.
@@ -94,19 +143,56 @@ final class TransferMeeting: Sendable {
     private func reserve() -> Bool {
         queue.withLock { queue in
             if !queue.hasEnded { queue.pendingCount += 1 }
+            queue.hasBegun = true
             return !queue.hasEnded
         }
     }
 
-    /// The connection is made, or could not be.
-    private func settle(_ connection: RoomTransferConnection?) {
-        queue.withLock { queue in
-            queue.pendingCount -= 1
-            guard let connection else { return }
+    /// The connection is made.
+    private func settle(_ connection: RoomTransferConnection) {
+        var tried: UInt64?
+        while true {
+            // It is handed over outside of the lock, and counts as one that is being made until then.
+            let (listener, number, hasEnded) = queue.withLock {
+                [tried] queue -> (AsyncStream<any TransferConnection>.Continuation?, UInt64, Bool) in
+                if !queue.hasEnded, let listener = queue.listener, queue.listenerNumber != tried {
+                    return (listener, queue.listenerNumber, false)
+                }
+                queue.pendingCount -= 1
+                if !queue.hasEnded { queue.waiting.append(connection) }
+                return (nil, 0, queue.hasEnded)
+            }
+            if hasEnded { connection.cut(TransferError(.interrupted, "this side has ended the transfer")) }
+            guard let listener else { return }
             // A listener that was cancelled takes nothing any more.
-            if case .enqueued? = queue.listener?.yield(connection) { return }
-            queue.waiting.append(connection)
+            if case .enqueued = listener.yield(connection) {
+                return queue.withLock { queue in
+                    queue.pendingCount -= 1
+                    if queue.listenerNumber == number { queue.hasGiven = true }
+                }
+            }
+            tried = number
         }
+    }
+
+    /// The connection could not be made.
+    private func abandon() {
+        queue.withLock { $0.pendingCount -= 1 }
+        endIfUnused()
+    }
+
+    /// Whether a receiver that takes from one sender has nothing to take. No event would tell it.
+    private func isUnused(_ queue: Queue) -> Bool {
+        partner != nil && role == .receive && queue.isIdle && !queue.hasGiven
+    }
+
+    private func endIfUnused() {
+        let listener = queue.withLock { queue -> AsyncStream<any TransferConnection>.Continuation? in
+            guard isUnused(queue) else { return nil }
+            queue.hasEnded = true
+            return queue.listener.take()
+        }
+        listener?.finish()
     }
 
     // MARK: What happens in the room
@@ -122,6 +208,7 @@ final class TransferMeeting: Sendable {
             }
             let connection = known.withLock { $0[participant] }
             connection?.isConnected = isConnected
+            if isConnected, isReplaced(by: participant) { return }
             if isConnected, connection?.hasLostPeer == true { connection?.departed(mayReturn: true) }
             if isConnected, role == .send { try await connect(to: participant, instead: connection) }
         case .peerLeft(let participant, let reason):
@@ -129,17 +216,31 @@ final class TransferMeeting: Sendable {
             let connection = known.withLock { $0.removeValue(forKey: participant.id) }
             connection?.isConnected = false
             connection?.departed(mayReturn: departures.mayReturn(reason))
-            if endsWithPartner, isPartner(participant), !departures.mayReturn(reason) { end() }
+            if partner != nil, role == .send, has(participant), !departures.mayReturn(reason) { end() }
         default: break
         }
+    }
+
+    /// Ends the meeting when somebody else has the name of its partner, which cannot come back under it.
+    private func isReplaced(by id: ParticipantID) -> Bool {
+        guard let name = partner?.withLock({ $0.name }),
+            let participant = room.participants.first(where: { $0.id == id && $0.name == name }), !has(participant)
+        else { return false }
+        endReplaced()
+        return true
+    }
+
+    /// Ends the meeting, since somebody else has the name of its partner.
+    func endReplaced() {
+        let name = partner?.withLock { $0.name } ?? ""
+        end(TransferError(.interrupted, "somebody else is \(name) now: what has arrived is kept"))
     }
 
     /// Makes the connections anew that a receiver has ended which had given this side up and has met it again: no event
     /// tells of it. Returns when no stream comes any more.
     func replaceLost() async throws {
-        for await connection in lost where role == .send {
-            let id = connection.participant.id
-            guard connected.withLock({ $0.contains(id) }), known.withLock({ $0[id] }) === connection else { continue }
+        for await id in lost {
+            guard connected.withLock({ $0.contains(id) }), let connection = known.withLock({ $0[id] }) else { continue }
             try await connect(to: id, instead: connection)
         }
     }
@@ -156,6 +257,8 @@ final class TransferMeeting: Sendable {
 
     /// A sender opens its stream to a receiver, unless it has one.
     func begin(with participant: RoomParticipant) async throws(RoomError) {
+        // Its certificate is known from now on.
+        _ = has(participant)
         try await open(to: participant, instead: nil, incoming: nil)
     }
 
@@ -164,6 +267,7 @@ final class TransferMeeting: Sendable {
         let connection = known.withLock { $0[stream.from] }
         guard let part = RoomTransferConnection.part(stream), part != role, let participant = partner(stream.from)
         else {
+            endIfUnused()
             stream.cancel("this program is there to \(role.rawValue) files only")
             return true
         }
@@ -194,26 +298,28 @@ final class TransferMeeting: Sendable {
         to participant: RoomParticipant, instead old: RoomTransferConnection?, incoming: RoomIncomingStream?
     ) async throws(RoomError) {
         guard role == .receive || reserve() else { return }
-        let connection = RoomTransferConnection(participant, in: room, as: role) { [noteLost] in noteLost.yield($0) }
+        let connection = RoomTransferConnection(participant, in: room, as: role) { [noteLost, role] id in
+            if role == .send { noteLost.yield(id) }
+        }
         // Known before it is opened: the answer may come at once.
         let isFirst = known.withLock { known in
             guard role == .receive || known[participant.id] === old else { return false }
             known[participant.id] = connection
             return true
         }
-        guard isFirst else { return settle(nil) }
+        guard isFirst else { return abandon() }
         if let incoming { connection.deliver(incoming) }
         do throws(RoomError) {
             try await connection.open()
         } catch {
             known.withLock { if $0[participant.id] === connection { $0[participant.id] = nil } }
-            settle(nil)
+            abandon()
             throw error
         }
         settle(connection)
     }
 
     private func partner(_ id: ParticipantID) -> RoomParticipant? {
-        room.participants.first { $0.id == id && isPartner($0) }
+        room.participants.first { $0.id == id && has($0) }
     }
 }

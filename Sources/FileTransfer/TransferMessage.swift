@@ -222,7 +222,7 @@ struct TransferMessageReader {
 
 /// A piece of a file with the header of `data` before it, made in one allocation.
 enum FileChunk {
-    /// Bytes of a file in one piece on the wire. With its header it fills eight frames of a fast stream.
+    /// Bytes of a file in one piece on the wire. With its header it fits eight frames of a fast stream.
     static let length = 520_192
     static let lengthLimit = 1 << 20
 }

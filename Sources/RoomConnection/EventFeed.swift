@@ -102,10 +102,15 @@ extension RoomEvent {
     /// Whether an older event of the same kind is not worth reading any more.
     fileprivate func replaces(_ older: RoomEvent) -> Bool {
         switch (self, older) {
-        case (.signaling, .signaling): true
+        // A return stays a return: what is told behind it is understood by the loss before it.
+        case (.signaling(let status), .signaling(let other)): status.isConnected == other.isConnected
         case (.peer(let participant, _), .peer(let other, _)): participant == other
         case (.stalled(let participant, _), .stalled(let other, _)): participant == other
         default: false
         }
     }
+}
+
+extension SignalingStatus {
+    fileprivate var isConnected: Bool { self == .connected }
 }

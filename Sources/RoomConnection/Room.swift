@@ -55,7 +55,8 @@ public final class Room: Sendable {
     /// The first sequence has all events from the beginning. Each later one begins with the events that lead to the
     /// present state: `.signaling`, `.joined`, then `.peerJoined` for each participant, their `.peer` and `.stalled`,
     /// and `.left` when the room has ended. Statuses are coalesced: only the latest is kept for a consumer that is
-    /// behind. Of all other events the last 4096 are kept. Ends after `.left`.
+    /// behind; of `.signaling` the latest loss and the latest return. Of all other events the last 4096 are kept. Ends
+    /// after `.left`.
     public var events: RoomEvents { RoomEvents(hub.feed) }
 
     // MARK: Receiving

@@ -10,7 +10,7 @@ internal import TransportPluginAPI
 final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
     /// A link as senders hold it. Others refer to the link itself weakly, which makes each retain of it slow: a message
     /// makes none.
-    final class LinkReference: Sendable {
+    final class StrongLink: Sendable {
         /// Retained for the life of this object.
         private let unmanaged: Unmanaged<PeerLink>
 
@@ -45,10 +45,10 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
 
     private struct State {
         var security: [ParticipantID: PeerSecurity] = [:]
-        var references: [ParticipantID: LinkReference] = [:]
+        var references: [ParticipantID: StrongLink] = [:]
         var receivers = Receivers()
         /// The last one that was asked for, and its participant: most senders talk to one at a time.
-        var recent: (participant: ParticipantID, reference: LinkReference)?
+        var recent: (participant: ParticipantID, reference: StrongLink)?
         var hasJoined = false
         /// The error of whoever sends from now on; nil while the room has not ended.
         var end: RoomError?
@@ -88,8 +88,8 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
     func link(to participant: ParticipantID) throws(RoomError) -> PeerLink? { try reference(to: participant)?.link }
 
     /// Nil: the room is not joined yet.
-    func reference(to participant: ParticipantID) throws(RoomError) -> LinkReference? {
-        let (reference, hasJoined, end) = state.withLock { state -> (LinkReference?, Bool, RoomError?) in
+    func reference(to participant: ParticipantID) throws(RoomError) -> StrongLink? {
+        let (reference, hasJoined, end) = state.withLock { state -> (StrongLink?, Bool, RoomError?) in
             if state.recent?.participant != participant {
                 state.recent = state.references[participant].map { (participant, $0) }
             }
@@ -125,7 +125,7 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
 
     func setLink(_ link: PeerLink?, for participant: ParticipantID) {
         state.withLock { state in
-            state.references[participant] = link.map(LinkReference.init)
+            state.references[participant] = link.map(StrongLink.init)
             state.recent = nil
             let links = state.references.values.map(\.link).sorted { $0.participant < $1.participant }
             state.receivers = Receivers(links: links, ids: links.map(\.participant))

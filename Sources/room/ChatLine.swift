@@ -7,6 +7,8 @@ enum ChatLine: Equatable {
     case send(String)
     case take
     case refuse
+    /// The participant whose transfers are given up.
+    case cancel(String)
     case who
     case help
     case quit
@@ -32,6 +34,7 @@ enum ChatLine: Equatable {
             case "send": .send(rest)
             case "take": .take
             case "refuse": .refuse
+            case "cancel": .cancel(rest)
             case "who": .who
             case "help", "": .help
             case "quit", "leave", "exit": .quit
@@ -46,6 +49,7 @@ enum ChatLine: Equatable {
         /send FILE          a file or folder to everybody whose program takes files
         /send NAME FILE     to one participant
         /take, /refuse      the files that somebody offers; they come into the folder of this program
+        /cancel NAME        gives up the transfers to and from a participant, also one that is gone
         /reconnect          try the room server again now
         /quit               leave the room (Ctrl-D and Ctrl-C do, too)
         //text              a message that begins with a slash

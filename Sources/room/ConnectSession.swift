@@ -239,6 +239,7 @@ struct ConnectSession: Sendable {
         case .send(let text): files?.send(text)
         case .take: files?.answer(true)
         case .refuse: files?.answer(false)
+        case .cancel(let name): files?.cancel(name)
         case .who: terminal.people(await room.statistics())
         case .help: for line in ChatLine.summary.split(separator: "\n") { terminal.note(String(line), Output.grey) }
         case .reconnect: room.reconnectNow()

@@ -103,6 +103,16 @@ final class ConversationFiles: Sendable {
         }
     }
 
+    // MARK: To and from others
+
+    /// Gives up the transfers to and from somebody, who may be gone.
+    func cancel(_ name: String) {
+        if files.cancel(name) { return }
+        terminal.note(
+            name.isEmpty ? "Whose transfer? Write /cancel NAME." : "Nothing is under way to or from \(name).",
+            Output.red)
+    }
+
     // MARK: From others
 
     /// Answers the oldest offer.

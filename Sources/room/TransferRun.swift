@@ -94,15 +94,15 @@ struct TransferRun: Sendable {
                 "the name \(participant) is still taken, maybe by an earlier run: waiting until it is free")
         }
         onJoined()
-        let meeting = TransferRoom(joined, role, partnerName: partnerName)
+        let transferRoom = TransferRoom(joined, role, partnerName: partnerName)
         do {
             let summary = try await withThrowingTaskGroup(of: TransferSummary?.self) { group in
                 defer { group.cancelAll() }
                 group.addTask {
-                    try await meeting.run()
+                    try await transferRoom.run()
                     return nil
                 }
-                group.addTask { try await transfer(meeting.connections) }
+                group.addTask { try await transfer(transferRoom.connections) }
                 while let result = try await group.next() {
                     if let result { return result }
                 }

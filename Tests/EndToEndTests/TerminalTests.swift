@@ -231,7 +231,9 @@ private final class PseudoTerminal: Sendable {
             #expect(bob.drawn.components(separatedBy: "alice offers large").count == 2, "it was asked once")
             #expect(
                 try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["large"]
-                    && Data(contentsOf: folder.appendingPathComponent("large")).count == 600_000_000)
+                    && folder.appendingPathComponent("large").resourceValues(forKeys: [.fileSizeKey]).fileSize
+                        == 600_000_000
+            )
             for terminal in [alice, bob] {
                 terminal.type("/quit\r")
                 #expect(await terminal.status() == 0)

@@ -1,8 +1,8 @@
-import RoomConnection
 import Testing
 import TransportValues
 
 @testable import FileTransfer
+@testable import RoomConnection
 
 /// The parts of a connection over a room that decide about it.
 @Suite struct DepartureTests {
@@ -98,5 +98,47 @@ import TransportValues
             Self.joined(.resumed),
         ])
         #expect(!departures.mayReturn(.left))
+    }
+
+    @Test func aConsumerThatLagsBehindBelievesReasonsAfterAReturnThatNoFailureHasCaused() {
+        let feed = EventFeed(room: "lab")
+        let events = feed.subscribe()
+        var departures = Departures()
+        for event in [.signaling(.connected), Self.joined(.first)] { feed.emit(event) }
+        for event in events.mailbox.takeNow() { departures.note(event) }
+        for _ in 1...2 {
+            let returning = RoomEvent.signaling(.connecting(attempt: 1, nextAttemptAt: nil, cause: nil))
+            for event in [returning, .signaling(.connected), Self.joined(.resumed)] { feed.emit(event) }
+        }
+        for event in events.mailbox.takeNow() { departures.note(event) }
+        #expect(!departures.mayReturn(.left))
+    }
+
+    @Test func aConsumerThatComesWhileTheServerIsAwayKnowsIt() {
+        for cause in [nil, Self.failure] {
+            var departures = Departures()
+            let status = SignalingStatus.connecting(attempt: 1, nextAttemptAt: nil, cause: cause)
+            for event in [.signaling(status), Self.joined(.first), .signaling(.connected), Self.joined(.resumed)] {
+                departures.note(event)
+            }
+            #expect(departures.mayReturn(.left) == (cause != nil))
+        }
+    }
+
+    @Test func aPartnerIsTheSameParticipantOrTheSameProgram() {
+        let ids = (1...4).map { ParticipantID("p\($0)") }
+        var partner = TransferPartner(ids[0], name: "bob")
+        let (other, own, again) = (
+            partner.isSame(ids[1], name: "bob", fingerprint: "B"),
+            partner.isSame(ids[0], name: "bob", fingerprint: "A"),
+            partner.isSame(ids[0], name: "bob", fingerprint: nil)
+        )
+        #expect(!other && own && again, "nothing is known of the first one's program when the second comes")
+        let (namesake, unknown, renamed, program) = (
+            partner.isSame(ids[1], name: "bob", fingerprint: "B"),
+            partner.isSame(ids[1], name: "bob", fingerprint: nil),
+            partner.isSame(ids[2], name: "eve", fingerprint: "A"), partner.isSame(ids[3], name: "bob", fingerprint: "A")
+        )
+        #expect(!namesake && !unknown && !renamed && program && partner.id == ids[3])
     }
 }

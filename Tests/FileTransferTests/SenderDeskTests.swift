@@ -268,4 +268,56 @@ import TransportPluginAPI
         #expect(await Self.receive(desk, pair.1, nil).value.failure != nil)
         #expect((await sending.value.failure as? TransferError)?.code == .interrupted)
     }
+
+    @Test func nobodyIsAwaitedWhenTheEndIsKnown() async throws {
+        let desk = try Desk("a", Desk.bytes(5_000_000))
+        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
+        let pair = PipeConnection.pair()
+        feed.yield(pair.0)
+        feed.finish()
+        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
+        let losses = Locked(0)
+        let sending = Task {
+            await Result {
+                try await SenderDesk(
+                    try FileSender(tree, code: nil), hasCode: false,
+                    { event in if case .lost = event { losses.withLock { $0 += 1 } } }
+                ).serve(connections, atEnd: TransferError(.declined, "the end"))
+            }
+        }
+        pair.0.cut(after: 3_000_000)
+        #expect(await Self.receive(desk, pair.1, nil).value.failure != nil)
+        #expect((await sending.value.failure as? TransferError)?.code == .declined)
+        #expect(losses.withLock { $0 } == 0)
+    }
+
+    @Test func whoIsGoneBeforeAnybodyHasAgreedIsNotAwaitedAndNotAskedAbout() async throws {
+        let desk = try Desk("a", Desk.bytes(1000))
+        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
+        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
+        let pair = PipeConnection.pair()
+        pair.1.isExpectedBack.withLock { $0 = true }
+        feed.yield(pair.1)
+        let receiver = try FileReceiver(into: desk.target.path, code: nil, existing: .refuse)
+        let receiving = Task {
+            await Result {
+                try await ReceiverDesk(
+                    receiver, waitsBeforeConsent: false,
+                    consent: { _ in
+                        pair.1.cut()
+                        // Nobody answers.
+                        let (answers, answer) = AsyncStream.makeStream(of: Bool.self)
+                        for await isWanted in answers { return isWanted }
+                        answer.finish()
+                        return true
+                    }, { _ in }
+                ).receive(connections)
+            }
+        }
+        await #expect(throws: TransferError.self) {
+            try await FileSender(tree, code: nil).meet(over: pair.0).send { _ in }
+        }
+        #expect((await receiving.value.failure as? TransferError)?.code == .interrupted)
+        #expect(desk.everything.isEmpty)
+    }
 }

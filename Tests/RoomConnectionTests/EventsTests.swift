@@ -59,6 +59,12 @@ import TransportTestKit
             #expect(quick.mailbox.takeNow().count == 1)
         }
         #expect(slow.mailbox.takeNow() == [.signaling(.connecting(attempt: 10_000, nextAttemptAt: nil, cause: nil))])
+        for attempt in 1...100 {
+            feed.emit(.signaling(.connecting(attempt: attempt, nextAttemptAt: nil, cause: nil)))
+            feed.emit(.signaling(.connected))
+        }
+        let last = RoomEvent.signaling(.connecting(attempt: 100, nextAttemptAt: nil, cause: nil))
+        #expect(slow.mailbox.takeNow() == [last, .signaling(.connected)], "a return, and the loss before it")
         for _ in 1...10_000 { feed.emit(.error(RoomError(.refused, "no"))) }
         #expect(slow.mailbox.takeNow().count == 4096)
     }

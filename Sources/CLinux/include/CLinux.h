@@ -39,10 +39,11 @@ static inline size_t CLinux_allocated_bytes(void) {
 }
 
 /// Keeps up to `bytes` of freed memory in each arena of malloc, instead of returning it to the system and taking it
-/// again, page by page, a moment later. For programs that take and free blocks of up to half of that all the time.
+/// again, page by page, a moment later. For programs that take and free blocks of up to half of that all the time. Only
+/// their speed depends on it: a malloc that refuses the hint, or has none, works as before.
 static inline void CLinux_keep_freed_memory(int bytes) {
-    mallopt(M_MMAP_THRESHOLD, bytes / 2);
-    mallopt(M_TRIM_THRESHOLD, bytes);
+    (void)mallopt(M_MMAP_THRESHOLD, bytes / 2);
+    (void)mallopt(M_TRIM_THRESHOLD, bytes);
 }
 
 /// Raises the soft limit of open descriptors to the hard limit, or to `at_most` if that is lower. Never lowers it.
