@@ -5,7 +5,7 @@ internal import TransportPluginAPI
 /// when one side had given the other up.
 final class TransferMeeting: Sendable {
     private struct Queue {
-        /// Of whoever takes the connections now, and its number.
+        /// Where connections go while somebody takes them, and how many have taken them so far.
         var listener: AsyncStream<any TransferConnection>.Continuation?
         var listenerNumber: UInt64 = 0
         /// Whether it has got a connection.

@@ -1,7 +1,7 @@
 internal import RoomConnection
 
-/// The other side of a transfer in a room, which stays the same when it comes back as another participant: it is the
-/// same program then, with the same certificate. Whoever else has its name is not it.
+/// The other side of a transfer in a room. When its program comes back as another participant, its certificate shows
+/// that it is the same one; another program under the same name has another certificate.
 struct TransferPartner: Sendable {
     let name: String
     /// The participant that it is now.
