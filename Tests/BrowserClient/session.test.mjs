@@ -113,8 +113,7 @@ test("a session token that is not accepted is given up once", () => {
 });
 
 test("ICE servers are merged, and fetched again when 0.7 of their life is over", () => {
-    const session = machine({ ice: { servers: [{ urls: ["stun:a.example"] }], policy: "all", usesServers: true,
-        usesTLS: true } });
+    const session = machine({ ice: { servers: [{ urls: ["stun:a.example"] }], policy: "all" } });
     const server = { urls: ["turn:b.example"], username: "u", credential: "c" };
     const actions = session.joined(joined({ iceServers: { servers: [server], ttl: 100 } }), 0);
     assert.deepEqual(find(actions, "iceServersChanged").value.map(({ urls }) => urls[0]),

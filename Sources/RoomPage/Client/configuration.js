@@ -59,9 +59,7 @@ export const recoveryConfiguration = {
  *     room: string, role: "host" | "guest" | "first", waitsForRoom: boolean, name: string,
  *     metadata: Record<string, string>, capabilities: string[], token?: string, hasCredentialProvider: boolean,
  *     hasICEServerProvider: boolean,
- *     ice: {
- *         servers: import("./room.js").ICEServer[], policy: "all" | "relay", usesServers: boolean, usesTLS: boolean,
- *     },
+ *     ice: { servers: import("./room.js").ICEServer[], policy: "all" | "relay" },
  *     signaling: typeof signalingConfiguration, recovery: typeof recoveryConfiguration,
  * }} MachineConfiguration
  */
@@ -73,6 +71,6 @@ export const recoveryConfiguration = {
  */
 export const machineConfiguration = (values) => ({
     waitsForRoom: false, metadata: {}, capabilities: [], hasCredentialProvider: false, hasICEServerProvider: false,
-    ice: { servers: [], policy: "all", usesServers: true, usesTLS: true }, signaling: signalingConfiguration,
+    ice: { servers: [], policy: "all" }, signaling: signalingConfiguration,
     recovery: recoveryConfiguration, ...values,
 });

@@ -1,10 +1,14 @@
 //# allFunctionsCalledOnLoad
-import { Fields, isObject, line, protocolError, text, token } from "./protocol-fields.js";
+import {
+    array, boolean, duration, freeText, identifier, integer, isObject, line, metadata, object, optional, protocolError,
+    string, token, upTo, wrong,
+} from "./protocol-fields.js";
 import { utf8Length } from "./values.js";
 /**
  * The JSON form of the messages: one object per WebSocket text message, distinguished by `type`.
  * @typedef {import("./values.js").Case} Case
  * @typedef {import("./values.js").ProtocolError} ProtocolError
+ * @typedef {import("./protocol-fields.js").Reader} Reader
  * @typedef {import("./signaling-streams.js").Envelope} Envelope
  */
 
@@ -43,128 +47,129 @@ export function encodeClientMessage({ sequence, ack, message }) {
 
 // MARK: - Decoding
 
-/** @param {Fields} fields */
-const participant = (fields) => ({
-    id: fields.identifier("id"), session: fields.identifier("session"), epoch: fields.integer("epoch"),
-    name: fields.string("name", 128, line, 1), isHost: fields.boolean("host", false), metadata: fields.metadata(),
-    capabilities: fields.strings("capabilities", 16, 64),
+const participant = object({
+    id: identifier, session: identifier, epoch: integer, name: string(128, line),
+    isHost: [optional(boolean, false), "host"], metadata,
+    capabilities: optional(array(16, string(64, token)), []),
 });
 
-/** @param {Fields} fields */
-const iceServers = (fields) => ({
-    servers: fields.objects("servers", 16, (entry) => ({
-        urls: entry.strings("urls", 8, 512), username: entry.optionalString("username", 512, line),
-        credential: entry.optionalString("credential", 512, line),
+const iceServers = object({
+    servers: array(16, object({
+        urls: optional(array(8, string(512, token)), []), username: optional(string(512, line, 0)),
+        credential: optional(string(512, line, 0)),
     })),
-    ttl: fields.optionalDuration("ttl"),
+    ttl: optional(duration),
 });
 
-/** @param {Fields} fields */
-const attributes = (fields) =>
-    ({ version: fields.optionalInteger("attributesVersion") ?? 0, values: fields.metadata("attributes") });
+/** @type {Reader} */
+const attributes = (value, path, { attributesVersion }) => ({
+    version: integer(attributesVersion ?? 0, "attributesVersion"), values: metadata(value, path),
+});
+
+const window = object({ lowerBound: [duration, "earliest"], upperBound: [duration, "latest"] });
+
+/** @type {Reader} */
+const retryAfter = (value, path) => {
+    const { lowerBound, upperBound } = window(value, path);
+    if (lowerBound > upperBound) throw wrong(path);
+    return { lowerBound, upperBound };
+};
+
+/** @type {Reader} */
+const version = (value, path) => {
+    if (integer(value, path) == 1) return value;
+    throw protocolError(
+        "version_mismatch", `This side speaks version 1 of the room protocol, the other side ${value}.`, true);
+};
+
+const sessionToken = string(2048, token);
+
+const joined = object({
+    version, participant: identifier, session: identifier, epoch: integer, isHost: [boolean, "host"],
+    hostTerm: integer, isResumed: [boolean, "resumed"], received: optional(integer, 0), sent: optional(integer),
+    sessionToken, roster: array(64, participant),
+    // Without attributes, their version says nothing.
+    attributes: (value, path, members) =>
+        value === undefined ? { version: 0, values: {} } : attributes(value, path, members),
+    iceServers, pingInterval: duration, pingDeadline: duration, grace: duration,
+});
+
+/** @type {Reader} */
+const kind = (value, path) => {
+    if (value == "offer" || value == "answer") return value;
+    throw wrong(path);
+};
+const usernameFragment = string(256, token, 0);
+const request = object({ reason: freeText(256) });
+
+/** @type {Record<string, Reader>} */
+const bodies = {
+    description: inValue(object({ kind: [kind, "type"], text: [string(65536), "sdp"] })),
+    candidate: inValue(object({
+        text: [string(2048, line, 0), "candidate"], mediaID: [optional(string(64, line, 0)), "sdpMid"],
+        mediaLineIndex: [optional(upTo(integer, 65535)), "sdpMLineIndex"],
+        usernameFragment: optional(usernameFragment),
+    })),
+    endOfCandidates: object({ usernameFragment }),
+    restartRequest: request,
+    rebuildRequest: request,
+};
+
+const signalHead = object({
+    peer: identifier, session: identifier, connection: identifier, negotiation: integer,
+});
+
+/** @type {Reader} */
+const signal = (members, path) => {
+    const head = signalHead(members, path);
+    const [type, ...others] = Object.keys(bodies).filter((kind) => (members[kind] ?? undefined) !== undefined);
+    if (others.length) throw protocolError("malformed", "The signal has more than one body.");
+    if (!type) throw protocolError("unknown_type", "The signal has no body of a kind that is known.");
+    return { ...head, body: { type, ...bodies[type](members[type], type) } };
+};
+
+const leaveReasons = new Map([
+    ["left", "left"], ["timed_out", "timedOut"], ["kicked", "kicked"], ["room_closed", "roomClosed"],
+]);
+
+/** @type {Reader} */
+const leaveReason = (value, path) => {
+    const reason = leaveReasons.get(value);
+    if (reason) return reason;
+    throw wrong(path);
+};
 
 /**
- * Without attributes, their version says nothing.
- * @param {Fields} fields
+ * A reader of what is the only value of a case.
+ * @param {Reader} read
+ * @returns {Reader}
  */
-const joinedAttributes = (fields) =>
-    fields.optionalObject("attributes") ? attributes(fields) : { version: 0, values: {} };
+function inValue(read) { return (members, path) => ({ value: read(members, path) }); }
 
-/** @param {Fields} fields */
-function retryWindow(fields) {
-    const [lowerBound, upperBound] = [fields.duration("earliest"), fields.duration("latest")];
-    if (lowerBound > upperBound) throw fields.wrong("earliest", "is after latest");
-    return { lowerBound, upperBound };
-}
+const change = object({ value: [participant, "participant"] });
+const pulse = object({ id: integer });
 
-/** @param {Fields} fields */
-function joined(fields) {
-    const version = fields.integer("version");
-    if (version != 1) throw versionMismatch(version);
-    return {
-        version, participant: fields.identifier("participant"), session: fields.identifier("session"),
-        epoch: fields.integer("epoch"), isHost: fields.boolean("host"), hostTerm: fields.integer("hostTerm"),
-        isResumed: fields.boolean("resumed"), received: fields.optionalInteger("received") ?? 0,
-        sent: fields.optionalInteger("sent"), sessionToken: fields.string("sessionToken", 2048, token, 1),
-        roster: fields.objects("roster", 64, participant), attributes: joinedAttributes(fields),
-        iceServers: iceServers(fields.object("iceServers")), pingInterval: fields.duration("pingInterval"),
-        pingDeadline: fields.duration("pingDeadline"), grace: fields.duration("grace"),
-    };
-}
-
-/** @param {number} version */
-const versionMismatch = (version) => protocolError(
-    "version_mismatch",
-    `This side speaks version 1 of the room protocol, the other side ${version}.`, true);
-
-/** @type {Record<string, (body: Fields) => object>} */
-const bodies = {
-    description(body) {
-        const kind = body.string("type", 16);
-        if (kind != "offer" && kind != "answer") throw body.wrong("type", "is neither offer nor answer");
-        return { value: { kind, text: body.string("sdp", 65536, text, 1) } };
-    },
-    candidate: (body) => ({
-        value: {
-            text: body.string("candidate", 2048, line), mediaID: body.optionalString("sdpMid", 64, line),
-            mediaLineIndex: body.optionalInteger("sdpMLineIndex", 65535),
-            usernameFragment: body.optionalString("usernameFragment", 256, token),
-        },
-    }),
-    endOfCandidates: (body) => ({ usernameFragment: body.string("usernameFragment", 256, token) }),
-    restartRequest: (body) => ({ reason: body.freeText("reason", 256) }),
-    rebuildRequest: (body) => ({ reason: body.freeText("reason", 256) }),
-};
-
-/** @param {Fields} fields */
-function signal(fields) {
-    const kinds = Object.keys(bodies).filter((kind) => (fields.members[kind] ?? undefined) !== undefined);
-    const [type] = kinds;
-    const head = {
-        peer: fields.identifier("peer"), session: fields.identifier("session"),
-        connection: fields.identifier("connection"), negotiation: fields.integer("negotiation"),
-    };
-    if (kinds.length > 1) throw protocolError("malformed", "The signal has more than one body.");
-    if (!type) throw protocolError("unknown_type", "The signal has no body of a kind that is known.");
-    return { ...head, body: { type, ...bodies[type](fields.object(type)) } };
-}
-
-/** @type {Record<string, string>} */
-const leaveReasons = { left: "left", timed_out: "timedOut", kicked: "kicked", room_closed: "roomClosed" };
-
-/** @type {Record<string, (fields: Fields) => object>} */
-const messages = {
-    joined: (fields) => ({ value: joined(fields) }),
-    peerJoined: (fields) => ({ value: participant(fields.object("participant")) }),
-    peerChanged: (fields) => ({ value: participant(fields.object("participant")) }),
-    peerLeft(fields) {
-        const name = fields.string("reason", 256);
-        const reason = leaveReasons[name];
-        if (!Object.keys(leaveReasons).includes(name)) throw fields.wrong("reason", "is no reason that is known");
-        return { value0: fields.identifier("participant"), value1: fields.identifier("session"), reason };
-    },
-    hostChanged: (fields) => ({
-        value: fields.identifier("participant"), term: fields.integer("hostTerm"),
-        sessionToken: fields.string("sessionToken", 2048, token, 1),
-    }),
-    waiting: (fields) =>
-        ({ pingInterval: fields.duration("pingInterval"), pingDeadline: fields.duration("pingDeadline") }),
-    roomChanged: (fields) => ({ value: attributes(fields) }),
-    signal: (fields) => ({ value: signal(fields) }),
-    iceServers: (fields) => ({ value: iceServers(fields) }),
-    ack: (fields) => ({ received: fields.integer("received") }),
-    ping: (fields) => ({ id: fields.integer("id") }),
-    pong: (fields) => ({ id: fields.integer("id") }),
-    goingAway: (fields) => ({ retryAfter: retryWindow(fields.object("retryAfter")) }),
-    error: (fields) => ({
-        value: {
-            code: fields.string("code", 64, token, 1), message: fields.freeText("message", 512),
-            isRetryable: fields.boolean("retryable", false), isFatal: fields.boolean("fatal", false),
-            retryAfter: fields.optionalObject("retryAfter") && retryWindow(fields.object("retryAfter")),
-            sequence: fields.optionalInteger("inReplyTo"), replacedBy: fields.optionalString("replacedBy", 64, token),
-        },
-    }),
-};
+/** @type {Map<string, Reader>} */
+const messages = new Map(Object.entries({
+    joined: inValue(joined),
+    peerJoined: change,
+    peerChanged: change,
+    peerLeft: object({ value0: [identifier, "participant"], value1: [identifier, "session"], reason: leaveReason }),
+    hostChanged: object({ value: [identifier, "participant"], term: [integer, "hostTerm"], sessionToken }),
+    waiting: object({ pingInterval: duration, pingDeadline: duration }),
+    roomChanged: object({ value: [attributes, "attributes"] }),
+    signal: inValue(signal),
+    iceServers: inValue(iceServers),
+    ack: object({ received: integer }),
+    ping: pulse,
+    pong: pulse,
+    goingAway: object({ retryAfter }),
+    error: inValue(object({
+        code: string(64, token), message: freeText(512), isRetryable: [optional(boolean, false), "retryable"],
+        isFatal: [optional(boolean, false), "fatal"], retryAfter: optional(retryAfter),
+        sequence: [optional(integer), "inReplyTo"], replacedBy: optional(string(64, token, 0)),
+    })),
+}));
 
 /**
  * Parses a server's message. Throws a `ProtocolError`: `malformed`, `limit_exceeded`, `unknown_type`,
@@ -176,24 +181,22 @@ export function decodeServerMessage(json) {
     if (utf8Length(json) > 1 << 20) {
         throw protocolError("limit_exceeded", "The message is over its limit of 1048576 bytes.", true);
     }
-    let value;
+    let members;
     try {
-        value = JSON.parse(json);
+        members = JSON.parse(json);
     } catch {
-        throw protocolError("malformed", "The message is not valid JSON.", true);
+        // It is no object.
     }
-    if (!isObject(value)) throw protocolError("malformed", "The message is not a JSON object.", true);
-    const fields = new Fields(value);
+    if (!isObject(members)) throw protocolError("malformed", "The message is not a JSON object.", true);
     let sequence;
     try {
-        sequence = fields.optionalInteger("seq");
-        if (sequence === 0) throw protocolError("malformed", "The field seq is 0, numbers begin at 1.");
-        const type = fields.string("type", 64, token, 1);
-        const read = Object.prototype.hasOwnProperty.call(messages, type) && messages[type];
-        if (!read) {
-            throw protocolError("unknown_type", `This client does not know messages of the type ${type}.`);
-        }
-        return { sequence, ack: fields.optionalInteger("ack"), message: { type, ...read(fields) } };
+        const { seq, ack } = members;
+        sequence = optional(integer)(seq ?? undefined, "seq");
+        if (sequence === 0) throw wrong("seq");
+        const type = string(64, token)(members.type, "type");
+        const read = messages.get(type);
+        if (!read) throw protocolError("unknown_type", `This client does not know messages of the type ${type}.`);
+        return { sequence, ack: optional(integer)(ack ?? undefined, "ack"), message: { type, ...read(members, "") } };
     } catch (error) {
         if (error instanceof Error) throw error;
         const refusal = /** @type {ProtocolError} */ (error);

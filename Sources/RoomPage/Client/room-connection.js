@@ -139,10 +139,7 @@ export class RoomConnection {
                 `message.max.${maximumMessageSize}`,
             ],
             hasCredentialProvider: !!configuration.token, hasICEServerProvider: !!configuration.iceServerProvider,
-            ice: {
-                servers: configuration.iceServers ?? [], policy: configuration.icePolicy ?? "all", usesServers: true,
-                usesTLS: true,
-            },
+            ice: { servers: configuration.iceServers ?? [], policy: configuration.icePolicy ?? "all" },
             signaling: {
                 ...signalingConfiguration,
                 backoff: { ...backoff, reconnect: { ...backoff.reconnect, ...configuration.reconnect } },
