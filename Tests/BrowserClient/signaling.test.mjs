@@ -1,8 +1,9 @@
 // Signaling: attempts, streams, signs of life, credentials; the messages on the wire; WebSockets as browsers have them.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Backoff } from "../../Sources/RoomPage/Client/backoff.js";
 import { BrowserSignaling } from "../../Sources/RoomPage/Client/browser-signaling.js";
-import { machineConfiguration } from "../../Sources/RoomPage/Client/configuration.js";
+import { backoffConfiguration, machineConfiguration } from "../../Sources/RoomPage/Client/configuration.js";
 import { PageEvents } from "../../Sources/RoomPage/Client/page-events.js";
 import { decodeServerMessage, encodeClientMessage } from "../../Sources/RoomPage/Client/protocol-codec.js";
 import { below, duration, uniform } from "../../Sources/RoomPage/Client/random.js";
@@ -40,25 +41,22 @@ test("an attempt opens a transport, greets, and is connected by joined", () => {
 });
 
 test("delays between attempts are random up to a step that doubles, and a stable connection begins anew", () => {
-    const { machine, random } = admitted();
+    const random = new SeededGenerator(1);
+    const backoff = new Backoff(backoffConfiguration);
     const limits = [0.1, 0.2, 0.4, 0.8, 1, 1];
-    let now = 0;
     for (const limit of limits) {
-        machine.retry({ description: "lost", isRetryable: true, cause: "connectionLost" }, now, random);
-        const { until } = machine.state;
-        assert.ok(until - now >= 0 && until - now <= limit, `${until - now} is over ${limit}`);
-        now = until;
+        const delay = backoff.nextDelay(0, random);
+        assert.ok(delay >= 0 && delay <= limit, `${delay} is over ${limit}`);
     }
-    machine.backoff.stabilized();
-    machine.retry({ description: "lost", isRetryable: true, cause: "connectionLost" }, now, random);
-    assert.ok(machine.state.until - now <= 0.1);
+    backoff.stabilized();
+    assert.ok(backoff.nextDelay(9, random) <= 0.1);
 });
 
 test("the longest step grows with the age of an outage", () => {
-    const { machine } = admitted();
-    assert.equal(machine.backoff.cap(30), 1);
-    assert.equal(machine.backoff.cap(90), 3);
-    assert.equal(machine.backoff.cap(3000), 10);
+    const backoff = new Backoff(backoffConfiguration);
+    assert.equal(backoff.cap(30), 1);
+    assert.equal(backoff.cap(90), 3);
+    assert.equal(backoff.cap(3000), 10);
 });
 
 test("a resume repeats what the server has not got, under its numbers", () => {
@@ -140,7 +138,8 @@ test("more than the queue holds is dropped, reported, and rejoined", () => {
     }
     assert.equal(overflow.dropped, 1024);
     assert.equal(machine.queuedMessages, 1);
-    assert.ok(machine.streams.mustRejoin);
+    machine.timerFired({ type: "attempt" }, 9, random);
+    assert.ok(find(machine.transportConnected(2, 9), "requestHello").mustRejoin);
 });
 
 test("a refused credential is fetched again at once, a second time behind a delay, and not for another reason", () => {
@@ -158,7 +157,7 @@ test("a refused credential is fetched again at once, a second time behind a dela
     machine.transportConnected(2, 1);
     assert.ok(!machine.refreshCredential(refusal("unauthorized"), 2, random));
     assert.ok(machine.refreshCredential(refusal("token_expired"), 2, random));
-    assert.equal(machine.state.type, "waiting");
+    assert.ok(machine.status.nextAttemptAt > 2);
 });
 
 test("waiting for a room that does not exist is no silence", () => {

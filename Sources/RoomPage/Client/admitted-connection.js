@@ -19,6 +19,18 @@ export const connectionTimers = ["stability", "liveness", "acknowledgement"];
  * `deliver(value, isReplayed)`, `reportStable`, `leave(value)`, `abort(value)`.
  */
 export class AdmittedConnection {
+    #configuration;
+    /** Numbered messages up to this one are older than the roster of `joined`. */
+    #replayedUpTo;
+    #liveness;
+    /**
+     * Undefined when it has been reached.
+     * @type {number | undefined}
+     */
+    #stableAt;
+    /** @type {number | undefined} */
+    #ackDeadline;
+
     /**
      * @param {number} generation
      * @param {any} joined
@@ -28,23 +40,16 @@ export class AdmittedConnection {
      */
     constructor(generation, joined, configuration, now, actions = []) {
         this.generation = generation;
-        this.configuration = configuration;
-        /** Numbered messages up to this one are older than the roster of `joined`. */
-        this.replayedUpTo = joined.isResumed ? joined.sent ?? 0 : 0;
-        this.liveness = new Liveness(
+        this.#configuration = configuration;
+        this.#replayedUpTo = joined.isResumed ? joined.sent ?? 0 : 0;
+        this.#liveness = new Liveness(
             joined.pingInterval, joined.pingDeadline, configuration.probeDeadline, configuration.timerTolerance, now);
-        /**
-         * Undefined when it has been reached.
-         * @type {number | undefined}
-         */
-        this.stableAt = plus(now, configuration.backoff.stableAfter);
-        /** @type {number | undefined} */
-        this.ackDeadline = undefined;
-        actions.push(timer("stability", this.stableAt), timer("liveness", this.liveness.nextCheck));
+        this.#stableAt = plus(now, configuration.backoff.stableAfter);
+        actions.push(timer("stability", this.#stableAt), timer("liveness", this.#liveness.nextCheck));
     }
 
     /** Whether what the server has said lately may still be unread: this page did not run for a while. */
-    get isCatchingUp() { return this.liveness.isCatchingUp; }
+    get isCatchingUp() { return this.#liveness.isCatchingUp; }
 
     /**
      * Sends messages; each carries the acknowledgement of what came.
@@ -65,18 +70,18 @@ export class AdmittedConnection {
      */
     received(envelope, streams, now, actions = []) {
         const { ack, sequence, message } = envelope;
-        if (ack !== undefined && !this.acknowledged(ack, streams, actions)) return actions;
-        if (!this.arrived(sequence, streams, now, actions)) return actions;
+        if (ack !== undefined && !this.#acknowledged(ack, streams, actions)) return actions;
+        if (!this.#arrived(sequence, streams, now, actions)) return actions;
         switch (message.type) {
-        case "ack": this.acknowledged(message.received, streams, actions); break;
+        case "ack": this.#acknowledged(message.received, streams, actions); break;
         case "ping": this.send([{ message: { type: "pong", id: message.id } }], streams, actions); break;
-        case "pong": this.liveness.pong(message.id); break;
+        case "pong": this.#liveness.pong(message.id); break;
         case "joined": case "waiting": break;
         case "goingAway": actions.push({ type: "leave", value: message.retryAfter }); break;
         default:
             actions.push({
                 type: "deliver", value: message,
-                isReplayed: sequence !== undefined && sequence <= this.replayedUpTo,
+                isReplayed: sequence !== undefined && sequence <= this.#replayedUpTo,
             });
         }
         return actions;
@@ -91,7 +96,7 @@ export class AdmittedConnection {
      * @param {Case[]} actions
      */
     receivedUnusable(sequence, streams, now, actions = []) {
-        this.arrived(sequence, streams, now, actions);
+        this.#arrived(sequence, streams, now, actions);
         return actions;
     }
 
@@ -102,15 +107,15 @@ export class AdmittedConnection {
      * @param {number} now
      * @param {Case[]} actions
      */
-    arrived(sequence, streams, now, actions) {
-        if (this.liveness.evidence(now)) actions.push(timer("liveness", this.liveness.nextCheck));
+    #arrived(sequence, streams, now, actions) {
+        if (this.#liveness.evidence(now)) actions.push(timer("liveness", this.#liveness.nextCheck));
         if (sequence === undefined) return true;
         const verdict = streams.take(sequence);
         if (verdict == "gap") {
             actions.push(abort("a message of the server is missing"));
             return false;
         }
-        this.acknowledge(streams, now, actions);
+        this.#acknowledge(streams, now, actions);
         return verdict == "next";
     }
 
@@ -119,7 +124,7 @@ export class AdmittedConnection {
      * @param {SignalingStreams} streams
      * @param {Case[]} actions
      */
-    acknowledged(sequence, streams, actions) {
+    #acknowledged(sequence, streams, actions) {
         if (streams.acknowledged(sequence)) return true;
         actions.push(abort("the server acknowledged what was never sent"));
         return false;
@@ -131,12 +136,12 @@ export class AdmittedConnection {
      * @param {number} now
      * @param {Case[]} actions
      */
-    acknowledge(streams, now, actions) {
-        if (streams.unacknowledged >= this.configuration.ackEvery) {
+    #acknowledge(streams, now, actions) {
+        if (streams.unacknowledged >= this.#configuration.ackEvery) {
             actions.push({ type: "send", value: streams.takeAcknowledgement() });
-        } else if (this.ackDeadline === undefined) {
-            this.ackDeadline = plus(now, this.configuration.ackDelay);
-            actions.push(timer("acknowledgement", this.ackDeadline));
+        } else if (this.#ackDeadline === undefined) {
+            this.#ackDeadline = plus(now, this.#configuration.ackDelay);
+            actions.push(timer("acknowledgement", this.#ackDeadline));
         }
     }
 
@@ -147,17 +152,17 @@ export class AdmittedConnection {
      * @param {Case[]} actions
      */
     timerFired(id, streams, now, actions = []) {
-        if (id == "liveness") return this.act(this.liveness.check(now), streams, actions);
+        if (id == "liveness") return this.#act(this.#liveness.check(now), streams, actions);
         const isStability = id == "stability";
-        const deadline = isStability ? this.stableAt : this.ackDeadline;
+        const deadline = isStability ? this.#stableAt : this.#ackDeadline;
         if (deadline === undefined) return actions;
         if (now < deadline) {
             actions.push(timer(id, deadline));
         } else if (isStability) {
-            this.stableAt = undefined;
+            this.#stableAt = undefined;
             actions.push({ type: "reportStable" });
         } else {
-            this.ackDeadline = undefined;
+            this.#ackDeadline = undefined;
             if (streams.unacknowledged > 0) actions.push({ type: "send", value: streams.takeAcknowledgement() });
         }
         return actions;
@@ -169,7 +174,7 @@ export class AdmittedConnection {
      * @param {number} now
      * @param {Case[]} actions
      */
-    probe(streams, now, actions = []) { return this.act(this.liveness.probe(now), streams, actions); }
+    probe(streams, now, actions = []) { return this.#act(this.#liveness.probe(now), streams, actions); }
 
     /**
      * Asks for an answer, which comes behind all news that the server has sent before.
@@ -177,7 +182,7 @@ export class AdmittedConnection {
      * @param {number} now
      * @param {Case[]} actions
      */
-    catchUp(streams, now, actions = []) { return this.act(this.liveness.woke(now), streams, actions); }
+    catchUp(streams, now, actions = []) { return this.#act(this.#liveness.woke(now), streams, actions); }
 
     /**
      * Before anything else: whether this page did not run for a while (frozen, starved) without having slept.
@@ -186,8 +191,8 @@ export class AdmittedConnection {
      * @param {Case[]} actions
      */
     checkLateness(streams, now, actions = []) {
-        const verdict = this.liveness.checkLateness(now);
-        return verdict ? this.act(verdict, streams, actions) : actions;
+        const verdict = this.#liveness.checkLateness(now);
+        return verdict ? this.#act(verdict, streams, actions) : actions;
     }
 
     /**
@@ -195,7 +200,7 @@ export class AdmittedConnection {
      * @param {SignalingStreams} streams
      * @param {Case[]} actions
      */
-    act(verdict, streams, actions) {
+    #act(verdict, streams, actions) {
         if (verdict.type == "checkAt") {
             actions.push(timer("liveness", verdict.value));
         } else if (verdict.type == "ping") {

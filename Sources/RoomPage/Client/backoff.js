@@ -11,12 +11,14 @@ const nanoseconds = (seconds) => Math.trunc(clamp(seconds * 1e9, 0, 86400e9)) / 
  * Counts until `stabilized()`: a connection that was lost again soon goes on where the outage was.
  */
 export class Backoff {
+    #configuration;
+    #retries = 0;
+    /** @type {number | undefined} */
+    #outageStart;
+
     /** @param {typeof import("./configuration.js").backoffConfiguration} configuration */
     constructor(configuration) {
-        this.configuration = configuration;
-        this.retries = 0;
-        /** @type {number | undefined} */
-        this.outageStart = undefined;
+        this.#configuration = configuration;
     }
 
     /**
@@ -25,31 +27,31 @@ export class Backoff {
      * @param {import("./random.js").RandomSource} random
      */
     nextDelay(now, random) {
-        const { attemptLimit } = this.configuration.reconnect;
-        if (attemptLimit !== undefined && this.retries >= attemptLimit) return undefined;
-        this.outageStart ??= now;
-        const limit = Math.min(this.cap(minus(now, this.outageStart)), this.exponential());
-        this.retries += 1;
+        const { attemptLimit } = this.#configuration.reconnect;
+        if (attemptLimit !== undefined && this.#retries >= attemptLimit) return undefined;
+        this.#outageStart ??= now;
+        const limit = Math.min(this.cap(minus(now, this.#outageStart)), this.#exponential());
+        this.#retries += 1;
         return duration(random, limit);
     }
 
     /** The connection has held long enough: the next outage is a new one. */
     stabilized() {
-        this.retries = 0;
-        this.outageStart = undefined;
+        this.#retries = 0;
+        this.#outageStart = undefined;
     }
 
     /** @param {number} age */
     cap(age) {
-        const { patience, reconnect } = this.configuration;
+        const { patience, reconnect } = this.#configuration;
         if (age <= patience || patience <= 0) return reconnect.cap;
         return Math.min(reconnect.maximum, nanoseconds(reconnect.cap * (age / patience)));
     }
 
-    exponential() {
-        const { factor, reconnect } = this.configuration;
+    #exponential() {
+        const { factor, reconnect } = this.#configuration;
         let seconds = reconnect.base;
-        for (let count = Math.min(this.retries, 64); count > 0 && seconds < reconnect.maximum; count--) {
+        for (let count = Math.min(this.#retries, 64); count > 0 && seconds < reconnect.maximum; count--) {
             seconds *= factor;
         }
         return nanoseconds(seconds);

@@ -62,22 +62,27 @@ export const earliest = (...times) => {
  * `changed(value, ttl)`, `refreshFromServer`, `requestFromProvider`, `providerFailed(value)`, `unusable(value)`.
  */
 export class ICEServerMachine {
+    #hasProvider;
+    #fraction;
+    #selection;
+    #fixed;
+    #server = new Source();
+    #provider = new Source();
+    #isAsking = false;
+    /** The room server has sent its list. */
+    #isJoined = false;
+    /** @type {number | undefined} */
+    #askedAt;
+    /** In a row. */
+    #failures = 0;
+
     /** @param {MachineConfiguration} configuration */
     constructor(configuration) {
-        this.hasProvider = configuration.hasICEServerProvider;
-        this.fraction = configuration.signaling.iceRefreshFraction;
-        this.selection = new ICEServerSelection(configuration.ice);
-        this.fixed = this.selection.usable(configuration.ice.servers);
-        this.server = new Source();
-        this.provider = new Source();
-        this.isAsking = false;
-        /** The room server has sent its list. */
-        this.isJoined = false;
-        /** @type {number | undefined} */
-        this.askedAt = undefined;
-        /** In a row. */
-        this.failures = 0;
-        this.servers = this.fixed;
+        this.#hasProvider = configuration.hasICEServerProvider;
+        this.#fraction = configuration.signaling.iceRefreshFraction;
+        this.#selection = new ICEServerSelection(configuration.ice);
+        this.#fixed = this.#selection.usable(configuration.ice.servers);
+        this.servers = this.#fixed;
         /**
          * When the latest came.
          * @type {number | undefined}
@@ -91,7 +96,7 @@ export class ICEServerMachine {
      */
     nextDeadline(isConnected) {
         return earliest(
-            isConnected ? this.server.refreshAt : undefined, this.isAsking ? undefined : this.provider.refreshAt);
+            isConnected ? this.#server.refreshAt : undefined, this.#isAsking ? undefined : this.#provider.refreshAt);
     }
 
     /**
@@ -100,11 +105,11 @@ export class ICEServerMachine {
      * @param {Case[]} actions
      */
     attempted(now, actions = []) {
-        if (!this.hasProvider || this.isAsking) return actions;
-        const { agedAt } = this.provider;
+        if (!this.#hasProvider || this.#isAsking) return actions;
+        const { agedAt } = this.#provider;
         const isAged = agedAt !== undefined && agedAt <= now;
-        if (this.askedAt === undefined || ((this.failures > 0 || isAged) && minus(now, this.askedAt) >= 5)) {
-            this.askProvider(now, actions);
+        if (this.#askedAt === undefined || ((this.#failures > 0 || isAged) && minus(now, this.#askedAt) >= 5)) {
+            this.#askProvider(now, actions);
         }
         return actions;
     }
@@ -113,9 +118,9 @@ export class ICEServerMachine {
      * @param {number} now
      * @param {Case[]} actions
      */
-    askProvider(now, actions) {
-        this.isAsking = true;
-        this.askedAt = now;
+    #askProvider(now, actions) {
+        this.#isAsking = true;
+        this.#askedAt = now;
         actions.push({ type: "requestFromProvider" });
     }
 
@@ -126,10 +131,10 @@ export class ICEServerMachine {
      * @param {Case[]} actions
      */
     received(list, now, actions = []) {
-        this.isJoined = true;
-        this.server.take(this.selection.usable(list.servers), list.ttl, this.fraction, now);
-        this.merge(now, actions);
-        return this.judge(actions);
+        this.#isJoined = true;
+        this.#server.take(this.#selection.usable(list.servers), list.ttl, this.#fraction, now);
+        this.#merge(now, actions);
+        return this.#judge(actions);
     }
 
     /**
@@ -139,12 +144,12 @@ export class ICEServerMachine {
      * @param {Case[]} actions
      */
     provided(servers, ttl, now, actions = []) {
-        if (!this.isAsking) return actions;
-        this.isAsking = false;
-        this.failures = 0;
-        this.provider.take(this.selection.usable(servers), ttl, this.fraction, now);
-        this.merge(now, actions);
-        return this.judge(actions);
+        if (!this.#isAsking) return actions;
+        this.#isAsking = false;
+        this.#failures = 0;
+        this.#provider.take(this.#selection.usable(servers), ttl, this.#fraction, now);
+        this.#merge(now, actions);
+        return this.#judge(actions);
     }
 
     /**
@@ -153,28 +158,28 @@ export class ICEServerMachine {
      * @param {Case[]} actions
      */
     providerFailed(failure, now, actions = []) {
-        if (!this.isAsking) return actions;
-        this.isAsking = false;
-        this.failures += 1;
-        this.provider.refreshAt = plus(now, Math.min(5 * 2 ** Math.min(this.failures - 1, 6), 60));
-        if (this.failures == 1) actions.push({ type: "providerFailed", value: failure });
-        return this.judge(actions);
+        if (!this.#isAsking) return actions;
+        this.#isAsking = false;
+        this.#failures += 1;
+        this.#provider.refreshAt = plus(now, Math.min(5 * 2 ** Math.min(this.#failures - 1, 6), 60));
+        if (this.#failures == 1) actions.push({ type: "providerFailed", value: failure });
+        return this.#judge(actions);
     }
 
     /**
      * @param {number} now
      * @param {Case[]} actions
      */
-    merge(now, actions) {
+    #merge(now, actions) {
         /** @type {ICEServer[]} */
         const all = [];
-        for (const server of [...this.fixed, ...this.server.servers, ...this.provider.servers]) {
+        for (const server of [...this.#fixed, ...this.#server.servers, ...this.#provider.servers]) {
             if (!all.some((other) => equal(other, server))) all.push(server);
         }
         if (equal(all, this.servers)) return;
         this.servers = all;
         this.changedAt = now;
-        actions.push({ type: "changed", value: all, ttl: earliest(this.server.ttl, this.provider.ttl) });
+        actions.push({ type: "changed", value: all, ttl: earliest(this.#server.ttl, this.#provider.ttl) });
     }
 
     /**
@@ -182,10 +187,10 @@ export class ICEServerMachine {
      * provider is asked for the first time, something may still come.
      * @param {Case[]} actions
      */
-    judge(actions) {
-        for (const value of this.selection.faults()) actions.push({ type: "unusable", value });
-        if (!this.isJoined || (this.hasProvider && this.failures == 0 && this.isAsking)) return actions;
-        const value = this.selection.judge(this.servers);
+    #judge(actions) {
+        for (const value of this.#selection.faults()) actions.push({ type: "unusable", value });
+        if (!this.#isJoined || (this.#hasProvider && this.#failures == 0 && this.#isAsking)) return actions;
+        const value = this.#selection.judge(this.servers);
         if (value) actions.push({ type: "unusable", value });
         return actions;
     }
@@ -196,14 +201,14 @@ export class ICEServerMachine {
      * @param {Case[]} actions
      */
     timePassed(isConnected, now, actions = []) {
-        const { server, provider } = this;
+        const [server, provider] = [this.#server, this.#provider];
         if (isConnected && server.refreshAt !== undefined && server.refreshAt <= now) {
             server.refreshAt = undefined;
             actions.push({ type: "refreshFromServer" });
         }
-        if (!this.isAsking && provider.refreshAt !== undefined && provider.refreshAt <= now) {
+        if (!this.#isAsking && provider.refreshAt !== undefined && provider.refreshAt <= now) {
             provider.refreshAt = undefined;
-            this.askProvider(now, actions);
+            this.#askProvider(now, actions);
         }
         return actions;
     }
@@ -214,7 +219,7 @@ export class ICEServerMachine {
      */
     woke(sleep) {
         if (this.changedAt !== undefined) this.changedAt = minus(this.changedAt, sleep);
-        this.server.woke(sleep);
-        this.provider.woke(sleep);
+        this.#server.woke(sleep);
+        this.#provider.woke(sleep);
     }
 }

@@ -12,6 +12,21 @@ import { clamp, minus, plus } from "./time.js";
  * Verdicts: `checkAt(value)`, `ping(id, checkAt)`, `dead`.
  */
 export class Liveness {
+    #interval;
+    #deadline;
+    #probeDeadline;
+    #tolerance;
+    #lastEvidence;
+    /** @type {number | undefined} */
+    #answerDue;
+    #wasLate = false;
+    #lastPing = 0;
+    /**
+     * The ping whose answer comes behind everything that waited while this page did not run.
+     * @type {number | undefined}
+     */
+    #catchUp;
+
     /**
      * Interval and deadline come from the server and are brought into a sane range.
      * @param {number} interval
@@ -21,34 +36,25 @@ export class Liveness {
      * @param {number} now
      */
     constructor(interval, deadline, probeDeadline, tolerance, now) {
-        this.interval = clamp(interval, 0.1, 300);
-        this.deadline = clamp(deadline, 0.1, 300);
-        this.probeDeadline = probeDeadline;
-        this.tolerance = tolerance;
-        this.lastEvidence = now;
-        /** @type {number | undefined} */
-        this.answerDue = undefined;
-        this.wasLate = false;
-        this.lastPing = 0;
-        /**
-         * The ping whose answer comes behind everything that waited while this page did not run.
-         * @type {number | undefined}
-         */
-        this.catchUp = undefined;
+        this.#interval = clamp(interval, 0.1, 300);
+        this.#deadline = clamp(deadline, 0.1, 300);
+        this.#probeDeadline = probeDeadline;
+        this.#tolerance = tolerance;
+        this.#lastEvidence = now;
     }
 
     /** When to check if nothing happens. */
-    get nextCheck() { return this.answerDue ?? plus(this.lastEvidence, this.interval); }
+    get nextCheck() { return this.#answerDue ?? plus(this.#lastEvidence, this.#interval); }
 
     /**
      * A message has come. True when a ping was unanswered: the check moves.
      * @param {number} now
      */
     evidence(now) {
-        this.lastEvidence = now;
-        this.wasLate = false;
-        const wasDue = this.answerDue !== undefined;
-        this.answerDue = undefined;
+        this.#lastEvidence = now;
+        this.#wasLate = false;
+        const wasDue = this.#answerDue !== undefined;
+        this.#answerDue = undefined;
         return wasDue;
     }
 
@@ -59,7 +65,7 @@ export class Liveness {
     check(now) {
         const due = this.nextCheck;
         if (now < due) return { type: "checkAt", value: due };
-        return this.answerDue === undefined ? this.ping(this.deadline, now) : { type: "dead" };
+        return this.#answerDue === undefined ? this.#ping(this.#deadline, now) : { type: "dead" };
     }
 
     /**
@@ -67,17 +73,17 @@ export class Liveness {
      * @param {number} now
      */
     checkLateness(now) {
-        const isDue = this.answerDue !== undefined;
-        if (minus(now, this.nextCheck) <= this.tolerance || (isDue && this.wasLate)) return undefined;
-        if (isDue) this.wasLate = true;
+        const isDue = this.#answerDue !== undefined;
+        if (minus(now, this.nextCheck) <= this.#tolerance || (isDue && this.#wasLate)) return undefined;
+        if (isDue) this.#wasLate = true;
         return this.woke(now);
     }
 
     /** Whether what the other side has said lately may still be unread. */
-    get isCatchingUp() { return this.catchUp !== undefined; }
+    get isCatchingUp() { return this.#catchUp !== undefined; }
 
     /** @param {number} id */
-    pong(id) { if (this.catchUp !== undefined && id >= this.catchUp) this.catchUp = undefined; }
+    pong(id) { if (this.#catchUp !== undefined && id >= this.#catchUp) this.#catchUp = undefined; }
 
     /**
      * Asks now.
@@ -85,10 +91,10 @@ export class Liveness {
      * @returns {Case}
      */
     probe(now) {
-        if (this.answerDue !== undefined && this.answerDue <= plus(now, this.probeDeadline)) {
-            return { type: "checkAt", value: this.answerDue };
+        if (this.#answerDue !== undefined && this.#answerDue <= plus(now, this.#probeDeadline)) {
+            return { type: "checkAt", value: this.#answerDue };
         }
-        return this.ping(this.probeDeadline, now);
+        return this.#ping(this.#probeDeadline, now);
     }
 
     /**
@@ -96,8 +102,8 @@ export class Liveness {
      * @param {number} now
      */
     woke(now) {
-        this.catchUp = this.lastPing + 1;
-        return this.ping(this.probeDeadline, now);
+        this.#catchUp = this.#lastPing + 1;
+        return this.#ping(this.#probeDeadline, now);
     }
 
     /**
@@ -105,9 +111,9 @@ export class Liveness {
      * @param {number} now
      * @returns {Case}
      */
-    ping(limit, now) {
-        this.lastPing += 1;
-        this.answerDue = plus(now, limit);
-        return { type: "ping", id: this.lastPing, checkAt: this.answerDue };
+    #ping(limit, now) {
+        this.#lastPing += 1;
+        this.#answerDue = plus(now, limit);
+        return { type: "ping", id: this.#lastPing, checkAt: this.#answerDue };
     }
 }

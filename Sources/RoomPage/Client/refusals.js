@@ -8,14 +8,12 @@ import { refusalFailure } from "./values.js";
  * `end(value)`, `report` (nothing ends by it).
  */
 export class Refusals {
-    constructor() {
-        /** @type {number | undefined} */
-        this.lastReplaced = undefined;
-        this.wasStale = false;
-    }
+    /** @type {number | undefined} */
+    #lastReplaced;
+    #wasStale = false;
 
     /** The server has let this participant in. */
-    joined() { this.wasStale = false; }
+    joined() { this.#wasStale = false; }
 
     /**
      * @param {import("./values.js").ProtocolError} error
@@ -46,14 +44,14 @@ export class Refusals {
             if (error.replacedBy == "participant") return refused;
             // An attempt that was given up may reach the server late and win: this participant comes back once, and
             // does not compete with another program that has its session.
-            if (this.lastReplaced !== undefined && minus(now, this.lastReplaced) < 30) {
+            if (this.#lastReplaced !== undefined && minus(now, this.#lastReplaced) < 30) {
                 return end({ type: "replaced" });
             }
-            this.lastReplaced = now;
+            this.#lastReplaced = now;
             return tryAgain;
         case "stale_epoch":
-            if (this.wasStale) return end({ type: "staleEpoch", message });
-            this.wasStale = true;
+            if (this.#wasStale) return end({ type: "staleEpoch", message });
+            this.#wasStale = true;
             return { type: "rejoin" };
         default:
             if (error.isRetryable) return tryAgain;

@@ -28,24 +28,28 @@ import { equal, keysChanged } from "./values.js";
  * `iceServersFailed(value)`, `iceServersUnusable(value)`, `askServer`, `scheduleTimer(at)`.
  */
 export class RoomSessionMachine {
+    #configuration;
+    #metadata;
+    #ice;
+    /** False: the session token was not accepted, and the next join is as a new participant. */
+    #presentsSession = true;
+    #refusals = new Refusals();
+
     /** @param {import("./configuration.js").MachineConfiguration} configuration */
     constructor(configuration) {
-        this.configuration = configuration;
+        this.#configuration = configuration;
         /**
          * Undefined before the first join.
          * @type {Stay | undefined}
          */
         this.stay = undefined;
-        this.metadata = configuration.metadata;
-        this.ice = new ICEServerMachine(configuration);
-        /** False: the session token was not accepted, and the next join is as a new participant. */
-        this.presentsSession = true;
-        this.refusals = new Refusals();
+        this.#metadata = configuration.metadata;
+        this.#ice = new ICEServerMachine(configuration);
     }
 
-    get iceServers() { return this.ice.servers; }
+    get iceServers() { return this.#ice.servers; }
     /** When the latest of them came. */
-    get iceServersAt() { return this.ice.changedAt; }
+    get iceServersAt() { return this.#ice.changedAt; }
     get membership() { return this.stay?.membership; }
     /** Everybody else, in the order of their ids. */
     get participants() { return this.stay?.roster.participants ?? []; }
@@ -59,17 +63,17 @@ export class RoomSessionMachine {
      * @param {number} attempt
      */
     hello(token, received, mustRejoin, attempt) {
-        const { room, role, waitsForRoom, name, capabilities } = this.configuration;
-        const resume = this.stay && this.presentsSession
+        const { room, role, waitsForRoom, name, capabilities } = this.#configuration;
+        const resume = this.stay && this.#presentsSession
             ? { sessionToken: this.stay.sessionToken, received, mustRejoin, attempt } : undefined;
         return {
-            version: 1, minimumVersion: 1, room, role, waitsForRoom, name, metadata: this.metadata, token, resume,
+            version: 1, minimumVersion: 1, room, role, waitsForRoom, name, metadata: this.#metadata, token, resume,
             capabilities,
         };
     }
 
     /** @param {Record<string, string>} metadata */
-    updateMetadata(metadata) { this.metadata = metadata; }
+    updateMetadata(metadata) { this.#metadata = metadata; }
 
     // MARK: Joining
 
@@ -79,8 +83,8 @@ export class RoomSessionMachine {
      * @param {Case[]} actions
      */
     joined(joined, now, actions = []) {
-        this.presentsSession = true;
-        this.refusals.joined();
+        this.#presentsSession = true;
+        this.#refusals.joined();
         const { participant, session, epoch, isHost, hostTerm } = joined;
         const host = isHost
             ? participant : joined.roster.find((/** @type {Participant} */ other) => other.isHost)?.id;
@@ -95,7 +99,7 @@ export class RoomSessionMachine {
             mayReplayUnsaid: joined.isResumed && joined.sent === undefined, serverVersion: joined.attributes.version,
         };
         this.stay = stay;
-        const patience = Math.min(Math.max(joined.grace, 0), this.configuration.recovery.budgets.absence);
+        const patience = Math.min(Math.max(joined.grace, 0), this.#configuration.recovery.budgets.absence);
         const isSomebodyNew = before !== undefined
             && (before.membership.session != session || before.membership.participant != participant);
         if (isSomebodyNew) stay.knownTerm = 0;
@@ -105,14 +109,14 @@ export class RoomSessionMachine {
             actions.push({ type: "hostChanged", value: host, term: hostTerm });
         }
         stay.knownTerm = Math.max(stay.knownTerm, hostTerm);
-        this.actOnICE(this.ice.received(joined.iceServers, now), actions);
+        this.#actOnICE(this.#ice.received(joined.iceServers, now), actions);
         stay.roster.reconcile(joined.roster, kind == "rejoined", now, actions);
         // A server that has lost its state knows less than we do.
         if (kind != "rejoined" || joined.attributes.version >= stay.attributes.version) {
-            this.adopt(joined.attributes, stay, actions);
+            this.#adopt(joined.attributes, stay, actions);
         }
-        this.restoreAttributes(stay, actions);
-        return this.scheduleTimer(actions);
+        this.#restoreAttributes(stay, actions);
+        return this.#scheduleTimer(actions);
     }
 
     // MARK: Messages
@@ -148,19 +152,19 @@ export class RoomSessionMachine {
             if (stay.host == id) stay.host = undefined;
             break;
         }
-        case "hostChanged": this.hostChanged(message.value, message.term, message.sessionToken, stay, actions); break;
+        case "hostChanged": this.#hostChanged(message.value, message.term, message.sessionToken, stay, actions); break;
         case "roomChanged":
             stay.serverVersion = message.value.version;
-            if (message.value.version >= stay.attributes.version) this.adopt(message.value, stay, actions);
+            if (message.value.version >= stay.attributes.version) this.#adopt(message.value, stay, actions);
             break;
         case "signal":
             if (stay.roster.get(message.value.peer)?.session != message.value.session) return actions;
             actions.push(message);
             break;
-        case "iceServers": this.actOnICE(this.ice.received(message.value, now), actions); break;
+        case "iceServers": this.#actOnICE(this.#ice.received(message.value, now), actions); break;
         default: return actions;
         }
-        return this.scheduleTimer(actions);
+        return this.#scheduleTimer(actions);
     }
 
     /**
@@ -170,7 +174,7 @@ export class RoomSessionMachine {
      * @param {Stay} stay
      * @param {Case[]} actions
      */
-    hostChanged(id, term, sessionToken, stay, actions) {
+    #hostChanged(id, term, sessionToken, stay, actions) {
         stay.sessionToken = sessionToken;
         if (term <= stay.membership.hostTerm) return;
         const isHost = id == stay.membership.participant;
@@ -180,7 +184,7 @@ export class RoomSessionMachine {
         stay.host = id;
         stay.roster.hostChanged(id);
         if (!isKnown) actions.push({ type: "hostChanged", value: id, term });
-        this.restoreAttributes(stay, actions);
+        this.#restoreAttributes(stay, actions);
     }
 
     // MARK: The room's attributes
@@ -195,8 +199,8 @@ export class RoomSessionMachine {
         if (!stay?.membership.isHost) {
             actions.push({ type: "updateRefused" });
         } else if (!equal(values, stay.attributes.values)) {
-            this.adopt({ version: stay.attributes.version + 1, values }, stay, actions);
-            this.restoreAttributes(stay, actions);
+            this.#adopt({ version: stay.attributes.version + 1, values }, stay, actions);
+            this.#restoreAttributes(stay, actions);
         }
         return actions;
     }
@@ -206,7 +210,7 @@ export class RoomSessionMachine {
      * @param {Stay} stay
      * @param {Case[]} actions
      */
-    adopt(attributes, stay, actions) {
+    #adopt(attributes, stay, actions) {
         const changes = keysChanged(attributes.values, stay.attributes.values);
         stay.attributes = attributes;
         if (changes.length) actions.push({ type: "attributesChanged", value: attributes.values, changes });
@@ -217,7 +221,7 @@ export class RoomSessionMachine {
      * @param {Stay} stay
      * @param {Case[]} actions
      */
-    restoreAttributes(stay, actions) {
+    #restoreAttributes(stay, actions) {
         if (!stay.membership.isHost || stay.serverVersion >= stay.attributes.version) return;
         stay.serverVersion = stay.attributes.version;
         actions.push({ type: "updateRoom", value: stay.attributes });
@@ -232,9 +236,9 @@ export class RoomSessionMachine {
      * @param {Case[]} actions
      */
     woke(sleep, now, actions = []) {
-        this.ice.woke(sleep);
+        this.#ice.woke(sleep);
         this.stay?.roster.woke(now);
-        return this.scheduleTimer(actions);
+        return this.#scheduleTimer(actions);
     }
 
     /**
@@ -258,24 +262,24 @@ export class RoomSessionMachine {
      * @param {Case[]} actions
      */
     timerFired(isConnected, isCatchingUp, isAlive, now, actions = []) {
-        this.actOnICE(this.ice.timePassed(isConnected, now), actions);
+        this.#actOnICE(this.#ice.timePassed(isConnected, now), actions);
         const { stay } = this;
         if (!stay || !isConnected) {
             // Nobody is given up meanwhile.
-            const at = this.ice.nextDeadline(false);
+            const at = this.#ice.nextDeadline(false);
             if (at !== undefined) actions.push({ type: "scheduleTimer", at });
             return actions;
         }
-        stay.roster.timerFired(isCatchingUp, isAlive, this.configuration.recovery.timerTolerance, now, actions);
-        return this.scheduleTimer(actions);
+        stay.roster.timerFired(isCatchingUp, isAlive, this.#configuration.recovery.timerTolerance, now, actions);
+        return this.#scheduleTimer(actions);
     }
 
     /**
      * At once for what is overdue: `timerFired` knows what can be done now.
      * @param {Case[]} actions
      */
-    scheduleTimer(actions) {
-        const at = earliest(this.ice.nextDeadline(!!this.stay), ...this.stay?.roster.deadlines ?? []);
+    #scheduleTimer(actions) {
+        const at = earliest(this.#ice.nextDeadline(!!this.stay), ...this.stay?.roster.deadlines ?? []);
         if (at !== undefined) actions.push({ type: "scheduleTimer", at });
         return actions;
     }
@@ -288,7 +292,7 @@ export class RoomSessionMachine {
      * @param {Case[]} actions
      */
     attempted(now, actions = []) {
-        return this.actOnICE(this.ice.attempted(now), actions);
+        return this.#actOnICE(this.#ice.attempted(now), actions);
     }
 
     /**
@@ -299,8 +303,8 @@ export class RoomSessionMachine {
      * @param {Case[]} actions
      */
     iceServersProvided(servers, ttl, now, actions = []) {
-        this.actOnICE(this.ice.provided(servers, ttl, now), actions);
-        return this.scheduleTimer(actions);
+        this.#actOnICE(this.#ice.provided(servers, ttl, now), actions);
+        return this.#scheduleTimer(actions);
     }
 
     /**
@@ -309,8 +313,8 @@ export class RoomSessionMachine {
      * @param {Case[]} actions
      */
     iceServersFailed(failure, now, actions = []) {
-        this.actOnICE(this.ice.providerFailed(failure, now), actions);
-        return this.scheduleTimer(actions);
+        this.#actOnICE(this.#ice.providerFailed(failure, now), actions);
+        return this.#scheduleTimer(actions);
     }
 
     /**
@@ -318,7 +322,7 @@ export class RoomSessionMachine {
      * @param {Case[]} decisions
      * @param {Case[]} actions
      */
-    actOnICE(decisions, actions) {
+    #actOnICE(decisions, actions) {
         for (const decision of decisions) actions.push({ ...decision, type: iceActions[decision.type] });
         return actions;
     }
@@ -332,7 +336,7 @@ export class RoomSessionMachine {
      * @param {number} now
      */
     judge(error, isGreeting, now) {
-        return this.refusals.judge(error, isGreeting, !this.stay, this.configuration.waitsForRoom, now);
+        return this.#refusals.judge(error, isGreeting, !this.stay, this.#configuration.waitsForRoom, now);
     }
 
     /**
@@ -340,8 +344,8 @@ export class RoomSessionMachine {
      * without it. False: that was tried before.
      */
     forgetSession() {
-        if (!this.stay || !this.presentsSession) return false;
-        this.presentsSession = false;
+        if (!this.stay || !this.#presentsSession) return false;
+        this.#presentsSession = false;
         return true;
     }
 }

@@ -5,32 +5,35 @@ import { minus, plus } from "./time.js";
  * The credential of one participant: when the provider is asked for another one, and whether another one would help.
  */
 export class SignalingCredential {
+    #hasProvider;
+    #margin;
+    /** @type {number | undefined} */
+    #expiresAt;
+    #isFetched = false;
+    #mustForce = false;
+    /**
+     * When a forced one came that has not let this participant in yet.
+     * @type {number | undefined}
+     */
+    #forcedAt;
+    /**
+     * The last one that was refused.
+     * @type {string | undefined}
+     */
+    #refusedToken;
+
     /**
      * @param {string | undefined} token
      * @param {boolean} hasProvider
      * @param {number} margin
      */
     constructor(token, hasProvider, margin) {
-        this.hasProvider = hasProvider;
-        this.margin = margin;
+        this.#hasProvider = hasProvider;
+        this.#margin = margin;
         /** A secret. */
         this.token = token;
-        /** @type {number | undefined} */
-        this.expiresAt = undefined;
-        this.isFetched = false;
-        this.mustForce = false;
         /** A forced one is being fetched. */
         this.isForcing = false;
-        /**
-         * When a forced one came that has not let this participant in yet.
-         * @type {number | undefined}
-         */
-        this.forcedAt = undefined;
-        /**
-         * The last one that was refused.
-         * @type {string | undefined}
-         */
-        this.refusedToken = undefined;
     }
 
     /**
@@ -38,13 +41,13 @@ export class SignalingCredential {
      * @param {number} now
      */
     mustBeFetched(now) {
-        if (!this.hasProvider) return false;
-        if (this.mustForce || (this.token === undefined && !this.isFetched)) return true;
-        return this.expiresAt !== undefined && plus(now, this.margin) >= this.expiresAt;
+        if (!this.#hasProvider) return false;
+        if (this.#mustForce || (this.token === undefined && !this.#isFetched)) return true;
+        return this.#expiresAt !== undefined && plus(now, this.#margin) >= this.#expiresAt;
     }
 
     /** The provider is asked. One that was refused must not come from a cache again. */
-    requested() { this.isForcing = this.mustForce; }
+    requested() { this.isForcing = this.#mustForce; }
 
     /**
      * @param {string | undefined} token
@@ -53,18 +56,18 @@ export class SignalingCredential {
      */
     arrived(token, expiresAt, now) {
         this.token = token;
-        this.expiresAt = expiresAt;
-        this.isFetched = true;
+        this.#expiresAt = expiresAt;
+        this.#isFetched = true;
         if (!this.isForcing) return;
         this.isForcing = false;
-        this.mustForce = false;
-        this.forcedAt = now;
+        this.#mustForce = false;
+        this.#forcedAt = now;
     }
 
     /** The server has let this participant in. */
     accepted() {
-        this.forcedAt = undefined;
-        this.refusedToken = undefined;
+        this.#forcedAt = undefined;
+        this.#refusedToken = undefined;
     }
 
     /**
@@ -75,10 +78,10 @@ export class SignalingCredential {
      * @returns {"atOnce" | "later" | "useless"}
      */
     refused(isTooOld, now) {
-        const isNew = this.forcedAt !== undefined && minus(now, this.forcedAt) <= this.margin;
-        if (!this.hasProvider || (isNew && !(isTooOld && this.token !== this.refusedToken))) return "useless";
-        this.refusedToken = this.token;
-        this.mustForce = true;
+        const isNew = this.#forcedAt !== undefined && minus(now, this.#forcedAt) <= this.#margin;
+        if (!this.#hasProvider || (isNew && !(isTooOld && this.token !== this.#refusedToken))) return "useless";
+        this.#refusedToken = this.token;
+        this.#mustForce = true;
         return isNew ? "later" : "atOnce";
     }
 
@@ -86,5 +89,5 @@ export class SignalingCredential {
      * This machine has slept, and the credential has aged.
      * @param {number} sleep
      */
-    woke(sleep) { if (this.expiresAt !== undefined) this.expiresAt = minus(this.expiresAt, sleep); }
+    woke(sleep) { if (this.#expiresAt !== undefined) this.#expiresAt = minus(this.#expiresAt, sleep); }
 }

@@ -30,39 +30,44 @@ const normalClose = { code: 1000, reason: "" }, goingAwayClose = { code: 1001, r
  * `greeting(generation, startedAt, deadline, waiting)`, `connected(connection)`, `closed`.
  */
 export class SignalingMachine {
+    #configuration;
+    /** @type {Case} */
+    #state = { type: "idle" };
+    #backoff;
+    #credential;
+    #streams;
+    /** The last generation that was used. */
+    #generation = 0;
+    /** Attempts of this outage. */
+    #attempt = 0;
+    /**
+     * Why the last attempt or connection ended.
+     * @type {SignalingFailure | undefined}
+     */
+    #cause;
+    /**
+     * When a report of another participant about the server was last acted on.
+     * @type {number | undefined}
+     */
+    #lastHintAt;
+
     /** @param {import("./configuration.js").MachineConfiguration} configuration */
     constructor({ signaling, token, hasCredentialProvider }) {
-        this.configuration = signaling;
-        /** @type {Case} */
-        this.state = { type: "idle" };
-        this.backoff = new Backoff(signaling.backoff);
-        this.credential = new SignalingCredential(token, hasCredentialProvider, signaling.credentialMargin);
-        this.streams = new SignalingStreams(signaling.queueLimit, signaling.queueByteLimit);
-        /** The last generation that was used. */
-        this.generation = 0;
-        /** Attempts of this outage. */
-        this.attempt = 0;
-        /**
-         * Why the last attempt or connection ended.
-         * @type {SignalingFailure | undefined}
-         */
-        this.cause = undefined;
-        /**
-         * When a report of another participant about the server was last acted on.
-         * @type {number | undefined}
-         */
-        this.lastHintAt = undefined;
+        this.#configuration = signaling;
+        this.#backoff = new Backoff(signaling.backoff);
+        this.#credential = new SignalingCredential(token, hasCredentialProvider, signaling.credentialMargin);
+        this.#streams = new SignalingStreams(signaling.queueLimit, signaling.queueByteLimit);
         /** @type {Case} */
         this.status = { type: "disconnected" };
     }
 
-    get hasBeenConnected() { return this.streams.hasBegun; }
+    get #hasBeenConnected() { return this.#streams.hasBegun; }
     /** Whether what the server has said lately may still be unread: this page did not run for a while. */
-    get isCatchingUp() { return this.isConnected && this.state.connection.isCatchingUp; }
-    get isConnected() { return this.state.type == "connected"; }
-    get isClosed() { return this.state.type == "closed"; }
+    get isCatchingUp() { return this.isConnected && this.#state.connection.isCatchingUp; }
+    get isConnected() { return this.#state.type == "connected"; }
+    get isClosed() { return this.#state.type == "closed"; }
     /** Messages that wait for the server's acknowledgement or for a connection. */
-    get queuedMessages() { return this.streams.queuedMessages; }
+    get queuedMessages() { return this.#streams.queuedMessages; }
 
     // MARK: Attempts
 
@@ -71,9 +76,9 @@ export class SignalingMachine {
      * @param {Case[]} actions
      */
     start(now, actions = []) {
-        if (this.state.type != "idle") return actions;
-        this.attempt = 1;
-        return this.beginAttempt(now, actions);
+        if (this.#state.type != "idle") return actions;
+        this.#attempt = 1;
+        return this.#beginAttempt(now, actions);
     }
 
     /**
@@ -81,15 +86,15 @@ export class SignalingMachine {
      * @param {number} now
      * @param {Case[]} actions
      */
-    beginAttempt(now, actions) {
-        this.changeStatus({ type: "connecting", attempt: this.attempt, cause: this.cause }, actions);
-        if (!this.credential.mustBeFetched(now)) return this.open(now, actions);
-        this.credential.requested();
-        const forced = this.credential.isForcing;
+    #beginAttempt(now, actions) {
+        this.#changeStatus({ type: "connecting", attempt: this.#attempt, cause: this.#cause }, actions);
+        if (!this.#credential.mustBeFetched(now)) return this.#open(now, actions);
+        this.#credential.requested();
+        const forced = this.#credential.isForcing;
         // A participant that was in the room shows a session token: a provider that is slow or broken must not keep it
         // outside.
-        const until = this.hasBeenConnected && !forced ? plus(now, this.configuration.credentialPatience) : undefined;
-        this.state = { type: "fetching", until };
+        const until = this.#hasBeenConnected && !forced ? plus(now, this.#configuration.credentialPatience) : undefined;
+        this.#state = { type: "fetching", until };
         actions.push(until === undefined ? cancelAttempt : attemptTimer(until), { type: "requestCredential", forced });
         return actions;
     }
@@ -98,11 +103,11 @@ export class SignalingMachine {
      * @param {number} now
      * @param {Case[]} actions
      */
-    open(now, actions) {
-        this.generation += 1;
-        const deadline = plus(now, this.configuration.attemptTimeout);
-        this.state = { type: "opening", generation: this.generation, startedAt: now, deadline };
-        actions.push({ type: "openTransport", value: this.generation }, attemptTimer(deadline));
+    #open(now, actions) {
+        this.#generation += 1;
+        const deadline = plus(now, this.#configuration.attemptTimeout);
+        this.#state = { type: "opening", generation: this.#generation, startedAt: now, deadline };
+        actions.push({ type: "openTransport", value: this.#generation }, attemptTimer(deadline));
         return actions;
     }
 
@@ -114,10 +119,10 @@ export class SignalingMachine {
      */
     credentialReady(token, expiresAt, now, actions = []) {
         if (this.isClosed) return actions;
-        this.credential.arrived(token, expiresAt, now);
+        this.#credential.arrived(token, expiresAt, now);
         // One that is about to expire already is used nevertheless: the provider has no better one. It is asked again
         // before the next attempt.
-        return this.state.type == "fetching" ? this.open(now, actions) : actions;
+        return this.#state.type == "fetching" ? this.#open(now, actions) : actions;
     }
 
     /**
@@ -127,9 +132,9 @@ export class SignalingMachine {
      * @param {Case[]} actions
      */
     credentialFailed(failure, now, random, actions = []) {
-        if (this.state.type != "fetching") return actions;
+        if (this.#state.type != "fetching") return actions;
         if (!failure.isRetryable) return this.close({ type: "credentialFailed", value: failure }, actions);
-        return this.state.until !== undefined ? this.open(now, actions) : this.retry(failure, now, random, actions);
+        return this.#state.until !== undefined ? this.#open(now, actions) : this.#retry(failure, now, random, actions);
     }
 
     /**
@@ -138,16 +143,16 @@ export class SignalingMachine {
      * @param {Case[]} actions
      */
     transportConnected(generation, now, actions = []) {
-        if (this.state.type != "opening" || this.state.generation != generation) {
+        if (this.#state.type != "opening" || this.#state.generation != generation) {
             // Late success of an attempt that was given up.
-            if (generation != this.currentGeneration) actions.push({ type: "abortTransport", value: generation });
+            if (generation != this.#currentGeneration) actions.push({ type: "abortTransport", value: generation });
             return actions;
         }
-        const deadline = plus(now, this.configuration.helloTimeout);
-        this.state = { type: "greeting", generation, startedAt: now, deadline };
+        const deadline = plus(now, this.#configuration.helloTimeout);
+        this.#state = { type: "greeting", generation, startedAt: now, deadline };
         actions.push(attemptTimer(deadline), {
-            type: "requestHello", token: this.credential.token, received: this.streams.received,
-            mustRejoin: this.streams.mustRejoin, attempt: generation,
+            type: "requestHello", token: this.#credential.token, received: this.#streams.received,
+            mustRejoin: this.#streams.mustRejoin, attempt: generation,
         });
         return actions;
     }
@@ -158,8 +163,8 @@ export class SignalingMachine {
      * @param {Case[]} actions
      */
     sendHello(hello, actions = []) {
-        if (this.state.type != "greeting") return actions;
-        return this.sendAlone({ type: "hello", value: hello }, actions);
+        if (this.#state.type != "greeting") return actions;
+        return this.#sendAlone({ type: "hello", value: hello }, actions);
     }
 
     /**
@@ -170,15 +175,15 @@ export class SignalingMachine {
      * @param {Case[]} actions
      */
     transportFailed(generation, failure, now, random, actions = []) {
-        if (this.state.type != "opening" || this.state.generation != generation) return actions;
+        if (this.#state.type != "opening" || this.#state.generation != generation) return actions;
         // For a participant that was let in before, a 403 is not final: it may be of something on the way (a proxy, a
         // portal).
-        if (failure.status == 401 || (failure.status == 403 && !this.hasBeenConnected)) {
+        if (failure.status == 401 || (failure.status == 403 && !this.#hasBeenConnected)) {
             if (!this.refreshCredential(failure, now, random, actions)) {
                 this.close({ type: "refused", value: failure }, actions);
             }
-        } else if (failure.isRetryable || this.hasBeenConnected) {
-            this.retry(failure, now, random, actions);
+        } else if (failure.isRetryable || this.#hasBeenConnected) {
+            this.#retry(failure, now, random, actions);
         } else {
             this.close({ type: "refused", value: failure }, actions);
         }
@@ -193,8 +198,8 @@ export class SignalingMachine {
      * @param {Case[]} actions
      */
     transportClosed(generation, failure, now, random, actions = []) {
-        if (generation != this.currentGeneration) return actions;
-        return this.retry(failure ?? signalingFailure("the server closed the connection"), now, random, actions);
+        if (generation != this.#currentGeneration) return actions;
+        return this.#retry(failure ?? signalingFailure("the server closed the connection"), now, random, actions);
     }
 
     // MARK: Ends
@@ -206,14 +211,14 @@ export class SignalingMachine {
      * @param {RandomSource} random
      * @param {Case[]} actions
      */
-    retry(failure, now, random, actions = []) {
+    #retry(failure, now, random, actions = []) {
         if (this.isClosed) return actions;
-        this.leaveConnected(actions);
-        this.cause = failure;
-        this.changeStatus({ type: "disconnected", cause: failure }, actions);
-        let delay = this.backoff.nextDelay(now, random);
+        this.#leaveConnected(actions);
+        this.#cause = failure;
+        this.#changeStatus({ type: "disconnected", cause: failure }, actions);
+        let delay = this.#backoff.nextDelay(now, random);
         if (delay === undefined) return this.close({ type: "gaveUp", value: failure }, actions);
-        this.attempt += 1;
+        this.#attempt += 1;
         const window = failure.retryAfter;
         if (window) {
             const earliest = clamp(window.lowerBound, 0, 3600);
@@ -221,9 +226,9 @@ export class SignalingMachine {
             delay = plus(earliest, duration(random, minus(latest, earliest)));
         }
         const until = plus(now, delay);
-        this.state = { type: "waiting", until };
-        this.changeStatus(
-            { type: "connecting", attempt: this.attempt, nextAttemptAt: until, cause: failure }, actions);
+        this.#state = { type: "waiting", until };
+        this.#changeStatus(
+            { type: "connecting", attempt: this.#attempt, nextAttemptAt: until, cause: failure }, actions);
         actions.push(attemptTimer(until));
         return actions;
     }
@@ -236,7 +241,7 @@ export class SignalingMachine {
      * @param {Case[]} actions
      */
     abortAndRetry(failure, now, random, actions = []) {
-        return this.retry(failure, now, random, this.abort(actions));
+        return this.#retry(failure, now, random, this.#abort(actions));
     }
 
     /**
@@ -249,19 +254,19 @@ export class SignalingMachine {
      */
     refreshCredential(failure, now, random, actions = []) {
         if (this.isClosed) return false;
-        const renewal = this.credential.refused(failure.code == "token_expired", now);
+        const renewal = this.#credential.refused(failure.code == "token_expired", now);
         if (renewal == "useless") return false;
         if (renewal == "later") {
             this.abortAndRetry(failure, now, random, actions);
         } else {
-            this.abort(actions);
-            this.attemptAgain(failure, now, actions);
+            this.#abort(actions);
+            this.#attemptAgain(failure, now, actions);
         }
         return true;
     }
 
     /** Drops the place in both streams: the next `hello` asks for a rejoin. */
-    requireRejoin() { this.streams.requireRejoin(); }
+    requireRejoin() { this.#streams.requireRejoin(); }
 
     /**
      * Comes back over a new connection, for what only a `joined` brings.
@@ -270,14 +275,14 @@ export class SignalingMachine {
      */
     reconnectInOrder(now, actions = []) {
         if (!this.isConnected) return actions;
-        this.closeTransport(normalClose, actions);
-        return this.attemptAgain(undefined, now, actions);
+        this.#closeTransport(normalClose, actions);
+        return this.#attemptAgain(undefined, now, actions);
     }
 
     /** @param {Case[]} actions */
     leave(actions = []) {
         // While greeting, it comes behind the `hello`, which the server may take.
-        if (this.isConnected || this.state.type == "greeting") this.sendAlone({ type: "leave" }, actions);
+        if (this.isConnected || this.#state.type == "greeting") this.#sendAlone({ type: "leave" }, actions);
         return this.close({ type: "left" }, actions);
     }
 
@@ -287,11 +292,11 @@ export class SignalingMachine {
      */
     close(reason, actions = []) {
         if (this.isClosed) return actions;
-        if (this.state.type == "opening") this.abort(actions); else this.closeTransport(normalClose, actions);
-        this.leaveConnected(actions);
+        if (this.#state.type == "opening") this.#abort(actions); else this.#closeTransport(normalClose, actions);
+        this.#leaveConnected(actions);
         actions.push(cancelAttempt);
-        this.state = { type: "closed" };
-        this.changeStatus({ type: "closed", value: reason }, actions);
+        this.#state = { type: "closed" };
+        this.#changeStatus({ type: "closed", value: reason }, actions);
         return actions;
     }
 
@@ -307,7 +312,7 @@ export class SignalingMachine {
      */
     send(message, now, random, actions = []) {
         if (this.isClosed) return actions;
-        const dropped = this.streams.append(message);
+        const dropped = this.#streams.append(message);
         if (dropped !== undefined) {
             actions.push({ type: "overflow", dropped });
             if (this.isConnected) {
@@ -315,7 +320,7 @@ export class SignalingMachine {
             }
             return actions;
         }
-        return this.withConnection(now, random, actions, (connection, streams) =>
+        return this.#withConnection(now, random, actions, (connection, streams) =>
             connection.send(streams.takeUnsent(), streams));
     }
 
@@ -323,7 +328,7 @@ export class SignalingMachine {
      * Takes back what was not sent yet.
      * @param {(signal: any) => boolean} isSuperseded
      */
-    removeUnsentSignals(isSuperseded) { this.streams.removeUnsentSignals(isSuperseded); }
+    removeUnsentSignals(isSuperseded) { this.#streams.removeUnsentSignals(isSuperseded); }
 
     /**
      * @param {Envelope} envelope
@@ -333,10 +338,10 @@ export class SignalingMachine {
      * @param {Case[]} actions
      */
     received(envelope, generation, now, random, actions = []) {
-        if (generation != this.currentGeneration) return actions;
+        if (generation != this.#currentGeneration) return actions;
         this.checkLateness(now, random, actions);
-        if (this.state.type == "greeting") return this.receivedGreeting(envelope.message, now, random, actions);
-        return this.withConnection(now, random, actions, (connection, streams) =>
+        if (this.#state.type == "greeting") return this.#receivedGreeting(envelope.message, now, random, actions);
+        return this.#withConnection(now, random, actions, (connection, streams) =>
             connection.received(envelope, streams, now));
     }
 
@@ -348,15 +353,15 @@ export class SignalingMachine {
      * @param {Case[]} actions
      */
     receivedMalformed(error, generation, now, random, actions = []) {
-        if (generation != this.currentGeneration) return actions;
+        if (generation != this.#currentGeneration) return actions;
         if (error.code == "version_mismatch") {
             actions.push({ type: "deliver", value: { type: "error", value: error }, isReplayed: false });
         } else if (!error.isFatal && this.isConnected) {
-            this.withConnection(now, random, actions, (connection, streams) =>
+            this.#withConnection(now, random, actions, (connection, streams) =>
                 connection.receivedUnusable(error.sequence, streams, now));
         } else {
             // What it said is lost, and its number with it.
-            this.streams.requireRejoin();
+            this.#streams.requireRejoin();
             this.abortAndRetry(refusalFailure(error), now, random, actions);
         }
         return actions;
@@ -368,19 +373,19 @@ export class SignalingMachine {
      * @param {RandomSource} random
      * @param {Case[]} actions
      */
-    receivedGreeting(message, now, random, actions) {
-        if (this.state.waiting !== undefined) this.wait(this.state.waiting, now, actions);
+    #receivedGreeting(message, now, random, actions) {
+        if (this.#state.waiting !== undefined) this.#wait(this.#state.waiting, now, actions);
         switch (message.type) {
         case "waiting":
-            this.wait(plus(message.pingInterval, message.pingDeadline), now, actions);
-            this.cause = signalingFailure(
+            this.#wait(plus(message.pingInterval, message.pingDeadline), now, actions);
+            this.#cause = signalingFailure(
                 "the room does not exist yet: waiting for its host", { cause: "waitingForRoom" });
-            this.changeStatus({ type: "connecting", attempt: this.attempt, cause: this.cause }, actions);
+            this.#changeStatus({ type: "connecting", attempt: this.#attempt, cause: this.#cause }, actions);
             break;
-        case "joined": this.enter(message.value, now, random, actions); break;
+        case "joined": this.#enter(message.value, now, random, actions); break;
         case "error": actions.push({ type: "deliver", value: message, isReplayed: false }); break;
-        case "goingAway": this.leaveInOrder(message.retryAfter, now, random, actions); break;
-        case "ping": this.sendAlone({ type: "pong", id: message.id }, actions); break;
+        case "goingAway": this.#leaveInOrder(message.retryAfter, now, random, actions); break;
+        case "ping": this.#sendAlone({ type: "pong", id: message.id }, actions); break;
         }
         return actions;
     }
@@ -391,9 +396,9 @@ export class SignalingMachine {
      * @param {number} now
      * @param {Case[]} actions
      */
-    wait(patience, now, actions) {
+    #wait(patience, now, actions) {
         const deadline = plus(now, patience);
-        this.state = { ...this.state, waiting: patience, startedAt: now, deadline };
+        this.#state = { ...this.#state, waiting: patience, startedAt: now, deadline };
         actions.push(attemptTimer(deadline));
     }
 
@@ -403,24 +408,24 @@ export class SignalingMachine {
      * @param {RandomSource} random
      * @param {Case[]} actions
      */
-    enter(joined, now, random, actions) {
-        const unsent = this.streams.begin(joined);
+    #enter(joined, now, random, actions) {
+        const unsent = this.#streams.begin(joined);
         if (!unsent) {
             this.abortAndRetry(
                 signalingFailure("the server resumed at another place of the stream"), now, random, actions);
             return;
         }
-        this.credential.accepted();
-        this.cause = undefined;
+        this.#credential.accepted();
+        this.#cause = undefined;
         actions.push(cancelAttempt);
         /** @type {Case[]} */
         const timers = [];
         const connection =
-            new AdmittedConnection(this.state.generation, joined, this.configuration, now, timers);
-        this.state = { type: "connected", connection };
-        this.withConnection(now, random, actions, () => timers);
-        this.changeStatus({ type: "connected" }, actions);
-        this.withConnection(now, random, actions, (connection, streams) => connection.send(unsent, streams));
+            new AdmittedConnection(this.#state.generation, joined, this.#configuration, now, timers);
+        this.#state = { type: "connected", connection };
+        this.#withConnection(now, random, actions, () => timers);
+        this.#changeStatus({ type: "connected" }, actions);
+        this.#withConnection(now, random, actions, (connection, streams) => connection.send(unsent, streams));
         actions.push({ type: "deliver", value: { type: "joined", value: joined }, isReplayed: false });
     }
 
@@ -431,9 +436,9 @@ export class SignalingMachine {
      * @param {RandomSource} random
      * @param {Case[]} actions
      */
-    leaveInOrder(window, now, random, actions) {
-        this.closeTransport(goingAwayClose, actions);
-        this.retry(
+    #leaveInOrder(window, now, random, actions) {
+        this.#closeTransport(goingAwayClose, actions);
+        this.#retry(
             signalingFailure("the server is going away", { retryAfter: window, cause: "serverGoingAway" }), now, random,
             actions);
     }
@@ -448,10 +453,10 @@ export class SignalingMachine {
      */
     timerFired(timer, now, random, actions = []) {
         if (timer.type == "connection") {
-            return this.withConnection(now, random, actions, (connection, streams) =>
+            return this.#withConnection(now, random, actions, (connection, streams) =>
                 connection.timerFired(timer.value, streams, now));
         }
-        const { type, deadline = this.state.until } = this.state;
+        const { type, deadline = this.#state.until } = this.#state;
         if (deadline === undefined) return actions;
         if (now < deadline) {
             actions.push(attemptTimer(deadline));
@@ -459,8 +464,8 @@ export class SignalingMachine {
         }
         switch (type) {
         // What the provider says later is for the next attempt, or for the hello of this one.
-        case "fetching": return this.open(now, actions);
-        case "waiting": return this.beginAttempt(now, actions);
+        case "fetching": return this.#open(now, actions);
+        case "waiting": return this.#beginAttempt(now, actions);
         case "opening":
             return this.abortAndRetry(signalingFailure("connecting took too long"), now, random, actions);
         default:
@@ -475,14 +480,14 @@ export class SignalingMachine {
      * @param {Case[]} actions
      */
     probeOrRetry(now, random, actions = []) {
-        switch (this.state.type) {
-        case "waiting": return this.beginAttempt(now, actions);
+        switch (this.#state.type) {
+        case "waiting": return this.#beginAttempt(now, actions);
         case "opening": case "greeting":
             // An attempt that has been under way for a while may be bound to a network that is no more.
-            return minus(now, this.state.startedAt) > 0.5
-                ? this.beginAttempt(now, this.abort(actions)) : actions;
+            return minus(now, this.#state.startedAt) > 0.5
+                ? this.#beginAttempt(now, this.#abort(actions)) : actions;
         default:
-            return this.withConnection(now, random, actions, (connection, streams) => connection.probe(streams, now));
+            return this.#withConnection(now, random, actions, (connection, streams) => connection.probe(streams, now));
         }
     }
 
@@ -493,7 +498,7 @@ export class SignalingMachine {
      * @param {Case[]} actions
      */
     checkLateness(now, random, actions = []) {
-        return this.withConnection(now, random, actions, (connection, streams) =>
+        return this.#withConnection(now, random, actions, (connection, streams) =>
             connection.checkLateness(streams, now));
     }
 
@@ -506,10 +511,10 @@ export class SignalingMachine {
      * @param {Case[]} actions
      */
     woke(sleep, now, random, actions = []) {
-        this.credential.woke(sleep);
-        switch (this.state.type) {
-        case "waiting": return this.beginAttempt(now, actions);
-        case "opening": case "greeting": return this.beginAttempt(now, this.abort(actions));
+        this.#credential.woke(sleep);
+        switch (this.#state.type) {
+        case "waiting": return this.#beginAttempt(now, actions);
+        case "opening": case "greeting": return this.#beginAttempt(now, this.#abort(actions));
         default: return this.catchUp(now, random, actions);
         }
     }
@@ -521,7 +526,7 @@ export class SignalingMachine {
      * @param {Case[]} actions
      */
     catchUp(now, random, actions = []) {
-        return this.withConnection(now, random, actions, (connection, streams) => connection.catchUp(streams, now));
+        return this.#withConnection(now, random, actions, (connection, streams) => connection.catchUp(streams, now));
     }
 
     /**
@@ -534,11 +539,11 @@ export class SignalingMachine {
      */
     networkChanged(isLost, now, random, actions = []) {
         if (!isLost || !this.isConnected) return this.probeOrRetry(now, random, actions);
-        this.abort(actions);
-        this.leaveConnected(actions);
+        this.#abort(actions);
+        this.#leaveConnected(actions);
         const cause = signalingFailure("the connection's local address is gone", { cause: "networkChanged" });
-        this.changeStatus({ type: "disconnected", cause }, actions);
-        return this.attemptAgain(cause, now, actions, true);
+        this.#changeStatus({ type: "disconnected", cause }, actions);
+        return this.#attemptAgain(cause, now, actions, true);
     }
 
     /**
@@ -549,7 +554,7 @@ export class SignalingMachine {
      * @param {Case[]} actions
      */
     serverIsBack(now, random, actions = []) {
-        return this.takeHint(["waiting", "opening"].includes(this.state.type), now, random, actions);
+        return this.#takeHint(["waiting", "opening"].includes(this.#state.type), now, random, actions);
     }
 
     /**
@@ -559,7 +564,7 @@ export class SignalingMachine {
      * @param {RandomSource} random
      * @param {Case[]} actions
      */
-    unheard(now, random, actions = []) { return this.takeHint(this.isConnected, now, random, actions); }
+    unheard(now, random, actions = []) { return this.#takeHint(this.isConnected, now, random, actions); }
 
     /**
      * @param {boolean} isOfUse
@@ -567,9 +572,9 @@ export class SignalingMachine {
      * @param {RandomSource} random
      * @param {Case[]} actions
      */
-    takeHint(isOfUse, now, random, actions) {
-        if (!isOfUse || (this.lastHintAt !== undefined && minus(now, this.lastHintAt) < 1)) return actions;
-        this.lastHintAt = now;
+    #takeHint(isOfUse, now, random, actions) {
+        if (!isOfUse || (this.#lastHintAt !== undefined && minus(now, this.#lastHintAt) < 1)) return actions;
+        this.#lastHintAt = now;
         return this.probeOrRetry(now, random, actions);
     }
 
@@ -579,14 +584,14 @@ export class SignalingMachine {
      * The generation of the transport that is opening or open.
      * @returns {number | undefined}
      */
-    get currentGeneration() { return this.isConnected ? this.state.connection.generation : this.state.generation; }
+    get #currentGeneration() { return this.isConnected ? this.#state.connection.generation : this.#state.generation; }
 
     /**
      * Ends what is opening or open without a close handshake.
      * @param {Case[]} actions
      */
-    abort(actions) {
-        const value = this.currentGeneration;
+    #abort(actions) {
+        const value = this.#currentGeneration;
         if (value !== undefined) actions.push({ type: "abortTransport", value });
         return actions;
     }
@@ -596,8 +601,8 @@ export class SignalingMachine {
      * @param {{ code: number, reason: string }} value1
      * @param {Case[]} actions
      */
-    closeTransport(value1, actions) {
-        const value0 = this.currentGeneration;
+    #closeTransport(value1, actions) {
+        const value0 = this.#currentGeneration;
         if (value0 !== undefined) actions.push({ type: "closeTransport", value0, value1 });
     }
 
@@ -606,8 +611,8 @@ export class SignalingMachine {
      * @param {Case} message
      * @param {Case[]} actions
      */
-    sendAlone(message, actions) {
-        actions.push({ type: "send", value0: { message }, value1: this.currentGeneration });
+    #sendAlone(message, actions) {
+        actions.push({ type: "send", value0: { message }, value1: this.#currentGeneration });
         return actions;
     }
 
@@ -618,15 +623,15 @@ export class SignalingMachine {
      * @param {Case[]} actions
      * @param {boolean} hasLeft
      */
-    attemptAgain(cause, now, actions, hasLeft = false) {
-        if (!hasLeft) this.leaveConnected(actions);
-        this.cause = cause;
-        this.attempt += 1;
-        return this.beginAttempt(now, actions);
+    #attemptAgain(cause, now, actions, hasLeft = false) {
+        if (!hasLeft) this.#leaveConnected(actions);
+        this.#cause = cause;
+        this.#attempt += 1;
+        return this.#beginAttempt(now, actions);
     }
 
     /** @param {Case[]} actions */
-    leaveConnected(actions) {
+    #leaveConnected(actions) {
         if (!this.isConnected) return;
         for (const value of connectionTimers) {
             actions.push({ type: "cancelTimer", value: { type: "connection", value } });
@@ -640,10 +645,10 @@ export class SignalingMachine {
      * @param {Case[]} actions
      * @param {(connection: AdmittedConnection, streams: SignalingStreams) => Case[]} body
      */
-    withConnection(now, random, actions, body) {
+    #withConnection(now, random, actions, body) {
         if (!this.isConnected) return actions;
-        const { connection } = this.state;
-        for (const decision of body(connection, this.streams)) {
+        const { connection } = this.#state;
+        for (const decision of body(connection, this.#streams)) {
             switch (decision.type) {
             case "send":
                 actions.push({ type: "send", value0: decision.value, value1: connection.generation });
@@ -655,10 +660,10 @@ export class SignalingMachine {
                 break;
             case "deliver": actions.push(decision); break;
             case "reportStable":
-                this.backoff.stabilized();
-                this.attempt = 0;
+                this.#backoff.stabilized();
+                this.#attempt = 0;
                 break;
-            case "leave": this.leaveInOrder(decision.value, now, random, actions); break;
+            case "leave": this.#leaveInOrder(decision.value, now, random, actions); break;
             case "abort": this.abortAndRetry(decision.value, now, random, actions); break;
             }
         }
@@ -669,7 +674,7 @@ export class SignalingMachine {
      * @param {Case} status
      * @param {Case[]} actions
      */
-    changeStatus(status, actions) {
+    #changeStatus(status, actions) {
         if (equal(status, this.status)) return;
         this.status = status;
         actions.push({ type: "changeStatus", value: status });

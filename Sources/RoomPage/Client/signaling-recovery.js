@@ -5,11 +5,9 @@ const stepLimit = 64;
 
 /** The record of one outage of signaling, from the loss of the connection until the room has us again. */
 export class SignalingRecovery {
-    constructor() {
-        /** @type {any} */
-        this.incident = undefined;
-        this.attempts = 0;
-    }
+    /** @type {any} */
+    #incident;
+    #attempts = 0;
 
     /**
      * A connection that had let us in is gone. Nothing where one is lost already, or was left in order.
@@ -17,10 +15,10 @@ export class SignalingRecovery {
      * @param {number} now
      */
     lost(failure, now) {
-        if (this.incident || !failure) return;
+        if (this.#incident || !failure) return;
         const { cause, description } = failure;
-        this.attempts = 0;
-        this.incident = {
+        this.#attempts = 0;
+        this.#incident = {
             cause, startedAt: now, endedAt: now, outcome: "recovered",
             steps: [{ kind: "lost", at: now, cause, text: description }],
         };
@@ -31,15 +29,15 @@ export class SignalingRecovery {
      * @param {number} now
      */
     attempted(now) {
-        this.attempts += 1;
-        this.note({ kind: "attempt", at: now, number: this.attempts });
+        this.#attempts += 1;
+        this.#note({ kind: "attempt", at: now, number: this.#attempts });
     }
 
     /**
      * The transport is open; `hello` goes out.
      * @param {number} now
      */
-    connected(now) { this.note({ kind: "connected", at: now }); }
+    connected(now) { this.#note({ kind: "connected", at: now }); }
 
     /**
      * The server has let us in. Returns the incident, where there was one.
@@ -47,23 +45,23 @@ export class SignalingRecovery {
      * @param {number} now
      */
     reconnected(isResumed, now) {
-        this.note({ kind: isResumed ? "resumed" : "rejoined", at: now });
-        return this.finish("recovered", now);
+        this.#note({ kind: isResumed ? "resumed" : "rejoined", at: now });
+        return this.#finish("recovered", now);
     }
 
     /**
      * The room has ended for us.
      * @param {number} now
      */
-    ended(now) { return this.finish("participantLeft", now); }
+    ended(now) { return this.#finish("participantLeft", now); }
 
     /**
      * @param {string} outcome
      * @param {number} now
      */
-    finish(outcome, now) {
-        const ended = this.incident;
-        this.incident = undefined;
+    #finish(outcome, now) {
+        const ended = this.#incident;
+        this.#incident = undefined;
         return ended && { ...ended, endedAt: now, outcome };
     }
 
@@ -71,8 +69,8 @@ export class SignalingRecovery {
      * Of a long outage, its beginning and its latest steps are kept.
      * @param {object} step
      */
-    note(step) {
-        const steps = this.incident?.steps;
+    #note(step) {
+        const steps = this.#incident?.steps;
         if (!steps) return;
         if (steps.length >= stepLimit) steps.splice(1, 1);
         steps.push(step);

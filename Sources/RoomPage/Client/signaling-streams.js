@@ -43,24 +43,27 @@ export const supersedes = (signal, other) => signal.body.type == "description" &
  * stream until a rejoin starts a new one.
  */
 export class OutgoingStream {
+    #countLimit;
+    #byteLimit;
+    /**
+     * Numbered ones first.
+     * @type {{ sequence?: number, message: Case, size: number }[]}
+     */
+    #entries = [];
+    #bytes = 0;
+    #lastSequence = 0;
+    #acknowledged = 0;
+
     /**
      * @param {number} countLimit
      * @param {number} byteLimit
      */
     constructor(countLimit, byteLimit) {
-        this.countLimit = countLimit;
-        this.byteLimit = byteLimit;
-        /**
-         * Numbered ones first.
-         * @type {{ sequence?: number, message: Case, size: number }[]}
-         */
-        this.entries = [];
-        this.bytes = 0;
-        this.lastSequence = 0;
-        this.acknowledged = 0;
+        this.#countLimit = countLimit;
+        this.#byteLimit = byteLimit;
     }
 
-    get count() { return this.entries.length; }
+    get count() { return this.#entries.length; }
 
     /**
      * Appends a message. False, and nothing done, when the queue is at its limit.
@@ -68,9 +71,9 @@ export class OutgoingStream {
      */
     append(message) {
         const size = estimatedSize(message);
-        if (this.count >= this.countLimit || this.bytes + size > this.byteLimit) return false;
-        this.entries.push({ message, size });
-        this.bytes += size;
+        if (this.count >= this.#countLimit || this.#bytes + size > this.#byteLimit) return false;
+        this.#entries.push({ message, size });
+        this.#bytes += size;
         return true;
     }
 
@@ -78,9 +81,9 @@ export class OutgoingStream {
     takeUnsent() {
         /** @type {Envelope[]} */
         const unsent = [];
-        for (const entry of this.entries) {
+        for (const entry of this.#entries) {
             if (entry.sequence !== undefined) continue;
-            entry.sequence = ++this.lastSequence;
+            entry.sequence = ++this.#lastSequence;
             unsent.push({ sequence: entry.sequence, message: entry.message });
         }
         return unsent;
@@ -91,10 +94,10 @@ export class OutgoingStream {
      * @param {number} sequence
      */
     acknowledge(sequence) {
-        if (sequence > this.lastSequence) return false;
-        if (sequence <= this.acknowledged) return true;
-        this.acknowledged = sequence;
-        this.keep((entry) => !(entry.sequence !== undefined && entry.sequence <= sequence));
+        if (sequence > this.#lastSequence) return false;
+        if (sequence <= this.#acknowledged) return true;
+        this.#acknowledged = sequence;
+        this.#keep((entry) => !(entry.sequence !== undefined && entry.sequence <= sequence));
         return true;
     }
 
@@ -104,10 +107,10 @@ export class OutgoingStream {
      * @param {number} received
      */
     resume(received) {
-        if (received < this.acknowledged || !this.acknowledge(received)) return undefined;
+        if (received < this.#acknowledged || !this.acknowledge(received)) return undefined;
         /** @type {Envelope[]} */
         const again = [];
-        for (const { sequence, message } of this.entries) if (sequence !== undefined) again.push({ sequence, message });
+        for (const { sequence, message } of this.#entries) if (sequence !== undefined) again.push({ sequence, message });
         return again.concat(this.takeUnsent());
     }
 
@@ -116,11 +119,11 @@ export class OutgoingStream {
      * negotiated anew. The host says the room's attributes again where the server does not know them.
      */
     restart() {
-        const latest = this.entries.filter(({ message }) => message.type == "update").pop();
-        this.keep((entry) => ["kick", "closeRoom"].includes(entry.message.type) || entry == latest);
-        for (const entry of this.entries) entry.sequence = undefined;
-        this.lastSequence = 0;
-        this.acknowledged = 0;
+        const latest = this.#entries.filter(({ message }) => message.type == "update").pop();
+        this.#keep((entry) => ["kick", "closeRoom"].includes(entry.message.type) || entry == latest);
+        for (const entry of this.#entries) entry.sequence = undefined;
+        this.#lastSequence = 0;
+        this.#acknowledged = 0;
     }
 
     /**
@@ -128,14 +131,14 @@ export class OutgoingStream {
      * @param {(signal: any) => boolean} isSuperseded
      */
     removeUnsentSignals(isSuperseded) {
-        this.keep(({ sequence, message }) =>
+        this.#keep(({ sequence, message }) =>
             sequence !== undefined || message.type != "signal" || !isSuperseded(message.value));
     }
 
     /** @param {(entry: { sequence?: number, message: Case, size: number }) => boolean} isKept */
-    keep(isKept) {
-        this.entries = this.entries.filter(isKept);
-        this.bytes = this.entries.reduce((bytes, { size }) => bytes + size, 0);
+    #keep(isKept) {
+        this.#entries = this.#entries.filter(isKept);
+        this.#bytes = this.#entries.reduce((bytes, { size }) => bytes + size, 0);
     }
 }
 
@@ -167,13 +170,15 @@ export class IncomingStream {
 
 /** The numbered messages of both directions, which outlive connections, and whether they can be resumed. */
 export class SignalingStreams {
+    #outgoing;
+    #incoming = new IncomingStream();
+
     /**
      * @param {number} countLimit
      * @param {number} byteLimit
      */
     constructor(countLimit, byteLimit) {
-        this.outgoing = new OutgoingStream(countLimit, byteLimit);
-        this.incoming = new IncomingStream();
+        this.#outgoing = new OutgoingStream(countLimit, byteLimit);
         /** The place in the streams is lost: only a rejoin begins new ones. */
         this.mustRejoin = false;
         /** The server has let this participant in before. */
@@ -181,9 +186,9 @@ export class SignalingStreams {
     }
 
     /** Messages that wait for the server's acknowledgement or for a connection. */
-    get queuedMessages() { return this.outgoing.count; }
-    get received() { return this.incoming.received; }
-    get unacknowledged() { return this.incoming.unacknowledged; }
+    get queuedMessages() { return this.#outgoing.count; }
+    get received() { return this.#incoming.received; }
+    get unacknowledged() { return this.#incoming.unacknowledged; }
 
     requireRejoin() { this.mustRejoin = true; }
 
@@ -196,15 +201,15 @@ export class SignalingStreams {
     begin(joined) {
         let unsent;
         if (joined.isResumed) {
-            unsent = this.mustRejoin || !this.hasBegun ? undefined : this.outgoing.resume(joined.received);
+            unsent = this.mustRejoin || !this.hasBegun ? undefined : this.#outgoing.resume(joined.received);
             if (!unsent) {
                 this.mustRejoin = true;
                 return undefined;
             }
         } else {
-            this.incoming = new IncomingStream();
-            this.outgoing.restart();
-            unsent = this.outgoing.takeUnsent();
+            this.#incoming = new IncomingStream();
+            this.#outgoing.restart();
+            unsent = this.#outgoing.takeUnsent();
         }
         this.mustRejoin = false;
         this.hasBegun = true;
@@ -217,25 +222,25 @@ export class SignalingStreams {
      * @param {Case} message
      */
     append(message) {
-        if (this.outgoing.append(message)) return undefined;
-        const before = this.outgoing.count;
+        if (this.#outgoing.append(message)) return undefined;
+        const before = this.#outgoing.count;
         this.mustRejoin = true;
-        this.outgoing.restart();
-        if (message.type == "kick") this.outgoing.append(message);
-        return before + 1 - this.outgoing.count;
+        this.#outgoing.restart();
+        if (message.type == "kick") this.#outgoing.append(message);
+        return before + 1 - this.#outgoing.count;
     }
 
-    takeUnsent() { return this.outgoing.takeUnsent(); }
+    takeUnsent() { return this.#outgoing.takeUnsent(); }
 
     /** @param {(signal: any) => boolean} isSuperseded */
-    removeUnsentSignals(isSuperseded) { this.outgoing.removeUnsentSignals(isSuperseded); }
+    removeUnsentSignals(isSuperseded) { this.#outgoing.removeUnsentSignals(isSuperseded); }
 
     /**
      * The server has everything up to `sequence`. False: it cannot have, and only a rejoin helps.
      * @param {number} sequence
      */
     acknowledged(sequence) {
-        const isOurs = this.outgoing.acknowledge(sequence);
+        const isOurs = this.#outgoing.acknowledge(sequence);
         if (!isOurs) this.mustRejoin = true;
         return isOurs;
     }
@@ -245,7 +250,7 @@ export class SignalingStreams {
      * @param {number} sequence
      */
     take(sequence) {
-        const verdict = this.incoming.take(sequence);
+        const verdict = this.#incoming.take(sequence);
         if (verdict == "gap") this.mustRejoin = true;
         return verdict;
     }
@@ -256,13 +261,13 @@ export class SignalingStreams {
      * @returns {Envelope}
      */
     stamped(envelope) {
-        this.incoming.acknowledge();
+        this.#incoming.acknowledge();
         return this.received > 0 ? { ...envelope, ack: this.received } : envelope;
     }
 
     /** Returns an acknowledgement that travels alone. */
     takeAcknowledgement() {
-        this.incoming.acknowledge();
+        this.#incoming.acknowledge();
         return { message: { type: "ack", received: this.received } };
     }
 }
