@@ -41,6 +41,9 @@ static const uint8_t page_transfer_protocol_js[] = {
 static const uint8_t page_transfers_js[] = {
 #embed "Page/transfers.js"
 };
+static const uint8_t client_abort_signal_js[] = {
+#embed "Client/abort-signal.js"
+};
 static const uint8_t client_acknowledgement_watch_js[] = {
 #embed "Client/acknowledgement-watch.js"
 };
@@ -336,6 +339,7 @@ static const struct CRoomPage_file files[] = {
     FILE("page/transfer-messages.js", page_transfer_messages_js),
     FILE("page/transfer-protocol.js", page_transfer_protocol_js),
     FILE("page/transfers.js", page_transfers_js),
+    FILE("client/abort-signal.js", client_abort_signal_js),
     FILE("client/acknowledgement-watch.js", client_acknowledgement_watch_js),
     FILE("client/admitted-connection.js", client_admitted_connection_js),
     FILE("client/agenda.js", client_agenda_js),

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readU32, utf8 } from "../../Sources/RoomPage/Client/bytes.js";
-import { DeliveryProtocol } from "../../Sources/RoomPage/Client/delivery-protocol.js";
+import { encodeResume } from "../../Sources/RoomPage/Client/delivery-protocol.js";
 import { ReopeningBackoff } from "../../Sources/RoomPage/Client/reopening-backoff.js";
 import { SendBuffer } from "../../Sources/RoomPage/Client/send-buffer.js";
 import { Random, World, schedules } from "./virtual-pairs.mjs";
@@ -200,7 +200,7 @@ test("a side that breaks the protocol loses its connection", () => {
     };
     for (const [name, bytes] of Object.entries({
         "an unknown kind": new Uint8Array([9]), "an empty frame": new Uint8Array(0), "a gap": frame(2, 3),
-        "an acknowledgement of nothing": frame(2, 1, 1), "a second resume": DeliveryProtocol.encodeResume(
+        "an acknowledgement of nothing": frame(2, 1, 1), "a second resume": encodeResume(
             { session: "s0", peerSession: "s1", received: 0, next: 1 }),
     })) {
         const world = new World();

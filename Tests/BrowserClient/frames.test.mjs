@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { utf8 } from "../../Sources/RoomPage/Client/bytes.js";
-import { DeliveryProtocol } from "../../Sources/RoomPage/Client/delivery-protocol.js";
+import * as DeliveryProtocol from "../../Sources/RoomPage/Client/delivery-protocol.js";
 import { ExchangeHead, ExchangeMessage } from "../../Sources/RoomPage/Client/exchange-message.js";
 import { Random, schedules } from "./virtual-pairs.mjs";
 
@@ -12,33 +12,33 @@ test("a resume frame is what it was", () => {
     const frame = { session: "sabc", peerSession: "sdé", received: 5, next: 2 ** 40 + 7 };
     const bytes = DeliveryProtocol.encodeResume(frame);
     assert.deepEqual(bytes, hex("01 01 04 73616263 04 7364c3a9 0000000000000005 0000010000000007"));
-    assert.deepEqual(DeliveryProtocol.decode(bytes), { type: "resume", value: frame });
+    assert.deepEqual(DeliveryProtocol.decodeFrame(bytes), { type: "resume", value: frame });
     for (let length = 0; length < bytes.length; length += 1) {
-        assert.equal(DeliveryProtocol.decode(bytes.subarray(0, length)), undefined);
+        assert.equal(DeliveryProtocol.decodeFrame(bytes.subarray(0, length)), undefined);
     }
-    assert.equal(DeliveryProtocol.decode(joined(bytes, [0])), undefined);
+    assert.equal(DeliveryProtocol.decodeFrame(joined(bytes, [0])), undefined);
     const otherVersion = bytes.slice();
     otherVersion[1] = 2;
-    assert.equal(DeliveryProtocol.decode(otherVersion), undefined);
+    assert.equal(DeliveryProtocol.decodeFrame(otherVersion), undefined);
     const invalidText = bytes.slice();
     invalidText[3] = 0xff;
-    assert.equal(DeliveryProtocol.decode(invalidText), undefined);
+    assert.equal(DeliveryProtocol.decodeFrame(invalidText), undefined);
 });
 
 test("frames are known by their first byte", () => {
     const data = hex("02 fffffffe 80000001 6869");
     assert.deepEqual(
-        DeliveryProtocol.decode(data), { type: "data", kind: "binary", sequence: 0xfffffffe, ack: 0x80000001 });
-    assert.equal(DeliveryProtocol.decode(data.subarray(0, 8)), undefined);
-    assert.deepEqual(DeliveryProtocol.decode(hex("05 00000102")), { type: "ack", value: 258 });
-    assert.equal(DeliveryProtocol.decode(hex("05 0000010203")), undefined);
-    assert.deepEqual(DeliveryProtocol.decode(hex("06 02")), { type: "hint", value: "leaving" });
-    assert.deepEqual(DeliveryProtocol.decode(hex("06 09")), { type: "hint", value: undefined });
-    assert.equal(DeliveryProtocol.decode(hex("06")), undefined);
+        DeliveryProtocol.decodeFrame(data), { type: "data", kind: "binary", sequence: 0xfffffffe, ack: 0x80000001 });
+    assert.equal(DeliveryProtocol.decodeFrame(data.subarray(0, 8)), undefined);
+    assert.deepEqual(DeliveryProtocol.decodeFrame(hex("05 00000102")), { type: "ack", value: 258 });
+    assert.equal(DeliveryProtocol.decodeFrame(hex("05 0000010203")), undefined);
+    assert.deepEqual(DeliveryProtocol.decodeFrame(hex("06 02")), { type: "hint", value: "leaving" });
+    assert.deepEqual(DeliveryProtocol.decodeFrame(hex("06 09")), { type: "hint", value: undefined });
+    assert.equal(DeliveryProtocol.decodeFrame(hex("06")), undefined);
     for (const first of ["00", "08", "ff"]) {
-        assert.equal(DeliveryProtocol.decode(hex(`${first} 0000000000000000`)), undefined);
+        assert.equal(DeliveryProtocol.decodeFrame(hex(`${first} 0000000000000000`)), undefined);
     }
-    assert.equal(DeliveryProtocol.decode(new Uint8Array(0)), undefined);
+    assert.equal(DeliveryProtocol.decodeFrame(new Uint8Array(0)), undefined);
     assert.deepEqual(DeliveryProtocol.encodeHint("unheard"), hex("06 03"));
 });
 
@@ -136,7 +136,7 @@ test("whatever the bytes are, decoding does not throw", () => {
                 bytes = sample.subarray(0, random.chance(0.3) ? random.below(sample.length) : sample.length);
             }
             assert.doesNotThrow(() => ExchangeMessage.decode(bytes), `seed ${seed}`);
-            assert.doesNotThrow(() => DeliveryProtocol.decode(bytes), `seed ${seed}`);
+            assert.doesNotThrow(() => DeliveryProtocol.decodeFrame(bytes), `seed ${seed}`);
         }
     }
 });

@@ -239,9 +239,9 @@ class Run {
 
 /** Encoders and decoders, by the name under which they were recorded. */
 const codecs = {
-    encodeResume: (client, frame) => client.find("DeliveryProtocol").encodeResume(frame),
-    encodeHint: (client, hint) => client.find("DeliveryProtocol").encodeHint(hint),
-    decodeFrame: (client, bytes) => client.find("DeliveryProtocol").decode(bytes),
+    encodeResume: (client, frame) => client.find("encodeResume")(frame),
+    encodeHint: (client, hint) => client.find("encodeHint")(hint),
+    decodeFrame: (client, bytes) => client.find("decodeFrame")(bytes),
     decodeExchange: (client, bytes) => client.find("ExchangeMessage").decode(bytes),
     encodeClientMessage: (client, envelope) => JSON.parse(client.find("encodeClientMessage")(envelope)),
     decodeServerMessage(client, text) {

@@ -225,8 +225,10 @@ export class BrowserPeer {
      * @param {ICEServer[]} servers
      */
     #setServers(servers) {
-        this.configuration.iceServers =
-            servers.map(({ urls, username, credential }) => ({ urls, username, credential }));
+        this.configuration.iceServers = servers.map(({ urls, username, credential }) => ({
+            // `RTCPeerConnection` takes no query behind `stun:`.
+            urls: urls.map((url) => /^stuns?:/i.test(url) ? url.replace(/\?.*/, "") : url), username, credential,
+        }));
         try {
             this.#connection?.setConfiguration(this.configuration);
         } catch {

@@ -1,6 +1,6 @@
 //# allFunctionsCalledOnLoad
 // @ts-check
-import { DeliveryProtocol, ExchangeProtocol } from "./delivery-protocol.js";
+import { channelProtocol, deliveryCapability, exchangeCapability } from "./delivery-protocol.js";
 
 /**
  * The protocols that both sides of a pair speak. Each includes the ones before it.
@@ -13,84 +13,74 @@ import { DeliveryProtocol, ExchangeProtocol } from "./delivery-protocol.js";
  */
 
 /** @type {Channel[]} */
-const all = ["reliable", "unordered", "lossy", "bulk", "topics"];
-const first = all.slice(0, 3);
+export const allChannels = ["reliable", "unordered", "lossy", "bulk", "topics"];
+const first = allChannels.slice(0, 3);
 
-export const DeliveryLevel = {
-    /**
-     * Returns the level of the pair with another participant.
-     * @param {readonly string[]} capabilities
-     * @returns {Level}
-     */
-    of(capabilities) {
-        if (!capabilities.includes(DeliveryProtocol.capability)) return "plain";
-        return capabilities.includes(ExchangeProtocol.capability) ? "exchange" : "delivery";
-    },
+/**
+ * Makes something for each channel.
+ * @template Value
+ * @param {(channel: Channel) => Value} make
+ * @returns {Record<Channel, Value>}
+ */
+export const forEachChannel = (make) =>
+    /** @type {any} */ (Object.fromEntries(allChannels.map((channel) => [channel, make(channel)])));
 
-    /**
-     * Returns the channels between the two.
-     * @param {Level} level
-     * @returns {Channel[]}
-     */
-    channels: (level) => (level == "exchange" ? all : first),
+/**
+ * Returns the level of the pair with another participant.
+ * @param {string[]} capabilities
+ * @returns {Level}
+ */
+export const levelOf = (capabilities) => !capabilities.includes(deliveryCapability) ? "plain"
+    : capabilities.includes(exchangeCapability) ? "exchange" : "delivery";
 
-    /**
-     * Returns whether the frames of a channel have numbers and are kept until they are acknowledged.
-     * @param {Level} level
-     * @param {Channel} channel
-     */
-    isNumbered: (level, channel) => channel == "bulk" || (channel == "reliable" && level != "plain"),
-};
+/**
+ * Returns the channels between the two.
+ * @param {Level} level
+ */
+export const channelsAt = (level) => (level == "exchange" ? allChannels : first);
 
-/** @type {Record<Channel, string>} */
-const labels = {
-    reliable: DeliveryProtocol.channelLabel,
-    unordered: DeliveryProtocol.unorderedLabel,
-    lossy: DeliveryProtocol.lossyLabel,
-    bulk: DeliveryProtocol.bulkLabel,
-    topics: DeliveryProtocol.topicsLabel,
-};
+/**
+ * Returns whether the frames of a channel have numbers and are kept until they are acknowledged.
+ * @param {Level} level
+ * @param {Channel} channel
+ */
+export const isNumbered = (level, channel) => channel == "bulk" || (channel == "reliable" && level != "plain");
 
-export const DeliveryChannel = {
-    allCases: all,
+/**
+ * Whether nothing is kept while there is no connection.
+ * @param {Channel} channel
+ */
+export const keepsNothing = (channel) => channel == "lossy" || channel == "topics";
 
-    /**
-     * Whether nothing is kept while there is no connection.
-     * @param {Channel} channel
-     */
-    isLossy: (channel) => channel == "lossy" || channel == "topics",
+/**
+ * @param {Channel} channel
+ * @param {Level} level
+ */
+const labelOf = (channel, level) => `room.${channel == "reliable" && level == "plain" ? "plain" : channel}`;
 
-    /**
-     * Returns the parameters of the data channel that carries a channel between two sides that speak `level`.
-     * @param {Channel} channel
-     * @param {Level} level
-     * @returns {ChannelParameters}
-     */
-    parameters(channel, level) {
-        const isLossy = DeliveryChannel.isLossy(channel);
-        return {
-            label: channel == "reliable" && level == "plain" ? DeliveryProtocol.plainLabel : labels[channel],
-            protocol: DeliveryLevel.isNumbered(level, channel) ? DeliveryProtocol.channelProtocol : "",
-            isOrdered: channel == "reliable" || channel == "bulk",
-            reliability: isLossy ? { type: "retransmissions", value: 0 } : { type: "reliable" },
-        };
-    },
+/**
+ * Returns the parameters of the data channel that carries a channel between two sides that speak `level`.
+ * @param {Channel} channel
+ * @param {Level} level
+ * @returns {ChannelParameters}
+ */
+export const channelParameters = (channel, level) => ({
+    label: labelOf(channel, level),
+    protocol: isNumbered(level, channel) ? channelProtocol : "",
+    isOrdered: channel == "reliable" || channel == "bulk",
+    reliability: keepsNothing(channel) ? { type: "retransmissions", value: 0 } : { type: "reliable" },
+});
 
-    /**
-     * Returns the room's channel that a data channel carries; undefined when it carries none.
-     * @param {ChannelParameters} parameters
-     * @param {Level} level
-     * @returns {Channel | undefined}
-     */
-    of(parameters, level) {
-        const channel = DeliveryLevel.channels(level).find(
-            (channel) => DeliveryChannel.parameters(channel, level).label == parameters.label);
-        if (!channel || !DeliveryLevel.isNumbered(level, channel)) return channel;
-        const isNumbered = parameters.protocol == DeliveryProtocol.channelProtocol && parameters.isOrdered
-            && parameters.reliability.type == "reliable";
-        return isNumbered ? channel : undefined;
-    },
-};
+/**
+ * Returns the room's channel that a data channel carries; undefined when it carries none.
+ * @param {ChannelParameters} parameters
+ * @param {Level} level
+ */
+export function channelOf({ label, protocol, isOrdered, reliability }, level) {
+    const channel = channelsAt(level).find((channel) => labelOf(channel, level) == label);
+    const isFit = protocol == channelProtocol && isOrdered && reliability.type == "reliable";
+    return channel && isNumbered(level, channel) && !isFit ? undefined : channel;
+}
 
 /**
  * Returns how many bytes may wait in a data channel: above `high` it takes no more, until no more than `low` are left,
@@ -100,4 +90,4 @@ export const DeliveryChannel = {
  * @param {string} label
  */
 export const waterMarks = (label) =>
-    label == DeliveryProtocol.bulkLabel ? { high: 65_536, low: 32_768 } : { high: 1_048_576, low: 131_072 };
+    label == "room.bulk" ? { high: 65_536, low: 32_768 } : { high: 1_048_576, low: 131_072 };

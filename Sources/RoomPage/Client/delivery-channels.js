@@ -1,6 +1,6 @@
 //# allFunctionsCalledOnLoad
 // @ts-check
-import { DeliveryChannel, DeliveryLevel } from "./delivery-channel.js";
+import { allChannels, channelOf, forEachChannel, isNumbered } from "./delivery-channel.js";
 import { ReopeningBackoff } from "./reopening-backoff.js";
 
 /** @typedef {import("./delivery-channel.js").Channel} Channel */
@@ -33,7 +33,7 @@ export class DeliveryChannels {
     /** This side opens the channels: it is the offerer. */
     #isOpener = false;
     /** @type {Record<Channel, Slot>} */
-    #slots = { reliable: new Slot(), unordered: new Slot(), lossy: new Slot(), bulk: new Slot(), topics: new Slot() };
+    #slots = forEachChannel(() => new Slot());
     /**
      * Further data channels of the other side.
      * @type {{ id: ChannelID, channel: Channel }[]}
@@ -92,7 +92,7 @@ export class DeliveryChannels {
 
     /** @param {ChannelID} id */
     #primary(id) {
-        for (const channel of DeliveryChannel.allCases) if (this.#slots[channel].id === id) return channel;
+        for (const channel of allChannels) if (this.#slots[channel].id === id) return channel;
         return undefined;
     }
 
@@ -111,11 +111,11 @@ export class DeliveryChannels {
      * @param {ChannelParameters} parameters
      */
     opened(id, parameters) {
-        const channel = DeliveryChannel.of(parameters, this.#level);
+        const channel = channelOf(parameters, this.#level);
         if (!channel) return undefined;
         const slot = this.#slots[channel];
         // Numbered streams begin anew on the newest one; that the one before has ended may be told later.
-        if (slot.isOpen && slot.id !== id && !DeliveryLevel.isNumbered(this.#level, channel)) {
+        if (slot.isOpen && slot.id !== id && !isNumbered(this.#level, channel)) {
             if (this.#extras.length < DeliveryChannels.maximumExtras) this.#extras.push({ id, channel });
             return undefined;
         }
@@ -164,7 +164,7 @@ export class DeliveryChannels {
      * @param {number} now
      */
     reopenDelay(channel, now) {
-        if (!this.#isOpener && DeliveryLevel.isNumbered(this.#level, channel)) return undefined;
+        if (!this.#isOpener && isNumbered(this.#level, channel)) return undefined;
         return this.#slots[channel].backoff.delay(now) + (this.#isOpener ? 0 : DeliveryChannels.openersHeadStart);
     }
 

@@ -2,9 +2,9 @@
 // @ts-check
 import { AcknowledgementWatch } from "./acknowledgement-watch.js";
 import { writeU32 } from "./bytes.js";
-import { DeliveryChannel, DeliveryLevel } from "./delivery-channel.js";
+import { channelsAt, forEachChannel, isNumbered, keepsNothing } from "./delivery-channel.js";
 import { DeliveryChannels } from "./delivery-channels.js";
-import { DeliveryProtocol } from "./delivery-protocol.js";
+import { dataHeaderLength, decodeFrame, maximumBulkMessageLength } from "./delivery-protocol.js";
 
 /** @typedef {import("./delivery-channel.js").Channel} Channel */
 /** @typedef {import("./delivery-channel.js").Level} Level */
@@ -40,7 +40,7 @@ const verdicts = {
 const watchedChannels = ["reliable", "unordered", "bulk"];
 
 /** @returns {Record<Channel, number>} */
-const zeros = () => ({ reliable: 0, unordered: 0, lossy: 0, bulk: 0, topics: 0 });
+const zeros = () => forEachChannel(() => 0);
 
 /**
  * The data path to one participant's session: what goes out next on which channel, what becomes of a frame that came,
@@ -102,7 +102,7 @@ export class DeliveryLink {
 
     /** @param {Channel} channel */
     #isNumbered(channel) {
-        return DeliveryLevel.isNumbered(this.level, channel);
+        return isNumbered(this.level, channel);
     }
 
     // Connections and their channels
@@ -115,7 +115,7 @@ export class DeliveryLink {
     attached(isOpener) {
         this.#isAttached = true;
         this.#channels.connectionBegan(isOpener);
-        return isOpener ? DeliveryLevel.channels(this.level) : [];
+        return isOpener ? channelsAt(this.level) : [];
     }
 
     /** The peer connection has ended. What was not acknowledged is kept for the next one; all timers are void. */
@@ -329,7 +329,7 @@ export class DeliveryLink {
      * @returns {Verdict}
      */
     receivedFrame(bytes, channel) {
-        const frame = DeliveryProtocol.decode(bytes);
+        const frame = decodeFrame(bytes);
         if (!frame) return verdicts.violation;
         if (frame.type == "data" && frame.kind == "exchange" && this.level != "exchange") return verdicts.violation;
         if (frame.type == "hint") {
@@ -337,17 +337,17 @@ export class DeliveryLink {
             if (frame.value == "leaving") this.isLeaving = true;
             return { type: "hint", value: frame.value };
         }
-        const limit = channel == "bulk" ? DeliveryProtocol.maximumBulkMessageLength : this.#messageLimit;
+        const limit = channel == "bulk" ? maximumBulkMessageLength : this.#messageLimit;
         const arrival = this.streams.stream(channel).received(frame, bytes, limit);
         switch (arrival.type) {
             case "whole":
                 if (arrival.value == "exchange") {
-                    return { type: "exchange", value: channel, offset: DeliveryProtocol.dataHeaderLength };
+                    return { type: "exchange", value: channel, offset: dataHeaderLength };
                 }
                 if (channel != "reliable") return verdicts.absorbed;
                 return {
                     type: "deliver", value: channel, isText: arrival.value == "text",
-                    offset: DeliveryProtocol.dataHeaderLength,
+                    offset: dataHeaderLength,
                 };
             case "assembled":
                 if (arrival.value == "exchange") return { type: "exchangeAssembled", value: channel };
@@ -457,7 +457,7 @@ export class DeliveryLink {
      */
     watch(channel, buffered) {
         // Nobody waits for lossy messages.
-        if (this.#isWatching || DeliveryChannel.isLossy(channel)) return undefined;
+        if (this.#isWatching || keepsNothing(channel)) return undefined;
         this.#isWatching = true;
         this.#sampleWatches(buffered);
         return this.#patience / AcknowledgementWatch.patience;

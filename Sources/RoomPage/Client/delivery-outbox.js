@@ -2,8 +2,8 @@
 // @ts-check
 import { BulkPace } from "./bulk-pace.js";
 import { noBytes } from "./bytes.js";
-import { DeliveryChannel, DeliveryLevel } from "./delivery-channel.js";
-import { DeliveryProtocol } from "./delivery-protocol.js";
+import { allChannels, forEachChannel, isNumbered, keepsNothing } from "./delivery-channel.js";
+import { dataHeaderLength, maximumPartLength } from "./delivery-protocol.js";
 import { FrameBatch, SendBuffer } from "./send-buffer.js";
 
 /** @typedef {import("./delivery-channel.js").Channel} Channel */
@@ -58,13 +58,10 @@ export class DeliveryOutbox {
         this.#maximumFrameLength = limits.frame ?? 65_536;
         this.#pace = new BulkPace(limits.bulk);
         /** @param {Channel} channel */
-        const buffer = (channel) => DeliveryLevel.isNumbered(level, channel)
-            ? new SendBuffer(DeliveryProtocol.dataHeaderLength, streams.stream(channel).machine.accepted, limits.block)
+        const buffer = (channel) => isNumbered(level, channel)
+            ? new SendBuffer(dataHeaderLength, streams.stream(channel).machine.accepted, limits.block)
             : new SendBuffer(0, 0, limits.block);
-        this.#buffers = {
-            reliable: buffer("reliable"), unordered: buffer("unordered"), lossy: buffer("lossy"), bulk: buffer("bulk"),
-            topics: buffer("topics"),
-        };
+        this.#buffers = forEachChannel(buffer);
     }
 
     // Messages
@@ -98,7 +95,7 @@ export class DeliveryOutbox {
      * @returns {Outcome}
      */
     acceptExchange(head, body, channel, isUrgent = false, isCounted = false, mayDrop = false) {
-        isCounted = isCounted || DeliveryChannel.isLossy(channel);
+        isCounted = isCounted || keepsNothing(channel);
         const refusal = this.#refusal(head.length + body.length, channel, mayDrop, isCounted);
         const isBounded = this.#buffers[channel].byteCount <= this.#limit(channel) + urgentLimit;
         if (refusal && !(refusal.type == "full" && isUrgent && isBounded)) return refusal;
@@ -117,12 +114,12 @@ export class DeliveryOutbox {
     #refusal(count, channel, mayDrop, isCounted) {
         if (count > this.#limits.message) return { type: "tooLarge", limit: this.#limits.message };
         if (this.isGone) return outcomes.gone;
-        if (this.#isConnected && count > this.#maximumFrameLength && !DeliveryLevel.isNumbered(this.#level, channel)) {
+        if (this.#isConnected && count > this.#maximumFrameLength && !isNumbered(this.#level, channel)) {
             return { type: "tooLarge", limit: this.#maximumFrameLength };
         }
         const buffered = this.#buffers[channel].byteCount;
         const limit = this.#limit(channel);
-        const isLossy = DeliveryChannel.isLossy(channel);
+        const isLossy = keepsNothing(channel);
         if (isLossy && (!this.#isConnected || buffered > limit)) return outcomes.dropped;
         if (buffered == 0 || buffered + count <= limit) return undefined;
         if (channel == "bulk") this.#pace.bufferWasFull();
@@ -152,8 +149,8 @@ export class DeliveryOutbox {
         const buffer = this.#buffers[channel];
         // No frame is longer than what the other side's transport takes.
         const part = Math.min(
-            DeliveryProtocol.maximumPartLength, this.#maximumFrameLength - DeliveryProtocol.dataHeaderLength);
-        if (DeliveryLevel.isNumbered(this.#level, channel) && part > 0) {
+            maximumPartLength, this.#maximumFrameLength - dataHeaderLength);
+        if (isNumbered(this.#level, channel) && part > 0) {
             while (head.length + body.length > part) {
                 const [front, rest] = [head.subarray(0, part), part - Math.min(head.length, part)];
                 buffer.append(front, body.subarray(0, rest), "part");
@@ -183,7 +180,7 @@ export class DeliveryOutbox {
 
     /** The last number of each channel: what `isReleased` is asked about. */
     get lastSequences() {
-        return DeliveryChannel.allCases.map((channel) => this.lastSequence(channel));
+        return allChannels.map((channel) => this.lastSequence(channel));
     }
 
     /**
@@ -191,7 +188,7 @@ export class DeliveryOutbox {
      * @param {number[]} sequences
      */
     isReleased(sequences) {
-        return DeliveryChannel.allCases.every((channel, index) => this.firstSequence(channel) > sequences[index]);
+        return allChannels.every((channel, index) => this.firstSequence(channel) > sequences[index]);
     }
 
     /**
@@ -280,8 +277,8 @@ export class DeliveryOutbox {
         this.#isConnected = false;
         this.#pace.connectionEnded();
         let dropped = 0;
-        for (const channel of DeliveryChannel.allCases) {
-            if (!DeliveryChannel.isLossy(channel)) continue;
+        for (const channel of allChannels) {
+            if (!keepsNothing(channel)) continue;
             dropped += this.messageCount(channel);
             this.release(this.lastSequence(channel), channel);
         }

@@ -16,99 +16,81 @@ import { decodedText, readU32, readU64, utf8, writeU64 } from "./bytes.js";
 const kinds = [undefined, "resume", "binary", "text", "part", "ack", "hint", "exchange"];
 /** @type {(Hint | undefined)[]} */
 const hints = [undefined, "serverIsBack", "leaving", "unheard"];
+
+const version = 1;
+export const channelProtocol = "room.delivery.v1";
+export const deliveryCapability = "delivery.v1";
+export const exchangeCapability = "exchange.v1";
 const messageLimitPrefix = "message.max.";
 
-export const ExchangeProtocol = { capability: "exchange.v1" };
+/** The length of kind, sequence and ack. */
+export const dataHeaderLength = 9;
+export const maximumPartLength = 262_135;
+export const maximumBulkMessageLength = 262_144;
 
-export const DeliveryProtocol = {
-    channelLabel: "room.reliable",
-    channelProtocol: "room.delivery.v1",
-    capability: "delivery.v1",
-    version: 1,
-    /** The length of kind, sequence and ack. */
-    dataHeaderLength: 9,
-    unorderedLabel: "room.unordered",
-    lossyLabel: "room.lossy",
-    /** The label of the reliable channel to a member without the capability. */
-    plainLabel: "room.plain",
-    bulkLabel: "room.bulk",
-    topicsLabel: "room.topics",
-    maximumFrameLength: 262_144,
-    maximumPartLength: 262_135,
-    maximumBulkMessageLength: 262_144,
+/** @param {number} bytes */
+export const messageLimitCapability = (bytes) => messageLimitPrefix + bytes;
 
-    /** @param {number} bytes */
-    messageLimitCapability: (bytes) => messageLimitPrefix + bytes,
+/**
+ * Returns the longest message in the capabilities of a member; undefined when they contain none.
+ * @param {readonly string[]} capabilities
+ */
+export function messageLimit(capabilities) {
+    const limits = capabilities.filter((capability) => capability.startsWith(messageLimitPrefix))
+        .map((capability) => capability.slice(messageLimitPrefix.length))
+        .filter((digits) => /^\+?[0-9]{1,16}$/.test(digits) && +digits > 0);
+    return limits.length ? +limits[0] : undefined;
+}
 
-    /**
-     * Returns the longest message in the capabilities of a member; undefined when they contain none.
-     * @param {readonly string[]} capabilities
-     */
-    messageLimit(capabilities) {
-        for (const capability of capabilities) {
-            if (!capability.startsWith(messageLimitPrefix)) continue;
-            const digits = capability.slice(messageLimitPrefix.length);
-            if (/^\+?[0-9]{1,16}$/.test(digits) && +digits > 0) return +digits;
-        }
-        return undefined;
-    },
+/**
+ * Returns the first byte of a frame.
+ * @param {Kind} kind
+ */
+export const kindByte = (kind) => kinds.indexOf(kind);
 
-    /**
-     * Returns the first byte of a frame.
-     * @param {Kind} kind
-     */
-    kindByte: (kind) => kinds.indexOf(kind),
+/**
+ * Returns a whole frame.
+ * @param {Hint} hint
+ */
+export const encodeHint = (hint) => new Uint8Array([6, hints.indexOf(hint)]);
 
-    /**
-     * Returns a whole frame.
-     * @param {Hint} hint
-     */
-    encodeHint: (hint) => new Uint8Array([6, hints.indexOf(hint)]),
+/**
+ * Returns a whole frame.
+ * @param {ResumeFrame} frame
+ */
+export function encodeResume(frame) {
+    const session = utf8(frame.session).subarray(0, 255);
+    const peerSession = utf8(frame.peerSession).subarray(0, 255);
+    const bytes = new Uint8Array([
+        1, version, session.length, ...session, peerSession.length, ...peerSession, ...new Uint8Array(16),
+    ]);
+    writeU64(bytes, bytes.length - 16, frame.received);
+    writeU64(bytes, bytes.length - 8, frame.next);
+    return bytes;
+}
 
-    /**
-     * Returns a whole frame.
-     * @param {ResumeFrame} frame
-     */
-    encodeResume(frame) {
-        const session = utf8(frame.session).subarray(0, 255);
-        const peerSession = utf8(frame.peerSession).subarray(0, 255);
-        const bytes = new Uint8Array(20 + session.length + peerSession.length);
-        bytes.set([1, DeliveryProtocol.version, session.length]);
-        bytes.set(session, 3);
-        bytes[3 + session.length] = peerSession.length;
-        bytes.set(peerSession, 4 + session.length);
-        writeU64(bytes, bytes.length - 16, frame.received);
-        writeU64(bytes, bytes.length - 8, frame.next);
-        return bytes;
-    },
-
-    /**
-     * Parses a frame's header. Undefined: not a frame of this version; the connection should be closed.
-     * @param {Uint8Array} bytes
-     * @returns {Frame | undefined}
-     */
-    decode(bytes) {
-        const kind = kinds[bytes[0]];
-        const count = bytes.length;
-        switch (kind) {
-            case undefined:
-                return undefined;
-            case "ack":
-                return count == 5 ? { type: "ack", value: readU32(bytes, 1) } : undefined;
-            case "hint":
-                return count == 2 ? { type: "hint", value: hints[bytes[1]] } : undefined;
-            case "resume":
-                return decodeResume(bytes);
-            default:
-                if (count < 9) return undefined;
-                return { type: "data", kind, sequence: readU32(bytes, 1), ack: readU32(bytes, 5) };
-        }
-    },
-};
+/**
+ * Parses a frame's header. Undefined: not a frame of this version; the connection should be closed.
+ * @param {Uint8Array} bytes
+ * @returns {Frame | undefined}
+ */
+export function decodeFrame(bytes) {
+    const kind = kinds[bytes[0]];
+    const count = bytes.length;
+    switch (kind) {
+        case undefined: return undefined;
+        case "ack": return count == 5 ? { type: "ack", value: readU32(bytes, 1) } : undefined;
+        case "hint": return count == 2 ? { type: "hint", value: hints[bytes[1]] } : undefined;
+        case "resume": return decodeResume(bytes);
+        default:
+            if (count < dataHeaderLength) return undefined;
+            return { type: "data", kind, sequence: readU32(bytes, 1), ack: readU32(bytes, 5) };
+    }
+}
 
 /** @param {Uint8Array} bytes @returns {Frame | undefined} */
 function decodeResume(bytes) {
-    if (bytes[1] != DeliveryProtocol.version) return undefined;
+    if (bytes[1] != version) return undefined;
     let offset = 2;
     const text = () => {
         const start = offset + 1;

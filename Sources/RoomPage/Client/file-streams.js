@@ -1,5 +1,6 @@
 //# allFunctionsCalledOnLoad
 // @ts-check
+import { whenAborted } from "./abort-signal.js";
 import { RoomStreamError } from "./errors.js";
 
 /** @typedef {import("./room.js").RoomOutgoingStream} RoomOutgoingStream */
@@ -106,7 +107,7 @@ export async function receiveInto(stream, writable, { signal, onProgress } = {})
 async function receive(stream, signal, onProgress, take) {
     const cancel = () => stream.cancel("the receiver has cancelled it");
     if (signal?.aborted) cancel();
-    signal?.addEventListener("abort", cancel);
+    const stay = whenAborted(signal, cancel);
     let count = 0;
     try {
         for await (const chunk of stream) {
@@ -114,6 +115,6 @@ async function receive(stream, signal, onProgress, take) {
             onProgress?.((count += chunk.length));
         }
     } finally {
-        signal?.removeEventListener("abort", cancel);
+        stay();
     }
 }

@@ -1,4 +1,5 @@
 //# allFunctionsCalledOnLoad
+import { withDeadline } from "./abort-signal.js";
 import { RoomError } from "./errors.js";
 import { PageEvents } from "./page-events.js";
 import { validate } from "./room-configuration.js";
@@ -220,17 +221,11 @@ export class MessageRoom {
      * @param {{ within?: number, signal?: AbortSignal }} options
      */
     async flush({ within = 30, signal } = {}) {
-        const controller = new AbortController();
-        const abort = () => controller.abort();
-        const cancel = this[engine].schedule(within, abort);
-        signal?.addEventListener("abort", abort);
-        if (signal?.aborted) abort();
         const waiting = new Set(this[engine].peers.pairs);
-        await Promise.all([...waiting].map(async (pair) => {
-            if (await pair.flush({ signal: controller.signal }) || pair.isGone) waiting.delete(pair);
-        }));
-        cancel();
-        signal?.removeEventListener("abort", abort);
+        await withDeadline(this[engine].schedule, within, signal, (signal) =>
+            Promise.all([...waiting].map(async (pair) => {
+                if (await pair.flush({ signal }) || pair.isGone) waiting.delete(pair);
+            })));
         if (signal?.aborted) throw new RoomError("cancelled", "the flush was cancelled");
         if (!waiting.size) return;
         const names = [...waiting].map(({ participant }) => participant).slice(0, 8).join(", ");

@@ -2,7 +2,7 @@
 // @ts-check
 import { noBytes } from "./bytes.js";
 import { DeliveryMachine } from "./delivery-machine.js";
-import { DeliveryProtocol } from "./delivery-protocol.js";
+import { dataHeaderLength } from "./delivery-protocol.js";
 
 /** @typedef {import("./delivery-protocol.js").Kind} Kind */
 /** @typedef {import("./delivery-protocol.js").Frame} Frame */
@@ -79,7 +79,7 @@ export class NumberedStream {
 
     /** @param {Uint8Array} frame @param {number} limit */
     #assemble(frame, limit) {
-        const part = frame.subarray(DeliveryProtocol.dataHeaderLength);
+        const part = frame.subarray(dataHeaderLength);
         const count = this.#count + part.length;
         if (count > limit) return false;
         if (count > this.#parts.length) {

@@ -1,5 +1,6 @@
 //# allFunctionsCalledOnLoad
 // @ts-check
+import { whenAborted } from "./abort-signal.js";
 import { borrowedBytes } from "./bytes.js";
 import { RequestError, RequestFailure } from "./errors.js";
 import { ExchangeHead, ExchangeMessage } from "./exchange-message.js";
@@ -123,8 +124,7 @@ export class PairRequests {
         const deadline = timeout == Infinity ? undefined : plus(this.#pair.now(), timeout);
         const { id, isStarted } = this.#outgoing.begin(deadline);
         return new Promise((resolve) => {
-            const onAbort = () => this.#giveUp(id, { type: "cancelled" });
-            signal?.addEventListener("abort", onAbort);
+            const forget = whenAborted(signal, () => this.#giveUp(id, { type: "cancelled" }));
             this.#callers.set(id, {
                 send: () => {
                     const left = deadline == undefined ? undefined : milliseconds(minus(deadline, this.#pair.now()));
@@ -132,7 +132,7 @@ export class PairRequests {
                     return this.#pair.sendExchange(head, borrowedBytes(body), "reliable");
                 },
                 resolve: (resolution) => {
-                    signal?.removeEventListener("abort", onAbort);
+                    forget();
                     resolve(resolution);
                 },
             });

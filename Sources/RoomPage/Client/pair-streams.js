@@ -1,6 +1,6 @@
 //# allFunctionsCalledOnLoad
 // @ts-check
-import { DeliveryProtocol } from "./delivery-protocol.js";
+import { dataHeaderLength } from "./delivery-protocol.js";
 import { RoomStreamError } from "./errors.js";
 import { ExchangeHead } from "./exchange-message.js";
 import { IncomingStreams } from "./incoming-streams.js";
@@ -43,7 +43,7 @@ export class PairStreams {
 
     /** Bytes of a chunk that is sent now. */
     get chunkLength() {
-        return this.#pair.bulkFrameLength - DeliveryProtocol.dataHeaderLength - StreamLimits.headLength;
+        return this.#pair.bulkFrameLength - dataHeaderLength - StreamLimits.headLength;
     }
 
     // Writing

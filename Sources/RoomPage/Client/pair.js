@@ -1,11 +1,13 @@
 //# allFunctionsCalledOnLoad
 // @ts-check
 import { borrowedBytes, decodedText, noBytes, readU32, utf8 } from "./bytes.js";
-import { DeliveryChannel, DeliveryLevel, waterMarks } from "./delivery-channel.js";
+import {
+    channelOf, channelParameters, channelsAt, forEachChannel, isNumbered, keepsNothing, levelOf, waterMarks,
+} from "./delivery-channel.js";
 import { DeliveryLink } from "./delivery-link.js";
 import { DeliveryMachine } from "./delivery-machine.js";
 import { DeliveryOutbox } from "./delivery-outbox.js";
-import { DeliveryProtocol, ExchangeProtocol } from "./delivery-protocol.js";
+import { dataHeaderLength, encodeHint, encodeResume, exchangeCapability, messageLimit } from "./delivery-protocol.js";
 import { NumberedStreams } from "./numbered-stream.js";
 import { FrameBatch } from "./send-buffer.js";
 import { plus } from "./time.js";
@@ -144,10 +146,10 @@ export class Pair {
      */
     constructor(options) {
         const { configuration, extras } = options;
-        const capabilities = options.capabilities.filter((name) => extras || name != ExchangeProtocol.capability);
+        const capabilities = options.capabilities.filter((name) => extras || name != exchangeCapability);
         this.participant = options.participant ?? options.peerSession;
         this.streams = options.streams ?? new NumberedStreams(options.ownSession, options.peerSession);
-        this.level = DeliveryLevel.of(capabilities);
+        this.level = levelOf(capabilities);
         /** The present time, in whole nanoseconds. */
         this.now = () => plus(options.now(), 0);
         this.#schedule = options.schedule;
@@ -156,11 +158,10 @@ export class Pair {
         const { sendLimit: buffer, maximumMessageSize } = configuration;
         // The other side may have a larger buffer than this one.
         this.#heldLimit = 4 * buffer + maximumMessageSize;
-        const message = Math.min(maximumMessageSize, DeliveryProtocol.messageLimit(capabilities) ?? maximumMessageSize);
+        const message = Math.min(maximumMessageSize, messageLimit(capabilities) ?? maximumMessageSize);
         this.#delivery = new DeliveryLink(this.streams, this.level, maximumMessageSize, configuration.stall);
         this.#outbox = new DeliveryOutbox(this.level, this.streams, { buffer, message });
-        const line = () => new WaitingLine();
-        this.#lines = { reliable: line(), unordered: line(), lossy: line(), bulk: line(), topics: line() };
+        this.#lines = forEachChannel(() => new WaitingLine());
         /** Topics and requests. There is none where there are only messages. */
         this.exchange = /** @type {import("./pair-exchange.js").PairExchange} */ (extras && new extras.PairExchange(
             this, options.handlers, options.schedule, options.requestBase ?? 0, this.streams.exchange));
@@ -253,7 +254,7 @@ export class Pair {
     /** @param {Outcome} outcome @param {Channel} channel */
     #accepted(outcome, channel) {
         if (outcome.type == "accepted") this.#drain(channel);
-        else if (outcome.type == "dropped" && DeliveryChannel.isLossy(channel)) this.#handlers.lossyDropped?.(1);
+        else if (outcome.type == "dropped" && keepsNothing(channel)) this.#handlers.lossyDropped?.(1);
         return outcome;
     }
 
@@ -395,14 +396,14 @@ export class Pair {
      */
     channelOpened(label, parameters = this.#parameters(label)) {
         if (!parameters || !this.#isAttached) return;
-        const channel = DeliveryChannel.of(parameters, this.level);
+        const channel = channelOf(parameters, this.level);
         if (channel) this.#dropHeld(channel);
         this.#perform(this.#delivery.channelOpened(label, parameters));
     }
 
     /** @param {string} label */
     #parameters(label) {
-        return DeliveryLevel.channels(this.level).map((channel) => DeliveryChannel.parameters(channel, this.level))
+        return channelsAt(this.level).map((channel) => channelParameters(channel, this.level))
             .find((parameters) => parameters.label == label);
     }
 
@@ -430,7 +431,7 @@ export class Pair {
             if (!this.#isAttached) return;
             switch (action.type) {
                 case "openChannel": {
-                    const parameters = DeliveryChannel.parameters(action.value, this.level);
+                    const parameters = channelParameters(action.value, this.level);
                     try {
                         this.#link.openChannel(parameters);
                         this.#delivery.opening(action.value, parameters.label);
@@ -447,7 +448,7 @@ export class Pair {
                     this.#changed();
                     break;
                 case "sendResume":
-                    this.#transmit(String(action.value1), DeliveryProtocol.encodeResume(action.value0));
+                    this.#transmit(String(action.value1), encodeResume(action.value0));
                     break;
                 case "drain":
                     this.#drain(action.value);
@@ -535,7 +536,7 @@ export class Pair {
                 }
                 const refusal = this.#delivery.frameRefused(sequence, code, channel);
                 if (refusal.type == "drop") {
-                    if (DeliveryChannel.isLossy(channel)) this.#handlers.lossyDropped?.(1);
+                    if (keepsNothing(channel)) this.#handlers.lossyDropped?.(1);
                     else this.#outbox.giveUpMessage();
                     continue;
                 }
@@ -675,9 +676,9 @@ export class Pair {
 
     /** @param {(Uint8Array | string)[]} held @param {Uint8Array | string} data @param {Channel} channel */
     #hold(held, data, channel) {
-        if (DeliveryLevel.isNumbered(this.level, channel) && data instanceof Uint8Array) {
+        if (isNumbered(this.level, channel) && data instanceof Uint8Array) {
             // Acknowledgements, hints and the resume frame of a new channel carry no message.
-            const isData = [2, 3, 4, 7].includes(data[0]) && data.length >= DeliveryProtocol.dataHeaderLength;
+            const isData = [2, 3, 4, 7].includes(data[0]) && data.length >= dataHeaderLength;
             if (!isData) {
                 this.#handle(data, channel);
                 return;
@@ -702,7 +703,7 @@ export class Pair {
      */
     #dropHeld(channel) {
         const held = this.#held.get(channel);
-        if (!held || !DeliveryLevel.isNumbered(this.level, channel)) return;
+        if (!held || !isNumbered(this.level, channel)) return;
         this.#overflowed.delete(channel);
         for (const data of held.splice(0)) this.#heldBytes -= data.length + heldOverhead;
     }
@@ -716,7 +717,7 @@ export class Pair {
     sendHint(hint) {
         const id = this.#isAttached ? this.#delivery.hintChannel : undefined;
         if (id == undefined) return;
-        const code = this.#transmit(String(id), DeliveryProtocol.encodeHint(hint));
+        const code = this.#transmit(String(id), encodeHint(hint));
         if (code) this.#delivery.refused(code, "reliable");
     }
 

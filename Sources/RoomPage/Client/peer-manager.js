@@ -192,7 +192,7 @@ export class PeerManager {
             this.#close(connection, entry.pair);
         } else {
             if (command.type == "sendHint" && command.value == "leaving") this.#isLeaving = true;
-            connection.peer.perform(usable(command));
+            connection.peer.perform(command);
         }
     }
 
@@ -207,7 +207,7 @@ export class PeerManager {
         entry.connection = undefined;
         former?.peer.close();
         if (!pair) return;
-        const { isOfferer, iceServers } = usable(command);
+        const { isOfferer, iceServers } = command;
         const peer = new BrowserPeer({
             iceServers, icePolicy, delivery: pair, canSignal, now, schedule, create: createConnection,
             report: (fact) => {
@@ -240,16 +240,4 @@ export class PeerManager {
         }
         this.#entries.clear();
     }
-}
-
-/**
- * Returns a command without what `RTCPeerConnection` does not take: a query behind `stun:`.
- * @param {any} command
- */
-function usable(command) {
-    /** @param {import("./room.js").ICEServer[] | undefined} servers */
-    const cleaned = (servers) => servers?.map((server) =>
-        ({ ...server, urls: server.urls.map((url) => /^stuns?:/i.test(url) ? url.replace(/\?.*/, "") : url) }));
-    if (command.type == "updateICEServers") return { ...command, value: cleaned(command.value) };
-    return command.iceServers ? { ...command, iceServers: cleaned(command.iceServers) } : command;
 }

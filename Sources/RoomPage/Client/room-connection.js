@@ -1,10 +1,11 @@
 //# allFunctionsCalledOnLoad
+import { whenAborted } from "./abort-signal.js";
 import { BackgroundClock } from "./background-clock.js";
 import { BrowserSignaling } from "./browser-signaling.js";
 import {
     machineConfiguration, recoveryBudgets, recoveryConfiguration, signalingConfiguration,
 } from "./configuration.js";
-import { DeliveryProtocol, ExchangeProtocol } from "./delivery-protocol.js";
+import { deliveryCapability, exchangeCapability, messageLimitCapability } from "./delivery-protocol.js";
 import { RoomError } from "./errors.js";
 import { Inbox } from "./inbox.js";
 import { JoinDeadline } from "./join-deadline.js";
@@ -135,8 +136,8 @@ export class RoomConnection {
             room: stay.room, role: role == "ifFirst" ? "first" : role == "host" ? "host" : "guest",
             waitsForRoom: role == "awaited", name: stay.name, metadata: stay.metadata,
             capabilities: [
-                DeliveryProtocol.capability, ...extras ? [ExchangeProtocol.capability] : [], "attributes.v1",
-                `message.max.${maximumMessageSize}`,
+                deliveryCapability, ...extras ? [exchangeCapability] : [], "attributes.v1",
+                messageLimitCapability(maximumMessageSize),
             ],
             hasCredentialProvider: !!configuration.token, hasICEServerProvider: !!configuration.iceServerProvider,
             ice: { servers: configuration.iceServers ?? [], policy: configuration.icePolicy ?? "all" },
@@ -184,16 +185,15 @@ export class RoomConnection {
      */
     async waitUntilJoined({ within, signal } = {}) {
         if (within !== undefined) this.#scheduleJoinTimeout(new JoinDeadline(within, this.now()));
-        /** @type {(() => void) | undefined} */
-        let onAbort;
         if (!this.#hasJoined && !this.#joinError && !signal?.aborted) {
+            let forget = () => {};
             await new Promise((resolve) => {
-                onAbort = () => resolve(undefined);
-                signal?.addEventListener("abort", onAbort);
-                this.#joinWaiters.push(onAbort);
+                const wake = () => resolve(undefined);
+                forget = whenAborted(signal, wake);
+                this.#joinWaiters.push(wake);
             });
+            forget();
         }
-        if (onAbort) signal?.removeEventListener("abort", onAbort);
         if (within !== undefined) this.#cancelJoinTimer?.();
         if (this.#joinError) throw this.#joinError;
         if (!this.#hasJoined) throw new RoomError("cancelled", "joining the room was cancelled");

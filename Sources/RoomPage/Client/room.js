@@ -1,4 +1,5 @@
 //# allFunctionsCalledOnLoad
+import { withDeadline } from "./abort-signal.js";
 import { borrowedBytes } from "./bytes.js";
 import { RequestError, RequestFailure, RoomError, RoomStreamError } from "./errors.js";
 import { receiveBlob, receiveInto, sendBlob } from "./file-streams.js";
@@ -104,20 +105,15 @@ export class Room extends MessageRoom {
      * @param {AbortSignal} [signal]
      */
     async #pairsWithin(to, within, signal) {
-        const controller = new AbortController();
-        const abort = () => controller.abort();
-        const cancel = this[engine].schedule(within, abort);
-        signal?.addEventListener("abort", abort);
-        if (signal?.aborted) abort();
-        try {
-            return await this[receivers](to, controller.signal);
-        } catch (error) {
-            if (!controller.signal.aborted || signal?.aborted) throw error;
-            throw new RoomError("timed_out", `the room '${this.name}' was not joined in time`, { isRetryable: true });
-        } finally {
-            cancel();
-            signal?.removeEventListener("abort", abort);
-        }
+        return withDeadline(this[engine].schedule, within, signal, async (deadline) => {
+            try {
+                return await this[receivers](to, deadline);
+            } catch (error) {
+                if (!deadline.aborted || signal?.aborted) throw error;
+                throw new RoomError(
+                    "timed_out", `the room '${this.name}' was not joined in time`, { isRetryable: true });
+            }
+        });
     }
 
     /**

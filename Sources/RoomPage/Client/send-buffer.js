@@ -1,7 +1,7 @@
 //# allFunctionsCalledOnLoad
 // @ts-check
 import { noBytes, writeU32 } from "./bytes.js";
-import { DeliveryProtocol } from "./delivery-protocol.js";
+import { kindByte } from "./delivery-protocol.js";
 
 /** @typedef {import("./delivery-protocol.js").Kind} Kind */
 /** @typedef {{ bytes: Uint8Array, kind: Kind, isCounted: boolean }} Entry */
@@ -57,7 +57,7 @@ export class SendBuffer {
         const target = this.#allocate(header + head.length + bytes.length);
         this.lastSequence += 1;
         if (header > 0) {
-            target[0] = DeliveryProtocol.kindByte(kind);
+            target[0] = kindByte(kind);
             writeU32(target, 1, this.lastSequence);
         }
         if (head.length > 0) target.set(head, header);

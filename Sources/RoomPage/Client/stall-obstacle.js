@@ -58,7 +58,6 @@ export const stallOfFailure = ({ description, code, isRefusal }) => {
             "descriptionRefused", `the other side's description is refused: ${description}`,
             "use a version or a library at the other side whose descriptions this side takes");
     switch (code) {
-        case "unreachable": return peerStall("noNetwork", description, "connect this machine to a network");
         case "resourceExhausted":
             return peerStall(
                 code, description,
@@ -66,10 +65,6 @@ export const stallOfFailure = ({ description, code, isRefusal }) => {
         case "invalidArgument":
             return peerStall(
                 "invalidConfiguration", description, "correct the option or the server that the message names");
-        case "fingerprintMismatch":
-            return peerStall(
-                code, description,
-                "somebody may be in the way: compare the verification codes, and check the room server");
         default:
             return peerStall(
                 "connectionFailed", `the connection ends each time: ${description}`, `see the message; ${runDoctor}`);

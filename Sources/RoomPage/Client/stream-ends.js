@@ -1,5 +1,6 @@
 //# allFunctionsCalledOnLoad
 // @ts-check
+import { whenAborted } from "./abort-signal.js";
 import { noBytes } from "./bytes.js";
 import { ExchangeHead } from "./exchange-message.js";
 
@@ -39,10 +40,10 @@ export class Writer {
         if (this.isOver || signal?.aborted) return Promise.resolve();
         return new Promise((resolve) => {
             const done = () => {
-                signal?.removeEventListener("abort", done);
+                forget();
                 resolve();
             };
-            signal?.addEventListener("abort", done);
+            const forget = whenAborted(signal, done);
             this.waiters.push(done);
         });
     }

@@ -1,11 +1,12 @@
 //# allFunctionsCalledOnLoad
 // @ts-check
+import { whenAborted } from "./abort-signal.js";
 
 /**
  * @template Result
  * @typedef {{ key: string | undefined, attempt: () => Result | undefined, giveUp?: () => Result | undefined,
  *     resolve: (result: Result) => void, reject: (error: unknown) => void, signal?: AbortSignal,
- *     onAbort: () => void }} Entry
+ *     forget: () => void }} Entry `forget`: the signal.
  */
 
 /**
@@ -42,13 +43,12 @@ export class WaitingLine {
     wait(key, attempt, aborted, signal, giveUp) {
         if (signal?.aborted) return Promise.resolve(aborted);
         return new Promise((resolve, reject) => {
-            const onAbort = () => {
+            const forget = whenAborted(signal, () => {
                 this.#entries = this.#entries.filter((other) => other != entry);
                 resolve(aborted);
-            };
+            });
             /** @type {Entry<Result>} */
-            const entry = { key, attempt, giveUp, resolve, reject, signal, onAbort };
-            signal?.addEventListener("abort", onAbort);
+            const entry = { key, attempt, giveUp, resolve, reject, signal, forget };
             this.#entries.push(entry);
         });
     }
@@ -67,7 +67,7 @@ export class WaitingLine {
                 result = stuck.has(entry.key) ? entry.giveUp?.() : entry.attempt();
             } catch (error) {
                 // Of this one alone: its payload, for one, was given away meanwhile.
-                entry.signal?.removeEventListener("abort", entry.onAbort);
+                entry.forget();
                 entry.reject(error);
                 return false;
             }
@@ -75,7 +75,7 @@ export class WaitingLine {
                 if (entry.key != undefined) stuck.add(entry.key);
                 return true;
             }
-            entry.signal?.removeEventListener("abort", entry.onAbort);
+            entry.forget();
             entry.resolve(result);
             return false;
         });
