@@ -56,7 +56,7 @@ const mutations = [
     ["exchange-message.js", "consumed <= limit", "true"],
     ["exchange-message.js", "hasBody || reader.offset == bytes.length", "true"],
     ["protocol-codec.js", "wait: waitsForRoom || undefined", "wait: waitsForRoom"],
-    ["signaling-machine.js", "minus(now, this.#state.startedAt) > 0.5", "true"],
+    ["signaling-machine.js", "minus(this.#now, this.#state.startedAt) > 0.5", "true"],
     ["signaling-credential.js", "plus(now, this.#margin) >= this.#expiresAt", "now >= this.#expiresAt"],
     ["delivery-outbox.js", "count > this.#limits.message", "false"],
     ["bulk-pace.js", "&& sample <= this.rate", "&& sample < 0"],

@@ -155,10 +155,9 @@ const adapters = {
         },
     },
     SignalingMachine: {
-        refreshCredential(machine, [failure, now, random]) {
-            const actions = [];
-            const value = machine.refreshCredential(failure, now, random, actions);
-            return { value, actions };
+        refreshCredential(machine, values) {
+            const actions = machine.refreshCredential(...values);
+            return { value: !!actions, actions };
         },
     },
     IncomingStreams: { state: { used: (machine, budget) => budget.used } },

@@ -150,8 +150,7 @@ test("a refused credential is fetched again at once, a second time behind a dela
     machine.credentialReady("one", undefined, 0);
     machine.transportConnected(1, 0);
     const refusal = (code) => ({ description: "no", isRetryable: false, cause: "refused", code });
-    const actions = [];
-    assert.ok(machine.refreshCredential(refusal("unauthorized"), 1, random, actions));
+    const actions = machine.refreshCredential(refusal("unauthorized"), 1, random);
     assert.equal(find(actions, "requestCredential").forced, true);
     machine.credentialReady("two", undefined, 1);
     machine.transportConnected(2, 1);

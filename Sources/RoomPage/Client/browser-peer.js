@@ -58,8 +58,7 @@ const isFirefox = / Gecko\//.test(globalThis.navigator?.userAgent ?? "");
 
 /**
  * Returns the value of the first line of a description that begins so.
- * @param {string | undefined} sdp
- * @param {string} name
+ * @param {string | undefined} sdp @param {string} name
  */
 const line = (sdp, name) => sdp?.split(`\r\na=${name}:`)[1]?.split("\r\n")[0];
 
@@ -238,8 +237,7 @@ export class BrowserPeer {
 
     /**
      * Makes a description of this side. It goes out before it is applied: its candidates follow.
-     * @param {RTCPeerConnection} connection
-     * @param {() => Promise<RTCSessionDescriptionInit>} make
+     * @param {RTCPeerConnection} connection @param {() => Promise<RTCSessionDescriptionInit>} make
      */
     async #describe(connection, make) {
         try {
@@ -255,10 +253,7 @@ export class BrowserPeer {
         }
     }
 
-    /**
-     * @param {RTCPeerConnection} connection
-     * @param {import("./peer-types.js").SessionDescription} description
-     */
+    /** @param {RTCPeerConnection} connection @param {import("./peer-types.js").SessionDescription} description */
     async #setRemoteDescription(connection, { kind, text }) {
         this.#candidates.remote = text.split("\r\na=").filter((line) => line.startsWith("candidate:"));
         this.#isRemoteComplete = false;
@@ -448,10 +443,7 @@ export class BrowserPeer {
         this.#end(isOrderly ? undefined : peerFailure(`the channels have failed: ${error.message}`, "closed"));
     }
 
-    /**
-     * @param {RTCDataChannel} channel
-     * @param {string | ArrayBuffer} data
-     */
+    /** @param {RTCDataChannel} channel @param {string | ArrayBuffer} data */
     #received(channel, data) {
         const { delivery, now } = this.#options;
         this.#counts.messagesReceived += 1;
@@ -468,8 +460,7 @@ export class BrowserPeer {
 
     /**
      * Sends a message. Returns why not: `messageTooLarge`, `wouldBlock`, `closed`.
-     * @param {string} label
-     * @param {Uint8Array | string} data
+     * @param {string} label @param {Uint8Array | string} data
      */
     send(label, data) {
         const channel = this.#inUse(label);
@@ -593,8 +584,7 @@ export class BrowserPeer {
     /**
      * Looks at the counters and the path. `isSample`: that nothing has arrived counts. `isBaseline`: that something has
      * arrived does not.
-     * @param {boolean} [isSample]
-     * @param {boolean} [isBaseline]
+     * @param {boolean} [isSample] @param {boolean} [isBaseline]
      */
     async #look(isSample = false, isBaseline = false) {
         const connection = this.#connection;
@@ -624,10 +614,7 @@ export class BrowserPeer {
         this.#performLiveness(hasHeard ? liveness?.received(now) : liveness?.heardNothing(this.#roundTrip, now));
     }
 
-    /**
-     * @param {any} pair
-     * @param {Map<string, any>} report
-     */
+    /** @param {any} pair @param {Map<string, any>} report */
     #selected(pair, report) {
         this.#roundTrip = pair.currentRoundTripTime ?? this.#roundTrip;
         const local = report.get(pair.localCandidateId);

@@ -132,8 +132,7 @@ export class DeliveryLink {
 
     /**
      * This side has asked the connection for a data channel.
-     * @param {Channel} channel
-     * @param {ChannelID} id
+     * @param {Channel} channel @param {ChannelID} id
      */
     opening(channel, id) {
         this.#channels.opening(channel, id);
@@ -141,8 +140,7 @@ export class DeliveryLink {
 
     /**
      * The connection has refused to open a channel.
-     * @param {Channel} channel
-     * @param {number} now
+     * @param {Channel} channel @param {number} now
      * @returns {Action[]}
      */
     openingFailed(channel, now) {
@@ -228,8 +226,7 @@ export class DeliveryLink {
 
     /**
      * Returns the next frames to hand to the channel.
-     * @param {Channel} channel
-     * @param {DeliveryOutbox} outbox
+     * @param {Channel} channel @param {DeliveryOutbox} outbox
      */
     nextFrames(channel, outbox) {
         if (this.#isNumbered(channel)) {
@@ -243,8 +240,7 @@ export class DeliveryLink {
 
     /**
      * Writes into a frame what it says of the other direction.
-     * @param {Uint8Array} frame
-     * @param {Channel} channel
+     * @param {Uint8Array} frame @param {Channel} channel
      */
     stamp(frame, channel) {
         writeU32(frame, 5, this.streams.stream(channel).machine.received >>> 0);
@@ -252,9 +248,7 @@ export class DeliveryLink {
 
     /**
      * The channel has taken the frame `sequence` of so many bytes.
-     * @param {number} sequence
-     * @param {number} count
-     * @param {Channel} channel
+     * @param {number} sequence @param {number} count @param {Channel} channel
      */
     frameTaken(sequence, count, channel) {
         if (this.#isNumbered(channel)) {
@@ -267,9 +261,7 @@ export class DeliveryLink {
 
     /**
      * The channel has refused the frame `sequence`.
-     * @param {number} sequence
-     * @param {string} code
-     * @param {Channel} channel
+     * @param {number} sequence @param {string} code @param {Channel} channel
      * @returns {Refusal}
      */
     frameRefused(sequence, code, channel) {
@@ -307,9 +299,7 @@ export class DeliveryLink {
     /**
      * A whole message of the transport. Afterwards: release what `takeReleasable` names on this channel, then do as the
      * verdict says.
-     * @param {Uint8Array} bytes
-     * @param {boolean} isText
-     * @param {Channel} channel
+     * @param {Uint8Array} bytes @param {boolean} isText @param {Channel} channel
      * @returns {Verdict}
      */
     received(bytes, isText, channel) {
@@ -324,8 +314,7 @@ export class DeliveryLink {
 
     /**
      * A frame of a numbered stream.
-     * @param {Uint8Array} bytes
-     * @param {Channel} channel
+     * @param {Uint8Array} bytes @param {Channel} channel
      * @returns {Verdict}
      */
     receivedFrame(bytes, channel) {
@@ -373,8 +362,7 @@ export class DeliveryLink {
     /**
      * The participant's status has changed: while it recovers, the next message is news. Returns how many messages were
      * given up meanwhile, once it is connected again.
-     * @param {PeerStatus} status
-     * @param {DeliveryOutbox} outbox
+     * @param {PeerStatus} status @param {DeliveryOutbox} outbox
      */
     statusChanged(status, outbox) {
         outbox.statusChanged(status);
@@ -441,8 +429,7 @@ export class DeliveryLink {
     /**
      * The channel has not taken an acknowledgement or a hint. An acknowledgement is sent when the channel takes frames
      * again, unless a frame carries it before.
-     * @param {string} code
-     * @param {Channel} channel
+     * @param {string} code @param {Channel} channel
      */
     refused(code, channel) {
         if (code == "wouldBlock") this.#channels.blocked(channel);
@@ -495,8 +482,7 @@ export class DeliveryLink {
 
     /**
      * How much of the channel's data was acknowledged, in frames or bytes; undefined when nothing is outstanding.
-     * @param {Channel} channel
-     * @param {(id: ChannelID) => number} buffered
+     * @param {Channel} channel @param {(id: ChannelID) => number} buffered
      */
     #acknowledged(channel, buffered) {
         const id = this.#channels.id(channel);

@@ -214,8 +214,7 @@ export class Pair {
 
     /**
      * Sends a message without waiting. `full`: nothing was taken.
-     * @param {Sendable} payload
-     * @param {{ channel?: Channel, isText?: boolean, mayDrop?: boolean }} options
+     * @param {Sendable} payload @param {{ channel?: Channel, isText?: boolean, mayDrop?: boolean }} options
      * @returns {Outcome}
      */
     trySend(payload, { channel = "reliable", isText = typeof payload == "string", mayDrop = false } = {}) {
@@ -231,12 +230,8 @@ export class Pair {
 
     /**
      * Sends one message of topics, requests or streams, without waiting. See `DeliveryOutbox.acceptExchange`.
-     * @param {Uint8Array} head
-     * @param {Uint8Array} body
-     * @param {Channel} channel
-     * @param {boolean} [isUrgent]
-     * @param {boolean} [isCounted]
-     * @param {boolean} [mayDrop]
+     * @param {Uint8Array} head @param {Uint8Array} body @param {Channel} channel @param {boolean} [isUrgent]
+     * @param {boolean} [isCounted] @param {boolean} [mayDrop]
      */
     sendExchange(head, body, channel, isUrgent, isCounted, mayDrop) {
         return this.#accepted(this.#outbox.acceptExchange(head, body, channel, isUrgent, isCounted, mayDrop), channel);
@@ -244,8 +239,7 @@ export class Pair {
 
     /**
      * Sends a whole message that is small, and of which there are only so many: the buffer takes it above its limit.
-     * @param {Uint8Array} message
-     * @param {Channel} channel
+     * @param {Uint8Array} message @param {Channel} channel
      */
     sendWhole(message, channel) {
         return this.sendExchange(noBytes, message, channel, true).type;
@@ -261,11 +255,8 @@ export class Pair {
     /**
      * Attempts again, in order, when the reliable channel may have room or the state of the pair has changed.
      * @template Result
-     * @param {string | undefined} key
-     * @param {() => Result | undefined} attempt
-     * @param {Result} aborted
-     * @param {AbortSignal} [signal]
-     * @param {() => Result | undefined} [giveUp]
+     * @param {string | undefined} key @param {() => Result | undefined} attempt @param {Result} aborted
+     * @param {AbortSignal} [signal] @param {() => Result | undefined} [giveUp]
      */
     waitForCredit(key, attempt, aborted, signal, giveUp) {
         return this.#lines.reliable.wait(key, attempt, aborted, signal, giveUp);
@@ -391,8 +382,7 @@ export class Pair {
 
     /**
      * A data channel is open. By default its parameters are those that its label says.
-     * @param {string} label
-     * @param {ChannelParameters} [parameters]
+     * @param {string} label @param {ChannelParameters} [parameters]
      */
     channelOpened(label, parameters = this.#parameters(label)) {
         if (!parameters || !this.#isAttached) return;
@@ -498,8 +488,7 @@ export class Pair {
 
     /**
      * Returns why the channel did not take it.
-     * @param {string} label
-     * @param {Uint8Array | string} data
+     * @param {string} label @param {Uint8Array | string} data
      */
     #transmit(label, data) {
         try {
@@ -553,8 +542,7 @@ export class Pair {
 
     /**
      * A channel that does not take what it should is over.
-     * @param {Channel} channel
-     * @param {string | number} [id]
+     * @param {Channel} channel @param {string | number} [id]
      */
     #fail(channel, id) {
         if (id != undefined) this.#link.closeChannel(String(id));
@@ -584,8 +572,7 @@ export class Pair {
 
     /**
      * A whole message of a data channel. Its bytes belong to the pair from now on.
-     * @param {string} label
-     * @param {ArrayBuffer | Uint8Array | string} data
+     * @param {string} label @param {ArrayBuffer | Uint8Array | string} data
      */
     received(label, data) {
         const channel = this.#isAttached ? this.#delivery.channel(label) : undefined;
@@ -654,8 +641,7 @@ export class Pair {
      * Whether the application takes messages of a channel. What comes while it does not is kept, unacknowledged, so
      * that the sender's buffer fills and it waits. What is too much to be kept is sent again, over a connection that is
      * made when the rest was read.
-     * @param {boolean} isReceiving
-     * @param {Channel} channel
+     * @param {boolean} isReceiving @param {Channel} channel
      */
     setReceiving(isReceiving, channel) {
         const held = this.#held.get(channel);

@@ -83,9 +83,7 @@ export class RoomMachine {
 
     /**
      * Takes in a fact and returns what is to be done, in order.
-     * @param {Case} event
-     * @param {number} now
-     * @param {RandomSource} random
+     * @param {Case} event @param {number} now @param {RandomSource} random
      */
     handle(event, now, random) {
         /** @type {Case[]} */
@@ -160,11 +158,7 @@ export class RoomMachine {
         }
     }
 
-    /**
-     * @param {any} fact
-     * @param {string} participant
-     * @param {string} connection
-     */
+    /** @param {any} fact @param {string} participant @param {string} connection */
     #applyPeer(fact, participant, connection) {
         const [now, random, signaling] = [this.#now, this.#random, this.#signaling];
         if (fact.type == "serverIsBack") return this.#addSignaling(signaling.serverIsBack(now, random));
@@ -227,11 +221,7 @@ export class RoomMachine {
     /** @param {Case} value */
     #emit(value) { this.#act({ type: "emit", value }); }
 
-    /**
-     * @param {string} code
-     * @param {string} message
-     * @param {string} protocolCode
-     */
+    /** @param {string} code @param {string} message @param {string} protocolCode */
     #emitError(code, message, protocolCode, isRetryable = false) {
         this.#emit({ type: "error", value: { code, message, protocolCode, isRetryable } });
     }
@@ -281,10 +271,7 @@ export class RoomMachine {
         }
     }
 
-    /**
-     * @param {Case} message
-     * @param {boolean} isReplayed
-     */
+    /** @param {Case} message @param {boolean} isReplayed */
     #receive(message, isReplayed) {
         if (message.type == "joined") {
             const known = this.#peers.participants;
@@ -299,8 +286,7 @@ export class RoomMachine {
 
     /**
      * The room is joined, and the session has compared the rosters. `known`: the participants that were there before.
-     * @param {Set<string>} known
-     * @param {boolean} isResumed
+     * @param {Set<string>} known @param {boolean} isResumed
      */
     #reviewPeers(known, isResumed) {
         const now = this.#now;
@@ -321,9 +307,8 @@ export class RoomMachine {
             return this.#agenda.add(() =>
                 this.#emitError("refused", error.message, error.code, error.isRetryable));
         case "refreshCredential": {
-            /** @type {Case[]} */
-            const actions = [];
-            if (signaling.refreshCredential(failure, now, random, actions)) return this.#addSignaling(actions);
+            const actions = signaling.refreshCredential(failure, now, random);
+            if (actions) return this.#addSignaling(actions);
             if (!this.#session.forgetSession()) {
                 return this.#addSignaling(signaling.close({ type: "refused", value: failure }));
             }
@@ -409,10 +394,7 @@ export class RoomMachine {
         }
     }
 
-    /**
-     * @param {string} value0
-     * @param {Case} action
-     */
+    /** @param {string} value0 @param {Case} action */
     #performPeer(value0, action) {
         switch (action.type) {
         case "command":

@@ -11,20 +11,26 @@ import { equal, refusalFailure, signalingFailure } from "./values.js";
  * @typedef {import("./values.js").SignalingFailure} SignalingFailure
  * @typedef {import("./random.js").RandomSource} RandomSource
  * @typedef {import("./signaling-streams.js").Envelope} Envelope
+ * @typedef {(connection: AdmittedConnection, streams: SignalingStreams) => Case[]} Decision
  */
 
 /** SignalingClose.normal and .goingAway. */
 const normalClose = { code: 1000, reason: "" }, goingAwayClose = { code: 1001, reason: "" };
+
+/** @param {number} at */
+const attemptTimer = (at) => ({ type: "scheduleTimer", value: { type: "attempt" }, at });
+
+const cancelAttempt = { type: "cancelTimer", value: { type: "attempt" } };
 
 /**
  * Keeps one signaling connection: attempts, backoff and credentials, and a status that claims no more than the evidence
  * shows. An open connection decides for itself (`AdmittedConnection`). Knows nothing of rooms: it asks for the `hello`,
  * and passes on the messages of the server.
  *
- * Methods add to `actions` and return it. Actions: `openTransport(value)`, `abortTransport(value)`,
- * `closeTransport(value0, value1)`, `send(value0, value1)`, `requestCredential(forced)`, `scheduleTimer(value, at)`,
- * `cancelTimer(value)`, `changeStatus(value)`, `requestHello(token, received, mustRejoin, attempt)` (answered at once
- * by `sendHello`), `deliver(value, isReplayed)`, `overflow(dropped)`. Timers: `attempt`, `connection(value)`.
+ * Methods return actions: `openTransport(value)`, `abortTransport(value)`, `closeTransport(value0, value1)`,
+ * `send(value0, value1)`, `requestCredential(forced)`, `scheduleTimer(value, at)`, `cancelTimer(value)`,
+ * `changeStatus(value)`, `requestHello(token, received, mustRejoin, attempt)` (answered at once by `sendHello`),
+ * `deliver(value, isReplayed)`, `overflow(dropped)`. Timers: `attempt`, `connection(value)`.
  *
  * States: `idle`, `waiting(until)`, `fetching(until)`, `opening(generation, startedAt, deadline)`,
  * `greeting(generation, startedAt, deadline, waiting)`, `connected(connection)`, `closed`.
@@ -50,6 +56,14 @@ export class SignalingMachine {
      * @type {number | undefined}
      */
     #lastHintAt;
+    /** @type {Case} */
+    status = { type: "disconnected" };
+    // Of the present call.
+    /** @type {Case[]} */
+    #actions = [];
+    #now = 0;
+    /** @type {RandomSource} */
+    #random = { next: () => 0n };
 
     /** @param {import("./configuration.js").MachineConfiguration} configuration */
     constructor({ signaling, token, hasCredentialProvider }) {
@@ -57,8 +71,6 @@ export class SignalingMachine {
         this.#backoff = new Backoff(signaling.backoff);
         this.#credential = new SignalingCredential(token, hasCredentialProvider, signaling.credentialMargin);
         this.#streams = new SignalingStreams(signaling.queueLimit, signaling.queueByteLimit);
-        /** @type {Case} */
-        this.status = { type: "disconnected" };
     }
 
     get #hasBeenConnected() { return this.#streams.hasBegun; }
@@ -69,137 +81,128 @@ export class SignalingMachine {
     /** Messages that wait for the server's acknowledgement or for a connection. */
     get queuedMessages() { return this.#streams.queuedMessages; }
 
-    // MARK: Attempts
-
     /**
-     * @param {number} now
-     * @param {Case[]} actions
+     * Lets `body` decide, unless everything is over, and returns what follows from it.
+     * @param {number} now @param {RandomSource | undefined} random @param {() => void} body
      */
-    start(now, actions = []) {
-        if (this.#state.type != "idle") return actions;
-        this.#attempt = 1;
-        return this.#beginAttempt(now, actions);
+    #run(now, random, body) {
+        this.#now = now;
+        if (random) this.#random = random;
+        if (!this.isClosed) body();
+        const actions = this.#actions;
+        this.#actions = [];
+        return actions;
     }
 
-    /**
-     * Fetches a credential if one is needed, then opens a transport.
-     * @param {number} now
-     * @param {Case[]} actions
-     */
-    #beginAttempt(now, actions) {
-        this.#changeStatus({ type: "connecting", attempt: this.#attempt, cause: this.#cause }, actions);
-        if (!this.#credential.mustBeFetched(now)) return this.#open(now, actions);
+    /** @param {...Case} actions */
+    #act(...actions) { this.#actions.push(...actions); }
+
+    // MARK: Attempts
+
+    /** @param {number} now */
+    start(now) {
+        return this.#run(now, undefined, () => {
+            if (this.#state.type != "idle") return;
+            this.#attempt = 1;
+            this.#beginAttempt();
+        });
+    }
+
+    /** Fetches a credential if one is needed, then opens a transport. */
+    #beginAttempt() {
+        this.#changeStatus({ type: "connecting", attempt: this.#attempt, cause: this.#cause });
+        if (!this.#credential.mustBeFetched(this.#now)) return this.#open();
         this.#credential.requested();
         const forced = this.#credential.isForcing;
         // A participant that was in the room shows a session token: a provider that is slow or broken must not keep it
         // outside.
-        const until = this.#hasBeenConnected && !forced ? plus(now, this.#configuration.credentialPatience) : undefined;
+        const until = this.#hasBeenConnected && !forced
+            ? plus(this.#now, this.#configuration.credentialPatience) : undefined;
         this.#state = { type: "fetching", until };
-        actions.push(until === undefined ? cancelAttempt : attemptTimer(until), { type: "requestCredential", forced });
-        return actions;
+        this.#act(until === undefined ? cancelAttempt : attemptTimer(until), { type: "requestCredential", forced });
     }
 
-    /**
-     * @param {number} now
-     * @param {Case[]} actions
-     */
-    #open(now, actions) {
-        this.#generation += 1;
-        const deadline = plus(now, this.#configuration.attemptTimeout);
-        this.#state = { type: "opening", generation: this.#generation, startedAt: now, deadline };
-        actions.push({ type: "openTransport", value: this.#generation }, attemptTimer(deadline));
-        return actions;
+    #open() {
+        const generation = this.#generation += 1;
+        const deadline = plus(this.#now, this.#configuration.attemptTimeout);
+        this.#state = { type: "opening", generation, startedAt: this.#now, deadline };
+        this.#act({ type: "openTransport", value: generation }, attemptTimer(deadline));
     }
 
-    /**
-     * @param {string | undefined} token
-     * @param {number | undefined} expiresAt
-     * @param {number} now
-     * @param {Case[]} actions
-     */
-    credentialReady(token, expiresAt, now, actions = []) {
-        if (this.isClosed) return actions;
-        this.#credential.arrived(token, expiresAt, now);
-        // One that is about to expire already is used nevertheless: the provider has no better one. It is asked again
-        // before the next attempt.
-        return this.#state.type == "fetching" ? this.#open(now, actions) : actions;
-    }
-
-    /**
-     * @param {SignalingFailure} failure
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
-     */
-    credentialFailed(failure, now, random, actions = []) {
-        if (this.#state.type != "fetching") return actions;
-        if (!failure.isRetryable) return this.close({ type: "credentialFailed", value: failure }, actions);
-        return this.#state.until !== undefined ? this.#open(now, actions) : this.#retry(failure, now, random, actions);
-    }
-
-    /**
-     * @param {number} generation
-     * @param {number} now
-     * @param {Case[]} actions
-     */
-    transportConnected(generation, now, actions = []) {
-        if (this.#state.type != "opening" || this.#state.generation != generation) {
-            // Late success of an attempt that was given up.
-            if (generation != this.#currentGeneration) actions.push({ type: "abortTransport", value: generation });
-            return actions;
-        }
-        const deadline = plus(now, this.#configuration.helloTimeout);
-        this.#state = { type: "greeting", generation, startedAt: now, deadline };
-        actions.push(attemptTimer(deadline), {
-            type: "requestHello", token: this.#credential.token, received: this.#streams.received,
-            mustRejoin: this.#streams.mustRejoin, attempt: generation,
+    /** @param {string | undefined} token @param {number | undefined} expiresAt @param {number} now */
+    credentialReady(token, expiresAt, now) {
+        return this.#run(now, undefined, () => {
+            this.#credential.arrived(token, expiresAt, now);
+            // One that is about to expire already is used nevertheless: the provider has no better one. It is asked
+            // again before the next attempt.
+            if (this.#state.type == "fetching") this.#open();
         });
-        return actions;
     }
+
+    /** @param {SignalingFailure} failure @param {number} now @param {RandomSource} random */
+    credentialFailed(failure, now, random) {
+        return this.#run(now, random, () => {
+            if (this.#state.type != "fetching") return;
+            if (!failure.isRetryable) this.#close({ type: "credentialFailed", value: failure });
+            else if (this.#state.until !== undefined) this.#open();
+            else this.#retry(failure);
+        });
+    }
+
+    /** @param {number} generation @param {number} now */
+    transportConnected(generation, now) {
+        return this.#run(now, undefined, () => {
+            if (!this.#isOpening(generation)) {
+                // Late success of an attempt that was given up.
+                if (generation != this.#currentGeneration) this.#act({ type: "abortTransport", value: generation });
+                return;
+            }
+            const deadline = plus(now, this.#configuration.helloTimeout);
+            this.#state = { type: "greeting", generation, startedAt: now, deadline };
+            this.#act(attemptTimer(deadline), {
+                type: "requestHello", token: this.#credential.token, received: this.#streams.received,
+                mustRejoin: this.#streams.mustRejoin, attempt: generation,
+            });
+        });
+    }
+
+    /** @param {number} generation */
+    #isOpening(generation) { return this.#state.type == "opening" && this.#state.generation == generation; }
 
     /**
      * Sends the `hello` that was asked for.
      * @param {object} hello
-     * @param {Case[]} actions
      */
-    sendHello(hello, actions = []) {
-        if (this.#state.type != "greeting") return actions;
-        return this.#sendAlone({ type: "hello", value: hello }, actions);
+    sendHello(hello) {
+        return this.#run(this.#now, undefined, () => {
+            if (this.#state.type == "greeting") this.#sendAlone({ type: "hello", value: hello });
+        });
+    }
+
+    /** @param {number} generation @param {SignalingFailure} failure @param {number} now @param {RandomSource} random */
+    transportFailed(generation, failure, now, random) {
+        return this.#run(now, random, () => {
+            if (!this.#isOpening(generation)) return;
+            // For a participant that was let in before, a 403 is not final: it may be of something on the way (a proxy,
+            // a portal).
+            const isRefusal = failure.status == 401 || (failure.status == 403 && !this.#hasBeenConnected);
+            const isFinal = isRefusal ? !this.#refreshCredential(failure)
+                : !failure.isRetryable && !this.#hasBeenConnected;
+            if (isFinal) this.#close({ type: "refused", value: failure });
+            else if (!isRefusal) this.#retry(failure);
+        });
     }
 
     /**
-     * @param {number} generation
-     * @param {SignalingFailure} failure
-     * @param {number} now
+     * @param {number} generation @param {SignalingFailure | undefined} failure @param {number} now
      * @param {RandomSource} random
-     * @param {Case[]} actions
      */
-    transportFailed(generation, failure, now, random, actions = []) {
-        if (this.#state.type != "opening" || this.#state.generation != generation) return actions;
-        // For a participant that was let in before, a 403 is not final: it may be of something on the way (a proxy, a
-        // portal).
-        if (failure.status == 401 || (failure.status == 403 && !this.#hasBeenConnected)) {
-            if (!this.refreshCredential(failure, now, random, actions)) {
-                this.close({ type: "refused", value: failure }, actions);
+    transportClosed(generation, failure, now, random) {
+        return this.#run(now, random, () => {
+            if (generation == this.#currentGeneration) {
+                this.#retry(failure ?? signalingFailure("the server closed the connection"));
             }
-        } else if (failure.isRetryable || this.#hasBeenConnected) {
-            this.#retry(failure, now, random, actions);
-        } else {
-            this.close({ type: "refused", value: failure }, actions);
-        }
-        return actions;
-    }
-
-    /**
-     * @param {number} generation
-     * @param {SignalingFailure | undefined} failure
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
-     */
-    transportClosed(generation, failure, now, random, actions = []) {
-        if (generation != this.#currentGeneration) return actions;
-        return this.#retry(failure ?? signalingFailure("the server closed the connection"), now, random, actions);
+        });
     }
 
     // MARK: Ends
@@ -207,61 +210,56 @@ export class SignalingMachine {
     /**
      * Ends the connection or attempt, and waits for the next one. The transport is gone, or was aborted.
      * @param {SignalingFailure} failure
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
      */
-    #retry(failure, now, random, actions = []) {
-        if (this.isClosed) return actions;
-        this.#leaveConnected(actions);
+    #retry(failure) {
+        this.#leaveConnected();
         this.#cause = failure;
-        this.#changeStatus({ type: "disconnected", cause: failure }, actions);
-        let delay = this.#backoff.nextDelay(now, random);
-        if (delay === undefined) return this.close({ type: "gaveUp", value: failure }, actions);
+        this.#changeStatus({ type: "disconnected", cause: failure });
+        let delay = this.#backoff.nextDelay(this.#now, this.#random);
+        if (delay === undefined) return this.#close({ type: "gaveUp", value: failure });
         this.#attempt += 1;
         const window = failure.retryAfter;
         if (window) {
             const earliest = clamp(window.lowerBound, 0, 3600);
             const latest = Math.min(Math.max(window.upperBound, earliest), 3600);
-            delay = plus(earliest, duration(random, minus(latest, earliest)));
+            delay = plus(earliest, duration(this.#random, minus(latest, earliest)));
         }
-        const until = plus(now, delay);
+        const until = plus(this.#now, delay);
         this.#state = { type: "waiting", until };
-        this.#changeStatus(
-            { type: "connecting", attempt: this.#attempt, nextAttemptAt: until, cause: failure }, actions);
-        actions.push(attemptTimer(until));
-        return actions;
+        this.#changeStatus({ type: "connecting", attempt: this.#attempt, nextAttemptAt: until, cause: failure });
+        this.#act(attemptTimer(until));
     }
 
+    /** @param {SignalingFailure} failure @param {number} now @param {RandomSource} random */
+    abortAndRetry(failure, now, random) { return this.#run(now, random, () => this.#abortAndRetry(failure)); }
+
     /**
-     * As `retry`, for a transport that may still be open: it is ended without a close handshake.
+     * As `#retry`, for a transport that may still be open: it is ended without a close handshake.
      * @param {SignalingFailure} failure
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
      */
-    abortAndRetry(failure, now, random, actions = []) {
-        return this.#retry(failure, now, random, this.#abort(actions));
+    #abortAndRetry(failure) {
+        this.#abort();
+        this.#retry(failure);
     }
 
     /**
      * Asks the provider for a new credential and tries again: at once, and behind a backoff when that was done not long
-     * ago. False, and nothing done, when another one would not help.
-     * @param {SignalingFailure} failure
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
+     * ago. Undefined, and nothing done, when another one would not help.
+     * @param {SignalingFailure} failure @param {number} now @param {RandomSource} random
      */
-    refreshCredential(failure, now, random, actions = []) {
-        if (this.isClosed) return false;
-        const renewal = this.#credential.refused(failure.code == "token_expired", now);
+    refreshCredential(failure, now, random) {
+        let isOfUse = false;
+        const actions = this.#run(now, random, () => { isOfUse = this.#refreshCredential(failure); });
+        return isOfUse ? actions : undefined;
+    }
+
+    /** @param {SignalingFailure} failure */
+    #refreshCredential(failure) {
+        const renewal = this.#credential.refused(failure.code == "token_expired", this.#now);
         if (renewal == "useless") return false;
-        if (renewal == "later") {
-            this.abortAndRetry(failure, now, random, actions);
-        } else {
-            this.#abort(actions);
-            this.#attemptAgain(failure, now, actions);
-        }
+        this.#abort();
+        if (renewal == "later") this.#retry(failure);
+        else this.#attemptAgain(failure);
         return true;
     }
 
@@ -271,33 +269,33 @@ export class SignalingMachine {
     /**
      * Comes back over a new connection, for what only a `joined` brings.
      * @param {number} now
-     * @param {Case[]} actions
      */
-    reconnectInOrder(now, actions = []) {
-        if (!this.isConnected) return actions;
-        this.#closeTransport(normalClose, actions);
-        return this.#attemptAgain(undefined, now, actions);
+    reconnectInOrder(now) {
+        return this.#run(now, undefined, () => {
+            if (!this.isConnected) return;
+            this.#closeTransport(normalClose);
+            this.#attemptAgain(undefined);
+        });
     }
 
-    /** @param {Case[]} actions */
-    leave(actions = []) {
-        // While greeting, it comes behind the `hello`, which the server may take.
-        if (this.isConnected || this.#state.type == "greeting") this.#sendAlone({ type: "leave" }, actions);
-        return this.close({ type: "left" }, actions);
+    leave() {
+        return this.#run(this.#now, undefined, () => {
+            // While greeting, it comes behind the `hello`, which the server may take.
+            if (this.isConnected || this.#state.type == "greeting") this.#sendAlone({ type: "leave" });
+            this.#close({ type: "left" });
+        });
     }
 
-    /**
-     * @param {Case} reason
-     * @param {Case[]} actions
-     */
-    close(reason, actions = []) {
-        if (this.isClosed) return actions;
-        if (this.#state.type == "opening") this.#abort(actions); else this.#closeTransport(normalClose, actions);
-        this.#leaveConnected(actions);
-        actions.push(cancelAttempt);
+    /** @param {Case} reason */
+    close(reason) { return this.#run(this.#now, undefined, () => this.#close(reason)); }
+
+    /** @param {Case} reason */
+    #close(reason) {
+        if (this.#state.type == "opening") this.#abort(); else this.#closeTransport(normalClose);
+        this.#leaveConnected();
+        this.#act(cancelAttempt);
         this.#state = { type: "closed" };
-        this.#changeStatus({ type: "closed", value: reason }, actions);
-        return actions;
+        this.#changeStatus({ type: "closed", value: reason });
     }
 
     // MARK: Messages
@@ -305,23 +303,17 @@ export class SignalingMachine {
     /**
      * Sends a message to the server, now or as soon as there is a connection. It is numbered, and kept until
      * acknowledged.
-     * @param {Case} message
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
+     * @param {Case} message @param {number} now @param {RandomSource} random
      */
-    send(message, now, random, actions = []) {
-        if (this.isClosed) return actions;
-        const dropped = this.#streams.append(message);
-        if (dropped !== undefined) {
-            actions.push({ type: "overflow", dropped });
-            if (this.isConnected) {
-                this.abortAndRetry(signalingFailure("the server acknowledges nothing"), now, random, actions);
+    send(message, now, random) {
+        return this.#run(now, random, () => {
+            const dropped = this.#streams.append(message);
+            if (dropped === undefined) {
+                return this.#withConnection((connection, streams) => connection.send(streams.takeUnsent(), streams));
             }
-            return actions;
-        }
-        return this.#withConnection(now, random, actions, (connection, streams) =>
-            connection.send(streams.takeUnsent(), streams));
+            this.#act({ type: "overflow", dropped });
+            if (this.isConnected) this.#abortAndRetry(signalingFailure("the server acknowledges nothing"));
+        });
     }
 
     /**
@@ -330,252 +322,205 @@ export class SignalingMachine {
      */
     removeUnsentSignals(isSuperseded) { this.#streams.removeUnsentSignals(isSuperseded); }
 
-    /**
-     * @param {Envelope} envelope
-     * @param {number} generation
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
-     */
-    received(envelope, generation, now, random, actions = []) {
-        if (generation != this.#currentGeneration) return actions;
-        this.checkLateness(now, random, actions);
-        if (this.#state.type == "greeting") return this.#receivedGreeting(envelope.message, now, random, actions);
-        return this.#withConnection(now, random, actions, (connection, streams) =>
-            connection.received(envelope, streams, now));
+    /** @param {Envelope} envelope @param {number} generation @param {number} now @param {RandomSource} random */
+    received(envelope, generation, now, random) {
+        return this.#run(now, random, () => {
+            if (generation != this.#currentGeneration) return;
+            this.#checkLateness();
+            if (this.#state.type == "greeting") return this.#receivedGreeting(envelope.message);
+            this.#withConnection((connection, streams) => connection.received(envelope, streams, now));
+        });
     }
 
     /**
-     * @param {import("./values.js").ProtocolError} error
-     * @param {number} generation
-     * @param {number} now
+     * @param {import("./values.js").ProtocolError} error @param {number} generation @param {number} now
      * @param {RandomSource} random
-     * @param {Case[]} actions
      */
-    receivedMalformed(error, generation, now, random, actions = []) {
-        if (generation != this.#currentGeneration) return actions;
-        if (error.code == "version_mismatch") {
-            actions.push({ type: "deliver", value: { type: "error", value: error }, isReplayed: false });
-        } else if (!error.isFatal && this.isConnected) {
-            this.#withConnection(now, random, actions, (connection, streams) =>
-                connection.receivedUnusable(error.sequence, streams, now));
-        } else {
-            // What it said is lost, and its number with it.
-            this.#streams.requireRejoin();
-            this.abortAndRetry(refusalFailure(error), now, random, actions);
-        }
-        return actions;
+    receivedMalformed(error, generation, now, random) {
+        return this.#run(now, random, () => {
+            if (generation != this.#currentGeneration) return;
+            if (error.code == "version_mismatch") {
+                this.#act({ type: "deliver", value: { type: "error", value: error }, isReplayed: false });
+            } else if (!error.isFatal && this.isConnected) {
+                this.#withConnection((connection, streams) =>
+                    connection.receivedUnusable(error.sequence, streams, now));
+            } else {
+                // What it said is lost, and its number with it.
+                this.#streams.requireRejoin();
+                this.#abortAndRetry(refusalFailure(error));
+            }
+        });
     }
 
-    /**
-     * @param {Case} message
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
-     */
-    #receivedGreeting(message, now, random, actions) {
-        if (this.#state.waiting !== undefined) this.#wait(this.#state.waiting, now, actions);
+    /** @param {Case} message */
+    #receivedGreeting(message) {
+        if (this.#state.waiting !== undefined) this.#wait(this.#state.waiting);
         switch (message.type) {
         case "waiting":
-            this.#wait(plus(message.pingInterval, message.pingDeadline), now, actions);
+            this.#wait(plus(message.pingInterval, message.pingDeadline));
             this.#cause = signalingFailure(
                 "the room does not exist yet: waiting for its host", { cause: "waitingForRoom" });
-            this.#changeStatus({ type: "connecting", attempt: this.#attempt, cause: this.#cause }, actions);
-            break;
-        case "joined": this.#enter(message.value, now, random, actions); break;
-        case "error": actions.push({ type: "deliver", value: message, isReplayed: false }); break;
-        case "goingAway": this.#leaveInOrder(message.retryAfter, now, random, actions); break;
-        case "ping": this.#sendAlone({ type: "pong", id: message.id }, actions); break;
+            return this.#changeStatus({ type: "connecting", attempt: this.#attempt, cause: this.#cause });
+        case "joined": return this.#enter(message.value);
+        case "error": return this.#act({ type: "deliver", value: message, isReplayed: false });
+        case "goingAway": return this.#leaveInOrder(message.retryAfter);
+        case "ping": return this.#sendAlone({ type: "pong", id: message.id });
         }
-        return actions;
     }
 
     /**
      * The room does not exist yet: the server says something before `patience` is over, or is gone.
      * @param {number} patience
-     * @param {number} now
-     * @param {Case[]} actions
      */
-    #wait(patience, now, actions) {
-        const deadline = plus(now, patience);
-        this.#state = { ...this.#state, waiting: patience, startedAt: now, deadline };
-        actions.push(attemptTimer(deadline));
+    #wait(patience) {
+        const deadline = plus(this.#now, patience);
+        this.#state = { ...this.#state, waiting: patience, startedAt: this.#now, deadline };
+        this.#act(attemptTimer(deadline));
     }
 
-    /**
-     * @param {any} joined
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
-     */
-    #enter(joined, now, random, actions) {
+    /** @param {any} joined */
+    #enter(joined) {
         const unsent = this.#streams.begin(joined);
         if (!unsent) {
-            this.abortAndRetry(
-                signalingFailure("the server resumed at another place of the stream"), now, random, actions);
-            return;
+            return this.#abortAndRetry(signalingFailure("the server resumed at another place of the stream"));
         }
         this.#credential.accepted();
         this.#cause = undefined;
-        actions.push(cancelAttempt);
+        this.#act(cancelAttempt);
         /** @type {Case[]} */
         const timers = [];
         const connection =
-            new AdmittedConnection(this.#state.generation, joined, this.#configuration, now, timers);
+            new AdmittedConnection(this.#state.generation, joined, this.#configuration, this.#now, timers);
         this.#state = { type: "connected", connection };
-        this.#withConnection(now, random, actions, () => timers);
-        this.#changeStatus({ type: "connected" }, actions);
-        this.#withConnection(now, random, actions, (connection, streams) => connection.send(unsent, streams));
-        actions.push({ type: "deliver", value: { type: "joined", value: joined }, isReplayed: false });
+        this.#withConnection(() => timers);
+        this.#changeStatus({ type: "connected" });
+        this.#withConnection((connection, streams) => connection.send(unsent, streams));
+        this.#act({ type: "deliver", value: { type: "joined", value: joined }, isReplayed: false });
     }
 
     /**
      * The server ends in order: both sides know what the other has, so the connection is left at once.
-     * @param {{ lowerBound: number, upperBound: number }} window
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
+     * @param {SignalingFailure["retryAfter"]} window
      */
-    #leaveInOrder(window, now, random, actions) {
-        this.#closeTransport(goingAwayClose, actions);
-        this.#retry(
-            signalingFailure("the server is going away", { retryAfter: window, cause: "serverGoingAway" }), now, random,
-            actions);
+    #leaveInOrder(window) {
+        this.#closeTransport(goingAwayClose);
+        this.#retry(signalingFailure("the server is going away", { retryAfter: window, cause: "serverGoingAway" }));
     }
 
     // MARK: Time
 
-    /**
-     * @param {Case} timer
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
-     */
-    timerFired(timer, now, random, actions = []) {
-        if (timer.type == "connection") {
-            return this.#withConnection(now, random, actions, (connection, streams) =>
-                connection.timerFired(timer.value, streams, now));
-        }
-        const { type, deadline = this.#state.until } = this.#state;
-        if (deadline === undefined) return actions;
-        if (now < deadline) {
-            actions.push(attemptTimer(deadline));
-            return actions;
-        }
-        switch (type) {
-        // What the provider says later is for the next attempt, or for the hello of this one.
-        case "fetching": return this.#open(now, actions);
-        case "waiting": return this.#beginAttempt(now, actions);
-        case "opening":
-            return this.abortAndRetry(signalingFailure("connecting took too long"), now, random, actions);
-        default:
-            return this.abortAndRetry(signalingFailure("the server did not answer the hello"), now, random, actions);
-        }
+    /** @param {Case} timer @param {number} now @param {RandomSource} random */
+    timerFired(timer, now, random) {
+        return this.#run(now, random, () => {
+            if (timer.type == "connection") {
+                return this.#withConnection((connection, streams) => connection.timerFired(timer.value, streams, now));
+            }
+            const { type, deadline = this.#state.until } = this.#state;
+            if (deadline === undefined) return;
+            if (now < deadline) return this.#act(attemptTimer(deadline));
+            switch (type) {
+            // What the provider says later is for the next attempt, or for the hello of this one.
+            case "fetching": return this.#open();
+            case "waiting": return this.#beginAttempt();
+            case "opening": return this.#abortAndRetry(signalingFailure("connecting took too long"));
+            default: return this.#abortAndRetry(signalingFailure("the server did not answer the hello"));
+            }
+        });
     }
 
     /**
      * Probes an open connection, or makes the next attempt at once.
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
+     * @param {number} now @param {RandomSource} random
      */
-    probeOrRetry(now, random, actions = []) {
+    probeOrRetry(now, random) { return this.#run(now, random, () => this.#probeOrRetry()); }
+
+    #probeOrRetry() {
         switch (this.#state.type) {
-        case "waiting": return this.#beginAttempt(now, actions);
+        case "waiting": return this.#beginAttempt();
         case "opening": case "greeting":
             // An attempt that has been under way for a while may be bound to a network that is no more.
-            return minus(now, this.#state.startedAt) > 0.5
-                ? this.#beginAttempt(now, this.#abort(actions)) : actions;
-        default:
-            return this.#withConnection(now, random, actions, (connection, streams) => connection.probe(streams, now));
+            if (minus(this.#now, this.#state.startedAt) > 0.5) this.#abortAndBegin();
+            return;
+        default: this.#withConnection((connection, streams) => connection.probe(streams, this.#now));
         }
+    }
+
+    #abortAndBegin() {
+        this.#abort();
+        this.#beginAttempt();
     }
 
     /**
      * Before anything else: whether this page did not run for a while (frozen, starved) without having slept.
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
+     * @param {number} now @param {RandomSource} random
      */
-    checkLateness(now, random, actions = []) {
-        return this.#withConnection(now, random, actions, (connection, streams) =>
-            connection.checkLateness(streams, now));
+    checkLateness(now, random) { return this.#run(now, random, () => this.#checkLateness()); }
+
+    #checkLateness() {
+        this.#withConnection((connection, streams) => connection.checkLateness(streams, this.#now));
     }
 
     /**
      * This machine has slept for `sleep`. An open connection is asked for a sign of life, and has its time for it; an
      * attempt that was under way is made anew; a credential has aged.
-     * @param {number} sleep
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
+     * @param {number} sleep @param {number} now @param {RandomSource} random
      */
-    woke(sleep, now, random, actions = []) {
-        this.#credential.woke(sleep);
-        switch (this.#state.type) {
-        case "waiting": return this.#beginAttempt(now, actions);
-        case "opening": case "greeting": return this.#beginAttempt(now, this.#abort(actions));
-        default: return this.catchUp(now, random, actions);
-        }
+    woke(sleep, now, random) {
+        return this.#run(now, random, () => {
+            this.#credential.woke(sleep);
+            switch (this.#state.type) {
+            case "waiting": return this.#beginAttempt();
+            case "opening": case "greeting": return this.#abortAndBegin();
+            default: this.#catchUp();
+            }
+        });
     }
 
     /**
      * Asks an open connection for an answer, which comes behind all messages that the server has sent before.
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
+     * @param {number} now @param {RandomSource} random
      */
-    catchUp(now, random, actions = []) {
-        return this.#withConnection(now, random, actions, (connection, streams) => connection.catchUp(streams, now));
-    }
+    catchUp(now, random) { return this.#run(now, random, () => this.#catchUp()); }
+
+    #catchUp() { this.#withConnection((connection, streams) => connection.catchUp(streams, this.#now)); }
 
     /**
      * As `probeOrRetry`. `isLost`: the connection leaves from an address that this machine does not have any more. It
      * would be silent for ever.
-     * @param {boolean} isLost
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
+     * @param {boolean} isLost @param {number} now @param {RandomSource} random
      */
-    networkChanged(isLost, now, random, actions = []) {
-        if (!isLost || !this.isConnected) return this.probeOrRetry(now, random, actions);
-        this.#abort(actions);
-        this.#leaveConnected(actions);
-        const cause = signalingFailure("the connection's local address is gone", { cause: "networkChanged" });
-        this.#changeStatus({ type: "disconnected", cause }, actions);
-        return this.#attemptAgain(cause, now, actions, true);
+    networkChanged(isLost, now, random) {
+        return this.#run(now, random, () => {
+            if (!isLost || !this.isConnected) return this.#probeOrRetry();
+            this.#abort();
+            this.#leaveConnected();
+            const cause = signalingFailure("the connection's local address is gone", { cause: "networkChanged" });
+            this.#changeStatus({ type: "disconnected", cause });
+            this.#attemptAgain(cause, true);
+        });
     }
 
     /**
      * Another participant has just reached the server: the next attempt is made now. At most once a second, so that no
      * participant can dictate the pace.
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
+     * @param {number} now @param {RandomSource} random
      */
-    serverIsBack(now, random, actions = []) {
-        return this.#takeHint(["waiting", "opening"].includes(this.#state.type), now, random, actions);
-    }
+    serverIsBack(now, random) { return this.#takeHint(["waiting", "opening"].includes(this.#state.type), now, random); }
 
     /**
      * Another participant receives nothing from this side, and this side receives its messages: what this side sends
      * may get lost, to the server too. At most once a second.
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
+     * @param {number} now @param {RandomSource} random
      */
-    unheard(now, random, actions = []) { return this.#takeHint(this.isConnected, now, random, actions); }
+    unheard(now, random) { return this.#takeHint(this.isConnected, now, random); }
 
-    /**
-     * @param {boolean} isOfUse
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
-     */
-    #takeHint(isOfUse, now, random, actions) {
-        if (!isOfUse || (this.#lastHintAt !== undefined && minus(now, this.#lastHintAt) < 1)) return actions;
-        this.#lastHintAt = now;
-        return this.probeOrRetry(now, random, actions);
+    /** @param {boolean} isOfUse @param {number} now @param {RandomSource} random */
+    #takeHint(isOfUse, now, random) {
+        return this.#run(now, random, () => {
+            if (!isOfUse || (this.#lastHintAt !== undefined && minus(now, this.#lastHintAt) < 1)) return;
+            this.#lastHintAt = now;
+            this.#probeOrRetry();
+        });
     }
 
     // MARK: Small parts
@@ -586,102 +531,70 @@ export class SignalingMachine {
      */
     get #currentGeneration() { return this.isConnected ? this.#state.connection.generation : this.#state.generation; }
 
-    /**
-     * Ends what is opening or open without a close handshake.
-     * @param {Case[]} actions
-     */
-    #abort(actions) {
+    /** Ends what is opening or open without a close handshake. */
+    #abort() {
         const value = this.#currentGeneration;
-        if (value !== undefined) actions.push({ type: "abortTransport", value });
-        return actions;
+        if (value !== undefined) this.#act({ type: "abortTransport", value });
     }
 
     /**
      * Ends what is opening or open in order.
      * @param {{ code: number, reason: string }} value1
-     * @param {Case[]} actions
      */
-    #closeTransport(value1, actions) {
+    #closeTransport(value1) {
         const value0 = this.#currentGeneration;
-        if (value0 !== undefined) actions.push({ type: "closeTransport", value0, value1 });
+        if (value0 !== undefined) this.#act({ type: "closeTransport", value0, value1 });
     }
 
     /**
      * Sends a message that has no number.
      * @param {Case} message
-     * @param {Case[]} actions
      */
-    #sendAlone(message, actions) {
-        actions.push({ type: "send", value0: { message }, value1: this.#currentGeneration });
-        return actions;
-    }
+    #sendAlone(message) { this.#act({ type: "send", value0: { message }, value1: this.#currentGeneration }); }
 
     /**
      * Makes the next attempt at once.
      * @param {SignalingFailure | undefined} cause
-     * @param {number} now
-     * @param {Case[]} actions
-     * @param {boolean} hasLeft
      */
-    #attemptAgain(cause, now, actions, hasLeft = false) {
-        if (!hasLeft) this.#leaveConnected(actions);
+    #attemptAgain(cause, hasLeft = false) {
+        if (!hasLeft) this.#leaveConnected();
         this.#cause = cause;
         this.#attempt += 1;
-        return this.#beginAttempt(now, actions);
+        this.#beginAttempt();
     }
 
-    /** @param {Case[]} actions */
-    #leaveConnected(actions) {
+    #leaveConnected() {
         if (!this.isConnected) return;
-        for (const value of connectionTimers) {
-            actions.push({ type: "cancelTimer", value: { type: "connection", value } });
-        }
+        this.#act(...connectionTimers.map((value) => ({ type: "cancelTimer", value: { type: "connection", value } })));
     }
 
     /**
      * Lets the connection decide, where there is one, and carries out what it has decided.
-     * @param {number} now
-     * @param {RandomSource} random
-     * @param {Case[]} actions
-     * @param {(connection: AdmittedConnection, streams: SignalingStreams) => Case[]} body
+     * @param {Decision} body
      */
-    #withConnection(now, random, actions, body) {
-        if (!this.isConnected) return actions;
+    #withConnection(body) {
+        if (!this.isConnected) return;
         const { connection } = this.#state;
         for (const decision of body(connection, this.#streams)) {
-            switch (decision.type) {
-            case "send":
-                actions.push({ type: "send", value0: decision.value, value1: connection.generation });
-                break;
-            case "scheduleTimer":
-                actions.push({
-                    type: "scheduleTimer", value: { type: "connection", value: decision.value }, at: decision.at,
-                });
-                break;
-            case "deliver": actions.push(decision); break;
+            const { type, value } = decision;
+            switch (type) {
+            case "send": this.#act({ type, value0: value, value1: connection.generation }); break;
+            case "scheduleTimer": this.#act({ ...decision, value: { type: "connection", value } }); break;
+            case "deliver": this.#act(decision); break;
             case "reportStable":
                 this.#backoff.stabilized();
                 this.#attempt = 0;
                 break;
-            case "leave": this.#leaveInOrder(decision.value, now, random, actions); break;
-            case "abort": this.abortAndRetry(decision.value, now, random, actions); break;
+            case "leave": this.#leaveInOrder(value); break;
+            case "abort": this.#abortAndRetry(value);
             }
         }
-        return actions;
     }
 
-    /**
-     * @param {Case} status
-     * @param {Case[]} actions
-     */
-    #changeStatus(status, actions) {
+    /** @param {Case} status */
+    #changeStatus(status) {
         if (equal(status, this.status)) return;
         this.status = status;
-        actions.push({ type: "changeStatus", value: status });
+        this.#act({ type: "changeStatus", value: status });
     }
 }
-
-/** @param {number} at */
-const attemptTimer = (at) => ({ type: "scheduleTimer", value: { type: "attempt" }, at });
-
-const cancelAttempt = { type: "cancelTimer", value: { type: "attempt" } };
