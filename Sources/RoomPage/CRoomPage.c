@@ -47,6 +47,9 @@ static const uint8_t client_abort_signal_js[] = {
 static const uint8_t client_acknowledgement_watch_js[] = {
 #embed "Client/acknowledgement-watch.js"
 };
+static const uint8_t client_acknowledgement_watches_js[] = {
+#embed "Client/acknowledgement-watches.js"
+};
 static const uint8_t client_admitted_connection_js[] = {
 #embed "Client/admitted-connection.js"
 };
@@ -176,6 +179,15 @@ static const uint8_t client_pair_js[] = {
 static const uint8_t client_path_liveness_js[] = {
 #embed "Client/path-liveness.js"
 };
+static const uint8_t client_path_samples_js[] = {
+#embed "Client/path-samples.js"
+};
+static const uint8_t client_path_watch_js[] = {
+#embed "Client/path-watch.js"
+};
+static const uint8_t client_peer_channels_js[] = {
+#embed "Client/peer-channels.js"
+};
 static const uint8_t client_peer_diagnosis_js[] = {
 #embed "Client/peer-diagnosis.js"
 };
@@ -193,6 +205,9 @@ static const uint8_t client_peer_types_js[] = {
 };
 static const uint8_t client_peers_machine_js[] = {
 #embed "Client/peers-machine.js"
+};
+static const uint8_t client_plain_progress_js[] = {
+#embed "Client/plain-progress.js"
 };
 static const uint8_t client_protocol_codec_js[] = {
 #embed "Client/protocol-codec.js"
@@ -341,6 +356,7 @@ static const struct CRoomPage_file files[] = {
     FILE("page/transfers.js", page_transfers_js),
     FILE("client/abort-signal.js", client_abort_signal_js),
     FILE("client/acknowledgement-watch.js", client_acknowledgement_watch_js),
+    FILE("client/acknowledgement-watches.js", client_acknowledgement_watches_js),
     FILE("client/admitted-connection.js", client_admitted_connection_js),
     FILE("client/agenda.js", client_agenda_js),
     FILE("client/background-clock.js", client_background_clock_js),
@@ -384,12 +400,16 @@ static const struct CRoomPage_file files[] = {
     FILE("client/pair-topics.js", client_pair_topics_js),
     FILE("client/pair.js", client_pair_js),
     FILE("client/path-liveness.js", client_path_liveness_js),
+    FILE("client/path-samples.js", client_path_samples_js),
+    FILE("client/path-watch.js", client_path_watch_js),
+    FILE("client/peer-channels.js", client_peer_channels_js),
     FILE("client/peer-diagnosis.js", client_peer_diagnosis_js),
     FILE("client/peer-failure.js", client_peer_failure_js),
     FILE("client/peer-machine.js", client_peer_machine_js),
     FILE("client/peer-manager.js", client_peer_manager_js),
     FILE("client/peer-types.js", client_peer_types_js),
     FILE("client/peers-machine.js", client_peers_machine_js),
+    FILE("client/plain-progress.js", client_plain_progress_js),
     FILE("client/protocol-codec.js", client_protocol_codec_js),
     FILE("client/protocol-fields.js", client_protocol_fields_js),
     FILE("client/provider-calls.js", client_provider_calls_js),

@@ -1,14 +1,12 @@
 //# allFunctionsCalledOnLoad
-import { waterMarks } from "./delivery-channel.js";
-import { peerFailure } from "./peer-failure.js";
-import { PathLiveness } from "./path-liveness.js";
+import { PathSamples } from "./path-samples.js";
+import { PathWatch } from "./path-watch.js";
+import { PeerChannels, parametersOf } from "./peer-channels.js";
 import { diagnose } from "./peer-diagnosis.js";
-import { StuckData } from "./stuck-data.js";
-import { minus } from "./time.js";
+import { peerFailure } from "./peer-failure.js";
 import { equal } from "./values.js";
 
 /** @typedef {import("./delivery-channel.js").ChannelParameters} ChannelParameters */
-/** @typedef {import("./path-liveness.js").LivenessAction} LivenessAction */
 /** @typedef {import("./peer-types.js").ICEServer} ICEServer */
 /** @typedef {import("./peer-types.js").PeerCommand} PeerCommand */
 /** @typedef {import("./peer-types.js").PeerFact} PeerFact */
@@ -47,10 +45,6 @@ const maximumMessageSize = 262_144;
 const lingering = 3;
 /** How long Firefox may look for the first path until it is to look anew. */
 const checking = 3;
-/** The label of the channel for probes that nobody waits for, and of the one for probes that are hints. */
-const [topicsLabel, reliableLabel] = ["room.topics", "room.reliable"];
-/** A message of an unknown kind, and an unknown hint: both are ignored by the other side, and acknowledged by SCTP. */
-const [unknownMessage, unknownHint] = [new Uint8Array([0]), new Uint8Array([6, 0])];
 /** The cause of an SCTP abort when the other side has closed its connection (RFC 9260 §3.3.10.12). */
 const userInitiatedAbort = 12;
 const encoder = new TextEncoder();
@@ -61,16 +55,6 @@ const isFirefox = / Gecko\//.test(globalThis.navigator?.userAgent ?? "");
  * @param {string | undefined} sdp @param {string} name
  */
 const line = (sdp, name) => sdp?.split(`\r\na=${name}:`)[1]?.split("\r\n")[0];
-
-/**
- * @param {RTCDataChannel} channel
- * @returns {ChannelParameters}
- */
-const parametersOf = ({ label, protocol, ordered, maxRetransmits, maxPacketLifeTime }) => ({
-    label, protocol, isOrdered: ordered,
-    reliability: maxRetransmits != null ? { type: "retransmissions", value: maxRetransmits }
-        : maxPacketLifeTime != null ? { type: "lifetime", milliseconds: maxPacketLifeTime } : { type: "reliable" },
-});
 
 /**
  * @param {any} error
@@ -93,33 +77,23 @@ export class BrowserPeer {
      * @type {RTCPeerConnection | undefined}
      */
     #connection;
-    /**
-     * The living channels of each label; the last one is in use.
-     * @type {Map<string, RTCDataChannel[]>}
-     */
-    #channels = new Map();
-    /**
-     * All channels that have not ended.
-     * @type {Set<RTCDataChannel>}
-     */
-    #adopted = new Set();
+    #channels = new PeerChannels({
+        opened: (channel) => this.#opened(channel), received: (channel, data) => this.#received(channel, data),
+        writable: (label) => this.#options.delivery.writable(label), closed: (channel) => this.#closed(channel),
+        failed: (error) => this.#failed(error),
+    });
     /** The machine was told that the connection is up. */
     #isUp = false;
     /** A channel was open: encryption and channels work. */
     #hasOpened = false;
     /** ICE says that no path works at the moment. */
     #isLost = false;
-    /** @type {PathLiveness | undefined} */
-    #liveness;
-    #stuck = new StuckData();
-    #cancelStuckTimer = () => {};
-    #cancelTimer = () => {};
-    #timerAt = Infinity;
     /**
-     * The bytes that each pair of candidates had received at the last look.
-     * @type {Map<string, number>}
+     * Of a connection that has opened.
+     * @type {PathWatch | undefined}
      */
-    #heard = new Map();
+    #watch;
+    #samples = new PathSamples();
     /** @type {PeerPath | undefined} */
     #path;
     /**
@@ -138,8 +112,6 @@ export class BrowserPeer {
      */
     #candidates = { local: [], remote: [] };
     #isRemoteComplete = false;
-    /** @type {number | undefined} */
-    #roundTrip;
     /** @type {number | undefined} */
     #lastEvidence;
     #counts = { messagesSent: 0, messagesReceived: 0, bytesSent: 0, bytesReceived: 0 };
@@ -169,18 +141,14 @@ export class BrowserPeer {
         this.#connection = connection;
         connection.oniceconnectionstatechange = connection.onconnectionstatechange = () => this.#stateChanged();
         connection.onicecandidate = ({ candidate }) => this.#candidateFound(candidate);
-        connection.ondatachannel = ({ channel }) => this.#adopt(channel);
+        connection.ondatachannel = ({ channel }) => this.#channels.adopt(channel);
     }
 
     /** Whether the connection has not ended. */
-    get isOpen() {
-        return this.#connection !== undefined;
-    }
+    get isOpen() { return this.#connection !== undefined; }
 
     /** @param {PeerFact} fact */
-    #report(fact) {
-        if (this.#connection) this.#options.report(fact);
-    }
+    #report(fact) { if (this.#connection) this.#options.report(fact); }
 
     // Commands
 
@@ -211,7 +179,7 @@ export class BrowserPeer {
                 break;
             }
             case "updateICEServers": return this.#setServers(command.value);
-            case "probe": return this.#performLiveness(this.#liveness?.probeRequested(this.#options.now()));
+            case "probe": return this.#watch?.probe();
             case "diagnose":
                 this.#look().then(() => this.#report({ type: "diagnosed", value: this.#stall }));
                 break;
@@ -265,8 +233,7 @@ export class BrowserPeer {
         }
         if (connection !== this.#connection) return;
         if (kind == "offer") await this.#describe(connection, () => connection.createAnswer());
-        this.#liveness?.examine(this.#options.now());
-        this.#startTimer();
+        this.#watch?.examine();
         if (this.#hasOpened || !this.#isFailureFinal) return;
         // Firefox repeats its checks more and more rarely, and then gives up. A restart begins anew.
         this.#options.schedule(checking, () => {
@@ -274,9 +241,7 @@ export class BrowserPeer {
         });
     }
 
-    get #isFailureFinal() {
-        return this.#options.isFailureFinal ?? isFirefox;
-    }
+    get #isFailureFinal() { return this.#options.isFailureFinal ?? isFirefox; }
 
     /** @param {RTCIceCandidate | null} candidate */
     #candidateFound(candidate) {
@@ -332,10 +297,13 @@ export class BrowserPeer {
     #connected() {
         if (this.#hasOpened) return;
         this.#hasOpened = true;
-        const { delivery, now } = this.#options;
-        this.#liveness = new PathLiveness(now());
-        this.#liveness.examine(now());
-        this.#startTimer();
+        const { delivery, now, schedule, canSignal } = this.#options;
+        this.#watch = new PathWatch({
+            now, schedule, canSignal, streams: delivery.streams, samples: this.#samples,
+            probe: () => this.#channels.probe(), look: (isBaseline) => this.#look(true, isBaseline),
+            report: (value) => this.#report({ type: "liveness", value }),
+            stuck: () => this.#end(peerFailure("the path is back, and its channels do not carry data", "timedOut")),
+        });
         const sctp = this.#connection?.sctp;
         if (sctp) {
             sctp.onstatechange = () => sctp.state == "closed" && this.#associationClosed();
@@ -351,56 +319,14 @@ export class BrowserPeer {
      * Opens a channel; `channelOpened` of the delivery follows.
      * @param {ChannelParameters} parameters
      */
-    openChannel({ label, protocol, isOrdered, reliability }) {
+    openChannel(parameters) {
         if (!this.#connection) throw new Error("the connection has ended");
-        this.#adopt(this.#connection.createDataChannel(label, {
-            protocol, ordered: isOrdered,
-            ...(reliability.type == "retransmissions" && { maxRetransmits: reliability.value }),
-            ...(reliability.type == "lifetime" && { maxPacketLifeTime: reliability.milliseconds }),
-        }));
-    }
-
-    /**
-     * Takes a channel of either side into use when it is open. Its handlers are set in the task that made it.
-     * @param {RTCDataChannel} channel
-     */
-    #adopt(channel) {
-        this.#adopted.add(channel);
-        channel.binaryType = "arraybuffer";
-        channel.bufferedAmountLowThreshold = waterMarks(channel.label).low;
-        /**
-         * Messages that came before it was open.
-         * @type {(string | ArrayBuffer)[]}
-         */
-        const early = [];
-        const { label } = channel;
-        const { delivery } = this.#options;
-        channel.onopen = () => {
-            if (!this.#connection || this.#channels.get(label)?.includes(channel)) return;
-            this.#opened(channel);
-            for (const data of early.splice(0)) this.#received(channel, data);
-        };
-        channel.onmessage = ({ data }) => {
-            if (this.#channels.get(label)?.includes(channel)) this.#received(channel, data);
-            else early.push(data);
-        };
-        channel.onbufferedamountlow = () => this.#inUse(label) === channel && delivery.writable(label);
-        channel.onclose = () => this.#closed(channel);
-        channel.onerror = (event) => this.#failed(/** @type {any} */ (event).error);
-        if (channel.readyState == "open") channel.onopen(new Event("open"));
-    }
-
-    /** @param {string} label */
-    #inUse(label) {
-        return this.#channels.get(label)?.slice(-1)[0];
+        this.#channels.open(this.#connection, parameters);
     }
 
     /** @param {RTCDataChannel} channel */
     #opened(channel) {
         this.#connected();
-        const channels = this.#channels.get(channel.label) ?? [];
-        channels.push(channel);
-        this.#channels.set(channel.label, channels);
         this.#options.delivery.channelOpened(channel.label, parametersOf(channel));
         this.#updateState();
     }
@@ -410,16 +336,12 @@ export class BrowserPeer {
         const connection = this.#connection;
         if (!connection) return;
         if (connection.sctp?.state == "closed") return this.#associationClosed();
-        this.#adopted.delete(channel);
         const { delivery } = this.#options;
         const { label } = channel;
-        const wasInUse = this.#inUse(label) === channel;
-        const rest = this.#channels.get(label)?.filter((other) => other !== channel) ?? [];
-        if (rest.length) this.#channels.set(label, rest); else this.#channels.delete(label);
         // Of one that was not opened the delivery is told, too: it waits for it.
-        if (!wasInUse && rest.length) return;
+        if (!this.#channels.remove(channel)) return;
         delivery.channelClosed(label);
-        const next = this.#inUse(label);
+        const next = this.#channels.inUse(label);
         if (next) delivery.channelOpened(label, parametersOf(next));
         if (delivery.isReady || !this.#isUp) return;
         this.#isUp = false;
@@ -432,7 +354,7 @@ export class BrowserPeer {
      */
     #associationClosed() {
         const isSearching = this.#isFailureFinal && this.#path?.usernameFragment !== this.#fragment;
-        const isFailure = this.#isLost || this.#liveness?.isSuspect || isSearching;
+        const isFailure = this.#isLost || this.#watch?.isSuspect || isSearching;
         this.#end(isFailure ? peerFailure("the path has failed", "timedOut") : undefined);
     }
 
@@ -450,9 +372,9 @@ export class BrowserPeer {
         const bytes = typeof data == "string" ? data : new Uint8Array(data);
         this.#counts.bytesReceived += bytes.length;
         this.#lastEvidence = now();
-        this.#performLiveness(this.#liveness?.received(this.#lastEvidence));
+        this.#watch?.heard();
         // Of numbered channels only the newest is read: what comes on an older one comes again.
-        const isNewest = this.#inUse(channel.label) === channel;
+        const isNewest = this.#channels.inUse(channel.label) === channel;
         if (this.#connection && (isNewest || !channel.protocol)) delivery.received(channel.label, bytes);
     }
 
@@ -463,7 +385,7 @@ export class BrowserPeer {
      * @param {string} label @param {Uint8Array | string} data
      */
     send(label, data) {
-        const channel = this.#inUse(label);
+        const channel = this.#channels.inUse(label);
         if (!channel) return "closed";
         // Of its end the delivery is told by the event, which follows.
         if (channel.readyState != "open") return "wouldBlock";
@@ -476,8 +398,7 @@ export class BrowserPeer {
         }
         this.#counts.messagesSent += 1;
         this.#counts.bytesSent += length;
-        this.#liveness?.sent(this.#options.now());
-        this.#startTimer();
+        this.#watch?.sent();
         return undefined;
     }
 
@@ -485,9 +406,7 @@ export class BrowserPeer {
      * Bytes that a channel has taken and not sent.
      * @param {string} label
      */
-    bufferedAmount(label) {
-        return this.#inUse(label)?.bufferedAmount ?? 0;
-    }
+    bufferedAmount(label) { return this.#channels.inUse(label)?.bufferedAmount ?? 0; }
 
     /** The largest message that the other side accepts. A description without one means 64 KiB (RFC 8841 §6). */
     maximumMessageSize() {
@@ -498,88 +417,9 @@ export class BrowserPeer {
      * Closes the channel in use.
      * @param {string} label
      */
-    closeChannel(label) {
-        this.#inUse(label)?.close();
-    }
+    closeChannel(label) { this.#channels.inUse(label)?.close(); }
 
-    // Signs of life
-
-    #startTimer() {
-        const deadline = this.#liveness?.deadline ?? Infinity;
-        if (deadline == this.#timerAt || !this.#connection) return;
-        this.#cancelTimer();
-        this.#timerAt = deadline;
-        const { now, schedule } = this.#options;
-        this.#cancelTimer = schedule(Math.max(0, minus(deadline, now())), () => {
-            this.#timerAt = Infinity;
-            this.#performLiveness(this.#liveness?.timerFired(now()));
-        });
-    }
-
-    /** @param {LivenessAction[]} [actions] */
-    #performLiveness(actions = []) {
-        for (const action of actions) {
-            switch (action.type) {
-                case "probe":
-                    this.#probe();
-                    break;
-                case "sample":
-                    this.#look(true, action.isBaseline);
-                    break;
-                case "reportAlive":
-                    this.#watchData();
-                    this.#report({ type: "liveness", value: { type: "alive" } });
-                    break;
-                case "reportSuspect":
-                    this.#stuck.suspected(action.since);
-                    this.#report({ type: "liveness", value: { type: "suspect", since: action.since } });
-            }
-        }
-        this.#startTimer();
-    }
-
-    /** How much of what was sent on the numbered channels the other side has, and how much it has not. */
-    get #progress() {
-        const { streams } = this.#options.delivery;
-        const machines = streams ? [streams.stream("reliable").machine, streams.stream("bulk").machine] : [];
-        return {
-            acknowledged: machines.reduce((sum, machine) => sum + machine.acknowledged, 0),
-            isOutstanding: machines.some((machine) => machine.unacknowledged > 0),
-        };
-    }
-
-    /** The path is back: watches whether data is, too. */
-    #watchData() {
-        this.#stuck.alive(this.#progress.isOutstanding, this.#options.now());
-        this.#startStuckTimer();
-    }
-
-    #startStuckTimer() {
-        this.#cancelStuckTimer();
-        const { deadline } = this.#stuck;
-        if (deadline === undefined || !this.#connection) return;
-        const { now, schedule, canSignal } = this.#options;
-        this.#cancelStuckTimer = schedule(Math.max(0, minus(deadline, now())), () => {
-            const { acknowledged, isOutstanding } = this.#progress;
-            if (this.#stuck.deadline === undefined || !isOutstanding) return;
-            if (this.#stuck.look(acknowledged, canSignal?.() ?? false, this.#roundTrip, now()))
-                this.#end(peerFailure("the path is back, and its channels do not carry data", "timedOut"));
-            else this.#startStuckTimer();
-        });
-    }
-
-    /** Sends what nobody reads and SCTP acknowledges. */
-    #probe() {
-        const topics = this.#inUse(topicsLabel);
-        const reliable = this.#inUse(reliableLabel);
-        try {
-            if (topics) topics.send(unknownMessage);
-            // What waits to be sent is a probe as well, and is repeated.
-            else if (reliable && !reliable.bufferedAmount) reliable.send(unknownHint);
-        } catch {
-            // It is closing.
-        }
-    }
+    // The path
 
     /**
      * Looks at the counters and the path. `isSample`: that nothing has arrived counts. `isBaseline`: that something has
@@ -592,43 +432,17 @@ export class BrowserPeer {
         /** @type {Map<string, any> | undefined} */
         const report = await connection.getStats().catch(() => /** @type {any} */ (undefined));
         if (!report || connection !== this.#connection) return;
-        const heard = new Map();
-        /** @type {any} */
-        let selected;
-        let selectedID;
-        report.forEach((/** @type {any} */ stats) => {
-            if (stats.type == "transport") selectedID = stats.selectedCandidatePairId;
-            if (stats.type != "candidate-pair") return;
-            heard.set(stats.id, (stats.bytesReceived ?? 0) + (stats.responsesReceived ?? 0));
-            // Firefox before 153 has no statistics of transports.
-            if (stats.selected ?? (stats.nominated && stats.state == "succeeded")) selected = stats;
-        });
-        selected = report.get(selectedID ?? "") ?? selected;
-        const hasHeard = [...heard].some(([id, count]) => count > (this.#heard.get(id) ?? 0));
-        this.#heard = heard;
-        if (selected) this.#selected(selected, report);
+        const { hasHeard, path } = this.#samples.take(report);
+        if (path) this.#found(path);
         if (isBaseline || !(hasHeard || isSample)) return;
-        const now = this.#options.now();
-        if (hasHeard) this.#lastEvidence = now;
-        const liveness = this.#liveness;
-        this.#performLiveness(hasHeard ? liveness?.received(now) : liveness?.heardNothing(this.#roundTrip, now));
+        if (!hasHeard) return this.#watch?.heardNothing();
+        this.#lastEvidence = this.#options.now();
+        this.#watch?.heard();
     }
 
-    /** @param {any} pair @param {Map<string, any>} report */
-    #selected(pair, report) {
-        this.#roundTrip = pair.currentRoundTripTime ?? this.#roundTrip;
-        const local = report.get(pair.localCandidateId);
-        const remote = report.get(pair.remoteCandidateId);
-        if (!local || !remote) return;
-        /** @param {any} candidate */
-        const address = ({ address, ip, port }) => `${address || ip || "?"}:${port}`;
-        const path = {
-            local: local.candidateType, remote: remote.candidateType,
-            summary: `${local.protocol} ${address(local)} → ${address(remote)}`,
-            // Chromium before 108 does not tell the generation: a pair that has changed is taken for the latest.
-            usernameFragment: local.usernameFragment,
-        };
-        if (local.usernameFragment === this.#fragment) this.#liveness?.pathFound();
+    /** @param {PeerPath} path */
+    #found(path) {
+        if (path.usernameFragment === this.#fragment) this.#watch?.pathFound();
         if (equal(path, this.#path)) return;
         this.#path = path;
         this.#report({ type: "checked" });
@@ -655,7 +469,7 @@ export class BrowserPeer {
     /** Counters for display. */
     get statistics() {
         this.#look();
-        return { ...this.#counts, roundTrip: this.#roundTrip, lastEvidence: this.#lastEvidence };
+        return { ...this.#counts, roundTrip: this.#samples.roundTrip, lastEvidence: this.#lastEvidence };
     }
 
     /** The fingerprints of the certificates of both sides, `sha-256 AB:CD:…`, when the connection was up. */
@@ -671,9 +485,7 @@ export class BrowserPeer {
      * Ends the connection, whatever its state, and reports it: the other side broke the protocol.
      * @param {string} reason
      */
-    fail(reason) {
-        this.#end(peerFailure(reason, "protocolViolation"));
-    }
+    fail(reason) { this.#end(peerFailure(reason, "protocolViolation")); }
 
     /**
      * The connection has ended. Without a failure: the other side has closed it.
@@ -698,9 +510,8 @@ export class BrowserPeer {
         const connection = this.#connection;
         if (!connection) return;
         this.#connection = undefined;
-        this.#cancelTimer();
-        this.#cancelStuckTimer();
-        this.#liveness = undefined;
+        this.#watch?.stop();
+        this.#watch = undefined;
         connection.oniceconnectionstatechange = connection.onconnectionstatechange = null;
         connection.onicecandidate = connection.ondatachannel = null;
         const { sctp } = connection;
@@ -709,11 +520,7 @@ export class BrowserPeer {
             const ice = /** @type {any} */ (sctp.transport)?.iceTransport;
             if (ice) ice.onselectedcandidatepairchange = null;
         }
-        for (const channel of this.#adopted) {
-            channel.onopen = channel.onmessage = channel.onclose = channel.onerror = channel.onbufferedamountlow = null;
-        }
-        this.#adopted.clear();
-        this.#channels.clear();
+        this.#channels.release();
         if (after) this.#options.schedule(after, () => connection.close());
         else connection.close();
         this.#options.delivery.detached();

@@ -1,10 +1,11 @@
 //# allFunctionsCalledOnLoad
 // @ts-check
-import { AcknowledgementWatch } from "./acknowledgement-watch.js";
+import { AcknowledgementWatches } from "./acknowledgement-watches.js";
 import { writeU32 } from "./bytes.js";
-import { channelsAt, forEachChannel, isNumbered, keepsNothing } from "./delivery-channel.js";
+import { channelsAt, isNumbered, keepsNothing } from "./delivery-channel.js";
 import { DeliveryChannels } from "./delivery-channels.js";
 import { dataHeaderLength, decodeFrame, maximumBulkMessageLength } from "./delivery-protocol.js";
+import { PlainProgress } from "./plain-progress.js";
 
 /** @typedef {import("./delivery-channel.js").Channel} Channel */
 /** @typedef {import("./delivery-channel.js").Level} Level */
@@ -39,9 +40,6 @@ const verdicts = {
 /** @type {Channel[]} */
 const watchedChannels = ["reliable", "unordered", "bulk"];
 
-/** @returns {Record<Channel, number>} */
-const zeros = () => forEachChannel(() => 0);
-
 /**
  * The data path to one participant's session: what goes out next on which channel, what becomes of a frame that came,
  * and when to acknowledge. It outlives peer connections.
@@ -53,19 +51,10 @@ export class DeliveryLink {
     /** The participant has said that it leaves. */
     isLeaving = false;
     #messageLimit;
-    #patience;
     #channels;
     #isAttached = false;
-    /** The last number on the plain channels that a connection has taken, or that was dropped. */
-    #done = zeros();
-    /** Bytes that the present data channel has taken on the plain channels. */
-    #takenBytes = zeros();
-    /** Up to which number the outbox was told to release frames of the plain channels. */
-    #released = zeros();
-    #watches = watchedChannels.map(() => new AcknowledgementWatch());
-    /** The watch's timer runs: something is outstanding. */
-    #isWatching = false;
-    #isUnacknowledged = false;
+    #plain = new PlainProgress();
+    #watches;
     /** The next message, of whatever kind, is news. */
     #expectsFirstMessage = false;
     #isFirstSinceBreak = false;
@@ -81,29 +70,21 @@ export class DeliveryLink {
         this.streams.began();
         this.level = level;
         this.#messageLimit = messageLimit;
-        this.#patience = patience;
+        this.#watches = new AcknowledgementWatches(patience);
         this.#channels = new DeliveryChannels(level);
     }
 
     /** The numbers of the reliable stream. */
-    get machine() {
-        return this.streams.stream("reliable").machine;
-    }
+    get machine() { return this.streams.stream("reliable").machine; }
 
     /** The channel of the reliable stream can carry data, both ways. */
-    get isReady() {
-        return this.#channels.isOpen("reliable");
-    }
+    get isReady() { return this.#channels.isOpen("reliable"); }
 
     /** @param {Channel} channel */
-    id(channel) {
-        return this.#channels.id(channel);
-    }
+    id(channel) { return this.#channels.id(channel); }
 
     /** @param {Channel} channel */
-    #isNumbered(channel) {
-        return isNumbered(this.level, channel);
-    }
+    #isNumbered(channel) { return isNumbered(this.level, channel); }
 
     // Connections and their channels
 
@@ -124,19 +105,15 @@ export class DeliveryLink {
         this.#isAttached = false;
         this.#channels.reset();
         this.streams.detached();
-        this.#isWatching = false;
-        this.#isUnacknowledged = false;
-        this.#watches = watchedChannels.map(() => new AcknowledgementWatch());
-        this.#takenBytes = zeros();
+        this.#watches.detached();
+        this.#plain.detached();
     }
 
     /**
      * This side has asked the connection for a data channel.
      * @param {Channel} channel @param {ChannelID} id
      */
-    opening(channel, id) {
-        this.#channels.opening(channel, id);
-    }
+    opening(channel, id) { this.#channels.opening(channel, id); }
 
     /**
      * The connection has refused to open a channel.
@@ -161,7 +138,7 @@ export class DeliveryLink {
         const actions = [
             { type: "cancelTimer", value: { type: "reopening", value: channel } }, { type: "beginSending" },
         ];
-        this.#takenBytes[channel] = 0;
+        this.#plain.dataChannelChanged(channel);
         // Plain channels remember nothing: what the last one had taken is gone, the rest goes out now.
         if (this.#isNumbered(channel)) {
             const machine = this.streams.stream(channel).machine;
@@ -191,7 +168,7 @@ export class DeliveryLink {
 
     /** @param {Channel} channel @returns {Action[]} */
     #lost(channel) {
-        this.#takenBytes[channel] = 0;
+        this.#plain.dataChannelChanged(channel);
         if (this.#isNumbered(channel)) this.streams.stream(channel).machine.channelLost();
         return channel == "reliable" ? [{ type: "suspendSending" }] : [];
     }
@@ -210,9 +187,7 @@ export class DeliveryLink {
      * A data channel takes frames again. Returns the channel to drain.
      * @param {ChannelID} id
      */
-    channelWritable(id) {
-        return this.#channels.writableAgain(id);
-    }
+    channelWritable(id) { return this.#channels.writableAgain(id); }
 
     // Sending
 
@@ -220,9 +195,7 @@ export class DeliveryLink {
      * Returns the data channel to send on; undefined while it takes nothing.
      * @param {Channel} channel
      */
-    writable(channel) {
-        return this.#channels.writable(channel);
-    }
+    writable(channel) { return this.#channels.writable(channel); }
 
     /**
      * Returns the next frames to hand to the channel.
@@ -242,21 +215,15 @@ export class DeliveryLink {
      * Writes into a frame what it says of the other direction.
      * @param {Uint8Array} frame @param {Channel} channel
      */
-    stamp(frame, channel) {
-        writeU32(frame, 5, this.streams.stream(channel).machine.received >>> 0);
-    }
+    stamp(frame, channel) { writeU32(frame, 5, this.streams.stream(channel).machine.received >>> 0); }
 
     /**
      * The channel has taken the frame `sequence` of so many bytes.
      * @param {number} sequence @param {number} count @param {Channel} channel
      */
     frameTaken(sequence, count, channel) {
-        if (this.#isNumbered(channel)) {
-            this.streams.stream(channel).machine.frameTransmitted(sequence);
-            return;
-        }
-        this.#takenBytes[channel] += count;
-        this.#done[channel] = sequence;
+        if (this.#isNumbered(channel)) this.streams.stream(channel).machine.frameTransmitted(sequence);
+        else this.#plain.taken(sequence, count, channel);
     }
 
     /**
@@ -270,7 +237,7 @@ export class DeliveryLink {
             return { type: "wait" };
         }
         if (code == "messageTooLarge" && !this.#isNumbered(channel)) {
-            this.#done[channel] = sequence;
+            this.#plain.dropped(sequence, channel);
             return { type: "drop" };
         }
         return { type: "close", value: this.#channels.failed(channel) };
@@ -282,8 +249,7 @@ export class DeliveryLink {
      */
     takeReleasable(channel) {
         if (this.#isNumbered(channel)) return this.streams.stream(channel).takeReleasable();
-        if (this.#done[channel] == this.#released[channel]) return undefined;
-        return (this.#released[channel] = this.#done[channel]);
+        return this.#plain.takeReleasable(channel);
     }
 
     // Receiving
@@ -292,9 +258,7 @@ export class DeliveryLink {
      * Returns the channel that a data channel carries.
      * @param {ChannelID} id
      */
-    channel(id) {
-        return this.#channels.channel(id);
-    }
+    channel(id) { return this.#channels.channel(id); }
 
     /**
      * A whole message of the transport. Afterwards: release what `takeReleasable` names on this channel, then do as the
@@ -355,9 +319,7 @@ export class DeliveryLink {
      * Returns the bytes of a message that came in parts.
      * @param {Channel} [channel]
      */
-    takeAssembled(channel = "reliable") {
-        return this.streams.stream(channel).takeParts();
-    }
+    takeAssembled(channel = "reliable") { return this.streams.stream(channel).takeParts(); }
 
     /**
      * The participant's status has changed: while it recovers, the next message is news. Returns how many messages were
@@ -389,9 +351,7 @@ export class DeliveryLink {
     }
 
     /** @param {Channel} channel */
-    acknowledgementTimerFired(channel) {
-        this.streams.stream(channel).acknowledgementTimerFired();
-    }
+    acknowledgementTimerFired(channel) { this.streams.stream(channel).acknowledgementTimerFired(); }
 
     /**
      * Whether a numbered channel has an acknowledgement that no frame has carried.
@@ -417,68 +377,38 @@ export class DeliveryLink {
     }
 
     /** @param {Channel} channel */
-    acknowledgementTaken(channel) {
-        this.streams.stream(channel).machine.ackTransmitted();
-    }
+    acknowledgementTaken(channel) { this.streams.stream(channel).machine.ackTransmitted(); }
 
     /** The channel for a hint; undefined where none can be sent now. */
-    get hintChannel() {
-        return this.machine.isOpen ? this.#channels.writable("reliable") : undefined;
-    }
+    get hintChannel() { return this.machine.isOpen ? this.#channels.writable("reliable") : undefined; }
 
     /**
      * The channel has not taken an acknowledgement or a hint. An acknowledgement is sent when the channel takes frames
      * again, unless a frame carries it before.
      * @param {string} code @param {Channel} channel
      */
-    refused(code, channel) {
-        if (code == "wouldBlock") this.#channels.blocked(channel);
-    }
+    refused(code, channel) { if (code == "wouldBlock") this.#channels.blocked(channel); }
 
     // Acknowledgements that do not come
 
     /**
      * Something was sent on the channel. Returns after how long to look; undefined where a look is already planned.
-     * @param {Channel} channel
-     * @param {(id: ChannelID) => number} buffered bytes of a data channel that its transport has not sent
+     * @param {Channel} channel @param {(id: ChannelID) => number} buffered
      */
     watch(channel, buffered) {
         // Nobody waits for lossy messages.
-        if (this.#isWatching || keepsNothing(channel)) return undefined;
-        this.#isWatching = true;
-        this.#sampleWatches(buffered);
-        return this.#patience / AcknowledgementWatch.patience;
+        if (this.#watches.isRunning || keepsNothing(channel)) return undefined;
+        return this.#watches.begin(this.#allAcknowledged(buffered));
     }
 
     /**
-     * The watch's timer has fired. Returns after how long to look again (undefined: nothing is outstanding), and
-     * whether
-     * acknowledgements are missing, where that has changed.
+     * The watch's timer has fired. See `AcknowledgementWatches`.
      * @param {(id: ChannelID) => number} buffered
-     * @returns {{ after?: number, isMissing?: boolean }}
      */
-    watchTimerFired(buffered) {
-        this.#isWatching = this.#sampleWatches(buffered);
-        const after = this.#isWatching ? this.#patience / AcknowledgementWatch.patience : undefined;
-        const isMissing = this.#watches.some((watch) => watch.isUnacknowledged);
-        if (isMissing == this.#isUnacknowledged) return { after };
-        this.#isUnacknowledged = isMissing;
-        return { after, isMissing };
-    }
+    watchTimerFired(buffered) { return this.#watches.timerFired(this.#allAcknowledged(buffered)); }
 
-    /**
-     * Returns whether anything is outstanding.
-     * @param {(id: ChannelID) => number} buffered
-     */
-    #sampleWatches(buffered) {
-        let isOutstanding = false;
-        watchedChannels.forEach((channel, index) => {
-            const acknowledged = this.#acknowledged(channel, buffered);
-            this.#watches[index].sample(acknowledged);
-            if (acknowledged != undefined) isOutstanding = true;
-        });
-        return isOutstanding;
-    }
+    /** @param {(id: ChannelID) => number} buffered */
+    #allAcknowledged(buffered) { return watchedChannels.map((channel) => this.#acknowledged(channel, buffered)); }
 
     /**
      * How much of the channel's data was acknowledged, in frames or bytes; undefined when nothing is outstanding.
@@ -492,7 +422,7 @@ export class DeliveryLink {
             return machine.unacknowledged > 0 ? machine.acknowledged : undefined;
         }
         const outstanding = buffered(id);
-        return outstanding > 0 ? this.#takenBytes[channel] - outstanding : undefined;
+        return outstanding > 0 ? this.#plain.acknowledgedBytes(channel, outstanding) : undefined;
     }
 
     /**

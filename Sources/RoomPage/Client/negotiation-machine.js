@@ -77,9 +77,7 @@ export class NegotiationMachine {
      * The connection that lives.
      * @returns {string | undefined}
      */
-    get connection() {
-        return this.#current?.connection;
-    }
+    get connection() { return this.#current?.connection; }
 
     /**
      * How far the present round is: `none` (there was no connection yet), `describing` (the transport writes our
@@ -99,9 +97,7 @@ export class NegotiationMachine {
     }
 
     /** A round is under way. */
-    get isNegotiating() {
-        return ["offering", "offered", "answering"].includes(this.#state.type);
-    }
+    get isNegotiating() { return ["offering", "offered", "answering"].includes(this.#state.type); }
 
     #taken() {
         const actions = this.#actions;
@@ -110,9 +106,7 @@ export class NegotiationMachine {
     }
 
     /** @param {...NegotiationAction} actions */
-    #act(...actions) {
-        this.#actions.push(...actions);
-    }
+    #act(...actions) { this.#actions.push(...actions); }
 
     /** @param {string} connection @param {number} negotiation @param {SignalBody} body */
     #signal(connection, negotiation, body) {

@@ -85,9 +85,7 @@ export class RoomMessage {
     }
 
     /** The payload as text, undefined when it is not valid UTF-8. */
-    get text() {
-        return decodedText(this.payload);
-    }
+    get text() { return decodedText(this.payload); }
 }
 
 /**
@@ -171,24 +169,16 @@ export class Pair {
     }
 
     /** Whether topics, requests and streams are possible. */
-    get hasExchange() {
-        return this.level == "exchange";
-    }
+    get hasExchange() { return this.level == "exchange"; }
 
     /** The reliable channel can carry data, both ways. */
-    get isReady() {
-        return this.#delivery.isReady;
-    }
+    get isReady() { return this.#delivery.isReady; }
 
     /** The session of the participant has ended. */
-    get isGone() {
-        return this.#outbox.isGone;
-    }
+    get isGone() { return this.#outbox.isGone; }
 
     /** The participant has said that it leaves. */
-    get isLeaving() {
-        return this.#delivery.isLeaving;
-    }
+    get isLeaving() { return this.#delivery.isLeaving; }
 
     // Messages
 
@@ -241,9 +231,7 @@ export class Pair {
      * Sends a whole message that is small, and of which there are only so many: the buffer takes it above its limit.
      * @param {Uint8Array} message @param {Channel} channel
      */
-    sendWhole(message, channel) {
-        return this.sendExchange(noBytes, message, channel, true).type;
-    }
+    sendWhole(message, channel) { return this.sendExchange(noBytes, message, channel, true).type; }
 
     /** @param {Outcome} outcome @param {Channel} channel */
     #accepted(outcome, channel) {
@@ -266,14 +254,10 @@ export class Pair {
      * Whether a call with this key waits for credit.
      * @param {string} key
      */
-    isWaiting(key) {
-        return this.#lines.reliable.has(key);
-    }
+    isWaiting(key) { return this.#lines.reliable.has(key); }
 
     /** Attempts the calls again that wait for credit of the reliable channel. */
-    retry() {
-        this.#lines.reliable.run();
-    }
+    retry() { this.#lines.reliable.run(); }
 
     /**
      * Counts a message as given up that was never accepted, where that may be and the connection is broken.
@@ -287,9 +271,7 @@ export class Pair {
     }
 
     /** Bytes of the frames into which streams are cut now. */
-    get bulkFrameLength() {
-        return this.#outbox.bulkFrameLength;
-    }
+    get bulkFrameLength() { return this.#outbox.bulkFrameLength; }
 
     /**
      * Returns when what was accepted before the call has arrived. False: the participant has gone, or the signal was
@@ -341,9 +323,7 @@ export class Pair {
     }
 
     /** The transport is connected: lossy messages are taken from now on. */
-    connected() {
-        if (this.#isAttached) this.#outbox.connected(this.#link.maximumMessageSize());
-    }
+    connected() { if (this.#isAttached) this.#outbox.connected(this.#link.maximumMessageSize()); }
 
     /**
      * The participant's status has changed, as the machines of its peer connection see it.
@@ -398,9 +378,7 @@ export class Pair {
     }
 
     /** @param {string} label */
-    channelClosed(label) {
-        this.#perform(this.#delivery.channelClosed(label, this.now()));
-    }
+    channelClosed(label) { this.#perform(this.#delivery.channelClosed(label, this.now())); }
 
     /**
      * A data channel has few bytes left to send.

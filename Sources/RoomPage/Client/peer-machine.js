@@ -77,35 +77,21 @@ export class PeerMachine {
         this.#relay = new RelayRenewal(iceServersAt);
     }
 
-    get isOfferer() {
-        return this.#negotiation.isOfferer;
-    }
+    get isOfferer() { return this.#negotiation.isOfferer; }
 
-    get status() {
-        return this.#ladder.status;
-    }
+    get status() { return this.#ladder.status; }
 
-    get isRecovering() {
-        return this.status.type === "recovering";
-    }
+    get isRecovering() { return this.status.type === "recovering"; }
 
-    get isConnected() {
-        return this.status.type === "connected";
-    }
+    get isConnected() { return this.status.type === "connected"; }
 
     /** Its turn to connect has not come. */
-    get isIdle() {
-        return this.#ladder.isIdle;
-    }
+    get isIdle() { return this.#ladder.isIdle; }
 
     /** It holds one of the places for those who connect at a time. */
-    get isConnectingFirst() {
-        return this.isOfferer && this.#ladder.isConnectingFirst;
-    }
+    get isConnectingFirst() { return this.isOfferer && this.#ladder.isConnectingFirst; }
 
-    get connection() {
-        return this.#negotiation.connection;
-    }
+    get connection() { return this.#negotiation.connection; }
 
     /**
      * Whether the offer leads to a new connection. See `OfferPace`.
@@ -129,9 +115,7 @@ export class PeerMachine {
         return actions;
     }
 
-    #drain() {
-        for (let step; (step = this.#agenda.next()); ) step();
-    }
+    #drain() { for (let step; (step = this.#agenda.next()); ) step(); }
 
     // The participant
 
@@ -153,9 +137,7 @@ export class PeerMachine {
     }
 
     /** @param {Participant} participant */
-    changed(participant) {
-        this.participant = participant;
-    }
+    changed(participant) { this.participant = participant; }
 
     /** @param {Signal} signal @param {number} now @param {Random} random */
     received(signal, now, random) {
@@ -367,9 +349,7 @@ export class PeerMachine {
     }
 
     /** @param {StallAction[]} actions */
-    #stallSays(actions) {
-        for (const action of actions) this.#agenda.add(() => this.#performStall(action));
-    }
+    #stallSays(actions) { for (const action of actions) this.#agenda.add(() => this.#performStall(action)); }
 
     /** @param {string} connection @param {PeerCommand} command */
     #command(connection, command) {

@@ -66,23 +66,17 @@ export class RecoveryLadder {
         this.#pace = new RebuildPace(configuration);
     }
 
-    get isIdle() {
-        return this.#state.type === "idle";
-    }
+    get isIdle() { return this.#state.type === "idle"; }
 
     /** The next step waits for signaling. */
-    get isHeld() {
-        return this.#state.type === "held";
-    }
+    get isHeld() { return this.#state.type === "held"; }
 
     /** Its first connection is being made, and has not taken too long so far. */
     get isConnectingFirst() {
         return this.#state.type === "connecting" && !this.#pace.count && !this.#wasConnected;
     }
 
-    get #isAlive() {
-        return this.#isUp && !this.#isSuspect;
-    }
+    get #isAlive() { return this.#isUp && !this.#isSuspect; }
 
     #taken() {
         const actions = this.#actions;
@@ -179,19 +173,13 @@ export class RecoveryLadder {
     }
 
     /** @param {number} now */
-    described(now) {
-        this.#record.note("described", now);
-    }
+    described(now) { this.#record.note("described", now); }
 
     /** @param {number} now */
-    checked(now) {
-        this.#record.note("checked", now);
-    }
+    checked(now) { this.#record.note("checked", now); }
 
     /** @param {number} now */
-    gathered(now) {
-        this.#record.note("gathered", now);
-    }
+    gathered(now) { this.#record.note("gathered", now); }
 
     /**
      * The first message since one was expected has come.
@@ -301,9 +289,7 @@ export class RecoveryLadder {
      * There is a reason to check the path at once: the network changed, or somebody asked.
      * @param {Cause} cause @param {number} now
      */
-    checkPath(cause, now) {
-        return this.#apply(this.#policy.checkRequested(cause, this.#state, now), now);
-    }
+    checkPath(cause, now) { return this.#apply(this.#policy.checkRequested(cause, this.#state, now), now); }
 
     /**
      * The network of this machine has changed. `isPathLost`: the path leaves from an address that is gone. `isOther`:
@@ -359,9 +345,7 @@ export class RecoveryLadder {
     }
 
     /** Whether `plan` would do anything. */
-    get canPlan() {
-        return this.#state.type === "healthy";
-    }
+    get canPlan() { return this.#state.type === "healthy"; }
 
     /**
      * A restart of a path that works, soon after `earliest`.
@@ -423,9 +407,7 @@ export class RecoveryLadder {
     }
 
     /** @param {number} deadline @param {Cause} cause */
-    #delay(deadline, cause) {
-        this.#enter({ type: "delayed", deadline, cause });
-    }
+    #delay(deadline, cause) { this.#enter({ type: "delayed", deadline, cause }); }
 
     /** @param {Cause} cause @param {number} now */
     #restart(cause, now) {
@@ -513,9 +495,7 @@ export class RecoveryLadder {
     }
 
     /** @param {RoomIncident | undefined} incident */
-    #report(incident) {
-        if (incident) this.#actions.push({ type: "report", value: incident });
-    }
+    #report(incident) { if (incident) this.#actions.push({ type: "report", value: incident }); }
 
     /** @param {RoomIncident["outcome"]} outcome @param {number} now */
     #finish(outcome, now) {
