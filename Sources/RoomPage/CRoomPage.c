@@ -116,6 +116,9 @@ static const uint8_t client_exchange_record_js[] = {
 static const uint8_t client_file_streams_js[] = {
 #embed "Client/file-streams.js"
 };
+static const uint8_t client_held_messages_js[] = {
+#embed "Client/held-messages.js"
+};
 static const uint8_t client_ice_server_machine_js[] = {
 #embed "Client/ice-server-machine.js"
 };
@@ -172,6 +175,9 @@ static const uint8_t client_pair_streams_js[] = {
 };
 static const uint8_t client_pair_topics_js[] = {
 #embed "Client/pair-topics.js"
+};
+static const uint8_t client_pair_types_js[] = {
+#embed "Client/pair-types.js"
 };
 static const uint8_t client_pair_js[] = {
 #embed "Client/pair.js"
@@ -271,6 +277,9 @@ static const uint8_t client_room_exchange_js[] = {
 };
 static const uint8_t client_room_machine_js[] = {
 #embed "Client/room-machine.js"
+};
+static const uint8_t client_room_message_js[] = {
+#embed "Client/room-message.js"
 };
 static const uint8_t client_room_roster_js[] = {
 #embed "Client/room-roster.js"
@@ -379,6 +388,7 @@ static const struct CRoomPage_file files[] = {
     FILE("client/exchange-message.js", client_exchange_message_js),
     FILE("client/exchange-record.js", client_exchange_record_js),
     FILE("client/file-streams.js", client_file_streams_js),
+    FILE("client/held-messages.js", client_held_messages_js),
     FILE("client/ice-server-machine.js", client_ice_server_machine_js),
     FILE("client/ice-server-selection.js", client_ice_server_selection_js),
     FILE("client/inbox.js", client_inbox_js),
@@ -398,6 +408,7 @@ static const struct CRoomPage_file files[] = {
     FILE("client/pair-requests.js", client_pair_requests_js),
     FILE("client/pair-streams.js", client_pair_streams_js),
     FILE("client/pair-topics.js", client_pair_topics_js),
+    FILE("client/pair-types.js", client_pair_types_js),
     FILE("client/pair.js", client_pair_js),
     FILE("client/path-liveness.js", client_path_liveness_js),
     FILE("client/path-samples.js", client_path_samples_js),
@@ -431,6 +442,7 @@ static const struct CRoomPage_file files[] = {
     FILE("client/room-events.js", client_room_events_js),
     FILE("client/room-exchange.js", client_room_exchange_js),
     FILE("client/room-machine.js", client_room_machine_js),
+    FILE("client/room-message.js", client_room_message_js),
     FILE("client/room-roster.js", client_room_roster_js),
     FILE("client/room-session-machine.js", client_room_session_machine_js),
     FILE("client/room-streams.js", client_room_streams_js),

@@ -13,7 +13,7 @@ export function whenAborted(signal, callback) {
 /**
  * Runs `body` with a signal that is aborted with another one, or after so many seconds.
  * @template Result
- * @param {import("./pair.js").Schedule} schedule
+ * @param {import("./pair-types.js").Schedule} schedule
  * @param {number} within
  * @param {AbortSignal | undefined} signal
  * @param {(signal: AbortSignal) => Promise<Result>} body

@@ -7,37 +7,13 @@ import { peerFailure } from "./peer-failure.js";
 import { equal } from "./values.js";
 
 /** @typedef {import("./delivery-channel.js").ChannelParameters} ChannelParameters */
+/** @typedef {import("./peer-types.js").BrowserPeerOptions} BrowserPeerOptions */
 /** @typedef {import("./peer-types.js").ICEServer} ICEServer */
 /** @typedef {import("./peer-types.js").PeerCommand} PeerCommand */
 /** @typedef {import("./peer-types.js").PeerFact} PeerFact */
 /** @typedef {import("./peer-types.js").PeerFailure} PeerFailure */
 /** @typedef {import("./peer-types.js").PeerPath} PeerPath */
 
-/**
- * @typedef {object} PeerDelivery The part of a `Pair` that a connection serves.
- * @property {boolean} isReady
- * @property {boolean} isLeaving
- * @property {import("./numbered-stream.js").NumberedStreams} [streams]
- * @property {() => void} detached
- * @property {() => void} connected
- * @property {(label: string, parameters: ChannelParameters) => void} channelOpened
- * @property {(label: string) => void} channelClosed
- * @property {(label: string, data: Uint8Array | string) => void} received
- * @property {(label: string) => void} writable
- * @property {(hint: "serverIsBack" | "leaving" | "unheard") => void} sendHint
- *
- * @typedef {object} BrowserPeerOptions
- * @property {ICEServer[]} iceServers
- * @property {"all" | "relay"} icePolicy
- * @property {PeerDelivery} delivery
- * @property {(fact: PeerFact) => void} report
- * @property {() => boolean} [canSignal] Whether a new connection could be agreed on now. By default it could not.
- * @property {() => number} now
- * @property {(after: number, callback: () => void) => () => void} schedule
- * @property {(configuration: RTCConfiguration) => RTCPeerConnection} [create]
- * @property {boolean} [isFailureFinal] A path that has failed does not come back by an ICE restart. By default: in
- *     Firefox.
- */
 
 /** The largest message that this side takes and sends (RFC 8841 §6). */
 const maximumMessageSize = 262_144;

@@ -8,8 +8,8 @@ import { Budget } from "./receive-window.js";
 
 /** @typedef {import("./delivery-channel.js").Channel} Channel */
 /** @typedef {import("./pair.js").Pair} Pair */
-/** @typedef {import("./pair.js").Handlers} Handlers */
-/** @typedef {import("./pair.js").Schedule} Schedule */
+/** @typedef {import("./pair-types.js").Handlers} Handlers */
+/** @typedef {import("./pair-types.js").Schedule} Schedule */
 
 /** Topics and requests with one participant's session. It lives as long as the pair, and ends with it. */
 export class PairExchange {

@@ -10,8 +10,8 @@ import { minus, plus } from "./time.js";
 /** @typedef {import("./delivery-outbox.js").Outcome} Outcome */
 /** @typedef {import("./exchange-message.js").Name} Name */
 /** @typedef {import("./pair.js").Pair} Pair */
-/** @typedef {import("./pair.js").Handlers} Handlers */
-/** @typedef {import("./pair.js").Schedule} Schedule */
+/** @typedef {import("./pair-types.js").Handlers} Handlers */
+/** @typedef {import("./pair-types.js").Schedule} Schedule */
 /** @typedef {import("./request-machine.js").End} End */
 /** @typedef {import("./room.js").Sendable} Sendable */
 /**

@@ -13,7 +13,7 @@ import { StreamRecord } from "./stream-record.js";
 /** @typedef {import("./delivery-channel.js").Channel} Channel */
 /** @typedef {import("./exchange-message.js").Opening} Opening */
 /** @typedef {import("./pair.js").Pair} Pair */
-/** @typedef {import("./pair.js").Handlers} Handlers */
+/** @typedef {import("./pair-types.js").Handlers} Handlers */
 /** @param {(() => void)[]} waiters */
 const wake = (waiters) => {
     for (const waiter of waiters.splice(0)) waiter();

@@ -8,7 +8,7 @@ import { TopicLimits } from "./topic-windows.js";
 /** @typedef {import("./exchange-message.js").Name} Name */
 /** @typedef {import("./exchange-record.js").ExchangeRecord} ExchangeRecord */
 /** @typedef {import("./pair.js").Pair} Pair */
-/** @typedef {import("./pair.js").Handlers} Handlers */
+/** @typedef {import("./pair-types.js").Handlers} Handlers */
 /** @typedef {import("./room.js").Sendable} Sendable */
 /**
  * @typedef {object} Publication One message of a topic on its way out.

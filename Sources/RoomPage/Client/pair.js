@@ -1,14 +1,16 @@
 //# allFunctionsCalledOnLoad
 // @ts-check
-import { borrowedBytes, decodedText, noBytes, readU32, utf8 } from "./bytes.js";
+import { borrowedBytes, decodedText, noBytes, utf8 } from "./bytes.js";
 import {
     channelOf, channelParameters, channelsAt, forEachChannel, isNumbered, keepsNothing, levelOf, waterMarks,
 } from "./delivery-channel.js";
 import { DeliveryLink } from "./delivery-link.js";
 import { DeliveryMachine } from "./delivery-machine.js";
 import { DeliveryOutbox } from "./delivery-outbox.js";
-import { dataHeaderLength, encodeHint, encodeResume, exchangeCapability, messageLimit } from "./delivery-protocol.js";
+import { encodeHint, encodeResume, exchangeCapability, messageLimit } from "./delivery-protocol.js";
+import { HeldMessages } from "./held-messages.js";
 import { NumberedStreams } from "./numbered-stream.js";
+import { RoomMessage } from "./room-message.js";
 import { FrameBatch } from "./send-buffer.js";
 import { plus } from "./time.js";
 import { WaitingLine } from "./waiting.js";
@@ -22,50 +24,18 @@ import { WaitingLine } from "./waiting.js";
 /** @typedef {import("./delivery-protocol.js").Hint} Hint */
 /** @typedef {import("./pair-topics.js").Publication} Publication */
 /** @typedef {import("./room.js").Sendable} Sendable */
-/**
- * @typedef {object} Link The peer connection, whichever it is at the time. A data channel is known by its label: of
- *     several with the same one, only the newest is reported and used.
- * @property {(label: string, data: Uint8Array | string) => string | void} send Sends a message, without calling back.
- *     Returns, or throws as `RTCDataChannel.send` does, why not: `wouldBlock`, `messageTooLarge`, anything else:
- * closed.
- * @property {(label: string) => number} bufferedAmount
- * @property {() => number} maximumMessageSize
- * @property {(parameters: ChannelParameters) => void} openChannel
- * @property {(label: string) => void} closeChannel
- *
- * @typedef {object} Handlers
- * @property {(message: RoomMessage) => void} message
- * @property {(message: import("./pair-topics.js").TopicArrival) => boolean} [topic] Takes a message of a topic.
- *     False: nobody subscribes. Otherwise `message.consume()` follows when it was read.
- * @property {(request: import("./pair-requests.js").Request) => Promise<{ payload: Sendable, isText?: boolean }>}
- *     [request] Answers a request; throws a `RequestFailure`.
- * @property {(stream: import("./room-streams.js").RoomIncomingStream) => void} [stream] A stream begins.
- * @property {(hint: Hint) => void} [hint]
- * @property {(reason: string) => void} broken The other side broke the delivery protocol, or the reliable channel takes
- *     nothing any more: close the peer connection.
- * @property {() => void} [dataArrived] The first message since the status was last `recovering` has come.
- * @property {(isMissing: boolean) => void} [acknowledgement] Data is not acknowledged for some seconds, or is again.
- * @property {(count: number) => void} [undelivered] Messages were given up.
- * @property {(count: number) => void} [lossyDropped] Lossy messages were not sent.
- *
- * @typedef {{
- *     PairExchange: typeof import("./pair-exchange.js").PairExchange,
- *     PairStreams: typeof import("./pair-streams.js").PairStreams,
- * }} PairExtras Topics, requests and streams.
- *
- * @typedef {{ sendLimit: number, maximumMessageSize: number, stall?: number }} PairConfiguration
- * @typedef {(after: number, callback: () => void) => () => void} Schedule Calls back after so many seconds; what it
- *     returns cancels that.
- * @typedef {Exclude<Outcome, { type: "full" }> | { type: "cancelled" }} Sent
- */
+/** @typedef {import("./pair-types.js").Link} Link */
+/** @typedef {import("./pair-types.js").Handlers} Handlers */
+/** @typedef {import("./pair-types.js").PairExtras} PairExtras */
+/** @typedef {import("./pair-types.js").PairConfiguration} PairConfiguration */
+/** @typedef {import("./pair-types.js").Schedule} Schedule */
+/** @typedef {import("./pair-types.js").Sent} Sent */
 
 /**
  * Bytes of bulk after which an acknowledgement is sent at once. The timers of a page in the background are late by a
  * second, in which a sender with little under way would wait.
  */
 const bulkAckBytes = 32_768;
-/** Beside its bytes, of a message that is held. */
-const heldOverhead = 64;
 /** How often a flush looks whether the transport has sent everything. */
 const flushInterval = 0.05;
 
@@ -73,20 +43,6 @@ const flushInterval = 0.05;
 const cancelled = { type: "cancelled" };
 /** @type {Outcome} */
 const full = { type: "full" };
-
-/** A message that came from another participant. */
-export class RoomMessage {
-    /** @param {string} from @param {Channel} channel @param {boolean} isText @param {Uint8Array} payload */
-    constructor(from, channel, isText, payload) {
-        this.from = from;
-        this.channel = channel;
-        this.isText = isText;
-        this.payload = payload;
-    }
-
-    /** The payload as text, undefined when it is not valid UTF-8. */
-    get text() { return decodedText(this.payload); }
-}
 
 /**
  * Everything of one participant in its session above the data channels: messages, topics, requests and streams. It
@@ -112,18 +68,7 @@ export class Pair {
     #flushes = new WaitingLine();
     /** @type {(() => void) | undefined} */
     #cancelFlushTimer;
-    /**
-     * What came on channels that the application does not read.
-     * @type {Map<Channel, (Uint8Array | string)[]>}
-     */
-    #held = new Map();
-    #heldBytes = 0;
-    #heldLimit;
-    /**
-     * Numbered channels of which not everything was kept.
-     * @type {Set<Channel>}
-     */
-    #overflowed = new Set();
+    #held;
     /** Bytes of bulk that have come since the last acknowledgement of its own. */
     #bulkBytes = 0;
 
@@ -155,7 +100,15 @@ export class Pair {
         this.#handlers = options.handlers;
         const { sendLimit: buffer, maximumMessageSize } = configuration;
         // The other side may have a larger buffer than this one.
-        this.#heldLimit = 4 * buffer + maximumMessageSize;
+        this.#held = new HeldMessages(4 * buffer + maximumMessageSize, {
+            isNumbered: (channel) => isNumbered(this.level, channel),
+            handle: (data, channel) => this.#handle(data, channel),
+            acknowledged: (ack, channel) => {
+                this.streams.stream(channel).machine.ackReceived(ack);
+                this.#release(channel);
+            },
+            broken: (reason) => this.#handlers.broken(reason),
+        });
         const message = Math.min(maximumMessageSize, messageLimit(capabilities) ?? maximumMessageSize);
         this.#delivery = new DeliveryLink(this.streams, this.level, maximumMessageSize, configuration.stall);
         this.#outbox = new DeliveryOutbox(this.level, this.streams, { buffer, message });
@@ -313,7 +266,7 @@ export class Pair {
     detached() {
         if (!this.#isAttached) return;
         this.#isAttached = false;
-        for (const channel of this.#held.keys()) this.#dropHeld(channel);
+        this.#held.detached();
         this.#delivery.detached();
         for (const cancel of this.#timers.values()) cancel();
         this.#timers.clear();
@@ -367,7 +320,7 @@ export class Pair {
     channelOpened(label, parameters = this.#parameters(label)) {
         if (!parameters || !this.#isAttached) return;
         const channel = channelOf(parameters, this.level);
-        if (channel) this.#dropHeld(channel);
+        if (channel) this.#held.drop(channel);
         this.#perform(this.#delivery.channelOpened(label, parameters));
     }
 
@@ -556,9 +509,7 @@ export class Pair {
         const channel = this.#isAttached ? this.#delivery.channel(label) : undefined;
         if (!channel) return;
         const message = data instanceof ArrayBuffer ? new Uint8Array(data) : data;
-        const held = this.#held.get(channel);
-        if (held) this.#hold(held, message, channel);
-        else this.#handle(message, channel);
+        if (!this.#held.take(message, channel)) this.#handle(message, channel);
     }
 
     /** @param {Uint8Array | string} data @param {Channel} channel */
@@ -613,64 +564,11 @@ export class Pair {
         this.#handlers.message(new RoomMessage(this.participant, channel, isText, payload));
     }
 
-    // Holding back the sender
-
     /**
-     * Whether the application takes messages of a channel. What comes while it does not is kept, unacknowledged, so
-     * that the sender's buffer fills and it waits. What is too much to be kept is sent again, over a connection that is
-     * made when the rest was read.
+     * Whether the application takes messages of a channel. See `HeldMessages`.
      * @param {boolean} isReceiving @param {Channel} channel
      */
-    setReceiving(isReceiving, channel) {
-        const held = this.#held.get(channel);
-        if (!isReceiving && !held) this.#held.set(channel, []);
-        if (!isReceiving || !held) return;
-        this.#held.delete(channel);
-        let count = 0;
-        while (count < held.length && !this.#held.has(channel)) {
-            const data = held[count++];
-            this.#heldBytes -= data.length + heldOverhead;
-            this.#handle(data, channel);
-        }
-        held.splice(0, count);
-        // It has had enough again.
-        if (this.#held.has(channel)) this.#held.set(channel, held);
-        else if (this.#overflowed.delete(channel)) this.#handlers.broken("more came than was kept while nobody read");
-    }
-
-    /** @param {(Uint8Array | string)[]} held @param {Uint8Array | string} data @param {Channel} channel */
-    #hold(held, data, channel) {
-        if (isNumbered(this.level, channel) && data instanceof Uint8Array) {
-            // Acknowledgements, hints and the resume frame of a new channel carry no message.
-            const isData = [2, 3, 4, 7].includes(data[0]) && data.length >= dataHeaderLength;
-            if (!isData) {
-                this.#handle(data, channel);
-                return;
-            }
-            // What it says of the other direction counts at once: two that read nothing must not wait for each other.
-            this.streams.stream(channel).machine.ackReceived(readU32(data, 5));
-            this.#release(channel);
-            if (this.#heldBytes + data.length + heldOverhead > this.#heldLimit) this.#overflowed.add(channel);
-            if (this.#overflowed.has(channel)) return;
-        }
-        this.#heldBytes += data.length + heldOverhead;
-        held.push(data);
-        if (this.#heldBytes > this.#heldLimit) {
-            this.#dropHeld(channel);
-            this.#handlers.broken("more came than the other side may send while nobody reads");
-        }
-    }
-
-    /**
-     * Forgets what came on a numbered channel and was not read: it was not acknowledged.
-     * @param {Channel} channel
-     */
-    #dropHeld(channel) {
-        const held = this.#held.get(channel);
-        if (!held || !isNumbered(this.level, channel)) return;
-        this.#overflowed.delete(channel);
-        for (const data of held.splice(0)) this.#heldBytes -= data.length + heldOverhead;
-    }
+    setReceiving(isReceiving, channel) { this.#held.setReceiving(isReceiving, channel); }
 
     // Acknowledgements and hints
 

@@ -7,7 +7,7 @@ import { minus } from "./time.js";
  *
  * @typedef {object} WatchOptions
  * @property {() => number} now
- * @property {import("./pair.js").Schedule} schedule
+ * @property {import("./pair-types.js").Schedule} schedule
  * @property {() => boolean} [canSignal] Whether a new connection could be agreed on now. By default it could not.
  * @property {import("./numbered-stream.js").NumberedStreams} [streams]
  * @property {import("./path-samples.js").PathSamples} samples
@@ -17,7 +17,7 @@ import { minus } from "./time.js";
  * @property {() => void} stuck The path is back, and its channels do not carry data.
  */
 
-/** Watches the path of a connection that is up: runs the timers of `PathLiveness` and `StuckData`, and acts for them. */
+/** Watches the path of a connection that is up: the timers of `PathLiveness` and `StuckData`, and what they decide. */
 export class PathWatch {
     #options;
     #liveness;

@@ -5,7 +5,7 @@ import { Pair } from "./pair.js";
 /**
  * @typedef {import("./values.js").Case} Case
  * @typedef {import("./room.js").RoomParticipant} Participant
- * @typedef {import("./pair.js").Handlers} Handlers
+ * @typedef {import("./pair-types.js").Handlers} Handlers
  *
  * @typedef {{ id: string, peer: BrowserPeer }} Connection `id`: of the peer connection.
  * @typedef {{ participant: Participant, pair?: Pair, connection?: Connection }} Entry
@@ -17,9 +17,9 @@ import { Pair } from "./pair.js";
  * @property {"all" | "relay"} icePolicy
  * @property {() => boolean} canSignal Whether the room server is reached.
  * @property {() => number} now
- * @property {import("./pair.js").Schedule} schedule
+ * @property {import("./pair-types.js").Schedule} schedule
  * @property {(configuration: RTCConfiguration) => RTCPeerConnection} [createConnection]
- * @property {import("./pair.js").PairExtras} [extras]
+ * @property {import("./pair-types.js").PairExtras} [extras]
  * @property {(event: Case) => void} report Takes a fact of the room's machine.
  * @property {(event: Case) => void} emit Takes an event of the room.
  * @property {(pair: Pair) => Pick<Handlers, "message" | "topic" | "request" | "stream">} handlers

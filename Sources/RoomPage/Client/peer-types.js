@@ -73,4 +73,30 @@
  * @typedef {{ id: string, session: string }} Participant what the machines of peers know of a participant
  */
 
+/**
+ * @typedef {object} PeerDelivery The part of a `Pair` that a connection serves.
+ * @property {boolean} isReady
+ * @property {boolean} isLeaving
+ * @property {import("./numbered-stream.js").NumberedStreams} [streams]
+ * @property {() => void} detached
+ * @property {() => void} connected
+ * @property {(label: string, parameters: import("./delivery-channel.js").ChannelParameters) => void} channelOpened
+ * @property {(label: string) => void} channelClosed
+ * @property {(label: string, data: Uint8Array | string) => void} received
+ * @property {(label: string) => void} writable
+ * @property {(hint: "serverIsBack" | "leaving" | "unheard") => void} sendHint
+ *
+ * @typedef {object} BrowserPeerOptions
+ * @property {ICEServer[]} iceServers
+ * @property {"all" | "relay"} icePolicy
+ * @property {PeerDelivery} delivery
+ * @property {(fact: PeerFact) => void} report
+ * @property {() => boolean} [canSignal] Whether a new connection could be agreed on now. By default it could not.
+ * @property {() => number} now
+ * @property {(after: number, callback: () => void) => () => void} schedule
+ * @property {(configuration: RTCConfiguration) => RTCPeerConnection} [create]
+ * @property {boolean} [isFailureFinal] A path that has failed does not come back by an ICE restart. By default: in
+ *     Firefox.
+ */
+
 export {};

@@ -11,7 +11,7 @@ export class ProviderCalls {
 
     /**
      * @param {string} name
-     * @param {import("./pair.js").Schedule} schedule
+     * @param {import("./pair-types.js").Schedule} schedule
      */
     constructor(name, schedule) {
         this.#name = name;

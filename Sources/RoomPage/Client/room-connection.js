@@ -32,7 +32,7 @@ import { Mailbox } from "./waiting.js";
  *     createConnection?: (configuration: RTCConfiguration) => RTCPeerConnection,
  * }} Environment What a room needs of its browser; tests have others. `now`: seconds.
  *
- * @typedef {import("./pair.js").PairExtras & {
+ * @typedef {import("./pair-types.js").PairExtras & {
  *     RoomExchange: typeof import("./room-exchange.js").RoomExchange,
  * }} Extras Topics, requests and streams.
  */
@@ -151,7 +151,7 @@ export class RoomConnection {
 
     /**
      * Calls back after so many seconds. Returns how that is cancelled.
-     * @type {import("./pair.js").Schedule}
+     * @type {import("./pair-types.js").Schedule}
      */
     schedule = (after, callback) => {
         const timer = this.#environment.setTimeout(callback, Math.min(after, longestDelay) * 1000);

@@ -73,7 +73,7 @@ export class RoomExchange {
 
     /**
      * @param {() => number} now
-     * @param {import("./pair.js").Schedule} schedule
+     * @param {import("./pair-types.js").Schedule} schedule
      */
     constructor(now, schedule) {
         this.#now = now;

@@ -110,7 +110,9 @@ export class OutgoingStream {
         if (received < this.#acknowledged || !this.acknowledge(received)) return undefined;
         /** @type {Envelope[]} */
         const again = [];
-        for (const { sequence, message } of this.#entries) if (sequence !== undefined) again.push({ sequence, message });
+        for (const { sequence, message } of this.#entries) {
+            if (sequence !== undefined) again.push({ sequence, message });
+        }
         return again.concat(this.takeUnsent());
     }
 
