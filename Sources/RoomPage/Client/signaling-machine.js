@@ -151,6 +151,8 @@ export class SignalingMachine {
 
     /** @param {number} generation @param {number} now */
     transportConnected(generation, now) {
+        // A transport that was opened too late must not stay open.
+        if (this.isClosed) return [{ type: "abortTransport", value: generation }];
         return this.#run(now, undefined, () => {
             if (!this.#isOpening(generation)) {
                 // Late success of an attempt that was given up.
