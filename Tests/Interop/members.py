@@ -12,7 +12,8 @@ import signal
 import sys
 import time
 
-from interop import FOLDER, Interop, content
+from interop import FOLDER, Interop
+from meeting import content
 from processes import Failure, Process
 
 MEGABYTE = 1 << 20

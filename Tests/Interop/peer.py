@@ -1,8 +1,8 @@
 """A foreign peer as a process: joins a room, connects to everybody in it, and echoes every message on the channel it
 came on.
 
-    peer.py aiortc|libdatachannel|libwebrtc --server URL --room ROOM --name NAME [--host] [--no-echo]
-            [--setup active|passive] [--timed]
+    peer.py aiortc|libdatachannel|libwebrtc|pion --server URL --room ROOM --name NAME [--host] [--no-echo]
+            [--setup active|passive] [--timed] [--gathered]
 
 Standard output: JSON Lines with the events of `room connect --json` as far as they make sense here (`joined`, `peer`,
 `message`, `left`), and `received` (peer, channel, kind text | binary, bytes) for every message, `opened` (peer,
@@ -10,7 +10,8 @@ channel, id of the stream, client: whether it is the client of DTLS) for every c
 round. Standard input: `{"do":"send","to":ID,"channel":LABEL,"text":…|"data":base64}`, `{"do":"leave"}`, and, each with
 `peer`, `restart` and `path` (where the stack has ICE restarts), `close` (channel) and `negotiated` (id, text). With
 --no-echo messages are told as `message` events and not echoed: so one foreign peer can stand in for ours. --setup is
-the role in DTLS; --timed limits the lossy channel by time instead of retransmissions.
+the role in DTLS; --timed limits the lossy channel by time instead of retransmissions; --gathered keeps a stack that can
+do both from trickling.
 """
 
 import argparse
@@ -27,11 +28,12 @@ CHANNELS = {label: channel for channel, label in LABELS.items()}
 
 
 class Peer:
-    def __init__(self, engine, echo, setup=None, is_timed=False):
+    def __init__(self, engine, echo, setup=None, is_timed=False, is_gathered=False):
         self.engine = engine
         self.echo = echo
         self.setup = setup
         self.is_timed = is_timed
+        self.is_gathered = is_gathered
         self.client = room_client.RoomClient(self)
         self.pairs = {}
 
@@ -77,6 +79,9 @@ class Peer:
             content = {"text": data} if kind == "text" else {"data": base64.b64encode(data).decode()}
             emit("message", **{"from": pair.peer}, channel=CHANNELS.get(label, label), **content)
 
+    def failed(self, pair, message):
+        emit("failed", peer=pair.peer, message=message)
+
     # Commands of the runner
 
     async def commands(self):
@@ -114,6 +119,8 @@ def engine(name):
         from engine_aiortc import Connection
     elif name == "libwebrtc":
         from engine_libwebrtc import Connection
+    elif name == "pion":
+        from engine_pion import Connection
     else:
         from engine_libdatachannel import Connection
     return Connection
@@ -121,7 +128,7 @@ def engine(name):
 
 async def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("engine", choices=["aiortc", "libdatachannel", "libwebrtc"])
+    arguments.add_argument("engine", choices=["aiortc", "libdatachannel", "libwebrtc", "pion"])
     arguments.add_argument("--server", required=True)
     arguments.add_argument("--room", required=True)
     arguments.add_argument("--name", required=True)
@@ -129,8 +136,9 @@ async def main():
     arguments.add_argument("--no-echo", action="store_true")
     arguments.add_argument("--setup", choices=["active", "passive"])
     arguments.add_argument("--timed", action="store_true")
+    arguments.add_argument("--gathered", action="store_true")
     options = arguments.parse_args()
-    peer = Peer(engine(options.engine), not options.no_echo, options.setup, options.timed)
+    peer = Peer(engine(options.engine), not options.no_echo, options.setup, options.timed, options.gathered)
     commands = asyncio.create_task(peer.commands())
     try:
         role = "host" if options.host else "guest"

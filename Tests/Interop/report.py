@@ -34,7 +34,7 @@ def main():
         "was written from the document of the protocol alone, on aiortc. “offerer” and “answerer” are the role of "
         f"`room`. {counts['ok']} checks held, {counts['failed']} failed, {counts['skipped']} were skipped.\n"
     )
-    print(", ".join(filter(None, [*map(version, PACKAGES), browser()])) + ".")
+    print(", ".join(filter(None, [*map(version, PACKAGES), pion(), browser()])) + ".")
     system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
     print(f"{os.cpu_count()} CPUs, {system}, load at the end {os.getloadavg()[0]:.1f}.")
     stacks = list(dict.fromkeys(stack for stack, _ in columns))
@@ -70,6 +70,12 @@ def version(stack):
         return f"{stack} ({PACKAGES[stack]} {importlib.metadata.version(PACKAGES[stack])})"
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def pion():
+    query = ["dpkg-query", "-W", "-f", "${Version}", "golang-github-pion-webrtc.v3-dev"]
+    found = shutil.which("dpkg-query") and subprocess.run(query, capture_output=True, text=True).stdout
+    return f"pion (webrtc {found})" if found else None
 
 
 def browser():
