@@ -14,6 +14,9 @@ package struct FileSender: Sendable {
         worker = try BlockingWorker()
     }
 
+    /// Whether receivers prove a code.
+    var hasCode: Bool { code != nil }
+
     /// Greets a receiver. Throws `.identity` when it does not prove that it has the code.
     package func meet(
         over connection: any TransferConnection

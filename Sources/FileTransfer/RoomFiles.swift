@@ -51,7 +51,7 @@ package final class RoomFiles: Sendable {
             meeting.end()
         }
         let desk = SenderDesk(
-            try FileSender(tree, code: nil), hasCode: false,
+            try FileSender(tree, code: nil),
             mayContinue: { ($0 as? RoomTransferConnection)?.hasLostPeer == true }, report)
         do {
             return try await withThrowingTaskGroup(of: TransferSummary?.self) { group in

@@ -6,21 +6,17 @@ internal import TransportPluginAPI
 /// and, when both have proved the code, from any other: it is the same person.
 package struct SenderDesk: Sendable {
     private let sender: FileSender
-    private let hasCode: Bool
     private let report: @Sendable (TransferEvent) -> Void
     private let mayContinue: @Sendable (any TransferConnection) -> Bool
     private let current = Locked<(any TransferConnection)?>(nil)
 
-    /// - Parameters:
-    ///   - hasCode: Whether receivers prove a code.
-    ///   - mayContinue: Whether another connection is waited for after this one was lost.
+    /// - Parameter mayContinue: Whether another connection is waited for after this one was lost.
     package init(
-        _ sender: FileSender, hasCode: Bool,
+        _ sender: FileSender,
         mayContinue: @escaping @Sendable (any TransferConnection) -> Bool = { _ in true },
         _ report: @escaping @Sendable (TransferEvent) -> Void
     ) {
         self.sender = sender
-        self.hasCode = hasCode
         self.mayContinue = mayContinue
         self.report = report
     }
@@ -65,7 +61,7 @@ package struct SenderDesk: Sendable {
             let session = try await sender.meet(over: connection)
             try admit(connection)
             isServed = true
-            report(.met(name: connection.peerName, isProved: hasCode))
+            report(.met(name: connection.peerName, isProved: sender.hasCode))
             let summary = try await session.send(report)
             return .done(summary)
         } catch let error as TransferError {
@@ -85,7 +81,7 @@ package struct SenderDesk: Sendable {
     /// Makes a connection the one that is served, or throws `.busy`.
     private func admit(_ connection: any TransferConnection) throws {
         let previous = try current.withLock { current throws(TransferError) -> (any TransferConnection)? in
-            if let current, current.isConnected, !hasCode {
+            if let current, current.isConnected, !sender.hasCode {
                 throw TransferError(.busy, "the sender serves another receiver at the moment: try again later")
             }
             defer { current = connection }

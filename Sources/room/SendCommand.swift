@@ -72,7 +72,7 @@ struct SendCommand: AsyncParsableCommand {
         try await TransferRun.perform(json: json) { reporter, stops in
             let tree = try SourceTree(files, standardInput: input)
             reporter.sending(tree)
-            let desk = SenderDesk(try FileSender(tree, code: code), hasCode: code != nil) { reporter.event($0) }
+            let desk = SenderDesk(try FileSender(tree, code: code)) { reporter.event($0) }
             let run = TransferRun(
                 role: .send, room: code?.roomName ?? room ?? "", participant: name ?? TransferRun.freshName(.send),
                 partnerName: to, reporter: reporter)

@@ -115,6 +115,30 @@ private final class PseudoTerminal: Sendable {
         }
     }
 
+    /// Runs `body` with two conversations at terminals in one room. Bob's is in a folder of its own. Both then quit.
+    private func withConversations(
+        serverOptions: [String] = [],
+        _ body: (_ alice: PseudoTerminal, _ bob: PseudoTerminal, _ directory: URL, _ folder: URL) async throws -> Void
+    ) async throws {
+        try await withProcesses { processes in
+            let server = try await processes.server(more: serverOptions)
+            let folder = processes.directory.appendingPathComponent("bob")
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            let alice = try PseudoTerminal("$ROOM connect lobby --name alice --host-if-first --server \(server.url)")
+            defer { alice.stop() }
+            try await alice.wait(for: "You are in lobby")
+            let bob = try PseudoTerminal("$ROOM connect lobby --name bob --server \(server.url)", in: folder)
+            defer { bob.stop() }
+            try await alice.wait(for: "bob is connected")
+            try await bob.wait(for: "alice is connected")
+            try await body(alice, bob, processes.directory, folder)
+            for terminal in [alice, bob] {
+                terminal.type("/quit\r")
+                #expect(await terminal.status() == 0)
+            }
+        }
+    }
+
     @Test func aServerDrainsWhenItsTerminalIsClosedAndReloadsWhileItIsThere() async throws {
         let terminal = try PseudoTerminal(
             "setsid -c -w $ROOM serve --port 0 --session-key-file none --log-level notice")
@@ -162,20 +186,9 @@ private final class PseudoTerminal: Sendable {
     }
 
     @Test func filesGoFromOneConversationToAnother() async throws {
-        try await withProcesses { processes in
-            let server = try await processes.server()
-            let folder = processes.directory.appendingPathComponent("bob")
-            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-            let file = processes.directory.appendingPathComponent("notes.txt")
+        try await withConversations { alice, bob, directory, folder in
+            let file = directory.appendingPathComponent("notes.txt")
             try Data("what we said".utf8).write(to: file)
-            let alice = try PseudoTerminal("$ROOM connect lobby --name alice --host-if-first --server \(server.url)")
-            defer { alice.stop() }
-            try await alice.wait(for: "You are in lobby")
-            let bob = try PseudoTerminal(
-                "$ROOM connect lobby --name bob --server \(server.url)", in: folder)
-            defer { bob.stop() }
-            try await alice.wait(for: "bob is connected")
-            try await bob.wait(for: "alice is connected")
             alice.type("/send \(file.path)\r")
             try await bob.wait(for: "alice offers notes.txt, 12 bytes: /take or /refuse")
             bob.type("/refuse\r")
@@ -188,7 +201,7 @@ private final class PseudoTerminal: Sendable {
             try await alice.wait(for: "bob has it whole")
             #expect(try Data(contentsOf: folder.appendingPathComponent("notes.txt")) == Data("what we said".utf8))
             // A larger one shows its progress at both sides, below the conversation.
-            let large = processes.directory.appendingPathComponent("large")
+            let large = directory.appendingPathComponent("large")
             try Data(repeating: 7, count: 100_000_000).write(to: large)
             alice.type("/send \(large.path)\r")
             try await bob.wait(for: "alice offers large")
@@ -197,28 +210,14 @@ private final class PseudoTerminal: Sendable {
             try await bob.wait(for: "large from alice: ")
             try await bob.wait(for: "large from alice is here")
             try await alice.wait(for: "bob has it whole, 100.0 MB")
-            for terminal in [alice, bob] {
-                terminal.type("/quit\r")
-                #expect(await terminal.status() == 0)
-            }
         }
     }
 
     @Test func aTransferInAConversationGoesOnAfterTheOtherSideWasGivenUp() async throws {
-        try await withProcesses { processes in
-            let server = try await processes.server(more: ["--grace", "1"])
-            let folder = processes.directory.appendingPathComponent("bob")
-            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-            let file = processes.directory.appendingPathComponent("large")
+        try await withConversations(serverOptions: ["--grace", "1"]) { alice, bob, directory, folder in
+            let file = directory.appendingPathComponent("large")
             try Data().write(to: file)
             #expect(truncate(file.path, 600_000_000) == 0)
-            let alice = try PseudoTerminal("$ROOM connect lobby --name alice --host-if-first --server \(server.url)")
-            defer { alice.stop() }
-            try await alice.wait(for: "You are in lobby")
-            let bob = try PseudoTerminal("$ROOM connect lobby --name bob --server \(server.url)", in: folder)
-            defer { bob.stop() }
-            try await alice.wait(for: "bob is connected")
-            try await bob.wait(for: "alice is connected")
             alice.type("/send \(file.path)\r")
             try await bob.wait(for: "alice offers large")
             bob.type("/take\r")
@@ -234,10 +233,6 @@ private final class PseudoTerminal: Sendable {
                     && folder.appendingPathComponent("large").resourceValues(forKeys: [.fileSizeKey]).fileSize
                         == 600_000_000
             )
-            for terminal in [alice, bob] {
-                terminal.type("/quit\r")
-                #expect(await terminal.status() == 0)
-            }
         }
     }
 

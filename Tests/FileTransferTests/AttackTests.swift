@@ -9,7 +9,7 @@ import TransportPluginAPI
 /// Entries that others have put into the receiving folder, and senders that do not keep the protocol.
 @Suite(.timeLimit(.minutes(1))) struct AttackTests {
     private static func partPath(_ desk: Desk, _ name: String) throws -> String {
-        let tree = try SourceTree([desk.source.appendingPathComponent(name).path])
+        let tree = try desk.tree(name)
         return desk.target.appendingPathComponent(ArrivalPlan.partName(tree.manifest.entries[0])).path
     }
 
@@ -163,12 +163,12 @@ import TransportPluginAPI
         let desk = try Desk("d/a", Data("x".utf8))
         try #require(symlink("/etc/passwd", desk.source.appendingPathComponent("d/link").path) == 0)
         try #require(mkfifo(desk.source.appendingPathComponent("d/pipe").path, 0o600) == 0)
-        let tree = try SourceTree([desk.source.appendingPathComponent("d/").path])
+        let tree = try desk.tree("d/")
         #expect(tree.manifest.entries.map(\.path.text) == ["d", "d/a"])
         #expect(tree.passedOver.count == 2)
         try desk.add("e/a\\b", Data())
-        #expect(throws: TransferError.self) { try SourceTree([desk.source.appendingPathComponent("e").path]) }
-        #expect(throws: TransferError.self) { try SourceTree([desk.source.appendingPathComponent("none").path]) }
+        #expect(throws: TransferError.self) { try desk.tree("e") }
+        #expect(throws: TransferError.self) { try desk.tree("none") }
         #expect(throws: TransferError.self) { try SourceTree(["/dev/null"]) }
         #expect(throws: TransferError.self) { try SourceTree(["/"]) }
         let twice = desk.source.appendingPathComponent("d/a").path
@@ -177,7 +177,7 @@ import TransportPluginAPI
 
     @Test func aFileThatIsReplacedByALinkBeforeItIsReadIsNotSent() async throws {
         let desk = try Desk("d/a", Data("x".utf8))
-        let tree = try SourceTree([desk.source.appendingPathComponent("d").path])
+        let tree = try desk.tree("d")
         let path = desk.source.appendingPathComponent("d/a").path
         try #require(unlink(path) == 0 && symlink("/etc/passwd", path) == 0)
         #expect(throws: TransferError.self) { try tree.open(tree.manifest.entries[1]) }

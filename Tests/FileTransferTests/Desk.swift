@@ -45,6 +45,18 @@ final class Desk: Sendable {
         return content
     }
 
+    /// The named files and folders of the source folder, to be sent.
+    func tree(_ names: String...) throws -> SourceTree { try tree(names) }
+
+    private func tree(_ names: [String]) throws -> SourceTree {
+        try SourceTree(names.map { source.appendingPathComponent($0).path })
+    }
+
+    /// Whether a file of the source folder has arrived with its content.
+    func isWhole(_ path: String) -> Bool {
+        arrived(path).map { $0 == (try? Data(contentsOf: source.appendingPathComponent(path))) } ?? false
+    }
+
     func arrived(_ path: String) -> Data? { try? Data(contentsOf: target.appendingPathComponent(path)) }
 
     /// The names in the receiving folder, at all levels.
@@ -73,8 +85,7 @@ final class Desk: Sendable {
         codes: (TransferCode?, TransferCode?) = (nil, nil), existing: ExistingFiles = .refuse, consents: Bool = true,
         limits: Manifest.Limits = Manifest.Limits(), onEvent: @escaping @Sendable (TransferEvent) -> Void = { _ in }
     ) async throws -> Outcome {
-        let tree = try SourceTree(names.map { source.appendingPathComponent($0).path })
-        let sender = try FileSender(tree, code: codes.0)
+        let sender = try FileSender(try tree(names), code: codes.0)
         let receiver = try FileReceiver(into: target.path, code: codes.1, existing: existing, limits: limits)
         let events = Locked<[TransferEvent]>([])
         async let sent = Self.result {

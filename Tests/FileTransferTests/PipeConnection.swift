@@ -9,15 +9,19 @@ final class PipeConnection: TransferConnection {
         private struct State {
             var queue: [Payload] = []
             var count = 0
+            var passed = 0
             var isClosed = false
             var isCut = false
-            var passed = 0
             var cutAt: Int?
             var waiters: [CheckedContinuation<Void, Never>] = []
         }
 
         private let state = Locked(State())
         private static let limit = 1 << 20
+        /// Changes what is written.
+        private let tamper: @Sendable (Payload) -> Payload
+
+        init(tamper: @escaping @Sendable (Payload) -> Payload = { $0 }) { self.tamper = tamper }
 
         /// Lets `count` bytes pass and then nothing any more.
         func cut(after count: Int) { change { $0.cutAt = count } }
@@ -58,7 +62,8 @@ final class PipeConnection: TransferConnection {
             let isOver: Bool
         }
 
-        func write(_ bytes: Payload) async throws -> Bool {
+        func write(_ payload: Payload) async throws -> Bool {
+            let bytes = tamper(payload)
             await wait { $0.isFull && !$0.isOver }
             try Task.checkCancellation()
             var isCut = false
@@ -100,23 +105,16 @@ final class PipeConnection: TransferConnection {
     /// Whether the other end counts as one that may come back.
     let isExpectedBack = Locked(false)
     /// Nobody ever tells whether the other end may come back.
-    private let isUndecided: Bool
+    private let isUndecided = Locked(false)
     private let (departures, departure) = AsyncStream.makeStream(of: Void.self)
     private let (farewells, farewell) = AsyncStream.makeStream(of: Void.self)
     private let (questions, question) = AsyncStream.makeStream(of: Void.self)
-    /// Changes what this end writes.
-    private let tamper: (@Sendable (Payload) -> Payload)?
 
-    private init(
-        _ incoming: Direction, _ outgoing: Direction, _ security: PeerSecurity?, _ peerName: String,
-        _ tamper: (@Sendable (Payload) -> Payload)?, isUndecided: Bool
-    ) {
+    private init(_ incoming: Direction, _ outgoing: Direction, _ security: PeerSecurity?, _ peerName: String) {
         self.incoming = incoming
         self.outgoing = outgoing
         self.security = security
         self.peerName = peerName
-        self.tamper = tamper
-        self.isUndecided = isUndecided
     }
 
     /// The two ends: the sender's, then the receiver's.
@@ -126,23 +124,23 @@ final class PipeConnection: TransferConnection {
     ///   - tamper: Changes what the sender writes.
     static func pair(
         middle: String? = nil, hasCertificates: Bool = true, isUndecided: Bool = false,
-        tamper: (@Sendable (Payload) -> Payload)? = nil
+        tamper: @escaping @Sendable (Payload) -> Payload = { $0 }
     ) -> (PipeConnection, PipeConnection) {
-        let (there, back) = (Direction(), Direction())
+        let (there, back) = (Direction(tamper: tamper), Direction())
         func security(_ own: String, _ other: String) -> PeerSecurity? {
             hasCertificates
                 ? PeerSecurity(localFingerprint: own, remoteFingerprint: middle ?? other, verificationCode: "") : nil
         }
-        return (
-            PipeConnection(back, there, security("sha-256 A1", "sha-256 B2"), "bob", tamper, isUndecided: false),
-            PipeConnection(there, back, security("sha-256 B2", "sha-256 A1"), "alice", nil, isUndecided: isUndecided)
-        )
+        let sender = PipeConnection(back, there, security("sha-256 A1", "sha-256 B2"), "bob")
+        let receiver = PipeConnection(there, back, security("sha-256 B2", "sha-256 A1"), "alice")
+        receiver.isUndecided.withLock { $0 = isUndecided }
+        return (sender, receiver)
     }
 
     func pinCertificate() { hasPinned.withLock { $0 = true } }
 
     func write(_ bytes: Payload) async throws {
-        guard try await outgoing.write(tamper?(bytes) ?? bytes) else {
+        guard try await outgoing.write(bytes) else {
             incoming.cut()
             throw TransferError(.interrupted, "the pipe was cut")
         }
@@ -158,7 +156,7 @@ final class PipeConnection: TransferConnection {
     }
     func mayReturn() async -> Bool {
         question.finish()
-        if isUndecided { for await _ in departures {} }
+        if isUndecided.withLock({ $0 }) { for await _ in departures {} }
         return isExpectedBack.withLock { $0 }
     }
 

@@ -4,11 +4,25 @@ import TransportPluginAPI
 
 @testable import FileTransfer
 
-/// A sender that serves whoever comes.
-@Suite(.timeLimit(.minutes(1))) struct SenderDeskTests {
-    private static func receive(_ desk: Desk, _ connection: PipeConnection, _ code: TransferCode?) -> Task<
-        Result<TransferSummary, any Error>, Never
-    > {
+/// A desk with one file, `a`, and the connections that come to its sender or its receiver.
+private final class Meeting: Sendable {
+    typealias Running = Task<Result<TransferSummary, any Error>, Never>
+
+    let desk: Desk
+    let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
+    private let (losses, lost) = AsyncStream.makeStream(of: TransferError.self)
+
+    init(byteCount: Int) throws { desk = try Desk("a", Desk.bytes(byteCount)) }
+
+    func sender(_ code: TransferCode? = nil) throws -> FileSender { try FileSender(try desk.tree("a"), code: code) }
+
+    /// Sends the file over one connection, whose receiver has no code.
+    func send(over connection: PipeConnection) async throws {
+        _ = try await sender().meet(over: connection).send { _ in }
+    }
+
+    /// Receives over one connection.
+    func receive(over connection: PipeConnection, _ code: TransferCode? = nil) -> Running {
         Task {
             await Result {
                 try await FileReceiver(into: desk.target.path, code: code, existing: .refuse)
@@ -17,159 +31,145 @@ import TransportPluginAPI
         }
     }
 
-    @Test func aReceiverThatIsStartedAgainIsServedAgain() async throws {
-        let desk = try Desk()
-        let content = try desk.add("a", Desk.bytes(5_000_000))
-        let code = TransferCode()
-        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
-        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
-        let lost = Locked(0)
-        let sending = Task {
+    /// Receives from the connections that come, until a transfer is whole.
+    func receive(
+        waitsBeforeConsent: Bool = true, consent: @escaping @Sendable () async -> Bool = { true },
+        leave: @escaping @Sendable (any TransferConnection) -> Void = { $0.cut(TransferError(.interrupted, "")) }
+    ) throws -> Running {
+        let receiver = try FileReceiver(into: desk.target.path, code: nil, existing: .refuse)
+        return Task {
             await Result {
-                try await SenderDesk(try FileSender(tree, code: code), hasCode: true) { event in
-                    if case .lost = event { lost.withLock { $0 += 1 } }
-                }.serve(connections)
+                try await ReceiverDesk(
+                    receiver, waitsBeforeConsent: waitsBeforeConsent, consent: { _ in await consent() }
+                ) { [lost] event in
+                    if case .lost(let error) = event { lost.yield(error) }
+                }.receive(connections, leave: leave)
             }
         }
+    }
+
+    /// Sends the file to the connections that come.
+    func send(
+        _ code: TransferCode? = nil,
+        mayContinue: @escaping @Sendable (any TransferConnection) -> Bool = { _ in true }
+    ) throws -> Running {
+        let sender = try sender(code)
+        return Task {
+            await Result {
+                try await SenderDesk(sender, mayContinue: mayContinue) { [lost] event in
+                    if case .lost(let error) = event { lost.yield(error) }
+                }.serve(connections, atEnd: TransferError(.declined, "the end"))
+            }
+        }
+    }
+
+    /// A sender comes to the receiver. Returns the two ends of its connection: the sender's, then the receiver's.
+    @discardableResult
+    func senderComes(
+        isUndecided: Bool = false,
+        _ prepare: (_ sender: PipeConnection, _ receiver: PipeConnection) -> Void = { _, _ in }
+    ) -> (PipeConnection, PipeConnection) {
+        let pair = PipeConnection.pair(isUndecided: isUndecided)
+        prepare(pair.0, pair.1)
+        feed.yield(pair.1)
+        return pair
+    }
+
+    /// A receiver comes to the sender. Returns the receiver's end of its connection.
+    @discardableResult
+    func receiverComes(_ prepare: (_ sender: PipeConnection) -> Void = { _ in }) -> PipeConnection {
+        let pair = PipeConnection.pair()
+        prepare(pair.0)
+        feed.yield(pair.0)
+        return pair.1
+    }
+
+    /// Whether the file has arrived with its content when a side has ended well.
+    func isWhole(after running: Running) async throws -> Bool {
+        try await running.value.get().fileCount == 1 && desk.isWhole("a")
+    }
+
+    /// Returns when the desk reports a loss.
+    func nextLoss() async -> TransferError? {
+        for await error in losses { return error }
+        return nil
+    }
+
+    /// The number of losses that nobody has waited for.
+    func lossCount() async -> Int {
+        lost.finish()
+        return await losses.reduce(0) { count, _ in count + 1 }
+    }
+}
+
+/// A sender that serves whoever comes, and a receiver that waits for one.
+@Suite(.timeLimit(.minutes(1))) struct SenderDeskTests {
+    @Test func aReceiverThatIsStartedAgainIsServedAgain() async throws {
+        let meeting = try Meeting(byteCount: 5_000_000)
+        let code = TransferCode()
+        let sending = try meeting.send(code)
         // The first says nothing, as one whose process has been stopped; the second breaks off.
-        let silent = PipeConnection.pair()
-        feed.yield(silent.0)
-        let broken = PipeConnection.pair()
-        broken.0.cut(after: 3_000_000)
-        feed.yield(broken.0)
-        #expect(await Self.receive(desk, broken.1, code).value.failure != nil)
-        let last = PipeConnection.pair()
-        feed.yield(last.0)
-        #expect(try await Self.receive(desk, last.1, code).value.get().presentCount > 0)
-        #expect(try await sending.value.get().fileCount == 1)
-        #expect(desk.arrived("a") == content)
-        #expect(lost.withLock { $0 } == 1)
+        meeting.receiverComes()
+        let broken = meeting.receiverComes { $0.cut(after: 3_000_000) }
+        #expect(await meeting.receive(over: broken, code).value.failure != nil)
+        let last = meeting.receiverComes()
+        #expect(try await meeting.receive(over: last, code).value.get().presentCount > 0)
+        #expect(try await meeting.isWhole(after: sending))
+        #expect(await meeting.lossCount() == 1)
     }
 
     @Test func aFailedProofEndsTheSender() async throws {
-        let desk = try Desk("a", Desk.bytes(10))
-        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
-        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
-        let pair = PipeConnection.pair()
-        feed.yield(pair.0)
-        let receiving = Self.receive(desk, pair.1, TransferCode())
-        let error = await #expect(throws: TransferError.self) {
-            try await SenderDesk(try FileSender(tree, code: TransferCode()), hasCode: true) { _ in }.serve(connections)
-        }
-        #expect(error?.code == .identity)
+        let meeting = try Meeting(byteCount: 10)
+        let receiving = meeting.receive(over: meeting.receiverComes(), TransferCode())
+        let sending = try meeting.send(TransferCode())
+        #expect((await sending.value.failure as? TransferError)?.code == .identity)
         #expect(await receiving.value.failure != nil)
     }
 
     @Test func aReceiverGoesOnWithASenderThatIsStartedAgain() async throws {
-        let desk = try Desk()
-        let content = try desk.add("a", Desk.bytes(1_000_000))
-        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
-        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
-        let target = desk.target.path
-        let receiving = Task {
-            await Result {
-                try await ReceiverDesk(
-                    try FileReceiver(into: target, code: nil, existing: .refuse), consent: { _ in true }, { _ in }
-                ).receive(connections)
-            }
-        }
+        let meeting = try Meeting(byteCount: 1_000_000)
+        let receiving = try meeting.receive()
         // The first is gone without a word.
-        let silent = PipeConnection.pair()
-        silent.1.isReachable.withLock { $0 = false }
-        feed.yield(silent.1)
-        let last = PipeConnection.pair()
-        feed.yield(last.1)
-        _ = try await FileSender(tree, code: nil).meet(over: last.0).send { _ in }
-        #expect(try await receiving.value.get().fileCount == 1)
-        #expect(desk.arrived("a") == content)
+        meeting.senderComes { $1.isReachable.withLock { $0 = false } }
+        try await meeting.send(over: meeting.senderComes().0)
+        #expect(try await meeting.isWhole(after: receiving))
     }
 
     @Test func aReceiverWaitsForASenderThatHasDisappeared() async throws {
-        let desk = try Desk()
-        let content = try desk.add("a", Desk.bytes(5_000_000))
-        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
-        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
-        let (losses, lost) = AsyncStream.makeStream(of: TransferError.self)
-        let target = desk.target.path
-        let receiving = Task {
-            await Result {
-                try await ReceiverDesk(
-                    try FileReceiver(into: target, code: nil, existing: .refuse), consent: { _ in true },
-                    { event in if case .lost(let error) = event { lost.yield(error) } }
-                ).receive(connections)
-            }
+        let meeting = try Meeting(byteCount: 5_000_000)
+        let receiving = try meeting.receive()
+        let (first, _) = meeting.senderComes {
+            $1.isExpectedBack.withLock { $0 = true }
+            $0.cut(after: 3_000_000)
         }
-        let first = PipeConnection.pair()
-        first.1.isExpectedBack.withLock { $0 = true }
-        first.0.cut(after: 3_000_000)
-        feed.yield(first.1)
-        let sender = try FileSender(tree, code: nil)
-        await #expect(throws: TransferError.self) { try await sender.meet(over: first.0).send { _ in } }
+        let sender = try meeting.sender()
+        await #expect(throws: TransferError.self) { try await sender.meet(over: first).send { _ in } }
         // Nobody is there now, and it has not ended.
-        for await error in losses {
-            #expect(error.code == .interrupted)
-            break
-        }
-        let second = PipeConnection.pair()
-        feed.yield(second.1)
-        _ = try await sender.meet(over: second.0).send { _ in }
+        #expect(await meeting.nextLoss()?.code == .interrupted)
+        _ = try await sender.meet(over: meeting.senderComes().0).send { _ in }
         #expect(try await receiving.value.get().presentCount > 0)
-        #expect(desk.arrived("a") == content)
-    }
-
-    /// Receives until a transfer is whole. Returns the losses that are reported, too.
-    private static func receiving(
-        _ desk: Desk, _ connections: AsyncStream<any TransferConnection>
-    ) -> (Task<Result<TransferSummary, any Error>, Never>, AsyncStream<TransferError>) {
-        let (losses, lost) = AsyncStream.makeStream(of: TransferError.self)
-        let target = desk.target.path
-        let task = Task {
-            await Result {
-                try await ReceiverDesk(
-                    try FileReceiver(into: target, code: nil, existing: .refuse), consent: { _ in true },
-                    { event in if case .lost(let error) = event { lost.yield(error) } }
-                ).receive(connections)
-            }
-        }
-        return (task, losses)
+        #expect(meeting.desk.isWhole("a"))
     }
 
     @Test func aReceiverTakesANewSenderWhileItIsOpenWhetherTheOldOneComesBack() async throws {
-        let desk = try Desk()
-        let content = try desk.add("a", Desk.bytes(1_000_000))
-        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
-        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
-        let (receiving, _) = Self.receiving(desk, connections)
-        let first = PipeConnection.pair(isUndecided: true)
-        first.0.cut()
-        feed.yield(first.1)
+        let meeting = try Meeting(byteCount: 1_000_000)
+        let receiving = try meeting.receive()
+        let (_, first) = meeting.senderComes(isUndecided: true) { sender, _ in sender.cut() }
         // It is not known yet whether the first comes back.
-        await first.1.isAsked()
-        let second = PipeConnection.pair()
-        feed.yield(second.1)
-        _ = try await FileSender(tree, code: nil).meet(over: second.0).send { _ in }
-        #expect(try await receiving.value.get().fileCount == 1)
-        #expect(desk.arrived("a") == content)
+        await first.isAsked()
+        try await meeting.send(over: meeting.senderComes().0)
+        #expect(try await meeting.isWhole(after: receiving))
     }
 
     @Test func aNewSenderWaitsForTheEndOfOneThatIsConnected() async throws {
-        let desk = try Desk()
-        let content = try desk.add("a", Desk.bytes(1_000_000))
-        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
-        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
-        let (receiving, _) = Self.receiving(desk, connections)
-        let first = PipeConnection.pair()
-        feed.yield(first.1)
-        let second = PipeConnection.pair()
-        feed.yield(second.1)
+        let meeting = try Meeting(byteCount: 1_000_000)
+        let receiving = try meeting.receive()
         // A third comes when the second is known: that is cut, and the first goes on.
-        let third = PipeConnection.pair()
-        feed.yield(third.1)
-        #expect(try await Self.reads(second.0) == false)
-        first.0.cut()
-        _ = try await FileSender(tree, code: nil).meet(over: third.0).send { _ in }
-        #expect(try await receiving.value.get().fileCount == 1)
-        #expect(desk.arrived("a") == content)
+        let senders = (0..<3).map { _ in meeting.senderComes().0 }
+        #expect(try await Self.reads(senders[1]) == false)
+        senders[0].cut()
+        try await meeting.send(over: senders[2])
+        #expect(try await meeting.isWhole(after: receiving))
     }
 
     /// Whether the other end writes something before it is cut.
@@ -178,146 +178,83 @@ import TransportPluginAPI
     }
 
     @Test func aReceiverEndsWhenTheSenderThatWasExpectedLeaves() async throws {
-        let desk = try Desk()
-        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
-        let (receiving, losses) = Self.receiving(desk, connections)
-        let pair = PipeConnection.pair()
-        pair.1.isExpectedBack.withLock { $0 = true }
-        pair.0.cut()
-        feed.yield(pair.1)
-        for await _ in losses { break }
-        pair.1.leave()
+        let meeting = try Meeting(byteCount: 1)
+        let receiving = try meeting.receive()
+        let (_, receiver) = meeting.senderComes {
+            $1.isExpectedBack.withLock { $0 = true }
+            $0.cut()
+        }
+        #expect(await meeting.nextLoss() != nil)
+        receiver.leave()
         #expect((await receiving.value.failure as? TransferError)?.code == .interrupted)
     }
 
     @Test func aReceiverEndsWithASenderThatHasLeft() async throws {
-        let desk = try Desk()
-        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
-        let pair = PipeConnection.pair()
-        pair.0.cut()
-        feed.yield(pair.1)
-        let error = await #expect(throws: TransferError.self) {
-            try await ReceiverDesk(
-                try FileReceiver(into: desk.target.path, code: nil, existing: .refuse), consent: { _ in true },
-                { _ in }
-            ).receive(connections)
-        }
-        #expect(error?.code == .interrupted)
+        let meeting = try Meeting(byteCount: 1)
+        meeting.senderComes { sender, _ in sender.cut() }
+        let receiving = try meeting.receive()
+        #expect((await receiving.value.failure as? TransferError)?.code == .interrupted)
     }
 
     @Test func aConnectionThatNobodyHasServedIsLeftToTheCaller() async throws {
-        let desk = try Desk()
-        let content = try desk.add("a", Desk.bytes(1_000_000))
-        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
-        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
-        let pairs = [PipeConnection.pair(), PipeConnection.pair()]
-        for pair in pairs { feed.yield(pair.1) }
-        let target = desk.target.path
+        let meeting = try Meeting(byteCount: 1_000_000)
+        let (first, second) = (meeting.senderComes(), meeting.senderComes())
         let left = Locked<[any TransferConnection]>([])
-        let receiving = Task {
-            await Result {
-                try await ReceiverDesk(
-                    try FileReceiver(into: target, code: nil, existing: .refuse), consent: { _ in true }, { _ in }
-                ).receive(connections) { connection in left.withLock { $0.append(connection) } }
-            }
-        }
-        _ = try await FileSender(tree, code: nil).meet(over: pairs[0].0).send { _ in }
+        let receiving = try meeting.receive(leave: { connection in left.withLock { $0.append(connection) } })
+        try await meeting.send(over: first.0)
         #expect(try await receiving.value.get().fileCount == 1)
         var all = left.withLock { $0 }
-        for await connection in connections { all.append(connection) }
-        #expect(all.count == 1 && all[0] === pairs[1].1 && all[0].isConnected)
-        #expect(desk.arrived("a") == content)
-    }
-
-    /// Sends one file to whoever comes.
-    private static func sending(
-        _ desk: Desk, _ connections: AsyncStream<any TransferConnection>,
-        mayContinue: @escaping @Sendable (any TransferConnection) -> Bool = { _ in true }
-    ) throws -> Task<Result<TransferSummary, any Error>, Never> {
-        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
-        return Task {
-            await Result {
-                try await SenderDesk(
-                    try FileSender(tree, code: nil), hasCode: false, mayContinue: mayContinue, { _ in }
-                ).serve(connections, atEnd: TransferError(.declined, "the end"))
-            }
-        }
+        for await connection in meeting.connections { all.append(connection) }
+        #expect(all.count == 1 && all[0] === second.1 && all[0].isConnected)
+        #expect(meeting.desk.isWhole("a"))
     }
 
     @Test func aReceiverThatIsServedMayFinishWhenNobodyComesAnyMore() async throws {
-        let desk = try Desk("a", Desk.bytes(1_000_000))
-        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
-        let pair = PipeConnection.pair()
-        feed.yield(pair.0)
-        feed.finish()
-        let sending = try Self.sending(desk, connections)
-        #expect(try await Self.receive(desk, pair.1, nil).value.get().fileCount == 1)
+        let meeting = try Meeting(byteCount: 1_000_000)
+        let receiver = meeting.receiverComes()
+        meeting.feed.finish()
+        let sending = try meeting.send()
+        #expect(try await meeting.receive(over: receiver).value.get().fileCount == 1)
         #expect(try await sending.value.get().fileCount == 1)
-        let (none, end) = AsyncStream.makeStream(of: (any TransferConnection).self)
-        end.finish()
-        #expect((await (try Self.sending(desk, none)).value.failure as? TransferError)?.code == .declined)
+        let empty = try Meeting(byteCount: 1)
+        empty.feed.finish()
+        let waiting = try empty.send()
+        #expect((await waiting.value.failure as? TransferError)?.code == .declined)
     }
 
     @Test func aLossThatNobodyComesBackFromEndsTheSender() async throws {
-        let desk = try Desk("a", Desk.bytes(5_000_000))
-        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
-        let pair = PipeConnection.pair()
-        pair.0.cut(after: 3_000_000)
-        feed.yield(pair.0)
-        let sending = try Self.sending(desk, connections, mayContinue: { $0 !== pair.0 })
-        #expect(await Self.receive(desk, pair.1, nil).value.failure != nil)
+        let meeting = try Meeting(byteCount: 5_000_000)
+        let receiver = meeting.receiverComes { $0.cut(after: 3_000_000) }
+        let sending = try meeting.send { _ in false }
+        #expect(await meeting.receive(over: receiver).value.failure != nil)
         #expect((await sending.value.failure as? TransferError)?.code == .interrupted)
     }
 
     @Test func nobodyIsAwaitedWhenTheEndIsKnown() async throws {
-        let desk = try Desk("a", Desk.bytes(5_000_000))
-        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
-        let pair = PipeConnection.pair()
-        feed.yield(pair.0)
-        feed.finish()
-        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
-        let losses = Locked(0)
-        let sending = Task {
-            await Result {
-                try await SenderDesk(
-                    try FileSender(tree, code: nil), hasCode: false,
-                    { event in if case .lost = event { losses.withLock { $0 += 1 } } }
-                ).serve(connections, atEnd: TransferError(.declined, "the end"))
-            }
-        }
-        pair.0.cut(after: 3_000_000)
-        #expect(await Self.receive(desk, pair.1, nil).value.failure != nil)
+        let meeting = try Meeting(byteCount: 5_000_000)
+        let receiver = meeting.receiverComes { $0.cut(after: 3_000_000) }
+        meeting.feed.finish()
+        let sending = try meeting.send()
+        #expect(await meeting.receive(over: receiver).value.failure != nil)
         #expect((await sending.value.failure as? TransferError)?.code == .declined)
-        #expect(losses.withLock { $0 } == 0)
+        #expect(await meeting.lossCount() == 0)
     }
 
     @Test func whoIsGoneBeforeAnybodyHasAgreedIsNotAwaitedAndNotAskedAbout() async throws {
-        let desk = try Desk("a", Desk.bytes(1000))
-        let tree = try SourceTree([desk.source.appendingPathComponent("a").path])
-        let (connections, feed) = AsyncStream.makeStream(of: (any TransferConnection).self)
-        let pair = PipeConnection.pair()
-        pair.1.isExpectedBack.withLock { $0 = true }
-        feed.yield(pair.1)
-        let receiver = try FileReceiver(into: desk.target.path, code: nil, existing: .refuse)
-        let receiving = Task {
-            await Result {
-                try await ReceiverDesk(
-                    receiver, waitsBeforeConsent: false,
-                    consent: { _ in
-                        pair.1.cut()
-                        // Nobody answers.
-                        let (answers, answer) = AsyncStream.makeStream(of: Bool.self)
-                        for await isWanted in answers { return isWanted }
-                        answer.finish()
-                        return true
-                    }, { _ in }
-                ).receive(connections)
-            }
-        }
-        await #expect(throws: TransferError.self) {
-            try await FileSender(tree, code: nil).meet(over: pair.0).send { _ in }
-        }
+        let meeting = try Meeting(byteCount: 1000)
+        let (sender, receiver) = meeting.senderComes { $1.isExpectedBack.withLock { $0 = true } }
+        let receiving = try meeting.receive(
+            waitsBeforeConsent: false,
+            consent: {
+                receiver.cut()
+                // Nobody answers.
+                let (answers, answer) = AsyncStream.makeStream(of: Bool.self)
+                for await isWanted in answers { return isWanted }
+                answer.finish()
+                return true
+            })
+        await #expect(throws: TransferError.self) { try await meeting.send(over: sender) }
         #expect((await receiving.value.failure as? TransferError)?.code == .interrupted)
-        #expect(desk.everything.isEmpty)
+        #expect(meeting.desk.everything.isEmpty)
     }
 }

@@ -58,7 +58,7 @@ import TransportPluginAPI
     @Test func aTornEndCostsOnlyTheEnd() async throws {
         let desk = try Desk()
         let content = try desk.add("file", Desk.bytes(8_000_000))
-        let tree = try SourceTree([desk.source.appendingPathComponent("file").path])
+        let tree = try desk.tree("file")
         let name = ArrivalPlan.partName(tree.manifest.entries[0])
         // As after a loss of power: the length is on the disk, the last bytes are not.
         let torn = content.prefix(5_800_000) + Data(count: 200_000)
@@ -72,7 +72,7 @@ import TransportPluginAPI
     @Test func aPartOfAnotherContentIsNotBuiltUpon() async throws {
         let desk = try Desk()
         let content = try desk.add("file", Desk.bytes(1_000_000))
-        let tree = try SourceTree([desk.source.appendingPathComponent("file").path])
+        let tree = try desk.tree("file")
         let part = desk.target.appendingPathComponent(ArrivalPlan.partName(tree.manifest.entries[0]))
         try Desk.bytes(2_000_000, seed: 9).write(to: part)
         let outcome = try await desk.transfer(["file"])
@@ -212,7 +212,7 @@ import TransportPluginAPI
         let desk = try Desk("a", Desk.bytes(10))
         let (mine, other) = PipeConnection.pair()
         let sender = try FileSender(
-            try SourceTree([desk.source.appendingPathComponent("a").path]), code: TransferCode())
+            try desk.tree("a"), code: TransferCode())
         let outcome = Task { await Result { try await sender.meet(over: mine) } }
         var link = TransferLink(other)
         try await other.send(.hello(version: 1, asksForProof: true, nonce: Crypto.randomBytes(32)))
@@ -240,7 +240,7 @@ import TransportPluginAPI
         {
             let (mine, other) = PipeConnection.pair()
             let sender = try FileSender(
-                try SourceTree([desk.source.appendingPathComponent("a").path]), code: TransferCode())
+                try desk.tree("a"), code: TransferCode())
             let outcome = Task { await Result { try await sender.meet(over: mine) } }
             try await other.send(message)
             var link = TransferLink(other)

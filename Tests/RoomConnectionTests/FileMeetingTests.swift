@@ -7,28 +7,28 @@ import TransportTestKit
 
 /// The meetings of senders and receivers of files, in a room.
 @Suite(.timeLimit(.minutes(1))) struct FileMeetingTests {
-    private final class Weak: Sendable {
-        // SAFETY: set once, before anybody else has it.
-        nonisolated(unsafe) weak var connection: RoomTransferConnection?
+    /// Opens a sender's stream from alice to bob. Returns what keeps it open, and the stream as bob sees it.
+    private static func open(_ alice: Member, _ bob: Member) async throws -> (
+        RoomTransferConnection, RoomIncomingStream
+    ) {
+        let receiver = try #require(alice.room.participants.first)
+        let connection = RoomTransferConnection(receiver, in: alice.room, as: .send)
+        try await connection.open()
+        var streams = bob.room.incomingStreams().makeAsyncIterator()
+        return (connection, try #require(await streams.next()))
     }
 
-    /// Opens a sender's stream from alice to bob, and leaves. Returns the stream as bob sees it.
-    private static func stream(_ world: World, to bob: Member) async throws -> (RoomIncomingStream, RoomParticipant) {
-        var result: (RoomIncomingStream, RoomParticipant)?
+    /// Runs `body` with a stream that alice opens to bob, and leaves afterwards.
+    private static func withStream(
+        _ world: World, to bob: Member, _ body: (RoomIncomingStream) async throws -> Void
+    ) async throws {
         try await world.member("alice") { alice in
             try await alice.waitUntilConnected()
             try await bob.waitUntilConnected()
-            let receiver = try #require(alice.room.participants.first)
-            let connection = RoomTransferConnection(receiver, in: alice.room, as: .send)
-            try await connection.open()
+            let (connection, stream) = try await open(alice, bob)
             defer { withExtendedLifetime(connection) {} }
-            let sender = try #require(bob.room.participants.first)
-            for await stream in bob.room.incomingStreams() {
-                result = (stream, sender)
-                break
-            }
+            try await body(stream)
         }
-        return try #require(result)
     }
 
     private static func waitForDeparture(_ member: Member) async throws {
@@ -42,28 +42,20 @@ import TransportTestKit
             try await world.member("bob", host: .host) { bob in
                 let meeting = TransferMeeting(bob.room, .receive) { _ in true }
                 var connections = meeting.listen().makeAsyncIterator()
-                let kept = Weak()
-                try await world.member("alice") { alice in
-                    try await alice.waitUntilConnected()
-                    try await bob.waitUntilConnected()
-                    let receiver = try #require(alice.room.participants.first)
-                    let connection = RoomTransferConnection(receiver, in: alice.room, as: .send)
-                    try await connection.open()
-                    defer { withExtendedLifetime(connection) {} }
-                    for await stream in bob.room.incomingStreams() {
-                        #expect(try await meeting.take(stream))
-                        break
-                    }
+                try await Self.withStream(world, to: bob) { stream in
+                    let isTaken = try await meeting.take(stream)
+                    #expect(isTaken)
                 }
                 try await Self.waitForDeparture(bob)
+                let kept: Weak<RoomTransferConnection>
                 do {
                     let connection = try #require(await connections.next() as? RoomTransferConnection)
-                    kept.connection = connection
+                    kept = Weak(connection)
                     _ = try? await connection.read()
                     #expect(connection.hasLostPeer)
                 }
                 for event in bob.events.entries { try await meeting.note(event, Departures()) }
-                #expect(kept.connection == nil)
+                #expect(kept.object == nil)
                 meeting.end()
             }
         }
@@ -72,7 +64,9 @@ import TransportTestKit
     @Test func aMeetingWithASenderThatIsGoneBeforeItIsMetEnds() async throws {
         try await World.run { world in
             try await world.member("bob", host: .host) { bob in
-                let (stream, sender) = try await Self.stream(world, to: bob)
+                var met: (stream: RoomIncomingStream, sender: RoomParticipant)?
+                try await Self.withStream(world, to: bob) { met = ($0, try #require(bob.room.participants.first)) }
+                let (stream, sender) = try #require(met)
                 try await Self.waitForDeparture(bob)
                 let meeting = TransferMeeting(bob.room, .receive, with: sender, connected: [])
                 let connections = meeting.listen()
@@ -88,14 +82,9 @@ import TransportTestKit
             try await world.pair { alice, bob in
                 let sender = try #require(bob.room.participants.first)
                 let meeting = TransferMeeting(bob.room, .receive, with: sender, connected: [])
-                let receiver = try #require(alice.room.participants.first)
-                let connection = RoomTransferConnection(receiver, in: alice.room, as: .send)
-                try await connection.open()
+                let (connection, stream) = try await Self.open(alice, bob)
                 defer { withExtendedLifetime(connection) {} }
-                for await stream in bob.room.incomingStreams() {
-                    #expect(try await meeting.take(stream))
-                    break
-                }
+                #expect(try await meeting.take(stream))
                 #expect(!meeting.endIfIdle(), "the connection waits for a listener")
                 var connections = meeting.listen().makeAsyncIterator()
                 #expect(await connections.next() != nil)
