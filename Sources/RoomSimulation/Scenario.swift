@@ -4,17 +4,8 @@ internal import TransportValues
 package struct Scenario: Sendable {
     package var seed: UInt64
     package var participants = 4
-    /// Faults begin after everybody had time to meet, and are all healed when they end.
-    package var faultsBegin: Duration = .seconds(10)
-    package var faultsEnd: Duration = .seconds(70)
-    package var faults = 6
-    package var longestFault: Duration = .seconds(45)
-    /// Which kinds may happen.
-    package var kinds = FaultKind.general
-    /// Afterwards everything must be well again within this.
-    package var calm: Duration = .seconds(120)
-    /// And stay well for this long.
-    package var wellFor: Duration = .seconds(8)
+    package var faults = FaultPlan(
+        kinds: FaultKind.general, begin: .seconds(10), end: .seconds(70), longest: .seconds(45), calm: .seconds(120))
     /// Between two bursts of messages of one participant, on average. Nil: nobody sends anything.
     package var chatter: Duration? = .seconds(2)
     /// Life of join tokens. Nil: none are needed.
@@ -49,15 +40,15 @@ package struct Scenario: Sendable {
     package static func mixed(seed: UInt64) -> Scenario {
         var scenario = Scenario(seed: seed)
         scenario.participants = 2 + Int(seed % 6)
-        scenario.faults = 1 + Int(seed % 14)
+        scenario.faults.count = 1 + Int(seed % 14)
         if seed % 5 == 0 {
-            scenario.faults = 40
-            scenario.longestFault = .seconds(8)
+            scenario.faults.count = 40
+            scenario.faults.longest = .seconds(8)
         }
         if seed % 4 == 1 { scenario.tokenLife = .seconds(45) }
         if seed % 8 == 3 {
             scenario.relayLife = .seconds(60)
-            scenario.wellFor = .seconds(60)
+            scenario.faults.wellFor = .seconds(60)
         }
         scenario.repeats = seed % 3 == 0
         scenario.hidesAttempts = seed % 4 == 2
@@ -76,20 +67,18 @@ package struct Scenario: Sendable {
         hasICEServerProvider = true
         self.needsRelays = needsRelays
         relayLife = .seconds(60)
-        wellFor = .seconds(60)
-        kinds += Array(repeating: .iceServerOutage, count: 6)
+        faults.wellFor = .seconds(60)
+        faults.kinds += Array(repeating: .iceServerOutage, count: 6)
     }
 
     /// Newcomers replace participants whose names they come with. Nobody is removed by the host, which would ban a name
     /// that somebody else may have by then.
     package mutating func replaceDuplicateNames() {
         replacesDuplicateNames = true
-        kinds.removeAll { $0 == .kick }
-        kinds += Array(repeating: .nameTaken, count: 6)
+        faults.kinds.removeAll { $0 == .kick }
+        faults.kinds += Array(repeating: .nameTaken, count: 6)
     }
 }
-
-package typealias Fault = TimedFault<FaultKind>
 
 /// The kinds of faults, and of what people do.
 package enum FaultKind: String, TimedFaultKind, CaseIterable {

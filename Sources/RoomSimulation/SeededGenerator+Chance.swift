@@ -11,11 +11,9 @@ extension SeededGenerator {
         elements[Int.random(in: 0..<elements.count, using: &self)]
     }
 
-    /// When a fault begins and how long it lasts: it is over by `end`, and short ones are more likely.
-    mutating func faultTime(
-        from begin: Duration, to end: Duration, longest: Duration
-    ) -> (at: Duration, duration: Duration) {
-        let at = begin + duration(upTo: end - .seconds(5) - begin)
-        return (at, min(duration(upTo: duration(upTo: longest)), end - at))
+    /// When a fault begins and how long it lasts: it is over by the end of the plan, and short ones are more likely.
+    mutating func faultTime<Kind>(_ plan: FaultPlan<Kind>) -> (at: Duration, duration: Duration) {
+        let at = plan.begin + duration(upTo: plan.end - .seconds(5) - plan.begin)
+        return (at, min(duration(upTo: duration(upTo: plan.longest)), plan.end - at))
     }
 }

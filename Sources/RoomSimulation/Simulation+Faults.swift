@@ -3,9 +3,7 @@ internal import RoomServerCore
 internal import TransportValues
 
 extension Simulation {
-    func begin(_ fault: Fault) {
-        note("begins: \(fault)")
-        let node = nodes[fault.node]
+    func begin(_ fault: Fault, of node: Node) {
         switch fault.kind {
         case .serverCrash: if server != nil { stopServer(isSilent: false) }
         case .serverPowerLoss: if server != nil { stopServer(isSilent: true) }
@@ -104,9 +102,7 @@ extension Simulation {
         }
     }
 
-    func heal(_ fault: Fault) {
-        note("ends: \(fault)")
-        let node = nodes[fault.node]
+    func heal(_ fault: Fault, of node: Node) {
         switch fault.kind {
         case .serverCrash, .serverPowerLoss, .serverDrain, .serverIsolation: if server == nil { startServer() }
         case .serverSplit: uniteServers(fault)

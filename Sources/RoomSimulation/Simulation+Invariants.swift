@@ -20,7 +20,7 @@ extension Simulation {
             inspectStatus(node)
         }
         inspectNames()
-        noteWell(now >= .zero + scenario.faultsEnd && isWell)
+        noteWell(now >= .zero + scenario.faults.end && isWell)
     }
 
     /// Nobody is given up who is in the room, or was a moment ago.

@@ -97,18 +97,18 @@ package final class Simulation {
         self.scenario = scenario
         var random = SeededGenerator(seed: scenario.seed)
         exchangeRandom = SeededGenerator(seed: ~scenario.seed)
-        faultsEnd = .zero + scenario.faultsEnd
-        end = .zero + scenario.faultsEnd + scenario.calm + scenario.wellFor
-        lastChatter = .zero + scenario.faultsEnd + .seconds(5)
+        faultsEnd = .zero + scenario.faults.end
+        end = scenario.faults.deadline
+        lastChatter = faultsEnd + .seconds(5)
         pathCuts = PathCuts(participants: scenario.participants)
         authority = SimulatedAuthority(
             relayLife: scenario.hasICEServerProvider ? nil : scenario.relayLife, needsToken: scenario.tokenLife != nil)
-        faults = (0..<scenario.faults).map { _ in
-            let (at, duration) = random.faultTime(
-                from: scenario.faultsBegin, to: scenario.faultsEnd, longest: scenario.longestFault)
+        faults = (0..<scenario.faults.count).map { _ in
+            let (at, duration) = random.faultTime(scenario.faults)
             let node = Int.random(in: 0..<scenario.participants, using: &random)
             return Fault(
-                kind: scenario.kinds.randomElement(using: &random) ?? .reconnectNow, at: .zero + at, duration: duration,
+                kind: scenario.faults.kinds.randomElement(using: &random) ?? .reconnectNow, at: .zero + at,
+                duration: duration,
                 node: node,
                 other: (node + Int.random(in: 1..<max(2, scenario.participants), using: &random))
                     % scenario.participants, chance: random.next())
@@ -208,8 +208,12 @@ package final class Simulation {
         case .delivery(let occurrence): handle(occurrence)
         case .flap(let fault, let isCut): flap(fault, isCut: isCut)
         case .turn(let node, let fault): wander(nodes[node], fault)
-        case .fault(let fault): begin(fault)
-        case .heal(let fault): heal(fault)
+        case .fault(let fault):
+            note("begins: \(fault)")
+            begin(fault, of: nodes[fault.node])
+        case .heal(let fault):
+            note("ends: \(fault)")
+            heal(fault, of: nodes[fault.node])
         case .inspect:
             inspect()
             queue.push(.inspect, at: now + .seconds(1))
@@ -335,7 +339,7 @@ package final class Simulation {
 
     func noteWell(_ isWell: Bool) {
         wellSince = isWell ? wellSince ?? now : nil
-        isOver = wellSince.map { now - max($0, lastChatter) >= scenario.wellFor } ?? false
+        isOver = wellSince.map { now - max($0, lastChatter) >= scenario.faults.wellFor } ?? false
     }
 
     package var incidentCount: Int { nodes.reduce(0) { $0 + $1.incidents.count } }

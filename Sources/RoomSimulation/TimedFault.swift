@@ -20,3 +20,24 @@ package struct TimedFault<Kind: TimedFaultKind>: Sendable, CustomStringConvertib
         "\(kind.rawValue) at \(at.seconds) for \(duration.inSeconds) s, \(Kind.victims) \(node) and \(other)"
     }
 }
+
+package typealias Fault = TimedFault<FaultKind>
+package typealias ClusterFault = TimedFault<ClusterFaultKind>
+
+/// The faults of chance of one run, and the time after them.
+package struct FaultPlan<Kind: TimedFaultKind>: Sendable {
+    package var count = 6
+    /// Which kinds may happen.
+    package var kinds: [Kind]
+    /// Faults begin after everybody had time to join and meet, and are all healed when they end.
+    package var begin: Duration
+    package var end: Duration
+    package var longest: Duration
+    /// Afterwards everything must be well again within this.
+    package var calm: Duration
+    /// And stay well for this long.
+    package var wellFor: Duration = .seconds(8)
+
+    /// When everything must have been well for long enough.
+    var deadline: Timestamp { .zero + end + calm + wellFor }
+}

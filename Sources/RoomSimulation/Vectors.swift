@@ -58,11 +58,13 @@ extension Scenario {
     package static func short(seed: UInt64) -> Scenario {
         var scenario = mixed(seed: seed)
         scenario.participants = 2
-        scenario.faults = 8
-        scenario.faultsBegin = .milliseconds(1500)
-        scenario.faultsEnd = .seconds(15)
-        scenario.longestFault = .seconds(5)
-        if seed.isMultiple(of: 4) { scenario.kinds = [.leaveAndReturn, .kick, .update, .serverCrash, .addressChange] }
+        scenario.faults.count = 8
+        scenario.faults.begin = .milliseconds(1500)
+        scenario.faults.end = .seconds(15)
+        scenario.faults.longest = .seconds(5)
+        if seed.isMultiple(of: 4) {
+            scenario.faults.kinds = [.leaveAndReturn, .kick, .update, .serverCrash, .addressChange]
+        }
         return scenario
     }
 }

@@ -26,9 +26,9 @@ import TransportValues
     @Test func withoutFaultsEverybodyJoinsAndNobodyIsInterrupted() {
         for seed in 0..<20 {
             var scenario = ClusterScenario(seed: UInt64(seed))
-            scenario.faults = 0
-            scenario.faultsEnd = .seconds(8)
-            scenario.calm = .zero
+            scenario.faults.count = 0
+            scenario.faults.end = .seconds(8)
+            scenario.faults.calm = .zero
             #expect(check(scenario).interruptions == 0)
         }
     }
@@ -38,8 +38,8 @@ import TransportValues
         for seed in 0..<20 {
             var scenario = ClusterScenario(seed: UInt64(seed))
             scenario.nodes = 3 + seed % 3
-            scenario.faults = 3
-            scenario.kinds = [kind]
+            scenario.faults.count = 3
+            scenario.faults.kinds = [kind]
             check(scenario)
         }
     }

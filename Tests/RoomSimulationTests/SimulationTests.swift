@@ -33,9 +33,9 @@ import Testing
         for seed in 0..<20 {
             var scenario = Scenario(seed: UInt64(seed))
             scenario.participants = 2 + seed % 6
-            scenario.faults = 0
-            scenario.faultsEnd = .seconds(2)
-            scenario.calm = .zero
+            scenario.faults.count = 0
+            scenario.faults.end = .seconds(2)
+            scenario.faults.calm = .zero
             check(scenario)
         }
     }
@@ -45,12 +45,12 @@ import Testing
         for seed in 0..<5 {
             var scenario = Scenario(seed: UInt64(seed))
             scenario.participants = 3
-            scenario.faults = 2
-            scenario.kinds = [kind]
+            scenario.faults.count = 2
+            scenario.faults.kinds = [kind]
             if kind == .tokenOutage { scenario.tokenLife = .seconds(20) }
             if kind == .iceServerOutage { scenario.useICEServerProvider(needsRelays: seed % 2 == 1) }
             if kind == .nameTaken { scenario.replaceDuplicateNames() }
-            scenario.kinds = [kind]
+            scenario.faults.kinds = [kind]
             check(scenario)
         }
     }
@@ -60,12 +60,12 @@ import Testing
         for seed in 0..<10 {
             var scenario = Scenario(seed: UInt64(seed))
             scenario.useICEServerProvider(needsRelays: false)
-            scenario.kinds = [.iceServerOutage]
-            scenario.faults = 20
-            scenario.faultsBegin = .zero
-            scenario.faultsEnd = .seconds(60)
-            scenario.longestFault = .seconds(60)
-            scenario.calm = .seconds(100)
+            scenario.faults.kinds = [.iceServerOutage]
+            scenario.faults.count = 20
+            scenario.faults.begin = .zero
+            scenario.faults.end = .seconds(60)
+            scenario.faults.longest = .seconds(60)
+            scenario.faults.calm = .seconds(100)
             check(scenario)
         }
     }
@@ -73,9 +73,9 @@ import Testing
     /// Two servers with the same key and different state, several times in a run.
     private func makeSplit(seed: UInt64) -> Scenario {
         var scenario = Scenario.mixed(seed: seed)
-        scenario.kinds = [.serverSplit]
-        scenario.faults = 2 + Int(seed % 6)
-        scenario.longestFault = .seconds(60)
+        scenario.faults.kinds = [.serverSplit]
+        scenario.faults.count = 2 + Int(seed % 6)
+        scenario.faults.longest = .seconds(60)
         return scenario
     }
 
@@ -90,7 +90,7 @@ import Testing
     /// The model's network faults do occur: otherwise the invariants about them would prove nothing.
     @Test func singleDatagramsGetLostDoubledAndOvertaken() {
         var scenario = Scenario(seed: 1)
-        scenario.faults = 0
+        scenario.faults.count = 0
         scenario.datagramLoss = 0.1
         scenario.datagramDuplication = 0.1
         let simulation = Simulation(scenario)

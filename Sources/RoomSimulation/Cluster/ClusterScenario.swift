@@ -6,19 +6,11 @@ package struct ClusterScenario: Sendable {
     package var nodes = 3
     package var rooms = 3
     package var clients = 6
-    /// Faults begin after everybody had time to join, and are all healed when they end.
-    package var faultsBegin: Duration = .seconds(5)
-    package var faultsEnd: Duration = .seconds(65)
-    package var faults = 6
-    package var longestFault: Duration = .seconds(40)
-    /// Which kinds may happen.
-    package var kinds = ClusterFaultKind.general
+    package var faults = FaultPlan(
+        kinds: ClusterFaultKind.general, begin: .seconds(5), end: .seconds(65), longest: .seconds(40),
+        calm: .seconds(25))
     /// Given instead of faults of chance.
     package var script: [ClusterFault] = []
-    /// Afterwards everything must be well again within this.
-    package var calm: Duration = .seconds(25)
-    /// And stay well for this long.
-    package var wellFor: Duration = .seconds(8)
     /// The share of the requests to the store that arrive although their connection was given up before.
     package var zombies = 0.0
     /// The longest time from the only fault until all clients are in their rooms again. Nil: there are several.
@@ -34,23 +26,23 @@ package struct ClusterScenario: Sendable {
         scenario.nodes = 3 + Int(seed % 3)
         scenario.rooms = 1 + Int(seed % 4)
         scenario.clients = 3 + Int(seed % 7)
-        scenario.faults = 1 + Int(seed % 9)
+        scenario.faults.count = 1 + Int(seed % 9)
         if seed % 5 == 0 {
-            scenario.faults = 25
-            scenario.longestFault = .seconds(8)
+            scenario.faults.count = 25
+            scenario.faults.longest = .seconds(8)
         }
-        if seed % 4 == 1 { scenario.kinds = ClusterFaultKind.faithful }
+        if seed % 4 == 1 { scenario.faults.kinds = ClusterFaultKind.faithful }
         if seed % 3 == 1 { scenario.zombies = 0.5 }
         if seed % 12 == 4 {
-            scenario.kinds = ClusterFaultKind.forgetful
-            scenario.faults = 14
-            scenario.longestFault = .seconds(12)
+            scenario.faults.kinds = ClusterFaultKind.forgetful
+            scenario.faults.count = 14
+            scenario.faults.longest = .seconds(12)
             scenario.clients = scenario.rooms
         }
         if seed % 12 == 10 {
-            scenario.kinds = ClusterFaultKind.refusing
-            scenario.faults = 20
-            scenario.longestFault = .seconds(30)
+            scenario.faults.kinds = ClusterFaultKind.refusing
+            scenario.faults.count = 20
+            scenario.faults.longest = .seconds(30)
         }
         if seed % 10 >= 7 { scenario.measure() }
         return scenario
@@ -79,11 +71,26 @@ package struct ClusterScenario: Sendable {
     }
 }
 
-package typealias ClusterFault = TimedFault<ClusterFaultKind>
-
 /// The kinds of faults of a cluster, and of what people do.
 package enum ClusterFaultKind: String, TimedFaultKind, CaseIterable {
     package static var victims: String { "nodes" }
+
+    package static var general: [ClusterFaultKind] { allCases }
+    /// The store forgets, and rooms end and begin meanwhile.
+    package static var forgetful: [ClusterFaultKind] {
+        [
+            .storeCut, .storeCut, .storePause, .storeReset, .storeFlush, .storeFlush, .storeFailover, .storeEmpty,
+            .leave, .leave, .leave, .close,
+        ]
+    }
+    /// Nodes that live do not reach each other, and clients come by changing ones.
+    package static var refusing: [ClusterFaultKind] {
+        [.linkRefused, .linkRefused, .linkRefused, .linkReset, .leave, .leave, .clientReset, .clientReset]
+    }
+    /// Those after which the store has everything that was ever written to it.
+    package static var faithful: [ClusterFaultKind] {
+        allCases.filter { ![.storeEmpty, .storeFailover, .storeFlush, .storeClock].contains($0) }
+    }
 
     /// A node's process dies, and a new one starts later under the same name.
     case crash
@@ -129,21 +136,4 @@ package enum ClusterFaultKind: String, TimedFaultKind, CaseIterable {
     case kick
     /// A room is closed; its clients try to return. Somebody creates it again later.
     case close
-
-    package static var general: [ClusterFaultKind] { allCases }
-    /// The store forgets, and rooms end and begin meanwhile.
-    package static var forgetful: [ClusterFaultKind] {
-        [
-            .storeCut, .storeCut, .storePause, .storeReset, .storeFlush, .storeFlush, .storeFailover, .storeEmpty,
-            .leave, .leave, .leave, .close,
-        ]
-    }
-    /// Nodes that live do not reach each other, and clients come by changing ones.
-    package static var refusing: [ClusterFaultKind] {
-        [.linkRefused, .linkRefused, .linkRefused, .linkReset, .leave, .leave, .clientReset, .clientReset]
-    }
-    /// Those after which the store has everything that was ever written to it.
-    package static var faithful: [ClusterFaultKind] {
-        allCases.filter { ![.storeEmpty, .storeFailover, .storeFlush, .storeClock].contains($0) }
-    }
 }

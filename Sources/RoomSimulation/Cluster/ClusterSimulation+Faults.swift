@@ -4,10 +4,7 @@ internal import RoomProtocol
 internal import TransportValues
 
 extension ClusterSimulation {
-    func begin(_ fault: ClusterFault) {
-        note("begins: \(fault)")
-        let node = nodes[fault.node]
-        let other = nodes[fault.other]
+    func begin(_ fault: ClusterFault, of node: ClusterNode, and other: ClusterNode) {
         switch fault.kind {
         case .crash: if node.isAlive { kill(node, .dead) }
         case .powerLoss: if node.isAlive { kill(node, .powerless) }
@@ -60,10 +57,7 @@ extension ClusterSimulation {
         }
     }
 
-    func heal(_ fault: ClusterFault) {
-        note("ends: \(fault)")
-        let node = nodes[fault.node]
-        let other = nodes[fault.other]
+    func heal(_ fault: ClusterFault, of node: ClusterNode, and other: ClusterNode) {
         switch fault.kind {
         case .crash, .powerLoss: start(node)
         case .storeCut: node.storeCuts -= 1

@@ -93,7 +93,7 @@ extension ClusterSimulation {
         }
         let isWell = now >= faultsEnd && obstacle == nil
         wellSince = isWell ? wellSince ?? now : nil
-        isOver = wellSince.map { now - max($0, faultsEnd) >= scenario.wellFor } ?? false
+        isOver = wellSince.map { now - max($0, faultsEnd) >= scenario.faults.wellFor } ?? false
     }
 
     func inspectEnd() {

@@ -86,16 +86,15 @@ package final class ClusterSimulation {
     package init(_ scenario: ClusterScenario) {
         self.scenario = scenario
         var random = SeededGenerator(seed: scenario.seed)
-        faultsEnd = .zero + scenario.faultsEnd
-        end = .zero + scenario.faultsEnd + scenario.calm + scenario.wellFor
+        faultsEnd = .zero + scenario.faults.end
+        end = scenario.faults.deadline
         rooms = (0..<scenario.rooms).map { RoomName("r\($0)") }
         faults = scenario.script
-        for _ in 0..<(scenario.script.isEmpty ? scenario.faults : 0) {
-            let (at, duration) = random.faultTime(
-                from: scenario.faultsBegin, to: scenario.faultsEnd, longest: scenario.longestFault)
+        for _ in 0..<(scenario.script.isEmpty ? scenario.faults.count : 0) {
+            let (at, duration) = random.faultTime(scenario.faults)
             let node = Int.random(in: 0..<scenario.nodes, using: &random)
             let other = (node + Int.random(in: 1..<scenario.nodes, using: &random)) % scenario.nodes
-            let kind = scenario.kinds.randomElement(using: &random) ?? .crash
+            let kind = scenario.faults.kinds.randomElement(using: &random) ?? .crash
             faults.append(
                 ClusterFault(
                     kind: kind, at: .zero + at, duration: duration, node: node, other: other, chance: random.next()))
@@ -174,8 +173,12 @@ package final class ClusterSimulation {
         case .roomCheck(let index, let life, let room):
             if let node = awake(index, life, occurrence) { checkRoom(room, at: node) }
         case .snapshot: replica = store
-        case .fault(let fault): begin(fault)
-        case .heal(let fault): heal(fault)
+        case .fault(let fault):
+            note("begins: \(fault)")
+            begin(fault, of: nodes[fault.node], and: nodes[fault.other])
+        case .heal(let fault):
+            note("ends: \(fault)")
+            heal(fault, of: nodes[fault.node], and: nodes[fault.other])
         case .inspect:
             inspect()
             queue.push(.inspect, at: now + .seconds(1))
