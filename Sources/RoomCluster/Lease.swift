@@ -57,8 +57,8 @@ struct Lease: Sendable {
         askedAt = effects.now
         renewAt = effects.now + ClusterLimits.renewal
         effects.schedule(.renewal, at: renewAt)
-        let lease = NodeLease(
-            node: effects.node, incarnation: incarnation, address: address, isDraining: isDraining)
+        var lease = NodeLease(node: effects.node, incarnation: incarnation, address: address)
+        lease.isDraining = isDraining
         let milliseconds = Int(ClusterLimits.lease.saturatedNanoseconds / 1_000_000)
         asked += 1
         effects.send(.renewLease(lease, milliseconds: milliseconds, isFirst: isFirst, number: asked))

@@ -110,27 +110,6 @@ package struct RoomRecord: Sendable, Hashable {
     }
 }
 
-/// The record of a node, which stands as long as its lease.
-package struct NodeLease: Sendable, Hashable {
-    package var node: NodeID
-    package var incarnation: Incarnation
-    /// Where other nodes connect to.
-    package var address: String
-    package var isDraining = false
-    /// Counts the renewals of this incarnation; set by the store.
-    package var renewals: UInt64 = 0
-
-    package init(
-        node: NodeID, incarnation: Incarnation, address: String, isDraining: Bool = false, renewals: UInt64 = 0
-    ) {
-        self.node = node
-        self.incarnation = incarnation
-        self.address = address
-        self.isDraining = isDraining
-        self.renewals = renewals
-    }
-}
-
 package struct RoomClaim: Sendable, Hashable {
     package var room: RoomName
     package var node: NodeID

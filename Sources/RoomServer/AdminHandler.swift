@@ -7,10 +7,7 @@ internal import WebSocketWire
 ///
 /// Can transition: head → body → answering → head (the connection stays) or ending; answering → streaming → ending; any
 /// → ending (closed, too late, too much).
-final class AdminHandler: ChannelInboundHandler, EventConsumer {
-    typealias InboundIn = ByteBuffer
-    typealias OutboundOut = ByteBuffer
-
+final class AdminHandler: SocketHandler, EventConsumer {
     /// The settings and the state that all connections of the listener share.
     final class Shared {
         let api: AdminAPI

@@ -12,10 +12,7 @@ internal import WebSocketWire
 /// done; request → answering (metrics) → ending (answered) → done; request → ending; open → moving (its room has
 /// another loop) → done here, open there; open → routing (its room may belong to another node) → open or relayed →
 /// closing; any → done (the socket has ended).
-final class ConnectionHandler: ChannelInboundHandler, ServerConnection {
-    typealias InboundIn = ByteBuffer
-    typealias OutboundOut = ByteBuffer
-
+final class ConnectionHandler: SocketHandler, ServerConnection {
     enum State {
         /// The head of the request is awaited.
         case request

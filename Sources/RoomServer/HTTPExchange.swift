@@ -40,10 +40,7 @@ struct HTTPAnswer: Sendable {
 ///
 /// Can transition: opening → head (connected) → body (the head has come) → done; any → done (the deadline, an error,
 /// the end of the connection).
-final class HTTPExchange: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
-    typealias OutboundOut = ByteBuffer
-
+final class HTTPExchange: SocketHandler {
     /// The bytes of a body that are kept.
     static let bodyLimit = 4 << 20
 

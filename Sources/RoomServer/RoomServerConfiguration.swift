@@ -83,14 +83,14 @@ public struct RoomServerConfiguration: Sendable {
         public var certificateChainFile: String
         /// The file with the key of the server's certificate.
         public var privateKeyFile: String
+        /// A certificate in memory, in place of the files.
+        package var certificate: SelfSignedCertificate?
+
         /// Creates a pair of files. They are read when the server starts.
         public init(certificateChainFile: String, privateKeyFile: String) {
             self.certificateChainFile = certificateChainFile
             self.privateKeyFile = privateKeyFile
         }
-
-        /// A certificate in memory, in place of the files.
-        package var certificate: SelfSignedCertificate?
 
         /// Creates TLS with a certificate in memory.
         package init(_ certificate: SelfSignedCertificate) {

@@ -111,9 +111,9 @@ struct AddressTests {
 
     @Test func unlimitedAddressesHaveNoLimits() async throws {
         try await withServer {
-            $0.limits.perAddress.connections = 1
-            $0.limits.perAddress.connectionBurst = 1
-            $0.limits.perAddress.rooms = 1
+            for limit in [\AddressLimits.connections, \.connectionBurst, \.rooms] {
+                $0.limits.perAddress[keyPath: limit] = 1
+            }
         } _: { server in
             for number in 0..<5 {
                 _ = try await TestClient.join(server, "x", .host, room: "r\(number)", from: Self.bad)

@@ -4,10 +4,7 @@ internal import RoomCluster
 internal import TransportPluginAPI
 
 /// The socket of a link between two nodes. Lives on the cluster's event loop.
-final class LinkHandler: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
-    typealias OutboundOut = ByteBuffer
-
+final class LinkHandler: SocketHandler {
     enum Event {
         case ready(LinkHello)
         case frame(LinkFrame)

@@ -188,10 +188,7 @@ final class RedisClient {
 }
 
 /// The socket of one session with Redis or a Sentinel.
-private final class RedisConnection: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
-    typealias OutboundOut = ByteBuffer
-
+private final class RedisConnection: SocketHandler {
     enum Target: Sendable {
         case address(RedisURL.Host)
         case socket(String)

@@ -66,12 +66,9 @@ struct RedisStore: Sendable {
             }
             return .renewed(wasHeld: held == 1, losses: losses, birth: birth)
         case ("owner", 7):
-            guard let record = record(parts[1...3]), let address = parts[4].text, let renewals = parts[6].number else {
+            guard let record = record(parts[1...3]), let lease = lease(Array(parts[1...2] + parts[4...6])) else {
                 return .failed
             }
-            let lease = NodeLease(
-                node: record.node, incarnation: record.incarnation, address: address,
-                isDraining: parts[5].text == "1", renewals: renewals)
             return .owner(record, lease)
         case ("nodes", 2):
             guard let nodes = parts[1].elements else { return .failed }
@@ -106,9 +103,10 @@ struct RedisStore: Sendable {
         guard parts.count == 5, let node = parts[0].text, let incarnation = parts[1].number,
             let address = parts[2].text, let renewals = parts[4].number
         else { return nil }
-        return NodeLease(
-            node: NodeID(node), incarnation: Incarnation(incarnation), address: address,
-            isDraining: parts[3].text == "1", renewals: renewals)
+        var lease = NodeLease(node: NodeID(node), incarnation: Incarnation(incarnation), address: address)
+        lease.isDraining = parts[3].text == "1"
+        lease.renewals = renewals
+        return lease
     }
 
     private static func record(_ parts: ArraySlice<RESPValue>) -> RoomRecord? {

@@ -46,9 +46,8 @@ struct StoreScriptTests {
             let room = RoomName("röm \(Int.random(in: 1...4, using: &random))}")
             switch Int.random(in: 0..<20, using: &random) {
             case 0..<5:
-                let lease = NodeLease(
-                    node: node, incarnation: incarnation, address: "room://\(node)",
-                    isDraining: Bool.random(using: &random))
+                var lease = NodeLease(node: node, incarnation: incarnation, address: "room://\(node)")
+                lease.isDraining = Bool.random(using: &random)
                 return .renewLease(
                     lease, milliseconds: 3_600_000, isFirst: Bool.random(using: &random),
                     number: UInt64.random(in: 1...9, using: &random))
