@@ -29,15 +29,27 @@ struct UndecodableRequest: Error {}
 
 /// The reason why a request has no answer.
 public struct RequestError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// The kind of the failure: what programs look at.
+    public var code: Code
+    /// The method that was asked for.
+    public var method: String
+    /// The participant that was asked.
+    public var participant: ParticipantID
+    /// The handler's own code and message; only for `.refused`.
+    public var failure: RequestFailure?
+    /// One sentence: what happened.
+    public var message: String
+
     /// The kind of a failure. New codes may be added: always have a `default`.
     public struct Code: Sendable, Hashable, CustomStringConvertible {
+        private let kind: Kind
+        public var description: String { kind.rawValue }
+
         private enum Kind: String {
             case refused, busy, cancelled, undecodable, unencodable, left
             case unknownMethod = "unknown_method", handlerFailed = "handler_failed", tooLarge = "too_large"
             case timedOut = "timed_out", peerGone = "peer_gone", notSupported = "not_supported"
         }
-        private let kind: Kind
-        public var description: String { kind.rawValue }
 
         /// The handler has thrown a `RequestFailure`, which is in `RequestError.failure`.
         public static let refused = Code(kind: .refused)
@@ -65,17 +77,6 @@ public struct RequestError: Error, Sendable, Hashable, CustomStringConvertible {
         /// The room was left, or could not be joined.
         public static let left = Code(kind: .left)
     }
-
-    /// The kind of the failure: what programs look at.
-    public var code: Code
-    /// The method that was asked for.
-    public var method: String
-    /// The participant that was asked.
-    public var participant: ParticipantID
-    /// One sentence: what happened.
-    public var message: String
-    /// The handler's own code and message; only for `.refused`.
-    public var failure: RequestFailure?
 
     /// Creates an error.
     public init(

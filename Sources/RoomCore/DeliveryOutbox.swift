@@ -5,29 +5,6 @@ package import TransportValues
 ///
 /// Senders append on any thread, so a shell keeps it behind a lock. Frames are read and released on the loop only.
 package struct DeliveryOutbox {
-    package struct Limits: Sendable {
-        /// Bytes in the buffer of each channel; senders wait above it.
-        package var buffer: Int
-        /// The same for the channel of bulk, at first.
-        package var bulk: Int
-        /// Bytes of one message to this participant: what both sides accept.
-        package var message: Int
-        /// Bytes of memory that a buffer allocates at once.
-        package var block: Int
-        /// Bytes of a message that a transport takes as long as no connection has told (RFC 8841 §6.1).
-        package var frame: Int
-
-        package init(
-            buffer: Int, bulk: Int = BulkPace.initialLimit, message: Int, block: Int = 131_072, frame: Int = 65_536
-        ) {
-            self.buffer = buffer
-            self.bulk = bulk
-            self.message = message
-            self.block = block
-            self.frame = frame
-        }
-    }
-
     /// The result of sending one message.
     package enum Outcome: Sendable, Equatable {
         case accepted
@@ -38,6 +15,24 @@ package struct DeliveryOutbox {
         /// The participant's session has ended.
         case gone
         case tooLarge(limit: Int)
+    }
+
+    package struct Limits: Sendable {
+        /// Bytes in the buffer of each channel; senders wait above it.
+        package var buffer: Int
+        /// The same for the channel of bulk, at first.
+        package var bulk = BulkPace.initialLimit
+        /// Bytes of one message to this participant: what both sides accept.
+        package var message: Int
+        /// Bytes of memory that a buffer allocates at once.
+        package var block = 131_072
+        /// Bytes of a message that a transport takes as long as no connection has told (RFC 8841 §6.1).
+        package var frame = 65_536
+
+        package init(buffer: Int, message: Int) {
+            self.buffer = buffer
+            self.message = message
+        }
     }
 
     private let limits: Limits

@@ -4,14 +4,9 @@ internal import TransportValues
 /// Candidates of one connection that came before the description that they belong to (RFC 8838 §11). Beyond a limit
 /// they are dropped.
 struct EarlyCandidates: Sendable {
-    private struct Entry: Sendable {
-        var negotiation: NegotiationID
-        var candidate: PeerCandidate
-    }
-
     let connection: PeerConnectionID
     private let limit: Int
-    private var entries: [Entry] = []
+    private var entries: [(negotiation: NegotiationID, candidate: PeerCandidate)] = []
 
     init(of connection: PeerConnectionID, limit: Int) {
         self.connection = connection
@@ -19,7 +14,7 @@ struct EarlyCandidates: Sendable {
     }
 
     mutating func add(_ candidate: PeerCandidate, of negotiation: NegotiationID) {
-        if entries.count < limit { entries.append(Entry(negotiation: negotiation, candidate: candidate)) }
+        if entries.count < limit { entries.append((negotiation, candidate)) }
     }
 
     /// Removes and returns the candidates of a round, in order. Those of earlier rounds are dropped.

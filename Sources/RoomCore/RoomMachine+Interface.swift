@@ -47,6 +47,9 @@ extension RoomMachine {
 
     /// An action of the shell, to be performed in this order.
     package enum Action: Sendable, Hashable {
+        /// Sets a timer, or moves the one of this name. A timer that fires too early, late, or twice does no harm.
+        case scheduleTimer(TimerID, at: Timestamp)
+        case cancelTimer(TimerID)
         /// Answered by `transportConnected` or `transportFailed`.
         case openTransport(ConnectionGeneration)
         /// Cancels an attempt, or ends a connection without a close handshake. No answer is needed.
@@ -58,9 +61,6 @@ extension RoomMachine {
         case requestCredential(forced: Bool)
         /// Answered by `iceServersProvided` or `iceServersFailed`. Nothing waits for it.
         case requestICEServers
-        /// Sets a timer, or moves the one of this name. A timer that fires too early, late, or twice does no harm.
-        case scheduleTimer(TimerID, at: Timestamp)
-        case cancelTimer(TimerID)
         case emit(RoomEvent)
         case peer(ParticipantID, PeerConnectionID, PeerCommand)
     }

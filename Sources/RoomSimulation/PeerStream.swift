@@ -46,11 +46,13 @@ final class PeerStream {
         link = RecordedLink(
             streams: streams, level: level, messageLimit: Self.messageLimit, memory: node.machineName,
             tape: tape?.instance("DeliveryLink", name, group: "delivery"))
+        var limits = DeliveryOutbox.Limits(buffer: Self.bufferLimit, message: Self.messageLimit)
+        limits.bulk = Self.bulkLimit
+        limits.block = 2048
+        limits.frame = Self.frameLimit
         outbox = RecordedOutbox(
-            level: level, streams: streams,
-            limits: .init(
-                buffer: Self.bufferLimit, bulk: Self.bulkLimit, message: Self.messageLimit, block: 2048,
-                frame: Self.frameLimit), tape: tape?.instance("DeliveryOutbox", name, group: "delivery"))
+            level: level, streams: streams, limits: limits,
+            tape: tape?.instance("DeliveryOutbox", name, group: "delivery"))
     }
 
     // Gives the memory back.

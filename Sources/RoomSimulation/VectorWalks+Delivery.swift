@@ -32,9 +32,12 @@ private struct DeliveryWalk: ~Copyable {
         link = RecordedLink(
             streams: streams, level: level, messageLimit: 400, memory: memory,
             tape: tape.instance("DeliveryLink", name, group: "walks"))
+        var limits = DeliveryOutbox.Limits(buffer: 1500, message: 400)
+        limits.bulk = 800
+        limits.block = 2048
+        limits.frame = 100
         outbox = RecordedOutbox(
-            level: level, streams: streams,
-            limits: .init(buffer: 1500, bulk: 800, message: 400, block: 2048, frame: 100),
+            level: level, streams: streams, limits: limits,
             tape: tape.instance("DeliveryOutbox", name, group: "walks"))
     }
 

@@ -2,15 +2,28 @@ public import RoomProtocol
 
 /// Why a call on a room failed.
 public struct RoomError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// The kind of the failure: what programs look at.
+    public var code: Code
+    /// One sentence: what happened, to what, and what to do.
+    public var message: String
+    /// The code of the server's answer, as in the wire protocol, or one of this side's own
+    /// (`ProtocolError.Code` of `RoomProtocol`).
+    public var protocolCode: ProtocolError.Code?
+    /// Whether the same call may succeed later.
+    public var isRetryable: Bool
+    /// Of a message to everybody that failed or was cancelled on the way: for whom it was accepted.
+    public var report: SendReport?
+
     /// The kind of a failure. New codes may be added: always have a `default`.
     public struct Code: Sendable, Hashable, CustomStringConvertible {
+        private let kind: Kind
+        public var description: String { kind.rawValue }
+
         private enum Kind: String {
             case left, refused, timedOut = "timed_out", cancelled, configuration, unavailable
             case peerNotFound = "peer_not_found", messageTooLarge = "message_too_large", wouldBlock = "would_block"
             case notSupported = "not_supported"
         }
-        private let kind: Kind
-        public var description: String { kind.rawValue }
 
         /// The room was left, or the connection to it has ended permanently.
         public static let left = Code(kind: .left)
@@ -33,18 +46,6 @@ public struct RoomError: Error, Sendable, Hashable, CustomStringConvertible {
         /// A transport cannot run on this machine; the message names what is missing.
         public static let unavailable = Code(kind: .unavailable)
     }
-
-    /// The kind of the failure: what programs look at.
-    public var code: Code
-    /// One sentence: what happened, to what, and what to do.
-    public var message: String
-    /// The code of the server's answer, as in the wire protocol, or one of this side's own
-    /// (`ProtocolError.Code` of `RoomProtocol`).
-    public var protocolCode: ProtocolError.Code?
-    /// Whether the same call may succeed later.
-    public var isRetryable: Bool
-    /// Of a message to everybody that failed or was cancelled on the way: for whom it was accepted.
-    public var report: SendReport?
 
     /// Creates an error; by default one that is not worth a retry.
     public init(_ code: Code, _ message: String, protocolCode: ProtocolError.Code? = nil, isRetryable: Bool = false) {

@@ -1,13 +1,21 @@
 /// Why a stream has failed.
 public struct RoomStreamError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// The kind of the failure: what programs look at.
+    public var code: Code
+    /// The code that the side that gave the stream up has sent, such as `cancelled`; empty when there is none.
+    public var reason: String
+    /// One sentence: what happened.
+    public var message: String
+
     /// The kind of a failure. New codes may be added: always have a `default`.
     public struct Code: Sendable, Hashable, CustomStringConvertible {
+        private let kind: Kind
+        public var description: String { kind.rawValue }
+
         private enum Kind: String {
             case cancelledByPeer = "cancelled_by_peer", cancelled, peerGone = "peer_gone", busy, incomplete
             case lengthExceeded = "length_exceeded", taskCancelled = "task_cancelled"
         }
-        private let kind: Kind
-        public var description: String { kind.rawValue }
 
         /// The other side has given the stream up; `reason` and the message say why.
         public static let cancelledByPeer = Code(kind: .cancelledByPeer)
@@ -24,13 +32,6 @@ public struct RoomStreamError: Error, Sendable, Hashable, CustomStringConvertibl
         /// The surrounding task was cancelled. The stream goes on.
         public static let taskCancelled = Code(kind: .taskCancelled)
     }
-
-    /// The kind of the failure: what programs look at.
-    public var code: Code
-    /// The code that the side that gave the stream up has sent, such as `cancelled`; empty when there is none.
-    public var reason: String
-    /// One sentence: what happened.
-    public var message: String
 
     /// Creates an error.
     public init(_ code: Code, reason: String = "", _ message: String) {

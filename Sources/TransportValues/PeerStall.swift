@@ -26,8 +26,9 @@ public struct PeerStall: Sendable, Hashable {
     }
 }
 
-/// The reasons that lie outside of the transport.
 extension PeerStall.Code {
+    // MARK: Outside of the transport
+
     /// There is no connection to the room server, through which the two sides would negotiate.
     public static let signalingDown = Self(rawValue: "signalingDown")
     /// The other side has not returned to the room server.
@@ -48,10 +49,9 @@ extension PeerStall.Code {
     public static let connectionFailed = Self(rawValue: "connectionFailed")
     /// The transport does not say what it waits for.
     public static let notConnected = Self(rawValue: "notConnected")
-}
 
-/// The reasons within a transport.
-extension PeerStall.Code {
+    // MARK: Within a transport
+
     /// An option or a server of the configuration cannot be used.
     public static let invalidConfiguration = Self(rawValue: "invalidConfiguration")
     /// This machine has no network.

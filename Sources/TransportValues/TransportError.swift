@@ -5,13 +5,14 @@
 public struct TransportError: Error, Sendable, CustomStringConvertible {
     /// The kind of a failure. New codes may be added: always have a `default`.
     public struct Code: Sendable, Hashable, CustomStringConvertible {
+        private let kind: Kind
+        public var description: String { kind.rawValue }
+
         private enum Kind: String, Sendable {
             case cancelled, closed, timedOut, unreachable, refused, nameNotResolved, tlsFailed, handshakeFailed
             case protocolViolation, messageTooLarge, notSupported, invalidArgument, invalidState, unavailable
             case resourceExhausted, wouldBlock, fingerprintMismatch, io
         }
-        private let kind: Kind
-        public var description: String { kind.rawValue }
 
         /// The surrounding task was cancelled.
         public static let cancelled = Code(kind: .cancelled)

@@ -25,8 +25,9 @@ final class DeliveryEnd {
 
     init(_ streams: NumberedStreams, level: DeliveryLevel = .delivery, messageLimit: Int = 1 << 20) {
         link = DeliveryLink(streams: streams, level: level, messageLimit: messageLimit)
-        outbox = DeliveryOutbox(
-            level: level, streams: streams, limits: .init(buffer: 100_000, message: 100_000, block: 1024))
+        var limits = DeliveryOutbox.Limits(buffer: 100_000, message: 100_000)
+        limits.block = 1024
+        outbox = DeliveryOutbox(level: level, streams: streams, limits: limits)
     }
 
     deinit { _ = link.close(&outbox) }

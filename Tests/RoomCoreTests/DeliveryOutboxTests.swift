@@ -8,9 +8,11 @@ import TransportValues
         level: DeliveryLevel = .delivery, buffer: Int = 1000, bulk: Int = 1000, message: Int = 10_000,
         _ body: (inout DeliveryOutbox) -> Void
     ) {
-        var outbox = DeliveryOutbox(
-            level: level, streams: NumberedStreams(session: SessionID("a"), peerSession: SessionID("b")),
-            limits: .init(buffer: buffer, bulk: bulk, message: message, block: 256))
+        var limits = DeliveryOutbox.Limits(buffer: buffer, message: message)
+        limits.bulk = bulk
+        limits.block = 256
+        let streams = NumberedStreams(session: SessionID("a"), peerSession: SessionID("b"))
+        var outbox = DeliveryOutbox(level: level, streams: streams, limits: limits)
         body(&outbox)
         // Gives the memory back.
         var link = link(level)
