@@ -292,33 +292,26 @@ export const ExchangeMessage = {
 };
 
 /**
+ * Reads the fields of a message in their order.
  * @param {number} kind
  * @param {Reader} reader
  * @returns {ExchangeMessageValue | undefined}
  */
 function fields(kind, reader) {
     switch (kind) {
-        case 0x01: {
-            const isText = reader.flags();
-            const value = reader.name();
-            return { type: "topicMessage", value, isText, body: reader.offset };
-        }
+        case 0x01:
+            return { type: "topicMessage", isText: reader.flags(), value: reader.name(), body: reader.offset };
         case 0x02:
             return { type: "topicWindow", value: reader.name(), limit: reader.u64() };
         case 0x03:
             return { type: "topicPosition", value: reader.name(), sent: reader.u64() };
-        case 0x10: {
-            const id = reader.id();
-            const timeout = reader.u32() || undefined;
-            const isText = reader.flags();
-            const method = reader.name();
-            return { type: "request", id, timeout, method, isText, body: reader.offset };
-        }
-        case 0x11: {
-            const id = reader.id();
-            const isText = reader.flags();
-            return { type: "answer", id, isText, body: reader.offset };
-        }
+        case 0x10:
+            return {
+                type: "request", id: reader.id(), timeout: reader.u32() || undefined, isText: reader.flags(),
+                method: reader.name(), body: reader.offset,
+            };
+        case 0x11:
+            return { type: "answer", id: reader.id(), isText: reader.flags(), body: reader.offset };
         case 0x12:
             return { type: "failure", id: reader.id(), ...codeAndMessage(reader) };
         case 0x13:
@@ -327,18 +320,14 @@ function fields(kind, reader) {
             return { type: "requestRestart", first: reader.u64(), last: reader.u64() };
         case 0x20:
             return { type: "open", stream: reader.id(), value: reader.opening() };
-        case 0x21: {
-            const stream = reader.id();
-            return { type: "data", stream, body: reader.offset };
-        }
+        case 0x21:
+            return { type: "data", stream: reader.id(), body: reader.offset };
         case 0x22:
             return { type: "end", stream: reader.id() };
         case 0x23:
             return { type: "reset", stream: reader.id(), ...codeAndMessage(reader) };
         case 0x24: {
-            const stream = reader.id();
-            const consumed = reader.u64();
-            const limit = reader.u64();
+            const [stream, consumed, limit] = [reader.id(), reader.u64(), reader.u64()];
             return consumed <= limit ? { type: "window", stream, consumed, limit } : undefined;
         }
         case 0x25:

@@ -32,14 +32,17 @@ const connecting = (since, deadline) => ({ state: { type: "connecting", since, d
 export class RecoveryPolicy {
     #configuration;
     #isOfferer;
-    /** How long a probe may go unanswered after a change of the network. */
-    #probeBudget;
 
     /** @param {RecoveryConfiguration} configuration @param {boolean} isOfferer */
     constructor(configuration, isOfferer) {
         this.#configuration = configuration;
         this.#isOfferer = isOfferer;
-        this.#probeBudget = Math.min(configuration.budgets.probe, configuration.budgets.silence);
+    }
+
+    /** How long a probe may go unanswered after a change of the network. */
+    get #probeBudget() {
+        const { probe, silence } = this.#configuration.budgets;
+        return Math.min(probe, silence);
     }
 
     /**
