@@ -11,19 +11,13 @@ from session import Moments
 
 
 @dataclasses.dataclass
-class Outage:
-    name: str
-    title: str
-    # Called with the session; returns the moments.
-    cause: object
+class Outage(rows.Outage):
     # Seconds. None: no figure is required, but it must heal and lose nothing.
     asked: float | None = None
     # The same where the second participant is a browser too.
     asked_of_browsers: float | None = None
     # The longest time without a message, where data must not stop.
     gap_asked: float | None = None
-    policy: str = "all"
-    is_short: bool = False
     # Everybody is a new participant afterwards: what was under way to the old ones is reported as undelivered.
     are_new: bool = False
     # The first participant must be one of these.

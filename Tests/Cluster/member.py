@@ -153,18 +153,21 @@ class Member:
             if message is not None:
                 self.take(message)
 
+    def is_next(self, number):
+        """Acknowledges a numbered message. Returns whether it is new."""
+        if number > self.received + 1:
+            self.must_rejoin = True
+            raise Ended("the server skipped a number", 0)
+        is_new = number > self.received
+        self.received += is_new
+        self.socket.send({"type": "ack", "received": self.received})
+        return is_new
+
     def take(self, message):
         if "ack" in message:
             self.acknowledge(message["ack"])
-        number = message.get("seq")
-        if number is not None:
-            if number > self.received + 1:
-                self.must_rejoin = True
-                raise Ended("the server skipped a number", 0)
-            is_new, self.received = number > self.received, max(number, self.received)
-            self.socket.send({"type": "ack", "received": self.received})
-            if not is_new:
-                return
+        if "seq" in message and not self.is_next(message["seq"]):
+            return
         kind = message["type"]
         if kind == "joined":
             self.joined(message)

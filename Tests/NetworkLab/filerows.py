@@ -79,7 +79,7 @@ class FileSession(Stage):
     def measure(self, row):
         receiver = self.children["receiver"]
         receiver.wait(f"{BEFORE * SIZE / 1e6:.1f} MB", lambda child: self._bytes(float("inf")) >= BEFORE * SIZE, 30)
-        moments = row.outage(self)
+        moments = row.cause(self)
         run = {"before": self._bytes(moments.begin), "after": self._bytes(moments.end), "faults": []}
         if run["after"] >= self._size:
             run["faults"].append("the outage came too late")

@@ -38,7 +38,7 @@ def run_row(row, tools, repeat):
         try:
             session = Session(tools, tools.folder / row.name / str(number), row.kinds, row.policy)
             try:
-                return session.measure(row.outage)
+                return session.measure(row.cause)
             finally:
                 session.close()
         except LabError as error:

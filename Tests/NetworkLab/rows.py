@@ -10,10 +10,18 @@ PORT_RESTRICTED = ("port-restricted",) * 3
 
 
 @dataclasses.dataclass
-class Row:
+class Outage:
     name: str
     title: str
-    outage: object
+    # Called with the session; returns the moments.
+    cause: object
+    _: dataclasses.KW_ONLY
+    policy: str = "all"
+    is_short: bool = False
+
+
+@dataclasses.dataclass
+class Row(Outage):
     # Seconds: median and worst. None: no figure is required, but it must recover and lose nothing.
     median: float | None = None
     worst: float | None = None
@@ -21,8 +29,6 @@ class Row:
     noticed: float | None = None
     group: str = "table"
     kinds: tuple = PORT_RESTRICTED
-    policy: str = "all"
-    is_short: bool = False
     # Seconds for which the outage leaves the paths between the peers alone.
     flows: int = 0
 
