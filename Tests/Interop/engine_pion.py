@@ -19,6 +19,8 @@ class Connection(Engine):
         super().__init__(pair, peer)
         self.loop = asyncio.get_running_loop()
         self.answers = {}
+        self.is_closed = False
+        self.trouble = self.failure = None
         options = (["-setup", pair.setup] if pair.setup else []) + ["-gathered"] * peer.is_gathered
         self.program = subprocess.Popen([PROGRAM, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         # The program is always read, so writing to it never waits for long.
@@ -61,6 +63,7 @@ class Connection(Engine):
         self._command(do="negotiated", id=number, text=text)
 
     async def close(self):
+        self.is_closed = True
         self._command(do="end")
         await self.loop.run_in_executor(None, self._end)
 
@@ -77,21 +80,36 @@ class Connection(Engine):
             self.program.stdin.write(json.dumps(fields | {"size": len(content)}).encode() + b"\n" + content)
             self.program.stdin.flush()
         except BrokenPipeError:
-            pass  # It has told why it ended.
+            pass  # `_ended` tells it.
 
     async def _ask(self, event, **fields):
+        if self.failure:
+            raise self.failure
         answer = self.answers[event] = self.loop.create_future()
         self._command(**fields)
         return await answer
 
     def _read(self):
-        while line := self.program.stdout.readline():
-            told = json.loads(line)
-            content = self.program.stdout.read(told.get("size", 0))
-            try:
+        try:
+            # The last line of a program that dies may be cut off.
+            while (line := self.program.stdout.readline()).endswith(b"\n"):
+                told = json.loads(line)
+                content = self.program.stdout.read(told.get("size", 0))
                 self.loop.call_soon_threadsafe(self._take, told, content)
-            except RuntimeError:  # The loop is closed.
-                return
+            self.loop.call_soon_threadsafe(self._ended)
+        except RuntimeError:  # The loop is closed.
+            pass
+
+    def _ended(self):
+        """The program is gone; if nobody has closed it, nothing it was asked for will come."""
+        if self.is_closed:
+            return
+        reason = f"; it said before: {self.trouble}" if self.trouble else ""
+        self.failure = ConnectionError(f"the program on Pion has ended{reason}")
+        for answer in self.answers.values():
+            if not answer.done():
+                answer.set_exception(self.failure)
+        self.peer.failed(self.pair, str(self.failure))
 
     def _take(self, told, content):
         event = told["event"]
@@ -104,6 +122,7 @@ class Connection(Engine):
         elif event == "candidate":
             asyncio.ensure_future(self.pair.send_candidate(told["candidate"], told["sdpMid"]))
         elif event == "failed":
-            self.peer.failed(self.pair, told["message"])
+            self.trouble = told["message"]
+            self.peer.failed(self.pair, self.trouble)
         elif not self.answers[event].done():
             self.answers[event].set_result(told)
