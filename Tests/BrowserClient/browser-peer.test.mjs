@@ -186,6 +186,19 @@ test("channels of the other side are taken with their handlers in the same task"
     assert.deepEqual(driver.take(), [], "the reliable channel is not open");
 });
 
+test("of labels that the other side has used and closed nothing is kept", (context) => {
+    const driver = new Driver();
+    const { mock } = context.mock.method(Map.prototype, "set");
+    const channel = new FakeChannel("theirs");
+    driver.connection.ondatachannel({ channel });
+    channel.open();
+    // The connection's own map of the channels in use is private.
+    const maps = new Set(mock.calls.filter((call) => call.arguments[0] === "theirs").map((call) => call.this));
+    assert.equal(maps.size, 1);
+    channel.close();
+    for (const map of maps) assert.ok(!map.has("theirs"));
+});
+
 test("of several numbered channels the newest is used and read; plain ones are all read", async () => {
     const driver = await Driver.connected();
     for (const name of ["reliable", "topics"]) driver.peer.openChannel(parameters[name]);

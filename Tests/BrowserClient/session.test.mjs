@@ -143,7 +143,8 @@ test("URLs of ICE servers that cannot be used are named", () => {
     const server = { urls: [], username: "u", credential: "c" };
     for (const url of usable) assert.equal(flawOfURL(url, server), undefined, url);
     const unusable = ["http://a", "stun:", "stun:a b", "stun:a:0", "stun:a:99999", "stun:[x]", "stun:a?transport=tcp",
-        "turn:a?foo", "stun:a:"];
+        "turn:a?foo", "stun:a:", "stun:[a@b", "stun:[a@b/]", "stun:[a@b?]", "turn:[a@b", "stun:[x@[::1]",
+        "stun:[192.0.2.1]"];
     for (const url of unusable) assert.match(flawOfURL(url, server) ?? "", /cannot be used/, url);
     assert.match(flawOfURL("turn:a", { urls: [] }), /username/);
     assert.ok(!flawOfURL("turn:user:secret@host", server).includes("secret"));

@@ -8,6 +8,7 @@ import { PageEvents } from "../../Sources/RoomPage/Client/page-events.js";
 import { decodeServerMessage, encodeClientMessage } from "../../Sources/RoomPage/Client/protocol-codec.js";
 import { below, duration, uniform } from "../../Sources/RoomPage/Client/random.js";
 import { SignalingMachine } from "../../Sources/RoomPage/Client/signaling-machine.js";
+import { plus } from "../../Sources/RoomPage/Client/time.js";
 import { SeededGenerator } from "./pair-support.mjs";
 import { FakeBrowser, joined, joinedOnWire } from "./room-support.mjs";
 
@@ -57,6 +58,31 @@ test("the longest step grows with the age of an outage", () => {
     assert.equal(backoff.cap(30), 1);
     assert.equal(backoff.cap(90), 3);
     assert.equal(backoff.cap(3000), 10);
+});
+
+test("a closed transport waits as long as the backoff says, and a stable connection begins it anew", () => {
+    const { machine, random } = admitted();
+    // The same draws as the machine's.
+    const twin = new SeededGenerator(1);
+    const backoff = new Backoff(backoffConfiguration);
+    const close = (generation, now) => {
+        machine.transportClosed(generation, undefined, now, random);
+        const { nextAttemptAt, attempt } = machine.status;
+        assert.equal(nextAttemptAt, plus(now, backoff.nextDelay(now, twin)));
+        return attempt;
+    };
+    const enter = (generation, now) => {
+        machine.timerFired({ type: "attempt" }, now, random);
+        machine.transportConnected(generation, now);
+        machine.received({ message: { type: "joined", value: joined({ epoch: generation }) } }, generation, now, random);
+    };
+    assert.equal(close(1, 1), 2);
+    enter(2, 2);
+    assert.equal(close(2, 3), 3, "it was not connected for long enough");
+    enter(3, 4);
+    machine.timerFired({ type: "connection", value: "stability" }, 9, random);
+    backoff.stabilized();
+    assert.equal(close(3, 9), 1);
 });
 
 test("a resume repeats what the server has not got, under its numbers", () => {
@@ -235,6 +261,12 @@ test("server messages are read, and their limits kept", () => {
         [`{"type":"ping","id":1,"x":"${"x".repeat(1 << 20)}"}`, "limit_exceeded", true],
         ['{"type":"constructor"}', "unknown_type", false],
         ['{"type":"signal","peer":"p q","session":"s","connection":"c","negotiation":1}', "malformed", true],
+        [JSON.stringify({
+            type: "signal", peer: "p", session: "s", connection: "c", negotiation: 1,
+            description: { type: ["offer"], sdp: "v=0" },
+        }), "malformed", true],
+        // Too many are too many, whatever they hold.
+        [JSON.stringify({ type: "roomChanged", attributes: { ...Array(17).fill(1) } }), "limit_exceeded", false],
     ];
     for (const [text, code, isFatal] of refusals) {
         assert.throws(() => decodeServerMessage(text), (error) => {
@@ -243,6 +275,8 @@ test("server messages are read, and their limits kept", () => {
         });
     }
     assert.throws(() => decodeServerMessage('{"type":"new","seq":7}'), (error) => error.sequence === 7);
+    assert.throws(() => read({ type: "hostChanged", participant: "p".repeat(65) }),
+        ({ message }) => message === "The field participant is over its limit of 64 bytes.");
 });
 
 // WebSockets

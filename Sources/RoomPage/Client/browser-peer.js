@@ -14,7 +14,6 @@ import { equal } from "./values.js";
 /** @typedef {import("./peer-types.js").PeerFailure} PeerFailure */
 /** @typedef {import("./peer-types.js").PeerPath} PeerPath */
 
-
 /** The largest message that this side takes and sends (RFC 8841 §6). */
 const maximumMessageSize = 262_144;
 /** How long a connection that has failed here stays open: until the other side has heard by signaling of a new one. */

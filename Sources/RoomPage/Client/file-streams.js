@@ -107,7 +107,7 @@ export async function receiveInto(stream, writable, { signal, onProgress } = {})
 async function receive(stream, signal, onProgress, take) {
     const cancel = () => stream.cancel("the receiver has cancelled it");
     if (signal?.aborted) cancel();
-    const stay = whenAborted(signal, cancel);
+    const forget = whenAborted(signal, cancel);
     let count = 0;
     try {
         for await (const chunk of stream) {
@@ -115,6 +115,6 @@ async function receive(stream, signal, onProgress, take) {
             onProgress?.((count += chunk.length));
         }
     } finally {
-        stay();
+        forget();
     }
 }

@@ -18,7 +18,11 @@ function displayed(text) {
 /** @param {string} host */
 function isHost(host) {
     if (host[0] != "[") return /^[\w.-]{1,253}$/.test(host);
-    try { return !!new URL(`http://${host}/`); } catch { return false; }
+    try {
+        return /^\[[\da-f:.]+\]$/i.test(host) && !!new URL(`http://${host}/`);
+    } catch {
+        return false;
+    }
 }
 
 /**

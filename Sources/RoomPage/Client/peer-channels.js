@@ -96,7 +96,9 @@ export class PeerChannels {
         this.#adopted.delete(channel);
         const wasInUse = this.inUse(label) === channel;
         const rest = this.#living.get(label)?.filter((other) => other !== channel) ?? [];
-        this.#living.set(label, rest);
+        // The other side chooses the labels.
+        if (rest.length) this.#living.set(label, rest);
+        else this.#living.delete(label);
         return wasInUse || !rest.length;
     }
 

@@ -96,7 +96,7 @@ const joined = object({
 
 /** @type {Reader} */
 const kind = (value, path) => {
-    if (value == "offer" || value == "answer") return value;
+    if (value === "offer" || value === "answer") return value;
     throw wrong(path);
 };
 const usernameFragment = string(256, token, 0);

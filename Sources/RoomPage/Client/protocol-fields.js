@@ -17,8 +17,9 @@ export const protocolError = (code, message, isFatal = false) => ({ code, messag
 /** @param {string} path */
 export const wrong = (path) => protocolError("malformed", `The field ${path} is missing or malformed.`);
 
-/** @param {string} path */
-const tooMuch = (path) => protocolError("limit_exceeded", `The field ${path} is over its limit.`);
+/** @param {string} path @param {number} limit */
+const tooMuch = (path, limit, unit = " bytes") =>
+    protocolError("limit_exceeded", `The field ${path} is over its limit of ${limit}${unit}.`);
 
 /** The characters that the kinds of strings do not have. */
 const text = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/;
@@ -59,7 +60,7 @@ const anyString = checked((value) => typeof value == "string");
  */
 export const upTo = (read, limit) => (value, path) => {
     if (read(value, path) <= limit) return value;
-    throw tooMuch(path);
+    throw tooMuch(path, limit, "");
 };
 
 const seconds = upTo(number, 31622400);
@@ -72,7 +73,7 @@ export const duration = (value, path) => Math.round(seconds(value, path) * 1e6) 
  * @returns {Reader}
  */
 export const string = (limit, forbidden = text, minimum = 1) => (value, path) => {
-    if (utf8Length(anyString(value, path)) > limit) throw tooMuch(path);
+    if (utf8Length(anyString(value, path)) > limit) throw tooMuch(path, limit);
     if (value.length < minimum || forbidden.test(value)) throw wrong(path);
     return value;
 };
@@ -94,7 +95,7 @@ export const freeText = (limit) => (value = "", path) =>
  */
 export const array = (limit, read) => (value, path) => {
     if (!Array.isArray(value)) throw wrong(path);
-    if (value.length > limit) throw tooMuch(path);
+    if (value.length > limit) throw tooMuch(path, limit, " entries");
     return value.map((element, index) => read(element, `${path}[${index}]`));
 };
 
@@ -114,14 +115,16 @@ export const object = (fields) => (members, path) => {
 /** @type {Reader} Metadata or attributes. Absent ones are empty. */
 export const metadata = (value = {}, path) => {
     if (!isObject(value)) throw wrong(path);
+    const entries = Object.entries(value);
+    if (entries.length > 16) throw tooMuch(path, 16, " entries");
     let total = 0;
-    const entries = Object.entries(value).map(([key, member]) => {
+    const shownEntries = entries.map(([key, member]) => {
         const shown = withoutControls(anyString(member, path));
         string(64, line)(key, path);
         string(1024, text, 0)(shown, path);
         total += utf8Length(key + shown);
         return [key, shown];
     });
-    if (entries.length > 16 || total > 4096) throw tooMuch(path);
-    return Object.fromEntries(entries);
+    if (total > 4096) throw tooMuch(path, 4096);
+    return Object.fromEntries(shownEntries);
 };
